@@ -1,0 +1,1 @@
+"""The model: columns of numpy in, columns of numpy out. No files, no clock, no printing."""

@@ -1,0 +1,1 @@
+"""One small module a command; each only translates options into calls."""

@@ -1,0 +1,1 @@
+"""Readers: from a recording to a trace set."""

@@ -1,0 +1,1 @@
+"""What people look at: SQL views, figures and pages, made from a DuckDB connection."""
