@@ -41,9 +41,9 @@ EVENT_RESULTS: tuple[Column, ...] = (
     Column("page_kind", "i2", "", "Kind of that page (page_kinds.page_kind); -1: no page event."),
     Column("kind_how", "i1", "", "How the kind is known (How); -1: no page event."),
     Column("slab", "i8", "", "First pfn of the slab the object lies on; -1: none or not known."),
-    Column("lifetime", "i8", "ns", "Length of the life this event begins or ends; -1: open or n/a."),
-    Column("plain_ops", "i4", "", "Plain stores to a reference count that the event did."),
-    Column("locked_ops", "i4", "", "Locked instructions on a reference count that the event did."),
+    Column("lifetime", "i8", "ns", "Length of the life begun or ended here; -1: open or n/a."),
+    Column("plain_ops", "i4", "", "Plain stores to a reference count by this event."),
+    Column("locked_ops", "i4", "", "Locked instructions on a reference count by this event."),
 )
 
 PAGE_RESULTS: tuple[Column, ...] = (
@@ -64,6 +64,6 @@ PAGE_RESULTS: tuple[Column, ...] = (
     Column("frees", "i4", "", "mm_page_free events in the life: above 1 after a split (T10)."),
     Column("ref_plain", "i8", "", "page_ref: plain stores recorded in the life; -1: not recorded."),
     Column("ref_locked", "i8", "", "page_ref: locked instructions recorded; -1: not recorded."),
-    Column("ref_use_plain", "i8", "", "Of ref_plain, those behind the allocation's and before the free's."),
-    Column("ref_use_locked", "i8", "", "Of ref_locked, those behind the allocation's and before the free's."),
+    Column("ref_use_plain", "i8", "", "Of ref_plain, those between allocation and free."),
+    Column("ref_use_locked", "i8", "", "Of ref_locked, those between allocation and free."),
 )

@@ -1,1 +1,1 @@
-"""What moves data: recordings into trace sets, trace sets through the model, results into DuckDB."""
+"""What moves data: recordings into trace sets, trace sets through the model, results to DuckDB."""
