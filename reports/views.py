@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 #: In order of creation: a view stands behind those it reads.
 VIEWS = (
+    "events",
     "policy_costs",
     "page_kind_summary",
     "policy_summary",

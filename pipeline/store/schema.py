@@ -73,6 +73,10 @@ def _event(*names: str) -> tuple[Column, ...]:
     return tuple(EVENT_COLUMN[name] for name in names)
 
 
+#: Result columns of object events, and of all other events: together those of EVENT_RESULTS.
+OBJECT_RESULTS = ("object", "cache", "cache_how", "page", "slab", "lifetime")
+PAGE_EVENT_RESULTS = ("page", "page_kind", "kind_how", "lifetime", "plain_ops", "locked_ops")
+
 RUNS = Table(
     "runs",
     "one replay of one trace",
@@ -116,15 +120,31 @@ TRACES = Table(
     ("trace_id",),
 )
 
-EVENTS = Table(
-    "events",
-    "one recorded event of one run, with what the model says of it",
+_SEQ = Column("seq", "i8", "", "Row of the event in the trace set's events.parquet, from 0.")
+_RESULT = {column.name: column for column in EVENT_RESULTS}
+
+# Two tables of events, since an object event and a page event share few columns: half of every
+# column would be NULL, and the load would take half as long again. The view events joins them.
+OBJECT_EVENTS = Table(
+    "object_events",
+    "one recorded event of one run that allocates or frees an object, with what the model says",
     (
         _RUN,
-        Column("seq", "i8", "", "Row of the event in the trace set's events.parquet, from 0."),
-        *_event("ts", "cpu", "pid", "event", "call_site", "bytes_req", "bytes_alloc"),
-        *_event("order", "pfn", "stack"),
-        *EVENT_RESULTS,
+        _SEQ,
+        *_event("ts", "cpu", "pid", "event", "call_site", "bytes_req", "bytes_alloc", "stack"),
+        *(_RESULT[name] for name in OBJECT_RESULTS),
+    ),
+    ("run", "seq"),
+)
+
+PAGE_EVENTS = Table(
+    "page_events",
+    "one recorded event of one run that is no object event, with what the model says of it",
+    (
+        _RUN,
+        _SEQ,
+        *_event("ts", "cpu", "pid", "event", "pfn", "order", "stack"),
+        *(_RESULT[name] for name in PAGE_EVENT_RESULTS),
     ),
     ("run", "seq"),
 )
@@ -297,7 +317,8 @@ TABLES: tuple[Table, ...] = (
     SCHEMA,
     RUNS,
     TRACES,
-    EVENTS,
+    OBJECT_EVENTS,
+    PAGE_EVENTS,
     PAGES,
     SAMPLES,
     CACHES,

@@ -27,7 +27,7 @@ with objects as (
         coalesce(sum(bytes_alloc), 0)::bigint as bytes_alloc,
         median(lifetime) filter (event in (0, 2))::bigint as lifetime_median,
         count(*) filter (cache_how = 0) as named
-    from events
+    from object_events
     where cache is not null
     group by run, cache
 ),

@@ -26,7 +26,7 @@ with sites as (
         coalesce(sum(bytes_alloc), 0)::bigint as bytes_alloc,
         count(object) filter (event in (0, 2) and lifetime is null) as live_objects,
         median(lifetime) filter (event in (0, 2))::bigint as lifetime_median
-    from events
+    from object_events
     where call_site is not null
     group by run, call_site
 )
