@@ -16,6 +16,7 @@ VIEWS = (
     "policy_costs",
     "page_kind_summary",
     "policy_summary",
+    "policy_how_summary",
     "cache_summary",
     "cache_policy_summary",
     "call_site_summary",
