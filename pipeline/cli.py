@@ -9,6 +9,7 @@ import typer
 
 from allocsim import __version__
 from pipeline.commands.replay import replay
+from pipeline.commands.report import report
 from pipeline.commands.sql import sql
 from pipeline.errors import AllocsimError
 
@@ -43,6 +44,7 @@ def allocsim(
 
 
 app.command()(replay)
+app.command()(report)
 app.command()(sql)
 
 
