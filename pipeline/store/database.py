@@ -64,9 +64,10 @@ def writing(
         StoreError: not a results database, of another schema version, or in use.
         OutputError: it cannot be written there.
     """
+    _make_folder(path.parent)
     with _errors(path):
         connection = duckdb.connect(path, config=config or {})
-    fresh = True
+    fresh = False
     try:
         with _errors(path):
             fresh = not _checked(connection, path)
@@ -85,6 +86,13 @@ def writing(
             path.unlink(missing_ok=True)
             path.with_name(path.name + ".wal").unlink(missing_ok=True)
         connection.close()
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
 
 
 def _checked(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
@@ -154,7 +162,12 @@ def _translated(path: Path, message: str) -> AllocsimError:
     for cause in ("No space left on device", "File too large", "Disk quota exceeded"):
         if cause in message:
             return OutputError(f"{path}: {cause.lower()}; nothing was added")
-    for cause in ("Permission denied", "Read-only file system", "No such file or directory"):
+    for cause in (
+        "Permission denied",
+        "Read-only file system",
+        "No such file or directory",
+        "Is a directory",
+    ):
         if cause in message:
             return OutputError(f"{path}: cannot be written: {cause.lower()}")
     first = message.splitlines()[0]
