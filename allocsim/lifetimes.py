@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from allocsim.columns import Bools, Columns, Index, empty, find, merge_sorted, stable_order, take
+from allocsim.columns import Bools, Columns, Index, empty, find, merge_sorted, stable_order
 
 # Addresses below are no objects: NULL, and ZERO_SIZE_PTR for kmalloc(0) (T4).
 ZERO_SIZE_PTR = 16
@@ -87,16 +87,18 @@ class Lifetimes:
             ~allocates & ~ends_previous & (carried < 0),
         )
 
-    def keep(self, pairing: Pairing, ptr: npt.NDArray[np.uint64], carry: Columns) -> None:
+    def survivors(self, pairing: Pairing) -> Index:
+        """Rows of the pairing whose allocations are live at the window's end (i8)."""
+        last = np.append(pairing.first[1:], True)[: len(pairing.order)]
+        return np.flatnonzero(last & pairing.allocates)
+
+    def keep(self, pairing: Pairing, survivors: Columns) -> None:
         """Carry the objects that are live at the window's end.
 
         Args:
             pairing: what :meth:`pair` returned for the window.
-            ptr: the addresses given to it.
-            carry: columns of the table, row for row with ``ptr``.
+            survivors: ``ptr`` and the columns to carry, row for row with :meth:`survivors`.
         """
-        last = np.flatnonzero(np.append(pairing.first[1:], True)[: len(pairing.order)])
-        kept = pairing.order[last[pairing.allocates[last]]]
         gone = pairing.carried[pairing.carried >= 0]
         rest = {name: np.delete(values, gone) for name, values in self.live.items()}
-        self.live = merge_sorted(rest, take({"ptr": ptr, **carry}, kept), "ptr")
+        self.live = merge_sorted(rest, survivors, "ptr")

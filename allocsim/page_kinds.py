@@ -10,6 +10,7 @@ Codes are fixed: a new kind takes the next free number. The rules, best first:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -92,7 +93,7 @@ STACK_RULES: tuple[tuple[str, Kind], ...] = (
     ("pgd_alloc", Kind.PAGE_TABLE),
     ("_pgd_alloc", Kind.PAGE_TABLE),
     ("pagetable_alloc", Kind.PAGE_TABLE),
-    ("kernel_pgtable_alloc", Kind.PAGE_TABLE),
+    ("__change_page_attr_set_clr", Kind.PAGE_TABLE),  # arch/x86/mm/pat: split_large_page
     ("spp_getpage", Kind.PAGE_TABLE),  # arch/x86/mm/init_64.c: kernel mappings
     ("alloc_low_pages", Kind.PAGE_TABLE),  # arch/x86/mm/init.c: direct map
     ("__tlb_remove_folio_pages_size", Kind.TLB_BATCH),  # mm/mmu_gather.c:tlb_next_batch
@@ -170,3 +171,139 @@ STACK_RULES: tuple[tuple[str, Kind], ...] = (
 _FORK = frozenset({"copy_process", "dup_task_struct", "alloc_thread_stack_node"})
 # Fall-backs: a narrower rule further out goes before them (pgd_alloc calls get_free_pages).
 _WIDE = frozenset({Kind.GET_FREE_PAGES})
+
+_SUFFIX = re.compile(r"(_noprof)?(\..*)?$")
+_KIND_OF = dict(STACK_RULES)
+
+
+@dataclass(frozen=True, slots=True)
+class GfpRule:
+    """A kind that gfp flags and order speak for (T9).
+
+    Args:
+        kind: the kind.
+        needs: bits that are set, by name without ``__GFP_``.
+        lacks: bits that are clear; ``*``: all others.
+        orders: lowest and highest order.
+        source: who asks this way.
+    """
+
+    kind: Kind
+    needs: str
+    lacks: str
+    orders: tuple[int, int]
+    source: str
+
+
+_ANY = (0, 10)
+
+# The first that matches decides. Orders and flags seen in the 6.1, 6.12, 7.2 and 7.3 recordings.
+GFP_RULES: tuple[GfpRule, ...] = (
+    GfpRule(Kind.THP, "MOVABLE NOMEMALLOC COMP", "", (9, 9), "GFP_TRANSHUGE_LIGHT"),
+    GfpRule(Kind.PAGE_CACHE, "MOVABLE WRITE", "", _ANY, "mm/filemap.c: FGP_WRITE"),
+    GfpRule(Kind.PAGE_CACHE, "MOVABLE NORETRY", "", _ANY, "readahead_gfp_mask"),
+    GfpRule(Kind.PAGE_CACHE, "MOVABLE NOFAIL", "", _ANY, "fs/buffer.c: bdev_getblk"),
+    GfpRule(Kind.PAGE_CACHE, "MOVABLE", "HIGHMEM", _ANY, "block-device mappings"),
+    GfpRule(Kind.ANON, "MOVABLE HIGHMEM", "", _ANY, "vma_alloc_folio; shmem looks alike"),
+    GfpRule(Kind.PIPE, "HIGHMEM ACCOUNT", "ZERO", (0, 0), "fs/pipe.c: GFP_HIGHUSER|ACCOUNT"),
+    GfpRule(Kind.VMALLOC, "HIGHMEM", "COMP", _ANY, "mm/vmalloc.c: __GFP_HIGHMEM"),
+    GfpRule(Kind.TLB_BATCH, "KSWAPD_RECLAIM NOWARN", "*", (0, 0), "mm/mmu_gather.c: GFP_NOWAIT"),
+    GfpRule(
+        Kind.SKB_FRAG,
+        "KSWAPD_RECLAIM IO FS COMP NOWARN NORETRY",
+        "DIRECT_RECLAIM NOMEMALLOC ZERO",
+        (3, 3),
+        "net/core/sock.c:skb_page_frag_refill",
+    ),
+    GfpRule(
+        Kind.SKB_FRAG,
+        "KSWAPD_RECLAIM IO FS COMP NOWARN ACCOUNT",
+        "DIRECT_RECLAIM NORETRY ZERO",
+        (1, 3),
+        "net/core/skbuff.c:alloc_skb_with_frags",
+    ),
+    GfpRule(Kind.SLAB, "COMP NOWARN NORETRY", "ZERO", (0, 3), "R3.7, mm/slub.c:allocate_slab"),
+    GfpRule(
+        Kind.PAGE_TABLE,
+        "ZERO DIRECT_RECLAIM ACCOUNT",
+        "NOWARN",
+        (0, 1),
+        "GFP_PGTABLE_USER; pgd by __get_free_pages (6.12)",
+    ),
+    GfpRule(Kind.PAGE_TABLE, "ZERO DIRECT_RECLAIM COMP", "NOWARN", (0, 1), "GFP_PGTABLE_KERNEL"),
+    GfpRule(Kind.LARGE_KMALLOC, "COMP", "", (2, 10), "mm/slub.c:___kmalloc_large_node"),
+    GfpRule(
+        Kind.SKB_FRAG,
+        "DIRECT_RECLAIM KSWAPD_RECLAIM IO FS ACCOUNT",
+        "*",
+        (0, 0),
+        "net/core/skbuff.c:alloc_skb_with_frags, order 0",
+    ),
+)
+
+
+def stack_kind(frames: Sequence[str]) -> Kind:
+    """Whose page an allocation with this stack is; OTHER if no rule knows it.
+
+    Args:
+        frames: function names, innermost first, with or without compiler suffixes.
+    """
+    names = [_SUFFIX.sub("", frame) for frame in frames]
+    kinds = [_KIND_OF[name] for name in names if name in _KIND_OF]
+    narrow = [kind for kind in kinds if kind not in _WIDE]
+    kind = (narrow or kinds or [Kind.OTHER])[0]
+    if kind == Kind.VMALLOC and not _FORK.isdisjoint(names):
+        return Kind.KERNEL_STACK
+    return kind
+
+
+def kinds_of_stacks(stacks: Sequence[Sequence[str]]) -> npt.NDArray[np.int16]:
+    """Kind of each distinct stack, by number; one entry more, UNKNOWN, for stack -1 (i2)."""
+    return np.array([*(stack_kind(frames) for frames in stacks), Kind.UNKNOWN], np.int16)
+
+
+def kinds_by_gfp(
+    gfp: npt.NDArray[np.int64], order: npt.NDArray[np.int32], bits: Mapping[str, int]
+) -> npt.NDArray[np.int16]:
+    """Kind that flags and order speak for (i2); OTHER where no rule matches.
+
+    Args:
+        gfp: gfp flags of allocations.
+        order: their orders.
+        bits: value of each gfp bit by its name (profile).
+    """
+    kind = np.full(len(gfp), Kind.OTHER, np.int16)
+    everything = sum(bits.values())
+    for rule in reversed(GFP_RULES):
+        needs = _mask(rule.needs, bits)
+        lacks = everything & ~needs if rule.lacks == "*" else _mask(rule.lacks, bits)
+        matches = (gfp & (needs | lacks)) == needs
+        matches &= (order >= rule.orders[0]) & (order <= rule.orders[1])
+        kind[matches] = rule.kind
+    return kind
+
+
+def _mask(names: str, bits: Mapping[str, int]) -> int:
+    return sum(bits[f"__GFP_{name}"] for name in names.split())
+
+
+# page_ref events carry page->flags and page->mapping (P1). PG_uptodate and PG_swapbacked have
+# these places from 6.1 to 7.3 (include/linux/page-flags.h); only file and anonymous folios are
+# uptodate, so mapping is a mapping there and not another user's word.
+_UPTODATE = np.uint64(1 << 3)
+_SWAPBACKED = np.uint64(1 << 17)
+_MAPPING_FLAGS = np.uint64(3)  # 1: anonymous (PAGE_MAPPING_ANON)
+
+
+def kinds_by_mapping(
+    mapping: npt.NDArray[np.uint64], flags: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.int16]:
+    """Kind a page_ref event shows: ANON, SHMEM or PAGE_CACHE; UNKNOWN where it shows none (i2)."""
+    kind = np.full(len(mapping), Kind.UNKNOWN, np.int16)
+    shown = (mapping != 0) & ((flags & _UPTODATE) != 0)
+    low = mapping & _MAPPING_FLAGS
+    kind[shown & (low == 1)] = Kind.ANON
+    file = shown & (low == 0)
+    kind[file] = Kind.PAGE_CACHE
+    kind[file & ((flags & _SWAPBACKED) != 0)] = Kind.SHMEM
+    return kind

@@ -47,6 +47,10 @@ LIFE = {
     "ref_use_locked": "i8",
     "frames": "i8",  # page frames that have been seen to belong to it
     "gone": "i8",  # of these, freed or allocated anew
+    "seen": "i2",  # kind that evidence shows (allocsim.ownership); 0: none
+    "cache": "i4",  # cache its objects are of; -1: not known
+    "told": "i2",  # kind and how as last given out; -1: never
+    "told_how": "i1",
 }
 # Runs of neighbouring live frames of one life and one history.
 EXTENT = {"start": "i8", "frames": "i8", "page": "i8", "history": "i1"}
@@ -55,6 +59,7 @@ REF_SEEN = 1  # a page_ref event
 DROPPED = 2  # its last event took the count to zero
 SET_BORN = 4  # its only event is the set that began it
 
+ALLOCATED_LATER = -2
 _NEVER = np.iinfo(np.int64).max
 
 
@@ -87,6 +92,9 @@ class PageWindow:
         rows: rows of the window that are mm_page_alloc, mm_page_free or page_ref events of a page.
         life: index into ``lives`` of each of these rows.
         segments: what each touched frame belonged to, and when.
+        untold: frames without a known life before their first event of this window, ascending.
+        untold_life: index of the life that event reveals; -1: it is an allocation.
+        untold_row: row of that event.
         missed_frees: frames that were allocated while believed live.
         unknown_frees: mm_page_free events of pages whose allocation was not seen.
     """
@@ -96,8 +104,31 @@ class PageWindow:
     rows: Index
     life: Index
     segments: Segments
+    untold: Index
+    untold_life: Index
+    untold_row: Index
     missed_frees: int
     unknown_frees: int
+
+
+@dataclass(slots=True)
+class Place:
+    """Whose frames some frames are at some rows.
+
+    Args:
+        pfn: the frames asked for; -1: an address outside the direct map.
+        life: index into the window's lives of the one that holds the frame then; -1: none known.
+        until: row at which it ceases to; beyond all rows: not in this window; -1: no life.
+        later: index of the life of an older page that the next event on the frame reveals;
+            ALLOCATED_LATER: that event is an allocation; -1: the window has no such event.
+        reveal: row of the event that reveals it; -1: none.
+    """
+
+    pfn: Index
+    life: Index
+    until: Index
+    later: Index
+    reveal: Index
 
 
 class Pages:
@@ -130,11 +161,24 @@ class Pages:
         missed = self._account(columns, ops, frames, lives, seg_life, life, seq)
         closed = lives["gone"] == lives["frames"]
         unknown = int(((ops.code == Ev.MM_PAGE_FREE) & (lives["alloc_seq"][life] < 0)).sum())
-        self._remember(frames, lives, seg_life, closed)
+        self._remember(frames, lives, seg_life)
         segments = frames.segments(ops, seg_life)
-        return PageWindow(lives, closed, ops.row, life, segments, missed, unknown)
+        fresh = np.flatnonzero(frames.first[frames.first_row] & (segments.start >= 0))
+        fresh = fresh[frames.extent[frames.first_row[fresh]] < 0]
+        return PageWindow(
+            lives,
+            closed,
+            ops.row,
+            life,
+            segments,
+            segments.pfn[fresh],
+            np.where(segments.revealed[fresh], segments.life[fresh], -1),
+            segments.start[fresh],
+            missed,
+            unknown,
+        )
 
-    def place(self, window: PageWindow, pfn: Index, row: Index) -> tuple[Index, Index]:
+    def place(self, window: PageWindow, pfn: Index, row: Index) -> Place:
         """Which life holds a frame at a row of the window just followed.
 
         Args:
@@ -143,25 +187,28 @@ class Pages:
             row: row of the window for each.
 
         Returns:
-            Index into ``window.lives`` of the life that holds the frame then (-1: none known),
-            and of the life of an older page that only a later event of this window reveals (-1).
+            The place of each; see :class:`Place`.
         """
         segments = window.segments
-        later = np.full(len(pfn), -1, np.int64)
         if not len(segments.pfn):
-            return self._untouched(window, pfn), later
+            nothing = np.full(len(pfn), -1, np.int64)
+            life = self._untouched(window, pfn)
+            return Place(pfn, life, np.where(life < 0, -1, _NEVER), nothing, nothing)
         key = (segments.pfn << 32) + segments.start + 1
         at = np.searchsorted(key, (pfn << 32) + row + 1, side="right") - 1
-        held = segments.pfn[at] == pfn
-        held &= at >= 0
+        held = (segments.pfn[at] == pfn) & (at >= 0)
         after = np.minimum(at + 1, len(key) - 1)
         ahead = (segments.pfn[after] == pfn) & (after > at)
-        life = np.where(held & (row < segments.end[at]), segments.life[at], -1)
+        alive = held & (row < segments.end[at])
+        life = np.where(alive, segments.life[at], -1)
+        until = np.where(alive, segments.end[at], -1)
+        untouched = np.flatnonzero(~held & ~ahead)
+        life[untouched] = self._untouched(window, pfn[untouched])
+        until[untouched[life[untouched] >= 0]] = _NEVER
         gap = ahead & (life < 0)
-        np.copyto(later, segments.life[after], where=gap & segments.revealed[after])
-        rest = np.flatnonzero(~held & ~ahead)
-        life[rest] = self._untouched(window, pfn[rest])
-        return life, later
+        reveals = gap & segments.revealed[after]
+        later = np.where(reveals, segments.life[after], np.where(gap, ALLOCATED_LATER, -1))
+        return Place(pfn, life, until, later, np.where(reveals, segments.start[after], -1))
 
     def _untouched(self, window: PageWindow, pfn: Index) -> Index:
         """Life of frames without an event in the window, from the extents after it."""
@@ -246,10 +293,12 @@ class Pages:
         _account_refs(columns, ops, frames, lives, frame_life, life)
         return len(lost)
 
-    def _remember(
-        self, frames: _Frames, lives: Columns, seg_life: Index, closed: Bools
-    ) -> None:
-        """Carry the open lives, and the frames they hold."""
+    def carry(self, window: PageWindow) -> None:
+        """Carry the open lives of a window, once everything about them is settled."""
+        self.lives = take(window.lives, ~window.closed)
+
+    def _remember(self, frames: _Frames, lives: Columns, seg_life: Index) -> None:
+        """Carry the frames that open lives hold."""
         extents = self.extents
         hit = np.unique(frames.extent[frames.first & (frames.extent >= 0)])
         length = extents["frames"][hit]
@@ -273,7 +322,6 @@ class Pages:
         fresh = _runs(take(table, np.argsort(table["pfn"], kind="stable")))
         rest = {name: np.delete(values, hit) for name, values in extents.items()}
         self.extents = merge_sorted(rest, fresh, "start")
-        self.lives = take(lives, ~closed)
 
 
 @dataclass(slots=True)
@@ -389,7 +437,7 @@ def _new_lives(ops: _Ops, op: Index, seq: int) -> Columns:
     lives["pfn"] = ops.pfn[op]
     lives["order"] = ops.order[op].astype(np.int32)
     counters = ("frees", "ref_plain", "ref_locked", "ref_use_plain", "ref_use_locked")
-    for name in (*counters, "frames", "gone"):
+    for name in (*counters, "frames", "gone", "seen"):
         lives[name][:] = 0
     return lives
 
