@@ -45,6 +45,8 @@ def section(connection: DuckDBPyConnection, runs: Sequence[int]) -> Section:
         title="The policies, and what the model leaves out",
         subtitle="Rule numbers (R1.2, T8, I1, …) are those of the kernel model this tool follows.",
         blocks=[
+            Heading("Kinds of page"),
+            _kinds_met(connection, runs),
             Heading("Policies"),
             _costs(found),
             _entries(found),
@@ -58,6 +60,23 @@ def section(connection: DuckDBPyConnection, runs: Sequence[int]) -> Section:
             Heading("What the model leaves out"),
             Bullets([" ".join(point.split()) for point in _LEFT_OUT.strip().split("\n\n")]),
         ],
+    )
+
+
+def _kinds_met(connection: DuckDBPyConnection, runs: Sequence[int]) -> Table:
+    found = queries.rows(
+        connection,
+        """
+        SELECT page_kinds.name, page_kinds.doc FROM page_kinds
+        WHERE page_kind IN (SELECT page_kind FROM pages WHERE list_contains($runs, run))
+        ORDER BY page_kind
+        """,
+        runs=list(runs),
+    )
+    return Table(
+        "The kinds of page met in these recordings.",
+        (Column("page kind", numeric=False), Column("what belongs to it", numeric=False, share=1)),
+        [[row["name"], row["doc"]] for row in found],
     )
 
 
@@ -127,21 +146,23 @@ def _costs(found: dict[str, Row]) -> Table:
 
 
 def _entries(found: dict[str, Row]) -> Table:
-    """The ways pages come and go, with the kinds that use each."""
-    ways: dict[tuple[str, ...], list[str]] = {}
-    for name, policy in found.items():
-        for kind in _kinds(found):
-            came = policy["operations"].get((kind, "alloc"), (0, 0, "", ""))
-            went = policy["operations"].get((kind, "free"), (0, 0, "", ""))
-            way = name, *(text or wording.MISSING for text in (came[2], came[3], went[2]))
-            ways.setdefault(way, []).append(kind)
+    """The ways in which pages come and go, with the kinds that use each."""
     rows: list[list[Cell]] = []
-    last = ""
-    for (name, entry, depth, leave), kinds in ways.items():
-        rows.append(
-            ["" if name == last else name, Mono(entry), Mono(depth), Mono(leave), ", ".join(kinds)]
-        )
-        last = name
+    for name, policy in found.items():
+        ways: dict[tuple[str, ...], list[str]] = {}
+        for kind in _kinds(found):
+            came, went = (
+                policy["operations"].get((kind, stage), (0, 0, None, None))
+                for stage in ("alloc", "free")
+            )
+            way = tuple(text or wording.MISSING for text in (came[2], came[3], went[2]))
+            ways.setdefault(way, []).append(kind)
+        most = max(ways.values(), key=len)
+        for number, (way, kinds) in enumerate(ways.items()):
+            told = ", ".join(kinds)
+            if kinds is most:
+                told = "all others" if len(ways) > 1 else "all"
+            rows.append([name if number == 0 else "", *(Mono(text) for text in way), told])
     return Table(
         "Through which function pages come and go, and where on the call stack the count is set.",
         (

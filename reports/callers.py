@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from reports.queries import Row
 
-TOP = 20  #: rows of a table of the largest; those left out are summed up in a last row
+TOP = 15  #: rows of a table of the largest; those left out are summed up in a last row
 
 
 def caches(connection: DuckDBPyConnection, run: int, policies: list[str]) -> list[Block]:

@@ -10,7 +10,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from reports import style, wording
 
@@ -44,7 +44,9 @@ _POINTS = (
     ("x", style.ORANGE),
     ("P", style.SKY),
 )
-_LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 3)))
+_LINES = (("-", style.BLACK), ("-", style.VERMILLION), ("--", style.BLUE))
+_BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1.03), "borderaxespad": 0.3}
+_TICKS = StrMethodFormatter("{x:,g}")
 
 
 def _rows_axis(axes: Axes, names: Sequence[str], *, mono: bool = False) -> None:
@@ -63,6 +65,7 @@ def _count_axis(axes: Axes, largest: float, ticks: int = 5) -> float:
     divisor, _ = style.scale(largest)
     axes.set_xlim(0, max(largest / divisor, 1) * 1.04)
     axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=divisor == 1))
+    axes.xaxis.set_major_formatter(_TICKS)
     return divisor
 
 
@@ -109,10 +112,15 @@ def by_kind(
     figure.supxlabel(_count_label("locked reference-count instructions", largest), fontsize=7)
     handles = [Patch(color=style.BLUE, label="done under the policy")]
     if baseline is not None:
-        handles += [
-            Patch(**_REMOVED, label="removed against refcounted"),
-            Patch(color=style.VERMILLION, label="added against refcounted"),
+        changes = [
+            value - base
+            for values in locked.values()
+            for value, base in zip(values, baseline, strict=True)
         ]
+        if min(changes) < 0:
+            handles.append(Patch(**_REMOVED, label="removed against refcounted"))
+        if max(changes) > 0:
+            handles.append(Patch(color=style.VERMILLION, label="added against refcounted"))
     figure.legend(handles=handles, loc="outside upper left", ncols=3)
     return figure
 
@@ -179,46 +187,45 @@ def how_known(kinds: Sequence[str], shares: Mapping[str, Sequence[int]]) -> Figu
 def over_time(
     edges: Sequence[float], layers: Mapping[str, Sequence[int]], lines: Mapping[str, Sequence[int]]
 ) -> Figure:
-    """Locked instructions per time slice.
+    """Locked instructions per time slice, in two panels on one time axis.
 
     Args:
         edges: the slices' borders in seconds, one more than there are slices.
-        layers: page kind -> locked instructions per slice, stacked in this order from below; at
-            most six.
-        lines: policy -> locked instructions of all kinds per slice, drawn as stepped lines.
+        layers: page kind -> locked instructions per slice: the upper panel's areas, stacked in
+            this order from below; at most six.
+        lines: policy -> locked instructions of all kinds per slice: the lower panel's steps.
     """
-    figure = style.new_figure(2.4)
-    axes = figure.subplots()
+    figure = style.new_figure(3.4)
+    upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 2))
+    factor, unit = (1, "s") if edges[-1] >= 1 else (1000, "ms")
+    borders = [edge * factor for edge in edges]
     totals = [sum(parts) for parts in zip(*layers.values(), strict=True)]
     largest = max([*totals, *(value for values in lines.values() for value in values)], default=0)
     divisor, _ = style.scale(largest)
-    factor, unit = (1, "s") if edges[-1] >= 1 else (1000, "ms")
-    borders = [edge * factor for edge in edges]
     base = [0.0] * (len(edges) - 1)
-    areas = []
     for (kind, counts), colour in zip(layers.items(), _LAYERS, strict=False):
         top = [low + value / divisor for low, value in zip(base, counts, strict=True)]
-        area = axes.stairs(top, borders, baseline=base, fill=True, color=colour, label=kind)
-        areas.append(area)
+        upper.stairs(top, borders, baseline=base, fill=True, color=colour, label=kind)
         base = top
-    totals_lines = [
-        axes.stairs(
+    for (policy, counts), (dash, colour) in zip(lines.items(), _LINES, strict=False):
+        lower.stairs(
             [value / divisor for value in counts],
             borders,
             baseline=None,
             label=wording.shortened(policy, 24),
-            color=style.BLACK,
-            linewidth=0.8,
+            color=colour,
+            linewidth=0.9,
             linestyle=dash,
         )
-        for (policy, counts), dash in zip(lines.items(), _LINES, strict=False)
-    ]
-    axes.set_xlim(borders[0], borders[-1])
-    axes.set_ylim(0, max(largest / divisor, 1) * 1.04)
-    axes.grid(visible=True, axis="y")
-    axes.set_xlabel(f"time since the first event ({unit})")
-    axes.set_ylabel(_count_label("locked instructions per slice", largest))
-    figure.legend(handles=[*totals_lines, *reversed(areas)], loc="outside right upper")
+    for axes in (upper, lower):
+        axes.set_xlim(borders[0], borders[-1])
+        axes.set_ylim(0, max(largest / divisor, 1) * 1.04)
+        axes.yaxis.set_major_formatter(_TICKS)
+        axes.grid(visible=True, axis="y")
+    upper.legend(reverse=True, **_BESIDE)
+    lower.legend(**_BESIDE)
+    lower.set_xlabel(f"time since the first event ({unit})")
+    figure.supylabel(_count_label("locked instructions per slice", largest), fontsize=7)
     return figure
 
 

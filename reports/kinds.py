@@ -37,14 +37,11 @@ def by_kind(connection: DuckDBPyConnection, run: int, policies: list[str]) -> li
     locked = {
         policy: [rows[kind]["locked_ops"] for kind in kinds] for policy, rows in by_policy.items()
     }
-    compared = (
-        f" Hatched: removed against {BASELINE}; orange: added." if BASELINE in policies else ""
-    )
     return [
         heading,
         Picture(
             "Locked reference-count instructions on each kind of page, a panel a policy, all on "
-            f"one linear scale.{compared}",
+            "one linear scale.",
             style.svg(figures.by_kind(kinds, locked, locked.get(BASELINE))),
         ),
         _table(kinds, by_policy),
@@ -110,7 +107,7 @@ def _how_known(connection: DuckDBPyConnection, run: int, kinds: list[str]) -> Pi
 
 
 def over_time(connection: DuckDBPyConnection, run: Row, policies: list[str]) -> list[Block]:
-    """Locked instructions per time slice, stacked by kind; other policies' totals as lines."""
+    """Locked instructions per time slice, stacked by kind, and the totals of policies."""
     heading = Heading("Locked instructions over time")
     found = queries.rows(
         connection,
@@ -120,7 +117,7 @@ def over_time(connection: DuckDBPyConnection, run: Row, policies: list[str]) -> 
     if not found:
         return [heading, Text(_NO_PAGES)]
     first = queries.first_policy(policies)
-    lines = _lines(connection, run["run"], first)
+    lines = [first, *_lines(connection, run["run"], first)]
     edges = _edges(run, max(row["slice"] for row in found))
     drawn: dict[str, dict[str, list[int]]] = {"kinds": {}, "policies": {}}
     for row in found:
@@ -129,13 +126,12 @@ def over_time(connection: DuckDBPyConnection, run: Row, policies: list[str]) -> 
         if row["policy"] in lines:
             _add(drawn["policies"], row["policy"], row, len(edges) - 1)
     totals = {policy: drawn["policies"][policy] for policy in lines}
-    told = f" Lines: the totals under {wording.listed(lines)}." if lines else ""
     return [
         heading,
         Picture(
-            f"Locked instructions in each slice of {wording.duration(run['slice_ns'])} under "
-            f"{first}, stacked by page kind.{told} Operations in use count in the slice in which "
-            "the page was allocated.",
+            f"Locked instructions in each slice of {wording.duration(run['slice_ns'])}. Above: "
+            f"under {first}, stacked by page kind. Below: all kinds under {wording.listed(lines)}. "
+            "Operations in use count in the slice in which the page was allocated.",
             style.svg(figures.over_time(edges, _largest(drawn["kinds"]), totals)),
         ),
     ]

@@ -82,7 +82,7 @@ def _table(runs: Sequence[Row], summaries: dict[int, list[Row]], headline: str |
             Column("allocs ●"),
             Column("locked"),
             Column("saved"),
-            Column("saved"),
+            Column("share"),
             Column("use", numeric=False),
         ),
         rows,

@@ -84,21 +84,30 @@ def _comparison(
             "reference-count instructions in this recording"
         )
     else:
-        frozen = wording.listed([row["page_kind"] for row in removed])
+        frozen = wording.listed([_words(row) for row in removed])
         text = (
             f"Freezing {frozen} pages, as {other['policy']} does, removes {wording.count(gone)} "
             f"of {wording.count(total)} locked reference-count instructions "
             f"({wording.percent(gone, total)}) in this recording"
         )
     if added:
-        where = wording.listed([row["page_kind"] for row in added])
+        where = wording.listed([_words(row) for row in added])
         net = other["locked_ops_saved"]
         text += (
             f", but the same policy adds {wording.count(extra)} on {where} pages: "
             f"{'a saving' if net >= 0 else 'a loss'} of {wording.count(abs(net))} "
             f"({wording.percent(abs(net), total)}) in all"
         )
-    return Answer(f"{text}.", _known(BASELINE, how, "locked_ops"))
+    note = _known(BASELINE, how, "locked_ops")
+    if run["lost_events"]:
+        lost = wording.plural(run["lost_events"], "event")
+        note += f" {lost} of the recording were lost ●: these are lower bounds."
+    return Answer(f"{text}.", note)
+
+
+def _words(row: Row) -> str:
+    """The kind's name as one says it."""
+    return str(row["page_kind"]).replace("_", " ")
 
 
 def _known(policy: str, how: list[Row], column: str) -> str:
@@ -200,7 +209,7 @@ def _headline(policies: list[Row], how: list[Row]) -> Table:
             Column("plain"),
             Column("locked"),
             Column("saved"),
-            Column("saved"),
+            Column("share"),
             *(Column(MARKS[name]) for name in hows),
         ),
         rows,

@@ -61,6 +61,20 @@ def test_a_large_axis_is_in_thousands_and_says_so() -> None:
     assert figure.get_supxlabel() == "locked reference-count instructions (thousands)"
 
 
+@pytest.mark.parametrize(
+    ("baseline", "labels"),
+    [
+        (None, ["done under the policy"]),
+        ([2, 2], ["done under the policy"]),
+        ([3, 2], ["done under the policy", "removed against refcounted"]),
+        ([2, 1], ["done under the policy", "added against refcounted"]),
+    ],
+)
+def test_the_legend_names_what_is_drawn(baseline: list[int] | None, labels: list[str]) -> None:
+    figure = figures.by_kind(["slab", "anon"], {"p": [2, 2]}, baseline)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == labels
+
+
 @pytest.mark.parametrize("policies", [1, 2, 5, 7, 9])
 def test_every_policy_has_a_panel(policies: int) -> None:
     locked = {f"policy-{number}": [number] for number in range(policies)}
@@ -78,7 +92,8 @@ def test_layers_over_time_are_stacked_in_their_order() -> None:
     figure = figures.over_time(
         [0, 1, 2, 2.5], {"slab": [5, 0, 1], "anon": [1, 2, 3]}, {"linux-7.2": [1, 2, 3]}
     )
-    slab, anon, line = (patch.get_data() for patch in figure.axes[0].patches)
+    upper, lower = figure.axes
+    slab, anon, line = (patch.get_data() for patch in [*upper.patches, *lower.patches])
     assert list(slab.values) == [5, 0, 1]
     assert list(anon.values) == [6, 2, 4]
     assert list(anon.baseline) == [5, 0, 1]
@@ -87,7 +102,7 @@ def test_layers_over_time_are_stacked_in_their_order() -> None:
 
 
 def test_times_below_a_second_are_in_milliseconds() -> None:
-    axes = figures.over_time([0, 0.25, 0.5], {"slab": [1, 2]}, {}).axes[0]
+    axes = figures.over_time([0, 0.25, 0.5], {"slab": [1, 2]}, {"p": [1, 2]}).axes[1]
     assert axes.get_xlabel() == "time since the first event (ms)"
     assert list(axes.patches[0].get_data().edges) == [0, 250, 500]
 
