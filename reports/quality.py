@@ -26,6 +26,8 @@ def blocks(connection: DuckDBPyConnection, run: Row) -> list[Block]:
 def _numbers(connection: DuckDBPyConnection, run: int) -> Table:
     [row] = queries.rows(connection, "FROM quality WHERE run = $run", run=run)
     count, percent = wording.count, wording.percent
+    base = row["direct_map_base"] or "an unknown address"
+    method = row["direct_map_how"] or "no method"
     lines: list[tuple[str, str, str, str]] = [
         (
             "Events lost ●",
@@ -79,7 +81,7 @@ def _numbers(connection: DuckDBPyConnection, run: int) -> Table:
             "Kind of page not known ?",
             "",
             percent(row["kind_unknown_pct"]) + " of lives",
-            "Counted as the kind shown for them, and never as frozen by a guess.",
+            "Nothing in the recording says whose page it was; no policy freezes it.",
         ),
         (
             "Cache named ●",
@@ -106,13 +108,10 @@ def _numbers(connection: DuckDBPyConnection, run: int) -> Table:
             "Observed: page_ref events. Assumed: the policy’s figure per allocation.",
         ),
         (
-            "Direct map ◐",
-            row["direct_map_base"] or wording.MISSING,
+            "Votes for the direct map ◐",
+            count(row["direct_map_votes"]),
             percent(row["direct_map_share"], 1) + " of votes",
-            (
-                f"Virtual address of page frame 0 (I1), by {row['direct_map_how'] or 'no method'}; "
-                "slab pages are found through it."
-            ),
+            f"Page frame 0 is at {base} (I1, by {method}); slab pages are found through it.",
         ),
     ]
     return Table(
