@@ -118,7 +118,7 @@ def over_time(connection: DuckDBPyConnection, run: Row, policies: list[str]) -> 
         return [heading, Text(_NO_PAGES)]
     first = queries.first_policy(policies)
     lines = [first, *_lines(connection, run["run"], first)]
-    edges = _edges(run, max(row["slice"] for row in found))
+    edges = _edges(run)
     drawn: dict[str, dict[str, list[int]]] = {"kinds": {}, "policies": {}}
     for row in found:
         if row["policy"] == first:
@@ -141,11 +141,12 @@ def _add(series: dict[str, list[int]], name: str, row: Row, slices: int) -> None
     series.setdefault(name, [0] * slices)[row["slice"]] += row["locked_ops"]
 
 
-def _edges(run: Row, last_slice: int) -> list[float]:
-    """Borders of the slices in seconds since the first event; the last ends with the trace."""
-    starts = [slice_ * run["slice_ns"] / 1e9 for slice_ in range(last_slice + 1)]
-    end = (run["last_ts"] - run["first_ts"]) / 1e9
-    return [*starts, max(end, starts[-1] + run["slice_ns"] / 1e12)]
+def _edges(run: Row) -> list[float]:
+    """Borders of the run's slices in seconds since the first event; the last ends with the run."""
+    length = run["last_ts"] - run["first_ts"]
+    slices = length // run["slice_ns"] + 1
+    starts = [slice_ * run["slice_ns"] for slice_ in range(slices)]
+    return [time / 1e9 for time in (*starts, max(length, starts[-1] + 1))]
 
 
 def _largest(series: dict[str, list[int]]) -> dict[str, list[int]]:

@@ -94,7 +94,7 @@ def _comparison(
         where = wording.listed([_words(row) for row in added])
         net = other["locked_ops_saved"]
         text += (
-            f", but the same policy adds {wording.count(extra)} on {where} pages: "
+            f", but other rules of {other['policy']} add {wording.count(extra)} on {where} pages: "
             f"{'a saving' if net >= 0 else 'a loss'} of {wording.count(abs(net))} "
             f"({wording.percent(abs(net), total)}) in all"
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reports import queries
+from reports import kinds, queries
 from reports.build import build
 from reports.document import Answer, Bar, Bullets, Heading, Picture, Table, Text
 from reports.pdf import render
@@ -151,6 +151,18 @@ def test_any_number_of_policies_has_its_columns(
     assert render(report).startswith(b"%PDF-")
 
 
+@pytest.mark.parametrize(("length_ms", "last"), [(95, 0.095), (90, 0.09), (1, 0.001)])
+def test_slices_cover_the_recording_not_only_its_page_events(
+    small: DuckDBPyConnection, length_ms: int, last: float
+) -> None:
+    small.execute("UPDATE runs SET last_ts = first_ts + ?", [length_ms * 1_000_000])
+    [run] = queries.runs(small)
+    edges = kinds._edges(run)
+    assert edges[:-1] == [slice_ / 100 for slice_ in range(length_ms // 10 + 1)]
+    assert edges[-1] == pytest.approx(last, abs=1e-8)
+    assert edges[-1] > edges[-2]
+
+
 def test_without_the_baseline_no_saving_is_claimed(
     empty: DuckDBPyConnection, add_run: AddRun
 ) -> None:
@@ -165,7 +177,7 @@ def test_a_policy_that_only_adds_is_said_to_add(empty: DuckDBPyConnection, add_r
     add_run(empty, 1, "trace", policies={"refcounted": {}, "own": worse})
     assert (
         "ANSWER The policy own removes none of the 8 locked reference-count instructions in this "
-        "recording, but the same policy adds 18 on anon pages: a loss of 18 (225.00\u202f%) in all."
+        "recording, but other rules of own add 18 on anon pages: a loss of 18 (225.00\u202f%) in all."
     ) in told(report_on(empty))
 
 
