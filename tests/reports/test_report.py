@@ -177,7 +177,8 @@ def test_a_policy_that_only_adds_is_said_to_add(empty: DuckDBPyConnection, add_r
     add_run(empty, 1, "trace", policies={"refcounted": {}, "own": worse})
     assert (
         "ANSWER The policy own removes none of the 8 locked reference-count instructions in this "
-        "recording, but other rules of own add 18 on anon pages: a loss of 18 (225.00\u202f%) in all."
+        "recording, but other rules of own add 18 on anon pages: a loss of 18 (225.00\u202f%) in "
+        "all."
     ) in told(report_on(empty))
 
 
