@@ -154,6 +154,19 @@ class TraceSet:
         codes: npt.NDArray[np.int32] = chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         return code_of.take(codes)
 
+    def text(self, column: str) -> list[str]:
+        """Every text of a text column, by code, before any window is read.
+
+        The codes are those that windows will give; empty where the trace set lacks the column.
+        """
+        if column in {known.name for known in self.columns}:
+            path = self.path / "events.parquet"
+            with parquet.ParquetFile(path, read_dictionary=[column]) as file:
+                for group in range(file.num_row_groups):
+                    for chunk in file.read_row_group(group, columns=[column]).column(0).chunks:
+                        self._codes(chunk, column)
+        return list(self.names.get(column, []))
+
     @cached_property
     def stacks(self) -> Stacks:
         """Every distinct kernel stack of the trace set."""

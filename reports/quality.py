@@ -149,9 +149,15 @@ def _kernels_own(connection: DuckDBPyConnection, run: Row) -> list[Block]:
         """
         SELECT page_kinds.name AS kind, count(*) AS lives,
             sum(ref_plain)::BIGINT AS recorded_plain,
-            sum(alloc_plain + ref_use_plain + frees * free_plain)::BIGINT AS model_plain,
+            sum(
+                alloc_plain + (1 << "order") * alloc_page_plain + ref_use_plain
+                + frees * free_plain + pages_freed * free_page_plain
+            )::BIGINT AS model_plain,
             sum(ref_locked)::BIGINT AS recorded_locked,
-            sum(alloc_locked + ref_use_locked + frees * free_locked)::BIGINT AS model_locked
+            sum(
+                alloc_locked + (1 << "order") * alloc_page_locked + ref_use_locked
+                + frees * free_locked + pages_freed * free_page_locked
+            )::BIGINT AS model_locked
         FROM pages
         INNER JOIN policies ON policies.run = pages.run AND policies.name = $policy
         INNER JOIN policy_costs AS costs

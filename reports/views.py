@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 VIEWS = (
     "events",
     "policy_costs",
+    "life_counts",
+    "life_costs",
     "page_kind_summary",
     "policy_summary",
     "policy_how_summary",

@@ -58,7 +58,7 @@ def stored(
     return pa.array(wide, kind, mask=null if null is not None and null.any() else None)
 
 
-def from_rows(table: Table, rows: list[Mapping[str, Any]]) -> pa.Table:
+def from_rows(table: Table, rows: list[dict[str, Any]]) -> pa.Table:
     """Dictionaries, one a row, as an Arrow table; for dimensions, which are small."""
     return pa.Table.from_pylist(rows, schema=arrow_schema(table))
 

@@ -73,8 +73,9 @@ def _event(*names: str) -> tuple[Column, ...]:
     return tuple(EVENT_COLUMN[name] for name in names)
 
 
-#: Result columns of object events, and of all other events: together those of EVENT_RESULTS.
-OBJECT_RESULTS = ("object", "cache", "cache_how", "page", "slab", "lifetime")
+#: Result columns of object events, and of all other events. Together with ``slab``, which is the
+#: pfn of the page an object lies on, they are those of EVENT_RESULTS.
+OBJECT_RESULTS = ("object", "cache", "cache_how", "page", "lifetime")
 PAGE_EVENT_RESULTS = ("page", "page_kind", "kind_how", "lifetime", "plain_ops", "locked_ops")
 
 RUNS = Table(
@@ -123,17 +124,24 @@ TRACES = Table(
 _SEQ = Column("seq", "i8", "", "Row of the event in the trace set's events.parquet, from 0.")
 _RESULT = {column.name: column for column in EVENT_RESULTS}
 
-# Two tables of events, since an object event and a page event share few columns: half of every
-# column would be NULL, and the load would take half as long again. The view events joins them.
+# Tables of events by what they have in common: in one table half of every column would be NULL,
+# and the load would take twice as long. The view events puts them together.
 OBJECT_EVENTS = Table(
     "object_events",
     "one recorded event of one run that allocates or frees an object, with what the model says",
     (
         _RUN,
         _SEQ,
-        *_event("ts", "cpu", "pid", "event", "call_site", "bytes_req", "bytes_alloc", "stack"),
+        *_event("ts", "cpu", "pid", "event", "call_site", "bytes_req", "bytes_alloc"),
         *(_RESULT[name] for name in OBJECT_RESULTS),
     ),
+    ("run", "seq"),
+)
+
+OBJECT_STACKS = Table(
+    "object_stacks",
+    "the kernel stack of one object event of one run; few recordings have any",
+    (_RUN, _SEQ, *_event("stack")),
     ("run", "seq"),
 )
 
@@ -165,10 +173,12 @@ SAMPLES = Table(
         Column("page_kind", "i2", "", "Whose pages (page_kinds.page_kind)."),
         Column("page_allocs", "i8", "", "mm_page_alloc events, of any order."),
         Column("page_frees", "i8", "", "mm_page_free events, of any order."),
+        Column("pages_allocated", "i8", "pages", "Base pages of these allocations."),
+        Column("pages_freed", "i8", "pages", "Base pages of these frees."),
         Column("assumed_uses", "i8", "", "Allocations whose use stage was not recorded."),
+        Column("assumed_use_pages", "i8", "pages", "Base pages of these allocations."),
         Column("use_plain", "i8", "", "Recorded plain stores of the use stage of lives begun."),
         Column("use_locked", "i8", "", "Recorded locked instructions of that stage, likewise."),
-        Column("pages_gained", "i8", "pages", "Base pages allocated less base pages freed."),
     ),
     ("run", "slice", "page_kind"),
 )
@@ -242,10 +252,15 @@ POLICY_OPS = Table(
         Column("policy", "i2", "", "Policy (policies.policy)."),
         Column("page_kind", "i2", "", "Kind of page (page_kinds.page_kind)."),
         Column("stage", "str", "", "'alloc', 'use' or 'free'."),
-        Column("plain_ops", "i8", "", "Plain stores to the reference count."),
-        Column("locked_ops", "i8", "", "Locked instructions on the reference count."),
+        Column("frozen", "?", "", "The kind has no reference count under the policy."),
+        Column("plain_ops", "i8", "", "Plain stores per allocation, per life in use, or per free."),
+        Column("locked_ops", "i8", "", "Locked instructions, likewise."),
+        Column("plain_ops_per_page", "i8", "", "Plain stores per base page, on top of these."),
+        Column("locked_ops_per_page", "i8", "", "Locked instructions per base page, likewise."),
         Column("entry", "str", "", "Kernel function through which the page comes or goes."),
-        Column("depth", "str", "", "Where on the call stack the count is set (spec 2)."),
+        Column("depth", "str", "", "Where on the call stack the count is set or dropped."),
+        Column("rule", "str", "", "Rule of the kernel model that says so."),
+        Column("kernel_function", "str", "", "file:function of the kernel, and its version."),
     ),
     ("run", "policy", "page_kind", "stage"),
 )
@@ -318,6 +333,7 @@ TABLES: tuple[Table, ...] = (
     RUNS,
     TRACES,
     OBJECT_EVENTS,
+    OBJECT_STACKS,
     PAGE_EVENTS,
     PAGES,
     SAMPLES,

@@ -9,39 +9,21 @@
 --   slab_frees   Slab pages freed, likewise.
 --   plain_ops    Plain stores to their reference counts.
 --   locked_ops   Locked instructions on their reference counts.
-with slabs as (
-    select
-        run,
-        page_kind,
-        cache,
-        count(alloc_seq) as slab_allocs,
-        sum(frees)::bigint as slab_frees,
-        count(alloc_seq) filter (ref_use_locked is null) as assumed_uses,
-        coalesce(sum(ref_use_plain), 0)::bigint as use_plain,
-        coalesce(sum(ref_use_locked), 0)::bigint as use_locked
-    from pages
-    inner join page_kinds using (page_kind)
-    where page_kinds.name = 'slab'
-    group by run, page_kind, cache
-)
-
 select
-    slabs.run,
+    costs.run,
     traces.trace,
     policies.name as policy,
     coalesce(caches.name, '(not known)') as cache,
-    slabs.slab_allocs,
-    slabs.slab_frees,
-    slab_allocs * costs.alloc_plain
-    + slabs.use_plain + assumed_uses * costs.use_plain
-    + slab_frees * costs.free_plain as plain_ops,
-    slab_allocs * costs.alloc_locked
-    + slabs.use_locked + assumed_uses * costs.use_locked
-    + slab_frees * costs.free_locked as locked_ops
-from slabs
-inner join policy_costs as costs using (run, page_kind)
+    sum(costs.page_allocs)::bigint as slab_allocs,
+    sum(costs.page_frees)::bigint as slab_frees,
+    sum(costs.plain_ops)::bigint as plain_ops,
+    sum(costs.locked_ops)::bigint as locked_ops
+from life_costs as costs
+inner join page_kinds using (page_kind)
 inner join runs using (run)
 inner join traces using (trace_id)
 inner join policies using (run, policy)
 left join caches using (run, cache)
-order by slabs.run, policies.policy, locked_ops desc, slab_allocs desc, caches.name
+where page_kinds.name = 'slab'
+group by costs.run, traces.trace, policies.policy, policies.name, costs.cache, caches.name
+order by costs.run, policies.policy, locked_ops desc, slab_allocs desc, caches.name

@@ -1,4 +1,4 @@
--- cache_summary: one row is one slab cache of one run.
+-- cache_summary: one row is one slab cache of one run, of those the run has seen.
 --
 -- Events 0 and 2 allocate an object, 1 and 3 free one.
 --
@@ -68,4 +68,5 @@ left join objects using (run, cache)
 left join slabs using (run, cache)
 inner join runs using (run)
 inner join traces using (trace_id)
+where objects.run is not null or slabs.run is not null
 order by caches.run, bytes_alloc desc, cache

@@ -1,6 +1,7 @@
 -- events: one row is one recorded event of one run, with what the model says of it.
 --
--- The tables object_events and page_events together; event_log has names for the codes.
+-- The tables object_events, object_stacks and page_events together; event_log has names for the
+-- codes.
 --
 -- Columns:
 --   run          Replay of one trace.
@@ -26,29 +27,32 @@
 --   plain_ops    Plain stores to a reference count by this event.
 --   locked_ops   Locked instructions on a reference count by this event.
 select
-    run,
-    seq,
-    ts,
-    cpu,
-    pid,
-    event,
-    call_site,
-    bytes_req,
-    bytes_alloc,
+    events.run,
+    events.seq,
+    events.ts,
+    events.cpu,
+    events.pid,
+    events.event,
+    events.call_site,
+    events.bytes_req,
+    events.bytes_alloc,
     null::bigint as pfn,
     null::integer as "order",
-    stack,
-    object,
-    cache,
-    cache_how,
-    page,
+    stacks.stack,
+    events.object,
+    events.cache,
+    events.cache_how,
+    events.page,
     null::smallint as page_kind,
     null::smallint as kind_how,
-    slab,
-    lifetime,
+    if(page_kinds.name = 'slab', pages.pfn, null) as slab,
+    events.lifetime,
     0::bigint as plain_ops,
     0::bigint as locked_ops
-from object_events
+from object_events as events
+left join object_stacks as stacks using (run, seq)
+left join pages using (run, page)
+left join page_kinds using (page_kind)
 union all
 select
     run,

@@ -13,41 +13,23 @@
 --   page_frees   mm_page_free events of those lives, of any order.
 --   plain_ops    Plain stores to reference counts.
 --   locked_ops   Locked instructions on reference counts.
-with lives as (
-    select
-        pages.run,
-        stacks.caller,
-        pages.page_kind,
-        count(*) as page_allocs,
-        sum(pages.frees)::bigint as page_frees,
-        count(*) filter (pages.ref_use_locked is null) as assumed_uses,
-        coalesce(sum(pages.ref_use_plain), 0)::bigint as use_plain,
-        coalesce(sum(pages.ref_use_locked), 0)::bigint as use_locked
-    from pages
-    inner join stacks using (run, stack)
-    where pages.alloc_seq is not null
-    group by pages.run, stacks.caller, pages.page_kind
-)
-
 select
-    lives.run,
+    costs.run,
     traces.trace,
     policies.name as policy,
-    lives.caller,
+    stacks.caller,
     page_kinds.name as page_kind,
-    lives.page_allocs,
-    lives.page_frees,
-    page_allocs * costs.alloc_plain
-    + lives.use_plain + assumed_uses * costs.use_plain
-    + page_frees * costs.free_plain as plain_ops,
-    page_allocs * costs.alloc_locked
-    + lives.use_locked + assumed_uses * costs.use_locked
-    + page_frees * costs.free_locked as locked_ops
-from lives
-inner join policy_costs as costs using (run, page_kind)
+    sum(costs.page_allocs)::bigint as page_allocs,
+    sum(costs.page_frees)::bigint as page_frees,
+    sum(costs.plain_ops)::bigint as plain_ops,
+    sum(costs.locked_ops)::bigint as locked_ops
+from life_costs as costs
+inner join stacks using (run, stack)
+inner join page_kinds using (page_kind)
 inner join runs using (run)
 inner join traces using (trace_id)
 inner join policies using (run, policy)
-inner join page_kinds using (page_kind)
+group by
+    costs.run, traces.trace, policies.policy, policies.name, stacks.caller, page_kinds.name
 order by
-    lives.run, policies.policy, locked_ops desc, page_allocs desc, lives.caller, page_kinds.name
+    costs.run, policies.policy, locked_ops desc, page_allocs desc, stacks.caller, page_kinds.name

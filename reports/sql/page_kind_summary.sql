@@ -19,57 +19,29 @@
 --   observed_pct     [%] Share of page_allocs whose kind was observed.
 --   inferred_pct     [%] Share of page_allocs whose kind was inferred.
 --   assumed_pct      [%] Share of page_allocs whose kind was assumed.
-with lives as (
-    select
-        run,
-        page_kind,
-        count(alloc_seq) as page_allocs,
-        sum(frees)::bigint as page_frees,
-        count(alloc_seq) filter (ref_use_locked is null) as assumed_uses,
-        count(ref_use_locked) as observed_uses,
-        coalesce(sum(ref_use_plain), 0)::bigint as use_plain,
-        coalesce(sum(ref_use_locked), 0)::bigint as use_locked,
-        count(alloc_seq) filter (kind_how = 0) as observed,
-        count(alloc_seq) filter (kind_how = 1) as inferred,
-        count(alloc_seq) filter (kind_how = 2) as assumed
-    from pages
-    group by run, page_kind
-),
-
-costs as (
-    select
-        lives.*,
-        policy,
-        lives.use_plain + assumed_uses * policy_costs.use_plain as use_plain_ops,
-        lives.use_locked + assumed_uses * policy_costs.use_locked as use_locked_ops,
-        page_allocs * alloc_plain + use_plain_ops + page_frees * free_plain as plain_ops,
-        page_allocs * alloc_locked + use_locked_ops + page_frees * free_locked as locked_ops
-    from lives
-    inner join policy_costs using (run, page_kind)
-)
-
 select
     costs.run,
     traces.trace,
     policies.name as policy,
     page_kinds.name as page_kind,
-    page_allocs,
-    page_frees,
-    plain_ops,
-    locked_ops,
-    use_plain_ops,
-    use_locked_ops,
+    sum(page_allocs)::bigint as page_allocs,
+    sum(page_frees)::bigint as page_frees,
+    sum(plain_ops)::bigint as plain_ops,
+    sum(locked_ops)::bigint as locked_ops,
+    sum(recorded_use_plain_ops + assumed_use_plain_ops)::bigint as use_plain_ops,
+    sum(recorded_use_locked_ops + assumed_use_locked_ops)::bigint as use_locked_ops,
     case
-        when observed_uses = 0 then 'assumed'
-        when assumed_uses = 0 then 'observed'
+        when sum(recorded_uses) = 0 then 'assumed'
+        when sum(assumed_uses) = 0 then 'observed'
         else 'mixed'
     end as use_how,
-    100 * observed / nullif(page_allocs, 0) as observed_pct,
-    100 * inferred / nullif(page_allocs, 0) as inferred_pct,
-    100 * assumed / nullif(page_allocs, 0) as assumed_pct
-from costs
+    100 * sum(page_allocs) filter (kind_how = 0) / nullif(sum(page_allocs), 0) as observed_pct,
+    100 * sum(page_allocs) filter (kind_how = 1) / nullif(sum(page_allocs), 0) as inferred_pct,
+    100 * sum(page_allocs) filter (kind_how = 2) / nullif(sum(page_allocs), 0) as assumed_pct
+from life_costs as costs
 inner join runs using (run)
 inner join traces using (trace_id)
 inner join policies using (run, policy)
 inner join page_kinds using (page_kind)
+group by costs.run, traces.trace, policies.policy, policies.name, page_kinds.name
 order by costs.run, policies.policy, locked_ops desc, page_allocs desc, page_kinds.name

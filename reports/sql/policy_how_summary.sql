@@ -13,31 +13,17 @@
 --   plain_ops         Plain stores to reference counts known in this way.
 --   locked_ops        Locked instructions on reference counts known in this way.
 --   locked_ops_saved  locked_ops of the policy 'refcounted' known in this way, less locked_ops.
-with lives as (
-    select
-        run,
-        page_kind,
-        kind_how,
-        count(alloc_seq) as allocs,
-        coalesce(sum(frees), 0)::bigint as frees,
-        count(alloc_seq) filter (ref_use_locked is null) as assumed_uses,
-        coalesce(sum(ref_use_plain), 0)::bigint as recorded_plain,
-        coalesce(sum(ref_use_locked), 0)::bigint as recorded_locked
-    from pages
-    group by run, page_kind, kind_how
-),
-
-parts as (
+with parts as (
     select
         run,
         policy,
         unnest([kind_how, 0, 2]) as how,
-        unnest([allocs * alloc_plain + frees * free_plain, recorded_plain, assumed_uses * use_plain])
+        unnest([alloc_plain_ops + free_plain_ops, recorded_use_plain_ops, assumed_use_plain_ops])
             as plain_ops,
-        unnest([allocs * alloc_locked + frees * free_locked, recorded_locked, assumed_uses * use_locked])
-            as locked_ops
-    from lives
-    inner join policy_costs using (run, page_kind)
+        unnest(
+            [alloc_locked_ops + free_locked_ops, recorded_use_locked_ops, assumed_use_locked_ops]
+        ) as locked_ops
+    from life_costs
 ),
 
 sums as (

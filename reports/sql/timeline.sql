@@ -15,11 +15,11 @@
 --   page_frees   mm_page_free events in the slice, of any order.
 --   plain_ops    Plain stores to reference counts.
 --   locked_ops   Locked instructions on reference counts.
---   live_pages   [pages] Base pages held at the slice's end, less those held before the recording.
+--   live_pages   [pages] Base pages held at the slice's end, less those held before recording.
 with state as (
     select
         *,
-        sum(pages_gained) over (
+        sum(pages_allocated - pages_freed) over (
             partition by run, page_kind
             order by slice
         )::bigint as live_pages
@@ -36,12 +36,14 @@ select
     page_kinds.name as page_kind,
     state.page_allocs,
     state.page_frees,
-    state.page_allocs * costs.alloc_plain
-    + state.use_plain + state.assumed_uses * costs.use_plain
-    + state.page_frees * costs.free_plain as plain_ops,
-    state.page_allocs * costs.alloc_locked
-    + state.use_locked + state.assumed_uses * costs.use_locked
-    + state.page_frees * costs.free_locked as locked_ops,
+    state.page_allocs * costs.alloc_plain + state.pages_allocated * costs.alloc_page_plain
+    + state.use_plain
+    + state.assumed_uses * costs.use_plain + state.assumed_use_pages * costs.use_page_plain
+    + state.page_frees * costs.free_plain + state.pages_freed * costs.free_page_plain as plain_ops,
+    state.page_allocs * costs.alloc_locked + state.pages_allocated * costs.alloc_page_locked
+    + state.use_locked
+    + state.assumed_uses * costs.use_locked + state.assumed_use_pages * costs.use_page_locked
+    + state.page_frees * costs.free_locked + state.pages_freed * costs.free_page_locked as locked_ops,
     state.live_pages
 from state
 inner join policy_costs as costs using (run, page_kind)

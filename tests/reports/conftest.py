@@ -161,8 +161,9 @@ def _add_pages(
             alloc_ts=5_000_000_000 if allocated else None,
             free_seq=at + 1 if frees else None,
             free_ts=5_010_000_000 if frees else None,
-            stack=0 if stacks and kind == "page table" else None,
+            stack=0 if stacks and allocated and kind == "page table" else None,
             frees=frees,
+            pages_freed=frees,
             ref_plain=None if used is None else int(allocated),
             ref_locked=None if used is None else used + frees,
             ref_use_plain=None if used is None else 0,
@@ -171,11 +172,11 @@ def _add_pages(
     connection.execute(
         """
         INSERT INTO samples
-        SELECT run, 0, page_kind, count(*), 0, count(*) - count(ref_use_locked), 0,
-            coalesce(sum(ref_use_locked), 0), count(*)
+        SELECT run, 0, page_kind, count(*), 0, count(*), 0, count(*) - count(ref_use_locked),
+            count(*) - count(ref_use_locked), 0, coalesce(sum(ref_use_locked), 0)
         FROM pages WHERE run = $run AND alloc_seq IS NOT NULL GROUP BY run, page_kind
         UNION ALL
-        SELECT run, 1, page_kind, 0, sum(frees), 0, 0, 0, -count(*)
+        SELECT run, 1, page_kind, 0, sum(frees), 0, count(*), 0, 0, 0, 0
         FROM pages WHERE run = $run AND frees > 0 GROUP BY run, page_kind
         """,
         {"run": run},
@@ -206,6 +207,8 @@ def _add_policies(
                     stage=stage,
                     plain_ops=plain,
                     locked_ops=locked,
+                    plain_ops_per_page=0,
+                    locked_ops_per_page=0,
                     entry="__alloc_pages" if stage == "alloc" else "__free_pages",
                     depth="prep_new_page",
                 )

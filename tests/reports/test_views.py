@@ -37,7 +37,8 @@ def some_pages(dice: random.Random, run: int) -> Rows:
     rows = []
     for page in range(150):
         known = dice.random() < 0.8
-        frees = dice.choice((0, 1, 1, 1, 4))
+        order = dice.choice((0, 0, 3))
+        frees, pages_freed = dice.choice(((0, 0), (1, 1 << order), (1, 1 << order), (4, 5)))
         kind = dice.randrange(len(KINDS))
         observed = run == 2 and (kind == 2 or dice.random() < 0.5)
         rows.append(
@@ -45,7 +46,7 @@ def some_pages(dice: random.Random, run: int) -> Rows:
                 "run": run,
                 "page": page,
                 "pfn": page * 8,
-                "order": dice.choice((0, 0, 3)),
+                "order": order,
                 "page_kind": kind,
                 "kind_how": dice.randrange(len(HOWS)),
                 "cache": dice.choice((None, 0, 1)) if kind == 1 else None,
@@ -53,6 +54,7 @@ def some_pages(dice: random.Random, run: int) -> Rows:
                 "alloc_ts": dice.randrange(10 * SLICE) if known else None,
                 "stack": dice.choice((None, 0, 1)) if known else None,
                 "frees": frees,
+                "pages_freed": pages_freed,
                 "free_seq": 1000 + page if frees else None,
                 "ref_use_plain": dice.randrange(5) if observed else None,
                 "ref_use_locked": dice.randrange(9) if observed else None,
@@ -81,6 +83,7 @@ def some_objects(dice: random.Random, run: int) -> Rows:
                 "object": seq // 2 if dice.random() < 0.95 else None,
                 "cache": dice.randrange(2) if of_cache else None,
                 "cache_how": dice.choice((0, 1, 3)) if of_cache else 6,
+                "page": dice.choice((None, *range(150))),
                 "lifetime": dice.randrange(1000) if dice.random() < 0.7 else None,
             }
         )
@@ -117,10 +120,12 @@ def some_samples(dice: random.Random, run: int) -> Rows:
             "page_kind": kind,
             "page_allocs": dice.randrange(20),
             "page_frees": dice.randrange(20),
+            "pages_allocated": dice.randrange(20, 40),
+            "pages_freed": dice.randrange(20, 40),
             "assumed_uses": dice.randrange(20),
+            "assumed_use_pages": dice.randrange(20, 40),
             "use_plain": dice.randrange(20),
             "use_locked": dice.randrange(20),
-            "pages_gained": dice.randrange(-20, 20),
         }
         for number in (0, 1, 4)
         for kind in range(len(KINDS))
@@ -156,6 +161,7 @@ def some_run(dice: random.Random, run: int) -> Tables:
             }
         ],
         "object_events": events,
+        "object_stacks": [{"run": run, "seq": seq, "stack": 1} for seq in range(0, 400, 7)],
         "page_events": page_events,
         "pages": some_pages(dice, run),
         "samples": some_samples(dice, run),
@@ -188,6 +194,8 @@ def some_run(dice: random.Random, run: int) -> Tables:
                 "stage": stage,
                 "plain_ops": dice.randrange(3),
                 "locked_ops": dice.randrange(1, 5),
+                "plain_ops_per_page": dice.randrange(3),
+                "locked_ops_per_page": dice.randrange(3),
             }
             for policy in range(2)
             for kind in range(len(KINDS))
@@ -237,13 +245,17 @@ def ask(tables: Tables) -> Iterator[Callable[[str], Rows]]:
         yield run
 
 
-def policy_ops(tables: Tables) -> dict[tuple[int, str, int, str], tuple[int, int]]:
-    """(run, policy name, kind, stage) -> plain stores and locked instructions."""
+def policy_ops(tables: Tables) -> dict[tuple[int, str, int, str], tuple[int, int, int, int]]:
+    """Costs by run, policy name, kind and stage.
+
+    Plain stores and locked instructions an event, then plain stores and locked instructions a
+    base page.
+    """
     names = {(row["run"], row["policy"]): row["name"] for row in tables["policies"]}
+    counts = ("plain_ops", "locked_ops", "plain_ops_per_page", "locked_ops_per_page")
     return {
-        (row["run"], names[row["run"], row["policy"]], row["page_kind"], row["stage"]): (
-            row["plain_ops"],
-            row["locked_ops"],
+        (row["run"], names[row["run"], row["policy"]], row["page_kind"], row["stage"]): tuple(
+            row[count] for count in counts
         )
         for row in tables["policy_ops"]
     }
@@ -253,17 +265,24 @@ def cost_of_life(tables: Tables, life: dict[str, Any], policy: str, op: int) -> 
     """Plain stores (op 0) or locked instructions (op 1) of one page life, stage by stage."""
     ops = policy_ops(tables)
     alloc, use, free = (
-        ops.get((life["run"], policy, life["page_kind"], stage), (0, 0))[op] for stage in STAGES
+        ops.get((life["run"], policy, life["page_kind"], stage), (0, 0, 0, 0)) for stage in STAGES
     )
-    total: int = free * life["frees"]
+    pages = 1 << life["order"]
+    total: int = free[op] * life["frees"] + free[2 + op] * life["pages_freed"]
     if life["alloc_seq"] is not None:
-        total += alloc
+        total += alloc[op] + alloc[2 + op] * pages
     recorded = life[("ref_use_plain", "ref_use_locked")[op]]
     if recorded is not None:
         total += recorded
     elif life["alloc_seq"] is not None:
-        total += use
+        total += use[op] + use[2 + op] * pages
     return total
+
+
+def costs_of_lives(tables: Tables, lives: Rows, policy: str) -> tuple[int, int]:
+    """Plain stores and locked instructions of some lives."""
+    plain, locked = (sum(cost_of_life(tables, life, policy, op) for life in lives) for op in (0, 1))
+    return plain, locked
 
 
 def test_every_view_has_the_columns_its_header_documents(ask: Callable[[str], Rows]) -> None:
@@ -300,8 +319,7 @@ def test_page_kind_summary_adds_up_the_lives(ask: Callable[[str], Rows], tables:
         assert row["trace"] == f"trace-{run}"
         assert row["page_allocs"] == len(begun)
         assert row["page_frees"] == sum(life["frees"] for life in lives)
-        assert row["plain_ops"] == sum(cost_of_life(tables, life, policy, 0) for life in lives)
-        assert row["locked_ops"] == sum(cost_of_life(tables, life, policy, 1) for life in lives)
+        assert (row["plain_ops"], row["locked_ops"]) == costs_of_lives(tables, lives, policy)
         assert row["use_how"] == (
             "mixed" if len(observed) == 2 else "observed" if observed == {True} else "assumed"
         )
@@ -316,14 +334,11 @@ def test_policy_summary_adds_up_all_kinds(ask: Callable[[str], Rows], tables: Ta
     assert set(rows) == {(run, policy) for run in RUNS for policy in POLICIES}
     for (run, policy), row in rows.items():
         lives = [life for life in tables["pages"] if life["run"] == run]
-        locked = {
-            name: sum(cost_of_life(tables, life, name, 1) for life in lives) for name in POLICIES
-        }
+        locked = {name: costs_of_lives(tables, lives, name)[1] for name in POLICIES}
         assert row["trace"] == f"trace-{run}"
         assert row["page_allocs"] == sum(life["alloc_seq"] is not None for life in lives)
         assert row["page_frees"] == sum(life["frees"] for life in lives)
-        assert row["plain_ops"] == sum(cost_of_life(tables, life, policy, 0) for life in lives)
-        assert row["locked_ops"] == locked[policy]
+        assert (row["plain_ops"], row["locked_ops"]) == costs_of_lives(tables, lives, policy)
         saved = locked["refcounted"] - locked[policy]
         assert row["locked_ops_saved"] == saved
         assert row["saved_pct"] == pytest.approx(100 * saved / locked["refcounted"])
@@ -334,7 +349,8 @@ def test_cache_summary_counts_objects_and_slab_pages(
     ask: Callable[[str], Rows], tables: Tables
 ) -> None:
     rows = {(row["run"], row["cache"]): row for row in ask("from cache_summary")}
-    assert set(rows) == {(run, name) for run in RUNS for name in CACHES}
+    seen = CACHES[:2]  # nothing happened to the third
+    assert set(rows) == {(run, name) for run in RUNS for name in seen}
     for (run, name), row in rows.items():
         code = CACHES.index(name)
         mine = [e for e in tables["object_events"] if e["run"] == run and e["cache"] == code]
@@ -350,11 +366,6 @@ def test_cache_summary_counts_objects_and_slab_pages(
         assert row["slab_allocs"] == len(begun)
         assert row["slab_frees"] == sum(slab["frees"] for slab in slabs)
         assert row["slab_bytes"] == sum(4096 << slab["order"] for slab in begun)
-        if not mine:
-            assert name == "filp"
-            assert row["lifetime_median"] is None
-            assert row["named_pct"] is None
-            continue
         assert row["waste_pct"] == pytest.approx(100 * row["waste_bytes"] / row["bytes_alloc"])
         assert row["lifetime_median"] == pytest.approx(median(ended), abs=0.5)
         named = sum(event["cache_how"] == 0 for event in mine)
@@ -376,8 +387,7 @@ def test_cache_policy_summary_splits_the_slab_row_of_page_kind_summary(
         policy = row["policy"]
         assert row["slab_allocs"] == sum(life["alloc_seq"] is not None for life in lives)
         assert row["slab_frees"] == sum(life["frees"] for life in lives)
-        assert row["plain_ops"] == sum(cost_of_life(tables, life, policy, 0) for life in lives)
-        assert row["locked_ops"] == sum(cost_of_life(tables, life, policy, 1) for life in lives)
+        assert (row["plain_ops"], row["locked_ops"]) == costs_of_lives(tables, lives, policy)
     whole = ask("select run, policy, locked_ops from page_kind_summary where page_kind = 'slab'")
     parts: Counter[tuple[int, str]] = Counter()
     for row in rows:
@@ -434,8 +444,7 @@ def test_page_caller_summary_counts_lives_with_a_stack(
         policy = row["policy"]
         assert row["page_allocs"] == len(lives)
         assert row["page_frees"] == sum(life["frees"] for life in lives)
-        assert row["plain_ops"] == sum(cost_of_life(tables, life, policy, 0) for life in lives)
-        assert row["locked_ops"] == sum(cost_of_life(tables, life, policy, 1) for life in lives)
+        assert (row["plain_ops"], row["locked_ops"]) == costs_of_lives(tables, lives, policy)
 
 
 def test_timeline_prices_each_sample_and_runs_up_the_pages(
@@ -450,15 +459,21 @@ def test_timeline_prices_each_sample_and_runs_up_the_pages(
     for sample in tables["samples"]:
         run, number, kind = sample["run"], sample["slice"], sample["page_kind"]
         held = sum(
-            other["pages_gained"]
+            other["pages_allocated"] - other["pages_freed"]
             for other in tables["samples"]
             if other["run"] == run and other["page_kind"] == kind and other["slice"] <= number
         )
         for policy in POLICIES:
             row = rows[run, policy, number, KINDS[kind]]
-            cost = [ops.get((run, policy, kind, stage), (0, 0)) for stage in STAGES]
+            cost = [ops.get((run, policy, kind, stage), (0, 0, 0, 0)) for stage in STAGES]
             times = (sample["page_allocs"], sample["assumed_uses"], sample["page_frees"])
-            priced = [sum(t * c[op] for t, c in zip(times, cost, strict=True)) for op in (0, 1)]
+            pages = tuple(
+                sample[name] for name in ("pages_allocated", "assumed_use_pages", "pages_freed")
+            )
+            priced = [
+                sum(t * c[op] + p * c[2 + op] for t, p, c in zip(times, pages, cost, strict=True))
+                for op in (0, 1)
+            ]
             assert row["trace"] == f"trace-{run}"
             assert row["ts"] == 100 + number * SLICE
             assert row["seconds"] == pytest.approx(number * SLICE / 1e9)
@@ -508,11 +523,19 @@ def test_events_is_every_event_of_both_tables(ask: Callable[[str], Rows], tables
     rows = {(row["run"], row["seq"]): row for row in ask("from events")}
     stored = tables["object_events"] + tables["page_events"]
     assert len(rows) == len(stored)
-    zero = {"plain_ops": 0, "locked_ops": 0}
+    lives = {(life["run"], life["page"]): life for life in tables["pages"]}
+    stacks = {(row["run"], row["seq"]): row["stack"] for row in tables["object_stacks"]}
+    assert stacks
     for event in stored:
-        row = rows[event["run"], event["seq"]]
-        expected = dict.fromkeys(row) | (zero if event["event"] < 4 else {}) | event
-        assert row == expected
+        key = event["run"], event["seq"]
+        expected = dict.fromkeys(rows[key]) | event
+        if event["event"] < 4:
+            life = lives.get((event["run"], event["page"]))
+            on_slab = life is not None and KINDS[life["page_kind"]] == "slab"
+            expected["slab"] = life["pfn"] if life is not None and on_slab else None
+            expected["stack"] = stacks.get(key)
+            expected |= {"plain_ops": 0, "locked_ops": 0}
+        assert rows[key] == expected
 
 
 def test_event_log_names_the_codes(ask: Callable[[str], Rows], tables: Tables) -> None:
@@ -551,5 +574,50 @@ def test_policy_costs_puts_the_stages_side_by_side(
     for row in rows:
         name = numbers[row["run"], row["policy"]]
         for stage in STAGES:
-            plain, locked = ops.get((row["run"], name, row["page_kind"], stage), (0, 0))
-            assert (row[f"{stage}_plain"], row[f"{stage}_locked"]) == (plain, locked)
+            costs = ops.get((row["run"], name, row["page_kind"], stage), (0, 0, 0, 0))
+            columns = ("plain", "locked", "page_plain", "page_locked")
+            assert tuple(row[f"{stage}_{column}"] for column in columns) == costs
+
+
+def test_lives_alike_add_up_to_all_lives(ask: Callable[[str], Rows], tables: Tables) -> None:
+    keys = ("run", "page_kind", "kind_how", "cache", "stack")
+    alike = defaultdict(list)
+    for life in tables["pages"]:
+        alike[tuple(life[key] for key in keys)].append(life)
+    counts = {tuple(row[key] for key in keys): row for row in ask("from life_counts")}
+    assert set(counts) == set(alike)
+    for key, row in counts.items():
+        begun = [life for life in alike[key] if life["alloc_seq"] is not None]
+        assumed = [life for life in begun if life["ref_use_locked"] is None]
+        assert row["page_allocs"] == len(begun)
+        assert row["page_frees"] == sum(life["frees"] for life in alike[key])
+        assert row["pages_allocated"] == sum(1 << life["order"] for life in begun)
+        assert row["pages_freed"] == sum(life["pages_freed"] for life in alike[key])
+        assert row["assumed_uses"] == len(assumed)
+        assert row["assumed_use_pages"] == sum(1 << life["order"] for life in assumed)
+        recorded = [life for life in alike[key] if life["ref_use_locked"] is not None]
+        assert row["recorded_uses"] == len(recorded)
+        assert row["use_plain_ops"] == sum(life["ref_use_plain"] for life in recorded)
+        assert row["use_locked_ops"] == sum(life["ref_use_locked"] for life in recorded)
+    names = {(row["run"], row["policy"]): row["name"] for row in tables["policies"]}
+    rows = ask("from life_costs")
+    assert len(rows) == len(POLICIES) * len(counts)
+    for row in rows:
+        lives = alike[tuple(row[key] for key in keys)]
+        policy = names[row["run"], row["policy"]]
+        assert (row["plain_ops"], row["locked_ops"]) == costs_of_lives(tables, lives, policy)
+        for op in ("plain_ops", "locked_ops"):
+            parts = ("alloc", "recorded_use", "assumed_use", "free")
+            assert row[op] == sum(row[f"{part}_{op}"] for part in parts)
+
+
+def test_policy_how_summary_splits_policy_summary(ask: Callable[[str], Rows]) -> None:
+    whole = {(row["run"], row["policy"]): row for row in ask("from policy_summary")}
+    parts: dict[tuple[int, str], Counter[str]] = defaultdict(Counter)
+    for row in ask("from policy_how_summary"):
+        for name in ("plain_ops", "locked_ops", "locked_ops_saved"):
+            parts[row["run"], row["policy"]][name] += row[name]
+    assert set(parts) == set(whole)
+    for key, sums in parts.items():
+        for name, value in sums.items():
+            assert value == whole[key][name], (key, name)
