@@ -197,7 +197,7 @@ class Objects:
         tell = allocs[(own[allocs] < 0) & (own[frees] >= 0) & ~large[allocs]]
         cache[tell] = own[tell + 1]
         how[tell] = CacheHow.BY_FREE
-        how[large] = -1
+        how[large & (own < 0)] = -1
 
         # An address that is not page-aligned cannot be a large kmalloc (R3.1).
         aligned = (address & np.uint64(4095)) == 0
@@ -270,7 +270,7 @@ class Objects:
         large = old["large"]
         window.large[at[large]] = True
         window.on_slab[at[large]] = False
-        window.cache_how[at[large]] = -1
+        window.cache_how[at[large & (window.own[at] < 0)]] = -1
         asks = (window.own[at] < 0) & (old["cache"] >= 0)
         window.cache[at[asks]] = old["cache"][asks]
         window.cache_how[at[asks]] = CacheHow.BY_ALLOC

@@ -93,11 +93,11 @@ class Ownership:
         if objects is None:
             nothing = Evidence(*(np.empty(0, np.int64),) * 3)
             return nothing, nothing
-        life = np.maximum(place.life, place.later)
+        life = np.where(objects.on_slab, np.maximum(place.life, place.later), place.life)
         row = np.maximum(objects.row, place.reveal)
         says = (life >= 0) & (objects.on_slab | (objects.large & objects.allocates))
         value = np.where(objects.large, Kind.LARGE_KMALLOC, Kind.SLAB)
-        named = (life >= 0) & (objects.own >= 0)
+        named = (life >= 0) & (objects.own >= 0) & objects.on_slab
         return (
             Evidence(life[says], row[says], value[says]),
             Evidence(life[named], row[named], objects.own[named].astype(np.int64)),

@@ -46,7 +46,8 @@ LIFE = {
     "ref_use_plain": "i8",
     "ref_use_locked": "i8",
     "frames": "i8",  # page frames that have been seen to belong to it
-    "gone": "i8",  # of these, freed or allocated anew
+    "pages_freed": "i8",
+    "lost": "i8",  # frames allocated anew without a free in between
     "seen": "i2",  # kind that evidence shows (allocsim.ownership); 0: none
     "cache": "i4",  # cache its objects are of; -1: not known
     "told": "i2",  # kind and how as last given out; -1: never
@@ -159,7 +160,7 @@ class Pages:
         lives, seg_life = self._begin(columns, ops, frames, seq)
         life = seg_life[frames.segment[frames.head]]
         missed = self._account(columns, ops, frames, lives, seg_life, life, seq)
-        closed = lives["gone"] == lives["frames"]
+        closed = _ended(lives)
         unknown = int(((ops.code == Ev.MM_PAGE_FREE) & (lives["alloc_seq"][life] < 0)).sum())
         self._remember(frames, lives, seg_life)
         segments = frames.segments(ops, seg_life)
@@ -238,6 +239,10 @@ class Pages:
         for _ in range(2):
             seg_life[tail] = seg_life[head_segment]
 
+        # A set on a dead frame is an allocation without mm_page_alloc (T8: the bulk allocator).
+        born = carried + np.flatnonzero(ops.code[new_op] == Ev.PAGE_REF_SET)
+        for name, source in (("alloc_ts", "ts"), ("alloc_cpu", "cpu")):
+            lives[name][born] = columns[source][ops.row[new_op[born - carried]]]
         alloc = np.flatnonzero(ops.code == Ev.MM_PAGE_ALLOC)
         at = seg_life[frames.segment[frames.head[alloc]]]
         lives["alloc_seq"][at] = ops.row[alloc] + seq
@@ -272,7 +277,8 @@ class Pages:
         )
         gone_life = np.concatenate([frame_life[freed], lost_life])
         gone_op = np.concatenate([frames.op[freed], frames.op[lost]])
-        lives["gone"] += np.bincount(gone_life, minlength=count)
+        lives["pages_freed"] += np.bincount(frame_life[freed], minlength=count)
+        lives["lost"] += np.bincount(lost_life, minlength=count)
 
         # One mm_page_free counts once for each life it touches: nearly always its own.
         pairs = np.unique(frames.op[freed] * count + frame_life[freed])
@@ -280,7 +286,7 @@ class Pages:
 
         last = np.full(count, -1, np.int64)
         np.maximum.at(last, gone_life, gone_op)
-        ended = np.flatnonzero((lives["gone"] == lives["frames"]) & (last >= 0))
+        ended = np.flatnonzero(_ended(lives) & (last >= 0))
         op = last[ended]
         seen = ops.code[op] == Ev.MM_PAGE_FREE
         row = ops.row[op]
@@ -304,9 +310,8 @@ class Pages:
         length = extents["frames"][hit]
         pfn = np.repeat(extents["start"][hit], length) + _ramp(length)
         kept = find(frames.pfn[frames.first], pfn) < 0
-        last = np.flatnonzero(np.append(frames.first[1:], True)) if len(frames.pfn) else []
-        live = np.asarray(last, np.int64)
-        live = live[~frames.is_free[live]]
+        last = np.append(frames.first[1:], True)[: len(frames.pfn)]
+        live = np.flatnonzero(last & ~frames.is_free)
         table = {
             "pfn": np.concatenate([pfn[kept], frames.pfn[live]]),
             "page": np.concatenate(
@@ -397,12 +402,12 @@ class _Frames:
         first = self.first_row
         row = ops.row[self.op]
         start = np.where(self.boundary[first], row[first], -1)
-        last = np.append(first[1:], len(row)) - 1
-        following = np.append(first[1:], 0)
-        cut = np.append(self.boundary[first[1:]] & ~self.first[first[1:]], False)
         end = np.full(len(first), _NEVER)
-        end[cut] = row[following[cut]]
-        freed = self.is_free[last] if len(last) else np.zeros(0, bool)
+        following = first[1:]
+        cut = self.boundary[following] & ~self.first[following]
+        end[:-1][cut] = row[following[cut]]
+        last = np.append(following, len(row))[: len(first)] - 1
+        freed = self.is_free[last]
         end[freed] = row[last[freed]]
         code = ops.code[self.op[first]]
         revealed = (start >= 0) & (code != Ev.MM_PAGE_ALLOC) & (code != Ev.PAGE_REF_SET)
@@ -412,10 +417,9 @@ class _Frames:
         """Whether the segment of each row had a page_ref event before that row."""
         seen = np.cumsum(self.is_ref)
         first = self.first_row
-        before = (seen - self.is_ref)[first][self.segment] if len(first) else seen
+        before = (seen - self.is_ref)[first][self.segment]
         carried = ((self.carried & REF_SEEN) > 0) & ~self.boundary
-        seen_carried = carried[first][self.segment] if len(first) else carried
-        return (seen - self.is_ref > before) | seen_carried
+        return (seen - self.is_ref > before) | carried[first][self.segment]
 
     def dropped_before(self) -> Bools:
         """Whether the event before each row, on the same frame and life, dropped the count."""
@@ -437,9 +441,14 @@ def _new_lives(ops: _Ops, op: Index, seq: int) -> Columns:
     lives["pfn"] = ops.pfn[op]
     lives["order"] = ops.order[op].astype(np.int32)
     counters = ("frees", "ref_plain", "ref_locked", "ref_use_plain", "ref_use_locked")
-    for name in (*counters, "frames", "gone", "seen"):
+    for name in (*counters, "frames", "pages_freed", "lost", "seen"):
         lives[name][:] = 0
     return lives
+
+
+def _ended(lives: Columns) -> Bools:
+    """Lives that hold no frame any more."""
+    return lives["pages_freed"] + lives["lost"] == lives["frames"]
 
 
 def _account_refs(  # noqa: PLR0913 - the same pass, for page_ref events
@@ -502,9 +511,7 @@ def _runs(frames: Columns) -> Columns:
     pfn = frames["pfn"]
     cut = np.ones(len(pfn), bool)
     cut[1:] = (
-        (np.diff(pfn) != 1)
-        | (np.diff(frames["page"]) != 0)
-        | (np.diff(frames["history"]) != 0)
+        (np.diff(pfn) != 1) | (np.diff(frames["page"]) != 0) | (np.diff(frames["history"]) != 0)
     )
     start = np.flatnonzero(cut)
     return {

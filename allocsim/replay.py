@@ -270,8 +270,8 @@ def _object_results(
     results["lifetime"][row] = objects.lifetime
     handle = np.append(pages.lives["page"], -1)
     results["page"][row] = handle[place.life]
-    head = np.append(np.where(pages.lives["seen"] > 0, pages.lives["pfn"], -1), -1)
-    results["slab"][row] = np.where(objects.large, -1, head[place.life])
+    head = np.append(pages.lives["pfn"], -1)
+    results["slab"][row] = np.where(objects.on_slab, head[place.life], -1)
 
 
 def _apply(amendments: Amendments, seq: int, results: Columns) -> Amendments:
