@@ -76,3 +76,10 @@ def parse_format(system: str, text: str) -> EventFormat | None:
     if name is None or number is None:
         return None
     return EventFormat(int(number[1]), system, name[1], parse_fields(head))
+
+
+def format_names(formats: list[tuple[str, memoryview]]) -> dict[int, str]:
+    """The names of events by number, from the texts of their formats."""
+    heads = (bytes(text[:256]).decode("utf-8", "replace") for _, text in formats)
+    found = ((_ID.search(head), _NAME.search(head)) for head in heads)
+    return {int(number[1]): name[1] for number, name in found if number and name}

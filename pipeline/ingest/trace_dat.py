@@ -63,11 +63,22 @@ class TraceDat:
     page_size: int = 4096
     compression: str = "none"
     header_page: str = ""
-    formats: list[tuple[str, str]] = field(default_factory=list)
-    kallsyms: bytes = b""
+    formats: list[tuple[str, memoryview]] = field(default_factory=list)
+    kallsyms_text: bytes = b""
+    kallsyms_at: int = 0
     cmdlines: bytes = b""
     options: list[tuple[int, bytes]] = field(default_factory=list)
     buffers: list[Buffer] = field(default_factory=list)
+
+    def kallsyms(self) -> bytes:
+        """The text of /proc/kallsyms, which takes a while to decompress; empty if there is none.
+
+        Raises:
+            InputError: its section is damaged.
+        """
+        if not self.kallsyms_at:
+            return self.kallsyms_text
+        return bytes(_section(self, self.kallsyms_at, KALLSYMS, "kallsyms").block(4, "kallsyms"))
 
     def option(self, number: int) -> bytes | None:
         """The data of the first option of that number; None if there is none."""
@@ -193,6 +204,9 @@ def _read_options_section(trace: TraceDat, at: int) -> int:
 
 
 def _read_section(trace: TraceDat, number: int, at: int) -> None:
+    if number == KALLSYMS:
+        trace.kallsyms_at = at
+        return
     body = _section(trace, at, number, _SECTION_NAMES[number])
     if number == HEADER_INFO:
         _read_header_info(trace, body)
@@ -200,8 +214,6 @@ def _read_section(trace: TraceDat, number: int, at: int) -> None:
         _read_formats(trace, body, "ftrace", 4)
     elif number == EVENT_FORMATS:
         _read_systems(trace, body)
-    elif number == KALLSYMS:
-        trace.kallsyms = bytes(body.block(4, "kallsyms"))
     else:
         trace.cmdlines = bytes(body.block(8, "the command lines"))
 
@@ -246,23 +258,19 @@ def _cpu_data(trace: TraceDat, cursor: Cursor, cpu: int) -> CpuData:
 
 def _read_header_info(trace: TraceDat, cursor: Cursor) -> None:
     cursor.expect(b"header_page\0")
-    trace.header_page = _text(cursor.block(8, "header_page"))
+    trace.header_page = bytes(cursor.block(8, "header_page")).decode("utf-8", "replace")
     cursor.expect(b"header_event\0")
     cursor.block(8, "header_event")
 
 
 def _read_formats(trace: TraceDat, cursor: Cursor, system: str, count_bytes: int) -> None:
     for _ in range(cursor.number(count_bytes, f"number of {system} events")):
-        trace.formats.append((system, _text(cursor.block(8, f"a format of {system}"))))
+        trace.formats.append((system, cursor.block(8, f"a format of {system}")))
 
 
 def _read_systems(trace: TraceDat, cursor: Cursor) -> None:
     for _ in range(cursor.number(4, "number of event systems")):
         _read_formats(trace, cursor, cursor.string("an event system's name"), 4)
-
-
-def _text(data: memoryview) -> str:
-    return bytes(data).decode("utf-8", "replace")
 
 
 # --- version 6: one part after the other
@@ -272,7 +280,7 @@ def _read_version_6(trace: TraceDat, cursor: Cursor) -> None:
     _read_header_info(trace, cursor)
     _read_formats(trace, cursor, "ftrace", 4)
     _read_systems(trace, cursor)
-    trace.kallsyms = bytes(cursor.block(4, "kallsyms"))
+    trace.kallsyms_text = bytes(cursor.block(4, "kallsyms"))
     cursor.block(4, "printk formats")
     trace.cmdlines = bytes(cursor.block(8, "the command lines"))
     count = cursor.number(4, "number of CPUs")
