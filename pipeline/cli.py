@@ -18,6 +18,7 @@ _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 app = typer.Typer(
     name="allocsim",
     add_completion=False,
+    pretty_exceptions_enable=False,  # what is not caught is a bug: show it plainly
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

@@ -6,16 +6,22 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from allocsim import __version__
-from allocsim.replay import FinalResult, Recording, Replay
+from allocsim.profile import Profile, profile
+from allocsim.replay import Recording, Replay
 from allocsim.results import How
 from pipeline.errors import InputError
+from pipeline.ingest.recording import import_recording
 from pipeline.store.database import writing
 from pipeline.store.dimensions import (
+    cache_rows,
     call_site_rows,
+    count_rows,
     next_number,
+    policy_op_rows,
+    policy_rows,
     stack_names,
     stack_rows,
     task_rows,
@@ -26,6 +32,8 @@ from pipeline.store.load import RunWriter
 from pipeline.store.schema import (
     CACHES,
     CALL_SITES,
+    POLICIES,
+    POLICY_OPS,
     QUALITY_COUNTS,
     RUNS,
     STACKS,
@@ -34,46 +42,71 @@ from pipeline.store.schema import (
 from pipeline.trace_set import TraceSet, is_trace_set
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from allocsim.policies import Policy
+    from pipeline.progress import Progress
 
 WINDOW_ROWS = 1 << 20
 _SLICES = 120  # time slices a run is cut into for the timeline
 
 
-@contextmanager
-def opened(path: Path, scratch: Path) -> Iterator[TraceSet]:
-    """The trace set at ``path``; a recording is imported into ``scratch`` for as long as needed.
+def replay_traces(
+    paths: Sequence[Path], db: Path, policies: Sequence[Policy], progress: Progress
+) -> list[int]:
+    """Replay traces, one after the other; returns the numbers of their runs.
+
+    Each is in the database, for good, as soon as it is done.
+
+    Args:
+        paths: trace sets, or recordings.
+        db: the results database; made if it is not there.
+        policies: what to price each run with.
+        progress: told how far it is.
 
     Raises:
-        InputError: nothing there, or neither a trace set nor a recording.
+        AllocsimError: a trace that cannot be read, or a database that cannot take the run.
     """
-    if not path.exists():
-        raise InputError(f"{path}: no such trace set or recording")
+    missing = [path for path in paths if not path.exists()]
+    if missing:
+        raise InputError(f"{missing[0]}: no such trace set or recording")
+    runs = []
+    for path in paths:
+        with _opened(path, progress) as trace:
+            advance = progress.step(f"replay {trace.meta['name']}")
+            runs.append(replay_trace(trace, db, policies, advance=advance))
+    return runs
+
+
+@contextmanager
+def _opened(path: Path, progress: Progress) -> Iterator[TraceSet]:
+    """The trace set at ``path``; a recording is imported for as long as it is needed."""
     if is_trace_set(path):
         yield TraceSet.open(path)
         return
-    from pipeline.ingest.recording import import_recording
-
-    with TemporaryDirectory(prefix=".import-", dir=scratch) as folder:
-        yield TraceSet.open(import_recording(path, Path(folder)))
+    with TemporaryDirectory(prefix="allocsim-") as folder:
+        imported = import_recording(
+            path, Path(folder), progress=progress.step(f"import {path.name}")
+        )
+        yield TraceSet.open(imported)
 
 
 def replay_trace(
     trace: TraceSet,
     db: Path,
-    policies: list[Any],
+    policies: Sequence[Policy],
     *,
     window_rows: int = WINDOW_ROWS,
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Callable[[float], None] = lambda _: None,
 ) -> int:
     """Replay a trace set and add the run to a results database; returns the run's number.
 
     Args:
         trace: the trace set.
         db: the results database; made if it is not there.
-        policies: refcount policies to price the run with.
+        policies: what to price the run with.
         window_rows: events held at once; the results do not depend on it.
-        advance: told the number of events after each window.
+        advance: told the part that is done, 0 to 1.
 
     Raises:
         AllocsimError: the trace set is damaged, or the database cannot take the run; nothing has
@@ -81,41 +114,54 @@ def replay_trace(
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     stacks = stack_names(trace)
+    kernel = _kernel(trace)
     replay = Replay(_recording(trace, stacks))
     with writing(db) as connection:
         run = next_number(connection, "runs", "run")
         writer = RunWriter(connection, run)
-        seq = 0
+        events = 0
         for window in trace.windows(window_rows):
             result = replay.window(window)
-            writer.window(seq, window, result.columns)
+            writer.window(events, window, result.columns)
             writer.pages(result.pages)
             writer.amend(result.amendments)
-            seq += len(window["ts"])
-            advance(seq)
+            events += len(window["ts"])
+            advance(events / trace.rows)
         final = replay.finish()
         writer.pages(final.pages)
         writer.amend(final.amendments)
-        meta = trace.meta
-        writer.rows(
-            RUNS,
-            [
-                {
-                    "trace_id": trace_id(connection, trace_row(trace)),
-                    "started": started,
-                    "allocsim_version": __version__,
-                    "window_rows": window_rows,
-                    "events": seq,
-                    "first_ts": meta["first_ts"],
-                    "last_ts": meta["last_ts"],
-                    "slice_ns": (meta["last_ts"] - meta["first_ts"]) // _SLICES + 1,
-                    "use_how": How.OBSERVED if _has_page_ref(trace) else How.ASSUMED,
-                }
-            ],
-        )
-        _dimensions(writer, trace, stacks, final)
+        about = {
+            "trace_id": trace_id(connection, trace_row(trace)),
+            "started": started,
+            "allocsim_version": __version__,
+            "window_rows": window_rows,
+            "events": events,
+            **_times(trace),
+            "use_how": int(How.OBSERVED if _has_page_ref(trace) else How.ASSUMED),
+        }
+        writer.rows(RUNS, [about])
+        writer.rows(CACHES, cache_rows(final))
+        writer.rows(QUALITY_COUNTS, count_rows(final))
+        writer.rows(CALL_SITES, call_site_rows(trace))
+        writer.rows(STACKS, stack_rows(stacks))
+        writer.rows(TASKS, task_rows(trace))
+        writer.rows(POLICIES, policy_rows(policies))
+        writer.rows(POLICY_OPS, policy_op_rows(policies, kernel.paths))
         writer.finish()
     return run
+
+
+def _kernel(trace: TraceSet) -> Profile:
+    release = trace.meta["kernel_release"]
+    try:
+        return profile(release or "")
+    except ValueError as error:
+        raise InputError(f"{trace.path}: {error}") from error
+
+
+def _times(trace: TraceSet) -> dict[str, int]:
+    first, last = trace.meta["first_ts"], trace.meta["last_ts"]
+    return {"first_ts": first, "last_ts": last, "slice_ns": (last - first) // _SLICES + 1}
 
 
 def _recording(trace: TraceSet, stacks: list[list[str]]) -> Recording:
@@ -126,6 +172,7 @@ def _recording(trace: TraceSet, stacks: list[list[str]]) -> Recording:
         stacks=stacks,
         direct_map_base=meta["direct_map"]["base"],
         page_ref=_has_page_ref(trace),
+        kernel_caches=_kernel_caches(trace),
         page_size=meta["page_size"],
     )
 
@@ -134,16 +181,10 @@ def _has_page_ref(trace: TraceSet) -> bool:
     return any(name.startswith("page_ref_") for name in trace.meta["recorded_events"])
 
 
-def _dimensions(
-    writer: RunWriter, trace: TraceSet, stacks: list[list[str]], final: FinalResult
-) -> None:
-    caches = [
-        {"cache": number, "name": name, "object_size": size if size >= 0 else None}
-        for number, (name, size) in enumerate(final.caches)
-    ]
-    counts = [{"name": name, "value": value} for name, value in final.counts.items()]
-    writer.rows(CACHES, caches)
-    writer.rows(QUALITY_COUNTS, counts)
-    writer.rows(CALL_SITES, call_site_rows(trace))
-    writer.rows(STACKS, stack_rows(stacks))
-    writer.rows(TASKS, task_rows(trace))
+def _kernel_caches(trace: TraceSet) -> list[str]:
+    """Names of the kernel's caches, by the snapshot of /proc/slabinfo; empty without one."""
+    path = trace.path / "snapshots" / "before" / "slabinfo"
+    if not path.is_file():
+        return []
+    # Two lines of heading, then a line a cache that begins with its name.
+    return [line.split()[0] for line in path.read_text("utf-8").splitlines()[2:] if line.strip()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +25,23 @@ def replay(
         ),
     ] = None,
 ) -> None:
-    """Replay traces through the model, and add a run for each to the results database."""
-    from pipeline.runs import replay_traces
+    """Replay traces through the model, and add a run for each to the results database.
 
-    replay_traces(traces, db, policy)
+    A recording is imported on the way and the trace set thrown away; import it first to keep it.
+    What was added is printed: each run under each policy, as in the view policy_summary.
+    """
+    from pipeline.policies import find_policies
+    from pipeline.progress import shown
+    from pipeline.runs import replay_traces
+    from pipeline.store.database import reading
+    from reports.rows import write_table
+
+    policies = find_policies(policy or [])
+    with shown() as progress:
+        runs = replay_traces(traces, db, policies, progress)
+    with reading(db) as connection:
+        result = connection.execute(
+            "SELECT * FROM policy_summary WHERE list_contains(?, run)", [runs]
+        )
+        names = [name for name, *_ in result.description or ()]
+        write_table(names, result.fetchall(), sys.stdout)

@@ -6,6 +6,7 @@ import json
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from allocsim.policies import policy_ops
 from pipeline.store.schema import TRACES
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from allocsim.policies import Policy
+    from allocsim.replay import FinalResult
     from pipeline.trace_set import TraceSet
 
 # Functions of the page allocator and its wrappers: the caller of an allocation is the innermost
@@ -59,6 +62,7 @@ def trace_row(trace: TraceSet) -> dict[str, Any]:
         "source_format": meta["source"]["format"],
         "source_sha256": meta["source"]["sha256"],
         "lost_events": sum(lost["per_cpu"].values()),
+        "lost_gaps": sum(lost["sources"].get("marks_without_a_number", {}).values()),
         "duplicates_dropped": meta["dropped"].get("large_kmalloc_repeats", 0),
         "direct_map_base": direct_map["base"],
         "direct_map_votes": direct_map["votes"],
@@ -140,3 +144,46 @@ def _plain(name: str) -> str:
 def task_rows(trace: TraceSet) -> list[dict[str, Any]]:
     """Rows of ``tasks``."""
     return [{"pid": int(pid), "comm": comm} for pid, comm in trace.meta["comms"].items()]
+
+
+def cache_rows(final: FinalResult) -> list[dict[str, Any]]:
+    """Rows of ``caches``."""
+    return [
+        {"cache": number, "name": name, "object_size": size if size >= 0 else None}
+        for number, (name, size) in enumerate(final.caches)
+    ]
+
+
+def count_rows(final: FinalResult) -> list[dict[str, Any]]:
+    """Rows of ``quality_counts``."""
+    return [{"name": name, "value": value} for name, value in final.counts.items()]
+
+
+def policy_rows(policies: Sequence[Policy]) -> list[dict[str, Any]]:
+    """Rows of ``policies``, numbered in the order given."""
+    return [
+        {"policy": number, "name": policy.name, "doc": policy.doc, "source": policy.source}
+        for number, policy in enumerate(policies)
+    ]
+
+
+def policy_op_rows(policies: Sequence[Policy], paths: str) -> list[dict[str, Any]]:
+    """Rows of ``policy_ops``, for a kernel of these code paths (allocsim.profile)."""
+    return [
+        {
+            "policy": number,
+            "page_kind": op.page_kind,
+            "stage": op.stage,
+            "frozen": op.frozen,
+            "plain_ops": op.plain,
+            "locked_ops": op.locked,
+            "plain_ops_per_page": op.plain_per_page,
+            "locked_ops_per_page": op.locked_per_page,
+            "entry": op.entry or None,
+            "depth": op.depth or None,
+            "rule": op.rule or None,
+            "kernel_function": op.source or None,
+        }
+        for number, policy in enumerate(policies)
+        for op in policy_ops(policy, paths)
+    ]

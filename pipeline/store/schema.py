@@ -110,6 +110,7 @@ TRACES = Table(
         Column("source_format", "str", "", "What the trace set was imported from."),
         Column("source_sha256", "str", "", "Digest of that file."),
         Column("lost_events", "i8", "", "Events the recording says it lost."),
+        Column("lost_gaps", "i8", "", "Gaps that do not say how many events were lost in them."),
         Column("duplicates_dropped", "i8", "", "Repeated large-kmalloc events left out (T3)."),
         Column("direct_map_base", "u8", "", "Virtual address of page frame 0 (I1)."),
         Column("direct_map_votes", "i8", "", "Allocations that voted for this base."),

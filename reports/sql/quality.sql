@@ -6,7 +6,8 @@
 --   events               Events replayed.
 --   object_events        Of these, kmalloc, kfree, kmem_cache_alloc and kmem_cache_free.
 --   page_events          Of these, mm_page_alloc and mm_page_free.
---   lost_events          Events the recording lost, over all CPUs.
+--   lost_events          Events the recording says it lost, over all CPUs.
+--   lost_gaps            Gaps in it that do not say how many events were lost in them.
 --   unknown_frees        Frees of objects whose allocation was not seen (I2).
 --   unknown_free_pct     [%] unknown_frees of all frees of objects.
 --   reallocations        Allocations of an address believed live: a free was not traced (T6, I2).
@@ -70,6 +71,7 @@ select
     objects.object_events,
     objects.page_events,
     traces.lost_events,
+    traces.lost_gaps,
     counts.unknown_frees,
     100 * counts.unknown_frees / nullif(objects.frees, 0) as unknown_free_pct,
     counts.reallocations,

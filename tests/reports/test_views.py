@@ -153,6 +153,7 @@ def some_run(dice: random.Random, run: int) -> Tables:
                 "trace": f"trace-{run}",
                 "page_size": 4096,
                 "lost_events": 3 * run,
+                "lost_gaps": run,
                 "duplicates_dropped": run,
                 "direct_map_base": 0xFFFF888000000000,
                 "direct_map_votes": 99,
@@ -497,7 +498,7 @@ def test_quality_says_what_is_known_and_how(ask: Callable[[str], Rows], tables: 
         assert row["events"] == 450
         assert row["object_events"] == 400
         assert row["page_events"] == sum(event["event"] in (4, 5) for event in pages)
-        assert row["lost_events"] == 3 * run
+        assert (row["lost_events"], row["lost_gaps"]) == (3 * run, run)
         assert row["unknown_frees"] == 11 * run
         assert row["unknown_free_pct"] == pytest.approx(1100 * run / (len(handled) - allocs))
         assert row["reallocations"] == 5
