@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from allocsim import __version__
+from pipeline.commands.import_ import import_
 from pipeline.commands.replay import replay
 from pipeline.commands.report import report
 from pipeline.commands.sql import sql
@@ -44,6 +45,7 @@ def allocsim(
     """Replay recordings of the Linux kernel's allocators: reference counts, frozen pages, slabs."""
 
 
+app.command("import")(import_)
 app.command()(replay)
 app.command()(report)
 app.command()(sql)

@@ -181,9 +181,8 @@ class ParquetWriter:
         if values.dictionary is not None:
             return self._store(column, rows, [levels, *_codes(values)], values.dictionary)
         if column.physical == _BOOLEAN:
-            return self._store(
-                column, rows, [levels, np.packbits(values.values, bitorder="little")]
-            )
+            bits = np.packbits(values.values, bitorder="little")
+            return self._store(column, rows, [levels, bits.data])
         chunk = self._store(column, rows, [levels, column.stored(values.values).data])
         if column.name == self._sorted_by:
             ends = column.stored(values.values[[0, -1]])

@@ -100,7 +100,7 @@ class TraceSet:
                 missing and which were found.
         """
         folder = Path(path)
-        meta = _read_meta(folder)
+        meta = read_meta(folder)
         found = _schema(folder / "events.parquet")
         return cls(folder, meta, _known_columns(folder / "events.parquet", found))
 
@@ -197,7 +197,12 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _read_meta(folder: Path) -> dict[str, Any]:
+def read_meta(folder: Path) -> dict[str, Any]:
+    """What meta.json in the trace set ``folder`` says, of a schema version that can be read.
+
+    Raises:
+        InputError: there is none, or one of another schema version.
+    """
     path = folder / "meta.json"
     if not path.is_file():
         raise InputError(f"{folder}: not a trace set (it has no meta.json)")
