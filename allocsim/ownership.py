@@ -153,7 +153,10 @@ class Ownership:
         )
         lives["told"], lives["told_how"] = kind, how
         by_stack = self._by_stack[lives["stack"]]
-        settled = ((by_stack != Kind.OTHER) & (by_stack != Kind.UNKNOWN)) | (lives["seen"] > 0)
+        # A life that a set began may yet be joined by its mm_page_alloc, with a stack.
+        whole = (lives["alloc_seq"] >= 0) | (lives["alloc_ts"] < 0)
+        settled = (by_stack != Kind.OTHER) & (by_stack != Kind.UNKNOWN)
+        settled |= whole & (lives["seen"] > 0)
         open_ended = ~settled & ~pages.closed
         stays = open_ended[pages.life]
         new = {"page": lives["page"][pages.life[stays]], "seq": pages.rows[stays] + seq}

@@ -171,7 +171,7 @@ class Pages:
             closed,
             ops.row,
             life,
-            segments,
+            self._with_overrun(segments, ops, frames),
             segments.pfn[fresh],
             np.where(segments.revealed[fresh], segments.life[fresh], -1),
             segments.start[fresh],
@@ -217,6 +217,21 @@ class Pages:
         if not len(self.extents["page"]):
             return at
         return np.where(at >= 0, find(window.lives["page"], self.extents["page"][at]), -1)
+
+    def _with_overrun(self, segments: Segments, ops: _Ops, frames: _Frames) -> Segments:
+        """Add the stays that ended before the window's first event on their frame: at it."""
+        row = np.flatnonzero(frames.first & frames.boundary & frames.live_before)
+        if not len(row):
+            return segments
+        at = frames.segment[row]
+        life = find(self.lives["page"], frames.carried_page[row])
+        return Segments(
+            np.insert(segments.pfn, at, frames.pfn[row]),
+            np.insert(segments.start, at, -1),
+            np.insert(segments.end, at, ops.row[frames.op[row]]),
+            np.insert(segments.life, at, life),
+            np.insert(segments.revealed, at, False),
+        )
 
     def _begin(
         self, columns: Columns, ops: _Ops, frames: _Frames, seq: int

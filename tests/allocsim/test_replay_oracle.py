@@ -30,11 +30,11 @@ COLUMNS = (
 )
 
 # Few frames, addresses, sites and sizes, so that everything happens to everything else. Frames
-# 0 to 31; addresses on frames 0 to 9, page-aligned ones among them, and one outside the map.
-_frames = st.integers(0, 31)
+# 0 to 7; addresses on frames 0 to 4, page-aligned ones among them, and one outside the map.
+_frames = st.integers(0, 7)
 _ptrs = st.sampled_from(
     [0, 16, 0xFFFF_C900_0000_1000]
-    + [BASE + (frame << 12) + offset for frame in range(10) for offset in (0, 64, 2048)]
+    + [BASE + (frame << 12) + offset for frame in range(5) for offset in (0, 64)]
 )
 _gfps = st.sampled_from([0x2800, 0x140CCA, 0x140DCA, 0x440DC0, 0x52CC0, 0xD20C0, 0xCC0, 0x152C4A])
 
@@ -151,7 +151,7 @@ def _oracle(rows: list[dict[str, Any]], release: str) -> Oracle:
 
 @pytest.mark.parametrize("release", ["6.12.107", "7.2.13"])
 @given(stream=_streams, window=st.sampled_from([1, 2, 7, 1000]))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_equals_the_plain_replay_row_for_row(
     release: str, stream: list[tuple[dict[str, Any], int]], window: int
 ) -> None:
