@@ -30,9 +30,21 @@ from allocsim.refcounts import event_costs
 from allocsim.results import EVENT_RESULTS, PAGE_RESULTS, CacheHow
 from allocsim.unnamed import CallSites, Unnamed
 
+#: Event columns a replay reads, as far as the trace has them.
+COLUMNS = (
+    *("ts", "cpu", "event", "call_site", "ptr", "cache", "bytes_alloc", "gfp_flags"),
+    *("pfn", "order", "page_flags", "mapping", "ret", "stack"),
+)
+
 # The direct map of x86-64 spans at most 64 TiB with 4 levels of page tables, 32 PiB with 5.
 _DIRECT_MAP_BYTES = {4: 1 << 46, 5: 1 << 55}
 _FOUR_LEVELS = 0xFFFF_8000_0000_0000
+
+# The event columns the model reads, of those a trace has.
+COLUMNS: tuple[str, ...] = (
+    *("ts", "cpu", "event", "call_site", "ptr", "cache", "bytes_alloc", "gfp_flags"),
+    *("pfn", "order", "page_flags", "mapping", "val", "ret", "stack"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +148,7 @@ class Replay:
         """Replay the next events of the trace.
 
         Args:
-            columns: event columns, equally long, in time order; of EVENT_COLUMNS the required
-                ones and those the trace has.
+            columns: event columns, equally long, in time order: of COLUMNS, those the trace has.
         """
         layers, seq = self._layers, self._seq
         pages = layers.pages.window(columns, seq)
@@ -170,9 +181,7 @@ class Replay:
             "object_frames_without_page_event": len(frames["pfn"]),
         }
         everything = np.ones(len(lives["page"]), bool)
-        return FinalResult(
-            self._lives(lives, everything), layers.amend.drain(), caches, counts
-        )
+        return FinalResult(self._lives(lives, everything), layers.amend.drain(), caches, counts)
 
     def _place(self, pages: PageWindow, objects: ObjectWindow | None) -> Place:
         """Which page life each object lies on, through the direct map."""
@@ -188,9 +197,7 @@ class Replay:
         pfn[offset >= np.uint64(_DIRECT_MAP_BYTES[levels])] = -1
         return self._layers.pages.place(pages, pfn, objects.row)
 
-    def _ask_slabs(
-        self, pages: PageWindow, objects: ObjectWindow | None, place: Place
-    ) -> None:
+    def _ask_slabs(self, pages: PageWindow, objects: ObjectWindow | None, place: Place) -> None:
         """Let slabs tell the caches that neither an object nor its partner told."""
         unnamed, lives = self._layers.unnamed, pages.lives
         handle = np.append(lives["page"], -1)

@@ -8,12 +8,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from allocsim import __version__
-from allocsim.profile import Profile, profile
+from allocsim import __version__, replay
+from allocsim.profile import profile
 from allocsim.replay import Recording, Replay
 from allocsim.results import How
 from pipeline.errors import InputError
 from pipeline.ingest.recording import import_recording
+from pipeline.prefetch import prefetch
+from pipeline.store import load
 from pipeline.store.database import writing
 from pipeline.store.dimensions import (
     cache_rows,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from pipeline.progress import Progress
 
 WINDOW_ROWS = 1 << 20
+_COLUMNS = {*replay.COLUMNS, *load.COLUMNS}
 _SLICES = 120  # time slices a run is cut into for the timeline
 
 
@@ -113,21 +116,20 @@ def replay_trace(
             been added then.
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    stacks = stack_names(trace)
-    kernel = _kernel(trace)
-    replay = Replay(_recording(trace, stacks))
+    recording = recording_of(trace)
+    model = Replay(recording)
     with writing(db) as connection:
         run = next_number(connection, "runs", "run")
         writer = RunWriter(connection, run)
         events = 0
-        for window in trace.windows(window_rows):
-            result = replay.window(window)
+        for window in prefetch(trace.windows(window_rows, _COLUMNS)):
+            result = model.window(window)
+            writer.amend(result.amendments)
             writer.window(events, window, result.columns)
             writer.pages(result.pages)
-            writer.amend(result.amendments)
             events += len(window["ts"])
             advance(events / trace.rows)
-        final = replay.finish()
+        final = model.finish()
         writer.pages(final.pages)
         writer.amend(final.amendments)
         about = {
@@ -137,26 +139,18 @@ def replay_trace(
             "window_rows": window_rows,
             "events": events,
             **_times(trace),
-            "use_how": int(How.OBSERVED if _has_page_ref(trace) else How.ASSUMED),
+            "use_how": int(How.OBSERVED if recording.page_ref else How.ASSUMED),
         }
         writer.rows(RUNS, [about])
         writer.rows(CACHES, cache_rows(final))
         writer.rows(QUALITY_COUNTS, count_rows(final))
         writer.rows(CALL_SITES, call_site_rows(trace))
-        writer.rows(STACKS, stack_rows(stacks))
+        writer.rows(STACKS, stack_rows(recording.stacks))
         writer.rows(TASKS, task_rows(trace))
         writer.rows(POLICIES, policy_rows(policies))
-        writer.rows(POLICY_OPS, policy_op_rows(policies, kernel.paths))
+        writer.rows(POLICY_OPS, policy_op_rows(policies, profile(recording.release).paths))
         writer.finish()
     return run
-
-
-def _kernel(trace: TraceSet) -> Profile:
-    release = trace.meta["kernel_release"]
-    try:
-        return profile(release or "")
-    except ValueError as error:
-        raise InputError(f"{trace.path}: {error}") from error
 
 
 def _times(trace: TraceSet) -> dict[str, int]:
@@ -164,21 +158,27 @@ def _times(trace: TraceSet) -> dict[str, int]:
     return {"first_ts": first, "last_ts": last, "slice_ns": (last - first) // _SLICES + 1}
 
 
-def _recording(trace: TraceSet, stacks: list[list[str]]) -> Recording:
+def recording_of(trace: TraceSet) -> Recording:
+    """What a replay must know of a trace set besides its events.
+
+    Raises:
+        InputError: it does not say which kernel was recorded.
+    """
     meta = trace.meta
+    release = meta["kernel_release"] or ""
+    try:
+        profile(release)
+    except ValueError as error:
+        raise InputError(f"{trace.path}: {error}") from error
     return Recording(
-        release=meta["kernel_release"],
+        release=release,
         cache_names=trace.text("cache"),
-        stacks=stacks,
+        stacks=stack_names(trace),
         direct_map_base=meta["direct_map"]["base"],
-        page_ref=_has_page_ref(trace),
+        page_ref=any(name.startswith("page_ref_") for name in meta["recorded_events"]),
         kernel_caches=_kernel_caches(trace),
         page_size=meta["page_size"],
     )
-
-
-def _has_page_ref(trace: TraceSet) -> bool:
-    return any(name.startswith("page_ref_") for name in trace.meta["recorded_events"])
 
 
 def _kernel_caches(trace: TraceSet) -> list[str]:

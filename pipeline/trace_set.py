@@ -21,7 +21,7 @@ from allocsim.events import EVENT_COLUMN, EVENT_COLUMNS, Column
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     import numpy.typing as npt
 
@@ -109,8 +109,14 @@ class TraceSet:
         """Number of events."""
         return int(_metadata(self.path / "events.parquet").num_rows)
 
-    def windows(self, rows: int = 1 << 20) -> Iterator[Window]:
+    def windows(
+        self, rows: int = 1 << 20, columns: Collection[str] | None = None
+    ) -> Iterator[Window]:
         """The events in time order, ``rows`` at a time (the last window may have fewer).
+
+        Args:
+            rows: events of a window.
+            columns: which columns to read, as far as the trace set has them; all by default.
 
         Yields:
             One array a column, all of the same length, by column name, with the dtypes of
@@ -124,9 +130,9 @@ class TraceSet:
         texts = [column.name for column in self.columns if column.dtype == "str"]
         try:
             with parquet.ParquetFile(path, read_dictionary=texts) as file:
-                wanted = [column.name for column in self.columns]
-                for batch in _batches(file, wanted, rows):
-                    yield {column.name: self._array(batch, column) for column in self.columns}
+                wanted = [c for c in self.columns if columns is None or c.name in columns]
+                for batch in _batches(file, [column.name for column in wanted], rows):
+                    yield {column.name: self._array(batch, column) for column in wanted}
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{path}: cannot be read ({_one_line(error)})") from None
 
