@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from allocsim import __version__, replay
-from allocsim.profile import profile
+from allocsim.kernel import kernel_of
 from allocsim.replay import Recording, Replay
 from allocsim.results import How
 from pipeline.errors import InputError
@@ -70,20 +70,24 @@ def replay_traces(
     Raises:
         AllocsimError: a trace that cannot be read, or a database that cannot take the run.
     """
-    missing = [path for path in paths if not path.exists()]
-    if missing:
-        raise InputError(f"{missing[0]}: no such trace set or recording")
+    for path in paths:
+        _must_exist(path)
     runs = []
     for path in paths:
-        with _opened(path, progress) as trace:
+        with opened(path, progress) as trace:
             advance = progress.step(f"replay {trace.meta['name']}")
             runs.append(replay_trace(trace, db, policies, advance=advance))
     return runs
 
 
 @contextmanager
-def _opened(path: Path, progress: Progress) -> Iterator[TraceSet]:
-    """The trace set at ``path``; a recording is imported for as long as it is needed."""
+def opened(path: Path, progress: Progress) -> Iterator[TraceSet]:
+    """The trace set at ``path``; a recording is imported for as long as it is needed.
+
+    Raises:
+        InputError: neither is there, or it is damaged.
+    """
+    _must_exist(path)
     if is_trace_set(path):
         yield TraceSet.open(path)
         return
@@ -92,6 +96,11 @@ def _opened(path: Path, progress: Progress) -> Iterator[TraceSet]:
             path, Path(folder), progress=progress.step(f"import {path.name}")
         )
         yield TraceSet.open(imported)
+
+
+def _must_exist(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"{path}: no such trace set or recording")
 
 
 def replay_trace(
@@ -148,7 +157,7 @@ def replay_trace(
         writer.rows(STACKS, stack_rows(recording.stacks))
         writer.rows(TASKS, task_rows(trace))
         writer.rows(POLICIES, policy_rows(policies))
-        writer.rows(POLICY_OPS, policy_op_rows(policies, profile(recording.release).paths))
+        writer.rows(POLICY_OPS, policy_op_rows(policies, kernel_of(recording.release).paths))
         writer.finish()
     return run
 
@@ -167,7 +176,7 @@ def recording_of(trace: TraceSet) -> Recording:
     meta = trace.meta
     release = meta["kernel_release"] or ""
     try:
-        profile(release)
+        kernel_of(release)
     except ValueError as error:
         raise InputError(f"{trace.path}: {error}") from error
     return Recording(

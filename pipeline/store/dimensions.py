@@ -168,7 +168,7 @@ def policy_rows(policies: Sequence[Policy]) -> list[dict[str, Any]]:
 
 
 def policy_op_rows(policies: Sequence[Policy], paths: str) -> list[dict[str, Any]]:
-    """Rows of ``policy_ops``, for a kernel of these code paths (allocsim.profile)."""
+    """Rows of ``policy_ops``, for a kernel of these code paths (allocsim.kernel)."""
     return [
         {
             "policy": number,
