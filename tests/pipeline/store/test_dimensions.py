@@ -12,8 +12,7 @@ from pipeline.store.dimensions import caller
     [
         # Innermost first, as recorded on 6.12 and 7.2, and by perf.
         (
-            "trace_event_raw_event_mm_page_alloc __alloc_pages_noprof __folio_alloc_noprof"
-            " __handle_mm_fault handle_mm_fault",
+            "trace_event_raw_event_mm_page_alloc __alloc_pages_noprof __handle_mm_fault exc",
             "__handle_mm_fault",
         ),
         (
