@@ -20,7 +20,7 @@ from pipeline.ingest.convert import Conversion
 from pipeline.ingest.meta import describe
 from pipeline.ingest.trace_dat import read_trace_dat
 from pipeline.prefetch import prefetch
-from pipeline.trace_set import Stacks, Symbols, is_trace_set
+from pipeline.trace_set_parts import Stacks, Symbols, is_trace_set
 from pipeline.trace_set_writer import TraceSetWriter
 
 if TYPE_CHECKING:
@@ -215,17 +215,17 @@ def _symbols(conversion: Conversion) -> Symbols:
     return conversion.symbols.resolve(np.unique(np.concatenate(used)))
 
 
-def _kallsyms_beside(recording: Recording) -> bytes:
+def _kallsyms_beside(recording: Recording) -> memoryview:
     """The symbols a recording's folder has, for a recording without its own."""
     if recording.folder is None:
-        return b""
+        return memoryview(b"")
     if (recording.folder / "kallsyms").is_file():
-        return (recording.folder / "kallsyms").read_bytes()
+        return memoryview((recording.folder / "kallsyms").read_bytes())
     packed = recording.folder / "kallsyms.zst"
     if not packed.is_file():
-        return b""
+        return memoryview(b"")
     with pa.input_stream(str(packed), compression="zstd") as source:
-        return b"".join(iter(lambda: _next_piece(source, packed), b""))
+        return memoryview(b"".join(iter(lambda: _next_piece(source, packed), b"")))
 
 
 def _take_along(recording: Recording, folder: Path) -> list[str]:
