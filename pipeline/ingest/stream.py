@@ -29,29 +29,32 @@ class Stream:
 
     Attributes:
         data: the sub-buffers, and SLACK bytes.
-        order: the byte order of the numbers in it.
+        layout: the layout of sub-buffers.
         records: where the events lie in ``data``.
         ts: i8, their times.
         cpu: i2, their CPUs.
         slot: u1, their types (EventTypes.slot).
         head: their common fields, structured by the fields' names.
         inside: bool, whether their time is in the window: the others are there as neighbours.
-        page_size: bytes of a sub-buffer.
     """
 
     data: npt.NDArray[np.uint8]
-    order: str
+    layout: PageLayout
     records: Records
     ts: npt.NDArray[np.int64]
     cpu: npt.NDArray[np.int16]
     slot: npt.NDArray[np.uint8]
     head: npt.NDArray[Any]
     inside: npt.NDArray[np.bool_]
-    page_size: int
+
+    @property
+    def order(self) -> str:
+        """The byte order of the numbers in the data."""
+        return self.layout.order
 
     def page(self, record: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """The number of the sub-buffer that each of some records lies in."""
-        return self.records.offset[record] // self.page_size
+        return self.records.offset[record] // self.layout.size
 
     def gather(self, where: Field, offset: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """The field ``where`` of the records at ``offset``, as the recording's kind of number."""
@@ -114,9 +117,7 @@ class StreamReader:
         slot = self._types.slot.take(head["common_type"])
         self._check_sizes(records, slot)
         cpus = np.repeat(np.array([cpu for cpu, _ in raw.cpus], np.int16), np.diff(bound))
-        return Stream(
-            data, self._layout.order, records, ts, cpus, slot, head, inside, self._layout.size
-        )
+        return Stream(data, self._layout, records, ts, cpus, slot, head, inside)
 
     def _assemble(self, raw: RawWindow) -> tuple[npt.NDArray[np.uint8], list[int]]:
         """The window's data in one piece, and the number of sub-buffers of each CPU."""
