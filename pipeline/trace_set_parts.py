@@ -82,7 +82,8 @@ def read_meta(folder: Path) -> dict[str, Any]:
     try:
         meta = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+        why = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read ({why})") from None
     if not isinstance(meta, dict) or "schema_version" not in meta:
         raise InputError(f"{path}: not the meta.json of a trace set (it has no schema_version)")
     if meta["schema_version"] != SCHEMA_VERSION:

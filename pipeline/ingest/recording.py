@@ -142,16 +142,16 @@ def _contents(file: Path, scratch: Path) -> Iterator[memoryview]:
     Raises:
         InputError: it cannot be read.
     """
-    head = _read_start(file)
-    if head.startswith(_ZSTD_MAGIC):
-        file = _decompressed(file, scratch / "recording")
-        head = _read_start(file)
+    plain = file
+    if _read_start(file).startswith(_ZSTD_MAGIC):
+        plain = _decompressed(file, scratch / "recording")
+    head = _read_start(plain)
     for magic, kind in _OTHER_FORMATS.items():
         if head.startswith(magic):
             raise InputError(f"{file}: {_not_read(kind)}")
     if not head:
         raise InputError(f"{file}: the file is empty")
-    with file.open("rb") as opened:
+    with plain.open("rb") as opened:
         # The mapping goes when the last view of it does, which an error may keep a while.
         yield memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
 

@@ -85,12 +85,8 @@ class Kallsyms:
     def _words(self, row: int) -> tuple[str, str | None]:
         """Name and module of a symbol."""
         begin = int(self._name[row])
-        line = (
-            bytes(self._text[begin : begin + _LONGEST])
-            .partition(b"\n")[0]
-            .decode("utf-8", "replace")
-        )
-        name, _, rest = line.partition("\t")
+        line = bytes(self._text[begin : begin + _LONGEST]).partition(b"\n")[0]
+        name, _, rest = line.decode("utf-8", "replace").partition("\t")
         owner = rest.strip().strip("[]")
         return name.strip(), owner or None
 
