@@ -17,6 +17,7 @@ import numpy.typing as npt
 from allocsim.amendments import Amending
 from allocsim.columns import Columns, Index, concat, empty, find, take
 from allocsim.events import Ev
+from allocsim.extents import within
 from allocsim.objects import ObjectWindow
 from allocsim.page_kinds import Kind, kinds_by_gfp, kinds_by_mapping, kinds_of_stacks
 from allocsim.pages import PageWindow, Place
@@ -109,10 +110,11 @@ class Ownership:
 
     def _from_frames(self, pages: PageWindow) -> tuple[Evidence, Evidence]:
         """What objects of earlier windows say of older pages that this window reveals."""
-        at = find(self.frames["pfn"], pages.untold)
-        hit = np.flatnonzero((at >= 0) & (pages.untold_life >= 0))
-        life, row = pages.untold_life[hit], pages.untold_row[hit]
-        cache = self.frames["cache"][at[hit]].astype(np.int64)
+        at = within(pages.untold, self.frames["pfn"])
+        hit = np.flatnonzero(at >= 0)
+        hit = hit[pages.untold["life"][at[hit]] >= 0]
+        life, row = (pages.untold[name][at[hit]] for name in ("life", "row"))
+        cache = self.frames["cache"][hit].astype(np.int64)
         known = cache >= 0
         return (
             Evidence(life, row, np.full(len(hit), int(Kind.SLAB))),
@@ -171,8 +173,7 @@ class Ownership:
         self, pages: PageWindow, objects: ObjectWindow | None, place: Place
     ) -> None:
         """Objects on frames no life is known of: for the day an event reveals their page."""
-        gone = find(self.frames["pfn"], pages.untold)
-        frames = {name: np.delete(v, gone[gone >= 0]) for name, v in self.frames.items()}
+        frames = take(self.frames, within(pages.untold, self.frames["pfn"]) < 0)
         if objects is not None:
             alone = objects.on_slab & (place.life < 0) & (place.later == -1) & (place.pfn >= 0)
             at = np.flatnonzero(alone)

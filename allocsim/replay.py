@@ -30,14 +30,17 @@ from allocsim.kernel import kernel_of
 from allocsim.results import EVENT_RESULTS, PAGE_RESULTS, CacheHow
 from allocsim.unnamed import CallSites, Unnamed
 
+#: Rows of a window: more would not fit where rows and frame numbers share a word.
+MAX_WINDOW = 1 << 26
 #: Event columns a replay reads, as far as the trace has them.
 COLUMNS = (
     *("ts", "cpu", "pid", "event", "irq_flags", "call_site", "ptr", "cache", "bytes_alloc"),
     *("gfp_flags", "pfn", "order", "page_flags", "mapping", "ret", "stack"),
 )
 
-# The direct map of x86-64 spans at most 64 TiB with 4 levels of page tables, 32 PiB with 5.
-_DIRECT_MAP_BYTES = {4: 1 << 46, 5: 1 << 55}
+# The direct map of x86-64 spans at most 64 TiB with 4 levels of page tables. With 5 it may span
+# more than frame numbers are taken for (allocsim.frames).
+_DIRECT_MAP_BYTES = {4: 1 << 46, 5: 1 << 48}
 _FOUR_LEVELS = 0xFFFF_8000_0000_0000
 
 
@@ -139,14 +142,21 @@ class Replay:
         self._recording = recording
         self._seq = 0
         self._counts = dict.fromkeys(
-            ("unknown_page_frees", "missed_page_frees", "failed_page_allocations"), 0
+            (
+                "unknown_page_frees",
+                "missed_page_frees",
+                "failed_page_allocations",
+                "damaged_page_events",
+            ),
+            0,
         )
 
     def window(self, columns: Columns) -> WindowResult:
         """Replay the next events of the trace.
 
         Args:
-            columns: event columns, equally long, in time order: of COLUMNS, those the trace has.
+            columns: event columns, equally long, in time order: of COLUMNS, those the trace has;
+                at most MAX_WINDOW rows.
         """
         layers, seq = self._layers, self._seq
         pages = layers.pages.window(columns, seq)
@@ -202,7 +212,7 @@ class Replay:
         """Let slabs tell the caches that neither an object nor its partner told."""
         unnamed, lives = self._layers.unnamed, pages.lives
         handle = np.append(lives["page"], -1)
-        unnamed.touch(pages.untold, handle[pages.untold_life])
+        unnamed.touch(pages.untold, handle[pages.untold["life"]])
         if objects is not None:
             unnamed.end(objects.closed, objects.named)
             rows = np.flatnonzero((objects.cache < 0) & ~objects.large)
@@ -253,6 +263,7 @@ class Replay:
     def _count(self, columns: Columns, pages: PageWindow) -> None:
         self._counts["unknown_page_frees"] += pages.unknown_frees
         self._counts["missed_page_frees"] += pages.missed_frees
+        self._counts["damaged_page_events"] += pages.damaged
         if "pfn" in columns:
             allocs = columns["event"] == Ev.MM_PAGE_ALLOC
             self._counts["failed_page_allocations"] += int((columns["pfn"][allocs] < 0).sum())

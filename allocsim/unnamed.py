@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from allocsim.amendments import Amending
 from allocsim.columns import Bools, Columns, Index, concat, empty, find, take
+from allocsim.extents import within
 from allocsim.results import CacheHow
 
 _WAITING = {
@@ -110,15 +111,15 @@ class Unnamed:
             name: np.delete(values, at[at >= 0]) for name, values in self._rows.items()
         }
 
-    def touch(self, pfn: Index, page: Index) -> None:
+    def touch(self, cells: Columns, page: Index) -> None:
         """First events on frames no life was known of: the life they reveal, or -1 for none.
 
         Args:
-            pfn: the frames, ascending.
+            cells: ``start`` and ``end`` of runs of frames, ascending.
             page: handle of the life for each.
         """
         waiting = np.flatnonzero(self._rows["pfn"] >= 0)
-        at = find(pfn, self._rows["pfn"][waiting])
+        at = within(cells, self._rows["pfn"][waiting])
         hit = waiting[at >= 0]
         self._rows["page"][hit] = page[at[at >= 0]]
         self._rows["pfn"][hit] = -1
