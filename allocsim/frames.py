@@ -181,21 +181,24 @@ class Frames:
 
     def ref_before(self) -> Bools:
         """Whether the segment of each row had a page_ref event before that row."""
-        before = np.cumsum(self.is_ref) - self.is_ref
+        before: Index = np.cumsum(self.is_ref) - self.is_ref
         carried = ((self._carried & REF_SEEN) > 0) & ~self.boundary
         first = self.first_row
-        return (before > before[first][self.segment]) | carried[first][self.segment]
+        seen: Bools = (before > before[first][self.segment]) | carried[first][self.segment]
+        return seen
 
     def dropped_before(self) -> Bools:
         """Whether the event before each row, on the same frame and life, dropped the count."""
         carried = (self._carried & DROPPED) > 0
-        return np.where(self.first, carried, _previous(self.drops)) & ~self.boundary
+        dropped: Bools = np.where(self.first, carried, _previous(self.drops)) & ~self.boundary
+        return dropped
 
     def history(self, rows: Index) -> npt.NDArray[np.int8]:
         """What the live cells at these rows, each the last of its cell, have been through."""
         seen = (self.ref_before() | self.is_ref)[rows]
         history = seen * REF_SEEN + self.drops[rows] * DROPPED + self._set_born[rows] * SET_BORN
-        return history.astype(np.int8)
+        narrow: npt.NDArray[np.int8] = history.astype(np.int8)
+        return narrow
 
 
 def ramp(lengths: Index) -> Index:

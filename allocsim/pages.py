@@ -17,6 +17,7 @@ that follows joins it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from allocsim.columns import Bools, Columns, Index, concat, empty, find, take
 from allocsim.events import Ev
 from allocsim.extents import Extents, within
 from allocsim.frames import NEVER, Frames, PageOps, Segments
+
+if TYPE_CHECKING:
+    from allocsim.amendments import Window
 
 # Carried for each live life; see PAGE_RESULTS for the columns it ends in.
 _LIFE = {
@@ -126,19 +130,11 @@ class Pages:
         self.lives = empty(_LIFE | _COUNTERS)
         self.extents = Extents()
 
-    def window(self, columns: Columns, seq: int) -> PageWindow:
-        """Follow one window of events.
-
-        Args:
-            columns: event columns, row for row.
-            seq: row of the window's first event in the trace.
-
-        Returns:
-            The lives touched or carried, and where each frame belonged when.
-        """
-        ops = PageOps.of(columns)
+    def window(self, window: Window) -> PageWindow:
+        """Follow one window of events: the lives touched or carried, and what was whose when."""
+        ops = PageOps.of(window.columns)
         frames = Frames(ops, self.extents, join_set=self._join_set)
-        ledger = _Ledger(columns, seq, ops, frames, self.lives, self.extents)
+        ledger = _Ledger(window, ops, frames, self.lives, self.extents)
         ledger.count_frees()
         ledger.count_references()
         self._carry_frames(frames, ledger)
@@ -200,8 +196,7 @@ class _Ledger:
     """The lives of one window, and what its events did to each.
 
     Args:
-        columns: event columns, row for row.
-        seq: row of the window's first event in the trace.
+        window: the window.
         ops: its page events.
         frames: these, cell by cell.
         carried: lives open before the window.
@@ -213,16 +208,11 @@ class _Ledger:
         op_life: index of the life of each operation: that of its first frame.
     """
 
-    def __init__(  # noqa: PLR0913 - everything a window knows of its pages
-        self,
-        columns: Columns,
-        seq: int,
-        ops: PageOps,
-        frames: Frames,
-        carried: Columns,
-        extents: Extents,
+    def __init__(
+        self, window: Window, ops: PageOps, frames: Frames, carried: Columns, extents: Extents
     ) -> None:
-        self._columns, self._seq, self._ops, self._frames = columns, seq, ops, frames
+        self._columns, self._seq = window.columns, window.seq
+        self._ops, self._frames = ops, frames
         # The life that held the cell of each first row before the window.
         page = np.full(len(frames.op), -1, np.int64)
         held = frames.extent >= 0
@@ -240,8 +230,10 @@ class _Ledger:
         self._enter_allocations()
 
     def _new_lives(self, op: Index) -> Columns:
-        """Lives that operations begin; a set on a dead frame is an allocation without
-        mm_page_alloc (T8: the bulk allocator)."""
+        """Lives that operations begin.
+
+        A set on a dead frame is an allocation without mm_page_alloc (T8: the bulk allocator).
+        """
         row = self._ops.row[op]
         lives = {name: np.full(len(op), -1, dtype) for name, dtype in _LIFE.items()}
         lives |= {name: np.zeros(len(op), dtype) for name, dtype in _COUNTERS.items()}
@@ -372,7 +364,8 @@ class _Ledger:
 
 def _ended(lives: Columns) -> Bools:
     """Lives that hold no frame any more."""
-    return lives["pages_freed"] + lives["lost"] == lives["frames"]
+    ended: Bools = lives["pages_freed"] + lives["lost"] == lives["frames"]
+    return ended
 
 
 def _cell_of(cells: Columns, pfn: Index) -> Index:

@@ -12,23 +12,26 @@ live objects, live page blocks and the rows that wait for the end of one of thes
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from allocsim.amendments import Amending, Amendments
+from allocsim.amendments import Amending, Amendments, Window
 from allocsim.caches import Caches
-from allocsim.columns import Columns, Index, take
+from allocsim.columns import Columns, take
 from allocsim.events import Ev
+from allocsim.kernel import kernel_of
 from allocsim.neighbours import Neighbours
 from allocsim.objects import Objects, ObjectWindow
 from allocsim.ownership import Ownership
 from allocsim.pages import Pages, PageWindow, Place
-from allocsim.kernel import kernel_of
-from allocsim.results import EVENT_RESULTS, PAGE_RESULTS, CacheHow
+from allocsim.results import EVENT_RESULTS, PAGE_RESULTS
 from allocsim.unnamed import CallSites, Unnamed
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
 
 #: Rows of a window: more would not fit where rows and frame numbers share a word.
 MAX_WINDOW = 1 << 26
@@ -159,13 +162,12 @@ class Replay:
                 at most MAX_WINDOW rows.
         """
         layers, seq = self._layers, self._seq
-        pages = layers.pages.window(columns, seq)
-        objects = layers.objects.window(columns, seq, layers.amend)
+        window = Window(columns, seq, layers.amend)
+        pages = layers.pages.window(window)
+        objects = layers.objects.window(window)
         place = self._place(pages, objects)
         near = layers.neighbours.window(columns)
-        kind, how = layers.ownership.window(
-            columns, seq, pages, objects, place, near, layers.amend
-        )
+        kind, how = layers.ownership.window(window, pages, objects, place, near)
         results = _defaults(columns)
         self._page_results(pages, kind, how, results)
         self._ask_slabs(pages, objects, place)
