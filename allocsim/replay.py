@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from allocsim.amendments import Amending, Amendments, Window
 from allocsim.caches import Caches
-from allocsim.columns import Columns, take
+from allocsim.columns import Columns, Index, take
 from allocsim.events import Ev
 from allocsim.kernel import kernel_of
 from allocsim.neighbours import Neighbours
@@ -199,16 +199,16 @@ class Replay:
     def _place(self, pages: PageWindow, objects: ObjectWindow | None) -> Place:
         """Which page life each object lies on, through the direct map."""
         if objects is None:
-            return Place(*(np.empty(0, np.int64),) * 5)
+            return Place(*(np.empty(0, np.int64),) * 6)
         base = self._recording.direct_map_base
         if base is None:
             nothing = np.full(len(objects.row), -1, np.int64)
-            return Place(nothing, nothing, nothing, nothing, nothing)
+            return Place(nothing, nothing, nothing, nothing, nothing, nothing[:0])
         levels = 4 if base >= _FOUR_LEVELS else 5
         offset = objects.ptr - np.uint64(base)
         pfn = (offset // np.uint64(self._recording.page_size)).astype(np.int64)
         pfn[offset >= np.uint64(_DIRECT_MAP_BYTES[levels])] = -1
-        return self._layers.pages.place(pages, pfn, objects.row)
+        return _placed(self._layers.pages, pages, objects, pfn)
 
     def _ask_slabs(self, pages: PageWindow, objects: ObjectWindow | None, place: Place) -> None:
         """Let slabs tell the caches that neither an object nor its partner told."""
@@ -269,6 +269,17 @@ class Replay:
         if "pfn" in columns:
             allocs = columns["event"] == Ev.MM_PAGE_ALLOC
             self._counts["failed_page_allocations"] += int((columns["pfn"][allocs] < 0).sum())
+
+
+def _placed(pages: Pages, window: PageWindow, objects: ObjectWindow, pfn: Index) -> Place:
+    """Place objects; a free lies where its allocation lay, while that page lives."""
+    asks = np.flatnonzero(~objects.ends_previous)
+    place = pages.place(window, pfn[asks], objects.row[asks])
+    whole = place.spread(np.cumsum(~objects.ends_previous) - 1)
+    again = np.flatnonzero(objects.ends_previous & (whole.until <= objects.row))
+    whole.put(again, pages.place(window, pfn[again], objects.row[again]))
+    whole.asked = np.concatenate([asks, again])
+    return whole
 
 
 def _defaults(columns: Columns) -> Columns:
