@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from pipeline.progress import Progress
     from pipeline.trace_set import TraceSet
 
-WINDOW_ROWS = 1 << 20
+WINDOW_ROWS = 1 << 19
 _COLUMNS = {*replay.COLUMNS, *load.COLUMNS}
 _SLICES = 120  # time slices a run is cut into for the timeline
 
