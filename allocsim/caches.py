@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 # R3.1, include/linux/slab.h:__kmalloc_index (x86-64, all).
 KMALLOC_CLASSES = (8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192)
@@ -37,17 +37,19 @@ class Caches:
 
     Args:
         names: names in the trace set's column ``cache``, by code.
-        kernel_caches: names in the kernel's own slabinfo, where the recording has it: a kmalloc
-            type not among them does not exist there (no MEMCG, no ZONE_DMA). Without it every
-            type is assumed to exist.
+        kernel_caches: slot size by name from the kernel's own slabinfo, where the recording has
+            it: a kmalloc type not among them does not exist there (no MEMCG, no ZONE_DMA).
+            Without it every type is assumed to exist.
         gfp: value of each gfp bit by its name (allocsim.kernel).
     """
 
     def __init__(
-        self, names: Sequence[str], kernel_caches: Collection[str], gfp: Mapping[str, int]
+        self, names: Sequence[str], kernel_caches: Mapping[str, int], gfp: Mapping[str, int]
     ) -> None:
         self.names = list(names)
-        number = {name: code for code, name in enumerate(names)}
+        self.sizes: list[int] = [-1] * len(self.names)
+        self._number = {name: code for code, name in enumerate(names)}
+        self._kernel_caches = kernel_caches
         known = {*kernel_caches, *names}
         self._type_bits = [gfp[bit] for _, bit in _TYPES]
         rows = []
@@ -57,13 +59,16 @@ class Caches:
                 name = prefix + _class_name(size)
                 if kernel_caches and name not in known:
                     name = "kmalloc-" + _class_name(size)
-                if name not in number:
-                    number[name] = len(self.names)
-                    self.names.append(name)
-                row.append(number[name])
+                row.append(self._number_of(name))
             rows.append([*row, -1])
         self._of_type = np.array(rows, np.int32)
-        self.sizes = np.full(len(self.names), -1, np.int64)
+
+    def _number_of(self, name: str) -> int:
+        if name not in self._number:
+            self._number[name] = len(self.names)
+            self.names.append(name)
+            self.sizes.append(-1)
+        return self._number[name]
 
     def of_kmalloc(
         self, bytes_alloc: npt.NDArray[np.int64], gfp: npt.NDArray[np.uint64]
@@ -83,6 +88,14 @@ class Caches:
             kind[(gfp & np.uint64(bit)) != 0] = number
         return self._of_type[kind, index]
 
+    def of_size(self, size: int) -> int:
+        """The one cache of the kernel's slabinfo with this slot size; -1: none, or several."""
+        names = [name for name, slot in self._kernel_caches.items() if slot == size]
+        return self._number_of(names[0]) if len(names) == 1 else -1
+
     def learn_sizes(self, cache: npt.NDArray[np.int32], size: npt.NDArray[np.int64]) -> None:
         """Note the slot size of caches from allocations of known cache (R3.3: bytes_alloc)."""
-        self.sizes[cache] = size
+        seen = np.full(len(self.names), -1, np.int64)
+        seen[cache] = size
+        for number in np.flatnonzero(seen >= 0).tolist():
+            self.sizes[number] = int(seen[number])

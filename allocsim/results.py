@@ -25,7 +25,9 @@ class CacheHow(IntEnum):
     """Which rule gave an object event its cache (field.md 0.1: state it, and count it)."""
 
     NAMED = 0  #: the event carries the name (7.x; kmem_cache_free everywhere since 5.13)
-    SIZE_CLASS = 1  #: kmalloc: the class follows from bytes_alloc and gfp (R3.1, R3.2)
+    #: kmalloc: the class follows from bytes_alloc and gfp (R3.1, R3.2); others: the only cache of
+    #: that slot size in the kernel's slabinfo
+    SIZE_CLASS = 1
     BY_FREE = 2  #: the name on the kmem_cache_free that ended this life
     BY_CALL_SITE = 3  #: every named life of this call site and size had this cache
     BY_SLAB = 4  #: another object of known cache lives on the same slab page

@@ -73,6 +73,9 @@ def _imported(path: Path) -> tuple[Columns, Recording, dict[str, Any]]:
             functions=functions(trace),
             direct_map_base=trace.meta["direct_map"]["base"],
             page_ref=any(name.startswith("page_ref") for name in trace.meta["recorded_events"]),
-            kernel_caches=[line.split()[0] for line in slabinfo.splitlines()[2:]],
+            kernel_caches={
+                name: int(size)
+                for name, _, _, size, *_ in map(str.split, slabinfo.splitlines()[2:])
+            },
         )
         return columns, recording, trace.meta
