@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from allocsim.events import EVENT_COLUMN, EVENT_COLUMNS, Column
+from allocsim.events import EVENT_COLUMNS, EVENTS, Column
 from pipeline.errors import InputError
 from pipeline.trace_set_parts import SCHEMA_VERSION, Stacks, Symbols, is_trace_set, read_meta
 
@@ -26,6 +26,18 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = ["SCHEMA_VERSION", "Stacks", "Symbols", "TraceSet", "Window", "is_trace_set", "read_meta"]
+
+_STACK_COLUMNS = (
+    Column("stack", "i4", "", "Number of the stack, from 0.", required=True),
+    Column("depth", "i2", "", "Number of the frame, from 0 for the innermost.", required=True),
+    Column("address", "u8", "", "Address the frame returns to.", required=True),
+)
+_SYMBOL_COLUMNS = (
+    Column("address", "u8", "", "Address of code.", required=True),
+    Column("symbol", "str", "", "Function it lies in; null: not known.", required=True),
+    Column("offset", "i8", "bytes", "Distance from the function's start.", required=True),
+    Column("module", "str", "", "Module of the function; null: the kernel.", required=True),
+)
 
 Window = dict[str, "npt.NDArray[Any]"]
 
@@ -58,7 +70,7 @@ class TraceSet:
         folder = Path(path)
         meta = read_meta(folder)
         found = _schema(folder / "events.parquet")
-        return cls(folder, meta, _known_columns(folder / "events.parquet", found))
+        return cls(folder, meta, _known_columns(folder / "events.parquet", found, EVENT_COLUMNS))
 
     @property
     def rows(self) -> int:
@@ -88,9 +100,20 @@ class TraceSet:
             with parquet.ParquetFile(path, read_dictionary=texts) as file:
                 wanted = [c for c in self.columns if columns is None or c.name in columns]
                 for batch in _batches(file, [column.name for column in wanted], rows):
-                    yield {column.name: self._array(batch, column) for column in wanted}
+                    window = {column.name: self._array(batch, column) for column in wanted}
+                    self._check(window)
+                    yield window
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{path}: cannot be read ({_one_line(error)})") from None
+
+    def _check(self, window: Window) -> None:
+        """Refuse codes that stand for nothing."""
+        for name, known in (("event", len(EVENTS)), ("stack", len(self.stacks))):
+            if name in window and len(window[name]) and int(window[name].max()) >= known:
+                raise InputError(
+                    f"{self.path / 'events.parquet'}: damaged: {name} {window[name].max()}"
+                    f" is not one of the {known} there are"
+                )
 
     def _array(self, batch: pa.Table, column: Column) -> npt.NDArray[Any]:
         chunks = batch.column(column.name).chunks
@@ -132,7 +155,7 @@ class TraceSet:
     @cached_property
     def stacks(self) -> Stacks:
         """Every distinct kernel stack of the trace set."""
-        table = _read(self.path / "stacks.parquet", ("stack", "depth", "address"))
+        table = _read(self.path / "stacks.parquet", _STACK_COLUMNS)
         stack = table.column("stack").to_numpy()
         count = int(stack[-1]) + 1 if len(stack) else 0
         start = np.searchsorted(stack, np.arange(count + 1, dtype=np.int64))
@@ -141,7 +164,7 @@ class TraceSet:
     @cached_property
     def symbols(self) -> Symbols:
         """Every call site and stack address, with its symbol where one is known."""
-        table = _read(self.path / "symbols.parquet", ("address", "symbol", "offset", "module"))
+        table = _read(self.path / "symbols.parquet", _SYMBOL_COLUMNS)
         return Symbols(
             table.column("address").to_numpy(),
             table.column("symbol").to_pylist(),
@@ -165,21 +188,22 @@ def _schema(path: Path) -> pa.Schema:
     return _metadata(path).schema.to_arrow_schema()
 
 
-def _known_columns(path: Path, found: pa.Schema) -> tuple[Column, ...]:
-    """The schema's columns that the file has, checked."""
-    missing = [c.name for c in EVENT_COLUMNS if c.required and c.name not in found.names]
+def _known_columns(path: Path, found: pa.Schema, wanted: tuple[Column, ...]) -> tuple[Column, ...]:
+    """The columns of a schema that a file has, checked."""
+    missing = [c.name for c in wanted if c.required and c.name not in found.names]
     if missing:
         raise InputError(
-            f"{path}: not the events of a trace set: missing {', '.join(missing)}; "
+            f"{path}: not of a trace set: missing {', '.join(missing)}; "
             f"found {', '.join(found.names)}"
         )
-    for name in found.names:
-        if name in EVENT_COLUMN and not _fits(EVENT_COLUMN[name], found.field(name).type):
+    known = tuple(column for column in wanted if column.name in found.names)
+    for column in known:
+        if not _fits(column, found.field(column.name).type):
             raise InputError(
-                f"{path}: column {name} is {found.field(name).type}, "
-                f"should be {EVENT_COLUMN[name].dtype}"
+                f"{path}: column {column.name} is {found.field(column.name).type}, "
+                f"should be {column.dtype}"
             )
-    return tuple(column for column in EVENT_COLUMNS if column.name in found.names)
+    return known
 
 
 def _fits(column: Column, kind: pa.DataType) -> bool:
@@ -191,14 +215,10 @@ def _fits(column: Column, kind: pa.DataType) -> bool:
     return bool(kind == pa.from_numpy_dtype(np.dtype(column.dtype)))
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> pa.Table:
-    missing = [name for name in columns if name not in _schema(path).names]
-    if missing:
-        raise InputError(
-            f"{path}: missing {', '.join(missing)}; found {', '.join(_schema(path).names)}"
-        )
+def _read(path: Path, columns: tuple[Column, ...]) -> pa.Table:
+    _known_columns(path, _schema(path), columns)
     try:
-        return parquet.read_table(path, columns=list(columns)).combine_chunks()
+        return parquet.read_table(path, columns=[c.name for c in columns]).combine_chunks()
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: cannot be read ({_one_line(error)})") from None
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from types import UnionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,35 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 SCHEMA_VERSION = 1
+
+# What meta.json must hold, and of which type; it may hold more.
+_META = {
+    "name": str,
+    "source": {"format": str, "version": int, "files": list, "sha256": str},
+    "kernel_release": str | None,
+    "arch": str | None,
+    "cpus": int,
+    "page_size": int,
+    "clock": str,
+    "ts_unit": str,
+    "first_ts": int,
+    "last_ts": int,
+    "events": dict,
+    "recorded_events": list,
+    "dropped": dict,
+    "lost": {"per_cpu": dict, "sources": {"marks_without_a_number": dict}},
+    "stacks": {"events": int, "unattached": int},
+    "comms": dict,
+    "direct_map": {
+        "base": int | None,
+        "votes": int,
+        "candidates": int,
+        "share": float | int,
+        "how": str,
+    },
+    "symbols": {"resolved": int, "unresolved": int},
+    "snapshots": list,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +122,30 @@ def read_meta(folder: Path) -> dict[str, Any]:
             f"{SCHEMA_VERSION}; import the recording again"
         )
     return meta
+
+
+def check_meta(folder: Path, meta: dict[str, Any]) -> None:
+    """Refuse a meta.json that lacks something an import writes.
+
+    Raises:
+        InputError: names what is missing, or of another type than it should be.
+    """
+    fault = _fault(meta, _META, "")
+    if fault:
+        raise InputError(f"{folder / 'meta.json'}: {fault}; import the recording again")
+
+
+def _fault(found: Any, wanted: Any, name: str) -> str | None:  # noqa: ANN401 - any JSON
+    """What is wrong with a part of meta.json; None if nothing is."""
+    if isinstance(wanted, type | UnionType):
+        return None if isinstance(found, wanted) else f"{name} is {found!r}"
+    if not isinstance(found, dict):
+        return f"{name} is {found!r}"
+    for key, part in wanted.items():
+        where = f"{name}.{key}".removeprefix(".")
+        if key not in found:
+            return f"{where} is missing"
+        fault = _fault(found[key], part, where)
+        if fault:
+            return fault
+    return None
