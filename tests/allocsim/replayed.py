@@ -35,7 +35,7 @@ class Replayed:
 @functools.lru_cache(maxsize=2)
 def replayed(path: Path) -> Replayed:
     """Import and replay a recording folder (the last two are kept)."""
-    columns, recording, meta = _imported(path)
+    columns, recording, meta = imported(path)
     rows, pages, final = replay(columns, recording)
     truth = json.loads((path / "truth.json").read_text("utf-8"))
     return Replayed(columns, recording, meta, truth, rows, pages, final)
@@ -61,7 +61,8 @@ def replay(
     return rows, {name: values[order] for name, values in pages.items()}, final
 
 
-def _imported(path: Path) -> tuple[Columns, Recording, dict[str, Any]]:
+def imported(path: Path) -> tuple[Columns, Recording, dict[str, Any]]:
+    """All events of a recording folder, what a replay must know of it, and its meta.json."""
     with TemporaryDirectory() as folder:
         trace = TraceSet.open(import_recording(path, Path(folder)))
         columns = concat(trace.windows())

@@ -7,11 +7,14 @@ stand; the order of the code is the order of things in the kernel, not of the ve
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from allocsim.events import Ev
 from allocsim.page_kinds import Kind
 from allocsim.results import CacheHow, How
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LARGEST_CLASS = 8192
 
@@ -73,9 +76,9 @@ class Oracle:
         *,
         set_before_alloc: bool,
         stack_kind: list[Kind],
-        gfp_kind: Any,
-        mapping_kind: Any,
-        kmalloc_cache: Any,
+        gfp_kind: Callable[[int, int], Kind],
+        mapping_kind: Callable[[int, int], Kind],
+        kmalloc_cache: Callable[[int, int], int],
         functions: dict[int, str],
         base: int,
     ) -> None:
@@ -265,10 +268,7 @@ class Oracle:
     def _page_free(self, seq: int, event: dict[str, Any]) -> None:
         pfn, order = event["pfn"], event["order"]
         frames = range(pfn, pfn + (1 << order))
-        if pfn not in self.frames:
-            life = self._begin(seq, pfn, order)
-        else:
-            life = self.frames[pfn].life
+        life = self.frames[pfn].life if pfn in self.frames else self._begin(seq, pfn, order)
         if life.alloc is None:
             self.counts["unknown_page_frees"] += 1
             life.order = order
