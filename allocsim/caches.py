@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from allocsim.page_kinds import plain_name
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -26,6 +28,9 @@ _TYPES = (
     ("kmalloc-rcl-", "__GFP_RECLAIMABLE"),
     ("kmalloc-cg-", "__GFP_ACCOUNT"),
 )
+# kmem_cache_alloc is called there from one cache only, whose objects a plain kfree ends, so that
+# before 7.x no event has the name: net/core/skbuff.c:kmalloc_reserve, :skb_kfree_head (6.3 on).
+_SITE_CACHES = {"kmalloc_reserve": "skbuff_small_head"}
 
 
 def _class_name(size: int) -> str:
@@ -41,10 +46,15 @@ class Caches:
             it: a kmalloc type not among them does not exist there (no MEMCG, no ZONE_DMA).
             Without it every type is assumed to exist.
         gfp: value of each gfp bit by its name (allocsim.kernel).
+        functions: function of each call site, as far as it is known.
     """
 
     def __init__(
-        self, names: Sequence[str], kernel_caches: Mapping[str, int], gfp: Mapping[str, int]
+        self,
+        names: Sequence[str],
+        kernel_caches: Mapping[str, int],
+        gfp: Mapping[str, int],
+        functions: Mapping[int, str],
     ) -> None:
         self.names = list(names)
         self.sizes: list[int] = [-1] * len(self.names)
@@ -62,6 +72,11 @@ class Caches:
                 row.append(self._number_of(name))
             rows.append([*row, -1])
         self._of_type = np.array(rows, np.int32)
+        self._of_site = {
+            site: self._number_of(_SITE_CACHES[plain_name(function)])
+            for site, function in functions.items()
+            if plain_name(function) in _SITE_CACHES
+        }
 
     def _number_of(self, name: str) -> int:
         if name not in self._number:
@@ -87,6 +102,13 @@ class Caches:
         for number, bit in reversed(list(enumerate(self._type_bits))):
             kind[(gfp & np.uint64(bit)) != 0] = number
         return self._of_type[kind, index]
+
+    def of_site(self, call_site: npt.NDArray[np.uint64]) -> npt.NDArray[np.int32]:
+        """Cache of each kmem_cache_alloc whose call site is known to have one only (i4); or -1."""
+        cache = np.full(len(call_site), -1, np.int32)
+        for site, number in self._of_site.items():
+            cache[call_site == np.uint64(site)] = number
+        return cache
 
     def of_size(self, size: int) -> int:
         """The one cache of the kernel's slabinfo with this slot size; -1: none, or several."""

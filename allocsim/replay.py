@@ -132,7 +132,9 @@ class Replay:
     def __init__(self, recording: Recording) -> None:
         kernel = kernel_of(recording.release, recording.gfp_bits)
         sites = CallSites()
-        caches = Caches(recording.cache_names, recording.kernel_caches, kernel.gfp)
+        caches = Caches(
+            recording.cache_names, recording.kernel_caches, kernel.gfp, recording.functions
+        )
         self._layers = _Layers(
             Objects(caches, sites),
             Pages(set_before_alloc=kernel.set_before_alloc),

@@ -29,7 +29,9 @@ class CacheHow(IntEnum):
     #: that slot size in the kernel's slabinfo
     SIZE_CLASS = 1
     BY_FREE = 2  #: the name on the kmem_cache_free that ended this life
-    BY_CALL_SITE = 3  #: every named life of this call site and size had this cache
+    #: every named life of this call site and size had this cache, or the kernel's source says that
+    #: the function has no other
+    BY_CALL_SITE = 3
     BY_SLAB = 4  #: another object of known cache lives on the same slab page
     BY_ALLOC = 5  #: a free without a name: the cache of the allocation it ends
     UNRESOLVED = 6  #: none of these

@@ -26,7 +26,11 @@ STACKS = [
     ["__alloc_pages_noprof", "pte_alloc_one", "__pte_alloc"],
     ["__alloc_pages_noprof", "some_driver_probe"],
 ]
-FUNCTIONS = {0xFFFFFFFF81000010: "putname", 0xFFFFFFFF81000020: "xas_alloc.constprop.0"}
+FUNCTIONS = {
+    0xFFFFFFFF81000010: "putname",
+    0xFFFFFFFF81000020: "xas_alloc.constprop.0",
+    0xFFFFFFFF81000030: "kmalloc_reserve",
+}
 COLUMNS = (
     *("ts", "cpu", "pid", "event", "irq_flags", "call_site", "ptr", "bytes_req", "bytes_alloc"),
     *("gfp_flags", "pfn", "order", "page_flags", "mapping", "val", "ret"),
@@ -147,6 +151,7 @@ def _oracle(rows: list[dict[str, Any]], release: str) -> Oracle:
         mapping_kind=mapping_kind,
         kmalloc_cache=kmalloc_cache,
         functions=FUNCTIONS,
+        site_caches={0xFFFFFFFF81000030: len(CACHES) + 52},  # behind the 4 x 13 kmalloc caches
         base=BASE,
     )
     for row in rows:

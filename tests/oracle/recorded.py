@@ -62,6 +62,7 @@ class ObjectRow:
     own: int
     kmalloc: bool
     large: bool
+    by_site: bool
     partner: ObjectRow | None = None  # the free of an allocation, the allocation of a free
     site: tuple[int, int] | None = None
     page: PageLife | None = None  # slab that may tell the cache
@@ -80,9 +81,11 @@ class Oracle:
         mapping_kind: Callable[[int, int], Kind],
         kmalloc_cache: Callable[[int, int], int],
         functions: dict[int, str],
+        site_caches: dict[int, int],
         base: int,
     ) -> None:
         self.functions = functions
+        self.site_caches = site_caches
         self.did: dict[int, bool] = {}  # what a task did last speaks for tmpfs
         self.set_before_alloc = set_before_alloc
         self.stack_kind = stack_kind
@@ -171,8 +174,11 @@ class Oracle:
         own = event["cache"]
         if code == Ev.KMALLOC:
             own = self.kmalloc_cache(event["bytes_alloc"], event["gfp_flags"])
+        by_site = code == Ev.KMEM_CACHE_ALLOC and own < 0
+        if by_site:
+            own = self.site_caches.get(event["call_site"], -1)
         large = code == Ev.KMALLOC and own < 0 and event["bytes_alloc"] > LARGEST_CLASS
-        row = ObjectRow(seq, allocates, own, code == Ev.KMALLOC, large)
+        row = ObjectRow(seq, allocates, own, code == Ev.KMALLOC, large, by_site=by_site)
         result = self.rows[seq]
         result["object"] = seq
         before = self.live.pop(ptr, None)
@@ -389,7 +395,8 @@ class Oracle:
     def _name(self, row: ObjectRow) -> tuple[int, int]:
         partner = row.partner
         if row.own >= 0:
-            return row.own, CacheHow.SIZE_CLASS if row.kmalloc else CacheHow.NAMED
+            kmalloc = CacheHow.SIZE_CLASS if row.kmalloc else CacheHow.NAMED
+            return row.own, CacheHow.BY_CALL_SITE if row.by_site else kmalloc
         if row.large:
             return -1, -1
         if partner is not None and partner.own >= 0:
