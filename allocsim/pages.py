@@ -25,7 +25,7 @@ import numpy.typing as npt
 from allocsim.columns import Bools, Columns, Index, concat, empty, find, merge_sorted, stable_order
 from allocsim.columns import take
 from allocsim.events import Ev
-from allocsim.refcounts import drops_to_zero, event_costs
+from allocsim.refcounts import drops_to_zero, event_costs, takes_reference
 
 # Carried for each live life; see PAGE_RESULTS for the columns it ends in.
 LIFE = {
@@ -45,6 +45,8 @@ LIFE = {
     "ref_locked": "i8",
     "ref_use_plain": "i8",
     "ref_use_locked": "i8",
+    "ref_takes": "i8",
+    "peak_count": "i4",
     "frames": "i8",  # page frames that have been seen to belong to it
     "pages_freed": "i8",
     "lost": "i8",  # frames allocated anew without a free in between
@@ -355,6 +357,8 @@ class _Ops:
     plain: npt.NDArray[np.int64]
     locked: npt.NDArray[np.int64]
     drops: Bools
+    takes: Bools
+    count: npt.NDArray[np.int32]
 
     @classmethod
     def of(cls, columns: Columns) -> _Ops:
@@ -369,9 +373,14 @@ class _Ops:
         order = np.zeros(len(row), np.int64)
         if sized.any():
             order[sized] = columns["order"][row[sized]]
-        ret = columns["ret"][row] if "ret" in columns else np.zeros(len(row), np.int32)
+        # page_ref fields: absent where no recorded event has them.
+        absent = np.zeros(len(row), np.int32)
+        val, ret, count = (
+            columns[name][row] if name in columns else absent for name in ("val", "ret", "count")
+        )
         plain, locked = event_costs(code, ret)
-        return cls(row, code, pfn, order, plain, locked, drops_to_zero(code, ret))
+        drops, takes = drops_to_zero(code, ret), takes_reference(code, val, ret)
+        return cls(row, code, pfn, order, plain, locked, drops, takes, count)
 
 
 class _Frames:
@@ -455,8 +464,8 @@ def _new_lives(ops: _Ops, op: Index, seq: int) -> Columns:
     lives["page"] = ops.row[op] + seq
     lives["pfn"] = ops.pfn[op]
     lives["order"] = ops.order[op].astype(np.int32)
-    counters = ("frees", "ref_plain", "ref_locked", "ref_use_plain", "ref_use_locked")
-    for name in (*counters, "frames", "pages_freed", "lost", "seen"):
+    counters = ("frees", "ref_plain", "ref_locked", "ref_use_plain", "ref_use_locked", "ref_takes")
+    for name in (*counters, "peak_count", "frames", "pages_freed", "lost", "seen"):
         lives[name][:] = 0
     return lives
 
@@ -483,6 +492,8 @@ def _account_refs(  # noqa: PLR0913 - the same pass, for page_ref events
         total = np.bincount(life, weights=operations, minlength=count).astype(np.int64)
         lives[f"ref_{name}"] += total
         lives[f"ref_use_{name}"] += total - np.bincount(frame_life[bound], minlength=count)
+    lives["ref_takes"] += np.bincount(life[ops.takes], minlength=count)
+    np.maximum.at(lives["peak_count"], life, ops.count)
 
 
 def _expand(order: Index) -> tuple[Index, Index]:
