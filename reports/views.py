@@ -24,6 +24,10 @@ VIEWS = (
     "call_site_summary",
     "page_caller_summary",
     "timeline",
+    "reference_lives",
+    "freezability",
+    "reference_takers",
+    "hazards",
     "quality",
     "event_log",
 )
