@@ -112,7 +112,8 @@ def entry_level(names: Sequence[str]) -> int | None:
     Args:
         names: as for :func:`caller`.
     """
-    return _LEVEL_OF.get(_plain(names[_inside(names) - 1])) if _inside(names) else None
+    inside = _inside(names)
+    return _LEVEL_OF.get(_plain(names[inside - 1])) if inside else None
 
 
 def _inside(names: Sequence[str]) -> int:

@@ -59,6 +59,7 @@ class Ownership:
         pages: PageWindow,
         objects: ObjectWindow | None,
         place: Place,
+        near: Index,
         amend: Amending,
     ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int8]]:
         """Settle the lives of a window.
@@ -70,6 +71,7 @@ class Ownership:
                 are brought up to date.
             objects: its object events.
             place: where each of these lies.
+            near: rows of page allocations that follow what tmpfs does (allocsim.neighbours).
             amend: takes kinds of rows of earlier windows.
 
         Returns:
@@ -81,6 +83,8 @@ class Ownership:
         mappings = _from_mappings(columns, pages)
         _settle(lives["seen"], 0, [untold_kinds, kinds, mappings])
         _settle(lives["cache"], -1, [untold_caches, caches])
+        at = find(pages.rows, near)
+        lives["near"][pages.life[at[at >= 0]]] = 1
         kind, how = self._kinds(lives)
         self._tell(pages, kind, how, seq, amend)
         self._remember(pages, objects, place)
@@ -118,6 +122,7 @@ class Ownership:
     def _kinds(self, lives: Columns) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int8]]:
         by_stack = self._by_stack[lives["stack"]]
         kind = kinds_by_gfp(lives["gfp_flags"], lives["order"], self._kernel.gfp)
+        kind[(lives["near"] > 0) & (kind == Kind.ANON)] = Kind.SHMEM
         how = np.where(kind == Kind.OTHER, How.ASSUMED, How.INFERRED).astype(np.int8)
         older = lives["alloc_seq"] < 0
         kind[older], how[older] = Kind.UNKNOWN, How.UNKNOWN

@@ -52,6 +52,7 @@ LIFE = {
     "lost": "i8",  # frames allocated anew without a free in between
     "seen": "i2",  # kind that evidence shows (allocsim.ownership); 0: none
     "cache": "i4",  # cache its objects are of; -1: not known
+    "near": "i1",  # its allocation follows what tmpfs does (allocsim.neighbours)
     "told": "i2",  # kind and how as last given out; -1: never
     "told_how": "i1",
 }
@@ -471,7 +472,7 @@ def _new_lives(ops: _Ops, op: Index, seq: int) -> Columns:
     lives["pfn"] = ops.pfn[op]
     lives["order"] = ops.order[op].astype(np.int32)
     counters = ("frees", "ref_plain", "ref_locked", "ref_use_plain", "ref_use_locked", "ref_takes")
-    for name in (*counters, "peak_count", "frames", "pages_freed", "lost", "seen"):
+    for name in (*counters, "peak_count", "frames", "pages_freed", "lost", "seen", "near"):
         lives[name][:] = 0
     return lives
 

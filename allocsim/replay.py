@@ -22,6 +22,7 @@ from allocsim.amendments import Amending, Amendments
 from allocsim.caches import Caches
 from allocsim.columns import Columns, Index, take
 from allocsim.events import Ev
+from allocsim.neighbours import Neighbours
 from allocsim.objects import Objects, ObjectWindow
 from allocsim.ownership import Ownership
 from allocsim.pages import Pages, PageWindow, Place
@@ -31,8 +32,8 @@ from allocsim.unnamed import CallSites, Unnamed
 
 #: Event columns a replay reads, as far as the trace has them.
 COLUMNS = (
-    *("ts", "cpu", "event", "call_site", "ptr", "cache", "bytes_alloc", "gfp_flags"),
-    *("pfn", "order", "page_flags", "mapping", "val", "ret", "count", "stack"),
+    *("ts", "cpu", "pid", "event", "irq_flags", "call_site", "ptr", "cache", "bytes_alloc"),
+    *("gfp_flags", "pfn", "order", "page_flags", "mapping", "val", "ret", "count", "stack"),
 )
 
 # Results of page lives that only page_ref events tell.
@@ -53,6 +54,7 @@ class Recording:
         release: uname -r of the recorded kernel.
         cache_names: names of the column ``cache``, by code.
         stacks: function names of each distinct stack, innermost first.
+        functions: function of each call site, as far as it is known.
         direct_map_base: virtual address of page frame 0 (I1); None if the vote found none: then
             no object is placed on a page.
         page_ref: the recording has page_ref events.
@@ -64,6 +66,7 @@ class Recording:
     release: str
     cache_names: Sequence[str] = ()
     stacks: Sequence[Sequence[str]] = ()
+    functions: Mapping[int, str] = field(default_factory=dict)
     direct_map_base: int | None = None
     page_ref: bool = False
     kernel_caches: Collection[str] = ()
@@ -108,6 +111,7 @@ class _Layers:
     objects: Objects
     pages: Pages
     ownership: Ownership
+    neighbours: Neighbours
     unnamed: Unnamed
     sites: CallSites
     caches: Caches
@@ -132,6 +136,7 @@ class Replay:
             Objects(caches, sites),
             Pages(set_before_alloc=kernel.set_before_alloc),
             Ownership(kernel, recording.stacks),
+            Neighbours(recording.functions, kernel.gfp),
             Unnamed(sites),
             sites,
             caches,
@@ -152,7 +157,10 @@ class Replay:
         pages = layers.pages.window(columns, seq)
         objects = layers.objects.window(columns, seq, layers.amend)
         place = self._place(pages, objects)
-        kind, how = layers.ownership.window(columns, seq, pages, objects, place, layers.amend)
+        near = layers.neighbours.window(columns)
+        kind, how = layers.ownership.window(
+            columns, seq, pages, objects, place, near, layers.amend
+        )
         results = _defaults(columns)
         self._page_results(pages, kind, how, results)
         self._ask_slabs(pages, objects, place)

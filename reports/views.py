@@ -28,6 +28,7 @@ VIEWS = (
     "freezability",
     "reference_takers",
     "hazards",
+    "refcount_depth",
     "quality",
     "event_log",
 )

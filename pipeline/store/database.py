@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -31,6 +32,15 @@ _SANDBOX: dict[str, Setting] = {
     "python_enable_replacements": False,
     "lock_configuration": True,
 }
+
+
+# What DuckDB raises when the file cannot be read or written. A full disk can show as any of them.
+_FILE_ERRORS = (
+    duckdb.IOException,
+    duckdb.FatalException,
+    duckdb.TransactionException,
+    duckdb.OutOfMemoryException,
+)
 
 
 @contextmanager
@@ -69,10 +79,12 @@ def writing(
     _make_folder(path.parent)
     with _errors(path):
         connection = duckdb.connect(path, config=config or {})
+    size = None  # of the file as it was; None: it was not there, or is none of ours
     fresh = False
     try:
         with _errors(path):
             fresh = not _checked(connection, path)
+            size = None if fresh else path.stat().st_size
             # All bulk is whole numbers. Trying out every other encoding first would take longer
             # than the encoding, and never finds a smaller one.
             connection.execute("PRAGMA force_compression = 'bitpacking'")
@@ -83,14 +95,27 @@ def writing(
             create_views(connection)
             yield connection
             connection.execute("COMMIT")
-            fresh = False
+    except BaseException:
+        _undo(connection, path, fresh, size)
+        raise
     finally:
-        # Without a COMMIT, closing rolls back. The file goes while it is still locked, so that
-        # nobody else's run can be in it.
+        connection.close()
+
+
+def _undo(connection: duckdb.DuckDBPyConnection, path: Path, fresh: bool, size: int | None) -> None:
+    """Leave the file as it was found, while it is locked: nobody else's run can be in it.
+
+    DuckDB has written most of the run by now. What it wrote behind the file's old end is not
+    referred to by anything, but DuckDB would not give the space back, and the disk may be full.
+    """
+    with suppress(duckdb.Error):
+        connection.execute("ROLLBACK")
+    with suppress(OSError):
         if fresh:
             path.unlink(missing_ok=True)
             path.with_name(path.name + ".wal").unlink(missing_ok=True)
-        connection.close()
+        elif size is not None:
+            os.truncate(path, size)
 
 
 def _make_folder(folder: Path) -> None:
@@ -152,9 +177,7 @@ def _errors(path: Path) -> Iterator[None]:
     """DuckDB's errors about the file as one line of ours; others pass."""
     try:
         yield
-    except duckdb.IOException as error:
-        raise _translated(path, str(error)) from error
-    except duckdb.FatalException as error:
+    except _FILE_ERRORS as error:
         raise _translated(path, str(error)) from error
 
 
