@@ -326,7 +326,7 @@ def freezability(
             va="center",
             fontsize=6.5,
         )
-    left.set_xlabel(_count_label("reference operations saved", largest))
+    left.set_xlabel(_count_label("first sets and last drops", largest))
     left.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
     _shares(right, lives, len(kinds))
     right.set_xlabel("share of the kind's whole lives (%); at the right their number")

@@ -45,10 +45,11 @@ def _figure(connection: DuckDBPyConnection, kinds: list[Row]) -> Picture:
     known = queries.rows(connection, "FROM verdicts ORDER BY verdict")
     nearly = next(row["max_extra_pct"] for row in known if row["name"] == "nearly")
     return Picture(
-        "Left: reference operations that freezing each kind of page saves: the set that gives it "
-        "its count and the drop that ends it, ●. Right: what was done to the count in lives that "
-        "began and ended in the recording, their number at the right; only these speak for the "
-        f"verdict. Nearly: extra references in at most {wording.percent(nearly)} of them.",
+        "Left: the set that gives a page its count and the drop that ends it, ●: what freezing "
+        "each kind of page saves, grey where it cannot be frozen as it is. Right: what was done to "
+        "the count in lives that began and ended in the recording, their number at the right; "
+        "only these speak for the verdict. Nearly: extra references in at most "
+        f"{wording.percent(nearly)} of them.",
         style.svg(
             figures.freezability(
                 [row["page_kind"] for row in kinds],
@@ -71,12 +72,12 @@ def _ranked(found: list[Row]) -> Table:
     rows: list[list[Cell]] = [
         [
             row["page_kind"],
-            Mono(wording.shortened(row["caller"] or wording.MISSING, 32)),
-            Mono(wording.shortened(row["cache"] or "", 20)),
+            Mono(wording.shortened(row["caller"] or wording.MISSING, 22)),
+            Mono(wording.shortened(row["cache"] or "", 16)),
             wording.count(row["whole_lives"]),
             wording.count(row["extra_lives"]),
             wording.count(row["peak_count"]),
-            Strong(row["verdict"]),
+            row["verdict"].replace(" ", wording.NARROW),
             wording.count(row["plain_ops_saved"] + row["locked_ops_saved"]),
             wording.percent(row["saved_pct"]),
             wording.count(round(row["saved_per_second"] or 0)),
@@ -178,6 +179,7 @@ def hazards(connection: DuckDBPyConnection, run: int) -> list[Block]:
         """
         SELECT DISTINCT policies.policy, policies.name FROM policy_ops
         INNER JOIN policies USING (run, policy)
+        SEMI JOIN pages USING (run, page_kind)
         WHERE policy_ops.run = $run AND policy_ops.frozen ORDER BY policies.policy
         """,
         run=run,

@@ -49,7 +49,7 @@ kinds as (
         page_kind,
         2 * count(*) filter (births > 0) < count(*) as is_frozen
     from reference_lives
-    where (run, page_kind) in (select (run, page_kind) from frozen) and begun
+    where begun and (run, page_kind) in (select (run, page_kind) from frozen)
     group by run, page_kind
 ),
 
