@@ -14,6 +14,7 @@ from pipeline.commands.info import info
 from pipeline.commands.replay import replay
 from pipeline.commands.report import report
 from pipeline.commands.sql import sql
+from pipeline.commands.validate import validate
 from pipeline.errors import AllocsimError
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -52,6 +53,7 @@ app.command()(info)
 app.command()(replay)
 app.command()(report)
 app.command()(hazards)
+app.command()(validate)
 app.command()(sql)
 
 

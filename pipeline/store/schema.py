@@ -288,6 +288,26 @@ QUALITY_COUNTS = Table(
     ("run", "name"),
 )
 
+VALIDATION = Table(
+    "validation",
+    "one quantity of one run as the recorded kernel counted it and as the model says it",
+    (
+        _RUN,
+        Column("trace", "str", "", "Name of the trace set."),
+        Column("quantity", "str", "", "What is compared."),
+        Column("scope", "str", "", "Of what: 'total', or a cache, a kind of page."),
+        Column("kernel", "f8", "", "The kernel's figure."),
+        Column("model", "f8", "", "The model's figure."),
+        Column(
+            "error_pct", "f8", "%", "model - kernel, of kernel; NULL: the kernel counted nothing."
+        ),
+        Column("bound_pct", "f8", "%", "Error that is allowed; NULL: there is no bound."),
+        Column("ok", "?", "", "The error is within the bound; NULL: there is no bound."),
+        Column("note", "str", "", "What else there is to know, and the reason for the bound."),
+    ),
+    ("run", "quantity", "scope"),
+)
+
 EVENT_TYPES = Table(
     "event_types",
     "one tracepoint",
@@ -385,6 +405,7 @@ TABLES: tuple[Table, ...] = (
     POLICIES,
     POLICY_OPS,
     QUALITY_COUNTS,
+    VALIDATION,
     EVENT_TYPES,
     PAGE_KINDS,
     HOWS,
