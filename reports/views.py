@@ -24,6 +24,7 @@ VIEWS = (
     "call_site_summary",
     "page_caller_summary",
     "timeline",
+    "page_caches",
     "reference_lives",
     "freezability",
     "reference_takers",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.validation.bounds import Comparison
+from pipeline.validation.snapshots import SLAB_FLAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 # include/uapi/linux/kernel-page-flags.h
-_LRU, _SLAB, _MMAP, _ANON, _SWAPBACKED, _THP, _PGTABLE = 5, 7, 11, 12, 14, 22, 26
+_LRU, _MMAP, _ANON, _SWAPBACKED, _THP, _PGTABLE = 5, 11, 12, 14, 22, 26
 
 _LIVE_AT_END = """
 SELECT pfn, page_kinds.name AS kind
@@ -41,7 +42,7 @@ def kind_by_flags(flags: npt.NDArray[np.uint64]) -> npt.NDArray[np.object_]:
     kind[file & has(_SWAPBACKED)] = "shmem"
     kind[has(_ANON)] = "anon"
     kind[has(_ANON) & has(_THP)] = "thp"
-    kind[has(_SLAB)] = "slab"
+    kind[has(SLAB_FLAG)] = "slab"
     kind[has(_PGTABLE)] = "page_table"
     return kind
 

@@ -76,5 +76,5 @@ def _comparisons(
     )
     if after is not None:
         yield from slab_shapes(connection, run, after)
-    if before is not None and after is not None:
-        yield from slab_counts(connection, run, before, after)
+    if before is not None and after is not None and flags is not None:
+        yield from slab_counts(connection, run, before, after, flags)

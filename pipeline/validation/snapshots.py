@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 # SLUB_STATS stand between these two in /sys/kernel/slab/CACHE (mm/slub.c:slab_attrs).
 _BEFORE_STATS, _BEHIND_STATS = "total_objects", "reclaim_account"
 
+# A bit of /proc/kpageflags: KPF_SLAB in include/uapi/linux/kernel-page-flags.h.
+SLAB_FLAG = 7
+
 
 @dataclass(slots=True)
 class SlabCaches:

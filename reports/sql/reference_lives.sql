@@ -36,6 +36,7 @@ select
     pages.ref_takes as takes,
     pages.peak_count
 from pages
-left join caches using (run, cache)
-left join stacks using (run, stack)
+left join page_caches using (run, page)
+left join caches on page_caches.run = caches.run and page_caches.cache = caches.cache
+left join stacks on pages.run = stacks.run and pages.stack = stacks.stack
 where pages.ref_locked is not null
