@@ -8,7 +8,7 @@ it opened a file (mm/shmem.c:shmem_write_begin follows), or took a node for the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ import numpy.typing as npt
 from allocsim.columns import Bools, Columns, Index, stable_order
 from allocsim.events import Ev
 from allocsim.page_kinds import plain_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # (event, function it is called from): the path's name is given back at the end of open; putname
 # is inlined there or not. xas_alloc is lib/xarray.c's.
@@ -76,7 +79,7 @@ class Neighbours:
 
     def _unclear(self, columns: Columns, rows: Index) -> Bools:
         """Page allocations whose flags speak for anonymous memory and tmpfs alike."""
-        unclear = columns["event"][rows] == Ev.MM_PAGE_ALLOC
+        unclear: Bools = columns["event"][rows] == Ev.MM_PAGE_ALLOC
         at = np.flatnonzero(unclear)
         gfp = columns["gfp_flags"][rows[at]].astype(np.int64)
         unclear[at] = (gfp & (self._needs | self._lacks)) == self._needs

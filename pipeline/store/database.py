@@ -34,6 +34,9 @@ _SANDBOX: dict[str, Setting] = {
 }
 
 
+# By default DuckDB caches what it has written in most of the machine's memory.
+_BOUNDED: dict[str, Setting] = {"memory_limit": "512MB"}
+
 # What DuckDB raises when the file cannot be read or written. A full disk can show as any of them.
 _FILE_ERRORS = (
     duckdb.IOException,
@@ -56,18 +59,16 @@ def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         raise StoreError(f"{path}: no results database there; make one with: allocsim replay TRACE")
     with _errors(path):
         connection = duckdb.connect(path, read_only=True, config=_SANDBOX)
-    try:
-        if not _checked(connection, path):
-            raise StoreError(f"{path}: holds no run yet; add one with: allocsim replay TRACE")
-        yield connection
-    finally:
-        connection.close()
+        try:
+            if not _checked(connection, path):
+                raise StoreError(f"{path}: holds no run yet; add one with: allocsim replay TRACE")
+            yield connection
+        finally:
+            connection.close()
 
 
 @contextmanager
-def writing(
-    path: Path, config: dict[str, Setting] | None = None
-) -> Iterator[duckdb.DuckDBPyConnection]:
+def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A results database in one transaction: committed at the end, or as if it had never been.
 
     A database that is not there is made, and removed again if the block fails.
@@ -78,7 +79,7 @@ def writing(
     """
     _make_folder(path.parent)
     with _errors(path):
-        connection = duckdb.connect(path, config=config or {})
+        connection = duckdb.connect(path, config=_BOUNDED)
     size = None  # of the file as it was; None: it was not there, or is none of ours
     fresh = False
     try:
@@ -179,6 +180,10 @@ def _errors(path: Path) -> Iterator[None]:
         yield
     except _FILE_ERRORS as error:
         raise _translated(path, str(error)) from error
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":  # what DuckDB makes of a Ctrl-C
+            raise KeyboardInterrupt from error
+        raise
 
 
 def _translated(path: Path, message: str) -> AllocsimError:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import duckdb
@@ -18,6 +22,8 @@ from pipeline.store.arrow import arrow_schema
 from pipeline.store.database import reading, writing
 from pipeline.store.query import answer
 from pipeline.store.schema import SCHEMA_VERSION, TABLES, duckdb_type
+
+Opened = Callable[[Path], AbstractContextManager[duckdb.DuckDBPyConnection]]
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +129,19 @@ def test_a_database_stands_many_failures_of_much_data(db: Path) -> None:
         assert ask(db, "SELECT count(*), sum(slice) FROM samples") == [
             ((number - 1) * 300_000, (number - 1) * sum(range(300_000)))
         ]
+    assert ask(db, "FROM tasks") == [(1, 42, "bash")]
+
+
+def interrupted_query(connection: duckdb.DuckDBPyConnection) -> None:
+    threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
+    endless = "FROM range(1_000_000_000_000) AS a JOIN range(1_000) AS b ON a != b"
+    connection.execute(f"SELECT count(*) {endless}")
+
+
+@pytest.mark.parametrize("opened", [reading, writing])
+def test_an_interrupted_query_is_an_interrupt(db: Path, opened: Opened) -> None:
+    with pytest.raises(KeyboardInterrupt), opened(db) as connection:
+        interrupted_query(connection)
     assert ask(db, "FROM tasks") == [(1, 42, "bash")]
 
 
