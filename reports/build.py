@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports import background, callers, freezing, kinds, overview, quality, queries, summary, wording
+from reports import (
+    background,
+    callers,
+    freezing,
+    kinds,
+    overview,
+    quality,
+    queries,
+    summary,
+    wording,
+)
 from reports.document import Report, Section
 
 if TYPE_CHECKING:

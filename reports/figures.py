@@ -396,5 +396,6 @@ def _at_most(parts: Mapping[str, Sequence[int]], layers: int) -> dict[str, Seque
     if len(parts) <= layers:
         return dict(parts)
     names = list(parts)
-    rest = [sum(values) for values in zip(*(parts[name] for name in names[layers - 1 :]), strict=True)]
+    summed_up = [parts[name] for name in names[layers - 1 :]]
+    rest = [sum(values) for values in zip(*summed_up, strict=True)]
     return {name: parts[name] for name in names[: layers - 1]} | {"other kinds": rest}

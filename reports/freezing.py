@@ -58,8 +58,7 @@ def _figure(connection: DuckDBPyConnection, kinds: list[Row]) -> Picture:
                 {
                     "first set and last drop only": [row["bare_lives"] for row in kinds],
                     "other operations": [
-                        row["whole_lives"] - row["bare_lives"] - row["extra_lives"]
-                        for row in kinds
+                        row["whole_lives"] - row["bare_lives"] - row["extra_lives"] for row in kinds
                     ],
                     "extra references": [row["extra_lives"] for row in kinds],
                 },
@@ -202,14 +201,13 @@ def hazards(connection: DuckDBPyConnection, run: int) -> list[Block]:
     )
     if not found:
         names = wording.listed([row["name"] for row in freezing])
-        return [heading, Text(f"Nobody touched the count of a page that {names} would freeze."), note]
+        text = f"Nobody touched the count of a page that is frozen under {names}."
+        return [heading, Text(text), note]
     return [heading, _hazard_table(found), note]
 
 
 def _has_page_ref(connection: DuckDBPyConnection, run: int) -> bool:
-    return bool(
-        queries.rows(connection, "FROM reference_lives WHERE run = $run LIMIT 1", run=run)
-    )
+    return bool(queries.rows(connection, "FROM reference_lives WHERE run = $run LIMIT 1", run=run))
 
 
 def _hazard_table(found: list[Row]) -> Table:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyarrow import parquet
 
-from allocsim.events import Ev
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from allocsim.events import Ev
 
 Rows = list[dict[str, Any]]
 
 
-def page_ref(code: Ev, pfn: int, val: int, **fields: Any) -> dict[str, Any]:
+def page_ref(code: Ev, pfn: int, val: int, **fields: int) -> dict[str, Any]:
     """A page_ref event to plant; ``count`` and ``ret`` as the kernel would have them."""
     zero = dict.fromkeys(("page_flags", "mapcount", "mapping", "migratetype"), 0)
     return {"event": int(code), "pfn": pfn, "val": val, **zero, **fields}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from allocsim.replay import FinalResult
     from pipeline.trace_set import TraceSet
 
+
 def trace_row(trace: TraceSet) -> dict[str, Any]:
     """The row of ``traces`` for a trace set, without its number."""
     meta = trace.meta

@@ -71,8 +71,9 @@ def shipped_bounds() -> tuple[Bound, ...]:
 def judged(comparison: Comparison) -> dict[str, Any]:
     """A row of the table ``validation``, without run and trace.
 
-    ``error_pct`` is None where the kernel counted nothing and the model something; ``bound_pct`` and
-    ``ok`` are None where there is no bound. ``note`` is the comparison's own and the bound's reason.
+    ``error_pct`` is None where the kernel counted nothing and the model something; ``bound_pct``
+    and ``ok`` are None where there is no bound. ``note`` is the comparison's own note and the
+    reason for the bound.
     """
     bound = next(bound for bound in shipped_bounds() if bound.covers(comparison))
     kernel, model = comparison.kernel, comparison.model

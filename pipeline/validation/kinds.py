@@ -34,7 +34,8 @@ def kind_by_flags(flags: npt.NDArray[np.uint64]) -> npt.NDArray[np.object_]:
     """
 
     def has(bit: int) -> npt.NDArray[np.bool_]:
-        return flags >> np.uint64(bit) & np.uint64(1) == 1
+        shown: npt.NDArray[np.bool_] = flags >> np.uint64(bit) & np.uint64(1) == 1
+        return shown
 
     file = (has(_LRU) | has(_MMAP)) & ~has(_ANON)
     kind = np.full(len(flags), "", object)

@@ -21,9 +21,11 @@ WITH lives AS (
         ref_plain,
         ref_locked,
         (alloc_seq IS NOT NULL)::BIGINT AS allocs,
-        allocs * (alloc_plain + use_plain + (1 << "order") * (alloc_page_plain + use_page_plain))
+        allocs * (alloc_plain + use_plain)
+        + allocs * (1 << "order") * (alloc_page_plain + use_page_plain)
         + frees * free_plain + pages_freed * free_page_plain AS plain,
-        allocs * (alloc_locked + use_locked + (1 << "order") * (alloc_page_locked + use_page_locked))
+        allocs * (alloc_locked + use_locked)
+        + allocs * (1 << "order") * (alloc_page_locked + use_page_locked)
         + frees * free_locked + pages_freed * free_page_locked AS locked
     FROM pages
     JOIN page_kinds USING (page_kind)
@@ -47,9 +49,7 @@ FROM lives GROUP BY kind ORDER BY kind
 """
 
 
-def page_refs(
-    connection: duckdb.DuckDBPyConnection, run: int, policy: str
-) -> Iterator[Comparison]:
+def page_refs(connection: duckdb.DuckDBPyConnection, run: int, policy: str) -> Iterator[Comparison]:
     """Plain stores and locked instructions of each kind of page: all of them, and a whole life's.
 
     Args:

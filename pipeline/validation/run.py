@@ -55,9 +55,7 @@ def validate_traces(paths: Sequence[Path], db: Path, progress: Progress) -> list
     return runs
 
 
-def _rows(
-    connection: duckdb.DuckDBPyConnection, run: int, trace: TraceSet
-) -> list[dict[str, Any]]:
+def _rows(connection: duckdb.DuckDBPyConnection, run: int, trace: TraceSet) -> list[dict[str, Any]]:
     name = trace.meta["name"]
     return [{"trace": name, **judged(each)} for each in _comparisons(connection, run, trace)]
 
