@@ -8,11 +8,13 @@ from typing import Annotated, NoReturn
 import typer
 
 from allocsim import __version__
+from pipeline.commands.hazards import hazards
 from pipeline.commands.import_ import import_
 from pipeline.commands.info import info
 from pipeline.commands.replay import replay
 from pipeline.commands.report import report
 from pipeline.commands.sql import sql
+from pipeline.commands.validate import validate
 from pipeline.errors import AllocsimError
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -50,6 +52,8 @@ app.command("import")(import_)
 app.command()(info)
 app.command()(replay)
 app.command()(report)
+app.command()(hazards)
+app.command()(validate)
 app.command()(sql)
 
 

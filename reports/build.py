@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports import background, callers, kinds, overview, quality, queries, summary, wording
+from reports import (
+    background,
+    callers,
+    freezing,
+    kinds,
+    overview,
+    quality,
+    queries,
+    summary,
+    wording,
+)
 from reports.document import Report, Section
 
 if TYPE_CHECKING:
@@ -46,6 +56,9 @@ def _section(connection: DuckDBPyConnection, run: Row) -> Section:
             *summary.first_page(connection, run),
             *kinds.by_kind(connection, number, policies),
             *kinds.over_time(connection, run, policies),
+            *freezing.verdicts(connection, number),
+            *freezing.hazards(connection, number),
+            *freezing.depth(connection, number),
             *callers.caches(connection, number, policies),
             *callers.call_sites(connection, number, policies),
             *quality.blocks(connection, run),

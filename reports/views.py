@@ -24,6 +24,12 @@ VIEWS = (
     "call_site_summary",
     "page_caller_summary",
     "timeline",
+    "page_caches",
+    "reference_lives",
+    "freezability",
+    "reference_takers",
+    "hazards",
+    "refcount_depth",
     "quality",
     "event_log",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,3 +11,11 @@ import typer
 DEFAULT_DB = Path("out/results.duckdb")
 
 DB = Annotated[Path, typer.Option("--db", metavar="FILE", help="Results database.")]
+
+
+class Format(StrEnum):
+    """How rows are written."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from allocsim import __version__
+from allocsim.call_levels import LEVELS
 from allocsim.events import EVENTS
+from allocsim.freezing import VERDICTS
 from allocsim.page_kinds import KIND_DOCS, KIND_NAMES
 from allocsim.results import CacheHow, How
 from pipeline.errors import AllocsimError, OutputError, StoreError
@@ -161,6 +163,8 @@ def _name_codes(connection: duckdb.DuckDBPyConnection) -> None:
         "page_kinds": [(int(kind), KIND_NAMES[kind], doc) for kind, doc in KIND_DOCS.items()],
         "hows": [(int(how), how.name.lower()) for how in How],
         "cache_hows": [(int(how), how.name.lower()) for how in CacheHow],
+        "call_levels": [(number, level.name, level.source) for number, level in enumerate(LEVELS)],
+        "verdicts": [(int(v.code), v.name, v.max_extra_pct, v.doc) for v in VERDICTS],
     }
     for table, rows in names.items():
         marks = ", ".join(["(" + ", ".join("?" * len(rows[0])) + ")"] * len(rows))

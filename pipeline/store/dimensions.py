@@ -6,6 +6,7 @@ import json
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from allocsim.call_levels import caller, entry_level
 from allocsim.policies import policy_ops
 from pipeline.store.schema import TRACES
 
@@ -17,36 +18,6 @@ if TYPE_CHECKING:
     from allocsim.policies import Policy
     from allocsim.replay import FinalResult
     from pipeline.trace_set import TraceSet
-
-# Functions of the page allocator and its wrappers: the caller of an allocation is the innermost
-# frame that is none of them, by its name without compiler suffixes (.isra.0) and _noprof.
-_ALLOCATOR = frozenset(
-    {
-        "__alloc_pages",
-        "__alloc_frozen_pages",
-        "__alloc_pages_slowpath",
-        "alloc_frozen_pages",
-        "alloc_pages",
-        "alloc_pages_mpol",
-        "alloc_pages_bulk",
-        "__alloc_pages_bulk",
-        "alloc_pages_exact",
-        "alloc_pages_node",
-        "alloc_pages_nolock",
-        "__alloc_pages_node",
-        "__folio_alloc",
-        "__folio_alloc_node",
-        "folio_alloc",
-        "folio_alloc_mpol",
-        "get_free_pages",
-        "__get_free_pages",
-        "get_page_from_freelist",
-        "get_zeroed_page",
-        "vma_alloc_folio",
-    }
-)
-# What a tracepoint calls of the tracer stands on the recorded stack, above the allocator.
-_PROBES = ("trace_event_raw_event_", "perf_trace_", "__traceiter_")
 
 
 def trace_row(trace: TraceSet) -> dict[str, Any]:
@@ -135,25 +106,14 @@ def stack_names(trace: TraceSet) -> list[list[str]]:
 def stack_rows(stacks: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     """Rows of ``stacks``, from the names of their functions."""
     return [
-        {"stack": number, "caller": caller(names), "frames": ";".join(reversed(names))}
+        {
+            "stack": number,
+            "caller": caller(names),
+            "entry_level": entry_level(names),
+            "frames": ";".join(reversed(names)),
+        }
         for number, names in enumerate(stacks)
     ]
-
-
-def caller(names: Sequence[str]) -> str | None:
-    """The innermost function that is neither the page allocator's nor the tracer's; None if none.
-
-    Args:
-        names: a stack's functions, innermost first.
-    """
-    callers = (
-        name for name in names if _plain(name) not in _ALLOCATOR and not name.startswith(_PROBES)
-    )
-    return next(callers, None)
-
-
-def _plain(name: str) -> str:
-    return name.partition(".")[0].removesuffix("_noprof")
 
 
 def task_rows(trace: TraceSet) -> list[dict[str, Any]]:

@@ -39,7 +39,7 @@ COLUMNS = frozenset(
 # codes of the events that have it.
 _HAVE_FIELD = {
     name: np.array([name in event.columns for event in EVENTS])
-    for name in ("call_site", "bytes_req", "bytes_alloc", "pfn", "order")
+    for name in ("call_site", "bytes_req", "bytes_alloc", "pfn", "order", "val", "ret", "count")
 }
 _MINUS_ONE_IS_NULL = {"stack", *(column.name for column in EVENT_RESULTS)} - {
     "plain_ops",

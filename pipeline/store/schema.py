@@ -152,7 +152,7 @@ PAGE_EVENTS = Table(
     (
         _RUN,
         _SEQ,
-        *_event("ts", "cpu", "pid", "event", "pfn", "order", "stack"),
+        *_event("ts", "cpu", "pid", "event", "pfn", "order", "val", "ret", "count", "stack"),
         *(_RESULT[name] for name in PAGE_EVENT_RESULTS),
     ),
     ("run", "seq"),
@@ -215,7 +215,18 @@ STACKS = Table(
     (
         _RUN,
         Column("stack", "i4", "", "Number of the stack in the trace set."),
-        Column("caller", "str", "", "Innermost function that is not the page allocator's own."),
+        Column(
+            "caller",
+            "str",
+            "",
+            "Innermost function that is not the tracer's nor the page allocator's own.",
+        ),
+        Column(
+            "entry_level",
+            "i1",
+            "",
+            "Where the stack enters the page allocator (call_levels.level); NULL: it does not.",
+        ),
         Column("frames", "str", "", "Functions from outermost to innermost, joined by ';'."),
     ),
     ("run", "stack"),
@@ -277,6 +288,26 @@ QUALITY_COUNTS = Table(
     ("run", "name"),
 )
 
+VALIDATION = Table(
+    "validation",
+    "one quantity of one run as the recorded kernel counted it and as the model says it",
+    (
+        _RUN,
+        Column("trace", "str", "", "Name of the trace set."),
+        Column("quantity", "str", "", "What is compared."),
+        Column("scope", "str", "", "Of what: 'total', or a cache, a kind of page."),
+        Column("kernel", "f8", "", "The kernel's figure."),
+        Column("model", "f8", "", "The model's figure."),
+        Column(
+            "error_pct", "f8", "%", "model - kernel, of kernel; NULL: the kernel counted nothing."
+        ),
+        Column("bound_pct", "f8", "%", "Error that is allowed; NULL: there is no bound."),
+        Column("ok", "?", "", "The error is within the bound; NULL: there is no bound."),
+        Column("note", "str", "", "What else there is to know, and the reason for the bound."),
+    ),
+    ("run", "quantity", "scope"),
+)
+
 EVENT_TYPES = Table(
     "event_types",
     "one tracepoint",
@@ -319,6 +350,35 @@ CACHE_HOWS = Table(
     ("cache_how",),
 )
 
+CALL_LEVELS = Table(
+    "call_levels",
+    "one level of the call stack of a page allocation",
+    (
+        Column("level", "i1", "", "Number of the level, from the inside out."),
+        Column("name", "str", "", "Function that stands for it."),
+        Column("source", "str", "", "Where it is, and which kernel sets the count there."),
+    ),
+    ("level",),
+)
+
+VERDICTS = Table(
+    "verdicts",
+    "one verdict on freezing a group of pages",
+    (
+        Column("verdict", "i1", "", "Code of the verdict."),
+        Column("name", "str", "", "Its name."),
+        Column(
+            "max_extra_pct",
+            "f8",
+            "%",
+            "Highest share of whole lives with an extra reference that it allows;"
+            " NULL: it does not go by that.",
+        ),
+        Column("doc", "str", "", "What it says."),
+    ),
+    ("verdict",),
+)
+
 SCHEMA = Table(
     "store_schema",
     "the version of this schema; one row",
@@ -345,10 +405,13 @@ TABLES: tuple[Table, ...] = (
     POLICIES,
     POLICY_OPS,
     QUALITY_COUNTS,
+    VALIDATION,
     EVENT_TYPES,
     PAGE_KINDS,
     HOWS,
     CACHE_HOWS,
+    CALL_LEVELS,
+    VERDICTS,
 )
 
 
