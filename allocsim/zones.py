@@ -52,7 +52,7 @@ class Path(IntEnum):
     PUSH = 8  #: free onto the CPU's list
     DRAIN = 9  #: as PUSH, and the list grew long enough to be drained (R4.7)
     BUDDY_FREE = 10  #: free straight to the buddy
-    UNPLACED = 11  #: free of a page from before the trace for which no used page is left
+    UNPLACED = 11  #: free of a page the model does not have: no used page is left, or FAILED
     DECAY = 12  #: the vmstat worker's turn (R4.13): nothing allocated or freed
 
 

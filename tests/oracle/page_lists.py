@@ -17,6 +17,13 @@ BULK = 1  # flag: alloc_pages_bulk (R4.14)
 ATOMIC = 2  # flag: cannot sleep, may use reserves (ALLOC_HIGHATOMIC on the slow path, order > 0)
 
 
+def kernel_clamp(value: int, low: int, high: int) -> int:
+    """include/linux/minmax.h:__clamp; the order of tests matters where low > high."""
+    if value >= high:
+        return high
+    return low if value <= low else value
+
+
 @dataclass
 class Outcome:
     path: Path
@@ -78,8 +85,7 @@ class Pcp:
             return min(self.count, self.batch << SCALE_MAX)
         if high < self.batch:
             return 1
-        # The kernel's clamp_t is min(max(value, low), high): the upper bound wins.
-        return min(max(self.free_count, self.batch), high - self.batch)
+        return kernel_clamp(self.free_count, self.batch, high - self.batch)
 
     def drain(self, pages: int, start: int) -> None:
         """R4.10, free_pcppages_bulk: one hold of zone->lock."""
@@ -192,6 +198,7 @@ class PageAllocator:
                 if movable:
                     self._count_movable(pfn, 1 << order)
                 return Outcome(path, pfn, pressure)
+        self.live[page] = [-1, 1 << order, False]
         return Outcome(Path.FAILED, -1, Pressure.RECLAIM)
 
     def _from_freelist(self, cpu, order, migratetype, highest, flags, mark, *, first):
@@ -270,12 +277,14 @@ class PageAllocator:
     def _free(self, cpu: int, page: int, order: int, offset: int) -> Outcome:
         if page in self.live:
             life = self.live[page]
-            pfn = life[0] + offset
             life[1] -= 1 << order
-            if life[2]:
-                self._count_movable(pfn, -(1 << order))
             if life[1] <= 0:
                 del self.live[page]
+            if life[0] < 0:  # its allocation failed here, so there is nothing to free
+                return Outcome(Path.UNPLACED)
+            pfn = life[0] + offset
+            if life[2]:
+                self._count_movable(pfn, -(1 << order))
         else:
             pfn = self._prior_page(order)
             if pfn is None:
