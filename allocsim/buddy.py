@@ -70,6 +70,7 @@ class Buddy:
         self._order_at = bytearray(b"\xff" * zone.spanned)
         self._first_block = zone.start_pfn >> PAGEBLOCK_ORDER
         self.types = bytearray(state.block_types)
+        self._has_highatomic = Mt.HIGHATOMIC in self.types
         self.counters = [0] * len(COUNTERS)
         self.mixed = False
         for pfn, order in state.free:
@@ -89,6 +90,13 @@ class Buddy:
     def free_blocks(self) -> npt.NDArray[np.int64]:
         """(orders, types) number of free blocks."""
         return np.array([[len(free) for free in row] for row in self.lists], np.int64)
+
+    def usable_pages(self) -> int:
+        """Free pages without those reserved for high-order atomic requests (R4.29)."""
+        if not self._has_highatomic:  # reserving pageblocks is reclaim's business: not modelled
+            return self.free_pages
+        reserved = (len(row[Mt.HIGHATOMIC]) << order for order, row in enumerate(self.lists))
+        return self.free_pages - sum(reserved)
 
     # -- allocation
 

@@ -92,8 +92,7 @@ class PageAllocator:
         kernel's own count lags by up to the vm stats threshold of each CPU.
         """
         buddy = self.buddies[z]
-        unusable = (1 << order) - 1 + self._highatomic_free(buddy)
-        if buddy.free_pages - unusable <= mark + self.zones[z].protection[highest]:
+        if buddy.usable_pages() - ((1 << order) - 1) <= mark + self.zones[z].protection[highest]:
             return False
         return order == 0 or self.has_block(buddy, order)
 
@@ -104,10 +103,6 @@ class PageAllocator:
             if row[0] or row[1] or row[2]:
                 return True
         return False
-
-    @staticmethod
-    def _highatomic_free(buddy: Buddy) -> int:
-        return sum(len(row[Mt.HIGHATOMIC]) << order for order, row in enumerate(buddy.lists))
 
     def route(self, order: int, highest: int) -> int:
         """The zone a request is sure to try first and to be let into, or -1.

@@ -219,7 +219,7 @@ class PageReplay:
                 if highest >= z
             ]
             blurred = (1 << most) - 1
-            free = buddy.free_pages
+            free = buddy.usable_pages()
             low = max((mark + blurred for mark in marks if mark < free), default=-1)
             high = min((mark for mark in marks if mark >= free), default=1 << 60)
             self._safe.append((low, high, most))
@@ -229,7 +229,7 @@ class PageReplay:
         if self._note_mixed() or self._flags != self.allocator.below_high:
             return True
         for buddy, (low, high, most) in zip(self.allocator.buddies, self._safe, strict=True):
-            inside = low < buddy.free_pages <= high
+            inside = low < buddy.usable_pages() <= high
             if not inside or (most and not self.allocator.has_block(buddy, most)):
                 return any(
                     self.routes[order, highest] != self.allocator.route(order, highest)

@@ -27,13 +27,17 @@ from allocsim.zones import (
 COLUMNS = ("cpu", "op", "page", "order", "migratetype", "highest", "flags", "offset")
 
 
-@dataclass
+@dataclass(repr=False)
 class Trace:
     """Page events being written down, and what is live."""
 
     rows: list[tuple[int, ...]] = field(default_factory=list)
     live: list[tuple[int, int]] = field(default_factory=list)  # page, order
     pages: int = 0
+
+    def __repr__(self) -> str:
+        short = [str(row) for row in self.rows]
+        return f"Trace({'; '.join(short[:3] + ['...'] + short[-3:]) if len(short) > 8 else short})"
 
     def alloc(self, cpu=0, order=0, migratetype=Mt.MOVABLE, highest=0, flags=0) -> None:
         self.rows.append((cpu, 1, self.pages, order, migratetype, highest, flags, 0))
@@ -149,7 +153,9 @@ def machines(draw) -> Machine:
         zones.append(
             Zone(name, start, pages, pages, *marks, protection, (PcpNumbers(batch, high_min, high_max),) * cpus)
         )
-        kinds = [draw(st.sampled_from([0, 1, 1, 1, 2, 3])) for _ in range(blocks + 1)]
+        # A block of order 10 has one type, so pageblocks come in pairs of equal type here.
+        kinds = [draw(st.sampled_from([0, 1, 1, 1, 2, 3])) for _ in range(blocks + 2)]
+        kinds = [kinds[n & ~1] for n in range(start // 512 % 2, start // 512 % 2 + blocks + 1)]
         holes = draw(st.sampled_from([0, 300, pages - 40]))
         free = aligned_blocks(start + holes, start + pages)
         if draw(st.booleans()):  # fragmented: every second page of a range free
