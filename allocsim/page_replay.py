@@ -72,10 +72,11 @@ class PageReplay:
         self.impure = False
         self.list_table = np.array(self.allocator.lists, np.uint8)
         self.lanes = range(len(machine.zones) * machine.cpus * PCP_LISTS)
+        self.lane_type = np.uint8 if len(self.lanes) <= 256 else np.uint16
+        if len(self.lanes) > 1 << 16:
+            self.lane_type = np.uint32
         self.routes = np.full((ORDERS, len(machine.zones)), -1, np.int8)
-        # Scratch of the pointer jumping, by row of the window.
-        self.origin = np.empty(0, np.int32)
-        self.extra = np.empty(0, np.int64)
+        self.rank = np.empty(0, np.int32)  # scratch of the pointer jumping, by row of the window
         self._classes: list[tuple[int, int]] = []
         self._safe: list[tuple[int, int, int]] = []
         self._flags: list[bool] = []
@@ -115,12 +116,11 @@ class PageReplay:
         n = len(window)
         self._wanted = sorted(samples, reverse=True)
         self._samples = []
-        if len(self.origin) < n:
-            self.origin = np.empty(n, np.int32)
-            self.extra = np.empty(n, np.int64)
-        allocs = window.op > 0
-        pairs = np.unique(window.order[allocs].astype(np.int64) * 256 + window.highest[allocs])
-        self._classes = [divmod(pair, 256) for pair in pairs.tolist()]
+        if len(self.rank) < n:
+            self.rank = np.empty(n, np.int32)
+        requests = np.bincount(self.route_code(window, slice(None))[window.op > 0])
+        zones = len(self.machine.zones)
+        self._classes = [divmod(code, zones) for code in np.flatnonzero(requests).tolist()]
         at = 0
         while at < n:
             if self._alone:
@@ -202,6 +202,17 @@ class PageReplay:
             self.active.touch(z, cpu)
 
     # -- what stretches may rely on
+
+    def route_code(self, window: Window, rows: slice) -> npt.NDArray[np.int16]:
+        """Index into the flat table of routes of the requests behind some rows."""
+        code = window.first_order[rows].astype(np.int16)
+        code *= np.int16(len(self.machine.zones))
+        code += window.highest[rows]
+        return code
+
+    def list_code(self, window: Window, rows: slice) -> npt.NDArray[np.int8]:
+        """Index into the flat table of lists, by a row's order and its request's type."""
+        return window.order[rows] * np.int8(TYPES) + window.migratetype[rows]
 
     def plan_routes(self) -> None:
         """Work out where requests go now, and how far free pages may move until that changes."""

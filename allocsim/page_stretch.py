@@ -65,7 +65,7 @@ class _List:
 
     def move_to(self, event: int) -> None:
         """Let ``upto`` and the list's top be those before ``event``."""
-        self.upto = int(np.searchsorted(self.events, event))
+        self.upto = int(self.events.searchsorted(np.int32(event)))
         last = self.depth[self.upto - 1] if self.upto else self.start
         self.pages.top = int(last) + self.shift
 
@@ -116,12 +116,15 @@ class _Cpu:
     def __init__(self, pcp: Pcp, window: Window, events: npt.NDArray[np.int32]) -> None:
         self.pcp = pcp
         self.events = events
-        self.free = window.op[events] < 0
+        op = window.op[events]
+        self.free = op < 0
         self.order = window.order[events]
-        self.pages = np.where(self.free, np.int64(1) << self.order.astype(np.int64), 0)
-        self.halves = ~self.free & (window.flags[events] & BULK == 0)
-        sized = np.int32(1) << self.order.astype(np.int32)
-        self.count = np.cumsum(np.where(self.free, sized, -sized), dtype=np.int32)
+        sized = np.int32(1) << self.order
+        self.pages = sized * self.free
+        self.halves = ~self.free
+        if window.flags.any():
+            self.halves &= window.flags[events] & BULK == 0
+        self.count = np.cumsum(np.negative(op) * sized, dtype=np.int32)
         self.full = np.where(self.free, self.count, np.int32(_NO_FREE))
         self.shift = pcp.count
         self.counted = 0  # free_count is that before this position
@@ -134,10 +137,16 @@ class _Cpu:
 
     def _may_flush(self) -> npt.NDArray[np.intp]:
         """Positions of frees at which free_high (R4.7) cannot be ruled out."""
-        frees = np.flatnonzero(self.free)
-        high = (self.order[frees] >= 1) & (self.order[frees] <= COSTLY_ORDER)
-        if not high.any():
+        high_order = (self.order >= 1) & (self.order <= COSTLY_ORDER) & self.free
+        if not high_order.any():
             return np.empty(0, np.intp)
+        freed = np.cumsum(self.pages)
+        runs = np.diff(freed[self.halves], prepend=0, append=freed[-1])
+        most = int(runs.max())
+        if max(self.pcp.free_count, most) + most < self.pcp.free_high_threshold:
+            return np.empty(0, np.intp)  # f -> (f + run) / 2 never gets there
+        frees = np.flatnonzero(self.free)
+        high = high_order[frees]
         again = high & np.concatenate(([self.remembered], high[:-1]))
         bound = free_count_bound(
             self.pcp.free_count, self.pages, self.halves, self.pcp.free_count_cap
@@ -146,7 +155,7 @@ class _Cpu:
 
     def position(self, event: int) -> int:
         """How many of this CPU's events come before ``event``."""
-        return int(np.searchsorted(self.events, event))
+        return int(self.events.searchsorted(np.int32(event)))
 
     def remember(self, position: int) -> None:
         """Bring free_count, alloc_factor and the previous-free flag to before ``position``."""
@@ -216,57 +225,57 @@ class Stretch:
     # -- what is known beforehand
 
     def _plan(self) -> None:
-        window, allocator = self.window, self.allocator
-        self.replay.plan_routes()
+        window, replay = self.window, self.replay
+        replay.plan_routes()
         rows = slice(self.first, self.end)
-        order, op = window.order[rows], window.op[rows]
-        zone = self.replay.routes[order, window.highest[rows]]
-        index = self.replay.list_table[order, window.migratetype[rows]]
+        op = window.op[rows]
+        zone = replay.routes.ravel().take(replay.route_code(window, rows))
+        index = replay.list_table.ravel().take(replay.list_code(window, rows))
         free = op < 0
-        self._place_frees(rows, free, zone, index)
-        lane = (zone.astype(np.int32) * allocator.machine.cpus + window.cpu[rows]) * PCP_LISTS
+        self._place_known(rows, free, zone, index)
+        lane = zone * np.int32(self.allocator.machine.cpus)
+        lane += window.cpu[rows]
+        lane *= PCP_LISTS
         lane += index
-        gone = free & (window.pfn[rows] == -1)
-        window.path[self.first : self.end][gone] = Path.UNPLACED
+        gone = window.pfn[rows] == -1
         listed = (index != NO_LIST) & (zone >= 0) & (op != 0) & ~gone
-        if self.replay.impure:
+        window.path[rows][gone] = Path.UNPLACED
+        if replay.impure:
             end = self._first_unsure(rows, lane, listed, free)
             self.end = self.first + end
             listed, gone, lane = listed[:end], gone[:end], lane[:end]
+        if listed.all():
+            self._split(None, lane)
+            return
         self._explicit = (self.first + np.flatnonzero(~listed & ~gone)).tolist()
-        at = np.flatnonzero(listed).astype(np.int32)
-        self._split(at, lane[at])
+        at = np.flatnonzero(listed)
+        self._split(at.astype(np.int32), lane[at])
 
-    def _place_frees(
+    def _place_known(
         self,
         rows: slice,
         free: npt.NDArray[np.bool_],
         zone: npt.NDArray[np.int8],
         index: npt.NDArray[np.uint8],
     ) -> None:
-        """Zone and list of every free: by its page where that is known, else by its request."""
-        window, allocator = self.window, self.allocator
-        pfn = window.pfn[rows]
-        frees = np.flatnonzero(free)
-        source = window.source[rows][frees]
-        before = frees[(source >= 0) & (source < self.first) & (pfn[frees] == UNKNOWN)]
-        if len(before):
-            found = window.pfn[window.source[rows][before]]
-            pfn[before] = np.where(found < 0, -1, found + window.offset[rows][before])
-        unknown = frees[pfn[frees] == UNKNOWN]
-        source = window.source[rows][unknown]
-        zone[unknown] = self.replay.routes[window.order[source], window.highest[source]]
-        index[unknown] = self.replay.list_table[
-            window.order[rows][unknown], window.migratetype[source]
-        ]
-        known = frees[pfn[frees] >= 0]
-        pages = pfn[known]
-        for z, buddy in enumerate(allocator.buddies):
+        """Zone and list of the frees whose page is known: by the page, not by its request."""
+        window = self.window
+        pfn, source = window.pfn[rows], window.source[rows]
+        before = np.flatnonzero(source.view(np.uint32) < self.first)
+        before = before[pfn[before] == UNKNOWN]
+        found = window.pfn[source[before]]
+        pfn[before] = np.where(found < 0, -1, found + window.offset[rows][before])
+        known = np.flatnonzero(free & (pfn >= 0))
+        pages, order = pfn[known], window.order[rows][known]
+        for z, buddy in enumerate(self.allocator.buddies):
             spec = buddy.zone
-            here = known[(pages >= spec.start_pfn) & (pages < spec.end_pfn)]
+            inside = (pages >= spec.start_pfn) & (pages < spec.end_pfn)
+            if inside.all():
+                here, mine, sized = known, pages, order
+            else:
+                here, mine, sized = known[inside], pages[inside], order[inside]
             zone[here] = z
-            types = buddy.types_of(pfn[here])
-            index[here] = self.replay.list_table[window.order[rows][here], types]
+            index[here] = self.replay.list_table[sized, buddy.types_of(mine)]
 
     def _first_unsure(
         self,
@@ -282,31 +291,27 @@ class Stretch:
         unsure = unknown[impure[np.where(listed, lane, 0)[source]] & listed[source]]
         return int(unsure[0]) if len(unsure) else self.end - self.first
 
-    def _split(self, at: npt.NDArray[np.int32], lane: npt.NDArray[np.int32]) -> None:
-        """Give each list and each CPU its events."""
-        window, allocator = self.window, self.allocator
-        if not len(at):
+    def _split(self, at: npt.NDArray[np.int32] | None, lane: npt.NDArray[np.int32]) -> None:
+        """Give each list and each CPU its events; ``at`` None means all of the stretch."""
+        window, replay = self.window, self.replay
+        if not len(lane):
             return
-        small = np.uint16 if len(self.replay.lanes) < 1 << 16 else np.int32
-        by_lane = np.argsort(lane.astype(small), kind="stable")
-        events = at[by_lane] + np.int32(self.first)
-        sign = np.where(window.op[events] < 0, np.int8(1), np.int8(-1))
-        depth = np.cumsum(sign, dtype=np.int32)
-        sorted_lane = lane[by_lane]
-        starts = np.flatnonzero(np.diff(sorted_lane, prepend=-1))
-        ends = np.append(starts[1:], len(events)).tolist()
-        by_cpu = np.argsort((lane // PCP_LISTS).astype(small), kind="stable")
-        cpu_events = at[by_cpu] + np.int32(self.first)
-        cpus = lane[by_cpu] // PCP_LISTS
-        cpu_starts = np.flatnonzero(np.diff(cpus, prepend=-1))
-        cpu_ends = np.append(cpu_starts[1:], len(cpu_events)).tolist()
-        for start, end in zip(cpu_starts.tolist(), cpu_ends, strict=True):
-            number = int(cpus[start])
-            pcp = self.replay.pcp_of(number)
-            self._cpus[number] = _Cpu(pcp, window, cpu_events[start:end])
-        for start, end in zip(starts.tolist(), ends, strict=True):
-            number, index = divmod(int(sorted_lane[start]), PCP_LISTS)
-            view = self._cpus[number]
+        counts = np.bincount(lane, minlength=len(replay.lanes))
+        by_lane = np.argsort(lane.astype(replay.lane_type), kind="stable")
+        events = (by_lane.astype(np.int32) if at is None else at[by_lane]) + np.int32(self.first)
+        depth = np.cumsum(np.negative(window.op[events]), dtype=np.int32)
+        by_cpu = np.argsort((lane // PCP_LISTS).astype(replay.lane_type), kind="stable")
+        cpu_events = (by_cpu.astype(np.int32) if at is None else at[by_cpu]) + np.int32(self.first)
+        cpu_counts = counts.reshape(-1, PCP_LISTS).sum(axis=1)
+        end = 0
+        for number in np.flatnonzero(cpu_counts).tolist():
+            start, end = end, end + int(cpu_counts[number])
+            self._cpus[number] = _Cpu(replay.pcp_of(number), window, cpu_events[start:end])
+        end = 0
+        for number in np.flatnonzero(counts).tolist():
+            start, end = end, end + int(counts[number])
+            cpu, index = divmod(number, PCP_LISTS)
+            view = self._cpus[cpu]
             before = int(depth[start - 1]) if start else 0
             pages = view.pcp.lists[index]
             pages.compact()
@@ -502,7 +507,7 @@ class Stretch:
         """Find the blocks of all pending pushes and pops before ``event``."""
         for view in self._cpus.values():
             for part in view.lists.values():
-                part.upto = int(np.searchsorted(part.events, event))
+                part.upto = int(part.events.searchsorted(np.int32(event)))
         Pending(self._lists, self.window, self.replay).settle()
 
 
@@ -516,117 +521,105 @@ class Pending:
         for part in lists:
             for first, end, shift, buffer in part.closed:
                 events.append(part.events[first:end])
-                cells.append(part.depth[first:end] + shift)
+                cells.append(part.depth[first:end] + np.int32(shift))
                 buffers.append(buffer)
             part.closed = []
             if part.upto > part.done:
                 events.append(part.events[part.done : part.upto])
-                cells.append(part.depth[part.done : part.upto] + part.shift)
+                cells.append(part.depth[part.done : part.upto] + np.int32(part.shift))
                 buffers.append(part.pages.buffer)
                 self.open.append((part, len(events) - 1))
         self.buffers = buffers
-        self.lengths = np.array([len(part) for part in events], np.int64)
+        self.lengths = np.array([len(part) for part in events], np.int32)
         if events:
             self.events = np.concatenate(events)
             self.cells = np.concatenate(cells)
+            self.push = window.op[self.events] < 0
+            self.cells -= self.push  # a push fills the cell below the new top, a pop the new top's
+            self.segment = np.repeat(np.arange(len(events), dtype=np.int32), self.lengths)
 
     def settle(self) -> None:
         """Write pfns of the events, and the blocks left over into the lists' buffers."""
         if not self.buffers:
             return
-        window = self.window
-        push = window.op[self.events] < 0
-        cells = self.cells - push  # a push fills the cell below the new top, a pop the new top's
-        segment = np.repeat(np.arange(len(self.lengths)), self.lengths)
+        window, push, cells = self.window, self.push, self.cells
         starts = np.cumsum(self.lengths) - self.lengths
         lowest = np.minimum.reduceat(cells, starts)
         widths = np.maximum.reduceat(cells, starts) - lowest + 1
         bases = np.cumsum(widths) - widths
-        key = cells + np.repeat(bases - lowest, self.lengths)
-        by_cell = np.argsort(key.astype(np.uint16), kind="stable")
+        # A list's cells are visited one next to the other, so there are no more than events.
+        key = (cells + np.repeat(bases - lowest, self.lengths)).astype(np.uint16)
+        by_cell = np.argsort(key, kind="stable")
         key = key[by_cell]
         first = np.empty(len(key), np.bool_)
         first[0] = True
         np.not_equal(key[1:], key[:-1], out=first[1:])
         popped = ~push[by_cell]
-        self._from_buffers(by_cell[popped & first], cells, segment)
         later = np.flatnonzero(popped & ~first)
-        self._from_pushes(by_cell[later], by_cell[later - 1], push)
+        self._serve(by_cell[popped & first], by_cell[later], by_cell[later - 1])
         last = np.empty(len(key), np.bool_)
         last[-1] = True
         last[:-1] = first[1:]
-        self._to_buffers(by_cell[last & ~popped], cells, segment)
+        self._keep(by_cell[last & ~popped])
         moved = self.events[window.movable[self.events]]
         self.replay.count_movable(window.pfn[moved], window.order[moved], window.op[moved])
 
-    def _from_buffers(
+    def _serve(
         self,
+        old: npt.NDArray[np.intp],
         pops: npt.NDArray[np.intp],
-        cells: npt.NDArray[np.int64],
-        segment: npt.NDArray[np.int64],
+        pushes: npt.NDArray[np.intp],
     ) -> None:
-        """Pops of blocks that lay on the list before."""
-        sizes = [len(buffer) for buffer in self.buffers]
+        """The block of every pop: one that lay on the list (``old``), or the matching push's.
+
+        A push's page is that of its allocation, which may be a pop further back, whose block is
+        that of a push, ...: pointer jumping finds the start of every such chain.
+        """
+        window, pfn, rank = self.window, self.window.pfn, self.replay.rank
+        gives = self.events[pushes]
+        source = window.source[gives]
+        given = pfn[gives]
+        fresh = given == UNKNOWN
+        given[fresh] = pfn[source[fresh]]
+        waits = given == UNKNOWN
+        if window.has_offsets:
+            given[fresh & ~waits] += window.offset[gives[fresh & ~waits]]
+        # Pops in this order: those with a block of their own, then those that wait.
+        sizes = np.array([len(buffer) for buffer in self.buffers])
         starts = np.cumsum(sizes) - sizes
         flat = np.concatenate(self.buffers)
-        self.window.pfn[self.events[pops]] = flat[starts[segment[pops]] + cells[pops]]
-
-    def _from_pushes(
-        self,
-        pops: npt.NDArray[np.intp],
-        pushes: npt.NDArray[np.intp],
-        push: npt.NDArray[np.bool_],
-    ) -> None:
-        """Pops of blocks pushed meanwhile: follow each page back to where its pfn is known.
-
-        A push's page is that of its allocation, which may be a pop further back, and so on.
-        """
-        window = self.window
-        pfn = window.pfn
-        takes = self.events[pops]
-        gives = self.events[pushes]
-        # Where the page of a row comes from: the push for a pop, the allocation for a push.
-        origin = self.replay.origin
-        add = self.replay.extra if window.has_offsets else None
-        rows = self.events[push]
+        blocks = np.concatenate((flat[starts[self.segment[old]] + self.cells[old]], given))
+        takes = np.concatenate((self.events[old], self.events[pops]))
+        origin = np.arange(len(takes), dtype=np.int32)
+        rank[takes] = origin
+        origin[len(old) :][waits] = rank[source[waits]]
+        beyond = np.zeros(len(takes), np.int64)  # pages from the origin's block to this one
+        if window.has_offsets:
+            beyond[len(old) :][waits] = window.offset[gives[waits]]
+        while True:
+            further = origin[origin]
+            if np.array_equal(further, origin):
+                break
+            if window.has_offsets:
+                beyond += beyond[origin]
+            origin = further
+        pfn[takes] = blocks[origin] + beyond
+        rows = self.events[self.push]
         rows = rows[pfn[rows] == UNKNOWN]
-        origin[rows] = window.source[rows]
-        origin[takes] = gives
-        if add is not None:
-            add[rows] = window.offset[rows]
-            add[takes] = 0
-        waiting = np.concatenate((takes, rows))
-        while len(waiting):
-            target = origin[waiting]
-            found = pfn[target]
-            known = found != UNKNOWN
-            if add is not None:
-                found = found + add[waiting]
-            pfn[waiting[known]] = found[known]
-            waiting = waiting[~known]
-            target = target[~known]
-            # Both read before either is written: every row jumps over the same distance.
-            further = origin[target]
-            if add is not None:
-                add[waiting] += add[target]
-            origin[waiting] = further
+        pfn[rows] = pfn[window.source[rows]] + window.offset[rows]
 
-    def _to_buffers(
-        self,
-        pushes: npt.NDArray[np.intp],
-        cells: npt.NDArray[np.int64],
-        segment: npt.NDArray[np.int64],
-    ) -> None:
-        """Pushes that stay: the blocks now in the lists' buffers."""
-        which = segment[pushes]
-        order = np.argsort(which, kind="stable")
-        pushes, which = pushes[order], which[order]
-        for part, number in self.open:
-            first, end = np.searchsorted(which, [number, number + 1])
-            mine = pushes[first:end]
-            if len(mine):
-                part.pages.room(int(cells[mine].max()) + 1)
-                part.pages.buffer[cells[mine]] = self.window.pfn[self.events[mine]]
+    def _keep(self, pushes: npt.NDArray[np.intp]) -> None:
+        """Pushes that stay: their blocks are now in the lists' buffers."""
+        which = self.segment[pushes]  # ascending: cells were sorted segment by segment
+        cells = self.cells[pushes]
+        blocks = self.window.pfn[self.events[pushes]]
+        numbers = np.array([number for _, number in self.open], np.int32)
+        firsts = np.searchsorted(which, numbers).tolist()
+        ends = np.searchsorted(which, numbers, side="right").tolist()
+        for (part, _), first, end in zip(self.open, firsts, ends, strict=True):
+            if end > first:
+                part.pages.room(int(cells[end - 1]) + 1)
+                part.pages.buffer[cells[first:end]] = blocks[first:end]
             part.done = part.upto
             part.level = int(part.depth[part.upto - 1]) + part.shift
 

@@ -29,7 +29,8 @@ UNKNOWN = -2  #: pfn not known yet
 class Window:
     """A window's columns, the source of each free, and the results being filled in.
 
-    ``source`` is the row of the allocation a free ends, or -1; ``pfn`` is UNKNOWN until known;
+    ``source`` is the row of the allocation a free ends, or -1. Frees with a source repeat its
+    migratetype, highest zone and order (``first_order``). ``pfn`` is UNKNOWN until known;
     ``movable`` says whether the page was asked for as movable.
     """
 
@@ -37,6 +38,7 @@ class Window:
     op: npt.NDArray[np.int8]
     page: npt.NDArray[np.int64]
     order: npt.NDArray[np.int8]
+    first_order: npt.NDArray[np.int8]
     migratetype: npt.NDArray[np.int8]
     highest: npt.NDArray[np.int8]
     flags: npt.NDArray[np.uint8]
@@ -88,58 +90,68 @@ class Lives:
         allocs = np.flatnonzero(window.op > 0)
         handles = window.page[allocs]
         if len(handles):
-            if handles[0] <= self.last_page or (np.diff(handles) <= 0).any():
+            if handles[0] <= self.last_page or (handles[1:] <= handles[:-1]).any():
                 raise ValueError("page handles of allocations must ascend in event order")
             self.last_page = int(handles[-1])
         window.movable[allocs] = window.migratetype[allocs] == Mt.MOVABLE
         frees = np.flatnonzero(window.op < 0)
-        source = _find(handles, window.page[frees])
-        source[source >= 0] = allocs[source[source >= 0]]
-        source[source > frees] = -1
-        old = np.full(len(frees), -1)
-        outside = np.flatnonzero(source < 0)
-        old[outside] = _find(self.page, window.page[frees[outside]])
-        pages = np.int64(1) << window.order[frees].astype(np.int64)
+        slot = _find(handles, window.page[frees])
+        if len(allocs):
+            slot[(slot >= 0) & (allocs[slot] > frees)] = -1
         sizes = np.int64(1) << window.order[allocs].astype(np.int64)
-        slot = np.where(source >= 0, np.searchsorted(allocs, source), -1)
-        self._new_left = sizes - _spend(slot, source, pages, sizes)
-        self._old_freed = _spend(old, old, pages, self.left)
-        window.source[frees] = source
-        inside = source >= 0
-        window.movable[frees[inside]] = window.movable[source[inside]]
-        known = old >= 0
-        pfn = self.pfn[old[known]]
-        window.pfn[frees[known]] = np.where(pfn < 0, -1, pfn + window.offset[frees[known]])
-        window.movable[frees[known]] = self.movable[old[known]]
-        prior = frees[~inside & ~known]
-        window.pfn[prior] = self._prior(window.order[prior])
+        self._new_left = sizes - _spend(slot, window.order[frees], sizes)
+        inside = slot >= 0
+        source = allocs[slot[inside]]
+        rows = frees[inside]
+        window.source[rows] = source
+        window.movable[rows] = window.movable[source]
+        window.migratetype[rows] = window.migratetype[source]
+        window.highest[rows] = window.highest[source]
+        window.first_order[rows] = window.order[source]
+        self._older(window, frees[~inside])
         return window
+
+    def _older(self, window: Window, frees: npt.NDArray[np.intp]) -> None:
+        """Frees of pages allocated before the window, or before the trace."""
+        slot = _find(self.page, window.page[frees])
+        self._old_freed = _spend(slot, window.order[frees], self.left)
+        known = slot >= 0
+        slot, rows = slot[known], frees[known]
+        pfn = self.pfn[slot]
+        window.pfn[rows] = np.where(pfn < 0, -1, pfn + window.offset[rows])
+        window.movable[rows] = self.movable[slot]
+        window.pfn[frees[~known]] = self._prior(window.order[frees[~known]])
 
     @staticmethod
     def _columns(columns: Mapping[str, npt.NDArray[np.generic]]) -> Window:
         n = len(columns["op"])
-        op = columns["op"].astype(np.int8)
+        op = columns["op"].astype(np.int8, copy=False)
 
-        def column(name: str, dtype: type[np.generic], default: int) -> npt.NDArray[np.generic]:
+        def column(name: str, dtype: type[np.generic]) -> npt.NDArray[np.generic]:
             found = columns.get(name)
-            return np.full(n, default, dtype) if found is None else found.astype(dtype, copy=False)
+            return np.zeros(n, dtype) if found is None else found.astype(dtype)
 
-        offset = column("offset", np.int64, 0)
+        order = column("order", np.int8)
+        migratetype, highest = column("migratetype", np.int8), column("highest", np.int8)
+        alloc = op > 0
+        migratetype *= alloc
+        highest *= alloc
         return Window(
-            cpu=column("cpu", np.int16, 0),
+            cpu=column("cpu", np.int16),
             op=op,
-            page=column("page", np.int64, 0),
-            order=column("order", np.int8, 0),
-            migratetype=np.where(op > 0, column("migratetype", np.int8, 0), np.int8(0)),
-            highest=np.where(op > 0, column("highest", np.int8, 0), np.int8(0)),
-            flags=column("flags", np.uint8, 0),
-            offset=offset,
+            page=column("page", np.int64),
+            order=order,
+            first_order=order.copy(),
+            migratetype=migratetype,
+            highest=highest,
+            flags=column("flags", np.uint8),
+            offset=column("offset", np.int64),
             source=np.full(n, -1, np.int32),
             movable=np.zeros(n, np.bool_),
             pfn=np.full(n, UNKNOWN, np.int64),
-            path=np.where(op > 0, np.uint8(Path.HIT), np.uint8(Path.PUSH)),
-            pressure=np.full(n, Pressure.NONE, np.uint8),
-            has_offsets=bool(offset.any()),
+            path=np.where(alloc, np.uint8(Path.HIT), np.uint8(Path.PUSH)),
+            pressure=np.zeros(n, np.uint8),
+            has_offsets="offset" in columns and bool(columns["offset"].any()),
         )
 
     def close(self, window: Window) -> None:
@@ -188,40 +200,40 @@ class Lives:
         return pfn
 
 
-def _find(keys: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _find(keys: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
     """Position of each wanted value in ascending ``keys``, or -1."""
     if not len(keys):
-        return np.full(len(wanted), -1)
+        return np.full(len(wanted), -1, np.int32)
     low, span = int(keys[0]), int(keys[-1] - keys[0]) + 1
     if span <= 4 * len(keys):
-        table = np.full(span + 1, -1)
-        table[keys - low] = np.arange(len(keys))
+        table = np.full(span + 1, -1, np.int32)
+        table[keys - low] = np.arange(len(keys), dtype=np.int32)
         at = wanted - low
         at[(at < 0) | (at >= span)] = span
         return table[at]
-    at = np.searchsorted(keys, wanted)
+    at = np.searchsorted(keys, wanted).astype(np.int32)
     at[at == len(keys)] = 0
-    return np.where(keys[at] == wanted, at, -1)
+    return np.where(keys[at] == wanted, at, np.int32(-1))
 
 
 def _spend(
-    slot: npt.NDArray[np.int64],
-    target: npt.NDArray[np.int64],
-    pages: npt.NDArray[np.int64],
-    sizes: npt.NDArray[np.int64],
+    slot: npt.NDArray[np.int32], order: npt.NDArray[np.int8], sizes: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
-    """Pages freed of each life; frees beyond a life's size have their ``target`` set to -1.
+    """Pages freed of each life; the slots of frees beyond a life's size are set to -1.
 
     ``slot`` is the life of each free (-1: none), in event order.
     """
-    mine = slot >= 0
-    freed = np.bincount(slot[mine], weights=pages[mine], minlength=len(sizes)).astype(np.int64)
+    mine = np.flatnonzero(slot >= 0)
+    pages = np.int64(1) << order[mine].astype(np.int64)
+    freed = np.bincount(slot[mine], weights=pages, minlength=len(sizes)).astype(np.int64)
     if (freed > sizes).any():
-        # A page freed again without an allocation between: from before the trace, as far as we know.
-        rows = np.flatnonzero(mine & (freed > sizes)[slot])
-        rows = rows[np.argsort(slot[rows], kind="stable")]
-        spent = np.cumsum(pages[rows]) - pages[rows]
+        # Freed again without an allocation between: from before the trace, as far as we know.
+        too_often = (freed > sizes)[slot[mine]]
+        rows, pages = mine[too_often], pages[too_often]
+        by_life = np.argsort(slot[rows], kind="stable")
+        rows, pages = rows[by_life], pages[by_life]
+        spent = np.cumsum(pages) - pages
         first = np.flatnonzero(np.diff(slot[rows], prepend=-1))
         spent -= np.repeat(spent[first], np.diff(first, append=len(rows)))
-        target[rows[spent >= sizes[slot[rows]]]] = -1
+        slot[rows[spent >= sizes[slot[rows]]]] = -1
     return freed
