@@ -28,7 +28,7 @@ FIRST_CHUNK = 64  #: events tried at once behind a shortage
 
 
 class CacheEvents(NamedTuple):
-    """A window's events of one cache, in time order; ``objects`` and ``path`` are filled in.
+    """A window's events of one cache, in time order; objects, path and stays are filled in.
 
     Args:
         cpu: CPU of each event.
@@ -36,6 +36,7 @@ class CacheEvents(NamedTuple):
         parent: for a free, the event of this window that allocated its object; -1 if none did.
         objects: object of each event; on entry known for frees with parent -1.
         path: Path of each event.
+        stays: allocations whose object outlives the window.
         max_order: largest order to be had from the page allocator at each event; None: any.
     """
 
@@ -44,6 +45,7 @@ class CacheEvents(NamedTuple):
     parent: npt.NDArray[np.int64]
     objects: npt.NDArray[np.int64]
     path: npt.NDArray[np.uint8]
+    stays: npt.NDArray[np.bool_]
     max_order: npt.NDArray[np.int8] | None
 
     def part(self, begin: int, end: int) -> CacheEvents:
@@ -54,6 +56,7 @@ class CacheEvents(NamedTuple):
             np.maximum(self.parent[begin:end] - begin, -1) if begin else self.parent[:end],
             self.objects[begin:end],
             self.path[begin:end],
+            self.stays[begin:end],
             None if self.max_order is None else self.max_order[begin:end],
         )
 
@@ -64,20 +67,22 @@ class CacheReplay:
     Args:
         shape: the cache.
         rules: the kernel version's numbers.
+        number: the cache's number.
         cpus: CPUs that may appear.
-        freelist_order: (slab, objects) -> indices in the order a new slab hands them out.
+        freelist_order: as Slub has it.
     """
 
     def __init__(
         self,
         shape: CacheShape,
         rules: SlubRules,
+        number: int,
         cpus: int,
-        freelist_order: Callable[[int, int], Sequence[int]],
+        freelist_order: Callable[[int, int, int], Sequence[int]] | None,
     ) -> None:
         self.shape = shape
         self.stat: Counter[str] = Counter()
-        self.slabs = Slabs(shape, self.stat, freelist_order)
+        self.slabs = Slabs(shape, self.stat, number, freelist_order)
         self.failed = False
         self.flush_batch = rules.flush_batch
         self.sheaves = Sheaves.cold(cpus, shape.capacity, rules.max_full_sheaves)
@@ -86,6 +91,8 @@ class CacheReplay:
 
     def replay(self, events: CacheEvents) -> None:
         """Replay a window's events."""
+        events.stays[:] = events.op > 0
+        events.stays[events.parent[events.parent >= 0]] = False
         if not self.shape.capacity:
             self._without_sheaves(events)
             return
@@ -107,10 +114,10 @@ class CacheReplay:
         slabs have been through all that comes before it: then the rest is planned once more, for
         the events up to there.
         """
-        older = begin + np.flatnonzero(
-            (events.parent[begin:end] >= 0) & (events.parent[begin:end] < begin)
-        )
-        events.objects[older] = events.objects[events.parent[older]]
+        if begin:
+            parent = events.parent[begin:end]
+            older = begin + np.flatnonzero((parent >= 0) & (parent < begin))
+            events.objects[older] = events.objects[events.parent[older]]
         now = events.part(begin, end)
         if self.failed:
             ignored = np.flatnonzero((now.op < 0) & (now.parent < 0) & (now.objects == FAILED))

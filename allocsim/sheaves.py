@@ -119,8 +119,10 @@ class Plan:
 class _Visits(NamedTuple):
     """A visit: a run of events of a lane on one main sheaf. The first of a lane always begins one.
 
-    ``turned``: it began by swapping main and spare; ``barn``: it began by asking the barn;
-    ``anchor``: the last visit of the lane not begun by a swap; ``odd``: swaps since are odd.
+    ``up``: its first event is a free; ``turned``: it began by swapping main and spare; ``barn``: it
+    began by asking the barn, or by a swap if the lane has come by a spare; ``anchor``: the last
+    visit of the lane not ``turned``; ``odd``: swaps since are odd; ``spare``: the spare is full (1),
+    empty or missing (-1), or missing as it came (0).
     """
 
     start: npt.NDArray[np.int64]
@@ -149,6 +151,12 @@ def _visits(walked: Walk, op: npt.NDArray[np.int8], before: Sheaves) -> _Visits:
     spare = np.where(enters, np.where(up, 1, -1), carried).astype(np.int8)
     was = np.where(first, carried, np.roll(spare, 1))
     turned = enters & (was == -spare) & (was != 0)
+    # A lane without a spare still has none after full sheaves from the barn; whether its first
+    # upward change is a swap is for the barn to say.
+    rises = enters & up
+    risen = np.cumsum(rises)
+    before_lane = (risen - rises)[first][np.cumsum(first) - 1]
+    turned &= ~(rises & (risen == before_lane + 1) & (carried == 0))
     barn = enters & ~turned
     anchors = np.where(first | barn, np.arange(len(start)), 0)
     anchor = np.maximum.accumulate(anchors)
@@ -265,29 +273,33 @@ class _Barn:
         before = np.maximum(asked - 1, 0)
         same = visits.lane[before] == visits.lane[asked]
         odd = visits.odd[before] & same & (asked > 0)
-        for time, lane, up, swapped in zip(
+        back = visits.up[asked] & same & (visits.spare[before] < 0) & (asked > 0)
+        for time, lane, up, swapped, turns in zip(
             times.tolist(),
             visits.lane[asked].tolist(),
             visits.up[asked].tolist(),
             odd.tolist(),
+            back.tolist(),
             strict=True,
         ):
             main, spare = mains[lane], spares[lane]
             if swapped:
                 main, spare = spare, main
-            if self._starved(spare, up=up) and refused is not None and refused[time]:
-                self.stopped = time
-                # The plan is thrown away; what follows only has to be well-formed.
-                refused = None
-            main, spare, path = (
-                self._full_main(main, spare, time) if up else self._empty_main(main, spare, time)
-            )
+            if turns and spare != NO_SHEAF:
+                main, spare, path = spare, main, int(Path.SPARE_SWAP)
+            else:
+                if refused is not None and refused[time] and self._needs_sheaf(spare, up=up):
+                    self.stopped = time
+                    # The plan is thrown away; what follows only has to be well-formed.
+                    refused = None
+                step = self._full_main if up else self._empty_main
+                main, spare, path = step(main, spare, time)
             mains[lane], spares[lane] = main, spare
             self.main.append(main)
             self.spare.append(spare)
             self.path.append(path)
 
-    def _starved(self, spare: int, *, up: bool) -> bool:
+    def _needs_sheaf(self, spare: int, *, up: bool) -> bool:
         """Whether the step now to be taken allocates a sheaf."""
         sheaves = self.sheaves
         if sheaves.empty:

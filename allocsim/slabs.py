@@ -1,8 +1,8 @@
 """The slabs of one cache: new, partial, empty (R3.13, R3.15, R3.17, R3.18, R3.22 of 7.2).
 
 Only batches come here, a refill or a flush of a sheaf at a time; a cache without sheaves sends
-batches of one. An object is ``slab << 16 | index``; slabs are numbered from 0 in the order the
-cache made them, slabs older than the trace have the caller's negative keys.
+batches of one. An object is ``slab << 16 | index``, a slab ``cache << 32 | number``, numbered from 0 in the order
+the cache made them; slabs older than the trace have the caller's negative keys.
 
 A slab with no free object is on no list (R3.22), so the partial list, slab -> free list, is all
 there is to remember. Free lists have their head last: a push is an append.
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from allocsim.profile import CacheShape
 
 INDEX_BITS = 16
+CACHE_BITS = 32
 LOOKAHEAD = 3  #: mm/slub.c:build_detached_freelist (7.2)
 
 
@@ -38,17 +39,21 @@ class Slabs:
     Args:
         shape: the cache.
         stat: the cache's counters, shared with the layer above.
-        freelist_order: (slab, objects) -> indices in the order a new slab hands them out.
+        cache: the cache's number.
+        freelist_order: (cache, how many slabs before it, objects) -> indices in the order a new
+            slab hands them out; None: ascending.
     """
 
     def __init__(
         self,
         shape: CacheShape,
         stat: Counter[str],
-        freelist_order: Callable[[int, int], Sequence[int]],
+        cache: int,
+        freelist_order: Callable[[int, int, int], Sequence[int]] | None,
     ) -> None:
         self.shape = shape
         self.stat = stat
+        self.cache = cache
         self.freelist_order = freelist_order
         self.partial: OrderedDict[int, list[int]] = OrderedDict()
         self.created = 0
@@ -96,7 +101,8 @@ class Slabs:
 
     def _from_new_slab(self, want: int, time: int, max_order: int) -> list[int]:
         """mm/slub.c:allocate_slab, alloc_from_new_slab (7.2): up to ``want`` objects of it."""
-        shape, slab = self.shape, self.created
+        shape, number = self.shape, self.created
+        slab = self.cache << CACHE_BITS | number
         order, objects = shape.order, shape.objects
         if order > max_order:
             order, objects = shape.min_order, shape.min_objects
@@ -106,14 +112,18 @@ class Slabs:
         self.stat["alloc_slab"] += 1
         self.pages.append(PageRequest(time, slab, order, +1))
         first = slab << INDEX_BITS
-        free = [first + index for index in self.freelist_order(slab, objects)]
+        if self.freelist_order is None:
+            free = list(range(first, first + objects))
+        else:
+            free = [first + index for index in self.freelist_order(self.cache, number, objects)]
         if want >= objects:
             return free
         got = free[:want]
         free.reverse()
         del free[-want:]
+        # To the head of the list. A new slab is made only when the list is empty, so that is its
+        # tail too.
         self.partial[slab] = free
-        self.partial.move_to_end(slab, last=False)
         self.stat["list_lock"] += 1
         return got
 

@@ -6,8 +6,7 @@ and returned come out; what the page allocator refuses must be known when the wi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +15,8 @@ from allocsim.lanes import stable_order
 from allocsim.live import LiveObjects
 from allocsim.paths import COUNTERS
 from allocsim.profile import MAX_PAGE_ORDER
-from allocsim.slabs import INDEX_BITS
+from allocsim.requests import PageRequests, Placement
+from allocsim.slabs import CACHE_BITS, INDEX_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,107 +24,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from allocsim.profile import CacheShape, Profile
+    from allocsim.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
 
-CACHE_BITS = 32
-NO_SLAB = -1
-
-
-class ObjectRequests(NamedTuple):
-    """Object requests of a window, in time order; arrays of one length.
-
-    Args:
-        seq: number of the event, rising (i8).
-        cpu: CPU (integer).
-        cache: cache number (integer).
-        op: +1 allocation, -1 free (i1).
-        object: handle of the object's life (i8): of an allocation a new one, above all before it;
-            of a free the one its allocation had, or one that ``OlderObjects`` declares.
-    """
-
-    seq: npt.NDArray[np.int64]
-    cpu: npt.NDArray[np.integer]
-    cache: npt.NDArray[np.integer]
-    op: npt.NDArray[np.int8]
-    object: npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class OlderObjects:
-    """Objects freed in a window that were live before the trace (I2); arrays of one length.
-
-    Args:
-        object: their handles, as the frees have them (i8).
-        slab: key of the slab each lies on: below -1, one slab one key in the whole trace (i8).
-        index: place in the slab (i4).
-    """
-
-    object: npt.NDArray[np.int64]
-    slab: npt.NDArray[np.int64]
-    index: npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class FreeBefore:
-    """Free objects of slabs older than the trace: each cache's partial list when it begins.
-
-    In list order, and in free-list order within a slab; every other object of these slabs, and
-    every object of a slab of ``OlderObjects`` that is not named here, was live.
-
-    Args:
-        cache: cache number (i4).
-        slab: the slab's key, as in OlderObjects (i8).
-        index: place in the slab (i4).
-    """
-
-    cache: npt.NDArray[np.int64]
-    slab: npt.NDArray[np.int64]
-    index: npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """What SLUB did with the requests of a window, row for row.
-
-    Args:
-        path: Path (u1).
-        slab: slab of the object (i8): cache << 32 | number, numbered from 0 in the order the cache
-            made them; a key of OlderObjects; -1 where the model could not allocate the object.
-        index: place in the slab (i4); -1 as above.
-    """
-
-    path: npt.NDArray[np.uint8]
-    slab: npt.NDArray[np.int64]
-    index: npt.NDArray[np.int32]
-
-
-class PageRequests(NamedTuple):
-    """Slab pages asked for and given back, in time order; arrays of one length.
-
-    Args:
-        seq: event that did it (i8).
-        cpu: its CPU (i2).
-        cache: cache number (i4).
-        slab: the slab, as in Placement (i8).
-        order: order of the block (i1).
-        way: +1 allocated, -1 freed (i1).
-    """
-
-    seq: npt.NDArray[np.int64]
-    cpu: npt.NDArray[np.int16]
-    cache: npt.NDArray[np.int32]
-    slab: npt.NDArray[np.int64]
-    order: npt.NDArray[np.int8]
-    way: npt.NDArray[np.int8]
-
-
-class Refusals(NamedTuple):
-    """From event ``seq`` on, the page allocator serves no order above ``max_order``; -1: none.
-
-    In order of ``seq``; before the first every order is served.
-    """
-
-    seq: npt.NDArray[np.int64]
-    max_order: npt.NDArray[np.int8]
+    Rows = npt.NDArray[np.int64]
 
 
 class Slub:
@@ -135,8 +37,8 @@ class Slub:
         shapes: the shape of every cache, by cache number.
         cpus: CPUs; those of the requests are below it.
         free_before: what lay free before the trace.
-        freelist_order: (cache, slab, objects) -> indices in the order a new slab hands them out;
-            ascending where not given (R3.6).
+        freelist_order: (cache, slab, objects) -> indices in the order a new slab hands them out,
+            slabs numbered from 0 in their cache; ascending where not given (R3.6).
     """
 
     def __init__(
@@ -147,14 +49,9 @@ class Slub:
         free_before: FreeBefore | None = None,
         freelist_order: Callable[[int, int, int], Sequence[int]] | None = None,
     ) -> None:
-        def order_of(cache: int) -> Callable[[int, int], Sequence[int]]:
-            if freelist_order is None:
-                return lambda _, objects: range(objects)
-            return lambda slab, objects: freelist_order(cache, slab, objects)
-
         self.cpus = cpus
         self.caches = [
-            CacheReplay(shape, profile.slub, cpus, order_of(number))
+            CacheReplay(shape, profile.slub, number, cpus, freelist_order)
             for number, shape in enumerate(shapes)
         ]
         self.live = LiveObjects()
@@ -181,39 +78,31 @@ class Slub:
 
         Raises:
             ValueError: a CPU or cache out of range, handles of allocations that do not rise, a
-                free of an object that is neither live nor declared, or live in another cache.
+                free of an object that is neither live nor declared, or that is of another cache.
         """
         count = len(requests.op)
-        objects = np.full(count, FAILED, np.int64)
-        path = np.zeros(count, np.uint8)
-        if not count:
-            return _placement(path, objects, requests.cache), _pages([])
         self._check(requests)
         order = stable_order(requests.cache, len(self.caches))
-        parent = self._parents(requests, older, objects)
-        place = np.empty(count, np.int32)
-        place[order] = np.arange(count, dtype=np.int32)
-        parent = np.where(parent >= 0, place[parent], -1)[order].astype(np.int64)
-        in_cache = CacheEvents(
+        place = np.empty(count, np.int64)
+        place[order] = np.arange(count)
+        objects = np.empty(count, np.int64)
+        window = CacheEvents(
             requests.cpu[order],
             requests.op[order],
-            parent,
-            objects[order],
-            path,
+            self._parents(requests, older, place, objects),
+            objects,
+            np.empty(count, np.uint8),
+            np.empty(count, np.bool_),
             None if refusals is None else _max_order(refusals, requests.seq[order]),
         )
-        bounds = np.cumsum(np.bincount(requests.cache, minlength=len(self.caches)))
-        pages: list[tuple[int, int, int, int, int, int]] = []
+        ends = np.cumsum(np.bincount(requests.cache, minlength=len(self.caches))).tolist()
         begin = 0
-        for number, end in enumerate(bounds.tolist()):
-            if end > begin:
-                pages += self._cache(number, in_cache, begin, end, requests, order)
+        for cache, end in zip(self.caches, ends, strict=True):
+            if begin < end:
+                cache.replay(window.part(begin, end))
             begin = end
-        objects[order] = in_cache.objects
-        paths = np.empty(count, np.uint8)
-        paths[order] = in_cache.path
-        self._remember(requests, objects, parent, order)
-        return _placement(paths, objects, requests.cache), _pages(pages)
+        self._remember(requests, window, order, place)
+        return _placement(window, order), self._pages(requests, order, [0, *ends])
 
     def counters(self) -> dict[str, npt.NDArray[np.int64]]:
         """The kernel's counters by name, one value a cache, since the start (COUNTERS)."""
@@ -227,7 +116,7 @@ class Slub:
             ("cpu", requests.cpu, self.cpus),
             ("cache", requests.cache, len(self.caches)),
         ):
-            low, high = int(column.min()), int(column.max())
+            low, high = int(column.min(initial=0)), int(column.max(initial=0))
             if low < 0 or high >= limit:
                 wrong = low if low < 0 else high
                 raise ValueError(f"{name} {wrong} is out of range, 0 to {limit - 1}")
@@ -236,80 +125,91 @@ class Slub:
         self,
         requests: ObjectRequests,
         older: OlderObjects | None,
-        objects: npt.NDArray[np.int64],
-    ) -> npt.NDArray[np.int64]:
-        """Row of each free's allocation, -1 if before the window; those objects are filled in."""
-        alloc_rows = np.flatnonzero(requests.op > 0)
-        handles = requests.object[alloc_rows]
-        if len(handles) and (np.any(np.diff(handles) <= 0) or handles[0] <= self.live.highest):
+        place: Rows,
+        objects: Rows,
+    ) -> Rows:
+        """Place of each free's allocation, -1 if that was before the window (and for allocations).
+
+        Places count the events cache by cache. The objects of frees with parent -1 are filled in.
+        """
+        parent = np.full(len(place), -1, np.int64)
+        born = np.flatnonzero(requests.op > 0)
+        freed = np.flatnonzero(requests.op < 0)
+        handles = requests.object[born]
+        if len(handles) and (np.any(handles[1:] <= handles[:-1]) or handles[0] <= self.live.highest):
             raise ValueError("handles of allocations must rise from one to the next")
-        parent = np.full(len(objects), -1, np.int64)
-        free_rows = np.flatnonzero(requests.op < 0)
-        freed = requests.object[free_rows]
-        if len(handles):
-            place = np.minimum(np.searchsorted(handles, freed), len(handles) - 1)
-            here = handles[place] == freed
-            parent[free_rows[here]] = alloc_rows[place[here]]
-            free_rows, freed = free_rows[~here], freed[~here]
-        found, known = self.live.take(freed)
-        objects[free_rows] = found
+        which = _find(handles, requests.object[freed])
+        here = which >= 0
+        allocs, frees = born[which[here]], freed[here]
+        if np.any(allocs > frees) or np.any(requests.cache[allocs] != requests.cache[frees]):
+            raise ValueError("an object is freed before its allocation, or to another cache")
+        parent[place[frees]] = place[allocs]
+
+        freed = freed[~here]
+        found, known = self.live.take(requests.object[freed])
         unknown = np.flatnonzero(~known)
         if len(unknown):
-            objects[free_rows[unknown]] = self._older(freed[unknown], older)
+            found[unknown] = _older(requests.object[freed[unknown]], older)
+        home = found >> (INDEX_BITS + CACHE_BITS)
+        if np.any((home >= 0) & (home != requests.cache[freed])):
+            raise ValueError("an object is freed to another cache")
+        objects[place[freed]] = found
         return parent
 
-    @staticmethod
-    def _older(
-        freed: npt.NDArray[np.int64], older: OlderObjects | None
-    ) -> npt.NDArray[np.int64]:
-        handles = np.empty(0, np.int64) if older is None else older.object
-        order = np.argsort(handles)
-        place = np.minimum(np.searchsorted(handles[order], freed), len(handles) - 1)
-        if older is None or not len(handles) or np.any(handles[order[place]] != freed):
-            raise ValueError("a free ends an object that is neither live nor declared older")
-        rows = order[place]
-        return older.slab[rows] << INDEX_BITS | older.index[rows]
-
-    def _cache(
-        self,
-        number: int,
-        window: CacheEvents,
-        begin: int,
-        end: int,
-        requests: ObjectRequests,
-        order: npt.NDArray[np.int64],
-    ) -> list[tuple[int, int, int, int, int, int]]:
-        """Replay one cache's part of the window; its page requests."""
-        cache = self.caches[number]
-        part = window.part(begin, end)
-        frees_elsewhere = (window.parent[begin:end] >= 0) & (part.parent < 0)
-        if np.any(frees_elsewhere) or np.any(part.parent >= end - begin):
-            raise ValueError(f"an object of cache {number} is freed to another cache")
-        cache.replay(part)
-        pages, cache.slabs.pages = cache.slabs.pages, []
-        return [
-            (
-                int(requests.seq[order[begin + page.time]]),
-                int(requests.cpu[order[begin + page.time]]),
-                number,
-                page.slab if page.slab < 0 else number << CACHE_BITS | page.slab,
-                page.order,
-                page.way,
-            )
-            for page in pages
-        ]
-
     def _remember(
-        self,
-        requests: ObjectRequests,
-        objects: npt.NDArray[np.int64],
-        parent: npt.NDArray[np.int64],
-        order: npt.NDArray[np.int64],
+        self, requests: ObjectRequests, window: CacheEvents, order: Rows, place: Rows
     ) -> None:
         """Keep the objects that are live behind the window."""
-        live = requests.op > 0
-        live[order[parent[parent >= 0]]] = False
-        self.live.add(requests.object[live], objects[live])
+        stays = np.empty(len(order), np.bool_)
+        stays[order] = window.stays
+        rows = np.flatnonzero(stays)
+        self.live.add(requests.object[rows], window.objects[place[rows]])
+
+    def _pages(self, requests: ObjectRequests, order: Rows, begins: Sequence[int]) -> PageRequests:
+        """The caches' page requests, put into one order of time."""
+        pages = [
+            (begin + page.time, number, page.slab, page.order, page.way)
+            for number, (cache, begin) in enumerate(zip(self.caches, begins, strict=False))
+            for page in cache.slabs.pages
+        ]
+        for cache in self.caches:
+            cache.slabs.pages.clear()
+        place, cache_of, slab, page_order, way = np.array(pages, np.int64).reshape(-1, 5).T
+        row = order[place]
+        by_time = np.argsort(row, kind="stable")
+        row = row[by_time]
+        return PageRequests(
+            requests.seq[row],
+            requests.cpu[row].astype(np.int16),
+            cache_of[by_time].astype(np.int32),
+            slab[by_time],
+            page_order[by_time].astype(np.int8),
+            way[by_time].astype(np.int8),
+        )
+
+
+def _find(handles: Rows, wanted: Rows) -> Rows:
+    """Place of each wanted handle among rising handles; -1 where it is not there."""
+    if not len(handles):
+        return np.full(len(wanted), -1, np.int64)
+    first, span = int(handles[0]), int(handles[-1] - handles[0]) + 1
+    offset = wanted - first
+    if span == len(handles):
+        offset[offset >= span] = -1
+        return np.maximum(offset, -1, out=offset)
+    which = np.minimum(np.searchsorted(handles, wanted), len(handles) - 1)
+    return np.where(handles[which] == wanted, which, -1)
+
+
+def _older(handles: Rows, older: OlderObjects | None) -> Rows:
+    """Objects of lives that began before the trace."""
+    if older is not None and len(older.object):
+        order = np.argsort(older.object)
+        which = _find(older.object[order], handles)
+        if np.all(which >= 0):
+            rows = order[which]
+            return older.slab[rows] << INDEX_BITS | older.index[rows]
+    raise ValueError("a free ends an object that is neither live nor declared older")
 
 
 def _max_order(refusals: Refusals, seq: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
@@ -317,27 +217,13 @@ def _max_order(refusals: Refusals, seq: npt.NDArray[np.int64]) -> npt.NDArray[np
     return np.append(np.int8(MAX_PAGE_ORDER), refusals.max_order)[since].astype(np.int8)
 
 
-def _placement(
-    path: npt.NDArray[np.uint8],
-    objects: npt.NDArray[np.int64],
-    cache: npt.NDArray[np.integer],
-) -> Placement:
-    slab = objects >> INDEX_BITS
-    index = (objects & ((1 << INDEX_BITS) - 1)).astype(np.int32)
-    ours = slab >= 0
-    slab += np.where(ours, cache.astype(np.int64) << CACHE_BITS, 0)
-    index[objects == FAILED] = NO_SLAB
-    return Placement(path, slab, index)
-
-
-def _pages(pages: list[tuple[int, int, int, int, int, int]]) -> PageRequests:
-    pages.sort(key=lambda page: page[0])
-    columns = np.array(pages, np.int64).reshape(-1, 6).T
-    return PageRequests(
-        columns[0],
-        columns[1].astype(np.int16),
-        columns[2].astype(np.int32),
-        columns[3],
-        columns[4].astype(np.int8),
-        columns[5].astype(np.int8),
+def _placement(window: CacheEvents, order: Rows) -> Placement:
+    count = len(order)
+    placement = Placement(
+        np.empty(count, np.uint8), np.empty(count, np.int64), np.empty(count, np.int32)
     )
+    placement.path[order] = window.path
+    placement.slab[order] = window.objects >> INDEX_BITS
+    # An index has 15 bits; all 16 set, as in FAILED, read as -1.
+    placement.index[order] = window.objects.astype(np.int16)
+    return placement

@@ -9,7 +9,8 @@ import numpy as np
 
 from allocsim.paths import COUNTERS, Path
 from allocsim.profile import LINUX_7_2
-from allocsim.slub import FreeBefore, ObjectRequests, OlderObjects, Refusals, Slub
+from allocsim.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
+from allocsim.slub import Slub
 from oracle.slub import Slub as Oracle
 
 if TYPE_CHECKING:
