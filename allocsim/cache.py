@@ -174,8 +174,8 @@ class CacheReplay:
         Returns the event reached.
         """
         slabs, capacity = self.slabs, self.shape.capacity
-        batches = [(batch.time, at, True) for at, batch in enumerate(planned.refills)]
-        batches += [(batch.time, at, False) for at, batch in enumerate(planned.flushes)]
+        batches = [(time, at, True) for at, (time, _, _) in enumerate(planned.refills)]
+        batches += [(time, at, False) for at, (time, _, _) in enumerate(planned.flushes)]
         batches.sort()
         for time, at, refill in batches:
             if not refill:

@@ -51,7 +51,7 @@ class Reuse:
         self._op = op
         self._order = stable_order(plan.cell, cells)
         self._cell = plan.cell[self._order]
-        self._refill_time = np.array([batch.time for batch in plan.refills], np.int64)
+        self._refill_time = np.array([time for time, _, _ in plan.refills], np.int64)
 
         source = np.empty(events, np.int64)
         source[self._order[1:]] = self._order[:-1]
@@ -84,7 +84,7 @@ class Reuse:
         if not plan.refills:
             return
         capacity, events = plan.after.capacity, len(source)
-        sheaf = np.array([batch.sheaf for batch in plan.refills])
+        sheaf = np.array([sheaf for _, sheaf, _ in plan.refills])
         place, cell = self._find(self._refill_time, sheaf, capacity)
         place = np.minimum(place, events - 1)
         taker = self._order[place]

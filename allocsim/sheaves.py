@@ -8,7 +8,7 @@ Where the barn comes in, a loop walks the barn's life, a step for each such even
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -68,6 +68,19 @@ class Sheaves:
             unused=[],
         )
 
+    def copy(self) -> Sheaves:
+        """An independent copy."""
+        return replace(
+            self,
+            main=list(self.main),
+            spare=list(self.spare),
+            size=list(self.size),
+            spare_full=list(self.spare_full),
+            full=list(self.full),
+            empty=list(self.empty),
+            unused=list(self.unused),
+        )
+
     def new_sheaf(self) -> int:
         """The number of a sheaf just allocated."""
         if self.unused:
@@ -76,16 +89,17 @@ class Sheaves:
         return self.count - 1
 
 
-class Batch(NamedTuple):
-    """A sheaf refilled or flushed by the event at ``time``.
+#: A sheaf refilled or flushed: the event that did it, the sheaf, and for a flush the refill of this
+#: window that had filled the sheaf before, as a place in the plan's refills (-1: none).
+Batch = tuple[int, int, int]
 
-    ``refilled``: the refill of this window that had filled the sheaf before, as a place in the
-    plan's list of refills; -1: none in this window.
-    """
-
-    time: int
-    sheaf: int
-    refilled: int
+# The steps of the barn, as plain numbers for its loop.
+_BARN_GET = int(Path.BARN_GET)
+_REFILL = int(Path.REFILL_PARTIAL)
+_SPARE_SWAP = int(Path.SPARE_SWAP)
+_INSTALL_EMPTY = int(Path.INSTALL_EMPTY)
+_BARN_PUT = int(Path.BARN_PUT)
+_FLUSH = int(Path.FLUSH)
 
 
 @dataclass(slots=True)
@@ -155,7 +169,7 @@ def _visits(walked: Walk, op: npt.NDArray[np.int8], before: Sheaves) -> _Visits:
     # upward change is a swap is for the barn to say.
     rises = enters & up
     risen = np.cumsum(rises)
-    before_lane = (risen - rises)[first][np.cumsum(first) - 1]
+    before_lane: npt.NDArray[np.int64] = (risen - rises)[first][np.cumsum(first) - 1]
     turned &= ~(rises & (risen == before_lane + 1) & (carried == 0))
     barn = enters & ~turned
     anchors = np.where(first | barn, np.arange(len(start)), 0)
@@ -181,11 +195,11 @@ def plan(
     visits = _visits(walked, op, before)
     main = np.array(before.main)[visits.lane]
     spare = np.array(before.spare)[visits.lane]
-    barn = _Barn(before)
+    barn = _Barn(before, refused)
     asked = np.flatnonzero(visits.barn)
     time = walked.order[visits.start[asked]]
     asked = asked[np.argsort(time)]
-    barn.live(visits, walked.order[visits.start[asked]], asked, refused)
+    barn.live(visits, walked.order[visits.start[asked]], asked)
     main[asked] = barn.main
     spare[asked] = barn.spare
     at_anchor = main[visits.anchor], spare[visits.anchor]
@@ -208,7 +222,7 @@ def plan(
         refills=barn.refills,
         flushes=barn.flushes,
         last_refill=barn.last_refill,
-        stat=barn.stat,
+        stat=barn.stat(),
         stopped=barn.stopped,
     )
 
@@ -237,107 +251,94 @@ def _leave(
 class _Barn:
     """The barn through a window: what each visit that asks it is given."""
 
-    def __init__(self, before: Sheaves) -> None:
-        self.sheaves = Sheaves(
-            capacity=before.capacity,
-            max_full=before.max_full,
-            main=list(before.main),
-            spare=list(before.spare),
-            size=list(before.size),
-            spare_full=list(before.spare_full),
-            full=list(before.full),
-            empty=list(before.empty),
-            count=before.count,
-            unused=list(before.unused),
-        )
+    def __init__(self, before: Sheaves, refused: npt.NDArray[np.bool_] | None) -> None:
+        self.sheaves = before.copy()
+        self.refused = refused
         self.main: list[int] = []
         self.spare: list[int] = []
         self.path: list[int] = []
         self.refills: list[Batch] = []
         self.flushes: list[Batch] = []
         self.last_refill: dict[int, int] = {}
-        self.stat: Counter[str] = Counter()
+        self.allocated = 0
         self.stopped = -1
 
     def live(
-        self,
-        visits: _Visits,
-        times: npt.NDArray[np.int64],
-        asked: npt.NDArray[np.int64],
-        refused: npt.NDArray[np.bool_] | None,
+        self, visits: _Visits, times: npt.NDArray[np.int64], asked: npt.NDArray[np.int64]
     ) -> None:
         """Go through the visits that ask the barn, in time order."""
-        mains, spares = self.sheaves.main, self.sheaves.spare
+        sheaves = self.sheaves
+        full, empty, mains, spares = sheaves.full, sheaves.empty, sheaves.main, sheaves.spare
         # Swaps of the lane since it last asked: the visit before says whether they are odd. A
         # lane's first visit has none.
         before = np.maximum(asked - 1, 0)
-        same = visits.lane[before] == visits.lane[asked]
-        odd = visits.odd[before] & same & (asked > 0)
-        back = visits.up[asked] & same & (visits.spare[before] < 0) & (asked > 0)
-        for time, lane, up, swapped, turns in zip(
+        same = (visits.lane[before] == visits.lane[asked]) & (asked > 0)
+        odd = visits.odd[before] & same
+        turns = visits.up[asked] & same & (visits.spare[before] < 0)
+        for time, lane, up, swapped, turned in zip(
             times.tolist(),
             visits.lane[asked].tolist(),
             visits.up[asked].tolist(),
             odd.tolist(),
-            back.tolist(),
+            turns.tolist(),
             strict=True,
         ):
             main, spare = mains[lane], spares[lane]
             if swapped:
                 main, spare = spare, main
-            if turns and spare != NO_SHEAF:
-                main, spare, path = spare, main, int(Path.SPARE_SWAP)
+            if up:
+                main, spare, path = self._full_main(main, spare, time, turned=turned)
+            elif full:
+                # mm/slub.c:barn_replace_empty_sheaf (7.2)
+                empty.append(main)
+                main, path = full.pop(), _BARN_GET
             else:
-                if refused is not None and refused[time] and self._needs_sheaf(spare, up=up):
-                    self.stopped = time
-                    # The plan is thrown away; what follows only has to be well-formed.
-                    refused = None
-                step = self._full_main if up else self._empty_main
-                main, spare, path = step(main, spare, time)
+                # mm/slub.c:__pcs_replace_empty_main (7.2): the spare, being empty, is refilled
+                refilled = self._empty_sheaf(time) if spare == NO_SHEAF else spare
+                self.last_refill[refilled] = len(self.refills)
+                self.refills.append((time, refilled, -1))
+                main, spare, path = refilled, main, _REFILL
             mains[lane], spares[lane] = main, spare
             self.main.append(main)
             self.spare.append(spare)
             self.path.append(path)
 
-    def _needs_sheaf(self, spare: int, *, up: bool) -> bool:
-        """Whether the step now to be taken allocates a sheaf."""
-        sheaves = self.sheaves
-        if sheaves.empty:
-            return False
-        if up:
-            return spare == NO_SHEAF or len(sheaves.full) < sheaves.max_full
-        return spare == NO_SHEAF and not sheaves.full
+    def _full_main(
+        self, main: int, spare: int, time: int, *, turned: bool
+    ) -> tuple[int, int, int]:
+        """A free found main full: mm/slub.c:__pcs_replace_full_main (7.2).
 
-    def _empty_sheaf(self) -> int:
+        ``turned``: the spare, if there is one, is empty.
+        """
+        if spare == NO_SHEAF:
+            return self._empty_sheaf(time), main, _INSTALL_EMPTY
+        if turned:
+            return spare, main, _SPARE_SWAP
+        full = self.sheaves.full
+        if len(full) >= self.sheaves.max_full:
+            self.flushes.append((time, spare, self.last_refill.get(spare, -1)))
+            return spare, main, _FLUSH
+        emptied = self._empty_sheaf(time)
+        full.append(main)
+        return emptied, spare, _BARN_PUT
+
+    def _empty_sheaf(self, time: int) -> int:
         """mm/slub.c:barn_get_empty_sheaf, else alloc_empty_sheaf (7.2)."""
         if self.sheaves.empty:
             return self.sheaves.empty.pop()
-        self.stat["sheaf_alloc"] += 1
+        if self.refused is not None and self.refused[time] and self.stopped < 0:
+            # The plan is thrown away; what follows only has to be well-formed.
+            self.stopped = time
+        self.allocated += 1
         return self.sheaves.new_sheaf()
 
-    def _empty_main(self, main: int, spare: int, time: int) -> tuple[int, int, int]:
-        """An allocation found main and spare empty: mm/slub.c:__pcs_replace_empty_main (7.2)."""
-        sheaves, stat = self.sheaves, self.stat
-        if sheaves.full:
-            stat["barn_get"] += 1
-            sheaves.empty.append(main)
-            return sheaves.full.pop(), spare, Path.BARN_GET
-        stat["barn_get_fail"] += 1
-        refilled = self._empty_sheaf() if spare == NO_SHEAF else spare
-        self.last_refill[refilled] = len(self.refills)
-        self.refills.append(Batch(time, refilled, len(self.refills)))
-        return refilled, main, Path.REFILL_PARTIAL
-
-    def _full_main(self, main: int, spare: int, time: int) -> tuple[int, int, int]:
-        """A free found main and spare full: mm/slub.c:__pcs_replace_full_main (7.2)."""
-        sheaves, stat = self.sheaves, self.stat
-        if spare == NO_SHEAF:
-            return self._empty_sheaf(), main, Path.INSTALL_EMPTY
-        if len(sheaves.full) >= sheaves.max_full:
-            stat["barn_put_fail"] += 1
-            self.flushes.append(Batch(time, spare, self.last_refill.get(spare, -1)))
-            return spare, main, Path.FLUSH
-        stat["barn_put"] += 1
-        empty = self._empty_sheaf()
-        sheaves.full.append(main)
-        return empty, spare, Path.BARN_PUT
+    def stat(self) -> Counter[str]:
+        """The kernel's counters of what happened."""
+        took = Counter(self.path)
+        return Counter(
+            barn_get=took[_BARN_GET],
+            barn_get_fail=took[_REFILL],
+            barn_put=took[_BARN_PUT],
+            barn_put_fail=took[_FLUSH],
+            sheaf_alloc=self.allocated,
+        )

@@ -4,13 +4,13 @@ Only batches come here, a refill or a flush of a sheaf at a time; a cache withou
 batches of one. An object is ``slab << 16 | index``, a slab ``cache << 32 | number``, numbered from 0 in the order
 the cache made them; slabs older than the trace have the caller's negative keys.
 
-A slab with no free object is on no list (R3.22), so the partial list, slab -> free list, is all
-there is to remember. Free lists have their head last: a push is an append.
+A slab with no free object is on no list (R3.22), so the partial list is all there is to remember.
+Free lists have their head last: a push is an append.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -55,9 +55,13 @@ class Slabs:
         self.stat = stat
         self.cache = cache
         self.freelist_order = freelist_order
-        self.partial: OrderedDict[int, list[int]] = OrderedDict()
+        #: Free list of every slab on the partial list.
+        self.partial: dict[int, list[int]] = {}
+        #: The list's order, head first. Slabs freed from the midst of it stay until they are head.
+        self.queue: deque[int] = deque()
         self.created = 0
         self.fallback: set[int] = set()  # slabs of the fallback order
+        self.least = min(shape.objects, shape.min_objects)
         self.pages: list[PageRequest] = []
 
     def refill(self, want: int, time: int, max_order: int) -> tuple[list[int], bool]:
@@ -71,7 +75,9 @@ class Slabs:
         if partial:
             self.stat["list_lock"] += 1
         while partial and len(got) < want:
-            slab, free = partial.popitem(last=False)
+            slab = self._head()
+            self.queue.popleft()
+            free = partial.pop(slab)
             room = want - len(got)
             if len(free) <= room:
                 free.reverse()
@@ -80,12 +86,23 @@ class Slabs:
                 # The remainder goes to the tail: mm/slub.c:__slab_try_return_freelist (7.2).
                 got += free[: -room - 1 : -1]
                 del free[-room:]
-                partial[slab] = free
+                self._add(slab, free)
                 self.stat["list_lock"] += 1
         from_partial = len(got)
         while len(got) < want and self.may_grow(max_order):
             got += self._from_new_slab(want - len(got), time, max_order)
         return got, len(got) > from_partial
+
+    def _head(self) -> int:
+        """The first slab of the partial list, which is not empty."""
+        while self.queue[0] not in self.partial:
+            self.queue.popleft()
+        return self.queue[0]
+
+    def _add(self, slab: int, free: list[int]) -> None:
+        """Add a slab at the tail of the partial list."""
+        self.partial[slab] = free
+        self.queue.append(slab)
 
     def may_grow(self, max_order: int) -> bool:
         """Whether a new slab can be had while the page allocator serves up to ``max_order``."""
@@ -123,7 +140,7 @@ class Slabs:
         del free[-want:]
         # To the head of the list. A new slab is made only when the list is empty, so that is its
         # tail too.
-        self.partial[slab] = free
+        self._add(slab, free)
         self.stat["list_lock"] += 1
         return got
 
@@ -136,11 +153,12 @@ class Slabs:
         self.stat["alloc_slowpath"] += 1
         if self.partial:
             self.stat["list_lock"] += 1
-            slab = next(iter(self.partial))
+            slab = self._head()
             free = self.partial[slab]
             taken = free.pop()
             if not free:
                 del self.partial[slab]
+                self.queue.popleft()
             return taken, False
         if not self.may_grow(max_order):
             return None, False
@@ -155,9 +173,16 @@ class Slabs:
         """
         slabs = [found >> INDEX_BITS for found in objects]
         if len(set(slabs)) == len(slabs):
-            # No two of one slab: nothing to group, every object its own chain, last first.
+            # No two of one slab: every object is its own chain.
+            get, least = self.partial.get, self.least
             for slab, found in zip(reversed(slabs), reversed(objects), strict=True):
-                self.free_chain(slab, [found], time)
+                free = get(slab)
+                if free is None:
+                    self._was_full(slab, [found], time)
+                else:
+                    free.append(found)
+                    if len(free) >= least:
+                        self._may_be_empty(slab, free, time)
             return
         size = len(objects)
         while size:
@@ -182,24 +207,33 @@ class Slabs:
 
     def free_chain(self, slab: int, chain: list[int], time: int) -> None:
         """Push a chain, tail first, on its slab's free list (R3.17, mm/slub.c:__slab_free 7.2)."""
-        partial, stat = self.partial, self.stat
-        free = partial.get(slab)
+        free = self.partial.get(slab)
         if free is None:
-            stat["list_lock"] += 1
-            if len(chain) == self._objects(slab) and len(partial) >= self.shape.min_partial:
-                self._discard(slab, time)
-            else:
-                partial[slab] = chain
-                stat["free_add_partial"] += 1
+            self._was_full(slab, chain, time)
+        else:
+            free += chain
+            if len(free) >= self.least:
+                self._may_be_empty(slab, free, time)
+
+    def _was_full(self, slab: int, chain: list[int], time: int) -> None:
+        """A slab on no list got its first free objects."""
+        self.stat["list_lock"] += 1
+        if len(chain) == self._objects(slab) and len(self.partial) >= self.shape.min_partial:
+            self._discard(slab, time)
             return
-        free += chain
-        if len(free) == self._objects(slab):
-            stat["list_lock"] += 1
-            # nr_partial counts this slab too.
-            if len(partial) >= self.shape.min_partial:
-                del partial[slab]
-                stat["free_remove_partial"] += 1
-                self._discard(slab, time)
+        self._add(slab, chain)
+        self.stat["free_add_partial"] += 1
+
+    def _may_be_empty(self, slab: int, free: list[int], time: int) -> None:
+        """A slab on the partial list got more free objects: perhaps all it has."""
+        if len(free) < self._objects(slab):
+            return
+        self.stat["list_lock"] += 1
+        # nr_partial counts this slab too.
+        if len(self.partial) >= self.shape.min_partial:
+            del self.partial[slab]
+            self.stat["free_remove_partial"] += 1
+            self._discard(slab, time)
 
     def _objects(self, slab: int) -> int:
         shape = self.shape
@@ -215,7 +249,9 @@ class Slabs:
     def add_older(self, slabs: Sequence[int], objects: Sequence[int]) -> None:
         """Put slabs older than the trace on the list with the given free objects, in order."""
         for slab, found in zip(slabs, objects, strict=True):
-            self.partial.setdefault(slab, []).append(found)
+            if slab not in self.partial:
+                self._add(slab, [])
+            self.partial[slab].append(found)
         for free in self.partial.values():
             free.reverse()
 

@@ -36,19 +36,19 @@ def main() -> None:
     profiler = cProfile.Profile()
     spent = made = copied = 0.0
     events = pages = 0
-    mark = time.perf_counter()
+    mark = time.process_time()
     for requests in trace.windows(given.window):
-        begin = time.perf_counter()
+        begin = time.process_time()
         made += begin - mark
         if given.profile:
             profiler.enable()
         placed, wanted = slub.window(requests)
         profiler.disable()
-        mid = time.perf_counter()
+        mid = time.process_time()
         spent += mid - begin
         for column in (*requests, placed.path, placed.slab, placed.index):
             np.copy(column)
-        mark = time.perf_counter()
+        mark = time.process_time()
         copied += mark - mid
         events += len(placed.path)
         pages += len(wanted.seq)
@@ -76,10 +76,10 @@ def time_oracle(events: int) -> float:
     count = 0
     for requests in trace.windows(1 << 18):
         rows = list(zip(*(column.tolist() for column in requests), strict=True))
-        begin = time.perf_counter()
+        begin = time.process_time()
         for row in rows:
             oracle.event(*row)
-        spent += time.perf_counter() - begin
+        spent += time.process_time() - begin
         count += len(rows)
     return count / spent
 
