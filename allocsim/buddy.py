@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from allocsim.page_paths import PAGE_COUNTERS
 from allocsim.zones import (
-    COUNTERS,
     FALLBACKS,
     MAX_PAGE_ORDER,
     ORDERS,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from allocsim.zones import Zone, ZoneState
 
 _USED = 0xFF
-_COUNTER = {name: number for number, name in enumerate(COUNTERS)}
+_COUNTER = {name: number for number, name in enumerate(PAGE_COUNTERS)}
 ZONE_LOCK = _COUNTER["zone_lock"]
 REFILLS, REFILL_BLOCKS = _COUNTER["pcp_refill"], _COUNTER["pcp_refill_blocks"]
 DRAINS, DRAIN_BLOCKS = _COUNTER["pcp_drain"], _COUNTER["pcp_drain_blocks"]
@@ -54,7 +54,7 @@ class Buddy:
         free_pages: pages on the free lists.
         lists: [order][migratetype] free lists.
         types: migratetype of each pageblock.
-        counters: values of COUNTERS.
+        counters: values of PAGE_COUNTERS.
         mixed: True once a page may lie in a pageblock of another type than the list it was
             fetched for: a steal, or a claim of a pageblock with used pages. The caller clears it.
     """
@@ -71,7 +71,7 @@ class Buddy:
         self._first_block = zone.start_pfn >> PAGEBLOCK_ORDER
         self.types = bytearray(state.block_types)
         self._has_highatomic = Mt.HIGHATOMIC in self.types
-        self.counters = [0] * len(COUNTERS)
+        self.counters = [0] * len(PAGE_COUNTERS)
         self.mixed = False
         for pfn, order in state.free:
             self.lists[order][self.type_of(pfn)][pfn] = None
@@ -100,9 +100,7 @@ class Buddy:
 
     # -- allocation
 
-    def fetch(
-        self, order: int, migratetype: int, count: int, *, nofragment: bool
-    ) -> list[int]:
+    def fetch(self, order: int, migratetype: int, count: int, *, nofragment: bool) -> list[int]:
         """Up to ``count`` blocks in the order rmqueue_bulk gets them (R4.4, R4.25), one lock hold.
 
         mm/page_alloc.c:rmqueue_bulk, __rmqueue (7.2). A claim sends the search back to the own
@@ -155,7 +153,9 @@ class Buddy:
             taken = min(count, 1 << (current - order))
             end = pfn + (taken << order)
             blocks.extend(range(pfn, end, 1 << order))
-            self.counters[SPLIT] += taken - 1 + self._put_rest(end, pfn + (1 << current), migratetype)
+            self.counters[SPLIT] += (
+                taken - 1 + self._put_rest(end, pfn + (1 << current), migratetype)
+            )
         self.free_pages -= taken << order
         self.counters[ZONE_LOCKED] += taken
         return True

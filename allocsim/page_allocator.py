@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from allocsim.buddy import CLAIM, REFILL_BLOCKS, REFILLS, STEAL, ZONE_LOCK, Buddy
 from allocsim.page_lists import NO_LIST, Pcp, list_index
-from allocsim.zones import ORDERS, PCP_TYPES, TYPES, Mt, Path, Pressure
+from allocsim.page_paths import PagePath, Pressure
+from allocsim.zones import ORDERS, TYPES, Mt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,7 +132,7 @@ class PageAllocator:
             found = self._from_freelist(request, pressure)
             if found is not None:
                 return found[0], found[1], pressure
-        return Path.FAILED, -1, Pressure.RECLAIM
+        return PagePath.FAILED, -1, Pressure.RECLAIM
 
     def _from_freelist(self, request: Request, pressure: Pressure) -> tuple[int, int] | None:
         """mm/page_alloc.c:get_page_from_freelist: zones in turn; R4.28's pass comes first."""
@@ -143,9 +144,7 @@ class PageAllocator:
         for keep in (True, False) if nofragment else (False,):
             for z in zonelist:
                 zone = self.zones[z]
-                if self.below_high[z] or not self.watermark_ok(
-                    z, order, zone.wmark_high, highest
-                ):
+                if self.below_high[z] or not self.watermark_ok(z, order, zone.wmark_high, highest):
                     self.below_high[z] = True
                     mark = _MARKS[pressure]
                     if mark is not None and not self.watermark_ok(
@@ -172,7 +171,7 @@ class PageAllocator:
             self._touch(z, cpu)
             pcp = self.pcps[z][cpu]
             pages = pcp.lists[index]
-            path = Path.HIT
+            path = PagePath.HIT
             if not flags & BULK:
                 pcp.free_count >>= 1
             if not len(pages):
@@ -186,12 +185,12 @@ class PageAllocator:
             pfn = buddy.smallest(order, Mt.HIGHATOMIC)
             if pfn >= 0:
                 buddy.counters[ZONE_LOCK] += 1
-                return Path.BUDDY, pfn
+                return PagePath.BUDDY, pfn
         before = buddy.counters[CLAIM], buddy.counters[STEAL]
         blocks = buddy.fetch(order, migratetype, 1, nofragment=nofragment)
         if not blocks:
             return None
-        return self._how(buddy, before, Path.BUDDY), blocks[0]
+        return self._how(buddy, before, PagePath.BUDDY), blocks[0]
 
     def _refill(
         self, pcp: Pcp, index: int, migratetype: int, wanted: int, *, nofragment: bool
@@ -205,10 +204,10 @@ class PageAllocator:
             pcp.count += len(blocks) << pages.order
             buddy.counters[REFILLS] += 1
             buddy.counters[REFILL_BLOCKS] += len(blocks)
-        return self._how(buddy, before, Path.REFILL)
+        return self._how(buddy, before, PagePath.REFILL)
 
     @staticmethod
-    def _how(buddy: Buddy, before: tuple[int, int], own: Path) -> int:
+    def _how(buddy: Buddy, before: tuple[int, int], own: PagePath) -> int:
         """``own``, or the path behind it for a claim, or for a steal."""
         if buddy.counters[STEAL] > before[1]:
             return own + 2
@@ -221,7 +220,7 @@ class PageAllocator:
         index = self.lists[order][buddy.type_of(pfn)]
         if index == NO_LIST:
             buddy.free_block(pfn, order)
-            return Path.BUDDY_FREE
+            return PagePath.BUDDY_FREE
         self._touch(z, cpu)
         pcp = self.pcps[z][cpu]
         pcp.lists[index].push(pfn)
@@ -231,13 +230,13 @@ class PageAllocator:
     def freed(self, z: int, cpu: int, order: int, index: int) -> int:
         """What follows once a block has been put on list ``index`` and counted; the path."""
         if not self.pcps[z][cpu].freed(order, index, below_high=self.below_high[z]):
-            return Path.PUSH
+            return PagePath.PUSH
         zone = self.zones[z]
         if self.below_high[z] and self.watermark_ok(
             z, 0, zone.wmark_high, len(zone.protection) - 1
         ):
             self.below_high[z] = False
-        return Path.DRAIN
+        return PagePath.DRAIN
 
     def decay(self, cpu: int) -> None:
         """The vmstat worker's turn on one CPU (R4.13)."""

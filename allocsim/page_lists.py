@@ -168,7 +168,7 @@ class Pcp:
 
         R4.6 - R4.9, mm/page_alloc.c:free_frozen_page_commit, nr_pcp_high, nr_pcp_free (7.2).
         """
-        batch, high_min = self.numbers.batch, self.numbers.high_min
+        batch = self.numbers.batch
         self.alloc_factor >>= 1
         high_order = 1 <= order <= COSTLY_ORDER
         free_high = (

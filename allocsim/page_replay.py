@@ -13,9 +13,10 @@ import numpy as np
 
 from allocsim.page_allocator import PageAllocator, Request
 from allocsim.page_lists import list_order
+from allocsim.page_paths import PAGE_COUNTERS, PagePath
 from allocsim.page_stretch import MAX_EVENTS, Stretch
 from allocsim.page_window import UNKNOWN, Lives
-from allocsim.zones import COUNTERS, ORDERS, PAGEBLOCK_ORDER, PCP_LISTS, TYPES, Path
+from allocsim.zones import ORDERS, PAGEBLOCK_ORDER, PCP_LISTS, TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -34,7 +35,7 @@ _FEWEST, _MOST = 32, 2048  #: events done one by one after such a cut
 class PageResults:
     """What a window of page events did, row for row.
 
-    ``path`` (u1) is a Path, ``pfn`` (i8) the block's first page or -1, ``pressure`` (u1) a
+    ``path`` (u1) is a PagePath, ``pfn`` (i8) the block's first page or -1, ``pressure`` (u1) a
     Pressure.
     """
 
@@ -47,7 +48,7 @@ class PageResults:
 class PageSample:
     """The allocator's state before an event.
 
-    ``free_blocks`` is (zones, orders, types) blocks, ``counters`` (zones, COUNTERS) since the
+    ``free_blocks`` is (zones, orders, types) blocks, ``counters`` (zones, PAGE_COUNTERS) since the
     start, ``free_pages`` (zones) pages.
     """
 
@@ -94,7 +95,7 @@ class PageReplay:
     def counters(self) -> dict[str, int]:
         """Counters over all zones since the start, by name (zones.COUNTERS)."""
         totals = np.sum([buddy.counters for buddy in self.allocator.buddies], axis=0)
-        return dict(zip(COUNTERS, totals.tolist(), strict=True))
+        return dict(zip(PAGE_COUNTERS, totals.tolist(), strict=True))
 
     def window(
         self, columns: Mapping[str, npt.NDArray[np.generic]], samples: Iterable[int] = ()
@@ -173,7 +174,7 @@ class PageReplay:
                 pfn = pfn + int(window.offset[event]) if pfn >= 0 else -1
                 window.pfn[event] = pfn
             if pfn < 0:
-                window.path[event] = Path.UNPLACED
+                window.path[event] = PagePath.UNPLACED
                 return
             order = int(window.order[event])
             if window.movable[event]:
@@ -181,7 +182,7 @@ class PageReplay:
             window.path[event] = self.allocator.free(int(window.cpu[event]), pfn, order)
         else:
             self.allocator.decay(int(window.cpu[event]))
-            window.path[event] = Path.DECAY
+            window.path[event] = PagePath.DECAY
             window.pfn[event] = -1
 
     def served(self, window: Window, event: int, path: int, pfn: int, pressure: int) -> None:

@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.free_count import free_count_after, free_count_bound
-from allocsim.page_allocator import BULK, Request
+from allocsim.page_allocator import BULK
 from allocsim.page_lists import NO_LIST
+from allocsim.page_paths import PagePath
 from allocsim.page_window import UNKNOWN
-from allocsim.zones import COSTLY_ORDER, PCP_LISTS, Path
+from allocsim.zones import COSTLY_ORDER, PCP_LISTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -239,7 +240,7 @@ class Stretch:
         lane += index
         gone = window.pfn[rows] == -1
         listed = (index != NO_LIST) & (zone >= 0) & (op != 0) & ~gone
-        window.path[rows][gone] = Path.UNPLACED
+        window.path[rows][gone] = PagePath.UNPLACED
         if replay.impure:
             end = self._first_unsure(rows, lane, listed, free)
             self.end = self.first + end
@@ -358,7 +359,7 @@ class Stretch:
             else:
                 number = heapq.heappop(heap)[1]
                 self._barrier(event, number)
-            if self._cut or self._settled or self.replay.moved():
+            if self.replay.moved() or self._cut or self._settled:
                 self.end = event + 1
                 break
         if not self._settled:
@@ -409,7 +410,7 @@ class Stretch:
         self._home_count = -1
         self._home = divmod(number, self.allocator.machine.cpus)
         path, pfn, pressure = self.allocator.allocate(request)
-        if not self._settled and not Path.REFILL <= path <= Path.REFILL_STEAL:
+        if not self._settled and not PagePath.REFILL <= path <= PagePath.REFILL_STEAL:
             self._leave_home(event)
         self._home = None
         self.replay.served(window, event, path, pfn, pressure)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.zones import ORDERS, Mt, Path, Pressure
+from allocsim.page_paths import PagePath
+from allocsim.zones import ORDERS, Mt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -149,7 +150,7 @@ class Lives:
             source=np.full(n, -1, np.int32),
             movable=np.zeros(n, np.bool_),
             pfn=np.full(n, UNKNOWN, np.int64),
-            path=np.where(alloc, np.uint8(Path.HIT), np.uint8(Path.PUSH)),
+            path=np.where(alloc, np.uint8(PagePath.HIT), np.uint8(PagePath.PUSH)),
             pressure=np.zeros(n, np.uint8),
             has_offsets="offset" in columns and bool(columns["offset"].any()),
         )

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracle.page_lists import PageAllocator as Oracle
 
+from allocsim.page_paths import PAGE_COUNTERS
 from allocsim.page_replay import PageReplay
 from allocsim.zones import (
-    COUNTERS,
     Machine,
     Mt,
     PageRules,
@@ -104,7 +104,7 @@ def assert_same(machine: Machine, trace: Trace, window: int) -> PageReplay:
     for row, (want, have) in enumerate(zip(expected, found, strict=True)):
         assert have == want, (row, trace.rows[row])
     assert taken == [states[row] for row in samples]
-    assert model.counters == {name: oracle.counters[name] for name in COUNTERS}
+    assert model.counters == {name: oracle.counters[name] for name in PAGE_COUNTERS}
     for z, buddy in enumerate(oracle.zones):
         mine = model.allocator.buddies[z]
         assert mine.free_pages == buddy.free_pages
@@ -151,7 +151,15 @@ def machines(draw) -> Machine:
             for highest in range(len(names))
         )
         zones.append(
-            Zone(name, start, pages, pages, *marks, protection, (PcpNumbers(batch, high_min, high_max),) * cpus)
+            Zone(
+                name,
+                start,
+                pages,
+                pages,
+                *marks,
+                protection,
+                (PcpNumbers(batch, high_min, high_max),) * cpus,
+            )
         )
         # A block of order 10 has one type, so pageblocks come in pairs of equal type here.
         kinds = [draw(st.sampled_from([0, 1, 1, 1, 2, 3])) for _ in range(blocks + 2)]
@@ -160,8 +168,11 @@ def machines(draw) -> Machine:
         free = aligned_blocks(start + holes, start + pages)
         if draw(st.booleans()):  # fragmented: every second page of a range free
             free = [(pfn, order) for pfn, order in free if order > 3]
-            free += [(pfn, 0) for pfn in range(start + holes + 1, start + pages, 2)
-                     if not any(b <= pfn < b + (1 << o) for b, o in free)]
+            free += [
+                (pfn, 0)
+                for pfn in range(start + holes + 1, start + pages, 2)
+                if not any(b <= pfn < b + (1 << o) for b, o in free)
+            ]
         states.append(ZoneState(tuple(free), bytes(kinds), (start, start + holes)))
     normal = len(names) - 1 if draw(st.booleans()) else -1
     return Machine(tuple(zones), tuple(states), cpus, rules, normal)

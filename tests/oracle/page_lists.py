@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass
 
-from allocsim.zones import Machine, Mt, Path, Pressure
+from allocsim.page_paths import PagePath, Pressure
+from allocsim.zones import Machine, Mt
 from oracle.buddy import PAGEBLOCK_ORDER, Buddy
 
 SCALE_MAX = 5  # CONFIG_PCP_BATCH_SCALE_MAX
@@ -26,7 +27,7 @@ def kernel_clamp(value: int, low: int, high: int) -> int:
 
 @dataclass
 class Outcome:
-    path: Path
+    path: PagePath
     pfn: int = -1
     pressure: Pressure = Pressure.NONE
 
@@ -158,7 +159,7 @@ class PageAllocator:
         for z in range(len(self.zones)):
             if self.pcps[z]:
                 self._decay(z, cpu)
-        return Outcome(Path.DECAY)
+        return Outcome(PagePath.DECAY)
 
     # -- allocation
 
@@ -199,7 +200,7 @@ class PageAllocator:
                     self._count_movable(pfn, 1 << order)
                 return Outcome(path, pfn, pressure)
         self.live[page] = [-1, 1 << order, False]
-        return Outcome(Path.FAILED, -1, Pressure.RECLAIM)
+        return Outcome(PagePath.FAILED, -1, Pressure.RECLAIM)
 
     def _from_freelist(self, cpu, order, migratetype, highest, flags, mark, *, first):
         """get_page_from_freelist: R4.28, R4.29."""
@@ -228,7 +229,7 @@ class PageAllocator:
             pcp = self.pcps[z][cpu]
             if not flags & BULK:
                 pcp.free_count >>= 1
-            path = Path.HIT
+            path = PagePath.HIT
             if not pcp.lists[index]:
                 n = pcp.nr_alloc(order, below_high=self.below_high[z])
                 if not highatomic:
@@ -240,14 +241,14 @@ class PageAllocator:
         if highatomic:
             pfn = buddy.smallest(order, Mt.HIGHATOMIC)
             if pfn is not None:
-                return Path.BUDDY, pfn
+                return PagePath.BUDDY, pfn
         before = buddy.count["claim"], buddy.count["steal"]
         pfn, _ = buddy.rmqueue(order, migratetype, "own", nofragment=nofragment)
         if pfn is None:
             return None
-        return self._fallback_path(buddy, before, Path.BUDDY), pfn
+        return self._fallback_path(buddy, before, PagePath.BUDDY), pfn
 
-    def _rmqueue_bulk(self, buddy, pcp, index, order, migratetype, n, nofragment) -> Path:
+    def _rmqueue_bulk(self, buddy, pcp, index, order, migratetype, n, nofragment) -> PagePath:
         """R4.4: blocks go to the tail, so they are handed out in the order fetched."""
         buddy.count["zone_lock"] += 1
         before = buddy.count["claim"], buddy.count["steal"]
@@ -263,14 +264,14 @@ class PageAllocator:
         if fetched:
             buddy.count["pcp_refill"] += 1
             buddy.count["pcp_refill_blocks"] += fetched
-        return self._fallback_path(buddy, before, Path.REFILL)
+        return self._fallback_path(buddy, before, PagePath.REFILL)
 
     @staticmethod
-    def _fallback_path(buddy, before, own: Path) -> Path:
+    def _fallback_path(buddy, before, own: PagePath) -> PagePath:
         """REFILL or BUDDY, or what follows it for a claim, or for a steal."""
         if buddy.count["steal"] > before[1]:
-            return Path(own + 2)
-        return Path(own + 1) if buddy.count["claim"] > before[0] else own
+            return PagePath(own + 2)
+        return PagePath(own + 1) if buddy.count["claim"] > before[0] else own
 
     # -- free
 
@@ -281,14 +282,14 @@ class PageAllocator:
             if life[1] <= 0:
                 del self.live[page]
             if life[0] < 0:  # its allocation failed here, so there is nothing to free
-                return Outcome(Path.UNPLACED)
+                return Outcome(PagePath.UNPLACED)
             pfn = life[0] + offset
             if life[2]:
                 self._count_movable(pfn, -(1 << order))
         else:
             pfn = self._prior_page(order)
             if pfn is None:
-                return Outcome(Path.UNPLACED)
+                return Outcome(PagePath.UNPLACED)
         z = next(
             z for z, zone in enumerate(self.machine.zones) if zone.start_pfn <= pfn < zone.end_pfn
         )
@@ -297,7 +298,7 @@ class PageAllocator:
         if index is None:
             buddy.count["zone_lock"] += 1
             buddy.free_block(pfn, order)
-            return Outcome(Path.BUDDY_FREE, pfn)
+            return Outcome(PagePath.BUDDY_FREE, pfn)
         if buddy.type_of(pfn) >= 3:  # R4.2: HIGHATOMIC goes on the movable list
             index = self.pindex(order, Mt.MOVABLE)
         return self._commit(z, cpu, pfn, order, index)
@@ -321,14 +322,14 @@ class PageAllocator:
             pcp.free_count += 1 << order
         high = pcp.nr_high(free_high=free_high, below_high=self.below_high[z])
         if pcp.count < high:
-            return Outcome(Path.PUSH, pfn)
+            return Outcome(PagePath.PUSH, pfn)
         pcp.drain_all(pcp.nr_free(high, free_high=free_high), index)
         zone = self.machine.zones[z]
         if self.below_high[z] and self.watermark_ok(
             z, 0, zone.wmark_high, len(zone.protection) - 1
         ):
             self.below_high[z] = False
-        return Outcome(Path.DRAIN, pfn)
+        return Outcome(PagePath.DRAIN, pfn)
 
     def _decay(self, z: int, cpu: int) -> None:
         """R4.13, decay_pcp_high."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from allocsim.page_paths import PagePath, Pressure
 from allocsim.zones import (
     Machine,
     Mt,
     PageRules,
-    Path,
     PcpNumbers,
-    Pressure,
     Zone,
     ZoneState,
     all_free,
@@ -64,7 +63,7 @@ def test_v7_refills_double_until_alloc_factor_stops_at_five() -> None:
     sizes, highs, factors = [], [], []
     for page in range(63 + 126 + 252 + 504 + 1008 + 2016 + 1):
         outcome = oracle.event(0, 1, page, 0, M)
-        if outcome.path == Path.REFILL:
+        if outcome.path == PagePath.REFILL:
             sizes.append(len(pcp.lists[1]) + 1)
             highs.append(pcp.high)
             factors.append(pcp.alloc_factor)
@@ -103,7 +102,7 @@ def test_batch_of_r4_11(mib, batch) -> None:
 @pytest.mark.parametrize(("order", "blocks"), [(0, 63), (1, 31), (2, 15), (3, 7), (9, 2)])
 def test_a_refill_of_order_o_fetches_batch_over_2_to_the_o_blocks(order, blocks) -> None:
     oracle = one_gib()
-    assert oracle.event(0, 1, 0, order, M).path == Path.REFILL
+    assert oracle.event(0, 1, 0, order, M).path == PagePath.REFILL
     assert oracle.counters["pcp_refill_blocks"] == blocks
     assert oracle.pcps[0][0].count == (blocks - 1) << order
     assert oracle.counters["zone_lock"] == 1
@@ -112,9 +111,9 @@ def test_a_refill_of_order_o_fetches_batch_over_2_to_the_o_blocks(order, blocks)
 def test_orders_without_a_list_go_to_the_buddy() -> None:
     oracle = one_gib(thp=False)
     paths = [oracle.event(0, 1, page, order, M).path for page, order in enumerate([4, 8, 9, 10])]
-    assert paths == [Path.BUDDY] * 4
+    assert paths == [PagePath.BUDDY] * 4
     paths = [oracle.event(0, -1, page, order).path for page, order in enumerate([4, 8, 9, 10])]
-    assert paths == [Path.BUDDY_FREE] * 4
+    assert paths == [PagePath.BUDDY_FREE] * 4
     assert oracle.zones[0].free_pages == GIB
 
 
@@ -126,8 +125,8 @@ def test_lists_are_lifo_and_drained_from_the_tail() -> None:
     assert pfns == [0, 1, 2, 3, 4, 5]
     assert oracle.counters["pcp_refill"] == 3
     for page in (0, 1, 2):
-        assert oracle.event(0, -1, page).path == Path.PUSH
-    assert oracle.event(0, -1, 3).path == Path.DRAIN
+        assert oracle.event(0, -1, page).path == PagePath.PUSH
+    assert oracle.event(0, -1, 3).path == PagePath.DRAIN
     assert list(oracle.pcps[0][0].lists[1]) == [3]
     drained = [entry[1] for entry in oracle.zones[0].log if entry[0] == "drain"]
     assert drained == [0, 1, 2]
@@ -155,9 +154,9 @@ def test_the_drain_goes_on_cyclically_from_the_list_freed_to() -> None:
     pcp = oracle.pcps[0][0]
     assert pcp.count == 0  # both refills brought max(3 >> 0, 2) = 3 blocks
     for page in range(5):
-        assert oracle.event(0, -1, page).path == Path.PUSH
+        assert oracle.event(0, -1, page).path == PagePath.PUSH
     # free_count 6 is cut to high - batch = 3 (R4.9): list 1 holds 512, 513, 514.
-    assert oracle.event(0, -1, 5).path == Path.DRAIN
+    assert oracle.event(0, -1, 5).path == PagePath.DRAIN
     drained = [entry[1] for entry in oracle.zones[0].log if entry[0] == "drain"]
     assert drained == [512, 513, 514]
     assert list(pcp.lists[0]) == [2, 1, 0]
@@ -173,7 +172,7 @@ def test_free_count_and_high_after_a_burst_of_frees() -> None:
     pcp = oracle.pcps[0][0]
     assert (pcp.count, pcp.high) == (0, 6628)
     for page in range(5985):
-        assert oracle.event(0, -1, page).path == Path.PUSH
+        assert oracle.event(0, -1, page).path == PagePath.PUSH
     assert pcp.free_count == 2016
     oracle.event(0, 1, 10_000, 0, M)
     assert pcp.free_count == 1008
@@ -192,7 +191,7 @@ def test_a_drain_at_high_frees_free_count_pages_in_batches() -> None:
     for page in range(644):
         oracle.event(1, 1, 20_000 + page, 0, M)
     paths = [oracle.event(0, -1, 20_000 + page).path for page in range(644)]
-    assert paths == [Path.PUSH] * 643 + [Path.DRAIN]
+    assert paths == [PagePath.PUSH] * 643 + [PagePath.DRAIN]
     # count 2596, free_count 1589: 1589 pages go, 26 batches of 63 with a last one of 14.
     assert pcp.count == 2596 - 1589
     assert oracle.counters["pcp_drain"] == 26
@@ -209,14 +208,14 @@ def test_free_high_drains_everything_at_the_second_high_order_free_in_a_row() ->
     pcp = oracle.pcps[0][0]
     assert (pcp.count, pcp.high) == (0, 643 + 126)
     paths = [oracle.event(0, -1, page, 3).path for page in range(9)]
-    assert paths == [Path.PUSH] * 8 + [Path.DRAIN]
+    assert paths == [PagePath.PUSH] * 8 + [PagePath.DRAIN]
     assert pcp.count == 0
     assert pcp.high == 643  # lowered by batch << 5, not under high_min
     # An order-0 free clears the flag, so the next order-3 one does not drain.
     oracle.event(1, 1, 50, 0, M)
-    assert oracle.event(0, -1, 50).path == Path.PUSH
-    assert oracle.event(0, -1, 9, 3).path == Path.PUSH
-    assert oracle.event(0, -1, 10, 3).path == Path.DRAIN
+    assert oracle.event(0, -1, 50).path == PagePath.PUSH
+    assert oracle.event(0, -1, 9, 3).path == PagePath.PUSH
+    assert oracle.event(0, -1, 10, 3).path == PagePath.DRAIN
 
 
 def test_7_2_needs_half_of_high_min_more_for_free_high() -> None:
@@ -224,7 +223,7 @@ def test_7_2_needs_half_of_high_min_more_for_free_high() -> None:
     for page in range(50):
         oracle.event(0, 1, page, 3, M)
     paths = [oracle.event(0, -1, page, 3).path for page in range(50)]
-    assert paths == [Path.PUSH] * 48 + [Path.DRAIN] * 2
+    assert paths == [PagePath.PUSH] * 48 + [PagePath.DRAIN] * 2
 
 
 def test_below_high_stops_growth_and_shrinks_high() -> None:
@@ -251,7 +250,7 @@ def test_decay_lowers_high_by_an_eighth_and_drains_the_rest() -> None:
         oracle.event(0, 1, page, 0, M)
     pcp = oracle.pcps[0][0]
     assert (pcp.count, pcp.high) == (1007, 2596)
-    assert oracle.event(0, 0).path == Path.DECAY
+    assert oracle.event(0, 0).path == PagePath.DECAY
     assert pcp.high == 2596 - 324
     for _ in range(20):
         oracle.event(0, 0)
@@ -273,7 +272,7 @@ def test_bulk_allocations_leave_free_count_alone() -> None:
 def test_a_page_returns_to_the_list_of_its_pageblock_not_of_its_request() -> None:
     # Everything is unmovable; a movable request below order 4 may only steal.
     oracle = small([(0, 3)], [U], pcp=PcpNumbers(1, 100, 100))
-    assert oracle.event(0, 1, 0, 0, M).path == Path.REFILL_STEAL
+    assert oracle.event(0, 1, 0, 0, M).path == PagePath.REFILL_STEAL
     oracle.event(0, -1, 0)
     assert list(oracle.pcps[0][0].lists[0]) == [0]
     assert not oracle.pcps[0][0].lists[1]
@@ -311,8 +310,8 @@ def test_an_exhausted_machine_fails_and_says_so() -> None:
     oracle = small([(0, 0)], [M])
     assert oracle.event(0, 1, 0, 0, M).pfn == 0
     failed = oracle.event(0, 1, 1, 0, M)
-    assert (failed.path, failed.pfn, failed.pressure) == (Path.FAILED, -1, Pressure.RECLAIM)
-    assert oracle.event(0, 1, 2, 5, M).path == Path.FAILED
+    assert (failed.path, failed.pfn, failed.pressure) == (PagePath.FAILED, -1, Pressure.RECLAIM)
+    assert oracle.event(0, 1, 2, 5, M).path == PagePath.FAILED
 
 
 def test_nofragment_prefers_the_next_zone_to_a_small_block_of_another_type() -> None:
@@ -327,7 +326,7 @@ def test_nofragment_prefers_the_next_zone_to_a_small_block_of_another_type() -> 
         oracle.zones[0].smallest(0, M)
     oracle.zones[0].free_pages += 500  # as if held by blocks this order cannot use
     found = oracle.event(0, 1, 1, 0, M, highest=2)
-    assert found.path == Path.REFILL_STEAL
+    assert found.path == PagePath.REFILL_STEAL
     assert found.pfn >= 1024
 
 
@@ -451,7 +450,7 @@ def test_after_a_steal_a_refill_goes_on_stealing() -> None:
     # The movable refill of 3 finds only small unmovable blocks: it steals 1, and the next two
     # from the same block, without looking at its own type again (R4.25).
     oracle = small([(0, 2), (64, 2)], [U], pcp=PcpNumbers(3, 100, 100))
-    assert oracle.event(0, 1, 0, 0, M).path == Path.REFILL_STEAL
+    assert oracle.event(0, 1, 0, 0, M).path == PagePath.REFILL_STEAL
     assert oracle.counters["steal"] == 3
     assert list(oracle.pcps[0][0].lists[1]) == [1, 2]
     assert oracle.counters["zone_lock"] == 1
@@ -462,7 +461,7 @@ def test_frees_of_pages_from_before_the_trace_come_from_the_reserved_range() -> 
     outcomes = [oracle.event(0, -1, 100 + n, order) for n, order in enumerate([0, 3, 0, 3, 10])]
     # One chunk of 1024 pages for order 0, one for order 3; none is left for order 10.
     assert [out.pfn for out in outcomes] == [1024, 2048, 1025, 2056, -1]
-    assert outcomes[-1].path == Path.UNPLACED
+    assert outcomes[-1].path == PagePath.UNPLACED
 
 
 def test_parts_of_a_split_block_are_freed_by_offset() -> None:
