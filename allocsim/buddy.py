@@ -85,7 +85,8 @@ class Buddy:
     def types_of(self, pfns: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
         """Migratetypes of the pages' pageblocks."""
         table = np.frombuffer(self.types, np.uint8)
-        return table[(pfns >> PAGEBLOCK_ORDER) - self._first_block]
+        types: npt.NDArray[np.uint8] = table[(pfns >> PAGEBLOCK_ORDER) - self._first_block]
+        return types
 
     def free_blocks(self) -> npt.NDArray[np.int64]:
         """(orders, types) number of free blocks."""

@@ -95,10 +95,11 @@ def free_count_bound(
 ) -> npt.NDArray[np.float64]:
     """An upper bound of free_count before each event, within a run of frees that of its end."""
     run = np.cumsum(halves)
-    freed = np.bincount(run, weights=pages)
+    freed = np.bincount(run, weights=pages).astype(np.float64)
     freed[0] += start
     for step in (1, 2, 4, 8):
-        earlier = freed[:-step] * 0.5**step
+        earlier: npt.NDArray[np.float64] = freed[:-step] * 0.5**step
         freed[step:] += earlier
     most = max(start, cap - 1 + int(pages.max(initial=0)))
-    return (freed + most / 65536.0)[run]
+    bound: npt.NDArray[np.float64] = freed[run] + most / 65536.0
+    return bound

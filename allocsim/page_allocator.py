@@ -40,26 +40,23 @@ class PageAllocator:
 
     Args:
         machine: zones and what is free at the start.
-        movable: live movable pages in pageblock n of zone z: ``movable(z, n)`` (R4.26).
+        movable: live movable pages in the pageblock of a number, pfn >> 9 (R4.26).
         touch: called with zone and CPU before a pcp list is looked at.
     """
 
     def __init__(
         self,
         machine: Machine,
-        movable: Callable[[int, int], int],
+        movable: Callable[[int], int],
         touch: Callable[[int, int], None],
     ) -> None:
         self.machine = machine
         self.zones = machine.zones
         self._touch = touch
 
-        def movable_in(z: int) -> Callable[[int], int]:
-            return lambda block: movable(z, block)
-
         self.buddies = [
-            Buddy(zone, state, movable_in(z))
-            for z, (zone, state) in enumerate(zip(machine.zones, machine.states, strict=True))
+            Buddy(zone, state, movable)
+            for zone, state in zip(machine.zones, machine.states, strict=True)
         ]
         self.pcps = [
             [Pcp(buddy, zone.pcp[cpu], machine.rules) for cpu in range(machine.cpus)]
@@ -100,10 +97,7 @@ class PageAllocator:
     @staticmethod
     def has_block(buddy: Buddy, order: int) -> bool:
         """Is a block of this order or more free for anyone?"""
-        for row in reversed(buddy.lists[order:]):
-            if row[0] or row[1] or row[2]:
-                return True
-        return False
+        return any(row[0] or row[1] or row[2] for row in reversed(buddy.lists[order:]))
 
     def route(self, order: int, highest: int) -> int:
         """The zone a request is sure to try first and to be let into, or -1.
@@ -171,7 +165,7 @@ class PageAllocator:
             self._touch(z, cpu)
             pcp = self.pcps[z][cpu]
             pages = pcp.lists[index]
-            path = PagePath.HIT
+            path = int(PagePath.HIT)
             if not flags & BULK:
                 pcp.free_count >>= 1
             if not len(pages):

@@ -73,9 +73,7 @@ class PageReplay:
         self.impure = False
         self.list_table = np.array(self.allocator.lists, np.uint8)
         self.lanes = range(len(machine.zones) * machine.cpus * PCP_LISTS)
-        self.lane_type = np.uint8 if len(self.lanes) <= 256 else np.uint16
-        if len(self.lanes) > 1 << 16:
-            self.lane_type = np.uint32
+        self.lane_type = np.min_scalar_type(len(self.lanes))
         self.routes = np.full((ORDERS, len(machine.zones)), -1, np.int8)
         self.rank = np.empty(0, np.int32)  # scratch of the pointer jumping, by row of the window
         self._classes: list[tuple[int, int]] = []
@@ -295,7 +293,7 @@ class PageReplay:
             ).astype(np.int64)
         self._moves = []
 
-    def _movable_in(self, z: int, block: int) -> int:
+    def _movable_in(self, block: int) -> int:
         """Live movable pages of a pageblock, everything pending included."""
         if self.active is not None:
             self.active.bring_up()

@@ -376,8 +376,7 @@ class Stretch:
         if not alone:
             self._settle(event)
         elif window.op[event] < 0 and window.pfn[event] == UNKNOWN:
-            if window.pfn[window.source[event]] == UNKNOWN:
-                self._resolve(event)
+            self._resolve(event)
         self.replay.single(window, event)
         if alone and window.op[event] > 0:
             # Frees of parts of this block were taken to come home to the zone expected.

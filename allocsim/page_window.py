@@ -8,12 +8,12 @@ state (assumed places, R4 knows nothing of them).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from allocsim.page_paths import PagePath
-from allocsim.zones import ORDERS, Mt
+from allocsim.zones import ORDERS, PRIOR_CHUNK, Mt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from allocsim.zones import Machine
 
-CHUNK = 1024  #: pages from before the trace are handed to each order in chunks of 2^10
 UNKNOWN = -2  #: pfn not known yet
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
 @dataclass(slots=True)
@@ -77,8 +78,7 @@ class Lives:
     def __post_init__(self) -> None:
         """List the chunks that pages from before the trace come from, the highest zone first."""
         for state in reversed(self.machine.states):
-            first = -(-state.prior[0] // CHUNK) * CHUNK
-            self._chunks += range(first, state.prior[1] - CHUNK + 1, CHUNK)
+            self._chunks += state.prior
         self._chunks.reverse()  # taken from the end
 
     def open(self, columns: Mapping[str, npt.NDArray[np.generic]]) -> Window:
@@ -128,15 +128,15 @@ class Lives:
         n = len(columns["op"])
         op = columns["op"].astype(np.int8, copy=False)
 
-        def column(name: str, dtype: type[np.generic]) -> npt.NDArray[np.generic]:
+        def column(name: str, dtype: type[_Scalar]) -> npt.NDArray[_Scalar]:
             found = columns.get(name)
             return np.zeros(n, dtype) if found is None else found.astype(dtype)
 
         order = column("order", np.int8)
         migratetype, highest = column("migratetype", np.int8), column("highest", np.int8)
         alloc = op > 0
-        migratetype *= alloc
-        highest *= alloc
+        np.multiply(migratetype, alloc, out=migratetype)
+        np.multiply(highest, alloc, out=highest)
         return Window(
             cpu=column("cpu", np.int16),
             op=op,
@@ -184,20 +184,20 @@ class Lives:
             pfn[rows[mine]] = end + (rank[mine] << order)
             self._slots[order, 0] = min(first + (len(rows) << order), end)
             rows_of[order], ranks_of[order] = rows[~mine], rank[~mine]
-            wants += [(row, order) for row in rows[~mine][:: CHUNK >> order].tolist()]
+            wants += [(row, order) for row in rows[~mine][:: PRIOR_CHUNK >> order].tolist()]
         chunks: dict[int, list[int]] = {order: [] for order in rows_of}
         for _, order in sorted(wants):
             if self._chunks:
                 chunks[order].append(self._chunks.pop())
         for order, got in chunks.items():
             if got:
-                served = min(len(rows_of[order]), len(got) * (CHUNK >> order))
+                served = min(len(rows_of[order]), len(got) * (PRIOR_CHUNK >> order))
                 start = np.array(got)[ranks_of[order][:served] >> (10 - order)]
                 pfn[rows_of[order][:served]] = start + (
-                    (ranks_of[order][:served] & ((CHUNK >> order) - 1)) << order
+                    (ranks_of[order][:served] & ((PRIOR_CHUNK >> order) - 1)) << order
                 )
-                used = served - (len(got) - 1) * (CHUNK >> order)
-                self._slots[order] = got[-1] + (used << order), got[-1] + CHUNK
+                used = served - (len(got) - 1) * (PRIOR_CHUNK >> order)
+                self._slots[order] = got[-1] + (used << order), got[-1] + PRIOR_CHUNK
         return pfn
 
 

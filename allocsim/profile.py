@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from allocsim.zones import PageRules
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -53,6 +55,7 @@ class Profile:
 
     name: str
     slub: SlubRules
+    pages: PageRules
 
 
 LINUX_7_2 = Profile(
@@ -66,6 +69,7 @@ LINUX_7_2 = Profile(
         min_partial=(5, 10),
         no_sheaves=("kmem_cache", "kmem_cache_node"),
     ),
+    pages=PageRules(free_high_half=True, drain_in_batches=True),
 )
 
 PROFILES = {profile.name: profile for profile in (LINUX_7_2,)}
@@ -108,10 +112,16 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("cpus", 1, 8192, per_cache=False, doc="CPUs present; decides slab orders (R3.4)."),
+    Setting("cpus", 1, 8192, per_cache=False, doc="CPUs present (R3.4, R4.12)."),
     Setting("sheaf.capacity", 0, 1020, per_cache=True, doc="Objects in a sheaf; 0: no sheaves."),
     Setting("slab.order", 0, MAX_PAGE_ORDER, per_cache=True, doc="Order of a slab."),
     Setting("min_partial", 0, 1 << 20, per_cache=True, doc="Slabs kept on the partial list."),
+    Setting("pcp.batch", 1, 1 << 16, per_cache=False, doc="Pages a refill starts with (R4.11)."),
+    Setting("pcp.high_min", 1, 1 << 30, per_cache=False, doc="Least limit of a CPU (R4.12)."),
+    Setting("pcp.high_max", 1, 1 << 30, per_cache=False, doc="Largest limit of a CPU (R4.12)."),
+    Setting("watermarks.min", 0, 1 << 40, per_cache=False, doc="Pages, all zones together."),
+    Setting("watermarks.low", 0, 1 << 40, per_cache=False, doc="Pages, all zones together."),
+    Setting("watermarks.high", 0, 1 << 40, per_cache=False, doc="Pages, all zones together."),
 )
 _SETTING = {setting.key: setting for setting in SETTINGS}
 

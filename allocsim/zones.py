@@ -16,6 +16,7 @@ PAGEBLOCK_ORDER = 9
 PAGEBLOCK = 1 << PAGEBLOCK_ORDER
 COSTLY_ORDER = 3  #: PAGE_ALLOC_COSTLY_ORDER: the highest order below a huge page with a pcp list
 PCP_LISTS = 14
+PRIOR_CHUNK = 1024  #: pages; the largest block
 
 
 class Mt(IntEnum):
@@ -95,13 +96,13 @@ class ZoneState:
         free: blocks (pfn, order) on the free lists; of one order and type, head first. The type
             is that of the block's pageblock.
         block_types: migratetype of each pageblock, the first being that of ``start_pfn``.
-        prior: pfn range [first, end) of used pages that frees of pages from before the trace
-            are taken from, first chunk first.
+        prior: first pfns of chunks of PRIOR_CHUNK used pages, which frees of pages from before
+            the trace are taken from (assumed places).
     """
 
     free: tuple[tuple[int, int], ...]
     block_types: bytes
-    prior: tuple[int, int] = (0, 0)
+    prior: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +148,12 @@ def batch_size(managed: int) -> int:
     return int((1 << ((b + b // 2).bit_length() - 1)) - 1)
 
 
-def pcp_numbers(managed: int, wmark_low: int, cpus: int) -> PcpNumbers:
-    """R4.12, mm/page_alloc.c:zone_highsize, for a zone all CPUs are local to."""
-    batch = batch_size(managed)
+def pcp_numbers(managed: int, wmark_low: int, cpus: int, batch: int | None = None) -> PcpNumbers:
+    """R4.12, mm/page_alloc.c:zone_highsize, for a zone all CPUs are local to.
+
+    ``batch`` is that of R4.11 unless given.
+    """
+    batch = batch_size(managed) if batch is None else batch
     return PcpNumbers(
         batch,
         max(wmark_low // cpus, 4 * batch),
@@ -185,7 +189,10 @@ def all_free(zone: Zone, *, reserved: int = 0, migratetype: Mt = Mt.MOVABLE) -> 
     """
     types = bytes([migratetype]) * pageblocks(zone)
     end = zone.end_pfn - reserved
-    return ZoneState(tuple(aligned_blocks(zone.start_pfn, end)), types, (end, zone.end_pfn))
+    chunks = range(
+        -(-end // PRIOR_CHUNK) * PRIOR_CHUNK, zone.end_pfn - PRIOR_CHUNK + 1, PRIOR_CHUNK
+    )
+    return ZoneState(tuple(aligned_blocks(zone.start_pfn, end)), types, tuple(chunks))
 
 
 def aligned_blocks(first: int, end: int) -> list[tuple[int, int]]:

@@ -173,7 +173,8 @@ def machines(draw) -> Machine:
                 for pfn in range(start + holes + 1, start + pages, 2)
                 if not any(b <= pfn < b + (1 << o) for b, o in free)
             ]
-        states.append(ZoneState(tuple(free), bytes(kinds), (start, start + holes)))
+        chunks = tuple(range(-(-start // 1024) * 1024, start + holes - 1023, 1024))
+        states.append(ZoneState(tuple(free), bytes(kinds), chunks))
     normal = len(names) - 1 if draw(st.booleans()) else -1
     return Machine(tuple(zones), tuple(states), cpus, rules, normal)
 

@@ -131,7 +131,7 @@ class PageAllocator:
         ]
         self.below_high = [False] * len(self.zones)  # ZONE_BELOW_HIGH
         self.live: dict[int, list] = {}  # page handle -> [pfn, pages left, movable?]
-        self.prior_next = [state.prior[0] for state in machine.states]
+        self.prior_chunks = [list(state.prior) for state in machine.states]
         self.prior_slots: dict[int, tuple[int, int]] = {}  # order -> (next pfn, end) in its chunk
 
     @property
@@ -358,10 +358,9 @@ class PageAllocator:
         pfn, end = self.prior_slots.get(order, (0, 0))
         if pfn == end:
             for z in reversed(range(len(self.zones))):
-                first = -(-self.prior_next[z] // CHUNK) * CHUNK
-                if first + CHUNK <= self.machine.states[z].prior[1]:
-                    self.prior_next[z] = first + CHUNK
-                    pfn, end = first, first + CHUNK
+                if self.prior_chunks[z]:
+                    pfn = self.prior_chunks[z].pop(0)
+                    end = pfn + CHUNK
                     break
             else:
                 return None

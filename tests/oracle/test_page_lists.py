@@ -34,7 +34,7 @@ def small(
     *,
     pcp: PcpNumbers = PcpNumbers(1, 4, 4),
     marks: tuple[int, int, int] = (0, 0, 0),
-    prior: tuple[int, int] = (0, 0),
+    prior: tuple[int, ...] = (),
     **rules: bool,
 ) -> PageAllocator:
     """One zone of as many pageblocks as there are types, only ``free`` being free."""
@@ -457,7 +457,7 @@ def test_after_a_steal_a_refill_goes_on_stealing() -> None:
 
 
 def test_frees_of_pages_from_before_the_trace_come_from_the_reserved_range() -> None:
-    oracle = small([(0, 10)], [M] * 6, prior=(1024, 3072))
+    oracle = small([(0, 10)], [M] * 6, prior=(1024, 2048))
     outcomes = [oracle.event(0, -1, 100 + n, order) for n, order in enumerate([0, 3, 0, 3, 10])]
     # One chunk of 1024 pages for order 0, one for order 3; none is left for order 10.
     assert [out.pfn for out in outcomes] == [1024, 2048, 1025, 2056, -1]
