@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from allocsim import __version__, replay
@@ -13,7 +10,6 @@ from allocsim.kernel import kernel_of
 from allocsim.replay import Recording, Replay
 from allocsim.results import How
 from pipeline.errors import InputError
-from pipeline.ingest.recording import import_recording
 from pipeline.prefetch import prefetch
 from pipeline.store import load
 from pipeline.store.database import writing
@@ -41,13 +37,15 @@ from pipeline.store.schema import (
     STACKS,
     TASKS,
 )
-from pipeline.trace_set import TraceSet, is_trace_set
+from pipeline.trace_source import must_exist, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from allocsim.policies import Policy
     from pipeline.progress import Progress
+    from pipeline.trace_set import TraceSet
 
 WINDOW_ROWS = 1 << 20
 _COLUMNS = {*replay.COLUMNS, *load.COLUMNS}
@@ -71,36 +69,13 @@ def replay_traces(
         AllocsimError: a trace that cannot be read, or a database that cannot take the run.
     """
     for path in paths:
-        _must_exist(path)
+        must_exist(path)
     runs = []
     for path in paths:
         with opened(path, progress) as trace:
             advance = progress.step(f"replay {trace.meta['name']}")
             runs.append(replay_trace(trace, db, policies, advance=advance))
     return runs
-
-
-@contextmanager
-def opened(path: Path, progress: Progress) -> Iterator[TraceSet]:
-    """The trace set at ``path``; a recording is imported for as long as it is needed.
-
-    Raises:
-        InputError: neither is there, or it is damaged.
-    """
-    _must_exist(path)
-    if is_trace_set(path):
-        yield TraceSet.open(path)
-        return
-    with TemporaryDirectory(prefix="allocsim-") as folder:
-        imported = import_recording(
-            path, Path(folder), progress=progress.step(f"import {path.name}")
-        )
-        yield TraceSet.open(imported)
-
-
-def _must_exist(path: Path) -> None:
-    if not path.exists():
-        raise InputError(f"{path}: no such trace set or recording")
 
 
 def replay_trace(
