@@ -228,6 +228,12 @@ class CacheReplay:
             self, int(events.cpu[at]), at, max_order
         )
 
+    def in_sheaves(self) -> int:
+        """Objects in the sheaves of all CPUs and of the barn."""
+        sheaves, capacity = self.sheaves, self.shape.capacity
+        full = len(sheaves.full) + sum(sheaves.spare_full)
+        return sum(sheaves.size) + full * capacity if capacity else 0
+
     def slow_alloc(self, time: int, max_order: int) -> tuple[int, int]:
         """One object by the slow path (R3.15): object, FAILED if there is none, and path."""
         found, new = self.slabs.take_one(time, max_order)

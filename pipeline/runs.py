@@ -123,6 +123,7 @@ def replay_trace(
             "window_rows": window_rows,
             "events": events,
             **_times(trace),
+            "placement": "recorded",
             "use_how": int(How.OBSERVED if recording.page_ref else How.ASSUMED),
         }
         writer.rows(RUNS, [about])

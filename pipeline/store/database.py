@@ -11,6 +11,8 @@ import duckdb
 from allocsim import __version__
 from allocsim.events import EVENTS
 from allocsim.page_kinds import KIND_DOCS, KIND_NAMES
+from allocsim.page_paths import FREE_PAGE_PATHS, PagePath
+from allocsim.paths import FREE_PATHS, Path
 from allocsim.results import CacheHow, How
 from pipeline.errors import AllocsimError, OutputError, StoreError
 from pipeline.store.schema import SCHEMA_VERSION, TABLES, ddl
@@ -18,7 +20,7 @@ from reports.views import create_views
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+    from pathlib import Path as FilePath
 
 Setting = str | bool | int | float | list[str]  #: a value DuckDB takes as configuration
 
@@ -32,7 +34,7 @@ _SANDBOX: dict[str, Setting] = {
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def reading(path: FilePath) -> Iterator[duckdb.DuckDBPyConnection]:
     """A results database, opened for questions only.
 
     Queries on the connection can read its tables and views and nothing else.
@@ -54,7 +56,7 @@ def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 @contextmanager
 def writing(
-    path: Path, config: dict[str, Setting] | None = None
+    path: FilePath, config: dict[str, Setting] | None = None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A results database in one transaction: committed at the end, or as if it had never been.
 
@@ -91,14 +93,14 @@ def writing(
         connection.close()
 
 
-def _make_folder(folder: Path) -> None:
+def _make_folder(folder: FilePath) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
 
 
-def _checked(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
+def _checked(connection: duckdb.DuckDBPyConnection, path: FilePath) -> bool:
     """Whether the database has the tables of this schema; False if it has none at all."""
     names = {
         name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
@@ -135,6 +137,14 @@ def _name_codes(connection: duckdb.DuckDBPyConnection) -> None:
         "page_kinds": [(int(kind), KIND_NAMES[kind], doc) for kind, doc in KIND_DOCS.items()],
         "hows": [(int(how), how.name.lower()) for how in How],
         "cache_hows": [(int(how), how.name.lower()) for how in CacheHow],
+        "paths": [
+            (int(path), layer, "free" if path in frees else "alloc", path.name.lower())
+            for layer, every, frees in (
+                ("object", Path, FREE_PATHS),
+                ("page", PagePath, FREE_PAGE_PATHS),
+            )
+            for path in every
+        ],
     }
     for table, rows in names.items():
         marks = ", ".join(["(" + ", ".join("?" * len(rows[0])) + ")"] * len(rows))
@@ -144,7 +154,7 @@ def _name_codes(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 @contextmanager
-def _errors(path: Path) -> Iterator[None]:
+def _errors(path: FilePath) -> Iterator[None]:
     """DuckDB's errors about the file as one line of ours; others pass."""
     try:
         yield
@@ -154,7 +164,7 @@ def _errors(path: Path) -> Iterator[None]:
         raise _translated(path, str(error)) from error
 
 
-def _translated(path: Path, message: str) -> AllocsimError:
+def _translated(path: FilePath, message: str) -> AllocsimError:
     """What an error of DuckDB about a file means to the user."""
     pid = re.search(r"\(PID (\d+)\)", message)
     if "Could not set lock" in message:
