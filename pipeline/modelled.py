@@ -106,7 +106,7 @@ def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
     """
     profile, cpus = PROFILE, settings.get("cpus", recorded.cpus)
     try:
-        check_settings(settings, [name for name, size in recorded.caches if size > 0])
+        check_settings(settings, [name for name, _ in recorded.caches])
         machine = page_machine(profile, recorded.zones, recorded.states, recorded.cpus, settings)
         shapes, hows = _shapes(profile, recorded, settings)
     except SettingError as error:
@@ -133,7 +133,7 @@ def check(settings: Mapping[str, int], recorded: Recorded) -> None:
         UsageError: as make_world.
     """
     try:
-        check_settings(settings, [name for name, size in recorded.caches if size > 0])
+        check_settings(settings, [name for name, _ in recorded.caches])
         page_machine(PROFILE, recorded.zones, recorded.states, recorded.cpus, settings)
         _shapes(PROFILE, recorded, settings)
     except SettingError as error:

@@ -69,6 +69,10 @@ class _Tally:
     """Counts over the windows of a simulation."""
 
     live: npt.NDArray[np.int64]
+    slab_allocs: npt.NDArray[np.int64]
+    slab_frees: npt.NDArray[np.int64]
+    pages_allocated: npt.NDArray[np.int64]
+    pages_freed: npt.NDArray[np.int64]
     events: int = 0
     on_older_slabs: int = 0
     failed: int = 0
@@ -81,12 +85,27 @@ class _Tally:
         self.on_older_slabs += int(np.count_nonzero(slab < -1))
         self.failed += int(np.count_nonzero(path == ObjectPath.FAILED))
         self.ignored += int(np.count_nonzero(path == ObjectPath.IGNORED))
-        # Of what the model has allocated itself.
-        mine = slab >= 0
-        weights = requests.objects.op[mine]
-        self.live += np.bincount(
-            requests.objects.cache[mine], weights, minlength=len(self.live)
-        ).astype(np.int64)
+        mine = slab >= 0  # what the model has allocated itself
+        self.live += _sums(requests.objects.cache[mine], requests.objects.op[mine], self.live)
+        self.add_slabs(result.slabs)
+
+    def add_slabs(self, slabs: Columns) -> None:
+        """Count lives of slabs in."""
+        pages = np.int64(1) << slabs["order"].astype(np.int64)
+        for seq, count, total in (
+            ("alloc_seq", self.slab_allocs, self.pages_allocated),
+            ("free_seq", self.slab_frees, self.pages_freed),
+        ):
+            seen = slabs[seq] >= 0
+            count += np.bincount(slabs["cache"][seen], minlength=len(count))
+            total += _sums(slabs["cache"][seen], pages[seen], total)
+
+
+def _sums(
+    cache: npt.NDArray[np.integer], values: npt.NDArray[np.integer], like: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Sum of values by cache, as long as ``like``."""
+    return np.bincount(cache, values, minlength=len(like)).astype(np.int64)
 
 
 def simulate(
@@ -110,7 +129,7 @@ def simulate(
     """
     world = make_world(recorded, settings)
     simulation = world.simulation
-    tally = _Tally(np.zeros(len(world.shapes), np.int64))
+    tally = _Tally(*np.zeros((5, len(world.shapes)), np.int64))
     slices = iter(recorded.slices)
     upcoming = next(slices, None)
     slice_of = {seq: number for number, seq in recorded.slices}
@@ -128,6 +147,7 @@ def simulate(
         if write_slabs is not None:
             write_slabs(result.slabs)
     slabs, last = simulation.finish()
+    tally.add_slabs(slabs)
     if write_slabs is not None:
         write_slabs(slabs)
     samples += [(slice_of[seq], sample) for seq, sample in last]
@@ -141,7 +161,7 @@ def simulate(
     return Outcome(
         rows={
             CACHES.name: _cache_rows(recorded),
-            PLACED_CACHES.name: _placed_cache_rows(world, slabs, tally.live),
+            PLACED_CACHES.name: _placed_cache_rows(world, slabs, tally),
             CACHE_COUNTERS.name: _counter_rows(world),
             ZONES.name: _zone_rows(world),
             ZONE_COUNTERS.name: _zone_counter_rows(world),
@@ -160,7 +180,7 @@ def _cache_rows(recorded: Recorded) -> Rows:
     ]
 
 
-def _placed_cache_rows(world: World, slabs: Columns, live: npt.NDArray[np.int64]) -> Rows:
+def _placed_cache_rows(world: World, slabs: Columns, tally: _Tally) -> Rows:
     count = len(world.shapes)
     held = np.bincount(slabs["cache"], minlength=count).tolist()
     pages = np.bincount(
@@ -181,7 +201,11 @@ def _placed_cache_rows(world: World, slabs: Columns, live: npt.NDArray[np.int64]
                 "min_partial": shape.min_partial,
                 "capacity": shape.capacity,
                 "shape_how": int(how),
-                "live_objects": int(live[number]),
+                "slab_allocs": int(tally.slab_allocs[number]),
+                "slab_frees": int(tally.slab_frees[number]),
+                "pages_allocated": int(tally.pages_allocated[number]),
+                "pages_freed": int(tally.pages_freed[number]),
+                "live_objects": int(tally.live[number]),
                 "slabs": held[number],
                 "slab_pages": int(pages[number]),
                 "partial_slabs": len(cache.slabs.partial),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -12,7 +13,8 @@ from allocsim import __version__
 from allocsim.events import EVENTS
 from allocsim.page_kinds import KIND_DOCS, KIND_NAMES
 from allocsim.page_paths import FREE_PAGE_PATHS, PagePath
-from allocsim.paths import FREE_PATHS, Path
+from allocsim.paths import FREE_PATHS
+from allocsim.paths import Path as ObjectPath
 from allocsim.results import CacheHow, How
 from pipeline.errors import AllocsimError, OutputError, StoreError
 from pipeline.store.schema import SCHEMA_VERSION, TABLES, ddl
@@ -20,7 +22,7 @@ from reports.views import create_views
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path as FilePath
+    from pathlib import Path
 
 Setting = str | bool | int | float | list[str]  #: a value DuckDB takes as configuration
 
@@ -33,8 +35,20 @@ _SANDBOX: dict[str, Setting] = {
 }
 
 
+# By default DuckDB caches what it has written in most of the machine's memory.
+_BOUNDED: dict[str, Setting] = {"memory_limit": "512MB"}
+
+# What DuckDB raises when the file cannot be read or written. A full disk can show as any of them.
+_FILE_ERRORS = (
+    duckdb.IOException,
+    duckdb.FatalException,
+    duckdb.TransactionException,
+    duckdb.OutOfMemoryException,
+)
+
+
 @contextmanager
-def reading(path: FilePath) -> Iterator[duckdb.DuckDBPyConnection]:
+def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A results database, opened for questions only.
 
     Queries on the connection can read its tables and views and nothing else.
@@ -46,18 +60,16 @@ def reading(path: FilePath) -> Iterator[duckdb.DuckDBPyConnection]:
         raise StoreError(f"{path}: no results database there; make one with: allocsim replay TRACE")
     with _errors(path):
         connection = duckdb.connect(path, read_only=True, config=_SANDBOX)
-    try:
-        if not _checked(connection, path):
-            raise StoreError(f"{path}: holds no run yet; add one with: allocsim replay TRACE")
-        yield connection
-    finally:
-        connection.close()
+        try:
+            if not _checked(connection, path):
+                raise StoreError(f"{path}: holds no run yet; add one with: allocsim replay TRACE")
+            yield connection
+        finally:
+            connection.close()
 
 
 @contextmanager
-def writing(
-    path: FilePath, config: dict[str, Setting] | None = None
-) -> Iterator[duckdb.DuckDBPyConnection]:
+def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A results database in one transaction: committed at the end, or as if it had never been.
 
     A database that is not there is made, and removed again if the block fails.
@@ -68,11 +80,13 @@ def writing(
     """
     _make_folder(path.parent)
     with _errors(path):
-        connection = duckdb.connect(path, config=config or {})
+        connection = duckdb.connect(path, config=_BOUNDED)
+    size = None  # of the file as it was; None: it was not there, or is none of ours
     fresh = False
     try:
         with _errors(path):
             fresh = not _checked(connection, path)
+            size = None if fresh else path.stat().st_size
             # All bulk is whole numbers. Trying out every other encoding first would take longer
             # than the encoding, and never finds a smaller one.
             connection.execute("PRAGMA force_compression = 'bitpacking'")
@@ -83,24 +97,37 @@ def writing(
             create_views(connection)
             yield connection
             connection.execute("COMMIT")
-            fresh = False
+    except BaseException:
+        _undo(connection, path, fresh, size)
+        raise
     finally:
-        # Without a COMMIT, closing rolls back. The file goes while it is still locked, so that
-        # nobody else's run can be in it.
-        if fresh:
-            path.unlink(missing_ok=True)
-            path.with_name(path.name + ".wal").unlink(missing_ok=True)
         connection.close()
 
 
-def _make_folder(folder: FilePath) -> None:
+def _undo(connection: duckdb.DuckDBPyConnection, path: Path, fresh: bool, size: int | None) -> None:
+    """Leave the file as it was found, while it is locked: nobody else's run can be in it.
+
+    DuckDB has written most of the run by now. What it wrote behind the file's old end is not
+    referred to by anything, but DuckDB would not give the space back, and the disk may be full.
+    """
+    with suppress(duckdb.Error):
+        connection.execute("ROLLBACK")
+    with suppress(OSError):
+        if fresh:
+            path.unlink(missing_ok=True)
+            path.with_name(path.name + ".wal").unlink(missing_ok=True)
+        elif size is not None:
+            os.truncate(path, size)
+
+
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
 
 
-def _checked(connection: duckdb.DuckDBPyConnection, path: FilePath) -> bool:
+def _checked(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
     """Whether the database has the tables of this schema; False if it has none at all."""
     names = {
         name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
@@ -140,7 +167,7 @@ def _name_codes(connection: duckdb.DuckDBPyConnection) -> None:
         "paths": [
             (int(path), layer, "free" if path in frees else "alloc", path.name.lower())
             for layer, every, frees in (
-                ("object", Path, FREE_PATHS),
+                ("object", ObjectPath, FREE_PATHS),
                 ("page", PagePath, FREE_PAGE_PATHS),
             )
             for path in every
@@ -154,17 +181,19 @@ def _name_codes(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 @contextmanager
-def _errors(path: FilePath) -> Iterator[None]:
+def _errors(path: Path) -> Iterator[None]:
     """DuckDB's errors about the file as one line of ours; others pass."""
     try:
         yield
-    except duckdb.IOException as error:
+    except _FILE_ERRORS as error:
         raise _translated(path, str(error)) from error
-    except duckdb.FatalException as error:
-        raise _translated(path, str(error)) from error
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":  # what DuckDB makes of a Ctrl-C
+            raise KeyboardInterrupt from error
+        raise
 
 
-def _translated(path: FilePath, message: str) -> AllocsimError:
+def _translated(path: Path, message: str) -> AllocsimError:
     """What an error of DuckDB about a file means to the user."""
     pid = re.search(r"\(PID (\d+)\)", message)
     if "Could not set lock" in message:

@@ -45,6 +45,8 @@ _ALLOCATOR = frozenset(
         "vma_alloc_folio",
     }
 )
+# What a tracepoint calls of the tracer stands on the recorded stack, above the allocator.
+_PROBES = ("trace_event_raw_event_", "perf_trace_", "__traceiter_")
 
 
 def trace_row(trace: TraceSet) -> dict[str, Any]:
@@ -79,16 +81,23 @@ def trace_id(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> int:
     Trace sets may share a name (``trace`` is what trace-cmd calls every recording), so it is the
     whole row that tells them apart.
     """
-    names = [column.name for column in TRACES.columns if column.name != "trace_id"]
-    values = [row[name] for name in names]
-    same = " AND ".join(f'"{name}" IS NOT DISTINCT FROM ?' for name in names)
-    found = connection.execute(f"SELECT trace_id FROM traces WHERE {same}", values).fetchall()
-    if found:
-        return int(found[0][0])
+    found = find_trace(connection, row)
+    if found is not None:
+        return found
+    values = [row[column.name] for column in TRACES.columns if column.name != "trace_id"]
     number = next_number(connection, "traces", "trace_id")
     marks = ", ".join("?" for _ in TRACES.columns)
     connection.execute(f"INSERT INTO traces VALUES ({marks})", [number, *values])
     return number
+
+
+def find_trace(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> int | None:
+    """The number of a trace in the database; None if no row is equal to this one."""
+    names = [column.name for column in TRACES.columns if column.name != "trace_id"]
+    values = [row[name] for name in names]
+    same = " AND ".join(f'"{name}" IS NOT DISTINCT FROM ?' for name in names)
+    found = connection.execute(f"SELECT trace_id FROM traces WHERE {same}", values).fetchall()
+    return int(found[0][0]) if found else None
 
 
 def next_number(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> int:
@@ -112,6 +121,12 @@ def call_site_rows(trace: TraceSet) -> list[dict[str, Any]]:
     ]
 
 
+def functions(trace: TraceSet) -> dict[int, str]:
+    """Function of each code address of a trace set, as far as it is resolved."""
+    pairs = zip(trace.symbols.address.tolist(), trace.symbols.symbol, strict=True)
+    return {address: symbol for address, symbol in pairs if symbol}
+
+
 def stack_names(trace: TraceSet) -> list[list[str]]:
     """Function names of each distinct stack, innermost first; an address where not resolved."""
     symbols = trace.symbols
@@ -133,8 +148,15 @@ def stack_rows(stacks: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
 
 
 def caller(names: Sequence[str]) -> str | None:
-    """The innermost function that is not the page allocator's own; None if all are."""
-    return next((name for name in names if _plain(name) not in _ALLOCATOR), None)
+    """The innermost function that is neither the page allocator's nor the tracer's; None if none.
+
+    Args:
+        names: a stack's functions, innermost first.
+    """
+    callers = (
+        name for name in names if _plain(name) not in _ALLOCATOR and not name.startswith(_PROBES)
+    )
+    return next(callers, None)
 
 
 def _plain(name: str) -> str:
