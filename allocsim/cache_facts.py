@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from allocsim.profile import MAX_PAGE_ORDER, PAGE_SIZE, get_order
+from allocsim.profile import MAX_PAGE_ORDER, get_order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,19 +67,26 @@ def parse_sysfs_slab(text: str) -> dict[str, CacheFacts]:
 
 
 def recorded_shape(
-    shape: CacheShape, facts: CacheFacts, settings: Mapping[str, int]
+    shape: CacheShape, facts: CacheFacts, settings: Mapping[str, int], cpus: int
 ) -> CacheShape:
     """A shape by rule, with what was recorded in place of what was computed.
 
-    What the user has set stays. Another number of CPUs makes another order (R3.4), so with
-    ``cpus`` set the recorded one does not count.
+    What the user has set stays. Another number of CPUs makes another order (R3.4), so then the
+    recorded one does not count.
+
+    Args:
+        shape: the shape by rule.
+        facts: what was recorded.
+        settings: what the user has set.
+        cpus: CPUs of the recorded machine.
     """
 
     def free(key: str) -> bool:
         return key not in settings and f"{key}.{shape.name}" not in settings
 
     order, objects = facts.order, facts.objs_per_slab
-    if order is not None and objects and free("slab.order") and "cpus" not in settings:
+    same_cpus = settings.get("cpus", cpus) == cpus
+    if order is not None and objects and free("slab.order") and same_cpus:
         shape = replace(shape, order=order, objects=objects)
         if order < shape.min_order:
             shape = replace(shape, min_order=order, min_objects=objects)
@@ -95,8 +102,3 @@ def recorded_order(size: int, facts: CacheFacts | None, by_rule: int) -> int:
     if facts is not None and facts.order is not None:
         return facts.order
     return min(max(by_rule, get_order(max(size, 1))), MAX_PAGE_ORDER)
-
-
-def fits(shape: CacheShape) -> bool:
-    """Whether a slab of the shape holds as many objects as it says."""
-    return 0 < shape.objects * shape.size <= PAGE_SIZE << shape.order

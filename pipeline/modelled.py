@@ -38,8 +38,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    import numpy.typing as npt
+
     from allocsim.columns import Columns
     from allocsim.profile import CacheShape, Profile
+    from allocsim.requests import FreeBefore, OlderObjects
     from allocsim.zones import Machine, Zone, ZoneState
     from pipeline.trace_set import TraceSet
 
@@ -104,26 +107,18 @@ def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
     Raises:
         UsageError: a setting that does not exist, or is out of its range.
     """
-    profile, cpus = PROFILE, settings.get("cpus", recorded.cpus)
+    profile = PROFILE
     try:
         check_settings(settings, [name for name, _ in recorded.caches])
         machine = page_machine(profile, recorded.zones, recorded.states, recorded.cpus, settings)
         shapes, hows = _shapes(profile, recorded, settings)
     except SettingError as error:
         raise UsageError(str(error)) from error
-    order = [
-        recorded_order(
-            shape.size,
-            recorded.facts.get(shape.name),
-            slab_order(profile.slub, shape.size, recorded.cpus),
-        )
-        for shape in shapes
-    ]
-    older, free_before, counts = rebuild(recorded.seen, shapes, np.array(order, np.int64))
+    older, free_before, counts = _older(recorded, shapes)
     simulation = Simulation(
         profile, shapes, _slab_pages(recorded, shapes), machine, older, free_before
     )
-    return World(simulation, shapes, hows, machine, counts | {"cpus": cpus})
+    return World(simulation, shapes, hows, machine, counts)
 
 
 def check(settings: Mapping[str, int], recorded: Recorded) -> None:
@@ -140,10 +135,16 @@ def check(settings: Mapping[str, int], recorded: Recorded) -> None:
         raise UsageError(str(error)) from error
 
 
-def older_handles(recorded: Recorded) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def older_handles(recorded: Recorded) -> npt.NDArray[np.int64]:
     """Rising handles of the objects live before the trace; no setting changes them."""
     shapes, _ = _shapes(PROFILE, recorded, {})
-    order = [
+    return _older(recorded, shapes)[0].object
+
+
+def _older(
+    recorded: Recorded, shapes: Sequence[CacheShape]
+) -> tuple[OlderObjects, FreeBefore, dict[str, int]]:
+    orders = [
         recorded_order(
             shape.size,
             recorded.facts.get(shape.name),
@@ -151,7 +152,7 @@ def older_handles(recorded: Recorded) -> np.ndarray[tuple[int], np.dtype[np.int6
         )
         for shape in shapes
     ]
-    return rebuild(recorded.seen, shapes, np.array(order, np.int64))[0].object
+    return rebuild(recorded.seen, shapes, np.array(orders, np.int64))
 
 
 def what_if(recorded: Recorded, settings: Mapping[str, int]) -> str | None:
@@ -159,7 +160,7 @@ def what_if(recorded: Recorded, settings: Mapping[str, int]) -> str | None:
     reasons = []
     if kernel_of(recorded.release).version < _SHEAVES_SINCE:
         reasons.append(f"Linux {recorded.release} has no sheaves for all caches")
-    if settings:
+    if settings.items() - {("cpus", recorded.cpus)}:
         reasons.append("settings changed")
     return "; ".join(reasons) or None
 
@@ -173,7 +174,7 @@ def _shapes(
     for number, shape in enumerate(shapes):
         facts = recorded.facts.get(shape.name)
         if facts is not None and facts.slab_size == shape.size:
-            shapes[number] = recorded_shape(shape, facts, settings)
+            shapes[number] = recorded_shape(shape, facts, settings, recorded.cpus)
             hows.append(How.OBSERVED)
         else:
             hows.append(How.INFERRED)

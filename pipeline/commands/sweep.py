@@ -52,7 +52,8 @@ def sweep(
     )
     with reading(db) as connection:
         result = connection.execute(
-            "SELECT * FROM placement_summary WHERE list_contains(?, run)", [done.runs]
+            "FROM placement_summary WHERE list_contains($1, run) ORDER BY list_position($1, run)",
+            [done.runs],
         )
         names = [name for name, *_ in result.description or ()]
         write_table(names, result.fetchall(), sys.stdout)
