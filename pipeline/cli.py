@@ -14,6 +14,7 @@ from pipeline.commands.info import info
 from pipeline.commands.replay import replay
 from pipeline.commands.report import report
 from pipeline.commands.sql import sql
+from pipeline.commands.sweep import sweep
 from pipeline.commands.validate import validate
 from pipeline.errors import AllocsimError
 
@@ -55,6 +56,7 @@ app.command()(report)
 app.command()(hazards)
 app.command()(validate)
 app.command()(sql)
+app.command()(sweep)
 
 
 def main() -> NoReturn:

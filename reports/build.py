@@ -10,9 +10,11 @@ from reports import (
     freezing,
     kinds,
     overview,
+    placement,
     quality,
     queries,
     summary,
+    sweeps,
     wording,
 )
 from reports.document import Report, Section
@@ -61,6 +63,8 @@ def _section(connection: DuckDBPyConnection, run: Row) -> Section:
             *freezing.depth(connection, number),
             *callers.caches(connection, number, policies),
             *callers.call_sites(connection, number, policies),
+            *placement.blocks(connection, number),
+            *sweeps.blocks(connection, number),
             *quality.blocks(connection, run),
         ],
     )

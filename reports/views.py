@@ -32,6 +32,14 @@ VIEWS = (
     "refcount_depth",
     "quality",
     "event_log",
+    "placement_summary",
+    "cache_counter_summary",
+    "slab_placement_summary",
+    "path_summary",
+    "placements",
+    "remote_frees",
+    "free_memory",
+    "slab_refcounts",
 )
 
 

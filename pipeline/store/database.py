@@ -14,6 +14,9 @@ from allocsim.call_levels import LEVELS
 from allocsim.events import EVENTS
 from allocsim.freezing import VERDICTS
 from allocsim.page_kinds import KIND_DOCS, KIND_NAMES
+from allocsim.page_paths import FREE_PAGE_PATHS, PagePath
+from allocsim.paths import FREE_PATHS
+from allocsim.paths import Path as ObjectPath
 from allocsim.results import CacheHow, How
 from pipeline.errors import AllocsimError, OutputError, StoreError
 from pipeline.store.schema import SCHEMA_VERSION, TABLES, ddl
@@ -165,6 +168,14 @@ def _name_codes(connection: duckdb.DuckDBPyConnection) -> None:
         "cache_hows": [(int(how), how.name.lower()) for how in CacheHow],
         "call_levels": [(number, level.name, level.source) for number, level in enumerate(LEVELS)],
         "verdicts": [(int(v.code), v.name, v.max_extra_pct, v.doc) for v in VERDICTS],
+        "paths": [
+            (int(path), layer, "free" if path in frees else "alloc", path.name.lower())
+            for layer, every, frees in (
+                ("object", ObjectPath, FREE_PATHS),
+                ("page", PagePath, FREE_PAGE_PATHS),
+            )
+            for path in every
+        ],
     }
     for table, rows in names.items():
         marks = ", ".join(["(" + ", ".join("?" * len(rows[0])) + ")"] * len(rows))

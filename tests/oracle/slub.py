@@ -1,0 +1,377 @@
+"""SLUB of 7.2 with sheaves, one event at a time, one NUMA node (spec 3.2, R3.10 - R3.18, R3.22).
+
+Written to be read beside mm/slub.c and the spec, not to be fast. Every counter is incremented where
+mm/slub.c has stat() or stat_add(), under the name of the sysfs file; `list_lock` counts the
+acquisitions of the node's list_lock. Paths have the names of allocsim.paths.Path in lower case.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+MAX_FULL_SHEAVES = 10
+PCS_BATCH_MAX = 32
+NOTHING = (-1, -1)
+
+
+@dataclass(eq=False)
+class Slab:
+    number: int  # as handed to the outside
+    order: int
+    objects: int
+    free: list[int]  # free list: indices, head first
+
+    @property
+    def inuse(self):
+        return self.objects - len(self.free)
+
+
+@dataclass(eq=False)
+class Sheaf:
+    objects: list[tuple[Slab, int]] = field(default_factory=list)
+
+
+@dataclass
+class Pcs:
+    """struct slub_percpu_sheaves."""
+
+    main: Sheaf = field(default_factory=Sheaf)
+    spare: Sheaf | None = None
+
+
+class Cache:
+    """One cache: `shape` has order, objects, min_order, min_objects, min_partial, capacity."""
+
+    def __init__(self, slub, number, shape):
+        self.slub = slub
+        self.number = number
+        self.shape = shape
+        self.pcs = {}
+        self.full = []  # barn->sheaves_full, head last
+        self.empty = []  # barn->sheaves_empty, head last
+        self.partial = []  # node partial list, head first
+        self.slabs = {}  # every slab by number
+        self.created = 0
+        self.stat = Counter()
+
+    # --- allocation -------------------------------------------------------------------------
+
+    def alloc(self, cpu):
+        """slab_alloc_node: (path, slab number, index)."""
+        path, found = self.alloc_from_pcs(cpu)
+        if found is None:
+            path, found = self.slab_alloc()
+        if found is None:
+            return path, None
+        return path, found
+
+    def alloc_from_pcs(self, cpu):
+        pcs = self.pcs.setdefault(cpu, Pcs())
+        path = "main_hit"
+        if not pcs.main.objects:
+            path = self.replace_empty_main(pcs)
+            if path is None:
+                return None, None
+        found = pcs.main.objects.pop()
+        self.stat["alloc_fastpath"] += 1
+        return path, found
+
+    def replace_empty_main(self, pcs):
+        """__pcs_replace_empty_main, steps 4 - 8 of the spec."""
+        if not self.shape.capacity:
+            return None
+        if pcs.spare is not None and pcs.spare.objects:
+            pcs.main, pcs.spare = pcs.spare, pcs.main
+            return "spare_swap"
+        if self.full:
+            self.stat["barn_get"] += 1
+            self.empty.append(pcs.main)
+            pcs.main = self.full.pop()
+            return "barn_get"
+        self.stat["barn_get_fail"] += 1
+        empty = None
+        if pcs.spare is not None:
+            empty, pcs.spare = pcs.spare, None
+        elif self.empty:
+            empty = self.empty.pop()
+        if empty is None:
+            empty = self.alloc_empty_sheaf()
+            if empty is None:
+                return None
+        new_slabs = self.stat["alloc_slab"]
+        if not self.refill_sheaf(empty):
+            self.flush_unused(empty)
+            self.stat["sheaf_free"] += 1
+            return None
+        # Nothing ran in between here, so main is still empty and spare was taken above.
+        pcs.spare = pcs.main
+        pcs.main = empty
+        return "refill_new" if self.stat["alloc_slab"] > new_slabs else "refill_partial"
+
+    def alloc_empty_sheaf(self):
+        """A sheaf is a small kmalloc: refused only while not even one page is to be had."""
+        if self.slub.max_order(self.slub.seq) < 0:
+            return None
+        self.stat["sheaf_alloc"] += 1
+        return Sheaf()
+
+    def refill_sheaf(self, sheaf):
+        want = self.shape.capacity - len(sheaf.objects)
+        got = self.refill_objects(want)
+        sheaf.objects += got
+        self.stat["sheaf_refill"] += len(got)
+        return len(got) == want
+
+    def refill_objects(self, want):
+        """R3.13."""
+        got = []
+        for slab in self.get_partial_node_bulk(want):
+            take = min(len(slab.free), want - len(got))
+            rest = slab.free[take:]
+            got += [(slab, index) for index in slab.free[:take]]
+            slab.free = []
+            if rest:  # __slab_try_return_freelist
+                slab.free = rest
+                self.stat["list_lock"] += 1
+                self.partial.append(slab)
+        while len(got) < want:
+            slab = self.new_slab()
+            if slab is None:
+                break
+            got += self.alloc_from_new_slab(slab, want - len(got))
+        return got
+
+    def get_partial_node_bulk(self, want):
+        if not self.partial:
+            return []
+        self.stat["list_lock"] += 1
+        taken, total = [], 0
+        while self.partial and total < want:
+            slab = self.partial.pop(0)
+            taken.append(slab)
+            total += len(slab.free)
+        return taken
+
+    def new_slab(self):
+        """allocate_slab: the preferred order, then the fallback order."""
+        shape = self.shape
+        limit = self.slub.max_order(self.slub.seq)
+        if shape.order <= limit:
+            order, objects = shape.order, shape.objects
+        elif shape.min_order <= limit:
+            order, objects = shape.min_order, shape.min_objects
+            self.stat["order_fallback"] += 1
+        else:
+            return None
+        number = (self.number << 32) | self.created
+        free = self.slub.freelist_order(self.number, self.created, objects)
+        slab = Slab(number, order, objects, list(free))
+        self.created += 1
+        self.slabs[number] = slab
+        self.stat["alloc_slab"] += 1
+        self.slub.page(self, slab, +1)
+        return slab
+
+    def alloc_from_new_slab(self, slab, count):
+        needs_add_partial = count < slab.objects
+        count = min(count, slab.objects)
+        got = [(slab, index) for index in slab.free[:count]]
+        slab.free = slab.free[count:]
+        if needs_add_partial:
+            self.stat["list_lock"] += 1
+            self.partial.insert(0, slab)
+        return got
+
+    def slab_alloc(self):
+        """___slab_alloc, R3.15."""
+        self.stat["alloc_slowpath"] += 1
+        if self.partial:
+            self.stat["list_lock"] += 1
+            slab = self.partial[0]
+            index = slab.free.pop(0)
+            if not slab.free:
+                self.partial.pop(0)
+            return "slow_partial", (slab, index)
+        slab = self.new_slab()
+        if slab is None:
+            return "failed", None
+        return "slow_new", self.alloc_from_new_slab(slab, 1)[0]
+
+    # --- free -------------------------------------------------------------------------------
+
+    def free(self, cpu, what):
+        """slab_free: the path."""
+        path = self.free_to_pcs(cpu, what)
+        if path is None:
+            self.slab_free(what[0], [what[1]])
+            self.stat["free_slowpath"] += 1
+            return "slow_free"
+        return path
+
+    def free_to_pcs(self, cpu, what):
+        pcs = self.pcs.setdefault(cpu, Pcs())
+        path = "main_push"
+        if len(pcs.main.objects) == self.shape.capacity:
+            path = self.replace_full_main(pcs)
+            if path is None:
+                return None
+        pcs.main.objects.append(what)
+        self.stat["free_fastpath"] += 1
+        return path
+
+    def replace_full_main(self, pcs):
+        """__pcs_replace_full_main, steps 4 - 7 of the spec."""
+        capacity = self.shape.capacity
+        if not capacity:
+            return None
+        put_fail = False
+        if pcs.spare is None:
+            if self.empty:
+                pcs.spare, pcs.main = pcs.main, self.empty.pop()
+                return "install_empty"
+        else:
+            if len(pcs.spare.objects) < capacity:
+                pcs.main, pcs.spare = pcs.spare, pcs.main
+                return "spare_swap"
+            if len(self.full) >= MAX_FULL_SHEAVES:
+                self.stat["barn_put_fail"] += 1
+                to_flush = pcs.spare
+                self.flush_unused(to_flush)
+                pcs.spare, pcs.main = pcs.main, to_flush
+                return "flush"
+            if self.empty:
+                self.stat["barn_put"] += 1
+                self.full.append(pcs.main)
+                pcs.main = self.empty.pop()
+                return "barn_put"
+            put_fail = True
+        empty = self.alloc_empty_sheaf()
+        if empty is not None:  # __pcs_install_empty_sheaf
+            if pcs.spare is None:
+                pcs.spare, pcs.main = pcs.main, empty
+                return "install_empty"
+            self.full.append(pcs.main)
+            self.stat["barn_put"] += 1
+            pcs.main = empty
+            return "barn_put"
+        if put_fail:
+            self.stat["barn_put_fail"] += 1
+        while pcs.main.objects:  # sheaf_try_flush_main
+            batch = pcs.main.objects[-PCS_BATCH_MAX:]
+            del pcs.main.objects[-PCS_BATCH_MAX:]
+            self.free_bulk(batch)
+            self.stat["sheaf_flush"] += len(batch)
+        return "flush_main"
+
+    def flush_unused(self, sheaf):
+        """sheaf_flush_unused."""
+        self.stat["sheaf_flush"] += len(sheaf.objects)
+        self.free_bulk(list(sheaf.objects))
+        sheaf.objects.clear()
+
+    def free_bulk(self, p):
+        """__kmem_cache_free_bulk; build_detached_freelist is R3.18."""
+        size = len(p)
+        while size:
+            lookahead = 3
+            size -= 1
+            slab = p[size][0]
+            chain = [p[size][1]]
+            same = size
+            while size:
+                size -= 1
+                if p[size][0] is slab:
+                    chain.insert(0, p[size][1])
+                    same -= 1
+                    if size != same:
+                        p[size], p[same] = p[same], p[size]
+                    continue
+                lookahead -= 1
+                if not lookahead:
+                    break
+            size = same
+            self.slab_free(slab, chain)
+
+    def slab_free(self, slab, chain):
+        """__slab_free, R3.17."""
+        was_full = not slab.free
+        slab.free = chain + slab.free
+        if slab.inuse and not was_full:
+            return
+        self.stat["list_lock"] += 1
+        on_node_partial = slab in self.partial
+        assert was_full or on_node_partial  # nothing is ever detached between two events
+        if not slab.inuse and len(self.partial) >= self.shape.min_partial:
+            if not was_full:
+                self.partial.remove(slab)
+                self.stat["free_remove_partial"] += 1
+            self.stat["free_slab"] += 1
+            del self.slabs[slab.number]
+            self.slub.page(self, slab, -1)
+            return
+        if was_full:
+            self.partial.append(slab)
+            self.stat["free_add_partial"] += 1
+
+
+class Slub:
+    """Every cache of a machine.
+
+    Args:
+        shapes: the shape of each cache, by cache number.
+        max_order: seq -> the largest order the page allocator can serve then; -1 for none.
+        freelist_order: (cache, how many slabs before it, objects) -> allocation order of a slab.
+        existing: handle -> (slab key, index) of objects live before the trace; keys are below -1.
+        free_before: (cache, slab key, index) of free objects of slabs older than the trace, in
+            list and free-list order. All their other objects are live.
+    """
+
+    def __init__(
+        self,
+        shapes,
+        *,
+        max_order=lambda _: 10,
+        freelist_order=lambda cache, slab, objects: range(objects),
+        existing=None,
+        free_before=(),
+    ):
+        self.caches = [Cache(self, number, shape) for number, shape in enumerate(shapes)]
+        self.max_order = max_order
+        self.freelist_order = freelist_order
+        self.existing = existing or {}
+        self.live = {}
+        self.pages = []  # (seq, cpu, cache, slab, order, +1 or -1)
+        self.seq = self.cpu = -1
+        for cache, key, index in free_before:
+            slab = self.older_slab(self.caches[cache], key)
+            if slab not in self.caches[cache].partial:
+                self.caches[cache].partial.append(slab)
+            slab.free.append(index)
+
+    @staticmethod
+    def older_slab(cache, key):
+        if key not in cache.slabs:
+            cache.slabs[key] = Slab(key, cache.shape.order, cache.shape.objects, [])
+        return cache.slabs[key]
+
+    def page(self, cache, slab, direction):
+        self.pages.append((self.seq, self.cpu, cache.number, slab.number, slab.order, direction))
+
+    def event(self, seq, cpu, cache, op, handle):
+        """Replay one event: (path, slab, index)."""
+        self.seq, self.cpu = seq, cpu
+        cache = self.caches[cache]
+        if op > 0:
+            path, found = cache.alloc(cpu)
+            self.live[handle] = found
+        else:
+            if handle in self.live:
+                found = self.live.pop(handle)
+            else:
+                key, index = self.existing[handle]
+                found = (self.older_slab(cache, key), index)
+            if found is None:  # the model could not allocate it, so there is nothing to free
+                return ("ignored", *NOTHING)
+            path = cache.free(cpu, found)
+        return (path, found[0].number, found[1]) if found else (path, *NOTHING)
