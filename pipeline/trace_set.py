@@ -7,6 +7,7 @@ known of the recording. The columns are those of allocsim.events.EVENT_COLUMNS.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -58,6 +59,7 @@ class TraceSet:
     meta: dict[str, Any]
     columns: tuple[Column, ...]
     names: dict[str, list[str]] = field(default_factory=dict)
+    _complete: set[str] = field(default_factory=set, init=False, repr=False)
 
     @classmethod
     def open(cls, path: Path | str) -> TraceSet:
@@ -96,15 +98,12 @@ class TraceSet:
         """
         path = self.path / "events.parquet"
         texts = [column.name for column in self.columns if column.dtype == "str"]
-        try:
-            with parquet.ParquetFile(path, read_dictionary=texts) as file:
-                wanted = [c for c in self.columns if columns is None or c.name in columns]
-                for batch in _batches(file, [column.name for column in wanted], rows):
-                    window = {column.name: self._array(batch, column) for column in wanted}
-                    self._check(window)
-                    yield window
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{path}: cannot be read ({_one_line(error)})") from None
+        with _reading(path), parquet.ParquetFile(path, read_dictionary=texts) as file:
+            wanted = [c for c in self.columns if columns is None or c.name in columns]
+            for batch in _batches(file, [column.name for column in wanted], rows):
+                window = {column.name: self._array(batch, column) for column in wanted}
+                self._check(window)
+                yield window
 
     def _check(self, window: Window) -> None:
         """Refuse codes that stand for nothing."""
@@ -135,6 +134,10 @@ class TraceSet:
         place = {text: code for code, text in enumerate(known)}
         words = chunk.dictionary.to_pylist()
         code_of = np.array([place.setdefault(word, len(place)) for word in words] + [-1], np.int32)
+        if name in self._complete and len(place) > len(known):
+            raise InputError(
+                f"{self.path / 'events.parquet'}: {name} is not dictionary-coded throughout"
+            )
         known.extend(list(place)[len(known) :])
         codes: npt.NDArray[np.int32] = chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         return code_of.take(codes)
@@ -143,14 +146,20 @@ class TraceSet:
         """Every text of a text column, by code, before any window is read.
 
         The codes are those that windows will give; empty where the trace set lacks the column.
+
+        Raises:
+            InputError: the file is damaged.
         """
-        if column in {known.name for known in self.columns}:
-            path = self.path / "events.parquet"
-            with parquet.ParquetFile(path, read_dictionary=[column]) as file:
-                for group in range(file.num_row_groups):
-                    for chunk in file.read_row_group(group, columns=[column]).column(0).chunks:
-                        self._codes(chunk, column)
-        return list(self.names.get(column, []))
+        if column not in {known.name for known in self.columns}:
+            return []
+        path = self.path / "events.parquet"
+        with _reading(path), parquet.ParquetFile(path, read_dictionary=[column]) as file:
+            for group in range(file.num_row_groups):
+                # The dictionary of a row group has all its texts: one row is enough to see it.
+                some = file.iter_batches(1, row_groups=[group], columns=[column])
+                self._codes(next(some).column(0), column)
+        self._complete.add(column)
+        return list(self.names[column])
 
     @cached_property
     def stacks(self) -> Stacks:
@@ -173,15 +182,19 @@ class TraceSet:
         )
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Errors of a Parquet file that is absent or damaged, as one line of ours."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read ({why})") from None
 
 
 def _metadata(path: Path) -> parquet.FileMetaData:
-    try:
+    with _reading(path):
         return parquet.read_metadata(path)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: cannot be read ({_one_line(error)})") from None
 
 
 def _schema(path: Path) -> pa.Schema:
@@ -217,10 +230,8 @@ def _fits(column: Column, kind: pa.DataType) -> bool:
 
 def _read(path: Path, columns: tuple[Column, ...]) -> pa.Table:
     _known_columns(path, _schema(path), columns)
-    try:
+    with _reading(path):
         return parquet.read_table(path, columns=[c.name for c in columns]).combine_chunks()
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: cannot be read ({_one_line(error)})") from None
 
 
 def _batches(file: parquet.ParquetFile, columns: list[str], rows: int) -> Iterator[pa.Table]:

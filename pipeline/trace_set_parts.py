@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
-# What meta.json must hold, and of which type; it may hold more.
+# What meta.json must hold, and of which type; it may hold more. A list of one type stands for an
+# array or an object whose values are all of that type.
 _META = {
     "name": str,
-    "source": {"format": str, "version": int, "files": list, "sha256": str},
+    "source": {"format": str, "version": int, "files": [str], "sha256": str},
     "kernel_release": str | None,
     "arch": str | None,
     "cpus": int,
@@ -33,12 +34,12 @@ _META = {
     "ts_unit": str,
     "first_ts": int,
     "last_ts": int,
-    "events": dict,
-    "recorded_events": list,
-    "dropped": dict,
-    "lost": {"per_cpu": dict, "sources": {"marks_without_a_number": dict}},
+    "events": [int],
+    "recorded_events": [str],
+    "dropped": [int],
+    "lost": {"per_cpu": [int], "sources": {"marks_without_a_number": [int]}},
     "stacks": {"events": int, "unattached": int},
-    "comms": dict,
+    "comms": [str],
     "direct_map": {
         "base": int | None,
         "votes": int,
@@ -47,7 +48,7 @@ _META = {
         "how": str,
     },
     "symbols": {"resolved": int, "unresolved": int},
-    "snapshots": list,
+    "snapshots": [str],
 }
 
 
@@ -131,14 +132,16 @@ def check_meta(folder: Path, meta: dict[str, Any]) -> None:
         InputError: names what is missing, or of another type than it should be.
     """
     fault = _fault(meta, _META, "")
+    if not fault and not all(pid.isdecimal() for pid in meta["comms"]):
+        fault = "comms names a task by something else than its pid"
     if fault:
         raise InputError(f"{folder / 'meta.json'}: {fault}; import the recording again")
 
 
-def _fault(found: Any, wanted: Any, name: str) -> str | None:  # noqa: ANN401 - any JSON
+def _fault(found: object, wanted: object, name: str) -> str | None:
     """What is wrong with a part of meta.json; None if nothing is."""
-    if isinstance(wanted, type | UnionType):
-        return None if isinstance(found, wanted) else f"{name} is {found!r}"
+    if not isinstance(wanted, dict):
+        return None if _is(found, wanted) else f"{name} is {found!r}"
     if not isinstance(found, dict):
         return f"{name} is {found!r}"
     for key, part in wanted.items():
@@ -149,3 +152,13 @@ def _fault(found: Any, wanted: Any, name: str) -> str | None:  # noqa: ANN401 - 
         if fault:
             return fault
     return None
+
+
+def _is(found: object, wanted: object) -> bool:
+    """Whether a value is of a type, or all in it are of the one type in a list."""
+    if isinstance(wanted, type | UnionType):
+        return isinstance(found, wanted)
+    if not isinstance(wanted, list) or not isinstance(found, dict | list):
+        return False
+    values = found.values() if isinstance(found, dict) else found
+    return all(isinstance(value, wanted[0]) for value in values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -67,6 +68,29 @@ def test_a_trace_set_that_was_tampered_with_is_one_line(
     assert says in str(caught.value)
     assert str(path) in str(caught.value)
     assert not (tmp_path / "results.duckdb").exists()
+
+
+@pytest.mark.parametrize("recording", [NAME], indirect=True)
+def test_any_damage_to_the_events_is_one_line_or_none(recording: Path, tmp_path: Path) -> None:
+    path = import_recording(recording, tmp_path) / "events.parquet"
+    whole = path.read_bytes()
+    dice = random.Random(1)  # noqa: S311 - not a secret
+    refused = 0
+    for _ in range(60):
+        content = bytearray(whole)
+        for _ in range(dice.choice((1, 64))):
+            content[dice.randrange(len(content))] ^= dice.randrange(1, 256)
+        path.write_bytes(
+            content[: dice.choice((len(whole), len(whole), dice.randrange(len(whole))))]
+        )
+        try:
+            with opened(path.parent, Progress()) as trace:
+                replay_trace(trace, tmp_path / "results.duckdb", [])
+            (tmp_path / "results.duckdb").unlink()
+        except InputError as error:
+            refused += str(path) in str(error) and "\n" not in str(error)
+        assert not (tmp_path / "results.duckdb").exists()
+    assert refused >= 20
 
 
 def _like(kind: pa.DataType, value: object, rows: int) -> pa.Array:
