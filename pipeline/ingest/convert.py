@@ -69,7 +69,7 @@ class Conversion:
         self.types = EventTypes.of(trace.formats, trace.path)
         self.cpus = cpu_pages(trace, self.buffer, self.layout, self.clock)
         self.vote = DirectMapVote(trace.page_size)
-        self.gatherer = Gatherer(self.types, trace.path)
+        self.gatherer = Gatherer(self.types)
         # Reading the symbols takes as long as reading the first window: at the same time.
         self._pool = ThreadPoolExecutor(1)
         self._kallsyms: Future[Kallsyms] = self._pool.submit(lambda: Kallsyms(kallsyms()))
