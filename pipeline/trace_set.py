@@ -98,7 +98,7 @@ class TraceSet:
         """
         path = self.path / "events.parquet"
         texts = [column.name for column in self.columns if column.dtype == "str"]
-        with _reading(path), parquet.ParquetFile(path, read_dictionary=texts) as file:
+        with _reading(path), _open(path, texts) as file:
             wanted = [c for c in self.columns if columns is None or c.name in columns]
             for batch in _batches(file, [column.name for column in wanted], rows):
                 window = {column.name: self._array(batch, column) for column in wanted}
@@ -153,7 +153,7 @@ class TraceSet:
         if column not in {known.name for known in self.columns}:
             return []
         path = self.path / "events.parquet"
-        with _reading(path), parquet.ParquetFile(path, read_dictionary=[column]) as file:
+        with _reading(path), _open(path, [column]) as file:
             for group in range(file.num_row_groups):
                 # The dictionary of a row group has all its texts: one row is enough to see it.
                 some = file.iter_batches(1, row_groups=[group], columns=[column])
@@ -190,6 +190,10 @@ def _reading(path: Path) -> Iterator[None]:
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         why = " ".join(str(error).split())
         raise InputError(f"{path}: cannot be read ({why})") from None
+
+
+def _open(path: Path, texts: list[str]) -> parquet.ParquetFile:
+    return parquet.ParquetFile(path, read_dictionary=texts, page_checksum_verification=True)
 
 
 def _metadata(path: Path) -> parquet.FileMetaData:
@@ -231,7 +235,10 @@ def _fits(column: Column, kind: pa.DataType) -> bool:
 def _read(path: Path, columns: tuple[Column, ...]) -> pa.Table:
     _known_columns(path, _schema(path), columns)
     with _reading(path):
-        return parquet.read_table(path, columns=[c.name for c in columns]).combine_chunks()
+        names = [column.name for column in columns]
+        return parquet.read_table(
+            path, columns=names, page_checksum_verification=True
+        ).combine_chunks()
 
 
 def _batches(file: parquet.ParquetFile, columns: list[str], rows: int) -> Iterator[pa.Table]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from allocsim.events import Ev
 from pipeline.errors import InputError
 from pipeline.ingest.convert import Conversion
 from pipeline.ingest.recording import import_recording
+from pipeline.ingest.symbols import Kallsyms
 from pipeline.ingest.trace_dat import read_trace_dat
 from pipeline.trace_set import TraceSet
 from tests.oracle.trace_dat import OTHER, Cpu, Event, File
@@ -279,8 +281,10 @@ def test_does_not_depend_on_where_windows_are_cut(
     if all(what in ("stack", "other", "discarded") for _, _, what, _, _ in events):
         return
     data = memoryview(_file(events, room).encode())
+    no_symbols: Future[Kallsyms] = Future()
+    no_symbols.set_result(Kallsyms(memoryview(b"")))
     whole, pieces = (
-        _converted(Conversion(read_trace_dat("made", data), lambda: memoryview(b"")), size)
+        _converted(Conversion(read_trace_dat("made", data), no_symbols), size)
         for size in (1 << 30, budget)
     )
     assert whole == pieces
