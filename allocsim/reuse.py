@@ -1,14 +1,14 @@
 """Which object an allocation gets: the one the matching free put there, and so on back in time.
 
-A cell of a sheaf is a place for one object. In the events of a cell, in time order, an allocation
-takes what the event before it put there, unless the sheaf was refilled or came into the window full.
-The object a free puts back is that of its allocation, which took the object of an earlier free, ...:
-a chain that ends at a refill, at what a sheaf held when the window began, or at an object that was
-allocated before it. ``Reuse`` follows all chains at once by pointer jumping; no object need be known
-yet, so refills and flushes can be worked out afterwards, in their own order.
+A cell of a sheaf is a place for one object. In the events of a cell, in time order, an
+allocation takes what the event before it put there, unless the sheaf was refilled or came into
+the window full. The object a free puts back is that of its allocation, which took the object of an
+earlier free, ...: a chain that ends at a refill, at what a sheaf held when the window began, or at
+an object that was allocated before it. ``Reuse`` follows all chains at once by pointer jumping; no
+object need be known yet, so refills and flushes can be worked out afterwards, in their order.
 
-A source is a number: 0 to n - 1 an event of the window, from n on an end of a chain, namely refill x
-capacity + position, then the cells held at the start, then frees of objects allocated before.
+A source is a number: 0 to n - 1 an event of the window, from n on an end of a chain, namely refill
+x capacity + position, then the cells held at the start, then frees of objects allocated before.
 """
 
 from __future__ import annotations
@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.lanes import stable_order
+from allocsim.columns import stable_order
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from allocsim.sheaves import Plan
-
-Index = "npt.NDArray[np.int64]"
 
 
 class Reuse:
@@ -41,14 +39,12 @@ class Reuse:
         carried: frees whose object was allocated before the window.
     """
 
-    def __init__(
-        self, plan: Plan, op: npt.NDArray[np.int8], parent: npt.NDArray[np.int64]
-    ) -> None:
+    def __init__(self, plan: Plan, op: npt.NDArray[np.int8], parent: npt.NDArray[np.int64]) -> None:
         events = len(op)
         cells = plan.after.count * plan.after.capacity
         self.slots = len(plan.refills) * plan.after.capacity
         self._op = op
-        self._order = stable_order(plan.cell, cells)
+        self._order = stable_order(plan.cell)
         self._cell = plan.cell.take(self._order)
         self._refill_time = np.array([time for time, _, _ in plan.refills], np.int64)
         self._refill_sheaf = np.array([sheaf for _, sheaf, _ in plan.refills], np.int64)
@@ -99,14 +95,14 @@ class Reuse:
     def _find(
         self, time: npt.NDArray[np.int64], sheaf: npt.NDArray[np.int64], capacity: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Place of the first event at or after ``time`` in every cell of ``sheaf``, and the cell."""
+        """In every cell of a sheaf, the place of its first event from ``time`` on; and the cell."""
         events = np.int64(len(self._op))
         cell = sheaf[:, None] * capacity + np.arange(capacity)
         place = np.searchsorted(self._cell * events + self._order, cell * events + time[:, None])
         return place, cell
 
     def _take_refills(self, plan: Plan, source: npt.NDArray[np.int64]) -> None:
-        """Allocations from a sheaf that was flushed and then refilled take what the refill brought.
+        """Allocations from a sheaf flushed and then refilled take what the refill brought.
 
         A flush empties cells without an event of theirs, so the free before is not what they hold.
         """

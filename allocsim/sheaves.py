@@ -19,7 +19,8 @@ from allocsim.paths import Path
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from allocsim.lanes import Ints, Walk
+    from allocsim.columns import Ints
+    from allocsim.lanes import Walk
 
 NO_SHEAF = -1
 
@@ -89,8 +90,8 @@ class Sheaves:
         return self.count - 1
 
 
-#: A sheaf refilled or flushed: the event that did it, the sheaf, and what had become of it before in
-#: this window. Of a flush, the refill that had filled it, as a place in the plan's refills (-1:
+#: A sheaf refilled or flushed: the event that did it, the sheaf, and what had become of it before
+#: in this window. Of a flush, the refill that had filled it, as a place in the plan's refills (-1:
 #: none); of a refill, 1 if it had been flushed.
 Batch = tuple[int, int, int]
 
@@ -136,8 +137,8 @@ class _Visits(NamedTuple):
 
     ``up``: its first event is a free; ``turned``: it began by swapping main and spare; ``barn``: it
     began by asking the barn, or by a swap if the lane has come by a spare; ``anchor``: the last
-    visit of the lane not ``turned``; ``odd``: swaps since are odd; ``spare``: the spare is full (1),
-    empty or missing (-1), or missing as it came (0).
+    visit of the lane not ``turned``; ``odd``: swaps since are odd; ``spare``: the spare is full
+    (1), empty or missing (-1), or missing as it came (0).
     """
 
     start: npt.NDArray[np.int64]
@@ -211,7 +212,7 @@ def plan(
     cell = np.empty(len(op), np.int64)
     cell[walked.order] = np.repeat(main * capacity, length) + walked.cell
 
-    _leave(barn.sheaves, walked, visits, op, main, spare)
+    _leave(barn.sheaves, walked, visits, main, spare)
     path = np.full(len(visits.start), Path.SPARE_SWAP, np.uint8)
     path[asked] = barn.path
     special = visits.turned | visits.barn
@@ -232,20 +233,15 @@ def _leave(
     after: Sheaves,
     walked: Walk,
     visits: _Visits,
-    op: npt.NDArray[np.int8],
     main: npt.NDArray[np.int64],
     spare: npt.NDArray[np.int64],
 ) -> None:
     """Write down each lane's sheaves as its last event leaves them."""
-    last_place = np.append(walked.starts[1:], len(op)) - 1
-    last_visit = np.searchsorted(visits.start, last_place, side="right") - 1
-    size = walked.cell[last_place] + (op[walked.order[last_place]] < 0)
-    for lane, visit, objects in zip(
-        walked.lanes.tolist(), last_visit.tolist(), size.tolist(), strict=True
-    ):
+    last = np.append(np.searchsorted(visits.start, walked.starts[1:]), len(visits.start)) - 1
+    for at, (lane, visit) in enumerate(zip(walked.lanes.tolist(), last.tolist(), strict=True)):
         after.main[lane] = int(main[visit])
         after.spare[lane] = int(spare[visit])
-        after.size[lane] = objects
+        after.size[lane] = int(walked.depth[at])
         after.spare_full[lane] = bool(visits.spare[visit] > 0)
 
 
@@ -305,9 +301,7 @@ class _Barn:
             self.spare.append(spare)
             self.path.append(path)
 
-    def _full_main(
-        self, main: int, spare: int, time: int, *, turned: bool
-    ) -> tuple[int, int, int]:
+    def _full_main(self, main: int, spare: int, time: int, *, turned: bool) -> tuple[int, int, int]:
         """A free found main full: mm/slub.c:__pcs_replace_full_main (7.2).
 
         ``turned``: the spare, if there is one, is empty.

@@ -1,8 +1,8 @@
 """The slabs of one cache: new, partial, empty (R3.13, R3.15, R3.17, R3.18, R3.22 of 7.2).
 
 Only batches come here, a refill or a flush of a sheaf at a time; a cache without sheaves sends
-batches of one. An object is ``slab << 16 | index``, a slab ``cache << 32 | number``, numbered from 0 in the order
-the cache made them; slabs older than the trace have the caller's negative keys.
+batches of one. An object is ``slab << 16 | index``, a slab ``cache << 32 | number``, numbered from
+0 in the order the cache made them; slabs older than the trace have the caller's negative keys.
 
 A slab with no free object is on no list (R3.22), so the partial list is all there is to remember.
 Free lists have their head last: a push is an append.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Sequence
 
-    from allocsim.profile import CacheShape
+    from allocsim.slub_rules import CacheShape
 
 INDEX_BITS = 16
 CACHE_BITS = 32
@@ -254,5 +254,3 @@ class Slabs:
             self.partial[slab].append(found)
         for free in self.partial.values():
             free.reverse()
-
-

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.cache import FAILED, CacheEvents, CacheReplay
-from allocsim.lanes import stable_order
+from allocsim.cache import CacheEvents, CacheReplay
+from allocsim.columns import find, stable_order
 from allocsim.live import LiveObjects
 from allocsim.paths import COUNTERS
-from allocsim.profile import MAX_PAGE_ORDER
 from allocsim.requests import PageRequests, Placement
+from allocsim.settings import MAX_PAGE_ORDER
 from allocsim.slabs import CACHE_BITS, INDEX_BITS
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from allocsim.profile import CacheShape, Profile
     from allocsim.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
+    from allocsim.slub_rules import CacheShape, SlubRules
 
     Rows = npt.NDArray[np.int64]
 
@@ -33,7 +33,7 @@ class Slub:
     """Every cache's sheaves, barn and slabs, from a cold start but for ``free_before``.
 
     Args:
-        profile: the kernel version.
+        rules: the kernel version's numbers.
         shapes: the shape of every cache, by cache number.
         cpus: CPUs; those of the requests are below it.
         free_before: what lay free before the trace.
@@ -43,7 +43,7 @@ class Slub:
 
     def __init__(
         self,
-        profile: Profile,
+        rules: SlubRules,
         shapes: Sequence[CacheShape],
         cpus: int,
         free_before: FreeBefore | None = None,
@@ -51,7 +51,7 @@ class Slub:
     ) -> None:
         self.cpus = cpus
         self.caches = [
-            CacheReplay(shape, profile.slub, number, cpus, freelist_order)
+            CacheReplay(shape, rules, number, cpus, freelist_order)
             for number, shape in enumerate(shapes)
         ]
         self.live = LiveObjects()
@@ -82,7 +82,7 @@ class Slub:
         """
         count = len(requests.op)
         self._check(requests)
-        order = stable_order(requests.cache, len(self.caches))
+        order = stable_order(requests.cache)
         place = np.empty(count, np.int64)
         place[order] = np.arange(count)
         objects = np.empty(count, np.int64)
@@ -129,7 +129,7 @@ class Slub:
         place: Rows,
         objects: Rows,
     ) -> tuple[Rows, Rows]:
-        """Place of each free's allocation, and the rows of allocations that outlive the window.
+        """Place of each free's allocation, and the allocations that outlive the window.
 
         Places count the events cache by cache. -1 stands for a free whose allocation was before the
         window, whose object is filled in, and for an allocation.
@@ -138,7 +138,9 @@ class Slub:
         born = np.flatnonzero(requests.op > 0)
         freed = np.flatnonzero(requests.op < 0)
         handles = requests.object[born]
-        if len(handles) and (np.any(handles[1:] <= handles[:-1]) or handles[0] <= self.live.highest):
+        if len(handles) and (
+            np.any(handles[1:] <= handles[:-1]) or handles[0] <= self.live.highest
+        ):
             raise ValueError("handles of allocations must rise from one to the next")
         which = _find(handles, requests.object[freed])
         here = which >= 0
@@ -192,8 +194,7 @@ def _find(handles: Rows, wanted: Rows) -> Rows:
     if span == len(handles):
         offset[offset >= span] = -1
         return np.maximum(offset, -1, out=offset)
-    which = np.minimum(np.searchsorted(handles, wanted), len(handles) - 1)
-    return np.where(handles[which] == wanted, which, -1)
+    return find(handles, wanted)
 
 
 def _older(handles: Rows, older: OlderObjects | None) -> Rows:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from allocsim.profile import LINUX_7_2, CacheShape, cache_shapes
-from oracle.compare import Trace, assert_equal
+from allocsim.slub_rules import LINUX_7_2, CacheShape, cache_shapes
+from tests.oracle.slub_compare import Trace, assert_equal
+
+Refused = Sequence[tuple[int, int]]
 
 
-def there_and_back(size, count):
+def there_and_back(size: int, count: int) -> Trace:
     shapes = cache_shapes(LINUX_7_2, [("c", size)], 2)
     requests = [(i, 0, 0, +1, i) for i in range(count)]
     requests += [(count + i, 0, 0, -1, i) for i in range(count)]
@@ -20,12 +24,12 @@ def there_and_back(size, count):
 
 @pytest.mark.parametrize("window", [1, 7, 59, 60, 61, 1000, 10_000])
 @pytest.mark.parametrize(("size", "count"), [(64, 960), (64, 1920), (256, 560), (4096, 200)])
-def test_vectors(size, count, window):
+def test_vectors(size: int, count: int, window: int) -> None:
     assert_equal(there_and_back(size, count), window)
 
 
 @st.composite
-def shapes(draw):
+def shapes(draw: st.DrawFn) -> CacheShape:
     order = draw(st.integers(0, 3))
     objects = draw(st.integers(1, 9))
     min_order = draw(st.integers(0, order))
@@ -42,7 +46,7 @@ def shapes(draw):
 
 
 @st.composite
-def traces(draw):
+def traces(draw: st.DrawFn) -> Trace:
     """Bursts of allocations and of frees, some of them remote, some of older objects."""
     caches = draw(st.lists(shapes(), min_size=1, max_size=3))
     cpus = draw(st.integers(1, 3))
@@ -89,18 +93,20 @@ def traces(draw):
 
 @settings(max_examples=300, deadline=None)
 @given(traces(), st.sampled_from([1, 2, 3, 10, 50, 10_000]))
-def test_model_equals_oracle(trace, window):
+def test_model_equals_oracle(trace: Trace, window: int) -> None:
     assert_equal(trace, window)
 
 
-def random_trace(seed, count, caches, cpus, remote, refusals=()):
+def random_trace(
+    seed: int, caches: list[int], cpus: int, remote: float, refusals: Refused = ()
+) -> Trace:
     """A trace of real shapes: each cache drifts up and down, a share of the frees is remote."""
     rng = np.random.default_rng(seed)
     shapes = cache_shapes(LINUX_7_2, [(f"c{size}", size) for size in caches], cpus)
-    live = [[] for _ in caches]
+    live: list[list[tuple[int, int]]] = [[] for _ in caches]
     requests = []
     drift = rng.random(len(caches))
-    for seq in range(count):
+    for seq in range(8000):
         if seq % 500 == 0:
             drift = rng.random(len(caches))
         cache = int(rng.integers(len(caches)))
@@ -121,12 +127,14 @@ def random_trace(seed, count, caches, cpus, remote, refusals=()):
     ("caches", "cpus", "remote"),
     [([64], 1, 0.0), ([4096, 8192], 2, 1.0), ([96, 512, 2048, 4096], 4, 0.2)],
 )
-def test_random_traces_in_any_window(caches, cpus, remote, window):
-    assert_equal(random_trace(len(caches), 8000, caches, cpus, remote), window)
+def test_random_traces_in_any_window(
+    caches: list[int], cpus: int, remote: float, window: int
+) -> None:
+    assert_equal(random_trace(len(caches), caches, cpus, remote), window)
 
 
-def test_a_long_shortage():
+def test_a_long_shortage() -> None:
     refusals = [(2000, 0), (3000, -1), (5000, 10), (6000, -1), (6100, 10)]
-    trace = random_trace(3, 8000, [192, 512, 4096], 2, 0.5, refusals)
+    trace = random_trace(3, [192, 512, 4096], 2, 0.5, refusals)
     for window in (500, 8000):
         assert_equal(trace, window)

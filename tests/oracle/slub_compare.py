@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.paths import COUNTERS, Path
-from allocsim.profile import LINUX_7_2
 from allocsim.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
 from allocsim.slub import Slub
-from oracle.slub import Slub as Oracle
+from allocsim.slub_rules import LINUX_7_2
+from tests.oracle.slub import Slub as Oracle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from allocsim.profile import CacheShape
+    from allocsim.slub_rules import CacheShape
 
 
 @dataclass
