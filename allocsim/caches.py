@@ -37,7 +37,7 @@ class Caches:
         kernel_caches: names in the kernel's own slabinfo, where the recording has it: a kmalloc
             type not among them does not exist there (no MEMCG, no ZONE_DMA). Without it every
             type is assumed to exist.
-        gfp: value of each gfp bit by its name (profile).
+        gfp: value of each gfp bit by its name (allocsim.kernel).
     """
 
     def __init__(

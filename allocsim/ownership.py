@@ -20,7 +20,7 @@ from allocsim.events import Ev
 from allocsim.objects import ObjectWindow
 from allocsim.page_kinds import Kind, kinds_by_gfp, kinds_by_mapping, kinds_of_stacks
 from allocsim.pages import PageWindow, Place
-from allocsim.profile import Profile
+from allocsim.kernel import Kernel
 from allocsim.results import How
 
 _SEEN = {"pfn": "i8", "cache": "i4"}
@@ -42,12 +42,12 @@ class Ownership:
     """Kinds of lives, carried from window to window.
 
     Args:
-        profile: the recorded kernel.
+        kernel: the recorded kernel.
         stacks: function names of each distinct stack, innermost first.
     """
 
-    def __init__(self, profile: Profile, stacks: Sequence[Sequence[str]]) -> None:
-        self._profile = profile
+    def __init__(self, kernel: Kernel, stacks: Sequence[Sequence[str]]) -> None:
+        self._kernel = kernel
         self._by_stack = kinds_of_stacks(stacks)
         self.frames = empty(_SEEN)
         self._waiting = empty(_WAITING)
@@ -117,7 +117,7 @@ class Ownership:
 
     def _kinds(self, lives: Columns) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int8]]:
         by_stack = self._by_stack[lives["stack"]]
-        kind = kinds_by_gfp(lives["gfp_flags"], lives["order"], self._profile.gfp)
+        kind = kinds_by_gfp(lives["gfp_flags"], lives["order"], self._kernel.gfp)
         how = np.where(kind == Kind.OTHER, How.ASSUMED, How.INFERRED).astype(np.int8)
         older = lives["alloc_seq"] < 0
         kind[older], how[older] = Kind.UNKNOWN, How.UNKNOWN

@@ -42,6 +42,7 @@ class Kind(IntEnum):
     ZSMALLOC = 17
     RING_BUFFER = 18
     OTHER = 19
+    PAGES_EXACT = 20
 
 
 KIND_NAMES: tuple[str, ...] = tuple(kind.name.lower() for kind in Kind)
@@ -62,11 +63,12 @@ KIND_DOCS: dict[Kind, str] = {
     Kind.VMALLOC: "Page behind a vmalloc mapping other than a kernel stack.",
     Kind.KERNEL_STACK: "Stack of a task.",
     Kind.PER_CPU: "Page of a per-CPU chunk.",
-    Kind.GET_FREE_PAGES: "Asked for by __get_free_pages or alloc_pages_exact.",
+    Kind.GET_FREE_PAGES: "Asked for by __get_free_pages, and not known to be of another kind.",
     Kind.HUGETLB: "Page of the hugetlb pool.",
     Kind.ZSMALLOC: "Page of a compressed-memory pool.",
     Kind.RING_BUFFER: "Page of a trace or perf ring buffer.",
-    Kind.OTHER: "Has a stack, and no rule here for it.",
+    Kind.OTHER: "No rule here knows its stack or, where none was recorded, its gfp flags.",
+    Kind.PAGES_EXACT: "Asked for by alloc_pages_exact: counted page by page.",
 }
 
 # (function, kind): a frame matches if its name, without compiler suffixes such as .isra.0, is
@@ -163,7 +165,8 @@ STACK_RULES: tuple[tuple[str, Kind], ...] = (
     ("get_zeroed_page", Kind.GET_FREE_PAGES),
     ("get_free_pages", Kind.GET_FREE_PAGES),
     ("__get_free_pages", Kind.GET_FREE_PAGES),
-    ("alloc_pages_exact", Kind.GET_FREE_PAGES),
+    ("alloc_pages_exact", Kind.PAGES_EXACT),  # mm/page_alloc.c:make_alloc_exact
+    ("alloc_pages_exact_nid", Kind.PAGES_EXACT),
 )
 
 # Asked for by fork, a vmalloc area is a stack: kernel/fork.c:alloc_thread_stack_node is inlined
@@ -270,7 +273,7 @@ def kinds_by_gfp(
     Args:
         gfp: gfp flags of allocations.
         order: their orders.
-        bits: value of each gfp bit by its name (profile).
+        bits: value of each gfp bit by its name (allocsim.kernel).
     """
     kind = np.full(len(gfp), Kind.OTHER, np.int16)
     everything = sum(bits.values())

@@ -92,6 +92,8 @@ class PageWindow:
         closed: mask over ``lives``: ended in this window.
         rows: rows of the window that are mm_page_alloc, mm_page_free or page_ref events of a page.
         life: index into ``lives`` of each of these rows.
+        plain: plain stores to the count by each.
+        locked: locked instructions on it.
         segments: what each touched frame belonged to, and when.
         untold: frames without a known life before their first event of this window, ascending.
         untold_life: index of the life that event reveals; -1: it is an allocation.
@@ -104,6 +106,8 @@ class PageWindow:
     closed: Bools
     rows: Index
     life: Index
+    plain: Index
+    locked: Index
     segments: Segments
     untold: Index
     untold_life: Index
@@ -136,7 +140,7 @@ class Pages:
     """Live page blocks, carried from window to window.
 
     Args:
-        set_before_alloc: the kernel sets the count before mm_page_alloc fires (profile).
+        set_before_alloc: the kernel sets the count before mm_page_alloc fires (allocsim.kernel).
     """
 
     def __init__(self, *, set_before_alloc: bool) -> None:
@@ -171,6 +175,8 @@ class Pages:
             closed,
             ops.row,
             life,
+            ops.plain,
+            ops.locked,
             self._with_overrun(segments, ops, frames),
             segments.pfn[fresh],
             np.where(segments.revealed[fresh], segments.life[fresh], -1),
@@ -474,8 +480,6 @@ def _account_refs(  # noqa: PLR0913 - the same pass, for page_ref events
     The first set of a frame belongs to the allocation, the operation that takes the count to
     zero right before mm_page_free to the free; all else is use.
     """
-    if "val" not in columns:
-        return
     count = len(lives["page"])
     begins = frames.is_set & ~frames.ref_before()
     ends = frames.is_free & frames.dropped_before()

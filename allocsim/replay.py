@@ -25,8 +25,7 @@ from allocsim.events import Ev
 from allocsim.objects import Objects, ObjectWindow
 from allocsim.ownership import Ownership
 from allocsim.pages import Pages, PageWindow, Place
-from allocsim.profile import profile
-from allocsim.refcounts import event_costs
+from allocsim.kernel import kernel_of
 from allocsim.results import EVENT_RESULTS, PAGE_RESULTS, CacheHow
 from allocsim.unnamed import CallSites, Unnamed
 
@@ -39,12 +38,6 @@ COLUMNS = (
 # The direct map of x86-64 spans at most 64 TiB with 4 levels of page tables, 32 PiB with 5.
 _DIRECT_MAP_BYTES = {4: 1 << 46, 5: 1 << 55}
 _FOUR_LEVELS = 0xFFFF_8000_0000_0000
-
-# The event columns the model reads, of those a trace has.
-COLUMNS: tuple[str, ...] = (
-    *("ts", "cpu", "event", "call_site", "ptr", "cache", "bytes_alloc", "gfp_flags"),
-    *("pfn", "order", "page_flags", "mapping", "val", "ret", "stack"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +52,7 @@ class Recording:
             no object is placed on a page.
         page_ref: the recording has page_ref events.
         kernel_caches: cache names of its slabinfo snapshot; empty without one.
-        gfp_bits: gfp bits by name from its format text; None: the profile's.
+        gfp_bits: gfp bits by name from its format text; None: the kernel's.
         page_size: bytes of a page.
     """
 
@@ -127,7 +120,7 @@ class Replay:
     """
 
     def __init__(self, recording: Recording) -> None:
-        kernel = profile(recording.release, recording.gfp_bits)
+        kernel = kernel_of(recording.release, recording.gfp_bits)
         sites = CallSites()
         caches = Caches(recording.cache_names, recording.kernel_caches, kernel.gfp)
         self._layers = _Layers(
@@ -156,7 +149,7 @@ class Replay:
         place = self._place(pages, objects)
         kind, how = layers.ownership.window(columns, seq, pages, objects, place, layers.amend)
         results = _defaults(columns)
-        self._page_results(columns, pages, kind, how, results)
+        self._page_results(pages, kind, how, results)
         self._ask_slabs(pages, objects, place)
         if objects is not None:
             _object_results(pages, objects, place, results)
@@ -223,7 +216,6 @@ class Replay:
 
     def _page_results(
         self,
-        columns: Columns,
         pages: PageWindow,
         kind: npt.NDArray[np.int16],
         how: npt.NDArray[np.int8],
@@ -233,10 +225,8 @@ class Replay:
         results["page"][rows] = lives["page"][life]
         results["page_kind"][rows] = kind[life]
         results["kind_how"][rows] = how[life]
-        if self._recording.page_ref and "ret" in columns:
-            plain, locked = event_costs(columns["event"][rows], columns["ret"][rows])
-            results["plain_ops"][rows] = plain
-            results["locked_ops"][rows] = locked
+        results["plain_ops"][rows] = pages.plain
+        results["locked_ops"][rows] = pages.locked
         ended = pages.closed & (lives["alloc_seq"] >= 0) & (lives["free_seq"] >= 0)
         whole = take(lives, ended)
         length = whole["free_ts"] - whole["alloc_ts"]

@@ -9,6 +9,7 @@ import typer
 
 from allocsim import __version__
 from pipeline.commands.import_ import import_
+from pipeline.commands.info import info
 from pipeline.commands.replay import replay
 from pipeline.commands.report import report
 from pipeline.commands.sql import sql
@@ -46,6 +47,7 @@ def allocsim(
 
 
 app.command("import")(import_)
+app.command()(info)
 app.command()(replay)
 app.command()(report)
 app.command()(sql)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from allocsim import __version__, replay
-from allocsim.profile import profile
+from allocsim.kernel import kernel_of
 from allocsim.replay import Recording, Replay
 from allocsim.results import How
 from pipeline.errors import InputError
-from pipeline.ingest.recording import import_recording
 from pipeline.prefetch import prefetch
 from pipeline.store import load
 from pipeline.store.database import writing
@@ -41,13 +37,15 @@ from pipeline.store.schema import (
     STACKS,
     TASKS,
 )
-from pipeline.trace_set import TraceSet, is_trace_set
+from pipeline.trace_source import must_exist, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from allocsim.policies import Policy
     from pipeline.progress import Progress
+    from pipeline.trace_set import TraceSet
 
 WINDOW_ROWS = 1 << 20
 _COLUMNS = {*replay.COLUMNS, *load.COLUMNS}
@@ -70,28 +68,14 @@ def replay_traces(
     Raises:
         AllocsimError: a trace that cannot be read, or a database that cannot take the run.
     """
-    missing = [path for path in paths if not path.exists()]
-    if missing:
-        raise InputError(f"{missing[0]}: no such trace set or recording")
+    for path in paths:
+        must_exist(path)
     runs = []
     for path in paths:
-        with _opened(path, progress) as trace:
+        with opened(path, progress) as trace:
             advance = progress.step(f"replay {trace.meta['name']}")
             runs.append(replay_trace(trace, db, policies, advance=advance))
     return runs
-
-
-@contextmanager
-def _opened(path: Path, progress: Progress) -> Iterator[TraceSet]:
-    """The trace set at ``path``; a recording is imported for as long as it is needed."""
-    if is_trace_set(path):
-        yield TraceSet.open(path)
-        return
-    with TemporaryDirectory(prefix="allocsim-") as folder:
-        imported = import_recording(
-            path, Path(folder), progress=progress.step(f"import {path.name}")
-        )
-        yield TraceSet.open(imported)
 
 
 def replay_trace(
@@ -148,7 +132,7 @@ def replay_trace(
         writer.rows(STACKS, stack_rows(recording.stacks))
         writer.rows(TASKS, task_rows(trace))
         writer.rows(POLICIES, policy_rows(policies))
-        writer.rows(POLICY_OPS, policy_op_rows(policies, profile(recording.release).paths))
+        writer.rows(POLICY_OPS, policy_op_rows(policies, kernel_of(recording.release).paths))
         writer.finish()
     return run
 
@@ -167,7 +151,7 @@ def recording_of(trace: TraceSet) -> Recording:
     meta = trace.meta
     release = meta["kernel_release"] or ""
     try:
-        profile(release)
+        kernel_of(release)
     except ValueError as error:
         raise InputError(f"{trace.path}: {error}") from error
     return Recording(

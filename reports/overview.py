@@ -59,7 +59,7 @@ def _table(runs: Sequence[Row], summaries: dict[int, list[Row]], headline: str |
             [
                 wording.count(run["run"]),
                 Mono(wording.shortened(run["trace"], 28)),
-                wording.shortened(run["kernel_release"], 14),
+                wording.shortened(run["kernel_release"], 17),
                 wording.count(run["events"]),
                 wording.count(run["lost_events"]),
                 wording.count(base.get("page_allocs")),

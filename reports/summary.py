@@ -27,10 +27,10 @@ def first_page(connection: DuckDBPyConnection, run: Row) -> list[Block]:
         Text(
             "Marks: ● observed (the recording says so: an event, a stack, an address), ◐ inferred "
             "(follows from a rule on what was recorded: gfp flags, order, neighbours), ○ assumed "
-            "(a table’s value that nothing in this recording confirms). Operations at allocation "
-            "and free follow from the policy’s rule for the page’s kind, so they are known as "
-            "well as the kind is; operations while a page is in use are observed where the "
-            "recording has page_ref events and assumed where it has not."
+            "(a table’s value that nothing in this recording confirms), ? not known. Operations at "
+            "allocation and free follow from the policy’s rule for the page’s kind, so they are "
+            "known as well as the kind is; operations while a page is in use are observed where "
+            "the recording has page_ref events and assumed where it has not."
         ),
     ]
 
@@ -99,6 +99,8 @@ def _comparison(
             f"({wording.percent(abs(net), total)}) in all"
         )
     note = _known(BASELINE, how, "locked_ops")
+    if added:
+        note += " What is added is not freezing’s doing: the policy takes other code paths there."
     if run["lost_events"]:
         lost = wording.plural(run["lost_events"], "event")
         note += f" {lost} of the recording were lost ●: these are lower bounds."

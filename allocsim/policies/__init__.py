@@ -139,7 +139,7 @@ def policy_ops(policy: Policy, paths: str) -> list[PolicyOp]:
 
     Args:
         policy: the policy.
-        paths: the recorded kernel's paths, "6.12" or "7.2" (profile).
+        paths: the recorded kernel's paths, "6.12" or "7.2" (allocsim.kernel).
     """
     base = f"linux-{paths}" if policy.base == RECORDED else policy.base
     tables = {**(shipped_policies()[base].tables if base else {}), **policy.tables}

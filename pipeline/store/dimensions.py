@@ -45,6 +45,8 @@ _ALLOCATOR = frozenset(
         "vma_alloc_folio",
     }
 )
+# What a tracepoint calls of the tracer stands on the recorded stack, above the allocator.
+_PROBES = ("trace_event_raw_event_", "perf_trace_", "__traceiter_")
 
 
 def trace_row(trace: TraceSet) -> dict[str, Any]:
@@ -133,8 +135,15 @@ def stack_rows(stacks: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
 
 
 def caller(names: Sequence[str]) -> str | None:
-    """The innermost function that is not the page allocator's own; None if all are."""
-    return next((name for name in names if _plain(name) not in _ALLOCATOR), None)
+    """The innermost function that is neither the page allocator's nor the tracer's; None if none.
+
+    Args:
+        names: a stack's functions, innermost first.
+    """
+    callers = (
+        name for name in names if _plain(name) not in _ALLOCATOR and not name.startswith(_PROBES)
+    )
+    return next(callers, None)
 
 
 def _plain(name: str) -> str:
@@ -168,7 +177,7 @@ def policy_rows(policies: Sequence[Policy]) -> list[dict[str, Any]]:
 
 
 def policy_op_rows(policies: Sequence[Policy], paths: str) -> list[dict[str, Any]]:
-    """Rows of ``policy_ops``, for a kernel of these code paths (allocsim.profile)."""
+    """Rows of ``policy_ops``, for a kernel of these code paths (allocsim.kernel)."""
     return [
         {
             "policy": number,

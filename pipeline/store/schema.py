@@ -178,8 +178,8 @@ SAMPLES = Table(
         Column("pages_freed", "i8", "pages", "Base pages of these frees."),
         Column("assumed_uses", "i8", "", "Allocations whose use stage was not recorded."),
         Column("assumed_use_pages", "i8", "pages", "Base pages of these allocations."),
-        Column("use_plain", "i8", "", "Recorded plain stores of the use stage of lives begun."),
-        Column("use_locked", "i8", "", "Recorded locked instructions of that stage, likewise."),
+        Column("use_plain", "i8", "", "Plain stores of the use stage recorded in the slice."),
+        Column("use_locked", "i8", "", "Locked instructions of that stage, likewise."),
     ),
     ("run", "slice", "page_kind"),
 )

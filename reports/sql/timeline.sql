@@ -1,7 +1,8 @@
 -- timeline: one row is one kind of page in one time slice of one run under one policy.
 --
 -- A run is cut into slices of equal length; one in which nothing happened to a kind has no row.
--- Operations of the use stage count in the slice in which the page was allocated.
+-- Operations of the use stage count when they were recorded; where they are assumed, in the slice
+-- in which the page was allocated.
 --
 -- Columns:
 --   run          Replay of one trace.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from allocsim.columns import Columns
 from allocsim.events import EVENT_COLUMN, Ev
 from allocsim.page_kinds import GFP_RULES, Kind, kinds_by_gfp, kinds_by_mapping, stack_kind
-from allocsim.profile import GFP_BITS
+from allocsim.kernel import GFP_BITS
 from allocsim.replay import Recording, Replay
 from allocsim.results import EVENT_RESULTS, PAGE_RESULTS
 from tests.oracle.recorded import Oracle

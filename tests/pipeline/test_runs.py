@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -187,6 +188,36 @@ def test_the_use_stage_is_observed_where_page_ref_events_were_recorded(db: Path)
         )
         == recorded
     )
+
+
+def test_recorded_uses_count_when_they_were_recorded(db: Path) -> None:
+    events, pages = (
+        stored(db, f"FROM {t} WHERE run = 1 ORDER BY ALL") for t in ("events", "pages")
+    )
+    first, slice_ns = ask(db, "SELECT first_ts, slice_ns FROM runs WHERE run = 1")[0]
+    expected: Counter[tuple[int, int]] = Counter()
+    # All locked instructions, less the last one of a life that page_ref says ended it.
+    last: dict[int, int] = {}
+    kind = dict(zip(pages["page"].tolist(), pages["page_kind"].tolist(), strict=True))
+    for ts, page, ops in zip(
+        events["ts"].tolist(), events["page"].tolist(), events["locked_ops"].tolist(), strict=True
+    ):
+        if ops and page is not None:
+            last[page] = (ts - first) // slice_ns
+            expected[last[page], kind[page]] += ops
+    for page, ops, uses in zip(
+        pages["page"].tolist(),
+        pages["ref_locked"].tolist(),
+        pages["ref_use_locked"].tolist(),
+        strict=True,
+    ):
+        if ops > uses:
+            expected[last[page], kind[page]] -= ops - uses
+    rows = ask(db, "SELECT slice, page_kind, use_locked FROM samples WHERE run = 1")
+    assert {(number, code): ops for number, code, ops in rows if ops} == {
+        key: ops for key, ops in expected.items() if ops
+    }
+    assert min(ops for _, _, ops in rows) >= 0
 
 
 def test_a_damaged_trace_set_adds_nothing(trace_sets: dict[str, Path], tmp_path: Path) -> None:

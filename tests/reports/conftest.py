@@ -205,12 +205,15 @@ def _add_policies(
                     policy=number,
                     page_kind=KINDS.index(kind),
                     stage=stage,
+                    frozen=kinds.get(kind) is FROZEN,
                     plain_ops=plain,
                     locked_ops=locked,
                     plain_ops_per_page=0,
                     locked_ops_per_page=0,
-                    entry="__alloc_pages" if stage == "alloc" else "__free_pages",
-                    depth="prep_new_page",
+                    entry={"alloc": "__alloc_pages", "free": "__free_pages"}.get(stage),
+                    depth="prep_new_page" if stage == "alloc" else None,
+                    rule="1.2",
+                    kernel_function=f"mm/page_alloc.c:{stage} (6.12)",
                 )
 
 

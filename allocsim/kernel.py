@@ -39,7 +39,7 @@ _WRAPPERS_SET_COUNT = (6, 14)
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class Kernel:
     """A kernel version, as far as the model of pages depends on it.
 
     Args:
@@ -56,8 +56,8 @@ class Profile:
     gfp: Mapping[str, int] = field(default_factory=lambda: dict(GFP_BITS))
 
 
-def profile(release: str, gfp_bits: Mapping[str, int] | None = None) -> Profile:
-    """The profile of a kernel release such as ``6.12.107-pageref``.
+def kernel_of(release: str, gfp_bits: Mapping[str, int] | None = None) -> Kernel:
+    """What is fixed by a kernel release such as ``6.12.107-pageref``.
 
     Args:
         release: uname -r of the recorded kernel.
@@ -72,4 +72,4 @@ def profile(release: str, gfp_bits: Mapping[str, int] | None = None) -> Profile:
     version = (int(match[1]), int(match[2]))
     wrappers = version >= _WRAPPERS_SET_COUNT
     bits = {**GFP_BITS, **{name: bit for name, bit in (gfp_bits or {}).items()}}
-    return Profile(version, "7.2" if wrappers else "6.12", not wrappers, bits)
+    return Kernel(version, "7.2" if wrappers else "6.12", not wrappers, bits)
