@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from allocsim.columns import Index
     from allocsim.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
     from allocsim.slub_rules import CacheShape, SlubRules
 
-    Rows = npt.NDArray[np.int64]
+
+SPARSE = 8  #: handles further apart than this are searched for, not tabled
 
 
 class Slub:
@@ -126,9 +128,9 @@ class Slub:
         self,
         requests: ObjectRequests,
         older: OlderObjects | None,
-        place: Rows,
-        objects: Rows,
-    ) -> tuple[Rows, Rows]:
+        place: Index,
+        objects: Index,
+    ) -> tuple[Index, Index]:
         """Place of each free's allocation, and the allocations that outlive the window.
 
         Places count the events cache by cache. -1 stands for a free whose allocation was before the
@@ -162,7 +164,7 @@ class Slub:
         stays[allocs] = False
         return parent, np.flatnonzero(stays)
 
-    def _pages(self, requests: ObjectRequests, order: Rows, begins: Sequence[int]) -> PageRequests:
+    def _pages(self, requests: ObjectRequests, order: Index, begins: Sequence[int]) -> PageRequests:
         """The caches' page requests, put into one order of time."""
         pages = [
             (begin + page.time, number, page.slab, page.order, page.way)
@@ -185,19 +187,20 @@ class Slub:
         )
 
 
-def _find(handles: Rows, wanted: Rows) -> Rows:
+def _find(handles: Index, wanted: Index) -> Index:
     """Place of each wanted handle among rising handles; -1 where it is not there."""
     if not len(handles):
         return np.full(len(wanted), -1, np.int64)
     first, span = int(handles[0]), int(handles[-1] - handles[0]) + 1
-    offset = wanted - first
-    if span == len(handles):
-        offset[offset >= span] = -1
-        return np.maximum(offset, -1, out=offset)
-    return find(handles, wanted)
+    if span > SPARSE * len(handles):
+        return find(handles, wanted)
+    # The last entry stands for every handle that is out of range.
+    table = np.full(span + 1, -1, np.int64)
+    table[handles - first] = np.arange(len(handles))
+    return table[np.minimum((wanted - first).view(np.uint64), np.uint64(span))]
 
 
-def _older(handles: Rows, older: OlderObjects | None) -> Rows:
+def _older(handles: Index, older: OlderObjects | None) -> Index:
     """Objects of lives that began before the trace."""
     if older is not None and len(older.object):
         order = np.argsort(older.object)
@@ -213,7 +216,7 @@ def _max_order(refusals: Refusals, seq: npt.NDArray[np.int64]) -> npt.NDArray[np
     return np.append(np.int8(MAX_PAGE_ORDER), refusals.max_order)[since].astype(np.int8)
 
 
-def _placement(window: CacheEvents, order: Rows) -> Placement:
+def _placement(window: CacheEvents, order: Index) -> Placement:
     count = len(order)
     placement = Placement(
         np.empty(count, np.uint8), np.empty(count, np.int64), np.empty(count, np.int32)
