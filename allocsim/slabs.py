@@ -11,7 +11,7 @@ Free lists have their head last: a push is an append.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -22,15 +22,6 @@ if TYPE_CHECKING:
 INDEX_BITS = 16
 CACHE_BITS = 32
 LOOKAHEAD = 3  #: mm/slub.c:build_detached_freelist (7.2)
-
-
-class PageRequest(NamedTuple):
-    """A slab page asked for (``way`` +1) or given back (-1) by the event at ``time``."""
-
-    time: int
-    slab: int
-    order: int
-    way: int
 
 
 class Slabs:
@@ -62,7 +53,8 @@ class Slabs:
         self.created = 0
         self.fallback: set[int] = set()  # slabs of the fallback order
         self.least = min(shape.objects, shape.min_objects)
-        self.pages: list[PageRequest] = []
+        #: Pages asked for and given back: time, slab, order, +1 or -1, one after the other.
+        self.pages: list[int] = []
 
     def refill(self, want: int, time: int, max_order: int) -> tuple[list[int], bool]:
         """Take up to ``want`` objects: from partial slabs, then from new ones (R3.13).
@@ -127,7 +119,7 @@ class Slabs:
             self.fallback.add(slab)
         self.created += 1
         self.stat["alloc_slab"] += 1
-        self.pages.append(PageRequest(time, slab, order, +1))
+        self.pages += (time, slab, order, +1)
         first = slab << INDEX_BITS
         if self.freelist_order is None:
             free = list(range(first, first + objects))
@@ -244,7 +236,7 @@ class Slabs:
         order = shape.min_order if slab in self.fallback else shape.order
         self.fallback.discard(slab)
         self.stat["free_slab"] += 1
-        self.pages.append(PageRequest(time, slab, order, -1))
+        self.pages += (time, slab, order, -1)
 
     def add_older(self, slabs: Sequence[int], objects: Sequence[int]) -> None:
         """Put slabs older than the trace on the list with the given free objects, in order."""

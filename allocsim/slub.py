@@ -166,21 +166,20 @@ class Slub:
 
     def _pages(self, requests: ObjectRequests, order: Index, begins: Sequence[int]) -> PageRequests:
         """The caches' page requests, put into one order of time."""
-        pages = [
-            (begin + page.time, number, page.slab, page.order, page.way)
-            for number, (cache, begin) in enumerate(zip(self.caches, begins, strict=False))
-            for page in cache.slabs.pages
-        ]
-        for cache in self.caches:
+        parts = []
+        for cache, begin in zip(self.caches, begins, strict=False):
+            pages = np.array(cache.slabs.pages, np.int64).reshape(-1, 4)
+            pages[:, 0] += begin
+            parts.append(pages)
             cache.slabs.pages.clear()
-        place, cache_of, slab, page_order, way = np.array(pages, np.int64).reshape(-1, 5).T
+        place, slab, page_order, way = np.concatenate(parts).T
         row = order[place]
         by_time = np.argsort(row, kind="stable")
         row = row[by_time]
         return PageRequests(
             requests.seq[row],
             requests.cpu[row].astype(np.int16),
-            cache_of[by_time].astype(np.int32),
+            requests.cache[row].astype(np.int32),
             slab[by_time],
             page_order[by_time].astype(np.int8),
             way[by_time].astype(np.int8),

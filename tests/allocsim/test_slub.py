@@ -9,6 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from allocsim.freelist import freelist_order
+from allocsim.requests import ObjectRequests
+from allocsim.slub import Slub
 from allocsim.slub_rules import LINUX_7_2, CacheShape, cache_shapes
 from tests.oracle.slub_compare import Trace, assert_equal
 
@@ -88,7 +91,8 @@ def traces(draw: st.DrawFn) -> Trace:
                 requests.append((seq, cpu, cache, -1, live[cache].pop(at)))
     starts = draw(st.lists(st.integers(0, seq + 1), unique=True, max_size=4))
     refusals = [(start, draw(st.sampled_from([-1, 0, 1, 10]))) for start in sorted(starts)]
-    return Trace(caches, cpus, requests, older, free_before, refusals)
+    order = freelist_order(draw(st.integers(0, 2)), caches)
+    return Trace(caches, cpus, requests, older, free_before, refusals, order)
 
 
 @settings(max_examples=300, deadline=None)
@@ -138,3 +142,56 @@ def test_a_long_shortage() -> None:
     trace = random_trace(3, [192, 512, 4096], 2, 0.5, refusals)
     for window in (500, 8000):
         assert_equal(trace, window)
+
+
+def test_bursts_through_lanes_that_come_by_their_spare_late() -> None:
+    """A lane has no spare until its first refill or its second full sheaf."""
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        objects, min_partial, capacity = (int(rng.integers(low, 4)) for low in (1, 0, 1))
+        shape = CacheShape("", 64, 3, objects, 3, objects, min_partial, capacity)
+        live: list[int] = []
+        requests = []
+        for _ in range(30):
+            cpu, op = int(rng.integers(2)), int(rng.choice([+1, -1]))
+            for _ in range(int(rng.integers(1, 60))):
+                seq = len(requests)
+                if op > 0:
+                    live.append(seq)
+                    requests.append((seq, cpu, 0, +1, seq))
+                elif live:
+                    handle = live.pop(int(rng.integers(len(live))))
+                    requests.append((seq, cpu, 0, -1, handle))
+        assert_equal(Trace([shape], 2, requests), len(requests))
+
+
+def columns(rows: list[tuple[int, int, int, int, int]]) -> ObjectRequests:
+    seq, cpu, cache, op, handle = np.array(rows, np.int64).reshape(-1, 5).T
+    return ObjectRequests(seq, cpu, cache, op.astype(np.int8), handle)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([(0, 2, 0, +1, 0)], "cpu 2 is out of range, 0 to 1"),
+        ([(0, -1, 0, +1, 0)], "cpu -1 is out of range"),
+        ([(0, 0, 2, +1, 0)], "cache 2 is out of range, 0 to 1"),
+        ([(0, 0, 0, +1, 5), (1, 0, 0, +1, 5)], "handles of allocations must rise"),
+        ([(0, 0, 0, +1, 3)], "handles of allocations must rise"),
+        ([(0, 0, 0, -1, 7)], "neither live nor declared older"),
+        ([(0, 0, 0, -1, 5), (1, 0, 0, +1, 5)], "freed before its allocation"),
+        ([(0, 0, 0, +1, 5), (1, 0, 1, -1, 5)], "or to another cache"),
+        ([(0, 0, 1, -1, 3)], "freed to another cache"),
+    ],
+)
+def test_wrong_requests_are_refused(rows: list[tuple[int, int, int, int, int]], said: str) -> None:
+    slub = Slub(LINUX_7_2, cache_shapes(LINUX_7_2, [("a", 64), ("b", 64)], 2), 2)
+    slub.window(columns([(0, 0, 0, +1, 3)]))
+    with pytest.raises(ValueError, match=said):
+        slub.window(columns(rows))
+
+
+def test_a_window_without_requests() -> None:
+    slub = Slub(LINUX_7_2, cache_shapes(LINUX_7_2, [("a", 64)], 2), 2)
+    placed, pages = slub.window(columns([]))
+    assert len(placed.path) == len(placed.slab) == len(placed.index) == len(pages.seq) == 0

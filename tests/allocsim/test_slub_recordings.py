@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.allocsim.object_requests import of_recording
 from tests.oracle.slub_compare import assert_equal
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WHOLE = 1 << 40
 

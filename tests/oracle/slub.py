@@ -231,10 +231,7 @@ class Cache:
         if not self.shape.capacity:
             return None
         if pcs.spare is None:
-            if self.empty:
-                pcs.spare, pcs.main = pcs.main, self.empty.pop()
-                return "install_empty"
-            return self.install_new_sheaf(pcs) or self.flush_main(pcs)
+            return self.install_empty(pcs)
         if len(pcs.spare.objects) < self.shape.capacity:
             pcs.main, pcs.spare = pcs.spare, pcs.main
             return "spare_swap"
@@ -244,29 +241,22 @@ class Cache:
             self.flush_unused(to_flush)
             pcs.spare, pcs.main = pcs.main, to_flush
             return "flush"
-        if self.empty:
-            self.stat["barn_put"] += 1
-            self.full.append(pcs.main)
-            pcs.main = self.empty.pop()
-            return "barn_put"
-        path = self.install_new_sheaf(pcs)
-        if path is None:
-            self.stat["barn_put_fail"] += 1
-            path = self.flush_main(pcs)
-        return path
-
-    def install_new_sheaf(self, pcs: Pcs) -> str | None:
-        """alloc_empty_sheaf, then __pcs_install_empty_sheaf."""
-        empty = self.alloc_empty_sheaf()
+        empty = self.empty.pop() if self.empty else self.alloc_empty_sheaf()
         if empty is None:
-            return None
-        if pcs.spare is None:
-            pcs.spare, pcs.main = pcs.main, empty
-            return "install_empty"
-        self.full.append(pcs.main)
+            self.stat["barn_put_fail"] += 1
+            return self.flush_main(pcs)
         self.stat["barn_put"] += 1
+        self.full.append(pcs.main)
         pcs.main = empty
         return "barn_put"
+
+    def install_empty(self, pcs: Pcs) -> str:
+        """Main is full and there is no spare: __pcs_install_empty_sheaf, if a sheaf can be had."""
+        empty = self.empty.pop() if self.empty else self.alloc_empty_sheaf()
+        if empty is None:
+            return self.flush_main(pcs)
+        pcs.spare, pcs.main = pcs.main, empty
+        return "install_empty"
 
     def flush_main(self, pcs: Pcs) -> str:
         """sheaf_try_flush_main."""
