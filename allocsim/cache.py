@@ -118,6 +118,16 @@ class CacheReplay:
                 begin += 1
                 chunk = FIRST_CHUNK
 
+    def usage(self) -> tuple[int, int, int, int]:
+        """Partial slabs, free objects on them, objects in the CPUs' sheaves and in the barn."""
+        partial, sheaves, capacity = self.slabs.partial, self.sheaves, self.shape.capacity
+        return (
+            len(partial),
+            sum(map(len, partial.values())),
+            sum(sheaves.size) + sum(sheaves.spare_full) * capacity,
+            len(sheaves.full) * capacity,
+        )
+
     def _stretch(self, events: CacheEvents, begin: int, end: int) -> int:
         """Replay from ``begin`` to ``end``, or up to an event that must be replayed alone.
 

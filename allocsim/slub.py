@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from allocsim.slub_rules import CacheShape, SlubRules
 
 
+USAGE = ("partial_slabs", "partial_free", "cpu_sheaf_objects", "barn_objects")
 SPARSE = 8  #: handles further apart than this are searched for, not tabled
 
 
@@ -112,6 +113,19 @@ class Slub:
         return {
             name: np.array([cache.stat[name] for cache in self.caches], np.int64)
             for name in COUNTERS
+        }
+
+    def usage(self) -> dict[str, npt.NDArray[np.int64]]:
+        """What lies in the caches behind the last window, one value a cache.
+
+        ``partial_slabs``: slabs on the partial list, and ``partial_free``: free objects on them;
+        ``cpu_sheaf_objects`` and ``barn_objects``: free objects parked in the CPUs' sheaves and in
+        the barn.
+        """
+        usage = [cache.usage() for cache in self.caches]
+        return {
+            name: np.array([counts[at] for counts in usage], np.int64)
+            for at, name in enumerate(USAGE)
         }
 
     def _check(self, requests: ObjectRequests) -> None:

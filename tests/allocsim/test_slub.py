@@ -126,7 +126,7 @@ def random_trace(
     return Trace(shapes, cpus, requests, refusals=list(refusals))
 
 
-@pytest.mark.parametrize("window", [1, 100, 1000, 8000, 40_000])
+@pytest.mark.parametrize("window", [13, 1000, 8000])
 @pytest.mark.parametrize(
     ("caches", "cpus", "remote"),
     [([64], 1, 0.0), ([4096, 8192], 2, 1.0), ([96, 512, 2048, 4096], 4, 0.2)],
@@ -146,7 +146,7 @@ def test_a_long_shortage() -> None:
 
 def test_bursts_through_lanes_that_come_by_their_spare_late() -> None:
     """A lane has no spare until its first refill or its second full sheaf."""
-    for seed in range(300):
+    for seed in range(150):
         rng = np.random.default_rng(seed)
         objects, min_partial, capacity = (int(rng.integers(low, 4)) for low in (1, 0, 1))
         shape = CacheShape("", 64, 3, objects, 3, objects, min_partial, capacity)

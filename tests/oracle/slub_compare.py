@@ -9,7 +9,7 @@ import numpy as np
 
 from allocsim.paths import COUNTERS, Path
 from allocsim.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
-from allocsim.slub import Slub
+from allocsim.slub import USAGE, Slub
 from allocsim.slub_rules import LINUX_7_2
 from tests.oracle.slub import Slub as Oracle
 
@@ -34,9 +34,13 @@ class Trace:
 
 @dataclass
 class Outcome:
+    """What came of a trace; `usage` and `partial` (slab, free list) as its end left them."""
+
     events: list[tuple[str, int, int]]
     pages: list[tuple[int, ...]]
     counters: list[dict[str, int]]
+    usage: list[tuple[int, ...]]
+    partial: list[list[tuple[int, list[int]]]]
 
 
 def by_oracle(trace: Trace) -> Outcome:
@@ -54,7 +58,22 @@ def by_oracle(trace: Trace) -> Outcome:
     events = [oracle.event(*request) for request in trace.requests]
     counters = [{name: cache.stat[name] for name in COUNTERS} for cache in oracle.caches]
     assert all(set(cache.stat) <= set(COUNTERS) for cache in oracle.caches)
-    return Outcome(events, [tuple(page) for page in oracle.pages], counters)
+    usage = [
+        (
+            len(cache.partial),
+            sum(len(slab.free) for slab in cache.partial),
+            sum(
+                len(sheaf.objects)
+                for pcs in cache.pcs.values()
+                for sheaf in (pcs.main, pcs.spare)
+                if sheaf
+            ),
+            sum(len(sheaf.objects) for sheaf in cache.full),
+        )
+        for cache in oracle.caches
+    ]
+    partial = [[(slab.number, slab.free) for slab in cache.partial] for cache in oracle.caches]
+    return Outcome(events, oracle.pages, counters, usage, partial)
 
 
 def windows(count: int, size: int) -> Iterator[slice]:
@@ -85,7 +104,7 @@ def by_model(trace: Trace, window: int) -> Outcome:
         FreeBefore(free[0], free[1], free[2]),
         trace.freelist_order,
     )
-    outcome = Outcome([], [], [])
+    outcome = Outcome([], [], [], [], [])
     for part in windows(len(trace.requests), window):
         placed, pages = slub.window(
             ObjectRequests(*(column[part] for column in requests)),
@@ -100,6 +119,15 @@ def by_model(trace: Trace, window: int) -> Outcome:
         {name: int(counters[name][number]) for name in COUNTERS}
         for number in range(len(trace.shapes))
     ]
+    outcome.usage = list(zip(*(slub.usage()[name].tolist() for name in USAGE), strict=True))
+    outcome.partial = [
+        [
+            (slab, [found & 0xFFFF for found in reversed(cache.slabs.partial[slab])])
+            for slab in cache.slabs.queue
+            if slab in cache.slabs.partial
+        ]
+        for cache in slub.caches
+    ]
     return outcome
 
 
@@ -109,3 +137,5 @@ def assert_equal(trace: Trace, window: int) -> None:
         assert have == want, request
     assert got.pages == wanted.pages
     assert got.counters == wanted.counters
+    assert got.usage == wanted.usage
+    assert got.partial == wanted.partial
