@@ -38,6 +38,7 @@ class CacheEvents(NamedTuple):
         objects: object of each event; on entry known for frees with parent -1.
         path: Path of each event.
         max_order: largest order to be had from the page allocator at each event; None: any.
+        no_sheaf: events at which no sheaf can be allocated; None: at none.
     """
 
     cpu: Ints
@@ -46,6 +47,7 @@ class CacheEvents(NamedTuple):
     objects: Index
     path: npt.NDArray[np.uint8]
     max_order: npt.NDArray[np.int8] | None
+    no_sheaf: npt.NDArray[np.bool_] | None
 
     def part(self, begin: int, end: int) -> CacheEvents:
         """Views of the events from ``begin`` up to ``end``, counted from 0 again."""
@@ -56,6 +58,7 @@ class CacheEvents(NamedTuple):
             self.objects[begin:end],
             self.path[begin:end],
             None if self.max_order is None else self.max_order[begin:end],
+            None if self.no_sheaf is None else self.no_sheaf[begin:end],
         )
 
 
@@ -96,6 +99,8 @@ class CacheReplay:
         self.shape = shape
         self.stat: Counter[str] = Counter()
         self.slabs = Slabs(shape, self.stat, number, freelist_order)
+        #: Events of this window at which a sheaf was allocated that never was before.
+        self.made: list[int] = []
         self.failed = False
         self.flush_batch = rules.flush_batch
         self.sheaves = Sheaves.cold(cpus, shape.capacity, rules.max_full_sheaves)
@@ -104,6 +109,7 @@ class CacheReplay:
 
     def replay(self, events: CacheEvents) -> None:
         """Replay a window's events."""
+        self.made.clear()
         if not self.shape.capacity:
             self._without_sheaves(events)
             return
@@ -154,14 +160,13 @@ class CacheReplay:
                 return begin
             again.table[: again.reuse.slots] = traced.table[: again.reuse.slots]
             traced = again
-        self._settle(traced, grew)
+        self._settle(traced, grew, begin)
         return begin + len(traced.events.op)
 
     def _trace(self, now: CacheEvents) -> _Traced | None:
         """Plan as many events as can be planned and follow their objects; None: not one can."""
-        refused = None if now.max_order is None else now.max_order < 0
         while len(now.op):
-            planned = plan(self.sheaves, now.cpu, now.op, refused)
+            planned = plan(self.sheaves, now.cpu, now.op, now.no_sheaf)
             if planned.stopped < 0:
                 break
             now = now.part(0, planned.stopped)
@@ -203,7 +208,7 @@ class CacheReplay:
                 grew.append(time)
         return len(traced.events.op)
 
-    def _settle(self, traced: _Traced, grew: list[int]) -> None:
+    def _settle(self, traced: _Traced, grew: list[int], begin: int) -> None:
         """Write down what became of the events, and carry the sheaves on."""
         now, planned, contents = traced.events, traced.plan, traced.contents
         traced.table.take(traced.reuse.source, out=now.objects, mode="clip")
@@ -215,6 +220,7 @@ class CacheReplay:
         contents[cells] = traced.table[sources]
         self.contents = contents
         self.sheaves = planned.after
+        self.made += [begin + time for time in planned.made]
         frees = int(np.count_nonzero(free))
         stat, capacity = self.stat, self.shape.capacity
         stat.update(planned.stat)
@@ -235,8 +241,9 @@ class CacheReplay:
             events.path[at] = shortage.free(self, int(events.cpu[at]), found, at)
             return
         max_order = MAX_PAGE_ORDER if events.max_order is None else int(events.max_order[at])
+        no_sheaf = events.no_sheaf is not None and bool(events.no_sheaf[at])
         events.objects[at], events.path[at] = shortage.alloc(
-            self, int(events.cpu[at]), at, max_order
+            self, int(events.cpu[at]), at, max_order, no_sheaf=no_sheaf
         )
 
     def slow_alloc(self, time: int, max_order: int) -> tuple[int, int]:

@@ -117,6 +117,7 @@ class Plan:
         flushes: sheaves flushed, in time order.
         last_refill: sheaf -> its last refill in this window.
         stat: the kernel's counters, those of the sheaves.
+        made: events at which a sheaf was allocated that never was before, in time order.
         stopped: the event that needed a new sheaf when none could be had; -1: none did. The rest
             of the plan ends before it only if it is planned again for that many events.
     """
@@ -129,6 +130,7 @@ class Plan:
     flushes: list[Batch]
     last_refill: dict[int, int]
     stat: Counter[str]
+    made: list[int]
     stopped: int
 
 
@@ -225,6 +227,7 @@ def plan(
         flushes=barn.flushes,
         last_refill=barn.last_refill,
         stat=barn.stat(),
+        made=barn.made,
         stopped=barn.stopped,
     )
 
@@ -259,6 +262,7 @@ class _Barn:
         self.last_refill: dict[int, int] = {}
         self.flushed: set[int] = set()
         self.allocated = 0
+        self.made: list[int] = []
         self.stopped = -1
 
     def live(
@@ -327,6 +331,8 @@ class _Barn:
             # The plan is thrown away; what follows only has to be well-formed.
             self.stopped = time
         self.allocated += 1
+        if not self.sheaves.unused:
+            self.made.append(time)
         return self.sheaves.new_sheaf()
 
     def stat(self) -> Counter[str]:

@@ -6,6 +6,7 @@ and returned come out; what the page allocator refuses must be known when the wi
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from allocsim.live import LiveObjects
 from allocsim.paths import COUNTERS
 from allocsim.requests import PageRequests, Placement
 from allocsim.settings import MAX_PAGE_ORDER
+from allocsim.sheaf_memory import NO_HOME, SheafRequests, before_their_homes, join, merge
 from allocsim.slabs import CACHE_BITS, INDEX_BITS
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class Slub:
         shapes: the shape of every cache, by cache number.
         cpus: CPUs; those of the requests are below it.
         free_before: what lay free before the trace.
+        homes: the cache each cache's sheaves are objects of (sheaf_homes), so that the model makes
+            the sheaves itself; -1 or nothing given: they take no object.
         freelist_order: (cache, slab, objects) -> indices in the order a new slab hands them out,
             slabs numbered from 0 in their cache; ascending where not given (R3.6).
     """
@@ -49,10 +53,14 @@ class Slub:
         rules: SlubRules,
         shapes: Sequence[CacheShape],
         cpus: int,
+        *,
         free_before: FreeBefore | None = None,
+        homes: Sequence[int] | None = None,
         freelist_order: Callable[[int, int, int], Sequence[int]] | None = None,
     ) -> None:
         self.cpus = cpus
+        self.homes = [NO_HOME] * len(shapes) if homes is None else list(homes)
+        self.sequence = before_their_homes(self.homes)
         self.caches = [
             CacheReplay(shape, rules, number, cpus, freelist_order)
             for number, shape in enumerate(shapes)
@@ -90,23 +98,52 @@ class Slub:
         place[order] = np.arange(count)
         objects = np.empty(count, np.int64)
         parent, stays = self._parents(requests, older, place, objects)
+        max_order = None if refusals is None else _max_order(refusals, requests.seq[order])
         window = CacheEvents(
             requests.cpu.take(order),
             requests.op.take(order),
             parent,
             objects,
             np.empty(count, np.uint8),
-            None if refusals is None else _max_order(refusals, requests.seq[order]),
+            max_order,
+            # A sheaf is a small kmalloc: there is one unless not even a page is to be had.
+            None if max_order is None else max_order < 0,
         )
         numbers = np.arange(len(self.caches))
         ends = np.searchsorted(requests.cache.take(order), numbers, side="right").tolist()
-        begin = 0
-        for cache, end in zip(self.caches, ends, strict=True):
-            if begin < end:
-                cache.replay(window.part(begin, end))
-            begin = end
+        pages = self._replay(window, order, [0, *ends])
         self.live.add(requests.object[stays], objects[place[stays]])
-        return _placement(window, order), self._pages(requests, order, [0, *ends])
+        return _placement(window, order), _pages(requests, pages)
+
+    def _replay(self, window: CacheEvents, order: Index, bounds: Sequence[int]) -> Index:
+        """Replay all caches; their page requests: row, cache, slab, order, way."""
+        wanted: dict[int, list[SheafRequests]] = defaultdict(list)
+        pages = []
+        for number in self.sequence:
+            cache, own = self.caches[number], slice(bounds[number], bounds[number + 1])
+            part, rows = window.part(own.start, own.stop), order[own]
+            if number in wanted:
+                part, rows, mine = merge(part, rows, join(wanted[number]))
+            if not len(rows):
+                continue
+            cache.replay(part)
+            if number in wanted:
+                window.objects[own], window.path[own] = part.objects[mine], part.path[mine]
+            if cache.slabs.pages:
+                took = np.array(cache.slabs.pages, np.int64).reshape(-1, 4)
+                cache.slabs.pages.clear()
+                took[:, 0] = rows[took[:, 0]]
+                pages.append(np.insert(took, 1, number, axis=1))
+            if cache.made and self.homes[number] != NO_HOME:
+                made = np.array(cache.made)
+                kmalloc = np.full(len(made), cache.shape.name.startswith("kmalloc-"))
+                orders = None if part.max_order is None else part.max_order[made]
+                refused = kmalloc if orders is None else kmalloc | (orders < 0)
+                wanted[self.homes[number]].append(
+                    SheafRequests(rows[made], part.cpu[made], orders, refused)
+                )
+        # In the midst of one event the home's page requests come first.
+        return np.concatenate([np.empty((0, 5), np.int64), *reversed(pages)])
 
     def counters(self) -> dict[str, npt.NDArray[np.int64]]:
         """The kernel's counters by name, one value a cache, since the start (COUNTERS)."""
@@ -178,27 +215,6 @@ class Slub:
         stays[allocs] = False
         return parent, np.flatnonzero(stays)
 
-    def _pages(self, requests: ObjectRequests, order: Index, begins: Sequence[int]) -> PageRequests:
-        """The caches' page requests, put into one order of time."""
-        parts = []
-        for cache, begin in zip(self.caches, begins, strict=False):
-            pages = np.array(cache.slabs.pages, np.int64).reshape(-1, 4)
-            pages[:, 0] += begin
-            parts.append(pages)
-            cache.slabs.pages.clear()
-        place, slab, page_order, way = np.concatenate(parts).T
-        row = order[place]
-        by_time = np.argsort(row, kind="stable")
-        row = row[by_time]
-        return PageRequests(
-            requests.seq[row],
-            requests.cpu[row].astype(np.int16),
-            requests.cache[row].astype(np.int32),
-            slab[by_time],
-            page_order[by_time].astype(np.int8),
-            way[by_time].astype(np.int8),
-        )
-
 
 def _find(handles: Index, wanted: Index) -> Index:
     """Place of each wanted handle among rising handles; -1 where it is not there."""
@@ -240,3 +256,16 @@ def _placement(window: CacheEvents, order: Index) -> Placement:
     slab = np.right_shift(window.objects, INDEX_BITS, out=window.objects)
     placement.slab[order] = slab
     return placement
+
+
+def _pages(requests: ObjectRequests, pages: Index) -> PageRequests:
+    """Page requests (row, cache, slab, order, way), put into one order of time."""
+    row, cache, slab, order, way = pages[np.argsort(pages[:, 0], kind="stable")].T
+    return PageRequests(
+        requests.seq[row],
+        requests.cpu[row].astype(np.int16),
+        cache.astype(np.int32),
+        slab,
+        order.astype(np.int8),
+        way.astype(np.int8),
+    )

@@ -37,7 +37,7 @@ def shapes(draw: st.DrawFn) -> CacheShape:
     objects = draw(st.integers(1, 9))
     min_order = draw(st.integers(0, order))
     return CacheShape(
-        name="",
+        name=draw(st.sampled_from(["named", "kmalloc-64"])),
         size=64,
         order=order,
         objects=objects,
@@ -92,7 +92,9 @@ def traces(draw: st.DrawFn) -> Trace:
     starts = draw(st.lists(st.integers(0, seq + 1), unique=True, max_size=4))
     refusals = [(start, draw(st.sampled_from([-1, 0, 1, 10]))) for start in sorted(starts)]
     order = freelist_order(draw(st.integers(0, 2)), caches)
-    return Trace(caches, cpus, requests, older, free_before, refusals, order)
+    # A cache's sheaves are objects of the one behind it, or of none.
+    homes = [draw(st.sampled_from([-1, cache + 1])) for cache in range(len(caches) - 1)] + [-1]
+    return Trace(caches, cpus, requests, older, free_before, refusals, order, homes)
 
 
 @settings(max_examples=300, deadline=None)

@@ -61,6 +61,8 @@ class Cache:
         self.partial: list[Slab] = []  # node partial list, head first
         self.slabs: dict[int, Slab] = {}  # every slab by number
         self.created = 0
+        self.kept = 0  # sheaves freed, their memory kept for the next
+        self.no_recurse = False
         self.stat: Counter[str] = Counter()
 
     # --- allocation -------------------------------------------------------------------------
@@ -107,6 +109,7 @@ class Cache:
         if not self.refill_sheaf(empty):
             self.flush_unused(empty)
             self.stat["sheaf_free"] += 1
+            self.kept += 1
             return None
         # Nothing ran in between here, so main is still empty and spare was taken above.
         pcs.spare = pcs.main
@@ -114,10 +117,17 @@ class Cache:
         return "refill_new" if self.stat["alloc_slab"] > new_slabs else "refill_partial"
 
     def alloc_empty_sheaf(self) -> Sheaf | None:
-        """A sheaf is a small kmalloc: refused only while not even one page is to be had."""
-        if self.slub.max_order(self.slub.seq) < 0:
+        """A sheaf is a small kmalloc: refused only while not even one page is to be had.
+
+        One made for a kmalloc cache's sheaf must not itself lead to another (SLAB_ALLOC_NO_RECURSE).
+        """
+        if self.slub.max_order(self.slub.seq) < 0 or self.no_recurse:
             return None
         self.stat["sheaf_alloc"] += 1
+        if self.kept:  # the memory of a sheaf freed in a shortage
+            self.kept -= 1
+        else:
+            self.slub.kmalloc_sheaf(self)
         return Sheaf()
 
     def refill_sheaf(self, sheaf: Sheaf) -> bool:
@@ -333,6 +343,7 @@ class Slub:
         existing: handle -> (slab key, index) of objects live before the trace; keys are below -1.
         free_before: (cache, slab key, index) of free objects of slabs older than the trace, in
             list and free-list order. All their other objects are live.
+        homes: the cache whose objects each cache's sheaves are, -1 for none; none given: nowhere.
     """
 
     def __init__(
@@ -343,9 +354,11 @@ class Slub:
         freelist_order: Callable[[int, int, int], Sequence[int]] = ascending,
         existing: Mapping[int, tuple[int, int]] | None = None,
         free_before: Iterable[tuple[int, int, int]] = (),
+        homes: Sequence[int] = (),
     ) -> None:
         self.caches = [Cache(self, number, shape) for number, shape in enumerate(shapes)]
         self.max_order = max_order
+        self.homes = homes
         self.freelist_order = freelist_order
         self.existing = existing or {}
         self.live: dict[int, Found | None] = {}
@@ -356,6 +369,14 @@ class Slub:
             if slab not in self.caches[cache].partial:
                 self.caches[cache].partial.append(slab)
             slab.free.append(index)
+
+    def kmalloc_sheaf(self, cache: Cache) -> None:
+        """The memory of a new sheaf of `cache`, from its home cache."""
+        if self.homes and self.homes[cache.number] >= 0:
+            home = self.caches[self.homes[cache.number]]
+            home.no_recurse = cache.shape.name.startswith("kmalloc-")
+            home.alloc(self.cpu)
+            home.no_recurse = False
 
     @staticmethod
     def older_slab(cache: Cache, key: int) -> Slab:

@@ -30,6 +30,7 @@ class Trace:
     free_before: list[tuple[int, int, int]] = field(default_factory=list)
     refusals: list[tuple[int, int]] = field(default_factory=list)
     freelist_order: Callable[[int, int, int], Sequence[int]] | None = None
+    homes: Sequence[int] = ()
 
 
 @dataclass
@@ -53,6 +54,7 @@ def by_oracle(trace: Trace) -> Outcome:
         max_order=max_order,
         existing=trace.older,
         free_before=trace.free_before,
+        homes=trace.homes,
         **extra,
     )
     events = [oracle.event(*request) for request in trace.requests]
@@ -101,8 +103,9 @@ def by_model(trace: Trace, window: int) -> Outcome:
         LINUX_7_2,
         trace.shapes,
         trace.cpus,
-        FreeBefore(free[0], free[1], free[2]),
-        trace.freelist_order,
+        free_before=FreeBefore(free[0], free[1], free[2]),
+        homes=trace.homes or None,
+        freelist_order=trace.freelist_order,
     )
     outcome = Outcome([], [], [], [], [])
     for part in windows(len(trace.requests), window):
