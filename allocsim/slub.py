@@ -35,13 +35,12 @@ SPARSE = 8  #: handles further apart than this are searched for, not tabled
 
 
 class Slub:
-    """Every cache's sheaves, barn and slabs, from a cold start but for ``free_before``.
+    """Every cache's sheaves, barn and slabs, from a cold start but for ``start_with``.
 
     Args:
         rules: the kernel version's numbers.
         shapes: the shape of every cache, by cache number.
         cpus: CPUs; those of the requests are below it.
-        free_before: what lay free before the trace.
         homes: the cache each cache's sheaves are objects of (sheaf_homes), so that the model makes
             the sheaves itself; -1 or nothing given: they take no object.
         freelist_order: (cache, slab, objects) -> indices in the order a new slab hands them out,
@@ -54,7 +53,6 @@ class Slub:
         shapes: Sequence[CacheShape],
         cpus: int,
         *,
-        free_before: FreeBefore | None = None,
         homes: Sequence[int] | None = None,
         freelist_order: Callable[[int, int, int], Sequence[int]] | None = None,
     ) -> None:
@@ -66,13 +64,13 @@ class Slub:
             for number, shape in enumerate(shapes)
         ]
         self.live = LiveObjects()
-        if free_before is not None:
-            objects = free_before.slab << INDEX_BITS | free_before.index
-            for number in np.unique(free_before.cache).tolist():
-                rows = free_before.cache == number
-                self.caches[number].slabs.add_older(
-                    free_before.slab[rows].tolist(), objects[rows].tolist()
-                )
+
+    def start_with(self, free: FreeBefore) -> None:
+        """Take up what lay free before the trace; to be called before the first window."""
+        objects = free.slab << INDEX_BITS | free.index
+        for number in np.unique(free.cache).tolist():
+            rows = free.cache == number
+            self.caches[number].slabs.add_older(free.slab[rows].tolist(), objects[rows].tolist())
 
     def window(
         self,

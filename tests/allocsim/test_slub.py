@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from allocsim.freelist import freelist_order
 from allocsim.requests import ObjectRequests
+from allocsim.sheaf_memory import sheaf_homes
 from allocsim.slub import Slub
 from allocsim.slub_rules import LINUX_7_2, CacheShape, cache_shapes
 from tests.oracle.slub_compare import Trace, assert_equal
@@ -141,7 +142,8 @@ def test_random_traces_in_any_window(
 
 def test_a_long_shortage() -> None:
     refusals = [(2000, 0), (3000, -1), (5000, 10), (6000, -1), (6100, 10)]
-    trace = random_trace(3, [192, 512, 4096], 2, 0.5, refusals)
+    trace = random_trace(3, [192, 512, 9000, 4096], 2, 0.5, refusals)
+    trace.homes = [1, -1, 0, 0]
     for window in (500, 8000):
         assert_equal(trace, window)
 
@@ -197,3 +199,29 @@ def test_a_window_without_requests() -> None:
     slub = Slub(LINUX_7_2, cache_shapes(LINUX_7_2, [("a", 64)], 2), 2)
     placed, pages = slub.window(columns([]))
     assert len(placed.path) == len(placed.slab) == len(placed.index) == len(pages.seq) == 0
+
+
+def test_homes_of_the_sheaves() -> None:
+    sizes = {"kmalloc-64": 64, "dentry": 192, "kmalloc-256": 256, "kmalloc-512": 512, "inode": 600}
+    sizes |= {"kmalloc-2k": 2048, "kmem_cache": 64, "names": 4096}
+    shapes = cache_shapes(LINUX_7_2, list(sizes.items()), 2)
+    names = [*sizes, "none"]
+    homes = [names[home] for home in sheaf_homes(LINUX_7_2, shapes)]
+    assert dict(zip(sizes, homes, strict=True)) == {
+        "kmalloc-64": "kmalloc-512",
+        "dentry": "kmalloc-512",
+        "kmalloc-256": "none",  # itself
+        "kmalloc-512": "kmalloc-256",
+        "inode": "kmalloc-256",
+        "kmalloc-2k": "none",  # kmalloc-128 is not in the trace
+        "kmem_cache": "none",
+        "names": "kmalloc-64",
+    }
+
+
+def test_homes_never_go_round() -> None:
+    caches = [("kmalloc-256", 256), ("kmalloc-512", 512), ("x", 64)]
+    shapes = cache_shapes(LINUX_7_2, caches, 2, {"sheaf.capacity.kmalloc-256": 60})
+    assert sheaf_homes(LINUX_7_2, shapes) == [1, -1, 1]
+    with pytest.raises(ValueError, match="would come from itself"):
+        Slub(LINUX_7_2, shapes, 2, homes=[1, 0, 1])

@@ -119,7 +119,7 @@ class Cache:
     def alloc_empty_sheaf(self) -> Sheaf | None:
         """A sheaf is a small kmalloc: refused only while not even one page is to be had.
 
-        One made for a kmalloc cache's sheaf must not itself lead to another (SLAB_ALLOC_NO_RECURSE).
+        One made for a kmalloc cache's sheaf must not lead to another (SLAB_ALLOC_NO_RECURSE).
         """
         if self.slub.max_order(self.slub.seq) < 0 or self.no_recurse:
             return None

@@ -103,10 +103,10 @@ def by_model(trace: Trace, window: int) -> Outcome:
         LINUX_7_2,
         trace.shapes,
         trace.cpus,
-        free_before=FreeBefore(free[0], free[1], free[2]),
         homes=trace.homes or None,
         freelist_order=trace.freelist_order,
     )
+    slub.start_with(FreeBefore(free[0], free[1], free[2]))
     outcome = Outcome([], [], [], [], [])
     for part in windows(len(trace.requests), window):
         placed, pages = slub.window(
