@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from allocsim.cache import CacheEvents
+    from allocsim.cache import CacheEvents, CacheReplay
     from allocsim.columns import Index, Ints
     from allocsim.slub_rules import CacheShape, SlubRules
 
@@ -76,6 +76,20 @@ def before_their_homes(homes: Sequence[int]) -> list[int]:
                 raise ValueError(f"the sheaves of cache {number} would come from itself")
         depth.append(steps)
     return sorted(range(len(homes)), key=lambda number: -depth[number])
+
+
+def sheaves_wanted(cache: CacheReplay, events: CacheEvents, rows: Index) -> SheafRequests:
+    """The sheaves a cache allocated in the window it has just been through.
+
+    One for a kmalloc cache must not make its home allocate another (SLAB_ALLOC_NO_RECURSE,
+    mm/slub.c:__alloc_empty_sheaf 7.2).
+    """
+    made = np.array(cache.made)
+    no_sheaf = np.full(len(made), cache.shape.name.startswith("kmalloc-"))
+    if events.max_order is None:
+        return SheafRequests(rows[made], events.cpu[made], None, no_sheaf)
+    max_order = events.max_order[made]
+    return SheafRequests(rows[made], events.cpu[made], max_order, no_sheaf | (max_order < 0))
 
 
 def join(requests: Sequence[SheafRequests]) -> SheafRequests:

@@ -17,7 +17,7 @@ from allocsim.live import LiveObjects
 from allocsim.paths import COUNTERS
 from allocsim.requests import PageRequests, Placement
 from allocsim.settings import MAX_PAGE_ORDER
-from allocsim.sheaf_memory import NO_HOME, SheafRequests, before_their_homes, join, merge
+from allocsim.sheaf_memory import NO_HOME, before_their_homes, join, merge, sheaves_wanted
 from allocsim.slabs import CACHE_BITS, INDEX_BITS
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from allocsim.columns import Index
     from allocsim.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
+    from allocsim.sheaf_memory import SheafRequests
     from allocsim.slub_rules import CacheShape, SlubRules
-
 
 USAGE = ("partial_slabs", "partial_free", "cpu_sheaf_objects", "barn_objects")
 SPARSE = 8  #: handles further apart than this are searched for, not tabled
@@ -114,7 +114,10 @@ class Slub:
         return _placement(window, order), _pages(requests, pages)
 
     def _replay(self, window: CacheEvents, order: Index, bounds: Sequence[int]) -> Index:
-        """Replay all caches; their page requests: row, cache, slab, order, way."""
+        """Replay all caches; their page requests: row, cache, slab, order, way.
+
+        Cache c has the places from bounds[c] up to bounds[c + 1] of the window.
+        """
         wanted: dict[int, list[SheafRequests]] = defaultdict(list)
         pages = []
         for number in self.sequence:
@@ -127,19 +130,12 @@ class Slub:
             cache.replay(part)
             if number in wanted:
                 window.objects[own], window.path[own] = part.objects[mine], part.path[mine]
-            if cache.slabs.pages:
-                took = np.array(cache.slabs.pages, np.int64).reshape(-1, 4)
-                cache.slabs.pages.clear()
-                took[:, 0] = rows[took[:, 0]]
-                pages.append(np.insert(took, 1, number, axis=1))
+            took = np.array(cache.slabs.pages, np.int64).reshape(-1, 4)
+            cache.slabs.pages.clear()
+            took[:, 0] = rows[took[:, 0]]
+            pages.append(np.insert(took, 1, number, axis=1))
             if cache.made and self.homes[number] != NO_HOME:
-                made = np.array(cache.made)
-                kmalloc = np.full(len(made), cache.shape.name.startswith("kmalloc-"))
-                orders = None if part.max_order is None else part.max_order[made]
-                refused = kmalloc if orders is None else kmalloc | (orders < 0)
-                wanted[self.homes[number]].append(
-                    SheafRequests(rows[made], part.cpu[made], orders, refused)
-                )
+                wanted[self.homes[number]].append(sheaves_wanted(cache, part, rows))
         # In the midst of one event the home's page requests come first.
         return np.concatenate([np.empty((0, 5), np.int64), *reversed(pages)])
 
