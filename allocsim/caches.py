@@ -8,10 +8,13 @@ kmem_buckets hand out objects of the same classes under other names (T2).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
 
 # R3.1, include/linux/slab.h:__kmalloc_index (x86-64, all).
 KMALLOC_CLASSES = (8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192)

@@ -8,14 +8,19 @@ object or their slab lives, or, where no slab tells, to the end: 40 bytes each.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from allocsim.amendments import Amending
 from allocsim.columns import Bools, Columns, Index, concat, empty, find, take
+from allocsim.extents import within
 from allocsim.results import CacheHow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from allocsim.amendments import Amending
 
 _WAITING = {
     "seq": "i8",
@@ -63,9 +68,7 @@ class CallSites:
         return np.fromiter((table.get(key, -1) for key in keys), np.int32, len(site))
 
 
-def _distinct(
-    site: npt.NDArray[np.uint64], size: Index, cache: npt.NDArray[np.int32]
-) -> Index:
+def _distinct(site: npt.NDArray[np.uint64], size: Index, cache: npt.NDArray[np.int32]) -> Index:
     """Rows that hold every distinct triple at least once, and few of them twice.
 
     One row a bucket of a hash stands for the rows equal to it; only rows that differ from the
@@ -106,19 +109,17 @@ class Unnamed:
         at = find(self._rows["seq"], closed)
         self._rows["open"][at[at >= 0]] = False
         at = find(self._rows["seq"], named)
-        self._rows = {
-            name: np.delete(values, at[at >= 0]) for name, values in self._rows.items()
-        }
+        self._rows = {name: np.delete(values, at[at >= 0]) for name, values in self._rows.items()}
 
-    def touch(self, pfn: Index, page: Index) -> None:
+    def touch(self, cells: Columns, page: Index) -> None:
         """First events on frames no life was known of: the life they reveal, or -1 for none.
 
         Args:
-            pfn: the frames, ascending.
+            cells: ``start`` and ``end`` of runs of frames, ascending.
             page: handle of the life for each.
         """
         waiting = np.flatnonzero(self._rows["pfn"] >= 0)
-        at = find(pfn, self._rows["pfn"][waiting])
+        at = within(cells, self._rows["pfn"][waiting])
         hit = waiting[at >= 0]
         self._rows["page"][hit] = page[at[at >= 0]]
         self._rows["pfn"][hit] = -1

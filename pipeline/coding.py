@@ -37,7 +37,7 @@ class Coder:
         interner = self._interner(name, numbers)
         if interner is None:
             return values
-        codes = interner.codes(numbers.astype(np.uint64, copy=False))
+        codes = interner.codes(_as_uint64(numbers))
         if len(interner) > _MANY:
             self._interners[name] = None
             return values
@@ -49,6 +49,10 @@ class Coder:
             few = len(numbers) > _SAMPLE and len(sample) <= _FEW
             self._interners[name] = Interner() if few else None
         return self._interners[name]
+
+
+def _as_uint64(numbers: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
+    return numbers.view(np.uint64) if numbers.itemsize == 8 else numbers.astype(np.uint64)
 
 
 def _from_low(

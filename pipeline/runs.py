@@ -17,6 +17,7 @@ from pipeline.store.dimensions import (
     cache_rows,
     call_site_rows,
     count_rows,
+    functions,
     next_number,
     policy_op_rows,
     policy_rows,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from pipeline.progress import Progress
     from pipeline.trace_set import TraceSet
 
-WINDOW_ROWS = 1 << 20
+WINDOW_ROWS = 1 << 19
 _COLUMNS = {*replay.COLUMNS, *load.COLUMNS}
 _SLICES = 120  # time slices a run is cut into for the timeline
 
@@ -158,6 +159,7 @@ def recording_of(trace: TraceSet) -> Recording:
         release=release,
         cache_names=trace.text("cache"),
         stacks=stack_names(trace),
+        functions=functions(trace),
         direct_map_base=meta["direct_map"]["base"],
         page_ref=any(name.startswith("page_ref_") for name in meta["recorded_events"]),
         kernel_caches=_kernel_caches(trace),

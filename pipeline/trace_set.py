@@ -7,7 +7,6 @@ known of the recording. The columns are those of allocsim.events.EVENT_COLUMNS.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,59 +18,16 @@ from pyarrow import parquet
 
 from allocsim.events import EVENT_COLUMN, EVENT_COLUMNS, Column
 from pipeline.errors import InputError
+from pipeline.trace_set_parts import SCHEMA_VERSION, Stacks, Symbols, is_trace_set, read_meta
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     import numpy.typing as npt
 
-SCHEMA_VERSION = 1
+__all__ = ["SCHEMA_VERSION", "Stacks", "Symbols", "TraceSet", "Window", "is_trace_set", "read_meta"]
 
 Window = dict[str, "npt.NDArray[Any]"]
-
-
-@dataclass(frozen=True, slots=True)
-class Stacks:
-    """Every distinct kernel stack.
-
-    Attributes:
-        start: i8, length stacks + 1: stack ``s`` is ``address[start[s]:start[s + 1]]``.
-        address: u8, the frames' addresses, innermost first.
-    """
-
-    start: npt.NDArray[np.int64]
-    address: npt.NDArray[np.uint64]
-
-    def __len__(self) -> int:
-        return len(self.start) - 1
-
-    def frames(self, stack: int) -> npt.NDArray[np.uint64]:
-        """The addresses of one stack, innermost first."""
-        return self.address[self.start[stack] : self.start[stack + 1]]
-
-
-@dataclass(frozen=True, slots=True)
-class Symbols:
-    """Code addresses and the symbols they lie in.
-
-    Attributes:
-        address: u8, ascending: every call site and stack address of the trace set.
-        symbol: the symbol an address lies in; None where no symbol is known.
-        offset: i8, bytes from the symbol's beginning; 0 where no symbol is known.
-        module: the module the symbol belongs to; None for the kernel itself.
-    """
-
-    address: npt.NDArray[np.uint64]
-    symbol: list[str | None]
-    offset: npt.NDArray[np.int64]
-    module: list[str | None]
-
-    def name(self, address: int) -> str | None:
-        """The symbol ``address`` lies in; None where it is not known."""
-        at = int(np.searchsorted(self.address, np.uint64(address)))
-        if at == len(self.address) or int(self.address[at]) != address:
-            return None
-        return self.symbol[at]
 
 
 @dataclass
@@ -194,36 +150,8 @@ class TraceSet:
         )
 
 
-def is_trace_set(path: Path) -> bool:
-    """Whether the folder looks like a trace set (rather than a recording)."""
-    return (path / "events.parquet").is_file() or (path / "meta.json").is_file()
-
-
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def read_meta(folder: Path) -> dict[str, Any]:
-    """What meta.json in the trace set ``folder`` says, of a schema version that can be read.
-
-    Raises:
-        InputError: there is none, or one of another schema version.
-    """
-    path = folder / "meta.json"
-    if not path.is_file():
-        raise InputError(f"{folder}: not a trace set (it has no meta.json)")
-    try:
-        meta = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({_one_line(error)})") from None
-    if not isinstance(meta, dict) or "schema_version" not in meta:
-        raise InputError(f"{path}: not the meta.json of a trace set (it has no schema_version)")
-    if meta["schema_version"] != SCHEMA_VERSION:
-        raise InputError(
-            f"{path}: schema version {meta['schema_version']}, this allocsim reads version "
-            f"{SCHEMA_VERSION}; import the recording again"
-        )
-    return meta
 
 
 def _metadata(path: Path) -> parquet.FileMetaData:

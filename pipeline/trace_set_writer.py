@@ -10,7 +10,7 @@ import numpy as np
 from allocsim.events import EVENT_COLUMNS
 from pipeline.coding import Coder
 from pipeline.parquet_writer import ParquetColumn, ParquetWriter
-from pipeline.trace_set import SCHEMA_VERSION, Stacks, Symbols
+from pipeline.trace_set_parts import SCHEMA_VERSION, Stacks, Symbols
 from pipeline.values import Values, join
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from reports import figures, queries, style, wording
 from reports.document import Block, Cell, Column, Heading, Picture, Strong, Table, Text
 from reports.queries import BASELINE
-from reports.summary import MARKS
+from reports.wording import MARKS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

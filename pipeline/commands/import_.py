@@ -29,7 +29,7 @@ def import_(
     """Import recordings: make of each a trace set, a folder of its name in DIR."""
     from pipeline.ingest.recording import find_recording, import_recording
     from pipeline.progress import shown
-    from pipeline.trace_set import read_meta
+    from pipeline.trace_set_parts import read_meta
 
     names = [find_recording(path).name for path in recordings]
     for name in names:

@@ -114,6 +114,12 @@ def call_site_rows(trace: TraceSet) -> list[dict[str, Any]]:
     ]
 
 
+def functions(trace: TraceSet) -> dict[int, str]:
+    """Function of each code address of a trace set, as far as it is resolved."""
+    pairs = zip(trace.symbols.address.tolist(), trace.symbols.symbol, strict=True)
+    return {address: symbol for address, symbol in pairs if symbol}
+
+
 def stack_names(trace: TraceSet) -> list[list[str]]:
     """Function names of each distinct stack, innermost first; an address where not resolved."""
     symbols = trace.symbols

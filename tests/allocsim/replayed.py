@@ -15,7 +15,7 @@ from allocsim.columns import Columns, concat
 from allocsim.replay import FinalResult, Recording, Replay
 from allocsim.results import EVENT_RESULTS
 from pipeline.ingest.recording import import_recording
-from pipeline.store.dimensions import stack_names
+from pipeline.store.dimensions import functions, stack_names
 from pipeline.trace_set import TraceSet
 
 
@@ -70,6 +70,7 @@ def _imported(path: Path) -> tuple[Columns, Recording, dict[str, Any]]:
             release=trace.meta["kernel_release"],
             cache_names=trace.text("cache"),
             stacks=stack_names(trace),
+            functions=functions(trace),
             direct_map_base=trace.meta["direct_map"]["base"],
             page_ref=any(name.startswith("page_ref") for name in trace.meta["recorded_events"]),
             kernel_caches=[line.split()[0] for line in slabinfo.splitlines()[2:]],

@@ -76,8 +76,11 @@ class Oracle:
         gfp_kind: Any,
         mapping_kind: Any,
         kmalloc_cache: Any,
+        functions: dict[int, str],
         base: int,
     ) -> None:
+        self.functions = functions
+        self.did: dict[int, bool] = {}  # what a task did last speaks for tmpfs
         self.set_before_alloc = set_before_alloc
         self.stack_kind = stack_kind
         self.gfp_kind = gfp_kind
@@ -124,6 +127,7 @@ class Oracle:
             }
         )
         code = event["event"]
+        self._neighbours(event)
         if code <= Ev.KMEM_CACHE_FREE:
             self._object(seq, event)
         elif code == Ev.MM_PAGE_ALLOC:
@@ -135,6 +139,23 @@ class Oracle:
             self._page_free(seq, event)
         elif Ev.PAGE_REF_SET <= code <= Ev.PAGE_REF_UNFREEZE:
             self._page_ref(seq, event)
+
+    def _neighbours(self, event: dict[str, Any]) -> None:
+        """Opening a file, or a node for a mapping: the page the task takes next is tmpfs's."""
+        code = event["event"]
+        counts = code <= Ev.MM_PAGE_FREE or code == Ev.RSS_STAT
+        if not counts or event["irq_flags"] & 0x18:  # an interrupt's work is not the task's (I6)
+            return
+        bits = event["gfp_flags"]
+        if code == Ev.MM_PAGE_ALLOC and (bits & 0x0A) == 0x0A and not bits & 0x11100:
+            event["near"] = self.did.get(event["pid"], False)
+            return
+        function = self.functions.get(event["call_site"], "").split(".")[0]
+        self.did[event["pid"]] = (code, function) in {
+            (Ev.KMEM_CACHE_FREE, "putname"),
+            (Ev.KMEM_CACHE_FREE, "do_sys_openat2"),
+            (Ev.KMEM_CACHE_ALLOC, "xas_alloc"),
+        }
 
     # --- objects ---
 
@@ -350,6 +371,8 @@ class Oracle:
         if life.alloc is None:
             return Kind.UNKNOWN, How.UNKNOWN
         kind = self.gfp_kind(life.alloc["gfp_flags"], life.order)
+        if kind == Kind.ANON and life.alloc.get("near"):
+            kind = Kind.SHMEM
         return kind, How.ASSUMED if kind == Kind.OTHER else How.INFERRED
 
     def _name_objects(self) -> None:

@@ -90,6 +90,7 @@ def _add_trace(connection: duckdb.DuckDBPyConnection, run: int, trace: str, kern
         source_format="trace.dat",
         source_sha256="ab" * 32,
         lost_events=0,
+        lost_gaps=0,
         duplicates_dropped=1,
         direct_map_base=0xFFFF888000000000,
         direct_map_votes=98,
