@@ -10,8 +10,8 @@ import numpy as np
 
 from allocsim import shortage
 from allocsim.paths import Path
+from allocsim.profile import MAX_PAGE_ORDER
 from allocsim.reuse import Reuse
-from allocsim.settings import MAX_PAGE_ORDER
 from allocsim.sheaves import Sheaves, plan
 from allocsim.slabs import INDEX_BITS, Slabs
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from allocsim.columns import Index, Ints
+    from allocsim.profile import CacheShape, SlubRules
     from allocsim.sheaves import Plan
-    from allocsim.slub_rules import CacheShape, SlubRules
 
 FAILED = -1  #: object of an allocation that failed
 FIRST_CHUNK = 64  #: events tried at once behind a shortage
@@ -123,16 +123,6 @@ class CacheReplay:
                 self._alone(events, begin)
                 begin += 1
                 chunk = FIRST_CHUNK
-
-    def usage(self) -> tuple[int, int, int, int]:
-        """Partial slabs, free objects on them, objects in the CPUs' sheaves and in the barn."""
-        partial, sheaves, capacity = self.slabs.partial, self.sheaves, self.shape.capacity
-        return (
-            len(partial),
-            sum(map(len, partial.values())),
-            sum(sheaves.size) + sum(sheaves.spare_full) * capacity,
-            len(sheaves.full) * capacity,
-        )
 
     def _stretch(self, events: CacheEvents, begin: int, end: int) -> int:
         """Replay from ``begin`` to ``end``, or up to an event that must be replayed alone.
@@ -245,6 +235,12 @@ class CacheReplay:
         events.objects[at], events.path[at] = shortage.alloc(
             self, int(events.cpu[at]), at, max_order, no_sheaf=no_sheaf
         )
+
+    def in_sheaves(self) -> int:
+        """Objects in the sheaves of all CPUs and of the barn."""
+        sheaves, capacity = self.sheaves, self.shape.capacity
+        full = len(sheaves.full) + sum(sheaves.spare_full)
+        return sum(sheaves.size) + full * capacity if capacity else 0
 
     def slow_alloc(self, time: int, max_order: int) -> tuple[int, int]:
         """One object by the slow path (R3.15): object, FAILED if there is none, and path."""

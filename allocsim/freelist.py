@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from allocsim.slub_rules import CacheShape
+    from allocsim.profile import CacheShape
 
 
 def freelist_order(

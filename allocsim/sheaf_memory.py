@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from allocsim.slub_rules import kmalloc_size
+from allocsim.profile import kmalloc_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from allocsim.cache import CacheEvents, CacheReplay
     from allocsim.columns import Index, Ints
-    from allocsim.slub_rules import CacheShape, SlubRules
+    from allocsim.profile import CacheShape, SlubRules
 
 NO_HOME = -1
 

@@ -15,9 +15,16 @@ from allocsim.cache import CacheEvents, CacheReplay
 from allocsim.columns import find, stable_order
 from allocsim.live import LiveObjects
 from allocsim.paths import COUNTERS
+from allocsim.profile import MAX_PAGE_ORDER
 from allocsim.requests import PageRequests, Placement
-from allocsim.settings import MAX_PAGE_ORDER
-from allocsim.sheaf_memory import NO_HOME, before_their_homes, join, merge, sheaves_wanted
+from allocsim.sheaf_memory import (
+    NO_HOME,
+    before_their_homes,
+    join,
+    merge,
+    sheaf_homes,
+    sheaves_wanted,
+)
 from allocsim.slabs import CACHE_BITS, INDEX_BITS
 
 if TYPE_CHECKING:
@@ -26,47 +33,48 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from allocsim.columns import Index
+    from allocsim.profile import CacheShape, Profile
     from allocsim.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
     from allocsim.sheaf_memory import SheafRequests
-    from allocsim.slub_rules import CacheShape, SlubRules
 
-USAGE = ("partial_slabs", "partial_free", "cpu_sheaf_objects", "barn_objects")
 SPARSE = 8  #: handles further apart than this are searched for, not tabled
 
 
 class Slub:
-    """Every cache's sheaves, barn and slabs, from a cold start but for ``start_with``.
+    """Every cache's sheaves, barn and slabs, from a cold start but for ``free_before``.
+
+    It makes the sheaves itself: where the kmalloc cache of their size is among the caches, they
+    take objects of it, so the trace's own sheaves (T7) must not be among the requests.
 
     Args:
-        rules: the kernel version's numbers.
+        profile: the kernel version.
         shapes: the shape of every cache, by cache number.
         cpus: CPUs; those of the requests are below it.
-        homes: the cache each cache's sheaves are objects of (sheaf_homes), so that the model makes
-            the sheaves itself; -1 or nothing given: they take no object.
+        free_before: what lay free before the trace.
         freelist_order: (cache, slab, objects) -> indices in the order a new slab hands them out,
             slabs numbered from 0 in their cache; ascending where not given (R3.6).
     """
 
     def __init__(
         self,
-        rules: SlubRules,
+        profile: Profile,
         shapes: Sequence[CacheShape],
         cpus: int,
-        *,
-        homes: Sequence[int] | None = None,
+        free_before: FreeBefore | None = None,
         freelist_order: Callable[[int, int, int], Sequence[int]] | None = None,
     ) -> None:
         self.cpus = cpus
-        self.homes = [NO_HOME] * len(shapes) if homes is None else list(homes)
+        self.homes = sheaf_homes(profile.slub, shapes)
         self.sequence = before_their_homes(self.homes)
         self.caches = [
-            CacheReplay(shape, rules, number, cpus, freelist_order)
+            CacheReplay(shape, profile.slub, number, cpus, freelist_order)
             for number, shape in enumerate(shapes)
         ]
         self.live = LiveObjects()
+        if free_before is not None:
+            self._take_up(free_before)
 
-    def start_with(self, free: FreeBefore) -> None:
-        """Take up what lay free before the trace; to be called before the first window."""
+    def _take_up(self, free: FreeBefore) -> None:
         objects = free.slab << INDEX_BITS | free.index
         for number in np.unique(free.cache).tolist():
             rows = free.cache == number
@@ -144,19 +152,6 @@ class Slub:
         return {
             name: np.array([cache.stat[name] for cache in self.caches], np.int64)
             for name in COUNTERS
-        }
-
-    def usage(self) -> dict[str, npt.NDArray[np.int64]]:
-        """What lies in the caches behind the last window, one value a cache.
-
-        ``partial_slabs``: slabs on the partial list, and ``partial_free``: free objects on them;
-        ``cpu_sheaf_objects`` and ``barn_objects``: free objects parked in the CPUs' sheaves and in
-        the barn.
-        """
-        usage = [cache.usage() for cache in self.caches]
-        return {
-            name: np.array([counts[at] for counts in usage], np.int64)
-            for at, name in enumerate(USAGE)
         }
 
     def _check(self, requests: ObjectRequests) -> None:

@@ -13,8 +13,8 @@ import time
 
 import numpy as np
 
+from allocsim.profile import LINUX_7_2, cache_shapes
 from allocsim.slub import Slub
-from allocsim.slub_rules import LINUX_7_2, cache_shapes
 from bench.synthetic import Synthetic
 from tests.oracle.slub import Slub as Oracle
 

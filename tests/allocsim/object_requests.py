@@ -7,8 +7,7 @@ from tempfile import TemporaryDirectory
 
 from allocsim.columns import concat
 from allocsim.events import Ev
-from allocsim.sheaf_memory import sheaf_homes
-from allocsim.slub_rules import LINUX_7_2, cache_shapes
+from allocsim.profile import LINUX_7_2, cache_shapes
 from pipeline.ingest.recording import import_recording
 from pipeline.trace_set import TraceSet
 from tests.oracle.slub_compare import Trace
@@ -66,7 +65,7 @@ def of_recording(folder: Path, most: int) -> Trace:
                 places.add(place)
                 older[seq] = place
                 requests.append((seq, cpu, cache, -1, seq))
-    return Trace(shapes, cpus, requests, older, homes=sheaf_homes(LINUX_7_2, shapes))
+    return Trace(shapes, cpus, requests, older)
 
 
 def _cache(names: list[str], event: int, name: int, size: int) -> str:

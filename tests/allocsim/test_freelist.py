@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from allocsim.freelist import freelist_order
-from allocsim.slub_rules import LINUX_7_2, cache_shapes
+from allocsim.profile import LINUX_7_2, cache_shapes
 
 SHAPES = cache_shapes(LINUX_7_2, [("a", 64), ("b", 64), ("c", 9792)], 2)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -10,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from allocsim.freelist import freelist_order
+from allocsim.profile import LINUX_7_2, CacheShape, cache_shapes
 from allocsim.requests import ObjectRequests
-from allocsim.sheaf_memory import sheaf_homes
+from allocsim.sheaf_memory import before_their_homes, sheaf_homes
 from allocsim.slub import Slub
-from allocsim.slub_rules import LINUX_7_2, CacheShape, cache_shapes
 from tests.oracle.slub_compare import Trace, assert_equal
 
 Refused = Sequence[tuple[int, int]]
@@ -38,7 +39,7 @@ def shapes(draw: st.DrawFn) -> CacheShape:
     objects = draw(st.integers(1, 9))
     min_order = draw(st.integers(0, order))
     return CacheShape(
-        name=draw(st.sampled_from(["named", "kmalloc-64"])),
+        name=draw(st.sampled_from(["named", "kmalloc-64", "kmalloc-96"])),
         size=64,
         order=order,
         objects=objects,
@@ -93,9 +94,7 @@ def traces(draw: st.DrawFn) -> Trace:
     starts = draw(st.lists(st.integers(0, seq + 1), unique=True, max_size=4))
     refusals = [(start, draw(st.sampled_from([-1, 0, 1, 10]))) for start in sorted(starts)]
     order = freelist_order(draw(st.integers(0, 2)), caches)
-    # A cache's sheaves are objects of the one behind it, or of none.
-    homes = [draw(st.sampled_from([-1, cache + 1])) for cache in range(len(caches) - 1)] + [-1]
-    return Trace(caches, cpus, requests, older, free_before, refusals, order, homes)
+    return Trace(caches, cpus, requests, older, free_before, refusals, order)
 
 
 @settings(max_examples=300, deadline=None)
@@ -109,7 +108,7 @@ def random_trace(
 ) -> Trace:
     """A trace of real shapes: each cache drifts up and down, a share of the frees is remote."""
     rng = np.random.default_rng(seed)
-    shapes = cache_shapes(LINUX_7_2, [(f"c{size}", size) for size in caches], cpus)
+    shapes = cache_shapes(LINUX_7_2, [(f"kmalloc-{size}", size) for size in caches], cpus)
     live: list[list[tuple[int, int]]] = [[] for _ in caches]
     requests = []
     drift = rng.random(len(caches))
@@ -142,8 +141,7 @@ def test_random_traces_in_any_window(
 
 def test_a_long_shortage() -> None:
     refusals = [(2000, 0), (3000, -1), (5000, 10), (6000, -1), (6100, 10)]
-    trace = random_trace(3, [192, 512, 9000, 4096], 2, 0.5, refusals)
-    trace.homes = [1, -1, 0, 0]
+    trace = random_trace(3, [64, 512, 9000, 4096], 2, 0.5, refusals)
     for window in (500, 8000):
         assert_equal(trace, window)
 
@@ -206,7 +204,7 @@ def test_homes_of_the_sheaves() -> None:
     sizes |= {"kmalloc-2k": 2048, "kmem_cache": 64, "names": 4096}
     shapes = cache_shapes(LINUX_7_2, list(sizes.items()), 2)
     names = [*sizes, "none"]
-    homes = [names[home] for home in sheaf_homes(LINUX_7_2, shapes)]
+    homes = [names[home] for home in sheaf_homes(LINUX_7_2.slub, shapes)]
     assert dict(zip(sizes, homes, strict=True)) == {
         "kmalloc-64": "kmalloc-512",
         "dentry": "kmalloc-512",
@@ -222,6 +220,23 @@ def test_homes_of_the_sheaves() -> None:
 def test_homes_never_go_round() -> None:
     caches = [("kmalloc-256", 256), ("kmalloc-512", 512), ("x", 64)]
     shapes = cache_shapes(LINUX_7_2, caches, 2, {"sheaf.capacity.kmalloc-256": 60})
-    assert sheaf_homes(LINUX_7_2, shapes) == [1, -1, 1]
+    assert sheaf_homes(LINUX_7_2.slub, shapes) == [1, -1, 1]
     with pytest.raises(ValueError, match="would come from itself"):
-        Slub(LINUX_7_2, shapes, 2, homes=[1, 0, 1])
+        before_their_homes([1, 0, 1])
+
+
+def test_a_copy_goes_its_own_way() -> None:
+    """What is replayed again from a copy is what was replayed before (a checkpoint)."""
+    trace = random_trace(7, [64, 512, 4096], 2, 0.3)
+    first, second = columns(trace.requests[:4000]), columns(trace.requests[4000:])
+    slub = Slub(LINUX_7_2, trace.shapes, trace.cpus)
+    slub.window(first)
+    kept = deepcopy(slub)
+    placed, pages = slub.window(second)
+    again, pages_again = deepcopy(kept).window(second)
+    assert np.array_equal(placed.slab, again.slab)
+    assert np.array_equal(placed.path, again.path)
+    assert all(map(np.array_equal, pages, pages_again))
+    kept.window(second)
+    for name, column in slub.counters().items():
+        assert np.array_equal(column, kept.counters()[name]), name

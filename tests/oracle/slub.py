@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from allocsim.slub_rules import CacheShape
+    from allocsim.profile import CacheShape
 
 MAX_FULL_SHEAVES = 10
 PCS_BATCH_MAX = 32

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.paths import COUNTERS, Path
+from allocsim.profile import LINUX_7_2
 from allocsim.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
-from allocsim.slub import USAGE, Slub
-from allocsim.slub_rules import LINUX_7_2
+from allocsim.sheaf_memory import sheaf_homes
+from allocsim.slub import Slub
 from tests.oracle.slub import Slub as Oracle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from allocsim.slub_rules import CacheShape
+    from allocsim.profile import CacheShape
 
 
 @dataclass
@@ -30,17 +31,16 @@ class Trace:
     free_before: list[tuple[int, int, int]] = field(default_factory=list)
     refusals: list[tuple[int, int]] = field(default_factory=list)
     freelist_order: Callable[[int, int, int], Sequence[int]] | None = None
-    homes: Sequence[int] = ()
 
 
 @dataclass
 class Outcome:
-    """What came of a trace; `usage` and `partial` (slab, free list) as its end left them."""
+    """What came of a trace; `in_sheaves` and `partial` (slab, free list) as its end left them."""
 
     events: list[tuple[str, int, int]]
     pages: list[tuple[int, ...]]
     counters: list[dict[str, int]]
-    usage: list[tuple[int, ...]]
+    in_sheaves: list[int]
     partial: list[list[tuple[int, list[int]]]]
 
 
@@ -54,28 +54,20 @@ def by_oracle(trace: Trace) -> Outcome:
         max_order=max_order,
         existing=trace.older,
         free_before=trace.free_before,
-        homes=trace.homes,
+        homes=sheaf_homes(LINUX_7_2.slub, trace.shapes),
         **extra,
     )
     events = [oracle.event(*request) for request in trace.requests]
     counters = [{name: cache.stat[name] for name in COUNTERS} for cache in oracle.caches]
     assert all(set(cache.stat) <= set(COUNTERS) for cache in oracle.caches)
-    usage = [
-        (
-            len(cache.partial),
-            sum(len(slab.free) for slab in cache.partial),
-            sum(
-                len(sheaf.objects)
-                for pcs in cache.pcs.values()
-                for sheaf in (pcs.main, pcs.spare)
-                if sheaf
-            ),
-            sum(len(sheaf.objects) for sheaf in cache.full),
-        )
+    sheaves = [
+        [sheaf for pcs in cache.pcs.values() for sheaf in (pcs.main, pcs.spare) if sheaf]
+        + cache.full
         for cache in oracle.caches
     ]
+    in_sheaves = [sum(len(sheaf.objects) for sheaf in of_cache) for of_cache in sheaves]
     partial = [[(slab.number, slab.free) for slab in cache.partial] for cache in oracle.caches]
-    return Outcome(events, oracle.pages, counters, usage, partial)
+    return Outcome(events, oracle.pages, counters, in_sheaves, partial)
 
 
 def windows(count: int, size: int) -> Iterator[slice]:
@@ -103,10 +95,9 @@ def by_model(trace: Trace, window: int) -> Outcome:
         LINUX_7_2,
         trace.shapes,
         trace.cpus,
-        homes=trace.homes or None,
-        freelist_order=trace.freelist_order,
+        FreeBefore(free[0], free[1], free[2]),
+        trace.freelist_order,
     )
-    slub.start_with(FreeBefore(free[0], free[1], free[2]))
     outcome = Outcome([], [], [], [], [])
     for part in windows(len(trace.requests), window):
         placed, pages = slub.window(
@@ -122,7 +113,7 @@ def by_model(trace: Trace, window: int) -> Outcome:
         {name: int(counters[name][number]) for name in COUNTERS}
         for number in range(len(trace.shapes))
     ]
-    outcome.usage = list(zip(*(slub.usage()[name].tolist() for name in USAGE), strict=True))
+    outcome.in_sheaves = [cache.in_sheaves() for cache in slub.caches]
     outcome.partial = [
         [
             (slab, [found & 0xFFFF for found in reversed(cache.slabs.partial[slab])])
@@ -140,5 +131,5 @@ def assert_equal(trace: Trace, window: int) -> None:
         assert have == want, request
     assert got.pages == wanted.pages
     assert got.counters == wanted.counters
-    assert got.usage == wanted.usage
+    assert got.in_sheaves == wanted.in_sheaves
     assert got.partial == wanted.partial

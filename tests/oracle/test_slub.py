@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from allocsim.slub_rules import LINUX_7_2, cache_shapes
+from allocsim.profile import LINUX_7_2, cache_shapes
 from tests.oracle.slub import Slub
 
 

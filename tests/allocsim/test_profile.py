@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from allocsim.settings import SettingError, parse_setting
-from allocsim.slub_rules import LINUX_7_2, CacheShape, cache_shapes, min_partial, sheaf_capacity
+from allocsim.profile import (
+    LINUX_7_2,
+    CacheShape,
+    SettingError,
+    cache_shapes,
+    min_partial,
+    parse_setting,
+    sheaf_capacity,
+)
 
 CPUS = (1, 2, 4, 8, 16, 64)
 # class: order:objects by CPUS, min_partial, sheaf capacity
@@ -70,12 +77,12 @@ def test_orders_at_128_cpus() -> None:
 
 def test_capacity_boundaries() -> None:
     sizes = (255, 256, 1023, 1024, 4095, 4096)
-    assert [sheaf_capacity(LINUX_7_2, size) for size in sizes] == [60, 28, 28, 12, 12, 4]
+    assert [sheaf_capacity(LINUX_7_2.slub, size) for size in sizes] == [60, 28, 28, 12, 12, 4]
 
 
 def test_min_partial_boundaries() -> None:
     sizes = (8, 4095, 4096, 16383, 16384, 65535, 1 << 22, 1 << 30)
-    assert [min_partial(LINUX_7_2, size) for size in sizes] == [5, 5, 6, 6, 7, 7, 10, 10]
+    assert [min_partial(LINUX_7_2.slub, size) for size in sizes] == [5, 5, 6, 6, 7, 7, 10, 10]
 
 
 def test_boot_caches_have_no_sheaves() -> None:

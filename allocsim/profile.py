@@ -1,20 +1,28 @@
-"""SLUB's numbers, by the rules of a kernel version: slab orders, sheaf capacities, min_partial.
+"""What a kernel version fixes: SLUB's numbers by rule, and the settings that may change them.
 
-``cache_shapes`` applies the rules to the caches of a trace; the user's settings win over them.
+A profile is data. ``cache_shapes`` applies its rules to the caches of a trace and to the user's
+settings (``sheaf.capacity=24``, ``slab.order.dentry=2``, ...), which win over the rules.
 """
 
 from __future__ import annotations
 
+import difflib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from allocsim.settings import MAX_PAGE_ORDER, SettingError, check_settings
+from allocsim.zones import PageRules
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 PAGE_SIZE = 4096
+MAX_PAGE_ORDER = 10
 MAX_OBJS_PER_PAGE = 32767  #: slab->objects has 15 bits (mm/slub.c, 7.2)
+
+
+class SettingError(ValueError):
+    """A setting that does not exist or a value out of its range; the message names both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +49,30 @@ class SlubRules:
     no_sheaves: tuple[str, ...]
 
 
-LINUX_7_2 = SlubRules(
-    sheaf_capacity=((4096, 4), (1024, 12), (256, 26), (0, 60)),
-    sheaf_header=32,
-    max_full_sheaves=10,
-    flush_batch=32,
-    max_order=3,
-    min_partial=(5, 10),
-    no_sheaves=("kmem_cache", "kmem_cache_node"),
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A kernel version: its name and its allocators' numbers."""
+
+    name: str
+    slub: SlubRules
+    pages: PageRules
+
+
+LINUX_7_2 = Profile(
+    name="linux-7.2",
+    slub=SlubRules(
+        sheaf_capacity=((4096, 4), (1024, 12), (256, 26), (0, 60)),
+        sheaf_header=32,
+        max_full_sheaves=10,
+        flush_batch=32,
+        max_order=3,
+        min_partial=(5, 10),
+        no_sheaves=("kmem_cache", "kmem_cache_node"),
+    ),
+    pages=PageRules(free_high_half=True, drain_in_batches=True),
 )
+
+PROFILES = {profile.name: profile for profile in (LINUX_7_2,)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +98,33 @@ class CacheShape:
     min_objects: int
     min_partial: int
     capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A number the user may set: its key, its range, and whether a cache's name may follow."""
+
+    key: str
+    low: int
+    high: int
+    per_cache: bool
+    doc: str
+
+
+SETTINGS = (
+    Setting("cpus", 1, 8192, per_cache=False, doc="CPUs present (R3.4, R4.12)."),
+    Setting("sheaf.capacity", 0, 1020, per_cache=True, doc="Objects in a sheaf; 0: no sheaves."),
+    Setting("slab.order", 0, MAX_PAGE_ORDER, per_cache=True, doc="Order of a slab."),
+    Setting("min_partial", 0, 1 << 20, per_cache=True, doc="Slabs kept on the partial list."),
+    Setting("freelist.seed", 0, 1 << 62, per_cache=False, doc="Of R3.6's order; 0: ascending."),
+    Setting("pcp.batch", 1, 1 << 16, per_cache=False, doc="Pages a refill starts with (R4.11)."),
+    Setting("pcp.high_min", 1, 1 << 30, per_cache=False, doc="Least limit of a CPU (R4.12)."),
+    Setting("pcp.high_max", 1, 1 << 30, per_cache=False, doc="Largest limit of a CPU (R4.12)."),
+    Setting("watermarks.min", 0, 1 << 40, per_cache=False, doc="Pages, all zones together."),
+    Setting("watermarks.low", 0, 1 << 40, per_cache=False, doc="Pages, all zones together."),
+    Setting("watermarks.high", 0, 1 << 40, per_cache=False, doc="Pages, all zones together."),
+)
+_SETTING = {setting.key: setting for setting in SETTINGS}
 
 
 def get_order(size: int) -> int:
@@ -127,7 +177,7 @@ def min_partial(rules: SlubRules, size: int) -> int:
 
 
 def cache_shapes(
-    rules: SlubRules,
+    profile: Profile,
     caches: Sequence[tuple[str, int]],
     cpus: int,
     settings: Mapping[str, int] | None = None,
@@ -135,7 +185,7 @@ def cache_shapes(
     """The shape of every cache, in the given order.
 
     Args:
-        rules: those of the kernel version.
+        profile: the kernel version whose rules apply.
         caches: (name, size in bytes) of each cache.
         cpus: CPUs present, unless ``settings`` has ``cpus``. R3.4: with one CPU present the
             kernel counts the possible ones instead; pass that number then.
@@ -148,7 +198,7 @@ def cache_shapes(
     settings = settings or {}
     check_settings(settings, [name for name, _ in caches])
     cpus = settings.get("cpus", cpus)
-    return [_shape(rules, name, size, cpus, settings) for name, size in caches]
+    return [_shape(profile.slub, name, size, cpus, settings) for name, size in caches]
 
 
 def _shape(
@@ -177,3 +227,52 @@ def _shape(
         min_partial=setting("min_partial", min_partial(rules, size)),
         capacity=setting("sheaf.capacity", capacity),
     )
+
+
+def check_settings(settings: Mapping[str, int], caches: Iterable[str]) -> None:
+    """Check every key and value.
+
+    Raises:
+        SettingError: as cache_shapes says.
+    """
+    names = list(caches)
+    for key, value in settings.items():
+        setting, cache = _split(key)
+        if cache is not None and cache not in names:
+            raise SettingError(
+                f"setting {key}: the trace has no cache {cache}{_near(cache, names)}"
+            )
+        if not setting.low <= value <= setting.high:
+            raise SettingError(
+                f"setting {key}={value}: out of range, {setting.low} to {setting.high}"
+            )
+
+
+def parse_setting(text: str) -> tuple[str, int]:
+    """``KEY=VALUE`` as (key, value); the key exists, the value is a whole number.
+
+    Raises:
+        SettingError: it is not of that form, or the key does not exist.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(r"-?[0-9]{1,18}", value):
+        raise SettingError(f"setting {text!r}: must be KEY=VALUE with a whole number as value")
+    _split(key)
+    return key, int(value)
+
+
+def _split(key: str) -> tuple[Setting, str | None]:
+    """The setting a key belongs to, and the cache that follows it, if one does."""
+    if key in _SETTING:
+        return _SETTING[key], None
+    for setting in SETTINGS:
+        cache = key.removeprefix(f"{setting.key}.")
+        if setting.per_cache and cache not in (key, ""):
+            return setting, cache
+    known = [s.key for s in SETTINGS] + [f"{s.key}.<cache>" for s in SETTINGS if s.per_cache]
+    raise SettingError(f"setting {key}: no such key{_near(key, known)}; keys: {', '.join(known)}")
+
+
+def _near(word: str, words: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, words, n=3)
+    return f" (did you mean {', '.join(near)}?)" if near else ""
