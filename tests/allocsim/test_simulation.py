@@ -24,7 +24,7 @@ from tests.oracle.simulated import (
 SIZES = (64, 512, 2048, 8192)
 CPUS = 3
 OLDER_SLABS = 2  # of each cache, at its lowest addresses
-SLABS = 5
+SLABS = 24
 MOVABLE = 0x08 | 0x02
 
 
@@ -137,7 +137,7 @@ def tapes(draw: st.DrawFn, pages: int, most: int) -> Tape:
 
 
 relaxed = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 )
 
 
@@ -184,17 +184,17 @@ def test_model_is_oracle_when_pages_run_out(tape: Tape, hogs: int, window: int) 
 @pytest.mark.parametrize("window", [1, 100, 1 << 20])
 def test_slabs_fall_back_to_a_smaller_order_then_fail_then_recover(window: int) -> None:
     tape = Tape(world(1 << 11))
-    for _ in range(900):
+    for _ in range(960):
         tape.page(0, 0, 0)
-    for slot in range(700):
-        tape.object(slot % 2, 2, slot % 80, CACHE_ALLOC)
-    for slot in range(300):
+    for slot in range(180):
+        tape.object(slot % 2, 2, slot, CACHE_ALLOC)
+    for slot in range(96):
         tape.object(0, 3, slot, CACHE_ALLOC)
-    for slot in range(300):
+    for slot in range(96):
         tape.object(1, 3, slot, CACHE_FREE)
     for _ in range(800):
         tape.free_page(1, 0, split=False)
-    for slot in range(300):
+    for slot in range(96):
         tape.object(0, 1, slot, CACHE_ALLOC)
     outcome = assert_equal(tape.world, tape.events, window)
     assert outcome.counts["refused_slab_events"] > 0
