@@ -52,14 +52,10 @@ class Reuse:
         self._first[0] = True
         np.not_equal(self._cell[1:], self._cell[:-1], out=self._first[1:])
 
-        # What the event before in the same cell put there; the first of a cell is seen to below.
-        source = np.empty(events, np.int64)
-        source[self._order[1:]] = self._order[:-1]
-        self._take_held(plan, source)
+        source = parent.copy()
+        self._take_before(plan, source)
         self._take_refills(plan, source)
-        free = op < 0
-        np.copyto(source, parent, where=free)
-        self.carried = np.flatnonzero(free & (parent < 0))
+        self.carried = np.flatnonzero((op < 0) & (parent < 0))
         source[self.carried] = events + self.slots + cells + np.arange(len(self.carried))
         flushed = self._held_at_flush(plan, events)
         _follow(source, op)
@@ -69,16 +65,19 @@ class Reuse:
         source -= events
         self.source = source
 
-    def _take_held(self, plan: Plan, source: npt.NDArray[np.int64]) -> None:
-        """Allocations with no free before them in their cell take what the sheaf came with.
+    def _take_before(self, plan: Plan, source: npt.NDArray[np.int64]) -> None:
+        """Allocations take what the event before them in their cell put there.
 
-        That is its last refill before, or what it held when the window began.
+        Where that is none or an allocation, the sheaf came with an object: it is that of the last
+        refill before, or what the sheaf held when the window began.
         """
         capacity, events = plan.after.capacity, len(source)
         takes = self._op.take(self._order) > 0
-        orphan = self._first.copy()
-        orphan[1:] |= takes[:-1]
-        place = np.flatnonzero(orphan & takes)
+        place = np.flatnonzero(takes)
+        source[self._order.take(place)] = self._order.take(place - 1, mode="wrap")
+        orphan = self._first & takes
+        orphan[1:] |= takes[1:] & takes[:-1]
+        place = np.flatnonzero(orphan)
         event, cell = self._order[place], self._cell[place]
         held = events + self.slots + cell
         if plan.refills:

@@ -185,13 +185,13 @@ class Slub:
         ):
             raise ValueError("handles of allocations must rise from one to the next")
         which = _find(handles, requests.object[freed])
-        here = which >= 0
-        allocs, frees = born[which[here]], freed[here]
+        here = np.flatnonzero(which >= 0)
+        allocs, frees = born.take(which.take(here)), freed.take(here)
         if np.any(allocs > frees) or np.any(requests.cache[allocs] != requests.cache[frees]):
             raise ValueError("an object is freed before its allocation, or to another cache")
         parent[place[frees]] = place[allocs]
 
-        freed = freed[~here]
+        freed = freed.take(np.flatnonzero(which < 0))
         found, known = self.live.take(requests.object[freed])
         unknown = np.flatnonzero(~known)
         if len(unknown):
