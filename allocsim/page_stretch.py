@@ -375,7 +375,11 @@ class Stretch:
         alone = window.op[event] != 0 and self.replay.list_table[order, 0] == NO_LIST
         if not alone:
             self._settle(event)
-        elif window.op[event] < 0 and window.pfn[event] == UNKNOWN:
+        elif (
+            window.op[event] < 0
+            and window.pfn[event] == UNKNOWN
+            and window.pfn[window.source[event]] == UNKNOWN
+        ):
             self._resolve(event)
         self.replay.single(window, event)
         if alone and window.op[event] > 0:
