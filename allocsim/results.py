@@ -34,9 +34,15 @@ class CacheHow(IntEnum):
 
 
 EVENT_RESULTS: tuple[Column, ...] = (
-    Column("object", "i8", "", "Handle of the object life the event belongs to; -1: no object."),
+    Column("object", "i8", "", "Handle of the object's life: row of its first event; -1: none."),
     Column("cache", "i4", "", "Cache (caches.cache); -1: not an object event, or unresolved."),
-    Column("cache_how", "i1", "", "Rule that gave the cache (CacheHow); -1: no object event."),
+    Column(
+        "cache_how",
+        "i1",
+        "",
+        "Rule that gave the cache (CacheHow); -1: no object event, or"
+        " an object of whole pages, which has no cache (large kmalloc).",
+    ),
     Column("page", "i8", "", "Page life (pages.page) the event belongs to or lies on; -1: none."),
     Column("page_kind", "i2", "", "Kind of that page (page_kinds.page_kind); -1: no page event."),
     Column("kind_how", "i1", "", "How the kind is known (How); -1: no page event."),
@@ -47,21 +53,34 @@ EVENT_RESULTS: tuple[Column, ...] = (
 )
 
 PAGE_RESULTS: tuple[Column, ...] = (
-    Column("page", "i8", "", "Handle of the page life, in order of allocation."),
+    Column("page", "i8", "", "Handle of the page life: row of the first event that shows it."),
     Column("pfn", "i8", "", "First page frame of the block."),
     Column("order", "i4", "", "The block had 2^order pages when allocated (or when first seen)."),
     Column("page_kind", "i2", "", "Whose page it was (page_kinds.page_kind)."),
     Column("kind_how", "i1", "", "How the kind is known (How)."),
     Column("cache", "i4", "", "Slab pages: the cache (caches.cache); -1: not slab, or not known."),
-    Column("alloc_seq", "i8", "", "Row of its mm_page_alloc; -1: allocated before the recording."),
-    Column("alloc_ts", "i8", "ns", "Time of its allocation; -1: before the recording."),
+    Column("alloc_seq", "i8", "", "Row of its mm_page_alloc; -1: none seen."),
+    Column(
+        "alloc_ts",
+        "i8",
+        "ns",
+        "Time of its allocation, also of one that only its first"
+        " page_ref_set shows (bulk, T8); -1: before the recording.",
+    ),
     Column("alloc_cpu", "i2", "", "CPU of its allocation; -1: before the recording."),
-    Column("free_seq", "i8", "", "Row of the mm_page_free that ended it; -1: live at the end."),
-    Column("free_ts", "i8", "ns", "Time of its end; -1: live at the end."),
-    Column("free_cpu", "i2", "", "CPU of its end; -1: live at the end."),
-    Column("gfp_flags", "i8", "", "gfp flags of its allocation; -1: before the recording."),
+    Column("free_seq", "i8", "", "Row of the mm_page_free that ended it; -1: none seen."),
+    Column(
+        "free_ts",
+        "i8",
+        "ns",
+        "Time of its end, also of one that only the next allocation of"
+        " its pages shows; -1: live at the end.",
+    ),
+    Column("free_cpu", "i2", "", "CPU of its mm_page_free; -1: none seen."),
+    Column("gfp_flags", "i8", "", "gfp flags of its mm_page_alloc; -1: none seen."),
     Column("stack", "i4", "", "Stack of its allocation (stacks.stack); -1: none recorded."),
     Column("frees", "i4", "", "mm_page_free events in the life: above 1 after a split (T10)."),
+    Column("pages_freed", "i8", "pages", "Base pages that mm_page_free gave back of it."),
     Column("ref_plain", "i8", "", "page_ref: plain stores recorded in the life; -1: not recorded."),
     Column("ref_locked", "i8", "", "page_ref: locked instructions recorded; -1: not recorded."),
     Column("ref_use_plain", "i8", "", "Of ref_plain, those between allocation and free."),

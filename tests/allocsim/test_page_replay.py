@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from oracle.page_lists import PageAllocator as Oracle
+from tests.oracle.page_lists import PageAllocator as Oracle
 
 from allocsim.page_paths import PAGE_COUNTERS
 from allocsim.page_replay import PageReplay

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from allocsim.page_paths import PagePath, Pressure
 from allocsim.zones import Machine, Mt
-from oracle.buddy import PAGEBLOCK_ORDER, Buddy
+from tests.oracle.buddy import PAGEBLOCK_ORDER, Buddy
 
 SCALE_MAX = 5  # CONFIG_PCP_BATCH_SCALE_MAX
 CHUNK = 1024

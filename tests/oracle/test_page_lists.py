@@ -17,7 +17,7 @@ from allocsim.zones import (
     pcp_numbers,
     watermarks,
 )
-from oracle.page_lists import BULK, PageAllocator
+from tests.oracle.page_lists import BULK, PageAllocator
 
 GIB = 1 << 18  # pages
 M, U, R = Mt.MOVABLE, Mt.UNMOVABLE, Mt.RECLAIMABLE

@@ -1,0 +1,58 @@
+# allocsim: everything a user runs, each target alone on a machine with python3 and make.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+TRACES ?= $(sort $(patsubst %/meta.json,%,$(wildcard traces/*/meta.json)))
+OUT    ?= out
+DB     := $(OUT)/results.duckdb
+
+.DEFAULT_GOAL := help
+.PHONY: help replay test lint docs bench clean
+
+help: ## Say what there is to make
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+replay: $(VENV)/.run ## Replay the shipped trace sets (or TRACES="A B") into out/, with a PDF report
+	@mkdir -p $(OUT)
+	@rm -f $(DB)
+	$(BIN)/allocsim replay --db $(DB) $(TRACES)
+	$(BIN)/allocsim report --db $(DB) -o $(OUT)/report.pdf
+	@echo
+	@echo 'Ask it: $(BIN)/allocsim sql "from policy_summary"'
+
+test: $(VENV)/.dev ## Check style and types, then run every test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n auto
+
+lint: $(VENV)/.dev ## Mend what ruff can mend, then check style and types
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/mypy
+
+docs: $(VENV)/.dev ## Make the reference pages under docs/ anew from the code
+	$(BIN)/python -m pipeline.docs
+
+bench: $(VENV)/.dev ## Measure speed and memory; writes bench/RESULTS.md
+	$(BIN)/python bench/run.py
+
+clean: ## Remove what runs have produced (not the environment)
+	rm -rf $(OUT) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# The environment: pinned versions, made once, made again when the pins change.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "allocsim needs Python 3.11 or newer; say make PYTHON=... to name one" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "python3 cannot make a virtual environment (on Debian: apt install python3-venv)" >&2; \
+	    rm -rf $(VENV); exit 1; }
+
+$(VENV)/.run: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.run

@@ -1,0 +1,85 @@
+"""Which cache an object comes from, as far as the event itself says.
+
+7.x names the cache on allocation and free, older kernels on kmem_cache_free only (T1). A
+kmalloc's cache follows from its size class and gfp flags (R3.1, R3.2). What cannot be told
+apart is one cache here: CONFIG_RANDOM_KMALLOC_CACHES, CONFIG_KMALLOC_PARTITION_CACHES and
+kmem_buckets hand out objects of the same classes under other names (T2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+# R3.1, include/linux/slab.h:__kmalloc_index (x86-64, all).
+KMALLOC_CLASSES = (8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192)
+# Above the largest class kmalloc goes to the page allocator: KMALLOC_MAX_CACHE_SIZE.
+LARGE_KMALLOC = 8192
+# R3.2, in the order of include/linux/slab.h:kmalloc_type: the first whose bit is set.
+_TYPES = (
+    ("dma-kmalloc-", "__GFP_DMA"),
+    ("kmalloc-rcl-", "__GFP_RECLAIMABLE"),
+    ("kmalloc-cg-", "__GFP_ACCOUNT"),
+)
+
+
+def _class_name(size: int) -> str:
+    return f"{size // 1024}k" if size >= 1024 else str(size)
+
+
+class Caches:
+    """The caches of a trace: those the trace names, then the kmalloc caches.
+
+    Args:
+        names: names in the trace set's column ``cache``, by code.
+        kernel_caches: names in the kernel's own slabinfo, where the recording has it: a kmalloc
+            type not among them does not exist there (no MEMCG, no ZONE_DMA). Without it every
+            type is assumed to exist.
+        gfp: value of each gfp bit by its name (allocsim.kernel).
+    """
+
+    def __init__(
+        self, names: Sequence[str], kernel_caches: Collection[str], gfp: Mapping[str, int]
+    ) -> None:
+        self.names = list(names)
+        number = {name: code for code, name in enumerate(names)}
+        known = {*kernel_caches, *names}
+        self._type_bits = [gfp[bit] for _, bit in _TYPES]
+        rows = []
+        for prefix in (*(prefix for prefix, _ in _TYPES), "kmalloc-"):
+            row = []
+            for size in KMALLOC_CLASSES:
+                name = prefix + _class_name(size)
+                if kernel_caches and name not in known:
+                    name = "kmalloc-" + _class_name(size)
+                if name not in number:
+                    number[name] = len(self.names)
+                    self.names.append(name)
+                row.append(number[name])
+            rows.append([*row, -1])
+        self._of_type = np.array(rows, np.int32)
+        self.sizes = np.full(len(self.names), -1, np.int64)
+
+    def of_kmalloc(
+        self, bytes_alloc: npt.NDArray[np.int64], gfp: npt.NDArray[np.uint64]
+    ) -> npt.NDArray[np.int32]:
+        """Cache of each kmalloc (i4); -1 for sizes that are no class: whole pages.
+
+        Args:
+            bytes_alloc: bytes given.
+            gfp: gfp flags.
+        """
+        classes = np.array(KMALLOC_CLASSES)
+        index = np.searchsorted(classes, bytes_alloc)
+        exact = classes[np.minimum(index, len(classes) - 1)] == bytes_alloc
+        index = np.where(exact, index, len(classes))
+        kind = np.full(len(gfp), len(_TYPES), np.int64)
+        for number, bit in reversed(list(enumerate(self._type_bits))):
+            kind[(gfp & np.uint64(bit)) != 0] = number
+        return self._of_type[kind, index]
+
+    def learn_sizes(self, cache: npt.NDArray[np.int32], size: npt.NDArray[np.int64]) -> None:
+        """Note the slot size of caches from allocations of known cache (R3.3: bytes_alloc)."""
+        self.sizes[cache] = size

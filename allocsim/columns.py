@@ -1,0 +1,63 @@
+"""Tables as dictionaries of equally long arrays, and the one sort everything is built on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Columns = dict[str, npt.NDArray[Any]]
+Index = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+def empty(dtypes: Mapping[str, str]) -> Columns:
+    """A table without rows, one column for each name of ``dtypes``."""
+    return {name: np.empty(0, dtype) for name, dtype in dtypes.items()}
+
+
+def take(table: Mapping[str, npt.NDArray[Any]], rows: npt.NDArray[Any]) -> Columns:
+    """The rows of a table that an index or a mask picks."""
+    return {name: values[rows] for name, values in table.items()}
+
+
+def concat(tables: Iterable[Columns]) -> Columns:
+    """Tables of the same columns, one below the other."""
+    parts = list(tables)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def stable_order(keys: npt.NDArray[np.uint64]) -> Index:
+    """Row numbers that sort ``keys``, equal keys in row order (i8, as long as ``keys``).
+
+    numpy sorts 16-bit keys by radix, many times faster than 64-bit ones, so this goes digit by
+    digit of 16 bits from the low end, over as many digits as the spread of the keys has.
+    """
+    if not len(keys):
+        return np.empty(0, np.int64)
+    keys = keys - keys.min()
+    top = int(keys.max())
+    order = np.argsort(keys.astype(np.uint16), kind="stable")
+    shift = 16
+    while top >> shift:
+        digit = (keys >> np.uint64(shift)).astype(np.uint16)
+        order = order[np.argsort(digit[order], kind="stable")]
+        shift += 16
+    return order
+
+
+def find(table: npt.NDArray[Any], values: npt.NDArray[Any]) -> Index:
+    """Row of each value in a sorted column without repeats; -1 where it is not there (i8)."""
+    if not len(table):
+        return np.full(len(values), -1, np.int64)
+    at = np.searchsorted(table, values)
+    at[at == len(table)] = 0
+    return np.where(table[at] == values, at, -1)
+
+
+def merge_sorted(table: Columns, new: Columns, key: str) -> Columns:
+    """Two tables, each sorted by ``key`` and without a key in common, as one sorted table."""
+    at = np.searchsorted(table[key], new[key])
+    return {name: np.insert(values, at, new[name]) for name, values in table.items()}

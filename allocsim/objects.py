@@ -1,0 +1,319 @@
+"""Object events of a window: their lives, and their caches as far as objects alone tell.
+
+A cache is known, best first: from the event itself (its name, or its size class); on a free
+without a name, from the allocation it ends; on an allocation without a name (kmem_cache_alloc
+before 7.x), from the name on its free. What is left waits for its slab or, at the end of the
+trace, for its call site: allocsim.unnamed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from allocsim.amendments import Amending
+from allocsim.caches import LARGE_KMALLOC, Caches
+from allocsim.columns import Bools, Columns, Index, take
+from allocsim.events import Ev
+from allocsim.lifetimes import ZERO_SIZE_PTR, Lifetimes, Pairing
+from allocsim.results import CacheHow
+from allocsim.unnamed import CallSites
+
+_CARRY = {
+    "seq": "i8",
+    "ts": "i8",
+    "cpu": "i2",
+    "cache": "i4",
+    "bytes_alloc": "i8",
+    "call_site": "u8",
+    "large": "?",
+}
+COUNTS = (
+    "null_frees",
+    "failed_allocations",
+    "unknown_frees",
+    "reallocations",
+    "remote_frees",
+)
+
+
+@dataclass(slots=True)
+class ObjectWindow:
+    """The object events of a window in (address, time) order.
+
+    Args:
+        row: row of the window.
+        ptr: address.
+        allocates: allocation, else free.
+        ends_previous: free of the allocation at the row before.
+        handle: seq of the first event of its life.
+        lifetime: ns; -1: open or not known.
+        own: cache the event itself tells; -1: none.
+        cache: cache as far as known; -1: not yet, or whole pages.
+        cache_how: CacheHow; -1: whole pages, which have no cache.
+        large: an object of whole pages (kmalloc above the largest class).
+        on_slab: it surely lies on a slab.
+        ended: allocation whose life a later event of this window ended, or a free.
+        call_site: where the object was allocated; 0: allocation not seen.
+        bytes_alloc: with which size; -1: allocation not seen.
+        closed: seqs of allocations of earlier windows whose life ended in this one.
+        named: of these, those whose free gave the cache.
+    """
+
+    row: Index
+    ptr: npt.NDArray[np.uint64]
+    allocates: Bools
+    ends_previous: Bools
+    handle: Index
+    lifetime: Index
+    own: npt.NDArray[np.int32]
+    cache: npt.NDArray[np.int32]
+    cache_how: npt.NDArray[np.int8]
+    large: Bools
+    on_slab: Bools
+    ended: Bools
+    call_site: npt.NDArray[np.uint64]
+    bytes_alloc: Index
+    closed: Index
+    named: Index
+
+
+class Objects:
+    """Live objects, carried from window to window.
+
+    Args:
+        caches: the caches of the trace.
+        sites: learns which call sites allocate from which cache.
+    """
+
+    def __init__(self, caches: Caches, sites: CallSites) -> None:
+        self._caches = caches
+        self._sites_learned = sites
+        self._lifetimes = Lifetimes(_CARRY)
+        self.counts = dict.fromkeys(COUNTS, 0)
+
+    @property
+    def live(self) -> Columns:
+        """Objects allocated in the trace and not freed so far, sorted by address."""
+        return self._lifetimes.live
+
+    def window(self, columns: Columns, seq: int, amend: Amending) -> ObjectWindow | None:
+        """Pair and name the object events of a window; None if it has none.
+
+        Args:
+            columns: event columns, row for row.
+            seq: row of the window's first event in the trace.
+            amend: takes lifetimes and caches of allocations of earlier windows.
+        """
+        rows = self._rows(columns)
+        if not len(rows):
+            return None
+        code = columns["event"][rows]
+        ptr = columns["ptr"][rows]
+        allocates = (code == Ev.KMALLOC) | (code == Ev.KMEM_CACHE_ALLOC)
+        own = self._own_caches(columns, rows, code)
+        pairing = self._lifetimes.pair(ptr, allocates)
+        window = self._pair_results(columns, seq, rows, code, ptr, own, pairing)
+        self._count(columns, pairing, window)
+        self._carried(columns, pairing, window, seq, amend)
+        self._learn(columns, window)
+        self._keep(columns, window, pairing, seq)
+        return window
+
+    def _rows(self, columns: Columns) -> Index:
+        """Rows that allocate or free an object; NULL and ZERO_SIZE_PTR are counted (T4)."""
+        if "ptr" not in columns:
+            return np.empty(0, np.int64)
+        rows = np.flatnonzero(columns["event"] <= Ev.KMEM_CACHE_FREE)
+        ptr = columns["ptr"][rows]
+        nothing = ptr <= ZERO_SIZE_PTR
+        if not nothing.any():
+            return rows
+        code = columns["event"][rows[nothing]]
+        frees = int(((code == Ev.KFREE) | (code == Ev.KMEM_CACHE_FREE)).sum())
+        self.counts["null_frees"] += frees
+        self.counts["failed_allocations"] += len(code) - frees
+        return rows[~nothing]
+
+    def _own_caches(
+        self, columns: Columns, rows: Index, code: npt.NDArray[np.uint8]
+    ) -> npt.NDArray[np.int32]:
+        """Cache that each event itself tells: by its name, or by size class and gfp (R3.2)."""
+        if "cache" in columns:
+            own = columns["cache"][rows].astype(np.int32)
+        else:
+            own = np.full(len(rows), -1, np.int32)
+        kmalloc = np.flatnonzero(code == Ev.KMALLOC)
+        if len(kmalloc):
+            at = rows[kmalloc]
+            own[kmalloc] = self._caches.of_kmalloc(
+                columns["bytes_alloc"][at], columns["gfp_flags"][at]
+            )
+        known = np.flatnonzero((own >= 0) & ((code == Ev.KMEM_CACHE_ALLOC) | (code == Ev.KMALLOC)))
+        if len(known):
+            self._caches.learn_sizes(own[known], columns["bytes_alloc"][rows[known]])
+        return own
+
+    def _pair_results(  # noqa: PLR0913 - what the window's columns have been cut down to
+        self,
+        columns: Columns,
+        seq: int,
+        rows: Index,
+        code: npt.NDArray[np.uint8],
+        ptr: npt.NDArray[np.uint64],
+        own: npt.NDArray[np.int32],
+        pairing: Pairing,
+    ) -> ObjectWindow:
+        order = pairing.order
+        row = rows[order]
+        code = code[order]
+        own = own[order]
+        address = ptr[order]
+        ts = columns["ts"][row]
+        frees = np.flatnonzero(pairing.ends_previous)
+        allocs = frees - 1
+
+        handle = row + seq
+        handle[frees] = handle[allocs]
+        lifetime = np.full(len(row), -1, np.int64)
+        lifetime[frees] = lifetime[allocs] = ts[frees] - ts[allocs]
+
+        large = np.zeros(len(row), bool)
+        nameless = np.flatnonzero(pairing.allocates & (own < 0))
+        if len(nameless):
+            big = columns["bytes_alloc"][row[nameless]] > LARGE_KMALLOC
+            large[nameless] = big & (code[nameless] == Ev.KMALLOC)
+        large[frees] = large[allocs]
+
+        cache = own.copy()
+        how = np.full(len(row), CacheHow.UNRESOLVED, np.int8)
+        how[own >= 0] = CacheHow.NAMED
+        how[(own >= 0) & (code == Ev.KMALLOC)] = CacheHow.SIZE_CLASS
+        ask = frees[(own[frees] < 0) & (own[allocs] >= 0)]
+        cache[ask] = own[ask - 1]
+        how[ask] = CacheHow.BY_ALLOC
+        tell = allocs[(own[allocs] < 0) & (own[frees] >= 0) & ~large[allocs]]
+        cache[tell] = own[tell + 1]
+        how[tell] = CacheHow.BY_FREE
+        how[large & (own < 0)] = -1
+
+        # An address that is not page-aligned cannot be a large kmalloc (R3.1).
+        aligned = (address & np.uint64(4095)) == 0
+        on_slab = ~large & (
+            (code != Ev.KFREE) | ~aligned | pairing.ends_previous | (pairing.carried >= 0)
+        )
+        ended = ~pairing.allocates
+        ended[:-1] |= pairing.allocates[:-1] & ~pairing.first[1:]
+        nowhere = np.empty(0, np.int64)
+        return ObjectWindow(
+            row,
+            address,
+            pairing.allocates,
+            pairing.ends_previous,
+            handle,
+            lifetime,
+            own,
+            cache,
+            how,
+            large,
+            on_slab,
+            ended,
+            *self._sites(columns, row, cache, large, pairing),
+            nowhere,
+            nowhere,
+        )
+
+    @staticmethod
+    def _sites(
+        columns: Columns,
+        row: Index,
+        cache: npt.NDArray[np.int32],
+        large: Bools,
+        pairing: Pairing,
+    ) -> tuple[npt.NDArray[np.uint64], Index]:
+        """Call site and size of the allocation behind the events still without a cache."""
+        site = np.zeros(len(row), np.uint64)
+        size = np.full(len(row), -1, np.int64)
+        if "call_site" not in columns:
+            return site, size
+        asks = (cache < 0) & ~large
+        own = np.flatnonzero(asks & pairing.allocates)
+        site[own] = columns["call_site"][row[own]]
+        size[own] = columns["bytes_alloc"][row[own]]
+        frees = np.flatnonzero(asks & pairing.ends_previous)
+        site[frees] = site[frees - 1]
+        size[frees] = size[frees - 1]
+        return site, size
+
+    def _carried(
+        self,
+        columns: Columns,
+        pairing: Pairing,
+        window: ObjectWindow,
+        seq: int,
+        amend: Amending,
+    ) -> None:
+        """Lives that began in an earlier window and end here, or are found live by a second
+        allocation of their address."""
+        at = np.flatnonzero(pairing.carried >= 0)
+        old = take(self._lifetimes.live, pairing.carried[at])
+        window.closed = old["seq"]
+        frees = ~window.allocates[at]
+        at, old = at[frees], take(old, frees)
+        lifetime = columns["ts"][window.row[at]] - old["ts"]
+        window.handle[at] = old["seq"]
+        window.lifetime[at] = lifetime
+        amend.add(old["seq"], lifetime=lifetime)
+
+        large = old["large"]
+        window.large[at[large]] = True
+        window.on_slab[at[large]] = False
+        window.cache_how[at[large & (window.own[at] < 0)]] = -1
+        asks = (window.own[at] < 0) & (old["cache"] >= 0)
+        window.cache[at[asks]] = old["cache"][asks]
+        window.cache_how[at[asks]] = CacheHow.BY_ALLOC
+        tells = (window.own[at] >= 0) & (old["cache"] < 0) & ~large
+        window.named = old["seq"][tells]
+        amend.add(window.named, cache=window.own[at[tells]], cache_how=CacheHow.BY_FREE)
+        still = at[window.cache[at] < 0]
+        window.call_site[still] = old["call_site"][window.cache[at] < 0]
+        window.bytes_alloc[still] = old["bytes_alloc"][window.cache[at] < 0]
+        self._sites_learned.learn(
+            old["call_site"][tells], old["bytes_alloc"][tells], window.own[at[tells]]
+        )
+
+    def _learn(self, columns: Columns, window: ObjectWindow) -> None:
+        told = np.flatnonzero(window.allocates & (window.cache_how == CacheHow.BY_FREE))
+        if len(told):
+            row = window.row[told]
+            self._sites_learned.learn(
+                columns["call_site"][row], columns["bytes_alloc"][row], window.cache[told]
+            )
+
+    def _keep(
+        self, columns: Columns, window: ObjectWindow, pairing: Pairing, seq: int
+    ) -> None:
+        kept = self._lifetimes.survivors(pairing)
+        row = window.row[kept]
+        survivors = {
+            name: columns[name][row].astype(_CARRY[name])
+            for name in ("ts", "cpu", "bytes_alloc", "call_site")
+        }
+        survivors["ptr"] = window.ptr[kept]
+        survivors["seq"] = row + seq
+        survivors["cache"] = window.own[kept]
+        survivors["large"] = window.large[kept]
+        self._lifetimes.keep(pairing, survivors)
+
+    def _count(self, columns: Columns, pairing: Pairing, window: ObjectWindow) -> None:
+        self.counts["unknown_frees"] += int(pairing.unknown.sum())
+        self.counts["reallocations"] += int(pairing.reallocates.sum())
+        cpu = columns["cpu"]
+        frees = np.flatnonzero(pairing.ends_previous)
+        remote = int((cpu[window.row[frees]] != cpu[window.row[frees - 1]]).sum())
+        at = np.flatnonzero((pairing.carried >= 0) & ~pairing.allocates)
+        home = self._lifetimes.live["cpu"][pairing.carried[at]]
+        remote += int((cpu[window.row[at]] != home).sum())
+        self.counts["remote_frees"] += remote

@@ -1,0 +1,211 @@
+"""Refcount policies: what each stage in the life of each kind of page costs, as data (TOML).
+
+A policy is the code paths its pages take and the kinds that are frozen on them. The paths are
+those of a kernel, linux-6.12 or linux-7.2, whose files give, for the refcounted and the frozen
+form of each kind, plain stores and locked instructions at allocation, use and free, the entry
+used and the depth at which the count is set (spec 1, 2). ``base = "recorded"`` takes the
+recorded kernel's own paths.
+
+So ``locked_ops_saved`` against the policy ``refcounted`` is exactly what freezing saves for every
+policy on the recorded kernel's paths. Policies on another kernel's paths, linux-7.2 on a 6.12
+recording, also show what else that kernel does differently: 7.2 tries to freeze every folio it
+puts on the LRU, one locked instruction more (spec 1.3.3).
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from allocsim.page_kinds import KIND_NAMES, Kind
+
+STAGES = ("alloc", "use", "free")
+_FORMS = ("refcounted", "frozen")
+_COUNTS = ("plain", "locked", "plain_per_page", "locked_per_page")
+_TEXTS = ("entry", "depth", "rule", "source")
+_ANY = "any"
+RECORDED = "recorded"
+KERNELS = ("linux-6.12", "linux-7.2")
+
+Stage = Mapping[str, Any]
+Tables = dict[tuple[str, str, str], Stage]
+
+
+class PolicyError(ValueError):
+    """A policy file that cannot be used: which key, in which file, and what would do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy as its file has it.
+
+    Args:
+        name: what it is called in results.
+        doc: one sentence.
+        source: "shipped", or the file it was read from.
+        base: whose paths its pages take: "recorded", a kernel of KERNELS, or "" for the tables
+            of its own.
+        freeze: kinds without a count.
+        tables: stages by (form, kind or "any", stage); they go before those of the base.
+    """
+
+    name: str
+    doc: str
+    source: str
+    base: str
+    freeze: frozenset[str]
+    tables: Tables
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyOp:
+    """What one stage in the life of one kind of page costs under one policy.
+
+    Args:
+        page_kind: code of the kind.
+        stage: "alloc", "use" or "free".
+        frozen: the kind has no count under the policy.
+        plain: plain stores per allocation, per life in use, or per free.
+        locked: locked instructions, likewise.
+        plain_per_page: plain stores per base page allocated or freed, on top of ``plain``.
+        locked_per_page: locked instructions, likewise.
+        entry: kernel function through which the page comes or goes.
+        depth: where on the call stack the count is set or dropped (spec 2).
+        rule: rule of the spec.
+        source: file:function (kernel version).
+    """
+
+    page_kind: int
+    stage: str
+    frozen: bool
+    plain: int
+    locked: int
+    plain_per_page: int
+    locked_per_page: int
+    entry: str
+    depth: str
+    rule: str
+    source: str
+
+
+def parse_policy(text: str, source: str) -> Policy:
+    """Read a policy from the text of its file.
+
+    Args:
+        text: TOML; README and the shipped files show the form.
+        source: the file's name, for messages and results.
+
+    Raises:
+        PolicyError: no TOML, a key that is missing or unknown, or a value that will not do.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError(f"{source}: not valid TOML: {error}") from None
+    keys = ("name", "doc", "base", "freeze", *_FORMS)
+    _only(data, keys, source, "")
+    name = _text(data, "name", source, required=True)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise PolicyError(
+            f"{source}: name = {name!r}: use letters, digits and . _ - only, e.g. 'my-policy'"
+        )
+    base = _text(data, "base", source)
+    if base and base not in (RECORDED, *KERNELS):
+        _refuse(source, "base", base, (RECORDED, *KERNELS))
+    freeze = data.get("freeze", [])
+    if not isinstance(freeze, list):
+        raise PolicyError(f"{source}: freeze = {freeze!r}: a list of page kinds is wanted")
+    for kind in freeze:
+        if kind not in KIND_NAMES:
+            _refuse(source, "freeze:", kind, KIND_NAMES)
+    tables = _tables(data, source)
+    for form, stage in itertools.product(_FORMS, STAGES):
+        if not base and (form, _ANY, stage) not in tables:
+            raise PolicyError(
+                f"{source}: neither base nor [{form}.{_ANY}.{stage}] is given:"
+                f" set base to one of: {', '.join((RECORDED, *KERNELS))}"
+            )
+    return Policy(name, _text(data, "doc", source), source, base, frozenset(freeze), tables)
+
+
+def policy_ops(policy: Policy, paths: str) -> list[PolicyOp]:
+    """Every kind and stage of a policy, in order of kind.
+
+    Args:
+        policy: the policy.
+        paths: the recorded kernel's paths, "6.12" or "7.2" (allocsim.kernel).
+    """
+    base = f"linux-{paths}" if policy.base == RECORDED else policy.base
+    tables = {**(shipped_policies()[base].tables if base else {}), **policy.tables}
+    ops = []
+    for kind, name in zip(Kind, KIND_NAMES, strict=True):
+        form = "frozen" if name in policy.freeze else "refcounted"
+        for stage in STAGES:
+            row = tables.get((form, name, stage)) or tables[form, _ANY, stage]
+            counts = [int(row.get(count, 0)) for count in _COUNTS]
+            texts = [str(row.get(text, "")) for text in _TEXTS]
+            ops.append(PolicyOp(int(kind), stage, form == "frozen", *counts, *texts))
+    return ops
+
+
+@functools.cache
+def shipped_policies() -> dict[str, Policy]:
+    """The policies that come with allocsim, by name, in the order in which they are reported."""
+    names = ("refcounted", *KERNELS, "frozen-page-tables", "everything-freezable")
+    folder = resources.files(__name__)
+    texts = ((name, (folder / f"{name}.toml").read_text("utf-8")) for name in names)
+    return {name: parse_policy(text, "shipped") for name, text in texts}
+
+
+def _tables(data: Mapping[str, Any], source: str) -> Tables:
+    tables: Tables = {}
+    for form in _FORMS:
+        kinds = _table(data.get(form, {}), form, source)
+        _only(kinds, (_ANY, *KIND_NAMES), source, form)
+        for kind, stages in kinds.items():
+            where = f"{form}.{kind}"
+            _only(_table(stages, where, source), STAGES, source, where)
+            for stage, row in stages.items():
+                tables[form, kind, stage] = _stage(row, f"{where}.{stage}", source)
+    return tables
+
+
+def _stage(row: Any, where: str, source: str) -> Stage:
+    _only(_table(row, where, source), (*_COUNTS, *_TEXTS), source, where)
+    for key, value in row.items():
+        if key in _COUNTS and (type(value) is not int or value < 0):
+            raise PolicyError(f"{source}: {where}.{key} = {value!r}: a count, 0 or more, is wanted")
+        if key in _TEXTS and not isinstance(value, str):
+            raise PolicyError(f"{source}: {where}.{key} = {value!r}: a text is wanted")
+    return row  # type: ignore[no-any-return]
+
+
+def _table(value: Any, where: str, source: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise PolicyError(f"{source}: {where} = {value!r}: a table is wanted, [{where}]")
+    return value
+
+
+def _text(data: Mapping[str, Any], key: str, source: str, *, required: bool = False) -> str:
+    value = data.get(key, "")
+    if not isinstance(value, str):
+        raise PolicyError(f"{source}: {key} = {value!r}: a text is wanted")
+    if required and not value:
+        raise PolicyError(f'{source}: {key} is missing: give it as {key} = "..."')
+    return value
+
+
+def _only(table: Mapping[str, Any], allowed: Iterable[str], source: str, where: str) -> None:
+    for key in table:
+        if key not in allowed:
+            _refuse(source, f"in [{where}], key" if where else "key", key, allowed)
+
+
+def _refuse(source: str, what: str, value: object, allowed: Iterable[str]) -> None:
+    raise PolicyError(f"{source}: {what} {value!r} is not known; one of: {', '.join(allowed)}")

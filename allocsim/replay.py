@@ -1,0 +1,282 @@
+"""One trace through the layers of the model: objects, pages, whose pages, what their counts cost.
+
+    replay = Replay(Recording(release="7.2.13", cache_names=[...], stacks=[...], ...))
+    seq = 0
+    for columns in windows:                  # dict of arrays, EVENT_COLUMNS
+        result = replay.window(columns)      # columns, closed page lives, amendments
+    final = replay.finish()                  # lives open at the end, amendments, tables
+
+Results do not depend on how the trace is cut into windows. State between windows is bounded by
+live objects, live page blocks and the rows that wait for the end of one of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from allocsim.amendments import Amending, Amendments
+from allocsim.caches import Caches
+from allocsim.columns import Columns, Index, take
+from allocsim.events import Ev
+from allocsim.objects import Objects, ObjectWindow
+from allocsim.ownership import Ownership
+from allocsim.pages import Pages, PageWindow, Place
+from allocsim.kernel import kernel_of
+from allocsim.results import EVENT_RESULTS, PAGE_RESULTS, CacheHow
+from allocsim.unnamed import CallSites, Unnamed
+
+#: Event columns a replay reads, as far as the trace has them.
+COLUMNS = (
+    *("ts", "cpu", "event", "call_site", "ptr", "cache", "bytes_alloc", "gfp_flags"),
+    *("pfn", "order", "page_flags", "mapping", "ret", "stack"),
+)
+
+# The direct map of x86-64 spans at most 64 TiB with 4 levels of page tables, 32 PiB with 5.
+_DIRECT_MAP_BYTES = {4: 1 << 46, 5: 1 << 55}
+_FOUR_LEVELS = 0xFFFF_8000_0000_0000
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What a replay must know of a recording besides its events.
+
+    Args:
+        release: uname -r of the recorded kernel.
+        cache_names: names of the column ``cache``, by code.
+        stacks: function names of each distinct stack, innermost first.
+        direct_map_base: virtual address of page frame 0 (I1); None if the vote found none: then
+            no object is placed on a page.
+        page_ref: the recording has page_ref events.
+        kernel_caches: cache names of its slabinfo snapshot; empty without one.
+        gfp_bits: gfp bits by name from its format text; None: the kernel's.
+        page_size: bytes of a page.
+    """
+
+    release: str
+    cache_names: Sequence[str] = ()
+    stacks: Sequence[Sequence[str]] = ()
+    direct_map_base: int | None = None
+    page_ref: bool = False
+    kernel_caches: Collection[str] = ()
+    gfp_bits: Mapping[str, int] | None = None
+    page_size: int = 4096
+
+
+@dataclass(slots=True)
+class WindowResult:
+    """What one window gave.
+
+    Args:
+        columns: EVENT_RESULTS, row for row.
+        pages: PAGE_RESULTS of the lives that ended.
+        amendments: (rows of the trace, values) by column, for rows of earlier windows.
+    """
+
+    columns: Columns
+    pages: Columns
+    amendments: Amendments
+
+
+@dataclass(slots=True)
+class FinalResult:
+    """What the end of the trace gave.
+
+    Args:
+        pages: PAGE_RESULTS of the lives still open.
+        amendments: as in WindowResult.
+        caches: name and slot size (bytes, -1: never seen) of each cache, by number.
+        counts: the counts behind the quality figures, by name.
+    """
+
+    pages: Columns
+    amendments: Amendments
+    caches: list[tuple[str, int]]
+    counts: dict[str, int]
+
+
+@dataclass(slots=True)
+class _Layers:
+    objects: Objects
+    pages: Pages
+    ownership: Ownership
+    unnamed: Unnamed
+    sites: CallSites
+    caches: Caches
+    amend: Amending = field(default_factory=Amending)
+
+
+class Replay:
+    """Feeds a trace, window by window, through the model.
+
+    Args:
+        recording: what is known of the recording as a whole.
+
+    Raises:
+        ValueError: its release is not a kernel version.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        kernel = kernel_of(recording.release, recording.gfp_bits)
+        sites = CallSites()
+        caches = Caches(recording.cache_names, recording.kernel_caches, kernel.gfp)
+        self._layers = _Layers(
+            Objects(caches, sites),
+            Pages(set_before_alloc=kernel.set_before_alloc),
+            Ownership(kernel, recording.stacks),
+            Unnamed(sites),
+            sites,
+            caches,
+        )
+        self._recording = recording
+        self._seq = 0
+        self._counts = dict.fromkeys(
+            ("unknown_page_frees", "missed_page_frees", "failed_page_allocations"), 0
+        )
+
+    def window(self, columns: Columns) -> WindowResult:
+        """Replay the next events of the trace.
+
+        Args:
+            columns: event columns, equally long, in time order: of COLUMNS, those the trace has.
+        """
+        layers, seq = self._layers, self._seq
+        pages = layers.pages.window(columns, seq)
+        objects = layers.objects.window(columns, seq, layers.amend)
+        place = self._place(pages, objects)
+        kind, how = layers.ownership.window(columns, seq, pages, objects, place, layers.amend)
+        results = _defaults(columns)
+        self._page_results(pages, kind, how, results)
+        self._ask_slabs(pages, objects, place)
+        if objects is not None:
+            _object_results(pages, objects, place, results)
+        layers.pages.carry(pages)
+        self._count(columns, pages)
+        amendments = _apply(layers.amend.drain(), seq, results)
+        self._seq += len(columns["event"])
+        return WindowResult(results, self._lives(pages.lives, pages.closed), amendments)
+
+    def finish(self) -> FinalResult:
+        """End the trace. No window may follow."""
+        layers = self._layers
+        frames = layers.ownership.frames
+        layers.unnamed.finish(frames["pfn"], frames["cache"], layers.amend)
+        lives = layers.pages.lives
+        caches = list(zip(layers.caches.names, layers.caches.sizes.tolist(), strict=True))
+        counts = {
+            **self._counts,
+            **layers.objects.counts,
+            "live_objects": len(layers.objects.live["ptr"]),
+            "ambiguous_call_sites": layers.sites.ambiguous,
+            "object_frames_without_page_event": len(frames["pfn"]),
+        }
+        everything = np.ones(len(lives["page"]), bool)
+        return FinalResult(self._lives(lives, everything), layers.amend.drain(), caches, counts)
+
+    def _place(self, pages: PageWindow, objects: ObjectWindow | None) -> Place:
+        """Which page life each object lies on, through the direct map."""
+        if objects is None:
+            return Place(*(np.empty(0, np.int64),) * 5)
+        base = self._recording.direct_map_base
+        if base is None:
+            nothing = np.full(len(objects.row), -1, np.int64)
+            return Place(nothing, nothing, nothing, nothing, nothing)
+        levels = 4 if base >= _FOUR_LEVELS else 5
+        offset = objects.ptr - np.uint64(base)
+        pfn = (offset // np.uint64(self._recording.page_size)).astype(np.int64)
+        pfn[offset >= np.uint64(_DIRECT_MAP_BYTES[levels])] = -1
+        return self._layers.pages.place(pages, pfn, objects.row)
+
+    def _ask_slabs(self, pages: PageWindow, objects: ObjectWindow | None, place: Place) -> None:
+        """Let slabs tell the caches that neither an object nor its partner told."""
+        unnamed, lives = self._layers.unnamed, pages.lives
+        handle = np.append(lives["page"], -1)
+        unnamed.touch(pages.untold, handle[pages.untold_life])
+        if objects is not None:
+            unnamed.end(objects.closed, objects.named)
+            rows = np.flatnonzero((objects.cache < 0) & ~objects.large)
+            rows = rows[np.argsort(objects.row[rows], kind="stable")]
+            life = np.maximum(place.life, place.later)[rows]
+            alone = (place.life[rows] < 0) & (place.later[rows] == -1)
+            unnamed.add(
+                {
+                    "seq": objects.row[rows] + self._seq,
+                    "page": np.where(life >= 0, handle[life], -1),
+                    "pfn": np.where(alone, place.pfn[rows], -1),
+                    "call_site": objects.call_site[rows],
+                    "bytes_alloc": objects.bytes_alloc[rows],
+                    "allocates": objects.allocates[rows],
+                    "open": ~objects.ended[rows],
+                }
+            )
+        unnamed.ask_slabs(lives["page"], lives["cache"], self._layers.amend)
+
+    def _page_results(
+        self,
+        pages: PageWindow,
+        kind: npt.NDArray[np.int16],
+        how: npt.NDArray[np.int8],
+        results: Columns,
+    ) -> None:
+        lives, rows, life = pages.lives, pages.rows, pages.life
+        results["page"][rows] = lives["page"][life]
+        results["page_kind"][rows] = kind[life]
+        results["kind_how"][rows] = how[life]
+        results["plain_ops"][rows] = pages.plain
+        results["locked_ops"][rows] = pages.locked
+        ended = pages.closed & (lives["alloc_seq"] >= 0) & (lives["free_seq"] >= 0)
+        whole = take(lives, ended)
+        length = whole["free_ts"] - whole["alloc_ts"]
+        results["lifetime"][whole["free_seq"] - self._seq] = length
+        self._layers.amend.add(whole["alloc_seq"], lifetime=length)
+
+    def _lives(self, lives: Columns, rows: npt.NDArray[np.bool_]) -> Columns:
+        """PAGE_RESULTS of some lives."""
+        lives = take(lives, rows)
+        lives["page_kind"], lives["kind_how"] = lives["told"], lives["told_how"]
+        if not self._recording.page_ref:
+            for name in ("ref_plain", "ref_locked", "ref_use_plain", "ref_use_locked"):
+                lives[name] = np.full_like(lives[name], -1)
+        return {column.name: lives[column.name] for column in PAGE_RESULTS}
+
+    def _count(self, columns: Columns, pages: PageWindow) -> None:
+        self._counts["unknown_page_frees"] += pages.unknown_frees
+        self._counts["missed_page_frees"] += pages.missed_frees
+        if "pfn" in columns:
+            allocs = columns["event"] == Ev.MM_PAGE_ALLOC
+            self._counts["failed_page_allocations"] += int((columns["pfn"][allocs] < 0).sum())
+
+
+def _defaults(columns: Columns) -> Columns:
+    rows = len(columns["event"])
+    results = {column.name: np.full(rows, -1, column.dtype) for column in EVENT_RESULTS}
+    results["plain_ops"][:] = results["locked_ops"][:] = 0
+    return results
+
+
+def _object_results(
+    pages: PageWindow, objects: ObjectWindow, place: Place, results: Columns
+) -> None:
+    row = objects.row
+    results["object"][row] = objects.handle
+    results["cache"][row] = objects.cache
+    results["cache_how"][row] = objects.cache_how
+    results["lifetime"][row] = objects.lifetime
+    handle = np.append(pages.lives["page"], -1)
+    results["page"][row] = handle[place.life]
+    head = np.append(pages.lives["pfn"], -1)
+    results["slab"][row] = np.where(objects.on_slab, head[place.life], -1)
+
+
+def _apply(amendments: Amendments, seq: int, results: Columns) -> Amendments:
+    """Put amendments of rows of this window into its results; the others are returned."""
+    earlier: Amendments = {}
+    for name, (rows, values) in amendments.items():
+        here = rows >= seq
+        results[name][rows[here] - seq] = values[here]
+        if not here.all():
+            earlier[name] = (rows[~here], values[~here])
+    return earlier

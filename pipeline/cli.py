@@ -1,0 +1,80 @@
+"""The command ``allocsim``: its subcommands, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from allocsim import __version__
+from pipeline.commands.import_ import import_
+from pipeline.commands.info import info
+from pipeline.commands.replay import replay
+from pipeline.commands.report import report
+from pipeline.commands.sql import sql
+from pipeline.errors import AllocsimError
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+app = typer.Typer(
+    name="allocsim",
+    add_completion=False,
+    pretty_exceptions_enable=False,  # what is not caught is a bug: show it plainly
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"allocsim {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def allocsim(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Show the version and exit.",
+            callback=_show_version,
+            is_eager=True,
+        ),
+    ] = False,
+) -> None:
+    """Replay recordings of the Linux kernel's allocators: reference counts, frozen pages, slabs."""
+
+
+app.command("import")(import_)
+app.command()(info)
+app.command()(replay)
+app.command()(report)
+app.command()(sql)
+
+
+def main() -> NoReturn:
+    """Run the command line: 0 if all went well, 1 for bad input, 2 for bad usage.
+
+    An error the user can cause is one line on stderr.
+    """
+    try:
+        # Not standalone: typer raises its usage errors instead of drawing a box around them. What
+        # it returns is the code of an early exit: after --help, or on an interrupt.
+        code = app(prog_name="allocsim", standalone_mode=False) or 0
+        if code == _INTERRUPTED:
+            _say("interrupted")
+    except AllocsimError as error:
+        code = error.exit_code
+        _say(str(error))
+    except typer.TyperException as error:
+        code = error.exit_code
+        command = getattr(getattr(error, "ctx", None), "command_path", "allocsim")
+        message = error.format_message().replace("Value error, ", "").rstrip(".")
+        _say(f"{message} (see {command} --help)")
+    sys.exit(code)
+
+
+def _say(message: str) -> None:
+    """Print a message as one line on stderr."""
+    typer.echo("allocsim: " + " ".join(message.split()), err=True)

@@ -1,0 +1,62 @@
+"""allocsim import: make trace sets of recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def import_(
+    recordings: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="trace.dat files, or folders with one."),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="DIR", help="Folder to put the trace sets into."),
+    ] = Path(),
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace trace sets that are there already.")
+    ] = False,
+) -> None:
+    """Import recordings: make of each a trace set, a folder of its name in DIR."""
+    from pipeline.ingest.recording import find_recording, import_recording
+    from pipeline.progress import shown
+    from pipeline.trace_set import read_meta
+
+    names = [find_recording(path).name for path in recordings]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"two recordings are called {name}; import them into two folders")
+    with shown() as progress:
+        for path, name in zip(recordings, names, strict=True):
+            made = import_recording(path, output, force=force, progress=progress.step(name))
+            typer.echo(f"{made}: {_summary(read_meta(made))}")
+
+
+def _summary(meta: Mapping[str, Any]) -> str:
+    """What a user should know at once: how much there is, and what is missing."""
+    repeats = meta["dropped"]["large_kmalloc_repeats"]
+    others = sum(meta["dropped"].values()) - repeats
+    lost = sum(meta["lost"]["per_cpu"].values())
+    marks = sum(meta["lost"]["sources"]["marks_without_a_number"].values())
+    parts = [
+        f"{sum(meta['events'].values())} events",
+        f"{lost} lost" + (f" and {marks} gaps of unknown length" if marks else ""),
+    ]
+    if repeats:
+        parts.append(f"{repeats} repeats of large kmallocs dropped")
+    if others:
+        parts.append(f"{others} events of other kinds dropped")
+    if meta["stacks"]["unattached"]:
+        parts.append(f"{meta['stacks']['unattached']} stacks without an event")
+    if meta["other_buffers"]:
+        parts.append(f"trace instances not read: {', '.join(meta['other_buffers'])}")
+    return ", ".join(parts)

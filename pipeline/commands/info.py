@@ -1,0 +1,39 @@
+"""allocsim info: what a recording or a trace set holds."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Format(StrEnum):
+    """How it is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def info(
+    trace: Annotated[Path, typer.Argument(metavar="TRACE", help="A trace set, or a recording.")],
+    format_: Annotated[
+        Format, typer.Option("--format", "-f", help="How it is written.")
+    ] = Format.TEXT,
+) -> None:
+    """Say what a trace holds: kernel, clock, events, losses, direct map, stacks and symbols.
+
+    JSON is the trace set's meta.json, whole.
+    """
+    from pipeline.progress import shown
+    from pipeline.trace_source import opened
+    from reports.trace_info import trace_text
+
+    with shown() as progress, opened(trace, progress) as found:
+        meta = found.meta
+    if format_ is Format.JSON:
+        typer.echo(json.dumps(meta, indent=1))
+    else:
+        typer.echo(trace_text(meta), nl=False)

@@ -1,0 +1,87 @@
+"""allocsim report: the runs of a results database as a PDF."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.commands.common import DB, DEFAULT_DB
+from pipeline.errors import OutputError, StoreError, UsageError
+
+if TYPE_CHECKING:
+    from reports.queries import Row
+
+
+def report(
+    db: DB = DEFAULT_DB,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE.pdf", help="The report.")
+    ] = Path("out/report.pdf"),
+    run: Annotated[
+        list[int] | None,
+        typer.Option(metavar="NUMBER", help="Report on this run only. May be repeated."),
+    ] = None,
+    trace: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Report on the runs of this trace only. Likewise."),
+    ] = None,
+) -> None:
+    """Write a PDF on the runs of the results database: all of them, or those that are named."""
+    from pipeline.store.database import reading
+    from reports import queries
+    from reports.build import build
+    from reports.pdf import render
+
+    _refuse_other_file(output)
+    with reading(db) as connection:
+        runs = queries.runs(connection)
+        if not runs:
+            raise StoreError(f"{db}: holds no run yet; add one with: allocsim replay TRACE")
+        chosen = _chosen(runs, run or [], trace or [])
+        pdf = render(build(connection, chosen))
+    _write(output, pdf)
+    typer.echo(output)
+
+
+def _chosen(runs: list[Row], numbers: list[int], traces: list[str]) -> list[Row]:
+    """The runs named by number or by trace; all where nothing is named."""
+    for option, asked, known in (
+        ("--run", numbers, [row["run"] for row in runs]),
+        ("--trace", traces, list(dict.fromkeys(row["trace"] for row in runs))),
+    ):
+        for name in asked:
+            if name not in known:
+                there = ", ".join(str(item) for item in known)
+                raise UsageError(f"{option} {name}: not in the database, which has {there}")
+    if not numbers and not traces:
+        return runs
+    return [row for row in runs if row["run"] in numbers or row["trace"] in traces]
+
+
+def _refuse_other_file(output: Path) -> None:
+    """A report may replace a report, and nothing else."""
+    if output.is_dir():
+        raise OutputError(f"{output}: is a folder; name a file with -o")
+    try:
+        with output.open("rb") as file:
+            start = file.read(5)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be written: {error.strerror}") from error
+    if start and start != b"%PDF-":
+        raise OutputError(f"{output}: exists and is not a PDF; choose another name with -o")
+
+
+def _write(output: Path, content: bytes) -> None:
+    """Write aside, then rename, so that no half a report is ever found under the name."""
+    aside = output.with_name(f".{output.name}.part")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_bytes(content)
+        aside.replace(output)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise OutputError(f"{output}: cannot be written: {error.strerror}") from error

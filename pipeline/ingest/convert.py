@@ -1,0 +1,183 @@
+"""From a trace.dat's container to windows of events."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from allocsim.direct_map import DirectMapVote
+from allocsim.events import Ev
+from pipeline.errors import InputError
+from pipeline.ingest.clock import Clock
+from pipeline.ingest.columns import Gatherer, Rows, in_time_order
+from pipeline.ingest.events import OTHER, EventTypes
+from pipeline.ingest.formats import parse_fields
+from pipeline.ingest.metadata_marks import MetadataMarks
+from pipeline.ingest.repeats import first_of_two
+from pipeline.ingest.ring_buffer import PageLayout
+from pipeline.ingest.stacks import Attached, StackReader
+from pipeline.ingest.stream import Stream, StreamReader
+from pipeline.ingest.symbols import Kallsyms
+from pipeline.ingest.windows import cpu_pages, read_windows
+from pipeline.prefetch import prefetch
+from pipeline.values import Values
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import numpy.typing as npt
+
+    from pipeline.ingest.trace_dat import Buffer, TraceDat
+
+# Bytes of ring-buffer data decoded at once. Three windows are alive at a time: one is read, one
+# decoded, one written.
+WINDOW_BYTES = 16 << 20
+# By event code: whether the direct-map vote looks at it.
+_VOTES = np.zeros(256, np.bool_)
+_VOTES[[Ev.KMALLOC, Ev.KMEM_CACHE_ALLOC, Ev.MM_PAGE_ALLOC]] = True
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was found while converting: events by code, those dropped by name, and times."""
+
+    events: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
+    dropped: dict[str, int] = field(default_factory=dict)
+    repeats: int = 0
+    first_ts: int = 0
+    last_ts: int = 0
+
+
+class Conversion:
+    """The conversion of one trace.dat.
+
+    Args:
+        trace: its container.
+        kallsyms: the text to take symbols from.
+    """
+
+    def __init__(self, trace: TraceDat, kallsyms: Callable[[], bytes]) -> None:
+        self.trace = trace
+        self.counts = Counts()
+        self.buffer = _top_buffer(trace)
+        self.clock = Clock.of(trace, self.buffer.clock)
+        fields = parse_fields(trace.header_page)
+        self.layout = PageLayout.of(fields, self.buffer.page_size, trace.order, trace.path)
+        self.types = EventTypes.of(trace.formats, trace.path)
+        self.cpus = cpu_pages(trace, self.buffer, self.layout, self.clock)
+        self.vote = DirectMapVote(trace.page_size)
+        self.gatherer = Gatherer(self.types, trace.path)
+        # Reading the symbols takes as long as reading the first window: at the same time.
+        self._pool = ThreadPoolExecutor(1)
+        self._kallsyms: Future[Kallsyms] = self._pool.submit(lambda: Kallsyms(kallsyms()))
+        self._marks = MetadataMarks(self._symbol_of)
+        self.stacks = StackReader(self.types, self.layout.commit_size, self._symbol_of)
+
+    @property
+    def symbols(self) -> Kallsyms:
+        """The kernel's symbols."""
+        return self._kallsyms.result()
+
+    def _symbol_of(self, address: int) -> str | None:
+        return self.symbols.name(address)
+
+    @property
+    def progress(self) -> float:
+        """The part of the recording that has been read, 0 to 1."""
+        return sum(cpu.consumed for cpu in self.cpus) / max(
+            sum(cpu.size for cpu in self.buffer.cpus), 1
+        )
+
+    def windows(self, budget: int = WINDOW_BYTES) -> Iterator[tuple[int, dict[str, Values]]]:
+        """Number of events and columns of one window after another.
+
+        Raises:
+            InputError: the recording is damaged, or has no events of those kept.
+        """
+        reader = StreamReader(self.types, self.layout, self.clock, self.trace.path)
+        for raw in prefetch(read_windows(self.cpus, budget)):
+            stream = reader.stream(raw)
+            rows, columns = self._decode(stream)
+            if rows:
+                yield rows, columns
+        if not self.counts.events.any():
+            raise InputError(
+                f"{self.trace.path}: no kmem events in this recording; "
+                "record with trace-cmd record -e kmem"
+            )
+
+    def _decode(self, stream: Stream) -> tuple[int, dict[str, Values]]:
+        self._count_dropped(stream)
+        attached = self.stacks.read(stream)
+        kept = stream.inside & (stream.slot < len(self.types.kept))
+        # R3.2: what is above two pages comes from the page allocator.
+        repeats = first_of_two(stream, self.types, 2 * self.trace.page_size)
+        self.counts.repeats += int(kept[repeats].sum())
+        kept[repeats] = False
+        self._vote(stream, np.flatnonzero(kept))
+        rows = in_time_order(stream, kept)
+        if not len(rows.record):
+            return 0, {}
+        columns = self.gatherer.columns(stream, rows)
+        if attached is not None:
+            columns["stack"] = _stack_column(stream, rows, attached)
+        columns["metadata"] = self._metadata(len(rows.record), columns.get("call_site"))
+        self._count(columns)
+        return len(rows.record), columns
+
+    def _count_dropped(self, stream: Stream) -> None:
+        other = np.flatnonzero(stream.inside & (stream.slot == OTHER))
+        if other.size:
+            found = np.bincount(stream.head["common_type"][other])
+            for number in np.flatnonzero(found).tolist():
+                name = self.types.name_of(number)
+                self.counts.dropped[name] = self.counts.dropped.get(name, 0) + int(found[number])
+
+    def _count(self, columns: dict[str, Values]) -> None:
+        ts, counts = columns["ts"].values, self.counts
+        if not counts.events.any():
+            counts.first_ts = int(ts[0])
+        counts.last_ts = int(ts[-1])
+        counts.events += np.bincount(columns["event"].values, minlength=256)
+
+    def _metadata(self, rows: int, call_site: Values | None) -> Values:
+        marks = np.zeros(rows, np.bool_)
+        if call_site is not None:
+            sites = self.gatherer.call_sites.values
+            valid = slice(None) if call_site.valid is None else call_site.valid
+            marks[valid] = self._marks.marks(call_site.values, sites)
+        return Values(marks)
+
+    def _vote(self, stream: Stream, kept: npt.NDArray[np.int64]) -> None:
+        """Let page allocations vote with the allocation after each, and a CPU's first one too."""
+        event = self.gatherer.event_codes.take(stream.slot[kept])
+        voting = np.flatnonzero(_VOTES.take(event))
+        record = kept[voting]
+        if not record.size:
+            return
+        page = event[voting] == Ev.MM_PAGE_ALLOC
+        used = page.copy()
+        used[1:] |= page[:-1]
+        used[1:] |= stream.cpu[record[1:]] != stream.cpu[record[:-1]]
+        used[0] = True
+        self.vote.window(self.gatherer.plain(stream, record[used], ("pfn", "order", "ptr")))
+
+
+def _top_buffer(trace: TraceDat) -> Buffer:
+    """The buffer of the top instance: the one whose events are kept."""
+    for buffer in trace.buffers:
+        if not buffer.name:
+            return buffer
+    raise InputError(f"{trace.path}: no data of the top trace instance in this recording")
+
+
+def _stack_column(stream: Stream, rows: Rows, attached: Attached) -> Values:
+    stack = np.full(len(stream.slot), -1, np.int32)
+    has = attached.event >= 0
+    stack[attached.event[has]] = attached.stack[has]
+    stack = stack[rows.record]
+    valid = stack >= 0
+    return Values(stack[valid], valid)

@@ -1,0 +1,72 @@
+"""Reading numbers and strings out of a file image, every length checked before it is used."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+_LETTER = {1: "B", 2: "H", 4: "I", 8: "Q"}
+
+
+@dataclass(slots=True)
+class Cursor:
+    """A place in some bytes, moved on by every read.
+
+    Args:
+        data: the bytes.
+        order: ``<`` or ``>``: the byte order of the file's numbers.
+        what: file and section, for errors.
+        at: where to read next, counted from the start of ``data``.
+    """
+
+    data: memoryview
+    order: str
+    what: str
+    at: int = 0
+
+    @property
+    def left(self) -> int:
+        """Bytes behind the place."""
+        return len(self.data) - self.at
+
+    def fail(self, why: str) -> NoReturn:
+        """Raise the InputError that says where this is and ``why`` it cannot be read."""
+        raise InputError(f"{self.what}: {why} (at byte {self.at})")
+
+    def take(self, size: int, name: str) -> memoryview:
+        """The next ``size`` bytes, called ``name`` if they are not all there."""
+        if not 0 <= size <= self.left:
+            self.fail(f"{name} needs {size} bytes, {max(self.left, 0)} are left")
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def number(self, size: int, name: str) -> int:
+        """The next ``size`` bytes as an unsigned number."""
+        (value,) = struct.unpack(self.order + _LETTER[size], self.take(size, name))
+        return int(value)
+
+    def string(self, name: str, longest: int = 4096) -> str:
+        """The bytes up to the next NUL, which is passed over; ``longest`` bytes at most."""
+        head = bytes(self.data[self.at : self.at + longest + 1])
+        length = head.find(b"\0")
+        if length < 0:
+            self.fail(f"{name} has no end")
+        self.at += length + 1
+        return head[:length].decode("utf-8", "replace")
+
+    def expect(self, magic: bytes) -> None:
+        """Pass over ``magic``, which must come next."""
+        found = bytes(self.data[self.at : self.at + len(magic)])
+        if found != magic:
+            self.fail(f"expected {magic!r}, found {found!r}")
+        self.at += len(magic)
+
+    def block(self, size_bytes: int, name: str) -> memoryview:
+        """A length of ``size_bytes`` bytes, and then that many bytes."""
+        return self.take(self.number(size_bytes, f"length of {name}"), name)

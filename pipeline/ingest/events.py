@@ -1,0 +1,129 @@
+"""Which of a recording's event types are kept, and where their fields lie, by its format texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from allocsim.events import EVENT_COLUMN, EVENTS, Event
+from pipeline.errors import InputError
+from pipeline.ingest.formats import EventFormat, Field, format_names, parse_format
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+#: Slots are small numbers for event types: those kept have 0, 1, ...; these two are for the rest.
+STACK, OTHER = 254, 255
+
+_BY_NAME = {
+    (event.system, name): event for event in EVENTS for name in (event.name, *event.aliases)
+}
+_SYSTEMS = {event.system for event in EVENTS}
+_KERNEL_STACK = ("ftrace", "kernel_stack")
+_COMMON = ("common_type", "common_flags", "common_pid")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An event type that is kept, with the columns its fields land in."""
+
+    event: Event
+    format: EventFormat
+    columns: dict[str, Field]
+
+    @classmethod
+    def of(cls, event: Event, layout: EventFormat) -> Kept:
+        """The columns a recording's format of ``event`` has fields for."""
+        columns = {}
+        for name, where in layout.fields.items():
+            column = event.renamed.get(name, name)
+            if column in event.columns and _is_readable(where, EVENT_COLUMN[column].dtype):
+                columns[column] = where
+        return cls(event, layout, columns)
+
+    @property
+    def ignored(self) -> list[str]:
+        """The format's own fields that the schema has no column for."""
+        known = {where.name for where in self.columns.values()}
+        names = (name for name in self.format.fields if not name.startswith("common_"))
+        return [name for name in names if name not in known]
+
+
+def _is_readable(where: Field, dtype: str) -> bool:
+    if dtype == "str":
+        return where.kind in ("data_loc", "rel_loc") and where.size == 4
+    return where.kind == "number" and where.size in (1, 2, 4, 8)
+
+
+@dataclass(slots=True)
+class EventTypes:
+    """The event types of a recording.
+
+    Attributes:
+        kept: by slot.
+        slot: u1, the slot of each common_type.
+        common: the fields every event begins with, by name.
+        stack: the format of kernel_stack; None if the recording has none.
+        formats: the texts of all formats, to name what is dropped.
+    """
+
+    kept: list[Kept] = field(default_factory=list)
+    slot: npt.NDArray[np.uint8] = field(default_factory=lambda: np.full(1 << 16, OTHER, np.uint8))
+    common: dict[str, Field] = field(default_factory=dict)
+    stack: EventFormat | None = None
+    formats: list[tuple[str, memoryview]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, formats: list[tuple[str, memoryview]], where: str) -> EventTypes:
+        """The event types the format texts describe.
+
+        Raises:
+            InputError: they describe none that is kept, or fields that cannot be; says ``where``.
+        """
+        types = cls(formats=formats)
+        for system, text in formats:
+            if system not in _SYSTEMS and system != "ftrace":
+                continue
+            layout = parse_format(system, bytes(text).decode("utf-8", "replace"))
+            if layout is not None and layout.number < 1 << 16:
+                types._take(layout, where)
+        if not types.kept:
+            raise InputError(
+                f"{where}: no kmem events in this recording; record with trace-cmd record -e kmem"
+            )
+        return types
+
+    def _take(self, layout: EventFormat, where: str) -> None:
+        key = (layout.system, layout.name)
+        if key not in _BY_NAME and key != _KERNEL_STACK:
+            return
+        _check(layout, where)
+        common = {name: layout.fields[name] for name in _COMMON}
+        if self.common and common != self.common:
+            raise InputError(f"{where}: {layout.name} begins with other fields than the others")
+        self.common = common
+        if key == _KERNEL_STACK:
+            self.stack = layout
+            self.slot[layout.number] = STACK
+        elif len(self.kept) < STACK:
+            self.slot[layout.number] = len(self.kept)
+            self.kept.append(Kept.of(_BY_NAME[key], layout))
+
+    def name_of(self, number: int) -> str:
+        """The name of the event type with this common_type, for counts of what was dropped."""
+        return format_names(self.formats).get(number, f"unknown event {number}")
+
+
+def _check(layout: EventFormat, where: str) -> None:
+    missing = [name for name in _COMMON if name not in layout.fields]
+    if layout.name == "kernel_stack" and "caller" not in layout.fields:
+        missing.append("caller")
+    if missing:
+        raise InputError(f"{where}: the format of {layout.name} has no {', '.join(missing)}")
+    if any(layout.fields[name].end > 8 for name in _COMMON):
+        raise InputError(f"{where}: the common fields of {layout.name} are not in 8 bytes")
+    far = [name for name, where_ in layout.fields.items() if where_.end > 1 << 16]
+    if far:
+        raise InputError(f"{where}: the format of {layout.name} puts {far[0]} too far away")

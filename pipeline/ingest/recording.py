@@ -1,0 +1,257 @@
+"""What a recording is on disk, and importing one."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.errors import InputError, OutputError
+from pipeline.ingest.convert import Conversion
+from pipeline.ingest.meta import describe
+from pipeline.ingest.trace_dat import read_trace_dat
+from pipeline.prefetch import prefetch
+from pipeline.trace_set import Stacks, Symbols, is_trace_set
+from pipeline.trace_set_writer import TraceSetWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+# Recordings by their first bytes, and by their names in a folder, that no reader is there for yet.
+_OTHER_FORMATS = {b"PERFILE2": "perf.data", b"# tracer:": "ftrace text"}
+_OTHER_NAMES = {"perf.data": "perf.data", "ftrace.txt": "ftrace text"}
+# What a recording's folder holds besides the recording, and a trace set keeps.
+_TAKEN_ALONG = ("snapshots", "truth.json", "iomem", "cmdline", "cpuinfo", "uname", "trace_stats")
+_READ = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording: the file, and where it was a folder, what else is in it.
+
+    Attributes:
+        name: what its trace set is called.
+        file: the recording itself; may be compressed with zstd.
+        folder: what it lies in, if that was given; else None.
+    """
+
+    name: str
+    file: Path
+    folder: Path | None = None
+
+
+def find_recording(path: Path) -> Recording:
+    """The recording at ``path``, a file or a folder with a trace.dat.
+
+    Raises:
+        InputError: there is none, or one of a format that cannot be read.
+    """
+    if path.is_file():
+        name = path.name.removesuffix(".zst").removesuffix(".dat")
+        # trace.dat is what trace-cmd calls every recording: its folder tells more.
+        return Recording(path.resolve().parent.name if name == "trace" else name, path)
+    if not path.is_dir():
+        raise InputError(f"{path}: no such recording")
+    for name in ("trace.dat", "trace.dat.zst"):
+        if (path / name).is_file():
+            return Recording(path.resolve().name, path / name, path)
+    for name, kind in _OTHER_NAMES.items():
+        for suffix in ("", ".zst"):
+            if (path / (name + suffix)).is_file():
+                raise InputError(f"{path / (name + suffix)}: {_not_read(kind)}")
+    raise InputError(f"{path}: no recording in this folder (it has no trace.dat)")
+
+
+def import_recording(
+    source: Path,
+    parent: Path,
+    *,
+    force: bool = False,
+    progress: Callable[[float], None] = lambda _: None,
+) -> Path:
+    """Import a recording into a trace set of its name in the folder ``parent``.
+
+    The trace set is written aside and put in place when it is complete.
+
+    Args:
+        source: a trace.dat, or a folder with one.
+        parent: where to put the trace set; made if it is not there.
+        force: replace a trace set of that name.
+        progress: told the part that is done, 0 to 1.
+
+    Returns:
+        The trace set's folder.
+
+    Raises:
+        InputError: the recording cannot be read; says where it is damaged.
+        OutputError: the trace set is there already, or cannot be written.
+    """
+    recording = find_recording(source)
+    target = parent / recording.name
+    _check_target(target, force=force)
+    aside = _aside(parent, recording.name)
+    try:
+        with _contents(recording.file, aside) as data:
+            _write(recording, data, aside / recording.name, progress)
+        _put_in_place(aside / recording.name, target, aside / "replaced")
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written ({_reason(error)})") from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return target
+
+
+def _check_target(target: Path, *, force: bool) -> None:
+    if not target.exists():
+        return
+    if not force:
+        raise OutputError(f"{target}: already there; --force replaces a trace set")
+    if not is_trace_set(target):
+        raise OutputError(f"{target}: not a trace set, and not replaced; choose another folder")
+
+
+def _aside(parent: Path, name: str) -> Path:
+    """A folder for what is unfinished, beside the target: renaming needs the same file system."""
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        return Path(mkdtemp(prefix=f".{name}-", dir=parent))
+    except OSError as error:
+        raise OutputError(f"{parent}: cannot be written to ({_reason(error)})") from None
+
+
+def _put_in_place(made: Path, target: Path, old: Path) -> None:
+    if target.exists():
+        target.rename(old)
+    made.rename(target)
+
+
+@contextmanager
+def _contents(file: Path, scratch: Path) -> Iterator[memoryview]:
+    """The bytes of a file, decompressed if it is compressed.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    head = _read_start(file)
+    if head.startswith(_ZSTD_MAGIC):
+        file = _decompressed(file, scratch / "recording")
+        head = _read_start(file)
+    for magic, kind in _OTHER_FORMATS.items():
+        if head.startswith(magic):
+            raise InputError(f"{file}: {_not_read(kind)}")
+    if not head:
+        raise InputError(f"{file}: the file is empty")
+    with file.open("rb") as opened:
+        # The mapping goes when the last view of it does, which an error may keep a while.
+        yield memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _read_start(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(16)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({_reason(error)})") from None
+
+
+def _decompressed(file: Path, target: Path) -> Path:
+    with pa.input_stream(str(file), compression="zstd") as source, target.open("wb") as out:
+        while piece := _next_piece(source, file):
+            out.write(piece)
+    return target
+
+
+def _next_piece(source: pa.NativeFile, file: Path) -> bytes:
+    try:
+        return bytes(source.read(_READ))
+    except OSError as error:
+        raise InputError(f"{file}: the zstd data is damaged ({_reason(error)})") from None
+
+
+def _write(
+    recording: Recording, data: memoryview, folder: Path, progress: Callable[[float], None]
+) -> None:
+    folder.mkdir()
+    trace = read_trace_dat(str(recording.file), data)
+    conversion = Conversion(trace, lambda: trace.kallsyms() or _kallsyms_beside(recording))
+    with ThreadPoolExecutor(1) as pool:
+        digest = pool.submit(lambda: hashlib.sha256(data).hexdigest())
+        writer = TraceSetWriter(folder)
+        try:
+            for rows, columns in prefetch(conversion.windows()):
+                writer.add(rows, columns)
+                progress(conversion.progress)
+            symbols = _symbols(conversion)
+            stacks = Stacks(conversion.stacks.start, conversion.stacks.address)
+            meta = {
+                "name": recording.name,
+                "source": {
+                    "format": "trace.dat",
+                    "version": trace.version,
+                    "files": [recording.file.name],
+                    "sha256": digest.result(),
+                },
+                **describe(conversion, symbols),
+                "snapshots": _take_along(recording, folder),
+            }
+            writer.close(meta, stacks, symbols)
+        finally:
+            writer.abandon()
+
+
+def _symbols(conversion: Conversion) -> Symbols:
+    """The symbols of every call site and stack address."""
+    used = [conversion.gatherer.call_sites.values, conversion.stacks.address]
+    return conversion.symbols.resolve(np.unique(np.concatenate(used)))
+
+
+def _kallsyms_beside(recording: Recording) -> bytes:
+    """The symbols a recording's folder has, for a recording without its own."""
+    if recording.folder is None:
+        return b""
+    if (recording.folder / "kallsyms").is_file():
+        return (recording.folder / "kallsyms").read_bytes()
+    packed = recording.folder / "kallsyms.zst"
+    if not packed.is_file():
+        return b""
+    with pa.input_stream(str(packed), compression="zstd") as source:
+        return b"".join(iter(lambda: _next_piece(source, packed), b""))
+
+
+def _take_along(recording: Recording, folder: Path) -> list[str]:
+    """Copy what a recording's folder has besides the recording; returns the snapshots' names."""
+    if recording.folder is None:
+        return []
+    for name in _TAKEN_ALONG:
+        found = recording.folder / name
+        if found.is_dir():
+            for file in sorted(path for path in found.rglob("*") if path.is_file()):
+                _copy(file, folder / file.relative_to(recording.folder))
+        elif found.is_file():
+            _copy(found, folder / name)
+    snapshots = folder / "snapshots"
+    return sorted(path.name for path in snapshots.iterdir()) if snapshots.is_dir() else []
+
+
+def _copy(file: Path, target: Path) -> None:
+    """Copy a file's contents, not its permissions: what is copied must be removable."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, target)
+
+
+def _not_read(kind: str) -> str:
+    return f"{kind} is not read yet; record with trace-cmd, or convert it to trace.dat"
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or " ".join(str(error).split())

@@ -1,0 +1,65 @@
+"""The second event of a large kmalloc (T3).
+
+6.12 and later emit kmalloc twice for a size that is not a constant and above 8 KiB: first inside
+the slab code, with a call site there, then with the real call site (mm/slub.c:
+__kmalloc_large_node_noprof, then :__do_kmalloc_node; 7.2). The second is kept.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from allocsim.events import Ev
+from pipeline.ingest.contexts import before
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from pipeline.ingest.events import EventTypes
+    from pipeline.ingest.stream import Stream
+
+_COMPARED = ("ptr", "bytes_req", "bytes_alloc")
+
+
+def first_of_two(stream: Stream, types: EventTypes, large: int) -> npt.NDArray[np.int64]:
+    """The records of large kmallocs that the same CPU repeats at once.
+
+    Between the two there may only be events of interrupts.
+
+    Args:
+        stream: the records.
+        types: the recording's event types.
+        large: bytes above which a kmalloc comes from the page allocator (R3.2).
+
+    Returns:
+        i8, ascending: the first record of each such pair.
+    """
+    found = [_first_of_two(stream, types, slot, large) for slot in range(len(types.kept))]
+    return np.sort(np.concatenate([np.zeros(0, np.int64), *found]))
+
+
+def _first_of_two(
+    stream: Stream, types: EventTypes, slot: int, large: int
+) -> npt.NDArray[np.int64]:
+    kept = types.kept[slot]
+    none = np.zeros(0, np.int64)
+    if kept.event.code != Ev.KMALLOC or any(name not in kept.columns for name in _COMPARED):
+        return none
+    record = np.flatnonzero(stream.slot == slot)
+    record = record[stream.gather(kept.columns["bytes_alloc"], record) > large]
+    same = np.ones(max(len(record) - 1, 0), np.bool_)
+    for name in _COMPARED:
+        values = stream.gather(kept.columns[name], record)
+        same &= values[1:] == values[:-1]
+    at = np.flatnonzero(same)
+    if not at.size:
+        return none
+    events = stream.slot < len(types.kept)
+    at = at[before(stream, record[at + 1], events) == record[at]]
+    # A failed allocation has no address, so two in a row are four alike: every other one goes.
+    number = np.arange(len(at))
+    run = number - np.maximum.accumulate(np.where(np.diff(at, prepend=-2) > 1, number, 0))
+    first: npt.NDArray[np.int64] = record.take(at[run % 2 == 0])
+    return first

@@ -1,0 +1,291 @@
+"""Walking ring-buffer sub-buffers: where each event's record lies, and when it happened.
+
+The entries of a sub-buffer follow one another with variable length, so each is found from the one
+before. All sub-buffers of a batch are walked in lockstep: step k finds the k-th entry of each.
+
+Source of the layout: include/linux/ring_buffer.h:enum ring_buffer_type,
+kernel/trace/ring_buffer.c:rb_event_length, :rb_update_read_stamp, :ring_buffer_read_page (7.2), and
+where kernel and trace-cmd could differ, libtraceevent 1.8.4 src/kbuffer-parse.c.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from pipeline.ingest.formats import Field
+
+# An entry begins with a word: 5 bits of type, 27 bits of time since the entry before. Types up to
+# 28 are events of that many words; 0 is one whose length in bytes is in the next word.
+_LONG, _DATA_MAX, _PADDING, _TIME_EXTEND, _TIME_STAMP = 0, 28, 29, 30, 31
+_DELTA_BITS = 27
+_DELTA_MASK = np.uint32((1 << _DELTA_BITS) - 1)
+# The commit field: bytes of entries, and two marks (kbuffer-parse.c:COMMIT_MASK, MISSING_EVENTS).
+_COMMIT_MASK = (1 << 27) - 1
+_MISSED, _MISSED_STORED = 1 << 31, 1 << 30
+# An absolute stamp has 59 bits; the 5 above are those of the time so far (rb_fix_abs_ts).
+_STAMP_TOP = np.uint64(0xF8 << 56)
+# Sub-buffers walked at once: their current words stay in the L2 cache.
+_BATCH = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class PageLayout:
+    """How a sub-buffer begins, by the header_page text, and the byte order of its numbers."""
+
+    size: int
+    commit_offset: int
+    commit_size: int
+    data_offset: int
+    order: str
+
+    @classmethod
+    def of(cls, fields: dict[str, Field], size: int, order: str, where: str) -> PageLayout:
+        """The layout of sub-buffers of ``size`` bytes, by the header_page text's fields.
+
+        Raises:
+            InputError: a field is missing or lies where it cannot.
+        """
+        missing = [name for name in ("timestamp", "commit", "data") if name not in fields]
+        if missing:
+            raise InputError(f"{where}: header_page does not say where {', '.join(missing)} is")
+        stamp, commit, data = (fields[name] for name in ("timestamp", "commit", "data"))
+        if (stamp.offset, stamp.size) != (0, 8) or commit.size not in (4, 8):
+            raise InputError(f"{where}: header_page gives timestamp or commit an unknown size")
+        if not 8 <= commit.offset < commit.end <= data.offset <= 64 or data.offset % 4:
+            raise InputError(f"{where}: header_page puts the data at byte {data.offset}")
+        return cls(size, commit.offset, commit.size, data.offset, order)
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The events of some sub-buffers, in the order of the buffer.
+
+    Attributes:
+        ts: u8, time as recorded, in the clock's unit.
+        offset: i8, where each event's record begins in the data.
+        size: i8, bytes of the record.
+        page: i8, the sub-buffer it lies in.
+    """
+
+    ts: npt.NDArray[np.uint64]
+    offset: npt.NDArray[np.int64]
+    size: npt.NDArray[np.int64]
+    page: npt.NDArray[np.int64]
+
+
+def unaligned(data: npt.NDArray[np.uint8], dtype: str, at: int = 0) -> npt.NDArray[Any]:
+    """``data`` from byte ``at`` on, seen as numbers of ``dtype`` that begin at every byte.
+
+    Nothing is copied. Element i is made of the bytes from ``at + i`` on.
+    """
+    kind = np.dtype(dtype)
+    count = len(data) - at - kind.itemsize + 1
+    if count <= 0:
+        return np.zeros(0, kind)
+    return as_strided(data[at : at + kind.itemsize].view(kind), (count,), (1,), writeable=False)
+
+
+def stamps(pages: npt.NDArray[np.uint8], layout: PageLayout) -> npt.NDArray[np.uint64]:
+    """The time each sub-buffer begins with, as recorded: u8.
+
+    Args:
+        pages: one row a sub-buffer, of which the header is enough.
+        layout: the layout of sub-buffers.
+    """
+    raw = np.ascontiguousarray(pages[:, :8]).view(layout.order + "u8")[:, 0]
+    return raw.astype(np.uint64)
+
+
+def commits(pages: npt.NDArray[np.uint8], layout: PageLayout) -> npt.NDArray[np.int64]:
+    """The commit field of each sub-buffer: i8. Arguments as of ``stamps``."""
+    field = slice(layout.commit_offset, layout.commit_offset + layout.commit_size)
+    raw = np.ascontiguousarray(pages[:, field]).view(f"{layout.order}u{layout.commit_size}")
+    return raw[:, 0].astype(np.int64)
+
+
+def missed(commit: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which commit fields are marked: events before the sub-buffer are lost."""
+    marked: npt.NDArray[np.bool_] = (commit & _MISSED) != 0
+    return marked
+
+
+def lost_before(data: npt.NDArray[np.uint8], page: int, layout: PageLayout) -> int | None:
+    """How many events are lost before sub-buffer ``page`` of ``data``; None if it is not said."""
+    body = data[page * layout.size : (page + 1) * layout.size]
+    commit = int(commits(body[np.newaxis], layout)[0])
+    # The number is a long, stored behind the last entry where there was room for it.
+    at = layout.data_offset + (commit & _COMMIT_MASK)
+    if not commit & _MISSED_STORED or at + layout.commit_size > layout.size:
+        return None
+    return int(unaligned(body, f"{layout.order}u{layout.commit_size}", at)[0])
+
+
+def walk(data: npt.NDArray[np.uint8], layout: PageLayout, where: str) -> Records:
+    """Find every event in ``data``, which holds whole sub-buffers of ``layout``.
+
+    Raises:
+        InputError: a length points out of its sub-buffer; says ``where`` and in which one.
+    """
+    room = layout.size - layout.data_offset
+    pages = data.reshape(-1, layout.size)
+    used = commits(pages, layout) & _COMMIT_MASK
+    over = np.flatnonzero(used > room)
+    if over.size:
+        raise InputError(
+            f"{where}, sub-buffer {over[0]}: {used[over[0]]} bytes of events, there is room "
+            f"for {room}"
+        )
+    first = np.arange(layout.data_offset, len(data), layout.size) >> 2
+    end = first + (used >> 2)
+    walker = _Walker(
+        data.view(layout.order + "u4").astype(np.uint32, copy=False),
+        stamps(pages, layout),
+        layout,
+        where,
+    )
+    none = np.zeros(0, np.int64)
+    parts = [Records(none.view(np.uint64), none, none, none)]
+    for at in range(0, len(used), _BATCH):
+        place, count = walker.entries(first[at : at + _BATCH], end[at : at + _BATCH])
+        parts.append(walker.records(place, np.repeat(np.arange(at, at + len(count)), count)))
+    return Records(
+        np.concatenate([part.ts for part in parts]),
+        np.concatenate([part.offset for part in parts]),
+        np.concatenate([part.size for part in parts]),
+        np.concatenate([part.page for part in parts]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Walker:
+    """The words of some sub-buffers, the time each sub-buffer begins with, and their layout."""
+
+    words: npt.NDArray[np.uint32]
+    stamp: npt.NDArray[np.uint64]
+    layout: PageLayout
+    where: str
+
+    def _type(self, head: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+        return head & np.uint32(31) if self.layout.order == "<" else head >> np.uint32(27)
+
+    def _delta(self, head: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+        return head >> np.uint32(5) if self.layout.order == "<" else head & _DELTA_MASK
+
+    def _fail(self, word: int, why: str) -> NoReturn:
+        page, at = divmod(4 * word, self.layout.size)
+        raise InputError(f"{self.where}, sub-buffer {page}, byte {at}: {why}")
+
+    def entries(
+        self, first: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The word each entry begins at, sub-buffer after sub-buffer, and each one's number."""
+        count = np.zeros(len(first), np.int64)
+        live = np.flatnonzero(first < end)
+        at, stop = first[live], end[live]
+        steps = []
+        while live.size:
+            steps.append((live, at))
+            at = at + self._length(at, stop)
+            more = at < stop
+            if not more.all():
+                over = np.flatnonzero(at > stop)
+                if over.size:
+                    self._fail(int(steps[-1][1][over[0]]), "an entry points out of its sub-buffer")
+                count[live[~more]] = len(steps)
+                live, at, stop = live[more], at[more], stop[more]
+        place = np.empty(int(count.sum()), np.int64)
+        start = np.cumsum(count) - count
+        for step, (live, at) in enumerate(steps):
+            place[start[live] + step] = at
+        return place, count
+
+    def _length(
+        self, at: npt.NDArray[np.int64], stop: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        """Words from each entry to the next."""
+        head = self.words.take(at)
+        kind = self._type(head)
+        length = kind.astype(np.int64)
+        length += 1
+        # One comparison finds the odd ones: type 0 wraps around to the largest number.
+        odd = np.flatnonzero(kind - 1 >= _DATA_MAX)
+        if odd.size:
+            length[odd] = self._odd_length(head[odd], at[odd], stop[odd])
+        return length
+
+    def _odd_length(
+        self,
+        head: npt.NDArray[np.uint32],
+        at: npt.NDArray[np.int64],
+        stop: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.int64]:
+        kind = self._type(head)
+        # Padding without a time fills the rest of the sub-buffer (ring_buffer.c:rb_null_event).
+        rest = (kind == _PADDING) & (self._delta(head) == 0)
+        short = np.flatnonzero(~rest & (at + 1 >= stop))
+        if short.size:
+            self._fail(int(at[short[0]]), "the sub-buffer ends in the middle of an entry")
+        second = self.words.take(np.where(rest, at, at + 1)).astype(np.int64)
+        # The length of an event counts its own word, that of a discarded one (padding) too.
+        bad = np.flatnonzero((kind == _LONG) & (second < 4))
+        if bad.size:
+            self._fail(int(at[bad[0]]), f"an event of {second[bad[0]]} bytes cannot be")
+        sized = (kind == _LONG) | (kind == _PADDING)
+        length = np.where(sized, 1 + ((second + 3) >> 2), 2)
+        return np.where(rest, stop - at, length)
+
+    def records(self, place: npt.NDArray[np.int64], page: npt.NDArray[np.int64]) -> Records:
+        """The events among the entries at ``place``, which lie in the sub-buffers ``page``."""
+        head = self.words.take(place)
+        kind = self._type(head)
+        ts = self._times(head, place, page)
+        size = (kind << 2).astype(np.int64)
+        offset = (place << 2) + 4
+        odd = np.flatnonzero(kind - 1 >= _DATA_MAX)
+        if not odd.size:
+            return Records(ts, offset, size, page)
+        large = odd[kind[odd] == _LONG]
+        size[large] = (self.words.take(place[large] + 1).astype(np.int64) - 1) & ~3
+        offset[large] += 4
+        if len(large) == len(odd):
+            return Records(ts, offset, size, page)
+        event = np.flatnonzero(kind <= _DATA_MAX)
+        return Records(ts[event], offset[event], size[event], page[event])
+
+    def _times(
+        self,
+        head: npt.NDArray[np.uint32],
+        place: npt.NDArray[np.int64],
+        page: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.uint64]:
+        """The time of each entry: its sub-buffer's, and all deltas up to and with its own."""
+        kind = self._type(head)
+        delta = self._delta(head).astype(np.uint64)
+        extended = np.flatnonzero(kind >= _TIME_EXTEND)
+        if extended.size:
+            above = self.words.take(place[extended] + 1).astype(np.uint64)
+            delta[extended] += above << np.uint64(_DELTA_BITS)
+        # Where a running sum begins anew, and from which time: sub-buffers and absolute stamps.
+        begin = np.flatnonzero(page[1:] != page[:-1]) + 1
+        begin = np.concatenate([np.zeros(min(len(page), 1), np.int64), begin])
+        base = self.stamp[page[begin]]
+        absolute = extended[kind[extended] == _TIME_STAMP]
+        if absolute.size:
+            time = (self.stamp[page[absolute]] & _STAMP_TOP) | delta[absolute]
+            delta[absolute] = 0
+            begin = np.concatenate([begin, absolute])
+            # Stable: a stamp that is a sub-buffer's first entry comes behind it, and counts.
+            order = np.argsort(begin, kind="stable")
+            begin, base = begin[order], np.concatenate([base, time])[order]
+        total = np.cumsum(delta)
+        base = base - total[begin] + delta[begin]
+        return total + np.repeat(base, np.diff(begin, append=len(place)))

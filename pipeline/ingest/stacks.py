@@ -1,0 +1,223 @@
+"""Kernel stacks: which event each belongs to, and every distinct one once.
+
+A stack is recorded behind its event, as an event of its own (kernel/trace/
+trace_events_trigger.c:stacktrace_trigger; kernel/trace/trace.c:__ftrace_trace_stack; 7.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.ingest.contexts import before, directly_before
+from pipeline.ingest.events import STACK, EventTypes
+from pipeline.ingest.interning import Interner
+from pipeline.ingest.ring_buffer import unaligned
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from pipeline.ingest.stream import Stream
+
+# The innermost frame of a trigger's stack is the probe of its event's class.
+_PROBE = "trace_event_raw_event_"
+# Classes of several events (include/trace/events/{kmem,page_ref}.h of 5.10 to 7.2); other classes
+# have the name of their only event.
+_CLASSES = {
+    "kmem_alloc": ("kmalloc", "kmem_cache_alloc"),
+    "kmem_alloc_node": ("kmalloc_node", "kmem_cache_alloc_node"),
+    "kmem_free": ("kfree", "kmem_cache_free"),
+    "mm_page": ("mm_page_alloc_zone_locked",),
+    "page_ref_mod_template": ("page_ref_set", "page_ref_mod", "page_ref_unfreeze"),
+    "page_ref_mod_and_test_template": (
+        "page_ref_mod_and_test",
+        "page_ref_mod_and_return",
+        "page_ref_mod_unless",
+        "page_ref_freeze",
+    ),
+}
+# In every word of a stack that was shorter than its room (5.x kernels).
+_NO_FRAME = np.uint64(0xFFFFFFFFFFFFFFFF)
+
+SymbolOf = Callable[[int], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """The stacks of a window.
+
+    Attributes:
+        event: i8, the record of the event each belongs to; -1: no event.
+        stack: i4, the number of each.
+    """
+
+    event: npt.NDArray[np.int64]
+    stack: npt.NDArray[np.int32]
+
+
+class StackReader:
+    """Numbers the distinct stacks 0, 1, 2, ... over all windows, and finds their events.
+
+    Attributes:
+        seen: stacks whose time was in a window.
+        attached: those of them that belong to an event.
+    """
+
+    def __init__(self, types: EventTypes, word: int, symbol_of: SymbolOf) -> None:
+        self._types = types
+        self._begin = types.stack.fields["caller"].offset if types.stack is not None else 0
+        self._word = word
+        self._symbol_of = symbol_of
+        self._hashes = Interner()
+        self._first = Interner()
+        self._fits = np.zeros((0, 256), np.bool_)
+        self._address = np.zeros(0, np.uint64)
+        self._start = np.zeros(1, np.int64)
+        self._of_hash = np.zeros(0, np.int32)
+        self._by_frames: dict[bytes, int] = {}
+        self.seen = 0
+        self.attached = 0
+
+    @property
+    def start(self) -> npt.NDArray[np.int64]:
+        """i8, number of stacks + 1: where each stack's frames begin in ``address``."""
+        return self._start
+
+    @property
+    def address(self) -> npt.NDArray[np.uint64]:
+        """u8, the frames of all stacks, innermost first."""
+        return self._address
+
+    def read(self, stream: Stream) -> Attached | None:
+        """The stacks of a stream and their events; None if there are none."""
+        record = np.flatnonzero(stream.slot == STACK)
+        if not record.size:
+            return None
+        frames, count = self._frames(stream, record)
+        event = self._events(stream, record)
+        probe = np.zeros(len(record), np.uint64)
+        probe[count > 0] = frames[(np.cumsum(count) - count)[count > 0]]
+        fits = self._fit(probe)[self._first.codes(probe), stream.slot[event]]
+        event = np.where((event >= 0) & fits, event, -1)
+        inside = stream.inside[record]
+        self.seen += int(inside.sum())
+        self.attached += int((inside & (event >= 0)).sum())
+        return Attached(event, self._number(frames, count))
+
+    def _events(self, stream: Stream, record: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The event before each stack in its context: with no other stack between; or -1."""
+        event = directly_before(stream, record)
+        apart = np.flatnonzero(event < 0)
+        if apart.size:
+            everything = np.ones(len(stream.slot), np.bool_)
+            event[apart] = before(stream, record[apart], everything)
+        return np.where(stream.slot[event] < len(self._types.kept), event, -1)
+
+    def _frames(
+        self, stream: Stream, record: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+        """The frames of all stacks, one stack after the other, and how many each has."""
+        begin = self._begin
+        count = (stream.records.size[record] - begin) // self._word
+        place = np.repeat(
+            stream.records.offset[record] + begin - _sum_before(count, self._word), count
+        )
+        place += np.arange(len(place)) * self._word
+        frames = unaligned(stream.data, f"{stream.order}u{self._word}")[place].astype(np.uint64)
+        end = np.flatnonzero(frames == (_NO_FRAME >> np.uint64(64 - 8 * self._word)))
+        if not end.size:
+            return frames, count
+        stack = np.repeat(np.arange(len(count)), count)
+        first = np.full(len(count), len(frames))
+        np.minimum.at(first, stack[end], end)
+        used = np.minimum(count, first - _sum_before(count, 1))
+        keep = np.arange(len(frames)) < np.repeat(_sum_before(count, 1) + used, count)
+        return frames[keep], used
+
+    def _fit(self, probe: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        """By innermost frame and slot: whether such a stack can be such an event's."""
+        self._first.codes(probe)
+        fresh = self._first.values[len(self._fits) :].tolist()
+        if fresh:
+            rows = np.stack([self._slots(self._symbol_of(address)) for address in fresh])
+            self._fits = np.concatenate([self._fits, rows])
+        return self._fits
+
+    def _slots(self, symbol: str | None) -> npt.NDArray[np.bool_]:
+        if symbol is None or not symbol.startswith(_PROBE):
+            return np.ones(256, np.bool_)
+        name = symbol.removeprefix(_PROBE).partition(".")[0]
+        names = _CLASSES.get(name, (name,))
+        slots = np.zeros(256, np.bool_)
+        for slot, kept in enumerate(self._types.kept):
+            slots[slot] = kept.format.name in names
+        return slots
+
+    def _number(
+        self, frames: npt.NDArray[np.uint64], count: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int32]:
+        """The number of each stack; new ones are taken in."""
+        hashed = self._hashes.codes(_digest(frames, count)).astype(np.int64)
+        begin = _sum_before(count, 1)
+        fresh = np.flatnonzero(hashed >= len(self._of_hash))
+        if fresh.size:
+            _, first = np.unique(hashed[fresh], return_index=True)
+            rows = fresh[first]
+            stored = len(self._start) - 1 + np.arange(len(rows))
+            self._of_hash = np.concatenate([self._of_hash, stored.astype(np.int32)])
+            self._store([frames[begin[row] : begin[row] + count[row]] for row in rows.tolist()])
+        number = self._of_hash[hashed]
+        for row in self._different(number, frames, count).tolist():
+            number[row] = self._collided(frames[begin[row] : begin[row] + count[row]])
+        return number
+
+    def _store(self, stacks: list[npt.NDArray[np.uint64]]) -> None:
+        ends = self._start[-1] + np.cumsum([len(stack) for stack in stacks])
+        self._start = np.concatenate([self._start, ends])
+        self._address = np.concatenate([self._address, *stacks])
+
+    def _different(
+        self,
+        number: npt.NDArray[np.int32],
+        frames: npt.NDArray[np.uint64],
+        count: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.int64]:
+        """Which stacks are not the ones of their number: another one has the same hash."""
+        length = np.diff(self._start)[number]
+        if (length != count).any():
+            return np.arange(len(number))
+        place = np.repeat(self._start[number] - _sum_before(count, 1), count)
+        place += np.arange(len(frames))
+        wrong = self._address[place] != frames
+        if not wrong.any():
+            return np.zeros(0, np.int64)
+        return np.unique(np.repeat(np.arange(len(count)), count)[wrong])
+
+    def _collided(self, stack: npt.NDArray[np.uint64]) -> int:
+        """The number of one stack by its frames themselves."""
+        key = stack.tobytes()
+        if key not in self._by_frames:
+            self._by_frames[key] = len(self._start) - 1
+            self._store([stack])
+        return self._by_frames[key]
+
+
+def _sum_before(count: npt.NDArray[np.int64], each: int) -> npt.NDArray[np.int64]:
+    return (np.cumsum(count) - count) * each
+
+
+def _digest(frames: npt.NDArray[np.uint64], count: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+    """A hash of each stack: its frames times odd numbers that depend on the depth."""
+    deepest = int(count.max(initial=0))
+    weight = np.arange(1, 2 * deepest + 2, 2, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    weight ^= weight >> np.uint64(31)
+    weight = weight * np.uint64(0xBF58476D1CE4E5B9) | np.uint64(1)
+    begin = _sum_before(count, 1)
+    depth = np.arange(len(frames)) - np.repeat(begin, count)
+    product = frames * weight[depth]
+    total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(product)])
+    sums: npt.NDArray[np.uint64] = total[begin + count] - total[begin]
+    return sums ^ (count.astype(np.uint64) << np.uint64(56))

@@ -1,0 +1,174 @@
+"""Replaying traces into a results database: a run for each, in one transaction each."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from allocsim import __version__, replay
+from allocsim.kernel import kernel_of
+from allocsim.replay import Recording, Replay
+from allocsim.results import How
+from pipeline.errors import InputError
+from pipeline.prefetch import prefetch
+from pipeline.store import load
+from pipeline.store.database import writing
+from pipeline.store.dimensions import (
+    cache_rows,
+    call_site_rows,
+    count_rows,
+    next_number,
+    policy_op_rows,
+    policy_rows,
+    stack_names,
+    stack_rows,
+    task_rows,
+    trace_id,
+    trace_row,
+)
+from pipeline.store.load import RunWriter
+from pipeline.store.schema import (
+    CACHES,
+    CALL_SITES,
+    POLICIES,
+    POLICY_OPS,
+    QUALITY_COUNTS,
+    RUNS,
+    STACKS,
+    TASKS,
+)
+from pipeline.trace_source import must_exist, opened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from allocsim.policies import Policy
+    from pipeline.progress import Progress
+    from pipeline.trace_set import TraceSet
+
+WINDOW_ROWS = 1 << 20
+_COLUMNS = {*replay.COLUMNS, *load.COLUMNS}
+_SLICES = 120  # time slices a run is cut into for the timeline
+
+
+def replay_traces(
+    paths: Sequence[Path], db: Path, policies: Sequence[Policy], progress: Progress
+) -> list[int]:
+    """Replay traces, one after the other; returns the numbers of their runs.
+
+    Each is in the database, for good, as soon as it is done.
+
+    Args:
+        paths: trace sets, or recordings.
+        db: the results database; made if it is not there.
+        policies: what to price each run with.
+        progress: told how far it is.
+
+    Raises:
+        AllocsimError: a trace that cannot be read, or a database that cannot take the run.
+    """
+    for path in paths:
+        must_exist(path)
+    runs = []
+    for path in paths:
+        with opened(path, progress) as trace:
+            advance = progress.step(f"replay {trace.meta['name']}")
+            runs.append(replay_trace(trace, db, policies, advance=advance))
+    return runs
+
+
+def replay_trace(
+    trace: TraceSet,
+    db: Path,
+    policies: Sequence[Policy],
+    *,
+    window_rows: int = WINDOW_ROWS,
+    advance: Callable[[float], None] = lambda _: None,
+) -> int:
+    """Replay a trace set and add the run to a results database; returns the run's number.
+
+    Args:
+        trace: the trace set.
+        db: the results database; made if it is not there.
+        policies: what to price the run with.
+        window_rows: events held at once; the results do not depend on it.
+        advance: told the part that is done, 0 to 1.
+
+    Raises:
+        AllocsimError: the trace set is damaged, or the database cannot take the run; nothing has
+            been added then.
+    """
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    recording = recording_of(trace)
+    model = Replay(recording)
+    with writing(db) as connection:
+        run = next_number(connection, "runs", "run")
+        writer = RunWriter(connection, run)
+        events = 0
+        for window in prefetch(trace.windows(window_rows, _COLUMNS)):
+            result = model.window(window)
+            writer.amend(result.amendments)
+            writer.window(events, window, result.columns)
+            writer.pages(result.pages)
+            events += len(window["ts"])
+            advance(events / trace.rows)
+        final = model.finish()
+        writer.pages(final.pages)
+        writer.amend(final.amendments)
+        about = {
+            "trace_id": trace_id(connection, trace_row(trace)),
+            "started": started,
+            "allocsim_version": __version__,
+            "window_rows": window_rows,
+            "events": events,
+            **_times(trace),
+            "use_how": int(How.OBSERVED if recording.page_ref else How.ASSUMED),
+        }
+        writer.rows(RUNS, [about])
+        writer.rows(CACHES, cache_rows(final))
+        writer.rows(QUALITY_COUNTS, count_rows(final))
+        writer.rows(CALL_SITES, call_site_rows(trace))
+        writer.rows(STACKS, stack_rows(recording.stacks))
+        writer.rows(TASKS, task_rows(trace))
+        writer.rows(POLICIES, policy_rows(policies))
+        writer.rows(POLICY_OPS, policy_op_rows(policies, kernel_of(recording.release).paths))
+        writer.finish()
+    return run
+
+
+def _times(trace: TraceSet) -> dict[str, int]:
+    first, last = trace.meta["first_ts"], trace.meta["last_ts"]
+    return {"first_ts": first, "last_ts": last, "slice_ns": (last - first) // _SLICES + 1}
+
+
+def recording_of(trace: TraceSet) -> Recording:
+    """What a replay must know of a trace set besides its events.
+
+    Raises:
+        InputError: it does not say which kernel was recorded.
+    """
+    meta = trace.meta
+    release = meta["kernel_release"] or ""
+    try:
+        kernel_of(release)
+    except ValueError as error:
+        raise InputError(f"{trace.path}: {error}") from error
+    return Recording(
+        release=release,
+        cache_names=trace.text("cache"),
+        stacks=stack_names(trace),
+        direct_map_base=meta["direct_map"]["base"],
+        page_ref=any(name.startswith("page_ref_") for name in meta["recorded_events"]),
+        kernel_caches=_kernel_caches(trace),
+        page_size=meta["page_size"],
+    )
+
+
+def _kernel_caches(trace: TraceSet) -> list[str]:
+    """Names of the kernel's caches, by the snapshot of /proc/slabinfo; empty without one."""
+    path = trace.path / "snapshots" / "before" / "slabinfo"
+    if not path.is_file():
+        return []
+    # Two lines of heading, then a line a cache that begins with its name.
+    return [line.split()[0] for line in path.read_text("utf-8").splitlines()[2:] if line.strip()]

@@ -1,0 +1,74 @@
+"""Columns of numpy as Arrow tables in the shape of a table of the store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from pipeline.store.schema import Table, duckdb_type
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from allocsim.events import Column
+
+_ARROW = {
+    "BOOLEAN": pa.bool_(),
+    "SMALLINT": pa.int16(),
+    "INTEGER": pa.int32(),
+    "BIGINT": pa.int64(),
+    "UBIGINT": pa.uint64(),
+    "DOUBLE": pa.float64(),
+    "VARCHAR": pa.string(),
+}
+
+
+def arrow_type(column: Column) -> pa.DataType:
+    """The Arrow type a column is loaded from: that of its DuckDB type, so that nothing is cast."""
+    return _ARROW[duckdb_type(column)]
+
+
+def arrow_schema(table: Table) -> pa.Schema:
+    """The Arrow schema of a table."""
+    return pa.schema([(column.name, arrow_type(column)) for column in table.columns])
+
+
+def stored(
+    column: Column,
+    values: npt.NDArray[Any] | None,
+    rows: int,
+    null: npt.NDArray[np.bool_] | None = None,
+) -> pa.Array:
+    """A column as it is stored.
+
+    Args:
+        column: which one.
+        values: its values; None where the trace set has no such column: all null.
+        rows: how many values there are.
+        null: True where the value is null; None where none is.
+    """
+    kind = arrow_type(column)
+    if values is None:
+        return pa.nulls(rows, kind)
+    wide = values.astype(kind.to_pandas_dtype(), copy=False)
+    return pa.array(wide, kind, mask=null if null is not None and null.any() else None)
+
+
+def from_rows(table: Table, rows: list[dict[str, Any]]) -> pa.Table:
+    """Dictionaries, one a row, as an Arrow table; for dimensions, which are small."""
+    return pa.Table.from_pylist(rows, schema=arrow_schema(table))
+
+
+def from_columns(table: Table, columns: Mapping[str, npt.NDArray[Any]]) -> pa.Table:
+    """Result columns, in which -1 stands for null, as an Arrow table."""
+    rows = len(next(iter(columns.values())))
+    arrays = [
+        stored(column, values, rows, values == -1 if values.dtype.kind == "i" else None)
+        for column in table.columns
+        for values in [columns[column.name]]
+    ]
+    return pa.Table.from_arrays(arrays, schema=arrow_schema(table))

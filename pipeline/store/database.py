@@ -1,0 +1,177 @@
+"""Opening a results database: to add a run, or to ask it something."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from allocsim import __version__
+from allocsim.events import EVENTS
+from allocsim.page_kinds import KIND_DOCS, KIND_NAMES
+from allocsim.results import CacheHow, How
+from pipeline.errors import AllocsimError, OutputError, StoreError
+from pipeline.store.schema import SCHEMA_VERSION, TABLES, ddl
+from reports.views import create_views
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Setting = str | bool | int | float | list[str]  #: a value DuckDB takes as configuration
+
+# What a query may not do: read or write any other file, load extensions, look at Python's
+# variables, or switch these settings back on.
+_SANDBOX: dict[str, Setting] = {
+    "enable_external_access": False,
+    "python_enable_replacements": False,
+    "lock_configuration": True,
+}
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A results database, opened for questions only.
+
+    Queries on the connection can read its tables and views and nothing else.
+
+    Raises:
+        StoreError: no such file, not a results database, of another schema version, or in use.
+    """
+    if not path.is_file():
+        raise StoreError(f"{path}: no results database there; make one with: allocsim replay TRACE")
+    with _errors(path):
+        connection = duckdb.connect(path, read_only=True, config=_SANDBOX)
+    try:
+        if not _checked(connection, path):
+            raise StoreError(f"{path}: holds no run yet; add one with: allocsim replay TRACE")
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextmanager
+def writing(
+    path: Path, config: dict[str, Setting] | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A results database in one transaction: committed at the end, or as if it had never been.
+
+    A database that is not there is made, and removed again if the block fails.
+
+    Raises:
+        StoreError: not a results database, of another schema version, or in use.
+        OutputError: it cannot be written there.
+    """
+    _make_folder(path.parent)
+    with _errors(path):
+        connection = duckdb.connect(path, config=config or {})
+    fresh = False
+    try:
+        with _errors(path):
+            fresh = not _checked(connection, path)
+            # All bulk is whole numbers. Trying out every other encoding first would take longer
+            # than the encoding, and never finds a smaller one.
+            connection.execute("PRAGMA force_compression = 'bitpacking'")
+            connection.execute("BEGIN")
+            if fresh:
+                _create(connection)
+            _name_codes(connection)
+            create_views(connection)
+            yield connection
+            connection.execute("COMMIT")
+            fresh = False
+    finally:
+        # Without a COMMIT, closing rolls back. The file goes while it is still locked, so that
+        # nobody else's run can be in it.
+        if fresh:
+            path.unlink(missing_ok=True)
+            path.with_name(path.name + ".wal").unlink(missing_ok=True)
+        connection.close()
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
+
+
+def _checked(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
+    """Whether the database has the tables of this schema; False if it has none at all."""
+    names = {
+        name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
+    }
+    if not names:
+        return False
+    if "store_schema" not in names:
+        raise StoreError(
+            f"{path}: a DuckDB database, but not one of allocsim's results;"
+            " choose another file with --db"
+        )
+    rows = connection.execute("SELECT version, allocsim_version FROM store_schema").fetchall()
+    found, writer = rows[0]
+    if found != SCHEMA_VERSION:
+        what = "update allocsim" if found > SCHEMA_VERSION else "replay into a new file"
+        raise StoreError(
+            f"{path}: has schema version {found} (written by allocsim {writer}), this allocsim"
+            f" knows version {SCHEMA_VERSION}; {what}"
+        )
+    return True
+
+
+def _create(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the tables, empty but for the version of their schema."""
+    for table in TABLES:
+        connection.execute(ddl(table))
+    connection.execute("INSERT INTO store_schema VALUES (?, ?)", [SCHEMA_VERSION, __version__])
+
+
+def _name_codes(connection: duckdb.DuckDBPyConnection) -> None:
+    """Write the names of the codes anew, so that those this version has added are there."""
+    names: dict[str, list[tuple[object, ...]]] = {
+        "event_types": [(int(event.code), event.system, event.name) for event in EVENTS],
+        "page_kinds": [(int(kind), KIND_NAMES[kind], doc) for kind, doc in KIND_DOCS.items()],
+        "hows": [(int(how), how.name.lower()) for how in How],
+        "cache_hows": [(int(how), how.name.lower()) for how in CacheHow],
+    }
+    for table, rows in names.items():
+        marks = ", ".join(["(" + ", ".join("?" * len(rows[0])) + ")"] * len(rows))
+        values = [value for row in rows for value in row]
+        connection.execute(f"DELETE FROM {table}")
+        connection.execute(f"INSERT INTO {table} VALUES {marks}", values)
+
+
+@contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    """DuckDB's errors about the file as one line of ours; others pass."""
+    try:
+        yield
+    except duckdb.IOException as error:
+        raise _translated(path, str(error)) from error
+    except duckdb.FatalException as error:
+        raise _translated(path, str(error)) from error
+
+
+def _translated(path: Path, message: str) -> AllocsimError:
+    """What an error of DuckDB about a file means to the user."""
+    pid = re.search(r"\(PID (\d+)\)", message)
+    if "Could not set lock" in message:
+        who = f" by process {pid[1]}" if pid else ""
+        return StoreError(f"{path}: in use{who}; try again when that is done")
+    if "not a valid DuckDB database file" in message:
+        return StoreError(f"{path}: not a results database; choose another file with --db")
+    for cause in ("No space left on device", "File too large", "Disk quota exceeded"):
+        if cause in message:
+            return OutputError(f"{path}: {cause.lower()}; nothing was added")
+    for cause in (
+        "Permission denied",
+        "Read-only file system",
+        "No such file or directory",
+        "Is a directory",
+    ):
+        if cause in message:
+            return OutputError(f"{path}: cannot be written: {cause.lower()}")
+    first = message.splitlines()[0]
+    return StoreError(f"{path}: {first}")

@@ -1,0 +1,189 @@
+"""The small tables of a run: what was replayed, and the names of what its events refer to."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from allocsim.policies import policy_ops
+from pipeline.store.schema import TRACES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+
+    from allocsim.policies import Policy
+    from allocsim.replay import FinalResult
+    from pipeline.trace_set import TraceSet
+
+# Functions of the page allocator and its wrappers: the caller of an allocation is the innermost
+# frame that is none of them, by its name without compiler suffixes (.isra.0) and _noprof.
+_ALLOCATOR = frozenset(
+    {
+        "__alloc_pages",
+        "__alloc_frozen_pages",
+        "__alloc_pages_slowpath",
+        "alloc_frozen_pages",
+        "alloc_pages",
+        "alloc_pages_mpol",
+        "alloc_pages_bulk",
+        "__alloc_pages_bulk",
+        "alloc_pages_exact",
+        "alloc_pages_node",
+        "alloc_pages_nolock",
+        "__alloc_pages_node",
+        "__folio_alloc",
+        "__folio_alloc_node",
+        "folio_alloc",
+        "folio_alloc_mpol",
+        "get_free_pages",
+        "__get_free_pages",
+        "get_page_from_freelist",
+        "get_zeroed_page",
+        "vma_alloc_folio",
+    }
+)
+
+
+def trace_row(trace: TraceSet) -> dict[str, Any]:
+    """The row of ``traces`` for a trace set, without its number."""
+    meta = trace.meta
+    lost = meta["lost"]
+    direct_map = meta["direct_map"]
+    return {
+        "trace": meta["name"],
+        "kernel_release": meta["kernel_release"],
+        "arch": meta["arch"],
+        "cpus": meta["cpus"],
+        "page_size": meta["page_size"],
+        "clock": meta["clock"],
+        "source_format": meta["source"]["format"],
+        "source_sha256": meta["source"]["sha256"],
+        "lost_events": sum(lost["per_cpu"].values()),
+        "lost_gaps": sum(lost["sources"].get("marks_without_a_number", {}).values()),
+        "duplicates_dropped": meta["dropped"].get("large_kmalloc_repeats", 0),
+        "direct_map_base": direct_map["base"],
+        "direct_map_votes": direct_map["votes"],
+        "direct_map_candidates": direct_map["candidates"],
+        "direct_map_share": direct_map["share"],
+        "direct_map_how": direct_map["how"],
+        "meta": json.dumps(meta, sort_keys=True),
+    }
+
+
+def trace_id(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> int:
+    """The number of a trace in the database; a new one where no row is equal to this one.
+
+    Trace sets may share a name (``trace`` is what trace-cmd calls every recording), so it is the
+    whole row that tells them apart.
+    """
+    names = [column.name for column in TRACES.columns if column.name != "trace_id"]
+    values = [row[name] for name in names]
+    same = " AND ".join(f'"{name}" IS NOT DISTINCT FROM ?' for name in names)
+    found = connection.execute(f"SELECT trace_id FROM traces WHERE {same}", values).fetchall()
+    if found:
+        return int(found[0][0])
+    number = next_number(connection, "traces", "trace_id")
+    marks = ", ".join("?" for _ in TRACES.columns)
+    connection.execute(f"INSERT INTO traces VALUES ({marks})", [number, *values])
+    return number
+
+
+def next_number(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> int:
+    """The number after the highest in a column, from 1."""
+    rows = connection.execute(f"SELECT coalesce(max({column}), 0) + 1 FROM {table}").fetchall()
+    return int(rows[0][0])
+
+
+def call_site_rows(trace: TraceSet) -> list[dict[str, Any]]:
+    """Rows of ``call_sites``: every code address of the trace set."""
+    symbols = trace.symbols
+    return [
+        {"call_site": address, "symbol": symbol, "offset": offset, "module": module}
+        for address, symbol, offset, module in zip(
+            symbols.address.tolist(),
+            symbols.symbol,
+            symbols.offset.tolist(),
+            symbols.module,
+            strict=True,
+        )
+    ]
+
+
+def stack_names(trace: TraceSet) -> list[list[str]]:
+    """Function names of each distinct stack, innermost first; an address where not resolved."""
+    symbols = trace.symbols
+    names = {
+        address: symbol or hex(address)
+        for address, symbol in zip(symbols.address.tolist(), symbols.symbol, strict=True)
+    }
+    frames = [names[address] for address in trace.stacks.address.tolist()]
+    start = trace.stacks.start.tolist()
+    return [frames[a:b] for a, b in pairwise(start)]
+
+
+def stack_rows(stacks: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """Rows of ``stacks``, from the names of their functions."""
+    return [
+        {"stack": number, "caller": caller(names), "frames": ";".join(reversed(names))}
+        for number, names in enumerate(stacks)
+    ]
+
+
+def caller(names: Sequence[str]) -> str | None:
+    """The innermost function that is not the page allocator's own; None if all are."""
+    return next((name for name in names if _plain(name) not in _ALLOCATOR), None)
+
+
+def _plain(name: str) -> str:
+    return name.partition(".")[0].removesuffix("_noprof")
+
+
+def task_rows(trace: TraceSet) -> list[dict[str, Any]]:
+    """Rows of ``tasks``."""
+    return [{"pid": int(pid), "comm": comm} for pid, comm in trace.meta["comms"].items()]
+
+
+def cache_rows(final: FinalResult) -> list[dict[str, Any]]:
+    """Rows of ``caches``."""
+    return [
+        {"cache": number, "name": name, "object_size": size if size >= 0 else None}
+        for number, (name, size) in enumerate(final.caches)
+    ]
+
+
+def count_rows(final: FinalResult) -> list[dict[str, Any]]:
+    """Rows of ``quality_counts``."""
+    return [{"name": name, "value": value} for name, value in final.counts.items()]
+
+
+def policy_rows(policies: Sequence[Policy]) -> list[dict[str, Any]]:
+    """Rows of ``policies``, numbered in the order given."""
+    return [
+        {"policy": number, "name": policy.name, "doc": policy.doc, "source": policy.source}
+        for number, policy in enumerate(policies)
+    ]
+
+
+def policy_op_rows(policies: Sequence[Policy], paths: str) -> list[dict[str, Any]]:
+    """Rows of ``policy_ops``, for a kernel of these code paths (allocsim.kernel)."""
+    return [
+        {
+            "policy": number,
+            "page_kind": op.page_kind,
+            "stage": op.stage,
+            "frozen": op.frozen,
+            "plain_ops": op.plain,
+            "locked_ops": op.locked,
+            "plain_ops_per_page": op.plain_per_page,
+            "locked_ops_per_page": op.locked_per_page,
+            "entry": op.entry or None,
+            "depth": op.depth or None,
+            "rule": op.rule or None,
+            "kernel_function": op.source or None,
+        }
+        for number, policy in enumerate(policies)
+        for op in policy_ops(policy, paths)
+    ]

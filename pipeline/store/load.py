@@ -1,0 +1,175 @@
+"""Loading one run into a results database, window by window, from Arrow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from allocsim.events import EVENT_COLUMN, EVENTS, Ev
+from allocsim.results import EVENT_RESULTS
+from pipeline.store.arrow import arrow_schema, from_columns, from_rows, stored
+from pipeline.store.held import Held, may_change
+from pipeline.store.samples import INSERT_SAMPLES
+from pipeline.store.schema import OBJECT_EVENTS, OBJECT_STACKS, PAGE_EVENTS, PAGES, Table
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from allocsim.amendments import Amendments
+    from allocsim.columns import Bools, Columns, Index
+
+_EVENT_TABLES = (OBJECT_EVENTS, PAGE_EVENTS)
+_HELD_ROWS = 1 << 20  # of each of them
+
+#: Event columns that are stored.
+COLUMNS = frozenset(
+    column.name
+    for table in (*_EVENT_TABLES, OBJECT_STACKS)
+    for column in table.columns
+    if column.name in EVENT_COLUMN
+)
+
+# Fields an event type lacks are 0 in a window and null in the store: for each raw column, the
+# codes of the events that have it.
+_HAVE_FIELD = {
+    name: np.array([name in event.columns for event in EVENTS])
+    for name in ("call_site", "bytes_req", "bytes_alloc", "pfn", "order")
+}
+_MINUS_ONE_IS_NULL = {"stack", *(column.name for column in EVENT_RESULTS)} - {
+    "plain_ops",
+    "locked_ops",
+}
+
+
+# Of several values for a row the last stands.
+_UPDATE = """
+UPDATE {0}
+SET {1} = nullif(amended.value, -1)
+FROM (SELECT seq, arg_max(value, turn) AS value FROM amended_{1} GROUP BY seq) AS amended
+WHERE {0}.run = ? AND {0}.seq = amended.seq
+"""
+
+
+def _rows(table: Table, columns: Columns, mask: Bools) -> Columns:
+    """Of the rows in a mask, the columns that a table of events and its null values need."""
+    rows = np.flatnonzero(mask)
+    names = {column.name for column in table.columns} | {"event"}
+    return {name: values[rows] for name, values in columns.items() if name in names}
+
+
+def _null(name: str, columns: Columns) -> Bools | None:
+    """Where a column of events is null; None where nowhere, or where it is absent."""
+    if name not in columns:
+        return None
+    if name in _HAVE_FIELD:
+        return ~_HAVE_FIELD[name][columns["event"]]
+    return np.equal(columns[name], -1) if name in _MINUS_ONE_IS_NULL else None
+
+
+class RunWriter:
+    """Writes what a replay gives into the tables of one run.
+
+    Args:
+        connection: a database in a transaction (pipeline.store.database.writing).
+        run: number of the run.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, run: int) -> None:
+        self._connection = connection
+        self._run = run
+        self._held = {table.name: Held(_HELD_ROWS) for table in _EVENT_TABLES}
+        self._amended: dict[str, int] = {}
+
+    def window(self, first_seq: int, window: Columns, results: Columns) -> None:
+        """Add the events of a window, and events of earlier ones that waited for it.
+
+        Args:
+            first_seq: row of its first event in the trace set.
+            window: its events (allocsim.events.EVENT_COLUMNS, as far as the trace has them).
+            results: what the model says of them, row for row (EVENT_RESULTS).
+        """
+        columns = window | results | {"seq": np.arange(first_seq, first_seq + len(window["ts"]))}
+        # The four object events have the lowest codes.
+        of_object = window["event"] <= Ev.KMEM_CACHE_FREE
+        waits = may_change(columns)
+        for table, mask in zip(_EVENT_TABLES, (of_object, ~of_object), strict=True):
+            held = self._held[table.name]
+            batches = [held.release(), _rows(table, columns, mask & ~waits)]
+            held.add(_rows(table, columns, mask & waits))
+            self._add_events(table, batches)
+        if "stack" in window:
+            rows = _rows(OBJECT_STACKS, columns, of_object & (window["stack"] >= 0))
+            self._add_events(OBJECT_STACKS, [rows])
+
+    def _add_events(self, table: Table, batches: list[Columns]) -> None:
+        made = [self._events(table, batch) for batch in batches if batch and len(batch["seq"])]
+        if made:
+            self._insert(table.name, pa.concat_tables(made))
+
+    def _events(self, table: Table, columns: Columns) -> pa.Table:
+        """Columns as :func:`_rows` takes them, as an Arrow table."""
+        rows = len(columns["seq"])
+        columns = columns | {"run": self._runs(rows)}
+        arrays = [
+            stored(column, columns.get(column.name), rows, _null(column.name, columns))
+            for column in table.columns
+        ]
+        return pa.Table.from_arrays(arrays, schema=arrow_schema(table))
+
+    def pages(self, pages: Columns) -> None:
+        """Add page lives that have ended, or that the end of the trace found alive."""
+        rows = len(pages["page"])
+        if rows:
+            self._insert("pages", from_columns(PAGES, {"run": self._runs(rows), **pages}))
+
+    def amend(self, amendments: Amendments) -> None:
+        """Change rows of earlier windows, of which only now is known what they say.
+
+        Rows that are not held back any more are changed at the end, by one UPDATE a column; until
+        then their values wait in a table that DuckDB can move to disk.
+        """
+        for name, (seq, values) in amendments.items():
+            held = np.zeros(len(seq), bool)
+            for rows in self._held.values():
+                held |= rows.amend(name, seq, values)
+            self._note(name, seq[~held], values[~held])
+
+    def _note(self, name: str, seq: Index, values: npt.NDArray[Any]) -> None:
+        if not len(seq):
+            return
+        known = self._amended.get(name, 0)
+        if not known:
+            self._connection.execute(
+                f"CREATE TEMP TABLE amended_{name} (turn BIGINT, seq BIGINT, value BIGINT)"
+            )
+        turn = np.arange(known, known + len(seq))
+        batch = {"turn": turn, "seq": seq, "value": values.astype(np.int64)}
+        self._insert(f"amended_{name}", pa.table(batch))
+        self._amended[name] = known + len(seq)
+
+    def finish(self) -> None:
+        """End the run, whose row in ``runs`` is there: apply amendments, sum up time slices."""
+        for table in _EVENT_TABLES:
+            self._add_events(table, [self._held[table.name].release(everything=True)])
+        for name in self._amended:
+            for table in _EVENT_TABLES:
+                if any(column.name == name for column in table.columns):
+                    self._connection.execute(_UPDATE.format(table.name, name), [self._run])
+            self._connection.execute(f"DROP TABLE amended_{name}")
+        self._connection.execute(INSERT_SAMPLES, [self._run])
+
+    def rows(self, table: Table, rows: list[dict[str, Any]]) -> None:
+        """Add rows of a small table, given without the column ``run``."""
+        if rows:
+            self._insert(table.name, from_rows(table, [{"run": self._run, **row} for row in rows]))
+
+    def _runs(self, rows: int) -> npt.NDArray[np.int32]:
+        return np.full(rows, self._run, np.int32)
+
+    def _insert(self, table: str, batch: pa.Table) -> None:
+        self._connection.register("batch", batch)
+        self._connection.execute(f"INSERT INTO {table} SELECT * FROM batch")
+        self._connection.unregister("batch")

@@ -1,0 +1,56 @@
+"""Asking a results database: rows as dictionaries, and which runs there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+Row = dict[str, Any]
+
+BASELINE = "refcounted"  #: the policy that others are compared with, in the views too
+HEADLINE = "linux-7.2"  #: the policy whose saving is told first, where it was replayed
+
+
+def rows(connection: DuckDBPyConnection, sql: str, **values: object) -> list[Row]:
+    """The rows of a query; ``$name`` in it stands for the value of that keyword."""
+    answer = connection.execute(sql, values or None)
+    names = [column[0] for column in answer.description or []]
+    return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+
+
+def runs(connection: DuckDBPyConnection) -> list[Row]:
+    """Every run with its trace, by number: the columns of the tables runs and traces."""
+    return rows(connection, "FROM runs INNER JOIN traces USING (trace_id) ORDER BY run")
+
+
+def policies(connection: DuckDBPyConnection, run: int) -> list[Row]:
+    """policy_summary of one run, a row a policy in the order they were asked for.
+
+    Where the recording has no page event the numbers are None.
+    """
+    return rows(
+        connection,
+        """
+        SELECT policies.name AS policy, summary.* EXCLUDE (run, trace, policy)
+        FROM policies
+        LEFT JOIN policy_summary AS summary
+            ON summary.run = policies.run AND summary.policy = policies.name
+        WHERE policies.run = $run ORDER BY policies.policy
+        """,
+        run=run,
+    )
+
+
+def first_policy(names: list[str]) -> str:
+    """The policy whose absolute numbers are shown: BASELINE where it was replayed."""
+    return BASELINE if BASELINE in names else names[0]
+
+
+def headline_policy(names: list[str]) -> str | None:
+    """The policy to compare with BASELINE first; None where there is nothing to compare."""
+    others = [name for name in names if name != BASELINE]
+    if BASELINE not in names or not others:
+        return None
+    return HEADLINE if HEADLINE in others else others[0]

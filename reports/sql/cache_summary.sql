@@ -1,0 +1,72 @@
+-- cache_summary: one row is one slab cache of one run, of those the run has seen.
+--
+-- Events 0 and 2 allocate an object, 1 and 3 free one.
+--
+-- Columns:
+--   run               Replay of one trace.
+--   trace             Name of the trace set.
+--   cache             Name of the cache.
+--   allocs            Objects allocated.
+--   frees             Objects freed.
+--   bytes_req         [bytes] Asked for, over all allocations.
+--   bytes_alloc       [bytes] Given, over all allocations.
+--   waste_bytes       [bytes] bytes_alloc less bytes_req.
+--   waste_pct         [%] waste_bytes of bytes_alloc.
+--   lifetime_median   [ns] Of the lives that both began and ended in the recording.
+--   slab_allocs       Slab pages allocated for the cache: allocations, of any order.
+--   slab_frees        Slab pages freed, likewise.
+--   slab_bytes        [bytes] Bytes of the slab pages allocated.
+--   named_pct         [%] Share of its events that carried the cache's name; the rest: by rule.
+with objects as (
+    select
+        run,
+        cache,
+        count(*) filter (event in (0, 2)) as allocs,
+        count(*) filter (event in (1, 3)) as frees,
+        coalesce(sum(bytes_req), 0)::bigint as bytes_req,
+        coalesce(sum(bytes_alloc), 0)::bigint as bytes_alloc,
+        median(lifetime) filter (event in (0, 2))::bigint as lifetime_median,
+        count(*) filter (cache_how = 0) as named
+    from object_events
+    where cache is not null
+    group by run, cache
+),
+
+slabs as (
+    select
+        pages.run,
+        pages.cache,
+        count(pages.alloc_seq) as slab_allocs,
+        sum(pages.frees)::bigint as slab_frees,
+        coalesce(
+            sum(traces.page_size << pages.order) filter (pages.alloc_seq is not null), 0
+        )::bigint as slab_bytes
+    from pages
+    inner join runs using (run)
+    inner join traces using (trace_id)
+    where pages.cache is not null
+    group by pages.run, pages.cache
+)
+
+select
+    caches.run,
+    traces.trace,
+    caches.name as cache,
+    coalesce(objects.allocs, 0) as allocs,
+    coalesce(objects.frees, 0) as frees,
+    coalesce(objects.bytes_req, 0) as bytes_req,
+    coalesce(objects.bytes_alloc, 0) as bytes_alloc,
+    coalesce(objects.bytes_alloc - objects.bytes_req, 0) as waste_bytes,
+    100 * (objects.bytes_alloc - objects.bytes_req) / nullif(objects.bytes_alloc, 0) as waste_pct,
+    objects.lifetime_median,
+    coalesce(slabs.slab_allocs, 0) as slab_allocs,
+    coalesce(slabs.slab_frees, 0) as slab_frees,
+    coalesce(slabs.slab_bytes, 0) as slab_bytes,
+    100 * objects.named / nullif(objects.allocs + objects.frees, 0) as named_pct
+from caches
+left join objects using (run, cache)
+left join slabs using (run, cache)
+inner join runs using (run)
+inner join traces using (trace_id)
+where objects.run is not null or slabs.run is not null
+order by caches.run, bytes_alloc desc, cache

@@ -1,0 +1,56 @@
+-- life_costs: one row is the page lives of one run that are alike (life_counts), under one policy:
+-- what they cost, stage by stage.
+--
+-- Where page_ref events tell the use stage it is what they say, under every policy.
+--
+-- Columns:
+--   run                       Replay of one trace.
+--   policy                    Number of the policy (policies.policy).
+--   page_kind                 Code of the kind (page_kinds.page_kind).
+--   kind_how                  How the kind is known (hows.how).
+--   cache                     Slab pages: the cache (caches.cache); NULL: none, or not known.
+--   stack                     Stack of the allocation (stacks.stack); NULL: none recorded.
+--   page_allocs               mm_page_alloc events that began such a life, of any order.
+--   page_frees                mm_page_free events of such lives.
+--   recorded_uses             Lives whose use stage page_ref events tell.
+--   assumed_uses              Allocations whose use stage nothing tells.
+--   alloc_plain_ops           Plain stores at allocation.
+--   alloc_locked_ops          Locked instructions at allocation.
+--   recorded_use_plain_ops    Plain stores recorded in use.
+--   recorded_use_locked_ops   Locked instructions recorded in use.
+--   assumed_use_plain_ops     Plain stores in use by the policy's figure.
+--   assumed_use_locked_ops    Locked instructions in use by the policy's figure.
+--   free_plain_ops            Plain stores at free.
+--   free_locked_ops           Locked instructions at free.
+--   plain_ops                 Plain stores, all stages.
+--   locked_ops                Locked instructions, all stages.
+select
+    lives.run,
+    costs.policy,
+    lives.page_kind,
+    lives.kind_how,
+    lives.cache,
+    lives.stack,
+    lives.page_allocs,
+    lives.page_frees,
+    lives.recorded_uses,
+    lives.assumed_uses,
+    lives.page_allocs * costs.alloc_plain + lives.pages_allocated * costs.alloc_page_plain
+        as alloc_plain_ops,
+    lives.page_allocs * costs.alloc_locked + lives.pages_allocated * costs.alloc_page_locked
+        as alloc_locked_ops,
+    lives.use_plain_ops as recorded_use_plain_ops,
+    lives.use_locked_ops as recorded_use_locked_ops,
+    lives.assumed_uses * costs.use_plain + lives.assumed_use_pages * costs.use_page_plain
+        as assumed_use_plain_ops,
+    lives.assumed_uses * costs.use_locked + lives.assumed_use_pages * costs.use_page_locked
+        as assumed_use_locked_ops,
+    lives.page_frees * costs.free_plain + lives.pages_freed * costs.free_page_plain
+        as free_plain_ops,
+    lives.page_frees * costs.free_locked + lives.pages_freed * costs.free_page_locked
+        as free_locked_ops,
+    alloc_plain_ops + recorded_use_plain_ops + assumed_use_plain_ops + free_plain_ops as plain_ops,
+    alloc_locked_ops + recorded_use_locked_ops + assumed_use_locked_ops + free_locked_ops
+        as locked_ops
+from life_counts as lives
+inner join policy_costs as costs using (run, page_kind)

@@ -1,0 +1,47 @@
+-- page_kind_summary: one row is one kind of page of one run under one policy.
+--
+-- An allocation or a free counts once, of whatever order. Operations are those of the stages
+-- allocation, use and free. The use stage is what was recorded where the recording has page_ref
+-- events, and the policy's figure per allocation where it has not; use_how says which.
+--
+-- Columns:
+--   run              Replay of one trace.
+--   trace            Name of the trace set.
+--   policy           Name of the refcount policy.
+--   page_kind        Whose pages.
+--   page_allocs      mm_page_alloc events that began a life of this kind.
+--   page_frees       mm_page_free events of such lives; a split block is freed in parts (T10).
+--   plain_ops        Plain stores to reference counts.
+--   locked_ops       Locked instructions on reference counts.
+--   use_plain_ops    Of plain_ops, those of the use stage.
+--   use_locked_ops   Of locked_ops, those of the use stage.
+--   use_how          observed (page_ref events), assumed (the policy's table), or mixed.
+--   observed_pct     [%] Share of page_allocs whose kind was observed.
+--   inferred_pct     [%] Share of page_allocs whose kind was inferred.
+--   assumed_pct      [%] Share of page_allocs whose kind was assumed.
+select
+    costs.run,
+    traces.trace,
+    policies.name as policy,
+    page_kinds.name as page_kind,
+    sum(page_allocs)::bigint as page_allocs,
+    sum(page_frees)::bigint as page_frees,
+    sum(plain_ops)::bigint as plain_ops,
+    sum(locked_ops)::bigint as locked_ops,
+    sum(recorded_use_plain_ops + assumed_use_plain_ops)::bigint as use_plain_ops,
+    sum(recorded_use_locked_ops + assumed_use_locked_ops)::bigint as use_locked_ops,
+    case
+        when sum(recorded_uses) = 0 then 'assumed'
+        when sum(assumed_uses) = 0 then 'observed'
+        else 'mixed'
+    end as use_how,
+    100 * sum(page_allocs) filter (kind_how = 0) / nullif(sum(page_allocs), 0) as observed_pct,
+    100 * sum(page_allocs) filter (kind_how = 1) / nullif(sum(page_allocs), 0) as inferred_pct,
+    100 * sum(page_allocs) filter (kind_how = 2) / nullif(sum(page_allocs), 0) as assumed_pct
+from life_costs as costs
+inner join runs using (run)
+inner join traces using (trace_id)
+inner join policies using (run, policy)
+inner join page_kinds using (page_kind)
+group by costs.run, traces.trace, policies.policy, policies.name, page_kinds.name
+order by costs.run, policies.policy, locked_ops desc, page_allocs desc, page_kinds.name

@@ -1,0 +1,49 @@
+-- policy_costs: one row is one kind of page under one policy of one run: what its life costs.
+--
+-- policy_ops with the three stages side by side; a stage without a row costs nothing. An
+-- allocation of order k costs alloc_plain + 2^k x alloc_page_plain plain stores, and so on.
+--
+-- Columns:
+--   run                Replay of one trace.
+--   policy             Number of the policy (policies.policy).
+--   page_kind          Code of the kind (page_kinds.page_kind).
+--   alloc_plain        Plain stores per mm_page_alloc.
+--   alloc_locked       Locked instructions per mm_page_alloc.
+--   alloc_page_plain   Plain stores per base page allocated.
+--   alloc_page_locked  Locked instructions per base page allocated.
+--   use_plain          Plain stores per life, in use, where no page_ref events tell.
+--   use_locked         Locked instructions per life, in use, where no page_ref events tell.
+--   use_page_plain     Plain stores per base page, in use, where no page_ref events tell.
+--   use_page_locked    Locked instructions per base page, in use, likewise.
+--   free_plain         Plain stores per mm_page_free.
+--   free_locked        Locked instructions per mm_page_free.
+--   free_page_plain    Plain stores per base page freed.
+--   free_page_locked   Locked instructions per base page freed.
+with stages as (
+    pivot policy_ops
+    on stage in ('alloc', 'use', 'free')
+    using
+        coalesce(sum(plain_ops), 0)::bigint as plain,
+        coalesce(sum(locked_ops), 0)::bigint as locked,
+        coalesce(sum(plain_ops_per_page), 0)::bigint as page_plain,
+        coalesce(sum(locked_ops_per_page), 0)::bigint as page_locked
+    group by run, policy, page_kind
+)
+
+select
+    run,
+    policy,
+    page_kind,
+    alloc_plain,
+    alloc_locked,
+    alloc_page_plain,
+    alloc_page_locked,
+    use_plain,
+    use_locked,
+    use_page_plain,
+    use_page_locked,
+    free_plain,
+    free_locked,
+    free_page_plain,
+    free_page_locked
+from stages

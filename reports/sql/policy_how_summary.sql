@@ -1,0 +1,64 @@
+-- policy_how_summary: one row is one policy of one run and one way in which a part of its
+-- operations is known; the rows of a policy add up to policy_summary.
+--
+-- Operations at allocation and free follow from the policy's rule for the page's kind, so they are
+-- known as well as that kind is. Those of the use stage are observed where page_ref events tell
+-- them, and assumed where they are the policy's own figure.
+--
+-- Columns:
+--   run               Replay of one trace.
+--   trace             Name of the trace set.
+--   policy            Name of the refcount policy.
+--   how               observed, inferred, assumed or unknown.
+--   plain_ops         Plain stores to reference counts known in this way.
+--   locked_ops        Locked instructions on reference counts known in this way.
+--   locked_ops_saved  locked_ops of the policy 'refcounted' known in this way, less locked_ops.
+with parts as (
+    select
+        run,
+        policy,
+        unnest([kind_how, 0, 2]) as how,
+        unnest([alloc_plain_ops + free_plain_ops, recorded_use_plain_ops, assumed_use_plain_ops])
+            as plain_ops,
+        unnest(
+            [alloc_locked_ops + free_locked_ops, recorded_use_locked_ops, assumed_use_locked_ops]
+        ) as locked_ops
+    from life_costs
+),
+
+sums as (
+    select
+        run,
+        policy,
+        how,
+        sum(plain_ops)::bigint as plain_ops,
+        sum(locked_ops)::bigint as locked_ops
+    from parts
+    group by run, policy, how
+),
+
+baseline as (
+    select
+        run,
+        how,
+        locked_ops
+    from sums
+    inner join policies using (run, policy)
+    where policies.name = 'refcounted'
+)
+
+select
+    sums.run,
+    traces.trace,
+    policies.name as policy,
+    hows.name as how,
+    sums.plain_ops,
+    sums.locked_ops,
+    baseline.locked_ops - sums.locked_ops as locked_ops_saved
+from sums
+left join baseline using (run, how)
+inner join hows using (how)
+inner join runs using (run)
+inner join traces using (trace_id)
+inner join policies using (run, policy)
+order by sums.run, policies.policy, sums.how

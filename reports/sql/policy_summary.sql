@@ -1,0 +1,48 @@
+-- policy_summary: one row is one run under one policy.
+--
+-- Columns:
+--   run               Replay of one trace.
+--   trace             Name of the trace set.
+--   policy            Name of the refcount policy.
+--   page_allocs       mm_page_alloc events; an allocation counts once, of whatever order.
+--   page_frees        mm_page_free events, likewise.
+--   plain_ops         Plain stores to reference counts.
+--   locked_ops        Locked instructions on reference counts.
+--   locked_ops_saved  locked_ops of the policy 'refcounted' in the same run, less locked_ops.
+--   saved_pct         [%] locked_ops_saved of the locked_ops of 'refcounted'.
+--   use_how           How the use stage is known: observed (page_ref events), assumed, mixed.
+with sums as (
+    select
+        run,
+        trace,
+        policy,
+        sum(page_allocs)::bigint as page_allocs,
+        sum(page_frees)::bigint as page_frees,
+        sum(plain_ops)::bigint as plain_ops,
+        sum(locked_ops)::bigint as locked_ops,
+        case when count(distinct use_how) = 1 then any_value(use_how) else 'mixed' end as use_how
+    from page_kind_summary
+    group by run, trace, policy
+),
+
+baseline as (
+    select run, locked_ops
+    from sums
+    where policy = 'refcounted'
+)
+
+select
+    sums.run,
+    sums.trace,
+    sums.policy,
+    sums.page_allocs,
+    sums.page_frees,
+    sums.plain_ops,
+    sums.locked_ops,
+    baseline.locked_ops - sums.locked_ops as locked_ops_saved,
+    100 * (baseline.locked_ops - sums.locked_ops) / nullif(baseline.locked_ops, 0) as saved_pct,
+    sums.use_how
+from sums
+left join baseline using (run)
+inner join policies on policies.run = sums.run and policies.name = sums.policy
+order by sums.run, policies.policy

@@ -1,0 +1,99 @@
+-- quality: one row is one run: how much of what it says is known, and how.
+--
+-- Columns:
+--   run                  Replay of one trace.
+--   trace                Name of the trace set.
+--   events               Events replayed.
+--   object_events        Of these, kmalloc, kfree, kmem_cache_alloc and kmem_cache_free.
+--   page_events          Of these, mm_page_alloc and mm_page_free.
+--   lost_events          Events the recording says it lost, over all CPUs.
+--   lost_gaps            Gaps in it that do not say how many events were lost in them.
+--   unknown_frees        Frees of objects whose allocation was not seen (I2).
+--   unknown_free_pct     [%] unknown_frees of all frees of objects.
+--   reallocations        Allocations of an address believed live: a free was not traced (T6, I2).
+--   reallocation_pct     [%] reallocations of all allocations of objects.
+--   unknown_page_frees   mm_page_free of pages whose allocation was not seen.
+--   duplicates_dropped   Repeated large-kmalloc events left out on import (T3).
+--   kind_observed_pct    [%] Share of page lives whose kind was observed.
+--   kind_inferred_pct    [%] Share of page lives whose kind was inferred.
+--   kind_assumed_pct     [%] Share of page lives whose kind was assumed.
+--   kind_unknown_pct     [%] Share of page lives whose kind is not known.
+--   cache_named_pct      [%] Share of object events that carry the name of their cache.
+--   cache_by_rule_pct    [%] Share of object events whose cache follows from a rule (CacheHow).
+--   cache_unresolved_pct [%] Share of object events whose cache is not known.
+--   use_how              How the use stage of page lives is known: observed or assumed.
+--   direct_map_base      Virtual address of page frame 0, in hex (I1).
+--   direct_map_votes     Allocations that voted for it.
+--   direct_map_share     Share of all votes, 0 to 1.
+--   direct_map_how       How the base is known.
+with kinds as (
+    select
+        run,
+        count(*) as lives,
+        count(*) filter (kind_how = 0) as observed,
+        count(*) filter (kind_how = 1) as inferred,
+        count(*) filter (kind_how = 2) as assumed,
+        count(*) filter (kind_how = 3) as unknown,
+        coalesce(sum(frees) filter (alloc_seq is null), 0)::bigint as unknown_page_frees
+    from pages
+    group by run
+),
+
+-- Events 0 and 2 allocate an object, 1 and 3 free one; 4 and 5 are mm_page_alloc and _free.
+objects as (
+    select
+        run,
+        count(*) filter (event <= 3) as object_events,
+        count(object) filter (event in (0, 2)) as allocs,
+        count(object) filter (event in (1, 3)) as frees,
+        count(cache_how) as classed,
+        count(*) filter (cache_how = 0) as named,
+        count(*) filter (cache_how between 1 and 5) as by_rule,
+        count(*) filter (cache_how = 6) as unresolved,
+        count(*) filter (event in (4, 5)) as page_events
+    from events
+    group by run
+),
+
+counts as (
+    select
+        run,
+        max(value) filter (name = 'unknown_frees') as unknown_frees,
+        max(value) filter (name = 'reallocations') as reallocations
+    from quality_counts
+    group by run
+)
+
+select
+    runs.run,
+    traces.trace,
+    runs.events,
+    objects.object_events,
+    objects.page_events,
+    traces.lost_events,
+    traces.lost_gaps,
+    counts.unknown_frees,
+    100 * counts.unknown_frees / nullif(objects.frees, 0) as unknown_free_pct,
+    counts.reallocations,
+    100 * counts.reallocations / nullif(objects.allocs, 0) as reallocation_pct,
+    kinds.unknown_page_frees,
+    traces.duplicates_dropped,
+    100 * kinds.observed / nullif(kinds.lives, 0) as kind_observed_pct,
+    100 * kinds.inferred / nullif(kinds.lives, 0) as kind_inferred_pct,
+    100 * kinds.assumed / nullif(kinds.lives, 0) as kind_assumed_pct,
+    100 * kinds.unknown / nullif(kinds.lives, 0) as kind_unknown_pct,
+    100 * objects.named / nullif(objects.classed, 0) as cache_named_pct,
+    100 * objects.by_rule / nullif(objects.classed, 0) as cache_by_rule_pct,
+    100 * objects.unresolved / nullif(objects.classed, 0) as cache_unresolved_pct,
+    hows.name as use_how,
+    '0x' || lower(to_hex(traces.direct_map_base)) as direct_map_base,
+    traces.direct_map_votes,
+    traces.direct_map_share,
+    traces.direct_map_how
+from runs
+inner join traces using (trace_id)
+left join objects using (run)
+left join kinds using (run)
+left join counts using (run)
+left join hows on runs.use_how = hows.how
+order by runs.run

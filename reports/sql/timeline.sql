@@ -1,0 +1,55 @@
+-- timeline: one row is one kind of page in one time slice of one run under one policy.
+--
+-- A run is cut into slices of equal length; one in which nothing happened to a kind has no row.
+-- Operations of the use stage count when they were recorded; where they are assumed, in the slice
+-- in which the page was allocated.
+--
+-- Columns:
+--   run          Replay of one trace.
+--   trace        Name of the trace set.
+--   policy       Name of the refcount policy.
+--   slice        Number of the slice, from 0.
+--   ts           [ns] Time at which the slice begins, on the recording's clock.
+--   seconds      [s] The same, since the first event.
+--   page_kind    Whose pages.
+--   page_allocs  mm_page_alloc events in the slice, of any order.
+--   page_frees   mm_page_free events in the slice, of any order.
+--   plain_ops    Plain stores to reference counts.
+--   locked_ops   Locked instructions on reference counts.
+--   live_pages   [pages] Base pages held at the slice's end, less those held before recording.
+with state as (
+    select
+        *,
+        sum(pages_allocated - pages_freed) over (
+            partition by run, page_kind
+            order by slice
+        )::bigint as live_pages
+    from samples
+)
+
+select
+    runs.run,
+    traces.trace,
+    policies.name as policy,
+    state.slice,
+    runs.first_ts + state.slice * runs.slice_ns as ts,
+    state.slice * runs.slice_ns / 1e9 as seconds,
+    page_kinds.name as page_kind,
+    state.page_allocs,
+    state.page_frees,
+    state.page_allocs * costs.alloc_plain + state.pages_allocated * costs.alloc_page_plain
+    + state.use_plain
+    + state.assumed_uses * costs.use_plain + state.assumed_use_pages * costs.use_page_plain
+    + state.page_frees * costs.free_plain + state.pages_freed * costs.free_page_plain as plain_ops,
+    state.page_allocs * costs.alloc_locked + state.pages_allocated * costs.alloc_page_locked
+    + state.use_locked
+    + state.assumed_uses * costs.use_locked + state.assumed_use_pages * costs.use_page_locked
+    + state.page_frees * costs.free_locked + state.pages_freed * costs.free_page_locked as locked_ops,
+    state.live_pages
+from state
+inner join policy_costs as costs using (run, page_kind)
+inner join runs using (run)
+inner join traces using (trace_id)
+inner join policies using (run, policy)
+inner join page_kinds using (page_kind)
+order by runs.run, policies.policy, state.slice, page_kind

@@ -1,0 +1,83 @@
+"""The views of a results database: SQL files with a header that documents them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+#: In order of creation: a view stands behind those it reads.
+VIEWS = (
+    "events",
+    "policy_costs",
+    "life_counts",
+    "life_costs",
+    "page_kind_summary",
+    "policy_summary",
+    "policy_how_summary",
+    "cache_summary",
+    "cache_policy_summary",
+    "call_site_summary",
+    "page_caller_summary",
+    "timeline",
+    "quality",
+    "event_log",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One view, as its file in reports/sql says it.
+
+    Args:
+        name: the view's name.
+        row: what one row is.
+        notes: what else there is to know; empty if nothing.
+        columns: name, unit ("" where there is none) and sentence of each column, in order.
+        query: the SELECT.
+    """
+
+    name: str
+    row: str
+    notes: str
+    columns: tuple[tuple[str, str, str], ...]
+    query: str
+
+
+def _column(line: str) -> tuple[str, str, str]:
+    name, doc = line.split(maxsplit=1)
+    unit = ""
+    if doc.startswith("["):
+        unit, doc = doc[1:].split("]", maxsplit=1)
+    return name, unit, doc.strip()
+
+
+@cache
+def view(name: str) -> View:
+    """The view of this name, read from its file.
+
+    The header is a comment: "name: what a row is", paragraphs of notes, then "Columns:" with a
+    line for each.
+    """
+    lines = (files("reports") / "sql" / f"{name}.sql").read_text("utf-8").splitlines()
+    size = next(i for i, line in enumerate(lines) if not line.startswith("--"))
+    header = [line.removeprefix("--").strip() for line in lines[:size]]
+    at = header.index("Columns:")
+    title, _, notes = "\n".join(header[:at]).strip().partition("\n\n")
+    return View(
+        name=name,
+        row=title.replace("\n", " ").partition(": ")[2],
+        notes=notes,
+        columns=tuple(_column(line) for line in header[at + 1 :]),
+        query="\n".join(lines[size:]).strip(),
+    )
+
+
+def create_views(connection: DuckDBPyConnection) -> None:
+    """Create the views, replacing those of an older version; the tables must exist."""
+    for name in VIEWS:
+        connection.execute(f"CREATE OR REPLACE VIEW {name} AS {view(name).query}")

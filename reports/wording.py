@@ -1,0 +1,74 @@
+"""How numbers and lists are written wherever a person reads them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NARROW = "\u202f"  #: narrow no-break space, between a number and its unit
+MISSING = "–"  #: shown where there is no value
+
+_DURATIONS = ((1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs"))
+
+
+def count(value: int | None) -> str:
+    """A whole number with thousands separators; a dash where there is none."""
+    return MISSING if value is None else f"{value:,}".replace("-", "\u2212")
+
+
+def percent(part: float | None, whole: float | None = 100) -> str:
+    """``part`` as a percentage of ``whole``.
+
+    Two digits behind the point, more only where a small share would otherwise read as zero; a
+    share that is not exactly 0 % or 100 % never reads as if it were. A dash where either number
+    is missing or the whole is zero.
+    """
+    if part is None or not whole:
+        return MISSING
+    share = 100 * part / whole
+    size = abs(share)
+    if size in {0, 100}:
+        digits = f"{size:.0f}"
+    elif size < 0.01:
+        digits = f"{size:.1g}" if size >= 0.0001 else "< 0.0001"
+    elif 99.99 < size < 100:
+        digits = "> 99.99"
+    else:
+        digits = f"{size:.2f}"
+    sign = "\u2212" if share < 0 else ""
+    return f"{sign}{digits}{NARROW}%"
+
+
+def duration(nanoseconds: int | None) -> str:
+    """A length of time in the largest unit that leaves at least 1 before the point."""
+    if nanoseconds is None:
+        return MISSING
+    for size, unit in _DURATIONS:
+        if abs(nanoseconds) >= size:
+            return f"{nanoseconds / size:,.3f}{NARROW}{unit}"
+    return f"{nanoseconds:,}{NARROW}ns"
+
+
+def plural(number: int, noun: str, several: str = "") -> str:
+    """``1 recording``, ``2 recordings``; ``several`` where the plural is not noun + s."""
+    return f"{count(number)} {noun if number == 1 else several or noun + 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def shortened(name: str, width: int) -> str:
+    """``name`` in at most ``width`` characters: its middle gives way to an ellipsis.
+
+    Both ends of a kernel symbol carry meaning (``__pfx``, ``_noprof``, ``.constprop.0``).
+    """
+    if len(name) <= width:
+        return name
+    tail = (width - 1) // 2
+    return f"{name[: width - 1 - tail]}…{name[len(name) - tail :]}"

@@ -1,0 +1,77 @@
+"""A recording, imported and replayed whole: what the tests on real recordings look at."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from allocsim.columns import Columns, concat
+from allocsim.replay import FinalResult, Recording, Replay
+from allocsim.results import EVENT_RESULTS
+from pipeline.ingest.recording import import_recording
+from pipeline.store.dimensions import stack_names
+from pipeline.trace_set import TraceSet
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What a replay of one recording gave, amendments applied, beside what the kernel counted."""
+
+    columns: Columns
+    recording: Recording
+    meta: dict[str, Any]
+    truth: dict[str, Any]
+    rows: Columns
+    pages: Columns
+    final: FinalResult
+
+
+@functools.lru_cache(maxsize=2)
+def replayed(path: Path) -> Replayed:
+    """Import and replay a recording folder (the last two are kept)."""
+    columns, recording, meta = _imported(path)
+    rows, pages, final = replay(columns, recording)
+    truth = json.loads((path / "truth.json").read_text("utf-8"))
+    return Replayed(columns, recording, meta, truth, rows, pages, final)
+
+
+def replay(
+    columns: Columns, recording: Recording, window: int = 1 << 20
+) -> tuple[Columns, Columns, FinalResult]:
+    """Rows and page lives, in order of handle, of a replay in windows of so many rows."""
+    machine = Replay(recording)
+    parts = []
+    for start in range(0, len(columns["event"]), window):
+        part = {name: values[start : start + window] for name, values in columns.items()}
+        parts.append(machine.window(part))
+    final = machine.finish()
+    nothing = {column.name: np.empty(0, column.dtype) for column in EVENT_RESULTS}
+    rows = concat([nothing, *(part.columns for part in parts)])
+    for amendments in (*(part.amendments for part in parts), final.amendments):
+        for name, (seq, values) in amendments.items():
+            rows[name][seq] = values
+    pages = concat([*(part.pages for part in parts), final.pages])
+    order = np.argsort(pages["page"])
+    return rows, {name: values[order] for name, values in pages.items()}, final
+
+
+def _imported(path: Path) -> tuple[Columns, Recording, dict[str, Any]]:
+    with TemporaryDirectory() as folder:
+        trace = TraceSet.open(import_recording(path, Path(folder)))
+        columns = concat(trace.windows())
+        slabinfo = (path / "snapshots" / "before" / "slabinfo").read_text("utf-8")
+        recording = Recording(
+            release=trace.meta["kernel_release"],
+            cache_names=trace.text("cache"),
+            stacks=stack_names(trace),
+            direct_map_base=trace.meta["direct_map"]["base"],
+            page_ref=any(name.startswith("page_ref") for name in trace.meta["recorded_events"]),
+            kernel_caches=[line.split()[0] for line in slabinfo.splitlines()[2:]],
+        )
+        return columns, recording, trace.meta

@@ -1,0 +1,70 @@
+"""What trace-cmd makes of a recording: an oracle for the reader of trace.dat files."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Latency format: eight characters of the task's name, pid, CPU, five flags, time, event, fields.
+_LINE = (
+    r"^.{8}-(?P<pid>\d+)\s+(?P<cpu>\d+)(?P<flags>[^\s\d]..{3})\s+(?P<s>\d+)\.(?P<ns>\d{9}): "
+    r"(?P<event>\w+):\s+(?P<fields>.*)$"
+)
+_FRAME = r"^=> (?P<symbol>.*) \((?P<address>[0-9a-f]+)\)$"
+
+
+@dataclass(frozen=True)
+class Report:
+    """The events of a recording, in trace-cmd's order, as text.
+
+    Attributes:
+        events: number, pid, cpu, flags (five characters), ts (ns), event, fields; one row an event,
+            kernel_stack too.
+        frames: number (of the kernel_stack), symbol, address (hexadecimal); innermost first.
+    """
+
+    events: pl.DataFrame
+    frames: pl.DataFrame
+
+
+def report(recording: Path, scratch: Path) -> Report:
+    """Run trace-cmd on a recording, raw fields for all but stacks."""
+    out = scratch / "report.txt"
+    with out.open("wb") as file:
+        command = ["trace-cmd", "report", "-t", "-l", "-r", "kmem", "-r", "page_ref"]
+        subprocess.run(
+            [*command, str(recording)], stdout=file, stderr=subprocess.DEVNULL, check=True
+        )
+    lines = pl.read_csv(
+        out, has_header=False, separator="\x01", quote_char=None, new_columns=["line"]
+    )
+    out.unlink()
+    text = pl.col("line")
+    lines = lines.with_columns(is_frame=text.str.starts_with("=> "))
+    heads = lines.with_columns(is_head=~pl.col("is_frame") & text.str.contains(r"^.{8}-\d"))
+    numbered = heads.with_columns(number=pl.col("is_head").cum_sum().cast(pl.Int64) - 1)
+    events = numbered.filter("is_head").select("number", text.str.extract_groups(_LINE).alias("g"))
+    events = events.unnest("g").select(
+        "number",
+        pl.col("pid").cast(pl.Int32),
+        pl.col("cpu").cast(pl.Int16),
+        "flags",
+        pl.col("s").cast(pl.Int64) * 1_000_000_000 + pl.col("ns").cast(pl.Int64),
+        "event",
+        "fields",
+    )
+    assert events["event"].null_count() == 0
+    frames = numbered.filter("is_frame").select("number", text.str.extract_groups(_FRAME))
+    return Report(events.rename({"s": "ts"}), frames.unnest("line"))
+
+
+def value(fields: pl.Series, name: str) -> pl.Series:
+    """One field of raw events: the text behind ``name=``."""
+    return fields.str.extract(rf"(?:^| ){re.escape(name)}=(\S*)")

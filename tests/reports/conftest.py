@@ -1,0 +1,249 @@
+"""A small results database, made by hand: every number in it can be checked on paper."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pytest
+
+from pipeline.store.schema import TABLES, ddl
+from reports.views import create_views
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+KINDS = ("slab", "large kmalloc", "page table", "anon", "other")
+HOWS = ("observed", "inferred", "assumed", "unknown")
+EVENT_TYPES = ("kmalloc", "kfree", "kmem_cache_alloc", "kmem_cache_free", "mm_page_alloc")
+#: policy -> kind -> plain stores and locked instructions at allocation, use and free.
+COUNTED = {"alloc": (1, 0), "use": (0, 0), "free": (0, 1)}
+FROZEN = {"alloc": (0, 0), "use": (0, 0), "free": (0, 0)}
+ANON = {"alloc": (1, 0), "use": (0, 3), "free": (0, 1)}
+POLICIES = {
+    "refcounted": {"anon": ANON},
+    "linux-6.12": {"anon": ANON},
+    "linux-7.2": {
+        "slab": FROZEN,
+        "large kmalloc": FROZEN,
+        "anon": ANON | {"use": (0, 4)},
+    },
+}
+#: kind, how its kind is known, cache, allocated, freed, recorded locked instructions in use.
+Life = tuple[str, str, int | None, bool, int, int | None]
+LIVES: tuple[Life, ...] = (
+    ("slab", "observed", 0, True, 1, None),
+    ("slab", "observed", 0, True, 1, None),
+    ("slab", "observed", 1, True, 0, None),
+    ("slab", "inferred", None, True, 1, None),
+    ("large kmalloc", "observed", None, True, 1, None),
+    ("page table", "inferred", None, True, 1, None),
+    ("page table", "inferred", None, False, 1, None),
+    ("anon", "inferred", None, True, 1, None),
+    ("anon", "assumed", None, True, 1, None),
+)
+
+
+def insert(connection: duckdb.DuckDBPyConnection, table: str, **values: object) -> None:
+    names = ", ".join(f'"{name}"' for name in values)
+    marks = ", ".join("?" for _ in values)
+    connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(values.values()))
+
+
+def _add_run(
+    connection: duckdb.DuckDBPyConnection,
+    run: int,
+    trace: str,
+    *,
+    policies: dict[str, dict[str, Any]] = POLICIES,
+    lives: tuple[Life, ...] = LIVES,
+    stacks: bool = True,
+    objects: bool = True,
+    kernel: str = "6.12.107",
+) -> None:
+    """One run of ``lives``; each begins in slice 0 and ends, if it does, in slice 1."""
+    _add_trace(connection, run, trace, kernel)
+    if objects:
+        _add_objects(connection, run)
+    _add_pages(connection, run, lives, stacks=stacks)
+    _add_policies(connection, run, policies)
+    for name, value in (("unknown_frees", 1), ("reallocations", 2)):
+        insert(connection, "quality_counts", run=run, name=name, value=value)
+
+
+def _add_trace(connection: duckdb.DuckDBPyConnection, run: int, trace: str, kernel: str) -> None:
+    meta = {
+        "source": {"format": "trace.dat", "version": 7, "files": ["trace.dat"]},
+        "events": {"mm_page_alloc": 8, "mm_page_free": 8, "kmalloc": 3, "kfree": 2},
+    }
+    insert(
+        connection,
+        "traces",
+        trace_id=run,
+        trace=trace,
+        kernel_release=kernel,
+        arch="x86_64",
+        cpus=2,
+        page_size=4096,
+        clock="mono",
+        source_format="trace.dat",
+        source_sha256="ab" * 32,
+        lost_events=0,
+        duplicates_dropped=1,
+        direct_map_base=0xFFFF888000000000,
+        direct_map_votes=98,
+        direct_map_candidates=100,
+        direct_map_share=0.98,
+        direct_map_how="vote",
+        meta=json.dumps(meta),
+    )
+    insert(
+        connection,
+        "runs",
+        run=run,
+        trace_id=run,
+        started="2026-11-23T09:00:00Z",
+        allocsim_version="0.1.0",
+        window_rows=1 << 20,
+        events=21,
+        first_ts=5_000_000_000,
+        last_ts=5_015_000_000,
+        slice_ns=10_000_000,
+        use_how=2,
+    )
+
+
+def _add_objects(connection: duckdb.DuckDBPyConnection, run: int) -> None:
+    for cache, (name, size) in enumerate((("kmalloc-64", 64), ("dentry", 192))):
+        insert(connection, "caches", run=run, cache=cache, name=name, object_size=size)
+    for event, (symbol, offset) in enumerate((("alloc_skb#$_*@\\", 28), ("do_exit", 4))):
+        site = 4096 + event
+        insert(connection, "call_sites", run=run, call_site=site, symbol=symbol, offset=offset)
+        for seq, (asked, given, cache) in enumerate(((50, 64, 0), (60, 64, 0), (180, 192, 1))):
+            insert(
+                connection,
+                "object_events",
+                run=run,
+                seq=10 * event + seq,
+                ts=5_000_000_000 + seq,
+                cpu=0,
+                pid=1,
+                event=event,
+                call_site=site,
+                object=seq,
+                cache=cache,
+                cache_how=0,
+                bytes_req=asked if event == 0 else None,
+                bytes_alloc=given if event == 0 else None,
+                lifetime=1_000_000 if seq else None,
+            )
+
+
+def _add_pages(
+    connection: duckdb.DuckDBPyConnection, run: int, lives: tuple[Life, ...], *, stacks: bool
+) -> None:
+    if stacks:
+        insert(connection, "stacks", run=run, stack=0, caller="pte_alloc_one", frames="a;b")
+    for page, (kind, how, cache, allocated, frees, used) in enumerate(lives):
+        at = 100 * page
+        insert(
+            connection,
+            "pages",
+            run=run,
+            page=page,
+            pfn=page,
+            order=0,
+            page_kind=KINDS.index(kind),
+            kind_how=HOWS.index(how),
+            cache=cache,
+            alloc_seq=at if allocated else None,
+            alloc_ts=5_000_000_000 if allocated else None,
+            free_seq=at + 1 if frees else None,
+            free_ts=5_010_000_000 if frees else None,
+            stack=0 if stacks and allocated and kind == "page table" else None,
+            frees=frees,
+            pages_freed=frees,
+            ref_plain=None if used is None else int(allocated),
+            ref_locked=None if used is None else used + frees,
+            ref_use_plain=None if used is None else 0,
+            ref_use_locked=used,
+        )
+    connection.execute(
+        """
+        INSERT INTO samples
+        SELECT run, 0, page_kind, count(*), 0, count(*), 0, count(*) - count(ref_use_locked),
+            count(*) - count(ref_use_locked), 0, coalesce(sum(ref_use_locked), 0)
+        FROM pages WHERE run = $run AND alloc_seq IS NOT NULL GROUP BY run, page_kind
+        UNION ALL
+        SELECT run, 1, page_kind, 0, sum(frees), 0, count(*), 0, 0, 0, 0
+        FROM pages WHERE run = $run AND frees > 0 GROUP BY run, page_kind
+        """,
+        {"run": run},
+    )
+
+
+def _add_policies(
+    connection: duckdb.DuckDBPyConnection, run: int, policies: dict[str, dict[str, Any]]
+) -> None:
+    for number, (policy, kinds) in enumerate(policies.items()):
+        insert(
+            connection,
+            "policies",
+            run=run,
+            policy=number,
+            name=policy,
+            doc=f"What {policy} is.",
+            source="shipped",
+        )
+        for kind in KINDS:
+            for stage, (plain, locked) in kinds.get(kind, COUNTED).items():
+                insert(
+                    connection,
+                    "policy_ops",
+                    run=run,
+                    policy=number,
+                    page_kind=KINDS.index(kind),
+                    stage=stage,
+                    plain_ops=plain,
+                    locked_ops=locked,
+                    plain_ops_per_page=0,
+                    locked_ops_per_page=0,
+                    entry="__alloc_pages" if stage == "alloc" else "__free_pages",
+                    depth="prep_new_page",
+                )
+
+
+def empty_database() -> duckdb.DuckDBPyConnection:
+    """Tables and views, the fixed dimensions, and no run."""
+    connection = duckdb.connect()
+    for table in TABLES:
+        connection.execute(ddl(table))
+    create_views(connection)
+    for code, name in enumerate(KINDS):
+        insert(connection, "page_kinds", page_kind=code, name=name, doc="")
+    for code, name in enumerate(HOWS):
+        insert(connection, "hows", how=code, name=name)
+    for code, name in enumerate(EVENT_TYPES):
+        insert(connection, "event_types", event=code, system="kmem", name=name)
+    return connection
+
+
+@pytest.fixture
+def empty() -> Iterator[duckdb.DuckDBPyConnection]:
+    with empty_database() as connection:
+        yield connection
+
+
+@pytest.fixture
+def small() -> Iterator[duckdb.DuckDBPyConnection]:
+    """One run of the trace 'small'."""
+    with empty_database() as connection:
+        _add_run(connection, 1, "small")
+        yield connection
+
+
+@pytest.fixture
+def add_run() -> Callable[..., None]:
+    """The function that adds a run to a database."""
+    return _add_run

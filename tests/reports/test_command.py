@@ -1,0 +1,88 @@
+"""allocsim report: what it writes, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.commands.report import report
+from pipeline.errors import OutputError, StoreError, UsageError
+from pipeline.store.database import writing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    AddRun = Callable[..., None]
+
+
+@pytest.fixture
+def database(tmp_path: Path, add_run: AddRun) -> Path:
+    """A results database with runs 1 and 2 of 'one' and run 3 of 'two', without page lives."""
+    path = tmp_path / "results.duckdb"
+    with writing(path) as connection:
+        for run, trace in ((1, "one"), (2, "one"), (3, "two")):
+            add_run(connection, run, trace, lives=())
+    return path
+
+
+def test_it_writes_a_pdf_and_says_where(
+    database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "new" / "report.pdf"
+    report(db=database, output=output)
+    assert output.read_bytes().startswith(b"%PDF-")
+    assert capsys.readouterr().out == f"{output}\n"
+    assert [path.name for path in output.parent.iterdir()] == ["report.pdf"]
+
+
+def test_it_replaces_a_report_and_nothing_else(database: Path, tmp_path: Path) -> None:
+    output = tmp_path / "report.pdf"
+    output.write_bytes(b"%PDF-1.4 an older report")
+    report(db=database, output=output, run=[1])
+    assert len(output.read_bytes()) > 10_000
+    before = database.read_bytes()
+    with pytest.raises(OutputError, match="exists and is not a PDF"):
+        report(db=database, output=database)
+    assert database.read_bytes() == before
+    with pytest.raises(OutputError, match="is a folder"):
+        report(db=database, output=tmp_path)
+
+
+def test_an_output_that_cannot_be_written_leaves_nothing(database: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(OutputError, match=re.escape(str(tmp_path / "file"))):
+        report(db=database, output=tmp_path / "file" / "report.pdf")
+    assert (tmp_path / "file").read_text() == "not a folder"
+
+
+@pytest.mark.parametrize(
+    ("run", "trace", "message"),
+    [
+        ([7], None, "--run 7: not in the database, which has 1, 2, 3"),
+        (None, ["three"], "--trace three: not in the database, which has one, two"),
+    ],
+)
+def test_a_run_or_trace_that_is_not_there_is_bad_usage(
+    database: Path,
+    tmp_path: Path,
+    run: list[int] | None,
+    trace: list[str] | None,
+    message: str,
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        report(db=database, output=tmp_path / "report.pdf", run=run, trace=trace)
+    assert not (tmp_path / "report.pdf").exists()
+
+
+def test_an_empty_database_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "empty.duckdb"
+    with writing(path):
+        pass
+    with pytest.raises(StoreError, match=r"empty\.duckdb: holds no run"):
+        report(db=path, output=tmp_path / "report.pdf")
+    with pytest.raises(StoreError, match="no results database there"):
+        report(db=tmp_path / "absent.duckdb", output=tmp_path / "report.pdf")
+    assert not (tmp_path / "report.pdf").exists()
