@@ -93,7 +93,7 @@ def _halvings(value: int, freed: npt.NDArray[np.int64]) -> int:
 def free_count_bound(
     start: int, pages: npt.NDArray[np.int64], halves: npt.NDArray[np.bool_], cap: int
 ) -> npt.NDArray[np.float64]:
-    """An upper bound of free_count before each event, within a run of frees that of its end."""
+    """An upper bound of free_count before each free: that at the end of its run of frees."""
     run = np.cumsum(halves)
     freed = np.bincount(run, weights=pages).astype(np.float64)
     freed[0] += start

@@ -14,7 +14,7 @@ import numpy as np
 from allocsim.page_allocator import PageAllocator, Request
 from allocsim.page_lists import list_order
 from allocsim.page_paths import PAGE_COUNTERS, PagePath
-from allocsim.page_stretch import MAX_EVENTS, Stretch
+from allocsim.page_stretch import CROWDED, MAX_EVENTS, Stretch
 from allocsim.page_window import UNKNOWN, Lives
 from allocsim.zones import ORDERS, PAGEBLOCK_ORDER, PCP_LISTS, TYPES
 
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from allocsim.page_window import Window
     from allocsim.zones import Machine
 
-_SHORT = 1024  #: a stretch cut this early cost more than its events one by one
-_FEWEST, _MOST = 32, 2048  #: events done one by one after such a cut
+_SETUP = 100  #: events done one by one cost as much as setting up a stretch
+_FEWEST, _MOST = 64, 4096  #: events done one by one where a stretch did not pay
+_SHORTEST = 1024  #: events of the shortest stretch tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,23 +130,27 @@ class PageReplay:
                     self.single(window, event)
                 at = end
                 self._note_mixed()
-            end = Stretch(self, window, at, min(n, at + self._length)).run() if at < n else at
-            self._adapt(end - at, cut=end < min(n, at + self._length))
-            at = end
+            if at < n:
+                stretch = Stretch(self, window, at, min(n, at + self._length))
+                end = stretch.run()
+                self._adapt(end - at, stretch.barriers)
+                at = end
         self._count_moves()
         self.lives.close(window)
         return PageResults(window.path, window.pfn, window.pressure), self._samples
 
-    def _adapt(self, done: int, *, cut: bool) -> None:
-        """Short stretches where the state keeps changing, long ones where it does not."""
-        if not cut:
+    def _adapt(self, events: int, barriers: int) -> None:
+        """Skip ahead where there is something to skip; the results do not depend on it.
+
+        Where every few events is a barrier (a list emptied by free_high at each free, zones at
+        their watermarks), each changes the buddy and is done by itself.
+        """
+        if events >= CROWDED * barriers + _SETUP:
             self._alone = 0
             self._length = min(2 * self._length, MAX_EVENTS)
-        elif done < _SHORT:
-            self._alone = min(max(2 * self._alone, _FEWEST), _MOST)
-            self._length = max(2 * done, _SHORT)
         else:
-            self._alone = 0
+            self._alone = min(max(2 * self._alone, _FEWEST), _MOST)
+            self._length = _SHORTEST
 
     # -- one event
 

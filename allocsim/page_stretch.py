@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from allocsim.page_window import Window
 
 MAX_EVENTS = 49_152  #: list cells of a stretch must fit 16 bits, for the radix sort
+CROWDED = 25  #: events a barrier below which doing them one by one is cheaper
+CROWD = 16  #: barriers that tell
 _NEVER = 1 << 30
 _NO_FREE = -(1 << 30)
 
@@ -216,6 +218,7 @@ class Stretch:
         self._home: tuple[int, int] | None = None
         self._home_count = -1  # free_count of the home list before the event looked at it
         self._cut = False
+        self.barriers = 0
         self._settled = False
         self._cpus: dict[int, _Cpu] = {}
         self._lists: list[_List] = []
@@ -353,13 +356,15 @@ class Stretch:
             if event >= self.end:
                 break
             self._at = event
+            self.barriers += 1
             if event == next_explicit:
                 next_explicit = next(explicit, _NEVER)
                 self._one(event)
             else:
                 number = heapq.heappop(heap)[1]
                 self._barrier(event, number)
-            if self.replay.moved() or self._cut or self._settled:
+            crowded = self.barriers >= CROWD and event - self.first < CROWDED * self.barriers
+            if self.replay.moved() or self._cut or self._settled or crowded:
                 self.end = event + 1
                 break
         if not self._settled:
