@@ -76,7 +76,6 @@ class PageReplay:
         self.lanes = range(len(machine.zones) * machine.cpus * PCP_LISTS)
         self.lane_type = np.min_scalar_type(len(self.lanes))
         self.routes = np.full((ORDERS, len(machine.zones)), -1, np.int8)
-        self.rank = np.empty(0, np.int32)  # scratch of the pointer jumping, by row of the window
         self._classes: list[tuple[int, int]] = []
         self._safe: list[tuple[int, int, int]] = []
         self._flags: list[bool] = []
@@ -84,6 +83,7 @@ class PageReplay:
         self._moves: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
         blocks = max((zone.end_pfn for zone in machine.zones), default=0) >> PAGEBLOCK_ORDER
         self._movable_pages = np.zeros(blocks + 1, np.int64)
+        self._window: Window
         self._samples: list[PageSample] = []
         self._wanted: list[int] = []
         self._row0 = 0
@@ -112,12 +112,10 @@ class PageReplay:
         Raises:
             ValueError: handles of allocations that do not ascend.
         """
-        window = self.lives.open(columns)
+        window = self._window = self.lives.open(columns)
         n = len(window)
         self._wanted = sorted(samples, reverse=True)
         self._samples = []
-        if len(self.rank) < n:
-            self.rank = np.empty(n, np.int32)
         requests = np.bincount(self.route_code(window, slice(None))[window.op > 0])
         zones = len(self.machine.zones)
         self._classes = [divmod(code, zones) for code in np.flatnonzero(requests).tolist()]
@@ -169,7 +167,8 @@ class PageReplay:
         """Do one event by itself; nothing may be pending on the lists it uses."""
         op = window.op[event]
         if op > 0:
-            self.served(window, event, *self.allocator.allocate(self.request(window, event)))
+            served = self.allocator.allocate(self.request(window, event))
+            self.served(window, event, served, alone=True)
         elif op < 0:
             pfn = int(window.pfn[event])
             if pfn == UNKNOWN:
@@ -188,12 +187,15 @@ class PageReplay:
             window.path[event] = PagePath.DECAY
             window.pfn[event] = -1
 
-    def served(self, window: Window, event: int, path: int, pfn: int, pressure: int) -> None:
-        """Write down what an allocation got."""
+    def served(
+        self, window: Window, event: int, served: tuple[int, int, int], *, alone: bool
+    ) -> None:
+        """Write down what an allocation got; ``alone``: it is not among a stretch's listed ones."""
+        path, pfn, pressure = served
         window.path[event] = path
         window.pfn[event] = pfn
         window.pressure[event] = pressure
-        if window.movable[event] and pfn >= 0:
+        if alone and window.movable[event] and pfn >= 0:
             self._count_one(pfn, int(window.order[event]), 1)
 
     def pcp_of(self, number: int) -> Pcp:
@@ -282,14 +284,12 @@ class PageReplay:
         for first in range(pfn, pfn + (1 << order), 1 << min(order, PAGEBLOCK_ORDER)):
             self._movable_pages[first >> PAGEBLOCK_ORDER] += sign << min(order, PAGEBLOCK_ORDER)
 
-    def count_movable(
-        self,
-        pfn: npt.NDArray[np.int64],
-        order: npt.NDArray[np.int8],
-        op: npt.NDArray[np.int8],
-    ) -> None:
-        """Note movable blocks of pcp orders allocated (op +1) and freed (-1)."""
-        self._moves.append((pfn, op.astype(np.int64) << order))
+    def count_movable(self, rows: npt.NDArray[np.int32]) -> None:
+        """Note the movable ones among blocks pushed or popped."""
+        window = self._window
+        moved = rows[window.movable.take(rows)]
+        pages = window.op.take(moved).astype(np.int64) << window.order.take(moved)
+        self._moves.append((window.pfn.take(moved), pages))
 
     def _count_moves(self) -> None:
         for pfn, pages in self._moves:

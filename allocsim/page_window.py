@@ -33,7 +33,7 @@ class Window:
 
     ``source`` is the row of the allocation a free ends, or -1. Frees with a source repeat its
     migratetype, highest zone and order (``first_order``). ``pfn`` is UNKNOWN until known;
-    ``movable`` says whether the page was asked for as movable.
+    ``movable`` says whether the page was asked for as movable; ``rank`` is scratch space.
     """
 
     cpu: npt.NDArray[np.int16]
@@ -47,10 +47,12 @@ class Window:
     offset: npt.NDArray[np.int64]
     source: npt.NDArray[np.int32]
     movable: npt.NDArray[np.bool_]
+    rank: npt.NDArray[np.int32]
     pfn: npt.NDArray[np.int64]
     path: npt.NDArray[np.uint8]
     pressure: npt.NDArray[np.uint8]
     has_offsets: bool
+    has_flags: bool
 
     def __len__(self) -> int:
         return len(self.op)
@@ -149,10 +151,12 @@ class Lives:
             offset=column("offset", np.int64),
             source=np.full(n, -1, np.int32),
             movable=np.zeros(n, np.bool_),
+            rank=np.empty(n, np.int32),
             pfn=np.full(n, UNKNOWN, np.int64),
             path=np.where(alloc, np.uint8(PagePath.HIT), np.uint8(PagePath.PUSH)),
             pressure=np.zeros(n, np.uint8),
             has_offsets="offset" in columns and bool(columns["offset"].any()),
+            has_flags="flags" in columns and bool(columns["flags"].any()),
         )
 
     def close(self, window: Window) -> None:

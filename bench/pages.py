@@ -25,10 +25,11 @@ from allocsim.page_paths import PagePath
 from allocsim.page_replay import PageReplay
 from allocsim.zones import Machine, all_free, computed_zone
 
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+from tests.oracle.page_lists import PageAllocator as Oracle
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 CPUS, PAGES = 8, 8 << 18
 LIVES = {"short": (20, 200, 2000), "mixed": (20, 2000, 100_000), "long": (2000, 100_000, 400_000)}
@@ -113,8 +114,6 @@ def main() -> None:
 
 def time_oracle(events: int, lives: str) -> float:
     """Events a second of the oracle on requests of the same kind."""
-    from tests.oracle.page_lists import PageAllocator as Oracle
-
     oracle = Oracle(machine())
     count, spent = 0, 0.0
     for window in requests(events, lives, 1 << 17):
