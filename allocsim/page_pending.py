@@ -17,8 +17,6 @@ import numpy as np
 from allocsim.page_window import UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy.typing as npt
 
     from allocsim.page_lists import PageList
@@ -46,7 +44,6 @@ class Pending:
         rows: the listed events' rows, ascending (i4).
         lists: their lists, each with its events.
         depth: running sums of all lists' events, list by list.
-        moved: told the rows of all events whose blocks have been found.
     """
 
     def __init__(
@@ -55,10 +52,8 @@ class Pending:
         rows: npt.NDArray[np.int32],
         lists: list[ListView],
         depth: npt.NDArray[np.int32],
-        moved: Callable[[npt.NDArray[np.int32]], None],
     ) -> None:
         self._window, self._rows = window, rows
-        self._moved = moved
         self.resolved = 0  #: listed events before this position are done
         self._push = window.op.take(rows) < 0
         at = np.concatenate([view.at for view in lists])
@@ -120,7 +115,6 @@ class Pending:
         self._freed(rows[self._push[part]])
         kept = np.flatnonzero(push & last)
         self._keep(key.take(kept), epoch.take(kept), rows_by_key.take(kept))
-        self._moved(rows)
 
     def _on_lists(
         self, key: npt.NDArray[np.uint16], epoch: npt.NDArray[np.int32]

@@ -16,7 +16,7 @@ from allocsim.page_lists import list_order
 from allocsim.page_paths import PAGE_COUNTERS, PagePath
 from allocsim.page_stretch import CROWDED, MAX_EVENTS, Stretch
 from allocsim.page_window import UNKNOWN, Lives
-from allocsim.zones import ORDERS, PAGEBLOCK_ORDER, PCP_LISTS, TYPES
+from allocsim.zones import ORDERS, PAGEBLOCK, PAGEBLOCK_ORDER, PCP_LISTS, TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -79,14 +79,13 @@ class PageReplay:
         self._classes: list[tuple[int, int]] = []
         self._safe: list[tuple[int, int, int]] = []
         self._flags: list[bool] = []
-        self._movable: list[npt.NDArray[np.int64]] = []
-        self._moves: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
+        self._counted = 0  # rows of the window in _movable_pages
+        self._at = 0
         blocks = max((zone.end_pfn for zone in machine.zones), default=0) >> PAGEBLOCK_ORDER
         self._movable_pages = np.zeros(blocks + 1, np.int64)
         self._window: Window
         self._samples: list[PageSample] = []
         self._wanted: list[int] = []
-        self._row0 = 0
         self._length = MAX_EVENTS
         self._alone = 0
 
@@ -114,6 +113,7 @@ class PageReplay:
         """
         window = self._window = self.lives.open(columns)
         n = len(window)
+        self._counted = 0
         self._wanted = sorted(samples, reverse=True)
         self._samples = []
         requests = np.bincount(self.route_code(window, slice(None))[window.op > 0])
@@ -133,7 +133,7 @@ class PageReplay:
                 end = stretch.run()
                 self._adapt(end - at, stretch.barriers)
                 at = end
-        self._count_moves()
+        self._count_movable(n)
         self.lives.close(window)
         return PageResults(window.path, window.pfn, window.pressure), self._samples
 
@@ -165,10 +165,10 @@ class PageReplay:
 
     def single(self, window: Window, event: int) -> None:
         """Do one event by itself; nothing may be pending on the lists it uses."""
+        self._at = event
         op = window.op[event]
         if op > 0:
-            served = self.allocator.allocate(self.request(window, event))
-            self.served(window, event, served, alone=True)
+            self.served(window, event, *self.allocator.allocate(self.request(window, event)))
         elif op < 0:
             pfn = int(window.pfn[event])
             if pfn == UNKNOWN:
@@ -179,24 +179,18 @@ class PageReplay:
                 window.path[event] = PagePath.UNPLACED
                 return
             order = int(window.order[event])
-            if window.movable[event]:
-                self._count_one(pfn, order, -1)
             window.path[event] = self.allocator.free(int(window.cpu[event]), pfn, order)
         else:
             self.allocator.decay(int(window.cpu[event]))
             window.path[event] = PagePath.DECAY
             window.pfn[event] = -1
 
-    def served(
-        self, window: Window, event: int, served: tuple[int, int, int], *, alone: bool
-    ) -> None:
-        """Write down what an allocation got; ``alone``: it is not among a stretch's listed ones."""
-        path, pfn, pressure = served
+    @staticmethod
+    def served(window: Window, event: int, path: int, pfn: int, pressure: int) -> None:
+        """Write down what an allocation got."""
         window.path[event] = path
         window.pfn[event] = pfn
         window.pressure[event] = pressure
-        if alone and window.movable[event] and pfn >= 0:
-            self._count_one(pfn, int(window.order[event]), 1)
 
     def pcp_of(self, number: int) -> Pcp:
         """The lists of zone number // cpus on CPU number % cpus."""
@@ -280,30 +274,29 @@ class PageReplay:
 
     # -- movable pages per pageblock (R4.26)
 
-    def _count_one(self, pfn: int, order: int, sign: int) -> None:
-        for first in range(pfn, pfn + (1 << order), 1 << min(order, PAGEBLOCK_ORDER)):
-            self._movable_pages[first >> PAGEBLOCK_ORDER] += sign << min(order, PAGEBLOCK_ORDER)
-
-    def count_movable(self, rows: npt.NDArray[np.int32]) -> None:
-        """Note the movable ones among blocks pushed or popped."""
-        window = self._window
-        moved = rows[window.movable.take(rows)]
-        pages = window.op.take(moved).astype(np.int64) << window.order.take(moved)
-        self._moves.append((window.pfn.take(moved), pages))
-
-    def _count_moves(self) -> None:
-        for pfn, pages in self._moves:
-            self._movable_pages += np.bincount(
-                pfn >> PAGEBLOCK_ORDER, weights=pages, minlength=len(self._movable_pages)
-            ).astype(np.int64)
-        self._moves = []
-
     def _movable_in(self, block: int) -> int:
-        """Live movable pages of a pageblock, everything pending included."""
+        """Live movable pages of a pageblock before the event being worked on."""
         if self.active is not None:
             self.active.bring_up()
-        self._count_moves()
+        self._count_movable(self._at if self.active is None else self.active.at)
         return int(self._movable_pages[block])
+
+    def _count_movable(self, upto: int) -> None:
+        """Count the window's events before row ``upto``, whose blocks are known."""
+        window, rows = self._window, slice(self._counted, upto)
+        self._counted = upto
+        pfn = window.pfn[rows]
+        at = np.flatnonzero(window.movable[rows] & (pfn >= 0))
+        pfn, order, op = pfn.take(at), window.order[rows].take(at), window.op[rows].take(at)
+        # The largest blocks are two pageblocks; each gets its half.
+        split = np.flatnonzero(order > PAGEBLOCK_ORDER)
+        pages = op * (np.int32(1) << np.minimum(order, PAGEBLOCK_ORDER))
+        blocks = np.concatenate((pfn, pfn[split] + PAGEBLOCK)) >> PAGEBLOCK_ORDER
+        self._movable_pages += np.bincount(
+            blocks,
+            weights=np.concatenate((pages, pages[split])),
+            minlength=len(self._movable_pages),
+        ).astype(np.int64)
 
     # -- samples
 

@@ -56,7 +56,7 @@ class Stretch:
         self.replay, self.window = replay, window
         self.allocator = replay.allocator
         self.first, self.end = first, end
-        self._at = first
+        self.at = first
         self._home: tuple[int, int] | None = None
         self._home_count = -1  # free_count of the home list before the event looked at it
         self._cut = False
@@ -167,7 +167,7 @@ class Stretch:
             of_cpu.empty_at[index] = view.next_empty(0)
             views.append(view)
             pages.need = self._need(view)
-        self._pending = Pending(window, rows, views, depth, replay.count_movable)
+        self._pending = Pending(window, rows, views, depth)
         for number, of_cpu in self._cpus.items():
             self._schedule(number, of_cpu, 0)
 
@@ -217,7 +217,7 @@ class Stretch:
     def _need(self, view: ListView) -> Callable[[int], None]:
         def need(cells: int) -> None:
             if self._pending is not None and cells > view.complete(self._pending.resolved):
-                self._pending.resolve(self._at + 1)
+                self._pending.resolve(self.at + 1)
 
         return need
 
@@ -242,7 +242,7 @@ class Stretch:
             self.replay.sample_until(min(event, self.end - 1))
             if event >= self.end:
                 break
-            self._at = event
+            self.at = event
             self.barriers += 1
             if event == next_explicit:
                 next_explicit = next(explicit, NEVER)
@@ -307,14 +307,13 @@ class Stretch:
         if not self._settled and not PagePath.REFILL <= path <= PagePath.REFILL_STEAL:
             self._leave_home(event)
         self._home = None
-        pending = None if self._settled else self._pending
-        self.replay.served(window, event, (path, pfn, pressure), alone=pending is None)
-        if pending is None:
+        self.replay.served(window, event, path, pfn, pressure)
+        if self._settled or self._pending is None:
             return
         pcp.free_count = remembered  # the halving is found again among the events
         view.refilled_at(position)
         part.refilled()
-        pending.refilled(part, old)
+        self._pending.refilled(part, old)
         view.empty_at[index] = part.next_empty(part.upto)
 
     def _drain(self, event: int, number: int, view: CpuView, position: int) -> None:
@@ -351,12 +350,12 @@ class Stretch:
         if self._home == (z, cpu) and self._home_count < 0:
             self._home_count = self.allocator.pcps[z][cpu].free_count
         else:
-            self._leave_home(self._at)
+            self._leave_home(self.at)
 
     def bring_up(self) -> None:
         """Find the blocks of everything before the event being worked on."""
         if not self._settled:
-            self._resolve(self._at)
+            self._resolve(self.at)
 
     def _leave_home(self, event: int) -> None:
         """The event cannot be served where it was expected: bring everything up to date."""

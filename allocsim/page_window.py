@@ -96,7 +96,6 @@ class Lives:
             if handles[0] <= self.last_page or (handles[1:] <= handles[:-1]).any():
                 raise ValueError("page handles of allocations must ascend in event order")
             self.last_page = int(handles[-1])
-        window.movable[allocs] = window.migratetype[allocs] == Mt.MOVABLE
         frees = np.flatnonzero(window.op < 0)
         slot = _find(handles, window.page[frees])
         if len(allocs):
@@ -132,25 +131,22 @@ class Lives:
 
         def column(name: str, dtype: type[_Scalar]) -> npt.NDArray[_Scalar]:
             found = columns.get(name)
-            return np.zeros(n, dtype) if found is None else found.astype(dtype)
+            return np.zeros(n, dtype) if found is None else found.astype(dtype, copy=False)
 
-        order = column("order", np.int8)
-        migratetype, highest = column("migratetype", np.int8), column("highest", np.int8)
+        order, migratetype = column("order", np.int8), column("migratetype", np.int8)
         alloc = op > 0
-        np.multiply(migratetype, alloc, out=migratetype)
-        np.multiply(highest, alloc, out=highest)
         return Window(
             cpu=column("cpu", np.int16),
             op=op,
             page=column("page", np.int64),
             order=order,
             first_order=order.copy(),
-            migratetype=migratetype,
-            highest=highest,
+            migratetype=migratetype * alloc,
+            highest=column("highest", np.int8) * alloc,
             flags=column("flags", np.uint8),
             offset=column("offset", np.int64),
             source=np.full(n, -1, np.int32),
-            movable=np.zeros(n, np.bool_),
+            movable=(migratetype == Mt.MOVABLE) & alloc,
             rank=np.empty(n, np.int32),
             pfn=np.full(n, UNKNOWN, np.int64),
             path=np.where(alloc, np.uint8(PagePath.HIT), np.uint8(PagePath.PUSH)),
@@ -229,8 +225,9 @@ def _spend(
     ``slot`` is the life of each free (-1: none), in event order.
     """
     mine = np.flatnonzero(slot >= 0)
-    pages = np.int64(1) << order[mine].astype(np.int64)
-    freed = np.bincount(slot[mine], weights=pages, minlength=len(sizes)).astype(np.int64)
+    pages = np.int64(1) << order.take(mine).astype(np.int64)
+    freed = np.zeros(len(sizes), np.int64)
+    np.add.at(freed, slot.take(mine), pages)
     if (freed > sizes).any():
         # Freed again without an allocation between: from before the trace, as far as we know.
         too_often = (freed > sizes)[slot[mine]]
