@@ -5,9 +5,7 @@ other CPU can see. For a stretch of events the list each one uses is known befor
 its watermarks, the list by request or pageblock), so the depth of every list is a running sum, and
 the next *barrier*, the event that finds its list empty or its CPU's lists full, is a search.
 Barriers of all CPUs are taken in time order, since they share the buddy. Pushes and pops stay
-pending until somebody needs the blocks: then a sort by (list, cell), stable in time, puts each pop
-behind its push, and pointer jumping follows a page from life to life (design: a pop gets what the
-matching push put there).
+pending until somebody needs the blocks: see page_pending.
 
 A stretch ends early, "cut", behind an event that changes what was known beforehand: a watermark
 crossed, blocks of another type stolen, a request served by another zone. Where stretches end never
@@ -56,13 +54,14 @@ class Stretch:
         self.replay, self.window = replay, window
         self.allocator = replay.allocator
         self.first, self.end = first, end
-        self.at = first
+        self.at = first  #: the event being worked on
+        self.barriers = 0  #: events done by themselves so far
         self._home: tuple[int, int] | None = None
         self._home_count = -1  # free_count of the home list before the event looked at it
         self._cut = False
-        self.barriers = 0
         self._settled = False
         self._cpus: dict[int, CpuView] = {}
+        self._rows = self._lane = np.empty(0, np.int32)  # of the listed events
         self._pending: Pending | None = None
         self._heap: list[tuple[int, int]] = []
         self._explicit: list[int] = []
@@ -145,6 +144,7 @@ class Stretch:
         if at is None:
             at = np.arange(len(lane), dtype=np.int32)
         rows = at + np.int32(self.first)
+        self._rows, self._lane = rows, lane
         op = window.op.take(rows)
         counts = np.bincount(lane, minlength=len(replay.lanes))
         by_cpu = np.argsort((lane // PCP_LISTS).astype(replay.lane_type), kind="stable")
@@ -326,20 +326,12 @@ class Stretch:
             part.move_to(event + 1)
         z, cpu = divmod(number, self.allocator.machine.cpus)
         order = int(window.order[event])
-        index = self._list_of(event, view)
+        index = int(self._lane[int(self._rows.searchsorted(np.int32(event)))]) % PCP_LISTS
         window.path[event] = self.allocator.freed(z, cpu, order, index)
         view.freed_at(position)
         for index, part in view.lists.items():
             if part.pages.base != bases[index]:
                 view.empty_at[index] = part.next_empty(part.upto)
-
-    @staticmethod
-    def _list_of(event: int, view: CpuView) -> int:
-        """The list an event of this CPU is on; its lists stand behind the event."""
-        for index, part in view.lists.items():
-            if part.upto and part.events[part.upto - 1] == event:
-                return index
-        raise AssertionError(f"event {event} is on no list")
 
     # -- pending pushes and pops
 

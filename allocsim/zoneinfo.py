@@ -88,12 +88,13 @@ def _pagesets(body: str, managed: int, low: int, cpus: int) -> tuple[PcpNumbers,
     computed = pcp_numbers(managed, low, cpus)
     sets: list[PcpNumbers] = []
     for part in re.split(r"^\s+cpu: \d+\s*$", body, flags=re.MULTILINE)[1:]:
-        found = {key: int(value) for key, value in re.findall(r"(batch|high_m\w+):\s+(\d+)", part)}
+        found = {k: int(value) for k, value in re.findall(r"(batch|high\w*):\s+(\d+)", part)}
         sets.append(
             PcpNumbers(
                 found.get("batch", computed.batch),
                 found.get("high_min", computed.high_min),
                 found.get("high_max", computed.high_max),
+                found.get("high", 0),
             )
         )
     return tuple(sets + [computed] * (cpus - len(sets)))

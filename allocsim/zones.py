@@ -41,11 +41,15 @@ FALLBACKS = (
 
 @dataclass(frozen=True, slots=True)
 class PcpNumbers:
-    """One CPU's limits in one zone, in pages (R4.11, R4.12; /proc/zoneinfo pagesets)."""
+    """One CPU's limits in one zone, in pages (R4.11, R4.12; /proc/zoneinfo pagesets).
+
+    ``high`` is the limit as it stands at the start; 0: not yet raised above high_min.
+    """
 
     batch: int
     high_min: int
     high_max: int
+    high: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +102,13 @@ class ZoneState:
         block_types: migratetype of each pageblock, the first being that of ``start_pfn``.
         prior: first pfns of chunks of PRIOR_CHUNK used pages, which frees of pages from before
             the trace are taken from (assumed places).
+        lists: blocks on the pcp lists: (CPU, list index of R4.1, first pfns, newest first).
     """
 
     free: tuple[tuple[int, int], ...]
     block_types: bytes
     prior: tuple[int, ...] = ()
+    lists: tuple[tuple[int, int, tuple[int, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

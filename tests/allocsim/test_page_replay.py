@@ -164,6 +164,7 @@ def machines(draw: st.DrawFn) -> Machine:
         batch = draw(st.sampled_from([1, 3, 7, 15]))
         high_min = draw(st.integers(2, 12)) * batch
         high_max = high_min + draw(st.sampled_from([0, 8 * batch, 64 * batch]))
+        high = draw(st.sampled_from([0, 0, high_min + 3, high_max + 5]))
         low = draw(st.sampled_from([0, 20, pages // 4]))
         marks = (low // 2, low, low + draw(st.sampled_from([0, 40, pages // 2])))
         protection = tuple(
@@ -178,7 +179,7 @@ def machines(draw: st.DrawFn) -> Machine:
                 pages,
                 *marks,
                 protection,
-                (PcpNumbers(batch, high_min, high_max),) * cpus,
+                (PcpNumbers(batch, high_min, high_max, high),) * cpus,
             )
         )
         # A block of order 10 has one type, so pageblocks come in pairs of equal type here.
@@ -194,7 +195,11 @@ def machines(draw: st.DrawFn) -> Machine:
                 if not any(b <= pfn < b + (1 << o) for b, o in free)
             ]
         chunks = tuple(range(-(-start // 1024) * 1024, start + holes - 1023, 1024))
-        states.append(ZoneState(tuple(free), bytes(kinds), chunks))
+        lists = []
+        if holes == 300 and not start % 512:  # used pages at the zone's start, order 0 and 3
+            lists = [(0, draw(st.sampled_from([0, 1])), tuple(range(start, start + 9)))]
+            lists += [(cpus - 1, 10, (start + 16, start + 32))]
+        states.append(ZoneState(tuple(free), bytes(kinds), chunks, tuple(lists)))
     normal = len(names) - 1 if draw(st.booleans()) else -1
     return Machine(tuple(zones), tuple(states), cpus, rules, normal)
 
@@ -235,7 +240,7 @@ def traces(draw: st.DrawFn, machine: Machine) -> Trace:
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
 @given(st.data())
 def test_the_model_equals_the_oracle(data: st.DataObject) -> None:
     machine = data.draw(machines())
@@ -243,7 +248,7 @@ def test_the_model_equals_the_oracle(data: st.DataObject) -> None:
     assert_same(machine, trace, data.draw(st.sampled_from([1, 13, 200, 10_000])))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
 @given(st.data())
 def test_stretches_equal_the_oracle_where_events_one_by_one_would_be_cheaper(
     data: st.DataObject,

@@ -86,7 +86,7 @@ def test_zoneinfo_is_read_zone_by_zone() -> None:
         8426,
     )
     assert dma32.protection == (0, 1976, 1976)
-    assert dma32.pcp == (PcpNumbers(63, 3511, 31473),) * 2
+    assert dma32.pcp == (PcpNumbers(63, 3511, 31473, 3511),) * 2
     # Before 6.7 high_min and high_max are not printed: R4.12 gives them.
     assert normal.pcp == (PcpNumbers(63, 7056 // 2, 506066 // 8 // 2),) * 2
     assert (movable.managed, movable.pcp) == (0, ())

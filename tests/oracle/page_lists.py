@@ -51,7 +51,9 @@ class Pcp:
         self.rules = rules
         self.lists: list[deque[int]] = [deque() for _ in range(14)]
         self.count = 0
-        self.high = 0  # R4.12: starts at 0, clamped up on first use
+        self.high = numbers.high  # R4.12: starts at 0, clamped up on first use
+        if self.high:
+            self.clamp_high()
         self.alloc_factor = 0
         self.free_count = 0
         self.prev_free_high_order = False
@@ -139,6 +141,12 @@ class PageAllocator:
             else []
             for buddy, zone in zip(self.zones, machine.zones, strict=True)
         ]
+        for z, state in enumerate(machine.states):
+            for cpu, index, blocks in state.lists:
+                order = index // 3 if index < 12 else PAGEBLOCK_ORDER
+                self.pcps[z][cpu].lists[index].extend(blocks)
+                self.pcps[z][cpu].count += len(blocks) << order
+                self.pcps[z][cpu].clamp_high()  # it has been used before
         self.below_high = [False] * len(self.zones)  # ZONE_BELOW_HIGH
         self.live: dict[int, list] = {}  # page handle -> [pfn, pages left, movable?]
         self.prior_chunks = [list(state.prior) for state in machine.states]
