@@ -46,6 +46,13 @@ def list_order(index: int) -> int:
     return order if order <= COSTLY_ORDER else PAGEBLOCK_ORDER
 
 
+def list_type(index: int) -> int:
+    """Migratetype of a list; THP's other list takes unmovable and reclaimable blocks."""
+    if index == PCP_LISTS - 1:
+        return Mt.MOVABLE
+    return index % PCP_TYPES
+
+
 class PageList:
     """One list: cells of a buffer, the oldest block at ``base``, the newest below ``top``.
 

@@ -71,7 +71,7 @@ class PageReplay:
         self.allocator = PageAllocator(machine, self._movable_in, self._touch)
         self.lives = Lives(machine)
         self.active: Stretch | None = None
-        self.impure = False
+        self.impure = any(state.lists for state in machine.states)  # to be looked at
         self.list_table = np.array(self.allocator.lists, np.uint8)
         self.lanes = range(len(machine.zones) * machine.cpus * PCP_LISTS)
         self.lane_type = np.min_scalar_type(len(self.lanes))

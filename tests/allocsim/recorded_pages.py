@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.events import Ev
+from allocsim.page_lists import NO_LIST, list_index
 from allocsim.page_requests import highest_zones, migratetypes, urgency
 from allocsim.page_settings import page_machine
+from allocsim.page_start import blocks_at_start, with_lists
 from allocsim.profile import LINUX_7_2
 from allocsim.zoneinfo import parse_pagetypeinfo, parse_zoneinfo, placed
-from allocsim.zones import PageRules
+from allocsim.zones import PCP_LISTS, PageRules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,6 +41,8 @@ class RecordedPages:
 
 def recorded_pages(trace: TraceSet, recording: Path, *, ticks: bool = True) -> RecordedPages:
     machine = recorded_machine(recording, trace.meta["cpus"], trace.meta["kernel_release"])
+    if "-boot-" not in recording.name:  # from boot on, lists begin empty
+        machine = _lists_at_start(trace, machine)
     truth: Counter[str] = Counter()
     rows: list[tuple[int, ...]] = []
     requests = _Requests(rows, machine.cpus if ticks else 0)
@@ -118,6 +122,43 @@ class _Requests:
             return
         for page in range(pfn, pfn + (1 << order)):  # of several lives: page by page
             self._free(cpu, page, 0)
+
+
+def _lists_at_start(trace: TraceSet, machine: Machine) -> Machine:
+    """The machine with lists as long as the recording's first refills say they were (inferred).
+
+    A free's list is that of the request its page was allocated by; of older pages, the movable.
+    """
+    wanted = ("cpu", "event", "pfn", "order", "gfp_flags", "migratetype")
+    lane, op = [], []
+    kinds: dict[int, int] = {}
+    ways = {Ev.MM_PAGE_ALLOC: 1, Ev.MM_PAGE_FREE: -1, Ev.MM_PAGE_ALLOC_ZONE_LOCKED: 0}
+    for window in trace.windows(columns=wanted):
+        at = np.isin(window["event"], list(ways))
+        columns = [window[name][at].tolist() for name in wanted[:4]]
+        asked = migratetypes(window["gfp_flags"][at]).tolist()
+        for cpu, event, pfn, order, kind, locked in zip(
+            *columns, asked, window["migratetype"][at].tolist(), strict=True
+        ):
+            if event == Ev.MM_PAGE_ALLOC:
+                kinds.update(dict.fromkeys(range(pfn, pfn + (1 << order)), kind))
+            if event == Ev.MM_PAGE_ALLOC_ZONE_LOCKED:
+                kinds[pfn] = locked
+            index = list_index(order, kinds.get(pfn, 1), thp=machine.rules.thp)
+            if pfn < 0 or index == NO_LIST:
+                continue
+            z = next(
+                n for n, zone in enumerate(machine.zones) if zone.start_pfn <= pfn < zone.end_pfn
+            )
+            lane.append((z * machine.cpus + cpu) * PCP_LISTS + index)
+            op.append(ways[event])
+    shape = (len(machine.zones), machine.cpus, PCP_LISTS)
+    held = blocks_at_start(np.array(lane), np.array(op), int(np.prod(shape))).reshape(shape)
+    states = [
+        with_lists(zone, state, mine) if zone.managed else state
+        for zone, state, mine in zip(machine.zones, machine.states, held, strict=True)
+    ]
+    return replace(machine, states=tuple(states))
 
 
 def as_columns(rows: list[tuple[int, ...]]) -> dict[str, np.ndarray]:
