@@ -100,6 +100,15 @@ def _pagesets(body: str, managed: int, low: int, cpus: int) -> tuple[PcpNumbers,
     return tuple(sets + [computed] * (cpus - len(sets)))
 
 
+def parse_list_pages(text: str, cpus: int) -> dict[str, list[int]]:
+    """Pages on each CPU's lists, per zone of /proc/zoneinfo (its ``count`` lines)."""
+    pages = {}
+    for part in re.split(r"^Node 0, zone\s+", text, flags=re.MULTILINE)[1:]:
+        counts = [int(count) for count in re.findall(r"^\s+count:\s+(\d+)", part, re.MULTILINE)]
+        pages[part.split(maxsplit=1)[0]] = (counts + [0] * cpus)[:cpus]
+    return pages
+
+
 def parse_pagetypeinfo(text: str) -> dict[str, tuple[list[list[int]], list[int]]]:
     """Per zone: free blocks [order][type] and pageblocks of each type.
 

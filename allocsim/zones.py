@@ -83,13 +83,14 @@ class PageRules:
         free_high_half: the free_high threshold is batch + high_min / 2 (7.2), else batch (6.12).
         drain_in_batches: a drain lets go of zone->lock after every batch (7.2), else one hold.
         thp: order-9 lists exist (CONFIG_TRANSPARENT_HUGEPAGE).
-        free_high_batch: PCPF_FREE_HIGH_BATCH: the CPU's share of data cache exceeds 3 batches.
+        free_high_batch: PCPF_FREE_HIGH_BATCH: the CPU's share of data cache exceeds 3 batches, as
+            it does on most machines; free_high then waits for a batch of pages on the lists.
     """
 
     free_high_half: bool = True
     drain_in_batches: bool = True
     thp: bool = True
-    free_high_batch: bool = False
+    free_high_batch: bool = True
 
 
 @dataclass(frozen=True, slots=True)

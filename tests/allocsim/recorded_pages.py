@@ -12,9 +12,9 @@ from allocsim.events import Ev
 from allocsim.page_lists import NO_LIST, list_index
 from allocsim.page_requests import highest_zones, migratetypes, urgency
 from allocsim.page_settings import page_machine
-from allocsim.page_start import blocks_at_start, with_lists
+from allocsim.page_start import blocks_at_start, with_lists, with_pages
 from allocsim.profile import LINUX_7_2
-from allocsim.zoneinfo import parse_pagetypeinfo, parse_zoneinfo, placed
+from allocsim.zoneinfo import parse_list_pages, parse_pagetypeinfo, parse_zoneinfo, placed
 from allocsim.zones import PCP_LISTS, PageRules
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class RecordedPages:
 def recorded_pages(trace: TraceSet, recording: Path, *, ticks: bool = True) -> RecordedPages:
     machine = recorded_machine(recording, trace.meta["cpus"], trace.meta["kernel_release"])
     if "-boot-" not in recording.name:  # from boot on, lists begin empty
-        machine = _lists_at_start(trace, machine)
+        zoneinfo = (recording / "snapshots" / "before" / "zoneinfo").read_text("utf-8")
+        machine = _lists_at_start(trace, machine, zoneinfo)
     truth: Counter[str] = Counter()
     rows: list[tuple[int, ...]] = []
     requests = _Requests(rows, machine.cpus if ticks else 0)
@@ -124,7 +125,7 @@ class _Requests:
             self._free(cpu, page, 0)
 
 
-def _lists_at_start(trace: TraceSet, machine: Machine) -> Machine:
+def _lists_at_start(trace: TraceSet, machine: Machine, zoneinfo: str) -> Machine:
     """The machine with lists as long as the recording's first refills say they were (inferred).
 
     A free's list is that of the request its page was allocated by; of older pages, the movable.
@@ -153,11 +154,14 @@ def _lists_at_start(trace: TraceSet, machine: Machine) -> Machine:
             lane.append((z * machine.cpus + cpu) * PCP_LISTS + index)
             op.append(ways[event])
     shape = (len(machine.zones), machine.cpus, PCP_LISTS)
-    held = blocks_at_start(np.array(lane), np.array(op), int(np.prod(shape))).reshape(shape)
-    states = [
-        with_lists(zone, state, mine) if zone.managed else state
-        for zone, state, mine in zip(machine.zones, machine.states, held, strict=True)
-    ]
+    held, refilled = blocks_at_start(np.array(lane), np.array(op), int(np.prod(shape)))
+    pages = parse_list_pages(zoneinfo, machine.cpus)
+    states = list(machine.states)
+    for z, zone in enumerate(machine.zones):
+        if zone.managed:
+            known = held.reshape(shape)[z], refilled.reshape(shape)[z]
+            lists = with_pages(*known, np.array(pages[zone.name]))
+            states[z] = with_lists(zone, states[z], lists)
     return replace(machine, states=tuple(states))
 
 

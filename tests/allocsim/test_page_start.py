@@ -6,7 +6,7 @@ import numpy as np
 
 from allocsim.page_lists import list_index, list_order, list_type
 from allocsim.page_replay import PageReplay
-from allocsim.page_start import blocks_at_start, with_lists
+from allocsim.page_start import blocks_at_start, with_lists, with_pages
 from allocsim.zones import Machine, all_free, computed_zone
 
 
@@ -14,13 +14,26 @@ def test_a_list_is_empty_at_its_first_refill() -> None:
     # List 2: two freed, five taken, refilled: three were there. What follows says nothing.
     lane = np.array([2, 2, 2, 2, 2, 2, 2, 2, 2, 2])
     op = np.array([1, -1, 1, -1, 1, 1, 1, 0, 1, 1])
-    assert blocks_at_start(lane, op, 4).tolist() == [0, 0, 3, 0]
+    held, refilled = blocks_at_start(lane, op, 4)
+    assert held.tolist() == [0, 0, 3, 0]
+    assert refilled.tolist() == [False, False, True, False]
 
 
 def test_without_a_refill_the_least_that_serves_every_allocation() -> None:
     lane = np.array([0, 1, 0, 1, 0, 0])
     op = np.array([1, -1, 1, -1, -1, -1])
-    assert blocks_at_start(lane, op, 2).tolist() == [2, 0]
+    held, refilled = blocks_at_start(lane, op, 2)
+    assert (held.tolist(), refilled.tolist()) == ([2, 0], [False, False])
+
+
+def test_pages_that_no_list_is_known_to_have_go_below_an_unknown_one() -> None:
+    held, refilled = np.zeros((3, 14), np.int64), np.zeros((3, 14), np.bool_)
+    held[:, 9] = 2  # 16 pages
+    refilled[1, 1] = True
+    refilled[2, :3] = True
+    found = with_pages(held, refilled, np.array([20, 20, 20]))
+    assert found[:, :3].tolist() == [[0, 4, 0], [4, 0, 0], [0, 0, 0]]
+    assert with_pages(held, refilled, np.array([3, 3, 3])).tolist() == held.tolist()
 
 
 def test_list_numbers_orders_and_types_belong_together() -> None:

@@ -205,7 +205,7 @@ def test_a_drain_at_high_frees_free_count_pages_in_batches() -> None:
 def test_free_high_drains_everything_at_the_second_high_order_free_in_a_row() -> None:
     # 6.12: threshold = batch = 63 pages: order-3 frees add 8 each, so free_count is 64 before
     # the ninth, which drains min(count, 2016) pages.
-    oracle = one_gib(free_high_half=False, drain_in_batches=False)
+    oracle = one_gib(free_high_half=False, drain_in_batches=False, free_high_batch=False)
     for page in range(14):
         oracle.event(0, 1, page, 3, M)
     pcp = oracle.pcps[0][0]
@@ -222,11 +222,21 @@ def test_free_high_drains_everything_at_the_second_high_order_free_in_a_row() ->
 
 
 def test_7_2_needs_half_of_high_min_more_for_free_high() -> None:
-    oracle = one_gib()  # threshold 63 + 321 = 384 = 48 order-3 blocks
+    # threshold 63 + 321 = 384 = 48 order-3 blocks
+    oracle = one_gib(free_high_batch=False)
     for page in range(50):
         oracle.event(0, 1, page, 3, M)
     paths = [oracle.event(0, -1, page, 3).path for page in range(50)]
     assert paths == [PagePath.PUSH] * 48 + [PagePath.DRAIN] * 2
+
+
+def test_with_a_large_cache_free_high_waits_for_a_batch_of_pages() -> None:
+    oracle = one_gib()
+    for page in range(60):
+        oracle.event(0, 1, page, 3, M)
+    paths = [oracle.event(0, -1, page, 3).path for page in range(60)]
+    # The 49th empties the lists; 8 blocks later 64 pages are there again.
+    assert [at for at, path in enumerate(paths, 1) if path == PagePath.DRAIN] == [49, 57]
 
 
 def test_below_high_stops_growth_and_shrinks_high() -> None:
