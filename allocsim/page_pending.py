@@ -69,8 +69,9 @@ class Pending:
         self._key[at] = filled + np.repeat(base, lengths)
         self._epoch = np.empty(len(rows), np.int32)
         self._epoch[at] = np.repeat(np.arange(len(lists), dtype=np.int32), lengths)
-        self._epochs = []
-        self._base = {}
+        self._epochs: list[_Epoch] = []
+        self._lasts = bytearray(b"\x01" * len(lists))  # epochs that are not over
+        self._base: dict[ListView, int] = {}
         for number, (view, first) in enumerate(zip(lists, base.tolist(), strict=True)):
             view.epoch = number
             self._base[view] = first
@@ -79,6 +80,8 @@ class Pending:
     def refilled(self, view: ListView, old: npt.NDArray[np.int64]) -> None:
         """A list has begun a new epoch; ``old`` is the buffer it had before."""
         self._epochs[view.epoch].buffer = old
+        self._lasts[view.epoch] = False
+        self._lasts.append(True)
         view.epoch = len(self._epochs)
         self._epochs.append(_Epoch(view.pages, view.shift - self._base[view]))
         # The refilling pop itself takes the new buffer's top cell.
@@ -191,8 +194,7 @@ class Pending:
     ) -> None:
         """Pushes that no pop took back: now in the lists' buffers, unless drained meanwhile."""
         blocks = self._window.pfn.take(rows)
-        over = np.array([found.buffer is not None for found in self._epochs])
-        stays = ~over.take(epoch)
+        stays = np.frombuffer(self._lasts, np.bool_).take(epoch)
         if not stays.all():
             key, epoch, blocks = key[stays], epoch[stays], blocks[stays]
         if not len(epoch):

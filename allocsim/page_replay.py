@@ -1,7 +1,7 @@
 """The replay of page requests: windows of events in, where each page was placed out.
 
-Results per event: the path (zones.Path), the pfn, the pressure (zones.Pressure). Sampled state:
-free blocks per order and type, counters, pages on pcp lists.
+Per event: the path (page_paths.PagePath), the pfn, the pressure (page_paths.Pressure). At rows asked
+for: free blocks per order and type (fragmentation.unusable_index makes an index of them), counters.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class PageResults:
 
 @dataclass(frozen=True, slots=True)
 class PageSample:
-    """The allocator's state before an event.
+    """The allocator's state before row ``event`` of a window.
 
     ``free_blocks`` is (zones, orders, types) blocks, ``counters`` (zones, PAGE_COUNTERS) since the
     start, ``free_pages`` (zones) pages.
@@ -91,7 +91,7 @@ class PageReplay:
 
     @property
     def counters(self) -> dict[str, int]:
-        """Counters over all zones since the start, by name (zones.COUNTERS)."""
+        """Counters over all zones since the start, by name (page_paths.PAGE_COUNTERS)."""
         totals = np.sum([buddy.counters for buddy in self.allocator.buddies], axis=0)
         return dict(zip(PAGE_COUNTERS, totals.tolist(), strict=True))
 
@@ -109,7 +109,8 @@ class PageReplay:
             samples: rows before which the state is to be sampled, ascending.
 
         Raises:
-            ValueError: handles of allocations that do not ascend.
+            ValueError: handles of allocations that do not ascend; a CPU, order, type or zone that
+                does not exist.
         """
         window = self._window = self.lives.open(columns)
         n = len(window)

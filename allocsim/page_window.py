@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from allocsim.page_paths import PagePath
-from allocsim.zones import ORDERS, PRIOR_CHUNK, Mt
+from allocsim.zones import ORDERS, PCP_TYPES, PRIOR_CHUNK, Mt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,9 +87,11 @@ class Lives:
         """A window of events with the source of every free.
 
         Raises:
-            ValueError: a handle of an allocation does not ascend.
+            ValueError: a handle of an allocation does not ascend; a CPU, order, type or zone that
+                does not exist.
         """
         window = self._columns(columns)
+        self._check(window)
         allocs = np.flatnonzero(window.op > 0)
         handles = window.page[allocs]
         if len(handles):
@@ -112,6 +114,20 @@ class Lives:
         window.first_order[rows] = window.order[source]
         self._older(window, frees[~inside])
         return window
+
+    def _check(self, window: Window) -> None:
+        zones, cpus = len(self.machine.zones), self.machine.cpus
+        for name, column, limit in (
+            ("cpu", window.cpu, cpus),
+            ("order", window.order, ORDERS),
+            ("migratetype", window.migratetype, PCP_TYPES),
+            ("highest", window.highest, zones),
+        ):
+            if len(column) and not 0 <= column.min() <= column.max() < limit:
+                wrong = int(np.flatnonzero((column < 0) | (column >= limit))[0])
+                raise ValueError(
+                    f"page event {wrong}: {name} {column[wrong]} is not in 0 to {limit - 1}"
+                )
 
     def _older(self, window: Window, frees: npt.NDArray[np.intp]) -> None:
         """Frees of pages allocated before the window, or before the trace."""

@@ -295,6 +295,16 @@ def test_a_handle_that_does_not_ascend_is_refused() -> None:
         model.window({"op": np.array([1, 1]), "cpu": np.zeros(2, int), "page": np.array([5, 5])})
 
 
+@pytest.mark.parametrize("name", ["cpu", "order", "migratetype", "highest"])
+def test_a_request_the_machine_does_not_know_is_named(name: str) -> None:
+    zone = computed_zone(1 << 15, 1)
+    model = PageReplay(Machine((zone,), (all_free(zone),), 1))
+    columns = {"op": np.array([1, 1]), "cpu": np.zeros(2, int), "page": np.array([5, 6])}
+    columns[name] = np.array([0, 11])
+    with pytest.raises(ValueError, match=f"page event 1: {name} 11 is not in 0 to"):
+        model.window(columns)
+
+
 def test_pages_are_conserved_and_memory_is_bounded_by_live_pages() -> None:
     zone = computed_zone(1 << 16, 2)
     machine = Machine((zone,), (all_free(zone),), 2)
