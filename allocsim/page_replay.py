@@ -1,7 +1,7 @@
 """The replay of page requests: windows of events in, where each page was placed out.
 
-Per event: the path (page_paths.PagePath), the pfn, the pressure (page_paths.Pressure). At rows asked
-for: free blocks per order and type (fragmentation.unusable_index makes an index of them), counters.
+Per event: the path (page_paths.PagePath), the pfn, the pressure (page_paths.Pressure). At rows
+asked for: counters, and free blocks per order and type (see fragmentation.unusable_index).
 """
 
 from __future__ import annotations
