@@ -1,11 +1,15 @@
-"""Results of rows of earlier windows that only a later window makes known."""
+"""A window of events, and results of earlier rows that only a later window makes known."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from allocsim.columns import Columns
 
 Amendments = dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]
 
@@ -16,9 +20,7 @@ class Amending:
     def __init__(self) -> None:
         self._parts: dict[str, list[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]] = {}
 
-    def add(
-        self, seq: npt.NDArray[np.int64], **values: npt.NDArray[Any] | int
-    ) -> None:
+    def add(self, seq: npt.NDArray[np.int64], **values: npt.NDArray[Any] | int) -> None:
         """Give rows of the trace new values.
 
         Args:
@@ -44,3 +46,18 @@ class Amending:
             )
             for name, pieces in parts.items()
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Consecutive events of a trace.
+
+    Args:
+        columns: event columns, row for row; those the trace lacks are absent.
+        seq: row of the trace of the first event.
+        amend: takes results of rows of earlier windows.
+    """
+
+    columns: Columns
+    seq: int
+    amend: Amending

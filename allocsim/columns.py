@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 Columns = dict[str, npt.NDArray[Any]]
 Index = npt.NDArray[np.int64]
@@ -27,6 +29,11 @@ def concat(tables: Iterable[Columns]) -> Columns:
     """Tables of the same columns, one below the other."""
     parts = list(tables)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def column(table: Mapping[str, npt.NDArray[Any]], name: str, rows: Index) -> npt.NDArray[Any]:
+    """Some rows of a column; zeros where the table lacks it."""
+    return table[name][rows] if name in table else np.zeros(len(rows), np.int64)
 
 
 def stable_order(keys: npt.NDArray[np.uint64]) -> Index:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # include/linux/gfp_types.h. The format text of the 6.1, 6.12, 7.2 and 7.3 recordings gives the
 # same bits; 6.1 alone still has __GFP_ATOMIC (bit 9), which no rule here asks for.
@@ -71,5 +74,5 @@ def kernel_of(release: str, gfp_bits: Mapping[str, int] | None = None) -> Kernel
         raise ValueError(f"kernel release {release!r} does not begin with a version such as 6.12")
     version = (int(match[1]), int(match[2]))
     wrappers = version >= _WRAPPERS_SET_COUNT
-    bits = {**GFP_BITS, **{name: bit for name, bit in (gfp_bits or {}).items()}}
+    bits = {**GFP_BITS, **dict((gfp_bits or {}).items())}
     return Kernel(version, "7.2" if wrappers else "6.12", not wrappers, bits)

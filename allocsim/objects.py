@@ -9,17 +9,20 @@ trace, for its call site: allocsim.unnamed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from allocsim.amendments import Amending
 from allocsim.caches import LARGE_KMALLOC, Caches
-from allocsim.columns import Bools, Columns, Index, take
+from allocsim.columns import Bools, Columns, Index, column, take
 from allocsim.events import Ev
 from allocsim.lifetimes import ZERO_SIZE_PTR, Lifetimes, Pairing
 from allocsim.results import CacheHow
-from allocsim.unnamed import CallSites
+
+if TYPE_CHECKING:
+    from allocsim.amendments import Window
+    from allocsim.unnamed import CallSites
 
 _CARRY = {
     "seq": "i8",
@@ -90,7 +93,7 @@ class Objects:
 
     def __init__(self, caches: Caches, sites: CallSites) -> None:
         self._caches = caches
-        self._sites_learned = sites
+        self._sites = sites
         self._lifetimes = Lifetimes(_CARRY)
         self.counts = dict.fromkeys(COUNTS, 0)
 
@@ -99,28 +102,27 @@ class Objects:
         """Objects allocated in the trace and not freed so far, sorted by address."""
         return self._lifetimes.live
 
-    def window(self, columns: Columns, seq: int, amend: Amending) -> ObjectWindow | None:
+    def window(self, window: Window) -> ObjectWindow | None:
         """Pair and name the object events of a window; None if it has none.
 
-        Args:
-            columns: event columns, row for row.
-            seq: row of the window's first event in the trace.
-            amend: takes lifetimes and caches of allocations of earlier windows.
+        Lifetimes and caches of allocations of earlier windows are amended.
         """
+        columns = window.columns
         rows = self._rows(columns)
         if not len(rows):
             return None
         code = columns["event"][rows]
-        ptr = columns["ptr"][rows]
         allocates = (code == Ev.KMALLOC) | (code == Ev.KMEM_CACHE_ALLOC)
-        own = self._own_caches(columns, rows, code)
-        pairing = self._lifetimes.pair(ptr, allocates)
-        window = self._pair_results(columns, seq, rows, code, ptr, own, pairing)
-        self._count(columns, pairing, window)
-        self._carried(columns, pairing, window, seq, amend)
-        self._learn(columns, window)
-        self._keep(columns, window, pairing, seq)
-        return window
+        own, by_site = self._own_caches(columns, rows, code)
+        pairing = self._lifetimes.pair(columns["ptr"][rows], allocates)
+        order = pairing.order
+        objects = _pair_results(window, rows[order], own[order], pairing)
+        objects.cache_how[by_site[order]] = CacheHow.BY_CALL_SITE
+        self._count(columns, pairing, objects)
+        self._carried(window, pairing, objects)
+        self._learn(columns, objects)
+        self._keep(window, objects, pairing)
+        return objects
 
     def _rows(self, columns: Columns) -> Index:
         """Rows that allocate or free an object; NULL and ZERO_SIZE_PTR are counted (T4)."""
@@ -139,12 +141,18 @@ class Objects:
 
     def _own_caches(
         self, columns: Columns, rows: Index, code: npt.NDArray[np.uint8]
-    ) -> npt.NDArray[np.int32]:
-        """Cache that each event itself tells: by its name, or by size class and gfp (R3.2)."""
+    ) -> tuple[npt.NDArray[np.int32], Bools]:
+        """Cache that each event itself tells, and whether it is its call site that tells.
+
+        By its name, by size class and gfp (R3.2), or by a call site known to have one cache.
+        """
         if "cache" in columns:
             own = columns["cache"][rows].astype(np.int32)
         else:
             own = np.full(len(rows), -1, np.int32)
+        by_site = (own < 0) & (code == Ev.KMEM_CACHE_ALLOC)
+        own[by_site] = self._caches.of_site(column(columns, "call_site", rows[by_site]))
+        by_site &= own >= 0
         kmalloc = np.flatnonzero(code == Ev.KMALLOC)
         if len(kmalloc):
             at = rows[kmalloc]
@@ -154,166 +162,144 @@ class Objects:
         known = np.flatnonzero((own >= 0) & ((code == Ev.KMEM_CACHE_ALLOC) | (code == Ev.KMALLOC)))
         if len(known):
             self._caches.learn_sizes(own[known], columns["bytes_alloc"][rows[known]])
-        return own
+        return own, by_site
 
-    def _pair_results(  # noqa: PLR0913 - what the window's columns have been cut down to
-        self,
-        columns: Columns,
-        seq: int,
-        rows: Index,
-        code: npt.NDArray[np.uint8],
-        ptr: npt.NDArray[np.uint64],
-        own: npt.NDArray[np.int32],
-        pairing: Pairing,
-    ) -> ObjectWindow:
-        order = pairing.order
-        row = rows[order]
-        code = code[order]
-        own = own[order]
-        address = ptr[order]
-        ts = columns["ts"][row]
-        frees = np.flatnonzero(pairing.ends_previous)
-        allocs = frees - 1
-
-        handle = row + seq
-        handle[frees] = handle[allocs]
-        lifetime = np.full(len(row), -1, np.int64)
-        lifetime[frees] = lifetime[allocs] = ts[frees] - ts[allocs]
-
-        large = np.zeros(len(row), bool)
-        nameless = np.flatnonzero(pairing.allocates & (own < 0))
-        if len(nameless):
-            big = columns["bytes_alloc"][row[nameless]] > LARGE_KMALLOC
-            large[nameless] = big & (code[nameless] == Ev.KMALLOC)
-        large[frees] = large[allocs]
-
-        cache = own.copy()
-        how = np.full(len(row), CacheHow.UNRESOLVED, np.int8)
-        how[own >= 0] = CacheHow.NAMED
-        how[(own >= 0) & (code == Ev.KMALLOC)] = CacheHow.SIZE_CLASS
-        ask = frees[(own[frees] < 0) & (own[allocs] >= 0)]
-        cache[ask] = own[ask - 1]
-        how[ask] = CacheHow.BY_ALLOC
-        tell = allocs[(own[allocs] < 0) & (own[frees] >= 0) & ~large[allocs]]
-        cache[tell] = own[tell + 1]
-        how[tell] = CacheHow.BY_FREE
-        how[large & (own < 0)] = -1
-
-        # An address that is not page-aligned cannot be a large kmalloc (R3.1).
-        aligned = (address & np.uint64(4095)) == 0
-        on_slab = ~large & (
-            (code != Ev.KFREE) | ~aligned | pairing.ends_previous | (pairing.carried >= 0)
-        )
-        ended = ~pairing.allocates
-        ended[:-1] |= pairing.allocates[:-1] & ~pairing.first[1:]
-        nowhere = np.empty(0, np.int64)
-        return ObjectWindow(
-            row,
-            address,
-            pairing.allocates,
-            pairing.ends_previous,
-            handle,
-            lifetime,
-            own,
-            cache,
-            how,
-            large,
-            on_slab,
-            ended,
-            *self._sites(columns, row, cache, large, pairing),
-            nowhere,
-            nowhere,
-        )
-
-    @staticmethod
-    def _sites(
-        columns: Columns,
-        row: Index,
-        cache: npt.NDArray[np.int32],
-        large: Bools,
-        pairing: Pairing,
-    ) -> tuple[npt.NDArray[np.uint64], Index]:
-        """Call site and size of the allocation behind the events still without a cache."""
-        site = np.zeros(len(row), np.uint64)
-        size = np.full(len(row), -1, np.int64)
-        if "call_site" not in columns:
-            return site, size
-        asks = (cache < 0) & ~large
-        own = np.flatnonzero(asks & pairing.allocates)
-        site[own] = columns["call_site"][row[own]]
-        size[own] = columns["bytes_alloc"][row[own]]
-        frees = np.flatnonzero(asks & pairing.ends_previous)
-        site[frees] = site[frees - 1]
-        size[frees] = size[frees - 1]
-        return site, size
-
-    def _carried(
-        self,
-        columns: Columns,
-        pairing: Pairing,
-        window: ObjectWindow,
-        seq: int,
-        amend: Amending,
-    ) -> None:
-        """Lives that began in an earlier window and end here, or are found live by a second
-        allocation of their address."""
+    def _carried(self, window: Window, pairing: Pairing, objects: ObjectWindow) -> None:
+        """Lives of earlier windows that end here, or that an allocation at their address closes."""
         at = np.flatnonzero(pairing.carried >= 0)
         old = take(self._lifetimes.live, pairing.carried[at])
-        window.closed = old["seq"]
-        frees = ~window.allocates[at]
+        objects.closed = old["seq"]
+        frees = ~objects.allocates[at]
         at, old = at[frees], take(old, frees)
-        lifetime = columns["ts"][window.row[at]] - old["ts"]
-        window.handle[at] = old["seq"]
-        window.lifetime[at] = lifetime
-        amend.add(old["seq"], lifetime=lifetime)
+        lifetime = window.columns["ts"][objects.row[at]] - old["ts"]
+        objects.handle[at] = old["seq"]
+        objects.lifetime[at] = lifetime
+        window.amend.add(old["seq"], lifetime=lifetime)
 
-        large = old["large"]
-        window.large[at[large]] = True
-        window.on_slab[at[large]] = False
-        window.cache_how[at[large & (window.own[at] < 0)]] = -1
-        asks = (window.own[at] < 0) & (old["cache"] >= 0)
-        window.cache[at[asks]] = old["cache"][asks]
-        window.cache_how[at[asks]] = CacheHow.BY_ALLOC
-        tells = (window.own[at] >= 0) & (old["cache"] < 0) & ~large
-        window.named = old["seq"][tells]
-        amend.add(window.named, cache=window.own[at[tells]], cache_how=CacheHow.BY_FREE)
-        still = at[window.cache[at] < 0]
-        window.call_site[still] = old["call_site"][window.cache[at] < 0]
-        window.bytes_alloc[still] = old["bytes_alloc"][window.cache[at] < 0]
-        self._sites_learned.learn(
-            old["call_site"][tells], old["bytes_alloc"][tells], window.own[at[tells]]
-        )
+        own, large = objects.own[at], old["large"]
+        objects.large[at[large]] = True
+        objects.on_slab[at[large]] = False
+        objects.cache_how[at[large & (own < 0)]] = -1
+        asks = (own < 0) & (old["cache"] >= 0)
+        objects.cache[at[asks]] = old["cache"][asks]
+        objects.cache_how[at[asks]] = CacheHow.BY_ALLOC
+        tells = (own >= 0) & (old["cache"] < 0) & ~large
+        objects.named = old["seq"][tells]
+        window.amend.add(objects.named, cache=own[tells], cache_how=CacheHow.BY_FREE)
+        still = objects.cache[at] < 0
+        objects.call_site[at[still]] = old["call_site"][still]
+        objects.bytes_alloc[at[still]] = old["bytes_alloc"][still]
+        told = take(old, tells)
+        self._sites.learn(told["call_site"], told["bytes_alloc"], own[tells])
 
-    def _learn(self, columns: Columns, window: ObjectWindow) -> None:
-        told = np.flatnonzero(window.allocates & (window.cache_how == CacheHow.BY_FREE))
+    def _learn(self, columns: Columns, objects: ObjectWindow) -> None:
+        """Tell the call sites of allocations that a free of this window named."""
+        told = np.flatnonzero(objects.allocates & (objects.cache_how == CacheHow.BY_FREE))
         if len(told):
-            row = window.row[told]
-            self._sites_learned.learn(
-                columns["call_site"][row], columns["bytes_alloc"][row], window.cache[told]
+            row = objects.row[told]
+            self._sites.learn(
+                columns["call_site"][row], columns["bytes_alloc"][row], objects.cache[told]
             )
 
-    def _keep(
-        self, columns: Columns, window: ObjectWindow, pairing: Pairing, seq: int
-    ) -> None:
+    def _keep(self, window: Window, objects: ObjectWindow, pairing: Pairing) -> None:
         kept = self._lifetimes.survivors(pairing)
-        row = window.row[kept]
+        row = objects.row[kept]
         survivors = {
-            name: columns[name][row].astype(_CARRY[name])
+            name: column(window.columns, name, row).astype(_CARRY[name])
             for name in ("ts", "cpu", "bytes_alloc", "call_site")
         }
-        survivors["ptr"] = window.ptr[kept]
-        survivors["seq"] = row + seq
-        survivors["cache"] = window.own[kept]
-        survivors["large"] = window.large[kept]
+        survivors["ptr"] = objects.ptr[kept]
+        survivors["seq"] = row + window.seq
+        survivors["cache"] = objects.own[kept]
+        survivors["large"] = objects.large[kept]
         self._lifetimes.keep(pairing, survivors)
 
-    def _count(self, columns: Columns, pairing: Pairing, window: ObjectWindow) -> None:
+    def _count(self, columns: Columns, pairing: Pairing, objects: ObjectWindow) -> None:
         self.counts["unknown_frees"] += int(pairing.unknown.sum())
         self.counts["reallocations"] += int(pairing.reallocates.sum())
         cpu = columns["cpu"]
         frees = np.flatnonzero(pairing.ends_previous)
-        remote = int((cpu[window.row[frees]] != cpu[window.row[frees - 1]]).sum())
+        remote = int((cpu[objects.row[frees]] != cpu[objects.row[frees - 1]]).sum())
         at = np.flatnonzero((pairing.carried >= 0) & ~pairing.allocates)
         home = self._lifetimes.live["cpu"][pairing.carried[at]]
-        remote += int((cpu[window.row[at]] != home).sum())
+        remote += int((cpu[objects.row[at]] != home).sum())
         self.counts["remote_frees"] += remote
+
+
+def _pair_results(
+    window: Window, row: Index, own: npt.NDArray[np.int32], pairing: Pairing
+) -> ObjectWindow:
+    """What the pairing of a window's events tells, all in (address, time) order."""
+    columns = window.columns
+    code = columns["event"][row]
+    address = columns["ptr"][row]
+    ts = columns["ts"][row]
+    frees = np.flatnonzero(pairing.ends_previous)
+    allocs = frees - 1
+
+    handle = row + window.seq
+    handle[frees] = handle[allocs]
+    lifetime = np.full(len(row), -1, np.int64)
+    lifetime[frees] = lifetime[allocs] = ts[frees] - ts[allocs]
+
+    large = np.zeros(len(row), bool)
+    nameless = np.flatnonzero(pairing.allocates & (own < 0))
+    if len(nameless):
+        big = columns["bytes_alloc"][row[nameless]] > LARGE_KMALLOC
+        large[nameless] = big & (code[nameless] == Ev.KMALLOC)
+    large[frees] = large[allocs]
+
+    cache = own.copy()
+    how = np.full(len(row), CacheHow.UNRESOLVED, np.int8)
+    how[own >= 0] = CacheHow.NAMED
+    how[(own >= 0) & (code == Ev.KMALLOC)] = CacheHow.SIZE_CLASS
+    ask = frees[(own[frees] < 0) & (own[allocs] >= 0)]
+    cache[ask] = own[ask - 1]
+    how[ask] = CacheHow.BY_ALLOC
+    tell = allocs[(own[allocs] < 0) & (own[frees] >= 0) & ~large[allocs]]
+    cache[tell] = own[tell + 1]
+    how[tell] = CacheHow.BY_FREE
+    how[large & (own < 0)] = -1
+
+    # An address that is not page-aligned cannot be a large kmalloc (R3.1).
+    aligned = (address & np.uint64(4095)) == 0
+    on_slab = ~large & (
+        (code != Ev.KFREE) | ~aligned | pairing.ends_previous | (pairing.carried >= 0)
+    )
+    ended = ~pairing.allocates
+    ended[:-1] |= pairing.allocates[:-1] & ~pairing.first[1:]
+    nowhere = np.empty(0, np.int64)
+    return ObjectWindow(
+        row,
+        address,
+        pairing.allocates,
+        pairing.ends_previous,
+        handle,
+        lifetime,
+        own,
+        cache,
+        how,
+        large,
+        on_slab,
+        ended,
+        *_sites(columns, row, (cache < 0) & ~large, pairing),
+        nowhere,
+        nowhere,
+    )
+
+
+def _sites(
+    columns: Columns, row: Index, asks: Bools, pairing: Pairing
+) -> tuple[npt.NDArray[np.uint64], Index]:
+    """Call site and size of the allocation behind the events that ask for them."""
+    site = np.zeros(len(row), np.uint64)
+    size = np.full(len(row), -1, np.int64)
+    if "call_site" not in columns:
+        return site, size
+    own = np.flatnonzero(asks & pairing.allocates)
+    site[own] = columns["call_site"][row[own]]
+    size[own] = columns["bytes_alloc"][row[own]]
+    frees = np.flatnonzero(asks & pairing.ends_previous)
+    site[frees] = site[frees - 1]
+    size[frees] = size[frees - 1]
+    return site, size

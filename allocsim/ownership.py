@@ -8,20 +8,25 @@ evidence of a later window say otherwise, the row is amended.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from allocsim.amendments import Amending
 from allocsim.columns import Columns, Index, concat, empty, find, take
 from allocsim.events import Ev
-from allocsim.objects import ObjectWindow
+from allocsim.extents import within
 from allocsim.page_kinds import Kind, kinds_by_gfp, kinds_by_mapping, kinds_of_stacks
-from allocsim.pages import PageWindow, Place
-from allocsim.kernel import Kernel
 from allocsim.results import How
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from allocsim.amendments import Window
+    from allocsim.kernel import Kernel
+    from allocsim.objects import ObjectWindow
+    from allocsim.pages import PageWindow, Place
 
 _SEEN = {"pfn": "i8", "cache": "i4"}
 _WAITING = {"page": "i8", "seq": "i8"}
@@ -54,23 +59,21 @@ class Ownership:
 
     def window(
         self,
-        columns: Columns,
-        seq: int,
+        window: Window,
         pages: PageWindow,
         objects: ObjectWindow | None,
         place: Place,
-        amend: Amending,
+        near: Index,
     ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int8]]:
-        """Settle the lives of a window.
+        """Settle the lives of a window; rows of earlier windows are amended.
 
         Args:
-            columns: event columns, row for row.
-            seq: row of the window's first event in the trace.
+            window: the window.
             pages: what the window did to pages; ``seen``, ``cache`` and ``told`` of its lives
                 are brought up to date.
             objects: its object events.
             place: where each of these lies.
-            amend: takes kinds of rows of earlier windows.
+            near: rows of page allocations that follow what tmpfs does (allocsim.neighbours).
 
         Returns:
             Kind (i2) and How (i1) of every life of ``pages.lives``.
@@ -78,11 +81,13 @@ class Ownership:
         lives = pages.lives
         kinds, caches = self._from_objects(objects, place)
         untold_kinds, untold_caches = self._from_frames(pages)
-        mappings = _from_mappings(columns, pages)
+        mappings = _from_mappings(window.columns, pages)
         _settle(lives["seen"], 0, [untold_kinds, kinds, mappings])
         _settle(lives["cache"], -1, [untold_caches, caches])
+        at = find(pages.rows, near)
+        lives["near"][pages.life[at[at >= 0]]] = 1
         kind, how = self._kinds(lives)
-        self._tell(pages, kind, how, seq, amend)
+        self._tell(window, pages, kind, how)
         self._remember(pages, objects, place)
         return kind, how
 
@@ -93,22 +98,28 @@ class Ownership:
         if objects is None:
             nothing = Evidence(*(np.empty(0, np.int64),) * 3)
             return nothing, nothing
-        life = np.where(objects.on_slab, np.maximum(place.life, place.later), place.life)
-        row = np.maximum(objects.row, place.reveal)
-        says = (life >= 0) & (objects.on_slab | (objects.large & objects.allocates))
-        value = np.where(objects.large, Kind.LARGE_KMALLOC, Kind.SLAB)
-        named = (life >= 0) & (objects.own >= 0) & objects.on_slab
+        # A free says no more than its allocation did, but the name of a cache.
+        frees = np.flatnonzero(objects.ends_previous & (objects.own >= 0))
+        at = np.concatenate([place.asked, frees[objects.own[frees - 1] < 0]])
+        on_slab, large, own = objects.on_slab[at], objects.large[at], objects.own[at]
+        life = place.life[at]
+        life = np.where(on_slab, np.maximum(life, place.later[at]), life)
+        row = np.maximum(objects.row[at], place.reveal[at])
+        says = (life >= 0) & (on_slab | (large & objects.allocates[at]))
+        value = np.where(large, Kind.LARGE_KMALLOC, Kind.SLAB)
+        named = (life >= 0) & (own >= 0) & on_slab
         return (
             Evidence(life[says], row[says], value[says]),
-            Evidence(life[named], row[named], objects.own[named].astype(np.int64)),
+            Evidence(life[named], row[named], own[named].astype(np.int64)),
         )
 
     def _from_frames(self, pages: PageWindow) -> tuple[Evidence, Evidence]:
         """What objects of earlier windows say of older pages that this window reveals."""
-        at = find(self.frames["pfn"], pages.untold)
-        hit = np.flatnonzero((at >= 0) & (pages.untold_life >= 0))
-        life, row = pages.untold_life[hit], pages.untold_row[hit]
-        cache = self.frames["cache"][at[hit]].astype(np.int64)
+        at = within(pages.untold, self.frames["pfn"])
+        hit = np.flatnonzero(at >= 0)
+        hit = hit[pages.untold["life"][at[hit]] >= 0]
+        life, row = (pages.untold[name][at[hit]] for name in ("life", "row"))
+        cache = self.frames["cache"][hit].astype(np.int64)
         known = cache >= 0
         return (
             Evidence(life, row, np.full(len(hit), int(Kind.SLAB))),
@@ -118,6 +129,7 @@ class Ownership:
     def _kinds(self, lives: Columns) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int8]]:
         by_stack = self._by_stack[lives["stack"]]
         kind = kinds_by_gfp(lives["gfp_flags"], lives["order"], self._kernel.gfp)
+        kind[(lives["near"] > 0) & (kind == Kind.ANON)] = Kind.SHMEM
         how = np.where(kind == Kind.OTHER, How.ASSUMED, How.INFERRED).astype(np.int8)
         older = lives["alloc_seq"] < 0
         kind[older], how[older] = Kind.UNKNOWN, How.UNKNOWN
@@ -136,11 +148,10 @@ class Ownership:
 
     def _tell(
         self,
+        window: Window,
         pages: PageWindow,
         kind: npt.NDArray[np.int16],
         how: npt.NDArray[np.int8],
-        seq: int,
-        amend: Amending,
     ) -> None:
         """Amend rows given another kind before; keep those whose kind may change yet."""
         lives = pages.lives
@@ -148,9 +159,7 @@ class Ownership:
         at = find(lives["page"], waiting["page"])
         changed = (lives["told"] != kind) | (lives["told_how"] != how)
         rows = changed[at]
-        amend.add(
-            waiting["seq"][rows], page_kind=kind[at[rows]], kind_how=how[at[rows]]
-        )
+        window.amend.add(waiting["seq"][rows], page_kind=kind[at[rows]], kind_how=how[at[rows]])
         lives["told"], lives["told_how"] = kind, how
         by_stack = self._by_stack[lives["stack"]]
         # A life that a set began may yet be joined by its mm_page_alloc, with a stack.
@@ -159,15 +168,12 @@ class Ownership:
         settled |= whole & (lives["seen"] > 0)
         open_ended = ~settled & ~pages.closed
         stays = open_ended[pages.life]
-        new = {"page": lives["page"][pages.life[stays]], "seq": pages.rows[stays] + seq}
+        new = {"page": lives["page"][pages.life[stays]], "seq": pages.rows[stays] + window.seq}
         self._waiting = concat([take(waiting, open_ended[at]), new])
 
-    def _remember(
-        self, pages: PageWindow, objects: ObjectWindow | None, place: Place
-    ) -> None:
+    def _remember(self, pages: PageWindow, objects: ObjectWindow | None, place: Place) -> None:
         """Objects on frames no life is known of: for the day an event reveals their page."""
-        gone = find(self.frames["pfn"], pages.untold)
-        frames = {name: np.delete(v, gone[gone >= 0]) for name, v in self.frames.items()}
+        frames = take(self.frames, within(pages.untold, self.frames["pfn"]) < 0)
         if objects is not None:
             alone = objects.on_slab & (place.life < 0) & (place.later == -1) & (place.pfn >= 0)
             at = np.flatnonzero(alone)

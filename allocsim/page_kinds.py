@@ -11,12 +11,15 @@ Codes are fixed: a new kind takes the next free number. The rules, best first:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 class Kind(IntEnum):
@@ -186,7 +189,7 @@ class GfpRule:
     Args:
         kind: the kind.
         needs: bits that are set, by name without ``__GFP_``.
-        lacks: bits that are clear; ``*``: all others.
+        lacks: bits that are clear; ``*``: all others but HARDWALL, which cpusets add (T9).
         orders: lowest and highest order.
         source: who asks this way.
     """
@@ -207,6 +210,7 @@ GFP_RULES: tuple[GfpRule, ...] = (
     GfpRule(Kind.PAGE_CACHE, "MOVABLE NORETRY", "", _ANY, "readahead_gfp_mask"),
     GfpRule(Kind.PAGE_CACHE, "MOVABLE NOFAIL", "", _ANY, "fs/buffer.c: bdev_getblk"),
     GfpRule(Kind.PAGE_CACHE, "MOVABLE", "HIGHMEM", _ANY, "block-device mappings"),
+    GfpRule(Kind.PAGE_CACHE, "NOFAIL COMP", "HIGHMEM NOWARN", (0, 0), "fs/buffer.c: no movable"),
     GfpRule(Kind.ANON, "MOVABLE HIGHMEM", "", _ANY, "vma_alloc_folio; shmem looks alike"),
     GfpRule(Kind.PIPE, "HIGHMEM ACCOUNT", "ZERO", (0, 0), "fs/pipe.c: GFP_HIGHUSER|ACCOUNT"),
     GfpRule(Kind.VMALLOC, "HIGHMEM", "COMP", _ANY, "mm/vmalloc.c: __GFP_HIGHMEM"),
@@ -227,6 +231,13 @@ GFP_RULES: tuple[GfpRule, ...] = (
     ),
     GfpRule(Kind.SLAB, "COMP NOWARN NORETRY", "ZERO", (0, 3), "R3.7, mm/slub.c:allocate_slab"),
     GfpRule(
+        Kind.RING_BUFFER,
+        "ZERO DIRECT_RECLAIM COMP RETRY_MAYFAIL",
+        "NOWARN",
+        _ANY,
+        "kernel/trace/ring_buffer.c:__rb_allocate_pages",
+    ),
+    GfpRule(
         Kind.PAGE_TABLE,
         "ZERO DIRECT_RECLAIM ACCOUNT",
         "NOWARN",
@@ -245,13 +256,18 @@ GFP_RULES: tuple[GfpRule, ...] = (
 )
 
 
+def plain_name(function: str) -> str:
+    """A function's name without _noprof and compiler suffixes such as .isra.0."""
+    return _SUFFIX.sub("", function)
+
+
 def stack_kind(frames: Sequence[str]) -> Kind:
     """Whose page an allocation with this stack is; OTHER if no rule knows it.
 
     Args:
         frames: function names, innermost first, with or without compiler suffixes.
     """
-    names = [_SUFFIX.sub("", frame) for frame in frames]
+    names = [plain_name(frame) for frame in frames]
     kinds = [_KIND_OF[name] for name in names if name in _KIND_OF]
     narrow = [kind for kind in kinds if kind not in _WIDE]
     kind = (narrow or kinds or [Kind.OTHER])[0]
@@ -270,13 +286,15 @@ def kinds_by_gfp(
 ) -> npt.NDArray[np.int16]:
     """Kind that flags and order speak for (i2); OTHER where no rule matches.
 
+    ANON without ZERO may as well be tmpfs; see allocsim.neighbours.
+
     Args:
         gfp: gfp flags of allocations.
         order: their orders.
         bits: value of each gfp bit by its name (allocsim.kernel).
     """
     kind = np.full(len(gfp), Kind.OTHER, np.int16)
-    everything = sum(bits.values())
+    everything = sum(bits.values()) & ~bits["__GFP_HARDWALL"]
     for rule in reversed(GFP_RULES):
         needs = _mask(rule.needs, bits)
         lacks = everything & ~needs if rule.lacks == "*" else _mask(rule.lacks, bits)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from allocsim.columns import Bools
 from allocsim.events import Ev
+
+if TYPE_CHECKING:
+    from allocsim.columns import Bools
 
 # R1.1: page_ref_add, _sub, _dec_and_test, _add_return and cmpxchg are locked instructions, the
 # freeze even when it fails; set and unfreeze are stores. R1.2: add_unless reads first and stops
@@ -48,4 +50,5 @@ def drops_to_zero(code: npt.NDArray[np.uint8], ret: npt.NDArray[Any]) -> Bools:
     """
     tested = (code == Ev.PAGE_REF_MOD_AND_TEST) | (code == Ev.PAGE_REF_FREEZE)
     returned = code == Ev.PAGE_REF_MOD_AND_RETURN
-    return (tested & (ret != 0)) | (returned & (ret == 0))
+    drops: Bools = (tested & (ret != 0)) | (returned & (ret == 0))
+    return drops

@@ -12,31 +12,38 @@ live objects, live page blocks and the rows that wait for the end of one of thes
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from allocsim.amendments import Amending, Amendments
+from allocsim.amendments import Amending, Amendments, Window
 from allocsim.caches import Caches
 from allocsim.columns import Columns, Index, take
 from allocsim.events import Ev
+from allocsim.kernel import kernel_of
+from allocsim.neighbours import Neighbours
 from allocsim.objects import Objects, ObjectWindow
 from allocsim.ownership import Ownership
 from allocsim.pages import Pages, PageWindow, Place
-from allocsim.kernel import kernel_of
-from allocsim.results import EVENT_RESULTS, PAGE_RESULTS, CacheHow
+from allocsim.results import EVENT_RESULTS, PAGE_RESULTS
 from allocsim.unnamed import CallSites, Unnamed
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+#: Rows of a window: more would not fit where rows and frame numbers share a word.
+MAX_WINDOW = 1 << 26
 #: Event columns a replay reads, as far as the trace has them.
 COLUMNS = (
-    *("ts", "cpu", "event", "call_site", "ptr", "cache", "bytes_alloc", "gfp_flags"),
-    *("pfn", "order", "page_flags", "mapping", "ret", "stack"),
+    *("ts", "cpu", "pid", "event", "irq_flags", "call_site", "ptr", "cache", "bytes_alloc"),
+    *("gfp_flags", "pfn", "order", "page_flags", "mapping", "ret", "stack"),
 )
 
-# The direct map of x86-64 spans at most 64 TiB with 4 levels of page tables, 32 PiB with 5.
-_DIRECT_MAP_BYTES = {4: 1 << 46, 5: 1 << 55}
+# The direct map of x86-64 spans at most 64 TiB with 4 levels of page tables. With 5 it may span
+# more than frame numbers are taken for (allocsim.frames).
+_DIRECT_MAP_BYTES = {4: 1 << 46, 5: 1 << 48}
 _FOUR_LEVELS = 0xFFFF_8000_0000_0000
 
 
@@ -48,10 +55,11 @@ class Recording:
         release: uname -r of the recorded kernel.
         cache_names: names of the column ``cache``, by code.
         stacks: function names of each distinct stack, innermost first.
+        functions: function of each call site, as far as it is known.
         direct_map_base: virtual address of page frame 0 (I1); None if the vote found none: then
             no object is placed on a page.
         page_ref: the recording has page_ref events.
-        kernel_caches: cache names of its slabinfo snapshot; empty without one.
+        kernel_caches: slot size by cache name from its slabinfo snapshot; empty without one.
         gfp_bits: gfp bits by name from its format text; None: the kernel's.
         page_size: bytes of a page.
     """
@@ -59,9 +67,10 @@ class Recording:
     release: str
     cache_names: Sequence[str] = ()
     stacks: Sequence[Sequence[str]] = ()
+    functions: Mapping[int, str] = field(default_factory=dict)
     direct_map_base: int | None = None
     page_ref: bool = False
-    kernel_caches: Collection[str] = ()
+    kernel_caches: Mapping[str, int] = field(default_factory=dict)
     gfp_bits: Mapping[str, int] | None = None
     page_size: int = 4096
 
@@ -103,6 +112,7 @@ class _Layers:
     objects: Objects
     pages: Pages
     ownership: Ownership
+    neighbours: Neighbours
     unnamed: Unnamed
     sites: CallSites
     caches: Caches
@@ -122,32 +132,44 @@ class Replay:
     def __init__(self, recording: Recording) -> None:
         kernel = kernel_of(recording.release, recording.gfp_bits)
         sites = CallSites()
-        caches = Caches(recording.cache_names, recording.kernel_caches, kernel.gfp)
+        caches = Caches(
+            recording.cache_names, recording.kernel_caches, kernel.gfp, recording.functions
+        )
         self._layers = _Layers(
             Objects(caches, sites),
             Pages(set_before_alloc=kernel.set_before_alloc),
             Ownership(kernel, recording.stacks),
-            Unnamed(sites),
+            Neighbours(recording.functions, kernel.gfp),
+            Unnamed(sites, caches),
             sites,
             caches,
         )
         self._recording = recording
         self._seq = 0
         self._counts = dict.fromkeys(
-            ("unknown_page_frees", "missed_page_frees", "failed_page_allocations"), 0
+            (
+                "unknown_page_frees",
+                "missed_page_frees",
+                "failed_page_allocations",
+                "damaged_page_events",
+            ),
+            0,
         )
 
     def window(self, columns: Columns) -> WindowResult:
         """Replay the next events of the trace.
 
         Args:
-            columns: event columns, equally long, in time order: of COLUMNS, those the trace has.
+            columns: event columns, equally long, in time order: of COLUMNS, those the trace has;
+                at most MAX_WINDOW rows.
         """
         layers, seq = self._layers, self._seq
-        pages = layers.pages.window(columns, seq)
-        objects = layers.objects.window(columns, seq, layers.amend)
+        window = Window(columns, seq, layers.amend)
+        pages = layers.pages.window(window)
+        objects = layers.objects.window(window)
         place = self._place(pages, objects)
-        kind, how = layers.ownership.window(columns, seq, pages, objects, place, layers.amend)
+        near = layers.neighbours.window(columns)
+        kind, how = layers.ownership.window(window, pages, objects, place, near)
         results = _defaults(columns)
         self._page_results(pages, kind, how, results)
         self._ask_slabs(pages, objects, place)
@@ -165,7 +187,7 @@ class Replay:
         frames = layers.ownership.frames
         layers.unnamed.finish(frames["pfn"], frames["cache"], layers.amend)
         lives = layers.pages.lives
-        caches = list(zip(layers.caches.names, layers.caches.sizes.tolist(), strict=True))
+        caches = list(zip(layers.caches.names, layers.caches.sizes, strict=True))
         counts = {
             **self._counts,
             **layers.objects.counts,
@@ -179,22 +201,22 @@ class Replay:
     def _place(self, pages: PageWindow, objects: ObjectWindow | None) -> Place:
         """Which page life each object lies on, through the direct map."""
         if objects is None:
-            return Place(*(np.empty(0, np.int64),) * 5)
+            return Place(*(np.empty(0, np.int64),) * 6)
         base = self._recording.direct_map_base
         if base is None:
             nothing = np.full(len(objects.row), -1, np.int64)
-            return Place(nothing, nothing, nothing, nothing, nothing)
+            return Place(nothing, nothing, nothing, nothing, nothing, nothing[:0])
         levels = 4 if base >= _FOUR_LEVELS else 5
         offset = objects.ptr - np.uint64(base)
         pfn = (offset // np.uint64(self._recording.page_size)).astype(np.int64)
         pfn[offset >= np.uint64(_DIRECT_MAP_BYTES[levels])] = -1
-        return self._layers.pages.place(pages, pfn, objects.row)
+        return _placed(self._layers.pages, pages, objects, pfn)
 
     def _ask_slabs(self, pages: PageWindow, objects: ObjectWindow | None, place: Place) -> None:
         """Let slabs tell the caches that neither an object nor its partner told."""
         unnamed, lives = self._layers.unnamed, pages.lives
         handle = np.append(lives["page"], -1)
-        unnamed.touch(pages.untold, handle[pages.untold_life])
+        unnamed.touch(pages.untold, handle[pages.untold["life"]])
         if objects is not None:
             unnamed.end(objects.closed, objects.named)
             rows = np.flatnonzero((objects.cache < 0) & ~objects.large)
@@ -245,9 +267,21 @@ class Replay:
     def _count(self, columns: Columns, pages: PageWindow) -> None:
         self._counts["unknown_page_frees"] += pages.unknown_frees
         self._counts["missed_page_frees"] += pages.missed_frees
+        self._counts["damaged_page_events"] += pages.damaged
         if "pfn" in columns:
             allocs = columns["event"] == Ev.MM_PAGE_ALLOC
             self._counts["failed_page_allocations"] += int((columns["pfn"][allocs] < 0).sum())
+
+
+def _placed(pages: Pages, window: PageWindow, objects: ObjectWindow, pfn: Index) -> Place:
+    """Place objects; a free lies where its allocation lay, while that page lives."""
+    asks = np.flatnonzero(~objects.ends_previous)
+    place = pages.place(window, pfn[asks], objects.row[asks])
+    whole = place.spread(np.cumsum(~objects.ends_previous) - 1)
+    again = np.flatnonzero(objects.ends_previous & (whole.until <= objects.row))
+    whole.put(again, pages.place(window, pfn[again], objects.row[again]))
+    whole.asked = np.concatenate([asks, again])
+    return whole
 
 
 def _defaults(columns: Columns) -> Columns:

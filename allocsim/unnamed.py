@@ -1,21 +1,28 @@
-"""Object events whose cache neither they nor their partner tells: by slab, then by call site.
+"""Object events whose cache neither they nor their partner tells.
 
 All objects of a slab are of one cache, so an object of known cache tells for the others
-(BY_SLAB). What no slab tells waits for the end of the trace: if every named life of its call
-site and size had one cache, it is of that cache too (BY_CALL_SITE). Rows wait as long as their
-object or their slab lives, or, where no slab tells, to the end: 40 bytes each.
+(BY_SLAB). What no slab tells waits for the end of the trace. If every named life of its call site
+and size had one cache, it is of that cache too (BY_CALL_SITE); else it is of the cache that alone
+has its size in the kernel's slabinfo (SIZE_CLASS). Rows wait as long as their object or their
+slab lives, or, where no slab tells, to the end: 40 bytes each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from allocsim.amendments import Amending
 from allocsim.columns import Bools, Columns, Index, concat, empty, find, take
+from allocsim.extents import within
 from allocsim.results import CacheHow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from allocsim.amendments import Amending
+    from allocsim.caches import Caches
 
 _WAITING = {
     "seq": "i8",
@@ -63,9 +70,7 @@ class CallSites:
         return np.fromiter((table.get(key, -1) for key in keys), np.int32, len(site))
 
 
-def _distinct(
-    site: npt.NDArray[np.uint64], size: Index, cache: npt.NDArray[np.int32]
-) -> Index:
+def _distinct(site: npt.NDArray[np.uint64], size: Index, cache: npt.NDArray[np.int32]) -> Index:
     """Rows that hold every distinct triple at least once, and few of them twice.
 
     One row a bucket of a hash stands for the rows equal to it; only rows that differ from the
@@ -88,10 +93,12 @@ class Unnamed:
 
     Args:
         sites: what call sites were learnt to allocate from.
+        caches: the caches of the trace, and their sizes.
     """
 
-    def __init__(self, sites: CallSites) -> None:
+    def __init__(self, sites: CallSites, caches: Caches) -> None:
         self._sites = sites
+        self._caches = caches
         self._rows = empty(_WAITING)
 
     def add(self, rows: Columns) -> None:
@@ -106,19 +113,17 @@ class Unnamed:
         at = find(self._rows["seq"], closed)
         self._rows["open"][at[at >= 0]] = False
         at = find(self._rows["seq"], named)
-        self._rows = {
-            name: np.delete(values, at[at >= 0]) for name, values in self._rows.items()
-        }
+        self._rows = {name: np.delete(values, at[at >= 0]) for name, values in self._rows.items()}
 
-    def touch(self, pfn: Index, page: Index) -> None:
+    def touch(self, cells: Columns, page: Index) -> None:
         """First events on frames no life was known of: the life they reveal, or -1 for none.
 
         Args:
-            pfn: the frames, ascending.
+            cells: ``start`` and ``end`` of runs of frames, ascending.
             page: handle of the life for each.
         """
         waiting = np.flatnonzero(self._rows["pfn"] >= 0)
-        at = find(pfn, self._rows["pfn"][waiting])
+        at = within(cells, self._rows["pfn"][waiting])
         hit = waiting[at >= 0]
         self._rows["page"][hit] = page[at[at >= 0]]
         self._rows["pfn"][hit] = -1
@@ -149,10 +154,13 @@ class Unnamed:
         told = rows["cache"] >= 0
         self._amend_by_slab(told, amend)
         rest = take(rows, ~told)
-        by_site = self._sites.cache_of(rest["call_site"], rest["bytes_alloc"])
-        known = by_site >= 0
-        how = np.where(rest["allocates"], CacheHow.BY_CALL_SITE, CacheHow.BY_ALLOC)
-        amend.add(rest["seq"][known], cache=by_site[known], cache_how=how[known])
+        cache = self._sites.cache_of(rest["call_site"], rest["bytes_alloc"])
+        how = np.where(cache >= 0, CacheHow.BY_CALL_SITE, CacheHow.SIZE_CLASS)
+        for size in np.unique(rest["bytes_alloc"][cache < 0]).tolist():
+            cache[(cache < 0) & (rest["bytes_alloc"] == size)] = self._caches.of_size(size)
+        how[~rest["allocates"]] = CacheHow.BY_ALLOC
+        known = cache >= 0
+        amend.add(rest["seq"][known], cache=cache[known], cache_how=how[known])
         self._rows = empty(_WAITING)
 
     def _amend_by_slab(self, mask: Bools, amend: Amending) -> None:

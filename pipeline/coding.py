@@ -37,7 +37,7 @@ class Coder:
         interner = self._interner(name, numbers)
         if interner is None:
             return values
-        codes = interner.codes(numbers.astype(np.uint64, copy=False))
+        codes = interner.codes(_as_uint64(numbers))
         if len(interner) > _MANY:
             self._interners[name] = None
             return values
@@ -51,9 +51,15 @@ class Coder:
         return self._interners[name]
 
 
+def _as_uint64(numbers: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
+    return numbers.view(np.uint64) if numbers.itemsize == 8 else numbers.astype(np.uint64)
+
+
 def _from_low(
     numbers: npt.NDArray[Any], low: int, high: int, valid: npt.NDArray[np.bool_] | None
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None, npt.NDArray[Any]]:
+    # Modulo 2^64, so that nothing is too large for it: neither the ends nor their difference.
+    base = np.uint64(low % (1 << 64))
     code = np.dtype("u1" if high - low < 1 << 8 else "u2")
-    dictionary = np.arange(low, high + 1).astype(numbers.dtype)
-    return (numbers - numbers.dtype.type(low)).astype(code), valid, dictionary
+    dictionary = (np.arange(high - low + 1, dtype=np.uint64) + base).astype(numbers.dtype)
+    return (numbers.astype(np.uint64, copy=False) - base).astype(code), valid, dictionary

@@ -5,7 +5,7 @@ on finding out which are null and which repeat. An import knows both already. A 
 or two bytes each, are a data page of Parquet as they are (bit width 8 or 16).
 
 Source: parquet-format 2.11, parquet.thrift, Encodings.md and LogicalTypes.md. One page a column
-chunk; encodings PLAIN and RLE_DICTIONARY; zstd.
+chunk; encodings PLAIN, RLE_DICTIONARY and BYTE_STREAM_SPLIT; zstd.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _MAGIC = b"PAR1"
 _BOOLEAN, _INT32, _INT64, _BYTE_ARRAY = 0, 1, 2, 6
-_PLAIN, _RLE, _RLE_DICTIONARY = 0, 3, 8
+_PLAIN, _RLE, _RLE_DICTIONARY, _BYTE_STREAM_SPLIT = 0, 3, 8, 9
 _ZSTD = 6
 _DATA_PAGE, _DICTIONARY_PAGE = 0, 2
 _REQUIRED, _OPTIONAL = 0, 1
@@ -179,11 +179,16 @@ class ParquetWriter:
     def _chunk(self, column: ParquetColumn, rows: int, values: Values) -> _Chunk:
         levels = b"" if column.required else _levels(rows, values.valid)
         if values.dictionary is not None:
-            return self._store(column, rows, [levels, *_codes(values)], values.dictionary)
+            codes = [levels, *_codes(values)]
+            return self._store(column, rows, codes, _RLE_DICTIONARY, values.dictionary)
         if column.physical == _BOOLEAN:
             bits = np.packbits(values.values, bitorder="little")
             return self._store(column, rows, [levels, bits.data])
-        chunk = self._store(column, rows, [levels, column.stored(values.values).data])
+        stored = column.stored(values.values)
+        if stored.itemsize == 8:
+            chunk = self._store(column, rows, [levels, _split(stored).data], _BYTE_STREAM_SPLIT)
+        else:
+            chunk = self._store(column, rows, [levels, stored.data])
         if column.name == self._sorted_by:
             ends = column.stored(values.values[[0, -1]])
             bounds = Struct().i64(3, 0).binary(5, ends[1:].tobytes()).binary(6, ends[:1].tobytes())
@@ -195,6 +200,7 @@ class ParquetWriter:
         column: ParquetColumn,
         rows: int,
         page: list[Bytes],
+        encoding: int = _PLAIN,
         dictionary: npt.NDArray[Any] | Sequence[str] | None = None,
     ) -> _Chunk:
         """Write a column chunk: the page of its dictionary, if it has one, and that of its data."""
@@ -207,7 +213,6 @@ class ParquetWriter:
                 else column.stored(np.asarray(dictionary)).data
             ]
             plain += self._page(_DICTIONARY_PAGE, words, (7, kind))
-        encoding = _PLAIN if dictionary is None else _RLE_DICTIONARY
         place = self._at
         head = Struct().i32(1, rows).i32(2, encoding).i32(3, _RLE).i32(4, _RLE)
         plain += self._page(_DATA_PAGE, page, (5, head))
@@ -221,12 +226,14 @@ class ParquetWriter:
 
     def _page(self, kind: int, parts: list[Bytes], header: tuple[int, Struct]) -> int:
         """Write a page; returns its bytes before compression, with its header."""
-        body = b"".join(parts)
+        parts = [part for part in parts if len(part)]
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        size = memoryview(body).nbytes
         packed = self._codec.compress(body)
-        head = Struct().i32(1, kind).i32(2, len(body)).i32(3, packed.size).struct(*header).encode()
+        head = Struct().i32(1, kind).i32(2, size).i32(3, packed.size).struct(*header).encode()
         self._put(head)
         self._put(packed)
-        return len(head) + len(body)
+        return len(head) + size
 
 
 def _levels(rows: int, valid: npt.NDArray[np.bool_] | None) -> bytes:
@@ -249,6 +256,12 @@ def _codes(values: Values) -> list[Bytes]:
     groups = (len(codes) + 7) // 8
     head = bytes([8 * dtype.itemsize]) + varint(groups << 1 | 1)
     return [head, codes.data, bytes((8 * groups - len(codes)) * dtype.itemsize)]
+
+
+def _split(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """The first bytes of all values, then their second bytes, ...: much alike stands together."""
+    pieces = values.view(np.uint8).reshape(len(values), values.itemsize)
+    return np.concatenate([pieces[:, byte] for byte in range(values.itemsize)])
 
 
 def _plain_texts(texts: npt.NDArray[Any] | Sequence[str]) -> bytes:

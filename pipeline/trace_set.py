@@ -7,7 +7,7 @@ known of the recording. The columns are those of allocsim.events.EVENT_COLUMNS.
 
 from __future__ import annotations
 
-import json
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,61 +17,30 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from allocsim.events import EVENT_COLUMN, EVENT_COLUMNS, Column
+from allocsim.events import EVENT_COLUMNS, EVENTS, Column
 from pipeline.errors import InputError
+from pipeline.trace_set_parts import SCHEMA_VERSION, Stacks, Symbols, is_trace_set, read_meta
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     import numpy.typing as npt
 
-SCHEMA_VERSION = 1
+__all__ = ["SCHEMA_VERSION", "Stacks", "Symbols", "TraceSet", "Window", "is_trace_set", "read_meta"]
+
+_STACK_COLUMNS = (
+    Column("stack", "i4", "", "Number of the stack, from 0.", required=True),
+    Column("depth", "i2", "", "Number of the frame, from 0 for the innermost.", required=True),
+    Column("address", "u8", "", "Address the frame returns to.", required=True),
+)
+_SYMBOL_COLUMNS = (
+    Column("address", "u8", "", "Address of code.", required=True),
+    Column("symbol", "str", "", "Function it lies in; null: not known.", required=True),
+    Column("offset", "i8", "bytes", "Distance from the function's start.", required=True),
+    Column("module", "str", "", "Module of the function; null: the kernel.", required=True),
+)
 
 Window = dict[str, "npt.NDArray[Any]"]
-
-
-@dataclass(frozen=True, slots=True)
-class Stacks:
-    """Every distinct kernel stack.
-
-    Attributes:
-        start: i8, length stacks + 1: stack ``s`` is ``address[start[s]:start[s + 1]]``.
-        address: u8, the frames' addresses, innermost first.
-    """
-
-    start: npt.NDArray[np.int64]
-    address: npt.NDArray[np.uint64]
-
-    def __len__(self) -> int:
-        return len(self.start) - 1
-
-    def frames(self, stack: int) -> npt.NDArray[np.uint64]:
-        """The addresses of one stack, innermost first."""
-        return self.address[self.start[stack] : self.start[stack + 1]]
-
-
-@dataclass(frozen=True, slots=True)
-class Symbols:
-    """Code addresses and the symbols they lie in.
-
-    Attributes:
-        address: u8, ascending: every call site and stack address of the trace set.
-        symbol: the symbol an address lies in; None where no symbol is known.
-        offset: i8, bytes from the symbol's beginning; 0 where no symbol is known.
-        module: the module the symbol belongs to; None for the kernel itself.
-    """
-
-    address: npt.NDArray[np.uint64]
-    symbol: list[str | None]
-    offset: npt.NDArray[np.int64]
-    module: list[str | None]
-
-    def name(self, address: int) -> str | None:
-        """The symbol ``address`` lies in; None where it is not known."""
-        at = int(np.searchsorted(self.address, np.uint64(address)))
-        if at == len(self.address) or int(self.address[at]) != address:
-            return None
-        return self.symbol[at]
 
 
 @dataclass
@@ -90,6 +59,7 @@ class TraceSet:
     meta: dict[str, Any]
     columns: tuple[Column, ...]
     names: dict[str, list[str]] = field(default_factory=dict)
+    _complete: set[str] = field(default_factory=set, init=False, repr=False)
 
     @classmethod
     def open(cls, path: Path | str) -> TraceSet:
@@ -102,7 +72,7 @@ class TraceSet:
         folder = Path(path)
         meta = read_meta(folder)
         found = _schema(folder / "events.parquet")
-        return cls(folder, meta, _known_columns(folder / "events.parquet", found))
+        return cls(folder, meta, _known_columns(folder / "events.parquet", found, EVENT_COLUMNS))
 
     @property
     def rows(self) -> int:
@@ -128,13 +98,21 @@ class TraceSet:
         """
         path = self.path / "events.parquet"
         texts = [column.name for column in self.columns if column.dtype == "str"]
-        try:
-            with parquet.ParquetFile(path, read_dictionary=texts) as file:
-                wanted = [c for c in self.columns if columns is None or c.name in columns]
-                for batch in _batches(file, [column.name for column in wanted], rows):
-                    yield {column.name: self._array(batch, column) for column in wanted}
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{path}: cannot be read ({_one_line(error)})") from None
+        with _reading(path), parquet.ParquetFile(path, read_dictionary=texts) as file:
+            wanted = [c for c in self.columns if columns is None or c.name in columns]
+            for batch in _batches(file, [column.name for column in wanted], rows):
+                window = {column.name: self._array(batch, column) for column in wanted}
+                self._check(window)
+                yield window
+
+    def _check(self, window: Window) -> None:
+        """Refuse codes that stand for nothing."""
+        for name, known in (("event", len(EVENTS)), ("stack", len(self.stacks))):
+            if name in window and len(window[name]) and int(window[name].max()) >= known:
+                raise InputError(
+                    f"{self.path / 'events.parquet'}: damaged: {name} {window[name].max()}"
+                    f" is not one of the {known} there are"
+                )
 
     def _array(self, batch: pa.Table, column: Column) -> npt.NDArray[Any]:
         chunks = batch.column(column.name).chunks
@@ -156,6 +134,10 @@ class TraceSet:
         place = {text: code for code, text in enumerate(known)}
         words = chunk.dictionary.to_pylist()
         code_of = np.array([place.setdefault(word, len(place)) for word in words] + [-1], np.int32)
+        if name in self._complete and len(place) > len(known):
+            raise InputError(
+                f"{self.path / 'events.parquet'}: {name} is not dictionary-coded throughout"
+            )
         known.extend(list(place)[len(known) :])
         codes: npt.NDArray[np.int32] = chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         return code_of.take(codes)
@@ -164,19 +146,25 @@ class TraceSet:
         """Every text of a text column, by code, before any window is read.
 
         The codes are those that windows will give; empty where the trace set lacks the column.
+
+        Raises:
+            InputError: the file is damaged.
         """
-        if column in {known.name for known in self.columns}:
-            path = self.path / "events.parquet"
-            with parquet.ParquetFile(path, read_dictionary=[column]) as file:
-                for group in range(file.num_row_groups):
-                    for chunk in file.read_row_group(group, columns=[column]).column(0).chunks:
-                        self._codes(chunk, column)
-        return list(self.names.get(column, []))
+        if column not in {known.name for known in self.columns}:
+            return []
+        path = self.path / "events.parquet"
+        with _reading(path), parquet.ParquetFile(path, read_dictionary=[column]) as file:
+            for group in range(file.num_row_groups):
+                # The dictionary of a row group has all its texts: one row is enough to see it.
+                some = file.iter_batches(1, row_groups=[group], columns=[column])
+                self._codes(next(some).column(0), column)
+        self._complete.add(column)
+        return list(self.names[column])
 
     @cached_property
     def stacks(self) -> Stacks:
         """Every distinct kernel stack of the trace set."""
-        table = _read(self.path / "stacks.parquet", ("stack", "depth", "address"))
+        table = _read(self.path / "stacks.parquet", _STACK_COLUMNS)
         stack = table.column("stack").to_numpy()
         count = int(stack[-1]) + 1 if len(stack) else 0
         start = np.searchsorted(stack, np.arange(count + 1, dtype=np.int64))
@@ -185,7 +173,7 @@ class TraceSet:
     @cached_property
     def symbols(self) -> Symbols:
         """Every call site and stack address, with its symbol where one is known."""
-        table = _read(self.path / "symbols.parquet", ("address", "symbol", "offset", "module"))
+        table = _read(self.path / "symbols.parquet", _SYMBOL_COLUMNS)
         return Symbols(
             table.column("address").to_numpy(),
             table.column("symbol").to_pylist(),
@@ -194,64 +182,41 @@ class TraceSet:
         )
 
 
-def is_trace_set(path: Path) -> bool:
-    """Whether the folder looks like a trace set (rather than a recording)."""
-    return (path / "events.parquet").is_file() or (path / "meta.json").is_file()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-def read_meta(folder: Path) -> dict[str, Any]:
-    """What meta.json in the trace set ``folder`` says, of a schema version that can be read.
-
-    Raises:
-        InputError: there is none, or one of another schema version.
-    """
-    path = folder / "meta.json"
-    if not path.is_file():
-        raise InputError(f"{folder}: not a trace set (it has no meta.json)")
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Errors of a Parquet file that is absent or damaged, as one line of ours."""
     try:
-        meta = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({_one_line(error)})") from None
-    if not isinstance(meta, dict) or "schema_version" not in meta:
-        raise InputError(f"{path}: not the meta.json of a trace set (it has no schema_version)")
-    if meta["schema_version"] != SCHEMA_VERSION:
-        raise InputError(
-            f"{path}: schema version {meta['schema_version']}, this allocsim reads version "
-            f"{SCHEMA_VERSION}; import the recording again"
-        )
-    return meta
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read ({why})") from None
 
 
 def _metadata(path: Path) -> parquet.FileMetaData:
-    try:
+    with _reading(path):
         return parquet.read_metadata(path)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: cannot be read ({_one_line(error)})") from None
 
 
 def _schema(path: Path) -> pa.Schema:
     return _metadata(path).schema.to_arrow_schema()
 
 
-def _known_columns(path: Path, found: pa.Schema) -> tuple[Column, ...]:
-    """The schema's columns that the file has, checked."""
-    missing = [c.name for c in EVENT_COLUMNS if c.required and c.name not in found.names]
+def _known_columns(path: Path, found: pa.Schema, wanted: tuple[Column, ...]) -> tuple[Column, ...]:
+    """The columns of a schema that a file has, checked."""
+    missing = [c.name for c in wanted if c.required and c.name not in found.names]
     if missing:
         raise InputError(
-            f"{path}: not the events of a trace set: missing {', '.join(missing)}; "
+            f"{path}: not of a trace set: missing {', '.join(missing)}; "
             f"found {', '.join(found.names)}"
         )
-    for name in found.names:
-        if name in EVENT_COLUMN and not _fits(EVENT_COLUMN[name], found.field(name).type):
+    known = tuple(column for column in wanted if column.name in found.names)
+    for column in known:
+        if not _fits(column, found.field(column.name).type):
             raise InputError(
-                f"{path}: column {name} is {found.field(name).type}, "
-                f"should be {EVENT_COLUMN[name].dtype}"
+                f"{path}: column {column.name} is {found.field(column.name).type}, "
+                f"should be {column.dtype}"
             )
-    return tuple(column for column in EVENT_COLUMNS if column.name in found.names)
+    return known
 
 
 def _fits(column: Column, kind: pa.DataType) -> bool:
@@ -263,16 +228,10 @@ def _fits(column: Column, kind: pa.DataType) -> bool:
     return bool(kind == pa.from_numpy_dtype(np.dtype(column.dtype)))
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> pa.Table:
-    missing = [name for name in columns if name not in _schema(path).names]
-    if missing:
-        raise InputError(
-            f"{path}: missing {', '.join(missing)}; found {', '.join(_schema(path).names)}"
-        )
-    try:
-        return parquet.read_table(path, columns=list(columns)).combine_chunks()
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: cannot be read ({_one_line(error)})") from None
+def _read(path: Path, columns: tuple[Column, ...]) -> pa.Table:
+    _known_columns(path, _schema(path), columns)
+    with _reading(path):
+        return parquet.read_table(path, columns=[c.name for c in columns]).combine_chunks()
 
 
 def _batches(file: parquet.ParquetFile, columns: list[str], rows: int) -> Iterator[pa.Table]:

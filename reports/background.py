@@ -38,32 +38,48 @@ predicted here.
 """
 
 
+_BREAK = "\u200b"  #: zero-width space
+
+
 def section(connection: DuckDBPyConnection, runs: Sequence[int]) -> Section:
     """The policies that any of the runs was replayed under, and the limits of the model."""
-    found = _policies(connection, runs)
+    operations = _operations(connection, runs)
+    points = [" ".join(point.split()) for point in _LEFT_OUT.strip().split("\n\n")]
     return Section(
         title="The policies, and what the model leaves out",
         subtitle="Rule numbers (R1.2, T8, I1, …) are those of the kernel model this tool follows.",
         blocks=[
-            Heading("Kinds of page"),
-            _kinds_met(connection, runs),
-            Heading("Policies"),
-            _costs(found),
-            _entries(found),
-            Heading("What they stand for"),
-            Bullets(
-                [
-                    f"{name}: {policy['doc']} (Source: {policy['source']}.)"
-                    for name, policy in found.items()
-                ]
-            ),
             Heading("What the model leaves out"),
-            Bullets([" ".join(point.split()) for point in _LEFT_OUT.strip().split("\n\n")]),
+            Bullets(points),
+            Heading("Kinds of page"),
+            _kinds(connection, runs),
+            Heading("Policies"),
+            _policies(operations),
+            *_prices(operations),
+            _sources(operations),
         ],
     )
 
 
-def _kinds_met(connection: DuckDBPyConnection, runs: Sequence[int]) -> Table:
+def _operations(connection: DuckDBPyConnection, runs: Sequence[int]) -> list[Row]:
+    """policy_ops of the runs with names for codes; ``met``: the kind occurs in one of the runs."""
+    return queries.rows(
+        connection,
+        """
+        SELECT policy_ops.*, policies.name AS name, policies.doc AS doc, policies.source AS source,
+            page_kinds.name AS kind,
+            page_kind IN (SELECT page_kind FROM pages WHERE list_contains($runs, run)) AS met
+        FROM policy_ops
+        INNER JOIN policies USING (run, policy)
+        INNER JOIN page_kinds USING (page_kind)
+        WHERE list_contains($runs, run)
+        ORDER BY run, policy, page_kind, list_position(['alloc', 'use', 'free'], stage)
+        """,
+        runs=list(runs),
+    )
+
+
+def _kinds(connection: DuckDBPyConnection, runs: Sequence[int]) -> Table:
     found = queries.rows(
         connection,
         """
@@ -80,97 +96,111 @@ def _kinds_met(connection: DuckDBPyConnection, runs: Sequence[int]) -> Table:
     )
 
 
-def _policies(connection: DuckDBPyConnection, runs: Sequence[int]) -> dict[str, Row]:
-    """Name -> doc, source, and the operations by (kind, stage).
-
-    A name that stands for different rules in different runs is followed by the run that has them.
-    """
-    operations = queries.rows(
-        connection,
-        """
-        SELECT run, policies.name AS policy, policies.doc, source, page_kinds.name AS kind, stage,
-            plain_ops, locked_ops, entry, depth
-        FROM policy_ops
-        INNER JOIN policies USING (run, policy)
-        INNER JOIN page_kinds USING (page_kind)
-        WHERE list_contains($runs, run)
-        ORDER BY run, policies.policy, page_kinds.page_kind, stage
-        """,
-        runs=list(runs),
-    )
-    by_run: dict[tuple[int, str], Row] = {}
+def _policies(operations: list[Row]) -> Table:
+    frozen: dict[tuple[str, str, str], dict[str, None]] = {}
     for row in operations:
-        key = row["run"], row["policy"]
-        policy = by_run.setdefault(
-            key, {"doc": row["doc"], "source": row["source"], "operations": {}}
-        )
-        policy["operations"][row["kind"], row["stage"]] = (
-            row["plain_ops"],
-            row["locked_ops"],
-            row["entry"],
-            row["depth"],
-        )
-    found: dict[str, Row] = {}
-    for (run, name), policy in by_run.items():
-        if policy not in [rules for known, rules in found.items() if known.startswith(name)]:
-            found[f"{name} (run {run})" if name in found else name] = policy
-    return found
-
-
-def _kinds(found: dict[str, Row]) -> list[str]:
-    return list(
-        dict.fromkeys(kind for policy in found.values() for kind, _ in policy["operations"])
+        kinds = frozen.setdefault((row["name"], row["doc"], row["source"]), {})
+        if row["frozen"]:
+            kinds[row["kind"]] = None
+    return Table(
+        "The policies: which kinds of page have no reference count under them.",
+        (
+            Column("policy", numeric=False),
+            Column("what it stands for", numeric=False, share=1),
+            Column("kinds frozen", numeric=False, share=1),
+            Column("from", numeric=False),
+        ),
+        [
+            [name, doc, ", ".join(kinds) or "none", source]
+            for (name, doc, source), kinds in frozen.items()
+        ],
     )
 
 
-def _costs(found: dict[str, Row]) -> Table:
-    stages = ("alloc", "use", "free")
-    rows: list[list[Cell]] = []
-    for kind in _kinds(found):
-        line: list[Cell] = [kind]
-        for policy in found.values():
-            costs = [policy["operations"].get((kind, stage), (0, 0))[:2] for stage in stages]
-            line.append(
-                " · ".join(f"{plain}/{locked}" for plain, locked in costs)
-                if any(sum(cost) for cost in costs)
-                else "none"
-            )
-        rows.append(line)
+def _prices(operations: list[Row]) -> list[Table]:
+    """What a life costs: a table for each set of runs that were priced alike."""
+    by_run: dict[int, dict[str, dict[str, list[str]]]] = {}
+    for row in operations:
+        if row["met"]:
+            policies = by_run.setdefault(row["run"], {})
+            policies.setdefault(row["name"], {}).setdefault(row["kind"], []).append(_price(row))
+    alike: list[tuple[list[int], dict[str, dict[str, list[str]]]]] = []
+    for run, prices in by_run.items():
+        same = next((runs for runs, other in alike if other == prices), None)
+        if same is None:
+            alike.append(([run], prices))
+        else:
+            same.append(run)
+    return [_price_table(runs, prices) for runs, prices in alike]
+
+
+def _price(row: Row) -> str:
+    """One stage as plain / locked; n stands for the base pages of the block."""
+    return "/".join(
+        _times(row[f"{what}_ops"], row[f"{what}_ops_per_page"]) for what in ("plain", "locked")
+    )
+
+
+def _times(fixed: int, per_page: int | None) -> str:
+    if not per_page:
+        return str(fixed)
+    many = "n" if per_page == 1 else f"{per_page}n"
+    return f"{fixed}+{many}" if fixed else many
+
+
+def _price_table(runs: list[int], prices: dict[str, dict[str, list[str]]]) -> Table:
+    kinds = list(next(iter(prices.values())))
+    rows: list[list[Cell]] = [
+        [kind, *(_life(policy[kind]) for policy in prices.values())] for kind in kinds
+    ]
+    noun = "run" if len(runs) == 1 else "runs"
     return Table(
-        "Plain stores / locked instructions in the life of one allocation, at allocation · in use "
-        "· at free. None: the page is frozen. Where page_ref events were recorded, they replace "
-        "the middle pair.",
-        (Column("page kind", numeric=False), *(Column(name) for name in found)),
+        "Plain stores / locked instructions for one block of pages at allocation · in use · at "
+        f"free, as priced for {noun} {wording.listed([str(run) for run in runs])}; n stands for "
+        "the block’s base pages, – for no operation at all. Where page_ref events were recorded, "
+        "they take the place of the middle pair.",
+        (
+            Column("page kind", numeric=False),
+            *(Column(wording.shortened(name, 24)) for name in prices),
+        ),
         rows,
     )
 
 
-def _entries(found: dict[str, Row]) -> Table:
-    """The ways in which pages come and go, with the kinds that use each."""
-    rows: list[list[Cell]] = []
-    for name, policy in found.items():
-        ways: dict[tuple[str, ...], list[str]] = {}
-        for kind in _kinds(found):
-            came, went = (
-                policy["operations"].get((kind, stage), (0, 0, None, None))
-                for stage in ("alloc", "free")
-            )
-            way = tuple(text or wording.MISSING for text in (came[2], came[3], went[2]))
-            ways.setdefault(way, []).append(kind)
-        most = max(ways.values(), key=len)
-        for number, (way, kinds) in enumerate(ways.items()):
-            told = ", ".join(kinds)
-            if kinds is most:
-                told = "all others" if len(ways) > 1 else "all"
-            rows.append([name if number == 0 else "", *(Mono(text) for text in way), told])
+def _life(stages: list[str]) -> str:
+    return wording.MISSING if set(stages) == {"0/0"} else " · ".join(stages)
+
+
+def _sources(operations: list[Row]) -> Table:
+    """The rules that priced allocation and free, with the kinds of page that follow each."""
+    names = ("stage", "entry", "depth", "kernel_function", "rule")
+    followers: dict[tuple[str, ...], dict[str, None]] = {}
+    for row in operations:
+        if row["met"] and row["stage"] != "use":
+            rule = tuple(str(row[name] or wording.MISSING) for name in names)
+            followers.setdefault(rule, {})[row["kind"]] = None
+    rows: list[list[Cell]] = [
+        # A line may end behind the file's name.
+        [
+            stage,
+            Mono(entry),
+            depth,
+            f"{source.replace(':', f':{_BREAK}')}; {rule}",
+            ", ".join(kinds),
+        ]
+        for (stage, entry, depth, source, rule), kinds in sorted(
+            followers.items(), key=lambda item: item[0][0]
+        )
+    ]
     return Table(
-        "Through which function pages come and go, and where on the call stack the count is set.",
+        "Through which function the pages come and go, where their count is set or dropped, and "
+        "the kernel function and rule that say so.",
         (
-            Column("policy", numeric=False),
-            Column("allocated by", numeric=False),
-            Column("count set in", numeric=False),
-            Column("freed by", numeric=False),
-            Column("page kinds", numeric=False, share=1),
+            Column("stage", numeric=False),
+            Column("through", numeric=False, share=5),
+            Column("count", numeric=False, share=5),
+            Column("kernel function (version); rule", numeric=False, share=8),
+            Column("page kinds", numeric=False, share=5),
         ),
         rows,
     )

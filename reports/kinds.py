@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from reports import figures, queries, style, wording
 from reports.document import Block, Cell, Column, Heading, Picture, Strong, Table, Text
 from reports.queries import BASELINE
-from reports.summary import MARKS
+from reports.wording import MARKS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reports.queries import Row
 
 _LAYERS = 5  #: kinds drawn one by one over time; the rest is drawn as "other kinds"
+_HIDDEN = 0.2  #: part of the common scale below which changed kinds are drawn again, larger
 _NO_PAGES = "No page was allocated or freed in this recording."
 
 
@@ -34,9 +35,11 @@ def by_kind(connection: DuckDBPyConnection, run: int, policies: list[str]) -> li
         policy: {row["page_kind"]: row for row in found if row["policy"] == policy}
         for policy in policies
     }
+    known = _known(connection, run)
     locked = {
         policy: [rows[kind]["locked_ops"] for kind in kinds] for policy, rows in by_policy.items()
     }
+    shares = {how: [known[kind].get(how, 0) for kind in kinds] for how in MARKS}
     return [
         heading,
         Picture(
@@ -44,17 +47,49 @@ def by_kind(connection: DuckDBPyConnection, run: int, policies: list[str]) -> li
             "one linear scale.",
             style.svg(figures.by_kind(kinds, locked, locked.get(BASELINE))),
         ),
-        _table(kinds, by_policy),
-        _how_known(connection, run, kinds),
+        *_closer(kinds, locked),
+        _table(kinds, by_policy, known),
+        Picture(
+            "How it is known whose page a page was: shares of the lives of each kind, their number "
+            "at the right.",
+            style.svg(
+                figures.how_known(kinds, {how: row for how, row in shares.items() if any(row)})
+            ),
+        ),
     ]
 
 
-def _table(kinds: list[str], by_policy: dict[str, dict[str, Row]]) -> Table:
+def _closer(kinds: list[str], locked: dict[str, list[int]]) -> list[Block]:
+    """The kinds that a policy changes, on their own scale, where the common one hides them."""
+    costs = dict(zip(kinds, zip(*locked.values(), strict=True), strict=True))
+    changed = [kind for kind in kinds if len(set(costs[kind])) > 1]
+    largest = max(max(row) for row in costs.values())
+    if not changed or max(max(costs[kind]) for kind in changed) > largest * _HIDDEN:
+        return []
+    few = {
+        policy: [values[kinds.index(kind)] for kind in changed] for policy, values in locked.items()
+    }
+    return [
+        Picture(
+            "The same for the kinds whose operations differ between policies only, on a scale of "
+            "their own.",
+            style.svg(figures.by_kind(changed, few, few.get(BASELINE))),
+        )
+    ]
+
+
+def _table(
+    kinds: list[str], by_policy: dict[str, dict[str, Row]], known: dict[str, dict[str, int]]
+) -> Table:
     first = next(iter(by_policy.values()))
     columns = [[first[kind][name] for kind in kinds] for name in ("page_allocs", "page_frees")]
     columns += [[rows[kind]["locked_ops"] for kind in kinds] for rows in by_policy.values()]
     rows: list[list[Cell]] = [
-        [kind, *(wording.count(column[place]) for column in columns), _marks(first[kind])]
+        [
+            kind,
+            *(wording.count(column[place]) for column in columns),
+            _marks(first[kind], known[kind]),
+        ]
         for place, kind in enumerate(kinds)
     ]
     rows.append([Strong("all"), *(Strong(wording.count(sum(column))) for column in columns), ""])
@@ -72,19 +107,20 @@ def _table(kinds: list[str], by_policy: dict[str, dict[str, Row]]) -> Table:
     )
 
 
-def _marks(row: Row) -> str:
+def _marks(row: Row, known: dict[str, int]) -> str:
     """Every mark that has a part in a kind's locked instructions."""
-    hows = {how for how in ("observed", "inferred", "assumed") if row[f"{how}_pct"]}
+    hows = set(known)
     if row["use_locked_ops"]:
         hows |= {"observed", "assumed"} if row["use_how"] == "mixed" else {row["use_how"]}
     return "".join(mark for how, mark in MARKS.items() if how in hows)
 
 
-def _how_known(connection: DuckDBPyConnection, run: int, kinds: list[str]) -> Picture:
+def _known(connection: DuckDBPyConnection, run: int) -> dict[str, dict[str, int]]:
+    """Page kind -> how it is known -> lives known to be of this kind in this way."""
     found = queries.rows(
         connection,
         """
-        SELECT page_kinds.name AS kind, hows.name AS how, count(*) AS pages
+        SELECT page_kinds.name AS kind, hows.name AS how, count(*) AS lives
         FROM pages
         INNER JOIN page_kinds USING (page_kind)
         INNER JOIN hows ON hows.how = pages.kind_how
@@ -93,17 +129,10 @@ def _how_known(connection: DuckDBPyConnection, run: int, kinds: list[str]) -> Pi
         """,
         run=run,
     )
-    counts = {(row["how"], row["kind"]): row["pages"] for row in found}
-    shares = {
-        how: [counts.get((how, kind), 0) for kind in kinds]
-        for how in MARKS
-        if any((how, kind) in counts for kind in kinds)
-    }
-    return Picture(
-        "How it is known whose page a page was: shares of the lives of each kind, their number "
-        "at the right.",
-        style.svg(figures.how_known(kinds, shares)),
-    )
+    known: dict[str, dict[str, int]] = {}
+    for row in found:
+        known.setdefault(row["kind"], {})[row["how"]] = row["lives"]
+    return known
 
 
 def over_time(connection: DuckDBPyConnection, run: Row, policies: list[str]) -> list[Block]:
@@ -131,7 +160,8 @@ def over_time(connection: DuckDBPyConnection, run: Row, policies: list[str]) -> 
         Picture(
             f"Locked instructions in each slice of {wording.duration(run['slice_ns'])}. Above: "
             f"under {first}, stacked by page kind. Below: all kinds under {wording.listed(lines)}. "
-            "Operations in use count in the slice in which the page was allocated.",
+            "Recorded operations count when they happened; assumed ones, in use, when the page was "
+            "allocated.",
             style.svg(figures.over_time(edges, _largest(drawn["kinds"]), totals)),
         ),
     ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from reports import figures, queries, style, wording
 from reports.document import Block, Cell, Column, Mono, Picture, Section, Strong, Table, Text
 from reports.queries import BASELINE, Row
-from reports.summary import MARKS
+from reports.wording import MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +59,7 @@ def _table(runs: Sequence[Row], summaries: dict[int, list[Row]], headline: str |
             [
                 wording.count(run["run"]),
                 Mono(wording.shortened(run["trace"], 28)),
-                wording.shortened(run["kernel_release"], 14),
+                wording.shortened(run["kernel_release"], 17),
                 wording.count(run["events"]),
                 wording.count(run["lost_events"]),
                 wording.count(base.get("page_allocs")),

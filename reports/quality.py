@@ -36,6 +36,12 @@ def _numbers(connection: DuckDBPyConnection, run: int) -> Table:
             "Overruns of the ring buffer. After one, what is live on that CPU is in doubt.",
         ),
         (
+            "Gaps of unknown size ●",
+            count(row["lost_gaps"]),
+            "",
+            "Overruns that do not say how many events were lost in them.",
+        ),
+        (
             "Frees of unknown objects ●",
             count(row["unknown_frees"]),
             percent(row["unknown_free_pct"]) + " of frees",

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import io
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.style import context
 
 TEXT_WIDTH = 6.61  #: width of the page's text block in inches (A4 with 21 mm margins)
 
@@ -18,32 +18,35 @@ BLACK, DARK, GREY, PALE = "#000000", "#404040", "#8c8c8c", "#d9d9d9"
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 SKY, PURPLE, YELLOW = "#56B4E9", "#CC79A7", "#F0E442"
 
-styled = rc_context(
-    {
-        "svg.fonttype": "none",  # text stays text: typst sets it, and a reader can search it
-        "svg.hashsalt": "allocsim",
-        "text.parse_math": False,  # a name may hold a dollar sign
-        "font.family": "DejaVu Sans",
-        "font.size": 7,
-        "axes.titlesize": 7,
-        "axes.labelsize": 7,
-        "xtick.labelsize": 6.5,
-        "ytick.labelsize": 6.5,
-        "legend.fontsize": 6.5,
-        "legend.frameon": False,
-        "axes.linewidth": 0.5,
-        "axes.edgecolor": DARK,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.axisbelow": True,
-        "grid.linewidth": 0.4,
-        "grid.color": PALE,
-        "xtick.major.width": 0.5,
-        "ytick.major.width": 0.5,
-        "xtick.major.size": 2.5,
-        "ytick.major.size": 0,
-        "hatch.linewidth": 0.5,
-    }
+styled = context(
+    [
+        "default",
+        {
+            "svg.fonttype": "none",  # text stays text: typst sets it, and a reader can search it
+            "svg.hashsalt": "allocsim",
+            "text.parse_math": False,  # a name may hold a dollar sign
+            "font.family": "DejaVu Sans",
+            "font.size": 7,
+            "axes.titlesize": 7,
+            "axes.labelsize": 7,
+            "xtick.labelsize": 6.5,
+            "ytick.labelsize": 6.5,
+            "legend.fontsize": 6.5,
+            "legend.frameon": False,
+            "axes.linewidth": 0.5,
+            "axes.edgecolor": DARK,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.axisbelow": True,
+            "grid.linewidth": 0.4,
+            "grid.color": PALE,
+            "xtick.major.width": 0.5,
+            "ytick.major.width": 0.5,
+            "xtick.major.size": 2.5,
+            "ytick.major.size": 0,
+            "hatch.linewidth": 0.5,
+        },
+    ]
 )
 """Decorator: a function that draws does so in this style, whatever the caller's settings are."""
 

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 NARROW = "\u202f"  #: narrow no-break space, between a number and its unit
 MISSING = "–"  #: shown where there is no value
+#: How a statement is known -> its mark; the marks read by their fill, without colour.
+MARKS = {"observed": "●", "inferred": "◐", "assumed": "○", "unknown": "?"}
 
 _DURATIONS = ((1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs"))
 

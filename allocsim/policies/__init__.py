@@ -18,12 +18,14 @@ import functools
 import itertools
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from allocsim.page_kinds import KIND_NAMES, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 STAGES = ("alloc", "use", "free")
 _FORMS = ("refcounted", "frozen")
@@ -33,12 +35,37 @@ _ANY = "any"
 RECORDED = "recorded"
 KERNELS = ("linux-6.12", "linux-7.2")
 
-Stage = Mapping[str, Any]
-Tables = dict[tuple[str, str, str], Stage]
-
 
 class PolicyError(ValueError):
     """A policy file that cannot be used: which key, in which file, and what would do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What one stage in the life of a page costs: one table of a policy file.
+
+    Args:
+        plain: plain stores per allocation, per life in use, or per free.
+        locked: locked instructions, likewise.
+        plain_per_page: plain stores per base page allocated or freed, on top of ``plain``.
+        locked_per_page: locked instructions, likewise.
+        entry: kernel function through which the page comes or goes.
+        depth: where on the call stack the count is set or dropped (spec 2).
+        rule: rule of the spec.
+        source: file:function (kernel version).
+    """
+
+    plain: int = 0
+    locked: int = 0
+    plain_per_page: int = 0
+    locked_per_page: int = 0
+    entry: str = ""
+    depth: str = ""
+    rule: str = ""
+    source: str = ""
+
+
+Tables = dict[tuple[str, str, str], Stage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,35 +90,19 @@ class Policy:
     tables: Tables
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyOp:
-    """What one stage in the life of one kind of page costs under one policy.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyOp(Stage):
+    """What one stage in the life of one kind of page costs under one policy: see Stage.
 
     Args:
         page_kind: code of the kind.
         stage: "alloc", "use" or "free".
         frozen: the kind has no count under the policy.
-        plain: plain stores per allocation, per life in use, or per free.
-        locked: locked instructions, likewise.
-        plain_per_page: plain stores per base page allocated or freed, on top of ``plain``.
-        locked_per_page: locked instructions, likewise.
-        entry: kernel function through which the page comes or goes.
-        depth: where on the call stack the count is set or dropped (spec 2).
-        rule: rule of the spec.
-        source: file:function (kernel version).
     """
 
     page_kind: int
     stage: str
     frozen: bool
-    plain: int
-    locked: int
-    plain_per_page: int
-    locked_per_page: int
-    entry: str
-    depth: str
-    rule: str
-    source: str
 
 
 def parse_policy(text: str, source: str) -> Policy:
@@ -147,10 +158,10 @@ def policy_ops(policy: Policy, paths: str) -> list[PolicyOp]:
     for kind, name in zip(Kind, KIND_NAMES, strict=True):
         form = "frozen" if name in policy.freeze else "refcounted"
         for stage in STAGES:
-            row = tables.get((form, name, stage)) or tables[form, _ANY, stage]
-            counts = [int(row.get(count, 0)) for count in _COUNTS]
-            texts = [str(row.get(text, "")) for text in _TEXTS]
-            ops.append(PolicyOp(int(kind), stage, form == "frozen", *counts, *texts))
+            row = tables.get((form, name, stage), tables[form, _ANY, stage])
+            ops.append(
+                PolicyOp(page_kind=int(kind), stage=stage, frozen=form == "frozen", **asdict(row))
+            )
     return ops
 
 
@@ -176,17 +187,18 @@ def _tables(data: Mapping[str, Any], source: str) -> Tables:
     return tables
 
 
-def _stage(row: Any, where: str, source: str) -> Stage:
-    _only(_table(row, where, source), (*_COUNTS, *_TEXTS), source, where)
-    for key, value in row.items():
+def _stage(row: object, where: str, source: str) -> Stage:
+    table = _table(row, where, source)
+    _only(table, (*_COUNTS, *_TEXTS), source, where)
+    for key, value in table.items():
         if key in _COUNTS and (type(value) is not int or value < 0):
             raise PolicyError(f"{source}: {where}.{key} = {value!r}: a count, 0 or more, is wanted")
         if key in _TEXTS and not isinstance(value, str):
             raise PolicyError(f"{source}: {where}.{key} = {value!r}: a text is wanted")
-    return row  # type: ignore[no-any-return]
+    return Stage(**table)
 
 
-def _table(value: Any, where: str, source: str) -> Mapping[str, Any]:
+def _table(value: object, where: str, source: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise PolicyError(f"{source}: {where} = {value!r}: a table is wanted, [{where}]")
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,5 +84,6 @@ def _write(output: Path, content: bytes) -> None:
         aside.write_bytes(content)
         aside.replace(output)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
         raise OutputError(f"{output}: cannot be written: {error.strerror}") from error

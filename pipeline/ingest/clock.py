@@ -76,6 +76,11 @@ class Clock:
                 clock._read_host(Cursor(memoryview(data), trace.order, what))
         return clock
 
+    @property
+    def converts(self) -> bool:
+        """Whether a time is anything else than the stamp as it was recorded."""
+        return bool(self.multiplier or self.offset or self.host)
+
     def _read_tsc(self, cursor: Cursor) -> None:
         self.multiplier = cursor.number(4, "the multiplier")
         self.shift = cursor.number(4, "the shift")

@@ -27,13 +27,21 @@ class Rows:
 
     Attributes:
         record: i8, their records in the stream.
+        offset: i8, where these begin in its data.
         slot: u1, their types.
-        present: the slots that occur.
+        count: i8, how many there are of each slot.
     """
 
     record: npt.NDArray[np.int64]
+    offset: npt.NDArray[np.int64]
     slot: npt.NDArray[np.uint8]
-    present: list[int]
+    count: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, stream: Stream, record: npt.NDArray[np.int64]) -> Rows:
+        """The events of some records."""
+        slot = stream.slot[record]
+        return cls(record, stream.records.offset[record], slot, np.bincount(slot, minlength=256))
 
 
 def in_time_order(stream: Stream, kept: npt.NDArray[np.bool_]) -> Rows:
@@ -44,9 +52,7 @@ def in_time_order(stream: Stream, kept: npt.NDArray[np.bool_]) -> Rows:
     """
     record = np.flatnonzero(kept)
     # The CPUs' events are sorted already: the stable sort finds these runs and merges them.
-    record = record[np.argsort(stream.ts[record], kind="stable")]
-    slot = stream.slot[record]
-    return Rows(record, slot, np.flatnonzero(np.bincount(slot, minlength=1)).tolist())
+    return Rows.of(stream, record[np.argsort(stream.ts[record], kind="stable")])
 
 
 class Gatherer:
@@ -64,6 +70,7 @@ class Gatherer:
         self.event_codes = np.array([kept.event.code for kept in types.kept], np.uint8)
         self.call_sites = Interner()
         self.texts: dict[str, StringInterner] = {}
+        self._plans: dict[frozenset[int], list[tuple[str, frozenset[int]]]] = {}
 
     def columns(self, stream: Stream, rows: Rows) -> dict[str, Values]:
         """All columns that an event of ``rows`` has a field for, and those all events have."""
@@ -75,41 +82,44 @@ class Gatherer:
             "event": Values(self.event_codes.take(rows.slot)),
             "irq_flags": Values(head["common_flags"].astype(np.uint8)),
         }
+        present = frozenset(np.flatnonzero(rows.count).tolist())
         chosen: dict[frozenset[int], _Chosen] = {}
-        for column in EVENT_COLUMNS:
-            having = self._having(rows, column.name)
-            if not having:
-                continue
+        for name, having in self._plan(present):
             if having not in chosen:
                 chosen[having] = _Chosen.of(rows, having)
-            columns[column.name] = self._column(stream, column.name, chosen[having])
+            columns[name] = self._column(stream, name, chosen[having])
         return columns
+
+    def _plan(self, present: frozenset[int]) -> list[tuple[str, frozenset[int]]]:
+        """The columns that some of these event types have a field for, and which do."""
+        if present not in self._plans:
+            plan = [(column.name, self._having(present, column.name)) for column in EVENT_COLUMNS]
+            self._plans[present] = [(name, having) for name, having in plan if having]
+        return self._plans[present]
+
+    def _having(self, present: frozenset[int], name: str) -> frozenset[int]:
+        return frozenset(slot for slot in present if name in self._types.kept[slot].columns)
 
     def plain(
         self, stream: Stream, record: npt.NDArray[np.int64], names: tuple[str, ...]
     ) -> dict[str, npt.NDArray[Any]]:
         """Some columns of the events ``record``, in their order, with 0 for null."""
-        slot = stream.slot[record]
-        rows = Rows(record, slot, np.flatnonzero(np.bincount(slot)).tolist())
+        rows = Rows.of(stream, record)
         head = stream.head[record]
         plain: dict[str, npt.NDArray[Any]] = {
             "cpu": stream.cpu[record],
             "pid": head["common_pid"].astype(np.int32),
-            "event": self.event_codes.take(slot),
+            "event": self.event_codes.take(rows.slot),
         }
         for name in names:
             plain[name] = np.zeros(len(record), EVENT_COLUMN[name].dtype)
-            having = self._having(rows, name)
+            having = self._having(frozenset(np.flatnonzero(rows.count).tolist()), name)
             if having:
                 column = self._column(stream, name, _Chosen.of(rows, having))
                 plain[name][column.valid if column.valid is not None else slice(None)] = (
                     column.values
                 )
         return plain
-
-    def _having(self, rows: Rows, name: str) -> frozenset[int]:
-        """The types among ``rows`` that have a field for a column."""
-        return frozenset(slot for slot in rows.present if name in self._types.kept[slot].columns)
 
     def _column(self, stream: Stream, name: str, chosen: _Chosen) -> Values:
         dtype = EVENT_COLUMN[name].dtype
@@ -134,37 +144,52 @@ class _Chosen:
 
     Attributes:
         slots: the types of these events.
-        record: i8, their records.
-        slot: u1, their types.
+        rows: the window's events.
+        slot: u1, the types of those with the field.
+        offset: i8, where their records begin.
         valid: bool, one a row of the window; None: all.
+        at: i8, the rows that are valid; None: all.
     """
 
     slots: frozenset[int]
-    record: npt.NDArray[np.int64]
+    rows: Rows
     slot: npt.NDArray[np.uint8]
-    valid: npt.NDArray[np.bool_] | None
+    offset: npt.NDArray[np.int64]
+    valid: npt.NDArray[np.bool_] | None = None
+    at: npt.NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, rows: Rows, slots: frozenset[int]) -> _Chosen:
-        if len(slots) == len(rows.present):
-            return cls(slots, rows.record, rows.slot, None)
-        wanted = np.zeros(256, np.bool_)
-        wanted[list(slots)] = True
-        valid = wanted.take(rows.slot)
-        return cls(slots, rows.record[valid], rows.slot[valid], valid)
+        if len(slots) == np.count_nonzero(rows.count):
+            return cls(slots, rows, rows.slot, rows.offset)
+        # Comparing bytes is so much faster than looking them up that it may be done several times.
+        valid = np.zeros(len(rows.slot), np.bool_)
+        for slot in slots:
+            valid |= rows.slot == slot
+        at = np.flatnonzero(valid)
+        return cls(slots, rows, rows.slot[at], rows.offset[at], valid, at)
 
     def numbers(self, stream: Stream, fields: dict[int, Field]) -> npt.NDArray[Any]:
-        """A field's values; event types in which it lies alike are gathered together."""
-        alike: dict[tuple[int, int, bool], list[int]] = {}
+        """A field's values."""
+        kinds = {number(field, stream.order) for field in fields.values()}
+        if len(kinds) > 1:
+            return self._mixed(stream, fields)
+        first = next(iter(fields.values()))
+        if all(field.offset == first.offset for field in fields.values()):
+            return stream.gather(first, self.offset)
+        # The same kind of number at different places: by the event type's distance from the first.
+        further = np.zeros(256, np.int64)
         for slot, field in fields.items():
-            alike.setdefault((field.offset, field.size, field.signed), []).append(slot)
-        if len(alike) == 1:
-            return stream.gather(next(iter(fields.values())), self.record)
+            further[slot] = field.offset - first.offset
+        return stream.gather(first, self.offset + further.take(self.slot))
+
+    def _mixed(self, stream: Stream, fields: dict[int, Field]) -> npt.NDArray[Any]:
+        """A field's values where not all event types have the same kind of number."""
         kinds = [np.dtype(number(field, stream.order)) for field in fields.values()]
-        values = np.zeros(len(self.record), np.result_type(*kinds).newbyteorder("="))
-        for slots in alike.values():
-            at = np.flatnonzero(np.isin(self.slot, slots))
-            values[at] = stream.gather(fields[slots[0]], self.record[at])
+        values = np.zeros(len(self.offset), np.result_type(*kinds).newbyteorder("="))
+        for slot, field in fields.items():
+            at = np.flatnonzero(self.slot == slot)
+            values[at] = stream.gather(field, self.offset[at])
         return values
 
     def texts(
@@ -179,9 +204,10 @@ class _Chosen:
             base[slot] = field.end if field.kind == "rel_loc" else 0
         if base.any():
             start += base.take(self.slot)
-        outside = np.flatnonzero(start + length > stream.records.size[self.record])
+        record = self.rows.record if self.at is None else self.rows.record[self.at]
+        outside = np.flatnonzero(start + length > stream.records.size[record])
         if outside.size:
-            page = stream.records.page[self.record[outside[0]]]
-            raise InputError(f"{where}, sub-buffer {page}: a text lies outside its record")
-        start += stream.records.offset[self.record]
+            at = stream.records.offset[record[outside[0]]]
+            raise InputError(f"{where}, byte {at} of a window: a text lies outside its record")
+        start += self.offset
         return interner.codes(stream.data, start, length)

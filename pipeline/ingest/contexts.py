@@ -49,9 +49,9 @@ def _near(
     stream: Stream, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
     """Whether two records are of the same CPU and task and close enough (false for -1)."""
-    pid, page = stream.head["common_pid"], stream.records.page
+    pid = stream.head["common_pid"]
     near: npt.NDArray[np.bool_] = (first >= 0) & (stream.cpu[first] == stream.cpu[second])
-    near &= (pid[first] == pid[second]) & (page[second] - page[first] <= NEAR)
+    near &= (pid[first] == pid[second]) & (stream.page(second) - stream.page(first) <= NEAR)
     return near
 
 

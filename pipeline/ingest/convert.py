@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 # Bytes of ring-buffer data decoded at once. Three windows are alive at a time: one is read, one
 # decoded, one written.
-WINDOW_BYTES = 16 << 20
+WINDOW_BYTES = 10 << 20
 # By event code: whether the direct-map vote looks at it.
 _VOTES = np.zeros(256, np.bool_)
 _VOTES[[Ev.KMALLOC, Ev.KMEM_CACHE_ALLOC, Ev.MM_PAGE_ALLOC]] = True
@@ -59,7 +59,7 @@ class Conversion:
         kallsyms: the text to take symbols from.
     """
 
-    def __init__(self, trace: TraceDat, kallsyms: Callable[[], bytes]) -> None:
+    def __init__(self, trace: TraceDat, kallsyms: Callable[[], memoryview]) -> None:
         self.trace = trace
         self.counts = Counts()
         self.buffer = _top_buffer(trace)
@@ -98,8 +98,8 @@ class Conversion:
             InputError: the recording is damaged, or has no events of those kept.
         """
         reader = StreamReader(self.types, self.layout, self.clock, self.trace.path)
-        for raw in prefetch(read_windows(self.cpus, budget)):
-            stream = reader.stream(raw)
+        streams = (reader.stream(raw) for raw in read_windows(self.cpus, budget))
+        for stream in prefetch(streams):
             rows, columns = self._decode(stream)
             if rows:
                 yield rows, columns
@@ -117,7 +117,7 @@ class Conversion:
         repeats = first_of_two(stream, self.types, 2 * self.trace.page_size)
         self.counts.repeats += int(kept[repeats].sum())
         kept[repeats] = False
-        self._vote(stream, np.flatnonzero(kept))
+        self._vote(stream, kept)
         rows = in_time_order(stream, kept)
         if not len(rows.record):
             return 0, {}
@@ -125,7 +125,7 @@ class Conversion:
         if attached is not None:
             columns["stack"] = _stack_column(stream, rows, attached)
         columns["metadata"] = self._metadata(len(rows.record), columns.get("call_site"))
-        self._count(columns)
+        self._count(rows, columns["ts"].values)
         return len(rows.record), columns
 
     def _count_dropped(self, stream: Stream) -> None:
@@ -136,29 +136,31 @@ class Conversion:
                 name = self.types.name_of(number)
                 self.counts.dropped[name] = self.counts.dropped.get(name, 0) + int(found[number])
 
-    def _count(self, columns: dict[str, Values]) -> None:
-        ts, counts = columns["ts"].values, self.counts
+    def _count(self, rows: Rows, ts: npt.NDArray[np.int64]) -> None:
+        counts = self.counts
         if not counts.events.any():
             counts.first_ts = int(ts[0])
         counts.last_ts = int(ts[-1])
-        counts.events += np.bincount(columns["event"].values, minlength=256)
+        codes = self.gatherer.event_codes
+        np.add.at(counts.events, codes, rows.count[: len(codes)])
 
     def _metadata(self, rows: int, call_site: Values | None) -> Values:
         marks = np.zeros(rows, np.bool_)
         if call_site is not None:
-            sites = self.gatherer.call_sites.values
-            valid = slice(None) if call_site.valid is None else call_site.valid
-            marks[valid] = self._marks.marks(call_site.values, sites)
+            marked = self._marks.marked(call_site.values, self.gatherer.call_sites.values)
+            if call_site.valid is not None and marked.size:
+                marked = np.flatnonzero(call_site.valid)[marked]
+            marks[marked] = True
         return Values(marks)
 
-    def _vote(self, stream: Stream, kept: npt.NDArray[np.int64]) -> None:
+    def _vote(self, stream: Stream, kept: npt.NDArray[np.bool_]) -> None:
         """Let page allocations vote with the allocation after each, and a CPU's first one too."""
-        event = self.gatherer.event_codes.take(stream.slot[kept])
-        voting = np.flatnonzero(_VOTES.take(event))
-        record = kept[voting]
+        codes = np.full(256, 255, np.uint8)
+        codes[: len(self.types.kept)] = self.gatherer.event_codes
+        record = np.flatnonzero(kept & _VOTES[codes].take(stream.slot))
         if not record.size:
             return
-        page = event[voting] == Ev.MM_PAGE_ALLOC
+        page = (codes == Ev.MM_PAGE_ALLOC).take(stream.slot[record])
         used = page.copy()
         used[1:] |= page[:-1]
         used[1:] |= stream.cpu[record[1:]] != stream.cpu[record[:-1]]

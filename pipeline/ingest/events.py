@@ -86,7 +86,8 @@ class EventTypes:
         for system, text in formats:
             if system not in _SYSTEMS and system != "ftrace":
                 continue
-            layout = parse_format(system, bytes(text).decode("utf-8", "replace"))
+            head = bytes(text).partition(b"\nprint fmt:")[0]
+            layout = parse_format(system, head.decode("utf-8", "replace"))
             if layout is not None and layout.number < 1 << 16:
                 types._take(layout, where)
         if not types.kept:

@@ -12,7 +12,7 @@ from pipeline.ingest.trace_dat import CPUCOUNT, CPUSTAT, UNAME
 
 if TYPE_CHECKING:
     from pipeline.ingest.convert import Conversion
-    from pipeline.trace_set import Symbols
+    from pipeline.trace_set_parts import Symbols
 
 
 def describe(conversion: Conversion, symbols: Symbols) -> dict[str, Any]:

@@ -45,13 +45,15 @@ class MetadataMarks:
         self._symbol_of = symbol_of
         self._marked = np.zeros(0, np.bool_)
 
-    def marks(
+    def marked(
         self, codes: npt.NDArray[Any], call_sites: npt.NDArray[np.uint64]
-    ) -> npt.NDArray[np.bool_]:
-        """Whether each event is metadata: bool, one a code; ``call_sites`` are what codes mean."""
+    ) -> npt.NDArray[np.int64]:
+        """Which ones of ``codes`` are of metadata: i8; ``call_sites`` are what the codes mean."""
         fresh = [self._is_metadata(site) for site in call_sites[len(self._marked) :].tolist()]
         self._marked = np.concatenate([self._marked, np.array(fresh, np.bool_)])
-        return self._marked.take(codes)
+        if not self._marked.any():
+            return np.zeros(0, np.int64)
+        return np.flatnonzero(self._marked.take(codes))
 
     def _is_metadata(self, call_site: int) -> bool:
         # A compiler may split a function: name.part.0, name.constprop.0, name.isra.0.

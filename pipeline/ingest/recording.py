@@ -20,7 +20,7 @@ from pipeline.ingest.convert import Conversion
 from pipeline.ingest.meta import describe
 from pipeline.ingest.trace_dat import read_trace_dat
 from pipeline.prefetch import prefetch
-from pipeline.trace_set import Stacks, Symbols, is_trace_set
+from pipeline.trace_set_parts import Stacks, Symbols, is_trace_set
 from pipeline.trace_set_writer import TraceSetWriter
 
 if TYPE_CHECKING:
@@ -142,16 +142,16 @@ def _contents(file: Path, scratch: Path) -> Iterator[memoryview]:
     Raises:
         InputError: it cannot be read.
     """
-    head = _read_start(file)
-    if head.startswith(_ZSTD_MAGIC):
-        file = _decompressed(file, scratch / "recording")
-        head = _read_start(file)
+    plain = file
+    if _read_start(file).startswith(_ZSTD_MAGIC):
+        plain = _decompressed(file, scratch / "recording")
+    head = _read_start(plain)
     for magic, kind in _OTHER_FORMATS.items():
         if head.startswith(magic):
             raise InputError(f"{file}: {_not_read(kind)}")
     if not head:
         raise InputError(f"{file}: the file is empty")
-    with file.open("rb") as opened:
+    with plain.open("rb") as opened:
         # The mapping goes when the last view of it does, which an error may keep a while.
         yield memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
 
@@ -184,29 +184,25 @@ def _write(
     folder.mkdir()
     trace = read_trace_dat(str(recording.file), data)
     conversion = Conversion(trace, lambda: trace.kallsyms() or _kallsyms_beside(recording))
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, TraceSetWriter(folder) as writer:
         digest = pool.submit(lambda: hashlib.sha256(data).hexdigest())
-        writer = TraceSetWriter(folder)
-        try:
-            for rows, columns in prefetch(conversion.windows()):
-                writer.add(rows, columns)
-                progress(conversion.progress)
-            symbols = _symbols(conversion)
-            stacks = Stacks(conversion.stacks.start, conversion.stacks.address)
-            meta = {
-                "name": recording.name,
-                "source": {
-                    "format": "trace.dat",
-                    "version": trace.version,
-                    "files": [recording.file.name],
-                    "sha256": digest.result(),
-                },
-                **describe(conversion, symbols),
-                "snapshots": _take_along(recording, folder),
-            }
-            writer.close(meta, stacks, symbols)
-        finally:
-            writer.abandon()
+        for rows, columns in prefetch(conversion.windows()):
+            writer.add(rows, columns)
+            progress(conversion.progress)
+        symbols = _symbols(conversion)
+        meta = {
+            "name": recording.name,
+            "source": {
+                "format": "trace.dat",
+                "version": trace.version,
+                "files": [recording.file.name],
+                "sha256": digest.result(),
+            },
+            **describe(conversion, symbols),
+            "snapshots": _take_along(recording, folder),
+        }
+        stacks = Stacks(conversion.stacks.start, conversion.stacks.address)
+        writer.close(meta, stacks, symbols)
 
 
 def _symbols(conversion: Conversion) -> Symbols:
@@ -215,17 +211,17 @@ def _symbols(conversion: Conversion) -> Symbols:
     return conversion.symbols.resolve(np.unique(np.concatenate(used)))
 
 
-def _kallsyms_beside(recording: Recording) -> bytes:
+def _kallsyms_beside(recording: Recording) -> memoryview:
     """The symbols a recording's folder has, for a recording without its own."""
     if recording.folder is None:
-        return b""
+        return memoryview(b"")
     if (recording.folder / "kallsyms").is_file():
-        return (recording.folder / "kallsyms").read_bytes()
+        return memoryview((recording.folder / "kallsyms").read_bytes())
     packed = recording.folder / "kallsyms.zst"
     if not packed.is_file():
-        return b""
+        return memoryview(b"")
     with pa.input_stream(str(packed), compression="zstd") as source:
-        return b"".join(iter(lambda: _next_piece(source, packed), b""))
+        return memoryview(b"".join(iter(lambda: _next_piece(source, packed), b"")))
 
 
 def _take_along(recording: Recording, folder: Path) -> list[str]:

@@ -34,7 +34,7 @@ _MISSED, _MISSED_STORED = 1 << 31, 1 << 30
 # An absolute stamp has 59 bits; the 5 above are those of the time so far (rb_fix_abs_ts).
 _STAMP_TOP = np.uint64(0xF8 << 56)
 # Sub-buffers walked at once: their current words stay in the L2 cache.
-_BATCH = 2048
+_BATCH = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +72,12 @@ class Records:
     Attributes:
         ts: u8, time as recorded, in the clock's unit.
         offset: i8, where each event's record begins in the data.
-        size: i8, bytes of the record.
-        page: i8, the sub-buffer it lies in.
+        size: i4, bytes of the record.
     """
 
     ts: npt.NDArray[np.uint64]
     offset: npt.NDArray[np.int64]
-    size: npt.NDArray[np.int64]
-    page: npt.NDArray[np.int64]
+    size: npt.NDArray[np.int32]
 
 
 def unaligned(data: npt.NDArray[np.uint8], dtype: str, at: int = 0) -> npt.NDArray[Any]:
@@ -152,16 +150,16 @@ def walk(data: npt.NDArray[np.uint8], layout: PageLayout, where: str) -> Records
         layout,
         where,
     )
-    none = np.zeros(0, np.int64)
-    parts = [Records(none.view(np.uint64), none, none, none)]
-    for at in range(0, len(used), _BATCH):
+    parts = []
+    for at in range(0, max(len(used), 1), _BATCH):
         place, count = walker.entries(first[at : at + _BATCH], end[at : at + _BATCH])
-        parts.append(walker.records(place, np.repeat(np.arange(at, at + len(count)), count)))
+        parts.append(walker.records(place, count, at))
+    if len(parts) == 1:
+        return parts[0]
     return Records(
         np.concatenate([part.ts for part in parts]),
         np.concatenate([part.offset for part in parts]),
         np.concatenate([part.size for part in parts]),
-        np.concatenate([part.page for part in parts]),
     )
 
 
@@ -212,13 +210,12 @@ class _Walker:
         self, at: npt.NDArray[np.int64], stop: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.int64]:
         """Words from each entry to the next."""
-        head = self.words.take(at)
+        head = self.words[at]
         kind = self._type(head)
         length = kind.astype(np.int64)
         length += 1
-        # One comparison finds the odd ones: type 0 wraps around to the largest number.
-        odd = np.flatnonzero(kind - 1 >= _DATA_MAX)
-        if odd.size:
+        if kind.max() > _DATA_MAX or kind.min() == _LONG:
+            odd = np.flatnonzero((kind == _LONG) | (kind > _DATA_MAX))
             length[odd] = self._odd_length(head[odd], at[odd], stop[odd])
         return length
 
@@ -243,49 +240,60 @@ class _Walker:
         length = np.where(sized, 1 + ((second + 3) >> 2), 2)
         return np.where(rest, stop - at, length)
 
-    def records(self, place: npt.NDArray[np.int64], page: npt.NDArray[np.int64]) -> Records:
-        """The events among the entries at ``place``, which lie in the sub-buffers ``page``."""
-        head = self.words.take(place)
+    def records(
+        self, place: npt.NDArray[np.int64], count: npt.NDArray[np.int64], page: int
+    ) -> Records:
+        """The events among the entries at ``place``: ``count`` a sub-buffer, from ``page`` on."""
+        head = self.words[place]
         kind = self._type(head)
-        ts = self._times(head, place, page)
-        size = (kind << 2).astype(np.int64)
+        size = kind.astype(np.int32) << 2
         offset = (place << 2) + 4
-        odd = np.flatnonzero(kind - 1 >= _DATA_MAX)
+        odd = np.flatnonzero((kind == _LONG) | (kind > _DATA_MAX))
+        ts = self._times(place, self._delta(head).astype(np.uint64), odd, (count, page))
         if not odd.size:
-            return Records(ts, offset, size, page)
+            return Records(ts, offset, size)
         large = odd[kind[odd] == _LONG]
-        size[large] = (self.words.take(place[large] + 1).astype(np.int64) - 1) & ~3
+        size[large] = (self.words[place[large] + 1].astype(np.int64) - 1) & ~3
         offset[large] += 4
         if len(large) == len(odd):
-            return Records(ts, offset, size, page)
-        event = np.flatnonzero(kind <= _DATA_MAX)
-        return Records(ts[event], offset[event], size[event], page[event])
+            return Records(ts, offset, size)
+        other = odd[kind[odd] > _DATA_MAX]
+        return Records(_without(ts, other), _without(offset, other), _without(size, other))
 
     def _times(
         self,
-        head: npt.NDArray[np.uint32],
         place: npt.NDArray[np.int64],
-        page: npt.NDArray[np.int64],
+        delta: npt.NDArray[np.uint64],
+        odd: npt.NDArray[np.int64],
+        pages: tuple[npt.NDArray[np.int64], int],
     ) -> npt.NDArray[np.uint64]:
         """The time of each entry: its sub-buffer's, and all deltas up to and with its own."""
-        kind = self._type(head)
-        delta = self._delta(head).astype(np.uint64)
-        extended = np.flatnonzero(kind >= _TIME_EXTEND)
-        if extended.size:
-            above = self.words.take(place[extended] + 1).astype(np.uint64)
-            delta[extended] += above << np.uint64(_DELTA_BITS)
+        count, first_page = pages
+        kind = self._type(self.words[place[odd]])
+        extended = odd[kind >= _TIME_EXTEND]
+        above = self.words[place[extended] + 1].astype(np.uint64)
+        delta[extended] += above << np.uint64(_DELTA_BITS)
         # Where a running sum begins anew, and from which time: sub-buffers and absolute stamps.
-        begin = np.flatnonzero(page[1:] != page[:-1]) + 1
-        begin = np.concatenate([np.zeros(min(len(page), 1), np.int64), begin])
-        base = self.stamp[page[begin]]
-        absolute = extended[kind[extended] == _TIME_STAMP]
+        stamp = self.stamp[first_page : first_page + len(count)]
+        begin = (np.cumsum(count) - count)[count > 0]
+        base = stamp[count > 0]
+        absolute = odd[kind == _TIME_STAMP]
         if absolute.size:
-            time = (self.stamp[page[absolute]] & _STAMP_TOP) | delta[absolute]
-            delta[absolute] = 0
+            top = self.stamp[4 * place[absolute] // self.layout.size] & _STAMP_TOP
             begin = np.concatenate([begin, absolute])
+            base = np.concatenate([base, top | delta[absolute]])
+            delta[absolute] = 0
             # Stable: a stamp that is a sub-buffer's first entry comes behind it, and counts.
             order = np.argsort(begin, kind="stable")
-            begin, base = begin[order], np.concatenate([base, time])[order]
+            begin, base = begin[order], base[order]
         total = np.cumsum(delta)
         base = base - total[begin] + delta[begin]
-        return total + np.repeat(base, np.diff(begin, append=len(place)))
+        total += np.repeat(base, np.diff(begin, append=len(place)))
+        return total
+
+
+def _without(values: npt.NDArray[Any], places: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """``values`` but those at ``places``, copied in runs: there are few places."""
+    begins = [0, *(places + 1).tolist()]
+    ends = [*places.tolist(), len(values)]
+    return np.concatenate([values[a:b] for a, b in zip(begins, ends, strict=True)])

@@ -121,7 +121,7 @@ class StackReader:
     ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
         """The frames of all stacks, one stack after the other, and how many each has."""
         begin = self._begin
-        count = (stream.records.size[record] - begin) // self._word
+        count = (stream.records.size[record].astype(np.int64) - begin) // self._word
         place = np.repeat(
             stream.records.offset[record] + begin - _sum_before(count, self._word), count
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ class Stream:
 
     Attributes:
         data: the sub-buffers, and SLACK bytes.
-        order: the byte order of the numbers in it.
+        layout: the layout of sub-buffers.
         records: where the events lie in ``data``.
         ts: i8, their times.
         cpu: i2, their CPUs.
@@ -38,7 +39,7 @@ class Stream:
     """
 
     data: npt.NDArray[np.uint8]
-    order: str
+    layout: PageLayout
     records: Records
     ts: npt.NDArray[np.int64]
     cpu: npt.NDArray[np.int16]
@@ -46,11 +47,18 @@ class Stream:
     head: npt.NDArray[Any]
     inside: npt.NDArray[np.bool_]
 
-    def gather(self, where: Field, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        """The field ``where`` of the records ``rows``, as the recording's kind of number."""
-        return unaligned(self.data, number(where, self.order), where.offset)[
-            self.records.offset.take(rows)
-        ]
+    @property
+    def order(self) -> str:
+        """The byte order of the numbers in the data."""
+        return self.layout.order
+
+    def page(self, record: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The number of the sub-buffer that each of some records lies in."""
+        return self.records.offset[record] // self.layout.size
+
+    def gather(self, where: Field, offset: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """The field ``where`` of the records at ``offset``, as the recording's kind of number."""
+        return unaligned(self.data, number(where, self.order), where.offset)[offset]
 
 
 def number(where: Field, order: str) -> str:
@@ -59,14 +67,16 @@ def number(where: Field, order: str) -> str:
 
 
 class StreamReader:
-    """Makes streams of raw windows; the memory of one is used again for the next."""
+    """Makes streams of raw windows. The memory of one is used again for the next but two."""
 
     def __init__(self, types: EventTypes, layout: PageLayout, clock: Clock, where: str) -> None:
         self._types = types
         self._layout = layout
         self._clock = clock
         self._where = where
-        self._memory = np.zeros(SLACK, np.uint8)
+        # Of the next window, of one that waits, and of one that is looked at. Fresh memory would
+        # cost as much again, for the kernel clears it page by page.
+        self._memories = deque(np.zeros(SLACK, np.uint8) for _ in range(3))
         self._head = np.dtype(
             {
                 "names": list(types.common),
@@ -75,7 +85,7 @@ class StreamReader:
                 "itemsize": 8,
             }
         )
-        self._need = np.full(256, 8, np.int64)
+        self._need = np.full(256, 8, np.int32)
         for slot, kept in enumerate(types.kept):
             self._need[slot] = max([8, *(where.end for where in kept.columns.values())])
         if types.stack is not None:
@@ -90,12 +100,13 @@ class StreamReader:
         data, pages = self._assemble(raw)
         body = data[: len(data) - SLACK]
         records = walk(body, self._layout, self._where)
-        bound = np.searchsorted(records.page, np.cumsum([0, *pages]))
-        ts = np.empty(len(records.ts), np.int64)
+        bound = np.searchsorted(records.offset, np.cumsum([0, *pages]) * self._layout.size)
+        ts = records.ts.view(np.int64)
         inside = np.zeros(len(ts), np.bool_)
         for (cpu, _), begin, end in zip(raw.cpus, bound[:-1], bound[1:], strict=True):
             part = ts[begin:end]
-            part[:] = self._clock.times(records.ts[begin:end], cpu)
+            if self._clock.converts:
+                part[:] = self._clock.times(records.ts[begin:end], cpu)
             if (part[1:] < part[:-1]).any():
                 raise InputError(f"{self._where}: the time of CPU {cpu} goes back: damaged")
             first = np.searchsorted(part, raw.since)
@@ -106,15 +117,16 @@ class StreamReader:
         slot = self._types.slot.take(head["common_type"])
         self._check_sizes(records, slot)
         cpus = np.repeat(np.array([cpu for cpu, _ in raw.cpus], np.int16), np.diff(bound))
-        return Stream(data, self._layout.order, records, ts, cpus, slot, head, inside)
+        return Stream(data, self._layout, records, ts, cpus, slot, head, inside)
 
     def _assemble(self, raw: RawWindow) -> tuple[npt.NDArray[np.uint8], list[int]]:
         """The window's data in one piece, and the number of sub-buffers of each CPU."""
         sizes = [sum(map(len, pieces)) for _, pieces in raw.cpus]
         need = sum(sizes) + SLACK
-        if len(self._memory) < need:
-            self._memory = np.zeros(need, np.uint8)
-        data = self._memory[:need]
+        self._memories.rotate()
+        if len(self._memories[0]) < need:
+            self._memories[0] = np.zeros(need + need // 4, np.uint8)
+        data = self._memories[0][:need]
         at = 0
         for _, pieces in raw.cpus:
             for piece in pieces:
@@ -130,6 +142,6 @@ class StreamReader:
         kept = self._types.kept
         name = kept[slot[first]].format.name if slot[first] < len(kept) else "event"
         raise InputError(
-            f"{self._where}, sub-buffer {records.page[first]}: a record of {name} has "
+            f"{self._where}, byte {records.offset[first]} of a window: a record of {name} has "
             f"{records.size[first]} bytes, its format needs {self._need[slot[first]]}"
         )

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.trace_set import Symbols
+from pipeline.ingest.ring_buffer import unaligned
+from pipeline.trace_set_parts import Symbols
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-_NEWLINE, _SPACE, _TAB, _DOLLAR = b"\n \t$"
-# Hexadecimal digits by character; 255: none.
-_DIGIT = np.full(256, 255, np.uint8)
-_DIGIT[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16)
-_DIGIT[np.frombuffer(b"ABCDEF", np.uint8)] = np.arange(10, 16)
+# include/linux/kallsyms.h:KSYM_SYMBOL_LEN is less (7.2).
+_LONGEST = 1024
+_BLOCK = 1 << 14
+_NEWLINE, _SPACE, _DOLLAR = b"\n $"
 
 
 class Kallsyms:
@@ -29,21 +29,28 @@ class Kallsyms:
         text: the text; lines that are none of these are passed over.
     """
 
-    def __init__(self, text: bytes) -> None:
+    def __init__(self, text: memoryview) -> None:
         self._text = text
         data = np.frombuffer(text, np.uint8)
         end = np.flatnonzero(data == _NEWLINE)
         begin = np.concatenate([np.zeros(min(len(end), 1), np.int64), end[:-1] + 1])
         # The kernel prints all addresses with as many digits.
-        width = max(text.find(b" "), 0)
+        width = max(bytes(text[:32]).find(b" "), 0)
         fits = end - begin > width + 3
         fits &= (width > 0) & (width <= 16)
         begin = begin[fits]
-        digits = _DIGIT[data[begin[:, np.newaxis] + np.arange(min(width, 16))]]
+        texts = unaligned(data, f"V{min(width, 16) or 1}")
+        # In blocks that stay in the cache.
+        address = np.zeros(len(begin), np.uint64)
+        good = np.zeros(len(begin), np.bool_)
+        for at in range(0, len(begin), _BLOCK):
+            digits = _digits(texts[begin[at : at + _BLOCK]])
+            good[at : at + _BLOCK] = (digits < 16).all(axis=1)
+            address[at : at + _BLOCK] = _number(digits)
         kind, name = data[begin + width + 1], data[begin + width + 3]
-        good = (digits < 16).all(axis=1) & (data[begin + width] == _SPACE)
+        good &= data[begin + width] == _SPACE
         good &= (kind != ord("A")) & (kind != ord("a")) & (name != _DOLLAR)
-        address = _number(digits[good])
+        address = address[good]
         # Stable: of symbols at one address, the first in the text stays the first.
         order = np.argsort(address, kind="stable")
         self.address: npt.NDArray[np.uint64] = address[order]
@@ -78,10 +85,18 @@ class Kallsyms:
     def _words(self, row: int) -> tuple[str, str | None]:
         """Name and module of a symbol."""
         begin = int(self._name[row])
-        line = self._text[begin : self._text.find(b"\n", begin)].decode("utf-8", "replace")
-        name, _, rest = line.partition("\t")
+        line = bytes(self._text[begin : begin + _LONGEST]).partition(b"\n")[0]
+        name, _, rest = line.decode("utf-8", "replace").partition("\t")
         owner = rest.strip().strip("[]")
         return name.strip(), owner or None
+
+
+def _digits(texts: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """The values of hexadecimal digits (one row a text); above 15 for any other character."""
+    characters = texts.view(np.uint8).reshape(len(texts), texts.itemsize)
+    decimal = characters - np.uint8(ord("0"))
+    letter = (characters | np.uint8(0x20)) - np.uint8(ord("a"))
+    return np.where(decimal < 10, decimal, np.where(letter < 6, letter + np.uint8(10), 255))
 
 
 def _number(digits: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:

@@ -64,21 +64,21 @@ class TraceDat:
     compression: str = "none"
     header_page: str = ""
     formats: list[tuple[str, memoryview]] = field(default_factory=list)
-    kallsyms_text: bytes = b""
+    kallsyms_text: memoryview | None = None
     kallsyms_at: int = 0
     cmdlines: bytes = b""
     options: list[tuple[int, bytes]] = field(default_factory=list)
     buffers: list[Buffer] = field(default_factory=list)
 
-    def kallsyms(self) -> bytes:
+    def kallsyms(self) -> memoryview:
         """The text of /proc/kallsyms, which takes a while to decompress; empty if there is none.
 
         Raises:
             InputError: its section is damaged.
         """
-        if not self.kallsyms_at:
-            return self.kallsyms_text
-        return bytes(_section(self, self.kallsyms_at, KALLSYMS, "kallsyms").block(4, "kallsyms"))
+        if self.kallsyms_at:
+            return _section(self, self.kallsyms_at, KALLSYMS, "kallsyms").block(4, "kallsyms")
+        return self.kallsyms_text if self.kallsyms_text is not None else memoryview(b"")
 
     def option(self, number: int) -> bytes | None:
         """The data of the first option of that number; None if there is none."""
@@ -280,7 +280,7 @@ def _read_version_6(trace: TraceDat, cursor: Cursor) -> None:
     _read_header_info(trace, cursor)
     _read_formats(trace, cursor, "ftrace", 4)
     _read_systems(trace, cursor)
-    trace.kallsyms_text = bytes(cursor.block(4, "kallsyms"))
+    trace.kallsyms_text = cursor.block(4, "kallsyms")
     cursor.block(4, "printk formats")
     trace.cmdlines = bytes(cursor.block(8, "the command lines"))
     count = cursor.number(4, "number of CPUs")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -31,6 +32,18 @@ _SANDBOX: dict[str, Setting] = {
 }
 
 
+# By default DuckDB caches what it has written in most of the machine's memory.
+_BOUNDED: dict[str, Setting] = {"memory_limit": "512MB"}
+
+# What DuckDB raises when the file cannot be read or written. A full disk can show as any of them.
+_FILE_ERRORS = (
+    duckdb.IOException,
+    duckdb.FatalException,
+    duckdb.TransactionException,
+    duckdb.OutOfMemoryException,
+)
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A results database, opened for questions only.
@@ -44,18 +57,16 @@ def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         raise StoreError(f"{path}: no results database there; make one with: allocsim replay TRACE")
     with _errors(path):
         connection = duckdb.connect(path, read_only=True, config=_SANDBOX)
-    try:
-        if not _checked(connection, path):
-            raise StoreError(f"{path}: holds no run yet; add one with: allocsim replay TRACE")
-        yield connection
-    finally:
-        connection.close()
+        try:
+            if not _checked(connection, path):
+                raise StoreError(f"{path}: holds no run yet; add one with: allocsim replay TRACE")
+            yield connection
+        finally:
+            connection.close()
 
 
 @contextmanager
-def writing(
-    path: Path, config: dict[str, Setting] | None = None
-) -> Iterator[duckdb.DuckDBPyConnection]:
+def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A results database in one transaction: committed at the end, or as if it had never been.
 
     A database that is not there is made, and removed again if the block fails.
@@ -66,11 +77,13 @@ def writing(
     """
     _make_folder(path.parent)
     with _errors(path):
-        connection = duckdb.connect(path, config=config or {})
+        connection = duckdb.connect(path, config=_BOUNDED)
+    size = None  # of the file as it was; None: it was not there, or is none of ours
     fresh = False
     try:
         with _errors(path):
             fresh = not _checked(connection, path)
+            size = None if fresh else path.stat().st_size
             # All bulk is whole numbers. Trying out every other encoding first would take longer
             # than the encoding, and never finds a smaller one.
             connection.execute("PRAGMA force_compression = 'bitpacking'")
@@ -81,14 +94,27 @@ def writing(
             create_views(connection)
             yield connection
             connection.execute("COMMIT")
-            fresh = False
+    except BaseException:
+        _undo(connection, path, fresh, size)
+        raise
     finally:
-        # Without a COMMIT, closing rolls back. The file goes while it is still locked, so that
-        # nobody else's run can be in it.
+        connection.close()
+
+
+def _undo(connection: duckdb.DuckDBPyConnection, path: Path, fresh: bool, size: int | None) -> None:
+    """Leave the file as it was found, while it is locked: nobody else's run can be in it.
+
+    DuckDB has written most of the run by now. What it wrote behind the file's old end is not
+    referred to by anything, but DuckDB would not give the space back, and the disk may be full.
+    """
+    with suppress(duckdb.Error):
+        connection.execute("ROLLBACK")
+    with suppress(OSError):
         if fresh:
             path.unlink(missing_ok=True)
             path.with_name(path.name + ".wal").unlink(missing_ok=True)
-        connection.close()
+        elif size is not None:
+            os.truncate(path, size)
 
 
 def _make_folder(folder: Path) -> None:
@@ -148,10 +174,12 @@ def _errors(path: Path) -> Iterator[None]:
     """DuckDB's errors about the file as one line of ours; others pass."""
     try:
         yield
-    except duckdb.IOException as error:
+    except _FILE_ERRORS as error:
         raise _translated(path, str(error)) from error
-    except duckdb.FatalException as error:
-        raise _translated(path, str(error)) from error
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":  # what DuckDB makes of a Ctrl-C
+            raise KeyboardInterrupt from error
+        raise
 
 
 def _translated(path: Path, message: str) -> AllocsimError:

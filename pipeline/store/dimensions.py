@@ -45,6 +45,8 @@ _ALLOCATOR = frozenset(
         "vma_alloc_folio",
     }
 )
+# What a tracepoint calls of the tracer stands on the recorded stack, above the allocator.
+_PROBES = ("trace_event_raw_event_", "perf_trace_", "__traceiter_")
 
 
 def trace_row(trace: TraceSet) -> dict[str, Any]:
@@ -112,14 +114,17 @@ def call_site_rows(trace: TraceSet) -> list[dict[str, Any]]:
     ]
 
 
+def functions(trace: TraceSet) -> dict[int, str]:
+    """Function of each code address of a trace set, as far as it is resolved."""
+    pairs = zip(trace.symbols.address.tolist(), trace.symbols.symbol, strict=True)
+    return {address: symbol for address, symbol in pairs if symbol}
+
+
 def stack_names(trace: TraceSet) -> list[list[str]]:
     """Function names of each distinct stack, innermost first; an address where not resolved."""
     symbols = trace.symbols
-    names = {
-        address: symbol or hex(address)
-        for address, symbol in zip(symbols.address.tolist(), symbols.symbol, strict=True)
-    }
-    frames = [names[address] for address in trace.stacks.address.tolist()]
+    names = dict(zip(symbols.address.tolist(), symbols.symbol, strict=True))
+    frames = [names.get(address) or hex(address) for address in trace.stacks.address.tolist()]
     start = trace.stacks.start.tolist()
     return [frames[a:b] for a, b in pairwise(start)]
 
@@ -133,8 +138,15 @@ def stack_rows(stacks: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
 
 
 def caller(names: Sequence[str]) -> str | None:
-    """The innermost function that is not the page allocator's own; None if all are."""
-    return next((name for name in names if _plain(name) not in _ALLOCATOR), None)
+    """The innermost function that is neither the page allocator's nor the tracer's; None if none.
+
+    Args:
+        names: a stack's functions, innermost first.
+    """
+    callers = (
+        name for name in names if _plain(name) not in _ALLOCATOR and not name.startswith(_PROBES)
+    )
+    return next(callers, None)
 
 
 def _plain(name: str) -> str:

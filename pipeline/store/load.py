@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,13 +17,15 @@ from pipeline.store.samples import INSERT_SAMPLES
 from pipeline.store.schema import OBJECT_EVENTS, OBJECT_STACKS, PAGE_EVENTS, PAGES, Table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import duckdb
 
     from allocsim.amendments import Amendments
     from allocsim.columns import Bools, Columns, Index
 
 _EVENT_TABLES = (OBJECT_EVENTS, PAGE_EVENTS)
-_HELD_ROWS = 1 << 20  # of each of them
+_HELD_ROWS = 1 << 19  # of each of them
 
 #: Event columns that are stored.
 COLUMNS = frozenset(
@@ -69,6 +72,32 @@ def _null(name: str, columns: Columns) -> Bools | None:
     return np.equal(columns[name], -1) if name in _MINUS_ONE_IS_NULL else None
 
 
+class _Source:
+    """What DuckDB reads batches of one schema from, one after the other.
+
+    It is registered once. A batch that is registered itself would stay in memory up to the end of
+    the transaction, which remembers the view that DuckDB makes of it.
+    """
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._batch = self._nothing = schema.empty_table()
+
+    @contextmanager
+    def giving(self, batch: pa.Table) -> Iterator[None]:
+        """What queries in the block read."""
+        self._batch = batch
+        try:
+            yield
+        finally:
+            self._batch = self._nothing
+
+    def __arrow_c_schema__(self) -> object:
+        return self._batch.schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._batch.__arrow_c_stream__(requested_schema)
+
+
 class RunWriter:
     """Writes what a replay gives into the tables of one run.
 
@@ -81,6 +110,7 @@ class RunWriter:
         self._connection = connection
         self._run = run
         self._held = {table.name: Held(_HELD_ROWS) for table in _EVENT_TABLES}
+        self._sources: dict[str, _Source] = {}
         self._amended: dict[str, int] = {}
 
     def window(self, first_seq: int, window: Columns, results: Columns) -> None:
@@ -170,6 +200,8 @@ class RunWriter:
         return np.full(rows, self._run, np.int32)
 
     def _insert(self, table: str, batch: pa.Table) -> None:
-        self._connection.register("batch", batch)
-        self._connection.execute(f"INSERT INTO {table} SELECT * FROM batch")
-        self._connection.unregister("batch")
+        if table not in self._sources:
+            self._sources[table] = _Source(batch.schema)
+            self._connection.register(f"batch_of_{table}", self._sources[table])
+        with self._sources[table].giving(batch):
+            self._connection.execute(f"INSERT INTO {table} SELECT * FROM batch_of_{table}")

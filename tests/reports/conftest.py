@@ -90,6 +90,7 @@ def _add_trace(connection: duckdb.DuckDBPyConnection, run: int, trace: str, kern
         source_format="trace.dat",
         source_sha256="ab" * 32,
         lost_events=0,
+        lost_gaps=0,
         duplicates_dropped=1,
         direct_map_base=0xFFFF888000000000,
         direct_map_votes=98,
@@ -205,12 +206,15 @@ def _add_policies(
                     policy=number,
                     page_kind=KINDS.index(kind),
                     stage=stage,
+                    frozen=kinds.get(kind) is FROZEN,
                     plain_ops=plain,
                     locked_ops=locked,
                     plain_ops_per_page=0,
                     locked_ops_per_page=0,
-                    entry="__alloc_pages" if stage == "alloc" else "__free_pages",
-                    depth="prep_new_page",
+                    entry={"alloc": "__alloc_pages", "free": "__free_pages"}.get(stage),
+                    depth="prep_new_page" if stage == "alloc" else None,
+                    rule="1.2",
+                    kernel_function=f"mm/page_alloc.c:{stage} (6.12)",
                 )
 
 

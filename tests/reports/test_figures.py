@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
@@ -139,6 +140,12 @@ def test_a_figure_is_the_same_svg_every_time_and_holds_its_text_as_text(number: 
     assert first == second
     root = ET.fromstring(first)  # noqa: S314 - made by the line above
     assert r"a$_{b}$#*@\%&<tag>" in " ".join(root.itertext())
+
+
+def test_a_users_own_settings_of_matplotlib_change_nothing() -> None:
+    plain = style.svg(every_figure()[0])
+    with rc_context({"axes.facecolor": "red", "font.size": 20, "svg.fonttype": "path"}):
+        assert style.svg(every_figure()[0]) == plain
 
 
 @style.styled

@@ -175,11 +175,21 @@ def test_without_the_baseline_no_saving_is_claimed(
 def test_a_policy_that_only_adds_is_said_to_add(empty: DuckDBPyConnection, add_run: AddRun) -> None:
     worse: dict[str, Any] = {"anon": {"alloc": (1, 0), "use": (0, 9), "free": (0, 1)}}
     add_run(empty, 1, "trace", policies={"refcounted": {}, "own": worse})
+    text = told(report_on(empty))
+    assert "ANSWER The policy own removes none of the 8 locked reference-count instructions" in text
     assert (
-        "ANSWER The policy own removes none of the 8 locked reference-count instructions in this "
-        "recording, but other rules of own add 18 on anon pages: a loss of 18 (225.00\u202f%) in "
-        "all."
-    ) in told(report_on(empty))
+        "Other rules of own add 18 on anon pages, which is not freezing’s doing; all told it needs "
+        "18 more than refcounted (225.00\u202f%)."
+    ) in text
+
+
+def test_lost_events_are_told_beside_the_answer(empty: DuckDBPyConnection, add_run: AddRun) -> None:
+    add_run(empty, 1, "trace")
+    assert "lower bounds" not in told(report_on(empty))
+    empty.execute("UPDATE traces SET lost_events = 12345, lost_gaps = 2")
+    text = told(report_on(empty))
+    assert "Events | 21 replayed ●, 12,345 lost ●, and 2 gaps of unknown size" in text
+    assert "Events of the recording were lost ●: these are lower bounds.)" in text
 
 
 def test_a_recording_without_pages_or_objects_still_has_a_report(

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import duckdb
@@ -18,6 +22,8 @@ from pipeline.store.arrow import arrow_schema
 from pipeline.store.database import reading, writing
 from pipeline.store.query import answer
 from pipeline.store.schema import SCHEMA_VERSION, TABLES, duckdb_type
+
+Opened = Callable[[Path], AbstractContextManager[duckdb.DuckDBPyConnection]]
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +45,14 @@ def ask(path: Path, sql: str) -> list[tuple[object, ...]]:
         return list(rows)
 
 
-def add_and_fail(connection: duckdb.DuckDBPyConnection, error: type[BaseException]) -> None:
+def add_and_fail(
+    connection: duckdb.DuckDBPyConnection, error: type[BaseException], rows: int = 1
+) -> None:
     connection.execute("INSERT INTO tasks VALUES (2, 43, 'lost')")
+    connection.execute(
+        "INSERT INTO samples (run, use_plain) SELECT 2, (random() * 1e15)::BIGINT FROM range(?)",
+        [rows],
+    )
     raise error
 
 
@@ -99,6 +111,37 @@ def test_a_block_that_fails_leaves_a_database_as_it_was(
 ) -> None:
     with pytest.raises(error), writing(db) as connection:
         add_and_fail(connection, error)
+    assert ask(db, "FROM tasks") == [(1, 42, "bash")]
+
+
+def test_a_database_stands_many_failures_of_much_data(db: Path) -> None:
+    size = db.stat().st_size
+    for number in range(2, 6):
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError), writing(db) as connection:
+                add_and_fail(connection, ZeroDivisionError, rows=400_000)
+            assert db.stat().st_size == size
+        with writing(db) as connection:
+            connection.execute(
+                "INSERT INTO samples (run, slice) SELECT ?, range FROM range(300_000)", [number]
+            )
+        size = db.stat().st_size
+        assert ask(db, "SELECT count(*), sum(slice) FROM samples") == [
+            ((number - 1) * 300_000, (number - 1) * sum(range(300_000)))
+        ]
+    assert ask(db, "FROM tasks") == [(1, 42, "bash")]
+
+
+def interrupted_query(connection: duckdb.DuckDBPyConnection) -> None:
+    threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
+    endless = "FROM range(1_000_000_000_000) AS a JOIN range(1_000) AS b ON a != b"
+    connection.execute(f"SELECT count(*) {endless}")
+
+
+@pytest.mark.parametrize("opened", [reading, writing])
+def test_an_interrupted_query_is_an_interrupt(db: Path, opened: Opened) -> None:
+    with pytest.raises(KeyboardInterrupt), opened(db) as connection:
+        interrupted_query(connection)
     assert ask(db, "FROM tasks") == [(1, 42, "bash")]
 
 
@@ -204,6 +247,7 @@ except OutputError as error:
 @pytest.mark.parametrize("fresh", [True, False])
 def test_a_full_disk_is_one_line_and_adds_nothing(db: Path, tmp_path: Path, fresh: bool) -> None:
     path = tmp_path / "fresh.duckdb" if fresh else db
+    size = db.stat().st_size
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=True
     )
@@ -212,6 +256,7 @@ def test_a_full_disk_is_one_line_and_adds_nothing(db: Path, tmp_path: Path, fres
     if fresh:
         assert not path.exists()
     else:
+        assert path.stat().st_size == size
         assert ask(db, "FROM tasks") == [(1, 42, "bash")]
 
 

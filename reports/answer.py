@@ -1,0 +1,136 @@
+"""The sentence a reader wants first: how many locked instructions freezing removes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports import queries
+from reports.document import Answer
+from reports.queries import BASELINE
+from reports.wording import MARKS, count, listed, percent, plural
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from reports.queries import Row
+
+# The difference between two policies, by kind of page and by how it is known. Operations recorded
+# in use are the same under both.
+_DIFFERENCES = """
+WITH parts AS (
+    SELECT
+        policy,
+        page_kind,
+        unnest([kind_how, 2]) AS how,
+        unnest([alloc_locked_ops + free_locked_ops, assumed_use_locked_ops]) AS locked
+    FROM life_costs
+    WHERE run = $run
+)
+SELECT
+    page_kinds.name AS page_kind,
+    hows.name AS how,
+    (sum(locked) FILTER (policies.name = $base) - sum(locked) FILTER (policies.name = $other))
+        ::BIGINT AS saved
+FROM parts
+INNER JOIN policies ON policies.run = $run AND policies.policy = parts.policy
+INNER JOIN page_kinds USING (page_kind)
+INNER JOIN hows USING (how)
+GROUP BY ALL
+"""
+
+
+def answer(connection: DuckDBPyConnection, run: Row, policies: list[Row], how: list[Row]) -> Answer:
+    """The answer of a run.
+
+    Args:
+        connection: a results database.
+        run: row of queries.runs.
+        policies: rows of queries.policies.
+        how: rows of policy_how_summary.
+    """
+    by_name = {row["policy"]: row for row in policies}
+    name = queries.headline_policy(list(by_name))
+    if not any(row["page_allocs"] or row["page_frees"] for row in policies):
+        return Answer(
+            "There is nothing to count: no page was allocated or freed in this recording.",
+            "Record kmem:mm_page_alloc and kmem:mm_page_free to see reference-count operations.",
+        )
+    if name is None:
+        first = policies[0]
+        return Answer(
+            f"Under the policy {first['policy']} the pages of this recording need "
+            f"{count(first['locked_ops'])} locked reference-count instructions.",
+            f"No saving is given: it takes {BASELINE} and one other policy to compare. "
+            f"{_known(_of_policy(how, first['policy']))}",
+        )
+    differences = queries.rows(connection, _DIFFERENCES, run=run["run"], base=BASELINE, other=name)
+    kinds: dict[str, int] = {}
+    for row in differences:
+        kinds[row["page_kind"]] = kinds.get(row["page_kind"], 0) + row["saved"]
+    total = by_name[BASELINE]["locked_ops"]
+    removed = [row for row in differences if kinds[row["page_kind"]] > 0]
+    notes = [_known(_of_policy(how, BASELINE))]
+    if removed:
+        notes.insert(0, _known(_sums(removed)))
+    notes += _added(by_name[name], kinds, total)
+    if run["lost_events"] or run["lost_gaps"]:
+        notes.append("Events of the recording were lost ●: these are lower bounds.")
+    return Answer(_sentence(name, kinds, total), " ".join(notes))
+
+
+def _sentence(policy: str, kinds: dict[str, int], total: int) -> str:
+    removed = {kind: saved for kind, saved in kinds.items() if saved > 0}
+    if not removed:
+        return (
+            f"The policy {policy} removes none of the {count(total)} locked reference-count "
+            "instructions in this recording."
+        )
+    gone = sum(removed.values())
+    return (
+        f"Freezing {_said(removed)} pages, as {policy} does, removes {count(gone)} of "
+        f"{count(total)} locked reference-count instructions ({percent(gone, total)}) in this "
+        "recording."
+    )
+
+
+def _added(policy: Row, kinds: dict[str, int], total: int) -> list[str]:
+    """What the policy's paths cost elsewhere, so that the table below is no surprise."""
+    added = {kind: -saved for kind, saved in kinds.items() if saved < 0}
+    if not added:
+        return []
+    net = policy["locked_ops_saved"]
+    than = f"{count(abs(net))} {'fewer' if net >= 0 else 'more'} than {BASELINE}"
+    text = (
+        f"Other rules of {policy['policy']} add {count(sum(added.values()))} on {_said(added)} "
+        f"pages, which is not freezing’s doing; all told it needs {than} "
+        f"({percent(abs(net), total)})."
+    )
+    return [text]
+
+
+def _said(kinds: dict[str, int]) -> str:
+    """The kinds as one says them, the largest number first."""
+    order = sorted(kinds, key=lambda kind: (-kinds[kind], kind))
+    return listed([kind.replace("_", " ") for kind in order])
+
+
+def _of_policy(how: list[Row], policy: str) -> dict[str, int]:
+    return {row["how"]: row["locked_ops"] for row in how if row["policy"] == policy}
+
+
+def _sums(differences: list[Row]) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for row in differences:
+        sums[row["how"]] = sums.get(row["how"], 0) + row["saved"]
+    return sums
+
+
+def _known(parts: dict[str, int]) -> str:
+    """A sentence that splits a number by how it is known."""
+    total = sum(parts.values())
+    split = [
+        f"{percent(parts[how], total)} {how} {mark}"
+        for how, mark in MARKS.items()
+        if parts.get(how)
+    ]
+    return f"Of the {plural(total, 'instruction')}: {', '.join(split)}." if split else ""
