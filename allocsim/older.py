@@ -98,9 +98,7 @@ def rebuild(
     number = rank[slab.reshape(-1)]
     key = FIRST_KEY - number
     live = seen["live"][rows]
-    older = OlderObjects(
-        seen["seq"][rows[live]], key[live], index[rows[live]].astype(np.int32)
-    )
+    older = OlderObjects(seen["seq"][rows[live]], key[live], index[rows[live]].astype(np.int32))
     free = rows[~live]
     listed = np.argsort(number[~live], kind="stable")
     free_before = FreeBefore(
@@ -118,6 +116,4 @@ def rebuild(
 def older_in(older: OlderObjects, first: int, end: int) -> OlderObjects:
     """Those whose handles lie in [first, end): the frees of a window."""
     begin, stop = np.searchsorted(older.object, [first, end])
-    return OlderObjects(
-        older.object[begin:stop], older.slab[begin:stop], older.index[begin:stop]
-    )
+    return OlderObjects(older.object[begin:stop], older.slab[begin:stop], older.index[begin:stop])

@@ -215,8 +215,10 @@ def recorded_zones(
     if zoneinfo is None:
         pages = max(1 << max(highest_pfn, 1).bit_length(), _LEAST_PAGES)
         zone = computed_zone(pages, cpus)
-        return (zone,), (all_free(zone, reserved=pages // 4 // PRIOR_CHUNK * PRIOR_CHUNK),), (
-            How.ASSUMED
+        return (
+            (zone,),
+            (all_free(zone, reserved=pages // 4 // PRIOR_CHUNK * PRIOR_CHUNK),),
+            (How.ASSUMED),
         )
     try:
         zones = parse_zoneinfo(zoneinfo, cpus)

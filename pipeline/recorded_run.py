@@ -6,7 +6,7 @@ from the columns of the trace set that are not (addresses, gfp flags).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -143,9 +143,14 @@ class RecordedRun:
         names = self._trace.symbols
         made = []
         for number, (size, site) in enumerate(groups):
-            self._connection.execute("INSERT INTO unnamed VALUES (?, ?, ?)", [
-                size, site, first + number,
-            ])
+            self._connection.execute(
+                "INSERT INTO unnamed VALUES (?, ?, ?)",
+                [
+                    size,
+                    site,
+                    first + number,
+                ],
+            )
             made.append((f"size-{size}@{names.name(site) or hex(site)}-{site & 0xFFFF:04x}", size))
         return made
 
@@ -179,9 +184,7 @@ class RecordedRun:
         at = found["seq"] - first
         cache = self._cache_of(first, rows)[at]
         known = cache >= 0
-        seen.add(
-            window["ptr"][at[known]], found["seq"][known], cache[known], found["live"][known]
-        )
+        seen.add(window["ptr"][at[known]], found["seq"][known], cache[known], found["live"][known])
 
     def _cache_of(self, first: int, rows: int) -> npt.NDArray[np.int32]:
         """Number of the cache of each event; -1 where it has none that is modelled."""
@@ -196,10 +199,8 @@ class RecordedRun:
 
     def _ask(
         self, sql: str, first: int, rows: int, **values: object
-    ) -> dict[str, npt.NDArray[np.generic]]:
+    ) -> dict[str, npt.NDArray[Any]]:
         answer = self._connection.execute(
             sql, {"run": self._run, "first": first, "last": first + rows - 1, **values}
         )
-        return {
-            name: np.ma.getdata(column) for name, column in answer.fetchnumpy().items()
-        }
+        return {name: np.ma.getdata(column) for name, column in answer.fetchnumpy().items()}

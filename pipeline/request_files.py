@@ -69,6 +69,4 @@ def read_requests(folder: Path) -> Iterator[RequestWindow]:
                 for file in (objects, pages)
             )
             nothing = of_objects[0][:0].astype(bool)
-            yield RequestWindow(
-                ObjectRequests(*of_objects), nothing, PageEvents(*of_pages), end
-            )
+            yield RequestWindow(ObjectRequests(*of_objects), nothing, PageEvents(*of_pages), end)

@@ -86,9 +86,7 @@ def replay_traces(
             name = trace.meta["name"]
             if settings is not None:
                 check_for_trace(settings, trace)
-            runs.append(
-                replay_trace(trace, db, policies, advance=progress.step(f"replay {name}"))
-            )
+            runs.append(replay_trace(trace, db, policies, advance=progress.step(f"replay {name}")))
             if settings is not None:
                 advance = progress.step(f"simulate {name}")
                 runs.append(

@@ -152,12 +152,16 @@ def simulate(
         write_slabs(slabs)
     samples += [(slice_of[seq], sample) for seq, sample in last]
     samples.append((None, simulation.pages.sample(0)))
-    counts = world.counts | simulation.counts | {
-        "object_requests": tally.events,
-        "requests_on_older_slabs": tally.on_older_slabs,
-        "failed_objects": tally.failed,
-        "ignored_frees": tally.ignored,
-    }
+    counts = (
+        world.counts
+        | simulation.counts
+        | {
+            "object_requests": tally.events,
+            "requests_on_older_slabs": tally.on_older_slabs,
+            "failed_objects": tally.failed,
+            "ignored_frees": tally.ignored,
+        }
+    )
     return Outcome(
         rows={
             CACHES.name: _cache_rows(recorded),
@@ -290,9 +294,7 @@ def simulate_run(  # noqa: PLR0913 - a run is of something, with something, into
     with writing(db) as connection:
         run = next_number(connection, "runs", "run")
         writer = RunWriter(connection, run)
-        source = RecordedRun(
-            connection, of_run, trace, window_rows, lambda part: advance(part / 5)
-        )
+        source = RecordedRun(connection, of_run, trace, window_rows, lambda part: advance(part / 5))
         check(settings, source.recorded)
         maker, windows = source.requests()
 

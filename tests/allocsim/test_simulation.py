@@ -31,9 +31,7 @@ MOVABLE = 0x08 | 0x02
 def world(pages: int, **given_settings: int) -> World:
     """Four caches over one zone of so many pages, of which an eighth is older than the trace."""
     zone = computed_zone(pages, CPUS)
-    shapes = cache_shapes(
-        LINUX_7_2, [(f"c{size}", size) for size in SIZES], CPUS, given_settings
-    )
+    shapes = cache_shapes(LINUX_7_2, [(f"c{size}", size) for size in SIZES], CPUS, given_settings)
     machine = Machine((zone,), (all_free(zone, reserved=1024),), CPUS, LINUX_7_2.pages, 0)
     return World(shapes, (0, 0, 2, 0), (0, 0, 0, 0), machine)
 
@@ -122,7 +120,9 @@ def tapes(draw: st.DrawFn, pages: int, most: int) -> Tape:
             case 7:
                 for _ in range(draw(st.integers(1, 40))):
                     tape.page(
-                        cpu, draw(st.sampled_from([0, 0, 1, 3, 4])), draw(st.sampled_from([0, MOVABLE]))
+                        cpu,
+                        draw(st.sampled_from([0, 0, 1, 3, 4])),
+                        draw(st.sampled_from([0, MOVABLE])),
                     )
             case 8:
                 for _ in range(draw(st.integers(1, 40))):
@@ -137,7 +137,13 @@ def tapes(draw: st.DrawFn, pages: int, most: int) -> Tape:
 
 
 relaxed = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.large_base_example,
+    ],
 )
 
 
@@ -184,18 +190,20 @@ def test_model_is_oracle_when_pages_run_out(tape: Tape, hogs: int, window: int) 
 @pytest.mark.parametrize("window", [1, 100, 1 << 20])
 def test_slabs_fall_back_to_a_smaller_order_then_fail_then_recover(window: int) -> None:
     tape = Tape(world(1 << 11))
-    for _ in range(960):
+    for _ in range(1024):
         tape.page(0, 0, 0)
-    for slot in range(180):
-        tape.object(slot % 2, 2, slot, CACHE_ALLOC)
-    for slot in range(96):
-        tape.object(0, 3, slot, CACHE_ALLOC)
-    for slot in range(96):
-        tape.object(1, 3, slot, CACHE_FREE)
-    for _ in range(800):
+    for which in range(80):
+        tape.free_page(1, which, split=False)  # every other one
+    for slot in range(140):
+        tape.object(1, 2, slot, CACHE_ALLOC)
+    for slot in range(24):
+        tape.object(0, 3, slot + 8, CACHE_ALLOC)  # not on the older slabs
+    for slot in range(24):
+        tape.object(1, 3, slot + 8, CACHE_FREE)
+    for _ in range(900):
         tape.free_page(1, 0, split=False)
     for slot in range(96):
-        tape.object(0, 1, slot, CACHE_ALLOC)
+        tape.object(1, 1, slot, CACHE_ALLOC)
     outcome = assert_equal(tape.world, tape.events, window)
     assert outcome.counts["refused_slab_events"] > 0
     paths = {path for path, *_ in outcome.events.values()}
