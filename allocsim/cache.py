@@ -28,7 +28,7 @@ FIRST_CHUNK = 64  #: events tried at once behind a shortage
 
 
 class CacheEvents(NamedTuple):
-    """A window's events of one cache, in time order; objects, path and stays are filled in.
+    """A window's events of one cache, in time order; ``objects`` and ``path`` are filled in.
 
     Args:
         cpu: CPU of each event.
@@ -36,7 +36,6 @@ class CacheEvents(NamedTuple):
         parent: for a free, the event of this window that allocated its object; -1 if none did.
         objects: object of each event; on entry known for frees with parent -1.
         path: Path of each event.
-        stays: allocations whose object outlives the window.
         max_order: largest order to be had from the page allocator at each event; None: any.
     """
 
@@ -45,7 +44,6 @@ class CacheEvents(NamedTuple):
     parent: npt.NDArray[np.int64]
     objects: npt.NDArray[np.int64]
     path: npt.NDArray[np.uint8]
-    stays: npt.NDArray[np.bool_]
     max_order: npt.NDArray[np.int8] | None
 
     def part(self, begin: int, end: int) -> CacheEvents:
@@ -56,7 +54,6 @@ class CacheEvents(NamedTuple):
             np.maximum(self.parent[begin:end] - begin, -1) if begin else self.parent[:end],
             self.objects[begin:end],
             self.path[begin:end],
-            self.stays[begin:end],
             None if self.max_order is None else self.max_order[begin:end],
         )
 
@@ -91,8 +88,6 @@ class CacheReplay:
 
     def replay(self, events: CacheEvents) -> None:
         """Replay a window's events."""
-        events.stays[:] = events.op > 0
-        events.stays[events.parent[events.parent >= 0]] = False
         if not self.shape.capacity:
             self._without_sheaves(events)
             return
@@ -200,20 +195,20 @@ class CacheReplay:
         contents: npt.NDArray[np.int64],
     ) -> None:
         """Write down what became of the events, and carry the sheaves on."""
-        now.objects[:] = table[reuse.source]
-        alloc = now.op > 0
-        now.path[:] = np.where(alloc, np.uint8(Path.MAIN_HIT), np.uint8(Path.MAIN_PUSH))
+        table.take(reuse.source, out=now.objects, mode="clip")
+        free = now.op < 0
+        now.path[:] = free * np.uint8(Path.MAIN_PUSH - Path.MAIN_HIT) + np.uint8(Path.MAIN_HIT)
         now.path[planned.special] = planned.path
         now.path[grew] = Path.REFILL_NEW
         cells, sources = reuse.held_at_end(planned)
         contents[cells] = table[sources]
         self.contents = contents
         self.sheaves = planned.after
-        allocs = int(np.count_nonzero(alloc))
+        frees = int(np.count_nonzero(free))
         stat, capacity = self.stat, self.shape.capacity
         stat.update(planned.stat)
-        stat["alloc_fastpath"] += allocs
-        stat["free_fastpath"] += len(alloc) - allocs
+        stat["alloc_fastpath"] += len(free) - frees
+        stat["free_fastpath"] += frees
         stat["sheaf_refill"] += len(planned.refills) * capacity
         stat["sheaf_flush"] += len(planned.flushes) * capacity
 
@@ -232,6 +227,12 @@ class CacheReplay:
         events.objects[at], events.path[at] = shortage.alloc(
             self, int(events.cpu[at]), at, max_order
         )
+
+    def in_sheaves(self) -> int:
+        """Objects in the sheaves of all CPUs and of the barn."""
+        sheaves, capacity = self.sheaves, self.shape.capacity
+        full = len(sheaves.full) + sum(sheaves.spare_full)
+        return sum(sheaves.size) + full * capacity if capacity else 0
 
     def slow_alloc(self, time: int, max_order: int) -> tuple[int, int]:
         """One object by the slow path (R3.15): object, FAILED if there is none, and path."""

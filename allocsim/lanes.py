@@ -74,9 +74,9 @@ def walk(
     count = np.bincount(lane, minlength=len(depth))
     lanes = np.flatnonzero(count)
     starts = np.cumsum(count[lanes]) - count[lanes]
-    push = op[order] < 0
     # One running sum for all lanes: a lane's first step also takes back where the last one ended.
-    step = np.where(push, np.int32(1), np.int32(-1))
+    step = np.negative(op.take(order), dtype=np.int32)
+    push = step > 0
     end = depth[lanes] + np.add.reduceat(step, starts)
     step[starts] += depth[lanes]
     step[starts[1:]] -= end[:-1]

@@ -10,6 +10,7 @@ Known = npt.NDArray[np.bool_]
 
 NONE = np.iinfo(np.int64).min
 RECENT = 1 << 22  #: handles looked up directly
+FEW = 1 << 12  #: size of their table to begin with
 
 
 class LiveObjects:
@@ -23,7 +24,8 @@ class LiveObjects:
     """
 
     def __init__(self, recent: int = RECENT) -> None:
-        self._table = np.full(recent, NONE, np.int64)
+        self._recent = recent
+        self._table = np.full(min(recent, FEW), NONE, np.int64)
         self._first = 0  # handle at the table's begin
         self._old = _SortedObjects()
         self.highest = NONE
@@ -32,7 +34,12 @@ class LiveObjects:
         """Add rising handles, all above those added before."""
         if not len(handles):
             return
-        if handles[-1] - self._first >= len(self._table):
+        span = int(handles[-1]) - self._first + 1
+        if span > len(self._table) and len(self._table) < self._recent:
+            grown = np.full(min(2 * span, self._recent), NONE, np.int64)
+            grown[: len(self._table)] = self._table
+            self._table = grown
+        if span > len(self._table):
             self._move(int(handles[-1]) + 1 - len(self._table) // 2)
         late = int(np.searchsorted(handles, self._first))
         self._old.add(handles[:late], objects[:late])

@@ -26,6 +26,12 @@ class PagePath(IntEnum):
     DECAY = 44  #: the vmstat worker's turn (R4.13): nothing allocated or freed
 
 
+#: Paths of frees; DECAY is neither that nor an allocation.
+FREE_PAGE_PATHS = frozenset(
+    {PagePath.PUSH, PagePath.DRAIN, PagePath.BUDDY_FREE, PagePath.UNPLACED, PagePath.DECAY}
+)
+
+
 class Pressure(IntEnum):
     """What the kernel would have had to do first (R4.29): reported, not modelled."""
 

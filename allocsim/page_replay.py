@@ -304,12 +304,14 @@ class PageReplay:
     def sample_until(self, event: int) -> None:
         """Take the samples wanted before rows up to ``event``."""
         while self._wanted and self._wanted[-1] <= event:
-            buddies = self.allocator.buddies
-            self._samples.append(
-                PageSample(
-                    self._wanted.pop(),
-                    np.array([buddy.free_blocks() for buddy in buddies]).reshape(-1, ORDERS, TYPES),
-                    np.array([buddy.counters for buddy in buddies]),
-                    np.array([buddy.free_pages for buddy in buddies]),
-                )
-            )
+            self._samples.append(self.sample(self._wanted.pop()))
+
+    def sample(self, event: int) -> PageSample:
+        """The allocator's state now, as a sample before row ``event``."""
+        buddies = self.allocator.buddies
+        return PageSample(
+            event,
+            np.array([buddy.free_blocks() for buddy in buddies]).reshape(-1, ORDERS, TYPES),
+            np.array([buddy.counters for buddy in buddies]),
+            np.array([buddy.free_pages for buddy in buddies]),
+        )

@@ -25,6 +25,19 @@ class Path(IntEnum):
     SLOW_FREE = 14  #: free: straight to the slab
 
 
+#: Paths of frees; the others are those of allocations. SPARE_SWAP is both.
+FREE_PATHS = frozenset(
+    {
+        Path.IGNORED,
+        Path.MAIN_PUSH,
+        Path.INSTALL_EMPTY,
+        Path.BARN_PUT,
+        Path.FLUSH,
+        Path.FLUSH_MAIN,
+        Path.SLOW_FREE,
+    }
+)
+
 #: Names of /sys/kernel/slab/*/ with CONFIG_SLUB_STATS, and their units: sheaf_refill and sheaf_flush
 #: count objects, barn_* and sheaf_alloc, sheaf_free sheaves. ``list_lock`` is ours: acquisitions
 #: of the node's list_lock.

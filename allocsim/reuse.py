@@ -45,30 +45,56 @@ class Reuse:
         self, plan: Plan, op: npt.NDArray[np.int8], parent: npt.NDArray[np.int64]
     ) -> None:
         events = len(op)
-        capacity = plan.after.capacity
-        cells = plan.after.count * capacity
-        self.slots = len(plan.refills) * capacity
+        cells = plan.after.count * plan.after.capacity
+        self.slots = len(plan.refills) * plan.after.capacity
         self._op = op
         self._order = stable_order(plan.cell, cells)
-        self._cell = plan.cell[self._order]
+        self._cell = plan.cell.take(self._order)
         self._refill_time = np.array([time for time, _, _ in plan.refills], np.int64)
+        self._refill_sheaf = np.array([sheaf for _, sheaf, _ in plan.refills], np.int64)
+        self._first = np.empty(events, np.bool_)  # of the events of a cell
+        self._first[0] = True
+        np.not_equal(self._cell[1:], self._cell[:-1], out=self._first[1:])
 
+        # What the event before in the same cell put there; the first of a cell is seen to below.
         source = np.empty(events, np.int64)
         source[self._order[1:]] = self._order[:-1]
-        first = np.flatnonzero(np.append(True, self._cell[1:] != self._cell[:-1]))
-        source[self._order[first]] = events + self.slots + self._cell[first]
+        self._take_held(plan, source)
         self._take_refills(plan, source)
         free = op < 0
         np.copyto(source, parent, where=free)
         self.carried = np.flatnonzero(free & (parent < 0))
         source[self.carried] = events + self.slots + cells + np.arange(len(self.carried))
         flushed = self._held_at_flush(plan, events)
-        _follow(source)
+        _follow(source, op)
         inside = flushed < events
         flushed[inside] = source[flushed[inside]]
         self.flushed = flushed - events
-        self.source = source - events
-        self._last = np.append(first[1:], events)[: len(first)] - 1
+        source -= events
+        self.source = source
+
+    def _take_held(self, plan: Plan, source: npt.NDArray[np.int64]) -> None:
+        """Allocations with no free before them in their cell take what the sheaf came with.
+
+        That is its last refill before, or what it held when the window began.
+        """
+        capacity, events = plan.after.capacity, len(source)
+        takes = self._op.take(self._order) > 0
+        orphan = self._first.copy()
+        orphan[1:] |= takes[:-1]
+        place = np.flatnonzero(orphan & takes)
+        event, cell = self._order[place], self._cell[place]
+        held = events + self.slots + cell
+        if plan.refills:
+            sheaf = cell // capacity
+            fill = self._refill_sheaf * events + self._refill_time
+            by_sheaf = np.argsort(fill)
+            last = np.searchsorted(fill[by_sheaf], sheaf * events + event, side="right") - 1
+            refill = by_sheaf[last]
+            filled = (last >= 0) & (self._refill_sheaf[refill] == sheaf)
+            slot = events + refill * capacity + (cell - sheaf * capacity)
+            held = np.where(filled, slot, held)
+        source[event] = held
 
     def _find(
         self, time: npt.NDArray[np.int64], sheaf: npt.NDArray[np.int64], capacity: int
@@ -80,17 +106,21 @@ class Reuse:
         return place, cell
 
     def _take_refills(self, plan: Plan, source: npt.NDArray[np.int64]) -> None:
-        """The first event in a cell of a refilled sheaf, if it allocates, takes what came there."""
-        if not plan.refills:
+        """Allocations from a sheaf that was flushed and then refilled take what the refill brought.
+
+        A flush empties cells without an event of theirs, so the free before is not what they hold.
+        """
+        again = np.flatnonzero([refilled for _, _, refilled in plan.refills])
+        if not len(again):
             return
         capacity, events = plan.after.capacity, len(source)
-        sheaf = np.array([sheaf for _, sheaf, _ in plan.refills])
-        place, cell = self._find(self._refill_time, sheaf, capacity)
+        time = self._refill_time[again]
+        place, cell = self._find(time, self._refill_sheaf[again], capacity)
         place = np.minimum(place, events - 1)
         taker = self._order[place]
         takes = (self._cell[place] == cell) & (self._op[taker] > 0)
-        takes &= taker >= self._refill_time[:, None]
-        slot = events + np.arange(self.slots).reshape(place.shape)
+        takes &= taker >= time[:, None]
+        slot = events + again[:, None] * capacity + np.arange(capacity)
         # A sheaf flushed before all its cells were touched leaves its refill an event that
         # belongs to a later refill; that one stands later here and wins.
         source[taker[takes]] = slot[takes]
@@ -112,23 +142,22 @@ class Reuse:
             pushed &= last > since[:, None]
         return np.where(pushed, last, held)
 
-    def held_at_end(
-        self, plan: Plan
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def held_at_end(self, plan: Plan) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Cells whose content the window changed, and the source of what is in them now.
 
         Cells above a sheaf's size hold no object; their source means nothing.
         """
         capacity = plan.after.capacity
-        cell, event = self._cell[self._last], self._order[self._last]
+        last = np.append(np.flatnonzero(self._first[1:]), len(self._first) - 1)
+        cell, event = self._cell[last], self._order[last]
         since = np.full(plan.after.count, -1)
-        refilled = list(plan.last_refill)
-        refills = np.array([plan.last_refill[sheaf] for sheaf in refilled], np.int64)
+        refilled = np.array(list(plan.last_refill), np.int64)
+        refills = np.array(list(plan.last_refill.values()), np.int64)
         since[refilled] = self._refill_time[refills]
         pushed = (self._op[event] < 0) & (event > since[cell // capacity])
         position = np.arange(capacity)
         slots = (refills[:, None] * capacity + position).ravel()
-        slot_cells = (np.array(refilled, np.int64)[:, None] * capacity + position).ravel()
+        slot_cells = (refilled[:, None] * capacity + position).ravel()
         # Pushes stand behind the refills: where both name a cell, they are the later ones.
         return (
             np.concatenate((slot_cells, cell[pushed])),
@@ -136,11 +165,19 @@ class Reuse:
         )
 
 
-def _follow(source: npt.NDArray[np.int64]) -> None:
-    """Replace every source by the end of its chain, in place; chains lead back in time."""
+def _follow(source: npt.NDArray[np.int64], op: npt.NDArray[np.int8]) -> None:
+    """Replace every source by the end of its chain, in place; chains lead back in time.
+
+    The source of an allocation is a free or an end, that of a free an allocation or an end. So
+    chains are shortened to allocations first, doubled until they end, and given to the frees.
+    """
     events = len(source)
-    active = np.flatnonzero(source < events)
+    active = np.flatnonzero((op > 0) & (source < events))
+    reached = source.take(source.take(active))
     while len(active):
-        further = source[source[active]]
-        source[active] = further
-        active = active[further < events]
+        source[active] = reached
+        going_on = np.flatnonzero(reached < events)
+        active = active.take(going_on)
+        reached = source.take(reached.take(going_on))
+    freed = np.flatnonzero(source < events)
+    source[freed] = source.take(source.take(freed))

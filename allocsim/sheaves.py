@@ -89,8 +89,9 @@ class Sheaves:
         return self.count - 1
 
 
-#: A sheaf refilled or flushed: the event that did it, the sheaf, and for a flush the refill of this
-#: window that had filled the sheaf before, as a place in the plan's refills (-1: none).
+#: A sheaf refilled or flushed: the event that did it, the sheaf, and what had become of it before in
+#: this window. Of a flush, the refill that had filled it, as a place in the plan's refills (-1:
+#: none); of a refill, 1 if it had been flushed.
 Batch = tuple[int, int, int]
 
 # The steps of the barn, as plain numbers for its loop.
@@ -260,6 +261,7 @@ class _Barn:
         self.refills: list[Batch] = []
         self.flushes: list[Batch] = []
         self.last_refill: dict[int, int] = {}
+        self.flushed: set[int] = set()
         self.allocated = 0
         self.stopped = -1
 
@@ -296,7 +298,7 @@ class _Barn:
                 # mm/slub.c:__pcs_replace_empty_main (7.2): the spare, being empty, is refilled
                 refilled = self._empty_sheaf(time) if spare == NO_SHEAF else spare
                 self.last_refill[refilled] = len(self.refills)
-                self.refills.append((time, refilled, -1))
+                self.refills.append((time, refilled, refilled in self.flushed))
                 main, spare, path = refilled, main, _REFILL
             mains[lane], spares[lane] = main, spare
             self.main.append(main)
@@ -316,6 +318,7 @@ class _Barn:
             return spare, main, _SPARE_SWAP
         full = self.sheaves.full
         if len(full) >= self.sheaves.max_full:
+            self.flushed.add(spare)
             self.flushes.append((time, spare, self.last_refill.get(spare, -1)))
             return spare, main, _FLUSH
         emptied = self._empty_sheaf(time)

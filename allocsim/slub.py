@@ -86,22 +86,23 @@ class Slub:
         place = np.empty(count, np.int64)
         place[order] = np.arange(count)
         objects = np.empty(count, np.int64)
+        parent, stays = self._parents(requests, older, place, objects)
         window = CacheEvents(
-            requests.cpu[order],
-            requests.op[order],
-            self._parents(requests, older, place, objects),
+            requests.cpu.take(order),
+            requests.op.take(order),
+            parent,
             objects,
             np.empty(count, np.uint8),
-            np.empty(count, np.bool_),
             None if refusals is None else _max_order(refusals, requests.seq[order]),
         )
-        ends = np.cumsum(np.bincount(requests.cache, minlength=len(self.caches))).tolist()
+        numbers = np.arange(len(self.caches))
+        ends = np.searchsorted(requests.cache.take(order), numbers, side="right").tolist()
         begin = 0
         for cache, end in zip(self.caches, ends, strict=True):
             if begin < end:
                 cache.replay(window.part(begin, end))
             begin = end
-        self._remember(requests, window, order, place)
+        self.live.add(requests.object[stays], objects[place[stays]])
         return _placement(window, order), self._pages(requests, order, [0, *ends])
 
     def counters(self) -> dict[str, npt.NDArray[np.int64]]:
@@ -127,10 +128,11 @@ class Slub:
         older: OlderObjects | None,
         place: Rows,
         objects: Rows,
-    ) -> Rows:
-        """Place of each free's allocation, -1 if that was before the window (and for allocations).
+    ) -> tuple[Rows, Rows]:
+        """Place of each free's allocation, and the rows of allocations that outlive the window.
 
-        Places count the events cache by cache. The objects of frees with parent -1 are filled in.
+        Places count the events cache by cache. -1 stands for a free whose allocation was before the
+        window, whose object is filled in, and for an allocation.
         """
         parent = np.full(len(place), -1, np.int64)
         born = np.flatnonzero(requests.op > 0)
@@ -154,16 +156,9 @@ class Slub:
         if np.any((home >= 0) & (home != requests.cache[freed])):
             raise ValueError("an object is freed to another cache")
         objects[place[freed]] = found
-        return parent
-
-    def _remember(
-        self, requests: ObjectRequests, window: CacheEvents, order: Rows, place: Rows
-    ) -> None:
-        """Keep the objects that are live behind the window."""
-        stays = np.empty(len(order), np.bool_)
-        stays[order] = window.stays
-        rows = np.flatnonzero(stays)
-        self.live.add(requests.object[rows], window.objects[place[rows]])
+        stays = requests.op > 0
+        stays[allocs] = False
+        return parent, np.flatnonzero(stays)
 
     def _pages(self, requests: ObjectRequests, order: Rows, begins: Sequence[int]) -> PageRequests:
         """The caches' page requests, put into one order of time."""
@@ -223,7 +218,8 @@ def _placement(window: CacheEvents, order: Rows) -> Placement:
         np.empty(count, np.uint8), np.empty(count, np.int64), np.empty(count, np.int32)
     )
     placement.path[order] = window.path
-    placement.slab[order] = window.objects >> INDEX_BITS
     # An index has 15 bits; all 16 set, as in FAILED, read as -1.
     placement.index[order] = window.objects.astype(np.int16)
+    slab = np.right_shift(window.objects, INDEX_BITS, out=window.objects)
+    placement.slab[order] = slab
     return placement

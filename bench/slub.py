@@ -19,7 +19,7 @@ from synthetic import Synthetic
 from allocsim.profile import LINUX_7_2, cache_shapes
 from allocsim.slub import Slub
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 
 def main() -> None:
@@ -68,7 +68,7 @@ def main() -> None:
 
 def time_oracle(events: int) -> float:
     """Events a second of the oracle on a trace of the same kind."""
-    from oracle.slub import Slub as Oracle
+    from tests.oracle.slub import Slub as Oracle
 
     trace = Synthetic(events)
     oracle = Oracle(cache_shapes(LINUX_7_2, trace.cache_sizes(), trace.cpus))

@@ -13,6 +13,7 @@ from pipeline.commands.info import info
 from pipeline.commands.replay import replay
 from pipeline.commands.report import report
 from pipeline.commands.sql import sql
+from pipeline.commands.sweep import sweep
 from pipeline.errors import AllocsimError
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -51,6 +52,7 @@ app.command()(info)
 app.command()(replay)
 app.command()(report)
 app.command()(sql)
+app.command()(sweep)
 
 
 def main() -> NoReturn:

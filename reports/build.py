@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports import background, callers, kinds, overview, quality, queries, summary, wording
+from reports import (
+    background,
+    callers,
+    kinds,
+    overview,
+    placement,
+    quality,
+    queries,
+    summary,
+    sweeps,
+    wording,
+)
 from reports.document import Report, Section
 
 if TYPE_CHECKING:
@@ -48,6 +59,8 @@ def _section(connection: DuckDBPyConnection, run: Row) -> Section:
             *kinds.over_time(connection, run, policies),
             *callers.caches(connection, number, policies),
             *callers.call_sites(connection, number, policies),
+            *placement.blocks(connection, number),
+            *sweeps.blocks(connection, number),
             *quality.blocks(connection, run),
         ],
     )

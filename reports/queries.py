@@ -21,8 +21,11 @@ def rows(connection: DuckDBPyConnection, sql: str, **values: object) -> list[Row
 
 
 def runs(connection: DuckDBPyConnection) -> list[Row]:
-    """Every run with its trace, by number: the columns of the tables runs and traces."""
-    return rows(connection, "FROM runs INNER JOIN traces USING (trace_id) ORDER BY run")
+    """Every recorded run with its trace, by number: the columns of the tables runs and traces."""
+    return rows(
+        connection,
+        "FROM runs INNER JOIN traces USING (trace_id) WHERE placement = 'recorded' ORDER BY run",
+    )
 
 
 def policies(connection: DuckDBPyConnection, run: int) -> list[Row]:

@@ -26,6 +26,14 @@ VIEWS = (
     "timeline",
     "quality",
     "event_log",
+    "placement_summary",
+    "cache_counter_summary",
+    "slab_placement_summary",
+    "path_summary",
+    "placements",
+    "remote_frees",
+    "free_memory",
+    "slab_refcounts",
 )
 
 

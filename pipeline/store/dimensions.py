@@ -81,16 +81,23 @@ def trace_id(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> int:
     Trace sets may share a name (``trace`` is what trace-cmd calls every recording), so it is the
     whole row that tells them apart.
     """
-    names = [column.name for column in TRACES.columns if column.name != "trace_id"]
-    values = [row[name] for name in names]
-    same = " AND ".join(f'"{name}" IS NOT DISTINCT FROM ?' for name in names)
-    found = connection.execute(f"SELECT trace_id FROM traces WHERE {same}", values).fetchall()
-    if found:
-        return int(found[0][0])
+    found = find_trace(connection, row)
+    if found is not None:
+        return found
+    values = [row[column.name] for column in TRACES.columns if column.name != "trace_id"]
     number = next_number(connection, "traces", "trace_id")
     marks = ", ".join("?" for _ in TRACES.columns)
     connection.execute(f"INSERT INTO traces VALUES ({marks})", [number, *values])
     return number
+
+
+def find_trace(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> int | None:
+    """The number of a trace in the database; None if no row is equal to this one."""
+    names = [column.name for column in TRACES.columns if column.name != "trace_id"]
+    values = [row[name] for name in names]
+    same = " AND ".join(f'"{name}" IS NOT DISTINCT FROM ?' for name in names)
+    found = connection.execute(f"SELECT trace_id FROM traces WHERE {same}", values).fetchall()
+    return int(found[0][0]) if found else None
 
 
 def next_number(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> int:

@@ -11,11 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.oracle.page_lists import PageAllocator as Oracle
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 from allocsim import page_replay, page_stretch
 from allocsim.page_paths import PAGE_COUNTERS
 from allocsim.page_replay import PageReplay
@@ -30,6 +25,10 @@ from allocsim.zones import (
     all_free,
     computed_zone,
 )
+from tests.oracle.page_lists import PageAllocator as Oracle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 COLUMNS = ("cpu", "op", "page", "order", "migratetype", "highest", "flags", "offset")
 

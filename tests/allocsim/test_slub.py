@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from allocsim.profile import LINUX_7_2, CacheShape, cache_shapes
-from oracle.compare import Trace, assert_equal
+from tests.oracle.compare import Trace, assert_equal
 
 
 def there_and_back(size, count):

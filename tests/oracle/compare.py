@@ -11,7 +11,7 @@ from allocsim.paths import COUNTERS, Path
 from allocsim.profile import LINUX_7_2
 from allocsim.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
 from allocsim.slub import Slub
-from oracle.slub import Slub as Oracle
+from tests.oracle.slub import Slub as Oracle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from oracle.slub import Slub
+from tests.oracle.slub import Slub
 
 from allocsim.profile import LINUX_7_2, cache_shapes
 

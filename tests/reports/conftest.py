@@ -112,6 +112,7 @@ def _add_trace(connection: duckdb.DuckDBPyConnection, run: int, trace: str, kern
         last_ts=5_015_000_000,
         slice_ns=10_000_000,
         use_how=2,
+        placement="recorded",
     )
 
 
