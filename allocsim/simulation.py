@@ -99,13 +99,20 @@ class _Part(NamedTuple):
 
     def between(self, first: int, end: int) -> _Part:
         """The requests of events from ``first`` up to ``end``."""
+        objects = _places(self.objects.seq, first, end)
+        pages = _places(self.pages.seq, first, end)
         return _Part(
-            *(
-                type(table)(*(column[_places(table.seq, first, end)] for column in table))
-                for table in (self.objects, self.pages)
-            ),
+            ObjectRequests._make(column[objects] for column in self.objects),
+            PageEvents._make(column[pages] for column in self.pages),
             self.samples[_places(self.samples, first, end)],
         )
+
+
+class _Refused(NamedTuple):
+    """A slab page the page allocator did not have: the event that wanted it, and its order."""
+
+    seq: int
+    order: int
 
 
 class Simulation:
@@ -162,7 +169,7 @@ class Simulation:
             part = rest if chunk < 0 else _first(rest, chunk)
             before = deepcopy((self.slub, self.pages, self._slabs, self._waiting))
             result, refused = self._run(part, None)
-            if refused < 0:
+            if refused is None:
                 done.append(result)
                 last = _last_seq(part)
                 if part is rest or last < 0:
@@ -171,9 +178,10 @@ class Simulation:
                 chunk *= 2
                 continue
             self.slub, self.pages, self._slabs, self._waiting = before
-            done.append(self._run(part.between(0, refused), None)[0])
-            done.append(self._alone(part.between(refused, refused + 1)))
-            rest = rest.between(refused + 1, _END)
+            event = refused.seq
+            done.append(self._run(part.between(0, event), None)[0])
+            done.append(self._alone(part.between(event, event + 1), refused))
+            rest = rest.between(event + 1, _END)
             chunk = FIRST_CHUNK
         return done[0] if len(done) == 1 else _joined(done)
 
@@ -182,20 +190,25 @@ class Simulation:
         sample = self.pages.sample(0)
         return _lives(self._slabs), [(seq, sample) for seq in self._waiting]
 
-    def _alone(self, part: _Part) -> SimulatedWindow:
+    def _alone(self, part: _Part, refused: _Refused | None) -> SimulatedWindow:
         """One event whose slabs cannot all be had at the order they are wanted."""
         self.counts["refused_slab_events"] += 1
-        seq = part.objects.seq[:1]
-        for limit in range(MAX_PAGE_ORDER - 1, -2, -1):
+        result = _NOTHING
+        while refused is not None:
+            limit = np.array([refused.order - 1], np.int8)
             before = deepcopy((self.slub, self.pages, self._slabs, self._waiting))
-            result, refused = self._run(part, Refusals(seq, np.array([limit], np.int8)))
-            if refused < 0:
-                break
-            self.slub, self.pages, self._slabs, self._waiting = before
+            result, refused = self._run(part, Refusals(part.objects.seq[:1], limit))
+            if refused is not None:
+                self.slub, self.pages, self._slabs, self._waiting = before
         return result
 
-    def _run(self, part: _Part, refusals: Refusals | None) -> tuple[SimulatedWindow, int]:
-        """Run a part; also the first event whose slab page was refused, -1 if none was."""
+    def _run(
+        self, part: _Part, refusals: Refusals | None
+    ) -> tuple[SimulatedWindow, _Refused | None]:
+        """Run a part; also the first slab page that was refused, None if none was.
+
+        Where one was, what became of the part is of no use.
+        """
         objects, pages = part.objects, part.pages
         if len(objects.seq):
             first, end = int(objects.seq[0]), int(objects.seq[-1]) + 1
@@ -212,14 +225,17 @@ class Simulation:
         path = results.path[slab_rows]
         failed = np.flatnonzero((wanted.way > 0) & (path == PagePath.FAILED))
         if len(failed):
-            return _NOTHING, int(wanted.seq[failed[0]])
+            first_failed = int(failed[0])
+            return _NOTHING, _Refused(
+                int(wanted.seq[first_failed]), int(wanted.order[first_failed])
+            )
         slabs = self._slab_lives(wanted, columns["page"][slab_rows], results.pfn[slab_rows])
         others = PageResults(*(getattr(results, name)[other_rows] for name in _PAGE_RESULTS))
         for name, pressure in _PRESSURE.items():
             self.counts[name] += int(np.count_nonzero(results.pressure == pressure))
         self.counts["refused_pages"] += int(np.count_nonzero(others.path == PagePath.FAILED))
         named = list(zip(samples[ready].tolist(), sampled, strict=True))
-        return SimulatedWindow(placement, others, slabs, named), -1
+        return SimulatedWindow(placement, others, slabs, named), None
 
     def _merge(
         self, wanted: PageRequests, pages: PageEvents

@@ -6,7 +6,7 @@ from the columns of the trace set that are not (addresses, gfp flags).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -199,7 +199,7 @@ class RecordedRun:
 
     def _ask(
         self, sql: str, first: int, rows: int, **values: object
-    ) -> dict[str, npt.NDArray[np.generic]]:
+    ) -> dict[str, npt.NDArray[Any]]:
         answer = self._connection.execute(
             sql, {"run": self._run, "first": first, "last": first + rows - 1, **values}
         )

@@ -66,14 +66,15 @@ def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
 def _figure(key: str, points: Sequence[tuple[Point, Row]]) -> Picture:
     values = sorted({settings[key] for settings, _ in points if key in settings})
     lines: dict[str, dict[int, Row]] = {}
-    for settings, row in points:
+    for settings, row in sorted(points, key=lambda point: sorted(point[0].items())):
         if key in settings:
-            others = {name: value for name, value in settings.items() if name != key}
-            name = ", ".join(f"{other} = {value}" for other, value in sorted(others.items()))
-            lines.setdefault(name, {})[settings[key]] = row
+            others = [
+                f"{name} = {value}" for name, value in sorted(settings.items()) if name != key
+            ]
+            lines.setdefault(", ".join(others), {})[settings[key]] = row
     return Picture(
         f"What {key} does, each other setting held: a line a combination of the others.",
-        style.svg(sweep(key, values, dict(sorted(lines.items())))),
+        style.svg(sweep(key, values, lines)),
     )
 
 

@@ -190,18 +190,20 @@ def test_model_is_oracle_when_pages_run_out(tape: Tape, hogs: int, window: int) 
 @pytest.mark.parametrize("window", [1, 100, 1 << 20])
 def test_slabs_fall_back_to_a_smaller_order_then_fail_then_recover(window: int) -> None:
     tape = Tape(world(1 << 11))
-    for _ in range(960):
+    for _ in range(1024):
         tape.page(0, 0, 0)
-    for slot in range(180):
-        tape.object(slot % 2, 2, slot, CACHE_ALLOC)
-    for slot in range(96):
-        tape.object(0, 3, slot, CACHE_ALLOC)
-    for slot in range(96):
-        tape.object(1, 3, slot, CACHE_FREE)
-    for _ in range(800):
+    for which in range(80):
+        tape.free_page(1, which, split=False)  # every other one
+    for slot in range(140):
+        tape.object(1, 2, slot, CACHE_ALLOC)
+    for slot in range(24):
+        tape.object(0, 3, slot + 8, CACHE_ALLOC)  # not on the older slabs
+    for slot in range(24):
+        tape.object(1, 3, slot + 8, CACHE_FREE)
+    for _ in range(900):
         tape.free_page(1, 0, split=False)
     for slot in range(96):
-        tape.object(0, 1, slot, CACHE_ALLOC)
+        tape.object(1, 1, slot, CACHE_ALLOC)
     outcome = assert_equal(tape.world, tape.events, window)
     assert outcome.counts["refused_slab_events"] > 0
     paths = {path for path, *_ in outcome.events.values()}

@@ -148,7 +148,8 @@ class Simulated:
         cpu = event.cpu % self.cpus
         pcs = self.slub.caches[cache].pcs.get(cpu)
         may_ask = op > 0 and not (pcs and pcs.main.objects)
-        for limit in range(10, -2, -1):
+        limit = 10
+        while True:
             if self.exhaustible and may_ask:
                 shared = {id(self.slub): self.slub, id(self.pages.machine): self.pages.machine}
                 state = (self.slub.caches, self.slub.live, self.slub.pages, self.pages)
@@ -156,16 +157,18 @@ class Simulated:
             self.limit = limit
             asked = len(self.slub.pages)
             path, slab, index = self.slub.event(event.seq, cpu, cache, op, handle)
-            if self._serve(self.slub.pages[asked:]):
+            refused = self._serve(self.slub.pages[asked:])
+            if refused is None:
                 break
             assert self.exhaustible
+            limit = refused - 1
             self.slub.caches, self.slub.live, self.slub.pages, self.pages = before
         self.placed.counts["refused_slab_events"] += limit < 10
         if shown:
             self.placed.events[event.seq] = (path, slab, index, -1)
 
-    def _serve(self, wanted) -> bool:
-        """Slab pages asked for and given back by one event; False if one is refused."""
+    def _serve(self, wanted) -> int | None:
+        """Slab pages asked for and given back by one event; the order of the first refused."""
         lives = []
         for seq, cpu, cache, slab, order, way in wanted:
             if way > 0:
@@ -173,7 +176,7 @@ class Simulated:
                     cpu, +1, ("slab", slab), order, self.kinds[cache], highest=self.highest[cache]
                 )
                 if found.path == PagePath.FAILED:
-                    return False
+                    return order
                 lives.append((slab, [cache, order, found.pfn, seq, -1]))
             else:
                 found = self.pages.event(cpu, -1, ("slab", slab), order)
@@ -183,4 +186,4 @@ class Simulated:
                 self.placed.slabs[slab][4] = life[4]
             else:
                 self.placed.slabs[slab] = life
-        return True
+        return None
