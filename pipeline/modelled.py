@@ -92,6 +92,7 @@ class World:
         shapes_how: how each shape is known.
         machine: the zones.
         counts: of slabs and objects older than the trace.
+        older_free: free places on such slabs, by cache.
     """
 
     simulation: Simulation
@@ -99,6 +100,7 @@ class World:
     shapes_how: list[How]
     machine: Machine
     counts: dict[str, int]
+    older_free: npt.NDArray[np.int64]
 
 
 def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
@@ -118,7 +120,14 @@ def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
     simulation = Simulation(
         profile, shapes, _slab_pages(recorded, shapes), machine, older, free_before
     )
-    return World(simulation, shapes, hows, machine, counts)
+    return World(
+        simulation,
+        shapes,
+        hows,
+        machine,
+        counts,
+        np.bincount(free_before.cache, minlength=len(shapes)),
+    )
 
 
 def check(settings: Mapping[str, int], recorded: Recorded) -> None:

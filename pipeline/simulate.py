@@ -69,6 +69,7 @@ class _Tally:
     """Counts over the windows of a simulation."""
 
     live: npt.NDArray[np.int64]
+    on_older: npt.NDArray[np.int64]
     slab_allocs: npt.NDArray[np.int64]
     slab_frees: npt.NDArray[np.int64]
     pages_allocated: npt.NDArray[np.int64]
@@ -85,8 +86,8 @@ class _Tally:
         self.on_older_slabs += int(np.count_nonzero(slab < -1))
         self.failed += int(np.count_nonzero(path == ObjectPath.FAILED))
         self.ignored += int(np.count_nonzero(path == ObjectPath.IGNORED))
-        mine = slab >= 0  # what the model has allocated itself
-        self.live += _sums(requests.objects.cache[mine], requests.objects.op[mine], self.live)
+        for total, rows in ((self.live, slab >= 0), (self.on_older, slab < -1)):
+            total += _sums(requests.objects.cache[rows], requests.objects.op[rows], total)
         self.add_slabs(result.slabs)
 
     def add_slabs(self, slabs: Columns) -> None:
@@ -129,7 +130,7 @@ def simulate(
     """
     world = make_world(recorded, settings)
     simulation = world.simulation
-    tally = _Tally(*np.zeros((5, len(world.shapes)), np.int64))
+    tally = _Tally(*np.zeros((6, len(world.shapes)), np.int64))
     slices = iter(recorded.slices)
     upcoming = next(slices, None)
     slice_of = {seq: number for number, seq in recorded.slices}
@@ -210,6 +211,8 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: _Tally) -> Rows:
                 "pages_allocated": int(tally.pages_allocated[number]),
                 "pages_freed": int(tally.pages_freed[number]),
                 "live_objects": int(tally.live[number]),
+                "on_older_slabs": int(tally.on_older[number]),
+                "older_free": int(world.older_free[number]),
                 "slabs": held[number],
                 "slab_pages": int(pages[number]),
                 "partial_slabs": len(cache.slabs.partial),
