@@ -99,9 +99,7 @@ def events_of(path: Path, run: int, source: RecordedRun, trace: TraceSet) -> lis
             cache = named[sizes[seq], sites[seq]]
         if cache is not None and source.recorded.caches[cache][1] <= 0:
             cache = None
-        events.append(
-            Event(seq, cpu, code, ptr, metadata, cache, pfn, order, gfp, pages.get(seq))
-        )
+        events.append(Event(seq, cpu, code, ptr, metadata, cache, pfn, order, gfp, pages.get(seq)))
     return events
 
 
@@ -143,7 +141,7 @@ def test_every_event_counter_and_slab_is_the_oracles(
     assert {seq: tuple(row) for seq, *row in got} == wanted.events
     slabs = ask(
         db,
-        "SELECT slab, cache, \"order\", pfn, coalesce(alloc_seq, -1), coalesce(free_seq, -1)"
+        'SELECT slab, cache, "order", pfn, coalesce(alloc_seq, -1), coalesce(free_seq, -1)'
         f" FROM placed_slabs {of}",
     )
     assert {slab: list(row) for slab, *row in slabs} == wanted.slabs
@@ -207,7 +205,7 @@ def test_nothing_is_lost(db: Path) -> None:
 def test_free_pages_are_the_zones_less_what_is_used(db: Path) -> None:
     rows = ask(
         db,
-        "SELECT free_pages, sum((unmovable + movable + reclaimable + highatomic) << \"order\"),"
+        'SELECT free_pages, sum((unmovable + movable + reclaimable + highatomic) << "order"),'
         " bool_and(unusable_index BETWEEN 0 AND 1), min(unusable_index) FROM free_memory"
         " GROUP BY run, slice, zone, free_pages",
     )
