@@ -1,5 +1,4 @@
-"""The simulated placement: requests through SLUB, its page requests and everyone else's through
-the page allocator.
+"""The simulated placement: requests through SLUB, and all page requests through the page allocator.
 
 The two layers meet at the slab pages. SLUB runs first and takes for granted that it gets what it
 asks for; the page allocator then serves everyone in time order. Where it refuses a slab page, both
@@ -17,9 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from allocsim.columns import Columns, concat, empty, find, take
+from allocsim.older import older_in
 from allocsim.page_paths import PagePath, Pressure
 from allocsim.page_replay import PageReplay, PageResults, PageSample
-from allocsim.older import older_in
 from allocsim.recorded_requests import PAGE_SHIFT, UNKNOWN_PAGE, PageEvents
 from allocsim.requests import (
     ObjectRequests,
@@ -127,7 +126,7 @@ class Simulation:
         freelist_order: as Slub has it.
     """
 
-    def __init__(  # noqa: PLR0913 - two models' worlds
+    def __init__(  # noqa: PLR0913, PLR0917 - two models' worlds
         self,
         profile: Profile,
         shapes: Sequence[CacheShape],

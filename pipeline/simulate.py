@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from allocsim import __version__
-from allocsim.columns import concat
 from allocsim.page_paths import PAGE_COUNTERS
 from allocsim.paths import Path as ObjectPath
 from pipeline.modelled import PROFILE, check, make_world, what_if
@@ -86,8 +85,9 @@ class _Tally:
         self.on_older_slabs += int(np.count_nonzero(slab < -1))
         self.failed += int(np.count_nonzero(path == ObjectPath.FAILED))
         self.ignored += int(np.count_nonzero(path == ObjectPath.IGNORED))
+        cache, op = requests.objects.cache, requests.objects.op
         for total, rows in ((self.live, slab >= 0), (self.on_older, slab < -1)):
-            total += _sums(requests.objects.cache[rows], requests.objects.op[rows], total)
+            np.add(total, _sums(cache[rows], op[rows], total), out=total)
         self.add_slabs(result.slabs)
 
     def add_slabs(self, slabs: Columns) -> None:
@@ -98,8 +98,9 @@ class _Tally:
             ("free_seq", self.slab_frees, self.pages_freed),
         ):
             seen = slabs[seq] >= 0
-            count += np.bincount(slabs["cache"][seen], minlength=len(count))
-            total += _sums(slabs["cache"][seen], pages[seen], total)
+            cache = slabs["cache"][seen]
+            np.add(count, np.bincount(cache, minlength=len(count)), out=count)
+            np.add(total, _sums(cache, pages[seen], total), out=total)
 
 
 def _sums(
@@ -348,7 +349,7 @@ def event_batches(requests: RequestWindow, result: SimulatedWindow) -> list[Colu
     ]
 
 
-def store(  # noqa: PLR0913 - the columns of a run
+def store(  # noqa: PLR0913, PLR0917 - the columns of a run
     connection: duckdb.DuckDBPyConnection,
     writer: RunWriter,
     of_run: int,

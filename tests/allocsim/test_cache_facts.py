@@ -56,7 +56,7 @@ def test_an_order_that_is_not_recorded_follows_the_rule() -> None:
 
 
 def test_the_rules_give_what_sysfs_says_on_every_recording_with_sheaves() -> None:
-    """R3.4, R3.5 and R3.10 against the kernels' own numbers; only caches that ask for more differ."""
+    """R3.4 and R3.10 against the kernels' own numbers; only caches that ask for more differ."""
     found = [
         path
         for path in recordings("7.*")

@@ -181,7 +181,7 @@ def test_the_window_size_does_not_matter(db: Path, table: str) -> None:
 
 
 def test_nothing_is_lost(db: Path) -> None:
-    """Allocations less frees are live; slabs made less freed are held; and every slot is somewhere."""
+    """Allocations less frees are live, slabs made less freed are held, every slot is somewhere."""
     for run in (2, 5, 8):
         for slabs, made, freed, pages, alloc_pages, freed_pages, older in ask(
             db,

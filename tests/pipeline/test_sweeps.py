@@ -70,7 +70,7 @@ def test_what_was_done_before_an_interrupt_stays(
     wanted = combinations(["sheaf.capacity=4,12,28"], {})
     add, calls = sweeps._add, []
 
-    def interrupted(*given: Any) -> None:
+    def interrupted(*given: object) -> None:
         if calls:
             raise KeyboardInterrupt
         calls.append(given)
@@ -89,7 +89,7 @@ def test_what_was_done_before_an_interrupt_stays(
 
 def test_wrong_settings_end_a_sweep_before_it_begins(trace: Path, tmp_path: Path) -> None:
     db = tmp_path / "results.duckdb"
-    with pytest.raises(UsageError, match="did you mean .*skbuff_head_cache"):
+    with pytest.raises(UsageError, match=r"did you mean .*skbuff_head_cache"):
         sweep_traces([trace], db, combinations(["slab.order.skbuf_head=1,2"], {}), 1, Progress())
     assert not db.exists()
 
