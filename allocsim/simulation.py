@@ -1,5 +1,4 @@
-"""The simulated placement: requests through SLUB, its page requests and everyone else's through
-the page allocator.
+"""The simulated placement: requests through SLUB, and all page requests through the page allocator.
 
 The two layers meet at the slab pages. SLUB runs first and takes for granted that it gets what it
 asks for; the page allocator then serves everyone in time order. Where it refuses a slab page, both
@@ -128,7 +127,7 @@ class Simulation:
         freelist_order: as Slub has it.
     """
 
-    def __init__(  # noqa: PLR0913 - two models' worlds
+    def __init__(  # noqa: PLR0913, PLR0917 - two models' worlds
         self,
         profile: Profile,
         shapes: Sequence[CacheShape],

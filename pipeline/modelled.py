@@ -93,6 +93,7 @@ class World:
         shapes_how: how each shape is known.
         machine: the zones.
         counts: of slabs and objects older than the trace.
+        older_free: free places on such slabs, by cache.
     """
 
     simulation: Simulation
@@ -100,6 +101,7 @@ class World:
     shapes_how: list[How]
     machine: Machine
     counts: dict[str, int]
+    older_free: npt.NDArray[np.int64]
 
 
 def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
@@ -125,7 +127,14 @@ def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
         free_before,
         freelist_order(settings.get("freelist.seed", 0), shapes),
     )
-    return World(simulation, shapes, hows, machine, counts)
+    return World(
+        simulation,
+        shapes,
+        hows,
+        machine,
+        counts,
+        np.bincount(free_before.cache, minlength=len(shapes)),
+    )
 
 
 def check(settings: Mapping[str, int], recorded: Recorded) -> None:

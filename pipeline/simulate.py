@@ -68,6 +68,7 @@ class _Tally:
     """Counts over the windows of a simulation."""
 
     live: npt.NDArray[np.int64]
+    on_older: npt.NDArray[np.int64]
     slab_allocs: npt.NDArray[np.int64]
     slab_frees: npt.NDArray[np.int64]
     pages_allocated: npt.NDArray[np.int64]
@@ -84,8 +85,9 @@ class _Tally:
         self.on_older_slabs += int(np.count_nonzero(slab < -1))
         self.failed += int(np.count_nonzero(path == ObjectPath.FAILED))
         self.ignored += int(np.count_nonzero(path == ObjectPath.IGNORED))
-        mine = slab >= 0  # what the model has allocated itself
-        self.live += _sums(requests.objects.cache[mine], requests.objects.op[mine], self.live)
+        cache, op = requests.objects.cache, requests.objects.op
+        for total, rows in ((self.live, slab >= 0), (self.on_older, slab < -1)):
+            np.add(total, _sums(cache[rows], op[rows], total), out=total)
         self.add_slabs(result.slabs)
 
     def add_slabs(self, slabs: Columns) -> None:
@@ -96,8 +98,9 @@ class _Tally:
             ("free_seq", self.slab_frees, self.pages_freed),
         ):
             seen = slabs[seq] >= 0
-            count += np.bincount(slabs["cache"][seen], minlength=len(count))
-            total += _sums(slabs["cache"][seen], pages[seen], total)
+            cache = slabs["cache"][seen]
+            np.add(count, np.bincount(cache, minlength=len(count)), out=count)
+            np.add(total, _sums(cache, pages[seen], total), out=total)
 
 
 def _sums(
@@ -128,7 +131,7 @@ def simulate(
     """
     world = make_world(recorded, settings)
     simulation = world.simulation
-    tally = _Tally(*np.zeros((5, len(world.shapes)), np.int64))
+    tally = _Tally(*np.zeros((6, len(world.shapes)), np.int64))
     slices = iter(recorded.slices)
     upcoming = next(slices, None)
     slice_of = {seq: number for number, seq in recorded.slices}
@@ -209,6 +212,8 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: _Tally) -> Rows:
                 "pages_allocated": int(tally.pages_allocated[number]),
                 "pages_freed": int(tally.pages_freed[number]),
                 "live_objects": int(tally.live[number]),
+                "on_older_slabs": int(tally.on_older[number]),
+                "older_free": int(world.older_free[number]),
                 "slabs": held[number],
                 "slab_pages": int(pages[number]),
                 "partial_slabs": len(cache.slabs.partial),
@@ -344,7 +349,7 @@ def event_batches(requests: RequestWindow, result: SimulatedWindow) -> list[Colu
     ]
 
 
-def store(  # noqa: PLR0913 - the columns of a run
+def store(  # noqa: PLR0913, PLR0917 - the columns of a run
     connection: duckdb.DuckDBPyConnection,
     writer: RunWriter,
     of_run: int,

@@ -1,4 +1,4 @@
-"""Simulated placement in a run's section: how requests were served, counters, slabs beside slabs."""
+"""Simulated placement in a run's section: slabs beside slabs, ways of serving, counters."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _slabs(connection: DuckDBPyConnection, run: int) -> Table:
             ]
         )
     return Table(
-        "Slabs made and freed, and pages of those made: by the recorded kernel ●, and by the model.",
+        "Slabs made and freed, and pages of those made: by the recorded kernel ● and by the model.",
         (
             Column("cache", numeric=False),
             Column("made ●"),

@@ -100,7 +100,9 @@ class Tape:
 
 
 @st.composite
-def tapes(draw: st.DrawFn, pages: int, most: int) -> Tape:
+def tapes(  # noqa: C901 - a kind of event each
+    draw: st.DrawFn, pages: int, most: int
+) -> Tape:
     tape = Tape(world(pages))
     cpus = st.integers(0, CPUS)  # one more than the machine has
     for _ in range(draw(st.integers(1, most))):
