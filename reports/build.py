@@ -13,6 +13,7 @@ from reports import (
     quality,
     queries,
     summary,
+    validation,
     wording,
 )
 from reports.document import Report, Section
@@ -61,6 +62,7 @@ def _section(connection: DuckDBPyConnection, run: Row) -> Section:
             *freezing.depth(connection, number),
             *callers.caches(connection, number, policies),
             *callers.call_sites(connection, number, policies),
+            *validation.blocks(connection, number),
             *quality.blocks(connection, run),
         ],
     )
