@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +29,10 @@ def import_(
     ] = False,
 ) -> None:
     """Import recordings: make of each a trace set, a folder of its name in DIR."""
+    # numpy's linear algebra would keep a thread waiting on every CPU, busily; nothing needs it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # An import makes arrays, which are gone when nobody holds them: there are no cycles to find.
+    gc.disable()
     from pipeline.ingest.recording import find_recording, import_recording
     from pipeline.progress import shown
     from pipeline.trace_set_parts import read_meta

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 # Bytes of ring-buffer data decoded at once. Three windows are alive at a time: one is read, one
 # decoded, one written.
-WINDOW_BYTES = 8 << 20
+WINDOW_BYTES = 10 << 20
 # By event code: whether the direct-map vote looks at it.
 _VOTES = np.zeros(256, np.bool_)
 _VOTES[[Ev.KMALLOC, Ev.KMEM_CACHE_ALLOC, Ev.MM_PAGE_ALLOC]] = True

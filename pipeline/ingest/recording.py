@@ -184,29 +184,25 @@ def _write(
     folder.mkdir()
     trace = read_trace_dat(str(recording.file), data)
     conversion = Conversion(trace, lambda: trace.kallsyms() or _kallsyms_beside(recording))
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, TraceSetWriter(folder) as writer:
         digest = pool.submit(lambda: hashlib.sha256(data).hexdigest())
-        writer = TraceSetWriter(folder)
-        try:
-            for rows, columns in prefetch(conversion.windows()):
-                writer.add(rows, columns)
-                progress(conversion.progress)
-            symbols = _symbols(conversion)
-            stacks = Stacks(conversion.stacks.start, conversion.stacks.address)
-            meta = {
-                "name": recording.name,
-                "source": {
-                    "format": "trace.dat",
-                    "version": trace.version,
-                    "files": [recording.file.name],
-                    "sha256": digest.result(),
-                },
-                **describe(conversion, symbols),
-                "snapshots": _take_along(recording, folder),
-            }
-            writer.close(meta, stacks, symbols)
-        finally:
-            writer.abandon()
+        for rows, columns in prefetch(conversion.windows()):
+            writer.add(rows, columns)
+            progress(conversion.progress)
+        symbols = _symbols(conversion)
+        meta = {
+            "name": recording.name,
+            "source": {
+                "format": "trace.dat",
+                "version": trace.version,
+                "files": [recording.file.name],
+                "sha256": digest.result(),
+            },
+            **describe(conversion, symbols),
+            "snapshots": _take_along(recording, folder),
+        }
+        stacks = Stacks(conversion.stacks.start, conversion.stacks.address)
+        writer.close(meta, stacks, symbols)
 
 
 def _symbols(conversion: Conversion) -> Symbols:

@@ -257,8 +257,8 @@ class _Walker:
         offset[large] += 4
         if len(large) == len(odd):
             return Records(ts, offset, size)
-        event = np.flatnonzero(kind <= _DATA_MAX)
-        return Records(ts[event], offset[event], size[event])
+        other = odd[kind[odd] > _DATA_MAX]
+        return Records(_without(ts, other), _without(offset, other), _without(size, other))
 
     def _times(
         self,
@@ -290,3 +290,10 @@ class _Walker:
         base = base - total[begin] + delta[begin]
         total += np.repeat(base, np.diff(begin, append=len(place)))
         return total
+
+
+def _without(values: npt.NDArray[Any], places: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """``values`` but those at ``places``, copied in runs: there are few places."""
+    begins = [0, *(places + 1).tolist()]
+    ends = [*places.tolist(), len(values)]
+    return np.concatenate([values[a:b] for a, b in zip(begins, ends, strict=True)])

@@ -9,6 +9,7 @@ window its time says, and nothing depends on where the cuts are.
 from __future__ import annotations
 
 import heapq
+import struct
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -181,11 +182,12 @@ def _chunks(
     # trace-cmd does not count the number of chunks among the bytes of the data.
     data = trace.data[cpu.offset : cpu.offset + 4 + cpu.size]
     cursor = Cursor(data, trace.order, where)
+    sizes = struct.Struct(f"{trace.order}II")
     for number in range(cursor.number(4, "number of chunks")):
-        packed, size = (cursor.number(4, f"size of chunk {number}") for _ in range(2))
+        packed, size = sizes.unpack(cursor.take(8, "the size of a chunk"))
         if size > _MAX_CHUNK or size % layout.size:
             cursor.fail(f"chunk {number} of {size} bytes is not whole sub-buffers")
-        piece = cursor.take(packed, f"chunk {number}")
+        piece = cursor.take(packed, "a chunk")
         if size:
             plain = decompress(trace.compression, piece, size, f"{where}, chunk {number}")
             yield packed, np.frombuffer(plain, np.uint8)
