@@ -46,7 +46,8 @@ def _summary(found: list[Row]) -> Table:
         )
     return Table(
         "What was compared with the kernel’s own figures, ●: page_ref events, kpageflags, sysfs. "
-        "Within, beyond: the bound declared for the quantity. Largest error: of those with a bound.",
+        "Within, beyond: the bound declared for the quantity. Largest error: of those that have "
+        "a bound.",
         (
             Column("quantity", numeric=False),
             Column("compared"),

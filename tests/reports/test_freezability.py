@@ -105,7 +105,7 @@ def test_on_a_frozen_kernel_slab_is_frozen_already(asked: dict[str, tuple[Path, 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_callers_add_up_to_their_kind(asked: dict[str, tuple[Path, Path]], name: str) -> None:
-    counts = "lives whole_lives bare_lives extra_lives extra_references".split()
+    counts = ["lives", "whole_lives", "bare_lives", "extra_lives", "extra_references"]
     counts += ["plain_ops_saved", "locked_ops_saved"]
     sums = ", ".join(f"sum({count})::bigint AS {count}" for count in counts)
     by_scope = [
@@ -143,7 +143,8 @@ def test_each_level_saves_what_the_policy_of_its_kernel_saves(
     rows = ask(
         db,
         "SELECT level_name, sum(locked_ops_saved)::bigint AS saved,"
-        " sum(steps_out)::bigint AS steps FROM refcount_depth GROUP BY level, level_name ORDER BY level",
+        " sum(steps_out)::bigint AS steps"
+        " FROM refcount_depth GROUP BY level, level_name ORDER BY level",
     )
     [frozen] = ask(
         db,
@@ -207,6 +208,21 @@ def test_the_report_shows_verdicts_and_depth(
     assert "needs" in str(table.rows[0])
     assert "needs its count" in figure.svg
     assert any(isinstance(block, Picture | Text) for block in freezing.depth(empty, 1))
+
+
+def test_without_page_ref_events_the_policy_says_who_needs_a_count(
+    small: duckdb.DuckDBPyConnection,
+) -> None:
+    rows = small.execute(
+        "SELECT page_kind, needs_count, needs_how, sum(plain_ops_saved), sum(locked_ops_saved)"
+        " FROM refcount_depth WHERE level_name = 'the user' GROUP BY ALL ORDER BY page_kind"
+    ).fetchall()
+    assert rows == [
+        ("anon", True, "assumed", 0, 0),
+        ("large kmalloc", False, "assumed", 1, 1),
+        ("page table", False, "assumed", 1, 2),
+        ("slab", False, "assumed", 4, 3),
+    ]
 
 
 def test_without_page_ref_events_no_verdict_is_given(small: duckdb.DuckDBPyConnection) -> None:
