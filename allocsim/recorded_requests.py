@@ -195,7 +195,7 @@ class RecordedRequests:
             ended_cache[inferred],
         )
 
-    def _in_time_order(  # noqa: PLR0913, PLR0917 - the two parts that are merged, column by column
+    def _in_time_order(  # noqa: PLR0913 - the two parts that are merged, column by column
         self,
         seq: int,
         cpu: npt.NDArray[np.int16],

@@ -19,7 +19,6 @@ from allocsim.columns import Columns, concat, empty, find, take
 from allocsim.older import older_in
 from allocsim.page_paths import PagePath, Pressure
 from allocsim.page_replay import PageReplay, PageResults, PageSample
-from allocsim.profile import MAX_PAGE_ORDER
 from allocsim.recorded_requests import PAGE_SHIFT, UNKNOWN_PAGE, PageEvents
 from allocsim.requests import (
     ObjectRequests,
@@ -127,7 +126,7 @@ class Simulation:
         freelist_order: as Slub has it.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - two models' worlds
+    def __init__(  # noqa: PLR0913 - two models' worlds
         self,
         profile: Profile,
         shapes: Sequence[CacheShape],

@@ -349,7 +349,7 @@ def event_batches(requests: RequestWindow, result: SimulatedWindow) -> list[Colu
     ]
 
 
-def store(  # noqa: PLR0913, PLR0917 - the columns of a run
+def store(  # noqa: PLR0913 - the columns of a run
     connection: duckdb.DuckDBPyConnection,
     writer: RunWriter,
     of_run: int,

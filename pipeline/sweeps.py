@@ -82,7 +82,7 @@ def sweep_traces(
     return done
 
 
-def _sweep_trace(  # noqa: PLR0913, PLR0917 - what a sweep is of, and what it adds to
+def _sweep_trace(  # noqa: PLR0913 - what a sweep is of, and what it adds to
     trace: TraceSet,
     db: Path,
     combinations: Sequence[Settings],
@@ -128,7 +128,7 @@ def _known(trace: TraceSet, db: Path) -> tuple[int | None, dict[str, int]]:
     return recorded, dict(simulated)
 
 
-def _simulate_all(  # noqa: PLR0913, PLR0917 - as above
+def _simulate_all(  # noqa: PLR0913 - as above
     recorded: Recorded,
     folder: Path,
     combinations: Sequence[Settings],

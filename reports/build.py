@@ -15,6 +15,7 @@ from reports import (
     queries,
     summary,
     sweeps,
+    validation,
     wording,
 )
 from reports.document import Report, Section
@@ -65,6 +66,7 @@ def _section(connection: DuckDBPyConnection, run: Row) -> Section:
             *callers.call_sites(connection, number, policies),
             *placement.blocks(connection, number),
             *sweeps.blocks(connection, number),
+            *validation.blocks(connection, number),
             *quality.blocks(connection, run),
         ],
     )

@@ -71,12 +71,11 @@ def _ranked(found: list[Row]) -> Table:
     rows: list[list[Cell]] = [
         [
             row["page_kind"],
-            Mono(wording.shortened(row["caller"] or wording.MISSING, 22)),
-            Mono(wording.shortened(row["cache"] or "", 16)),
+            Mono(wording.shortened(_allocated_by(row), 36)),
             wording.count(row["whole_lives"]),
             wording.count(row["extra_lives"]),
             wording.count(row["peak_count"]),
-            row["verdict"].replace(" ", wording.NARROW),
+            row["verdict"].replace(" ", "\u00a0"),
             wording.count(row["plain_ops_saved"] + row["locked_ops_saved"]),
             wording.percent(row["saved_pct"]),
             wording.count(round(row["saved_per_second"] or 0)),
@@ -91,7 +90,6 @@ def _ranked(found: list[Row]) -> Table:
         rows.append(
             [
                 wording.plural(len(rest), "other group"),
-                "",
                 "",
                 wording.count(sum(row["whole_lives"] for row in rest)),
                 wording.count(sum(row["extra_lives"] for row in rest)),
@@ -110,8 +108,7 @@ def _ranked(found: list[Row]) -> Table:
         "and per second of the recording.",
         (
             Column("page kind", numeric=False),
-            Column("allocated by ●", numeric=False),
-            Column("cache ◐", numeric=False),
+            Column("allocated by ●", numeric=False, share=1),
             Column("whole ●"),
             Column("extra ●"),
             Column("peak ●"),
@@ -122,6 +119,12 @@ def _ranked(found: list[Row]) -> Table:
         ),
         rows,
     )
+
+
+def _allocated_by(row: Row) -> str:
+    """The function that allocated a group of pages; behind it, of slab pages, the cache."""
+    caller = row["caller"] or wording.MISSING
+    return f"{caller}: {row['cache']}" if row["cache"] else caller
 
 
 def _takers(connection: DuckDBPyConnection, run: int) -> list[Block]:

@@ -55,6 +55,10 @@ _WIDENED = {
     "plain_ops": "BIGINT",
     "locked_ops": "BIGINT",
     "frees": "BIGINT",
+    "val": "BIGINT",
+    "ret": "BIGINT",
+    "count": "BIGINT",
+    "peak_count": "BIGINT",
     "gfp_flags": "BIGINT",
 }
 

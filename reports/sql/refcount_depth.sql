@@ -29,7 +29,7 @@ with verdicts_of as (
         page_kind,
         caller,
         bool_or(verdict in ('nearly', 'needs its count'))
-        or not bool_or(verdict in ('frozen already', 'freezable')) as needs_count
+        or not bool_or(verdict in ('frozen already', 'freezable')) as observed_need
     from freezability
     where scope = 'caller'
     group by run, page_kind, caller
@@ -66,9 +66,9 @@ select
     entries.name as entry,
     paths.page_allocs,
     levels.level > coalesce(paths.entry_level, outermost.level - 1) as avoids,
-    coalesce(verdicts_of.needs_count, paths.assumed_need)
+    coalesce(verdicts_of.observed_need, paths.assumed_need)
     or paths.page_kind in ('unknown', 'other') as needs_count,
-    if(verdicts_of.needs_count is null, 'assumed', 'observed') as needs_how,
+    if(verdicts_of.observed_need is null, 'assumed', 'observed') as needs_how,
     if(avoids and not needs_count, paths.plain_ops, 0) as plain_ops_saved,
     if(avoids and not needs_count, paths.locked_ops, 0) as locked_ops_saved,
     if(
