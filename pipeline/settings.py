@@ -9,6 +9,7 @@ from allocsim.caches import Caches
 from allocsim.kernel import GFP_BITS
 from allocsim.profile import SettingError, check_settings, parse_setting
 from pipeline.errors import UsageError
+from pipeline.store.dimensions import functions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,7 +69,7 @@ def check_for_trace(settings: Mapping[str, int], trace: TraceSet) -> None:
         UsageError: a value out of range, or a cache the trace does not have.
     """
     # All kmalloc types there are: which of them this kernel has does not matter here.
-    names = Caches(trace.text("cache"), (), GFP_BITS).names
+    names = Caches(trace.text("cache"), {}, GFP_BITS, functions(trace)).names
     try:
         check_settings(settings, names)
     except SettingError as error:

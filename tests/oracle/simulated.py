@@ -102,16 +102,7 @@ class Simulated:
         cache = None if event.metadata else event.cache
         counts["metadata_events"] += event.metadata
         if event.code in (KMALLOC, CACHE_ALLOC):
-            if event.ptr in self.live:
-                handle, old = self.live[event.ptr]
-                if old is not None:
-                    counts["inferred_frees"] += 1
-                    self._request(event, old, -1, handle)
-            self.live[event.ptr] = (event.seq, cache)
-            if cache is not None:
-                self._request(event, cache, +1, event.seq, shown=True)
-            elif not event.metadata:
-                counts["allocations_left_out"] += 1
+            self._allocation(event, cache)
         elif event.ptr in self.live:
             handle, old = self.live.pop(event.ptr)
             if old is not None:
@@ -120,6 +111,19 @@ class Simulated:
             self._request(event, cache, -1, event.seq, shown=True)
         elif not event.metadata:
             counts["unknown_frees_left_out"] += 1
+
+    def _allocation(self, event: Event, cache: int | None) -> None:
+        counts = self.placed.counts
+        if event.ptr in self.live:
+            handle, old = self.live[event.ptr]
+            if old is not None:
+                counts["inferred_frees"] += 1
+                self._request(event, old, -1, handle)
+        self.live[event.ptr] = (event.seq, cache)
+        if cache is not None:
+            self._request(event, cache, +1, event.seq, shown=True)
+        elif not event.metadata:
+            counts["allocations_left_out"] += 1
 
     def _page_event(self, event: Event) -> None:
         born, first, slab = event.page or (None, 0, False)
