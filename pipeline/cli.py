@@ -60,7 +60,7 @@ app.command()(sweep)
 
 
 def main() -> NoReturn:
-    """Run the command line: 0 if all went well, 1 for bad input, 2 for bad usage.
+    """Run the command line: 0 if all went well, 1 for bad input or a failed check, 2 for bad usage.
 
     An error the user can cause is one line on stderr.
     """

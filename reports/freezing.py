@@ -71,7 +71,7 @@ def _ranked(found: list[Row]) -> Table:
     rows: list[list[Cell]] = [
         [
             row["page_kind"],
-            Mono(wording.shortened(_allocated_by(row), 36)),
+            Mono(wording.shortened(_allocated_by(row), 30)),
             wording.count(row["whole_lives"]),
             wording.count(row["extra_lives"]),
             wording.count(row["peak_count"]),
