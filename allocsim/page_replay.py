@@ -136,6 +136,7 @@ class PageReplay:
                 at = end
         self._count_movable(n)
         self.lives.close(window)
+        del self._window  # so that a copy of the model is a copy of its state alone
         return PageResults(window.path, window.pfn, window.pressure), self._samples
 
     def _adapt(self, events: int, barriers: int) -> None:

@@ -192,7 +192,7 @@ class Lives:
         pfn = np.full(len(orders), -1, np.int64)
         wants = []  # (row of the free that needs a new chunk, order)
         rows_of, ranks_of = {}, {}
-        for order in np.unique(orders).tolist():
+        for order in np.flatnonzero(np.bincount(orders)).tolist():
             rows = np.flatnonzero(orders == order)
             first, end = self._slots[order].tolist()
             rank = np.arange(len(rows)) - ((end - first) >> order)
@@ -222,6 +222,10 @@ def _find(keys: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDA
     if not len(keys):
         return np.full(len(wanted), -1, np.int32)
     low, span = int(keys[0]), int(keys[-1] - keys[0]) + 1
+    if span == len(keys):
+        at = wanted - low
+        at[(at < 0) | (at >= span)] = -1
+        return at.astype(np.int32)
     if span <= 4 * len(keys):
         table = np.full(span + 1, -1, np.int32)
         table[keys - low] = np.arange(len(keys), dtype=np.int32)
