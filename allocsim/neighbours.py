@@ -27,6 +27,7 @@ _MARKS = (
     (Ev.KMEM_CACHE_FREE, "do_sys_openat2"),
     (Ev.KMEM_CACHE_ALLOC, "xas_alloc"),
 )
+_STEPS = 64
 _INTERRUPT = 0x18  # common_flags: hard and soft interrupts run on top of a task (I6)
 
 
@@ -66,16 +67,20 @@ class Neighbours:
             return rows
         pid = columns["pid"][rows]
         if int(pid.max()) >= len(self._last):
-            grown = np.zeros(int(pid.max()) + 1, bool)
-            grown[: len(self._last)] = self._last
-            self._last = grown
+            self._last = np.append(self._last, np.zeros(int(pid.max()) + 1, bool))
         unclear = self._unclear(columns, rows)
-        marks = self._marks(columns, rows)
-        found = self._after_mark(pid, unclear, marks)
-        clear = ~unclear
-        # The last of several values for one task stands.
-        self._last[pid[clear]] = marks[clear]
-        return rows[found]
+        asks = np.flatnonzero(unclear)
+        before = _last_clear(_task_before(pid, asks), asks)
+        marked = self._last[pid[asks]]
+        here = before >= 0
+        marked[here] = self._is_mark(columns, rows[before[here]])
+        # What each task did last: of several values for one task the last stands.
+        last = np.full(len(self._last), -1, np.int64)
+        clear = np.flatnonzero(~unclear)
+        last[pid[clear]] = clear
+        tasks = np.flatnonzero(last >= 0)
+        self._last[tasks] = self._is_mark(columns, rows[last[tasks]])
+        return rows[asks[marked]]
 
     def _unclear(self, columns: Columns, rows: Index) -> Bools:
         """Page allocations whose flags speak for anonymous memory and tmpfs alike."""
@@ -85,29 +90,52 @@ class Neighbours:
         unclear[at] = (gfp & (self._needs | self._lacks)) == self._needs
         return unclear
 
-    def _marks(self, columns: Columns, rows: Index) -> Bools:
-        marks = np.zeros(len(rows), bool)
-        event = columns["event"][rows]
-        site = columns["call_site"][rows]
+    def _is_mark(self, columns: Columns, rows: Index) -> Bools:
+        """Whether the events at some rows are those that speak for tmpfs."""
+        mark = np.zeros(len(rows), bool)
+        event, site = columns["event"][rows], columns["call_site"][rows]
         for code, sites in self._sites.items():
-            for known in sites:
-                marks |= (event == code) & (site == known)
-        return marks
+            mark |= (event == code) & np.isin(site, sites)
+        return mark
 
-    def _after_mark(self, pid: npt.NDArray[np.int32], unclear: Bools, marks: Bools) -> Index:
-        """Which unclear allocations have a mark as the task's last other event."""
-        asks = np.zeros(len(self._last), bool)
-        asks[pid[unclear]] = True
-        of_task = np.flatnonzero(asks[pid])
-        if not len(of_task):
-            return of_task
-        of_task = of_task[stable_order(pid[of_task].astype(np.uint64))]
-        task = pid[of_task]
-        at = np.arange(len(of_task))
-        begins = np.ones(len(of_task), bool)
-        begins[1:] = task[1:] != task[:-1]
-        start = np.maximum.accumulate(np.where(begins, at, 0))
-        before = np.maximum.accumulate(np.where(unclear[of_task], -1, at))
-        here = before >= start
-        marked = np.where(here, marks[of_task[before]], self._last[task])
-        return np.sort(of_task[unclear[of_task] & marked])
+
+def _task_before(pid: npt.NDArray[np.int32], asks: Index) -> Index:
+    """The event before each of some events that the same task did (i8); -1: none.
+
+    Args:
+        pid: task of every event, in time order.
+        asks: which events ask.
+    """
+    before = np.full(len(asks), -1, np.int64)
+    left = np.arange(len(asks))
+    # As many tasks run at a time as there are CPUs: nearly all are found a few events back.
+    for step in range(1, _STEPS + 1):
+        at = asks[left] - step
+        found = (at < 0) | (pid[at] == pid[asks[left]])
+        before[left[found]] = np.maximum(at[found], -1)
+        left = left[~found]
+        if not len(left):
+            return before
+    tasks = np.zeros(int(pid.max()) + 1, bool)
+    tasks[pid[asks[left]]] = True
+    rows = np.flatnonzero(tasks[pid])
+    rows = rows[stable_order(pid[rows].astype(np.uint64))]
+    place = np.empty(len(pid), np.int64)
+    place[rows] = np.arange(len(rows))
+    at = place[asks[left]] - 1
+    same = (at >= 0) & (pid[rows[at]] == pid[asks[left]])
+    before[left] = np.where(same, rows[at], -1)
+    return before
+
+
+def _last_clear(before: Index, asks: Index) -> Index:
+    """The last event before each that does not ask itself, following those that do."""
+    if not len(asks):
+        return before
+    at = np.minimum(np.searchsorted(asks, before), len(asks) - 1)
+    link = np.where(asks[at] == before, at, np.arange(len(asks)))
+    while True:
+        further = link[link]
+        if np.array_equal(further, link):
+            return before[link]
+        link = further

@@ -98,14 +98,19 @@ class Ownership:
         if objects is None:
             nothing = Evidence(*(np.empty(0, np.int64),) * 3)
             return nothing, nothing
-        life = np.where(objects.on_slab, np.maximum(place.life, place.later), place.life)
-        row = np.maximum(objects.row, place.reveal)
-        says = (life >= 0) & (objects.on_slab | (objects.large & objects.allocates))
-        value = np.where(objects.large, Kind.LARGE_KMALLOC, Kind.SLAB)
-        named = (life >= 0) & (objects.own >= 0) & objects.on_slab
+        # A free says no more than its allocation did, but the name of a cache.
+        frees = np.flatnonzero(objects.ends_previous & (objects.own >= 0))
+        at = np.concatenate([place.asked, frees[objects.own[frees - 1] < 0]])
+        on_slab, large, own = objects.on_slab[at], objects.large[at], objects.own[at]
+        life = place.life[at]
+        life = np.where(on_slab, np.maximum(life, place.later[at]), life)
+        row = np.maximum(objects.row[at], place.reveal[at])
+        says = (life >= 0) & (on_slab | (large & objects.allocates[at]))
+        value = np.where(large, Kind.LARGE_KMALLOC, Kind.SLAB)
+        named = (life >= 0) & (own >= 0) & on_slab
         return (
             Evidence(life[says], row[says], value[says]),
-            Evidence(life[named], row[named], objects.own[named].astype(np.int64)),
+            Evidence(life[named], row[named], own[named].astype(np.int64)),
         )
 
     def _from_frames(self, pages: PageWindow) -> tuple[Evidence, Evidence]:

@@ -109,6 +109,7 @@ class Place:
         later: index of the life of an older page that the next event on the frame reveals;
             ALLOCATED_LATER: that event is an allocation; -1: the window has no such event.
         reveal: row of the event that reveals it; -1: none.
+        asked: which of these were looked up; the others lie where an earlier one of theirs lay.
     """
 
     pfn: Index
@@ -116,6 +117,23 @@ class Place:
     until: Index
     later: Index
     reveal: Index
+    asked: Index
+
+    def spread(self, source: Index) -> Place:
+        """Places of a longer list, of which each row lies where row ``source`` of this lies."""
+        return Place(
+            self.pfn[source],
+            self.life[source],
+            self.until[source],
+            self.later[source],
+            self.reveal[source],
+            self.asked[:0],
+        )
+
+    def put(self, rows: Index, places: Place) -> None:
+        """Set what was looked up for some rows."""
+        for name in ("life", "until", "later", "reveal"):
+            getattr(self, name)[rows] = getattr(places, name)
 
 
 class Pages:
@@ -156,7 +174,8 @@ class Pages:
         if not len(segments.pfn):
             nothing = np.full(len(pfn), -1, np.int64)
             life = self._untouched(window, pfn)
-            return Place(pfn, life, np.where(life < 0, -1, NEVER), nothing, nothing)
+            until = np.where(life < 0, -1, NEVER)
+            return Place(pfn, life, until, nothing, nothing, np.arange(len(pfn)))
         cell = _cell_of(window.cells, pfn)
         # Frames stay below 2^36 and windows below 2^26 rows, so one word holds both.
         at = np.searchsorted((segments.pfn << 26) + segments.start + 1, (cell << 26) + row + 1)
@@ -173,7 +192,8 @@ class Pages:
         gap = ahead & (life < 0)
         reveals = gap & segments.revealed[after]
         later = np.where(reveals, segments.life[after], np.where(gap, ALLOCATED_LATER, -1))
-        return Place(pfn, life, until, later, np.where(reveals, segments.start[after], -1))
+        reveal = np.where(reveals, segments.start[after], -1)
+        return Place(pfn, life, until, later, reveal, np.arange(len(pfn)))
 
     def _untouched(self, window: PageWindow, pfn: Index) -> Index:
         """Life of frames without an event in the window: the one that holds them after it."""

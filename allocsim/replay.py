@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from allocsim.amendments import Amending, Amendments, Window
 from allocsim.caches import Caches
-from allocsim.columns import Columns, take
+from allocsim.columns import Columns, Index, take
 from allocsim.events import Ev
 from allocsim.kernel import kernel_of
 from allocsim.neighbours import Neighbours
@@ -31,7 +31,7 @@ from allocsim.results import EVENT_RESULTS, PAGE_RESULTS
 from allocsim.unnamed import CallSites, Unnamed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 #: Rows of a window: more would not fit where rows and frame numbers share a word.
 MAX_WINDOW = 1 << 26
@@ -59,7 +59,7 @@ class Recording:
         direct_map_base: virtual address of page frame 0 (I1); None if the vote found none: then
             no object is placed on a page.
         page_ref: the recording has page_ref events.
-        kernel_caches: cache names of its slabinfo snapshot; empty without one.
+        kernel_caches: slot size by cache name from its slabinfo snapshot; empty without one.
         gfp_bits: gfp bits by name from its format text; None: the kernel's.
         page_size: bytes of a page.
     """
@@ -70,7 +70,7 @@ class Recording:
     functions: Mapping[int, str] = field(default_factory=dict)
     direct_map_base: int | None = None
     page_ref: bool = False
-    kernel_caches: Collection[str] = ()
+    kernel_caches: Mapping[str, int] = field(default_factory=dict)
     gfp_bits: Mapping[str, int] | None = None
     page_size: int = 4096
 
@@ -132,13 +132,15 @@ class Replay:
     def __init__(self, recording: Recording) -> None:
         kernel = kernel_of(recording.release, recording.gfp_bits)
         sites = CallSites()
-        caches = Caches(recording.cache_names, recording.kernel_caches, kernel.gfp)
+        caches = Caches(
+            recording.cache_names, recording.kernel_caches, kernel.gfp, recording.functions
+        )
         self._layers = _Layers(
             Objects(caches, sites),
             Pages(set_before_alloc=kernel.set_before_alloc),
             Ownership(kernel, recording.stacks),
             Neighbours(recording.functions, kernel.gfp),
-            Unnamed(sites),
+            Unnamed(sites, caches),
             sites,
             caches,
         )
@@ -185,7 +187,7 @@ class Replay:
         frames = layers.ownership.frames
         layers.unnamed.finish(frames["pfn"], frames["cache"], layers.amend)
         lives = layers.pages.lives
-        caches = list(zip(layers.caches.names, layers.caches.sizes.tolist(), strict=True))
+        caches = list(zip(layers.caches.names, layers.caches.sizes, strict=True))
         counts = {
             **self._counts,
             **layers.objects.counts,
@@ -199,16 +201,16 @@ class Replay:
     def _place(self, pages: PageWindow, objects: ObjectWindow | None) -> Place:
         """Which page life each object lies on, through the direct map."""
         if objects is None:
-            return Place(*(np.empty(0, np.int64),) * 5)
+            return Place(*(np.empty(0, np.int64),) * 6)
         base = self._recording.direct_map_base
         if base is None:
             nothing = np.full(len(objects.row), -1, np.int64)
-            return Place(nothing, nothing, nothing, nothing, nothing)
+            return Place(nothing, nothing, nothing, nothing, nothing, nothing[:0])
         levels = 4 if base >= _FOUR_LEVELS else 5
         offset = objects.ptr - np.uint64(base)
         pfn = (offset // np.uint64(self._recording.page_size)).astype(np.int64)
         pfn[offset >= np.uint64(_DIRECT_MAP_BYTES[levels])] = -1
-        return self._layers.pages.place(pages, pfn, objects.row)
+        return _placed(self._layers.pages, pages, objects, pfn)
 
     def _ask_slabs(self, pages: PageWindow, objects: ObjectWindow | None, place: Place) -> None:
         """Let slabs tell the caches that neither an object nor its partner told."""
@@ -269,6 +271,17 @@ class Replay:
         if "pfn" in columns:
             allocs = columns["event"] == Ev.MM_PAGE_ALLOC
             self._counts["failed_page_allocations"] += int((columns["pfn"][allocs] < 0).sum())
+
+
+def _placed(pages: Pages, window: PageWindow, objects: ObjectWindow, pfn: Index) -> Place:
+    """Place objects; a free lies where its allocation lay, while that page lives."""
+    asks = np.flatnonzero(~objects.ends_previous)
+    place = pages.place(window, pfn[asks], objects.row[asks])
+    whole = place.spread(np.cumsum(~objects.ends_previous) - 1)
+    again = np.flatnonzero(objects.ends_previous & (whole.until <= objects.row))
+    whole.put(again, pages.place(window, pfn[again], objects.row[again]))
+    whole.asked = np.concatenate([asks, again])
+    return whole
 
 
 def _defaults(columns: Columns) -> Columns:

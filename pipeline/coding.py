@@ -58,6 +58,8 @@ def _as_uint64(numbers: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
 def _from_low(
     numbers: npt.NDArray[Any], low: int, high: int, valid: npt.NDArray[np.bool_] | None
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None, npt.NDArray[Any]]:
+    # Modulo 2^64, so that nothing is too large for it: neither the ends nor their difference.
+    base = np.uint64(low % (1 << 64))
     code = np.dtype("u1" if high - low < 1 << 8 else "u2")
-    dictionary = np.arange(low, high + 1).astype(numbers.dtype)
-    return (numbers - numbers.dtype.type(low)).astype(code), valid, dictionary
+    dictionary = (np.arange(high - low + 1, dtype=np.uint64) + base).astype(numbers.dtype)
+    return (numbers.astype(np.uint64, copy=False) - base).astype(code), valid, dictionary

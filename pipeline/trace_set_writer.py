@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # A row group has at least this many rows; it is what a reader must hold.
 _MIN_ROWS = 1 << 17
+_SORTED_BY = "ts"
 _COLUMNS = {c.name: ParquetColumn(c.name, c.dtype, c.required) for c in EVENT_COLUMNS}
 _STACK_COLUMNS = (
     ParquetColumn("stack", "i4", True),
@@ -36,6 +37,8 @@ _SYMBOL_COLUMNS = (
 class TraceSetWriter:
     """Writes a trace set into an existing, empty folder, window by window.
 
+    A context: what is left open is closed at its end, however that comes.
+
     Args:
         folder: where to write.
     """
@@ -43,10 +46,16 @@ class TraceSetWriter:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file = (folder / "events.parquet").open("wb")
-        self._writer = ParquetWriter(self._file, sorted_by="ts")
+        self._writer = ParquetWriter(self._file, sorted_by=_SORTED_BY)
         self._coder = Coder()
         self._held: list[tuple[int, Mapping[str, Values]]] = []
         self._seen: set[str] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
     def add(self, rows: int, columns: Mapping[str, Values]) -> None:
         """Write the next events: ``rows`` of them, columns by name; a missing one is null.
@@ -80,10 +89,6 @@ class TraceSetWriter:
         text = json.dumps({"schema_version": SCHEMA_VERSION, **meta}, indent=1)
         (self._folder / "meta.json").write_text(text + "\n", "utf-8")
 
-    def abandon(self) -> None:
-        """Close the file of events, unfinished."""
-        self._file.close()
-
     def _flush(self) -> None:
         rows = sum(held for held, _ in self._held)
         names = {name for _, columns in self._held for name in columns}
@@ -92,7 +97,9 @@ class TraceSetWriter:
         for name in names:
             parts = [(held, columns.get(name)) for held, columns in self._held]
             whole = parts[0][1] if len(parts) == 1 else None
-            values[name] = self._coder.coded(name, whole if whole is not None else join(parts))
+            values[name] = whole if whole is not None else join(parts)
+            if name != _SORTED_BY:  # nearly every time is another
+                values[name] = self._coder.coded(name, values[name])
         self._held.clear()
         self._writer.row_group(rows, [_COLUMNS[name] for name in sorted(names)], values)
 

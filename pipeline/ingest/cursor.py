@@ -52,13 +52,16 @@ class Cursor:
         return int(value)
 
     def string(self, name: str, longest: int = 4096) -> str:
-        """The bytes up to the next NUL, which is passed over; ``longest`` bytes at most."""
+        """The printable text up to the next NUL, which is passed over; ``longest`` at most."""
         head = bytes(self.data[self.at : self.at + longest + 1])
         length = head.find(b"\0")
         if length < 0:
             self.fail(f"{name} has no end")
+        text = head[:length].decode("utf-8", "replace")
+        if not text.isprintable():
+            self.fail(f"{name} is no text")
         self.at += length + 1
-        return head[:length].decode("utf-8", "replace")
+        return text
 
     def expect(self, magic: bytes) -> None:
         """Pass over ``magic``, which must come next."""

@@ -43,15 +43,23 @@ with kinds as (
 objects as (
     select
         run,
-        count(*) filter (event <= 3) as object_events,
+        count(*) as object_events,
         count(object) filter (event in (0, 2)) as allocs,
         count(object) filter (event in (1, 3)) as frees,
         count(cache_how) as classed,
         count(*) filter (cache_how = 0) as named,
         count(*) filter (cache_how between 1 and 5) as by_rule,
-        count(*) filter (cache_how = 6) as unresolved,
-        count(*) filter (event in (4, 5)) as page_events
-    from events
+        count(*) filter (cache_how = 6) as unresolved
+    from object_events
+    group by run
+),
+
+page_counts as (
+    select
+        run,
+        count(*) as page_events
+    from page_events
+    where event in (4, 5)
     group by run
 ),
 
@@ -68,8 +76,8 @@ select
     runs.run,
     traces.trace,
     runs.events,
-    objects.object_events,
-    objects.page_events,
+    coalesce(objects.object_events, 0) as object_events,
+    coalesce(page_counts.page_events, 0) as page_events,
     traces.lost_events,
     traces.lost_gaps,
     counts.unknown_frees,
@@ -93,6 +101,7 @@ select
 from runs
 inner join traces using (trace_id)
 left join objects using (run)
+left join page_counts using (run)
 left join kinds using (run)
 left join counts using (run)
 left join hows on runs.use_how = hows.how

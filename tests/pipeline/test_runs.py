@@ -10,6 +10,7 @@ import duckdb
 import numpy as np
 import pytest
 
+import pipeline.store.load
 from allocsim.columns import concat
 from allocsim.events import EVENTS
 from allocsim.replay import Replay
@@ -138,6 +139,21 @@ def test_the_window_size_does_not_matter(db: Path, table: str, key: str) -> None
         )
         assert whole == parts
         assert whole or table == "page_caller_summary"
+
+
+def test_amendments_of_stored_rows_come_to_the_same(
+    db: Path, trace_sets: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is held back, so that every amendment has to be an UPDATE."""
+    monkeypatch.setattr(pipeline.store.load, "_HELD_ROWS", 0)
+    path = tmp_path / "results.duckdb"
+    policies = find_policies([])
+    for run, name in enumerate(NAMES, 1):
+        number = replay_trace(TraceSet.open(trace_sets[name]), path, policies, window_rows=5_003)
+        assert number == run
+    for table, key in (("events", "run, seq"), ("pages", "run, page"), ("samples", "ALL")):
+        query = f"FROM {table} WHERE run <= 3 ORDER BY {key}"
+        assert ask(path, query) == ask(db, query)
 
 
 def test_a_trace_is_stored_once_and_a_replay_is_a_run_of_its_own(db: Path) -> None:

@@ -1,0 +1,74 @@
+"""Rows that are held back: amended in place, released when settled, the oldest first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from allocsim.events import Ev
+from allocsim.results import CacheHow
+from pipeline.store.held import Held, may_change
+
+if TYPE_CHECKING:
+    from allocsim.columns import Columns
+
+
+def rows(*seqs: int, event: Ev = Ev.KMALLOC, lifetime: int = -1) -> Columns:
+    return {
+        "seq": np.array(seqs, np.int64),
+        "event": np.full(len(seqs), event, np.uint8),
+        "lifetime": np.full(len(seqs), lifetime, np.int64),
+        "cache_how": np.full(len(seqs), CacheHow.NAMED, np.int8),
+    }
+
+
+def seqs(released: Columns) -> list[int]:
+    return released["seq"].tolist() if released else []
+
+
+def test_open_allocations_and_unresolved_caches_may_change() -> None:
+    for event in Ev:
+        allocates = event in {Ev.KMALLOC, Ev.KMEM_CACHE_ALLOC, Ev.MM_PAGE_ALLOC}
+        assert may_change(rows(1, event=event)).tolist() == [allocates]
+        assert may_change(rows(1, event=event, lifetime=5)).tolist() == [False]
+    unresolved = rows(1, 2, event=Ev.KFREE, lifetime=5)
+    unresolved["cache_how"][1] = CacheHow.UNRESOLVED
+    assert may_change(unresolved).tolist() == [False, True]
+
+
+def test_rows_wait_until_their_life_has_ended() -> None:
+    held = Held(limit=100)
+    assert held.release() == {}
+    held.add(rows(1, 4, 6))
+    held.add(rows(8, 9))
+    assert seqs(held.release()) == []
+    known = held.amend("lifetime", np.array([4, 5, 9]), np.array([40, 50, 90]))
+    assert known.tolist() == [True, False, True]
+    released = held.release()
+    assert (seqs(released), released["lifetime"].tolist()) == ([4, 9], [40, 90])
+    assert seqs(held.release()) == []
+    assert seqs(held.release(everything=True)) == [1, 6, 8]
+    assert seqs(held.release(everything=True)) == []
+
+
+def test_of_several_values_for_a_row_the_last_stands() -> None:
+    held = Held(limit=100)
+    held.add(rows(1, 2))
+    held.amend("lifetime", np.array([2, 2, 2]), np.array([5, 6, 7]))
+    assert held.release()["lifetime"].tolist() == [7]
+
+
+def test_a_column_the_table_lacks_is_nobodys() -> None:
+    held = Held(limit=100)
+    held.add(rows(1))
+    assert held.amend("page_kind", np.array([1]), np.array([3])).tolist() == [False]
+
+
+def test_where_too_many_wait_the_oldest_wait_no_longer() -> None:
+    held = Held(limit=2)
+    held.add(rows(1, 2, 3, 4))
+    held.amend("lifetime", np.array([4]), np.array([1]))
+    assert seqs(held.release()) == [1, 4]
+    held.add(rows(5, 6))
+    assert seqs(held.release()) == [2, 3]
