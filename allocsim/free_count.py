@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from allocsim.zones import MAX_PAGE_ORDER
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-_FORGETS = 24  #: halvings after which two values below 2^23 differ by 1 at most
-_LOOK_BACK = 512  #: events looked at first
+_FEW = 48  #: halvings done one by one
+_LOOK_BACK = 128  #: events looked at first
 
 
 def free_count_after(
     start: int,
-    pages: npt.NDArray[np.int64],
+    pages: npt.NDArray[np.integer],
     halves: npt.NDArray[np.bool_],
     cap: int,
 ) -> int:
@@ -35,19 +37,34 @@ def free_count_after(
         halves: True for an allocation that halves (not one of alloc_pages_bulk, R4.14).
         cap: free_count grows while it is below this.
     """
-    if len(pages) > 2 * _LOOK_BACK:
-        # Old events are forgotten but for a carry: where it makes no difference, skip them.
-        most = max(start, cap - 1 + int(pages.max()))
-        tail, halved = pages[-_LOOK_BACK:], halves[-_LOOK_BACK:]
-        if np.count_nonzero(halved) >= _FORGETS:
-            low = _after(0, tail, halved, cap)
-            if low == _after(most, tail, halved, cap):
-                return low
+    if len(pages) > _LOOK_BACK:
+        most = max(start, cap - 1 + (1 << MAX_PAGE_ORDER))
+        low, high = _recent(most, pages[-_LOOK_BACK:], halves[-_LOOK_BACK:], cap)
+        if low == high:
+            return low
     return _after(start, pages, halves, cap)
 
 
+def _recent(
+    most: int, pages: npt.NDArray[np.integer], halves: npt.NDArray[np.bool_], cap: int
+) -> tuple[int, int]:
+    """Bounds of free_count after a few events from anything up to ``most``.
+
+    Old events are forgotten but for a carry; mostly the bounds meet.
+    """
+    low, high = 0, most
+    for freed, halved in zip(pages.tolist(), halves.tolist(), strict=True):
+        if halved:
+            low >>= 1
+            high >>= 1
+        else:
+            low = min(low + freed, max(low, cap))
+            high = high + freed if high < cap else max(high, cap - 1 + freed)
+    return low, high
+
+
 def _after(
-    start: int, pages: npt.NDArray[np.int64], halves: npt.NDArray[np.bool_], cap: int
+    start: int, pages: npt.NDArray[np.integer], halves: npt.NDArray[np.bool_], cap: int
 ) -> int:
     if not len(pages):
         return start
@@ -69,7 +86,7 @@ def _after(
     return _halvings(value, freed[at:last]) + int(freed[last])
 
 
-def _run_to_cap(value: int, pages: npt.NDArray[np.int64], cap: int) -> int:
+def _run_to_cap(value: int, pages: npt.NDArray[np.integer], cap: int) -> int:
     """Frees without an allocation between: they add until the cap is reached or passed."""
     if value >= cap:
         return value
@@ -77,9 +94,9 @@ def _run_to_cap(value: int, pages: npt.NDArray[np.int64], cap: int) -> int:
     return int(reached[min(int(np.searchsorted(reached, cap)), len(reached) - 1)])
 
 
-def _halvings(value: int, freed: npt.NDArray[np.int64]) -> int:
+def _halvings(value: int, freed: npt.NDArray[np.integer]) -> int:
     """The value after (value + freed[k]) >> 1 for each k, in one big number."""
-    if len(freed) <= 2 * _FORGETS:
+    if len(freed) <= _FEW:
         for pages in freed.tolist():
             value = (value + pages) >> 1
         return value
@@ -91,9 +108,9 @@ def _halvings(value: int, freed: npt.NDArray[np.int64]) -> int:
 
 
 def free_count_bound(
-    start: int, pages: npt.NDArray[np.int64], halves: npt.NDArray[np.bool_], cap: int
+    start: int, pages: npt.NDArray[np.integer], halves: npt.NDArray[np.bool_], cap: int
 ) -> npt.NDArray[np.float64]:
-    """An upper bound of free_count before each event, within a run of frees that of its end."""
+    """An upper bound of free_count before each free: that at the end of its run of frees."""
     run = np.cumsum(halves)
     freed = np.bincount(run, weights=pages).astype(np.float64)
     freed[0] += start

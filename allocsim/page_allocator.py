@@ -64,6 +64,9 @@ class PageAllocator:
             else []
             for buddy, zone in zip(self.buddies, machine.zones, strict=True)
         ]
+        for pcps, state in zip(self.pcps, machine.states, strict=True):
+            for cpu, index, blocks in state.lists:
+                pcps[cpu].start_with(index, blocks)
         self.below_high = [False] * len(machine.zones)
         self.lists = [
             [list_index(order, kind, thp=machine.rules.thp) for kind in range(TYPES)]

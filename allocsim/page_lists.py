@@ -15,7 +15,7 @@ from allocsim.buddy import DRAINS, ZONE_LOCK
 from allocsim.zones import COSTLY_ORDER, PAGEBLOCK_ORDER, PCP_LISTS, PCP_TYPES, Mt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
@@ -44,6 +44,13 @@ def list_order(index: int) -> int:
     """Order of the blocks on a list."""
     order = index // PCP_TYPES
     return order if order <= COSTLY_ORDER else PAGEBLOCK_ORDER
+
+
+def list_type(index: int) -> int:
+    """Migratetype of a list; THP's other list takes unmovable and reclaimable blocks."""
+    if index == PCP_LISTS - 1:
+        return Mt.MOVABLE
+    return index % PCP_TYPES
 
 
 class PageList:
@@ -125,10 +132,15 @@ class Pcp:
         self.lists = [PageList(list_order(index)) for index in range(PCP_LISTS)]
         self.count = 0
         # R4.12: 0 until the first use clamps it; nothing can tell the difference.
-        self.high = min(numbers.high_min, numbers.high_max)
+        self.high = min(max(numbers.high, numbers.high_min), numbers.high_max)
         self.alloc_factor = 0
         self.free_count = 0
         self.prev_free_high = False
+
+    def start_with(self, index: int, blocks: Sequence[int]) -> None:
+        """Put blocks on an empty list, the newest first."""
+        self.lists[index].refill(list(blocks))
+        self.count += len(blocks) << self.lists[index].order
 
     @property
     def free_count_cap(self) -> int:

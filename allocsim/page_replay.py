@@ -1,7 +1,7 @@
 """The replay of page requests: windows of events in, where each page was placed out.
 
-Results per event: the path (zones.Path), the pfn, the pressure (zones.Pressure). Sampled state:
-free blocks per order and type, counters, pages on pcp lists.
+Per event: the path (page_paths.PagePath), the pfn, the pressure (page_paths.Pressure). At rows
+asked for: counters, and free blocks per order and type (see fragmentation.unusable_index).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 from allocsim.page_allocator import PageAllocator, Request
 from allocsim.page_lists import list_order
 from allocsim.page_paths import PAGE_COUNTERS, PagePath
-from allocsim.page_stretch import MAX_EVENTS, Stretch
+from allocsim.page_stretch import CROWDED, MAX_EVENTS, Stretch
 from allocsim.page_window import UNKNOWN, Lives
-from allocsim.zones import ORDERS, PAGEBLOCK_ORDER, PCP_LISTS, TYPES
+from allocsim.zones import ORDERS, PAGEBLOCK, PAGEBLOCK_ORDER, PCP_LISTS, TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from allocsim.page_window import Window
     from allocsim.zones import Machine
 
-_SHORT = 1024  #: a stretch cut this early cost more than its events one by one
-_FEWEST, _MOST = 32, 2048  #: events done one by one after such a cut
+_SETUP = 100  #: events done one by one cost as much as setting up a stretch
+_FEWEST, _MOST = 64, 4096  #: events done one by one where a stretch did not pay
+_SHORTEST = 1024  #: events of the shortest stretch tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class PageResults:
 
 @dataclass(frozen=True, slots=True)
 class PageSample:
-    """The allocator's state before an event.
+    """The allocator's state before row ``event`` of a window.
 
     ``free_blocks`` is (zones, orders, types) blocks, ``counters`` (zones, PAGE_COUNTERS) since the
     start, ``free_pages`` (zones) pages.
@@ -70,28 +71,27 @@ class PageReplay:
         self.allocator = PageAllocator(machine, self._movable_in, self._touch)
         self.lives = Lives(machine)
         self.active: Stretch | None = None
-        self.impure = False
+        self.impure = any(state.lists for state in machine.states)  # to be looked at
         self.list_table = np.array(self.allocator.lists, np.uint8)
         self.lanes = range(len(machine.zones) * machine.cpus * PCP_LISTS)
         self.lane_type = np.min_scalar_type(len(self.lanes))
         self.routes = np.full((ORDERS, len(machine.zones)), -1, np.int8)
-        self.rank = np.empty(0, np.int32)  # scratch of the pointer jumping, by row of the window
         self._classes: list[tuple[int, int]] = []
         self._safe: list[tuple[int, int, int]] = []
         self._flags: list[bool] = []
-        self._movable: list[npt.NDArray[np.int64]] = []
-        self._moves: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
+        self._counted = 0  # rows of the window in _movable_pages
+        self._at = 0
         blocks = max((zone.end_pfn for zone in machine.zones), default=0) >> PAGEBLOCK_ORDER
         self._movable_pages = np.zeros(blocks + 1, np.int64)
+        self._window: Window
         self._samples: list[PageSample] = []
         self._wanted: list[int] = []
-        self._row0 = 0
         self._length = MAX_EVENTS
         self._alone = 0
 
     @property
     def counters(self) -> dict[str, int]:
-        """Counters over all zones since the start, by name (zones.COUNTERS)."""
+        """Counters over all zones since the start, by name (page_paths.PAGE_COUNTERS)."""
         totals = np.sum([buddy.counters for buddy in self.allocator.buddies], axis=0)
         return dict(zip(PAGE_COUNTERS, totals.tolist(), strict=True))
 
@@ -109,14 +109,14 @@ class PageReplay:
             samples: rows before which the state is to be sampled, ascending.
 
         Raises:
-            ValueError: handles of allocations that do not ascend.
+            ValueError: handles of allocations that do not ascend; a CPU, order, type or zone that
+                does not exist.
         """
-        window = self.lives.open(columns)
+        window = self._window = self.lives.open(columns)
         n = len(window)
+        self._counted = 0
         self._wanted = sorted(samples, reverse=True)
         self._samples = []
-        if len(self.rank) < n:
-            self.rank = np.empty(n, np.int32)
         requests = np.bincount(self.route_code(window, slice(None))[window.op > 0])
         zones = len(self.machine.zones)
         self._classes = [divmod(code, zones) for code in np.flatnonzero(requests).tolist()]
@@ -129,23 +129,27 @@ class PageReplay:
                     self.single(window, event)
                 at = end
                 self._note_mixed()
-            end = Stretch(self, window, at, min(n, at + self._length)).run() if at < n else at
-            self._adapt(end - at, cut=end < min(n, at + self._length))
-            at = end
-        self._count_moves()
+            if at < n:
+                stretch = Stretch(self, window, at, min(n, at + self._length))
+                end = stretch.run()
+                self._adapt(end - at, stretch.barriers)
+                at = end
+        self._count_movable(n)
         self.lives.close(window)
         return PageResults(window.path, window.pfn, window.pressure), self._samples
 
-    def _adapt(self, done: int, *, cut: bool) -> None:
-        """Short stretches where the state keeps changing, long ones where it does not."""
-        if not cut:
+    def _adapt(self, events: int, barriers: int) -> None:
+        """Skip ahead where there is something to skip; the results do not depend on it.
+
+        Where every few events is a barrier (a list emptied by free_high at each free, zones at
+        their watermarks), each changes the buddy and is done by itself.
+        """
+        if events >= CROWDED * barriers + _SETUP:
             self._alone = 0
             self._length = min(2 * self._length, MAX_EVENTS)
-        elif done < _SHORT:
-            self._alone = min(max(2 * self._alone, _FEWEST), _MOST)
-            self._length = max(2 * done, _SHORT)
         else:
-            self._alone = 0
+            self._alone = min(max(2 * self._alone, _FEWEST), _MOST)
+            self._length = _SHORTEST
 
     # -- one event
 
@@ -162,6 +166,7 @@ class PageReplay:
 
     def single(self, window: Window, event: int) -> None:
         """Do one event by itself; nothing may be pending on the lists it uses."""
+        self._at = event
         op = window.op[event]
         if op > 0:
             self.served(window, event, *self.allocator.allocate(self.request(window, event)))
@@ -175,21 +180,18 @@ class PageReplay:
                 window.path[event] = PagePath.UNPLACED
                 return
             order = int(window.order[event])
-            if window.movable[event]:
-                self._count_one(pfn, order, -1)
             window.path[event] = self.allocator.free(int(window.cpu[event]), pfn, order)
         else:
             self.allocator.decay(int(window.cpu[event]))
             window.path[event] = PagePath.DECAY
             window.pfn[event] = -1
 
-    def served(self, window: Window, event: int, path: int, pfn: int, pressure: int) -> None:
+    @staticmethod
+    def served(window: Window, event: int, path: int, pfn: int, pressure: int) -> None:
         """Write down what an allocation got."""
         window.path[event] = path
         window.pfn[event] = pfn
         window.pressure[event] = pressure
-        if window.movable[event] and pfn >= 0:
-            self._count_one(pfn, int(window.order[event]), 1)
 
     def pcp_of(self, number: int) -> Pcp:
         """The lists of zone number // cpus on CPU number % cpus."""
@@ -273,32 +275,29 @@ class PageReplay:
 
     # -- movable pages per pageblock (R4.26)
 
-    def _count_one(self, pfn: int, order: int, sign: int) -> None:
-        for first in range(pfn, pfn + (1 << order), 1 << min(order, PAGEBLOCK_ORDER)):
-            self._movable_pages[first >> PAGEBLOCK_ORDER] += sign << min(order, PAGEBLOCK_ORDER)
-
-    def count_movable(
-        self,
-        pfn: npt.NDArray[np.int64],
-        order: npt.NDArray[np.int8],
-        op: npt.NDArray[np.int8],
-    ) -> None:
-        """Note movable blocks of pcp orders allocated (op +1) and freed (-1)."""
-        self._moves.append((pfn, op.astype(np.int64) << order))
-
-    def _count_moves(self) -> None:
-        for pfn, pages in self._moves:
-            self._movable_pages += np.bincount(
-                pfn >> PAGEBLOCK_ORDER, weights=pages, minlength=len(self._movable_pages)
-            ).astype(np.int64)
-        self._moves = []
-
     def _movable_in(self, block: int) -> int:
-        """Live movable pages of a pageblock, everything pending included."""
+        """Live movable pages of a pageblock before the event being worked on."""
         if self.active is not None:
             self.active.bring_up()
-        self._count_moves()
+        self._count_movable(self._at if self.active is None else self.active.at)
         return int(self._movable_pages[block])
+
+    def _count_movable(self, upto: int) -> None:
+        """Count the window's events before row ``upto``, whose blocks are known."""
+        window, rows = self._window, slice(self._counted, upto)
+        self._counted = upto
+        pfn = window.pfn[rows]
+        at = np.flatnonzero(window.movable[rows] & (pfn >= 0))
+        pfn, order, op = pfn.take(at), window.order[rows].take(at), window.op[rows].take(at)
+        # The largest blocks are two pageblocks; each gets its half.
+        split = np.flatnonzero(order > PAGEBLOCK_ORDER)
+        pages = op * (np.int32(1) << np.minimum(order, PAGEBLOCK_ORDER))
+        blocks = np.concatenate((pfn, pfn[split] + PAGEBLOCK)) >> PAGEBLOCK_ORDER
+        self._movable_pages += np.bincount(
+            blocks,
+            weights=np.concatenate((pages, pages[split])),
+            minlength=len(self._movable_pages),
+        ).astype(np.int64)
 
     # -- samples
 

@@ -74,7 +74,8 @@ def _zone(
     pcp = zone.pcp if not other_cpus else (zone.pcp[0],) * cpus
     if other_cpus or marks[1] != zone.wmark_low or "pcp.batch" in settings:
         batches = [settings.get("pcp.batch", numbers.batch) for numbers in pcp]
-        pcp = tuple(pcp_numbers(zone.managed, marks[1], cpus, batch) for batch in batches)
+        by_rule = [pcp_numbers(zone.managed, marks[1], cpus, batch) for batch in batches]
+        pcp = tuple(replace(new, high=old.high) for new, old in zip(by_rule, pcp, strict=True))
     pcp = tuple(_pcp(numbers, settings) for numbers in pcp)
     return replace(zone, wmark_min=marks[0], wmark_low=marks[1], wmark_high=marks[2], pcp=pcp)
 
@@ -92,4 +93,4 @@ def _pcp(numbers: PcpNumbers, settings: Mapping[str, int]) -> PcpNumbers:
             f"settings pcp.high_min={high_min}, pcp.high_max={high_max}: the first must not "
             "exceed the second"
         )
-    return PcpNumbers(numbers.batch, high_min, high_max)
+    return replace(numbers, high_min=high_min, high_max=high_max)

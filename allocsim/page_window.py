@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from allocsim.page_paths import PagePath
-from allocsim.zones import ORDERS, PRIOR_CHUNK, Mt
+from allocsim.zones import ORDERS, PCP_TYPES, PRIOR_CHUNK, Mt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,7 @@ class Window:
 
     ``source`` is the row of the allocation a free ends, or -1. Frees with a source repeat its
     migratetype, highest zone and order (``first_order``). ``pfn`` is UNKNOWN until known;
-    ``movable`` says whether the page was asked for as movable.
+    ``movable`` says whether the page was asked for as movable; ``rank`` is scratch space.
     """
 
     cpu: npt.NDArray[np.int16]
@@ -47,10 +47,12 @@ class Window:
     offset: npt.NDArray[np.int64]
     source: npt.NDArray[np.int32]
     movable: npt.NDArray[np.bool_]
+    rank: npt.NDArray[np.int32]
     pfn: npt.NDArray[np.int64]
     path: npt.NDArray[np.uint8]
     pressure: npt.NDArray[np.uint8]
     has_offsets: bool
+    has_flags: bool
 
     def __len__(self) -> int:
         return len(self.op)
@@ -85,16 +87,17 @@ class Lives:
         """A window of events with the source of every free.
 
         Raises:
-            ValueError: a handle of an allocation does not ascend.
+            ValueError: a handle of an allocation does not ascend; a CPU, order, type or zone that
+                does not exist.
         """
         window = self._columns(columns)
+        self._check(window)
         allocs = np.flatnonzero(window.op > 0)
         handles = window.page[allocs]
         if len(handles):
             if handles[0] <= self.last_page or (handles[1:] <= handles[:-1]).any():
                 raise ValueError("page handles of allocations must ascend in event order")
             self.last_page = int(handles[-1])
-        window.movable[allocs] = window.migratetype[allocs] == Mt.MOVABLE
         frees = np.flatnonzero(window.op < 0)
         slot = _find(handles, window.page[frees])
         if len(allocs):
@@ -111,6 +114,20 @@ class Lives:
         window.first_order[rows] = window.order[source]
         self._older(window, frees[~inside])
         return window
+
+    def _check(self, window: Window) -> None:
+        zones, cpus = len(self.machine.zones), self.machine.cpus
+        for name, column, limit in (
+            ("cpu", window.cpu, cpus),
+            ("order", window.order, ORDERS),
+            ("migratetype", window.migratetype, PCP_TYPES),
+            ("highest", window.highest, zones),
+        ):
+            if len(column) and not 0 <= column.min() <= column.max() < limit:
+                wrong = int(np.flatnonzero((column < 0) | (column >= limit))[0])
+                raise ValueError(
+                    f"page event {wrong}: {name} {column[wrong]} is not in 0 to {limit - 1}"
+                )
 
     def _older(self, window: Window, frees: npt.NDArray[np.intp]) -> None:
         """Frees of pages allocated before the window, or before the trace."""
@@ -130,29 +147,28 @@ class Lives:
 
         def column(name: str, dtype: type[_Scalar]) -> npt.NDArray[_Scalar]:
             found = columns.get(name)
-            return np.zeros(n, dtype) if found is None else found.astype(dtype)
+            return np.zeros(n, dtype) if found is None else found.astype(dtype, copy=False)
 
-        order = column("order", np.int8)
-        migratetype, highest = column("migratetype", np.int8), column("highest", np.int8)
+        order, migratetype = column("order", np.int8), column("migratetype", np.int8)
         alloc = op > 0
-        np.multiply(migratetype, alloc, out=migratetype)
-        np.multiply(highest, alloc, out=highest)
         return Window(
             cpu=column("cpu", np.int16),
             op=op,
             page=column("page", np.int64),
             order=order,
             first_order=order.copy(),
-            migratetype=migratetype,
-            highest=highest,
+            migratetype=migratetype * alloc,
+            highest=column("highest", np.int8) * alloc,
             flags=column("flags", np.uint8),
             offset=column("offset", np.int64),
             source=np.full(n, -1, np.int32),
-            movable=np.zeros(n, np.bool_),
+            movable=(migratetype == Mt.MOVABLE) & alloc,
+            rank=np.empty(n, np.int32),
             pfn=np.full(n, UNKNOWN, np.int64),
             path=np.where(alloc, np.uint8(PagePath.HIT), np.uint8(PagePath.PUSH)),
             pressure=np.zeros(n, np.uint8),
             has_offsets="offset" in columns and bool(columns["offset"].any()),
+            has_flags="flags" in columns and bool(columns["flags"].any()),
         )
 
     def close(self, window: Window) -> None:
@@ -225,8 +241,9 @@ def _spend(
     ``slot`` is the life of each free (-1: none), in event order.
     """
     mine = np.flatnonzero(slot >= 0)
-    pages = np.int64(1) << order[mine].astype(np.int64)
-    freed = np.bincount(slot[mine], weights=pages, minlength=len(sizes)).astype(np.int64)
+    pages = np.int64(1) << order.take(mine).astype(np.int64)
+    freed = np.zeros(len(sizes), np.int64)
+    np.add.at(freed, slot.take(mine), pages)
     if (freed > sizes).any():
         # Freed again without an allocation between: from before the trace, as far as we know.
         too_often = (freed > sizes)[slot[mine]]

@@ -88,15 +88,25 @@ def _pagesets(body: str, managed: int, low: int, cpus: int) -> tuple[PcpNumbers,
     computed = pcp_numbers(managed, low, cpus)
     sets: list[PcpNumbers] = []
     for part in re.split(r"^\s+cpu: \d+\s*$", body, flags=re.MULTILINE)[1:]:
-        found = {key: int(value) for key, value in re.findall(r"(batch|high_m\w+):\s+(\d+)", part)}
+        found = {k: int(value) for k, value in re.findall(r"(batch|high\w*):\s+(\d+)", part)}
         sets.append(
             PcpNumbers(
                 found.get("batch", computed.batch),
                 found.get("high_min", computed.high_min),
                 found.get("high_max", computed.high_max),
+                found.get("high", 0),
             )
         )
     return tuple(sets + [computed] * (cpus - len(sets)))
+
+
+def parse_list_pages(text: str, cpus: int) -> dict[str, list[int]]:
+    """Pages on each CPU's lists, per zone of /proc/zoneinfo (its ``count`` lines)."""
+    pages = {}
+    for part in re.split(r"^Node 0, zone\s+", text, flags=re.MULTILINE)[1:]:
+        counts = [int(count) for count in re.findall(r"^\s+count:\s+(\d+)", part, re.MULTILINE)]
+        pages[part.split(maxsplit=1)[0]] = (counts + [0] * cpus)[:cpus]
+    return pages
 
 
 def parse_pagetypeinfo(text: str) -> dict[str, tuple[list[list[int]], list[int]]]:

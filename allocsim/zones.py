@@ -41,11 +41,15 @@ FALLBACKS = (
 
 @dataclass(frozen=True, slots=True)
 class PcpNumbers:
-    """One CPU's limits in one zone, in pages (R4.11, R4.12; /proc/zoneinfo pagesets)."""
+    """One CPU's limits in one zone, in pages (R4.11, R4.12; /proc/zoneinfo pagesets).
+
+    ``high`` is the limit as it stands at the start; 0: not yet raised above high_min.
+    """
 
     batch: int
     high_min: int
     high_max: int
+    high: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +83,14 @@ class PageRules:
         free_high_half: the free_high threshold is batch + high_min / 2 (7.2), else batch (6.12).
         drain_in_batches: a drain lets go of zone->lock after every batch (7.2), else one hold.
         thp: order-9 lists exist (CONFIG_TRANSPARENT_HUGEPAGE).
-        free_high_batch: PCPF_FREE_HIGH_BATCH: the CPU's share of data cache exceeds 3 batches.
+        free_high_batch: PCPF_FREE_HIGH_BATCH: the CPU's share of data cache exceeds 3 batches, as
+            it does on most machines; free_high then waits for a batch of pages on the lists.
     """
 
     free_high_half: bool = True
     drain_in_batches: bool = True
     thp: bool = True
-    free_high_batch: bool = False
+    free_high_batch: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +103,13 @@ class ZoneState:
         block_types: migratetype of each pageblock, the first being that of ``start_pfn``.
         prior: first pfns of chunks of PRIOR_CHUNK used pages, which frees of pages from before
             the trace are taken from (assumed places).
+        lists: blocks on the pcp lists: (CPU, list index of R4.1, first pfns, newest first).
     """
 
     free: tuple[tuple[int, int], ...]
     block_types: bytes
     prior: tuple[int, ...] = ()
+    lists: tuple[tuple[int, int, tuple[int, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

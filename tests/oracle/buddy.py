@@ -22,13 +22,15 @@ class Buddy:
         self.zone = machine.zones[index]
         state = machine.states[index]
         self.free_pages = 0
-        self.lists = [[OrderedDict() for _ in range(TYPES)] for _ in range(MAX_ORDER + 1)]
+        self.lists: list[list[OrderedDict[int, None]]] = [
+            [OrderedDict() for _ in range(TYPES)] for _ in range(MAX_ORDER + 1)
+        ]
         self.order_of: dict[int, int] = {}  # first pfn of each free block -> order
         self.first_block = self.zone.start_pfn >> PAGEBLOCK_ORDER
         self.types = list(state.block_types)
         self.movable_pages: Counter[int] = Counter()  # live movable pages, by pageblock
         self.count: Counter[str] = Counter()
-        self.log: list[tuple] = []
+        self.log: list[tuple[str | int, ...]] = []
         for pfn, order in state.free:
             self._add(pfn, order, self.type_of(pfn), tail=True)
             self.free_pages += 1 << order

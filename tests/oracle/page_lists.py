@@ -9,7 +9,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 
 from allocsim.page_paths import PagePath, Pressure
-from allocsim.zones import Machine, Mt
+from allocsim.zones import Machine, Mt, PageRules, PcpNumbers
 from tests.oracle.buddy import PAGEBLOCK_ORDER, Buddy
 
 SCALE_MAX = 5  # CONFIG_PCP_BATCH_SCALE_MAX
@@ -22,7 +22,7 @@ def kernel_clamp(value: int, low: int, high: int) -> int:
     """include/linux/minmax.h:__clamp; the order of tests matters where low > high."""
     if value >= high:
         return high
-    return low if value <= low else value
+    return max(low, value)
 
 
 @dataclass
@@ -32,16 +32,28 @@ class Outcome:
     pressure: Pressure = Pressure.NONE
 
 
+@dataclass(frozen=True)
+class Request:
+    cpu: int
+    order: int
+    migratetype: int
+    highest: int
+    flags: int
+
+
 class Pcp:
     """struct per_cpu_pages of one CPU in one zone."""
 
-    def __init__(self, buddy: Buddy, numbers, rules) -> None:
+    def __init__(self, buddy: Buddy, numbers: PcpNumbers, rules: PageRules) -> None:
         self.buddy = buddy
-        self.batch, self.high_min, self.high_max = numbers.batch, numbers.high_min, numbers.high_max
+        self.batch = numbers.batch
+        self.high_min, self.high_max = numbers.high_min, numbers.high_max
         self.rules = rules
-        self.lists = [deque() for _ in range(14)]
+        self.lists: list[deque[int]] = [deque() for _ in range(14)]
         self.count = 0
-        self.high = 0  # R4.12: starts at 0, clamped up on first use
+        self.high = numbers.high  # R4.12: starts at 0, clamped up on first use
+        if self.high:
+            self.clamp_high()
         self.alloc_factor = 0
         self.free_count = 0
         self.prev_free_high_order = False
@@ -129,6 +141,12 @@ class PageAllocator:
             else []
             for buddy, zone in zip(self.zones, machine.zones, strict=True)
         ]
+        for z, state in enumerate(machine.states):
+            for cpu, index, blocks in state.lists:
+                order = index // 3 if index < 12 else PAGEBLOCK_ORDER
+                self.pcps[z][cpu].lists[index].extend(blocks)
+                self.pcps[z][cpu].count += len(blocks) << order
+                self.pcps[z][cpu].clamp_high()  # it has been used before
         self.below_high = [False] * len(self.zones)  # ZONE_BELOW_HIGH
         self.live: dict[int, list] = {}  # page handle -> [pfn, pages left, movable?]
         self.prior_chunks = [list(state.prior) for state in machine.states]
@@ -153,7 +171,7 @@ class PageAllocator:
         """op +1 allocates, -1 frees, 0 is the vmstat worker's turn on this CPU (R4.13)."""
         if op > 0:
             highest = len(self.zones) - 1 if highest is None else highest
-            return self._alloc(cpu, page, order, migratetype, highest, flags)
+            return self._alloc(page, Request(cpu, order, migratetype, highest, flags))
         if op < 0:
             return self._free(cpu, page, order, offset)
         for z in range(len(self.zones)):
@@ -183,57 +201,57 @@ class PageAllocator:
             return True
         return any(buddy.lists[o][t] for o in range(order, 11) for t in range(3))
 
-    def _alloc(self, cpu, page, order, migratetype, highest, flags) -> Outcome:
-        for pressure, mark in (
-            (Pressure.NONE, "wmark_low"),
-            (Pressure.KSWAPD, "wmark_min"),
-            (Pressure.RECLAIM, None),
-        ):
-            found = self._from_freelist(
-                cpu, order, migratetype, highest, flags, mark, first=pressure == Pressure.NONE
-            )
+    def _alloc(self, page: int, request: Request) -> Outcome:
+        for pressure in Pressure:
+            found = self._from_freelist(request, pressure)
             if found is not None:
                 path, pfn = found
-                movable = migratetype == Mt.MOVABLE
-                self.live[page] = [pfn, 1 << order, movable]
+                movable = request.migratetype == Mt.MOVABLE
+                self.live[page] = [pfn, 1 << request.order, movable]
                 if movable:
-                    self._count_movable(pfn, 1 << order)
+                    self._count_movable(pfn, 1 << request.order)
                 return Outcome(path, pfn, pressure)
-        self.live[page] = [-1, 1 << order, False]
+        self.live[page] = [-1, 1 << request.order, False]
         return Outcome(PagePath.FAILED, -1, Pressure.RECLAIM)
 
-    def _from_freelist(self, cpu, order, migratetype, highest, flags, mark, *, first):
+    def _from_freelist(self, request: Request, pressure: Pressure) -> tuple[PagePath, int] | None:
         """get_page_from_freelist: R4.28, R4.29."""
+        order, highest = request.order, request.highest
         zonelist = [z for z in range(highest, -1, -1) if self.machine.zones[z].managed]
+        first = pressure == Pressure.NONE
         nofragment = first and bool(zonelist) and zonelist[0] == self.machine.normal
         for keep in (True, False) if nofragment else (False,):
             for z in zonelist:
                 zone = self.machine.zones[z]
                 if self.below_high[z] or not self.watermark_ok(z, order, zone.wmark_high, highest):
                     self.below_high[z] = True
-                    if mark is not None and not self.watermark_ok(
-                        z, order, getattr(zone, mark), highest
+                    mark = {Pressure.NONE: zone.wmark_low, Pressure.KSWAPD: zone.wmark_min}
+                    if pressure in mark and not self.watermark_ok(
+                        z, order, mark[pressure], highest
                     ):
                         continue
-                highatomic = not first and order > 0 and bool(flags & ATOMIC)
-                found = self._rmqueue(z, cpu, order, migratetype, keep, highatomic, flags)
+                found = self._rmqueue(z, request, nofragment=keep, first=first)
                 if found is not None:
                     return found
         return None
 
-    def _rmqueue(self, z, cpu, order, migratetype, nofragment, highatomic, flags):
+    def _rmqueue(
+        self, z: int, request: Request, *, nofragment: bool, first: bool
+    ) -> tuple[PagePath, int] | None:
         """rmqueue: R4.3 - R4.6, then the buddy."""
         buddy = self.zones[z]
+        order, migratetype = request.order, request.migratetype
+        highatomic = not first and order > 0 and bool(request.flags & ATOMIC)
         index = self.pindex(order, migratetype)
         if index is not None:
-            pcp = self.pcps[z][cpu]
-            if not flags & BULK:
+            pcp = self.pcps[z][request.cpu]
+            if not request.flags & BULK:
                 pcp.free_count >>= 1
             path = PagePath.HIT
             if not pcp.lists[index]:
                 n = pcp.nr_alloc(order, below_high=self.below_high[z])
                 if not highatomic:
-                    path = self._rmqueue_bulk(buddy, pcp, index, order, migratetype, n, nofragment)
+                    path = self._rmqueue_bulk(pcp, request, n, nofragment=nofragment)
             if pcp.lists[index]:
                 pcp.count -= 1 << order
                 return path, pcp.lists[index].popleft()
@@ -248,17 +266,19 @@ class PageAllocator:
             return None
         return self._fallback_path(buddy, before, PagePath.BUDDY), pfn
 
-    def _rmqueue_bulk(self, buddy, pcp, index, order, migratetype, n, nofragment) -> PagePath:
+    def _rmqueue_bulk(self, pcp: Pcp, request: Request, n: int, *, nofragment: bool) -> PagePath:
         """R4.4: blocks go to the tail, so they are handed out in the order fetched."""
+        buddy, order = pcp.buddy, request.order
+        pages = pcp.lists[self.pindex(order, request.migratetype)]
         buddy.count["zone_lock"] += 1
         before = buddy.count["claim"], buddy.count["steal"]
         mode = "own"
         fetched = 0
         while fetched < n:
-            pfn, mode = buddy.rmqueue(order, migratetype, mode, nofragment=nofragment)
+            pfn, mode = buddy.rmqueue(order, request.migratetype, mode, nofragment=nofragment)
             if pfn is None:
                 break
-            pcp.lists[index].append(pfn)
+            pages.append(pfn)
             fetched += 1
         pcp.count += fetched << order
         if fetched:
@@ -267,7 +287,7 @@ class PageAllocator:
         return self._fallback_path(buddy, before, PagePath.REFILL)
 
     @staticmethod
-    def _fallback_path(buddy, before, own: PagePath) -> PagePath:
+    def _fallback_path(buddy: Buddy, before: tuple[int, int], own: PagePath) -> PagePath:
         """REFILL or BUDDY, or what follows it for a claim, or for a steal."""
         if buddy.count["steal"] > before[1]:
             return PagePath(own + 2)

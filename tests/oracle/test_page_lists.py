@@ -20,6 +20,7 @@ from allocsim.zones import (
 from tests.oracle.page_lists import BULK, PageAllocator
 
 GIB = 1 << 18  # pages
+TINY = PcpNumbers(1, 4, 4)
 M, U, R = Mt.MOVABLE, Mt.UNMOVABLE, Mt.RECLAIMABLE
 
 
@@ -32,7 +33,7 @@ def small(
     free: list[tuple[int, int]],
     types: list[Mt],
     *,
-    pcp: PcpNumbers = PcpNumbers(1, 4, 4),
+    pcp: PcpNumbers = TINY,
     marks: tuple[int, int, int] = (0, 0, 0),
     prior: tuple[int, ...] = (),
     **rules: bool,
@@ -88,19 +89,21 @@ def test_v7_refills_double_until_alloc_factor_stops_at_five() -> None:
         (64, 16, (8192, 24969, 41746), (63, 1560, 131072)),
     ],
 )
-def test_the_table_of_r4_12(gib, cpus, marks, numbers) -> None:
+def test_the_table_of_r4_12(
+    gib: int, cpus: int, marks: tuple[int, int, int], numbers: tuple[int, int, int]
+) -> None:
     assert watermarks(gib * GIB) == marks
     found = pcp_numbers(gib * GIB, marks[1], cpus)
     assert (found.batch, found.high_min, found.high_max) == numbers
 
 
 @pytest.mark.parametrize(("mib", "batch"), [(1024, 63), (256, 15), (64, 3), (32, 1), (16, 1)])
-def test_batch_of_r4_11(mib, batch) -> None:
+def test_batch_of_r4_11(mib: int, batch: int) -> None:
     assert pcp_numbers(mib << 8, 0, 1).batch == batch
 
 
 @pytest.mark.parametrize(("order", "blocks"), [(0, 63), (1, 31), (2, 15), (3, 7), (9, 2)])
-def test_a_refill_of_order_o_fetches_batch_over_2_to_the_o_blocks(order, blocks) -> None:
+def test_a_refill_of_order_o_fetches_batch_over_2_to_the_o_blocks(order: int, blocks: int) -> None:
     oracle = one_gib()
     assert oracle.event(0, 1, 0, order, M).path == PagePath.REFILL
     assert oracle.counters["pcp_refill_blocks"] == blocks
@@ -202,7 +205,7 @@ def test_a_drain_at_high_frees_free_count_pages_in_batches() -> None:
 def test_free_high_drains_everything_at_the_second_high_order_free_in_a_row() -> None:
     # 6.12: threshold = batch = 63 pages: order-3 frees add 8 each, so free_count is 64 before
     # the ninth, which drains min(count, 2016) pages.
-    oracle = one_gib(free_high_half=False, drain_in_batches=False)
+    oracle = one_gib(free_high_half=False, drain_in_batches=False, free_high_batch=False)
     for page in range(14):
         oracle.event(0, 1, page, 3, M)
     pcp = oracle.pcps[0][0]
@@ -219,11 +222,21 @@ def test_free_high_drains_everything_at_the_second_high_order_free_in_a_row() ->
 
 
 def test_7_2_needs_half_of_high_min_more_for_free_high() -> None:
-    oracle = one_gib()  # threshold 63 + 321 = 384 = 48 order-3 blocks
+    # threshold 63 + 321 = 384 = 48 order-3 blocks
+    oracle = one_gib(free_high_batch=False)
     for page in range(50):
         oracle.event(0, 1, page, 3, M)
     paths = [oracle.event(0, -1, page, 3).path for page in range(50)]
     assert paths == [PagePath.PUSH] * 48 + [PagePath.DRAIN] * 2
+
+
+def test_with_a_large_cache_free_high_waits_for_a_batch_of_pages() -> None:
+    oracle = one_gib()
+    for page in range(60):
+        oracle.event(0, 1, page, 3, M)
+    paths = [oracle.event(0, -1, page, 3).path for page in range(60)]
+    # The 49th empties the lists; 8 blocks later 64 pages are there again.
+    assert [at for at, path in enumerate(paths, 1) if path == PagePath.DRAIN] == [49, 57]
 
 
 def test_below_high_stops_growth_and_shrinks_high() -> None:
@@ -399,7 +412,7 @@ def test_a_claim_takes_whole_pageblocks_from_the_largest_block() -> None:
 
 
 @pytest.mark.parametrize(("free_pages", "claims"), [(256, True), (252, False)])
-def test_a_claim_below_a_pageblock_needs_half_of_it(free_pages, claims) -> None:
+def test_a_claim_below_a_pageblock_needs_half_of_it(free_pages: int, claims: bool) -> None:
     # Reclaimable meets unmovable: alike is 0, so free pages alone decide: 256 of 512.
     free = [(0, 7), (128, 6), (192, 5), (224, 4), (240, 3)]
     free += [(248, 2), (252, 2)] if free_pages == 256 else [(248, 2)]
