@@ -1,8 +1,9 @@
-"""One cache through a window: sheaves planned, objects traced, slabs refilled from and flushed to."""
+"""One cache through a window: sheaves planned, objects traced, slabs drawn from and flushed to."""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from allocsim.lanes import Ints
+    from allocsim.columns import Index, Ints
     from allocsim.profile import CacheShape, SlubRules
     from allocsim.sheaves import Plan
 
@@ -37,14 +38,16 @@ class CacheEvents(NamedTuple):
         objects: object of each event; on entry known for frees with parent -1.
         path: Path of each event.
         max_order: largest order to be had from the page allocator at each event; None: any.
+        no_sheaf: events at which no sheaf can be allocated; None: at none.
     """
 
     cpu: Ints
     op: npt.NDArray[np.int8]
-    parent: npt.NDArray[np.int64]
-    objects: npt.NDArray[np.int64]
+    parent: Index
+    objects: Index
     path: npt.NDArray[np.uint8]
     max_order: npt.NDArray[np.int8] | None
+    no_sheaf: npt.NDArray[np.bool_] | None
 
     def part(self, begin: int, end: int) -> CacheEvents:
         """Views of the events from ``begin`` up to ``end``, counted from 0 again."""
@@ -55,7 +58,23 @@ class CacheEvents(NamedTuple):
             self.objects[begin:end],
             self.path[begin:end],
             None if self.max_order is None else self.max_order[begin:end],
+            None if self.no_sheaf is None else self.no_sheaf[begin:end],
         )
+
+
+@dataclass(slots=True)
+class _Traced:
+    """A stretch of events, planned, and where the objects are that it deals in.
+
+    ``table``: the object at each end of a chain, in Reuse's order; the refills' are filled in as
+    the slabs give them. ``contents``: the cells, to become those behind the stretch.
+    """
+
+    events: CacheEvents
+    plan: Plan
+    reuse: Reuse
+    table: Index
+    contents: Index
 
 
 class CacheReplay:
@@ -80,14 +99,17 @@ class CacheReplay:
         self.shape = shape
         self.stat: Counter[str] = Counter()
         self.slabs = Slabs(shape, self.stat, number, freelist_order)
+        #: Events of this window at which a sheaf was allocated that never was before.
+        self.made: list[int] = []
         self.failed = False
         self.flush_batch = rules.flush_batch
         self.sheaves = Sheaves.cold(cpus, shape.capacity, rules.max_full_sheaves)
         #: Object in every cell of every sheaf, up to the sheaf's size.
-        self.contents = np.full(self.sheaves.count * shape.capacity, FAILED, np.int64)
+        self.contents: Index = np.full(self.sheaves.count * shape.capacity, FAILED, np.int64)
 
     def replay(self, events: CacheEvents) -> None:
         """Replay a window's events."""
+        self.made.clear()
         if not self.shape.capacity:
             self._without_sheaves(events)
             return
@@ -117,93 +139,78 @@ class CacheReplay:
         if self.failed:
             ignored = np.flatnonzero((now.op < 0) & (now.parent < 0) & (now.objects == FAILED))
             now = now.part(0, int(ignored[0])) if len(ignored) else now
-        planned, now = self._plan(now)
-        if planned is None:
+        traced = self._trace(now)
+        if traced is None:
             return begin
+        grew: list[int] = []
+        reached = self._batches(traced, grew, begin)
+        if reached < len(traced.events.op):
+            again = self._trace(now.part(0, reached))
+            if again is None:
+                return begin
+            again.table[: again.reuse.slots] = traced.table[: again.reuse.slots]
+            traced = again
+        self._settle(traced, grew, begin)
+        return begin + len(traced.events.op)
+
+    def _trace(self, now: CacheEvents) -> _Traced | None:
+        """Plan as many events as can be planned and follow their objects; None: not one can."""
+        while len(now.op):
+            planned = plan(self.sheaves, now.cpu, now.op, now.no_sheaf)
+            if planned.stopped < 0:
+                break
+            now = now.part(0, planned.stopped)
+        else:
+            return None
         reuse = Reuse(planned, now.op, now.parent)
         contents = self.contents_for(planned.after.count)
-        table = np.concatenate(
-            (np.empty(reuse.slots, np.int64), contents, now.objects[reuse.carried])
-        )
-        grew: list[int] = []
-        reached = self._batches(planned, reuse, now, table, grew, begin)
-        if reached < len(now.op):
-            slots = table[: reuse.slots]
-            planned, now = self._plan(now.part(0, reached))
-            if planned is None:
-                return begin
-            reuse = Reuse(planned, now.op, now.parent)
-            contents = self.contents_for(planned.after.count)
-            table = np.concatenate((slots[: reuse.slots], contents, now.objects[reuse.carried]))
-        self._settle(planned, reuse, now, table, grew, contents)
-        return begin + len(now.op)
+        slots = np.empty(reuse.slots, np.int64)
+        table = np.concatenate((slots, contents, now.objects[reuse.carried]))
+        return _Traced(now, planned, reuse, table, contents)
 
-    def _plan(self, now: CacheEvents) -> tuple[Plan | None, CacheEvents]:
-        """The plan for as many events as can be planned, and those events."""
-        refused = None if now.max_order is None else now.max_order < 0
-        while len(now.op):
-            planned = plan(self.sheaves, now.cpu, now.op, refused)
-            if planned.stopped < 0:
-                return planned, now
-            now = now.part(0, planned.stopped)
-        return None, now
-
-    def contents_for(self, sheaves: int) -> npt.NDArray[np.int64]:
+    def contents_for(self, sheaves: int) -> Index:
         """A copy of the cells' contents with room for so many sheaves."""
         contents = np.full(sheaves * self.shape.capacity, FAILED, np.int64)
         contents[: len(self.contents)] = self.contents
         return contents
 
-    def _batches(
-        self,
-        planned: Plan,
-        reuse: Reuse,
-        now: CacheEvents,
-        table: npt.NDArray[np.int64],
-        grew: list[int],
-        begin: int,
-    ) -> int:
+    def _batches(self, traced: _Traced, grew: list[int], begin: int) -> int:
         """Refill from and flush to the slabs, in time order, until a refill would come back short.
 
-        Fills the refills' slots in ``table`` and notes in ``grew`` the events that took a new slab.
+        Fills the refills' slots in the table and notes in ``grew`` the events that took a new slab.
         Returns the event reached.
         """
-        slabs, capacity = self.slabs, self.shape.capacity
-        batches = [(time, at, True) for at, (time, _, _) in enumerate(planned.refills)]
-        batches += [(time, at, False) for at, (time, _, _) in enumerate(planned.flushes)]
+        slabs, capacity, table = self.slabs, self.shape.capacity, traced.table
+        orders, flushed = traced.events.max_order, traced.reuse.flushed
+        batches = [(time, at, True) for at, (time, _, _) in enumerate(traced.plan.refills)]
+        batches += [(time, at, False) for at, (time, _, _) in enumerate(traced.plan.flushes)]
         batches.sort()
         for time, at, refill in batches:
             if not refill:
-                slabs.free_bulk(table[reuse.flushed[at]].tolist(), begin + time)
+                slabs.free_bulk(table.take(flushed[at]).tolist(), begin + time)
                 continue
-            max_order = MAX_PAGE_ORDER if now.max_order is None else int(now.max_order[time])
+            max_order = MAX_PAGE_ORDER if orders is None else int(orders[time])
             if not slabs.may_grow(max_order) and slabs.falls_short(capacity):
                 return time
             got, new = slabs.refill(capacity, begin + time, max_order)
             table[at * capacity : (at + 1) * capacity] = got
             if new:
                 grew.append(time)
-        return len(now.op)
+        return len(traced.events.op)
 
-    def _settle(
-        self,
-        planned: Plan,
-        reuse: Reuse,
-        now: CacheEvents,
-        table: npt.NDArray[np.int64],
-        grew: list[int],
-        contents: npt.NDArray[np.int64],
-    ) -> None:
+    def _settle(self, traced: _Traced, grew: list[int], begin: int) -> None:
         """Write down what became of the events, and carry the sheaves on."""
-        table.take(reuse.source, out=now.objects, mode="clip")
+        now, planned, contents = traced.events, traced.plan, traced.contents
+        traced.table.take(traced.reuse.source, out=now.objects, mode="clip")
         free = now.op < 0
         now.path[:] = free * np.uint8(Path.MAIN_PUSH - Path.MAIN_HIT) + np.uint8(Path.MAIN_HIT)
         now.path[planned.special] = planned.path
         now.path[grew] = Path.REFILL_NEW
-        cells, sources = reuse.held_at_end(planned)
-        contents[cells] = table[sources]
+        cells, sources = traced.reuse.held_at_end(planned)
+        contents[cells] = traced.table[sources]
         self.contents = contents
         self.sheaves = planned.after
+        self.made += [begin + time for time in planned.made]
         frees = int(np.count_nonzero(free))
         stat, capacity = self.stat, self.shape.capacity
         stat.update(planned.stat)
@@ -224,8 +231,9 @@ class CacheReplay:
             events.path[at] = shortage.free(self, int(events.cpu[at]), found, at)
             return
         max_order = MAX_PAGE_ORDER if events.max_order is None else int(events.max_order[at])
+        no_sheaf = events.no_sheaf is not None and bool(events.no_sheaf[at])
         events.objects[at], events.path[at] = shortage.alloc(
-            self, int(events.cpu[at]), at, max_order
+            self, int(events.cpu[at]), at, max_order, no_sheaf=no_sheaf
         )
 
     def in_sheaves(self) -> int:

@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from allocsim.columns import stable_order
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    Ints = npt.NDArray[np.integer]
+    from allocsim.columns import Ints
 
 
 class Walk(NamedTuple):
@@ -36,6 +38,7 @@ class Walk(NamedTuple):
         cell: cell of the main sheaf each place touches, 0 to capacity - 1 (i4).
         entered: places where another band than before is touched (bool); for a lane's first place,
             another than the main sheaf it came with.
+        depth: objects in the main sheaf of each run's lane behind the window (i8).
     """
 
     order: npt.NDArray[np.int64]
@@ -43,25 +46,10 @@ class Walk(NamedTuple):
     starts: npt.NDArray[np.int64]
     cell: npt.NDArray[np.int32]
     entered: npt.NDArray[np.bool_]
+    depth: npt.NDArray[np.int64]
 
 
-def stable_order(keys: Ints, limit: int) -> npt.NDArray[np.int64]:
-    """Stable argsort of keys from 0 to ``limit`` - 1.
-
-    numpy sorts 8- and 16-bit keys by radix, far faster than wider ones, so wider keys are sorted by
-    their low and then by their high half.
-    """
-    if limit <= 1 << 8:
-        return np.argsort(keys.astype(np.uint8), kind="stable")
-    if limit <= 1 << 16:
-        return np.argsort(keys.astype(np.uint16), kind="stable")
-    low = np.argsort((keys & 0xFFFF).astype(np.uint16), kind="stable")
-    return low[stable_order((keys >> 16)[low], (limit >> 16) + 1)]
-
-
-def walk(
-    lane: Ints, op: npt.NDArray[np.int8], depth: npt.NDArray[np.int64], capacity: int
-) -> Walk:
+def walk(lane: Ints, op: npt.NDArray[np.int8], depth: npt.NDArray[np.int64], capacity: int) -> Walk:
     """Walk every lane through its events.
 
     Args:
@@ -70,7 +58,7 @@ def walk(
         depth: objects in the main sheaf of every lane before the window.
         capacity: objects in a sheaf, at least 1.
     """
-    order = stable_order(lane, len(depth))
+    order = stable_order(lane)
     count = np.bincount(lane, minlength=len(depth))
     lanes = np.flatnonzero(count)
     starts = np.cumsum(count[lanes]) - count[lanes]
@@ -88,4 +76,5 @@ def walk(
     entered[starts] = band[starts] != 0
     band *= capacity
     touched -= band
-    return Walk(order, lanes, starts, touched, entered)
+    last = np.append(starts[1:], len(op)) - 1
+    return Walk(order, lanes, starts, touched, entered, touched[last] + push[last])

@@ -38,9 +38,10 @@ FREE_PATHS = frozenset(
     }
 )
 
-#: Names of /sys/kernel/slab/*/ with CONFIG_SLUB_STATS, and their units: sheaf_refill and sheaf_flush
-#: count objects, barn_* and sheaf_alloc, sheaf_free sheaves. ``list_lock`` is ours: acquisitions
-#: of the node's list_lock.
+#: Names of /sys/kernel/slab/*/ with CONFIG_SLUB_STATS, and their units: sheaf_refill and
+#: sheaf_flush count objects, barn_* and sheaf_alloc, sheaf_free sheaves (without the main sheaves
+#: every CPU gets when a cache is made). ``list_lock`` is ours: acquisitions of the node's
+#: list_lock.
 COUNTERS = (
     "alloc_fastpath",
     "alloc_slowpath",

@@ -116,6 +116,7 @@ SETTINGS = (
     Setting("sheaf.capacity", 0, 1020, per_cache=True, doc="Objects in a sheaf; 0: no sheaves."),
     Setting("slab.order", 0, MAX_PAGE_ORDER, per_cache=True, doc="Order of a slab."),
     Setting("min_partial", 0, 1 << 20, per_cache=True, doc="Slabs kept on the partial list."),
+    Setting("freelist.seed", 0, 1 << 62, per_cache=False, doc="Of R3.6's order; 0: ascending."),
     Setting("pcp.batch", 1, 1 << 16, per_cache=False, doc="Pages a refill starts with (R4.11)."),
     Setting("pcp.high_min", 1, 1 << 30, per_cache=False, doc="Least limit of a CPU (R4.12)."),
     Setting("pcp.high_max", 1, 1 << 30, per_cache=False, doc="Largest limit of a CPU (R4.12)."),
@@ -136,9 +137,7 @@ def slab_order(rules: SlubRules, size: int, cpus: int) -> int:
 
     mm/slub.c:calculate_order, calc_slab_order (7.2).
     """
-    min_objects = min(
-        4 * (cpus.bit_length() + 1), max((PAGE_SIZE << rules.max_order) // size, 1)
-    )
+    min_objects = min(4 * (cpus.bit_length() + 1), max((PAGE_SIZE << rules.max_order) // size, 1))
     start = get_order(min_objects * size)
     if (PAGE_SIZE << start) // size > MAX_OBJS_PER_PAGE:
         return get_order(size * MAX_OBJS_PER_PAGE) - 1

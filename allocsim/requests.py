@@ -32,10 +32,10 @@ class ObjectRequests(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OlderObjects:
-    """Objects that were live before the trace (I2); arrays of one length.
+    """Objects that were live before the trace (I2); arrays of one length, no place twice.
 
     Args:
-        object: their handles, as the frees have them; none twice (i8).
+        object: their handles, as the frees have them (i8).
         slab: key of the slab each lies on: below -1, one slab one key in the whole trace (i8).
         index: place in the slab (integer).
     """

@@ -1,14 +1,14 @@
 """Which object an allocation gets: the one the matching free put there, and so on back in time.
 
-A cell of a sheaf is a place for one object. In the events of a cell, in time order, an allocation
-takes what the event before it put there, unless the sheaf was refilled or came into the window full.
-The object a free puts back is that of its allocation, which took the object of an earlier free, ...:
-a chain that ends at a refill, at what a sheaf held when the window began, or at an object that was
-allocated before it. ``Reuse`` follows all chains at once by pointer jumping; no object need be known
-yet, so refills and flushes can be worked out afterwards, in their own order.
+A cell of a sheaf is a place for one object. In the events of a cell, in time order, an
+allocation takes what the event before it put there, unless the sheaf was refilled or came into
+the window full. The object a free puts back is that of its allocation, which took the object of an
+earlier free, ...: a chain that ends at a refill, at what a sheaf held when the window began, or at
+an object that was allocated before it. ``Reuse`` follows all chains at once by pointer jumping; no
+object need be known yet, so refills and flushes can be worked out afterwards, in their order.
 
-A source is a number: 0 to n - 1 an event of the window, from n on an end of a chain, namely refill x
-capacity + position, then the cells held at the start, then frees of objects allocated before.
+A source is a number: 0 to n - 1 an event of the window, from n on an end of a chain, namely refill
+x capacity + position, then the cells held at the start, then frees of objects allocated before.
 """
 
 from __future__ import annotations
@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.lanes import stable_order
+from allocsim.columns import stable_order
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from allocsim.sheaves import Plan
-
-Index = "npt.NDArray[np.int64]"
 
 
 class Reuse:
@@ -41,14 +39,12 @@ class Reuse:
         carried: frees whose object was allocated before the window.
     """
 
-    def __init__(
-        self, plan: Plan, op: npt.NDArray[np.int8], parent: npt.NDArray[np.int64]
-    ) -> None:
+    def __init__(self, plan: Plan, op: npt.NDArray[np.int8], parent: npt.NDArray[np.int64]) -> None:
         events = len(op)
         cells = plan.after.count * plan.after.capacity
         self.slots = len(plan.refills) * plan.after.capacity
         self._op = op
-        self._order = stable_order(plan.cell, cells)
+        self._order = stable_order(plan.cell)
         self._cell = plan.cell.take(self._order)
         self._refill_time = np.array([time for time, _, _ in plan.refills], np.int64)
         self._refill_sheaf = np.array([sheaf for _, sheaf, _ in plan.refills], np.int64)
@@ -56,14 +52,10 @@ class Reuse:
         self._first[0] = True
         np.not_equal(self._cell[1:], self._cell[:-1], out=self._first[1:])
 
-        # What the event before in the same cell put there; the first of a cell is seen to below.
-        source = np.empty(events, np.int64)
-        source[self._order[1:]] = self._order[:-1]
-        self._take_held(plan, source)
+        source = parent.copy()
+        self._take_before(plan, source)
         self._take_refills(plan, source)
-        free = op < 0
-        np.copyto(source, parent, where=free)
-        self.carried = np.flatnonzero(free & (parent < 0))
+        self.carried = np.flatnonzero((op < 0) & (parent < 0))
         source[self.carried] = events + self.slots + cells + np.arange(len(self.carried))
         flushed = self._held_at_flush(plan, events)
         _follow(source, op)
@@ -73,16 +65,19 @@ class Reuse:
         source -= events
         self.source = source
 
-    def _take_held(self, plan: Plan, source: npt.NDArray[np.int64]) -> None:
-        """Allocations with no free before them in their cell take what the sheaf came with.
+    def _take_before(self, plan: Plan, source: npt.NDArray[np.int64]) -> None:
+        """Allocations take what the event before them in their cell put there.
 
-        That is its last refill before, or what it held when the window began.
+        Where that is none or an allocation, the sheaf came with an object: it is that of the last
+        refill before, or what the sheaf held when the window began.
         """
         capacity, events = plan.after.capacity, len(source)
         takes = self._op.take(self._order) > 0
-        orphan = self._first.copy()
-        orphan[1:] |= takes[:-1]
-        place = np.flatnonzero(orphan & takes)
+        place = np.flatnonzero(takes)
+        source[self._order.take(place)] = self._order.take(place - 1, mode="wrap")
+        orphan = self._first & takes
+        orphan[1:] |= takes[1:] & takes[:-1]
+        place = np.flatnonzero(orphan)
         event, cell = self._order[place], self._cell[place]
         held = events + self.slots + cell
         if plan.refills:
@@ -99,14 +94,14 @@ class Reuse:
     def _find(
         self, time: npt.NDArray[np.int64], sheaf: npt.NDArray[np.int64], capacity: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Place of the first event at or after ``time`` in every cell of ``sheaf``, and the cell."""
+        """In every cell of a sheaf, the place of its first event from ``time`` on; and the cell."""
         events = np.int64(len(self._op))
         cell = sheaf[:, None] * capacity + np.arange(capacity)
         place = np.searchsorted(self._cell * events + self._order, cell * events + time[:, None])
         return place, cell
 
     def _take_refills(self, plan: Plan, source: npt.NDArray[np.int64]) -> None:
-        """Allocations from a sheaf that was flushed and then refilled take what the refill brought.
+        """Allocations from a sheaf flushed and then refilled take what the refill brought.
 
         A flush empties cells without an event of theirs, so the free before is not what they hold.
         """

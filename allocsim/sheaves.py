@@ -19,7 +19,8 @@ from allocsim.paths import Path
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from allocsim.lanes import Ints, Walk
+    from allocsim.columns import Ints
+    from allocsim.lanes import Walk
 
 NO_SHEAF = -1
 
@@ -89,8 +90,8 @@ class Sheaves:
         return self.count - 1
 
 
-#: A sheaf refilled or flushed: the event that did it, the sheaf, and what had become of it before in
-#: this window. Of a flush, the refill that had filled it, as a place in the plan's refills (-1:
+#: A sheaf refilled or flushed: the event that did it, the sheaf, and what had become of it before
+#: in this window. Of a flush, the refill that had filled it, as a place in the plan's refills (-1:
 #: none); of a refill, 1 if it had been flushed.
 Batch = tuple[int, int, int]
 
@@ -116,6 +117,7 @@ class Plan:
         flushes: sheaves flushed, in time order.
         last_refill: sheaf -> its last refill in this window.
         stat: the kernel's counters, those of the sheaves.
+        made: events at which a sheaf was allocated that never was before, in time order.
         stopped: the event that needed a new sheaf when none could be had; -1: none did. The rest
             of the plan ends before it only if it is planned again for that many events.
     """
@@ -128,6 +130,7 @@ class Plan:
     flushes: list[Batch]
     last_refill: dict[int, int]
     stat: Counter[str]
+    made: list[int]
     stopped: int
 
 
@@ -136,8 +139,8 @@ class _Visits(NamedTuple):
 
     ``up``: its first event is a free; ``turned``: it began by swapping main and spare; ``barn``: it
     began by asking the barn, or by a swap if the lane has come by a spare; ``anchor``: the last
-    visit of the lane not ``turned``; ``odd``: swaps since are odd; ``spare``: the spare is full (1),
-    empty or missing (-1), or missing as it came (0).
+    visit of the lane not ``turned``; ``odd``: swaps since are odd; ``spare``: the spare is full
+    (1), empty or missing (-1), or missing as it came (0).
     """
 
     start: npt.NDArray[np.int64]
@@ -211,7 +214,7 @@ def plan(
     cell = np.empty(len(op), np.int64)
     cell[walked.order] = np.repeat(main * capacity, length) + walked.cell
 
-    _leave(barn.sheaves, walked, visits, op, main, spare)
+    _leave(barn.sheaves, walked, visits, main, spare)
     path = np.full(len(visits.start), Path.SPARE_SWAP, np.uint8)
     path[asked] = barn.path
     special = visits.turned | visits.barn
@@ -224,6 +227,7 @@ def plan(
         flushes=barn.flushes,
         last_refill=barn.last_refill,
         stat=barn.stat(),
+        made=barn.made,
         stopped=barn.stopped,
     )
 
@@ -232,20 +236,15 @@ def _leave(
     after: Sheaves,
     walked: Walk,
     visits: _Visits,
-    op: npt.NDArray[np.int8],
     main: npt.NDArray[np.int64],
     spare: npt.NDArray[np.int64],
 ) -> None:
     """Write down each lane's sheaves as its last event leaves them."""
-    last_place = np.append(walked.starts[1:], len(op)) - 1
-    last_visit = np.searchsorted(visits.start, last_place, side="right") - 1
-    size = walked.cell[last_place] + (op[walked.order[last_place]] < 0)
-    for lane, visit, objects in zip(
-        walked.lanes.tolist(), last_visit.tolist(), size.tolist(), strict=True
-    ):
+    last = np.append(np.searchsorted(visits.start, walked.starts[1:]), len(visits.start)) - 1
+    for at, (lane, visit) in enumerate(zip(walked.lanes.tolist(), last.tolist(), strict=True)):
         after.main[lane] = int(main[visit])
         after.spare[lane] = int(spare[visit])
-        after.size[lane] = objects
+        after.size[lane] = int(walked.depth[at])
         after.spare_full[lane] = bool(visits.spare[visit] > 0)
 
 
@@ -263,6 +262,7 @@ class _Barn:
         self.last_refill: dict[int, int] = {}
         self.flushed: set[int] = set()
         self.allocated = 0
+        self.made: list[int] = []
         self.stopped = -1
 
     def live(
@@ -305,9 +305,7 @@ class _Barn:
             self.spare.append(spare)
             self.path.append(path)
 
-    def _full_main(
-        self, main: int, spare: int, time: int, *, turned: bool
-    ) -> tuple[int, int, int]:
+    def _full_main(self, main: int, spare: int, time: int, *, turned: bool) -> tuple[int, int, int]:
         """A free found main full: mm/slub.c:__pcs_replace_full_main (7.2).
 
         ``turned``: the spare, if there is one, is empty.
@@ -333,6 +331,8 @@ class _Barn:
             # The plan is thrown away; what follows only has to be well-formed.
             self.stopped = time
         self.allocated += 1
+        if not self.sheaves.unused:
+            self.made.append(time)
         return self.sheaves.new_sheaf()
 
     def stat(self) -> Counter[str]:

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from allocsim.cache import CacheReplay
 
 
-def alloc(cache: CacheReplay, cpu: int, time: int, max_order: int) -> tuple[int, int]:
+def alloc(
+    cache: CacheReplay, cpu: int, time: int, max_order: int, *, no_sheaf: bool
+) -> tuple[int, int]:
     """Allocate when no full sheaf is left and none can be made full: object and path.
 
     mm/slub.c:__pcs_replace_empty_main (7.2): the sheaf that came back short is flushed and freed,
-    then the slow path is tried (R3.13, R3.15). Where not even a page can be had there is no new
-    sheaf either: it would be a small kmalloc.
+    then the slow path is tried (R3.13, R3.15). ``no_sheaf``: none can be allocated.
     """
     sheaves, stat = cache.sheaves, cache.stat
     stat["barn_get_fail"] += 1
@@ -24,7 +25,9 @@ def alloc(cache: CacheReplay, cpu: int, time: int, max_order: int) -> tuple[int,
     sheaves.spare[cpu] = NO_SHEAF
     if refilled == NO_SHEAF and sheaves.empty:
         refilled = sheaves.empty.pop()
-    if refilled == NO_SHEAF and max_order >= 0:
+    if refilled == NO_SHEAF and not no_sheaf:
+        if not sheaves.unused:
+            cache.made.append(time)
         refilled = sheaves.new_sheaf()
         stat["sheaf_alloc"] += 1
         cache.contents = cache.contents_for(sheaves.count)

@@ -1,8 +1,8 @@
 """The slabs of one cache: new, partial, empty (R3.13, R3.15, R3.17, R3.18, R3.22 of 7.2).
 
 Only batches come here, a refill or a flush of a sheaf at a time; a cache without sheaves sends
-batches of one. An object is ``slab << 16 | index``, a slab ``cache << 32 | number``, numbered from 0 in the order
-the cache made them; slabs older than the trace have the caller's negative keys.
+batches of one. An object is ``slab << 16 | index``, a slab ``cache << 32 | number``, numbered from
+0 in the order the cache made them; slabs older than the trace have the caller's negative keys.
 
 A slab with no free object is on no list (R3.22), so the partial list is all there is to remember.
 Free lists have their head last: a push is an append.
@@ -11,7 +11,8 @@ Free lists have their head last: a push is an append.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from copy import copy, deepcopy
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -22,15 +23,6 @@ if TYPE_CHECKING:
 INDEX_BITS = 16
 CACHE_BITS = 32
 LOOKAHEAD = 3  #: mm/slub.c:build_detached_freelist (7.2)
-
-
-class PageRequest(NamedTuple):
-    """A slab page asked for (``way`` +1) or given back (-1) by the event at ``time``."""
-
-    time: int
-    slab: int
-    order: int
-    way: int
 
 
 class Slabs:
@@ -62,7 +54,18 @@ class Slabs:
         self.created = 0
         self.fallback: set[int] = set()  # slabs of the fallback order
         self.least = min(shape.objects, shape.min_objects)
-        self.pages: list[PageRequest] = []
+        #: Pages asked for and given back: time, slab, order, +1 or -1, one after the other.
+        self.pages: list[int] = []
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Slabs:
+        """As deepcopy gives it, without a look at every number in every free list."""
+        copied = copy(self)
+        copied.stat = deepcopy(self.stat, memo)
+        copied.partial = {slab: free.copy() for slab, free in self.partial.items()}
+        copied.queue = self.queue.copy()
+        copied.fallback = self.fallback.copy()
+        copied.pages = self.pages.copy()
+        return copied
 
     def refill(self, want: int, time: int, max_order: int) -> tuple[list[int], bool]:
         """Take up to ``want`` objects: from partial slabs, then from new ones (R3.13).
@@ -127,7 +130,7 @@ class Slabs:
             self.fallback.add(slab)
         self.created += 1
         self.stat["alloc_slab"] += 1
-        self.pages.append(PageRequest(time, slab, order, +1))
+        self.pages += (time, slab, order, +1)
         first = slab << INDEX_BITS
         if self.freelist_order is None:
             free = list(range(first, first + objects))
@@ -244,7 +247,7 @@ class Slabs:
         order = shape.min_order if slab in self.fallback else shape.order
         self.fallback.discard(slab)
         self.stat["free_slab"] += 1
-        self.pages.append(PageRequest(time, slab, order, -1))
+        self.pages += (time, slab, order, -1)
 
     def add_older(self, slabs: Sequence[int], objects: Sequence[int]) -> None:
         """Put slabs older than the trace on the list with the given free objects, in order."""
@@ -254,5 +257,3 @@ class Slabs:
             self.partial[slab].append(found)
         for free in self.partial.values():
             free.reverse()
-
-

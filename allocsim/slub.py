@@ -6,16 +6,25 @@ and returned come out; what the page allocator refuses must be known when the wi
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.cache import FAILED, CacheEvents, CacheReplay
-from allocsim.lanes import stable_order
+from allocsim.cache import CacheEvents, CacheReplay
+from allocsim.columns import find, stable_order
 from allocsim.live import LiveObjects
 from allocsim.paths import COUNTERS
 from allocsim.profile import MAX_PAGE_ORDER
 from allocsim.requests import PageRequests, Placement
+from allocsim.sheaf_memory import (
+    NO_HOME,
+    before_their_homes,
+    join,
+    merge,
+    sheaf_homes,
+    sheaves_wanted,
+)
 from allocsim.slabs import CACHE_BITS, INDEX_BITS
 
 if TYPE_CHECKING:
@@ -23,14 +32,19 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from allocsim.columns import Index
     from allocsim.profile import CacheShape, Profile
     from allocsim.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
+    from allocsim.sheaf_memory import SheafRequests
 
-    Rows = npt.NDArray[np.int64]
+SPARSE = 8  #: handles further apart than this are searched for, not tabled
 
 
 class Slub:
     """Every cache's sheaves, barn and slabs, from a cold start but for ``free_before``.
+
+    It makes the sheaves itself: where the kmalloc cache of their size is among the caches, they
+    take objects of it, so the trace's own sheaves (T7) must not be among the requests.
 
     Args:
         profile: the kernel version.
@@ -50,18 +64,21 @@ class Slub:
         freelist_order: Callable[[int, int, int], Sequence[int]] | None = None,
     ) -> None:
         self.cpus = cpus
+        self.homes = sheaf_homes(profile.slub, shapes)
+        self.sequence = before_their_homes(self.homes)
         self.caches = [
             CacheReplay(shape, profile.slub, number, cpus, freelist_order)
             for number, shape in enumerate(shapes)
         ]
         self.live = LiveObjects()
         if free_before is not None:
-            objects = free_before.slab << INDEX_BITS | free_before.index
-            for number in np.unique(free_before.cache).tolist():
-                rows = free_before.cache == number
-                self.caches[number].slabs.add_older(
-                    free_before.slab[rows].tolist(), objects[rows].tolist()
-                )
+            self._take_up(free_before)
+
+    def _take_up(self, free: FreeBefore) -> None:
+        objects = free.slab << INDEX_BITS | free.index
+        for number in np.unique(free.cache).tolist():
+            rows = free.cache == number
+            self.caches[number].slabs.add_older(free.slab[rows].tolist(), objects[rows].tolist())
 
     def window(
         self,
@@ -82,28 +99,53 @@ class Slub:
         """
         count = len(requests.op)
         self._check(requests)
-        order = stable_order(requests.cache, len(self.caches))
+        order = stable_order(requests.cache)
         place = np.empty(count, np.int64)
         place[order] = np.arange(count)
         objects = np.empty(count, np.int64)
         parent, stays = self._parents(requests, older, place, objects)
+        max_order = None if refusals is None else _max_order(refusals, requests.seq[order])
         window = CacheEvents(
             requests.cpu.take(order),
             requests.op.take(order),
             parent,
             objects,
             np.empty(count, np.uint8),
-            None if refusals is None else _max_order(refusals, requests.seq[order]),
+            max_order,
+            # A sheaf is a small kmalloc: there is one unless not even a page is to be had.
+            None if max_order is None else max_order < 0,
         )
         numbers = np.arange(len(self.caches))
         ends = np.searchsorted(requests.cache.take(order), numbers, side="right").tolist()
-        begin = 0
-        for cache, end in zip(self.caches, ends, strict=True):
-            if begin < end:
-                cache.replay(window.part(begin, end))
-            begin = end
+        pages = self._replay(window, order, [0, *ends])
         self.live.add(requests.object[stays], objects[place[stays]])
-        return _placement(window, order), self._pages(requests, order, [0, *ends])
+        return _placement(window, order), _pages(requests, pages)
+
+    def _replay(self, window: CacheEvents, order: Index, bounds: Sequence[int]) -> Index:
+        """Replay all caches; their page requests: row, cache, slab, order, way.
+
+        Cache c has the places from bounds[c] up to bounds[c + 1] of the window.
+        """
+        wanted: dict[int, list[SheafRequests]] = defaultdict(list)
+        pages = []
+        for number in self.sequence:
+            cache, own = self.caches[number], slice(bounds[number], bounds[number + 1])
+            part, rows = window.part(own.start, own.stop), order[own]
+            if number in wanted:
+                part, rows, mine = merge(part, rows, join(wanted[number]))
+            if not len(rows):
+                continue
+            cache.replay(part)
+            if number in wanted:
+                window.objects[own], window.path[own] = part.objects[mine], part.path[mine]
+            took = np.array(cache.slabs.pages, np.int64).reshape(-1, 4)
+            cache.slabs.pages.clear()
+            took[:, 0] = rows[took[:, 0]]
+            pages.append(np.insert(took, 1, number, axis=1))
+            if cache.made and self.homes[number] != NO_HOME:
+                wanted[self.homes[number]].append(sheaves_wanted(cache, part, rows))
+        # In the midst of one event the home's page requests come first.
+        return np.concatenate([np.empty((0, 5), np.int64), *reversed(pages)])
 
     def counters(self) -> dict[str, npt.NDArray[np.int64]]:
         """The kernel's counters by name, one value a cache, since the start (COUNTERS)."""
@@ -126,10 +168,10 @@ class Slub:
         self,
         requests: ObjectRequests,
         older: OlderObjects | None,
-        place: Rows,
-        objects: Rows,
-    ) -> tuple[Rows, Rows]:
-        """Place of each free's allocation, and the rows of allocations that outlive the window.
+        place: Index,
+        objects: Index,
+    ) -> tuple[Index, Index]:
+        """Place of each free's allocation, and the allocations that outlive the window.
 
         Places count the events cache by cache. -1 stands for a free whose allocation was before the
         window, whose object is filled in, and for an allocation.
@@ -138,16 +180,18 @@ class Slub:
         born = np.flatnonzero(requests.op > 0)
         freed = np.flatnonzero(requests.op < 0)
         handles = requests.object[born]
-        if len(handles) and (np.any(handles[1:] <= handles[:-1]) or handles[0] <= self.live.highest):
+        if len(handles) and (
+            np.any(handles[1:] <= handles[:-1]) or handles[0] <= self.live.highest
+        ):
             raise ValueError("handles of allocations must rise from one to the next")
         which = _find(handles, requests.object[freed])
-        here = which >= 0
-        allocs, frees = born[which[here]], freed[here]
+        here = np.flatnonzero(which >= 0)
+        allocs, frees = born.take(which.take(here)), freed.take(here)
         if np.any(allocs > frees) or np.any(requests.cache[allocs] != requests.cache[frees]):
             raise ValueError("an object is freed before its allocation, or to another cache")
         parent[place[frees]] = place[allocs]
 
-        freed = freed[~here]
+        freed = freed.take(np.flatnonzero(which < 0))
         found, known = self.live.take(requests.object[freed])
         unknown = np.flatnonzero(~known)
         if len(unknown):
@@ -160,43 +204,21 @@ class Slub:
         stays[allocs] = False
         return parent, np.flatnonzero(stays)
 
-    def _pages(self, requests: ObjectRequests, order: Rows, begins: Sequence[int]) -> PageRequests:
-        """The caches' page requests, put into one order of time."""
-        pages = [
-            (begin + page.time, number, page.slab, page.order, page.way)
-            for number, (cache, begin) in enumerate(zip(self.caches, begins, strict=False))
-            for page in cache.slabs.pages
-        ]
-        for cache in self.caches:
-            cache.slabs.pages.clear()
-        place, cache_of, slab, page_order, way = np.array(pages, np.int64).reshape(-1, 5).T
-        row = order[place]
-        by_time = np.argsort(row, kind="stable")
-        row = row[by_time]
-        return PageRequests(
-            requests.seq[row],
-            requests.cpu[row].astype(np.int16),
-            cache_of[by_time].astype(np.int32),
-            slab[by_time],
-            page_order[by_time].astype(np.int8),
-            way[by_time].astype(np.int8),
-        )
 
-
-def _find(handles: Rows, wanted: Rows) -> Rows:
+def _find(handles: Index, wanted: Index) -> Index:
     """Place of each wanted handle among rising handles; -1 where it is not there."""
     if not len(handles):
         return np.full(len(wanted), -1, np.int64)
     first, span = int(handles[0]), int(handles[-1] - handles[0]) + 1
-    offset = wanted - first
-    if span == len(handles):
-        offset[offset >= span] = -1
-        return np.maximum(offset, -1, out=offset)
-    which = np.minimum(np.searchsorted(handles, wanted), len(handles) - 1)
-    return np.where(handles[which] == wanted, which, -1)
+    if span > SPARSE * len(handles):
+        return find(handles, wanted)
+    # The last entry stands for every handle that is out of range.
+    table = np.full(span + 1, -1, np.int64)
+    table[handles - first] = np.arange(len(handles))
+    return table[np.minimum((wanted - first).view(np.uint64), np.uint64(span))]
 
 
-def _older(handles: Rows, older: OlderObjects | None) -> Rows:
+def _older(handles: Index, older: OlderObjects | None) -> Index:
     """Objects of lives that began before the trace."""
     if older is not None and len(older.object):
         order = np.argsort(older.object)
@@ -212,7 +234,7 @@ def _max_order(refusals: Refusals, seq: npt.NDArray[np.int64]) -> npt.NDArray[np
     return np.append(np.int8(MAX_PAGE_ORDER), refusals.max_order)[since].astype(np.int8)
 
 
-def _placement(window: CacheEvents, order: Rows) -> Placement:
+def _placement(window: CacheEvents, order: Index) -> Placement:
     count = len(order)
     placement = Placement(
         np.empty(count, np.uint8), np.empty(count, np.int64), np.empty(count, np.int32)
@@ -223,3 +245,16 @@ def _placement(window: CacheEvents, order: Rows) -> Placement:
     slab = np.right_shift(window.objects, INDEX_BITS, out=window.objects)
     placement.slab[order] = slab
     return placement
+
+
+def _pages(requests: ObjectRequests, pages: Index) -> PageRequests:
+    """Page requests (row, cache, slab, order, way), put into one order of time."""
+    row, cache, slab, order, way = pages[np.argsort(pages[:, 0], kind="stable")].T
+    return PageRequests(
+        requests.seq[row],
+        requests.cpu[row].astype(np.int16),
+        cache.astype(np.int32),
+        slab,
+        order.astype(np.int8),
+        way.astype(np.int8),
+    )

@@ -1,6 +1,6 @@
 """Time the SLUB layer on a synthetic trace: events a second, peak memory, against the oracle.
 
-    python bench/slub.py [--events N] [--window ROWS] [--oracle N] [--profile]
+python -m bench.slub [--events N] [--window ROWS] [--oracle N] [--profile]
 """
 
 from __future__ import annotations
@@ -9,17 +9,14 @@ import argparse
 import cProfile
 import pstats
 import resource
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
-from synthetic import Synthetic
 
 from allocsim.profile import LINUX_7_2, cache_shapes
 from allocsim.slub import Slub
-
-sys.path.append(str(Path(__file__).resolve().parent.parent))
+from bench.synthetic import Synthetic
+from tests.oracle.slub import Slub as Oracle
 
 
 def main() -> None:
@@ -53,7 +50,8 @@ def main() -> None:
         events += len(placed.path)
         pages += len(wanted.seq)
     rate = events / spent
-    print(f"{events} events, {given.window} a window: {spent:.2f} s, {rate / 1e6:.2f} M events/s")
+    print(f"{events} events, {given.window} a window")
+    print(f"{spent:.2f} s of CPU, {rate / 1e6:.2f} M events/s")
     print(f"generator {made:.2f} s, copy of the same bytes {copied:.2f} s, {spent / copied:.0f} x")
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
     print(f"page requests {pages}")
@@ -68,8 +66,6 @@ def main() -> None:
 
 def time_oracle(events: int) -> float:
     """Events a second of the oracle on a trace of the same kind."""
-    from tests.oracle.slub import Slub as Oracle
-
     trace = Synthetic(events)
     oracle = Oracle(cache_shapes(LINUX_7_2, trace.cache_sizes(), trace.cpus))
     spent = 0.0

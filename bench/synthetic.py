@@ -1,7 +1,7 @@
 """A synthetic trace of object requests, in windows, as long as asked for.
 
-8 CPUs and 60 caches by default. Caches are chosen by Zipf's law. Lifetimes are log-uniform, from the
-next event to millions of events later, and a few are for ever; a fifth of the objects die in
+8 CPUs and 60 caches by default. Caches are chosen by Zipf's law. Lifetimes are log-uniform, from
+the next event to millions of events later, and a few are for ever; a fifth of the objects die in
 crowds, as at a process's exit: all at once and on one CPU, which overflows the barns. Of the other
 frees a fifth comes from another CPU than the allocation.
 Made chunk by chunk with a fixed seed: memory is bounded by the live objects.

@@ -18,6 +18,7 @@ from allocsim.cache_facts import (
     recorded_order,
     recorded_shape,
 )
+from allocsim.freelist import freelist_order
 from allocsim.kernel import kernel_of
 from allocsim.older import rebuild
 from allocsim.page_settings import page_machine
@@ -118,7 +119,13 @@ def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
         raise UsageError(str(error)) from error
     older, free_before, counts = _older(recorded, shapes)
     simulation = Simulation(
-        profile, shapes, _slab_pages(recorded, shapes), machine, older, free_before
+        profile,
+        shapes,
+        _slab_pages(recorded, shapes),
+        machine,
+        older,
+        free_before,
+        freelist_order(settings.get("freelist.seed", 0), shapes),
     )
     return World(
         simulation,

@@ -68,7 +68,7 @@ def check_for_trace(settings: Mapping[str, int], trace: TraceSet) -> None:
         UsageError: a value out of range, or a cache the trace does not have.
     """
     # All kmalloc types there are: which of them this kernel has does not matter here.
-    names = Caches(trace.text("cache"), (), GFP_BITS).names
+    names = Caches(trace.text("cache"), {}, GFP_BITS, {}).names
     try:
         check_settings(settings, names)
     except SettingError as error:

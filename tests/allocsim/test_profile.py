@@ -6,6 +6,7 @@ import pytest
 
 from allocsim.profile import (
     LINUX_7_2,
+    CacheShape,
     SettingError,
     cache_shapes,
     min_partial,
@@ -47,12 +48,12 @@ OTHER_SIZES = {
 }
 
 
-def shape(size, cpus, name="c", **settings):
+def shape(size: int, cpus: int, name: str = "c", **settings: int) -> CacheShape:
     return cache_shapes(LINUX_7_2, [(name, size)], cpus, settings)[0]
 
 
 @pytest.mark.parametrize("size", TABLE)
-def test_kmalloc_classes_have_the_table_s_orders(size):
+def test_kmalloc_classes_have_the_table_s_orders(size: int) -> None:
     orders, partial, capacity = TABLE[size]
     shapes = [shape(size, cpus) for cpus in CPUS]
     assert " ".join(f"{s.order}:{s.objects}" for s in shapes) == orders
@@ -61,12 +62,12 @@ def test_kmalloc_classes_have_the_table_s_orders(size):
 
 
 @pytest.mark.parametrize("size", OTHER_SIZES)
-def test_other_sizes(size):
+def test_other_sizes(size: int) -> None:
     shapes = [shape(size, cpus) for cpus in (2, 8, 64)]
     assert " ".join(f"{s.order}:{s.objects}" for s in shapes) == OTHER_SIZES[size]
 
 
-def test_orders_at_128_cpus():
+def test_orders_at_128_cpus() -> None:
     assert [(shape(s, 128).order, shape(s, 128).objects) for s in (128, 256, 512)] == [
         (1, 64),
         (2, 64),
@@ -74,21 +75,21 @@ def test_orders_at_128_cpus():
     ]
 
 
-def test_capacity_boundaries():
+def test_capacity_boundaries() -> None:
     sizes = (255, 256, 1023, 1024, 4095, 4096)
     assert [sheaf_capacity(LINUX_7_2.slub, size) for size in sizes] == [60, 28, 28, 12, 12, 4]
 
 
-def test_min_partial_boundaries():
+def test_min_partial_boundaries() -> None:
     sizes = (8, 4095, 4096, 16383, 16384, 65535, 1 << 22, 1 << 30)
     assert [min_partial(LINUX_7_2.slub, size) for size in sizes] == [5, 5, 6, 6, 7, 7, 10, 10]
 
 
-def test_boot_caches_have_no_sheaves():
+def test_boot_caches_have_no_sheaves() -> None:
     assert shape(64, 2, name="kmem_cache_node").capacity == 0
 
 
-def test_settings_win_over_the_rules():
+def test_settings_win_over_the_rules() -> None:
     settings = {"sheaf.capacity": 24, "sheaf.capacity.a": 56, "slab.order.b": 2, "cpus": 8}
     a, b = cache_shapes(LINUX_7_2, [("a", 256), ("b", 64)], 2, settings)
     assert (a.capacity, a.order, a.objects) == (56, 1, 32)
@@ -96,7 +97,7 @@ def test_settings_win_over_the_rules():
     assert shape(64, 2, **{"min_partial.c": 9}).min_partial == 9
 
 
-def test_an_order_for_all_caches_leaves_room_for_one_object():
+def test_an_order_for_all_caches_leaves_room_for_one_object() -> None:
     small, large = cache_shapes(LINUX_7_2, [("s", 64), ("l", 9000)], 2, {"slab.order": 0})
     assert (small.order, large.order, large.objects) == (0, 2, 1)
 
@@ -113,13 +114,13 @@ def test_an_order_for_all_caches_leaves_room_for_one_object():
         ({"slab.order.big": 0}, "slab.order.big=0: an object of 9000 bytes needs order 2"),
     ],
 )
-def test_a_wrong_setting_is_named(settings, said):
+def test_a_wrong_setting_is_named(settings: dict[str, int], said: str) -> None:
     with pytest.raises(SettingError) as error:
         cache_shapes(LINUX_7_2, [("dentry", 192), ("big", 9000)], 2, settings)
     assert said in str(error.value)
 
 
-def test_settings_are_read_from_text():
+def test_settings_are_read_from_text() -> None:
     assert parse_setting("slab.order.kmalloc-1k=2") == ("slab.order.kmalloc-1k", 2)
     for text in ("cpus", "cpus=two", "cpus=", "=3", "cpu=3"):
         with pytest.raises(SettingError):

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from allocsim.page_paths import PagePath
+from allocsim.profile import LINUX_7_2
+from allocsim.sheaf_memory import sheaf_homes
 from tests.oracle.page_lists import PageAllocator
 from tests.oracle.slub import Slub
 
@@ -69,6 +71,7 @@ class Simulated:
             max_order=self._max_order,
             existing=older,
             free_before=free_before,
+            homes=sheaf_homes(LINUX_7_2.slub, shapes),
         )
         self.pages = PageAllocator(machine)
         self.kinds, self.highest = kinds, highest

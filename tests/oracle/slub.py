@@ -9,10 +9,18 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from allocsim.profile import CacheShape
 
 MAX_FULL_SHEAVES = 10
 PCS_BATCH_MAX = 32
 NOTHING = (-1, -1)
+
+Found = tuple["Slab", int]  # an object: its slab and its place in it
 
 
 @dataclass(eq=False)
@@ -23,13 +31,13 @@ class Slab:
     free: list[int]  # free list: indices, head first
 
     @property
-    def inuse(self):
+    def inuse(self) -> int:
         return self.objects - len(self.free)
 
 
 @dataclass(eq=False)
 class Sheaf:
-    objects: list[tuple[Slab, int]] = field(default_factory=list)
+    objects: list[Found] = field(default_factory=list)
 
 
 @dataclass
@@ -43,41 +51,39 @@ class Pcs:
 class Cache:
     """One cache: `shape` has order, objects, min_order, min_objects, min_partial, capacity."""
 
-    def __init__(self, slub, number, shape):
+    def __init__(self, slub: Slub, number: int, shape: CacheShape) -> None:
         self.slub = slub
         self.number = number
         self.shape = shape
-        self.pcs = {}
-        self.full = []  # barn->sheaves_full, head last
-        self.empty = []  # barn->sheaves_empty, head last
-        self.partial = []  # node partial list, head first
-        self.slabs = {}  # every slab by number
+        self.pcs: dict[int, Pcs] = {}
+        self.full: list[Sheaf] = []  # barn->sheaves_full, head last
+        self.empty: list[Sheaf] = []  # barn->sheaves_empty, head last
+        self.partial: list[Slab] = []  # node partial list, head first
+        self.slabs: dict[int, Slab] = {}  # every slab by number
         self.created = 0
-        self.stat = Counter()
+        self.kept = 0  # sheaves freed, their memory kept for the next
+        self.no_recurse = False
+        self.stat: Counter[str] = Counter()
 
     # --- allocation -------------------------------------------------------------------------
 
-    def alloc(self, cpu):
-        """slab_alloc_node: (path, slab number, index)."""
-        path, found = self.alloc_from_pcs(cpu)
-        if found is None:
-            path, found = self.slab_alloc()
-        if found is None:
-            return path, None
-        return path, found
+    def alloc(self, cpu: int) -> tuple[str, Found | None]:
+        """slab_alloc_node: the path, and the object if there is one."""
+        return self.alloc_from_pcs(cpu) or self.slab_alloc()
 
-    def alloc_from_pcs(self, cpu):
+    def alloc_from_pcs(self, cpu: int) -> tuple[str, Found] | None:
         pcs = self.pcs.setdefault(cpu, Pcs())
         path = "main_hit"
         if not pcs.main.objects:
-            path = self.replace_empty_main(pcs)
-            if path is None:
-                return None, None
+            replaced = self.replace_empty_main(pcs)
+            if replaced is None:
+                return None
+            path = replaced
         found = pcs.main.objects.pop()
         self.stat["alloc_fastpath"] += 1
         return path, found
 
-    def replace_empty_main(self, pcs):
+    def replace_empty_main(self, pcs: Pcs) -> str | None:
         """__pcs_replace_empty_main, steps 4 - 8 of the spec."""
         if not self.shape.capacity:
             return None
@@ -103,29 +109,37 @@ class Cache:
         if not self.refill_sheaf(empty):
             self.flush_unused(empty)
             self.stat["sheaf_free"] += 1
+            self.kept += 1
             return None
         # Nothing ran in between here, so main is still empty and spare was taken above.
         pcs.spare = pcs.main
         pcs.main = empty
         return "refill_new" if self.stat["alloc_slab"] > new_slabs else "refill_partial"
 
-    def alloc_empty_sheaf(self):
-        """A sheaf is a small kmalloc: refused only while not even one page is to be had."""
-        if self.slub.max_order(self.slub.seq) < 0:
+    def alloc_empty_sheaf(self) -> Sheaf | None:
+        """A sheaf is a small kmalloc: refused only while not even one page is to be had.
+
+        One made for a kmalloc cache's sheaf must not lead to another (SLAB_ALLOC_NO_RECURSE).
+        """
+        if self.slub.max_order(self.slub.seq) < 0 or self.no_recurse:
             return None
         self.stat["sheaf_alloc"] += 1
+        if self.kept:  # the memory of a sheaf freed in a shortage
+            self.kept -= 1
+        else:
+            self.slub.kmalloc_sheaf(self)
         return Sheaf()
 
-    def refill_sheaf(self, sheaf):
+    def refill_sheaf(self, sheaf: Sheaf) -> bool:
         want = self.shape.capacity - len(sheaf.objects)
         got = self.refill_objects(want)
         sheaf.objects += got
         self.stat["sheaf_refill"] += len(got)
         return len(got) == want
 
-    def refill_objects(self, want):
+    def refill_objects(self, want: int) -> list[Found]:
         """R3.13."""
-        got = []
+        got: list[Found] = []
         for slab in self.get_partial_node_bulk(want):
             take = min(len(slab.free), want - len(got))
             rest = slab.free[take:]
@@ -142,18 +156,19 @@ class Cache:
             got += self.alloc_from_new_slab(slab, want - len(got))
         return got
 
-    def get_partial_node_bulk(self, want):
+    def get_partial_node_bulk(self, want: int) -> list[Slab]:
         if not self.partial:
             return []
         self.stat["list_lock"] += 1
-        taken, total = [], 0
+        taken: list[Slab] = []
+        total = 0
         while self.partial and total < want:
             slab = self.partial.pop(0)
             taken.append(slab)
             total += len(slab.free)
         return taken
 
-    def new_slab(self):
+    def new_slab(self) -> Slab | None:
         """allocate_slab: the preferred order, then the fallback order."""
         shape = self.shape
         limit = self.slub.max_order(self.slub.seq)
@@ -173,7 +188,7 @@ class Cache:
         self.slub.page(self, slab, +1)
         return slab
 
-    def alloc_from_new_slab(self, slab, count):
+    def alloc_from_new_slab(self, slab: Slab, count: int) -> list[Found]:
         needs_add_partial = count < slab.objects
         count = min(count, slab.objects)
         got = [(slab, index) for index in slab.free[:count]]
@@ -183,7 +198,7 @@ class Cache:
             self.partial.insert(0, slab)
         return got
 
-    def slab_alloc(self):
+    def slab_alloc(self) -> tuple[str, Found | None]:
         """___slab_alloc, R3.15."""
         self.stat["alloc_slowpath"] += 1
         if self.partial:
@@ -200,7 +215,7 @@ class Cache:
 
     # --- free -------------------------------------------------------------------------------
 
-    def free(self, cpu, what):
+    def free(self, cpu: int, what: Found) -> str:
         """slab_free: the path."""
         path = self.free_to_pcs(cpu, what)
         if path is None:
@@ -209,68 +224,66 @@ class Cache:
             return "slow_free"
         return path
 
-    def free_to_pcs(self, cpu, what):
+    def free_to_pcs(self, cpu: int, what: Found) -> str | None:
         pcs = self.pcs.setdefault(cpu, Pcs())
         path = "main_push"
         if len(pcs.main.objects) == self.shape.capacity:
-            path = self.replace_full_main(pcs)
-            if path is None:
+            replaced = self.replace_full_main(pcs)
+            if replaced is None:
                 return None
+            path = replaced
         pcs.main.objects.append(what)
         self.stat["free_fastpath"] += 1
         return path
 
-    def replace_full_main(self, pcs):
+    def replace_full_main(self, pcs: Pcs) -> str | None:
         """__pcs_replace_full_main, steps 4 - 7 of the spec."""
-        capacity = self.shape.capacity
-        if not capacity:
+        if not self.shape.capacity:
             return None
-        put_fail = False
         if pcs.spare is None:
-            if self.empty:
-                pcs.spare, pcs.main = pcs.main, self.empty.pop()
-                return "install_empty"
-        else:
-            if len(pcs.spare.objects) < capacity:
-                pcs.main, pcs.spare = pcs.spare, pcs.main
-                return "spare_swap"
-            if len(self.full) >= MAX_FULL_SHEAVES:
-                self.stat["barn_put_fail"] += 1
-                to_flush = pcs.spare
-                self.flush_unused(to_flush)
-                pcs.spare, pcs.main = pcs.main, to_flush
-                return "flush"
-            if self.empty:
-                self.stat["barn_put"] += 1
-                self.full.append(pcs.main)
-                pcs.main = self.empty.pop()
-                return "barn_put"
-            put_fail = True
-        empty = self.alloc_empty_sheaf()
-        if empty is not None:  # __pcs_install_empty_sheaf
-            if pcs.spare is None:
-                pcs.spare, pcs.main = pcs.main, empty
-                return "install_empty"
-            self.full.append(pcs.main)
-            self.stat["barn_put"] += 1
-            pcs.main = empty
-            return "barn_put"
-        if put_fail:
+            return self.install_empty(pcs)
+        if len(pcs.spare.objects) < self.shape.capacity:
+            pcs.main, pcs.spare = pcs.spare, pcs.main
+            return "spare_swap"
+        if len(self.full) >= MAX_FULL_SHEAVES:
             self.stat["barn_put_fail"] += 1
-        while pcs.main.objects:  # sheaf_try_flush_main
+            to_flush = pcs.spare
+            self.flush_unused(to_flush)
+            pcs.spare, pcs.main = pcs.main, to_flush
+            return "flush"
+        empty = self.empty.pop() if self.empty else self.alloc_empty_sheaf()
+        if empty is None:
+            self.stat["barn_put_fail"] += 1
+            return self.flush_main(pcs)
+        self.stat["barn_put"] += 1
+        self.full.append(pcs.main)
+        pcs.main = empty
+        return "barn_put"
+
+    def install_empty(self, pcs: Pcs) -> str:
+        """Main is full and there is no spare: __pcs_install_empty_sheaf, if a sheaf can be had."""
+        empty = self.empty.pop() if self.empty else self.alloc_empty_sheaf()
+        if empty is None:
+            return self.flush_main(pcs)
+        pcs.spare, pcs.main = pcs.main, empty
+        return "install_empty"
+
+    def flush_main(self, pcs: Pcs) -> str:
+        """sheaf_try_flush_main."""
+        while pcs.main.objects:
             batch = pcs.main.objects[-PCS_BATCH_MAX:]
             del pcs.main.objects[-PCS_BATCH_MAX:]
             self.free_bulk(batch)
             self.stat["sheaf_flush"] += len(batch)
         return "flush_main"
 
-    def flush_unused(self, sheaf):
+    def flush_unused(self, sheaf: Sheaf) -> None:
         """sheaf_flush_unused."""
         self.stat["sheaf_flush"] += len(sheaf.objects)
         self.free_bulk(list(sheaf.objects))
         sheaf.objects.clear()
 
-    def free_bulk(self, p):
+    def free_bulk(self, p: list[Found]) -> None:
         """__kmem_cache_free_bulk; build_detached_freelist is R3.18."""
         size = len(p)
         while size:
@@ -293,7 +306,7 @@ class Cache:
             size = same
             self.slab_free(slab, chain)
 
-    def slab_free(self, slab, chain):
+    def slab_free(self, slab: Slab, chain: list[int]) -> None:
         """__slab_free, R3.17."""
         was_full = not slab.free
         slab.free = chain + slab.free
@@ -315,6 +328,11 @@ class Cache:
             self.stat["free_add_partial"] += 1
 
 
+def ascending(_cache: int, _slab: int, objects: int) -> Sequence[int]:
+    """The order a new slab hands its objects out in, without CONFIG_SLAB_FREELIST_RANDOM (R3.6)."""
+    return range(objects)
+
+
 class Slub:
     """Every cache of a machine.
 
@@ -325,23 +343,26 @@ class Slub:
         existing: handle -> (slab key, index) of objects live before the trace; keys are below -1.
         free_before: (cache, slab key, index) of free objects of slabs older than the trace, in
             list and free-list order. All their other objects are live.
+        homes: the cache whose objects each cache's sheaves are, -1 for none; none given: nowhere.
     """
 
     def __init__(
         self,
-        shapes,
+        shapes: Sequence[CacheShape],
         *,
-        max_order=lambda _: 10,
-        freelist_order=lambda cache, slab, objects: range(objects),
-        existing=None,
-        free_before=(),
-    ):
+        max_order: Callable[[int], int] = lambda _: 10,
+        freelist_order: Callable[[int, int, int], Sequence[int]] = ascending,
+        existing: Mapping[int, tuple[int, int]] | None = None,
+        free_before: Iterable[tuple[int, int, int]] = (),
+        homes: Sequence[int] = (),
+    ) -> None:
         self.caches = [Cache(self, number, shape) for number, shape in enumerate(shapes)]
         self.max_order = max_order
+        self.homes = homes
         self.freelist_order = freelist_order
         self.existing = existing or {}
-        self.live = {}
-        self.pages = []  # (seq, cpu, cache, slab, order, +1 or -1)
+        self.live: dict[int, Found | None] = {}
+        self.pages: list[tuple[int, ...]] = []  # (seq, cpu, cache, slab, order, +1 or -1)
         self.seq = self.cpu = -1
         for cache, key, index in free_before:
             slab = self.older_slab(self.caches[cache], key)
@@ -349,19 +370,28 @@ class Slub:
                 self.caches[cache].partial.append(slab)
             slab.free.append(index)
 
+    def kmalloc_sheaf(self, cache: Cache) -> None:
+        """The memory of a new sheaf of `cache`, from its home cache."""
+        if self.homes and self.homes[cache.number] >= 0:
+            home = self.caches[self.homes[cache.number]]
+            home.no_recurse = cache.shape.name.startswith("kmalloc-")
+            home.alloc(self.cpu)
+            home.no_recurse = False
+
     @staticmethod
-    def older_slab(cache, key):
+    def older_slab(cache: Cache, key: int) -> Slab:
         if key not in cache.slabs:
             cache.slabs[key] = Slab(key, cache.shape.order, cache.shape.objects, [])
         return cache.slabs[key]
 
-    def page(self, cache, slab, direction):
-        self.pages.append((self.seq, self.cpu, cache.number, slab.number, slab.order, direction))
+    def page(self, cache: Cache, slab: Slab, way: int) -> None:
+        self.pages.append((self.seq, self.cpu, cache.number, slab.number, slab.order, way))
 
-    def event(self, seq, cpu, cache, op, handle):
+    def event(self, seq: int, cpu: int, number: int, op: int, handle: int) -> tuple[str, int, int]:
         """Replay one event: (path, slab, index)."""
         self.seq, self.cpu = seq, cpu
-        cache = self.caches[cache]
+        cache = self.caches[number]
+        found: Found | None
         if op > 0:
             path, found = cache.alloc(cpu)
             self.live[handle] = found

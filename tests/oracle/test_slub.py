@@ -3,48 +3,48 @@
 from __future__ import annotations
 
 import pytest
-from tests.oracle.slub import Slub
 
 from allocsim.profile import LINUX_7_2, cache_shapes
+from tests.oracle.slub import Slub
 
 
 class Run:
     """One cache of one size on one CPU at 2 CPUs present, and the handles it has live."""
 
-    def __init__(self, size):
+    def __init__(self, size: int) -> None:
         self.slub = Slub(cache_shapes(LINUX_7_2, [("c", size)], 2))
         self.cache = self.slub.caches[0]
-        self.handles = []
+        self.handles: list[int] = []
         self.seq = 0
 
-    def event(self, op, handle):
+    def event(self, op: int, handle: int) -> tuple[str, int, int]:
         found = self.slub.event(self.seq, 0, 0, op, handle)
         self.seq += 1
         return found
 
-    def alloc(self, count):
+    def alloc(self, count: int) -> list[tuple[str, int, int]]:
         first = self.seq
         self.handles += range(first, first + count)
         return [self.event(+1, handle) for handle in range(first, first + count)]
 
-    def free_all(self):
+    def free_all(self) -> list[tuple[str, int, int]]:
         done = [self.event(-1, handle) for handle in self.handles]
         self.handles = []
         return done
 
-    def freed_slabs(self):
+    def freed_slabs(self) -> list[int]:
         """Slabs freed, counted from 1 as the vectors do."""
         return [slab + 1 for _, _, _, slab, _, way in self.slub.pages if way < 0]
 
-    def partial_list(self):
+    def partial_list(self) -> list[tuple[int, int]]:
         return [(slab.number + 1, slab.inuse) for slab in self.cache.partial]
 
-    def sheaves(self):
+    def sheaves(self) -> int:
         """Sheaves that exist, the main sheaf made at boot included."""
         return 1 + self.cache.stat["sheaf_alloc"] - self.cache.stat["sheaf_free"]
 
 
-def test_v2_first_allocations():
+def test_v2_first_allocations() -> None:
     run = Run(64)
     first = run.alloc(60)
     assert [(slab + 1, index) for _, slab, index in first] == [(1, i) for i in range(59, -1, -1)]
@@ -59,7 +59,7 @@ def test_v2_first_allocations():
     assert [(slab.number + 1, index) for slab, index in rest[:4]] == [(1, i) for i in range(60, 64)]
 
 
-def test_v2_960_there_and_back():
+def test_v2_960_there_and_back() -> None:
     run = Run(64)
     run.alloc(960)
     assert run.cache.stat["alloc_slab"] == 15
@@ -79,7 +79,7 @@ def test_v2_960_there_and_back():
     assert [i + 1 for i, path in enumerate(paths) if path == "flush"] == [721, 781, 841, 901]
 
 
-def test_v2_1920_there_and_back():
+def test_v2_1920_there_and_back() -> None:
     run = Run(64)
     run.alloc(1920)
     assert run.cache.stat["alloc_slab"] == 30
@@ -88,7 +88,7 @@ def test_v2_1920_there_and_back():
     assert run.partial_list() == [(1, 4), (11, 20), (12, 0), (13, 0), (29, 56)]
 
 
-def test_v4():
+def test_v4() -> None:
     run = Run(256)
     path, slab, index = run.alloc(1)[0]
     assert (path, slab + 1, index, run.cache.stat["alloc_slab"]) == ("refill_new", 2, 11, 2)
@@ -99,7 +99,7 @@ def test_v4():
     assert run.partial_list() == [(1, 0), (2, 4), (20, 4), (21, 0), (22, 0), (32, 8)]
 
 
-def test_v5():
+def test_v5() -> None:
     run = Run(4096)
     assert run.alloc(200)[0] == ("refill_new", 0, 3)
     assert run.cache.stat["alloc_slab"] == 25
@@ -110,7 +110,7 @@ def test_v5():
 
 
 @pytest.mark.parametrize("size", [64, 4096])
-def test_counters_have_the_kernel_s_units(size):
+def test_counters_have_the_kernel_s_units(size: int) -> None:
     """sheaf_refill and sheaf_flush count objects; refill and slow path never count twice."""
     run = Run(size)
     run.alloc(400)
@@ -126,7 +126,7 @@ def test_counters_have_the_kernel_s_units(size):
     assert stat["barn_put"] + stat["barn_put_fail"] == 399 // capacity - 1
 
 
-def test_exhaustion_ends_in_the_slow_path_and_then_in_failure():
+def test_exhaustion_ends_in_the_slow_path_and_then_in_failure() -> None:
     """R3.13 short: what the refill got is flushed, then R3.15 hands out the last objects."""
     shapes = cache_shapes(LINUX_7_2, [("c", 64)], 2)
     slub = Slub(shapes, max_order=lambda seq: 10 if seq < 60 else -1)
@@ -138,7 +138,7 @@ def test_exhaustion_ends_in_the_slow_path_and_then_in_failure():
     assert slub.event(70, 0, 0, -1, 69) == ("ignored", -1, -1)
 
 
-def test_a_smaller_slab_when_the_order_is_refused():
+def test_a_smaller_slab_when_the_order_is_refused() -> None:
     shapes = cache_shapes(LINUX_7_2, [("c", 512)], 2)
     slub = Slub(shapes, max_order=lambda _: 0)
     slub.event(0, 0, 0, +1, 0)

@@ -10,6 +10,7 @@ import numpy as np
 from allocsim.paths import COUNTERS, Path
 from allocsim.profile import LINUX_7_2
 from allocsim.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
+from allocsim.sheaf_memory import sheaf_homes
 from allocsim.slub import Slub
 from tests.oracle.slub import Slub as Oracle
 
@@ -34,9 +35,13 @@ class Trace:
 
 @dataclass
 class Outcome:
+    """What came of a trace; `in_sheaves` and `partial` (slab, free list) as its end left them."""
+
     events: list[tuple[str, int, int]]
     pages: list[tuple[int, ...]]
     counters: list[dict[str, int]]
+    in_sheaves: list[int]
+    partial: list[list[tuple[int, list[int]]]]
 
 
 def by_oracle(trace: Trace) -> Outcome:
@@ -49,12 +54,20 @@ def by_oracle(trace: Trace) -> Outcome:
         max_order=max_order,
         existing=trace.older,
         free_before=trace.free_before,
+        homes=sheaf_homes(LINUX_7_2.slub, trace.shapes),
         **extra,
     )
     events = [oracle.event(*request) for request in trace.requests]
     counters = [{name: cache.stat[name] for name in COUNTERS} for cache in oracle.caches]
     assert all(set(cache.stat) <= set(COUNTERS) for cache in oracle.caches)
-    return Outcome(events, [tuple(page) for page in oracle.pages], counters)
+    sheaves = [
+        [sheaf for pcs in cache.pcs.values() for sheaf in (pcs.main, pcs.spare) if sheaf]
+        + cache.full
+        for cache in oracle.caches
+    ]
+    in_sheaves = [sum(len(sheaf.objects) for sheaf in of_cache) for of_cache in sheaves]
+    partial = [[(slab.number, slab.free) for slab in cache.partial] for cache in oracle.caches]
+    return Outcome(events, oracle.pages, counters, in_sheaves, partial)
 
 
 def windows(count: int, size: int) -> Iterator[slice]:
@@ -85,7 +98,7 @@ def by_model(trace: Trace, window: int) -> Outcome:
         FreeBefore(free[0], free[1], free[2]),
         trace.freelist_order,
     )
-    outcome = Outcome([], [], [])
+    outcome = Outcome([], [], [], [], [])
     for part in windows(len(trace.requests), window):
         placed, pages = slub.window(
             ObjectRequests(*(column[part] for column in requests)),
@@ -100,6 +113,15 @@ def by_model(trace: Trace, window: int) -> Outcome:
         {name: int(counters[name][number]) for name in COUNTERS}
         for number in range(len(trace.shapes))
     ]
+    outcome.in_sheaves = [cache.in_sheaves() for cache in slub.caches]
+    outcome.partial = [
+        [
+            (slab, [found & 0xFFFF for found in reversed(cache.slabs.partial[slab])])
+            for slab in cache.slabs.queue
+            if slab in cache.slabs.partial
+        ]
+        for cache in slub.caches
+    ]
     return outcome
 
 
@@ -109,3 +131,5 @@ def assert_equal(trace: Trace, window: int) -> None:
         assert have == want, request
     assert got.pages == wanted.pages
     assert got.counters == wanted.counters
+    assert got.in_sheaves == wanted.in_sheaves
+    assert got.partial == wanted.partial
