@@ -79,6 +79,7 @@ def simulated(
         partial_free=10,
         in_sheaves=5,
         on_older_slabs=0,
+        sheaf_objects=0,
         older_free=0,
     )
     for name, value in COUNTERS.items():
