@@ -141,6 +141,8 @@ class Simulation:
         self._slab_pages = slab_pages
         self._older = older
         self._slabs = empty({**SLAB_LIFE, "page": "i8"})  # by slab
+        # What never changes need not be copied with the state.
+        self._fixed = (machine, machine.rules, *machine.zones, *machine.states, *shapes)
         self._waiting: list[int] = []  # samples that no page event has come for yet
         self.counts = dict.fromkeys(("refused_slab_events", "refused_pages", *_PRESSURE), 0)
 
@@ -165,7 +167,7 @@ class Simulation:
         chunk = -1
         while True:
             part = rest if chunk < 0 else _first(rest, chunk)
-            before = deepcopy((self.slub, self.pages, self._slabs, self._waiting))
+            before = self._state()
             result, refused = self._run(part, None)
             if refused is None:
                 done.append(result)
@@ -188,13 +190,18 @@ class Simulation:
         sample = self.pages.sample(0)
         return _lives(self._slabs), [(seq, sample) for seq in self._waiting]
 
+    def _state(self) -> tuple[Slub, PageReplay, Columns, list[int]]:
+        """A copy of what a window changes, to go back to."""
+        fixed = {id(thing): thing for thing in self._fixed}
+        return deepcopy((self.slub, self.pages, self._slabs, self._waiting), fixed)
+
     def _alone(self, part: _Part, refused: _Refused | None) -> SimulatedWindow:
         """One event whose slabs cannot all be had at the order they are wanted."""
         self.counts["refused_slab_events"] += 1
         result = _NOTHING
         while refused is not None:
             limit = np.array([refused.order - 1], np.int8)
-            before = deepcopy((self.slub, self.pages, self._slabs, self._waiting))
+            before = self._state()
             result, refused = self._run(part, Refusals(part.objects.seq[:1], limit))
             if refused is not None:
                 self.slub, self.pages, self._slabs, self._waiting = before

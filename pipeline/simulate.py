@@ -192,9 +192,12 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: _Tally) -> Rows:
     pages = np.bincount(
         slabs["cache"], 1 << slabs["order"].astype(np.int64), minlength=count
     ).tolist()
+    sheaves = np.zeros(count + 1, np.int64)  # the last for sheaves that are no cache's objects
+    slub = world.simulation.slub
+    np.add.at(sheaves, slub.homes, slub.counters()["sheaf_alloc"])
     rows: Rows = []
     for number, (cache, shape, how) in enumerate(
-        zip(world.simulation.slub.caches, world.shapes, world.shapes_how, strict=True)
+        zip(slub.caches, world.shapes, world.shapes_how, strict=True)
     ):
         if not any(cache.stat.values()):
             continue
@@ -212,6 +215,7 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: _Tally) -> Rows:
                 "pages_allocated": int(tally.pages_allocated[number]),
                 "pages_freed": int(tally.pages_freed[number]),
                 "live_objects": int(tally.live[number]),
+                "sheaf_objects": int(sheaves[number]),
                 "on_older_slabs": int(tally.on_older[number]),
                 "older_free": int(world.older_free[number]),
                 "slabs": held[number],

@@ -151,7 +151,9 @@ class Simulated:
     def _request(self, event: Event, cache: int, op: int, handle: int, *, shown=False) -> None:
         cpu = event.cpu % self.cpus
         pcs = self.slub.caches[cache].pcs.get(cpu)
-        may_ask = op > 0 and not (pcs and pcs.main.objects)
+        # Also a free may ask: for a sheaf, which is an object itself.
+        held = len(pcs.main.objects) if pcs else 0
+        may_ask = held == (0 if op > 0 else self.slub.caches[cache].shape.capacity) or not pcs
         limit = 10
         while True:
             if self.exhaustible and may_ask:
