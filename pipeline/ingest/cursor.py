@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,6 @@ from pipeline.errors import InputError
 
 if TYPE_CHECKING:
     from typing import NoReturn
-
-_LETTER = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 
 @dataclass(slots=True)
@@ -48,8 +45,7 @@ class Cursor:
 
     def number(self, size: int, name: str) -> int:
         """The next ``size`` bytes as an unsigned number."""
-        (value,) = struct.unpack(self.order + _LETTER[size], self.take(size, name))
-        return int(value)
+        return int.from_bytes(self.take(size, name), "little" if self.order == "<" else "big")
 
     def string(self, name: str, longest: int = 4096) -> str:
         """The printable text up to the next NUL, which is passed over; ``longest`` at most."""
@@ -72,4 +68,4 @@ class Cursor:
 
     def block(self, size_bytes: int, name: str) -> memoryview:
         """A length of ``size_bytes`` bytes, and then that many bytes."""
-        return self.take(self.number(size_bytes, f"length of {name}"), name)
+        return self.take(self.number(size_bytes, name), name)

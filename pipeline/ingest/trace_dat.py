@@ -264,8 +264,9 @@ def _read_header_info(trace: TraceDat, cursor: Cursor) -> None:
 
 
 def _read_formats(trace: TraceDat, cursor: Cursor, system: str, count_bytes: int) -> None:
+    name = f"a format of {system}"
     for _ in range(cursor.number(count_bytes, f"number of {system} events")):
-        trace.formats.append((system, cursor.block(8, f"a format of {system}")))
+        trace.formats.append((system, cursor.block(8, name)))
 
 
 def _read_systems(trace: TraceDat, cursor: Cursor) -> None:
