@@ -194,8 +194,8 @@ def test_nothing_is_lost(db: Path) -> None:
         rows = ask(
             db,
             "SELECT slabs * objects + older_free, live_objects + on_older_slabs + partial_free"
-            " + in_sheaves + sheaf_objects + objects * (SELECT count(*) FROM placed_slabs AS s WHERE s.run = c.run"
-            " AND s.cache = c.cache AND alloc_seq IS NULL)"
+            " + in_sheaves + sheaf_objects + objects * (SELECT count(*) FROM placed_slabs AS s"
+            " WHERE s.run = c.run AND s.cache = c.cache AND alloc_seq IS NULL)"
             f" FROM placed_caches AS c WHERE run = {run}",
         )
         assert len(rows) > 20
