@@ -68,7 +68,7 @@ class Simulated:
         exhaustible: expect refused slab pages: copy everything before events that may ask.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the worlds of two models
         self,
         shapes: Sequence[CacheShape],
         kinds: Sequence[int],
