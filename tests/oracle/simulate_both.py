@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from allocsim.profile import CacheShape
+    from allocsim.recorded_requests import RequestWindow
+    from allocsim.simulation import SimulatedWindow
     from allocsim.zones import Machine
 
 REQUEST_COUNTS = (
@@ -174,7 +176,7 @@ def _columns(events: Sequence[Event]) -> tuple[Any, ...]:
     return columns, events[0].seq, cache, pages
 
 
-def _note(outcome: Outcome, requests: Any, result: Any) -> None:
+def _note(outcome: Outcome, requests: RequestWindow, result: SimulatedWindow) -> None:
     objects = result.objects
     for seq, shown, path, slab, index in zip(
         requests.objects.seq.tolist(),

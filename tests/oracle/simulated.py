@@ -8,13 +8,19 @@ from __future__ import annotations
 from collections import Counter
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from allocsim.page_paths import PagePath
 from allocsim.profile import LINUX_7_2
 from allocsim.sheaf_memory import sheaf_homes
 from tests.oracle.page_lists import PageAllocator
 from tests.oracle.slub import Slub
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from allocsim.profile import CacheShape
+    from allocsim.zones import Machine
 
 KMALLOC, KFREE, CACHE_ALLOC, CACHE_FREE, PAGE_ALLOC, PAGE_FREE = range(6)
 MOVABLE, RECLAIMABLE = 0x08, 0x10
@@ -62,8 +68,16 @@ class Simulated:
         exhaustible: expect refused slab pages: copy everything before events that may ask.
     """
 
-    def __init__(
-        self, shapes, kinds, highest, machine, older, free_before, *, exhaustible=False
+    def __init__(  # noqa: PLR0917 - the worlds of two models
+        self,
+        shapes: Sequence[CacheShape],
+        kinds: Sequence[int],
+        highest: Sequence[int],
+        machine: Machine,
+        older: dict[int, tuple[int, int]],
+        free_before: Iterable[tuple[int, int, int]],
+        *,
+        exhaustible: bool = False,
     ) -> None:
         self.limit = 10
         self.slub = Slub(
@@ -82,7 +96,7 @@ class Simulated:
         self.live: dict[int, tuple[int, int | None]] = {}  # address -> handle, cache
         self.placed = Placed()
 
-    def _max_order(self, _seq):
+    def _max_order(self, _seq: int) -> int:
         return self.limit
 
     def run(self, events: list[Event]) -> Placed:
@@ -95,7 +109,7 @@ class Simulated:
 
     # -- requests
 
-    def _object_event(self, event: Event) -> None:
+    def _object_event(self, event: Event) -> None:  # noqa: C901 - the cases there are
         if event.ptr <= 16:
             return
         counts = self.placed.counts
@@ -148,7 +162,9 @@ class Simulated:
 
     # -- objects and their slabs' pages
 
-    def _request(self, event: Event, cache: int, op: int, handle: int, *, shown=False) -> None:
+    def _request(
+        self, event: Event, cache: int, op: int, handle: int, *, shown: bool = False
+    ) -> None:
         cpu = event.cpu % self.cpus
         pcs = self.slub.caches[cache].pcs.get(cpu)
         # Also a free may ask: for a sheaf, which is an object itself.
@@ -173,7 +189,7 @@ class Simulated:
         if shown:
             self.placed.events[event.seq] = (path, slab, index, -1)
 
-    def _serve(self, wanted) -> int | None:
+    def _serve(self, wanted: Iterable[tuple[int, ...]]) -> int | None:
         """Slab pages asked for and given back by one event; the order of the first refused."""
         lives = []
         for seq, cpu, cache, slab, order, way in wanted:
