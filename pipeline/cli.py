@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from allocsim import __version__
+from pipeline.commands.compare import compare
 from pipeline.commands.import_ import import_
 from pipeline.commands.info import info
 from pipeline.commands.replay import replay
@@ -50,6 +51,7 @@ app.command("import")(import_)
 app.command()(info)
 app.command()(replay)
 app.command()(report)
+app.command()(compare)
 app.command()(sql)
 
 

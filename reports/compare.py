@@ -1,0 +1,427 @@
+"""Comparing runs: every quantity of every side, its noise, and what the data support."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from reports import comparable, queries, statistics
+from reports.quantities import BY_NAME, MEASURES, QUANTITIES, SECONDS, Measure, Quantity
+from reports.statistics import LEVEL, Difference, Estimate, Floats, Sums
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from duckdb import DuckDBPyConnection
+
+    from reports.comparable import Remark
+    from reports.queries import Row
+
+FEWEST = 10  #: counts below which a row is not tested
+
+#: item -> its value in each time slice (float64), or in all (one value).
+Items = dict[str, Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One recording of a side.
+
+    Args:
+        connection: the results database it is in.
+        row: its row of queries.runs.
+        own_policy: name of the policy that does what the recorded kernel does.
+    """
+
+    connection: DuckDBPyConnection
+    row: Row
+    own_policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a comparison: a label, and one recording or several repeats."""
+
+    label: str
+    runs: tuple[Run, ...]
+
+
+class Verdict(StrEnum):
+    """What is said of a difference, as the mark it is printed with."""
+
+    DIFFERS = "*"  #: p after correction is at most LEVEL
+    CHANCE = "o"  #: p is at most LEVEL, and is no longer after correction
+    NONE = "~"  #: no difference that the data support
+    SAME = "="  #: exactly the same
+    FEW = "few"  #: too few counts to test
+    UNTESTED = "n/a"  #: one total a recording, and one recording a side; or no value
+    REPEATS = "n!"  #: not enough repeats for a test
+
+
+MEANINGS = {
+    Verdict.DIFFERS: "differs: p after correction is at most 5 %",
+    Verdict.CHANCE: "p is at most 5 %, but not after correction: 1 row in 20 is so by chance",
+    Verdict.NONE: "no difference that the data support",
+    Verdict.SAME: "exactly the same",
+    Verdict.FEW: f"fewer than {FEWEST} counted: not tested",
+    Verdict.UNTESTED: "one number a recording, or none: nothing to test with",
+    Verdict.REPEATS: "not enough repeats for a test",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A quantity on one side; NaN where it has none. low and high are a 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A quantity on one side against the baseline.
+
+    Args:
+        change: relative change: 0.1 is +10 %, -1 gone; infinite where the baseline has none.
+        low: lower end of its 95 % interval; NaN where there is none.
+        high: upper end.
+        p: of the test; NaN where there is none.
+        q: p after correction over all rows of the comparison.
+        verdict: what is said of it.
+    """
+
+    change: float
+    low: float
+    high: float
+    p: float
+    q: float
+    verdict: Verdict
+
+    def supported(self) -> float:
+        """The smallest change of the logarithm that the interval allows; 0 if it allows none."""
+        if self.verdict is not Verdict.DIFFERS:
+            return 0.0
+        if not np.isfinite(self.change) or self.change <= -1:
+            return float("inf")
+        if not (self.low > -1 and np.isfinite(self.high)):
+            return 0.0
+        ends = np.log1p([self.low, self.high])
+        return 0.0 if ends[0] * ends[1] <= 0 else float(np.abs(ends).min())
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One row of a comparison: a quantity, of an item if it has items."""
+
+    quantity: Quantity
+    item: str
+    values: tuple[Value, ...]
+    changes: tuple[Change | None, ...]
+
+    @property
+    def name(self) -> str:
+        """The quantity's name and the item's."""
+        return f"{self.quantity.name} {self.item}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """Geometric mean over the items of a quantity, for one side against the baseline.
+
+    Args:
+        quantity: whose items.
+        side: number of the side.
+        ratio: the mean of value / baseline.
+        items: how many were taken.
+        left_out: how many were not: zero on a side, or too few to count.
+    """
+
+    quantity: Quantity
+    side: int
+    ratio: float
+    items: int
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Everything a comparison says.
+
+    Args:
+        sides: what is compared.
+        baseline: number of the side that the others are compared with.
+        remarks: what must or should be alike in them, and is not.
+        rows: quantities in their order, items by size.
+        means: geometric means.
+        tested: rows with a p value, over all sides: what the correction is for.
+    """
+
+    sides: tuple[Side, ...]
+    baseline: int
+    remarks: tuple[Remark, ...]
+    rows: tuple[Compared, ...]
+    means: tuple[Mean, ...]
+    tested: int
+
+    @property
+    def others(self) -> list[int]:
+        """Numbers of the sides that are compared with the baseline."""
+        return [number for number in range(len(self.sides)) if number != self.baseline]
+
+
+def checked(sides: Sequence[Side]) -> list[Remark]:
+    """What must or should be alike in the recordings, and is not; the heaviest first."""
+    return comparable.remarks(
+        [
+            (
+                side.label,
+                [
+                    comparable.about(run.connection, {**run.row, "own_policy": run.own_policy})
+                    for run in side.runs
+                ],
+            )
+            for side in sides
+        ]
+    )
+
+
+def compare(sides: Sequence[Side], baseline: int, remarks: Sequence[Remark]) -> Comparison:
+    """Compare sides with the baseline.
+
+    Args:
+        sides: at least two.
+        baseline: number of the side that the others are compared with.
+        remarks: of checked(), for the report's head.
+    """
+    runs = [[measure(run) for run in side.runs] for side in sides]
+    names = _names([run for side in runs for run in side])
+    measured = [_Measured(side, names) for side in runs]
+    base = measured[baseline]
+    others = [number for number in range(len(sides)) if number != baseline]
+    differences = [measured[side].against(base) for side in others]
+    enough = np.array([_enough(names, base, measured[side]) for side in others])
+    p = np.where(enough, [spread.p for spread in differences], np.nan)
+    q = statistics.corrected(p)
+    rows = []
+    for at, (quantity, item) in enumerate(names):
+        values = tuple(_value(side.estimate, at) for side in measured)
+        changes: list[Change | None] = [None] * len(sides)
+        for number, side in enumerate(others):
+            spread = differences[number]
+            changes[side] = _change(
+                (values[baseline].value, values[side].value),
+                (float(spread.low[at]), float(spread.high[at])),
+                (float(p[number, at]), float(q[number, at])),
+                enough=bool(enough[number, at]),
+                testable=_testable(sides[baseline], sides[side]),
+            )
+        rows.append(Compared(quantity, item, values, tuple(changes)))
+    return Comparison(
+        sides=tuple(sides),
+        baseline=baseline,
+        remarks=tuple(remarks),
+        rows=tuple(rows),
+        means=tuple(_means(rows, baseline, others)),
+        tested=int(np.isfinite(p).sum()),
+    )
+
+
+def _value(estimate: Estimate, at: int) -> Value:
+    return Value(float(estimate.value[at]), float(estimate.low[at]), float(estimate.high[at]))
+
+
+def _testable(base: Side, other: Side) -> bool:
+    first, second = len(base.runs), len(other.runs)
+    return first == second == 1 or statistics.least_p(first, second) <= LEVEL
+
+
+def _change(
+    values: tuple[float, float],
+    interval: tuple[float, float],
+    chances: tuple[float, float],
+    *,
+    enough: bool,
+    testable: bool,
+) -> Change:
+    base, other = values
+    p, q = chances
+    with np.errstate(divide="ignore", invalid="ignore"):
+        change = 0.0 if base == other else float(np.divide(other, base) - 1)
+    if np.isnan(base) or np.isnan(other):
+        verdict = Verdict.UNTESTED
+    elif base == other and (np.isnan(p) or p == 1):
+        verdict = Verdict.SAME
+    elif not enough:
+        verdict = Verdict.FEW
+    elif not testable:
+        verdict = Verdict.REPEATS
+    elif np.isnan(p):
+        verdict = Verdict.UNTESTED
+    elif p > LEVEL:
+        verdict = Verdict.NONE
+    else:
+        verdict = Verdict.DIFFERS if q <= LEVEL else Verdict.CHANCE
+    return Change(change, *interval, p, q, verdict)
+
+
+def measure(run: Run) -> dict[str, Items]:
+    """Every measure of one run that its database can tell: name -> item -> values by slice."""
+    slices = int((run.row["last_ts"] - run.row["first_ts"]) // run.row["slice_ns"]) + 1
+    there = {
+        row["name"]
+        for row in queries.rows(
+            run.connection,
+            "SELECT table_name AS name FROM duckdb_tables()"
+            " UNION SELECT view_name FROM duckdb_views()",
+        )
+    }
+    return {
+        each.name: _asked(run, each, slices) for each in MEASURES if there.issuperset(each.needs)
+    }
+
+
+def _asked(run: Run, asked: Measure, slices: int) -> Items:
+    number = run.row["run"]
+    values = {
+        "run": number,
+        "recorded": run.row.get("of_run") or number,
+        "own": run.own_policy,
+    }
+    used = {name: value for name, value in values.items() if f"${name}" in asked.sql}
+    found: Items = {}
+    for row in queries.rows(run.connection, asked.sql, **used):
+        item, at, value = row["item"], row["slice"], float(row["value"] or 0)
+        if at is None:
+            found[item] = np.array([value])
+        else:
+            found.setdefault(item, np.zeros(slices))[min(max(int(at), 0), slices - 1)] += value
+    return found
+
+
+#: What a row is of: a quantity and an item, '' for all of them together.
+_Name = tuple[Quantity, str]
+
+
+def _names(runs: Sequence[Mapping[str, Items]]) -> list[_Name]:
+    """The rows: what any run has, items by size, except policies that not every run has."""
+    names: list[_Name] = []
+    for quantity in QUANTITIES:
+        if not all(quantity.part in run and quantity.whole in run for run in runs):
+            continue
+        if not quantity.items:
+            names.append((quantity, ""))
+            continue
+        sizes: dict[str, float] = {}
+        for run in runs:
+            for item, values in run[quantity.part].items():
+                sizes[item] = sizes.get(item, 0) + float(values.sum())
+        ordered = sorted((item for item in sizes if sizes[item]), key=lambda i: (-sizes[i], i))
+        if quantity.part == "policy_locked":
+            ordered = [item for item in ordered if all(item in run[quantity.part] for run in runs)]
+        names += [(quantity, item) for item in ordered]
+    return names
+
+
+def _total(items: Items, item: str | None, size: int) -> Floats:
+    """The values of one item, or of all together (None); zeros where there is none."""
+    if item is not None:
+        return items.get(item, np.zeros(size))
+    total: Floats = np.sum([np.zeros(size), *items.values()], axis=0)
+    return total
+
+
+def _sums(run: Mapping[str, Items], names: Sequence[_Name]) -> Sums:
+    """All rows of one run by slice; what is one total stands in the first."""
+    slices = len(run[SECONDS][""])
+    part, whole = np.zeros((len(names), slices)), np.zeros((len(names), slices))
+    for at, (quantity, item) in enumerate(names):
+        for sums, name, of in (
+            (part, quantity.part, item if quantity.items else None),
+            (whole, quantity.whole, item if quantity.own_whole else None),
+        ):
+            size = slices if BY_NAME[name].sliced else 1
+            values = _total(run[name], of, size)
+            if quantity.sliced:
+                sums[at] = values
+            else:
+                sums[at, 0] = values.sum()
+        part[at] *= quantity.scale
+    return Sums(part, whole)
+
+
+class _Measured:
+    """All rows of one side: their sums in each run, and what follows from them."""
+
+    def __init__(self, runs: Sequence[Mapping[str, Items]], names: Sequence[_Name]) -> None:
+        sums = [_sums(run, names) for run in runs]
+        self.values = np.array([each.ratio() for each in sums]).T
+        self.estimate: Estimate
+        if len(runs) == 1:
+            [only] = sums
+            sliced = np.array([quantity.sliced for quantity, _ in names])
+            self.estimate = statistics.without_error(statistics.within_run(only), ~sliced)
+        else:
+            self.estimate = statistics.over_repeats(self.values)
+        scale = np.array([quantity.scale for quantity, _ in names])
+        self.part: Floats = np.sum([each.part.sum(axis=1) for each in sums], axis=0) / scale
+        self.whole: Floats = np.sum([each.whole.sum(axis=1) for each in sums], axis=0)
+
+    def against(self, base: _Measured) -> Difference:
+        """The change from the baseline: within the two runs, or over repeats if there are any."""
+        if self.values.shape[1] == base.values.shape[1] == 1:
+            return statistics.compare_runs(base.estimate, self.estimate)
+        return statistics.compare_repeats(base.values, self.values)
+
+
+def _enough(names: Sequence[_Name], base: _Measured, other: _Measured) -> npt.NDArray[np.bool_]:
+    """Which rows have counts enough on both sides."""
+    counted = np.array([quantity.counted for quantity, _ in names])
+    enough = (base.part >= FEWEST) | (other.part >= FEWEST)
+    return ~counted | (enough & (base.whole >= FEWEST) & (other.whole >= FEWEST))
+
+
+def _means(rows: Sequence[Compared], baseline: int, others: Sequence[int]) -> list[Mean]:
+    """Geometric means over the items of each quantity that has any."""
+    found = []
+    for quantity in (quantity for quantity in QUANTITIES if quantity.items):
+        of_it = [row for row in rows if row.quantity is quantity]
+        for side in others:
+            ratios = [
+                row.values[side].value / row.values[baseline].value
+                for row in of_it
+                if row.values[baseline].value > 0
+                and row.values[side].value > 0
+                and (change := row.changes[side]) is not None
+                and change.verdict is not Verdict.FEW
+            ]
+            if len(ratios) > 1:
+                mean = statistics.geometric_mean(np.array(ratios))
+                found.append(Mean(quantity, side, mean, len(ratios), len(of_it) - len(ratios)))
+    return found
+
+
+def movers(comparison: Comparison, side: int, group: str) -> list[Compared]:
+    """Rows of a group that differ, the largest supported change first.
+
+    What appeared or vanished is larger than any ratio; among such the more frequent comes first.
+    """
+
+    def weight(row: Compared) -> tuple[float, float, str]:
+        change = row.changes[side]
+        supported = change.supported() if change else 0.0
+        size = max(row.values[side].value, row.values[comparison.baseline].value)
+        return -supported, -size, row.name
+
+    found = [
+        row
+        for row in comparison.rows
+        if row.quantity.group == group
+        and (change := row.changes[side]) is not None
+        and change.verdict is Verdict.DIFFERS
+    ]
+    return sorted(found, key=weight)
