@@ -94,11 +94,13 @@ def _traces(names: Sequence[str]) -> list[str]:
 
 
 def _is_trace(path: Path) -> bool:
-    return path.is_dir() or (path.is_file() and not _is_database(path))
+    return path.is_dir() or (path.is_file() and not is_database(path))
 
 
-def _is_database(path: Path) -> bool:
+def is_database(path: Path) -> bool:
     """Whether a file is one of DuckDB's: its magic stands behind a checksum of eight bytes."""
+    if not path.is_file():
+        return False
     try:
         with path.open("rb") as file:
             return file.read(12)[8:] == b"DUCK"

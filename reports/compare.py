@@ -314,7 +314,9 @@ def _names(runs: Sequence[Mapping[str, Items]]) -> list[_Name]:
         if not all(quantity.part in run and quantity.whole in run for run in runs):
             continue
         if not quantity.items:
-            names.append((quantity, ""))
+            # Nothing anywhere: most likely it was not recorded.
+            if any(values.any() for run in runs for values in run[quantity.part].values()):
+                names.append((quantity, ""))
             continue
         sizes: dict[str, float] = {}
         for run in runs:

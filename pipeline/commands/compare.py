@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.commands.common import DB, DEFAULT_DB
-from pipeline.errors import InputError, UsageError
+from pipeline.errors import InputError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,6 +105,7 @@ def _refuse(remarks: Sequence[Remark], *, force: bool) -> None:
 def _write(comparison: Comparison, format_: Format, output: Path | None) -> None:
     from allocsim import __version__
     from pipeline.commands.report import write_report
+    from pipeline.sides import is_database
     from reports import differences
     from reports.comparison_json import to_json
     from reports.html import to_html
@@ -123,7 +125,9 @@ def _write(comparison: Comparison, format_: Format, output: Path | None) -> None
         case Format.PDF:
             content = render(differences.report(comparison, __version__))
     if output is None:
-        typer.echo(content, nl=False)
+        sys.stdout.write(content.decode())
         return
+    if is_database(output):
+        raise OutputError(f"{output}: is a results database; choose another name with -o")
     write_report(output, content)
     typer.echo(output)

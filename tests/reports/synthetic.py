@@ -179,6 +179,7 @@ def _pages(
             "free_seq": pa.array(np.arange(count) + 2_000_000, mask=gone > LENGTH),
             "free_ts": pa.array(gone, mask=gone > LENGTH),
             "frees": (gone <= LENGTH).astype(np.int64),
+            "pages_freed": (gone <= LENGTH).astype(np.int64),
         }
     )
     connection.register("made", pages)

@@ -74,7 +74,8 @@ def test_repeats_of_one_workload_seldom_differ(seeds: DuckDBPyConnection) -> Non
     comparison = compare([side(seeds, *range(8)), side(seeds, *range(8, 16))], 0, [])
     assert comparison.tested > 40
     assert low_p(comparison) < 0.2
-    assert Verdict.DIFFERS not in {change.verdict for change in changes(comparison)}
+    # Corrected, one comparison in 20 marks a row; two rows in one are much rarer.
+    assert sum(change.verdict is Verdict.DIFFERS for change in changes(comparison)) <= 1
 
 
 @pytest.mark.parametrize(
