@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from allocsim.page_kinds import plain_name
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 # R3.1, include/linux/slab.h:__kmalloc_index (x86-64, all).
 KMALLOC_CLASSES = (8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192)
@@ -26,6 +28,9 @@ _TYPES = (
     ("kmalloc-rcl-", "__GFP_RECLAIMABLE"),
     ("kmalloc-cg-", "__GFP_ACCOUNT"),
 )
+# kmem_cache_alloc is called there from one cache only, whose objects a plain kfree ends, so that
+# before 7.x no event has the name: net/core/skbuff.c:kmalloc_reserve, :skb_kfree_head (6.3 on).
+_SITE_CACHES = {"kmalloc_reserve": "skbuff_small_head"}
 
 
 def _class_name(size: int) -> str:
@@ -37,17 +42,24 @@ class Caches:
 
     Args:
         names: names in the trace set's column ``cache``, by code.
-        kernel_caches: names in the kernel's own slabinfo, where the recording has it: a kmalloc
-            type not among them does not exist there (no MEMCG, no ZONE_DMA). Without it every
-            type is assumed to exist.
+        kernel_caches: slot size by name from the kernel's own slabinfo, where the recording has
+            it: a kmalloc type not among them does not exist there (no MEMCG, no ZONE_DMA).
+            Without it every type is assumed to exist.
         gfp: value of each gfp bit by its name (allocsim.kernel).
+        functions: function of each call site, as far as it is known.
     """
 
     def __init__(
-        self, names: Sequence[str], kernel_caches: Collection[str], gfp: Mapping[str, int]
+        self,
+        names: Sequence[str],
+        kernel_caches: Mapping[str, int],
+        gfp: Mapping[str, int],
+        functions: Mapping[int, str],
     ) -> None:
         self.names = list(names)
-        number = {name: code for code, name in enumerate(names)}
+        self.sizes: list[int] = [-1] * len(self.names)
+        self._number = {name: code for code, name in enumerate(names)}
+        self._kernel_caches = kernel_caches
         known = {*kernel_caches, *names}
         self._type_bits = [gfp[bit] for _, bit in _TYPES]
         rows = []
@@ -57,13 +69,21 @@ class Caches:
                 name = prefix + _class_name(size)
                 if kernel_caches and name not in known:
                     name = "kmalloc-" + _class_name(size)
-                if name not in number:
-                    number[name] = len(self.names)
-                    self.names.append(name)
-                row.append(number[name])
+                row.append(self._number_of(name))
             rows.append([*row, -1])
         self._of_type = np.array(rows, np.int32)
-        self.sizes = np.full(len(self.names), -1, np.int64)
+        self._of_site = {
+            site: self._number_of(_SITE_CACHES[plain_name(function)])
+            for site, function in functions.items()
+            if plain_name(function) in _SITE_CACHES
+        }
+
+    def _number_of(self, name: str) -> int:
+        if name not in self._number:
+            self._number[name] = len(self.names)
+            self.names.append(name)
+            self.sizes.append(-1)
+        return self._number[name]
 
     def of_kmalloc(
         self, bytes_alloc: npt.NDArray[np.int64], gfp: npt.NDArray[np.uint64]
@@ -83,6 +103,21 @@ class Caches:
             kind[(gfp & np.uint64(bit)) != 0] = number
         return self._of_type[kind, index]
 
+    def of_site(self, call_site: npt.NDArray[np.uint64]) -> npt.NDArray[np.int32]:
+        """Cache of each kmem_cache_alloc whose call site is known to have one only (i4); or -1."""
+        cache = np.full(len(call_site), -1, np.int32)
+        for site, number in self._of_site.items():
+            cache[call_site == np.uint64(site)] = number
+        return cache
+
+    def of_size(self, size: int) -> int:
+        """The one cache of the kernel's slabinfo with this slot size; -1: none, or several."""
+        names = [name for name, slot in self._kernel_caches.items() if slot == size]
+        return self._number_of(names[0]) if len(names) == 1 else -1
+
     def learn_sizes(self, cache: npt.NDArray[np.int32], size: npt.NDArray[np.int64]) -> None:
         """Note the slot size of caches from allocations of known cache (R3.3: bytes_alloc)."""
-        self.sizes[cache] = size
+        seen = np.full(len(self.names), -1, np.int64)
+        seen[cache] = size
+        for number in np.flatnonzero(seen >= 0).tolist():
+            self.sizes[number] = int(seen[number])

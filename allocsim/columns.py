@@ -31,6 +31,11 @@ def concat(tables: Iterable[Columns]) -> Columns:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def column(table: Mapping[str, npt.NDArray[Any]], name: str, rows: Index) -> npt.NDArray[Any]:
+    """Some rows of a column; zeros where the table lacks it."""
+    return table[name][rows] if name in table else np.zeros(len(rows), np.int64)
+
+
 def stable_order(keys: npt.NDArray[np.uint64]) -> Index:
     """Row numbers that sort ``keys``, equal keys in row order (i8, as long as ``keys``).
 

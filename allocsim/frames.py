@@ -8,12 +8,11 @@ ends. Frames of a large block between which no event of the window tells a diffe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from allocsim.columns import Bools, Columns, Index, stable_order
+from allocsim.columns import Bools, Columns, Index, column, stable_order
 from allocsim.events import Ev
 from allocsim.extents import DROPPED, REF_SEEN, SET_BORN, Extents
 from allocsim.refcounts import drops_to_zero, event_costs
@@ -59,21 +58,17 @@ class PageOps:
         acts |= (event >= Ev.PAGE_REF_SET) & (event <= Ev.PAGE_REF_UNFREEZE)
         row = np.flatnonzero(acts) if "pfn" in columns else np.empty(0, np.int64)
         row = row[columns["pfn"][row] >= 0] if len(row) else row
-        order = _column(columns, "order", row).astype(np.int64)
+        order = column(columns, "order", row).astype(np.int64)
         order[event[row] > Ev.MM_PAGE_FREE] = 0
-        sound = (order >= 0) & (order <= _MAX_ORDER) & (_column(columns, "pfn", row) < _MAX_PFN)
+        sound = (order >= 0) & (order <= _MAX_ORDER) & (column(columns, "pfn", row) < _MAX_PFN)
         damaged = int((~sound).sum())
         if damaged:
             row, order = row[sound], order[sound]
         code = event[row]
-        ret = _column(columns, "ret", row)
+        ret = column(columns, "ret", row)
         plain, locked = event_costs(code, ret)
-        pfn = _column(columns, "pfn", row)
+        pfn = column(columns, "pfn", row)
         return cls(row, code, pfn, order, plain, locked, drops_to_zero(code, ret), damaged)
-
-
-def _column(columns: Columns, name: str, row: Index) -> npt.NDArray[Any]:
-    return columns[name][row] if name in columns else np.zeros(len(row), np.int64)
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from allocsim.caches import LARGE_KMALLOC, Caches
-from allocsim.columns import Bools, Columns, Index, take
+from allocsim.columns import Bools, Columns, Index, column, take
 from allocsim.events import Ev
 from allocsim.lifetimes import ZERO_SIZE_PTR, Lifetimes, Pairing
 from allocsim.results import CacheHow
@@ -113,10 +113,11 @@ class Objects:
             return None
         code = columns["event"][rows]
         allocates = (code == Ev.KMALLOC) | (code == Ev.KMEM_CACHE_ALLOC)
-        own = self._own_caches(columns, rows, code)
+        own, by_site = self._own_caches(columns, rows, code)
         pairing = self._lifetimes.pair(columns["ptr"][rows], allocates)
         order = pairing.order
         objects = _pair_results(window, rows[order], own[order], pairing)
+        objects.cache_how[by_site[order]] = CacheHow.BY_CALL_SITE
         self._count(columns, pairing, objects)
         self._carried(window, pairing, objects)
         self._learn(columns, objects)
@@ -140,12 +141,18 @@ class Objects:
 
     def _own_caches(
         self, columns: Columns, rows: Index, code: npt.NDArray[np.uint8]
-    ) -> npt.NDArray[np.int32]:
-        """Cache that each event itself tells: by its name, or by size class and gfp (R3.2)."""
+    ) -> tuple[npt.NDArray[np.int32], Bools]:
+        """Cache that each event itself tells, and whether it is its call site that tells.
+
+        By its name, by size class and gfp (R3.2), or by a call site known to have one cache.
+        """
         if "cache" in columns:
             own = columns["cache"][rows].astype(np.int32)
         else:
             own = np.full(len(rows), -1, np.int32)
+        by_site = (own < 0) & (code == Ev.KMEM_CACHE_ALLOC)
+        own[by_site] = self._caches.of_site(column(columns, "call_site", rows[by_site]))
+        by_site &= own >= 0
         kmalloc = np.flatnonzero(code == Ev.KMALLOC)
         if len(kmalloc):
             at = rows[kmalloc]
@@ -155,7 +162,7 @@ class Objects:
         known = np.flatnonzero((own >= 0) & ((code == Ev.KMEM_CACHE_ALLOC) | (code == Ev.KMALLOC)))
         if len(known):
             self._caches.learn_sizes(own[known], columns["bytes_alloc"][rows[known]])
-        return own
+        return own, by_site
 
     def _carried(self, window: Window, pairing: Pairing, objects: ObjectWindow) -> None:
         """Lives of earlier windows that end here, or that an allocation at their address closes."""
@@ -198,7 +205,7 @@ class Objects:
         kept = self._lifetimes.survivors(pairing)
         row = objects.row[kept]
         survivors = {
-            name: window.columns[name][row].astype(_CARRY[name])
+            name: column(window.columns, name, row).astype(_CARRY[name])
             for name in ("ts", "cpu", "bytes_alloc", "call_site")
         }
         survivors["ptr"] = objects.ptr[kept]

@@ -31,7 +31,7 @@ from allocsim.results import EVENT_RESULTS, PAGE_RESULTS
 from allocsim.unnamed import CallSites, Unnamed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 #: Rows of a window: more would not fit where rows and frame numbers share a word.
 MAX_WINDOW = 1 << 26
@@ -59,7 +59,7 @@ class Recording:
         direct_map_base: virtual address of page frame 0 (I1); None if the vote found none: then
             no object is placed on a page.
         page_ref: the recording has page_ref events.
-        kernel_caches: cache names of its slabinfo snapshot; empty without one.
+        kernel_caches: slot size by cache name from its slabinfo snapshot; empty without one.
         gfp_bits: gfp bits by name from its format text; None: the kernel's.
         page_size: bytes of a page.
     """
@@ -70,7 +70,7 @@ class Recording:
     functions: Mapping[int, str] = field(default_factory=dict)
     direct_map_base: int | None = None
     page_ref: bool = False
-    kernel_caches: Collection[str] = ()
+    kernel_caches: Mapping[str, int] = field(default_factory=dict)
     gfp_bits: Mapping[str, int] | None = None
     page_size: int = 4096
 
@@ -132,13 +132,15 @@ class Replay:
     def __init__(self, recording: Recording) -> None:
         kernel = kernel_of(recording.release, recording.gfp_bits)
         sites = CallSites()
-        caches = Caches(recording.cache_names, recording.kernel_caches, kernel.gfp)
+        caches = Caches(
+            recording.cache_names, recording.kernel_caches, kernel.gfp, recording.functions
+        )
         self._layers = _Layers(
             Objects(caches, sites),
             Pages(set_before_alloc=kernel.set_before_alloc),
             Ownership(kernel, recording.stacks),
             Neighbours(recording.functions, kernel.gfp),
-            Unnamed(sites),
+            Unnamed(sites, caches),
             sites,
             caches,
         )
@@ -185,7 +187,7 @@ class Replay:
         frames = layers.ownership.frames
         layers.unnamed.finish(frames["pfn"], frames["cache"], layers.amend)
         lives = layers.pages.lives
-        caches = list(zip(layers.caches.names, layers.caches.sizes.tolist(), strict=True))
+        caches = list(zip(layers.caches.names, layers.caches.sizes, strict=True))
         counts = {
             **self._counts,
             **layers.objects.counts,

@@ -25,9 +25,13 @@ class CacheHow(IntEnum):
     """Which rule gave an object event its cache (field.md 0.1: state it, and count it)."""
 
     NAMED = 0  #: the event carries the name (7.x; kmem_cache_free everywhere since 5.13)
-    SIZE_CLASS = 1  #: kmalloc: the class follows from bytes_alloc and gfp (R3.1, R3.2)
+    #: kmalloc: the class follows from bytes_alloc and gfp (R3.1, R3.2); others: the only cache of
+    #: that slot size in the kernel's slabinfo
+    SIZE_CLASS = 1
     BY_FREE = 2  #: the name on the kmem_cache_free that ended this life
-    BY_CALL_SITE = 3  #: every named life of this call site and size had this cache
+    #: every named life of this call site and size had this cache, or the kernel's source says that
+    #: the function has no other
+    BY_CALL_SITE = 3
     BY_SLAB = 4  #: another object of known cache lives on the same slab page
     BY_ALLOC = 5  #: a free without a name: the cache of the allocation it ends
     UNRESOLVED = 6  #: none of these

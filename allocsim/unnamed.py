@@ -1,9 +1,10 @@
-"""Object events whose cache neither they nor their partner tells: by slab, then by call site.
+"""Object events whose cache neither they nor their partner tells.
 
 All objects of a slab are of one cache, so an object of known cache tells for the others
-(BY_SLAB). What no slab tells waits for the end of the trace: if every named life of its call
-site and size had one cache, it is of that cache too (BY_CALL_SITE). Rows wait as long as their
-object or their slab lives, or, where no slab tells, to the end: 40 bytes each.
+(BY_SLAB). What no slab tells waits for the end of the trace. If every named life of its call site
+and size had one cache, it is of that cache too (BY_CALL_SITE); else it is of the cache that alone
+has its size in the kernel's slabinfo (SIZE_CLASS). Rows wait as long as their object or their
+slab lives, or, where no slab tells, to the end: 40 bytes each.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from allocsim.amendments import Amending
+    from allocsim.caches import Caches
 
 _WAITING = {
     "seq": "i8",
@@ -91,10 +93,12 @@ class Unnamed:
 
     Args:
         sites: what call sites were learnt to allocate from.
+        caches: the caches of the trace, and their sizes.
     """
 
-    def __init__(self, sites: CallSites) -> None:
+    def __init__(self, sites: CallSites, caches: Caches) -> None:
         self._sites = sites
+        self._caches = caches
         self._rows = empty(_WAITING)
 
     def add(self, rows: Columns) -> None:
@@ -150,10 +154,13 @@ class Unnamed:
         told = rows["cache"] >= 0
         self._amend_by_slab(told, amend)
         rest = take(rows, ~told)
-        by_site = self._sites.cache_of(rest["call_site"], rest["bytes_alloc"])
-        known = by_site >= 0
-        how = np.where(rest["allocates"], CacheHow.BY_CALL_SITE, CacheHow.BY_ALLOC)
-        amend.add(rest["seq"][known], cache=by_site[known], cache_how=how[known])
+        cache = self._sites.cache_of(rest["call_site"], rest["bytes_alloc"])
+        how = np.where(cache >= 0, CacheHow.BY_CALL_SITE, CacheHow.SIZE_CLASS)
+        for size in np.unique(rest["bytes_alloc"][cache < 0]).tolist():
+            cache[(cache < 0) & (rest["bytes_alloc"] == size)] = self._caches.of_size(size)
+        how[~rest["allocates"]] = CacheHow.BY_ALLOC
+        known = cache >= 0
+        amend.add(rest["seq"][known], cache=cache[known], cache_how=how[known])
         self._rows = empty(_WAITING)
 
     def _amend_by_slab(self, mask: Bools, amend: Amending) -> None:

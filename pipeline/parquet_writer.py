@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
+from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
@@ -230,10 +231,14 @@ class ParquetWriter:
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         size = memoryview(body).nbytes
         packed = self._codec.compress(body)
-        head = Struct().i32(1, kind).i32(2, size).i32(3, packed.size).struct(*header).encode()
-        self._put(head)
+        # Of what is written, as gzip has it; a signed number. Without it a flipped bit would be
+        # another address, another time, and nobody would know.
+        checksum = (crc32(packed) ^ 1 << 31) - (1 << 31)
+        head = Struct().i32(1, kind).i32(2, size).i32(3, packed.size).i32(4, checksum)
+        encoded = head.struct(*header).encode()
+        self._put(encoded)
         self._put(packed)
-        return len(head) + size
+        return len(encoded) + size
 
 
 def _levels(rows: int, valid: npt.NDArray[np.bool_] | None) -> bytes:

@@ -167,10 +167,14 @@ def recording_of(trace: TraceSet) -> Recording:
     )
 
 
-def _kernel_caches(trace: TraceSet) -> list[str]:
-    """Names of the kernel's caches, by the snapshot of /proc/slabinfo; empty without one."""
+def _kernel_caches(trace: TraceSet) -> dict[str, int]:
+    """Slot size of each of the kernel's caches, by the snapshot of /proc/slabinfo, if there is one.
+
+    SLUB prints its slot size as objsize (mm/slab_common.c:cache_show).
+    """
     path = trace.path / "snapshots" / "before" / "slabinfo"
     if not path.is_file():
-        return []
-    # Two lines of heading, then a line a cache that begins with its name.
-    return [line.split()[0] for line in path.read_text("utf-8").splitlines()[2:] if line.strip()]
+        return {}
+    # Two lines of heading, then a line a cache: name, active_objs, num_objs, objsize, ...
+    rows = [line.split() for line in path.read_text("utf-8").splitlines()[2:]]
+    return {row[0]: int(row[3]) for row in rows if len(row) > 3 and row[3].isdecimal()}

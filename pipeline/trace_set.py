@@ -7,6 +7,7 @@ known of the recording. The columns are those of allocsim.events.EVENT_COLUMNS.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from allocsim.events import EVENT_COLUMN, EVENT_COLUMNS, Column
+from allocsim.events import EVENT_COLUMNS, EVENTS, Column
 from pipeline.errors import InputError
 from pipeline.trace_set_parts import SCHEMA_VERSION, Stacks, Symbols, is_trace_set, read_meta
 
@@ -26,6 +27,18 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = ["SCHEMA_VERSION", "Stacks", "Symbols", "TraceSet", "Window", "is_trace_set", "read_meta"]
+
+_STACK_COLUMNS = (
+    Column("stack", "i4", "", "Number of the stack, from 0.", required=True),
+    Column("depth", "i2", "", "Number of the frame, from 0 for the innermost.", required=True),
+    Column("address", "u8", "", "Address the frame returns to.", required=True),
+)
+_SYMBOL_COLUMNS = (
+    Column("address", "u8", "", "Address of code.", required=True),
+    Column("symbol", "str", "", "Function it lies in; null: not known.", required=True),
+    Column("offset", "i8", "bytes", "Distance from the function's start.", required=True),
+    Column("module", "str", "", "Module of the function; null: the kernel.", required=True),
+)
 
 Window = dict[str, "npt.NDArray[Any]"]
 
@@ -46,6 +59,7 @@ class TraceSet:
     meta: dict[str, Any]
     columns: tuple[Column, ...]
     names: dict[str, list[str]] = field(default_factory=dict)
+    _complete: set[str] = field(default_factory=set, init=False, repr=False)
 
     @classmethod
     def open(cls, path: Path | str) -> TraceSet:
@@ -58,7 +72,7 @@ class TraceSet:
         folder = Path(path)
         meta = read_meta(folder)
         found = _schema(folder / "events.parquet")
-        return cls(folder, meta, _known_columns(folder / "events.parquet", found))
+        return cls(folder, meta, _known_columns(folder / "events.parquet", found, EVENT_COLUMNS))
 
     @property
     def rows(self) -> int:
@@ -84,13 +98,21 @@ class TraceSet:
         """
         path = self.path / "events.parquet"
         texts = [column.name for column in self.columns if column.dtype == "str"]
-        try:
-            with parquet.ParquetFile(path, read_dictionary=texts) as file:
-                wanted = [c for c in self.columns if columns is None or c.name in columns]
-                for batch in _batches(file, [column.name for column in wanted], rows):
-                    yield {column.name: self._array(batch, column) for column in wanted}
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{path}: cannot be read ({_one_line(error)})") from None
+        with _reading(path), _open(path, texts) as file:
+            wanted = [c for c in self.columns if columns is None or c.name in columns]
+            for batch in _batches(file, [column.name for column in wanted], rows):
+                window = {column.name: self._array(batch, column) for column in wanted}
+                self._check(window)
+                yield window
+
+    def _check(self, window: Window) -> None:
+        """Refuse codes that stand for nothing."""
+        for name, known in (("event", len(EVENTS)), ("stack", len(self.stacks))):
+            if name in window and len(window[name]) and int(window[name].max()) >= known:
+                raise InputError(
+                    f"{self.path / 'events.parquet'}: damaged: {name} {window[name].max()}"
+                    f" is not one of the {known} there are"
+                )
 
     def _array(self, batch: pa.Table, column: Column) -> npt.NDArray[Any]:
         chunks = batch.column(column.name).chunks
@@ -112,6 +134,10 @@ class TraceSet:
         place = {text: code for code, text in enumerate(known)}
         words = chunk.dictionary.to_pylist()
         code_of = np.array([place.setdefault(word, len(place)) for word in words] + [-1], np.int32)
+        if name in self._complete and len(place) > len(known):
+            raise InputError(
+                f"{self.path / 'events.parquet'}: {name} is not dictionary-coded throughout"
+            )
         known.extend(list(place)[len(known) :])
         codes: npt.NDArray[np.int32] = chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         return code_of.take(codes)
@@ -120,19 +146,25 @@ class TraceSet:
         """Every text of a text column, by code, before any window is read.
 
         The codes are those that windows will give; empty where the trace set lacks the column.
+
+        Raises:
+            InputError: the file is damaged.
         """
-        if column in {known.name for known in self.columns}:
-            path = self.path / "events.parquet"
-            with parquet.ParquetFile(path, read_dictionary=[column]) as file:
-                for group in range(file.num_row_groups):
-                    for chunk in file.read_row_group(group, columns=[column]).column(0).chunks:
-                        self._codes(chunk, column)
-        return list(self.names.get(column, []))
+        if column not in {known.name for known in self.columns}:
+            return []
+        path = self.path / "events.parquet"
+        with _reading(path), _open(path, [column]) as file:
+            for group in range(file.num_row_groups):
+                # The dictionary of a row group has all its texts: one row is enough to see it.
+                some = file.iter_batches(1, row_groups=[group], columns=[column])
+                self._codes(next(some).column(0), column)
+        self._complete.add(column)
+        return list(self.names[column])
 
     @cached_property
     def stacks(self) -> Stacks:
         """Every distinct kernel stack of the trace set."""
-        table = _read(self.path / "stacks.parquet", ("stack", "depth", "address"))
+        table = _read(self.path / "stacks.parquet", _STACK_COLUMNS)
         stack = table.column("stack").to_numpy()
         count = int(stack[-1]) + 1 if len(stack) else 0
         start = np.searchsorted(stack, np.arange(count + 1, dtype=np.int64))
@@ -141,7 +173,7 @@ class TraceSet:
     @cached_property
     def symbols(self) -> Symbols:
         """Every call site and stack address, with its symbol where one is known."""
-        table = _read(self.path / "symbols.parquet", ("address", "symbol", "offset", "module"))
+        table = _read(self.path / "symbols.parquet", _SYMBOL_COLUMNS)
         return Symbols(
             table.column("address").to_numpy(),
             table.column("symbol").to_pylist(),
@@ -150,36 +182,45 @@ class TraceSet:
         )
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Errors of a Parquet file that is absent or damaged, as one line of ours."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read ({why})") from None
+
+
+def _open(path: Path, texts: list[str]) -> parquet.ParquetFile:
+    return parquet.ParquetFile(path, read_dictionary=texts, page_checksum_verification=True)
 
 
 def _metadata(path: Path) -> parquet.FileMetaData:
-    try:
+    with _reading(path):
         return parquet.read_metadata(path)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: cannot be read ({_one_line(error)})") from None
 
 
 def _schema(path: Path) -> pa.Schema:
     return _metadata(path).schema.to_arrow_schema()
 
 
-def _known_columns(path: Path, found: pa.Schema) -> tuple[Column, ...]:
-    """The schema's columns that the file has, checked."""
-    missing = [c.name for c in EVENT_COLUMNS if c.required and c.name not in found.names]
+def _known_columns(path: Path, found: pa.Schema, wanted: tuple[Column, ...]) -> tuple[Column, ...]:
+    """The columns of a schema that a file has, checked."""
+    missing = [c.name for c in wanted if c.required and c.name not in found.names]
     if missing:
         raise InputError(
-            f"{path}: not the events of a trace set: missing {', '.join(missing)}; "
+            f"{path}: not of a trace set: missing {', '.join(missing)}; "
             f"found {', '.join(found.names)}"
         )
-    for name in found.names:
-        if name in EVENT_COLUMN and not _fits(EVENT_COLUMN[name], found.field(name).type):
+    known = tuple(column for column in wanted if column.name in found.names)
+    for column in known:
+        if not _fits(column, found.field(column.name).type):
             raise InputError(
-                f"{path}: column {name} is {found.field(name).type}, "
-                f"should be {EVENT_COLUMN[name].dtype}"
+                f"{path}: column {column.name} is {found.field(column.name).type}, "
+                f"should be {column.dtype}"
             )
-    return tuple(column for column in EVENT_COLUMNS if column.name in found.names)
+    return known
 
 
 def _fits(column: Column, kind: pa.DataType) -> bool:
@@ -191,16 +232,13 @@ def _fits(column: Column, kind: pa.DataType) -> bool:
     return bool(kind == pa.from_numpy_dtype(np.dtype(column.dtype)))
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> pa.Table:
-    missing = [name for name in columns if name not in _schema(path).names]
-    if missing:
-        raise InputError(
-            f"{path}: missing {', '.join(missing)}; found {', '.join(_schema(path).names)}"
-        )
-    try:
-        return parquet.read_table(path, columns=list(columns)).combine_chunks()
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: cannot be read ({_one_line(error)})") from None
+def _read(path: Path, columns: tuple[Column, ...]) -> pa.Table:
+    _known_columns(path, _schema(path), columns)
+    with _reading(path):
+        names = [column.name for column in columns]
+        return parquet.read_table(
+            path, columns=names, page_checksum_verification=True
+        ).combine_chunks()
 
 
 def _batches(file: parquet.ParquetFile, columns: list[str], rows: int) -> Iterator[pa.Table]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from types import UnionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,36 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 SCHEMA_VERSION = 1
+
+# What meta.json must hold, and of which type; it may hold more. A list of one type stands for an
+# array or an object whose values are all of that type.
+_META = {
+    "name": str,
+    "source": {"format": str, "version": int, "files": [str], "sha256": str},
+    "kernel_release": str | None,
+    "arch": str | None,
+    "cpus": int,
+    "page_size": int,
+    "clock": str,
+    "ts_unit": str,
+    "first_ts": int,
+    "last_ts": int,
+    "events": [int],
+    "recorded_events": [str],
+    "dropped": [int],
+    "lost": {"per_cpu": [int], "sources": {"marks_without_a_number": [int]}},
+    "stacks": {"events": int, "unattached": int},
+    "comms": [str],
+    "direct_map": {
+        "base": int | None,
+        "votes": int,
+        "candidates": int,
+        "share": float | int,
+        "how": str,
+    },
+    "symbols": {"resolved": int, "unresolved": int},
+    "snapshots": [str],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +123,42 @@ def read_meta(folder: Path) -> dict[str, Any]:
             f"{SCHEMA_VERSION}; import the recording again"
         )
     return meta
+
+
+def check_meta(folder: Path, meta: dict[str, Any]) -> None:
+    """Refuse a meta.json that lacks something an import writes.
+
+    Raises:
+        InputError: names what is missing, or of another type than it should be.
+    """
+    fault = _fault(meta, _META, "")
+    if not fault and not all(pid.isdecimal() for pid in meta["comms"]):
+        fault = "comms names a task by something else than its pid"
+    if fault:
+        raise InputError(f"{folder / 'meta.json'}: {fault}; import the recording again")
+
+
+def _fault(found: object, wanted: object, name: str) -> str | None:
+    """What is wrong with a part of meta.json; None if nothing is."""
+    if not isinstance(wanted, dict):
+        return None if _is(found, wanted) else f"{name} is {found!r}"
+    if not isinstance(found, dict):
+        return f"{name} is {found!r}"
+    for key, part in wanted.items():
+        where = f"{name}.{key}".removeprefix(".")
+        if key not in found:
+            return f"{where} is missing"
+        fault = _fault(found[key], part, where)
+        if fault:
+            return fault
+    return None
+
+
+def _is(found: object, wanted: object) -> bool:
+    """Whether a value is of a type, or all in it are of the one type in a list."""
+    if isinstance(wanted, type | UnionType):
+        return isinstance(found, wanted)
+    if not isinstance(wanted, list) or not isinstance(found, dict | list):
+        return False
+    values = found.values() if isinstance(found, dict) else found
+    return all(isinstance(value, wanted[0]) for value in values)

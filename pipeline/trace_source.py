@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import InputError
 from pipeline.ingest.recording import import_recording
-from pipeline.trace_set import TraceSet, is_trace_set
+from pipeline.trace_set import TraceSet
+from pipeline.trace_set_parts import check_meta, is_trace_set
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,9 @@ def opened(path: Path, progress: Progress) -> Iterator[TraceSet]:
     """
     must_exist(path)
     if is_trace_set(path):
-        yield TraceSet.open(path)
+        trace = TraceSet.open(path)
+        check_meta(path, trace.meta)
+        yield trace
         return
     with TemporaryDirectory(prefix="allocsim-") as folder:
         imported = import_recording(

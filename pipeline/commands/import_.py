@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +29,10 @@ def import_(
     ] = False,
 ) -> None:
     """Import recordings: make of each a trace set, a folder of its name in DIR."""
+    # numpy's linear algebra would keep a thread waiting on every CPU, busily; nothing needs it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # An import makes arrays, which are gone when nobody holds them: there are no cycles to find.
+    gc.disable()
     from pipeline.ingest.recording import find_recording, import_recording
     from pipeline.progress import shown
     from pipeline.trace_set_parts import read_meta
@@ -48,15 +54,19 @@ def _summary(meta: Mapping[str, Any]) -> str:
     lost = sum(meta["lost"]["per_cpu"].values())
     marks = sum(meta["lost"]["sources"]["marks_without_a_number"].values())
     parts = [
-        f"{sum(meta['events'].values())} events",
-        f"{lost} lost" + (f" and {marks} gaps of unknown length" if marks else ""),
+        _count(sum(meta["events"].values()), "event"),
+        f"{lost} lost" + (f" and {_count(marks, 'gap')} of unknown length" if marks else ""),
     ]
     if repeats:
-        parts.append(f"{repeats} repeats of large kmallocs dropped")
+        parts.append(f"{_count(repeats, 'repeat')} of large kmallocs dropped")
     if others:
-        parts.append(f"{others} events of other kinds dropped")
+        parts.append(f"{_count(others, 'event')} of other kinds dropped")
     if meta["stacks"]["unattached"]:
-        parts.append(f"{meta['stacks']['unattached']} stacks without an event")
+        parts.append(f"{_count(meta['stacks']['unattached'], 'stack')} without an event")
     if meta["other_buffers"]:
         parts.append(f"trace instances not read: {', '.join(meta['other_buffers'])}")
     return ", ".join(parts)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

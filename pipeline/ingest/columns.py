@@ -64,9 +64,8 @@ class Gatherer:
         texts: of each text column, the distinct texts so far.
     """
 
-    def __init__(self, types: EventTypes, where: str) -> None:
+    def __init__(self, types: EventTypes) -> None:
         self._types = types
-        self._where = where
         self.event_codes = np.array([kept.event.code for kept in types.kept], np.uint8)
         self.call_sites = Interner()
         self.texts: dict[str, StringInterner] = {}
@@ -126,7 +125,7 @@ class Gatherer:
         fields = {slot: self._types.kept[slot].columns[name] for slot in chosen.slots}
         if dtype == "str":
             interner = self.texts.setdefault(name, StringInterner())
-            codes = chosen.texts(stream, fields, interner, self._where)
+            codes = chosen.texts(stream, fields, interner)
             return Values(codes, chosen.valid, tuple(interner.texts))
         raw = chosen.numbers(stream, fields)
         if dtype == "?":
@@ -193,7 +192,7 @@ class _Chosen:
         return values
 
     def texts(
-        self, stream: Stream, fields: dict[int, Field], interner: StringInterner, where: str
+        self, stream: Stream, fields: dict[int, Field], interner: StringInterner
     ) -> npt.NDArray[np.int32]:
         """The codes of a text column."""
         place = self.numbers(stream, fields).astype(np.int64)
@@ -207,7 +206,7 @@ class _Chosen:
         record = self.rows.record if self.at is None else self.rows.record[self.at]
         outside = np.flatnonzero(start + length > stream.records.size[record])
         if outside.size:
-            at = stream.records.offset[record[outside[0]]]
-            raise InputError(f"{where}, byte {at} of a window: a text lies outside its record")
+            at = stream.places.name(int(self.offset[outside[0]]))
+            raise InputError(f"{at}: a text lies outside its record")
         start += self.offset
         return interner.codes(stream.data, start, length)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,21 +19,22 @@ from pipeline.ingest.repeats import first_of_two
 from pipeline.ingest.ring_buffer import PageLayout
 from pipeline.ingest.stacks import Attached, StackReader
 from pipeline.ingest.stream import Stream, StreamReader
-from pipeline.ingest.symbols import Kallsyms
 from pipeline.ingest.windows import cpu_pages, read_windows
 from pipeline.prefetch import prefetch
 from pipeline.values import Values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from concurrent.futures import Future
 
     import numpy.typing as npt
 
+    from pipeline.ingest.symbols import Kallsyms
     from pipeline.ingest.trace_dat import Buffer, TraceDat
 
 # Bytes of ring-buffer data decoded at once. Three windows are alive at a time: one is read, one
 # decoded, one written.
-WINDOW_BYTES = 8 << 20
+WINDOW_BYTES = 10 << 20
 # By event code: whether the direct-map vote looks at it.
 _VOTES = np.zeros(256, np.bool_)
 _VOTES[[Ev.KMALLOC, Ev.KMEM_CACHE_ALLOC, Ev.MM_PAGE_ALLOC]] = True
@@ -56,10 +56,10 @@ class Conversion:
 
     Args:
         trace: its container.
-        kallsyms: the text to take symbols from.
+        symbols: the kernel's symbols, which are waited for when the first one is needed.
     """
 
-    def __init__(self, trace: TraceDat, kallsyms: Callable[[], memoryview]) -> None:
+    def __init__(self, trace: TraceDat, symbols: Future[Kallsyms]) -> None:
         self.trace = trace
         self.counts = Counts()
         self.buffer = _top_buffer(trace)
@@ -69,17 +69,15 @@ class Conversion:
         self.types = EventTypes.of(trace.formats, trace.path)
         self.cpus = cpu_pages(trace, self.buffer, self.layout, self.clock)
         self.vote = DirectMapVote(trace.page_size)
-        self.gatherer = Gatherer(self.types, trace.path)
-        # Reading the symbols takes as long as reading the first window: at the same time.
-        self._pool = ThreadPoolExecutor(1)
-        self._kallsyms: Future[Kallsyms] = self._pool.submit(lambda: Kallsyms(kallsyms()))
+        self.gatherer = Gatherer(self.types)
+        self._symbols = symbols
         self._marks = MetadataMarks(self._symbol_of)
         self.stacks = StackReader(self.types, self.layout.commit_size, self._symbol_of)
 
     @property
     def symbols(self) -> Kallsyms:
         """The kernel's symbols."""
-        return self._kallsyms.result()
+        return self._symbols.result()
 
     def _symbol_of(self, address: int) -> str | None:
         return self.symbols.name(address)

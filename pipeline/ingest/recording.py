@@ -18,6 +18,7 @@ import pyarrow as pa
 from pipeline.errors import InputError, OutputError
 from pipeline.ingest.convert import Conversion
 from pipeline.ingest.meta import describe
+from pipeline.ingest.symbols import Kallsyms
 from pipeline.ingest.trace_dat import read_trace_dat
 from pipeline.prefetch import prefetch
 from pipeline.trace_set_parts import Stacks, Symbols, is_trace_set
@@ -183,9 +184,13 @@ def _write(
 ) -> None:
     folder.mkdir()
     trace = read_trace_dat(str(recording.file), data)
-    conversion = Conversion(trace, lambda: trace.kallsyms() or _kallsyms_beside(recording))
-    with ThreadPoolExecutor(1) as pool, TraceSetWriter(folder) as writer:
+    with ThreadPoolExecutor(2) as pool, TraceSetWriter(folder) as writer:
+        # Both take as long as reading the first windows: at the same time.
+        symbols_read = pool.submit(
+            lambda: Kallsyms(trace.kallsyms() or _kallsyms_beside(recording))
+        )
         digest = pool.submit(lambda: hashlib.sha256(data).hexdigest())
+        conversion = Conversion(trace, symbols_read)
         for rows, columns in prefetch(conversion.windows()):
             writer.add(rows, columns)
             progress(conversion.progress)

@@ -19,6 +19,8 @@ from numpy.lib.stride_tricks import as_strided
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
     from pipeline.ingest.formats import Field
@@ -33,6 +35,8 @@ _COMMIT_MASK = (1 << 27) - 1
 _MISSED, _MISSED_STORED = 1 << 31, 1 << 30
 # An absolute stamp has 59 bits; the 5 above are those of the time so far (rb_fix_abs_ts).
 _STAMP_TOP = np.uint64(0xF8 << 56)
+# One place in this many is few.
+_FEW = 256
 # Sub-buffers walked at once: their current words stay in the L2 cache.
 _BATCH = 8192
 
@@ -127,33 +131,36 @@ def lost_before(data: npt.NDArray[np.uint8], page: int, layout: PageLayout) -> i
     return int(unaligned(body, f"{layout.order}u{layout.commit_size}", at)[0])
 
 
-def walk(data: npt.NDArray[np.uint8], layout: PageLayout, where: str) -> Records:
+def walk(data: npt.NDArray[np.uint8], layout: PageLayout, place: Callable[[int], str]) -> Records:
     """Find every event in ``data``, which holds whole sub-buffers of ``layout``.
 
+    Args:
+        data: the sub-buffers.
+        layout: their layout.
+        place: what to call a byte of ``data`` in an error.
+
     Raises:
-        InputError: a length points out of its sub-buffer; says ``where`` and in which one.
+        InputError: a length points out of its sub-buffer; says where.
     """
     room = layout.size - layout.data_offset
     pages = data.reshape(-1, layout.size)
     used = commits(pages, layout) & _COMMIT_MASK
     over = np.flatnonzero(used > room)
     if over.size:
-        raise InputError(
-            f"{where}, sub-buffer {over[0]}: {used[over[0]]} bytes of events, there is room "
-            f"for {room}"
-        )
+        begin = place(int(over[0]) * layout.size)
+        raise InputError(f"{begin}: {used[over[0]]} bytes of events, there is room for {room}")
     first = np.arange(layout.data_offset, len(data), layout.size) >> 2
     end = first + (used >> 2)
     walker = _Walker(
         data.view(layout.order + "u4").astype(np.uint32, copy=False),
         stamps(pages, layout),
         layout,
-        where,
+        place,
     )
     parts = []
     for at in range(0, max(len(used), 1), _BATCH):
-        place, count = walker.entries(first[at : at + _BATCH], end[at : at + _BATCH])
-        parts.append(walker.records(place, count, at))
+        entries, count = walker.entries(first[at : at + _BATCH], end[at : at + _BATCH])
+        parts.append(walker.records(entries, count, at))
     if len(parts) == 1:
         return parts[0]
     return Records(
@@ -170,7 +177,7 @@ class _Walker:
     words: npt.NDArray[np.uint32]
     stamp: npt.NDArray[np.uint64]
     layout: PageLayout
-    where: str
+    place: Callable[[int], str]
 
     def _type(self, head: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
         return head & np.uint32(31) if self.layout.order == "<" else head >> np.uint32(27)
@@ -179,8 +186,7 @@ class _Walker:
         return head >> np.uint32(5) if self.layout.order == "<" else head & _DELTA_MASK
 
     def _fail(self, word: int, why: str) -> NoReturn:
-        page, at = divmod(4 * word, self.layout.size)
-        raise InputError(f"{self.where}, sub-buffer {page}, byte {at}: {why}")
+        raise InputError(f"{self.place(4 * word)}: {why}")
 
     def entries(
         self, first: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
@@ -257,8 +263,8 @@ class _Walker:
         offset[large] += 4
         if len(large) == len(odd):
             return Records(ts, offset, size)
-        event = np.flatnonzero(kind <= _DATA_MAX)
-        return Records(ts[event], offset[event], size[event])
+        other = odd[kind[odd] > _DATA_MAX]
+        return Records(_without(ts, other), _without(offset, other), _without(size, other))
 
     def _times(
         self,
@@ -290,3 +296,12 @@ class _Walker:
         base = base - total[begin] + delta[begin]
         total += np.repeat(base, np.diff(begin, append=len(place)))
         return total
+
+
+def _without(values: npt.NDArray[Any], places: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """``values`` but those at ``places``, copied in runs where there are few places."""
+    if _FEW * len(places) > len(values):
+        return np.delete(values, places)
+    begins = [0, *(places + 1).tolist()]
+    ends = [*places.tolist(), len(values)]
+    return np.concatenate([values[a:b] for a, b in zip(begins, ends, strict=True)])

@@ -24,6 +24,30 @@ SLACK = 64
 
 
 @dataclass(frozen=True, slots=True)
+class _Places:
+    """Where in the recording the bytes of a window are from.
+
+    Attributes:
+        begin: i8, number of CPUs + 1: the first sub-buffer of each CPU in the window.
+    """
+
+    where: str
+    size: int
+    window: RawWindow
+    begin: npt.NDArray[np.int64]
+
+    def name(self, offset: int) -> str:
+        """What to call a byte of the window in an error."""
+        page, byte = divmod(offset, self.size)
+        number = int(np.searchsorted(self.begin, page, side="right")) - 1
+        cpu, first, _ = self.window.cpus[number]
+        return (
+            f"{self.where}: CPU {cpu}, sub-buffer {first + page - int(self.begin[number])}, "
+            f"byte {byte}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Stream:
     """The records of a window's sub-buffers, CPU after CPU, each in the order of its buffer.
 
@@ -36,6 +60,7 @@ class Stream:
         slot: u1, their types (EventTypes.slot).
         head: their common fields, structured by the fields' names.
         inside: bool, whether their time is in the window: the others are there as neighbours.
+        places: what to call a byte of ``data`` in an error.
     """
 
     data: npt.NDArray[np.uint8]
@@ -46,6 +71,7 @@ class Stream:
     slot: npt.NDArray[np.uint8]
     head: npt.NDArray[Any]
     inside: npt.NDArray[np.bool_]
+    places: _Places
 
     @property
     def order(self) -> str:
@@ -98,43 +124,45 @@ class StreamReader:
             InputError: the data is damaged.
         """
         data, pages = self._assemble(raw)
-        body = data[: len(data) - SLACK]
-        records = walk(body, self._layout, self._where)
-        bound = np.searchsorted(records.offset, np.cumsum([0, *pages]) * self._layout.size)
+        places = _Places(self._where, self._layout.size, raw, np.cumsum([0, *pages]))
+        records = walk(data[: len(data) - SLACK], self._layout, places.name)
+        bound = np.searchsorted(records.offset, places.begin * self._layout.size)
         ts = records.ts.view(np.int64)
         inside = np.zeros(len(ts), np.bool_)
-        for (cpu, _), begin, end in zip(raw.cpus, bound[:-1], bound[1:], strict=True):
+        for (cpu, _, _), begin, end in zip(raw.cpus, bound[:-1], bound[1:], strict=True):
             part = ts[begin:end]
             if self._clock.converts:
                 part[:] = self._clock.times(records.ts[begin:end], cpu)
-            if (part[1:] < part[:-1]).any():
-                raise InputError(f"{self._where}: the time of CPU {cpu} goes back: damaged")
+            back = np.flatnonzero(part[1:] < part[:-1])
+            if back.size:
+                at = places.name(int(records.offset[begin + back[0] + 1]))
+                raise InputError(f"{at}: the time goes back here, the data is damaged")
             first = np.searchsorted(part, raw.since)
             last = len(part) if raw.until is None else np.searchsorted(part, raw.until)
             inside[begin + first : begin + last] = True
         # Read as 8 bytes, whatever their order: the structure is laid over them.
         head = unaligned(data, "u8")[records.offset].view(self._head)
         slot = self._types.slot.take(head["common_type"])
-        self._check_sizes(records, slot)
-        cpus = np.repeat(np.array([cpu for cpu, _ in raw.cpus], np.int16), np.diff(bound))
-        return Stream(data, self._layout, records, ts, cpus, slot, head, inside)
+        self._check_sizes(records, slot, places)
+        cpus = np.repeat(np.array([cpu for cpu, _, _ in raw.cpus], np.int16), np.diff(bound))
+        return Stream(data, self._layout, records, ts, cpus, slot, head, inside, places)
 
     def _assemble(self, raw: RawWindow) -> tuple[npt.NDArray[np.uint8], list[int]]:
         """The window's data in one piece, and the number of sub-buffers of each CPU."""
-        sizes = [sum(map(len, pieces)) for _, pieces in raw.cpus]
+        sizes = [sum(map(len, pieces)) for _, _, pieces in raw.cpus]
         need = sum(sizes) + SLACK
         self._memories.rotate()
         if len(self._memories[0]) < need:
             self._memories[0] = np.zeros(need + need // 4, np.uint8)
         data = self._memories[0][:need]
         at = 0
-        for _, pieces in raw.cpus:
+        for _, _, pieces in raw.cpus:
             for piece in pieces:
                 data[at : at + len(piece)] = piece
                 at += len(piece)
         return data, [size // self._layout.size for size in sizes]
 
-    def _check_sizes(self, records: Records, slot: npt.NDArray[np.uint8]) -> None:
+    def _check_sizes(self, records: Records, slot: npt.NDArray[np.uint8], places: _Places) -> None:
         short = np.flatnonzero(records.size < self._need.take(slot))
         if not short.size:
             return
@@ -142,6 +170,6 @@ class StreamReader:
         kept = self._types.kept
         name = kept[slot[first]].format.name if slot[first] < len(kept) else "event"
         raise InputError(
-            f"{self._where}, byte {records.offset[first]} of a window: a record of {name} has "
+            f"{places.name(int(records.offset[first]))}: a record of {name} has "
             f"{records.size[first]} bytes, its format needs {self._need[slot[first]]}"
         )

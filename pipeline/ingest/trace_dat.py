@@ -284,8 +284,6 @@ def _read_version_6(trace: TraceDat, cursor: Cursor) -> None:
     cursor.block(4, "printk formats")
     trace.cmdlines = bytes(cursor.block(8, "the command lines"))
     count = cursor.number(4, "number of CPUs")
-    if count > _MAX_CPUS:
-        cursor.fail(f"{count} CPUs are not believed")
     kind = bytes(cursor.take(10, "the kind of the data"))
     others: list[tuple[int, str]] = []
     if kind.startswith(b"options"):
@@ -295,6 +293,11 @@ def _read_version_6(trace: TraceDat, cursor: Cursor) -> None:
         cursor.fail("this holds a latency trace's text, not events: record with trace-cmd record")
     if not kind.startswith(b"flyrecord"):
         cursor.fail(f"expected the CPUs' data, found {kind!r}")
+    # A recording of other instances may have been given another number (read_cpu_data).
+    if (data := trace.option(CPUCOUNT)) is not None:
+        count = Cursor(memoryview(data), trace.order, cursor.what).number(4, "number of CPUs")
+    if count > _MAX_CPUS:
+        cursor.fail(f"{count} CPUs are not believed")
     cpus = tuple(_cpu_data(trace, cursor, cpu) for cpu in range(count))
     clock = _selected_clock(trace.text(TRACECLOCK))
     trace.buffers.append(Buffer("", clock, trace.page_size, False, cpus))

@@ -9,6 +9,7 @@ window its time says, and nothing depends on where the cuts are.
 from __future__ import annotations
 
 import heapq
+import struct
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -48,6 +49,7 @@ class CpuPages:
         ended: whether this is all there is.
         consumed: bytes of the file read so far.
         marks: how many sub-buffers so far were marked as coming after lost events.
+        first: the number of the first sub-buffer held, counted from the CPU's beginning.
         lost: how many events were lost before them, where the kernel said so.
         unknown: marks without a number.
     """
@@ -60,6 +62,7 @@ class CpuPages:
     stamp: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     ended: bool = False
     consumed: int = 0
+    first: int = 0
     marks: int = 0
     lost: int = 0
     unknown: int = 0
@@ -108,6 +111,7 @@ class CpuPages:
         done = max(end - 1 - NEAR, 0)
         self.chunks = _slice(self.chunks, done * size, len(self.stamp) * size)
         self.stamp = self.stamp[done:]
+        self.first += done
         return needed
 
 
@@ -116,12 +120,12 @@ class RawWindow:
     """Sub-buffers of all CPUs, and the times whose events belong to this window.
 
     Attributes:
-        cpus: the CPU and its data, in pieces, ascending by CPU.
+        cpus: ascending by CPU: the CPU, the number of its first sub-buffer here, the sub-buffers.
         since: the first time of the window.
         until: the first time behind it; None for the last window.
     """
 
-    cpus: list[tuple[int, list[npt.NDArray[np.uint8]]]]
+    cpus: list[tuple[int, int, list[npt.NDArray[np.uint8]]]]
     since: int
     until: int | None
 
@@ -145,10 +149,10 @@ def read_windows(cpus: list[CpuPages], budget: int) -> Iterator[RawWindow]:
             else:
                 heapq.heapreplace(heap, (cpus[number].complete_until, number))
             continue
-        yield RawWindow([(cpu.cpu, cpu.window(until)) for cpu in cpus], since, until)
+        yield RawWindow([(c.cpu, c.first, c.window(until)) for c in cpus], since, until)
         since = until
         held = sum(len(chunk) for cpu in cpus for chunk in cpu.chunks)
-    yield RawWindow([(cpu.cpu, cpu.window(None)) for cpu in cpus], since, None)
+    yield RawWindow([(c.cpu, c.first, c.window(None)) for c in cpus], since, None)
 
 
 def cpu_pages(trace: TraceDat, buffer: Buffer, layout: PageLayout, clock: Clock) -> list[CpuPages]:
@@ -181,11 +185,12 @@ def _chunks(
     # trace-cmd does not count the number of chunks among the bytes of the data.
     data = trace.data[cpu.offset : cpu.offset + 4 + cpu.size]
     cursor = Cursor(data, trace.order, where)
+    sizes = struct.Struct(f"{trace.order}II")
     for number in range(cursor.number(4, "number of chunks")):
-        packed, size = (cursor.number(4, f"size of chunk {number}") for _ in range(2))
+        packed, size = sizes.unpack(cursor.take(8, "the size of a chunk"))
         if size > _MAX_CHUNK or size % layout.size:
             cursor.fail(f"chunk {number} of {size} bytes is not whole sub-buffers")
-        piece = cursor.take(packed, f"chunk {number}")
+        piece = cursor.take(packed, "a chunk")
         if size:
             plain = decompress(trace.compression, piece, size, f"{where}, chunk {number}")
             yield packed, np.frombuffer(plain, np.uint8)

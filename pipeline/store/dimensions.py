@@ -123,11 +123,8 @@ def functions(trace: TraceSet) -> dict[int, str]:
 def stack_names(trace: TraceSet) -> list[list[str]]:
     """Function names of each distinct stack, innermost first; an address where not resolved."""
     symbols = trace.symbols
-    names = {
-        address: symbol or hex(address)
-        for address, symbol in zip(symbols.address.tolist(), symbols.symbol, strict=True)
-    }
-    frames = [names[address] for address in trace.stacks.address.tolist()]
+    names = dict(zip(symbols.address.tolist(), symbols.symbol, strict=True))
+    frames = [names.get(address) or hex(address) for address in trace.stacks.address.tolist()]
     start = trace.stacks.start.tolist()
     return [frames[a:b] for a, b in pairwise(start)]
 

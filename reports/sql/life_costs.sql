@@ -1,7 +1,8 @@
 -- life_costs: one row is the page lives of one run that are alike (life_counts), under one policy:
 -- what they cost, stage by stage.
 --
--- Where page_ref events tell the use stage it is what they say, under every policy.
+-- Where page_ref events tell the use stage it is what they say, under every policy that counts
+-- the kind: a frozen page has no count to take references on.
 --
 -- Columns:
 --   run                       Replay of one trace.
@@ -35,12 +36,12 @@ select
     lives.page_frees,
     lives.recorded_uses,
     lives.assumed_uses,
-    lives.page_allocs * costs.alloc_plain + lives.pages_allocated * costs.alloc_page_plain
+    lives.counted_allocs * costs.alloc_plain + lives.pages_allocated * costs.alloc_page_plain
         as alloc_plain_ops,
-    lives.page_allocs * costs.alloc_locked + lives.pages_allocated * costs.alloc_page_locked
+    lives.counted_allocs * costs.alloc_locked + lives.pages_allocated * costs.alloc_page_locked
         as alloc_locked_ops,
-    lives.use_plain_ops as recorded_use_plain_ops,
-    lives.use_locked_ops as recorded_use_locked_ops,
+    lives.use_plain_ops * costs.use_counted as recorded_use_plain_ops,
+    lives.use_locked_ops * costs.use_counted as recorded_use_locked_ops,
     lives.assumed_uses * costs.use_plain + lives.assumed_use_pages * costs.use_page_plain
         as assumed_use_plain_ops,
     lives.assumed_uses * costs.use_locked + lives.assumed_use_pages * costs.use_page_locked

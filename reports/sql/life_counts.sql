@@ -9,11 +9,12 @@
 --   stack              Stack of the allocation (stacks.stack); NULL: none recorded.
 --   page_allocs        mm_page_alloc events that began such a life, of any order.
 --   page_frees         mm_page_free events of such lives; a split block is freed in parts (T10).
---   pages_allocated    [pages] Base pages of these allocations.
+--   counted_allocs     These, and allocations that only their first page_ref_set shows (bulk, T8).
+--   pages_allocated    [pages] Base pages of the counted allocations.
 --   pages_freed        [pages] Base pages of these frees.
 --   recorded_uses      Lives whose use stage page_ref events tell.
 --   assumed_uses       Allocations whose use stage nothing tells.
---   assumed_use_pages  [pages] Base pages of these allocations.
+--   assumed_use_pages  [pages] Base pages of allocations whose use stage nothing tells.
 --   use_plain_ops      Plain stores recorded in the use stage.
 --   use_locked_ops     Locked instructions recorded in the use stage.
 select
@@ -24,7 +25,8 @@ select
     stack,
     count(alloc_seq) as page_allocs,
     sum(frees)::bigint as page_frees,
-    coalesce(sum(1 << "order") filter (alloc_seq is not null), 0)::bigint as pages_allocated,
+    count(alloc_ts) as counted_allocs,
+    coalesce(sum(1 << "order") filter (alloc_ts is not null), 0)::bigint as pages_allocated,
     sum(pages_freed)::bigint as pages_freed,
     count(ref_use_locked) as recorded_uses,
     count(alloc_seq) filter (ref_use_locked is null) as assumed_uses,

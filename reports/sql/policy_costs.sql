@@ -11,6 +11,7 @@
 --   alloc_locked       Locked instructions per mm_page_alloc.
 --   alloc_page_plain   Plain stores per base page allocated.
 --   alloc_page_locked  Locked instructions per base page allocated.
+--   use_counted        How often a recorded operation in use counts: 0 if the kind is frozen, 1 else.
 --   use_plain          Plain stores per life, in use, where no page_ref events tell.
 --   use_locked         Locked instructions per life, in use, where no page_ref events tell.
 --   use_page_plain     Plain stores per base page, in use, where no page_ref events tell.
@@ -28,6 +29,16 @@ with stages as (
         coalesce(sum(plain_ops_per_page), 0)::bigint as page_plain,
         coalesce(sum(locked_ops_per_page), 0)::bigint as page_locked
     group by run, policy, page_kind
+),
+
+counted as (
+    select
+        run,
+        policy,
+        page_kind,
+        (not coalesce(bool_or(frozen), false))::bigint as use_counted
+    from policy_ops
+    group by run, policy, page_kind
 )
 
 select
@@ -38,6 +49,7 @@ select
     alloc_locked,
     alloc_page_plain,
     alloc_page_locked,
+    use_counted,
     use_plain,
     use_locked,
     use_page_plain,
@@ -47,3 +59,4 @@ select
     free_page_plain,
     free_page_locked
 from stages
+inner join counted using (run, policy, page_kind)

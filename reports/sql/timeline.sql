@@ -38,11 +38,11 @@ select
     state.page_allocs,
     state.page_frees,
     state.page_allocs * costs.alloc_plain + state.pages_allocated * costs.alloc_page_plain
-    + state.use_plain
+    + state.use_plain * costs.use_counted
     + state.assumed_uses * costs.use_plain + state.assumed_use_pages * costs.use_page_plain
     + state.page_frees * costs.free_plain + state.pages_freed * costs.free_page_plain as plain_ops,
     state.page_allocs * costs.alloc_locked + state.pages_allocated * costs.alloc_page_locked
-    + state.use_locked
+    + state.use_locked * costs.use_counted
     + state.assumed_uses * costs.use_locked + state.assumed_use_pages * costs.use_page_locked
     + state.page_frees * costs.free_locked + state.pages_freed * costs.free_page_locked as locked_ops,
     state.live_pages

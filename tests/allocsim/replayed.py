@@ -35,7 +35,7 @@ class Replayed:
 @functools.lru_cache(maxsize=2)
 def replayed(path: Path) -> Replayed:
     """Import and replay a recording folder (the last two are kept)."""
-    columns, recording, meta = _imported(path)
+    columns, recording, meta = imported(path)
     rows, pages, final = replay(columns, recording)
     truth = json.loads((path / "truth.json").read_text("utf-8"))
     return Replayed(columns, recording, meta, truth, rows, pages, final)
@@ -61,7 +61,8 @@ def replay(
     return rows, {name: values[order] for name, values in pages.items()}, final
 
 
-def _imported(path: Path) -> tuple[Columns, Recording, dict[str, Any]]:
+def imported(path: Path) -> tuple[Columns, Recording, dict[str, Any]]:
+    """All events of a recording folder, what a replay must know of it, and its meta.json."""
     with TemporaryDirectory() as folder:
         trace = TraceSet.open(import_recording(path, Path(folder)))
         columns = concat(trace.windows())
@@ -73,6 +74,9 @@ def _imported(path: Path) -> tuple[Columns, Recording, dict[str, Any]]:
             functions=functions(trace),
             direct_map_base=trace.meta["direct_map"]["base"],
             page_ref=any(name.startswith("page_ref") for name in trace.meta["recorded_events"]),
-            kernel_caches=[line.split()[0] for line in slabinfo.splitlines()[2:]],
+            kernel_caches={
+                name: int(size)
+                for name, _, _, size, *_ in map(str.split, slabinfo.splitlines()[2:])
+            },
         )
         return columns, recording, trace.meta

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from allocsim.events import Ev
 from allocsim.kernel import kernel_of
 from allocsim.page_kinds import KIND_NAMES, Kind
-from allocsim.policies import STAGES, PolicyOp, policy_ops, shipped_policies
+from allocsim.policies import STAGES, policy_ops, shipped_policies
 from tests.allocsim.replayed import Replayed, replay, replayed
 from tests.conftest import recordings
+
+if TYPE_CHECKING:
+    from allocsim.columns import Columns
 
 _NONE = pytest.param(Path("none"), marks=pytest.mark.skip(reason="no recordings at hand"))
 _PAGE_REF = [pytest.param(path, id=path.name) for path in recordings("*-gt")] or [_NONE]
@@ -103,6 +108,10 @@ def test_each_kind_has_the_tallied_allocations_pages_ends_and_operations(done: R
         got[name, "ended"] = int((pages["free_seq"][of_kind] >= 0).sum())
         got[name, "ops"] = int((pages["ref_plain"] + pages["ref_locked"])[of_kind].sum())
     assert +got == +want
+
+
+def test_the_direct_map_begins_where_the_kernel_says(done: Replayed) -> None:
+    assert done.meta["direct_map"]["base"] == int(done.truth["direct_map_base"], 16)
 
 
 def test_every_recorded_operation_is_accounted_to_one_life(done: Replayed) -> None:

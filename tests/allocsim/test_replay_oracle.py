@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from allocsim.columns import Columns
 from allocsim.events import EVENT_COLUMN, Ev
-from allocsim.page_kinds import GFP_RULES, Kind, kinds_by_gfp, kinds_by_mapping, stack_kind
 from allocsim.kernel import GFP_BITS
+from allocsim.page_kinds import GFP_RULES, Kind, kinds_by_gfp, kinds_by_mapping, stack_kind
 from allocsim.replay import Recording, Replay
 from allocsim.results import EVENT_RESULTS, PAGE_RESULTS
 from tests.oracle.recorded import Oracle
+
+if TYPE_CHECKING:
+    from allocsim.columns import Columns
 
 BASE = 0xFFFF_8880_0000_0000
 CACHES = ["task_struct", "filp", "dentry"]
@@ -24,14 +26,19 @@ STACKS = [
     ["__alloc_pages_noprof", "pte_alloc_one", "__pte_alloc"],
     ["__alloc_pages_noprof", "some_driver_probe"],
 ]
-FUNCTIONS = {0xFFFFFFFF81000010: "putname", 0xFFFFFFFF81000020: "xas_alloc.constprop.0"}
+FUNCTIONS = {
+    0xFFFFFFFF81000010: "putname",
+    0xFFFFFFFF81000020: "xas_alloc.constprop.0",
+    0xFFFFFFFF81000030: "kmalloc_reserve",
+}
 COLUMNS = (
     *("ts", "cpu", "pid", "event", "irq_flags", "call_site", "ptr", "bytes_req", "bytes_alloc"),
     *("gfp_flags", "pfn", "order", "page_flags", "mapping", "val", "ret"),
 )
 
 # Few frames, addresses, sites and sizes, so that everything happens to everything else. Frames
-# 0 to 31, the first more often; addresses on frames 0 to 4, page-aligned ones among them, and one outside the map.
+# 0 to 31, the first more often; addresses on frames 0 to 4, page-aligned ones among them, and one
+# outside the direct map.
 _frames = st.one_of(st.integers(0, 5), st.integers(0, 31))
 _ptrs = st.sampled_from(
     [0, 16, 0xFFFF_C900_0000_1000]
@@ -40,12 +47,12 @@ _ptrs = st.sampled_from(
 _gfps = st.sampled_from([0x2800, 0x140CCA, 0x140DCA, 0x440DC0, 0x52CC0, 0xD20C0, 0xCC0, 0x152C4A])
 
 
-def _event(code: Ev, **fields: Any) -> st.SearchStrategy[dict[str, Any]]:
+def _event(code: Ev, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({"event": st.just(int(code)), **fields})
 
 
 @st.composite
-def _block(draw: st.DrawFn, code: Ev, **fields: Any) -> dict[str, Any]:
+def _block(draw: st.DrawFn, code: Ev, **fields: st.SearchStrategy[Any]) -> dict[str, Any]:
     order = draw(st.sampled_from([0, 0, 0, 0, 1, 2, 3, 4]))
     pfn = draw(_frames) >> order << order
     return {"event": int(code), "order": order, "pfn": pfn, **draw(st.fixed_dictionaries(fields))}
@@ -99,9 +106,7 @@ def _columns(rows: list[dict[str, Any]]) -> Columns:
 
 
 def _replay(columns: Columns, release: str, window: int) -> tuple[Columns, Columns, dict[str, int]]:
-    replay = Replay(
-        Recording(release, CACHES, STACKS, FUNCTIONS, BASE, page_ref=True)
-    )
+    replay = Replay(Recording(release, CACHES, STACKS, FUNCTIONS, BASE, page_ref=True))
     count = len(columns["event"])
     parts, pages, amendments = [], [], []
     for start in range(0, count, window):
@@ -146,6 +151,7 @@ def _oracle(rows: list[dict[str, Any]], release: str) -> Oracle:
         mapping_kind=mapping_kind,
         kmalloc_cache=kmalloc_cache,
         functions=FUNCTIONS,
+        site_caches={0xFFFFFFFF81000030: len(CACHES) + 52},  # behind the 4 x 13 kmalloc caches
         base=BASE,
     )
     for row in rows:

@@ -7,11 +7,14 @@ stand; the order of the code is the order of things in the kernel, not of the ve
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from allocsim.events import Ev
 from allocsim.page_kinds import Kind
 from allocsim.results import CacheHow, How
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LARGEST_CLASS = 8192
 
@@ -59,6 +62,7 @@ class ObjectRow:
     own: int
     kmalloc: bool
     large: bool
+    by_site: bool
     partner: ObjectRow | None = None  # the free of an allocation, the allocation of a free
     site: tuple[int, int] | None = None
     page: PageLife | None = None  # slab that may tell the cache
@@ -73,13 +77,15 @@ class Oracle:
         *,
         set_before_alloc: bool,
         stack_kind: list[Kind],
-        gfp_kind: Any,
-        mapping_kind: Any,
-        kmalloc_cache: Any,
+        gfp_kind: Callable[[int, int], Kind],
+        mapping_kind: Callable[[int, int], Kind],
+        kmalloc_cache: Callable[[int, int], int],
         functions: dict[int, str],
+        site_caches: dict[int, int],
         base: int,
     ) -> None:
         self.functions = functions
+        self.site_caches = site_caches
         self.did: dict[int, bool] = {}  # what a task did last speaks for tmpfs
         self.set_before_alloc = set_before_alloc
         self.stack_kind = stack_kind
@@ -168,8 +174,11 @@ class Oracle:
         own = event["cache"]
         if code == Ev.KMALLOC:
             own = self.kmalloc_cache(event["bytes_alloc"], event["gfp_flags"])
+        by_site = code == Ev.KMEM_CACHE_ALLOC and own < 0
+        if by_site:
+            own = self.site_caches.get(event["call_site"], -1)
         large = code == Ev.KMALLOC and own < 0 and event["bytes_alloc"] > LARGEST_CLASS
-        row = ObjectRow(seq, allocates, own, code == Ev.KMALLOC, large)
+        row = ObjectRow(seq, allocates, own, code == Ev.KMALLOC, large, by_site=by_site)
         result = self.rows[seq]
         result["object"] = seq
         before = self.live.pop(ptr, None)
@@ -265,10 +274,7 @@ class Oracle:
     def _page_free(self, seq: int, event: dict[str, Any]) -> None:
         pfn, order = event["pfn"], event["order"]
         frames = range(pfn, pfn + (1 << order))
-        if pfn not in self.frames:
-            life = self._begin(seq, pfn, order)
-        else:
-            life = self.frames[pfn].life
+        life = self.frames[pfn].life if pfn in self.frames else self._begin(seq, pfn, order)
         if life.alloc is None:
             self.counts["unknown_page_frees"] += 1
             life.order = order
@@ -389,7 +395,8 @@ class Oracle:
     def _name(self, row: ObjectRow) -> tuple[int, int]:
         partner = row.partner
         if row.own >= 0:
-            return row.own, CacheHow.SIZE_CLASS if row.kmalloc else CacheHow.NAMED
+            kmalloc = CacheHow.SIZE_CLASS if row.kmalloc else CacheHow.NAMED
+            return row.own, CacheHow.BY_CALL_SITE if row.by_site else kmalloc
         if row.large:
             return -1, -1
         if partner is not None and partner.own >= 0:

@@ -51,7 +51,8 @@ def some_pages(dice: random.Random, run: int) -> Rows:
                 "kind_how": dice.randrange(len(HOWS)),
                 "cache": dice.choice((None, 0, 1)) if kind == 1 else None,
                 "alloc_seq": page if known else None,
-                "alloc_ts": dice.randrange(10 * SLICE) if known else None,
+                # Some known only by their first page_ref_set: bulk allocations.
+                "alloc_ts": dice.randrange(10 * SLICE) if known or page % 7 == 0 else None,
                 "stack": dice.choice((None, 0, 1)) if known else None,
                 "frees": frees,
                 "pages_freed": pages_freed,
@@ -193,6 +194,7 @@ def some_run(dice: random.Random, run: int) -> Tables:
                 "policy": policy,
                 "page_kind": kind,
                 "stage": stage,
+                "frozen": (policy, kind) == (1, 3),
                 "plain_ops": dice.randrange(3),
                 "locked_ops": dice.randrange(1, 5),
                 "plain_ops_per_page": dice.randrange(3),
@@ -270,14 +272,24 @@ def cost_of_life(tables: Tables, life: dict[str, Any], policy: str, op: int) -> 
     )
     pages = 1 << life["order"]
     total: int = free[op] * life["frees"] + free[2 + op] * life["pages_freed"]
-    if life["alloc_seq"] is not None:
+    if life["alloc_ts"] is not None:
         total += alloc[op] + alloc[2 + op] * pages
     recorded = life[("ref_use_plain", "ref_use_locked")[op]]
     if recorded is not None:
-        total += recorded
+        total += 0 if frozen(tables, life["run"], policy, life["page_kind"]) else recorded
     elif life["alloc_seq"] is not None:
         total += use[op] + use[2 + op] * pages
     return total
+
+
+def frozen(tables: Tables, run: int, policy: str, kind: int) -> bool:
+    """Whether the policy freezes the kind, so that operations recorded in use do not count."""
+    names = {(row["run"], row["policy"]): row["name"] for row in tables["policies"]}
+    return any(
+        row["frozen"]
+        for row in tables["policy_ops"]
+        if (row["run"], names[row["run"], row["policy"]], row["page_kind"]) == (run, policy, kind)
+    )
 
 
 def costs_of_lives(tables: Tables, lives: Rows, policy: str) -> tuple[int, int]:
@@ -480,8 +492,9 @@ def test_timeline_prices_each_sample_and_runs_up_the_pages(
             assert row["seconds"] == pytest.approx(number * SLICE / 1e9)
             assert row["page_allocs"] == sample["page_allocs"]
             assert row["page_frees"] == sample["page_frees"]
-            assert row["plain_ops"] == priced[0] + sample["use_plain"]
-            assert row["locked_ops"] == priced[1] + sample["use_locked"]
+            counted = not frozen(tables, run, policy, kind)
+            assert row["plain_ops"] == priced[0] + counted * sample["use_plain"]
+            assert row["locked_ops"] == priced[1] + counted * sample["use_locked"]
             assert row["live_pages"] == held
 
 
@@ -578,6 +591,7 @@ def test_policy_costs_puts_the_stages_side_by_side(
             costs = ops.get((row["run"], name, row["page_kind"], stage), (0, 0, 0, 0))
             columns = ("plain", "locked", "page_plain", "page_locked")
             assert tuple(row[f"{stage}_{column}"] for column in columns) == costs
+        assert row["use_counted"] == (not frozen(tables, row["run"], name, row["page_kind"]))
 
 
 def test_lives_alike_add_up_to_all_lives(ask: Callable[[str], Rows], tables: Tables) -> None:
@@ -592,7 +606,9 @@ def test_lives_alike_add_up_to_all_lives(ask: Callable[[str], Rows], tables: Tab
         assumed = [life for life in begun if life["ref_use_locked"] is None]
         assert row["page_allocs"] == len(begun)
         assert row["page_frees"] == sum(life["frees"] for life in alike[key])
-        assert row["pages_allocated"] == sum(1 << life["order"] for life in begun)
+        counted = [life for life in alike[key] if life["alloc_ts"] is not None]
+        assert row["counted_allocs"] == len(counted)
+        assert row["pages_allocated"] == sum(1 << life["order"] for life in counted)
         assert row["pages_freed"] == sum(life["pages_freed"] for life in alike[key])
         assert row["assumed_uses"] == len(assumed)
         assert row["assumed_use_pages"] == sum(1 << life["order"] for life in assumed)

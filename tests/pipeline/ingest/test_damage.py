@@ -144,6 +144,31 @@ def test_says_where_a_file_was_truncated(tmp_path: Path) -> None:
         import_recording(tmp_path / "cut.dat", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("at", "put", "message"),
+    [
+        (268, b"\x1c", "byte 268: an entry points out of its sub-buffer"),
+        (16, bytes(8), "byte 16: an event of 0 bytes cannot be"),
+        (8, b"\xff\xff\0\0", "byte 0: 65535 bytes of events, there is room for 4080"),
+        (0, bytes(8), r"byte \d+: the time goes back here, the data is damaged"),
+        (20, b"\x14\0", r"byte 20: a record of kmalloc has 24 bytes, its format needs 52"),
+    ],
+)
+def test_says_where_a_sub_buffer_is_damaged(
+    at: int, put: bytes, message: str, tmp_path: Path
+) -> None:
+    file = File(version=6, room=300)
+    events = [Event(ts, file.kfree(0xA0)) for ts in range(1, 41)]
+    file.cpus = {0: Cpu(events), 1: Cpu(events)}
+    data = bytearray(file.encode())
+    # Ten events a sub-buffer: the last four are CPU 1's, and this is the third of these.
+    page = len(data) - 2 * 4096
+    data[page + at : page + at + len(put)] = put
+    (tmp_path / "bad.dat").write_bytes(data)
+    with pytest.raises(InputError, match=f"bad.dat: CPU 1, sub-buffer 2, {message}"):
+        import_recording(tmp_path / "bad.dat", tmp_path)
+
+
 def test_a_folder_without_a_recording_says_what_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no recording in this folder \(it has no trace.dat\)"):
         import_recording(tmp_path, tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +15,14 @@ from hypothesis import strategies as st
 
 from allocsim.events import Ev
 from pipeline.errors import InputError
+from pipeline.ingest.clock import Clock
 from pipeline.ingest.convert import Conversion
+from pipeline.ingest.formats import parse_fields
 from pipeline.ingest.recording import import_recording
+from pipeline.ingest.ring_buffer import PageLayout
+from pipeline.ingest.symbols import Kallsyms
 from pipeline.ingest.trace_dat import read_trace_dat
+from pipeline.ingest.windows import NEAR, cpu_pages, read_windows
 from pipeline.trace_set import TraceSet
 from tests.oracle.trace_dat import OTHER, Cpu, Event, File
 
@@ -279,8 +285,10 @@ def test_does_not_depend_on_where_windows_are_cut(
     if all(what in ("stack", "other", "discarded") for _, _, what, _, _ in events):
         return
     data = memoryview(_file(events, room).encode())
+    no_symbols: Future[Kallsyms] = Future()
+    no_symbols.set_result(Kallsyms(memoryview(b"")))
     whole, pieces = (
-        _converted(Conversion(read_trace_dat("made", data), lambda: memoryview(b"")), size)
+        _converted(Conversion(read_trace_dat("made", data), no_symbols), size)
         for size in (1 << 30, budget)
     )
     assert whole == pieces
@@ -332,6 +340,24 @@ def _plain(rows: int, column: Values) -> list[Any]:
     assert len(column.valid) == rows
     rest = iter(values)
     return [next(rest) if valid else None for valid in column.valid]
+
+
+def test_holds_no_more_than_a_window_in_memory() -> None:
+    file = File(compression="none", room=100)
+    busy = [Event(ts, file.kfree(ts)) for ts in range(6000)]
+    file.cpus = {0: Cpu(busy), 1: Cpu([Event(6000, file.kfree(1))]), 2: Cpu(busy[::3])}
+    trace = read_trace_dat("made", memoryview(file.encode()))
+    layout = PageLayout.of(parse_fields(trace.header_page), 4096, "<", "made")
+    cpus = cpu_pages(trace, trace.buffers[0], layout, Clock("local"))
+    budget = 1 << 20
+    sizes = [
+        sum(len(piece) for _, _, pieces in window.cpus for piece in pieces)
+        for window in read_windows(cpus, budget)
+    ]
+    assert len(sizes) > 5
+    # Besides what was asked for, the neighbours on both sides, and what is read at one time.
+    assert max(sizes) <= budget + len(cpus) * (2 * NEAR * 4096 + 8 * (1 << 16))
+    assert sum(sizes) >= sum(cpu.size for cpu in trace.buffers[0].cpus)
 
 
 @pytest.mark.parametrize("version", [6, 7])

@@ -1,0 +1,45 @@
+"""Run every benchmark, and write what it printed to bench/RESULTS.md, each with its command."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from measure import machine
+
+HERE = Path(__file__).resolve().parent
+HEAD = """# What the benchmarks gave
+
+Made by `make bench`. Speeds are ratios of processes run in turn in the same minutes, since
+machines like these are shared and noisy; single times are worth less. What each figure means is
+said at the head of its script.
+"""
+
+# Title of a section, and the command that makes it, run in the repository's root.
+BENCHMARKS = (
+    ("Import", ("bench/import_speed.py",)),
+    ("Import, replay and store; memory", ("bench/replay_speed.py",)),
+)
+
+
+def main() -> None:
+    """Run them one after the other; one that fails ends the run and writes nothing."""
+    when = datetime.now(UTC).date().isoformat()
+    sections = [HEAD, f"Machine: {machine()}. Date: {when}.\n"]
+    for title, command in BENCHMARKS:
+        print(title, flush=True)
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=HERE.parent,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        sections.append(f"## {title}\n\n    python {' '.join(command)}\n\n```\n{done.stdout}```\n")
+    (HERE / "RESULTS.md").write_text("\n".join(sections))
+
+
+if __name__ == "__main__":
+    main()
