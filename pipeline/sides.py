@@ -12,7 +12,7 @@ from pipeline.errors import InputError, StoreError, UsageError
 from pipeline.runs import replay_traces
 from pipeline.store.database import reading
 from reports import queries
-from reports.compare import Run, Side
+from reports.comparison import Run, Side
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from reports.compare import MEANINGS
+from reports.comparison import MEANINGS
 from reports.statistics import LEVEL
 
 if TYPE_CHECKING:
-    from reports.compare import Change, Compared, Comparison, Side
+    from reports.comparison import Change, Compared, Comparison, Side
 
 FORMAT = 1  #: version of what is written
 

@@ -6,11 +6,15 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from reports import style, wording
+from reports.change_wording import letter
+from reports.document import Block, Picture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from matplotlib.figure import Figure
+
+    from reports.comparison import Comparison
 
 _COLOURS = (style.GREY, style.BLUE, style.VERMILLION, style.GREEN, style.ORANGE)
 _HEIGHT = 0.11  #: of one side's bar in inches
@@ -51,3 +55,43 @@ def side_by_side(
         axes.set_xlabel(what)
     figure.legend(loc="outside upper left", ncols=min(sides, 3))
     return figure
+
+
+def pictures(comparison: Comparison) -> list[Block]:
+    """A figure each for reference operations, churn of slabs and pages, and fragmentation."""
+    found: list[Block] = []
+    for caption, group, unit in (
+        ("Reference operations by kind of page", "Reference operations", "per 1,000 events"),
+        ("Slab churn", "Pages and slabs", ""),
+        ("Fragmentation", "Fragmentation", ""),
+    ):
+        rows = [
+            row
+            for row in comparison.rows
+            if row.quantity.group == group
+            and row.quantity.headline
+            and (not unit or row.quantity.unit == unit)
+            and (group != "Reference operations" or row.quantity.items)
+            and (group != "Pages and slabs" or "slabs" in row.quantity.name)
+        ][:8]
+        if not rows:
+            continue
+        names = [
+            row.item
+            if row.item and group == "Reference operations"
+            else f"{row.name} ({row.quantity.unit})"
+            for row in rows
+        ]
+        values = {
+            f"{letter(at)}  {side.label}": [
+                (row.values[at].value, row.values[at].low, row.values[at].high) for row in rows
+            ]
+            for at, side in enumerate(comparison.sides)
+        }
+        figure = side_by_side(names, values, unit)
+        found.append(
+            Picture(
+                f"{caption}{f', {unit}' if unit else ''}, with 95 % intervals.", style.svg(figure)
+            )
+        )
+    return found

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from math import isfinite, isnan
-from string import ascii_uppercase
+from math import isfinite
 from typing import TYPE_CHECKING
 
-from reports import difference_figures, statistics, style, wording
+from reports import difference_figures, statistics, wording
+from reports.change_wording import chance, interval, letter, number, percent
 from reports.comparable import Weight
-from reports.compare import MEANINGS, Change, Compared, Comparison, Verdict, movers
+from reports.comparison import MEANINGS, Compared, Comparison, Verdict, movers
 from reports.document import (
     Answer,
     Block,
@@ -17,7 +17,6 @@ from reports.document import (
     Column,
     Heading,
     Mono,
-    Picture,
     Report,
     Section,
     Strong,
@@ -59,47 +58,6 @@ def report(comparison: Comparison, version: str, *, narrow: bool = False) -> Rep
     return Report(title=title, footer=f"allocsim {version}: {title}", sections=sections)
 
 
-def letter(side: int) -> str:
-    """What tables call a side: A, B, ..."""
-    return ascii_uppercase[side] if side < len(ascii_uppercase) else f"S{side + 1}"
-
-
-def number(value: float) -> str:
-    """A value in four significant digits; a dash where there is none."""
-    if isnan(value):
-        return "-"
-    if value == 0:
-        return "0"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.4g}" if abs(value) >= 0.001 else f"{value:.1e}"
-
-
-def percent(change: float) -> str:
-    """A relative change: +12 %, gone, new, or times as much where it is more than tenfold."""
-    if isnan(change):
-        return "-"
-    if not isfinite(change):
-        return "new"
-    if change <= -1:
-        return "gone"
-    if change > 9:
-        return f"x{change + 1:.3g}" if change < 999 else "> x1000"
-    return f"{100 * change:+.{0 if abs(change) >= 1 else 1}f}%" if change else "0%"
-
-
-def _interval(change: Change) -> str:
-    if isnan(change.low) or isnan(change.high) or change.verdict is Verdict.SAME:
-        return ""
-    return f"{percent(change.low)} .. {percent(change.high)}"
-
-
-def _chance(p: float) -> str:
-    if isnan(p):
-        return ""
-    return "< 0.0001" if p < 0.0001 else f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
-
-
 def _noise(comparison: Comparison) -> str:
     """One line on what the noise is, for the head."""
     if all(len(side.runs) == 1 for side in comparison.sides):
@@ -131,7 +89,7 @@ def _first_pages(comparison: Comparison, *, narrow: bool) -> list[Block]:
         for side in comparison.others
     ]
     if not narrow:
-        blocks += _figures(comparison)
+        blocks += difference_figures.pictures(comparison)
     return blocks
 
 
@@ -230,8 +188,8 @@ def _table(
                 number(row.values[base].value),
                 number(row.values[side].value),
                 Strong(percent(change.change)) if differs else percent(change.change),
-                _interval(change),
-                *([] if narrow else [_chance(change.p)]),
+                interval(change),
+                *([] if narrow else [chance(change.p)]),
                 change.verdict.value,
             ]
         )
@@ -347,7 +305,8 @@ def _method() -> list[Block]:
             f"One recording a side: standard errors from {DRAWS:,} draws of a circular block "
             "bootstrap over time slices (120 a run), the change on the logarithm by Student's t "
             "with as many degrees of freedom as there are blocks. This is variation within a run. "
-            "How much another run of the same thing would differ it cannot say."
+            "How much another run of the same thing would differ it cannot say. Simulations of one "
+            "and the same recording share its variation: between these the intervals are too wide."
         ),
         Text(
             "Several recordings a side: medians; intervals from "
@@ -371,43 +330,3 @@ def _method() -> list[Block]:
             )
         ),
     ]
-
-
-def _figures(comparison: Comparison) -> list[Block]:
-    """A figure each for reference operations, churn of slabs and pages, and fragmentation."""
-    pictures: list[Block] = []
-    for caption, group, unit in (
-        ("Reference operations by kind of page", "Reference operations", "per 1,000 events"),
-        ("Slab churn", "Pages and slabs", ""),
-        ("Fragmentation", "Fragmentation", ""),
-    ):
-        rows = [
-            row
-            for row in comparison.rows
-            if row.quantity.group == group
-            and row.quantity.headline
-            and (not unit or row.quantity.unit == unit)
-            and (group != "Reference operations" or row.quantity.items)
-            and (group != "Pages and slabs" or "slabs" in row.quantity.name)
-        ][:8]
-        if not rows:
-            continue
-        names = [
-            row.item
-            if row.item and group == "Reference operations"
-            else f"{row.name} ({row.quantity.unit})"
-            for row in rows
-        ]
-        values = {
-            f"{letter(at)}  {side.label}": [
-                (row.values[at].value, row.values[at].low, row.values[at].high) for row in rows
-            ]
-            for at, side in enumerate(comparison.sides)
-        }
-        figure = difference_figures.side_by_side(names, values, unit)
-        pictures.append(
-            Picture(
-                f"{caption}{f', {unit}' if unit else ''}, with 95 % intervals.", style.svg(figure)
-            )
-        )
-    return pictures

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reports.comparable import Remark
-    from reports.compare import Comparison
+    from reports.comparison import Comparison
 
 
 class Format(StrEnum):

@@ -9,8 +9,10 @@ import pytest
 
 from reports import queries
 from reports.comparable import Weight
-from reports.compare import Change, Comparison, Run, Side, Verdict, checked, compare, movers
-from reports.quantities import BY_NAME, QUANTITIES
+from reports.compare import checked, compare
+from reports.comparison import Change, Comparison, Run, Side, Verdict, movers
+from reports.measures import BY_NAME
+from reports.quantities import QUANTITIES
 from tests.reports.conftest import empty_database, insert
 from tests.reports.synthetic import Workload, add_seed
 

@@ -17,7 +17,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from reports import differences
-from reports.compare import Comparison, Run, Side, checked, compare
+from reports.compare import checked, compare
+from reports.comparison import Comparison, Run, Side
 from reports.comparison_json import to_json
 from reports.document import Picture
 from reports.html import to_html
