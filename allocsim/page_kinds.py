@@ -212,6 +212,13 @@ GFP_RULES: tuple[GfpRule, ...] = (
     GfpRule(Kind.PAGE_CACHE, "MOVABLE", "HIGHMEM", _ANY, "block-device mappings"),
     GfpRule(Kind.PAGE_CACHE, "NOFAIL COMP", "HIGHMEM NOWARN", (0, 0), "fs/buffer.c: no movable"),
     GfpRule(Kind.ANON, "MOVABLE HIGHMEM", "", _ANY, "vma_alloc_folio; shmem looks alike"),
+    GfpRule(
+        Kind.PAGE_CACHE,
+        "COMP DIRECT_RECLAIM IO",
+        "FS ZERO NOWARN HIGHMEM ACCOUNT",
+        (0, 0),
+        "mm/filemap.c: mappings that a filesystem fills with GFP_NOFS",
+    ),
     GfpRule(Kind.PIPE, "HIGHMEM ACCOUNT", "ZERO", (0, 0), "fs/pipe.c: GFP_HIGHUSER|ACCOUNT"),
     GfpRule(Kind.VMALLOC, "HIGHMEM", "COMP", _ANY, "mm/vmalloc.c: __GFP_HIGHMEM"),
     GfpRule(Kind.TLB_BATCH, "KSWAPD_RECLAIM NOWARN", "*", (0, 0), "mm/mmu_gather.c: GFP_NOWAIT"),

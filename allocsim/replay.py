@@ -162,7 +162,12 @@ class Replay:
         Args:
             columns: event columns, equally long, in time order: of COLUMNS, those the trace has;
                 at most MAX_WINDOW rows.
+
+        Raises:
+            ValueError: the window has more rows.
         """
+        if len(columns["event"]) > MAX_WINDOW:
+            raise ValueError(f"a window of {len(columns['event'])} rows; at most {MAX_WINDOW} fit")
         layers, seq = self._layers, self._seq
         window = Window(columns, seq, layers.amend)
         pages = layers.pages.window(window)

@@ -109,7 +109,7 @@ def parse_policy(text: str, source: str) -> Policy:
     """Read a policy from the text of its file.
 
     Args:
-        text: TOML; README and the shipped files show the form.
+        text: TOML; docs/policies.md and the shipped files show the form.
         source: the file's name, for messages and results.
 
     Raises:
