@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Columns = dict[str, npt.NDArray[Any]]
 Index = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.integer[Any]]
 Bools = npt.NDArray[np.bool_]
 
 
@@ -36,20 +37,24 @@ def column(table: Mapping[str, npt.NDArray[Any]], name: str, rows: Index) -> npt
     return table[name][rows] if name in table else np.zeros(len(rows), np.int64)
 
 
-def stable_order(keys: npt.NDArray[np.uint64]) -> Index:
+def stable_order(keys: Ints) -> Index:
     """Row numbers that sort ``keys``, equal keys in row order (i8, as long as ``keys``).
 
-    numpy sorts 16-bit keys by radix, many times faster than 64-bit ones, so this goes digit by
-    digit of 16 bits from the low end, over as many digits as the spread of the keys has.
+    numpy sorts 8- and 16-bit keys by radix, many times faster than 64-bit ones, so this goes digit
+    by digit of 16 bits from the low end, over as many digits as the spread of the keys has.
     """
     if not len(keys):
         return np.empty(0, np.int64)
-    keys = keys - keys.min()
+    lowest = keys.min()
+    if lowest:
+        keys = keys - lowest
     top = int(keys.max())
+    if top < 1 << 8:
+        return np.argsort(keys.astype(np.uint8), kind="stable")
     order = np.argsort(keys.astype(np.uint16), kind="stable")
     shift = 16
     while top >> shift:
-        digit = (keys >> np.uint64(shift)).astype(np.uint16)
+        digit = (keys >> keys.dtype.type(shift)).astype(np.uint16)
         order = order[np.argsort(digit[order], kind="stable")]
         shift += 16
     return order

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from allocsim.columns import Bools, Columns, Index, column, stable_order
 from allocsim.events import Ev
 from allocsim.extents import DROPPED, REF_SEEN, SET_BORN, Extents
-from allocsim.refcounts import drops_to_zero, event_costs
+from allocsim.refcounts import drops_to_zero, event_costs, takes_reference
 
 # Blocks up to this order (PAGE_ALLOC_COSTLY_ORDER) are taken apart frame by frame.
 _SMALL_ORDER = 3
@@ -38,6 +38,8 @@ class PageOps:
         plain: plain stores to the count.
         locked: locked instructions on it.
         drops: takes the count to zero.
+        takes: takes a reference beyond the first.
+        count: the count as the event shows it; 0 for events without one.
         damaged: events left out, with an order or a frame number that no kernel has.
     """
 
@@ -48,6 +50,8 @@ class PageOps:
     plain: Index
     locked: Index
     drops: Bools
+    takes: Bools
+    count: npt.NDArray[np.int32]
     damaged: int
 
     @classmethod
@@ -67,8 +71,18 @@ class PageOps:
         code = event[row]
         ret = column(columns, "ret", row)
         plain, locked = event_costs(code, ret)
-        pfn = column(columns, "pfn", row)
-        return cls(row, code, pfn, order, plain, locked, drops_to_zero(code, ret), damaged)
+        return cls(
+            row,
+            code,
+            column(columns, "pfn", row),
+            order,
+            plain,
+            locked,
+            drops_to_zero(code, ret),
+            takes_reference(code, column(columns, "val", row), ret),
+            column(columns, "count", row).astype(np.int32),
+            damaged,
+        )
 
 
 @dataclass(slots=True)

@@ -56,6 +56,8 @@ _COUNTERS = {
     "ref_locked": "i8",
     "ref_use_plain": "i8",
     "ref_use_locked": "i8",
+    "ref_takes": "i8",
+    "peak_count": "i4",
     "seen": "i2",  # kind that evidence shows (allocsim.ownership); 0: none
     "near": "i1",  # its allocation follows what tmpfs does (allocsim.neighbours)
 }
@@ -335,6 +337,8 @@ class _Ledger:
             total = self._sum(self.op_life, operations, operations > 0)
             lives[f"ref_{name}"] += total
             lives[f"ref_use_{name}"] += total - self._sum(self.row_life, one, bound)
+        lives["ref_takes"] += np.bincount(self.op_life[ops.takes], minlength=len(lives["page"]))
+        np.maximum.at(lives["peak_count"], self.op_life, ops.count)
 
     def window(self) -> PageWindow:
         """What :meth:`Pages.window` returns."""

@@ -52,3 +52,18 @@ def drops_to_zero(code: npt.NDArray[np.uint8], ret: npt.NDArray[Any]) -> Bools:
     returned = code == Ev.PAGE_REF_MOD_AND_RETURN
     drops: Bools = (tested & (ret != 0)) | (returned & (ret == 0))
     return drops
+
+
+def takes_reference(
+    code: npt.NDArray[np.uint8], val: npt.NDArray[Any], ret: npt.NDArray[Any]
+) -> Bools:
+    """Whether each operation took a reference besides the one a page is born with.
+
+    Adding zero takes none (R1.3), nor does a refused get-unless-zero (R1.2). A set takes some if
+    it sets more than one, as page_frag_cache does for its fragments (spec 1.2, 8b). A store that
+    undoes a freeze takes none: it gives back what was there.
+    """
+    adds = (code == Ev.PAGE_REF_MOD) | (code == Ev.PAGE_REF_MOD_AND_RETURN)
+    adds |= (code == Ev.PAGE_REF_MOD_UNLESS) & (ret != 0)
+    takes: Bools = (adds & (val > 0)) | ((code == Ev.PAGE_REF_SET) & (val > 1))
+    return takes

@@ -38,7 +38,12 @@ MAX_WINDOW = 1 << 26
 #: Event columns a replay reads, as far as the trace has them.
 COLUMNS = (
     *("ts", "cpu", "pid", "event", "irq_flags", "call_site", "ptr", "cache", "bytes_alloc"),
-    *("gfp_flags", "pfn", "order", "page_flags", "mapping", "ret", "stack"),
+    *("gfp_flags", "pfn", "order", "page_flags", "mapping", "val", "ret", "count", "stack"),
+)
+
+# Results of page lives that only page_ref events tell.
+_FROM_PAGE_REF = (
+    *("ref_plain", "ref_locked", "ref_use_plain", "ref_use_locked", "ref_takes", "peak_count"),
 )
 
 # The direct map of x86-64 spans at most 64 TiB with 4 levels of page tables. With 5 it may span
@@ -265,7 +270,7 @@ class Replay:
         lives = take(lives, rows)
         lives["page_kind"], lives["kind_how"] = lives["told"], lives["told_how"]
         if not self._recording.page_ref:
-            for name in ("ref_plain", "ref_locked", "ref_use_plain", "ref_use_locked"):
+            for name in _FROM_PAGE_REF:
                 lives[name] = np.full_like(lives[name], -1)
         return {column.name: lives[column.name] for column in PAGE_RESULTS}
 

@@ -89,4 +89,18 @@ PAGE_RESULTS: tuple[Column, ...] = (
     Column("ref_locked", "i8", "", "page_ref: locked instructions recorded; -1: not recorded."),
     Column("ref_use_plain", "i8", "", "Of ref_plain, those between allocation and free."),
     Column("ref_use_locked", "i8", "", "Of ref_locked, those between allocation and free."),
+    Column(
+        "ref_takes",
+        "i8",
+        "",
+        "page_ref: operations that took a reference beyond the one it was born with;"
+        " -1: not recorded.",
+    ),
+    Column(
+        "peak_count",
+        "i4",
+        "",
+        "page_ref: highest count an event of the life showed (P1: re-read after the"
+        " operation); -1: not recorded.",
+    ),
 )

@@ -9,11 +9,14 @@ import typer
 
 from allocsim import __version__
 from pipeline.commands.compare import compare
+from pipeline.commands.hazards import hazards
 from pipeline.commands.import_ import import_
 from pipeline.commands.info import info
 from pipeline.commands.replay import replay
 from pipeline.commands.report import report
 from pipeline.commands.sql import sql
+from pipeline.commands.sweep import sweep
+from pipeline.commands.validate import validate
 from pipeline.errors import AllocsimError
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -52,11 +55,14 @@ app.command()(info)
 app.command()(replay)
 app.command()(report)
 app.command()(compare)
+app.command()(hazards)
+app.command()(validate)
 app.command()(sql)
+app.command()(sweep)
 
 
 def main() -> NoReturn:
-    """Run the command line: 0 if all went well, 1 for bad input, 2 for bad usage.
+    """Run the command line: 0 if all went well, 1 for bad input or a failed check, 2 for bad usage.
 
     An error the user can cause is one line on stderr.
     """

@@ -76,7 +76,7 @@ def _commands_page() -> str:
     intro = """# The commands
 
 Results go to stdout, progress and errors to stderr. The exit code is 0 if all went well, 1 for
-bad input, 2 for bad usage, 130 after Ctrl-C.
+bad input and where hazards or validate find something, 2 for bad usage, 130 after Ctrl-C.
 """
     group = cast("TyperGroup", get_command(app))
     sections = [

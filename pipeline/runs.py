@@ -11,6 +11,8 @@ from allocsim.replay import Recording, Replay
 from allocsim.results import How
 from pipeline.errors import InputError
 from pipeline.prefetch import prefetch
+from pipeline.settings import check_for_trace
+from pipeline.simulate import simulate_run
 from pipeline.store import load
 from pipeline.store.database import writing
 from pipeline.store.dimensions import (
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
     from allocsim.policies import Policy
     from pipeline.progress import Progress
+    from pipeline.settings import Settings
     from pipeline.trace_set import TraceSet
 
 WINDOW_ROWS = 1 << 19
@@ -54,28 +57,43 @@ _SLICES = 120  # time slices a run is cut into for the timeline
 
 
 def replay_traces(
-    paths: Sequence[Path], db: Path, policies: Sequence[Policy], progress: Progress
+    paths: Sequence[Path],
+    db: Path,
+    policies: Sequence[Policy],
+    progress: Progress,
+    settings: Settings | None = None,
 ) -> list[int]:
     """Replay traces, one after the other; returns the numbers of their runs.
 
-    Each is in the database, for good, as soon as it is done.
+    Each run is in the database, for good, as soon as it is done.
 
     Args:
         paths: trace sets, or recordings.
         db: the results database; made if it is not there.
-        policies: what to price each run with.
+        policies: what to price each recorded run with.
         progress: told how far it is.
+        settings: the simulated placement's; None: the recorded one only.
 
     Raises:
-        AllocsimError: a trace that cannot be read, or a database that cannot take the run.
+        AllocsimError: a trace that cannot be read, a setting that is wrong, or a database that
+            cannot take the run.
     """
     for path in paths:
         must_exist(path)
     runs = []
     for path in paths:
         with opened(path, progress) as trace:
-            advance = progress.step(f"replay {trace.meta['name']}")
-            runs.append(replay_trace(trace, db, policies, advance=advance))
+            name = trace.meta["name"]
+            if settings is not None:
+                check_for_trace(settings, trace)
+            runs.append(replay_trace(trace, db, policies, advance=progress.step(f"replay {name}")))
+            if settings is not None:
+                advance = progress.step(f"simulate {name}")
+                runs.append(
+                    simulate_run(
+                        trace, db, runs[-1], settings, window_rows=WINDOW_ROWS, advance=advance
+                    )
+                )
     return runs
 
 
@@ -124,6 +142,7 @@ def replay_trace(
             "window_rows": window_rows,
             "events": events,
             **_times(trace),
+            "placement": "recorded",
             "use_how": int(How.OBSERVED if recording.page_ref else How.ASSUMED),
         }
         writer.rows(RUNS, [about])

@@ -66,7 +66,7 @@ def opened_sides(
             scratch = folder / "results.duckdb"
             runs = replay_traces([Path(name) for name in traces], scratch, policies, progress)
             connection = databases.open(scratch)
-            rows = {row["run"]: row for row in queries.runs(connection)}
+            rows = {row["run"]: row for row in queries.every_run(connection)}
             replayed = {
                 name: _run(connection, rows[run]) for name, run in zip(traces, runs, strict=True)
             }
@@ -122,7 +122,7 @@ def _stored(name: str, db: Path, databases: _Databases) -> list[Run]:
         else:
             path, wanted = db, name
     connection = databases.open(path)
-    rows = queries.runs(connection)
+    rows = queries.every_run(connection)
     if not rows:
         raise StoreError(f"{path}: holds no run yet; add one with: allocsim replay TRACE")
     return [_run(connection, row) for row in _chosen(rows, path, wanted)]

@@ -33,8 +33,8 @@ elsewhere it is one figure for each kind of page, which does not know how often 
 mapped or pinned.
 
 Freezing changes counts, never placement: each page is taken where the recorded kernel put it.
-Callers that still take references on a page that a policy freezes, and would break, are not
-predicted here.
+Callers that take references on a page that a policy freezes are found only in recordings with
+page_ref events.
 """
 
 

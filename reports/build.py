@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports import background, callers, kinds, overview, quality, queries, summary, wording
+from reports import (
+    background,
+    callers,
+    freezing,
+    kinds,
+    overview,
+    placement,
+    quality,
+    queries,
+    summary,
+    sweeps,
+    validation,
+    wording,
+)
 from reports.document import Report, Section
 
 if TYPE_CHECKING:
@@ -46,8 +59,14 @@ def _section(connection: DuckDBPyConnection, run: Row) -> Section:
             *summary.first_page(connection, run),
             *kinds.by_kind(connection, number, policies),
             *kinds.over_time(connection, run, policies),
+            *freezing.verdicts(connection, number),
+            *freezing.hazards(connection, number),
+            *freezing.depth(connection, number),
             *callers.caches(connection, number, policies),
             *callers.call_sites(connection, number, policies),
+            *placement.blocks(connection, number),
+            *sweeps.blocks(connection, number),
+            *validation.blocks(connection, number),
             *quality.blocks(connection, run),
         ],
     )

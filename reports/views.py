@@ -24,8 +24,22 @@ VIEWS = (
     "call_site_summary",
     "page_caller_summary",
     "timeline",
+    "page_caches",
+    "reference_lives",
+    "freezability",
+    "reference_takers",
+    "hazards",
+    "refcount_depth",
     "quality",
     "event_log",
+    "placement_summary",
+    "cache_counter_summary",
+    "slab_placement_summary",
+    "path_summary",
+    "placements",
+    "remote_frees",
+    "free_memory",
+    "slab_refcounts",
 )
 
 

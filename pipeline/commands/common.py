@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,3 +11,22 @@ import typer
 DEFAULT_DB = Path("out/results.duckdb")
 
 DB = Annotated[Path, typer.Option("--db", metavar="FILE", help="Results database.")]
+
+
+SETTINGS = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a number of the model: sheaf.capacity=24, slab.order.dentry=2, pcp.batch=31,"
+        " cpus=8, ... May be repeated.",
+    ),
+]
+
+
+class Format(StrEnum):
+    """How rows are written."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"

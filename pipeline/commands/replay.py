@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB
+from pipeline.commands.common import DB, DEFAULT_DB, SETTINGS
+
+
+class Placement(StrEnum):
+    """Where objects and pages lie."""
+
+    RECORDED = "recorded"
+    SIMULATED = "simulated"
 
 
 def replay(
@@ -16,6 +24,14 @@ def replay(
         list[Path], typer.Argument(metavar="TRACE...", help="Trace sets, or recordings.")
     ],
     db: DB = DEFAULT_DB,
+    placement: Annotated[
+        Placement,
+        typer.Option(
+            help="recorded: where the kernel put things. simulated: where the model puts them,"
+            " as a run of its own beside the recorded one."
+        ),
+    ] = Placement.SIMULATED,
+    set_: SETTINGS = None,
     policy: Annotated[
         list[str] | None,
         typer.Option(
@@ -25,23 +41,40 @@ def replay(
         ),
     ] = None,
 ) -> None:
-    """Replay traces through the model, and add a run for each to the results database.
+    """Replay traces through the model, and add runs for each to the results database.
 
     A recording is imported on the way and the trace set thrown away; import it first to keep it.
-    What was added is printed: each run under each policy, as in the view policy_summary.
+    What was added is printed: each recorded run under each policy, as in the view policy_summary,
+    and each simulated one, as in placement_summary.
     """
+    from pipeline.errors import UsageError
     from pipeline.policies import find_policies
     from pipeline.progress import shown
     from pipeline.runs import replay_traces
+    from pipeline.settings import parse_settings
     from pipeline.store.database import reading
     from reports.rows import write_table
 
     policies = find_policies(policy or [])
+    settings = parse_settings(set_ or [])
+    if placement is Placement.RECORDED and settings:
+        raise UsageError("--set changes the simulated placement; leave out --placement recorded")
     with shown() as progress:
-        runs = replay_traces(traces, db, policies, progress)
-    with reading(db) as connection:
-        result = connection.execute(
-            "SELECT * FROM policy_summary WHERE list_contains(?, run)", [runs]
+        runs = replay_traces(
+            traces,
+            db,
+            policies,
+            progress,
+            settings if placement is Placement.SIMULATED else None,
         )
-        names = [name for name, *_ in result.description or ()]
-        write_table(names, result.fetchall(), sys.stdout)
+    with reading(db) as connection:
+        views = ["policy_summary"]
+        if placement is Placement.SIMULATED:
+            views.append("placement_summary")
+        for view in views:
+            result = connection.execute(
+                f"SELECT * FROM {view} WHERE list_contains(?, run)",  # noqa: S608 - names above
+                [runs],
+            )
+            names = [name for name, *_ in result.description or ()]
+            write_table(names, result.fetchall(), sys.stdout)

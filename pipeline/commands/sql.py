@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB
-
-
-class Format(StrEnum):
-    """How rows are written."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
+from pipeline.commands.common import DB, DEFAULT_DB, Format
 
 
 def sql(

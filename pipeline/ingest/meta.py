@@ -57,7 +57,11 @@ def describe(conversion: Conversion, symbols: Symbols) -> dict[str, Any]:
             "share": vote.share,
             "how": "vote" if vote.base is not None else "none",
         },
-        "symbols": {"resolved": resolved, "unresolved": len(symbols.symbol) - resolved},
+        "symbols": {
+            "source": "kallsyms" if len(conversion.symbols) else "none",
+            "resolved": resolved,
+            "unresolved": len(symbols.symbol) - resolved,
+        },
         "synthetic": False,
     }
 

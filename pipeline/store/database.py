@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from allocsim import __version__
+from allocsim.call_levels import LEVELS
 from allocsim.events import EVENTS
+from allocsim.freezing import VERDICTS
 from allocsim.page_kinds import KIND_DOCS, KIND_NAMES
+from allocsim.page_paths import FREE_PAGE_PATHS, PagePath
+from allocsim.paths import FREE_PATHS
+from allocsim.paths import Path as ObjectPath
 from allocsim.results import CacheHow, How
 from pipeline.errors import AllocsimError, OutputError, StoreError
 from pipeline.store.schema import SCHEMA_VERSION, TABLES, ddl
@@ -161,6 +166,16 @@ def _name_codes(connection: duckdb.DuckDBPyConnection) -> None:
         "page_kinds": [(int(kind), KIND_NAMES[kind], doc) for kind, doc in KIND_DOCS.items()],
         "hows": [(int(how), how.name.lower()) for how in How],
         "cache_hows": [(int(how), how.name.lower()) for how in CacheHow],
+        "call_levels": [(number, level.name, level.source) for number, level in enumerate(LEVELS)],
+        "verdicts": [(int(v.code), v.name, v.max_extra_pct, v.doc) for v in VERDICTS],
+        "paths": [
+            (int(path), layer, "free" if path in frees else "alloc", path.name.lower())
+            for layer, every, frees in (
+                ("object", ObjectPath, FREE_PATHS),
+                ("page", PagePath, FREE_PAGE_PATHS),
+            )
+            for path in every
+        ],
     }
     for table, rows in names.items():
         marks = ", ".join(["(" + ", ".join("?" * len(rows[0])) + ")"] * len(rows))

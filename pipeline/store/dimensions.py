@@ -6,6 +6,7 @@ import json
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from allocsim.call_levels import caller, entry_level
 from allocsim.policies import policy_ops
 from pipeline.store.schema import TRACES
 
@@ -17,36 +18,6 @@ if TYPE_CHECKING:
     from allocsim.policies import Policy
     from allocsim.replay import FinalResult
     from pipeline.trace_set import TraceSet
-
-# Functions of the page allocator and its wrappers: the caller of an allocation is the innermost
-# frame that is none of them, by its name without compiler suffixes (.isra.0) and _noprof.
-_ALLOCATOR = frozenset(
-    {
-        "__alloc_pages",
-        "__alloc_frozen_pages",
-        "__alloc_pages_slowpath",
-        "alloc_frozen_pages",
-        "alloc_pages",
-        "alloc_pages_mpol",
-        "alloc_pages_bulk",
-        "__alloc_pages_bulk",
-        "alloc_pages_exact",
-        "alloc_pages_node",
-        "alloc_pages_nolock",
-        "__alloc_pages_node",
-        "__folio_alloc",
-        "__folio_alloc_node",
-        "folio_alloc",
-        "folio_alloc_mpol",
-        "get_free_pages",
-        "__get_free_pages",
-        "get_page_from_freelist",
-        "get_zeroed_page",
-        "vma_alloc_folio",
-    }
-)
-# What a tracepoint calls of the tracer stands on the recorded stack, above the allocator.
-_PROBES = ("trace_event_raw_event_", "perf_trace_", "__traceiter_")
 
 
 def trace_row(trace: TraceSet) -> dict[str, Any]:
@@ -81,16 +52,23 @@ def trace_id(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> int:
     Trace sets may share a name (``trace`` is what trace-cmd calls every recording), so it is the
     whole row that tells them apart.
     """
-    names = [column.name for column in TRACES.columns if column.name != "trace_id"]
-    values = [row[name] for name in names]
-    same = " AND ".join(f'"{name}" IS NOT DISTINCT FROM ?' for name in names)
-    found = connection.execute(f"SELECT trace_id FROM traces WHERE {same}", values).fetchall()
-    if found:
-        return int(found[0][0])
+    found = find_trace(connection, row)
+    if found is not None:
+        return found
+    values = [row[column.name] for column in TRACES.columns if column.name != "trace_id"]
     number = next_number(connection, "traces", "trace_id")
     marks = ", ".join("?" for _ in TRACES.columns)
     connection.execute(f"INSERT INTO traces VALUES ({marks})", [number, *values])
     return number
+
+
+def find_trace(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> int | None:
+    """The number of a trace in the database; None if no row is equal to this one."""
+    names = [column.name for column in TRACES.columns if column.name != "trace_id"]
+    values = [row[name] for name in names]
+    same = " AND ".join(f'"{name}" IS NOT DISTINCT FROM ?' for name in names)
+    found = connection.execute(f"SELECT trace_id FROM traces WHERE {same}", values).fetchall()
+    return int(found[0][0]) if found else None
 
 
 def next_number(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> int:
@@ -132,25 +110,14 @@ def stack_names(trace: TraceSet) -> list[list[str]]:
 def stack_rows(stacks: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     """Rows of ``stacks``, from the names of their functions."""
     return [
-        {"stack": number, "caller": caller(names), "frames": ";".join(reversed(names))}
+        {
+            "stack": number,
+            "caller": caller(names),
+            "entry_level": entry_level(names),
+            "frames": ";".join(reversed(names)),
+        }
         for number, names in enumerate(stacks)
     ]
-
-
-def caller(names: Sequence[str]) -> str | None:
-    """The innermost function that is neither the page allocator's nor the tracer's; None if none.
-
-    Args:
-        names: a stack's functions, innermost first.
-    """
-    callers = (
-        name for name in names if _plain(name) not in _ALLOCATOR and not name.startswith(_PROBES)
-    )
-    return next(callers, None)
-
-
-def _plain(name: str) -> str:
-    return name.partition(".")[0].removesuffix("_noprof")
 
 
 def task_rows(trace: TraceSet) -> list[dict[str, Any]]:

@@ -39,7 +39,7 @@ COLUMNS = frozenset(
 # codes of the events that have it.
 _HAVE_FIELD = {
     name: np.array([name in event.columns for event in EVENTS])
-    for name in ("call_site", "bytes_req", "bytes_alloc", "pfn", "order")
+    for name in ("call_site", "bytes_req", "bytes_alloc", "pfn", "order", "val", "ret", "count")
 }
 _MINUS_ONE_IS_NULL = {"stack", *(column.name for column in EVENT_RESULTS)} - {
     "plain_ops",
@@ -151,9 +151,13 @@ class RunWriter:
 
     def pages(self, pages: Columns) -> None:
         """Add page lives that have ended, or that the end of the trace found alive."""
-        rows = len(pages["page"])
+        self.columns(PAGES, pages)
+
+    def columns(self, table: Table, columns: Columns) -> None:
+        """Add rows of a table, column by column, -1 for null, without the column ``run``."""
+        rows = len(next(iter(columns.values())))
         if rows:
-            self._insert("pages", from_columns(PAGES, {"run": self._runs(rows), **pages}))
+            self._insert(table.name, from_columns(table, {"run": self._runs(rows), **columns}))
 
     def amend(self, amendments: Amendments) -> None:
         """Change rows of earlier windows, of which only now is known what they say.

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from allocsim.events import EVENT_COLUMN, Column
 from allocsim.results import EVENT_RESULTS, PAGE_RESULTS
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,10 @@ _WIDENED = {
     "plain_ops": "BIGINT",
     "locked_ops": "BIGINT",
     "frees": "BIGINT",
+    "val": "BIGINT",
+    "ret": "BIGINT",
+    "count": "BIGINT",
+    "peak_count": "BIGINT",
     "gfp_flags": "BIGINT",
 }
 
@@ -91,7 +95,13 @@ RUNS = Table(
         Column("first_ts", "i8", "ns", "Time of the first event."),
         Column("last_ts", "i8", "ns", "Time of the last event."),
         Column("slice_ns", "i8", "ns", "Length of a time slice of samples and of timeline."),
-        Column("use_how", "i1", "", "How the use stage is known (hows.how)."),
+        Column("use_how", "i1", "", "How the use stage is known (hows.how); NULL: not looked at."),
+        Column("placement", "str", "", "'recorded': where the kernel put things; or 'simulated'."),
+        Column("of_run", "i4", "", "Simulated: the recorded run its requests were taken from."),
+        Column("profile", "str", "", "Simulated: the kernel version that was modelled."),
+        Column("settings", "str", "", "Simulated: what the user set, by key (JSON)."),
+        Column("what_if", "str", "", "Simulated: why it differs from the recorded kernel."),
+        Column("machine_how", "i1", "", "Simulated: how the zones are known (hows.how)."),
     ),
     ("run",),
 )
@@ -152,7 +162,7 @@ PAGE_EVENTS = Table(
     (
         _RUN,
         _SEQ,
-        *_event("ts", "cpu", "pid", "event", "pfn", "order", "stack"),
+        *_event("ts", "cpu", "pid", "event", "pfn", "order", "val", "ret", "count", "stack"),
         *(_RESULT[name] for name in PAGE_EVENT_RESULTS),
     ),
     ("run", "seq"),
@@ -215,7 +225,18 @@ STACKS = Table(
     (
         _RUN,
         Column("stack", "i4", "", "Number of the stack in the trace set."),
-        Column("caller", "str", "", "Innermost function that is not the page allocator's own."),
+        Column(
+            "caller",
+            "str",
+            "",
+            "Innermost function that is not the tracer's nor the page allocator's own.",
+        ),
+        Column(
+            "entry_level",
+            "i1",
+            "",
+            "Where the stack enters the page allocator (call_levels.level); NULL: it does not.",
+        ),
         Column("frames", "str", "", "Functions from outermost to innermost, joined by ';'."),
     ),
     ("run", "stack"),
@@ -277,6 +298,26 @@ QUALITY_COUNTS = Table(
     ("run", "name"),
 )
 
+VALIDATION = Table(
+    "validation",
+    "one quantity of one run as the recorded kernel counted it and as the model says it",
+    (
+        _RUN,
+        Column("trace", "str", "", "Name of the trace set."),
+        Column("quantity", "str", "", "What is compared."),
+        Column("scope", "str", "", "Of what: 'total', or a cache, a kind of page."),
+        Column("kernel", "f8", "", "The kernel's figure."),
+        Column("model", "f8", "", "The model's figure."),
+        Column(
+            "error_pct", "f8", "%", "model - kernel, of kernel; NULL: the kernel counted nothing."
+        ),
+        Column("bound_pct", "f8", "%", "Error that is allowed; NULL: there is no bound."),
+        Column("ok", "?", "", "The error is within the bound; NULL: there is no bound."),
+        Column("note", "str", "", "What else there is to know, and the reason for the bound."),
+    ),
+    ("run", "quantity", "scope"),
+)
+
 EVENT_TYPES = Table(
     "event_types",
     "one tracepoint",
@@ -319,6 +360,164 @@ CACHE_HOWS = Table(
     ("cache_how",),
 )
 
+CALL_LEVELS = Table(
+    "call_levels",
+    "one level of the call stack of a page allocation",
+    (
+        Column("level", "i1", "", "Number of the level, from the inside out."),
+        Column("name", "str", "", "Function that stands for it."),
+        Column("source", "str", "", "Where it is, and which kernel sets the count there."),
+    ),
+    ("level",),
+)
+
+VERDICTS = Table(
+    "verdicts",
+    "one verdict on freezing a group of pages",
+    (
+        Column("verdict", "i1", "", "Code of the verdict."),
+        Column("name", "str", "", "Its name."),
+        Column(
+            "max_extra_pct",
+            "f8",
+            "%",
+            "Highest share of whole lives with an extra reference that it allows;"
+            " NULL: it does not go by that.",
+        ),
+        Column("doc", "str", "", "What it says."),
+    ),
+    ("verdict",),
+)
+
+PATHS = Table(
+    "paths",
+    "one way in which the model serves a request",
+    (
+        Column("path", "i2", "", "Code of the way."),
+        Column("layer", "str", "", "'object' (SLUB) or 'page' (page allocator)."),
+        Column("way", "str", "", "'alloc' or 'free'."),
+        Column("name", "str", "", "Its name."),
+    ),
+    ("path",),
+)
+
+PLACED_EVENTS = Table(
+    "placed_events",
+    "where the model put one recorded event of one simulated run",
+    (
+        _RUN,
+        _SEQ,
+        Column("path", "i2", "", "How it was served (paths.path)."),
+        Column("slab", "i8", "", "Slab of the object (placed_slabs.slab); below -1: older slabs."),
+        Column("idx", "i4", "", "Place of the object in its slab."),
+        Column("pfn", "i8", "", "First page frame of a block of pages; of objects: their slab's."),
+    ),
+    ("run", "seq"),
+)
+
+PLACED_SLABS = Table(
+    "placed_slabs",
+    "one slab that the model made or freed in one simulated run",
+    (
+        _RUN,
+        Column("slab", "i8", "", "cache * 2^32 + number; below -1: older than the trace (I2)."),
+        Column("cache", "i4", "", "Its cache (caches.cache)."),
+        Column("order", "i4", "", "It has 2^order pages."),
+        Column("pfn", "i8", "", "First page frame the model gave it."),
+        Column("alloc_seq", "i8", "", "Event that made it; NULL: older than the trace."),
+        Column("alloc_cpu", "i2", "", "CPU of that event."),
+        Column("free_seq", "i8", "", "Event that freed it; NULL: there at the end."),
+        Column("free_cpu", "i2", "", "CPU of that event."),
+    ),
+    ("run", "slab"),
+)
+
+PLACED_CACHES = Table(
+    "placed_caches",
+    "one cache of one simulated run: its shape, and its state at the end",
+    (
+        _RUN,
+        Column("cache", "i4", "", "The cache (caches.cache)."),
+        Column("order", "i4", "", "Order of a slab."),
+        Column("objects", "i8", "", "Objects in a slab."),
+        Column("min_order", "i4", "", "Order tried when that is not to be had."),
+        Column("min_partial", "i8", "", "Empty slabs are kept while fewer are partial (R3.5)."),
+        Column("capacity", "i8", "", "Objects in a sheaf; 0: no sheaves (R3.10)."),
+        Column("shape_how", "i1", "", "How the shape is known (hows.how)."),
+        Column("slab_allocs", "i8", "", "Slabs made."),
+        Column("slab_frees", "i8", "", "Slabs freed, those older than the trace too."),
+        Column("pages_allocated", "i8", "pages", "Pages of the slabs made."),
+        Column("pages_freed", "i8", "pages", "Pages of the slabs freed."),
+        Column("live_objects", "i8", "", "Requested objects live at the end, on slabs made here."),
+        Column("sheaf_objects", "i8", "", "Its objects that are sheaves of other caches (T7)."),
+        Column("on_older_slabs", "i8", "", "On slabs older than the trace: allocated less freed."),
+        Column("older_free", "i8", "", "Free places of such slabs when the trace began (I2)."),
+        Column("slabs", "i8", "", "Slabs at the end, without those older than the trace."),
+        Column("slab_pages", "i8", "pages", "Their pages."),
+        Column("partial_slabs", "i8", "", "Slabs on the partial list at the end, older ones too."),
+        Column("partial_free", "i8", "", "Free objects on these slabs."),
+        Column("in_sheaves", "i8", "", "Free objects in sheaves at the end, CPUs' and barn's."),
+    ),
+    ("run", "cache"),
+)
+
+CACHE_COUNTERS = Table(
+    "cache_counters",
+    "one counter of one cache of one simulated run, by the kernel's name of it",
+    (
+        _RUN,
+        Column("cache", "i4", "", "The cache (caches.cache)."),
+        Column("name", "str", "", "As in /sys/kernel/slab/*/; list_lock: acquisitions of it."),
+        Column("value", "i8", "", "How many; zero has no row."),
+    ),
+    ("run", "cache", "name"),
+)
+
+ZONES = Table(
+    "zones",
+    "one zone of the modelled machine of one simulated run",
+    (
+        _RUN,
+        Column("zone", "i2", "", "Number of the zone."),
+        Column("name", "str", "", "Its name."),
+        Column("start_pfn", "i8", "", "First page frame."),
+        Column("managed", "i8", "pages", "Pages the page allocator has."),
+        Column("wmark_min", "i8", "pages", "Min watermark."),
+        Column("wmark_low", "i8", "pages", "Low watermark."),
+        Column("wmark_high", "i8", "pages", "High watermark."),
+        Column("pcp_batch", "i8", "pages", "Batch of a CPU's lists (R4.11), of CPU 0."),
+        Column("pcp_high_min", "i8", "pages", "Least limit of a CPU's lists (R4.12), likewise."),
+        Column("pcp_high_max", "i8", "pages", "Largest limit, likewise."),
+    ),
+    ("run", "zone"),
+)
+
+ZONE_COUNTERS = Table(
+    "zone_counters",
+    "one counter of one zone of one simulated run",
+    (
+        _RUN,
+        Column("zone", "i2", "", "The zone (zones.zone)."),
+        Column("name", "str", "", "What is counted; zone_lock: acquisitions of zone->lock."),
+        Column("value", "i8", "", "How many."),
+    ),
+    ("run", "zone", "name"),
+)
+
+FREE_BLOCKS = Table(
+    "free_blocks",
+    "free blocks of one kind in one zone of one simulated run at one time; none has no row",
+    (
+        _RUN,
+        Column("slice", "i4", "", "As samples.slice: the state when it began; NULL: at the end."),
+        Column("zone", "i2", "", "The zone (zones.zone)."),
+        Column("order", "i4", "", "Blocks of 2^order pages."),
+        Column("migratetype", "i2", "", "0 unmovable, 1 movable, 2 reclaimable, 3 highatomic."),
+        Column("blocks", "i8", "", "How many lie in the buddy allocator."),
+    ),
+    ("run", "slice", "zone", "order", "migratetype"),
+)
+
 SCHEMA = Table(
     "store_schema",
     "the version of this schema; one row",
@@ -345,10 +544,21 @@ TABLES: tuple[Table, ...] = (
     POLICIES,
     POLICY_OPS,
     QUALITY_COUNTS,
+    VALIDATION,
     EVENT_TYPES,
     PAGE_KINDS,
     HOWS,
     CACHE_HOWS,
+    CALL_LEVELS,
+    VERDICTS,
+    PATHS,
+    PLACED_EVENTS,
+    PLACED_SLABS,
+    PLACED_CACHES,
+    CACHE_COUNTERS,
+    ZONES,
+    ZONE_COUNTERS,
+    FREE_BLOCKS,
 )
 
 

@@ -15,6 +15,9 @@
 --   bytes_alloc  [bytes] Given.
 --   pfn          First page frame.
 --   order        Block of 2^order pages.
+--   val          page_ref: operand of the operation.
+--   ret          page_ref: result of the operation.
+--   count        page_ref: count re-read after the operation (P1).
 --   stack        Kernel stack that followed the event (stacks.stack).
 --   object       Object life the event belongs to; NULL: none.
 --   cache        Cache of the object (caches.cache); NULL: none, or not known.
@@ -38,6 +41,9 @@ select
     events.bytes_alloc,
     null::bigint as pfn,
     null::integer as "order",
+    null::bigint as val,
+    null::bigint as ret,
+    null::bigint as "count",
     stacks.stack,
     events.object,
     events.cache,
@@ -66,6 +72,9 @@ select
     null as bytes_alloc,
     pfn,
     "order",
+    val,
+    ret,
+    "count",
     stack,
     null as object,
     null as cache,

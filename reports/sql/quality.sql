@@ -1,4 +1,4 @@
--- quality: one row is one run: how much of what it says is known, and how.
+-- quality: one row is one recorded run: how much of what it says is known, and how.
 --
 -- Columns:
 --   run                  Replay of one trace.
@@ -105,4 +105,5 @@ left join page_counts using (run)
 left join kinds using (run)
 left join counts using (run)
 left join hows on runs.use_how = hows.how
+where runs.placement = 'recorded'
 order by runs.run

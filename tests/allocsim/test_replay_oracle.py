@@ -33,7 +33,7 @@ FUNCTIONS = {
 }
 COLUMNS = (
     *("ts", "cpu", "pid", "event", "irq_flags", "call_site", "ptr", "bytes_req", "bytes_alloc"),
-    *("gfp_flags", "pfn", "order", "page_flags", "mapping", "val", "ret"),
+    *("gfp_flags", "pfn", "order", "page_flags", "mapping", "val", "ret", "count"),
 )
 
 # Few frames, addresses, sites and sizes, so that everything happens to everything else. Frames
@@ -69,7 +69,8 @@ _ref = {
     "page_flags": st.sampled_from([0, 8, 0x20008]),
     "mapping": _mappings,
     "ret": st.sampled_from([0, 1]),
-    "val": st.just(1),
+    "val": st.sampled_from([-1, 0, 1, 1, 2]),
+    "count": st.sampled_from([-1, 0, 1, 2, 600]),
 }
 _stack = {"stack": st.sampled_from([-1, -1, 0, 1, 2])}
 

@@ -38,6 +38,8 @@ class PageLife:
     locked: int = 0
     alloc_plain: int = 0
     free_locked: int = 0
+    takes: int = 0
+    peak: int = 0
     kinds_seen: list[tuple[int, int]] = field(default_factory=list)
     caches_seen: list[tuple[int, int]] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
@@ -311,6 +313,13 @@ class Oracle:
         life.plain += plain
         life.locked += locked
         life.alloc_plain += is_set and not frame.ref_seen
+        if code in (Ev.PAGE_REF_MOD, Ev.PAGE_REF_MOD_AND_RETURN):
+            life.takes += event["val"] > 0
+        elif code == Ev.PAGE_REF_MOD_UNLESS:
+            life.takes += event["val"] > 0 and event["ret"] != 0
+        elif is_set:
+            life.takes += event["val"] > 1
+        life.peak = max(life.peak, event["count"])
         self.rows[seq]["plain_ops"] = int(plain)
         self.rows[seq]["locked_ops"] = int(locked)
         frame.ref_seen = True
@@ -360,6 +369,8 @@ class Oracle:
                     "ref_locked": life.locked,
                     "ref_use_plain": life.plain - life.alloc_plain,
                     "ref_use_locked": life.locked - life.free_locked,
+                    "ref_takes": life.takes,
+                    "peak_count": life.peak,
                 }
             )
         return self.rows, sorted(pages, key=lambda page: page["page"])

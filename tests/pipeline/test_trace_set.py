@@ -121,7 +121,7 @@ def test_every_reader_reads_what_was_written(
             assert whole.dtype == np.dtype("i4" if dtype == "str" else dtype)
 
 
-def _filled(trace: TraceSet, name: str, cell: Any) -> Any:  # noqa: ANN401 -- any kind of cell
+def _filled(trace: TraceSet, name: str, cell: Any) -> Any:
     if EVENT_COLUMN[name].dtype == "str":
         return -1 if cell is None else trace.names[name].index(cell)
     return 0 if cell is None else cell

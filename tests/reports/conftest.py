@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
+from allocsim.call_levels import LEVELS
+from allocsim.freezing import VERDICTS
 from pipeline.store.schema import TABLES, ddl
 from reports.views import create_views
 
@@ -112,6 +114,7 @@ def _add_trace(connection: duckdb.DuckDBPyConnection, run: int, trace: str, kern
         last_ts=5_015_000_000,
         slice_ns=10_000_000,
         use_how=2,
+        placement="recorded",
     )
 
 
@@ -169,6 +172,8 @@ def _add_pages(
             ref_locked=None if used is None else used + frees,
             ref_use_plain=None if used is None else 0,
             ref_use_locked=used,
+            ref_takes=None if used is None else used // 2,
+            peak_count=None if used is None else 1 + used // 2,
         )
     connection.execute(
         """
@@ -228,6 +233,17 @@ def empty_database() -> duckdb.DuckDBPyConnection:
         insert(connection, "page_kinds", page_kind=code, name=name, doc="")
     for code, name in enumerate(HOWS):
         insert(connection, "hows", how=code, name=name)
+    for level, about in enumerate(LEVELS):
+        insert(connection, "call_levels", level=level, name=about.name, source=about.source)
+    for rule in VERDICTS:
+        insert(
+            connection,
+            "verdicts",
+            verdict=rule.code,
+            name=rule.name,
+            max_extra_pct=rule.max_extra_pct,
+            doc=rule.doc,
+        )
     for code, name in enumerate(EVENT_TYPES):
         insert(connection, "event_types", event=code, system="kmem", name=name)
     return connection

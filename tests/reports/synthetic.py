@@ -86,6 +86,7 @@ def _describe(
         first_ts=0,
         last_ts=LENGTH,
         slice_ns=LENGTH // 120 + 1,
+        placement="recorded",
     )
     for cache, (name, size) in enumerate(zip(CACHES, SIZES, strict=True)):
         insert(connection, "caches", run=run, cache=cache, name=name, object_size=size)

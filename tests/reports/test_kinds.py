@@ -27,7 +27,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[Any, ...]]]:
     def noting(name: str) -> Callable[..., Any]:
         draw = getattr(figures, name)
 
-        def noted(*arguments: Any) -> Any:  # noqa: ANN401 - whatever the figure takes
+        def noted(*arguments: Any) -> Any:
             calls.setdefault(name, []).append(arguments)
             return draw(*arguments)
 

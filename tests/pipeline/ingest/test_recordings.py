@@ -35,6 +35,7 @@ def test_has_the_events_that_were_counted(folder: Path, tmp_path: Path) -> None:
     assert meta["direct_map"]["base"] == int(truth["direct_map_base"], 16)
     assert meta["direct_map"]["share"] > 0.99
     assert meta["symbols"]["unresolved"] == 0
+    assert meta["symbols"]["source"] == "kallsyms"
     assert meta["snapshots"] == sorted(path.name for path in (folder / "snapshots").iterdir())
     taken = trace.path / "snapshots" / "after" / "slabinfo"
     assert taken.read_bytes() == (folder / "snapshots" / "after" / "slabinfo").read_bytes()

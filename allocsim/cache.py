@@ -1,0 +1,274 @@
+"""One cache through a window: sheaves planned, objects traced, slabs drawn from and flushed to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from allocsim import shortage
+from allocsim.paths import Path
+from allocsim.profile import MAX_PAGE_ORDER
+from allocsim.reuse import Reuse
+from allocsim.sheaves import Sheaves, plan
+from allocsim.slabs import INDEX_BITS, Slabs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+
+    from allocsim.columns import Index, Ints
+    from allocsim.profile import CacheShape, SlubRules
+    from allocsim.sheaves import Plan
+
+FAILED = -1  #: object of an allocation that failed
+FIRST_CHUNK = 64  #: events tried at once behind a shortage
+
+
+class CacheEvents(NamedTuple):
+    """A window's events of one cache, in time order; ``objects`` and ``path`` are filled in.
+
+    Args:
+        cpu: CPU of each event.
+        op: +1 allocation, -1 free.
+        parent: for a free, the event of this window that allocated its object; -1 if none did.
+        objects: object of each event; on entry known for frees with parent -1.
+        path: Path of each event.
+        max_order: largest order to be had from the page allocator at each event; None: any.
+        no_sheaf: events at which no sheaf can be allocated; None: at none.
+    """
+
+    cpu: Ints
+    op: npt.NDArray[np.int8]
+    parent: Index
+    objects: Index
+    path: npt.NDArray[np.uint8]
+    max_order: npt.NDArray[np.int8] | None
+    no_sheaf: npt.NDArray[np.bool_] | None
+
+    def part(self, begin: int, end: int) -> CacheEvents:
+        """Views of the events from ``begin`` up to ``end``, counted from 0 again."""
+        return CacheEvents(
+            self.cpu[begin:end],
+            self.op[begin:end],
+            np.maximum(self.parent[begin:end] - begin, -1) if begin else self.parent[:end],
+            self.objects[begin:end],
+            self.path[begin:end],
+            None if self.max_order is None else self.max_order[begin:end],
+            None if self.no_sheaf is None else self.no_sheaf[begin:end],
+        )
+
+
+@dataclass(slots=True)
+class _Traced:
+    """A stretch of events, planned, and where the objects are that it deals in.
+
+    ``table``: the object at each end of a chain, in Reuse's order; the refills' are filled in as
+    the slabs give them. ``contents``: the cells, to become those behind the stretch.
+    """
+
+    events: CacheEvents
+    plan: Plan
+    reuse: Reuse
+    table: Index
+    contents: Index
+
+
+class CacheReplay:
+    """State of one cache between windows.
+
+    Args:
+        shape: the cache.
+        rules: the kernel version's numbers.
+        number: the cache's number.
+        cpus: CPUs that may appear.
+        freelist_order: as Slub has it.
+    """
+
+    def __init__(
+        self,
+        shape: CacheShape,
+        rules: SlubRules,
+        number: int,
+        cpus: int,
+        freelist_order: Callable[[int, int, int], Sequence[int]] | None,
+    ) -> None:
+        self.shape = shape
+        self.stat: Counter[str] = Counter()
+        self.slabs = Slabs(shape, self.stat, number, freelist_order)
+        #: Events of this window at which a sheaf was allocated that never was before.
+        self.made: list[int] = []
+        self.failed = False
+        self.flush_batch = rules.flush_batch
+        self.sheaves = Sheaves.cold(cpus, shape.capacity, rules.max_full_sheaves)
+        #: Object in every cell of every sheaf, up to the sheaf's size.
+        self.contents: Index = np.full(self.sheaves.count * shape.capacity, FAILED, np.int64)
+
+    def replay(self, events: CacheEvents) -> None:
+        """Replay a window's events."""
+        self.made.clear()
+        if not self.shape.capacity:
+            self._without_sheaves(events)
+            return
+        begin, count = 0, len(events.op)
+        chunk = count
+        while begin < count:
+            end = min(count, begin + chunk)
+            begin = self._stretch(events, begin, end)
+            chunk *= 2
+            if begin < end:
+                self._alone(events, begin)
+                begin += 1
+                chunk = FIRST_CHUNK
+
+    def _stretch(self, events: CacheEvents, begin: int, end: int) -> int:
+        """Replay from ``begin`` to ``end``, or up to an event that must be replayed alone.
+
+        Such an event is found either by the plan (no sheaf to be had), or by a refill, when the
+        slabs have been through all that comes before it: then the rest is planned once more, for
+        the events up to there.
+        """
+        if begin:
+            parent = events.parent[begin:end]
+            older = begin + np.flatnonzero((parent >= 0) & (parent < begin))
+            events.objects[older] = events.objects[events.parent[older]]
+        now = events.part(begin, end)
+        if self.failed:
+            ignored = np.flatnonzero((now.op < 0) & (now.parent < 0) & (now.objects == FAILED))
+            now = now.part(0, int(ignored[0])) if len(ignored) else now
+        traced = self._trace(now)
+        if traced is None:
+            return begin
+        grew: list[int] = []
+        reached = self._batches(traced, grew, begin)
+        if reached < len(traced.events.op):
+            again = self._trace(now.part(0, reached))
+            if again is None:
+                return begin
+            again.table[: again.reuse.slots] = traced.table[: again.reuse.slots]
+            traced = again
+        self._settle(traced, grew, begin)
+        return begin + len(traced.events.op)
+
+    def _trace(self, now: CacheEvents) -> _Traced | None:
+        """Plan as many events as can be planned and follow their objects; None: not one can."""
+        while len(now.op):
+            planned = plan(self.sheaves, now.cpu, now.op, now.no_sheaf)
+            if planned.stopped < 0:
+                break
+            now = now.part(0, planned.stopped)
+        else:
+            return None
+        reuse = Reuse(planned, now.op, now.parent)
+        contents = self.contents_for(planned.after.count)
+        slots = np.empty(reuse.slots, np.int64)
+        table = np.concatenate((slots, contents, now.objects[reuse.carried]))
+        return _Traced(now, planned, reuse, table, contents)
+
+    def contents_for(self, sheaves: int) -> Index:
+        """A copy of the cells' contents with room for so many sheaves."""
+        contents = np.full(sheaves * self.shape.capacity, FAILED, np.int64)
+        contents[: len(self.contents)] = self.contents
+        return contents
+
+    def _batches(self, traced: _Traced, grew: list[int], begin: int) -> int:
+        """Refill from and flush to the slabs, in time order, until a refill would come back short.
+
+        Fills the refills' slots in the table and notes in ``grew`` the events that took a new slab.
+        Returns the event reached.
+        """
+        slabs, capacity, table = self.slabs, self.shape.capacity, traced.table
+        orders, flushed = traced.events.max_order, traced.reuse.flushed
+        batches = [(time, at, True) for at, (time, _, _) in enumerate(traced.plan.refills)]
+        batches += [(time, at, False) for at, (time, _, _) in enumerate(traced.plan.flushes)]
+        batches.sort()
+        for time, at, refill in batches:
+            if not refill:
+                slabs.free_bulk(table.take(flushed[at]).tolist(), begin + time)
+                continue
+            max_order = MAX_PAGE_ORDER if orders is None else int(orders[time])
+            if not slabs.may_grow(max_order) and slabs.falls_short(capacity):
+                return time
+            got, new = slabs.refill(capacity, begin + time, max_order)
+            table[at * capacity : (at + 1) * capacity] = got
+            if new:
+                grew.append(time)
+        return len(traced.events.op)
+
+    def _settle(self, traced: _Traced, grew: list[int], begin: int) -> None:
+        """Write down what became of the events, and carry the sheaves on."""
+        now, planned, contents = traced.events, traced.plan, traced.contents
+        traced.table.take(traced.reuse.source, out=now.objects, mode="clip")
+        free = now.op < 0
+        now.path[:] = free * np.uint8(Path.MAIN_PUSH - Path.MAIN_HIT) + np.uint8(Path.MAIN_HIT)
+        now.path[planned.special] = planned.path
+        now.path[grew] = Path.REFILL_NEW
+        cells, sources = traced.reuse.held_at_end(planned)
+        contents[cells] = traced.table[sources]
+        self.contents = contents
+        self.sheaves = planned.after
+        self.made += [begin + time for time in planned.made]
+        frees = int(np.count_nonzero(free))
+        stat, capacity = self.stat, self.shape.capacity
+        stat.update(planned.stat)
+        stat["alloc_fastpath"] += len(free) - frees
+        stat["free_fastpath"] += frees
+        stat["sheaf_refill"] += len(planned.refills) * capacity
+        stat["sheaf_flush"] += len(planned.flushes) * capacity
+
+    def _alone(self, events: CacheEvents, at: int) -> None:
+        """Replay one event that runs into a shortage, or frees what could not be allocated."""
+        if events.parent[at] >= 0:
+            events.objects[at] = events.objects[events.parent[at]]
+        if events.op[at] < 0:
+            found = int(events.objects[at])
+            if found == FAILED:
+                events.path[at] = Path.IGNORED
+                return
+            events.path[at] = shortage.free(self, int(events.cpu[at]), found, at)
+            return
+        max_order = MAX_PAGE_ORDER if events.max_order is None else int(events.max_order[at])
+        no_sheaf = events.no_sheaf is not None and bool(events.no_sheaf[at])
+        events.objects[at], events.path[at] = shortage.alloc(
+            self, int(events.cpu[at]), at, max_order, no_sheaf=no_sheaf
+        )
+
+    def in_sheaves(self) -> int:
+        """Objects in the sheaves of all CPUs and of the barn."""
+        sheaves, capacity = self.sheaves, self.shape.capacity
+        full = len(sheaves.full) + sum(sheaves.spare_full)
+        return sum(sheaves.size) + full * capacity if capacity else 0
+
+    def slow_alloc(self, time: int, max_order: int) -> tuple[int, int]:
+        """One object by the slow path (R3.15): object, FAILED if there is none, and path."""
+        found, new = self.slabs.take_one(time, max_order)
+        if found is None:
+            self.failed = True
+            return FAILED, Path.FAILED
+        return found, Path.SLOW_NEW if new else Path.SLOW_PARTIAL
+
+    def _without_sheaves(self, events: CacheEvents) -> None:
+        """A cache without sheaves: every event is a batch of its own (R3.11, R3.15, R3.17)."""
+        objects, paths = events.objects.tolist(), events.path.tolist()
+        orders = None if events.max_order is None else events.max_order.tolist()
+        for at, (op, parent) in enumerate(
+            zip(events.op.tolist(), events.parent.tolist(), strict=True)
+        ):
+            if op > 0:
+                max_order = MAX_PAGE_ORDER if orders is None else orders[at]
+                objects[at], paths[at] = self.slow_alloc(at, max_order)
+                continue
+            if parent >= 0:
+                objects[at] = objects[parent]
+            found = objects[at]
+            if found == FAILED:
+                paths[at] = Path.IGNORED
+                continue
+            self.slabs.free_chain(found >> INDEX_BITS, [found], at)
+            self.stat["free_slowpath"] += 1
+            paths[at] = Path.SLOW_FREE
+        events.objects[:] = objects
+        events.path[:] = paths

@@ -1,0 +1,104 @@
+"""What /sys/kernel/slab of the recorded machine says of its caches."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from allocsim.profile import MAX_PAGE_ORDER, get_order
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from allocsim.profile import CacheShape
+
+_NUMBERS = (
+    "slab_size",
+    "order",
+    "objs_per_slab",
+    "min_partial",
+    "sheaf_capacity",
+    "reclaim_account",
+    "cache_dma",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFacts:
+    """Attributes of one cache, as its files in sysfs name them; None where there is no such file.
+
+    Args:
+        slab_size: bytes from one object to the next.
+        order: order of a slab.
+        objs_per_slab: objects in it.
+        min_partial: slabs kept on the partial list.
+        sheaf_capacity: objects in a sheaf (kernels with sheaves only).
+        reclaim_account: its pages are of migratetype reclaimable.
+        cache_dma: its pages come from ZONE_DMA.
+    """
+
+    slab_size: int | None = None
+    order: int | None = None
+    objs_per_slab: int | None = None
+    min_partial: int | None = None
+    sheaf_capacity: int | None = None
+    reclaim_account: int | None = None
+    cache_dma: int | None = None
+
+
+def parse_sysfs_slab(text: str) -> dict[str, CacheFacts]:
+    """The facts of every cache, by each of its names.
+
+    Args:
+        text: lines ``cache attribute value``, and ``name -> cache`` for a link, as merged caches
+            have them (mm/slub.c:sysfs_slab_alias); other lines are passed over.
+    """
+    numbers: dict[str, dict[str, int]] = defaultdict(dict)
+    links: dict[str, str] = {}
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) == 3 and words[1] == "->":
+            links[words[0]] = words[2]
+        elif len(words) >= 3 and words[1] in _NUMBERS and words[2].isdecimal():
+            numbers[words[0]][words[1]] = int(words[2])
+    facts = {name: CacheFacts(**found) for name, found in numbers.items()}
+    return facts | {name: facts[cache] for name, cache in links.items() if cache in facts}
+
+
+def recorded_shape(
+    shape: CacheShape, facts: CacheFacts, settings: Mapping[str, int], cpus: int
+) -> CacheShape:
+    """A shape by rule, with what was recorded in place of what was computed.
+
+    What the user has set stays. Another number of CPUs makes another order (R3.4), so then the
+    recorded one does not count.
+
+    Args:
+        shape: the shape by rule.
+        facts: what was recorded.
+        settings: what the user has set.
+        cpus: CPUs of the recorded machine.
+    """
+
+    def free(key: str) -> bool:
+        return key not in settings and f"{key}.{shape.name}" not in settings
+
+    order, objects = facts.order, facts.objs_per_slab
+    same_cpus = settings.get("cpus", cpus) == cpus
+    if order is not None and objects and free("slab.order") and same_cpus:
+        shape = replace(shape, order=order, objects=objects)
+        if order < shape.min_order:
+            shape = replace(shape, min_order=order, min_objects=objects)
+    if facts.min_partial is not None and free("min_partial"):
+        shape = replace(shape, min_partial=facts.min_partial)
+    if facts.sheaf_capacity is not None and free("sheaf.capacity"):
+        shape = replace(shape, capacity=facts.sheaf_capacity)
+    return shape
+
+
+def recorded_order(size: int, facts: CacheFacts | None, by_rule: int) -> int:
+    """Order of the recorded kernel's slabs: as recorded, else by rule."""
+    if facts is not None and facts.order is not None:
+        return facts.order
+    return min(max(by_rule, get_order(max(size, 1))), MAX_PAGE_ORDER)

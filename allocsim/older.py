@@ -1,0 +1,119 @@
+"""What was there before the recording: slabs, and which of their objects were live (I2).
+
+An object freed but never allocated in the trace was live when it began; one whose first event is
+an allocation, on a page that was not allocated in the trace, was free. Together they say which
+slabs there were, as far as the trace touches them. Where in a sheaf or on which list the free ones
+lay is not recorded: all are put on their slabs' free lists, in the order the trace takes them
+(assumed), and the sheaves start empty.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from allocsim.columns import Columns, concat, empty, take
+from allocsim.profile import PAGE_SIZE
+from allocsim.requests import FreeBefore, OlderObjects
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from allocsim.profile import CacheShape
+
+FIRST_KEY = -2  #: key of the first older slab; those of the others follow downwards
+
+
+class FirstSeen:
+    """The first event at each address that a slab older than the trace holds.
+
+    Bounded by the slots of these slabs.
+    """
+
+    def __init__(self) -> None:
+        self.table: Columns = empty({"ptr": "u8", "seq": "i8", "cache": "i4", "live": "?"})
+
+    def add(
+        self,
+        ptr: npt.NDArray[np.uint64],
+        seq: npt.NDArray[np.int64],
+        cache: npt.NDArray[np.int32],
+        live: npt.NDArray[np.bool_],
+    ) -> None:
+        """Add events in time order, all behind those added before.
+
+        Args:
+            ptr: addresses.
+            seq: numbers of the events.
+            cache: their caches.
+            live: the event is a free of an object whose allocation was not seen; else it is an
+                allocation. Both on pages older than the trace.
+        """
+        both = concat([self.table, {"ptr": ptr, "seq": seq, "cache": cache, "live": live}])
+        _, first = np.unique(both["ptr"], return_index=True)
+        self.table = take(both, first)
+
+
+def rebuild(
+    seen: Columns, shapes: Sequence[CacheShape], recorded_order: npt.NDArray[np.int64]
+) -> tuple[OlderObjects, FreeBefore, dict[str, int]]:
+    """The slabs older than the trace.
+
+    Args:
+        seen: FirstSeen.table.
+        shapes: the caches as modelled, by number.
+        recorded_order: order of each cache's slabs in the recorded kernel. Where the model has
+            another, the objects are put on slabs of that order, in address order.
+
+    Returns:
+        The live objects, by rising handle; the free ones; and counts of slabs and objects, with
+        those left out because the address is none of an object of its cache (KFENCE, or a wrong
+        size).
+    """
+    cache = seen["cache"]
+    size = np.array([shape.size for shape in shapes], np.int64)[cache]
+    objects = np.array([shape.objects for shape in shapes], np.int64)[cache]
+    modelled = np.array([shape.order for shape in shapes], np.int64)[cache]
+    order = recorded_order[cache]
+    ptr = seen["ptr"].astype(np.int64)  # only differences count
+    slab_bytes = PAGE_SIZE << order
+    base = ptr & -slab_bytes
+    place, rest = np.divmod(ptr - base, size)
+    good = (rest == 0) & (place < slab_bytes // size)
+    # Slabs of a larger order take in their neighbours, those of a smaller one are cut up.
+    block = ptr & -(PAGE_SIZE << np.maximum(order, modelled))
+    place += (base - block) // slab_bytes * (slab_bytes // size)
+    part, index = np.divmod(place, objects)
+
+    rows = np.flatnonzero(good)
+    rows = rows[np.argsort(seen["seq"][rows], kind="stable")]
+    name = np.stack((cache[rows].astype(np.int64), block[rows], part[rows]))
+    _, first, slab = np.unique(name, axis=1, return_index=True, return_inverse=True)
+    # Slabs are numbered, and listed, in the order the trace touches them.
+    rank = np.empty(len(first), np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    number = rank[slab.reshape(-1)]
+    key = FIRST_KEY - number
+    live = seen["live"][rows]
+    older = OlderObjects(seen["seq"][rows[live]], key[live], index[rows[live]].astype(np.int32))
+    free = rows[~live]
+    listed = np.argsort(number[~live], kind="stable")
+    free_before = FreeBefore(
+        cache[free[listed]], key[~live][listed], index[free[listed]].astype(np.int32)
+    )
+    counts = {
+        "older_slabs": len(first),
+        "older_live_objects": int(np.count_nonzero(live)),
+        "older_free_objects": len(free),
+        "older_objects_left_out": len(good) - len(rows),
+    }
+    return older, free_before, counts
+
+
+def older_in(older: OlderObjects, first: int, end: int) -> OlderObjects:
+    """Those whose handles lie in [first, end): the frees of a window."""
+    begin, stop = np.searchsorted(older.object, [first, end])
+    return OlderObjects(older.object[begin:stop], older.slab[begin:stop], older.index[begin:stop])

@@ -1,0 +1,278 @@
+"""What a kernel version fixes: SLUB's numbers by rule, and the settings that may change them.
+
+A profile is data. ``cache_shapes`` applies its rules to the caches of a trace and to the user's
+settings (``sheaf.capacity=24``, ``slab.order.dentry=2``, ...), which win over the rules.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from allocsim.zones import PageRules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+PAGE_SIZE = 4096
+MAX_PAGE_ORDER = 10
+MAX_OBJS_PER_PAGE = 32767  #: slab->objects has 15 bits (mm/slub.c, 7.2)
+
+
+class SettingError(ValueError):
+    """A setting that does not exist or a value out of its range; the message names both."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlubRules:
+    """SLUB's numbers of one kernel version.
+
+    Args:
+        sheaf_capacity: (smallest cache size in bytes, objects wanted in a sheaf), largest first
+            (R3.10, before the sheaf is grown to fill its kmalloc size).
+        sheaf_header: bytes of a sheaf in front of its pointers.
+        max_full_sheaves: full sheaves a barn takes (R3.10, R3.16 free 6).
+        flush_batch: objects freed at a time when main itself is flushed (PCS_BATCH_MAX).
+        max_order: largest order chosen for waste's sake (slub_max_order).
+        min_partial: smallest and largest number of slabs kept on the partial list (R3.5).
+        no_sheaves: caches that have none (R3.11).
+    """
+
+    sheaf_capacity: tuple[tuple[int, int], ...]
+    sheaf_header: int
+    max_full_sheaves: int
+    flush_batch: int
+    max_order: int
+    min_partial: tuple[int, int]
+    no_sheaves: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A kernel version: its name and its allocators' numbers."""
+
+    name: str
+    slub: SlubRules
+    pages: PageRules
+
+
+LINUX_7_2 = Profile(
+    name="linux-7.2",
+    slub=SlubRules(
+        sheaf_capacity=((4096, 4), (1024, 12), (256, 26), (0, 60)),
+        sheaf_header=32,
+        max_full_sheaves=10,
+        flush_batch=32,
+        max_order=3,
+        min_partial=(5, 10),
+        no_sheaves=("kmem_cache", "kmem_cache_node"),
+    ),
+    pages=PageRules(free_high_half=True, drain_in_batches=True),
+)
+
+PROFILES = {profile.name: profile for profile in (LINUX_7_2,)}
+
+
+@dataclass(frozen=True, slots=True)
+class CacheShape:
+    """One cache as the allocator sees it.
+
+    Args:
+        name: the cache's name.
+        size: bytes from one object to the next, metadata included (``bytes_alloc``, R3.3).
+        order: order of a slab; ``objects`` fit one.
+        objects: objects in a slab of ``order``.
+        min_order: the order tried when ``order`` cannot be had; ``min_objects`` fit one.
+        min_objects: objects in a slab of ``min_order``.
+        min_partial: an empty slab is kept while the partial list is shorter than this (R3.17).
+        capacity: objects in a sheaf; 0: the cache has no sheaves (R3.11).
+    """
+
+    name: str
+    size: int
+    order: int
+    objects: int
+    min_order: int
+    min_objects: int
+    min_partial: int
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A number the user may set: its key, its range, and whether a cache's name may follow."""
+
+    key: str
+    low: int
+    high: int
+    per_cache: bool
+    doc: str
+
+
+SETTINGS = (
+    Setting("cpus", 1, 8192, per_cache=False, doc="CPUs present (R3.4, R4.12)."),
+    Setting("sheaf.capacity", 0, 1020, per_cache=True, doc="Objects in a sheaf; 0: no sheaves."),
+    Setting("slab.order", 0, MAX_PAGE_ORDER, per_cache=True, doc="Order of a slab."),
+    Setting("min_partial", 0, 1 << 20, per_cache=True, doc="Slabs kept on the partial list."),
+    Setting("freelist.seed", 0, 1 << 62, per_cache=False, doc="Of R3.6's order; 0: ascending."),
+    Setting("pcp.batch", 1, 1 << 16, per_cache=False, doc="Pages a refill starts with (R4.11)."),
+    Setting("pcp.high_min", 1, 1 << 30, per_cache=False, doc="Least limit of a CPU (R4.12)."),
+    Setting("pcp.high_max", 1, 1 << 30, per_cache=False, doc="Largest limit of a CPU (R4.12)."),
+    Setting("watermarks.min", 0, 1 << 40, per_cache=False, doc="Pages, all zones together."),
+    Setting("watermarks.low", 0, 1 << 40, per_cache=False, doc="Pages, all zones together."),
+    Setting("watermarks.high", 0, 1 << 40, per_cache=False, doc="Pages, all zones together."),
+)
+_SETTING = {setting.key: setting for setting in SETTINGS}
+
+
+def get_order(size: int) -> int:
+    """The smallest order whose block holds ``size`` bytes."""
+    return ((size - 1) // PAGE_SIZE).bit_length()
+
+
+def slab_order(rules: SlubRules, size: int, cpus: int) -> int:
+    """Order of a slab of objects of ``size`` bytes with ``cpus`` present (R3.4).
+
+    mm/slub.c:calculate_order, calc_slab_order (7.2).
+    """
+    min_objects = min(4 * (cpus.bit_length() + 1), max((PAGE_SIZE << rules.max_order) // size, 1))
+    start = get_order(min_objects * size)
+    if (PAGE_SIZE << start) // size > MAX_OBJS_PER_PAGE:
+        return get_order(size * MAX_OBJS_PER_PAGE) - 1
+    for fraction in (16, 8, 4, 2):
+        for order in range(start, rules.max_order + 1):
+            slab = PAGE_SIZE << order
+            if slab % size <= slab // fraction:
+                return order
+    return get_order(size)
+
+
+def sheaf_capacity(rules: SlubRules, size: int) -> int:
+    """Objects in a sheaf of a cache of ``size`` bytes (R3.10).
+
+    mm/slub.c:calculate_sheaf_capacity (7.2): the sheaf is grown to fill its kmalloc size.
+    """
+    wanted = next(objects for least, objects in rules.sheaf_capacity if size >= least)
+    return (kmalloc_size(rules.sheaf_header + 8 * wanted) - rules.sheaf_header) // 8
+
+
+def kmalloc_size(size: int) -> int:
+    """The size class a kmalloc of ``size`` bytes is served from (R3.1)."""
+    if 64 < size <= 96:
+        return 96
+    if 128 < size <= 192:
+        return 192
+    return max(8, 1 << (size - 1).bit_length())
+
+
+def min_partial(rules: SlubRules, size: int) -> int:
+    """Slabs kept on the partial list of a cache of ``size`` bytes (R3.5).
+
+    mm/slub.c:do_kmem_cache_create (7.2).
+    """
+    low, high = rules.min_partial
+    return min(max((size.bit_length() - 1) // 2, low), high)
+
+
+def cache_shapes(
+    profile: Profile,
+    caches: Sequence[tuple[str, int]],
+    cpus: int,
+    settings: Mapping[str, int] | None = None,
+) -> list[CacheShape]:
+    """The shape of every cache, in the given order.
+
+    Args:
+        profile: the kernel version whose rules apply.
+        caches: (name, size in bytes) of each cache.
+        cpus: CPUs present, unless ``settings`` has ``cpus``. R3.4: with one CPU present the
+            kernel counts the possible ones instead; pass that number then.
+        settings: key -> value; a key of SETTINGS, or one with ``.<cache>`` behind it, which wins.
+
+    Raises:
+        SettingError: a key that does not exist, a cache that is not in the trace, a value out of
+            range; the message names the key, the range and the near misses.
+    """
+    settings = settings or {}
+    check_settings(settings, [name for name, _ in caches])
+    cpus = settings.get("cpus", cpus)
+    return [_shape(profile.slub, name, size, cpus, settings) for name, size in caches]
+
+
+def _shape(
+    rules: SlubRules, name: str, size: int, cpus: int, settings: Mapping[str, int]
+) -> CacheShape:
+    def setting(key: str, by_rule: int) -> int:
+        return settings.get(f"{key}.{name}", settings.get(key, by_rule))
+
+    fallback = get_order(size)
+    key = f"slab.order.{name}"
+    if settings.get(key, fallback) < fallback:
+        raise SettingError(
+            f"setting {key}={settings[key]}: an object of {size} bytes needs order {fallback}; "
+            f"the range is {fallback} to {MAX_PAGE_ORDER}"
+        )
+    # A slab.order for all caches must not stop those whose objects are larger than it.
+    order = max(setting("slab.order", slab_order(rules, size, cpus)), fallback)
+    capacity = 0 if name in rules.no_sheaves else sheaf_capacity(rules, size)
+    return CacheShape(
+        name=name,
+        size=size,
+        order=order,
+        objects=min((PAGE_SIZE << order) // size, MAX_OBJS_PER_PAGE),
+        min_order=min(fallback, order),
+        min_objects=min((PAGE_SIZE << min(fallback, order)) // size, MAX_OBJS_PER_PAGE),
+        min_partial=setting("min_partial", min_partial(rules, size)),
+        capacity=setting("sheaf.capacity", capacity),
+    )
+
+
+def check_settings(settings: Mapping[str, int], caches: Iterable[str]) -> None:
+    """Check every key and value.
+
+    Raises:
+        SettingError: as cache_shapes says.
+    """
+    names = list(caches)
+    for key, value in settings.items():
+        setting, cache = _split(key)
+        if cache is not None and cache not in names:
+            raise SettingError(
+                f"setting {key}: the trace has no cache {cache}{_near(cache, names)}"
+            )
+        if not setting.low <= value <= setting.high:
+            raise SettingError(
+                f"setting {key}={value}: out of range, {setting.low} to {setting.high}"
+            )
+
+
+def parse_setting(text: str) -> tuple[str, int]:
+    """``KEY=VALUE`` as (key, value); the key exists, the value is a whole number.
+
+    Raises:
+        SettingError: it is not of that form, or the key does not exist.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(r"-?[0-9]{1,18}", value):
+        raise SettingError(f"setting {text!r}: must be KEY=VALUE with a whole number as value")
+    _split(key)
+    return key, int(value)
+
+
+def _split(key: str) -> tuple[Setting, str | None]:
+    """The setting a key belongs to, and the cache that follows it, if one does."""
+    if key in _SETTING:
+        return _SETTING[key], None
+    for setting in SETTINGS:
+        cache = key.removeprefix(f"{setting.key}.")
+        if setting.per_cache and cache not in (key, ""):
+            return setting, cache
+    known = [s.key for s in SETTINGS] + [f"{s.key}.<cache>" for s in SETTINGS if s.per_cache]
+    raise SettingError(f"setting {key}: no such key{_near(key, known)}; keys: {', '.join(known)}")
+
+
+def _near(word: str, words: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, words, n=3)
+    return f" (did you mean {', '.join(near)}?)" if near else ""

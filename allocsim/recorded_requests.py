@@ -1,0 +1,259 @@
+"""The requests of a recording: what was asked of the allocators, whatever they did with it.
+
+Object requests are its object events less the allocator's own metadata (sheaves, T7), large
+kmallocs, which are page requests, and frees of nothing (T4). An allocation of an address believed
+live shows that a free went untraced (T6, I2): that free is put right before it, on its CPU. Page
+requests are everyone's but slab's, whose pages the model asks for itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from allocsim.columns import find
+from allocsim.events import Ev
+from allocsim.lifetimes import ZERO_SIZE_PTR, Lifetimes
+from allocsim.page_requests import highest_zones, migratetypes, urgency
+from allocsim.requests import ObjectRequests
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from allocsim.columns import Bools, Columns, Index
+    from allocsim.zones import Zone
+
+#: Event columns that are read, as far as the trace has them.
+COLUMNS = ("ts", "cpu", "event", "ptr", "pfn", "order", "gfp_flags", "metadata")
+
+#: A page's handle is ``alloc_seq << PAGE_SHIFT``; the slab pages that one event asks for have the
+#: numbers behind its own. Object requests and page requests come from different events.
+PAGE_SHIFT = 11
+#: Handle of pages allocated before the trace, or in a way it does not show.
+UNKNOWN_PAGE = -1
+
+
+class PageEvents(NamedTuple):
+    """Page requests of everyone but slab, in time order; arrays of one length.
+
+    Args:
+        seq: number of the event (i8).
+        cpu: its CPU (i2).
+        op: +1 allocation, -1 free (i1).
+        page: handle of the block, UNKNOWN_PAGE where its allocation was not seen (i8).
+        order: order of the block allocated or freed (i1).
+        migratetype: of an allocation (i1).
+        highest: index of the highest zone an allocation may come from (i1).
+        flags: page_allocator.ATOMIC where it may use the atomic reserve (u1).
+        offset: of a free: pages from the block's first (i8).
+    """
+
+    seq: npt.NDArray[np.int64]
+    cpu: npt.NDArray[np.int16]
+    op: npt.NDArray[np.int8]
+    page: npt.NDArray[np.int64]
+    order: npt.NDArray[np.int8]
+    migratetype: npt.NDArray[np.int8]
+    highest: npt.NDArray[np.int8]
+    flags: npt.NDArray[np.uint8]
+    offset: npt.NDArray[np.int64]
+
+
+class RequestWindow(NamedTuple):
+    """The requests of a window.
+
+    Args:
+        objects: object requests; a free that no event shows has the ``seq`` of the allocation
+            that gave it away, and stands before it.
+        shown: which object requests are events of the trace (bool).
+        pages: page requests.
+        end: number of the event behind the window.
+    """
+
+    objects: ObjectRequests
+    shown: npt.NDArray[np.bool_]
+    pages: PageEvents
+    end: int
+
+
+class RecordedPages(NamedTuple):
+    """What a replay of the recording said of the page events of a window.
+
+    Args:
+        seq: rising numbers of its mm_page_alloc and mm_page_free events that belong to a page
+            (i8).
+        alloc_seq: number of the event that allocated the page; -1: none seen (i8).
+        first: first page frame of that page (i8).
+        slab: it is a slab's (bool).
+    """
+
+    seq: npt.NDArray[np.int64]
+    alloc_seq: npt.NDArray[np.int64]
+    first: npt.NDArray[np.int64]
+    slab: npt.NDArray[np.bool_]
+
+
+class RecordedRequests:
+    """Makes requests of events, window by window.
+
+    Args:
+        zones: the zones page requests are for.
+        older: rising handles of objects live before the trace, which are those of the frees that
+            end them; frees of other unknown objects are left out.
+    """
+
+    def __init__(self, zones: Sequence[Zone], older: npt.NDArray[np.int64]) -> None:
+        self._zones = zones
+        self._older = older
+        self._lifetimes = Lifetimes({"seq": "i8", "cache": "i4"})
+        self.counts: Counter[str] = Counter()
+
+    def window(
+        self, columns: Columns, seq: int, cache: npt.NDArray[np.int32], pages: RecordedPages
+    ) -> RequestWindow:
+        """The requests of the next events.
+
+        Args:
+            columns: event columns, of COLUMNS those the trace has.
+            seq: row of the first event in the trace.
+            cache: cache of each event; -1: no object of a cache, or not known which.
+            pages: what is known of the page events.
+        """
+        cpu = columns["cpu"]
+        objects, shown = self._objects(columns, seq, cpu, cache)
+        end = seq + len(cpu)
+        return RequestWindow(objects, shown, self._pages(columns, seq, cpu, pages), end)
+
+    def _objects(
+        self,
+        columns: Columns,
+        seq: int,
+        cpu: npt.NDArray[np.int16],
+        cache: npt.NDArray[np.int32],
+    ) -> tuple[ObjectRequests, Bools]:
+        event = columns["event"]
+        rows = np.flatnonzero(event <= Ev.KMEM_CACHE_FREE)
+        if "ptr" in columns:
+            rows = rows[columns["ptr"][rows] > ZERO_SIZE_PTR]
+        code = event[rows]
+        allocates = (code == Ev.KMALLOC) | (code == Ev.KMEM_CACHE_ALLOC)
+        own = cache[rows].astype(np.int32)
+        metadata = columns["metadata"][rows]
+        own[metadata] = -1
+        self.counts["metadata_events"] += int(np.count_nonzero(metadata))
+
+        pairing = self._lifetimes.pair(columns["ptr"][rows], allocates)
+        live = self._lifetimes.live
+        handle = (rows + seq)[pairing.order]
+        life_cache = own[pairing.order]
+        # Of a life, its allocation's cache counts: a free may lack it, or be of a sheaf.
+        frees = np.flatnonzero(pairing.ends_previous)
+        carried = np.flatnonzero((pairing.carried >= 0) & ~pairing.allocates)
+        again = np.flatnonzero(pairing.allocates & (pairing.carried >= 0))
+        at_once = np.flatnonzero(pairing.reallocates & (pairing.carried < 0))
+        untraced = np.concatenate((again, at_once))
+        ended = np.concatenate((live["seq"][pairing.carried[again]], handle[at_once - 1]))
+        ended_cache = np.concatenate(
+            (live["cache"][pairing.carried[again]], life_cache[at_once - 1])
+        )
+        kept = self._lifetimes.survivors(pairing)
+        survivors = {
+            "ptr": columns["ptr"][rows][pairing.order][kept],
+            "seq": handle[kept],
+            "cache": life_cache[kept],
+        }
+        handle[frees] = handle[frees - 1]
+        life_cache[frees] = life_cache[frees - 1]
+        handle[carried] = live["seq"][pairing.carried[carried]]
+        life_cache[carried] = live["cache"][pairing.carried[carried]]
+        self._lifetimes.keep(pairing, survivors)
+
+        unknown = np.flatnonzero(pairing.unknown & (life_cache >= 0))
+        strange = unknown[find(self._older, handle[unknown]) < 0]
+        life_cache[strange] = -1
+        metadata = metadata[pairing.order]
+        self.counts["allocations_left_out"] += int(
+            np.count_nonzero(pairing.allocates & (life_cache < 0) & ~metadata)
+        )
+        self.counts["unknown_frees_left_out"] += int(
+            np.count_nonzero(pairing.unknown & (life_cache < 0) & ~metadata)
+        )
+        inferred = ended_cache >= 0
+        return self._in_time_order(
+            seq,
+            cpu,
+            rows[pairing.order],
+            np.where(pairing.allocates, np.int8(1), np.int8(-1)),
+            handle,
+            life_cache,
+            rows[pairing.order][untraced[inferred]],
+            ended[inferred],
+            ended_cache[inferred],
+        )
+
+    def _in_time_order(  # noqa: PLR0913 - the two parts that are merged, column by column
+        self,
+        seq: int,
+        cpu: npt.NDArray[np.int16],
+        row: Index,
+        op: npt.NDArray[np.int8],
+        handle: Index,
+        cache: npt.NDArray[np.int32],
+        untraced_row: Index,
+        untraced_handle: Index,
+        untraced_cache: npt.NDArray[np.int32],
+    ) -> tuple[ObjectRequests, Bools]:
+        """Events in time order, and frees that no event shows before the events at their rows."""
+        count = len(cpu)
+        by_row = np.full(count, -1, np.int64)
+        by_row[row] = np.arange(len(row))
+        place = by_row[by_row >= 0]
+        place = place[cache[place] >= 0]
+        row, op, handle, cache = row[place], op[place], handle[place], cache[place]
+        shown = np.ones(len(row), np.bool_)
+        if len(untraced_row):
+            order = np.argsort(untraced_row)
+            untraced_row = untraced_row[order]
+            at = np.searchsorted(row, untraced_row)
+            row = np.insert(row, at, untraced_row)
+            op = np.insert(op, at, np.int8(-1))
+            handle = np.insert(handle, at, untraced_handle[order])
+            cache = np.insert(cache, at, untraced_cache[order])
+            shown = np.insert(shown, at, False)
+            self.counts["inferred_frees"] += len(untraced_row)
+        return ObjectRequests(row + seq, cpu[row], cache, op, handle), shown
+
+    def _pages(
+        self, columns: Columns, seq: int, cpu: npt.NDArray[np.int16], pages: RecordedPages
+    ) -> PageEvents:
+        event = columns["event"]
+        rows = np.flatnonzero((event == Ev.MM_PAGE_ALLOC) | (event == Ev.MM_PAGE_FREE))
+        known = find(pages.seq, rows + seq)
+        allocates = event[rows] == Ev.MM_PAGE_ALLOC
+        failed = allocates & (columns["pfn"][rows] < 0) if len(rows) else allocates
+        self.counts["failed_page_allocations_left_out"] += int(np.count_nonzero(failed))
+        # One more place, for events that belong to no page: -1 finds it.
+        slab = np.append(pages.slab, False)[known]
+        keep = ~slab & ~failed
+        rows, known, allocates = rows[keep], known[keep], allocates[keep]
+        alloc_seq = np.where(allocates, rows + seq, np.append(pages.alloc_seq, -1)[known])
+        page = np.where(alloc_seq >= 0, alloc_seq << PAGE_SHIFT, UNKNOWN_PAGE)
+        unseen = page == UNKNOWN_PAGE
+        self.counts["unknown_page_frees"] += int(np.count_nonzero(unseen))
+        gfp = columns["gfp_flags"][rows] if len(rows) else np.empty(0, np.uint64)
+        pfn = columns["pfn"][rows] if len(rows) else np.empty(0, np.int64)
+        return PageEvents(
+            rows + seq,
+            cpu[rows],
+            np.where(allocates, np.int8(1), np.int8(-1)),
+            page,
+            (columns["order"][rows] if len(rows) else rows).astype(np.int8),
+            migratetypes(gfp),
+            highest_zones(gfp, self._zones),
+            urgency(gfp),
+            np.where(allocates | unseen, 0, pfn - np.append(pages.first, 0)[known]),
+        )

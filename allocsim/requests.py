@@ -1,0 +1,113 @@
+"""What goes into the SLUB layer and what comes out of it: columns, a window at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+class ObjectRequests(NamedTuple):
+    """Object requests of a window, in time order; arrays of one length.
+
+    Args:
+        seq: number of the event, rising (i8).
+        cpu: CPU (integer).
+        cache: cache number (integer).
+        op: +1 allocation, -1 free (i1).
+        object: handle of the object's life (i8): of an allocation a new one, above all before it;
+            of a free the one its allocation had, or one that ``OlderObjects`` declares. No life
+            is ended twice.
+    """
+
+    seq: npt.NDArray[np.int64]
+    cpu: npt.NDArray[np.integer]
+    cache: npt.NDArray[np.integer]
+    op: npt.NDArray[np.int8]
+    object: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class OlderObjects:
+    """Objects that were live before the trace (I2); arrays of one length, no place twice.
+
+    Args:
+        object: their handles, as the frees have them (i8).
+        slab: key of the slab each lies on: below -1, one slab one key in the whole trace (i8).
+        index: place in the slab (integer).
+    """
+
+    object: npt.NDArray[np.int64]
+    slab: npt.NDArray[np.int64]
+    index: npt.NDArray[np.integer]
+
+
+@dataclass(frozen=True, slots=True)
+class FreeBefore:
+    """Free objects of slabs older than the trace: each cache's partial list when it begins.
+
+    In list order, and in free-list order within a slab. Every other object of these slabs, and
+    every object of a slab of ``OlderObjects`` that is not named here, was live.
+
+    Args:
+        cache: cache number (integer).
+        slab: the slab's key, as in OlderObjects (i8).
+        index: place in the slab (integer).
+    """
+
+    cache: npt.NDArray[np.integer]
+    slab: npt.NDArray[np.int64]
+    index: npt.NDArray[np.integer]
+
+
+class Refusals(NamedTuple):
+    """From event ``seq`` on, the page allocator serves no order above ``max_order``; -1: none.
+
+    Rows in order of ``seq``; before the first every order is served.
+
+    Args:
+        seq: number of the event (i8).
+        max_order: largest order served (i1).
+    """
+
+    seq: npt.NDArray[np.int64]
+    max_order: npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What SLUB did with the requests of a window, row for row.
+
+    Args:
+        path: Path (u1).
+        slab: slab of the object (i8): cache << 32 | number, numbered from 0 in the order the cache
+            made them; a key of OlderObjects; -1 where the model could not allocate the object.
+        index: place in the slab (i4); -1 as above.
+    """
+
+    path: npt.NDArray[np.uint8]
+    slab: npt.NDArray[np.int64]
+    index: npt.NDArray[np.int32]
+
+
+class PageRequests(NamedTuple):
+    """Slab pages asked for and given back, in time order; arrays of one length.
+
+    Args:
+        seq: event that did it (i8).
+        cpu: its CPU (i2).
+        cache: cache number (i4).
+        slab: the slab, as in Placement (i8).
+        order: order of the block (i1).
+        way: +1 allocated, -1 freed (i1).
+    """
+
+    seq: npt.NDArray[np.int64]
+    cpu: npt.NDArray[np.int16]
+    cache: npt.NDArray[np.int32]
+    slab: npt.NDArray[np.int64]
+    order: npt.NDArray[np.int8]
+    way: npt.NDArray[np.int8]

@@ -1,0 +1,381 @@
+"""The simulated placement: requests through SLUB, and all page requests through the page allocator.
+
+The two layers meet at the slab pages. SLUB runs first and takes for granted that it gets what it
+asks for; the page allocator then serves everyone in time order. Where it refuses a slab page, both
+are put back to before the window and the event is done by itself: for one order after the other,
+largest first, until all the slabs that this event asks for can be had (R3.7; all of one event's new
+slabs are taken to be limited alike). So what one layer does to the other is exact, event by event,
+and does not depend on the windows.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from allocsim.columns import Columns, concat, empty, find, take
+from allocsim.older import older_in
+from allocsim.page_paths import PagePath, Pressure
+from allocsim.page_replay import PageReplay, PageResults, PageSample
+from allocsim.recorded_requests import PAGE_SHIFT, UNKNOWN_PAGE, PageEvents
+from allocsim.requests import (
+    ObjectRequests,
+    PageRequests,
+    Placement,
+    Refusals,
+)
+from allocsim.slub import Slub
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+
+    from allocsim.profile import CacheShape, Profile
+    from allocsim.requests import FreeBefore, OlderObjects
+    from allocsim.zones import Machine
+
+FIRST_CHUNK = 64  #: requests tried at once behind a refused slab page
+
+#: One simulated slab's life: what ``SimulatedWindow.slabs`` holds. -1 where it is not known.
+SLAB_LIFE = {
+    "slab": "i8",
+    "cache": "i4",
+    "order": "i1",
+    "pfn": "i8",
+    "alloc_seq": "i8",
+    "alloc_cpu": "i2",
+    "free_seq": "i8",
+    "free_cpu": "i2",
+}
+
+
+_PRESSURE = {
+    "page_requests_below_low": Pressure.KSWAPD,
+    "page_requests_below_min": Pressure.RECLAIM,
+}
+_END = 1 << 62
+_CPU_LIMIT = np.iinfo(np.int16).max
+
+
+class SlabPages(NamedTuple):
+    """What each cache asks the page allocator with; arrays by cache number.
+
+    Args:
+        migratetype: of its slab pages (R3.7).
+        highest: index of the highest zone they may come from.
+    """
+
+    migratetype: npt.NDArray[np.int8]
+    highest: npt.NDArray[np.int8]
+
+
+class SimulatedWindow(NamedTuple):
+    """What became of the requests of a window, row for row.
+
+    Args:
+        objects: the placement of the object requests.
+        pages: path, first page frame and pressure of the page requests.
+        slabs: lives of slabs that ended (SLAB_LIFE).
+        samples: states of the page allocator at the wanted events.
+    """
+
+    objects: Placement
+    pages: PageResults
+    slabs: Columns
+    samples: list[tuple[int, PageSample]]
+
+
+class _Part(NamedTuple):
+    """Requests of a window, or of a part of it, and the events to be sampled before."""
+
+    objects: ObjectRequests
+    pages: PageEvents
+    samples: npt.NDArray[np.int64]
+
+    def between(self, first: int, end: int) -> _Part:
+        """The requests of events from ``first`` up to ``end``."""
+        objects = _places(self.objects.seq, first, end)
+        pages = _places(self.pages.seq, first, end)
+        return _Part(
+            ObjectRequests._make(column[objects] for column in self.objects),
+            PageEvents._make(column[pages] for column in self.pages),
+            self.samples[_places(self.samples, first, end)],
+        )
+
+
+class _Refused(NamedTuple):
+    """A slab page the page allocator did not have: the event that wanted it, and its order."""
+
+    seq: int
+    order: int
+
+
+class Simulation:
+    """SLUB above the page allocator, fed window by window.
+
+    Args:
+        profile: the kernel version.
+        shapes: the caches.
+        slab_pages: how they ask for pages.
+        machine: zones, CPUs and what is free at the start.
+        older: objects live before the trace, by rising handle.
+        free_before: free objects of slabs older than the trace.
+        freelist_order: as Slub has it.
+    """
+
+    def __init__(  # noqa: PLR0913 - two models' worlds
+        self,
+        profile: Profile,
+        shapes: Sequence[CacheShape],
+        slab_pages: SlabPages,
+        machine: Machine,
+        older: OlderObjects,
+        free_before: FreeBefore,
+        freelist_order: Callable[[int, int, int], Sequence[int]] | None = None,
+    ) -> None:
+        self.slub = Slub(profile, shapes, machine.cpus, free_before, freelist_order)
+        self.pages = PageReplay(machine)
+        self._slab_pages = slab_pages
+        self._older = older
+        self._slabs = empty({**SLAB_LIFE, "page": "i8"})  # by slab
+        # What never changes need not be copied with the state.
+        self._fixed = (machine, machine.rules, *machine.zones, *machine.states, *shapes)
+        self._waiting: list[int] = []  # samples that no page event has come for yet
+        self.counts = dict.fromkeys(("refused_slab_events", "refused_pages", *_PRESSURE), 0)
+
+    def window(
+        self, objects: ObjectRequests, pages: PageEvents, samples: Sequence[int] = ()
+    ) -> SimulatedWindow:
+        """Place the next requests.
+
+        Args:
+            objects: object requests. CPUs the machine does not have take turns on those it has.
+            pages: page requests of everyone else, likewise.
+            samples: events before which the page allocator is to be sampled, rising; those behind
+                the last page request are taken before the next one, or by finish().
+        """
+        cpus = self.slub.cpus
+        rest = _Part(
+            objects._replace(cpu=objects.cpu % cpus),
+            pages._replace(cpu=pages.cpu % np.int16(min(cpus, _CPU_LIMIT))),
+            np.array(samples, np.int64),
+        )
+        done: list[SimulatedWindow] = []
+        chunk = -1
+        while True:
+            part = rest if chunk < 0 else _first(rest, chunk)
+            before = self._state()
+            result, refused = self._run(part, None)
+            if refused is None:
+                done.append(result)
+                last = _last_seq(part)
+                if part is rest or last < 0:
+                    break
+                rest = rest.between(last + 1, _END)
+                chunk *= 2
+                continue
+            self.slub, self.pages, self._slabs, self._waiting = before
+            event = refused.seq
+            done.append(self._run(part.between(0, event), None)[0])
+            done.append(self._alone(part.between(event, event + 1), refused))
+            rest = rest.between(event + 1, _END)
+            chunk = FIRST_CHUNK
+        return done[0] if len(done) == 1 else _joined(done)
+
+    def finish(self) -> tuple[Columns, list[tuple[int, PageSample]]]:
+        """Lives of the slabs still there, and samples that were still waiting."""
+        sample = self.pages.sample(0)
+        return _lives(self._slabs), [(seq, sample) for seq in self._waiting]
+
+    def _state(self) -> tuple[Slub, PageReplay, Columns, list[int]]:
+        """A copy of what a window changes, to go back to."""
+        fixed = {id(thing): thing for thing in self._fixed}
+        return deepcopy((self.slub, self.pages, self._slabs, self._waiting), fixed)
+
+    def _alone(self, part: _Part, refused: _Refused | None) -> SimulatedWindow:
+        """One event whose slabs cannot all be had at the order they are wanted."""
+        self.counts["refused_slab_events"] += 1
+        result = _NOTHING
+        while refused is not None:
+            limit = np.array([refused.order - 1], np.int8)
+            before = self._state()
+            result, refused = self._run(part, Refusals(part.objects.seq[:1], limit))
+            if refused is not None:
+                self.slub, self.pages, self._slabs, self._waiting = before
+        return result
+
+    def _run(
+        self, part: _Part, refusals: Refusals | None
+    ) -> tuple[SimulatedWindow, _Refused | None]:
+        """Run a part; also the first slab page that was refused, None if none was.
+
+        Where one was, what became of the part is of no use.
+        """
+        objects, pages = part.objects, part.pages
+        if len(objects.seq):
+            first, end = int(objects.seq[0]), int(objects.seq[-1]) + 1
+            older = older_in(self._older, first, end)
+            placement, wanted = self.slub.window(objects, older, refusals)
+        else:
+            placement, wanted = _NO_PLACEMENT, _NO_PAGES
+        columns, slab_rows, other_rows = self._merge(wanted, pages)
+        samples = np.concatenate((np.array(self._waiting, np.int64), part.samples))
+        at = np.searchsorted(columns["seq"], samples)
+        ready = at < len(columns["seq"])
+        self._waiting = samples[~ready].tolist()
+        results, sampled = self.pages.window(columns, at[ready].tolist())
+        path = results.path[slab_rows]
+        failed = np.flatnonzero((wanted.way > 0) & (path == PagePath.FAILED))
+        if len(failed):
+            first_failed = int(failed[0])
+            return _NOTHING, _Refused(
+                int(wanted.seq[first_failed]), int(wanted.order[first_failed])
+            )
+        slabs = self._slab_lives(wanted, columns["page"][slab_rows], results.pfn[slab_rows])
+        others = PageResults(*(getattr(results, name)[other_rows] for name in _PAGE_RESULTS))
+        for name, pressure in _PRESSURE.items():
+            self.counts[name] += int(np.count_nonzero(results.pressure == pressure))
+        self.counts["refused_pages"] += int(np.count_nonzero(others.path == PagePath.FAILED))
+        named = list(zip(samples[ready].tolist(), sampled, strict=True))
+        return SimulatedWindow(placement, others, slabs, named), None
+
+    def _merge(
+        self, wanted: PageRequests, pages: PageEvents
+    ) -> tuple[Columns, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Slab pages and others' pages as one window of page requests, and the rows of each."""
+        slab_rows = np.searchsorted(pages.seq, wanted.seq) + np.arange(len(wanted.seq))
+        other_rows = np.searchsorted(wanted.seq, pages.seq) + np.arange(len(pages.seq))
+        allocates = wanted.way > 0
+        page = np.empty(len(wanted.seq), np.int64)
+        page[allocates] = _handles(wanted.seq[allocates])
+        slabs = np.concatenate((self._slabs["slab"], wanted.slab[allocates]))
+        handles = np.concatenate((self._slabs["page"], page[allocates]))
+        order = np.argsort(slabs)
+        found = find(slabs[order], wanted.slab[~allocates])
+        # The page of a slab older than the trace is none of the model's.
+        page[~allocates] = np.append(handles[order], UNKNOWN_PAGE)[found]
+        kind, highest = self._slab_pages
+        of_slab = {
+            "seq": wanted.seq,
+            "cpu": wanted.cpu,
+            "op": wanted.way,
+            "page": page,
+            "order": wanted.order,
+            "migratetype": kind[wanted.cache],
+            "highest": highest[wanted.cache],
+            "flags": np.zeros(len(page), np.uint8),
+            "offset": np.zeros(len(page), np.int64),
+        }
+        columns: Columns = {}
+        for name, theirs in pages._asdict().items():
+            merged = np.empty(len(page) + len(theirs), theirs.dtype)
+            merged[slab_rows] = of_slab[name]
+            merged[other_rows] = theirs
+            columns[name] = merged
+        return columns, slab_rows, other_rows
+
+    def _slab_lives(
+        self, wanted: PageRequests, page: npt.NDArray[np.int64], pfn: npt.NDArray[np.int64]
+    ) -> Columns:
+        """Carry the slabs that live on; the lives of those that ended."""
+        born, gone = np.flatnonzero(wanted.way > 0), np.flatnonzero(wanted.way < 0)
+        nothing = np.full(len(born), -1, np.int64)
+        new: Columns = {
+            "slab": wanted.slab[born],
+            "cache": wanted.cache[born],
+            "order": wanted.order[born],
+            "pfn": pfn[born],
+            "alloc_seq": wanted.seq[born],
+            "alloc_cpu": wanted.cpu[born],
+            "free_seq": nothing,
+            "free_cpu": nothing.astype(np.int16),
+            "page": page[born],
+        }
+        ended = wanted.slab[gone]
+        older = np.flatnonzero(ended < 0)
+        unseen = np.full(len(older), -1, np.int64)
+        old: Columns = {
+            "slab": ended[older],
+            "cache": wanted.cache[gone[older]],
+            "order": wanted.order[gone[older]],
+            "pfn": pfn[gone[older]],
+            "alloc_seq": unseen,
+            "alloc_cpu": unseen.astype(np.int16),
+            "free_seq": unseen,
+            "free_cpu": unseen.astype(np.int16),
+            "page": unseen,
+        }
+        lives = concat([self._slabs, new, old])
+        lives = take(lives, np.argsort(lives["slab"]))
+        at = find(lives["slab"], ended)
+        lives["free_seq"][at] = wanted.seq[gone]
+        lives["free_cpu"][at] = wanted.cpu[gone]
+        over = lives["free_seq"] >= 0
+        self._slabs = take(lives, ~over)
+        return _lives(take(lives, over))
+
+
+_PAGE_RESULTS = ("path", "pfn", "pressure")
+_NO_PLACEMENT = Placement(np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.int32))
+_NO_PAGES = PageRequests(
+    np.empty(0, np.int64),
+    np.empty(0, np.int16),
+    np.empty(0, np.int32),
+    np.empty(0, np.int64),
+    np.empty(0, np.int8),
+    np.empty(0, np.int8),
+)
+_NOTHING = SimulatedWindow(
+    _NO_PLACEMENT,
+    PageResults(np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.uint8)),
+    empty(SLAB_LIFE),
+    [],
+)
+
+
+def _places(seq: npt.NDArray[np.int64], first: int, end: int) -> slice:
+    begin, stop = np.searchsorted(seq, [first, end])
+    return slice(int(begin), int(stop))
+
+
+def _last_seq(part: _Part) -> int:
+    """The last event of a part; -1 if it has none."""
+    return max((int(t.seq[-1]) for t in (part.objects, part.pages) if len(t.seq)), default=-1)
+
+
+def _first(part: _Part, count: int) -> _Part:
+    """About the first ``count`` requests."""
+    ends = [int(t.seq[count - 1]) for t in (part.objects, part.pages) if len(t.seq) >= count]
+    return part.between(0, min(ends) + 1) if ends else part
+
+
+def _handles(seq: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Page handles of slabs allocated by events, several by one event: rising."""
+    rank = np.arange(len(seq)) - np.searchsorted(seq, seq)
+    return (seq << PAGE_SHIFT) + rank
+
+
+def _lives(slabs: Columns) -> Columns:
+    return {name: slabs[name] for name in SLAB_LIFE}
+
+
+def _joined(windows: Sequence[SimulatedWindow]) -> SimulatedWindow:
+    return SimulatedWindow(
+        Placement(
+            *(
+                np.concatenate([getattr(window.objects, name) for window in windows])
+                for name in ("path", "slab", "index")
+            )
+        ),
+        PageResults(
+            *(
+                np.concatenate([getattr(window.pages, name) for window in windows])
+                for name in _PAGE_RESULTS
+            )
+        ),
+        concat([window.slabs for window in windows]),
+        [sample for window in windows for sample in window.samples],
+    )

@@ -1,0 +1,260 @@
+"""SLUB of 7.2 for every cache of a trace: windows of object requests in, their placement out.
+
+The caches of a machine share only the page allocator, so each is replayed by itself. Pages wanted
+and returned come out; what the page allocator refuses must be known when the window goes in.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from allocsim.cache import CacheEvents, CacheReplay
+from allocsim.columns import find, stable_order
+from allocsim.live import LiveObjects
+from allocsim.paths import COUNTERS
+from allocsim.profile import MAX_PAGE_ORDER
+from allocsim.requests import PageRequests, Placement
+from allocsim.sheaf_memory import (
+    NO_HOME,
+    before_their_homes,
+    join,
+    merge,
+    sheaf_homes,
+    sheaves_wanted,
+)
+from allocsim.slabs import CACHE_BITS, INDEX_BITS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+
+    from allocsim.columns import Index
+    from allocsim.profile import CacheShape, Profile
+    from allocsim.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
+    from allocsim.sheaf_memory import SheafRequests
+
+SPARSE = 8  #: handles further apart than this are searched for, not tabled
+
+
+class Slub:
+    """Every cache's sheaves, barn and slabs, from a cold start but for ``free_before``.
+
+    It makes the sheaves itself: where the kmalloc cache of their size is among the caches, they
+    take objects of it, so the trace's own sheaves (T7) must not be among the requests.
+
+    Args:
+        profile: the kernel version.
+        shapes: the shape of every cache, by cache number.
+        cpus: CPUs; those of the requests are below it.
+        free_before: what lay free before the trace.
+        freelist_order: (cache, slab, objects) -> indices in the order a new slab hands them out,
+            slabs numbered from 0 in their cache; ascending where not given (R3.6).
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        shapes: Sequence[CacheShape],
+        cpus: int,
+        free_before: FreeBefore | None = None,
+        freelist_order: Callable[[int, int, int], Sequence[int]] | None = None,
+    ) -> None:
+        self.cpus = cpus
+        self.homes = sheaf_homes(profile.slub, shapes)
+        self.sequence = before_their_homes(self.homes)
+        self.caches = [
+            CacheReplay(shape, profile.slub, number, cpus, freelist_order)
+            for number, shape in enumerate(shapes)
+        ]
+        self.live = LiveObjects()
+        if free_before is not None:
+            self._take_up(free_before)
+
+    def _take_up(self, free: FreeBefore) -> None:
+        objects = free.slab << INDEX_BITS | free.index
+        for number in np.unique(free.cache).tolist():
+            rows = free.cache == number
+            self.caches[number].slabs.add_older(free.slab[rows].tolist(), objects[rows].tolist())
+
+    def window(
+        self,
+        requests: ObjectRequests,
+        older: OlderObjects | None = None,
+        refusals: Refusals | None = None,
+    ) -> tuple[Placement, PageRequests]:
+        """Replay a window.
+
+        Args:
+            requests: the object requests.
+            older: the objects among those freed that were live before the trace.
+            refusals: what the page allocator refuses; None: nothing.
+
+        Raises:
+            ValueError: a CPU or cache out of range, handles of allocations that do not rise, a
+                free of an object that is neither live nor declared, or that is of another cache.
+        """
+        count = len(requests.op)
+        self._check(requests)
+        order = stable_order(requests.cache)
+        place = np.empty(count, np.int64)
+        place[order] = np.arange(count)
+        objects = np.empty(count, np.int64)
+        parent, stays = self._parents(requests, older, place, objects)
+        max_order = None if refusals is None else _max_order(refusals, requests.seq[order])
+        window = CacheEvents(
+            requests.cpu.take(order),
+            requests.op.take(order),
+            parent,
+            objects,
+            np.empty(count, np.uint8),
+            max_order,
+            # A sheaf is a small kmalloc: there is one unless not even a page is to be had.
+            None if max_order is None else max_order < 0,
+        )
+        numbers = np.arange(len(self.caches))
+        ends = np.searchsorted(requests.cache.take(order), numbers, side="right").tolist()
+        pages = self._replay(window, order, [0, *ends])
+        self.live.add(requests.object[stays], objects[place[stays]])
+        return _placement(window, order), _pages(requests, pages)
+
+    def _replay(self, window: CacheEvents, order: Index, bounds: Sequence[int]) -> Index:
+        """Replay all caches; their page requests: row, cache, slab, order, way.
+
+        Cache c has the places from bounds[c] up to bounds[c + 1] of the window.
+        """
+        wanted: dict[int, list[SheafRequests]] = defaultdict(list)
+        pages = []
+        for number in self.sequence:
+            cache, own = self.caches[number], slice(bounds[number], bounds[number + 1])
+            part, rows = window.part(own.start, own.stop), order[own]
+            if number in wanted:
+                part, rows, mine = merge(part, rows, join(wanted[number]))
+            if not len(rows):
+                continue
+            cache.replay(part)
+            if number in wanted:
+                window.objects[own], window.path[own] = part.objects[mine], part.path[mine]
+            took = np.array(cache.slabs.pages, np.int64).reshape(-1, 4)
+            cache.slabs.pages.clear()
+            took[:, 0] = rows[took[:, 0]]
+            pages.append(np.insert(took, 1, number, axis=1))
+            if cache.made and self.homes[number] != NO_HOME:
+                wanted[self.homes[number]].append(sheaves_wanted(cache, part, rows))
+        # In the midst of one event the home's page requests come first.
+        return np.concatenate([np.empty((0, 5), np.int64), *reversed(pages)])
+
+    def counters(self) -> dict[str, npt.NDArray[np.int64]]:
+        """The kernel's counters by name, one value a cache, since the start (COUNTERS)."""
+        return {
+            name: np.array([cache.stat[name] for cache in self.caches], np.int64)
+            for name in COUNTERS
+        }
+
+    def _check(self, requests: ObjectRequests) -> None:
+        for name, column, limit in (
+            ("cpu", requests.cpu, self.cpus),
+            ("cache", requests.cache, len(self.caches)),
+        ):
+            low, high = int(column.min(initial=0)), int(column.max(initial=0))
+            if low < 0 or high >= limit:
+                wrong = low if low < 0 else high
+                raise ValueError(f"{name} {wrong} is out of range, 0 to {limit - 1}")
+
+    def _parents(
+        self,
+        requests: ObjectRequests,
+        older: OlderObjects | None,
+        place: Index,
+        objects: Index,
+    ) -> tuple[Index, Index]:
+        """Place of each free's allocation, and the allocations that outlive the window.
+
+        Places count the events cache by cache. -1 stands for a free whose allocation was before the
+        window, whose object is filled in, and for an allocation.
+        """
+        parent = np.full(len(place), -1, np.int64)
+        born = np.flatnonzero(requests.op > 0)
+        freed = np.flatnonzero(requests.op < 0)
+        handles = requests.object[born]
+        if len(handles) and (
+            np.any(handles[1:] <= handles[:-1]) or handles[0] <= self.live.highest
+        ):
+            raise ValueError("handles of allocations must rise from one to the next")
+        which = _find(handles, requests.object[freed])
+        here = np.flatnonzero(which >= 0)
+        allocs, frees = born.take(which.take(here)), freed.take(here)
+        if np.any(allocs > frees) or np.any(requests.cache[allocs] != requests.cache[frees]):
+            raise ValueError("an object is freed before its allocation, or to another cache")
+        parent[place[frees]] = place[allocs]
+
+        freed = freed.take(np.flatnonzero(which < 0))
+        found, known = self.live.take(requests.object[freed])
+        unknown = np.flatnonzero(~known)
+        if len(unknown):
+            found[unknown] = _older(requests.object[freed[unknown]], older)
+        home = found >> (INDEX_BITS + CACHE_BITS)
+        if np.any((home >= 0) & (home != requests.cache[freed])):
+            raise ValueError("an object is freed to another cache")
+        objects[place[freed]] = found
+        stays = requests.op > 0
+        stays[allocs] = False
+        return parent, np.flatnonzero(stays)
+
+
+def _find(handles: Index, wanted: Index) -> Index:
+    """Place of each wanted handle among rising handles; -1 where it is not there."""
+    if not len(handles):
+        return np.full(len(wanted), -1, np.int64)
+    first, span = int(handles[0]), int(handles[-1] - handles[0]) + 1
+    if span > SPARSE * len(handles):
+        return find(handles, wanted)
+    # The last entry stands for every handle that is out of range.
+    table = np.full(span + 1, -1, np.int64)
+    table[handles - first] = np.arange(len(handles))
+    return table[np.minimum((wanted - first).view(np.uint64), np.uint64(span))]
+
+
+def _older(handles: Index, older: OlderObjects | None) -> Index:
+    """Objects of lives that began before the trace."""
+    if older is not None and len(older.object):
+        order = np.argsort(older.object)
+        which = _find(older.object[order], handles)
+        if np.all(which >= 0):
+            rows = order[which]
+            return older.slab[rows] << INDEX_BITS | older.index[rows]
+    raise ValueError("a free ends an object that is neither live nor declared older")
+
+
+def _max_order(refusals: Refusals, seq: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
+    since = np.searchsorted(refusals.seq, seq, side="right")
+    return np.append(np.int8(MAX_PAGE_ORDER), refusals.max_order)[since].astype(np.int8)
+
+
+def _placement(window: CacheEvents, order: Index) -> Placement:
+    count = len(order)
+    placement = Placement(
+        np.empty(count, np.uint8), np.empty(count, np.int64), np.empty(count, np.int32)
+    )
+    placement.path[order] = window.path
+    # An index has 15 bits; all 16 set, as in FAILED, read as -1.
+    placement.index[order] = window.objects.astype(np.int16)
+    slab = np.right_shift(window.objects, INDEX_BITS, out=window.objects)
+    placement.slab[order] = slab
+    return placement
+
+
+def _pages(requests: ObjectRequests, pages: Index) -> PageRequests:
+    """Page requests (row, cache, slab, order, way), put into one order of time."""
+    row, cache, slab, order, way = pages[np.argsort(pages[:, 0], kind="stable")].T
+    return PageRequests(
+        requests.seq[row],
+        requests.cpu[row].astype(np.int16),
+        cache.astype(np.int32),
+        slab,
+        order.astype(np.int8),
+        way.astype(np.int8),
+    )

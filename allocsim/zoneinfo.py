@@ -1,0 +1,193 @@
+"""Reading /proc/zoneinfo, buddyinfo and pagetypeinfo texts: the machine a recording was made on.
+
+The numbers are observed. Where blocks and used pages lie is not recorded: `placed` puts them in
+the same place every time, and whatever follows from the places is assumed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from allocsim.zones import (
+    MAX_PAGE_ORDER,
+    ORDERS,
+    PAGEBLOCK,
+    PAGEBLOCK_ORDER,
+    PRIOR_CHUNK,
+    TYPES,
+    Mt,
+    PcpNumbers,
+    Zone,
+    ZoneState,
+    pageblocks,
+    pcp_numbers,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_TYPE_NAMES = {"Unmovable": 0, "Movable": 1, "Reclaimable": 2, "HighAtomic": 3}
+_NUMBER = re.compile(r"^\s*(?:pages free|[a-z_]+:?)\s+(\d+)\s*$")
+
+
+class ZoneTextError(ValueError):
+    """A text is not what /proc would say; the message names the text and the line."""
+
+
+def parse_zoneinfo(text: str, cpus: int) -> tuple[Zone, ...]:
+    """The zones of a one-node machine, in the kernel's order, empty ones included.
+
+    Args:
+        text: /proc/zoneinfo. Kernels before 6.7 do not print high_min and high_max; these are
+            then computed (R4.12).
+        cpus: CPUs of the machine.
+
+    Raises:
+        ZoneTextError: a number is missing, or there is a second node.
+    """
+    zones = []
+    for part in re.split(r"^(?=Node )", text, flags=re.MULTILINE)[1:]:
+        head, _, body = part.partition("\n")
+        found = re.match(r"Node (\d+), zone\s+(\S+)", head)
+        if found is None or found[1] != "0":
+            raise ZoneTextError(f"zoneinfo: {head.strip()!r}: only machines of one node are known")
+        zones.append(_zone(found[2], body, cpus))
+    if not zones:
+        raise ZoneTextError("zoneinfo: no line 'Node 0, zone ...'")
+    return tuple(zones)
+
+
+def _zone(name: str, body: str, cpus: int) -> Zone:
+    numbers: dict[str, int] = {}
+    for line in body.partition("pagesets")[0].splitlines():
+        word = line.split()[0].rstrip(":") if line.split() else ""
+        match = _NUMBER.match(line)
+        if match and word not in numbers:
+            numbers[word] = int(match[1])
+    start = re.search(r"start_pfn:\s+(\d+)", body)
+    for key in ("min", "low", "high", "spanned", "managed"):
+        if key not in numbers:
+            raise ZoneTextError(f"zoneinfo: zone {name} has no line {key!r}")
+    protection = re.search(r"protection: \(([\d, ]+)\)", body)
+    return Zone(
+        name=name,
+        start_pfn=int(start[1]) if start else 0,
+        spanned=numbers["spanned"] if numbers["managed"] else 0,
+        managed=numbers["managed"],
+        wmark_min=numbers["min"],
+        wmark_low=numbers["low"],
+        wmark_high=numbers["high"],
+        protection=tuple(int(n) for n in protection[1].split(",")) if protection else (),
+        pcp=_pagesets(body, numbers["managed"], numbers["low"], cpus) if numbers["managed"] else (),
+    )
+
+
+def _pagesets(body: str, managed: int, low: int, cpus: int) -> tuple[PcpNumbers, ...]:
+    computed = pcp_numbers(managed, low, cpus)
+    sets: list[PcpNumbers] = []
+    for part in re.split(r"^\s+cpu: \d+\s*$", body, flags=re.MULTILINE)[1:]:
+        found = {k: int(value) for k, value in re.findall(r"(batch|high\w*):\s+(\d+)", part)}
+        sets.append(
+            PcpNumbers(
+                found.get("batch", computed.batch),
+                found.get("high_min", computed.high_min),
+                found.get("high_max", computed.high_max),
+                found.get("high", 0),
+            )
+        )
+    return tuple(sets + [computed] * (cpus - len(sets)))
+
+
+def parse_list_pages(text: str, cpus: int) -> dict[str, list[int]]:
+    """Pages on each CPU's lists, per zone of /proc/zoneinfo (its ``count`` lines)."""
+    pages = {}
+    for part in re.split(r"^Node 0, zone\s+", text, flags=re.MULTILINE)[1:]:
+        counts = [int(count) for count in re.findall(r"^\s+count:\s+(\d+)", part, re.MULTILINE)]
+        pages[part.split(maxsplit=1)[0]] = (counts + [0] * cpus)[:cpus]
+    return pages
+
+
+def parse_pagetypeinfo(text: str) -> dict[str, tuple[list[list[int]], list[int]]]:
+    """Per zone: free blocks [order][type] and pageblocks of each type.
+
+    Types that have no pcp list of their own and are never asked for (CMA, Isolate) are left out.
+
+    Raises:
+        ZoneTextError: a line has too few numbers.
+    """
+    free: dict[str, list[list[int]]] = defaultdict(lambda: [[0] * TYPES for _ in range(ORDERS)])
+    blocks: dict[str, list[int]] = defaultdict(lambda: [0] * TYPES)
+    header: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("Number of blocks type"):
+            header = line.split()[4:]
+        elif match := re.match(r"Node\s+0, zone\s+(\S+), type\s+(\S+)\s+(.*)", line):
+            zone, name, counts = match[1], match[2], match[3].split()
+            if len(counts) != ORDERS:
+                raise ZoneTextError(f"pagetypeinfo: {line.strip()!r}: {ORDERS} numbers expected")
+            if name in _TYPE_NAMES:
+                for order, count in enumerate(counts):
+                    free[zone][order][_TYPE_NAMES[name]] = int(count.lstrip(">"))
+        elif match := re.match(r"Node 0, zone\s+(\S+)\s+(\d.*)", line):
+            for name, count in zip(header, match[2].split(), strict=True):
+                if name in _TYPE_NAMES:
+                    blocks[match[1]][_TYPE_NAMES[name]] = int(count)
+    return {zone: (free[zone], blocks[zone]) for zone in free}
+
+
+def placed(zone: Zone, free: Sequence[Sequence[int]], types: Sequence[int]) -> ZoneState:
+    """Put counted free blocks somewhere (assumed): no two of them are buddies.
+
+    Pageblocks of a type follow one another, unmovable ones at the zone's start. Small blocks are
+    upper halves of regions whose lower half has a used page, so they stay as counted; the largest
+    blocks come last. Blocks that do not fit are left out.
+
+    Args:
+        zone: the zone.
+        free: free blocks [order][type].
+        types: pageblocks of each type; those the zone has more (holes) are never free.
+    """
+    first = -(-zone.start_pfn // PRIOR_CHUNK) * PRIOR_CHUNK
+    pairs = max(zone.end_pfn - first, 0) // PRIOR_CHUNK
+    wanted = [-(-count // 2) for count in types]
+    wanted[Mt.MOVABLE] = max(pairs - sum(wanted) + wanted[Mt.MOVABLE], 0)
+    block_types = bytearray([Mt.MOVABLE]) * pageblocks(zone)
+    blocks: list[tuple[int, int]] = []
+    unused: list[int] = []
+    at = 0
+    for kind in (Mt.UNMOVABLE, Mt.RECLAIMABLE, Mt.HIGHATOMIC, Mt.MOVABLE):
+        regions = [first + PRIOR_CHUNK * n for n in range(at, min(at + wanted[kind], pairs))]
+        at += len(regions)
+        for region in regions:
+            block = (region >> PAGEBLOCK_ORDER) - (zone.start_pfn >> PAGEBLOCK_ORDER)
+            block_types[block : block + PRIOR_CHUNK // PAGEBLOCK] = bytes([kind]) * 2
+        found, left = _cut_out(regions, [row[kind] for row in free])
+        blocks += found
+        unused += left
+    pages = sum(1 << order for _, order in blocks)
+    # Each order takes a chunk of its own, so there may be more chunks than used pages need.
+    chunks = (max(zone.managed - pages, 0) // PRIOR_CHUNK + ORDERS) if unused else 0
+    return ZoneState(tuple(sorted(blocks)), bytes(block_types), tuple(sorted(unused)[:chunks]))
+
+
+def _cut_out(regions: list[int], counts: Sequence[int]) -> tuple[list[tuple[int, int]], list[int]]:
+    """Place blocks of one type in order-10 regions; the blocks, and regions left alone."""
+    whole = min(counts[MAX_PAGE_ORDER], len(regions))
+    blocks = [(regions.pop(), MAX_PAGE_ORDER) for _ in range(whole)]
+    used_partly: dict[int, list[int]] = defaultdict(list)
+    for order in range(MAX_PAGE_ORDER - 1, -1, -1):
+        for _ in range(counts[order]):
+            above = next((o for o in range(order + 1, ORDERS) if used_partly[o]), None)
+            if above is None and regions:
+                above = MAX_PAGE_ORDER
+                used_partly[above].append(regions.pop())
+            if above is None:
+                break
+            region = used_partly[above].pop()
+            for half in range(above - 1, order - 1, -1):
+                used_partly[half].append(region)  # the lower half keeps a used page
+                region += 1 << half
+            blocks.append((region, order))
+    return blocks, regions

@@ -1,0 +1,90 @@
+"""allocsim hazards: who touches the count of pages that a policy freezes."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.commands.common import Format
+from pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from duckdb import DuckDBPyConnection
+
+
+def hazards(
+    traces: Annotated[
+        list[Path], typer.Argument(metavar="TRACE...", help="Trace sets, or recordings.")
+    ],
+    policy: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="Policy that freezes pages, or a TOML file.")
+    ] = "linux-7.2",
+    db: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Results database to keep the runs in; none by default."),
+    ] = None,
+    format_: Annotated[
+        Format, typer.Option("--format", "-f", help="How the rows are written.")
+    ] = Format.TABLE,
+) -> None:
+    """Say which callers touch the reference count of pages that a policy freezes.
+
+    On a kernel that counts the pages: who would break if they were frozen. On one that has frozen
+    them: who breaks. The rows are those of the view hazards. The exit code is 1 if there is a
+    caller that the policy breaks. It takes page_ref events, and stacks behind them to tell who.
+    """
+    from pipeline.policies import BASELINE, find_policies
+    from pipeline.progress import shown
+    from pipeline.runs import replay_traces
+    from pipeline.store.database import reading
+    from reports.rows import WRITERS
+
+    policies = find_policies([policy])
+    [name] = [found.name for found in policies if found.name != BASELINE] or [BASELINE]
+    with _kept(db) as path:
+        with shown() as progress:
+            runs = replay_traces(traces, path, policies, progress)
+        with reading(path) as connection:
+            _require_page_refs(connection, runs)
+            result = connection.execute(
+                "SELECT * EXCLUDE (run, policy) FROM hazards"
+                " WHERE list_contains(?, run) AND policy = ?",
+                [runs, name],
+            )
+            names = [column for column, *_ in result.description or ()]
+            rows = result.fetchall()
+    WRITERS[format_.value](names, rows, sys.stdout)
+    broken = sum(row[names.index("breaks")] for row in rows)
+    typer.echo(f"{name} breaks {broken or 'none'} of these callers", err=True)
+    if broken:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _kept(db: Path | None) -> Iterator[Path]:
+    """The database asked for, or one that is thrown away."""
+    if db is not None:
+        yield db
+        return
+    with TemporaryDirectory(prefix="allocsim-") as folder:
+        yield Path(folder) / "results.duckdb"
+
+
+def _require_page_refs(connection: DuckDBPyConnection, runs: list[int]) -> None:
+    without = connection.execute(
+        "SELECT trace FROM runs JOIN traces USING (trace_id) JOIN hows ON hows.how = use_how"
+        " WHERE list_contains(?, run) AND hows.name != 'observed'",
+        [runs],
+    ).fetchall()
+    if without:
+        raise InputError(
+            f"{without[0][0]}: has no page_ref events, so who touches a count is not known;"
+            " record page_ref:* too (a kernel with CONFIG_DEBUG_PAGE_REF)"
+        )

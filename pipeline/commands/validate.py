@@ -1,0 +1,49 @@
+"""allocsim validate: the model against what the recorded kernel itself counted."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.commands.common import DB, DEFAULT_DB, Format
+
+
+def validate(
+    traces: Annotated[
+        list[Path], typer.Argument(metavar="TRACE...", help="Trace sets, or recordings.")
+    ],
+    db: DB = DEFAULT_DB,
+    format_: Annotated[
+        Format, typer.Option("--format", "-f", help="How the rows are written.")
+    ] = Format.TABLE,
+) -> None:
+    """Replay traces, and compare with all that their recordings hold.
+
+    The rows are those of the table validation: reference operations against page_ref events, kinds
+    of page against kpageflags, slabs against sysfs. Where a quantity has no bound the column ok is
+    empty, and the note says why. The exit code is 1 if a difference exceeds its bound.
+    """
+    from pipeline.progress import shown
+    from pipeline.store.database import reading
+    from pipeline.validation.run import validate_traces
+    from reports.rows import WRITERS
+
+    with shown() as progress:
+        runs = validate_traces(traces, db, progress)
+    with reading(db) as connection:
+        result = connection.execute("FROM validation WHERE list_contains(?, run)", [runs])
+        names = [name for name, *_ in result.description or ()]
+        rows = result.fetchall()
+    WRITERS[format_.value](names, rows, sys.stdout)
+    held = [row[names.index("ok")] for row in rows]
+    exceeded = held.count(False)
+    typer.echo(
+        f"{len(rows)} comparisons: {held.count(True)} within their bound, {exceeded} beyond it,"
+        f" {held.count(None)} without one",
+        err=True,
+    )
+    if exceeded:
+        raise typer.Exit(1)

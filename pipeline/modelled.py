@@ -1,0 +1,252 @@
+"""What a simulation must know of a recording besides its requests, and the worlds made of it.
+
+Recorded facts come first: sizes, orders and sheaves as /sys/kernel/slab of the recorded machine
+had them, zones as /proc had them. What is not recorded follows from the profile's rules. What the
+user has set stands above both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from allocsim.cache_facts import (
+    CacheFacts,
+    parse_sysfs_slab,
+    recorded_order,
+    recorded_shape,
+)
+from allocsim.freelist import freelist_order
+from allocsim.kernel import kernel_of
+from allocsim.older import rebuild
+from allocsim.page_settings import page_machine
+from allocsim.profile import (
+    LINUX_7_2,
+    SettingError,
+    cache_shapes,
+    check_settings,
+    slab_order,
+)
+from allocsim.results import How
+from allocsim.simulation import Simulation, SlabPages
+from allocsim.zoneinfo import ZoneTextError, parse_pagetypeinfo, parse_zoneinfo, placed
+from allocsim.zones import PRIOR_CHUNK, Mt, all_free, computed_zone
+from pipeline.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from allocsim.columns import Columns
+    from allocsim.profile import CacheShape, Profile
+    from allocsim.requests import FreeBefore, OlderObjects
+    from allocsim.zones import Machine, Zone, ZoneState
+    from pipeline.trace_set import TraceSet
+
+PROFILE = LINUX_7_2
+_UNSEEN_SIZE = 8  # of caches that no request is for
+_SHEAVES_SINCE = (7, 0)  # for all caches (spec 1.4)
+_LEAST_PAGES = 1 << 18  # of a machine of which nothing is known: 1 GiB
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A recorded run, as far as simulations of it need to know.
+
+    Args:
+        run: number of the run.
+        release: uname -r of the recorded kernel.
+        cpus: CPUs of the recorded machine.
+        caches: name and size in bytes of each cache, by number; size -1: not known, no request
+            is for it.
+        seen: allocsim.older.FirstSeen.table.
+        slices: (time slice, its first event).
+        facts: what sysfs says of the caches, by name.
+        zones: the recorded zones, or computed ones.
+        states: what they held at the start.
+        zones_how: which of the two.
+    """
+
+    run: int
+    release: str
+    cpus: int
+    caches: Sequence[tuple[str, int]]
+    seen: Columns
+    slices: Sequence[tuple[int, int]]
+    facts: Mapping[str, CacheFacts]
+    zones: tuple[Zone, ...]
+    states: tuple[ZoneState, ...]
+    zones_how: How
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What requests are replayed on.
+
+    Args:
+        simulation: the model, at the beginning of the trace.
+        shapes: the caches.
+        shapes_how: how each shape is known.
+        machine: the zones.
+        counts: of slabs and objects older than the trace.
+        older_free: free places on such slabs, by cache.
+    """
+
+    simulation: Simulation
+    shapes: list[CacheShape]
+    shapes_how: list[How]
+    machine: Machine
+    counts: dict[str, int]
+    older_free: npt.NDArray[np.int64]
+
+
+def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
+    """The model of a recorded run with some settings.
+
+    Raises:
+        UsageError: a setting that does not exist, or is out of its range.
+    """
+    profile = PROFILE
+    try:
+        check_settings(settings, [name for name, _ in recorded.caches])
+        machine = page_machine(profile, recorded.zones, recorded.states, recorded.cpus, settings)
+        shapes, hows = _shapes(profile, recorded, settings)
+    except SettingError as error:
+        raise UsageError(str(error)) from error
+    older, free_before, counts = _older(recorded, shapes)
+    simulation = Simulation(
+        profile,
+        shapes,
+        _slab_pages(recorded, shapes),
+        machine,
+        older,
+        free_before,
+        freelist_order(settings.get("freelist.seed", 0), shapes),
+    )
+    return World(
+        simulation,
+        shapes,
+        hows,
+        machine,
+        counts,
+        np.bincount(free_before.cache, minlength=len(shapes)),
+    )
+
+
+def check(settings: Mapping[str, int], recorded: Recorded) -> None:
+    """Say what is wrong with settings before any work is done.
+
+    Raises:
+        UsageError: as make_world.
+    """
+    try:
+        check_settings(settings, [name for name, _ in recorded.caches])
+        page_machine(PROFILE, recorded.zones, recorded.states, recorded.cpus, settings)
+        _shapes(PROFILE, recorded, settings)
+    except SettingError as error:
+        raise UsageError(str(error)) from error
+
+
+def older_handles(recorded: Recorded) -> npt.NDArray[np.int64]:
+    """Rising handles of the objects live before the trace; no setting changes them."""
+    shapes, _ = _shapes(PROFILE, recorded, {})
+    return _older(recorded, shapes)[0].object
+
+
+def _older(
+    recorded: Recorded, shapes: Sequence[CacheShape]
+) -> tuple[OlderObjects, FreeBefore, dict[str, int]]:
+    orders = [
+        recorded_order(
+            shape.size,
+            recorded.facts.get(shape.name),
+            slab_order(PROFILE.slub, shape.size, recorded.cpus),
+        )
+        for shape in shapes
+    ]
+    return rebuild(recorded.seen, shapes, np.array(orders, np.int64))
+
+
+def what_if(recorded: Recorded, settings: Mapping[str, int]) -> str | None:
+    """Why a simulation is not one of the recorded kernel as it was; None if it is."""
+    reasons = []
+    if kernel_of(recorded.release).version < _SHEAVES_SINCE:
+        reasons.append(f"Linux {recorded.release} has no sheaves for all caches")
+    if settings.items() - {("cpus", recorded.cpus)}:
+        reasons.append("settings changed")
+    return "; ".join(reasons) or None
+
+
+def _shapes(
+    profile: Profile, recorded: Recorded, settings: Mapping[str, int]
+) -> tuple[list[CacheShape], list[How]]:
+    sized = [(name, size if size > 0 else _UNSEEN_SIZE) for name, size in recorded.caches]
+    shapes = cache_shapes(profile, sized, recorded.cpus, settings)
+    hows = []
+    for number, shape in enumerate(shapes):
+        facts = recorded.facts.get(shape.name)
+        if facts is not None and facts.slab_size == shape.size:
+            shapes[number] = recorded_shape(shape, facts, settings, recorded.cpus)
+            hows.append(How.OBSERVED)
+        else:
+            hows.append(How.INFERRED)
+    return shapes, hows
+
+
+def _slab_pages(recorded: Recorded, shapes: Sequence[CacheShape]) -> SlabPages:
+    """R3.7: migratetype and zones of each cache's slab pages."""
+    index = {zone.name: number for number, zone in enumerate(recorded.zones)}
+    managed = max(number for number, zone in enumerate(recorded.zones) if zone.managed)
+    normal = index.get("Normal", managed)
+    kinds, highest = [], []
+    for shape in shapes:
+        facts = recorded.facts.get(shape.name, CacheFacts())
+        reclaimable = facts.reclaim_account or shape.name.startswith("kmalloc-rcl-")
+        dma = facts.cache_dma or shape.name.startswith("dma-kmalloc-")
+        kinds.append(Mt.RECLAIMABLE if reclaimable else Mt.UNMOVABLE)
+        highest.append(index.get("DMA", normal) if dma else normal)
+    return SlabPages(np.array(kinds, np.int8), np.array(highest, np.int8))
+
+
+def recorded_facts(trace: TraceSet) -> dict[str, CacheFacts]:
+    """What the trace set's snapshot of sysfs says of its caches; empty without one."""
+    text = _snapshot(trace, "sysfs_slab.txt")
+    return {} if text is None else parse_sysfs_slab(text)
+
+
+def recorded_zones(
+    trace: TraceSet, highest_pfn: int
+) -> tuple[tuple[Zone, ...], tuple[ZoneState, ...], How]:
+    """The zones of the recorded machine; without a snapshot, one that all its pages fit.
+
+    Raises:
+        InputError: the snapshot is not what /proc would say.
+    """
+    cpus = trace.meta["cpus"]
+    zoneinfo = _snapshot(trace, "zoneinfo")
+    if zoneinfo is None:
+        pages = max(1 << max(highest_pfn, 1).bit_length(), _LEAST_PAGES)
+        zone = computed_zone(pages, cpus)
+        return (
+            (zone,),
+            (all_free(zone, reserved=pages // 4 // PRIOR_CHUNK * PRIOR_CHUNK),),
+            (How.ASSUMED),
+        )
+    try:
+        zones = parse_zoneinfo(zoneinfo, cpus)
+        held = parse_pagetypeinfo(_snapshot(trace, "pagetypeinfo") or "")
+    except ZoneTextError as error:
+        raise InputError(f"{trace.path / 'snapshots' / 'before'}: {error}") from error
+    states = tuple(
+        placed(zone, *held[zone.name]) if zone.name in held else all_free(zone) for zone in zones
+    )
+    return zones, states, How.OBSERVED
+
+
+def _snapshot(trace: TraceSet, name: str) -> str | None:
+    path: Path = trace.path / "snapshots" / "before" / name
+    return path.read_text("utf-8", "replace") if path.is_file() else None

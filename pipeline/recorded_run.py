@@ -1,0 +1,206 @@
+"""Reading a recorded run back: who its objects' caches and its events' pages are.
+
+A replay learns some of that only windows later, so requests are made from what it has stored, and
+from the columns of the trace set that are not (addresses, gfp flags).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from allocsim import recorded_requests
+from allocsim.older import FirstSeen
+from allocsim.page_kinds import Kind
+from allocsim.recorded_requests import RecordedPages, RecordedRequests
+from pipeline.modelled import Recorded, older_handles, recorded_facts, recorded_zones
+from pipeline.prefetch import prefetch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import duckdb
+    import numpy.typing as npt
+
+    from allocsim.recorded_requests import RequestWindow
+    from pipeline.trace_set import TraceSet, Window
+
+_NO_CACHE = """
+SELECT DISTINCT bytes_alloc, call_site FROM object_events
+WHERE run = ? AND event IN (0, 2) AND cache IS NULL AND cache_how IS NOT NULL
+ORDER BY bytes_alloc, call_site
+"""
+_CACHE_OF = """
+SELECT seq, coalesce(events.cache, unnamed.cache) AS cache
+FROM object_events AS events
+LEFT JOIN unnamed ON events.cache IS NULL AND events.cache_how IS NOT NULL
+    AND events.event IN (0, 2)
+    AND unnamed.bytes_alloc = events.bytes_alloc AND unnamed.call_site = events.call_site
+WHERE run = $run AND seq BETWEEN $first AND $last
+    AND coalesce(events.cache, unnamed.cache) IS NOT NULL
+"""
+# Objects whose page was not allocated in the trace: first events of lives only, by their handle.
+_OLDER = """
+SELECT seq, event IN (1, 3) AS live
+FROM object_events AS events
+LEFT JOIN pages ON pages.run = $run AND pages.page = events.page
+WHERE events.run = $run AND seq BETWEEN $first AND $last AND events.object = seq
+    AND (event IN (1, 3) OR $placed) AND pages.alloc_seq IS NULL
+ORDER BY seq
+"""
+_PAGES_OF = """
+SELECT events.seq, coalesce(pages.alloc_seq, -1) AS alloc_seq, pages.pfn,
+    pages.page_kind = $slab AS slab
+FROM page_events AS events
+INNER JOIN pages ON pages.run = $run AND pages.page = events.page
+WHERE events.run = $run AND events.event IN (4, 5) AND events.seq BETWEEN $first AND $last
+ORDER BY events.seq
+"""
+
+
+class RecordedRun:
+    """One recorded run of a results database, and the trace set it was made of.
+
+    Args:
+        connection: the database; a temporary table is made in it.
+        run: number of the run.
+        trace: the trace set.
+        window_rows: events held at once.
+        advance: told the part of the first look that is done, 0 to 1.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        run: int,
+        trace: TraceSet,
+        window_rows: int,
+        advance: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        self._connection = connection
+        self._run = run
+        self._trace = trace
+        self._window_rows = window_rows
+        caches = self._caches()
+        caches += self._unnamed(len(caches))
+        sized = np.array([size for _, size in caches] + [-1])
+        #: Number of a cache, -1 where no size is known; the last place is for no cache.
+        self._modelled = np.where(sized > 0, np.arange(len(sized)), -1).astype(np.int32)
+        slices, seen = self._first_look(advance)
+        highest = connection.execute(
+            "SELECT coalesce(max(pfn), 0) FROM page_events WHERE run = ?", [run]
+        ).fetchall()[0][0]
+        zones, states, how = recorded_zones(trace, highest)
+        self.recorded = Recorded(
+            run=run,
+            release=trace.meta["kernel_release"],
+            cpus=trace.meta["cpus"],
+            caches=caches,
+            seen=seen.table,
+            slices=slices,
+            facts=recorded_facts(trace),
+            zones=zones,
+            states=states,
+            zones_how=how,
+        )
+
+    def requests(self) -> tuple[RecordedRequests, Iterator[RequestWindow]]:
+        """What makes the requests, and these, window by window."""
+        maker = RecordedRequests(self.recorded.zones, older_handles(self.recorded))
+        return maker, self._windows(maker)
+
+    def _windows(self, maker: RecordedRequests) -> Iterator[RequestWindow]:
+        for first, window in self._events(recorded_requests.COLUMNS):
+            rows = len(window["ts"])
+            cache = self._cache_of(first, rows)
+            yield maker.window(window, first, cache, self._pages_of(first, rows))
+
+    def _events(self, columns: tuple[str, ...]) -> Iterator[tuple[int, Window]]:
+        first = 0
+        for window in prefetch(self._trace.windows(self._window_rows, set(columns))):
+            yield first, window
+            first += len(window["ts"])
+
+    def _caches(self) -> list[tuple[str, int]]:
+        """Name and size of every cache, by number: the size of its objects, else sysfs's."""
+        facts = recorded_facts(self._trace)
+        found = self._connection.execute(
+            "SELECT name, object_size FROM caches WHERE run = ? ORDER BY cache", [self._run]
+        ).fetchall()
+        return [
+            (name, size or (facts[name].slab_size if name in facts else None) or -1)
+            for name, size in found
+        ]
+
+    def _unnamed(self, first: int) -> list[tuple[str, int]]:
+        """Caches for allocations no rule names: one a size and call site, and named so."""
+        groups = self._connection.execute(_NO_CACHE, [self._run]).fetchall()
+        self._connection.execute(
+            "CREATE OR REPLACE TEMP TABLE unnamed"
+            " (bytes_alloc BIGINT, call_site UBIGINT, cache INTEGER)"
+        )
+        names = self._trace.symbols
+        made = []
+        for number, (size, site) in enumerate(groups):
+            self._connection.execute(
+                "INSERT INTO unnamed VALUES (?, ?, ?)",
+                [
+                    size,
+                    site,
+                    first + number,
+                ],
+            )
+            made.append((f"size-{size}@{names.name(site) or hex(site)}-{site & 0xFFFF:04x}", size))
+        return made
+
+    def _first_look(
+        self, advance: Callable[[float], None]
+    ) -> tuple[list[tuple[int, int]], FirstSeen]:
+        """The first event of every time slice, and what is older than the trace."""
+        [(first_ts, slice_ns)] = self._connection.execute(
+            "SELECT first_ts, slice_ns FROM runs WHERE run = ?", [self._run]
+        ).fetchall()
+        placed = (
+            self._trace.meta["direct_map"]["base"] is not None
+            and "mm_page_alloc" in self._trace.meta["recorded_events"]
+        )
+        slices: list[tuple[int, int]] = []
+        seen = FirstSeen()
+        for first, window in self._events(("ts", "ptr")):
+            number = (window["ts"] - first_ts) // slice_ns
+            latest = slices[-1][0] if slices else -1
+            rows = np.flatnonzero(np.diff(number, prepend=latest))
+            slices += zip(number[rows].tolist(), (first + rows).tolist(), strict=True)
+            self._note_older(first, window, seen, placed=placed)
+            advance((first + len(number)) / self._trace.rows)
+        return slices, seen
+
+    def _note_older(self, first: int, window: Window, seen: FirstSeen, *, placed: bool) -> None:
+        if "ptr" not in window:
+            return
+        rows = len(window["ts"])
+        found = self._ask(_OLDER, first, rows, placed=placed)
+        at = found["seq"] - first
+        cache = self._cache_of(first, rows)[at]
+        known = cache >= 0
+        seen.add(window["ptr"][at[known]], found["seq"][known], cache[known], found["live"][known])
+
+    def _cache_of(self, first: int, rows: int) -> npt.NDArray[np.int32]:
+        """Number of the cache of each event; -1 where it has none that is modelled."""
+        found = self._ask(_CACHE_OF, first, rows)
+        cache = np.full(rows, -1, np.int32)
+        cache[found["seq"] - first] = found["cache"]
+        return self._modelled[cache]
+
+    def _pages_of(self, first: int, rows: int) -> RecordedPages:
+        found = self._ask(_PAGES_OF, first, rows, slab=int(Kind.SLAB))
+        return RecordedPages(found["seq"], found["alloc_seq"], found["pfn"], found["slab"])
+
+    def _ask(
+        self, sql: str, first: int, rows: int, **values: object
+    ) -> dict[str, npt.NDArray[Any]]:
+        answer = self._connection.execute(
+            sql, {"run": self._run, "first": first, "last": first + rows - 1, **values}
+        )
+        return {name: np.ma.getdata(column) for name, column in answer.fetchnumpy().items()}

@@ -1,0 +1,399 @@
+"""Simulated placements: the requests of a recorded run through the model, and what comes of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from allocsim import __version__
+from allocsim.page_paths import PAGE_COUNTERS
+from allocsim.paths import Path as ObjectPath
+from pipeline.modelled import PROFILE, check, make_world, what_if
+from pipeline.recorded_run import RecordedRun
+from pipeline.store.database import writing
+from pipeline.store.dimensions import next_number
+from pipeline.store.load import RunWriter
+from pipeline.store.schema import (
+    CACHE_COUNTERS,
+    CACHES,
+    FREE_BLOCKS,
+    PLACED_CACHES,
+    PLACED_EVENTS,
+    PLACED_SLABS,
+    QUALITY_COUNTS,
+    RUNS,
+    ZONE_COUNTERS,
+    ZONES,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    import duckdb
+    import numpy.typing as npt
+
+    from allocsim.columns import Columns
+    from allocsim.page_replay import PageSample
+    from allocsim.recorded_requests import RequestWindow
+    from allocsim.simulation import SimulatedWindow
+    from pipeline.modelled import Recorded, World
+    from pipeline.store.schema import Table
+    from pipeline.trace_set import TraceSet
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a simulation gives besides its events and slabs: rows of the small tables.
+
+    Args:
+        rows: rows of each table, by its name, without the column ``run``.
+        machine_how: how the zones are known.
+        what_if: why it is not the recorded kernel; None if it is.
+    """
+
+    rows: dict[str, Rows]
+    machine_how: int
+    what_if: str | None
+
+
+@dataclass
+class _Tally:
+    """Counts over the windows of a simulation."""
+
+    live: npt.NDArray[np.int64]
+    on_older: npt.NDArray[np.int64]
+    slab_allocs: npt.NDArray[np.int64]
+    slab_frees: npt.NDArray[np.int64]
+    pages_allocated: npt.NDArray[np.int64]
+    pages_freed: npt.NDArray[np.int64]
+    events: int = 0
+    on_older_slabs: int = 0
+    failed: int = 0
+    ignored: int = 0
+
+    def add(self, requests: RequestWindow, result: SimulatedWindow) -> None:
+        """Count a window in."""
+        path, slab = result.objects.path, result.objects.slab
+        self.events += len(path)
+        self.on_older_slabs += int(np.count_nonzero(slab < -1))
+        self.failed += int(np.count_nonzero(path == ObjectPath.FAILED))
+        self.ignored += int(np.count_nonzero(path == ObjectPath.IGNORED))
+        cache, op = requests.objects.cache, requests.objects.op
+        for total, rows in ((self.live, slab >= 0), (self.on_older, slab < -1)):
+            np.add(total, _sums(cache[rows], op[rows], total), out=total)
+        self.add_slabs(result.slabs)
+
+    def add_slabs(self, slabs: Columns) -> None:
+        """Count lives of slabs in."""
+        pages = np.int64(1) << slabs["order"].astype(np.int64)
+        for seq, count, total in (
+            ("alloc_seq", self.slab_allocs, self.pages_allocated),
+            ("free_seq", self.slab_frees, self.pages_freed),
+        ):
+            seen = slabs[seq] >= 0
+            cache = slabs["cache"][seen]
+            np.add(count, np.bincount(cache, minlength=len(count)), out=count)
+            np.add(total, _sums(cache, pages[seen], total), out=total)
+
+
+def _sums(
+    cache: npt.NDArray[np.integer], values: npt.NDArray[np.integer], like: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Sum of values by cache, as long as ``like``."""
+    return np.bincount(cache, values, minlength=len(like)).astype(np.int64)
+
+
+def simulate(
+    recorded: Recorded,
+    settings: Mapping[str, int],
+    windows: Iterable[RequestWindow],
+    write: Callable[[RequestWindow, SimulatedWindow], None] | None = None,
+    write_slabs: Callable[[Columns], None] | None = None,
+) -> Outcome:
+    """Run a simulation from the beginning of a trace to its end.
+
+    Args:
+        recorded: the recorded run the requests are of.
+        settings: what the user has set.
+        windows: the requests.
+        write: called with the placement of every window, where it is wanted.
+        write_slabs: called with lives of slabs, as they end and at the end.
+
+    Raises:
+        UsageError: a setting that does not exist, or is out of its range.
+    """
+    world = make_world(recorded, settings)
+    simulation = world.simulation
+    tally = _Tally(*np.zeros((6, len(world.shapes)), np.int64))
+    slices = iter(recorded.slices)
+    upcoming = next(slices, None)
+    slice_of = {seq: number for number, seq in recorded.slices}
+    samples: list[tuple[int | None, PageSample]] = []
+    for requests in windows:
+        due = []
+        while upcoming is not None and upcoming[1] < requests.end:
+            due.append(upcoming[1])
+            upcoming = next(slices, None)
+        result = simulation.window(requests.objects, requests.pages, due)
+        tally.add(requests, result)
+        samples += [(slice_of[seq], sample) for seq, sample in result.samples]
+        if write is not None:
+            write(requests, result)
+        if write_slabs is not None:
+            write_slabs(result.slabs)
+    slabs, last = simulation.finish()
+    tally.add_slabs(slabs)
+    if write_slabs is not None:
+        write_slabs(slabs)
+    samples += [(slice_of[seq], sample) for seq, sample in last]
+    samples.append((None, simulation.pages.sample(0)))
+    counts = (
+        world.counts
+        | simulation.counts
+        | {
+            "object_requests": tally.events,
+            "requests_on_older_slabs": tally.on_older_slabs,
+            "failed_objects": tally.failed,
+            "ignored_frees": tally.ignored,
+        }
+    )
+    return Outcome(
+        rows={
+            CACHES.name: _cache_rows(recorded),
+            PLACED_CACHES.name: _placed_cache_rows(world, slabs, tally),
+            CACHE_COUNTERS.name: _counter_rows(world),
+            ZONES.name: _zone_rows(world),
+            ZONE_COUNTERS.name: _zone_counter_rows(world),
+            FREE_BLOCKS.name: [row for sample in samples for row in _free_rows(*sample)],
+            QUALITY_COUNTS.name: [{"name": n, "value": v} for n, v in counts.items()],
+        },
+        machine_how=int(recorded.zones_how),
+        what_if=what_if(recorded, settings),
+    )
+
+
+def _cache_rows(recorded: Recorded) -> Rows:
+    return [
+        {"cache": number, "name": name, "object_size": size if size > 0 else None}
+        for number, (name, size) in enumerate(recorded.caches)
+    ]
+
+
+def _placed_cache_rows(world: World, slabs: Columns, tally: _Tally) -> Rows:
+    count = len(world.shapes)
+    held = np.bincount(slabs["cache"], minlength=count).tolist()
+    pages = np.bincount(
+        slabs["cache"], 1 << slabs["order"].astype(np.int64), minlength=count
+    ).tolist()
+    sheaves = np.zeros(count + 1, np.int64)  # the last for sheaves that are no cache's objects
+    slub = world.simulation.slub
+    np.add.at(sheaves, slub.homes, slub.counters()["sheaf_alloc"])
+    rows: Rows = []
+    for number, (cache, shape, how) in enumerate(
+        zip(slub.caches, world.shapes, world.shapes_how, strict=True)
+    ):
+        if not any(cache.stat.values()):
+            continue
+        rows.append(
+            {
+                "cache": number,
+                "order": shape.order,
+                "objects": shape.objects,
+                "min_order": shape.min_order,
+                "min_partial": shape.min_partial,
+                "capacity": shape.capacity,
+                "shape_how": int(how),
+                "slab_allocs": int(tally.slab_allocs[number]),
+                "slab_frees": int(tally.slab_frees[number]),
+                "pages_allocated": int(tally.pages_allocated[number]),
+                "pages_freed": int(tally.pages_freed[number]),
+                "live_objects": int(tally.live[number]),
+                "sheaf_objects": int(sheaves[number]),
+                "on_older_slabs": int(tally.on_older[number]),
+                "older_free": int(world.older_free[number]),
+                "slabs": held[number],
+                "slab_pages": int(pages[number]),
+                "partial_slabs": len(cache.slabs.partial),
+                "partial_free": sum(map(len, cache.slabs.partial.values())),
+                "in_sheaves": cache.in_sheaves(),
+            }
+        )
+    return rows
+
+
+def _counter_rows(world: World) -> Rows:
+    return [
+        {"cache": number, "name": name, "value": value}
+        for name, values in world.simulation.slub.counters().items()
+        for number, value in enumerate(values.tolist())
+        if value
+    ]
+
+
+def _zone_rows(world: World) -> Rows:
+    return [
+        {
+            "zone": number,
+            "name": zone.name,
+            "start_pfn": zone.start_pfn,
+            "managed": zone.managed,
+            "wmark_min": zone.wmark_min,
+            "wmark_low": zone.wmark_low,
+            "wmark_high": zone.wmark_high,
+            "pcp_batch": zone.pcp[0].batch if zone.pcp else None,
+            "pcp_high_min": zone.pcp[0].high_min if zone.pcp else None,
+            "pcp_high_max": zone.pcp[0].high_max if zone.pcp else None,
+        }
+        for number, zone in enumerate(world.machine.zones)
+    ]
+
+
+def _zone_counter_rows(world: World) -> Rows:
+    return [
+        {"zone": number, "name": name, "value": int(value)}
+        for number, buddy in enumerate(world.simulation.pages.allocator.buddies)
+        if world.machine.zones[number].managed
+        for name, value in zip(PAGE_COUNTERS, buddy.counters, strict=True)
+    ]
+
+
+def _free_rows(slice_: int | None, sample: PageSample) -> Rows:
+    zones, orders, kinds = np.nonzero(sample.free_blocks)
+    blocks = sample.free_blocks[zones, orders, kinds]
+    return [
+        {"slice": slice_, "zone": zone, "order": order, "migratetype": kind, "blocks": number}
+        for zone, order, kind, number in zip(
+            zones.tolist(), orders.tolist(), kinds.tolist(), blocks.tolist(), strict=True
+        )
+    ]
+
+
+def simulate_run(  # noqa: PLR0913 - a run is of something, with something, into something
+    trace: TraceSet,
+    db: Path,
+    of_run: int,
+    settings: Mapping[str, int],
+    *,
+    window_rows: int,
+    advance: Callable[[float], None] = lambda _: None,
+) -> int:
+    """Simulate the placement of a recorded run and add it to the database; the new run's number.
+
+    Args:
+        trace: the trace set the recorded run is of.
+        db: the results database that has it.
+        of_run: number of the recorded run.
+        settings: what the user has set.
+        window_rows: events held at once; the results do not depend on it.
+        advance: told the part that is done, 0 to 1.
+
+    Raises:
+        AllocsimError: a setting is wrong, the trace set is damaged, or the database cannot take
+            the run; nothing has been added then.
+    """
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    with writing(db) as connection:
+        run = next_number(connection, "runs", "run")
+        writer = RunWriter(connection, run)
+        source = RecordedRun(connection, of_run, trace, window_rows, lambda part: advance(part / 5))
+        check(settings, source.recorded)
+        maker, windows = source.requests()
+
+        def told() -> Iterable[RequestWindow]:
+            for requests in windows:
+                yield requests
+                advance(0.2 + 0.8 * requests.end / trace.rows)
+
+        def write(requests: RequestWindow, result: SimulatedWindow) -> None:
+            for batch in event_batches(requests, result):
+                writer.columns(PLACED_EVENTS, batch)
+
+        outcome = simulate(
+            source.recorded,
+            settings,
+            told(),
+            write,
+            lambda slabs: writer.columns(PLACED_SLABS, slabs),
+        )
+        outcome.rows[QUALITY_COUNTS.name] += [
+            {"name": name, "value": value} for name, value in maker.counts.items()
+        ]
+        store(connection, writer, of_run, started, window_rows, settings, outcome)
+    return run
+
+
+def event_batches(requests: RequestWindow, result: SimulatedWindow) -> list[Columns]:
+    """Rows of ``placed_events``: those of the object events, then those of the page events."""
+    objects, pages = result.objects, result.pages
+    shown = np.flatnonzero(requests.shown)
+    nothing = np.full(len(shown), -1, np.int64)
+    none = np.full(len(pages.path), -1, np.int64)
+    return [
+        {
+            "seq": requests.objects.seq[shown],
+            "path": objects.path[shown],
+            "slab": objects.slab[shown],
+            "idx": objects.index[shown],
+            "pfn": nothing,
+        },
+        {
+            "seq": requests.pages.seq,
+            "path": pages.path,
+            "slab": none,
+            "idx": none,
+            "pfn": pages.pfn,
+        },
+    ]
+
+
+def store(  # noqa: PLR0913 - the columns of a run
+    connection: duckdb.DuckDBPyConnection,
+    writer: RunWriter,
+    of_run: int,
+    started: str,
+    window_rows: int,
+    settings: Mapping[str, int],
+    outcome: Outcome,
+) -> None:
+    """Write the row of a simulated run, and its small tables."""
+    [about] = connection.execute(
+        "SELECT trace_id, events, first_ts, last_ts, slice_ns FROM runs WHERE run = ?", [of_run]
+    ).fetchall()
+    names = ("trace_id", "events", "first_ts", "last_ts", "slice_ns")
+    row = dict(zip(names, about, strict=True)) | {
+        "started": started,
+        "allocsim_version": __version__,
+        "window_rows": window_rows,
+        "placement": "simulated",
+        "of_run": of_run,
+        "profile": PROFILE.name,
+        "settings": settings_key(settings),
+        "what_if": outcome.what_if,
+        "machine_how": outcome.machine_how,
+    }
+    writer.rows(RUNS, [row])
+    for table in _TABLES:
+        writer.rows(table, outcome.rows[table.name])
+
+
+_TABLES: tuple[Table, ...] = (
+    CACHES,
+    PLACED_CACHES,
+    CACHE_COUNTERS,
+    ZONES,
+    ZONE_COUNTERS,
+    FREE_BLOCKS,
+    QUALITY_COUNTS,
+)
+
+
+def settings_key(settings: Mapping[str, int]) -> str:
+    """Settings as they are stored: equal settings, equal text."""
+    return json.dumps(dict(settings), sort_keys=True)

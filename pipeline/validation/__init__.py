@@ -1,0 +1,1 @@
+"""The model against what the recorded kernel itself counted."""

@@ -1,0 +1,78 @@
+"""Validating traces: a replay of each, compared with all its recording holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from allocsim.kernel import kernel_of
+from pipeline.policies import find_policies
+from pipeline.runs import replay_trace
+from pipeline.store.database import writing
+from pipeline.store.load import RunWriter
+from pipeline.store.schema import VALIDATION
+from pipeline.trace_source import must_exist, opened
+from pipeline.validation.bounds import Comparison, judged
+from pipeline.validation.kinds import page_kinds
+from pipeline.validation.page_refs import page_refs
+from pipeline.validation.slabs import slab_counts, slab_shapes
+from pipeline.validation.snapshots import page_flags, slab_caches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import duckdb
+
+    from pipeline.progress import Progress
+    from pipeline.trace_set import TraceSet
+
+
+def validate_traces(paths: Sequence[Path], db: Path, progress: Progress) -> list[int]:
+    """Replay traces and compare each with its recording; returns the numbers of their runs.
+
+    Runs and comparisons (table ``validation``) are added to the database, trace by trace.
+
+    Args:
+        paths: trace sets, or recordings.
+        db: the results database; made if it is not there.
+        progress: told how far it is.
+
+    Raises:
+        AllocsimError: a trace that cannot be read, or a database that cannot take the run.
+    """
+    for path in paths:
+        must_exist(path)
+    runs = []
+    policies = find_policies([])
+    for path in paths:
+        with opened(path, progress) as trace:
+            advance = progress.step(f"validate {trace.meta['name']}")
+            run = replay_trace(trace, db, policies, advance=advance)
+            with writing(db) as connection:
+                rows = _rows(connection, run, trace)
+                RunWriter(connection, run).rows(VALIDATION, rows)
+            runs.append(run)
+    return runs
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, run: int, trace: TraceSet) -> list[dict[str, Any]]:
+    name = trace.meta["name"]
+    return [{"trace": name, **judged(each)} for each in _comparisons(connection, run, trace)]
+
+
+def _comparisons(
+    connection: duckdb.DuckDBPyConnection, run: int, trace: TraceSet
+) -> Iterator[Comparison]:
+    paths = kernel_of(trace.meta["kernel_release"]).paths
+    yield from page_refs(connection, run, f"linux-{paths}")
+    snapshots = trace.path / "snapshots"
+    flags = page_flags(snapshots / "after" / "kpageflags.zst")
+    if flags is not None:
+        yield from page_kinds(connection, run, flags)
+    before, after = (
+        slab_caches(snapshots / when / "sysfs_slab.txt") for when in ("before", "after")
+    )
+    if after is not None:
+        yield from slab_shapes(connection, run, after)
+    if before is not None and after is not None and flags is not None:
+        yield from slab_counts(connection, run, before, after, flags)

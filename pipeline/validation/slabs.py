@@ -1,0 +1,115 @@
+"""Slabs of each cache against sysfs: their order, their objects, and SLUB_STATS where built in."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.validation.bounds import Comparison
+from pipeline.validation.snapshots import SLAB_FLAG
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import duckdb
+    import numpy.typing as npt
+
+    from pipeline.validation.snapshots import SlabCaches
+
+_ORDERS = """
+SELECT caches.name, caches.object_size, "order", count(*)
+FROM pages JOIN page_caches USING (run, page)
+JOIN caches ON caches.run = pages.run AND caches.cache = page_caches.cache
+WHERE pages.run = ? AND alloc_seq IS NOT NULL
+GROUP BY ALL ORDER BY ALL
+"""
+_PAGE_SIZE = "SELECT page_size FROM runs JOIN traces USING (trace_id) WHERE run = ?"
+# Every read of a counter allocates in show_stat, and does so in the order of the snapshot.
+_READS = """
+SELECT seq FROM object_events JOIN call_sites USING (run, call_site) JOIN event_types USING (event)
+WHERE run = ? AND symbol = 'show_stat' AND event_types.name = 'kmalloc' ORDER BY seq
+"""
+_SLABS = """
+SELECT caches.name, alloc_seq, free_seq, free_ts IS NULL AS open, pfn
+FROM pages JOIN page_kinds USING (page_kind) LEFT JOIN page_caches USING (run, page)
+LEFT JOIN caches ON caches.run = pages.run AND caches.cache = page_caches.cache
+WHERE pages.run = ? AND page_kinds.name = 'slab'
+"""
+
+
+def slab_shapes(
+    connection: duckdb.DuckDBPyConnection, run: int, caches: SlabCaches
+) -> Iterator[Comparison]:
+    """Order of each cache's slabs and objects on one, by the slabs allocated in the recording.
+
+    The order is that of most of them: under pressure a slab falls back to a lower one (R3.4).
+    """
+    [(page_size,)] = connection.execute(_PAGE_SIZE, [run]).fetchall()
+    seen: dict[tuple[str, int], Counter[int]] = defaultdict(Counter)
+    for name, size, order, count in connection.execute(_ORDERS, [run]).fetchall():
+        folder = caches.folder(name)
+        if folder is not None and size:
+            seen[folder, size][order] += count
+    for (folder, size), orders in seen.items():
+        order, count = orders.most_common(1)[0]
+        note = f"{count} of {orders.total()} slabs."
+        yield Comparison("slab_order", folder, caches.values[folder, "order"], order, note)
+        kernel = caches.values[folder, "objs_per_slab"]
+        yield Comparison("objects_per_slab", folder, kernel, (page_size << order) // size)
+
+
+def slab_counts(
+    connection: duckdb.DuckDBPyConnection,
+    run: int,
+    before: SlabCaches,
+    after: SlabCaches,
+    flags: npt.NDArray[np.uint64],
+) -> Iterator[Comparison]:
+    """Slabs allocated and freed between the two snapshots, by SLUB_STATS and by the page events.
+
+    Only where the recording holds the reads of the first snapshot, so that it can be said which
+    slabs each counter had in it: one recorded from boot on. It ends before the second; slabs freed
+    in between, RCU's among them, are those of its live pages that kpageflags does not call slab.
+
+    Args:
+        connection: the database.
+        run: the run.
+        before: the snapshot whose reads the recording holds.
+        after: the snapshot behind the recording.
+        flags: words of kpageflags, taken with it, by page frame.
+    """
+    reads = [seq for (seq,) in connection.execute(_READS, [run]).fetchall()]
+    if len(reads) != len(before.stats) or not reads:
+        return
+    moment = dict(zip(before.stats, reads, strict=True))
+    last = reads[-1]
+    still_slab = flags >> np.uint64(SLAB_FLAG) & np.uint64(1) == 1
+    allocated: Counter[str] = Counter()
+    freed: Counter[str] = Counter()
+    later: Counter[str] = Counter()
+    for name, alloc_seq, free_seq, is_open, pfn in connection.execute(_SLABS, [run]).fetchall():
+        cache = (before.folder(name) if name else None) or ""
+        allocated[cache] += (alloc_seq or 0) > moment.get((cache, "alloc_slab"), last)
+        freed[cache] += (free_seq or 0) > moment.get((cache, "free_slab"), last)
+        later[cache] += is_open and pfn < len(flags) and not still_slab[pfn]
+    note = f"{later.total()} of them freed behind the end of the recording, by kpageflags."
+    yield from _slab_counts("alloc_slab", before, after, allocated, "")
+    yield from _slab_counts("free_slab", before, after, freed + later, note)
+
+
+def _slab_counts(
+    quantity: str, before: SlabCaches, after: SlabCaches, model: Counter[str], note: str
+) -> Iterator[Comparison]:
+    kernel = {
+        cache: after.values[cache, quantity] - before.values[cache, quantity]
+        for cache, name in before.stats
+        if name == quantity and (cache, quantity) in after.values
+    }
+    if model[""]:
+        note = f"{model['']} slabs of no known cache among them. {note}".strip()
+    yield Comparison(quantity, "total", sum(kernel.values()), model.total(), note)
+    for cache, count in sorted(kernel.items()):
+        if count or model[cache]:
+            yield Comparison(quantity, cache, count, model[cache])

@@ -1,0 +1,111 @@
+-- placement_summary: one row is one simulated run: what its settings did to slabs and lists.
+--
+-- Refills and flushes are of whole sheaves (R3.13, R3.17); an operation is an allocation or a free
+-- of an object. Slabs that are older than the trace are the recording's and the model's alike.
+--
+-- Columns:
+--   run                   Simulated run.
+--   trace                 Name of the trace set.
+--   of_run                Recorded run its requests were taken from.
+--   profile               Kernel version that was modelled.
+--   settings              What the user set (JSON).
+--   what_if               Why it is not the recorded kernel as it was; NULL: it is.
+--   operations            Allocations and frees of objects, inferred frees among them.
+--   fastpath_pct          [%] Share of them that the CPU's sheaves served alone.
+--   refills               Sheaves refilled from slabs.
+--   refills_per_1000      Of 1,000 operations.
+--   flushes               Sheaves flushed to slabs.
+--   barn_traffic          Full sheaves taken from the barn or put into it.
+--   slab_allocs           Slabs made.
+--   slab_frees            Slabs freed.
+--   recorded_slab_allocs  Slabs the recorded kernel made.
+--   recorded_slab_frees   Slabs the recorded kernel freed.
+--   slab_pages            [pages] Pages of the slabs made.
+--   slab_pages_held       [pages] Pages of the slabs there at the end, without the older ones.
+--   list_locks            Acquisitions of list_lock.
+--   zone_locks            Acquisitions of zone->lock.
+--   pcp_refills           Refills of the CPUs' page lists.
+--   refused               Requests for pages that could not be served as they were wanted.
+with counters as (
+    select
+        run,
+        coalesce(sum(value) filter (name like '%\_fastpath' escape '\'), 0)::bigint as fast,
+        coalesce(sum(value) filter (name like '%\_slowpath' escape '\'), 0)::bigint as slow,
+        coalesce(sum(value) filter (name = 'barn_get_fail'), 0)::bigint as refills,
+        coalesce(sum(value) filter (name = 'barn_put_fail'), 0)::bigint as flushes,
+        coalesce(sum(value) filter (name in ('barn_get', 'barn_put')), 0)::bigint as barn,
+        coalesce(sum(value) filter (name = 'list_lock'), 0)::bigint as list_locks
+    from cache_counters
+    group by run
+),
+
+slabs as (
+    select
+        run,
+        sum(slab_allocs)::bigint as slab_allocs,
+        sum(slab_frees)::bigint as slab_frees,
+        sum(pages_allocated)::bigint as slab_pages,
+        sum(slab_pages)::bigint as slab_pages_held
+    from placed_caches
+    group by run
+),
+
+recorded as (
+    select
+        run,
+        count(alloc_seq) as slab_allocs,
+        coalesce(sum(frees), 0)::bigint as slab_frees
+    from pages
+    where page_kind = (select page_kind from page_kinds where name = 'slab')
+    group by run
+),
+
+zoned as (
+    select
+        run,
+        sum(value) filter (name = 'zone_lock')::bigint as zone_locks,
+        sum(value) filter (name = 'pcp_refill')::bigint as pcp_refills
+    from zone_counters
+    group by run
+),
+
+short as (
+    select run, sum(value)::bigint as refused
+    from quality_counts
+    where name in ('refused_slab_events', 'refused_pages')
+    group by run
+)
+
+select
+    runs.run,
+    traces.trace,
+    runs.of_run,
+    runs.profile,
+    runs.settings,
+    runs.what_if,
+    counters.fast + counters.slow as operations,
+    100 * (counters.fast - counters.refills - counters.flushes - counters.barn)
+    / nullif(counters.fast + counters.slow, 0) as fastpath_pct,
+    counters.refills,
+    1000 * counters.refills / nullif(counters.fast + counters.slow, 0) as refills_per_1000,
+    counters.flushes,
+    counters.barn as barn_traffic,
+    slabs.slab_allocs,
+    slabs.slab_frees,
+    coalesce(recorded.slab_allocs, 0) as recorded_slab_allocs,
+    coalesce(recorded.slab_frees, 0) as recorded_slab_frees,
+    slabs.slab_pages,
+    slabs.slab_pages_held,
+    counters.list_locks,
+    zoned.zone_locks,
+    zoned.pcp_refills,
+    short.refused
+from runs
+inner join traces using (trace_id)
+left join counters using (run)
+left join slabs using (run)
+left join recorded on runs.of_run = recorded.run
+left join zoned using (run)
+left join short using (run)
+where runs.placement = 'simulated'
+order by runs.run

@@ -1,0 +1,149 @@
+"""Sweeps in a report: what each varied setting does, one figure a setting."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from matplotlib.ticker import StrMethodFormatter
+
+from reports import queries, style, wording
+from reports.document import Block, Cell, Column, Heading, Picture, Table, Text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from duckdb import DuckDBPyConnection
+    from matplotlib.figure import Figure
+
+    from reports.queries import Row
+
+_FIGURES = (
+    ("slab_pages", "pages of slabs made"),
+    ("barn_traffic", "sheaves from and to the barn"),
+    ("refills_per_1000", "refills per 1,000 operations"),
+)
+_MARKS = (
+    ("o", style.BLUE),
+    ("s", style.VERMILLION),
+    ("^", style.GREEN),
+    ("D", style.BLACK),
+    ("v", style.PURPLE),
+    ("x", style.ORANGE),
+    ("P", style.SKY),
+)
+
+Point = dict[str, int]
+
+
+def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
+    """The sweep of a recorded run: simulated runs that differ in a setting; empty without them."""
+    found = queries.rows(
+        connection, "FROM placement_summary WHERE of_run = $run ORDER BY run", run=run
+    )
+    # The last of several runs with the same settings stands for them.
+    runs = {row["settings"]: row for row in found}
+    points = [(json.loads(settings), row) for settings, row in runs.items() if settings != "{}"]
+    keys = sorted({key for settings, _ in points for key in settings})
+    varied = [
+        key for key in keys if len({settings.get(key) for settings, _ in points} - {None}) > 1
+    ]
+    if not varied:
+        return []
+    what_if = next((row["what_if"] for _, row in points if row["what_if"]), None)
+    label = f" What if: {what_if}." if what_if else ""
+    return [
+        Heading("Sweep of settings"),
+        Text(
+            f"The same requests simulated with {wording.plural(len(points), 'combination')} of "
+            f"settings: {wording.listed(varied)}.{label} All numbers are the model’s."
+        ),
+        *(_figure(key, points) for key in varied),
+        _table(varied, points),
+    ]
+
+
+def _figure(key: str, points: Sequence[tuple[Point, Row]]) -> Picture:
+    values = sorted({settings[key] for settings, _ in points if key in settings})
+    lines: dict[str, dict[int, Row]] = {}
+    for settings, row in sorted(points, key=lambda point: sorted(point[0].items())):
+        if key in settings:
+            others = [
+                f"{name} = {value}" for name, value in sorted(settings.items()) if name != key
+            ]
+            lines.setdefault(", ".join(others), {})[settings[key]] = row
+    return Picture(
+        f"What {key} does, each other setting held: a line a combination of the others.",
+        style.svg(sweep(key, values, lines)),
+    )
+
+
+@style.styled
+def sweep(key: str, values: Sequence[int], lines: Mapping[str, Mapping[int, Row]]) -> Figure:
+    """Three panels over one setting, each from zero.
+
+    Args:
+        key: the setting.
+        values: its values, which stand at equal distances.
+        lines: the other settings -> value -> row of placement_summary.
+    """
+    figure = style.new_figure(2.1 + 0.12 * (len(lines) > 4) * len(lines))
+    panels = figure.subplots(1, len(_FIGURES))
+    for axes, (column, title) in zip(panels, _FIGURES, strict=True):
+        largest = 0.0
+        for number, (name, rows) in enumerate(lines.items()):
+            mark, colour = _MARKS[number % len(_MARKS)]
+            at = [place for place, value in enumerate(values) if value in rows]
+            numbers = [rows[values[place]][column] or 0 for place in at]
+            largest = max(largest, *numbers)
+            axes.plot(
+                at,
+                numbers,
+                marker=mark,
+                color=colour,
+                label=name,
+                linewidth=0.8,
+                markersize=4,
+                markerfacecolor="none",
+                linestyle="-" if number < len(_MARKS) else "--",
+            )
+        axes.set_xticks(range(len(values)), [wording.count(value) for value in values])
+        axes.set_ylim(0, largest * 1.06 or 1)
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        axes.set_title(title, loc="left")
+        axes.set_xlabel(key)
+        axes.grid(visible=True, axis="y")
+    if any(lines):
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=4)
+    return figure
+
+
+def _table(varied: Sequence[str], points: Sequence[tuple[Point, Row]]) -> Table:
+    ordered = sorted(points, key=lambda point: [point[0].get(key, -1) for key in varied])
+    names = ("refills", "flushes", "barn_traffic", "slab_allocs", "slab_frees", "slab_pages_held")
+    rows: list[list[Cell]] = [
+        [
+            *(wording.count(settings.get(key)) for key in varied),
+            wording.percent(row["fastpath_pct"]),
+            *(wording.count(row[name]) for name in (*names, "list_locks", "zone_locks")),
+        ]
+        for settings, row in ordered
+    ]
+    return Table(
+        "Every combination. Fast: share of operations the CPU’s own sheaves served; held: pages of "
+        "slabs there at the end.",
+        (
+            *(Column(key) for key in varied),
+            Column("fast"),
+            Column("refills"),
+            Column("flushes"),
+            Column("barn"),
+            Column("slabs made"),
+            Column("freed"),
+            Column("pages held"),
+            Column("list_lock"),
+            Column("zone_lock"),
+        ),
+        rows,
+    )

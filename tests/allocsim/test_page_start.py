@@ -1,0 +1,75 @@
+"""What the lists held at the start, by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from allocsim.page_lists import list_index, list_order, list_type
+from allocsim.page_replay import PageReplay
+from allocsim.page_start import blocks_at_start, with_lists, with_pages
+from allocsim.zones import Machine, all_free, computed_zone
+
+
+def test_a_list_is_empty_at_its_first_refill() -> None:
+    # List 2: two freed, five taken, refilled: three were there. What follows says nothing.
+    lane = np.array([2, 2, 2, 2, 2, 2, 2, 2, 2, 2])
+    op = np.array([1, -1, 1, -1, 1, 1, 1, 0, 1, 1])
+    held, refilled = blocks_at_start(lane, op, 4)
+    assert held.tolist() == [0, 0, 3, 0]
+    assert refilled.tolist() == [False, False, True, False]
+
+
+def test_without_a_refill_the_least_that_serves_every_allocation() -> None:
+    lane = np.array([0, 1, 0, 1, 0, 0])
+    op = np.array([1, -1, 1, -1, -1, -1])
+    held, refilled = blocks_at_start(lane, op, 2)
+    assert (held.tolist(), refilled.tolist()) == ([2, 0], [False, False])
+
+
+def test_pages_that_no_list_is_known_to_have_go_below_an_unknown_one() -> None:
+    held, refilled = np.zeros((3, 14), np.int64), np.zeros((3, 14), np.bool_)
+    held[:, 9] = 2  # 16 pages
+    refilled[1, 1] = True
+    refilled[2, :3] = True
+    found = with_pages(held, refilled, np.array([20, 20, 20]))
+    assert found[:, :3].tolist() == [[0, 4, 0], [4, 0, 0], [0, 0, 0]]
+    assert with_pages(held, refilled, np.array([3, 3, 3])).tolist() == held.tolist()
+
+
+def test_list_numbers_orders_and_types_belong_together() -> None:
+    for index in range(14):
+        assert list_index(list_order(index), list_type(index), thp=True) == index
+
+
+def test_blocks_on_lists_come_from_used_pages_of_pageblocks_of_their_type() -> None:
+    zone = computed_zone(1 << 16, 2)
+    state = all_free(zone, reserved=8192)
+    held = np.zeros((2, 14), np.int64)
+    held[0, 0], held[1, 1], held[1, 9], held[0, 13] = 5, 7, 3, 1
+    found = with_lists(zone, state, held)
+    assert {(cpu, index, len(blocks)) for cpu, index, blocks in found.lists} == {
+        (0, 0, 5),
+        (1, 1, 7),
+        (1, 9, 3),
+        (0, 13, 1),
+    }
+    model = PageReplay(Machine((zone,), (found,), 2))
+    assert [pcp.count for pcp in model.allocator.pcps[0]] == [5 + 512, 7 + 24]
+    assert not model.impure_lanes().any()
+    taken = {
+        page
+        for _, index, blocks in found.lists
+        for block in blocks
+        for page in range(block, block + (1 << list_order(index)))
+    }
+    assert len(taken) == 5 + 7 + 24 + 512
+    assert not taken & {p for chunk in found.prior for p in range(chunk, chunk + 1024)}
+
+
+def test_lists_stay_shorter_where_no_used_pages_are_left() -> None:
+    zone = computed_zone(1 << 16, 1)
+    held = np.zeros((1, 14), np.int64)
+    held[0, 1] = 2000
+    found = with_lists(zone, all_free(zone, reserved=1024), held)
+    assert [len(blocks) for _, _, blocks in found.lists] == [1024]
+    assert found.prior == ()

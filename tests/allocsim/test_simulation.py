@@ -1,0 +1,213 @@
+"""Simulated placement against the oracle of both layers: every event, slab and counter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from allocsim.profile import LINUX_7_2, cache_shapes
+from allocsim.zones import Machine, all_free, computed_zone
+from tests.oracle.simulate_both import World, assert_equal
+from tests.oracle.simulated import (
+    CACHE_ALLOC,
+    CACHE_FREE,
+    KFREE,
+    KMALLOC,
+    PAGE_ALLOC,
+    PAGE_FREE,
+    Event,
+)
+
+SIZES = (64, 512, 2048, 8192)
+CPUS = 3
+OLDER_SLABS = 2  # of each cache, at its lowest addresses
+SLABS = 24
+MOVABLE = 0x08 | 0x02
+
+
+def world(pages: int, **given_settings: int) -> World:
+    """Four caches over one zone of so many pages, of which an eighth is older than the trace."""
+    zone = computed_zone(pages, CPUS)
+    shapes = cache_shapes(LINUX_7_2, [(f"c{size}", size) for size in SIZES], CPUS, given_settings)
+    machine = Machine((zone,), (all_free(zone, reserved=1024),), CPUS, LINUX_7_2.pages, 0)
+    return World(shapes, (0, 0, 2, 0), (0, 0, 0, 0), machine)
+
+
+@dataclass(repr=False)
+class Tape:
+    """Events being written down."""
+
+    world: World
+    events: list[Event] = field(default_factory=list)
+    lived: dict[int, bool] = field(default_factory=dict)  # address -> live?
+    blocks: list[tuple[int, int, int]] = field(default_factory=list)  # event, pfn, order
+
+    def __repr__(self) -> str:
+        return f"Tape({self.events})"
+
+    def address(self, cache: int, slot: int) -> int:
+        shape = self.world.shapes[cache]
+        slab, index = divmod(slot % (SLABS * shape.objects), shape.objects)
+        return (cache + 1 << 30) + slab * (4096 << shape.order) + index * shape.size
+
+    def object(self, cpu: int, cache: int, slot: int, code: int, *, metadata: bool = False) -> None:
+        ptr = self.address(cache, slot)
+        seq = len(self.events)
+        older = ptr & 0x3FFFFFFF < OLDER_SLABS * (4096 << self.world.shapes[cache].order)
+        if ptr not in self.lived and older and not metadata:
+            self.world.older[seq] = code in (KFREE, CACHE_FREE)
+        self.lived[ptr] = code in (KMALLOC, CACHE_ALLOC)
+        self.events.append(Event(seq, cpu, code, ptr=ptr, cache=cache, metadata=metadata))
+
+    def page(self, cpu: int, order: int, gfp: int) -> None:
+        seq = len(self.events)
+        pfn = seq << 10
+        self.blocks.append((seq, pfn, order))
+        self.events.append(
+            Event(seq, cpu, PAGE_ALLOC, pfn=pfn, order=order, gfp=gfp, page=(seq, pfn, False))
+        )
+
+    def free_page(self, cpu: int, which: int, *, split: bool) -> None:
+        born, pfn, order = self.blocks.pop(which % len(self.blocks))
+        for part in range(1 << order if split else 1):
+            self.events.append(
+                Event(
+                    len(self.events),
+                    cpu,
+                    PAGE_FREE,
+                    pfn=pfn + part,
+                    order=0 if split else order,
+                    page=(born, pfn, False),
+                )
+            )
+
+    def other(self, cpu: int, what: int, order: int) -> None:
+        """Events that are no requests, or of pages nobody knows."""
+        seq = len(self.events)
+        self.events.append(
+            (
+                Event(seq, cpu, KFREE),
+                Event(seq, cpu, PAGE_ALLOC, pfn=-1, order=order),
+                Event(seq, cpu, PAGE_FREE, pfn=7, order=order),
+                Event(seq, cpu, PAGE_ALLOC, pfn=9, order=order, page=(seq, 9, True)),
+                Event(seq, cpu, 10),
+                Event(seq, cpu, KMALLOC, ptr=1 << 45, cache=None),
+            )[what]
+        )
+
+
+@st.composite
+def tapes(  # noqa: C901 - a kind of event each
+    draw: st.DrawFn, pages: int, most: int
+) -> Tape:
+    tape = Tape(world(pages))
+    cpus = st.integers(0, CPUS)  # one more than the machine has
+    for _ in range(draw(st.integers(1, most))):
+        cpu = draw(cpus)
+        match draw(st.integers(0, 9)):
+            case 0 | 1 | 2 | 3:
+                cache = draw(st.integers(0, len(SIZES) - 1))
+                first, step = draw(st.integers(0, 400)), draw(st.sampled_from([1, 1, 7, 16]))
+                for n in range(draw(st.integers(1, 130))):
+                    tape.object(cpu, cache, first + n * step, CACHE_ALLOC)
+            case 4 | 5 | 6:
+                cache = draw(st.integers(0, len(SIZES) - 1))
+                first, step = draw(st.integers(0, 400)), draw(st.sampled_from([1, 1, 7, 16]))
+                code = draw(st.sampled_from([KFREE, CACHE_FREE]))
+                for n in range(draw(st.integers(1, 130))):
+                    tape.object(cpu, cache, first + n * step, code)
+            case 7:
+                for _ in range(draw(st.integers(1, 40))):
+                    tape.page(
+                        cpu,
+                        draw(st.sampled_from([0, 0, 1, 3, 4])),
+                        draw(st.sampled_from([0, MOVABLE])),
+                    )
+            case 8:
+                for _ in range(draw(st.integers(1, 40))):
+                    if tape.blocks:
+                        tape.free_page(cpu, draw(st.integers(0, 99)), split=draw(st.booleans()))
+            case _:
+                cache = draw(st.integers(0, len(SIZES) - 1))
+                slot, code = draw(st.integers(0, 400)), draw(st.sampled_from([KMALLOC, KFREE]))
+                tape.object(cpu, cache, slot, code, metadata=True)
+                tape.other(cpu, draw(st.integers(0, 5)), draw(st.integers(0, 2)))
+    return tape
+
+
+relaxed = settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.large_base_example,
+    ],
+)
+
+
+@relaxed
+@given(tape=tapes(1 << 15, 14), window=st.sampled_from([1, 37, 1000, 1 << 20]))
+def test_model_is_oracle(tape: Tape, window: int) -> None:
+    assert_equal(tape.world, tape.events, window, exhaustible=False)
+
+
+@relaxed
+@given(tape=tapes(1 << 11, 8), hogs=st.integers(0, 1024), window=st.sampled_from([1, 64, 1 << 20]))
+def test_model_is_oracle_when_pages_run_out(tape: Tape, hogs: int, window: int) -> None:
+    """Pages taken beforehand leave little: orders are refused, then slabs, then pages."""
+    hungry = Tape(tape.world)
+    for _ in range(hogs):
+        hungry.page(0, 0, 0)
+    shift = len(hungry.events)
+    moved = [
+        Event(
+            event.seq + shift,
+            event.cpu,
+            event.code,
+            event.ptr,
+            event.metadata,
+            event.cache,
+            event.pfn,
+            event.order,
+            event.gfp,
+            None
+            if event.page is None
+            else (
+                None if event.page[0] is None else event.page[0] + shift,
+                *event.page[1:],
+            ),
+        )
+        for event in tape.events
+    ]
+    older = {seq + shift: live for seq, live in tape.world.older.items()}
+    tape.world.older.clear()
+    tape.world.older.update(older)
+    assert_equal(tape.world, hungry.events + moved, window)
+
+
+@pytest.mark.parametrize("window", [1, 100, 1 << 20])
+def test_slabs_fall_back_to_a_smaller_order_then_fail_then_recover(window: int) -> None:
+    tape = Tape(world(1 << 11))
+    for _ in range(1024):
+        tape.page(0, 0, 0)
+    for which in range(80):
+        tape.free_page(1, which, split=False)  # every other one
+    for slot in range(140):
+        tape.object(1, 2, slot, CACHE_ALLOC)
+    for slot in range(24):
+        tape.object(0, 3, slot + 8, CACHE_ALLOC)  # not on the older slabs
+    for slot in range(24):
+        tape.object(1, 3, slot + 8, CACHE_FREE)
+    for _ in range(900):
+        tape.free_page(1, 0, split=False)
+    for slot in range(96):
+        tape.object(1, 1, slot, CACHE_ALLOC)
+    outcome = assert_equal(tape.world, tape.events, window)
+    assert outcome.counts["refused_slab_events"] > 0
+    paths = {path for path, *_ in outcome.events.values()}
+    assert {"failed", "ignored"} <= paths
+    assert sum(counters["order_fallback"] for counters in outcome.counters) > 0

@@ -1,0 +1,210 @@
+"""The simulated placement by the model and by the oracle, in the same words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from allocsim.older import FirstSeen, rebuild
+from allocsim.page_paths import PAGE_COUNTERS, PagePath
+from allocsim.paths import COUNTERS, Path
+from allocsim.profile import LINUX_7_2
+from allocsim.recorded_requests import RecordedPages, RecordedRequests
+from allocsim.simulation import Simulation, SlabPages
+from tests.oracle.simulated import KMALLOC, PAGE_FREE, Event, Simulated
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from allocsim.profile import CacheShape
+    from allocsim.zones import Machine
+
+REQUEST_COUNTS = (
+    "metadata_events",
+    "inferred_frees",
+    "allocations_left_out",
+    "unknown_frees_left_out",
+    "failed_page_allocations_left_out",
+    "unknown_page_frees",
+)
+
+
+@dataclass
+class World:
+    """What both are told: caches, zones, and which events are of older slabs, with their kind."""
+
+    shapes: Sequence[CacheShape]
+    kinds: Sequence[int]
+    highest: Sequence[int]
+    machine: Machine
+    older: dict[int, bool] = field(default_factory=dict)  # seq -> live before the trace
+
+
+@dataclass
+class Outcome:
+    events: dict[int, tuple[str, int, int, int]]
+    slabs: dict[int, list[Any]]
+    counters: list[dict[str, int]]
+    zones: dict[str, int]
+    counts: dict[str, int]
+
+
+def plain_older(
+    world: World, events: Sequence[Event]
+) -> tuple[dict[int, tuple[int, int]], list[tuple[int, int, int]]]:
+    """Older objects and free places, as Slub's oracle wants them."""
+    keys: dict[tuple[int, int], int] = {}
+    live: dict[int, tuple[int, int]] = {}
+    free: dict[int, list[tuple[int, int, int]]] = {}
+    known = set()
+    for event in events:
+        if event.seq not in world.older or event.ptr in known:
+            continue
+        known.add(event.ptr)
+        assert event.cache is not None
+        shape = world.shapes[event.cache]
+        length = 4096 << shape.order
+        base = event.ptr - event.ptr % length
+        index, rest = divmod(event.ptr - base, shape.size)
+        if rest or index >= shape.objects:
+            continue
+        key = keys.setdefault((event.cache, base), -2 - len(keys))
+        if world.older[event.seq]:
+            live[event.seq] = (key, index)
+        else:
+            free.setdefault(key, []).append((event.cache, key, index))
+    return live, [row for key in sorted(free, reverse=True) for row in free[key]]
+
+
+def by_oracle(world: World, events: Sequence[Event], *, exhaustible: bool) -> Outcome:
+    live, free = plain_older(world, events)
+    oracle = Simulated(
+        world.shapes,
+        world.kinds,
+        world.highest,
+        world.machine,
+        live,
+        free,
+        exhaustible=exhaustible,
+    )
+    placed = oracle.run(list(events))
+    return Outcome(
+        placed.events,
+        placed.slabs,
+        [{name: cache.stat[name] for name in COUNTERS} for cache in oracle.slub.caches],
+        {name: oracle.pages.counters[name] for name in PAGE_COUNTERS},
+        {
+            name: placed.counts[name]
+            for name in (*REQUEST_COUNTS, "refused_slab_events", "refused_pages")
+        },
+    )
+
+
+def by_model(world: World, events: Sequence[Event], window: int) -> Outcome:
+    seen = FirstSeen()
+    older_events = [event for event in events if event.seq in world.older]
+    for event in older_events:
+        seen.add(
+            np.array([event.ptr], np.uint64),
+            np.array([event.seq]),
+            np.array([event.cache], np.int32),
+            np.array([world.older[event.seq]]),
+        )
+    orders = np.array([shape.order for shape in world.shapes])
+    older, free_before, _ = rebuild(seen.table, world.shapes, orders)
+    simulation = Simulation(
+        LINUX_7_2,
+        world.shapes,
+        SlabPages(np.array(world.kinds, np.int8), np.array(world.highest, np.int8)),
+        world.machine,
+        older,
+        free_before,
+    )
+    maker = RecordedRequests(world.machine.zones, older.object)
+    outcome = Outcome({}, {}, [], {}, {})
+    lives = []
+    for begin in range(0, len(events), window):
+        part = events[begin : begin + window]
+        requests = maker.window(*_columns(part))
+        result = simulation.window(requests.objects, requests.pages)
+        _note(outcome, requests, result)
+        lives.append(result.slabs)
+    lives.append(simulation.finish()[0])
+    for slabs in lives:
+        for row in zip(*(column.tolist() for column in slabs.values()), strict=True):
+            named = dict(zip(slabs, row, strict=True))
+            assert named["slab"] not in outcome.slabs
+            outcome.slabs[named["slab"]] = [
+                named[name] for name in ("cache", "order", "pfn", "alloc_seq", "free_seq")
+            ]
+    counters = simulation.slub.counters()
+    outcome.counters = [
+        {name: int(counters[name][number]) for name in COUNTERS}
+        for number in range(len(world.shapes))
+    ]
+    outcome.zones = simulation.pages.counters
+    outcome.counts = {name: maker.counts[name] for name in REQUEST_COUNTS} | {
+        name: simulation.counts[name] for name in ("refused_slab_events", "refused_pages")
+    }
+    return outcome
+
+
+def _columns(events: Sequence[Event]) -> tuple[Any, ...]:
+    """What RecordedRequests.window takes, of events that follow one another."""
+    columns = {
+        "ts": np.array([event.seq for event in events]),
+        "cpu": np.array([event.cpu for event in events], np.int16),
+        "event": np.array([event.code for event in events], np.uint8),
+        "ptr": np.array([event.ptr for event in events], np.uint64),
+        "pfn": np.array([event.pfn for event in events]),
+        "order": np.array([event.order for event in events], np.int32),
+        "gfp_flags": np.array([event.gfp for event in events], np.uint64),
+        "metadata": np.array([event.metadata for event in events]),
+    }
+    cache = np.array([-1 if e.cache is None else e.cache for e in events], np.int32)
+    paged = [e for e in events if e.page is not None and KMALLOC + 4 <= e.code <= PAGE_FREE]
+    pages = RecordedPages(
+        np.array([e.seq for e in paged], np.int64),
+        np.array([-1 if e.page[0] is None else e.page[0] for e in paged], np.int64),
+        np.array([e.page[1] for e in paged], np.int64),
+        np.array([e.page[2] for e in paged], bool),
+    )
+    return columns, events[0].seq, cache, pages
+
+
+def _note(outcome: Outcome, requests: Any, result: Any) -> None:
+    objects = result.objects
+    for seq, shown, path, slab, index in zip(
+        requests.objects.seq.tolist(),
+        requests.shown.tolist(),
+        objects.path.tolist(),
+        objects.slab.tolist(),
+        objects.index.tolist(),
+        strict=True,
+    ):
+        if shown:
+            outcome.events[seq] = (Path(path).name.lower(), slab, index, -1)
+    for seq, path, pfn in zip(
+        requests.pages.seq.tolist(),
+        result.pages.path.tolist(),
+        result.pages.pfn.tolist(),
+        strict=True,
+    ):
+        outcome.events[seq] = (PagePath(path).name.lower(), -1, -1, pfn)
+
+
+def assert_equal(
+    world: World, events: Sequence[Event], window: int, *, exhaustible: bool = True
+) -> Outcome:
+    """Run both; the oracle's outcome."""
+    wanted = by_oracle(world, events, exhaustible=exhaustible)
+    got = by_model(world, events, window)
+    for event in events:
+        assert got.events.get(event.seq) == wanted.events.get(event.seq), event
+    assert got.slabs == wanted.slabs
+    assert got.counters == wanted.counters
+    assert got.zones == wanted.zones
+    assert got.counts == wanted.counts
+    return wanted

@@ -1,0 +1,195 @@
+"""Simulated placement, one event at a time: requests, SLUB, the page allocator, in plain Python.
+
+Drives the oracles of the two layers, and makes the requests itself. Slow, and easy to follow.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+from allocsim.page_paths import PagePath
+from allocsim.profile import LINUX_7_2
+from allocsim.sheaf_memory import sheaf_homes
+from tests.oracle.page_lists import PageAllocator
+from tests.oracle.slub import Slub
+
+KMALLOC, KFREE, CACHE_ALLOC, CACHE_FREE, PAGE_ALLOC, PAGE_FREE = range(6)
+MOVABLE, RECLAIMABLE = 0x08, 0x10
+
+
+@dataclass
+class Event:
+    """One event of a trace, and what the replay of the recording said of it.
+
+    ``cache``: number of the object's cache, None if it has none; ``page``: (event that allocated
+    the page or None, its first pfn, whether it is a slab's), None if it belongs to no page.
+    """
+
+    seq: int
+    cpu: int
+    code: int
+    ptr: int = 0
+    metadata: bool = False
+    cache: int | None = None
+    pfn: int = 0
+    order: int = 0
+    gfp: int = 0
+    page: tuple[int | None, int, bool] | None = None
+
+
+@dataclass
+class Placed:
+    """What became of the events: seq -> (path, slab, index, pfn), in the model's numbers."""
+
+    events: dict[int, tuple[str, int, int, int]] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    slabs: dict[int, list[Any]] = field(default_factory=dict)  # cache, order, pfn, born, gone
+
+
+class Simulated:
+    """Both layers.
+
+    Args:
+        shapes: the shape of each cache.
+        kinds: migratetype of each cache's slab pages.
+        highest: highest zone of each cache's slab pages.
+        machine: the zones.
+        older: handle -> (slab key, index) of objects live before the trace.
+        free_before: (cache, slab key, index) of free objects of slabs older than the trace.
+        exhaustible: expect refused slab pages: copy everything before events that may ask.
+    """
+
+    def __init__(
+        self, shapes, kinds, highest, machine, older, free_before, *, exhaustible=False
+    ) -> None:
+        self.limit = 10
+        self.slub = Slub(
+            shapes,
+            max_order=self._max_order,
+            existing=older,
+            free_before=free_before,
+            homes=sheaf_homes(LINUX_7_2.slub, shapes),
+        )
+        self.pages = PageAllocator(machine)
+        self.kinds, self.highest = kinds, highest
+        self.cpus = machine.cpus
+        self.normal = max(z for z, zone in enumerate(machine.zones) if zone.managed)
+        self.older = older
+        self.exhaustible = exhaustible
+        self.live: dict[int, tuple[int, int | None]] = {}  # address -> handle, cache
+        self.placed = Placed()
+
+    def _max_order(self, _seq):
+        return self.limit
+
+    def run(self, events: list[Event]) -> Placed:
+        for event in events:
+            if event.code <= CACHE_FREE:
+                self._object_event(event)
+            elif event.code <= PAGE_FREE:
+                self._page_event(event)
+        return self.placed
+
+    # -- requests
+
+    def _object_event(self, event: Event) -> None:
+        if event.ptr <= 16:
+            return
+        counts = self.placed.counts
+        cache = None if event.metadata else event.cache
+        counts["metadata_events"] += event.metadata
+        if event.code in (KMALLOC, CACHE_ALLOC):
+            self._allocation(event, cache)
+        elif event.ptr in self.live:
+            handle, old = self.live.pop(event.ptr)
+            if old is not None:
+                self._request(event, old, -1, handle, shown=True)
+        elif cache is not None and event.seq in self.older:
+            self._request(event, cache, -1, event.seq, shown=True)
+        elif not event.metadata:
+            counts["unknown_frees_left_out"] += 1
+
+    def _allocation(self, event: Event, cache: int | None) -> None:
+        counts = self.placed.counts
+        if event.ptr in self.live:
+            handle, old = self.live[event.ptr]
+            if old is not None:
+                counts["inferred_frees"] += 1
+                self._request(event, old, -1, handle)
+        self.live[event.ptr] = (event.seq, cache)
+        if cache is not None:
+            self._request(event, cache, +1, event.seq, shown=True)
+        elif not event.metadata:
+            counts["allocations_left_out"] += 1
+
+    def _page_event(self, event: Event) -> None:
+        born, first, slab = event.page or (None, 0, False)
+        if event.code == PAGE_ALLOC and event.pfn < 0:
+            self.placed.counts["failed_page_allocations_left_out"] += 1
+            return
+        if slab:
+            return
+        cpu = event.cpu % self.cpus
+        if event.code == PAGE_ALLOC:
+            kind = 1 if event.gfp & MOVABLE else 2 if event.gfp & RECLAIMABLE else 0
+            found = self.pages.event(
+                cpu, +1, ("page", event.seq), event.order, kind, highest=self.normal
+            )
+        elif born is None:
+            self.placed.counts["unknown_page_frees"] += 1
+            found = self.pages.event(cpu, -1, "older", event.order)
+        else:
+            found = self.pages.event(cpu, -1, ("page", born), event.order, offset=event.pfn - first)
+        self.placed.counts["refused_pages"] += found.path == PagePath.FAILED
+        self.placed.events[event.seq] = (found.path.name.lower(), -1, -1, found.pfn)
+
+    # -- objects and their slabs' pages
+
+    def _request(self, event: Event, cache: int, op: int, handle: int, *, shown=False) -> None:
+        cpu = event.cpu % self.cpus
+        pcs = self.slub.caches[cache].pcs.get(cpu)
+        # Also a free may ask: for a sheaf, which is an object itself.
+        held = len(pcs.main.objects) if pcs else 0
+        may_ask = held == (0 if op > 0 else self.slub.caches[cache].shape.capacity) or not pcs
+        limit = 10
+        while True:
+            if self.exhaustible and may_ask:
+                shared = {id(self.slub): self.slub, id(self.pages.machine): self.pages.machine}
+                state = (self.slub.caches, self.slub.live, self.slub.pages, self.pages)
+                before = deepcopy(state, shared)
+            self.limit = limit
+            asked = len(self.slub.pages)
+            path, slab, index = self.slub.event(event.seq, cpu, cache, op, handle)
+            refused = self._serve(self.slub.pages[asked:])
+            if refused is None:
+                break
+            assert self.exhaustible
+            limit = refused - 1
+            self.slub.caches, self.slub.live, self.slub.pages, self.pages = before
+        self.placed.counts["refused_slab_events"] += limit < 10
+        if shown:
+            self.placed.events[event.seq] = (path, slab, index, -1)
+
+    def _serve(self, wanted) -> int | None:
+        """Slab pages asked for and given back by one event; the order of the first refused."""
+        lives = []
+        for seq, cpu, cache, slab, order, way in wanted:
+            if way > 0:
+                found = self.pages.event(
+                    cpu, +1, ("slab", slab), order, self.kinds[cache], highest=self.highest[cache]
+                )
+                if found.path == PagePath.FAILED:
+                    return order
+                lives.append((slab, [cache, order, found.pfn, seq, -1]))
+            else:
+                found = self.pages.event(cpu, -1, ("slab", slab), order)
+                lives.append((slab, [cache, order, found.pfn, -1, seq]))
+        for slab, life in lives:
+            if slab in self.placed.slabs:
+                self.placed.slabs[slab][4] = life[4]
+            else:
+                self.placed.slabs[slab] = life
+        return None

@@ -1,0 +1,407 @@
+"""SLUB of 7.2 with sheaves, one event at a time, one NUMA node (spec 3.2, R3.10 - R3.18, R3.22).
+
+Written to be read beside mm/slub.c and the spec, not to be fast. Every counter is incremented where
+mm/slub.c has stat() or stat_add(), under the name of the sysfs file; `list_lock` counts the
+acquisitions of the node's list_lock. Paths have the names of allocsim.paths.Path in lower case.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from allocsim.profile import CacheShape
+
+MAX_FULL_SHEAVES = 10
+PCS_BATCH_MAX = 32
+NOTHING = (-1, -1)
+
+Found = tuple["Slab", int]  # an object: its slab and its place in it
+
+
+@dataclass(eq=False)
+class Slab:
+    number: int  # as handed to the outside
+    order: int
+    objects: int
+    free: list[int]  # free list: indices, head first
+
+    @property
+    def inuse(self) -> int:
+        return self.objects - len(self.free)
+
+
+@dataclass(eq=False)
+class Sheaf:
+    objects: list[Found] = field(default_factory=list)
+
+
+@dataclass
+class Pcs:
+    """struct slub_percpu_sheaves."""
+
+    main: Sheaf = field(default_factory=Sheaf)
+    spare: Sheaf | None = None
+
+
+class Cache:
+    """One cache: `shape` has order, objects, min_order, min_objects, min_partial, capacity."""
+
+    def __init__(self, slub: Slub, number: int, shape: CacheShape) -> None:
+        self.slub = slub
+        self.number = number
+        self.shape = shape
+        self.pcs: dict[int, Pcs] = {}
+        self.full: list[Sheaf] = []  # barn->sheaves_full, head last
+        self.empty: list[Sheaf] = []  # barn->sheaves_empty, head last
+        self.partial: list[Slab] = []  # node partial list, head first
+        self.slabs: dict[int, Slab] = {}  # every slab by number
+        self.created = 0
+        self.kept = 0  # sheaves freed, their memory kept for the next
+        self.no_recurse = False
+        self.stat: Counter[str] = Counter()
+
+    # --- allocation -------------------------------------------------------------------------
+
+    def alloc(self, cpu: int) -> tuple[str, Found | None]:
+        """slab_alloc_node: the path, and the object if there is one."""
+        return self.alloc_from_pcs(cpu) or self.slab_alloc()
+
+    def alloc_from_pcs(self, cpu: int) -> tuple[str, Found] | None:
+        pcs = self.pcs.setdefault(cpu, Pcs())
+        path = "main_hit"
+        if not pcs.main.objects:
+            replaced = self.replace_empty_main(pcs)
+            if replaced is None:
+                return None
+            path = replaced
+        found = pcs.main.objects.pop()
+        self.stat["alloc_fastpath"] += 1
+        return path, found
+
+    def replace_empty_main(self, pcs: Pcs) -> str | None:
+        """__pcs_replace_empty_main, steps 4 - 8 of the spec."""
+        if not self.shape.capacity:
+            return None
+        if pcs.spare is not None and pcs.spare.objects:
+            pcs.main, pcs.spare = pcs.spare, pcs.main
+            return "spare_swap"
+        if self.full:
+            self.stat["barn_get"] += 1
+            self.empty.append(pcs.main)
+            pcs.main = self.full.pop()
+            return "barn_get"
+        self.stat["barn_get_fail"] += 1
+        empty = None
+        if pcs.spare is not None:
+            empty, pcs.spare = pcs.spare, None
+        elif self.empty:
+            empty = self.empty.pop()
+        if empty is None:
+            empty = self.alloc_empty_sheaf()
+            if empty is None:
+                return None
+        new_slabs = self.stat["alloc_slab"]
+        if not self.refill_sheaf(empty):
+            self.flush_unused(empty)
+            self.stat["sheaf_free"] += 1
+            self.kept += 1
+            return None
+        # Nothing ran in between here, so main is still empty and spare was taken above.
+        pcs.spare = pcs.main
+        pcs.main = empty
+        return "refill_new" if self.stat["alloc_slab"] > new_slabs else "refill_partial"
+
+    def alloc_empty_sheaf(self) -> Sheaf | None:
+        """A sheaf is a small kmalloc: refused only while not even one page is to be had.
+
+        One made for a kmalloc cache's sheaf must not lead to another (SLAB_ALLOC_NO_RECURSE).
+        """
+        if self.slub.max_order(self.slub.seq) < 0 or self.no_recurse:
+            return None
+        self.stat["sheaf_alloc"] += 1
+        if self.kept:  # the memory of a sheaf freed in a shortage
+            self.kept -= 1
+        else:
+            self.slub.kmalloc_sheaf(self)
+        return Sheaf()
+
+    def refill_sheaf(self, sheaf: Sheaf) -> bool:
+        want = self.shape.capacity - len(sheaf.objects)
+        got = self.refill_objects(want)
+        sheaf.objects += got
+        self.stat["sheaf_refill"] += len(got)
+        return len(got) == want
+
+    def refill_objects(self, want: int) -> list[Found]:
+        """R3.13."""
+        got: list[Found] = []
+        for slab in self.get_partial_node_bulk(want):
+            take = min(len(slab.free), want - len(got))
+            rest = slab.free[take:]
+            got += [(slab, index) for index in slab.free[:take]]
+            slab.free = []
+            if rest:  # __slab_try_return_freelist
+                slab.free = rest
+                self.stat["list_lock"] += 1
+                self.partial.append(slab)
+        while len(got) < want:
+            slab = self.new_slab()
+            if slab is None:
+                break
+            got += self.alloc_from_new_slab(slab, want - len(got))
+        return got
+
+    def get_partial_node_bulk(self, want: int) -> list[Slab]:
+        if not self.partial:
+            return []
+        self.stat["list_lock"] += 1
+        taken: list[Slab] = []
+        total = 0
+        while self.partial and total < want:
+            slab = self.partial.pop(0)
+            taken.append(slab)
+            total += len(slab.free)
+        return taken
+
+    def new_slab(self) -> Slab | None:
+        """allocate_slab: the preferred order, then the fallback order."""
+        shape = self.shape
+        limit = self.slub.max_order(self.slub.seq)
+        if shape.order <= limit:
+            order, objects = shape.order, shape.objects
+        elif shape.min_order <= limit:
+            order, objects = shape.min_order, shape.min_objects
+            self.stat["order_fallback"] += 1
+        else:
+            return None
+        number = (self.number << 32) | self.created
+        free = self.slub.freelist_order(self.number, self.created, objects)
+        slab = Slab(number, order, objects, list(free))
+        self.created += 1
+        self.slabs[number] = slab
+        self.stat["alloc_slab"] += 1
+        self.slub.page(self, slab, +1)
+        return slab
+
+    def alloc_from_new_slab(self, slab: Slab, count: int) -> list[Found]:
+        needs_add_partial = count < slab.objects
+        count = min(count, slab.objects)
+        got = [(slab, index) for index in slab.free[:count]]
+        slab.free = slab.free[count:]
+        if needs_add_partial:
+            self.stat["list_lock"] += 1
+            self.partial.insert(0, slab)
+        return got
+
+    def slab_alloc(self) -> tuple[str, Found | None]:
+        """___slab_alloc, R3.15."""
+        self.stat["alloc_slowpath"] += 1
+        if self.partial:
+            self.stat["list_lock"] += 1
+            slab = self.partial[0]
+            index = slab.free.pop(0)
+            if not slab.free:
+                self.partial.pop(0)
+            return "slow_partial", (slab, index)
+        slab = self.new_slab()
+        if slab is None:
+            return "failed", None
+        return "slow_new", self.alloc_from_new_slab(slab, 1)[0]
+
+    # --- free -------------------------------------------------------------------------------
+
+    def free(self, cpu: int, what: Found) -> str:
+        """slab_free: the path."""
+        path = self.free_to_pcs(cpu, what)
+        if path is None:
+            self.slab_free(what[0], [what[1]])
+            self.stat["free_slowpath"] += 1
+            return "slow_free"
+        return path
+
+    def free_to_pcs(self, cpu: int, what: Found) -> str | None:
+        pcs = self.pcs.setdefault(cpu, Pcs())
+        path = "main_push"
+        if len(pcs.main.objects) == self.shape.capacity:
+            replaced = self.replace_full_main(pcs)
+            if replaced is None:
+                return None
+            path = replaced
+        pcs.main.objects.append(what)
+        self.stat["free_fastpath"] += 1
+        return path
+
+    def replace_full_main(self, pcs: Pcs) -> str | None:
+        """__pcs_replace_full_main, steps 4 - 7 of the spec."""
+        if not self.shape.capacity:
+            return None
+        if pcs.spare is None:
+            return self.install_empty(pcs)
+        if len(pcs.spare.objects) < self.shape.capacity:
+            pcs.main, pcs.spare = pcs.spare, pcs.main
+            return "spare_swap"
+        if len(self.full) >= MAX_FULL_SHEAVES:
+            self.stat["barn_put_fail"] += 1
+            to_flush = pcs.spare
+            self.flush_unused(to_flush)
+            pcs.spare, pcs.main = pcs.main, to_flush
+            return "flush"
+        empty = self.empty.pop() if self.empty else self.alloc_empty_sheaf()
+        if empty is None:
+            self.stat["barn_put_fail"] += 1
+            return self.flush_main(pcs)
+        self.stat["barn_put"] += 1
+        self.full.append(pcs.main)
+        pcs.main = empty
+        return "barn_put"
+
+    def install_empty(self, pcs: Pcs) -> str:
+        """Main is full and there is no spare: __pcs_install_empty_sheaf, if a sheaf can be had."""
+        empty = self.empty.pop() if self.empty else self.alloc_empty_sheaf()
+        if empty is None:
+            return self.flush_main(pcs)
+        pcs.spare, pcs.main = pcs.main, empty
+        return "install_empty"
+
+    def flush_main(self, pcs: Pcs) -> str:
+        """sheaf_try_flush_main."""
+        while pcs.main.objects:
+            batch = pcs.main.objects[-PCS_BATCH_MAX:]
+            del pcs.main.objects[-PCS_BATCH_MAX:]
+            self.free_bulk(batch)
+            self.stat["sheaf_flush"] += len(batch)
+        return "flush_main"
+
+    def flush_unused(self, sheaf: Sheaf) -> None:
+        """sheaf_flush_unused."""
+        self.stat["sheaf_flush"] += len(sheaf.objects)
+        self.free_bulk(list(sheaf.objects))
+        sheaf.objects.clear()
+
+    def free_bulk(self, p: list[Found]) -> None:
+        """__kmem_cache_free_bulk; build_detached_freelist is R3.18."""
+        size = len(p)
+        while size:
+            lookahead = 3
+            size -= 1
+            slab = p[size][0]
+            chain = [p[size][1]]
+            same = size
+            while size:
+                size -= 1
+                if p[size][0] is slab:
+                    chain.insert(0, p[size][1])
+                    same -= 1
+                    if size != same:
+                        p[size], p[same] = p[same], p[size]
+                    continue
+                lookahead -= 1
+                if not lookahead:
+                    break
+            size = same
+            self.slab_free(slab, chain)
+
+    def slab_free(self, slab: Slab, chain: list[int]) -> None:
+        """__slab_free, R3.17."""
+        was_full = not slab.free
+        slab.free = chain + slab.free
+        if slab.inuse and not was_full:
+            return
+        self.stat["list_lock"] += 1
+        on_node_partial = slab in self.partial
+        assert was_full or on_node_partial  # nothing is ever detached between two events
+        if not slab.inuse and len(self.partial) >= self.shape.min_partial:
+            if not was_full:
+                self.partial.remove(slab)
+                self.stat["free_remove_partial"] += 1
+            self.stat["free_slab"] += 1
+            del self.slabs[slab.number]
+            self.slub.page(self, slab, -1)
+            return
+        if was_full:
+            self.partial.append(slab)
+            self.stat["free_add_partial"] += 1
+
+
+def ascending(_cache: int, _slab: int, objects: int) -> Sequence[int]:
+    """The order a new slab hands its objects out in, without CONFIG_SLAB_FREELIST_RANDOM (R3.6)."""
+    return range(objects)
+
+
+class Slub:
+    """Every cache of a machine.
+
+    Args:
+        shapes: the shape of each cache, by cache number.
+        max_order: seq -> the largest order the page allocator can serve then; -1 for none.
+        freelist_order: (cache, how many slabs before it, objects) -> allocation order of a slab.
+        existing: handle -> (slab key, index) of objects live before the trace; keys are below -1.
+        free_before: (cache, slab key, index) of free objects of slabs older than the trace, in
+            list and free-list order. All their other objects are live.
+        homes: the cache whose objects each cache's sheaves are, -1 for none; none given: nowhere.
+    """
+
+    def __init__(
+        self,
+        shapes: Sequence[CacheShape],
+        *,
+        max_order: Callable[[int], int] = lambda _: 10,
+        freelist_order: Callable[[int, int, int], Sequence[int]] = ascending,
+        existing: Mapping[int, tuple[int, int]] | None = None,
+        free_before: Iterable[tuple[int, int, int]] = (),
+        homes: Sequence[int] = (),
+    ) -> None:
+        self.caches = [Cache(self, number, shape) for number, shape in enumerate(shapes)]
+        self.max_order = max_order
+        self.homes = homes
+        self.freelist_order = freelist_order
+        self.existing = existing or {}
+        self.live: dict[int, Found | None] = {}
+        self.pages: list[tuple[int, ...]] = []  # (seq, cpu, cache, slab, order, +1 or -1)
+        self.seq = self.cpu = -1
+        for cache, key, index in free_before:
+            slab = self.older_slab(self.caches[cache], key)
+            if slab not in self.caches[cache].partial:
+                self.caches[cache].partial.append(slab)
+            slab.free.append(index)
+
+    def kmalloc_sheaf(self, cache: Cache) -> None:
+        """The memory of a new sheaf of `cache`, from its home cache."""
+        if self.homes and self.homes[cache.number] >= 0:
+            home = self.caches[self.homes[cache.number]]
+            home.no_recurse = cache.shape.name.startswith("kmalloc-")
+            home.alloc(self.cpu)
+            home.no_recurse = False
+
+    @staticmethod
+    def older_slab(cache: Cache, key: int) -> Slab:
+        if key not in cache.slabs:
+            cache.slabs[key] = Slab(key, cache.shape.order, cache.shape.objects, [])
+        return cache.slabs[key]
+
+    def page(self, cache: Cache, slab: Slab, way: int) -> None:
+        self.pages.append((self.seq, self.cpu, cache.number, slab.number, slab.order, way))
+
+    def event(self, seq: int, cpu: int, number: int, op: int, handle: int) -> tuple[str, int, int]:
+        """Replay one event: (path, slab, index)."""
+        self.seq, self.cpu = seq, cpu
+        cache = self.caches[number]
+        found: Found | None
+        if op > 0:
+            path, found = cache.alloc(cpu)
+            self.live[handle] = found
+        else:
+            if handle in self.live:
+                found = self.live.pop(handle)
+            else:
+                key, index = self.existing[handle]
+                found = (self.older_slab(cache, key), index)
+            if found is None:  # the model could not allocate it, so there is nothing to free
+                return ("ignored", *NOTHING)
+            path = cache.free(cpu, found)
+        return (path, found[0].number, found[1]) if found else (path, *NOTHING)

@@ -1,0 +1,135 @@
+"""Run the oracle and the model over the same requests, and say where they differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from allocsim.paths import COUNTERS, Path
+from allocsim.profile import LINUX_7_2
+from allocsim.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
+from allocsim.sheaf_memory import sheaf_homes
+from allocsim.slub import Slub
+from tests.oracle.slub import Slub as Oracle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from allocsim.profile import CacheShape
+
+
+@dataclass
+class Trace:
+    """Requests (seq, cpu, cache, op, handle) and what both sides are told of the world."""
+
+    shapes: Sequence[CacheShape]
+    cpus: int
+    requests: list[tuple[int, int, int, int, int]]
+    older: dict[int, tuple[int, int]] = field(default_factory=dict)
+    free_before: list[tuple[int, int, int]] = field(default_factory=list)
+    refusals: list[tuple[int, int]] = field(default_factory=list)
+    freelist_order: Callable[[int, int, int], Sequence[int]] | None = None
+
+
+@dataclass
+class Outcome:
+    """What came of a trace; `in_sheaves` and `partial` (slab, free list) as its end left them."""
+
+    events: list[tuple[str, int, int]]
+    pages: list[tuple[int, ...]]
+    counters: list[dict[str, int]]
+    in_sheaves: list[int]
+    partial: list[list[tuple[int, list[int]]]]
+
+
+def by_oracle(trace: Trace) -> Outcome:
+    def max_order(seq: int) -> int:
+        return next((order for start, order in reversed(trace.refusals) if start <= seq), 10)
+
+    extra = {} if trace.freelist_order is None else {"freelist_order": trace.freelist_order}
+    oracle = Oracle(
+        trace.shapes,
+        max_order=max_order,
+        existing=trace.older,
+        free_before=trace.free_before,
+        homes=sheaf_homes(LINUX_7_2.slub, trace.shapes),
+        **extra,
+    )
+    events = [oracle.event(*request) for request in trace.requests]
+    counters = [{name: cache.stat[name] for name in COUNTERS} for cache in oracle.caches]
+    assert all(set(cache.stat) <= set(COUNTERS) for cache in oracle.caches)
+    sheaves = [
+        [sheaf for pcs in cache.pcs.values() for sheaf in (pcs.main, pcs.spare) if sheaf]
+        + cache.full
+        for cache in oracle.caches
+    ]
+    in_sheaves = [sum(len(sheaf.objects) for sheaf in of_cache) for of_cache in sheaves]
+    partial = [[(slab.number, slab.free) for slab in cache.partial] for cache in oracle.caches]
+    return Outcome(events, oracle.pages, counters, in_sheaves, partial)
+
+
+def windows(count: int, size: int) -> Iterator[slice]:
+    return (slice(begin, min(begin + size, count)) for begin in range(0, count, size))
+
+
+def by_model(trace: Trace, window: int) -> Outcome:
+    columns = np.array(trace.requests, np.int64).reshape(-1, 5).T
+    requests = ObjectRequests(
+        columns[0],
+        columns[1].astype(np.int16),
+        columns[2].astype(np.int32),
+        columns[3].astype(np.int8),
+        columns[4],
+    )
+    handles = np.array(list(trace.older), np.int64)
+    places = np.array(list(trace.older.values()), np.int64).reshape(-1, 2)
+    older = OlderObjects(handles, places[:, 0], places[:, 1])
+    free = np.array(trace.free_before, np.int64).reshape(-1, 3).T
+    refusals = Refusals(
+        np.array([seq for seq, _ in trace.refusals], np.int64),
+        np.array([order for _, order in trace.refusals], np.int8),
+    )
+    slub = Slub(
+        LINUX_7_2,
+        trace.shapes,
+        trace.cpus,
+        FreeBefore(free[0], free[1], free[2]),
+        trace.freelist_order,
+    )
+    outcome = Outcome([], [], [], [], [])
+    for part in windows(len(trace.requests), window):
+        placed, pages = slub.window(
+            ObjectRequests(*(column[part] for column in requests)),
+            older,
+            refusals if trace.refusals else None,
+        )
+        names = [Path(code).name.lower() for code in placed.path.tolist()]
+        outcome.events += zip(names, placed.slab.tolist(), placed.index.tolist(), strict=True)
+        outcome.pages += zip(*(column.tolist() for column in pages), strict=True)
+    counters = slub.counters()
+    outcome.counters = [
+        {name: int(counters[name][number]) for name in COUNTERS}
+        for number in range(len(trace.shapes))
+    ]
+    outcome.in_sheaves = [cache.in_sheaves() for cache in slub.caches]
+    outcome.partial = [
+        [
+            (slab, [found & 0xFFFF for found in reversed(cache.slabs.partial[slab])])
+            for slab in cache.slabs.queue
+            if slab in cache.slabs.partial
+        ]
+        for cache in slub.caches
+    ]
+    return outcome
+
+
+def assert_equal(trace: Trace, window: int) -> None:
+    wanted, got = by_oracle(trace), by_model(trace, window)
+    for request, want, have in zip(trace.requests, wanted.events, got.events, strict=True):
+        assert have == want, request
+    assert got.pages == wanted.pages
+    assert got.counters == wanted.counters
+    assert got.in_sheaves == wanted.in_sheaves
+    assert got.partial == wanted.partial

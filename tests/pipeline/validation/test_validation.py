@@ -1,0 +1,130 @@
+"""Bounds, snapshots and comparisons, on data made by hand and on a real recording."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import numpy as np
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.progress import Progress
+from pipeline.validation.bounds import Comparison, judged, shipped_bounds
+from pipeline.validation.kinds import kind_by_flags
+from pipeline.validation.run import validate_traces
+from pipeline.validation.snapshots import page_flags, slab_caches
+from tests.conftest import RECORDINGS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SYSFS = """\
+:0000136 order 0
+:0000136 slabs_cpu_partial 12(3)
+:0000136 total_objects 30
+:0000136 alloc_slab 7 C0=4 C1=3
+:0000136 free_slab 2 C1=2
+:0000136 reclaim_account 0
+kernfs_node_cache -> :0000136
+"""
+
+
+def test_every_bound_gives_its_reason() -> None:
+    for bound in shipped_bounds():
+        assert bound.reason.endswith(".")
+        assert bound.quantities
+        assert bound.scopes
+        assert bound.pct is not None or not bound.slack
+
+
+@pytest.mark.parametrize(
+    ("comparison", "error", "bound", "ok"),
+    [
+        # Exact kinds: one operation more or less is too much.
+        (Comparison("page_ref_locked", "slab", 100, 100), 0, 0, True),
+        (Comparison("page_ref_locked", "slab", 100, 101), 1, 0, False),
+        # 2 % or four slabs, whichever is more; the kernel's figure is what it is a share of.
+        (Comparison("alloc_slab", "dentry", 10, 14), 40, 40, True),
+        (Comparison("alloc_slab", "dentry", 10, 5), -50, 40, False),
+        (Comparison("alloc_slab", "dentry", 1000, 1020), 2, 2, True),
+        (Comparison("alloc_slab", "dentry", 1000, 1021), 2.1, 2, False),
+        (Comparison("alloc_slab", "dentry", 0, 4), None, 2, True),
+        (Comparison("alloc_slab", "dentry", 0, 5), None, 2, False),
+        # No bound: the difference is shown, and nothing is held against it.
+        (Comparison("page_ref_locked_per_life", "anon", 10, 4), -60, None, None),
+        (Comparison("page_ref_locked_per_life", "thp", 4, 4.1), 2.5, 5, True),
+    ],
+)
+def test_a_comparison_is_held_to_its_bound(
+    comparison: Comparison, error: float | None, bound: float | None, ok: bool | None
+) -> None:
+    row = judged(comparison)
+    assert row["error_pct"] == (None if error is None else pytest.approx(error))
+    assert (row["bound_pct"], row["ok"]) == (bound, ok)
+    assert row["note"]
+
+
+def test_attributes_aliases_and_counters_of_sysfs(tmp_path: Path) -> None:
+    path = tmp_path / "sysfs_slab.txt"
+    path.write_text(SYSFS)
+    caches = slab_caches(path)
+    assert caches is not None
+    assert caches.values[":0000136", "alloc_slab"] == 7
+    assert caches.values[":0000136", "slabs_cpu_partial"] == 12
+    assert caches.stats == [(":0000136", "alloc_slab"), (":0000136", "free_slab")]
+    assert caches.folder("kernfs_node_cache") == caches.folder(":0000136") == ":0000136"
+    assert caches.folder("nobody") is None
+    assert slab_caches(tmp_path / "none") is None
+
+
+def test_a_damaged_snapshot_is_an_error_of_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "sysfs_slab.txt"
+    path.write_text(SYSFS + "half a\n")
+    with pytest.raises(InputError, match="line 8"):
+        slab_caches(path)
+    flags = tmp_path / "kpageflags.zst"
+    flags.write_bytes(b"not zstd at all")
+    with pytest.raises(InputError, match="cannot be read"):
+        page_flags(flags)
+
+
+def test_kinds_of_exported_flags() -> None:
+    bits = [(7,), (26,), (5, 12, 14), (12, 22, 14), (5,), (11,), (5, 14), (10,), ()]
+    words = np.array([sum(1 << bit for bit in page) for page in bits], np.uint64)
+    assert kind_by_flags(words).tolist() == [
+        *("slab", "page_table", "anon", "thp", "page_cache", "page_cache", "shmem", "", ""),
+    ]
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The comparisons of a recording from boot on a kernel with SLUB_STATS."""
+    recording = RECORDINGS / "7.2p-boot-churn"
+    if not recording.is_dir():
+        pytest.skip("recordings are not at hand (set ALLOCSIM_RECORDINGS)")
+    db = tmp_path_factory.mktemp("db") / "results.duckdb"
+    assert validate_traces([recording], db, Progress()) == [1]
+    with duckdb.connect(db, read_only=True) as connection:
+        result = connection.execute("FROM validation")
+        names = [name for name, *_ in result.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def test_slabs_of_a_recording_from_boot_are_those_slub_counted(rows: list[dict[str, Any]]) -> None:
+    total = {row["quantity"]: row for row in rows if row["scope"] == "total"}
+    # By the counters in sysfs_slab.txt, after less before, added up by hand.
+    assert total["alloc_slab"]["kernel"] == 4143
+    assert total["free_slab"]["kernel"] == 2963
+    assert abs(total["alloc_slab"]["error_pct"]) < 1
+    assert abs(total["free_slab"]["error_pct"]) < 1
+    by_cache = [row for row in rows if row["quantity"] == "alloc_slab" and row["scope"] != "total"]
+    assert sum(row["kernel"] for row in by_cache) == 4143
+
+
+def test_all_of_it_is_within_its_bound(rows: list[dict[str, Any]]) -> None:
+    assert {row["quantity"] for row in rows} == {
+        *("page_kind", "slab_order", "objects_per_slab", "alloc_slab", "free_slab"),
+    }
+    assert [row for row in rows if row["ok"] is not True] == []
+    assert all(row["trace"] == "7.2p-boot-churn" and row["run"] == 1 for row in rows)

@@ -1,0 +1,244 @@
+"""What could be frozen, against the kernel's own tallies and a plain count of the events."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import polars as pl
+import pytest
+
+from allocsim.events import Ev
+from pipeline.ingest.recording import import_recording
+from pipeline.policies import find_policies
+from pipeline.runs import replay_trace
+from pipeline.trace_set import TraceSet
+from reports import figures, freezing
+from reports.document import Picture, Table, Text
+from tests.conftest import RECORDINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+NAMES = ("6.12p-mixed-gt", "7.2p-hackbench-gt")
+#: Kinds as truth.json calls them.
+KINDS = {
+    "slab": "slab",
+    "large_kmalloc": "large_kmalloc",
+    "pagetable": "page_table",
+    "pipe_buf": "pipe",
+    "tlb_batch": "tlb_batch",
+    "anon_fault(inlined)": "anon",
+    "cow_anon": "anon",
+    "pagecache": "page_cache",
+    "shmem": "shmem",
+    "skb_frag": "skb_frag",
+    "thp_anon": "thp",
+}
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
+    """Of each recording, its trace set and a database with one run of it, in small windows."""
+    if not all((RECORDINGS / name).is_dir() for name in NAMES):
+        pytest.skip("recordings are not at hand (set ALLOCSIM_RECORDINGS)")
+    folder = tmp_path_factory.mktemp("traces")
+    made = {}
+    for name in NAMES:
+        trace = import_recording(RECORDINGS / name, folder)
+        db = folder / f"{name}.duckdb"
+        replay_trace(TraceSet.open(trace), db, find_policies([]), window_rows=300_007)
+        made[name] = (trace, db)
+    return made
+
+
+def ask(db: Path, sql: str) -> list[dict[str, Any]]:
+    with duckdb.connect(db, read_only=True) as connection:
+        result = connection.execute(sql)
+        names = [name for name, *_ in result.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_whole_lives_and_their_references_are_those_the_kernel_told(
+    asked: dict[str, tuple[Path, Path]], name: str
+) -> None:
+    truth = json.loads((RECORDINGS / name / "truth.json").read_text("utf-8"))["page_ref_truth"]
+    told: dict[str, Counter[str]] = {}
+    for kind, tally in truth["kinds"].items():
+        if kind in KINDS:
+            counts = {"closed": tally["closed"], **tally["ops_closed"]}
+            told.setdefault(KINDS[kind], Counter()).update(counts)
+    rows = ask(asked[name][1], "FROM freezability WHERE scope = 'kind'")
+    for row in rows:
+        if row["page_kind"] in told:
+            tally = told[row["page_kind"]]
+            assert row["whole_lives"] == tally["closed"], row
+            # Each reference was given back: by a drop that did not end the page's life.
+            assert row["extra_references"] == tally["mod_and_test"], row
+            assert (row["extra_lives"] == 0) == (row["extra_references"] == 0), row
+    assert len({row["page_kind"] for row in rows} & set(told)) >= 4
+
+
+def test_slab_saves_next_to_nothing_and_page_tables_twenty_times_that(
+    asked: dict[str, tuple[Path, Path]],
+) -> None:
+    rows = ask(asked["6.12p-mixed-gt"][1], "FROM freezability WHERE scope = 'kind'")
+    saved = {row["page_kind"]: row["saved_pct"] for row in rows}
+    assert saved["slab"] == pytest.approx(0.07, abs=0.005)
+    assert saved["page_table"] / saved["slab"] == pytest.approx(20, abs=1)
+    verdicts = {row["page_kind"]: row["verdict"] for row in rows}
+    for kind in ("slab", "large_kmalloc", "page_table", "pipe", "tlb_batch"):
+        assert verdicts[kind] == "freezable"
+    for kind in ("anon", "page_cache", "shmem", "thp"):
+        assert verdicts[kind] == "needs its count"
+
+
+def test_on_a_frozen_kernel_slab_is_frozen_already(asked: dict[str, tuple[Path, Path]]) -> None:
+    rows = ask(asked["7.2p-hackbench-gt"][1], "FROM freezability WHERE page_kind = 'slab'")
+    assert {row["verdict"] for row in rows} <= {"frozen already", "not known"}
+    assert sum(row["plain_ops_saved"] + row["locked_ops_saved"] for row in rows) == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_callers_add_up_to_their_kind(asked: dict[str, tuple[Path, Path]], name: str) -> None:
+    counts = ["lives", "whole_lives", "bare_lives", "extra_lives", "extra_references"]
+    counts += ["plain_ops_saved", "locked_ops_saved"]
+    sums = ", ".join(f"sum({count})::bigint AS {count}" for count in counts)
+    by_scope = [
+        ask(
+            asked[name][1],
+            f"SELECT page_kind, {sums} FROM freezability WHERE scope = '{scope}'"
+            " GROUP BY page_kind ORDER BY page_kind",
+        )
+        for scope in ("kind", "caller")
+    ]
+    assert by_scope[0] == by_scope[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_takers_took_every_reference_the_events_show(
+    asked: dict[str, tuple[Path, Path]], name: str
+) -> None:
+    trace, db = asked[name]
+    events = pl.read_parquet(trace / "events.parquet").filter(pl.col("val") > 0)
+    code = pl.col("event")
+    took = (code == Ev.PAGE_REF_MOD) | ((code == Ev.PAGE_REF_MOD_UNLESS) & (pl.col("ret") == 1))
+    [row] = ask(
+        db, 'SELECT sum("references")::bigint AS n, max(high_count) AS h FROM reference_takers'
+    )
+    taken = events.filter(took)
+    assert row["n"] == len(taken)
+    assert row["h"] == taken["count"].max()
+
+
+def test_each_level_saves_what_the_policy_of_its_kernel_saves(
+    asked: dict[str, tuple[Path, Path]],
+) -> None:
+    """7.2 sets the count in the wrappers: what enters below them saves a drop a page freed."""
+    db = asked["7.2p-hackbench-gt"][1]
+    rows = ask(
+        db,
+        "SELECT level_name, sum(locked_ops_saved)::bigint AS saved,"
+        " sum(steps_out)::bigint AS steps"
+        " FROM refcount_depth GROUP BY level, level_name ORDER BY level",
+    )
+    [frozen] = ask(
+        db,
+        "SELECT sum(frees)::bigint AS frees, count(*) FILTER (stack IS NULL) AS older FROM pages"
+        " JOIN page_kinds USING (page_kind) WHERE name IN ('slab', 'large_kmalloc')"
+        " AND (stack IS NOT NULL OR frees > 0)",
+    )
+    saved = {row["level_name"]: row["saved"] for row in rows}
+    assert saved["prep_new_page"] == 0
+    # Slabs from before the recording have no stack to say where they entered.
+    assert saved["alloc_pages"] == frozen["frees"] - frozen["older"] > 0
+    assert saved["the user"] > saved["alloc_pages"]
+    assert list(saved.values()) == sorted(saved.values())
+    whole = ask(
+        db,
+        "SELECT sum(plain_ops_saved + locked_ops_saved)::bigint AS n FROM refcount_depth"
+        " WHERE level_name = 'the user'",
+    )
+    assert sum(row["steps"] for row in rows) == whole[0]["n"]
+
+
+def _lives(taken: int, bare: int) -> tuple[Any, ...]:
+    slab = ("slab", "observed", 0, True, 1)
+    return ((*slab, 2),) * taken + ((*slab, 0),) * bare
+
+
+@pytest.mark.parametrize(
+    ("taken", "bare", "verdict"),
+    [(0, 1, "freezable"), (1, 99, "nearly"), (1, 98, "needs its count"), (1, 0, "needs its count")],
+)
+def test_the_verdict_goes_by_the_share_of_lives_with_an_extra_reference(
+    empty: duckdb.DuckDBPyConnection,
+    add_run: Callable[..., None],
+    taken: int,
+    bare: int,
+    verdict: str,
+) -> None:
+    add_run(empty, 1, "trace", lives=_lives(taken, bare))
+    rows = empty.execute("SELECT DISTINCT verdict FROM freezability").fetchall()
+    assert rows == [(verdict,)]
+
+
+def test_lives_the_recording_cuts_off_have_no_say(
+    empty: duckdb.DuckDBPyConnection, add_run: Callable[..., None]
+) -> None:
+    open_end = ("slab", "observed", 0, True, 0, 2)
+    older = ("slab", "observed", 0, False, 1, 2)
+    add_run(empty, 1, "trace", lives=(open_end, older))
+    rows = empty.execute("SELECT lives, whole_lives, verdict FROM freezability").fetchall()
+    assert set(rows) == {(2, 0, "not known")}
+
+
+def test_the_report_shows_verdicts_and_depth(
+    empty: duckdb.DuckDBPyConnection, add_run: Callable[..., None]
+) -> None:
+    add_run(empty, 1, "trace", lives=_lives(1, 3), policies={"refcounted": {}, "frozen": {}})
+    blocks = freezing.verdicts(empty, 1)
+    [table] = [block for block in blocks if isinstance(block, Table)]
+    [figure] = [block for block in blocks if isinstance(block, Picture)]
+    assert len(table.rows) == 1
+    assert "needs" in str(table.rows[0])
+    assert "needs its count" in figure.svg
+    assert any(isinstance(block, Picture | Text) for block in freezing.depth(empty, 1))
+
+
+def test_without_page_ref_events_the_policy_says_who_needs_a_count(
+    small: duckdb.DuckDBPyConnection,
+) -> None:
+    rows = small.execute(
+        "SELECT page_kind, needs_count, needs_how, sum(plain_ops_saved), sum(locked_ops_saved)"
+        " FROM refcount_depth WHERE level_name = 'the user' GROUP BY ALL ORDER BY page_kind"
+    ).fetchall()
+    assert rows == [
+        ("anon", True, "assumed", 0, 0),
+        ("large kmalloc", False, "assumed", 1, 1),
+        ("page table", False, "assumed", 1, 2),
+        ("slab", False, "assumed", 4, 3),
+    ]
+
+
+def test_without_page_ref_events_no_verdict_is_given(small: duckdb.DuckDBPyConnection) -> None:
+    [_, text] = freezing.verdicts(small, 1)
+    assert isinstance(text, Text)
+    assert "not known" in text.text
+    assert freezing.hazards(small, 1) == []
+
+
+def test_the_figure_draws_the_numbers_it_is_given() -> None:
+    lives = {"bare": [3, 0], "other": [0, 0], "extra": [1, 5]}
+    figure = figures.freezability(["slab", "anon"], ["nearly", "needs its count"], [8, 10], lives)
+    left, right = figure.axes
+    drawn = {c.get_label(): [bar.get_width() for bar in c] for c in left.containers}
+    assert drawn == {"nearly": [8], "needs its count": [10]}
+    assert [bar.get_width() for bar in right.containers[0]] == [75, 0]
+    assert [bar.get_width() for bar in right.containers[2]] == [25, 100]
+    depth = figures.depth(["inner", "user"], {"slab": [0, 4], "pipe": [0, 6]})
+    assert [[bar.get_width() for bar in c] for c in depth.axes[0].containers] == [[0, 4], [0, 6]]
