@@ -6,9 +6,13 @@ BIN    := $(VENV)/bin
 TRACES ?= $(sort $(patsubst %/meta.json,%,$(wildcard traces/*/meta.json)))
 OUT    ?= out
 DB     := $(OUT)/results.duckdb
+# The sides of make compare: several traces of one side are its repeats.
+comma    := ,
+space    := $(subst ,, )
+COMPARED  = $(subst $(space),$(comma),$(strip $(A))) $(subst $(space),$(comma),$(strip $(B)))
 
 .DEFAULT_GOAL := help
-.PHONY: help replay test lint docs bench clean
+.PHONY: help replay compare test lint docs bench clean
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -20,6 +24,14 @@ replay: $(VENV)/.run ## Replay the shipped trace sets (or TRACES="A B") into out
 	$(BIN)/allocsim report --db $(DB) -o $(OUT)/report.pdf
 	@echo
 	@echo 'Ask it: $(BIN)/allocsim sql "from policy_summary"'
+
+compare: $(VENV)/.run ## Compare A="TRACE..." with B="TRACE..." into out/: text, PDF and HTML
+	@test -n "$(A)" -a -n "$(B)" || { echo 'say make compare A=TRACE B=TRACE' >&2; exit 2; }
+	@mkdir -p $(OUT)
+	$(BIN)/allocsim compare $(COMPARED) -o $(OUT)/compare.txt
+	$(BIN)/allocsim compare $(COMPARED) -f pdf -o $(OUT)/compare.pdf
+	$(BIN)/allocsim compare $(COMPARED) -f html -o $(OUT)/compare.html
+	@cat $(OUT)/compare.txt
 
 test: $(VENV)/.dev ## Check style and types, then run every test
 	$(BIN)/ruff check .

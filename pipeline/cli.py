@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from allocsim import __version__
+from pipeline.commands.compare import compare
 from pipeline.commands.hazards import hazards
 from pipeline.commands.import_ import import_
 from pipeline.commands.info import info
@@ -53,6 +54,7 @@ app.command("import")(import_)
 app.command()(info)
 app.command()(replay)
 app.command()(report)
+app.command()(compare)
 app.command()(hazards)
 app.command()(validate)
 app.command()(sql)

@@ -20,6 +20,11 @@ def rows(connection: DuckDBPyConnection, sql: str, **values: object) -> list[Row
     return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
 
 
+def every_run(connection: DuckDBPyConnection) -> list[Row]:
+    """Every run with its trace, recorded and simulated, by number."""
+    return rows(connection, "FROM runs INNER JOIN traces USING (trace_id) ORDER BY run")
+
+
 def runs(connection: DuckDBPyConnection) -> list[Row]:
     """Every recorded run with its trace, by number: the columns of the tables runs and traces."""
     return rows(

@@ -42,7 +42,7 @@ def report(
             raise StoreError(f"{db}: holds no run yet; add one with: allocsim replay TRACE")
         chosen = _chosen(runs, run or [], trace or [])
         pdf = render(build(connection, chosen))
-    _write(output, pdf)
+    write_report(output, pdf)
     typer.echo(output)
 
 
@@ -76,7 +76,7 @@ def _refuse_other_file(output: Path) -> None:
         raise OutputError(f"{output}: exists and is not a PDF; choose another name with -o")
 
 
-def _write(output: Path, content: bytes) -> None:
+def write_report(output: Path, content: bytes) -> None:
     """Write aside, then rename, so that no half a report is ever found under the name."""
     aside = output.with_name(f".{output.name}.part")
     try:
