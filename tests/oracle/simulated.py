@@ -68,7 +68,7 @@ class Simulated:
         exhaustible: expect refused slab pages: copy everything before events that may ask.
     """
 
-    def __init__(  # noqa: PLR0917 - the worlds of two models
+    def __init__(
         self,
         shapes: Sequence[CacheShape],
         kinds: Sequence[int],
@@ -109,7 +109,7 @@ class Simulated:
 
     # -- requests
 
-    def _object_event(self, event: Event) -> None:  # noqa: C901 - the cases there are
+    def _object_event(self, event: Event) -> None:
         if event.ptr <= 16:
             return
         counts = self.placed.counts
