@@ -1,0 +1,59 @@
+"""What the README shows is what a user gets."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def allocsim(*arguments: str) -> str:
+    command = [sys.executable, "-m", "pipeline", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
+
+
+@pytest.fixture(scope="module")
+def db(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("readme") / "results.duckdb"
+
+
+def test_the_answer_it_opens_with(db: Path) -> None:
+    shown = re.search(r'\$ allocsim sql "(.*?)"\n(.*?)```', README, re.DOTALL)
+    assert shown is not None
+    sql, answer = shown.groups()
+    allocsim("replay", "--placement", "recorded", "--db", str(db), "traces/6.12p-hackbench-gt")
+    assert allocsim("sql", "--db", str(db), sql) == answer
+
+
+def test_the_sweep_it_shows(db: Path) -> None:
+    command = re.search(r"`allocsim (sweep traces/\S+ --vary \S+)`:\n", README)
+    assert command is not None
+    allocsim(*command[1].split(), "--db", str(db))
+    rows = allocsim(
+        "sql",
+        "--db",
+        str(db),
+        "--format",
+        "csv",
+        "select concat_ws(' | ', capacity, format('{:.1f} %', fastpath_pct),"
+        " format('{:,}', refills), format('{:,}', flushes), format('{:,}', barn_traffic),"
+        " slab_allocs) as cells from (select *, (settings->>'$.\"sheaf.capacity\"')::int as"
+        " capacity from placement_summary) where capacity is not null order by capacity",
+    )
+    shown = re.findall(r"^\| (\d+ \| \d.*) \|$", README, re.MULTILINE)
+    assert shown == [row.strip('"') for row in rows.splitlines()[1:]]
+
+
+def test_every_page_it_points_to_is_there() -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        assert (ROOT / target).exists(), target
