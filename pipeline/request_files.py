@@ -6,7 +6,7 @@ are read through memory maps, so that processes share the bytes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyarrow import ipc
@@ -17,6 +17,8 @@ from allocsim.requests import ObjectRequests
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    import numpy.typing as npt
 
 _DTYPES = {
     "objects": dict(zip(ObjectRequests._fields, ("i8", "i2", "i4", "i1", "i8"), strict=True)),
@@ -43,16 +45,17 @@ def write_requests(folder: Path, windows: Iterable[RequestWindow]) -> None:
         (folder / "ends").open("w") as ends,
     ):
         for window in windows:
-            for sink, columns, name in (
-                (objects, window.objects, "objects"),
-                (pages, window.pages, "pages"),
-            ):
-                arrays = [
-                    pa.array(column.astype(dtype, copy=False))
-                    for column, dtype in zip(columns, _DTYPES[name].values(), strict=True)
-                ]
-                sink.write_batch(pa.record_batch(arrays, schema=schemas[name]))
+            objects.write_batch(_batch(window.objects, "objects", schemas["objects"]))
+            pages.write_batch(_batch(window.pages, "pages", schemas["pages"]))
             ends.write(f"{window.end}\n")
+
+
+def _batch(columns: Iterable[npt.NDArray[Any]], name: str, schema: pa.Schema) -> pa.RecordBatch:
+    arrays = [
+        pa.array(column.astype(dtype, copy=False))
+        for column, dtype in zip(columns, _DTYPES[name].values(), strict=True)
+    ]
+    return pa.record_batch(arrays, schema=schema)
 
 
 def read_requests(folder: Path) -> Iterator[RequestWindow]:
