@@ -17,7 +17,7 @@ COMPARED  = $(subst $(space),$(comma),$(strip $(A))) $(subst $(space),$(comma),$
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-replay: $(VENV)/.run ## Replay the shipped trace sets (or TRACES="A B") into out/, with a PDF report
+replay: $(VENV)/.run ## Replay the shipped trace sets (or TRACES="A B") into a new out/results.duckdb, with a PDF report
 	@mkdir -p $(OUT)
 	@rm -f $(DB)
 	$(BIN)/allocsim replay --db $(DB) $(TRACES)
