@@ -171,7 +171,7 @@ def test_a_trace_is_stored_once_and_a_replay_is_a_run_of_its_own(db: Path) -> No
 def test_keys_are_keys(db: Path) -> None:
     for table in TABLES:
         if table.key:
-            key = ", ".join(table.key)
+            key = ", ".join(f'"{name}"' for name in table.key)
             twice = f"SELECT {key} FROM {table.name} GROUP BY ALL HAVING count(*) > 1"
             assert ask(db, twice) == [], table.name
 
