@@ -84,21 +84,51 @@ def replay_traces(
     """
     for path in paths:
         must_exist(path)
-    runs = []
-    for path in paths:
-        with opened(path, progress) as trace:
-            name = trace.meta["name"]
-            if settings is not None:
-                check_for_trace(settings, trace)
-            runs.append(replay_trace(trace, db, policies, advance=progress.step(f"replay {name}")))
-            if settings is not None:
-                advance = progress.step(f"simulate {name}")
-                runs.append(
-                    simulate_run(
-                        trace, db, runs[-1], settings, window_rows=WINDOW_ROWS, advance=advance
-                    )
+    several = [] if settings is None else [settings]
+    return [run for path in paths for run in replay_path(path, db, policies, progress, several)]
+
+
+def replay_path(
+    path: Path,
+    db: Path,
+    policies: Sequence[Policy],
+    progress: Progress,
+    several: Sequence[Settings],
+) -> list[int]:
+    """Replay one trace, and simulate it with each of several settings.
+
+    Args:
+        path: a trace set, or a recording.
+        db: the results database; made if it is not there.
+        policies: what to price the recorded run with.
+        progress: told how far it is.
+        several: settings of a simulated run each.
+
+    Returns:
+        Number of the recorded run, and those of the simulated ones in order.
+
+    Raises:
+        AllocsimError: as replay_traces.
+    """
+    with opened(path, progress) as trace:
+        name = trace.meta["name"]
+        for settings in several:
+            check_for_trace(settings, trace)
+        recorded = replay_trace(trace, db, policies, advance=progress.step(f"replay {name}"))
+        return [
+            recorded,
+            *(
+                simulate_run(
+                    trace,
+                    db,
+                    recorded,
+                    settings,
+                    window_rows=WINDOW_ROWS,
+                    advance=progress.step(f"simulate {name}"),
                 )
-    return runs
+                for settings in several
+            ),
+        ]
 
 
 def replay_trace(
