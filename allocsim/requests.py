@@ -111,3 +111,19 @@ class PageRequests(NamedTuple):
     slab: npt.NDArray[np.int64]
     order: npt.NDArray[np.int8]
     way: npt.NDArray[np.int8]
+
+
+class SheafObjects(NamedTuple):
+    """Sheaves that were made, each a small kmalloc (T7), in time order; arrays of one length.
+
+    Args:
+        row: row of the window at which it was (i8).
+        cache: cache it is an object of (i4).
+        slab: the slab it lies on, as in Placement (i8).
+        place: in the slab (i4).
+    """
+
+    row: npt.NDArray[np.int64]
+    cache: npt.NDArray[np.int32]
+    slab: npt.NDArray[np.int64]
+    place: npt.NDArray[np.int32]

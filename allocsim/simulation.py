@@ -11,7 +11,7 @@ and does not depend on the windows.
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from allocsim.requests import (
     PageRequests,
     Placement,
     Refusals,
+    SheafObjects,
 )
 from allocsim.slub import Slub
 
@@ -79,12 +80,18 @@ class SimulatedWindow(NamedTuple):
         objects: the placement of the object requests.
         pages: path, first page frame and pressure of the page requests.
         slabs: lives of slabs that ended (SLAB_LIFE).
+        slab_pages: slab pages asked for and given back.
+        slab_pfns: first page frame of each of them (i8).
+        sheaves: sheaves made; their rows are those of ``objects``.
         samples: states of the page allocator at the wanted events.
     """
 
     objects: Placement
     pages: PageResults
     slabs: Columns
+    slab_pages: PageRequests
+    slab_pfns: npt.NDArray[np.int64]
+    sheaves: SheafObjects
     samples: list[tuple[int, PageSample]]
 
 
@@ -219,8 +226,9 @@ class Simulation:
             first, end = int(objects.seq[0]), int(objects.seq[-1]) + 1
             older = older_in(self._older, first, end)
             placement, wanted = self.slub.window(objects, older, refusals)
+            sheaves = self.slub.sheaf_objects
         else:
-            placement, wanted = _NO_PLACEMENT, _NO_PAGES
+            placement, wanted, sheaves = _NO_PLACEMENT, _NO_PAGES, _NO_SHEAVES
         columns, slab_rows, other_rows = self._merge(wanted, pages)
         samples = np.concatenate((np.array(self._waiting, np.int64), part.samples))
         at = np.searchsorted(columns["seq"], samples)
@@ -240,7 +248,8 @@ class Simulation:
             self.counts[name] += int(np.count_nonzero(results.pressure == pressure))
         self.counts["refused_pages"] += int(np.count_nonzero(others.path == PagePath.FAILED))
         named = list(zip(samples[ready].tolist(), sampled, strict=True))
-        return SimulatedWindow(placement, others, slabs, named), None
+        pfns = results.pfn[slab_rows]
+        return SimulatedWindow(placement, others, slabs, wanted, pfns, sheaves, named), None
 
     def _merge(
         self, wanted: PageRequests, pages: PageEvents
@@ -328,10 +337,16 @@ _NO_PAGES = PageRequests(
     np.empty(0, np.int8),
     np.empty(0, np.int8),
 )
+_NO_SHEAVES = SheafObjects(
+    np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int32)
+)
 _NOTHING = SimulatedWindow(
     _NO_PLACEMENT,
     PageResults(np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.uint8)),
     empty(SLAB_LIFE),
+    _NO_PAGES,
+    np.empty(0, np.int64),
+    _NO_SHEAVES,
     [],
 )
 
@@ -363,19 +378,22 @@ def _lives(slabs: Columns) -> Columns:
 
 
 def _joined(windows: Sequence[SimulatedWindow]) -> SimulatedWindow:
+    before = np.cumsum([0, *(len(window.objects.path) for window in windows[:-1])])
+    sheaves = [
+        window.sheaves._replace(row=window.sheaves.row + rows)
+        for window, rows in zip(windows, before.tolist(), strict=True)
+    ]
     return SimulatedWindow(
-        Placement(
-            *(
-                np.concatenate([getattr(window.objects, name) for window in windows])
-                for name in ("path", "slab", "index")
-            )
-        ),
-        PageResults(
-            *(
-                np.concatenate([getattr(window.pages, name) for window in windows])
-                for name in _PAGE_RESULTS
-            )
-        ),
+        Placement(*_columns([window.objects for window in windows], ("path", "slab", "index"))),
+        PageResults(*_columns([window.pages for window in windows], _PAGE_RESULTS)),
         concat([window.slabs for window in windows]),
+        PageRequests(*_columns([window.slab_pages for window in windows], PageRequests._fields)),
+        np.concatenate([window.slab_pfns for window in windows]),
+        SheafObjects(*_columns(sheaves, SheafObjects._fields)),
         [sample for window in windows for sample in window.samples],
     )
+
+
+def _columns(tables: Sequence[object], names: Sequence[str]) -> list[npt.NDArray[Any]]:
+    """The named columns of tables, each as one."""
+    return [np.concatenate([getattr(table, name) for table in tables]) for name in names]

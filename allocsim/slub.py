@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.cache import CacheEvents, CacheReplay
+from allocsim.cache import FAILED, CacheEvents, CacheReplay
 from allocsim.columns import find, stable_order
 from allocsim.live import LiveObjects
 from allocsim.paths import COUNTERS
 from allocsim.profile import MAX_PAGE_ORDER
-from allocsim.requests import PageRequests, Placement
+from allocsim.requests import PageRequests, Placement, SheafObjects
 from allocsim.sheaf_memory import (
     NO_HOME,
     before_their_homes,
@@ -71,6 +71,8 @@ class Slub:
             for number, shape in enumerate(shapes)
         ]
         self.live = LiveObjects()
+        #: The sheaves made in the last window, where they are objects of a cache of the trace.
+        self.sheaf_objects = _sheaf_objects([])
         if free_before is not None:
             self._take_up(free_before)
 
@@ -117,17 +119,23 @@ class Slub:
         )
         numbers = np.arange(len(self.caches))
         ends = np.searchsorted(requests.cache.take(order), numbers, side="right").tolist()
-        pages = self._replay(window, order, [0, *ends])
+        pages, sheaves = self._replay(window, order, [0, *ends])
+        self.sheaf_objects = _sheaf_objects(sheaves)
         self.live.add(requests.object[stays], objects[place[stays]])
         return _placement(window, order), _pages(requests, pages)
 
-    def _replay(self, window: CacheEvents, order: Index, bounds: Sequence[int]) -> Index:
-        """Replay all caches; their page requests: row, cache, slab, order, way.
+    def _replay(
+        self, window: CacheEvents, order: Index, bounds: Sequence[int]
+    ) -> tuple[Index, list[tuple[Index, int, Index]]]:
+        """Replay all caches.
+
+        Returns their page requests (row, cache, slab, order, way), and the sheaves made: rows, the
+        cache they are objects of, and the objects.
 
         Cache c has the places from bounds[c] up to bounds[c + 1] of the window.
         """
         wanted: dict[int, list[SheafRequests]] = defaultdict(list)
-        pages = []
+        pages, sheaves = [], []
         for number in self.sequence:
             cache, own = self.caches[number], slice(bounds[number], bounds[number + 1])
             part, rows = window.part(own.start, own.stop), order[own]
@@ -138,6 +146,7 @@ class Slub:
             cache.replay(part)
             if number in wanted:
                 window.objects[own], window.path[own] = part.objects[mine], part.path[mine]
+                sheaves.append((rows[~mine], number, part.objects[~mine]))
             took = np.array(cache.slabs.pages, np.int64).reshape(-1, 4)
             cache.slabs.pages.clear()
             took[:, 0] = rows[took[:, 0]]
@@ -145,7 +154,7 @@ class Slub:
             if cache.made and self.homes[number] != NO_HOME:
                 wanted[self.homes[number]].append(sheaves_wanted(cache, part, rows))
         # In the midst of one event the home's page requests come first.
-        return np.concatenate([np.empty((0, 5), np.int64), *reversed(pages)])
+        return np.concatenate([np.empty((0, 5), np.int64), *reversed(pages)]), sheaves
 
     def counters(self) -> dict[str, npt.NDArray[np.int64]]:
         """The kernel's counters by name, one value a cache, since the start (COUNTERS)."""
@@ -232,6 +241,22 @@ def _older(handles: Index, older: OlderObjects | None) -> Index:
 def _max_order(refusals: Refusals, seq: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
     since = np.searchsorted(refusals.seq, seq, side="right")
     return np.append(np.int8(MAX_PAGE_ORDER), refusals.max_order)[since].astype(np.int8)
+
+
+def _sheaf_objects(sheaves: Sequence[tuple[Index, int, Index]]) -> SheafObjects:
+    """Sheaves made, in order of their rows; those that could not be had are left out."""
+    nothing = np.empty(0, np.int64)
+    row = np.concatenate([nothing, *(rows for rows, _, _ in sheaves)])
+    cache = np.concatenate([nothing, *(np.full(len(rows), home) for rows, home, _ in sheaves)])
+    found = np.concatenate([nothing, *(objects for _, _, objects in sheaves)])
+    order = np.argsort(row, kind="stable")
+    order = order[found[order] != FAILED]
+    return SheafObjects(
+        row[order],
+        cache[order].astype(np.int32),
+        found[order] >> INDEX_BITS,
+        found[order].astype(np.int16).astype(np.int32),
+    )
 
 
 def _placement(window: CacheEvents, order: Index) -> Placement:

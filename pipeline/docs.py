@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from pipeline.cli import app
 from pipeline.store.schema import SCHEMA_VERSION, TABLES, Table, duckdb_type, stored_doc
-from reports.views import VIEWS, view
+from reports.views import VIEWS, View, view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,16 +20,22 @@ if TYPE_CHECKING:
     from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+FOLDERS = ("commands", "views")  #: hold reference pages only
 
 _MADE = "<!-- Made from the code by: make docs -->\n\n"
 
 
 def pages() -> dict[str, str]:
-    """Every reference page: its path below docs/, and its text."""
+    """Every reference page: its path below docs/, and its text.
+
+    A page for the tables, and one for each command and for each view, with an index of its folder.
+    """
     return {
         "schema.md": _schema_page(),
-        "views.md": _views_page(),
-        "commands.md": _commands_page(),
+        "commands/README.md": _commands_index(),
+        **{f"commands/{name}.md": _command_page(name, command) for name, command in _commands()},
+        "views/README.md": _views_index(),
+        **{f"views/{name}.md": _view_page(name) for name in VIEWS},
     }
 
 
@@ -37,7 +43,7 @@ def _schema_page() -> str:
     intro = f"""# The tables of a results database
 
 Schema version {SCHEMA_VERSION}. `allocsim replay` fills these tables; most questions are answered
-more easily by the [views](views.md). Times are ns on the recording's clock, addresses are
+more easily by the [views](views/README.md). Times are ns on the recording's clock, addresses are
 UBIGINT, and what is not known is NULL.
 """
     return _MADE + "\n".join([intro, *map(_table_section, TABLES)])
@@ -54,47 +60,64 @@ def _table_section(table: Table) -> str:
     )
 
 
-def _views_page() -> str:
+def _views_index() -> str:
     intro = """# The views of a results database
 
-Ask them with `allocsim sql "from policy_summary"`. Their definitions are in `reports/sql/`; the
-tables below them are on [a page of their own](schema.md).
+Ask them with `allocsim sql "from policy_summary"`. The tables below them are on
+[a page of their own](../schema.md).
+
 """
-    return _MADE + "\n".join([intro, *map(_view_section, VIEWS)])
+    rows = [(f"[{name}]({name}.md)", _row(view(name))) for name in VIEWS]
+    return _MADE + intro + _markdown(("view", "a row"), rows)
 
 
-def _view_section(name: str) -> str:
+def _view_page(name: str) -> str:
     about = view(name)
     notes = f"{about.notes}\n\n" if about.notes else ""
     rows = [(f"`{column}`", unit, doc) for column, unit, doc in about.columns]
-    return f"## {name}\n\nA row: {about.row.removeprefix('one row is ')}\n\n{notes}" + _markdown(
-        ("column", "unit", "what it is"), rows
+    return (
+        f"{_MADE}# {name}\n\nA row: {_row(about)}\n\n{notes}"
+        + _markdown(("column", "unit", "what it is"), rows)
+        + f"\n## Definition\n\n```sql\n{about.query}\n```\n\n[All views](README.md)\n"
     )
 
 
-def _commands_page() -> str:
+def _row(about: View) -> str:
+    return about.row.removeprefix("one row is ")
+
+
+def _commands() -> list[tuple[str, TyperCommand]]:
+    group = cast("TyperGroup", get_command(app))
+    return [(name, cast("TyperCommand", command)) for name, command in group.commands.items()]
+
+
+def _commands_index() -> str:
     intro = """# The commands
 
 Results go to stdout, progress and errors to stderr. The exit code is 0 if all went well, 1 for
 bad input and where hazards or validate find something, 2 for bad usage, 130 after Ctrl-C.
+
 """
-    group = cast("TyperGroup", get_command(app))
-    sections = [
-        _command_section(name, cast("TyperCommand", command))
-        for name, command in group.commands.items()
-    ]
-    return _MADE + "\n".join([intro, *sections])
+    rows = [(f"[allocsim {name}]({name}.md)", _help(command)[0]) for name, command in _commands()]
+    return _MADE + intro + _markdown(("command", "what it does"), rows)
 
 
-def _command_section(name: str, command: TyperCommand) -> str:
+def _command_page(name: str, command: TyperCommand) -> str:
     params = [cast("TyperArgument | TyperOption", param) for param in command.params]
     arguments = [str(p.metavar or p.name) for p in params if p.param_type_name == "argument"]
     rows = [(f"`{_spelled(param)}`", _default(param), param.help or "") for param in params]
-    about = "\n".join(line.strip() for line in (command.help or "").splitlines())
     usage = " ".join(["allocsim", name, "[OPTIONS]", *arguments])
-    return f"## allocsim {name}\n\n{about}\n\n    {usage}\n\n" + _markdown(
-        ("argument or option", "default", "what it is"), rows
+    about = "\n".join(_help(command))
+    return (
+        f"{_MADE}# allocsim {name}\n\n{about}\n\n    {usage}\n\n"
+        + _markdown(("argument or option", "default", "what it is"), rows)
+        + "\n[All commands](README.md)\n"
     )
+
+
+def _help(command: TyperCommand) -> list[str]:
+    """What a command says of itself, line by line; the first is the sentence that sums it up."""
+    return [line.strip() for line in (command.help or "").splitlines()]
 
 
 def _spelled(param: TyperArgument | TyperOption) -> str:
@@ -114,11 +137,16 @@ def _markdown(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def main() -> None:
-    """Write the pages."""
-    for name, text in pages().items():
+    """Write the pages, and remove those of commands and views that are gone."""
+    texts = pages()
+    for name, text in texts.items():
         path = DOCS / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
+    for folder in FOLDERS:
+        for path in (DOCS / folder).glob("*.md"):
+            if f"{folder}/{path.name}" not in texts:
+                path.unlink()
 
 
 if __name__ == "__main__":

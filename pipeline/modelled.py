@@ -7,7 +7,7 @@ user has set stands above both.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,9 @@ from allocsim.cache_facts import (
 from allocsim.freelist import freelist_order
 from allocsim.kernel import kernel_of
 from allocsim.older import rebuild
+from allocsim.page_lists import list_order
 from allocsim.page_settings import page_machine
+from allocsim.page_start import for_cpus, with_lists, with_pages
 from allocsim.profile import (
     LINUX_7_2,
     SettingError,
@@ -31,7 +33,13 @@ from allocsim.profile import (
 )
 from allocsim.results import How
 from allocsim.simulation import Simulation, SlabPages
-from allocsim.zoneinfo import ZoneTextError, parse_pagetypeinfo, parse_zoneinfo, placed
+from allocsim.zoneinfo import (
+    ZoneTextError,
+    parse_list_pages,
+    parse_pagetypeinfo,
+    parse_zoneinfo,
+    placed,
+)
 from allocsim.zones import PRIOR_CHUNK, Mt, all_free, computed_zone
 from pipeline.errors import InputError, UsageError
 
@@ -42,6 +50,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from allocsim.columns import Columns
+    from allocsim.page_start import ListsAtStart
     from allocsim.profile import CacheShape, Profile
     from allocsim.requests import FreeBefore, OlderObjects
     from allocsim.zones import Machine, Zone, ZoneState
@@ -67,8 +76,10 @@ class Recorded:
         slices: (time slice, its first event).
         facts: what sysfs says of the caches, by name.
         zones: the recorded zones, or computed ones.
-        states: what they held at the start.
+        states: what their buddies held at the start.
         zones_how: which of the two.
+        lists: blocks the CPUs' page lists held at the start (zones, CPUs, PCP_LISTS).
+        thp: the kernel has page lists of order 9 (R4.1).
     """
 
     run: int
@@ -81,6 +92,8 @@ class Recorded:
     zones: tuple[Zone, ...]
     states: tuple[ZoneState, ...]
     zones_how: How
+    lists: npt.NDArray[np.int64]
+    thp: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +126,16 @@ def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
     profile = PROFILE
     try:
         check_settings(settings, [name for name, _ in recorded.caches])
-        machine = page_machine(profile, recorded.zones, recorded.states, recorded.cpus, settings)
+        machine = _machine(profile, recorded, settings)
         shapes, hows = _shapes(profile, recorded, settings)
     except SettingError as error:
         raise UsageError(str(error)) from error
     older, free_before, counts = _older(recorded, shapes)
+    counts["list_pages_at_start"] = sum(
+        len(blocks) << list_order(index)
+        for state in machine.states
+        for _, index, blocks in state.lists
+    )
     simulation = Simulation(
         profile,
         shapes,
@@ -145,10 +163,24 @@ def check(settings: Mapping[str, int], recorded: Recorded) -> None:
     """
     try:
         check_settings(settings, [name for name, _ in recorded.caches])
-        page_machine(PROFILE, recorded.zones, recorded.states, recorded.cpus, settings)
+        _machine(PROFILE, recorded, settings)
         _shapes(PROFILE, recorded, settings)
     except SettingError as error:
         raise UsageError(str(error)) from error
+
+
+def _machine(profile: Profile, recorded: Recorded, settings: Mapping[str, int]) -> Machine:
+    """The zones with their lists as they were when the recording began."""
+    built = replace(profile, pages=replace(profile.pages, thp=recorded.thp))
+    machine = page_machine(built, recorded.zones, recorded.states, recorded.cpus, settings)
+    lists = for_cpus(recorded.lists, machine.cpus)
+    return replace(
+        machine,
+        states=tuple(
+            with_lists(zone, state, held) if zone.managed else state
+            for zone, state, held in zip(machine.zones, machine.states, lists, strict=True)
+        ),
+    )
 
 
 def older_handles(recorded: Recorded) -> npt.NDArray[np.int64]:
@@ -245,6 +277,28 @@ def recorded_zones(
         placed(zone, *held[zone.name]) if zone.name in held else all_free(zone) for zone in zones
     )
     return zones, states, How.OBSERVED
+
+
+def recorded_lists(
+    trace: TraceSet, zones: Sequence[Zone], found: ListsAtStart
+) -> npt.NDArray[np.int64]:
+    """Blocks on every CPU's page lists at the start: (zones, CPUs, PCP_LISTS).
+
+    By the recording's first refills (inferred). Where the snapshot counts more pages, the rest is
+    put on lists that no refill was seen of (assumed).
+    """
+    lists = found.held.copy()
+    counted = parse_list_pages(_snapshot(trace, "zoneinfo") or "", trace.meta["cpus"])
+    for z, zone in enumerate(zones):
+        if zone.managed and zone.name in counted:
+            lists[z] = with_pages(lists[z], found.refilled[z], np.array(counted[zone.name]))
+    return lists
+
+
+def has_thp(trace: TraceSet) -> bool:
+    """Whether the kernel was built with transparent huge pages, by its vmstat; yes without one."""
+    vmstat = _snapshot(trace, "vmstat")
+    return vmstat is None or "thp_fault_alloc" in vmstat
 
 
 def _snapshot(trace: TraceSet, name: str) -> str | None:

@@ -13,8 +13,17 @@ import numpy as np
 from allocsim import recorded_requests
 from allocsim.older import FirstSeen
 from allocsim.page_kinds import Kind
+from allocsim.page_start import COLUMNS as LIST_COLUMNS
+from allocsim.page_start import ListsAtStart
 from allocsim.recorded_requests import RecordedPages, RecordedRequests
-from pipeline.modelled import Recorded, older_handles, recorded_facts, recorded_zones
+from pipeline.modelled import (
+    Recorded,
+    has_thp,
+    older_handles,
+    recorded_facts,
+    recorded_lists,
+    recorded_zones,
+)
 from pipeline.prefetch import prefetch
 
 if TYPE_CHECKING:
@@ -87,11 +96,13 @@ class RecordedRun:
         sized = np.array([size for _, size in caches] + [-1])
         #: Number of a cache, -1 where no size is known; the last place is for no cache.
         self._modelled = np.where(sized > 0, np.arange(len(sized)), -1).astype(np.int32)
-        slices, seen = self._first_look(advance)
         highest = connection.execute(
             "SELECT coalesce(max(pfn), 0) FROM page_events WHERE run = ?", [run]
         ).fetchall()[0][0]
         zones, states, how = recorded_zones(trace, highest)
+        thp = has_thp(trace)
+        lists = ListsAtStart(zones, trace.meta["cpus"], thp=thp)
+        slices, seen = self._first_look(lists, advance)
         self.recorded = Recorded(
             run=run,
             release=trace.meta["kernel_release"],
@@ -103,6 +114,8 @@ class RecordedRun:
             zones=zones,
             states=states,
             zones_how=how,
+            lists=recorded_lists(trace, zones, lists),
+            thp=thp,
         )
 
     def requests(self) -> tuple[RecordedRequests, Iterator[RequestWindow]]:
@@ -155,9 +168,12 @@ class RecordedRun:
         return made
 
     def _first_look(
-        self, advance: Callable[[float], None]
+        self, lists: ListsAtStart, advance: Callable[[float], None]
     ) -> tuple[list[tuple[int, int]], FirstSeen]:
-        """The first event of every time slice, and what is older than the trace."""
+        """The first event of every time slice, and what is older than the trace.
+
+        Pages that lay on the CPUs' lists go to ``lists``.
+        """
         [(first_ts, slice_ns)] = self._connection.execute(
             "SELECT first_ts, slice_ns FROM runs WHERE run = ?", [self._run]
         ).fetchall()
@@ -167,7 +183,9 @@ class RecordedRun:
         )
         slices: list[tuple[int, int]] = []
         seen = FirstSeen()
-        for first, window in self._events(("ts", "ptr")):
+        for first, window in self._events(("ts", "ptr", *LIST_COLUMNS)):
+            if all(name in window for name in LIST_COLUMNS):
+                lists.add(window)
             number = (window["ts"] - first_ts) // slice_ns
             latest = slices[-1][0] if slices else -1
             rows = np.flatnonzero(np.diff(number, prepend=latest))

@@ -12,7 +12,7 @@ from allocsim.events import Ev
 from allocsim.page_lists import NO_LIST, list_index
 from allocsim.page_requests import highest_zones, migratetypes, urgency
 from allocsim.page_settings import page_machine
-from allocsim.page_start import blocks_at_start, with_lists, with_pages
+from allocsim.page_start import with_lists, with_pages
 from allocsim.profile import LINUX_7_2
 from allocsim.zoneinfo import parse_list_pages, parse_pagetypeinfo, parse_zoneinfo, placed
 from allocsim.zones import PCP_LISTS, PageRules
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipeline.trace_set import TraceSet
 
 COLUMNS = ("cpu", "op", "page", "order", "migratetype", "highest", "flags", "offset")
+Lane = tuple[int, int, int]
 TICK_NS = 1_000_000_000  # the vmstat worker runs about once a second (R4.13)
 
 
@@ -43,7 +44,7 @@ def recorded_pages(trace: TraceSet, recording: Path, *, ticks: bool = True) -> R
     machine = recorded_machine(recording, trace.meta["cpus"], trace.meta["kernel_release"])
     if "-boot-" not in recording.name:  # from boot on, lists begin empty
         zoneinfo = (recording / "snapshots" / "before" / "zoneinfo").read_text("utf-8")
-        machine = _lists_at_start(trace, machine, zoneinfo)
+        machine = _with_lists(trace, machine, zoneinfo)
     truth: Counter[str] = Counter()
     rows: list[tuple[int, ...]] = []
     requests = _Requests(rows, machine.cpus if ticks else 0)
@@ -125,14 +126,16 @@ class _Requests:
             self._free(cpu, page, 0)
 
 
-def _lists_at_start(trace: TraceSet, machine: Machine, zoneinfo: str) -> Machine:
-    """The machine with lists as long as the recording's first refills say they were (inferred).
+def plain_lists(trace: TraceSet, machine: Machine) -> tuple[dict[Lane, int], set[Lane]]:
+    """Blocks every list (zone, CPU, index) held at the start, and the lists seen refilled.
 
     A free's list is that of the request its page was allocated by; of older pages, the movable.
     """
     wanted = ("cpu", "event", "pfn", "order", "gfp_flags", "migratetype")
-    lane, op = [], []
     kinds: dict[int, int] = {}
+    taken: Counter[Lane] = Counter()
+    held: dict[Lane, int] = {}
+    refilled: set[Lane] = set()
     ways = {Ev.MM_PAGE_ALLOC: 1, Ev.MM_PAGE_FREE: -1, Ev.MM_PAGE_ALLOC_ZONE_LOCKED: 0}
     for window in trace.windows(columns=wanted):
         at = np.isin(window["event"], list(ways))
@@ -141,26 +144,39 @@ def _lists_at_start(trace: TraceSet, machine: Machine, zoneinfo: str) -> Machine
         for cpu, event, pfn, order, kind, locked in zip(
             *columns, asked, window["migratetype"][at].tolist(), strict=True
         ):
+            if pfn < 0:
+                continue
             if event == Ev.MM_PAGE_ALLOC:
                 kinds.update(dict.fromkeys(range(pfn, pfn + (1 << order)), kind))
             if event == Ev.MM_PAGE_ALLOC_ZONE_LOCKED:
                 kinds[pfn] = locked
             index = list_index(order, kinds.get(pfn, 1), thp=machine.rules.thp)
-            if pfn < 0 or index == NO_LIST:
+            if index == NO_LIST:
                 continue
             z = next(
                 n for n, zone in enumerate(machine.zones) if zone.start_pfn <= pfn < zone.end_pfn
             )
-            lane.append((z * machine.cpus + cpu) * PCP_LISTS + index)
-            op.append(ways[event])
-    shape = (len(machine.zones), machine.cpus, PCP_LISTS)
-    held, refilled = blocks_at_start(np.array(lane), np.array(op), int(np.prod(shape)))
+            lane = z, cpu, index
+            if lane in refilled:
+                continue
+            taken[lane] += ways[event]
+            held[lane] = max(held.get(lane, 0), taken[lane])
+            if event == Ev.MM_PAGE_ALLOC_ZONE_LOCKED:
+                refilled.add(lane)
+    return held, refilled
+
+
+def _with_lists(trace: TraceSet, machine: Machine, zoneinfo: str) -> Machine:
+    held, refilled = plain_lists(trace, machine)
+    blocks = np.zeros((len(machine.zones), machine.cpus, PCP_LISTS), np.int64)
+    known = np.zeros(blocks.shape, np.bool_)
+    for lane, count in held.items():
+        blocks[lane], known[lane] = count, lane in refilled
     pages = parse_list_pages(zoneinfo, machine.cpus)
     states = list(machine.states)
     for z, zone in enumerate(machine.zones):
         if zone.managed:
-            known = held.reshape(shape)[z], refilled.reshape(shape)[z]
-            lists = with_pages(*known, np.array(pages[zone.name]))
+            lists = with_pages(blocks[z], known[z], np.array(pages[zone.name]))
             states[z] = with_lists(zone, states[z], lists)
     return replace(machine, states=tuple(states))
 

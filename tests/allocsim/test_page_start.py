@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from allocsim.page_lists import list_index, list_order, list_type
 from allocsim.page_replay import PageReplay
-from allocsim.page_start import blocks_at_start, with_lists, with_pages
+from allocsim.page_start import ListDepths, for_cpus, with_lists, with_pages
 from allocsim.zones import Machine, all_free, computed_zone
 
 
-def test_a_list_is_empty_at_its_first_refill() -> None:
+def depths(lane: list[int], op: list[int], lanes: int, window: int = 100) -> ListDepths:
+    found = ListDepths(lanes)
+    for first in range(0, len(lane), window):
+        part = slice(first, first + window)
+        found.add(np.array(lane[part]), np.array(op[part]))
+    return found
+
+
+@pytest.mark.parametrize("window", [1, 3, 100])
+def test_a_list_is_empty_at_its_first_refill(window: int) -> None:
     # List 2: two freed, five taken, refilled: three were there. What follows says nothing.
-    lane = np.array([2, 2, 2, 2, 2, 2, 2, 2, 2, 2])
-    op = np.array([1, -1, 1, -1, 1, 1, 1, 0, 1, 1])
-    held, refilled = blocks_at_start(lane, op, 4)
-    assert held.tolist() == [0, 0, 3, 0]
-    assert refilled.tolist() == [False, False, True, False]
+    found = depths([2] * 10, [1, -1, 1, -1, 1, 1, 1, 0, 1, 1], 4, window)
+    assert found.held.tolist() == [0, 0, 3, 0]
+    assert found.refilled.tolist() == [False, False, True, False]
 
 
-def test_without_a_refill_the_least_that_serves_every_allocation() -> None:
-    lane = np.array([0, 1, 0, 1, 0, 0])
-    op = np.array([1, -1, 1, -1, -1, -1])
-    held, refilled = blocks_at_start(lane, op, 2)
-    assert (held.tolist(), refilled.tolist()) == ([2, 0], [False, False])
+@pytest.mark.parametrize("window", [1, 2, 100])
+def test_without_a_refill_the_least_that_serves_every_allocation(window: int) -> None:
+    found = depths([0, 1, 0, 1, 0, 0], [1, -1, 1, -1, -1, -1], 2, window)
+    assert found.held.tolist() == [2, 0]
+    assert found.refilled.tolist() == [False, False]
+
+
+def test_a_cpu_that_is_no_more_gives_its_blocks_to_the_one_that_does_its_work() -> None:
+    held = np.zeros((1, 3, 14), np.int64)
+    held[0, :, 1] = 5, 7, 9
+    assert for_cpus(held, 2)[0, :, 1].tolist() == [14, 7]
+    assert for_cpus(held, 4)[0, :, 1].tolist() == [5, 7, 9, 0]
 
 
 def test_pages_that_no_list_is_known_to_have_go_below_an_unknown_one() -> None:

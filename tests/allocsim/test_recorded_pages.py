@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from allocsim.page_replay import PageReplay
+from allocsim.page_start import COLUMNS as START_COLUMNS
+from allocsim.page_start import ListsAtStart
 from pipeline.ingest.recording import import_recording
 from pipeline.trace_set import TraceSet
-from tests.allocsim.recorded_pages import as_columns, recorded_pages
+from tests.allocsim.recorded_pages import as_columns, plain_lists, recorded_pages
 from tests.oracle.page_lists import PageAllocator as Oracle
 
 if TYPE_CHECKING:
@@ -27,6 +29,13 @@ def test_model_equals_oracle_on_a_recording(recording: Path, tmp_path: Path) -> 
     results, _ = PageReplay(pages.machine).window(as_columns(pages.rows))
     model = PageReplay(pages.machine)
     columns = as_columns(pages.rows)
+    held, refilled = plain_lists(trace, pages.machine)
+    found = ListsAtStart(pages.machine.zones, pages.machine.cpus, thp=pages.machine.rules.thp)
+    for window in trace.windows(10_007, START_COLUMNS):
+        found.add(window)
+    assert {at: found.held[at] for at in held} == held
+    assert found.held.sum() == sum(held.values())
+    assert set(zip(*(axis.tolist() for axis in found.refilled.nonzero()), strict=True)) == refilled
     paths = []
     for first in range(0, len(pages.rows), 1000):
         part = {name: column[first : first + 1000] for name, column in columns.items()}

@@ -8,7 +8,7 @@ import pytest
 from typer.main import get_command
 
 from pipeline.cli import app
-from pipeline.docs import DOCS, pages
+from pipeline.docs import DOCS, FOLDERS, pages
 from pipeline.store.schema import TABLES
 
 if TYPE_CHECKING:
@@ -20,6 +20,15 @@ COMMANDS = cast("TyperGroup", get_command(app)).commands
 @pytest.mark.parametrize("name", pages())
 def test_page_is_up_to_date(name: str) -> None:
     assert (DOCS / name).read_text("utf-8") == pages()[name], "say make docs"
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_page_of_a_folder_is_made_and_listed(folder: str) -> None:
+    there = {f"{folder}/{path.name}" for path in (DOCS / folder).glob("*.md")}
+    assert there == {name for name in pages() if name.startswith(f"{folder}/")}, "say make docs"
+    index = pages()[f"{folder}/README.md"]
+    for name in there - {f"{folder}/README.md"}:
+        assert f"({name.removeprefix(f'{folder}/')})" in index
 
 
 @pytest.mark.parametrize("name", COMMANDS)
