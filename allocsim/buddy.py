@@ -8,7 +8,8 @@ split off one larger block are taken at once: see `_take_run`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from copy import copy, deepcopy
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -77,6 +78,17 @@ class Buddy:
             self.lists[order][self.type_of(pfn)][pfn] = None
             self._order_at[pfn - self._start] = order
             self.free_pages += 1 << order
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Buddy:
+        """As deepcopy gives it, without a look at every block of every free list."""
+        copied = copy(self)
+        memo[id(self)] = copied
+        copied._movable = deepcopy(self._movable, memo)
+        copied.lists = [[blocks.copy() for blocks in row] for row in self.lists]
+        copied._order_at = self._order_at.copy()
+        copied.types = self.types.copy()
+        copied.counters = self.counters.copy()
+        return copied
 
     def type_of(self, pfn: int) -> int:
         """Migratetype of a page's pageblock."""
