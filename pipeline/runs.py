@@ -48,9 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from allocsim.columns import Columns
     from allocsim.policies import Policy
-    from allocsim.replay import WindowResult
     from pipeline.progress import Progress
     from pipeline.settings import Settings
     from pipeline.trace_set import TraceSet
@@ -162,7 +160,7 @@ def replay_trace(
         # Three threads: one decodes, this one replays, one stores.
         with behind() as store:
             for window in prefetch(trace.windows(window_rows, _COLUMNS)):
-                store(partial(_store, writer, events, window, model.window(window)))
+                store(partial(writer.window, events, window, model.window(window)))
                 events += len(window["ts"])
                 advance(events / trace.rows)
         final = model.finish()
@@ -188,12 +186,6 @@ def replay_trace(
         writer.rows(POLICY_OPS, policy_op_rows(policies, kernel_of(recording.release).paths))
         writer.finish()
     return run
-
-
-def _store(writer: RunWriter, first_seq: int, window: Columns, result: WindowResult) -> None:
-    writer.amend(result.amendments)
-    writer.window(first_seq, window, result.columns)
-    writer.pages(result.pages)
 
 
 def _times(trace: TraceSet) -> dict[str, int]:
