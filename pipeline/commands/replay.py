@@ -32,6 +32,14 @@ def replay(
             " all shipped ones where none is given.",
         ),
     ] = None,
+    scheme: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Scheme of page descriptors: a shipped one, or your own TOML file. May be"
+            " repeated; all shipped ones where none is given.",
+        ),
+    ] = None,
 ) -> None:
     """Replay traces through the model, and add runs for each to the results database.
 
@@ -40,7 +48,7 @@ def replay(
     and each simulated one, as in placement_summary.
     """
     from pipeline.errors import UsageError
-    from pipeline.policies import find_policies
+    from pipeline.policies import Pricing, find_policies, find_schemes
     from pipeline.progress import shown
     from pipeline.runs import replay_traces
     from pipeline.settings import parse_settings
@@ -48,6 +56,7 @@ def replay(
     from reports.rows import write_table
 
     policies = find_policies(policy or [])
+    pricing = Pricing(find_schemes(scheme or []))
     settings = parse_settings(set_ or [])
     if placement is Placement.RECORDED and settings:
         raise UsageError("--set changes the simulated placement; leave out --placement recorded")
@@ -58,6 +67,7 @@ def replay(
             policies,
             progress,
             settings if placement is Placement.SIMULATED else None,
+            pricing,
         )
     with reading(db) as connection:
         views = ["policy_summary"]
