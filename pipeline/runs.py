@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from allocsim import __version__, replay
 from allocsim.kernel import kernel_of
 from allocsim.replay import Recording, Replay
 from allocsim.results import How
+from pipeline.behind import behind
 from pipeline.errors import InputError
 from pipeline.prefetch import prefetch
 from pipeline.settings import check_for_trace
@@ -46,12 +48,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from allocsim.columns import Columns
     from allocsim.policies import Policy
+    from allocsim.replay import WindowResult
     from pipeline.progress import Progress
     from pipeline.settings import Settings
     from pipeline.trace_set import TraceSet
 
-WINDOW_ROWS = 1 << 19
+WINDOW_ROWS = 1 << 18
 _COLUMNS = {*replay.COLUMNS, *load.COLUMNS}
 _SLICES = 120  # time slices a run is cut into for the timeline
 
@@ -80,21 +84,51 @@ def replay_traces(
     """
     for path in paths:
         must_exist(path)
-    runs = []
-    for path in paths:
-        with opened(path, progress) as trace:
-            name = trace.meta["name"]
-            if settings is not None:
-                check_for_trace(settings, trace)
-            runs.append(replay_trace(trace, db, policies, advance=progress.step(f"replay {name}")))
-            if settings is not None:
-                advance = progress.step(f"simulate {name}")
-                runs.append(
-                    simulate_run(
-                        trace, db, runs[-1], settings, window_rows=WINDOW_ROWS, advance=advance
-                    )
+    several = [] if settings is None else [settings]
+    return [run for path in paths for run in replay_path(path, db, policies, progress, several)]
+
+
+def replay_path(
+    path: Path,
+    db: Path,
+    policies: Sequence[Policy],
+    progress: Progress,
+    several: Sequence[Settings],
+) -> list[int]:
+    """Replay one trace, and simulate it with each of several settings.
+
+    Args:
+        path: a trace set, or a recording.
+        db: the results database; made if it is not there.
+        policies: what to price the recorded run with.
+        progress: told how far it is.
+        several: settings of a simulated run each.
+
+    Returns:
+        Number of the recorded run, and those of the simulated ones in order.
+
+    Raises:
+        AllocsimError: as replay_traces.
+    """
+    with opened(path, progress) as trace:
+        name = trace.meta["name"]
+        for settings in several:
+            check_for_trace(settings, trace)
+        recorded = replay_trace(trace, db, policies, advance=progress.step(f"replay {name}"))
+        return [
+            recorded,
+            *(
+                simulate_run(
+                    trace,
+                    db,
+                    recorded,
+                    settings,
+                    window_rows=WINDOW_ROWS,
+                    advance=progress.step(f"simulate {name}"),
                 )
-    return runs
+                for settings in several
+            ),
+        ]
 
 
 def replay_trace(
@@ -125,13 +159,12 @@ def replay_trace(
         run = next_number(connection, "runs", "run")
         writer = RunWriter(connection, run)
         events = 0
-        for window in prefetch(trace.windows(window_rows, _COLUMNS)):
-            result = model.window(window)
-            writer.amend(result.amendments)
-            writer.window(events, window, result.columns)
-            writer.pages(result.pages)
-            events += len(window["ts"])
-            advance(events / trace.rows)
+        # Three threads: one decodes, this one replays, one stores.
+        with behind() as store:
+            for window in prefetch(trace.windows(window_rows, _COLUMNS)):
+                store(partial(_store, writer, events, window, model.window(window)))
+                events += len(window["ts"])
+                advance(events / trace.rows)
         final = model.finish()
         writer.pages(final.pages)
         writer.amend(final.amendments)
@@ -155,6 +188,12 @@ def replay_trace(
         writer.rows(POLICY_OPS, policy_op_rows(policies, kernel_of(recording.release).paths))
         writer.finish()
     return run
+
+
+def _store(writer: RunWriter, first_seq: int, window: Columns, result: WindowResult) -> None:
+    writer.amend(result.amendments)
+    writer.window(first_seq, window, result.columns)
+    writer.pages(result.pages)
 
 
 def _times(trace: TraceSet) -> dict[str, int]:

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB, SETTINGS
-
-
-class Placement(StrEnum):
-    """Where objects and pages lie."""
-
-    RECORDED = "recorded"
-    SIMULATED = "simulated"
+from pipeline.commands.common import DB, DEFAULT_DB, SETTINGS, Placement
 
 
 def replay(

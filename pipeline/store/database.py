@@ -37,8 +37,10 @@ _SANDBOX: dict[str, Setting] = {
 }
 
 
-# By default DuckDB caches what it has written in most of the machine's memory.
-_BOUNDED: dict[str, Setting] = {"memory_limit": "512MB"}
+# By default DuckDB caches what it has written in most of the machine's memory. With more than one
+# thread each INSERT makes row groups of its own, whose remainders are compressed again when the
+# transaction ends; the other CPUs have the reading and the model to do.
+_WRITER: dict[str, Setting] = {"memory_limit": "512MB", "threads": 1}
 
 # What DuckDB raises when the file cannot be read or written. A full disk can show as any of them.
 _FILE_ERRORS = (
@@ -82,7 +84,7 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     _make_folder(path.parent)
     with _errors(path):
-        connection = duckdb.connect(path, config=_BOUNDED)
+        connection = duckdb.connect(path, config=_WRITER)
     size = None  # of the file as it was; None: it was not there, or is none of ours
     fresh = False
     try:
