@@ -1,4 +1,4 @@
-"""What a work allocates in a window of time: who is born when and where, and when and where it dies.
+"""What a work allocates in a window of time: born when and where, and freed when and where.
 
 Rows are made window by window, each window's from random bits of its own, so that what a window
 holds depends on nothing before it.
@@ -6,6 +6,8 @@ holds depends on nothing before it.
 
 from __future__ import annotations
 
+from decimal import Decimal
+from math import isqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pipeline.synth.spec import Entry, Free, Life, Spec, Work
+    from pipeline.synth.spec import Entry, Free, Life, Spec
 
     Ints = npt.NDArray[np.int64]
     Bits = npt.NDArray[np.uint64]
@@ -175,9 +177,11 @@ class Worker:
         scaled = int(mean * (1 << fine))
         length = (span.end - span.begin) << fine
         likely = length // scaled
-        starts, numbers, passed = [], [], 0
+        starts: list[Ints] = []
+        numbers: list[Bits] = []
+        passed = 0
         while passed < length:
-            count = likely + 6 * int(likely**0.5) + 16
+            count = likely + 6 * isqrt(likely) + 16
             bits = self._bits(Use.ARRIVALS, (*span.key, len(starts)), count)
             gaps = draw(exponential_unit(), 0, bits)
             gaps *= scaled
@@ -268,11 +272,7 @@ class Worker:
             rank[shuffled] = _ranks(turn, of)
         held = hold[rows] + self._work.arrival.hold
         death[rows] = (
-            start[rows]
-            + size * self._work.step
-            + held
-            + rank * self._frees.step[entry[rows]]
-            + 1
+            start[rows] + size * self._work.step + held + rank * self._frees.step[entry[rows]] + 1
         )
 
     def _with_phase(  # noqa: PLR0913 - likewise
@@ -338,15 +338,15 @@ class _LifeTables:
         self._limits = np.full((most - 1, len(entries)), 1 << SHARE_BITS, np.int64)
         self._base = np.zeros((most, len(entries)), np.int64)
         self._kind = np.zeros((most, len(entries)), np.uint8)
-        parts = []
+        parts: list[Ints] = []
         for number, entry in enumerate(entries):
-            total, passed = sum(life.share for life in entry.lives), 0
+            total, passed = sum(life.share for life in entry.lives), Decimal(0)
             for at, life in enumerate(entry.lives):
                 passed += life.share
                 if at < most - 1:
                     self._limits[at, number] = round(passed * (1 << SHARE_BITS) / total)
                 if life not in tables:
-                    tables[life] = sum(map(len, parts))
+                    tables[life] = sum(len(part) for part in parts)
                     parts.append(_table(life))
                 self._base[at, number] = tables[life]
                 self._kind[at, number] = _KIND.get(life.kind, _DRAWN)
@@ -402,7 +402,8 @@ class _FreeTables:
         if self._same:
             return cpu
         row = self._of[entry] * self._cpus + cpu
-        return self._table[(row << CPU_BITS) + chance]
+        chosen: npt.NDArray[np.int16] = self._table[(row << CPU_BITS) + chance]
+        return chosen
 
 
 def _weights(free: Free, cpu: int, cpus: int) -> tuple[int, ...]:
@@ -415,6 +416,4 @@ def _weights(free: Free, cpu: int, cpus: int) -> tuple[int, ...]:
         return (1,)
     away = int(free.remote * 10**6)
     others = cpus - 1
-    return tuple(
-        (10**6 - away) * others if other == cpu else away for other in range(cpus)
-    )
+    return tuple((10**6 - away) * others if other == cpu else away for other in range(cpus))

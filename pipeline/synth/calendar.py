@@ -82,9 +82,7 @@ class Calendar:
         handle[count:] = np.concatenate((place[:count][here], self._soon["handle"][dying]))
         op = np.ones(total, np.int8)
         op[count:] = -1
-        entry = np.concatenate(
-            (born["entry"], born["entry"][here], self._soon["entry"][dying])
-        )
+        entry = np.concatenate((born["entry"], born["entry"][here], self._soon["entry"][dying]))
         cpu = np.concatenate((born["cpu"], born["free_cpu"][here], self._soon["free_cpu"][dying]))
         stays = ~here & (born["death"] < NEVER)
         self._keep(born, place[:count], stays, dying)
@@ -111,7 +109,11 @@ class Calendar:
         self._soon, self._later = take(both, soon), [take(both, ~soon)]
 
     def _keep(
-        self, born: Columns, handle: Ints, stays: npt.NDArray[np.bool_], dying: npt.NDArray[np.bool_]
+        self,
+        born: Columns,
+        handle: Ints,
+        stays: npt.NDArray[np.bool_],
+        dying: npt.NDArray[np.bool_],
     ) -> None:
         new = take({**born, "handle": handle}, stays)
         new = {name: new[name] for name in _ALIVE}

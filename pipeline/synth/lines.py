@@ -98,9 +98,7 @@ class _Maker:
             accounted=account,
             **(named if self._named else {}),
         )
-        free = add(
-            Ev.KMEM_CACHE_FREE, call_site=self._templates.site(f"{function}_free"), **named
-        )
+        free = add(Ev.KMEM_CACHE_FREE, call_site=self._templates.site(f"{function}_free"), **named)
         free = free if entry.free.traced else _NONE
         return (number, 0, 0, 0, 0, alloc, free, _NONE, _NONE, _NONE)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from allocsim.cache_facts import parse_sysfs_slab
 from allocsim.caches import KMALLOC_CLASSES, Caches
 from allocsim.kernel import GFP_BITS
@@ -16,7 +18,7 @@ from allocsim.older import FirstSeen
 from allocsim.profile import cache_shapes
 from allocsim.results import How
 from allocsim.zoneinfo import parse_pagetypeinfo, parse_zoneinfo, placed
-from allocsim.zones import MAX_PAGE_ORDER, ORDERS, PAGEBLOCK, PRIOR_CHUNK, computed_zone
+from allocsim.zones import MAX_PAGE_ORDER, ORDERS, PAGEBLOCK, PCP_LISTS, PRIOR_CHUNK, computed_zone
 from pipeline.modelled import PROFILE, Recorded, make_world
 
 if TYPE_CHECKING:
@@ -90,12 +92,14 @@ def make_machine(spec: Spec) -> Machine:
         zones=zones,
         states=tuple(placed(each, *held[each.name]) for each in zones),
         zones_how=How.OBSERVED,
+        lists=np.zeros((len(zones), spec.cpus, PCP_LISTS), np.int64),
+        thp=True,
     )
     return Machine(make_world(recorded, {}), caches, list(caches.names), snapshots)
 
 
 def _sizes(spec: Spec) -> dict[str, int]:
-    """Every cache the kernel has: those that are named, and kmalloc's of the types that are used."""
+    """Size of every cache there is: the named ones, and kmalloc's of the types that are used."""
     sizes = dict(spec.sizes)
     used = {entry.type for work in spec.works for entry in work.entries if entry.kmalloc}
     for prefix in ("kmalloc-", *(_PREFIXES[kind] for kind in sorted(used - {"normal"}))):

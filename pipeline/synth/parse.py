@@ -101,7 +101,8 @@ def _caches(top: Reader) -> tuple[Cache, ...]:
             row.refuse("name", f"{name!r}: there is another cache of this name")
         if not name or any(c.isspace() for c in name) or "kmalloc" in name:
             row.refuse(
-                "name", f"{name!r}: a word is wanted; kmalloc's caches are there without being named"
+                "name",
+                f"{name!r}: a word is wanted; kmalloc's caches are there without being named",
             )
         # R3.3: sizes are multiples of the word; above 4 MiB no page block holds an object.
         size = row.whole("size", 8, 4 << 20)
@@ -112,7 +113,7 @@ def _caches(top: Reader) -> tuple[Cache, ...]:
 
 
 def _phases(top: Reader) -> tuple[Phase, ...]:
-    phases = []
+    phases: list[Phase] = []
     for row in top.tables("phase"):
         row.only("name", "length", "rate")
         name = row.text("name", f"phase-{len(phases)}")
@@ -135,10 +136,6 @@ def _work(row: Reader, cpus: int, caches: set[str], phases: Sequence[str]) -> Wo
     pick = row.choice("pick", PICKS, "all")
     if pick == "one" and not sum(entry.weight for entry in entries):
         row.refuse("allocate", "the weights are all 0")
-    if arrival.kind in ("closed", "before"):
-        batch = any(life.kind == "batch" for entry in entries for life in entry.lives)
-        if (arrival.kind == "closed") != batch and pick == "all" and arrival.kind == "before":
-            row.refuse("lifetime", "what is allocated before the trace is of no batch")
     if arrival.kind == "closed" and pick == "one":
         row.refuse("pick", "'one': a closed loop allocates all; allowed: all")
     of_cpus = row.wholes("cpus", 0, cpus - 1) if "cpus" in row else tuple(range(cpus))
@@ -179,9 +176,7 @@ def _arrival(row: Reader, phases: int) -> Arrival:
 def _entries(
     row: Reader, cpus: int, caches: set[str], lives: tuple[Life, ...] | None, free: Free
 ) -> list[Entry]:
-    row.only(
-        "cache", "kmalloc", "pages", "order", "type", "count", "weight", "lifetime", "free"
-    )
+    row.only("cache", "kmalloc", "pages", "order", "type", "count", "weight", "lifetime", "free")
     what = [key for key in ("cache", "kmalloc", "pages") if key in row]
     if len(what) != 1:
         row.refuse(None, f"{' and '.join(what) or 'none'} of cache, kmalloc, pages: one is wanted")
@@ -200,15 +195,9 @@ def _entries(
         kind = row.choice("pages", sorted(PAGE_KINDS))
         low, high = PAGE_KINDS[kind].orders
         return [replace(base, pages=kind, order=row.whole("order", low, high, low))]
-    sizes = row.wholes("kmalloc", 1, 4 << 20) if _is_list(row) else (
-        row.whole("kmalloc", 1, 4 << 20),
-    )
+    sizes = row.wholes("kmalloc", 1, 4 << 20)
     kind = row.choice("type", list(KMALLOC_TYPES), "normal")
     return [replace(base, kmalloc=size, type=kind) for size in sizes]
-
-
-def _is_list(row: Reader) -> bool:
-    return row.is_list("kmalloc")
 
 
 def _lives(row: Reader) -> tuple[Life, ...]:

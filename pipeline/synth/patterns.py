@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sysconfig
+import tomllib
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -32,10 +33,21 @@ def read_spec(name: str) -> str:
     if name not in shipped and path.suffix != ".toml" and not path.is_file():
         near = get_close_matches(name, shipped, n=1)
         hint = f"did you mean {near[0]}?" if near else "a file's name ends in .toml;"
-        raise UsageError(f"{name}: no such spec; {hint} allocsim synth --list shows the shipped ones")
+        raise UsageError(
+            f"{name}: no such spec; {hint} allocsim synth --list shows the shipped ones"
+        )
     try:
         return path.read_text("utf-8")
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def listing() -> str:
+    """A line for each shipped spec: its name, and what it is."""
+    found = {name: tomllib.loads(path.read_text("utf-8")) for name, path in shipped_specs().items()}
+    if not found:
+        raise InputError("no specs were installed: name a file, or run from a clone")
+    width = max(map(len, found))
+    return "".join(f"{name.ljust(width)}  {spec.get('doc', '')}\n" for name, spec in found.items())

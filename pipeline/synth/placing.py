@@ -53,6 +53,10 @@ class Rows(NamedTuple):
     template: npt.NDArray[np.int32]
     place: Ints
 
+    def of(self, which: npt.NDArray[np.bool_] | slice) -> Rows:
+        """Some of the rows."""
+        return Rows(self.ts[which], self.cpu[which], self.template[which], self.place[which])
+
 
 class Placing:
     """Places the requests of a spec, window by window.
@@ -102,7 +106,10 @@ class Placing:
         for number in range(len(self._shapes)):
             at, home = number, self._homes[number]
             while home >= 0:
-                for op, function in ((1, "__pcs_replace_empty_main"), (-1, "__pcs_replace_full_main")):
+                for op, function in (
+                    (1, "__pcs_replace_empty_main"),
+                    (-1, "__pcs_replace_full_main"),
+                ):
                     sheaves[number, home, op] = add(
                         Ev.KMALLOC,
                         call_site=site(function),
@@ -139,9 +146,7 @@ class Placing:
         self._check_memory(moments, objects, result)
         place = np.empty(len(cache), np.int64)
         self._pfns.add(result)
-        place[objects] = self._addresses(
-            cache[objects], result.objects.slab, result.objects.index
-        )
+        place[objects] = self._addresses(cache[objects], result.objects.slab, result.objects.index)
         place[pages] = result.pages.pfn
         return self._rows(moments, pages, cache, place, result)
 
@@ -223,7 +228,7 @@ class Placing:
             made[other] = more
         if rows.template.min(initial=0) < 0:
             shown = rows.template >= 0
-            rows = Rows(*(column[shown] for column in rows))
+            rows = rows.of(shown)
         return rows
 
     def _further(
@@ -320,4 +325,5 @@ class _SlabFrames:
         """First page frame of each slab (i8)."""
         at = slab & _NUMBER
         at += self._first[cache]
-        return self._frames[at].astype(np.int64)
+        frames: Ints = self._frames[at].astype(np.int64)
+        return frames

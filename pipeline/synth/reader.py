@@ -152,7 +152,9 @@ class Reader:
         return dict(enumerate(value))
 
     def wholes(self, key: str, low: int, high: int, least: int = 1) -> tuple[int, ...]:
-        """Whole numbers, at least ``least`` of them."""
+        """Whole numbers, at least ``least`` of them; a number alone stands for a list of one."""
+        if not isinstance(self._get(key, _MISSING), list):
+            return (self.whole(key, low, high),)
         below = Reader(self._list(key, least), (*self._path, key), self._lines, self._source)
         return tuple(below._whole(at, value, low, high) for at, value in below._table.items())
 
@@ -177,7 +179,7 @@ class Reader:
     def rows(self, key: str, size: int) -> tuple[tuple[int, ...], ...]:
         """A square matrix of weights."""
         below = Reader(self._list(key, size), (*self._path, key), self._lines, self._source)
-        rows = tuple(below.wholes(at, 0, 1 << 40, size) for at in below._table)  # type: ignore[arg-type]
+        rows = tuple(below.wholes(at, 0, 1 << 40, size) for at in below._table)
         for at, row in enumerate(rows):
             if len(rows) != size or len(row) != size or not sum(row):
                 below.refuse(at, f"{size} rows of {size} weights are wanted, not all 0 in any row")

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 TEXT = 0xFFFF_FFFF_8100_0000
 _FUNCTION = 1 << 12
 _CALL = 0x40  # where in its caller a call returns to
-GFP_KERNEL = sum(GFP_BITS[f"__GFP_{name}"] for name in ("IO", "FS", "DIRECT_RECLAIM", "KSWAPD_RECLAIM"))
+GFP_KERNEL = sum(
+    GFP_BITS[f"__GFP_{name}"] for name in ("IO", "FS", "DIRECT_RECLAIM", "KSWAPD_RECLAIM")
+)
 #: Columns that are computed for each row.
 COMPUTED = ("ts", "cpu", "pid", "ptr", "pfn")
 
@@ -113,7 +115,7 @@ class Look:
         for name, code, has, dictionary in self._columns:
             if has is None:
                 codes = code[template]
-                found[name] = Values(codes if dictionary is not None else codes, None, dictionary)
+                found[name] = Values(codes, None, dictionary)
                 continue
             valid = has[template]
             found[name] = Values(code[template[valid]], valid, dictionary)
@@ -144,7 +146,7 @@ def _coded(
 
 
 def slab_gfp(order: int, *, reclaimable: bool) -> int:
-    """Effective flags of a slab page's first attempt (R3.7, T9), as the 7.2 recordings have them."""
+    """Effective flags of a slab page's first attempt (R3.7, T9): those of the 7.2 recordings."""
     names = ["IO", "FS", "NOWARN", "NORETRY", "COMP", "NOMEMALLOC"]
     names += ["RECLAIMABLE"] if reclaimable else []
     names += [] if order else ["DIRECT_RECLAIM", "KSWAPD_RECLAIM"]

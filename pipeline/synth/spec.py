@@ -17,7 +17,12 @@ ARRIVALS = ("poisson", "bursts", "closed", "before")
 ORDERS = ("fifo", "lifo", "shuffled")
 PICKS = ("all", "one")
 CACHE_FLAGS = ("reclaimable", "dma", "account", "typesafe_by_rcu")
-KMALLOC_TYPES = {"normal": "", "cg": "__GFP_ACCOUNT", "rcl": "__GFP_RECLAIMABLE", "dma": "__GFP_DMA"}
+KMALLOC_TYPES = {
+    "normal": "",
+    "cg": "__GFP_ACCOUNT",
+    "rcl": "__GFP_RECLAIMABLE",
+    "dma": "__GFP_DMA",
+}
 KERNELS = ("6.1", "6.12", "7.2", "7.3")
 
 

@@ -46,7 +46,7 @@ def draw(table: Ints, base: Ints | int, bits: npt.NDArray[np.uint64]) -> Ints:
     """
     at = ((bits >> np.uint64(PLACE_BITS)) & _BIN_MASK).view(np.int64) + base
     low = table[at]
-    span = table[at + 1]
+    span: Ints = table[at + 1]
     span -= low
     span *= (bits & _PLACE_MASK).view(np.int64)
     span >>= PLACE_BITS
@@ -114,20 +114,24 @@ def _normal() -> tuple[Decimal, ...]:
 
 
 # Wichura 1988, algorithm AS 241 (PPND16): relative error 1e-16. Numerators and denominators of the
-# three regions, from the highest power down.
-_CENTRE = (
+# two regions that bins reach into, from the highest power down.
+_CENTRE_ABOVE = (
     "2509.0809287301226727 33430.575583588128105 67265.770927008700853 45921.953931549871457"
-    " 13731.693765509461125 1971.5909503065514427 133.14166789178437745 3.3871328727963666080",
-    "5226.4952788528545610 28729.085735721942674 39307.895800092710610 21213.794301586595867"
-    " 5394.1960214247511077 687.18700749205790830 42.313330701600911252 1",
+    " 13731.693765509461125 1971.5909503065514427 133.14166789178437745 3.3871328727963666080"
 )
-_MIDDLE = (
+_CENTRE_BELOW = (
+    "5226.4952788528545610 28729.085735721942674 39307.895800092710610 21213.794301586595867"
+    " 5394.1960214247511077 687.18700749205790830 42.313330701600911252 1"
+)
+_TAIL_ABOVE = (
     "7.7454501427834140764e-4 2.27238449892691845833e-2 2.41780725177450611770e-1"
     " 1.27045825245236838258 3.64784832476320460504 5.76949722146069140550"
-    " 4.63033784615654529590 1.42343711074968357734",
+    " 4.63033784615654529590 1.42343711074968357734"
+)
+_TAIL_BELOW = (
     "1.05075007164441684324e-9 5.47593808499534494600e-4 1.51986665636164571966e-2"
     " 1.48103976427480074590e-1 6.89767334985100004550e-1 1.67638483018380384940"
-    " 2.05319162663775882187 1",
+    " 2.05319162663775882187 1"
 )
 
 
@@ -135,15 +139,10 @@ def _probit(p: Decimal) -> Decimal:
     q = p - Decimal("0.5")
     if abs(q) <= Decimal("0.425"):
         r = Decimal("0.180625") - q * q
-        return q * _ratio(_CENTRE, r)
+        return q * _polynomial(_CENTRE_ABOVE, r) / _polynomial(_CENTRE_BELOW, r)
     r = (-min(p, 1 - p).ln()).sqrt() - Decimal("1.6")  # up to p = exp(-25), far below a bin
-    z = _ratio(_MIDDLE, r)
+    z = _polynomial(_TAIL_ABOVE, r) / _polynomial(_TAIL_BELOW, r)
     return -z if q < 0 else z
-
-
-def _ratio(polynomials: tuple[str, str], x: Decimal) -> Decimal:
-    above, below = (_polynomial(text, x) for text in polynomials)
-    return above / below
 
 
 def _polynomial(coefficients: str, x: Decimal) -> Decimal:

@@ -18,7 +18,9 @@ def parse_units(text: str, units: dict[str, int]) -> int:
     """
     match = _FORM.fullmatch(text)
     if match is None or match[2] not in units:
-        raise ValueError(f"a number and one of {', '.join(units)} is wanted, as in '10 {[*units][1]}'")
+        raise ValueError(
+            f"a number and one of {', '.join(units)} is wanted, as in '10 {[*units][1]}'"
+        )
     value = Decimal(match[1]) * units[match[2]]
     if value != int(value):
         raise ValueError(f"not a whole number of {next(iter(units))}")

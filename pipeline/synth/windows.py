@@ -65,7 +65,7 @@ def _births(spec: Spec, work: Work, phase: int) -> float:
     if phase not in work.phases or work.arrival.kind == "before":
         return 0
     counts = [entry.count for entry in work.entries]
-    objects = sum(counts)
+    objects: float = sum(counts)
     if work.arrival.kind == "closed":
         step = max(entry.free.step for entry in work.entries)
         cycle = objects * (work.step + step) + work.arrival.hold + work.arrival.think + 1

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from tempfile import mkdtemp
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from allocsim.events import EVENT_NAMES, EVENTS
 from pipeline.errors import OutputError
+from pipeline.modelled import SYNTH
 from pipeline.synth.machine import DIRECT_MAP, make_machine, release
 from pipeline.synth.placing import Placing
 from pipeline.synth.rows import Look, Templates
@@ -21,25 +22,23 @@ from pipeline.trace_set_writer import TraceSetWriter
 from pipeline.values import Values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    import numpy.typing as npt
+    from collections.abc import Callable, Iterator, Mapping
 
     from pipeline.synth.placing import Rows
     from pipeline.synth.spec import Spec
 
-FORMAT = "synth"  #: source.format in meta.json
 VERSION = 1  #: of what a spec means: the same version makes the same trace of the same spec
 START_TS = 1_000_000_000  #: ns: the clock when the trace begins
 _PID = 1000  # of CPU 0's task
 
 
-def write_trace_set(
+def write_trace_set(  # noqa: PLR0913 - a spec with its text, and where and how to write it
     spec: Spec,
     text: str,
     parent: Path,
     *,
     force: bool = False,
+    changes: Mapping[str, int | float] | None = None,
     advance: Callable[[float], None] = lambda _: None,
 ) -> Path:
     """Make the trace set of a spec in the folder ``parent``; returns its folder.
@@ -51,6 +50,7 @@ def write_trace_set(
         text: the text it was read from, which is put beside the events.
         parent: where to put the trace set; made if it is not there.
         force: replace a trace set of that name.
+        changes: what the spec has otherwise than the text says, by key.
         advance: told the part that is done, 0 to 1.
 
     Raises:
@@ -67,7 +67,7 @@ def write_trace_set(
     try:
         made = aside / spec.name
         made.mkdir()
-        _write(spec, text, made, advance)
+        _write(spec, text, made, changes or {}, advance)
         if target.exists():
             target.rename(aside / "replaced")
         made.rename(target)
@@ -92,7 +92,13 @@ def check_target(target: Path, *, force: bool) -> None:
         raise OutputError(f"{target}: not a trace set, and not replaced; choose another folder")
 
 
-def _write(spec: Spec, text: str, folder: Path, advance: Callable[[float], None]) -> None:
+def _write(
+    spec: Spec,
+    text: str,
+    folder: Path,
+    changes: Mapping[str, int | float],
+    advance: Callable[[float], None],
+) -> None:
     maker = _Maker(spec)
     before = folder / "snapshots" / "before"
     before.mkdir(parents=True)
@@ -104,12 +110,13 @@ def _write(spec: Spec, text: str, folder: Path, advance: Callable[[float], None]
             writer.add(len(rows.ts), maker.columns(rows))
             advance(done)
         source = {
-            "format": FORMAT,
+            "format": SYNTH,
             "version": VERSION,
             "files": ["spec.toml"],
             "sha256": hashlib.sha256(text.encode()).hexdigest(),
         }
         meta = {"name": spec.name, "source": source, **maker.describe()}
+        meta["synth"]["changes"] = dict(changes)
         writer.close(meta, maker.templates.stack_table(), maker.templates.symbols())
 
 
@@ -134,7 +141,7 @@ class _Maker:
             if not shown or not len(rows.ts):
                 continue
             if wanted:
-                rows = type(rows)(*(column[: wanted - written] for column in rows))
+                rows = rows.of(slice(wanted - written))
             self._count(rows, first=not written)
             written += len(rows.ts)
             yield (written / wanted if wanted else done), rows
