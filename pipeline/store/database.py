@@ -19,6 +19,7 @@ from allocsim.paths import FREE_PATHS
 from allocsim.paths import Path as ObjectPath
 from allocsim.results import CacheHow, How
 from pipeline.errors import AllocsimError, OutputError, StoreError
+from pipeline.store.interrupts import interruptible
 from pipeline.store.schema import SCHEMA_VERSION, TABLES, ddl
 from reports.views import create_views
 
@@ -67,7 +68,8 @@ def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
             if not _checked(connection, path):
                 raise StoreError(f"{path}: holds no run yet; add one with: allocsim replay TRACE")
-            yield connection
+            with interruptible(connection):
+                yield connection
         finally:
             connection.close()
 
@@ -99,7 +101,8 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                 _create(connection)
             _name_codes(connection)
             create_views(connection)
-            yield connection
+            with interruptible(connection):
+                yield connection
             connection.execute("COMMIT")
     except BaseException:
         _undo(connection, path, fresh, size)

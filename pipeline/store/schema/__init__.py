@@ -13,6 +13,14 @@ A module a layer; a new table stands in the module of its layer and in TABLES.
 from __future__ import annotations
 
 from allocsim.events import Column
+from pipeline.store.schema.descriptors import (
+    DESCRIPTOR_SLABS,
+    LIVE_BLOCKS,
+    MACHINES,
+    SCHEME_DESCRIPTORS,
+    SCHEME_SIZES,
+    SCHEMES,
+)
 from pipeline.store.schema.dimensions import (
     CACHE_HOWS,
     CALL_LEVELS,
@@ -47,7 +55,7 @@ from pipeline.store.schema.recorded import (
 from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS, TRACES, VALIDATION
 from pipeline.store.schema.table import Table, ddl, duckdb_type, stored_doc
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 SCHEMA = Table(
     "store_schema",
@@ -90,6 +98,12 @@ TABLES: tuple[Table, ...] = (
     ZONES,
     ZONE_COUNTERS,
     FREE_BLOCKS,
+    MACHINES,
+    LIVE_BLOCKS,
+    SCHEMES,
+    SCHEME_SIZES,
+    SCHEME_DESCRIPTORS,
+    DESCRIPTOR_SLABS,
 )
 
 __all__ = [
@@ -98,9 +112,12 @@ __all__ = [
     "CACHE_HOWS",
     "CALL_LEVELS",
     "CALL_SITES",
+    "DESCRIPTOR_SLABS",
     "EVENT_TYPES",
     "FREE_BLOCKS",
     "HOWS",
+    "LIVE_BLOCKS",
+    "MACHINES",
     "OBJECT_EVENTS",
     "OBJECT_STACKS",
     "PAGES",
@@ -116,6 +133,9 @@ __all__ = [
     "RUNS",
     "SAMPLES",
     "SCHEMA_VERSION",
+    "SCHEMES",
+    "SCHEME_DESCRIPTORS",
+    "SCHEME_SIZES",
     "STACKS",
     "TABLES",
     "TASKS",
