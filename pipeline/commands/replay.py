@@ -52,8 +52,8 @@ def replay(
     """Replay traces through the model, and add runs for each to the results database.
 
     A recording is imported on the way and the trace set thrown away; import it first to keep it.
-    What was added is printed: each recorded run under each policy, as in the view policy_summary,
-    and each simulated one, as in placement_summary.
+    What was added is printed: each recorded run under each policy, and each simulated one. The
+    views policy_summary and placement_summary say more of them.
     """
     from pipeline.errors import UsageError
     from pipeline.policies import Pricing, find_costs, find_policies, find_schemes
@@ -61,7 +61,7 @@ def replay(
     from pipeline.runs import replay_traces
     from pipeline.settings import parse_settings
     from pipeline.store.database import reading
-    from reports.rows import write_table
+    from reports.printed import print_placements, print_policies
 
     policies = find_policies(policy or [])
     pricing = Pricing(find_schemes(scheme or []), find_costs(costs))
@@ -78,13 +78,7 @@ def replay(
             pricing,
         )
     with reading(db) as connection:
-        views = ["policy_summary"]
+        print_policies(connection, runs, sys.stdout)
         if placement is Placement.SIMULATED:
-            views.append("placement_summary")
-        for view in views:
-            result = connection.execute(
-                f"SELECT * FROM {view} WHERE list_contains(?, run)",  # noqa: S608 - names above
-                [runs],
-            )
-            names = [name for name, *_ in result.description or ()]
-            write_table(names, result.fetchall(), sys.stdout)
+            sys.stdout.write("\n")
+            print_placements(connection, runs, sys.stdout)
