@@ -9,6 +9,7 @@ import typer
 
 from allocsim import __version__
 from pipeline.commands.compare import compare
+from pipeline.commands.cost import cost
 from pipeline.commands.hazards import hazards
 from pipeline.commands.import_ import import_
 from pipeline.commands.info import info
@@ -60,6 +61,7 @@ app.command()(hazards)
 app.command()(validate)
 app.command()(sql)
 app.command()(sweep)
+app.add_typer(cost, name="cost")
 app.command()(synth)
 
 
