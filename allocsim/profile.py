@@ -112,7 +112,13 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("cpus", 1, 8192, per_cache=False, doc="CPUs present (R3.4, R4.12)."),
+    Setting(
+        "cpus",
+        1,
+        8192,
+        per_cache=False,
+        doc="CPUs present (R3.4, R4.12); events keep theirs, taking turns on fewer.",
+    ),
     Setting("sheaf.capacity", 0, 1020, per_cache=True, doc="Objects in a sheaf; 0: no sheaves."),
     Setting("sheaf.flush_batch", 1, 1020, per_cache=False, doc="PCS_BATCH_MAX (R3.16)."),
     Setting("barn.full_sheaves", 0, 1 << 20, per_cache=False, doc="Full sheaves a barn takes."),
