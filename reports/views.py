@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 VIEWS = (
     "events",
     "policy_costs",
+    "op_costs",
     "life_counts",
     "life_costs",
     "page_kind_summary",
