@@ -45,8 +45,9 @@ _CPU_AT = np.uint64(DRAW_BITS + SHARE_BITS)
 _FINE = 10  # bits behind the point of a gap in ns, where gaps are short
 _BEFORE = 1 << 30  # ns before the trace in which what is older is allocated
 _SECOND = 10**9
-_DRAWN, _BATCH, _PHASE_END, _FOREVER = range(4)
-_KIND = {"batch": _BATCH, "phase-end": _PHASE_END, "forever": _FOREVER}
+_DRAWN, _BATCH, _PHASE_END, _FOREVER, _GONE = range(5)
+_KIND = {"batch": _BATCH, "phase-end": _PHASE_END, "forever": _FOREVER, "gone": _GONE}
+_GOING = 1 << 20  # ns at the end of that in which what is gone by then is freed
 
 
 class Births(NamedTuple):
@@ -77,6 +78,7 @@ class Span(NamedTuple):
         phase_begin: the phase's first ns.
         phase_end: the ns behind the phase.
         key: (cycle, phase, window).
+        parts: windows of the phase.
     """
 
     begin: int
@@ -85,6 +87,7 @@ class Span(NamedTuple):
     phase_begin: int
     phase_end: int
     key: tuple[int, ...]
+    parts: int = 1
 
 
 class _Batches(NamedTuple):
@@ -133,17 +136,17 @@ class Worker:
 
     def before(self) -> Births | None:
         """What is allocated before the trace begins."""
-        count = self._work.arrival.count
-        if not count:
+        if self._work.arrival.kind != "before":
             return None
+        count = self._work.arrival.counts[0]
         bits = self._bits(Use.ARRIVALS, (0,), count)
-        start = np.arange(count) * _BEFORE // count - _BEFORE
+        start = np.arange(count) * (_BEFORE - 2 * _GOING) // count - _BEFORE
         pick = (bits >> _CHOICE_AT) & _SHARE_MASK
         births = self._expand(
             _Batches(start, self._cpus[_cpu_bits(bits)], pick),
             Span(-_BEFORE, 0, -1, 0, self._spec.phases[0].length, (0,)),
         )
-        # Lifetimes count from the beginning of the trace.
+        # Lifetimes count from the beginning of the trace; what is gone has one below 0.
         death = np.where(births.death == NEVER, NEVER, births.death - births.birth)
         return births._replace(death=death)
 
@@ -158,10 +161,10 @@ class Worker:
             return self._closed(span)
         if kind == "before":
             return _Batches(*(np.empty(0, dtype) for dtype in ("i8", "i2", "u8")))
-        start, bits = self._poisson(span)
+        start, bits = self._poisson(span) if kind != "counts" else self._counted(span)
         cpu = self._cpus[_cpu_bits(bits)]
         size, gap = self._work.arrival.size, self._work.arrival.gap
-        if kind == "poisson" or size == 1:
+        if size == 1:
             return _Batches(start, cpu, (bits >> _CHOICE_AT) & _SHARE_MASK)
         start = np.repeat(start, size) + np.tile(np.arange(size) * gap, len(start))
         pick = self._bits(Use.CHOICES, span.key, len(start)) & _SHARE_MASK
@@ -194,6 +197,22 @@ class Worker:
         times = np.concatenate(starts)
         inside = int(np.searchsorted(times, length))
         return (times[:inside] >> fine) + span.begin, np.concatenate(numbers)[:inside]
+
+    def _counted(self, span: Span) -> tuple[Ints, Bits]:
+        """So many times at random as the phase has, its windows alike."""
+        work = self._work
+        counts = work.arrival.counts
+        wanted = int(counts[work.phases.index(span.phase)] * self._spec.phases[span.phase].rate)
+        part = span.key[-1]
+        count = wanted * (part + 1) // span.parts - wanted * part // span.parts
+        # The first bits are a place in the window.
+        bits = np.sort(self._bits(Use.ARRIVALS, span.key, count))
+        length = span.end - span.begin
+        digits = min(32, 63 - length.bit_length())
+        place = (bits >> np.uint64(64 - digits)).view(np.int64)
+        start = span.begin + (length * place >> digits)
+        others = self._bits(Use.CHOICES, (*span.key, 1), count)
+        return start, others
 
     def _closed(self, span: Span) -> _Batches:
         """Every CPU's batches follow one another from the phase's beginning on."""
@@ -238,6 +257,7 @@ class Worker:
             self._with_batch(death, kinds, entry, lives.time, batch, place, start, sizes, span)
             self._with_phase(death, kinds, entry, birth, bits, span)
             death[kinds == _FOREVER] = NEVER
+            self._with_before(death, kinds, birth, bits)
         self._wait_for_grace(death, entry)
         free_cpu = self._frees.choose(entry, cpu, _cpu_bits(bits))
         return Births(birth, death, (entry + self._first).astype(np.int32), cpu, free_cpu)
@@ -298,6 +318,13 @@ class Worker:
         passed = np.where(order == 2, chance, passed)
         end = span.phase_end + (over * passed >> 16)
         death[rows] = np.maximum(end, birth[rows] + 1)
+
+    @staticmethod
+    def _with_before(death: Ints, kinds: npt.NDArray[np.uint8], birth: Ints, bits: Bits) -> None:
+        """Deaths right before the trace begins, in an order by chance."""
+        rows = np.flatnonzero(kinds == _GONE)
+        chance = ((bits[rows] >> np.uint64(8)) & _SHARE_MASK).view(np.int64)
+        death[rows] = birth[rows] - _GOING + chance * (_GOING >> SHARE_BITS)
 
     def _wait_for_grace(self, death: Ints, entry: Ints) -> None:
         """Frees after a grace period: all of one come together, 64 times as dense."""

@@ -56,6 +56,7 @@ def _spans(spec: Spec, cycle: int, begin: int) -> Iterator[Span]:
                 begin,
                 end,
                 (cycle, number, part),
+                parts,
             )
         begin = end
 
@@ -73,4 +74,8 @@ def _births(spec: Spec, work: Work, phase: int) -> float:
     if work.pick == "one":
         weights = [entry.weight for entry in work.entries]
         objects = sum(c * w for c, w in zip(counts, weights, strict=True)) / sum(weights)
+    if work.arrival.kind == "counts":
+        bursts = work.arrival.counts[work.phases.index(phase)]
+        seconds = spec.phases[phase].length / _SECOND
+        return float(bursts * spec.phases[phase].rate) * work.arrival.size * objects / seconds
     return float(work.arrival.rate(phase) * spec.phases[phase].rate) * objects
