@@ -250,7 +250,7 @@ _TIMES: Mapping[str, str] = {
 def _life(row: Reader) -> Life:
     kind = row.choice("kind", LIFETIMES)
     share = row.number("share", *_WEIGHT, Decimal(1))
-    if kind == "quantiles":
+    if kind in ("quantiles", "until"):
         row.only("kind", "share", "values")
         values = row.times("values", 0, LARGEST, 2)
         if list(values) != sorted(values):

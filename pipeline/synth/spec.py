@@ -17,6 +17,7 @@ LIFETIMES = (
     "lognormal",
     "fixed",
     "quantiles",
+    "until",
     "batch",
     "phase-end",
     "forever",
@@ -100,8 +101,9 @@ class Life:
     """One component of a mixture of lifetimes.
 
     Args:
-        kind: of LIFETIMES. batch: until the batch has been held; phase-end: until the phase ends;
-            gone: freed before the trace begins.
+        kind: of LIFETIMES. until: to a time since the first phase began, by quantiles; batch: until
+            the batch has been held; phase-end: until the phase ends; gone: freed before the trace
+            begins.
         share: its weight among the components.
         times: ns: mean; median; the fixed time; the quantiles; how long a batch is held.
         sigma: lognormal: standard deviation of the logarithm.
