@@ -15,6 +15,7 @@ VIEWS = (
     "object_events",
     "events",
     "policy_costs",
+    "op_costs",
     "life_counts",
     "life_costs",
     "page_kind_summary",

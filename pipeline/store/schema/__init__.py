@@ -13,6 +13,7 @@ A module a layer; a new table stands in the module of its layer and in TABLES.
 from __future__ import annotations
 
 from allocsim.events import Column
+from pipeline.store.schema.costs import COST_OPS, COST_TABLES, OP_PLACES
 from pipeline.store.schema.descriptors import (
     DESCRIPTOR_SLABS,
     LIVE_BLOCKS,
@@ -106,6 +107,9 @@ TABLES: tuple[Table, ...] = (
     SCHEME_SIZES,
     SCHEME_DESCRIPTORS,
     DESCRIPTOR_SLABS,
+    COST_TABLES,
+    COST_OPS,
+    OP_PLACES,
 )
 
 __all__ = [
@@ -114,6 +118,8 @@ __all__ = [
     "CACHE_HOWS",
     "CALL_LEVELS",
     "CALL_SITES",
+    "COST_OPS",
+    "COST_TABLES",
     "DESCRIPTOR_SLABS",
     "EVENT_TYPES",
     "FREE_BLOCKS",
@@ -123,6 +129,7 @@ __all__ = [
     "OBJECT_FACTS",
     "OBJECT_ORIGINS",
     "OBJECT_STACKS",
+    "OP_PLACES",
     "PAGES",
     "PAGE_EVENTS",
     "PAGE_KINDS",
