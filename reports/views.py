@@ -35,6 +35,7 @@ VIEWS = (
     "quality",
     "event_log",
     "placement_summary",
+    "placement_quality",
     "cache_counter_summary",
     "slab_placement_summary",
     "path_summary",
