@@ -280,6 +280,8 @@ class _Measured:
         scale = np.array([quantity.scale for quantity, _ in names])
         self.part: Floats = np.sum([each.part.sum(axis=1) for each in sums], axis=0) / scale
         self.whole: Floats = np.sum([each.whole.sum(axis=1) for each in sums], axis=0)
+        #: In how many slices of all runs together there is anything to divide by.
+        self.slices = np.sum([(each.whole > 0).sum(axis=1) for each in sums], axis=0)
         #: Lives that a quantile is one of; infinite for rows that are no quantiles.
         self.lives: Floats = np.sum([_lives(run, names) for run in runs], axis=0)
         #: Kinds of page that have no count in any of the runs, and those that have none in some.
@@ -301,14 +303,16 @@ def _lives(run: Mapping[str, Items], names: Sequence[_Name]) -> Floats:
 
 
 def _enough(names: Sequence[_Name], base: _Measured, other: _Measured) -> npt.NDArray[np.bool_]:
-    """Which rows have counts enough on both sides."""
+    """Which rows have counts enough on both sides, and not all of them in a few slices."""
+    sliced = np.array([quantity.sliced for quantity, _ in names])
+    spread = ~sliced | (np.minimum(base.slices, other.slices) >= FEWEST)
     counted = np.array([quantity.counted for quantity, _ in names])
     enough = (base.part >= FEWEST) | (other.part >= FEWEST)
     # Of a quantile, as many lie beyond it.
     tail = np.array([min(each.quantile, 1 - each.quantile) or 1 for each, _ in names])
     lives = np.minimum(base.lives, other.lives) * tail >= FEWEST
     result: npt.NDArray[np.bool_] = lives & (
-        ~counted | (enough & (base.whole >= FEWEST) & (other.whole >= FEWEST))
+        ~counted | (spread & enough & (base.whole >= FEWEST) & (other.whole >= FEWEST))
     )
     return result
 

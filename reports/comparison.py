@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from reports.quantity import Quantity
     from reports.queries import Row
 
-FEWEST = 10  #: counts below which a row is not tested
+FEWEST = 10  #: counts, or slices with any, below which a row is not tested
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Verdict(StrEnum):
     NONE = "~"  #: no difference that the data support
     SAME = "="  #: exactly the same
     FEW = "few"  #: too few counts to test
-    UNTESTED = "n/a"  #: one total a recording, and one recording a side; or no value
+    UNTESTED = "n/a"  #: one total or lasting state a recording, and one recording a side
     REPEATS = "n!"  #: not enough repeats for a test
     FROZEN = "frz"  #: frozen on one side: none by rule
 
@@ -70,8 +70,8 @@ MEANINGS = {
     Verdict.CHANCE: "p is at most 5 %, but not after correction: 1 row in 20 is so by chance",
     Verdict.NONE: "no difference that the data support",
     Verdict.SAME: "exactly the same",
-    Verdict.FEW: f"fewer than {FEWEST} counted: not tested",
-    Verdict.UNTESTED: "one number a recording, or none: nothing to test with",
+    Verdict.FEW: f"fewer than {FEWEST} counted, or all within a few moments: not tested",
+    Verdict.UNTESTED: "one number a recording, a state that lasts, or none: nothing to test with",
     Verdict.REPEATS: "not enough repeats for a test",
     Verdict.FROZEN: "pages of this kind have no reference count on one side: none by rule, no test",
 }

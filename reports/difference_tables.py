@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _SIDES = 2  #: columns of sides beside the baseline's: more do not fit, and make another table
-_SILENT = (Verdict.FEW, Verdict.UNTESTED)
 # A side's column in plain text: value, change and verdict, or their interval, above one another.
 _VALUE, _CHANGE, _MARK = 8, 8, 4
 
@@ -206,11 +205,11 @@ def means_table(comparison: Comparison) -> list[Block]:
 
 
 def worth_showing(comparison: Comparison, rows: Sequence[Compared]) -> list[Compared]:
-    """Rows that say something of some side: neither too few to test, nor without a test."""
+    """Rows that are not of too few counts on every side."""
     return [
         row
         for row in rows
-        if any(_of(row, side).verdict not in _SILENT for side in comparison.others)
+        if any(_of(row, side).verdict is not Verdict.FEW for side in comparison.others)
     ]
 
 

@@ -7,7 +7,7 @@ from math import isfinite
 from reports import difference_figures, statistics, wording
 from reports.change_wording import letter, number, percent
 from reports.comparable import Weight
-from reports.comparison import MEANINGS, Compared, Comparison, Verdict, movers
+from reports.comparison import MEANINGS, Comparison, Verdict, movers
 from reports.difference_tables import (
     means_table,
     sides_table,
@@ -169,7 +169,7 @@ def _detail(comparison: Comparison, *, narrow: bool) -> list[Block]:
         of_group = [row for row in comparison.rows if row.quantity.group == group]
         rows, left_out = without_same(comparison, of_group, group)
         if narrow:
-            counted = [row for row in rows if not _too_few(comparison, row)]
+            counted = worth_showing(comparison, rows)
             if len(counted) < len(rows):
                 left = wording.plural(len(rows) - len(counted), "row")
                 left_out.append(Text(f"{group}: {left} with fewer than 10 counted left out."))
@@ -178,11 +178,6 @@ def _detail(comparison: Comparison, *, narrow: bool) -> list[Block]:
             blocks += tables(comparison, rows, group, narrow=narrow)
         blocks += left_out
     return blocks + means_table(comparison)
-
-
-def _too_few(comparison: Comparison, row: Compared) -> bool:
-    changes = [row.changes[side] for side in comparison.others]
-    return all(change is not None and change.verdict is Verdict.FEW for change in changes)
 
 
 def _all_movers(comparison: Comparison, *, narrow: bool) -> list[Block]:

@@ -9,9 +9,12 @@ from __future__ import annotations
 from reports.measure import SLICE, Measure
 
 # Requests of objects and pages as the model served them. An object's event says whether it was an
-# allocation: the path 'spare_swap' serves both.
+# allocation: the path spare_swap serves both.
 _PLACED = """
-    SELECT run, ts, cache, layer, paths.name AS served,
+    SELECT run, ts, cache, layer,
+        -- Which of the CPU's own sheaves hangs on what lay in them long before.
+        CASE WHEN paths.name IN ('main_hit', 'main_push', 'spare_swap', 'install_empty')
+            THEN 'own sheaves' ELSE paths.name END AS served,
         CASE WHEN event IN (0, 2) THEN 'alloc' WHEN event IN (1, 3) THEN 'free' ELSE way END AS way
     FROM placed_events JOIN paths USING (path)
     JOIN (

@@ -32,8 +32,8 @@ MODEL_QUANTITIES = (
         "path_requests",
         "path_ways",
         "% of requests",
-        "Allocations or frees of objects or pages by the way in which the simulated allocators served"
-        " them.",
+        "Allocations or frees of objects or pages by the way in which the simulated allocators"
+        " served them; own sheaves: main and spare of the CPU, without the barn.",
         scale=100,
         items=True,
         own_whole=True,
@@ -71,6 +71,7 @@ MODEL_QUANTITIES = (
         items=True,
         headline=True,
         counted=False,
+        state=True,
     ),
     Quantity(
         FRAGMENTATION,

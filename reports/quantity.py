@@ -38,6 +38,7 @@ class Quantity:
         own_whole: divide by the same item of ``whole``; by all of them together if False.
         headline: shown on the first page.
         counted: part and whole are counts of events, too few of which are not tested.
+        state: a state that lasts: how it varies from slice to slice says nothing of another run.
         kinds: items are kinds of page: what is none because a kind is frozen, is not by chance.
         bins: name of the binned measure that tells how a quantile varies within a run.
         quantile: which quantile of it ``part`` is.
@@ -55,6 +56,7 @@ class Quantity:
     own_whole: bool = False
     headline: bool = False
     counted: bool = True
+    state: bool = False
     kinds: bool = False
     bins: str = ""
     quantile: float = 0
@@ -66,5 +68,5 @@ class Quantity:
 
     @property
     def varies(self) -> bool:
-        """Whether it is known how it varies within a run."""
-        return self.sliced or bool(self.bins)
+        """Whether how it varies within a run says how far another run may differ."""
+        return (self.sliced and not self.state) or bool(self.bins)
