@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 #: In order of creation: a view stands behind those it reads.
 VIEWS = (
+    "object_events",
     "events",
     "policy_costs",
     "op_costs",
