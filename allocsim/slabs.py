@@ -107,6 +107,10 @@ class Slabs:
         self.partial[slab] = free
         self.queue.append(slab)
 
+    def requests(self) -> int:
+        """Page requests made in this window so far."""
+        return len(self.pages) // 4
+
     def may_grow(self, max_order: int) -> bool:
         """Whether a new slab can be had while the page allocator serves up to ``max_order``."""
         return self.shape.min_order <= max_order
