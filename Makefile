@@ -6,6 +6,7 @@ BIN    := $(VENV)/bin
 TRACES ?= $(sort $(patsubst %/meta.json,%,$(wildcard traces/*/meta.json)))
 OUT    ?= out
 DB     := $(OUT)/results.duckdb
+NEW_DB := $(OUT)/.results.duckdb.part
 # The sides of make compare: several traces of one side are its repeats.
 comma    := ,
 space    := $(subst ,, )
@@ -19,8 +20,9 @@ help: ## Say what there is to make
 
 replay: $(VENV)/.run ## Replay the shipped trace sets (or TRACES="A B") into a new out/results.duckdb, with a PDF report
 	@mkdir -p $(OUT)
-	@rm -f $(DB)
-	$(BIN)/allocsim replay --db $(DB) $(TRACES)
+	@rm -f $(NEW_DB) $(NEW_DB).wal
+	$(BIN)/allocsim replay --db $(NEW_DB) $(TRACES)
+	@mv -f $(NEW_DB) $(DB)
 	$(BIN)/allocsim report --db $(DB) -o $(OUT)/report.pdf
 	@echo
 	@echo 'Ask it: $(BIN)/allocsim sql "from policy_summary"'
@@ -28,9 +30,7 @@ replay: $(VENV)/.run ## Replay the shipped trace sets (or TRACES="A B") into a n
 compare: $(VENV)/.run ## Compare A="TRACE..." with B="TRACE..." into out/: text, PDF and HTML
 	@test -n "$(A)" -a -n "$(B)" || { echo 'say make compare A=TRACE B=TRACE' >&2; exit 2; }
 	@mkdir -p $(OUT)
-	$(BIN)/allocsim compare $(COMPARED) -o $(OUT)/compare.txt
-	$(BIN)/allocsim compare $(COMPARED) -f pdf -o $(OUT)/compare.pdf
-	$(BIN)/allocsim compare $(COMPARED) -f html -o $(OUT)/compare.html
+	$(BIN)/allocsim compare $(COMPARED) -o $(OUT)/compare.txt -o $(OUT)/compare.pdf -o $(OUT)/compare.html
 	@cat $(OUT)/compare.txt
 
 test: $(VENV)/.dev ## Check style and types, then run every test

@@ -8,7 +8,8 @@ split off one larger block are taken at once: see `_take_run`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from copy import copy, deepcopy
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -55,19 +56,20 @@ class Buddy:
         lists: [order][migratetype] free lists.
         types: migratetype of each pageblock.
         counters: values of PAGE_COUNTERS.
+        order_at: of each page, the order of the free block it is the first of; else 0xff.
         mixed: True once a page may lie in a pageblock of another type than the list it was
             fetched for: a steal, or a claim of a pageblock with used pages. The caller clears it.
     """
 
     def __init__(self, zone: Zone, state: ZoneState, movable: Callable[[int], int]) -> None:
         self.zone = zone
-        self._movable = movable
+        self.movable = movable
         self.free_pages = 0
         self.lists: list[list[OrderedDict[int, None]]] = [
             [OrderedDict() for _ in range(TYPES)] for _ in range(ORDERS)
         ]
         self._start = zone.start_pfn
-        self._order_at = bytearray(b"\xff" * zone.spanned)
+        self.order_at = bytearray(b"\xff" * zone.spanned)
         self._first_block = zone.start_pfn >> PAGEBLOCK_ORDER
         self.types = bytearray(state.block_types)
         self._has_highatomic = Mt.HIGHATOMIC in self.types
@@ -75,8 +77,19 @@ class Buddy:
         self.mixed = False
         for pfn, order in state.free:
             self.lists[order][self.type_of(pfn)][pfn] = None
-            self._order_at[pfn - self._start] = order
+            self.order_at[pfn - self._start] = order
             self.free_pages += 1 << order
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Buddy:
+        """As deepcopy gives it, without a look at every block of every free list."""
+        copied = copy(self)
+        memo[id(self)] = copied
+        copied.movable = deepcopy(self.movable, memo)
+        copied.lists = [[blocks.copy() for blocks in row] for row in self.lists]
+        copied.order_at = self.order_at.copy()
+        copied.types = self.types.copy()
+        copied.counters = self.counters.copy()
+        return copied
 
     def type_of(self, pfn: int) -> int:
         """Migratetype of a page's pageblock."""
@@ -146,11 +159,11 @@ class Buddy:
             taken = min(count, len(free))
             for _ in range(taken):
                 pfn, _ = free.popitem(last=False)
-                self._order_at[pfn - self._start] = _USED
+                self.order_at[pfn - self._start] = _USED
                 blocks.append(pfn)
         else:
             pfn, _ = free.popitem(last=False)
-            self._order_at[pfn - self._start] = _USED
+            self.order_at[pfn - self._start] = _USED
             taken = min(count, 1 << (current - order))
             end = pfn + (taken << order)
             blocks.extend(range(pfn, end, 1 << order))
@@ -175,11 +188,11 @@ class Buddy:
         free = self.lists[order][migratetype]
         free[pfn] = None
         free.move_to_end(pfn, last=False)
-        self._order_at[pfn - self._start] = order
+        self.order_at[pfn - self._start] = order
 
     def _remove(self, pfn: int, order: int, migratetype: int) -> None:
         del self.lists[order][migratetype][pfn]
-        self._order_at[pfn - self._start] = _USED
+        self.order_at[pfn - self._start] = _USED
 
     def _split(self, pfn: int, low: int, high: int, migratetype: int) -> None:
         """Give up all but the lowest part of a block (R4.20, expand)."""
@@ -230,10 +243,10 @@ class Buddy:
         start = pfn & -PAGEBLOCK
         if start < self.zone.start_pfn or start + PAGEBLOCK > self.zone.end_pfn:
             return -1  # prep_move_freepages_block: the pageblock straddles the zone's edge
-        orders = self._order_at[start - self._start : start - self._start + PAGEBLOCK]
+        orders = self.order_at[start - self._start : start - self._start + PAGEBLOCK]
         blocks = [(start + at, orders[at]) for at in range(PAGEBLOCK) if orders[at] != _USED]
         free = sum(1 << block_order for _, block_order in blocks)
-        movable = self._movable(start >> PAGEBLOCK_ORDER)
+        movable = self.movable(start >> PAGEBLOCK_ORDER)
         if migratetype == Mt.MOVABLE:
             alike = movable
         elif other == Mt.MOVABLE:
@@ -280,7 +293,7 @@ class Buddy:
 
         mm/page_alloc.c:__free_one_page (7.2).
         """
-        order_at, start, lists = self._order_at, self._start, self.lists
+        order_at, start, lists = self.order_at, self._start, self.lists
         types, first_block, spanned = self.types, self._first_block, self.zone.spanned
         merges = number = 0
         for first in pfns:
@@ -319,4 +332,4 @@ class Buddy:
         if order >= MAX_PAGE_ORDER - 1:
             return False
         at = (pfn & ~(1 << order) ^ (1 << (order + 1))) - self._start
-        return 0 <= at < self.zone.spanned and self._order_at[at] == order + 1
+        return 0 <= at < self.zone.spanned and self.order_at[at] == order + 1

@@ -170,6 +170,7 @@ class Objects:
         old = take(self._lifetimes.live, pairing.carried[at])
         objects.closed = old["seq"]
         frees = ~objects.allocates[at]
+        window.amend.add(old["seq"][~frees], lifetime=-1)
         at, old = at[frees], take(old, frees)
         lifetime = window.columns["ts"][objects.row[at]] - old["ts"]
         objects.handle[at] = old["seq"]

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from allocsim.amendments import Amending, Amendments, Window
 from allocsim.caches import Caches
-from allocsim.columns import Columns, Index, take
+from allocsim.columns import Bools, Columns, Index, take
 from allocsim.events import Ev
 from allocsim.kernel import kernel_of
 from allocsim.neighbours import Neighbours
@@ -86,11 +86,14 @@ class WindowResult:
 
     Args:
         columns: EVENT_RESULTS, row for row.
+        open: rows that allocate what is live at the end of the window: each is given its lifetime
+            by an amendment once that life has ended, -1 where it ended unseen (T6).
         pages: PAGE_RESULTS of the lives that ended.
         amendments: (rows of the trace, values) by column, for rows of earlier windows.
     """
 
     columns: Columns
+    open: Bools
     pages: Columns
     amendments: Amendments
 
@@ -185,11 +188,12 @@ class Replay:
         self._ask_slabs(pages, objects, place)
         if objects is not None:
             _object_results(pages, objects, place, results)
+        still = self._open(pages, objects, len(columns["event"]))
         layers.pages.carry(pages)
         self._count(columns, pages)
         amendments = _apply(layers.amend.drain(), seq, results)
         self._seq += len(columns["event"])
-        return WindowResult(results, self._lives(pages.lives, pages.closed), amendments)
+        return WindowResult(results, still, self._lives(pages.lives, pages.closed), amendments)
 
     def finish(self) -> FinalResult:
         """End the trace. No window may follow."""
@@ -259,11 +263,20 @@ class Replay:
         results["kind_how"][rows] = how[life]
         results["plain_ops"][rows] = pages.plain
         results["locked_ops"][rows] = pages.locked
-        ended = pages.closed & (lives["alloc_seq"] >= 0) & (lives["free_seq"] >= 0)
-        whole = take(lives, ended)
-        length = whole["free_ts"] - whole["alloc_ts"]
-        results["lifetime"][whole["free_seq"] - self._seq] = length
-        self._layers.amend.add(whole["alloc_seq"], lifetime=length)
+        ended = take(lives, pages.closed & (lives["alloc_seq"] >= 0))
+        freed = ended["free_seq"] >= 0
+        length = np.where(freed, ended["free_ts"] - ended["alloc_ts"], -1)
+        results["lifetime"][ended["free_seq"][freed] - self._seq] = length[freed]
+        self._layers.amend.add(ended["alloc_seq"], lifetime=length)
+
+    def _open(self, pages: PageWindow, objects: ObjectWindow | None, rows: int) -> Bools:
+        """Rows that allocate what is live at the end of the window."""
+        still = np.zeros(rows, bool)
+        begun = pages.lives["alloc_seq"][~pages.closed] - self._seq
+        still[begun[begun >= 0]] = True
+        if objects is not None:
+            still[objects.row[~objects.ended]] = True
+        return still
 
     def _lives(self, lives: Columns, rows: npt.NDArray[np.bool_]) -> Columns:
         """PAGE_RESULTS of some lives."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -81,6 +81,10 @@ class Sheaves:
             empty=list(self.empty),
             unused=list(self.unused),
         )
+
+    def __deepcopy__(self, _: dict[int, Any]) -> Sheaves:
+        """As deepcopy gives it, but quicker."""
+        return self.copy()
 
     def new_sheaf(self) -> int:
         """The number of a sheaf just allocated."""

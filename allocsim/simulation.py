@@ -145,7 +145,7 @@ class Simulation:
     ) -> None:
         self.slub = Slub(profile, shapes, machine.cpus, free_before, freelist_order)
         self.pages = PageReplay(machine)
-        self._slab_pages = slab_pages
+        self.slab_pages = slab_pages
         self._older = older
         self._slabs = empty({**SLAB_LIFE, "page": "i8"})  # by slab
         # What never changes need not be copied with the state.
@@ -266,7 +266,7 @@ class Simulation:
         found = find(slabs[order], wanted.slab[~allocates])
         # The page of a slab older than the trace is none of the model's.
         page[~allocates] = np.append(handles[order], UNKNOWN_PAGE)[found]
-        kind, highest = self._slab_pages
+        kind, highest = self.slab_pages
         of_slab = {
             "seq": wanted.seq,
             "cpu": wanted.cpu,

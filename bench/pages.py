@@ -9,19 +9,13 @@ hit the per-CPU lists, `long` ones overflow them. Made chunk by chunk: memory is
 
 from __future__ import annotations
 
-import argparse
-import cProfile
-import pstats
-import resource
 import sys
-import time
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from meter import arguments, measure, oracle_rate, show
 
-from allocsim.page_paths import PagePath
 from allocsim.page_replay import PageReplay
 from allocsim.zones import Machine, all_free, computed_zone
 
@@ -80,55 +74,29 @@ def machine() -> Machine:
 
 def main() -> None:
     """Print what was measured."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=4_000_000)
-    parser.add_argument("--window", type=int, default=1 << 20)
-    parser.add_argument("--lives", choices=LIVES, default="short")
-    parser.add_argument("--oracle", type=int, default=0, help="events to give the oracle")
-    parser.add_argument("--profile", action="store_true", help="print the profiler's account")
+    parser = arguments(__doc__, events=50_000_000, oracle=2_000_000)
+    parser.add_argument("--lives", choices=LIVES, default="mixed")
     given = parser.parse_args()
     model = PageReplay(machine())
-    profiler = cProfile.Profile()
-    paths: Counter[int] = Counter()
-    events, spent = 0, 0.0
-    for window in requests(given.events, given.lives, given.window):
-        begin = time.process_time()
-        if given.profile:
-            profiler.enable()
-        results, _ = model.window(window)
-        profiler.disable()
-        spent += time.process_time() - begin
-        events += len(results.path)
-        paths.update(dict(enumerate(np.bincount(results.path).tolist())))
-    rate = events / spent
-    print(f"{events} events, {given.lives} lives: {spent:.2f} s, {rate / 1e6:.2f} M events/s")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
-    print({PagePath(path).name: count for path, count in paths.items() if count})
-    print({name: count for name, count in model.counters.items() if count})
-    if given.profile:
-        pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
+    measured = measure(
+        requests(given.events, given.lives, given.window),
+        lambda window: model.window(window)[0],
+        lambda window, placed: (*window.values(), placed.path, placed.pfn, placed.pressure),
+        profile=given.profile,
+    )
+    plain = None
     if given.oracle:
-        oracle_rate = time_oracle(given.oracle, given.lives)
-        print(f"oracle {oracle_rate / 1e3:.0f} k events/s: {rate / oracle_rate:.0f} x")
-
-
-def time_oracle(events: int, lives: str) -> float:
-    """Events a second of the oracle on requests of the same kind."""
-    oracle = Oracle(machine())
-    count, spent = 0, 0.0
-    for window in requests(events, lives, 1 << 17):
-        rows = list(
-            zip(
-                *(window[n].tolist() for n in ("cpu", "op", "page", "order", "migratetype")),
-                strict=True,
-            )
+        plain = oracle_rate(
+            (
+                [window[name] for name in ("cpu", "op", "page", "order", "migratetype")]
+                for window in requests(given.oracle, given.lives, 1 << 17)
+            ),
+            Oracle(machine()).event,
         )
-        begin = time.process_time()
-        for row in rows:
-            oracle.event(*row)
-        spent += time.process_time() - begin
-        count += len(rows)
-    return count / spent
+    print(f"{'lives':34} {given.lives}")
+    show(measured, plain)
+    for name in ("pcp_refill", "pcp_drain", "zone_lock"):
+        print(f"{name:34} {model.counters[name]:,}")
 
 
 if __name__ == "__main__":

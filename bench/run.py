@@ -12,15 +12,25 @@ from measure import machine
 HERE = Path(__file__).resolve().parent
 HEAD = """# What the benchmarks gave
 
-Made by `make bench`. Speeds are ratios of processes run in turn in the same minutes, since
-machines like these are shared and noisy; single times are worth less. What each figure means is
-said at the head of its script.
+Made by `make bench`. Speeds are ratios of things run in turn in the same minutes, since machines
+like these are shared and noisy; single times are worth less. What each figure means is said at the
+head of its script. The oracle is the plain, readable version of the model (tests/oracle/); the copy
+of the same bytes is what reading the requests and writing the results costs at the least.
 """
 
 # Title of a section, and the command that makes it, run in the repository's root.
 BENCHMARKS = (
     ("Import", ("bench/import_speed.py",)),
     ("Import, replay and store; memory", ("bench/replay_speed.py",)),
+    ("The replay alone, both layers, synthetic trace", ("bench/simulation.py",)),
+    (
+        "The same, four times as long",
+        ("bench/simulation.py", "--events", "200000000", "--oracle", "0"),
+    ),
+    ("The replay alone, both layers, a recording", ("bench/recorded.py",)),
+    ("The SLUB layer alone", ("bench/slub.py",)),
+    ("The page allocator alone, lists mostly hit", ("bench/pages.py", "--lives", "short")),
+    ("The page allocator alone, lists overflowing", ("bench/pages.py", "--lives", "mixed")),
 )
 
 

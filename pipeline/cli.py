@@ -16,6 +16,7 @@ from pipeline.commands.replay import replay
 from pipeline.commands.report import report
 from pipeline.commands.sql import sql
 from pipeline.commands.sweep import sweep
+from pipeline.commands.synth import synth
 from pipeline.commands.validate import validate
 from pipeline.errors import AllocsimError
 
@@ -59,6 +60,7 @@ app.command()(hazards)
 app.command()(validate)
 app.command()(sql)
 app.command()(sweep)
+app.command()(synth)
 
 
 def main() -> NoReturn:

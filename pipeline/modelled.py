@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from pipeline.trace_set import TraceSet
 
 PROFILE = LINUX_7_2
+SYNTH = "synth"  #: source.format of a synthetic trace set
 _UNSEEN_SIZE = 8  # of caches that no request is for
 _SHEAVES_SINCE = (7, 0)  # for all caches (spec 1.4)
 _LEAST_PAGES = 1 << 18  # of a machine of which nothing is known: 1 GiB
@@ -285,9 +286,12 @@ def recorded_lists(
     """Blocks on every CPU's page lists at the start: (zones, CPUs, PCP_LISTS).
 
     By the recording's first refills (inferred). Where the snapshot counts more pages, the rest is
-    put on lists that no refill was seen of (assumed).
+    put on lists that no refill was seen of (assumed). A synthetic trace has no events of refills,
+    and its snapshot is all there was.
     """
     lists = found.held.copy()
+    if trace.meta["source"]["format"] == SYNTH:
+        lists[:] = 0
     counted = parse_list_pages(_snapshot(trace, "zoneinfo") or "", trace.meta["cpus"])
     for z, zone in enumerate(zones):
         if zone.managed and zone.name in counted:

@@ -1,18 +1,42 @@
-"""The refcount policies a replay is asked for: shipped ones by name, the user's own by path."""
+"""Policies, schemes and cost tables: shipped ones by name, the user's own by path."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from allocsim.policies import Policy, PolicyError, parse_policy, shipped_policies
+from allocsim.data_files import DataFileError
+from allocsim.descriptors import parse_scheme, shipped_schemes
+from allocsim.policies import Policy, parse_policy, shipped_policies
 from pipeline.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from allocsim.descriptors import Scheme
 
 BASELINE = "refcounted"  #: what the views measure every saving against
+TODAY = "struct-page"  #: what the views measure every scheme against
+
+_T = TypeVar("_T", "Policy", "Scheme")
+
+
+@dataclass(frozen=True, slots=True)
+class Pricing:
+    """What a recorded run is priced with besides policies.
+
+    Args:
+        schemes: of page descriptors; none: nothing is said of them.
+    """
+
+    schemes: Sequence[Scheme] = ()
+
+
+def shipped_pricing() -> Pricing:
+    """Everything that comes with allocsim."""
+    return Pricing(find_schemes([]))
 
 
 def find_policies(wanted: Sequence[str]) -> list[Policy]:
@@ -25,29 +49,66 @@ def find_policies(wanted: Sequence[str]) -> list[Policy]:
         UsageError: a name that is not known, or one that two policies have.
         InputError: a file that cannot be read, or is no policy.
     """
-    shipped = shipped_policies()
-    found = {BASELINE: shipped[BASELINE]}
+    return _found("--policy", wanted, shipped_policies(), BASELINE, parse_policy)
+
+
+def find_schemes(wanted: Sequence[str]) -> list[Scheme]:
+    """The schemes of page descriptors asked for, today's first; all shipped ones where none is.
+
+    Args:
+        wanted: names of shipped schemes, or paths of TOML files.
+
+    Raises:
+        UsageError: a name that is not known, or one that two schemes have.
+        InputError: a file that cannot be read, or is no scheme.
+    """
+    return _found("--scheme", wanted, shipped_schemes(), TODAY, parse_scheme)
+
+
+def _found(
+    option: str,
+    wanted: Sequence[str],
+    shipped: Mapping[str, _T],
+    first: str,
+    parse: Callable[[str, str], _T],
+) -> list[_T]:
+    what = option.removeprefix("--")
+    found = {first: shipped[first]}
     for name in wanted or shipped:
-        policy = shipped.get(name) or _from_file(name)
-        if found.setdefault(policy.name, policy) is not policy:
-            raise UsageError(f"--policy {name}: there is another policy named {policy.name}")
-        if policy.name in shipped and policy is not shipped[policy.name]:
-            raise UsageError(f"--policy {name}: a shipped policy is named {policy.name}; rename it")
+        item = shipped.get(name) or from_file(option, name, shipped, parse)
+        if found.setdefault(item.name, item) is not item:
+            raise UsageError(f"{option} {name}: there is another {what} named {item.name}")
+        if item.name in shipped and item is not shipped[item.name]:
+            raise UsageError(f"{option} {name}: a shipped {what} is named {item.name}; rename it")
     return list(found.values())
 
 
-def _from_file(name: str) -> Policy:
+def from_file(
+    option: str, name: str, shipped: Mapping[str, _T], parse: Callable[[str, str], _T]
+) -> _T:
+    """What a file of the user's holds.
+
+    Args:
+        option: the option that names it, for messages.
+        name: its path.
+        shipped: what could have been meant by a name.
+        parse: reads its text; told the file's name.
+
+    Raises:
+        UsageError: there is no such file, and it does not look like one.
+        InputError: it cannot be read, or holds something else.
+    """
     path = Path(name)
     if path.suffix != ".toml" and not path.is_file():
-        near = get_close_matches(name, shipped_policies(), n=1)
+        near = get_close_matches(name, shipped, n=1)
         hint = f"did you mean {near[0]}?" if near else "a file's name ends in .toml;"
-        known = ", ".join(shipped_policies())
-        raise UsageError(f"--policy {name}: not known; {hint} shipped are: {known}")
+        known = ", ".join(shipped)
+        raise UsageError(f"{option} {name}: not known; {hint} shipped are: {known}")
     try:
-        return parse_policy(path.read_text("utf-8"), name)
+        return parse(path.read_text("utf-8"), name)
     except UnicodeDecodeError:
         raise InputError(f"{name}: not a text file") from None
     except OSError as error:
         raise InputError(f"{name}: cannot be read: {error.strerror}") from error
-    except PolicyError as error:
+    except DataFileError as error:
         raise InputError(str(error)) from error

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from allocsim import __version__, replay
 from allocsim.kernel import kernel_of
 from allocsim.replay import Recording, Replay
 from allocsim.results import How
+from pipeline.behind import behind
 from pipeline.errors import InputError
+from pipeline.page_descriptors import add_descriptors
 from pipeline.prefetch import prefetch
 from pipeline.settings import check_for_trace
 from pipeline.simulate import simulate_run
@@ -47,21 +50,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from allocsim.policies import Policy
+    from pipeline.policies import Pricing
     from pipeline.progress import Progress
     from pipeline.settings import Settings
     from pipeline.trace_set import TraceSet
 
-WINDOW_ROWS = 1 << 19
+WINDOW_ROWS = 1 << 18
 _COLUMNS = {*replay.COLUMNS, *load.COLUMNS}
 _SLICES = 120  # time slices a run is cut into for the timeline
 
 
-def replay_traces(
+def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
     paths: Sequence[Path],
     db: Path,
     policies: Sequence[Policy],
     progress: Progress,
     settings: Settings | None = None,
+    pricing: Pricing | None = None,
 ) -> list[int]:
     """Replay traces, one after the other; returns the numbers of their runs.
 
@@ -73,6 +78,7 @@ def replay_traces(
         policies: what to price each recorded run with.
         progress: told how far it is.
         settings: the simulated placement's; None: the recorded one only.
+        pricing: what else to price each recorded run with; None: nothing.
 
     Raises:
         AllocsimError: a trace that cannot be read, a setting that is wrong, or a database that
@@ -80,27 +86,63 @@ def replay_traces(
     """
     for path in paths:
         must_exist(path)
-    runs = []
-    for path in paths:
-        with opened(path, progress) as trace:
-            name = trace.meta["name"]
-            if settings is not None:
-                check_for_trace(settings, trace)
-            runs.append(replay_trace(trace, db, policies, advance=progress.step(f"replay {name}")))
-            if settings is not None:
-                advance = progress.step(f"simulate {name}")
-                runs.append(
-                    simulate_run(
-                        trace, db, runs[-1], settings, window_rows=WINDOW_ROWS, advance=advance
-                    )
+    several = [] if settings is None else [settings]
+    return [
+        run for path in paths for run in replay_path(path, db, policies, progress, several, pricing)
+    ]
+
+
+def replay_path(  # noqa: PLR0913 - what, into what, priced with what
+    path: Path,
+    db: Path,
+    policies: Sequence[Policy],
+    progress: Progress,
+    several: Sequence[Settings],
+    pricing: Pricing | None = None,
+) -> list[int]:
+    """Replay one trace, and simulate it with each of several settings.
+
+    Args:
+        path: a trace set, or a recording.
+        db: the results database; made if it is not there.
+        policies: what to price the recorded run with.
+        progress: told how far it is.
+        several: settings of a simulated run each.
+        pricing: what else to price the recorded run with; None: nothing.
+
+    Returns:
+        Number of the recorded run, and those of the simulated ones in order.
+
+    Raises:
+        AllocsimError: as replay_traces.
+    """
+    with opened(path, progress) as trace:
+        name = trace.meta["name"]
+        for settings in several:
+            check_for_trace(settings, trace)
+        advance = progress.step(f"replay {name}")
+        recorded = replay_trace(trace, db, policies, pricing, advance=advance)
+        return [
+            recorded,
+            *(
+                simulate_run(
+                    trace,
+                    db,
+                    recorded,
+                    settings,
+                    window_rows=WINDOW_ROWS,
+                    advance=progress.step(f"simulate {name}"),
                 )
-    return runs
+                for settings in several
+            ),
+        ]
 
 
-def replay_trace(
+def replay_trace(  # noqa: PLR0913 - what, into what, priced with what
     trace: TraceSet,
     db: Path,
     policies: Sequence[Policy],
+    pricing: Pricing | None = None,
     *,
     window_rows: int = WINDOW_ROWS,
     advance: Callable[[float], None] = lambda _: None,
@@ -111,6 +153,7 @@ def replay_trace(
         trace: the trace set.
         db: the results database; made if it is not there.
         policies: what to price the run with.
+        pricing: what else to price it with; None: nothing.
         window_rows: events held at once; the results do not depend on it.
         advance: told the part that is done, 0 to 1.
 
@@ -125,13 +168,12 @@ def replay_trace(
         run = next_number(connection, "runs", "run")
         writer = RunWriter(connection, run)
         events = 0
-        for window in prefetch(trace.windows(window_rows, _COLUMNS)):
-            result = model.window(window)
-            writer.amend(result.amendments)
-            writer.window(events, window, result.columns)
-            writer.pages(result.pages)
-            events += len(window["ts"])
-            advance(events / trace.rows)
+        # Three threads: one decodes, this one replays, one stores.
+        with behind() as store:
+            for window in prefetch(trace.windows(window_rows, _COLUMNS)):
+                store(partial(writer.window, events, window, model.window(window)))
+                events += len(window["ts"])
+                advance(events / trace.rows)
         final = model.finish()
         writer.pages(final.pages)
         writer.amend(final.amendments)
@@ -154,6 +196,8 @@ def replay_trace(
         writer.rows(POLICIES, policy_rows(policies))
         writer.rows(POLICY_OPS, policy_op_rows(policies, kernel_of(recording.release).paths))
         writer.finish()
+        if pricing is not None:
+            add_descriptors(connection, writer, run, trace, pricing.schemes)
     return run
 
 

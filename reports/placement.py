@@ -19,8 +19,8 @@ _OLDER = {
     "the address away again (T6, I2) ◐",
     "requests_on_older_slabs": "requests are for objects on slabs older than the trace, whose free "
     "places are known only as far as the trace takes them (I2) ○",
-    "list_pages_at_start": "pages are taken to have lain on the CPUs’ page lists when the recording "
-    "began: as many as it takes from each until its first refill (R4.4, T12) ◐",
+    "list_pages_at_start": "pages are taken to have lain on the CPUs’ page lists when the "
+    "recording began: as many as it takes from each until its first refill (R4.4, T12) ◐",
     "unknown_frees_left_out": "frees of unknown objects were left out: their cache or their slab "
     "is not known, or their allocation was not traced",
     "allocations_left_out": "allocations were left out: their cache is not known or has no size",

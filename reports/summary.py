@@ -55,7 +55,7 @@ def _replayed(connection: DuckDBPyConnection, run: Row) -> Table:
                 f"{wording.count(run['page_size'])} bytes"
             ),
         ),
-        ("Recorded as", f"{run['source_format']}{version}, trace clock {run['clock']}"),
+        _made(run, version),
         ("Length", wording.duration(run["last_ts"] - run["first_ts"])),
         (
             "Events",
@@ -91,6 +91,13 @@ def _replayed(connection: DuckDBPyConnection, run: Row) -> Table:
         (Column("", numeric=False), Column("", numeric=False, share=1)),
         [[label, text] for label, text in lines],
     )
+
+
+def _made(run: Row, version: str) -> tuple[str, str]:
+    """How the trace came about: a synthetic one must not be taken for a recording."""
+    if run["source_format"] == "synth":
+        return "Synthetic", "made of a spec by allocsim synth: no kernel did this"
+    return "Recorded as", f"{run['source_format']}{version}, trace clock {run['clock']}"
 
 
 def _gaps(run: Row) -> str:

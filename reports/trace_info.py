@@ -29,7 +29,7 @@ def _facts(meta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     release = meta["kernel_release"] or "not known"
     arch = f" ({meta['arch']})" if meta["arch"] else ""
     yield "trace", meta["name"]
-    yield "source", f"{source['format']} version {source['version']}, {listed(source['files'])}"
+    yield "source", _source(meta)
     yield "sha256", source["sha256"]
     yield "kernel", f"{release}{arch}, {plural(meta['cpus'], 'CPU')}"
     yield "page size", f"{count(meta['page_size'])} bytes"
@@ -44,6 +44,16 @@ def _facts(meta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "symbols", f"{count(symbols['resolved'])} of {plural(addresses, 'address', 'addresses')}"
     yield "page_ref", _page_ref(meta["recorded_events"])
     yield "snapshots", listed(meta["snapshots"]) or "none"
+
+
+def _source(meta: Mapping[str, Any]) -> str:
+    source = meta["source"]
+    text = f"{source['format']} version {source['version']}, {listed(source['files'])}"
+    if "synth" not in meta:
+        return text
+    made = f"{text}, seed {meta['synth']['seed']}: synthetic, no kernel did this"
+    changes = [f"{key} {value}" for key, value in meta["synth"]["changes"].items()]
+    return made + (f"; changed: {listed(changes)}" if changes else "")
 
 
 def _length(meta: Mapping[str, Any]) -> str:
@@ -65,6 +75,8 @@ def _lost(lost: Mapping[str, Any]) -> str:
 def _direct_map(direct_map: Mapping[str, Any]) -> str:
     if direct_map["base"] is None:
         return "base not found: no object can be placed on a page"
+    if direct_map.get("how") == "declared":
+        return f"{direct_map['base']:#x}, declared"
     votes = f"{count(direct_map['votes'])} of {plural(direct_map['candidates'], 'vote')}"
     share = percent(direct_map["votes"], direct_map["candidates"])
     return f"{direct_map['base']:#x}, by {votes} ({share})"

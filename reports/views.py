@@ -40,6 +40,8 @@ VIEWS = (
     "remote_frees",
     "free_memory",
     "slab_refcounts",
+    "descriptor_overhead",
+    "descriptor_summary",
 )
 
 

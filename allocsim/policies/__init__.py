@@ -16,16 +16,15 @@ from __future__ import annotations
 
 import functools
 import itertools
-import re
-import tomllib
 from dataclasses import asdict, dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from allocsim.data_files import DataFileError, only, parse, refuse, table, text_of
 from allocsim.page_kinds import KIND_NAMES, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 STAGES = ("alloc", "use", "free")
 _FORMS = ("refcounted", "frozen")
@@ -34,10 +33,6 @@ _TEXTS = ("entry", "depth", "rule", "source")
 _ANY = "any"
 RECORDED = "recorded"
 KERNELS = ("linux-6.12", "linux-7.2")
-
-
-class PolicyError(ValueError):
-    """A policy file that cannot be used: which key, in which file, and what would do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,36 +108,27 @@ def parse_policy(text: str, source: str) -> Policy:
         source: the file's name, for messages and results.
 
     Raises:
-        PolicyError: no TOML, a key that is missing or unknown, or a value that will not do.
+        DataFileError: no TOML, a key that is missing or unknown, or a value that will not do.
     """
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise PolicyError(f"{source}: not valid TOML: {error}") from None
-    keys = ("name", "doc", "base", "freeze", *_FORMS)
-    _only(data, keys, source, "")
-    name = _text(data, "name", source, required=True)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise PolicyError(
-            f"{source}: name = {name!r}: use letters, digits and . _ - only, e.g. 'my-policy'"
-        )
-    base = _text(data, "base", source)
+    data = parse(text, source, ("name", "doc", "base", "freeze", *_FORMS))
+    base = text_of(data, "base", source)
     if base and base not in (RECORDED, *KERNELS):
-        _refuse(source, "base", base, (RECORDED, *KERNELS))
+        refuse(source, "base", base, (RECORDED, *KERNELS))
     freeze = data.get("freeze", [])
     if not isinstance(freeze, list):
-        raise PolicyError(f"{source}: freeze = {freeze!r}: a list of page kinds is wanted")
+        raise DataFileError(f"{source}: freeze = {freeze!r}: a list of page kinds is wanted")
     for kind in freeze:
         if kind not in KIND_NAMES:
-            _refuse(source, "freeze:", kind, KIND_NAMES)
+            refuse(source, "freeze:", kind, KIND_NAMES)
     tables = _tables(data, source)
     for form, stage in itertools.product(_FORMS, STAGES):
         if not base and (form, _ANY, stage) not in tables:
-            raise PolicyError(
+            raise DataFileError(
                 f"{source}: neither base nor [{form}.{_ANY}.{stage}] is given:"
                 f" set base to one of: {', '.join((RECORDED, *KERNELS))}"
             )
-    return Policy(name, _text(data, "doc", source), source, base, frozenset(freeze), tables)
+    doc = text_of(data, "doc", source)
+    return Policy(data["name"], doc, source, base, frozenset(freeze), tables)
 
 
 def policy_ops(policy: Policy, paths: str) -> list[PolicyOp]:
@@ -177,47 +163,24 @@ def shipped_policies() -> dict[str, Policy]:
 def _tables(data: Mapping[str, Any], source: str) -> Tables:
     tables: Tables = {}
     for form in _FORMS:
-        kinds = _table(data.get(form, {}), form, source)
-        _only(kinds, (_ANY, *KIND_NAMES), source, form)
+        kinds = table(data.get(form, {}), form, source)
+        only(kinds, (_ANY, *KIND_NAMES), source, form)
         for kind, stages in kinds.items():
             where = f"{form}.{kind}"
-            _only(_table(stages, where, source), STAGES, source, where)
+            only(table(stages, where, source), STAGES, source, where)
             for stage, row in stages.items():
                 tables[form, kind, stage] = _stage(row, f"{where}.{stage}", source)
     return tables
 
 
 def _stage(row: object, where: str, source: str) -> Stage:
-    table = _table(row, where, source)
-    _only(table, (*_COUNTS, *_TEXTS), source, where)
-    for key, value in table.items():
+    values = table(row, where, source)
+    only(values, (*_COUNTS, *_TEXTS), source, where)
+    for key, value in values.items():
         if key in _COUNTS and (type(value) is not int or value < 0):
-            raise PolicyError(f"{source}: {where}.{key} = {value!r}: a count, 0 or more, is wanted")
-        if key in _TEXTS and not isinstance(value, str):
-            raise PolicyError(f"{source}: {where}.{key} = {value!r}: a text is wanted")
-    return Stage(**table)
-
-
-def _table(value: object, where: str, source: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise PolicyError(f"{source}: {where} = {value!r}: a table is wanted, [{where}]")
-    return value
-
-
-def _text(data: Mapping[str, Any], key: str, source: str, *, required: bool = False) -> str:
-    value = data.get(key, "")
-    if not isinstance(value, str):
-        raise PolicyError(f"{source}: {key} = {value!r}: a text is wanted")
-    if required and not value:
-        raise PolicyError(f'{source}: {key} is missing: give it as {key} = "..."')
-    return value
-
-
-def _only(table: Mapping[str, Any], allowed: Iterable[str], source: str, where: str) -> None:
-    for key in table:
-        if key not in allowed:
-            _refuse(source, f"in [{where}], key" if where else "key", key, allowed)
-
-
-def _refuse(source: str, what: str, value: object, allowed: Iterable[str]) -> None:
-    raise PolicyError(f"{source}: {what} {value!r} is not known; one of: {', '.join(allowed)}")
+            raise DataFileError(
+                f"{source}: {where}.{key} = {value!r}: a count, 0 or more, is wanted"
+            )
+        if key in _TEXTS:
+            text_of(values, key, source, where)
+    return Stage(**values)

@@ -24,6 +24,13 @@ SETTINGS = Annotated[
 ]
 
 
+class Placement(StrEnum):
+    """Where objects and pages lie."""
+
+    RECORDED = "recorded"
+    SIMULATED = "simulated"
+
+
 class Format(StrEnum):
     """How rows are written."""
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB
-from pipeline.errors import InputError, OutputError, UsageError
+from pipeline.commands.common import DB, DEFAULT_DB, Placement
+from pipeline.commands.outputs import refuse_other_file, write_report
+from pipeline.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,13 +30,25 @@ class Format(StrEnum):
     HTML = "html"
 
 
+#: Format of a file by its suffix, where none is named.
+_BY_SUFFIX = {
+    "": Format.TEXT,
+    ".txt": Format.TEXT,
+    ".md": Format.MARKDOWN,
+    ".json": Format.JSON,
+    ".pdf": Format.PDF,
+    ".html": Format.HTML,
+}
+
+
 def compare(
     sides: Annotated[
         list[str],
         typer.Argument(
             metavar="SIDE SIDE...",
             help="Each a trace set, a recording, a results file (FILE, FILE:RUN, FILE:TRACE,"
-            " FILE:*), or a trace or run of --db. Repeats of one side: separated by commas.",
+            " FILE:*), or a trace or run of --db. Behind it, settings to simulate it with:"
+            " SIDE@sheaf.capacity=60@pcp.batch=31. Repeats of one side: separated by commas.",
         ),
     ],
     db: DB = DEFAULT_DB,
@@ -43,13 +56,27 @@ def compare(
         str | None,
         typer.Option(metavar="SIDE", help="What the others are compared with; else the first."),
     ] = None,
-    format_: Annotated[
-        Format, typer.Option("--format", "-f", help="How it is written.")
-    ] = Format.TEXT,
-    output: Annotated[
-        Path | None,
+    placement: Annotated[
+        Placement,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="Where to; stdout where not given (not PDF)."
+            help="simulated: also compare what the model does with each side's requests (paths,"
+            " sheaves, free memory). recorded: only what the kernels did."
+        ),
+    ] = Placement.SIMULATED,
+    format_: Annotated[
+        list[Format] | None,
+        typer.Option(
+            "--format", "-f", help="How it is written: text if not given. One for each -o."
+        ),
+    ] = None,
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Where to; stdout where not given (not PDF). May be repeated: what is replayed,"
+            " is so once. Without -f its suffix says how: .txt .md .json .pdf .html.",
         ),
     ] = None,
     policy: Annotated[
@@ -74,14 +101,24 @@ def compare(
     from reports.compare import compare as compared
 
     at = _baseline(sides, baseline)
-    if format_ is Format.PDF and output is None:
-        raise UsageError("--format pdf: name a file with -o")
+    outputs = _outputs(format_ or [], output or [])
     policies = find_policies(policy or [])
-    with shown() as progress, opened_sides(sides, db, policies, progress) as opened:
+    simulated = placement is Placement.SIMULATED
+    with (
+        shown() as progress,
+        opened_sides(sides, db, policies, progress, simulated=simulated) as opened,
+    ):
         remarks = checked(opened)
         _refuse(remarks, force=force)
         comparison = compared(opened, at, remarks)
-    _write(comparison, format_, output)
+    # All are made before one is written: where one cannot be made, none is there.
+    made = [(path, _rendered(comparison, how)) for path, how in outputs]
+    for path, content in made:
+        if path is None:
+            sys.stdout.write(content.decode())
+        else:
+            write_report(path, content)
+            typer.echo(path)
 
 
 def _baseline(sides: Sequence[str], wanted: str | None) -> int:
@@ -94,6 +131,33 @@ def _baseline(sides: Sequence[str], wanted: str | None) -> int:
     return list(sides).index(wanted)
 
 
+def _outputs(formats: Sequence[Format], files: Sequence[Path]) -> list[tuple[Path | None, Format]]:
+    """Where to write what; refused before anything is replayed."""
+    if not files:
+        if len(formats) > 1:
+            raise UsageError("--format given more than once: name a file for each with -o")
+        if Format.PDF in formats:
+            raise UsageError("--format pdf: name a file with -o")
+        return [(None, formats[0] if formats else Format.TEXT)]
+    if formats and len(formats) != len(files):
+        raise UsageError(f"{len(files)} -o and {len(formats)} -f: give one -f for each -o, or none")
+    if len({file.resolve() for file in files}) < len(files):
+        raise UsageError("-o: one file is named twice")
+    hows = list(formats) or [_by_suffix(file) for file in files]
+    for file, how in zip(files, hows, strict=True):
+        refuse_other_file(file, pdf=how is Format.PDF)
+    return list(zip(files, hows, strict=True))
+
+
+def _by_suffix(file: Path) -> Format:
+    try:
+        return _BY_SUFFIX[file.suffix.lower()]
+    except KeyError:
+        raise UsageError(
+            f"-o {file}: a format of that suffix is not known; say which one with -f"
+        ) from None
+
+
 def _refuse(remarks: Sequence[Remark], *, force: bool) -> None:
     from reports.comparable import Weight
 
@@ -102,32 +166,22 @@ def _refuse(remarks: Sequence[Remark], *, force: bool) -> None:
         raise InputError(f"not comparable: {'; '.join(reasons)} (--force compares all the same)")
 
 
-def _write(comparison: Comparison, format_: Format, output: Path | None) -> None:
+def _rendered(comparison: Comparison, how: Format) -> bytes:
     from allocsim import __version__
-    from pipeline.commands.report import write_report
-    from pipeline.sides import is_database
     from reports import differences
     from reports.comparison_json import to_json
     from reports.html import to_html
     from reports.pdf import render
     from reports.text import to_markdown, to_text
 
-    content: bytes
-    match format_:
+    match how:
         case Format.JSON:
-            content = to_json(comparison, __version__).encode()
+            return to_json(comparison, __version__).encode()
         case Format.TEXT:
-            content = to_text(differences.report(comparison, __version__, narrow=True)).encode()
+            return to_text(differences.report(comparison, __version__, narrow=True)).encode()
         case Format.MARKDOWN:
-            content = to_markdown(differences.report(comparison, __version__, narrow=True)).encode()
+            return to_markdown(differences.report(comparison, __version__, narrow=True)).encode()
         case Format.HTML:
-            content = to_html(differences.report(comparison, __version__)).encode()
+            return to_html(differences.report(comparison, __version__)).encode()
         case Format.PDF:
-            content = render(differences.report(comparison, __version__))
-    if output is None:
-        sys.stdout.write(content.decode())
-        return
-    if is_database(output):
-        raise OutputError(f"{output}: is a results database; choose another name with -o")
-    write_report(output, content)
-    typer.echo(output)
+            return render(differences.report(comparison, __version__))

@@ -28,7 +28,11 @@ def import_(
         bool, typer.Option("--force", help="Replace trace sets that are there already.")
     ] = False,
 ) -> None:
-    """Import recordings: make of each a trace set, a folder of its name in DIR."""
+    """Import recordings: make of each a trace set, a folder of its name in DIR.
+
+    NAME.dat becomes NAME, trace.dat the name of its folder, and a file NAME without a suffix
+    NAME-trace-set.
+    """
     # numpy's linear algebra would keep a thread waiting on every CPU, busily; nothing needs it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # An import makes arrays, which are gone when nobody holds them: there are no cycles to find.

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB, SETTINGS
-
-
-class Placement(StrEnum):
-    """Where objects and pages lie."""
-
-    RECORDED = "recorded"
-    SIMULATED = "simulated"
+from pipeline.commands.common import DB, DEFAULT_DB, SETTINGS, Placement
 
 
 def replay(
@@ -40,22 +32,31 @@ def replay(
             " all shipped ones where none is given.",
         ),
     ] = None,
+    scheme: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Scheme of page descriptors: a shipped one, or your own TOML file. May be"
+            " repeated; all shipped ones where none is given.",
+        ),
+    ] = None,
 ) -> None:
     """Replay traces through the model, and add runs for each to the results database.
 
     A recording is imported on the way and the trace set thrown away; import it first to keep it.
-    What was added is printed: each recorded run under each policy, as in the view policy_summary,
-    and each simulated one, as in placement_summary.
+    What was added is printed: each recorded run under each policy, and each simulated one. The
+    views policy_summary and placement_summary say more of them.
     """
     from pipeline.errors import UsageError
-    from pipeline.policies import find_policies
+    from pipeline.policies import Pricing, find_policies, find_schemes
     from pipeline.progress import shown
     from pipeline.runs import replay_traces
     from pipeline.settings import parse_settings
     from pipeline.store.database import reading
-    from reports.rows import write_table
+    from reports.printed import print_placements, print_policies
 
     policies = find_policies(policy or [])
+    pricing = Pricing(find_schemes(scheme or []))
     settings = parse_settings(set_ or [])
     if placement is Placement.RECORDED and settings:
         raise UsageError("--set changes the simulated placement; leave out --placement recorded")
@@ -66,15 +67,10 @@ def replay(
             policies,
             progress,
             settings if placement is Placement.SIMULATED else None,
+            pricing,
         )
     with reading(db) as connection:
-        views = ["policy_summary"]
+        print_policies(connection, runs, sys.stdout)
         if placement is Placement.SIMULATED:
-            views.append("placement_summary")
-        for view in views:
-            result = connection.execute(
-                f"SELECT * FROM {view} WHERE list_contains(?, run)",  # noqa: S608 - names above
-                [runs],
-            )
-            names = [name for name, *_ in result.description or ()]
-            write_table(names, result.fetchall(), sys.stdout)
+            sys.stdout.write("\n")
+            print_placements(connection, runs, sys.stdout)

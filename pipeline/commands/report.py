@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.commands.common import DB, DEFAULT_DB
-from pipeline.errors import OutputError, StoreError, UsageError
+from pipeline.commands.outputs import refuse_other_file, write_report
+from pipeline.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
     from reports.queries import Row
@@ -35,7 +35,7 @@ def report(
     from reports.build import build
     from reports.pdf import render
 
-    _refuse_other_file(output)
+    refuse_other_file(output, pdf=True)
     with reading(db) as connection:
         runs = queries.runs(connection)
         if not runs:
@@ -59,31 +59,3 @@ def _chosen(runs: list[Row], numbers: list[int], traces: list[str]) -> list[Row]
     if not numbers and not traces:
         return runs
     return [row for row in runs if row["run"] in numbers or row["trace"] in traces]
-
-
-def _refuse_other_file(output: Path) -> None:
-    """A report may replace a report, and nothing else."""
-    if output.is_dir():
-        raise OutputError(f"{output}: is a folder; name a file with -o")
-    try:
-        with output.open("rb") as file:
-            start = file.read(5)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be written: {error.strerror}") from error
-    if start and start != b"%PDF-":
-        raise OutputError(f"{output}: exists and is not a PDF; choose another name with -o")
-
-
-def write_report(output: Path, content: bytes) -> None:
-    """Write aside, then rename, so that no half a report is ever found under the name."""
-    aside = output.with_name(f".{output.name}.part")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(content)
-        aside.replace(output)
-    except OSError as error:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise OutputError(f"{output}: cannot be written: {error.strerror}") from error

@@ -34,13 +34,14 @@ def sweep(
 
     A combination that the database has already is not run again, so a sweep that was interrupted
     goes on where it stopped. Counters and states are stored, events and slabs are not: replay with
-    --set gives those of one combination. The runs are printed, as in the view placement_summary.
+    --set gives those of one combination. The runs are printed; the view placement_summary says
+    more of them.
     """
     from pipeline.progress import shown
     from pipeline.settings import combinations, parse_settings
     from pipeline.store.database import reading
     from pipeline.sweeps import sweep_traces
-    from reports.rows import write_table
+    from reports.printed import print_placements
 
     wanted = combinations(vary, parse_settings(set_ or []))
     with shown() as progress:
@@ -51,9 +52,4 @@ def sweep(
         err=True,
     )
     with reading(db) as connection:
-        result = connection.execute(
-            "FROM placement_summary WHERE list_contains($1, run) ORDER BY list_position($1, run)",
-            [done.runs],
-        )
-        names = [name for name, *_ in result.description or ()]
-        write_table(names, result.fetchall(), sys.stdout)
+        print_placements(connection, done.runs, sys.stdout)

@@ -59,8 +59,11 @@ def find_recording(path: Path) -> Recording:
     """
     if path.is_file():
         name = path.name.removesuffix(".zst").removesuffix(".dat")
-        # trace.dat is what trace-cmd calls every recording: its folder tells more.
-        return Recording(path.resolve().parent.name if name == "trace" else name, path)
+        if name == "trace":  # what trace-cmd calls every recording: its folder tells more
+            name = path.resolve().parent.name
+        elif name == path.name:  # without a suffix: a folder of that name could not lie beside it
+            name += "-trace-set"
+        return Recording(name, path)
     if not path.is_dir():
         raise InputError(f"{path}: no such recording")
     for name in ("trace.dat", "trace.dat.zst"):

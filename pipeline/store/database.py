@@ -19,6 +19,7 @@ from allocsim.paths import FREE_PATHS
 from allocsim.paths import Path as ObjectPath
 from allocsim.results import CacheHow, How
 from pipeline.errors import AllocsimError, OutputError, StoreError
+from pipeline.store.interrupts import interruptible
 from pipeline.store.schema import SCHEMA_VERSION, TABLES, ddl
 from reports.views import create_views
 
@@ -37,8 +38,10 @@ _SANDBOX: dict[str, Setting] = {
 }
 
 
-# By default DuckDB caches what it has written in most of the machine's memory.
-_BOUNDED: dict[str, Setting] = {"memory_limit": "512MB"}
+# By default DuckDB caches what it has written in most of the machine's memory. With more than one
+# thread each INSERT makes row groups of its own, whose remainders are compressed again when the
+# transaction ends; the other CPUs have the reading and the model to do.
+_WRITER: dict[str, Setting] = {"memory_limit": "512MB", "threads": 1}
 
 # What DuckDB raises when the file cannot be read or written. A full disk can show as any of them.
 _FILE_ERRORS = (
@@ -65,7 +68,8 @@ def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
             if not _checked(connection, path):
                 raise StoreError(f"{path}: holds no run yet; add one with: allocsim replay TRACE")
-            yield connection
+            with interruptible(connection):
+                yield connection
         finally:
             connection.close()
 
@@ -82,7 +86,7 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     _make_folder(path.parent)
     with _errors(path):
-        connection = duckdb.connect(path, config=_BOUNDED)
+        connection = duckdb.connect(path, config=_WRITER)
     size = None  # of the file as it was; None: it was not there, or is none of ours
     fresh = False
     try:
@@ -97,7 +101,8 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                 _create(connection)
             _name_codes(connection)
             create_views(connection)
-            yield connection
+            with interruptible(connection):
+                yield connection
             connection.execute("COMMIT")
     except BaseException:
         _undo(connection, path, fresh, size)

@@ -14,18 +14,19 @@ import numpy as np
 import numpy.typing as npt
 
 from allocsim.columns import concat, find, take
-from allocsim.events import Ev
 from allocsim.results import CacheHow
 
 if TYPE_CHECKING:
     from allocsim.columns import Bools, Columns, Index
 
-_ALLOCATES = np.isin(np.arange(256), [Ev.KMALLOC, Ev.KMEM_CACHE_ALLOC, Ev.MM_PAGE_ALLOC])
-
 
 def may_change(columns: Columns) -> Bools:
-    """Which rows of events to hold back, by the columns ``event``, ``lifetime``, ``cache_how``."""
-    waits: Bools = _ALLOCATES[columns["event"]] & (columns["lifetime"] < 0)
+    """Which rows of events to hold back.
+
+    Args:
+        columns: events, with ``open`` as allocsim.replay.WindowResult has it, and ``cache_how``.
+    """
+    waits: Bools = columns["open"].copy()
     if "cache_how" in columns:
         waits |= columns["cache_how"] == CacheHow.UNRESOLVED
     return waits
@@ -40,32 +41,47 @@ class Held:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._rows: Columns = {}
+        self._parts: list[Columns] = []
+        self._settled = 0  # rows amended since the last look at which need not wait
 
     def add(self, rows: Columns) -> None:
         """Hold these rows, which come after all that are held, back."""
-        self._rows = concat([self._rows, rows]) if self._rows else rows
+        if len(rows["seq"]):
+            self._parts.append(rows)
 
     def amend(self, name: str, seq: Index, values: npt.NDArray[Any]) -> Bools:
         """Give held rows new values in a column; returns which ``seq`` are of held rows.
 
-        Of several values for a row the last stands.
+        Of several values for a row the last stands. A row that is given its lifetime is no longer
+        of an open life.
         """
-        if name not in self._rows:
-            return np.zeros(len(seq), bool)
-        at = find(self._rows["seq"], seq)
-        held = at >= 0
-        self._rows[name][at[held]] = values[held]
+        held = np.zeros(len(seq), bool)
+        for part in self._parts:
+            if name not in part:
+                break
+            at = find(part["seq"], seq)
+            here = at >= 0
+            part[name][at[here]] = values[here]
+            if name == "lifetime":
+                part["open"][at[here]] = False
+            held |= here
+        self._settled += int(np.count_nonzero(held))
         return held
 
     def release(self, *, everything: bool = False) -> Columns:
-        """Take out the rows that need not wait any longer; all of them, at the end."""
-        rows = self._rows
-        if not rows:
-            return rows
-        waits = may_change(rows) if not everything else np.zeros(len(rows["seq"]), bool)
+        """Take out rows that need not wait any longer; all of them, at the end.
+
+        As long as most wait, none is taken out: each look copies those that stay.
+        """
+        count = sum(len(part["seq"]) for part in self._parts)
+        due = everything or 4 * self._settled >= count or count > self._limit
+        if not count or not due:
+            return {}
+        rows = concat(self._parts)
+        waits = may_change(rows) if not everything else np.zeros(count, bool)
         surplus = int(np.count_nonzero(waits)) - self._limit
         if surplus > 0:
             waits[np.flatnonzero(waits)[:surplus]] = False
-        self._rows = take(rows, waits)
+        self._parts, self._settled = [], 0
+        self.add(take(rows, waits))
         return take(rows, ~waits)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from allocsim.amendments import Amendments
     from allocsim.columns import Bools, Columns, Index
+    from allocsim.replay import WindowResult
 
 _EVENT_TABLES = (OBJECT_EVENTS, PAGE_EVENTS)
 _HELD_ROWS = 1 << 19  # of each of them
@@ -59,7 +60,7 @@ WHERE {0}.run = ? AND {0}.seq = amended.seq
 def _rows(table: Table, columns: Columns, mask: Bools) -> Columns:
     """Of the rows in a mask, the columns that a table of events and its null values need."""
     rows = np.flatnonzero(mask)
-    names = {column.name for column in table.columns} | {"event"}
+    names = {column.name for column in table.columns} | {"event", "open"}
     return {name: values[rows] for name, values in columns.items() if name in names}
 
 
@@ -113,15 +114,17 @@ class RunWriter:
         self._sources: dict[str, _Source] = {}
         self._amended: dict[str, int] = {}
 
-    def window(self, first_seq: int, window: Columns, results: Columns) -> None:
-        """Add the events of a window, and events of earlier ones that waited for it.
+    def window(self, first_seq: int, window: Columns, result: WindowResult) -> None:
+        """Add the events of a window, and what it says of events of earlier ones.
 
         Args:
             first_seq: row of its first event in the trace set.
             window: its events (allocsim.events.EVENT_COLUMNS, as far as the trace has them).
-            results: what the model says of them, row for row (EVENT_RESULTS).
+            result: what the model says of them.
         """
-        columns = window | results | {"seq": np.arange(first_seq, first_seq + len(window["ts"]))}
+        self.amend(result.amendments)
+        seq = np.arange(first_seq, first_seq + len(window["ts"]))
+        columns = window | result.columns | {"seq": seq, "open": result.open}
         # The four object events have the lowest codes.
         of_object = window["event"] <= Ev.KMEM_CACHE_FREE
         waits = may_change(columns)
@@ -133,6 +136,7 @@ class RunWriter:
         if "stack" in window:
             rows = _rows(OBJECT_STACKS, columns, of_object & (window["stack"] >= 0))
             self._add_events(OBJECT_STACKS, [rows])
+        self.pages(result.pages)
 
     def _add_events(self, table: Table, batches: list[Columns]) -> None:
         made = [self._events(table, batch) for batch in batches if batch and len(batch["seq"])]
@@ -169,7 +173,10 @@ class RunWriter:
             held = np.zeros(len(seq), bool)
             for rows in self._held.values():
                 held |= rows.amend(name, seq, values)
-            self._note(name, seq[~held], values[~held])
+            late = ~held
+            if name == "lifetime":  # the row already says that no lifetime is known
+                late &= values >= 0
+            self._note(name, seq[late], values[late])
 
     def _note(self, name: str, seq: Index, values: npt.NDArray[Any]) -> None:
         if not len(seq):

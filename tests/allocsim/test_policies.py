@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import pytest
 
+from allocsim.data_files import DataFileError
 from allocsim.page_kinds import KIND_NAMES, Kind
-from allocsim.policies import STAGES, PolicyError, parse_policy, policy_ops, shipped_policies
+from allocsim.policies import STAGES, parse_policy, policy_ops, shipped_policies
 
 PATHS = ("6.12", "7.2")
 
@@ -149,7 +150,7 @@ def test_a_policy_of_the_user_s_own() -> None:
     ],
 )
 def test_a_file_that_will_not_do_is_refused_in_one_line(text: str, says: str) -> None:
-    with pytest.raises(PolicyError) as error:
+    with pytest.raises(DataFileError) as error:
         parse_policy(text, "p.toml")
     assert says in str(error.value)
     assert str(error.value).startswith("p.toml: ")

@@ -10,6 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from allocsim.page_allocator import ATOMIC
 from allocsim.page_paths import PagePath
 from allocsim.profile import LINUX_7_2
 from allocsim.sheaf_memory import sheaf_homes
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from allocsim.zones import Machine
 
 KMALLOC, KFREE, CACHE_ALLOC, CACHE_FREE, PAGE_ALLOC, PAGE_FREE = range(6)
-MOVABLE, RECLAIMABLE = 0x08, 0x10
+DMA, HIGHMEM, DMA32, MOVABLE, RECLAIMABLE = 0x01, 0x02, 0x04, 0x08, 0x10
+HIGH, DIRECT_RECLAIM, NOMEMALLOC = 0x20, 0x400, 0x80000
+URGENCY = HIGH | DIRECT_RECLAIM | NOMEMALLOC  # R4.4: HIGH alone of these may use the reserve
 
 
 @dataclass
@@ -90,7 +93,7 @@ class Simulated:
         self.pages = PageAllocator(machine)
         self.kinds, self.highest = kinds, highest
         self.cpus = machine.cpus
-        self.normal = max(z for z, zone in enumerate(machine.zones) if zone.managed)
+        self.last = max(z for z, zone in enumerate(machine.zones) if zone.managed)
         self.older = older
         self.exhaustible = exhaustible
         self.live: dict[int, tuple[int, int | None]] = {}  # address -> handle, cache
@@ -150,7 +153,13 @@ class Simulated:
         if event.code == PAGE_ALLOC:
             kind = 1 if event.gfp & MOVABLE else 2 if event.gfp & RECLAIMABLE else 0
             found = self.pages.event(
-                cpu, +1, ("page", event.seq), event.order, kind, highest=self.normal
+                cpu,
+                +1,
+                ("page", event.seq),
+                event.order,
+                kind,
+                highest=self._highest(event.gfp),
+                flags=ATOMIC if event.gfp & URGENCY == HIGH else 0,
             )
         elif born is None:
             self.placed.counts["unknown_page_frees"] += 1
@@ -159,6 +168,20 @@ class Simulated:
             found = self.pages.event(cpu, -1, ("page", born), event.order, offset=event.pfn - first)
         self.placed.counts["refused_pages"] += found.path == PagePath.FAILED
         self.placed.events[event.seq] = (found.path.name.lower(), -1, -1, found.pfn)
+
+    def _highest(self, gfp: int) -> int:
+        """include/linux/gfp.h:gfp_zone; a zone the machine lacks falls to Normal, then the last."""
+        names = [zone.name for zone in self.pages.machine.zones]
+        wanted = "Normal"
+        if gfp & DMA:
+            wanted = "DMA"
+        elif gfp & DMA32:
+            wanted = "DMA32"
+        elif gfp & HIGHMEM and gfp & MOVABLE:
+            wanted = "Movable"
+        if wanted not in names:
+            wanted = "Normal"
+        return names.index(wanted) if wanted in names else self.last
 
     # -- objects and their slabs' pages
 

@@ -71,7 +71,7 @@ def test_without_a_database_it_says_what_was_looked_for(tmp_path: Path) -> None:
 def test_a_recording_with_itself_is_all_the_same(
     several: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    compare(["3", "3"], db=several, format_=Format.JSON)
+    compare(["3", "3"], db=several, format_=[Format.JSON])
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert rows
     assert {row["sides"][1]["against_baseline"]["verdict"] for row in rows} == {"="}
@@ -89,7 +89,7 @@ def test_what_cannot_be_compared_is_refused_unless_forced(
 
 
 def test_the_baseline_may_be_any_side(several: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    compare(["3", "4", "5"], db=several, baseline="4", format_=Format.JSON)
+    compare(["3", "4", "5"], db=several, baseline="4", format_=[Format.JSON])
     assert json.loads(capsys.readouterr().out)["baseline"] == 1
     with pytest.raises(UsageError, match="--baseline 6: not one of"):
         compare(["3", "4"], db=several, baseline="6")
@@ -109,23 +109,56 @@ def test_one_side_is_bad_usage(several: Path) -> None:
     with pytest.raises(UsageError, match="two sides"):
         compare(["3"], db=several)
     with pytest.raises(UsageError, match="name a file with -o"):
-        compare(["3", "4"], db=several, format_=Format.PDF)
+        compare(["3", "4"], db=several, format_=[Format.PDF])
+
+
+OUTPUTS = {
+    "compared.txt": b"seed-7 against seed-6\n",
+    "compared.md": b"# seed-7 against seed-6\n",
+    "compared.json": b"{",
+    "compared.pdf": b"%PDF-",
+    "compared.html": b"<!DOCTYPE html>",
+}
+
+
+def test_each_output_is_written_as_its_suffix_says(several: Path, tmp_path: Path) -> None:
+    files = [tmp_path / "new" / name for name in OUTPUTS]
+    compare(["3", "4"], db=several, output=files)
+    assert {file.name: file.read_bytes()[: len(OUTPUTS[file.name])] for file in files} == OUTPUTS
+    assert sorted(path.name for path in files[0].parent.iterdir()) == sorted(OUTPUTS)
+    compare(["4", "3"], db=several, output=files[3:])  # again, over the old ones
+
+
+def test_a_format_goes_before_a_suffix(several: Path, tmp_path: Path) -> None:
+    files = [tmp_path / "a.txt", tmp_path / "b"]
+    compare(["3", "4"], db=several, output=files, format_=[Format.HTML, Format.JSON])
+    assert files[0].read_bytes().startswith(b"<!DOCTYPE")
+    assert files[1].read_bytes().startswith(b"{")
 
 
 @pytest.mark.parametrize(
-    ("format_", "start"),
-    [(Format.PDF, b"%PDF-"), (Format.HTML, b"<!DOCTYPE html>"), (Format.MARKDOWN, b"# ")],
+    ("files", "formats", "said"),
+    [
+        (["a.png"], [], "a format of that suffix is not known"),
+        (["a.txt", "b.txt"], [Format.TEXT], "one -f for each -o"),
+        (["a.txt", "./a.txt"], [], "one file is named twice"),
+        ([], [Format.TEXT, Format.JSON], "name a file for each"),
+        (["several.duckdb"], [Format.TEXT], "exists and is not text"),
+        (["several.duckdb"], [Format.PDF], "exists and is not a PDF"),
+        (["old.pdf"], [Format.HTML], "exists and is not text"),
+        (["a.txt", "old.pdf"], [Format.PDF, Format.TEXT], "exists and is not text"),
+        ([""], [Format.TEXT], "is a folder"),
+        (["several.duckdb/a.txt"], [], "cannot be written"),
+    ],
 )
-def test_output_goes_to_the_file(
-    several: Path, tmp_path: Path, format_: Format, start: bytes
+def test_outputs_that_cannot_be_are_refused_before_anything_is_done(
+    several: Path, tmp_path: Path, files: list[str], formats: list[Format], said: str
 ) -> None:
-    output = tmp_path / "new" / "compared"
-    compare(["3", "4"], db=several, format_=format_, output=output)
-    assert output.read_bytes().startswith(start)
-    before = several.read_bytes()
-    with pytest.raises(OutputError, match="results database"):
-        compare(["3", "4"], db=several, format_=format_, output=several)
-    assert several.read_bytes() == before
+    (tmp_path / "old.pdf").write_bytes(b"%PDF-1.7 an older one")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises((UsageError, OutputError), match=said):
+        compare(["no", "such"], several, output=[tmp_path / f for f in files], format_=formats)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize("names", [("6.12p-net-gt", "7.2p-net-gt")])
@@ -135,7 +168,7 @@ def test_frozen_slabs_and_large_kmalloc_vanish_from_612_to_72(
     paths = [RECORDINGS / name for name in names]
     if not all(path.is_dir() for path in paths):
         pytest.skip("the recordings are not at hand (set ALLOCSIM_RECORDINGS)")
-    compare([str(path) for path in paths], db=tmp_path / "none", format_=Format.JSON)
+    compare([str(path) for path in paths], db=tmp_path / "none", format_=[Format.JSON])
     content = json.loads(capsys.readouterr().out)
     rows = {(row["quantity"], row["item"], row["unit"]): row["sides"] for row in content["rows"]}
     for quantity in ("all, own policy", "plain, recorded", "locked, recorded"):

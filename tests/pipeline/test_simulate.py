@@ -3,164 +3,87 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import duckdb
-import numpy as np
 import pytest
 
-from allocsim.events import Ev
-from allocsim.page_kinds import Kind
-from allocsim.page_paths import PAGE_COUNTERS
-from allocsim.paths import COUNTERS
 from pipeline.errors import UsageError
-from pipeline.ingest.recording import import_recording
-from pipeline.modelled import make_world
 from pipeline.policies import find_policies
 from pipeline.progress import Progress
-from pipeline.recorded_run import RecordedRun
 from pipeline.runs import replay_trace, replay_traces
 from pipeline.simulate import simulate_run
 from pipeline.store.schema import TABLES
 from pipeline.trace_set import TraceSet
-from tests.conftest import RECORDINGS
-from tests.oracle.simulate_both import REQUEST_COUNTS, World, by_oracle
-from tests.oracle.simulated import Event
+from tests.conftest import ROOT
+from tests.oracle.whole_path import WHOLE, WholePath, ask
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-# A kernel with sheaves and cache names, and one with neither; with and without page_ref events.
-NAMES = ("7.3-hackbench", "7.2p-net-gt", "6.12-hackbench")
+# A kernel with sheaves and cache names, and one with neither.
+NAMES = ("7.2p-hackbench-gt", "7.2p-net-gt", "6.12p-hackbench-gt")
+SHIPPED = sorted(path.parent.name for path in (ROOT / "traces").glob("*/meta.json"))
 WINDOWS = (1 << 20, 1_000)
 
-Rows = list[tuple[Any, ...]]
-
 
 @pytest.fixture(scope="module")
-def trace_sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("traces")
-    if not all((RECORDINGS / name).is_dir() for name in NAMES):
-        pytest.skip("recordings are not at hand (set ALLOCSIM_RECORDINGS)")
-    return {name: import_recording(RECORDINGS / name, folder) for name in NAMES}
-
-
-@pytest.fixture(scope="module")
-def db(trace_sets: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def db(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of each trace a recorded run and, behind it, a simulated one for each window size."""
     path = tmp_path_factory.mktemp("db") / "results.duckdb"
     for name in NAMES:
-        trace = TraceSet.open(trace_sets[name])
+        trace = TraceSet.open(ROOT / "traces" / name)
         recorded = replay_trace(trace, path, find_policies([]))
         for rows in WINDOWS:
             simulate_run(trace, path, recorded, {}, window_rows=rows)
     return path
 
 
-def ask(path: Path, sql: str) -> Rows:
-    with duckdb.connect(path, read_only=True) as connection:
-        return connection.execute(sql).fetchall()
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_event_slab_and_counter_is_the_oracles(tmp_path: Path, name: str) -> None:
+    """Small ones also in small windows; `python bench/exactness.py` takes every recording."""
+    trace = TraceSet.open(ROOT / "traces" / name)
+    whole = WholePath(trace, tmp_path)
+    wanted, _ = whole.oracle()
+    assert len(wanted.events) > trace.rows / 2
+    for rows in (WHOLE, 1_000) if trace.rows < 100_000 else (70_000,):
+        assert whole.model(rows).differences(wanted) == []
 
 
-def events_of(path: Path, run: int, source: RecordedRun, trace: TraceSet) -> list[Event]:
-    """The events of a trace, with what the recorded run says of each, read row by row."""
-    [window] = trace.windows(trace.rows)
-    caches = dict(ask(path, f"SELECT seq, cache FROM object_events WHERE run = {run}"))
-    how = dict(ask(path, f"SELECT seq, cache_how FROM object_events WHERE run = {run}"))
-    names = [name for name, _ in source.recorded.caches]
-    pages = {
-        seq: (born, first, kind == Kind.SLAB)
-        for seq, born, first, kind in ask(
-            path,
-            "SELECT seq, alloc_seq, pages.pfn, pages.page_kind FROM page_events"
-            f" JOIN pages USING (run, page) WHERE run = {run} AND event IN (4, 5)",
-        )
-    }
-    named = {
-        (size, site): names.index(f"size-{size}@{symbol}-{site & 0xFFFF:04x}")
-        for size, site in ask(
-            path,
-            f"SELECT DISTINCT bytes_alloc, call_site FROM object_events WHERE run = {run}"
-            " AND event IN (0, 2) AND cache IS NULL AND cache_how IS NOT NULL",
-        )
-        for symbol in [trace.symbols.name(site) or hex(site)]
-    }
-    nothing = np.zeros(trace.rows, np.int64)
-    columns = [
-        window.get(name, nothing).tolist()
-        for name in ("cpu", "event", "ptr", "metadata", "pfn", "order", "gfp_flags")
-    ]
-    sites = window.get("call_site", nothing).tolist()
-    sizes = window.get("bytes_alloc", nothing).tolist()
-    events = []
-    for seq, (cpu, code, ptr, metadata, pfn, order, gfp) in enumerate(zip(*columns, strict=True)):
-        cache = caches.get(seq)
-        if cache is None and how.get(seq) is not None and code in (Ev.KMALLOC, Ev.KMEM_CACHE_ALLOC):
-            cache = named[sizes[seq], sites[seq]]
-        if cache is not None and source.recorded.caches[cache][1] <= 0:
-            cache = None
-        events.append(Event(seq, cpu, code, ptr, metadata, cache, pfn, order, gfp, pages.get(seq)))
-    return events
-
-
-def older_of(path: Path, run: int) -> dict[int, bool]:
-    """Events that begin a life on a page the trace did not allocate: seq -> frees it."""
-    return dict(
-        ask(
-            path,
-            "SELECT seq, event IN (1, 3) FROM object_events AS events"
-            " LEFT JOIN pages ON pages.run = events.run AND pages.page = events.page"
-            f" WHERE events.run = {run} AND object = seq AND alloc_seq IS NULL",
-        )
-    )
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_event_counter_and_slab_is_the_oracles(
-    db: Path, trace_sets: dict[str, Path], name: str
-) -> None:
-    trace = TraceSet.open(trace_sets[name])
-    run = NAMES.index(name) * 3 + 1
-    with duckdb.connect(db, read_only=True) as connection:
-        source = RecordedRun(connection, run, trace, trace.rows)
-    world = make_world(source.recorded, {})
-    events = events_of(db, run, source, trace)
-    older = {seq: live for seq, live in older_of(db, run).items() if events[seq].cache is not None}
-    kinds, highest = world.simulation._slab_pages
-    wanted = by_oracle(
-        World(world.shapes, kinds.tolist(), highest.tolist(), world.machine, older),
-        events,
-        exhaustible=False,
-    )
-    of = f"WHERE run = {run + 1}"
-    got = ask(
+def test_what_is_stored_is_what_the_model_gave(db: Path, tmp_path: Path) -> None:
+    model = WholePath(TraceSet.open(ROOT / "traces" / NAMES[0]), tmp_path).model(WHOLE)
+    stored = ask(
         db,
         "SELECT seq, name, coalesce(slab, -1), coalesce(idx, -1), coalesce(pfn, -1)"
-        f" FROM placed_events JOIN paths USING (path) {of}",
+        " FROM placed_events JOIN paths USING (path) WHERE run = 2",
     )
-    assert {seq: tuple(row) for seq, *row in got} == wanted.events
+    assert {seq: tuple(row) for seq, *row in stored} == model.events
     slabs = ask(
         db,
         'SELECT slab, cache, "order", pfn, coalesce(alloc_seq, -1), coalesce(free_seq, -1)'
-        f" FROM placed_slabs {of}",
+        " FROM placed_slabs WHERE run = 2",
     )
-    assert {slab: list(row) for slab, *row in slabs} == wanted.slabs
-    counters = {
-        (cache, name): value
-        for cache, name, value in ask(db, f"SELECT cache, name, value FROM cache_counters {of}")
-    }
-    assert counters == {
-        (cache, name): stat[name]
-        for cache, stat in enumerate(wanted.counters)
-        for name in COUNTERS
-        if stat[name]
-    }
-    zones = dict(ask(db, f"SELECT name, sum(value) FROM zone_counters {of} GROUP BY name"))
-    assert zones == {name: wanted.zones[name] for name in PAGE_COUNTERS}
-    counts = dict(ask(db, f"SELECT name, value FROM quality_counts {of}"))
-    assert {name: counts.get(name, 0) for name in REQUEST_COUNTS} == {
-        name: wanted.counts[name] for name in REQUEST_COUNTS
-    }
+    assert {slab: list(row) for slab, *row in slabs} == model.slabs
+    for table, names in (
+        ("cache_counters", ("cache", "name", "value")),
+        ("zone_counters", ("zone", "name", "value")),
+        ("quality_counts", ("name", "value")),
+    ):
+        rows = ask(db, f"SELECT {', '.join(names)} FROM {table} WHERE run = 2")
+        given = [tuple(row[name] for name in names) for row in model.rows[table]]
+        assert sorted(rows) == sorted(given)
+
+
+def test_policies_do_not_change_the_requests_nor_where_they_go(tmp_path: Path) -> None:
+    """Frozen or not is a matter of counts: a run priced otherwise is simulated alike (design 3)."""
+    trace = TraceSet.open(ROOT / "traces" / "7.2p-hackbench-gt")
+    outcomes = [
+        WholePath(trace, tmp_path / name, find_policies([name])).model(WHOLE)
+        for name in ("refcounted", "everything-freezable")
+    ]
+    assert outcomes[0].events
+    assert outcomes[0].events == outcomes[1].events
+    assert outcomes[0].slabs == outcomes[1].slabs
+    assert outcomes[0].rows == outcomes[1].rows
 
 
 SIMULATED = (
@@ -265,12 +188,10 @@ def test_keys_are_keys(db: Path) -> None:
             assert ask(db, twice) == [], table.name
 
 
-def test_settings_change_the_model_and_are_stored(
-    trace_sets: dict[str, Path], tmp_path: Path
-) -> None:
+def test_settings_change_the_model_and_are_stored(tmp_path: Path) -> None:
     path = tmp_path / "results.duckdb"
     wanted = {"sheaf.capacity": 4, "sheaf.capacity.skbuff_head_cache": 7, "cpus": 1, "pcp.batch": 7}
-    runs = replay_traces([trace_sets["7.3-hackbench"]], path, [], Progress(), wanted)
+    runs = replay_traces([ROOT / "traces" / "7.2p-hackbench-gt"], path, [], Progress(), wanted)
     assert runs == [1, 2]
     [(settings, what_if)] = ask(path, "SELECT settings, what_if FROM runs WHERE run = 2")
     assert json.loads(settings) == wanted
@@ -291,10 +212,10 @@ def test_settings_change_the_model_and_are_stored(
     ],
 )
 def test_wrong_settings_are_found_before_any_work(
-    trace_sets: dict[str, Path], tmp_path: Path, settings: dict[str, int], says: str
+    tmp_path: Path, settings: dict[str, int], says: str
 ) -> None:
     path = tmp_path / "results.duckdb"
     with pytest.raises(UsageError) as caught:
-        replay_traces([trace_sets["7.3-hackbench"]], path, [], Progress(), settings)
+        replay_traces([ROOT / "traces" / "7.2p-hackbench-gt"], path, [], Progress(), settings)
     assert says in str(caught.value)
     assert not path.exists()

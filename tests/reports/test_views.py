@@ -311,7 +311,7 @@ def test_every_view_has_the_columns_its_header_documents(ask: Callable[[str], Ro
 def test_every_size_and_count_of_every_view_is_bigint(ask: Callable[[str], Rows]) -> None:
     codes = {"run", "policy", "page_kind", "slice", "cpu", "pid", "event", "order", "cache"}
     codes |= {"cache_how", "kind_how", "stack", "call_site", "level", "entry_level"}
-    codes |= {"of_run", "idx", "alloc_cpu", "free_cpu"}
+    codes |= {"of_run", "idx", "alloc_cpu", "free_cpu", "moment"}
     types = {"BIGINT", "DOUBLE", "VARCHAR", "BOOLEAN"}
     for name in VIEWS:
         for row in ask(f"DESCRIBE {name}"):

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+def run(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "pipeline", "import", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
-        cwd=ROOT,
+        cwd=cwd,
     )
 
 
@@ -54,6 +54,20 @@ def test_prints_what_it_made_and_what_is_missing(tmp_path: Path) -> None:
     assert (again.returncode, again.stdout) == (1, "")
     assert again.stderr == f"allocsim: {out}/one: already there; --force replaces a trace set\n"
     assert run(tmp_path / "one.dat", "-o", out, "--force").returncode == 0
+
+
+def test_a_file_without_a_suffix_is_imported_beside_itself(tmp_path: Path) -> None:
+    (tmp_path / "hackbench").write_bytes(recording())
+    (tmp_path / "boot").mkdir()
+    (tmp_path / "boot" / "trace").write_bytes(recording())
+    done = run("hackbench", "boot/trace", "-o", "sets", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [
+        "sets/hackbench-trace-set",
+        "sets/boot",
+    ]
+    assert run("hackbench", cwd=tmp_path).stdout.startswith("hackbench-trace-set: 2 events")
+    assert (tmp_path / "hackbench").read_bytes() == recording()
 
 
 def test_two_recordings_of_one_name_are_bad_usage(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.events import Ev
 from allocsim.results import CacheHow
 from pipeline.store.held import Held, may_change
 
@@ -14,10 +13,10 @@ if TYPE_CHECKING:
     from allocsim.columns import Columns
 
 
-def rows(*seqs: int, event: Ev = Ev.KMALLOC, lifetime: int = -1) -> Columns:
+def rows(*seqs: int, is_open: bool = True, lifetime: int = -1) -> Columns:
     return {
         "seq": np.array(seqs, np.int64),
-        "event": np.full(len(seqs), event, np.uint8),
+        "open": np.full(len(seqs), is_open),
         "lifetime": np.full(len(seqs), lifetime, np.int64),
         "cache_how": np.full(len(seqs), CacheHow.NAMED, np.int8),
     }
@@ -27,12 +26,10 @@ def seqs(released: Columns) -> list[int]:
     return released["seq"].tolist() if released else []
 
 
-def test_open_allocations_and_unresolved_caches_may_change() -> None:
-    for event in Ev:
-        allocates = event in {Ev.KMALLOC, Ev.KMEM_CACHE_ALLOC, Ev.MM_PAGE_ALLOC}
-        assert may_change(rows(1, event=event)).tolist() == [allocates]
-        assert may_change(rows(1, event=event, lifetime=5)).tolist() == [False]
-    unresolved = rows(1, 2, event=Ev.KFREE, lifetime=5)
+def test_open_lives_and_unresolved_caches_may_change() -> None:
+    assert may_change(rows(1)).tolist() == [True]
+    assert may_change(rows(1, is_open=False)).tolist() == [False]
+    unresolved = rows(1, 2, is_open=False)
     unresolved["cache_how"][1] = CacheHow.UNRESOLVED
     assert may_change(unresolved).tolist() == [False, True]
 
@@ -50,6 +47,25 @@ def test_rows_wait_until_their_life_has_ended() -> None:
     assert seqs(held.release()) == []
     assert seqs(held.release(everything=True)) == [1, 6, 8]
     assert seqs(held.release(everything=True)) == []
+
+
+def test_a_life_that_ended_unseen_waits_no_longer() -> None:
+    held = Held(limit=100)
+    held.add(rows(1, 2))
+    held.amend("lifetime", np.array([2]), np.array([-1]))
+    released = held.release()
+    assert (seqs(released), released["lifetime"].tolist()) == ([2], [-1])
+
+
+def test_most_rows_wait_until_a_look_is_worth_it() -> None:
+    held = Held(limit=100)
+    held.add(rows(*range(20)))
+    held.amend("lifetime", np.arange(4), np.arange(4))
+    assert seqs(held.release()) == []
+    held.add(rows(20))
+    held.amend("lifetime", np.array([20, 4]), np.array([7, 8]))
+    assert seqs(held.release()) == [0, 1, 2, 3, 4, 20]
+    assert seqs(held.release(everything=True)) == list(range(5, 20))
 
 
 def test_of_several_values_for_a_row_the_last_stands() -> None:

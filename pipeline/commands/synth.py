@@ -1,0 +1,98 @@
+"""allocsim synth: make synthetic trace sets of specs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.errors import UsageError
+
+
+def synth(
+    specs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SPEC...", help="Specs: TOML files, or names of shipped ones."),
+    ] = None,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="DIR", help="Folder to put the trace sets into."),
+    ] = Path(),
+    list_: Annotated[bool, typer.Option("--list", help="Show the shipped specs.")] = False,
+    events: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="End with this event: the phases begin again until then."
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, metavar="N", help="Another seed.")] = None,
+    cpus: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Another number of CPUs.")
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            max=1000,
+            metavar="FACTOR",
+            help="Times as many arrivals a second (closed loops keep their pace).",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Another name for the trace set.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace trace sets that are there already.")
+    ] = False,
+) -> None:
+    """Make synthetic traces: what a spec describes, as a trace set in DIR, placed by the model.
+
+    The same spec and seed give the same trace on every machine. Objects and pages lie where the
+    model of SLUB 7.2 and of the page allocator puts them; meta.json says that it is synthetic.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from pipeline.progress import shown
+    from pipeline.synth.changes import changed
+    from pipeline.synth.parse import parse_spec
+    from pipeline.synth.patterns import listing, read_spec
+    from pipeline.synth.write import write_trace_set
+    from pipeline.trace_set_parts import read_meta
+
+    if list_:
+        typer.echo(listing(), nl=False)
+        return
+    if not specs:
+        raise UsageError("name a spec; allocsim synth --list shows the shipped ones")
+    if name is not None and len(specs) > 1:
+        raise UsageError(f"--name {name}: one name for {len(specs)} specs; make them one by one")
+    texts = [read_spec(spec) for spec in specs]
+    wanted = [
+        changed(parse_spec(text, spec, cpus), events=events, seed=seed, rate=rate, name=name)
+        for text, spec in zip(texts, specs, strict=True)
+    ]
+    names = [spec.name for spec in wanted]
+    for each in names:
+        if names.count(each) > 1:
+            raise UsageError(f"two specs are called {each}; make them in two folders")
+    given = {"events": events, "seed": seed, "cpus": cpus, "rate": rate}
+    changes = {key: value for key, value in given.items() if value is not None}
+    with shown() as progress:
+        for spec, text in zip(wanted, texts, strict=True):
+            made = write_trace_set(
+                spec,
+                text,
+                output,
+                force=force,
+                changes=changes,
+                advance=progress.step(spec.name),
+            )
+            meta = read_meta(made)
+            total = sum(meta["events"].values())
+            seconds = (meta["last_ts"] - meta["first_ts"]) / 10**9
+            failed = meta["synth"]["failed_page_requests"]
+            typer.echo(
+                f"{made}: {total} events, synthetic, {seconds:.3f} s on {spec.cpus} CPUs"
+                + (f", {failed} page requests without memory" if failed else "")
+            )

@@ -1,0 +1,64 @@
+"""What a trace set says of its machine's memory."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from allocsim.results import How
+
+if TYPE_CHECKING:
+    from pipeline.trace_set import TraceSet
+
+
+class MachinePages(NamedTuple):
+    """Page frames that have memory behind them.
+
+    Args:
+        pages: how many.
+        how: how that is known.
+        source: what says so.
+    """
+
+    pages: int
+    how: How
+    source: str
+
+
+def machine_pages(trace: TraceSet, highest: int) -> MachinePages:
+    """The pages of a trace set's machine: each has a word, whoever uses it.
+
+    Zoneinfo's ``present`` pages; else iomem's System RAM; else, assumed, every frame up to the
+    highest one in the recording.
+
+    Args:
+        trace: the trace set.
+        highest: highest page frame in the recording.
+    """
+    for when in ("before", "after"):
+        path = trace.path / "snapshots" / when / "zoneinfo"
+        if path.is_file():
+            found = re.findall(r"^\s+present\s+(\d+)$", path.read_text("utf-8"), re.MULTILINE)
+            if found:
+                return MachinePages(sum(map(int, found)), How.OBSERVED, "zoneinfo")
+    path = trace.path / "iomem"
+    if path.is_file():
+        size = trace.meta["page_size"]
+        pages = 0
+        for line in path.read_text("utf-8").splitlines():
+            span = re.fullmatch(r"([0-9a-f]+)-([0-9a-f]+) : System RAM", line)
+            if span:
+                first, last = int(span[1], 16), int(span[2], 16)
+                pages += (last + 1) // size - -(-first // size)
+        if pages > 1:  # without privileges every address reads as 0
+            return MachinePages(pages, How.OBSERVED, "iomem")
+    return MachinePages(highest + 1, How.ASSUMED, "highest page frame in the recording")
+
+
+def charges_cgroups(trace: TraceSet) -> bool | None:
+    """Whether pages can be charged to memory cgroups (CONFIG_MEMCG); None: not known.
+
+    Kernels that can have kmalloc caches of their own for it (R3.2: kmalloc-cg-*).
+    """
+    path = trace.path / "snapshots" / "before" / "slabinfo"
+    return "\nkmalloc-cg-" in path.read_text("utf-8") if path.is_file() else None

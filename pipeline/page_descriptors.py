@@ -1,0 +1,318 @@
+"""What the pages of a run need of descriptors, from its page lives and the machine's snapshots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from allocsim.columns import take
+from allocsim.descriptor_slabs import DescriptorRequests, DescriptorSlabs
+from allocsim.descriptors import sizes, slab_bytes
+from allocsim.kernel import GFP_BITS
+from allocsim.live_blocks import LiveBlocks
+from allocsim.page_kinds import Kind
+from allocsim.stock import FirstTouched, opening_stock
+from pipeline.machine import charges_cgroups, machine_pages
+from pipeline.store.schema import (
+    DESCRIPTOR_SLABS,
+    LIVE_BLOCKS,
+    MACHINES,
+    SCHEME_DESCRIPTORS,
+    SCHEME_SIZES,
+    SCHEMES,
+)
+from pipeline.validation.snapshots import page_flags
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import duckdb
+    import numpy.typing as npt
+
+    from allocsim.columns import Columns
+    from allocsim.descriptor_slabs import DescriptorOutcome
+    from allocsim.descriptors import Descriptor, Scheme
+    from allocsim.stock import Stock
+    from pipeline.store.load import RunWriter
+    from pipeline.trace_set import TraceSet
+
+_ROWS = 1 << 17  # of lives or requests held at once
+_LIVES = """
+SELECT
+    page,
+    pfn,
+    "order",
+    page_kind AS kind,
+    coalesce(alloc_ts, -1) AS start,
+    coalesce(free_ts, -1) AS end,
+    coalesce(gfp_flags & $account <> 0, false) AS charged
+FROM pages WHERE run = $run
+"""
+# Allocations and frees in order of time. A block's handle follows those of older blocks; a block
+# found allocated anew ends just before that, and one that began at that very time never was.
+_REQUESTS = """
+WITH lives AS (
+    SELECT
+        page, row_number() OVER (ORDER BY alloc_ts, page) - 1 + $first AS handle, kinds.descriptor,
+        alloc_ts, alloc_cpu, free_ts, free_cpu, coalesce(free_seq, -1) AS free_seq
+    FROM pages JOIN kinds_described AS kinds USING (page_kind)
+    WHERE run = $run AND alloc_ts IS NOT NULL AND (free_seq IS NOT NULL OR free_ts IS NULL
+        OR free_ts > alloc_ts)
+),
+ends AS (
+    FROM lives
+    UNION ALL
+    SELECT
+        page, older.handle, older.descriptor, alloc_ts, alloc_cpu, free_ts, free_cpu,
+        coalesce(free_seq, -1)
+    FROM pages JOIN older_described AS older USING (page) WHERE run = $run
+)
+SELECT alloc_ts AS ts, alloc_cpu AS cpu, descriptor, 1 AS op, handle, page AS seq FROM lives
+UNION ALL
+SELECT free_ts, coalesce(free_cpu, alloc_cpu, 0), descriptor, -1, handle, free_seq
+FROM ends WHERE free_ts IS NOT NULL
+ORDER BY ts, seq
+"""
+
+
+def add_descriptors(
+    connection: duckdb.DuckDBPyConnection,
+    writer: RunWriter,
+    run: int,
+    trace: TraceSet,
+    schemes: Sequence[Scheme],
+) -> None:
+    """Add what the pages of a recorded run need under each scheme.
+
+    Args:
+        connection: the database; the run and its page lives are in it.
+        writer: writes into the run.
+        run: its number.
+        trace: what it is a replay of.
+        schemes: the schemes.
+
+    Raises:
+        InputError: a snapshot of the trace set is damaged.
+    """
+    [(first_ts, last_ts, slice_ns)] = connection.execute(
+        "SELECT first_ts, last_ts, slice_ns FROM runs WHERE run = ?", [run]
+    ).fetchall()
+    span = _Span(first_ts, last_ts, slice_ns, trace.meta["cpus"])
+    live = LiveBlocks(span.first_ts, span.slice_ns, span.slices)
+    stock = _stock(connection, writer, run, trace, live)
+    writer.columns(LIVE_BLOCKS, live.rows())
+    outcomes: dict[tuple[Descriptor, ...], DescriptorOutcome] = {}
+    for number, scheme in enumerate(schemes):
+        outcome = None
+        if scheme.descriptors:
+            if scheme.descriptors not in outcomes:
+                outcomes[scheme.descriptors] = _replayed(connection, run, scheme, stock, span)
+            outcome = outcomes[scheme.descriptors]
+        writer.rows(SCHEMES, [_scheme_row(number, scheme, outcome)])
+        writer.rows(SCHEME_SIZES, _size_rows(number, scheme))
+        if outcome is not None:
+            rows = _descriptor_rows(number, scheme, outcome, span.cpus)
+            writer.rows(SCHEME_DESCRIPTORS, rows)
+            writer.columns(DESCRIPTOR_SLABS, _slab_columns(number, outcome))
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """When a run begins and ends, its time slices, and the CPUs it is on."""
+
+    first_ts: int
+    last_ts: int
+    slice_ns: int
+    cpus: int
+
+    @property
+    def slices(self) -> int:
+        """How many time slices it has."""
+        return (self.last_ts - self.first_ts) // self.slice_ns + 1
+
+
+def _stock(
+    connection: duckdb.DuckDBPyConnection,
+    writer: RunWriter,
+    run: int,
+    trace: TraceSet,
+    live: LiveBlocks,
+) -> Stock:
+    """Count all blocks into ``live``, and say what of them was there at the beginning."""
+    [(highest,)] = connection.execute(
+        'SELECT coalesce(max(pfn + (1 << "order")), 1) - 1 FROM pages WHERE run = ?', [run]
+    ).fetchall()
+    machine = machine_pages(trace, highest)
+    before, after = (
+        page_flags(trace.path / "snapshots" / when / "kpageflags.zst")
+        for when in ("before", "after")
+    )
+    frames = max([highest + 1, *(len(flags) for flags in (before, after) if flags is not None)])
+    touched = FirstTouched(frames)
+    memcg = charges_cgroups(trace)
+    for lives in _batches(connection, _LIVES, {"run": run, "account": GFP_BITS["__GFP_ACCOUNT"]}):
+        if memcg is False:
+            lives["charged"][:] = False
+        touched.add(lives)
+        live.add(take(lives, lives["start"] >= 0))
+    stock = opening_stock(touched, before, after)
+    for blocks, sure in ((stock.known, True), (stock.unsure, False)):
+        rows = len(blocks["pfn"])
+        begun = {"start": np.full(rows, -1), "charged": np.zeros(rows, bool)}
+        live.add(blocks | begun, sure=sure)
+    unknown = 0
+    if before is None and after is None:
+        unknown = max(machine.pages - touched.frames_touched(), 0)
+        live.add_unknown(unknown)
+    whence = [when for when, flags in (("before", before), ("after", after)) if flags is not None]
+    writer.rows(
+        MACHINES,
+        [
+            {
+                "pages": machine.pages,
+                "pages_how": int(machine.how),
+                "pages_from": machine.source,
+                "stock_from": f"kpageflags {' and '.join(whence)}" if whence else "its frees",
+                "stock_blocks": int(np.count_nonzero(stock.known["kind"] != Kind.UNKNOWN)),
+                "unsure_blocks": len(stock.unsure["pfn"]),
+                "gone_blocks": stock.gone,
+                "unknown_frames": unknown,
+                "memcg": memcg,
+            }
+        ],
+    )
+    return stock
+
+
+def _replayed(
+    connection: duckdb.DuckDBPyConnection,
+    run: int,
+    scheme: Scheme,
+    stock: Stock,
+    span: _Span,
+) -> DescriptorOutcome:
+    """The descriptors' own allocations through SLUB."""
+    kinds = [
+        (size.page_kind, size.descriptor)
+        for size in sizes(scheme)
+        if not size.charged and size.descriptor >= 0
+    ]
+    described = np.full(len(Kind), -1, np.int64)
+    for kind, descriptor in kinds:
+        described[kind] = descriptor
+    older = described[stock.known["kind"]]
+    rows = older >= 0
+    of_lives = stock.known["page"][rows]
+    tables = {
+        "kinds_described": pa.table(
+            {"page_kind": [kind for kind, _ in kinds], "descriptor": [each for _, each in kinds]}
+        ),
+        "older_described": pa.table(
+            {"page": of_lives, "handle": np.arange(len(of_lives)), "descriptor": older[rows]}
+        ).filter(pa.array(of_lives >= 0)),
+    }
+    for name, table in tables.items():
+        connection.register(name, table)
+    try:
+        slabs = DescriptorSlabs(scheme, span.cpus, span.first_ts, span.last_ts, span.slice_ns)
+        slabs.begin(older[rows])
+        for batch in _batches(connection, _REQUESTS, {"run": run, "first": len(of_lives)}):
+            slabs.window(
+                DescriptorRequests(
+                    batch["ts"],
+                    np.minimum(batch["cpu"], span.cpus - 1),
+                    batch["descriptor"],
+                    batch["op"].astype(np.int8),
+                    batch["handle"],
+                )
+            )
+    finally:
+        for name in tables:
+            connection.unregister(name)
+    return slabs.finish()
+
+
+def _batches(
+    connection: duckdb.DuckDBPyConnection, sql: str, values: dict[str, Any]
+) -> Iterator[Columns]:
+    """The rows of a query, batch by batch, in its order."""
+    reader = connection.sql(sql, params=values).to_arrow_reader(_ROWS)
+    for batch in reader:
+        yield {
+            name: values.to_numpy(zero_copy_only=False).copy()
+            for name, values in zip(batch.schema.names, batch.columns, strict=True)
+        }
+
+
+def _scheme_row(number: int, scheme: Scheme, outcome: DescriptorOutcome | None) -> dict[str, Any]:
+    return {
+        "scheme": number,
+        "name": scheme.name,
+        "doc": scheme.doc,
+        "source": scheme.source,
+        "word_bytes": scheme.word_bytes,
+        "word_known": scheme.word_known,
+        "word_source": scheme.word_source,
+        "hvo": scheme.hvo,
+        "peak_slab_pages": outcome.peak_pages if outcome else 0,
+        "peak_ts": outcome.peak_ts if outcome else None,
+        "mean_slab_pages": outcome.mean_pages if outcome else 0.0,
+        "passes": outcome.passes if outcome else 0,
+        "settled": outcome.settled if outcome else True,
+    }
+
+
+def _size_rows(number: int, scheme: Scheme) -> list[dict[str, Any]]:
+    return [
+        {
+            "scheme": number,
+            "page_kind": int(size.page_kind),
+            "charged": size.charged,
+            "descriptor": size.descriptor if size.descriptor >= 0 else None,
+            "bytes": size.bytes,
+            "bound": size.bound,
+            "known": size.known,
+            "source": size.source,
+        }
+        for size in sizes(scheme)
+    ]
+
+
+def _descriptor_rows(
+    number: int, scheme: Scheme, outcome: DescriptorOutcome, cpus: int
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "scheme": number,
+            "descriptor": place,
+            "name": each.name,
+            "bytes": each.bytes,
+            "slot_bytes": each.slot,
+            "slab_order": shape.order,
+            "slab_objects": shape.objects,
+            "full_bytes": slab_bytes(scheme, each, cpus),
+            **{name: int(values[place]) for name, values in outcome.counts.items()},
+        }
+        for place, (each, shape) in enumerate(zip(scheme.descriptors, outcome.shapes, strict=True))
+    ]
+
+
+def _slab_columns(number: int, outcome: DescriptorOutcome) -> Columns:
+    """Rows of ``descriptor_slabs``: descriptors that are never used have none."""
+    used = np.flatnonzero(outcome.slabs.any(axis=1))
+    moments = np.arange(outcome.slabs.shape[1], dtype=np.int32)
+
+    def spread(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        return values[used].ravel()
+
+    return {
+        "scheme": np.full(len(used) * len(moments), number, np.int16),
+        "moment": np.tile(moments, len(used)),
+        "descriptor": np.repeat(used, len(moments)).astype(np.int16),
+        "objects": spread(outcome.objects),
+        "slabs": spread(outcome.slabs),
+        "pages": spread(outcome.pages),
+    }

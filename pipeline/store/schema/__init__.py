@@ -1,0 +1,151 @@
+"""The tables of a results database, as data: the star of runs, their facts and their dimensions.
+
+Everything that speaks of tables is made from this package: the DDL, the Arrow schema of what is
+loaded, the check of a database that is opened, and the reference page.
+
+Conventions: time is ``ts`` in ns; sizes and counts are BIGINT (DuckDB raises when unsigned
+values are subtracted below zero); codes are small and signed; only addresses are UBIGINT. What
+is not known is NULL, where the model's arrays hold the sentinel -1.
+
+A module a layer; a new table stands in the module of its layer and in TABLES.
+"""
+
+from __future__ import annotations
+
+from allocsim.events import Column
+from pipeline.store.schema.descriptors import (
+    DESCRIPTOR_SLABS,
+    LIVE_BLOCKS,
+    MACHINES,
+    SCHEME_DESCRIPTORS,
+    SCHEME_SIZES,
+    SCHEMES,
+)
+from pipeline.store.schema.dimensions import (
+    CACHE_HOWS,
+    CALL_LEVELS,
+    EVENT_TYPES,
+    HOWS,
+    PAGE_KINDS,
+    PATHS,
+    POLICIES,
+    POLICY_OPS,
+    VERDICTS,
+)
+from pipeline.store.schema.placed import (
+    CACHE_COUNTERS,
+    FREE_BLOCKS,
+    PLACED_CACHES,
+    PLACED_EVENTS,
+    PLACED_SLABS,
+    ZONE_COUNTERS,
+    ZONES,
+)
+from pipeline.store.schema.recorded import (
+    CACHES,
+    CALL_SITES,
+    OBJECT_EVENTS,
+    OBJECT_STACKS,
+    PAGE_EVENTS,
+    PAGES,
+    SAMPLES,
+    STACKS,
+    TASKS,
+)
+from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS, TRACES, VALIDATION
+from pipeline.store.schema.table import Table, ddl, duckdb_type, stored_doc
+
+SCHEMA_VERSION = 3
+
+SCHEMA = Table(
+    "store_schema",
+    "the version of this schema; one row",
+    (
+        Column("version", "i4", "", "Version of the schema the database was made with."),
+        Column("allocsim_version", "str", "", "Version of allocsim that made it."),
+    ),
+    (),
+)
+
+TABLES: tuple[Table, ...] = (
+    SCHEMA,
+    RUNS,
+    TRACES,
+    OBJECT_EVENTS,
+    OBJECT_STACKS,
+    PAGE_EVENTS,
+    PAGES,
+    SAMPLES,
+    CACHES,
+    CALL_SITES,
+    STACKS,
+    TASKS,
+    POLICIES,
+    POLICY_OPS,
+    QUALITY_COUNTS,
+    VALIDATION,
+    EVENT_TYPES,
+    PAGE_KINDS,
+    HOWS,
+    CACHE_HOWS,
+    CALL_LEVELS,
+    VERDICTS,
+    PATHS,
+    PLACED_EVENTS,
+    PLACED_SLABS,
+    PLACED_CACHES,
+    CACHE_COUNTERS,
+    ZONES,
+    ZONE_COUNTERS,
+    FREE_BLOCKS,
+    MACHINES,
+    LIVE_BLOCKS,
+    SCHEMES,
+    SCHEME_SIZES,
+    SCHEME_DESCRIPTORS,
+    DESCRIPTOR_SLABS,
+)
+
+__all__ = [
+    "CACHES",
+    "CACHE_COUNTERS",
+    "CACHE_HOWS",
+    "CALL_LEVELS",
+    "CALL_SITES",
+    "DESCRIPTOR_SLABS",
+    "EVENT_TYPES",
+    "FREE_BLOCKS",
+    "HOWS",
+    "LIVE_BLOCKS",
+    "MACHINES",
+    "OBJECT_EVENTS",
+    "OBJECT_STACKS",
+    "PAGES",
+    "PAGE_EVENTS",
+    "PAGE_KINDS",
+    "PATHS",
+    "PLACED_CACHES",
+    "PLACED_EVENTS",
+    "PLACED_SLABS",
+    "POLICIES",
+    "POLICY_OPS",
+    "QUALITY_COUNTS",
+    "RUNS",
+    "SAMPLES",
+    "SCHEMA_VERSION",
+    "SCHEMES",
+    "SCHEME_DESCRIPTORS",
+    "SCHEME_SIZES",
+    "STACKS",
+    "TABLES",
+    "TASKS",
+    "TRACES",
+    "VALIDATION",
+    "VERDICTS",
+    "ZONES",
+    "ZONE_COUNTERS",
+    "Table",
+    "ddl",
+    "duckdb_type",
+    "stored_doc",
+]

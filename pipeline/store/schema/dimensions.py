@@ -1,0 +1,123 @@
+"""What codes stand for: policies, kinds of page, ways of knowing, levels, verdicts, paths."""
+
+from __future__ import annotations
+
+from allocsim.events import Column
+from pipeline.store.schema.table import RUN, Table, event
+
+POLICIES = Table(
+    "policies",
+    "one refcount policy of one run",
+    (
+        RUN,
+        Column("policy", "i2", "", "Number of the policy in this run."),
+        Column("name", "str", "", "Its name."),
+        Column("doc", "str", "", "What it stands for."),
+        Column("source", "str", "", "'shipped', or the file it was read from."),
+    ),
+    ("run", "policy"),
+)
+
+POLICY_OPS = Table(
+    "policy_ops",
+    "what one stage in the life of one kind of page costs under one policy of one run",
+    (
+        RUN,
+        Column("policy", "i2", "", "Policy (policies.policy)."),
+        Column("page_kind", "i2", "", "Kind of page (page_kinds.page_kind)."),
+        Column("stage", "str", "", "'alloc', 'use' or 'free'."),
+        Column("frozen", "?", "", "The kind has no reference count under the policy."),
+        Column("plain_ops", "i8", "", "Plain stores per allocation, per life in use, or per free."),
+        Column("locked_ops", "i8", "", "Locked instructions, likewise."),
+        Column("plain_ops_per_page", "i8", "", "Plain stores per base page, on top of these."),
+        Column("locked_ops_per_page", "i8", "", "Locked instructions per base page, likewise."),
+        Column("entry", "str", "", "Kernel function through which the page comes or goes."),
+        Column("depth", "str", "", "Where on the call stack the count is set or dropped."),
+        Column("rule", "str", "", "Rule of the kernel model that says so."),
+        Column("kernel_function", "str", "", "file:function of the kernel, and its version."),
+    ),
+    ("run", "policy", "page_kind", "stage"),
+)
+
+EVENT_TYPES = Table(
+    "event_types",
+    "one tracepoint",
+    (
+        *event("event"),
+        Column("system", "str", "", "Its system: kmem or page_ref."),
+        Column("name", "str", "", "Its name."),
+    ),
+    ("event",),
+)
+
+PAGE_KINDS = Table(
+    "page_kinds",
+    "one kind of page: whose page it is",
+    (
+        Column("page_kind", "i2", "", "Code of the kind."),
+        Column("name", "str", "", "Its name."),
+        Column("doc", "str", "", "What belongs to it."),
+    ),
+    ("page_kind",),
+)
+
+HOWS = Table(
+    "hows",
+    "one way in which a statement is known",
+    (
+        Column("how", "i1", "", "Code of the way."),
+        Column("name", "str", "", "observed, inferred, assumed or unknown."),
+    ),
+    ("how",),
+)
+
+CACHE_HOWS = Table(
+    "cache_hows",
+    "one rule that gives an object event its cache",
+    (
+        Column("cache_how", "i1", "", "Code of the rule."),
+        Column("name", "str", "", "Its name."),
+    ),
+    ("cache_how",),
+)
+
+CALL_LEVELS = Table(
+    "call_levels",
+    "one level of the call stack of a page allocation",
+    (
+        Column("level", "i1", "", "Number of the level, from the inside out."),
+        Column("name", "str", "", "Function that stands for it."),
+        Column("source", "str", "", "Where it is, and which kernel sets the count there."),
+    ),
+    ("level",),
+)
+
+VERDICTS = Table(
+    "verdicts",
+    "one verdict on freezing a group of pages",
+    (
+        Column("verdict", "i1", "", "Code of the verdict."),
+        Column("name", "str", "", "Its name."),
+        Column(
+            "max_extra_pct",
+            "f8",
+            "%",
+            "Highest share of whole lives with an extra reference that it allows;"
+            " NULL: it does not go by that.",
+        ),
+        Column("doc", "str", "", "What it says."),
+    ),
+    ("verdict",),
+)
+
+PATHS = Table(
+    "paths",
+    "one way in which the model serves a request",
+    (
+        Column("path", "i2", "", "Code of the way."),
+        Column("layer", "str", "", "'object' (SLUB) or 'page' (page allocator)."),
+        Column("way", "str", "", "'alloc' or 'free'."),
+        Column("name", "str", "", "Its name."),
+    ),
+    ("path",),
+)

@@ -1,0 +1,123 @@
+"""Simulated placements: where the model put things, and its counters."""
+
+from __future__ import annotations
+
+from allocsim.events import Column
+from pipeline.store.schema.table import RUN, SEQ, Table
+
+PLACED_EVENTS = Table(
+    "placed_events",
+    "where the model put one recorded event of one simulated run",
+    (
+        RUN,
+        SEQ,
+        Column("path", "i2", "", "How it was served (paths.path)."),
+        Column("slab", "i8", "", "Slab of the object (placed_slabs.slab); below -1: older slabs."),
+        Column("idx", "i4", "", "Place of the object in its slab."),
+        Column("pfn", "i8", "", "First page frame of a block of pages; of objects: their slab's."),
+    ),
+    ("run", "seq"),
+)
+
+PLACED_SLABS = Table(
+    "placed_slabs",
+    "one slab that the model made or freed in one simulated run",
+    (
+        RUN,
+        Column("slab", "i8", "", "cache * 2^32 + number; below -1: older than the trace (I2)."),
+        Column("cache", "i4", "", "Its cache (caches.cache)."),
+        Column("order", "i4", "", "It has 2^order pages."),
+        Column("pfn", "i8", "", "First page frame the model gave it."),
+        Column("alloc_seq", "i8", "", "Event that made it; NULL: older than the trace."),
+        Column("alloc_cpu", "i2", "", "CPU of that event."),
+        Column("free_seq", "i8", "", "Event that freed it; NULL: there at the end."),
+        Column("free_cpu", "i2", "", "CPU of that event."),
+    ),
+    ("run", "slab"),
+)
+
+PLACED_CACHES = Table(
+    "placed_caches",
+    "one cache of one simulated run: its shape, and its state at the end",
+    (
+        RUN,
+        Column("cache", "i4", "", "The cache (caches.cache)."),
+        Column("order", "i4", "", "Order of a slab."),
+        Column("objects", "i8", "", "Objects in a slab."),
+        Column("min_order", "i4", "", "Order tried when that is not to be had."),
+        Column("min_partial", "i8", "", "Empty slabs are kept while fewer are partial (R3.5)."),
+        Column("capacity", "i8", "", "Objects in a sheaf; 0: no sheaves (R3.10)."),
+        Column("shape_how", "i1", "", "How the shape is known (hows.how)."),
+        Column("slab_allocs", "i8", "", "Slabs made."),
+        Column("slab_frees", "i8", "", "Slabs freed, those older than the trace too."),
+        Column("pages_allocated", "i8", "pages", "Pages of the slabs made."),
+        Column("pages_freed", "i8", "pages", "Pages of the slabs freed."),
+        Column("live_objects", "i8", "", "Requested objects live at the end, on slabs made here."),
+        Column("sheaf_objects", "i8", "", "Its objects that are sheaves of other caches (T7)."),
+        Column("on_older_slabs", "i8", "", "On slabs older than the trace: allocated less freed."),
+        Column("older_free", "i8", "", "Free places of such slabs when the trace began (I2)."),
+        Column("slabs", "i8", "", "Slabs at the end, without those older than the trace."),
+        Column("slab_pages", "i8", "pages", "Their pages."),
+        Column("partial_slabs", "i8", "", "Slabs on the partial list at the end, older ones too."),
+        Column("partial_free", "i8", "", "Free objects on these slabs."),
+        Column("in_sheaves", "i8", "", "Free objects in sheaves at the end, CPUs' and barn's."),
+    ),
+    ("run", "cache"),
+)
+
+CACHE_COUNTERS = Table(
+    "cache_counters",
+    "one counter of one cache of one simulated run, by the kernel's name of it",
+    (
+        RUN,
+        Column("cache", "i4", "", "The cache (caches.cache)."),
+        Column("name", "str", "", "As in /sys/kernel/slab/*/; list_lock: acquisitions of it."),
+        Column("value", "i8", "", "How many; zero has no row."),
+    ),
+    ("run", "cache", "name"),
+)
+
+ZONES = Table(
+    "zones",
+    "one zone of the modelled machine of one simulated run",
+    (
+        RUN,
+        Column("zone", "i2", "", "Number of the zone."),
+        Column("name", "str", "", "Its name."),
+        Column("start_pfn", "i8", "", "First page frame."),
+        Column("managed", "i8", "pages", "Pages the page allocator has."),
+        Column("wmark_min", "i8", "pages", "Min watermark."),
+        Column("wmark_low", "i8", "pages", "Low watermark."),
+        Column("wmark_high", "i8", "pages", "High watermark."),
+        Column("pcp_batch", "i8", "pages", "Batch of a CPU's lists (R4.11), of CPU 0."),
+        Column("pcp_high_min", "i8", "pages", "Least limit of a CPU's lists (R4.12), likewise."),
+        Column("pcp_high_max", "i8", "pages", "Largest limit, likewise."),
+    ),
+    ("run", "zone"),
+)
+
+ZONE_COUNTERS = Table(
+    "zone_counters",
+    "one counter of one zone of one simulated run",
+    (
+        RUN,
+        Column("zone", "i2", "", "The zone (zones.zone)."),
+        Column("name", "str", "", "What is counted; zone_lock: acquisitions of zone->lock."),
+        Column("value", "i8", "", "How many."),
+    ),
+    ("run", "zone", "name"),
+)
+
+FREE_BLOCKS = Table(
+    "free_blocks",
+    "free blocks of one kind in one zone of one simulated run at one time; none has no row",
+    (
+        RUN,
+        Column("slice", "i4", "", "As samples.slice: the state when it began; NULL: at the end."),
+        Column("zone", "i2", "", "The zone (zones.zone)."),
+        Column("order", "i4", "", "Blocks of 2^order pages."),
+        Column("migratetype", "i2", "", "0 unmovable, 1 movable, 2 reclaimable, 3 highatomic."),
+        Column("blocks", "i8", "", "How many lie in the buddy allocator."),
+    ),
+    ("run", "slice", "zone", "order", "migratetype"),
+)

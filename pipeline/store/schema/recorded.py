@@ -1,0 +1,131 @@
+"""What a replay says of the recorded events, and of what they name."""
+
+from __future__ import annotations
+
+from allocsim.events import Column
+from allocsim.results import EVENT_RESULTS, PAGE_RESULTS
+from pipeline.store.schema.table import RUN, SEQ, Table, event
+
+#: Result columns of object events, and of all other events. Together with ``slab``, which is the
+#: pfn of the page an object lies on, they are those of EVENT_RESULTS.
+OBJECT_RESULTS = ("object", "cache", "cache_how", "page", "lifetime")
+PAGE_EVENT_RESULTS = ("page", "page_kind", "kind_how", "lifetime", "plain_ops", "locked_ops")
+_RESULT = {column.name: column for column in EVENT_RESULTS}
+
+# Tables of events by what they have in common: in one table half of every column would be NULL,
+# and the load would take twice as long. The view events puts them together.
+OBJECT_EVENTS = Table(
+    "object_events",
+    "one recorded event of one run that allocates or frees an object, with what the model says",
+    (
+        RUN,
+        SEQ,
+        *event("ts", "cpu", "pid", "event", "call_site", "bytes_req", "bytes_alloc"),
+        *(_RESULT[name] for name in OBJECT_RESULTS),
+    ),
+    ("run", "seq"),
+)
+
+OBJECT_STACKS = Table(
+    "object_stacks",
+    "the kernel stack of one object event of one run; few recordings have any",
+    (RUN, SEQ, *event("stack")),
+    ("run", "seq"),
+)
+
+PAGE_EVENTS = Table(
+    "page_events",
+    "one recorded event of one run that is no object event, with what the model says of it",
+    (
+        RUN,
+        SEQ,
+        *event("ts", "cpu", "pid", "event", "pfn", "order", "val", "ret", "count", "stack"),
+        *(_RESULT[name] for name in PAGE_EVENT_RESULTS),
+    ),
+    ("run", "seq"),
+)
+
+PAGES = Table(
+    "pages",
+    "one page life of one run: a block of pages from its allocation to its free",
+    (RUN, *PAGE_RESULTS),
+    ("run", "page"),
+)
+
+SAMPLES = Table(
+    "samples",
+    "one page kind in one time slice of one run; slices in which nothing happened have no row",
+    (
+        RUN,
+        Column("slice", "i4", "", "Slice 0 begins at runs.first_ts and lasts runs.slice_ns."),
+        Column("page_kind", "i2", "", "Whose pages (page_kinds.page_kind)."),
+        Column("page_allocs", "i8", "", "mm_page_alloc events, of any order."),
+        Column("page_frees", "i8", "", "mm_page_free events, of any order."),
+        Column("pages_allocated", "i8", "pages", "Base pages of these allocations."),
+        Column("pages_freed", "i8", "pages", "Base pages of these frees."),
+        Column("assumed_uses", "i8", "", "Allocations whose use stage was not recorded."),
+        Column("assumed_use_pages", "i8", "pages", "Base pages of these allocations."),
+        Column("use_plain", "i8", "", "Plain stores of the use stage recorded in the slice."),
+        Column("use_locked", "i8", "", "Locked instructions of that stage, likewise."),
+    ),
+    ("run", "slice", "page_kind"),
+)
+
+CACHES = Table(
+    "caches",
+    "one slab cache of one run",
+    (
+        RUN,
+        Column("cache", "i4", "", "Number of the cache in this run."),
+        Column("name", "str", "", "Its name: the kernel's, or the size class's (R3.1, R3.2)."),
+        Column("object_size", "i8", "bytes", "Slot size (R3.3): bytes_alloc of its objects."),
+    ),
+    ("run", "cache"),
+)
+
+CALL_SITES = Table(
+    "call_sites",
+    "one address that called the allocator in one run",
+    (
+        RUN,
+        Column("call_site", "u8", "", "The address."),
+        Column("symbol", "str", "", "Function the address lies in; NULL: not resolved."),
+        Column("offset", "i8", "bytes", "Distance of the address from the function's start."),
+        Column("module", "str", "", "Module of the function; NULL: the kernel itself."),
+    ),
+    ("run", "call_site"),
+)
+
+STACKS = Table(
+    "stacks",
+    "one distinct kernel stack of one run",
+    (
+        RUN,
+        Column("stack", "i4", "", "Number of the stack in the trace set."),
+        Column(
+            "caller",
+            "str",
+            "",
+            "Innermost function that is not the tracer's nor the page allocator's own.",
+        ),
+        Column(
+            "entry_level",
+            "i1",
+            "",
+            "Where the stack enters the page allocator (call_levels.level); NULL: it does not.",
+        ),
+        Column("frames", "str", "", "Functions from outermost to innermost, joined by ';'."),
+    ),
+    ("run", "stack"),
+)
+
+TASKS = Table(
+    "tasks",
+    "one task of one run",
+    (
+        RUN,
+        Column("pid", "i4", "", "Its pid."),
+        Column("comm", "str", "", "Its name, as far as the recording says."),
+    ),
+    ("run", "pid"),
+)

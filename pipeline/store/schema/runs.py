@@ -1,0 +1,87 @@
+"""What was replayed, and how good the data of it is."""
+
+from __future__ import annotations
+
+from allocsim.events import Column
+from pipeline.store.schema.table import RUN, Table
+
+RUNS = Table(
+    "runs",
+    "one replay of one trace",
+    (
+        RUN,
+        Column("trace_id", "i4", "", "What was replayed (traces.trace_id)."),
+        Column("started", "str", "", "When the replay began, UTC, ISO 8601."),
+        Column("allocsim_version", "str", "", "Version that replayed it."),
+        Column("window_rows", "i8", "", "Events per window; results do not depend on it."),
+        Column("events", "i8", "", "Events replayed."),
+        Column("first_ts", "i8", "ns", "Time of the first event."),
+        Column("last_ts", "i8", "ns", "Time of the last event."),
+        Column("slice_ns", "i8", "ns", "Length of a time slice of samples and of timeline."),
+        Column("use_how", "i1", "", "How the use stage is known (hows.how); NULL: not looked at."),
+        Column("placement", "str", "", "'recorded': where the kernel put things; or 'simulated'."),
+        Column("of_run", "i4", "", "Simulated: the recorded run its requests were taken from."),
+        Column("profile", "str", "", "Simulated: the kernel version that was modelled."),
+        Column("settings", "str", "", "Simulated: what the user set, by key (JSON)."),
+        Column("what_if", "str", "", "Simulated: why it differs from the recorded kernel."),
+        Column("machine_how", "i1", "", "Simulated: how the zones are known (hows.how)."),
+    ),
+    ("run",),
+)
+
+TRACES = Table(
+    "traces",
+    "one trace set, as it was when first replayed into this database",
+    (
+        Column("trace_id", "i4", "", "Number of the trace in this database."),
+        Column("trace", "str", "", "Name of the trace set."),
+        Column("kernel_release", "str", "", "Kernel that was recorded (uname -r)."),
+        Column("arch", "str", "", "Its architecture."),
+        Column("cpus", "i4", "", "CPUs of the recorded machine."),
+        Column("page_size", "i8", "bytes", "Its page size."),
+        Column("clock", "str", "", "Trace clock of the recording."),
+        Column("source_format", "str", "", "What the trace set was imported from."),
+        Column("source_sha256", "str", "", "Digest of that file."),
+        Column("lost_events", "i8", "", "Events the recording says it lost."),
+        Column("lost_gaps", "i8", "", "Gaps that do not say how many events were lost in them."),
+        Column("duplicates_dropped", "i8", "", "Repeated large-kmalloc events left out (T3)."),
+        Column("direct_map_base", "u8", "", "Virtual address of page frame 0 (I1)."),
+        Column("direct_map_votes", "i8", "", "Allocations that voted for this base."),
+        Column("direct_map_candidates", "i8", "", "Allocations that voted."),
+        Column("direct_map_share", "f8", "", "votes / candidates."),
+        Column("direct_map_how", "str", "", "How the base is known."),
+        Column("meta", "str", "", "meta.json of the trace set, whole (JSON)."),
+    ),
+    ("trace_id",),
+)
+
+QUALITY_COUNTS = Table(
+    "quality_counts",
+    "one count that says how good the data of one run is",
+    (
+        RUN,
+        Column("name", "str", "", "What is counted."),
+        Column("value", "i8", "", "How many."),
+    ),
+    ("run", "name"),
+)
+
+VALIDATION = Table(
+    "validation",
+    "one quantity of one run as the recorded kernel counted it and as the model says it",
+    (
+        RUN,
+        Column("trace", "str", "", "Name of the trace set."),
+        Column("quantity", "str", "", "What is compared."),
+        Column("scope", "str", "", "Of what: 'total', or a cache, a kind of page."),
+        Column("kernel", "f8", "", "The kernel's figure."),
+        Column("model", "f8", "", "The model's figure."),
+        Column(
+            "error_pct", "f8", "%", "model - kernel, of kernel; NULL: the kernel counted nothing."
+        ),
+        Column("bound_pct", "f8", "%", "Error that is allowed; NULL: there is no bound."),
+        Column("ok", "?", "", "The error is within the bound; NULL: there is no bound."),
+        Column("note", "str", "", "What else there is to know, and the reason for the bound."),
+    ),
+    ("run", "quantity", "scope"),
+)

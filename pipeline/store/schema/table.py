@@ -1,0 +1,80 @@
+"""What a table is, and the DuckDB type of its columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from allocsim.events import EVENT_COLUMN, Column
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table.
+
+    Args:
+        name: the table's name.
+        row: what one row is.
+        columns: its columns, in order.
+        key: the columns that name a row; empty where only the order of loading does.
+    """
+
+    name: str
+    row: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+
+
+#: The run a row belongs to.
+RUN = Column("run", "i4", "", "Replay of one trace (runs.run).")
+#: The event a row is of.
+SEQ = Column("seq", "i8", "", "Row of the event in the trace set's events.parquet, from 0.")
+
+# DuckDB type of a column by its numpy dtype: see the conventions above.
+_DUCKDB = {
+    "?": "BOOLEAN",
+    "i1": "SMALLINT",
+    "u1": "SMALLINT",
+    "i2": "SMALLINT",
+    "i4": "INTEGER",
+    "i8": "BIGINT",
+    "u4": "BIGINT",
+    "u8": "UBIGINT",
+    "f8": "DOUBLE",
+    "str": "VARCHAR",
+}
+# Counts whose arrays are narrow, and flags whose arrays are unsigned.
+_WIDENED = {
+    "plain_ops": "BIGINT",
+    "locked_ops": "BIGINT",
+    "frees": "BIGINT",
+    "val": "BIGINT",
+    "ret": "BIGINT",
+    "count": "BIGINT",
+    "peak_count": "BIGINT",
+    "gfp_flags": "BIGINT",
+}
+
+
+def duckdb_type(column: Column) -> str:
+    """The DuckDB type a column is stored in."""
+    return _WIDENED.get(column.name, _DUCKDB[column.dtype])
+
+
+def stored_doc(column: Column) -> str:
+    """The sentence of a column as it reads in the store, where the sentinel -1 is NULL."""
+    return column.doc.replace("-1:", "NULL:")
+
+
+def event(*names: str) -> tuple[Column, ...]:
+    """Columns of the events as recorded."""
+    return tuple(EVENT_COLUMN[name] for name in names)
+
+
+def ddl(table: Table) -> str:
+    """The CREATE TABLE statement of a table.
+
+    No primary keys: DuckDB would build an index for each, which costs more than the load. The
+    keys are tested instead.
+    """
+    columns = ", ".join(f'"{column.name}" {duckdb_type(column)}' for column in table.columns)
+    return f"CREATE TABLE {table.name} ({columns})"

@@ -1,0 +1,419 @@
+"""What a work allocates in a window of time: born when and where, and freed when and where.
+
+Rows are made window by window, each window's from random bits of its own, so that what a window
+holds depends on nothing before it.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from math import isqrt
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pipeline.synth.random_bits import Use, choices, random_bits
+from pipeline.synth.tables import (
+    DRAW_BITS,
+    UNIT_BITS,
+    draw,
+    exponential,
+    exponential_unit,
+    fixed,
+    from_quantiles,
+    lognormal,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from pipeline.synth.spec import Entry, Free, Life, Spec
+
+    Ints = npt.NDArray[np.int64]
+    Bits = npt.NDArray[np.uint64]
+
+NEVER = 1 << 62  #: time of death of what outlives the trace
+CPU_BITS = 12
+SHARE_BITS = 16
+_CPU_MASK = np.uint64((1 << CPU_BITS) - 1)
+_SHARE_MASK = np.uint64((1 << SHARE_BITS) - 1)
+# Places in a random number of 64: a draw, then a choice of 16 bits, then one of 12.
+_CHOICE_AT = np.uint64(DRAW_BITS)
+_CPU_AT = np.uint64(DRAW_BITS + SHARE_BITS)
+_FINE = 10  # bits behind the point of a gap in ns, where gaps are short
+_BEFORE = 1 << 30  # ns before the trace in which what is older is allocated
+_SECOND = 10**9
+_DRAWN, _BATCH, _PHASE_END, _FOREVER = range(4)
+_KIND = {"batch": _BATCH, "phase-end": _PHASE_END, "forever": _FOREVER}
+
+
+class Births(NamedTuple):
+    """Objects and pages, in no order; arrays of one length.
+
+    Args:
+        birth: when it is allocated, ns (i8).
+        death: when it is freed, ns, behind ``birth``; NEVER: not in the trace (i8).
+        entry: number of the spec's line, counted through all works (i4).
+        cpu: CPU that allocates (i2).
+        free_cpu: CPU that frees (i2).
+    """
+
+    birth: Ints
+    death: Ints
+    entry: npt.NDArray[np.int32]
+    cpu: npt.NDArray[np.int16]
+    free_cpu: npt.NDArray[np.int16]
+
+
+class Span(NamedTuple):
+    """A window of time: of which phase, and the numbers that its random bits come from.
+
+    Args:
+        begin: its first ns.
+        end: the ns behind it.
+        phase: number of the phase.
+        phase_begin: the phase's first ns.
+        phase_end: the ns behind the phase.
+        key: (cycle, phase, window).
+    """
+
+    begin: int
+    end: int
+    phase: int
+    phase_begin: int
+    phase_end: int
+    key: tuple[int, ...]
+
+
+class _Batches(NamedTuple):
+    """Batches that begin in a window: time, CPU, and sixteen random bits to pick a line by."""
+
+    start: Ints
+    cpu: npt.NDArray[np.int16]
+    pick: Bits
+
+
+class Worker:
+    """Makes the births of one work.
+
+    Args:
+        spec: the spec.
+        number: the work's number.
+        first_entry: number of its first line.
+    """
+
+    def __init__(self, spec: Spec, number: int, first_entry: int) -> None:
+        self._spec = spec
+        self._work = work = spec.works[number]
+        self._number = number
+        self._first = first_entry
+        self._cpus = choices(work.cpus, CPU_BITS).astype(np.int16)
+        self._loops = np.repeat(np.arange(spec.cpus), work.cpus).astype(np.int16)
+        counts = [entry.count for entry in work.entries]
+        self._counts = np.array(counts)
+        self._template = np.repeat(np.arange(len(counts)), counts)
+        self._picks = (
+            choices(tuple(entry.weight for entry in work.entries), SHARE_BITS)
+            if work.pick == "one"
+            else None
+        )
+        self._lives = _LifeTables(work.entries)
+        self._frees = _FreeTables(work.entries, spec.cpus)
+
+    def window(self, span: Span) -> Births | None:
+        """What is allocated by the batches that begin in a window; None: nothing ever is then."""
+        if span.phase not in self._work.phases:
+            return None
+        batches = self._batches(span)
+        if not len(batches.start):
+            return None
+        return self._expand(batches, span)
+
+    def before(self) -> Births | None:
+        """What is allocated before the trace begins."""
+        count = self._work.arrival.count
+        if not count:
+            return None
+        bits = self._bits(Use.ARRIVALS, (0,), count)
+        start = np.arange(count) * _BEFORE // count - _BEFORE
+        pick = (bits >> _CHOICE_AT) & _SHARE_MASK
+        births = self._expand(
+            _Batches(start, self._cpus[_cpu_bits(bits)], pick),
+            Span(-_BEFORE, 0, -1, 0, self._spec.phases[0].length, (0,)),
+        )
+        # Lifetimes count from the beginning of the trace.
+        death = np.where(births.death == NEVER, NEVER, births.death - births.birth)
+        return births._replace(death=death)
+
+    def _bits(self, use: Use, key: tuple[int, ...], count: int) -> Bits:
+        return random_bits(self._spec.seed, use, (self._number, *key), count)
+
+    # -- when
+
+    def _batches(self, span: Span) -> _Batches:
+        kind = self._work.arrival.kind
+        if kind == "closed":
+            return self._closed(span)
+        if kind == "before":
+            return _Batches(*(np.empty(0, dtype) for dtype in ("i8", "i2", "u8")))
+        start, bits = self._poisson(span)
+        cpu = self._cpus[_cpu_bits(bits)]
+        size, gap = self._work.arrival.size, self._work.arrival.gap
+        if kind == "poisson" or size == 1:
+            return _Batches(start, cpu, (bits >> _CHOICE_AT) & _SHARE_MASK)
+        start = np.repeat(start, size) + np.tile(np.arange(size) * gap, len(start))
+        pick = self._bits(Use.CHOICES, span.key, len(start)) & _SHARE_MASK
+        return _Batches(start, np.repeat(cpu, size), pick)
+
+    def _poisson(self, span: Span) -> tuple[Ints, Bits]:
+        """Times at random, and the random number of each."""
+        rate = self._work.arrival.rate(span.phase) * self._spec.phases[span.phase].rate
+        if not rate:
+            return np.empty(0, np.int64), np.empty(0, np.uint64)
+        mean = _SECOND * self._work.arrival.size / rate
+        fine = _FINE if mean < 1 << 30 else 0
+        scaled = int(mean * (1 << fine))
+        length = (span.end - span.begin) << fine
+        likely = length // scaled
+        starts: list[Ints] = []
+        numbers: list[Bits] = []
+        passed = 0
+        while passed < length:
+            count = likely + 6 * isqrt(likely) + 16
+            bits = self._bits(Use.ARRIVALS, (*span.key, len(starts)), count)
+            gaps = draw(exponential_unit(), 0, bits)
+            gaps *= scaled
+            gaps >>= UNIT_BITS
+            times = np.cumsum(gaps) + passed
+            passed = int(times[-1])
+            starts.append(times)
+            numbers.append(bits)
+            likely //= 8
+        times = np.concatenate(starts)
+        inside = int(np.searchsorted(times, length))
+        return (times[:inside] >> fine) + span.begin, np.concatenate(numbers)[:inside]
+
+    def _closed(self, span: Span) -> _Batches:
+        """Every CPU's batches follow one another from the phase's beginning on."""
+        work, arrival = self._work, self._work.arrival
+        objects = len(self._template)
+        step = max(entry.free.step for entry in work.entries)
+        cycle = objects * (work.step + step) + arrival.hold + arrival.think + 1
+        first = -(-(span.begin - span.phase_begin) // cycle)
+        end = -(-(span.end - span.phase_begin) // cycle)
+        start = np.arange(first, end) * cycle + span.phase_begin
+        loops = len(self._loops)
+        # CPUs begin one after the other, so that they do not work in step.
+        late = np.arange(loops) * (cycle // max(loops, 1))
+        starts = (start[:, None] + late).ravel()
+        cpus = np.tile(self._loops, len(start))
+        return _Batches(starts, cpus, np.zeros(len(starts), np.uint64))
+
+    # -- what, how long, and who frees it
+
+    def _expand(self, batches: _Batches, span: Span) -> Births:
+        """The members of batches: a row an object."""
+        work = self._work
+        if self._picks is None:
+            sizes = np.full(len(batches.start), len(self._template))
+            entry = np.tile(self._template, len(batches.start))
+        else:
+            picked = self._picks[batches.pick.view(np.int64)]
+            sizes = self._counts[picked]
+            entry = np.repeat(picked, sizes)
+        if len(entry) == len(batches.start):
+            batch, place, start, cpu = None, np.zeros(1, np.int64), batches.start, batches.cpu
+        else:
+            batch = np.repeat(np.arange(len(sizes)), sizes)
+            place = np.arange(len(entry)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+            start, cpu = batches.start[batch], batches.cpu[batch]
+        birth = start + place * work.step
+        bits = self._bits(Use.OBJECTS, span.key, len(entry))
+        lives = self._lives.draw(entry, bits, (bits >> _CHOICE_AT) & _SHARE_MASK)
+        death = birth + np.maximum(lives.time, 1)
+        kinds = lives.kind
+        if kinds is not None:
+            self._with_batch(death, kinds, entry, lives.time, batch, place, start, sizes, span)
+            self._with_phase(death, kinds, entry, birth, bits, span)
+            death[kinds == _FOREVER] = NEVER
+        self._wait_for_grace(death, entry)
+        free_cpu = self._frees.choose(entry, cpu, _cpu_bits(bits))
+        return Births(birth, death, (entry + self._first).astype(np.int32), cpu, free_cpu)
+
+    def _with_batch(  # noqa: PLR0913 - the columns of the rows
+        self,
+        death: Ints,
+        kinds: npt.NDArray[np.uint8],
+        entry: Ints,
+        hold: Ints,
+        batch: Ints | None,
+        place: Ints,
+        start: Ints,
+        sizes: Ints,
+        span: Span,
+    ) -> None:
+        """Deaths of what is freed with its batch: one after the other, in the wanted order."""
+        rows = np.flatnonzero(kinds == _BATCH)
+        if not len(rows):
+            return
+        number = np.arange(len(death)) if batch is None else batch
+        size = sizes[number[rows]]
+        rank = np.broadcast_to(place, death.shape)[rows]
+        order = self._frees.order[entry[rows]]
+        rank = np.where(order == 1, size - 1 - rank, rank)
+        shuffled = np.flatnonzero(order == 2)
+        if len(shuffled):
+            chance = self._bits(Use.ORDER, span.key, len(shuffled)) & np.uint64((1 << 32) - 1)
+            of = number[rows[shuffled]]
+            turn = np.lexsort((chance, of))
+            # Batches are whole and in a row, so the n-th of a batch stays within it.
+            rank[shuffled] = _ranks(turn, of)
+        held = hold[rows] + self._work.arrival.hold
+        death[rows] = (
+            start[rows] + size * self._work.step + held + rank * self._frees.step[entry[rows]] + 1
+        )
+
+    def _with_phase(  # noqa: PLR0913 - likewise
+        self,
+        death: Ints,
+        kinds: npt.NDArray[np.uint8],
+        entry: Ints,
+        birth: Ints,
+        bits: Bits,
+        span: Span,
+    ) -> None:
+        """Deaths at the phase's end, spread over a while, in the wanted order."""
+        rows = np.flatnonzero(kinds == _PHASE_END)
+        if not len(rows):
+            return
+        over = self._frees.over[entry[rows]]
+        order = self._frees.order[entry[rows]]
+        length = span.phase_end - span.phase_begin
+        # Where in the phase, and by chance, in units of 2^-16.
+        passed = np.clip(birth[rows] - span.phase_begin, 0, length) * (1 << 16) // length
+        passed = np.where(order == 1, (1 << 16) - passed, passed)
+        chance = ((bits[rows] >> np.uint64(8)) & _SHARE_MASK).view(np.int64)
+        passed = np.where(order == 2, chance, passed)
+        end = span.phase_end + (over * passed >> 16)
+        death[rows] = np.maximum(end, birth[rows] + 1)
+
+    def _wait_for_grace(self, death: Ints, entry: Ints) -> None:
+        """Frees after a grace period: all of one come together, 64 times as dense."""
+        if not self._frees.grace.any():
+            return
+        grace = self._frees.grace[entry]
+        rows = np.flatnonzero((grace > 0) & (death != NEVER))
+        period = grace[rows]
+        passed = death[rows] % period
+        death[rows] += period - passed + (passed >> 6)
+
+
+def _cpu_bits(bits: Bits) -> Ints:
+    return ((bits >> _CPU_AT) & _CPU_MASK).view(np.int64)
+
+
+def _ranks(turn: Ints, of: Ints) -> Ints:
+    """Rank of each row within its group, where ``turn`` sorts by group and chance."""
+    place = np.empty(len(turn), np.int64)
+    place[turn] = np.arange(len(turn))
+    first = np.searchsorted(of, of)
+    return place - first
+
+
+class _Drawn(NamedTuple):
+    """Lifetimes drawn: ns, and what they count from (None: all from the birth)."""
+
+    time: Ints
+    kind: npt.NDArray[np.uint8] | None
+
+
+class _LifeTables:
+    """The mixtures of a work's lines: for each the limits of its components and their tables."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        tables: dict[Life, int] = {}
+        most = max(len(entry.lives) for entry in entries)
+        self._limits = np.full((most - 1, len(entries)), 1 << SHARE_BITS, np.int64)
+        self._base = np.zeros((most, len(entries)), np.int64)
+        self._kind = np.zeros((most, len(entries)), np.uint8)
+        parts: list[Ints] = []
+        for number, entry in enumerate(entries):
+            total, passed = sum(life.share for life in entry.lives), Decimal(0)
+            for at, life in enumerate(entry.lives):
+                passed += life.share
+                if at < most - 1:
+                    self._limits[at, number] = round(passed * (1 << SHARE_BITS) / total)
+                if life not in tables:
+                    tables[life] = sum(len(part) for part in parts)
+                    parts.append(_table(life))
+                self._base[at, number] = tables[life]
+                self._kind[at, number] = _KIND.get(life.kind, _DRAWN)
+        self._table = np.concatenate(parts)
+        self._plain = not self._kind.any()
+
+    def draw(self, entry: Ints, bits: Bits, chance: Bits) -> _Drawn:
+        """A lifetime for each row."""
+        which = np.zeros(len(entry), np.int64)
+        for limits in self._limits:
+            which += chance.view(np.int64) >= limits[entry]
+        at = which * self._base.shape[1] + entry
+        time = draw(self._table, self._base.ravel()[at], bits)
+        return _Drawn(time, None if self._plain else self._kind.ravel()[at])
+
+
+def _table(life: Life) -> Ints:
+    if life.kind == "exponential":
+        return exponential(life.times[0])
+    if life.kind == "lognormal":
+        return lognormal(life.times[0], life.sigma)
+    if life.kind == "quantiles":
+        return from_quantiles(life.times)
+    return fixed(life.times[0] if life.times else 0)
+
+
+class _FreeTables:
+    """Who frees what the lines of a work allocate, and the numbers of how."""
+
+    def __init__(self, entries: Sequence[Entry], cpus: int) -> None:
+        frees = [entry.free for entry in entries]
+        kinds = list(dict.fromkeys(frees))
+        self.order = np.array([("fifo", "lifo", "shuffled").index(free.order) for free in frees])
+        self.step = np.array([free.step for free in frees])
+        self.over = np.array([free.over for free in frees])
+        self.grace = np.array([free.grace for free in frees])
+        self._same = not any(free.cpus or free.remote or free.matrix for free in kinds)
+        self._of = np.array([kinds.index(free) for free in frees])
+        self._cpus = cpus
+        if not self._same:
+            self._table = np.concatenate(
+                [
+                    choices(_weights(free, cpu, cpus), CPU_BITS).astype(np.int16)
+                    for free in kinds
+                    for cpu in range(cpus)
+                ]
+            )
+
+    def choose(
+        self, entry: Ints, cpu: npt.NDArray[np.int16], chance: Ints
+    ) -> npt.NDArray[np.int16]:
+        """The CPU that frees each row."""
+        if self._same:
+            return cpu
+        row = self._of[entry] * self._cpus + cpu
+        chosen: npt.NDArray[np.int16] = self._table[(row << CPU_BITS) + chance]
+        return chosen
+
+
+def _weights(free: Free, cpu: int, cpus: int) -> tuple[int, ...]:
+    """Weight of each CPU as the one that frees what ``cpu`` allocated."""
+    if free.matrix:
+        return free.matrix[cpu]
+    if free.cpus:
+        return tuple(free.cpus.count(other) for other in range(cpus))
+    if cpus == 1:
+        return (1,)
+    away = int(free.remote * 10**6)
+    others = cpus - 1
+    return tuple((10**6 - away) * others if other == cpu else away for other in range(cpus))

@@ -1,0 +1,133 @@
+"""From births to requests in order of time, a window at a time, in bounded memory.
+
+What is alive and when it will die is kept in two tables: what dies soon, which every window looks
+through, and the rest, which is looked through when all that is soon has passed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from allocsim.columns import concat, empty, take
+from pipeline.synth.births import NEVER, Births
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from allocsim.columns import Columns
+
+    Ints = npt.NDArray[np.int64]
+
+_SOON = 16  # windows
+_UNBORN = {"birth": "i8", "death": "i8", "entry": "i4", "cpu": "i2", "free_cpu": "i2"}
+_ALIVE = {"death": "i8", "handle": "i8", "entry": "i4", "free_cpu": "i2"}
+_ROW_BITS = 22  # rows of a window, in one sort key with the time
+
+
+class Moments(NamedTuple):
+    """Allocations and frees of a window, in order of time; arrays of one length.
+
+    Args:
+        seq: number of the request since the beginning, rising (i8).
+        ts: when, ns (i8).
+        op: +1 allocation, -1 free (i1).
+        entry: number of the spec's line (i4).
+        cpu: who does it (i2).
+        handle: number of the request that allocated it (i8).
+    """
+
+    seq: Ints
+    ts: Ints
+    op: npt.NDArray[np.int8]
+    entry: npt.NDArray[np.int32]
+    cpu: npt.NDArray[np.int16]
+    handle: Ints
+
+
+class Calendar:
+    """All that is still to come of what has been made."""
+
+    def __init__(self) -> None:
+        self._unborn = empty(_UNBORN)
+        self._soon = empty(_ALIVE)
+        self._later: list[Columns] = []
+        self._horizon = -NEVER  # the time up to which deaths are in _soon
+        self._seq = 0
+
+    def window(self, made: Sequence[Births], begin: int, end: int) -> Moments:
+        """The requests from ``begin`` up to ``end``.
+
+        Args:
+            made: what was made since the last window; no birth is before ``begin``.
+            begin: end of the last window.
+            end: end of this one.
+        """
+        born = self._born([births._asdict() for births in made], end)
+        self._look_ahead(begin, end)
+        count = len(born["birth"])
+        here = born["death"] < end
+        dying = self._soon["death"] < end
+        deaths = np.concatenate((born["death"][here], self._soon["death"][dying]))
+        total = count + len(deaths)
+        time = np.concatenate((born["birth"], deaths))
+        order = _order(time, begin)
+        seq = np.arange(self._seq, self._seq + total)
+        place = np.empty(total, np.int64)
+        place[order] = seq
+        handle = place.copy()
+        handle[count:] = np.concatenate((place[:count][here], self._soon["handle"][dying]))
+        op = np.ones(total, np.int8)
+        op[count:] = -1
+        entry = np.concatenate((born["entry"], born["entry"][here], self._soon["entry"][dying]))
+        cpu = np.concatenate((born["cpu"], born["free_cpu"][here], self._soon["free_cpu"][dying]))
+        stays = ~here & (born["death"] < NEVER)
+        self._keep(born, place[:count], stays, dying)
+        self._seq += total
+        return Moments(seq, time[order], op[order], entry[order], cpu[order], handle[order])
+
+    def _born(self, made: list[Columns], end: int) -> Columns:
+        """What is born before ``end``; the rest waits."""
+        unborn = concat([self._unborn, *made])
+        if not len(unborn["birth"]) or int(unborn["birth"].max()) < end:
+            self._unborn = empty(_UNBORN)
+            return unborn
+        now = unborn["birth"] < end
+        self._unborn = take(unborn, ~now)
+        return take(unborn, now)
+
+    def _look_ahead(self, begin: int, end: int) -> None:
+        """Bring what dies in the next windows near, when the last of those has come."""
+        if end <= self._horizon:
+            return
+        self._horizon = begin + _SOON * (end - begin)
+        both = concat([self._soon, *self._later])
+        soon = both["death"] < self._horizon
+        self._soon, self._later = take(both, soon), [take(both, ~soon)]
+
+    def _keep(
+        self,
+        born: Columns,
+        handle: Ints,
+        stays: npt.NDArray[np.bool_],
+        dying: npt.NDArray[np.bool_],
+    ) -> None:
+        new = take({**born, "handle": handle}, stays)
+        new = {name: new[name] for name in _ALIVE}
+        soon = new["death"] < self._horizon
+        self._soon = concat([take(self._soon, ~dying), take(new, soon)])
+        self._later.append(take(new, ~soon))
+
+
+def _order(time: Ints, begin: int) -> Ints:
+    """Row numbers in order of time; at one time in order of rows, so births before deaths."""
+    since = time - begin
+    if len(time) >= 1 << _ROW_BITS or int(since.max(initial=0)) >= 1 << (63 - _ROW_BITS):
+        return np.argsort(time, kind="stable")
+    key = (since << _ROW_BITS) + np.arange(len(time))
+    key.sort()
+    key &= (1 << _ROW_BITS) - 1
+    return key

@@ -1,0 +1,253 @@
+"""From the text of a spec to a Spec."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from pipeline.errors import InputError
+from pipeline.synth.page_requests import PAGE_KINDS
+from pipeline.synth.reader import Reader
+from pipeline.synth.spec import (
+    ARRIVALS,
+    CACHE_FLAGS,
+    KERNELS,
+    KMALLOC_TYPES,
+    LIFETIMES,
+    ORDERS,
+    PICKS,
+    Arrival,
+    Cache,
+    Entry,
+    Free,
+    Life,
+    Phase,
+    Spec,
+    Work,
+)
+from pipeline.synth.tables import LARGEST
+from pipeline.synth.toml_lines import key_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MAX_CPUS = 1024
+_DAY = 86400 * 10**9
+_NS = 10**9
+_GIB = 1 << 30
+_RATE = (Decimal("0.001"), Decimal(10**9))
+_FACTOR = (Decimal(0), Decimal(10**6))
+_SHARE = (Decimal(0), Decimal(1))
+_WEIGHT = (Decimal(0), Decimal(10**9))
+_TEXTS = ("name", "doc", "source", "kernel")
+_NUMBERS = ("cpus", "memory", "used", "seed", "events")
+
+
+def parse_spec(text: str, source: str, cpus: int | None = None) -> Spec:
+    """Read a spec.
+
+    Args:
+        text: TOML.
+        source: the file's name, for messages.
+        cpus: CPUs instead of those the spec says.
+
+    Raises:
+        InputError: one line with the key, its line and what is allowed there.
+    """
+    try:
+        data = tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{source}: not valid TOML: {error}") from None
+    if cpus is not None:
+        data["cpus"] = cpus
+    top = Reader(data, (), key_lines(text), source)
+    top.only(*_TEXTS, *_NUMBERS, "cache", "phase", "work")
+    name = top.text("name")
+    if not name or not all(c.isalnum() or c in "._-" for c in name) or name[0] in ".-":
+        top.refuse("name", f"{name!r}: letters, digits and . _ - are wanted, as in 'my-pattern'")
+    count = top.whole("cpus", 1, MAX_CPUS, 2)
+    caches = _caches(top)
+    phases = _phases(top)
+    spec = Spec(
+        name=name,
+        doc=top.text("doc", ""),
+        origin=top.text("source", ""),
+        kernel=top.choice("kernel", KERNELS, "7.2"),
+        cpus=count,
+        memory=top.size("memory", 64 << 20, 1 << 44, 4 * _GIB),
+        used=top.number("used", Decimal(0), Decimal("0.9"), Decimal("0.25")),
+        seed=top.whole("seed", 0, (1 << 63) - 1, 1),
+        events=top.whole("events", 0, 10**12, 0),
+        caches=caches,
+        phases=phases,
+        works=tuple(
+            _work(work, count, {cache.name for cache in caches}, [phase.name for phase in phases])
+            for work in top.tables("work", required=True)
+        ),
+    )
+    if not any(work.arrival.kind != "before" for work in spec.works):
+        top.refuse("work", "nothing is allocated but before the trace begins")
+    return spec
+
+
+def _caches(top: Reader) -> tuple[Cache, ...]:
+    caches: dict[str, Cache] = {}
+    for row in top.tables("cache"):
+        row.only("name", "size", "flags")
+        name = row.text("name")
+        if name in caches:
+            row.refuse("name", f"{name!r}: there is another cache of this name")
+        if not name or any(c.isspace() for c in name) or "kmalloc" in name:
+            row.refuse(
+                "name",
+                f"{name!r}: a word is wanted; kmalloc's caches are there without being named",
+            )
+        # R3.3: sizes are multiples of the word; above 4 MiB no page block holds an object.
+        size = row.whole("size", 8, 4 << 20)
+        if size % 8:
+            row.refuse("size", f"{size}: a multiple of 8 is wanted")
+        caches[name] = Cache(name, size, row.texts("flags", CACHE_FLAGS))
+    return tuple(caches.values())
+
+
+def _phases(top: Reader) -> tuple[Phase, ...]:
+    phases: list[Phase] = []
+    for row in top.tables("phase"):
+        row.only("name", "length", "rate")
+        name = row.text("name", f"phase-{len(phases)}")
+        if name in [phase.name for phase in phases]:
+            row.refuse("name", f"{name!r}: there is another phase of this name")
+        phases.append(
+            Phase(name, row.time("length", 1000, _DAY), row.number("rate", *_FACTOR, Decimal(1)))
+        )
+    return tuple(phases) or (Phase("all", _NS),)
+
+
+def _work(row: Reader, cpus: int, caches: set[str], phases: Sequence[str]) -> Work:
+    row.only("name", "cpus", "phases", "arrival", "allocate", "pick", "step", "lifetime", "free")
+    arrival = _arrival(row.table("arrival"), len(phases))
+    lives = _lives(row) if "lifetime" in row else None
+    free = _free(row.table("free"), cpus) if "free" in row else Free()
+    entries: list[Entry] = []
+    for item in row.tables("allocate", required=True):
+        entries += _entries(item, cpus, caches, lives, free)
+    pick = row.choice("pick", PICKS, "all")
+    if pick == "one" and not sum(entry.weight for entry in entries):
+        row.refuse("allocate", "the weights are all 0")
+    if arrival.kind == "closed" and pick == "one":
+        row.refuse("pick", "'one': a closed loop allocates all; allowed: all")
+    of_cpus = row.wholes("cpus", 0, cpus - 1) if "cpus" in row else tuple(range(cpus))
+    wanted = row.texts("phases", phases) or tuple(phases)
+    return Work(
+        name=row.text("name", "work"),
+        arrival=arrival,
+        entries=tuple(entries),
+        pick=pick,
+        step=row.time("step", 0, _NS, 100),
+        cpus=tuple(of_cpus.count(cpu) for cpu in range(cpus)),
+        phases=tuple(number for number, name in enumerate(phases) if name in wanted),
+    )
+
+
+def _arrival(row: Reader, phases: int) -> Arrival:
+    kind = row.choice("kind", ARRIVALS)
+    if kind == "closed":
+        row.only("kind", "hold", "think")
+        return Arrival(kind, hold=row.time("hold", 0, _DAY, 0), think=row.time("think", 0, _DAY, 0))
+    if kind == "before":
+        row.only("kind", "count")
+        return Arrival(kind, count=row.whole("count", 1, 10**9))
+    row.only("kind", "rate", *(("size", "gap") if kind == "bursts" else ()))
+    rates = row.numbers("rate", Decimal(0), _RATE[1])
+    if len(rates) not in (1, phases):
+        row.refuse("rate", f"{len(rates)} rates for {phases} phases: one is wanted, or one a phase")
+    for rate in rates:
+        if 0 < rate < _RATE[0]:
+            row.refuse("rate", f"{rate}: 0, or a number from {_RATE[0]} to {_RATE[1]}, is wanted")
+    if kind == "poisson":
+        return Arrival(kind, rates)
+    return Arrival(
+        kind, rates, size=row.whole("size", 1, 1 << 20), gap=row.time("gap", 0, _NS, 1000)
+    )
+
+
+def _entries(
+    row: Reader, cpus: int, caches: set[str], lives: tuple[Life, ...] | None, free: Free
+) -> list[Entry]:
+    row.only("cache", "kmalloc", "pages", "order", "type", "count", "weight", "lifetime", "free")
+    what = [key for key in ("cache", "kmalloc", "pages") if key in row]
+    if len(what) != 1:
+        row.refuse(None, f"{' and '.join(what) or 'none'} of cache, kmalloc, pages: one is wanted")
+    own = _lives(row) if "lifetime" in row else lives
+    if own is None:
+        row.refuse(None, "the key lifetime is missing, here and in the work")
+    base = Entry(
+        own,
+        _free(row.table("free"), cpus) if "free" in row else free,
+        count=row.whole("count", 1, 1 << 16, 1),
+        weight=row.whole("weight", 0, 10**9, 1),
+    )
+    if what[0] == "cache":
+        return [replace(base, cache=row.choice("cache", sorted(caches)))]
+    if what[0] == "pages":
+        kind = row.choice("pages", sorted(PAGE_KINDS))
+        low, high = PAGE_KINDS[kind].orders
+        return [replace(base, pages=kind, order=row.whole("order", low, high, low))]
+    sizes = row.wholes("kmalloc", 1, 4 << 20)
+    kind = row.choice("type", list(KMALLOC_TYPES), "normal")
+    return [replace(base, kmalloc=size, type=kind) for size in sizes]
+
+
+def _lives(row: Reader) -> tuple[Life, ...]:
+    lives = tuple(_life(item) for item in row.tables("lifetime", required=True))
+    if not sum(life.share for life in lives):
+        row.refuse("lifetime", "the shares are all 0")
+    return lives
+
+
+_TIMES: Mapping[str, str] = {
+    "exponential": "mean",
+    "lognormal": "median",
+    "fixed": "after",
+    "batch": "hold",
+}
+
+
+def _life(row: Reader) -> Life:
+    kind = row.choice("kind", LIFETIMES)
+    share = row.number("share", *_WEIGHT, Decimal(1))
+    if kind == "quantiles":
+        row.only("kind", "share", "values")
+        values = row.times("values", 0, LARGEST, 2)
+        if list(values) != sorted(values):
+            row.refuse("values", "quantiles must not fall from one to the next")
+        return Life(kind, share, values)
+    key = _TIMES.get(kind)
+    keys = ("sigma",) if kind == "lognormal" else ()
+    row.only("kind", "share", *((key,) if key else ()), *keys)
+    if key is None:
+        return Life(kind, share)
+    # So that the longest draw of an exponential, 8.8 means, is still below LARGEST.
+    least, most = (0, _DAY) if kind == "batch" else (1, LARGEST >> 4)
+    time = row.time(key, least, most, *((0,) if kind == "batch" else ()))
+    sigma = row.number("sigma", Decimal(0), Decimal(5)) if keys else Decimal(0)
+    return Life(kind, share, (time,), sigma)
+
+
+def _free(row: Reader, cpus: int) -> Free:
+    row.only("cpus", "remote", "matrix", "order", "step", "over", "grace", "traced")
+    given = [key for key in ("cpus", "remote", "matrix") if key in row]
+    if len(given) > 1:
+        row.refuse(given[1], f"{' and '.join(given)} exclude each other")
+    return Free(
+        cpus=row.wholes("cpus", 0, cpus - 1) if "cpus" in row else (),
+        remote=row.number("remote", *_SHARE, Decimal(0)),
+        matrix=row.rows("matrix", cpus) if "matrix" in row else (),
+        order=row.choice("order", ORDERS, "fifo"),
+        step=row.time("step", 0, _NS, 100),
+        over=row.time("over", 1, _DAY, 1_000_000),
+        grace=row.time("grace", 1000, _DAY, 0),
+        traced=row.flag("traced", default=True),
+    )

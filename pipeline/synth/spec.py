@@ -1,0 +1,215 @@
+"""What a spec says: a synthetic trace as data. docs/synth.md tells the form of the file.
+
+All times are whole ns, all shares exact decimals, so that nothing depends on a machine's floats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LIFETIMES = ("exponential", "lognormal", "fixed", "quantiles", "batch", "phase-end", "forever")
+ARRIVALS = ("poisson", "bursts", "closed", "before")
+ORDERS = ("fifo", "lifo", "shuffled")
+PICKS = ("all", "one")
+CACHE_FLAGS = ("reclaimable", "dma", "account", "typesafe_by_rcu")
+KMALLOC_TYPES = {
+    "normal": "",
+    "cg": "__GFP_ACCOUNT",
+    "rcl": "__GFP_RECLAIMABLE",
+    "dma": "__GFP_DMA",
+}
+KERNELS = ("6.1", "6.12", "7.2", "7.3")
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """A kmem cache.
+
+    Args:
+        name: its name.
+        size: bytes from one object to the next (R3.3).
+        flags: of CACHE_FLAGS.
+    """
+
+    name: str
+    size: int
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch of time.
+
+    Args:
+        name: its name.
+        length: in ns.
+        rate: factor on the rates of all work in it.
+    """
+
+    name: str
+    length: int
+    rate: Decimal = Decimal(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """When batches are allocated.
+
+    Args:
+        kind: of ARRIVALS. poisson: at random; bursts: ``size`` batches ``gap`` apart on one CPU,
+            the bursts at random; closed: every CPU allocates a batch, holds it, frees it, thinks,
+            and begins again; before: before the trace begins.
+        rates: batches a second on all CPUs together, one figure or one a phase.
+        size: batches of a burst.
+        gap: ns from one to the next.
+        hold: closed: ns from the last allocation of a batch to its first free.
+        think: closed: ns from a batch's last free to the next batch.
+        count: before: batches.
+    """
+
+    kind: str
+    rates: tuple[Decimal, ...] = ()
+    size: int = 1
+    gap: int = 0
+    hold: int = 0
+    think: int = 0
+    count: int = 0
+
+    def rate(self, phase: int) -> Decimal:
+        """Batches a second in a phase."""
+        return self.rates[phase if len(self.rates) > 1 else 0] if self.rates else Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One component of a mixture of lifetimes.
+
+    Args:
+        kind: of LIFETIMES. batch: until the batch has been held; phase-end: until the phase ends.
+        share: its weight among the components.
+        times: ns: mean; median; the fixed time; the quantiles; how long a batch is held.
+        sigma: lognormal: standard deviation of the logarithm.
+    """
+
+    kind: str
+    share: Decimal = Decimal(1)
+    times: tuple[int, ...] = ()
+    sigma: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """Who frees, and how.
+
+    Args:
+        cpus: the CPUs that free, whoever allocated; none: the CPU that allocated.
+        remote: share freed by another CPU, any of the others alike.
+        matrix: weight of each freeing CPU, a row for each allocating one; before the two above.
+        order: of a batch, or of what dies with a phase.
+        step: ns from one free of a batch to the next.
+        over: ns over which the frees at a phase's end are spread.
+        grace: ns of a grace period: frees wait for the next multiple of it (kfree_rcu).
+        traced: False: there is no event of the free, as with kfree_rcu through sheaves (T6).
+    """
+
+    cpus: tuple[int, ...] = ()
+    remote: Decimal = Decimal(0)
+    matrix: tuple[tuple[int, ...], ...] = ()
+    order: str = "fifo"
+    step: int = 100
+    over: int = 1_000_000
+    grace: int = 0
+    traced: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of what a batch allocates.
+
+    Args:
+        cache: name of a cache; or
+        kmalloc: bytes asked for; or
+        pages: name of a kind of page.
+        order: order of pages.
+        type: kmalloc type: of KMALLOC_TYPES.
+        count: how many in a row.
+        weight: where one line of several is picked.
+        lives: how long they live.
+        free: who frees them.
+    """
+
+    lives: tuple[Life, ...]
+    free: Free
+    cache: str = ""
+    kmalloc: int = 0
+    pages: str = ""
+    order: int = 0
+    type: str = "normal"
+    count: int = 1
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Something that allocates.
+
+    Args:
+        name: its name.
+        arrival: when.
+        entries: what.
+        pick: "all": a batch is all lines in order; "one": one of them, by weight.
+        step: ns from one allocation of a batch to the next.
+        cpus: weight of each CPU of the machine.
+        phases: numbers of the phases it runs in.
+    """
+
+    name: str
+    arrival: Arrival
+    entries: tuple[Entry, ...]
+    pick: str
+    step: int
+    cpus: tuple[int, ...]
+    phases: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A synthetic trace.
+
+    Args:
+        name: of the trace set.
+        doc: what it is.
+        origin: where the pattern is from.
+        kernel: version whose event format and gfp flags the trace has.
+        cpus: CPUs.
+        memory: bytes of memory.
+        used: share of it in use before the trace.
+        seed: of all that is random.
+        events: the trace ends with this event; 0: with its last phase.
+        caches: the caches that are named.
+        phases: what follows on what; with ``events`` they begin again until it is reached.
+        works: what allocates.
+    """
+
+    name: str
+    doc: str
+    origin: str
+    kernel: str
+    cpus: int
+    memory: int
+    used: Decimal
+    seed: int
+    events: int
+    caches: tuple[Cache, ...]
+    phases: tuple[Phase, ...]
+    works: tuple[Work, ...]
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Size of each named cache."""
+        return {cache.name: cache.size for cache in self.caches}

@@ -1,0 +1,231 @@
+"""Making a trace set of a spec."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from allocsim.events import EVENT_NAMES, EVENTS
+from pipeline.errors import OutputError
+from pipeline.modelled import SYNTH
+from pipeline.synth.machine import DIRECT_MAP, make_machine, release
+from pipeline.synth.placing import Placing
+from pipeline.synth.rows import Look, Templates
+from pipeline.synth.windows import windows
+from pipeline.trace_set_parts import is_trace_set
+from pipeline.trace_set_writer import TraceSetWriter
+from pipeline.values import Values
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from pipeline.synth.placing import Rows
+    from pipeline.synth.spec import Spec
+
+VERSION = 1  #: of what a spec means: the same version makes the same trace of the same spec
+START_TS = 1_000_000_000  #: ns: the clock when the trace begins
+_PID = 1000  # of CPU 0's task
+
+
+def write_trace_set(  # noqa: PLR0913 - a spec with its text, and where and how to write it
+    spec: Spec,
+    text: str,
+    parent: Path,
+    *,
+    force: bool = False,
+    changes: Mapping[str, int | float] | None = None,
+    advance: Callable[[float], None] = lambda _: None,
+) -> Path:
+    """Make the trace set of a spec in the folder ``parent``; returns its folder.
+
+    It is written aside and put in place when it is complete.
+
+    Args:
+        spec: the spec.
+        text: the text it was read from, which is put beside the events.
+        parent: where to put the trace set; made if it is not there.
+        force: replace a trace set of that name.
+        changes: what the spec has otherwise than the text says, by key.
+        advance: told the part that is done, 0 to 1.
+
+    Raises:
+        InputError: the machine's memory does not suffice.
+        OutputError: the trace set is there already, or cannot be written.
+    """
+    target = parent / spec.name
+    check_target(target, force=force)
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(mkdtemp(prefix=f".{spec.name}-", dir=parent))
+    except OSError as error:
+        raise OutputError(f"{parent}: cannot be written to ({error.strerror})") from None
+    try:
+        made = aside / spec.name
+        made.mkdir()
+        _write(spec, text, made, changes or {}, advance)
+        if target.exists():
+            target.rename(aside / "replaced")
+        made.rename(target)
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written ({error.strerror})") from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return target
+
+
+def check_target(target: Path, *, force: bool) -> None:
+    """Refuse to write over what is there.
+
+    Raises:
+        OutputError: a trace set is there and is not to be replaced, or something else is.
+    """
+    if not target.exists():
+        return
+    if not force:
+        raise OutputError(f"{target}: already there; --force replaces a trace set")
+    if not is_trace_set(target):
+        raise OutputError(f"{target}: not a trace set, and not replaced; choose another folder")
+
+
+def _write(
+    spec: Spec,
+    text: str,
+    folder: Path,
+    changes: Mapping[str, int | float],
+    advance: Callable[[float], None],
+) -> None:
+    maker = _Maker(spec)
+    before = folder / "snapshots" / "before"
+    before.mkdir(parents=True)
+    for name, content in maker.machine.snapshots.items():
+        (before / name).write_text(content, "utf-8")
+    (folder / "spec.toml").write_text(text, "utf-8")
+    with TraceSetWriter(folder) as writer:
+        for done, rows in maker.rows():
+            writer.add(len(rows.ts), maker.columns(rows))
+            advance(done)
+        source = {
+            "format": SYNTH,
+            "version": VERSION,
+            "files": ["spec.toml"],
+            "sha256": hashlib.sha256(text.encode()).hexdigest(),
+        }
+        meta = {"name": spec.name, "source": source, **maker.describe()}
+        meta["synth"]["changes"] = dict(changes)
+        writer.close(meta, maker.templates.stack_table(), maker.templates.symbols())
+
+
+class _Maker:
+    """Events of a spec, and what there is to say of them."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec = spec
+        self.machine = make_machine(spec)
+        self.templates = Templates()
+        self._placing = Placing(spec, self.machine, self.templates)
+        self._look = Look(self.templates, list(spec.sizes))
+        self._counts = np.zeros(len(EVENTS), np.int64)
+        self._first = self._last = START_TS
+
+    def rows(self) -> Iterator[tuple[float, Rows]]:
+        """The events, window by window, with the part that is done."""
+        wanted = self._spec.events
+        written = 0
+        for shown, done, moments in windows(self._spec):
+            rows = self._placing.window(moments)
+            if not shown or not len(rows.ts):
+                continue
+            if wanted:
+                rows = rows.of(slice(wanted - written))
+            self._count(rows, first=not written)
+            written += len(rows.ts)
+            yield (written / wanted if wanted else done), rows
+            if written == wanted:
+                return
+
+    def _count(self, rows: Rows, *, first: bool) -> None:
+        templates = np.bincount(rows.template, minlength=len(self._look.event))
+        np.add.at(self._counts, self._look.event, templates)
+        if first:
+            self._first = int(rows.ts[0]) + START_TS
+        self._last = int(rows.ts[-1]) + START_TS
+
+    def columns(self, rows: Rows) -> dict[str, Values]:
+        """Rows as columns of a trace set."""
+        look, cpus = self._look, self._spec.cpus
+        template = rows.template.astype(np.uint16)
+        columns = look.columns(template)
+        columns["ts"] = Values(rows.ts + START_TS)
+        cpu = rows.cpu.astype(np.uint8 if cpus <= 256 else np.uint16)
+        columns["cpu"] = Values(cpu, None, np.arange(cpus, dtype=np.int16))
+        columns["pid"] = Values(cpu, None, np.arange(_PID, _PID + cpus, dtype=np.int32))
+        for name, dtype in (("ptr", np.uint64), ("pfn", np.int64)):
+            if look.has[name].any():
+                has = look.has[name][template]
+                columns[name] = Values(rows.place[has].view(dtype), has)
+        return columns
+
+    def describe(self) -> dict[str, Any]:
+        """What meta.json says, but for name and source."""
+        spec = self._spec
+        recorded = {
+            EVENT_NAMES[code]: int(count) for code, count in enumerate(self._counts) if count
+        }
+        with_stack = np.array(["stack" in row.columns for row in self.templates.rows])
+        stacks = sum(
+            count
+            for name, count in recorded.items()
+            if name == "mm_page_alloc" and with_stack.any()
+        )
+        cpus = {str(cpu): 0 for cpu in range(spec.cpus)}
+        return {
+            "kernel_release": release(spec),
+            "arch": "x86_64",
+            "cpus": spec.cpus,
+            "page_size": 4096,
+            "clock": "synthetic",
+            "ts_unit": "ns",
+            "first_ts": self._first,
+            "last_ts": self._last,
+            "events": recorded,
+            "recorded_events": list(recorded),
+            "fields": {
+                event.name: list(event.columns) for event in EVENTS if event.name in recorded
+            },
+            "ignored_fields": {},
+            "dropped": {"large_kmalloc_repeats": 0},
+            "other_buffers": [],
+            "lost": {"per_cpu": cpus, "sources": {"marks_without_a_number": cpus}},
+            "stacks": {
+                "events": stacks,
+                "unattached": 0,
+                "distinct": len(self.templates.stacks),
+            },
+            "comms": {str(_PID + cpu): f"synth/{cpu}" for cpu in range(spec.cpus)},
+            "direct_map": {
+                "base": DIRECT_MAP,
+                "votes": 0,
+                "candidates": 0,
+                "share": 1.0,
+                "how": "declared",
+            },
+            "symbols": {
+                "source": "synth",
+                "resolved": len(self.templates.functions),
+                "unresolved": 0,
+            },
+            "synthetic": True,
+            "synth": {
+                "doc": spec.doc,
+                "origin": spec.origin,
+                "seed": spec.seed,
+                "placement": "linux-7.2 model, ascending free lists",
+                "failed_page_requests": self._placing.failed_pages,
+            },
+            "snapshots": ["before"],
+        }

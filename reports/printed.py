@@ -1,0 +1,54 @@
+"""What replay and sweep print of the runs they added: the columns one looks at first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports.rows import write_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import TextIO
+
+    import duckdb
+
+_POLICIES = """
+    SELECT run, trace, policy, locked_ops, locked_ops_saved AS saved,
+           round(saved_pct, 2) AS saved_pct, use_how
+    FROM policy_summary WHERE list_contains($1, run)
+"""
+_PLACEMENTS = """
+    SELECT run, trace, if(what_if IS NULL, '', 'what if') AS kernel, settings, operations,
+           round(fastpath_pct, 2) AS fastpath_pct, refills, flushes, barn_traffic, slab_allocs,
+           recorded_slab_allocs AS recorded, refused
+    FROM placement_summary WHERE list_contains($1, run) ORDER BY list_position($1, run)
+"""
+_WHAT_IFS = """
+    SELECT DISTINCT what_if FROM placement_summary
+    WHERE list_contains($1, run) AND what_if IS NOT NULL ORDER BY ALL
+"""
+
+
+def print_policies(connection: duckdb.DuckDBPyConnection, runs: Sequence[int], out: TextIO) -> None:
+    """Recorded runs under each policy, from the view policy_summary."""
+    _table(connection, _POLICIES, runs, out)
+
+
+def print_placements(
+    connection: duckdb.DuckDBPyConnection, runs: Sequence[int], out: TextIO
+) -> None:
+    """Simulated runs in the order given, from placement_summary; which are what-ifs, and why."""
+    _table(connection, _PLACEMENTS, runs, out)
+    out.writelines(
+        f"what if: {reason}\n" for (reason,) in connection.execute(_WHAT_IFS, [runs]).fetchall()
+    )
+
+
+def _table(
+    connection: duckdb.DuckDBPyConnection, sql: str, runs: Sequence[int], out: TextIO
+) -> None:
+    result = connection.execute(sql, [runs])
+    names = [name for name, *_ in result.description or ()]
+    rows = result.fetchall()
+    if rows:
+        write_table(names, rows, out)

@@ -1,0 +1,215 @@
+"""The whole simulated path of a trace set beside the oracle: every event, slab and counter."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import numpy as np
+
+from allocsim.events import Ev
+from allocsim.page_kinds import Kind
+from allocsim.page_paths import PAGE_COUNTERS, PagePath
+from allocsim.paths import COUNTERS
+from allocsim.paths import Path as ObjectPath
+from pipeline.modelled import make_world
+from pipeline.policies import find_policies
+from pipeline.recorded_run import RecordedRun
+from pipeline.runs import replay_trace
+from pipeline.simulate import simulate
+from tests.oracle.simulate_both import REQUEST_COUNTS, World, by_oracle
+from tests.oracle.simulated import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from allocsim.columns import Columns
+    from allocsim.policies import Policy
+    from allocsim.recorded_requests import RequestWindow
+    from allocsim.simulation import SimulatedWindow
+    from pipeline.trace_set import TraceSet
+    from tests.oracle.simulate_both import Outcome
+
+WHOLE = 1 << 30
+Rows = list[tuple[Any, ...]]
+
+
+def ask(path: Path, sql: str) -> Rows:
+    with duckdb.connect(path, read_only=True) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def events_of(path: Path, run: int, source: RecordedRun, trace: TraceSet) -> list[Event]:
+    """The events of a trace, with what the recorded run says of each, read row by row."""
+    [window] = trace.windows(trace.rows)
+    caches = dict(ask(path, f"SELECT seq, cache FROM object_events WHERE run = {run}"))
+    how = dict(ask(path, f"SELECT seq, cache_how FROM object_events WHERE run = {run}"))
+    names = [name for name, _ in source.recorded.caches]
+    pages = {
+        seq: (born, first, kind == Kind.SLAB)
+        for seq, born, first, kind in ask(
+            path,
+            "SELECT seq, alloc_seq, pages.pfn, pages.page_kind FROM page_events"
+            f" JOIN pages USING (run, page) WHERE run = {run} AND event IN (4, 5)",
+        )
+    }
+    named = {
+        (size, site): names.index(f"size-{size}@{symbol}-{site & 0xFFFF:04x}")
+        for size, site in ask(
+            path,
+            f"SELECT DISTINCT bytes_alloc, call_site FROM object_events WHERE run = {run}"
+            " AND event IN (0, 2) AND cache IS NULL AND cache_how IS NOT NULL",
+        )
+        for symbol in [trace.symbols.name(site) or hex(site)]
+    }
+    nothing = np.zeros(trace.rows, np.int64)
+    columns = [
+        window.get(name, nothing).tolist()
+        for name in ("cpu", "event", "ptr", "metadata", "pfn", "order", "gfp_flags")
+    ]
+    sites = window.get("call_site", nothing).tolist()
+    sizes = window.get("bytes_alloc", nothing).tolist()
+    events = []
+    for seq, (cpu, code, ptr, metadata, pfn, order, gfp) in enumerate(zip(*columns, strict=True)):
+        cache = caches.get(seq)
+        if cache is None and how.get(seq) is not None and code in (Ev.KMALLOC, Ev.KMEM_CACHE_ALLOC):
+            cache = named[sizes[seq], sites[seq]]
+        if cache is not None and source.recorded.caches[cache][1] <= 0:
+            cache = None
+        events.append(Event(seq, cpu, code, ptr, metadata, cache, pfn, order, gfp, pages.get(seq)))
+    return events
+
+
+def older_of(path: Path, run: int, *, placed: bool) -> dict[int, bool]:
+    """Events that begin a life on a page the trace did not allocate: seq -> frees it.
+
+    Where pages cannot be told from objects (``placed`` is False), only frees are known to do so.
+    """
+    return dict(
+        ask(
+            path,
+            "SELECT seq, event IN (1, 3) FROM object_events AS events"
+            " LEFT JOIN pages ON pages.run = events.run AND pages.page = events.page"
+            f" WHERE events.run = {run} AND object = seq AND alloc_seq IS NULL"
+            f" AND (event IN (1, 3) OR {placed})",
+        )
+    )
+
+
+@dataclass
+class ByModel:
+    """What the pipeline's own simulation gave, in the oracle's words."""
+
+    events: dict[int, tuple[str, int, int, int]] = field(default_factory=dict)
+    slabs: dict[int, list[int]] = field(default_factory=dict)
+    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def write(self, requests: RequestWindow, result: SimulatedWindow) -> None:
+        objects, shown = result.objects, requests.shown
+        for seq, path, slab, index in zip(
+            requests.objects.seq[shown].tolist(),
+            objects.path[shown].tolist(),
+            objects.slab[shown].tolist(),
+            objects.index[shown].tolist(),
+            strict=True,
+        ):
+            self.events[seq] = (_OBJECT_PATHS[path], slab, index, -1)
+        for seq, path, pfn in zip(
+            requests.pages.seq.tolist(),
+            result.pages.path.tolist(),
+            result.pages.pfn.tolist(),
+            strict=True,
+        ):
+            self.events[seq] = (_PAGE_PATHS[path], -1, -1, pfn)
+
+    def write_slabs(self, slabs: Columns) -> None:
+        names = ("slab", "cache", "order", "pfn", "alloc_seq", "free_seq")
+        for slab, *life in zip(*(slabs[name].tolist() for name in names), strict=True):
+            assert slab not in self.slabs
+            self.slabs[slab] = life
+
+    def differences(self, wanted: Outcome) -> list[str]:
+        """Names of what differs from the oracle's outcome."""
+        counters = [dict.fromkeys(COUNTERS, 0) for _ in wanted.counters]
+        for row in self.rows["cache_counters"]:
+            counters[row["cache"]][row["name"]] = row["value"]
+        zones: Counter[str] = Counter()
+        for row in self.rows["zone_counters"]:
+            zones[row["name"]] += row["value"]
+        counts = {row["name"]: row["value"] for row in self.rows["quality_counts"]}
+        pairs = {
+            "events": (self.events, wanted.events),
+            "slabs": (self.slabs, wanted.slabs),
+            "cache counters": (counters, wanted.counters),
+            "zone counters": (
+                {name: zones[name] for name in PAGE_COUNTERS},
+                {name: wanted.zones[name] for name in PAGE_COUNTERS},
+            ),
+            "counts": (
+                {name: counts.get(name, 0) for name in REQUEST_COUNTS},
+                {name: wanted.counts[name] for name in REQUEST_COUNTS},
+            ),
+        }
+        return [name for name, (got, want) in pairs.items() if got != want]
+
+
+_OBJECT_PATHS = {int(path): path.name.lower() for path in ObjectPath}
+_PAGE_PATHS = {int(path): path.name.lower() for path in PagePath}
+
+
+class WholePath:
+    """A trace set replayed as recorded, to be simulated by the model and by the oracle."""
+
+    def __init__(
+        self, trace: TraceSet, folder: Path, policies: Sequence[Policy] | None = None
+    ) -> None:
+        self.trace = trace
+        folder.mkdir(exist_ok=True)
+        self.db = folder / "recorded.duckdb"
+        self.run = replay_trace(trace, self.db, policies or find_policies([]))
+
+    def _source(self, rows: int, connection: duckdb.DuckDBPyConnection) -> RecordedRun:
+        return RecordedRun(connection, self.run, self.trace, min(rows, self.trace.rows))
+
+    def oracle(self) -> tuple[Outcome, float]:
+        """What the oracle gives, and the seconds of CPU it took."""
+        with duckdb.connect(self.db, read_only=True) as connection:
+            source = self._source(WHOLE, connection)
+        world = make_world(source.recorded, {})
+        events = events_of(self.db, self.run, source, self.trace)
+        placed = (
+            self.trace.meta["direct_map"]["base"] is not None
+            and "mm_page_alloc" in self.trace.meta["recorded_events"]
+        )
+        older = {
+            seq: live
+            for seq, live in older_of(self.db, self.run, placed=placed).items()
+            if events[seq].cache is not None
+        }
+        kinds, highest = world.simulation._slab_pages
+        plain = World(world.shapes, kinds.tolist(), highest.tolist(), world.machine, older)
+        begin = time.process_time()
+        outcome = by_oracle(plain, events, exhaustible=False)
+        return outcome, time.process_time() - begin
+
+    def model(self, window_rows: int) -> ByModel:
+        """What the pipeline's simulation gives in windows of so many events."""
+        found = ByModel()
+        with duckdb.connect(self.db, read_only=True) as connection:
+            source = self._source(window_rows, connection)
+            maker, windows = source.requests()
+            begin = time.process_time()
+            outcome = simulate(
+                source.recorded, {}, windows, write=found.write, write_slabs=found.write_slabs
+            )
+            found.seconds = time.process_time() - begin
+        found.rows = outcome.rows
+        found.rows["quality_counts"] += [
+            {"name": name, "value": value} for name, value in maker.counts.items()
+        ]
+        return found
