@@ -84,6 +84,7 @@ class Steps:
         runs = none if events.run is None else events.run.tolist()
         left = none if events.left is None else events.left.tolist()
         paths = []
+        self.max_order, self.no_sheaf = MAX_PAGE_ORDER, False
         for at, (cpu, op) in enumerate(zip(events.cpu.tolist(), events.op.tolist(), strict=True)):
             self.time, self.cpu = at, cpu
             if orders is not None:
