@@ -5,7 +5,7 @@ Drives the oracles of the two layers, and makes the requests itself. Slow, and e
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -93,7 +93,8 @@ class Simulated:
         runs: Mapping[int, tuple[int, int]] | None = None,
         exhaustible: bool = False,
     ) -> None:
-        self.hidden = list(hidden)
+        self.hidden = deque(hidden)
+        self.ready: list[tuple[int, int, int, int]] = []  # due, perhaps not yet allocated
         self.runs = runs or {}
         self.limit = 10
         self.slub = Slub(
@@ -153,8 +154,10 @@ class Simulated:
 
     def _shown(self, event: Event, cache: int, op: Op, handle: int) -> None:
         """A request that is an event, behind the hidden frees that are due before it."""
-        due = [free for free in self.hidden if free[0] <= event.ts and free[1] < event.seq]
-        self.hidden = [free for free in self.hidden if free not in due]
+        while self.hidden and self.hidden[0][0] <= event.ts:
+            self.ready.append(self.hidden.popleft())
+        due = [free for free in self.ready if free[1] < event.seq]
+        self.ready = [free for free in self.ready if free[1] >= event.seq]
         self.placed.counts["inferred_frees"] += len(due)
         asked = [(cpu, of, Op.FREE_RCU, object_) for _, object_, of, cpu in due]
         self._requests(event, [*asked, (event.cpu, cache, op, handle)])
