@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from allocsim.zones import PageRules
@@ -121,12 +121,22 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("cpus", 1, 8192, per_cache=False, doc="CPUs present (R3.4, R4.12)."),
+    Setting(
+        "cpus",
+        1,
+        8192,
+        per_cache=False,
+        doc="CPUs present (R3.4, R4.12); events keep theirs, taking turns on fewer.",
+    ),
     Setting("sheaf.capacity", 0, 1020, per_cache=True, doc="Objects in a sheaf; 0: no sheaves."),
+    Setting("sheaf.flush_batch", 1, 1020, per_cache=False, doc="PCS_BATCH_MAX (R3.16)."),
+    Setting("barn.full_sheaves", 0, 1 << 20, per_cache=False, doc="Full sheaves a barn takes."),
     Setting("slab.order", 0, MAX_PAGE_ORDER, per_cache=True, doc="Order of a slab."),
+    Setting("slab.max_order", 0, MAX_PAGE_ORDER, per_cache=False, doc="slab_max_order= (R3.4)."),
     Setting("min_partial", 0, 1 << 20, per_cache=True, doc="Slabs kept on the partial list."),
     Setting("freelist.seed", 0, 1 << 62, per_cache=False, doc="Of R3.6's order; 0: ascending."),
     Setting("pcp.batch", 1, 1 << 16, per_cache=False, doc="Pages a refill starts with (R4.11)."),
+    Setting("pcp.scale_max", 0, 6, per_cache=False, doc="CONFIG_PCP_BATCH_SCALE_MAX (R4.5)."),
     Setting("pcp.high_min", 1, 1 << 30, per_cache=False, doc="Least limit of a CPU (R4.12)."),
     Setting("pcp.high_max", 1, 1 << 30, per_cache=False, doc="Largest limit of a CPU (R4.12)."),
     Setting("watermarks.min", 0, 1 << 40, per_cache=False, doc="Pages, all zones together."),
@@ -134,6 +144,21 @@ SETTINGS = (
     Setting("watermarks.high", 0, 1 << 40, per_cache=False, doc="Pages, all zones together."),
 )
 _SETTING = {setting.key: setting for setting in SETTINGS}
+
+
+def with_settings(profile: Profile, settings: Mapping[str, int]) -> Profile:
+    """The profile with those of its own numbers changed that the user has set."""
+    slub, pages = profile.slub, profile.pages
+    return replace(
+        profile,
+        slub=replace(
+            slub,
+            max_full_sheaves=settings.get("barn.full_sheaves", slub.max_full_sheaves),
+            flush_batch=settings.get("sheaf.flush_batch", slub.flush_batch),
+            max_order=settings.get("slab.max_order", slub.max_order),
+        ),
+        pages=replace(pages, scale_max=settings.get("pcp.scale_max", pages.scale_max)),
+    )
 
 
 def get_order(size: int) -> int:

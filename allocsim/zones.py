@@ -85,12 +85,14 @@ class PageRules:
         thp: order-9 lists exist (CONFIG_TRANSPARENT_HUGEPAGE).
         free_high_batch: PCPF_FREE_HIGH_BATCH: the CPU's share of data cache exceeds 3 batches, as
             it does on most machines; free_high then waits for a batch of pages on the lists.
+        scale_max: CONFIG_PCP_BATCH_SCALE_MAX: batches grow to batch << scale_max (R4.5, R4.7).
     """
 
     free_high_half: bool = True
     drain_in_batches: bool = True
     thp: bool = True
     free_high_batch: bool = True
+    scale_max: int = 5
 
 
 @dataclass(frozen=True, slots=True)

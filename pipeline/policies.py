@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from allocsim.costs import parse_costs, shipped_costs
 from allocsim.data_files import DataFileError
 from allocsim.descriptors import parse_scheme, shipped_schemes
 from allocsim.policies import Policy, parse_policy, shipped_policies
@@ -15,12 +16,13 @@ from pipeline.errors import InputError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from allocsim.costs import CostTable
     from allocsim.descriptors import Scheme
 
 BASELINE = "refcounted"  #: what the views measure every saving against
 TODAY = "struct-page"  #: what the views measure every scheme against
 
-_T = TypeVar("_T", "Policy", "Scheme")
+_T = TypeVar("_T", "Policy", "Scheme", "CostTable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +30,12 @@ class Pricing:
     """What a recorded run is priced with besides policies.
 
     Args:
-        schemes: of page descriptors; none: nothing is said of them.
+        schemes: of page descriptors.
+        costs: what operations take; None: the shipped table for the recorded machine.
     """
 
-    schemes: Sequence[Scheme] = ()
+    schemes: Sequence[Scheme]
+    costs: CostTable | None = None
 
 
 def shipped_pricing() -> Pricing:
@@ -63,6 +67,21 @@ def find_schemes(wanted: Sequence[str]) -> list[Scheme]:
         InputError: a file that cannot be read, or is no scheme.
     """
     return _found("--scheme", wanted, shipped_schemes(), TODAY, parse_scheme)
+
+
+def find_costs(wanted: str | None) -> CostTable | None:
+    """The table of costs asked for; None where none is: the recorded machine decides.
+
+    Args:
+        wanted: name of a shipped table, or path of a TOML file.
+
+    Raises:
+        UsageError: a name that is not known.
+        InputError: a file that cannot be read, or is no table of costs.
+    """
+    if wanted is None:
+        return None
+    return shipped_costs().get(wanted) or from_file("--costs", wanted, shipped_costs(), parse_costs)
 
 
 def _found(

@@ -30,7 +30,7 @@ from pipeline.modelled import (
 from pipeline.prefetch import prefetch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     import duckdb
     import numpy.typing as npt
@@ -43,24 +43,27 @@ SELECT DISTINCT bytes_alloc, call_site FROM object_events
 WHERE run = ? AND event IN (0, 2) AND cache IS NULL AND cache_how IS NOT NULL
 ORDER BY bytes_alloc, call_site
 """
-_CACHE_OF = """
-SELECT seq, coalesce(events.cache, unnamed.cache) AS cache
-FROM object_events AS events
+_UNNAMED = """
 LEFT JOIN unnamed ON events.cache IS NULL AND events.cache_how IS NOT NULL
     AND events.event IN (0, 2)
     AND unnamed.bytes_alloc = events.bytes_alloc AND unnamed.call_site = events.call_site
+"""
+_CACHE_OF = f"""
+SELECT seq, coalesce(events.cache, unnamed.cache) AS cache
+FROM object_events AS events {_UNNAMED}
 WHERE run = $run AND seq BETWEEN $first AND $last
     AND coalesce(events.cache, unnamed.cache) IS NOT NULL
-"""
+"""  # noqa: S608 - constants
 # Objects whose page was not allocated in the trace: first events of lives only, by their handle.
-_OLDER = """
-SELECT seq, event IN (1, 3) AS live
-FROM object_events AS events
+_OLDER = f"""
+SELECT seq, event IN (1, 3) AS live, coalesce(events.cache, unnamed.cache) AS cache
+FROM object_events AS events {_UNNAMED}
 LEFT JOIN pages ON pages.run = $run AND pages.page = events.page
 WHERE events.run = $run AND seq BETWEEN $first AND $last AND events.object = seq
     AND (event IN (1, 3) OR $placed) AND pages.alloc_seq IS NULL
+    AND coalesce(events.cache, unnamed.cache) IS NOT NULL
 ORDER BY seq
-"""
+"""  # noqa: S608 - constants
 _PAGES_OF = """
 SELECT events.seq, coalesce(pages.alloc_seq, -1) AS alloc_seq, pages.pfn,
     pages.page_kind = $slab AS slab
@@ -75,7 +78,8 @@ class RecordedRun:
     """One recorded run of a results database, and the trace set it was made of.
 
     Args:
-        connection: the database; a temporary table is made in it.
+        connection: the database; a temporary table is made in it, and while requests are made
+            it is nobody else's.
         run: number of the run.
         trace: the trace set.
         window_rows: events held at once.
@@ -123,15 +127,17 @@ class RecordedRun:
             thp=thp,
         )
 
-    def requests(self, moment: float = MIDDLE) -> tuple[RecordedRequests, Iterator[RequestWindow]]:
-        """What makes the requests, and these, window by window.
+    def requests(
+        self, moment: float = MIDDLE
+    ) -> tuple[RecordedRequests, Generator[RequestWindow, None, None]]:
+        """What makes the requests, and these, window by window; a thread makes them ahead.
 
         Args:
             moment: where in its interval each hidden free is put, 0 to 1.
         """
         maker = RecordedRequests(self.recorded.zones, older_handles(self.recorded))
         maker.counts.update(self.hidden.counts())
-        return maker, self._windows(maker, moment)
+        return maker, prefetch(self._windows(maker, moment))
 
     def _windows(self, maker: RecordedRequests, moment: float) -> Iterator[RequestWindow]:
         self.hidden.begin(moment)
@@ -203,7 +209,7 @@ class RecordedRun:
             rows = np.flatnonzero(np.diff(number, prepend=latest))
             slices += zip(number[rows].tolist(), (first + rows).tolist(), strict=True)
             cache = self._cache_of(first, len(number))
-            self._note_older(first, window, cache, seen, placed=placed)
+            self._note_older(first, window, seen, placed=placed)
             finder.add(first, window, cache)
             advance((first + len(number)) / self._trace.rows)
         return slices, seen
@@ -212,7 +218,6 @@ class RecordedRun:
         self,
         first: int,
         window: Window,
-        cache: npt.NDArray[np.int32],
         seen: FirstSeen,
         *,
         placed: bool,
@@ -220,10 +225,10 @@ class RecordedRun:
         if "ptr" not in window:
             return
         found = self._ask(_OLDER, first, len(window["ts"]), placed=placed)
-        at = found["seq"] - first
-        cache = cache[at]
+        cache = self._modelled[found["cache"]]
         known = cache >= 0
-        seen.add(window["ptr"][at[known]], found["seq"][known], cache[known], found["live"][known])
+        at = found["seq"][known] - first
+        seen.add(window["ptr"][at], at + first, cache[known], found["live"][known])
 
     def _cache_of(self, first: int, rows: int) -> npt.NDArray[np.int32]:
         """Number of the cache of each event; -1 where it has none that is modelled."""

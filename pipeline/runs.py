@@ -7,11 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from allocsim import __version__, replay
+from allocsim.costs import costs_for
 from allocsim.kernel import kernel_of
 from allocsim.replay import Recording, Replay
 from allocsim.results import How
 from pipeline.behind import behind
 from pipeline.errors import InputError
+from pipeline.op_places import add_op_places
 from pipeline.page_descriptors import add_descriptors
 from pipeline.prefetch import prefetch
 from pipeline.settings import check_for_trace
@@ -197,6 +199,8 @@ def replay_trace(  # noqa: PLR0913 - what, into what, priced with what
         writer.rows(POLICY_OPS, policy_op_rows(policies, kernel_of(recording.release).paths))
         writer.finish()
         if pricing is not None:
+            costs = pricing.costs or costs_for(trace.meta["arch"])
+            add_op_places(connection, writer, run, trace, costs)
             add_descriptors(connection, writer, run, trace, pricing.schemes)
     return run
 

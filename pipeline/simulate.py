@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import numpy as np
 from allocsim import __version__
 from allocsim.page_paths import PAGE_COUNTERS
 from allocsim.paths import Path as ObjectPath
+from pipeline.behind import behind
 from pipeline.modelled import PROFILE, check, make_world, what_if
 from pipeline.recorded_run import RecordedRun
 from pipeline.store.database import writing
@@ -299,10 +302,11 @@ def simulate_run(  # noqa: PLR0913 - a run is of something, with something, into
             the run; nothing has been added then.
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    with writing(db) as connection:
+    # The recorded run is read through a connection of its own, while this one writes.
+    with writing(db) as connection, closing(connection.cursor()) as reader:
         run = next_number(connection, "runs", "run")
         writer = RunWriter(connection, run)
-        source = RecordedRun(connection, of_run, trace, window_rows, lambda part: advance(part / 5))
+        source = RecordedRun(reader, of_run, trace, window_rows, lambda part: advance(part / 5))
         check(settings, source.recorded)
         maker, windows = source.requests()
 
@@ -315,13 +319,14 @@ def simulate_run(  # noqa: PLR0913 - a run is of something, with something, into
             for batch in event_batches(requests, result):
                 writer.columns(PLACED_EVENTS, batch)
 
-        outcome = simulate(
-            source.recorded,
-            settings,
-            told(),
-            write,
-            lambda slabs: writer.columns(PLACED_SLABS, slabs),
-        )
+        with closing(windows), behind() as later:
+            outcome = simulate(
+                source.recorded,
+                settings,
+                told(),
+                lambda requests, result: later(partial(write, requests, result)),
+                lambda slabs: later(partial(writer.columns, PLACED_SLABS, slabs)),
+            )
         outcome.rows[QUALITY_COUNTS.name] += [
             {"name": name, "value": value} for name, value in maker.counts.items()
         ]

@@ -127,6 +127,11 @@ def _lost(run: Row) -> str:
     return "some" if lost or gaps else _NONE
 
 
+def _settings(run: Row) -> str:
+    settings = json.loads(run.get("settings") or "{}")
+    return ", ".join(f"{key}={value}" for key, value in settings.items()) or _NONE
+
+
 RULES = (
     Rule(
         "events recorded",
@@ -230,7 +235,7 @@ RULES = (
         "settings",
         Weight.NOTE,
         Weight.MUST,
-        lambda run: str(run.get("settings") or _NONE),
+        _settings,
         "repeats are simulations with one setting",
     ),
 )

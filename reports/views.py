@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 #: In order of creation: a view stands behind those it reads.
 VIEWS = (
+    "object_events",
     "events",
     "policy_costs",
+    "op_costs",
     "life_counts",
     "life_costs",
     "page_kind_summary",
@@ -33,6 +35,7 @@ VIEWS = (
     "quality",
     "event_log",
     "placement_summary",
+    "placement_quality",
     "cache_counter_summary",
     "slab_placement_summary",
     "path_summary",

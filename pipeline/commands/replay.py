@@ -40,6 +40,14 @@ def replay(
             " repeated; all shipped ones where none is given.",
         ),
     ] = None,
+    costs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="What operations on reference counts take: a shipped table, or your own TOML file"
+            " (allocsim cost calibrate); the recorded machine's where none is given.",
+        ),
+    ] = None,
 ) -> None:
     """Replay traces through the model, and add runs for each to the results database.
 
@@ -48,7 +56,7 @@ def replay(
     views policy_summary and placement_summary say more of them.
     """
     from pipeline.errors import UsageError
-    from pipeline.policies import Pricing, find_policies, find_schemes
+    from pipeline.policies import Pricing, find_costs, find_policies, find_schemes
     from pipeline.progress import shown
     from pipeline.runs import replay_traces
     from pipeline.settings import parse_settings
@@ -56,7 +64,7 @@ def replay(
     from reports.printed import print_placements, print_policies
 
     policies = find_policies(policy or [])
-    pricing = Pricing(find_schemes(scheme or []))
+    pricing = Pricing(find_schemes(scheme or []), find_costs(costs))
     settings = parse_settings(set_ or [])
     if placement is Placement.RECORDED and settings:
         raise UsageError("--set changes the simulated placement; leave out --placement recorded")

@@ -41,7 +41,7 @@ _SANDBOX: dict[str, Setting] = {
 # By default DuckDB caches what it has written in most of the machine's memory. With more than one
 # thread each INSERT makes row groups of its own, whose remainders are compressed again when the
 # transaction ends; the other CPUs have the reading and the model to do.
-_WRITER: dict[str, Setting] = {"memory_limit": "512MB", "threads": 1}
+_WRITER: dict[str, Setting] = {"memory_limit": "256MB", "threads": 1}
 
 # What DuckDB raises when the file cannot be read or written. A full disk can show as any of them.
 _FILE_ERRORS = (

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from allocsim.kernel import kernel_of
-from pipeline.policies import find_policies
+from pipeline.policies import find_policies, shipped_pricing
 from pipeline.runs import replay_trace
 from pipeline.store.database import writing
 from pipeline.store.load import RunWriter
 from pipeline.store.schema import VALIDATION
 from pipeline.trace_source import must_exist, opened
 from pipeline.validation.bounds import Comparison, judged
+from pipeline.validation.descriptors import descriptors
 from pipeline.validation.kinds import page_kinds
 from pipeline.validation.page_refs import page_refs
 from pipeline.validation.slabs import slab_counts, slab_shapes
@@ -47,7 +48,7 @@ def validate_traces(paths: Sequence[Path], db: Path, progress: Progress) -> list
     for path in paths:
         with opened(path, progress) as trace:
             advance = progress.step(f"validate {trace.meta['name']}")
-            run = replay_trace(trace, db, policies, advance=advance)
+            run = replay_trace(trace, db, policies, shipped_pricing(), advance=advance)
             with writing(db) as connection:
                 rows = _rows(connection, run, trace)
                 RunWriter(connection, run).rows(VALIDATION, rows)
@@ -69,6 +70,7 @@ def _comparisons(
     flags = page_flags(snapshots / "after" / "kpageflags.zst")
     if flags is not None:
         yield from page_kinds(connection, run, flags)
+        yield from descriptors(connection, run, flags)
     before, after = (
         slab_caches(snapshots / when / "sysfs_slab.txt") for when in ("before", "after")
     )

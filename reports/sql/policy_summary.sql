@@ -11,6 +11,10 @@
 --   locked_ops_saved  locked_ops of the policy 'refcounted' in the same run, less locked_ops.
 --   saved_pct         [%] locked_ops_saved of the locked_ops of 'refcounted'.
 --   use_how           How the use stage is known: observed (page_ref events), assumed, mixed.
+--   est_ns_low        [ns] What these operations take at least, by the run's table of costs (op_costs).
+--   est_ns_high       [ns] What they take at most.
+--   saved_ns_low      [ns] What the policy saves against 'refcounted' at least.
+--   saved_ns_high     [ns] What it saves at most.
 with sums as (
     select
         run,
@@ -29,6 +33,18 @@ baseline as (
     select run, locked_ops
     from sums
     where policy = 'refcounted'
+),
+
+costs as (
+    select
+        run,
+        policy,
+        round(sum(est_ns_low))::bigint as est_ns_low,
+        round(sum(est_ns_high))::bigint as est_ns_high,
+        round(sum(saved_ns_low))::bigint as saved_ns_low,
+        round(sum(saved_ns_high))::bigint as saved_ns_high
+    from op_costs
+    group by run, policy
 )
 
 select
@@ -41,8 +57,13 @@ select
     sums.locked_ops,
     baseline.locked_ops - sums.locked_ops as locked_ops_saved,
     100 * (baseline.locked_ops - sums.locked_ops) / nullif(baseline.locked_ops, 0) as saved_pct,
-    sums.use_how
+    sums.use_how,
+    costs.est_ns_low,
+    costs.est_ns_high,
+    costs.saved_ns_low,
+    costs.saved_ns_high
 from sums
 left join baseline using (run)
+left join costs on sums.run = costs.run and sums.policy = costs.policy
 inner join policies on policies.run = sums.run and policies.name = sums.policy
 order by sums.run, policies.policy

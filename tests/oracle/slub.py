@@ -357,7 +357,7 @@ class Cache:
         if len(pcs.spare.objects) < self.shape.capacity:
             pcs.main, pcs.spare = pcs.spare, pcs.main
             return "spare_swap"
-        if len(self.full) >= MAX_FULL_SHEAVES:
+        if len(self.full) >= self.slub.max_full_sheaves:
             self.stat["barn_put_fail"] += 1
             to_flush = pcs.spare
             self.flush_unused(to_flush)
@@ -383,8 +383,8 @@ class Cache:
     def flush_main(self, pcs: Pcs) -> str:
         """sheaf_try_flush_main."""
         while pcs.main.objects:
-            batch = pcs.main.objects[-PCS_BATCH_MAX:]
-            del pcs.main.objects[-PCS_BATCH_MAX:]
+            batch = pcs.main.objects[-self.slub.flush_batch :]
+            del pcs.main.objects[-self.slub.flush_batch :]
             self.free_bulk(batch)
             self.stat["sheaf_flush"] += len(batch)
         return "flush_main"
@@ -456,6 +456,8 @@ class Slub:
         free_before: (cache, slab key, index) of free objects of slabs older than the trace, in
             list and free-list order. All their other objects are live.
         homes: the cache whose objects each cache's sheaves are, -1 for none; none given: nowhere.
+        max_full_sheaves: full sheaves a barn takes.
+        flush_batch: objects a full main is flushed by at a time.
     """
 
     def __init__(
@@ -467,10 +469,13 @@ class Slub:
         existing: Mapping[int, tuple[int, int]] | None = None,
         free_before: Iterable[tuple[int, int, int]] = (),
         homes: Sequence[int] = (),
+        max_full_sheaves: int = MAX_FULL_SHEAVES,
+        flush_batch: int = PCS_BATCH_MAX,
     ) -> None:
         self.caches = [Cache(self, number, shape) for number, shape in enumerate(shapes)]
         self.max_order = max_order
         self.homes = homes
+        self.max_full_sheaves, self.flush_batch = max_full_sheaves, flush_batch
         self.freelist_order = freelist_order
         self.existing = existing or {}
         self.live: dict[int, Found | None] = {}

@@ -17,7 +17,7 @@ from tests.oracle.slub import Slub as Oracle
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from allocsim.profile import CacheShape
+    from allocsim.profile import CacheShape, Profile
 
 
 @dataclass
@@ -31,6 +31,7 @@ class Trace:
     free_before: list[tuple[int, int, int]] = field(default_factory=list)
     refusals: list[tuple[int, int]] = field(default_factory=list)
     freelist_order: Callable[[int, int, int], Sequence[int]] | None = None
+    profile: Profile = LINUX_7_2
 
 
 @dataclass
@@ -54,7 +55,9 @@ def by_oracle(trace: Trace) -> Outcome:
         max_order=max_order,
         existing=trace.older,
         free_before=trace.free_before,
-        homes=sheaf_homes(LINUX_7_2.slub, trace.shapes),
+        homes=sheaf_homes(trace.profile.slub, trace.shapes),
+        max_full_sheaves=trace.profile.slub.max_full_sheaves,
+        flush_batch=trace.profile.slub.flush_batch,
         **extra,
     )
     events = [oracle.event(*request) for request in trace.requests]
@@ -102,7 +105,7 @@ def by_model(trace: Trace, window: int) -> Outcome:
         np.array([order for _, order in trace.refusals], np.int8),
     )
     slub = Slub(
-        LINUX_7_2,
+        trace.profile,
         trace.shapes,
         trace.cpus,
         FreeBefore(free[0], free[1], free[2]),

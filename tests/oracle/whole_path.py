@@ -15,9 +15,9 @@ from allocsim.page_kinds import Kind
 from allocsim.page_paths import PAGE_COUNTERS, PagePath
 from allocsim.paths import COUNTERS
 from allocsim.paths import Path as ObjectPath
+from pipeline.hidden import MIDDLE
 from pipeline.modelled import make_world
 from pipeline.policies import find_policies
-from pipeline.hidden import MIDDLE
 from pipeline.recorded_run import RecordedRun
 from pipeline.runs import replay_trace
 from pipeline.simulate import simulate

@@ -13,6 +13,7 @@ A module a layer; a new table stands in the module of its layer and in TABLES.
 from __future__ import annotations
 
 from allocsim.events import Column
+from pipeline.store.schema.costs import COST_OPS, COST_TABLES, OP_PLACES
 from pipeline.store.schema.descriptors import (
     DESCRIPTOR_SLABS,
     LIVE_BLOCKS,
@@ -44,7 +45,8 @@ from pipeline.store.schema.placed import (
 from pipeline.store.schema.recorded import (
     CACHES,
     CALL_SITES,
-    OBJECT_EVENTS,
+    OBJECT_FACTS,
+    OBJECT_ORIGINS,
     OBJECT_STACKS,
     PAGE_EVENTS,
     PAGES,
@@ -55,7 +57,7 @@ from pipeline.store.schema.recorded import (
 from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS, TRACES, VALIDATION
 from pipeline.store.schema.table import Table, ddl, duckdb_type, stored_doc
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 SCHEMA = Table(
     "store_schema",
@@ -71,7 +73,8 @@ TABLES: tuple[Table, ...] = (
     SCHEMA,
     RUNS,
     TRACES,
-    OBJECT_EVENTS,
+    OBJECT_FACTS,
+    OBJECT_ORIGINS,
     OBJECT_STACKS,
     PAGE_EVENTS,
     PAGES,
@@ -104,6 +107,9 @@ TABLES: tuple[Table, ...] = (
     SCHEME_SIZES,
     SCHEME_DESCRIPTORS,
     DESCRIPTOR_SLABS,
+    COST_TABLES,
+    COST_OPS,
+    OP_PLACES,
 )
 
 __all__ = [
@@ -112,14 +118,18 @@ __all__ = [
     "CACHE_HOWS",
     "CALL_LEVELS",
     "CALL_SITES",
+    "COST_OPS",
+    "COST_TABLES",
     "DESCRIPTOR_SLABS",
     "EVENT_TYPES",
     "FREE_BLOCKS",
     "HOWS",
     "LIVE_BLOCKS",
     "MACHINES",
-    "OBJECT_EVENTS",
+    "OBJECT_FACTS",
+    "OBJECT_ORIGINS",
     "OBJECT_STACKS",
+    "OP_PLACES",
     "PAGES",
     "PAGE_EVENTS",
     "PAGE_KINDS",

@@ -125,6 +125,7 @@ def test_slabs_of_a_recording_from_boot_are_those_slub_counted(rows: list[dict[s
 def test_all_of_it_is_within_its_bound(rows: list[dict[str, Any]]) -> None:
     assert {row["quantity"] for row in rows} == {
         *("page_kind", "slab_order", "objects_per_slab", "alloc_slab", "free_slab"),
+        "descriptor_bytes",
     }
     assert [row for row in rows if row["ok"] is not True] == []
     assert all(row["trace"] == "7.2p-boot-churn" and row["run"] == 1 for row in rows)

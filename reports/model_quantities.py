@@ -1,0 +1,118 @@
+"""What a comparison compares of simulated runs, as data."""
+
+from __future__ import annotations
+
+from reports.quantity import CACHES, FRAGMENTATION, PAGES, PATHS, SHEAVES, Quantity
+
+_PER_OBJECTS = "per 1,000 object events"
+
+MODEL_QUANTITIES = (
+    Quantity(
+        PAGES,
+        "model: slabs made",
+        "model_slabs",
+        "object_allocs",
+        "per 1,000 objects allocated",
+        "Slabs that the simulated caches made, of any order.",
+        scale=1000,
+        headline=True,
+    ),
+    Quantity(
+        PAGES,
+        "model: slabs freed",
+        "model_slabs_freed",
+        "object_frees",
+        "per 1,000 objects freed",
+        "Slabs that the simulated caches freed, of any order.",
+        scale=1000,
+    ),
+    Quantity(
+        PATHS,
+        "model path:",
+        "path_requests",
+        "path_ways",
+        "% of requests",
+        "Allocations or frees of objects or pages by the way in which the simulated allocators"
+        " served them; own sheaves: main and spare of the CPU, without the barn.",
+        scale=100,
+        items=True,
+        own_whole=True,
+    ),
+    Quantity(
+        SHEAVES,
+        "model:",
+        "sheaf_moves",
+        "placed_objects",
+        _PER_OBJECTS,
+        "Allocations and frees of objects that the simulated CPU's sheaves could not serve alone.",
+        scale=1000,
+        items=True,
+        headline=True,
+    ),
+    Quantity(
+        SHEAVES,
+        "model counter:",
+        "cache_counters",
+        "object_requests",
+        _PER_OBJECTS,
+        "Counters of the simulated caches, by the kernel's name of them: sheaf_refill and"
+        " sheaf_flush count objects, barn_* and sheaf_alloc sheaves.",
+        scale=1000,
+        items=True,
+    ),
+    Quantity(
+        FRAGMENTATION,
+        "model: unusable",
+        "unusable_pages",
+        "free_pages",
+        "% of free pages",
+        "Free pages in blocks too small for the order, in the simulated page allocator.",
+        scale=100,
+        items=True,
+        headline=True,
+        counted=False,
+        state=True,
+    ),
+    Quantity(
+        FRAGMENTATION,
+        "model counter:",
+        "zone_counters",
+        "page_requests",
+        "per 1,000 page events",
+        "Counters of the simulated zones.",
+        scale=1000,
+        items=True,
+        counted=False,
+    ),
+    Quantity(
+        CACHES,
+        "model: past the sheaves,",
+        "cache_past_sheaves",
+        "cache_placed",
+        "% of the cache's requests",
+        "Requests of the cache that the simulated CPU's sheaves could not serve alone.",
+        scale=100,
+        items=True,
+        own_whole=True,
+    ),
+    Quantity(
+        CACHES,
+        "model: slabs made,",
+        "cache_model_slabs",
+        "placed_objects",
+        _PER_OBJECTS,
+        "Slabs that the simulated cache made, of any order.",
+        scale=1000,
+        items=True,
+    ),
+    Quantity(
+        CACHES,
+        "model: pages a slab,",
+        "cache_model_pages",
+        "cache_model_slabs",
+        "pages",
+        "Base pages of a slab that the simulated cache made, on average.",
+        items=True,
+        own_whole=True,
+    ),
+)
