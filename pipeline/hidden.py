@@ -21,6 +21,8 @@ from allocsim.prefilled import CACHE, FLAGS, SINCE, PrefilledRuns, runs_of
 from allocsim.recorded_requests import Hidden, HiddenFrees, SheafRuns
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import duckdb
     import numpy.typing as npt
 
@@ -172,19 +174,20 @@ class HiddenFinder:
         late: npt.NDArray[np.int64] | None,
     ) -> None:
         known = cache >= 0
-        rows = pa.table(  # noqa: F841 - DuckDB finds it by its name
-            {
-                "object": object_[known],
-                "cache": cache[known],
-                "late": pa.nulls(int(known.sum()), pa.int64()) if late is None else late[known],
-            }
-        )
-        self._connection.execute("INSERT INTO unfreed FROM rows")
+        rows = {
+            "object": object_[known],
+            "cache": cache[known],
+            "late": pa.nulls(int(known.sum()), pa.int64()) if late is None else late[known],
+        }
+        self._insert("unfreed", rows)
 
     def _put_runs(self, found: list[npt.NDArray[np.int64]]) -> None:
-        runs = runs_of(found)
-        rows = pa.table(dict(zip(runs._fields, runs, strict=True)))  # noqa: F841 - as above
-        self._connection.execute("INSERT INTO sheaf_runs FROM rows")
+        self._insert("sheaf_runs", runs_of(found)._asdict())
+
+    def _insert(self, table: str, columns: Mapping[str, object]) -> None:
+        self._connection.register("hidden_rows", pa.table(dict(columns)))
+        self._connection.execute(f"INSERT INTO {table} FROM hidden_rows")
+        self._connection.unregister("hidden_rows")
 
     def finish(self) -> HiddenReader:
         """What was hidden, to be read window by window."""
