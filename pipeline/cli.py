@@ -9,6 +9,7 @@ import typer
 
 from allocsim import __version__
 from pipeline.commands.compare import compare
+from pipeline.commands.fit import fit
 from pipeline.commands.hazards import hazards
 from pipeline.commands.import_ import import_
 from pipeline.commands.info import info
@@ -61,6 +62,7 @@ app.command()(validate)
 app.command()(sql)
 app.command()(sweep)
 app.command()(synth)
+app.command()(fit)
 
 
 def main() -> NoReturn:
