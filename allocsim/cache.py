@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,12 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from allocsim import shortage
+from allocsim.partial_list import INDEX_BITS
 from allocsim.paths import Path
 from allocsim.profile import MAX_PAGE_ORDER
 from allocsim.requests import Op
 from allocsim.reuse import Reuse
 from allocsim.sheaves import Sheaves, plan
-from allocsim.slabs import INDEX_BITS, Slabs
+from allocsim.slab_runs import flush_run, refill_run
+from allocsim.slabs import Slabs
 from allocsim.steps import Steps
 
 if TYPE_CHECKING:
@@ -201,12 +204,43 @@ class CacheReplay:
         Fills the refills' slots in the table and notes in ``grew`` the events that took a new slab.
         Returns the event reached.
         """
+        capacity, table, orders = self.shape.capacity, traced.table, traced.events.max_order
+        refills = [time for time, _, _ in traced.plan.refills]
+        flushes = [time for time, _, _ in traced.plan.flushes]
+        if orders is not None:
+            return self._refusable(traced, refills, flushes, grew, begin)
+        end = len(traced.events.op)
+        at_refill = at_flush = 0
+        while at_refill < len(refills) or at_flush < len(flushes):
+            # No event does both.
+            next_refill = refills[at_refill] if at_refill < len(refills) else end
+            next_flush = flushes[at_flush] if at_flush < len(flushes) else end
+            if next_refill < next_flush:
+                first, at_refill = at_refill, bisect(refills, next_flush, at_refill)
+                times = refills[first:at_refill]
+                got, new = refill_run(self.slabs, [begin + time for time in times], capacity)
+                table[first * capacity : at_refill * capacity] = got.reshape(-1)
+                grew += [times[at] for at in new]
+            else:
+                first, at_flush = at_flush, bisect(flushes, next_refill, at_flush)
+                times = [begin + time for time in flushes[first:at_flush]]
+                flush_run(self.slabs, table.take(traced.reuse.flushed[first:at_flush]), times)
+        return end
+
+    def _refusable(
+        self,
+        traced: _Traced,
+        refills: list[int],
+        flushes: list[int],
+        grew: list[int],
+        begin: int,
+    ) -> int:
+        """As _batches, one by one, where the page allocator may refuse."""
         slabs, capacity, table = self.slabs, self.shape.capacity, traced.table
         orders, flushed = traced.events.max_order, traced.reuse.flushed
-        batches = [(time, at, True) for at, (time, _, _) in enumerate(traced.plan.refills)]
-        batches += [(time, at, False) for at, (time, _, _) in enumerate(traced.plan.flushes)]
-        batches.sort()
-        for time, at, refill in batches:
+        batches = [(time, at, True) for at, time in enumerate(refills)]
+        batches += [(time, at, False) for at, time in enumerate(flushes)]
+        for time, at, refill in sorted(batches):
             if not refill:
                 slabs.free_bulk(table.take(flushed[at]).tolist(), begin + time)
                 continue

@@ -42,7 +42,8 @@ class SlubRules:
         flush_batch: objects freed at a time when main itself is flushed (PCS_BATCH_MAX).
         max_order: largest order chosen for waste's sake (slub_max_order).
         min_partial: smallest and largest number of slabs kept on the partial list (R3.5).
-        no_sheaves: caches that have none (R3.11).
+        no_sheaves: caches that have none (R3.11): SLAB_NO_SHEAVES, SLAB_NOLEAKTRACE.
+        sheaf_requests: caches that ask for a capacity of their own, and which (R3.10).
     """
 
     sheaf_capacity: tuple[tuple[int, int], ...]
@@ -54,6 +55,7 @@ class SlubRules:
     max_order: int
     min_partial: tuple[int, int]
     no_sheaves: tuple[str, ...]
+    sheaf_requests: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,17 @@ LINUX_7_2 = Profile(
         flush_batch=32,
         max_order=3,
         min_partial=(5, 10),
-        no_sheaves=("kmem_cache", "kmem_cache_node"),
+        # mm/slub.c:kmem_cache_init, mm/kmemleak.c:kmemleak_init,
+        # lib/debugobjects.c:debug_objects_mem_init (7.2)
+        no_sheaves=(
+            "kmem_cache",
+            "kmem_cache_node",
+            "kmemleak_object",
+            "kmemleak_scan_area",
+            "debug_objects_cache",
+        ),
+        # lib/maple_tree.c:maple_tree_init, mm/vma_init.c:vma_state_init (7.2)
+        sheaf_requests={"maple_node": 32, "vm_area_struct": 32},
     ),
     pages=PageRules(free_high_half=True, drain_in_batches=True),
 )
@@ -139,7 +151,13 @@ SETTINGS = (
     Setting("pcp.scale_max", 0, 6, per_cache=False, doc="CONFIG_PCP_BATCH_SCALE_MAX (R4.5)."),
     Setting("pcp.high_min", 1, 1 << 30, per_cache=False, doc="Least limit of a CPU (R4.12)."),
     Setting("pcp.high_max", 1, 1 << 30, per_cache=False, doc="Largest limit of a CPU (R4.12)."),
-    Setting("watermarks.min", 0, 1 << 40, per_cache=False, doc="Pages, all zones together."),
+    Setting(
+        "watermarks.min",
+        0,
+        1 << 40,
+        per_cache=False,
+        doc="Pages, all zones together; low and high follow as from min_free_kbytes.",
+    ),
     Setting("watermarks.low", 0, 1 << 40, per_cache=False, doc="Pages, all zones together."),
     Setting("watermarks.high", 0, 1 << 40, per_cache=False, doc="Pages, all zones together."),
 )
@@ -183,13 +201,18 @@ def slab_order(rules: SlubRules, size: int, cpus: int) -> int:
     return get_order(size)
 
 
-def sheaf_capacity(rules: SlubRules, size: int) -> int:
-    """Objects in a sheaf of a cache of ``size`` bytes (R3.10).
+def sheaf_capacity(rules: SlubRules, name: str, size: int) -> int:
+    """Objects in a sheaf of a cache of ``size`` bytes (R3.10, R3.11); 0: it has none.
 
-    mm/slub.c:calculate_sheaf_capacity (7.2): the sheaf is grown to fill its kmalloc size.
+    mm/slub.c:calculate_sheaf_capacity (7.2): the sheaf is grown to fill its kmalloc size, and to
+    what the cache asks for itself. A cache that asks is never merged (mm/slab_common.c:
+    __kmem_cache_create_args), so its name is its own.
     """
+    if name in rules.no_sheaves:
+        return 0
     wanted = next(objects for least, objects in rules.sheaf_capacity if size >= least)
-    return (kmalloc_size(rules.sheaf_header + 8 * wanted) - rules.sheaf_header) // 8
+    capacity = (kmalloc_size(rules.sheaf_header + 8 * wanted) - rules.sheaf_header) // 8
+    return max(capacity, rules.sheaf_requests.get(name, 0))
 
 
 def kmalloc_size(size: int) -> int:
@@ -250,7 +273,6 @@ def _shape(
         )
     # A slab.order for all caches must not stop those whose objects are larger than it.
     order = max(setting("slab.order", slab_order(rules, size, cpus)), fallback)
-    capacity = 0 if name in rules.no_sheaves else sheaf_capacity(rules, size)
     return CacheShape(
         name=name,
         size=size,
@@ -259,7 +281,7 @@ def _shape(
         min_order=min(fallback, order),
         min_objects=min((PAGE_SIZE << min(fallback, order)) // size, MAX_OBJS_PER_PAGE),
         min_partial=setting("min_partial", min_partial(rules, size)),
-        capacity=setting("sheaf.capacity", capacity),
+        capacity=setting("sheaf.capacity", sheaf_capacity(rules, name, size)),
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from allocsim.cache import FAILED, CacheEvents, CacheReplay
 from allocsim.columns import find, stable_order
 from allocsim.live import LiveObjects
+from allocsim.partial_list import INDEX_BITS
 from allocsim.paths import COUNTERS
 from allocsim.profile import MAX_PAGE_ORDER
 from allocsim.requests import PageRequests, Placement, SheafObjects
@@ -28,7 +29,7 @@ from allocsim.sheaf_memory import (
     sheaf_homes,
     sheaves_wanted,
 )
-from allocsim.slabs import CACHE_BITS, INDEX_BITS
+from allocsim.slabs import CACHE_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

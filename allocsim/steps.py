@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from allocsim.partial_list import INDEX_BITS
 from allocsim.paths import Path
 from allocsim.profile import MAX_PAGE_ORDER
 from allocsim.requests import Op
 from allocsim.sheaves import NO_SHEAF
-from allocsim.slabs import INDEX_BITS
 
 if TYPE_CHECKING:
     from allocsim.cache import CacheEvents, CacheReplay

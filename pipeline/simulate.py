@@ -226,7 +226,7 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: _Tally) -> Rows:
                 "slabs": held[number],
                 "slab_pages": int(pages[number]),
                 "partial_slabs": len(cache.slabs.partial),
-                "partial_free": sum(map(len, cache.slabs.partial.values())),
+                "partial_free": cache.slabs.partial.objects,
                 "in_sheaves": cache.in_sheaves(),
             }
         )

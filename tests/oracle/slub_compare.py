@@ -129,9 +129,8 @@ def by_model(trace: Trace, window: int) -> Outcome:
     outcome.in_sheaves = [cache.in_sheaves() for cache in slub.caches]
     outcome.partial = [
         [
-            (slab, [found & 0xFFFF for found in reversed(cache.slabs.partial[slab])])
-            for slab in cache.slabs.queue
-            if slab in cache.slabs.partial
+            (slab, [found & 0xFFFF for found in reversed(free)])
+            for slab, free in cache.slabs.partial.items()
         ]
         for cache in slub.caches
     ]
