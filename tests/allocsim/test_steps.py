@@ -121,7 +121,8 @@ def test_the_eleventh_full_sheaf_is_flushed() -> None:
 
 def test_a_prefilled_sheaf_is_the_spare_and_comes_back_partly_full() -> None:
     """R3.16: taken as it is, topped up to its capacity, in no statistic of allocations."""
-    shapes = cache_shapes(LINUX_7_2, [("maple_node", 256)], 2)
+    shapes = cache_shapes(LINUX_7_2, [("nodes", 256)], 2)
+    assert shapes[0].capacity == 28
     slub = Slub(shapes)
     for left in (3, 2, 1):
         assert slub.event(3 - left, 0, 0, Op.FROM_SHEAF, 3 - left, 0, 7, left)[0] == "from_sheaf"
