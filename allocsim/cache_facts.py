@@ -71,8 +71,8 @@ def recorded_shape(
 ) -> CacheShape:
     """A shape by rule, with what was recorded in place of what was computed.
 
-    What the user has set stays. Another number of CPUs makes another order (R3.4), so then the
-    recorded one does not count.
+    What the user has set stays. Another number of CPUs, or another largest order, makes other
+    orders (R3.4), so then the recorded one does not count.
 
     Args:
         shape: the shape by rule.
@@ -85,8 +85,8 @@ def recorded_shape(
         return key not in settings and f"{key}.{shape.name}" not in settings
 
     order, objects = facts.order, facts.objs_per_slab
-    same_cpus = settings.get("cpus", cpus) == cpus
-    if order is not None and objects and free("slab.order") and same_cpus:
+    by_rule = settings.get("cpus", cpus) != cpus or "slab.max_order" in settings
+    if order is not None and objects and free("slab.order") and not by_rule:
         shape = replace(shape, order=order, objects=objects)
         if order < shape.min_order:
             shape = replace(shape, min_order=order, min_objects=objects)

@@ -7,7 +7,7 @@ business of page_stretch; what changes anything else is here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from allocsim.buddy import Buddy
     from allocsim.zones import PageRules, PcpNumbers
 
-SCALE_MAX = 5  #: CONFIG_PCP_BATCH_SCALE_MAX
 NO_LIST = 255
 
 
@@ -70,6 +69,13 @@ class PageList:
 
     def __len__(self) -> int:
         return self.top - self.base
+
+    def __deepcopy__(self, _: dict[int, Any]) -> PageList:
+        """As deepcopy gives it, but quicker: there are many lists."""
+        copied = PageList(self.order)
+        copied.buffer = self.buffer.copy()
+        copied.base, copied.top, copied.need = self.base, self.top, self.need
+        return copied
 
     def refill(self, blocks: list[int]) -> None:
         """Fill the empty list; the block fetched first is handed out first (R4.4)."""
@@ -145,7 +151,7 @@ class Pcp:
     @property
     def free_count_cap(self) -> int:
         """free_count grows while it is below this (R4.7)."""
-        return self.numbers.batch << SCALE_MAX
+        return self.numbers.batch << self.rules.scale_max
 
     @property
     def free_high_threshold(self) -> int:
@@ -170,7 +176,7 @@ class Pcp:
             self.high = min(self.high + wanted, high_max)
         if order == 0:
             limit = max(self.high - self.count - batch, batch)
-            if wanted <= limit and self.alloc_factor < SCALE_MAX:
+            if wanted <= limit and self.alloc_factor < self.rules.scale_max:
                 self.alloc_factor += 1
             wanted = min(wanted, limit)
         return max(wanted >> order, 2) if wanted > 1 else wanted
@@ -196,7 +202,7 @@ class Pcp:
         if self.count < high:
             return False
         if free_high:
-            pages = min(self.count, batch << SCALE_MAX)
+            pages = min(self.count, self.free_count_cap)
         elif high < batch:
             pages = 1
         elif self.free_count >= high - batch:  # clamp(): the upper bound is looked at first
@@ -215,7 +221,7 @@ class Pcp:
         )
         high = self.high
         if free_high:
-            self.high = max(high - (batch << SCALE_MAX), high_min)
+            self.high = max(high - self.free_count_cap, high_min)
             return 0
         if high_min == high_max:
             return high

@@ -30,7 +30,7 @@ BENCHMARKS = (
     ("The replay alone, both layers, a recording", ("bench/recorded.py",)),
     ("The SLUB layer alone", ("bench/slub.py",)),
     ("The page allocator alone, lists mostly hit", ("bench/pages.py", "--lives", "short")),
-    ("The page allocator alone, lists overflowing", ("bench/pages.py", "--lives", "mixed")),
+    ("The page allocator alone, lists often refilled", ("bench/pages.py", "--lives", "long")),
 )
 
 

@@ -10,6 +10,7 @@ import typer
 from allocsim import __version__
 from pipeline.commands.compare import compare
 from pipeline.commands.cost import cost
+from pipeline.commands.fit import fit
 from pipeline.commands.hazards import hazards
 from pipeline.commands.import_ import import_
 from pipeline.commands.info import info
@@ -63,6 +64,7 @@ app.command()(sql)
 app.command()(sweep)
 app.add_typer(cost, name="cost")
 app.command()(synth)
+app.command()(fit)
 
 
 def main() -> NoReturn:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from typer.main import get_command
 
+from allocsim.profile import LINUX_7_2, SETTINGS
 from pipeline.cli import app
 from pipeline.store.schema import SCHEMA_VERSION, TABLES, Table, duckdb_type, stored_doc
 from reports.views import VIEWS, View, view
@@ -28,10 +29,12 @@ _MADE = "<!-- Made from the code by: make docs -->\n\n"
 def pages() -> dict[str, str]:
     """Every reference page: its path below docs/, and its text.
 
-    A page for the tables, and one for each command and for each view, with an index of its folder.
+    A page for the tables, one for the settings, and one for each command and for each view, with an
+    index of its folder.
     """
     return {
         "schema.md": _schema_page(),
+        "settings.md": _settings_page(),
         "commands/README.md": _commands_index(),
         **{_page_of(name): _command_page(name, command) for name, command in _commands()},
         "views/README.md": _views_index(),
@@ -58,6 +61,27 @@ def _table_section(table: Table) -> str:
     return f"## {table.name}\n\nA row is {table.row}.{key}\n\n" + _markdown(
         ("column", "type", "unit", "what it is"), rows
     )
+
+
+def _settings_page() -> str:
+    intro = f"""# The settings of the simulated placement
+
+`--set KEY=VALUE` of [replay](commands/replay.md) and [sweep](commands/sweep.md), `--vary
+KEY=VALUE,VALUE` of sweep. What is not set is as /proc and /sys of the recorded machine had it,
+where the recording has their snapshots, else as the rules of {LINUX_7_2.name} compute it. A run
+with a setting is a what-if, and says so. With other `cpus`, events keep their CPU; those on CPUs
+that are not there take turns on the others.
+
+"""
+    rows = [
+        (
+            f"`{setting.key}`" + (f", `{setting.key}.CACHE`" if setting.per_cache else ""),
+            f"{setting.low} to {setting.high}",
+            setting.doc,
+        )
+        for setting in SETTINGS
+    ]
+    return _MADE + intro + _markdown(("key", "range", "what it is"), rows)
 
 
 def _views_index() -> str:

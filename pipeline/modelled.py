@@ -30,6 +30,7 @@ from allocsim.profile import (
     cache_shapes,
     check_settings,
     slab_order,
+    with_settings,
 )
 from allocsim.results import How
 from allocsim.simulation import Simulation, SlabPages
@@ -124,9 +125,9 @@ def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
     Raises:
         UsageError: a setting that does not exist, or is out of its range.
     """
-    profile = PROFILE
     try:
         check_settings(settings, [name for name, _ in recorded.caches])
+        profile = with_settings(PROFILE, settings)
         machine = _machine(profile, recorded, settings)
         shapes, hows = _shapes(profile, recorded, settings)
     except SettingError as error:
@@ -164,8 +165,9 @@ def check(settings: Mapping[str, int], recorded: Recorded) -> None:
     """
     try:
         check_settings(settings, [name for name, _ in recorded.caches])
-        _machine(PROFILE, recorded, settings)
-        _shapes(PROFILE, recorded, settings)
+        profile = with_settings(PROFILE, settings)
+        _machine(profile, recorded, settings)
+        _shapes(profile, recorded, settings)
     except SettingError as error:
         raise UsageError(str(error)) from error
 

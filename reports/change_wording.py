@@ -42,9 +42,14 @@ def percent(change: float) -> str:
 
 
 def interval(change: Change) -> str:
-    """The interval of a change, or nothing where there is none or it is exactly the same."""
+    """The interval of a change, or nothing where there is none or it is exactly the same.
+
+    'any': the data exclude next to no change, neither none left nor a thousandfold.
+    """
     if isnan(change.low) or isnan(change.high) or change.verdict is Verdict.SAME:
         return ""
+    if change.low < -0.9995 and change.high > 999:
+        return "any"
     return f"{percent(change.low)} .. {percent(change.high)}"
 
 

@@ -13,14 +13,18 @@ from reports.comparison import (
     Change,
     Compared,
     Comparison,
+    Distribution,
     Mean,
     Run,
     Side,
     Value,
     Verdict,
 )
-from reports.measures import BY_NAME, MEASURES, SECONDS, Measure
-from reports.quantities import QUANTITIES, Quantity
+from reports.measure import BINS, BINS_PER_DECADE, Measure
+from reports.measures import BY_NAME, MEASURES
+from reports.quantities import DISTRIBUTIONS, QUANTITIES
+from reports.quantity import Quantity
+from reports.recorded_measures import FROZEN, SECONDS
 from reports.statistics import LEVEL, Difference, Estimate, Floats, Sums
 
 if TYPE_CHECKING:
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
 
     from reports.comparable import Remark
 
-#: item -> its value in each time slice (float64), or in all (one value).
+#: item -> its value in each time slice (float64 [slices], [BINS, slices] if binned), or in all.
 Items = dict[str, Floats]
 
 
@@ -61,9 +65,13 @@ def compare(sides: Sequence[Side], baseline: int, remarks: Sequence[Remark]) -> 
     measured = [_Measured(side, names) for side in runs]
     base = measured[baseline]
     others = [number for number in range(len(sides)) if number != baseline]
-    differences = [measured[side].against(base) for side in others]
+    differences = [
+        measured[side].against(base, paired=sides[side].same_recording(sides[baseline]))
+        for side in others
+    ]
     enough = np.array([_enough(names, base, measured[side]) for side in others])
-    p = np.where(enough, [spread.p for spread in differences], np.nan)
+    by_rule = np.array([_by_rule(names, base, measured[side]) for side in others])
+    p = np.where(enough & ~by_rule, [spread.p for spread in differences], np.nan)
     q = statistics.corrected(p)
     rows = []
     for at, (quantity, item) in enumerate(names):
@@ -75,8 +83,11 @@ def compare(sides: Sequence[Side], baseline: int, remarks: Sequence[Remark]) -> 
                 (values[baseline].value, values[side].value),
                 (float(spread.low[at]), float(spread.high[at])),
                 (float(p[number, at]), float(q[number, at])),
-                enough=bool(enough[number, at]),
-                testable=_testable(sides[baseline], sides[side]),
+                untested=_untested(
+                    by_rule=bool(by_rule[number, at]),
+                    enough=bool(enough[number, at]),
+                    testable=_testable(sides[baseline], sides[side]),
+                ),
             )
         rows.append(Compared(quantity, item, values, tuple(changes)))
     return Comparison(
@@ -85,6 +96,7 @@ def compare(sides: Sequence[Side], baseline: int, remarks: Sequence[Remark]) -> 
         remarks=tuple(remarks),
         rows=tuple(rows),
         means=tuple(_means(rows, baseline, others)),
+        distributions=tuple(_distributions(runs)),
         tested=int(np.isfinite(p).sum()),
     )
 
@@ -98,13 +110,21 @@ def _testable(base: Side, other: Side) -> bool:
     return first == second == 1 or statistics.least_p(first, second) <= LEVEL
 
 
+def _untested(*, by_rule: bool, enough: bool, testable: bool) -> Verdict | None:
+    """Why a row cannot be tested; None if it can."""
+    if by_rule:
+        return Verdict.FROZEN
+    if not enough:
+        return Verdict.FEW
+    return None if testable else Verdict.REPEATS
+
+
 def _change(
     values: tuple[float, float],
     interval: tuple[float, float],
     chances: tuple[float, float],
     *,
-    enough: bool,
-    testable: bool,
+    untested: Verdict | None,
 ) -> Change:
     base, other = values
     p, q = chances
@@ -114,10 +134,8 @@ def _change(
         verdict = Verdict.UNTESTED
     elif base == other and (np.isnan(p) or p == 1):
         verdict = Verdict.SAME
-    elif not enough:
-        verdict = Verdict.FEW
-    elif not testable:
-        verdict = Verdict.REPEATS
+    elif untested is not None:
+        verdict = untested
     elif np.isnan(p):
         verdict = Verdict.UNTESTED
     elif p > LEVEL:
@@ -138,9 +156,10 @@ def measure(run: Run) -> dict[str, Items]:
             " UNION SELECT view_name FROM duckdb_views()",
         )
     }
-    return {
+    answers = {
         each.name: _asked(run, each, slices) for each in MEASURES if there.issuperset(each.needs)
     }
+    return {name: items for name, items in answers.items() if items or not BY_NAME[name].optional}
 
 
 def _asked(run: Run, asked: Measure, slices: int) -> Items:
@@ -156,8 +175,12 @@ def _asked(run: Run, asked: Measure, slices: int) -> Items:
         item, at, value = row["item"], row["slice"], float(row["value"] or 0)
         if at is None:
             found[item] = np.array([value])
+            continue
+        inside = min(max(int(at), 0), slices - 1)
+        if asked.binned:
+            found.setdefault(item, np.zeros((BINS, slices)))[row["bin"], inside] += value
         else:
-            found.setdefault(item, np.zeros(slices))[min(max(int(at), 0), slices - 1)] += value
+            found.setdefault(item, np.zeros(slices))[inside] += value
     return found
 
 
@@ -180,7 +203,9 @@ def _names(runs: Sequence[Mapping[str, Items]]) -> list[_Name]:
         for run in runs:
             for item, values in run[quantity.part].items():
                 sizes[item] = sizes.get(item, 0) + float(values.sum())
-        ordered = sorted((item for item in sizes if sizes[item]), key=lambda i: (-sizes[i], i))
+        ordered = [item for item in quantity.order if sizes.get(item)] or sorted(
+            (item for item in sizes if sizes[item]), key=lambda i: (-sizes[i], i)
+        )
         if quantity.part == "policy_locked":
             ordered = [item for item in ordered if all(item in run[quantity.part] for run in runs)]
         names += [(quantity, item) for item in ordered]
@@ -210,8 +235,35 @@ def _sums(run: Mapping[str, Items], names: Sequence[_Name]) -> Sums:
                 sums[at] = values
             else:
                 sums[at, 0] = values.sum()
+        if quantity.bins and not part[at].any():
+            whole[at] = 0  # there is no quantile of nothing
         part[at] *= quantity.scale
     return Sums(part, whole)
+
+
+def _bins(run: Mapping[str, Items], name: _Name) -> Floats | None:
+    """What the quantile of a row is one of: float64 [BINS, slices]; None if it is no quantile."""
+    quantity, item = name
+    if not quantity.bins:
+        return None
+    return run[quantity.bins].get(item, np.zeros((BINS, len(run[SECONDS][""]))))
+
+
+def _within_run(run: Mapping[str, Items], sums: Sums, names: Sequence[_Name]) -> Estimate:
+    """All rows of a run with their variation within it, as far as it is known."""
+    estimate = statistics.within_run(sums)
+    slices = sums.part.shape[1]
+    times = statistics.draw_weights(slices)
+    draws = estimate.draws.copy()
+    for at, name in enumerate(names):
+        bins = _bins(run, name)
+        if bins is not None:
+            drawn = statistics.quantile_of_bins(bins @ times, name[0].quantile)
+            # From bins of the logarithm to the quantity itself, whose exact value is known.
+            middle = statistics.quantile_of_bins(bins.sum(axis=1)[:, None], name[0].quantile)
+            draws[at] = estimate.value[at] * 10 ** ((drawn - middle) / BINS_PER_DECADE)
+    constant = np.array([not quantity.varies for quantity, _ in names])
+    return statistics.without_error(statistics.of_draws(estimate.value, draws, slices), constant)
 
 
 class _Measured:
@@ -222,27 +274,79 @@ class _Measured:
         self.values = np.array([each.ratio() for each in sums]).T
         self.estimate: Estimate
         if len(runs) == 1:
-            [only] = sums
-            sliced = np.array([quantity.sliced for quantity, _ in names])
-            self.estimate = statistics.without_error(statistics.within_run(only), ~sliced)
+            self.estimate = _within_run(runs[0], sums[0], names)
         else:
             self.estimate = statistics.over_repeats(self.values)
         scale = np.array([quantity.scale for quantity, _ in names])
         self.part: Floats = np.sum([each.part.sum(axis=1) for each in sums], axis=0) / scale
         self.whole: Floats = np.sum([each.whole.sum(axis=1) for each in sums], axis=0)
+        #: In how many slices of all runs together there is anything to divide by.
+        self.slices = np.sum([(each.whole > 0).sum(axis=1) for each in sums], axis=0)
+        #: Lives that a quantile is one of; infinite for rows that are no quantiles.
+        self.lives: Floats = np.sum([_lives(run, names) for run in runs], axis=0)
+        #: Kinds of page that have no count in any of the runs, and those that have none in some.
+        self.frozen = set(runs[0][FROZEN]).intersection(*(run[FROZEN] for run in runs))
+        self.not_counted = {item for run in runs for item in run[FROZEN]}
 
-    def against(self, base: _Measured) -> Difference:
+    def against(self, base: _Measured, *, paired: bool) -> Difference:
         """The change from the baseline: within the two runs, or over repeats if there are any."""
+        if paired:
+            return statistics.compare_paired(base.estimate, self.estimate)
         if self.values.shape[1] == base.values.shape[1] == 1:
             return statistics.compare_runs(base.estimate, self.estimate)
         return statistics.compare_repeats(base.values, self.values)
 
 
+def _lives(run: Mapping[str, Items], names: Sequence[_Name]) -> Floats:
+    bins = [_bins(run, name) for name in names]
+    return np.array([np.inf if each is None else each.sum() for each in bins])
+
+
 def _enough(names: Sequence[_Name], base: _Measured, other: _Measured) -> npt.NDArray[np.bool_]:
-    """Which rows have counts enough on both sides."""
+    """Which rows have counts enough on both sides, and not all of them in a few slices."""
+    sliced = np.array([quantity.sliced for quantity, _ in names])
+    spread = ~sliced | (np.minimum(base.slices, other.slices) >= FEWEST)
     counted = np.array([quantity.counted for quantity, _ in names])
     enough = (base.part >= FEWEST) | (other.part >= FEWEST)
-    return ~counted | (enough & (base.whole >= FEWEST) & (other.whole >= FEWEST))
+    # Of a quantile, as many lie beyond it.
+    tail = np.array([min(each.quantile, 1 - each.quantile) or 1 for each, _ in names])
+    lives = np.minimum(base.lives, other.lives) * tail >= FEWEST
+    result: npt.NDArray[np.bool_] = lives & (
+        ~counted | (spread & enough & (base.whole >= FEWEST) & (other.whole >= FEWEST))
+    )
+    return result
+
+
+def _by_rule(names: Sequence[_Name], base: _Measured, other: _Measured) -> npt.NDArray[np.bool_]:
+    """Which rows are of kinds of page that one side has frozen and the other has not.
+
+    Only where the frozen side has none of it indeed: a recorded operation on a frozen page is a
+    difference like any other.
+    """
+    rows: list[bool] = [
+        quantity.kinds
+        and any(
+            item in frozen.frozen and item not in counted.not_counted and not frozen.part[at]
+            for frozen, counted in ((base, other), (other, base))
+        )
+        for at, (quantity, item) in enumerate(names)
+    ]
+    result: npt.NDArray[np.bool_] = np.array(rows, np.bool_)
+    return result
+
+
+def _distributions(runs: Sequence[Sequence[Mapping[str, Items]]]) -> list[Distribution]:
+    """The distributions that every side has anything of."""
+    found = []
+    for name, measured in DISTRIBUTIONS.items():
+        empty = np.zeros((BINS, 1))
+        counts = [
+            np.sum([run[measured].get("", empty).sum(axis=1) for run in side], axis=0)
+            for side in runs
+        ]
+        if all(each.any() for each in counts):
+            found.append(Distribution(name, tuple(counts)))
+    return found
 
 
 def _means(rows: Sequence[Compared], baseline: int, others: Sequence[int]) -> list[Mean]:

@@ -7,15 +7,16 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from reports.comparable import Remark
-    from reports.quantities import Quantity
+    from reports.quantity import Quantity
     from reports.queries import Row
 
-FEWEST = 10  #: counts below which a row is not tested
+FEWEST = 10  #: counts, or slices with any, below which a row is not tested
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,16 @@ class Side:
     label: str
     runs: tuple[Run, ...]
 
+    def same_recording(self, other: Side) -> bool:
+        """Whether both are made of one recording, the same one, cut into the same slices."""
+        if len(self.runs) > 1 or len(other.runs) > 1:
+            return False
+        known = [
+            [side.runs[0].row[name] for name in ("source_sha256", "first_ts", "slice_ns")]
+            for side in (self, other)
+        ]
+        return known[0][0] is not None and known[0] == known[1]
+
 
 class Verdict(StrEnum):
     """What is said of a difference, as the mark it is printed with."""
@@ -49,8 +60,9 @@ class Verdict(StrEnum):
     NONE = "~"  #: no difference that the data support
     SAME = "="  #: exactly the same
     FEW = "few"  #: too few counts to test
-    UNTESTED = "n/a"  #: one total a recording, and one recording a side; or no value
+    UNTESTED = "n/a"  #: one total or lasting state a recording, and one recording a side
     REPEATS = "n!"  #: not enough repeats for a test
+    FROZEN = "frz"  #: frozen on one side: none by rule
 
 
 MEANINGS = {
@@ -58,9 +70,10 @@ MEANINGS = {
     Verdict.CHANCE: "p is at most 5 %, but not after correction: 1 row in 20 is so by chance",
     Verdict.NONE: "no difference that the data support",
     Verdict.SAME: "exactly the same",
-    Verdict.FEW: f"fewer than {FEWEST} counted: not tested",
-    Verdict.UNTESTED: "one number a recording, or none: nothing to test with",
+    Verdict.FEW: f"fewer than {FEWEST} counted, or all within a few moments: not tested",
+    Verdict.UNTESTED: "one number a recording, a state that lasts, or none: nothing to test with",
     Verdict.REPEATS: "not enough repeats for a test",
+    Verdict.FROZEN: "this kind of page is frozen on one side: none by rule, not tested",
 }
 
 
@@ -140,6 +153,19 @@ class Mean:
 
 
 @dataclass(frozen=True, slots=True)
+class Distribution:
+    """How something is distributed on each side.
+
+    Args:
+        name: what.
+        counts: float64 [bins] a side, all its recordings together; bins as measure.py has them.
+    """
+
+    name: str
+    counts: tuple[npt.NDArray[np.float64], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Everything a comparison says.
 
@@ -149,6 +175,7 @@ class Comparison:
         remarks: what must or should be alike in them, and is not.
         rows: quantities in their order, items by size.
         means: geometric means.
+        distributions: of lifetimes.
         tested: rows with a p value, over all sides: what the correction is for.
     """
 
@@ -157,12 +184,23 @@ class Comparison:
     remarks: tuple[Remark, ...]
     rows: tuple[Compared, ...]
     means: tuple[Mean, ...]
+    distributions: tuple[Distribution, ...]
     tested: int
 
     @property
     def others(self) -> list[int]:
         """Numbers of the sides that are compared with the baseline."""
         return [number for number in range(len(self.sides)) if number != self.baseline]
+
+    @property
+    def nothing_differs(self) -> bool:
+        """Whether every row is exactly the same on every side."""
+        changes = [change for row in self.rows for change in row.changes if change is not None]
+        return all(change.verdict is Verdict.SAME for change in changes)
+
+    def paired(self, side: int) -> bool:
+        """Whether a side and the baseline are made of one and the same recording."""
+        return self.sides[side].same_recording(self.sides[self.baseline])
 
 
 def movers(comparison: Comparison, side: int, group: str) -> list[Compared]:

@@ -8,12 +8,14 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from reports.comparison import MEANINGS
+from reports.measure import BINS_PER_DECADE
+from reports.quantity import KNOWN
 from reports.statistics import LEVEL
 
 if TYPE_CHECKING:
-    from reports.comparison import Change, Compared, Comparison, Side
+    from reports.comparison import Change, Compared, Comparison, Distribution, Side
 
-FORMAT = 1  #: version of what is written
+FORMAT = 2  #: version of what is written
 
 
 def to_json(comparison: Comparison, version: str) -> str:
@@ -26,10 +28,9 @@ def to_json(comparison: Comparison, version: str) -> str:
         "level": LEVEL,
         "tested": comparison.tested,
         "correction": "Benjamini-Hochberg over all tested rows",
-        "noise": "within run"
-        if all(len(side.runs) == 1 for side in comparison.sides)
-        else "between repeats",
+        "noise": _noise(comparison),
         "verdicts": {verdict.value: meaning for verdict, meaning in MEANINGS.items()},
+        "known": KNOWN,
         "sides": [_side(side) for side in comparison.sides],
         "remarks": [
             {"weight": remark.weight.value, "text": remark.text} for remark in comparison.remarks
@@ -47,6 +48,7 @@ def to_json(comparison: Comparison, version: str) -> str:
             }
             for mean in comparison.means
         ],
+        "distributions": [_distribution(each, labels) for each in comparison.distributions],
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -70,12 +72,41 @@ def _side(side: Side) -> dict[str, Any]:
     }
 
 
+def _noise(comparison: Comparison) -> str:
+    """What the intervals are of."""
+    if any(len(side.runs) > 1 for side in comparison.sides):
+        return "between repeats"
+    if all(comparison.paired(side) for side in comparison.others):
+        return "of the change within one recording"
+    return "within run"
+
+
+def _distribution(distribution: Distribution, labels: list[str]) -> dict[str, Any]:
+    """How many lie from ``10 ** (from / bins_per_decade)`` ns to the next bin; 0 has none."""
+    sides = zip(labels, distribution.counts, strict=True)
+    return {
+        "name": distribution.name,
+        "unit": "ns",
+        "bins_per_decade": BINS_PER_DECADE,
+        "sides": [
+            {
+                "label": label,
+                "bins": [
+                    {"from": at, "count": int(count)} for at, count in enumerate(counts) if count
+                ],
+            }
+            for label, counts in sides
+        ],
+    }
+
+
 def _row(row: Compared, labels: list[str]) -> dict[str, Any]:
     return {
         "group": row.quantity.group,
         "quantity": row.quantity.name.rstrip(",:"),
         "item": row.item,
         "unit": row.quantity.unit,
+        "known": row.quantity.known,
         "sides": [
             {
                 "label": label,

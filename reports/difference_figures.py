@@ -1,97 +1,222 @@
-"""The figures of a comparison: every side's value with its interval, row by row."""
+"""The figures of a comparison: changes with their intervals, and distributions."""
 
 from __future__ import annotations
 
-from math import isfinite
-from typing import TYPE_CHECKING
+from math import ceil, isfinite, log2
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.lines import Line2D
 
 from reports import style, wording
-from reports.change_wording import letter
+from reports.change_wording import letter, number, percent
+from reports.comparison import Change, Compared, Verdict
+from reports.difference_tables import without_same
 from reports.document import Block, Picture
+from reports.measure import BINS, BINS_PER_DECADE
+from reports.quantity import FRAGMENTATION, OPS, PAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from reports.comparison import Comparison
+    from reports.comparison import Comparison, Distribution
 
-_COLOURS = (style.GREY, style.BLUE, style.VERMILLION, style.GREEN, style.ORANGE)
-_HEIGHT = 0.11  #: of one side's bar in inches
+_COLOURS = (style.BLUE, style.VERMILLION, style.GREEN, style.ORANGE)
+_LINES = (style.GREY, *_COLOURS)  #: of all sides, the baseline among them
+_DASHES = ("-", "-", "--", "-.", ":")
+_TIMES = {
+    power: f"{10 ** (power % 3)} {unit}"
+    for at, unit in enumerate(("ns", "us", "ms", "s"))
+    for power in range(3 * at, 3 * at + 3)
+}
+_FARTHEST = 5  #: powers of two that a change is drawn out to; what is beyond ends in an arrow
+_ROW = 0.135  #: height of one side's line of a row in inches
+_MOST = 9  #: rows of a figure
+_COLUMN = 40  #: width of a column of values in points
 
 
 @style.styled
-def side_by_side(
-    names: Sequence[str],
-    values: Mapping[str, Sequence[tuple[float, float, float]]],
-    what: str,
-) -> Figure:
-    """Bars from zero with intervals.
+def changes(comparison: Comparison, rows: Sequence[Compared], names: Sequence[str]) -> Figure:
+    """The change of each row with its interval, on a scale of ratios, and all sides' values beside.
 
     Args:
-        names: one a row.
-        values: side -> value, lower and upper end of its interval for each name; NaN where there
-            is none.
-        what: the axis label.
+        comparison: what the rows are of.
+        rows: from top to bottom.
+        names: what they are called.
     """
-    sides = len(values)
-    figure = style.new_figure((_HEIGHT * sides + 0.09) * len(names) + 0.62)
+    others = comparison.others
+    figure = style.new_figure((_ROW * len(others) + 0.06) * len(rows) + 0.75)
     axes = figure.subplots()
-    axes.set_yticks(range(len(names)), [wording.shortened(name, 58) for name in names])
-    axes.set_ylim(len(names) - 0.45, -0.55)
+    reach = _reach(row.changes[side] for row in rows for side in others)
+    for line, row in enumerate(rows):
+        for at, side in enumerate(others):
+            place = line + 0.8 * ((at + 0.5) / len(others) - 0.5)
+            _draw(axes, row.changes[side], place, reach, _COLOURS[at % len(_COLOURS)])
+    axes.axvline(0, color=style.BLACK, linewidth=0.7)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(-reach - 0.15, reach + 0.15)
+    axes.set_xticks(range(-reach, reach + 1), [_ratio(power) for power in range(-reach, reach + 1)])
     axes.grid(visible=True, axis="x")
-    thick = 0.8 / sides
-    for at, (side, row_values) in enumerate(values.items()):
-        places = [row - 0.4 + thick * (at + 0.5) for row in range(len(names))]
-        sizes = [value if isfinite(value) else 0 for value, _, _ in row_values]
-        colour = _COLOURS[at % len(_COLOURS)]
-        label = wording.shortened(side, 40)
-        axes.barh(places, sizes, thick * 0.85, color=colour, label=label)
-        for place, (_, low, high) in zip(places, row_values, strict=True):
-            if isfinite(low) and isfinite(high) and high > low:
-                axes.plot([low, high], [place, place], color=style.BLACK, linewidth=0.7)
-    axes.set_xlim(left=0)
-    if what:
-        axes.set_xlabel(what)
-    figure.legend(loc="outside upper left", ncols=min(sides, 3))
+    axes.set_xlabel(f"times {letter(comparison.baseline)}, with 95 % interval")
+    _values(axes, comparison, rows)
+    handles = [
+        Line2D([], [], color=_COLOURS[at % len(_COLOURS)], marker="o", markersize=4, linewidth=1)
+        for at in range(len(others))
+    ]
+    labels = [
+        f"{letter(side)}  {wording.shortened(comparison.sides[side].label, 40)}" for side in others
+    ]
+    for filled, label in ((True, "differs"), (False, "within the noise, or not tested")):
+        inside = style.DARK if filled else "white"
+        handles.append(
+            Line2D([], [], color=style.DARK, marker="o", markerfacecolor=inside, markersize=4, lw=0)
+        )
+        labels.append(label)
+    figure.legend(handles, labels, loc="outside upper left", ncols=min(len(labels), 4))
     return figure
 
 
+def _ratio(power: int) -> str:
+    return f"1/{2**-power}" if power < 0 else str(2**power)
+
+
+def _reach(several: Iterable[Change | None]) -> int:
+    """Powers of two to either side of no change that the axis needs."""
+    ends = [
+        abs(log2(1 + end))
+        for change in several
+        if change is not None
+        for end in (change.change, change.low, change.high)
+        if isfinite(end) and end > -1
+    ]
+    return min(max(ceil(max(ends, default=0)), 1), _FARTHEST)
+
+
+def _draw(axes: Axes, change: Change | None, place: float, reach: int, colour: str) -> None:
+    """One change: a dot and its interval; a word where there is no ratio."""
+    if change is None:
+        return
+    if not isfinite(change.change) or change.change <= -1:
+        word = percent(change.change)
+        told = f"{word}: frozen" if change.verdict is Verdict.FROZEN else word
+        if word != "-":
+            axes.text(0.06, place, told, color=colour, va="center", fontsize=6.5)
+        return
+    if isfinite(change.low) and isfinite(change.high):
+        ends = [log2(max(1 + end, 1e-9)) for end in (change.low, change.high)]
+        inside = [min(max(end, -reach - 0.1), reach + 0.1) for end in ends]
+        axes.plot(inside, [place, place], color=colour, linewidth=1)
+        for end, marker in zip(ends, ("<", ">"), strict=True):
+            if abs(end) > reach + 0.1:
+                edge = min(max(end, -reach - 0.1), reach + 0.1)
+                axes.plot([edge], [place], marker=marker, color=colour, markersize=3)
+    at = log2(1 + change.change)
+    if abs(at) <= reach + 0.1:
+        fill = colour if change.verdict is Verdict.DIFFERS else "white"
+        axes.plot([at], [place], "o", color=colour, markerfacecolor=fill, markersize=4)
+
+
+def _values(axes: Axes, comparison: Comparison, rows: Sequence[Compared]) -> None:
+    """All sides' values in columns to the right of the axes."""
+    placed: dict[str, Any] = {
+        "xycoords": ("axes fraction", "data"),
+        "textcoords": "offset points",
+        "ha": "right",
+        "va": "center",
+    }
+    for at in range(len(comparison.sides)):
+        offset = (_COLUMN * (at + 1), 0)
+        axes.annotate(letter(at), (1, -0.85), offset, weight="bold", **placed)
+        for line, row in enumerate(rows):
+            axes.annotate(number(row.values[at].value), (1, line), offset, **placed)
+
+
+@style.styled
+def distributions(names: Sequence[str], several: Sequence[Distribution]) -> Figure:
+    """How much of each distribution lies below a length of time: a panel each, a line a side.
+
+    Args:
+        names: of the sides.
+        several: the distributions.
+    """
+    figure = style.new_figure(2.3)
+    panels = figure.subplots(1, len(several), sharey=True, squeeze=False)[0]
+    ends = 10 ** (np.arange(BINS + 1) / BINS_PER_DECADE)
+    seen = np.flatnonzero(np.sum([counts for each in several for counts in each.counts], axis=0))
+    for axes, distribution in zip(panels, several, strict=True):
+        for at, (name, counts) in enumerate(zip(names, distribution.counts, strict=True)):
+            below = 100 * np.concatenate(([0.0], counts.cumsum())) / counts.sum()
+            colour, dashes = _LINES[at % len(_LINES)], _DASHES[at % len(_DASHES)]
+            label = wording.shortened(name, 40) if axes is panels[0] else None
+            axes.plot(ends, below, color=colour, linestyle=dashes, linewidth=1.2, label=label)
+        axes.set_xscale("log")
+        axes.set_xlim(ends[seen[0]], ends[seen[-1] + 1])
+        ticks = [
+            10.0**power for power in range(13) if ends[seen[0]] <= 10.0**power <= ends[seen[-1] + 1]
+        ]
+        axes.set_xticks(ticks, [_TIMES[round(np.log10(tick))] for tick in ticks])
+        axes.minorticks_off()
+        axes.set_ylim(0, 100)
+        axes.grid(visible=True)
+        axes.set_title(distribution.name, loc="left")
+        axes.set_xlabel("lived no longer than")
+    panels[0].set_ylabel("% of them")
+    figure.legend(loc="outside upper left", ncols=min(len(names), 3))
+    return figure
+
+
+#: The three figures of the first pages: caption, group, and which of its rows.
+_FIGURES: tuple[tuple[str, str, Callable[[Compared], bool]], ...] = (
+    ("Reference operations by kind of page", OPS, lambda row: row.quantity.items),
+    ("Churn of slabs", PAGES, lambda row: "slabs" in row.quantity.name),
+    ("Fragmentation", FRAGMENTATION, lambda _: True),
+)
+
+
 def pictures(comparison: Comparison) -> list[Block]:
-    """A figure each for reference operations, churn of slabs and pages, and fragmentation."""
+    """A figure each for reference operations, churn of slabs, fragmentation, and lifetimes."""
     found: list[Block] = []
-    for caption, group, unit in (
-        ("Reference operations by kind of page", "Reference operations", "per 1,000 events"),
-        ("Slab churn", "Pages and slabs", ""),
-        ("Fragmentation", "Fragmentation", ""),
-    ):
+    for caption, group, wanted in _FIGURES:
         rows = [
             row
             for row in comparison.rows
-            if row.quantity.group == group
-            and row.quantity.headline
-            and (not unit or row.quantity.unit == unit)
-            and (group != "Reference operations" or row.quantity.items)
-            and (group != "Pages and slabs" or "slabs" in row.quantity.name)
-        ][:8]
+            if row.quantity.group == group and row.quantity.headline and wanted(row)
+        ]
+        rows = without_same(comparison, rows, "")[0][:_MOST]
         if not rows:
             continue
+        units = dict.fromkeys(row.quantity.unit for row in rows)
         names = [
-            row.item
-            if row.item and group == "Reference operations"
-            else f"{row.name} ({row.quantity.unit})"
+            wording.shortened(
+                (row.item if row.quantity.kinds else row.name)
+                + (f" ({row.quantity.unit})" if len(units) > 1 else ""),
+                58,
+            )
             for row in rows
         ]
-        values = {
-            f"{letter(at)}  {side.label}": [
-                (row.values[at].value, row.values[at].low, row.values[at].high) for row in rows
-            ]
-            for at, side in enumerate(comparison.sides)
-        }
-        figure = side_by_side(names, values, unit)
+        unit = f", {next(iter(units))}" if len(units) == 1 else ""
         found.append(
             Picture(
-                f"{caption}{f', {unit}' if unit else ''}, with 95 % intervals.", style.svg(figure)
+                f"{caption}{unit}: changes, and the values of the sides (right).",
+                style.svg(changes(comparison, rows, names)),
+            )
+        )
+    if any(_changes(distribution) for distribution in comparison.distributions):
+        names = [f"{letter(at)}  {side.label}" for at, side in enumerate(comparison.sides)]
+        found.append(
+            Picture(
+                "Lives that began and ended in the recordings, by their length: how many lived no "
+                "longer than so long. From the times of kmem events.",
+                style.svg(distributions(names, comparison.distributions)),
             )
         )
     return found
+
+
+def _changes(distribution: Distribution) -> bool:
+    first, *others = distribution.counts
+    return not all((first == other).all() for other in others)

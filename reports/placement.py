@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from reports import queries, wording
+from reports import placed_memory, queries, wording
 from reports.document import Block, Bullets, Cell, Column, Heading, Mono, Table, Text
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ _OLDER = {
     "allocations_left_out": "allocations were left out: their cache is not known or has no size",
     "refused_slab_events": "requests wanted slabs that the page allocator could not serve so",
     "refused_pages": "requests for pages were refused",
+    "page_requests_below_min": "page requests found every zone below its min watermark: the kernel "
+    "would have reclaimed first, which is not modelled",
     "page_requests_below_low": "page requests found every zone below its low watermark: kswapd "
     "would have run, which is not modelled",
 }
@@ -69,6 +71,7 @@ def _of_run(connection: DuckDBPyConnection, row: Row) -> list[Block]:
         _slabs(connection, row["run"]),
         _paths(connection, row["run"]),
         _counters(connection, row["run"]),
+        *placed_memory.blocks(connection, row["run"]),
         *_caveats(connection, row["run"]),
     ]
 
@@ -147,17 +150,20 @@ def _counters(connection: DuckDBPyConnection, run: int) -> Table:
         limit=_CACHES,
     )
     return Table(
-        "The model’s counters of the busiest caches, under the names of /sys/kernel/slab. Used: "
-        "share of the slabs’ bytes that live objects hold at the end.",
+        "The model’s counters of the busiest caches, under the names of /sys/kernel/slab. Partial: "
+        "slabs on the partial list at the end; used: share of the slabs’ bytes that live objects "
+        "hold then.",
         (
             Column("cache", numeric=False),
             *(Column(name.replace("_", " ")) for name in names),
+            Column("partial"),
             Column("used"),
         ),
         [
             [
                 Mono(wording.shortened(row["cache"], 22)),
                 *(wording.count(row[name]) for name in names),
+                wording.count(row["partial_slabs"]),
                 wording.percent(row["utilisation_pct"]),
             ]
             for row in found

@@ -8,7 +8,8 @@ another. Its standard error is that of a circular block bootstrap over time slic
 Romano 1992): neighbouring slices are alike, so whole blocks are drawn. The change is judged on the
 logarithm of the ratio of the two sides, whose error follows by the delta method, by Student's t
 with Welch's degrees of freedom, counting blocks, not slices. This is variation within a run; how
-much another run of the same thing would differ it cannot say.
+much another run of the same thing would differ it cannot say. Two simulations of one recording see
+the same slices: there the change itself is drawn, from the same slices of both.
 
 Several recordings a side: the Mann-Whitney rank test, exact where there are no ties, and a
 percentile bootstrap of the ratio of the medians.
@@ -16,7 +17,7 @@ percentile bootstrap of the ratio of the medians.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import comb
 
 import numpy as np
@@ -58,6 +59,8 @@ class Estimate:
         high: upper end.
         error: standard error within the run; NaN for repeats, which are judged by rank.
         freedom: degrees of freedom of that error.
+        draws: float64 [quantities, DRAWS]: the quantities in stretches drawn from the run, the
+            same in every run of as many slices; without columns for repeats.
     """
 
     value: Floats
@@ -65,6 +68,7 @@ class Estimate:
     high: Floats
     error: Floats
     freedom: float
+    draws: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,31 +97,71 @@ def block_length(slices: int) -> int:
     return max(1, round(float(np.cbrt(slices))))
 
 
-def within_run(sums: Sums) -> Estimate:
-    """The quantities of one run, with their variation within it."""
-    slices = sums.part.shape[1]
+def draw_weights(slices: int) -> Floats:
+    """How often each slice is in each draw of a circular block bootstrap: [slices, DRAWS]."""
     length = block_length(slices)
-    blocks = -(-slices // length)
-    rng = np.random.default_rng(_SEED)
-    starts = rng.integers(0, slices, (DRAWS, blocks))
+    starts = np.random.default_rng(_SEED).integers(0, slices, (DRAWS, _blocks(slices)))
     drawn = (starts[:, :, None] + np.arange(length)) % slices
     # Slices cut off, so that every draw is as long as the run.
     drawn = drawn.reshape(DRAWS, -1)[:, :slices] + slices * np.arange(DRAWS)[:, None]
     weights = np.bincount(drawn.ravel(), minlength=DRAWS * slices).reshape(DRAWS, slices)
-    times = weights.T.astype(np.float64)
-    resampled = _ratio(sums.part @ times, sums.whole @ times)
-    known = np.isfinite(resampled)
-    count = np.maximum(known.sum(axis=1), 1)
-    filled = np.where(known, resampled, 0)
-    mean = filled.sum(axis=1) / count
-    spread = np.where(known, resampled - mean[:, None], 0)
-    error = np.sqrt((spread**2).sum(axis=1) / count)
-    value = sums.ratio()
+    return weights.T.astype(np.float64)
+
+
+def _blocks(slices: int) -> int:
+    return -(-slices // block_length(slices))
+
+
+def within_run(sums: Sums) -> Estimate:
+    """The quantities of one run, with their variation within it."""
+    slices = sums.part.shape[1]
+    times = draw_weights(slices)
+    return of_draws(sums.ratio(), _ratio(sums.part @ times, sums.whole @ times), slices)
+
+
+def of_draws(value: Floats, draws: Floats, slices: int) -> Estimate:
+    """Quantities of one run, and what they were in stretches drawn from its slices.
+
+    Args:
+        value: float64 [quantities].
+        draws: float64 [quantities, DRAWS]; NaN where a draw has no value.
+        slices: of the run.
+    """
+    error = _spread(draws)
     # Adding in another order leaves a rest where every slice has the same ratio.
     error[error <= 1e-9 * np.abs(value)] = 0
-    freedom = max(blocks - 1, 1)
+    freedom = max(_blocks(slices) - 1, 1)
     reach = stats.t.ppf(1 - LEVEL / 2, freedom) * error
-    return Estimate(value, np.maximum(value - reach, 0), value + reach, error, freedom)
+    return Estimate(value, np.maximum(value - reach, 0), value + reach, error, freedom, draws)
+
+
+def _spread(draws: Floats) -> Floats:
+    """Standard deviation of the draws that have a value."""
+    known = np.isfinite(draws)
+    count = np.maximum(known.sum(axis=1), 1)
+    mean = np.where(known, draws, 0).sum(axis=1) / count
+    away = np.where(known, draws - mean[:, None], 0)
+    result: Floats = np.sqrt((away**2).sum(axis=1) / count)
+    return result
+
+
+def quantile_of_bins(counts: Floats, quantile: float) -> Floats:
+    """Where a quantile lies among bins, in bins from the first one's beginning.
+
+    Args:
+        counts: float64 [bins, draws]: how many are in each bin.
+        quantile: 0 to 1.
+
+    Returns:
+        float64 [draws], NaN where nothing is counted; a bin is taken to be evenly filled.
+    """
+    below = counts.cumsum(axis=0)
+    wanted = quantile * below[-1]
+    at = (below < wanted).sum(axis=0).clip(max=len(counts) - 1)
+    inside = np.take_along_axis(counts, at[None], axis=0)[0]
+    before = np.take_along_axis(below, at[None], axis=0)[0] - inside
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(below[-1] > 0, at + (wanted - before) / inside, np.nan)
 
 
 def without_error(estimate: Estimate, rows: npt.NDArray[np.bool_]) -> Estimate:
@@ -125,12 +169,12 @@ def without_error(estimate: Estimate, rows: npt.NDArray[np.bool_]) -> Estimate:
     low, high, error = (
         np.where(rows, np.nan, each) for each in (estimate.low, estimate.high, estimate.error)
     )
-    return Estimate(estimate.value, low, high, error, estimate.freedom)
+    return replace(estimate, low=low, high=high, error=error)
 
 
 def compare_runs(base: Estimate, other: Estimate) -> Difference:
     """One recording a side: the change against the variation within the two runs."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         change = np.log(other.value / base.value)
         variances = [(side.error / side.value) ** 2 for side in (base, other)]
         both = (base.value > 0) & (other.value > 0)
@@ -153,6 +197,25 @@ def compare_runs(base: Estimate, other: Estimate) -> Difference:
     return Difference(low, high, np.where(unknown, np.nan, p))
 
 
+def compare_paired(base: Estimate, other: Estimate) -> Difference:
+    """Two runs on one recording: how the change itself varies from one stretch to another."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        change = np.log(other.value / base.value)
+        both = (base.value > 0) & (other.value > 0)
+        drawn = np.where(both[:, None], np.log(other.draws / base.draws), other.draws - base.draws)
+        size = np.abs(np.where(both, change, other.value - base.value))
+        error = _spread(drawn)
+        error[error <= 1e-9 * size] = 0
+        error[np.isnan(base.error) | np.isnan(other.error)] = np.nan
+        p = np.where(size == 0, 1.0, 2 * stats.t.sf(size / error, base.freedom))
+        p[(size == 0) & (error == 0)] = np.nan  # one and the same number throughout
+        reach = stats.t.ppf(1 - LEVEL / 2, base.freedom) * error
+        low = np.where(both, np.expm1(change - reach), np.nan)
+        high = np.where(both, np.expm1(change + reach), np.nan)
+    unknown = np.isnan(size) | np.isnan(error)
+    return Difference(low, high, np.where(unknown, np.nan, p))
+
+
 def over_repeats(values: Floats) -> Estimate:
     """The quantities of a side with repeats.
 
@@ -164,7 +227,7 @@ def over_repeats(values: Floats) -> Estimate:
     """
     low, high = _percentiles(_medians(values, seed=0))
     value = np.median(values, axis=1)
-    return Estimate(value, low, high, np.full(len(value), np.nan), 0)
+    return Estimate(value, low, high, np.full(len(value), np.nan), 0, np.empty((len(value), 0)))
 
 
 def compare_repeats(base: Floats, other: Floats) -> Difference:

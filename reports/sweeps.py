@@ -18,11 +18,23 @@ if TYPE_CHECKING:
 
     from reports.queries import Row
 
-_FIGURES = (
+_SLUB = (
     ("slab_pages", "pages of slabs made"),
     ("barn_traffic", "sheaves from and to the barn"),
     ("refills_per_1000", "refills per 1,000 operations"),
 )
+_PAGES = (
+    ("zone_locks", "zone->lock taken"),
+    ("pcp_refills", "refills of page lists"),
+    ("blocks_locked", "blocks taken from the buddy"),
+)
+_BOTH = (
+    ("slab_pages", "pages of slabs made"),
+    ("list_locks", "list_lock taken"),
+    ("zone_locks", "zone->lock taken"),
+)
+#: What a setting's figure shows, by the word its key begins with.
+_FIGURES = {"cpus": _BOTH, "pcp": _PAGES, "watermarks": _PAGES}
 _MARKS = (
     ("o", style.BLUE),
     ("s", style.VERMILLION),
@@ -32,6 +44,8 @@ _MARKS = (
     ("x", style.ORANGE),
     ("P", style.SKY),
 )
+
+_LEGEND = 110  #: characters that fit a legend's line
 
 Point = dict[str, int]
 
@@ -87,9 +101,10 @@ def sweep(key: str, values: Sequence[int], lines: Mapping[str, Mapping[int, Row]
         values: its values, which stand at equal distances.
         lines: the other settings -> value -> row of placement_summary.
     """
-    figure = style.new_figure(2.1 + 0.12 * (len(lines) > 4) * len(lines))
-    panels = figure.subplots(1, len(_FIGURES))
-    for axes, (column, title) in zip(panels, _FIGURES, strict=True):
+    figure = style.new_figure(2.1 + 0.06 * (len(lines) > 4) * len(lines))
+    shown = _FIGURES.get(key.partition(".")[0], _SLUB)
+    panels = figure.subplots(1, len(shown))
+    for axes, (column, title) in zip(panels, shown, strict=True):
         largest = 0.0
         for number, (name, rows) in enumerate(lines.items()):
             mark, colour = _MARKS[number % len(_MARKS)]
@@ -115,33 +130,37 @@ def sweep(key: str, values: Sequence[int], lines: Mapping[str, Mapping[int, Row]
         axes.grid(visible=True, axis="y")
     if any(lines):
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=4)
+        beside = max(1, min(4, _LEGEND // max(map(len, labels))))
+        figure.legend(handles, labels, loc="outside upper left", ncols=beside)
     return figure
 
 
 def _table(varied: Sequence[str], points: Sequence[tuple[Point, Row]]) -> Table:
     ordered = sorted(points, key=lambda point: [point[0].get(key, -1) for key in varied])
-    names = ("refills", "flushes", "barn_traffic", "slab_allocs", "slab_frees", "slab_pages_held")
+    names = (
+        *("refills", "flushes", "barn_traffic", "slab_allocs", "slab_pages_held"),
+        *("partial_slabs", "list_locks", "zone_locks"),
+    )
     rows: list[list[Cell]] = [
         [
             *(wording.count(settings.get(key)) for key in varied),
             wording.percent(row["fastpath_pct"]),
-            *(wording.count(row[name]) for name in (*names, "list_locks", "zone_locks")),
+            *(wording.count(row[name]) for name in names),
         ]
         for settings, row in ordered
     ]
     return Table(
         "Every combination. Fast: share of operations the CPU’s own sheaves served; held: pages of "
-        "slabs there at the end.",
+        "slabs there at the end, partial: slabs on partial lists then.",
         (
-            *(Column(key) for key in varied),
+            *(Column(key.replace(".", ". ")) for key in varied),  # where a head may break
             Column("fast"),
             Column("refills"),
             Column("flushes"),
             Column("barn"),
             Column("slabs made"),
-            Column("freed"),
             Column("pages held"),
+            Column("partial"),
             Column("list_lock"),
             Column("zone_lock"),
         ),

@@ -108,10 +108,13 @@ def _text_table(table: Table) -> list[str]:
 
 
 def _clipped(text: str, width: int) -> str:
-    """``text`` in ``width`` characters: its middle gives way to two dots."""
+    """``text`` in ``width`` characters: two dots for what is left out before its last two thirds.
+
+    What rows differ in stands at the end of their names.
+    """
     if len(text) <= width:
         return text
-    tail = (width - 2) // 2
+    tail = 2 * (width - 2) // 3
     return f"{text[: width - 2 - tail]}..{text[len(text) - tail :]}"
 
 

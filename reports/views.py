@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 #: In order of creation: a view stands behind those it reads.
 VIEWS = (
+    "object_events",
     "events",
     "policy_costs",
     "op_costs",
@@ -34,6 +35,7 @@ VIEWS = (
     "quality",
     "event_log",
     "placement_summary",
+    "placement_quality",
     "cache_counter_summary",
     "slab_placement_summary",
     "path_summary",

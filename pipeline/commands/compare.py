@@ -180,7 +180,7 @@ def _rendered(comparison: Comparison, how: Format) -> bytes:
         case Format.TEXT:
             return to_text(differences.report(comparison, __version__, narrow=True)).encode()
         case Format.MARKDOWN:
-            return to_markdown(differences.report(comparison, __version__, narrow=True)).encode()
+            return to_markdown(differences.report(comparison, __version__)).encode()
         case Format.HTML:
             return to_html(differences.report(comparison, __version__)).encode()
         case Format.PDF:

@@ -12,9 +12,18 @@ import pyarrow as pa
 from allocsim.events import EVENT_COLUMN, EVENTS, Ev
 from allocsim.results import EVENT_RESULTS
 from pipeline.store.arrow import arrow_schema, from_columns, from_rows, stored
+from pipeline.store.dimensions import next_number
 from pipeline.store.held import Held, may_change
+from pipeline.store.origins import PARTS, Origins
 from pipeline.store.samples import INSERT_SAMPLES
-from pipeline.store.schema import OBJECT_EVENTS, OBJECT_STACKS, PAGE_EVENTS, PAGES, Table
+from pipeline.store.schema import (
+    OBJECT_FACTS,
+    OBJECT_ORIGINS,
+    OBJECT_STACKS,
+    PAGE_EVENTS,
+    PAGES,
+    Table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,13 +34,13 @@ if TYPE_CHECKING:
     from allocsim.columns import Bools, Columns, Index
     from allocsim.replay import WindowResult
 
-_EVENT_TABLES = (OBJECT_EVENTS, PAGE_EVENTS)
+_EVENT_TABLES = (OBJECT_FACTS, PAGE_EVENTS)
 _HELD_ROWS = 1 << 19  # of each of them
 
 #: Event columns that are stored.
 COLUMNS = frozenset(
     column.name
-    for table in (*_EVENT_TABLES, OBJECT_STACKS)
+    for table in (*_EVENT_TABLES, OBJECT_ORIGINS, OBJECT_STACKS)
     for column in table.columns
     if column.name in EVENT_COLUMN
 )
@@ -49,11 +58,27 @@ _MINUS_ONE_IS_NULL = {"stack", *(column.name for column in EVENT_RESULTS)} - {
 
 
 # Of several values for a row the last stands.
+_LAST = "(SELECT seq, arg_max(value, turn) AS value FROM amended_{} GROUP BY seq)"
 _UPDATE = """
 UPDATE {0}
 SET {1} = nullif(amended.value, -1)
-FROM (SELECT seq, arg_max(value, turn) AS value FROM amended_{1} GROUP BY seq) AS amended
+FROM {2} AS amended
 WHERE {0}.run = ? AND {0}.seq = amended.seq
+"""
+# Events whose cache was told late, and the origin each had.
+_LATE = f"""
+CREATE TEMP TABLE late AS
+SELECT facts.seq, facts.origin, caches.value AS cache, hows.value AS cache_how
+FROM object_facts AS facts
+INNER JOIN {_LAST.format("cache")} AS caches USING (seq)
+INNER JOIN {_LAST.format("cache_how")} AS hows USING (seq)
+WHERE facts.run = ?
+"""
+_CHANGE = """
+UPDATE object_facts
+SET origin = changed.number
+FROM late INNER JOIN changed USING (origin, cache, cache_how)
+WHERE object_facts.run = ? AND object_facts.seq = late.seq
 """
 
 
@@ -61,6 +86,8 @@ def _rows(table: Table, columns: Columns, mask: Bools) -> Columns:
     """Of the rows in a mask, the columns that a table of events and its null values need."""
     rows = np.flatnonzero(mask)
     names = {column.name for column in table.columns} | {"event", "open"}
+    if table is OBJECT_FACTS:
+        names |= set(PARTS)
     return {name: values[rows] for name, values in columns.items() if name in names}
 
 
@@ -113,6 +140,7 @@ class RunWriter:
         self._held = {table.name: Held(_HELD_ROWS) for table in _EVENT_TABLES}
         self._sources: dict[str, _Source] = {}
         self._amended: dict[str, int] = {}
+        self._origins = Origins(next_number(connection, "object_origins", "origin"))
 
     def window(self, first_seq: int, window: Columns, result: WindowResult) -> None:
         """Add the events of a window, and what it says of events of earlier ones.
@@ -139,14 +167,16 @@ class RunWriter:
         self.pages(result.pages)
 
     def _add_events(self, table: Table, batches: list[Columns]) -> None:
-        made = [self._events(table, batch) for batch in batches if batch and len(batch["seq"])]
+        made = [self._events(table, batch) for batch in batches if batch and len(batch["event"])]
         if made:
             self._insert(table.name, pa.concat_tables(made))
 
     def _events(self, table: Table, columns: Columns) -> pa.Table:
         """Columns as :func:`_rows` takes them, as an Arrow table."""
-        rows = len(columns["seq"])
+        rows = len(columns["event"])
         columns = columns | {"run": self._runs(rows)}
+        if table is OBJECT_FACTS:
+            columns["origin"] = self._origins.of(columns)
         arrays = [
             stored(column, columns.get(column.name), rows, _null(column.name, columns))
             for column in table.columns
@@ -195,12 +225,31 @@ class RunWriter:
         """End the run, whose row in ``runs`` is there: apply amendments, sum up time slices."""
         for table in _EVENT_TABLES:
             self._add_events(table, [self._held[table.name].release(everything=True)])
+        if "cache" in self._amended:
+            self._change_origins()
+        self._add_events(OBJECT_ORIGINS, [self._origins.columns()])
         for name in self._amended:
             for table in _EVENT_TABLES:
                 if any(column.name == name for column in table.columns):
-                    self._connection.execute(_UPDATE.format(table.name, name), [self._run])
+                    update = _UPDATE.format(table.name, name, _LAST.format(name))
+                    self._connection.execute(update, [self._run])
             self._connection.execute(f"DROP TABLE amended_{name}")
         self._connection.execute(INSERT_SAMPLES, [self._run])
+
+    def _change_origins(self) -> None:
+        self._connection.execute(_LATE, [self._run])
+        told = self._connection.execute(
+            "SELECT DISTINCT origin, cache, cache_how FROM late ORDER BY ALL"
+        ).fetchnumpy()
+        batch = {**told, "number": self._origins.changed(**told)}
+        self._connection.execute(
+            "CREATE TEMP TABLE changed"
+            " (origin INTEGER, cache BIGINT, cache_how BIGINT, number INTEGER)"
+        )
+        self._insert("changed", pa.table(batch))
+        self._connection.execute(_CHANGE, [self._run])
+        self._connection.execute("DROP TABLE changed")
+        self._connection.execute("DROP TABLE late")
 
     def rows(self, table: Table, rows: list[dict[str, Any]]) -> None:
         """Add rows of a small table, given without the column ``run``."""

@@ -6,37 +6,39 @@ holds depends on nothing before it.
 
 from __future__ import annotations
 
-from decimal import Decimal
 from math import isqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pipeline.synth.random_bits import Use, choices, random_bits
+from pipeline.synth.mixtures import (
+    BATCH,
+    CPU_BITS,
+    FOREVER,
+    GONE,
+    PHASE_END,
+    SHARE_BITS,
+    UNTIL,
+    FreeTables,
+    LifeTables,
+)
+from pipeline.synth.random_bits import Use, choices, even_bits, random_bits
 from pipeline.synth.tables import (
     DRAW_BITS,
     UNIT_BITS,
     draw,
-    exponential,
     exponential_unit,
-    fixed,
-    from_quantiles,
-    lognormal,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy.typing as npt
 
-    from pipeline.synth.spec import Entry, Free, Life, Spec
+    from pipeline.synth.spec import Spec
 
     Ints = npt.NDArray[np.int64]
     Bits = npt.NDArray[np.uint64]
 
 NEVER = 1 << 62  #: time of death of what outlives the trace
-CPU_BITS = 12
-SHARE_BITS = 16
 _CPU_MASK = np.uint64((1 << CPU_BITS) - 1)
 _SHARE_MASK = np.uint64((1 << SHARE_BITS) - 1)
 # Places in a random number of 64: a draw, then a choice of 16 bits, then one of 12.
@@ -45,8 +47,7 @@ _CPU_AT = np.uint64(DRAW_BITS + SHARE_BITS)
 _FINE = 10  # bits behind the point of a gap in ns, where gaps are short
 _BEFORE = 1 << 30  # ns before the trace in which what is older is allocated
 _SECOND = 10**9
-_DRAWN, _BATCH, _PHASE_END, _FOREVER = range(4)
-_KIND = {"batch": _BATCH, "phase-end": _PHASE_END, "forever": _FOREVER}
+_GOING = 1 << 20  # ns at the end of that in which what is gone by then is freed
 
 
 class Births(NamedTuple):
@@ -77,6 +78,8 @@ class Span(NamedTuple):
         phase_begin: the phase's first ns.
         phase_end: the ns behind the phase.
         key: (cycle, phase, window).
+        parts: windows of the phase.
+        cycle: the first ns of the first phase.
     """
 
     begin: int
@@ -85,6 +88,8 @@ class Span(NamedTuple):
     phase_begin: int
     phase_end: int
     key: tuple[int, ...]
+    parts: int = 1
+    cycle: int = 0
 
 
 class _Batches(NamedTuple):
@@ -119,8 +124,8 @@ class Worker:
             if work.pick == "one"
             else None
         )
-        self._lives = _LifeTables(work.entries)
-        self._frees = _FreeTables(work.entries, spec.cpus)
+        self._lives = LifeTables(work.entries)
+        self._frees = FreeTables(work.entries, spec.cpus)
 
     def window(self, span: Span) -> Births | None:
         """What is allocated by the batches that begin in a window; None: nothing ever is then."""
@@ -133,17 +138,17 @@ class Worker:
 
     def before(self) -> Births | None:
         """What is allocated before the trace begins."""
-        count = self._work.arrival.count
-        if not count:
+        if self._work.arrival.kind != "before":
             return None
+        count = self._work.arrival.counts[0]
         bits = self._bits(Use.ARRIVALS, (0,), count)
-        start = np.arange(count) * _BEFORE // count - _BEFORE
+        start = np.arange(count) * (_BEFORE - 2 * _GOING) // count - _BEFORE
         pick = (bits >> _CHOICE_AT) & _SHARE_MASK
         births = self._expand(
             _Batches(start, self._cpus[_cpu_bits(bits)], pick),
             Span(-_BEFORE, 0, -1, 0, self._spec.phases[0].length, (0,)),
         )
-        # Lifetimes count from the beginning of the trace.
+        # Lifetimes count from the beginning of the trace; what is gone has one below 0.
         death = np.where(births.death == NEVER, NEVER, births.death - births.birth)
         return births._replace(death=death)
 
@@ -158,10 +163,10 @@ class Worker:
             return self._closed(span)
         if kind == "before":
             return _Batches(*(np.empty(0, dtype) for dtype in ("i8", "i2", "u8")))
-        start, bits = self._poisson(span)
+        start, bits = self._poisson(span) if kind != "counts" else self._counted(span)
         cpu = self._cpus[_cpu_bits(bits)]
         size, gap = self._work.arrival.size, self._work.arrival.gap
-        if kind == "poisson" or size == 1:
+        if size == 1:
             return _Batches(start, cpu, (bits >> _CHOICE_AT) & _SHARE_MASK)
         start = np.repeat(start, size) + np.tile(np.arange(size) * gap, len(start))
         pick = self._bits(Use.CHOICES, span.key, len(start)) & _SHARE_MASK
@@ -194,6 +199,52 @@ class Worker:
         times = np.concatenate(starts)
         inside = int(np.searchsorted(times, length))
         return (times[:inside] >> fine) + span.begin, np.concatenate(numbers)[:inside]
+
+    def _counted(self, span: Span) -> tuple[Ints, Bits]:
+        """So many times at random as the phase has, its windows alike."""
+        work = self._work
+        counts = work.arrival.counts
+        wanted = int(counts[work.phases.index(span.phase)] * self._spec.phases[span.phase].rate)
+        part = span.key[-1]
+        count = wanted * (part + 1) // span.parts - wanted * part // span.parts
+        # The first bits are a place in the window.
+        bits = np.sort(self._bits(Use.ARRIVALS, span.key, count))
+        length = span.end - span.begin
+        digits = min(32, 63 - length.bit_length())
+        place = (bits >> np.uint64(64 - digits)).view(np.int64)
+        start = span.begin + (length * place >> digits)
+        *_, cpu = self._even(self._first_batch(span), count)
+        others = self._bits(Use.CHOICES, (*span.key, 1), count)
+        others >>= np.uint64(64) - _CPU_AT
+        return start, others | (cpu >> np.uint64(64 - CPU_BITS) << _CPU_AT)
+
+    def _first_batch(self, span: Span) -> int:
+        """Number of the first burst of a window of a work that has counts."""
+        counts, phases = self._work.arrival.counts, self._work.phases
+        at = phases.index(span.phase)
+        wanted = int(counts[at] * self._spec.phases[span.phase].rate)
+        cycle, _, part = span.key
+        return sum(counts) * cycle + sum(counts[:at]) + wanted * part // span.parts
+
+    def _even(self, first: int, count: int) -> list[Bits]:
+        return even_bits(self._spec.seed, Use.OBJECTS, (self._number,), first, count)
+
+    def _object_bits(self, span: Span, count: int) -> Bits:
+        """Random bits of each object: how long it lives, which component, who frees it.
+
+        By chance; but even where there are counts, so that a sample has the quantiles it was given.
+        """
+        kind = self._work.arrival.kind
+        if kind not in ("counts", "before"):
+            return self._bits(Use.OBJECTS, span.key, count)
+        each = self._work.arrival.size * len(self._template)
+        first = self._first_batch(span) * each if kind == "counts" else 0
+        life, component, cpu, _ = self._even(first, count)
+        life >>= np.uint64(64 - DRAW_BITS)
+        component >>= np.uint64(64 - SHARE_BITS)
+        cpu >>= np.uint64(64 - CPU_BITS)
+        bits: Bits = life | component << _CHOICE_AT | cpu << _CPU_AT
+        return bits
 
     def _closed(self, span: Span) -> _Batches:
         """Every CPU's batches follow one another from the phase's beginning on."""
@@ -230,14 +281,17 @@ class Worker:
             place = np.arange(len(entry)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
             start, cpu = batches.start[batch], batches.cpu[batch]
         birth = start + place * work.step
-        bits = self._bits(Use.OBJECTS, span.key, len(entry))
+        bits = self._object_bits(span, len(entry))
         lives = self._lives.draw(entry, bits, (bits >> _CHOICE_AT) & _SHARE_MASK)
         death = birth + np.maximum(lives.time, 1)
         kinds = lives.kind
         if kinds is not None:
             self._with_batch(death, kinds, entry, lives.time, batch, place, start, sizes, span)
             self._with_phase(death, kinds, entry, birth, bits, span)
-            death[kinds == _FOREVER] = NEVER
+            death[kinds == FOREVER] = NEVER
+            self._with_before(death, kinds, birth, bits)
+            until = np.flatnonzero(kinds == UNTIL)
+            death[until] = np.maximum(span.cycle + lives.time[until], birth[until] + 1)
         self._wait_for_grace(death, entry)
         free_cpu = self._frees.choose(entry, cpu, _cpu_bits(bits))
         return Births(birth, death, (entry + self._first).astype(np.int32), cpu, free_cpu)
@@ -255,7 +309,7 @@ class Worker:
         span: Span,
     ) -> None:
         """Deaths of what is freed with its batch: one after the other, in the wanted order."""
-        rows = np.flatnonzero(kinds == _BATCH)
+        rows = np.flatnonzero(kinds == BATCH)
         if not len(rows):
             return
         number = np.arange(len(death)) if batch is None else batch
@@ -285,7 +339,7 @@ class Worker:
         span: Span,
     ) -> None:
         """Deaths at the phase's end, spread over a while, in the wanted order."""
-        rows = np.flatnonzero(kinds == _PHASE_END)
+        rows = np.flatnonzero(kinds == PHASE_END)
         if not len(rows):
             return
         over = self._frees.over[entry[rows]]
@@ -298,6 +352,13 @@ class Worker:
         passed = np.where(order == 2, chance, passed)
         end = span.phase_end + (over * passed >> 16)
         death[rows] = np.maximum(end, birth[rows] + 1)
+
+    @staticmethod
+    def _with_before(death: Ints, kinds: npt.NDArray[np.uint8], birth: Ints, bits: Bits) -> None:
+        """Deaths right before the trace begins, in an order by chance."""
+        rows = np.flatnonzero(kinds == GONE)
+        chance = ((bits[rows] >> np.uint64(8)) & _SHARE_MASK).view(np.int64)
+        death[rows] = birth[rows] - _GOING + chance * (_GOING >> SHARE_BITS)
 
     def _wait_for_grace(self, death: Ints, entry: Ints) -> None:
         """Frees after a grace period: all of one come together, 64 times as dense."""
@@ -320,100 +381,3 @@ def _ranks(turn: Ints, of: Ints) -> Ints:
     place[turn] = np.arange(len(turn))
     first = np.searchsorted(of, of)
     return place - first
-
-
-class _Drawn(NamedTuple):
-    """Lifetimes drawn: ns, and what they count from (None: all from the birth)."""
-
-    time: Ints
-    kind: npt.NDArray[np.uint8] | None
-
-
-class _LifeTables:
-    """The mixtures of a work's lines: for each the limits of its components and their tables."""
-
-    def __init__(self, entries: Sequence[Entry]) -> None:
-        tables: dict[Life, int] = {}
-        most = max(len(entry.lives) for entry in entries)
-        self._limits = np.full((most - 1, len(entries)), 1 << SHARE_BITS, np.int64)
-        self._base = np.zeros((most, len(entries)), np.int64)
-        self._kind = np.zeros((most, len(entries)), np.uint8)
-        parts: list[Ints] = []
-        for number, entry in enumerate(entries):
-            total, passed = sum(life.share for life in entry.lives), Decimal(0)
-            for at, life in enumerate(entry.lives):
-                passed += life.share
-                if at < most - 1:
-                    self._limits[at, number] = round(passed * (1 << SHARE_BITS) / total)
-                if life not in tables:
-                    tables[life] = sum(len(part) for part in parts)
-                    parts.append(_table(life))
-                self._base[at, number] = tables[life]
-                self._kind[at, number] = _KIND.get(life.kind, _DRAWN)
-        self._table = np.concatenate(parts)
-        self._plain = not self._kind.any()
-
-    def draw(self, entry: Ints, bits: Bits, chance: Bits) -> _Drawn:
-        """A lifetime for each row."""
-        which = np.zeros(len(entry), np.int64)
-        for limits in self._limits:
-            which += chance.view(np.int64) >= limits[entry]
-        at = which * self._base.shape[1] + entry
-        time = draw(self._table, self._base.ravel()[at], bits)
-        return _Drawn(time, None if self._plain else self._kind.ravel()[at])
-
-
-def _table(life: Life) -> Ints:
-    if life.kind == "exponential":
-        return exponential(life.times[0])
-    if life.kind == "lognormal":
-        return lognormal(life.times[0], life.sigma)
-    if life.kind == "quantiles":
-        return from_quantiles(life.times)
-    return fixed(life.times[0] if life.times else 0)
-
-
-class _FreeTables:
-    """Who frees what the lines of a work allocate, and the numbers of how."""
-
-    def __init__(self, entries: Sequence[Entry], cpus: int) -> None:
-        frees = [entry.free for entry in entries]
-        kinds = list(dict.fromkeys(frees))
-        self.order = np.array([("fifo", "lifo", "shuffled").index(free.order) for free in frees])
-        self.step = np.array([free.step for free in frees])
-        self.over = np.array([free.over for free in frees])
-        self.grace = np.array([free.grace for free in frees])
-        self._same = not any(free.cpus or free.remote or free.matrix for free in kinds)
-        self._of = np.array([kinds.index(free) for free in frees])
-        self._cpus = cpus
-        if not self._same:
-            self._table = np.concatenate(
-                [
-                    choices(_weights(free, cpu, cpus), CPU_BITS).astype(np.int16)
-                    for free in kinds
-                    for cpu in range(cpus)
-                ]
-            )
-
-    def choose(
-        self, entry: Ints, cpu: npt.NDArray[np.int16], chance: Ints
-    ) -> npt.NDArray[np.int16]:
-        """The CPU that frees each row."""
-        if self._same:
-            return cpu
-        row = self._of[entry] * self._cpus + cpu
-        chosen: npt.NDArray[np.int16] = self._table[(row << CPU_BITS) + chance]
-        return chosen
-
-
-def _weights(free: Free, cpu: int, cpus: int) -> tuple[int, ...]:
-    """Weight of each CPU as the one that frees what ``cpu`` allocated."""
-    if free.matrix:
-        return free.matrix[cpu]
-    if free.cpus:
-        return tuple(free.cpus.count(other) for other in range(cpus))
-    if cpus == 1:
-        return (1,)
-    away = int(free.remote * 10**6)
-    others = cpus - 1
-    return tuple((10**6 - away) * others if other == cpu else away for other in range(cpus))

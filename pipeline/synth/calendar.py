@@ -32,12 +32,13 @@ class Moments(NamedTuple):
     """Allocations and frees of a window, in order of time; arrays of one length.
 
     Args:
-        seq: number of the request since the beginning, rising (i8).
+        seq: number of the request, rising (i8).
         ts: when, ns (i8).
         op: +1 allocation, -1 free (i1).
         entry: number of the spec's line (i4).
         cpu: who does it (i2).
         handle: number of the request that allocated it (i8).
+        piece: of what is freed in pieces, the number of the piece (i8).
     """
 
     seq: Ints
@@ -46,12 +47,20 @@ class Moments(NamedTuple):
     entry: npt.NDArray[np.int32]
     cpu: npt.NDArray[np.int16]
     handle: Ints
+    piece: Ints
 
 
 class Calendar:
-    """All that is still to come of what has been made."""
+    """All that is still to come of what has been made.
 
-    def __init__(self) -> None:
+    Args:
+        pieces: in how many pieces each of the spec's lines is freed.
+    """
+
+    def __init__(self, pieces: Ints) -> None:
+        self._pieces = pieces
+        # Each piece has a number of its own, behind that of the first.
+        self._shift = int(pieces.max(initial=1) - 1).bit_length()
         self._unborn = empty(_UNBORN)
         self._soon = empty(_ALIVE)
         self._later: list[Columns] = []
@@ -75,7 +84,7 @@ class Calendar:
         total = count + len(deaths)
         time = np.concatenate((born["birth"], deaths))
         order = _order(time, begin)
-        seq = np.arange(self._seq, self._seq + total)
+        seq = np.arange(self._seq, self._seq + total) << self._shift
         place = np.empty(total, np.int64)
         place[order] = seq
         handle = place.copy()
@@ -87,7 +96,25 @@ class Calendar:
         stays = ~here & (born["death"] < NEVER)
         self._keep(born, place[:count], stays, dying)
         self._seq += total
-        return Moments(seq, time[order], op[order], entry[order], cpu[order], handle[order])
+        columns = (time[order], op[order], entry[order], cpu[order], handle[order])
+        if not self._shift:
+            return Moments(seq, *columns, np.zeros(total, np.int64))
+        return self._in_pieces(Moments(seq, *columns, np.zeros(total, np.int64)))
+
+    def _in_pieces(self, whole: Moments) -> Moments:
+        """The same with a free for each piece of what is freed in pieces."""
+        times = np.where(whole.op < 0, self._pieces[whole.entry], 1)
+        row = np.repeat(np.arange(len(times)), times)
+        piece = np.arange(len(row)) - np.repeat(np.cumsum(times) - times, times)
+        return Moments(
+            whole.seq[row] + piece,
+            whole.ts[row],
+            whole.op[row],
+            whole.entry[row],
+            whole.cpu[row],
+            whole.handle[row],
+            piece,
+        )
 
     def _born(self, made: list[Columns], end: int) -> Columns:
         """What is born before ``end``; the rest waits."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 #: Functions of the allocators that are innermost on every stack of a page allocation.
 _ALLOCATOR = ("__alloc_frozen_pages_noprof", "alloc_pages_mpol")
 _NONE = -1
+_SPLITS_SINCE = 7.0  # vmalloc takes high orders and splits them (R1.3.6)
 
 
 class Lines(NamedTuple):
@@ -57,6 +58,19 @@ class Lines(NamedTuple):
     batched: npt.NDArray[np.int32]
 
 
+def pieces(spec: Spec) -> npt.NDArray[np.int64]:
+    """In how many pieces each line's pages are freed (i8)."""
+    entries = [entry for work in spec.works for entry in work.entries]
+    splits = float(spec.kernel) >= _SPLITS_SINCE
+    return np.array(
+        [
+            1 << entry.order if splits and entry.pages and PAGE_KINDS[entry.pages].split else 1
+            for entry in entries
+        ],
+        np.int64,
+    )
+
+
 def make_lines(spec: Spec, machine: Machine, templates: Templates) -> Lines:
     """The lines of a spec, and their events among the templates."""
     maker = _Maker(spec, machine, templates)
@@ -72,7 +86,7 @@ class _Maker:
         self._machine = machine
         self._templates = templates
         # On older kernels an allocation does not say which cache it is from (T1).
-        self._named = float(spec.kernel) >= 7
+        self._named = self._splits = float(spec.kernel) >= _SPLITS_SINCE
 
     def line(self, work: Work, entry: Entry) -> Sequence[int]:
         function = "".join(c if c.isalnum() else "_" for c in work.name)
@@ -136,6 +150,8 @@ class _Maker:
         kind = PAGE_KINDS[entry.pages]
         gfp = kind.gfp_flags(entry.order)
         alloc, free = self._page_events(gfp, entry.order, kind.frames)
+        if kind.split and self._splits:
+            free = self._templates.add(Ev.MM_PAGE_FREE, order=0)
         batched = self._templates.add(Ev.MM_PAGE_FREE_BATCHED) if kind.batched else _NONE
         if not entry.free.traced:
             free = batched = _NONE

@@ -22,6 +22,8 @@ from allocsim.zones import MAX_PAGE_ORDER, ORDERS, PAGEBLOCK, PCP_LISTS, PRIOR_C
 from pipeline.modelled import PROFILE, Recorded, make_world
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from allocsim.profile import CacheShape
     from allocsim.zones import Zone
     from pipeline.modelled import World
@@ -185,3 +187,10 @@ def _sysfs_slab(spec: Spec, shapes: list[CacheShape]) -> str:
             is_set = flag in own or shape.name.startswith(prefix)
             lines.append(f"{shape.name} {attribute} {int(is_set)}")
     return "\n".join(lines) + "\n"
+
+
+def machine_shapes(caches: Sequence[tuple[str, int]], cpus: int) -> list[CacheShape | None]:
+    """Shapes that caches of these names and sizes get; None where the size is not known."""
+    known = [(name, -(-size // 8) * 8) for name, size in caches if size > 0]
+    found = iter(cache_shapes(PROFILE, known, cpus))
+    return [next(found) if size > 0 else None for _, size in caches]

@@ -28,6 +28,8 @@ class PageKind:
         orders: lowest and highest order they ask for.
         batched: freed through folio batches: each free has an mm_page_free_batched too (T11).
         compound: __GFP_COMP for orders above 0.
+        split: freed page by page where the kernel splits what it allocates at high orders: since
+            7.0 (R1.3.6, T10).
     """
 
     kind: Kind
@@ -36,6 +38,7 @@ class PageKind:
     orders: tuple[int, int] = (0, 0)
     batched: bool = False
     compound: bool = True
+    split: bool = False
 
     def gfp_flags(self, order: int) -> int:
         """The flags of a request of this order."""
@@ -104,7 +107,9 @@ PAGE_KINDS: dict[str, PageKind] = {
         Kind.VMALLOC,
         f"HIGHMEM {_KERNEL} NOWARN",
         ("vm_area_alloc_pages", "__vmalloc_node_range", "vmalloc"),
+        (0, 10),
         compound=False,
+        split=True,
     ),
     "kernel-stack": PageKind(
         Kind.KERNEL_STACK,
@@ -112,6 +117,7 @@ PAGE_KINDS: dict[str, PageKind] = {
         ("vm_area_alloc_pages", "dup_task_struct", "copy_process"),
         (0, 2),
         compound=False,
+        split=True,
     ),
     "per-cpu": PageKind(
         Kind.PER_CPU, f"HIGHMEM {_KERNEL} NOWARN", ("pcpu_populate_chunk", "pcpu_alloc")

@@ -126,8 +126,20 @@ def _phases(top: Reader) -> tuple[Phase, ...]:
 
 
 def _work(row: Reader, cpus: int, caches: set[str], phases: Sequence[str]) -> Work:
-    row.only("name", "cpus", "phases", "arrival", "allocate", "pick", "step", "lifetime", "free")
-    arrival = _arrival(row.table("arrival"), len(phases))
+    row.only(
+        "name",
+        "cpus",
+        "weights",
+        "phases",
+        "arrival",
+        "allocate",
+        "pick",
+        "step",
+        "lifetime",
+        "free",
+    )
+    wanted = row.texts("phases", phases) or tuple(phases)
+    arrival = _arrival(row.table("arrival"), len(phases), len(wanted))
     lives = _lives(row) if "lifetime" in row else None
     free = _free(row.table("free"), cpus) if "free" in row else Free()
     entries: list[Entry] = []
@@ -138,27 +150,49 @@ def _work(row: Reader, cpus: int, caches: set[str], phases: Sequence[str]) -> Wo
         row.refuse("allocate", "the weights are all 0")
     if arrival.kind == "closed" and pick == "one":
         row.refuse("pick", "'one': a closed loop allocates all; allowed: all")
-    of_cpus = row.wholes("cpus", 0, cpus - 1) if "cpus" in row else tuple(range(cpus))
-    wanted = row.texts("phases", phases) or tuple(phases)
     return Work(
         name=row.text("name", "work"),
         arrival=arrival,
         entries=tuple(entries),
         pick=pick,
         step=row.time("step", 0, _NS, 100),
-        cpus=tuple(of_cpus.count(cpu) for cpu in range(cpus)),
+        cpus=_cpus(row, cpus),
         phases=tuple(number for number, name in enumerate(phases) if name in wanted),
     )
 
 
-def _arrival(row: Reader, phases: int) -> Arrival:
+def _cpus(row: Reader, cpus: int) -> tuple[int, ...]:
+    """Weight of each CPU of the machine."""
+    chosen = row.wholes("cpus", 0, cpus - 1) if "cpus" in row else tuple(range(cpus))
+    weights = row.wholes("weights", 0, 10**9) if "weights" in row else (1,) * len(chosen)
+    if len(weights) != len(chosen) or not sum(weights):
+        row.refuse(
+            "weights", f"{len(weights)} for {len(chosen)} CPUs, or all 0: one each is wanted"
+        )
+    total = [0] * cpus
+    for cpu, weight in zip(chosen, weights, strict=True):
+        total[cpu] += weight
+    return tuple(total)
+
+
+def _arrival(row: Reader, phases: int, own: int) -> Arrival:
     kind = row.choice("kind", ARRIVALS)
     if kind == "closed":
         row.only("kind", "hold", "think")
         return Arrival(kind, hold=row.time("hold", 0, _DAY, 0), think=row.time("think", 0, _DAY, 0))
     if kind == "before":
         row.only("kind", "count")
-        return Arrival(kind, count=row.whole("count", 1, 10**9))
+        return Arrival(kind, counts=(row.whole("count", 1, 10**9),))
+    size = row.whole("size", 1, 1 << 20, 1)
+    gap = row.time("gap", 0, _NS, 1000)
+    if kind == "counts":
+        row.only("kind", "counts", "size", "gap")
+        counts = row.wholes("counts", 0, 10**9)
+        if len(counts) != own:
+            row.refuse(
+                "counts", f"{len(counts)} for the {own} phases of the work: one each is wanted"
+            )
+        return Arrival(kind, counts=counts, size=size, gap=gap)
     row.only("kind", "rate", *(("size", "gap") if kind == "bursts" else ()))
     rates = row.numbers("rate", Decimal(0), _RATE[1])
     if len(rates) not in (1, phases):
@@ -168,9 +202,7 @@ def _arrival(row: Reader, phases: int) -> Arrival:
             row.refuse("rate", f"{rate}: 0, or a number from {_RATE[0]} to {_RATE[1]}, is wanted")
     if kind == "poisson":
         return Arrival(kind, rates)
-    return Arrival(
-        kind, rates, size=row.whole("size", 1, 1 << 20), gap=row.time("gap", 0, _NS, 1000)
-    )
+    return Arrival(kind, rates, size=size, gap=gap)
 
 
 def _entries(
@@ -218,7 +250,7 @@ _TIMES: Mapping[str, str] = {
 def _life(row: Reader) -> Life:
     kind = row.choice("kind", LIFETIMES)
     share = row.number("share", *_WEIGHT, Decimal(1))
-    if kind == "quantiles":
+    if kind in ("quantiles", "until"):
         row.only("kind", "share", "values")
         values = row.times("values", 0, LARGEST, 2)
         if list(values) != sorted(values):

@@ -14,7 +14,7 @@ from allocsim.recorded_requests import PAGE_SHIFT, PageEvents
 from allocsim.requests import ObjectRequests
 from pipeline.errors import InputError
 from pipeline.modelled import PROFILE
-from pipeline.synth.lines import make_lines
+from pipeline.synth.lines import make_lines, pieces
 from pipeline.synth.machine import DIRECT_MAP
 from pipeline.synth.rows import GFP_KERNEL, slab_gfp
 
@@ -74,6 +74,7 @@ class Placing:
         self._shapes = machine.world.shapes
         self._templates = templates
         self._lines = make_lines(spec, machine, templates)
+        self._pieces = pieces(spec)
         self._sizes = np.array([shape.size for shape in self._shapes], np.int64)
         self._pfns = _SlabFrames(len(self._shapes))
         self._homes = self._simulation.slub.homes
@@ -152,16 +153,18 @@ class Placing:
 
     def _page_events(self, moments: Moments, rows: Ints) -> PageEvents:
         lines, entry = self._lines, moments.entry[rows]
+        order = lines.order[entry]
+        order[(self._pieces[entry] > 1) & (moments.op[rows] < 0)] = 0
         return PageEvents(
             moments.seq[rows],
             moments.cpu[rows],
             moments.op[rows],
             moments.handle[rows] << PAGE_SHIFT,
-            lines.order[entry],
+            order,
             lines.migratetype[entry],
             lines.highest[entry],
             lines.flags[entry],
-            np.zeros(len(rows), np.int64),
+            moments.piece[rows],
         )
 
     def _check_memory(
@@ -243,7 +246,7 @@ class Placing:
         wanted, sheaves = result.slab_pages, result.sheaves
         parts: list[tuple[Ints, Ints, Ints, Ints]] = []
         if len(wanted.seq):
-            row = wanted.seq - int(moments.seq[0])
+            row = np.searchsorted(moments.seq, wanted.seq)
             home = wanted.cache != cache[row]
             rank = np.where(
                 wanted.way < 0,

@@ -12,8 +12,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LIFETIMES = ("exponential", "lognormal", "fixed", "quantiles", "batch", "phase-end", "forever")
-ARRIVALS = ("poisson", "bursts", "closed", "before")
+LIFETIMES = (
+    "exponential",
+    "lognormal",
+    "fixed",
+    "quantiles",
+    "until",
+    "batch",
+    "phase-end",
+    "forever",
+    "gone",
+)
+ARRIVALS = ("poisson", "bursts", "counts", "closed", "before")
 ORDERS = ("fifo", "lifo", "shuffled")
 PICKS = ("all", "one")
 CACHE_FLAGS = ("reclaimable", "dma", "account", "typesafe_by_rcu")
@@ -62,14 +72,15 @@ class Arrival:
 
     Args:
         kind: of ARRIVALS. poisson: at random; bursts: ``size`` batches ``gap`` apart on one CPU,
-            the bursts at random; closed: every CPU allocates a batch, holds it, frees it, thinks,
-            and begins again; before: before the trace begins.
+            the bursts at random; counts: likewise, but so many bursts in each phase; closed: every
+            CPU allocates a batch, holds it, frees it, thinks, and begins again; before: before the
+            trace begins.
         rates: batches a second on all CPUs together, one figure or one a phase.
         size: batches of a burst.
         gap: ns from one to the next.
         hold: closed: ns from the last allocation of a batch to its first free.
         think: closed: ns from a batch's last free to the next batch.
-        count: before: batches.
+        counts: counts: bursts in each phase of the work; before: batches.
     """
 
     kind: str
@@ -78,7 +89,7 @@ class Arrival:
     gap: int = 0
     hold: int = 0
     think: int = 0
-    count: int = 0
+    counts: tuple[int, ...] = ()
 
     def rate(self, phase: int) -> Decimal:
         """Batches a second in a phase."""
@@ -90,7 +101,9 @@ class Life:
     """One component of a mixture of lifetimes.
 
     Args:
-        kind: of LIFETIMES. batch: until the batch has been held; phase-end: until the phase ends.
+        kind: of LIFETIMES. until: to a time since the first phase began, by quantiles; batch: until
+            the batch has been held; phase-end: until the phase ends; gone: freed before the trace
+            begins.
         share: its weight among the components.
         times: ns: mean; median; the fixed time; the quantiles; how long a batch is held.
         sigma: lognormal: standard deviation of the logarithm.

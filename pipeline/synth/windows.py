@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.synth.births import Span, Worker
 from pipeline.synth.calendar import Calendar
+from pipeline.synth.lines import pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,7 @@ def windows(spec: Spec) -> Iterator[tuple[bool, float, Moments]]:
     for number, work in enumerate(spec.works):
         workers.append(Worker(spec, number, first))
         first += len(work.entries)
-    calendar = Calendar()
+    calendar = Calendar(pieces(spec))
     older = [births for worker in workers if (births := worker.before()) is not None]
     if older:
         yield False, 0.0, calendar.window(older, -_BEFORE, 0)
@@ -44,6 +45,7 @@ def windows(spec: Spec) -> Iterator[tuple[bool, float, Moments]]:
 
 def _spans(spec: Spec, cycle: int, begin: int) -> Iterator[Span]:
     """The windows of all phases, one after the other."""
+    first = begin
     for number, phase in enumerate(spec.phases):
         end = begin + phase.length
         births = sum(_births(spec, work, number) for work in spec.works) * phase.length / _SECOND
@@ -56,6 +58,8 @@ def _spans(spec: Spec, cycle: int, begin: int) -> Iterator[Span]:
                 begin,
                 end,
                 (cycle, number, part),
+                parts,
+                first,
             )
         begin = end
 
@@ -73,4 +77,8 @@ def _births(spec: Spec, work: Work, phase: int) -> float:
     if work.pick == "one":
         weights = [entry.weight for entry in work.entries]
         objects = sum(c * w for c, w in zip(counts, weights, strict=True)) / sum(weights)
+    if work.arrival.kind == "counts":
+        bursts = work.arrival.counts[work.phases.index(phase)]
+        seconds = spec.phases[phase].length / _SECOND
+        return float(bursts * spec.phases[phase].rate) * work.arrival.size * objects / seconds
     return float(work.arrival.rate(phase) * spec.phases[phase].rate) * objects

@@ -1,7 +1,7 @@
 -- events: one row is one recorded event of one run, with what the model says of it.
 --
--- The tables object_events, object_stacks and page_events together; event_log has names for the
--- codes.
+-- The view object_events and the tables object_stacks and page_events together; event_log has names
+-- for the codes.
 --
 -- Columns:
 --   run          Replay of one trace.

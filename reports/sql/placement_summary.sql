@@ -10,7 +10,7 @@
 --   profile               Kernel version that was modelled.
 --   settings              What the user set (JSON).
 --   what_if               Why it is not the recorded kernel as it was; NULL: it is.
---   operations            Allocations and frees of objects, inferred frees among them.
+--   operations            Allocations and frees of objects, inferred frees and own sheaves too.
 --   fastpath_pct          [%] Share of them that the CPU's sheaves served alone.
 --   refills               Sheaves refilled from slabs.
 --   refills_per_1000      Of 1,000 operations.
@@ -22,9 +22,13 @@
 --   recorded_slab_frees   Slabs the recorded kernel freed.
 --   slab_pages            [pages] Pages of the slabs made.
 --   slab_pages_held       [pages] Pages of the slabs there at the end, without the older ones.
+--   utilisation_pct       [%] Of the bytes of these, those of objects live at the end.
+--   partial_slabs         Slabs on partial lists at the end, older ones too.
 --   list_locks            Acquisitions of list_lock.
 --   zone_locks            Acquisitions of zone->lock.
 --   pcp_refills           Refills of the CPUs' page lists.
+--   pcp_drains            Holds of zone->lock to drain them.
+--   blocks_locked         Blocks taken out of the buddy (mm_page_alloc_zone_locked).
 --   refused               Requests for pages that could not be served as they were wanted.
 with counters as (
     select
@@ -45,8 +49,11 @@ slabs as (
         sum(slab_allocs)::bigint as slab_allocs,
         sum(slab_frees)::bigint as slab_frees,
         sum(pages_allocated)::bigint as slab_pages,
-        sum(slab_pages)::bigint as slab_pages_held
+        sum(slab_pages)::bigint as slab_pages_held,
+        sum(partial_slabs)::bigint as partial_slabs,
+        sum(live_objects * caches.object_size) as live_bytes
     from placed_caches
+    inner join caches using (run, cache)
     group by run
 ),
 
@@ -64,7 +71,9 @@ zoned as (
     select
         run,
         sum(value) filter (name = 'zone_lock')::bigint as zone_locks,
-        sum(value) filter (name = 'pcp_refill')::bigint as pcp_refills
+        sum(value) filter (name = 'pcp_refill')::bigint as pcp_refills,
+        coalesce(sum(value) filter (name = 'pcp_drain'), 0)::bigint as pcp_drains,
+        coalesce(sum(value) filter (name = 'zone_locked'), 0)::bigint as blocks_locked
     from zone_counters
     group by run
 ),
@@ -96,9 +105,14 @@ select
     coalesce(recorded.slab_frees, 0) as recorded_slab_frees,
     slabs.slab_pages,
     slabs.slab_pages_held,
+    100 * slabs.live_bytes / nullif(slabs.slab_pages_held * traces.page_size, 0)
+        as utilisation_pct,
+    slabs.partial_slabs,
     counters.list_locks,
     zoned.zone_locks,
     zoned.pcp_refills,
+    zoned.pcp_drains,
+    zoned.blocks_locked,
     short.refused
 from runs
 inner join traces using (trace_id)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from allocsim.freelist import freelist_order
-from allocsim.profile import LINUX_7_2, CacheShape, cache_shapes
+from allocsim.profile import LINUX_7_2, CacheShape, cache_shapes, with_settings
 from allocsim.requests import ObjectRequests
 from allocsim.sheaf_memory import before_their_homes, sheaf_homes
 from allocsim.slub import Slub
@@ -94,7 +94,13 @@ def traces(draw: st.DrawFn) -> Trace:
     starts = draw(st.lists(st.integers(0, seq + 1), unique=True, max_size=4))
     refusals = [(start, draw(st.sampled_from([-1, 0, 1, 10]))) for start in sorted(starts)]
     order = freelist_order(draw(st.integers(0, 2)), caches)
-    return Trace(caches, cpus, requests, older, free_before, refusals, order)
+    changed = draw(
+        st.sampled_from(
+            [{}, {}, {"barn.full_sheaves": 1, "sheaf.flush_batch": 3}, {"barn.full_sheaves": 0}]
+        )
+    )
+    profile = with_settings(LINUX_7_2, changed)
+    return Trace(caches, cpus, requests, older, free_before, refusals, order, profile)
 
 
 @settings(max_examples=300, deadline=None)

@@ -12,7 +12,6 @@ from allocsim.page_paths import PagePath, Pressure
 from allocsim.zones import Machine, Mt, PageRules, PcpNumbers
 from tests.oracle.buddy import PAGEBLOCK_ORDER, Buddy
 
-SCALE_MAX = 5  # CONFIG_PCP_BATCH_SCALE_MAX
 CHUNK = 1024
 BULK = 1  # flag: alloc_pages_bulk (R4.14)
 ATOMIC = 2  # flag: cannot sleep, may use reserves (ALLOC_HIGHATOMIC on the slow path, order > 0)
@@ -71,7 +70,7 @@ class Pcp:
             self.high = min(self.high + n, self.high_max)
         if order == 0:
             limit = max(self.high - self.count - self.batch, self.batch)
-            if n <= limit and self.alloc_factor < SCALE_MAX:
+            if n <= limit and self.alloc_factor < self.rules.scale_max:
                 self.alloc_factor += 1
             n = min(n, limit)
         return max(n >> order, 2) if n > 1 else n
@@ -81,7 +80,7 @@ class Pcp:
         self.clamp_high()
         high = self.high
         if free_high:
-            self.high = max(high - (self.batch << SCALE_MAX), self.high_min)
+            self.high = max(high - (self.batch << self.rules.scale_max), self.high_min)
             return 0
         if self.high_min == self.high_max:
             return high
@@ -95,7 +94,7 @@ class Pcp:
     def nr_free(self, high: int, *, free_high: bool) -> int:
         """R4.9."""
         if free_high:
-            return min(self.count, self.batch << SCALE_MAX)
+            return min(self.count, self.batch << self.rules.scale_max)
         if high < self.batch:
             return 1
         return kernel_clamp(self.free_count, self.batch, high - self.batch)
@@ -338,7 +337,7 @@ class PageAllocator:
                 and (not self.rules.free_high_batch or pcp.count >= pcp.batch)
             )
         pcp.prev_free_high_order = 1 <= order <= 3
-        if pcp.free_count < pcp.batch << SCALE_MAX:
+        if pcp.free_count < pcp.batch << self.rules.scale_max:
             pcp.free_count += 1 << order
         high = pcp.nr_high(free_high=free_high, below_high=self.below_high[z])
         if pcp.count < high:
@@ -356,7 +355,9 @@ class PageAllocator:
         pcp = self.pcps[z][cpu]
         if pcp.high > pcp.high_min:
             pcp.high = max(
-                pcp.count - (pcp.batch << SCALE_MAX), pcp.high - pcp.high // 8, pcp.high_min
+                pcp.count - (pcp.batch << self.rules.scale_max),
+                pcp.high - pcp.high // 8,
+                pcp.high_min,
             )
         pcp.drain_all(pcp.count - pcp.high, 0)
 

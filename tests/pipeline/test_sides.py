@@ -11,12 +11,14 @@ from pipeline.commands.compare import Format, compare
 from pipeline.errors import AllocsimError, InputError, OutputError, UsageError
 from pipeline.progress import Progress
 from pipeline.sides import opened_sides
+from pipeline.simulate import settings_key
 from pipeline.store.database import writing
-from tests.conftest import RECORDINGS
 from tests.reports.synthetic import Workload, add_seed
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from duckdb import DuckDBPyConnection
 
 
 def database(path: Path, *seeds: int, **about: object) -> Path:
@@ -26,14 +28,28 @@ def database(path: Path, *seeds: int, **about: object) -> Path:
     return path
 
 
+def add_simulated(
+    connection: DuckDBPyConnection, run: int, of_run: int, settings: dict[str, int]
+) -> None:
+    connection.execute(
+        """
+        INSERT INTO runs BY NAME
+        SELECT * REPLACE (? AS run, 'simulated' AS placement, run AS of_run, ? AS settings,
+            'linux-7.2' AS profile)
+        FROM runs WHERE run = ?
+        """,
+        [run, settings_key(settings), of_run],
+    )
+
+
 @pytest.fixture
 def several(tmp_path: Path) -> Path:
     """Runs 1 and 2 are replays of seed 5, run 3 of seed 6, runs 4 to 6 of others."""
     return database(tmp_path / "several.duckdb", 5, 5, 6, 7, 8, 9)
 
 
-def numbers(names: list[str], db: Path) -> list[list[int]]:
-    with opened_sides(names, db, [], Progress()) as sides:
+def numbers(names: list[str], db: Path, *, simulated: bool = True) -> list[list[int]]:
+    with opened_sides(names, db, [], Progress(), simulated=simulated) as sides:
         return [[run.row["run"] for run in side.runs] for side in sides]
 
 
@@ -161,23 +177,27 @@ def test_outputs_that_cannot_be_are_refused_before_anything_is_done(
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-@pytest.mark.parametrize("names", [("6.12p-net-gt", "7.2p-net-gt")])
-def test_frozen_slabs_and_large_kmalloc_vanish_from_612_to_72(
-    names: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    paths = [RECORDINGS / name for name in names]
-    if not all(path.is_dir() for path in paths):
-        pytest.skip("the recordings are not at hand (set ALLOCSIM_RECORDINGS)")
-    compare([str(path) for path in paths], db=tmp_path / "none", format_=[Format.JSON])
-    content = json.loads(capsys.readouterr().out)
-    rows = {(row["quantity"], row["item"], row["unit"]): row["sides"] for row in content["rows"]}
-    for quantity in ("all, own policy", "plain, recorded", "locked, recorded"):
-        for kind in ("slab", "large_kmalloc"):
-            before, after = rows[quantity, kind, "per 1,000 events"]
-            assert before["value"] > 0
-            assert after["value"] == 0
-    change = rows["all, own policy", "large_kmalloc", "per 1,000 events"][1]["against_baseline"]
-    assert change["verdict"] == "*"
-    for kind in ("anon", "skb_frag", "page_table"):
-        change = rows["all, own policy", kind, "per 1,000 events"][1]["against_baseline"]
-        assert change["verdict"] == "~"
+def test_settings_choose_the_simulated_run(tmp_path: Path) -> None:
+    path = database(tmp_path / "simulated.duckdb", 5)
+    with writing(path) as connection:
+        for run, settings in ((2, {}), (3, {"sheaf.capacity": 24}), (4, {"sheaf.capacity": 24})):
+            add_simulated(connection, run, of_run=1, settings=settings)
+    sides = ["seed-5", "seed-5@sheaf.capacity=24", "1", "3", f"{path}@sheaf.capacity=24"]
+    assert numbers(sides, path) == [[2], [4], [2], [3], [4]]
+    assert numbers(["seed-5", "1"], path, simulated=False) == [[1], [1]]
+    for name, said in (
+        ("seed-5@sheaf.capacity=12", "has no simulation of run 1"),
+        ("3@sheaf.capacity=24", "run 3 is simulated with"),
+        ("seed-5@sheaf.capacitee=12", "sheaf.capacitee"),
+        ("seed-5@sheaf.capacity=many", "sheaf.capacity"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            numbers([name, "1"], path)
+
+
+def test_a_side_without_a_simulation_leaves_the_others_theirs_out(tmp_path: Path) -> None:
+    path = database(tmp_path / "simulated.duckdb", 5, 6)
+    with writing(path) as connection:
+        add_simulated(connection, 3, of_run=1, settings={})
+    assert numbers(["1", "2"], path) == [[1], [2]]
+    assert numbers(["3", "1"], path) == [[3], [3]]

@@ -6,11 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from allocsim.call_levels import LEVELS
 from allocsim.freezing import VERDICTS
-from pipeline.store.schema import TABLES, ddl
+from pipeline.store.arrow import arrow_type
+from pipeline.store.schema import OBJECT_FACTS, OBJECT_ORIGINS, TABLES, ddl
 from reports.views import create_views
 
 if TYPE_CHECKING:
@@ -51,6 +53,36 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, **values: object) 
     names = ", ".join(f'"{name}"' for name in values)
     marks = ", ".join("?" for _ in values)
     connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(values.values()))
+
+
+_ORIGIN = [column for column in OBJECT_ORIGINS.columns if column.name not in {"origin", "run"}]
+#: Columns of the view object_events.
+OBJECT_EVENTS = pa.schema(
+    (column.name, arrow_type(column))
+    for column in (*OBJECT_FACTS.columns, *_ORIGIN)
+    if column.name != "origin"
+)
+
+
+def insert_object_events(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> None:
+    """Put rows of the view object_events, or some columns of them, into the tables behind it."""
+    for field in OBJECT_EVENTS:
+        if field.name not in rows.column_names:
+            rows = rows.append_column(field.name, pa.nulls(len(rows), field.type))
+    parts = ["run", *(column.name for column in _ORIGIN)]
+    names = ", ".join(parts)
+    connection.register("made", rows)
+    connection.execute(
+        f"INSERT INTO object_origins BY NAME SELECT (SELECT count(*) FROM object_origins) +"
+        f" row_number() OVER () AS origin, {names} FROM (SELECT DISTINCT {names} FROM made)"
+    )
+    same = " AND ".join(f"made.{name} IS NOT DISTINCT FROM o.{name}" for name in parts)
+    facts = ", ".join(column.name for column in OBJECT_FACTS.columns if column.name != "run")
+    connection.execute(
+        f"INSERT INTO object_facts BY NAME SELECT made.run, {facts}"
+        f" FROM made INNER JOIN object_origins AS o ON {same}"
+    )
+    connection.unregister("made")
 
 
 def _add_run(
@@ -124,24 +156,25 @@ def _add_objects(connection: duckdb.DuckDBPyConnection, run: int) -> None:
     for event, (symbol, offset) in enumerate((("alloc_skb#$_*@\\", 28), ("do_exit", 4))):
         site = 4096 + event
         insert(connection, "call_sites", run=run, call_site=site, symbol=symbol, offset=offset)
-        for seq, (asked, given, cache) in enumerate(((50, 64, 0), (60, 64, 0), (180, 192, 1))):
-            insert(
-                connection,
-                "object_events",
-                run=run,
-                seq=10 * event + seq,
-                ts=5_000_000_000 + seq,
-                cpu=0,
-                pid=1,
-                event=event,
-                call_site=site,
-                object=seq,
-                cache=cache,
-                cache_how=0,
-                bytes_req=asked if event == 0 else None,
-                bytes_alloc=given if event == 0 else None,
-                lifetime=1_000_000 if seq else None,
-            )
+        rows = [
+            {
+                "run": run,
+                "seq": 10 * event + seq,
+                "ts": 5_000_000_000 + seq,
+                "cpu": 0,
+                "pid": 1,
+                "event": event,
+                "call_site": site,
+                "object": seq,
+                "cache": cache,
+                "cache_how": 0,
+                "bytes_req": asked if event == 0 else None,
+                "bytes_alloc": given if event == 0 else None,
+                "lifetime": 1_000_000 if seq else None,
+            }
+            for seq, (asked, given, cache) in enumerate(((50, 64, 0), (60, 64, 0), (180, 192, 1)))
+        ]
+        insert_object_events(connection, pa.Table.from_pylist(rows, OBJECT_EVENTS))
 
 
 def _add_pages(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from tests.reports.conftest import HOWS, KINDS, POLICIES, insert
+from tests.reports.conftest import HOWS, KINDS, POLICIES, insert, insert_object_events
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -152,9 +152,7 @@ def _objects(
             "lifetime": np.concatenate((lived, lived[freed])),
         }
     )
-    connection.register("made", events)
-    connection.execute("INSERT INTO object_events BY NAME SELECT * FROM made")
-    connection.unregister("made")
+    insert_object_events(connection, events)
 
 
 def _pages(

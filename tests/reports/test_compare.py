@@ -10,9 +10,10 @@ import pytest
 from reports import queries
 from reports.comparable import Weight
 from reports.compare import checked, compare
-from reports.comparison import Change, Comparison, Run, Side, Verdict, movers
+from reports.comparison import Change, Compared, Comparison, Run, Side, Verdict, movers
 from reports.measures import BY_NAME
 from reports.quantities import QUANTITIES
+from reports.quantity import GROUPS, KNOWN
 from tests.reports.conftest import empty_database, insert
 from tests.reports.synthetic import Workload, add_seed
 
@@ -130,18 +131,107 @@ def test_totals_are_those_of_the_views(seeds: DuckDBPyConnection) -> None:
         assert rows["object_allocs", cache] == pytest.approx(1000 * allocs / events)
 
 
-def test_a_side_gone_to_zero_is_gone_under_its_own_policy(seeds: DuckDBPyConnection) -> None:
+def test_what_one_sides_policy_freezes_is_gone_by_rule(seeds: DuckDBPyConnection) -> None:
     sides = [side(seeds, 0, own="refcounted"), side(seeds, 1, own="linux-7.2")]
-    rows = {(row.quantity.name, row.item): row.changes[1] for row in compare(sides, 0, []).rows}
-    for kind in ("slab", "large kmalloc"):
-        gone = rows["all, own policy:", kind]
-        assert gone is not None
-        assert (gone.change, gone.verdict) == (-1, Verdict.DIFFERS)
+    for first, second, change in ((0, 1, -1), (1, 0, float("inf"))):
+        comparison = compare([sides[first], sides[second]], 0, [])
+        rows = {(row.quantity.name, row.item): row.changes[1] for row in comparison.rows}
+        for kind in ("slab", "large kmalloc"):
+            gone = rows["all, own policy:", kind]
+            assert gone is not None
+            assert (gone.change, gone.verdict) == (change, Verdict.FROZEN)
+            assert np.isnan(gone.p)
+        anon = rows["all, own policy:", "anon"]
+        assert anon is not None
+        assert anon.verdict is not Verdict.FROZEN
+        # By cache and by policy nothing is said of rules.
+        assert {
+            row.quantity.part for row, each in verdicts(comparison) if each is Verdict.FROZEN
+        } == {"own_ops", "own_locked"}
+
+
+def verdicts(comparison: Comparison) -> list[tuple[Compared, Verdict]]:
+    return [(row, change.verdict) for row in comparison.rows if (change := row.changes[1])]
+
+
+def test_what_was_recorded_on_a_frozen_page_is_tested_all_the_same() -> None:
+    with empty_database() as connection:
+        insert(connection, "event_types", event=5, system="kmem", name="mm_page_free")
+        insert(connection, "event_types", event=7, system="page_ref", name="page_ref_mod")
+        for run in (1, 2):
+            add_seed(connection, run, run, Workload(births=400))
+            connection.execute(
+                "INSERT INTO page_events BY NAME SELECT run, page AS seq, alloc_ts AS ts,"
+                " 7 AS event, page_kind, 1 AS locked_ops, 0 AS plain_ops FROM pages WHERE run = ?",
+                [run],
+            )
+        sides = [side(connection, 1, own="refcounted"), side(connection, 2, own="linux-7.2")]
+        comparison = compare(sides, 0, [])
+        [change] = [
+            row.changes[1]
+            for row in comparison.rows
+            if (row.quantity.part, row.item) == ("recorded_locked", "slab")
+        ]
+    assert change is not None
+    assert change.verdict is not Verdict.FROZEN
+    assert np.isfinite(change.p)
+
+
+def test_quantiles_of_lives_are_exact_and_have_an_interval(seeds: DuckDBPyConnection) -> None:
+    comparison = compare([side(seeds, 100), side(seeds, REMOTE)], 0, [])
+    rows = {row.name: row for row in comparison.rows if row.quantity.quantile}
+    lives = [
+        np.array(
+            [
+                life
+                for (life,) in seeds.execute(
+                    "SELECT lifetime FROM object_events WHERE run = ? AND event = 1 ORDER BY ALL",
+                    [run],
+                ).fetchall()
+            ]
+        )
+        for run in (100, REMOTE)
+    ]
+    for name, share in (("objects, median", 0.5), ("objects, 90th percentile", 0.9)):
+        for value, each in zip(rows[name].values, lives, strict=True):
+            exact = each[int(np.ceil(share * len(each))) - 1] / 1000
+            assert value.value == exact
+            # Of an exponential distribution the quantile's error is known.
+            error = 20_000 * np.sqrt(share / (1 - share) / len(each))
+            assert 1.2 * error < value.high - exact < 3.4 * error
+    assert rows["median life, dentry"].values[0].value > 0
+    # The distribution itself: as many as there are lives, each in its bin.
+    [objects, _] = comparison.distributions
+    for counts, each in zip(objects.counts, lives, strict=True):
+        bins = np.floor(20 * np.log10(np.maximum(each, 1))).astype(int)
+        assert counts.tolist() == np.bincount(bins, minlength=240).tolist()
+
+
+def test_what_all_happened_in_a_few_moments_is_not_tested() -> None:
+    with empty_database() as connection:
+        insert(connection, "event_types", event=5, system="kmem", name="mm_page_free")
+        for run in (1, 2):
+            add_seed(connection, run, run, Workload(births=3000))
+            connection.execute(
+                'UPDATE pages SET alloc_ts = alloc_ts % 50_000_000, "order" = page % (1 + run)'
+                " WHERE run = ?",
+                [run],
+            )
+        comparison = compare([side(connection, 1), side(connection, 2)], 0, [])
+        rows = [row for row in comparison.rows if row.quantity.name == "pages a slab,"]
+    assert len(rows) > 3
+    assert {row.changes[1].verdict for row in rows if row.changes[1]} == {Verdict.FEW}
 
 
 def test_the_table_of_quantities_is_sound() -> None:
     for quantity in QUANTITIES:
         assert {quantity.part, quantity.whole} <= set(BY_NAME)
+        assert quantity.group in GROUPS
+        assert quantity.known in KNOWN
+        assert (quantity.known == "simulated") == quantity.name.startswith("model")
+        assert bool(quantity.bins) == bool(quantity.quantile)
+        if quantity.bins:
+            assert BY_NAME[quantity.bins].binned
         assert quantity.doc.endswith(".")
         assert quantity.unit
     names = [(each.group, each.name, each.unit) for each in QUANTITIES]

@@ -10,6 +10,8 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
+from html import escape, unescape
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
@@ -52,6 +54,12 @@ def comparison() -> Iterator[Comparison]:
         yield compare(sides, 0, checked(sides))
 
 
+@pytest.fixture(scope="module")
+def two_sides(comparison: Comparison) -> Comparison:
+    sides = comparison.sides[:2]
+    return compare(sides, 0, checked(sides))
+
+
 def same_as_golden(name: str, text: str) -> None:
     path = GOLDEN / name
     if os.environ.get("ALLOCSIM_GOLDEN") == "write":
@@ -64,7 +72,7 @@ def test_text_is_the_golden_file(comparison: Comparison) -> None:
 
 
 def test_markdown_is_the_golden_file(comparison: Comparison) -> None:
-    same_as_golden("compare.md", to_markdown(differences.report(comparison, "0.1.0", narrow=True)))
+    same_as_golden("compare.md", to_markdown(differences.report(comparison, "0.1.0")))
 
 
 def test_json_is_the_golden_file(comparison: Comparison) -> None:
@@ -83,7 +91,7 @@ def test_a_name_of_any_length_and_script_stays_in_its_column(comparison: Compari
     assert ascii_only("3\u202f% \u2212 1 µs \x1b[0m") == "3 % - 1 us ?[0m"
     long = Side("\u00e9" * 300, comparison.sides[1].runs)
     sides = (comparison.sides[0], long, comparison.sides[2])
-    wide = Comparison(sides, 0, (), comparison.rows, comparison.means, comparison.tested)
+    wide = replace(comparison, sides=sides, remarks=())
     text = to_text(differences.report(wide, "0.1.0", narrow=True))
     assert max(map(len, text.splitlines())) <= WIDTH
 
@@ -98,7 +106,7 @@ def test_json_has_every_row_and_side(comparison: Comparison) -> None:
 
 
 def test_markdown_rows_have_as_many_cells_as_their_heads(comparison: Comparison) -> None:
-    text = to_markdown(differences.report(comparison, "0.1.0", narrow=True))
+    text = to_markdown(differences.report(comparison, "0.1.0"))
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         bars = [len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()]
         assert len(set(bars)) == 1
@@ -119,40 +127,58 @@ def test_html_refers_to_nothing_outside_itself(comparison: Comparison) -> None:
 def test_the_report_has_a_figure_of_each_of_the_three(comparison: Comparison) -> None:
     report = differences.report(comparison, "0.1.0")
     captions = [
-        each.caption.split(",")[0]
+        re.split("[,:]", each.caption)[0]
         for each in report.sections[0].blocks
         if isinstance(each, Picture)
     ]
-    assert captions == ["Reference operations by kind of page", "Slab churn", "Fragmentation"]
+    assert captions == [
+        "Reference operations by kind of page",
+        "Churn of slabs",
+        "Fragmentation",
+        "Lives that began and ended in the recordings",
+    ]
+
+
+# Clicks the head of the first column of the first long table twice, and says what it finds.
+_PROBE = """
+<script>
+const table = [...document.querySelectorAll("table")].find((each) => each.rows.length > 9);
+const names = () => [...table.tBodies[0].rows].map((row) => row.cells[0].textContent);
+const head = table.tHead.rows[0].cells[0];
+const before = names();
+head.click(); const up = names(); head.click(); const down = names();
+const sorted = [...before].sort((a, b) => a.localeCompare(b));
+const column = [...table.tHead.rows[0].cells].findIndex((cell) => cell.textContent === "A");
+table.tHead.rows[0].cells[column].click();
+const values = [...table.tBodies[0].rows].map((row) => row.cells[column].textContent);
+const change = [...table.tHead.rows[0].cells].find((cell) => cell.textContent === "change");
+parent.document.title = JSON.stringify({
+  up: String(up) === String(sorted),
+  turned: down[0] === sorted.at(-1) && down.at(-1) === sorted[0],
+  numbers: values.filter((value) => value !== "-").map((v) => Number(v.replaceAll(",", ""))),
+  width: innerWidth,
+  wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+  change: change.getBoundingClientRect().right,
+  small: Math.min(...[...document.querySelectorAll("p, li, td")].map(
+    (each) => Number.parseFloat(getComputedStyle(each).fontSize))),
+  figures: document.querySelectorAll("figure svg").length,
+});
+</script></body>"""
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
-def test_the_page_sorts_and_fits_in_a_browser(comparison: Comparison, tmp_path: Path) -> None:
-    page = to_html(differences.report(comparison, "0.1.0"))
-    # Clicks the head of the first column of the first long table twice, and says what it finds.
-    probe = """
-    <script>
-    const table = [...document.querySelectorAll("table")].find((each) => each.rows.length > 12);
-    const names = () => [...table.tBodies[0].rows].map((row) => row.cells[0].textContent);
-    const head = table.tHead.rows[0].cells[0];
-    const before = names();
-    head.click(); const up = names(); head.click(); const down = names();
-    const sorted = [...before].sort((a, b) => a.localeCompare(b));
-    const column = [...table.tHead.rows[0].cells].findIndex((cell) => cell.textContent === "A");
-    table.tHead.rows[0].cells[column].click();
-    const values = [...table.tBodies[0].rows].map((row) => row.cells[column].textContent);
-    document.title = JSON.stringify({
-      up: String(up) === String(sorted),
-      turned: down[0] === sorted.at(-1) && down.at(-1) === sorted[0],
-      numbers: values.filter((value) => value !== "-").map((v) => Number(v.replaceAll(",", ""))),
-      wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
-      figures: document.querySelectorAll("figure svg").length,
-    });
-    </script></body>"""
+@pytest.mark.parametrize("width", [375, 1200])
+def test_the_page_sorts_and_fits_in_a_browser(
+    two_sides: Comparison, tmp_path: Path, width: int
+) -> None:
+    page = to_html(differences.report(two_sides, "0.1.0")).replace("</body>", _PROBE)
+    # A window is never as narrow as a phone; a frame in it is.
+    frame = f'<iframe srcdoc="{escape(page)}" style="width:{width}px;height:700px;border:0">'
     path = tmp_path / "page.html"
-    path.write_text(page.replace("</body>", probe), "utf-8")
+    path.write_text(f"<!DOCTYPE html><title></title><body>{frame}</iframe></body>", "utf-8")
     assert CHROMIUM is not None
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=390,844"]
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1300,800"]
+    options += ["--no-first-run", "--disable-background-networking"]
     done = subprocess.run(
         [CHROMIUM, *options, f"--user-data-dir={tmp_path}", "--dump-dom", path.as_uri()],
         capture_output=True,
@@ -162,13 +188,16 @@ def test_the_page_sorts_and_fits_in_a_browser(comparison: Comparison, tmp_path: 
     )
     title = re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)
     assert title
-    found = json.loads(title[1])
+    found = json.loads(unescape(title[1]))
     assert found["up"]
     assert found["turned"]
     assert found["numbers"] == sorted(found["numbers"])
     assert len(found["numbers"]) > 5
-    assert found["wide"] <= 0
-    assert found["figures"] == 3
+    assert found["width"] == width
+    assert found["wide"] <= 0  # tables and figures scroll, the page does not
+    assert found["change"] <= width
+    assert found["small"] >= 12
+    assert found["figures"] == 4
 
 
 @pytest.mark.skipif(shutil.which("pdftotext") is None, reason="there is no pdftotext")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 
-from reports import queries
+from reports import placed_memory, queries, remote
 from reports.build import build
 from reports.document import Heading, Picture, Table, Text
 from reports.pdf import render
@@ -157,6 +158,16 @@ def test_free_memory_has_every_order_and_the_index(small: DuckDBPyConnection) ->
     assert [row["unusable_index"] for row in end[:3]] == pytest.approx([0, 0, 1])
 
 
+def test_placement_quality_says_how_much_lies_on_older_slabs(small: DuckDBPyConnection) -> None:
+    simulated(small, 2, {})
+    for name, value in (("object_requests", 200), ("requests_on_older_slabs", 50)):
+        insert(small, "quality_counts", run=2, name=name, value=value)
+    row = one(small, "FROM placement_quality")
+    assert (row["run"], row["inferred_frees"], row["on_older_slabs"]) == (2, 17, 50)
+    assert (row["on_older_slabs_pct"], row["machine_how"]) == (pytest.approx(25), "observed")
+    assert row["older_slabs"] == 0
+
+
 def test_slab_refcounts_price_one_placement_under_every_policy(small: DuckDBPyConnection) -> None:
     simulated(small, 2, {})
     rows = {row["policy"]: row for row in queries.rows(small, "FROM slab_refcounts")}
@@ -184,8 +195,52 @@ def test_the_report_shows_placement_and_sweep_and_says_what_if(small: DuckDBPyCo
     text = " ".join(block.text for block in blocks if isinstance(block, Text))
     assert "What if: Linux 6.12 has no sheaves for all caches." in text
     captions = [block.caption for block in blocks if isinstance(block, Picture | Table)]
+    tables = {b.caption[:30]: b for b in blocks if isinstance(b, Table)}
+    assert tables["The model’s page allocator, zo"].rows[0][0] == "Normal"
+    assert tables["The model’s page allocator, zo"].rows[0][4] == "9"
+    assert len(tables["Reference-count operations of "].rows) >= 2
     for key in ("cpus", "sheaf.capacity"):
         assert sum(caption.startswith(f"What {key} does") for caption in captions) == 1
     [table] = [b for b in blocks if isinstance(b, Table) and b.caption.startswith("Every combina")]
     assert [row[:2] for row in table.rows] == [["2", "4"], ["2", "60"], ["8", "4"], ["8", "60"]]
     assert render(report).startswith(b"%PDF-")
+
+
+def test_free_memory_is_drawn_in_mib_and_by_what_cannot_serve_an_order(
+    small: DuckDBPyConnection,
+) -> None:
+    simulated(small, 2, {})
+    # Slice 1: 512 movable pages in one block of order 9 and 256 unmovable ones in order 0.
+    for order, kind, blocks in ((9, 1, 1), (0, 0, 256)):
+        insert(
+            small,
+            "free_blocks",
+            run=2,
+            slice=1,
+            zone=0,
+            order=order,
+            migratetype=kind,
+            blocks=blocks,
+        )
+    with patch.object(placed_memory, "free_memory", wraps=placed_memory.free_memory) as drawn:
+        shown = placed_memory.blocks(small, 2)
+    [(times, mib, index)] = [call.args for call in drawn.call_args_list]
+    assert times == pytest.approx([0, 0.01])
+    assert mib == {"unmovable": [4 / 256, 1], "movable": [12 / 256, 2]}
+    assert index[1] == pytest.approx([4 / 16, 256 / 768])
+    assert index[9] == pytest.approx([1, 256 / 768])
+    assert any(isinstance(block, Picture) and "<svg" in block.svg for block in shown)
+
+
+def test_the_matrix_of_cpus_counts_every_whole_life(small: DuckDBPyConnection) -> None:
+    small.execute("UPDATE object_events SET cpu = cpu + 1 WHERE event IN (1, 3) AND seq % 2 = 0")
+    expected = queries.rows(small, "FROM remote_frees WHERE run = 1")
+    assert {row["alloc_cpu"] == row["free_cpu"] for row in expected} == {True, False}
+    with patch.object(remote, "cpu_matrix", wraps=remote.cpu_matrix) as drawn:
+        shown = remote.blocks(small, 1)
+    [(cpus, matrix)] = [call.args for call in drawn.call_args_list]
+    assert sum(map(sum, matrix)) == sum(row["objects"] for row in expected)
+    for row in expected:
+        at = cpus.index(row["alloc_cpu"]), cpus.index(row["free_cpu"])
+        assert matrix[at[0]][at[1]] >= row["objects"]
+    assert [type(block).__name__ for block in shown] == ["Heading", "Text", "Picture", "Table"]

@@ -14,6 +14,7 @@ import pytest
 from pipeline.store.arrow import arrow_schema
 from pipeline.store.schema import TABLES, ddl
 from reports.views import VIEWS, create_views, view
+from tests.reports.conftest import OBJECT_EVENTS, insert_object_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -239,6 +240,9 @@ def ask(tables: Tables) -> Iterator[Callable[[str], Rows]]:
             if rows := tables.get(table.name):
                 connection.register("batch", pa.Table.from_pylist(rows, arrow_schema(table)))
                 connection.execute(f"INSERT INTO {table.name} SELECT * FROM batch")
+        insert_object_events(
+            connection, pa.Table.from_pylist(tables["object_events"], OBJECT_EVENTS)
+        )
         create_views(connection)
 
         def run(query: str) -> Rows:
@@ -536,7 +540,7 @@ def test_quality_says_what_is_known_and_how(ask: Callable[[str], Rows], tables: 
         assert row["direct_map_how"] == "vote"
 
 
-def test_events_is_every_event_of_both_tables(ask: Callable[[str], Rows], tables: Tables) -> None:
+def test_events_is_every_event(ask: Callable[[str], Rows], tables: Tables) -> None:
     rows = {(row["run"], row["seq"]): row for row in ask("from events")}
     stored = tables["object_events"] + tables["page_events"]
     assert len(rows) == len(stored)

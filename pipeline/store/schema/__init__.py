@@ -45,7 +45,8 @@ from pipeline.store.schema.placed import (
 from pipeline.store.schema.recorded import (
     CACHES,
     CALL_SITES,
-    OBJECT_EVENTS,
+    OBJECT_FACTS,
+    OBJECT_ORIGINS,
     OBJECT_STACKS,
     PAGE_EVENTS,
     PAGES,
@@ -56,7 +57,7 @@ from pipeline.store.schema.recorded import (
 from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS, TRACES, VALIDATION
 from pipeline.store.schema.table import Table, ddl, duckdb_type, stored_doc
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 SCHEMA = Table(
     "store_schema",
@@ -72,7 +73,8 @@ TABLES: tuple[Table, ...] = (
     SCHEMA,
     RUNS,
     TRACES,
-    OBJECT_EVENTS,
+    OBJECT_FACTS,
+    OBJECT_ORIGINS,
     OBJECT_STACKS,
     PAGE_EVENTS,
     PAGES,
@@ -124,7 +126,8 @@ __all__ = [
     "HOWS",
     "LIVE_BLOCKS",
     "MACHINES",
-    "OBJECT_EVENTS",
+    "OBJECT_FACTS",
+    "OBJECT_ORIGINS",
     "OBJECT_STACKS",
     "OP_PLACES",
     "PAGES",

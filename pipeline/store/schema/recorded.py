@@ -6,24 +6,37 @@ from allocsim.events import Column
 from allocsim.results import EVENT_RESULTS, PAGE_RESULTS
 from pipeline.store.schema.table import RUN, SEQ, Table, event
 
-#: Result columns of object events, and of all other events. Together with ``slab``, which is the
-#: pfn of the page an object lies on, they are those of EVENT_RESULTS.
-OBJECT_RESULTS = ("object", "cache", "cache_how", "page", "lifetime")
+#: Result columns of page events. With those of object events, and with ``slab``, which is the pfn
+#: of the page an object lies on, they are those of EVENT_RESULTS.
 PAGE_EVENT_RESULTS = ("page", "page_kind", "kind_how", "lifetime", "plain_ops", "locked_ops")
 _RESULT = {column.name: column for column in EVENT_RESULTS}
 
 # Tables of events by what they have in common: in one table half of every column would be NULL,
-# and the load would take twice as long. The view events puts them together.
-OBJECT_EVENTS = Table(
-    "object_events",
-    "one recorded event of one run that allocates or frees an object, with what the model says",
+# and the load would take twice as long. The view object_events puts the two of objects together,
+# the view events all.
+OBJECT_FACTS = Table(
+    "object_facts",
+    "what is its own of one recorded event of one run that allocates or frees an object",
     (
         RUN,
         SEQ,
-        *event("ts", "cpu", "pid", "event", "call_site", "bytes_req", "bytes_alloc"),
-        *(_RESULT[name] for name in OBJECT_RESULTS),
+        *event("ts", "cpu", "pid"),
+        Column("origin", "i4", "", "What it has in common with others (object_origins.origin)."),
+        *(_RESULT[name] for name in ("object", "page", "lifetime")),
     ),
     ("run", "seq"),
+)
+
+OBJECT_ORIGINS = Table(
+    "object_origins",
+    "one tracepoint, call site, sizes and cache that object events of one run have in common",
+    (
+        Column("origin", "i4", "", "Number of the origin in this database."),
+        RUN,
+        *event("event", "call_site", "bytes_req", "bytes_alloc"),
+        *(_RESULT[name] for name in ("cache", "cache_how")),
+    ),
+    ("origin",),
 )
 
 OBJECT_STACKS = Table(

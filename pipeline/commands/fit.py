@@ -1,0 +1,45 @@
+"""allocsim fit: a spec of a recorded trace."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def fit(
+    trace: Annotated[Path, typer.Argument(metavar="TRACE", help="A trace set, or a recording.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The spec to write, a TOML file.")
+    ],
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the file if it is there.")
+    ] = False,
+) -> None:
+    """Fit a spec to a trace, and say how far the spec's own trace is from it.
+
+    The spec has the caches and pages of the trace, when and by which CPUs they are allocated, how
+    long they live and who frees them. A synthetic trace is made of it and compared with the
+    original, both without page_ref events: of caches the one that is farthest is shown. Exits with
+    1 if a measure is beyond its limit; the spec is written all the same.
+    """
+    from pipeline.fitting.distance import COLUMNS, rows
+    from pipeline.fitting.fit import check_output, fit_trace, write_spec
+    from pipeline.progress import shown
+    from pipeline.trace_source import opened
+    from reports.rows import write_table
+
+    check_output(output, force=force)
+    with shown() as progress, opened(trace, progress) as found:
+        fitted = fit_trace(found, progress)
+    write_spec(fitted.text, output)
+    typer.echo(
+        f"{output}: fitted to {found.meta['name']}"
+        + (", its page_ref events left out" if fitted.page_refs_left_out else ""),
+        err=True,
+    )
+    write_table(COLUMNS, rows(fitted.measures), sys.stdout)
+    if not all(measure.met for measure in fitted.measures):
+        raise typer.Exit(1)

@@ -1,0 +1,1 @@
+"""Fitting: a spec of a recorded trace, and how far its synthetic trace is from it."""

@@ -1,0 +1,166 @@
+"""How far a synthetic trace is from the one it was fitted to, measure by measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import duckdb
+
+LEAST_LIVES = 200  #: ended lives of a cache whose quartiles are looked at
+
+_SHARES = """
+SELECT caches.name, count(*) / sum(count(*)) OVER () AS share
+FROM object_events AS events JOIN caches USING (run, cache)
+WHERE run = ? GROUP BY caches.name
+"""
+_LIVES = """
+SELECT caches.name, quantile_cont(gone.lifetime, [0.25, 0.5, 0.75])
+FROM object_events AS born
+JOIN object_events AS gone ON gone.run = born.run AND gone.object = born.seq
+    AND gone.event IN (1, 3)
+JOIN caches ON caches.run = born.run AND caches.cache = born.cache
+WHERE born.run = ? AND born.event IN (0, 2)
+GROUP BY caches.name HAVING count(*) >= ?
+"""
+_REMOTE = """
+SELECT coalesce(sum(objects) FILTER (alloc_cpu <> free_cpu) / sum(objects), 0)
+FROM remote_frees WHERE run = ?
+"""
+_PAGES = """
+SELECT coalesce(sum(pages_allocated), 0) FROM placed_caches WHERE run = ?
+"""
+_EVENTS = "SELECT count(*) FROM object_events WHERE run = ? AND cache IS NOT NULL"
+_LOCKED = "SELECT policy, locked_ops FROM policy_summary WHERE run = ? ORDER BY policy"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One comparison.
+
+    Args:
+        name: what is compared.
+        original: of the original.
+        synthetic: of the synthetic trace.
+        difference: how far they are apart, in ``unit``.
+        unit: "points" (of 100), or "%" of the original.
+        limit: how far they may be.
+        where: the cache that is farthest, where there are several.
+    """
+
+    name: str
+    original: float
+    synthetic: float
+    difference: float
+    unit: str
+    limit: float
+    where: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether the difference is within its limit."""
+        return abs(self.difference) <= self.limit
+
+
+def distance(
+    connection: duckdb.DuckDBPyConnection, original: tuple[int, int], synthetic: tuple[int, int]
+) -> list[Measure]:
+    """All measures.
+
+    Args:
+        connection: a results database that has the runs.
+        original: numbers of the original's recorded and simulated run.
+        synthetic: likewise of the synthetic trace.
+    """
+
+    def both(sql: str, at: int, *more: object) -> list[list[tuple[Any, ...]]]:
+        return [
+            connection.execute(sql, [runs[at], *more]).fetchall() for runs in (original, synthetic)
+        ]
+
+    remote = [100 * float(rows[0][0]) for rows in both(_REMOTE, 0)]
+    pages = [float(rows[0][0]) for rows in both(_PAGES, 1)]
+    events = [float(rows[0][0]) for rows in both(_EVENTS, 0)]
+    per_1000 = [1000 * p / max(e, 1) for p, e in zip(pages, events, strict=True)]
+    locked = [dict(rows) for rows in both(_LOCKED, 0)]
+    return [
+        _shares(*(dict(rows) for rows in both(_SHARES, 0))),
+        *_quartiles(*(dict(rows) for rows in both(_LIVES, 0, LEAST_LIVES))),
+        Measure("remote frees, % of all", remote[0], remote[1], remote[1] - remote[0], "points", 2),
+        _relative("slab pages per 1,000 object events, simulated", per_1000[0], per_1000[1], 15),
+        *(
+            _relative(f"locked operations, {policy}", float(ops), float(locked[1][policy]), 5)
+            for policy, ops in locked[0].items()
+        ),
+    ]
+
+
+def _shares(original: dict[str, float], synthetic: dict[str, float]) -> Measure:
+    """The cache whose share of all object events differs most."""
+    name = max(
+        original | synthetic,
+        key=lambda name: abs(original.get(name, 0) - synthetic.get(name, 0)),
+        default="",
+    )
+    found = [100 * float(shares.get(name, 0)) for shares in (original, synthetic)]
+    return Measure(
+        "share of object events, % of all",
+        found[0],
+        found[1],
+        found[1] - found[0],
+        "points",
+        2,
+        name,
+    )
+
+
+def _quartiles(
+    original: dict[str, list[float]], synthetic: dict[str, list[float]]
+) -> Iterator[Measure]:
+    """Of each quartile the cache whose lifetimes differ most."""
+    common = [name for name in original if name in synthetic]
+    for at, quartile in enumerate(("first quartile", "median", "third quartile")):
+        if common:
+            name = max(
+                common, key=lambda name: abs(_change(original[name][at], synthetic[name][at]))
+            )
+            values = (original[name][at], synthetic[name][at])
+            yield _relative(f"lifetime, {quartile}, ns", *values, 20, name)
+
+
+def _relative(
+    name: str, original: float, synthetic: float, limit: float, where: str = ""
+) -> Measure:
+    return Measure(name, original, synthetic, _change(original, synthetic), "%", limit, where)
+
+
+def _change(original: float, synthetic: float) -> float:
+    if original == synthetic:
+        return 0.0
+    return 100 * (synthetic / original - 1) if original else float("inf")
+
+
+COLUMNS = ("measure", "original", "synthetic", "difference", "limit", "met", "cache")
+
+
+def rows(measures: Sequence[Measure]) -> list[tuple[str, ...]]:
+    """Rows of a table to be read, its columns being COLUMNS."""
+    return [
+        (
+            measure.name,
+            _number(measure.original),
+            _number(measure.synthetic),
+            f"{measure.difference:+.2f} {measure.unit}",
+            f"{measure.limit:g} {measure.unit}",
+            "yes" if measure.met else "no",
+            measure.where,
+        )
+        for measure in measures
+    ]
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value == int(value) or value >= 1000 else f"{value:.2f}"

@@ -1,0 +1,114 @@
+"""Fitting a trace: the spec, and what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, NamedTuple
+
+import duckdb
+
+from pipeline.errors import InputError, OutputError
+from pipeline.fitting.distance import distance
+from pipeline.fitting.kmem_only import without_page_refs
+from pipeline.fitting.observed import observe
+from pipeline.fitting.spec_text import fitted_text
+from pipeline.policies import find_policies
+from pipeline.runs import WINDOW_ROWS, replay_trace
+from pipeline.simulate import simulate_run
+from pipeline.store.database import reading
+from pipeline.synth.parse import parse_spec
+from pipeline.synth.write import write_trace_set
+from pipeline.trace_set import TraceSet
+
+if TYPE_CHECKING:
+    from pipeline.fitting.distance import Measure
+    from pipeline.progress import Progress
+
+
+class Fit(NamedTuple):
+    """A fitted spec.
+
+    Args:
+        text: the spec, TOML.
+        measures: how far its trace is from the original.
+        page_refs_left_out: the original has page_ref events, which were not looked at.
+    """
+
+    text: str
+    measures: list[Measure]
+    page_refs_left_out: bool
+
+
+def fit_trace(trace: TraceSet, progress: Progress) -> Fit:
+    """Fit a spec to a trace, make its trace, and measure the distance.
+
+    Args:
+        trace: the trace set.
+        progress: told how far it is.
+
+    Raises:
+        InputError: the trace has nothing that a spec could describe, or is damaged.
+    """
+    name = trace.meta["name"]
+    with TemporaryDirectory(prefix="allocsim-") as scratch:
+        folder = Path(scratch)
+        (folder / "kmem").mkdir()
+        original = without_page_refs(trace, folder / "kmem")
+        db = folder / "results.duckdb"
+        runs = _runs(original, db, progress, name)
+        with duckdb.connect(str(db)) as connection:
+            observed = observe(connection, runs[0], original, WINDOW_ROWS)
+        if not len(observed.objects.birth) + len(observed.pages.birth):
+            raise InputError(f"{trace.path}: no allocation of an object or page to fit a spec to")
+        text = fitted_text(observed)
+        spec = parse_spec(text, f"{name}.toml")
+        made = write_trace_set(
+            spec, text, folder / "synth", advance=progress.step(f"synth {spec.name}")
+        )
+        others = _runs(TraceSet.open(made), db, progress, spec.name)
+        with reading(db) as connection:
+            measures = distance(connection, runs, others)
+    return Fit(text, measures, original is not trace)
+
+
+def _runs(trace: TraceSet, db: Path, progress: Progress, name: str) -> tuple[int, int]:
+    """Numbers of a recorded and a simulated run of a trace, made in a database."""
+    run = replay_trace(trace, db, find_policies([]), advance=progress.step(f"replay {name}"))
+    simulated = simulate_run(
+        trace,
+        db,
+        run,
+        {},
+        window_rows=WINDOW_ROWS,
+        advance=progress.step(f"simulate {name}"),
+    )
+    return run, simulated
+
+
+def check_output(path: Path, *, force: bool) -> None:
+    """Refuse to write over a file, before any work is done.
+
+    Raises:
+        OutputError: it is there already.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path}: a folder; name the file to write, as in {path / 'mine.toml'}")
+    if path.exists() and not force:
+        raise OutputError(f"{path}: already there; --force replaces it")
+
+
+def write_spec(text: str, path: Path) -> None:
+    """Write a spec, aside first.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(text, "utf-8")
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None

@@ -1,0 +1,62 @@
+"""A trace set without its page_ref events: what a recording of kmem events alone would be.
+
+A spec says nothing of references taken while a page is in use, so a synthetic trace has none of
+these events, and the model assumes what a page goes through by its kind. To be compared, the
+original must be looked at in the same way.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import parquet
+
+from allocsim.events import EVENTS
+from pipeline.trace_set import TraceSet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_PAGE_REF = [int(event.code) for event in EVENTS if event.system == "page_ref"]
+
+
+def without_page_refs(trace: TraceSet, folder: Path) -> TraceSet:
+    """The trace set as it is if it has no page_ref events; else a copy without them.
+
+    Args:
+        trace: the trace set.
+        folder: where to put the copy.
+    """
+    events = trace.meta["events"]
+    if not any(name.startswith("page_ref_") for name in events):
+        return trace
+    copy = folder / trace.path.name
+    shutil.copytree(trace.path, copy, ignore=shutil.ignore_patterns("events.parquet"))
+    codes = pa.array(_PAGE_REF, pa.uint8())
+    with parquet.ParquetFile(trace.path / "events.parquet") as source:
+        schema = source.schema_arrow
+        with parquet.ParquetWriter(copy / "events.parquet", schema, compression="zstd") as target:
+            for group in range(source.num_row_groups):
+                table = source.read_row_group(group)
+                kept = table.filter(pc.invert(pc.is_in(table.column("event"), codes)))
+                if kept.num_rows:
+                    target.write_table(kept)
+    meta = json.loads((copy / "meta.json").read_text("utf-8"))
+    for key in ("events", "fields"):
+        meta[key] = {k: v for k, v in meta.get(key, {}).items() if not k.startswith("page_ref_")}
+    meta["recorded_events"] = list(meta["events"])
+    first, last = _ends(copy)
+    meta["first_ts"], meta["last_ts"] = first, last
+    (copy / "meta.json").write_text(json.dumps(meta), "utf-8")
+    return TraceSet.open(copy)
+
+
+def _ends(folder: Path) -> tuple[int, int]:
+    with parquet.ParquetFile(folder / "events.parquet") as file:
+        first = file.read_row_group(0, columns=["ts"]).column("ts")[0].as_py()
+        last = file.read_row_group(file.num_row_groups - 1, columns=["ts"]).column("ts")[-1].as_py()
+    return int(first), int(last)

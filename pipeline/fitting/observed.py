@@ -1,0 +1,217 @@
+"""What a fit looks at: lives of objects and pages, as the requests of a recorded run have them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from allocsim.page_kinds import Kind
+from allocsim.recorded_requests import UNKNOWN_PAGE
+from pipeline.modelled import make_world
+from pipeline.recorded_run import RecordedRun
+from pipeline.synth.births import NEVER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+    import numpy.typing as npt
+
+    from pipeline.modelled import Recorded
+    from pipeline.trace_set import TraceSet
+
+    Ints = npt.NDArray[np.int64]
+    Columns = tuple[npt.NDArray[Any], ...]
+
+_OLDER = """
+SELECT ts, cpu, cache FROM object_events
+WHERE run = ? AND event IN (1, 3) AND object = seq AND cache IS NOT NULL
+ORDER BY seq
+"""
+_KINDS = "SELECT alloc_seq AS seq, page_kind FROM pages WHERE run = ? AND alloc_seq IS NOT NULL"
+_KINDS_OF_FREES = "SELECT seq, page_kind FROM page_events WHERE run = ? AND event = 5"
+
+
+class Lives(NamedTuple):
+    """Lives that began in the trace; arrays of one length.
+
+    Args:
+        birth: ns since the first event (i8).
+        death: likewise; NEVER: it outlives the trace (i8).
+        cpu: CPU that allocated (i8).
+        free_cpu: CPU that freed; of what outlives the trace, the one that allocated (i8).
+        what: cache number of an object; of a page ``kind << 8 | order`` (i8).
+        traced: an event shows the end (bool).
+    """
+
+    birth: Ints
+    death: Ints
+    cpu: Ints
+    free_cpu: Ints
+    what: Ints
+    traced: npt.NDArray[np.bool_]
+
+    def of(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Lives:
+        """Some of them."""
+        return Lives(
+            self.birth[rows],
+            self.death[rows],
+            self.cpu[rows],
+            self.free_cpu[rows],
+            self.what[rows],
+            self.traced[rows],
+        )
+
+
+class Older(NamedTuple):
+    """Ends of lives that began before the trace; arrays of one length, as in Lives."""
+
+    death: Ints
+    free_cpu: Ints
+    what: Ints
+
+    def of(self, what: int) -> Older:
+        """Those of one cache, or of one kind and order of pages."""
+        rows = self.what == what
+        return Older(self.death[rows], self.free_cpu[rows], self.what[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A recorded trace, as far as a fit looks at it.
+
+    Args:
+        name: of the trace.
+        recorded: the run.
+        length: ns from the first event to the last.
+        events: its events.
+        objects: lives of objects.
+        older_objects: ends of older ones.
+        free_places: free objects on slabs older than the trace that it takes, by cache.
+        pages: lives of pages that are not slab's.
+        older_pages: ends of older ones.
+        pieces: frees of parts of a block after the first, which are left out.
+        managed: pages of all zones.
+        free: pages free at the start.
+    """
+
+    name: str
+    recorded: Recorded
+    length: int
+    events: int
+    objects: Lives
+    older_objects: Older
+    free_places: Ints
+    pages: Lives
+    older_pages: Older
+    pieces: int
+    managed: int
+    free: int
+
+    @property
+    def caches(self) -> Sequence[tuple[str, int]]:
+        """Name and size of each cache."""
+        return self.recorded.caches
+
+
+def observe(
+    connection: duckdb.DuckDBPyConnection, run: int, trace: TraceSet, window_rows: int
+) -> Observed:
+    """Look at a recorded run.
+
+    Args:
+        connection: the database that has it.
+        run: its number.
+        trace: the trace set it is of.
+        window_rows: events held at once.
+    """
+    source = RecordedRun(connection, run, trace, window_rows)
+    first_ts = trace.meta["first_ts"]
+    times = np.concatenate([window["ts"] for window in trace.windows(window_rows, {"ts"})])
+    times = times - first_ts
+    _, windows = source.requests()
+    objects: list[Columns] = []
+    pages: list[Columns] = []
+    for window in windows:
+        asked, page = window.objects, window.pages
+        objects.append((asked.seq, asked.cpu, asked.op, asked.object, asked.cache, window.shown))
+        pages.append((page.seq, page.cpu, page.op, page.page, page.order, page.offset))
+    world = make_world(source.recorded, {})
+    lives, _ = _lives(_joined(objects), times)
+    of_pages, older_pages, pieces = _pages(connection, run, _joined(pages), times)
+    return Observed(
+        name=trace.meta["name"],
+        recorded=source.recorded,
+        length=int(times[-1]) + 1,
+        events=len(times),
+        objects=lives,
+        older_objects=_older_objects(connection, run, source.recorded, first_ts),
+        free_places=world.older_free,
+        pages=of_pages,
+        older_pages=older_pages,
+        pieces=pieces,
+        managed=sum(zone.managed for zone in source.recorded.zones),
+        free=sum(1 << order for state in source.recorded.states for _, order in state.free),
+    )
+
+
+def _joined(parts: list[Columns]) -> list[npt.NDArray[Any]]:
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def _lives(columns: list[npt.NDArray[Any]], times: Ints) -> tuple[Lives, Ints]:
+    """Lives of requests (seq, cpu, op, handle, what, traced), and rows of frees without a birth."""
+    seq, cpu, op, handle, what, traced = columns
+    born, freed = np.flatnonzero(op > 0), np.flatnonzero(op < 0)
+    at = np.searchsorted(handle[born], handle[freed])
+    at[at == len(born)] = 0
+    known = handle[born][at] == handle[freed] if len(born) else np.zeros(len(freed), np.bool_)
+    death = np.full(len(born), NEVER, np.int64)
+    free_cpu = cpu[born].astype(np.int64)
+    shown = np.ones(len(born), np.bool_)
+    # Backwards, so that of several frees of one block the first counts.
+    rows, ends = at[known][::-1], freed[known][::-1]
+    death[rows] = times[seq[ends]]
+    free_cpu[rows] = cpu[ends]
+    shown[rows] = traced[ends]
+    lives = Lives(
+        times[seq[born]],
+        death,
+        cpu[born].astype(np.int64),
+        free_cpu,
+        what[born].astype(np.int64),
+        shown,
+    )
+    return lives, freed[~known]
+
+
+def _older_objects(
+    connection: duckdb.DuckDBPyConnection, run: int, recorded: Recorded, first_ts: int
+) -> Older:
+    found = connection.execute(_OLDER, [run]).fetchnumpy()
+    ts, cpu, cache = (
+        np.ma.getdata(found[name]).astype(np.int64) for name in ("ts", "cpu", "cache")
+    )
+    sized = np.array([size > 0 for _, size in recorded.caches], np.bool_)[cache]
+    return Older(ts[sized] - first_ts, cpu[sized], cache[sized])
+
+
+def _pages(
+    connection: duckdb.DuckDBPyConnection,
+    run: int,
+    columns: list[npt.NDArray[Any]],
+    times: Ints,
+) -> tuple[Lives, Older, int]:
+    seq, cpu, op, page, order, _ = columns
+    kind = np.full(len(times), int(Kind.UNKNOWN), np.int64)
+    for sql in (_KINDS, _KINDS_OF_FREES):
+        found = connection.execute(sql, [run]).fetchnumpy()
+        kind[np.ma.getdata(found["seq"])] = np.ma.getdata(found["page_kind"])
+    what = kind[seq] << 8 | order
+    lives, without = _lives([seq, cpu, op, page, what, np.ones(len(seq), np.bool_)], times)
+    unknown = without[page[without] == UNKNOWN_PAGE]
+    older = Older(times[seq[unknown]], cpu[unknown].astype(np.int64), what[unknown])
+    ended = int(np.count_nonzero(lives.death != NEVER))
+    return lives, older, int(np.count_nonzero(op < 0)) - ended - len(unknown)

@@ -1,0 +1,91 @@
+"""What object events have in common, stored once a run: tracepoint, call site, sizes and cache.
+
+Millions of events share some thousand origins; stored event by event they would be half of what a
+replay has to write.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from allocsim.columns import Columns, Index
+
+#: Columns of events that make an origin. ``call_site`` and the sizes may be absent.
+PARTS = ("event", "call_site", "bytes_req", "bytes_alloc", "cache", "cache_how")
+
+
+class Origins:
+    """The origins of one run.
+
+    Args:
+        first: number of the first.
+    """
+
+    def __init__(self, first: int) -> None:
+        self._first = first
+        self._number: dict[tuple[int, ...], int] = {}
+        self._absent = {"call_site", "bytes_req", "bytes_alloc"}
+
+    def of(self, events: Columns) -> npt.NDArray[np.int32]:
+        """The origin of each event; numbers are given in the order in which origins come up.
+
+        Args:
+            events: columns of PARTS, as far as the trace has them; -1: no cache.
+        """
+        rows = len(events["event"])
+        self._absent -= events.keys()
+        parts = [events[name] if name in events else np.zeros(rows, np.int64) for name in PARTS]
+        codes, count = _codes(*parts)
+        first = np.empty(count, np.int64)
+        first[codes[::-1]] = np.arange(rows - 1, -1, -1)
+        keys = zip(*(part[first].tolist() for part in parts), strict=True)
+        return np.array([self._of(key) for key in keys], np.int32)[codes]
+
+    def changed(self, origin: Index, cache: Index, cache_how: Index) -> npt.NDArray[np.int32]:
+        """The origins of events like those of others, but of another cache."""
+        known = list(self._number)
+        return np.array(
+            [
+                self._of((*known[number - self._first][:-2], *told))
+                for number, *told in zip(
+                    origin.tolist(), cache.tolist(), cache_how.tolist(), strict=True
+                )
+            ],
+            np.int32,
+        )
+
+    def columns(self) -> Columns:
+        """All origins so far: their numbers, and those of PARTS that the trace has."""
+        parts = np.array([[*key] for key in self._number], object).reshape(-1, len(PARTS)).T
+        dtypes = {"call_site": np.uint64}
+        return {"origin": np.array(list(self._number.values()), np.int32)} | {
+            name: part.astype(dtypes.get(name, np.int64))
+            for name, part in zip(PARTS, parts, strict=True)
+            if name not in self._absent
+        }
+
+    def _of(self, key: tuple[int, ...]) -> int:
+        return self._number.setdefault(key, self._first + len(self._number))
+
+
+def _codes(  # noqa: PLR0913 - PARTS
+    event: Index, call_site: Index, bytes_req: Index, bytes_alloc: Index, cache: Index, how: Index
+) -> tuple[Index, int]:
+    """A code for each row, below the count returned; rows have one if all they have is equal."""
+    # Codes of events and rules fit a byte each.
+    small = (cache.astype(np.int64) + 1) << 16 | (how.astype(np.int64) + 1) << 8 | event
+    codes, count = _encoded(small)
+    for values in (call_site, bytes_req, bytes_alloc):
+        more, size = _encoded(values)
+        codes, count = _encoded(codes.astype(np.int64) * size + more)
+    return codes, count
+
+
+def _encoded(values: npt.NDArray[np.integer]) -> tuple[Index, int]:
+    encoded = pa.array(values).dictionary_encode()
+    return encoded.indices.to_numpy(), len(encoded.dictionary)
