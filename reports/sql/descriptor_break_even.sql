@@ -17,8 +17,7 @@
 --   break_even_pages       [pages] Pages a described block must have at this described_pct.
 --   break_even_pct         [%] Largest described_pct at these pages_per_block; 100: it always saves.
 --   saved_bytes            [bytes] What the scheme saves when the run ends (descriptor_summary).
---   filled_saved_bytes     [bytes] The same if all pages of no known block were page cache in blocks
---                          of one page; negative: it costs.
+--   filled_saved_bytes     [bytes] The same if the pages of no known block were single page-cache pages.
 --   used_saved_bytes       [bytes] What the pages of known blocks save alone.
 with sums as (
     select
