@@ -43,10 +43,12 @@ Made by `python bench/synth_fit.py`. Of each recording a spec is fitted (`allocs
 made of it (`allocsim synth`), and both are replayed. A cell has the largest difference of its kind:
 
 * *share of events*: a cache's part of all object events, the cache that differs most;
-* *lifetime quartiles*: of caches with at least 200 ended lives, the quartile that differs most;
+* *lifetime quartiles*: of caches with at least 200 ended lives, the quartile that differs most, by
+  how far it lies outside of the percentiles next to the original's (24 to 26, 49 to 51, 74 to 76);
 * *remote frees*: part of the frees that another CPU did than the allocation;
 * *slab pages*: pages of slabs made for 1,000 object events under the simulated placement;
-* *locked operations*: of all policies, the one that differs most.
+* *locked operations*: of all policies, the one that differs most. Slab pages on both sides are
+  those of the simulated placement, since the recorded kernel may have had another allocator.
 
 References taken while a page is in use are no part of a spec: page_ref events are left out of the
 originals, so what a page goes through in use is assumed by its kind on both sides, and the locked
