@@ -125,7 +125,7 @@ def page_line(what: int) -> dict[str, Any]:
 
 
 def works_of(line: dict[str, Any], lives: Lives, cpus: int) -> list[FittedWork]:
-    """Works that make lives like these: of each caller on each CPU that has enough, and the rest."""
+    """Works that make lives like these: of each caller and CPU with enough, and of the rest."""
     key = lives.site * np.uint64(cpus) + lives.cpu.astype(np.uint64)
     _, caller, births = np.unique(key, return_inverse=True, return_counts=True)
     caller = np.where((births >= PERIOD_BIRTHS)[caller], caller, -1)
