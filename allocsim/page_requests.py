@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.page_allocator import ATOMIC
+from allocsim.zones import Mt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,10 +25,9 @@ _HIGH, _DIRECT_RECLAIM, _NOMEMALLOC = 0x20, 0x400, 0x80000
 
 def migratetypes(gfp: npt.NDArray[np.uint64]) -> npt.NDArray[np.int8]:
     """Migratetype of each request (R4.2, include/linux/gfp.h:gfp_migratetype)."""
-    bits = (gfp & np.uint64(_MOVABLE | _RECLAIMABLE)) >> np.uint64(3)
-    # Both bits at once are a bug the kernel warns of; it then takes what it gets as movable.
-    types: npt.NDArray[np.int8] = np.minimum(bits, 2).astype(np.int8)
-    return types
+    bits = ((gfp & np.uint64(_MOVABLE | _RECLAIMABLE)) >> np.uint64(3)).astype(np.int8)
+    # Both at once are a bug, which VM_WARN_ON tells of; taken for movable, not for HIGHATOMIC.
+    return np.where(bits > Mt.RECLAIMABLE, np.int8(Mt.MOVABLE), bits)
 
 
 def highest_zones(gfp: npt.NDArray[np.uint64], zones: Sequence[Zone]) -> npt.NDArray[np.int8]:

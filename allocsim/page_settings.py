@@ -1,7 +1,7 @@
 """The page allocator's settings: which numbers of the zones a user may change, and what follows.
 
 Watermarks are given for the machine and shared among its zones by their size, as the kernel
-shares min_free_kbytes (mm/page_alloc.c:__setup_per_zone_wmarks).
+shares min_free_kbytes (mm/page_alloc.c:__setup_per_zone_wmarks, 7.2).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from allocsim.profile import SETTINGS, SettingError, check_settings
-from allocsim.zones import Machine, PcpNumbers, pcp_numbers
+from allocsim.zones import Machine, PcpNumbers, pcp_numbers, wmark_distance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from allocsim.zones import Zone, ZoneState
 
 _MARKS = ("min", "low", "high")
+_MOVABLE = "Movable"
 
 
 def page_machine(
@@ -37,7 +38,8 @@ def page_machine(
         cpus: CPUs of the recording, unless ``settings`` has ``cpus``.
         settings: keys of profile.SETTINGS; those of other layers are ignored here. Without
             ``pcp.high_min`` and ``pcp.high_max``, a changed number of CPUs, batch or low
-            watermark changes these two as R4.12 says.
+            watermark changes these two as R4.12 says; without ``watermarks.low`` and
+            ``watermarks.high``, a changed ``watermarks.min`` changes these two.
 
     Raises:
         SettingError: an unknown key, a value out of range, or values that contradict each other.
@@ -47,9 +49,13 @@ def page_machine(
     # Settings of single caches are checked by cache_shapes, which knows the caches.
     check_settings({k: v for k, v in settings.items() if not k.startswith(of_caches)}, [])
     count = settings.get("cpus", cpus)
-    managed = sum(zone.managed for zone in zones)
+    managed = sum(zone.managed for zone in zones if zone.name != _MOVABLE)
     changed = tuple(_zone(zone, managed, count, count != cpus, settings) for zone in zones)
-    normal = next((z for z, zone in enumerate(zones) if zone.name == "Normal"), -1)
+    names = [zone.name for zone in zones]
+    # R4.28, alloc_flags_nofragment: only where ZONE_DMA32 was built in, be it empty. A computed
+    # zone stands for all of them.
+    split = "DMA32" in names or len(names) == 1
+    normal = names.index("Normal") if split and "Normal" in names else -1
     return Machine(changed, tuple(states), count, profile.pages, normal)
 
 
@@ -60,9 +66,13 @@ def _zone(
         return zone
     marks = [zone.wmark_min, zone.wmark_low, zone.wmark_high]
     if "watermarks.min" in settings:
-        # The distances between the marks stay.
-        wanted = settings["watermarks.min"] * zone.managed // managed
-        marks = [mark + wanted - zone.wmark_min for mark in marks]
+        share = settings["watermarks.min"] * zone.managed // managed
+        least = min(max(zone.managed // 1024, 32), 128) if zone.name == _MOVABLE else share
+        # watermark_scale_factor shows in a distance that min does not account for.
+        recorded = zone.wmark_low - zone.wmark_min
+        scaled = recorded if recorded > zone.wmark_min >> 2 else None
+        distance = wmark_distance(zone.managed, share, scaled)
+        marks = [least, least + distance, least + 2 * distance]
     for at, name in enumerate(_MARKS):
         if f"watermarks.{name}" in settings:
             marks[at] = settings[f"watermarks.{name}"] * zone.managed // managed

@@ -40,8 +40,8 @@ def parse_zoneinfo(text: str, cpus: int) -> tuple[Zone, ...]:
     """The zones of a one-node machine, in the kernel's order, empty ones included.
 
     Args:
-        text: /proc/zoneinfo. Kernels before 6.7 do not print high_min and high_max; these are
-            then computed (R4.12).
+        text: /proc/zoneinfo. Where it has no high_min and high_max (6.12 prints neither, 7.2
+            both: mm/vmstat.c:zoneinfo_show_print), these are computed (R4.12).
         cpus: CPUs of the machine.
 
     Raises:

@@ -179,8 +179,17 @@ def watermarks(managed: int, lowmem: int | None = None) -> tuple[int, int, int]:
     lowmem = managed if lowmem is None else lowmem
     kbytes = min(max(math.isqrt(16 * lowmem * 4), 128), 262144)
     wmark_min = (kbytes >> 2) * managed // lowmem
-    distance = max(wmark_min // 4, managed * 10 // 10000)
+    distance = wmark_distance(managed, wmark_min)
     return wmark_min, wmark_min + distance, wmark_min + 2 * distance
+
+
+def wmark_distance(managed: int, share: int, scaled: int | None = None) -> int:
+    """Pages from min to low and from low to high watermark of a zone.
+
+    mm/page_alloc.c:__setup_per_zone_wmarks (7.2). ``share`` is the zone's share of
+    min_free_kbytes, in pages; ``scaled`` what watermark_scale_factor asks for, 10 if None.
+    """
+    return max(share >> 2, managed * 10 // 10000 if scaled is None else scaled)
 
 
 def computed_zone(pages: int, cpus: int, *, start_pfn: int = 0, name: str = "Normal") -> Zone:

@@ -73,7 +73,7 @@ def test_the_rules_give_what_sysfs_says_on_every_recording_with_sheaves() -> Non
                 continue
             [shape] = cache_shapes(LINUX_7_2, [(name, fact.slab_size)], cpus)
             assert (shape.order, shape.objects) == (fact.order, fact.objs_per_slab), name
-            if name not in {"maple_node", "kmem_cache", "kmem_cache_node"}:
-                assert shape.capacity == fact.sheaf_capacity, (path.name, name)
+            assert shape.capacity == fact.sheaf_capacity, (path.name, name)
+            assert shape.min_partial == fact.min_partial, (path.name, name)
             compared += 1
     assert compared > 500

@@ -77,7 +77,7 @@ def test_orders_at_128_cpus() -> None:
 
 def test_capacity_boundaries() -> None:
     sizes = (255, 256, 1023, 1024, 4095, 4096)
-    assert [sheaf_capacity(LINUX_7_2.slub, size) for size in sizes] == [60, 28, 28, 12, 12, 4]
+    assert [sheaf_capacity(LINUX_7_2.slub, "c", size) for size in sizes] == [60, 28, 28, 12, 12, 4]
 
 
 def test_min_partial_boundaries() -> None:
@@ -87,6 +87,13 @@ def test_min_partial_boundaries() -> None:
 
 def test_boot_caches_have_no_sheaves() -> None:
     assert shape(64, 2, name="kmem_cache_node").capacity == 0
+
+
+def test_a_cache_s_own_request_makes_its_sheaves_larger_never_smaller() -> None:
+    # lib/maple_tree.c:maple_tree_init and mm/vma_init.c:vma_state_init (7.2) ask for 32.
+    assert shape(256, 2, name="maple_node").capacity == 32
+    assert shape(192, 2, name="vm_area_struct").capacity == 60
+    assert shape(256, 2, name="vm_area_struct").capacity == 32
 
 
 def test_settings_win_over_the_rules() -> None:

@@ -149,7 +149,8 @@ def test_without_settings_the_recorded_numbers_stand() -> None:
         ({"pcp.high_min": 20000}, PcpNumbers(63, 20000, 20000)),
         ({"pcp.high_max": 500}, PcpNumbers(63, 500, 500)),
         ({"cpus": 4}, PcpNumbers(63, 321, 8192)),
-        ({"watermarks.min": 2024}, PcpNumbers(63, 1143, 16384)),
+        # min 2024, to low max(2024 / 4, 262144 * 10 / 10000) = 506: (2024 + 506) / 2 CPUs.
+        ({"watermarks.min": 2024}, PcpNumbers(63, 1265, 16384)),
         ({"watermarks.low": 1500}, PcpNumbers(63, 750, 16384)),
     ],
 )
@@ -166,7 +167,8 @@ def test_watermarks_are_shared_by_size() -> None:
     states = [all_free(zone) for zone in zones]
     found = page_machine(LINUX_7_2, zones, states, 2, {"watermarks.min": 1000})
     assert [zone.wmark_min for zone in found.zones] == [499, 500, 32]
-    assert found.zones[0].wmark_high == 499 + 8426 - 5618
+    # 504,564 managed pages: watermark_scale_factor's 504 exceed a quarter of min.
+    assert found.zones[0].wmark_high == 499 + 2 * 504
     assert found.normal == 1
 
 
@@ -194,10 +196,22 @@ def test_settings_of_other_layers_are_left_to_them() -> None:
 def test_gfp_flags_say_type_zone_and_urgency() -> None:
     zones = parse_zoneinfo(ZONEINFO, 2)
     kernel, user, atomic, dma32, reclaimable = 0xCC0, 0x140CCA, 0x820, 0xCC4, 0xCD0
-    gfp = np.array([kernel, user, atomic, dma32, reclaimable], np.uint64)
-    assert migratetypes(gfp).tolist() == [0, 1, 0, 0, 2]
-    assert highest_zones(gfp, zones).tolist() == [1, 2, 1, 0, 1]
-    assert urgency(gfp).tolist() == [0, 0, ATOMIC, 0, 0]
+    both = 0xCD8  # a bug in a caller
+    gfp = np.array([kernel, user, atomic, dma32, reclaimable, both], np.uint64)
+    assert migratetypes(gfp).tolist() == [0, 1, 0, 0, 2, 1]
+    assert highest_zones(gfp, zones).tolist() == [1, 2, 1, 0, 1, 1]
+    assert urgency(gfp).tolist() == [0, 0, ATOMIC, 0, 0, 0]
+
+
+def test_only_a_kernel_with_zone_dma32_avoids_mixing_types_in_normal() -> None:
+    dma, normal = (
+        replace(computed_zone(1 << 16, 2), name="DMA"),
+        computed_zone(1 << 18, 2, start_pfn=1 << 16),
+    )
+    states = (all_free(dma), all_free(normal))
+    assert page_machine(LINUX_7_2, (dma, normal), states, 2).normal == -1
+    dma32 = replace(dma, name="DMA32")
+    assert page_machine(LINUX_7_2, (dma32, normal), states, 2).normal == 1
 
 
 # -- fragmentation
