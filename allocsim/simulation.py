@@ -1,7 +1,8 @@
 """The simulated placement: requests through SLUB, and all page requests through the page allocator.
 
 The two layers meet at the slab pages. SLUB runs first and takes for granted that it gets what it
-asks for; the page allocator then serves everyone in time order. Where it refuses a slab page, both
+asks for; the page allocator then serves everyone in time order. Where it refuses a slab page (of
+the order the cache prefers, below the min watermark; of its fallback order, without a block), both
 are put back to before the window and the event is done by itself: for one order after the other,
 largest first, until all the slabs that this event asks for can be had (R3.7; all of one event's new
 slabs are taken to be limited alike). So what one layer does to the other is exact, event by event,
@@ -17,6 +18,7 @@ import numpy as np
 
 from allocsim.columns import Columns, concat, empty, find, take
 from allocsim.older import older_in
+from allocsim.page_allocator import NO_RECLAIM
 from allocsim.page_paths import PagePath, Pressure
 from allocsim.page_replay import PageReplay, PageResults, PageSample
 from allocsim.recorded_requests import PAGE_SHIFT, UNKNOWN_PAGE, PageEvents
@@ -146,6 +148,7 @@ class Simulation:
         self.slub = Slub(profile, shapes, machine.cpus, free_before, freelist_order)
         self.pages = PageReplay(machine)
         self.slab_pages = slab_pages
+        self._min_order = np.array([shape.min_order for shape in shapes], np.int8)
         self._older = older
         self._slabs = empty({**SLAB_LIFE, "page": "i8"})  # by slab
         # What never changes need not be copied with the state.
@@ -267,6 +270,7 @@ class Simulation:
         # The page of a slab older than the trace is none of the model's.
         page[~allocates] = np.append(handles[order], UNKNOWN_PAGE)[found]
         kind, highest = self.slab_pages
+        preferred = wanted.order > self._min_order[wanted.cache]
         of_slab = {
             "seq": wanted.seq,
             "cpu": wanted.cpu,
@@ -275,7 +279,7 @@ class Simulation:
             "order": wanted.order,
             "migratetype": kind[wanted.cache],
             "highest": highest[wanted.cache],
-            "flags": np.zeros(len(page), np.uint8),
+            "flags": np.where(preferred, np.uint8(NO_RECLAIM), np.uint8(0)),
             "offset": np.zeros(len(page), np.int64),
         }
         columns: Columns = {}

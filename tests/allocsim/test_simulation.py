@@ -189,6 +189,21 @@ def test_model_is_oracle_when_pages_run_out(tape: Tape, hogs: int, window: int) 
     assert_equal(tape.world, hungry.events + moved, window)
 
 
+def test_a_slab_s_preferred_order_is_refused_below_min_though_there_is_a_block() -> None:
+    # 31,744 pages free, min 362, low 452. 30 blocks of order 10, two of 8, one of 7 and one of 4
+    # leave 368: a slab of order 3 would need 368 - 7 above 362 (R4.29), and allocate_slab (R3.7)
+    # has taken its right to reclaim. Of the fallback order, 0, two objects fit: 6 slabs fill the
+    # sheaf of 12.
+    tape = Tape(world(1 << 15))
+    for order in [10] * 30 + [8, 8, 7, 4]:
+        tape.page(0, order, 0)
+    tape.object(0, 2, 40, CACHE_ALLOC)
+    outcome = assert_equal(tape.world, tape.events, 1 << 20)
+    assert outcome.events[len(tape.events) - 1][0] == "refill_new"
+    assert outcome.counters[2]["order_fallback"] == outcome.counters[2]["alloc_slab"] == 6
+    assert sorted(slab[1] for slab in outcome.slabs.values()) == [0] * 6
+
+
 @pytest.mark.parametrize("window", [1, 100, 1 << 20])
 def test_slabs_fall_back_to_a_smaller_order_then_fail_then_recover(window: int) -> None:
     tape = Tape(world(1 << 11))

@@ -10,7 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from allocsim.page_allocator import ATOMIC
+from allocsim.page_allocator import ATOMIC, NO_RECLAIM
 from allocsim.page_paths import PagePath
 from allocsim.profile import LINUX_7_2
 from allocsim.sheaf_memory import sheaf_homes
@@ -218,7 +218,14 @@ class Simulated:
         for seq, cpu, cache, slab, order, way in wanted:
             if way > 0:
                 found = self.pages.event(
-                    cpu, +1, ("slab", slab), order, self.kinds[cache], highest=self.highest[cache]
+                    cpu,
+                    +1,
+                    ("slab", slab),
+                    order,
+                    self.kinds[cache],
+                    highest=self.highest[cache],
+                    # R3.7, allocate_slab: the order preferred to the fallback has no reclaim.
+                    flags=NO_RECLAIM if order > self.slub.caches[cache].shape.min_order else 0,
                 )
                 if found.path == PagePath.FAILED:
                     return order
