@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from allocsim import recorded_requests
+from allocsim.events import Ev
 from allocsim.older import FirstSeen
 from allocsim.page_kinds import Kind
 from allocsim.page_start import COLUMNS as LIST_COLUMNS
@@ -32,35 +33,28 @@ if TYPE_CHECKING:
     import duckdb
     import numpy.typing as npt
 
+    from allocsim.columns import Bools
     from allocsim.recorded_requests import RequestWindow
     from pipeline.trace_set import TraceSet, Window
 
-_NO_CACHE = """
-SELECT DISTINCT bytes_alloc, call_site FROM object_events
-WHERE run = ? AND event IN (0, 2) AND cache IS NULL AND cache_how IS NOT NULL
-ORDER BY bytes_alloc, call_site
+_ORIGINS = """
+SELECT origin, event, bytes_alloc, call_site, coalesce(cache, -1) AS cache,
+    cache IS NULL AND cache_how IS NOT NULL AND event IN (0, 2)
+    AND bytes_alloc IS NOT NULL AND call_site IS NOT NULL AS unnamed
+FROM object_origins WHERE run = ? ORDER BY origin
 """
-_UNNAMED = """
-LEFT JOIN unnamed ON events.cache IS NULL AND events.cache_how IS NOT NULL
-    AND events.event IN (0, 2)
-    AND unnamed.bytes_alloc = events.bytes_alloc AND unnamed.call_site = events.call_site
+_ORIGIN_OF = """
+SELECT seq, origin FROM object_facts WHERE run = $run AND seq BETWEEN $first AND $last
 """
-_CACHE_OF = f"""
-SELECT seq, coalesce(events.cache, unnamed.cache) AS cache
-FROM object_events AS events {_UNNAMED}
-WHERE run = $run AND seq BETWEEN $first AND $last
-    AND coalesce(events.cache, unnamed.cache) IS NOT NULL
-"""  # noqa: S608 - constants
 # Objects whose page was not allocated in the trace: first events of lives only, by their handle.
-_OLDER = f"""
-SELECT seq, event IN (1, 3) AS live, coalesce(events.cache, unnamed.cache) AS cache
-FROM object_events AS events {_UNNAMED}
-LEFT JOIN pages ON pages.run = $run AND pages.page = events.page
-WHERE events.run = $run AND seq BETWEEN $first AND $last AND events.object = seq
-    AND (event IN (1, 3) OR $placed) AND pages.alloc_seq IS NULL
-    AND coalesce(events.cache, unnamed.cache) IS NOT NULL
+_OLDER = """
+SELECT seq, origin
+FROM object_facts AS facts
+LEFT JOIN pages ON pages.run = $run AND pages.page = facts.page
+WHERE facts.run = $run AND seq BETWEEN $first AND $last AND facts.object = seq
+    AND pages.alloc_seq IS NULL
 ORDER BY seq
-"""  # noqa: S608 - constants
+"""
 _PAGES_OF = """
 SELECT events.seq, coalesce(pages.alloc_seq, -1) AS alloc_seq, pages.pfn,
     pages.page_kind = $slab AS slab
@@ -75,8 +69,7 @@ class RecordedRun:
     """One recorded run of a results database, and the trace set it was made of.
 
     Args:
-        connection: the database; a temporary table is made in it, and while requests are made
-            it is nobody else's.
+        connection: the database; while requests are made it is nobody else's.
         run: number of the run.
         trace: the trace set.
         window_rows: events held at once.
@@ -96,10 +89,13 @@ class RecordedRun:
         self._trace = trace
         self._window_rows = window_rows
         caches = self._caches()
-        caches += self._unnamed(len(caches))
+        origin, cache, self._frees, unnamed = self._origins(len(caches))
+        caches += unnamed
         sized = np.array([size for _, size in caches] + [-1])
-        #: Number of a cache, -1 where no size is known; the last place is for no cache.
-        self._modelled = np.where(sized > 0, np.arange(len(sized)), -1).astype(np.int32)
+        # -1 where no size is known; the last place is for no cache.
+        modelled = np.where(sized > 0, np.arange(len(sized)), -1).astype(np.int32)
+        self._cache = modelled[cache]  # and whether it is a free: by origin, from the first on
+        self._first_origin = int(origin[0]) if len(origin) else 0
         highest = connection.execute(
             "SELECT coalesce(max(pfn), 0) FROM page_events WHERE run = ?", [run]
         ).fetchall()[0][0]
@@ -150,26 +146,26 @@ class RecordedRun:
             for name, size in found
         ]
 
-    def _unnamed(self, first: int) -> list[tuple[str, int]]:
-        """Caches for allocations no rule names: one a size and call site, and named so."""
-        groups = self._connection.execute(_NO_CACHE, [self._run]).fetchall()
-        self._connection.execute(
-            "CREATE OR REPLACE TEMP TABLE unnamed"
-            " (bytes_alloc BIGINT, call_site UBIGINT, cache INTEGER)"
+    def _origins(
+        self, first: int
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Bools, list[tuple[str, int]]]:
+        """Rising numbers of the origins, the cache of each, and whether it is a free.
+
+        Allocations that no rule names have caches of their own, from number ``first`` on, which
+        are returned too: one for each size and call site, and named so.
+        """
+        found = self._connection.execute(_ORIGINS, [self._run]).fetchnumpy()
+        origin, event, size, site, cache, unnamed = map(np.ma.getdata, found.values())
+        groups, group = np.unique(
+            np.stack([size[unnamed].astype(np.uint64), site[unnamed]]), axis=1, return_inverse=True
         )
+        cache[unnamed] = first + group.reshape(-1)
         names = self._trace.symbols
-        made = []
-        for number, (size, site) in enumerate(groups):
-            self._connection.execute(
-                "INSERT INTO unnamed VALUES (?, ?, ?)",
-                [
-                    size,
-                    site,
-                    first + number,
-                ],
-            )
-            made.append((f"size-{size}@{names.name(site) or hex(site)}-{site & 0xFFFF:04x}", size))
-        return made
+        named = [
+            (f"size-{size}@{names.name(site) or hex(site)}-{site & 0xFFFF:04x}", size)
+            for size, site in groups.T.tolist()
+        ]
+        return origin, cache, np.isin(event, (Ev.KFREE, Ev.KMEM_CACHE_FREE)), named
 
     def _first_look(
         self, lists: ListsAtStart, advance: Callable[[float], None]
@@ -202,18 +198,19 @@ class RecordedRun:
         if "ptr" not in window:
             return
         rows = len(window["ts"])
-        found = self._ask(_OLDER, first, rows, placed=placed)
-        cache = self._modelled[found["cache"]]
-        known = cache >= 0
+        found = self._ask(_OLDER, first, rows)
+        origin = found["origin"] - self._first_origin
+        cache, live = self._cache[origin], self._frees[origin]
+        known = (cache >= 0) & (live | placed)
         at = found["seq"][known] - first
-        seen.add(window["ptr"][at], at + first, cache[known], found["live"][known])
+        seen.add(window["ptr"][at], at + first, cache[known], live[known])
 
     def _cache_of(self, first: int, rows: int) -> npt.NDArray[np.int32]:
         """Number of the cache of each event; -1 where it has none that is modelled."""
-        found = self._ask(_CACHE_OF, first, rows)
+        found = self._ask(_ORIGIN_OF, first, rows)
         cache = np.full(rows, -1, np.int32)
-        cache[found["seq"] - first] = found["cache"]
-        return self._modelled[cache]
+        cache[found["seq"] - first] = self._cache[found["origin"] - self._first_origin]
+        return cache
 
     def _pages_of(self, first: int, rows: int) -> RecordedPages:
         found = self._ask(_PAGES_OF, first, rows, slab=int(Kind.SLAB))

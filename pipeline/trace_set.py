@@ -74,7 +74,7 @@ class TraceSet:
         found = _schema(folder / "events.parquet")
         return cls(folder, meta, _known_columns(folder / "events.parquet", found, EVENT_COLUMNS))
 
-    @property
+    @cached_property
     def rows(self) -> int:
         """Number of events."""
         return int(_metadata(self.path / "events.parquet").num_rows)

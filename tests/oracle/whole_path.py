@@ -191,7 +191,7 @@ class WholePath:
             for seq, live in older_of(self.db, self.run, placed=placed).items()
             if events[seq].cache is not None
         }
-        kinds, highest = world.simulation._slab_pages
+        kinds, highest = world.simulation.slab_pages
         plain = World(world.shapes, kinds.tolist(), highest.tolist(), world.machine, older)
         begin = time.process_time()
         outcome = by_oracle(plain, events, exhaustible=False)
