@@ -98,11 +98,12 @@ class SimulatedWindow(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """Requests of a window, or of a part of it, and the events to be sampled before."""
+    """Requests of a window, or of a part of it, and the events that samples and turns precede."""
 
     objects: ObjectRequests
     pages: PageEvents
     samples: npt.NDArray[np.int64]
+    turns: npt.NDArray[np.int64]
 
     def between(self, first: int, end: int) -> _Part:
         """The requests of events from ``first`` up to ``end``."""
@@ -112,6 +113,7 @@ class _Part(NamedTuple):
             ObjectRequests._make(column[objects] for column in self.objects),
             PageEvents._make(column[pages] for column in self.pages),
             self.samples[_places(self.samples, first, end)],
+            self.turns[_places(self.turns, first, end)],
         )
 
 
@@ -157,7 +159,11 @@ class Simulation:
         self.counts = dict.fromkeys(("refused_slab_events", "refused_pages", *_PRESSURE), 0)
 
     def window(
-        self, objects: ObjectRequests, pages: PageEvents, samples: Sequence[int] = ()
+        self,
+        objects: ObjectRequests,
+        pages: PageEvents,
+        samples: Sequence[int] = (),
+        turns: Sequence[int] = (),
     ) -> SimulatedWindow:
         """Place the next requests.
 
@@ -166,12 +172,15 @@ class Simulation:
             pages: page requests of everyone else, likewise.
             samples: events before which the page allocator is to be sampled, rising; those behind
                 the last page request are taken before the next one, or by finish().
+            turns: events before which the vmstat worker has its turn on every CPU (R4.13),
+                rising, as often as it has one.
         """
         cpus = self.slub.cpus
         rest = _Part(
             objects._replace(cpu=objects.cpu % cpus),
             pages._replace(cpu=pages.cpu % np.int16(min(cpus, _CPU_LIMIT))),
             np.array(samples, np.int64),
+            np.array(turns, np.int64),
         )
         done: list[SimulatedWindow] = []
         chunk = -1
@@ -232,7 +241,7 @@ class Simulation:
             sheaves = self.slub.sheaf_objects
         else:
             placement, wanted, sheaves = _NO_PLACEMENT, _NO_PAGES, _NO_SHEAVES
-        columns, slab_rows, other_rows = self._merge(wanted, pages)
+        columns, slab_rows, other_rows = self._merge(wanted, pages, part.turns)
         samples = np.concatenate((np.array(self._waiting, np.int64), part.samples))
         at = np.searchsorted(columns["seq"], samples)
         ready = at < len(columns["seq"])
@@ -255,9 +264,9 @@ class Simulation:
         return SimulatedWindow(placement, others, slabs, wanted, pfns, sheaves, named), None
 
     def _merge(
-        self, wanted: PageRequests, pages: PageEvents
+        self, wanted: PageRequests, pages: PageEvents, turns: npt.NDArray[np.int64]
     ) -> tuple[Columns, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Slab pages and others' pages as one window of page requests, and the rows of each."""
+        """Slab pages, others' pages and the workers' turns as one window; the rows of the first."""
         slab_rows = np.searchsorted(pages.seq, wanted.seq) + np.arange(len(wanted.seq))
         other_rows = np.searchsorted(wanted.seq, pages.seq) + np.arange(len(pages.seq))
         allocates = wanted.way > 0
@@ -288,6 +297,17 @@ class Simulation:
             merged[slab_rows] = of_slab[name]
             merged[other_rows] = theirs
             columns[name] = merged
+        if not len(turns):
+            return columns, slab_rows, other_rows
+        at = np.repeat(np.searchsorted(columns["seq"], turns), self.slub.cpus)
+        cpu = np.tile(np.arange(self.slub.cpus), len(turns))
+        theirs = {"seq": np.repeat(turns, self.slub.cpus), "cpu": cpu, "page": UNKNOWN_PAGE}
+        columns = {
+            name: np.insert(column, at, theirs.get(name, 0)) for name, column in columns.items()
+        }
+        slab_rows, other_rows = (
+            rows + np.searchsorted(at, rows, side="right") for rows in (slab_rows, other_rows)
+        )
         return columns, slab_rows, other_rows
 
     def _slab_lives(

@@ -17,6 +17,7 @@ from allocsim.page_kinds import Kind
 from allocsim.page_start import COLUMNS as LIST_COLUMNS
 from allocsim.page_start import ListsAtStart
 from allocsim.recorded_requests import RecordedPages, RecordedRequests
+from allocsim.vmstat import VmstatTurns
 from pipeline.modelled import (
     Recorded,
     has_thp,
@@ -102,7 +103,7 @@ class RecordedRun:
         zones, states, how = recorded_zones(trace, highest)
         thp = has_thp(trace)
         lists = ListsAtStart(zones, trace.meta["cpus"], thp=thp)
-        slices, seen = self._first_look(lists, advance)
+        slices, turns, seen = self._first_look(lists, advance)
         self.recorded = Recorded(
             run=run,
             release=trace.meta["kernel_release"],
@@ -110,6 +111,7 @@ class RecordedRun:
             caches=caches,
             seen=seen.table,
             slices=slices,
+            turns=turns,
             facts=recorded_facts(trace),
             zones=zones,
             states=states,
@@ -169,8 +171,8 @@ class RecordedRun:
 
     def _first_look(
         self, lists: ListsAtStart, advance: Callable[[float], None]
-    ) -> tuple[list[tuple[int, int]], FirstSeen]:
-        """The first event of every time slice, and what is older than the trace.
+    ) -> tuple[list[tuple[int, int]], list[int], FirstSeen]:
+        """The first event of every time slice, Recorded.turns, and what is older than the trace.
 
         Pages that lay on the CPUs' lists go to ``lists``.
         """
@@ -182,6 +184,9 @@ class RecordedRun:
             and "mm_page_alloc" in self._trace.meta["recorded_events"]
         )
         slices: list[tuple[int, int]] = []
+        turns: list[int] = []
+        workers = VmstatTurns()
+        in_ns = self._trace.meta["ts_unit"] == "ns"
         seen = FirstSeen()
         for first, window in self._events(("ts", "ptr", *LIST_COLUMNS)):
             if all(name in window for name in LIST_COLUMNS):
@@ -190,9 +195,11 @@ class RecordedRun:
             latest = slices[-1][0] if slices else -1
             rows = np.flatnonzero(np.diff(number, prepend=latest))
             slices += zip(number[rows].tolist(), (first + rows).tolist(), strict=True)
+            if in_ns:
+                turns += (first + workers.before(window["ts"])).tolist()
             self._note_older(first, window, seen, placed=placed)
             advance((first + len(number)) / self._trace.rows)
-        return slices, seen
+        return slices, turns, seen
 
     def _note_older(self, first: int, window: Window, seen: FirstSeen, *, placed: bool) -> None:
         if "ptr" not in window:

@@ -135,6 +135,7 @@ def tapes(  # noqa: C901 - a kind of event each
                 slot, code = draw(st.integers(0, 400)), draw(st.sampled_from([KMALLOC, KFREE]))
                 tape.object(cpu, cache, slot, code, metadata=True)
                 tape.other(cpu, draw(st.integers(0, 5)), draw(st.integers(0, 2)))
+                tape.world.turns = [*tape.world.turns, *[len(tape.events) - 1] * cpu]
     return tape
 
 
@@ -183,6 +184,7 @@ def test_model_is_oracle_when_pages_run_out(tape: Tape, hogs: int, window: int) 
         )
         for event in tape.events
     ]
+    tape.world.turns = [turn + shift for turn in tape.world.turns]
     older = {seq + shift: live for seq, live in tape.world.older.items()}
     tape.world.older.clear()
     tape.world.older.update(older)

@@ -42,6 +42,7 @@ class World:
     highest: Sequence[int]
     machine: Machine
     older: dict[int, bool] = field(default_factory=dict)  # seq -> live before the trace
+    turns: Sequence[int] = ()  # events that turns of the vmstat workers precede
 
 
 @dataclass
@@ -90,6 +91,7 @@ def by_oracle(world: World, events: Sequence[Event], *, exhaustible: bool) -> Ou
         live,
         free,
         exhaustible=exhaustible,
+        turns=world.turns,
     )
     placed = oracle.run(list(events))
     return Outcome(
@@ -130,7 +132,8 @@ def by_model(world: World, events: Sequence[Event], window: int) -> Outcome:
     for begin in range(0, len(events), window):
         part = events[begin : begin + window]
         requests = maker.window(*_columns(part))
-        result = simulation.window(requests.objects, requests.pages)
+        turns = [turn for turn in world.turns if begin <= turn < begin + window]
+        result = simulation.window(requests.objects, requests.pages, turns=turns)
         _note(outcome, requests, result)
         lives.append(result.slabs)
     lives.append(simulation.finish()[0])

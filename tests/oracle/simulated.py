@@ -69,6 +69,7 @@ class Simulated:
         older: handle -> (slab key, index) of objects live before the trace.
         free_before: (cache, slab key, index) of free objects of slabs older than the trace.
         exhaustible: expect refused slab pages: copy everything before events that may ask.
+        turns: events before which the vmstat worker has its turn on every CPU, as often as it has.
     """
 
     def __init__(
@@ -81,7 +82,9 @@ class Simulated:
         free_before: Iterable[tuple[int, int, int]],
         *,
         exhaustible: bool = False,
+        turns: Sequence[int] = (),
     ) -> None:
+        self.turns = Counter(turns)
         self.limit = 10
         self.slub = Slub(
             shapes,
@@ -104,6 +107,9 @@ class Simulated:
 
     def run(self, events: list[Event]) -> Placed:
         for event in events:
+            for _ in range(self.turns[event.seq]):
+                for cpu in range(self.cpus):
+                    self.pages.event(cpu, 0)
             if event.code <= CACHE_FREE:
                 self._object_event(event)
             elif event.code <= PAGE_FREE:

@@ -192,7 +192,14 @@ class WholePath:
             if events[seq].cache is not None
         }
         kinds, highest = world.simulation.slab_pages
-        plain = World(world.shapes, kinds.tolist(), highest.tolist(), world.machine, older)
+        plain = World(
+            world.shapes,
+            kinds.tolist(),
+            highest.tolist(),
+            world.machine,
+            older,
+            source.recorded.turns,
+        )
         begin = time.process_time()
         outcome = by_oracle(plain, events, exhaustible=False)
         return outcome, time.process_time() - begin
