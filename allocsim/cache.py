@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,11 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from allocsim import shortage
+from allocsim.partial_list import INDEX_BITS
 from allocsim.paths import Path
 from allocsim.profile import MAX_PAGE_ORDER
+from allocsim.requests import Op
 from allocsim.reuse import Reuse
 from allocsim.sheaves import Sheaves, plan
-from allocsim.slabs import INDEX_BITS, Slabs
+from allocsim.slab_runs import flush_run, refill_run
+from allocsim.slabs import Slabs
+from allocsim.steps import Steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,12 +38,13 @@ class CacheEvents(NamedTuple):
 
     Args:
         cpu: CPU of each event.
-        op: +1 allocation, -1 free.
+        op: Op.
         parent: for a free, the event of this window that allocated its object; -1 if none did.
         objects: object of each event; on entry known for frees with parent -1.
         path: Path of each event.
         max_order: largest order to be had from the page allocator at each event; None: any.
         no_sheaf: events at which no sheaf can be allocated; None: at none.
+        ts, run, left: as in ObjectRequests.
     """
 
     cpu: Ints
@@ -48,6 +54,9 @@ class CacheEvents(NamedTuple):
     path: npt.NDArray[np.uint8]
     max_order: npt.NDArray[np.int8] | None
     no_sheaf: npt.NDArray[np.bool_] | None
+    ts: Index | None = None
+    run: Index | None = None
+    left: npt.NDArray[np.int32] | None = None
 
     def part(self, begin: int, end: int) -> CacheEvents:
         """Views of the events from ``begin`` up to ``end``, counted from 0 again."""
@@ -59,6 +68,9 @@ class CacheEvents(NamedTuple):
             self.path[begin:end],
             None if self.max_order is None else self.max_order[begin:end],
             None if self.no_sheaf is None else self.no_sheaf[begin:end],
+            None if self.ts is None else self.ts[begin:end],
+            None if self.run is None else self.run[begin:end],
+            None if self.left is None else self.left[begin:end],
         )
 
 
@@ -97,21 +109,33 @@ class CacheReplay:
         freelist_order: Callable[[int, int, int], Sequence[int]] | None,
     ) -> None:
         self.shape = shape
+        self.number = number
         self.stat: Counter[str] = Counter()
         self.slabs = Slabs(shape, self.stat, number, freelist_order)
-        #: Events of this window at which a sheaf was allocated that never was before.
-        self.made: list[int] = []
+        #: Sheaves allocated (+1) and freed (-1) in this window: event, CPU, sheaf, which of both,
+        #: and the page requests before it, of this window or of this event.
+        self.sheaf_memory: list[tuple[int, int, int, int, int]] = []
+        #: Object of its home that each sheaf is (sheaf_memory).
+        self.sheaf_objects: dict[int, int] = {}
         self.failed = False
         self.flush_batch = rules.flush_batch
+        self.max_empty = rules.max_empty_sheaves
+        self.grace_ns = rules.grace_ns
+        self.steps: Steps | None = None
         self.sheaves = Sheaves.cold(cpus, shape.capacity, rules.max_full_sheaves)
         #: Object in every cell of every sheaf, up to the sheaf's size.
         self.contents: Index = np.full(self.sheaves.count * shape.capacity, FAILED, np.int64)
 
     def replay(self, events: CacheEvents) -> None:
         """Replay a window's events."""
-        self.made.clear()
+        self.sheaf_memory.clear()
         if not self.shape.capacity:
             self._without_sheaves(events)
+            return
+        if self.steps is None and np.any(np.abs(events.op) > 1):
+            self.steps = Steps(self)
+        if self.steps is not None:
+            self.steps.replay(events)
             return
         begin, count = 0, len(events.op)
         chunk = count
@@ -180,12 +204,43 @@ class CacheReplay:
         Fills the refills' slots in the table and notes in ``grew`` the events that took a new slab.
         Returns the event reached.
         """
+        capacity, table, orders = self.shape.capacity, traced.table, traced.events.max_order
+        refills = [time for time, _, _ in traced.plan.refills]
+        flushes = [time for time, _, _ in traced.plan.flushes]
+        if orders is not None:
+            return self._refusable(traced, refills, flushes, grew, begin)
+        end = len(traced.events.op)
+        at_refill = at_flush = 0
+        while at_refill < len(refills) or at_flush < len(flushes):
+            # No event does both.
+            next_refill = refills[at_refill] if at_refill < len(refills) else end
+            next_flush = flushes[at_flush] if at_flush < len(flushes) else end
+            if next_refill < next_flush:
+                first, at_refill = at_refill, bisect(refills, next_flush, at_refill)
+                times = refills[first:at_refill]
+                got, new = refill_run(self.slabs, [begin + time for time in times], capacity)
+                table[first * capacity : at_refill * capacity] = got.reshape(-1)
+                grew += [times[at] for at in new]
+            else:
+                first, at_flush = at_flush, bisect(flushes, next_refill, at_flush)
+                times = [begin + time for time in flushes[first:at_flush]]
+                flush_run(self.slabs, table.take(traced.reuse.flushed[first:at_flush]), times)
+        return end
+
+    def _refusable(
+        self,
+        traced: _Traced,
+        refills: list[int],
+        flushes: list[int],
+        grew: list[int],
+        begin: int,
+    ) -> int:
+        """As _batches, one by one, where the page allocator may refuse."""
         slabs, capacity, table = self.slabs, self.shape.capacity, traced.table
         orders, flushed = traced.events.max_order, traced.reuse.flushed
-        batches = [(time, at, True) for at, (time, _, _) in enumerate(traced.plan.refills)]
-        batches += [(time, at, False) for at, (time, _, _) in enumerate(traced.plan.flushes)]
-        batches.sort()
-        for time, at, refill in batches:
+        batches = [(time, at, True) for at, time in enumerate(refills)]
+        batches += [(time, at, False) for at, time in enumerate(flushes)]
+        for time, at, refill in sorted(batches):
             if not refill:
                 slabs.free_bulk(table.take(flushed[at]).tolist(), begin + time)
                 continue
@@ -210,7 +265,9 @@ class CacheReplay:
         contents[cells] = traced.table[sources]
         self.contents = contents
         self.sheaves = planned.after
-        self.made += [begin + time for time in planned.made]
+        self.sheaf_memory += [
+            (begin + time, int(now.cpu[time]), sheaf, +1, 0) for time, sheaf in planned.made
+        ]
         frees = int(np.count_nonzero(free))
         stat, capacity = self.stat, self.shape.capacity
         stat.update(planned.stat)
@@ -238,6 +295,8 @@ class CacheReplay:
 
     def in_sheaves(self) -> int:
         """Objects in the sheaves of all CPUs and of the barn."""
+        if self.steps is not None:
+            return self.steps.in_sheaves()
         sheaves, capacity = self.sheaves, self.shape.capacity
         full = len(sheaves.full) + sum(sheaves.spare_full)
         return sum(sheaves.size) + full * capacity if capacity else 0
@@ -269,6 +328,8 @@ class CacheReplay:
                 continue
             self.slabs.free_chain(found >> INDEX_BITS, [found], at)
             self.stat["free_slowpath"] += 1
+            if op == Op.FREE_RCU:
+                self.stat["free_rcu_sheaf_fail"] += 1
             paths[at] = Path.SLOW_FREE
         events.objects[:] = objects
         events.path[:] = paths

@@ -110,7 +110,7 @@ class _Part(NamedTuple):
         objects = _places(self.objects.seq, first, end)
         pages = _places(self.pages.seq, first, end)
         return _Part(
-            ObjectRequests._make(column[objects] for column in self.objects),
+            self.objects.part(objects),
             PageEvents._make(column[pages] for column in self.pages),
             self.samples[_places(self.samples, first, end)],
             self.turns[_places(self.turns, first, end)],

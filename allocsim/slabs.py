@@ -5,23 +5,29 @@ batches of one. An object is ``slab << 16 | index``, a slab ``cache << 32 | numb
 0 in the order the cache made them; slabs older than the trace have the caller's negative keys.
 
 A slab with no free object is on no list (R3.22), so the partial list is all there is to remember.
-Free lists have their head last: a push is an append.
+Many batches of one kind are done at once by allocsim.slab_runs.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from copy import copy, deepcopy
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from allocsim.partial_list import INDEX_BITS, NO_ROW, PartialList
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Sequence
 
+    import numpy.typing as npt
+
+    from allocsim.columns import Index
     from allocsim.profile import CacheShape
 
-INDEX_BITS = 16
 CACHE_BITS = 32
+_PLACE = (1 << INDEX_BITS) - 1
 LOOKAHEAD = 3  #: mm/slub.c:build_detached_freelist (7.2)
 
 
@@ -47,10 +53,7 @@ class Slabs:
         self.stat = stat
         self.cache = cache
         self.freelist_order = freelist_order
-        #: Free list of every slab on the partial list.
-        self.partial: dict[int, list[int]] = {}
-        #: The list's order, head first. Slabs freed from the midst of it stay until they are head.
-        self.queue: deque[int] = deque()
+        self.partial = PartialList(max(shape.objects, shape.min_objects))
         self.created = 0
         self.fallback: set[int] = set()  # slabs of the fallback order
         self.least = min(shape.objects, shape.min_objects)
@@ -61,8 +64,7 @@ class Slabs:
         """As deepcopy gives it, without a look at every number in every free list."""
         copied = copy(self)
         copied.stat = deepcopy(self.stat, memo)
-        copied.partial = {slab: free.copy() for slab, free in self.partial.items()}
-        copied.queue = self.queue.copy()
+        copied.partial = deepcopy(self.partial, memo)
         copied.fallback = self.fallback.copy()
         copied.pages = self.pages.copy()
         return copied
@@ -75,37 +77,26 @@ class Slabs:
         """
         got: list[int] = []
         partial = self.partial
-        if partial:
+        if len(partial):
             self.stat["list_lock"] += 1
-        while partial and len(got) < want:
-            slab = self._head()
-            self.queue.popleft()
-            free = partial.pop(slab)
-            room = want - len(got)
-            if len(free) <= room:
-                free.reverse()
-                got += free
+        while len(partial) and len(got) < want:
+            row = partial.first()
+            held, room = partial.counts[row], want - len(got)
+            got += partial.take(row, min(held, room))
+            if held <= room:
+                partial.drop_first(row)
             else:
                 # The remainder goes to the tail: mm/slub.c:__slab_try_return_freelist (7.2).
-                got += free[: -room - 1 : -1]
-                del free[-room:]
-                self._add(slab, free)
+                partial.first_to_tail()
                 self.stat["list_lock"] += 1
         from_partial = len(got)
         while len(got) < want and self.may_grow(max_order):
             got += self._from_new_slab(want - len(got), time, max_order)
         return got, len(got) > from_partial
 
-    def _head(self) -> int:
-        """The first slab of the partial list, which is not empty."""
-        while self.queue[0] not in self.partial:
-            self.queue.popleft()
-        return self.queue[0]
-
-    def _add(self, slab: int, free: list[int]) -> None:
-        """Add a slab at the tail of the partial list."""
-        self.partial[slab] = free
-        self.queue.append(slab)
+    def requests(self) -> int:
+        """Page requests made in this window so far."""
+        return len(self.pages) // 4
 
     def may_grow(self, max_order: int) -> bool:
         """Whether a new slab can be had while the page allocator serves up to ``max_order``."""
@@ -113,11 +104,7 @@ class Slabs:
 
     def falls_short(self, want: int) -> bool:
         """Whether the partial list holds fewer than ``want`` free objects."""
-        for free in self.partial.values():
-            want -= len(free)
-            if want <= 0:
-                return False
-        return want > 0
+        return self.partial.objects < want
 
     def _from_new_slab(self, want: int, time: int, max_order: int) -> list[int]:
         """mm/slub.c:allocate_slab, alloc_from_new_slab (7.2): up to ``want`` objects of it."""
@@ -131,21 +118,46 @@ class Slabs:
         self.created += 1
         self.stat["alloc_slab"] += 1
         self.pages += (time, slab, order, +1)
+        order_out = (
+            range(objects)
+            if self.freelist_order is None
+            else self.freelist_order(self.cache, number, objects)
+        )
         first = slab << INDEX_BITS
+        if want < objects:
+            # To the head of the list. A new slab is made only when the list is empty, so that is
+            # its tail too.
+            self.partial.add(slab, order_out[: want - 1 : -1])
+            self.stat["list_lock"] += 1
+        return [first | place for place in order_out[:want]]
+
+    def new_slabs(self, times: Sequence[int]) -> Index:
+        """Make slabs of the wanted order at some events: (slabs, objects) as they hand them out."""
+        shape, first = self.shape, self.created
+        number = np.arange(first, first + len(times))
+        self.created += len(times)
+        self.stat["alloc_slab"] += len(times)
+        slab = self.cache << CACHE_BITS | number
+        for time, made in zip(times, slab.tolist(), strict=True):
+            self.pages += (time, made, shape.order, +1)
         if self.freelist_order is None:
-            free = list(range(first, first + objects))
+            places = np.arange(shape.objects)[None]
         else:
-            free = [first + index for index in self.freelist_order(self.cache, number, objects)]
-        if want >= objects:
-            return free
-        got = free[:want]
-        free.reverse()
-        del free[-want:]
-        # To the head of the list. A new slab is made only when the list is empty, so that is its
-        # tail too.
-        self._add(slab, free)
-        self.stat["list_lock"] += 1
-        return got
+            order = self.freelist_order
+            places = np.array(
+                [order(self.cache, at, shape.objects) for at in number.tolist()], np.int64
+            ).reshape(-1, shape.objects)
+        return (slab << INDEX_BITS)[:, None] | places
+
+    def take_all(self) -> list[int]:
+        """Every free object of the list, which is empty then."""
+        partial = self.partial
+        taken: list[int] = []
+        while len(partial):
+            row = partial.first()
+            taken += partial.take(row, partial.counts[row])
+            partial.drop_first(row)
+        return taken
 
     def take_one(self, time: int, max_order: int) -> tuple[int | None, bool]:
         """One object by the slow path (R3.15), and whether it took a new slab.
@@ -154,14 +166,13 @@ class Slabs:
         last free object. None when there is no free object and pages are refused.
         """
         self.stat["alloc_slowpath"] += 1
-        if self.partial:
+        partial = self.partial
+        if len(partial):
             self.stat["list_lock"] += 1
-            slab = self._head()
-            free = self.partial[slab]
-            taken = free.pop()
-            if not free:
-                del self.partial[slab]
-                self.queue.popleft()
+            row = partial.first()
+            [taken] = partial.take(row, 1)
+            if not partial.counts[row]:
+                partial.drop_first(row)
             return taken, False
         if not self.may_grow(max_order):
             return None, False
@@ -175,18 +186,6 @@ class Slabs:
         the third object of another slab. ``objects`` is consumed.
         """
         slabs = [found >> INDEX_BITS for found in objects]
-        if len(set(slabs)) == len(slabs):
-            # No two of one slab: every object is its own chain.
-            get, least = self.partial.get, self.least
-            for slab, found in zip(reversed(slabs), reversed(objects), strict=True):
-                free = get(slab)
-                if free is None:
-                    self._was_full(slab, [found], time)
-                else:
-                    free.append(found)
-                    if len(free) >= least:
-                        self._may_be_empty(slab, free, time)
-            return
         size = len(objects)
         while size:
             size -= 1
@@ -210,39 +209,47 @@ class Slabs:
 
     def free_chain(self, slab: int, chain: list[int], time: int) -> None:
         """Push a chain, tail first, on its slab's free list (R3.17, mm/slub.c:__slab_free 7.2)."""
-        free = self.partial.get(slab)
-        if free is None:
-            self._was_full(slab, chain, time)
-        else:
-            free += chain
-            if len(free) >= self.least:
-                self._may_be_empty(slab, free, time)
+        partial = self.partial
+        row = partial.row(slab)
+        places = [found & _PLACE for found in chain]
+        if row == NO_ROW:
+            self._was_full(slab, places, time)
+        elif partial.push(row, places) >= self.least:
+            self._may_be_empty(slab, row, time)
 
-    def _was_full(self, slab: int, chain: list[int], time: int) -> None:
+    def _was_full(self, slab: int, places: list[int], time: int) -> None:
         """A slab on no list got its first free objects."""
         self.stat["list_lock"] += 1
-        if len(chain) == self._objects(slab) and len(self.partial) >= self.shape.min_partial:
-            self._discard(slab, time)
+        if len(places) == self.objects_in(slab) and len(self.partial) >= self.shape.min_partial:
+            self.discard(slab, time)
             return
-        self._add(slab, chain)
+        self.partial.add(slab, places)
         self.stat["free_add_partial"] += 1
 
-    def _may_be_empty(self, slab: int, free: list[int], time: int) -> None:
+    def _may_be_empty(self, slab: int, row: int, time: int) -> None:
         """A slab on the partial list got more free objects: perhaps all it has."""
-        if len(free) < self._objects(slab):
+        if self.partial.counts[row] < self.objects_in(slab):
             return
         self.stat["list_lock"] += 1
         # nr_partial counts this slab too.
         if len(self.partial) >= self.shape.min_partial:
-            del self.partial[slab]
+            self.partial.drop(row)
             self.stat["free_remove_partial"] += 1
-            self._discard(slab, time)
+            self.discard(slab, time)
 
-    def _objects(self, slab: int) -> int:
+    def objects_in(self, slab: int) -> int:
+        """How many objects a slab has."""
         shape = self.shape
         return shape.min_objects if slab in self.fallback else shape.objects
 
-    def _discard(self, slab: int, time: int) -> None:
+    def objects_of(self, slabs: Index) -> npt.NDArray[np.int64]:
+        """How many objects each slab has."""
+        if not self.fallback:
+            return np.full(len(slabs), self.shape.objects)
+        return np.array([self.objects_in(slab) for slab in slabs.tolist()], np.int64)
+
+    def discard(self, slab: int, time: int) -> None:
+        """Give an empty slab, which is on no list, back to the page allocator."""
         shape = self.shape
         order = shape.min_order if slab in self.fallback else shape.order
         self.fallback.discard(slab)
@@ -251,9 +258,8 @@ class Slabs:
 
     def add_older(self, slabs: Sequence[int], objects: Sequence[int]) -> None:
         """Put slabs older than the trace on the list with the given free objects, in order."""
+        held: dict[int, list[int]] = {}
         for slab, found in zip(slabs, objects, strict=True):
-            if slab not in self.partial:
-                self._add(slab, [])
-            self.partial[slab].append(found)
-        for free in self.partial.values():
-            free.reverse()
+            held.setdefault(slab, []).append(found & _PLACE)
+        for slab, places in held.items():
+            self.partial.add(slab, places[::-1])

@@ -1,14 +1,16 @@
-"""How fast a recording becomes a results database, on one core, and in how much memory.
+"""How fast a recording becomes a results database, and in how much memory.
 
-    python bench/replay_speed.py [RECORDING [RUNS]]
+    python bench/replay_speed.py [RECORDING] [--runs N] [--times N...]
 
 RECORDING is a folder with a trace.dat, by default 7.3-churn-4cpu (1.57 million events) among the
-recordings that ALLOCSIM_RECORDINGS names. Memory is measured on its trace set once and four
-times in a row, which is longer but keeps no more alive at once than its end does.
+recordings that ALLOCSIM_RECORDINGS names. First on one core, from trace.dat to DuckDB; then on two,
+from its trace set to DuckDB, start-up included: so many times in a row as --times says, which is
+longer but keeps no more alive at once than its end does. Every run makes a database of its own.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -22,7 +24,7 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from measure import in_turn, machine, median
+from measure import in_turn, machine, median, run_once
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDINGS = Path(os.environ.get("ALLOCSIM_RECORDINGS", ROOT.parent / "shared" / "traces"))
@@ -50,41 +52,67 @@ def repeated(trace_set: Path, times: int) -> Path:
     return copy
 
 
-def main(folder: Path, runs: int) -> None:
+def on_one_core(folder: Path, here: Path, runs: int) -> None:
+    """From trace.dat to DuckDB: a line a figure. The trace set is left in ``here / "sets"``."""
+    sets, db = here / "sets", here / "results.duckdb"
+    commands = {
+        "import": [*ALLOCSIM, "import", "--force", "-o", str(sets), str(folder)],
+        "replay and store": replay(sets / folder.name, db, "recorded"),
+        "start-up": [sys.executable, "-c", "import pipeline.cli, pipeline.runs"],
+    }
+    measured = in_turn(commands, runs, cpus={0})
+    for name, each in measured.items():
+        wall, cpu = median(each, "wall_s"), median(each, "cpu_s")
+        print(f"{name}: {wall:.3f} s, {cpu:.3f} s of CPU, on one core")
+    cpu = {name: median(each, "cpu_s") for name, each in measured.items()}
+    events = length(sets / folder.name)
+    whole = cpu["import"] + cpu["replay and store"]
+    print(f"{events:,} events of {folder.name}; median of {runs} runs in turn; {machine()}")
+    print(f"import + replay + store: {events / whole / 1e6:.2f} million events/s, two processes")
+    print(f"without their start-up: {events / (whole - 2 * cpu['start-up']) / 1e6:.2f}")
+    db.unlink()
+
+
+def on_two_cores(trace_set: Path, here: Path, times: int) -> None:
+    """From Parquet to DuckDB: a line for each placement."""
+    copy, db = repeated(trace_set, times), here / "results.duckdb"
+    events = length(copy)
+    for placement, what in (("recorded", "recorded"), ("simulated", "recorded and simulated")):
+        run = run_once(replay(copy, db, placement), cpus=set(sorted(os.sched_getaffinity(0))[:2]))
+        size = db.stat().st_size / events
+        db.unlink()
+        print(
+            f"{events:,} events, {what}: {run.wall_s:.1f} s, {run.cpu_s:.1f} s of CPU,"
+            f" {events / run.wall_s / 1e6:.2f} million events/s,"
+            f" {run.peak_mib:.0f} MiB at the most, {size:.0f} bytes an event stored"
+        )
+    shutil.rmtree(copy)
+
+
+def replay(trace_set: Path, db: Path, placement: str) -> list[str]:
+    """The command that replays a trace set into a database."""
+    return [*ALLOCSIM, "replay", "--db", str(db), "--placement", placement, str(trace_set)]
+
+
+def length(trace_set: Path) -> int:
+    """Events of a trace set."""
+    return sum(json.loads((trace_set / "meta.json").read_text())["events"].values())
+
+
+def main() -> None:
     """Measure, and print one line a figure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recording", type=Path, nargs="?", default=RECORDINGS / "7.3-churn-4cpu")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--times", type=int, nargs="+", default=[1, 4, 32])
+    given = parser.parse_args()
     os.chdir(ROOT)
     with tempfile.TemporaryDirectory() as scratch:
         here = Path(scratch)
-        sets, db = here / "sets", str(here / "results.duckdb")
-        recorded = [*ALLOCSIM, "replay", "--db", db, "--placement", "recorded"]
-        commands = {
-            "import": [*ALLOCSIM, "import", "--force", "-o", str(sets), str(folder)],
-            "replay and store": [*recorded, str(sets / folder.name)],
-            "start-up": [sys.executable, "-c", "import pipeline.cli, pipeline.runs"],
-        }
-        one_core = in_turn(commands, runs, cpus={0})
-        trace_set = sets / folder.name
-        events = sum(json.loads((trace_set / "meta.json").read_text())["events"].values())
-        for name, measured in one_core.items():
-            wall, cpu = median(measured, "wall_s"), median(measured, "cpu_s")
-            print(f"{name}: {wall:.3f} s, {cpu:.3f} s of CPU, on one core")
-        cpu = {name: median(measured, "cpu_s") for name, measured in one_core.items()}
-        whole = cpu["import"] + cpu["replay and store"]
-        print(f"{events} events of {folder.name}; median of {runs} runs in turn; {machine()}")
-        print(
-            f"import + replay + store: {events / whole / 1e6:.2f} million events/s, two processes"
-        )
-        print(f"without their start-up: {events / (whole - 2 * cpu['start-up']) / 1e6:.2f}")
-        for times in (1, 4):
-            copy = repeated(trace_set, times)
-            run = in_turn({"replay": [*recorded, str(copy)]}, 1)["replay"]
-            peak, wall = median(run, "peak_mib"), median(run, "wall_s")
-            print(f"replay of {times * events} events: {peak:.0f} MiB at the most, {wall:.1f} s")
+        on_one_core(given.recording.resolve(), here, given.runs)
+        for times in given.times:
+            on_two_cores(here / "sets" / given.recording.name, here, times)
 
 
 if __name__ == "__main__":
-    given = sys.argv[1:]
-    main(
-        Path(given[0]) if given else RECORDINGS / "7.3-churn-4cpu",
-        int(given[1]) if len(given) > 1 else 3,
-    )
+    main()

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from allocsim.kernel import kernel_of
+from allocsim.policies import KERNELS, shipped_policies
 from pipeline.errors import InputError, StoreError, UsageError
 from pipeline.runs import replay_path
 from pipeline.settings import parse_settings
@@ -102,15 +103,18 @@ def opened_sides(
             recording, a results file, FILE:RUN, FILE:TRACE, FILE:* or, in ``db``, a trace's name
             or a run's number; with @KEY=VALUE behind it, simulated with that setting.
         db: where names that are no files are looked for.
-        policies: what to price the runs with that are replayed on the way.
+        policies: what to price the runs with that are replayed on the way, besides what the
+            recorded kernels do.
         progress: told how far these are.
-        simulated: False: compare what was recorded only, unless settings are given.
+        simulated: False: compare what was recorded only.
 
     Raises:
         AllocsimError: a name that stands for nothing, or something that cannot be read.
     """
     sides = [(name, _parts(name)) for name in names]
     parts = [part for _, of_side in sides for part in of_side]
+    if not simulated and any(part.settings for part in parts):
+        raise UsageError("settings change the simulated placement; leave out --placement recorded")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="allocsim-")))
         databases = _Databases(stack)
@@ -124,7 +128,7 @@ def opened_sides(
         traces = [part for part in parts if part.is_trace]
         if traces:
             scratch = folder / "results.duckdb"
-            runs = _replayed(traces, scratch, policies, progress, simulated=wanted)
+            runs = _replayed(traces, scratch, _with_own(policies), progress, simulated=wanted)
             connection = databases.open(scratch)
             rows = {row["run"]: row for row in queries.every_run(connection)}
             for text, (recorded, placed) in runs.items():
@@ -150,6 +154,17 @@ def _part(text: str) -> _Part:
     if match is None or Path(text).exists():
         return _Part(text, text, None)
     return _Part(text, match["what"], parse_settings(match["settings"][1:].split("@")))
+
+
+def _with_own(policies: Sequence[Policy]) -> list[Policy]:
+    """The policies with those of the recorded kernels, which rows of their own policy are of."""
+    given = {policy.name for policy in policies}
+    own = [
+        policy
+        for name, policy in shipped_policies().items()
+        if name in KERNELS and name not in given
+    ]
+    return [*policies, *own]
 
 
 def _replayed(

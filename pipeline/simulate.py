@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -88,7 +89,7 @@ class _Tally:
         self.on_older_slabs += int(np.count_nonzero(slab < -1))
         self.failed += int(np.count_nonzero(path == ObjectPath.FAILED))
         self.ignored += int(np.count_nonzero(path == ObjectPath.IGNORED))
-        cache, op = requests.objects.cache, requests.objects.op
+        cache, op = requests.objects.cache, np.sign(requests.objects.op)
         for total, rows in ((self.live, slab >= 0), (self.on_older, slab < -1)):
             np.add(total, _sums(cache[rows], op[rows], total), out=total)
         self.add_slabs(result.slabs)
@@ -199,9 +200,10 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: _Tally) -> Rows:
     pages = np.bincount(
         slabs["cache"], 1 << slabs["order"].astype(np.int64), minlength=count
     ).tolist()
-    sheaves = np.zeros(count + 1, np.int64)  # the last for sheaves that are no cache's objects
     slub = world.simulation.slub
-    np.add.at(sheaves, slub.homes, slub.counters()["sheaf_alloc"])
+    sheaves: Counter[int] = Counter()
+    for home, cache in zip(slub.homes, slub.caches, strict=True):
+        sheaves[home] += len(cache.sheaf_objects)
     rows: Rows = []
     for number, (cache, shape, how) in enumerate(
         zip(slub.caches, world.shapes, world.shapes_how, strict=True)
@@ -222,13 +224,13 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: _Tally) -> Rows:
                 "pages_allocated": int(tally.pages_allocated[number]),
                 "pages_freed": int(tally.pages_freed[number]),
                 "live_objects": int(tally.live[number]),
-                "sheaf_objects": int(sheaves[number]),
+                "sheaf_objects": sheaves[number],
                 "on_older_slabs": int(tally.on_older[number]),
                 "older_free": int(world.older_free[number]),
                 "slabs": held[number],
                 "slab_pages": int(pages[number]),
                 "partial_slabs": len(cache.slabs.partial),
-                "partial_free": sum(map(len, cache.slabs.partial.values())),
+                "partial_free": cache.slabs.partial.objects,
                 "in_sheaves": cache.in_sheaves(),
             }
         )

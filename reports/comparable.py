@@ -249,6 +249,7 @@ def remarks(sides: Sequence[tuple[str, Sequence[Row]]]) -> list[Remark]:
     """
     found = [remark for rule in RULES for remark in _broken(rule, sides)]
     found += _same_recordings(sides)
+    found += _own(sides)
     found += _prices(sides)
     found += _losses(sides)
     return sorted(found, key=lambda remark: list(Weight).index(remark.weight))
@@ -277,6 +278,23 @@ def _same_recordings(sides: Sequence[tuple[str, Sequence[Row]]]) -> list[Remark]
             text = f"repeats of {label} are the same recording more than once"
             found.append(Remark(Weight.MUST, f"{text}: that is not another sample"))
     return found
+
+
+def _own(sides: Sequence[tuple[str, Sequence[Row]]]) -> list[Remark]:
+    """Runs that were not priced with what their kernel does."""
+    lacking = {
+        (label, run["own_policy"])
+        for label, runs in sides
+        for run in runs
+        if run["own_policy"] not in run["prices"]
+    }
+    return [
+        Remark(
+            Weight.SHOULD,
+            f"{label} was not replayed with policy {own}: rows of the own policy are left out",
+        )
+        for label, own in sorted(lacking)
+    ]
 
 
 def _prices(sides: Sequence[tuple[str, Sequence[Row]]]) -> list[Remark]:

@@ -159,7 +159,7 @@ def measure(run: Run) -> dict[str, Items]:
     answers = {
         each.name: _asked(run, each, slices) for each in MEASURES if there.issuperset(each.needs)
     }
-    return {name: items for name, items in answers.items() if items or not BY_NAME[name].of_model}
+    return {name: items for name, items in answers.items() if items or not BY_NAME[name].optional}
 
 
 def _asked(run: Run, asked: Measure, slices: int) -> Items:

@@ -73,7 +73,7 @@ MEANINGS = {
     Verdict.FEW: f"fewer than {FEWEST} counted, or all within a few moments: not tested",
     Verdict.UNTESTED: "one number a recording, a state that lasts, or none: nothing to test with",
     Verdict.REPEATS: "not enough repeats for a test",
-    Verdict.FROZEN: "pages of this kind have no reference count on one side: none by rule, no test",
+    Verdict.FROZEN: "this kind of page is frozen on one side: none by rule, not tested",
 }
 
 

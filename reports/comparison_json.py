@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from reports.comparison import MEANINGS
 from reports.measure import BINS_PER_DECADE
+from reports.quantity import KNOWN
 from reports.statistics import LEVEL
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def to_json(comparison: Comparison, version: str) -> str:
         "correction": "Benjamini-Hochberg over all tested rows",
         "noise": _noise(comparison),
         "verdicts": {verdict.value: meaning for verdict, meaning in MEANINGS.items()},
+        "known": KNOWN,
         "sides": [_side(side) for side in comparison.sides],
         "remarks": [
             {"weight": remark.weight.value, "text": remark.text} for remark in comparison.remarks
@@ -104,6 +106,7 @@ def _row(row: Compared, labels: list[str]) -> dict[str, Any]:
         "quantity": row.quantity.name.rstrip(",:"),
         "item": row.item,
         "unit": row.quantity.unit,
+        "known": row.quantity.known,
         "sides": [
             {
                 "label": label,

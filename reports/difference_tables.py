@@ -68,7 +68,6 @@ def _table(
     wide = not narrow and len(sides) == 1  # room for the unit and for p
     columns = [
         Column("", numeric=False, share=1),
-        *([Column("unit", numeric=False)] if wide else []),
         Column(base),
     ]
     for side in sides:
@@ -79,11 +78,12 @@ def _table(
             *([Column("p")] if wide else []),
             Column("", numeric=False),
         ]
+    if wide:  # last: on a phone the change is to be seen first
+        columns.append(Column("unit", numeric=False))
     lines: list[list[Cell]] = []
     for row in rows:
         line: list[Cell] = [
             row.name if narrow else wording.shortened(row.name, 44),
-            *([row.quantity.unit] if wide else []),
             number(row.values[comparison.baseline].value),
         ]
         for side in sides:
@@ -93,8 +93,10 @@ def _table(
                 _told(change),
                 interval(change),
                 *([chance(change.p)] if wide else []),
-                change.verdict.value,
+                Mono(change.verdict.value),
             ]
+        if wide:
+            line.append(row.quantity.unit)
         lines.append(line)
     return Table(caption, tuple(columns), lines)
 

@@ -15,8 +15,19 @@ from reports.difference_tables import (
     without_same,
     worth_showing,
 )
-from reports.document import Answer, Block, Bullets, Heading, Report, Section, Text
-from reports.quantity import GROUPS, MOVERS
+from reports.document import (
+    Answer,
+    Block,
+    Bullets,
+    Column,
+    Heading,
+    Mono,
+    Report,
+    Section,
+    Table,
+    Text,
+)
+from reports.quantity import GROUPS, KNOWN, MOVERS
 from reports.statistics import DRAWS, LEVEL, MEDIAN_DRAWS
 
 SHOWN = 15  #: rows of a list of top movers
@@ -209,8 +220,10 @@ def _method(comparison: Comparison) -> list[Block]:
         change.verdict for row in comparison.rows for change in row.changes if change is not None
     )
     return [
-        Bullets(
-            [f"{mark.value}  {meaning}" for mark, meaning in MEANINGS.items() if mark in marks]
+        Table(
+            "The mark of each row.",
+            (Column("", numeric=False), Column("", numeric=False, share=1)),
+            [[Mono(mark.value), meaning] for mark, meaning in MEANINGS.items() if mark in marks],
         ),
         *(Text(text) for text in _tests(comparison)),
         Text(
@@ -226,9 +239,17 @@ def _method(comparison: Comparison) -> list[Block]:
         Heading("What the quantities are"),
         Bullets(
             [
-                f"{quantity.group}: {quantity.name.rstrip(',:')} ({quantity.unit}). {quantity.doc}"
+                f"{quantity.group}: {quantity.name.rstrip(',:')} ({quantity.unit}). {quantity.doc} "
+                f"[{quantity.known}]"
                 for quantity in shown
             ]
+        ),
+        Text(
+            " ".join(
+                f"{name[0].upper()}{name[1:]}: {meaning}."
+                for name, meaning in KNOWN.items()
+                if any(quantity.known == name for quantity in shown)
+            )
         ),
     ]
 

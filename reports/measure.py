@@ -25,8 +25,8 @@ class Measure:
         needs: tables or views without which it is not asked.
         sliced: the rows say in which slice; False: slice is NULL.
         binned: rows have a column bin besides: BINS_PER_DECADE to a decade of nanoseconds.
-        of_model: a run that has no rows does not have the measure (it was not simulated, or what
-            it takes was not stored); False: no rows mean none.
+        optional: a run that has no rows does not have the measure (it was not simulated, not priced
+            with that policy, or what it takes was not stored); False: no rows mean none.
     """
 
     name: str
@@ -34,4 +34,4 @@ class Measure:
     needs: tuple[str, ...] = ()
     sliced: bool = True
     binned: bool = False
-    of_model: bool = False
+    optional: bool = False

@@ -42,7 +42,7 @@ MODEL_MEASURES = (
         FROM ({_PLACED}) JOIN runs USING (run) GROUP BY ALL
         """,
         needs=_PLACED_TABLES,
-        of_model=True,
+        optional=True,
     ),
     Measure(
         "path_ways",
@@ -57,7 +57,7 @@ MODEL_MEASURES = (
             USING (layer, way)
         """,
         needs=_PLACED_TABLES,
-        of_model=True,
+        optional=True,
     ),
     Measure(
         "placed_objects",
@@ -66,7 +66,7 @@ MODEL_MEASURES = (
         FROM ({_PLACED}) JOIN runs USING (run) WHERE layer = 'object' GROUP BY ALL
         """,
         needs=_PLACED_TABLES,
-        of_model=True,
+        optional=True,
     ),
     Measure(
         "sheaf_moves",
@@ -80,7 +80,7 @@ MODEL_MEASURES = (
         WHERE layer = 'object' AND regexp_matches(served, '^(refill|flush|barn|slow)') GROUP BY ALL
         """,
         needs=_PLACED_TABLES,
-        of_model=True,
+        optional=True,
     ),
     Measure(
         "cache_placed",
@@ -89,7 +89,7 @@ MODEL_MEASURES = (
         FROM ({_PLACED}) {_NAMED_CACHE} JOIN runs USING (run) WHERE layer = 'object' GROUP BY ALL
         """,
         needs=_PLACED_TABLES,
-        of_model=True,
+        optional=True,
     ),
     Measure(
         "cache_past_sheaves",
@@ -99,14 +99,14 @@ MODEL_MEASURES = (
         WHERE layer = 'object' AND regexp_matches(served, '^(refill|flush|barn|slow)') GROUP BY ALL
         """,
         needs=_PLACED_TABLES,
-        of_model=True,
+        optional=True,
     ),
     *(
         Measure(
             name,
             _SLABS.format(item=item, names=names, value=value, seq=seq),
             needs=("placed_slabs",),
-            of_model=True,
+            optional=True,
         )
         for name, item, names, value, seq in (
             ("model_slabs", "''", "", "count(*)", "alloc_seq"),
@@ -122,7 +122,7 @@ MODEL_MEASURES = (
         FROM cache_counters WHERE run = $run GROUP BY ALL
         """,
         needs=("cache_counters",),
-        of_model=True,
+        optional=True,
         sliced=False,
     ),
     Measure(
@@ -140,7 +140,7 @@ MODEL_MEASURES = (
         FROM zone_counters WHERE run = $run GROUP BY ALL
         """,
         needs=("zone_counters",),
-        of_model=True,
+        optional=True,
         sliced=False,
     ),
     Measure(
@@ -158,7 +158,7 @@ MODEL_MEASURES = (
         FROM free_blocks WHERE run = $run AND slice IS NOT NULL GROUP BY ALL
         """,
         needs=("free_blocks",),
-        of_model=True,
+        optional=True,
     ),
     Measure(
         "unusable_pages",
@@ -169,6 +169,6 @@ MODEL_MEASURES = (
         WHERE run = $run AND slice IS NOT NULL GROUP BY ALL
         """,
         needs=("free_blocks",),
-        of_model=True,
+        optional=True,
     ),
 )

@@ -17,6 +17,15 @@ SITES = "Call sites"
 GROUPS = (OPS, PAGES, PATHS, SHEAVES, FRAGMENTATION, LIVES, CACHES, SITES)  #: as they are shown
 MOVERS = (CACHES, SITES)  #: groups with too many rows to print: only what moved is shown
 
+#: How a quantity is known, and what that means.
+KNOWN = {
+    "observed": "events of the recording, counted",
+    "inferred": "the same, told apart by kinds of page, caches or lives that the model finds out",
+    "priced": "the same, times what a policy says each stage of a life costs; what page_ref events"
+    " tell of the use stage is observed",
+    "simulated": "what the model does with the requests of the recording",
+}
+
 PER_EVENTS = "per 1,000 events"  #: object and page allocations and frees
 PER_ALLOCS = "per 1,000 page allocations"
 
@@ -32,6 +41,7 @@ class Quantity:
         whole: name of the measure below it.
         unit: of the quotient times ``scale``.
         doc: one sentence on what it is.
+        known: how it is known: a key of KNOWN.
         scale: 1000 for "per 1,000 events", 100 for per cent.
         items: a row for each item of ``part``; one row for all of them together if False.
         order: items in the order in which they are shown; else the largest first.
@@ -50,6 +60,7 @@ class Quantity:
     whole: str
     unit: str
     doc: str
+    known: str
     scale: float = 1
     items: bool = False
     order: tuple[str, ...] = ()

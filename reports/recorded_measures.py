@@ -36,6 +36,10 @@ _KINDS = """
     SELECT page_kind AS item, slice, sum({value}) AS value FROM timeline
     WHERE run = $recorded AND policy = $own GROUP BY ALL
 """
+_PAGES = """
+    SELECT page_kinds.name AS item, slice, sum({value}) AS value
+    FROM samples JOIN page_kinds USING (page_kind) WHERE run = $recorded GROUP BY ALL
+"""
 _RECORDED = f"""
     SELECT coalesce(page_kinds.name, '(no page)') AS item, {SLICE} AS slice,
         sum({{value}}) AS value
@@ -126,9 +130,9 @@ RECORDED_MEASURES = (
         """,
     ),
     Measure(ONE, "SELECT '' AS item, NULL AS slice, 1 AS value", sliced=False),
-    Measure("own_locked", _KINDS.format(value="locked_ops")),
-    Measure("own_plain", _KINDS.format(value="plain_ops")),
-    Measure("own_ops", _KINDS.format(value="plain_ops + locked_ops")),
+    Measure("own_locked", _KINDS.format(value="locked_ops"), optional=True),
+    Measure("own_plain", _KINDS.format(value="plain_ops"), optional=True),
+    Measure("own_ops", _KINDS.format(value="plain_ops + locked_ops"), optional=True),
     Measure(
         "policy_locked",
         """
@@ -138,8 +142,8 @@ RECORDED_MEASURES = (
     ),
     Measure("recorded_locked", _RECORDED.format(value="locked_ops")),
     Measure("recorded_plain", _RECORDED.format(value="plain_ops")),
-    Measure("page_allocs", _KINDS.format(value="page_allocs")),
-    Measure("page_frees", _KINDS.format(value="page_frees")),
+    Measure("page_allocs", _PAGES.format(value="page_allocs")),
+    Measure("page_frees", _PAGES.format(value="page_frees")),
     Measure("zone_locked", _NAMED.format(name="mm_page_alloc_zone_locked")),
     Measure("pcpu_drain", _NAMED.format(name="mm_page_pcpu_drain")),
     Measure("batched_frees", _NAMED.format(name="mm_page_free_batched")),

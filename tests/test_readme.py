@@ -54,6 +54,22 @@ def test_the_sweep_it_shows(db: Path) -> None:
     assert shown == [row.strip('"') for row in rows.splitlines()[1:]]
 
 
+def test_the_comparison_it_shows() -> None:
+    shown = re.search(r"\$ allocsim (compare .*)\n((?:.*\n)*?)```", README)
+    assert shown is not None
+    text = allocsim(*shown[1].split())
+    parts = [part.strip("\n") for part in shown[2].split("...\n") if part.strip()]
+    assert len(parts) > 1
+    at = 0
+    for part in parts:  # in this order, each whole
+        at = text.index(f"\n{part}\n", at) + len(part)
+    differ = re.findall(r"^(.*) \*$", text[text.index("\nTop movers\n") :], re.MULTILINE)
+    told = re.search(r"The (\d+) rows that differ are median\s+lives of caches", README)
+    assert told is not None
+    assert len(differ) == int(told[1])
+    assert all(row.startswith("median life,") for row in differ)
+
+
 def test_every_page_it_points_to_is_there() -> None:
     for target in re.findall(r"\]\(([^)]+)\)", README):
         assert (ROOT / target).exists(), target

@@ -16,6 +16,7 @@ from tests.oracle.simulated import (
     CACHE_FREE,
     KFREE,
     KMALLOC,
+    MILLISECOND,
     PAGE_ALLOC,
     PAGE_FREE,
     Event,
@@ -43,6 +44,7 @@ class Tape:
     world: World
     events: list[Event] = field(default_factory=list)
     lived: dict[int, bool] = field(default_factory=dict)  # address -> live?
+    born: dict[int, tuple[int, int]] = field(default_factory=dict)  # the same -> event, CPU
     blocks: list[tuple[int, int, int]] = field(default_factory=list)  # event, pfn, order
 
     def __repr__(self) -> str:
@@ -59,7 +61,15 @@ class Tape:
         older = ptr & 0x3FFFFFFF < OLDER_SLABS * (4096 << self.world.shapes[cache].order)
         if ptr not in self.lived and older and not metadata:
             self.world.older[seq] = code in (KFREE, CACHE_FREE)
-        self.lived[ptr] = code in (KMALLOC, CACHE_ALLOC)
+        allocates = code in (KMALLOC, CACHE_ALLOC)
+        born = self.born.pop(ptr, None)
+        if born is not None and allocates:
+            # Its free was not traced: it was between then and now, early or late.
+            since = (seq - born[0]) * MILLISECOND * (seq % 5) // 4
+            self.world.hidden.append((born[0] * MILLISECOND + since, born[0], cache, born[1]))
+        if allocates and not metadata:
+            self.born[ptr] = seq, cpu
+        self.lived[ptr] = allocates
         self.events.append(Event(seq, cpu, code, ptr=ptr, cache=cache, metadata=metadata))
 
     def page(self, cpu: int, order: int, gfp: int) -> None:
@@ -111,7 +121,10 @@ def tapes(  # noqa: C901 - a kind of event each
             case 0 | 1 | 2 | 3:
                 cache = draw(st.integers(0, len(SIZES) - 1))
                 first, step = draw(st.integers(0, 400)), draw(st.sampled_from([1, 1, 7, 16]))
-                for n in range(draw(st.integers(1, 130))):
+                count, run = draw(st.integers(1, 130)), len(tape.events)
+                if draw(st.integers(0, 3)) == 0:
+                    tape.world.runs |= {run + n: (run, count - n) for n in range(count)}
+                for n in range(count):
                     tape.object(cpu, cache, first + n * step, CACHE_ALLOC)
             case 4 | 5 | 6:
                 cache = draw(st.integers(0, len(SIZES) - 1))
@@ -186,8 +199,14 @@ def test_model_is_oracle_when_pages_run_out(tape: Tape, hogs: int, window: int) 
     ]
     tape.world.turns = [turn + shift for turn in tape.world.turns]
     older = {seq + shift: live for seq, live in tape.world.older.items()}
-    tape.world.older.clear()
-    tape.world.older.update(older)
+    tape.world.older = older
+    tape.world.hidden = [
+        (ts + shift * MILLISECOND, handle + shift, cache, cpu)
+        for ts, handle, cache, cpu in tape.world.hidden
+    ]
+    tape.world.runs = {
+        seq + shift: (run + shift, left) for seq, (run, left) in tape.world.runs.items()
+    }
     assert_equal(tape.world, hungry.events + moved, window)
 
 

@@ -13,7 +13,7 @@ from reports.compare import checked, compare
 from reports.comparison import Change, Compared, Comparison, Run, Side, Verdict, movers
 from reports.measures import BY_NAME
 from reports.quantities import QUANTITIES
-from reports.quantity import GROUPS
+from reports.quantity import GROUPS, KNOWN
 from tests.reports.conftest import empty_database, insert
 from tests.reports.synthetic import Workload, add_seed
 
@@ -227,6 +227,8 @@ def test_the_table_of_quantities_is_sound() -> None:
     for quantity in QUANTITIES:
         assert {quantity.part, quantity.whole} <= set(BY_NAME)
         assert quantity.group in GROUPS
+        assert quantity.known in KNOWN
+        assert (quantity.known == "simulated") == quantity.name.startswith("model")
         assert bool(quantity.bins) == bool(quantity.quantile)
         if quantity.bins:
             assert BY_NAME[quantity.bins].binned

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from html import escape, unescape
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
@@ -51,6 +52,12 @@ def comparison() -> Iterator[Comparison]:
             )
         ]
         yield compare(sides, 0, checked(sides))
+
+
+@pytest.fixture(scope="module")
+def two_sides(comparison: Comparison) -> Comparison:
+    sides = comparison.sides[:2]
+    return compare(sides, 0, checked(sides))
 
 
 def same_as_golden(name: str, text: str) -> None:
@@ -132,33 +139,46 @@ def test_the_report_has_a_figure_of_each_of_the_three(comparison: Comparison) ->
     ]
 
 
+# Clicks the head of the first column of the first long table twice, and says what it finds.
+_PROBE = """
+<script>
+const table = [...document.querySelectorAll("table")].find((each) => each.rows.length > 9);
+const names = () => [...table.tBodies[0].rows].map((row) => row.cells[0].textContent);
+const head = table.tHead.rows[0].cells[0];
+const before = names();
+head.click(); const up = names(); head.click(); const down = names();
+const sorted = [...before].sort((a, b) => a.localeCompare(b));
+const column = [...table.tHead.rows[0].cells].findIndex((cell) => cell.textContent === "A");
+table.tHead.rows[0].cells[column].click();
+const values = [...table.tBodies[0].rows].map((row) => row.cells[column].textContent);
+const change = [...table.tHead.rows[0].cells].find((cell) => cell.textContent === "change");
+parent.document.title = JSON.stringify({
+  up: String(up) === String(sorted),
+  turned: down[0] === sorted.at(-1) && down.at(-1) === sorted[0],
+  numbers: values.filter((value) => value !== "-").map((v) => Number(v.replaceAll(",", ""))),
+  width: innerWidth,
+  wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+  change: change.getBoundingClientRect().right,
+  small: Math.min(...[...document.querySelectorAll("p, li, td")].map(
+    (each) => Number.parseFloat(getComputedStyle(each).fontSize))),
+  figures: document.querySelectorAll("figure svg").length,
+});
+</script></body>"""
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
-def test_the_page_sorts_and_fits_in_a_browser(comparison: Comparison, tmp_path: Path) -> None:
-    page = to_html(differences.report(comparison, "0.1.0"))
-    # Clicks the head of the first column of the first long table twice, and says what it finds.
-    probe = """
-    <script>
-    const table = [...document.querySelectorAll("table")].find((each) => each.rows.length > 9);
-    const names = () => [...table.tBodies[0].rows].map((row) => row.cells[0].textContent);
-    const head = table.tHead.rows[0].cells[0];
-    const before = names();
-    head.click(); const up = names(); head.click(); const down = names();
-    const sorted = [...before].sort((a, b) => a.localeCompare(b));
-    const column = [...table.tHead.rows[0].cells].findIndex((cell) => cell.textContent === "A");
-    table.tHead.rows[0].cells[column].click();
-    const values = [...table.tBodies[0].rows].map((row) => row.cells[column].textContent);
-    document.title = JSON.stringify({
-      up: String(up) === String(sorted),
-      turned: down[0] === sorted.at(-1) && down.at(-1) === sorted[0],
-      numbers: values.filter((value) => value !== "-").map((v) => Number(v.replaceAll(",", ""))),
-      wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
-      figures: document.querySelectorAll("figure svg").length,
-    });
-    </script></body>"""
+@pytest.mark.parametrize("width", [375, 1200])
+def test_the_page_sorts_and_fits_in_a_browser(
+    two_sides: Comparison, tmp_path: Path, width: int
+) -> None:
+    page = to_html(differences.report(two_sides, "0.1.0")).replace("</body>", _PROBE)
+    # A window is never as narrow as a phone; a frame in it is.
+    frame = f'<iframe srcdoc="{escape(page)}" style="width:{width}px;height:700px;border:0">'
     path = tmp_path / "page.html"
-    path.write_text(page.replace("</body>", probe), "utf-8")
+    path.write_text(f"<!DOCTYPE html><title></title><body>{frame}</iframe></body>", "utf-8")
     assert CHROMIUM is not None
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=390,844"]
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1300,800"]
+    options += ["--no-first-run", "--disable-background-networking"]
     done = subprocess.run(
         [CHROMIUM, *options, f"--user-data-dir={tmp_path}", "--dump-dom", path.as_uri()],
         capture_output=True,
@@ -168,12 +188,15 @@ def test_the_page_sorts_and_fits_in_a_browser(comparison: Comparison, tmp_path: 
     )
     title = re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)
     assert title
-    found = json.loads(title[1])
+    found = json.loads(unescape(title[1]))
     assert found["up"]
     assert found["turned"]
     assert found["numbers"] == sorted(found["numbers"])
     assert len(found["numbers"]) > 5
-    assert found["wide"] <= 0
+    assert found["width"] == width
+    assert found["wide"] <= 0  # tables and figures scroll, the page does not
+    assert found["change"] <= width
+    assert found["small"] >= 12
     assert found["figures"] == 4
 
 
