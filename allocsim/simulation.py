@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from allocsim.requests import FreeBefore, OlderObjects
     from allocsim.zones import Machine
 
+KEPT = 1 << 22  #: requests kept since the state was last put aside; more cost memory
 FIRST_CHUNK = 64  #: requests tried at once behind a refused slab page
 
 #: One simulated slab's life: what ``SimulatedWindow.slabs`` holds. -1 where it is not known.
@@ -124,6 +125,9 @@ class _Refused(NamedTuple):
     order: int
 
 
+_State = tuple[Slub, PageReplay, Columns, list[int]]
+
+
 class Simulation:
     """SLUB above the page allocator, fed window by window.
 
@@ -157,6 +161,9 @@ class Simulation:
         self._fixed = (machine, machine.rules, *machine.zones, *machine.states, *shapes)
         self._waiting: list[int] = []  # samples that no page event has come for yet
         self.counts = dict.fromkeys(("refused_slab_events", "refused_pages", *_PRESSURE), 0)
+        self._aside: _State | None = None  # a state to go back to
+        self._since: list[_Part] = []  # what has been done since, without a refusal
+        self._since_rows = 0
 
     def window(
         self,
@@ -186,17 +193,19 @@ class Simulation:
         chunk = -1
         while True:
             part = rest if chunk < 0 else _first(rest, chunk)
-            before = self._state()
+            self._put_aside()
             result, refused = self._run(part, None)
             if refused is None:
                 done.append(result)
+                self._since.append(part)
+                self._since_rows += len(part.objects.seq) + len(part.pages.seq)
                 last = _last_seq(part)
                 if part is rest or last < 0:
                     break
                 rest = rest.between(last + 1, _END)
                 chunk *= 2
                 continue
-            self.slub, self.pages, self._slabs, self._waiting = before
+            self._go_back()
             event = refused.seq
             done.append(self._run(part.between(0, event), None)[0])
             done.append(self._alone(part.between(event, event + 1), refused))
@@ -209,7 +218,27 @@ class Simulation:
         sample = self.pages.sample(0)
         return _lives(self._slabs), [(seq, sample) for seq in self._waiting]
 
-    def _state(self) -> tuple[Slub, PageReplay, Columns, list[int]]:
+    def _put_aside(self) -> None:
+        """See to it that the state before the next part can be had again.
+
+        To copy it costs as much as many requests do, so it is done once in a while; from there the
+        requests that were served since lead back to any later one.
+        """
+        if self._aside is None or self._since_rows >= KEPT:
+            self._aside, self._since, self._since_rows = self._state(), [], 0
+
+    def _go_back(self) -> None:
+        """The state before the part that could not be done."""
+        if self._aside is None:
+            raise RuntimeError("no state was put aside")
+        counts = self.counts.copy()
+        self.slub, self.pages, self._slabs, self._waiting = self._aside
+        for part in self._since:
+            self._run(part, None)
+        self.counts = counts
+        self._aside = None
+
+    def _state(self) -> _State:
         """A copy of what a window changes, to go back to."""
         fixed = {id(thing): thing for thing in self._fixed}
         return deepcopy((self.slub, self.pages, self._slabs, self._waiting), fixed)
