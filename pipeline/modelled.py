@@ -109,6 +109,7 @@ class World:
         machine: the zones.
         counts: of slabs and objects older than the trace.
         older_free: free places on such slabs, by cache.
+        older: objects on them that were live.
     """
 
     simulation: Simulation
@@ -117,6 +118,7 @@ class World:
     machine: Machine
     counts: dict[str, int]
     older_free: npt.NDArray[np.int64]
+    older: OlderObjects
 
 
 def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
@@ -154,6 +156,7 @@ def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
         machine,
         counts,
         np.bincount(free_before.cache, minlength=len(shapes)),
+        older,
     )
 
 

@@ -19,6 +19,8 @@ class Comparison:
         kernel: the kernel's figure.
         model: the model's.
         note: what else there is to know; empty if nothing.
+        low: the least that the model may say, where the recording leaves something open.
+        high: the most.
     """
 
     quantity: str
@@ -26,6 +28,8 @@ class Comparison:
     kernel: float
     model: float
     note: str = ""
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,8 @@ def judged(comparison: Comparison) -> dict[str, Any]:
         "scope": comparison.scope,
         "kernel": kernel,
         "model": model,
+        "model_low": comparison.low,
+        "model_high": comparison.high,
         "error_pct": error,
         "bound_pct": allowed,
         "ok": within,
