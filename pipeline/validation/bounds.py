@@ -21,6 +21,8 @@ class Comparison:
         note: what else there is to know; empty if nothing.
         low: the least that the model may say, where the recording leaves something open.
         high: the most.
+        untold: which of low to high it is the recording cannot tell at all, so that the bound is
+            for what the kernel's figure lies outside of them. Otherwise it is for ``model``.
     """
 
     quantity: str
@@ -30,6 +32,7 @@ class Comparison:
     note: str = ""
     low: float | None = None
     high: float | None = None
+    untold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,8 @@ def judged(comparison: Comparison) -> dict[str, Any]:
     if bound.pct is not None:
         allowed = max(bound.pct, 100 * bound.slack / kernel if kernel else 0.0)
     apart = abs(model - kernel)
+    if comparison.untold and comparison.low is not None and comparison.high is not None:
+        apart = max(0.0, comparison.low - kernel, kernel - comparison.high)
     within = None if bound.pct is None else apart <= max(bound.slack, kernel * bound.pct / 100)
     return {
         "quantity": comparison.quantity,
