@@ -135,6 +135,7 @@ def replay_path(  # noqa: PLR0913 - what, into what, priced with what
                     recorded,
                     settings,
                     window_rows=SIMULATION_ROWS,
+                    schemes=pricing.schemes if pricing else (),
                     advance=progress.step(f"simulate {name}"),
                 )
                 for settings in several
