@@ -13,10 +13,12 @@ from allocsim import shortage
 from allocsim.partial_list import INDEX_BITS
 from allocsim.paths import Path
 from allocsim.profile import MAX_PAGE_ORDER
+from allocsim.requests import Op
 from allocsim.reuse import Reuse
 from allocsim.sheaves import Sheaves, plan
 from allocsim.slab_runs import flush_run, refill_run
 from allocsim.slabs import Slabs
+from allocsim.steps import Steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,12 +38,13 @@ class CacheEvents(NamedTuple):
 
     Args:
         cpu: CPU of each event.
-        op: +1 allocation, -1 free.
+        op: Op.
         parent: for a free, the event of this window that allocated its object; -1 if none did.
         objects: object of each event; on entry known for frees with parent -1.
         path: Path of each event.
         max_order: largest order to be had from the page allocator at each event; None: any.
         no_sheaf: events at which no sheaf can be allocated; None: at none.
+        ts, run, left: as in ObjectRequests.
     """
 
     cpu: Ints
@@ -51,6 +54,9 @@ class CacheEvents(NamedTuple):
     path: npt.NDArray[np.uint8]
     max_order: npt.NDArray[np.int8] | None
     no_sheaf: npt.NDArray[np.bool_] | None
+    ts: Index | None = None
+    run: Index | None = None
+    left: npt.NDArray[np.int32] | None = None
 
     def part(self, begin: int, end: int) -> CacheEvents:
         """Views of the events from ``begin`` up to ``end``, counted from 0 again."""
@@ -62,6 +68,9 @@ class CacheEvents(NamedTuple):
             self.path[begin:end],
             None if self.max_order is None else self.max_order[begin:end],
             None if self.no_sheaf is None else self.no_sheaf[begin:end],
+            None if self.ts is None else self.ts[begin:end],
+            None if self.run is None else self.run[begin:end],
+            None if self.left is None else self.left[begin:end],
         )
 
 
@@ -100,21 +109,33 @@ class CacheReplay:
         freelist_order: Callable[[int, int, int], Sequence[int]] | None,
     ) -> None:
         self.shape = shape
+        self.number = number
         self.stat: Counter[str] = Counter()
         self.slabs = Slabs(shape, self.stat, number, freelist_order)
-        #: Events of this window at which a sheaf was allocated that never was before.
-        self.made: list[int] = []
+        #: Sheaves allocated (+1) and freed (-1) in this window: event, CPU, sheaf, which of both,
+        #: and the page requests before it, of this window or of this event.
+        self.sheaf_memory: list[tuple[int, int, int, int, int]] = []
+        #: Object of its home that each sheaf is (sheaf_memory).
+        self.sheaf_objects: dict[int, int] = {}
         self.failed = False
         self.flush_batch = rules.flush_batch
+        self.max_empty = rules.max_empty_sheaves
+        self.grace_ns = rules.grace_ns
+        self.steps: Steps | None = None
         self.sheaves = Sheaves.cold(cpus, shape.capacity, rules.max_full_sheaves)
         #: Object in every cell of every sheaf, up to the sheaf's size.
         self.contents: Index = np.full(self.sheaves.count * shape.capacity, FAILED, np.int64)
 
     def replay(self, events: CacheEvents) -> None:
         """Replay a window's events."""
-        self.made.clear()
+        self.sheaf_memory.clear()
         if not self.shape.capacity:
             self._without_sheaves(events)
+            return
+        if self.steps is None and np.any(np.abs(events.op) > 1):
+            self.steps = Steps(self)
+        if self.steps is not None:
+            self.steps.replay(events)
             return
         begin, count = 0, len(events.op)
         chunk = count
@@ -244,7 +265,9 @@ class CacheReplay:
         contents[cells] = traced.table[sources]
         self.contents = contents
         self.sheaves = planned.after
-        self.made += [begin + time for time in planned.made]
+        self.sheaf_memory += [
+            (begin + time, int(now.cpu[time]), sheaf, +1, 0) for time, sheaf in planned.made
+        ]
         frees = int(np.count_nonzero(free))
         stat, capacity = self.stat, self.shape.capacity
         stat.update(planned.stat)
@@ -272,6 +295,8 @@ class CacheReplay:
 
     def in_sheaves(self) -> int:
         """Objects in the sheaves of all CPUs and of the barn."""
+        if self.steps is not None:
+            return self.steps.in_sheaves()
         sheaves, capacity = self.sheaves, self.shape.capacity
         full = len(sheaves.full) + sum(sheaves.spare_full)
         return sum(sheaves.size) + full * capacity if capacity else 0
@@ -303,6 +328,8 @@ class CacheReplay:
                 continue
             self.slabs.free_chain(found >> INDEX_BITS, [found], at)
             self.stat["free_slowpath"] += 1
+            if op == Op.FREE_RCU:
+                self.stat["free_rcu_sheaf_fail"] += 1
             paths[at] = Path.SLOW_FREE
         events.objects[:] = objects
         events.path[:] = paths

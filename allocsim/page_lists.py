@@ -7,7 +7,7 @@ business of page_stretch; what changes anything else is here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -69,6 +69,13 @@ class PageList:
 
     def __len__(self) -> int:
         return self.top - self.base
+
+    def __deepcopy__(self, _: dict[int, Any]) -> PageList:
+        """As deepcopy gives it, but quicker: there are many lists."""
+        copied = PageList(self.order)
+        copied.buffer = self.buffer.copy()
+        copied.base, copied.top, copied.need = self.base, self.top, self.need
+        return copied
 
     def refill(self, blocks: list[int]) -> None:
         """Fill the empty list; the block fetched first is handed out first (R4.4)."""

@@ -23,6 +23,8 @@ class Path(IntEnum):
     FLUSH = 12  #: free: the barn was full, spare's objects went to their slabs
     FLUSH_MAIN = 13  #: free: no empty sheaf to be had, main's objects went to their slabs
     SLOW_FREE = 14  #: free: straight to the slab
+    FROM_SHEAF = 15  #: alloc: out of a prefilled sheaf (R3.16); in none of the kernel's counters
+    RCU_FREE = 16  #: free: by kfree_rcu, into the CPU's rcu_free sheaf (R3.20)
 
 
 #: Paths of frees; the others are those of allocations. SPARE_SWAP is both.
@@ -35,12 +37,14 @@ FREE_PATHS = frozenset(
         Path.FLUSH,
         Path.FLUSH_MAIN,
         Path.SLOW_FREE,
+        Path.RCU_FREE,
     }
 )
 
 #: Names of /sys/kernel/slab/*/ with CONFIG_SLUB_STATS, and their units: sheaf_refill and
 #: sheaf_flush count objects, barn_* and sheaf_alloc, sheaf_free sheaves (without the main sheaves
-#: every CPU gets when a cache is made). ``list_lock`` is ours: acquisitions of the node's
+#: every CPU gets when a cache is made); free_rcu_sheaf objects, sheaf_prefill_* and sheaf_return_*
+#: prefilled sheaves. ``list_lock`` is ours: acquisitions of the node's
 #: list_lock.
 COUNTERS = (
     "alloc_fastpath",
@@ -52,6 +56,8 @@ COUNTERS = (
     "alloc_slab",
     "free_slab",
     "order_fallback",
+    "free_rcu_sheaf",
+    "free_rcu_sheaf_fail",
     "sheaf_flush",
     "sheaf_refill",
     "sheaf_alloc",
@@ -60,5 +66,9 @@ COUNTERS = (
     "barn_get_fail",
     "barn_put",
     "barn_put_fail",
+    "sheaf_prefill_fast",
+    "sheaf_prefill_slow",
+    "sheaf_return_fast",
+    "sheaf_return_slow",
     "list_lock",
 )

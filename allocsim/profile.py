@@ -34,6 +34,11 @@ class SlubRules:
             (R3.10, before the sheaf is grown to fill its kmalloc size).
         sheaf_header: bytes of a sheaf in front of its pointers.
         max_full_sheaves: full sheaves a barn takes (R3.10, R3.16 free 6).
+        max_empty_sheaves: empty sheaves it takes from kfree_rcu (R3.20).
+        grace_ns: from the last kfree_rcu into a sheaf until its objects may be used again. Assumed:
+            a grace period of RCU takes a few ticks (kernel/rcu/tree.c:rcu_gp_fqs_loop waits one
+            to three jiffies before it forces one); about 20 ms fits SLUB_STATS, 0.5 s does not
+            (spec 11).
         flush_batch: objects freed at a time when main itself is flushed (PCS_BATCH_MAX).
         max_order: largest order chosen for waste's sake (slub_max_order).
         min_partial: smallest and largest number of slabs kept on the partial list (R3.5).
@@ -44,6 +49,8 @@ class SlubRules:
     sheaf_capacity: tuple[tuple[int, int], ...]
     sheaf_header: int
     max_full_sheaves: int
+    max_empty_sheaves: int
+    grace_ns: int
     flush_batch: int
     max_order: int
     min_partial: tuple[int, int]
@@ -66,6 +73,8 @@ LINUX_7_2 = Profile(
         sheaf_capacity=((4096, 4), (1024, 12), (256, 26), (0, 60)),
         sheaf_header=32,
         max_full_sheaves=10,
+        max_empty_sheaves=10,
+        grace_ns=20_000_000,
         flush_batch=32,
         max_order=3,
         min_partial=(5, 10),

@@ -2,14 +2,15 @@
 
 Object requests are its object events less the allocator's own metadata (sheaves, T7), large
 kmallocs, which are page requests, and frees of nothing (T4). An allocation of an address believed
-live shows that a free went untraced (T6, I2): that free is put right before it, on its CPU. Page
+live shows that a free went untraced (T6, I2); such frees, and prefilled sheaves, are told by
+``Hidden``. Page
 requests are everyone's but slab's, whose pages the model asks for itself.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from allocsim.columns import find
 from allocsim.events import Ev
 from allocsim.lifetimes import ZERO_SIZE_PTR, Lifetimes
 from allocsim.page_requests import highest_zones, migratetypes, urgency
-from allocsim.requests import ObjectRequests
+from allocsim.requests import ObjectRequests, Op
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,8 +68,8 @@ class RequestWindow(NamedTuple):
     """The requests of a window.
 
     Args:
-        objects: object requests; a free that no event shows has the ``seq`` of the allocation
-            that gave it away, and stands before it.
+        objects: object requests; a free that no event shows has the ``seq`` of the object event
+            it stands before.
         shown: which object requests are events of the trace (bool).
         pages: page requests.
         end: number of the event behind the window.
@@ -97,6 +98,58 @@ class RecordedPages(NamedTuple):
     slab: npt.NDArray[np.bool_]
 
 
+class HiddenFrees(NamedTuple):
+    """Frees that no event shows (T6), in order of time; arrays of one length.
+
+    Args:
+        ts: when, in ns: before the first object event that is not earlier, and behind the
+            object's allocation (i8).
+        object: number of the event that allocated the object (i8).
+        cache: its cache (i4).
+        cpu: CPU of the free (i2).
+    """
+
+    ts: npt.NDArray[np.int64]
+    object: npt.NDArray[np.int64]
+    cache: npt.NDArray[np.int32]
+    cpu: npt.NDArray[np.int16]
+
+
+class SheafRuns(NamedTuple):
+    """Allocations out of prefilled sheaves; arrays of one length.
+
+    Args:
+        seq: rising numbers of their events (i8).
+        run: number of the first event of the run (i8).
+        left: allocations of the run from this one on (i4).
+    """
+
+    seq: npt.NDArray[np.int64]
+    run: npt.NDArray[np.int64]
+    left: npt.NDArray[np.int32]
+
+
+class Hidden(NamedTuple):
+    """What the events of a window do not say themselves.
+
+    Args:
+        frees: frees up to the time of its last event, that no window before was given.
+        runs: its allocations out of prefilled sheaves.
+    """
+
+    frees: HiddenFrees
+    runs: SheafRuns
+
+
+_FREES = HiddenFrees._fields
+NOTHING_HIDDEN = Hidden(
+    HiddenFrees(
+        np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int16)
+    ),
+    SheafRuns(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int32)),
+)
+
+
 class RecordedRequests:
     """Makes requests of events, window by window.
 
@@ -110,10 +163,16 @@ class RecordedRequests:
         self._zones = zones
         self._older = older
         self._lifetimes = Lifetimes({"seq": "i8", "cache": "i4"})
+        self._waiting = NOTHING_HIDDEN.frees  # due behind the last object event so far
         self.counts: Counter[str] = Counter()
 
     def window(
-        self, columns: Columns, seq: int, cache: npt.NDArray[np.int32], pages: RecordedPages
+        self,
+        columns: Columns,
+        seq: int,
+        cache: npt.NDArray[np.int32],
+        pages: RecordedPages,
+        hidden: Hidden = NOTHING_HIDDEN,
     ) -> RequestWindow:
         """The requests of the next events.
 
@@ -122,11 +181,13 @@ class RecordedRequests:
             seq: row of the first event in the trace.
             cache: cache of each event; -1: no object of a cache, or not known which.
             pages: what is known of the page events.
+            hidden: what the events do not say themselves.
         """
         cpu = columns["cpu"]
-        objects, shown = self._objects(columns, seq, cpu, cache)
+        shown = self._objects(columns, seq, cpu, cache)
+        objects, is_event = self._with_hidden(shown, columns["ts"][shown.seq - seq], hidden)
         end = seq + len(cpu)
-        return RequestWindow(objects, shown, self._pages(columns, seq, cpu, pages), end)
+        return RequestWindow(objects, is_event, self._pages(columns, seq, cpu, pages), end)
 
     def _objects(
         self,
@@ -134,7 +195,7 @@ class RecordedRequests:
         seq: int,
         cpu: npt.NDArray[np.int16],
         cache: npt.NDArray[np.int32],
-    ) -> tuple[ObjectRequests, Bools]:
+    ) -> ObjectRequests:
         event = columns["event"]
         rows = np.flatnonzero(event <= Ev.KMEM_CACHE_FREE)
         if "ptr" in columns:
@@ -153,13 +214,6 @@ class RecordedRequests:
         # Of a life, its allocation's cache counts: a free may lack it, or be of a sheaf.
         frees = np.flatnonzero(pairing.ends_previous)
         carried = np.flatnonzero((pairing.carried >= 0) & ~pairing.allocates)
-        again = np.flatnonzero(pairing.allocates & (pairing.carried >= 0))
-        at_once = np.flatnonzero(pairing.reallocates & (pairing.carried < 0))
-        untraced = np.concatenate((again, at_once))
-        ended = np.concatenate((live["seq"][pairing.carried[again]], handle[at_once - 1]))
-        ended_cache = np.concatenate(
-            (live["cache"][pairing.carried[again]], life_cache[at_once - 1])
-        )
         kept = self._lifetimes.survivors(pairing)
         survivors = {
             "ptr": columns["ptr"][rows][pairing.order][kept],
@@ -182,50 +236,52 @@ class RecordedRequests:
         self.counts["unknown_frees_left_out"] += int(
             np.count_nonzero(pairing.unknown & (life_cache < 0) & ~metadata)
         )
-        inferred = ended_cache >= 0
-        return self._in_time_order(
-            seq,
-            cpu,
-            rows[pairing.order],
-            np.where(pairing.allocates, np.int8(1), np.int8(-1)),
-            handle,
-            life_cache,
-            rows[pairing.order][untraced[inferred]],
-            ended[inferred],
-            ended_cache[inferred],
-        )
-
-    def _in_time_order(  # noqa: PLR0913 - the two parts that are merged, column by column
-        self,
-        seq: int,
-        cpu: npt.NDArray[np.int16],
-        row: Index,
-        op: npt.NDArray[np.int8],
-        handle: Index,
-        cache: npt.NDArray[np.int32],
-        untraced_row: Index,
-        untraced_handle: Index,
-        untraced_cache: npt.NDArray[np.int32],
-    ) -> tuple[ObjectRequests, Bools]:
-        """Events in time order, and frees that no event shows before the events at their rows."""
-        count = len(cpu)
-        by_row = np.full(count, -1, np.int64)
-        by_row[row] = np.arange(len(row))
+        op = np.where(pairing.allocates, np.int8(Op.ALLOC), np.int8(Op.FREE))
+        by_row = np.full(len(cpu), -1, np.int64)
+        by_row[rows[pairing.order]] = np.arange(len(rows))
         place = by_row[by_row >= 0]
-        place = place[cache[place] >= 0]
-        row, op, handle, cache = row[place], op[place], handle[place], cache[place]
-        shown = np.ones(len(row), np.bool_)
-        if len(untraced_row):
-            order = np.argsort(untraced_row)
-            untraced_row = untraced_row[order]
-            at = np.searchsorted(row, untraced_row)
-            row = np.insert(row, at, untraced_row)
-            op = np.insert(op, at, np.int8(-1))
-            handle = np.insert(handle, at, untraced_handle[order])
-            cache = np.insert(cache, at, untraced_cache[order])
-            shown = np.insert(shown, at, False)
-            self.counts["inferred_frees"] += len(untraced_row)
-        return ObjectRequests(row + seq, cpu[row], cache, op, handle), shown
+        place = place[life_cache[place] >= 0]
+        row = rows[pairing.order][place]
+        return ObjectRequests(row + seq, cpu[row], life_cache[place], op[place], handle[place])
+
+    def _with_hidden(
+        self, shown: ObjectRequests, ts: Index, hidden: Hidden
+    ) -> tuple[ObjectRequests, Bools]:
+        """Object requests with hidden frees between them, and which of them are events."""
+        op, run = shown.op.copy(), np.zeros(len(ts), np.int64)
+        left = np.zeros(len(ts), np.int32)
+        at = find(hidden.runs.seq, shown.seq)
+        out_of = np.flatnonzero(at >= 0)
+        op[out_of] = Op.FROM_SHEAF
+        run[out_of], left[out_of] = hidden.runs.run[at[out_of]], hidden.runs.left[at[out_of]]
+
+        both = self._waiting, hidden.frees
+        frees = HiddenFrees(
+            *(np.concatenate([getattr(each, name) for each in both]) for name in _FREES)
+        )
+        at = np.searchsorted(ts, frees.ts)
+        at = np.maximum(at, np.searchsorted(shown.seq, frees.object, side="right"))
+        later = at == len(ts)
+        self._waiting = HiddenFrees(*(column[later] for column in frees))
+        order = np.lexsort((frees.object, frees.ts, at))
+        order = order[~later[order]]
+        at, frees = at[order], HiddenFrees(*(column[order] for column in frees))
+        self.counts["inferred_frees"] += len(at)
+
+        def put(column: npt.NDArray[Any], values: npt.ArrayLike) -> npt.NDArray[Any]:
+            return np.insert(column, at, values) if len(at) else column
+
+        merged = ObjectRequests(
+            put(shown.seq, shown.seq[at]),
+            put(shown.cpu, frees.cpu),
+            put(shown.cache, frees.cache),
+            put(op, Op.FREE_RCU),
+            put(shown.object, frees.object),
+            put(ts, ts[at]),
+            put(run, 0),
+            put(left, 0),
+        )
+        return merged, put(np.ones(len(ts), np.bool_), values=False)
 
     def _pages(
         self, columns: Columns, seq: int, cpu: npt.NDArray[np.int16], pages: RecordedPages

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+
+class Op(IntEnum):
+    """What is asked of SLUB: positive, an object; negative, to take one back."""
+
+    ALLOC = 1
+    FREE = -1
+    FROM_SHEAF = 2  #: an allocation out of a prefilled sheaf (R3.16)
+    FREE_RCU = -2  #: kfree_rcu (R3.20)
 
 
 class ObjectRequests(NamedTuple):
@@ -17,10 +27,14 @@ class ObjectRequests(NamedTuple):
         seq: number of the event, rising (i8).
         cpu: CPU (integer).
         cache: cache number (integer).
-        op: +1 allocation, -1 free (i1).
+        op: Op (i1).
         object: handle of the object's life (i8): of an allocation a new one, above all before it;
             of a free the one its allocation had, or one that ``OlderObjects`` declares. No life
             is ended twice.
+        ts: time of the event in ns (i8); needed from the first FREE_RCU on.
+        run: of a FROM_SHEAF, which prefilled sheaf: a number for each (i8).
+        left: of a FROM_SHEAF, how many are still to come out of that sheaf, this one among them
+            (i4): the sheaf is asked for before the first and returned behind the last.
     """
 
     seq: npt.NDArray[np.int64]
@@ -28,6 +42,22 @@ class ObjectRequests(NamedTuple):
     cache: npt.NDArray[np.integer]
     op: npt.NDArray[np.int8]
     object: npt.NDArray[np.int64]
+    ts: npt.NDArray[np.int64] | None = None
+    run: npt.NDArray[np.int64] | None = None
+    left: npt.NDArray[np.int32] | None = None
+
+    def part(self, rows: slice) -> ObjectRequests:
+        """Views of some rows."""
+        return ObjectRequests(
+            self.seq[rows],
+            self.cpu[rows],
+            self.cache[rows],
+            self.op[rows],
+            self.object[rows],
+            None if self.ts is None else self.ts[rows],
+            None if self.run is None else self.run[rows],
+            None if self.left is None else self.left[rows],
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 A cache whose sheaf is allocated by an event asks its home cache for an object in the midst of that
 event. So caches are replayed before their homes, and the requests they make are put between
-the home's own. A sheaf freed in a shortage is not given back: its cache keeps it for the next.
+the home's own. What a home asks of the page allocator on their account stands in the midst of what
+the event asks for itself: that order is kept as a place, a number for each cache on the way.
 """
 
 from __future__ import annotations
@@ -23,20 +24,50 @@ if TYPE_CHECKING:
     from allocsim.profile import CacheShape, SlubRules
 
 NO_HOME = -1
+NO_OBJECT = -1
+
+
+class Origin(NamedTuple):
+    """Why a cache was asked: for its own events, and for sheaves between them.
+
+    Args:
+        own: which events are the cache's own (bool); None: all.
+        asked: the others, in order; None: there are none.
+        depth: caches on the longest way from a cache to its last home, itself included.
+    """
+
+    own: npt.NDArray[np.bool_] | None
+    asked: SheafRequests | None
+    depth: int
 
 
 class SheafRequests(NamedTuple):
-    """Sheaves a cache wants from its home in a window; arrays of one length.
+    """Sheaves that caches want from their home, and give back to it, in a window.
+
+    Arrays of one length.
 
     Args:
         row: the event, as a row of the window, rising.
         cpu: its CPU.
+        op: +1 wanted, -1 given back.
+        cache: number of the cache whose sheaf it is.
+        sheaf: its number there.
+        parent: of one given back, the request that had it, -1 if that was before the window.
+        objects: the home's object it is, where that is known: of one from before the window.
+        place: where in the midst of the event, a row each: twice the page requests of each cache on
+            the way here that were made before, -1 behind the last.
         max_order: largest order to be had from the page allocator then; None: any.
         no_sheaf: whether the home may not allocate a sheaf for this one in turn.
     """
 
     row: Index
     cpu: Ints
+    op: npt.NDArray[np.int8]
+    cache: Index
+    sheaf: Index
+    parent: Index
+    objects: Index
+    place: Index
     max_order: npt.NDArray[np.int8] | None
     no_sheaf: npt.NDArray[np.bool_]
 
@@ -61,8 +92,8 @@ def sheaf_homes(rules: SlubRules, shapes: Sequence[CacheShape]) -> list[int]:
     return homes
 
 
-def before_their_homes(homes: Sequence[int]) -> list[int]:
-    """Cache numbers, every cache before its home.
+def before_their_homes(homes: Sequence[int]) -> tuple[list[int], int]:
+    """Cache numbers, every cache before its home; and the caches on the longest way home.
 
     Raises:
         ValueError: a cache is, through other homes, its own home.
@@ -75,33 +106,94 @@ def before_their_homes(homes: Sequence[int]) -> list[int]:
             if steps > len(homes):
                 raise ValueError(f"the sheaves of cache {number} would come from itself")
         depth.append(steps)
-    return sorted(range(len(homes)), key=lambda number: -depth[number])
+    return sorted(range(len(homes)), key=lambda number: -depth[number]), max(depth, default=1)
 
 
-def sheaves_wanted(cache: CacheReplay, events: CacheEvents, rows: Index) -> SheafRequests:
-    """The sheaves a cache allocated in the window it has just been through.
+def places(at: Index, origin: Origin, before: Index) -> Index:
+    """Place of things a cache did in the midst of events, a row each.
+
+    Args:
+        at: the event of each.
+        origin: whose the events are.
+        before: a number that orders what the cache did.
+    """
+    place = np.full((len(at), origin.depth), -1)
+    place[:, 0] = before
+    if origin.asked is not None and origin.own is not None:
+        request = np.cumsum(~origin.own) - 1
+        theirs = np.flatnonzero(~origin.own[at])
+        way = origin.asked.place[request[at[theirs]]]
+        last = np.count_nonzero(way >= 0, axis=1)
+        way[np.arange(len(way)), last] = before[theirs]
+        place[theirs] = way
+    return place
+
+
+def sheaves_wanted(
+    cache: CacheReplay, events: CacheEvents, rows: Index, origin: Origin
+) -> SheafRequests:
+    """What a cache did with sheaves in the window it has just been through.
 
     One for a kmalloc cache must not make its home allocate another (SLAB_ALLOC_NO_RECURSE,
-    mm/slub.c:__alloc_empty_sheaf 7.2).
+    mm/slub.c:__alloc_empty_sheaf 7.2). The sheaves a cache is made with are none of its home's.
     """
-    made = np.array(cache.made)
-    no_sheaf = np.full(len(made), cache.shape.name.startswith("kmalloc-"))
-    if events.max_order is None:
-        return SheafRequests(rows[made], events.cpu[made], None, no_sheaf)
-    max_order = events.max_order[made]
-    return SheafRequests(rows[made], events.cpu[made], max_order, no_sheaf | (max_order < 0))
+    known = set(cache.sheaf_objects)
+    kept, objects = [], []
+    for at, on, number, way, pages in cache.sheaf_memory:
+        if way < 0 and number not in known:
+            continue
+        known.add(number)
+        kept.append((at, on, way, number, 2 * pages))
+        objects.append(cache.sheaf_objects.get(number, NO_OBJECT))
+    time, cpu, op, sheaf, before = np.array(kept, np.int64).reshape(-1, 5).T
+    wants = op > 0
+    no_sheaf: npt.NDArray[np.bool_] = wants & cache.shape.name.startswith("kmalloc-")
+    max_order = None
+    if events.max_order is not None:
+        max_order = events.max_order[time]
+        no_sheaf = no_sheaf | (max_order < 0)
+    return SheafRequests(
+        rows[time],
+        cpu,
+        op.astype(np.int8),
+        np.full(len(time), cache.number),
+        sheaf,
+        np.full(len(time), -1),
+        np.array(objects, np.int64),
+        places(time, origin, before),
+        max_order,
+        no_sheaf,
+    )
 
 
 def join(requests: Sequence[SheafRequests]) -> SheafRequests:
     """The requests of several caches to one home, in order of their rows."""
-    row, cpu, no_sheaf = (
+    row, cpu, op, cache, sheaf, objects, place, no_sheaf = (
         np.concatenate([getattr(request, name) for request in requests])
-        for name in ("row", "cpu", "no_sheaf")
+        for name in ("row", "cpu", "op", "cache", "sheaf", "objects", "place", "no_sheaf")
     )
     orders = [request.max_order for request in requests if request.max_order is not None]
-    order = np.argsort(row)
-    max_order = np.concatenate(orders)[order] if orders else None
-    return SheafRequests(row[order], cpu[order], max_order, no_sheaf[order])
+    order = np.lexsort((*place.T[::-1], row))
+    parent = np.full(len(order), -1)
+    had: dict[tuple[int, int], int] = {}
+    asked = zip(cache[order].tolist(), sheaf[order].tolist(), op[order].tolist(), strict=True)
+    for at, (asker, number, way) in enumerate(asked):
+        if way > 0:
+            had[asker, number] = at
+        else:
+            parent[at] = had.pop((asker, number), -1)
+    return SheafRequests(
+        row[order],
+        cpu[order],
+        op[order],
+        cache[order],
+        sheaf[order],
+        parent,
+        objects[order],
+        place[order],
+        np.concatenate(orders)[order] if orders else None,
+        no_sheaf[order],
+    )
 
 
 def merge(
@@ -117,20 +209,38 @@ def merge(
     Returns:
         All events, their rows, and which of them are the cache's own.
     """
-    count = len(sheaves.row)
     at = np.searchsorted(rows, sheaves.row)
     later = np.searchsorted(at, np.arange(len(rows)), side="right")
     parent = np.where(events.parent >= 0, events.parent + later[events.parent], -1)
+    theirs = np.where(sheaves.parent >= 0, at[sheaves.parent] + sheaves.parent, -1)
     no_sheaf = np.zeros(len(rows), np.bool_) if events.no_sheaf is None else events.no_sheaf
     merged = events._replace(
         cpu=np.insert(events.cpu, at, sheaves.cpu),
-        op=np.insert(events.op, at, np.ones(count, np.int8)),
-        parent=np.insert(parent, at, -1),
-        objects=np.insert(events.objects, at, -1),
+        op=np.insert(events.op, at, sheaves.op),
+        parent=np.insert(parent, at, theirs),
+        objects=np.insert(events.objects, at, sheaves.objects),
         path=np.insert(events.path, at, 0),
         max_order=None
         if events.max_order is None or sheaves.max_order is None
         else np.insert(events.max_order, at, sheaves.max_order),
         no_sheaf=np.insert(no_sheaf, at, sheaves.no_sheaf),
+        run=None if events.run is None else np.insert(events.run, at, 0),
+        left=None if events.left is None else np.insert(events.left, at, 0),
     )
     return merged, np.insert(rows, at, sheaves.row), np.insert(np.ones(len(rows), np.bool_), at, 0)
+
+
+def handed_out(caches: Sequence[CacheReplay], sheaves: SheafRequests, objects: Index) -> None:
+    """Note what object each sheaf is, once its home has been through the window.
+
+    Args:
+        caches: all caches, by number.
+        sheaves: the requests to the home.
+        objects: the object of each.
+    """
+    asked = (sheaves.cache.tolist(), sheaves.sheaf.tolist(), sheaves.op.tolist(), objects.tolist())
+    for asker, number, way, found in zip(*asked, strict=True):
+        if way > 0:
+            caches[asker].sheaf_objects[number] = found
+        else:
+            del caches[asker].sheaf_objects[number]

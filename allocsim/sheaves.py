@@ -121,7 +121,7 @@ class Plan:
         flushes: sheaves flushed, in time order.
         last_refill: sheaf -> its last refill in this window.
         stat: the kernel's counters, those of the sheaves.
-        made: events at which a sheaf was allocated that never was before, in time order.
+        made: sheaves allocated, in time order: event and sheaf.
         stopped: the event that needed a new sheaf when none could be had; -1: none did. The rest
             of the plan ends before it only if it is planned again for that many events.
     """
@@ -134,7 +134,7 @@ class Plan:
     flushes: list[Batch]
     last_refill: dict[int, int]
     stat: Counter[str]
-    made: list[int]
+    made: list[tuple[int, int]]
     stopped: int
 
 
@@ -265,8 +265,7 @@ class _Barn:
         self.flushes: list[Batch] = []
         self.last_refill: dict[int, int] = {}
         self.flushed: set[int] = set()
-        self.allocated = 0
-        self.made: list[int] = []
+        self.made: list[tuple[int, int]] = []
         self.stopped = -1
 
     def live(
@@ -334,10 +333,9 @@ class _Barn:
         if self.refused is not None and self.refused[time] and self.stopped < 0:
             # The plan is thrown away; what follows only has to be well-formed.
             self.stopped = time
-        self.allocated += 1
-        if not self.sheaves.unused:
-            self.made.append(time)
-        return self.sheaves.new_sheaf()
+        number = self.sheaves.new_sheaf()
+        self.made.append((time, number))
+        return number
 
     def stat(self) -> Counter[str]:
         """The kernel's counters of what happened."""
@@ -347,5 +345,5 @@ class _Barn:
             barn_get_fail=took[_REFILL],
             barn_put=took[_BARN_PUT],
             barn_put_fail=took[_FLUSH],
-            sheaf_alloc=self.allocated,
+            sheaf_alloc=len(self.made),
         )

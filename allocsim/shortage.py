@@ -26,9 +26,8 @@ def alloc(
     if refilled == NO_SHEAF and sheaves.empty:
         refilled = sheaves.empty.pop()
     if refilled == NO_SHEAF and not no_sheaf:
-        if not sheaves.unused:
-            cache.made.append(time)
         refilled = sheaves.new_sheaf()
+        cache.sheaf_memory.append((time, cpu, refilled, +1, cache.slabs.requests()))
         stat["sheaf_alloc"] += 1
         cache.contents = cache.contents_for(sheaves.count)
     if refilled != NO_SHEAF:
@@ -38,6 +37,7 @@ def alloc(
         cache.slabs.free_bulk(got, time)
         stat["sheaf_free"] += 1
         sheaves.unused.append(refilled)
+        cache.sheaf_memory.append((time, cpu, refilled, -1, cache.slabs.requests()))
     return cache.slow_alloc(time, max_order)
 
 

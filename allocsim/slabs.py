@@ -94,6 +94,10 @@ class Slabs:
             got += self._from_new_slab(want - len(got), time, max_order)
         return got, len(got) > from_partial
 
+    def requests(self) -> int:
+        """Page requests made in this window so far."""
+        return len(self.pages) // 4
+
     def may_grow(self, max_order: int) -> bool:
         """Whether a new slab can be had while the page allocator serves up to ``max_order``."""
         return self.shape.min_order <= max_order

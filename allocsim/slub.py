@@ -20,9 +20,12 @@ from allocsim.profile import MAX_PAGE_ORDER
 from allocsim.requests import PageRequests, Placement, SheafObjects
 from allocsim.sheaf_memory import (
     NO_HOME,
+    Origin,
     before_their_homes,
+    handed_out,
     join,
     merge,
+    places,
     sheaf_homes,
     sheaves_wanted,
 )
@@ -66,7 +69,7 @@ class Slub:
     ) -> None:
         self.cpus = cpus
         self.homes = sheaf_homes(profile.slub, shapes)
-        self.sequence = before_their_homes(self.homes)
+        self.sequence, self.depth = before_their_homes(self.homes)
         self.caches = [
             CacheReplay(shape, profile.slub, number, cpus, freelist_order)
             for number, shape in enumerate(shapes)
@@ -117,21 +120,24 @@ class Slub:
             max_order,
             # A sheaf is a small kmalloc: there is one unless not even a page is to be had.
             None if max_order is None else max_order < 0,
+            None,
+            None if requests.run is None else requests.run.take(order),
+            None if requests.left is None else requests.left.take(order),
         )
         numbers = np.arange(len(self.caches))
         ends = np.searchsorted(requests.cache.take(order), numbers, side="right").tolist()
-        pages, sheaves = self._replay(window, order, [0, *ends])
+        pages, sheaves = self._replay(window, order, [0, *ends], requests.ts)
         self.sheaf_objects = _sheaf_objects(sheaves)
         self.live.add(requests.object[stays], objects[place[stays]])
         return _placement(window, order), _pages(requests, pages)
 
     def _replay(
-        self, window: CacheEvents, order: Index, bounds: Sequence[int]
+        self, window: CacheEvents, order: Index, bounds: Sequence[int], ts: Index | None
     ) -> tuple[Index, list[tuple[Index, int, Index]]]:
         """Replay all caches.
 
-        Returns their page requests (row, cache, slab, order, way), and the sheaves made: rows, the
-        cache they are objects of, and the objects.
+        Returns their page requests (row, cache, slab, order, way, place), and the sheaves made:
+        rows, the cache they are objects of, and the objects.
 
         Cache c has the places from bounds[c] up to bounds[c + 1] of the window.
         """
@@ -139,23 +145,31 @@ class Slub:
         pages, sheaves = [], []
         for number in self.sequence:
             cache, own = self.caches[number], slice(bounds[number], bounds[number + 1])
-            part, rows = window.part(own.start, own.stop), order[own]
-            if number in wanted:
-                part, rows, mine = merge(part, rows, join(wanted[number]))
-            if not len(rows):
+            if own.start == own.stop and number not in wanted:
                 continue
-            cache.replay(part)
+            part, rows = window.part(own.start, own.stop), order[own]
+            mine = asked = None
             if number in wanted:
+                asked = join(wanted[number])
+                part, rows, mine = merge(part, rows, asked)
+            if ts is not None:
+                part = part._replace(ts=ts[rows])
+            cache.replay(part)
+            if mine is not None and asked is not None:
                 window.objects[own], window.path[own] = part.objects[mine], part.path[mine]
-                sheaves.append((rows[~mine], number, part.objects[~mine]))
+                given = part.objects[~mine]
+                handed_out(self.caches, asked, given)
+                made = asked.op > 0
+                sheaves.append((asked.row[made], number, given[made]))
             took = np.array(cache.slabs.pages, np.int64).reshape(-1, 4)
             cache.slabs.pages.clear()
+            origin = Origin(mine, asked, self.depth)
+            place = places(took[:, 0], origin, 2 * np.arange(len(took)) + 1)
             took[:, 0] = rows[took[:, 0]]
-            pages.append(np.insert(took, 1, number, axis=1))
-            if cache.made and self.homes[number] != NO_HOME:
-                wanted[self.homes[number]].append(sheaves_wanted(cache, part, rows))
-        # In the midst of one event the home's page requests come first.
-        return np.concatenate([np.empty((0, 5), np.int64), *reversed(pages)]), sheaves
+            pages.append(np.concatenate((np.insert(took, 1, number, axis=1), place), axis=1))
+            if cache.sheaf_memory and self.homes[number] != NO_HOME:
+                wanted[self.homes[number]].append(sheaves_wanted(cache, part, rows, origin))
+        return np.concatenate([np.empty((0, 5 + self.depth), np.int64), *pages]), sheaves
 
     def counters(self) -> dict[str, npt.NDArray[np.int64]]:
         """The kernel's counters by name, one value a cache, since the start (COUNTERS)."""
@@ -274,8 +288,9 @@ def _placement(window: CacheEvents, order: Index) -> Placement:
 
 
 def _pages(requests: ObjectRequests, pages: Index) -> PageRequests:
-    """Page requests (row, cache, slab, order, way), put into one order of time."""
-    row, cache, slab, order, way = pages[np.argsort(pages[:, 0], kind="stable")].T
+    """Page requests (row, cache, slab, order, way, place), put into one order of time."""
+    in_time = np.lexsort((*pages.T[:4:-1], pages[:, 0]))
+    row, cache, slab, order, way = pages[in_time, :5].T
     return PageRequests(
         requests.seq[row],
         requests.cpu[row].astype(np.int16),

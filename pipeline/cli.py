@@ -9,6 +9,7 @@ import typer
 
 from allocsim import __version__
 from pipeline.commands.compare import compare
+from pipeline.commands.cost import cost
 from pipeline.commands.fit import fit
 from pipeline.commands.hazards import hazards
 from pipeline.commands.import_ import import_
@@ -61,6 +62,7 @@ app.command()(hazards)
 app.command()(validate)
 app.command()(sql)
 app.command()(sweep)
+app.add_typer(cost, name="cost")
 app.command()(synth)
 app.command()(fit)
 

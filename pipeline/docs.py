@@ -36,7 +36,7 @@ def pages() -> dict[str, str]:
         "schema.md": _schema_page(),
         "settings.md": _settings_page(),
         "commands/README.md": _commands_index(),
-        **{f"commands/{name}.md": _command_page(name, command) for name, command in _commands()},
+        **{_page_of(name): _command_page(name, command) for name, command in _commands()},
         "views/README.md": _views_index(),
         **{f"views/{name}.md": _view_page(name) for name in VIEWS},
     }
@@ -111,8 +111,17 @@ def _row(about: View) -> str:
 
 
 def _commands() -> list[tuple[str, TyperCommand]]:
-    group = cast("TyperGroup", get_command(app))
-    return [(name, cast("TyperCommand", command)) for name, command in group.commands.items()]
+    """Every command by its name; those of a group by the group's name and theirs."""
+    found: list[tuple[str, TyperCommand]] = []
+    for name, command in cast("TyperGroup", get_command(app)).commands.items():
+        members = getattr(command, "commands", None)
+        for below, member in members.items() if members else [("", command)]:
+            found.append((f"{name} {below}".strip(), cast("TyperCommand", member)))
+    return found
+
+
+def _page_of(command: str) -> str:
+    return f"commands/{command.replace(' ', '-')}.md"
 
 
 def _commands_index() -> str:
@@ -122,7 +131,10 @@ Results go to stdout, progress and errors to stderr. The exit code is 0 if all w
 bad input and where hazards or validate find something, 2 for bad usage, 130 after Ctrl-C.
 
 """
-    rows = [(f"[allocsim {name}]({name}.md)", _help(command)[0]) for name, command in _commands()]
+    rows = [
+        (f"[allocsim {name}]({_page_of(name).partition('/')[2]})", _help(command)[0])
+        for name, command in _commands()
+    ]
     return _MADE + intro + _markdown(("command", "what it does"), rows)
 
 

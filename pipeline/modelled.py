@@ -76,6 +76,8 @@ class Recorded:
             is for it.
         seen: allocsim.older.FirstSeen.table.
         slices: (time slice, its first event).
+        turns: allocsim.vmstat.VmstatTurns: events that turns of the vmstat workers precede; none
+            where the trace's clock does not count ns.
         facts: what sysfs says of the caches, by name.
         zones: the recorded zones, or computed ones.
         states: what their buddies held at the start.
@@ -90,6 +92,7 @@ class Recorded:
     caches: Sequence[tuple[str, int]]
     seen: Columns
     slices: Sequence[tuple[int, int]]
+    turns: Sequence[int]
     facts: Mapping[str, CacheFacts]
     zones: tuple[Zone, ...]
     states: tuple[ZoneState, ...]

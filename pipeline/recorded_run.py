@@ -17,7 +17,11 @@ from allocsim.page_kinds import Kind
 from allocsim.page_start import COLUMNS as LIST_COLUMNS
 from allocsim.page_start import ListsAtStart
 from allocsim.recorded_requests import RecordedPages, RecordedRequests
+from allocsim.vmstat import VmstatTurns
+from pipeline.hidden import COLUMNS as HIDDEN_COLUMNS
+from pipeline.hidden import MIDDLE, HiddenFinder
 from pipeline.modelled import (
+    PROFILE,
     Recorded,
     has_thp,
     older_handles,
@@ -102,7 +106,9 @@ class RecordedRun:
         zones, states, how = recorded_zones(trace, highest)
         thp = has_thp(trace)
         lists = ListsAtStart(zones, trace.meta["cpus"], thp=thp)
-        slices, seen = self._first_look(lists, advance)
+        finder = HiddenFinder(connection, run, trace, PROFILE.slub.grace_ns)
+        slices, turns, seen = self._first_look(lists, finder, advance)
+        self.hidden = finder.finish()
         self.recorded = Recorded(
             run=run,
             release=trace.meta["kernel_release"],
@@ -110,6 +116,7 @@ class RecordedRun:
             caches=caches,
             seen=seen.table,
             slices=slices,
+            turns=turns,
             facts=recorded_facts(trace),
             zones=zones,
             states=states,
@@ -118,16 +125,25 @@ class RecordedRun:
             thp=thp,
         )
 
-    def requests(self) -> tuple[RecordedRequests, Generator[RequestWindow, None, None]]:
-        """What makes the requests, and these, window by window; a thread makes them ahead."""
-        maker = RecordedRequests(self.recorded.zones, older_handles(self.recorded))
-        return maker, prefetch(self._windows(maker))
+    def requests(
+        self, moment: float = MIDDLE
+    ) -> tuple[RecordedRequests, Generator[RequestWindow, None, None]]:
+        """What makes the requests, and these, window by window; a thread makes them ahead.
 
-    def _windows(self, maker: RecordedRequests) -> Iterator[RequestWindow]:
+        Args:
+            moment: where in its interval each hidden free is put, 0 to 1.
+        """
+        maker = RecordedRequests(self.recorded.zones, older_handles(self.recorded))
+        maker.counts.update(self.hidden.counts())
+        return maker, prefetch(self._windows(maker, moment))
+
+    def _windows(self, maker: RecordedRequests, moment: float) -> Iterator[RequestWindow]:
+        self.hidden.begin(moment)
         for first, window in self._events(recorded_requests.COLUMNS):
             rows = len(window["ts"])
             cache = self._cache_of(first, rows)
-            yield maker.window(window, first, cache, self._pages_of(first, rows))
+            hidden = self.hidden.window(first, first + rows, int(window["ts"][-1]))
+            yield maker.window(window, first, cache, self._pages_of(first, rows), hidden)
 
     def _events(self, columns: tuple[str, ...]) -> Iterator[tuple[int, Window]]:
         first = 0
@@ -168,11 +184,11 @@ class RecordedRun:
         return origin, cache, np.isin(event, (Ev.KFREE, Ev.KMEM_CACHE_FREE)), named
 
     def _first_look(
-        self, lists: ListsAtStart, advance: Callable[[float], None]
-    ) -> tuple[list[tuple[int, int]], FirstSeen]:
-        """The first event of every time slice, and what is older than the trace.
+        self, lists: ListsAtStart, finder: HiddenFinder, advance: Callable[[float], None]
+    ) -> tuple[list[tuple[int, int]], list[int], FirstSeen]:
+        """The first event of every time slice, Recorded.turns, and what is older than the trace.
 
-        Pages that lay on the CPUs' lists go to ``lists``.
+        Pages that lay on the CPUs' lists go to ``lists``, what the events hide to ``finder``.
         """
         [(first_ts, slice_ns)] = self._connection.execute(
             "SELECT first_ts, slice_ns FROM runs WHERE run = ?", [self._run]
@@ -182,23 +198,36 @@ class RecordedRun:
             and "mm_page_alloc" in self._trace.meta["recorded_events"]
         )
         slices: list[tuple[int, int]] = []
+        turns: list[int] = []
+        workers = VmstatTurns()
+        in_ns = self._trace.meta["ts_unit"] == "ns"
         seen = FirstSeen()
-        for first, window in self._events(("ts", "ptr", *LIST_COLUMNS)):
+        for first, window in self._events(("ts", *LIST_COLUMNS, *HIDDEN_COLUMNS)):
             if all(name in window for name in LIST_COLUMNS):
                 lists.add(window)
             number = (window["ts"] - first_ts) // slice_ns
             latest = slices[-1][0] if slices else -1
             rows = np.flatnonzero(np.diff(number, prepend=latest))
             slices += zip(number[rows].tolist(), (first + rows).tolist(), strict=True)
+            if in_ns:
+                turns += (first + workers.before(window["ts"])).tolist()
+            cache = self._cache_of(first, len(number))
             self._note_older(first, window, seen, placed=placed)
+            finder.add(first, window, cache)
             advance((first + len(number)) / self._trace.rows)
-        return slices, seen
+        return slices, turns, seen
 
-    def _note_older(self, first: int, window: Window, seen: FirstSeen, *, placed: bool) -> None:
+    def _note_older(
+        self,
+        first: int,
+        window: Window,
+        seen: FirstSeen,
+        *,
+        placed: bool,
+    ) -> None:
         if "ptr" not in window:
             return
-        rows = len(window["ts"])
-        found = self._ask(_OLDER, first, rows)
+        found = self._ask(_OLDER, first, len(window["ts"]))
         origin = found["origin"] - self._first_origin
         cache, live = self._cache[origin], self._frees[origin]
         known = (cache >= 0) & (live | placed)

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _DTYPES = {
-    "objects": dict(zip(ObjectRequests._fields, ("i8", "i2", "i4", "i1", "i8"), strict=True)),
+    "objects": dict(
+        zip(ObjectRequests._fields, ("i8", "i2", "i4", "i1", "i8", "i8", "i8", "i4"), strict=True)
+    ),
     "pages": dict(
         zip(
             PageEvents._fields,
@@ -50,10 +52,16 @@ def write_requests(folder: Path, windows: Iterable[RequestWindow]) -> None:
             ends.write(f"{window.end}\n")
 
 
-def _batch(columns: Iterable[npt.NDArray[Any]], name: str, schema: pa.Schema) -> pa.RecordBatch:
+def _batch(
+    columns: Iterable[npt.NDArray[Any] | None], name: str, schema: pa.Schema
+) -> pa.RecordBatch:
+    given = list(columns)
+    rows = max(len(column) for column in given if column is not None)
     arrays = [
-        pa.array(column.astype(dtype, copy=False))
-        for column, dtype in zip(columns, _DTYPES[name].values(), strict=True)
+        pa.nulls(rows, _ARROW[dtype])
+        if column is None
+        else pa.array(column.astype(dtype, copy=False))
+        for column, dtype in zip(given, _DTYPES[name].values(), strict=True)
     ]
     return pa.record_batch(arrays, schema=schema)
 
@@ -67,9 +75,11 @@ def read_requests(folder: Path) -> Iterator[RequestWindow]:
     ):
         objects, pages = ipc.open_file(object_bytes), ipc.open_file(page_bytes)
         for number, end in enumerate(ends):
-            of_objects, of_pages = (
-                [column.to_numpy() for column in file.get_batch(number).columns]
-                for file in (objects, pages)
-            )
-            nothing = of_objects[0][:0].astype(bool)
-            yield RequestWindow(ObjectRequests(*of_objects), nothing, PageEvents(*of_pages), end)
+            of_objects: list[Any] = [
+                None if column.null_count else column.to_numpy()
+                for column in objects.get_batch(number).columns
+            ]
+            of_pages = [column.to_numpy() for column in pages.get_batch(number).columns]
+            requests = ObjectRequests(*of_objects)
+            nothing = requests.seq[:0].astype(bool)
+            yield RequestWindow(requests, nothing, PageEvents(*of_pages), end)

@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from pipeline.trace_set import TraceSet
 
 WINDOW_ROWS = 1 << 18
+#: Of a simulation: each window costs it a copy of its state, so there are fewer.
+SIMULATION_ROWS = 1 << 19
 _COLUMNS = {*replay.COLUMNS, *load.COLUMNS}
 _SLICES = 120  # time slices a run is cut into for the timeline
 
@@ -132,7 +134,7 @@ def replay_path(  # noqa: PLR0913 - what, into what, priced with what
                     db,
                     recorded,
                     settings,
-                    window_rows=WINDOW_ROWS,
+                    window_rows=SIMULATION_ROWS,
                     advance=progress.step(f"simulate {name}"),
                 )
                 for settings in several

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -88,7 +89,7 @@ class _Tally:
         self.on_older_slabs += int(np.count_nonzero(slab < -1))
         self.failed += int(np.count_nonzero(path == ObjectPath.FAILED))
         self.ignored += int(np.count_nonzero(path == ObjectPath.IGNORED))
-        cache, op = requests.objects.cache, requests.objects.op
+        cache, op = requests.objects.cache, np.sign(requests.objects.op)
         for total, rows in ((self.live, slab >= 0), (self.on_older, slab < -1)):
             np.add(total, _sums(cache[rows], op[rows], total), out=total)
         self.add_slabs(result.slabs)
@@ -137,6 +138,8 @@ def simulate(
     tally = _Tally(*np.zeros((6, len(world.shapes)), np.int64))
     slices = iter(recorded.slices)
     upcoming = next(slices, None)
+    turns = np.array(recorded.turns, np.int64)
+    begin = 0
     slice_of = {seq: number for number, seq in recorded.slices}
     samples: list[tuple[int | None, PageSample]] = []
     for requests in windows:
@@ -144,7 +147,9 @@ def simulate(
         while upcoming is not None and upcoming[1] < requests.end:
             due.append(upcoming[1])
             upcoming = next(slices, None)
-        result = simulation.window(requests.objects, requests.pages, due)
+        near = turns[slice(*np.searchsorted(turns, [begin, requests.end]))]
+        begin = requests.end
+        result = simulation.window(requests.objects, requests.pages, due, near.tolist())
         tally.add(requests, result)
         samples += [(slice_of[seq], sample) for seq, sample in result.samples]
         if write is not None:
@@ -195,9 +200,10 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: _Tally) -> Rows:
     pages = np.bincount(
         slabs["cache"], 1 << slabs["order"].astype(np.int64), minlength=count
     ).tolist()
-    sheaves = np.zeros(count + 1, np.int64)  # the last for sheaves that are no cache's objects
     slub = world.simulation.slub
-    np.add.at(sheaves, slub.homes, slub.counters()["sheaf_alloc"])
+    sheaves: Counter[int] = Counter()
+    for home, cache in zip(slub.homes, slub.caches, strict=True):
+        sheaves[home] += len(cache.sheaf_objects)
     rows: Rows = []
     for number, (cache, shape, how) in enumerate(
         zip(slub.caches, world.shapes, world.shapes_how, strict=True)
@@ -218,7 +224,7 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: _Tally) -> Rows:
                 "pages_allocated": int(tally.pages_allocated[number]),
                 "pages_freed": int(tally.pages_freed[number]),
                 "live_objects": int(tally.live[number]),
-                "sheaf_objects": int(sheaves[number]),
+                "sheaf_objects": sheaves[number],
                 "on_older_slabs": int(tally.on_older[number]),
                 "older_free": int(world.older_free[number]),
                 "slabs": held[number],

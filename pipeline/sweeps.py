@@ -18,7 +18,7 @@ from pipeline.modelled import PROFILE, check
 from pipeline.policies import find_policies
 from pipeline.recorded_run import RecordedRun
 from pipeline.request_files import read_requests, write_requests
-from pipeline.runs import WINDOW_ROWS, replay_trace
+from pipeline.runs import SIMULATION_ROWS, replay_trace
 from pipeline.settings import check_for_trace
 from pipeline.simulate import settings_key, simulate, store
 from pipeline.store.database import reading, writing
@@ -99,7 +99,7 @@ def _sweep_trace(  # noqa: PLR0913 - what a sweep is of, and what it adds to
     if missing and of_run is not None:
         with TemporaryDirectory(prefix="allocsim-") as folder:
             with reading(db) as connection:
-                source = RecordedRun(connection, of_run, trace, WINDOW_ROWS)
+                source = RecordedRun(connection, of_run, trace, SIMULATION_ROWS)
                 for settings in missing:
                     check(settings, source.recorded)
                 _, windows = source.requests()
@@ -171,4 +171,4 @@ def _simulated(recorded: Recorded, folder: Path, settings: Settings) -> tuple[st
 def _add(db: Path, of_run: int, settings: Settings, started: str, outcome: Outcome) -> None:
     with writing(db) as connection:
         writer = RunWriter(connection, next_number(connection, "runs", "run"))
-        store(connection, writer, of_run, started, WINDOW_ROWS, settings, outcome)
+        store(connection, writer, of_run, started, SIMULATION_ROWS, settings, outcome)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from reports import (
     background,
     callers,
+    costs,
+    descriptors,
     freezing,
     kinds,
     overview,
@@ -65,6 +67,8 @@ def _section(connection: DuckDBPyConnection, run: Row) -> Section:
             *freezing.depth(connection, number),
             *callers.caches(connection, number, policies),
             *callers.call_sites(connection, number, policies),
+            *costs.blocks(connection, run, policies),
+            *descriptors.blocks(connection, number),
             *remote.blocks(connection, number),
             *placement.blocks(connection, number),
             *sweeps.blocks(connection, number),

@@ -45,6 +45,8 @@ VIEWS = (
     "slab_refcounts",
     "descriptor_overhead",
     "descriptor_summary",
+    "descriptor_kinds",
+    "descriptor_break_even",
 )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import special
+from scipy import special, stats
 
 from allocsim.caches import KMALLOC_CLASSES
 from allocsim.page_kinds import Kind
@@ -18,16 +18,19 @@ from pipeline.synth.units import write_time
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pipeline.fitting.observed import Lives, Observed, Older
+    from pipeline.fitting.observed import Lives, Older
 
     Ints = npt.NDArray[np.int64]
 
-PHASES = 64  #: stretches of the trace with as many births each
-PERIODS = 8  #: most stretches in which a line has lifetimes and CPUs of its own
-PERIOD_BIRTHS = 200  #: births that a period has at least
+PERIODS = 8  #: periods of as many births each, for a line that has enough
+PERIOD_BIRTHS = 200  #: births that each of these has at least
+SWING = 0.05  #: a turn of the number alive counts if it is so large a part of the most alive,
+LEAST_SWING = 16  #: and this many at least
+MOST_TURNS = 128  #: turns of a line that are looked at
+FEW = 32  #: births of a period below which one work has them all
 QUANTILES = 33  #: values of a quantile table
+IN_ORDER = 0.5  #: rank correlation from which frees are in order
 CLOSE = 0.05  #: how far deciles may be off for a distribution by formula
-_SHORTEST = 1000  # ns: of a phase
 _DECILES = np.arange(1, 10) / 10
 _TYPES = {"kmalloc-": "normal", "kmalloc-cg-": "cg", "kmalloc-rcl-": "rcl", "dma-kmalloc-": "dma"}
 
@@ -43,7 +46,6 @@ class FittedWork:
         lifetime: the tables ``lifetime``; none: they stand in ``allocate``.
         free: the table ``free``; empty: freed by the CPU that allocated.
         cpus: weight of each CPU.
-        phases: names of its phases; none: it is before the trace.
     """
 
     name: str
@@ -52,19 +54,50 @@ class FittedWork:
     lifetime: list[dict[str, Any]]
     free: dict[str, Any]
     cpus: list[int]
-    phases: list[str]
 
 
-def phase_limits(observed: Observed) -> Ints:
-    """Where phases begin and, last, where the trace ends: as many births in each, about (i8)."""
-    births = np.sort(np.concatenate((observed.objects.birth, observed.pages.birth)))
-    count = min(PHASES, max(len(births) // 16, 1))
-    limits = births[np.arange(1, count) * len(births) // count]
-    kept = [0]
-    for limit in limits.tolist():
-        if limit - kept[-1] >= _SHORTEST and observed.length - limit >= _SHORTEST:
-            kept.append(limit)
-    return np.array([*kept, observed.length], np.int64)
+def period_limits(lives: Lives) -> Ints:
+    """Where a line's periods begin, but for the first: ns since the trace's first event (i8).
+
+    Where the number alive turns from rising to falling or back, so that what lives beyond a period
+    was allocated before any of it is freed; and between, so that there are enough periods.
+    """
+    births = np.sort(lives.birth)
+    count = int(np.clip(len(births) // PERIOD_BIRTHS, 1, PERIODS))
+    even = births[np.arange(1, count) * len(births) // count]
+    limits: Ints = np.unique(np.concatenate((even, _turns(lives))))
+    inside: Ints = limits[(limits > births[0]) & (limits <= births[-1])]
+    return inside
+
+
+def _turns(lives: Lives) -> Ints:
+    """Times at which the number alive turns, by more than a swing (i8)."""
+    ends = lives.death[lives.death != NEVER]
+    order = np.argsort(np.concatenate((lives.birth, ends)), kind="stable")
+    time = np.concatenate((lives.birth, ends))[order]
+    alive = np.cumsum(np.where(order < len(lives.birth), 1, -1))
+    swing = max(LEAST_SWING, SWING * int(alive.max()))
+    turns = _extremes(alive, swing)
+    while len(turns) > MOST_TURNS:
+        swing *= 2
+        turns = _extremes(alive, swing)
+    return time[turns]
+
+
+def _extremes(alive: Ints, swing: float) -> list[int]:
+    """Rows of the highest and lowest values between which more than a swing lies."""
+    # A row a run of one direction is enough to look at.
+    turns = np.flatnonzero(np.diff(np.diff(alive)) != 0) + 1
+    found: list[int] = []
+    up, extreme, at = True, int(alive[0]), 0
+    for row in [*turns.tolist(), len(alive) - 1]:
+        value = int(alive[row])
+        if value > extreme if up else value < extreme:
+            extreme, at = value, row
+        elif abs(extreme - value) > swing:
+            found.append(at)
+            up, extreme, at = not up, value, row
+    return found
 
 
 def object_line(name: str) -> dict[str, Any]:
@@ -91,55 +124,73 @@ def page_line(what: int) -> dict[str, Any]:
     return {"pages": "other"} | ({"order": order} if order else {})
 
 
-def works_of(line: dict[str, Any], lives: Lives, limits: Ints, cpus: int) -> list[FittedWork]:
-    """The works that make lives like these: one for each period, traced ends and others apart."""
+def works_of(line: dict[str, Any], lives: Lives, cpus: int) -> list[FittedWork]:
+    """Works that make lives like these: of each caller and CPU with enough, and of the rest."""
+    key = lives.site * np.uint64(cpus) + lives.cpu.astype(np.uint64)
+    _, caller, births = np.unique(key, return_inverse=True, return_counts=True)
+    caller = np.where((births >= PERIOD_BIRTHS)[caller], caller, -1)
+    return [
+        work
+        for number in np.unique(caller).tolist()
+        for work in _works_of_caller(line, lives.of(caller == number), cpus)
+    ]
+
+
+def _works_of_caller(line: dict[str, Any], lives: Lives, cpus: int) -> list[FittedWork]:
+    """One work for each period, traced ends and others apart."""
+    if not len(lives.birth):
+        return []
+    limits = period_limits(lives)
+    period = np.searchsorted(limits, lives.birth, side="right")
+    ends = np.append(limits, NEVER)
     works = []
-    for traced in (True, False):
-        of_line = lives.of(lives.traced == traced)
-        phase = np.searchsorted(limits, of_line.birth, side="right") - 1
-        periods = int(np.clip(len(phase) // PERIOD_BIRTHS, 1, PERIODS))
-        ends = np.searchsorted(phase, phase[np.arange(1, periods) * len(phase) // periods])
-        for rows in np.split(np.arange(len(phase)), ends):
-            if len(rows):
-                work = _work(line, of_line.of(rows), phase[rows], limits, cpus, traced=traced)
-                works.append(work)
+    fate = np.where(lives.death == NEVER, 2, lives.death >= ends[period])
+    for number in np.unique(period).tolist():
+        here = period == number
+        # Few births share a work whatever becomes of them; of many each fate has its own times.
+        fates = fate if np.count_nonzero(here) >= FEW else np.zeros(len(fate), np.int64)
+        for number_of_fate in np.unique(fates[here]).tolist():
+            for traced in (True, False):
+                rows = np.flatnonzero(here & (fates == number_of_fate) & (lives.traced == traced))
+                if len(rows):
+                    end = int(ends[number])
+                    works.append(_work(line, lives.of(rows), end, cpus, traced=traced))
     return works
 
 
-def _work(  # noqa: PLR0913 - a line, its lives, and where they are
-    line: dict[str, Any], lives: Lives, phase: Ints, limits: Ints, cpus: int, *, traced: bool
-) -> FittedWork:
-    numbers, counts = np.unique(phase, return_counts=True)
+def _work(line: dict[str, Any], lives: Lives, end: int, cpus: int, *, traced: bool) -> FittedWork:
+    """The work of one period that ends at ``end``."""
     ended = lives.death != NEVER
-    period = int(limits[numbers[-1] + 1] - limits[numbers[0]])
+    births = np.sort(lives.birth)
     return FittedWork(
         name=str(next(iter(line.values()))),
-        arrival={"kind": "counts", "counts": counts.tolist()},
+        arrival={"kind": "spread", "count": len(births), "times": _quantiles(births)},
         allocate=[line],
-        lifetime=lifetimes(lives, period),
-        free=_free(lives.of(ended), cpus) | ({} if traced else {"traced": False}),
+        lifetime=lifetimes(lives, end),
+        free=_free(lives.of(ended), cpus)
+        | _order(lives.of(ended & (lives.death >= end)))
+        | ({} if traced else {"traced": False}),
         cpus=np.bincount(lives.cpu, minlength=cpus).tolist(),
-        phases=[f"p{number}" for number in numbers.tolist()],
     )
 
 
-def lifetimes(lives: Lives, period: int) -> list[dict[str, Any]]:
-    """A mixture: what dies within a period's length, later, and never.
+def lifetimes(lives: Lives, end: int) -> list[dict[str, Any]]:
+    """A mixture: what dies within the period, behind it, and never.
 
     The first by its lifetimes. What lives longer dies with something else, a task or a file, so it
-    is told by the time of death, which is behind the period for all of it.
+    is told by the time of death, which is behind all births of the period.
 
     Args:
         lives: lives that began in the period.
-        period: its length, ns.
+        end: the ns behind the period.
     """
     ended = lives.death != NEVER
     lived = lives.death - lives.birth
-    soon, late = ended & (lived < period), ended & (lived >= period)
+    soon, late = ended & (lives.death < end), ended & (lives.death >= end)
     parts = []
     for rows, make in (
         (soon, lambda rows: distribution(np.sort(lived[rows]))),
-        (late, lambda rows: _quantiles("until", np.sort(lives.death[rows]))),
+        (late, lambda rows: {"kind": "until", "values": _quantiles(np.sort(lives.death[rows]))}),
         (~ended, lambda _: {"kind": "forever"}),
     ):
         count = int(np.count_nonzero(rows))
@@ -168,17 +219,28 @@ def distribution(lived: Ints) -> dict[str, Any]:
                 "median": write_time(median),
                 "sigma": round(float(sigma), 3),
             }
-    return _quantiles("quantiles", lived)
+    return {"kind": "quantiles", "values": _quantiles(lived)}
 
 
-def _quantiles(kind: str, lived: Ints) -> dict[str, Any]:
-    count = min(QUANTILES, max(len(lived), 2))
-    at = np.round(np.arange(count) * (len(lived) - 1) / (count - 1)).astype(np.int64)
-    return {"kind": kind, "values": [write_time(value) for value in lived[at].tolist()]}
+def _quantiles(values: Ints) -> list[str]:
+    """Evenly spaced quantiles of sorted times, as a spec has them."""
+    count = min(QUANTILES, max(len(values), 2))
+    at = np.round(np.arange(count) * (len(values) - 1) / (count - 1)).astype(np.int64)
+    return [write_time(value) for value in values[at].tolist()]
 
 
 def _close(found: npt.NDArray[np.float64], by_formula: npt.NDArray[np.float64]) -> bool:
     return bool(np.all(np.abs(by_formula - found) <= CLOSE * np.maximum(found, 1)))
+
+
+def _order(late: Lives) -> dict[str, Any]:
+    """In which order what outlives a period is freed: by rank correlation of birth and death."""
+    if len(late.birth) < 2:
+        return {}
+    found = stats.spearmanr(late.birth, late.death).statistic
+    if found > IN_ORDER:
+        return {}
+    return {"order": "lifo" if found < -IN_ORDER else "shuffled"}
 
 
 def _free(lives: Lives, cpus: int) -> dict[str, Any]:
@@ -203,7 +265,6 @@ def older_works(line: dict[str, Any], older: Older, cpus: int) -> list[FittedWor
         lifetime=[distribution(np.sort(older.death))],
         free={},
         cpus=np.bincount(older.free_cpu, minlength=cpus).tolist(),
-        phases=[],
     )
     return [work]
 
@@ -234,7 +295,6 @@ def free_place_works(
                 lifetime=[],
                 free={},
                 cpus=[1] * cpus,
-                phases=[],
             )
-            works.append(replace(base))
+            works.append(base)
     return works

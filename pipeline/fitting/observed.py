@@ -44,6 +44,7 @@ class Lives(NamedTuple):
         free_cpu: CPU that freed; of what outlives the trace, the one that allocated (i8).
         what: cache number of an object; of a page ``kind << 8 | order`` (i8).
         traced: an event shows the end (bool).
+        site: of objects, the address that called the allocator (u8).
     """
 
     birth: Ints
@@ -52,6 +53,7 @@ class Lives(NamedTuple):
     free_cpu: Ints
     what: Ints
     traced: npt.NDArray[np.bool_]
+    site: npt.NDArray[np.uint64]
 
     def of(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Lives:
         """Some of them."""
@@ -62,6 +64,7 @@ class Lives(NamedTuple):
             self.free_cpu[rows],
             self.what[rows],
             self.traced[rows],
+            self.site[rows],
         )
 
 
@@ -129,8 +132,9 @@ def observe(
     """
     source = RecordedRun(connection, run, trace, window_rows)
     first_ts = trace.meta["first_ts"]
-    times = np.concatenate([window["ts"] for window in trace.windows(window_rows, {"ts"})])
-    times = times - first_ts
+    looked_at = list(trace.windows(window_rows, {"ts", "call_site"}))
+    times = np.concatenate([window["ts"] for window in looked_at]) - first_ts
+    sites = [window.get("call_site", np.zeros(len(window["ts"]), "u8")) for window in looked_at]
     _, windows = source.requests()
     objects: list[Columns] = []
     pages: list[Columns] = []
@@ -139,7 +143,7 @@ def observe(
         objects.append((asked.seq, asked.cpu, asked.op, asked.object, asked.cache, window.shown))
         pages.append((page.seq, page.cpu, page.op, page.page, page.order, page.offset))
     world = make_world(source.recorded, {})
-    lives, _ = _lives(_joined(objects), times)
+    lives, _ = _lives(_joined(objects), times, np.concatenate(sites))
     of_pages, older_pages, pieces = _pages(connection, run, _joined(pages), times)
     return Observed(
         name=trace.meta["name"],
@@ -161,7 +165,9 @@ def _joined(parts: list[Columns]) -> list[npt.NDArray[Any]]:
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
-def _lives(columns: list[npt.NDArray[Any]], times: Ints) -> tuple[Lives, Ints]:
+def _lives(
+    columns: list[npt.NDArray[Any]], times: Ints, sites: npt.NDArray[np.uint64]
+) -> tuple[Lives, Ints]:
     """Lives of requests (seq, cpu, op, handle, what, traced), and rows of frees without a birth."""
     seq, cpu, op, handle, what, traced = columns
     born, freed = np.flatnonzero(op > 0), np.flatnonzero(op < 0)
@@ -183,6 +189,7 @@ def _lives(columns: list[npt.NDArray[Any]], times: Ints) -> tuple[Lives, Ints]:
         free_cpu,
         what[born].astype(np.int64),
         shown,
+        sites[seq[born]],
     )
     return lives, freed[~known]
 
@@ -210,7 +217,8 @@ def _pages(
         found = connection.execute(sql, [run]).fetchnumpy()
         kind[np.ma.getdata(found["seq"])] = np.ma.getdata(found["page_kind"])
     what = kind[seq] << 8 | order
-    lives, without = _lives([seq, cpu, op, page, what, np.ones(len(seq), np.bool_)], times)
+    none = np.zeros(len(times), np.uint64)
+    lives, without = _lives([seq, cpu, op, page, what, np.ones(len(seq), np.bool_)], times, none)
     unknown = without[page[without] == UNKNOWN_PAGE]
     older = Older(times[seq[unknown]], cpu[unknown].astype(np.int64), what[unknown])
     ended = int(np.count_nonzero(lives.death != NEVER))

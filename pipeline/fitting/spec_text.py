@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from allocsim.kernel import kernel_of
 from pipeline.fitting.lines import (
-    PERIODS,
     QUANTILES,
+    SWING,
     FittedWork,
     free_place_works,
     object_line,
     older_works,
     page_line,
-    phase_limits,
     works_of,
 )
 from pipeline.synth.machine import machine_shapes
@@ -30,17 +29,15 @@ _GIB = 1 << 30
 
 def fitted_text(observed: Observed) -> str:
     """The spec of an observed trace, as TOML."""
-    limits = phase_limits(observed)
     names = _cache_names(observed)
-    works = _object_works(observed, limits, names) + _page_works(observed, limits)
-    parts = [_head(observed, len(limits) - 1)]
+    works = _object_works(observed, names) + _page_works(observed)
+    parts = [_head(observed)]
     used = {line["cache"] for work in works for line in work.allocate if "cache" in line}
     for number, (_, size) in enumerate(observed.caches):
         if names[number] in used:
             parts.append(_cache(observed, number, names[number], size))
-    for number, length in enumerate(np.diff(limits).tolist()):
-        parts.append(f'[[phase]]\nname = "p{number}"\nlength = {_toml(write_time(length))}\n')
-    parts += [_work(work, len(limits) - 1) for work in works]
+    parts.append(f'[[phase]]\nname = "all"\nlength = {_toml(write_time(observed.length))}\n')
+    parts += [_work(work) for work in works]
     return "\n".join(parts)
 
 
@@ -55,9 +52,7 @@ def _cache_names(observed: Observed) -> dict[int, str]:
     return names
 
 
-def _object_works(
-    observed: Observed, limits: np.ndarray[Any, np.dtype[np.int64]], names: dict[int, str]
-) -> list[FittedWork]:
+def _object_works(observed: Observed, names: dict[int, str]) -> list[FittedWork]:
     cpus = observed.recorded.cpus
     lives, older = observed.objects, observed.older_objects
     works = []
@@ -69,24 +64,22 @@ def _object_works(
         if shape is not None:
             places = int(observed.free_places[number])
             works += free_place_works(line, places, shape.objects, cpus)
-        works += works_of(line, lives.of(lives.what == number), limits, cpus)
+        works += works_of(line, lives.of(lives.what == number), cpus)
     return works
 
 
-def _page_works(
-    observed: Observed, limits: np.ndarray[Any, np.dtype[np.int64]]
-) -> list[FittedWork]:
+def _page_works(observed: Observed) -> list[FittedWork]:
     cpus = observed.recorded.cpus
     lives, older = observed.pages, observed.older_pages
     works = []
     for what in np.unique(np.concatenate((lives.what, older.what))).tolist():
         line = page_line(what)
         works += older_works(line, older.of(what), cpus)
-        works += works_of(line, lives.of(lives.what == what), limits, cpus)
+        works += works_of(line, lives.of(lives.what == what), cpus)
     return works
 
 
-def _head(observed: Observed, phases: int) -> str:
+def _head(observed: Observed) -> str:
     recorded = observed.recorded
     version = kernel_of(recorded.release).version
     known = [tuple(map(int, kernel.split("."))) for kernel in KERNELS]
@@ -99,8 +92,10 @@ def _head(observed: Observed, phases: int) -> str:
     return f"""# Fitted by allocsim fit to the trace {observed.name} (Linux {recorded.release},
 # {observed.events} events in {observed.length / 1e9:.3f} s{left_out}).
 #
-# {phases} phases with as many births each. In each of up to {PERIODS} periods a line has its own
-# CPUs and lifetimes: a formula where its deciles are within 5 %, else {QUANTILES} quantiles.
+# Of each caller of a cache on each CPU, and of pages by kind, a work for each period and fate:
+# what dies in the period, what outlives it, what outlives the trace. Periods end where the number
+# alive turns by more than {100 * SWING:g} %, and every eighth of the births. A formula stands for
+# lifetimes if its deciles are within 5 %, else up to {QUANTILES} quantiles.
 # Work that is "before" made what is freed in the trace without having been allocated in it,
 # and the free places on older slabs that it takes.
 
@@ -124,7 +119,7 @@ def _cache(observed: Observed, number: int, name: str, size: int) -> str:
     return text + (f"flags = {_toml(flags)}\n" if flags else "")
 
 
-def _work(work: FittedWork, phases: int) -> str:
+def _work(work: FittedWork) -> str:
     lines = ["[[work]]", f"name = {_toml(work.name)}"]
     used = [cpu for cpu, weight in enumerate(work.cpus) if weight]
     weights = [work.cpus[cpu] for cpu in used]
@@ -132,8 +127,6 @@ def _work(work: FittedWork, phases: int) -> str:
         lines.append(f"cpus = {_toml(used)}")
         if len(used) > 1:
             lines.append(f"weights = {_toml(weights)}")
-    if work.phases and len(work.phases) < phases:
-        lines.append(f"phases = {_toml(work.phases)}")
     lines += [f"arrival = {_toml(work.arrival)}", f"allocate = {_toml(work.allocate)}"]
     if work.lifetime:
         lines.append(f"lifetime = {_toml(work.lifetime)}")

@@ -47,6 +47,8 @@ _CPU_AT = np.uint64(DRAW_BITS + SHARE_BITS)
 _FINE = 10  # bits behind the point of a gap in ns, where gaps are short
 _BEFORE = 1 << 30  # ns before the trace in which what is older is allocated
 _SECOND = 10**9
+_PLACE_BITS = 16
+_PLACE_MASK = np.uint64((1 << _PLACE_BITS) - 1)
 _GOING = 1 << 20  # ns at the end of that in which what is gone by then is freed
 
 
@@ -93,11 +95,18 @@ class Span(NamedTuple):
 
 
 class _Batches(NamedTuple):
-    """Batches that begin in a window: time, CPU, and sixteen random bits to pick a line by."""
+    """Batches that begin in a window: time, CPU, and sixteen random bits to pick a line by.
+
+    ``first`` is the number of the first in the whole trace where it is known, else -1.
+    """
 
     start: Ints
     cpu: npt.NDArray[np.int16]
     pick: Bits
+    first: int = -1
+
+
+_NO_BATCHES = _Batches(np.empty(0, np.int64), np.empty(0, np.int16), np.empty(0, np.uint64))
 
 
 class Worker:
@@ -140,12 +149,12 @@ class Worker:
         """What is allocated before the trace begins."""
         if self._work.arrival.kind != "before":
             return None
-        count = self._work.arrival.counts[0]
+        count = self._work.arrival.count
         bits = self._bits(Use.ARRIVALS, (0,), count)
         start = np.arange(count) * (_BEFORE - 2 * _GOING) // count - _BEFORE
         pick = (bits >> _CHOICE_AT) & _SHARE_MASK
         births = self._expand(
-            _Batches(start, self._cpus[_cpu_bits(bits)], pick),
+            _Batches(start, self._cpus[_cpu_bits(bits)], pick, 0),
             Span(-_BEFORE, 0, -1, 0, self._spec.phases[0].length, (0,)),
         )
         # Lifetimes count from the beginning of the trace; what is gone has one below 0.
@@ -162,8 +171,10 @@ class Worker:
         if kind == "closed":
             return self._closed(span)
         if kind == "before":
-            return _Batches(*(np.empty(0, dtype) for dtype in ("i8", "i2", "u8")))
-        start, bits = self._poisson(span) if kind != "counts" else self._counted(span)
+            return _NO_BATCHES
+        if kind == "spread":
+            return self._spread(span)
+        start, bits = self._poisson(span)
         cpu = self._cpus[_cpu_bits(bits)]
         size, gap = self._work.arrival.size, self._work.arrival.gap
         if size == 1:
@@ -200,46 +211,37 @@ class Worker:
         inside = int(np.searchsorted(times, length))
         return (times[:inside] >> fine) + span.begin, np.concatenate(numbers)[:inside]
 
-    def _counted(self, span: Span) -> tuple[Ints, Bits]:
-        """So many times at random as the phase has, its windows alike."""
-        work = self._work
-        counts = work.arrival.counts
-        wanted = int(counts[work.phases.index(span.phase)] * self._spec.phases[span.phase].rate)
-        part = span.key[-1]
-        count = wanted * (part + 1) // span.parts - wanted * part // span.parts
-        # The first bits are a place in the window.
-        bits = np.sort(self._bits(Use.ARRIVALS, span.key, count))
-        length = span.end - span.begin
-        digits = min(32, 63 - length.bit_length())
-        place = (bits >> np.uint64(64 - digits)).view(np.int64)
-        start = span.begin + (length * place >> digits)
-        *_, cpu = self._even(self._first_batch(span), count)
-        others = self._bits(Use.CHOICES, (*span.key, 1), count)
-        others >>= np.uint64(64) - _CPU_AT
-        return start, others | (cpu >> np.uint64(64 - CPU_BITS) << _CPU_AT)
-
-    def _first_batch(self, span: Span) -> int:
-        """Number of the first burst of a window of a work that has counts."""
-        counts, phases = self._work.arrival.counts, self._work.phases
-        at = phases.index(span.phase)
-        wanted = int(counts[at] * self._spec.phases[span.phase].rate)
-        cycle, _, part = span.key
-        return sum(counts) * cycle + sum(counts[:at]) + wanted * part // span.parts
+    def _spread(self, span: Span) -> _Batches:
+        """Batches whose times have given quantiles: the n-th of N lies in the n-th part of N."""
+        arrival = self._work.arrival
+        count = int(arrival.count * self._spec.phases[0].rate)
+        values = np.array(arrival.times) + span.cycle
+        first, end = (_rank(values, at, count) for at in (span.begin, span.end))
+        first, end = max(first - 1, 0), min(end + 2, count)
+        number = np.arange(first, max(end, first))
+        turn = span.key[0] * count + first
+        *_, cpu = self._even(turn, len(number))
+        # In units of 2^-16 of a part, then of the stretch between two quantiles.
+        place = (number << _PLACE_BITS) + (cpu & _PLACE_MASK).view(np.int64)
+        place = place * (len(values) - 1) // max(count, 1)
+        at, within = place >> _PLACE_BITS, place & int(_PLACE_MASK)
+        start = values[at] + ((values[at + 1] - values[at]) * within >> _PLACE_BITS)
+        inside = slice(*np.searchsorted(start, (span.begin, span.end)).tolist())
+        pick = self._bits(Use.CHOICES, span.key, len(number)) & _SHARE_MASK
+        chosen = self._cpus[(cpu >> np.uint64(64 - CPU_BITS)).view(np.int64)]
+        return _Batches(start[inside], chosen[inside], pick[inside], turn + inside.start)
 
     def _even(self, first: int, count: int) -> list[Bits]:
         return even_bits(self._spec.seed, Use.OBJECTS, (self._number,), first, count)
 
-    def _object_bits(self, span: Span, count: int) -> Bits:
+    def _object_bits(self, batches: _Batches, span: Span, count: int) -> Bits:
         """Random bits of each object: how long it lives, which component, who frees it.
 
-        By chance; but even where there are counts, so that a sample has the quantiles it was given.
+        By chance; but evenly where so many are wanted with such quantiles, so that they have them.
         """
-        kind = self._work.arrival.kind
-        if kind not in ("counts", "before"):
+        if batches.first < 0:
             return self._bits(Use.OBJECTS, span.key, count)
-        each = self._work.arrival.size * len(self._template)
-        first = self._first_batch(span) * each if kind == "counts" else 0
-        life, component, cpu, _ = self._even(first, count)
+        life, component, cpu, _ = self._even(batches.first * len(self._template), count)
         life >>= np.uint64(64 - DRAW_BITS)
         component >>= np.uint64(64 - SHARE_BITS)
         cpu >>= np.uint64(64 - CPU_BITS)
@@ -281,7 +283,7 @@ class Worker:
             place = np.arange(len(entry)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
             start, cpu = batches.start[batch], batches.cpu[batch]
         birth = start + place * work.step
-        bits = self._object_bits(span, len(entry))
+        bits = self._object_bits(batches, span, len(entry))
         lives = self._lives.draw(entry, bits, (bits >> _CHOICE_AT) & _SHARE_MASK)
         death = birth + np.maximum(lives.time, 1)
         kinds = lives.kind
@@ -290,8 +292,7 @@ class Worker:
             self._with_phase(death, kinds, entry, birth, bits, span)
             death[kinds == FOREVER] = NEVER
             self._with_before(death, kinds, birth, bits)
-            until = np.flatnonzero(kinds == UNTIL)
-            death[until] = np.maximum(span.cycle + lives.time[until], birth[until] + 1)
+            self._with_time(death, kinds, entry, birth, bits, batches, span)
         self._wait_for_grace(death, entry)
         free_cpu = self._frees.choose(entry, cpu, _cpu_bits(bits))
         return Births(birth, death, (entry + self._first).astype(np.int32), cpu, free_cpu)
@@ -353,6 +354,35 @@ class Worker:
         end = span.phase_end + (over * passed >> 16)
         death[rows] = np.maximum(end, birth[rows] + 1)
 
+    def _with_time(  # noqa: PLR0913 - likewise
+        self,
+        death: Ints,
+        kinds: npt.NDArray[np.uint8],
+        entry: Ints,
+        birth: Ints,
+        bits: Bits,
+        batches: _Batches,
+        span: Span,
+    ) -> None:
+        """Deaths at times that were given, by chance or in the order of births."""
+        rows = np.flatnonzero(kinds == UNTIL)
+        if not len(rows):
+            return
+        bits = bits[rows]
+        order = self._frees.order[entry[rows]]
+        if batches.first >= 0 and np.any(order < 2):
+            # The part of all that was born before, in as many bits as a draw takes.
+            each = len(self._template)
+            count = max(int(self._work.arrival.count * self._spec.phases[0].rate) * each, 1)
+            number = (batches.first * each + rows) % count
+            rank = (number << DRAW_BITS) // count
+            rank = np.where(order == 1, (1 << DRAW_BITS) - 1 - rank, rank).view(np.uint64)
+            others = bits >> _CHOICE_AT << _CHOICE_AT
+            bits = np.where(order < 2, others | rank, bits)
+        chance = (bits >> _CHOICE_AT) & _SHARE_MASK
+        time = self._lives.draw(entry[rows], bits, chance).time
+        death[rows] = np.maximum(span.cycle + time, birth[rows] + 1)
+
     @staticmethod
     def _with_before(death: Ints, kinds: npt.NDArray[np.uint8], birth: Ints, bits: Bits) -> None:
         """Deaths right before the trace begins, in an order by chance."""
@@ -369,6 +399,18 @@ class Worker:
         period = grace[rows]
         passed = death[rows] % period
         death[rows] += period - passed + (passed >> 6)
+
+
+def _rank(values: Ints, time: int, count: int) -> int:
+    """How many of ``count``, spread by quantiles, come before a time: the least it can be."""
+    at = int(np.searchsorted(values, time))
+    if at == 0:
+        return 0
+    if at == len(values):
+        return count
+    low, high = int(values[at - 1]), int(values[at])
+    span = max(high - low, 1)
+    return ((at - 1) * span + time - low) * count // ((len(values) - 1) * span)
 
 
 def _cpu_bits(bits: Bits) -> Ints:

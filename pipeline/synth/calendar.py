@@ -49,6 +49,18 @@ class Moments(NamedTuple):
     handle: Ints
     piece: Ints
 
+    def of(self, rows: Ints | slice) -> Moments:
+        """Some of them."""
+        return Moments(
+            self.seq[rows],
+            self.ts[rows],
+            self.op[rows],
+            self.entry[rows],
+            self.cpu[rows],
+            self.handle[rows],
+            self.piece[rows],
+        )
+
 
 class Calendar:
     """All that is still to come of what has been made.
@@ -106,15 +118,8 @@ class Calendar:
         times = np.where(whole.op < 0, self._pieces[whole.entry], 1)
         row = np.repeat(np.arange(len(times)), times)
         piece = np.arange(len(row)) - np.repeat(np.cumsum(times) - times, times)
-        return Moments(
-            whole.seq[row] + piece,
-            whole.ts[row],
-            whole.op[row],
-            whole.entry[row],
-            whole.cpu[row],
-            whole.handle[row],
-            piece,
-        )
+        found = whole.of(row)
+        return found._replace(seq=found.seq + piece, piece=piece)
 
     def _born(self, made: list[Columns], end: int) -> Columns:
         """What is born before ``end``; the rest waits."""

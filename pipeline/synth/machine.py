@@ -22,7 +22,7 @@ from allocsim.zones import MAX_PAGE_ORDER, ORDERS, PAGEBLOCK, PCP_LISTS, PRIOR_C
 from pipeline.modelled import PROFILE, Recorded, make_world
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from allocsim.profile import CacheShape
     from allocsim.zones import Zone
@@ -67,8 +67,8 @@ def release(spec: Spec) -> str:
     return f"{spec.kernel}.0-synthetic"
 
 
-def make_machine(spec: Spec) -> Machine:
-    """The machine of a spec."""
+def make_machine(spec: Spec, settings: Mapping[str, int] | None = None) -> Machine:
+    """The machine of a spec, with numbers of the model changed where settings are given."""
     sizes = _sizes(spec)
     caches = Caches(list(spec.sizes), sizes, GFP_BITS, {})
     sized = [(name, sizes.get(name, -1)) for name in caches.names]
@@ -90,6 +90,7 @@ def make_machine(spec: Spec) -> Machine:
         caches=sized,
         seen=FirstSeen().table,
         slices=[],
+        turns=[],
         facts=parse_sysfs_slab(snapshots["sysfs_slab.txt"]),
         zones=zones,
         states=tuple(placed(each, *held[each.name]) for each in zones),
@@ -97,7 +98,7 @@ def make_machine(spec: Spec) -> Machine:
         lists=np.zeros((len(zones), spec.cpus, PCP_LISTS), np.int64),
         thp=True,
     )
-    return Machine(make_world(recorded, {}), caches, list(caches.names), snapshots)
+    return Machine(make_world(recorded, settings or {}), caches, list(caches.names), snapshots)
 
 
 def _sizes(spec: Spec) -> dict[str, int]:

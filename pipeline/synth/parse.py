@@ -139,7 +139,7 @@ def _work(row: Reader, cpus: int, caches: set[str], phases: Sequence[str]) -> Wo
         "free",
     )
     wanted = row.texts("phases", phases) or tuple(phases)
-    arrival = _arrival(row.table("arrival"), len(phases), len(wanted))
+    arrival = _arrival(row.table("arrival"), len(phases))
     lives = _lives(row) if "lifetime" in row else None
     free = _free(row.table("free"), cpus) if "free" in row else Free()
     entries: list[Entry] = []
@@ -175,24 +175,22 @@ def _cpus(row: Reader, cpus: int) -> tuple[int, ...]:
     return tuple(total)
 
 
-def _arrival(row: Reader, phases: int, own: int) -> Arrival:
+def _arrival(row: Reader, phases: int) -> Arrival:
     kind = row.choice("kind", ARRIVALS)
     if kind == "closed":
         row.only("kind", "hold", "think")
         return Arrival(kind, hold=row.time("hold", 0, _DAY, 0), think=row.time("think", 0, _DAY, 0))
     if kind == "before":
         row.only("kind", "count")
-        return Arrival(kind, counts=(row.whole("count", 1, 10**9),))
+        return Arrival(kind, count=row.whole("count", 1, 10**9))
     size = row.whole("size", 1, 1 << 20, 1)
     gap = row.time("gap", 0, _NS, 1000)
-    if kind == "counts":
-        row.only("kind", "counts", "size", "gap")
-        counts = row.wholes("counts", 0, 10**9)
-        if len(counts) != own:
-            row.refuse(
-                "counts", f"{len(counts)} for the {own} phases of the work: one each is wanted"
-            )
-        return Arrival(kind, counts=counts, size=size, gap=gap)
+    if kind == "spread":
+        row.only("kind", "count", "times")
+        times = row.times("times", 0, LARGEST, 2)
+        if list(times) != sorted(times):
+            row.refuse("times", "quantiles must not fall from one to the next")
+        return Arrival(kind, count=row.whole("count", 1, 10**9), times=times)
     row.only("kind", "rate", *(("size", "gap") if kind == "bursts" else ()))
     rates = row.numbers("rate", Decimal(0), _RATE[1])
     if len(rates) not in (1, phases):

@@ -12,6 +12,7 @@ from allocsim.paths import Path
 from allocsim.profile import MAX_PAGE_ORDER, PAGE_SIZE
 from allocsim.recorded_requests import PAGE_SHIFT, PageEvents
 from allocsim.requests import ObjectRequests
+from allocsim.vmstat import VmstatTurns
 from pipeline.errors import InputError
 from pipeline.modelled import PROFILE
 from pipeline.synth.lines import make_lines, pieces
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
 
 _SLAB_STACK = ("__alloc_frozen_pages_noprof", "allocate_slab", "refill_objects")
+_FEW = 1024  # requests
 _NUMBER = (1 << 32) - 1  # of a slab within its cache
 # Where the further events of one request stand, its own being at _OWN: what an allocation asks
 # for comes before it (T13), what a free leads to behind it (T4, T5).
@@ -77,6 +79,7 @@ class Placing:
         self._pieces = pieces(spec)
         self._sizes = np.array([shape.size for shape in self._shapes], np.int64)
         self._pfns = _SlabFrames(len(self._shapes))
+        self._workers = VmstatTurns()
         self._homes = self._simulation.slub.homes
         self._slab_events, self._sheaf_events = self._make_slab_events()
 
@@ -129,6 +132,22 @@ class Placing:
         Raises:
             InputError: the memory of the machine does not suffice for the objects.
         """
+        # Where memory is short the model goes event by event: a few at a time are looked at, so
+        # that the first object without memory ends it.
+        count, free = len(moments.ts), int(self._simulation.pages.sample(0).free_pages.sum())
+        if free > count or count <= _FEW:
+            return self._part(moments)
+        parts = [
+            self._part(moments.of(slice(first, first + _FEW))) for first in range(0, count, _FEW)
+        ]
+        return Rows(
+            np.concatenate([part.ts for part in parts]),
+            np.concatenate([part.cpu for part in parts]),
+            np.concatenate([part.template for part in parts]),
+            np.concatenate([part.place for part in parts]),
+        )
+
+    def _part(self, moments: Moments) -> Rows:
         lines = self._lines
         cache = lines.cache[moments.entry]
         of_pages = cache < 0
@@ -143,6 +162,7 @@ class Placing:
                 moments.handle[objects],
             ),
             self._page_events(moments, pages),
+            turns=moments.seq[self._workers.before(moments.ts)].tolist(),
         )
         self._check_memory(moments, objects, result)
         place = np.empty(len(cache), np.int64)

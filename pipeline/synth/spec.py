@@ -23,7 +23,7 @@ LIFETIMES = (
     "forever",
     "gone",
 )
-ARRIVALS = ("poisson", "bursts", "counts", "closed", "before")
+ARRIVALS = ("poisson", "bursts", "spread", "closed", "before")
 ORDERS = ("fifo", "lifo", "shuffled")
 PICKS = ("all", "one")
 CACHE_FLAGS = ("reclaimable", "dma", "account", "typesafe_by_rcu")
@@ -72,15 +72,16 @@ class Arrival:
 
     Args:
         kind: of ARRIVALS. poisson: at random; bursts: ``size`` batches ``gap`` apart on one CPU,
-            the bursts at random; counts: likewise, but so many bursts in each phase; closed: every
-            CPU allocates a batch, holds it, frees it, thinks, and begins again; before: before the
+            the bursts at random; spread: so many, by quantiles of their times; closed: every CPU
+            allocates a batch, holds it, frees it, thinks, and begins again; before: before the
             trace begins.
         rates: batches a second on all CPUs together, one figure or one a phase.
         size: batches of a burst.
         gap: ns from one to the next.
         hold: closed: ns from the last allocation of a batch to its first free.
         think: closed: ns from a batch's last free to the next batch.
-        counts: counts: bursts in each phase of the work; before: batches.
+        count: spread and before: batches.
+        times: spread: quantiles of when, ns since the first phase began.
     """
 
     kind: str
@@ -89,7 +90,8 @@ class Arrival:
     gap: int = 0
     hold: int = 0
     think: int = 0
-    counts: tuple[int, ...] = ()
+    count: int = 0
+    times: tuple[int, ...] = ()
 
     def rate(self, phase: int) -> Decimal:
         """Batches a second in a phase."""
@@ -123,7 +125,7 @@ class Free:
         cpus: the CPUs that free, whoever allocated; none: the CPU that allocated.
         remote: share freed by another CPU, any of the others alike.
         matrix: weight of each freeing CPU, a row for each allocating one; before the two above.
-        order: of a batch, or of what dies with a phase.
+        order: of a batch, of what dies with a phase, and of what is spread and dies at given times.
         step: ns from one free of a batch to the next.
         over: ns over which the frees at a phase's end are spread.
         grace: ns of a grace period: frees wait for the next multiple of it (kfree_rcu).

@@ -6,6 +6,7 @@ The text has been parsed already, so only what is valid needs to be read here.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 
 Path = tuple[str | int, ...]
 
@@ -22,6 +23,7 @@ class _Scanner:
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
+        self._breaks = [match.start() for match in re.finditer("\n", text)]
         self._found: dict[Path, int] = {}
         self._counts: dict[Path, int] = {}
 
@@ -126,4 +128,4 @@ class _Scanner:
         return found
 
     def _note(self, path: Path, at: int) -> None:
-        self._found.setdefault(path, self._text.count("\n", 0, at) + 1)
+        self._found.setdefault(path, bisect_left(self._breaks, at) + 1)

@@ -77,8 +77,7 @@ def _births(spec: Spec, work: Work, phase: int) -> float:
     if work.pick == "one":
         weights = [entry.weight for entry in work.entries]
         objects = sum(c * w for c, w in zip(counts, weights, strict=True)) / sum(weights)
-    if work.arrival.kind == "counts":
-        bursts = work.arrival.counts[work.phases.index(phase)]
-        seconds = spec.phases[phase].length / _SECOND
-        return float(bursts * spec.phases[phase].rate) * work.arrival.size * objects / seconds
+    if work.arrival.kind == "spread":
+        length = sum(each.length for each in spec.phases)
+        return float(work.arrival.count * spec.phases[0].rate) * objects * _SECOND / length
     return float(work.arrival.rate(phase) * spec.phases[phase].rate) * objects

@@ -11,7 +11,13 @@ from allocsim.older import FirstSeen, rebuild
 from allocsim.page_paths import PAGE_COUNTERS, PagePath
 from allocsim.paths import COUNTERS, Path
 from allocsim.profile import LINUX_7_2
-from allocsim.recorded_requests import RecordedPages, RecordedRequests
+from allocsim.recorded_requests import (
+    Hidden,
+    HiddenFrees,
+    RecordedPages,
+    RecordedRequests,
+    SheafRuns,
+)
 from allocsim.simulation import Simulation, SlabPages
 from tests.oracle.simulated import KMALLOC, PAGE_FREE, Event, Simulated
 
@@ -42,6 +48,9 @@ class World:
     highest: Sequence[int]
     machine: Machine
     older: dict[int, bool] = field(default_factory=dict)  # seq -> live before the trace
+    hidden: list[tuple[int, int, int, int]] = field(default_factory=list)  # ts, handle, cache, CPU
+    runs: dict[int, tuple[int, int]] = field(default_factory=dict)  # seq -> run, left
+    turns: Sequence[int] = ()  # events that turns of the vmstat workers precede
 
 
 @dataclass
@@ -89,7 +98,10 @@ def by_oracle(world: World, events: Sequence[Event], *, exhaustible: bool) -> Ou
         world.machine,
         live,
         free,
+        hidden=sorted(world.hidden),
+        runs=world.runs,
         exhaustible=exhaustible,
+        turns=world.turns,
     )
     placed = oracle.run(list(events))
     return Outcome(
@@ -129,8 +141,9 @@ def by_model(world: World, events: Sequence[Event], window: int) -> Outcome:
     lives = []
     for begin in range(0, len(events), window):
         part = events[begin : begin + window]
-        requests = maker.window(*_columns(part))
-        result = simulation.window(requests.objects, requests.pages)
+        requests = maker.window(*_columns(part), _hidden(world, events[:begin], part))
+        turns = [turn for turn in world.turns if begin <= turn < begin + window]
+        result = simulation.window(requests.objects, requests.pages, turns=turns)
         _note(outcome, requests, result)
         lives.append(result.slabs)
     lives.append(simulation.finish()[0])
@@ -153,10 +166,23 @@ def by_model(world: World, events: Sequence[Event], window: int) -> Outcome:
     return outcome
 
 
+def _hidden(world: World, before: Sequence[Event], part: Sequence[Event]) -> Hidden:
+    """What the events of a window do not say."""
+    since = before[-1].ts if before else -1
+    frees = [free for free in sorted(world.hidden) if since < free[0] <= part[-1].ts]
+    ts, object_, cache, cpu = np.array(frees, np.int64).reshape(-1, 4).T
+    runs = [(e.seq, *world.runs[e.seq]) for e in part if e.seq in world.runs]
+    seq, run, left = np.array(runs, np.int64).reshape(-1, 3).T
+    return Hidden(
+        HiddenFrees(ts, object_, cache.astype(np.int32), cpu.astype(np.int16)),
+        SheafRuns(seq, run, left.astype(np.int32)),
+    )
+
+
 def _columns(events: Sequence[Event]) -> tuple[Any, ...]:
     """What RecordedRequests.window takes, of events that follow one another."""
     columns = {
-        "ts": np.array([event.seq for event in events]),
+        "ts": np.array([event.ts for event in events]),
         "cpu": np.array([event.cpu for event in events], np.int16),
         "event": np.array([event.code for event in events], np.uint8),
         "ptr": np.array([event.ptr for event in events], np.uint64),

@@ -5,26 +5,28 @@ Drives the oracles of the two layers, and makes the requests itself. Slow, and e
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from allocsim.page_allocator import ATOMIC
+from allocsim.page_allocator import ATOMIC, NO_RECLAIM
 from allocsim.page_paths import PagePath
 from allocsim.profile import LINUX_7_2
+from allocsim.requests import Op
 from allocsim.sheaf_memory import sheaf_homes
 from tests.oracle.page_lists import PageAllocator
 from tests.oracle.slub import Slub
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from allocsim.profile import CacheShape
     from allocsim.zones import Machine
 
 KMALLOC, KFREE, CACHE_ALLOC, CACHE_FREE, PAGE_ALLOC, PAGE_FREE = range(6)
 DMA, HIGHMEM, DMA32, MOVABLE, RECLAIMABLE = 0x01, 0x02, 0x04, 0x08, 0x10
+MILLISECOND = 1_000_000  # ns; between two events that are not told when they were
 HIGH, DIRECT_RECLAIM, NOMEMALLOC = 0x20, 0x400, 0x80000
 URGENCY = HIGH | DIRECT_RECLAIM | NOMEMALLOC  # R4.4: HIGH alone of these may use the reserve
 
@@ -47,6 +49,11 @@ class Event:
     order: int = 0
     gfp: int = 0
     page: tuple[int | None, int, bool] | None = None
+    ts: int = -1
+
+    def __post_init__(self) -> None:
+        if self.ts < 0:
+            self.ts = self.seq * MILLISECOND
 
 
 @dataclass
@@ -68,7 +75,10 @@ class Simulated:
         machine: the zones.
         older: handle -> (slab key, index) of objects live before the trace.
         free_before: (cache, slab key, index) of free objects of slabs older than the trace.
+        hidden: (time, handle, cache, CPU) of frees that no event shows, in this order.
+        runs: event -> (run, left) of allocations out of prefilled sheaves.
         exhaustible: expect refused slab pages: copy everything before events that may ask.
+        turns: events before which the vmstat worker has its turn on every CPU, as often as it has.
     """
 
     def __init__(
@@ -80,8 +90,15 @@ class Simulated:
         older: dict[int, tuple[int, int]],
         free_before: Iterable[tuple[int, int, int]],
         *,
+        hidden: Sequence[tuple[int, int, int, int]] = (),
+        runs: Mapping[int, tuple[int, int]] | None = None,
         exhaustible: bool = False,
+        turns: Sequence[int] = (),
     ) -> None:
+        self.turns = Counter(turns)
+        self.hidden = deque(hidden)
+        self.ready: list[tuple[int, int, int, int]] = []  # due, perhaps not yet allocated
+        self.runs = runs or {}
         self.limit = 10
         self.slub = Slub(
             shapes,
@@ -104,6 +121,9 @@ class Simulated:
 
     def run(self, events: list[Event]) -> Placed:
         for event in events:
+            for _ in range(self.turns[event.seq]):
+                for cpu in range(self.cpus):
+                    self.pages.event(cpu, 0)
             if event.code <= CACHE_FREE:
                 self._object_event(event)
             elif event.code <= PAGE_FREE:
@@ -123,24 +143,30 @@ class Simulated:
         elif event.ptr in self.live:
             handle, old = self.live.pop(event.ptr)
             if old is not None:
-                self._request(event, old, -1, handle, shown=True)
+                self._shown(event, old, Op.FREE, handle)
         elif cache is not None and event.seq in self.older:
-            self._request(event, cache, -1, event.seq, shown=True)
+            self._shown(event, cache, Op.FREE, event.seq)
         elif not event.metadata:
             counts["unknown_frees_left_out"] += 1
 
     def _allocation(self, event: Event, cache: int | None) -> None:
         counts = self.placed.counts
-        if event.ptr in self.live:
-            handle, old = self.live[event.ptr]
-            if old is not None:
-                counts["inferred_frees"] += 1
-                self._request(event, old, -1, handle)
         self.live[event.ptr] = (event.seq, cache)
         if cache is not None:
-            self._request(event, cache, +1, event.seq, shown=True)
+            op = Op.FROM_SHEAF if event.seq in self.runs else Op.ALLOC
+            self._shown(event, cache, op, event.seq)
         elif not event.metadata:
             counts["allocations_left_out"] += 1
+
+    def _shown(self, event: Event, cache: int, op: Op, handle: int) -> None:
+        """A request that is an event, behind the hidden frees that are due before it."""
+        while self.hidden and self.hidden[0][0] <= event.ts:
+            self.ready.append(self.hidden.popleft())
+        due = [free for free in self.ready if free[1] < event.seq]
+        self.ready = [free for free in self.ready if free[1] >= event.seq]
+        self.placed.counts["inferred_frees"] += len(due)
+        asked = [(cpu, of, Op.FREE_RCU, object_) for _, object_, of, cpu in due]
+        self._requests(event, [*asked, (event.cpu, cache, op, handle)])
 
     def _page_event(self, event: Event) -> None:
         born, first, slab = event.page or (None, 0, False)
@@ -185,32 +211,50 @@ class Simulated:
 
     # -- objects and their slabs' pages
 
-    def _request(
-        self, event: Event, cache: int, op: int, handle: int, *, shown: bool = False
-    ) -> None:
-        cpu = event.cpu % self.cpus
-        pcs = self.slub.caches[cache].pcs.get(cpu)
-        # Also a free may ask: for a sheaf, which is an object itself.
-        held = len(pcs.main.objects) if pcs else 0
-        may_ask = held == (0 if op > 0 else self.slub.caches[cache].shape.capacity) or not pcs
+    def _requests(self, event: Event, asked: list[tuple[int, int, Op, int]]) -> None:
+        """Requests (CPU, cache, op, handle) of one event, its own last; limited alike."""
         limit = 10
+        may_ask = self.exhaustible and any(self._may_ask(*request[:3]) for request in asked)
         while True:
-            if self.exhaustible and may_ask:
+            if may_ask:
                 shared = {id(self.slub): self.slub, id(self.pages.machine): self.pages.machine}
                 state = (self.slub.caches, self.slub.live, self.slub.pages, self.pages)
                 before = deepcopy(state, shared)
             self.limit = limit
-            asked = len(self.slub.pages)
-            path, slab, index = self.slub.event(event.seq, cpu, cache, op, handle)
-            refused = self._serve(self.slub.pages[asked:])
+            refused = None
+            for cpu, cache, op, handle in asked:
+                found = self._slub_event(event, cpu % self.cpus, cache, op, handle)
+                if isinstance(found, int):
+                    refused = found
+                    break
             if refused is None:
                 break
-            assert self.exhaustible
+            assert may_ask
             limit = refused - 1
             self.slub.caches, self.slub.live, self.slub.pages, self.pages = before
         self.placed.counts["refused_slab_events"] += limit < 10
-        if shown:
-            self.placed.events[event.seq] = (path, slab, index, -1)
+        path, slab, index = found
+        self.placed.events[event.seq] = (path, slab, index, -1)
+
+    def _may_ask(self, cpu: int, number: int, op: Op) -> bool:
+        """Whether a request may need a page. Also a free may: for a sheaf, an object itself."""
+        cache = self.slub.caches[number]
+        pcs = cache.pcs.get(cpu % self.cpus)
+        if pcs is None or cache.after_grace or op not in (Op.ALLOC, Op.FREE):
+            return True
+        return len(pcs.main.objects) == (0 if op > 0 else cache.shape.capacity)
+
+    def _slub_event(
+        self, event: Event, cpu: int, cache: int, op: Op, handle: int
+    ) -> tuple[str, int, int] | int:
+        """One request and the pages it asks for: what it gives, or the order that was refused."""
+        asked = len(self.slub.pages)
+        run, left = self.runs.get(event.seq, (0, 0)) if op == Op.FROM_SHEAF else (0, 0)
+        found = self.slub.event(event.seq, cpu, cache, op, handle, event.ts, run, left)
+        refused = self._serve(self.slub.pages[asked:])
+        return found if refused is None else refused
+
+    # -- pages of slabs
 
     def _serve(self, wanted: Iterable[tuple[int, ...]]) -> int | None:
         """Slab pages asked for and given back by one event; the order of the first refused."""
@@ -218,7 +262,14 @@ class Simulated:
         for seq, cpu, cache, slab, order, way in wanted:
             if way > 0:
                 found = self.pages.event(
-                    cpu, +1, ("slab", slab), order, self.kinds[cache], highest=self.highest[cache]
+                    cpu,
+                    +1,
+                    ("slab", slab),
+                    order,
+                    self.kinds[cache],
+                    highest=self.highest[cache],
+                    # R3.7, allocate_slab: the order preferred to the fallback has no reclaim.
+                    flags=NO_RECLAIM if order > self.slub.caches[cache].shape.min_order else 0,
                 )
                 if found.path == PagePath.FAILED:
                     return order

@@ -1,5 +1,7 @@
 """SLUB of 7.2 with sheaves, one event at a time, one NUMA node (spec 3.2, R3.10 - R3.18, R3.22).
 
+Also kfree_rcu through sheaves (R3.20) and prefilled sheaves (R3.16).
+
 Written to be read beside mm/slub.c and the spec, not to be fast. Every counter is incremented where
 mm/slub.c has stat() or stat_add(), under the name of the sysfs file; `list_lock` counts the
 acquisitions of the node's list_lock. Paths have the names of allocsim.paths.Path in lower case.
@@ -11,12 +13,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from allocsim.requests import Op
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from allocsim.profile import CacheShape
 
 MAX_FULL_SHEAVES = 10
+MAX_EMPTY_SHEAVES = 10
+GRACE_PERIOD = 20_000_000  # ns
 PCS_BATCH_MAX = 32
 NOTHING = (-1, -1)
 
@@ -38,6 +44,7 @@ class Slab:
 @dataclass(eq=False)
 class Sheaf:
     objects: list[Found] = field(default_factory=list)
+    memory: Found | None = None  # the object of its home that it is; the first ones have none
 
 
 @dataclass
@@ -46,6 +53,7 @@ class Pcs:
 
     main: Sheaf = field(default_factory=Sheaf)
     spare: Sheaf | None = None
+    rcu_free: Sheaf | None = None
 
 
 class Cache:
@@ -61,8 +69,9 @@ class Cache:
         self.partial: list[Slab] = []  # node partial list, head first
         self.slabs: dict[int, Slab] = {}  # every slab by number
         self.created = 0
-        self.kept = 0  # sheaves freed, their memory kept for the next
         self.no_recurse = False
+        self.after_grace: list[tuple[int, int, Sheaf]] = []  # when, CPU, sheaf
+        self.prefilled: dict[int, Sheaf] = {}  # by run
         self.stat: Counter[str] = Counter()
 
     # --- allocation -------------------------------------------------------------------------
@@ -108,8 +117,7 @@ class Cache:
         new_slabs = self.stat["alloc_slab"]
         if not self.refill_sheaf(empty):
             self.flush_unused(empty)
-            self.stat["sheaf_free"] += 1
-            self.kept += 1
+            self.free_empty_sheaf(empty, self.slub.cpu)
             return None
         # Nothing ran in between here, so main is still empty and spare was taken above.
         pcs.spare = pcs.main
@@ -124,11 +132,12 @@ class Cache:
         if self.slub.max_order(self.slub.seq) < 0 or self.no_recurse:
             return None
         self.stat["sheaf_alloc"] += 1
-        if self.kept:  # the memory of a sheaf freed in a shortage
-            self.kept -= 1
-        else:
-            self.slub.kmalloc_sheaf(self)
-        return Sheaf()
+        return Sheaf(memory=self.slub.kmalloc_sheaf(self))
+
+    def free_empty_sheaf(self, sheaf: Sheaf, cpu: int) -> None:
+        """free_empty_sheaf: a kfree, also for the home cache."""
+        self.stat["sheaf_free"] += 1
+        self.slub.kfree_sheaf(self, sheaf, cpu)
 
     def refill_sheaf(self, sheaf: Sheaf) -> bool:
         want = self.shape.capacity - len(sheaf.objects)
@@ -212,6 +221,109 @@ class Cache:
         if slab is None:
             return "failed", None
         return "slow_new", self.alloc_from_new_slab(slab, 1)[0]
+
+    # --- prefilled sheaves, R3.16 -----------------------------------------------------------
+
+    def alloc_from_sheaf(self, cpu: int, run: int, left: int) -> tuple[str, Found | None]:
+        """kmem_cache_alloc_from_sheaf, between a prefill and a return: `left` are to come."""
+        if run not in self.prefilled:
+            sheaf = self.prefill_sheaf(cpu, min(left, self.shape.capacity))
+        else:
+            sheaf = self.prefilled.pop(run)
+            if not sheaf.objects:
+                self.refill_sheaf(sheaf)  # kmem_cache_refill_sheaf
+        path: str
+        found: Found | None
+        if sheaf is not None and sheaf.objects:
+            path, found = "from_sheaf", sheaf.objects.pop()
+        else:
+            path, found = self.slab_alloc()
+        if sheaf is not None and left > 1:
+            self.prefilled[run] = sheaf
+        elif sheaf is not None:
+            self.return_sheaf(cpu, sheaf)
+        return path, found
+
+    def prefill_sheaf(self, cpu: int, size: int) -> Sheaf | None:
+        """kmem_cache_prefill_sheaf."""
+        pcs = self.pcs.setdefault(cpu, Pcs())
+        sheaf: Sheaf | None
+        if pcs.spare is not None:
+            sheaf, pcs.spare = pcs.spare, None
+            self.stat["sheaf_prefill_fast"] += 1
+        else:
+            self.stat["sheaf_prefill_slow"] += 1
+            if self.full:
+                sheaf = self.full.pop()
+                self.stat["barn_get"] += 1
+            else:
+                self.stat["barn_get_fail"] += 1
+                sheaf = self.empty.pop() if self.empty else self.alloc_empty_sheaf()
+        if sheaf is not None and len(sheaf.objects) < size and not self.refill_sheaf(sheaf):
+            self.flush_unused(sheaf)
+            self.free_empty_sheaf(sheaf, cpu)
+            return None
+        return sheaf
+
+    def return_sheaf(self, cpu: int, sheaf: Sheaf) -> None:
+        """kmem_cache_return_sheaf."""
+        pcs = self.pcs.setdefault(cpu, Pcs())
+        if pcs.spare is None:
+            pcs.spare = sheaf
+            self.stat["sheaf_return_fast"] += 1
+            return
+        self.stat["sheaf_return_slow"] += 1
+        if len(self.full) >= MAX_FULL_SHEAVES or not self.refill_sheaf(sheaf):
+            self.flush_unused(sheaf)
+            self.free_empty_sheaf(sheaf, cpu)
+            return
+        self.full.append(sheaf)
+        self.stat["barn_put"] += 1
+
+    # --- kfree_rcu, R3.20 -------------------------------------------------------------------
+
+    def kfree_rcu(self, cpu: int, what: Found, now: int) -> str:
+        """__kfree_rcu_sheaf."""
+        pcs = self.pcs.setdefault(cpu, Pcs())
+        if not self.shape.capacity:
+            return self.kfree_rcu_batch(what)
+        if pcs.rcu_free is None:
+            if pcs.spare is not None and not pcs.spare.objects:
+                pcs.rcu_free, pcs.spare = pcs.spare, None
+            elif self.empty:
+                pcs.rcu_free = self.empty.pop()
+            else:
+                pcs.rcu_free = self.alloc_empty_sheaf()
+        if pcs.rcu_free is None:
+            return self.kfree_rcu_batch(what)
+        pcs.rcu_free.objects.append(what)
+        if len(pcs.rcu_free.objects) == self.shape.capacity:
+            self.after_grace.append((now + GRACE_PERIOD, cpu, pcs.rcu_free))
+            pcs.rcu_free = None
+        self.stat["free_rcu_sheaf"] += 1
+        return "rcu_free"
+
+    def kfree_rcu_batch(self, what: Found) -> str:
+        """Without a sheaf: pages of pointers and kfree_bulk, here at once (R3.19, R3.20)."""
+        self.stat["free_rcu_sheaf_fail"] += 1
+        self.slab_free(what[0], [what[1]])
+        self.stat["free_slowpath"] += 1
+        return "slow_free"
+
+    def rcu_callbacks(self, now: int) -> None:
+        """rcu_free_sheaf, for the sheaves whose grace period is over."""
+        while self.after_grace and self.after_grace[0][0] <= now:
+            _, cpu, sheaf = self.after_grace.pop(0)
+            if len(self.full) < MAX_FULL_SHEAVES:
+                self.stat["barn_put"] += 1
+                self.full.append(sheaf)
+                continue
+            self.stat["barn_put_fail"] += 1
+            self.flush_unused(sheaf)
+            if len(self.empty) < MAX_EMPTY_SHEAVES:
+                self.empty.append(sheaf)
+            else:
+                self.free_empty_sheaf(sheaf, cpu)
 
     # --- free -------------------------------------------------------------------------------
 
@@ -368,20 +480,35 @@ class Slub:
         self.existing = existing or {}
         self.live: dict[int, Found | None] = {}
         self.pages: list[tuple[int, ...]] = []  # (seq, cpu, cache, slab, order, +1 or -1)
-        self.seq = self.cpu = -1
+        self.seq = self.cpu = self.now = -1
         for cache, key, index in free_before:
             slab = self.older_slab(self.caches[cache], key)
             if slab not in self.caches[cache].partial:
                 self.caches[cache].partial.append(slab)
             slab.free.append(index)
 
-    def kmalloc_sheaf(self, cache: Cache) -> None:
+    def kmalloc_sheaf(self, cache: Cache) -> Found | None:
         """The memory of a new sheaf of `cache`, from its home cache."""
-        if self.homes and self.homes[cache.number] >= 0:
-            home = self.caches[self.homes[cache.number]]
-            home.no_recurse = cache.shape.name.startswith("kmalloc-")
-            home.alloc(self.cpu)
-            home.no_recurse = False
+        home = self.home(cache)
+        if home is None:
+            return None
+        home.rcu_callbacks(self.now)
+        home.no_recurse = cache.shape.name.startswith("kmalloc-")
+        _, memory = home.alloc(self.cpu)
+        home.no_recurse = False
+        return memory
+
+    def kfree_sheaf(self, cache: Cache, sheaf: Sheaf, cpu: int) -> None:
+        """Give the memory of a sheaf back."""
+        home = self.home(cache)
+        if home is not None and sheaf.memory is not None:
+            home.rcu_callbacks(self.now)
+            home.free(cpu, sheaf.memory)
+
+    def home(self, cache: Cache) -> Cache | None:
+        """The cache whose objects the sheaves of `cache` are, if it is there."""
+        number = self.homes[cache.number] if self.homes else -1
+        return self.caches[number] if number >= 0 else None
 
     @staticmethod
     def older_slab(cache: Cache, key: int) -> Slab:
@@ -392,13 +519,27 @@ class Slub:
     def page(self, cache: Cache, slab: Slab, way: int) -> None:
         self.pages.append((self.seq, self.cpu, cache.number, slab.number, slab.order, way))
 
-    def event(self, seq: int, cpu: int, number: int, op: int, handle: int) -> tuple[str, int, int]:
+    def event(
+        self,
+        seq: int,
+        cpu: int,
+        number: int,
+        op: int,
+        handle: int,
+        now: int = 0,
+        run: int = 0,
+        left: int = 0,
+    ) -> tuple[str, int, int]:
         """Replay one event: (path, slab, index)."""
-        self.seq, self.cpu = seq, cpu
+        self.seq, self.cpu, self.now = seq, cpu, now
         cache = self.caches[number]
+        cache.rcu_callbacks(now)
         found: Found | None
         if op > 0:
-            path, found = cache.alloc(cpu)
+            if op == Op.FROM_SHEAF and cache.shape.capacity:
+                path, found = cache.alloc_from_sheaf(cpu, run, left)
+            else:
+                path, found = cache.alloc(cpu)
             self.live[handle] = found
         else:
             if handle in self.live:
@@ -408,5 +549,5 @@ class Slub:
                 found = (self.older_slab(cache, key), index)
             if found is None:  # the model could not allocate it, so there is nothing to free
                 return ("ignored", *NOTHING)
-            path = cache.free(cpu, found)
+            path = cache.free(cpu, found) if op == Op.FREE else cache.kfree_rcu(cpu, found, now)
         return (path, found[0].number, found[1]) if found else (path, *NOTHING)

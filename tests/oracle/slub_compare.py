@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Trace:
-    """Requests (seq, cpu, cache, op, handle) and what both sides are told of the world."""
+    """Requests (seq, cpu, cache, op, handle, then perhaps ts, run, left), and the world."""
 
     shapes: Sequence[CacheShape]
     cpus: int
-    requests: list[tuple[int, int, int, int, int]]
+    requests: Sequence[tuple[int, ...]]
     older: dict[int, tuple[int, int]] = field(default_factory=dict)
     free_before: list[tuple[int, int, int]] = field(default_factory=list)
     refusals: list[tuple[int, int]] = field(default_factory=list)
@@ -64,8 +64,15 @@ def by_oracle(trace: Trace) -> Outcome:
     counters = [{name: cache.stat[name] for name in COUNTERS} for cache in oracle.caches]
     assert all(set(cache.stat) <= set(COUNTERS) for cache in oracle.caches)
     sheaves = [
-        [sheaf for pcs in cache.pcs.values() for sheaf in (pcs.main, pcs.spare) if sheaf]
+        [
+            sheaf
+            for pcs in cache.pcs.values()
+            for sheaf in (pcs.main, pcs.spare, pcs.rcu_free)
+            if sheaf
+        ]
         + cache.full
+        + list(cache.prefilled.values())
+        + [sheaf for _, _, sheaf in cache.after_grace]
         for cache in oracle.caches
     ]
     in_sheaves = [sum(len(sheaf.objects) for sheaf in of_cache) for of_cache in sheaves]
@@ -78,13 +85,16 @@ def windows(count: int, size: int) -> Iterator[slice]:
 
 
 def by_model(trace: Trace, window: int) -> Outcome:
-    columns = np.array(trace.requests, np.int64).reshape(-1, 5).T
+    width = len(trace.requests[0]) if trace.requests else 5
+    columns = np.array(trace.requests, np.int64).reshape(-1, width).T
     requests = ObjectRequests(
         columns[0],
         columns[1].astype(np.int16),
         columns[2].astype(np.int32),
         columns[3].astype(np.int8),
         columns[4],
+        *columns[5:7],
+        *columns[7:].astype(np.int32),
     )
     handles = np.array(list(trace.older), np.int64)
     places = np.array(list(trace.older.values()), np.int64).reshape(-1, 2)
@@ -104,7 +114,7 @@ def by_model(trace: Trace, window: int) -> Outcome:
     outcome = Outcome([], [], [], [], [])
     for part in windows(len(trace.requests), window):
         placed, pages = slub.window(
-            ObjectRequests(*(column[part] for column in requests)),
+            requests.part(part),
             older,
             refusals if trace.refusals else None,
         )

@@ -15,6 +15,7 @@ from allocsim.page_kinds import Kind
 from allocsim.page_paths import PAGE_COUNTERS, PagePath
 from allocsim.paths import COUNTERS
 from allocsim.paths import Path as ObjectPath
+from pipeline.hidden import MIDDLE
 from pipeline.modelled import make_world
 from pipeline.policies import find_policies
 from pipeline.recorded_run import RecordedRun
@@ -69,18 +70,20 @@ def events_of(path: Path, run: int, source: RecordedRun, trace: TraceSet) -> lis
     nothing = np.zeros(trace.rows, np.int64)
     columns = [
         window.get(name, nothing).tolist()
-        for name in ("cpu", "event", "ptr", "metadata", "pfn", "order", "gfp_flags")
+        for name in ("cpu", "event", "ptr", "metadata", "pfn", "order", "gfp_flags", "ts")
     ]
     sites = window.get("call_site", nothing).tolist()
     sizes = window.get("bytes_alloc", nothing).tolist()
     events = []
-    for seq, (cpu, code, ptr, metadata, pfn, order, gfp) in enumerate(zip(*columns, strict=True)):
+    for seq, row in enumerate(zip(*columns, strict=True)):
+        cpu, code, ptr, metadata, pfn, order, gfp, ts = row
         cache = caches.get(seq)
         if cache is None and how.get(seq) is not None and code in (Ev.KMALLOC, Ev.KMEM_CACHE_ALLOC):
             cache = named[sizes[seq], sites[seq]]
         if cache is not None and source.recorded.caches[cache][1] <= 0:
             cache = None
-        events.append(Event(seq, cpu, code, ptr, metadata, cache, pfn, order, gfp, pages.get(seq)))
+        page = pages.get(seq)
+        events.append(Event(seq, cpu, code, ptr, metadata, cache, pfn, order, gfp, page, ts))
     return events
 
 
@@ -180,6 +183,9 @@ class WholePath:
         """What the oracle gives, and the seconds of CPU it took."""
         with duckdb.connect(self.db, read_only=True) as connection:
             source = self._source(WHOLE, connection)
+            source.hidden.begin(MIDDLE)
+            hidden = connection.execute("SELECT due, object, cache, cpu FROM hidden_due").fetchall()
+            runs = connection.execute('SELECT seq, run, "left" FROM sheaf_runs').fetchall()
         world = make_world(source.recorded, {})
         events = events_of(self.db, self.run, source, self.trace)
         placed = (
@@ -192,7 +198,16 @@ class WholePath:
             if events[seq].cache is not None
         }
         kinds, highest = world.simulation.slab_pages
-        plain = World(world.shapes, kinds.tolist(), highest.tolist(), world.machine, older)
+        plain = World(
+            world.shapes,
+            kinds.tolist(),
+            highest.tolist(),
+            world.machine,
+            older,
+            hidden,
+            {seq: (run, left) for seq, run, left in runs},
+            source.recorded.turns,
+        )
         begin = time.process_time()
         outcome = by_oracle(plain, events, exhaustible=False)
         return outcome, time.process_time() - begin

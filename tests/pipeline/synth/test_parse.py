@@ -29,7 +29,7 @@ WRONG = {
     "remote = 0.2": ("remote = 1.1", 36, "a number from 0 to 1"),
     'order = "lifo"': ('order = "first"', 36, "fifo, lifo, shuffled"),
     "cpus = [0, 2]": ("cpus = [0, 4]", 40, "a whole number from 0 to 3"),
-    'kind = "closed"': ('kind = "open"', 41, "poisson, bursts, counts, closed, before"),
+    'kind = "closed"': ('kind = "open"', 41, "poisson, bursts, spread, closed, before"),
     'lifetime = { kind = "batch" }': (
         'lifetimes = { kind = "batch" }',
         43,

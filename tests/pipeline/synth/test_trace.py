@@ -154,9 +154,8 @@ def _rows(spec, pieces):
     found = []
     for shown, _, moments in windows(spec):
         assert shown
-        for rows in np.array_split(np.arange(len(moments.ts)), pieces):
-            part = type(moments)(*(column[rows] for column in moments))
-            found.append(placing.window(part))
+        parts = np.array_split(np.arange(len(moments.ts)), pieces)
+        found += [placing.window(moments.of(rows)) for rows in parts]
         if sum(len(rows.ts) for rows in found) > spec.events:
             break
     return [np.concatenate(column) for column in zip(*found, strict=True)]

@@ -1,0 +1,45 @@
+"""allocsim cost: what operations on reference counts take on a machine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+cost = typer.Typer(help="What operations on reference counts take.")
+
+
+@cost.callback()
+def _group() -> None:
+    """What operations on reference counts take."""
+
+
+@cost.command()
+def calibrate(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The table, as TOML.")
+    ] = Path("out/costs.toml"),
+    cc: Annotated[str, typer.Option(metavar="COMPILER", help="The C compiler.")] = "cc",
+) -> None:
+    """Measure what operations on reference counts take on this machine, and write a table of it.
+
+    The table is for allocsim replay --costs FILE. It needs a C compiler; without one nothing is
+    lost but precision: replays take the shipped table of the recorded machine. Measure on an idle
+    machine; it takes a second or two.
+    """
+    from allocsim.costs import to_toml
+    from pipeline.calibration import calibrate as measure
+    from pipeline.commands.outputs import write_report
+    from reports.rows import write_table
+
+    found = measure(cc)
+    write_report(output, to_toml(found.costs).encode())
+    rows = [
+        (operation, place, round(each.low, 2), round(each.high, 2), each.known, each.source)
+        for (operation, place), each in found.costs.ranges.items()
+    ]
+    write_table(["operation", "place", "ns_low", "ns_high", "known", "source"], rows, sys.stdout)
+    ticks = f"; {found.ticks:.3f} time-stamp ticks a ns" if found.ticks else ""
+    typer.echo(f"{output} (clock: CLOCK_MONOTONIC_RAW{ticks})")

@@ -1,0 +1,150 @@
+"""Fitted specs: read back, replayed, and as near to their originals as is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from allocsim.page_kinds import Kind
+from pipeline.errors import OutputError
+from pipeline.fitting.distance import Measure
+from pipeline.fitting.fit import check_output, fit_trace, write_spec
+from pipeline.fitting.kmem_only import without_page_refs
+from pipeline.fitting.lines import distribution, object_line, page_line, period_limits, works_of
+from pipeline.fitting.observed import Lives
+from pipeline.progress import Progress
+from pipeline.synth.births import NEVER
+from pipeline.synth.page_requests import PAGE_KINDS
+from pipeline.synth.parse import parse_spec
+from pipeline.synth.write import write_trace_set
+from pipeline.trace_set import TraceSet
+from tests.pipeline.synth.specs import MIXED
+
+TRACES = Path(__file__).resolve().parents[3] / "traces"
+
+
+def met(fit):
+    return {measure.name: measure for measure in fit.measures if not measure.met}
+
+
+def test_a_shipped_recording_is_met_in_every_measure():
+    fit = fit_trace(TraceSet.open(TRACES / "7.2p-hackbench-gt"), Progress())
+    assert met(fit) == {}
+    assert fit.page_refs_left_out
+    spec = parse_spec(fit.text, "fitted")
+    assert spec.cpus == 2
+    assert {"skbuff_head_cache", "vm_area_struct"} <= set(spec.sizes)
+
+
+def test_a_synthetic_trace_is_met_in_every_measure(tmp_path):
+    text = MIXED.replace("60_000", "40_000")
+    made = write_trace_set(parse_spec(text, "mixed"), text, tmp_path)
+    fit = fit_trace(TraceSet.open(made), Progress())
+    assert met(fit) == {}
+    assert not fit.page_refs_left_out
+
+
+def test_without_page_ref_events_the_rest_is_as_it_was(tmp_path):
+    trace = TraceSet.open(TRACES / "7.2p-hackbench-gt")
+    copy = without_page_refs(trace, tmp_path)
+    kept = {n: c for n, c in trace.meta["events"].items() if not n.startswith("page_ref_")}
+    assert copy.meta["events"] == kept
+    assert copy.rows == sum(kept.values())
+    [before] = list(trace.windows(1 << 22))
+    [after] = list(copy.windows(1 << 22))
+    rows = np.isin(before["event"], np.unique(after["event"]))
+    np.testing.assert_array_equal(before["ptr"][rows], after["ptr"])
+    assert without_page_refs(copy, tmp_path / "again") is copy
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("kmalloc-96", {"kmalloc": 96}),
+        ("kmalloc-cg-1k", {"kmalloc": 1024, "type": "cg"}),
+        ("dma-kmalloc-8", {"kmalloc": 8, "type": "dma"}),
+        ("kmalloc-rnd-07-96", {"cache": "kmalloc-rnd-07-96"}),
+        ("dentry", {"cache": "dentry"}),
+    ],
+)
+def test_the_line_of_a_cache(name, line):
+    assert object_line(name) == line
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind != Kind.SLAB])
+@pytest.mark.parametrize("order", range(11))
+def test_every_kind_and_order_of_page_has_a_line(kind, order):
+    line = page_line(int(kind) << 8 | order)
+    if "pages" in line:
+        low, high = PAGE_KINDS[line["pages"]].orders
+        assert low <= line.get("order", low) <= high
+        assert line.get("order", low) == order
+    else:
+        assert line == {"kmalloc": 4096 << order}
+
+
+def lives(birth, death, cpu=None):
+    birth, death = np.array(birth), np.array(death)
+    cpu = np.zeros(len(birth), np.int64) if cpu is None else np.array(cpu)
+    traced = np.ones(len(birth), np.bool_)
+    return Lives(birth, death, cpu, cpu, cpu * 0, traced, (cpu * 0).astype(np.uint64))
+
+
+def test_periods_end_where_the_number_alive_turns():
+    birth = [*range(100), *range(1000, 1100)]
+    death = [*range(500, 600), *range(1500, 1600)]
+    # Up to 100 at 99, down to none at 599, up again, and down.
+    assert period_limits(lives(birth, death)).tolist() == [99, 599, 1099]
+
+
+def test_what_outlives_its_period_dies_in_the_order_it_had():
+    for backwards in (False, True):
+        death = np.arange(500, 600)[:: -1 if backwards else 1]
+        [*works] = works_of({"kmalloc": 8}, lives([*range(100)], death), 1)
+        orders = {work.free.get("order", "fifo") for work in works if work.arrival["count"] > 2}
+        assert orders == {"lifo" if backwards else "fifo"}
+
+
+def test_a_distribution_by_formula_only_where_it_is_close():
+    rng = np.random.default_rng(1)
+    for sample, kind in (
+        (rng.exponential(10_000, 20_000), "exponential"),
+        (rng.lognormal(9, 1.2, 20_000), "lognormal"),
+        (rng.uniform(0, 10_000, 20_000), "quantiles"),
+        (np.full(50, 7.0), "fixed"),
+    ):
+        assert distribution(np.sort(sample.astype(np.int64)))["kind"] == kind
+
+
+def test_all_that_was_seen_is_in_the_works():
+    rng = np.random.default_rng(2)
+    birth = np.sort(rng.integers(0, 10**6, 3000))
+    death = np.where(rng.random(3000) < 0.1, NEVER, birth + rng.integers(1, 10**5, 3000))
+    works = works_of({"kmalloc": 8}, lives(birth, death, rng.integers(0, 3, 3000)), 3)
+    assert sum(work.arrival["count"] for work in works) == 3000
+    assert np.sum([work.cpus for work in works], axis=0).sum() == 3000
+
+
+def test_a_measure_is_met_within_its_limit_only():
+    def measure(difference, limit):
+        return Measure("m", 1, 1, difference, "%", limit).met
+
+    assert measure(-4.9, 5)
+    assert not measure(5.1, 5)
+    assert measure(50, 0)
+
+
+def test_the_file_is_not_written_over(tmp_path):
+    target = tmp_path / "a" / "mine.toml"
+    check_output(target, force=False)
+    write_spec("x", target)
+    with pytest.raises(OutputError, match="already there; --force replaces it"):
+        check_output(target, force=False)
+    check_output(target, force=True)
+    with pytest.raises(OutputError, match="a folder; name the file to write"):
+        check_output(tmp_path, force=True)
+    write_spec("y", target)
+    assert target.read_text() == "y"
+    assert [path.name for path in target.parent.iterdir()] == ["mine.toml"]
