@@ -112,6 +112,7 @@ class World:
         machine: the zones.
         counts: of slabs and objects older than the trace.
         older_free: free places on such slabs, by cache.
+        older: objects on them that were live.
     """
 
     simulation: Simulation
@@ -120,6 +121,7 @@ class World:
     machine: Machine
     counts: dict[str, int]
     older_free: npt.NDArray[np.int64]
+    older: OlderObjects
 
 
 def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
@@ -157,6 +159,7 @@ def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
         machine,
         counts,
         np.bincount(free_before.cache, minlength=len(shapes)),
+        older,
     )
 
 
