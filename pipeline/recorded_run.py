@@ -17,6 +17,7 @@ from allocsim.page_kinds import Kind
 from allocsim.page_start import COLUMNS as LIST_COLUMNS
 from allocsim.page_start import ListsAtStart
 from allocsim.recorded_requests import RecordedPages, RecordedRequests
+from allocsim.vmstat import VmstatTurns
 from pipeline.hidden import COLUMNS as HIDDEN_COLUMNS
 from pipeline.hidden import MIDDLE, HiddenFinder
 from pipeline.modelled import (
@@ -106,7 +107,7 @@ class RecordedRun:
         thp = has_thp(trace)
         lists = ListsAtStart(zones, trace.meta["cpus"], thp=thp)
         finder = HiddenFinder(connection, run, trace, PROFILE.slub.grace_ns)
-        slices, seen = self._first_look(lists, finder, advance)
+        slices, turns, seen = self._first_look(lists, finder, advance)
         self.hidden = finder.finish()
         self.recorded = Recorded(
             run=run,
@@ -115,6 +116,7 @@ class RecordedRun:
             caches=caches,
             seen=seen.table,
             slices=slices,
+            turns=turns,
             facts=recorded_facts(trace),
             zones=zones,
             states=states,
@@ -183,8 +185,8 @@ class RecordedRun:
 
     def _first_look(
         self, lists: ListsAtStart, finder: HiddenFinder, advance: Callable[[float], None]
-    ) -> tuple[list[tuple[int, int]], FirstSeen]:
-        """The first event of every time slice, and what is older than the trace.
+    ) -> tuple[list[tuple[int, int]], list[int], FirstSeen]:
+        """The first event of every time slice, Recorded.turns, and what is older than the trace.
 
         Pages that lay on the CPUs' lists go to ``lists``, what the events hide to ``finder``.
         """
@@ -196,6 +198,9 @@ class RecordedRun:
             and "mm_page_alloc" in self._trace.meta["recorded_events"]
         )
         slices: list[tuple[int, int]] = []
+        turns: list[int] = []
+        workers = VmstatTurns()
+        in_ns = self._trace.meta["ts_unit"] == "ns"
         seen = FirstSeen()
         for first, window in self._events(("ts", *LIST_COLUMNS, *HIDDEN_COLUMNS)):
             if all(name in window for name in LIST_COLUMNS):
@@ -204,11 +209,13 @@ class RecordedRun:
             latest = slices[-1][0] if slices else -1
             rows = np.flatnonzero(np.diff(number, prepend=latest))
             slices += zip(number[rows].tolist(), (first + rows).tolist(), strict=True)
+            if in_ns:
+                turns += (first + workers.before(window["ts"])).tolist()
             cache = self._cache_of(first, len(number))
             self._note_older(first, window, seen, placed=placed)
             finder.add(first, window, cache)
             advance((first + len(number)) / self._trace.rows)
-        return slices, seen
+        return slices, turns, seen
 
     def _note_older(
         self,

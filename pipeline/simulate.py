@@ -138,6 +138,8 @@ def simulate(
     tally = _Tally(*np.zeros((6, len(world.shapes)), np.int64))
     slices = iter(recorded.slices)
     upcoming = next(slices, None)
+    turns = np.array(recorded.turns, np.int64)
+    begin = 0
     slice_of = {seq: number for number, seq in recorded.slices}
     samples: list[tuple[int | None, PageSample]] = []
     for requests in windows:
@@ -145,7 +147,9 @@ def simulate(
         while upcoming is not None and upcoming[1] < requests.end:
             due.append(upcoming[1])
             upcoming = next(slices, None)
-        result = simulation.window(requests.objects, requests.pages, due)
+        near = turns[slice(*np.searchsorted(turns, [begin, requests.end]))]
+        begin = requests.end
+        result = simulation.window(requests.objects, requests.pages, due, near.tolist())
         tally.add(requests, result)
         samples += [(slice_of[seq], sample) for seq, sample in result.samples]
         if write is not None:

@@ -21,7 +21,9 @@ def blocks(connection: DuckDBPyConnection, run: Row, policies: list[str]) -> lis
     """What the operations of a run take; empty where no table of costs was asked for."""
     number = run["run"]
     found = queries.rows(connection, "FROM cost_tables WHERE run = $run", run=number)
-    summary = [row for row in queries.policies(connection, number) if row["est_ns_high"]]
+    summary = [
+        row for row in queries.policies(connection, number) if row["est_ns_high"] is not None
+    ]
     if not found or not summary:
         return []
     first = queries.first_policy(policies)

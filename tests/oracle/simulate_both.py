@@ -50,6 +50,7 @@ class World:
     older: dict[int, bool] = field(default_factory=dict)  # seq -> live before the trace
     hidden: list[tuple[int, int, int, int]] = field(default_factory=list)  # ts, handle, cache, CPU
     runs: dict[int, tuple[int, int]] = field(default_factory=dict)  # seq -> run, left
+    turns: Sequence[int] = ()  # events that turns of the vmstat workers precede
 
 
 @dataclass
@@ -100,6 +101,7 @@ def by_oracle(world: World, events: Sequence[Event], *, exhaustible: bool) -> Ou
         hidden=sorted(world.hidden),
         runs=world.runs,
         exhaustible=exhaustible,
+        turns=world.turns,
     )
     placed = oracle.run(list(events))
     return Outcome(
@@ -140,7 +142,8 @@ def by_model(world: World, events: Sequence[Event], window: int) -> Outcome:
     for begin in range(0, len(events), window):
         part = events[begin : begin + window]
         requests = maker.window(*_columns(part), _hidden(world, events[:begin], part))
-        result = simulation.window(requests.objects, requests.pages)
+        turns = [turn for turn in world.turns if begin <= turn < begin + window]
+        result = simulation.window(requests.objects, requests.pages, turns=turns)
         _note(outcome, requests, result)
         lives.append(result.slabs)
     lives.append(simulation.finish()[0])

@@ -10,7 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from allocsim.page_allocator import ATOMIC
+from allocsim.page_allocator import ATOMIC, NO_RECLAIM
 from allocsim.page_paths import PagePath
 from allocsim.profile import LINUX_7_2
 from allocsim.requests import Op
@@ -78,6 +78,7 @@ class Simulated:
         hidden: (time, handle, cache, CPU) of frees that no event shows, in this order.
         runs: event -> (run, left) of allocations out of prefilled sheaves.
         exhaustible: expect refused slab pages: copy everything before events that may ask.
+        turns: events before which the vmstat worker has its turn on every CPU, as often as it has.
     """
 
     def __init__(
@@ -92,7 +93,9 @@ class Simulated:
         hidden: Sequence[tuple[int, int, int, int]] = (),
         runs: Mapping[int, tuple[int, int]] | None = None,
         exhaustible: bool = False,
+        turns: Sequence[int] = (),
     ) -> None:
+        self.turns = Counter(turns)
         self.hidden = deque(hidden)
         self.ready: list[tuple[int, int, int, int]] = []  # due, perhaps not yet allocated
         self.runs = runs or {}
@@ -118,6 +121,9 @@ class Simulated:
 
     def run(self, events: list[Event]) -> Placed:
         for event in events:
+            for _ in range(self.turns[event.seq]):
+                for cpu in range(self.cpus):
+                    self.pages.event(cpu, 0)
             if event.code <= CACHE_FREE:
                 self._object_event(event)
             elif event.code <= PAGE_FREE:
@@ -256,7 +262,14 @@ class Simulated:
         for seq, cpu, cache, slab, order, way in wanted:
             if way > 0:
                 found = self.pages.event(
-                    cpu, +1, ("slab", slab), order, self.kinds[cache], highest=self.highest[cache]
+                    cpu,
+                    +1,
+                    ("slab", slab),
+                    order,
+                    self.kinds[cache],
+                    highest=self.highest[cache],
+                    # R3.7, allocate_slab: the order preferred to the fallback has no reclaim.
+                    flags=NO_RECLAIM if order > self.slub.caches[cache].shape.min_order else 0,
                 )
                 if found.path == PagePath.FAILED:
                     return order

@@ -206,6 +206,7 @@ class WholePath:
             older,
             hidden,
             {seq: (run, left) for seq, run, left in runs},
+            source.recorded.turns,
         )
         begin = time.process_time()
         outcome = by_oracle(plain, events, exhaustible=False)
