@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from reports.measure import Measure
 
+# Struct page takes the same share of memory everywhere.
 _OVERHEAD = """
     SELECT scheme AS item, moment - 1 AS slice, sum(bytes) AS value FROM descriptor_overhead
-    WHERE run = $recorded AND moment > 0 AND {parts} GROUP BY ALL
+    WHERE run = $recorded AND moment > 0 AND scheme <> 'struct-page' AND {parts} GROUP BY ALL
 """
 _NEEDS = ("descriptor_overhead", "scheme_descriptors", "schemes")
 _OWN_COSTS = """
@@ -28,7 +29,7 @@ PRICED_MEASURES = (
         SELECT schemes.name AS item, unnest(range((last_ts - first_ts) // slice_ns + 1)) AS slice,
             pages * page_size AS value
         FROM schemes JOIN machines USING (run) JOIN runs USING (run) JOIN traces USING (trace_id)
-        WHERE run = $recorded
+        WHERE run = $recorded AND schemes.name <> 'struct-page'
         """,
         needs=("machines", "schemes"),
         optional=True,
