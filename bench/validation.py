@@ -197,7 +197,7 @@ def _placement(by_trace: dict[str, Rows]) -> list[str]:
                 if row["quantity"] == simulated(name) and row["scope"] != "total" and row["kernel"]
             ]
             medians = [r for r in rows if r["quantity"] == simulated(f"{name}_median_error")]
-            if own and medians:
+            if own:
                 exact = sum(row["kernel"] == row["model"] for row in own)
                 worst = max(own, key=lambda row: abs(row["kernel"] - row["model"]))  # type: ignore[operator]
                 lines.append(
@@ -205,7 +205,7 @@ def _placement(by_trace: dict[str, Rows]) -> list[str]:
                         trace,
                         name,
                         f"{exact} of {len(own)}",
-                        f"{medians[0]['model']:.2f} %",
+                        f"{medians[0]['model']:.2f} %" if medians else "",
                         f"{worst['scope']}: {_figure(worst)}",
                     ]
                 )
