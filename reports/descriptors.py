@@ -348,7 +348,25 @@ def _own(connection: DuckDBPyConnection, run: int, row: Row, machine: Row) -> li
             ),
             rows,
         ),
-        Bullets([added_to, _known(machine)]),
+        Bullets([added_to, *_simulated(connection, run, row["scheme"]), _known(machine)]),
+    ]
+
+
+def _simulated(connection: DuckDBPyConnection, run: int, scheme: str) -> list[str]:
+    """What the scheme takes with the slabs of simulated placements."""
+    found = queries.rows(
+        connection,
+        """
+        SELECT run, end_bytes FROM descriptor_summary JOIN runs USING (run)
+        WHERE of_run = $run AND scheme = $scheme ORDER BY run
+        """,
+        run=run,
+        scheme=scheme,
+    )
+    return [
+        f"With the slabs that the simulated run {row['run']} makes it would take "
+        f"{_mib(row['end_bytes'])} MiB at the end ○."
+        for row in found
     ]
 
 

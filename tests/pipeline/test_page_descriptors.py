@@ -11,6 +11,7 @@ import pytest
 from allocsim.page_flags import blocks_of_flags
 from pipeline.policies import find_policies, shipped_pricing
 from pipeline.runs import replay_trace
+from pipeline.simulate import simulate_run
 from pipeline.store.database import reading
 from pipeline.trace_set import TraceSet
 from pipeline.validation.descriptors import descriptors
@@ -28,7 +29,9 @@ Rows = list[tuple[Any, ...]]
 
 @pytest.fixture(scope="module")
 def db(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs 1 to 4 of NAMES, and run 5: the third without its snapshots, iomem and cpuinfo."""
+    """Runs 1 to 4 of NAMES; run 5: the third without its snapshots, iomem and cpuinfo; run 6
+    simulates run 1.
+    """
     folder = tmp_path_factory.mktemp("descriptors")
     path = folder / "results.duckdb"
     bare = folder / "bare"
@@ -38,6 +41,9 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (bare / name).unlink()
     for trace in (*(ROOT / "traces" / name for name in NAMES), bare):
         replay_trace(TraceSet.open(trace), path, find_policies([]), shipped_pricing())
+    trace_set = TraceSet.open(ROOT / "traces" / NAMES[0])
+    schemes = shipped_pricing().schemes
+    simulate_run(trace_set, path, 1, {}, window_rows=1 << 18, schemes=schemes)
     return path
 
 
@@ -173,6 +179,30 @@ def test_without_snapshots_what_is_not_known_is_a_band(db: Path) -> None:
     assert (how, source) == (2, "its frees")
     assert 0 < unknown < pages
     assert high - end >= 112 * unknown  # the largest descriptor there is, for each
+
+
+def test_a_simulated_run_has_the_slabs_the_model_made(db: Path) -> None:
+    with reading(db) as connection:
+        assert not _ask(
+            connection,
+            """
+            SELECT "order", first, made, freed, last FROM (
+                SELECT "order", arg_min(blocks, moment) AS first, arg_max(blocks, moment) AS last
+                FROM live_blocks JOIN page_kinds USING (page_kind)
+                WHERE run = 6 AND name = 'slab' AND sure GROUP BY ALL
+            ) FULL JOIN (
+                SELECT "order", count(alloc_seq) AS made, count(free_seq) AS freed
+                FROM placed_slabs WHERE run = 6 GROUP BY ALL
+            ) USING ("order")
+            WHERE coalesce(first, 0) + coalesce(made, 0) - coalesce(freed, 0) <> last
+            """,
+        )
+        # All other pages are the recording's.
+        others = """
+            SELECT page_kind, "order", moment, sure, charged, blocks FROM live_blocks
+            JOIN page_kinds USING (page_kind) WHERE run = ? AND name <> 'slab' ORDER BY ALL
+        """
+        assert _ask(connection, others, 6) == _ask(connection, others, 1)
 
 
 def test_the_figures_in_the_docs_are_true(db: Path) -> None:
