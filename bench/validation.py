@@ -23,6 +23,7 @@ from pipeline.validation.run import validate_traces
 
 HERE = Path(__file__).resolve().parent
 RECORDINGS = Path(os.environ.get("ALLOCSIM_RECORDINGS", HERE.parent.parent / "shared" / "traces"))
+PAGE_EVENTS = ("mm_page_alloc_zone_locked", "mm_page_pcpu_drain", "mm_page_alloc_extfrag")
 EXACT = ("slab", "large_kmalloc", "page_table", "pipe", "tlb_batch")
 HEAD = """# What the model says, beside what the kernels counted
 
@@ -79,6 +80,7 @@ def _document(rows: Rows, kernels: dict[str, str]) -> list[str]:
         *_references(by_trace),
         *_placement(by_trace),
         *_own_pages(by_trace),
+        *_page_layer(by_trace),
         *_beyond(rows),
     ]
 
@@ -195,7 +197,7 @@ def _placement(by_trace: dict[str, Rows]) -> list[str]:
                 if row["quantity"] == simulated(name) and row["scope"] != "total" and row["kernel"]
             ]
             medians = [r for r in rows if r["quantity"] == simulated(f"{name}_median_error")]
-            if own and medians:
+            if own:
                 exact = sum(row["kernel"] == row["model"] for row in own)
                 worst = max(own, key=lambda row: abs(row["kernel"] - row["model"]))  # type: ignore[operator]
                 lines.append(
@@ -203,7 +205,7 @@ def _placement(by_trace: dict[str, Rows]) -> list[str]:
                         trace,
                         name,
                         f"{exact} of {len(own)}",
-                        f"{medians[0]['model']:.2f} %",
+                        f"{medians[0]['model']:.2f} %" if medians else "",
                         f"{worst['scope']}: {_figure(worst)}",
                     ]
                 )
@@ -213,23 +215,42 @@ def _placement(by_trace: dict[str, Rows]) -> list[str]:
 
 
 def _own_pages(by_trace: dict[str, Rows]) -> list[str]:
-    names = [simulated(f"recorded_{name}") for name in ("alloc_slab", "free_slab")]
-    flat = {
-        trace: [row for row in rows if row["quantity"] in names] for trace, rows in by_trace.items()
-    }
-    lines = [
-        [trace, *(_figure(row) for row in rows if row["scope"] == "total")]
-        for trace, rows in flat.items()
-        if rows
-    ]
+    counters = ("alloc_slab", "free_slab", "sheaf_alloc", "sheaf_free")
+    names = [simulated(f"recorded_{name}") for name in counters]
+    lines = []
+    for trace, rows in by_trace.items():
+        own = {row["quantity"]: row for row in rows if row["scope"] == "total"}
+        if names[0] in own:
+            lines.append([trace, *(_figure(own[name]) for name in names)])
     if not lines:
         return []
     return [
         "## Its own error, without SLUB_STATS\n",
-        "Recordings that do not start at boot. Slabs by the recording's own page events, which",
-        "need no model / by the simulated placement, from a start rebuilt out of what the trace",
-        "touches: what lay in sheaves and barns then is not recorded, so these start empty.\n",
-        *_table(["recording", "slabs made", "slabs freed"], lines),
+        "Recordings that do not start at boot. By the recording's own events, which need no model",
+        "(slab pages; kmallocs of sheaves) / by the simulated placement, from a start rebuilt out",
+        "of what the trace touches: what lay in sheaves and barns then is not recorded, so these",
+        "start empty.\n",
+        *_table(["recording", *counters], lines),
+    ]
+
+
+def _page_layer(by_trace: dict[str, Rows]) -> list[str]:
+    names = [simulated(name) for name in PAGE_EVENTS]
+    lines = []
+    for trace, rows in by_trace.items():
+        own = {row["quantity"]: row for row in rows if row["scope"] == "total"}
+        orders = [row for row in rows if row["quantity"] == simulated("free_blocks")]
+        if names[0] in own:
+            free = ", ".join(f"{r['kernel']:,.0f}/{r['model']:,.0f}" for r in orders)
+            lines.append([trace, *(_figure(own[name]) for name in names), free])
+    if not lines:
+        return []
+    return [
+        "## The simulated page allocator\n",
+        "Events recorded / counted by the model, over the whole recording; and free blocks of",
+        "order 0, 1, 2, ... at its end, by buddyinfo / by the model. No bound: what the CPUs'",
+        "lists held at the start is inferred, and the first snapshot is not of the first event.\n",
+        *_table(["recording", *PAGE_EVENTS, "free blocks"], lines),
     ]
 
 

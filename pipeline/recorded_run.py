@@ -61,12 +61,20 @@ ORDER BY seq
 """
 _PAGES_OF = """
 SELECT events.seq, coalesce(pages.alloc_seq, -1) AS alloc_seq, pages.pfn,
-    pages.page_kind = $slab AS slab
+    pages.page_kind = $slab AS slab,
+    -- R4.31: vmalloc's blocks, freed page by page
+    CASE
+        WHEN events.event = 4 OR pages.page_kind NOT IN ($vmalloc, $stack) THEN 0
+        WHEN alloc_seq IS NULL OR pages."order" = 0 OR frees <> 1 << pages."order" THEN 0
+        WHEN events.seq = pages.free_seq THEN pages."order"
+        ELSE -1
+    END::TINYINT AS block
 FROM page_events AS events
 INNER JOIN pages ON pages.run = $run AND pages.page = events.page
 WHERE events.run = $run AND events.event IN (4, 5) AND events.seq BETWEEN $first AND $last
 ORDER BY events.seq
 """
+_PAGES_COLUMNS = ("seq", "alloc_seq", "pfn", "slab", "block")
 
 
 class RecordedRun:
@@ -242,8 +250,9 @@ class RecordedRun:
         return cache
 
     def _pages_of(self, first: int, rows: int) -> RecordedPages:
-        found = self._ask(_PAGES_OF, first, rows, slab=int(Kind.SLAB))
-        return RecordedPages(found["seq"], found["alloc_seq"], found["pfn"], found["slab"])
+        kinds = {"slab": Kind.SLAB, "vmalloc": Kind.VMALLOC, "stack": Kind.KERNEL_STACK}
+        found = self._ask(_PAGES_OF, first, rows, **{k: int(kind) for k, kind in kinds.items()})
+        return RecordedPages(*(found[name] for name in _PAGES_COLUMNS))
 
     def _ask(
         self, sql: str, first: int, rows: int, **values: object

@@ -11,6 +11,7 @@ from pipeline.hidden import EARLIEST, LATEST, MIDDLE
 from pipeline.recorded_run import RecordedRun
 from pipeline.runs import WINDOW_ROWS
 from pipeline.validation.bounds import Comparison
+from pipeline.validation.page_layer import page_layer
 from pipeline.validation.slub_replay import SlubReplay, snapshot_reads, totals
 
 if TYPE_CHECKING:
@@ -44,6 +45,17 @@ LEFT JOIN caches ON caches.run = pages.run AND caches.cache = page_caches.cache
 WHERE pages.run = ? AND page_kinds.name = 'slab' GROUP BY ALL
 """
 
+# Where a sheaf is allocated and freed (T7): kmalloc and kfree of these functions of mm/slub.c.
+_SHEAVES = """
+SELECT count(*) FILTER (event = 0), count(*) FILTER (event = 1)
+FROM object_events JOIN call_sites USING (run, call_site)
+WHERE run = ? AND split_part(symbol, '.', 1) IN (
+    '__pcs_replace_empty_main', '__pcs_replace_full_main', '__kfree_rcu_sheaf',
+    'kmem_cache_prefill_sheaf', 'kmem_cache_refill_sheaf', 'kmem_cache_return_sheaf',
+    'rcu_free_sheaf', '__alloc_empty_sheaf', 'free_empty_sheaf', 'barn_shrink'
+)
+"""
+
 
 def simulated(quantity: str) -> str:
     """Name of a quantity of the simulated placement."""
@@ -71,6 +83,7 @@ def placement(
     if kernel_of(trace.meta["kernel_release"]).version < SHEAVES_SINCE:
         return
     source = RecordedRun(connection, run, trace, WINDOW_ROWS)
+    yield from page_layer(connection, run, source, trace.path / "snapshots" / "after")
     names = [name for name, _ in source.recorded.caches]
     folders = {} if before is None else {name: before.folder(name) or name for name in names}
     replay = SlubReplay(source, folders, COUNTERS)
@@ -95,12 +108,17 @@ def placement(
 
 
 def _slab_pages(connection: duckdb.DuckDBPyConnection, run: int, folders: dict[str, str]) -> Counts:
-    """Slabs allocated and freed in the whole trace, by its page events; no model is in it."""
+    """Slabs and sheaves allocated and freed in the whole trace, by its events alone.
+
+    Slabs of each cache by page events, all sheaves together by the allocator's own kmallocs.
+    """
     counts: Counter[tuple[str, str]] = Counter()
     for name, allocated, freed in connection.execute(_SLAB_PAGES, [run]).fetchall():
         cache = folders.get(name, name) or ""
         counts[cache, "alloc_slab"] += allocated
         counts[cache, "free_slab"] += freed
+    [(made, freed)] = connection.execute(_SHEAVES, [run]).fetchall()
+    counts["", "sheaf_alloc"], counts["", "sheaf_free"] = made, freed
     return dict(counts)
 
 

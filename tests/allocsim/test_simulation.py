@@ -80,8 +80,9 @@ class Tape:
             Event(seq, cpu, PAGE_ALLOC, pfn=pfn, order=order, gfp=gfp, page=(seq, pfn, False))
         )
 
-    def free_page(self, cpu: int, which: int, *, split: bool) -> None:
+    def free_page(self, cpu: int, which: int, *, split: bool, joined: bool = False) -> None:
         born, pfn, order = self.blocks.pop(which % len(self.blocks))
+        last = (1 << order) - 1 if split and joined and order else -1
         for part in range(1 << order if split else 1):
             self.events.append(
                 Event(
@@ -91,6 +92,7 @@ class Tape:
                     pfn=pfn + part,
                     order=0 if split else order,
                     page=(born, pfn, False),
+                    block=0 if last < 0 else order if part == last else -1,
                 )
             )
 
@@ -142,7 +144,8 @@ def tapes(  # noqa: C901 - a kind of event each
             case 8:
                 for _ in range(draw(st.integers(1, 40))):
                     if tape.blocks:
-                        tape.free_page(cpu, draw(st.integers(0, 99)), split=draw(st.booleans()))
+                        split, joined = draw(st.booleans()), draw(st.booleans())
+                        tape.free_page(cpu, draw(st.integers(0, 99)), split=split, joined=joined)
             case _:
                 cache = draw(st.integers(0, len(SIZES) - 1))
                 slot, code = draw(st.integers(0, 400)), draw(st.sampled_from([KMALLOC, KFREE]))
@@ -194,6 +197,7 @@ def test_model_is_oracle_when_pages_run_out(tape: Tape, hogs: int, window: int) 
                 None if event.page[0] is None else event.page[0] + shift,
                 *event.page[1:],
             ),
+            block=event.block,
         )
         for event in tape.events
     ]
@@ -208,6 +212,22 @@ def test_model_is_oracle_when_pages_run_out(tape: Tape, hogs: int, window: int) 
         seq + shift: (run + shift, left) for seq, (run, left) in tape.world.runs.items()
     }
     assert_equal(tape.world, hungry.events + moved, window)
+
+
+@pytest.mark.parametrize("window", [1, 3, 1 << 20])
+def test_vfree_gives_the_block_back_that_its_events_free_page_by_page(window: int) -> None:
+    # mm/page_alloc.c:__free_contig_range_common (7.2): four times mm_page_free of order 0, then
+    # one block of order 2 on top of its list, where the next request finds it (R4.3, R4.31).
+    tape = Tape(world(1 << 15))
+    tape.page(0, 2, 0)
+    tape.free_page(0, 0, split=True, joined=True)
+    tape.page(0, 2, 0)
+    outcome = assert_equal(tape.world, tape.events, window)
+    assert outcome.counts["page_frees_joined"] == 3
+    first, freed, again = (outcome.events[seq] for seq in (0, 4, 5))
+    assert (freed[0], again[0]) == ("push", "hit")
+    assert first[3] == freed[3] == again[3]
+    assert not outcome.events.keys() & {1, 2, 3}
 
 
 def test_a_slab_s_preferred_order_is_refused_below_min_though_there_is_a_block() -> None:

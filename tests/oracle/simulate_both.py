@@ -36,6 +36,7 @@ REQUEST_COUNTS = (
     "unknown_frees_left_out",
     "failed_page_allocations_left_out",
     "unknown_page_frees",
+    "page_frees_joined",
 )
 
 
@@ -198,6 +199,7 @@ def _columns(events: Sequence[Event]) -> tuple[Any, ...]:
         np.array([-1 if e.page[0] is None else e.page[0] for e in paged], np.int64),
         np.array([e.page[1] for e in paged], np.int64),
         np.array([e.page[2] for e in paged], bool),
+        np.array([e.block for e in paged], np.int8),
     )
     return columns, events[0].seq, cache, pages
 

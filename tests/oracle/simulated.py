@@ -36,7 +36,9 @@ class Event:
     """One event of a trace, and what the replay of the recording said of it.
 
     ``cache``: number of the object's cache, None if it has none; ``page``: (event that allocated
-    the page or None, its first pfn, whether it is a slab's), None if it belongs to no page.
+    the page or None, its first pfn, whether it is a slab's), None if it belongs to no page;
+    ``block``: of a free by vfree (R4.31), the order of the block if it is the last of its pages,
+    -1 if it is another.
     """
 
     seq: int
@@ -50,6 +52,7 @@ class Event:
     gfp: int = 0
     page: tuple[int | None, int, bool] | None = None
     ts: int = -1
+    block: int = 0
 
     def __post_init__(self) -> None:
         if self.ts < 0:
@@ -175,6 +178,9 @@ class Simulated:
             return
         if slab:
             return
+        if event.block < 0:  # freed with the last page of its block
+            self.placed.counts["page_frees_joined"] += 1
+            return
         cpu = event.cpu % self.cpus
         if event.code == PAGE_ALLOC:
             kind = 1 if event.gfp & MOVABLE else 2 if event.gfp & RECLAIMABLE else 0
@@ -190,6 +196,8 @@ class Simulated:
         elif born is None:
             self.placed.counts["unknown_page_frees"] += 1
             found = self.pages.event(cpu, -1, "older", event.order)
+        elif event.block:
+            found = self.pages.event(cpu, -1, ("page", born), event.block)
         else:
             found = self.pages.event(cpu, -1, ("page", born), event.order, offset=event.pfn - first)
         self.placed.counts["refused_pages"] += found.path == PagePath.FAILED
