@@ -128,9 +128,7 @@ def distance(
     lives = both(_LIVES, 0, least=LEAST_LIVES, metadata=metadata)
     return [
         _shares(*(dict(rows) for rows in both(_SHARES, 0, metadata=metadata))),
-        *_quartiles(
-            *(dict(rows) for rows in both(_LIVES, 0, least=LEAST_LIVES, metadata=metadata))
-        ),
+        *_quartiles(*(dict(rows) for rows in lives)),
         Measure("remote frees, % of all", remote[0], remote[1], remote[1] - remote[0], "points", 2),
         _relative("slab pages per 1,000 object events, simulated", per_1000[0], per_1000[1], 15),
         *(
