@@ -115,6 +115,18 @@ class Caches:
         names = [name for name, slot in self._kernel_caches.items() if slot == size]
         return self._number_of(names[0]) if len(names) == 1 else -1
 
+    def fits(
+        self, cache: npt.NDArray[np.int32], bytes_alloc: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_]:
+        """Whether objects of this slot size can be of these caches, by the kernel's slabinfo.
+
+        Where a free is not traced (T6), nor the allocation behind it, the next free at the address
+        names the cache of another object.
+        """
+        slot = np.array([self._kernel_caches.get(name, -1) for name in self.names], np.int64)
+        fits: npt.NDArray[np.bool_] = (slot[cache] < 0) | (slot[cache] == bytes_alloc)
+        return fits
+
     def learn_sizes(self, cache: npt.NDArray[np.int32], size: npt.NDArray[np.int64]) -> None:
         """Note the slot size of caches from allocations of known cache (R3.3: bytes_alloc)."""
         seen = np.full(len(self.names), -1, np.int64)

@@ -116,7 +116,7 @@ class Objects:
         own, by_site = self._own_caches(columns, rows, code)
         pairing = self._lifetimes.pair(columns["ptr"][rows], allocates)
         order = pairing.order
-        objects = _pair_results(window, rows[order], own[order], pairing)
+        objects = _pair_results(window, rows[order], own[order], pairing, self._caches)
         objects.cache_how[by_site[order]] = CacheHow.BY_CALL_SITE
         self._count(columns, pairing, objects)
         self._carried(window, pairing, objects)
@@ -185,6 +185,7 @@ class Objects:
         objects.cache[at[asks]] = old["cache"][asks]
         objects.cache_how[at[asks]] = CacheHow.BY_ALLOC
         tells = (own >= 0) & (old["cache"] < 0) & ~large
+        tells &= self._caches.fits(own, old["bytes_alloc"])
         objects.named = old["seq"][tells]
         window.amend.add(objects.named, cache=own[tells], cache_how=CacheHow.BY_FREE)
         still = objects.cache[at] < 0
@@ -228,7 +229,7 @@ class Objects:
 
 
 def _pair_results(
-    window: Window, row: Index, own: npt.NDArray[np.int32], pairing: Pairing
+    window: Window, row: Index, own: npt.NDArray[np.int32], pairing: Pairing, caches: Caches
 ) -> ObjectWindow:
     """What the pairing of a window's events tells, all in (address, time) order."""
     columns = window.columns
@@ -258,6 +259,8 @@ def _pair_results(
     cache[ask] = own[ask - 1]
     how[ask] = CacheHow.BY_ALLOC
     tell = allocs[(own[allocs] < 0) & (own[frees] >= 0) & ~large[allocs]]
+    if len(tell):
+        tell = tell[caches.fits(own[tell + 1], columns["bytes_alloc"][row[tell]])]
     cache[tell] = own[tell + 1]
     how[tell] = CacheHow.BY_FREE
     how[large & (own < 0)] = -1

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BULK = 1  #: flag: off alloc_pages_bulk (R4.14): does not halve free_count
 ATOMIC = 2  #: flag: cannot sleep; high orders do not refill a list once below low (R4.4)
+NO_RECLAIM = 4  #: flag: fails below min: the order a slab prefers to its fallback order (R3.7)
 
 _MARKS = ("wmark_low", "wmark_min", None)  # per Pressure
 
@@ -123,9 +124,12 @@ class PageAllocator:
         """Serve one request: path, pfn (-1: failed), pressure.
 
         R4.29: first above low, then above min (kswapd would run), then from whatever there is
-        (the kernel would reclaim first). mm/page_alloc.c:__alloc_frozen_pages_noprof (7.2).
+        (the kernel would reclaim first). mm/page_alloc.c:__alloc_frozen_pages_noprof,
+        __alloc_pages_slowpath (7.2).
         """
         for pressure in Pressure:
+            if pressure == Pressure.RECLAIM and request.flags & NO_RECLAIM:
+                break
             found = self._from_freelist(request, pressure)
             if found is not None:
                 return found[0], found[1], pressure

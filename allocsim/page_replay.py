@@ -104,8 +104,8 @@ class PageReplay:
             columns: ``op`` (+1 allocation, -1 free, 0 the vmstat worker's turn on the CPU, R4.13),
                 ``cpu``, ``page`` (a handle; those of allocations ascend), ``order``,
                 ``migratetype`` of the request (R4.2), ``highest`` zone it may come from (index),
-                ``flags`` (page_allocator.BULK, ATOMIC), ``offset`` in pages of a partial free
-                (T10). All but the first three default to 0.
+                ``flags`` (page_allocator.BULK, ATOMIC, NO_RECLAIM), ``offset`` in pages of a
+                partial free (T10). All but the first three default to 0.
             samples: rows before which the state is to be sampled, ascending.
 
         Raises:

@@ -90,12 +90,15 @@ class RecordedPages(NamedTuple):
         alloc_seq: number of the event that allocated the page; -1: none seen (i8).
         first: first page frame of that page (i8).
         slab: it is a slab's (bool).
+        block: order of the block that a free gives back whole, of which the events before it freed
+            the other pages one by one (R4.31); -1: one of those events; else 0 (i1).
     """
 
     seq: npt.NDArray[np.int64]
     alloc_seq: npt.NDArray[np.int64]
     first: npt.NDArray[np.int64]
     slab: npt.NDArray[np.bool_]
+    block: npt.NDArray[np.int8]
 
 
 class HiddenFrees(NamedTuple):
@@ -294,8 +297,12 @@ class RecordedRequests:
         self.counts["failed_page_allocations_left_out"] += int(np.count_nonzero(failed))
         # One more place, for events that belong to no page: -1 finds it.
         slab = np.append(pages.slab, False)[known]
-        keep = ~slab & ~failed
-        rows, known, allocates = rows[keep], known[keep], allocates[keep]
+        # R4.31, mm/page_alloc.c:free_prepared_contig_range (7.2): vfree prepares every page, which
+        # is what the events tell, and frees the block.
+        block = np.append(pages.block, np.int8(0))[known]
+        self.counts["page_frees_joined"] += int(np.count_nonzero(block < 0))
+        keep = ~slab & ~failed & (block >= 0)
+        rows, known, allocates, block = rows[keep], known[keep], allocates[keep], block[keep]
         alloc_seq = np.where(allocates, rows + seq, np.append(pages.alloc_seq, -1)[known])
         page = np.where(alloc_seq >= 0, alloc_seq << PAGE_SHIFT, UNKNOWN_PAGE)
         unseen = page == UNKNOWN_PAGE
@@ -307,9 +314,11 @@ class RecordedRequests:
             cpu[rows],
             np.where(allocates, np.int8(1), np.int8(-1)),
             page,
-            (columns["order"][rows] if len(rows) else rows).astype(np.int8),
+            np.where(block > 0, block, columns["order"][rows] if len(rows) else rows).astype(
+                np.int8
+            ),
             migratetypes(gfp),
             highest_zones(gfp, self._zones),
             urgency(gfp),
-            np.where(allocates | unseen, 0, pfn - np.append(pages.first, 0)[known]),
+            np.where(allocates | unseen | (block > 0), 0, pfn - np.append(pages.first, 0)[known]),
         )

@@ -1,7 +1,8 @@
 """The simulated placement: requests through SLUB, and all page requests through the page allocator.
 
 The two layers meet at the slab pages. SLUB runs first and takes for granted that it gets what it
-asks for; the page allocator then serves everyone in time order. Where it refuses a slab page, both
+asks for; the page allocator then serves everyone in time order. Where it refuses a slab page (of
+the order the cache prefers, below the min watermark; of its fallback order, without a block), both
 are put back to before the window and the event is done by itself: for one order after the other,
 largest first, until all the slabs that this event asks for can be had (R3.7; all of one event's new
 slabs are taken to be limited alike). So what one layer does to the other is exact, event by event,
@@ -17,6 +18,7 @@ import numpy as np
 
 from allocsim.columns import Columns, concat, empty, find, take
 from allocsim.older import older_in
+from allocsim.page_allocator import NO_RECLAIM
 from allocsim.page_paths import PagePath, Pressure
 from allocsim.page_replay import PageReplay, PageResults, PageSample
 from allocsim.recorded_requests import PAGE_SHIFT, UNKNOWN_PAGE, PageEvents
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from allocsim.requests import FreeBefore, OlderObjects
     from allocsim.zones import Machine
 
+KEPT = 1 << 22  #: requests kept since the state was last put aside; more cost memory
 FIRST_CHUNK = 64  #: requests tried at once behind a refused slab page
 
 #: One simulated slab's life: what ``SimulatedWindow.slabs`` holds. -1 where it is not known.
@@ -96,11 +99,12 @@ class SimulatedWindow(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """Requests of a window, or of a part of it, and the events to be sampled before."""
+    """Requests of a window, or of a part of it, and the events that samples and turns precede."""
 
     objects: ObjectRequests
     pages: PageEvents
     samples: npt.NDArray[np.int64]
+    turns: npt.NDArray[np.int64]
 
     def between(self, first: int, end: int) -> _Part:
         """The requests of events from ``first`` up to ``end``."""
@@ -110,6 +114,7 @@ class _Part(NamedTuple):
             self.objects.part(objects),
             PageEvents._make(column[pages] for column in self.pages),
             self.samples[_places(self.samples, first, end)],
+            self.turns[_places(self.turns, first, end)],
         )
 
 
@@ -118,6 +123,9 @@ class _Refused(NamedTuple):
 
     seq: int
     order: int
+
+
+_State = tuple[Slub, PageReplay, Columns, list[int]]
 
 
 class Simulation:
@@ -146,15 +154,23 @@ class Simulation:
         self.slub = Slub(profile, shapes, machine.cpus, free_before, freelist_order)
         self.pages = PageReplay(machine)
         self.slab_pages = slab_pages
+        self._min_order = np.array([shape.min_order for shape in shapes], np.int8)
         self._older = older
         self._slabs = empty({**SLAB_LIFE, "page": "i8"})  # by slab
         # What never changes need not be copied with the state.
         self._fixed = (machine, machine.rules, *machine.zones, *machine.states, *shapes)
         self._waiting: list[int] = []  # samples that no page event has come for yet
         self.counts = dict.fromkeys(("refused_slab_events", "refused_pages", *_PRESSURE), 0)
+        self._aside: _State | None = None  # a state to go back to
+        self._since: list[_Part] = []  # what has been done since, without a refusal
+        self._since_rows = 0
 
     def window(
-        self, objects: ObjectRequests, pages: PageEvents, samples: Sequence[int] = ()
+        self,
+        objects: ObjectRequests,
+        pages: PageEvents,
+        samples: Sequence[int] = (),
+        turns: Sequence[int] = (),
     ) -> SimulatedWindow:
         """Place the next requests.
 
@@ -163,28 +179,33 @@ class Simulation:
             pages: page requests of everyone else, likewise.
             samples: events before which the page allocator is to be sampled, rising; those behind
                 the last page request are taken before the next one, or by finish().
+            turns: events before which the vmstat worker has its turn on every CPU (R4.13),
+                rising, as often as it has one.
         """
         cpus = self.slub.cpus
         rest = _Part(
             objects._replace(cpu=objects.cpu % cpus),
             pages._replace(cpu=pages.cpu % np.int16(min(cpus, _CPU_LIMIT))),
             np.array(samples, np.int64),
+            np.array(turns, np.int64),
         )
         done: list[SimulatedWindow] = []
         chunk = -1
         while True:
             part = rest if chunk < 0 else _first(rest, chunk)
-            before = self._state()
+            self._put_aside()
             result, refused = self._run(part, None)
             if refused is None:
                 done.append(result)
+                self._since.append(part)
+                self._since_rows += len(part.objects.seq) + len(part.pages.seq)
                 last = _last_seq(part)
                 if part is rest or last < 0:
                     break
                 rest = rest.between(last + 1, _END)
                 chunk *= 2
                 continue
-            self.slub, self.pages, self._slabs, self._waiting = before
+            self._go_back()
             event = refused.seq
             done.append(self._run(part.between(0, event), None)[0])
             done.append(self._alone(part.between(event, event + 1), refused))
@@ -197,7 +218,27 @@ class Simulation:
         sample = self.pages.sample(0)
         return _lives(self._slabs), [(seq, sample) for seq in self._waiting]
 
-    def _state(self) -> tuple[Slub, PageReplay, Columns, list[int]]:
+    def _put_aside(self) -> None:
+        """See to it that the state before the next part can be had again.
+
+        To copy it costs as much as many requests do, so it is done once in a while; from there the
+        requests that were served since lead back to any later one.
+        """
+        if self._aside is None or self._since_rows >= KEPT:
+            self._aside, self._since, self._since_rows = self._state(), [], 0
+
+    def _go_back(self) -> None:
+        """The state before the part that could not be done."""
+        if self._aside is None:
+            raise RuntimeError("no state was put aside")
+        counts = self.counts.copy()
+        self.slub, self.pages, self._slabs, self._waiting = self._aside
+        for part in self._since:
+            self._run(part, None)
+        self.counts = counts
+        self._aside = None
+
+    def _state(self) -> _State:
         """A copy of what a window changes, to go back to."""
         fixed = {id(thing): thing for thing in self._fixed}
         return deepcopy((self.slub, self.pages, self._slabs, self._waiting), fixed)
@@ -229,7 +270,7 @@ class Simulation:
             sheaves = self.slub.sheaf_objects
         else:
             placement, wanted, sheaves = _NO_PLACEMENT, _NO_PAGES, _NO_SHEAVES
-        columns, slab_rows, other_rows = self._merge(wanted, pages)
+        columns, slab_rows, other_rows = self._merge(wanted, pages, part.turns)
         samples = np.concatenate((np.array(self._waiting, np.int64), part.samples))
         at = np.searchsorted(columns["seq"], samples)
         ready = at < len(columns["seq"])
@@ -252,9 +293,9 @@ class Simulation:
         return SimulatedWindow(placement, others, slabs, wanted, pfns, sheaves, named), None
 
     def _merge(
-        self, wanted: PageRequests, pages: PageEvents
+        self, wanted: PageRequests, pages: PageEvents, turns: npt.NDArray[np.int64]
     ) -> tuple[Columns, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Slab pages and others' pages as one window of page requests, and the rows of each."""
+        """Slab pages, others' pages and the workers' turns as one window; the rows of the first."""
         slab_rows = np.searchsorted(pages.seq, wanted.seq) + np.arange(len(wanted.seq))
         other_rows = np.searchsorted(wanted.seq, pages.seq) + np.arange(len(pages.seq))
         allocates = wanted.way > 0
@@ -267,6 +308,7 @@ class Simulation:
         # The page of a slab older than the trace is none of the model's.
         page[~allocates] = np.append(handles[order], UNKNOWN_PAGE)[found]
         kind, highest = self.slab_pages
+        preferred = wanted.order > self._min_order[wanted.cache]
         of_slab = {
             "seq": wanted.seq,
             "cpu": wanted.cpu,
@@ -275,7 +317,7 @@ class Simulation:
             "order": wanted.order,
             "migratetype": kind[wanted.cache],
             "highest": highest[wanted.cache],
-            "flags": np.zeros(len(page), np.uint8),
+            "flags": np.where(preferred, np.uint8(NO_RECLAIM), np.uint8(0)),
             "offset": np.zeros(len(page), np.int64),
         }
         columns: Columns = {}
@@ -284,6 +326,17 @@ class Simulation:
             merged[slab_rows] = of_slab[name]
             merged[other_rows] = theirs
             columns[name] = merged
+        if not len(turns):
+            return columns, slab_rows, other_rows
+        at = np.repeat(np.searchsorted(columns["seq"], turns), self.slub.cpus)
+        cpu = np.tile(np.arange(self.slub.cpus), len(turns))
+        theirs = {"seq": np.repeat(turns, self.slub.cpus), "cpu": cpu, "page": UNKNOWN_PAGE}
+        columns = {
+            name: np.insert(column, at, theirs.get(name, 0)) for name, column in columns.items()
+        }
+        slab_rows, other_rows = (
+            rows + np.searchsorted(at, rows, side="right") for rows in (slab_rows, other_rows)
+        )
         return columns, slab_rows, other_rows
 
     def _slab_lives(

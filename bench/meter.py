@@ -59,7 +59,7 @@ class Measured:
 def measure(
     windows: Iterable[_Window],
     model: Callable[[_Window], _Result],
-    columns: Callable[[_Window, _Result], Iterable[npt.NDArray[np.generic]]],
+    columns: Callable[[_Window, _Result], Iterable[npt.NDArray[np.generic] | None]],
     *,
     profile: bool = False,
 ) -> Measured:
@@ -68,8 +68,8 @@ def measure(
     Args:
         windows: what it is given; made outside the time measured.
         model: called with each.
-        columns: the arrays of a window that are read and written, one value an event each; the
-            first one's length is the number of events.
+        columns: the arrays of a window that are read and written, one value an event each, None
+            for one it does not have; the first one's length is the number of events.
         profile: print the profiler's account.
     """
     profiler = cProfile.Profile()
@@ -81,7 +81,7 @@ def measure(
         result = model(window)
         profiler.disable()
         mid = time.process_time()
-        arrays = list(columns(window, result))
+        arrays = [column for column in columns(window, result) if column is not None]
         for array in arrays:
             np.copy(array)
         found.copied += time.process_time() - mid
@@ -94,12 +94,13 @@ def measure(
 
 
 def oracle_rate(
-    windows: Iterable[Iterable[npt.NDArray[np.generic]]], event: Callable[..., object]
+    windows: Iterable[Iterable[npt.NDArray[np.generic] | None]], event: Callable[..., object]
 ) -> float:
     """Events a second of CPU time of an oracle that is called with the columns of each event."""
     count, spent = 0, 0.0
     for columns in windows:
-        rows = list(zip(*(column.tolist() for column in columns), strict=True))
+        there = [column.tolist() for column in columns if column is not None]
+        rows = list(zip(*there, strict=True))
         begin = time.process_time()
         for row in rows:
             event(*row)

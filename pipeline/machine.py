@@ -55,6 +55,24 @@ def machine_pages(trace: TraceSet, highest: int) -> MachinePages:
     return MachinePages(highest + 1, How.ASSUMED, "highest page frame in the recording")
 
 
+def used_pages(trace: TraceSet) -> int | None:
+    """Pages that were not free before the recording, by its meminfo; None: it has none.
+
+    MemTotal has no reserved pages in it, and those have no descriptors.
+    """
+    path = trace.path / "snapshots" / "before" / "meminfo"
+    if not path.is_file():
+        return None
+    found = dict(
+        re.findall(r"^(MemTotal|MemFree):\s+(\d+) kB$", path.read_text("utf-8"), re.MULTILINE)
+    )
+    if len(found) < 2:
+        return None
+    kib = int(found["MemTotal"]) - int(found["MemFree"])
+    page_size: int = trace.meta["page_size"]
+    return -(-kib * 1024 // page_size)
+
+
 def charges_cgroups(trace: TraceSet) -> bool | None:
     """Whether pages can be charged to memory cgroups (CONFIG_MEMCG); None: not known.
 

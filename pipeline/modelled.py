@@ -76,6 +76,8 @@ class Recorded:
             is for it.
         seen: allocsim.older.FirstSeen.table.
         slices: (time slice, its first event).
+        turns: allocsim.vmstat.VmstatTurns: events that turns of the vmstat workers precede; none
+            where the trace's clock does not count ns.
         facts: what sysfs says of the caches, by name.
         zones: the recorded zones, or computed ones.
         states: what their buddies held at the start.
@@ -90,6 +92,7 @@ class Recorded:
     caches: Sequence[tuple[str, int]]
     seen: Columns
     slices: Sequence[tuple[int, int]]
+    turns: Sequence[int]
     facts: Mapping[str, CacheFacts]
     zones: tuple[Zone, ...]
     states: tuple[ZoneState, ...]
@@ -109,6 +112,7 @@ class World:
         machine: the zones.
         counts: of slabs and objects older than the trace.
         older_free: free places on such slabs, by cache.
+        older: objects on them that were live.
     """
 
     simulation: Simulation
@@ -117,6 +121,7 @@ class World:
     machine: Machine
     counts: dict[str, int]
     older_free: npt.NDArray[np.int64]
+    older: OlderObjects
 
 
 def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
@@ -154,6 +159,7 @@ def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
         machine,
         counts,
         np.bincount(free_before.cache, minlength=len(shapes)),
+        older,
     )
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from allocsim.columns import take
 from allocsim.descriptor_slabs import DescriptorRequests, DescriptorSlabs
 from allocsim.descriptors import sizes, slab_bytes
 from allocsim.kernel import GFP_BITS
 from allocsim.live_blocks import LiveBlocks
 from allocsim.page_kinds import Kind
 from allocsim.stock import FirstTouched, opening_stock
-from pipeline.machine import charges_cgroups, machine_pages
+from pipeline.machine import charges_cgroups, machine_pages, used_pages
 from pipeline.store.schema import (
     DESCRIPTOR_SLABS,
     LIVE_BLOCKS,
@@ -36,20 +35,53 @@ if TYPE_CHECKING:
     from allocsim.descriptor_slabs import DescriptorOutcome
     from allocsim.descriptors import Descriptor, Scheme
     from allocsim.stock import Stock
+    from pipeline.machine import MachinePages
     from pipeline.store.load import RunWriter
     from pipeline.trace_set import TraceSet
 
 _ROWS = 1 << 17  # of lives or requests held at once
+# Lives of the run's pages. ``page`` and ``free_seq`` say what comes first at one time; a slab that
+# the model makes has those of the event that does, and its place among the slabs of that event.
+_RECORDED_LIVES = """
+CREATE OR REPLACE TEMP VIEW described_lives AS
+SELECT
+    page << 12 AS page, pfn, "order", page_kind AS kind, gfp_flags, alloc_ts, alloc_cpu, free_ts,
+    free_cpu, free_seq << 12 AS free_seq
+FROM pages WHERE run = getvariable('described_run')
+"""
+_SIMULATED_LIVES = """
+CREATE OR REPLACE TEMP VIEW described_lives AS
+WITH times AS (
+    SELECT seq, ts FROM object_events WHERE run = getvariable('described_run')
+    UNION ALL SELECT seq, ts FROM page_events WHERE run = getvariable('described_run')
+),
+slabs AS (
+    SELECT *, row_number() OVER (PARTITION BY alloc_seq ORDER BY slab) AS place
+    FROM placed_slabs WHERE run = getvariable('simulated_run')
+)
+SELECT
+    page << 12 AS page, pfn, "order", page_kind AS kind, gfp_flags, alloc_ts, alloc_cpu, free_ts,
+    free_cpu, free_seq << 12 AS free_seq
+FROM pages WHERE run = getvariable('described_run') AND page_kind <> getvariable('slab_kind')
+UNION ALL
+SELECT
+    coalesce(alloc_seq << 12, slab) + place, pfn, "order", getvariable('slab_kind'), NULL, born.ts,
+    alloc_cpu, gone.ts, free_cpu, free_seq << 12
+FROM slabs
+LEFT JOIN times AS born ON born.seq = alloc_seq
+LEFT JOIN times AS gone ON gone.seq = free_seq
+WHERE alloc_seq IS NOT NULL OR free_seq IS NOT NULL
+"""
 _LIVES = """
 SELECT
     page,
     pfn,
     "order",
-    page_kind AS kind,
+    kind,
     coalesce(alloc_ts, -1) AS start,
     coalesce(free_ts, -1) AS end,
     coalesce(gfp_flags & $account <> 0, false) AS charged
-FROM pages WHERE run = $run
+FROM described_lives
 """
 # Allocations and frees in order of time. A block's handle follows those of older blocks; a block
 # found allocated anew ends just before that, and one that began at that very time never was.
@@ -58,9 +90,8 @@ WITH lives AS (
     SELECT
         page, row_number() OVER (ORDER BY alloc_ts, page) - 1 + $first AS handle, kinds.descriptor,
         alloc_ts, alloc_cpu, free_ts, free_cpu, coalesce(free_seq, -1) AS free_seq
-    FROM pages JOIN kinds_described AS kinds USING (page_kind)
-    WHERE run = $run AND alloc_ts IS NOT NULL AND (free_seq IS NOT NULL OR free_ts IS NULL
-        OR free_ts > alloc_ts)
+    FROM described_lives JOIN kinds_described AS kinds ON kinds.page_kind = kind
+    WHERE alloc_ts IS NOT NULL AND (free_seq IS NOT NULL OR free_ts IS NULL OR free_ts > alloc_ts)
 ),
 ends AS (
     FROM lives
@@ -68,24 +99,27 @@ ends AS (
     SELECT
         page, older.handle, older.descriptor, alloc_ts, alloc_cpu, free_ts, free_cpu,
         coalesce(free_seq, -1)
-    FROM pages JOIN older_described AS older USING (page) WHERE run = $run
+    FROM described_lives JOIN older_described AS older USING (page)
 )
 SELECT alloc_ts AS ts, alloc_cpu AS cpu, descriptor, 1 AS op, handle, page AS seq FROM lives
 UNION ALL
 SELECT free_ts, coalesce(free_cpu, alloc_cpu, 0), descriptor, -1, handle, free_seq
 FROM ends WHERE free_ts IS NOT NULL
-ORDER BY ts, seq
+ORDER BY ts, seq, op
 """
 
 
-def add_descriptors(
+def add_descriptors(  # noqa: PLR0913 - a run is of something, into something
     connection: duckdb.DuckDBPyConnection,
     writer: RunWriter,
     run: int,
     trace: TraceSet,
     schemes: Sequence[Scheme],
+    of_run: int | None = None,
 ) -> None:
-    """Add what the pages of a recorded run need under each scheme.
+    """Add what the pages of a run need under each scheme.
+
+    A simulated run has the slabs that the model made; all other pages are the recording's.
 
     Args:
         connection: the database; the run and its page lives are in it.
@@ -93,6 +127,7 @@ def add_descriptors(
         run: its number.
         trace: what it is a replay of.
         schemes: the schemes.
+        of_run: the recorded run that it simulates; None: it is one.
 
     Raises:
         InputError: a snapshot of the trace set is damaged.
@@ -102,14 +137,26 @@ def add_descriptors(
     ).fetchall()
     span = _Span(first_ts, last_ts, slice_ns, trace.meta["cpus"])
     live = LiveBlocks(span.first_ts, span.slice_ns, span.slices)
-    stock = _stock(connection, writer, run, trace, live)
+    for name, value in (
+        ("described_run", run if of_run is None else of_run),
+        ("simulated_run", run),
+        ("slab_kind", int(Kind.SLAB)),
+    ):
+        connection.execute(f"SET VARIABLE {name} = {value}")
+    connection.execute(_RECORDED_LIVES)
+    touched, machine, flags = _recording(connection, trace)
+    stock = opening_stock(touched, *flags)
+    if of_run is not None:
+        connection.execute(_SIMULATED_LIVES)
+        stock = _with_model_slabs(connection, stock)
+    _count(connection, writer, trace, live, stock, touched, machine, flags)
     writer.columns(LIVE_BLOCKS, live.rows())
     outcomes: dict[tuple[Descriptor, ...], DescriptorOutcome] = {}
     for number, scheme in enumerate(schemes):
         outcome = None
         if scheme.descriptors:
             if scheme.descriptors not in outcomes:
-                outcomes[scheme.descriptors] = _replayed(connection, run, scheme, stock, span)
+                outcomes[scheme.descriptors] = _replayed(connection, scheme, stock, span)
             outcome = outcomes[scheme.descriptors]
         writer.rows(SCHEMES, [_scheme_row(number, scheme, outcome)])
         writer.rows(SCHEME_SIZES, _size_rows(number, scheme))
@@ -134,40 +181,81 @@ class _Span:
         return (self.last_ts - self.first_ts) // self.slice_ns + 1
 
 
-def _stock(
-    connection: duckdb.DuckDBPyConnection,
-    writer: RunWriter,
-    run: int,
-    trace: TraceSet,
-    live: LiveBlocks,
-) -> Stock:
-    """Count all blocks into ``live``, and say what of them was there at the beginning."""
+_Flags = tuple["npt.NDArray[np.uint64] | None", "npt.NDArray[np.uint64] | None"]
+
+
+def _recording(
+    connection: duckdb.DuckDBPyConnection, trace: TraceSet
+) -> tuple[FirstTouched, MachinePages, _Flags]:
+    """Which life was first on each frame of the recording, its machine, and its snapshots."""
     [(highest,)] = connection.execute(
-        'SELECT coalesce(max(pfn + (1 << "order")), 1) - 1 FROM pages WHERE run = ?', [run]
+        'SELECT coalesce(max(pfn + (1 << "order")), 1) - 1 FROM described_lives'
     ).fetchall()
-    machine = machine_pages(trace, highest)
     before, after = (
         page_flags(trace.path / "snapshots" / when / "kpageflags.zst")
         for when in ("before", "after")
     )
     frames = max([highest + 1, *(len(flags) for flags in (before, after) if flags is not None)])
     touched = FirstTouched(frames)
+    for lives in _lives(connection):
+        touched.add(lives)
+    return touched, machine_pages(trace, highest), (before, after)
+
+
+def _with_model_slabs(connection: duckdb.DuckDBPyConnection, stock: Stock) -> Stock:
+    """The opening stock, whose slabs end when the model frees some that are older.
+
+    Which of the older slabs of an order the model frees is not known, nor does it matter.
+    """
+    known = {name: values.copy() for name, values in stock.known.items()}
+    slab = known["kind"] == Kind.SLAB
+    known["page"][slab] = known["end"][slab] = -1
+    for lives in _lives(connection, "WHERE alloc_ts IS NULL AND kind = getvariable('slab_kind')"):
+        for order in np.unique(lives["order"]).tolist():
+            freed = np.flatnonzero(lives["order"] == order)
+            there = np.flatnonzero(slab & (known["order"] == order) & (known["page"] < 0))
+            there = there[known["end"][there] < 0][: len(freed)]
+            freed = freed[: len(there)]
+            known["page"][there], known["end"][there] = lives["page"][freed], lives["end"][freed]
+            slab[there] = False
+    return replace(stock, known=known)
+
+
+def _lives(connection: duckdb.DuckDBPyConnection, where: str = "") -> Iterator[Columns]:
+    yield from _batches(connection, _LIVES + where, {"account": GFP_BITS["__GFP_ACCOUNT"]})
+
+
+def _count(  # noqa: PLR0913 - all that is known of a machine's memory
+    connection: duckdb.DuckDBPyConnection,
+    writer: RunWriter,
+    trace: TraceSet,
+    live: LiveBlocks,
+    stock: Stock,
+    touched: FirstTouched,
+    machine: MachinePages,
+    flags: _Flags,
+) -> None:
+    """Count all blocks into ``live``, and write down what of them was there at the beginning."""
     memcg = charges_cgroups(trace)
-    for lives in _batches(connection, _LIVES, {"run": run, "account": GFP_BITS["__GFP_ACCOUNT"]}):
+    for lives in _lives(connection, "WHERE alloc_ts IS NOT NULL"):
         if memcg is False:
             lives["charged"][:] = False
-        touched.add(lives)
-        live.add(take(lives, lives["start"] >= 0))
-    stock = opening_stock(touched, before, after)
+        live.add(lives)
     for blocks, sure in ((stock.known, True), (stock.unsure, False)):
         rows = len(blocks["pfn"])
         begun = {"start": np.full(rows, -1), "charged": np.zeros(rows, bool)}
         live.add(blocks | begun, sure=sure)
-    unknown = 0
-    if before is None and after is None:
+    whence = [
+        when for when, found in zip(("before", "after"), flags, strict=True) if found is not None
+    ]
+    source, unknown = f"kpageflags {' and '.join(whence)}", 0
+    if not whence:
+        used = used_pages(trace)
+        source = "its frees" if used is None else "meminfo"
+        # Untouched pages, and no more than were in use.
         unknown = max(machine.pages - touched.frames_touched(), 0)
-        live.add_unknown(unknown)
-    whence = [when for when, flags in (("before", before), ("after", after)) if flags is not None]
+        unknown = unknown if used is None else min(unknown, used)
+    live.add_unknown(unknown)
     writer.rows(
         MACHINES,
         [
@@ -175,7 +263,7 @@ def _stock(
                 "pages": machine.pages,
                 "pages_how": int(machine.how),
                 "pages_from": machine.source,
-                "stock_from": f"kpageflags {' and '.join(whence)}" if whence else "its frees",
+                "stock_from": source,
                 "stock_blocks": int(np.count_nonzero(stock.known["kind"] != Kind.UNKNOWN)),
                 "unsure_blocks": len(stock.unsure["pfn"]),
                 "gone_blocks": stock.gone,
@@ -184,12 +272,10 @@ def _stock(
             }
         ],
     )
-    return stock
 
 
 def _replayed(
     connection: duckdb.DuckDBPyConnection,
-    run: int,
     scheme: Scheme,
     stock: Stock,
     span: _Span,
@@ -212,14 +298,14 @@ def _replayed(
         ),
         "older_described": pa.table(
             {"page": of_lives, "handle": np.arange(len(of_lives)), "descriptor": older[rows]}
-        ).filter(pa.array(of_lives >= 0)),
+        ).filter(pa.array(of_lives != -1)),
     }
     for name, table in tables.items():
         connection.register(name, table)
     try:
         slabs = DescriptorSlabs(scheme, span.cpus, span.first_ts, span.last_ts, span.slice_ns)
         slabs.begin(older[rows])
-        for batch in _batches(connection, _REQUESTS, {"run": run, "first": len(of_lives)}):
+        for batch in _batches(connection, _REQUESTS, {"first": len(of_lives)}):
             slabs.window(
                 DescriptorRequests(
                     batch["ts"],

@@ -17,6 +17,7 @@ from allocsim.page_kinds import Kind
 from allocsim.page_start import COLUMNS as LIST_COLUMNS
 from allocsim.page_start import ListsAtStart
 from allocsim.recorded_requests import RecordedPages, RecordedRequests
+from allocsim.vmstat import VmstatTurns
 from pipeline.hidden import COLUMNS as HIDDEN_COLUMNS
 from pipeline.hidden import MIDDLE, HiddenFinder
 from pipeline.modelled import (
@@ -60,12 +61,20 @@ ORDER BY seq
 """
 _PAGES_OF = """
 SELECT events.seq, coalesce(pages.alloc_seq, -1) AS alloc_seq, pages.pfn,
-    pages.page_kind = $slab AS slab
+    pages.page_kind = $slab AS slab,
+    -- R4.31: vmalloc's blocks, freed page by page
+    CASE
+        WHEN events.event = 4 OR pages.page_kind NOT IN ($vmalloc, $stack) THEN 0
+        WHEN alloc_seq IS NULL OR pages."order" = 0 OR frees <> 1 << pages."order" THEN 0
+        WHEN events.seq = pages.free_seq THEN pages."order"
+        ELSE -1
+    END::TINYINT AS block
 FROM page_events AS events
 INNER JOIN pages ON pages.run = $run AND pages.page = events.page
 WHERE events.run = $run AND events.event IN (4, 5) AND events.seq BETWEEN $first AND $last
 ORDER BY events.seq
 """
+_PAGES_COLUMNS = ("seq", "alloc_seq", "pfn", "slab", "block")
 
 
 class RecordedRun:
@@ -106,7 +115,7 @@ class RecordedRun:
         thp = has_thp(trace)
         lists = ListsAtStart(zones, trace.meta["cpus"], thp=thp)
         finder = HiddenFinder(connection, run, trace, PROFILE.slub.grace_ns)
-        slices, seen = self._first_look(lists, finder, advance)
+        slices, turns, seen = self._first_look(lists, finder, advance)
         self.hidden = finder.finish()
         self.recorded = Recorded(
             run=run,
@@ -115,6 +124,7 @@ class RecordedRun:
             caches=caches,
             seen=seen.table,
             slices=slices,
+            turns=turns,
             facts=recorded_facts(trace),
             zones=zones,
             states=states,
@@ -183,8 +193,8 @@ class RecordedRun:
 
     def _first_look(
         self, lists: ListsAtStart, finder: HiddenFinder, advance: Callable[[float], None]
-    ) -> tuple[list[tuple[int, int]], FirstSeen]:
-        """The first event of every time slice, and what is older than the trace.
+    ) -> tuple[list[tuple[int, int]], list[int], FirstSeen]:
+        """The first event of every time slice, Recorded.turns, and what is older than the trace.
 
         Pages that lay on the CPUs' lists go to ``lists``, what the events hide to ``finder``.
         """
@@ -196,6 +206,9 @@ class RecordedRun:
             and "mm_page_alloc" in self._trace.meta["recorded_events"]
         )
         slices: list[tuple[int, int]] = []
+        turns: list[int] = []
+        workers = VmstatTurns()
+        in_ns = self._trace.meta["ts_unit"] == "ns"
         seen = FirstSeen()
         for first, window in self._events(("ts", *LIST_COLUMNS, *HIDDEN_COLUMNS)):
             if all(name in window for name in LIST_COLUMNS):
@@ -204,11 +217,13 @@ class RecordedRun:
             latest = slices[-1][0] if slices else -1
             rows = np.flatnonzero(np.diff(number, prepend=latest))
             slices += zip(number[rows].tolist(), (first + rows).tolist(), strict=True)
+            if in_ns:
+                turns += (first + workers.before(window["ts"])).tolist()
             cache = self._cache_of(first, len(number))
             self._note_older(first, window, seen, placed=placed)
             finder.add(first, window, cache)
             advance((first + len(number)) / self._trace.rows)
-        return slices, seen
+        return slices, turns, seen
 
     def _note_older(
         self,
@@ -235,8 +250,9 @@ class RecordedRun:
         return cache
 
     def _pages_of(self, first: int, rows: int) -> RecordedPages:
-        found = self._ask(_PAGES_OF, first, rows, slab=int(Kind.SLAB))
-        return RecordedPages(found["seq"], found["alloc_seq"], found["pfn"], found["slab"])
+        kinds = {"slab": Kind.SLAB, "vmalloc": Kind.VMALLOC, "stack": Kind.KERNEL_STACK}
+        found = self._ask(_PAGES_OF, first, rows, **{k: int(kind) for k, kind in kinds.items()})
+        return RecordedPages(*(found[name] for name in _PAGES_COLUMNS))
 
     def _ask(
         self, sql: str, first: int, rows: int, **values: object

@@ -13,6 +13,7 @@ from allocsim.replay import Recording, Replay
 from allocsim.results import How
 from pipeline.behind import behind
 from pipeline.errors import InputError
+from pipeline.memory import keep_freed_memory
 from pipeline.op_places import add_op_places
 from pipeline.page_descriptors import add_descriptors
 from pipeline.prefetch import prefetch
@@ -88,6 +89,7 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
         AllocsimError: a trace that cannot be read, a setting that is wrong, or a database that
             cannot take the run.
     """
+    keep_freed_memory()
     for path in paths:
         must_exist(path)
     several = [] if settings is None else [settings]
@@ -135,6 +137,7 @@ def replay_path(  # noqa: PLR0913 - what, into what, priced with what
                     recorded,
                     settings,
                     window_rows=SIMULATION_ROWS,
+                    schemes=pricing.schemes if pricing else (),
                     advance=progress.step(f"simulate {name}"),
                 )
                 for settings in several

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from allocsim.kernel import kernel_of
 from allocsim.policies import KERNELS, shipped_policies
 from pipeline.errors import InputError, StoreError, UsageError
+from pipeline.policies import shipped_pricing
 from pipeline.runs import replay_path
 from pipeline.settings import parse_settings
 from pipeline.simulate import settings_key
@@ -180,7 +181,9 @@ def _replayed(
     for what in dict.fromkeys(part.what for part in parts):
         of_it = {part.text: part.settings or {} for part in parts if part.what == what}
         several = {settings_key(each): each for each in of_it.values()} if simulated else {}
-        recorded, *placed = replay_path(Path(what), db, policies, progress, list(several.values()))
+        recorded, *placed = replay_path(
+            Path(what), db, policies, progress, list(several.values()), shipped_pricing()
+        )
         by_key = dict(zip(several, placed, strict=True))
         for text, settings in of_it.items():
             runs[text] = (recorded, by_key.get(settings_key(settings)))

@@ -17,6 +17,7 @@ from allocsim.page_paths import PAGE_COUNTERS
 from allocsim.paths import Path as ObjectPath
 from pipeline.behind import behind
 from pipeline.modelled import PROFILE, check, make_world, what_if
+from pipeline.page_descriptors import add_descriptors
 from pipeline.recorded_run import RecordedRun
 from pipeline.store.database import writing
 from pipeline.store.dimensions import next_number
@@ -35,13 +36,14 @@ from pipeline.store.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import duckdb
     import numpy.typing as npt
 
     from allocsim.columns import Columns
+    from allocsim.descriptors import Scheme
     from allocsim.page_replay import PageSample
     from allocsim.recorded_requests import RequestWindow
     from allocsim.simulation import SimulatedWindow
@@ -138,6 +140,8 @@ def simulate(
     tally = _Tally(*np.zeros((6, len(world.shapes)), np.int64))
     slices = iter(recorded.slices)
     upcoming = next(slices, None)
+    turns = np.array(recorded.turns, np.int64)
+    begin = 0
     slice_of = {seq: number for number, seq in recorded.slices}
     samples: list[tuple[int | None, PageSample]] = []
     for requests in windows:
@@ -145,7 +149,9 @@ def simulate(
         while upcoming is not None and upcoming[1] < requests.end:
             due.append(upcoming[1])
             upcoming = next(slices, None)
-        result = simulation.window(requests.objects, requests.pages, due)
+        near = turns[slice(*np.searchsorted(turns, [begin, requests.end]))]
+        begin = requests.end
+        result = simulation.window(requests.objects, requests.pages, due, near.tolist())
         tally.add(requests, result)
         samples += [(slice_of[seq], sample) for seq, sample in result.samples]
         if write is not None:
@@ -287,6 +293,7 @@ def simulate_run(  # noqa: PLR0913 - a run is of something, with something, into
     settings: Mapping[str, int],
     *,
     window_rows: int,
+    schemes: Sequence[Scheme] = (),
     advance: Callable[[float], None] = lambda _: None,
 ) -> int:
     """Simulate the placement of a recorded run and add it to the database; the new run's number.
@@ -297,6 +304,7 @@ def simulate_run(  # noqa: PLR0913 - a run is of something, with something, into
         of_run: number of the recorded run.
         settings: what the user has set.
         window_rows: events held at once; the results do not depend on it.
+        schemes: of page descriptors, for the slabs the model makes.
         advance: told the part that is done, 0 to 1.
 
     Raises:
@@ -333,6 +341,8 @@ def simulate_run(  # noqa: PLR0913 - a run is of something, with something, into
             {"name": name, "value": value} for name, value in maker.counts.items()
         ]
         store(connection, writer, of_run, started, window_rows, settings, outcome)
+        if schemes:
+            add_descriptors(connection, writer, run, trace, schemes, of_run)
     return run
 
 

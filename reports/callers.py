@@ -47,31 +47,40 @@ def caches(connection: DuckDBPyConnection, run: int, policies: list[str]) -> lis
     return [*blocks, _cache_table(connection, run)]
 
 
+_BY_MODEL = ("simulated_allocs", "simulated_frees")
+
+
 def _cache_table(connection: DuckDBPyConnection, run: int) -> Table | Text:
     found = queries.rows(
         connection, "FROM cache_summary WHERE run = $run ORDER BY allocs DESC, cache", run=run
     )
     if not found:
         return Text("No slab object was allocated or freed in this recording.")
-    rows: list[list[Cell]] = [
-        [
-            Mono(wording.shortened(row["cache"], 32)),
-            wording.count(row["allocs"]),
-            wording.count(row["frees"]),
-            wording.percent(row["waste_pct"]),
-            wording.duration(row["lifetime_median"]),
-            wording.count(row["slab_allocs"]),
-            wording.count(row["slab_frees"]),
-            wording.percent(row["named_pct"]),
-        ]
-        for row in found[:TOP]
-    ]
+    simulated = any(row["simulated_allocs"] is not None for row in found)
+    rows: list[list[Cell]] = []
+    for row in found[:TOP]:
+        by_model = [wording.count(row[name] or 0) for name in _BY_MODEL]
+        rows.append(
+            [
+                Mono(wording.shortened(row["cache"], 32)),
+                wording.count(row["allocs"]),
+                wording.count(row["frees"]),
+                wording.percent(row["waste_pct"]),
+                wording.duration(row["lifetime_median"]),
+                wording.count(row["slab_allocs"]),
+                wording.count(row["slab_frees"]),
+                wording.percent(row["named_pct"]),
+                *(by_model if simulated else []),
+            ]
+        )
     sums = {1: "allocs", 2: "frees", 5: "slab_allocs", 6: "slab_frees"}
+    sums |= dict(enumerate(_BY_MODEL, 8)) if simulated else {}
+    told = " Beside them, what the simulated placement made and freed: the model’s own error."
     return Table(
         f"The caches with most object allocations, of {wording.plural(len(found), 'cache')}. "
         "Waste: bytes given beyond those asked for. Lifetime: median of the objects both allocated "
         "and freed in the recording. Named: share of the events that carry the cache’s name; for "
-        "the others it follows from a rule ◐.",
+        "the others it follows from a rule ◐." + told * simulated,
         (
             Column("cache", numeric=False),
             Column("objects ●"),
@@ -81,8 +90,9 @@ def _cache_table(connection: DuckDBPyConnection, run: int) -> Table | Text:
             Column("slabs ◐"),
             Column("slab frees ◐"),
             Column("named ●"),
+            *((Column("slabs, model"), Column("slab frees, model")) if simulated else ()),
         ),
-        rows + _others(found[TOP:], "cache", sums, 8),
+        rows + _others(found[TOP:], "cache", sums, 10 if simulated else 8),
     )
 
 
@@ -93,7 +103,7 @@ def _others(rest: list[Row], noun: str, sums: dict[int, str], width: int) -> lis
     line: list[Cell] = [""] * width
     line[0] = wording.plural(len(rest), f"other {noun}")
     for place, name in sums.items():
-        line[place] = wording.count(sum(row[name] for row in rest))
+        line[place] = wording.count(sum(row[name] or 0 for row in rest))
     return [line]
 
 

@@ -273,8 +273,8 @@ def _same_recordings(sides: Sequence[tuple[str, Sequence[Row]]]) -> list[Remark]
     """Repeats that are one recording twice: they have no noise between them."""
     found = []
     for label, runs in sides:
-        digests = [(run["source_sha256"], run.get("settings")) for run in runs]
-        if None not in {sha for sha, _ in digests} and len(set(digests)) < len(digests):
+        known = [(queries.identity(run), run.get("settings")) for run in runs]
+        if None not in {each for each, _ in known} and len(set(known)) < len(known):
             text = f"repeats of {label} are the same recording more than once"
             found.append(Remark(Weight.MUST, f"{text}: that is not another sample"))
     return found

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from reports import queries
+
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
@@ -42,14 +44,11 @@ class Side:
     runs: tuple[Run, ...]
 
     def same_recording(self, other: Side) -> bool:
-        """Whether both are made of one recording, the same one, cut into the same slices."""
+        """Whether both are made of one recording, the same one."""
         if len(self.runs) > 1 or len(other.runs) > 1:
             return False
-        known = [
-            [side.runs[0].row[name] for name in ("source_sha256", "first_ts", "slice_ns")]
-            for side in (self, other)
-        ]
-        return known[0][0] is not None and known[0] == known[1]
+        known = queries.identity(self.runs[0].row)
+        return known is not None and known == queries.identity(other.runs[0].row)
 
 
 class Verdict(StrEnum):

@@ -21,7 +21,9 @@ def blocks(connection: DuckDBPyConnection, run: Row, policies: list[str]) -> lis
     """What the operations of a run take; empty where no table of costs was asked for."""
     number = run["run"]
     found = queries.rows(connection, "FROM cost_tables WHERE run = $run", run=number)
-    summary = [row for row in queries.policies(connection, number) if row["est_ns_high"]]
+    summary = [
+        row for row in queries.policies(connection, number) if row["est_ns_high"] is not None
+    ]
     if not found or not summary:
         return []
     first = queries.first_policy(policies)
@@ -56,9 +58,13 @@ def _answer(run: Row, summary: list[Row], table: Row, first: str) -> Answer:
     name = queries.headline_policy(list(by_name))
     if name is not None:
         row = by_name[name]
-        saved = row["saved_ns_low"], row["saved_ns_high"]
-        verb = "saves" if saved[0] >= 0 else "changes that by"
-        text += f" {name} {verb} {_times(*saved)}."
+        low, high = row["saved_ns_low"], row["saved_ns_high"]
+        if low >= 0:
+            text += f" {name} saves {_times(low, high)}."
+        elif high <= 0:
+            text += f" {name} adds {_times(-high, -low)}."
+        else:
+            text += f" {name} saves {_times(low, high)}, negative where it adds."
     return Answer(
         text,
         f"By the table {table['name']} ({table['source']}): each figure is a range, from what an "

@@ -348,7 +348,25 @@ def _own(connection: DuckDBPyConnection, run: int, row: Row, machine: Row) -> li
             ),
             rows,
         ),
-        Bullets([added_to, _known(machine)]),
+        Bullets([added_to, *_simulated(connection, run, row["scheme"]), _known(machine)]),
+    ]
+
+
+def _simulated(connection: DuckDBPyConnection, run: int, scheme: str) -> list[str]:
+    """What the scheme takes with the slabs of simulated placements."""
+    found = queries.rows(
+        connection,
+        """
+        SELECT run, end_bytes FROM descriptor_summary JOIN runs USING (run)
+        WHERE of_run = $run AND scheme = $scheme ORDER BY run
+        """,
+        run=run,
+        scheme=scheme,
+    )
+    return [
+        f"With the slabs that the simulated run {row['run']} makes it would take "
+        f"{_mib(row['end_bytes'])} MiB at the end ○."
+        for row in found
     ]
 
 
@@ -361,10 +379,13 @@ def _known(machine: Row) -> str:
         "they came before the recording or behind it, so they count as not known."
     )
     if machine["unknown_frames"]:
+        which = "that the recording does not touch"
+        if machine["stock_from"] == "meminfo":
+            which = "that were in use before the recording, by meminfo,"
         stock = (
-            f"There is no snapshot of /proc/kpageflags, so of "
-            f"{wording.count(machine['unknown_frames'])} pages nothing is known: at most each is a "
-            "block with the largest descriptor."
+            f"There is no snapshot of /proc/kpageflags: of the "
+            f"{wording.count(machine['unknown_frames'])} pages {which} nothing is known; at most "
+            "each is a block with the largest descriptor."
         )
     return (
         f"The machine has {wording.count(machine['pages'])} pages, by "

@@ -34,6 +34,7 @@ _TIMES = {
 }
 _FARTHEST = 5  #: powers of two that a change is drawn out to; what is beyond ends in an arrow
 _ROW = 0.135  #: height of one side's line of a row in inches
+_TWO_LINES = 0.28  #: height of a row whose name takes two lines
 _MOST = 9  #: rows of a figure
 _COLUMN = 40  #: width of a column of values in points
 
@@ -45,10 +46,11 @@ def changes(comparison: Comparison, rows: Sequence[Compared], names: Sequence[st
     Args:
         comparison: what the rows are of.
         rows: from top to bottom.
-        names: what they are called.
+        names: what they are called, with the unit on a line of its own where they have several.
     """
     others = comparison.others
-    figure = style.new_figure((_ROW * len(others) + 0.06) * len(rows) + 0.75)
+    least = _TWO_LINES if any("\n" in name for name in names) else 0
+    figure = style.new_figure(max(_ROW * len(others) + 0.06, least) * len(rows) + 0.75)
     axes = figure.subplots()
     reach = _reach(row.changes[side] for row in rows for side in others)
     for line, row in enumerate(rows):
@@ -146,7 +148,13 @@ def distributions(names: Sequence[str], several: Sequence[Distribution]) -> Figu
     figure = style.new_figure(2.3)
     panels = figure.subplots(1, len(several), sharey=True, squeeze=False)[0]
     ends = 10 ** (np.arange(BINS + 1) / BINS_PER_DECADE)
-    seen = np.flatnonzero(np.sum([counts for each in several for counts in each.counts], axis=0))
+    # Where next to nothing lies there is nothing to be seen.
+    seen = np.flatnonzero(
+        [
+            any(counts[at] > counts.sum() / 1000 for each in several for counts in each.counts)
+            for at in range(BINS)
+        ]
+    )
     for axes, distribution in zip(panels, several, strict=True):
         for at, (name, counts) in enumerate(zip(names, distribution.counts, strict=True)):
             below = 100 * np.concatenate(([0.0], counts.cumsum())) / counts.sum()
@@ -191,11 +199,8 @@ def pictures(comparison: Comparison) -> list[Block]:
             continue
         units = dict.fromkeys(row.quantity.unit for row in rows)
         names = [
-            wording.shortened(
-                (row.item if row.quantity.kinds else row.name)
-                + (f" ({row.quantity.unit})" if len(units) > 1 else ""),
-                58,
-            )
+            (row.item if row.quantity.kinds else row.name)
+            + (f"\n{row.quantity.unit}" if len(units) > 1 else "")
             for row in rows
         ]
         unit = f", {next(iter(units))}" if len(units) == 1 else ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from itertools import count
+from math import ceil, isfinite
 
 from reports import difference_figures, statistics, wording
 from reports.change_wording import letter, number, percent
@@ -31,7 +32,7 @@ from reports.quantity import GROUPS, KNOWN, MOVERS
 from reports.statistics import DRAWS, LEVEL, MEDIAN_DRAWS
 
 SHOWN = 15  #: rows of a list of top movers
-_LEADING = 4  #: differences told in the first sentence
+_LEADING = 3  #: differences told in the first sentence
 _WEIGHED = {
     Weight.MUST: "FORCED, must be alike and is not: ",
     Weight.SHOULD: "Warning: ",
@@ -128,47 +129,71 @@ def _answer(comparison: Comparison) -> Answer:
 
 
 def _answered(comparison: Comparison, side: int) -> str:
+    """What the rows of one side say first: what is gone by rule, and what differs."""
     changes = [(row, change) for row in comparison.rows if (change := row.changes[side])]
     tested = [change for _, change in changes if isfinite(change.p)]
-    differ = [(row, change) for row, change in changes if change.verdict is Verdict.DIFFERS]
-    told = [
-        (
-            f"{letter(side)} against {letter(comparison.baseline)}: {len(differ)} of "
-            f"{wording.plural(len(tested), 'tested row')} differ."
-        )
+    differ = [row for row, change in changes if change.verdict is Verdict.DIFFERS]
+    leading = [row for row in differ if row.quantity.headline]
+    leading += [row for group in MOVERS for row in movers(comparison, side, group)]
+    named = [
+        f"{row.name} {percent(change.change)}"
+        for row in leading[:_LEADING]
+        if (change := row.changes[side])
     ]
-    leading = [(row, change) for row, change in differ if row.quantity.headline][:_LEADING]
-    told += [
-        f"{row.name[0].upper()}{row.name[1:]}: {percent(change.change)}." for row, change in leading
-    ]
-    ruled = [row for row, change in changes if change.verdict is Verdict.FROZEN]
-    for part, before in ((comparison.baseline, "gone"), (side, "new")):
-        kinds = [row for row in ruled if row.quantity.headline and row.values[part].value]
-        if kinds:
-            frozen = wording.listed([row.item for row in kinds])
-            sizes = sum(row.values[part].value for row in kinds)
+    told = f"{len(differ)} of {wording.plural(len(tested), 'tested row')} differ"
+    told += f": {'; '.join(named)}" if named else ""
+    told += "; ..." if len(differ) > len(named) > 0 else "."
+    pair = f"{letter(side)} against {letter(comparison.baseline)}"
+    return f"{pair}: {'; '.join([*_by_rule(comparison, side), told])}"
+
+
+def _by_rule(comparison: Comparison, side: int) -> list[str]:
+    """The reference operations that are on one side only, since it alone counts such pages."""
+    told = []
+    base = comparison.baseline
+    for counts, freezes, word in ((base, side, "gone"), (side, base, "new")):
+        rows = [
+            row
+            for row in comparison.rows
+            if row.quantity.headline
+            and (change := row.changes[side]) is not None
+            and change.verdict is Verdict.FROZEN
+            and row.values[counts].value
+        ]
+        if rows:
+            size = number(sum(row.values[counts].value for row in rows))
             told.append(
-                f"Reference operations of {frozen} pages are {before}, {number(sizes)} "
-                f"{kinds[0].quantity.unit}: frozen in "
-                f"{letter(side if part == comparison.baseline else comparison.baseline)}."
+                f"reference operations of {wording.listed([row.item for row in rows])} pages are "
+                f"{word}, {size} {rows[0].quantity.unit}: frozen in {letter(freezes)}"
             )
-    return " ".join(told)
+    return told
 
 
 def _few_repeats(comparison: Comparison) -> str:
-    """Said outright where there are repeats and still no test."""
+    """Said outright where there are repeats and still no test, or one that can hardly tell."""
     told = []
     base = len(comparison.sides[comparison.baseline].runs)
     for side in comparison.others:
         repeats = len(comparison.sides[side].runs)
         least = statistics.least_p(base, repeats)
-        if base == repeats == 1 or least <= LEVEL:
+        if base == repeats == 1:
             continue
-        told.append(
-            f"Not enough repeats: with {base} of {letter(comparison.baseline)} and {repeats} of "
-            f"{letter(side)} a rank test cannot give p below {least:.2g}. Four a side are the "
-            "least that can."
-        )
+        given = f"with {base} of {letter(comparison.baseline)} and {repeats} of {letter(side)}"
+        needed = ceil(least * comparison.tested / LEVEL)
+        if least > LEVEL:
+            told.append(
+                f"Not enough repeats: {given} a rank test cannot give p below {least:.2g}. "
+                "Four a side are the least that can."
+            )
+        elif needed > 1:
+            enough = next(
+                n for n in count(base) if statistics.least_p(n, n) * comparison.tested <= LEVEL
+            )
+            told.append(
+                f"Few repeats: {given} p cannot be below {least:.2g}, so that after correction for "
+                f"{comparison.tested} tests a row is marked * only where {needed} rows reach it; "
+                f"with {enough} a side a single one could be."
+            )
     return " ".join(told)
 
 

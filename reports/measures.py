@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from reports.model_measures import MODEL_MEASURES
+from reports.priced_measures import PRICED_MEASURES
 from reports.recorded_measures import RECORDED_MEASURES
 
-MEASURES = (*RECORDED_MEASURES, *MODEL_MEASURES)
+MEASURES = (*RECORDED_MEASURES, *PRICED_MEASURES, *MODEL_MEASURES)
 BY_NAME = {measure.name: measure for measure in MEASURES}

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from reports.measure import SLICE, Measure
 
+# Which of the CPU's own sheaves served a request hangs on what lay in them long before.
+_SERVED = """
+    CASE WHEN paths.name IN ('main_hit', 'main_push', 'spare_swap', 'install_empty')
+        THEN 'own sheaves' ELSE paths.name END
+"""
 # Requests of objects and pages as the model served them. An object's event says whether it was an
 # allocation: the path spare_swap serves both.
-_PLACED = """
-    SELECT run, ts, cache, layer,
-        -- Which of the CPU's own sheaves hangs on what lay in them long before.
-        CASE WHEN paths.name IN ('main_hit', 'main_push', 'spare_swap', 'install_empty')
-            THEN 'own sheaves' ELSE paths.name END AS served,
+_PLACED = f"""
+    SELECT run, ts, cache, layer, {_SERVED} AS served,
         CASE WHEN event IN (0, 2) THEN 'alloc' WHEN event IN (1, 3) THEN 'free' ELSE way END AS way
     FROM placed_events JOIN paths USING (path)
     JOIN (
@@ -46,15 +48,14 @@ MODEL_MEASURES = (
     ),
     Measure(
         "path_ways",
-        # For each path all requests of its layer and way, so that a path's are a share of them.
+        # For each path, taken or not, all requests of its layer and way: it is a share of them.
         f"""
-        WITH all_of_them AS (
-            SELECT layer, way, served, {SLICE} AS slice FROM ({_PLACED}) JOIN runs USING (run)
-        )
         SELECT layer || ' ' || way || ', ' || served AS item, slice, value
-        FROM (SELECT DISTINCT layer, way, served FROM all_of_them)
-        JOIN (SELECT layer, way, slice, count(*) AS value FROM all_of_them GROUP BY ALL)
-            USING (layer, way)
+        FROM (SELECT DISTINCT layer, {_SERVED} AS served FROM paths)
+        JOIN (
+            SELECT layer, way, {SLICE} AS slice, count(*) AS value
+            FROM ({_PLACED}) JOIN runs USING (run) GROUP BY ALL
+        ) USING (layer)
         """,
         needs=_PLACED_TABLES,
         optional=True,

@@ -57,7 +57,8 @@ def _zones(connection: DuckDBPyConnection, run: int) -> list[Block]:
     return [
         Table(
             "The model’s page allocator, zone by zone: pages, the page lists’ batch and limits "
-            "(R4.11, R4.12), and how often zone->lock was taken and what for.",
+            "(R4.11, R4.12), and how often zone->lock was taken and what for."
+            + _beside(connection, run),
             (
                 Column("zone", numeric=False),
                 Column("pages"),
@@ -68,6 +69,21 @@ def _zones(connection: DuckDBPyConnection, run: int) -> list[Block]:
             rows,
         )
     ]
+
+
+def _beside(connection: DuckDBPyConnection, run: int) -> str:
+    """What the recorded kernel did likewise, where that was recorded."""
+    [row] = queries.rows(
+        connection,
+        "SELECT blocks_locked, recorded_blocks_locked FROM placement_summary WHERE run = $run",
+        run=run,
+    )
+    if not row["recorded_blocks_locked"]:
+        return ""
+    return (
+        f" The model took {wording.count(row['blocks_locked'])} blocks out of the buddy, the "
+        f"recorded kernel {wording.count(row['recorded_blocks_locked'])} ●."
+    )
 
 
 def _free(connection: DuckDBPyConnection, run: int) -> list[Block]:

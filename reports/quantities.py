@@ -7,12 +7,13 @@ counts it yet, and nothing else.
 from __future__ import annotations
 
 from reports.model_quantities import MODEL_QUANTITIES
+from reports.priced_quantities import PRICED_QUANTITIES
 from reports.quantity import GROUPS, LIVES
 from reports.recorded_quantities import RECORDED_QUANTITIES
 
 QUANTITIES = tuple(
     sorted(
-        (*RECORDED_QUANTITIES, *MODEL_QUANTITIES),
+        (*RECORDED_QUANTITIES, *PRICED_QUANTITIES, *MODEL_QUANTITIES),
         key=lambda quantity: GROUPS.index(quantity.group),
     )
 )

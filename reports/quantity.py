@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from reports.measures import BY_NAME
 
 OPS = "Reference operations"
+COSTS = "Time of reference operations"
+DESCRIPTORS = "Page descriptors"
 PAGES = "Pages and slabs"
 PATHS = "Paths"
 SHEAVES = "Sheaves and barns"
@@ -14,7 +16,18 @@ FRAGMENTATION = "Fragmentation"
 LIVES = "Lifetimes"
 CACHES = "Caches"
 SITES = "Call sites"
-GROUPS = (OPS, PAGES, PATHS, SHEAVES, FRAGMENTATION, LIVES, CACHES, SITES)  #: as they are shown
+GROUPS = (
+    OPS,
+    COSTS,
+    PAGES,
+    DESCRIPTORS,
+    PATHS,
+    SHEAVES,
+    FRAGMENTATION,
+    LIVES,
+    CACHES,
+    SITES,
+)  #: as they are shown
 MOVERS = (CACHES, SITES)  #: groups with too many rows to print: only what moved is shown
 
 #: How a quantity is known, and what that means.
@@ -23,6 +36,8 @@ KNOWN = {
     "inferred": "the same, told apart by kinds of page, caches or lives that the model finds out",
     "priced": "the same, times what a policy says each stage of a life costs; what page_ref events"
     " tell of the use stage is observed",
+    "estimated": "the same, times what a scheme of page descriptors or a table of costs says:"
+    " published or estimated figures, never more than a range",
     "simulated": "what the model does with the requests of the recording",
 }
 

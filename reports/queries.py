@@ -62,3 +62,13 @@ def headline_policy(names: list[str]) -> str | None:
     if BASELINE not in names or not others:
         return None
     return HEADLINE if HEADLINE in others else others[0]
+
+
+def identity(run: Row) -> tuple[object, ...] | None:
+    """What tells the recording of a run from another; None where it is not known.
+
+    Synthetic traces have the digest of their spec, which is that of every seed.
+    """
+    if run["source_sha256"] is None:
+        return None
+    return tuple(run[name] for name in ("source_sha256", "events", "first_ts", "last_ts"))

@@ -58,7 +58,11 @@ def test_the_comparison_it_shows() -> None:
     shown = re.search(r"\$ allocsim (compare .*)\n((?:.*\n)*?)```", README)
     assert shown is not None
     text = allocsim(*shown[1].split())
-    parts = [part.strip("\n") for part in shown[2].split("...\n") if part.strip()]
+    parts = [
+        part.strip("\n")
+        for part in re.split(r"^\.\.\.\n", shown[2], flags=re.MULTILINE)
+        if part.strip()
+    ]
     assert len(parts) > 1
     at = 0
     for part in parts:  # in this order, each whole

@@ -90,6 +90,7 @@ def make_machine(spec: Spec, settings: Mapping[str, int] | None = None) -> Machi
         caches=sized,
         seen=FirstSeen().table,
         slices=[],
+        turns=[],
         facts=parse_sysfs_slab(snapshots["sysfs_slab.txt"]),
         zones=zones,
         states=tuple(placed(each, *held[each.name]) for each in zones),

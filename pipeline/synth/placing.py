@@ -12,6 +12,7 @@ from allocsim.paths import Path
 from allocsim.profile import MAX_PAGE_ORDER, PAGE_SIZE
 from allocsim.recorded_requests import PAGE_SHIFT, PageEvents
 from allocsim.requests import ObjectRequests
+from allocsim.vmstat import VmstatTurns
 from pipeline.errors import InputError
 from pipeline.modelled import PROFILE
 from pipeline.synth.lines import make_lines, pieces
@@ -78,6 +79,7 @@ class Placing:
         self._pieces = pieces(spec)
         self._sizes = np.array([shape.size for shape in self._shapes], np.int64)
         self._pfns = _SlabFrames(len(self._shapes))
+        self._workers = VmstatTurns()
         self._homes = self._simulation.slub.homes
         self._slab_events, self._sheaf_events = self._make_slab_events()
 
@@ -160,6 +162,7 @@ class Placing:
                 moments.handle[objects],
             ),
             self._page_events(moments, pages),
+            turns=moments.seq[self._workers.before(moments.ts)].tolist(),
         )
         self._check_memory(moments, objects, result)
         place = np.empty(len(cache), np.int64)

@@ -19,6 +19,10 @@ class Comparison:
         kernel: the kernel's figure.
         model: the model's.
         note: what else there is to know; empty if nothing.
+        low: the least that the model may say, where the recording leaves something open.
+        high: the most.
+        untold: which of low to high it is the recording cannot tell at all, so that the bound is
+            for what the kernel's figure lies outside of them. Otherwise it is for ``model``.
     """
 
     quantity: str
@@ -26,6 +30,9 @@ class Comparison:
     kernel: float
     model: float
     note: str = ""
+    low: float | None = None
+    high: float | None = None
+    untold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +89,16 @@ def judged(comparison: Comparison) -> dict[str, Any]:
     if bound.pct is not None:
         allowed = max(bound.pct, 100 * bound.slack / kernel if kernel else 0.0)
     apart = abs(model - kernel)
+    if comparison.untold and comparison.low is not None and comparison.high is not None:
+        apart = max(0.0, comparison.low - kernel, kernel - comparison.high)
     within = None if bound.pct is None else apart <= max(bound.slack, kernel * bound.pct / 100)
     return {
         "quantity": comparison.quantity,
         "scope": comparison.scope,
         "kernel": kernel,
         "model": model,
+        "model_low": comparison.low,
+        "model_high": comparison.high,
         "error_pct": error,
         "bound_pct": allowed,
         "ok": within,

@@ -15,6 +15,7 @@ from pipeline.validation.bounds import Comparison, judged
 from pipeline.validation.descriptors import descriptors
 from pipeline.validation.kinds import page_kinds
 from pipeline.validation.page_refs import page_refs
+from pipeline.validation.placement import placement
 from pipeline.validation.slabs import slab_counts, slab_shapes
 from pipeline.validation.snapshots import page_flags, slab_caches
 
@@ -78,3 +79,4 @@ def _comparisons(
         yield from slab_shapes(connection, run, after)
     if before is not None and after is not None and flags is not None:
         yield from slab_counts(connection, run, before, after, flags)
+    yield from placement(connection, run, trace, before, after)

@@ -95,21 +95,34 @@ def slab_counts(
         freed[cache] += (free_seq or 0) > moment.get((cache, "free_slab"), last)
         later[cache] += is_open and pfn < len(flags) and not still_slab[pfn]
     note = f"{later.total()} of them freed behind the end of the recording, by kpageflags."
-    yield from _slab_counts("alloc_slab", before, after, allocated, "")
-    yield from _slab_counts("free_slab", before, after, freed + later, note)
+    nothing: Counter[str] = Counter()
+    yield from _slab_counts("alloc_slab", (before, after), allocated, nothing, "")
+    yield from _slab_counts("free_slab", (before, after), freed, later, note)
 
 
 def _slab_counts(
-    quantity: str, before: SlabCaches, after: SlabCaches, model: Counter[str], note: str
+    quantity: str,
+    snapshots: tuple[SlabCaches, SlabCaches],
+    counted: Counter[str],
+    later: Counter[str],
+    note: str,
 ) -> Iterator[Comparison]:
+    """Rows of one quantity; ``later`` are those of which only kpageflags tells.
+
+    A slab without object events may be any cache's.
+    """
+    before, after = snapshots
     kernel = {
         cache: after.values[cache, quantity] - before.values[cache, quantity]
         for cache, name in before.stats
         if name == quantity and (cache, quantity) in after.values
     }
-    if model[""]:
-        note = f"{model['']} slabs of no known cache among them. {note}".strip()
+    model, nobodys = counted + later, counted[""] + later[""]
+    if nobodys:
+        note = f"{nobodys} slabs of no known cache among them. {note}".strip()
     yield Comparison(quantity, "total", sum(kernel.values()), model.total(), note)
+    said = f"Up to {nobodys} slabs more are nobody's." if nobodys else ""
     for cache, count in sorted(kernel.items()):
         if count or model[cache]:
-            yield Comparison(quantity, cache, count, model[cache])
+            ends = counted[cache], model[cache] + nobodys
+            yield Comparison(quantity, cache, count, model[cache], said, *ends, untold=True)

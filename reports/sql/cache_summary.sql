@@ -16,6 +16,8 @@
 --   slab_allocs       Slab pages allocated for the cache: allocations, of any order.
 --   slab_frees        Slab pages freed, likewise.
 --   slab_bytes        [bytes] Bytes of the slab pages allocated.
+--   simulated_allocs  Slabs the model made, in the latest simulation of the run as it was; NULL: none.
+--   simulated_frees   Slabs it freed, likewise.
 --   named_pct         [%] Share of its events that carried the cache's name; the rest: by rule.
 with objects as (
     select
@@ -46,6 +48,22 @@ slabs as (
     inner join traces using (trace_id)
     where pages.cache is not null
     group by pages.run, pages.cache
+),
+
+simulated as (
+    select
+        runs.of_run as run,
+        placed_caches.cache,
+        placed_caches.slab_allocs,
+        placed_caches.slab_frees
+    from placed_caches
+    inner join runs using (run)
+    where
+        runs.run in (
+            select max(run) from runs
+            where of_run is not null and what_if is null
+            group by of_run
+        )
 )
 
 select
@@ -62,10 +80,13 @@ select
     coalesce(slabs.slab_allocs, 0) as slab_allocs,
     coalesce(slabs.slab_frees, 0) as slab_frees,
     coalesce(slabs.slab_bytes, 0) as slab_bytes,
+    simulated.slab_allocs as simulated_allocs,
+    simulated.slab_frees as simulated_frees,
     100 * objects.named / nullif(objects.allocs + objects.frees, 0) as named_pct
 from caches
 left join objects using (run, cache)
 left join slabs using (run, cache)
+left join simulated using (run, cache)
 inner join runs using (run)
 inner join traces using (trace_id)
 where objects.run is not null or slabs.run is not null

@@ -19,6 +19,7 @@
 --   unknown_frees_left_out   Frees of objects of which neither cache nor slab is known.
 --   metadata_events          Events of the allocator's own sheaves: the model makes its own (T7).
 --   unknown_page_frees       Frees of pages older than the trace: put in assumed places.
+--   page_frees_joined        Frees of single pages that vfree makes one free of a block (R4.31).
 --   list_pages_at_start      [pages] On the CPUs' page lists at the start, inferred (R4.4, T12).
 --   refused_slab_events      Requests whose slab could not be had at the order wanted.
 --   refused_pages            Requests for pages that could not be served.
@@ -45,6 +46,8 @@ with counts as (
         coalesce(sum(value) filter (name = 'metadata_events'), 0)::bigint as metadata_events,
         coalesce(sum(value) filter (name = 'unknown_page_frees'), 0)::bigint
             as unknown_page_frees,
+        coalesce(sum(value) filter (name = 'page_frees_joined'), 0)::bigint
+            as page_frees_joined,
         coalesce(sum(value) filter (name = 'list_pages_at_start'), 0)::bigint
             as list_pages_at_start,
         coalesce(sum(value) filter (name = 'refused_slab_events'), 0)::bigint

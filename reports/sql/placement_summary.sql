@@ -29,6 +29,7 @@
 --   pcp_refills           Refills of the CPUs' page lists.
 --   pcp_drains            Holds of zone->lock to drain them.
 --   blocks_locked         Blocks taken out of the buddy (mm_page_alloc_zone_locked).
+--   recorded_blocks_locked Such events of the recorded kernel, where it recorded them.
 --   refused               Requests for pages that could not be served as they were wanted.
 with counters as (
     select
@@ -78,6 +79,14 @@ zoned as (
     group by run
 ),
 
+-- Event 7 is mm_page_alloc_zone_locked.
+locked as (
+    select run, count(*) as blocks_locked
+    from page_events
+    where event = 7
+    group by run
+),
+
 short as (
     select run, sum(value)::bigint as refused
     from quality_counts
@@ -113,6 +122,7 @@ select
     zoned.pcp_refills,
     zoned.pcp_drains,
     zoned.blocks_locked,
+    locked.blocks_locked as recorded_blocks_locked,
     short.refused
 from runs
 inner join traces using (trace_id)
@@ -120,6 +130,7 @@ left join counters using (run)
 left join slabs using (run)
 left join recorded on runs.of_run = recorded.run
 left join zoned using (run)
+left join locked on runs.of_run = locked.run
 left join short using (run)
 where runs.placement = 'simulated'
 order by runs.run

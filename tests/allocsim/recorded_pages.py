@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,7 @@ from allocsim.page_start import with_lists, with_pages
 from allocsim.profile import LINUX_7_2
 from allocsim.zoneinfo import parse_list_pages, parse_pagetypeinfo, parse_zoneinfo, placed
 from allocsim.zones import PCP_LISTS, PageRules
+from tests.oracle.page_lists import PageAllocator
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -179,6 +180,64 @@ def _with_lists(trace: TraceSet, machine: Machine, zoneinfo: str) -> Machine:
             lists = with_pages(blocks[z], known[z], np.array(pages[zone.name]))
             states[z] = with_lists(zone, states[z], lists)
     return replace(machine, states=tuple(states))
+
+
+@dataclass
+class Moves:
+    """What moved between the buddy and the CPUs' lists, by number of the page event."""
+
+    fetched: dict[int, int] = field(default_factory=dict)  # blocks
+    drained: dict[int, tuple[int, int]] = field(default_factory=dict)  # pages, blocks
+
+
+def kernel_moves(trace: TraceSet) -> Moves:
+    """By the kernel's own events: a fetch comes before its mm_page_alloc, a drain after the free.
+
+    Page events are counted from 1; blocks with mm_page_alloc_extfrag count twice or instead (T12).
+    """
+    moves, number = Moves(), 0
+    fetched: Counter[int] = Counter()  # by CPU
+    newest: dict[int, int] = {}
+    for window in trace.windows(columns=("cpu", "event", "pfn", "order")):
+        columns = (window[name].tolist() for name in ("cpu", "event", "pfn", "order"))
+        for cpu, event, pfn, order in zip(*columns, strict=True):
+            if event in (Ev.MM_PAGE_ALLOC_ZONE_LOCKED, Ev.MM_PAGE_ALLOC_EXTFRAG):
+                fetched[cpu] += 1
+            elif event == Ev.MM_PAGE_PCPU_DRAIN:
+                pages, blocks = moves.drained.get(newest[cpu], (0, 0))
+                moves.drained[newest[cpu]] = pages + (1 << order), blocks + 1
+            elif event == Ev.MM_PAGE_FREE or (event == Ev.MM_PAGE_ALLOC and pfn >= 0):
+                number += 1
+                newest[cpu] = number
+                if event == Ev.MM_PAGE_ALLOC and fetched[cpu]:
+                    moves.fetched[number] = fetched.pop(cpu)
+    return moves
+
+
+def plain_moves(pages: RecordedPages) -> Moves:
+    """By the plain page allocator."""
+    moves, number = Moves(), 0
+    oracle = PageAllocator(pages.machine)
+
+    def totals() -> tuple[int, int, int]:
+        counts = oracle.counters
+        fetched = counts["zone_locked"] + counts["claim"] + counts["steal"]
+        return fetched, sum(zone.free_pages for zone in oracle.zones), counts["pcp_drain_blocks"]
+
+    before = totals()
+    for row in pages.rows:
+        oracle.event(*row[:5], highest=row[5], flags=row[6], offset=row[7])
+        if not row[1]:
+            before = totals()
+            continue
+        number += 1
+        after = totals()
+        if after[0] > before[0]:
+            moves.fetched[number] = after[0] - before[0]
+        if after[2] > before[2]:
+            moves.drained[number] = after[1] - before[1], after[2] - before[2]
+        before = after
+    return moves
 
 
 def as_columns(rows: list[tuple[int, ...]]) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from allocsim.caches import KMALLOC_CLASSES
 from allocsim.events import EVENT_COLUMN, Ev
 from allocsim.kernel import GFP_BITS
 from allocsim.page_kinds import GFP_RULES, Kind, kinds_by_gfp, kinds_by_mapping, stack_kind
@@ -57,6 +58,13 @@ def _block(draw: st.DrawFn, code: Ev, **fields: st.SearchStrategy[Any]) -> dict[
     pfn = draw(_frames) >> order << order
     return {"event": int(code), "order": order, "pfn": pfn, **draw(st.fixed_dictionaries(fields))}
 
+
+# One cache whose slots are known, and all kmalloc caches, so that every type of them is there.
+KERNEL_CACHES = {CACHES[0]: 64} | {
+    f"{prefix}{size // 1024}k" if size >= 1024 else f"{prefix}{size}": size
+    for prefix in ("kmalloc-", "kmalloc-rcl-", "kmalloc-cg-", "dma-kmalloc-")
+    for size in KMALLOC_CLASSES
+}
 
 _sites = {"call_site": st.sampled_from([*FUNCTIONS])}
 _sizes = st.sampled_from([64, 192, 16384])
@@ -107,7 +115,11 @@ def _columns(rows: list[dict[str, Any]]) -> Columns:
 
 
 def _replay(columns: Columns, release: str, window: int) -> tuple[Columns, Columns, dict[str, int]]:
-    replay = Replay(Recording(release, CACHES, STACKS, FUNCTIONS, BASE, page_ref=True))
+    replay = Replay(
+        Recording(
+            release, CACHES, STACKS, FUNCTIONS, BASE, page_ref=True, kernel_caches=KERNEL_CACHES
+        )
+    )
     count = len(columns["event"])
     parts, pages, amendments = [], [], []
     for start in range(0, count, window):
@@ -152,6 +164,7 @@ def _oracle(rows: list[dict[str, Any]], release: str) -> Oracle:
         mapping_kind=mapping_kind,
         kmalloc_cache=kmalloc_cache,
         functions=FUNCTIONS,
+        slots={0: KERNEL_CACHES[CACHES[0]]},
         site_caches={0xFFFFFFFF81000030: len(CACHES) + 52},  # behind the 4 x 13 kmalloc caches
         base=BASE,
     )

@@ -80,8 +80,9 @@ class Tape:
             Event(seq, cpu, PAGE_ALLOC, pfn=pfn, order=order, gfp=gfp, page=(seq, pfn, False))
         )
 
-    def free_page(self, cpu: int, which: int, *, split: bool) -> None:
+    def free_page(self, cpu: int, which: int, *, split: bool, joined: bool = False) -> None:
         born, pfn, order = self.blocks.pop(which % len(self.blocks))
+        last = (1 << order) - 1 if split and joined and order else -1
         for part in range(1 << order if split else 1):
             self.events.append(
                 Event(
@@ -91,6 +92,7 @@ class Tape:
                     pfn=pfn + part,
                     order=0 if split else order,
                     page=(born, pfn, False),
+                    block=0 if last < 0 else order if part == last else -1,
                 )
             )
 
@@ -142,12 +144,14 @@ def tapes(  # noqa: C901 - a kind of event each
             case 8:
                 for _ in range(draw(st.integers(1, 40))):
                     if tape.blocks:
-                        tape.free_page(cpu, draw(st.integers(0, 99)), split=draw(st.booleans()))
+                        split, joined = draw(st.booleans()), draw(st.booleans())
+                        tape.free_page(cpu, draw(st.integers(0, 99)), split=split, joined=joined)
             case _:
                 cache = draw(st.integers(0, len(SIZES) - 1))
                 slot, code = draw(st.integers(0, 400)), draw(st.sampled_from([KMALLOC, KFREE]))
                 tape.object(cpu, cache, slot, code, metadata=True)
                 tape.other(cpu, draw(st.integers(0, 5)), draw(st.integers(0, 2)))
+                tape.world.turns = [*tape.world.turns, *[len(tape.events) - 1] * cpu]
     return tape
 
 
@@ -193,9 +197,11 @@ def test_model_is_oracle_when_pages_run_out(tape: Tape, hogs: int, window: int) 
                 None if event.page[0] is None else event.page[0] + shift,
                 *event.page[1:],
             ),
+            block=event.block,
         )
         for event in tape.events
     ]
+    tape.world.turns = [turn + shift for turn in tape.world.turns]
     older = {seq + shift: live for seq, live in tape.world.older.items()}
     tape.world.older = older
     tape.world.hidden = [
@@ -206,6 +212,37 @@ def test_model_is_oracle_when_pages_run_out(tape: Tape, hogs: int, window: int) 
         seq + shift: (run + shift, left) for seq, (run, left) in tape.world.runs.items()
     }
     assert_equal(tape.world, hungry.events + moved, window)
+
+
+@pytest.mark.parametrize("window", [1, 3, 1 << 20])
+def test_vfree_gives_the_block_back_that_its_events_free_page_by_page(window: int) -> None:
+    # mm/page_alloc.c:__free_contig_range_common (7.2): four times mm_page_free of order 0, then
+    # one block of order 2 on top of its list, where the next request finds it (R4.3, R4.31).
+    tape = Tape(world(1 << 15))
+    tape.page(0, 2, 0)
+    tape.free_page(0, 0, split=True, joined=True)
+    tape.page(0, 2, 0)
+    outcome = assert_equal(tape.world, tape.events, window)
+    assert outcome.counts["page_frees_joined"] == 3
+    first, freed, again = (outcome.events[seq] for seq in (0, 4, 5))
+    assert (freed[0], again[0]) == ("push", "hit")
+    assert first[3] == freed[3] == again[3]
+    assert not outcome.events.keys() & {1, 2, 3}
+
+
+def test_a_slab_s_preferred_order_is_refused_below_min_though_there_is_a_block() -> None:
+    # 31,744 pages free, min 362, low 452. 30 blocks of order 10, two of 8, one of 7 and one of 4
+    # leave 368: a slab of order 3 would need 368 - 7 above 362 (R4.29), and allocate_slab (R3.7)
+    # has taken its right to reclaim. Of the fallback order, 0, two objects fit: 6 slabs fill the
+    # sheaf of 12.
+    tape = Tape(world(1 << 15))
+    for order in [10] * 30 + [8, 8, 7, 4]:
+        tape.page(0, order, 0)
+    tape.object(0, 2, 40, CACHE_ALLOC)
+    outcome = assert_equal(tape.world, tape.events, 1 << 20)
+    assert outcome.events[len(tape.events) - 1][0] == "refill_new"
+    assert outcome.counters[2]["order_fallback"] == outcome.counters[2]["alloc_slab"] == 6
+    assert sorted(slab[1] for slab in outcome.slabs.values()) == [0] * 6
 
 
 @pytest.mark.parametrize("window", [1, 100, 1 << 20])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from allocsim.profile import LINUX_7_2, CacheShape, cache_shapes
+from allocsim.profile import LINUX_7_2, CacheShape, cache_shapes, with_settings
 from allocsim.requests import Op
 from tests.oracle.slub import GRACE_PERIOD, Slub
 from tests.oracle.slub_compare import Trace, assert_equal, by_model
@@ -60,7 +60,9 @@ def traces(draw: st.DrawFn) -> Trace:
         requests = _interleaved(draw, requests)
     starts = draw(st.lists(st.integers(0, len(requests)), unique=True, max_size=3))
     refusals = [(start, draw(st.sampled_from([-1, 0, 10]))) for start in sorted(starts)]
-    return Trace(caches, 2, requests, refusals=refusals)
+    changed = draw(st.sampled_from([{}, {"barn.full_sheaves": 1}, {"barn.full_sheaves": 0}]))
+    profile = with_settings(LINUX_7_2, changed)
+    return Trace(caches, 2, requests, refusals=refusals, profile=profile)
 
 
 def _interleaved(draw: st.DrawFn, requests: list[Request]) -> list[Request]:

@@ -15,6 +15,7 @@ from tests.oracle.buddy import PAGEBLOCK_ORDER, Buddy
 CHUNK = 1024
 BULK = 1  # flag: alloc_pages_bulk (R4.14)
 ATOMIC = 2  # flag: cannot sleep, may use reserves (ALLOC_HIGHATOMIC on the slow path, order > 0)
+NO_RECLAIM = 4  # flag: fails below the min watermark (allocate_slab's preferred order, R3.7)
 
 
 def kernel_clamp(value: int, low: int, high: int) -> int:
@@ -202,6 +203,8 @@ class PageAllocator:
 
     def _alloc(self, page: int, request: Request) -> Outcome:
         for pressure in Pressure:
+            if pressure == Pressure.RECLAIM and request.flags & NO_RECLAIM:
+                break  # __alloc_pages_slowpath: the caller is not willing to reclaim
             found = self._from_freelist(request, pressure)
             if found is not None:
                 path, pfn = found

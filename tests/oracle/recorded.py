@@ -84,8 +84,10 @@ class Oracle:
         kmalloc_cache: Callable[[int, int], int],
         functions: dict[int, str],
         site_caches: dict[int, int],
+        slots: dict[int, int],
         base: int,
     ) -> None:
+        self.slots = slots  # cache -> its slot size, where slabinfo has it
         self.functions = functions
         self.site_caches = site_caches
         self.did: dict[int, bool] = {}  # what a task did last speaks for tmpfs
@@ -395,13 +397,20 @@ class Oracle:
     def _name_objects(self) -> None:
         for row in self.objects:
             partner = row.partner
-            if row.allocates and row.own < 0 and not row.large and partner and partner.own >= 0:
+            if row.allocates and row.own < 0 and not row.large and partner and self._fits(row):
                 assert row.site is not None
                 self.sites.setdefault(row.site, set()).add(partner.own)
         for row in self.objects:
             result = self.rows[row.seq]
             cache, how = self._name(row)
             result["cache"], result["cache_how"] = cache, how
+
+    def _fits(self, row: ObjectRow) -> bool:
+        """The free of an allocation names a cache, and one with slots of this size."""
+        if row.partner is None or row.partner.own < 0:
+            return False
+        size = row.site[1] if row.site else -1
+        return self.slots.get(row.partner.own, size) == size
 
     def _name(self, row: ObjectRow) -> tuple[int, int]:
         partner = row.partner
@@ -410,7 +419,7 @@ class Oracle:
             return row.own, CacheHow.BY_CALL_SITE if row.by_site else kmalloc
         if row.large:
             return -1, -1
-        if partner is not None and partner.own >= 0:
+        if partner is not None and (self._fits(row) if row.allocates else partner.own >= 0):
             return partner.own, CacheHow.BY_FREE if row.allocates else CacheHow.BY_ALLOC
         by_slab = row.page.cache if row.page else self.seen.get(row.frame, -1)
         if by_slab >= 0:

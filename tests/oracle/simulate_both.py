@@ -36,6 +36,7 @@ REQUEST_COUNTS = (
     "unknown_frees_left_out",
     "failed_page_allocations_left_out",
     "unknown_page_frees",
+    "page_frees_joined",
 )
 
 
@@ -50,6 +51,7 @@ class World:
     older: dict[int, bool] = field(default_factory=dict)  # seq -> live before the trace
     hidden: list[tuple[int, int, int, int]] = field(default_factory=list)  # ts, handle, cache, CPU
     runs: dict[int, tuple[int, int]] = field(default_factory=dict)  # seq -> run, left
+    turns: Sequence[int] = ()  # events that turns of the vmstat workers precede
 
 
 @dataclass
@@ -100,6 +102,7 @@ def by_oracle(world: World, events: Sequence[Event], *, exhaustible: bool) -> Ou
         hidden=sorted(world.hidden),
         runs=world.runs,
         exhaustible=exhaustible,
+        turns=world.turns,
     )
     placed = oracle.run(list(events))
     return Outcome(
@@ -140,7 +143,8 @@ def by_model(world: World, events: Sequence[Event], window: int) -> Outcome:
     for begin in range(0, len(events), window):
         part = events[begin : begin + window]
         requests = maker.window(*_columns(part), _hidden(world, events[:begin], part))
-        result = simulation.window(requests.objects, requests.pages)
+        turns = [turn for turn in world.turns if begin <= turn < begin + window]
+        result = simulation.window(requests.objects, requests.pages, turns=turns)
         _note(outcome, requests, result)
         lives.append(result.slabs)
     lives.append(simulation.finish()[0])
@@ -195,6 +199,7 @@ def _columns(events: Sequence[Event]) -> tuple[Any, ...]:
         np.array([-1 if e.page[0] is None else e.page[0] for e in paged], np.int64),
         np.array([e.page[1] for e in paged], np.int64),
         np.array([e.page[2] for e in paged], bool),
+        np.array([e.block for e in paged], np.int8),
     )
     return columns, events[0].seq, cache, pages
 

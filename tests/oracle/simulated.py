@@ -10,7 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from allocsim.page_allocator import ATOMIC
+from allocsim.page_allocator import ATOMIC, NO_RECLAIM
 from allocsim.page_paths import PagePath
 from allocsim.profile import LINUX_7_2
 from allocsim.requests import Op
@@ -36,7 +36,9 @@ class Event:
     """One event of a trace, and what the replay of the recording said of it.
 
     ``cache``: number of the object's cache, None if it has none; ``page``: (event that allocated
-    the page or None, its first pfn, whether it is a slab's), None if it belongs to no page.
+    the page or None, its first pfn, whether it is a slab's), None if it belongs to no page;
+    ``block``: of a free by vfree (R4.31), the order of the block if it is the last of its pages,
+    -1 if it is another.
     """
 
     seq: int
@@ -50,6 +52,7 @@ class Event:
     gfp: int = 0
     page: tuple[int | None, int, bool] | None = None
     ts: int = -1
+    block: int = 0
 
     def __post_init__(self) -> None:
         if self.ts < 0:
@@ -78,6 +81,7 @@ class Simulated:
         hidden: (time, handle, cache, CPU) of frees that no event shows, in this order.
         runs: event -> (run, left) of allocations out of prefilled sheaves.
         exhaustible: expect refused slab pages: copy everything before events that may ask.
+        turns: events before which the vmstat worker has its turn on every CPU, as often as it has.
     """
 
     def __init__(
@@ -92,7 +96,9 @@ class Simulated:
         hidden: Sequence[tuple[int, int, int, int]] = (),
         runs: Mapping[int, tuple[int, int]] | None = None,
         exhaustible: bool = False,
+        turns: Sequence[int] = (),
     ) -> None:
+        self.turns = Counter(turns)
         self.hidden = deque(hidden)
         self.ready: list[tuple[int, int, int, int]] = []  # due, perhaps not yet allocated
         self.runs = runs or {}
@@ -118,6 +124,9 @@ class Simulated:
 
     def run(self, events: list[Event]) -> Placed:
         for event in events:
+            for _ in range(self.turns[event.seq]):
+                for cpu in range(self.cpus):
+                    self.pages.event(cpu, 0)
             if event.code <= CACHE_FREE:
                 self._object_event(event)
             elif event.code <= PAGE_FREE:
@@ -169,6 +178,9 @@ class Simulated:
             return
         if slab:
             return
+        if event.block < 0:  # freed with the last page of its block
+            self.placed.counts["page_frees_joined"] += 1
+            return
         cpu = event.cpu % self.cpus
         if event.code == PAGE_ALLOC:
             kind = 1 if event.gfp & MOVABLE else 2 if event.gfp & RECLAIMABLE else 0
@@ -184,6 +196,8 @@ class Simulated:
         elif born is None:
             self.placed.counts["unknown_page_frees"] += 1
             found = self.pages.event(cpu, -1, "older", event.order)
+        elif event.block:
+            found = self.pages.event(cpu, -1, ("page", born), event.block)
         else:
             found = self.pages.event(cpu, -1, ("page", born), event.order, offset=event.pfn - first)
         self.placed.counts["refused_pages"] += found.path == PagePath.FAILED
@@ -256,7 +270,14 @@ class Simulated:
         for seq, cpu, cache, slab, order, way in wanted:
             if way > 0:
                 found = self.pages.event(
-                    cpu, +1, ("slab", slab), order, self.kinds[cache], highest=self.highest[cache]
+                    cpu,
+                    +1,
+                    ("slab", slab),
+                    order,
+                    self.kinds[cache],
+                    highest=self.highest[cache],
+                    # R3.7, allocate_slab: the order preferred to the fallback has no reclaim.
+                    flags=NO_RECLAIM if order > self.slub.caches[cache].shape.min_order else 0,
                 )
                 if found.path == PagePath.FAILED:
                     return order

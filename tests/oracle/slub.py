@@ -273,7 +273,7 @@ class Cache:
             self.stat["sheaf_return_fast"] += 1
             return
         self.stat["sheaf_return_slow"] += 1
-        if len(self.full) >= MAX_FULL_SHEAVES or not self.refill_sheaf(sheaf):
+        if len(self.full) >= self.slub.max_full_sheaves or not self.refill_sheaf(sheaf):
             self.flush_unused(sheaf)
             self.free_empty_sheaf(sheaf, cpu)
             return
@@ -314,7 +314,7 @@ class Cache:
         """rcu_free_sheaf, for the sheaves whose grace period is over."""
         while self.after_grace and self.after_grace[0][0] <= now:
             _, cpu, sheaf = self.after_grace.pop(0)
-            if len(self.full) < MAX_FULL_SHEAVES:
+            if len(self.full) < self.slub.max_full_sheaves:
                 self.stat["barn_put"] += 1
                 self.full.append(sheaf)
                 continue

@@ -50,14 +50,22 @@ def events_of(path: Path, run: int, source: RecordedRun, trace: TraceSet) -> lis
     caches = dict(ask(path, f"SELECT seq, cache FROM object_events WHERE run = {run}"))
     how = dict(ask(path, f"SELECT seq, cache_how FROM object_events WHERE run = {run}"))
     names = [name for name, _ in source.recorded.caches]
-    pages = {
-        seq: (born, first, kind == Kind.SLAB)
-        for seq, born, first, kind in ask(
-            path,
-            "SELECT seq, alloc_seq, pages.pfn, pages.page_kind FROM page_events"
-            f" JOIN pages USING (run, page) WHERE run = {run} AND event IN (4, 5)",
-        )
-    }
+    found = ask(
+        path,
+        'SELECT seq, event, page, alloc_seq, pages.pfn, pages.page_kind, pages."order" FROM'
+        " page_events JOIN pages USING (run, page)"
+        f" WHERE run = {run} AND event IN (4, 5) ORDER BY seq",
+    )
+    pages = {seq: (born, first, kind == Kind.SLAB) for seq, _, _, born, first, kind, _ in found}
+    vmalloced: dict[int, list[int]] = {}  # R4.31: frees of each page that vfree freed in pieces
+    blocks: dict[int, int] = {}
+    for seq, event, page, born, _, kind, order in found:
+        if event == Ev.MM_PAGE_FREE and kind in (Kind.VMALLOC, Kind.KERNEL_STACK) and order > 0:
+            frees = vmalloced.setdefault(page, [])
+            frees.append(seq)
+            if born is not None and len(frees) == 1 << order:
+                blocks.update(dict.fromkeys(frees, -1))
+                blocks[seq] = order
     named = {
         (size, site): names.index(f"size-{size}@{symbol}-{site & 0xFFFF:04x}")
         for size, site in ask(
@@ -82,8 +90,8 @@ def events_of(path: Path, run: int, source: RecordedRun, trace: TraceSet) -> lis
             cache = named[sizes[seq], sites[seq]]
         if cache is not None and source.recorded.caches[cache][1] <= 0:
             cache = None
-        page = pages.get(seq)
-        events.append(Event(seq, cpu, code, ptr, metadata, cache, pfn, order, gfp, page, ts))
+        page, block = pages.get(seq), blocks.get(seq, 0)
+        events.append(Event(seq, cpu, code, ptr, metadata, cache, pfn, order, gfp, page, ts, block))
     return events
 
 
@@ -206,6 +214,7 @@ class WholePath:
             older,
             hidden,
             {seq: (run, left) for seq, run, left in runs},
+            source.recorded.turns,
         )
         begin = time.process_time()
         outcome = by_oracle(plain, events, exhaustible=False)

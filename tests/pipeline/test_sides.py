@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -118,7 +120,13 @@ def test_three_repeats_are_not_enough_and_four_are(
     compare(["1,2,3", "5,6,7"], db=path)
     assert "Not enough repeats" in capsys.readouterr().out
     compare(["1,2,3,4", "5,6,7,8"], db=path)
-    assert "Not enough repeats" not in capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Not enough repeats" not in text
+    # 2 / (8 over 4) = 0.0286; 2 / (16 over 8) = 0.00016 is the first below 0.05 / tests.
+    tests = int(re.search(r"After correction for (\d+) tests", text)[1])
+    assert 15 < tests < 320
+    assert f"p cannot be below 0.029, so that after correction for {tests} tests" in text
+    assert f"only where {math.ceil(tests * 2 / 70 / 0.05)} rows reach it" in text
 
 
 def test_one_side_is_bad_usage(several: Path) -> None:

@@ -233,7 +233,10 @@ def test_free_memory_is_drawn_in_mib_and_by_what_cannot_serve_an_order(
 
 
 def test_the_matrix_of_cpus_counts_every_whole_life(small: DuckDBPyConnection) -> None:
-    small.execute("UPDATE object_events SET cpu = cpu + 1 WHERE event IN (1, 3) AND seq % 2 = 0")
+    small.execute(
+        "UPDATE object_facts SET cpu = cpu + 1 WHERE seq % 2 = 0 AND origin IN"
+        " (SELECT origin FROM object_origins WHERE event IN (1, 3))"
+    )
     expected = queries.rows(small, "FROM remote_frees WHERE run = 1")
     assert {row["alloc_cpu"] == row["free_cpu"] for row in expected} == {True, False}
     with patch.object(remote, "cpu_matrix", wraps=remote.cpu_matrix) as drawn:

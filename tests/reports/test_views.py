@@ -390,6 +390,7 @@ def test_cache_summary_counts_objects_and_slab_pages(
         assert row["lifetime_median"] == pytest.approx(median(ended), abs=0.5)
         named = sum(event["cache_how"] == 0 for event in mine)
         assert row["named_pct"] == pytest.approx(100 * named / len(mine))
+        assert row["simulated_allocs"] is row["simulated_frees"] is None
 
 
 def test_cache_policy_summary_splits_the_slab_row_of_page_kind_summary(

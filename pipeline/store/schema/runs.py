@@ -77,6 +77,14 @@ VALIDATION = Table(
         Column("kernel", "f8", "", "The kernel's figure."),
         Column("model", "f8", "", "The model's figure."),
         Column(
+            "model_low",
+            "f8",
+            "",
+            "Least of the model's figures, over what the recording leaves open (when the frees were"
+            " that no event shows); NULL: nothing is.",
+        ),
+        Column("model_high", "f8", "", "Largest of these figures."),
+        Column(
             "error_pct", "f8", "%", "model - kernel, of kernel; NULL: the kernel counted nothing."
         ),
         Column("bound_pct", "f8", "%", "Error that is allowed; NULL: there is no bound."),

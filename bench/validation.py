@@ -1,0 +1,270 @@
+"""Validate recordings, and write what it gave to bench/VALIDATION.md: python bench/validation.py.
+
+Without arguments it takes every recording with page_ref events or from boot of the folder that
+ALLOCSIM_RECORDINGS names, or that lies beside the repository.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections import defaultdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+from measure import machine
+
+from pipeline.progress import Progress
+from pipeline.validation.placement import BY_CACHE, IN_TOTAL, SUMS, simulated
+from pipeline.validation.run import validate_traces
+
+HERE = Path(__file__).resolve().parent
+RECORDINGS = Path(os.environ.get("ALLOCSIM_RECORDINGS", HERE.parent.parent / "shared" / "traces"))
+PAGE_EVENTS = ("mm_page_alloc_zone_locked", "mm_page_pcpu_drain", "mm_page_alloc_extfrag")
+EXACT = ("slab", "large_kmalloc", "page_table", "pipe", "tlb_batch")
+HEAD = """# What the model says, beside what the kernels counted
+
+Made by `python bench/validation.py`, which runs `allocsim validate` on each recording below.
+Kernel figures come from the recordings: page_ref events, /sys/kernel/slab (SLUB_STATS), kpageflags,
+and the events of slab pages. No constant of the model was fitted to any of them. Bounds and their
+reasons are data: pipeline/validation/bounds.toml.
+
+Two numbers are assumed: a grace period of RCU (20 ms, allocsim/profile.py), and that a free which
+no event shows was in the middle of the interval in which it must have been. How much hangs on the
+second is printed as a range: all such frees at their earliest, and all at their latest.
+"""
+Rows = list[dict[str, object]]
+
+
+def main() -> int:
+    """Validate, write the file; 1 if a difference exceeds its bound."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recording", nargs="*", type=Path)
+    parser.add_argument("-o", "--output", type=Path, default=HERE / "VALIDATION.md")
+    given = parser.parse_args()
+    recordings = given.recording or sorted(
+        path for path in RECORDINGS.glob("*") if path.name.endswith("-gt") or "-boot-" in path.name
+    )
+    if not recordings:
+        sys.exit(f"no recordings in {RECORDINGS}: name some, or set ALLOCSIM_RECORDINGS")
+    rows: Rows = []
+    kernels: dict[str, str] = {}
+    for path in recordings:
+        print(path.name, flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            db = Path(folder) / "results.duckdb"
+            validate_traces([path], db, Progress())
+            with duckdb.connect(db, read_only=True) as connection:
+                result = connection.execute("FROM validation")
+                names = [name for name, *_ in result.description or ()]
+                rows += [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+                kernels |= dict(
+                    connection.execute("SELECT trace, kernel_release FROM traces").fetchall()
+                )
+    given.output.write_text("\n".join(_document(rows, kernels)), "utf-8")
+    return int(any(row["ok"] is False for row in rows))
+
+
+def _document(rows: Rows, kernels: dict[str, str]) -> list[str]:
+    when = datetime.now(UTC).date().isoformat()
+    by_trace: dict[str, Rows] = defaultdict(list)
+    for row in rows:
+        by_trace[str(row["trace"])].append(row)
+    return [
+        HEAD,
+        f"Machine: {machine()}. Date: {when}.\n",
+        *_recordings(by_trace, kernels),
+        *_references(by_trace),
+        *_placement(by_trace),
+        *_own_pages(by_trace),
+        *_page_layer(by_trace),
+        *_beyond(rows),
+    ]
+
+
+def _table(heads: list[str], lines: list[list[str]]) -> list[str]:
+    return [
+        "| " + " | ".join(heads) + " |",
+        "|" + " --- |" * len(heads),
+        *("| " + " | ".join(line) + " |" for line in lines),
+        "",
+    ]
+
+
+def _recordings(by_trace: dict[str, Rows], kernels: dict[str, str]) -> list[str]:
+    lines = []
+    for trace, rows in by_trace.items():
+        held = [row["ok"] for row in rows]
+        counts = [str(held.count(state)) for state in (True, False, None)]
+        lines.append([trace, kernels.get(trace, ""), str(len(rows)), *counts])
+    heads = ["recording", "kernel", "comparisons", "within", "beyond", "without a bound"]
+    return ["## Recordings\n", *_table(heads, lines)]
+
+
+def _references(by_trace: dict[str, Rows]) -> list[str]:
+    lines = []
+    for trace, rows in by_trace.items():
+        found = {
+            (row["quantity"], row["scope"]): row
+            for row in rows
+            if str(row["quantity"]).startswith("page_ref_")
+        }
+        if not found:
+            continue
+        line = [trace]
+        for kind in EXACT:
+            pair = [found.get((f"page_ref_{form}", kind)) for form in ("plain", "locked")]
+            line.append(
+                ", ".join(
+                    f"{row['model']:,.0f} of {row['kernel']:,.0f}" if row else "none"
+                    for row in pair
+                )
+            )
+        lines.append(line)
+    kinds: dict[str, list[float]] = defaultdict(list)
+    notes: dict[str, str] = {}
+    for rows in by_trace.values():
+        for row in rows:
+            per_life = row["quantity"] == "page_ref_locked_per_life"
+            if per_life and row["scope"] not in EXACT and row["error_pct"] is not None:
+                kinds[str(row["scope"])].append(float(str(row["error_pct"])))
+                notes[str(row["scope"])] = str(row["note"]).rpartition("table has them. ")[2]
+    others = [
+        [kind, str(len(errors)), f"{min(errors):+.1f} to {max(errors):+.1f} %", notes[kind]]
+        for kind, errors in sorted(kinds.items())
+    ]
+    return [
+        "## Reference operations\n",
+        "Plain stores, then locked instructions: those predicted, of those the kernel recorded.\n",
+        *_table(["recording", *EXACT], lines),
+        "Every other kind: locked instructions of a whole life by the table, against the recorded",
+        "mean.\n",
+        *_table(["kind", "recordings", "error", "bound, or why there is none"], others),
+    ]
+
+
+def _figure(row: dict[str, object]) -> str:
+    error = row["error_pct"]
+    told = "" if error is None else f" ({error:+.1f} %)"
+    mark = " **beyond**" if row["ok"] is False else ""
+    spread = (
+        f", {row['model_low']:,.0f} - {row['model_high']:,.0f}"
+        if row["model_low"] is not None and row["model_low"] != row["model_high"]
+        else ""
+    )
+    return f"{row['kernel']:,.0f} / {row['model']:,.0f}{told}{spread}{mark}"
+
+
+def _figures(
+    by_trace: dict[str, Rows], quantities: list[str], title: list[str], scope: str = "total"
+) -> list[str]:
+    traces, found = [], {}
+    for trace, rows in by_trace.items():
+        own = {row["quantity"]: row for row in rows if row["scope"] == scope}
+        if any(name in own for name in quantities):
+            traces.append(trace)
+            found[trace] = own
+    if not traces:
+        return []
+    lines = [
+        [name.removeprefix("simulated_").removeprefix("recorded_")]
+        + [_figure(found[t][name]) if name in found[t] else "" for t in traces]
+        for name in quantities
+        if any(name in found[trace] for trace in traces)
+    ]
+    return [*title, *_table(["kernel / model", *traces], lines)]
+
+
+def _placement(by_trace: dict[str, Rows]) -> list[str]:
+    parts = _figures(
+        by_trace,
+        [simulated(name) for name in (*SUMS, *BY_CACHE, *IN_TOTAL)],
+        [
+            "## Simulated placement against SLUB_STATS\n",
+            "Recordings from boot; all caches, between the two snapshots. Kernel / model (error),",
+            "then the range of the model over what no event shows.\n",
+        ],
+    )
+    lines = []
+    for trace, rows in by_trace.items():
+        for name in BY_CACHE:
+            own = [
+                row
+                for row in rows
+                if row["quantity"] == simulated(name) and row["scope"] != "total" and row["kernel"]
+            ]
+            medians = [r for r in rows if r["quantity"] == simulated(f"{name}_median_error")]
+            if own:
+                exact = sum(row["kernel"] == row["model"] for row in own)
+                worst = max(own, key=lambda row: abs(row["kernel"] - row["model"]))  # type: ignore[operator]
+                lines.append(
+                    [
+                        trace,
+                        name,
+                        f"{exact} of {len(own)}",
+                        f"{medians[0]['model']:.2f} %" if medians else "",
+                        f"{worst['scope']}: {_figure(worst)}",
+                    ]
+                )
+    heads = ["recording", "counter", "caches without an error"]
+    heads += ["median error, all frees traced", "furthest off"]
+    return [*parts, *(["Cache by cache:\n", *_table(heads, lines)] if lines else [])]
+
+
+def _own_pages(by_trace: dict[str, Rows]) -> list[str]:
+    counters = ("alloc_slab", "free_slab", "sheaf_alloc", "sheaf_free")
+    names = [simulated(f"recorded_{name}") for name in counters]
+    lines = []
+    for trace, rows in by_trace.items():
+        own = {row["quantity"]: row for row in rows if row["scope"] == "total"}
+        if names[0] in own:
+            lines.append([trace, *(_figure(own[name]) for name in names)])
+    if not lines:
+        return []
+    return [
+        "## Its own error, without SLUB_STATS\n",
+        "Recordings that do not start at boot. By the recording's own events, which need no model",
+        "(slab pages; kmallocs of sheaves) / by the simulated placement, from a start rebuilt out",
+        "of what the trace touches: what lay in sheaves and barns then is not recorded, so these",
+        "start empty.\n",
+        *_table(["recording", *counters], lines),
+    ]
+
+
+def _page_layer(by_trace: dict[str, Rows]) -> list[str]:
+    names = [simulated(name) for name in PAGE_EVENTS]
+    lines = []
+    for trace, rows in by_trace.items():
+        own = {row["quantity"]: row for row in rows if row["scope"] == "total"}
+        orders = [row for row in rows if row["quantity"] == simulated("free_blocks")]
+        if names[0] in own:
+            free = ", ".join(f"{r['kernel']:,.0f}/{r['model']:,.0f}" for r in orders)
+            lines.append([trace, *(_figure(own[name]) for name in names), free])
+    if not lines:
+        return []
+    return [
+        "## The simulated page allocator\n",
+        "Events recorded / counted by the model, over the whole recording; and free blocks of",
+        "order 0, 1, 2, ... at its end, by buddyinfo / by the model. No bound: what the CPUs'",
+        "lists held at the start is inferred, and the first snapshot is not of the first event.\n",
+        *_table(["recording", *PAGE_EVENTS, "free blocks"], lines),
+    ]
+
+
+def _beyond(rows: Rows) -> list[str]:
+    lines = [
+        [str(row["trace"]), str(row["quantity"]), str(row["scope"]), _figure(row), str(row["note"])]
+        for row in rows
+        if row["ok"] is False
+    ]
+    if not lines:
+        return ["## Beyond their bound\n", "Nothing.", ""]
+    heads = ["recording", "quantity", "of", "kernel / model", "note"]
+    return ["## Beyond their bound\n", *_table(heads, lines)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

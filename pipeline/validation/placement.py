@@ -1,0 +1,167 @@
+"""The simulated placement against SLUB_STATS, or against the recording's own slab pages."""
+
+from __future__ import annotations
+
+from collections import Counter
+from statistics import median
+from typing import TYPE_CHECKING
+
+from allocsim.kernel import kernel_of
+from pipeline.hidden import EARLIEST, LATEST, MIDDLE
+from pipeline.recorded_run import RecordedRun
+from pipeline.runs import WINDOW_ROWS
+from pipeline.validation.bounds import Comparison
+from pipeline.validation.page_layer import page_layer
+from pipeline.validation.slub_replay import SlubReplay, snapshot_reads, totals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import duckdb
+
+    from pipeline.trace_set import TraceSet
+    from pipeline.validation.slub_replay import Counts
+    from pipeline.validation.snapshots import SlabCaches
+
+SHEAVES_SINCE = (7, 0)  #: for all caches (spec 1.4)
+
+#: Counters compared for every cache, and those compared for all caches together only.
+BY_CACHE = ("alloc_slab", "free_slab", "sheaf_refill", "sheaf_flush", "barn_get", "barn_put")
+IN_TOTAL = ("barn_get_fail", "barn_put_fail", "sheaf_alloc", "sheaf_free")
+#: What no single counter is: its parts. A free without an event may be any of the three (T6).
+SUMS = {
+    "allocations": ("alloc_fastpath", "alloc_slowpath"),
+    "frees": ("free_fastpath", "free_slowpath", "free_rcu_sheaf"),
+}
+_PARTS = tuple(part for parts in SUMS.values() for part in parts)
+COUNTERS = (*BY_CACHE, *IN_TOTAL, *_PARTS, "sheaf_prefill_fast", "sheaf_prefill_slow")
+_MOMENTS = (MIDDLE, EARLIEST, LATEST)
+HIDDEN = "caches whose frees all have events"
+
+_SLAB_PAGES = """
+SELECT caches.name, count(alloc_seq), count(free_seq)
+FROM pages JOIN page_kinds USING (page_kind) LEFT JOIN page_caches USING (run, page)
+LEFT JOIN caches ON caches.run = pages.run AND caches.cache = page_caches.cache
+WHERE pages.run = ? AND page_kinds.name = 'slab' GROUP BY ALL
+"""
+
+# Where a sheaf is allocated and freed (T7): kmalloc and kfree of these functions of mm/slub.c.
+_SHEAVES = """
+SELECT count(*) FILTER (event = 0), count(*) FILTER (event = 1)
+FROM object_events JOIN call_sites USING (run, call_site)
+WHERE run = ? AND split_part(symbol, '.', 1) IN (
+    '__pcs_replace_empty_main', '__pcs_replace_full_main', '__kfree_rcu_sheaf',
+    'kmem_cache_prefill_sheaf', 'kmem_cache_refill_sheaf', 'kmem_cache_return_sheaf',
+    'rcu_free_sheaf', '__alloc_empty_sheaf', 'free_empty_sheaf', 'barn_shrink'
+)
+"""
+
+
+def simulated(quantity: str) -> str:
+    """Name of a quantity of the simulated placement."""
+    return f"simulated_{quantity}"
+
+
+def placement(
+    connection: duckdb.DuckDBPyConnection,
+    run: int,
+    trace: TraceSet,
+    before: SlabCaches | None,
+    after: SlabCaches | None,
+) -> Iterator[Comparison]:
+    """What the simulated placement counts, against SLUB_STATS or the recorded slab pages.
+
+    Kernels without sheaves have no counters of them, and their placement is a what-if.
+
+    Args:
+        connection: the database.
+        run: the run.
+        trace: its trace set.
+        before: the snapshot of sysfs before the recording, or in it.
+        after: that behind it.
+    """
+    if kernel_of(trace.meta["kernel_release"]).version < SHEAVES_SINCE:
+        return
+    source = RecordedRun(connection, run, trace, WINDOW_ROWS)
+    yield from page_layer(connection, run, source, trace.path / "snapshots" / "after")
+    names = [name for name, _ in source.recorded.caches]
+    folders = {} if before is None else {name: before.folder(name) or name for name in names}
+    replay = SlubReplay(source, folders, COUNTERS)
+    reads = None if before is None else snapshot_reads(connection, run, before)
+    if before is None or after is None or reads is None:
+        kernel = _slab_pages(connection, run, folders)
+        models = [replay.whole(moment) for moment in _MOMENTS]
+        yield from _compare([kernel, *models], "recorded_", "")
+        return
+    kernel = {
+        key: after.values[key] - before.values[key]
+        for key in before.stats
+        if key in after.values and key[1] in COUNTERS
+    }
+    played = [replay.between_reads(moment, before, reads, trace.rows) for moment in _MOMENTS]
+    models = [counts for counts, _ in played]
+    note = f"{played[0][1]} requests of the first snapshot played again for the second."
+    yield from _compare([kernel, *models], "", note)
+    for quantity in BY_CACHE:
+        if quantity != "free_slab":
+            yield _median(quantity, kernel, models[0])
+
+
+def _slab_pages(connection: duckdb.DuckDBPyConnection, run: int, folders: dict[str, str]) -> Counts:
+    """Slabs and sheaves allocated and freed in the whole trace, by its events alone.
+
+    Slabs of each cache by page events, all sheaves together by the allocator's own kmallocs.
+    """
+    counts: Counter[tuple[str, str]] = Counter()
+    for name, allocated, freed in connection.execute(_SLAB_PAGES, [run]).fetchall():
+        cache = folders.get(name, name) or ""
+        counts[cache, "alloc_slab"] += allocated
+        counts[cache, "free_slab"] += freed
+    [(made, freed)] = connection.execute(_SHEAVES, [run]).fetchall()
+    counts["", "sheaf_alloc"], counts["", "sheaf_free"] = made, freed
+    return dict(counts)
+
+
+def _compare(of: Sequence[Counts], prefix: str, note: str) -> Iterator[Comparison]:
+    """Kernel, model, and the model with its hidden frees at other moments."""
+    kernel = of[0]
+
+    def total(name: str, counts: Counts) -> int:
+        sums = totals(counts)
+        return sum(sums[part] for part in SUMS.get(name, (name,)))
+
+    given = {name for _, name in kernel}
+    for name in (*SUMS, *BY_CACHE, *IN_TOTAL):
+        if not given.issuperset(SUMS.get(name, (name,))):
+            continue
+        figures = [total(name, counts) for counts in of]
+        yield _comparison(prefix + name, "total", figures, note)
+    for name in BY_CACHE:
+        for cache in sorted({cache for cache, counter in kernel if counter == name}):
+            figures = [counts.get((cache, name), 0) for counts in of]
+            if any(figures):
+                yield _comparison(prefix + name, cache, figures, "")
+
+
+def _comparison(quantity: str, scope: str, figures: list[int], note: str) -> Comparison:
+    kernel, model, *ends = figures
+    spread = sorted((model, *ends))
+    return Comparison(
+        simulated(quantity), scope or "unknown", kernel, model, note, spread[0], spread[-1]
+    )
+
+
+def _median(quantity: str, kernel: Counts, model: Counts) -> Comparison:
+    """Median error, in percent, of the caches whose frees are all traced."""
+    errors = []
+    for (cache, name), count in kernel.items():
+        hidden = any(
+            counts.get((cache, counter), 0)
+            for counts in (kernel, model)
+            for counter in ("free_rcu_sheaf", "sheaf_prefill_fast", "sheaf_prefill_slow")
+        )
+        if name == quantity and count and not hidden:
+            errors.append(100 * abs(model.get((cache, name), 0) - count) / count)
+    note = f"{len(errors)} caches, {sum(not error for error in errors)} of them without an error."
+    middle = median(errors) if errors else 0.0
+    return Comparison(simulated(f"{quantity}_median_error"), HIDDEN, 0, middle, note)

@@ -1,0 +1,196 @@
+"""SLUB alone through a recording, with its counters read where the kernel's were.
+
+Every read of a counter of SLUB_STATS allocates in show_stat, so a recording that holds the first
+snapshot says at which moment each counter was read. The second snapshot is behind the end: what it
+read, and the reading itself, no event shows. It was made as the first was; so the requests of the
+first one's reader, and of the processes of one name that ran one after the other right before it,
+are played once more behind the end, as far as what they allocated they also freed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from allocsim.older import older_in
+from allocsim.requests import ObjectRequests
+from pipeline.modelled import make_world
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import duckdb
+
+    from pipeline.modelled import World
+    from pipeline.recorded_run import RecordedRun
+    from pipeline.validation.snapshots import SlabCaches
+
+Counts = dict[tuple[str, str], int]  #: (cache, counter) -> its figure
+
+_READS = """
+SELECT seq, pid FROM object_events JOIN call_sites USING (run, call_site)
+JOIN event_types USING (event)
+WHERE run = ? AND symbol = 'show_stat' AND event_types.name = 'kmalloc' ORDER BY seq
+"""
+_TASKS = """
+SELECT pid, comm, min(seq) AS first, max(seq) AS last
+FROM object_events JOIN tasks USING (run, pid) WHERE run = ? AND pid <= ? GROUP BY pid, comm
+"""
+
+
+class Reads(NamedTuple):
+    """The reads of the first snapshot.
+
+    Args:
+        seqs: events of the reads, rising, one for each counter of the snapshot.
+        begin: first event of the processes that made the snapshot.
+    """
+
+    seqs: list[int]
+    begin: int
+
+
+def snapshot_reads(
+    connection: duckdb.DuckDBPyConnection, run: int, before: SlabCaches
+) -> Reads | None:
+    """When each counter of the first snapshot was read; None if the recording does not say."""
+    rows = connection.execute(_READS, [run]).fetchall()
+    if not rows or len(rows) != len(before.stats):
+        return None
+    reader = rows[0][1]
+    tasks = {
+        pid: (comm, first, last)
+        for pid, comm, first, last in connection.execute(_TASKS, [run, reader]).fetchall()
+    }
+    begin = tasks[reader][1] if reader in tasks else rows[0][0]
+    pid = reader - 1
+    comm = tasks[pid][0] if pid in tasks else None
+    while pid in tasks and tasks[pid][0] == comm and tasks[pid][1] < begin:
+        begin = tasks[pid][1]
+        pid -= 1
+    # A task is forked, and its memory copied, before its own first event.
+    if pid in tasks and tasks[pid][2] < begin:
+        begin = tasks[pid][2] + 1
+    return Reads([seq for seq, _ in rows], begin)
+
+
+class _Player:
+    """SLUB of a world, fed with requests."""
+
+    def __init__(self, world: World) -> None:
+        self.slub = world.simulation.slub
+        self._older = world.older
+
+    def play(self, requests: ObjectRequests) -> None:
+        """Replay some requests."""
+        if len(requests.seq):
+            first, end = int(requests.seq[0]), int(requests.seq[-1]) + 1
+            cpu = requests.cpu % self.slub.cpus
+            self.slub.window(requests._replace(cpu=cpu), older_in(self._older, first, end))
+
+
+class SlubReplay:
+    """Replays a recorded run through SLUB alone.
+
+    Args:
+        source: the run.
+        folder_of: name of a cache -> the cache it is counted under in sysfs.
+        names: counters that are wanted.
+    """
+
+    def __init__(
+        self, source: RecordedRun, folder_of: Mapping[str, str], names: Sequence[str]
+    ) -> None:
+        self._source = source
+        self._names = names
+        self._numbers: dict[str, list[int]] = defaultdict(list)
+        for number, (name, _) in enumerate(source.recorded.caches):
+            self._numbers[folder_of.get(name, name)].append(number)
+
+    def whole(self, moment: float) -> Counts:
+        """Counters behind the trace's end, hidden frees at a moment of their intervals."""
+        player = _Player(make_world(self._source.recorded, {}))
+        for window in self._source.requests(moment)[1]:
+            player.play(window.objects)
+        return {
+            (cache, name): self._value(player, cache, name)
+            for cache in self._numbers
+            for name in self._names
+        }
+
+    def between_reads(
+        self, moment: float, before: SlabCaches, reads: Reads, rows: int
+    ) -> tuple[Counts, int]:
+        """Counters between the two snapshots; and the requests played again behind the end.
+
+        Args:
+            moment: of hidden frees in their intervals.
+            before: the snapshot whose reads the recording holds.
+            reads: these reads.
+            rows: events of the trace.
+        """
+        player = _Player(make_world(self._source.recorded, {}))
+        marks = list(zip(reads.seqs, before.stats, strict=True))
+        first: Counts = {}
+        again: list[ObjectRequests] = []
+        for window in self._source.requests(moment)[1]:
+            objects = window.objects
+            due = [mark for mark in marks[len(first) :] if mark[0] < window.end]
+            self._play_marked(player, objects, due, first)
+            inside = np.searchsorted(objects.seq, [reads.begin, reads.seqs[-1] + 1])
+            again.append(objects.part(slice(*inside.tolist())))
+        echo = _again(again, rows - reads.begin)
+        later = [(seq + rows - reads.begin, key) for seq, key in marks]
+        last: Counts = {}
+        self._play_marked(player, echo, later, last)
+        return {key: last[key] - first[key] for key in last}, len(echo.seq)
+
+    def _play_marked(
+        self,
+        player: _Player,
+        requests: ObjectRequests,
+        marks: Sequence[tuple[int, tuple[str, str]]],
+        into: Counts,
+    ) -> None:
+        done = 0
+        places = np.searchsorted(requests.seq, [seq for seq, _ in marks]).tolist()
+        for place, (_, key) in zip(places, marks, strict=True):
+            if place > done:
+                player.play(requests.part(slice(done, place)))
+                done = place
+            into[key] = self._value(player, *key)
+        player.play(requests.part(slice(done, None)))
+
+    def _value(self, player: _Player, cache: str, name: str) -> int:
+        caches = player.slub.caches
+        return sum(caches[number].stat[name] for number in self._numbers.get(cache, ()))
+
+
+def _again(parts: Sequence[ObjectRequests], later: int) -> ObjectRequests:
+    """Requests once more, ``later`` events later: those of objects that live and die in them."""
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    requests = ObjectRequests(*columns)
+    op, handle = requests.op, requests.object
+    whole = np.intersect1d(handle[op > 0], handle[op < 0])
+    kept = np.flatnonzero(np.isin(handle, whole))
+    requests = ObjectRequests(*(column[kept] for column in columns))
+    ts, run = requests.ts, requests.run
+    if ts is None or run is None or not len(kept):
+        return requests
+    return requests._replace(
+        seq=requests.seq + later,
+        object=requests.object + later,
+        # No pause between the trace's end and the first of them: the least that there was.
+        ts=ts + (int(columns[5][-1]) - int(ts[0])),
+        run=np.where(run > 0, run + later, 0),
+    )
+
+
+def totals(counts: Counts) -> Counter[str]:
+    """Each counter, all caches together."""
+    found: Counter[str] = Counter()
+    for (_, name), value in counts.items():
+        found[name] += value
+    return found
