@@ -38,14 +38,16 @@ def machine_pages(trace: TraceSet, highest: int) -> MachinePages:
     for when in ("before", "after"):
         path = trace.path / "snapshots" / when / "zoneinfo"
         if path.is_file():
-            found = re.findall(r"^\s+present\s+(\d+)$", path.read_text("utf-8"), re.MULTILINE)
+            found = re.findall(
+                r"^\s+present\s+(\d+)$", path.read_text("utf-8", "replace"), re.MULTILINE
+            )
             if found:
                 return MachinePages(sum(map(int, found)), How.OBSERVED, "zoneinfo")
     path = trace.path / "iomem"
     if path.is_file():
         size = trace.meta["page_size"]
         pages = 0
-        for line in path.read_text("utf-8").splitlines():
+        for line in path.read_text("utf-8", "replace").splitlines():
             span = re.fullmatch(r"([0-9a-f]+)-([0-9a-f]+) : System RAM", line)
             if span:
                 first, last = int(span[1], 16), int(span[2], 16)
@@ -55,10 +57,30 @@ def machine_pages(trace: TraceSet, highest: int) -> MachinePages:
     return MachinePages(highest + 1, How.ASSUMED, "highest page frame in the recording")
 
 
+def used_pages(trace: TraceSet) -> int | None:
+    """Pages that were not free before the recording, by its meminfo; None: it has none.
+
+    MemTotal has no reserved pages in it, and those have no descriptors.
+    """
+    path = trace.path / "snapshots" / "before" / "meminfo"
+    if not path.is_file():
+        return None
+    found = dict(
+        re.findall(
+            r"^(MemTotal|MemFree):\s+(\d+) kB$", path.read_text("utf-8", "replace"), re.MULTILINE
+        )
+    )
+    if len(found) < 2:
+        return None
+    kib = int(found["MemTotal"]) - int(found["MemFree"])
+    page_size: int = trace.meta["page_size"]
+    return -(-kib * 1024 // page_size)
+
+
 def charges_cgroups(trace: TraceSet) -> bool | None:
     """Whether pages can be charged to memory cgroups (CONFIG_MEMCG); None: not known.
 
     Kernels that can have kmalloc caches of their own for it (R3.2: kmalloc-cg-*).
     """
     path = trace.path / "snapshots" / "before" / "slabinfo"
-    return "\nkmalloc-cg-" in path.read_text("utf-8") if path.is_file() else None
+    return "\nkmalloc-cg-" in path.read_text("utf-8", "replace") if path.is_file() else None

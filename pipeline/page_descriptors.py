@@ -14,7 +14,7 @@ from allocsim.kernel import GFP_BITS
 from allocsim.live_blocks import LiveBlocks
 from allocsim.page_kinds import Kind
 from allocsim.stock import FirstTouched, opening_stock
-from pipeline.machine import charges_cgroups, machine_pages
+from pipeline.machine import charges_cgroups, machine_pages, used_pages
 from pipeline.store.schema import (
     DESCRIPTOR_SLABS,
     LIVE_BLOCKS,
@@ -248,7 +248,13 @@ def _count(  # noqa: PLR0913 - all that is known of a machine's memory
     whence = [
         when for when, found in zip(("before", "after"), flags, strict=True) if found is not None
     ]
-    unknown = 0 if whence else max(machine.pages - touched.frames_touched(), 0)
+    source, unknown = f"kpageflags {' and '.join(whence)}", 0
+    if not whence:
+        used = used_pages(trace)
+        source = "its frees" if used is None else "meminfo"
+        # Untouched pages, and no more than were in use.
+        unknown = max(machine.pages - touched.frames_touched(), 0)
+        unknown = unknown if used is None else min(unknown, used)
     live.add_unknown(unknown)
     writer.rows(
         MACHINES,
@@ -257,7 +263,7 @@ def _count(  # noqa: PLR0913 - all that is known of a machine's memory
                 "pages": machine.pages,
                 "pages_how": int(machine.how),
                 "pages_from": machine.source,
-                "stock_from": f"kpageflags {' and '.join(whence)}" if whence else "its frees",
+                "stock_from": source,
                 "stock_blocks": int(np.count_nonzero(stock.known["kind"] != Kind.UNKNOWN)),
                 "unsure_blocks": len(stock.unsure["pfn"]),
                 "gone_blocks": stock.gone,

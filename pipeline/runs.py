@@ -248,5 +248,5 @@ def _kernel_caches(trace: TraceSet) -> dict[str, int]:
     if not path.is_file():
         return {}
     # Two lines of heading, then a line a cache: name, active_objs, num_objs, objsize, ...
-    rows = [line.split() for line in path.read_text("utf-8").splitlines()[2:]]
+    rows = [line.split() for line in path.read_text("utf-8", "replace").splitlines()[2:]]
     return {row[0]: int(row[3]) for row in rows if len(row) > 3 and row[3].isdecimal()}

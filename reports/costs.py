@@ -58,9 +58,13 @@ def _answer(run: Row, summary: list[Row], table: Row, first: str) -> Answer:
     name = queries.headline_policy(list(by_name))
     if name is not None:
         row = by_name[name]
-        saved = row["saved_ns_low"], row["saved_ns_high"]
-        verb = "saves" if saved[0] >= 0 else "changes that by"
-        text += f" {name} {verb} {_times(*saved)}."
+        low, high = row["saved_ns_low"], row["saved_ns_high"]
+        if low >= 0:
+            text += f" {name} saves {_times(low, high)}."
+        elif high <= 0:
+            text += f" {name} adds {_times(-high, -low)}."
+        else:
+            text += f" {name} saves {_times(low, high)}, negative where it adds."
     return Answer(
         text,
         f"By the table {table['name']} ({table['source']}): each figure is a range, from what an "

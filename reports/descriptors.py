@@ -379,10 +379,13 @@ def _known(machine: Row) -> str:
         "they came before the recording or behind it, so they count as not known."
     )
     if machine["unknown_frames"]:
+        which = "that the recording does not touch"
+        if machine["stock_from"] == "meminfo":
+            which = "that were in use before the recording, by meminfo,"
         stock = (
-            f"There is no snapshot of /proc/kpageflags, so of "
-            f"{wording.count(machine['unknown_frames'])} pages nothing is known: at most each is a "
-            "block with the largest descriptor."
+            f"There is no snapshot of /proc/kpageflags: of the "
+            f"{wording.count(machine['unknown_frames'])} pages {which} nothing is known; at most "
+            "each is a block with the largest descriptor."
         )
     return (
         f"The machine has {wording.count(machine['pages'])} pages, by "

@@ -77,3 +77,30 @@ def test_the_comparison_it_shows() -> None:
 def test_every_page_it_points_to_is_there() -> None:
     for target in re.findall(r"\]\(([^)]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_the_pattern_it_sweeps(db: Path) -> None:
+    shown = re.search(
+        r"`allocsim (synth \S+)` makes.*?: ([\d,]+) flushes with a capacity of (\d+), "
+        r"([\d,]+) with (\d+),\s+(\d+) with (\d+)\.",
+        README,
+        re.DOTALL,
+    )
+    assert shown is not None
+    made, *numbers = shown.groups()
+    wanted = {int(numbers[at + 1]): int(numbers[at].replace(",", "")) for at in (0, 2, 4)}
+    allocsim(*made.split(), "-o", str(db.parent))
+    trace = str(db.parent / made.split()[1])
+    varied = f"sheaf.capacity={','.join(map(str, wanted))}"
+    allocsim("sweep", trace, "--vary", varied, "--db", str(db))
+    rows = allocsim(
+        "sql",
+        "--db",
+        str(db),
+        "--format",
+        "csv",
+        "select (settings->>'$.\"sheaf.capacity\"')::int, flushes from placement_summary"
+        " where trace = 'producer-consumer'",
+    )
+    found = dict(map(int, row.split(",")) for row in rows.splitlines()[1:])
+    assert found == wanted

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from allocsim.page_kinds import Kind
+from pipeline.ingest.metadata_marks import METADATA_FUNCTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,30 +20,39 @@ if TYPE_CHECKING:
 
 LEAST_LIVES = 200  #: ended lives of a cache whose quartiles are looked at
 
+# The allocator's own metadata (T7) is no part of a spec: a synthetic trace has the model's.
 _SHARES = """
+WITH own AS (
+    SELECT seq FROM object_events JOIN call_sites USING (run, call_site)
+    WHERE run = $run AND list_contains($metadata, regexp_replace(symbol, '[.].*', ''))
+)
 SELECT caches.name, count(*) / sum(count(*)) OVER () AS share
 FROM object_events AS events JOIN caches USING (run, cache)
-WHERE run = ? GROUP BY caches.name
+WHERE run = $run AND seq NOT IN (FROM own) AND object NOT IN (FROM own) GROUP BY caches.name
 """
 _LIVES = """
+WITH own AS (
+    SELECT seq FROM object_events JOIN call_sites USING (run, call_site)
+    WHERE run = $run AND list_contains($metadata, regexp_replace(symbol, '[.].*', ''))
+)
 SELECT caches.name,
     quantile_cont(gone.lifetime, [0.24, 0.25, 0.26, 0.49, 0.5, 0.51, 0.74, 0.75, 0.76])
 FROM object_events AS born
 JOIN object_events AS gone ON gone.run = born.run AND gone.object = born.seq
     AND gone.event IN (1, 3)
 JOIN caches ON caches.run = born.run AND caches.cache = born.cache
-WHERE born.run = ? AND born.event IN (0, 2)
-GROUP BY caches.name HAVING count(*) >= ?
+WHERE born.run = $run AND born.event IN (0, 2) AND born.seq NOT IN (FROM own)
+GROUP BY caches.name HAVING count(*) >= $least
 """
 _REMOTE = """
 SELECT coalesce(sum(objects) FILTER (alloc_cpu <> free_cpu) / sum(objects), 0)
-FROM remote_frees WHERE run = ?
+FROM remote_frees WHERE run = $run
 """
 _PAGES = """
-SELECT coalesce(sum(pages_allocated), 0) FROM placed_caches WHERE run = ?
+SELECT coalesce(sum(pages_allocated), 0) FROM placed_caches WHERE run = $run
 """
-_EVENTS = "SELECT count(*) FROM object_events WHERE run = ? AND cache IS NOT NULL"
-_LOCKED = "SELECT policy, locked_ops FROM policy_summary WHERE run = ? ORDER BY policy"
+_EVENTS = "SELECT count(*) FROM object_events WHERE run = $run AND cache IS NOT NULL"
+_LOCKED = "SELECT policy, locked_ops FROM policy_summary WHERE run = $run ORDER BY policy"
 # Of all pages but slab's as recorded; those of slab pages by the simulated run.
 _LOCKED_SIMULATED = """
 WITH others AS (
@@ -102,20 +112,23 @@ def distance(
         synthetic: likewise of the synthetic trace.
     """
 
-    def both(sql: str, at: int, *more: object) -> list[list[tuple[Any, ...]]]:
+    def both(sql: str, at: int, **more: object) -> list[list[tuple[Any, ...]]]:
         return [
-            connection.execute(sql, [runs[at], *more]).fetchall() for runs in (original, synthetic)
+            connection.execute(sql, {"run": runs[at], **more}).fetchall()
+            for runs in (original, synthetic)
         ]
 
+    metadata = sorted(METADATA_FUNCTIONS)
     remote = [100 * float(rows[0][0]) for rows in both(_REMOTE, 0)]
     pages = [float(rows[0][0]) for rows in both(_PAGES, 1)]
     events = [float(rows[0][0]) for rows in both(_EVENTS, 0)]
     per_1000 = [1000 * p / max(e, 1) for p, e in zip(pages, events, strict=True)]
     recorded = [dict(rows) for rows in both(_LOCKED, 0)]
     locked = [_locked(connection, *runs) for runs in (original, synthetic)]
+    lives = both(_LIVES, 0, least=LEAST_LIVES, metadata=metadata)
     return [
-        _shares(*(dict(rows) for rows in both(_SHARES, 0))),
-        *_quartiles(*(dict(rows) for rows in both(_LIVES, 0, LEAST_LIVES))),
+        _shares(*(dict(rows) for rows in both(_SHARES, 0, metadata=metadata))),
+        *_quartiles(*(dict(rows) for rows in lives)),
         Measure("remote frees, % of all", remote[0], remote[1], remote[1] - remote[0], "points", 2),
         _relative("slab pages per 1,000 object events, simulated", per_1000[0], per_1000[1], 15),
         *(

@@ -27,6 +27,7 @@ PERIOD_BIRTHS = 200  #: births that each of these has at least
 SWING = 0.05  #: a turn of the number alive counts if it is so large a part of the most alive,
 LEAST_SWING = 16  #: and this many at least
 MOST_TURNS = 128  #: turns of a line that are looked at
+SHORT = 8  #: what lives for less than this part of its period dies at once
 FEW = 32  #: births of a period below which one work has them all
 QUANTILES = 33  #: values of a quantile table
 IN_ORDER = 0.5  #: rank correlation from which frees are in order
@@ -144,7 +145,11 @@ def _works_of_caller(line: dict[str, Any], lives: Lives, cpus: int) -> list[Fitt
     period = np.searchsorted(limits, lives.birth, side="right")
     ends = np.append(limits, NEVER)
     works = []
-    fate = np.where(lives.death == NEVER, 2, lives.death >= ends[period])
+    begins = np.concatenate(([np.min(lives.birth)], limits))
+    short = (np.minimum(ends, np.max(lives.birth)) - begins)[period] // SHORT
+    # 0: dies at once, 1: within its period, 2: behind it, 3: never.
+    fate = (lives.death - lives.birth > short) + 1 * (lives.death >= ends[period])
+    fate[lives.death == NEVER] = 3
     for number in np.unique(period).tolist():
         here = period == number
         # Few births share a work whatever becomes of them; of many each fate has its own times.
@@ -186,7 +191,8 @@ def lifetimes(lives: Lives, end: int) -> list[dict[str, Any]]:
     """
     ended = lives.death != NEVER
     lived = lives.death - lives.birth
-    soon, late = ended & (lives.death < end), ended & (lives.death >= end)
+    late = ended & ((lives.death >= end) | _in_turn(lives))
+    soon = ended & ~late
     parts = []
     for rows, make in (
         (soon, lambda rows: distribution(np.sort(lived[rows]))),
@@ -233,11 +239,30 @@ def _close(found: npt.NDArray[np.float64], by_formula: npt.NDArray[np.float64]) 
     return bool(np.all(np.abs(by_formula - found) <= CLOSE * np.maximum(found, 1)))
 
 
+def _in_turn(lives: Lives) -> bool:
+    """Whether all lives end in the order in which they began, none of them soon after.
+
+    Quantiles over a period do not tell lives that are short beside it.
+    """
+    if len(lives.birth) < FEW or np.any(lives.death == NEVER):
+        return False
+    span = int(np.ptp(lives.birth))
+    if int(np.min(lives.death - lives.birth)) * SHORT < span:
+        return False
+    return _correlation(lives) > IN_ORDER
+
+
+def _correlation(lives: Lives) -> float:
+    """Rank correlation of birth and death; 1 where there is none."""
+    for times in (lives.birth, lives.death):
+        if len(times) < 2 or np.all(times == times[0]):
+            return 1.0
+    return float(stats.spearmanr(lives.birth, lives.death).statistic)
+
+
 def _order(late: Lives) -> dict[str, Any]:
     """In which order what outlives a period is freed: by rank correlation of birth and death."""
-    if len(late.birth) < 2:
-        return {}
-    found = stats.spearmanr(late.birth, late.death).statistic
+    found = _correlation(late)
     if found > IN_ORDER:
         return {}
     return {"order": "lifo" if found < -IN_ORDER else "shuffled"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +20,6 @@ from pipeline.validation.snapshots import page_flags
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import duckdb
 
 NAMES = ("6.12-tmpfsfiles", "6.12p-hackbench-gt", "7.2p-net-gt", "7.3-tmpfsfiles")
@@ -29,7 +28,7 @@ Rows = list[tuple[Any, ...]]
 
 @pytest.fixture(scope="module")
 def db(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs 1 to 4 of NAMES; run 5: the third without its snapshots, iomem and cpuinfo; run 6
+    """Runs 1 to 4 of NAMES; run 5: the third without its snapshots, iomem and cpuinfo; run 7
     simulates run 1.
     """
     folder = tmp_path_factory.mktemp("descriptors")
@@ -39,7 +38,12 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.rmtree(bare / "snapshots")
     for name in ("iomem", "cpuinfo"):
         (bare / name).unlink()
-    for trace in (*(ROOT / "traces" / name for name in NAMES), bare):
+    counted = folder / "counted"  # as bare, but for meminfo: run 6
+    shutil.copytree(bare, counted)
+    (counted / "snapshots" / "before").mkdir(parents=True)
+    meminfo = Path("snapshots", "before", "meminfo")
+    shutil.copy(ROOT / "traces" / NAMES[2] / meminfo, counted / meminfo)
+    for trace in (*(ROOT / "traces" / name for name in NAMES), bare, counted):
         replay_trace(TraceSet.open(trace), path, find_policies([]), shipped_pricing())
     trace_set = TraceSet.open(ROOT / "traces" / NAMES[0])
     schemes = shipped_pricing().schemes
@@ -176,9 +180,16 @@ def test_without_snapshots_what_is_not_known_is_a_band(db: Path) -> None:
             "SELECT end_bytes, end_high_bytes FROM descriptor_summary"
             " WHERE run = 5 AND scheme = 'memdesc-8'",
         )
+        [(used, counted)] = _ask(
+            connection, "SELECT unknown_frames, stock_from FROM machines WHERE run = 6"
+        )
     assert (how, source) == (2, "its frees")
     assert 0 < unknown < pages
     assert high - end >= 112 * unknown  # the largest descriptor there is, for each
+    meminfo = (ROOT / "traces" / NAMES[2] / "snapshots" / "before" / "meminfo").read_text()
+    kib = {line.split()[0]: int(line.split()[1]) for line in meminfo.splitlines()}
+    assert counted == "meminfo"
+    assert used == -(-(kib["MemTotal:"] - kib["MemFree:"]) // 4) < unknown
 
 
 def test_a_simulated_run_has_the_slabs_the_model_made(db: Path) -> None:
@@ -189,10 +200,10 @@ def test_a_simulated_run_has_the_slabs_the_model_made(db: Path) -> None:
             SELECT "order", first, made, freed, last FROM (
                 SELECT "order", arg_min(blocks, moment) AS first, arg_max(blocks, moment) AS last
                 FROM live_blocks JOIN page_kinds USING (page_kind)
-                WHERE run = 6 AND name = 'slab' AND sure GROUP BY ALL
+                WHERE run = 7 AND name = 'slab' AND sure GROUP BY ALL
             ) FULL JOIN (
                 SELECT "order", count(alloc_seq) AS made, count(free_seq) AS freed
-                FROM placed_slabs WHERE run = 6 GROUP BY ALL
+                FROM placed_slabs WHERE run = 7 GROUP BY ALL
             ) USING ("order")
             WHERE coalesce(first, 0) + coalesce(made, 0) - coalesce(freed, 0) <> last
             """,
@@ -202,7 +213,7 @@ def test_a_simulated_run_has_the_slabs_the_model_made(db: Path) -> None:
             SELECT page_kind, "order", moment, sure, charged, blocks FROM live_blocks
             JOIN page_kinds USING (page_kind) WHERE run = ? AND name <> 'slab' ORDER BY ALL
         """
-        assert _ask(connection, others, 6) == _ask(connection, others, 1)
+        assert _ask(connection, others, 7) == _ask(connection, others, 1)
 
 
 def test_the_figures_in_the_docs_are_true(db: Path) -> None:

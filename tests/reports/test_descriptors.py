@@ -8,7 +8,7 @@ import pytest
 
 from reports import costs, descriptors, queries
 from reports.document import Answer, Report, Section
-from tests.reports.conftest import KINDS, empty_database, insert
+from tests.reports.conftest import KINDS, POLICIES, empty_database, insert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -142,6 +142,20 @@ def test_a_scheme_that_costs_is_said_to(machine: DuckDBPyConnection) -> None:
     assert "memdesc-8 costs" in answer.text
 
 
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("meminfo", "900 pages that were in use before the recording, by meminfo, nothing is"),
+        ("its frees", "900 pages that the recording does not touch nothing is known"),
+    ],
+)
+def test_the_report_says_what_nothing_is_known_of(
+    machine: DuckDBPyConnection, source: str, says: str
+) -> None:
+    machine.execute("UPDATE machines SET unknown_frames = 900, stock_from = ?", [source])
+    assert says in repr(descriptors.blocks(machine, 1))
+
+
 def test_without_schemes_or_costs_there_is_no_section(small: DuckDBPyConnection) -> None:
     assert descriptors.blocks(small, 1) == []
     assert costs.blocks(small, queries.runs(small)[0], ["refcounted"]) == []
@@ -180,6 +194,22 @@ def test_costs_by_hand(small: DuckDBPyConnection) -> None:
         small, "SELECT sum(ops) AS ops FROM op_costs WHERE policy = 'refcounted' AND cpu = 1"
     )
     assert of_cpu[0]["ops"] == 6
+
+
+def test_a_policy_that_adds_operations_is_said_to(small: DuckDBPyConnection) -> None:
+    _price(small)
+    small.execute("UPDATE policy_ops SET locked_ops = 9 WHERE policy = 2 AND stage = 'free'")
+
+    def said() -> str:
+        run = queries.runs(small)[0]
+        blocks = costs.blocks(small, run, list(POLICIES))
+        return next(block.text for block in blocks if isinstance(block, Answer))
+
+    # 8 more for each of 3 frees; in use 5 fewer, whose lines may be anywhere.
+    assert "linux-7.2 saves \u22124.27 to 2.27\u202fµs, negative where it adds" in said()
+    small.execute("DELETE FROM op_places WHERE stage = 'use'")
+    # At least 24 x 10 ns less 3 stores of 2, at most 16 x 20 + 8 x 500 less 3 stores of 1.
+    assert "linux-7.2 adds 0.234 to 4.32\u202fµs" in said()
 
 
 def test_the_report_gives_ranges_and_their_source(small: DuckDBPyConnection) -> None:

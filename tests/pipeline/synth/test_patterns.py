@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from pipeline.synth.parse import parse_spec
 from pipeline.synth.patterns import listing, read_spec, shipped_specs
 from pipeline.synth.placing import Placing
 from pipeline.synth.rows import Templates
+from pipeline.synth.spec import ARRIVALS, CACHE_FLAGS, LIFETIMES
 from pipeline.synth.windows import windows
 from pipeline.synth.write import write_trace_set
 
@@ -153,3 +155,12 @@ def test_memory_that_does_not_suffice_is_said_in_one_line(tmp_path):
     with pytest.raises(InputError, match=r"no memory is left for .* after 0\.\d+ s; say memory"):
         write_trace_set(spec, "", tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_spec_in_the_docs_is_one():
+    page = (Path(__file__).resolve().parents[3] / "docs" / "synth.md").read_text()
+    text = page.partition("```toml\n")[2].partition("```")[0]
+    spec = parse_spec(text, "docs/synth.md")
+    assert counters(replace(spec, events=2_000))["alloc_fastpath"] > 0
+    for word in (*ARRIVALS, *LIFETIMES, *CACHE_FLAGS):
+        assert f"`{word}`" in page or word in text
