@@ -126,6 +126,18 @@ class CacheReplay:
         #: Object in every cell of every sheaf, up to the sheaf's size.
         self.contents: Index = np.full(self.sheaves.count * shape.capacity, FAILED, np.int64)
 
+    def fill(self, cpu: int, objects: Index) -> None:
+        """Before any event: put objects into a CPU's main sheaf, the next to be taken first.
+
+        An empty spare comes with it.
+        """
+        sheaves = self.sheaves
+        first = sheaves.main[cpu] * self.shape.capacity
+        self.contents[first : first + len(objects)] = objects[::-1]
+        sheaves.size[cpu] = len(objects)
+        sheaves.spare[cpu] = sheaves.new_sheaf()
+        self.contents = self.contents_for(sheaves.count)
+
     def replay(self, events: CacheEvents) -> None:
         """Replay a window's events."""
         self.sheaf_memory.clear()

@@ -2,9 +2,10 @@
 
 An object freed but never allocated in the trace was live when it began; one whose first event is
 an allocation, on a page that was not allocated in the trace, was free. Together they say which
-slabs there were, as far as the trace touches them. Where in a sheaf or on which list the free ones
-lay is not recorded: all are put on their slabs' free lists, in the order the trace takes them
-(assumed), and the sheaves start empty.
+slabs there were, as far as the trace touches them. Where in a sheaf or
+on which list the free ones lay is not recorded. What a CPU takes of them first is put into its main
+sheaf, as much as that holds, and it has an empty spare, as every CPU that has refilled; the rest is
+put on the slabs' free lists, in the order the trace takes it (all assumed). Barns start empty.
 """
 
 from __future__ import annotations
@@ -34,31 +35,28 @@ class FirstSeen:
     """
 
     def __init__(self) -> None:
-        self.table: Columns = empty({"ptr": "u8", "seq": "i8", "cache": "i4", "live": "?"})
+        self.table: Columns = empty(
+            {"ptr": "u8", "seq": "i8", "cache": "i4", "cpu": "i2", "live": "?"}
+        )
 
-    def add(
-        self,
-        ptr: npt.NDArray[np.uint64],
-        seq: npt.NDArray[np.int64],
-        cache: npt.NDArray[np.int32],
-        live: npt.NDArray[np.bool_],
-    ) -> None:
+    def add(self, events: Columns) -> None:
         """Add events in time order, all behind those added before.
 
         Args:
-            ptr: addresses.
-            seq: numbers of the events.
-            cache: their caches.
-            live: the event is a free of an object whose allocation was not seen; else it is an
-                allocation. Both on pages older than the trace.
+            events: ``ptr``, addresses; ``seq``, numbers of the events; their ``cache`` and ``cpu``;
+                ``live``: the event is a free of an object whose allocation was not seen, else it
+                is an allocation. Both on pages older than the trace.
         """
-        both = concat([self.table, {"ptr": ptr, "seq": seq, "cache": cache, "live": live}])
+        both = concat([self.table, {name: events[name] for name in self.table}])
         _, first = np.unique(both["ptr"], return_index=True)
         self.table = take(both, first)
 
 
 def rebuild(
-    seen: Columns, shapes: Sequence[CacheShape], recorded_order: npt.NDArray[np.int64]
+    seen: Columns,
+    shapes: Sequence[CacheShape],
+    recorded_order: npt.NDArray[np.int64],
+    cpus: int,
 ) -> tuple[OlderObjects, FreeBefore, dict[str, int]]:
     """The slabs older than the trace.
 
@@ -67,6 +65,7 @@ def rebuild(
         shapes: the caches as modelled, by number.
         recorded_order: order of each cache's slabs in the recorded kernel. Where the model has
             another, the objects are put on slabs of that order, in address order.
+        cpus: CPUs of the model; others take turns on them.
 
     Returns:
         The live objects, by rising handle; the free ones; and counts of slabs and objects, with
@@ -100,17 +99,34 @@ def rebuild(
     live = seen["live"][rows]
     older = OlderObjects(seen["seq"][rows[live]], key[live], index[rows[live]].astype(np.int32))
     free = rows[~live]
-    listed = np.argsort(number[~live], kind="stable")
+    cpu = _in_sheaves(cache[free], seen["cpu"][free].astype(np.int64) % cpus, shapes)
+    listed = np.argsort(np.where(cpu < 0, number[~live], len(first)), kind="stable")
     free_before = FreeBefore(
-        cache[free[listed]], key[~live][listed], index[free[listed]].astype(np.int32)
+        cache[free[listed]], key[~live][listed], index[free[listed]].astype(np.int32), cpu[listed]
     )
     counts = {
         "older_slabs": len(first),
         "older_live_objects": int(np.count_nonzero(live)),
         "older_free_objects": len(free),
+        "older_free_in_sheaves": int(np.count_nonzero(cpu >= 0)),
         "older_objects_left_out": len(good) - len(rows),
     }
     return older, free_before, counts
+
+
+def _in_sheaves(
+    cache: npt.NDArray[np.integer], cpu: npt.NDArray[np.int64], shapes: Sequence[CacheShape]
+) -> npt.NDArray[np.int16]:
+    """Whose main sheaf free objects lie in, in the order the trace takes them; -1: on their slab.
+
+    A CPU's first ones, up to a sheaf full.
+    """
+    capacity = np.array([shape.capacity for shape in shapes], np.int64)[cache]
+    lane = cache.astype(np.int64) * (int(cpu.max(initial=0)) + 1) + cpu
+    order = np.argsort(lane, kind="stable")
+    rank = np.empty(len(lane), np.int64)
+    rank[order] = np.arange(len(lane)) - np.searchsorted(lane[order], lane[order])
+    return np.where(rank < capacity, cpu, -1).astype(np.int16)
 
 
 def older_in(older: OlderObjects, first: int, end: int) -> OlderObjects:

@@ -77,20 +77,23 @@ class OlderObjects:
 
 @dataclass(frozen=True, slots=True)
 class FreeBefore:
-    """Free objects of slabs older than the trace: each cache's partial list when it begins.
+    """Free objects of slabs older than the trace: partial lists and main sheaves when it begins.
 
-    In list order, and in free-list order within a slab. Every other object of these slabs, and
-    every object of a slab of ``OlderObjects`` that is not named here, was live.
+    In list order, and in free-list order within a slab; of those in a sheaf, the next to be taken
+    first. A CPU with objects in its main sheaf has an empty spare. Every other object of these
+    slabs, and every object of a slab of ``OlderObjects`` that is not named here, was live.
 
     Args:
         cache: cache number (integer).
         slab: the slab's key, as in OlderObjects (i8).
         index: place in the slab (integer).
+        cpu: CPU whose main sheaf it lies in; -1: it is on its slab's free list (integer).
     """
 
     cache: npt.NDArray[np.integer]
     slab: npt.NDArray[np.int64]
     index: npt.NDArray[np.integer]
+    cpu: npt.NDArray[np.integer]
 
 
 class Refusals(NamedTuple):

@@ -83,8 +83,11 @@ class Slub:
     def _take_up(self, free: FreeBefore) -> None:
         objects = free.slab << INDEX_BITS | free.index
         for number in np.unique(free.cache).tolist():
-            rows = free.cache == number
-            self.caches[number].slabs.add_older(free.slab[rows].tolist(), objects[rows].tolist())
+            cache, own = self.caches[number], free.cache == number
+            rows = own & (free.cpu < 0)
+            cache.slabs.add_older(free.slab[rows].tolist(), objects[rows].tolist())
+            for cpu in np.unique(free.cpu[own & ~rows]).tolist():
+                cache.fill(cpu, objects[own & (free.cpu == cpu)])
 
     def window(
         self,

@@ -45,7 +45,7 @@ def model(trace: Synthetic) -> Simulation:
         SlabPages(of_slab, of_slab),
         machine,
         OlderObjects(nothing, nothing, nothing),
-        FreeBefore(nothing, nothing, nothing),
+        FreeBefore(nothing, nothing, nothing, nothing),
     )
 
 

@@ -228,8 +228,8 @@ def _own_pages(by_trace: dict[str, Rows]) -> list[str]:
         "## Its own error, without SLUB_STATS\n",
         "Recordings that do not start at boot. By the recording's own events, which need no model",
         "(slab pages; kmallocs of sheaves) / by the simulated placement, from a start rebuilt out",
-        "of what the trace touches: what lay in sheaves and barns then is not recorded, so these",
-        "start empty.\n",
+        "of what the trace touches: what a CPU takes first lay in its main sheaf, and barns start",
+        "empty.\n",
         *_table(["recording", *counters], lines),
     ]
 

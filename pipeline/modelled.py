@@ -137,7 +137,7 @@ def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
         shapes, hows = _shapes(profile, recorded, settings)
     except SettingError as error:
         raise UsageError(str(error)) from error
-    older, free_before, counts = _older(recorded, shapes)
+    older, free_before, counts = _older(recorded, shapes, machine.cpus)
     counts["list_pages_at_start"] = sum(
         len(blocks) << list_order(index)
         for state in machine.states
@@ -195,11 +195,11 @@ def _machine(profile: Profile, recorded: Recorded, settings: Mapping[str, int]) 
 def older_handles(recorded: Recorded) -> npt.NDArray[np.int64]:
     """Rising handles of the objects live before the trace; no setting changes them."""
     shapes, _ = _shapes(PROFILE, recorded, {})
-    return _older(recorded, shapes)[0].object
+    return _older(recorded, shapes, recorded.cpus)[0].object
 
 
 def _older(
-    recorded: Recorded, shapes: Sequence[CacheShape]
+    recorded: Recorded, shapes: Sequence[CacheShape], cpus: int
 ) -> tuple[OlderObjects, FreeBefore, dict[str, int]]:
     orders = [
         recorded_order(
@@ -209,7 +209,7 @@ def _older(
         )
         for shape in shapes
     ]
-    return rebuild(recorded.seen, shapes, np.array(orders, np.int64))
+    return rebuild(recorded.seen, shapes, np.array(orders, np.int64), cpus)
 
 
 def what_if(recorded: Recorded, settings: Mapping[str, int]) -> str | None:

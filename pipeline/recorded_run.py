@@ -240,7 +240,15 @@ class RecordedRun:
         cache, live = self._cache[origin], self._frees[origin]
         known = (cache >= 0) & (live | placed)
         at = found["seq"][known] - first
-        seen.add(window["ptr"][at], at + first, cache[known], live[known])
+        seen.add(
+            {
+                "ptr": window["ptr"][at],
+                "seq": at + first,
+                "cache": cache[known],
+                "cpu": window["cpu"][at],
+                "live": live[known],
+            }
+        )
 
     def _cache_of(self, first: int, rows: int) -> npt.NDArray[np.int32]:
         """Number of the cache of each event; -1 where it has none that is modelled."""

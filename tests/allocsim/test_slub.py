@@ -62,7 +62,10 @@ def traces(draw: st.DrawFn) -> Trace:
             key = -2 - cache * 10 - slab
             places = draw(st.permutations(range(shape.objects)))
             free = draw(st.integers(0, shape.objects))
-            free_before += [(cache, key, index) for index in places[:free]]
+            held = draw(st.integers(-1, cpus - 1))  # the CPU whose sheaf has them; -1: the slab
+            for index in places[:free]:
+                room = sum(f[0] == cache and f[3] == held for f in free_before) < shape.capacity
+                free_before.append((cache, key, index, held if room else -1))
             for index in places[free:]:
                 handle = key * 100 - index
                 older[handle] = (key, index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -65,11 +66,13 @@ class Outcome:
 
 def plain_older(
     world: World, events: Sequence[Event]
-) -> tuple[dict[int, tuple[int, int]], list[tuple[int, int, int]]]:
+) -> tuple[dict[int, tuple[int, int]], list[tuple[int, int, int, int]]]:
     """Older objects and free places, as Slub's oracle wants them."""
     keys: dict[tuple[int, int], int] = {}
     live: dict[int, tuple[int, int]] = {}
-    free: dict[int, list[tuple[int, int, int]]] = {}
+    free: dict[int, list[tuple[int, int, int, int]]] = {}
+    held: list[tuple[int, int, int, int]] = []
+    sheaves: Counter[tuple[int, int]] = Counter()
     known = set()
     for event in events:
         if event.seq not in world.older or event.ptr in known:
@@ -86,8 +89,14 @@ def plain_older(
         if world.older[event.seq]:
             live[event.seq] = (key, index)
         else:
-            free.setdefault(key, []).append((event.cache, key, index))
-    return live, [row for key in sorted(free, reverse=True) for row in free[key]]
+            # What a CPU takes first lay in its main sheaf, as much as that holds.
+            cpu = event.cpu % world.machine.cpus
+            sheaves[event.cache, cpu] += 1
+            if sheaves[event.cache, cpu] <= shape.capacity:
+                held.append((event.cache, key, index, cpu))
+            else:
+                free.setdefault(key, []).append((event.cache, key, index, -1))
+    return live, [row for key in sorted(free, reverse=True) for row in free[key]] + held
 
 
 def by_oracle(world: World, events: Sequence[Event], *, exhaustible: bool) -> Outcome:
@@ -122,13 +131,16 @@ def by_model(world: World, events: Sequence[Event], window: int) -> Outcome:
     older_events = [event for event in events if event.seq in world.older]
     for event in older_events:
         seen.add(
-            np.array([event.ptr], np.uint64),
-            np.array([event.seq]),
-            np.array([event.cache], np.int32),
-            np.array([world.older[event.seq]]),
+            {
+                "ptr": np.array([event.ptr], np.uint64),
+                "seq": np.array([event.seq]),
+                "cache": np.array([event.cache], np.int32),
+                "cpu": np.array([event.cpu], np.int16),
+                "live": np.array([world.older[event.seq]]),
+            }
         )
     orders = np.array([shape.order for shape in world.shapes])
-    older, free_before, _ = rebuild(seen.table, world.shapes, orders)
+    older, free_before, _ = rebuild(seen.table, world.shapes, orders, world.machine.cpus)
     simulation = Simulation(
         LINUX_7_2,
         world.shapes,

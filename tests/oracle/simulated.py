@@ -77,7 +77,7 @@ class Simulated:
         highest: highest zone of each cache's slab pages.
         machine: the zones.
         older: handle -> (slab key, index) of objects live before the trace.
-        free_before: (cache, slab key, index) of free objects of slabs older than the trace.
+        free_before: (cache, slab key, index, CPU or -1) of free objects of older slabs.
         hidden: (time, handle, cache, CPU) of frees that no event shows, in this order.
         runs: event -> (run, left) of allocations out of prefilled sheaves.
         exhaustible: expect refused slab pages: copy everything before events that may ask.
@@ -91,7 +91,7 @@ class Simulated:
         highest: Sequence[int],
         machine: Machine,
         older: dict[int, tuple[int, int]],
-        free_before: Iterable[tuple[int, int, int]],
+        free_before: Iterable[tuple[int, int, int, int]],
         *,
         hidden: Sequence[tuple[int, int, int, int]] = (),
         runs: Mapping[int, tuple[int, int]] | None = None,

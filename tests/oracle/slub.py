@@ -453,8 +453,9 @@ class Slub:
         max_order: seq -> the largest order the page allocator can serve then; -1 for none.
         freelist_order: (cache, how many slabs before it, objects) -> allocation order of a slab.
         existing: handle -> (slab key, index) of objects live before the trace; keys are below -1.
-        free_before: (cache, slab key, index) of free objects of slabs older than the trace, in
-            list and free-list order. All their other objects are live.
+        free_before: (cache, slab key, index, CPU) of free objects of slabs older than the trace,
+            in list and free-list order, the CPU -1; or in that CPU's main sheaf, the next to be
+            taken first. All their other objects are live.
         homes: the cache whose objects each cache's sheaves are, -1 for none; none given: nowhere.
         max_full_sheaves: full sheaves a barn takes.
         flush_batch: objects a full main is flushed by at a time.
@@ -467,7 +468,7 @@ class Slub:
         max_order: Callable[[int], int] = lambda _: 10,
         freelist_order: Callable[[int, int, int], Sequence[int]] = ascending,
         existing: Mapping[int, tuple[int, int]] | None = None,
-        free_before: Iterable[tuple[int, int, int]] = (),
+        free_before: Iterable[tuple[int, int, int, int]] = (),
         homes: Sequence[int] = (),
         max_full_sheaves: int = MAX_FULL_SHEAVES,
         flush_batch: int = PCS_BATCH_MAX,
@@ -481,8 +482,12 @@ class Slub:
         self.live: dict[int, Found | None] = {}
         self.pages: list[tuple[int, ...]] = []  # (seq, cpu, cache, slab, order, +1 or -1)
         self.seq = self.cpu = self.now = -1
-        for cache, key, index in free_before:
+        for cache, key, index, cpu in free_before:
             slab = self.older_slab(self.caches[cache], key)
+            if cpu >= 0:
+                pcs = self.caches[cache].pcs.setdefault(cpu, Pcs(spare=Sheaf()))
+                pcs.main.objects.insert(0, (slab, index))
+                continue
             if slab not in self.caches[cache].partial:
                 self.caches[cache].partial.append(slab)
             slab.free.append(index)

@@ -28,7 +28,7 @@ class Trace:
     cpus: int
     requests: Sequence[tuple[int, ...]]
     older: dict[int, tuple[int, int]] = field(default_factory=dict)
-    free_before: list[tuple[int, int, int]] = field(default_factory=list)
+    free_before: list[tuple[int, int, int, int]] = field(default_factory=list)
     refusals: list[tuple[int, int]] = field(default_factory=list)
     freelist_order: Callable[[int, int, int], Sequence[int]] | None = None
     profile: Profile = LINUX_7_2
@@ -99,7 +99,7 @@ def by_model(trace: Trace, window: int) -> Outcome:
     handles = np.array(list(trace.older), np.int64)
     places = np.array(list(trace.older.values()), np.int64).reshape(-1, 2)
     older = OlderObjects(handles, places[:, 0], places[:, 1])
-    free = np.array(trace.free_before, np.int64).reshape(-1, 3).T
+    free = np.array(trace.free_before, np.int64).reshape(-1, 4).T
     refusals = Refusals(
         np.array([seq for seq, _ in trace.refusals], np.int64),
         np.array([order for _, order in trace.refusals], np.int8),
@@ -108,7 +108,7 @@ def by_model(trace: Trace, window: int) -> Outcome:
         trace.profile,
         trace.shapes,
         trace.cpus,
-        FreeBefore(free[0], free[1], free[2]),
+        FreeBefore(*free),
         trace.freelist_order,
     )
     outcome = Outcome([], [], [], [], [])
