@@ -230,6 +230,23 @@ def test_vfree_gives_the_block_back_that_its_events_free_page_by_page(window: in
     assert not outcome.events.keys() & {1, 2, 3}
 
 
+@pytest.mark.parametrize(("turns", "drained"), [(0, 0), (1, 0), (2, 40), (30, 515)])
+@pytest.mark.parametrize("window", [1, 700, 1 << 20])
+def test_turns_of_the_vmstat_worker_shrink_the_lists(turns: int, drained: int, window: int) -> None:
+    # Batch 7, high_min 452 / 3 CPUs = 150. 600 single pages are fetched by 7, 14, 28, 56, 112, 224
+    # and 224 (R4.5): 665, and high is 150 + 665 = 815. All freed, 665 lie on the list. A turn
+    # takes an eighth off high (R4.13): 714, then 625, so that 40 are too many; in the end 150.
+    tape = Tape(world(1 << 15))
+    for _ in range(600):
+        tape.page(0, 0, 0)
+    for _ in range(600):
+        tape.free_page(0, 0, split=False)
+    tape.world.turns = [len(tape.events)] * turns
+    tape.other(0, 4, 0)
+    outcome = assert_equal(tape.world, tape.events, window)
+    assert outcome.zones["pcp_drain_blocks"] == drained
+
+
 def test_a_slab_s_preferred_order_is_refused_below_min_though_there_is_a_block() -> None:
     # 31,744 pages free, min 362, low 452. 30 blocks of order 10, two of 8, one of 7 and one of 4
     # leave 368: a slab of order 3 would need 368 - 7 above 362 (R4.29), and allocate_slab (R3.7)
