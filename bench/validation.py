@@ -38,7 +38,7 @@ second is printed as a range: all such frees at their earliest, and all at their
 """
 NOT_REACHED = """## What is not reached, and why
 
-* **maple_node**: its nodes come out of prefilled sheaves and die without an event. Slabs of this one
+* **maple_node**: its nodes come out of prefilled sheaves and die without an event. Slabs of this
   cache are off by tens of percent, and their range is as wide; it is most of what is left in the
   totals of recordings that fork and map much.
 * **sheaf_alloc, sheaf_free**: too low where kfree_rcu is heavy. Sheaves are made and freed around
@@ -99,8 +99,9 @@ def _document(rows: Rows, kernels: dict[str, str]) -> list[str]:
             ["alloc_slab", "free_slab"],
             [
                 "## Slabs by page events against SLUB_STATS\n",
-                "Recordings from boot; all caches, between the two snapshots. No model of SLUB is in",
-                "these: they say how far the page events can be trusted where there is no SLUB_STATS.\n",
+                "Recordings from boot; all caches, between the two snapshots. No model of SLUB is",
+                "in these: they say how far page events can be trusted where there is no",
+                "SLUB_STATS.\n",
             ],
         ),
         *_placement(by_trace),
