@@ -178,7 +178,7 @@ def test_slab_refcounts_price_one_placement_under_every_policy(small: DuckDBPyCo
 
 def test_a_recorded_run_alone_reads_as_before(small: DuckDBPyConnection) -> None:
     before = build(small, queries.runs(small))
-    simulated(small, 2, {"cpus": 4}, events=False)
+    simulated(small, 2, {"cpus": 4}, what_if="settings changed", events=False)
     assert build(small, queries.runs(small)) == before
 
 
