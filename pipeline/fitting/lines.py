@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +29,7 @@ LEAST_SWING = 16  #: and this many at least
 MOST_TURNS = 128  #: turns of a line that are looked at
 SHORT = 8  #: what lives for less than this part of its period dies at once
 FEW = 32  #: births of a period below which one work has them all
+NEAR = 8  #: frees apart up to which two are in a row
 QUANTILES = 33  #: values of a quantile table
 IN_ORDER = 0.5  #: rank correlation from which frees are in order
 CLOSE = 0.05  #: how far deciles may be off for a distribution by formula
@@ -128,8 +129,10 @@ def page_line(what: int) -> dict[str, Any]:
 def works_of(line: dict[str, Any], lives: Lives, cpus: int) -> list[FittedWork]:
     """Works that make lives like these: of each caller and CPU with enough, and of the rest."""
     key = lives.site * np.uint64(cpus) + lives.cpu.astype(np.uint64)
+    key = key * np.uint64(2) + (lives.run >= 0)
     _, caller, births = np.unique(key, return_inverse=True, return_counts=True)
-    caller = np.where((births >= PERIOD_BIRTHS)[caller], caller, -1)
+    # The rest shares works: -1, and -2 what comes out of prefilled sheaves.
+    caller = np.where((births >= PERIOD_BIRTHS)[caller], caller, -1 - (lives.run >= 0))
     return [
         work
         for number in np.unique(caller).tolist()
@@ -150,16 +153,46 @@ def _works_of_caller(line: dict[str, Any], lives: Lives, cpus: int) -> list[Fitt
     # 0: dies at once, 1: within its period, 2: behind it, 3: never.
     fate = (lives.death - lives.birth > short) + 1 * (lives.death >= ends[period])
     fate[lives.death == NEVER] = 3
+    period, fate = _whole_runs(lives.run, period, fate)
     for number in np.unique(period).tolist():
         here = period == number
         # Few births share a work whatever becomes of them; of many each fate has its own times.
         fates = fate if np.count_nonzero(here) >= FEW else np.zeros(len(fate), np.int64)
         for number_of_fate in np.unique(fates[here]).tolist():
+            mine = here & (fates == number_of_fate)
+            end = int(ends[number])
+            if lives.run[0] >= 0:
+                works += _prefilled_works(line, lives.of(mine), end, cpus)
+                continue
             for traced in (True, False):
-                rows = np.flatnonzero(here & (fates == number_of_fate) & (lives.traced == traced))
+                rows = np.flatnonzero(mine & (lives.traced == traced))
                 if len(rows):
-                    end = int(ends[number])
                     works.append(_work(line, lives.of(rows), end, cpus, traced=traced))
+    return works
+
+
+def _whole_runs(run: Ints, period: Ints, fate: Ints) -> tuple[Ints, Ints]:
+    """Periods and fates in which all that one prefilled sheaf gave goes with its first."""
+    if run[0] < 0:
+        return period, fate
+    _, first, of = np.unique(run, return_index=True, return_inverse=True)
+    return period[first][of], fate[first][of]
+
+
+def _prefilled_works(line: dict[str, Any], lives: Lives, end: int, cpus: int) -> list[FittedWork]:
+    """Works of as many prefilled sheaves, which give as many objects, each about as many."""
+    runs, first = np.unique(lives.run, return_index=True)
+    traced = 2 * np.count_nonzero(lives.traced) > len(lives.run)
+    base = _work(line, lives, end, cpus, traced=bool(traced))
+    size, larger = divmod(len(lives.run), len(runs))
+    works = []
+    for count, batches in ((size, len(runs) - larger), (size + 1, larger)):
+        if batches:
+            times = _quantiles(np.sort(lives.birth[first]))
+            arrival = {"kind": "spread", "count": batches, "times": times}
+            # A run may be cut where its task moved to another CPU; one of one is none.
+            asked = line | ({"count": count, "prefilled": True} if count > 1 else {})
+            works.append(replace(base, arrival=arrival, allocate=[asked]))
     return works
 
 
@@ -174,6 +207,7 @@ def _work(line: dict[str, Any], lives: Lives, end: int, cpus: int, *, traced: bo
         lifetime=lifetimes(lives, end),
         free=_free(lives.of(ended), cpus)
         | _order(lives.of(ended & (lives.death >= end)))
+        | _together(lives)
         | ({} if traced else {"traced": False}),
         cpus=np.bincount(lives.cpu, minlength=cpus).tolist(),
     )
@@ -266,6 +300,24 @@ def _order(late: Lives) -> dict[str, Any]:
     if found > IN_ORDER:
         return {}
     return {"order": "lifo" if found < -IN_ORDER else "shuffled"}
+
+
+def _together(lives: Lives) -> dict[str, Any]:
+    """How many that were allocated in a row were freed in a row: of the run an object is in.
+
+    A work of several fates has none: what dies otherwise breaks its runs.
+    """
+    count = len(lives.birth)
+    if count < FEW or np.any(lives.death == NEVER):
+        return {}
+    rank = np.empty(count, np.int64)
+    rank[np.argsort(lives.death[np.argsort(lives.birth, kind="stable")], kind="stable")] = (
+        np.arange(count)
+    )
+    apart = np.abs(np.diff(rank)) > min(NEAR, count // FEW)
+    sizes = np.diff(np.flatnonzero(np.concatenate(([True], apart, [True]))))
+    size = int(np.sum(sizes * sizes) // count)
+    return {"together": size} if size > 1 else {}
 
 
 def _free(lives: Lives, cpus: int) -> dict[str, Any]:
