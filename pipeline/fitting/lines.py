@@ -29,7 +29,6 @@ LEAST_SWING = 16  #: and this many at least
 MOST_TURNS = 128  #: turns of a line that are looked at
 SHORT = 8  #: what lives for less than this part of its period dies at once
 FEW = 32  #: births of a period below which one work has them all
-NEAR = 8  #: frees apart up to which two are in a row
 QUANTILES = 33  #: values of a quantile table
 IN_ORDER = 0.5  #: rank correlation from which frees are in order
 CLOSE = 0.05  #: how far deciles may be off for a distribution by formula
@@ -207,7 +206,6 @@ def _work(line: dict[str, Any], lives: Lives, end: int, cpus: int, *, traced: bo
         lifetime=lifetimes(lives, end),
         free=_free(lives.of(ended), cpus)
         | _order(lives.of(ended & (lives.death >= end)))
-        | _together(lives)
         | ({} if traced else {"traced": False}),
         cpus=np.bincount(lives.cpu, minlength=cpus).tolist(),
     )
@@ -300,24 +298,6 @@ def _order(late: Lives) -> dict[str, Any]:
     if found > IN_ORDER:
         return {}
     return {"order": "lifo" if found < -IN_ORDER else "shuffled"}
-
-
-def _together(lives: Lives) -> dict[str, Any]:
-    """How many that were allocated in a row were freed in a row: of the run an object is in.
-
-    A work of several fates has none: what dies otherwise breaks its runs.
-    """
-    count = len(lives.birth)
-    if count < FEW or np.any(lives.death == NEVER):
-        return {}
-    rank = np.empty(count, np.int64)
-    rank[np.argsort(lives.death[np.argsort(lives.birth, kind="stable")], kind="stable")] = (
-        np.arange(count)
-    )
-    apart = np.abs(np.diff(rank)) > min(NEAR, count // FEW)
-    sizes = np.diff(np.flatnonzero(np.concatenate(([True], apart, [True]))))
-    size = int(np.sum(sizes * sizes) // count)
-    return {"together": size} if size > 1 else {}
 
 
 def _free(lives: Lives, cpus: int) -> dict[str, Any]:

@@ -92,9 +92,9 @@ class Arrivals:
         """Random numbers of the work."""
         return random_bits(self._spec.seed, use, (self._number, *key), count)
 
-    def even(self, at: Ints) -> list[Bits]:
-        """Numbers that fill their range evenly, for objects or batches by their number."""
-        return even_bits(self._spec.seed, Use.OBJECTS, (self._number,), at)
+    def even(self, first: int, count: int) -> list[Bits]:
+        """Numbers that fill their range evenly, for objects or batches in order of time."""
+        return even_bits(self._spec.seed, Use.OBJECTS, (self._number,), first, count)
 
     def before(self) -> Batches:
         """Batches before the trace begins."""
@@ -159,7 +159,7 @@ class Arrivals:
         first, end = max(first - 1, 0), min(end + 2, count)
         number = np.arange(first, max(end, first))
         turn = span.key[0] * count + first
-        *_, cpu = self.even(np.arange(turn, turn + len(number)))
+        *_, cpu = self.even(turn, len(number))
         # In units of 2^-16 of a part, then of the stretch between two quantiles.
         place = (number << _PLACE_BITS) + (cpu & _PLACE_MASK).view(np.int64)
         place = place * (len(values) - 1) // max(count, 1)

@@ -6,7 +6,6 @@ holds depends on nothing before it.
 
 from __future__ import annotations
 
-from math import gcd
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -89,10 +88,10 @@ class Worker:
         )
         self._lives = LifeTables(work.entries)
         self._frees = FreeTables(work.entries, spec.cpus)
+        # What comes out of one prefilled sheaf does so at one time.
         self._prefilled = np.array([entry.prefilled for entry in work.entries], np.bool_)
-        self._alike = bool(np.any(self._frees.together > 1))
-        self._runs = -(-self._total() // self._frees.together)
-        self._stride = np.array([_stride(runs) for runs in self._runs.tolist()])
+        before = np.cumsum(self._counts) - self._counts
+        self._first_place = before if self._picks is None else before * 0
 
     def window(self, span: Span) -> Births | None:
         """What is allocated by the batches that begin in a window; None: nothing ever is then."""
@@ -115,46 +114,19 @@ class Worker:
         death = np.where(births.death == NEVER, NEVER, births.death - births.birth)
         return births._replace(death=death)
 
-    def _object_bits(self, batches: Batches, span: Span, entry: Ints) -> Bits:
+    def _object_bits(self, batches: Batches, span: Span, count: int) -> Bits:
         """Random bits of each object: how long it lives, which component, who frees it.
 
         By chance; but evenly where so many are wanted with such quantiles, so that they have them.
-        What is freed together shares them.
         """
-        number = np.arange(len(entry))
         if batches.first < 0:
-            by_chance = self._arrivals.bits(Use.OBJECTS, span.key, len(entry))
-            if not self._alike:
-                return by_chance
-            shared: Bits = by_chance[number - number % self._frees.together[entry]]
-            return shared
-        number += batches.first * len(self._template)
-        if self._alike:
-            number //= self._frees.together[entry]
-        life, component, cpu, _ = self._arrivals.even(number)
+            return self._arrivals.bits(Use.OBJECTS, span.key, count)
+        life, component, cpu, _ = self._arrivals.even(batches.first * len(self._template), count)
         life >>= np.uint64(64 - DRAW_BITS)
-        if self._alike:
-            life = self._in_runs(batches.first * len(self._template), entry)
         component >>= np.uint64(64 - SHARE_BITS)
         cpu >>= np.uint64(64 - CPU_BITS)
         bits: Bits = life | component << CHOICE_AT | cpu << CPU_AT
         return bits
-
-    def _in_runs(self, first: int, entry: Ints) -> Bits:
-        """Which quantile of the lifetimes each object has, where some are freed together.
-
-        Runs have equal parts of the range, no two of them the same; those of a run lie in a row.
-        """
-        size, runs = self._frees.together[entry], self._runs[entry]
-        run, place = np.divmod(np.arange(first, first + len(entry)), size)
-        place += run * self._stride[entry] % runs * size
-        bits: Bits = ((place << DRAW_BITS) // (runs * size)).view(np.uint64)
-        return bits
-
-    def _total(self) -> int:
-        """Objects that the work allocates, where its arrivals are counted."""
-        batches = int(self._work.arrival.count * self._spec.phases[0].rate)
-        return max(batches * len(self._template), 1)
 
     # -- what, how long, and who frees it
 
@@ -174,16 +146,10 @@ class Worker:
             batch = np.repeat(np.arange(len(sizes)), sizes)
             place = np.arange(len(entry)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
             start, cpu = batches.start[batch], batches.cpu[batch]
-        if batch is not None and self._prefilled.any():
-            at_once = self._prefilled[entry]
-            first = (
-                np.zeros(len(entry), np.int64)
-                if self._picks is not None
-                else ((np.cumsum(self._counts) - self._counts)[entry])
-            )
-            place = np.where(at_once, first, place)
+        if self._prefilled.any():
+            place = np.where(self._prefilled[entry], self._first_place[entry], place)
         birth = start + place * work.step
-        bits = self._object_bits(batches, span, entry)
+        bits = self._object_bits(batches, span, len(entry))
         lives = self._lives.draw(entry, bits, (bits >> CHOICE_AT) & SHARE_MASK)
         death = birth + np.maximum(lives.time, 1)
         kinds = lives.kind
@@ -274,8 +240,9 @@ class Worker:
         order = self._frees.order[entry[rows]]
         if batches.first >= 0 and np.any(order < 2):
             # The part of all that was born before, in as many bits as a draw takes.
-            count = self._total()
-            number = (batches.first * len(self._template) + rows) % count
+            each = len(self._template)
+            count = max(int(self._work.arrival.count * self._spec.phases[0].rate) * each, 1)
+            number = (batches.first * each + rows) % count
             rank = (number << DRAW_BITS) // count
             rank = np.where(order == 1, (1 << DRAW_BITS) - 1 - rank, rank).view(np.uint64)
             others = bits >> CHOICE_AT << CHOICE_AT
@@ -300,14 +267,6 @@ class Worker:
         period = grace[rows]
         passed = death[rows] % period
         death[rows] += period - passed + (passed >> 6)
-
-
-def _stride(runs: int) -> int:
-    """A step that goes through all runs, those in a row far apart: near the golden section."""
-    stride = max(runs * 618 // 1000, 1)
-    while gcd(stride, runs) > 1:
-        stride += 1
-    return stride
 
 
 def _ranks(turn: Ints, of: Ints) -> Ints:

@@ -93,7 +93,6 @@ class FreeTables:
         self.step = np.array([free.step for free in frees])
         self.over = np.array([free.over for free in frees])
         self.grace = np.array([free.grace for free in frees])
-        self.together = np.array([free.together for free in frees])
         self._same = not any(free.cpus or free.remote or free.matrix for free in kinds)
         self._of = np.array([kinds.index(free) for free in frees])
         self._cpus = cpus

@@ -283,7 +283,7 @@ def _life(row: Reader) -> Life:
 
 
 def _free(row: Reader, cpus: int) -> Free:
-    row.only("cpus", "remote", "matrix", "order", "step", "over", "grace", "traced", "together")
+    row.only("cpus", "remote", "matrix", "order", "step", "over", "grace", "traced")
     given = [key for key in ("cpus", "remote", "matrix") if key in row]
     if len(given) > 1:
         row.refuse(given[1], f"{' and '.join(given)} exclude each other")
@@ -296,5 +296,4 @@ def _free(row: Reader, cpus: int) -> Free:
         over=row.time("over", 1, _DAY, 1_000_000),
         grace=row.time("grace", 1000, _DAY, 0),
         traced=row.flag("traced", default=True),
-        together=row.whole("together", 1, 1 << 20, 1),
     )

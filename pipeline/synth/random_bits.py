@@ -41,7 +41,7 @@ _STEPS = (0xDB4F0B9175AE2165, 0xBBE0563303A4615F, 0xA0F2EC75A1FE1575, 0x89E18285
 
 
 def even_bits(
-    seed: int, use: Use, key: tuple[int, ...], at: npt.NDArray[np.int64]
+    seed: int, use: Use, key: tuple[int, ...], first: int, count: int
 ) -> list[npt.NDArray[np.uint64]]:
     """Numbers of 64 bits in four dimensions that fill their range evenly, not by chance (u8).
 
@@ -51,11 +51,12 @@ def even_bits(
         seed: the trace's; it shifts the sequence, as ``use`` and ``key`` do.
         use: what for.
         key: of what.
-        at: numbers of the points in the sequence.
+        first: number of the first point in the sequence.
+        count: how many.
     """
-    points = at.view(np.uint64)
+    at = np.arange(first, first + count, dtype=np.uint64)
     shifts = random_bits(seed, use, key, len(_STEPS))
-    return [points * np.uint64(step) + shift for step, shift in zip(_STEPS, shifts, strict=True)]
+    return [at * np.uint64(step) + shift for step, shift in zip(_STEPS, shifts, strict=True)]
 
 
 def choices(weights: tuple[int, ...], bits: int) -> npt.NDArray[np.int64]:

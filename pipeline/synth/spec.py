@@ -131,8 +131,6 @@ class Free:
         grace: ns of a grace period: frees wait for the next multiple of it (kfree_rcu).
         traced: False: there is no event of the free, as with kfree_rcu through sheaves (T6); an
             object goes that way (R3.20).
-        together: so many that a work allocates in a row are freed in a row, by the same CPU: they
-            draw one lifetime.
     """
 
     cpus: tuple[int, ...] = ()
@@ -143,7 +141,6 @@ class Free:
     over: int = 1_000_000
     grace: int = 0
     traced: bool = True
-    together: int = 1
 
 
 @dataclass(frozen=True, slots=True)
