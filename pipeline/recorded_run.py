@@ -17,6 +17,7 @@ from allocsim.page_kinds import Kind
 from allocsim.page_start import COLUMNS as LIST_COLUMNS
 from allocsim.page_start import ListsAtStart
 from allocsim.recorded_requests import RecordedPages, RecordedRequests
+from allocsim.results import How
 from allocsim.vmstat import VmstatTurns
 from pipeline.hidden import COLUMNS as HIDDEN_COLUMNS
 from pipeline.hidden import MIDDLE, HiddenFinder
@@ -28,6 +29,7 @@ from pipeline.modelled import (
     recorded_facts,
     recorded_lists,
     recorded_zones,
+    zones_at_start,
 )
 from pipeline.prefetch import prefetch
 
@@ -117,6 +119,9 @@ class RecordedRun:
         finder = HiddenFinder(connection, run, trace, PROFILE.slub.grace_ns)
         slices, turns, seen = self._first_look(lists, finder, advance)
         self.hidden = finder.finish()
+        listed = recorded_lists(trace, zones, lists)
+        if found := zones_at_start(trace, zones, listed, lists.taken):
+            (zones, states), how = found, How.INFERRED
         self.recorded = Recorded(
             run=run,
             release=trace.meta["kernel_release"],
@@ -129,7 +134,7 @@ class RecordedRun:
             zones=zones,
             states=states,
             zones_how=how,
-            lists=recorded_lists(trace, zones, lists),
+            lists=listed,
             thp=thp,
         )
 
