@@ -47,8 +47,8 @@ def _summary(found: list[Row]) -> Table:
     return Table(
         "What was compared with the kernel’s own figures, ●: page_ref events, kpageflags, sysfs. "
         "Within, beyond: the bound declared for the quantity. Largest error: of those that have "
-        "a bound, and whose figure the recording can tell; where it cannot, what it can is a range, "
-        "in which the kernel’s figure lies.",
+        "a bound, and whose figure the recording can tell; of the others it tells a range, in "
+        "which the kernel’s figure lies.",
         (
             Column("quantity", numeric=False),
             Column("compared"),
