@@ -13,7 +13,7 @@ space    := $(subst ,, )
 COMPARED  = $(subst $(space),$(comma),$(strip $(A))) $(subst $(space),$(comma),$(strip $(B)))
 
 .DEFAULT_GOAL := help
-.PHONY: help replay compare test lint docs bench clean
+.PHONY: help replay compare test lint docs bench validation clean
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -49,6 +49,9 @@ docs: $(VENV)/.dev ## Make the reference pages under docs/ anew from the code
 
 bench: $(VENV)/.dev ## Measure speed and memory; writes bench/RESULTS.md
 	$(BIN)/python bench/run.py
+
+validation: $(VENV)/.dev ## Compare the model with recordings at hand; writes bench/VALIDATION.md
+	$(BIN)/python bench/validation.py
 
 clean: ## Remove what runs have produced (not the environment)
 	rm -rf $(OUT) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -31,6 +31,7 @@ BENCHMARKS = (
     ("The SLUB layer alone", ("bench/slub.py",)),
     ("The page allocator alone, lists mostly hit", ("bench/pages.py", "--lives", "short")),
     ("The page allocator alone, lists often refilled", ("bench/pages.py", "--lives", "long")),
+    ("Making a synthetic trace", ("bench/synth_speed.py",)),
 )
 
 

@@ -28,7 +28,16 @@ if TYPE_CHECKING:
 
 RECORDINGS = Path(os.environ.get("ALLOCSIM_RECORDINGS", ROOT.parent / "shared" / "traces"))
 #: The recordings that were looked at while the fit was written; the others were held out.
-SEEN = ("6.12-hackbench", "6.12-tmpfsfiles", "6.12p-churn-gt", "7.2p-mixed-gt", "7.3-hackbench")
+SEEN = (
+    "6.12-hackbench",
+    "6.12-tmpfsfiles",
+    "6.12p-boot-churn",
+    "6.12p-churn-gt",
+    "7.2p-boot-mixed-gt",
+    "7.2p-churn-gt",
+    "7.2p-mixed-gt",
+    "7.3-hackbench",
+)
 #: Column, how the names of its measures begin, and the limit.
 KINDS = (
     ("share of events", "share", "2 points"),

@@ -70,7 +70,7 @@ def _singles(found: list[Row]) -> Table:
             Mono(row["quantity"]),
             Mono(wording.shortened(row["scope"], 24)),
             _figure(row["kernel"]),
-            _figure(row["model"]),
+            _model(row),
             wording.percent(row["error_pct"]),
             wording.percent(row["bound_pct"]),
             Strong(_HELD[row["ok"]]) if row["ok"] is False else _held(row),
@@ -80,7 +80,8 @@ def _singles(found: list[Row]) -> Table:
     return Table(
         f"{len(rows)} of {wording.plural(len(found), 'comparison')}, those beyond their bound "
         "first, then those without one. Why a bound is what it is, or why there is none, is in the "
-        "column note of the table validation.",
+        "column note of the table validation. In brackets: the model’s figures over what the "
+        "recording leaves open, when the frees were that no event shows.",
         (
             Column("quantity", numeric=False),
             Column("of", numeric=False, share=1),
@@ -102,6 +103,13 @@ def _untold(row: Row) -> bool:
     """Within, though not by its error: by the range of what the recording cannot tell."""
     beyond = row["error_pct"] is None or abs(row["error_pct"]) > (row["bound_pct"] or 0)
     return bool(row["ok"] and beyond and row["model_low"] is not None)
+
+
+def _model(row: Row) -> str:
+    """The model's figure, and the range it is one of."""
+    low, high = row["model_low"], row["model_high"]
+    spread = "" if low is None or low == high else f" ({_figure(low)} – {_figure(high)})"
+    return _figure(row["model"]) + spread
 
 
 def _figure(value: float) -> str:

@@ -6,11 +6,20 @@ holds depends on nothing before it.
 
 from __future__ import annotations
 
-from math import isqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from pipeline.synth.arrivals import (
+    BEFORE,
+    CHOICE_AT,
+    CPU_AT,
+    GOING,
+    SHARE_MASK,
+    Arrivals,
+    Span,
+    cpu_bits,
+)
 from pipeline.synth.mixtures import (
     BATCH,
     CPU_BITS,
@@ -22,34 +31,19 @@ from pipeline.synth.mixtures import (
     FreeTables,
     LifeTables,
 )
-from pipeline.synth.random_bits import Use, choices, even_bits, random_bits
-from pipeline.synth.tables import (
-    DRAW_BITS,
-    UNIT_BITS,
-    draw,
-    exponential_unit,
-)
+from pipeline.synth.random_bits import Use, choices
+from pipeline.synth.tables import DRAW_BITS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from pipeline.synth.arrivals import Batches
     from pipeline.synth.spec import Spec
 
     Ints = npt.NDArray[np.int64]
     Bits = npt.NDArray[np.uint64]
 
 NEVER = 1 << 62  #: time of death of what outlives the trace
-_CPU_MASK = np.uint64((1 << CPU_BITS) - 1)
-_SHARE_MASK = np.uint64((1 << SHARE_BITS) - 1)
-# Places in a random number of 64: a draw, then a choice of 16 bits, then one of 12.
-_CHOICE_AT = np.uint64(DRAW_BITS)
-_CPU_AT = np.uint64(DRAW_BITS + SHARE_BITS)
-_FINE = 10  # bits behind the point of a gap in ns, where gaps are short
-_BEFORE = 1 << 30  # ns before the trace in which what is older is allocated
-_SECOND = 10**9
-_PLACE_BITS = 16
-_PLACE_MASK = np.uint64((1 << _PLACE_BITS) - 1)
-_GOING = 1 << 20  # ns at the end of that in which what is gone by then is freed
 
 
 class Births(NamedTuple):
@@ -70,45 +64,6 @@ class Births(NamedTuple):
     free_cpu: npt.NDArray[np.int16]
 
 
-class Span(NamedTuple):
-    """A window of time: of which phase, and the numbers that its random bits come from.
-
-    Args:
-        begin: its first ns.
-        end: the ns behind it.
-        phase: number of the phase.
-        phase_begin: the phase's first ns.
-        phase_end: the ns behind the phase.
-        key: (cycle, phase, window).
-        parts: windows of the phase.
-        cycle: the first ns of the first phase.
-    """
-
-    begin: int
-    end: int
-    phase: int
-    phase_begin: int
-    phase_end: int
-    key: tuple[int, ...]
-    parts: int = 1
-    cycle: int = 0
-
-
-class _Batches(NamedTuple):
-    """Batches that begin in a window: time, CPU, and sixteen random bits to pick a line by.
-
-    ``first`` is the number of the first in the whole trace where it is known, else -1.
-    """
-
-    start: Ints
-    cpu: npt.NDArray[np.int16]
-    pick: Bits
-    first: int = -1
-
-
-_NO_BATCHES = _Batches(np.empty(0, np.int64), np.empty(0, np.int16), np.empty(0, np.uint64))
-
-
 class Worker:
     """Makes the births of one work.
 
@@ -121,13 +76,11 @@ class Worker:
     def __init__(self, spec: Spec, number: int, first_entry: int) -> None:
         self._spec = spec
         self._work = work = spec.works[number]
-        self._number = number
         self._first = first_entry
-        self._cpus = choices(work.cpus, CPU_BITS).astype(np.int16)
-        self._loops = np.repeat(np.arange(spec.cpus), work.cpus).astype(np.int16)
         counts = [entry.count for entry in work.entries]
         self._counts = np.array(counts)
         self._template = np.repeat(np.arange(len(counts)), counts)
+        self._arrivals = Arrivals(spec, number, len(self._template))
         self._picks = (
             choices(tuple(entry.weight for entry in work.entries), SHARE_BITS)
             if work.pick == "one"
@@ -140,7 +93,7 @@ class Worker:
         """What is allocated by the batches that begin in a window; None: nothing ever is then."""
         if span.phase not in self._work.phases:
             return None
-        batches = self._batches(span)
+        batches = self._arrivals.batches(span)
         if not len(batches.start):
             return None
         return self._expand(batches, span)
@@ -149,124 +102,31 @@ class Worker:
         """What is allocated before the trace begins."""
         if self._work.arrival.kind != "before":
             return None
-        count = self._work.arrival.count
-        bits = self._bits(Use.ARRIVALS, (0,), count)
-        start = np.arange(count) * (_BEFORE - 2 * _GOING) // count - _BEFORE
-        pick = (bits >> _CHOICE_AT) & _SHARE_MASK
         births = self._expand(
-            _Batches(start, self._cpus[_cpu_bits(bits)], pick, 0),
-            Span(-_BEFORE, 0, -1, 0, self._spec.phases[0].length, (0,)),
+            self._arrivals.before(),
+            Span(-BEFORE, 0, -1, 0, self._spec.phases[0].length, (0,)),
         )
         # Lifetimes count from the beginning of the trace; what is gone has one below 0.
         death = np.where(births.death == NEVER, NEVER, births.death - births.birth)
         return births._replace(death=death)
 
-    def _bits(self, use: Use, key: tuple[int, ...], count: int) -> Bits:
-        return random_bits(self._spec.seed, use, (self._number, *key), count)
-
-    # -- when
-
-    def _batches(self, span: Span) -> _Batches:
-        kind = self._work.arrival.kind
-        if kind == "closed":
-            return self._closed(span)
-        if kind == "before":
-            return _NO_BATCHES
-        if kind == "spread":
-            return self._spread(span)
-        start, bits = self._poisson(span)
-        cpu = self._cpus[_cpu_bits(bits)]
-        size, gap = self._work.arrival.size, self._work.arrival.gap
-        if size == 1:
-            return _Batches(start, cpu, (bits >> _CHOICE_AT) & _SHARE_MASK)
-        start = np.repeat(start, size) + np.tile(np.arange(size) * gap, len(start))
-        pick = self._bits(Use.CHOICES, span.key, len(start)) & _SHARE_MASK
-        return _Batches(start, np.repeat(cpu, size), pick)
-
-    def _poisson(self, span: Span) -> tuple[Ints, Bits]:
-        """Times at random, and the random number of each."""
-        rate = self._work.arrival.rate(span.phase) * self._spec.phases[span.phase].rate
-        if not rate:
-            return np.empty(0, np.int64), np.empty(0, np.uint64)
-        mean = _SECOND * self._work.arrival.size / rate
-        fine = _FINE if mean < 1 << 30 else 0
-        scaled = int(mean * (1 << fine))
-        length = (span.end - span.begin) << fine
-        likely = length // scaled
-        starts: list[Ints] = []
-        numbers: list[Bits] = []
-        passed = 0
-        while passed < length:
-            count = likely + 6 * isqrt(likely) + 16
-            bits = self._bits(Use.ARRIVALS, (*span.key, len(starts)), count)
-            gaps = draw(exponential_unit(), 0, bits)
-            gaps *= scaled
-            gaps >>= UNIT_BITS
-            times = np.cumsum(gaps) + passed
-            passed = int(times[-1])
-            starts.append(times)
-            numbers.append(bits)
-            likely //= 8
-        times = np.concatenate(starts)
-        inside = int(np.searchsorted(times, length))
-        return (times[:inside] >> fine) + span.begin, np.concatenate(numbers)[:inside]
-
-    def _spread(self, span: Span) -> _Batches:
-        """Batches whose times have given quantiles: the n-th of N lies in the n-th part of N."""
-        arrival = self._work.arrival
-        count = int(arrival.count * self._spec.phases[0].rate)
-        values = np.array(arrival.times) + span.cycle
-        first, end = (_rank(values, at, count) for at in (span.begin, span.end))
-        first, end = max(first - 1, 0), min(end + 2, count)
-        number = np.arange(first, max(end, first))
-        turn = span.key[0] * count + first
-        *_, cpu = self._even(turn, len(number))
-        # In units of 2^-16 of a part, then of the stretch between two quantiles.
-        place = (number << _PLACE_BITS) + (cpu & _PLACE_MASK).view(np.int64)
-        place = place * (len(values) - 1) // max(count, 1)
-        at, within = place >> _PLACE_BITS, place & int(_PLACE_MASK)
-        start = values[at] + ((values[at + 1] - values[at]) * within >> _PLACE_BITS)
-        inside = slice(*np.searchsorted(start, (span.begin, span.end)).tolist())
-        pick = self._bits(Use.CHOICES, span.key, len(number)) & _SHARE_MASK
-        chosen = self._cpus[(cpu >> np.uint64(64 - CPU_BITS)).view(np.int64)]
-        return _Batches(start[inside], chosen[inside], pick[inside], turn + inside.start)
-
-    def _even(self, first: int, count: int) -> list[Bits]:
-        return even_bits(self._spec.seed, Use.OBJECTS, (self._number,), first, count)
-
-    def _object_bits(self, batches: _Batches, span: Span, count: int) -> Bits:
+    def _object_bits(self, batches: Batches, span: Span, count: int) -> Bits:
         """Random bits of each object: how long it lives, which component, who frees it.
 
         By chance; but evenly where so many are wanted with such quantiles, so that they have them.
         """
         if batches.first < 0:
-            return self._bits(Use.OBJECTS, span.key, count)
-        life, component, cpu, _ = self._even(batches.first * len(self._template), count)
+            return self._arrivals.bits(Use.OBJECTS, span.key, count)
+        life, component, cpu, _ = self._arrivals.even(batches.first * len(self._template), count)
         life >>= np.uint64(64 - DRAW_BITS)
         component >>= np.uint64(64 - SHARE_BITS)
         cpu >>= np.uint64(64 - CPU_BITS)
-        bits: Bits = life | component << _CHOICE_AT | cpu << _CPU_AT
+        bits: Bits = life | component << CHOICE_AT | cpu << CPU_AT
         return bits
-
-    def _closed(self, span: Span) -> _Batches:
-        """Every CPU's batches follow one another from the phase's beginning on."""
-        work, arrival = self._work, self._work.arrival
-        objects = len(self._template)
-        step = max(entry.free.step for entry in work.entries)
-        cycle = objects * (work.step + step) + arrival.hold + arrival.think + 1
-        first = -(-(span.begin - span.phase_begin) // cycle)
-        end = -(-(span.end - span.phase_begin) // cycle)
-        start = np.arange(first, end) * cycle + span.phase_begin
-        loops = len(self._loops)
-        # CPUs begin one after the other, so that they do not work in step.
-        late = np.arange(loops) * (cycle // max(loops, 1))
-        starts = (start[:, None] + late).ravel()
-        cpus = np.tile(self._loops, len(start))
-        return _Batches(starts, cpus, np.zeros(len(starts), np.uint64))
 
     # -- what, how long, and who frees it
 
-    def _expand(self, batches: _Batches, span: Span) -> Births:
+    def _expand(self, batches: Batches, span: Span) -> Births:
         """The members of batches: a row an object."""
         work = self._work
         if self._picks is None:
@@ -284,7 +144,7 @@ class Worker:
             start, cpu = batches.start[batch], batches.cpu[batch]
         birth = start + place * work.step
         bits = self._object_bits(batches, span, len(entry))
-        lives = self._lives.draw(entry, bits, (bits >> _CHOICE_AT) & _SHARE_MASK)
+        lives = self._lives.draw(entry, bits, (bits >> CHOICE_AT) & SHARE_MASK)
         death = birth + np.maximum(lives.time, 1)
         kinds = lives.kind
         if kinds is not None:
@@ -294,7 +154,7 @@ class Worker:
             self._with_before(death, kinds, birth, bits)
             self._with_time(death, kinds, entry, birth, bits, batches, span)
         self._wait_for_grace(death, entry)
-        free_cpu = self._frees.choose(entry, cpu, _cpu_bits(bits))
+        free_cpu = self._frees.choose(entry, cpu, cpu_bits(bits))
         return Births(birth, death, (entry + self._first).astype(np.int32), cpu, free_cpu)
 
     def _with_batch(  # noqa: PLR0913 - the columns of the rows
@@ -320,7 +180,9 @@ class Worker:
         rank = np.where(order == 1, size - 1 - rank, rank)
         shuffled = np.flatnonzero(order == 2)
         if len(shuffled):
-            chance = self._bits(Use.ORDER, span.key, len(shuffled)) & np.uint64((1 << 32) - 1)
+            chance = self._arrivals.bits(Use.ORDER, span.key, len(shuffled)) & np.uint64(
+                (1 << 32) - 1
+            )
             of = number[rows[shuffled]]
             turn = np.lexsort((chance, of))
             # Batches are whole and in a row, so the n-th of a batch stays within it.
@@ -349,7 +211,7 @@ class Worker:
         # Where in the phase, and by chance, in units of 2^-16.
         passed = np.clip(birth[rows] - span.phase_begin, 0, length) * (1 << 16) // length
         passed = np.where(order == 1, (1 << 16) - passed, passed)
-        chance = ((bits[rows] >> np.uint64(8)) & _SHARE_MASK).view(np.int64)
+        chance = ((bits[rows] >> np.uint64(8)) & SHARE_MASK).view(np.int64)
         passed = np.where(order == 2, chance, passed)
         end = span.phase_end + (over * passed >> 16)
         death[rows] = np.maximum(end, birth[rows] + 1)
@@ -361,7 +223,7 @@ class Worker:
         entry: Ints,
         birth: Ints,
         bits: Bits,
-        batches: _Batches,
+        batches: Batches,
         span: Span,
     ) -> None:
         """Deaths at times that were given, by chance or in the order of births."""
@@ -377,9 +239,9 @@ class Worker:
             number = (batches.first * each + rows) % count
             rank = (number << DRAW_BITS) // count
             rank = np.where(order == 1, (1 << DRAW_BITS) - 1 - rank, rank).view(np.uint64)
-            others = bits >> _CHOICE_AT << _CHOICE_AT
+            others = bits >> CHOICE_AT << CHOICE_AT
             bits = np.where(order < 2, others | rank, bits)
-        chance = (bits >> _CHOICE_AT) & _SHARE_MASK
+        chance = (bits >> CHOICE_AT) & SHARE_MASK
         time = self._lives.draw(entry[rows], bits, chance).time
         death[rows] = np.maximum(span.cycle + time, birth[rows] + 1)
 
@@ -387,8 +249,8 @@ class Worker:
     def _with_before(death: Ints, kinds: npt.NDArray[np.uint8], birth: Ints, bits: Bits) -> None:
         """Deaths right before the trace begins, in an order by chance."""
         rows = np.flatnonzero(kinds == GONE)
-        chance = ((bits[rows] >> np.uint64(8)) & _SHARE_MASK).view(np.int64)
-        death[rows] = birth[rows] - _GOING + chance * (_GOING >> SHARE_BITS)
+        chance = ((bits[rows] >> np.uint64(8)) & SHARE_MASK).view(np.int64)
+        death[rows] = birth[rows] - GOING + chance * (GOING >> SHARE_BITS)
 
     def _wait_for_grace(self, death: Ints, entry: Ints) -> None:
         """Frees after a grace period: all of one come together, 64 times as dense."""
@@ -399,22 +261,6 @@ class Worker:
         period = grace[rows]
         passed = death[rows] % period
         death[rows] += period - passed + (passed >> 6)
-
-
-def _rank(values: Ints, time: int, count: int) -> int:
-    """How many of ``count``, spread by quantiles, come before a time: the least it can be."""
-    at = int(np.searchsorted(values, time))
-    if at == 0:
-        return 0
-    if at == len(values):
-        return count
-    low, high = int(values[at - 1]), int(values[at])
-    span = max(high - low, 1)
-    return ((at - 1) * span + time - low) * count // ((len(values) - 1) * span)
-
-
-def _cpu_bits(bits: Bits) -> Ints:
-    return ((bits >> _CPU_AT) & _CPU_MASK).view(np.int64)
 
 
 def _ranks(turn: Ints, of: Ints) -> Ints:

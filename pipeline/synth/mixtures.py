@@ -79,7 +79,7 @@ def _table(life: Life) -> Ints:
     if life.kind == "lognormal":
         return lognormal(life.times[0], life.sigma)
     if life.kind in ("quantiles", "until"):
-        return from_quantiles(life.times)
+        return from_quantiles(life.times, lives=life.kind == "quantiles")
     return fixed(life.times[0] if life.times else 0)
 
 

@@ -29,8 +29,6 @@ _CALL = 0x40  # where in its caller a call returns to
 GFP_KERNEL = sum(
     GFP_BITS[f"__GFP_{name}"] for name in ("IO", "FS", "DIRECT_RECLAIM", "KSWAPD_RECLAIM")
 )
-#: Columns that are computed for each row.
-COMPUTED = ("ts", "cpu", "pid", "ptr", "pfn")
 
 
 @dataclass(frozen=True, slots=True)

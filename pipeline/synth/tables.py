@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from decimal import Context, Decimal, localcontext
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +35,7 @@ UNIT_BITS = 16  #: the unit exponential is in multiples of 2^-16
 _BIN_MASK = np.uint64(BINS - 1)
 _PLACE_MASK = np.uint64((1 << PLACE_BITS) - 1)
 _DIGITS = 25
+_FAR = 2
 
 
 def draw(table: Ints, base: Ints | int, bits: npt.NDArray[np.uint64]) -> Ints:
@@ -89,10 +91,13 @@ def fixed(value: int) -> Ints:
     return np.full(BINS + 1, value, np.int64)
 
 
-def from_quantiles(values: Sequence[int]) -> Ints:
+def from_quantiles(values: Sequence[int], *, lives: bool = False) -> Ints:
     """A distribution by evenly spaced quantiles, the first the least, the last the largest (i8).
 
-    Between two of them it is uniform.
+    Args:
+        values: the quantiles.
+        lives: between two that are far apart the logarithm is uniform, as that of lifetimes is
+            more nearly, which span decades; else the value itself.
     """
     steps = len(values) - 1
     table = []
@@ -101,7 +106,23 @@ def from_quantiles(values: Sequence[int]) -> Ints:
         low = values[at]
         high = values[min(at + 1, steps)]
         table.append(low + (high - low) * rest // BINS)
+    if lives:
+        _by_ratio(table, values)
     return np.array(table, np.int64)
+
+
+def _by_ratio(table: list[int], values: Sequence[int]) -> None:
+    """Let the table rise by one factor a bin between quantiles that are far apart."""
+    steps = len(values) - 1
+    with localcontext(Context(prec=_DIGITS)):
+        for at, (low, high) in enumerate(pairwise(values)):
+            if not 0 < _FAR * low < high:
+                continue
+            root = Decimal(high) / low
+            for _ in range(BIN_BITS):
+                root = root.sqrt()
+            for k in range(-(-at * BINS // steps), -(-(at + 1) * BINS // steps)):
+                table[k] = int(low * root ** (k * steps - at * BINS))
 
 
 @cache

@@ -8,7 +8,8 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
-from pipeline.synth.births import Span, Worker
+from pipeline.synth.arrivals import BEFORE, Span
+from pipeline.synth.births import Worker
 from pipeline.synth.calendar import Calendar
 from pipeline.synth.lines import pieces
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 _BIRTHS = 1 << 16  # wanted in a window
 _SECOND = 10**9
-_BEFORE = 1 << 30
 
 
 def windows(spec: Spec) -> Iterator[tuple[bool, float, Moments]]:
@@ -35,7 +35,7 @@ def windows(spec: Spec) -> Iterator[tuple[bool, float, Moments]]:
     calendar = Calendar(pieces(spec))
     older = [births for worker in workers if (births := worker.before()) is not None]
     if older:
-        yield False, 0.0, calendar.window(older, -_BEFORE, 0)
+        yield False, 0.0, calendar.window(older, -BEFORE, 0)
     total = sum(phase.length for phase in spec.phases)
     for cycle in count() if spec.events else range(1):
         for span in _spans(spec, cycle, cycle * total):

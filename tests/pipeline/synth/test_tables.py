@@ -45,6 +45,16 @@ def test_quantiles_are_met_and_uniform_between():
     np.testing.assert_allclose(share, [1 / 6, 1 / 3, 5 / 6], atol=0.005)
 
 
+def test_between_quantiles_of_lives_that_are_far_apart_the_logarithm_is_uniform():
+    table = from_quantiles((0, 100, 150, 10_000, 40_960_000), lives=True)
+    at = np.arange(BINS + 1)
+    np.testing.assert_allclose(
+        table[at <= 512], np.interp(at[at <= 512], (0, 256, 512), (0, 100, 150)), atol=1
+    )
+    wanted = np.exp(np.interp(at[at >= 512], (512, 768, 1024), np.log((150, 10_000, 40_960_000))))
+    np.testing.assert_allclose(table[at >= 512], wanted, rtol=1e-9, atol=1)
+
+
 def test_choices_are_by_weight():
     table = choices((1, 0, 2, 5), 12)
     assert np.bincount(table, minlength=4).tolist() == [512, 0, 1024, 2560]

@@ -1,0 +1,204 @@
+"""When a work's batches begin, and on which CPUs."""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pipeline.synth.mixtures import CPU_BITS, SHARE_BITS
+from pipeline.synth.random_bits import Use, choices, even_bits, random_bits
+from pipeline.synth.tables import DRAW_BITS, UNIT_BITS, draw, exponential_unit
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from pipeline.synth.spec import Spec
+
+    Ints = npt.NDArray[np.int64]
+    Bits = npt.NDArray[np.uint64]
+
+BEFORE = 1 << 30  #: ns before the trace in which what is older is allocated
+GOING = 1 << 20  #: ns at the end of that in which what is gone by then is freed
+SHARE_MASK = np.uint64((1 << SHARE_BITS) - 1)
+#: Places in a random number of 64: a draw, then a choice of 16 bits, then one of 12.
+CHOICE_AT = np.uint64(DRAW_BITS)
+CPU_AT = np.uint64(DRAW_BITS + SHARE_BITS)
+_CPU_MASK = np.uint64((1 << CPU_BITS) - 1)
+_FINE = 10  # bits behind the point of a gap in ns, where gaps are short
+_SECOND = 10**9
+_PLACE_BITS = 16
+_PLACE_MASK = np.uint64((1 << _PLACE_BITS) - 1)
+
+
+class Span(NamedTuple):
+    """A window of time: of which phase, and the numbers that its random bits come from.
+
+    Args:
+        begin: its first ns.
+        end: the ns behind it.
+        phase: number of the phase.
+        phase_begin: the phase's first ns.
+        phase_end: the ns behind the phase.
+        key: (cycle, phase, window).
+        parts: windows of the phase.
+        cycle: the first ns of the first phase.
+    """
+
+    begin: int
+    end: int
+    phase: int
+    phase_begin: int
+    phase_end: int
+    key: tuple[int, ...]
+    parts: int = 1
+    cycle: int = 0
+
+
+class Batches(NamedTuple):
+    """Batches that begin in a window: time, CPU, and sixteen random bits to pick a line by.
+
+    ``first`` is the number of the first in the whole trace where it is known, else -1.
+    """
+
+    start: Ints
+    cpu: npt.NDArray[np.int16]
+    pick: Bits
+    first: int = -1
+
+
+NO_BATCHES = Batches(np.empty(0, np.int64), np.empty(0, np.int16), np.empty(0, np.uint64))
+
+
+class Arrivals:
+    """Makes the batches of one work.
+
+    Args:
+        spec: the spec.
+        number: the work's number.
+        objects: objects of a batch, where they are all lines.
+    """
+
+    def __init__(self, spec: Spec, number: int, objects: int) -> None:
+        self._spec = spec
+        self._work = work = spec.works[number]
+        self._number = number
+        self._objects = objects
+        self._cpus = choices(work.cpus, CPU_BITS).astype(np.int16)
+        self._loops = np.repeat(np.arange(spec.cpus), work.cpus).astype(np.int16)
+
+    def bits(self, use: Use, key: tuple[int, ...], count: int) -> Bits:
+        """Random numbers of the work."""
+        return random_bits(self._spec.seed, use, (self._number, *key), count)
+
+    def even(self, first: int, count: int) -> list[Bits]:
+        """Numbers that fill their range evenly, for objects or batches in order of time."""
+        return even_bits(self._spec.seed, Use.OBJECTS, (self._number,), first, count)
+
+    def before(self) -> Batches:
+        """Batches before the trace begins."""
+        count = self._work.arrival.count
+        bits = self.bits(Use.ARRIVALS, (0,), count)
+        start = np.arange(count) * (BEFORE - 2 * GOING) // count - BEFORE
+        pick = (bits >> CHOICE_AT) & SHARE_MASK
+        return Batches(start, self._cpus[cpu_bits(bits)], pick, 0)
+
+    def batches(self, span: Span) -> Batches:
+        """The batches that begin in a window."""
+        kind = self._work.arrival.kind
+        if kind == "closed":
+            return self._closed(span)
+        if kind == "before":
+            return NO_BATCHES
+        if kind == "spread":
+            return self._spread(span)
+        start, bits = self._poisson(span)
+        cpu = self._cpus[cpu_bits(bits)]
+        size, gap = self._work.arrival.size, self._work.arrival.gap
+        if size == 1:
+            return Batches(start, cpu, (bits >> CHOICE_AT) & SHARE_MASK)
+        start = np.repeat(start, size) + np.tile(np.arange(size) * gap, len(start))
+        pick = self.bits(Use.CHOICES, span.key, len(start)) & SHARE_MASK
+        return Batches(start, np.repeat(cpu, size), pick)
+
+    def _poisson(self, span: Span) -> tuple[Ints, Bits]:
+        """Times at random, and the random number of each."""
+        rate = self._work.arrival.rate(span.phase) * self._spec.phases[span.phase].rate
+        if not rate:
+            return np.empty(0, np.int64), np.empty(0, np.uint64)
+        mean = _SECOND * self._work.arrival.size / rate
+        fine = _FINE if mean < 1 << 30 else 0
+        scaled = int(mean * (1 << fine))
+        length = (span.end - span.begin) << fine
+        likely = length // scaled
+        starts: list[Ints] = []
+        numbers: list[Bits] = []
+        passed = 0
+        while passed < length:
+            count = likely + 6 * isqrt(likely) + 16
+            bits = self.bits(Use.ARRIVALS, (*span.key, len(starts)), count)
+            gaps = draw(exponential_unit(), 0, bits)
+            gaps *= scaled
+            gaps >>= UNIT_BITS
+            times = np.cumsum(gaps) + passed
+            passed = int(times[-1])
+            starts.append(times)
+            numbers.append(bits)
+            likely //= 8
+        times = np.concatenate(starts)
+        inside = int(np.searchsorted(times, length))
+        return (times[:inside] >> fine) + span.begin, np.concatenate(numbers)[:inside]
+
+    def _spread(self, span: Span) -> Batches:
+        """Batches whose times have given quantiles: the n-th of N lies in the n-th part of N."""
+        arrival = self._work.arrival
+        count = int(arrival.count * self._spec.phases[0].rate)
+        values = np.array(arrival.times) + span.cycle
+        first, end = (_rank(values, at, count) for at in (span.begin, span.end))
+        first, end = max(first - 1, 0), min(end + 2, count)
+        number = np.arange(first, max(end, first))
+        turn = span.key[0] * count + first
+        *_, cpu = self.even(turn, len(number))
+        # In units of 2^-16 of a part, then of the stretch between two quantiles.
+        place = (number << _PLACE_BITS) + (cpu & _PLACE_MASK).view(np.int64)
+        place = place * (len(values) - 1) // max(count, 1)
+        at, within = place >> _PLACE_BITS, place & int(_PLACE_MASK)
+        start = values[at] + ((values[at + 1] - values[at]) * within >> _PLACE_BITS)
+        inside = slice(*np.searchsorted(start, (span.begin, span.end)).tolist())
+        pick = self.bits(Use.CHOICES, span.key, len(number)) & SHARE_MASK
+        chosen = self._cpus[(cpu >> np.uint64(64 - CPU_BITS)).view(np.int64)]
+        return Batches(start[inside], chosen[inside], pick[inside], turn + inside.start)
+
+    def _closed(self, span: Span) -> Batches:
+        """Every CPU's batches follow one another from the phase's beginning on."""
+        work, arrival = self._work, self._work.arrival
+        objects = self._objects
+        step = max(entry.free.step for entry in work.entries)
+        cycle = objects * (work.step + step) + arrival.hold + arrival.think + 1
+        first = -(-(span.begin - span.phase_begin) // cycle)
+        end = -(-(span.end - span.phase_begin) // cycle)
+        start = np.arange(first, end) * cycle + span.phase_begin
+        loops = len(self._loops)
+        # CPUs begin one after the other, so that they do not work in step.
+        late = np.arange(loops) * (cycle // max(loops, 1))
+        starts = (start[:, None] + late).ravel()
+        cpus = np.tile(self._loops, len(start))
+        return Batches(starts, cpus, np.zeros(len(starts), np.uint64))
+
+
+def _rank(values: Ints, time: int, count: int) -> int:
+    """How many of ``count``, spread by quantiles, come before a time: the least it can be."""
+    at = int(np.searchsorted(values, time))
+    if at == 0:
+        return 0
+    if at == len(values):
+        return count
+    low, high = int(values[at - 1]), int(values[at])
+    span = max(high - low, 1)
+    return ((at - 1) * span + time - low) * count // ((len(values) - 1) * span)
+
+
+def cpu_bits(bits: Bits) -> Ints:
+    """The bits of random numbers that choose a CPU."""
+    return ((bits >> CPU_AT) & _CPU_MASK).view(np.int64)
