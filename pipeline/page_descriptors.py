@@ -39,13 +39,13 @@ if TYPE_CHECKING:
     from pipeline.store.load import RunWriter
     from pipeline.trace_set import TraceSet
 
-# Allocations and frees in order of time. A block's handle follows those of older blocks; a block
-# found allocated anew ends just before that, and one that began at that very time never was.
+# Allocations and frees in order of time. The keys of older blocks come first. A block found
+# allocated anew ends just before that, and one that began at that very time never was.
 _REQUESTS = """
 WITH lives AS (
     SELECT
-        page, row_number() OVER (ORDER BY alloc_ts, page) - 1 + $first AS handle, kinds.descriptor,
-        alloc_ts, alloc_cpu, free_ts, free_cpu, coalesce(free_seq, -1) AS free_seq
+        page, page + $first AS key, kinds.descriptor, alloc_ts, alloc_cpu, free_ts, free_cpu,
+        coalesce(free_seq, -1) AS free_seq
     FROM described_lives JOIN kinds_described AS kinds ON kinds.page_kind = kind
     WHERE alloc_ts IS NOT NULL AND (free_seq IS NOT NULL OR free_ts IS NULL OR free_ts > alloc_ts)
 ),
@@ -53,15 +53,15 @@ ends AS (
     FROM lives
     UNION ALL
     SELECT
-        page, older.handle, older.descriptor, alloc_ts, alloc_cpu, free_ts, free_cpu,
+        page, older.key, older.descriptor, alloc_ts, alloc_cpu, free_ts, free_cpu,
         coalesce(free_seq, -1)
     FROM described_lives JOIN older_described AS older USING (page)
 )
-SELECT alloc_ts AS ts, alloc_cpu AS cpu, descriptor, 1 AS op, handle, page AS seq FROM lives
+SELECT alloc_ts AS ts, alloc_cpu AS cpu, descriptor, 1 AS op, key, page AS seq FROM lives
 UNION ALL
-SELECT free_ts, coalesce(free_cpu, alloc_cpu, 0), descriptor, -1, handle, free_seq
+SELECT free_ts, coalesce(free_cpu, alloc_cpu, 0), descriptor, -1, key, free_seq
 FROM ends WHERE free_ts IS NOT NULL
-ORDER BY ts, seq, op
+ORDER BY ts, seq, op, key
 """
 
 
@@ -222,7 +222,7 @@ def _replayed(
             {"page_kind": [kind for kind, _ in kinds], "descriptor": [each for _, each in kinds]}
         ),
         "older_described": pa.table(
-            {"page": of_lives, "handle": np.arange(len(of_lives)), "descriptor": older[rows]}
+            {"page": of_lives, "key": np.arange(len(of_lives)), "descriptor": older[rows]}
         ).filter(pa.array(of_lives != -1)),
     }
     for name, table in tables.items():
@@ -237,7 +237,7 @@ def _replayed(
                     np.minimum(batch["cpu"], span.cpus - 1),
                     batch["descriptor"],
                     batch["op"].astype(np.int8),
-                    batch["handle"],
+                    batch["key"],
                 )
             )
     finally:
