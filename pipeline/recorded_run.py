@@ -18,8 +18,7 @@ from allocsim.page_start import COLUMNS as LIST_COLUMNS
 from allocsim.page_start import ListsAtStart
 from allocsim.recorded_requests import RecordedPages, RecordedRequests
 from allocsim.vmstat import VmstatTurns
-from pipeline.hidden import COLUMNS as HIDDEN_COLUMNS
-from pipeline.hidden import MIDDLE, HiddenFinder
+from pipeline.hidden import MIDDLE, find_hidden
 from pipeline.modelled import (
     PROFILE,
     Recorded,
@@ -114,9 +113,15 @@ class RecordedRun:
         zones, states, how = recorded_zones(trace, highest)
         thp = has_thp(trace)
         lists = ListsAtStart(zones, trace.meta["cpus"], thp=thp)
-        finder = HiddenFinder(connection, run, trace, PROFILE.slub.grace_ns)
-        slices, turns, seen = self._first_look(lists, finder, advance)
-        self.hidden = finder.finish()
+        slices, turns, seen = self._first_look(lists, advance)
+        self.hidden = find_hidden(
+            connection,
+            run,
+            origin,
+            self._cache,
+            trace.meta["last_ts"],
+            PROFILE.slub.grace_ns,
+        )
         self.recorded = Recorded(
             run=run,
             release=trace.meta["kernel_release"],
@@ -192,11 +197,11 @@ class RecordedRun:
         return origin, cache, np.isin(event, (Ev.KFREE, Ev.KMEM_CACHE_FREE)), named
 
     def _first_look(
-        self, lists: ListsAtStart, finder: HiddenFinder, advance: Callable[[float], None]
+        self, lists: ListsAtStart, advance: Callable[[float], None]
     ) -> tuple[list[tuple[int, int]], list[int], FirstSeen]:
         """The first event of every time slice, Recorded.turns, and what is older than the trace.
 
-        Pages that lay on the CPUs' lists go to ``lists``, what the events hide to ``finder``.
+        Pages that lay on the CPUs' lists go to ``lists``.
         """
         [(first_ts, slice_ns)] = self._connection.execute(
             "SELECT first_ts, slice_ns FROM runs WHERE run = ?", [self._run]
@@ -210,7 +215,7 @@ class RecordedRun:
         workers = VmstatTurns()
         in_ns = self._trace.meta["ts_unit"] == "ns"
         seen = FirstSeen()
-        for first, window in self._events(("ts", *LIST_COLUMNS, *HIDDEN_COLUMNS)):
+        for first, window in self._events(("ts", "ptr", *LIST_COLUMNS)):
             if all(name in window for name in LIST_COLUMNS):
                 lists.add(window)
             number = (window["ts"] - first_ts) // slice_ns
@@ -219,9 +224,7 @@ class RecordedRun:
             slices += zip(number[rows].tolist(), (first + rows).tolist(), strict=True)
             if in_ns:
                 turns += (first + workers.before(window["ts"])).tolist()
-            cache = self._cache_of(first, len(number))
             self._note_older(first, window, seen, placed=placed)
-            finder.add(first, window, cache)
             advance((first + len(number)) / self._trace.rows)
         return slices, turns, seen
 
