@@ -16,7 +16,7 @@ from allocsim.older import FirstSeen
 from allocsim.page_kinds import Kind
 from allocsim.page_start import COLUMNS as LIST_COLUMNS
 from allocsim.page_start import ListsAtStart
-from allocsim.recorded_requests import RecordedPages, RecordedRequests
+from allocsim.recorded_requests import RecordedObjects, RecordedPages, RecordedRequests
 from allocsim.vmstat import VmstatTurns
 from pipeline.hidden import MIDDLE, find_hidden
 from pipeline.modelled import (
@@ -46,8 +46,9 @@ SELECT origin, event, bytes_alloc, call_site, coalesce(cache, -1) AS cache,
     AND bytes_alloc IS NOT NULL AND call_site IS NOT NULL AS unnamed
 FROM object_origins WHERE run = ? ORDER BY origin
 """
-_ORIGIN_OF = """
-SELECT seq, origin FROM object_facts WHERE run = $run AND seq BETWEEN $first AND $last
+_OBJECTS_OF = """
+SELECT seq, origin, coalesce(object, -1) AS object FROM object_facts
+WHERE run = $run AND seq BETWEEN $first AND $last
 """
 # Objects whose page was not allocated in the trace: first events of lives only, by their handle.
 _OLDER = """
@@ -154,9 +155,10 @@ class RecordedRun:
         self.hidden.begin(moment)
         for first, window in self._events(recorded_requests.COLUMNS):
             rows = len(window["ts"])
-            cache = self._cache_of(first, rows)
             hidden = self.hidden.window(first, first + rows, int(window["ts"][-1]))
-            yield maker.window(window, first, cache, self._pages_of(first, rows), hidden)
+            yield maker.window(
+                window, first, self._objects_of(first, rows), self._pages_of(first, rows), hidden
+            )
 
     def _events(self, columns: tuple[str, ...]) -> Iterator[tuple[int, Window]]:
         first = 0
@@ -253,12 +255,15 @@ class RecordedRun:
             }
         )
 
-    def _cache_of(self, first: int, rows: int) -> npt.NDArray[np.int32]:
-        """Number of the cache of each event; -1 where it has none that is modelled."""
-        found = self._ask(_ORIGIN_OF, first, rows)
+    def _objects_of(self, first: int, rows: int) -> RecordedObjects:
+        """Caches as far as they are modelled, and objects."""
+        found = self._ask(_OBJECTS_OF, first, rows)
         cache = np.full(rows, -1, np.int32)
-        cache[found["seq"] - first] = self._cache[found["origin"] - self._first_origin]
-        return cache
+        life = np.full(rows, -1, np.int64)
+        at = found["seq"] - first
+        cache[at] = self._cache[found["origin"] - self._first_origin]
+        life[at] = found["object"]
+        return RecordedObjects(cache, life)
 
     def _pages_of(self, first: int, rows: int) -> RecordedPages:
         kinds = {"slab": Kind.SLAB, "vmalloc": Kind.VMALLOC, "stack": Kind.KERNEL_STACK}
