@@ -260,10 +260,11 @@ class RecordedRequests:
         """Object requests with hidden frees between them, and which of them are events."""
         op, run = shown.op.copy(), np.zeros(len(ts), np.int64)
         left = np.zeros(len(ts), np.int32)
-        at = find(hidden.runs.seq, shown.seq)
-        out_of = np.flatnonzero(at >= 0)
+        at = find(shown.seq, hidden.runs.seq)
+        asked = np.flatnonzero(at >= 0)
+        out_of = at[asked]
         op[out_of] = Op.FROM_SHEAF
-        run[out_of], left[out_of] = hidden.runs.run[at[out_of]], hidden.runs.left[at[out_of]]
+        run[out_of], left[out_of] = hidden.runs.run[asked], hidden.runs.left[asked]
 
         both = self._waiting, hidden.frees
         frees = HiddenFrees(
@@ -278,8 +279,15 @@ class RecordedRequests:
         at, frees = at[order], HiddenFrees(*(column[order] for column in frees))
         self.counts["inferred_frees"] += len(at)
 
+        place = at + np.arange(len(at))
+        shows = np.ones(len(ts) + len(at), np.bool_)
+        shows[place] = False
+        rest = np.flatnonzero(shows)
+
         def put(column: npt.NDArray[Any], values: npt.ArrayLike) -> npt.NDArray[Any]:
-            return np.insert(column, at, values) if len(at) else column
+            merged = np.empty(len(shows), column.dtype)
+            merged[place], merged[rest] = values, column
+            return merged
 
         merged = ObjectRequests(
             put(shown.seq, shown.seq[at]),
@@ -291,7 +299,7 @@ class RecordedRequests:
             put(run, 0),
             put(left, 0),
         )
-        return merged, put(np.ones(len(ts), np.bool_), values=False)
+        return merged, shows
 
     def _pages(
         self, columns: Columns, seq: int, cpu: npt.NDArray[np.int16], pages: RecordedPages
