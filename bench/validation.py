@@ -46,8 +46,9 @@ NOT_REACHED = """## What is not reached, and why
 * **Allocations between the end of a recording and the second snapshot** have no events: a few
   processes of the script that took it. They are what is missing in the row allocations; in a short
   recording that is more than 0.3 %, so the bound allows 600 of them.
-* **Races**: two CPUs that refill and flush at once do so in an order below the resolution of the
-  events (the slabs of kmalloc-1k in 7.2p-boot-churn: a tenth too few made and freed).
+* **kmalloc-1k and kmalloc-2k in 7.2p-boot-churn**: refills and flushes are those of the kernel
+  within 1 %, but fewer slabs empty, so fewer are freed and made again. Not explained. Two CPUs
+  use these caches at once; the order of their refills and flushes is below the events' resolution.
 * **anon, page_cache, shmem, skb_frag**: what a page goes through in use is one figure a kind in the
   tables of the policies, and hangs on how often it is mapped, read or sent. Where page_ref events
   were recorded the recorded operations count, not the table.
