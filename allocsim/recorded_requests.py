@@ -251,7 +251,7 @@ class RecordedRequests:
         born = np.flatnonzero(named >= 0)
         rest = np.ones(len(self._live["object"]), np.bool_)
         rest[at[at >= 0]] = False
-        new = {"object": born + seq, "cache": named[born]}
+        new: Columns = {"object": born + seq, "cache": named[born]}
         self._live = concat([take(self._live, rest), new])
 
     def _with_hidden(
