@@ -115,6 +115,8 @@ class CacheReplay:
         #: Sheaves allocated (+1) and freed (-1) in this window: event, CPU, sheaf, which of both,
         #: and the page requests before it, of this window or of this event.
         self.sheaf_memory: list[tuple[int, int, int, int, int]] = []
+        #: Page requests of this window made by callbacks of kfree_rcu: first, end, and the CPU.
+        self.landed: list[tuple[int, int, int]] = []
         #: Object of its home that each sheaf is (sheaf_memory).
         self.sheaf_objects: dict[int, int] = {}
         self.failed = False
@@ -141,6 +143,7 @@ class CacheReplay:
     def replay(self, events: CacheEvents) -> None:
         """Replay a window's events."""
         self.sheaf_memory.clear()
+        self.landed.clear()
         if not self.shape.capacity:
             self._without_sheaves(events)
             return

@@ -131,7 +131,7 @@ class PageRequests(NamedTuple):
 
     Args:
         seq: event that did it (i8).
-        cpu: its CPU (i2).
+        cpu: CPU that did it: the event's, but for what a callback of kfree_rcu does (R3.20) (i2).
         cache: cache number (i4).
         slab: the slab, as in Placement (i8).
         order: order of the block (i1).

@@ -139,8 +139,8 @@ class Slub:
     ) -> tuple[Index, list[tuple[Index, int, Index]]]:
         """Replay all caches.
 
-        Returns their page requests (row, cache, slab, order, way, place), and the sheaves made:
-        rows, the cache they are objects of, and the objects.
+        Returns their page requests (row, cache, slab, order, way, CPU, place), and the sheaves
+        made: rows, the cache they are objects of, and the objects.
 
         Cache c has the places from bounds[c] up to bounds[c + 1] of the window.
         """
@@ -168,11 +168,15 @@ class Slub:
             cache.slabs.pages.clear()
             origin = Origin(mine, asked, self.depth)
             place = places(took[:, 0], origin, 2 * np.arange(len(took)) + 1)
+            cpu = part.cpu[took[:, 0]].astype(np.int64)
+            for first, end, on in cache.landed:
+                cpu[first:end] = on
             took[:, 0] = rows[took[:, 0]]
-            pages.append(np.concatenate((np.insert(took, 1, number, axis=1), place), axis=1))
+            own_columns = np.insert(took, 1, number, axis=1), cpu[:, None]
+            pages.append(np.concatenate((*own_columns, place), axis=1))
             if cache.sheaf_memory and self.homes[number] != NO_HOME:
                 wanted[self.homes[number]].append(sheaves_wanted(cache, part, rows, origin))
-        return np.concatenate([np.empty((0, 5 + self.depth), np.int64), *pages]), sheaves
+        return np.concatenate([np.empty((0, 6 + self.depth), np.int64), *pages]), sheaves
 
     def counters(self) -> dict[str, npt.NDArray[np.int64]]:
         """The kernel's counters by name, one value a cache, since the start (COUNTERS)."""
@@ -291,12 +295,12 @@ def _placement(window: CacheEvents, order: Index) -> Placement:
 
 
 def _pages(requests: ObjectRequests, pages: Index) -> PageRequests:
-    """Page requests (row, cache, slab, order, way, place), put into one order of time."""
-    in_time = np.lexsort((*pages.T[:4:-1], pages[:, 0]))
-    row, cache, slab, order, way = pages[in_time, :5].T
+    """Page requests (row, cache, slab, order, way, CPU, place), put into one order of time."""
+    in_time = np.lexsort((*pages.T[:5:-1], pages[:, 0]))
+    row, cache, slab, order, way, cpu = pages[in_time, :6].T
     return PageRequests(
         requests.seq[row],
-        requests.cpu[row].astype(np.int16),
+        cpu.astype(np.int16),
         cache.astype(np.int32),
         slab,
         order.astype(np.int8),

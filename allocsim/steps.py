@@ -265,8 +265,12 @@ class Steps:
         return Path.RCU_FREE
 
     def _land(self, now: int) -> None:
-        """Sheaves whose grace period is over: mm/slub.c:rcu_free_sheaf (7.2)."""
-        stat = self.cache.stat
+        """Sheaves whose grace period is over, each on the CPU that filled it.
+
+        mm/slub.c:rcu_free_sheaf (7.2), a callback of call_rcu: slabs and the sheaf's memory are
+        freed from that CPU.
+        """
+        stat, slabs = self.cache.stat, self.cache.slabs
         while self.waiting and self.waiting[0][0] <= now:
             _, self.cpu, sheaf = self.waiting.popleft()
             if len(self.full) < self.cache.sheaves.max_full:
@@ -274,7 +278,9 @@ class Steps:
                 self.full.append(sheaf)
                 continue
             stat["barn_put_fail"] += 1
+            first = slabs.requests()
             self._flush(sheaf)
+            self.cache.landed.append((first, slabs.requests(), self.cpu))
             if len(self.empty) < self.cache.max_empty:
                 self.empty.append(sheaf)
             else:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +18,7 @@ Request = tuple[int, int, int, int, int, int, int, int]
 
 
 @st.composite
-def shapes(draw: st.DrawFn, name: str) -> CacheShape:
+def shapes(draw: st.DrawFn, name: str, capacities: list[int]) -> CacheShape:
     objects = draw(st.integers(1, 6))
     return CacheShape(
         name=name,
@@ -25,15 +28,20 @@ def shapes(draw: st.DrawFn, name: str) -> CacheShape:
         min_order=0,
         min_objects=draw(st.integers(1, objects)),
         min_partial=draw(st.integers(0, 3)),
-        capacity=draw(st.sampled_from([0, 1, 2, 3, 4])),
+        capacity=draw(st.sampled_from(capacities)),
     )
 
 
 @st.composite
 def traces(draw: st.DrawFn) -> Trace:
-    """Bursts of every operation on a few caches, two of which are homes of the others' sheaves."""
-    names = draw(st.sampled_from([("nodes",), ("nodes", "kmalloc-64"), ("kmalloc-64", "x", "y")]))
-    caches = [draw(shapes(name)) for name in names]
+    """Bursts of every operation on a few caches, two of which are homes of the others' sheaves.
+
+    In the chain, a sheaf freed to kmalloc-64 may need one of kmalloc-96 in turn.
+    """
+    chain = ("nodes", "kmalloc-64", "kmalloc-96")
+    names = draw(st.sampled_from([("nodes",), chain[:2], ("kmalloc-64", "x", "y"), chain]))
+    larger = {"kmalloc-64": [5, 6, 8]} if names == chain else {}
+    caches = [draw(shapes(name, larger.get(name, [0, 1, 2, 3, 4]))) for name in names]
     live: list[list[int]] = [[] for _ in caches]
     requests: list[Request] = []
     now = 0
@@ -62,6 +70,9 @@ def traces(draw: st.DrawFn) -> Trace:
     refusals = [(start, draw(st.sampled_from([-1, 0, 10]))) for start in sorted(starts)]
     changed = draw(st.sampled_from([{}, {"barn.full_sheaves": 1}, {"barn.full_sheaves": 0}]))
     profile = with_settings(LINUX_7_2, changed)
+    if draw(st.booleans()):
+        # What ten empty sheaves in the barn come to, for short traces.
+        profile = replace(profile, slub=replace(profile.slub, max_empty_sheaves=0))
     return Trace(caches, 2, requests, refusals=refusals, profile=profile)
 
 
@@ -92,6 +103,78 @@ def _interleaved(draw: st.DrawFn, requests: list[Request]) -> list[Request]:
 @given(traces(), st.sampled_from([1, 2, 7, 10_000]))
 def test_model_equals_oracle(trace: Trace, window: int) -> None:
     assert_equal(trace, window)
+
+
+def dense(seed: int) -> Trace:
+    """Short bursts on two CPUs in turn, whose sheaves find no room in any barn.
+
+    Three caches, each the home of the one before it, so that what a callback does goes down to
+    the last.
+    """
+    rng = np.random.default_rng(seed)
+    chain = (("nodes", 2), ("kmalloc-64", 5), ("kmalloc-96", 3))
+    caches = [
+        CacheShape(name, 64, 1, objects, 0, objects, int(rng.integers(2)), capacity)
+        for name, capacity in chain
+        for objects in [int(rng.integers(1, 5))]
+    ]
+    live: list[list[int]] = [[], [], []]
+    requests: list[Request] = []
+    now = 0
+    for run in range(150):
+        now += int(rng.choice([1, GRACE_PERIOD // 3]))
+        cpu, cache = int(rng.integers(2)), int(rng.choice([0, 0, 0, 1, 2]))
+        op, length = int(rng.choice(list(Op))), int(rng.integers(1, 9))
+        for left in range(length, 0, -1):
+            seq = len(requests)
+            if op > 0:
+                live[cache].append(seq)
+                prefilled = (run, left) if op == Op.FROM_SHEAF else (0, 0)
+                requests.append((seq, cpu, cache, op, seq, now, *prefilled))
+            elif live[cache]:
+                handle = live[cache].pop(int(rng.integers(len(live[cache]))))
+                requests.append((seq, cpu, cache, op, handle, now, 0, 0))
+    full, empty = (int(most) for most in rng.integers(0, 2, 2))
+    rules = replace(LINUX_7_2.slub, max_full_sheaves=full, max_empty_sheaves=empty)
+    return Trace(caches, 2, requests, profile=replace(LINUX_7_2, slub=rules))
+
+
+@pytest.mark.parametrize("window", [1, 50, 10_000])
+def test_callbacks_that_go_down_a_chain_of_homes(window: int) -> None:
+    for seed in range(20):
+        assert_equal(dense(seed), window)
+
+
+@pytest.mark.parametrize("window", [1, 10_000])
+def test_what_a_callback_does_is_done_on_the_cpu_that_filled_its_sheaf(window: int) -> None:
+    """R3.20, mm/slub.c:rcu_free_sheaf (7.2): call_rcu calls back on the CPU it was called on.
+
+    CPU 1 fills a sheaf with a whole slab, and CPU 0 has the next event, a grace period later. The
+    barn takes nothing: the slab goes back from CPU 1, and so does the sheaf, to kmalloc-64. CPU 1's
+    main sheaf there is full, and kfree_rcu took the spare; a new one is kmalloc-96's, for CPU 1.
+    """
+    caches = [
+        CacheShape(name, 64, 1, objects, 0, objects, 0, capacity)
+        for name, objects, capacity in (("nodes", 2, 2), ("kmalloc-64", 5, 5), ("kmalloc-96", 1, 3))
+    ]
+    older = {100: (-2, 0), 101: (-2, 1), 102: (-3, 0), 200: (-4, 0), 201: (-4, 1)}
+    requests = [
+        (0, 1, 0, Op.FREE_RCU, 100, 0, 0, 0),
+        (1, 1, 1, Op.FREE_RCU, 200, 0, 0, 0),
+        (2, 1, 1, Op.FREE, 201, 0, 0, 0),
+        (3, 1, 0, Op.FREE_RCU, 101, 0, 0, 0),
+        (4, 0, 0, Op.FREE, 102, GRACE_PERIOD, 0, 0),
+    ]
+    rules = replace(LINUX_7_2.slub, max_full_sheaves=0, max_empty_sheaves=0)
+    trace = Trace(caches, 2, requests, older, profile=replace(LINUX_7_2, slub=rules))
+    assert_equal(trace, window)
+    # Event, CPU, cache, slab, order, way.
+    assert by_model(trace, window).pages == [
+        (0, 1, 2, 2 << 32, 1, +1),
+        (0, 1, 1, 1 << 32, 1, +1),
+        (4, 1, 0, -2, 1, -1),
+        (4, 1, 2, 2 << 32 | 1, 1, +1),
+    ]
 
 
 def rcu_frees(count: int, pause: int) -> list[Request]:

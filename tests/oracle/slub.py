@@ -117,7 +117,7 @@ class Cache:
         new_slabs = self.stat["alloc_slab"]
         if not self.refill_sheaf(empty):
             self.flush_unused(empty)
-            self.free_empty_sheaf(empty, self.slub.cpu)
+            self.free_empty_sheaf(empty)
             return None
         # Nothing ran in between here, so main is still empty and spare was taken above.
         pcs.spare = pcs.main
@@ -134,10 +134,10 @@ class Cache:
         self.stat["sheaf_alloc"] += 1
         return Sheaf(memory=self.slub.kmalloc_sheaf(self))
 
-    def free_empty_sheaf(self, sheaf: Sheaf, cpu: int) -> None:
+    def free_empty_sheaf(self, sheaf: Sheaf) -> None:
         """free_empty_sheaf: a kfree, also for the home cache."""
         self.stat["sheaf_free"] += 1
-        self.slub.kfree_sheaf(self, sheaf, cpu)
+        self.slub.kfree_sheaf(self, sheaf)
 
     def refill_sheaf(self, sheaf: Sheaf) -> bool:
         want = self.shape.capacity - len(sheaf.objects)
@@ -261,7 +261,7 @@ class Cache:
                 sheaf = self.empty.pop() if self.empty else self.alloc_empty_sheaf()
         if sheaf is not None and len(sheaf.objects) < size and not self.refill_sheaf(sheaf):
             self.flush_unused(sheaf)
-            self.free_empty_sheaf(sheaf, cpu)
+            self.free_empty_sheaf(sheaf)
             return None
         return sheaf
 
@@ -275,7 +275,7 @@ class Cache:
         self.stat["sheaf_return_slow"] += 1
         if len(self.full) >= self.slub.max_full_sheaves or not self.refill_sheaf(sheaf):
             self.flush_unused(sheaf)
-            self.free_empty_sheaf(sheaf, cpu)
+            self.free_empty_sheaf(sheaf)
             return
         self.full.append(sheaf)
         self.stat["barn_put"] += 1
@@ -311,19 +311,25 @@ class Cache:
         return "slow_free"
 
     def rcu_callbacks(self, now: int) -> None:
-        """rcu_free_sheaf, for the sheaves whose grace period is over."""
+        """rcu_free_sheaf, once a grace period is over, each on the CPU that filled the sheaf.
+
+        That is the CPU of whatever the callback does: the page lists a slab goes back to, the
+        sheaves that a sheaf's memory is freed to, and those which that free may need in turn.
+        """
+        event_cpu = self.slub.cpu
         while self.after_grace and self.after_grace[0][0] <= now:
-            _, cpu, sheaf = self.after_grace.pop(0)
+            _, self.slub.cpu, sheaf = self.after_grace.pop(0)
             if len(self.full) < self.slub.max_full_sheaves:
                 self.stat["barn_put"] += 1
                 self.full.append(sheaf)
                 continue
             self.stat["barn_put_fail"] += 1
             self.flush_unused(sheaf)
-            if len(self.empty) < MAX_EMPTY_SHEAVES:
+            if len(self.empty) < self.slub.max_empty_sheaves:
                 self.empty.append(sheaf)
             else:
-                self.free_empty_sheaf(sheaf, cpu)
+                self.free_empty_sheaf(sheaf)
+        self.slub.cpu = event_cpu
 
     # --- free -------------------------------------------------------------------------------
 
@@ -458,6 +464,7 @@ class Slub:
             taken first. All their other objects are live.
         homes: the cache whose objects each cache's sheaves are, -1 for none; none given: nowhere.
         max_full_sheaves: full sheaves a barn takes.
+        max_empty_sheaves: empty ones at which kfree_rcu gives it no more.
         flush_batch: objects a full main is flushed by at a time.
     """
 
@@ -471,12 +478,14 @@ class Slub:
         free_before: Iterable[tuple[int, int, int, int]] = (),
         homes: Sequence[int] = (),
         max_full_sheaves: int = MAX_FULL_SHEAVES,
+        max_empty_sheaves: int = MAX_EMPTY_SHEAVES,
         flush_batch: int = PCS_BATCH_MAX,
     ) -> None:
         self.caches = [Cache(self, number, shape) for number, shape in enumerate(shapes)]
         self.max_order = max_order
         self.homes = homes
-        self.max_full_sheaves, self.flush_batch = max_full_sheaves, flush_batch
+        self.max_full_sheaves, self.max_empty_sheaves = max_full_sheaves, max_empty_sheaves
+        self.flush_batch = flush_batch
         self.freelist_order = freelist_order
         self.existing = existing or {}
         self.live: dict[int, Found | None] = {}
@@ -503,12 +512,12 @@ class Slub:
         home.no_recurse = False
         return memory
 
-    def kfree_sheaf(self, cache: Cache, sheaf: Sheaf, cpu: int) -> None:
+    def kfree_sheaf(self, cache: Cache, sheaf: Sheaf) -> None:
         """Give the memory of a sheaf back."""
         home = self.home(cache)
         if home is not None and sheaf.memory is not None:
             home.rcu_callbacks(self.now)
-            home.free(cpu, sheaf.memory)
+            home.free(self.cpu, sheaf.memory)
 
     def home(self, cache: Cache) -> Cache | None:
         """The cache whose objects the sheaves of `cache` are, if it is there."""

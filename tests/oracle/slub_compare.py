@@ -57,6 +57,7 @@ def by_oracle(trace: Trace) -> Outcome:
         free_before=trace.free_before,
         homes=sheaf_homes(trace.profile.slub, trace.shapes),
         max_full_sheaves=trace.profile.slub.max_full_sheaves,
+        max_empty_sheaves=trace.profile.slub.max_empty_sheaves,
         flush_batch=trace.profile.slub.flush_batch,
         **extra,
     )
