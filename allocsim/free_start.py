@@ -28,8 +28,8 @@ def with_free_pages(
 
     Pages too many are taken one by one, as unmovable (assumed: a tracer's buffer is): the smallest
     blocks of the own type first, then the largest of another, whose pageblocks change their type
-    (R4.20, R4.24, R4.26). Pages too few come back as the largest movable blocks they make; unmovable
-    pageblocks without free pages become movable where those have no room for them (assumed).
+    (R4.20, R4.24, R4.26). Pages too few come back as the largest movable blocks they make;
+    unmovable pageblocks without free pages become movable where those have no room (assumed).
 
     Args:
         free: free blocks [order][type].
