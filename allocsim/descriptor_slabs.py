@@ -11,6 +11,7 @@ a SLAB_TYPESAFE_BY_RCU cache is freed, and refusals of the page allocator.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,13 +33,19 @@ if TYPE_CHECKING:
     from allocsim.requests import PageRequests
 
 _MOST_PASSES = 64
+_COUNTS = (
+    *("older", "allocs", "frees", "own_allocs", "own_frees"),
+    *("fast", "slab_allocs", "slab_frees"),
+)
 # Paths on which the CPU's own two sheaves serve a request alone.
 _FAST = np.isin(np.arange(256), [Path.MAIN_HIT, Path.SPARE_SWAP, Path.MAIN_PUSH])
 # Slab pages asked for and given back, and what the slab descriptors' cache is asked for: ``at``
-# is the place of the request in the whole stream, ``key`` tells lives apart.
+# is the place of the request in the whole stream, ``column`` that of its time (0: older than the
+# recording), ``key`` tells lives apart.
 _EVENTS = {
     "at": "i8",
     "ts": "i8",
+    "column": "i8",
     "cpu": "i2",
     "cache": "i4",
     "op": "i1",
@@ -55,14 +62,14 @@ class DescriptorRequests(NamedTuple):
         cpu: CPU (integer).
         descriptor: number of the descriptor in its scheme (integer).
         op: +1 allocation, -1 free (i1).
-        handle: of the block's life, from 0: rising from one allocation to the next (i8).
+        key: of the block's life, at least 0: no two lives have the same (i8).
     """
 
     ts: npt.NDArray[np.int64]
     cpu: npt.NDArray[np.integer]
     descriptor: npt.NDArray[np.integer]
     op: npt.NDArray[np.int8]
-    handle: npt.NDArray[np.int64]
+    key: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +90,8 @@ class DescriptorOutcome:
         peak_pages: most pages ever held.
         peak_ts: when that was reached first.
         mean_pages: pages held on average over time.
-        passes: how often the slab descriptors were replayed until nothing changed.
+        passes: how often the slab descriptors of a window were replayed until nothing changed, at
+            most.
         settled: nothing changed any more.
     """
 
@@ -99,24 +107,35 @@ class DescriptorOutcome:
     settled: bool
 
 
-class _Settling(NamedTuple):
-    """How the slab descriptors' cache settled.
+class _Served(NamedTuple):
+    """Keys of the requests that a model of SLUB serves now, rising, and what it calls them (i8)."""
 
-    Args:
-        pages: its slab pages, columns _EVENTS.
-        derived: the requests that slabs of descriptors made of it, likewise.
-        fast: operations in the recording that its CPUs' sheaves served alone.
-        sheaves: sheaves it has at the end.
-        passes: replays it took.
-        settled: the last of them changed nothing.
-    """
+    key: Index
+    handle: Index
+    next: int
 
-    pages: Columns
-    derived: Columns
-    fast: int
-    sheaves: int
-    passes: int
-    settled: bool
+    def handles(self, requests: Columns) -> tuple[Index, _Served]:
+        """A handle for each request, rising from one allocation to the next; what is served then.
+
+        Args:
+            requests: columns ``op`` and ``key``.
+        """
+        allocates = requests["op"] > 0
+        made = requests["key"][allocates]
+        new = self.next + np.arange(len(made))
+        key, of_key = np.concatenate([self.key, made]), np.concatenate([self.handle, new])
+        order = np.argsort(key)
+        key, of_key = key[order], of_key[order]
+        handles = np.empty(len(allocates), np.int64)
+        handles[allocates] = new
+        freed = np.searchsorted(key, requests["key"][~allocates])
+        handles[~allocates] = of_key[freed]
+        stays = np.ones(len(key), bool)
+        stays[freed] = False
+        return handles, _Served(key[stays], of_key[stays], self.next + len(made))
+
+
+_NOTHING = _Served(np.empty(0, np.int64), np.empty(0, np.int64), 0)
 
 
 class DescriptorSlabs:
@@ -142,183 +161,180 @@ class DescriptorSlabs:
         self._own = next(of_slab, -1)
         self._slub = Slub(LINUX_7_2, self.shapes, cpus)
         count = len(self.shapes)
-        self._live = np.zeros((count, self._columns), np.int64)
-        self._counts = {name: np.zeros(count, np.int64) for name in ("older", "allocs", "frees")}
-        self._at = self._older = 0
-        self._fast = np.zeros(count, np.int64)
-        self._pages = [empty(_EVENTS)]
-        self._wanted = [empty(_EVENTS)]
+        # The slab descriptors' cache alone, whose requests depend on the slabs of all.
+        own = [self.shapes[self._own]] if self._own >= 0 else []
+        self._own_slub = Slub(LINUX_7_2, own, cpus)
+        self._served = self._own_served = _NOTHING
+        self._live, self._slabs, self._pages = np.zeros((3, count, self._columns), np.int64)
+        self._counts = {name: np.zeros(count, np.int64) for name in _COUNTS}
+        self._at = 0
+        self._held = self._peak = 0  # pages now, and most ever
+        self._since = self._peak_ts = first_ts
+        self._page_ns = 0  # pages, each for as long as it was held
+        self._passes, self._settled = 0, True
 
     def begin(self, descriptor: Index) -> None:
-        """Allocate the descriptors of blocks older than the recording: handles 0, 1, ...
+        """Allocate the descriptors of blocks older than the recording: keys 0, 1, ...
 
         Args:
             descriptor: number of each one's descriptor.
         """
         count = len(descriptor)
-        self._counts["older"] += np.bincount(descriptor, minlength=len(self.shapes))
-        self._request(
-            DescriptorRequests(
-                np.full(count, self._first, np.int64),
-                np.zeros(count, np.int16),
-                descriptor,
-                np.ones(count, np.int8),
-                np.arange(count),
-            ),
-            np.zeros(count, np.int64),
+        self._count("older", descriptor)
+        requests = DescriptorRequests(
+            np.full(count, self._first, np.int64),
+            np.zeros(count, np.int16),
+            descriptor,
+            np.ones(count, np.int8),
+            np.arange(count),
         )
-        self._older = self._at
-        self._fast[:] = 0
+        pages = self._request(requests, np.zeros(count, np.int64))
+        self._held = self._peak = int(_way(pages).sum())
 
     def window(self, requests: DescriptorRequests) -> None:
         """Replay a window of requests; frees may be of blocks older than the recording."""
         for name, op in (("allocs", 1), ("frees", -1)):
-            rows = requests.descriptor[requests.op == op]
-            self._counts[name] += np.bincount(rows, minlength=len(self.shapes))
-        self._request(requests, (requests.ts - self._first) // self._slice + 1)
+            self._count(name, requests.descriptor[requests.op == op])
+        pages = self._request(requests, self._column(requests.ts))
+        for name, op in (("slab_allocs", 1), ("slab_frees", -1)):
+            self._count(name, pages["cache"][pages["op"] == op])
+        self._note_held(pages)
 
-    def _request(self, requests: DescriptorRequests, column: Index) -> None:
+    def _request(self, requests: DescriptorRequests, column: Index) -> Columns:
+        """Replay requests; returns the slab pages of all caches, in order of time."""
         at = self._at + np.arange(len(requests.ts))
         self._at += len(at)
         np.add.at(self._live, (requests.descriptor, column), requests.op)
         events: Columns = {
             "at": at,
             "ts": requests.ts,
+            "column": column,
             "cpu": requests.cpu.astype(np.int16),
             "cache": requests.descriptor.astype(np.int32),
             "op": requests.op,
             "order": np.zeros(len(at), np.int8),
-            "key": requests.handle,
+            "key": requests.key,
         }
         # Slab descriptors wait until it is known which slabs want some.
         waits = requests.descriptor == self._own
-        self._wanted.append(take(events, waits))
         rest = take(events, ~waits)
-        placed, pages = self._slub.window(
-            ObjectRequests(rest["at"], rest["cpu"], rest["cache"], rest["op"], rest["key"])
+        handles, self._served = self._served.handles(rest)
+        placed, made = self._slub.window(
+            ObjectRequests(np.arange(len(handles)), rest["cpu"], rest["cache"], rest["op"], handles)
         )
-        self._fast += np.bincount(rest["cache"][_FAST[placed.path]], minlength=len(self.shapes))
-        self._pages.append(_slab_events(pages, rest["at"], rest["ts"]))
+        self._count_fast(rest["column"], rest["cache"], placed.path)
+        pages = _slab_events(made, rest, made.seq)
+        if self._own >= 0:
+            pages = self._settle(take(events, waits), pages)
+        pages = take(pages, stable_order(pages["at"]))
+        place, way = (pages["cache"], pages["column"]), pages["op"].astype(np.int64)
+        np.add.at(self._slabs, place, way)
+        np.add.at(self._pages, place, way << pages["order"])
+        return pages
+
+    def _settle(self, asked: Columns, pages: Columns) -> Columns:
+        """Replay the slab descriptors' cache until its own slabs ask for nothing new.
+
+        Up to any moment what it is asked for depends on its own slabs before that moment only, so
+        every pass is right a little longer than the one before; and a window whose passes have
+        settled stays as it is, whatever comes behind it. A slab that only its own descriptor made
+        necessary is none: what an earlier pass supposed would bear itself out.
+
+        Args:
+            asked: what page lives ask of it in the window, columns _EVENTS.
+            pages: slab pages of the other caches.
+
+        Returns:
+            Slab pages of all caches.
+        """
+        from_slabs = _as_requests(pages, self._own)
+        others = len(asked["at"]) + len(from_slabs["at"])
+        mine, passes, settled = empty(_EVENTS), 0, False
+        while not settled and passes < _MOST_PASSES:
+            derived = concat([from_slabs, _as_requests(mine, self._own)])
+            requests = concat([asked, derived])
+            order = stable_order(requests["at"])
+            requests = take(requests, order)
+            handles, served = self._own_served.handles(requests)
+            slub = deepcopy(self._own_slub)
+            placed, made = slub.window(
+                ObjectRequests(
+                    np.arange(len(order)),
+                    requests["cpu"],
+                    np.zeros(len(order), np.int32),
+                    requests["op"],
+                    handles,
+                )
+            )
+            # The slab of its own, if any, whose descriptor's request made each slab necessary.
+            cause = order[made.seq] - others
+            again = _slab_events(made, requests, made.seq)
+            again["cache"] = np.full(len(again["at"]), self._own, np.int32)
+            settled = all(np.array_equal(mine[name], again[name]) for name in ("at", "op", "key"))
+            if settled:
+                caused = cause < np.arange(len(cause))
+                settled = bool(caused.all())
+                again = again if settled else take(again, caused)
+            mine, passes = again, passes + 1
+        self._own_slub, self._own_served = slub, served
+        self._passes, self._settled = max(self._passes, passes), self._settled and settled
+        self._count_fast(requests["column"], requests["cache"], placed.path)
+        np.add.at(self._live[self._own], derived["column"], derived["op"].astype(np.int64))
+        behind = derived["column"] > 0
+        for name, op in (("own_allocs", 1), ("own_frees", -1)):
+            self._count(name, derived["cache"][behind & (derived["op"] == op)])
+        return concat([pages, mine])
+
+    def _count(self, name: str, descriptor: Index) -> None:
+        self._counts[name] += np.bincount(descriptor, minlength=len(self.shapes))
+
+    def _count_fast(self, column: Index, descriptor: Index, path: npt.NDArray[np.uint8]) -> None:
+        self._count("fast", descriptor[(column > 0) & _FAST[path]])
+
+    def _column(self, ts: Index) -> Index:
+        return (ts - self._first) // self._slice + 1
+
+    def _note_held(self, pages: Columns) -> None:
+        """Note how many pages all caches hold from each change on."""
+        if not len(pages["at"]):
+            return
+        total = self._held + np.cumsum(_way(pages))
+        highest = int(np.argmax(total))
+        if total[highest] > self._peak:
+            self._peak, self._peak_ts = int(total[highest]), int(pages["ts"][highest])
+        ts = np.append(self._since, pages["ts"])
+        self._page_ns += int(np.dot(np.append(self._held, total[:-1]), np.diff(ts)))
+        self._held, self._since = int(total[-1]), int(ts[-1])
 
     def finish(self) -> DescriptorOutcome:
         """What became of them all."""
         counters = self._slub.counters()
         sheaves = counters["sheaf_alloc"] - counters["sheaf_free"]
-        pages = concat(self._pages)
-        counts = self._counts | {
-            name: np.zeros(len(self.shapes), np.int64) for name in ("own_allocs", "own_frees")
-        }
-        passes, settled = 0, True
         if self._own >= 0:
-            settling = self._settle(pages)
-            pages = concat([pages, settling.pages])
-            self._count_own(counts, settling.derived)
-            self._fast[self._own], sheaves[self._own] = settling.fast, settling.sheaves
-            passes, settled = settling.passes, settling.settled
-        pages = take(pages, stable_order(pages["at"]))
-        counts |= {"fast": self._fast, "sheaves": sheaves}
-        behind = pages["at"] >= self._older
-        for name, op in (("slab_allocs", 1), ("slab_frees", -1)):
-            rows = pages["cache"][behind & (pages["op"] == op)]
-            counts[name] = np.bincount(rows, minlength=len(self.shapes))
-        slabs, held = self._over_time(pages)
-        total, change = self._held(pages)
-        peak = int(np.argmax(total))
+            own = self._own_slub.counters()
+            sheaves[self._own] = own["sheaf_alloc"][0] - own["sheaf_free"][0]
+        length = self._last - self._first
+        page_ns = self._page_ns + self._held * (self._last - self._since)
         return DescriptorOutcome(
             shapes=self.shapes,
-            counts=counts,
+            counts=self._counts | {"sheaves": sheaves},
             objects=np.cumsum(self._live, axis=1),
-            slabs=slabs,
-            pages=held,
-            peak_pages=int(total[peak]),
-            peak_ts=int(change[peak]),
-            mean_pages=self._mean(total, change),
-            passes=passes,
-            settled=settled,
+            slabs=np.cumsum(self._slabs, axis=1),
+            pages=np.cumsum(self._pages, axis=1),
+            peak_pages=self._peak,
+            peak_ts=self._peak_ts,
+            mean_pages=page_ns / length if length else float(self._held),
+            passes=self._passes,
+            settled=self._settled,
         )
 
-    def _settle(self, pages: Columns) -> _Settling:
-        """Replay the slab descriptors' cache until its own slabs ask for nothing new.
 
-        Up to any moment what it is asked for depends on its own slabs before that moment only, so
-        every pass is right a little longer than the one before.
-        """
-        asked = concat(self._wanted)
-        from_slabs = _as_requests(pages, self._own)
-        own, passes, settled = empty(_EVENTS), 0, False
-        while not settled and passes < _MOST_PASSES:
-            derived = concat([from_slabs, _as_requests(own, self._own)])
-            requests = concat([asked, derived])
-            requests = take(requests, stable_order(requests["at"]))
-            again, fast, sheaves = self._pass(requests)
-            settled = all(np.array_equal(own[name], again[name]) for name in ("at", "op", "key"))
-            own, passes = again, passes + 1
-        return _Settling(own, derived, fast, sheaves, passes, settled)
-
-    def _pass(self, requests: Columns) -> tuple[Columns, int, int]:
-        """Replay the slab descriptors' cache.
-
-        Returns:
-            Its slab pages, operations in the recording that its CPUs' sheaves served alone, and
-            sheaves at the end.
-        """
-        slub = Slub(LINUX_7_2, [self.shapes[self._own]], self._cpus)
-        handles = _handles(requests)
-        older = int(np.searchsorted(requests["at"], self._older))
-        made, fast = [], 0
-        for part in (slice(0, older), slice(older, None)):
-            at, ts = requests["at"][part], requests["ts"][part]
-            one = np.zeros(len(at), np.int32)
-            placed, got = slub.window(
-                ObjectRequests(at, requests["cpu"][part], one, requests["op"][part], handles[part])
-            )
-            made.append(_slab_events(got, at, ts))
-            fast = int(np.count_nonzero(_FAST[placed.path]))
-        pages = concat(made)
-        pages["cache"] = np.full(len(pages["at"]), self._own, np.int32)
-        counters = slub.counters()
-        return pages, fast, int(counters["sheaf_alloc"][0] - counters["sheaf_free"][0])
-
-    def _count_own(self, counts: dict[str, npt.NDArray[np.int64]], derived: Columns) -> None:
-        """Count slab descriptors of descriptors' slabs in."""
-        behind = derived["at"] >= self._older
-        for name, op in (("own_allocs", 1), ("own_frees", -1)):
-            counts[name][self._own] = int(np.count_nonzero(behind & (derived["op"] == op)))
-        np.add.at(self._live[self._own], self._column(derived), derived["op"].astype(np.int64))
-
-    def _column(self, events: Columns) -> Index:
-        column = (events["ts"] - self._first) // self._slice + 1
-        return np.where(events["at"] < self._older, 0, column)
-
-    def _over_time(self, pages: Columns) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Slabs and their pages by cache at the end of each slice."""
-        slabs, held = np.zeros((2, len(self.shapes), self._columns), np.int64)
-        place = (pages["cache"], self._column(pages))
-        way = pages["op"].astype(np.int64)
-        np.add.at(slabs, place, way)
-        np.add.at(held, place, way << pages["order"])
-        return np.cumsum(slabs, axis=1), np.cumsum(held, axis=1)
-
-    def _held(self, pages: Columns) -> tuple[Index, Index]:
-        """Pages of all caches from each change on, and when it was; first of all at the start."""
-        way = pages["op"].astype(np.int64) << pages["order"]
-        before = int(np.searchsorted(pages["at"], self._older))
-        total = np.cumsum(way)
-        start = int(total[before - 1]) if before else 0
-        return np.append(start, total[before:]), np.append(self._first, pages["ts"][before:])
-
-    def _mean(self, total: Index, change: Index) -> float:
-        length = self._last - self._first
-        if not length:
-            return float(total[-1])
-        return float(np.dot(total, np.diff(change, append=self._last)) / length)
-
-
-def _slab_events(pages: PageRequests, at: Index, ts: Index) -> Columns:
-    """Slab pages wanted and returned, at the times of the requests that did it."""
+def _slab_events(pages: PageRequests, requests: Columns, row: Index) -> Columns:
+    """Slab pages wanted and returned, at the times of the requests (rows) that did it."""
     return {
-        "at": pages.seq,
-        "ts": ts[np.searchsorted(at, pages.seq)] if len(at) else ts,
+        "at": requests["at"][row],
+        "ts": requests["ts"][row],
+        "column": requests["column"][row],
         "cpu": pages.cpu,
         "cache": pages.cache,
         "op": pages.way,
@@ -327,21 +343,14 @@ def _slab_events(pages: PageRequests, at: Index, ts: Index) -> Columns:
     }
 
 
+def _way(pages: Columns) -> Index:
+    """Pages that each slab page event takes, or gives back."""
+    return pages["op"].astype(np.int64) << pages["order"]
+
+
 def _as_requests(pages: Columns, cache: int) -> Columns:
     """Slab pages as requests for slab descriptors; keys below those of page lives."""
     return pages | {
         "key": -1 - (pages["cache"].astype(np.int64) << 40 | pages["key"] & (1 << 32) - 1),
         "cache": np.full(len(pages["at"]), cache, np.int32),
     }
-
-
-def _handles(requests: Columns) -> Index:
-    """A handle for each request, rising from one allocation to the next."""
-    allocates = requests["op"] > 0
-    keys = requests["key"][allocates]
-    order = np.argsort(keys)
-    handles = np.empty(len(allocates), np.int64)
-    handles[allocates] = np.arange(len(keys))
-    freed = requests["key"][~allocates]
-    handles[~allocates] = order[np.searchsorted(keys[order], freed)]
-    return handles

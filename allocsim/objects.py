@@ -32,6 +32,7 @@ _CARRY = {
     "bytes_alloc": "i8",
     "call_site": "u8",
     "large": "?",
+    "metadata": "?",
 }
 COUNTS = (
     "null_frees",
@@ -63,6 +64,9 @@ class ObjectWindow:
         bytes_alloc: with which size; -1: allocation not seen.
         closed: seqs of allocations of earlier windows whose life ended in this one.
         named: of these, those whose free gave the cache.
+        replaced: seqs of allocations whose free went untraced, as another allocation of their
+            address in this window shows (T6); the allocator's own metadata is left out (T7).
+        replaced_ts: time of that allocation.
     """
 
     row: Index
@@ -81,6 +85,8 @@ class ObjectWindow:
     bytes_alloc: Index
     closed: Index
     named: Index
+    replaced: Index
+    replaced_ts: Index
 
 
 class Objects:
@@ -171,6 +177,7 @@ class Objects:
         objects.closed = old["seq"]
         frees = ~objects.allocates[at]
         window.amend.add(old["seq"][~frees], lifetime=-1)
+        self._replaced(window, pairing, objects, at[~frees], take(old, ~frees))
         at, old = at[frees], take(old, frees)
         lifetime = window.columns["ts"][objects.row[at]] - old["ts"]
         objects.handle[at] = old["seq"]
@@ -194,6 +201,19 @@ class Objects:
         told = take(old, tells)
         self._sites.learn(told["call_site"], told["bytes_alloc"], own[tells])
 
+    def _replaced(
+        self, window: Window, pairing: Pairing, objects: ObjectWindow, at: Index, old: Columns
+    ) -> None:
+        """Objects whose address is allocated again: at rows ``at`` those of earlier windows."""
+        again = np.flatnonzero(pairing.reallocates & (pairing.carried < 0))
+        row = objects.row[again - 1]
+        seq = np.concatenate((old["seq"], row + window.seq))
+        metadata = column(window.columns, "metadata", row).astype(np.bool_)
+        known = ~np.concatenate((old["metadata"], metadata))
+        objects.replaced = seq[known]
+        by = objects.row[np.concatenate((at, again))[known]]
+        objects.replaced_ts = window.columns["ts"][by]
+
     def _learn(self, columns: Columns, objects: ObjectWindow) -> None:
         """Tell the call sites of allocations that a free of this window named."""
         told = np.flatnonzero(objects.allocates & (objects.cache_how == CacheHow.BY_FREE))
@@ -208,7 +228,7 @@ class Objects:
         row = objects.row[kept]
         survivors = {
             name: column(window.columns, name, row).astype(_CARRY[name])
-            for name in ("ts", "cpu", "bytes_alloc", "call_site")
+            for name in ("ts", "cpu", "bytes_alloc", "call_site", "metadata")
         }
         survivors["ptr"] = objects.ptr[kept]
         survivors["seq"] = row + window.seq
@@ -287,6 +307,8 @@ def _pair_results(
         on_slab,
         ended,
         *_sites(columns, row, (cache < 0) & ~large, pairing),
+        nowhere,
+        nowhere,
         nowhere,
         nowhere,
     )

@@ -32,6 +32,16 @@ KPF_THP = 22
 KPF_ZERO_PAGE = 24
 KPF_PGTABLE = 26
 KPF_RESERVED = 32
+#: The kinds that the words can show.
+SHOWN_KINDS = (
+    Kind.SLAB,
+    Kind.PAGE_TABLE,
+    Kind.ANON,
+    Kind.THP,
+    Kind.PAGE_CACHE,
+    Kind.SHMEM,
+    Kind.HUGETLB,
+)
 
 
 def has(flags: npt.NDArray[np.uint64], bit: int) -> Bools:

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.columns import stable_order
-from allocsim.recorded_requests import SheafRuns
+from allocsim.columns import column, stable_order
+from allocsim.events import Ev
+from allocsim.lifetimes import ZERO_SIZE_PTR
+from allocsim.recorded_requests import NOTHING_HIDDEN, SheafRuns
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from collections.abc import Sequence
 
-    from allocsim.columns import Bools, Ints
+    from allocsim.columns import Bools, Columns, Index, Ints
+    from allocsim.kernel import Kernel
 
 #: The one user in 7.2: lib/maple_tree.c:mas_pop_node takes nodes with GFP_NOWAIT.
 CACHE = "maple_node"
@@ -27,58 +30,84 @@ FLAGS = ("__GFP_KSWAPD_RECLAIM", "__GFP_NOWARN")
 SINCE = (6, 18)  #: first kernel with prefilled sheaves (spec 1.4)
 
 
+NO_RUNS = NOTHING_HIDDEN.runs
+_HARD_OR_SOFT_IRQ = 0x18  # TRACE_FLAG_HARDIRQ | TRACE_FLAG_SOFTIRQ
+
+
+class Prefilled:
+    """Which allocations of a recording are out of prefilled sheaves.
+
+    Args:
+        kernel: the recorded kernel.
+        cache_names: names of the column ``cache``, by code.
+    """
+
+    def __init__(self, kernel: Kernel, cache_names: Sequence[str]) -> None:
+        found = CACHE in cache_names and kernel.version >= SINCE
+        self._cache = cache_names.index(CACHE) if found else None
+        self._flags = sum(kernel.gfp[name] for name in FLAGS)
+        self._runs = PrefilledRuns()
+
+    def window(self, columns: Columns, first: int) -> SheafRuns:
+        """The runs of which it is known in the next events, the first of them row ``first``."""
+        if self._cache is None or "ptr" not in columns:
+            return NO_RUNS
+        rows = np.flatnonzero(columns["event"] <= Ev.KMEM_CACHE_FREE)
+        inside = column(columns, "irq_flags", rows) & _HARD_OR_SOFT_IRQ == 0
+        rows = rows[inside & (columns["ptr"][rows] > ZERO_SIZE_PTR)]
+        out_of_sheaf = (columns["event"][rows] == Ev.KMEM_CACHE_ALLOC) & (
+            columns["cache"][rows] == self._cache
+        )
+        out_of_sheaf &= columns["gfp_flags"][rows] == self._flags
+        return self._runs.add(first + rows, columns["pid"][rows], out_of_sheaf)
+
+    def finish(self) -> SheafRuns:
+        """The runs that the trace's end cuts off."""
+        return self._runs.finish()
+
+
 class PrefilledRuns:
     """Finds the runs, window by window; what is open at a window's end is carried."""
 
     def __init__(self) -> None:
-        self._open: dict[int, npt.NDArray[np.int64]] = {}
+        self._seq = np.empty(0, np.int64)
+        self._task = np.empty(0, np.int64)
 
-    def add(
-        self, seq: npt.NDArray[np.int64], task: Ints, out_of_sheaf: Bools
-    ) -> list[npt.NDArray[np.int64]]:
-        """The runs that ended, as numbers of their events.
+    def add(self, seq: Index, task: Ints, out_of_sheaf: Bools) -> SheafRuns:
+        """The runs that ended.
 
         Args:
             seq: rising numbers of the next object events.
             task: pid of each.
             out_of_sheaf: it may come out of a prefilled sheaf.
         """
+        concerned = np.isin(task, np.concatenate((self._task, np.unique(task[out_of_sheaf]))))
+        task = np.concatenate((self._task, task[concerned]))
+        seq = np.concatenate((self._seq, seq[concerned]))
+        out_of_sheaf = np.concatenate((np.ones(len(self._seq), np.bool_), out_of_sheaf[concerned]))
         order = stable_order(task)
         task, seq, out_of_sheaf = task[order], seq[order], out_of_sheaf[order]
         begins = np.ones(len(seq), np.bool_)
         begins[1:] = (task[1:] != task[:-1]) | (out_of_sheaf[1:] != out_of_sheaf[:-1])
         starts = np.flatnonzero(begins)
-        ends = np.append(starts[1:], len(seq))
-        first = np.ones(len(starts), np.bool_)
-        first[1:] = task[starts[1:]] != task[starts[:-1]]
-        last = np.append(first[1:], True)[: len(starts)]
-        done = []
-        # A task's runs come in turn with what is none: a loop over runs, and over tasks.
-        wanted = np.flatnonzero(out_of_sheaf[starts] | first)
-        for at in wanted.tolist():
-            pid, part = int(task[starts[at]]), seq[starts[at] : ends[at]]
-            carried = self._open.pop(pid, None) if first[at] else None
-            if not out_of_sheaf[starts[at]]:
-                part = part[:0]
-            if carried is not None:
-                part = np.concatenate((carried, part))
-            if out_of_sheaf[starts[at]] and last[at]:
-                self._open[pid] = part
-            elif len(part):
-                done.append(part)
-        return done
+        length = np.diff(starts, append=len(seq))
+        last = np.append(task[starts[1:]] != task[starts[:-1]], True)[: len(starts)]
+        out = out_of_sheaf[starts]
+        still = np.repeat(out & last, length)
+        self._seq, self._task = seq[still], task[still]
+        done = out & ~last
+        return _runs(seq[np.repeat(done, length)], length[done])
 
-    def finish(self) -> list[npt.NDArray[np.int64]]:
+    def finish(self) -> SheafRuns:
         """The runs that the trace's end cuts off."""
-        return list(self._open.values())
+        starts = np.flatnonzero(np.diff(self._task, prepend=-1))
+        return _runs(self._seq, np.diff(starts, append=len(self._seq)))
 
 
-def runs_of(found: list[npt.NDArray[np.int64]]) -> SheafRuns:
-    """Runs as SheafRuns, without those of one allocation."""
-    runs = [run for run in found if len(run) > 1]
-    nothing = np.empty(0, np.int64)
-    seq = np.concatenate([nothing, *runs])
-    first = np.concatenate([nothing, *(np.full(len(run), run[0]) for run in runs)])
-    left = np.concatenate([nothing, *(np.arange(len(run), 0, -1) for run in runs)])
-    order = np.argsort(seq)
-    return SheafRuns(seq[order], first[order], left[order].astype(np.int32))
+def _runs(seq: Index, length: Index) -> SheafRuns:
+    """Runs of some lengths, one behind the other in ``seq``, without those of one allocation."""
+    first = np.repeat(seq[np.cumsum(length) - length], length)
+    left = np.repeat(np.cumsum(length), length) - np.arange(len(seq))
+    rows = np.flatnonzero(np.repeat(length > 1, length))
+    rows = rows[np.argsort(seq[rows])]
+    return SheafRuns(seq[rows], first[rows], left[rows].astype(np.int32))

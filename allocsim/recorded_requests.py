@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from allocsim.columns import find
+from allocsim.columns import concat, empty, find, take
 from allocsim.events import Ev
-from allocsim.lifetimes import ZERO_SIZE_PTR, Lifetimes
 from allocsim.page_requests import highest_zones, migratetypes, urgency
 from allocsim.requests import ObjectRequests, Op
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from allocsim.zones import Zone
 
 #: Event columns that are read, as far as the trace has them.
-COLUMNS = ("ts", "cpu", "event", "ptr", "pfn", "order", "gfp_flags", "metadata")
+COLUMNS = ("ts", "cpu", "event", "pfn", "order", "gfp_flags", "metadata")
 
 #: A page's handle is ``alloc_seq << PAGE_SHIFT``; the slab pages that one event asks for have the
 #: numbers behind its own. Object requests and page requests come from different events.
@@ -79,6 +78,19 @@ class RequestWindow(NamedTuple):
     shown: npt.NDArray[np.bool_]
     pages: PageEvents
     end: int
+
+
+class RecordedObjects(NamedTuple):
+    """What a replay of the recording said of each event of a window.
+
+    Args:
+        cache: its cache; -1: it is no event of an object, or not known of which cache (i4).
+        life: number of the event that allocated its object, or of the free itself where the
+            allocation was not seen; -1: it is no event of an object (i8).
+    """
+
+    cache: npt.NDArray[np.int32]
+    life: npt.NDArray[np.int64]
 
 
 class RecordedPages(NamedTuple):
@@ -165,7 +177,8 @@ class RecordedRequests:
     def __init__(self, zones: Sequence[Zone], older: npt.NDArray[np.int64]) -> None:
         self._zones = zones
         self._older = older
-        self._lifetimes = Lifetimes({"seq": "i8", "cache": "i4"})
+        #: Allocations that a free is still to come of, and their caches.
+        self._live: Columns = empty({"object": "i8", "cache": "i4"})
         self._waiting = NOTHING_HIDDEN.frees  # due behind the last object event so far
         self.counts: Counter[str] = Counter()
 
@@ -173,7 +186,7 @@ class RecordedRequests:
         self,
         columns: Columns,
         seq: int,
-        cache: npt.NDArray[np.int32],
+        of_objects: RecordedObjects,
         pages: RecordedPages,
         hidden: Hidden = NOTHING_HIDDEN,
     ) -> RequestWindow:
@@ -182,13 +195,15 @@ class RecordedRequests:
         Args:
             columns: event columns, of COLUMNS those the trace has.
             seq: row of the first event in the trace.
-            cache: cache of each event; -1: no object of a cache, or not known which.
+            of_objects: what is known of the object events.
             pages: what is known of the page events.
             hidden: what the events do not say themselves.
         """
         cpu = columns["cpu"]
-        shown = self._objects(columns, seq, cpu, cache)
+        shown = self._objects(columns, seq, cpu, of_objects)
         objects, is_event = self._with_hidden(shown, columns["ts"][shown.seq - seq], hidden)
+        gone = find(self._live["object"], hidden.frees.object)
+        self._live = {name: np.delete(kept, gone[gone >= 0]) for name, kept in self._live.items()}
         end = seq + len(cpu)
         return RequestWindow(objects, is_event, self._pages(columns, seq, cpu, pages), end)
 
@@ -197,55 +212,47 @@ class RecordedRequests:
         columns: Columns,
         seq: int,
         cpu: npt.NDArray[np.int16],
-        cache: npt.NDArray[np.int32],
+        known: RecordedObjects,
     ) -> ObjectRequests:
-        event = columns["event"]
-        rows = np.flatnonzero(event <= Ev.KMEM_CACHE_FREE)
-        if "ptr" in columns:
-            rows = rows[columns["ptr"][rows] > ZERO_SIZE_PTR]
-        code = event[rows]
-        allocates = (code == Ev.KMALLOC) | (code == Ev.KMEM_CACHE_ALLOC)
-        own = cache[rows].astype(np.int32)
+        rows = np.flatnonzero(known.life >= 0)
+        code, handle, own = columns["event"][rows], known.life[rows], known.cache[rows]
         metadata = columns["metadata"][rows]
         own[metadata] = -1
         self.counts["metadata_events"] += int(np.count_nonzero(metadata))
-
-        pairing = self._lifetimes.pair(columns["ptr"][rows], allocates)
-        live = self._lifetimes.live
-        handle = (rows + seq)[pairing.order]
-        life_cache = own[pairing.order]
+        allocates = (code == Ev.KMALLOC) | (code == Ev.KMEM_CACHE_ALLOC)
         # Of a life, its allocation's cache counts: a free may lack it, or be of a sheaf.
-        frees = np.flatnonzero(pairing.ends_previous)
-        carried = np.flatnonzero((pairing.carried >= 0) & ~pairing.allocates)
-        kept = self._lifetimes.survivors(pairing)
-        survivors = {
-            "ptr": columns["ptr"][rows][pairing.order][kept],
-            "seq": handle[kept],
-            "cache": life_cache[kept],
-        }
-        handle[frees] = handle[frees - 1]
-        life_cache[frees] = life_cache[frees - 1]
-        handle[carried] = live["seq"][pairing.carried[carried]]
-        life_cache[carried] = live["cache"][pairing.carried[carried]]
-        self._lifetimes.keep(pairing, survivors)
+        frees = np.flatnonzero(~allocates)
+        self._name_frees(rows, seq, handle, own, frees)
 
-        unknown = np.flatnonzero(pairing.unknown & (life_cache >= 0))
-        strange = unknown[find(self._older, handle[unknown]) < 0]
-        life_cache[strange] = -1
-        metadata = metadata[pairing.order]
-        self.counts["allocations_left_out"] += int(
-            np.count_nonzero(pairing.allocates & (life_cache < 0) & ~metadata)
-        )
-        self.counts["unknown_frees_left_out"] += int(
-            np.count_nonzero(pairing.unknown & (life_cache < 0) & ~metadata)
-        )
-        op = np.where(pairing.allocates, np.int8(Op.ALLOC), np.int8(Op.FREE))
-        by_row = np.full(len(cpu), -1, np.int64)
-        by_row[rows[pairing.order]] = np.arange(len(rows))
-        place = by_row[by_row >= 0]
-        place = place[life_cache[place] >= 0]
-        row = rows[pairing.order][place]
-        return ObjectRequests(row + seq, cpu[row], life_cache[place], op[place], handle[place])
+        unknown = frees[handle[frees] == rows[frees] + seq]
+        named = unknown[own[unknown] >= 0]
+        own[named[find(self._older, handle[named]) < 0]] = -1
+        left_out = (own < 0) & ~metadata
+        self.counts["allocations_left_out"] += int(np.count_nonzero(allocates & left_out))
+        self.counts["unknown_frees_left_out"] += int(np.count_nonzero(left_out[unknown]))
+        keep = np.flatnonzero(own >= 0)
+        rows, handle = rows[keep], handle[keep]
+        op = np.where(allocates[keep], np.int8(Op.ALLOC), np.int8(Op.FREE))
+        return ObjectRequests(rows + seq, cpu[rows], own[keep], op, handle)
+
+    def _name_frees(
+        self, rows: Index, seq: int, handle: Index, own: npt.NDArray[np.int32], frees: Index
+    ) -> None:
+        """Give frees the cache of the allocation they end, and carry those still to be freed."""
+        ended = handle[frees]
+        here, before = np.flatnonzero(ended >= seq), np.flatnonzero(ended < seq)
+        # Caches of this window's allocations, by row; an unknown free is its own.
+        named = np.full(int(rows[-1]) + 1 if len(rows) else 0, -1, np.int32)
+        named[rows] = own
+        own[frees[here]] = named[ended[here] - seq]
+        at = find(self._live["object"], ended[before])
+        own[frees[before]] = np.append(self._live["cache"], np.int32(-1))[at]
+        named[rows[frees]] = named[ended[here] - seq] = -1
+        born = np.flatnonzero(named >= 0)
+        rest = np.ones(len(self._live["object"]), np.bool_)
+        rest[at[at >= 0]] = False
+        new: Columns = {"object": born + seq, "cache": named[born]}
+        self._live = concat([take(self._live, rest), new])
 
     def _with_hidden(
         self, shown: ObjectRequests, ts: Index, hidden: Hidden
@@ -253,10 +260,11 @@ class RecordedRequests:
         """Object requests with hidden frees between them, and which of them are events."""
         op, run = shown.op.copy(), np.zeros(len(ts), np.int64)
         left = np.zeros(len(ts), np.int32)
-        at = find(hidden.runs.seq, shown.seq)
-        out_of = np.flatnonzero(at >= 0)
+        at = find(shown.seq, hidden.runs.seq)
+        asked = np.flatnonzero(at >= 0)
+        out_of = at[asked]
         op[out_of] = Op.FROM_SHEAF
-        run[out_of], left[out_of] = hidden.runs.run[at[out_of]], hidden.runs.left[at[out_of]]
+        run[out_of], left[out_of] = hidden.runs.run[asked], hidden.runs.left[asked]
 
         both = self._waiting, hidden.frees
         frees = HiddenFrees(
@@ -271,8 +279,15 @@ class RecordedRequests:
         at, frees = at[order], HiddenFrees(*(column[order] for column in frees))
         self.counts["inferred_frees"] += len(at)
 
+        place = at + np.arange(len(at))
+        shows = np.ones(len(ts) + len(at), np.bool_)
+        shows[place] = False
+        rest = np.flatnonzero(shows)
+
         def put(column: npt.NDArray[Any], values: npt.ArrayLike) -> npt.NDArray[Any]:
-            return np.insert(column, at, values) if len(at) else column
+            merged = np.empty(len(shows), column.dtype)
+            merged[place], merged[rest] = values, column
+            return merged
 
         merged = ObjectRequests(
             put(shown.seq, shown.seq[at]),
@@ -284,7 +299,7 @@ class RecordedRequests:
             put(run, 0),
             put(left, 0),
         )
-        return merged, put(np.ones(len(ts), np.bool_), values=False)
+        return merged, shows
 
     def _pages(
         self, columns: Columns, seq: int, cpu: npt.NDArray[np.int16], pages: RecordedPages

@@ -27,11 +27,14 @@ from allocsim.neighbours import Neighbours
 from allocsim.objects import Objects, ObjectWindow
 from allocsim.ownership import Ownership
 from allocsim.pages import Pages, PageWindow, Place
+from allocsim.prefilled import Prefilled
 from allocsim.results import EVENT_RESULTS, PAGE_RESULTS
 from allocsim.unnamed import CallSites, Unnamed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from allocsim.recorded_requests import SheafRuns
 
 #: Rows of a window: more would not fit where rows and frame numbers share a word.
 MAX_WINDOW = 1 << 26
@@ -39,6 +42,7 @@ MAX_WINDOW = 1 << 26
 COLUMNS = (
     *("ts", "cpu", "pid", "event", "irq_flags", "call_site", "ptr", "cache", "bytes_alloc"),
     *("gfp_flags", "pfn", "order", "page_flags", "mapping", "val", "ret", "count", "stack"),
+    "metadata",
 )
 
 # Results of page lives that only page_ref events tell.
@@ -81,6 +85,21 @@ class Recording:
 
 
 @dataclass(slots=True)
+class HiddenResult:
+    """What events do not say themselves.
+
+    Args:
+        unfreed: allocations that no free in the trace ends (i8); not the allocator's metadata.
+        again_ts: when the address of each was allocated again (T6); -1: never (i8).
+        runs: allocations out of prefilled sheaves (R3.16).
+    """
+
+    unfreed: Index
+    again_ts: Index
+    runs: SheafRuns
+
+
+@dataclass(slots=True)
 class WindowResult:
     """What one window gave.
 
@@ -90,12 +109,14 @@ class WindowResult:
             by an amendment once that life has ended, -1 where it ended unseen (T6).
         pages: PAGE_RESULTS of the lives that ended.
         amendments: (rows of the trace, values) by column, for rows of earlier windows.
+        hidden: what its events do not say themselves.
     """
 
     columns: Columns
     open: Bools
     pages: Columns
     amendments: Amendments
+    hidden: HiddenResult
 
 
 @dataclass(slots=True)
@@ -105,12 +126,14 @@ class FinalResult:
     Args:
         pages: PAGE_RESULTS of the lives still open.
         amendments: as in WindowResult.
+        hidden: what was not known before the end.
         caches: name and slot size (bytes, -1: never seen) of each cache, by number.
         counts: the counts behind the quality figures, by name.
     """
 
     pages: Columns
     amendments: Amendments
+    hidden: HiddenResult
     caches: list[tuple[str, int]]
     counts: dict[str, int]
 
@@ -124,6 +147,7 @@ class _Layers:
     unnamed: Unnamed
     sites: CallSites
     caches: Caches
+    prefilled: Prefilled
     amend: Amending = field(default_factory=Amending)
 
 
@@ -151,6 +175,7 @@ class Replay:
             Unnamed(sites, caches),
             sites,
             caches,
+            Prefilled(kernel, recording.cache_names),
         )
         self._recording = recording
         self._seq = 0
@@ -192,8 +217,15 @@ class Replay:
         layers.pages.carry(pages)
         self._count(columns, pages)
         amendments = _apply(layers.amend.drain(), seq, results)
+        nowhere = np.empty(0, np.int64)
+        hidden = HiddenResult(
+            nowhere if objects is None else objects.replaced,
+            nowhere if objects is None else objects.replaced_ts,
+            layers.prefilled.window(columns, seq),
+        )
         self._seq += len(columns["event"])
-        return WindowResult(results, still, self._lives(pages.lives, pages.closed), amendments)
+        ended = self._lives(pages.lives, pages.closed)
+        return WindowResult(results, still, ended, amendments, hidden)
 
     def finish(self) -> FinalResult:
         """End the trace. No window may follow."""
@@ -210,7 +242,11 @@ class Replay:
             "object_frames_without_page_event": len(frames["pfn"]),
         }
         everything = np.ones(len(lives["page"]), bool)
-        return FinalResult(self._lives(lives, everything), layers.amend.drain(), caches, counts)
+        live = layers.objects.live
+        unfreed = live["seq"][~live["metadata"]]
+        hidden = HiddenResult(unfreed, np.full(len(unfreed), -1), layers.prefilled.finish())
+        amendments = layers.amend.drain()
+        return FinalResult(self._lives(lives, everything), amendments, hidden, caches, counts)
 
     def _place(self, pages: PageWindow, objects: ObjectWindow | None) -> Place:
         """Which page life each object lies on, through the direct map."""

@@ -68,10 +68,9 @@ class FirstTouched:
         Args:
             lives: the columns OLDER, and ``start`` (ns; -1: before the recording).
         """
-        pages = np.int64(1) << lives["order"].astype(np.int64)
-        pfn = np.repeat(lives["pfn"], pages) + _ramp(pages)
+        pfn, row = frames_of(lives["pfn"], lives["order"])
         inside = pfn < len(self.first)
-        np.minimum.at(self.first, pfn[inside], np.repeat(lives["page"], pages)[inside])
+        np.minimum.at(self.first, pfn[inside], lives["page"][row[inside]])
         older = take({name: lives[name] for name in OLDER}, lives["start"] < 0)
         self.older = concat([self.older, older])
 
@@ -122,6 +121,13 @@ def opening_stock(
     return Stock(concat([older, _as_older(both)]), _as_older(single), gone)
 
 
+def frames_of(pfn: Index, order: npt.NDArray[np.integer]) -> tuple[Index, Index]:
+    """The page frames of blocks, one after the other, and the row of the block of each (i8)."""
+    pages = np.int64(1) << order.astype(np.int64)
+    row = np.repeat(np.arange(len(pages)), pages)
+    return pfn[row] + np.arange(len(row)) - (np.cumsum(pages) - pages)[row], row
+
+
 def _agreed(blocks: list[Columns]) -> tuple[Columns, Columns]:
     """The blocks that all snapshots show alike, and the others, each once."""
     if len(blocks) == 1:
@@ -144,12 +150,6 @@ def _first_of(first: Index, blocks: Columns) -> Index:
     """The first life on any frame of each block."""
     if not len(blocks["pfn"]):
         return np.empty(0, np.int64)
-    pages = np.int64(1) << blocks["order"].astype(np.int64)
-    pfn = np.repeat(blocks["pfn"], pages) + _ramp(pages)
+    pfn, row = frames_of(blocks["pfn"], blocks["order"])
     inside = np.where(pfn < len(first), first[np.minimum(pfn, len(first) - 1)], _NEVER)
-    return np.minimum.reduceat(inside, np.cumsum(pages) - pages)
-
-
-def _ramp(lengths: Index) -> Index:
-    """0, 1, ... up to each length, one after the other."""
-    return np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return np.minimum.reduceat(inside, np.flatnonzero(np.diff(row, prepend=-1)))

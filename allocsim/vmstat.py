@@ -32,12 +32,12 @@ class VmstatTurns:
         """
         if not len(ts):
             return np.empty(0, np.int64)
-        times = ts.astype(np.int64)
         if self._seconds < 0:
-            self._first, self._seconds = int(times[0]), 0
-        seconds = np.maximum((times - self._first) // TURN_NS, self._seconds)
-        seconds = np.maximum.accumulate(seconds)  # a clock may jump back
-        passed = np.diff(seconds, prepend=self._seconds)
-        self._seconds = int(seconds[-1])
-        rows = np.flatnonzero(passed)
-        return np.repeat(rows, passed[rows])
+            self._first, self._seconds = int(ts[0]), 0
+        latest = (int(ts.max()) - self._first) // TURN_NS
+        turns = self._first + TURN_NS * np.arange(self._seconds + 1, latest + 1, dtype=np.int64)
+        self._seconds = max(self._seconds, latest)
+        if not len(turns):
+            return turns
+        newest = np.maximum.accumulate(ts.astype(np.int64))  # a clock may jump back
+        return np.searchsorted(newest, turns)

@@ -14,22 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from allocsim.events import Ev
-from allocsim.kernel import kernel_of
-from allocsim.lifetimes import ZERO_SIZE_PTR, Lifetimes
-from allocsim.prefilled import CACHE, FLAGS, SINCE, PrefilledRuns, runs_of
 from allocsim.recorded_requests import Hidden, HiddenFrees, SheafRuns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import duckdb
     import numpy.typing as npt
-
-    from pipeline.trace_set import TraceSet, Window
-
-#: Event columns that are read.
-COLUMNS = ("event", "ptr", "metadata", "pid", "cpu", "cache", "gfp_flags", "irq_flags")
 
 #: Moments of a hidden free in its interval, from the earliest (0) to the latest (1).
 EARLIEST, MIDDLE, LATEST = 0.0, 0.5, 1.0
@@ -40,18 +29,19 @@ EARLIEST, MIDDLE, LATEST = 0.0, 0.5, 1.0
 _TRACED_SHARE = 0.1
 _REVEALED_SHARE = 0.1
 
-_HARD_OR_SOFT_IRQ = 0x18  # TRACE_FLAG_HARDIRQ | TRACE_FLAG_SOFTIRQ
-
 _INTERVALS = """
 CREATE OR REPLACE TEMP TABLE hidden_frees AS
 WITH ends AS (
     SELECT
-        unfreed.object, unfreed.cache, events.cpu, events.call_site, events.ts AS early,
-        least(unfreed.late, pages.free_ts) AS late
-    FROM unfreed
-    INNER JOIN object_events AS events ON events.run = $run AND events.seq = unfreed.object
-    LEFT JOIN pages ON pages.run = $run AND pages.page = events.page
-        AND pages.free_seq IS NOT NULL AND pages.free_ts >= events.ts
+        unfreed.object, modelled.cache, facts.cpu, origins.call_site, facts.ts AS early,
+        least(unfreed.again_ts, pages.free_ts) AS late
+    FROM unfreed_objects AS unfreed
+    INNER JOIN object_facts AS facts ON facts.run = $run AND facts.seq = unfreed.object
+    INNER JOIN object_origins AS origins USING (origin)
+    INNER JOIN modelled_origins AS modelled USING (origin)
+    LEFT JOIN pages ON pages.run = $run AND pages.page = facts.page
+        AND pages.free_seq IS NOT NULL AND pages.free_ts >= facts.ts
+    WHERE unfreed.run = $run
 ), sites AS (
     SELECT call_site, count(*) AS objects, count(lifetime) AS traced FROM object_events
     WHERE run = $run AND event IN (0, 2) GROUP BY call_site
@@ -81,141 +71,58 @@ _IN_WINDOW = """
 SELECT due, object, cache, cpu FROM hidden_due WHERE due > $since AND due <= $until
 ORDER BY due, object
 """
+_RUNS_IN_WINDOW = """
+SELECT seq, "first" AS run, "left" FROM prefilled_objects
+WHERE run = $run AND seq >= $first AND seq < $end ORDER BY seq
+"""
 
 
-class HiddenFinder:
-    """Collects what is hidden, in a first pass over the events of a recorded run.
+def find_hidden(  # noqa: PLR0913 - what of, and the machine's figures
+    connection: duckdb.DuckDBPyConnection,
+    run: int,
+    origins: npt.NDArray[np.integer],
+    caches: npt.NDArray[np.integer],
+    last_ts: int,
+    grace_ns: int,
+) -> HiddenReader:
+    """Find what a recorded run hides; to be read window by window.
 
     Args:
         connection: the database; temporary tables are made in it.
         run: number of the run.
-        trace: the trace set.
+        origins: origins of its object events.
+        caches: cache of each that is modelled; -1: none.
+        last_ts: time of the run's last event.
         grace_ns: a grace period of RCU.
     """
-
-    def __init__(
-        self, connection: duckdb.DuckDBPyConnection, run: int, trace: TraceSet, grace_ns: int
-    ) -> None:
-        self._connection = connection
-        self._run = run
-        self._grace = grace_ns
-        self._last_ts = trace.meta["last_ts"]
-        self._lifetimes = Lifetimes({"seq": "i8", "cache": "i4"})
-        kernel = kernel_of(trace.meta["kernel_release"])
-        names = trace.text("cache")
-        found = CACHE in names and kernel.version >= SINCE
-        self._cache = names.index(CACHE) if found else None
-        self._flags = sum(kernel.gfp[name] for name in FLAGS)
-        self._runs = PrefilledRuns()
-        connection.execute(
-            "CREATE OR REPLACE TEMP TABLE unfreed (object BIGINT, cache INTEGER, late BIGINT)"
-        )
-        connection.execute(
-            'CREATE OR REPLACE TEMP TABLE sheaf_runs (seq BIGINT, run BIGINT, "left" INTEGER)'
-        )
-
-    def add(self, first: int, window: Window, cache: npt.NDArray[np.int32]) -> None:
-        """Look at the next events.
-
-        Args:
-            first: row of the first in the trace.
-            window: their columns, of COLUMNS and ``ts`` those the trace has.
-            cache: number of the cache of each, -1 where it has none.
-        """
-        rows = np.flatnonzero(window["event"] <= Ev.KMEM_CACHE_FREE)
-        if "ptr" not in window:
-            return
-        rows = rows[window["ptr"][rows] > ZERO_SIZE_PTR]
-        code = window["event"][rows]
-        allocates = (code == Ev.KMALLOC) | (code == Ev.KMEM_CACHE_ALLOC)
-        self._add_lives(first, window, rows, allocates, cache)
-        if self._cache is not None:
-            inside = window["irq_flags"][rows] & _HARD_OR_SOFT_IRQ == 0
-            own = rows[inside]
-            out_of_sheaf = (window["event"][own] == Ev.KMEM_CACHE_ALLOC) & (
-                window["cache"][own] == self._cache
-            )
-            out_of_sheaf &= window["gfp_flags"][own] == self._flags
-            self._put_runs(self._runs.add(first + own, window["pid"][own], out_of_sheaf))
-
-    def _add_lives(
-        self,
-        first: int,
-        window: Window,
-        rows: npt.NDArray[np.int64],
-        allocates: npt.NDArray[np.bool_],
-        cache: npt.NDArray[np.int32],
-    ) -> None:
-        own = np.where(window["metadata"][rows], -1, cache[rows]).astype(np.int32)
-        pairing = self._lifetimes.pair(window["ptr"][rows], allocates)
-        handle, of = (first + rows)[pairing.order], own[pairing.order]
-        ts = window["ts"][rows][pairing.order]
-        again = np.flatnonzero(pairing.allocates & (pairing.carried >= 0))
-        at_once = np.flatnonzero(pairing.reallocates & (pairing.carried < 0))
-        live = self._lifetimes.live
-        carried = pairing.carried[again]
-        self._put_lives(
-            np.concatenate((live["seq"][carried], handle[at_once - 1])),
-            np.concatenate((live["cache"][carried], of[at_once - 1])),
-            ts[np.concatenate((again, at_once))],
-        )
-        kept = self._lifetimes.survivors(pairing)
-        survivors = {
-            "ptr": window["ptr"][rows][pairing.order][kept],
-            "seq": handle[kept],
-            "cache": of[kept],
-        }
-        self._lifetimes.keep(pairing, survivors)
-
-    def _put_lives(
-        self,
-        object_: npt.NDArray[np.int64],
-        cache: npt.NDArray[np.int32],
-        late: npt.NDArray[np.int64] | None,
-    ) -> None:
-        known = cache >= 0
-        rows = {
-            "object": object_[known],
-            "cache": cache[known],
-            "late": pa.nulls(int(known.sum()), pa.int64()) if late is None else late[known],
-        }
-        self._insert("unfreed", rows)
-
-    def _put_runs(self, found: list[npt.NDArray[np.int64]]) -> None:
-        self._insert("sheaf_runs", runs_of(found)._asdict())
-
-    def _insert(self, table: str, columns: Mapping[str, object]) -> None:
-        self._connection.register("hidden_rows", pa.table(dict(columns)))
-        self._connection.execute(f"INSERT INTO {table} FROM hidden_rows")
-        self._connection.unregister("hidden_rows")
-
-    def finish(self) -> HiddenReader:
-        """What was hidden, to be read window by window."""
-        live = self._lifetimes.live
-        self._put_lives(live["seq"], live["cache"], None)
-        self._put_runs(self._runs.finish())
-        self._connection.execute(
-            _INTERVALS,
-            {
-                "run": self._run,
-                "traced": _TRACED_SHARE,
-                "revealed": _REVEALED_SHARE,
-                "last": self._last_ts,
-                "grace": self._grace,
-            },
-        )
-        return HiddenReader(self._connection)
+    known = caches >= 0
+    modelled = pa.table({"origin": origins[known], "cache": caches[known]})
+    connection.register("modelled_origins", modelled)
+    connection.execute(
+        _INTERVALS,
+        {
+            "run": run,
+            "traced": _TRACED_SHARE,
+            "revealed": _REVEALED_SHARE,
+            "last": last_ts,
+            "grace": grace_ns,
+        },
+    )
+    connection.unregister("modelled_origins")
+    return HiddenReader(connection, run)
 
 
 class HiddenReader:
     """Reads what was hidden, window by window.
 
     Args:
-        connection: the database, with what HiddenFinder put there.
+        connection: the database, with what find_hidden put there.
+        run: number of the run.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, run: int) -> None:
         self._connection = connection
+        self._run = run
         self._since = -1
 
     def begin(self, moment: float) -> None:
@@ -230,8 +137,7 @@ class HiddenReader:
         ).fetchnumpy()
         self._since = last_ts
         runs = self._connection.execute(
-            "FROM sheaf_runs WHERE seq >= $first AND seq < $end ORDER BY seq",
-            {"first": first, "end": end},
+            _RUNS_IN_WINDOW, {"run": self._run, "first": first, "end": end}
         ).fetchnumpy()
         return Hidden(
             HiddenFrees(
@@ -246,7 +152,7 @@ class HiddenReader:
             "SELECT count(*), count(*) FILTER (assumed) FROM hidden_frees"
         ).fetchall()
         [(runs,)] = self._connection.execute(
-            "SELECT count(DISTINCT run) FROM sheaf_runs"
+            "SELECT count(*) FROM prefilled_objects WHERE run = ? AND seq = first", [self._run]
         ).fetchall()
         return {
             "hidden_frees": frees,

@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from allocsim.descriptor_slabs import DescriptorRequests, DescriptorSlabs
 from allocsim.descriptors import sizes, slab_bytes
-from allocsim.kernel import GFP_BITS
 from allocsim.live_blocks import LiveBlocks
 from allocsim.page_kinds import Kind
-from allocsim.stock import FirstTouched, opening_stock
+from allocsim.stock import opening_stock
+from pipeline import described_lives
 from pipeline.machine import charges_cgroups, machine_pages, used_pages
 from pipeline.store.schema import (
     DESCRIPTOR_SLABS,
@@ -23,10 +23,9 @@ from pipeline.store.schema import (
     SCHEME_SIZES,
     SCHEMES,
 )
-from pipeline.validation.snapshots import page_flags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import duckdb
     import numpy.typing as npt
@@ -35,61 +34,18 @@ if TYPE_CHECKING:
     from allocsim.descriptor_slabs import DescriptorOutcome
     from allocsim.descriptors import Descriptor, Scheme
     from allocsim.stock import Stock
+    from pipeline.described_lives import Shown
     from pipeline.machine import MachinePages
     from pipeline.store.load import RunWriter
     from pipeline.trace_set import TraceSet
 
-_ROWS = 1 << 17  # of lives or requests held at once
-# Lives of the run's pages. ``page`` and ``free_seq`` say what comes first at one time; a slab that
-# the model makes has those of the event that does, and its place among the slabs of that event.
-_RECORDED_LIVES = """
-CREATE OR REPLACE TEMP VIEW described_lives AS
-SELECT
-    page << 12 AS page, pfn, "order", page_kind AS kind, gfp_flags, alloc_ts, alloc_cpu, free_ts,
-    free_cpu, free_seq << 12 AS free_seq
-FROM pages WHERE run = getvariable('described_run')
-"""
-_SIMULATED_LIVES = """
-CREATE OR REPLACE TEMP VIEW described_lives AS
-WITH times AS (
-    SELECT seq, ts FROM object_events WHERE run = getvariable('described_run')
-    UNION ALL SELECT seq, ts FROM page_events WHERE run = getvariable('described_run')
-),
-slabs AS (
-    SELECT *, row_number() OVER (PARTITION BY alloc_seq ORDER BY slab) AS place
-    FROM placed_slabs WHERE run = getvariable('simulated_run')
-)
-SELECT
-    page << 12 AS page, pfn, "order", page_kind AS kind, gfp_flags, alloc_ts, alloc_cpu, free_ts,
-    free_cpu, free_seq << 12 AS free_seq
-FROM pages WHERE run = getvariable('described_run') AND page_kind <> getvariable('slab_kind')
-UNION ALL
-SELECT
-    coalesce(alloc_seq << 12, slab) + place, pfn, "order", getvariable('slab_kind'), NULL, born.ts,
-    alloc_cpu, gone.ts, free_cpu, free_seq << 12
-FROM slabs
-LEFT JOIN times AS born ON born.seq = alloc_seq
-LEFT JOIN times AS gone ON gone.seq = free_seq
-WHERE alloc_seq IS NOT NULL OR free_seq IS NOT NULL
-"""
-_LIVES = """
-SELECT
-    page,
-    pfn,
-    "order",
-    kind,
-    coalesce(alloc_ts, -1) AS start,
-    coalesce(free_ts, -1) AS end,
-    coalesce(gfp_flags & $account <> 0, false) AS charged
-FROM described_lives
-"""
-# Allocations and frees in order of time. A block's handle follows those of older blocks; a block
-# found allocated anew ends just before that, and one that began at that very time never was.
+# Allocations and frees in order of time. The keys of older blocks come first. A block found
+# allocated anew ends just before that, and one that began at that very time never was.
 _REQUESTS = """
 WITH lives AS (
     SELECT
-        page, row_number() OVER (ORDER BY alloc_ts, page) - 1 + $first AS handle, kinds.descriptor,
-        alloc_ts, alloc_cpu, free_ts, free_cpu, coalesce(free_seq, -1) AS free_seq
+        page, page + $first AS key, kinds.descriptor, alloc_ts, alloc_cpu, free_ts, free_cpu,
+        coalesce(free_seq, -1) AS free_seq
     FROM described_lives JOIN kinds_described AS kinds ON kinds.page_kind = kind
     WHERE alloc_ts IS NOT NULL AND (free_seq IS NOT NULL OR free_ts IS NULL OR free_ts > alloc_ts)
 ),
@@ -97,15 +53,15 @@ ends AS (
     FROM lives
     UNION ALL
     SELECT
-        page, older.handle, older.descriptor, alloc_ts, alloc_cpu, free_ts, free_cpu,
+        page, older.key, older.descriptor, alloc_ts, alloc_cpu, free_ts, free_cpu,
         coalesce(free_seq, -1)
     FROM described_lives JOIN older_described AS older USING (page)
 )
-SELECT alloc_ts AS ts, alloc_cpu AS cpu, descriptor, 1 AS op, handle, page AS seq FROM lives
+SELECT alloc_ts AS ts, alloc_cpu AS cpu, descriptor, 1 AS op, key, page AS seq FROM lives
 UNION ALL
-SELECT free_ts, coalesce(free_cpu, alloc_cpu, 0), descriptor, -1, handle, free_seq
+SELECT free_ts, coalesce(free_cpu, alloc_cpu, 0), descriptor, -1, key, free_seq
 FROM ends WHERE free_ts IS NOT NULL
-ORDER BY ts, seq, op
+ORDER BY ts, seq, op, key
 """
 
 
@@ -137,19 +93,14 @@ def add_descriptors(  # noqa: PLR0913 - a run is of something, into something
     ).fetchall()
     span = _Span(first_ts, last_ts, slice_ns, trace.meta["cpus"])
     live = LiveBlocks(span.first_ts, span.slice_ns, span.slices)
-    for name, value in (
-        ("described_run", run if of_run is None else of_run),
-        ("simulated_run", run),
-        ("slab_kind", int(Kind.SLAB)),
-    ):
-        connection.execute(f"SET VARIABLE {name} = {value}")
-    connection.execute(_RECORDED_LIVES)
-    touched, machine, flags = _recording(connection, trace)
-    stock = opening_stock(touched, *flags)
+    described_lives.of_recording(connection, run if of_run is None else of_run)
+    shown = described_lives.shown(connection, trace)
+    machine = machine_pages(trace, shown.highest)
+    stock = opening_stock(shown.touched, shown.before, shown.after)
     if of_run is not None:
-        connection.execute(_SIMULATED_LIVES)
+        described_lives.with_model_slabs(connection, run, of_run)
         stock = _with_model_slabs(connection, stock)
-    _count(connection, writer, trace, live, stock, touched, machine, flags)
+    _count(connection, writer, trace, live, stock, shown, machine)
     writer.columns(LIVE_BLOCKS, live.rows())
     outcomes: dict[tuple[Descriptor, ...], DescriptorOutcome] = {}
     for number, scheme in enumerate(schemes):
@@ -181,27 +132,6 @@ class _Span:
         return (self.last_ts - self.first_ts) // self.slice_ns + 1
 
 
-_Flags = tuple["npt.NDArray[np.uint64] | None", "npt.NDArray[np.uint64] | None"]
-
-
-def _recording(
-    connection: duckdb.DuckDBPyConnection, trace: TraceSet
-) -> tuple[FirstTouched, MachinePages, _Flags]:
-    """Which life was first on each frame of the recording, its machine, and its snapshots."""
-    [(highest,)] = connection.execute(
-        'SELECT coalesce(max(pfn + (1 << "order")), 1) - 1 FROM described_lives'
-    ).fetchall()
-    before, after = (
-        page_flags(trace.path / "snapshots" / when / "kpageflags.zst")
-        for when in ("before", "after")
-    )
-    frames = max([highest + 1, *(len(flags) for flags in (before, after) if flags is not None)])
-    touched = FirstTouched(frames)
-    for lives in _lives(connection):
-        touched.add(lives)
-    return touched, machine_pages(trace, highest), (before, after)
-
-
 def _with_model_slabs(connection: duckdb.DuckDBPyConnection, stock: Stock) -> Stock:
     """The opening stock, whose slabs end when the model frees some that are older.
 
@@ -210,7 +140,8 @@ def _with_model_slabs(connection: duckdb.DuckDBPyConnection, stock: Stock) -> St
     known = {name: values.copy() for name, values in stock.known.items()}
     slab = known["kind"] == Kind.SLAB
     known["page"][slab] = known["end"][slab] = -1
-    for lives in _lives(connection, "WHERE alloc_ts IS NULL AND kind = getvariable('slab_kind')"):
+    older = f"WHERE alloc_ts IS NULL AND kind = {int(Kind.SLAB)}"
+    for lives in described_lives.lives(connection, older):
         for order in np.unique(lives["order"]).tolist():
             freed = np.flatnonzero(lives["order"] == order)
             there = np.flatnonzero(slab & (known["order"] == order) & (known["page"] < 0))
@@ -221,23 +152,18 @@ def _with_model_slabs(connection: duckdb.DuckDBPyConnection, stock: Stock) -> St
     return replace(stock, known=known)
 
 
-def _lives(connection: duckdb.DuckDBPyConnection, where: str = "") -> Iterator[Columns]:
-    yield from _batches(connection, _LIVES + where, {"account": GFP_BITS["__GFP_ACCOUNT"]})
-
-
 def _count(  # noqa: PLR0913 - all that is known of a machine's memory
     connection: duckdb.DuckDBPyConnection,
     writer: RunWriter,
     trace: TraceSet,
     live: LiveBlocks,
     stock: Stock,
-    touched: FirstTouched,
+    shown: Shown,
     machine: MachinePages,
-    flags: _Flags,
 ) -> None:
     """Count all blocks into ``live``, and write down what of them was there at the beginning."""
     memcg = charges_cgroups(trace)
-    for lives in _lives(connection, "WHERE alloc_ts IS NOT NULL"):
+    for lives in described_lives.lives(connection, "WHERE alloc_ts IS NOT NULL"):
         if memcg is False:
             lives["charged"][:] = False
         live.add(lives)
@@ -245,15 +171,14 @@ def _count(  # noqa: PLR0913 - all that is known of a machine's memory
         rows = len(blocks["pfn"])
         begun = {"start": np.full(rows, -1), "charged": np.zeros(rows, bool)}
         live.add(blocks | begun, sure=sure)
-    whence = [
-        when for when, found in zip(("before", "after"), flags, strict=True) if found is not None
-    ]
+    snapshots = {"before": shown.before, "after": shown.after}
+    whence = [when for when, flags in snapshots.items() if flags is not None]
     source, unknown = f"kpageflags {' and '.join(whence)}", 0
     if not whence:
         used = used_pages(trace)
         source = "its frees" if used is None else "meminfo"
         # Untouched pages, and no more than were in use.
-        unknown = max(machine.pages - touched.frames_touched(), 0)
+        unknown = max(machine.pages - shown.touched.frames_touched(), 0)
         unknown = unknown if used is None else min(unknown, used)
     live.add_unknown(unknown)
     writer.rows(
@@ -297,7 +222,7 @@ def _replayed(
             {"page_kind": [kind for kind, _ in kinds], "descriptor": [each for _, each in kinds]}
         ),
         "older_described": pa.table(
-            {"page": of_lives, "handle": np.arange(len(of_lives)), "descriptor": older[rows]}
+            {"page": of_lives, "key": np.arange(len(of_lives)), "descriptor": older[rows]}
         ).filter(pa.array(of_lives != -1)),
     }
     for name, table in tables.items():
@@ -305,32 +230,20 @@ def _replayed(
     try:
         slabs = DescriptorSlabs(scheme, span.cpus, span.first_ts, span.last_ts, span.slice_ns)
         slabs.begin(older[rows])
-        for batch in _batches(connection, _REQUESTS, {"first": len(of_lives)}):
+        for batch in described_lives.batches(connection, _REQUESTS, {"first": len(of_lives)}):
             slabs.window(
                 DescriptorRequests(
                     batch["ts"],
                     np.minimum(batch["cpu"], span.cpus - 1),
                     batch["descriptor"],
                     batch["op"].astype(np.int8),
-                    batch["handle"],
+                    batch["key"],
                 )
             )
     finally:
         for name in tables:
             connection.unregister(name)
     return slabs.finish()
-
-
-def _batches(
-    connection: duckdb.DuckDBPyConnection, sql: str, values: dict[str, Any]
-) -> Iterator[Columns]:
-    """The rows of a query, batch by batch, in its order."""
-    reader = connection.sql(sql, params=values).to_arrow_reader(_ROWS)
-    for batch in reader:
-        yield {
-            name: values.to_numpy(zero_copy_only=False).copy()
-            for name, values in zip(batch.schema.names, batch.columns, strict=True)
-        }
 
 
 def _scheme_row(number: int, scheme: Scheme, outcome: DescriptorOutcome | None) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from allocsim.older import FirstSeen
 from allocsim.page_kinds import Kind
 from allocsim.page_start import COLUMNS as LIST_COLUMNS
 from allocsim.page_start import ListsAtStart
-from allocsim.recorded_requests import RecordedPages, RecordedRequests
+from allocsim.recorded_requests import RecordedObjects, RecordedPages, RecordedRequests
+from allocsim.results import How
 from allocsim.vmstat import VmstatTurns
-from pipeline.hidden import COLUMNS as HIDDEN_COLUMNS
-from pipeline.hidden import MIDDLE, HiddenFinder
+from pipeline.hidden import MIDDLE, find_hidden
 from pipeline.modelled import (
     PROFILE,
     Recorded,
@@ -28,6 +28,7 @@ from pipeline.modelled import (
     recorded_facts,
     recorded_lists,
     recorded_zones,
+    zones_at_start,
 )
 from pipeline.prefetch import prefetch
 
@@ -47,8 +48,9 @@ SELECT origin, event, bytes_alloc, call_site, coalesce(cache, -1) AS cache,
     AND bytes_alloc IS NOT NULL AND call_site IS NOT NULL AS unnamed
 FROM object_origins WHERE run = ? ORDER BY origin
 """
-_ORIGIN_OF = """
-SELECT seq, origin FROM object_facts WHERE run = $run AND seq BETWEEN $first AND $last
+_OBJECTS_OF = """
+SELECT seq, origin, coalesce(object, -1) AS object FROM object_facts
+WHERE run = $run AND seq BETWEEN $first AND $last
 """
 # Objects whose page was not allocated in the trace: first events of lives only, by their handle.
 _OLDER = """
@@ -114,9 +116,18 @@ class RecordedRun:
         zones, states, how = recorded_zones(trace, highest)
         thp = has_thp(trace)
         lists = ListsAtStart(zones, trace.meta["cpus"], thp=thp)
-        finder = HiddenFinder(connection, run, trace, PROFILE.slub.grace_ns)
-        slices, turns, seen = self._first_look(lists, finder, advance)
-        self.hidden = finder.finish()
+        slices, turns, seen = self._first_look(lists, advance)
+        self.hidden = find_hidden(
+            connection,
+            run,
+            origin,
+            self._cache,
+            trace.meta["last_ts"],
+            PROFILE.slub.grace_ns,
+        )
+        listed = recorded_lists(trace, zones, lists)
+        if found := zones_at_start(trace, zones, listed, lists.taken):
+            (zones, states), how = found, How.INFERRED
         self.recorded = Recorded(
             run=run,
             release=trace.meta["kernel_release"],
@@ -129,7 +140,7 @@ class RecordedRun:
             zones=zones,
             states=states,
             zones_how=how,
-            lists=recorded_lists(trace, zones, lists),
+            lists=listed,
             thp=thp,
         )
 
@@ -149,9 +160,10 @@ class RecordedRun:
         self.hidden.begin(moment)
         for first, window in self._events(recorded_requests.COLUMNS):
             rows = len(window["ts"])
-            cache = self._cache_of(first, rows)
             hidden = self.hidden.window(first, first + rows, int(window["ts"][-1]))
-            yield maker.window(window, first, cache, self._pages_of(first, rows), hidden)
+            yield maker.window(
+                window, first, self._objects_of(first, rows), self._pages_of(first, rows), hidden
+            )
 
     def _events(self, columns: tuple[str, ...]) -> Iterator[tuple[int, Window]]:
         first = 0
@@ -192,11 +204,11 @@ class RecordedRun:
         return origin, cache, np.isin(event, (Ev.KFREE, Ev.KMEM_CACHE_FREE)), named
 
     def _first_look(
-        self, lists: ListsAtStart, finder: HiddenFinder, advance: Callable[[float], None]
+        self, lists: ListsAtStart, advance: Callable[[float], None]
     ) -> tuple[list[tuple[int, int]], list[int], FirstSeen]:
         """The first event of every time slice, Recorded.turns, and what is older than the trace.
 
-        Pages that lay on the CPUs' lists go to ``lists``, what the events hide to ``finder``.
+        Pages that lay on the CPUs' lists go to ``lists``.
         """
         [(first_ts, slice_ns)] = self._connection.execute(
             "SELECT first_ts, slice_ns FROM runs WHERE run = ?", [self._run]
@@ -210,7 +222,7 @@ class RecordedRun:
         workers = VmstatTurns()
         in_ns = self._trace.meta["ts_unit"] == "ns"
         seen = FirstSeen()
-        for first, window in self._events(("ts", *LIST_COLUMNS, *HIDDEN_COLUMNS)):
+        for first, window in self._events(("ts", "ptr", *LIST_COLUMNS)):
             if all(name in window for name in LIST_COLUMNS):
                 lists.add(window)
             number = (window["ts"] - first_ts) // slice_ns
@@ -219,9 +231,7 @@ class RecordedRun:
             slices += zip(number[rows].tolist(), (first + rows).tolist(), strict=True)
             if in_ns:
                 turns += (first + workers.before(window["ts"])).tolist()
-            cache = self._cache_of(first, len(number))
             self._note_older(first, window, seen, placed=placed)
-            finder.add(first, window, cache)
             advance((first + len(number)) / self._trace.rows)
         return slices, turns, seen
 
@@ -250,12 +260,15 @@ class RecordedRun:
             }
         )
 
-    def _cache_of(self, first: int, rows: int) -> npt.NDArray[np.int32]:
-        """Number of the cache of each event; -1 where it has none that is modelled."""
-        found = self._ask(_ORIGIN_OF, first, rows)
+    def _objects_of(self, first: int, rows: int) -> RecordedObjects:
+        """Caches as far as they are modelled, and objects."""
+        found = self._ask(_OBJECTS_OF, first, rows)
         cache = np.full(rows, -1, np.int32)
-        cache[found["seq"] - first] = self._cache[found["origin"] - self._first_origin]
-        return cache
+        life = np.full(rows, -1, np.int64)
+        at = found["seq"] - first
+        cache[at] = self._cache[found["origin"] - self._first_origin]
+        life[at] = found["object"]
+        return RecordedObjects(cache, life)
 
     def _pages_of(self, first: int, rows: int) -> RecordedPages:
         kinds = {"slab": Kind.SLAB, "vmalloc": Kind.VMALLOC, "stack": Kind.KERNEL_STACK}

@@ -183,6 +183,7 @@ def replay_trace(  # noqa: PLR0913 - what, into what, priced with what
                 advance(events / trace.rows)
         final = model.finish()
         writer.pages(final.pages)
+        writer.hidden(final.hidden)
         writer.amend(final.amendments)
         about = {
             "trace_id": trace_id(connection, trace_row(trace)),

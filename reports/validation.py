@@ -32,7 +32,7 @@ def _summary(found: list[Row]) -> Table:
         errors = [
             abs(row["error_pct"])
             for row in alike
-            if row["ok"] is not None and row["error_pct"] is not None
+            if row["ok"] is not None and row["error_pct"] is not None and not _untold(row)
         ]
         rows.append(
             [
@@ -47,7 +47,8 @@ def _summary(found: list[Row]) -> Table:
     return Table(
         "What was compared with the kernel’s own figures, ●: page_ref events, kpageflags, sysfs. "
         "Within, beyond: the bound declared for the quantity. Largest error: of those that have "
-        "a bound.",
+        "a bound, and whose figure the recording can tell; of the others it tells a range, in "
+        "which the kernel’s figure lies.",
         (
             Column("quantity", numeric=False),
             Column("compared"),
@@ -72,7 +73,7 @@ def _singles(found: list[Row]) -> Table:
             _model(row),
             wording.percent(row["error_pct"]),
             wording.percent(row["bound_pct"]),
-            Strong(_HELD[row["ok"]]) if row["ok"] is False else _HELD[row["ok"]],
+            Strong(_HELD[row["ok"]]) if row["ok"] is False else _held(row),
         ]
         for row in ordered[:TOP]
     ]
@@ -92,6 +93,16 @@ def _singles(found: list[Row]) -> Table:
         ),
         rows,
     )
+
+
+def _held(row: Row) -> str:
+    return "in its range" if _untold(row) else _HELD[row["ok"]]
+
+
+def _untold(row: Row) -> bool:
+    """Within, though not by its error: by the range of what the recording cannot tell."""
+    beyond = row["error_pct"] is None or abs(row["error_pct"]) > (row["bound_pct"] or 0)
+    return bool(row["ok"] and beyond and row["model_low"] is not None)
 
 
 def _model(row: Row) -> str:

@@ -22,6 +22,8 @@ from pipeline.store.schema import (
     OBJECT_STACKS,
     PAGE_EVENTS,
     PAGES,
+    PREFILLED_OBJECTS,
+    UNFREED_OBJECTS,
     Table,
 )
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from allocsim.amendments import Amendments
     from allocsim.columns import Bools, Columns, Index
-    from allocsim.replay import WindowResult
+    from allocsim.replay import HiddenResult, WindowResult
 
 _EVENT_TABLES = (OBJECT_FACTS, PAGE_EVENTS)
 _HELD_ROWS = 1 << 19  # of each of them
@@ -165,6 +167,7 @@ class RunWriter:
             rows = _rows(OBJECT_STACKS, columns, of_object & (window["stack"] >= 0))
             self._add_events(OBJECT_STACKS, [rows])
         self.pages(result.pages)
+        self.hidden(result.hidden)
 
     def _add_events(self, table: Table, batches: list[Columns]) -> None:
         made = [self._events(table, batch) for batch in batches if batch and len(batch["event"])]
@@ -186,6 +189,12 @@ class RunWriter:
     def pages(self, pages: Columns) -> None:
         """Add page lives that have ended, or that the end of the trace found alive."""
         self.columns(PAGES, pages)
+
+    def hidden(self, hidden: HiddenResult) -> None:
+        """Add what the events do not say themselves."""
+        self.columns(UNFREED_OBJECTS, {"object": hidden.unfreed, "again_ts": hidden.again_ts})
+        runs = hidden.runs
+        self.columns(PREFILLED_OBJECTS, {"seq": runs.seq, "first": runs.run, "left": runs.left})
 
     def columns(self, table: Table, columns: Columns) -> None:
         """Add rows of a table, column by column, -1 for null, without the column ``run``."""

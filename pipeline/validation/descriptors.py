@@ -1,71 +1,210 @@
-"""What descriptors would take at the end of a recording, against the snapshot taken behind it."""
+"""What descriptors would take at the end of a recording, against the snapshot taken behind it.
+
+The two differ by what the recording could not know, in blocks that no event of it contradicts:
+
+* came: blocks that the snapshot shows, and whose first frame the recording has no event of, or saw
+  freed last. They were allocated outside of it, or by a call that has no event (T8);
+* went: blocks live at the recording's end, seen allocated last or never, that the snapshot does not
+  show any more;
+* unnamed: blocks that both have and whose kind only the snapshot knows.
+
+All that is left is the model's own: a kind, an order or a life that it has wrong. Whether a page
+changed without an event is asked of the raw events, not of the model's lives; and no more pages can
+have than vmstat counts beyond the recorded ones.
+"""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.columns import find
+from allocsim.columns import concat, find, take
 from allocsim.descriptors import descriptor_bytes, shipped_schemes
-from allocsim.page_flags import blocks_of_flags
+from allocsim.events import Ev
+from allocsim.page_flags import SHOWN_KINDS, blocks_of_flags
 from allocsim.page_kinds import Kind
+from allocsim.stock import frames_of, opening_stock
+from pipeline import described_lives
 from pipeline.validation.bounds import Comparison
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import duckdb
     import numpy.typing as npt
 
-    from allocsim.descriptors import Scheme
+    from allocsim.columns import Bools, Columns, Index
+    from pipeline.described_lives import Shown
+    from pipeline.trace_set import TraceSet
 
 SCHEME = "memdesc-8"
-_OPEN = """
-SELECT pfn, page_kind AS kind FROM pages
-WHERE run = ? AND free_ts IS NULL AND page_kind <> ? ORDER BY pfn
+KNOWN = "known to both"
+_BLOCK = ("pfn", "order", "kind")
+_ALLOC, _FREE = int(Ev.MM_PAGE_ALLOC), int(Ev.MM_PAGE_FREE)
+_PAGE_EVENTS = """
+SELECT pfn, "order", event = $alloc AS allocates FROM page_events
+WHERE run = $run AND event IN ($alloc, $free) ORDER BY seq
 """
-_PARTS = """
-SELECT part, bytes FROM descriptor_overhead
-WHERE run = ? AND scheme = ? AND moment = (SELECT max(moment) FROM live_blocks WHERE run = ?)
+_PAGES = """
+SELECT coalesce(sum(1 << "order") FILTER (event = $alloc), 0)::BIGINT,
+    coalesce(sum(1 << "order") FILTER (event = $free), 0)::BIGINT
+FROM page_events WHERE run = $run
 """
+
+
+@dataclass(frozen=True, slots=True)
+class _Blocks:
+    """Blocks that need a descriptor or may need one, with what it takes (bytes, i8)."""
+
+    rows: Columns
+    bytes: Index
+
+    @classmethod
+    def of(cls, rows: Columns) -> _Blocks:
+        size = descriptor_bytes(shipped_schemes()[SCHEME], rows["kind"])
+        return cls(rows, np.where(rows["kind"] == Kind.UNKNOWN, 0, size))
+
+    def sum(self, which: Bools | slice = slice(None)) -> int:
+        return int(self.bytes[which].sum())
+
+    def pages(self, which: Bools) -> int:
+        return int((1 << self.rows["order"][which].astype(np.int64)).sum())
 
 
 def descriptors(
-    connection: duckdb.DuckDBPyConnection, run: int, flags: npt.NDArray[np.uint64]
+    connection: duckdb.DuckDBPyConnection, run: int, trace: TraceSet
 ) -> Iterator[Comparison]:
-    """Bytes of descriptors under memdesc-8, in all and of the blocks that both sides have.
+    """Bytes of descriptors under memdesc-8, in all and as far as the recording can know.
 
-    The recording ends before the snapshot is taken, and does not see what is older than itself:
-    the difference in all is what it could not know, as the note says.
+    Nothing without a snapshot of kpageflags behind the recording.
 
     Args:
         connection: the database.
-        run: the run, priced with that scheme.
-        flags: words of the snapshot behind the recording, by page frame.
+        run: the run, recorded.
+        trace: its trace set.
+
+    Raises:
+        InputError: a snapshot is damaged.
     """
-    scheme = shipped_schemes()[SCHEME]
-    kernel = blocks_of_flags(flags)
-    total = _sum(scheme, kernel["kind"])
-    parts = dict(connection.execute(_PARTS, [run, SCHEME, run]).fetchall())
-    lives = connection.execute(_OPEN, [run, int(Kind.UNKNOWN)]).fetchnumpy()
-    pfn, kind = np.asarray(lives["pfn"], np.int64), np.asarray(lives["kind"], np.int64)
-    at = find(kernel["pfn"], pfn)
-    both = at >= 0
-    gone = _sum(scheme, kind[~both])
-    note = (
-        f"{parts['unknown']} bytes more of blocks that one snapshot has and the recording does not"
-        f" show; {gone} bytes are of blocks that were gone when the snapshot was taken."
-    )
-    yield Comparison("descriptor_bytes", "total", total, parts["descriptors"], note)
+    described_lives.of_recording(connection, run)
+    shown = described_lives.shown(connection, trace)
+    if shown.after is None:
+        return
+    model, hidden = _live_at_end(connection, shown)
+    kernel = _Blocks.of(blocks_of_flags(shown.after))
+    last = _last_events(connection, run, len(shown.touched.first))
+
+    of_kernel = find(kernel.rows["pfn"], model.rows["pfn"])
+    shared = np.zeros(len(kernel.bytes), bool)
+    shared[of_kernel[of_kernel >= 0]] = True
+    seen = last[kernel.rows["pfn"]]
+    never, anew = ~shared & (seen == 0), ~shared & (seen < 0)
+    went = (of_kernel < 0) & (last[model.rows["pfn"]] >= 0)
+    both = of_kernel >= 0
+    nameless = both & (model.rows["kind"] == Kind.UNKNOWN)
+    unnamed = int(kernel.bytes[of_kernel[nameless]].sum())
+
+    total, came = kernel.sum(), kernel.sum(never | anew)
+    could_not = came + unnamed + model.sum(went)
     yield Comparison(
         "descriptor_bytes",
-        "blocks of both",
-        _sum(scheme, kernel["kind"][at[both]]),
-        _sum(scheme, kind[both]),
-        f"{int(np.count_nonzero(both))} blocks are live in the recording and in the snapshot.",
+        "total",
+        total,
+        model.sum(),
+        f"{_percent(could_not, total)} of it the recording could not know:"
+        f" {kernel.sum(never)} bytes of blocks it has no event of, {kernel.sum(anew)} of blocks on"
+        f" frames it saw freed last, {unnamed} of pages whose kind it does not tell, and"
+        f" {model.sum(went)} of blocks live at its end that the snapshot does not show."
+        f" Left out: {hidden} bytes of kinds that kpageflags do not show.",
+        low=model.sum() - model.sum(went),
+        high=model.sum() + came + unnamed,
+        untold=True,
+    )
+    other = both & ~nameless
+    other[other] = model.rows["kind"][other] != kernel.rows["kind"][of_kernel[other]]
+    yield Comparison(
+        "descriptor_bytes",
+        KNOWN,
+        total - came - unnamed,
+        model.sum() - model.sum(went),
+        f"{int(np.count_nonzero(both))} blocks are live in both; the snapshot calls"
+        f" {int(np.count_nonzero(other))} of them another kind.",
+    )
+    counters = _outside(connection, run, trace.path / "snapshots")
+    if counters is None:
+        return
+    yield _pages("allocated", counters[0], kernel.pages(never | anew))
+    # That a snapshot which cannot show a kind does not show it says nothing.
+    visible = np.isin(model.rows["kind"], SHOWN_KINDS)
+    yield _pages("freed", counters[1], model.pages(went & visible))
+
+
+def _live_at_end(connection: duckdb.DuckDBPyConnection, shown: Shown) -> tuple[_Blocks, int]:
+    """The model's blocks at the end, and bytes of those of kinds that no snapshot shows."""
+    stock = opening_stock(shown.touched, shown.before, shown.after).known
+    parts = [take(stock, stock["end"] < 0)]
+    parts += described_lives.lives(connection, "WHERE alloc_ts IS NOT NULL AND free_ts IS NULL")
+    rows = concat({name: part[name] for name in _BLOCK} for part in parts)
+    visible = np.isin(rows["kind"], SHOWN_KINDS)
+    hidden = _Blocks.of(take(rows, ~visible)).sum()
+    # Without a descriptor by the model, but perhaps of a page that has one.
+    rows = take(rows, visible | (_Blocks.of(rows).bytes == 0))
+    return _Blocks.of(take(rows, np.argsort(rows["pfn"], kind="stable"))), hidden
+
+
+def _last_events(
+    connection: duckdb.DuckDBPyConnection, run: int, frames: int
+) -> npt.NDArray[np.int8]:
+    """What the recording's last event of each frame was: 1 allocation, -1 free, 0 none."""
+    last = np.zeros(frames, np.int8)
+    for batch in described_lives.batches(
+        connection, _PAGE_EVENTS, {"run": run, "alloc": _ALLOC, "free": _FREE}
+    ):
+        way = np.where(batch["allocates"], 1, -1).astype(np.int8)
+        pfn, row = frames_of(batch["pfn"], batch["order"])
+        inside = pfn < frames
+        last[pfn[inside]] = way[row[inside]]  # of several events of a frame, the last one stays
+    return last
+
+
+def _outside(
+    connection: duckdb.DuckDBPyConnection, run: int, snapshots: Path
+) -> tuple[int, int] | None:
+    """Pages allocated and freed between the snapshots without an event, as vmstat counts.
+
+    None if there is no vmstat, or the first was read in the midst of the recording (from boot on).
+    PGALLOC and PGFREE count pages of every allocation and free, bulk ones among them
+    (mm/page_alloc.c:rmqueue, __alloc_pages_bulk, free_pcppages_bulk's callers; 6.12 and 7.2).
+    """
+    before, after = (_counted(snapshots / when / "vmstat") for when in ("before", "after"))
+    if before is None or after is None:
+        return None
+    recorded = connection.execute(_PAGES, {"run": run, "alloc": _ALLOC, "free": _FREE}).fetchall()[
+        0
+    ]
+    outside = [end - start - seen for start, end, seen in zip(before, after, recorded, strict=True)]
+    return None if min(outside) < 0 else (outside[0], outside[1])
+
+
+def _counted(path: Path) -> tuple[int, int] | None:
+    if not path.is_file():
+        return None
+    text = path.read_text("utf-8", "replace")
+    allocated = re.findall(r"^pgalloc_\w+ (\d+)$", text, re.MULTILINE)
+    freed = re.findall(r"^pgfree (\d+)$", text, re.MULTILINE)
+    return (sum(map(int, allocated)), sum(map(int, freed))) if allocated and freed else None
+
+
+def _pages(scope: str, most: int, pages: int) -> Comparison:
+    note = f"At least {pages} pages must have been, and at most {most} were, by vmstat."
+    return Comparison(
+        "pages_without_event", scope, most, pages, note, pages, max(pages, most), untold=True
     )
 
 
-def _sum(scheme: Scheme, kind: npt.NDArray[np.integer]) -> int:
-    return int(descriptor_bytes(scheme, kind).sum())
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.2f} %" if whole else "nothing"

@@ -71,7 +71,7 @@ def _comparisons(
     flags = page_flags(snapshots / "after" / "kpageflags.zst")
     if flags is not None:
         yield from page_kinds(connection, run, flags)
-        yield from descriptors(connection, run, flags)
+        yield from descriptors(connection, run, trace)
     before, after = (
         slab_caches(snapshots / when / "sysfs_slab.txt") for when in ("before", "after")
     )

@@ -63,6 +63,24 @@ def _model(
     return model.finish()
 
 
+def _plainly(
+    plain: Descriptors, older: list[int], made: list[tuple[int, int, int, int]]
+) -> tuple[int, int]:
+    """Most slab pages ever held, and pages, each times how long it was held."""
+    for number, descriptor in enumerate(older):
+        plain.request(-1, (0, descriptor, 1, number), older=True)
+    total = sum(way << order for _, _, order, way in plain.pages)
+    peak, page_ns, since = total, 0, 0
+    for number, request in enumerate(made):
+        now, seen = number * LENGTH // len(made), len(plain.pages)
+        page_ns, since = page_ns + total * (now - since), now
+        plain.request(number, request, older=False)
+        for _, _, order, way in plain.pages[seen:]:
+            total += way << order
+            peak = max(peak, total)
+    return peak, page_ns + total * (LENGTH - 1 - since)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.sampled_from([0, SLAB, 3]), max_size=200), STEPS, st.sampled_from([1, 7, 90]))
 def test_like_the_plain_version_whatever_the_windows(
@@ -71,17 +89,8 @@ def test_like_the_plain_version_whatever_the_windows(
     made = _requests(older, steps, burst)
     got = _model(older, made, 1)
     plain = Descriptors(got.shapes, SLAB)
-    for number, descriptor in enumerate(older):
-        plain.request(-1, (0, descriptor, 1, number), older=True)
+    peak, page_ns = _plainly(plain, older, made)
     held = Counter[int]()
-    peak = sum(way << order for _, _, order, way in plain.pages)
-    total = peak
-    for number, request in enumerate(made):
-        seen = len(plain.pages)
-        plain.request(number, request, older=False)
-        for _, _, order, way in plain.pages[seen:]:
-            total += way << order
-            peak = max(peak, total)
     for _, cache, order, way in plain.pages:
         held[cache] += way << order
     for cache in range(len(got.shapes)):
@@ -92,10 +101,16 @@ def test_like_the_plain_version_whatever_the_windows(
         assert got.counts[name].sum() == got.counts[name][SLAB] == plain.derived[0, way]
     assert got.settled
     assert got.peak_pages == peak
-    several = _model(older, made, 5)
-    for name in ("objects", "slabs", "pages"):
-        assert np.array_equal(getattr(got, name), getattr(several, name))
-    assert got.mean_pages == several.mean_pages
+    # Held for as long as in the plain version: every slab was made and freed at the same moment.
+    assert got.mean_pages == page_ns / (LENGTH - 1)
+    for windows in (2, 5, 40):
+        several = _model(older, made, windows)
+        for name in ("objects", "slabs", "pages"):
+            assert np.array_equal(getattr(got, name), getattr(several, name))
+        for name, counts in got.counts.items():
+            assert counts.tolist() == several.counts[name].tolist(), name
+        for name in ("mean_pages", "peak_pages", "peak_ts", "settled"):
+            assert getattr(got, name) == getattr(several, name)
 
 
 def test_every_slab_of_descriptors_has_a_descriptor() -> None:

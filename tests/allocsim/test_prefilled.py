@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allocsim.prefilled import PrefilledRuns, runs_of
+from allocsim.prefilled import PrefilledRuns
 
 Events = list[tuple[int, bool]]  # task, out of a sheaf
 
@@ -39,10 +39,10 @@ def test_runs_are_those_of_a_plain_walk(events: Events, window: int) -> None:
         part = events[begin : begin + window]
         seq = np.arange(begin, begin + len(part))
         task = np.array([task for task, _ in part])
-        found += finder.add(seq, task, np.array([flag for _, flag in part]))
-    runs = runs_of(found + finder.finish())
-    got = zip(*(column.tolist() for column in runs), strict=True)
-    assert list(got) == plain(events)
+        found.append(finder.add(seq, task, np.array([flag for _, flag in part])))
+    found.append(finder.finish())
+    got = [row for runs in found for row in zip(*(column.tolist() for column in runs), strict=True)]
+    assert sorted(got) == plain(events)
 
 
 def test_a_run_of_one_is_an_ordinary_allocation() -> None:

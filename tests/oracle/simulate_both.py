@@ -15,12 +15,13 @@ from allocsim.profile import LINUX_7_2
 from allocsim.recorded_requests import (
     Hidden,
     HiddenFrees,
+    RecordedObjects,
     RecordedPages,
     RecordedRequests,
     SheafRuns,
 )
 from allocsim.simulation import Simulation, SlabPages
-from tests.oracle.simulated import KMALLOC, PAGE_FREE, Event, Simulated
+from tests.oracle.simulated import CACHE_ALLOC, CACHE_FREE, KMALLOC, PAGE_FREE, Event, Simulated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,9 +153,10 @@ def by_model(world: World, events: Sequence[Event], window: int) -> Outcome:
     maker = RecordedRequests(world.machine.zones, older.object)
     outcome = Outcome({}, {}, [], {}, {})
     lives = []
+    objects = plain_lives(events)
     for begin in range(0, len(events), window):
         part = events[begin : begin + window]
-        requests = maker.window(*_columns(part), _hidden(world, events[:begin], part))
+        requests = maker.window(*_columns(part, objects), _hidden(world, events[:begin], part))
         turns = [turn for turn in world.turns if begin <= turn < begin + window]
         result = simulation.window(requests.objects, requests.pages, turns=turns)
         _note(outcome, requests, result)
@@ -192,13 +194,26 @@ def _hidden(world: World, before: Sequence[Event], part: Sequence[Event]) -> Hid
     )
 
 
-def _columns(events: Sequence[Event]) -> tuple[Any, ...]:
+def plain_lives(events: Sequence[Event]) -> dict[int, int]:
+    """Event -> the first of its object's life, of those that have an object."""
+    live: dict[int, int] = {}
+    found = {}
+    for event in events:
+        if event.code > CACHE_FREE or event.ptr <= 16:
+            continue
+        if event.code in (KMALLOC, CACHE_ALLOC):
+            live[event.ptr] = found[event.seq] = event.seq
+        else:
+            found[event.seq] = live.pop(event.ptr, event.seq)
+    return found
+
+
+def _columns(events: Sequence[Event], objects: dict[int, int]) -> tuple[Any, ...]:
     """What RecordedRequests.window takes, of events that follow one another."""
     columns = {
         "ts": np.array([event.ts for event in events]),
         "cpu": np.array([event.cpu for event in events], np.int16),
         "event": np.array([event.code for event in events], np.uint8),
-        "ptr": np.array([event.ptr for event in events], np.uint64),
         "pfn": np.array([event.pfn for event in events]),
         "order": np.array([event.order for event in events], np.int32),
         "gfp_flags": np.array([event.gfp for event in events], np.uint64),
@@ -213,7 +228,8 @@ def _columns(events: Sequence[Event]) -> tuple[Any, ...]:
         np.array([e.page[2] for e in paged], bool),
         np.array([e.block for e in paged], np.int8),
     )
-    return columns, events[0].seq, cache, pages
+    life = np.array([objects.get(event.seq, -1) for event in events], np.int64)
+    return columns, events[0].seq, RecordedObjects(cache, life), pages
 
 
 def _note(outcome: Outcome, requests: RequestWindow, result: SimulatedWindow) -> None:

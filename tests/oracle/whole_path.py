@@ -193,7 +193,9 @@ class WholePath:
             source = self._source(WHOLE, connection)
             source.hidden.begin(MIDDLE)
             hidden = connection.execute("SELECT due, object, cache, cpu FROM hidden_due").fetchall()
-            runs = connection.execute('SELECT seq, run, "left" FROM sheaf_runs').fetchall()
+            runs = connection.execute(
+                'SELECT seq, first, "left" FROM prefilled_objects WHERE run = ?', [self.run]
+            ).fetchall()
         world = make_world(source.recorded, {})
         events = events_of(self.db, self.run, source, self.trace)
         placed = (

@@ -50,14 +50,16 @@ from pipeline.store.schema.recorded import (
     OBJECT_STACKS,
     PAGE_EVENTS,
     PAGES,
+    PREFILLED_OBJECTS,
     SAMPLES,
     STACKS,
     TASKS,
+    UNFREED_OBJECTS,
 )
 from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS, TRACES, VALIDATION
 from pipeline.store.schema.table import Table, ddl, duckdb_type, stored_doc
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 SCHEMA = Table(
     "store_schema",
@@ -76,6 +78,8 @@ TABLES: tuple[Table, ...] = (
     OBJECT_FACTS,
     OBJECT_ORIGINS,
     OBJECT_STACKS,
+    UNFREED_OBJECTS,
+    PREFILLED_OBJECTS,
     PAGE_EVENTS,
     PAGES,
     SAMPLES,
@@ -139,6 +143,7 @@ __all__ = [
     "PLACED_SLABS",
     "POLICIES",
     "POLICY_OPS",
+    "PREFILLED_OBJECTS",
     "QUALITY_COUNTS",
     "RUNS",
     "SAMPLES",
@@ -150,6 +155,7 @@ __all__ = [
     "TABLES",
     "TASKS",
     "TRACES",
+    "UNFREED_OBJECTS",
     "VALIDATION",
     "VERDICTS",
     "ZONES",

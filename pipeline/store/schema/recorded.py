@@ -46,6 +46,29 @@ OBJECT_STACKS = Table(
     ("run", "seq"),
 )
 
+UNFREED_OBJECTS = Table(
+    "unfreed_objects",
+    "one allocation of one run that no free in the trace ends; not the allocator's own metadata",
+    (
+        RUN,
+        Column("object", "i8", "", "The event that allocated it."),
+        Column("again_ts", "i8", "ns", "When its address was allocated again (T6); NULL: never."),
+    ),
+    ("run", "object"),
+)
+
+PREFILLED_OBJECTS = Table(
+    "prefilled_objects",
+    "one allocation of one run out of a prefilled sheaf (R3.16; inferred)",
+    (
+        RUN,
+        SEQ,
+        Column("first", "i8", "", "The first event out of the same sheaf."),
+        Column("left", "i4", "", "Allocations out of it from this one on."),
+    ),
+    ("run", "seq"),
+)
+
 PAGE_EVENTS = Table(
     "page_events",
     "one recorded event of one run that is no object event, with what the model says of it",
