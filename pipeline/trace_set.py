@@ -43,6 +43,7 @@ _SYMBOL_COLUMNS = (
 
 _EARLIEST = int(np.iinfo(np.int64).min)
 _FRAMES = 1 << 40  # of 4 KiB in 52 bits of physical address, all there are on x86-64
+_PIDS = 1 << 22  # PID_MAX_LIMIT (include/linux/threads.h, 7.2)
 
 Window = dict[str, "npt.NDArray[Any]"]
 
@@ -123,6 +124,7 @@ class TraceSet:
             "cpu": (0, self.meta.get("cpus", CPUS) - 1),
             "order": (0, ORDERS - 1),
             "pfn": (-1, _FRAMES - 1),
+            "pid": (0, _PIDS),
         }
         for name, (least, most) in limits.items():
             if name in window and len(window[name]):
