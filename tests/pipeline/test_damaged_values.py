@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from allocsim.zoneinfo import ZoneTextError, parse_pagetypeinfo
 from pipeline.errors import InputError
 from pipeline.policies import find_policies, shipped_pricing
 from pipeline.progress import Progress
@@ -104,6 +105,9 @@ def test_numbers_that_no_counter_has_are_refused(tmp_path: Path) -> None:
     buddy.write_text(f"Node 0, zone   DMA   1 2 {10**30}\n")
     with pytest.raises(InputError, match="line 1 is not of a zone"):
         free_blocks(buddy)
+    for counts in ("x " * 11, "1 " * 10, f"{10**30} " * 11):
+        with pytest.raises(ZoneTextError, match="pagetypeinfo: "):
+            parse_pagetypeinfo(f"Node    0, zone   Normal, type   Movable {counts}\n")
     sysfs = tmp_path / "sysfs_slab.txt"
     sysfs.write_bytes(b"dentry order \xff\ndentry objects " + b"9" * 30 + b"\ndentry align 8\n")
     caches = slab_caches(sysfs)
