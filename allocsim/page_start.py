@@ -82,6 +82,9 @@ class ListsAtStart:
         zones: the machine's zones.
         cpus: CPUs of the recording.
         thp: order-9 lists exist.
+
+    Attributes:
+        taken: (zones) pages allocated in each zone less those freed, by all events so far (i8).
     """
 
     def __init__(self, zones: Sequence[Zone], cpus: int, *, thp: bool) -> None:
@@ -94,6 +97,7 @@ class ListsAtStart:
             [list_index(order, kind, thp=thp) for kind in range(TYPES)] for order in range(ORDERS)
         ]
         self._table = np.array(table, np.int64)
+        self.taken = np.zeros(len(zones), np.int64)
         self._kinds = np.empty(0, np.int8)  # by page
 
     @property
@@ -129,10 +133,11 @@ class ListsAtStart:
         frees = event == Ev.MM_PAGE_FREE
         kind = np.clip(columns["migratetype"], 0, TYPES - 1).astype(np.int8)
         self._kinds_of_frees(np.flatnonzero(frees), np.flatnonzero(~frees), event, pfn, order, kind)
+        zone = self._managed[np.searchsorted(self._starts, pfn, side="right") - 1]
+        np.add.at(self.taken, zone, _WAYS[event] << order)
         index = self._table[order, kind]
         listed = np.flatnonzero(index != NO_LIST)
-        zone = self._managed[np.searchsorted(self._starts, pfn[listed], side="right") - 1]
-        lane = (zone * self._cpus + columns["cpu"][listed]) * PCP_LISTS + index[listed]
+        lane = (zone[listed] * self._cpus + columns["cpu"][listed]) * PCP_LISTS + index[listed]
         self._depths.add(lane, _WAYS[event[listed]])
 
     def _kinds_of_frees(  # noqa: PLR0913 - columns of one table

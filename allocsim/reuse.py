@@ -58,7 +58,7 @@ class Reuse:
         self.carried = np.flatnonzero((op < 0) & (parent < 0))
         source[self.carried] = events + self.slots + cells + np.arange(len(self.carried))
         flushed = self._held_at_flush(plan, events)
-        _follow(source, op)
+        follow(source, op)
         inside = flushed < events
         flushed[inside] = source[flushed[inside]]
         self.flushed = flushed - events
@@ -160,7 +160,7 @@ class Reuse:
         )
 
 
-def _follow(source: npt.NDArray[np.int64], op: npt.NDArray[np.int8]) -> None:
+def follow(source: npt.NDArray[np.int64], op: npt.NDArray[np.int8]) -> None:
     """Replace every source by the end of its chain, in place; chains lead back in time.
 
     The source of an allocation is a free or an end, that of a free an allocation or an end. So

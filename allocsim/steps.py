@@ -1,10 +1,17 @@
-"""One cache event by event, where sheaves leave the pair of main and spare (7.2, R3.16, R3.20).
+"""One cache of which sheaves leave the pair of main and spare (7.2, R3.16, R3.20).
 
 ``plan`` knows main and spare as one stack of two sheaves that are full or empty by turns. Two users
 of a cache break that: kfree_rcu, whose sheaf comes back full after a grace period, and prefilled
 sheaves, which take the spare away and bring it back partly full every few events. A cache they use
-is stepped through, from the first window they are seen in; there are few such caches (the maple
+is replayed here, from the first window they are seen in; there are few such caches (the maple
 tree's nodes, a few sizes of kmalloc).
+
+What is done at a barrier (main is empty or full, a sheaf is asked for, returned, detached, back
+from its grace period) needs only the sizes of sheaves, and stands here. In between, sheaves are
+known to grow and shrink by what the events say: ``stretches`` goes from barrier to barrier, and
+follows the objects afterwards, all at once. Only a window in which pages may be refused (which has
+one event), in which an object is freed that could not be allocated, or of a few events goes event
+by event.
 """
 
 from __future__ import annotations
@@ -12,26 +19,37 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from allocsim.partial_list import INDEX_BITS
 from allocsim.paths import Path
 from allocsim.profile import MAX_PAGE_ORDER
 from allocsim.requests import Op
 from allocsim.sheaves import NO_SHEAF
+from allocsim.stretches import Stretches
 
 if TYPE_CHECKING:
     from allocsim.cache import CacheEvents, CacheReplay
 
 FAILED = -1  #: as in cache
+NO_CALLBACK = -1
+FEW = 64  #: events of a window that cost more to find the barriers of than to go through
 
 
 class Sheaf:
-    """A sheaf: its number, and its objects, the next to be taken last."""
+    """A sheaf: its number, its size, and its objects, the next to be taken last.
 
-    __slots__ = ("number", "objects")
+    Within a window that is not gone through event by event, ``objects`` are not kept up, and
+    ``cell`` is the place of its first object in the window's table of cells.
+    """
+
+    __slots__ = ("cell", "number", "objects", "size")
 
     def __init__(self, number: int, objects: list[int]) -> None:
         self.number = number
         self.objects = objects
+        self.size = len(objects)
+        self.cell = -1
 
 
 class Steps:
@@ -66,15 +84,31 @@ class Steps:
         self.time = self.cpu = 0
         self.max_order = MAX_PAGE_ORDER
         self.no_sheaf = False
+        self.stretches: Stretches | None = None  #: while a window is gone through by barriers
+
+    def sheaves(self) -> list[Sheaf]:
+        """All sheaves, wherever they are."""
+        parts = [self.main, self.full, self.empty, self.held.values()]
+        parts += [[s for _, _, s in self.waiting]]
+        parts += [[s for s in each if s is not None] for each in (self.spare, self.rcu_free)]
+        return [sheaf for part in parts for sheaf in part]
 
     def in_sheaves(self) -> int:
         """Objects in all sheaves, wherever they are."""
-        parts = [self.main, self.full, self.held.values(), [s for _, _, s in self.waiting]]
-        parts += [[s for s in each if s is not None] for each in (self.spare, self.rcu_free)]
-        return sum(len(sheaf.objects) for part in parts for sheaf in part)
+        return sum(sheaf.size for sheaf in self.sheaves())
 
     def replay(self, events: CacheEvents) -> None:
-        """Replay a window's events."""
+        """Replay a window's events, whose times never go back."""
+        failed = (events.op < 0) & (events.parent < 0) & (events.objects == FAILED)
+        if events.max_order is not None or len(events.op) < FEW or np.any(failed):
+            self._by_event(events)
+            return
+        self.max_order, self.no_sheaf = MAX_PAGE_ORDER, False
+        self.stretches = Stretches(self, events)
+        self.stretches.replay()
+        self.stretches = None
+
+    def _by_event(self, events: CacheEvents) -> None:
         count = len(events.op)
         none = [0] * count
         parents, objects = events.parent.tolist(), events.objects.tolist()
@@ -92,7 +126,7 @@ class Steps:
             if refused is not None:
                 self.no_sheaf = refused[at]
             if self.waiting:
-                self._land(times[at])
+                self.land(times[at])
                 self.cpu = cpu
             if op == Op.ALLOC:
                 objects[at], path = self._alloc(cpu)
@@ -113,33 +147,47 @@ class Steps:
     # --- allocation
 
     def _alloc(self, cpu: int) -> tuple[int, Path]:
-        """mm/slub.c:alloc_from_pcs, __pcs_replace_empty_main (7.2)."""
-        main, path = self.main[cpu], Path.MAIN_HIT
-        if not main.objects:
-            stat, spare = self.cache.stat, self.spare[cpu]
-            if spare is not None and spare.objects:
-                self.main[cpu], self.spare[cpu] = spare, main
-                path = Path.SPARE_SWAP
-            elif self.full:
-                stat["barn_get"] += 1
-                self.empty.append(main)
-                self.main[cpu] = self.full.pop()
-                path = Path.BARN_GET
-            else:
-                stat["barn_get_fail"] += 1
-                self.spare[cpu] = None
-                refilled = spare or self._empty_sheaf()
-                new = stat["alloc_slab"]
-                if refilled is None or not self._refill(refilled):
-                    if refilled is not None:
-                        self._flush(refilled)
-                        self._free_sheaf(refilled)
-                    return self._slow_alloc()
-                self.main[cpu], self.spare[cpu] = refilled, main
-                path = Path.REFILL_NEW if stat["alloc_slab"] > new else Path.REFILL_PARTIAL
-            main = self.main[cpu]
+        """mm/slub.c:alloc_from_pcs (7.2)."""
+        path: Path | None = Path.MAIN_HIT
+        if not self.main[cpu].size:
+            path = self.replace_empty_main(cpu)
+        if path is None:
+            return self._slow_alloc()
         self.cache.stat["alloc_fastpath"] += 1
-        return main.objects.pop(), path
+        return self._pop(self.main[cpu]), path
+
+    @staticmethod
+    def _pop(sheaf: Sheaf) -> int:
+        sheaf.size -= 1
+        return sheaf.objects.pop()
+
+    @staticmethod
+    def _push(sheaf: Sheaf, found: int) -> None:
+        sheaf.size += 1
+        sheaf.objects.append(found)
+
+    def replace_empty_main(self, cpu: int) -> Path | None:
+        """mm/slub.c:__pcs_replace_empty_main (7.2); None: there is no other."""
+        main, spare, stat = self.main[cpu], self.spare[cpu], self.cache.stat
+        if spare is not None and spare.size:
+            self.main[cpu], self.spare[cpu] = spare, main
+            return Path.SPARE_SWAP
+        if self.full:
+            stat["barn_get"] += 1
+            self.empty.append(main)
+            self.main[cpu] = self.full.pop()
+            return Path.BARN_GET
+        stat["barn_get_fail"] += 1
+        self.spare[cpu] = None
+        refilled = spare or self._empty_sheaf()
+        new = stat["alloc_slab"]
+        if refilled is None or not self.refill(refilled):
+            if refilled is not None:
+                self._flush(refilled)
+                self._free_sheaf(refilled)
+            return None
+        self.main[cpu], self.spare[cpu] = refilled, main
+        return Path.REFILL_NEW if stat["alloc_slab"] > new else Path.REFILL_PARTIAL
 
     def _slow_alloc(self) -> tuple[int, Path]:
         found, path = self.cache.slow_alloc(self.time, self.max_order)
@@ -153,22 +201,22 @@ class Steps:
         """
         sheaf = self.held.get(run)
         if sheaf is None:
-            sheaf = self._prefill(cpu, min(left, self.cache.shape.capacity))
-        elif not sheaf.objects:
-            self._refill(sheaf)  # mm/slub.c:kmem_cache_refill_sheaf
-        if sheaf is None or not sheaf.objects:
+            sheaf = self.prefill(cpu, min(left, self.cache.shape.capacity))
+        elif not sheaf.size:
+            self.refill(sheaf)  # mm/slub.c:kmem_cache_refill_sheaf
+        if sheaf is None or not sheaf.size:
             found, path = self._slow_alloc()
         else:
-            found, path = sheaf.objects.pop(), Path.FROM_SHEAF
+            found, path = self._pop(sheaf), Path.FROM_SHEAF
         self.held.pop(run, None)
         if sheaf is not None:
             if left > 1:
                 self.held[run] = sheaf
             else:
-                self._return(cpu, sheaf)
+                self.give_back(cpu, sheaf)
         return found, path
 
-    def _prefill(self, cpu: int, wanted: int) -> Sheaf | None:
+    def prefill(self, cpu: int, wanted: int) -> Sheaf | None:
         """A sheaf with ``wanted`` objects or more: mm/slub.c:kmem_cache_prefill_sheaf (R3.16)."""
         stat, sheaf = self.cache.stat, self.spare[cpu]
         if sheaf is not None:
@@ -178,13 +226,13 @@ class Steps:
             stat["sheaf_prefill_slow"] += 1
             stat["barn_get" if self.full else "barn_get_fail"] += 1
             sheaf = self.full.pop() if self.full else self._empty_sheaf()
-        if sheaf is not None and len(sheaf.objects) < wanted and not self._refill(sheaf):
+        if sheaf is not None and sheaf.size < wanted and not self.refill(sheaf):
             self._flush(sheaf)
             self._free_sheaf(sheaf)
             return None
         return sheaf
 
-    def _return(self, cpu: int, sheaf: Sheaf) -> None:
+    def give_back(self, cpu: int, sheaf: Sheaf) -> None:
         """mm/slub.c:kmem_cache_return_sheaf (7.2)."""
         stat = self.cache.stat
         if self.spare[cpu] is None:
@@ -192,7 +240,7 @@ class Steps:
             stat["sheaf_return_fast"] += 1
             return
         stat["sheaf_return_slow"] += 1
-        if len(self.full) < self.cache.sheaves.max_full and self._refill(sheaf):
+        if len(self.full) < self.cache.sheaves.max_full and self.refill(sheaf):
             self.full.append(sheaf)
             stat["barn_put"] += 1
             return
@@ -202,33 +250,36 @@ class Steps:
     # --- free
 
     def _free(self, cpu: int, found: int) -> Path:
-        """mm/slub.c:free_to_pcs, __pcs_replace_full_main (7.2)."""
-        main, path = self.main[cpu], Path.MAIN_PUSH
-        capacity = self.cache.shape.capacity
-        if len(main.objects) == capacity:
-            spare = self.spare[cpu]
-            if spare is None:
-                empty, path = self._empty_sheaf(), Path.INSTALL_EMPTY
-                if empty is not None:
-                    self.spare[cpu] = main
-            elif len(spare.objects) < capacity:
-                empty, path = spare, Path.SPARE_SWAP
-                self.spare[cpu] = main
-            elif len(self.full) >= self.cache.sheaves.max_full:
-                self.cache.stat["barn_put_fail"] += 1
-                self._flush(spare)
-                empty, path = spare, Path.FLUSH
-                self.spare[cpu] = main
-            else:
-                empty, path = self._empty_sheaf(), Path.BARN_PUT
-                self.cache.stat["barn_put" if empty else "barn_put_fail"] += 1
-                if empty is not None:
-                    self.full.append(main)
-            if empty is None:
-                empty, path = self._flush_main(main), Path.FLUSH_MAIN
-            self.main[cpu] = main = empty
-        main.objects.append(found)
+        """mm/slub.c:free_to_pcs (7.2)."""
+        full = self.main[cpu].size == self.cache.shape.capacity
+        path = self.replace_full_main(cpu) if full else Path.MAIN_PUSH
+        self._push(self.main[cpu], found)
         self.cache.stat["free_fastpath"] += 1
+        return path
+
+    def replace_full_main(self, cpu: int) -> Path:
+        """mm/slub.c:__pcs_replace_full_main (7.2)."""
+        main, spare = self.main[cpu], self.spare[cpu]
+        if spare is None:
+            empty, path = self._empty_sheaf(), Path.INSTALL_EMPTY
+            if empty is not None:
+                self.spare[cpu] = main
+        elif spare.size < self.cache.shape.capacity:
+            empty, path = spare, Path.SPARE_SWAP
+            self.spare[cpu] = main
+        elif len(self.full) >= self.cache.sheaves.max_full:
+            self.cache.stat["barn_put_fail"] += 1
+            self._flush(spare)
+            empty, path = spare, Path.FLUSH
+            self.spare[cpu] = main
+        else:
+            empty, path = self._empty_sheaf(), Path.BARN_PUT
+            self.cache.stat["barn_put" if empty else "barn_put_fail"] += 1
+            if empty is not None:
+                self.full.append(main)
+        if empty is None:
+            empty, path = self._flush_main(main), Path.FLUSH_MAIN
+        self.main[cpu] = empty
         return path
 
     def _flush_main(self, main: Sheaf) -> Sheaf:
@@ -239,38 +290,48 @@ class Steps:
             del main.objects[-cache.flush_batch :]
             cache.stat["sheaf_flush"] += len(batch)
             cache.slabs.free_bulk(batch, self.time)
+        main.size = 0
         return main
 
     def _free_rcu(self, cpu: int, found: int, now: int) -> Path:
-        """kfree_rcu: mm/slub.c:__kfree_rcu_sheaf (7.2); a full sheaf waits for a grace period."""
-        cache, sheaf = self.cache, self.rcu_free[cpu]
-        if sheaf is None:
-            spare = self.spare[cpu]
-            if spare is not None and not spare.objects:
-                sheaf, self.spare[cpu] = spare, None
-            else:
-                sheaf = self._empty_sheaf()
+        """kfree_rcu: mm/slub.c:__kfree_rcu_sheaf (7.2)."""
+        cache, sheaf = self.cache, self.rcu_sheaf(cpu)
         if sheaf is None:
             # Batches of pointers, freed by kfree_bulk: past all sheaves (R3.19, R3.20).
             cache.stat["free_rcu_sheaf_fail"] += 1
             cache.slabs.free_chain(found >> INDEX_BITS, [found], self.time)
             cache.stat["free_slowpath"] += 1
             return Path.SLOW_FREE
-        sheaf.objects.append(found)
-        if len(sheaf.objects) == cache.shape.capacity:
-            self.waiting.append((now + cache.grace_ns, cpu, sheaf))
-            sheaf = None
-        self.rcu_free[cpu] = sheaf
+        self._push(sheaf, found)
+        if sheaf.size == cache.shape.capacity:
+            self.detach(cpu, now)
         cache.stat["free_rcu_sheaf"] += 1
         return Path.RCU_FREE
 
-    def _land(self, now: int) -> None:
+    def rcu_sheaf(self, cpu: int) -> Sheaf | None:
+        """A CPU's sheaf for kfree_rcu, which is taken from somewhere if it has none."""
+        if self.rcu_free[cpu] is None:
+            spare = self.spare[cpu]
+            if spare is not None and not spare.size:
+                self.rcu_free[cpu], self.spare[cpu] = spare, None
+            else:
+                self.rcu_free[cpu] = self._empty_sheaf()
+        return self.rcu_free[cpu]
+
+    def detach(self, cpu: int, now: int) -> None:
+        """A CPU's sheaf for kfree_rcu is full: it waits for a grace period."""
+        sheaf = self.rcu_free[cpu]
+        if sheaf is not None:
+            self.waiting.append((now + self.cache.grace_ns, cpu, sheaf))
+        self.rcu_free[cpu] = None
+
+    def land(self, now: int) -> None:
         """Sheaves whose grace period is over, each on the CPU that filled it.
 
         mm/slub.c:rcu_free_sheaf (7.2), a callback of call_rcu: slabs and the sheaf's memory are
         freed from that CPU.
         """
-        stat, slabs = self.cache.stat, self.cache.slabs
+        stat = self.cache.stat
         while self.waiting and self.waiting[0][0] <= now:
             _, self.cpu, sheaf = self.waiting.popleft()
             if len(self.full) < self.cache.sheaves.max_full:
@@ -278,9 +339,7 @@ class Steps:
                 self.full.append(sheaf)
                 continue
             stat["barn_put_fail"] += 1
-            first = slabs.requests()
-            self._flush(sheaf)
-            self.cache.landed.append((first, slabs.requests(), self.cpu))
+            self._flush(sheaf, self.cpu)
             if len(self.empty) < self.cache.max_empty:
                 self.empty.append(sheaf)
             else:
@@ -297,7 +356,10 @@ class Steps:
         self.cache.stat["sheaf_alloc"] += 1
         number = self.cache.sheaves.new_sheaf()
         self._note(number, +1)
-        return Sheaf(number, [])
+        sheaf = Sheaf(number, [])
+        if self.stretches is not None:
+            self.stretches.adopt(sheaf)
+        return sheaf
 
     def _free_sheaf(self, sheaf: Sheaf) -> None:
         """mm/slub.c:free_empty_sheaf (7.2)."""
@@ -306,20 +368,45 @@ class Steps:
         self._note(sheaf.number, -1)
 
     def _note(self, number: int, way: int) -> None:
-        cache = self.cache
-        cache.sheaf_memory.append((self.time, self.cpu, number, way, cache.slabs.requests()))
+        if self.stretches is not None:
+            self.stretches.later(self.note, self.time, self.cpu, number, way)
+            return
+        self.note(self.time, self.cpu, number, way)
 
-    def _refill(self, sheaf: Sheaf) -> bool:
+    def note(self, time: int, cpu: int, number: int, way: int) -> None:
+        """Write down what becomes of a sheaf's memory."""
+        cache = self.cache
+        cache.sheaf_memory.append((time, cpu, number, way, cache.slabs.requests()))
+
+    def refill(self, sheaf: Sheaf) -> bool:
         """Fill a sheaf from the slabs: mm/slub.c:refill_sheaf (7.2); whether it is full."""
         cache = self.cache
-        want = cache.shape.capacity - len(sheaf.objects)
-        got, _ = cache.slabs.refill(want, self.time, self.max_order)
-        sheaf.objects += got
-        cache.stat["sheaf_refill"] += len(got)
-        return len(got) == want
+        want = cache.shape.capacity - sheaf.size
+        if self.stretches is not None:
+            self.stretches.refill(sheaf, want)
+            got = want
+        else:
+            objects, _ = cache.slabs.refill(want, self.time, self.max_order)
+            sheaf.objects += objects
+            got = len(objects)
+        sheaf.size += got
+        cache.stat["sheaf_refill"] += got
+        return got == want
 
-    def _flush(self, sheaf: Sheaf) -> None:
-        """mm/slub.c:sheaf_flush_unused (7.2)."""
-        self.cache.stat["sheaf_flush"] += len(sheaf.objects)
-        self.cache.slabs.free_bulk(sheaf.objects, self.time)
-        sheaf.objects = []
+    def _flush(self, sheaf: Sheaf, callback: int = NO_CALLBACK) -> None:
+        """mm/slub.c:sheaf_flush_unused (7.2); ``callback``: kfree_rcu's, on this CPU."""
+        self.cache.stat["sheaf_flush"] += sheaf.size
+        if self.stretches is not None:
+            self.stretches.flush(sheaf, callback)
+        else:
+            self.flush_objects(sheaf.objects, self.time, callback)
+            sheaf.objects = []
+        sheaf.size = 0
+
+    def flush_objects(self, objects: list[int], time: int, callback: int) -> None:
+        """Give objects back to their slabs."""
+        slabs = self.cache.slabs
+        first = slabs.requests()
+        slabs.free_bulk(objects, time)
+        if callback != NO_CALLBACK:
+            self.cache.landed.append((first, slabs.requests(), callback))

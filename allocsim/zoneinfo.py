@@ -109,6 +109,12 @@ def parse_list_pages(text: str, cpus: int) -> dict[str, list[int]]:
     return pages
 
 
+def parse_free_pages(text: str) -> dict[str, int]:
+    """Pages on each zone's free lists, by /proc/zoneinfo (``pages free``: NR_FREE_PAGES)."""
+    found = re.findall(r"^Node 0, zone\s+(\S+)[^N]*?\n\s+pages free\s+(\d+)$", text, re.MULTILINE)
+    return {name: int(pages) for name, pages in found}
+
+
 def parse_pagetypeinfo(text: str) -> dict[str, tuple[list[list[int]], list[int]]]:
     """Per zone: free blocks [order][type] and pageblocks of each type.
 

@@ -277,7 +277,8 @@ def _page_layer(by_trace: dict[str, Rows]) -> list[str]:
         "## The simulated page allocator\n",
         "Events recorded / counted by the model, over the whole recording; and free blocks of",
         "order 0, 1, 2, ... at its end, by buddyinfo / by the model. No bound: what the CPUs'",
-        "lists held at the start is inferred, and the first snapshot is not of the first event.\n",
+        "lists held at the start is inferred. So is how much was free then, backwards from the",
+        "second snapshot: how many pages are free at the end is given, not how they lie.\n",
         *_table(["recording", *PAGE_EVENTS, "free blocks"], lines),
     ]
 

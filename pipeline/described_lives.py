@@ -33,28 +33,36 @@ SELECT
     free_cpu, free_seq << 12 AS free_seq
 FROM pages WHERE run = getvariable('described_run')
 """
-_SIMULATED = """
-CREATE OR REPLACE TEMP VIEW described_lives AS
+# A table, since every look at its lives would else go through all events for their times.
+_MODEL_SLABS = """
+CREATE OR REPLACE TEMP TABLE described_slabs AS
 WITH times AS (
-    SELECT seq, ts FROM object_events WHERE run = getvariable('described_run')
-    UNION ALL SELECT seq, ts FROM page_events WHERE run = getvariable('described_run')
+    SELECT seq, ts FROM object_facts WHERE run = $of_run
+    UNION ALL SELECT seq, ts FROM page_events WHERE run = $of_run
 ),
 slabs AS (
     SELECT *, row_number() OVER (PARTITION BY alloc_seq ORDER BY slab) AS place
-    FROM placed_slabs WHERE run = getvariable('simulated_run')
+    FROM placed_slabs WHERE run = $run
 )
+SELECT
+    coalesce(alloc_seq << 12, slab) + place AS page, pfn, "order", born.ts AS alloc_ts, alloc_cpu,
+    gone.ts AS free_ts, free_cpu, free_seq << 12 AS free_seq
+FROM slabs
+LEFT JOIN times AS born ON born.seq = alloc_seq
+LEFT JOIN times AS gone ON gone.seq = free_seq
+WHERE alloc_seq IS NOT NULL OR free_seq IS NOT NULL
+"""
+_SIMULATED = """
+CREATE OR REPLACE TEMP VIEW described_lives AS
 SELECT
     page << 12 AS page, pfn, "order", page_kind AS kind, gfp_flags, alloc_ts, alloc_cpu, free_ts,
     free_cpu, free_seq << 12 AS free_seq
 FROM pages WHERE run = getvariable('described_run') AND page_kind <> getvariable('slab_kind')
 UNION ALL
 SELECT
-    coalesce(alloc_seq << 12, slab) + place, pfn, "order", getvariable('slab_kind'), NULL, born.ts,
-    alloc_cpu, gone.ts, free_cpu, free_seq << 12
-FROM slabs
-LEFT JOIN times AS born ON born.seq = alloc_seq
-LEFT JOIN times AS gone ON gone.seq = free_seq
-WHERE alloc_seq IS NOT NULL OR free_seq IS NOT NULL
+    page, pfn, "order", getvariable('slab_kind'), NULL, alloc_ts, alloc_cpu, free_ts, free_cpu,
+    free_seq
+FROM described_slabs
 """
 _LIVES = """
 SELECT
@@ -93,7 +101,8 @@ def of_recording(connection: duckdb.DuckDBPyConnection, run: int) -> None:
 
 def with_model_slabs(connection: duckdb.DuckDBPyConnection, run: int, of_run: int) -> None:
     """Have the lives of a run that simulates another counted from now on, on this connection."""
-    _set(connection, described_run=of_run, simulated_run=run, slab_kind=int(Kind.SLAB))
+    _set(connection, described_run=of_run, slab_kind=int(Kind.SLAB))
+    connection.execute(_MODEL_SLABS, {"run": run, "of_run": of_run})
     connection.execute(_SIMULATED)
 
 

@@ -18,6 +18,7 @@ from allocsim.cache_facts import (
     recorded_order,
     recorded_shape,
 )
+from allocsim.free_start import free_pages, raised, with_free_pages
 from allocsim.freelist import freelist_order
 from allocsim.kernel import kernel_of
 from allocsim.older import rebuild
@@ -36,12 +37,13 @@ from allocsim.results import How
 from allocsim.simulation import Simulation, SlabPages
 from allocsim.zoneinfo import (
     ZoneTextError,
+    parse_free_pages,
     parse_list_pages,
     parse_pagetypeinfo,
     parse_zoneinfo,
     placed,
 )
-from allocsim.zones import PRIOR_CHUNK, Mt, all_free, computed_zone
+from allocsim.zones import PCP_LISTS, PRIOR_CHUNK, Mt, all_free, computed_zone
 from pipeline.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -81,7 +83,8 @@ class Recorded:
         facts: what sysfs says of the caches, by name.
         zones: the recorded zones, or computed ones.
         states: what their buddies held at the start.
-        zones_how: which of the two.
+        zones_how: whether zones and states were observed, inferred back from a snapshot behind the
+            recording, or assumed.
         lists: blocks the CPUs' page lists held at the start (zones, CPUs, PCP_LISTS).
         thp: the kernel has page lists of order 9 (R4.1).
     """
@@ -288,6 +291,58 @@ def recorded_zones(
     return zones, states, How.OBSERVED
 
 
+def zones_at_start(
+    trace: TraceSet,
+    zones: tuple[Zone, ...],
+    lists: npt.NDArray[np.int64],
+    taken: npt.NDArray[np.int64],
+) -> tuple[tuple[Zone, ...], tuple[ZoneState, ...]] | None:
+    """Zones and what their buddies held at the first event, by the snapshot behind the recording.
+
+    Its free pages and what the events took say how many pages there were (inferred). How they lay,
+    and how long the CPUs' lists might get, follows from the snapshot before, as if what was taken
+    since had been taken page by page (assumed).
+
+    Args:
+        trace: the trace set.
+        zones: its zones.
+        lists: blocks on every CPU's lists at the start, of recorded_lists.
+        taken: ListsAtStart.taken of all events.
+
+    Returns:
+        None where a snapshot, or events of pages, are missing.
+
+    Raises:
+        InputError: a snapshot is not what /proc would say.
+    """
+    before, after = _snapshot(trace, "pagetypeinfo"), _snapshot(trace, "zoneinfo", "after")
+    losses = trace.meta["lost"]
+    lost = [*losses["per_cpu"].values(), *losses["sources"]["marks_without_a_number"].values()]
+    complete = {"mm_page_alloc", "mm_page_free"} <= set(trace.meta["recorded_events"])
+    if before is None or after is None or not complete or any(lost):
+        return None
+    try:
+        held = parse_pagetypeinfo(before)
+    except ZoneTextError as error:
+        raise InputError(f"{trace.path / 'snapshots' / 'before'}: {error}") from error
+    cpus = trace.meta["cpus"]
+    free, listed = parse_free_pages(after), parse_list_pages(after, cpus)
+    sizes = 1 << np.array([list_order(index) for index in range(PCP_LISTS)])
+    at_start: list[Zone] = []
+    states: list[ZoneState] = []
+    for zone, lists_of, net in zip(zones, lists, taken.tolist(), strict=True):
+        if not zone.managed or zone.name not in free or zone.name not in held:
+            at_start.append(zone)
+            states.append(placed(zone, *held[zone.name]) if zone.name in held else all_free(zone))
+            continue
+        pages = free[zone.name] + sum(listed[zone.name]) + net - int((lists_of * sizes).sum())
+        blocks, types = held[zone.name]
+        between = free_pages(blocks) - pages
+        at_start.append(replace(zone, pcp=raised(zone.pcp, between // cpus)))
+        states.append(placed(zone, *with_free_pages(blocks, types, max(pages, 0))))
+    return tuple(at_start), tuple(states)
+
+
 def recorded_lists(
     trace: TraceSet, zones: Sequence[Zone], found: ListsAtStart
 ) -> npt.NDArray[np.int64]:
@@ -313,6 +368,6 @@ def has_thp(trace: TraceSet) -> bool:
     return vmstat is None or "thp_fault_alloc" in vmstat
 
 
-def _snapshot(trace: TraceSet, name: str) -> str | None:
-    path: Path = trace.path / "snapshots" / "before" / name
+def _snapshot(trace: TraceSet, name: str, when: str = "before") -> str | None:
+    path: Path = trace.path / "snapshots" / when / name
     return path.read_text("utf-8", "replace") if path.is_file() else None

@@ -17,6 +17,7 @@ from allocsim.page_kinds import Kind
 from allocsim.page_start import COLUMNS as LIST_COLUMNS
 from allocsim.page_start import ListsAtStart
 from allocsim.recorded_requests import RecordedObjects, RecordedPages, RecordedRequests
+from allocsim.results import How
 from allocsim.vmstat import VmstatTurns
 from pipeline.hidden import MIDDLE, find_hidden
 from pipeline.modelled import (
@@ -27,6 +28,7 @@ from pipeline.modelled import (
     recorded_facts,
     recorded_lists,
     recorded_zones,
+    zones_at_start,
 )
 from pipeline.prefetch import prefetch
 
@@ -123,6 +125,9 @@ class RecordedRun:
             trace.meta["last_ts"],
             PROFILE.slub.grace_ns,
         )
+        listed = recorded_lists(trace, zones, lists)
+        if found := zones_at_start(trace, zones, listed, lists.taken):
+            (zones, states), how = found, How.INFERRED
         self.recorded = Recorded(
             run=run,
             release=trace.meta["kernel_release"],
@@ -135,7 +140,7 @@ class RecordedRun:
             zones=zones,
             states=states,
             zones_how=how,
-            lists=recorded_lists(trace, zones, lists),
+            lists=listed,
             thp=thp,
         )
 

@@ -6,7 +6,7 @@
 --   run                      Simulated run.
 --   trace                    Name of the trace set.
 --   what_if                  Why it is not the recorded kernel as it was; NULL: it is.
---   machine_how              How zones and page lists are known: observed or assumed.
+--   machine_how              How zones and what was free at the start are known (hows.name).
 --   object_requests          Allocations and frees of objects that were simulated.
 --   inferred_frees           Of these, frees that no event shows (T6).
 --   on_older_slabs           Of these, of objects on slabs older than the trace.

@@ -141,3 +141,38 @@ def test_requests_do_not_depend_on_the_windows(
         )
         rows.append({name: column.tolist() for name, column in columns.items()})
     assert rows[0] == rows[1]
+
+
+def plain_runs(trace: TraceSet) -> list[tuple[int, int, int]]:
+    """(event, first of its sheaf, left) of allocations out of prefilled sheaves, one by one."""
+    events = concat(trace.windows())
+    maple_node = trace.text("cache").index("maple_node")
+    flags = 0x800 | 0x2000  # __GFP_KSWAPD_RECLAIM | __GFP_NOWARN
+    names = ("event", "ptr", "irq_flags", "pid", "cache", "gfp_flags")
+    open_: dict[int, list[int]] = {}
+    runs = []
+    rows = zip(*(events[name].tolist() for name in names), strict=True)
+    for seq, (code, ptr, irq, pid, cache, gfp) in enumerate(rows):
+        if code > 3 or ptr <= 16 or irq & 0x18:
+            continue
+        if (code, cache, gfp) != (2, maple_node, flags):
+            open_.pop(pid, None)
+            continue
+        if pid not in open_:
+            open_[pid] = []
+            runs.append(open_[pid])
+        open_[pid].append(seq)
+    return sorted(
+        (seq, run[0], len(run) - at) for run in runs if len(run) > 1 for at, seq in enumerate(run)
+    )
+
+
+def test_allocations_out_of_prefilled_sheaves(
+    trace: TraceSet, connection: duckdb.DuckDBPyConnection
+) -> None:
+    wanted = plain_runs(trace)
+    assert len(wanted) > 100
+    got = connection.execute(
+        'SELECT seq, first, "left" FROM prefilled_objects ORDER BY seq'
+    ).fetchall()
+    assert got == wanted
