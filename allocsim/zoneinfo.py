@@ -121,7 +121,7 @@ def parse_pagetypeinfo(text: str) -> dict[str, tuple[list[list[int]], list[int]]
     Types that have no pcp list of their own and are never asked for (CMA, Isolate) are left out.
 
     Raises:
-        ZoneTextError: a line has too few numbers.
+        ZoneTextError: a line has too few numbers, or something else.
     """
     free: dict[str, list[list[int]]] = defaultdict(lambda: [[0] * TYPES for _ in range(ORDERS)])
     blocks: dict[str, list[int]] = defaultdict(lambda: [0] * TYPES)
@@ -135,12 +135,26 @@ def parse_pagetypeinfo(text: str) -> dict[str, tuple[list[list[int]], list[int]]
                 raise ZoneTextError(f"pagetypeinfo: {line.strip()!r}: {ORDERS} numbers expected")
             if name in _TYPE_NAMES:
                 for order, count in enumerate(counts):
-                    free[zone][order][_TYPE_NAMES[name]] = int(count.lstrip(">"))
+                    free[zone][order][_TYPE_NAMES[name]] = _count(count.lstrip(">"), line)
         elif match := re.match(r"Node 0, zone\s+(\S+)\s+(\d.*)", line):
-            for name, count in zip(header, match[2].split(), strict=True):
-                if name in _TYPE_NAMES:
-                    blocks[match[1]][_TYPE_NAMES[name]] = int(count)
+            for kind, count in _of_types(header, match[2].split(), line):
+                blocks[match[1]][kind] = count
     return {zone: (free[zone], blocks[zone]) for zone in free}
+
+
+def _of_types(header: list[str], counts: list[str], line: str) -> list[tuple[int, int]]:
+    if len(counts) != len(header):
+        raise ZoneTextError(f"pagetypeinfo: {line.strip()!r}: as many numbers as types expected")
+    named = zip(header, counts, strict=True)
+    return [
+        (_TYPE_NAMES[name], _count(count, line)) for name, count in named if name in _TYPE_NAMES
+    ]
+
+
+def _count(word: str, line: str) -> int:
+    if not (word.isascii() and word.isdecimal() and len(word) < 19):
+        raise ZoneTextError(f"pagetypeinfo: {line.strip()!r}: {word!r} is no number of blocks")
+    return int(word)
 
 
 def placed(zone: Zone, free: Sequence[Sequence[int]], types: Sequence[int]) -> ZoneState:

@@ -18,8 +18,9 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from allocsim.events import EVENT_COLUMNS, EVENTS, Column
+from allocsim.zones import ORDERS
 from pipeline.errors import InputError
-from pipeline.trace_set_parts import SCHEMA_VERSION, Stacks, Symbols, is_trace_set, read_meta
+from pipeline.trace_set_parts import CPUS, SCHEMA_VERSION, Stacks, Symbols, is_trace_set, read_meta
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -39,6 +40,10 @@ _SYMBOL_COLUMNS = (
     Column("offset", "i8", "bytes", "Distance from the function's start.", required=True),
     Column("module", "str", "", "Module of the function; null: the kernel.", required=True),
 )
+
+_EARLIEST = int(np.iinfo(np.int64).min)
+_FRAMES = 1 << 40  # of 4 KiB in 52 bits of physical address, all there are on x86-64
+_PIDS = 1 << 22  # PID_MAX_LIMIT (include/linux/threads.h, 7.2)
 
 Window = dict[str, "npt.NDArray[Any]"]
 
@@ -100,19 +105,45 @@ class TraceSet:
         texts = [column.name for column in self.columns if column.dtype == "str"]
         with _reading(path), _open(path, texts) as file:
             wanted = [c for c in self.columns if columns is None or c.name in columns]
+            since = self.meta.get("first_ts", _EARLIEST)
             for batch in _batches(file, [column.name for column in wanted], rows):
                 window = {column.name: self._array(batch, column) for column in wanted}
-                self._check(window)
+                since = self._check(window, since)
                 yield window
 
-    def _check(self, window: Window) -> None:
-        """Refuse codes that stand for nothing."""
-        for name, known in (("event", len(EVENTS)), ("stack", len(self.stacks))):
-            if name in window and len(window[name]) and int(window[name].max()) >= known:
-                raise InputError(
-                    f"{self.path / 'events.parquet'}: damaged: {name} {window[name].max()}"
-                    f" is not one of the {known} there are"
-                )
+    def _check(self, window: Window, since: int) -> int:
+        """Refuse what no recording can hold; returns the time of the window's last event.
+
+        Args:
+            window: the events.
+            since: time of the event before them.
+        """
+        limits = {
+            "event": (0, len(EVENTS) - 1),
+            "stack": (-1, len(self.stacks) - 1),
+            "cpu": (0, self.meta.get("cpus", CPUS) - 1),
+            "order": (0, ORDERS - 1),
+            "pfn": (-1, _FRAMES - 1),
+            "pid": (0, _PIDS),
+        }
+        for name, (least, most) in limits.items():
+            if name in window and len(window[name]):
+                low, high = int(window[name].min()), int(window[name].max())
+                if low < least or high > most:
+                    wrong = low if low < least else high
+                    raise self._damaged(f"{name} {wrong} is out of range, {least} to {most}")
+        ts = window.get("ts")
+        if ts is None or not len(ts):
+            return since
+        if ts[0] < since or np.any(ts[1:] < ts[:-1]):
+            raise self._damaged("events are not in order of time")
+        last: int = self.meta.get("last_ts", int(ts[-1]))
+        if ts[-1] > last:
+            raise self._damaged(f"an event at {ts[-1]} is later than the last, at {last}")
+        return int(ts[-1])
+
+    def _damaged(self, why: str) -> InputError:
+        return InputError(f"{self.path / 'events.parquet'}: damaged: {why}")
 
     def _array(self, batch: pa.Table, column: Column) -> npt.NDArray[Any]:
         chunks = batch.column(column.name).chunks

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 SCHEMA_VERSION = 1
+CPUS = 8192  #: most that a kernel can have (NR_CPUS, arch/x86/Kconfig)
+_PAGE_SIZES = (1 << 12, 1 << 14, 1 << 16)
 
 # What meta.json must hold, and of which type; it may hold more. A list of one type stands for an
 # array or an object whose values are all of that type.
@@ -134,8 +136,25 @@ def check_meta(folder: Path, meta: dict[str, Any]) -> None:
     fault = _fault(meta, _META, "")
     if not fault and not all(pid.isdecimal() for pid in meta["comms"]):
         fault = "comms names a task by something else than its pid"
+    fault = fault or _wrong_value(meta)
     if fault:
         raise InputError(f"{folder / 'meta.json'}: {fault}; import the recording again")
+
+
+def _wrong_value(meta: dict[str, Any]) -> str | None:
+    """Which value cannot be; None if all can."""
+    if not 1 <= meta["cpus"] <= CPUS:
+        return f"cpus is {meta['cpus']}"
+    if meta["page_size"] not in _PAGE_SIZES:
+        return f"page_size is {meta['page_size']}"
+    if not -(1 << 62) < meta["first_ts"] <= meta["last_ts"] < 1 << 62:
+        return f"first_ts is {meta['first_ts']}, last_ts {meta['last_ts']}"
+    if not 0 <= (meta["direct_map"]["base"] or 0) < 1 << 64:
+        return f"direct_map.base is {meta['direct_map']['base']}"
+    counts = (meta["events"], meta["dropped"], meta["lost"]["per_cpu"])
+    if not all(0 <= count < 1 << 62 for each in counts for count in _values(each)):
+        return "a number of events is below 0, or too large"
+    return None
 
 
 def _fault(found: object, wanted: object, name: str) -> str | None:
@@ -160,5 +179,8 @@ def _is(found: object, wanted: object) -> bool:
         return isinstance(found, wanted)
     if not isinstance(wanted, list) or not isinstance(found, dict | list):
         return False
-    values = found.values() if isinstance(found, dict) else found
-    return all(isinstance(value, wanted[0]) for value in values)
+    return all(isinstance(value, wanted[0]) for value in _values(found))
+
+
+def _values(found: dict[str, Any] | list[Any]) -> list[Any]:
+    return list(found.values()) if isinstance(found, dict) else found

@@ -44,7 +44,7 @@ def caches(connection: DuckDBPyConnection, run: int, policies: list[str]) -> lis
         )
     else:
         blocks.append(Text(f"Under {policy} no locked instruction falls on a slab page."))
-    return [*blocks, _cache_table(connection, run)]
+    return [*blocks, _cache_table(connection, run), *_sheaves(connection, run)]
 
 
 _BY_MODEL = ("simulated_allocs", "simulated_frees")
@@ -94,6 +94,31 @@ def _cache_table(connection: DuckDBPyConnection, run: int) -> Table | Text:
         ),
         rows + _others(found[TOP:], "cache", sums, 10 if simulated else 8),
     )
+
+
+def _sheaves(connection: DuckDBPyConnection, run: int) -> list[Block]:
+    """Sheaves made and freed by the recording's own events, beside the model's; or nothing."""
+    found = queries.rows(connection, "FROM sheaf_summary WHERE run = $run", run=run)
+    if not found:
+        return []
+    row = found[0]
+    recorded = (
+        f"{wording.plural(row['sheaf_allocs'], 'sheaf', 'sheaves')} "
+        f"({wording.count(row['rcu_sheaf_allocs'])} for kfree_rcu) made and "
+        f"{wording.count(row['sheaf_frees'])} freed by the recorded events ●"
+    )
+    told = ""
+    if row["simulated_allocs"] is not None:
+        told = (
+            f"; {wording.count(row['simulated_allocs'])} and "
+            f"{wording.count(row['simulated_frees'])} by the model"
+        )
+    return [
+        Text(
+            f"All caches together: {recorded}{told}. Which cache a recorded sheaf is of, no event "
+            "says (T7)."
+        )
+    ]
 
 
 def _others(rest: list[Row], noun: str, sums: dict[int, str], width: int) -> list[list[Cell]]:

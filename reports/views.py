@@ -22,6 +22,7 @@ VIEWS = (
     "policy_summary",
     "policy_how_summary",
     "cache_summary",
+    "sheaf_summary",
     "cache_policy_summary",
     "call_site_summary",
     "page_caller_summary",

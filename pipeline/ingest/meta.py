@@ -73,10 +73,12 @@ def _uname(text: str) -> tuple[str | None, str | None]:
 
 
 def _cpus(conversion: Conversion) -> int:
+    """CPUs of the machine; numbers may have holes, and idle ones have no section of their own."""
     data = conversion.trace.option(CPUCOUNT)
+    told = 0
     if data is not None and len(data) == 4:
-        return int(np.frombuffer(data, f"{conversion.trace.order}u4")[0])
-    return len(conversion.buffer.cpus)
+        told = int(np.frombuffer(data, f"{conversion.trace.order}u4")[0])
+    return max(told, 1, *(section.cpu + 1 for section in conversion.buffer.cpus))
 
 
 def _fields(conversion: Conversion, recorded: dict[str, int]) -> dict[str, list[str]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import InputError
 from pipeline.simulate import simulate
 from pipeline.validation.bounds import Comparison
+from pipeline.validation.snapshots import is_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,18 +53,18 @@ def page_layer(
     for row in outcome.rows["free_blocks"]:
         if row["slice"] is None:
             blocks[row["order"]] += row["blocks"]
-    for order, free in enumerate(_buddyinfo(after / "buddyinfo")):
+    for order, free in enumerate(free_blocks(after / "buddyinfo")):
         yield Comparison("simulated_free_blocks", f"order {order}", free, blocks[order])
 
 
-def _buddyinfo(path: Path) -> list[int]:
+def free_blocks(path: Path) -> list[int]:
     """Free blocks of each order, all zones together; empty without the file."""
     if not path.is_file():
         return []
     zones = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
         words = line.replace(",", " ").split()
-        if len(words) < 5 or words[2] != "zone" or not all(w.isdecimal() for w in words[4:]):
+        if len(words) < 5 or words[2] != "zone" or not all(map(is_count, words[4:])):
             raise InputError(f"{path}: line {number} is not of a zone: {line!r}")
         zones.append([int(word) for word in words[4:]])
     return [sum(column) for column in zip(*zones, strict=True)]

@@ -45,25 +45,7 @@ LEFT JOIN caches ON caches.run = pages.run AND caches.cache = page_caches.cache
 WHERE pages.run = ? AND page_kinds.name = 'slab' GROUP BY ALL
 """
 
-# Where a sheaf is allocated and freed (T7): kmalloc and kfree of these functions of mm/slub.c. The
-# last call of one of them may be a jump, and its kfree then seem its caller's; so a free counts too
-# if the object was a sheaf.
-_SHEAVES = """
-WITH events AS (
-    SELECT event, object, split_part(symbol, '.', 1) IN (
-        '__pcs_replace_empty_main', '__pcs_replace_full_main', '__kfree_rcu_sheaf',
-        'kmem_cache_prefill_sheaf', 'kmem_cache_refill_sheaf', 'kmem_cache_return_sheaf',
-        'rcu_free_sheaf', '__alloc_empty_sheaf', 'free_empty_sheaf', 'barn_shrink'
-    ) AS own
-    FROM object_events LEFT JOIN call_sites USING (run, call_site) WHERE run = ?
-), made AS (
-    SELECT object FROM events WHERE event = 0 AND own
-)
-SELECT
-    (SELECT count(*) FROM made),
-    count(*) FILTER (event IN (1, 3) AND (own OR object IN (FROM made)))
-FROM events
-"""
+_SHEAVES = "SELECT sheaf_allocs, sheaf_frees FROM sheaf_summary WHERE run = ?"
 
 
 def simulated(quantity: str) -> str:
@@ -126,7 +108,7 @@ def _slab_pages(connection: duckdb.DuckDBPyConnection, run: int, folders: dict[s
         cache = folders.get(name, name) or ""
         counts[cache, "alloc_slab"] += allocated
         counts[cache, "free_slab"] += freed
-    [(made, freed)] = connection.execute(_SHEAVES, [run]).fetchall()
+    made, freed = connection.execute(_SHEAVES, [run]).fetchone() or (0, 0)
     counts["", "sheaf_alloc"], counts["", "sheaf_free"] = made, freed
     return dict(counts)
 

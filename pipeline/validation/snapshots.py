@@ -51,7 +51,7 @@ def slab_caches(path: Path) -> SlabCaches | None:
         return None
     caches = SlabCaches()
     in_stats = False
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
         words = line.split()
         if len(words) < 3:
             raise InputError(f"{path}: line {number} is not of a slab cache: {line!r}")
@@ -61,12 +61,17 @@ def slab_caches(path: Path) -> SlabCaches | None:
             continue
         # 350(12) is slabs_cpu_partial: objects, and slabs they lie on.
         digits = value.partition("(")[0]
-        if digits.isdigit():
+        if is_count(digits):
             caches.values[cache, attribute] = int(digits)
         in_stats = (in_stats or attribute == _BEFORE_STATS) and attribute != _BEHIND_STATS
         if in_stats and attribute != _BEFORE_STATS:
             caches.stats.append((cache, attribute))
     return caches
+
+
+def is_count(word: str) -> bool:
+    """Whether a word is a number that a kernel's counter of 64 bits can have."""
+    return word.isdecimal() and word.isascii() and len(word) < 19
 
 
 def page_flags(path: Path) -> npt.NDArray[np.uint64] | None:
