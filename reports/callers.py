@@ -55,7 +55,7 @@ def _cache_table(connection: DuckDBPyConnection, run: int) -> Table | Text:
         connection, "FROM cache_summary WHERE run = $run ORDER BY allocs DESC, cache", run=run
     )
     if not found:
-        return Text("No slab object was allocated or freed in this recording.")
+        return Text("No slab object was allocated or freed in this trace.")
     simulated = any(row["simulated_allocs"] is not None for row in found)
     rows: list[list[Cell]] = []
     for row in found[:TOP]:
@@ -203,7 +203,7 @@ def _object_sites(connection: DuckDBPyConnection, run: int) -> Table | Text:
         run=run,
     )
     if not found:
-        return Text("No object was allocated in this recording.")
+        return Text("No object was allocated in this trace.")
     most = found[0]["allocs"]
     rows: list[list[Cell]] = [
         [

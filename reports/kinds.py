@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _LAYERS = 5  #: kinds drawn one by one over time; the rest is drawn as "other kinds"
 _HIDDEN = 0.2  #: part of the common scale below which changed kinds are drawn again, larger
-_NO_PAGES = "No page was allocated or freed in this recording."
+_NO_PAGES = "No page was allocated or freed in this trace."
 
 
 def by_kind(connection: DuckDBPyConnection, run: int, policies: list[str]) -> list[Block]:

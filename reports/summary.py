@@ -26,7 +26,7 @@ def first_page(connection: DuckDBPyConnection, run: Row) -> list[Block]:
         Text(
             "Marks: ● observed (the recording says so: an event, a stack, an address), ◐ inferred "
             "(follows from a rule on what was recorded: gfp flags, order, neighbours), ○ assumed "
-            "(a table’s value that nothing in this recording confirms), ? not known. Operations at "
+            "(a table’s value that nothing in the trace confirms), ? not known. Operations at "
             "allocation and free follow from the policy’s rule for the page’s kind, so they are "
             "known as well as the kind is; operations while a page is in use are observed where "
             "the recording has page_ref events and assumed where it has not."

@@ -192,6 +192,17 @@ def test_lost_events_are_told_beside_the_answer(empty: DuckDBPyConnection, add_r
     assert "Events of the recording were lost ●: these are lower bounds.)" in text
 
 
+def test_a_synthetic_trace_is_not_called_a_recording(
+    empty: DuckDBPyConnection, add_run: AddRun
+) -> None:
+    add_run(empty, 1, "trace")
+    assert "in this recording." in told(report_on(empty))
+    empty.execute("UPDATE traces SET source_format = 'synth'")
+    text = told(report_on(empty))
+    assert "in this synthetic trace." in text
+    assert "this recording" not in text
+
+
 def test_a_recording_without_pages_or_objects_still_has_a_report(
     empty: DuckDBPyConnection, add_run: AddRun
 ) -> None:
@@ -199,8 +210,8 @@ def test_a_recording_without_pages_or_objects_still_has_a_report(
     report = report_on(empty)
     text = told(report)
     assert "ANSWER There is nothing to count: no page was allocated or freed" in text
-    assert "No object was allocated in this recording." in text
-    assert "No page was allocated or freed in this recording." in text
+    assert "No object was allocated in this trace." in text
+    assert "No page was allocated or freed in this trace." in text
     assert render(report).startswith(b"%PDF-")
 
 

@@ -62,6 +62,11 @@ def test_an_error_names_file_line_key_and_range(right, wrong):
         (("rate = 200_000", "rate = [1, 2, 3]"), "3 rates for 2 phases"),
         (("remote = 0.2", "remote = 0.2, cpus = [1]"), "exclude each other"),
         (("{ kmalloc = 100 }", "{ kmalloc = 100, cache = 'inode' }"), "one is wanted"),
+        (("{ kmalloc = 100 }", "{ kmalloc = 100, prefilled = true }"), "only a cache has"),
+        (
+            ('{ cache = "inode" }', '{ cache = "inode", prefilled = true }'),
+            "of a prefilled sheaf 2 or more are wanted",
+        ),
     ],
 )
 def test_what_else_may_be_wrong(change, said):
