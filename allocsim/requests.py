@@ -147,16 +147,20 @@ class PageRequests(NamedTuple):
 
 
 class SheafObjects(NamedTuple):
-    """Sheaves that were made, each a small kmalloc (T7), in time order; arrays of one length.
+    """Sheaves made and freed, each a small kmalloc (T7), in time order; arrays of one length.
 
     Args:
         row: row of the window at which it was (i8).
+        cpu: CPU that did it: the row's, but for what a callback of kfree_rcu does (R3.20) (i2).
+        way: +1 made, -1 freed (i1).
         cache: cache it is an object of (i4).
         slab: the slab it lies on, as in Placement (i8).
         place: in the slab (i4).
     """
 
     row: npt.NDArray[np.int64]
+    cpu: npt.NDArray[np.int16]
+    way: npt.NDArray[np.int8]
     cache: npt.NDArray[np.int32]
     slab: npt.NDArray[np.int64]
     place: npt.NDArray[np.int32]

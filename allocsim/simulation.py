@@ -391,7 +391,12 @@ _NO_PAGES = PageRequests(
     np.empty(0, np.int8),
 )
 _NO_SHEAVES = SheafObjects(
-    np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int32)
+    np.empty(0, np.int64),
+    np.empty(0, np.int16),
+    np.empty(0, np.int8),
+    np.empty(0, np.int32),
+    np.empty(0, np.int64),
+    np.empty(0, np.int32),
 )
 _NOTHING = SimulatedWindow(
     _NO_PLACEMENT,

@@ -75,7 +75,7 @@ class Slub:
             for number, shape in enumerate(shapes)
         ]
         self.live = LiveObjects()
-        #: The sheaves made in the last window, where they are objects of a cache of the trace.
+        #: Sheaves made and freed in the last window that are objects of a cache of the trace.
         self.sheaf_objects = _sheaf_objects([])
         if free_before is not None:
             self._take_up(free_before)
@@ -136,11 +136,11 @@ class Slub:
 
     def _replay(
         self, window: CacheEvents, order: Index, bounds: Sequence[int], ts: Index | None
-    ) -> tuple[Index, list[tuple[Index, int, Index]]]:
+    ) -> tuple[Index, list[Index]]:
         """Replay all caches.
 
         Returns their page requests (row, cache, slab, order, way, CPU, place), and the sheaves
-        made: rows, the cache they are objects of, and the objects.
+        made and freed: rows, CPUs, ways, the cache they are objects of, and the objects.
 
         Cache c has the places from bounds[c] up to bounds[c + 1] of the window.
         """
@@ -162,8 +162,8 @@ class Slub:
                 window.objects[own], window.path[own] = part.objects[mine], part.path[mine]
                 given = part.objects[~mine]
                 handed_out(self.caches, asked, given)
-                made = asked.op > 0
-                sheaves.append((asked.row[made], number, given[made]))
+                home = np.full(len(given), number)
+                sheaves.append(np.stack((asked.row, asked.cpu, asked.op, home, given)))
             took = np.array(cache.slabs.pages, np.int64).reshape(-1, 4)
             cache.slabs.pages.clear()
             origin = Origin(mine, asked, self.depth)
@@ -265,19 +265,18 @@ def _max_order(refusals: Refusals, seq: npt.NDArray[np.int64]) -> npt.NDArray[np
     return np.append(np.int8(MAX_PAGE_ORDER), refusals.max_order)[since].astype(np.int8)
 
 
-def _sheaf_objects(sheaves: Sequence[tuple[Index, int, Index]]) -> SheafObjects:
-    """Sheaves made, in order of their rows; those that could not be had are left out."""
-    nothing = np.empty(0, np.int64)
-    row = np.concatenate([nothing, *(rows for rows, _, _ in sheaves)])
-    cache = np.concatenate([nothing, *(np.full(len(rows), home) for rows, home, _ in sheaves)])
-    found = np.concatenate([nothing, *(objects for _, _, objects in sheaves)])
-    order = np.argsort(row, kind="stable")
-    order = order[found[order] != FAILED]
+def _sheaf_objects(sheaves: Sequence[Index]) -> SheafObjects:
+    """Sheaves in order of their rows; those that could not be had are left out."""
+    columns = np.concatenate([np.empty((5, 0), np.int64), *sheaves], axis=1)
+    columns = columns[:, np.argsort(columns[0], kind="stable")]
+    row, cpu, way, cache, found = columns[:, columns[4] != FAILED]
     return SheafObjects(
-        row[order],
-        cache[order].astype(np.int32),
-        found[order] >> INDEX_BITS,
-        found[order].astype(np.int16).astype(np.int32),
+        row,
+        cpu.astype(np.int16),
+        way.astype(np.int8),
+        cache.astype(np.int32),
+        found >> INDEX_BITS,
+        found.astype(np.int16).astype(np.int32),
     )
 
 

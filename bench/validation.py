@@ -41,8 +41,15 @@ NOT_REACHED = """## What is not reached, and why
 * **maple_node**: its nodes come out of prefilled sheaves and die without an event. Slabs of this
   cache are off by tens of percent, and their range is as wide; it is most of what is left in the
   totals of recordings that fork and map much.
-* **sheaf_alloc, sheaf_free**: too low where kfree_rcu is heavy. Sheaves are made and freed around
-  it at the rate at which grace periods end in bursts; here each ends after the same time.
+* **sheaf_alloc, sheaf_free**: too low where kfree_rcu is heavy. Nearly all recorded kmallocs of
+  sheaves are `__kfree_rcu_sheaf`'s there, and their kfrees come in bursts out of `rcu_free_sheaf`:
+  one grace period gives back all sheaves that waited for it. Here each waits 20 ms by itself, so
+  more of them find room in the barn and are used again.
+* **mm_page_pcpu_drain, and refills of recordings with few of them**: a list's limit (`high`) moves
+  with every refill and decays once a second; between the first snapshot and the first event its
+  value is inferred from what the tracer took, evenly over the CPUs. On 7.2p-mixed-gt and
+  7.2p-mixed-refstacks-gt that decides whether lists are drained at all. 7.2p-hackbench-gt has so
+  few refills that one or two large ones more are a third of the blocks.
 * **Allocations between the end of a recording and the second snapshot** have no events: a few
   processes of the script that took it. They are what is missing in the row allocations; in a short
   recording that is more than 0.3 %, so the bound allows 600 of them.

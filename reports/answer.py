@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from reports import queries
 from reports.document import Answer
 from reports.queries import BASELINE
-from reports.wording import MARKS, count, listed, percent, plural
+from reports.wording import MARKS, count, listed, percent, plural, trace_word
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -49,16 +49,17 @@ def answer(connection: DuckDBPyConnection, run: Row, policies: list[Row], how: l
         how: rows of policy_how_summary.
     """
     by_name = {row["policy"]: row for row in policies}
+    trace = trace_word(run)
     name = queries.headline_policy(list(by_name))
     if not any(row["page_allocs"] or row["page_frees"] for row in policies):
         return Answer(
-            "There is nothing to count: no page was allocated or freed in this recording.",
+            f"There is nothing to count: no page was allocated or freed in this {trace}.",
             "Record kmem:mm_page_alloc and kmem:mm_page_free to see reference-count operations.",
         )
     if name is None:
         first = policies[0]
         return Answer(
-            f"Under the policy {first['policy']} the pages of this recording need "
+            f"Under the policy {first['policy']} the pages of this {trace} need "
             f"{count(first['locked_ops'])} locked reference-count instructions.",
             f"No saving is given: it takes {BASELINE} and one other policy to compare. "
             f"{_known(_of_policy(how, first['policy']))}",
@@ -74,22 +75,22 @@ def answer(connection: DuckDBPyConnection, run: Row, policies: list[Row], how: l
         notes.insert(0, _known(_sums(removed)))
     notes += _added(by_name[name], kinds, total)
     if run["lost_events"] or run["lost_gaps"]:
-        notes.append("Events of the recording were lost ●: these are lower bounds.")
-    return Answer(_sentence(name, kinds, total), " ".join(notes))
+        notes.append(f"Events of the {trace} were lost ●: these are lower bounds.")
+    return Answer(_sentence(name, kinds, total, trace), " ".join(notes))
 
 
-def _sentence(policy: str, kinds: dict[str, int], total: int) -> str:
+def _sentence(policy: str, kinds: dict[str, int], total: int, trace: str) -> str:
     removed = {kind: saved for kind, saved in kinds.items() if saved > 0}
     if not removed:
         return (
             f"The policy {policy} removes none of the {count(total)} locked reference-count "
-            "instructions in this recording."
+            f"instructions in this {trace}."
         )
     gone = sum(removed.values())
     return (
         f"Freezing {_said(removed)} pages, as {policy} does, removes {count(gone)} of "
         f"{count(total)} locked reference-count instructions ({percent(gone, total)}) in this "
-        "recording."
+        f"{trace}."
     )
 
 

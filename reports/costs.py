@@ -51,7 +51,7 @@ def _answer(run: Row, summary: list[Row], table: Row, first: str) -> Answer:
     length = run["last_ts"] - run["first_ts"]
     text = (
         f"Under {base['policy']} the {wording.count(base['locked_ops'])} locked instructions and "
-        f"{wording.count(base['plain_ops'])} stores of this recording take "
+        f"{wording.count(base['plain_ops'])} stores of this {wording.trace_word(run)} take "
         f"{_times(base['est_ns_low'], base['est_ns_high'])} of CPU time, "
         f"{_shares(base, length)} of its {wording.duration(length)}."
     )

@@ -33,6 +33,17 @@ _OLDER = {
 }
 
 
+#: How the zones are known (hows.name), and so what is said of them.
+_MACHINES = {
+    "observed": "as the recording’s zoneinfo has them ●",
+    "inferred": (
+        "as the recording’s zoneinfo has them ●, with as many pages free at its first event as the "
+        "snapshot behind it and the events leave ◐"
+    ),
+}
+_NO_MACHINE = "assumed, since the recording has no zoneinfo ○"
+
+
 def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
     """What the simulated runs of a recorded run say that have stored events; empty without one."""
     found = queries.rows(
@@ -58,15 +69,14 @@ def described(settings: str) -> str:
 
 def _of_run(connection: DuckDBPyConnection, row: Row) -> list[Block]:
     label = f"What if: {row['what_if']}. " if row["what_if"] else ""
-    machine = "as the recording’s zoneinfo has them ●"
-    if row["machine_how"] != "observed":
-        machine = "assumed, since the recording has no zoneinfo ○"
+    machine = _MACHINES.get(row["machine_how"], _NO_MACHINE)
     return [
         Heading(f"Simulated placement{' (what if)' if row['what_if'] else ''}"),
         Text(
             f"{label}Run {row['run']}: the recorded requests through the allocators of "
             f"{row['profile']}, with {described(row['settings'])}. Zones are {machine}; where in "
-            "them free and used pages lay is assumed ○. Sheaves start empty."
+            "them free and used pages lay is assumed ○. What a CPU takes first lay in its main "
+            "sheaf, and barns were empty ○."
         ),
         _slabs(connection, row["run"]),
         _paths(connection, row["run"]),

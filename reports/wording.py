@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 NARROW = "\u202f"  #: narrow no-break space, between a number and its unit
 MISSING = "–"  #: shown where there is no value
@@ -74,3 +74,12 @@ def shortened(name: str, width: int) -> str:
         return name
     tail = (width - 1) // 2
     return f"{name[: width - 1 - tail]}…{name[len(name) - tail :]}"
+
+
+def trace_word(run: Mapping[str, Any]) -> str:
+    """What a run's trace is called in a sentence: a synthetic one is no recording.
+
+    Args:
+        run: row of queries.runs.
+    """
+    return "synthetic trace" if run["source_format"] == "synth" else "recording"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,8 +128,10 @@ def page_line(what: int) -> dict[str, Any]:
 def works_of(line: dict[str, Any], lives: Lives, cpus: int) -> list[FittedWork]:
     """Works that make lives like these: of each caller and CPU with enough, and of the rest."""
     key = lives.site * np.uint64(cpus) + lives.cpu.astype(np.uint64)
+    key = key * np.uint64(2) + (lives.run >= 0)
     _, caller, births = np.unique(key, return_inverse=True, return_counts=True)
-    caller = np.where((births >= PERIOD_BIRTHS)[caller], caller, -1)
+    # The rest shares works: -1, and -2 what comes out of prefilled sheaves.
+    caller = np.where((births >= PERIOD_BIRTHS)[caller], caller, -1 - (lives.run >= 0))
     return [
         work
         for number in np.unique(caller).tolist()
@@ -150,16 +152,46 @@ def _works_of_caller(line: dict[str, Any], lives: Lives, cpus: int) -> list[Fitt
     # 0: dies at once, 1: within its period, 2: behind it, 3: never.
     fate = (lives.death - lives.birth > short) + 1 * (lives.death >= ends[period])
     fate[lives.death == NEVER] = 3
+    period, fate = _whole_runs(lives.run, period, fate)
     for number in np.unique(period).tolist():
         here = period == number
         # Few births share a work whatever becomes of them; of many each fate has its own times.
         fates = fate if np.count_nonzero(here) >= FEW else np.zeros(len(fate), np.int64)
         for number_of_fate in np.unique(fates[here]).tolist():
+            mine = here & (fates == number_of_fate)
+            end = int(ends[number])
+            if lives.run[0] >= 0:
+                works += _prefilled_works(line, lives.of(mine), end, cpus)
+                continue
             for traced in (True, False):
-                rows = np.flatnonzero(here & (fates == number_of_fate) & (lives.traced == traced))
+                rows = np.flatnonzero(mine & (lives.traced == traced))
                 if len(rows):
-                    end = int(ends[number])
                     works.append(_work(line, lives.of(rows), end, cpus, traced=traced))
+    return works
+
+
+def _whole_runs(run: Ints, period: Ints, fate: Ints) -> tuple[Ints, Ints]:
+    """Periods and fates in which all that one prefilled sheaf gave goes with its first."""
+    if run[0] < 0:
+        return period, fate
+    _, first, of = np.unique(run, return_index=True, return_inverse=True)
+    return period[first][of], fate[first][of]
+
+
+def _prefilled_works(line: dict[str, Any], lives: Lives, end: int, cpus: int) -> list[FittedWork]:
+    """Works of as many prefilled sheaves, which give as many objects, each about as many."""
+    runs, first = np.unique(lives.run, return_index=True)
+    traced = 2 * np.count_nonzero(lives.traced) > len(lives.run)
+    base = _work(line, lives, end, cpus, traced=bool(traced))
+    size, larger = divmod(len(lives.run), len(runs))
+    works = []
+    for count, batches in ((size, len(runs) - larger), (size + 1, larger)):
+        if batches:
+            times = _quantiles(np.sort(lives.birth[first]))
+            arrival = {"kind": "spread", "count": batches, "times": times}
+            # A run may be cut where its task moved to another CPU; one of one is none.
+            asked = line | ({"count": count, "prefilled": True} if count > 1 else {})
+            works.append(replace(base, arrival=arrival, allocate=[asked]))
     return works
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from allocsim.page_kinds import Kind
 from allocsim.recorded_requests import UNKNOWN_PAGE
+from allocsim.requests import Op
 from pipeline.modelled import make_world
 from pipeline.recorded_run import RecordedRun
 from pipeline.synth.births import NEVER
@@ -45,6 +46,7 @@ class Lives(NamedTuple):
         what: cache number of an object; of a page ``kind << 8 | order`` (i8).
         traced: an event shows the end (bool).
         site: of objects, the address that called the allocator (u8).
+        run: of what came out of a prefilled sheaf, a number for that sheaf (i8); else -1.
     """
 
     birth: Ints
@@ -54,6 +56,7 @@ class Lives(NamedTuple):
     what: Ints
     traced: npt.NDArray[np.bool_]
     site: npt.NDArray[np.uint64]
+    run: Ints
 
     def of(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Lives:
         """Some of them."""
@@ -65,6 +68,7 @@ class Lives(NamedTuple):
             self.what[rows],
             self.traced[rows],
             self.site[rows],
+            self.run[rows],
         )
 
 
@@ -140,7 +144,11 @@ def observe(
     pages: list[Columns] = []
     for window in windows:
         asked, page = window.objects, window.pages
-        objects.append((asked.seq, asked.cpu, asked.op, asked.object, asked.cache, window.shown))
+        out_of = np.zeros(len(asked.seq), np.int64) if asked.run is None else asked.run
+        sheaf = np.where(asked.op == Op.FROM_SHEAF, out_of, -1)
+        objects.append(
+            (asked.seq, asked.cpu, asked.op, asked.object, asked.cache, window.shown, sheaf)
+        )
         pages.append((page.seq, page.cpu, page.op, page.page, page.order, page.offset))
     world = make_world(source.recorded, {})
     lives, _ = _lives(_joined(objects), times, np.concatenate(sites))
@@ -168,8 +176,8 @@ def _joined(parts: list[Columns]) -> list[npt.NDArray[Any]]:
 def _lives(
     columns: list[npt.NDArray[Any]], times: Ints, sites: npt.NDArray[np.uint64]
 ) -> tuple[Lives, Ints]:
-    """Lives of requests (seq, cpu, op, handle, what, traced), and rows of frees without a birth."""
-    seq, cpu, op, handle, what, traced = columns
+    """Lives of requests (seq, cpu, op, handle, what, traced, run), and frees without a birth."""
+    seq, cpu, op, handle, what, traced, run = columns
     born, freed = np.flatnonzero(op > 0), np.flatnonzero(op < 0)
     at = np.searchsorted(handle[born], handle[freed])
     at[at == len(born)] = 0
@@ -190,6 +198,7 @@ def _lives(
         what[born].astype(np.int64),
         shown,
         sites[seq[born]],
+        run[born],
     )
     return lives, freed[~known]
 
@@ -218,7 +227,8 @@ def _pages(
         kind[np.ma.getdata(found["seq"])] = np.ma.getdata(found["page_kind"])
     what = kind[seq] << 8 | order
     none = np.zeros(len(times), np.uint64)
-    lives, without = _lives([seq, cpu, op, page, what, np.ones(len(seq), np.bool_)], times, none)
+    shown, no_run = np.ones(len(seq), np.bool_), np.full(len(seq), -1)
+    lives, without = _lives([seq, cpu, op, page, what, shown, no_run], times, none)
     unknown = without[page[without] == UNKNOWN_PAGE]
     older = Older(times[seq[unknown]], cpu[unknown].astype(np.int64), what[unknown])
     ended = int(np.count_nonzero(lives.death != NEVER))

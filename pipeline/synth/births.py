@@ -88,6 +88,10 @@ class Worker:
         )
         self._lives = LifeTables(work.entries)
         self._frees = FreeTables(work.entries, spec.cpus)
+        # What comes out of one prefilled sheaf does so at one time.
+        self._prefilled = np.array([entry.prefilled for entry in work.entries], np.bool_)
+        before = np.cumsum(self._counts) - self._counts
+        self._first_place = before if self._picks is None else before * 0
 
     def window(self, span: Span) -> Births | None:
         """What is allocated by the batches that begin in a window; None: nothing ever is then."""
@@ -142,6 +146,8 @@ class Worker:
             batch = np.repeat(np.arange(len(sizes)), sizes)
             place = np.arange(len(entry)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
             start, cpu = batches.start[batch], batches.cpu[batch]
+        if self._prefilled.any():
+            place = np.where(self._prefilled[entry], self._first_place[entry], place)
         birth = start + place * work.step
         bits = self._object_bits(batches, span, len(entry))
         lives = self._lives.draw(entry, bits, (bits >> CHOICE_AT) & SHARE_MASK)

@@ -39,6 +39,8 @@ class Moments(NamedTuple):
         cpu: who does it (i2).
         handle: number of the request that allocated it (i8).
         piece: of what is freed in pieces, the number of the piece (i8).
+        run: of what comes out of a prefilled sheaf, a number for that sheaf (i8); else 0.
+        left: how many are still to come out of it, this one among them (i4); else 0.
     """
 
     seq: Ints
@@ -48,6 +50,8 @@ class Moments(NamedTuple):
     cpu: npt.NDArray[np.int16]
     handle: Ints
     piece: Ints
+    run: Ints
+    left: npt.NDArray[np.int32]
 
     def of(self, rows: Ints | slice) -> Moments:
         """Some of them."""
@@ -59,6 +63,8 @@ class Moments(NamedTuple):
             self.cpu[rows],
             self.handle[rows],
             self.piece[rows],
+            self.run[rows],
+            self.left[rows],
         )
 
 
@@ -67,9 +73,11 @@ class Calendar:
 
     Args:
         pieces: in how many pieces each of the spec's lines is freed.
+        prefilled: of each line, how many come out of one prefilled sheaf; 0: they do not.
     """
 
-    def __init__(self, pieces: Ints) -> None:
+    def __init__(self, pieces: Ints, prefilled: Ints) -> None:
+        self._prefilled = prefilled
         self._pieces = pieces
         # Each piece has a number of its own, behind that of the first.
         self._shift = int(pieces.max(initial=1) - 1).bit_length()
@@ -109,9 +117,24 @@ class Calendar:
         self._keep(born, place[:count], stays, dying)
         self._seq += total
         columns = (time[order], op[order], entry[order], cpu[order], handle[order])
-        if not self._shift:
-            return Moments(seq, *columns, np.zeros(total, np.int64))
-        return self._in_pieces(Moments(seq, *columns, np.zeros(total, np.int64)))
+        none = np.zeros(total, np.int64)
+        whole = Moments(seq, *columns, none, *self._out_of_sheaves(seq, op[order], entry[order]))
+        return self._in_pieces(whole) if self._shift else whole
+
+    def _out_of_sheaves(
+        self, seq: Ints, op: npt.NDArray[np.int8], entry: npt.NDArray[np.int32]
+    ) -> tuple[Ints, npt.NDArray[np.int32]]:
+        """Moments.run and Moments.left: what one sheaf gives comes in a row, at one time."""
+        run, left = np.zeros(len(seq), np.int64), np.zeros(len(seq), np.int32)
+        count = self._prefilled[entry]
+        rows = np.flatnonzero((count > 0) & (op > 0))
+        if len(rows):
+            rows = rows[np.argsort(entry[rows], kind="stable")]
+            of, count = entry[rows], count[rows]
+            place = (np.arange(len(rows)) - np.searchsorted(of, of)) % count
+            left[rows] = count - place
+            run[rows] = seq[rows - place]
+        return run, left
 
     def _in_pieces(self, whole: Moments) -> Moments:
         """The same with a free for each piece of what is freed in pieces."""

@@ -10,6 +10,7 @@ from allocsim.caches import LARGE_KMALLOC
 from allocsim.events import Ev
 from allocsim.kernel import GFP_BITS
 from allocsim.page_requests import highest_zones, urgency
+from allocsim.prefilled import FLAGS
 from allocsim.profile import PAGE_SIZE, get_order, kmalloc_size
 from pipeline.synth.page_requests import PAGE_KINDS
 from pipeline.synth.rows import GFP_KERNEL, migratetype
@@ -71,6 +72,12 @@ def pieces(spec: Spec) -> npt.NDArray[np.int64]:
     )
 
 
+def prefilled(spec: Spec) -> npt.NDArray[np.int64]:
+    """How many objects of each line come out of one prefilled sheaf (i8); 0: none do."""
+    entries = [entry for work in spec.works for entry in work.entries]
+    return np.array([entry.count * entry.prefilled for entry in entries], np.int64)
+
+
 def make_lines(spec: Spec, machine: Machine, templates: Templates) -> Lines:
     """The lines of a spec, and their events among the templates."""
     maker = _Maker(spec, machine, templates)
@@ -101,6 +108,8 @@ class _Maker:
         number = self._machine.names.index(entry.cache)
         account = "account" in cache.flags
         gfp = GFP_KERNEL | (GFP_BITS["__GFP_ACCOUNT"] if account else 0)
+        if entry.prefilled:
+            gfp = sum(GFP_BITS[name] for name in FLAGS)
         named = {"cache": entry.cache}
         alloc = add(
             Ev.KMEM_CACHE_ALLOC,

@@ -206,7 +206,18 @@ def _arrival(row: Reader, phases: int) -> Arrival:
 def _entries(
     row: Reader, cpus: int, caches: set[str], lives: tuple[Life, ...] | None, free: Free
 ) -> list[Entry]:
-    row.only("cache", "kmalloc", "pages", "order", "type", "count", "weight", "lifetime", "free")
+    row.only(
+        "cache",
+        "kmalloc",
+        "pages",
+        "order",
+        "type",
+        "count",
+        "weight",
+        "lifetime",
+        "free",
+        "prefilled",
+    )
     what = [key for key in ("cache", "kmalloc", "pages") if key in row]
     if len(what) != 1:
         row.refuse(None, f"{' and '.join(what) or 'none'} of cache, kmalloc, pages: one is wanted")
@@ -220,7 +231,12 @@ def _entries(
         weight=row.whole("weight", 0, 10**9, 1),
     )
     if what[0] == "cache":
-        return [replace(base, cache=row.choice("cache", sorted(caches)))]
+        prefilled = row.flag("prefilled", default=False)
+        if prefilled and base.count < 2:
+            row.refuse("count", f"{base.count}: of a prefilled sheaf 2 or more are wanted")
+        return [replace(base, cache=row.choice("cache", sorted(caches)), prefilled=prefilled)]
+    if "prefilled" in row:
+        row.refuse("prefilled", "only a cache has prefilled sheaves")
     if what[0] == "pages":
         kind = row.choice("pages", sorted(PAGE_KINDS))
         low, high = PAGE_KINDS[kind].orders

@@ -11,7 +11,7 @@ from allocsim.page_paths import PagePath
 from allocsim.paths import Path
 from allocsim.profile import MAX_PAGE_ORDER, PAGE_SIZE
 from allocsim.recorded_requests import PAGE_SHIFT, PageEvents
-from allocsim.requests import ObjectRequests
+from allocsim.requests import ObjectRequests, Op
 from allocsim.vmstat import VmstatTurns
 from pipeline.errors import InputError
 from pipeline.modelled import PROFILE
@@ -33,11 +33,32 @@ if TYPE_CHECKING:
 _SLAB_STACK = ("__alloc_frozen_pages_noprof", "allocate_slab", "refill_objects")
 _FEW = 1024  # requests
 _NUMBER = (1 << 32) - 1  # of a slab within its cache
-# Where the further events of one request stand, its own being at _OWN: what an allocation asks
-# for comes before it (T13), what a free leads to behind it (T4, T5).
-_HOME_PAGES, _SHEAF, _PAGES, _OWN, _HOME_PAGES_OF_FREE, _SHEAF_OF_FREE, _PAGES_FREED, _BATCHED = (
-    range(8)
-)
+# Where the further events of one request stand: what an allocation asks for comes before its own
+# (T13), what a free leads to behind it (T4, T5), each after what it needs: a sheaf's object is
+# freed before its slab, and allocated behind it.
+(
+    _PAGES_FREED_BEFORE,
+    _SHEAF_FREED_BEFORE,
+    _HOME_PAGES,
+    _SHEAF,
+    _PAGES,
+    _OWN,
+    _PAGES_FREED,
+    _SHEAF_FREED,
+    _HOME_PAGES_OF_FREE,
+    _SHEAF_OF_FREE,
+    _BATCHED,
+) = range(11)
+_RANKS = 16
+#: Function that makes a sheaf for a request, and the one that frees one at it (mm/slub.c 7.2).
+_MAKES = {
+    Op.ALLOC: "__pcs_replace_empty_main",
+    Op.FREE: "__pcs_replace_full_main",
+    Op.FROM_SHEAF: "kmem_cache_prefill_sheaf",
+    Op.FREE_RCU: "__kfree_rcu_sheaf",
+}
+_RETURNS = "kmem_cache_return_sheaf"
+_CALLBACK = "rcu_free_sheaf"
 
 
 class Rows(NamedTuple):
@@ -77,6 +98,16 @@ class Placing:
         self._templates = templates
         self._lines = make_lines(spec, machine, templates)
         self._pieces = pieces(spec)
+        # A free of an object that has no event is taken for a kfree_rcu (T6, R3.20).
+        silent = (self._lines.cache >= 0) & (self._lines.free < 0)
+        prefilled = np.array([e.prefilled for work in spec.works for e in work.entries], np.bool_)
+        self._ops = np.stack(
+            [
+                np.where(prefilled, Op.FROM_SHEAF, Op.ALLOC),
+                np.where(silent, Op.FREE_RCU, Op.FREE),
+            ]
+        ).astype(np.int8)
+        self._plain = bool(np.all(np.abs(self._ops) == 1))
         self._sizes = np.array([shape.size for shape in self._shapes], np.int64)
         self._pfns = _SlabFrames(len(self._shapes))
         self._workers = VmstatTurns()
@@ -88,9 +119,9 @@ class Placing:
         """Page requests for which there was no memory; their frees are left out."""
         return self._simulation.counts["refused_pages"]
 
-    def _make_slab_events(self) -> tuple[npt.NDArray[np.int32], dict[tuple[int, int, int], int]]:
-        """Templates of slab pages by (cache, order, way), and of sheaves by (cache, home, op)."""
-        add, site = self._templates.add, self._templates.site
+    def _make_slab_events(self) -> tuple[npt.NDArray[np.int32], dict[tuple[int, ...], int]]:
+        """Templates of slab pages by (cache, order, way), and of sheaves: see _sheaf_templates."""
+        add = self._templates.add
         stack = self._templates.stack(_SLAB_STACK)
         pages = np.full((len(self._shapes), MAX_PAGE_ORDER + 1, 2), -1, np.int32)
         migratetypes, _ = self._simulation.slab_pages
@@ -105,18 +136,26 @@ class Placing:
                     stack=stack,
                 )
                 pages[number, order, 0] = add(Ev.MM_PAGE_FREE, order=order)
-        sheaves = {}
+        return pages, self._sheaf_templates()
+
+    def _sheaf_templates(self) -> dict[tuple[int, ...], int]:
+        """Templates of sheaves made by (cache, home, op), and of those freed by (op of the cause,).
+
+        Only those of requests that the spec has.
+        """
+        add, site = self._templates.add, self._templates.site
         header = PROFILE.slub.sheaf_header
+        sheaves: dict[tuple[int, ...], int] = {}
+        ops = sorted(
+            {*self._ops.ravel().tolist(), Op.ALLOC, Op.FREE}, key=lambda op: (abs(op), -op)
+        )
         for number in range(len(self._shapes)):
             at, home = number, self._homes[number]
             while home >= 0:
-                for op, function in (
-                    (1, "__pcs_replace_empty_main"),
-                    (-1, "__pcs_replace_full_main"),
-                ):
+                for op in ops:
                     sheaves[number, home, op] = add(
                         Ev.KMALLOC,
-                        call_site=site(function),
+                        call_site=site(_MAKES[Op(op)]),
                         bytes_req=header + 8 * self._shapes[at].capacity,
                         bytes_alloc=self._shapes[home].size,
                         gfp_flags=GFP_KERNEL,
@@ -124,7 +163,10 @@ class Placing:
                         metadata=True,
                     )
                 at, home = home, self._homes[home]
-        return pages, sheaves
+        for op, function in ((Op.FROM_SHEAF, _RETURNS), (Op.FREE_RCU, _CALLBACK)):
+            if op in ops:
+                sheaves[(op,)] = add(Ev.KFREE, call_site=site(function), metadata=True)
+        return sheaves
 
     def window(self, moments: Moments) -> Rows:
         """The events of a window's requests.
@@ -153,13 +195,15 @@ class Placing:
         of_pages = cache < 0
         pages = np.flatnonzero(of_pages)
         objects = np.flatnonzero(~of_pages) if len(pages) else slice(None)
+        op = self._ops[(moments.op < 0).astype(int), moments.entry]
         result = self._simulation.window(
             ObjectRequests(
                 moments.seq[objects],
                 moments.cpu[objects],
                 cache[objects],
-                moments.op[objects],
+                op[objects],
                 moments.handle[objects],
+                *(() if self._plain else self._as_hidden(moments, objects)),
             ),
             self._page_events(moments, pages),
             turns=moments.seq[self._workers.before(moments.ts)].tolist(),
@@ -169,7 +213,14 @@ class Placing:
         self._pfns.add(result)
         place[objects] = self._addresses(cache[objects], result.objects.slab, result.objects.index)
         place[pages] = result.pages.pfn
-        return self._rows(moments, pages, cache, place, result)
+        return self._rows(moments, pages, cache, op, place, result)
+
+    @staticmethod
+    def _as_hidden(
+        moments: Moments, objects: Ints | slice
+    ) -> tuple[Ints, Ints, npt.NDArray[np.int32]]:
+        """What requests say besides, where some are kfree_rcu or out of prefilled sheaves."""
+        return moments.ts[objects], moments.run[objects], moments.left[objects]
 
     def _page_events(self, moments: Moments, rows: Ints) -> PageEvents:
         lines, entry = self._lines, moments.entry[rows]
@@ -211,11 +262,12 @@ class Placing:
         found += DIRECT_MAP - (1 << 64)
         return found
 
-    def _rows(
+    def _rows(  # noqa: PLR0913 - requests, and what became of them
         self,
         moments: Moments,
         pages: Ints,
         cache: npt.NDArray[np.int32],
+        op: npt.NDArray[np.int8],
         place: Ints,
         result: SimulatedWindow,
     ) -> Rows:
@@ -224,14 +276,15 @@ class Placing:
         template = np.where(moments.op > 0, lines.alloc[entry], lines.free[entry])
         unplaced = pages[result.pages.path == PagePath.UNPLACED]
         template[unplaced] = -1  # the end of a page that could not be had
-        further = self._further(moments, pages, cache, place, result)
-        row, rank, more_template, more_place = further
+        row, rank, more_template, more_place, cpu = self._further(
+            moments, pages, cache, op, place, result
+        )
         if len(pages):
             large = pages[lines.pages_before[entry[pages]] >= 0]
             frame = place[large]
             # A kmalloc that fails has no address.
             place[large] = np.where(frame < 0, 0, frame * PAGE_SIZE + (DIRECT_MAP - (1 << 64)))
-        order = np.argsort(row * 8 + rank, kind="stable")
+        order = np.argsort(row * _RANKS + rank, kind="stable")
         row, rank = row[order], rank[order]
         total = len(template) + len(row)
         early = rank < _OWN
@@ -243,7 +296,7 @@ class Placing:
         rows = Rows(*(np.empty(total, dtype) for dtype in ("i8", "i2", "i4", "i8")))
         for made, theirs, more in (
             (rows.ts, moments.ts, moments.ts[row]),
-            (rows.cpu, moments.cpu, moments.cpu[row]),
+            (rows.cpu, moments.cpu, cpu[order]),
             (rows.template, template, more_template[order]),
             (rows.place, place, more_place[order]),
         ):
@@ -254,48 +307,68 @@ class Placing:
             rows = rows.of(shown)
         return rows
 
-    def _further(
+    def _further(  # noqa: PLR0913 - likewise
         self,
         moments: Moments,
         pages: Ints,
         cache: npt.NDArray[np.int32],
+        op: npt.NDArray[np.int8],
         place: Ints,
         result: SimulatedWindow,
-    ) -> tuple[Ints, Ints, Ints, Ints]:
-        """Events that come of others: row of the cause, rank beside it, template, place."""
+    ) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+        """Events that come of others: row of the cause, rank beside it, template, place, CPU."""
         wanted, sheaves = result.slab_pages, result.sheaves
-        parts: list[tuple[Ints, Ints, Ints, Ints]] = []
+        parts: list[tuple[Ints, Ints, Ints, Ints, Ints]] = []
+        # A prefilled sheaf is given back behind the allocation that was the last out of it.
+        behind = (op < 0) | (moments.left == 1)
         if len(wanted.seq):
             row = np.searchsorted(moments.seq, wanted.seq)
-            home = wanted.cache != cache[row]
+            made, after = wanted.way > 0, behind[row]
             rank = np.where(
-                wanted.way < 0,
-                _PAGES_FREED,
-                np.where(
-                    moments.op[row] < 0,
-                    _HOME_PAGES_OF_FREE,
-                    np.where(home, _HOME_PAGES, _PAGES),
-                ),
+                wanted.cache != cache[row],
+                np.where((op[row] < 0) | (after & ~made), _HOME_PAGES_OF_FREE, _HOME_PAGES),
+                np.where(made, _PAGES, np.where(after, _PAGES_FREED, _PAGES_FREED_BEFORE)),
             )
-            template = self._slab_events[wanted.cache, wanted.order, (wanted.way > 0).astype(int)]
-            parts.append((row, rank, template.astype(np.int64), result.slab_pfns))
+            template = self._slab_events[wanted.cache, wanted.order, made.astype(int)]
+            parts.append(
+                (row, rank, template.astype(np.int64), result.slab_pfns, wanted.cpu.astype("i8"))
+            )
         if len(sheaves.row):
-            objects = np.flatnonzero(cache >= 0)
-            row = objects[sheaves.row]
-            op = moments.op[row]
-            keys = zip(cache[row].tolist(), sheaves.cache.tolist(), op.tolist(), strict=True)
-            template = np.array([self._sheaf_events[key] for key in keys], np.int64)
+            row = (np.flatnonzero(cache >= 0) if len(pages) else np.arange(len(cache)))[sheaves.row]
+            made = sheaves.way > 0
+            rank = np.where(
+                made,
+                np.where(op[row] > 0, _SHEAF, _SHEAF_OF_FREE),
+                np.where(behind[row], _SHEAF_FREED, _SHEAF_FREED_BEFORE),
+            )
+            returned = Op.FROM_SHEAF if (Op.FROM_SHEAF,) in self._sheaf_events else Op.FREE_RCU
+            template = np.array(
+                [
+                    self._sheaf_events[
+                        (of, home, cause) if way > 0 else (returned if last else Op.FREE_RCU,)
+                    ]
+                    for of, home, cause, way, last in zip(
+                        cache[row].tolist(),
+                        sheaves.cache.tolist(),
+                        op[row].tolist(),
+                        sheaves.way.tolist(),
+                        (moments.left[row] == 1).tolist(),
+                        strict=True,
+                    )
+                ],
+                np.int64,
+            )
             where = self._addresses(sheaves.cache, sheaves.slab, sheaves.place)
-            parts.append((row, np.where(op > 0, _SHEAF, _SHEAF_OF_FREE), template, where))
+            parts.append((row, rank, template, where, sheaves.cpu.astype(np.int64)))
         if len(pages):
-            entry, op = moments.entry[pages], moments.op[pages]
+            entry, way = moments.entry[pages], moments.op[pages]
             placed = result.pages.path != PagePath.UNPLACED
-            for of_line, way, rank_ in (
+            for of_line, wanted_way, rank_ in (
                 (self._lines.pages_before, 1, _PAGES),
                 (self._lines.pages_after, -1, _PAGES_FREED),
                 (self._lines.batched, -1, _BATCHED),
             ):
-                found = np.flatnonzero((op == way) & (of_line[entry] >= 0) & placed)
+                found = np.flatnonzero((way == wanted_way) & (of_line[entry] >= 0) & placed)
                 row = pages[found]
                 parts.append(
                     (
@@ -303,13 +376,14 @@ class Placing:
                         np.full(len(row), rank_),
                         of_line[entry[found]].astype(np.int64),
                         place[row],
+                        moments.cpu[row].astype(np.int64),
                     )
                 )
         nothing = np.empty(0, np.int64)
-        row, rank, template, where = (
-            np.concatenate([nothing, *(part[at] for part in parts)]) for at in range(4)
+        row, rank, template, where, cpu = (
+            np.concatenate([nothing, *(part[at] for part in parts)]) for at in range(5)
         )
-        return row, rank, template, where
+        return row, rank, template, where, cpu
 
 
 class _SlabFrames:

@@ -129,7 +129,8 @@ class Free:
         step: ns from one free of a batch to the next.
         over: ns over which the frees at a phase's end are spread.
         grace: ns of a grace period: frees wait for the next multiple of it (kfree_rcu).
-        traced: False: there is no event of the free, as with kfree_rcu through sheaves (T6).
+        traced: False: there is no event of the free, as with kfree_rcu through sheaves (T6); an
+            object goes that way (R3.20).
     """
 
     cpus: tuple[int, ...] = ()
@@ -156,6 +157,7 @@ class Entry:
         weight: where one line of several is picked.
         lives: how long they live.
         free: who frees them.
+        prefilled: they come out of a sheaf that was filled for them (R3.16), all at one time.
     """
 
     lives: tuple[Life, ...]
@@ -167,6 +169,7 @@ class Entry:
     type: str = "normal"
     count: int = 1
     weight: int = 1
+    prefilled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

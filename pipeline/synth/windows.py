@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.synth.arrivals import BEFORE, Span
 from pipeline.synth.births import Worker
 from pipeline.synth.calendar import Calendar
-from pipeline.synth.lines import pieces
+from pipeline.synth.lines import pieces, prefilled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ def windows(spec: Spec) -> Iterator[tuple[bool, float, Moments]]:
     for number, work in enumerate(spec.works):
         workers.append(Worker(spec, number, first))
         first += len(work.entries)
-    calendar = Calendar(pieces(spec))
+    calendar = Calendar(pieces(spec), prefilled(spec))
     older = [births for worker in workers if (births := worker.before()) is not None]
     if older:
         yield False, 0.0, calendar.window(older, -BEFORE, 0)

@@ -89,7 +89,7 @@ def lives(birth, death, cpu=None):
     birth, death = np.array(birth), np.array(death)
     cpu = np.zeros(len(birth), np.int64) if cpu is None else np.array(cpu)
     traced = np.ones(len(birth), np.bool_)
-    return Lives(birth, death, cpu, cpu, cpu * 0, traced, (cpu * 0).astype(np.uint64))
+    return Lives(birth, death, cpu, cpu, cpu * 0, traced, (cpu * 0).astype(np.uint64), cpu * 0 - 1)
 
 
 def test_periods_end_where_the_number_alive_turns():
