@@ -56,6 +56,11 @@ def parse_zoneinfo(text: str, cpus: int) -> tuple[Zone, ...]:
         zones.append(_zone(found[2], body, cpus))
     if not zones:
         raise ZoneTextError("zoneinfo: no line 'Node 0, zone ...'")
+    for zone in zones:
+        if zone.managed and len(zone.protection) < len(zones):
+            raise ZoneTextError(
+                f"zoneinfo: zone {zone.name} has no 'protection: (...)' of all zones"
+            )
     return tuple(zones)
 
 

@@ -126,7 +126,8 @@ class RecordedRun:
             PROFILE.slub.grace_ns,
         )
         listed = recorded_lists(trace, zones, lists)
-        if found := zones_at_start(trace, zones, listed, lists.taken):
+        found = zones_at_start(trace, zones, listed, lists.taken)
+        if found is not None and how is not How.ASSUMED:
             (zones, states), how = found, How.INFERRED
         self.recorded = Recorded(
             run=run,

@@ -47,7 +47,13 @@ def caches(connection: DuckDBPyConnection, run: int, policies: list[str]) -> lis
     return [*blocks, _cache_table(connection, run), *_sheaves(connection, run)]
 
 
-_BY_MODEL = ("simulated_allocs", "simulated_frees")
+#: Columns of slabs, and their headings.
+_SLABS = {
+    "slab_allocs": "slabs ◐",
+    "simulated_allocs": "model",
+    "slab_frees": "slab frees ◐",
+    "simulated_frees": "model",
+}
 
 
 def _cache_table(connection: DuckDBPyConnection, run: int) -> Table | Text:
@@ -57,9 +63,10 @@ def _cache_table(connection: DuckDBPyConnection, run: int) -> Table | Text:
     if not found:
         return Text("No slab object was allocated or freed in this trace.")
     simulated = any(row["simulated_allocs"] is not None for row in found)
+    columns = [name for name in _SLABS if simulated or not name.startswith("simulated")]
     rows: list[list[Cell]] = []
     for row in found[:TOP]:
-        by_model = [wording.count(row[name] or 0) for name in _BY_MODEL]
+        slabs = [wording.count(row[name] or 0) for name in columns]
         rows.append(
             [
                 Mono(wording.shortened(row["cache"], 32)),
@@ -67,15 +74,12 @@ def _cache_table(connection: DuckDBPyConnection, run: int) -> Table | Text:
                 wording.count(row["frees"]),
                 wording.percent(row["waste_pct"]),
                 wording.duration(row["lifetime_median"]),
-                wording.count(row["slab_allocs"]),
-                wording.count(row["slab_frees"]),
                 wording.percent(row["named_pct"]),
-                *(by_model if simulated else []),
+                *slabs,
             ]
         )
-    sums = {1: "allocs", 2: "frees", 5: "slab_allocs", 6: "slab_frees"}
-    sums |= dict(enumerate(_BY_MODEL, 8)) if simulated else {}
-    told = " Beside them, what the simulated placement made and freed: the model’s own error."
+    sums = {1: "allocs", 2: "frees"} | dict(enumerate(columns, 6))
+    told = " Model: slabs that the simulated placement made and freed; what differs is its error."
     return Table(
         f"The caches with most object allocations, of {wording.plural(len(found), 'cache')}. "
         "Waste: bytes given beyond those asked for. Lifetime: median of the objects both allocated "
@@ -87,12 +91,10 @@ def _cache_table(connection: DuckDBPyConnection, run: int) -> Table | Text:
             Column("frees ●"),
             Column("waste ●"),
             Column("lifetime ●"),
-            Column("slabs ◐"),
-            Column("slab frees ◐"),
             Column("named ●"),
-            *((Column("slabs, model"), Column("slab frees, model")) if simulated else ()),
+            *(Column(_SLABS[name]) for name in columns),
         ),
-        rows + _others(found[TOP:], "cache", sums, 10 if simulated else 8),
+        rows + _others(found[TOP:], "cache", sums, 6 + len(columns)),
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -23,9 +24,7 @@ from pipeline.trace_set import TraceSet
 from tests.allocsim.test_zoneinfo import ZONEINFO
 from tests.oracle.buddy import Buddy
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+SHIPPED = Path(__file__).parents[2] / "traces"
 ZONE = computed_zone(1 << 16, 1)  # 64 blocks of order 10, 128 pageblocks
 
 
@@ -130,3 +129,16 @@ def test_pages_of_the_end_add_up(recording: Path, tmp_path: Path) -> None:
     kernel = sum(int(line.split()[-1]) for line in text.splitlines())
     print(f"{recording.name}: {large} free blocks of order 10, kernel {kernel}")  # noqa: T201
     assert abs(large - kernel) <= 0.01 * kernel
+
+
+def test_without_zones_there_is_nothing_to_count_back(tmp_path: Path) -> None:
+    """No zoneinfo before the recording: the zones are computed, and stay assumed."""
+    copy = tmp_path / "7.2p-net-gt"
+    shutil.copytree(SHIPPED / "7.2p-net-gt", copy)
+    (copy / "snapshots" / "before" / "zoneinfo").unlink()
+    trace, db = TraceSet.open(copy), tmp_path / "results.duckdb"
+    run = replay_trace(trace, db, find_policies([]), shipped_pricing())
+    with duckdb.connect(db) as connection:
+        source = RecordedRun(connection, run, trace, WINDOW_ROWS)
+    assert source.recorded.zones_how == How.ASSUMED
+    assert [zone.name for zone in source.recorded.zones if zone.managed] == ["Normal"]
