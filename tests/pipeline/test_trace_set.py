@@ -73,7 +73,7 @@ CELLS = st.fixed_dictionaries(
         "mm_id": st.integers(0, (1 << 32) - 1),
         "accounted": st.booleans(),
         "cache": st.sampled_from(["a", "kmalloc-64", "ünïcode", ""]),
-        "pid": st.integers(-(1 << 31), (1 << 31) - 1),
+        "pid": st.integers(0, 1 << 22),
         "irq_flags": st.integers(0, 255),
     },
 )

@@ -57,7 +57,7 @@ def some_of_everything(file: File) -> File:
     ]
     second = [
         Event(1000, file.page_alloc(5, 3)),
-        Event(1001, file.kfree(0xC0, pid=-1)),
+        Event(1001, file.kfree(0xC0, pid=1 << 22)),
         Event(1 << 40, file.page_alloc((1 << 64) - 1, 0)),
     ]
     file.cpus = {0: Cpu(first), 3: Cpu(second)}
@@ -86,7 +86,7 @@ def test_reads_every_layout(
         *(1000 + BIG, 1007 + BIG, 1 << 40),
     ]
     assert found["cpu"].tolist() == [0, 0, 3, 3, 0, 0, 3]
-    assert found["pid"].tolist() == [7, 7, 7, -1, 7, 7, 7]
+    assert found["pid"].tolist() == [7, 7, 7, 1 << 22, 7, 7, 7]
     assert found["irq_flags"].tolist() == [0, 1, 0, 0, 0, 0, 0]
     assert found["event"].tolist() == [
         *(Ev.KMALLOC, Ev.KMEM_CACHE_ALLOC, Ev.MM_PAGE_ALLOC, Ev.KFREE),
