@@ -50,18 +50,9 @@ class LiveBlocks:
         ended = lives["end"] >= 0
         self._count(group[ended], self.column_of(lives["end"][ended]), -1)
 
-    def add_changes(self, kind: Kind, order: Index, column: Index, change: Index) -> None:
-        """Count changes of known blocks in: of a kind, by order and column of time."""
-        np.add.at(self._changes, ((int(kind) * _ORDERS + order) * 4 + 1, column), change)
-
     def add_unknown(self, pages: int) -> None:
         """Count pages in of which it is never known whether they are a block."""
         self._changes[int(Kind.UNKNOWN) * _ORDERS * 4, 0] += pages
-
-    def drop(self, kind: Kind) -> None:
-        """Forget the blocks of a kind."""
-        first = int(kind) * _ORDERS * 4
-        self._changes[first : first + _ORDERS * 4] = 0
 
     def column_of(self, ts: npt.NDArray[np.int64]) -> Index:
         """Column of a time: 0 before the recording, else 1 for its first slice, and so on."""
