@@ -25,7 +25,7 @@ _FILE_HEADER, _PIPE_HEADER = 104, 16
 _HEADER = 8  # bytes of struct perf_event_header
 
 # Features (util/header.h).
-_TRACING_DATA, _OSRELEASE, _ARCH, _NRCPUS, _EVENT_DESC = 1, 4, 6, 7, 12
+_TRACING_DATA, _HOSTNAME, _OSRELEASE, _ARCH, _NRCPUS, _EVENT_DESC = 1, 3, 4, 6, 7, 12
 _AUXTRACE, _DIR_FORMAT, _COMPRESSED = 18, 24, 27
 _FEATURES = 256
 # Records that perf itself writes, from 64 on (util/event.h).
@@ -122,8 +122,10 @@ def _read_file(perf: PerfData, cursor: Cursor) -> None:
     attrs_at, attrs_size = _section(cursor, "the events")
     perf.begin, size = _section(cursor, "the records")
     _section(cursor, "the event types")
-    # Four words of bits, so that a feature's bit has the same place in both byte orders.
     words = [cursor.number(8, "the features") for _ in range(_FEATURES // 64)]
+    if perf.order == ">" and not words[0] >> _HOSTNAME & 1:
+        # Words of four bytes, on a machine of 32 bits (util/header.c:perf_file_header__read).
+        words = [(word & 0xFFFFFFFF) << 32 | word >> 32 for word in words]
     features = [bit for bit in range(_FEATURES) if words[bit // 64] >> bit % 64 & 1]
     if not size:
         raise InputError(f"{perf.path}: {_NOT_CLOSED}")

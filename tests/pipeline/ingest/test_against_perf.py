@@ -14,7 +14,7 @@ from allocsim.events import EVENT_COLUMN, EVENTS
 from allocsim.kernel import GFP_BITS
 from pipeline.ingest.recording import import_recording
 from pipeline.trace_set import TraceSet
-from tests.conftest import ROOT, recordings
+from tests.conftest import recordings
 from tests.oracle.perf_script import script
 from tests.oracle.trace_cmd import value
 

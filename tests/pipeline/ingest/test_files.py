@@ -290,7 +290,7 @@ def test_does_not_depend_on_where_windows_are_cut(
     no_symbols: Future[SymbolTable] = Future()
     no_symbols.set_result(Kallsyms(memoryview(b"")))
     whole, pieces = (
-        _converted(Conversion(TraceDatReader("made", data), no_symbols), size)
+        converted(Conversion(TraceDatReader("made", data), no_symbols), size)
         for size in (1 << 30, budget)
     )
     assert whole == pieces
@@ -312,7 +312,7 @@ def _times(events: list[tuple[int, int, str, int, int]]) -> list[tuple[int, str,
     return out
 
 
-def _converted(conversion: Conversion, budget: int) -> dict[str, list[Any]]:
+def converted(conversion: Conversion, budget: int) -> dict[str, list[Any]]:
     """All columns as lists, None for null, codes replaced by what they mean."""
     out: dict[str, list[Any]] = {}
     total = 0
