@@ -88,7 +88,7 @@ trace-cmd start -b "$kb" -C "$clock" -e kmem -e kmem:mm_page_alloc -R stacktrace
 trap : INT # ends the command, not the recording
 status=0
 "$@" || status=$?
-trace-cmd stop
+echo 0 > $tracing/tracing_on # by this shell: no program begins or ends behind the command
 
 counters "$after"
 frames "$after"
