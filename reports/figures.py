@@ -286,7 +286,7 @@ def savings(runs: Sequence[str], saved: Mapping[str, Sequence[float | None]]) ->
         )
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, 0), max(high, 0))
-    axes.set_xlabel("locked instructions saved (%)")
+    axes.set_xlabel("locked instructions saved by freezing (%)")
     figure.legend(loc="outside upper left", ncols=4)
     return figure
 
