@@ -125,7 +125,7 @@ def test_several_runs_have_an_overview_and_a_section_each(
         f"Reference-count operations in {long}",
     ]
     [table] = [block for block in report.sections[0].blocks if isinstance(block, Table)]
-    assert [cell_text(row[-3]) for row in table.rows] == ["14.29\u202f%"] * 2
+    assert [cell_text(row[-3]) for row in table.rows] == ["28.57\u202f%"] * 2
     assert "no kernel stacks were recorded" in told(report)
     assert render(report).startswith(b"%PDF-")
 
