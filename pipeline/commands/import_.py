@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 def import_(
     recordings: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="Recordings (trace.dat, perf.data), or folders with one."),
+        typer.Argument(
+            metavar="FILE...", help="Recordings (trace.dat, perf.data), or folders with one."
+        ),
     ],
     output: Annotated[
         Path,

@@ -43,6 +43,7 @@ class Attr:
 
     Attributes:
         kind: PERF_TYPE_*.
+        config: which event of this type; the number of a tracepoint's format.
         period: events a sample.
         frequency: samples were wanted at a rate.
         sample_type: what a sample holds.
@@ -54,6 +55,7 @@ class Attr:
     """
 
     kind: int
+    config: int
     period: int
     frequency: bool
     sample_type: int
@@ -92,7 +94,7 @@ def read_attr(cursor: Cursor) -> Attr:
     kind, size = cursor.number(4, "an event's type"), cursor.number(4, "an event's size")
     if size < _SMALLEST:
         cursor.fail(f"an event's attributes of {size} bytes cannot be")
-    _, period, sample_type, read_format, flags = (
+    config, period, sample_type, read_format, flags = (
         cursor.number(8, "an event's attributes") for _ in range(5)
     )
 
@@ -108,6 +110,7 @@ def read_attr(cursor: Cursor) -> Attr:
     cursor.at = start
     return Attr(
         kind=kind,
+        config=config,
         period=period,
         frequency=flag(_FREQ),
         sample_type=sample_type,

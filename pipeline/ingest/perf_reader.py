@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 _VERSION = 2
 _NO_SYMBOLS = (
-    "no symbols: perf.data holds none, and no copy of /proc/kallsyms named kallsyms lies beside "
-    "it; functions are addresses only, and no kind of page is known by who asked for it"
+    "no symbols: perf.data holds none, and no copy of /proc/kallsyms, called kallsyms, lies beside "
+    "it; functions are addresses only, and shmem pages cannot be told from anonymous ones"
 )
 _TASKS = "not all tasks were recorded (perf record without -a): what others did is missing"
 
@@ -135,7 +135,7 @@ class PerfReader:
             ts_unit="ns",
             lost=side.lost(max(self._cpus, 1)),
             comms=side.comms,
-            dropped={"samples_of_no_tracepoint": self._others} if self._others else {},
+            dropped={"other_samples": self._others} if self._others else {},
             lacks=lacks,
         )
 

@@ -88,13 +88,14 @@ class SampleReader:
     def __init__(self, attrs: list[Attr], order: str, where: str) -> None:
         self._order = order
         self._where = where
-        points = [attr for attr in attrs if attr.tracepoint]
+        points = _tracepoints(attrs)
         if not points:
             raise InputError(f"{where}: no tracepoints; record with perf record -e 'kmem:*' -a")
         for attr in points:
             _check(attr, where)
         kinds = {(attr.sample_type, attr.read_format) for attr in attrs if attr.sample_type}
-        self._id_at = _id_place(attrs, where) if len(kinds) > 1 else None
+        others = len(kinds) > 1 or len(points) < sum(attr.tracepoint for attr in attrs)
+        self._id_at = _id_place(attrs, where) if others else None
         self._layouts = [
             _Layout(
                 next(attr for attr in points if (attr.sample_type, attr.read_format) == kind),
@@ -243,6 +244,17 @@ class SampleReader:
         kept = np.bincount(row[kernel], minlength=len(count))
         having = np.flatnonzero(kept)
         return Chains(having, kept[having], frames[kernel])
+
+
+def _tracepoints(attrs: list[Attr]) -> list[Attr]:
+    """The tracepoints; of one that was asked for twice, the one with more in its samples."""
+    found: dict[int, Attr] = {}
+    for attr in attrs:
+        if attr.tracepoint:
+            known = found.setdefault(attr.config, attr)
+            if attr.sample_type & bits.CALLCHAIN and not known.sample_type & bits.CALLCHAIN:
+                found[attr.config] = attr
+    return list(found.values())
 
 
 def _check(attr: Attr, where: str) -> None:

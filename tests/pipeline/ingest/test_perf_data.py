@@ -142,14 +142,30 @@ def test_finds_the_record_behind_all_other_fields(
 
 
 def test_counts_samples_of_other_events(tmp_path: Path) -> None:
-    other = Attr("cycles", kind=0, sample_type=perf_data.USUAL & ~perf_data.RAW, ids=(20, 21))
+    other = Attr("cycles", 0, kind=0, sample_type=perf_data.USUAL & ~perf_data.RAW, ids=(20, 21))
     file = PerfFile(attrs=[Attr(), other])
     file.sample(1000, file.made.kfree(0xA0))
     file.sample(1001, b"", attr=1)
-    assert imported(file, tmp_path).meta["dropped"] == {
-        "large_kmalloc_repeats": 0,
-        "samples_of_no_tracepoint": 1,
-    }
+    dropped = imported(file, tmp_path).meta["dropped"]
+    assert dropped == {"large_kmalloc_repeats": 0, "other_samples": 1}
+
+
+def test_keeps_one_of_two_samples_where_an_event_was_asked_for_twice(tmp_path: Path) -> None:
+    attrs = [
+        Attr(),
+        Attr(sample_type=perf_data.USUAL | perf_data.CALLCHAIN, ids=(20, 21)),
+        Attr(ids=(30, 31)),
+        Attr("kmem:kfree", KFREE, ids=(40, 41)),
+    ]
+    file = PerfFile(attrs=attrs)
+    for attr in range(3):
+        file.sample(1000, file.made.kmalloc(0xA0, 64), attr=attr, chain=CHAIN)
+    file.sample(1001, file.made.kfree(0xA0), attr=3)
+    trace = imported(file, tmp_path)
+    found = columns(trace)
+    assert found["ts"].tolist() == [1000, 1001]
+    assert found["stack"].tolist() == [0, -1]
+    assert trace.meta["dropped"] == {"large_kmalloc_repeats": 0, "other_samples": 2}
 
 
 def test_counts_lost_events_once_whoever_tells_of_them(tmp_path: Path) -> None:
