@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 NEAR = 20_000_000
 
 _CHUNK = 1 << 14
-_BLOCK = 1 << 21  # bytes looked at together, which stay in the cache
+_BLOCK = 1 << 22  # bytes looked at together, which stay in the cache
 _LONGEST = 1 << 16  # a record's size has 16 bits
 _TIMES = 1 << 62  # ns: no clock has come so far
 
