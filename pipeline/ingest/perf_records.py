@@ -125,7 +125,8 @@ class RecordWalker:
             at = at[fits] + self._size[at[fits]]
         found = good.reshape(place.shape)
         has = found.any(axis=1)
-        return place[has, found[has].argmax(axis=1)]
+        guesses: npt.NDArray[np.int64] = place[has, found[has].argmax(axis=1)]
+        return guesses
 
     def _lanes(
         self, first: npt.NDArray[np.int64], bound: npt.NDArray[np.int64], end: int
