@@ -44,6 +44,8 @@ class SlubRules:
         min_partial: smallest and largest number of slabs kept on the partial list (R3.5).
         no_sheaves: caches that have none (R3.11): SLAB_NO_SHEAVES, SLAB_NOLEAKTRACE.
         sheaf_requests: caches that ask for a capacity of their own, and which (R3.10).
+        cpu_partial: (smallest cache size in bytes, objects wanted on a CPU's partial list),
+            largest first (R3.30); empty: the kernel has sheaves instead.
     """
 
     sheaf_capacity: tuple[tuple[int, int], ...]
@@ -56,6 +58,12 @@ class SlubRules:
     min_partial: tuple[int, int]
     no_sheaves: tuple[str, ...]
     sheaf_requests: Mapping[str, int]
+    cpu_partial: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def cpu_slabs(self) -> bool:
+        """Whether a CPU allocates from a slab of its own (R3.40), not from sheaves (R3.22)."""
+        return bool(self.cpu_partial)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,25 @@ LINUX_7_2 = Profile(
     pages=PageRules(free_high_half=True, drain_in_batches=True),
 )
 
-PROFILES = {profile.name: profile for profile in (LINUX_7_2,)}
+LINUX_6_12 = Profile(
+    name="linux-6.12",
+    slub=SlubRules(
+        sheaf_capacity=((0, 0),),
+        sheaf_header=0,
+        max_full_sheaves=0,
+        max_empty_sheaves=0,
+        grace_ns=20_000_000,
+        flush_batch=1,
+        max_order=3,
+        min_partial=(5, 10),
+        no_sheaves=(),
+        sheaf_requests={},
+        cpu_partial=((4096, 6), (1024, 24), (256, 52), (0, 120)),
+    ),
+    pages=PageRules(free_high_half=False, drain_in_batches=False),
+)
+
+PROFILES = {profile.name: profile for profile in (LINUX_6_12, LINUX_7_2)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +135,8 @@ class CacheShape:
         min_objects: objects in a slab of ``min_order``.
         min_partial: an empty slab is kept while the partial list is shorter than this (R3.17).
         capacity: objects in a sheaf; 0: the cache has no sheaves (R3.11).
+        cpu_partial_slabs: slabs on a CPU's partial list at which it is drained (R3.36); 0 in a
+            kernel with sheaves.
     """
 
     name: str
@@ -119,6 +147,7 @@ class CacheShape:
     min_objects: int
     min_partial: int
     capacity: int
+    cpu_partial_slabs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +172,13 @@ SETTINGS = (
     Setting("sheaf.capacity", 0, 1020, per_cache=True, doc="Objects in a sheaf; 0: no sheaves."),
     Setting("sheaf.flush_batch", 1, 1020, per_cache=False, doc="PCS_BATCH_MAX (R3.16)."),
     Setting("barn.full_sheaves", 0, 1 << 20, per_cache=False, doc="Full sheaves a barn takes."),
+    Setting(
+        "slab.cpu_partial",
+        0,
+        1 << 20,
+        per_cache=True,
+        doc="Objects wanted on a CPU's partial list (R3.30; linux-6.12 only).",
+    ),
     Setting("slab.order", 0, MAX_PAGE_ORDER, per_cache=True, doc="Order of a slab."),
     Setting("slab.max_order", 0, MAX_PAGE_ORDER, per_cache=False, doc="slab_max_order= (R3.4)."),
     Setting("min_partial", 0, 1 << 20, per_cache=True, doc="Slabs kept on the partial list."),
@@ -224,6 +260,22 @@ def kmalloc_size(size: int) -> int:
     return max(8, 1 << (size - 1).bit_length())
 
 
+def cpu_partial(rules: SlubRules, size: int) -> int:
+    """Objects wanted on a CPU's partial list of a cache of ``size`` bytes (R3.30).
+
+    mm/slub.c:set_cpu_partial (6.12); 0 in a kernel that has no such list.
+    """
+    return next((objects for least, objects in rules.cpu_partial if size >= least), 0)
+
+
+def cpu_partial_slabs(wanted: int, objects: int) -> int:
+    """Slabs on a CPU's partial list that ``wanted`` objects stand for, each taken as half full.
+
+    mm/slub.c:slub_set_cpu_partial (6.12).
+    """
+    return -(-2 * wanted // objects)
+
+
 def min_partial(rules: SlubRules, size: int) -> int:
     """Slabs kept on the partial list of a cache of ``size`` bytes (R3.5).
 
@@ -273,15 +325,20 @@ def _shape(
         )
     # A slab.order for all caches must not stop those whose objects are larger than it.
     order = max(setting("slab.order", slab_order(rules, size, cpus)), fallback)
+    objects = min((PAGE_SIZE << order) // size, MAX_OBJS_PER_PAGE)
+    wanted = setting("slab.cpu_partial", cpu_partial(rules, size)) if rules.cpu_slabs else 0
     return CacheShape(
         name=name,
         size=size,
         order=order,
-        objects=min((PAGE_SIZE << order) // size, MAX_OBJS_PER_PAGE),
+        objects=objects,
         min_order=min(fallback, order),
         min_objects=min((PAGE_SIZE << min(fallback, order)) // size, MAX_OBJS_PER_PAGE),
         min_partial=setting("min_partial", min_partial(rules, size)),
-        capacity=setting("sheaf.capacity", sheaf_capacity(rules, name, size)),
+        capacity=0
+        if rules.cpu_slabs
+        else setting("sheaf.capacity", sheaf_capacity(rules, name, size)),
+        cpu_partial_slabs=cpu_partial_slabs(wanted, objects),
     )
 
 
