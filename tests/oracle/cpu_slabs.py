@@ -46,7 +46,7 @@ Found = tuple[Slab, int]  # an object: its slab and its place in it
 
 
 class Cache:
-    """One cache: `shape` has order, objects, min_order, min_objects, min_partial, cpu_partial_slabs."""
+    """One cache; of `shape` its orders and objects, min_partial and cpu_partial_slabs matter."""
 
     def __init__(self, slub: CpuSlabs, number: int, shape: CacheShape) -> None:
         self.slub = slub
