@@ -27,13 +27,12 @@ from allocsim.page_settings import page_machine
 from allocsim.page_start import for_cpus, with_lists, with_pages
 from allocsim.profile import (
     LINUX_7_2,
-    SettingError,
     cache_shapes,
-    check_settings,
+    profile_of,
     slab_order,
-    with_settings,
 )
 from allocsim.results import How
+from allocsim.settings import KERNEL, KERNELS, SettingError, check_settings
 from allocsim.simulation import Simulation, SlabPages
 from allocsim.zoneinfo import (
     ZoneTextError,
@@ -59,7 +58,7 @@ if TYPE_CHECKING:
     from allocsim.zones import Machine, Zone, ZoneState
     from pipeline.trace_set import TraceSet
 
-PROFILE = LINUX_7_2
+PROFILE = LINUX_7_2  #: where no other kernel is asked for
 SYNTH = "synth"  #: source.format of a synthetic trace set
 _UNSEEN_SIZE = 8  # of caches that no request is for
 _SHEAVES_SINCE = (7, 0)  # for all caches (spec 1.4)
@@ -135,12 +134,13 @@ def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
     """
     try:
         check_settings(settings, [name for name, _ in recorded.caches])
-        profile = with_settings(PROFILE, settings)
+        profile = profile_of(settings)
         machine = _machine(profile, recorded, settings)
         shapes, hows = _shapes(profile, recorded, settings)
     except SettingError as error:
         raise UsageError(str(error)) from error
-    older, free_before, counts = _older(recorded, shapes, machine.cpus)
+    cpu_slabs = profile.slub.cpu_slabs
+    older, free_before, counts = _older(recorded, shapes, machine.cpus, cpu_slabs=cpu_slabs)
     counts["list_pages_at_start"] = sum(
         len(blocks) << list_order(index)
         for state in machine.states
@@ -174,7 +174,7 @@ def check(settings: Mapping[str, int], recorded: Recorded) -> None:
     """
     try:
         check_settings(settings, [name for name, _ in recorded.caches])
-        profile = with_settings(PROFILE, settings)
+        profile = profile_of(settings)
         _machine(profile, recorded, settings)
         _shapes(profile, recorded, settings)
     except SettingError as error:
@@ -202,7 +202,7 @@ def older_handles(recorded: Recorded) -> npt.NDArray[np.int64]:
 
 
 def _older(
-    recorded: Recorded, shapes: Sequence[CacheShape], cpus: int
+    recorded: Recorded, shapes: Sequence[CacheShape], cpus: int, *, cpu_slabs: bool = False
 ) -> tuple[OlderObjects, FreeBefore, dict[str, int]]:
     orders = [
         recorded_order(
@@ -212,15 +212,31 @@ def _older(
         )
         for shape in shapes
     ]
-    return rebuild(recorded.seen, shapes, np.array(orders, np.int64), cpus)
+    order = np.array(orders, np.int64)
+    return rebuild(recorded.seen, shapes, order, cpus, cpu_slabs=cpu_slabs)
+
+
+def has_sheaves(release: str) -> bool:
+    """Whether a kernel allocates from sheaves, of all caches, rather than from cpu slabs."""
+    return kernel_of(release).version >= _SHEAVES_SINCE
+
+
+def own_kernel(release: str) -> dict[str, int]:
+    """The settings that model the generation of SLUB that a recorded kernel has."""
+    return {} if has_sheaves(release) else {KERNEL: KERNELS["6.12"]}
 
 
 def what_if(recorded: Recorded, settings: Mapping[str, int]) -> str | None:
     """Why a simulation is not one of the recorded kernel as it was; None if it is."""
     reasons = []
-    if kernel_of(recorded.release).version < _SHEAVES_SINCE:
+    cpu_slabs = profile_of(settings).slub.cpu_slabs
+    if has_sheaves(recorded.release):
+        if cpu_slabs:
+            reasons.append(f"Linux {recorded.release} has no cpu slabs")
+    elif not cpu_slabs:
         reasons.append(f"Linux {recorded.release} has no sheaves for all caches")
-    if settings.items() - {("cpus", recorded.cpus)}:
+    others = {key: value for key, value in settings.items() if key != KERNEL}
+    if others.items() - {("cpus", recorded.cpus)}:
         reasons.append("settings changed")
     return "; ".join(reasons) or None
 
@@ -234,7 +250,9 @@ def _shapes(
     for number, shape in enumerate(shapes):
         facts = recorded.facts.get(shape.name)
         if facts is not None and facts.slab_size == shape.size:
-            shapes[number] = recorded_shape(shape, facts, settings, recorded.cpus)
+            shapes[number] = recorded_shape(
+                shape, facts, settings, recorded.cpus, cpu_slabs=profile.slub.cpu_slabs
+            )
             hows.append(How.OBSERVED)
         else:
             hows.append(How.INFERRED)

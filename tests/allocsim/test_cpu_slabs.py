@@ -43,7 +43,7 @@ def shapes(draw: st.DrawFn) -> CacheShape:
         min_objects=draw(st.integers(1, objects)) if min_order < order else objects,
         min_partial=draw(st.integers(0, 4)),
         capacity=0,
-        cpu_partial_slabs=draw(st.integers(0, 5)),
+        cpu_partial=draw(st.integers(0, 5)) * objects // 2,
     )
 
 

@@ -13,7 +13,8 @@ from allocsim.page_allocator import ATOMIC
 from allocsim.page_replay import PageReplay
 from allocsim.page_requests import highest_zones, migratetypes, urgency
 from allocsim.page_settings import page_machine
-from allocsim.profile import LINUX_7_2, SettingError
+from allocsim.profile import LINUX_7_2
+from allocsim.settings import SettingError
 from allocsim.zoneinfo import ZoneTextError, parse_pagetypeinfo, parse_zoneinfo, placed
 from allocsim.zones import Machine, PcpNumbers, all_free, computed_zone
 from tests.conftest import RECORDINGS

@@ -48,7 +48,7 @@ class Run:
 def small(**changes: int) -> CacheShape:
     """Two objects a slab, two slabs on a CPU's partial list, two kept on the node's."""
     shape = {"order": 0, "objects": 2, "min_order": 0, "min_objects": 2, "min_partial": 2}
-    return CacheShape("c", 2048, **(shape | {"capacity": 0, "cpu_partial_slabs": 2} | changes))
+    return CacheShape("c", 2048, **(shape | {"capacity": 0, "cpu_partial": 2} | changes))
 
 
 def test_v3_960_there_and_back() -> None:
@@ -93,7 +93,7 @@ def test_cpu_partial_slabs_at_two_cpus(size: int, slabs: int) -> None:
 
 
 def test_a_free_is_quick_only_on_the_cpu_that_has_the_slab() -> None:
-    run = Run(small(objects=4))
+    run = Run(small(objects=4, cpu_partial=4))
     assert run.alloc(0, 3) == [("new_slab", 1, 0), ("cpu_slab_hit", 1, 1), ("cpu_slab_hit", 1, 2)]
     assert run.free(1) == [("cpu_slab_push", 1, 0)]
     assert run.free(2, cpu=1) == [("free_frozen", 1, 1)]
@@ -150,7 +150,7 @@ def test_a_drain_keeps_min_partial_empty_slabs() -> None:
 
 
 def test_partial_slabs_are_taken_in_numbers() -> None:
-    run = Run(small(cpu_partial_slabs=2))
+    run = Run(small())
     run.alloc(0, 16)
     run.free(1, 3, 5, 7, 9, 11, 13)
     assert run.node_list() == [(2, 1), (1, 1), (4, 1), (3, 1), (6, 1), (5, 1)]
@@ -171,7 +171,7 @@ def test_partial_slabs_are_taken_in_numbers() -> None:
 
 def test_without_room_for_partial_slabs_a_list_still_holds_one() -> None:
     """cpu_partial written 0 in sysfs, in a kernel with CONFIG_SLUB_CPU_PARTIAL."""
-    run = Run(small(cpu_partial_slabs=0))
+    run = Run(small(cpu_partial=0))
     run.alloc(0, 8)
     assert run.free(1, 3) == [("cpu_partial_put", 1, 0), ("cpu_partial_drain", 2, 0)]
     assert (run.cpu_list(), run.node_list()) == ([2], [(1, 1)])
