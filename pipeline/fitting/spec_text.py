@@ -11,13 +11,12 @@ from pipeline.fitting.lines import (
     QUANTILES,
     SWING,
     FittedWork,
-    free_place_works,
     object_line,
     older_works,
     page_line,
     works_of,
 )
-from pipeline.synth.machine import machine_shapes
+from pipeline.fitting.older import older_object_works, spare_works
 from pipeline.synth.spec import KERNELS
 from pipeline.synth.units import write_time
 
@@ -56,15 +55,12 @@ def _object_works(observed: Observed, names: dict[int, str]) -> list[FittedWork]
     cpus = observed.recorded.cpus
     lives, older = observed.objects, observed.older_objects
     works = []
-    shapes = machine_shapes([(names[n], s) for n, (_, s) in enumerate(observed.caches)], cpus)
     for number in range(len(observed.caches)):
         line = object_line(names[number])
-        works += older_works(line, older.of(number), cpus)
-        shape = shapes[number]
-        if shape is not None:
-            places = int(observed.free_places[number])
-            works += free_place_works(line, places, shape.objects, cpus)
-        works += works_of(line, lives.of(lives.what == number), cpus)
+        slabs = observed.older_slabs[number]
+        works += older_object_works(line, older.of(number), slabs, cpus)
+        made = works_of(line, lives.of(lives.what == number), cpus)
+        works += (spare_works(line, slabs, cpus) if made else []) + made
     return works
 
 
