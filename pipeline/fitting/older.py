@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pipeline.fitting.lines import FittedWork, distribution
+from pipeline.fitting.lines import FittedWork, distribution, quantiles
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,12 +26,15 @@ if TYPE_CHECKING:
 
     Ints = npt.NDArray[np.int64]
 
+_NO_SLAB = -1
+
 
 class OlderSlabs(NamedTuple):
     """What of a cache lies on slabs older than the trace.
 
     Args:
-        slab: of each older object that dies in the trace, the slab it lies on; -1: not known (i8).
+        slab: of each object that dies in the trace without having been seen before, the slab that
+            is older, too; -1: none, it was allocated in the trace without an event (i8).
         free_slab: of each free place, its slab (i8).
         free_cpu: the CPU whose main sheaf it lies in; -1: it is on its slab's free list (i8).
         objects: objects in a slab.
@@ -61,11 +64,11 @@ def older_object_works(
     # What is on a slab's list comes behind a full sheaf of some CPU.
     held = Counter(slabs.free_cpu.tolist())
     full = next((cpu for cpu in range(cpus) if held[cpu] >= slabs.capacity), 0)
-    dying: dict[object, list[int]] = defaultdict(list)
-    free: dict[object, Counter[int]] = defaultdict(Counter)
+    dying: dict[int, list[int]] = defaultdict(list)
+    free: dict[int, Counter[int]] = defaultdict(Counter)
     for row, slab in enumerate(slabs.slab.tolist()):
-        # One whose slab is not known has one of its own, full but for it.
-        dying[slab if slab != -1 else ("unknown", row)].append(row)
+        if slab != _NO_SLAB:
+            dying[slab].append(row)
     for slab, cpu in zip(slabs.free_slab.tolist(), slabs.free_cpu.tolist(), strict=True):
         free[slab][cpu if cpu >= 0 else full] += 1
     alike = defaultdict(list)
@@ -86,6 +89,28 @@ def older_object_works(
             allocate.append(_stays(line, stay))
         works.append(_work(line, len(of), allocate, cpus))
     return works
+
+
+def unseen_works(
+    line: dict[str, Any], older: Older, slabs: OlderSlabs, cpus: int
+) -> list[FittedWork]:
+    """What is freed on slabs of the trace without having been allocated by an event (T6).
+
+    When that was is not known: right before (assumed).
+    """
+    rows = np.flatnonzero(slabs.slab == _NO_SLAB)
+    if not len(rows):
+        return []
+    times = quantiles(np.sort(older.death[rows]))
+    work = FittedWork(
+        name=f"unseen-{next(iter(line.values()))}",
+        arrival={"kind": "spread", "count": len(rows), "times": times},
+        allocate=[line | {"traced": False}],
+        lifetime=[{"kind": "fixed", "after": "1 us"}],
+        free={},
+        cpus=np.bincount(older.free_cpu[rows], minlength=cpus).tolist(),
+    )
+    return [work]
 
 
 def spare_works(line: dict[str, Any], slabs: OlderSlabs, cpus: int) -> list[FittedWork]:

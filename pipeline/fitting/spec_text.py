@@ -16,7 +16,7 @@ from pipeline.fitting.lines import (
     page_line,
     works_of,
 )
-from pipeline.fitting.older import older_object_works, spare_works
+from pipeline.fitting.older import older_object_works, spare_works, unseen_works
 from pipeline.synth.spec import KERNELS
 from pipeline.synth.units import write_time
 
@@ -59,6 +59,7 @@ def _object_works(observed: Observed, names: dict[int, str]) -> list[FittedWork]
         line = object_line(names[number])
         slabs = observed.older_slabs[number]
         works += older_object_works(line, older.of(number), slabs, cpus)
+        works += unseen_works(line, older.of(number), slabs, cpus)
         made = works_of(line, lives.of(lives.what == number), cpus)
         works += (spare_works(line, slabs, cpus) if made else []) + made
     return works
