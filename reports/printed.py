@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     import duckdb
 
 _POLICIES = """
-    SELECT run, trace, policy, locked_ops, locked_ops_saved AS saved,
-           round(saved_pct, 2) AS saved_pct, use_how
+    SELECT run, trace, policy, locked_ops, frozen_ops_saved AS freezing_saves,
+           round(frozen_saved_pct, 2) AS pct,
+           locked_ops_saved - frozen_ops_saved AS other_rules_save, use_how
     FROM policy_summary WHERE list_contains($1, run)
 """
 _PLACEMENTS = """
