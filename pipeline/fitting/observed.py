@@ -235,6 +235,7 @@ def _older_slabs(
             free.slab[free.cache == number],
             free.cpu[free.cache == number].astype(np.int64),
             shape.objects,
+            1 << shape.order,
             shape.capacity,
             made.get(number, 0),
         )

@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from allocsim.zones import ORDERS, PRIOR_CHUNK
 from pipeline.fitting.lines import FittedWork, distribution, quantiles
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
     from pipeline.fitting.observed import Older
@@ -38,6 +41,7 @@ class OlderSlabs(NamedTuple):
         free_slab: of each free place, its slab (i8).
         free_cpu: the CPU whose main sheaf it lies in; -1: it is on its slab's free list (i8).
         objects: objects in a slab.
+        pages: its pages.
         capacity: objects in a sheaf.
         made: slabs of the cache that the model made in the trace.
     """
@@ -46,6 +50,7 @@ class OlderSlabs(NamedTuple):
     free_slab: Ints
     free_cpu: Ints
     objects: int
+    pages: int
     capacity: int
     made: int
 
@@ -89,6 +94,23 @@ def older_object_works(
             allocate.append(_stays(line, stay))
         works.append(_work(line, len(of), allocate, cpus))
     return works
+
+
+def pages_in_use(slabs: Sequence[OlderSlabs], orders: Ints, cpus: int) -> int:
+    """Pages that must be in use before the trace, at most.
+
+    Args:
+        slabs: of each cache.
+        orders: order of each older block of pages that is freed.
+        cpus: CPUs.
+    """
+    pages = int((1 << orders).sum())
+    for each in slabs:
+        known = np.union1d(each.slab, each.free_slab)
+        spare = 0 if each.made else -(-each.capacity // max(each.objects - 1, 1)) * cpus
+        pages += (int(np.count_nonzero(known != _NO_SLAB)) + spare) * each.pages
+    # Of each order, and of slabs, the last chunk is not used up.
+    return pages + (ORDERS + 1) * PRIOR_CHUNK
 
 
 def unseen_works(

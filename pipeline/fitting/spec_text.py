@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from pipeline.fitting.lines import (
     page_line,
     works_of,
 )
-from pipeline.fitting.older import older_object_works, spare_works, unseen_works
+from pipeline.fitting.older import older_object_works, pages_in_use, spare_works, unseen_works
 from pipeline.synth.spec import KERNELS
 from pipeline.synth.units import write_time
 
@@ -82,7 +83,10 @@ def _head(observed: Observed) -> str:
     known = [tuple(map(int, kernel.split("."))) for kernel in KERNELS]
     kernel = KERNELS[max((n for n, v in enumerate(known) if v <= version), default=0)]
     memory = max(observed.managed << 12, 64 << 20)
-    used = min(max(1 - observed.free / max(observed.managed, 1), 0), 0.9)
+    # What is older must fit what was in use, which rounds up.
+    least = pages_in_use(observed.older_slabs, observed.older_pages.what & 255, recorded.cpus)
+    in_use = max(observed.managed - observed.free, least)
+    used = min(math.ceil(10_000 * in_use / (memory >> 12)) / 10_000, 0.9)
     left_out = (
         f", {observed.pieces} frees of parts of page blocks left out" if observed.pieces else ""
     )

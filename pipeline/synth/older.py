@@ -86,10 +86,11 @@ def place_older(machine: Machine, rows: OlderRows, freed: Ints, name: str) -> Ol
     rank[by_cache] = np.arange(len(of)) - np.searchsorted(of, of)
     slab, index = np.divmod(rank, objects[rows.cache])
     slabs = -(-np.bincount(rows.cache, minlength=len(shapes)) // objects)
-    used = np.array(sorted(at for state in machine.recorded.states for at in state.prior), np.int64)
+    chunks = [at for state in machine.recorded.states for at in state.prior]
+    used = np.array(sorted(chunks, reverse=True), np.int64)
     _check_room(slabs, order, freed, len(used), name)
-    # Slabs of the largest order first, so that all are aligned. They take the lowest pages in use;
-    # for pages that the trace frees the model takes the highest.
+    # Slabs of the largest order first, so that all are aligned. They take the highest chunks that
+    # are in use; for pages that the trace frees the model takes the lowest (page_window.Lives).
     largest = np.argsort(-order, kind="stable")
     pages = (slabs << order)[largest]
     first = np.empty(len(shapes), np.int64)

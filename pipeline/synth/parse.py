@@ -237,6 +237,8 @@ def _entries(
         prefilled = row.flag("prefilled", default=False)
         if prefilled and base.count < 2:
             row.refuse("count", f"{base.count}: of a prefilled sheaf 2 or more are wanted")
+        if prefilled and not base.traced:
+            row.refuse("traced", "false: a prefilled sheaf's objects have events")
         return [replace(base, cache=row.choice("cache", sorted(caches)), prefilled=prefilled)]
     if "prefilled" in row:
         row.refuse("prefilled", "only a cache has prefilled sheaves")
