@@ -62,7 +62,6 @@ if TYPE_CHECKING:
 PROFILE = LINUX_7_2
 SYNTH = "synth"  #: source.format of a synthetic trace set
 _UNSEEN_SIZE = 8  # of caches that no request is for
-_SHEAVES_SINCE = (7, 0)  # for all caches (spec 1.4)
 _LEAST_PAGES = 1 << 18  # of a machine of which nothing is known: 1 GiB
 
 
@@ -215,7 +214,7 @@ def _older(
 def what_if(recorded: Recorded, settings: Mapping[str, int]) -> str | None:
     """Why a simulation is not one of the recorded kernel as it was; None if it is."""
     reasons = []
-    if kernel_of(recorded.release).version < _SHEAVES_SINCE:
+    if not kernel_of(recorded.release).sheaves:
         reasons.append(f"Linux {recorded.release} has no sheaves for all caches")
     if settings.items() - {("cpus", recorded.cpus)}:
         reasons.append("settings changed")
@@ -254,9 +253,16 @@ def _slab_pages(recorded: Recorded, shapes: Sequence[CacheShape]) -> SlabPages:
 
 
 def recorded_facts(trace: TraceSet) -> dict[str, CacheFacts]:
-    """What the trace set's snapshot of sysfs says of its caches; empty without one."""
+    """What the trace set's snapshot of sysfs says of its caches; empty without one.
+
+    Of a kernel whose caches do not all have sheaves, 6.18 say, no capacity is told: what the
+    model's sheaves hold there is a rule's (R3.10), since that kernel has something else for them.
+    """
     text = _snapshot(trace, "sysfs_slab.txt")
-    return {} if text is None else parse_sysfs_slab(text)
+    facts = {} if text is None else parse_sysfs_slab(text)
+    if kernel_of(trace.meta["kernel_release"]).sheaves:
+        return facts
+    return {name: replace(fact, sheaf_capacity=None) for name, fact in facts.items()}
 
 
 def recorded_zones(
