@@ -60,8 +60,8 @@ if TYPE_CHECKING:
 
 PROFILE = LINUX_7_2  #: where no other kernel is asked for
 SYNTH = "synth"  #: source.format of a synthetic trace set
+_CPU_SLABS_OF = (6, 12)
 _UNSEEN_SIZE = 8  # of caches that no request is for
-_SHEAVES_SINCE = (7, 0)  # for all caches (spec 1.4)
 _LEAST_PAGES = 1 << 18  # of a machine of which nothing is known: 1 GiB
 
 
@@ -113,8 +113,8 @@ class World:
         shapes_how: how each shape is known.
         machine: the zones.
         counts: of slabs and objects older than the trace.
-        older_free: free places on such slabs, by cache.
         older: objects on them that were live.
+        free_before: what was free on them.
     """
 
     simulation: Simulation
@@ -122,8 +122,13 @@ class World:
     shapes_how: list[How]
     machine: Machine
     counts: dict[str, int]
-    older_free: npt.NDArray[np.int64]
     older: OlderObjects
+    free_before: FreeBefore
+
+    @property
+    def older_free(self) -> npt.NDArray[np.int64]:
+        """Free places on slabs older than the trace, by cache."""
+        return np.bincount(self.free_before.cache, minlength=len(self.shapes))
 
 
 def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
@@ -155,15 +160,7 @@ def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
         free_before,
         freelist_order(settings.get("freelist.seed", 0), shapes),
     )
-    return World(
-        simulation,
-        shapes,
-        hows,
-        machine,
-        counts,
-        np.bincount(free_before.cache, minlength=len(shapes)),
-        older,
-    )
+    return World(simulation, shapes, hows, machine, counts, older, free_before)
 
 
 def check(settings: Mapping[str, int], recorded: Recorded) -> None:
@@ -216,25 +213,27 @@ def _older(
     return rebuild(recorded.seen, shapes, order, cpus, cpu_slabs=cpu_slabs)
 
 
-def has_sheaves(release: str) -> bool:
-    """Whether a kernel allocates from sheaves, of all caches, rather than from cpu slabs."""
-    return kernel_of(release).version >= _SHEAVES_SINCE
+def own_kernel(release: str) -> dict[str, int] | None:
+    """The settings that model the SLUB a recorded kernel has; None: it is none of those modelled.
 
-
-def own_kernel(release: str) -> dict[str, int]:
-    """The settings that model the generation of SLUB that a recorded kernel has."""
-    return {} if has_sheaves(release) else {KERNEL: KERNELS["6.12"]}
+    Cpu slabs are those of 6.12; earlier and later ones differ in where slabs are frozen and, from
+    6.18 on, in caches that have sheaves.
+    """
+    kernel = kernel_of(release)
+    if kernel.sheaves:
+        return {}
+    return {KERNEL: KERNELS["6.12"]} if kernel.version == _CPU_SLABS_OF else None
 
 
 def what_if(recorded: Recorded, settings: Mapping[str, int]) -> str | None:
     """Why a simulation is not one of the recorded kernel as it was; None if it is."""
     reasons = []
-    cpu_slabs = profile_of(settings).slub.cpu_slabs
-    if has_sheaves(recorded.release):
-        if cpu_slabs:
-            reasons.append(f"Linux {recorded.release} has no cpu slabs")
-    elif not cpu_slabs:
-        reasons.append(f"Linux {recorded.release} has no sheaves for all caches")
+    release, own = recorded.release, own_kernel(recorded.release)
+    if not profile_of(settings).slub.cpu_slabs:
+        if not kernel_of(release).sheaves:
+            reasons.append(f"Linux {release} has no sheaves for all caches")
+    elif not own:
+        reasons.append(f"Linux {release} has not the cpu slabs of 6.12")
     others = {key: value for key, value in settings.items() if key != KERNEL}
     if others.items() - {("cpus", recorded.cpus)}:
         reasons.append("settings changed")
@@ -275,9 +274,16 @@ def _slab_pages(recorded: Recorded, shapes: Sequence[CacheShape]) -> SlabPages:
 
 
 def recorded_facts(trace: TraceSet) -> dict[str, CacheFacts]:
-    """What the trace set's snapshot of sysfs says of its caches; empty without one."""
+    """What the trace set's snapshot of sysfs says of its caches; empty without one.
+
+    Of a kernel whose caches do not all have sheaves, 6.18 say, no capacity is told: what the
+    model's sheaves hold there is a rule's (R3.10), since that kernel has something else for them.
+    """
     text = _snapshot(trace, "sysfs_slab.txt")
-    return {} if text is None else parse_sysfs_slab(text)
+    facts = {} if text is None else parse_sysfs_slab(text)
+    if kernel_of(trace.meta["kernel_release"]).sheaves:
+        return facts
+    return {name: replace(fact, sheaf_capacity=None) for name, fact in facts.items()}
 
 
 def recorded_zones(

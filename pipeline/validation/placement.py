@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pipeline.validation.slub_replay import Counts
     from pipeline.validation.snapshots import SlabCaches
 
-SHEAVES_SINCE = (7, 0)  #: for all caches (spec 1.4)
 
 #: Counters compared for every cache, and those compared for all caches together only.
 BY_CACHE = ("alloc_slab", "free_slab", "sheaf_refill", "sheaf_flush", "barn_get", "barn_put")
@@ -71,7 +70,7 @@ def placement(
         before: the snapshot of sysfs before the recording, or in it.
         after: that behind it.
     """
-    if kernel_of(trace.meta["kernel_release"]).version < SHEAVES_SINCE:
+    if not kernel_of(trace.meta["kernel_release"]).sheaves:
         return
     source = RecordedRun(connection, run, trace, WINDOW_ROWS)
     yield from page_layer(connection, run, source, trace.path / "snapshots" / "after")

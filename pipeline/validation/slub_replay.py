@@ -105,7 +105,7 @@ class SlubReplay:
     ) -> None:
         self._source = source
         self._names = names
-        self._settings = own_kernel(source.recorded.release)
+        self._settings = own_kernel(source.recorded.release) or {}
         self._numbers: dict[str, list[int]] = defaultdict(list)
         for number, (name, _) in enumerate(source.recorded.caches):
             self._numbers[folder_of.get(name, name)].append(number)
