@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reports.rows import write_table
+from reports.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,10 @@ _WHAT_IFS = """
     SELECT DISTINCT what_if FROM placement_summary
     WHERE list_contains($1, run) AND what_if IS NOT NULL ORDER BY ALL
 """
+_LOSSES = """
+    SELECT DISTINCT trace, lost_events, lost_gaps FROM runs JOIN traces USING (trace_id)
+    WHERE list_contains($1, run) AND (lost_events > 0 OR lost_gaps > 0) ORDER BY ALL
+"""
 
 
 def print_policies(connection: duckdb.DuckDBPyConnection, runs: Sequence[int], out: TextIO) -> None:
@@ -43,6 +48,15 @@ def print_placements(
     out.writelines(
         f"what if: {reason}\n" for (reason,) in connection.execute(_WHAT_IFS, [runs]).fetchall()
     )
+
+
+def print_losses(connection: duckdb.DuckDBPyConnection, runs: Sequence[int], out: TextIO) -> None:
+    """A line for each trace that lost events, and what that makes of its figures."""
+    for trace, events, gaps in connection.execute(_LOSSES, [runs]).fetchall():
+        more = f" and {plural(gaps, 'gap')} of unknown size" if gaps else ""
+        out.write(
+            f"lost: {plural(events or 0, 'event')}{more} of {trace}: counts are lower bounds\n"
+        )
 
 
 def _table(
