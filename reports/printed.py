@@ -33,6 +33,10 @@ _LOSSES = """
     SELECT DISTINCT trace, lost_events, lost_gaps FROM runs JOIN traces USING (trace_id)
     WHERE list_contains($1, run) AND (lost_events > 0 OR lost_gaps > 0) ORDER BY ALL
 """
+_NOT_COMPARED = """
+    SELECT trace FROM validation WHERE list_contains($1, run) GROUP BY run, trace
+    HAVING NOT bool_or(starts_with(quantity, 'simulated_')) ORDER BY run
+"""
 
 
 def print_policies(connection: duckdb.DuckDBPyConnection, runs: Sequence[int], out: TextIO) -> None:
@@ -57,6 +61,16 @@ def print_losses(connection: duckdb.DuckDBPyConnection, runs: Sequence[int], out
         out.write(
             f"lost: {plural(events or 0, 'event')}{more} of {trace}: counts are lower bounds\n"
         )
+
+
+def print_not_compared(
+    connection: duckdb.DuckDBPyConnection, runs: Sequence[int], out: TextIO
+) -> None:
+    """A line for each validated trace whose simulated placement is not the recorded kernel's."""
+    out.writelines(
+        f"not compared: the simulated placement of {trace}, a what-if (allocsim replay says why)\n"
+        for (trace,) in connection.execute(_NOT_COMPARED, [runs]).fetchall()
+    )
 
 
 def _table(
