@@ -89,29 +89,39 @@ def rebuild(
 
     rows = np.flatnonzero(good)
     rows = rows[np.argsort(seen["seq"][rows], kind="stable")]
-    name = np.stack((cache[rows].astype(np.int64), block[rows], part[rows]))
-    _, first, slab = np.unique(name, axis=1, return_index=True, return_inverse=True)
-    # Slabs are numbered, and listed, in the order the trace touches them.
-    rank = np.empty(len(first), np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    number = rank[slab.reshape(-1)]
+    number, slabs = slab_numbers(cache[rows].astype(np.int64), block[rows], part[rows])
     key = FIRST_KEY - number
     live = seen["live"][rows]
     older = OlderObjects(seen["seq"][rows[live]], key[live], index[rows[live]].astype(np.int32))
     free = rows[~live]
     cpu = _in_sheaves(cache[free], seen["cpu"][free].astype(np.int64) % cpus, shapes)
-    listed = np.argsort(np.where(cpu < 0, number[~live], len(first)), kind="stable")
+    listed = np.argsort(np.where(cpu < 0, number[~live], slabs), kind="stable")
     free_before = FreeBefore(
         cache[free[listed]], key[~live][listed], index[free[listed]].astype(np.int32), cpu[listed]
     )
     counts = {
-        "older_slabs": len(first),
+        "older_slabs": slabs,
         "older_live_objects": int(np.count_nonzero(live)),
         "older_free_objects": len(free),
         "older_free_in_sheaves": int(np.count_nonzero(cpu >= 0)),
         "older_objects_left_out": len(good) - len(rows),
     }
     return older, free_before, counts
+
+
+def slab_numbers(*name: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int]:
+    """Number of each row's slab, and how many slabs there are.
+
+    Slabs are numbered, and listed, in the order the rows touch them: the key of number n is
+    FIRST_KEY - n.
+
+    Args:
+        name: columns that together tell one slab from another.
+    """
+    _, first, slab = np.unique(np.stack(name), axis=1, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[slab.reshape(-1)], len(first)
 
 
 def _in_sheaves(

@@ -116,8 +116,8 @@ class World:
         shapes_how: how each shape is known.
         machine: the zones.
         counts: of slabs and objects older than the trace.
-        older_free: free places on such slabs, by cache.
         older: objects on them that were live.
+        free_before: what was free on them.
     """
 
     simulation: Simulation
@@ -125,8 +125,13 @@ class World:
     shapes_how: list[How]
     machine: Machine
     counts: dict[str, int]
-    older_free: npt.NDArray[np.int64]
     older: OlderObjects
+    free_before: FreeBefore
+
+    @property
+    def older_free(self) -> npt.NDArray[np.int64]:
+        """Free places on slabs older than the trace, by cache."""
+        return np.bincount(self.free_before.cache, minlength=len(self.shapes))
 
 
 def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
@@ -157,15 +162,7 @@ def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
         free_before,
         freelist_order(settings.get("freelist.seed", 0), shapes),
     )
-    return World(
-        simulation,
-        shapes,
-        hows,
-        machine,
-        counts,
-        np.bincount(free_before.cache, minlength=len(shapes)),
-        older,
-    )
+    return World(simulation, shapes, hows, machine, counts, older, free_before)
 
 
 def check(settings: Mapping[str, int], recorded: Recorded) -> None:
