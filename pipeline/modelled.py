@@ -36,6 +36,7 @@ from allocsim.settings import KERNEL, KERNELS, SettingError, check_settings
 from allocsim.simulation import Simulation, SlabPages
 from allocsim.zoneinfo import (
     ZoneTextError,
+    memory_nodes,
     parse_free_pages,
     parse_list_pages,
     parse_pagetypeinfo,
@@ -84,6 +85,7 @@ class Recorded:
         states: what their buddies held at the start.
         zones_how: whether zones and states were observed, inferred back from a snapshot behind the
             recording, or assumed.
+        nodes: memory nodes of the recorded machine; ``zones`` are of one node with all of it.
         lists: blocks the CPUs' page lists held at the start (zones, CPUs, PCP_LISTS).
         thp: the kernel has page lists of order 9 (R4.1).
     """
@@ -99,6 +101,7 @@ class Recorded:
     zones: tuple[Zone, ...]
     states: tuple[ZoneState, ...]
     zones_how: How
+    nodes: int
     lists: npt.NDArray[np.int64]
     thp: bool
 
@@ -234,6 +237,8 @@ def what_if(recorded: Recorded, settings: Mapping[str, int]) -> str | None:
             reasons.append(f"Linux {release} has no sheaves for all caches")
     elif not own:
         reasons.append(f"Linux {release} has not the cpu slabs of 6.12")
+    if recorded.nodes > 1:
+        reasons.append(f"the machine's {recorded.nodes} memory nodes are taken as one")
     others = {key: value for key, value in settings.items() if key != KERNEL}
     if others.items() - {("cpus", recorded.cpus)}:
         reasons.append("settings changed")
@@ -384,6 +389,11 @@ def recorded_lists(
         if zone.managed and zone.name in counted:
             lists[z] = with_pages(lists[z], found.refilled[z], np.array(counted[zone.name]))
     return lists
+
+
+def recorded_nodes(trace: TraceSet) -> int:
+    """Memory nodes of the recorded machine, by its zoneinfo; one without a snapshot (assumed)."""
+    return memory_nodes(_snapshot(trace, "zoneinfo") or "") or 1
 
 
 def has_thp(trace: TraceSet) -> bool:
