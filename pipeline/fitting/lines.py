@@ -187,7 +187,7 @@ def _prefilled_works(line: dict[str, Any], lives: Lives, end: int, cpus: int) ->
     works = []
     for count, batches in ((size, len(runs) - larger), (size + 1, larger)):
         if batches:
-            times = _quantiles(np.sort(lives.birth[first]))
+            times = quantiles(np.sort(lives.birth[first]))
             arrival = {"kind": "spread", "count": batches, "times": times}
             # A run may be cut where its task moved to another CPU; one of one is none.
             asked = line | ({"count": count, "prefilled": True} if count > 1 else {})
@@ -201,7 +201,7 @@ def _work(line: dict[str, Any], lives: Lives, end: int, cpus: int, *, traced: bo
     births = np.sort(lives.birth)
     return FittedWork(
         name=str(next(iter(line.values()))),
-        arrival={"kind": "spread", "count": len(births), "times": _quantiles(births)},
+        arrival={"kind": "spread", "count": len(births), "times": quantiles(births)},
         allocate=[line],
         lifetime=lifetimes(lives, end),
         free=_free(lives.of(ended), cpus)
@@ -228,7 +228,7 @@ def lifetimes(lives: Lives, end: int) -> list[dict[str, Any]]:
     parts = []
     for rows, make in (
         (soon, lambda rows: distribution(np.sort(lived[rows]))),
-        (late, lambda rows: {"kind": "until", "values": _quantiles(np.sort(lives.death[rows]))}),
+        (late, lambda rows: {"kind": "until", "values": quantiles(np.sort(lives.death[rows]))}),
         (~ended, lambda _: {"kind": "forever"}),
     ):
         count = int(np.count_nonzero(rows))
@@ -257,10 +257,10 @@ def distribution(lived: Ints) -> dict[str, Any]:
                 "median": write_time(median),
                 "sigma": round(float(sigma), 3),
             }
-    return {"kind": "quantiles", "values": _quantiles(lived)}
+    return {"kind": "quantiles", "values": quantiles(lived)}
 
 
-def _quantiles(values: Ints) -> list[str]:
+def quantiles(values: Ints) -> list[str]:
     """Evenly spaced quantiles of sorted times, as a spec has them."""
     count = min(QUANTILES, max(len(values), 2))
     at = np.round(np.arange(count) * (len(values) - 1) / (count - 1)).astype(np.int64)
@@ -324,34 +324,3 @@ def older_works(line: dict[str, Any], older: Older, cpus: int) -> list[FittedWor
         cpus=np.bincount(older.free_cpu, minlength=cpus).tolist(),
     )
     return [work]
-
-
-def free_place_works(
-    line: dict[str, Any], places: int, objects: int, cpus: int
-) -> list[FittedWork]:
-    """Slabs older than the trace with free places: on each one object that stays (assumed).
-
-    Args:
-        line: the line of the cache.
-        places: free places.
-        objects: objects in a slab.
-        cpus: CPUs.
-    """
-    if objects < 2 or not places:
-        return []
-    slabs, rest = divmod(places, objects - 1)
-    works = []
-    for number, count in ((slabs, objects - 1), (1, rest)):
-        if number and count:
-            stays = line | {"lifetime": {"kind": "forever"}}
-            gone = line | {"count": count, "lifetime": {"kind": "gone"}}
-            base = FittedWork(
-                name=f"free-{next(iter(line.values()))}",
-                arrival={"kind": "before", "count": number},
-                allocate=[stays, gone],
-                lifetime=[],
-                free={},
-                cpus=[1] * cpus,
-            )
-            works.append(base)
-    return works

@@ -112,7 +112,9 @@ class Worker:
         )
         # Lifetimes count from the beginning of the trace; what is gone has one below 0.
         death = np.where(births.death == NEVER, NEVER, births.death - births.birth)
-        return births._replace(death=death)
+        # One after the other, batch after batch.
+        birth = np.arange(len(death)) * (BEFORE - 2 * GOING) // len(death) - BEFORE
+        return births._replace(birth=birth, death=death)
 
     def _object_bits(self, batches: Batches, span: Span, count: int) -> Bits:
         """Random bits of each object: how long it lives, which component, who frees it.

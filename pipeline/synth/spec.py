@@ -158,6 +158,7 @@ class Entry:
         lives: how long they live.
         free: who frees them.
         prefilled: they come out of a sheaf that was filled for them (R3.16), all at one time.
+        traced: False: there is no event of the allocation, as of those in bulk (T6).
     """
 
     lives: tuple[Life, ...]
@@ -170,6 +171,7 @@ class Entry:
     count: int = 1
     weight: int = 1
     prefilled: bool = False
+    traced: bool = True
 
 
 @dataclass(frozen=True, slots=True)
