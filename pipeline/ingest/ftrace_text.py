@@ -220,6 +220,7 @@ class FtraceTextReader:
                 "read /sys/kernel/tracing/trace of a clock that counts nanoseconds"
             )
         begin = np.concatenate(begins)
+        begin[0] = 0  # stacks in front of the first event are seen, too
         end = np.append(begin[1:], len(self._data))
         return Chunks(begin, end, np.concatenate(firsts), np.concatenate(lasts))
 

@@ -7,7 +7,9 @@ case of two words (include/trace/events/kmem.h, page_ref.h of 6.1 to 7.3).
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +19,7 @@ from allocsim.kernel import GFP_BITS
 from pipeline.ingest.formats import Field
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 #: How values are written.
 SITE, POINTER, HEX, DECIMAL, BYTES, GFP, COUNTER, BOOLEAN, TEXT = range(9)
@@ -104,21 +106,20 @@ class Form:
     size: int
 
 
-def form_of(event: Event, text: str) -> Form:
-    """The form of the event whose text is ``text``: all others of its type have the same.
+def form_of(event: Event, texts: list[str]) -> Form:
+    """The form of an event, by the texts of some: the one that most of them have.
 
     A value that is empty is one that this kernel does not print (6.1 prints no flags and no names).
     """
-    found = list(_NAME.finditer(text))
-    names = tuple(match[1] for match in found)
-    ends = [*(match.start() for match in found[1:]), len(text)]
+    seen = Counter(tuple(_values(text)) for text in texts)
+    [(found, _)] = seen.most_common(1)
     columns: dict[str, Field] = {}
     places: dict[str, tuple[int, int]] = {}
     at = 8
-    for number, (match, end) in enumerate(zip(found, ends, strict=True)):
-        field = _FIELD_OF.get(match[1], match[1])
+    for number, (name, empty) in enumerate(found):
+        field = _FIELD_OF.get(name, name)
         column = event.renamed.get(field, field)
-        if column not in event.columns or column in _NOT_READ or not text[match.end() : end]:
+        if column not in event.columns or column in {*_NOT_READ, *columns} or empty:
             continue
         is_text = EVENT_COLUMN[column].dtype == "str"
         kind, size = ("data_loc", 4) if is_text else ("number", 8)
@@ -126,7 +127,14 @@ def form_of(event: Event, text: str) -> Form:
         columns[column] = Field(field, at, size, signed, kind)
         places[column] = (number, TEXT if is_text else _HOW.get(column, DECIMAL))
         at += 8
-    return Form(names, columns, places, at)
+    return Form(tuple(name for name, _ in found), columns, places, at)
+
+
+def _values(text: str) -> Iterator[tuple[str, bool]]:
+    """Each name in the text of an event, and whether its value is empty."""
+    found = list(_NAME.finditer(text))
+    for match, following in zip_longest(found, found[1:]):
+        yield match[1], match.end() == (following.start() if following else len(text))
 
 
 def gfp_names(version: tuple[int, int] | None) -> Mapping[str, int]:

@@ -39,6 +39,7 @@ _STACK, _OTHERS = 100, 200
 _WORD = 8  # bytes of an address in a stack
 _STACK_HEAD = 16
 _LONGEST_NAME = 64
+_LOOK_AT = 33  # lines that tell what an event's text is like: one may be damaged
 _HASHED = np.uint64(1 << 32)
 
 
@@ -83,7 +84,7 @@ class TextRecords:
         row: i8, the line (of Lines) of each record, ascending.
         offset: i8, where each begins.
         size: i4, its bytes.
-        unread: i8, lines of events whose text is not as their type's.
+        unread: i8, lines whose text is not as their type's, and those before frames of no stack.
     """
 
     data: npt.NDArray[np.uint8]
@@ -129,7 +130,9 @@ class RecordMaker:
         text = _Text(data, size, lines)
         number = self._numbers(text)
         parts: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8], npt.NDArray[np.int64]]] = []
-        unread = [np.zeros(0, np.int64)]
+        # Frames belong to the line before them, which must be a stack.
+        before = np.maximum(np.searchsorted(lines.line, lines.frame) - 1, 0)
+        unread = [before[~lines.stack[before]] if len(lines.line) else before[:0]]
         for kind in np.unique(number).tolist():
             row = np.flatnonzero(number == kind)
             if kind == _STACK:
@@ -183,10 +186,15 @@ class RecordMaker:
         """Which lines are as their type's, and the records of these."""
         kept = self._types.kept[slot]
         if slot not in self._types.forms:
-            form = forms.form_of(kept.event, text.fields(int(row[0]), len(kept.format.name)))
+            some = row[:_LOOK_AT].tolist()
+            form = forms.form_of(
+                kept.event, [text.fields(one, len(kept.format.name)) for one in some]
+            )
             self._types.forms[slot] = form
             kept.columns.update(form.columns)
         form = self._types.forms[slot]
+        if not form.names:
+            return np.zeros(len(row), np.bool_), np.zeros((0, form.size), np.uint8)
         good, equals = text.equals(row, form.names, len(kept.format.name))
         row, equals = row[good], equals[good]
         ends = text.ends(row, form.names, equals)
@@ -277,7 +285,6 @@ class RecordMaker:
         )
         self.frames_without_offset |= any("+0x" not in frame for frame in self._frames.texts)
         frames = address.take(codes) if len(codes) else np.zeros(0, np.uint64)
-        # Frames belong to the line before them.
         first = np.searchsorted(lines.frame, lines.line[row])
         last = np.searchsorted(lines.frame, np.append(lines.line, len(text.data))[row + 1])
         count = last - first
@@ -330,7 +337,7 @@ class _Text:
         last = np.searchsorted(self._equals, lines.end[row])
         good = last - first == len(names)
         first = np.where(good, first, 0)
-        if len(self._equals) < len(names) or not names:
+        if len(self._equals) < len(names):
             return np.zeros(len(row), np.bool_), np.zeros((len(row), len(names)), np.int64)
         places = self._equals[first[:, np.newaxis] + np.arange(len(names))]
         for number, word in enumerate(names):
