@@ -84,7 +84,7 @@ def read_lines(data: npt.NDArray[np.uint8], size: int) -> Lines:
     """The lines of ``data[:size]``, which ends with a newline and has SLACK bytes behind it."""
     end = np.flatnonzero(data[:size] == _NEWLINE)
     start = np.concatenate([np.zeros(min(len(end), 1), np.int64), end[:-1] + 1])
-    first = unaligned(data, "<u4").take(start)
+    first = unaligned(data, "<u4")[start]
     frame = first == _FRAME
     lost = first == _LOST
     comment = (data.take(start) == ord("#")) | (end == start)
@@ -127,7 +127,7 @@ def _heads(
     text = colon + 2
     words = unaligned(data, "<u8")
     at = np.where(good, text, 0)
-    stack = (words.take(at) == _STACK[0]) & (words.take(at + 5) == _STACK[1])
+    stack = (words[at] == _STACK[0]) & (words[at + 5] == _STACK[1])
     ts = (seconds * np.uint64(1_000_000_000) + us * np.uint64(1000)).astype(np.int64)
     heads: dict[str, npt.NDArray[Any]] = {
         "line": start,
