@@ -45,7 +45,8 @@ class FirstSeen:
         Args:
             events: ``ptr``, addresses; ``seq``, numbers of the events; their ``cache`` and ``cpu``;
                 ``live``: the event is a free of an object whose allocation was not seen, else it
-                is an allocation. Both on pages older than the trace.
+                is an allocation. Both on pages older than the trace. ``cpu`` -1: what is free is
+                in no sheaf.
         """
         both = concat([self.table, {name: events[name] for name in self.table}])
         _, first = np.unique(both["ptr"], return_index=True)
@@ -94,7 +95,8 @@ def rebuild(
     live = seen["live"][rows]
     older = OlderObjects(seen["seq"][rows[live]], key[live], index[rows[live]].astype(np.int32))
     free = rows[~live]
-    cpu = _in_sheaves(cache[free], seen["cpu"][free].astype(np.int64) % cpus, shapes)
+    taker = seen["cpu"][free].astype(np.int64)
+    cpu = _in_sheaves(cache[free], np.where(taker < 0, -1, taker % cpus), shapes)
     listed = np.argsort(np.where(cpu < 0, number[~live], slabs), kind="stable")
     free_before = FreeBefore(
         cache[free[listed]], key[~live][listed], index[free[listed]].astype(np.int32), cpu[listed]
@@ -132,7 +134,7 @@ def _in_sheaves(
     A CPU's first ones, up to a sheaf full.
     """
     capacity = np.array([shape.capacity for shape in shapes], np.int64)[cache]
-    lane = cache.astype(np.int64) * (int(cpu.max(initial=0)) + 1) + cpu
+    lane = cache.astype(np.int64) * (int(cpu.max(initial=0)) + 2) + cpu
     order = np.argsort(lane, kind="stable")
     rank = np.empty(len(lane), np.int64)
     rank[order] = np.arange(len(lane)) - np.searchsorted(lane[order], lane[order])

@@ -57,16 +57,20 @@ class FittedWork:
     cpus: list[int]
 
 
-def period_limits(lives: Lives) -> Ints:
+def period_limits(lives: Lives, moves: Ints) -> Ints:
     """Where a line's periods begin, but for the first: ns since the trace's first event (i8).
 
     Where the number alive turns from rising to falling or back, so that what lives beyond a period
     was allocated before any of it is freed; and between, so that there are enough periods.
+
+    Args:
+        lives: the line's.
+        moves: move_limits of its cache.
     """
     births = np.sort(lives.birth)
     count = int(np.clip(len(births) // PERIOD_BIRTHS, 1, PERIODS))
     even = births[np.arange(1, count) * len(births) // count]
-    limits: Ints = np.unique(np.concatenate((even, _turns(lives))))
+    limits: Ints = np.unique(np.concatenate((even, _turns(lives), moves)))
     inside: Ints = limits[(limits > births[0]) & (limits <= births[-1])]
     return inside
 
@@ -77,12 +81,35 @@ def _turns(lives: Lives) -> Ints:
     order = np.argsort(np.concatenate((lives.birth, ends)), kind="stable")
     time = np.concatenate((lives.birth, ends))[order]
     alive = np.cumsum(np.where(order < len(lives.birth), 1, -1))
-    swing = max(LEAST_SWING, SWING * int(alive.max()))
-    turns = _extremes(alive, swing)
+    return time[_swings(alive, int(alive.max()))]
+
+
+def move_limits(lives: Lives, cpus: int) -> Ints:
+    """Times at which a CPU turns from gaining to losing objects of a cache, or back (i8).
+
+    What is freed elsewhere than it was allocated moves from CPU to CPU, through sheaves and slabs.
+    Which way it goes changes in time, as tasks move, and how far it gets makes slabs.
+    """
+    away = np.flatnonzero((lives.cpu != lives.free_cpu) & (lives.death != NEVER))
+    away = away[np.argsort(lives.death[away], kind="stable")]
+    found = [np.empty(0, np.int64)]
+    for cpu in range(cpus):
+        way = (lives.free_cpu[away] == cpu) * 1 - (lives.cpu[away] == cpu)
+        moved = np.flatnonzero(way)
+        if len(moved) > LEAST_SWING:
+            gained = np.cumsum(way[moved])
+            found.append(lives.death[away[moved[_swings(gained, int(np.ptp(gained)))]]])
+    return np.unique(np.concatenate(found))
+
+
+def _swings(values: Ints, largest: int) -> list[int]:
+    """Rows at which values turn by more than a swing, at most MOST_TURNS of them."""
+    swing = max(LEAST_SWING, SWING * largest)
+    turns = _extremes(values, swing)
     while len(turns) > MOST_TURNS:
         swing *= 2
-        turns = _extremes(alive, swing)
-    return time[turns]
+        turns = _extremes(values, swing)
+    return turns
 
 
 def _extremes(alive: Ints, swing: float) -> list[int]:
@@ -130,20 +157,23 @@ def works_of(line: dict[str, Any], lives: Lives, cpus: int) -> list[FittedWork]:
     key = lives.site * np.uint64(cpus) + lives.cpu.astype(np.uint64)
     key = key * np.uint64(2) + (lives.run >= 0)
     _, caller, births = np.unique(key, return_inverse=True, return_counts=True)
+    moves = move_limits(lives, cpus)
     # The rest shares works: -1, and -2 what comes out of prefilled sheaves.
     caller = np.where((births >= PERIOD_BIRTHS)[caller], caller, -1 - (lives.run >= 0))
     return [
         work
         for number in np.unique(caller).tolist()
-        for work in _works_of_caller(line, lives.of(caller == number), cpus)
+        for work in _works_of_caller(line, lives.of(caller == number), moves, cpus)
     ]
 
 
-def _works_of_caller(line: dict[str, Any], lives: Lives, cpus: int) -> list[FittedWork]:
+def _works_of_caller(
+    line: dict[str, Any], lives: Lives, moves: Ints, cpus: int
+) -> list[FittedWork]:
     """One work for each period, traced ends and others apart."""
     if not len(lives.birth):
         return []
-    limits = period_limits(lives)
+    limits = period_limits(lives, moves)
     period = np.searchsorted(limits, lives.birth, side="right")
     ends = np.append(limits, NEVER)
     works = []

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Bits = npt.NDArray[np.uint64]
 
 BEFORE = 1 << 30  #: ns before the trace in which what is older is allocated
-GOING = 1 << 20  #: ns at the end of that in which what is gone by then is freed
+GOING = 1 << 20  #: ns at the end of that in which what is gone by then is freed, unless unused
 SHARE_MASK = np.uint64((1 << SHARE_BITS) - 1)
 #: Places in a random number of 64: a draw, then a choice of 16 bits, then one of 12.
 CHOICE_AT = np.uint64(DRAW_BITS)

@@ -28,6 +28,7 @@ from pipeline.synth.mixtures import (
     PHASE_END,
     SHARE_BITS,
     UNTIL,
+    UNUSED,
     FreeTables,
     LifeTables,
 )
@@ -259,6 +260,8 @@ class Worker:
         rows = np.flatnonzero(kinds == GONE)
         chance = ((bits[rows] >> np.uint64(8)) & SHARE_MASK).view(np.int64)
         death[rows] = birth[rows] - GOING + chance * (GOING >> SHARE_BITS)
+        rows = np.flatnonzero(kinds == UNUSED)
+        death[rows] = birth[rows] - GOING - 1
 
     def _wait_for_grace(self, death: Ints, entry: Ints) -> None:
         """Frees after a grace period: all of one come together, 64 times as dense."""

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 CPU_BITS = 12  #: random bits that choose a CPU
 SHARE_BITS = 16  #: random bits that choose a component, or a line
-DRAWN, BATCH, PHASE_END, FOREVER, GONE, UNTIL = range(6)
+DRAWN, BATCH, PHASE_END, FOREVER, GONE, UNTIL, UNUSED = range(7)
 KIND = {
     "batch": BATCH,
     "phase-end": PHASE_END,
     "forever": FOREVER,
     "gone": GONE,
     "until": UNTIL,
+    "unused": UNUSED,
 }
 
 
