@@ -230,7 +230,8 @@ def _work(line: dict[str, Any], lives: Lives, end: int, cpus: int, *, traced: bo
     ended = lives.death != NEVER
     births = np.sort(lives.birth)
     return FittedWork(
-        name=str(next(iter(line.values()))),
+        # A name is a call site: a replay tells by it what dies without an event.
+        name=f"{next(iter(line.values()))}{'' if traced else '-untraced'}",
         arrival={"kind": "spread", "count": len(births), "times": quantiles(births)},
         allocate=[line],
         lifetime=lifetimes(lives, end),
