@@ -98,7 +98,8 @@ def move_limits(lives: Lives, cpus: int) -> Ints:
         moved = np.flatnonzero(way)
         if len(moved) > LEAST_SWING:
             gained = np.cumsum(way[moved])
-            found.append(lives.death[away[moved[_swings(gained, int(np.ptp(gained)))]]])
+            turns = [row for row in _swings(gained, int(np.ptp(gained))) if row]
+            found.append(lives.death[away[moved[turns]]])
     return np.unique(np.concatenate(found))
 
 
