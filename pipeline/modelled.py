@@ -27,16 +27,16 @@ from allocsim.page_settings import page_machine
 from allocsim.page_start import for_cpus, with_lists, with_pages
 from allocsim.profile import (
     LINUX_7_2,
-    SettingError,
     cache_shapes,
-    check_settings,
+    profile_of,
     slab_order,
-    with_settings,
 )
 from allocsim.results import How
+from allocsim.settings import KERNEL, KERNELS, SettingError, check_settings
 from allocsim.simulation import Simulation, SlabPages
 from allocsim.zoneinfo import (
     ZoneTextError,
+    memory_nodes,
     parse_free_pages,
     parse_list_pages,
     parse_pagetypeinfo,
@@ -59,8 +59,9 @@ if TYPE_CHECKING:
     from allocsim.zones import Machine, Zone, ZoneState
     from pipeline.trace_set import TraceSet
 
-PROFILE = LINUX_7_2
+PROFILE = LINUX_7_2  #: where no other kernel is asked for
 SYNTH = "synth"  #: source.format of a synthetic trace set
+_CPU_SLABS_OF = (6, 12)
 _UNSEEN_SIZE = 8  # of caches that no request is for
 _LEAST_PAGES = 1 << 18  # of a machine of which nothing is known: 1 GiB
 
@@ -84,6 +85,7 @@ class Recorded:
         states: what their buddies held at the start.
         zones_how: whether zones and states were observed, inferred back from a snapshot behind the
             recording, or assumed.
+        nodes: memory nodes of the recorded machine; ``zones`` are of one node with all of it.
         lists: blocks the CPUs' page lists held at the start (zones, CPUs, PCP_LISTS).
         thp: the kernel has page lists of order 9 (R4.1).
     """
@@ -99,6 +101,7 @@ class Recorded:
     zones: tuple[Zone, ...]
     states: tuple[ZoneState, ...]
     zones_how: How
+    nodes: int
     lists: npt.NDArray[np.int64]
     thp: bool
 
@@ -139,12 +142,13 @@ def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
     """
     try:
         check_settings(settings, [name for name, _ in recorded.caches])
-        profile = with_settings(PROFILE, settings)
+        profile = profile_of(settings)
         machine = _machine(profile, recorded, settings)
         shapes, hows = _shapes(profile, recorded, settings)
     except SettingError as error:
         raise UsageError(str(error)) from error
-    older, free_before, counts = _older(recorded, shapes, machine.cpus)
+    cpu_slabs = profile.slub.cpu_slabs
+    older, free_before, counts = _older(recorded, shapes, machine.cpus, cpu_slabs=cpu_slabs)
     counts["list_pages_at_start"] = sum(
         len(blocks) << list_order(index)
         for state in machine.states
@@ -170,7 +174,7 @@ def check(settings: Mapping[str, int], recorded: Recorded) -> None:
     """
     try:
         check_settings(settings, [name for name, _ in recorded.caches])
-        profile = with_settings(PROFILE, settings)
+        profile = profile_of(settings)
         _machine(profile, recorded, settings)
         _shapes(profile, recorded, settings)
     except SettingError as error:
@@ -198,7 +202,7 @@ def older_handles(recorded: Recorded) -> npt.NDArray[np.int64]:
 
 
 def _older(
-    recorded: Recorded, shapes: Sequence[CacheShape], cpus: int
+    recorded: Recorded, shapes: Sequence[CacheShape], cpus: int, *, cpu_slabs: bool = False
 ) -> tuple[OlderObjects, FreeBefore, dict[str, int]]:
     orders = [
         recorded_order(
@@ -208,15 +212,35 @@ def _older(
         )
         for shape in shapes
     ]
-    return rebuild(recorded.seen, shapes, np.array(orders, np.int64), cpus)
+    order = np.array(orders, np.int64)
+    return rebuild(recorded.seen, shapes, order, cpus, cpu_slabs=cpu_slabs)
+
+
+def own_kernel(release: str) -> dict[str, int] | None:
+    """The settings that model the SLUB a recorded kernel has; None: it is none of those modelled.
+
+    Cpu slabs are those of 6.12; earlier and later ones differ in where slabs are frozen and, from
+    6.18 on, in caches that have sheaves.
+    """
+    kernel = kernel_of(release)
+    if kernel.sheaves:
+        return {}
+    return {KERNEL: KERNELS["6.12"]} if kernel.version == _CPU_SLABS_OF else None
 
 
 def what_if(recorded: Recorded, settings: Mapping[str, int]) -> str | None:
     """Why a simulation is not one of the recorded kernel as it was; None if it is."""
     reasons = []
-    if not kernel_of(recorded.release).sheaves:
-        reasons.append(f"Linux {recorded.release} has no sheaves for all caches")
-    if settings.items() - {("cpus", recorded.cpus)}:
+    release, own = recorded.release, own_kernel(recorded.release)
+    if not profile_of(settings).slub.cpu_slabs:
+        if not kernel_of(release).sheaves:
+            reasons.append(f"Linux {release} has no sheaves for all caches")
+    elif not own:
+        reasons.append(f"Linux {release} has not the cpu slabs of 6.12")
+    if recorded.nodes > 1:
+        reasons.append(f"the machine's {recorded.nodes} memory nodes are taken as one")
+    others = {key: value for key, value in settings.items() if key != KERNEL}
+    if others.items() - {("cpus", recorded.cpus)}:
         reasons.append("settings changed")
     return "; ".join(reasons) or None
 
@@ -230,7 +254,9 @@ def _shapes(
     for number, shape in enumerate(shapes):
         facts = recorded.facts.get(shape.name)
         if facts is not None and facts.slab_size == shape.size:
-            shapes[number] = recorded_shape(shape, facts, settings, recorded.cpus)
+            shapes[number] = recorded_shape(
+                shape, facts, settings, recorded.cpus, cpu_slabs=profile.slub.cpu_slabs
+            )
             hows.append(How.OBSERVED)
         else:
             hows.append(How.INFERRED)
@@ -363,6 +389,11 @@ def recorded_lists(
         if zone.managed and zone.name in counted:
             lists[z] = with_pages(lists[z], found.refilled[z], np.array(counted[zone.name]))
     return lists
+
+
+def recorded_nodes(trace: TraceSet) -> int:
+    """Memory nodes of the recorded machine, by its zoneinfo; one without a snapshot (assumed)."""
+    return memory_nodes(_snapshot(trace, "zoneinfo") or "") or 1
 
 
 def has_thp(trace: TraceSet) -> bool:

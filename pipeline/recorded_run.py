@@ -28,6 +28,7 @@ from pipeline.modelled import (
     older_handles,
     recorded_facts,
     recorded_lists,
+    recorded_nodes,
     recorded_zones,
     zones_at_start,
 )
@@ -143,6 +144,7 @@ class RecordedRun:
             zones=zones,
             states=states,
             zones_how=how,
+            nodes=recorded_nodes(trace),
             lists=listed,
             thp=thp,
         )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from allocsim.cache_facts import CacheFacts
 from pipeline.errors import UsageError
-from pipeline.modelled import recorded_facts
+from pipeline.modelled import recorded_facts, what_if
 from pipeline.policies import find_policies
 from pipeline.progress import Progress
 from pipeline.runs import replay_trace, replay_traces
@@ -22,6 +23,8 @@ from tests.oracle.whole_path import WHOLE, WholePath, ask
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pipeline.modelled import Recorded
 
 # A kernel with sheaves and cache names, and one with neither.
 NAMES = ("7.2p-hackbench-gt", "7.2p-net-gt", "6.12p-hackbench-gt")
@@ -164,6 +167,14 @@ def test_where_few_caches_had_sheaves_the_rule_says_what_the_models_hold(
     assert recorded_facts(TraceSet.open(copy)) == {
         "dentry": CacheFacts(192, None, None, None, capacity)
     }
+
+
+def test_several_memory_nodes_make_a_what_if() -> None:
+    recorded = SimpleNamespace(release="7.3.4", cpus=4, nodes=2)
+    reason = "the machine's 2 memory nodes are taken as one"
+    assert what_if(cast("Recorded", recorded), {"cpus": 4}) == reason
+    recorded.nodes = 1
+    assert what_if(cast("Recorded", recorded), {"cpus": 4}) is None
 
 
 def test_what_is_a_what_if_says_so_in_every_view_of_simulated_runs(db: Path) -> None:
