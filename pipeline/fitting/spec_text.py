@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.kernel import kernel_of
+from pipeline.fitting.lifetimes import CLOSE
 from pipeline.fitting.lines import (
-    QUANTILES,
-    SWING,
     FittedWork,
     free_place_works,
     object_line,
@@ -17,6 +16,7 @@ from pipeline.fitting.lines import (
     page_line,
     works_of,
 )
+from pipeline.fitting.periods import SWING
 from pipeline.synth.machine import machine_shapes
 from pipeline.synth.spec import KERNELS
 from pipeline.synth.units import write_time
@@ -95,7 +95,7 @@ def _head(observed: Observed) -> str:
 # Of each caller of a cache on each CPU, and of pages by kind, a work for each period and fate:
 # what dies in the period, what outlives it, what outlives the trace. Periods end where the number
 # alive turns by more than {100 * SWING:g} %, and every eighth of the births. A formula stands for
-# lifetimes if its deciles are within 5 %, else up to {QUANTILES} quantiles.
+# lifetimes if its deciles are within {100 * CLOSE:g} %, else quantiles, between which all are.
 # Work that is "before" made what is freed in the trace without having been allocated in it,
 # and the free places on older slabs that it takes.
 
@@ -144,5 +144,5 @@ def _toml(value: object) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
+        return "[" + ",".join(map(_toml, value)) + "]"
     return str(value)

@@ -192,7 +192,7 @@ def _arrival(row: Reader, phases: int) -> Arrival:
     size = row.whole("size", 1, 1 << 20, 1)
     gap = row.time("gap", 0, _NS, 1000)
     if kind == "spread":
-        row.only("kind", "count", "times", "at")
+        row.only("kind", "count", "since", "times", "at")
         times, at = _quantiles(row, "times")
         return Arrival(kind, count=row.whole("count", 1, 10**9), times=times, at=at)
     row.only("kind", "rate", *(("size", "gap") if kind == "bursts" else ()))
@@ -267,7 +267,7 @@ def _life(row: Reader) -> Life:
     kind = row.choice("kind", LIFETIMES)
     share = row.number("share", *_WEIGHT, Decimal(1))
     if kind in ("quantiles", "until"):
-        row.only("kind", "share", "values", "at")
+        row.only("kind", "share", *(("since",) if kind == "until" else ()), "values", "at")
         values, at = _quantiles(row, "values")
         return Life(kind, share, values, at=at)
     key = _TIMES.get(kind)
@@ -283,8 +283,9 @@ def _life(row: Reader) -> Life:
 
 
 def _quantiles(row: Reader, key: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Quantiles, and their places; none where they are evenly spaced."""
-    values = row.times(key, 0, LARGEST, 2)
+    """Quantiles, and their places: none where they are evenly spaced."""
+    since = row.time("since", 0, LARGEST, 0)
+    values = tuple(since + value for value in row.times(key, 0, LARGEST - since, 2))
     if list(values) != sorted(values):
         row.refuse(key, "quantiles must not fall from one to the next")
     if "at" not in row:

@@ -38,7 +38,8 @@ def random_bits(seed: int, use: Use, key: tuple[int, ...], count: int) -> npt.ND
 
 
 # 1 / g^k times 2^64 for k from 1 to 4, where g^5 = g + 1: the multiples of 1 / g^k fill four
-# dimensions most evenly (M. Roberts, "The Unreasonable Effectiveness of Quasirandom Sequences", 2018).
+# dimensions most evenly (M. Roberts, "The Unreasonable Effectiveness of Quasirandom Sequences",
+# 2018).
 _STEPS = (0xDB4F0B9175AE2165, 0xBBE0563303A4615F, 0xA0F2EC75A1FE1575, 0x89E182857D9ED688)
 DIMENSIONS = len(_STEPS)
 PLACE_BITS = 62  #: of what Strata.places gives
@@ -83,7 +84,8 @@ class Strata:
             number %= total
         width = (1 << PLACE_BITS) // self._total
         number *= np.uint64(width)
-        number += jitter * np.uint64(width >> _JITTER_BITS)
+        # Halves, so that a place is never at the very edge of its slice.
+        number += (2 * jitter + 1) * np.uint64(width >> (_JITTER_BITS + 1))
         return number
 
 

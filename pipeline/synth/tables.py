@@ -34,7 +34,7 @@ UNIT_BITS = 16  #: the unit exponential is in multiples of 2^-16
 _BIN_MASK = np.uint64(BINS - 1)
 _PLACE_MASK = np.uint64((1 << PLACE_BITS) - 1)
 _DIGITS = 25
-_FAR = 2
+FAR = 2  #: quantiles of lives whose ratio is larger are far apart
 
 
 def places(values: Sequence[int], at: Sequence[int]) -> Ints:
@@ -139,7 +139,7 @@ def from_quantiles(values: Sequence[int], at: Sequence[int] = (), *, lives: bool
     low, high = known[segment], known[segment + 1]
     table: Ints = low + (high - low) * passed // width
     if lives:
-        for each in np.flatnonzero((known[:-1] > 0) & (known[:-1] * _FAR < known[1:])).tolist():
+        for each in np.flatnonzero((known[:-1] > 0) & (known[:-1] * FAR < known[1:])).tolist():
             rows = np.flatnonzero((segment == each) & (passed < width))
             table[rows] = _by_ratio(values[each], values[each + 1], passed[rows], width[rows])
     return table
