@@ -18,6 +18,7 @@ from pipeline.fitting.lines import (
 )
 from pipeline.fitting.periods import SWING
 from pipeline.synth.machine import machine_shapes
+from pipeline.synth.parse import MEMORY, is_name
 from pipeline.synth.spec import KERNELS
 from pipeline.synth.units import write_time
 
@@ -84,7 +85,7 @@ def _head(observed: Observed) -> str:
     version = kernel_of(recorded.release).version
     known = [tuple(map(int, kernel.split("."))) for kernel in KERNELS]
     kernel = KERNELS[max((n for n, v in enumerate(known) if v <= version), default=0)]
-    memory = max(observed.managed << 12, 64 << 20)
+    memory = max(observed.managed << 12, MEMORY[0])
     used = min(max(1 - observed.free / max(observed.managed, 1), 0), 0.9)
     left_out = (
         f", {observed.pieces} frees of parts of page blocks left out" if observed.pieces else ""
@@ -99,7 +100,7 @@ def _head(observed: Observed) -> str:
 # Work that is "before" made what is freed in the trace without having been allocated in it,
 # and the free places on older slabs that it takes.
 
-name = {_toml(observed.name + "-fitted")}
+name = {_toml(_name(observed.name))}
 doc = {_toml(f"Fitted to {observed.name}.")}
 source = {_toml(f"allocsim fit {observed.name}")}
 kernel = {_toml(kernel)}
@@ -107,6 +108,12 @@ cpus = {recorded.cpus}
 memory = {_toml(f"{memory >> 20} MiB")}
 used = {used:.4f}
 """
+
+
+def _name(trace: str) -> str:
+    """A name for the trace set of a spec, by that of the trace."""
+    fit = "".join(c if is_name(f"x{c}") else "-" for c in trace)
+    return f"{fit[:80].lstrip('.-') or 'trace'}-fitted"
 
 
 def _cache(observed: Observed, number: int, name: str, size: int) -> str:

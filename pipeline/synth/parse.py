@@ -47,13 +47,23 @@ _TEXTS = ("name", "doc", "source", "kernel")
 _NUMBERS = ("cpus", "memory", "used", "seed", "events")
 
 
-def parse_spec(text: str, source: str, cpus: int | None = None) -> Spec:
+#: Bytes of memory: the least and the most.
+MEMORY = (64 << 20, 1 << 44)
+NAME = "1 to 100 letters, digits and . _ - are wanted, as in 'my-pattern'"
+
+
+def is_name(name: str) -> bool:
+    """Whether a trace set may be called so: it is the name of its folder."""
+    fit = all(c.isascii() and (c.isalnum() or c in "._-") for c in name)
+    return fit and 0 < len(name) <= 100 and name[0] not in ".-"
+
+
+def parse_spec(text: str, source: str) -> Spec:
     """Read a spec.
 
     Args:
         text: TOML.
         source: the file's name, for messages.
-        cpus: CPUs instead of those the spec says.
 
     Raises:
         InputError: one line with the key, its line and what is allowed there.
@@ -62,13 +72,11 @@ def parse_spec(text: str, source: str, cpus: int | None = None) -> Spec:
         data = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{source}: not valid TOML: {error}") from None
-    if cpus is not None:
-        data["cpus"] = cpus
     top = Reader(data, (), key_lines(text), source)
     top.only(*_TEXTS, *_NUMBERS, "cache", "phase", "work")
     name = top.text("name")
-    if not name or not all(c.isalnum() or c in "._-" for c in name) or name[0] in ".-":
-        top.refuse("name", f"{name!r}: letters, digits and . _ - are wanted, as in 'my-pattern'")
+    if not is_name(name):
+        top.refuse("name", f"{name!r}: {NAME}")
     count = top.whole("cpus", 1, MAX_CPUS, 2)
     caches = _caches(top)
     phases = _phases(top)
@@ -78,7 +86,7 @@ def parse_spec(text: str, source: str, cpus: int | None = None) -> Spec:
         origin=top.text("source", ""),
         kernel=top.choice("kernel", KERNELS, "7.2"),
         cpus=count,
-        memory=top.size("memory", 64 << 20, 1 << 44, 4 * _GIB),
+        memory=top.size("memory", *MEMORY, 4 * _GIB),
         used=top.number("used", Decimal(0), Decimal("0.9"), Decimal("0.25")),
         seed=top.whole("seed", 0, (1 << 63) - 1, 1),
         events=top.whole("events", 0, 10**12, 0),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pipeline.synth.placing import Rows
     from pipeline.synth.spec import Spec
 
-VERSION = 1  #: of what a spec means: the same version makes the same trace of the same spec
+VERSION = 2  #: of what a spec means: the same version makes the same trace of the same spec
 START_TS = 1_000_000_000  #: ns: the clock when the trace begins
 _PID = 1000  # of CPU 0's task
 
