@@ -18,6 +18,7 @@ _NUMBERS = (
     "order",
     "objs_per_slab",
     "min_partial",
+    "cpu_partial",
     "sheaf_capacity",
     "reclaim_account",
     "cache_dma",
@@ -36,6 +37,7 @@ class CacheFacts:
         sheaf_capacity: objects in a sheaf (kernels with sheaves only).
         reclaim_account: its pages are of migratetype reclaimable.
         cache_dma: its pages come from ZONE_DMA.
+        cpu_partial: objects wanted on a CPU's partial list (kernels with cpu slabs only).
     """
 
     slab_size: int | None = None
@@ -45,6 +47,7 @@ class CacheFacts:
     sheaf_capacity: int | None = None
     reclaim_account: int | None = None
     cache_dma: int | None = None
+    cpu_partial: int | None = None
 
 
 def parse_sysfs_slab(text: str) -> dict[str, CacheFacts]:
@@ -67,7 +70,12 @@ def parse_sysfs_slab(text: str) -> dict[str, CacheFacts]:
 
 
 def recorded_shape(
-    shape: CacheShape, facts: CacheFacts, settings: Mapping[str, int], cpus: int
+    shape: CacheShape,
+    facts: CacheFacts,
+    settings: Mapping[str, int],
+    cpus: int,
+    *,
+    cpu_slabs: bool = False,
 ) -> CacheShape:
     """A shape by rule, with what was recorded in place of what was computed.
 
@@ -79,6 +87,7 @@ def recorded_shape(
         facts: what was recorded.
         settings: what the user has set.
         cpus: CPUs of the recorded machine.
+        cpu_slabs: the model's CPUs have slabs of their own (R3.40), not sheaves.
     """
 
     def free(key: str) -> bool:
@@ -92,8 +101,10 @@ def recorded_shape(
             shape = replace(shape, min_order=order, min_objects=objects)
     if facts.min_partial is not None and free("min_partial"):
         shape = replace(shape, min_partial=facts.min_partial)
-    if facts.sheaf_capacity is not None and free("sheaf.capacity"):
+    if facts.sheaf_capacity is not None and free("sheaf.capacity") and not cpu_slabs:
         shape = replace(shape, capacity=facts.sheaf_capacity)
+    if facts.cpu_partial is not None and free("slab.cpu_partial") and cpu_slabs:
+        shape = replace(shape, cpu_partial=facts.cpu_partial)
     return shape
 
 

@@ -210,34 +210,3 @@ def older_works(line: dict[str, Any], older: Older, cpus: int) -> list[FittedWor
         cpus=np.bincount(older.free_cpu, minlength=cpus).tolist(),
     )
     return [work]
-
-
-def free_place_works(
-    line: dict[str, Any], places: int, objects: int, cpus: int
-) -> list[FittedWork]:
-    """Slabs older than the trace with free places: on each one object that stays (assumed).
-
-    Args:
-        line: the line of the cache.
-        places: free places.
-        objects: objects in a slab.
-        cpus: CPUs.
-    """
-    if objects < 2 or not places:
-        return []
-    slabs, rest = divmod(places, objects - 1)
-    works = []
-    for number, count in ((slabs, objects - 1), (1, rest)):
-        if number and count:
-            stays = line | {"lifetime": {"kind": "forever"}}
-            gone = line | {"count": count, "lifetime": {"kind": "gone"}}
-            base = FittedWork(
-                name=f"free-{next(iter(line.values()))}",
-                arrival={"kind": "before", "count": number},
-                allocate=[stays, gone],
-                lifetime=[],
-                free={},
-                cpus=[1] * cpus,
-            )
-            works.append(base)
-    return works

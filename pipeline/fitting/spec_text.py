@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,14 +11,13 @@ from allocsim.kernel import kernel_of
 from pipeline.fitting.lifetimes import CLOSE
 from pipeline.fitting.lines import (
     FittedWork,
-    free_place_works,
     object_line,
     older_works,
     page_line,
     works_of,
 )
+from pipeline.fitting.older import older_object_works, pages_in_use, spare_works, unseen_works
 from pipeline.fitting.periods import SWING
-from pipeline.synth.machine import machine_shapes
 from pipeline.synth.parse import MEMORY, is_name
 from pipeline.synth.spec import KERNELS
 from pipeline.synth.units import write_time
@@ -57,15 +57,13 @@ def _object_works(observed: Observed, names: dict[int, str]) -> list[FittedWork]
     cpus = observed.recorded.cpus
     lives, older = observed.objects, observed.older_objects
     works = []
-    shapes = machine_shapes([(names[n], s) for n, (_, s) in enumerate(observed.caches)], cpus)
     for number in range(len(observed.caches)):
         line = object_line(names[number])
-        works += older_works(line, older.of(number), cpus)
-        shape = shapes[number]
-        if shape is not None:
-            places = int(observed.free_places[number])
-            works += free_place_works(line, places, shape.objects, cpus)
-        works += works_of(line, lives.of(lives.what == number), cpus)
+        slabs = observed.older_slabs[number]
+        works += older_object_works(line, older.of(number), slabs, cpus)
+        works += unseen_works(line, older.of(number), slabs, cpus)
+        made = works_of(line, lives.of(lives.what == number), cpus)
+        works += (spare_works(line, slabs, cpus) if made else []) + made
     return works
 
 
@@ -86,7 +84,10 @@ def _head(observed: Observed) -> str:
     known = [tuple(map(int, kernel.split("."))) for kernel in KERNELS]
     kernel = KERNELS[max((n for n, v in enumerate(known) if v <= version), default=0)]
     memory = max(observed.managed << 12, MEMORY[0])
-    used = min(max(1 - observed.free / max(observed.managed, 1), 0), 0.9)
+    # What is older must fit what was in use, which rounds up.
+    least = pages_in_use(observed.older_slabs, observed.older_pages.what & 255, recorded.cpus)
+    in_use = max(observed.managed - observed.free, least)
+    used = min(math.ceil(10_000 * in_use / (memory >> 12)) / 10_000, 0.9)
     left_out = (
         f", {observed.pieces} frees of parts of page blocks left out" if observed.pieces else ""
     )

@@ -114,7 +114,9 @@ class Worker:
         )
         # Lifetimes count from the beginning of the trace; what is gone has one below 0.
         death = np.where(births.death == NEVER, NEVER, births.death - births.birth)
-        return births._replace(death=death)
+        # One after the other, batch after batch.
+        birth = np.arange(len(death)) * (BEFORE - 2 * GOING) // len(death) - BEFORE
+        return births._replace(birth=birth, death=death)
 
     def _lives_of(self, entry: Ints, batches: Batches, span: Span) -> tuple[Drawn, Bits]:
         """How long each object lives, and its random bits: a draw, and who frees it.

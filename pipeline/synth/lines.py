@@ -40,7 +40,7 @@ class Lines(NamedTuple):
         migratetype: of the request (i1).
         highest: highest zone it may come from (i1).
         flags: as PageEvents has them (u1).
-        alloc: template of the allocation (i4).
+        alloc: template of the allocation; -1: it has no event (i4).
         free: template of the free; -1: it has no event (i4).
         pages_before: template of the page allocation of a large kmalloc, before its event (i4).
         pages_after: likewise of the page free, behind it (i4).
@@ -141,6 +141,7 @@ class _Maker:
         )
         free = add(Ev.KMEM_CACHE_FREE, call_site=self._templates.site(f"{function}_free"), **named)
         free = free if entry.free.traced else _NONE
+        alloc = alloc if entry.traced else _NONE
         return (number, 0, 0, 0, 0, alloc, free, _NONE, _NONE, _NONE)
 
     def _kmalloc(self, entry: Entry, function: str) -> Sequence[int]:
@@ -171,6 +172,7 @@ class _Maker:
                 np.array([given], np.int64), np.array([gfp], np.uint64)
             )[0]
         )
+        alloc = alloc if entry.traced else _NONE
         return (number, 0, 0, 0, 0, alloc, free, _NONE, _NONE, _NONE)
 
     def _pages(self, entry: Entry) -> Sequence[int]:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from allocsim.caches import LARGE_KMALLOC
 from pipeline.errors import InputError
 from pipeline.synth.page_requests import PAGE_KINDS
 from pipeline.synth.reader import Reader
@@ -229,6 +230,7 @@ def _entries(
         "lifetime",
         "free",
         "prefilled",
+        "traced",
     )
     what = [key for key in ("cache", "kmalloc", "pages") if key in row]
     if len(what) != 1:
@@ -242,17 +244,24 @@ def _entries(
         count=row.whole("count", 1, 1 << 16, 1),
         weight=row.whole("weight", 0, 10**9, 1),
     )
+    base = replace(base, traced=row.flag("traced", default=True))
     if what[0] == "cache":
         prefilled = row.flag("prefilled", default=False)
+        if prefilled and not base.traced:
+            row.refuse("traced", "false: a prefilled sheaf's objects have events")
         return [replace(base, cache=row.choice("cache", sorted(caches)), prefilled=prefilled)]
     if "prefilled" in row:
         row.refuse("prefilled", "only a cache has prefilled sheaves")
     if what[0] == "pages":
+        if not base.traced:
+            row.refuse("traced", "false: pages are not allocated without an event")
         kind = row.choice("pages", sorted(PAGE_KINDS))
         low, high = PAGE_KINDS[kind].orders
         return [replace(base, pages=kind, order=row.whole("order", low, high, low))]
     sizes = row.wholes("kmalloc", 1, 4 << 20)
     kind = row.choice("type", list(KMALLOC_TYPES), "normal")
+    if not base.traced and max(sizes) > LARGE_KMALLOC:
+        row.refuse("traced", f"false: no object above {LARGE_KMALLOC} bytes is allocated in bulk")
     return [replace(base, kmalloc=size, type=kind) for size in sizes]
 
 

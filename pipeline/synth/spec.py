@@ -164,6 +164,7 @@ class Entry:
         free: who frees them.
         prefilled: they come out of a sheaf that was filled for them (R3.16), all at one time, with
             those of the prefilled lines of the same cache beside it where a batch is all lines.
+        traced: False: there is no event of the allocation, as of those in bulk (T6).
     """
 
     lives: tuple[Life, ...]
@@ -176,6 +177,7 @@ class Entry:
     count: int = 1
     weight: int = 1
     prefilled: bool = False
+    traced: bool = True
 
 
 def sheaves(entries: Sequence[Entry], pick: str) -> list[list[Entry]]:
