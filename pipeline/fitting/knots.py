@@ -32,16 +32,29 @@ class Knots(NamedTuple):
     values: Ints
 
 
-def mid_table(values: Ints) -> Ints:
-    """Quantiles of a sorted sample at BINS + 1 places, each value amid its part of them (i8)."""
-    at = np.arange(BINS + 1) * (len(values) / BINS) - 0.5
-    table: Ints = np.interp(at, np.arange(len(values)), values).round().astype(np.int64)
-    return table
+def mid_table(values: Ints, *, lives: bool = False) -> Ints:
+    """Quantiles of a sorted sample at BINS + 1 places, each value amid its part of them (i8).
+
+    Args:
+        values: the sample.
+        lives: between two that are far apart the logarithm is uniform (synth.tables).
+    """
+    at = np.clip(np.arange(BINS + 1) * (len(values) / BINS) - 0.5, 0, len(values) - 1)
+    below = np.floor(at).astype(np.int64)
+    low, high = values[below], values[np.minimum(below + 1, len(values) - 1)]
+    part = at - below
+    table = low + (high - low) * part
+    if lives:
+        far = (low > 0) & (high > FAR * low)
+        table[far] = low[far] * (high[far] / low[far]) ** part[far]
+    found: Ints = table.round().astype(np.int64)
+    return found
 
 
 def by_ratio(table: Ints, part: float) -> tuple[Floats, Floats]:
-    """Limits of a table whose values may be off by a part of themselves."""
-    return table * np.float64(1 - part), table * np.float64(1 + part)
+    """Limits of a table whose values may be off by a part of themselves, or by 1 ns."""
+    slack = np.maximum(table * np.float64(part), 1)
+    return table - slack, table + slack
 
 
 def by_rank(table: Ints, count: int) -> tuple[Floats, Floats]:

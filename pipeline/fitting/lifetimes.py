@@ -81,7 +81,7 @@ def distribution(lived: Ints) -> dict[str, Any]:
                 "median": write_time(median),
                 "sigma": round(float(sigma), 3),
             }
-    table = mid_table(lived)
+    table = mid_table(lived, lives=True)
     limits = by_ratio(table, CLOSE)
     return {"kind": "quantiles"} | knots_text(knots(table, *limits, lives=True), limits, "values")
 

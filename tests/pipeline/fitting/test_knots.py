@@ -22,7 +22,7 @@ SAMPLES = st.lists(
 @settings(max_examples=150, deadline=None)
 @given(SAMPLES)
 def test_what_is_drawn_between_knots_is_within_the_limits(sample):
-    table = mid_table(np.sort(np.array(sample)))
+    table = mid_table(np.sort(np.array(sample)), lives=True)
     low, high = by_ratio(table, 0.05)
     found = knots(table, low, high, lives=True)
     assert found.at[0] == 0
@@ -51,10 +51,10 @@ def test_what_a_line_tells_needs_no_knots():
 
 
 def test_a_step_has_knots_on_either_side():
-    table = mid_table(np.sort(np.array([10] * 500 + [10**7] * 524)))
+    table = mid_table(np.sort(np.array([10] * 500 + [10**7] * 524)), lives=True)
     found = knots(table, *by_ratio(table, 0.05), lives=True)
-    assert found.at.tolist() == [0, 499, 500, 501, 1024]
-    assert found.values[[0, 1, 3, 4]].tolist() == [10, 10, 10**7, 10**7]
+    assert found.at.tolist() == [0, 499, 501, 1024]
+    assert found.values.tolist() == [10, 10, 10**7, 10**7]
 
 
 @settings(max_examples=100, deadline=None)
