@@ -53,8 +53,9 @@ def mid_table(values: Ints, *, lives: bool = False) -> Ints:
 
 def by_ratio(table: Ints, part: float) -> tuple[Floats, Floats]:
     """Limits of a table whose values may be off by a part of themselves, or by 1 ns."""
-    slack = np.maximum(table * np.float64(part), 1)
-    return table - slack, table + slack
+    exact = table.astype(np.float64)
+    slack = np.maximum(exact * part, 1)
+    return exact - slack, exact + slack
 
 
 def by_rank(table: Ints, count: int) -> tuple[Floats, Floats]:
