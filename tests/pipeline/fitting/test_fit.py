@@ -12,15 +12,10 @@ from pipeline.errors import OutputError
 from pipeline.fitting.distance import Measure
 from pipeline.fitting.fit import check_output, fit_trace, write_spec
 from pipeline.fitting.kmem_only import without_page_refs
-from pipeline.fitting.lines import (
-    distribution,
-    move_limits,
-    object_line,
-    page_line,
-    period_limits,
-    works_of,
-)
+from pipeline.fitting.lifetimes import distribution
+from pipeline.fitting.lines import object_line, page_line, works_of
 from pipeline.fitting.observed import Lives
+from pipeline.fitting.periods import move_limits, period_limits
 from pipeline.progress import Progress
 from pipeline.synth.births import NEVER
 from pipeline.synth.page_requests import PAGE_KINDS
