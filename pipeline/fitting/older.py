@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from allocsim.zones import ORDERS, PRIOR_CHUNK
-from pipeline.fitting.lines import FittedWork, distribution, quantiles
+from pipeline.fitting.lifetimes import distribution, times
+from pipeline.fitting.lines import FittedWork
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,10 +124,10 @@ def unseen_works(
     rows = np.flatnonzero(slabs.slab == _NO_SLAB)
     if not len(rows):
         return []
-    times = quantiles(np.sort(older.death[rows]))
+    when = times(older.death[rows], np.empty(0, np.int64), "times")
     work = FittedWork(
         name=f"unseen-{next(iter(line.values()))}",
-        arrival={"kind": "spread", "count": len(rows), "times": times},
+        arrival={"kind": "spread", "count": len(rows)} | when,
         allocate=[line | {"traced": False}],
         lifetime=[{"kind": "fixed", "after": "1 us"}],
         free={},
@@ -171,6 +172,7 @@ def _gone(line: dict[str, Any], count: int, cpu: int) -> dict[str, Any]:
 
 def _freed_by(cpu: Ints, cpus: int) -> dict[str, Any]:
     """Who frees it, whoever allocated it."""
-    weights = np.bincount(cpu, minlength=cpus).tolist()
-    used = [cpu for cpu, weight in enumerate(weights) if weight]
-    return {"free": {"cpus": used} if len(used) == 1 else {"matrix": [weights] * cpus}}
+    weights = np.bincount(cpu, minlength=cpus)
+    used = np.flatnonzero(weights)
+    more = {"weights": weights[used].tolist()} if len(used) > 1 else {}
+    return {"free": {"cpus": used.tolist()} | more}

@@ -46,13 +46,13 @@ def test_slabs_that_are_alike_share_a_work():
     ]
     assert counts(works[0]) == [(1, "quantiles", [0]), (2, "gone", [0]), (5, "forever", None)]
     assert counts(works[1]) == [(3, "quantiles", [1]), (1, "gone", [0]), (4, "forever", None)]
-    assert works[0].allocate[0]["lifetime"]["values"] == ["10 ns", "50 ns"]
+    assert works[0].allocate[0]["lifetime"]["values"] == "10 11 50 50 ns"
 
 
 def test_who_frees_it_does_not_depend_on_who_allocated_it():
     found = slabs([-2, -2, -2])
     [work] = older_object_works(LINE, older([1, 2, 3], [1, 1, 0]), found, 2)
-    assert work.allocate[0]["free"] == {"matrix": [[1, 2], [1, 2]]}
+    assert work.allocate[0]["free"] == {"cpus": [0, 1], "weights": [1, 2]}
 
 
 def test_what_no_event_allocated_on_slabs_of_the_trace_has_no_older_slab():
@@ -62,7 +62,7 @@ def test_what_no_event_allocated_on_slabs_of_the_trace_has_no_older_slab():
     assert counts(work)[0][0] == 1
     [work] = unseen_works(LINE, ends, found, 2)
     assert work.allocate == [{"cache": "dentry", "traced": False}]
-    assert work.arrival == {"kind": "spread", "count": 2, "times": ["5 us", "9 us"]}
+    assert work.arrival == {"kind": "spread", "count": 2, "times": "5 9 us"}
     assert work.cpus == [0, 2]
     assert unseen_works(LINE, older([10], [0]), slabs([-2]), 2) == []
 

@@ -65,7 +65,7 @@ def test_an_error_names_file_line_key_and_range(right, wrong):
         (("{ kmalloc = 100 }", "{ kmalloc = 100, prefilled = true }"), "only a cache has"),
         (
             ('{ cache = "inode" }', '{ cache = "inode", prefilled = true }'),
-            "of a prefilled sheaf 2 or more are wanted",
+            "of a prefilled sheaf a count of 2 or more is wanted",
         ),
         (
             (
