@@ -132,7 +132,9 @@ class Worker:
         if self._strata is None:
             self._strata = self._arrivals.strata(Use.OBJECTS, self._arrivals.count * each)
         first = batches.first * each
-        place, cpu = (self._strata.places(at, first, len(entry)) for at in range(2))
+        place = self._strata.places(0, first, len(entry))
+        # Objects go from CPU to CPU all the time, not by chance in one direction for a while.
+        cpu = self._strata.places(1, first, len(entry), steps=True)
         lives, bits = self._lives.draw_at(entry, place)
         # Where a choice of components was, there is nothing; above it the numbers of who frees.
         bits |= cpu >> np.uint64(PLACE_BITS - FREE_BITS) << CPU_AT
