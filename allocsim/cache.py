@@ -128,7 +128,21 @@ class CacheReplay:
         #: Object in every cell of every sheaf, up to the sheaf's size.
         self.contents: Index = np.full(self.sheaves.count * shape.capacity, FAILED, np.int64)
 
-    def fill(self, cpu: int, objects: Index) -> None:
+    def take_up(self, slabs: Index, places: Ints, cpus: Ints) -> None:
+        """Before any event: free objects of slabs older than the trace, as FreeBefore has them."""
+        objects = slabs << INDEX_BITS | places
+        listed = cpus < 0
+        self.slabs.add_older(slabs[listed].tolist(), objects[listed].tolist())
+        for cpu in np.unique(cpus[~listed]).tolist():
+            self._fill(cpu, objects[cpus == cpu])
+
+    def take_pages(self) -> Index:
+        """Page requests since the last call: rows of event, slab, order, and +1 or -1 (i8)."""
+        took = np.array(self.slabs.pages, np.int64).reshape(-1, 4)
+        self.slabs.pages.clear()
+        return took
+
+    def _fill(self, cpu: int, objects: Index) -> None:
         """Before any event: put objects into a CPU's main sheaf, the next to be taken first.
 
         An empty spare comes with it.
@@ -315,6 +329,10 @@ class CacheReplay:
         sheaves, capacity = self.sheaves, self.shape.capacity
         full = len(sheaves.full) + sum(sheaves.spare_full)
         return sum(sheaves.size) + full * capacity if capacity else 0
+
+    def partial_slabs(self) -> tuple[int, int]:
+        """Slabs on partial lists, and the free objects on them."""
+        return len(self.slabs.partial), self.slabs.partial.objects
 
     def slow_alloc(self, time: int, max_order: int) -> tuple[int, int]:
         """One object by the slow path (R3.15): object, FAILED if there is none, and path."""

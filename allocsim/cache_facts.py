@@ -18,10 +18,13 @@ _NUMBERS = (
     "order",
     "objs_per_slab",
     "min_partial",
+    "cpu_partial",
     "sheaf_capacity",
     "reclaim_account",
     "cache_dma",
 )
+# What slab_debug sets; such a cache has neither sheaves nor CPU slabs (mm/slub.c:kmem_cache_debug).
+_DEBUG = frozenset({"sanity_checks", "red_zone", "poison", "store_user", "trace"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class CacheFacts:
         sheaf_capacity: objects in a sheaf (kernels with sheaves only).
         reclaim_account: its pages are of migratetype reclaimable.
         cache_dma: its pages come from ZONE_DMA.
+        debugged: slab_debug checks, pads or poisons its objects.
+        cpu_partial: objects wanted on a CPU's partial list (kernels with cpu slabs only).
     """
 
     slab_size: int | None = None
@@ -45,6 +50,8 @@ class CacheFacts:
     sheaf_capacity: int | None = None
     reclaim_account: int | None = None
     cache_dma: int | None = None
+    debugged: bool = False
+    cpu_partial: int | None = None
 
 
 def parse_sysfs_slab(text: str) -> dict[str, CacheFacts]:
@@ -56,18 +63,28 @@ def parse_sysfs_slab(text: str) -> dict[str, CacheFacts]:
     """
     numbers: dict[str, dict[str, int]] = defaultdict(dict)
     links: dict[str, str] = {}
+    debugged: set[str] = set()
     for line in text.splitlines():
         words = line.split()
         if len(words) == 3 and words[1] == "->":
             links[words[0]] = words[2]
         elif len(words) >= 3 and words[1] in _NUMBERS and words[2].isdecimal():
             numbers[words[0]][words[1]] = int(words[2])
-    facts = {name: CacheFacts(**found) for name, found in numbers.items()}
+        elif len(words) >= 3 and words[1] in _DEBUG and words[2] == "1":
+            debugged.add(words[0])
+    facts = {
+        name: CacheFacts(**found, debugged=name in debugged) for name, found in numbers.items()
+    }
     return facts | {name: facts[cache] for name, cache in links.items() if cache in facts}
 
 
 def recorded_shape(
-    shape: CacheShape, facts: CacheFacts, settings: Mapping[str, int], cpus: int
+    shape: CacheShape,
+    facts: CacheFacts,
+    settings: Mapping[str, int],
+    cpus: int,
+    *,
+    cpu_slabs: bool = False,
 ) -> CacheShape:
     """A shape by rule, with what was recorded in place of what was computed.
 
@@ -79,6 +96,7 @@ def recorded_shape(
         facts: what was recorded.
         settings: what the user has set.
         cpus: CPUs of the recorded machine.
+        cpu_slabs: the model's CPUs have slabs of their own (R3.40), not sheaves.
     """
 
     def free(key: str) -> bool:
@@ -92,8 +110,10 @@ def recorded_shape(
             shape = replace(shape, min_order=order, min_objects=objects)
     if facts.min_partial is not None and free("min_partial"):
         shape = replace(shape, min_partial=facts.min_partial)
-    if facts.sheaf_capacity is not None and free("sheaf.capacity"):
+    if facts.sheaf_capacity is not None and free("sheaf.capacity") and not cpu_slabs:
         shape = replace(shape, capacity=facts.sheaf_capacity)
+    if facts.cpu_partial is not None and free("slab.cpu_partial") and cpu_slabs:
+        shape = replace(shape, cpu_partial=facts.cpu_partial)
     return shape
 
 

@@ -40,6 +40,10 @@ GFP_BITS: dict[str, int] = {
 # (spec 1.4, 2.3).
 _WRAPPERS_SET_COUNT = (6, 14)
 
+# mm/slub.c:calculate_sheaf_capacity gives sheaves to every cache that is not debugged. Those of
+# 6.18 and 6.19 are of two caches that ask for them; sysfs says 0 of all others (spec 1.4).
+_SHEAVES_FOR_ALL = (7, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
@@ -49,12 +53,14 @@ class Kernel:
         version: (major, minor) of the kernel.
         paths: whose code paths its pages take, the name of the table in policies/: "6.12" where
             prep_new_page sets the count, "7.2" where the wrappers of alloc_frozen_pages do.
+        sheaves: its caches have sheaves, all of them.
         set_before_alloc: page_ref_set of a new page comes before its mm_page_alloc (T8).
         gfp: value of each gfp bit by its name.
     """
 
     version: tuple[int, int]
     paths: str
+    sheaves: bool
     set_before_alloc: bool
     gfp: Mapping[str, int] = field(default_factory=lambda: dict(GFP_BITS))
 
@@ -75,4 +81,5 @@ def kernel_of(release: str, gfp_bits: Mapping[str, int] | None = None) -> Kernel
     version = (int(match[1]), int(match[2]))
     wrappers = version >= _WRAPPERS_SET_COUNT
     bits = {**GFP_BITS, **dict((gfp_bits or {}).items())}
-    return Kernel(version, "7.2" if wrappers else "6.12", not wrappers, bits)
+    paths = "7.2" if wrappers else "6.12"
+    return Kernel(version, paths, version >= _SHEAVES_FOR_ALL, not wrappers, bits)

@@ -76,8 +76,8 @@ KIND_DOCS: dict[Kind, str] = {
 
 # (function, kind): a frame matches if its name, without compiler suffixes such as .isra.0, is
 # the function. The innermost frame that matches decides, so a slab page taken inside a page
-# fault is slab. Wrappers that serve several kinds (__alloc_pages, __folio_alloc,
-# get_free_pages) have no line but the fall-backs at the end.
+# fault is slab. Of wrappers that serve several kinds, __alloc_pages and __folio_alloc have no
+# line, and the others are fall-backs (_WIDE).
 STACK_RULES: tuple[tuple[str, Kind], ...] = (
     ("allocate_slab", Kind.SLAB),  # mm/slub.c (all)
     ("new_slab", Kind.SLAB),
@@ -129,6 +129,10 @@ STACK_RULES: tuple[tuple[str, Kind], ...] = (
     ("alloc_buddy_hugetlb_folio", Kind.HUGETLB),
     ("alloc_buddy_frozen_folio", Kind.HUGETLB),
     ("alloc_fresh_hugetlb_folio", Kind.HUGETLB),
+    ("only_alloc_fresh_hugetlb_folio", Kind.HUGETLB),
+    ("alloc_pool_huge_folio", Kind.HUGETLB),
+    ("alloc_surplus_hugetlb_folio", Kind.HUGETLB),
+    ("alloc_migrate_hugetlb_folio", Kind.HUGETLB),
     ("zs_malloc", Kind.ZSMALLOC),
     ("alloc_zspage", Kind.ZSMALLOC),
     ("alloc_zpdesc", Kind.ZSMALLOC),
@@ -175,8 +179,9 @@ STACK_RULES: tuple[tuple[str, Kind], ...] = (
 # Asked for by fork, a vmalloc area is a stack: kernel/fork.c:alloc_thread_stack_node is inlined
 # into copy_process.
 _FORK = frozenset({"copy_process", "dup_task_struct", "alloc_thread_stack_node"})
-# Fall-backs: a narrower rule further out goes before them (pgd_alloc calls get_free_pages).
-_WIDE = frozenset({Kind.GET_FREE_PAGES})
+# Fall-backs: a narrower rule further out goes before them. pgd_alloc calls get_free_pages, and
+# do_huge_pmd_anonymous_page vma_alloc_folio (a function of its own on kernels with NUMA).
+_WIDE = frozenset({"get_zeroed_page", "get_free_pages", "__get_free_pages", "vma_alloc_folio"})
 
 _SUFFIX = re.compile(r"(_noprof)?(\..*)?$")
 _KIND_OF = dict(STACK_RULES)
@@ -206,6 +211,13 @@ _ANY = (0, 10)
 # The first that matches decides. Orders and flags seen in the 6.1, 6.12, 7.2 and 7.3 recordings.
 GFP_RULES: tuple[GfpRule, ...] = (
     GfpRule(Kind.THP, "MOVABLE NOMEMALLOC COMP", "", (9, 9), "GFP_TRANSHUGE_LIGHT"),
+    GfpRule(
+        Kind.HUGETLB,
+        "MOVABLE HIGHMEM COMP NOWARN RETRY_MAYFAIL",
+        "NORETRY",
+        (9, 9),
+        "include/linux/hugetlb.h:htlb_alloc_mask, mm/hugetlb.c:alloc_buddy_frozen_folio",
+    ),
     GfpRule(Kind.PAGE_CACHE, "MOVABLE WRITE", "", _ANY, "mm/filemap.c: FGP_WRITE"),
     GfpRule(Kind.PAGE_CACHE, "MOVABLE NORETRY", "", _ANY, "readahead_gfp_mask"),
     GfpRule(Kind.PAGE_CACHE, "MOVABLE NOFAIL", "", _ANY, "fs/buffer.c: bdev_getblk"),
@@ -275,9 +287,9 @@ def stack_kind(frames: Sequence[str]) -> Kind:
         frames: function names, innermost first, with or without compiler suffixes.
     """
     names = [plain_name(frame) for frame in frames]
-    kinds = [_KIND_OF[name] for name in names if name in _KIND_OF]
-    narrow = [kind for kind in kinds if kind not in _WIDE]
-    kind = (narrow or kinds or [Kind.OTHER])[0]
+    known = [name for name in names if name in _KIND_OF]
+    narrow = [name for name in known if name not in _WIDE]
+    kind = _KIND_OF[(narrow or known)[0]] if known else Kind.OTHER
     if kind == Kind.VMALLOC and not _FORK.isdisjoint(names):
         return Kind.KERNEL_STACK
     return kind

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from allocsim.profile import SETTINGS, SettingError, check_settings
+from allocsim.settings import SETTINGS, SettingError, check_settings
 from allocsim.zones import Machine, PcpNumbers, pcp_numbers, wmark_distance
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def page_machine(
         zones: the zones of the recording, or computed ones.
         states: what each holds at the start.
         cpus: CPUs of the recording, unless ``settings`` has ``cpus``.
-        settings: keys of profile.SETTINGS; those of other layers are ignored here. Without
+        settings: keys of settings.SETTINGS; those of other layers are ignored here. Without
             ``pcp.high_min`` and ``pcp.high_max``, a changed number of CPUs, batch or low
             watermark changes these two as R4.12 says; without ``watermarks.low`` and
             ``watermarks.high``, a changed ``watermarks.min`` changes these two.

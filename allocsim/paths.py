@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Path(IntEnum):
-    """What served an allocation or a free (spec 3.2, R3.13, R3.15, R3.17)."""
+    """What served an allocation or a free (spec 3.2, 3.3, R3.13, R3.15, R3.17)."""
 
     IGNORED = 0  #: free of an object whose allocation failed in the model
     MAIN_HIT = 1  #: alloc: top of the main sheaf
@@ -25,6 +25,18 @@ class Path(IntEnum):
     SLOW_FREE = 14  #: free: straight to the slab
     FROM_SHEAF = 15  #: alloc: out of a prefilled sheaf (R3.16); in none of the kernel's counters
     RCU_FREE = 16  #: free: by kfree_rcu, into the CPU's rcu_free sheaf (R3.20)
+    # SLUB of 6.12 (spec 3.3, R3.31 - R3.36)
+    CPU_SLAB_HIT = 17  #: alloc: from the CPU's own list of free objects of its slab
+    CPU_SLAB_REFILL = 18  #: alloc: of its slab still, from what other CPUs had freed to it
+    CPU_PARTIAL = 19  #: alloc: the first slab of the CPU's partial list became its slab
+    NODE_PARTIAL = 20  #: alloc: the first slab of the node's partial list did
+    NEW_SLAB = 21  #: alloc: a new slab did
+    CPU_SLAB_PUSH = 22  #: free: of the freeing CPU's slab, onto the CPU's own list
+    FREE_FROZEN = 23  #: free: of another CPU's slab
+    CPU_PARTIAL_PUT = 24  #: free: the first of a full slab, which went to the CPU's partial list
+    CPU_PARTIAL_DRAIN = 25  #: free: the same, and the slabs that were there to the node's list
+    SLAB_PUSH = 26  #: free: of a slab that is partly free already
+    SLAB_FREED = 27  #: free: likewise, the last one; the slab went back to the page allocator
 
 
 #: Paths of frees; the others are those of allocations. SPARE_SWAP is both.
@@ -38,14 +50,21 @@ FREE_PATHS = frozenset(
         Path.FLUSH_MAIN,
         Path.SLOW_FREE,
         Path.RCU_FREE,
+        Path.CPU_SLAB_PUSH,
+        Path.FREE_FROZEN,
+        Path.CPU_PARTIAL_PUT,
+        Path.CPU_PARTIAL_DRAIN,
+        Path.SLAB_PUSH,
+        Path.SLAB_FREED,
     }
 )
 
 #: Names of /sys/kernel/slab/*/ with CONFIG_SLUB_STATS, and their units: sheaf_refill and
 #: sheaf_flush count objects, barn_* and sheaf_alloc, sheaf_free sheaves (without the main sheaves
 #: every CPU gets when a cache is made); free_rcu_sheaf objects, sheaf_prefill_* and sheaf_return_*
-#: prefilled sheaves. ``list_lock`` is ours: acquisitions of the node's
-#: list_lock.
+#: prefilled sheaves. Those of 6.12 alone begin at alloc_from_partial. Two are ours: ``list_lock``,
+#: acquisitions of the node's list_lock; ``freelist_cmpxchg``, locked cmpxchgs of a slab's free
+#: list (mm/slub.c:slab_update_freelist 6.12), each taken to succeed at once.
 COUNTERS = (
     "alloc_fastpath",
     "alloc_slowpath",
@@ -71,4 +90,14 @@ COUNTERS = (
     "sheaf_return_fast",
     "sheaf_return_slow",
     "list_lock",
+    "alloc_from_partial",
+    "alloc_refill",
+    "free_frozen",
+    "deactivate_bypass",
+    "deactivate_empty",
+    "cpu_partial_alloc",
+    "cpu_partial_free",
+    "cpu_partial_node",
+    "cpu_partial_drain",
+    "freelist_cmpxchg",
 )

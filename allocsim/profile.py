@@ -6,23 +6,24 @@ settings (``sheaf.capacity=24``, ``slab.order.dentry=2``, ...), which win over t
 
 from __future__ import annotations
 
-import difflib
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from allocsim.settings import (
+    DEFAULT_KERNEL,
+    KERNEL,
+    KERNELS,
+    SettingError,
+    check_settings,
+)
 from allocsim.zones import PageRules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 PAGE_SIZE = 4096
 MAX_PAGE_ORDER = 10
 MAX_OBJS_PER_PAGE = 32767  #: slab->objects has 15 bits (mm/slub.c, 7.2)
-
-
-class SettingError(ValueError):
-    """A setting that does not exist or a value out of its range; the message names both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class SlubRules:
         min_partial: smallest and largest number of slabs kept on the partial list (R3.5).
         no_sheaves: caches that have none (R3.11): SLAB_NO_SHEAVES, SLAB_NOLEAKTRACE.
         sheaf_requests: caches that ask for a capacity of their own, and which (R3.10).
+        cpu_partial: (smallest cache size in bytes, objects wanted on a CPU's partial list),
+            largest first (R3.30); empty: the kernel has sheaves instead.
     """
 
     sheaf_capacity: tuple[tuple[int, int], ...]
@@ -56,6 +59,12 @@ class SlubRules:
     min_partial: tuple[int, int]
     no_sheaves: tuple[str, ...]
     sheaf_requests: Mapping[str, int]
+    cpu_partial: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def cpu_slabs(self) -> bool:
+        """Whether a CPU allocates from a slab of its own (R3.40), not from sheaves (R3.22)."""
+        return bool(self.cpu_partial)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +102,25 @@ LINUX_7_2 = Profile(
     pages=PageRules(free_high_half=True, drain_in_batches=True),
 )
 
-PROFILES = {profile.name: profile for profile in (LINUX_7_2,)}
+LINUX_6_12 = Profile(
+    name="linux-6.12",
+    slub=SlubRules(
+        sheaf_capacity=((0, 0),),
+        sheaf_header=0,
+        max_full_sheaves=0,
+        max_empty_sheaves=0,
+        grace_ns=20_000_000,
+        flush_batch=1,
+        max_order=3,
+        min_partial=(5, 10),
+        no_sheaves=(),
+        sheaf_requests={},
+        cpu_partial=((4096, 6), (1024, 24), (256, 52), (0, 120)),
+    ),
+    pages=PageRules(free_high_half=False, drain_in_batches=False),
+)
+
+PROFILES = {KERNELS["6.12"]: LINUX_6_12, KERNELS["7.2"]: LINUX_7_2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +136,7 @@ class CacheShape:
         min_objects: objects in a slab of ``min_order``.
         min_partial: an empty slab is kept while the partial list is shorter than this (R3.17).
         capacity: objects in a sheaf; 0: the cache has no sheaves (R3.11).
+        cpu_partial: objects wanted on a CPU's partial list (R3.30); 0 in a kernel with sheaves.
     """
 
     name: str
@@ -119,49 +147,20 @@ class CacheShape:
     min_objects: int
     min_partial: int
     capacity: int
+    cpu_partial: int = 0
+
+    @property
+    def cpu_partial_slabs(self) -> int:
+        """Slabs on a CPU's partial list at which it is drained (R3.36), each taken as half full.
+
+        mm/slub.c:slub_set_cpu_partial (6.12).
+        """
+        return -(-2 * self.cpu_partial // self.objects)
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A number the user may set: its key, its range, and whether a cache's name may follow."""
-
-    key: str
-    low: int
-    high: int
-    per_cache: bool
-    doc: str
-
-
-SETTINGS = (
-    Setting(
-        "cpus",
-        1,
-        8192,
-        per_cache=False,
-        doc="CPUs present (R3.4, R4.12); events keep theirs, taking turns on fewer.",
-    ),
-    Setting("sheaf.capacity", 0, 1020, per_cache=True, doc="Objects in a sheaf; 0: no sheaves."),
-    Setting("sheaf.flush_batch", 1, 1020, per_cache=False, doc="PCS_BATCH_MAX (R3.16)."),
-    Setting("barn.full_sheaves", 0, 1 << 20, per_cache=False, doc="Full sheaves a barn takes."),
-    Setting("slab.order", 0, MAX_PAGE_ORDER, per_cache=True, doc="Order of a slab."),
-    Setting("slab.max_order", 0, MAX_PAGE_ORDER, per_cache=False, doc="slab_max_order= (R3.4)."),
-    Setting("min_partial", 0, 1 << 20, per_cache=True, doc="Slabs kept on the partial list."),
-    Setting("freelist.seed", 0, 1 << 62, per_cache=False, doc="Of R3.6's order; 0: ascending."),
-    Setting("pcp.batch", 1, 1 << 16, per_cache=False, doc="Pages a refill starts with (R4.11)."),
-    Setting("pcp.scale_max", 0, 6, per_cache=False, doc="CONFIG_PCP_BATCH_SCALE_MAX (R4.5)."),
-    Setting("pcp.high_min", 1, 1 << 30, per_cache=False, doc="Least limit of a CPU (R4.12)."),
-    Setting("pcp.high_max", 1, 1 << 30, per_cache=False, doc="Largest limit of a CPU (R4.12)."),
-    Setting(
-        "watermarks.min",
-        0,
-        1 << 40,
-        per_cache=False,
-        doc="Pages, all zones together; low and high follow as from min_free_kbytes.",
-    ),
-    Setting("watermarks.low", 0, 1 << 40, per_cache=False, doc="Pages, all zones together."),
-    Setting("watermarks.high", 0, 1 << 40, per_cache=False, doc="Pages, all zones together."),
-)
-_SETTING = {setting.key: setting for setting in SETTINGS}
+def profile_of(settings: Mapping[str, int]) -> Profile:
+    """The profile that settings ask for, with its numbers as they say."""
+    return with_settings(PROFILES[settings.get(KERNEL, KERNELS[DEFAULT_KERNEL])], settings)
 
 
 def with_settings(profile: Profile, settings: Mapping[str, int]) -> Profile:
@@ -224,6 +223,14 @@ def kmalloc_size(size: int) -> int:
     return max(8, 1 << (size - 1).bit_length())
 
 
+def cpu_partial(rules: SlubRules, size: int) -> int:
+    """Objects wanted on a CPU's partial list of a cache of ``size`` bytes (R3.30).
+
+    mm/slub.c:set_cpu_partial (6.12); 0 in a kernel that has no such list.
+    """
+    return next((objects for least, objects in rules.cpu_partial if size >= least), 0)
+
+
 def min_partial(rules: SlubRules, size: int) -> int:
     """Slabs kept on the partial list of a cache of ``size`` bytes (R3.5).
 
@@ -273,62 +280,18 @@ def _shape(
         )
     # A slab.order for all caches must not stop those whose objects are larger than it.
     order = max(setting("slab.order", slab_order(rules, size, cpus)), fallback)
+    objects = min((PAGE_SIZE << order) // size, MAX_OBJS_PER_PAGE)
+    wanted = setting("slab.cpu_partial", cpu_partial(rules, size)) if rules.cpu_slabs else 0
     return CacheShape(
         name=name,
         size=size,
         order=order,
-        objects=min((PAGE_SIZE << order) // size, MAX_OBJS_PER_PAGE),
+        objects=objects,
         min_order=min(fallback, order),
         min_objects=min((PAGE_SIZE << min(fallback, order)) // size, MAX_OBJS_PER_PAGE),
         min_partial=setting("min_partial", min_partial(rules, size)),
-        capacity=setting("sheaf.capacity", sheaf_capacity(rules, name, size)),
+        capacity=0
+        if rules.cpu_slabs
+        else setting("sheaf.capacity", sheaf_capacity(rules, name, size)),
+        cpu_partial=wanted,
     )
-
-
-def check_settings(settings: Mapping[str, int], caches: Iterable[str]) -> None:
-    """Check every key and value.
-
-    Raises:
-        SettingError: as cache_shapes says.
-    """
-    names = list(caches)
-    for key, value in settings.items():
-        setting, cache = _split(key)
-        if cache is not None and cache not in names:
-            raise SettingError(
-                f"setting {key}: the trace has no cache {cache}{_near(cache, names)}"
-            )
-        if not setting.low <= value <= setting.high:
-            raise SettingError(
-                f"setting {key}={value}: out of range, {setting.low} to {setting.high}"
-            )
-
-
-def parse_setting(text: str) -> tuple[str, int]:
-    """``KEY=VALUE`` as (key, value); the key exists, the value is a whole number.
-
-    Raises:
-        SettingError: it is not of that form, or the key does not exist.
-    """
-    key, equals, value = text.partition("=")
-    if not equals or not re.fullmatch(r"-?[0-9]{1,18}", value):
-        raise SettingError(f"setting {text!r}: must be KEY=VALUE with a whole number as value")
-    _split(key)
-    return key, int(value)
-
-
-def _split(key: str) -> tuple[Setting, str | None]:
-    """The setting a key belongs to, and the cache that follows it, if one does."""
-    if key in _SETTING:
-        return _SETTING[key], None
-    for setting in SETTINGS:
-        cache = key.removeprefix(f"{setting.key}.")
-        if setting.per_cache and cache not in (key, ""):
-            return setting, cache
-    known = [s.key for s in SETTINGS] + [f"{s.key}.<cache>" for s in SETTINGS if s.per_cache]
-    raise SettingError(f"setting {key}: no such key{_near(key, known)}; keys: {', '.join(known)}")
-
-
-def _near(word: str, words: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, words, n=3)
-    return f" (did you mean {', '.join(near)}?)" if near else ""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from allocsim.cache import CacheEvents, CacheReplay
     from allocsim.columns import Index, Ints
+    from allocsim.cpu_slabs import CpuSlabs
     from allocsim.profile import CacheShape, SlubRules
 
 NO_HOME = -1
@@ -230,7 +231,9 @@ def merge(
     return merged, np.insert(rows, at, sheaves.row), np.insert(np.ones(len(rows), np.bool_), at, 0)
 
 
-def handed_out(caches: Sequence[CacheReplay], sheaves: SheafRequests, objects: Index) -> None:
+def handed_out(
+    caches: Sequence[CacheReplay | CpuSlabs], sheaves: SheafRequests, objects: Index
+) -> None:
     """Note what object each sheaf is, once its home has been through the window.
 
     Args:

@@ -21,6 +21,7 @@ from allocsim.older import older_in
 from allocsim.page_allocator import NO_RECLAIM
 from allocsim.page_paths import PagePath, Pressure
 from allocsim.page_replay import PageReplay, PageResults, PageSample
+from allocsim.partial_list import INDEX_BITS
 from allocsim.recorded_requests import PAGE_SHIFT, UNKNOWN_PAGE, PageEvents
 from allocsim.requests import (
     ObjectRequests,
@@ -164,6 +165,13 @@ class Simulation:
         self._aside: _State | None = None  # a state to go back to
         self._since: list[_Part] = []  # what has been done since, without a refusal
         self._since_rows = 0
+
+    def adopt(self, older: OlderObjects) -> None:
+        """Let objects live before the trace have handles below those of all requests to come.
+
+        Before the first window, for those whose handles are not the numbers of their frees.
+        """
+        self.slub.live.add(older.object, older.slab << INDEX_BITS | older.index)
 
     def window(
         self,

@@ -1,7 +1,9 @@
-"""SLUB of 7.2 for every cache of a trace: windows of object requests in, their placement out.
+"""SLUB for every cache of a trace: windows of object requests in, their placement out.
 
-The caches of a machine share only the page allocator, so each is replayed by itself. Pages wanted
-and returned come out; what the page allocator refuses must be known when the window goes in.
+A cache is replayed by the rules of its kernel's generation: sheaves (allocsim.cache, 7.2) or cpu
+slabs (allocsim.cpu_slabs, 6.12). The caches of a machine share only the page allocator, so each is
+replayed by itself. Pages wanted and returned come out; what the page allocator refuses must be
+known when the window goes in.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import numpy as np
 
 from allocsim.cache import FAILED, CacheEvents, CacheReplay
 from allocsim.columns import find, stable_order
+from allocsim.cpu_slabs import CpuSlabs
 from allocsim.live import LiveObjects
 from allocsim.partial_list import INDEX_BITS
 from allocsim.paths import COUNTERS
@@ -70,8 +73,10 @@ class Slub:
         self.cpus = cpus
         self.homes = sheaf_homes(profile.slub, shapes)
         self.sequence, self.depth = before_their_homes(self.homes)
-        self.caches = [
-            CacheReplay(shape, profile.slub, number, cpus, freelist_order)
+        self.caches: list[CacheReplay | CpuSlabs] = [
+            CpuSlabs(shape, number, cpus, freelist_order)
+            if profile.slub.cpu_slabs
+            else CacheReplay(shape, profile.slub, number, cpus, freelist_order)
             for number, shape in enumerate(shapes)
         ]
         self.live = LiveObjects()
@@ -81,13 +86,9 @@ class Slub:
             self._take_up(free_before)
 
     def _take_up(self, free: FreeBefore) -> None:
-        objects = free.slab << INDEX_BITS | free.index
         for number in np.unique(free.cache).tolist():
-            cache, own = self.caches[number], free.cache == number
-            rows = own & (free.cpu < 0)
-            cache.slabs.add_older(free.slab[rows].tolist(), objects[rows].tolist())
-            for cpu in np.unique(free.cpu[own & ~rows]).tolist():
-                cache.fill(cpu, objects[own & (free.cpu == cpu)])
+            own = free.cache == number
+            self.caches[number].take_up(free.slab[own], free.index[own], free.cpu[own])
 
     def window(
         self,
@@ -164,8 +165,7 @@ class Slub:
                 handed_out(self.caches, asked, given)
                 home = np.full(len(given), number)
                 sheaves.append(np.stack((asked.row, asked.cpu, asked.op, home, given)))
-            took = np.array(cache.slabs.pages, np.int64).reshape(-1, 4)
-            cache.slabs.pages.clear()
+            took = cache.take_pages()
             origin = Origin(mine, asked, self.depth)
             place = places(took[:, 0], origin, 2 * np.arange(len(took)) + 1)
             cpu = part.cpu[took[:, 0]].astype(np.int64)
@@ -174,8 +174,9 @@ class Slub:
             took[:, 0] = rows[took[:, 0]]
             own_columns = np.insert(took, 1, number, axis=1), cpu[:, None]
             pages.append(np.concatenate((*own_columns, place), axis=1))
-            if cache.sheaf_memory and self.homes[number] != NO_HOME:
-                wanted[self.homes[number]].append(sheaves_wanted(cache, part, rows, origin))
+            asks = self.homes[number]
+            if isinstance(cache, CacheReplay) and cache.sheaf_memory and asks != NO_HOME:
+                wanted[asks].append(sheaves_wanted(cache, part, rows, origin))
         return np.concatenate([np.empty((0, 6 + self.depth), np.int64), *pages]), sheaves
 
     def counters(self) -> dict[str, npt.NDArray[np.int64]]:

@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from allocsim.nodes import NodesError, as_one_node
 from allocsim.zones import (
     MAX_PAGE_ORDER,
     ORDERS,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _TYPE_NAMES = {"Unmovable": 0, "Movable": 1, "Reclaimable": 2, "HighAtomic": 3}
+_HEAD = r"^Node\s+(\d+), zone\s+(\S+)"
 _NUMBER = re.compile(r"^\s*(?:pages free|[a-z_]+:?)\s+(\d+)\s*$")
 
 
@@ -37,7 +39,9 @@ class ZoneTextError(ValueError):
 
 
 def parse_zoneinfo(text: str, cpus: int) -> tuple[Zone, ...]:
-    """The zones of a one-node machine, in the kernel's order, empty ones included.
+    """The zones of a machine, in the kernel's order, empty ones included.
+
+    Those of several nodes are taken as one node's (allocsim.nodes).
 
     Args:
         text: /proc/zoneinfo. Where it has no high_min and high_max (6.12 prints neither, 7.2
@@ -45,23 +49,39 @@ def parse_zoneinfo(text: str, cpus: int) -> tuple[Zone, ...]:
         cpus: CPUs of the machine.
 
     Raises:
-        ZoneTextError: a number is missing, or there is a second node.
+        ZoneTextError: a number is missing, or zones of several nodes lie among one another.
     """
-    zones = []
+    nodes: dict[str, list[Zone]] = defaultdict(list)
     for part in re.split(r"^(?=Node )", text, flags=re.MULTILINE)[1:]:
         head, _, body = part.partition("\n")
-        found = re.match(r"Node (\d+), zone\s+(\S+)", head)
-        if found is None or found[1] != "0":
-            raise ZoneTextError(f"zoneinfo: {head.strip()!r}: only machines of one node are known")
-        zones.append(_zone(found[2], body, cpus))
-    if not zones:
+        found = re.match(_HEAD, head)
+        if found is None:
+            raise ZoneTextError(f"zoneinfo: {head.strip()!r}: 'Node N, zone NAME' expected")
+        nodes[found[1]].append(_zone(found[2], body, cpus))
+    if not nodes:
         raise ZoneTextError("zoneinfo: no line 'Node 0, zone ...'")
-    for zone in zones:
-        if zone.managed and len(zone.protection) < len(zones):
-            raise ZoneTextError(
-                f"zoneinfo: zone {zone.name} has no 'protection: (...)' of all zones"
-            )
-    return tuple(zones)
+    for zones in nodes.values():
+        for zone in zones:
+            if zone.managed and len(zone.protection) < len(zones):
+                raise ZoneTextError(
+                    f"zoneinfo: zone {zone.name} has no 'protection: (...)' of all zones"
+                )
+    try:
+        return as_one_node(nodes.values(), cpus)
+    except NodesError as error:
+        raise ZoneTextError(f"zoneinfo: {error}: its nodes cannot be taken as one") from error
+
+
+def memory_nodes(text: str) -> int:
+    """How many nodes of /proc/zoneinfo have memory that the page allocator manages."""
+    parts = re.split(_HEAD, text, flags=re.MULTILINE)[1:]
+    return len(
+        {
+            node
+            for node, body in zip(parts[::3], parts[2::3], strict=True)
+            if re.search(r"^\s+managed\s+0*[1-9]", body, re.MULTILINE)
+        }
+    )
 
 
 def _zone(name: str, body: str, cpus: int) -> Zone:
@@ -106,22 +126,29 @@ def _pagesets(body: str, managed: int, low: int, cpus: int) -> tuple[PcpNumbers,
 
 
 def parse_list_pages(text: str, cpus: int) -> dict[str, list[int]]:
-    """Pages on each CPU's lists, per zone of /proc/zoneinfo (its ``count`` lines)."""
-    pages = {}
-    for part in re.split(r"^Node 0, zone\s+", text, flags=re.MULTILINE)[1:]:
-        counts = [int(count) for count in re.findall(r"^\s+count:\s+(\d+)", part, re.MULTILINE)]
-        pages[part.split(maxsplit=1)[0]] = (counts + [0] * cpus)[:cpus]
+    """Pages on each CPU's lists, per zone of /proc/zoneinfo (its ``count`` lines), of all nodes."""
+    pages: dict[str, list[int]] = {}
+    parts = re.split(_HEAD, text, flags=re.MULTILINE)[1:]
+    for zone, body in zip(parts[1::3], parts[2::3], strict=True):
+        of_zone = pages.setdefault(zone, [0] * cpus)
+        counts = re.findall(r"^\s+count:\s+(\d+)", body, re.MULTILINE)[:cpus]
+        for cpu, count in enumerate(counts):
+            of_zone[cpu] += int(count)
     return pages
 
 
 def parse_free_pages(text: str) -> dict[str, int]:
     """Pages on each zone's free lists, by /proc/zoneinfo (``pages free``: NR_FREE_PAGES)."""
-    found = re.findall(r"^Node 0, zone\s+(\S+)[^N]*?\n\s+pages free\s+(\d+)$", text, re.MULTILINE)
-    return {name: int(pages) for name, pages in found}
+    free: dict[str, int] = defaultdict(int)
+    parts = re.split(_HEAD, text, flags=re.MULTILINE)[1:]
+    for zone, body in zip(parts[1::3], parts[2::3], strict=True):
+        found = re.search(r"^\s+pages free\s+(\d+)$", body, re.MULTILINE)
+        free[zone] += int(found[1]) if found else 0
+    return dict(free)
 
 
 def parse_pagetypeinfo(text: str) -> dict[str, tuple[list[list[int]], list[int]]]:
-    """Per zone: free blocks [order][type] and pageblocks of each type.
+    """Per zone: free blocks [order][type] and pageblocks of each type, of all nodes.
 
     Types that have no pcp list of their own and are never asked for (CMA, Isolate) are left out.
 
@@ -134,16 +161,16 @@ def parse_pagetypeinfo(text: str) -> dict[str, tuple[list[list[int]], list[int]]
     for line in text.splitlines():
         if line.startswith("Number of blocks type"):
             header = line.split()[4:]
-        elif match := re.match(r"Node\s+0, zone\s+(\S+), type\s+(\S+)\s+(.*)", line):
+        elif match := re.match(r"Node\s+\d+, zone\s+(\S+), type\s+(\S+)\s+(.*)", line):
             zone, name, counts = match[1], match[2], match[3].split()
             if len(counts) != ORDERS:
                 raise ZoneTextError(f"pagetypeinfo: {line.strip()!r}: {ORDERS} numbers expected")
             if name in _TYPE_NAMES:
                 for order, count in enumerate(counts):
-                    free[zone][order][_TYPE_NAMES[name]] = _count(count.lstrip(">"), line)
-        elif match := re.match(r"Node 0, zone\s+(\S+)\s+(\d.*)", line):
+                    free[zone][order][_TYPE_NAMES[name]] += _count(count.lstrip(">"), line)
+        elif match := re.match(r"Node\s+\d+, zone\s+(\S+)\s+(\d.*)", line):
             for kind, count in _of_types(header, match[2].split(), line):
-                blocks[match[1]][kind] = count
+                blocks[match[1]][kind] += count
     return {zone: (free[zone], blocks[zone]) for zone in free}
 
 

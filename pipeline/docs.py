@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from typer.main import get_command
 
-from allocsim.profile import LINUX_7_2, SETTINGS
+from allocsim.settings import DEFAULT_KERNEL, SETTINGS
 from pipeline.cli import app
 from pipeline.store.schema import SCHEMA_VERSION, TABLES, Table, duckdb_type, stored_doc
 from reports.views import VIEWS, View, view
@@ -68,16 +68,17 @@ def _settings_page() -> str:
 
 `--set KEY=VALUE` of [replay](commands/replay.md) and [sweep](commands/sweep.md), `--vary
 KEY=VALUE,VALUE` of sweep. What is not set is as /proc and /sys of the recorded machine had it,
-where the recording has their snapshots, else as the rules of {LINUX_7_2.name} compute it. A run
-with a setting is a what-if, and says so. With other `cpus`, events keep their CPU; those on CPUs
+where the recording has their snapshots, else as the rules of the modelled kernel compute it: of
+{DEFAULT_KERNEL}, unless `kernel` says another. A run with a setting is a what-if, and says so, but
+for `kernel` where it is the recorded one's. With other `cpus`, events keep their CPU; those on CPUs
 that are not there take turns on the others.
 
 """
     rows = [
         (
             f"`{setting.key}`" + (f", `{setting.key}.CACHE`" if setting.per_cache else ""),
-            f"{setting.low} to {setting.high}",
-            setting.doc,
+            ", ".join(word for word, _ in setting.choices) or f"{setting.low} to {setting.high}",
+            setting.doc + (f" Of {setting.kernel} only." if setting.kernel else ""),
         )
         for setting in SETTINGS
     ]

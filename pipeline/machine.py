@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from allocsim.results import How
+from allocsim.zoneinfo import memory_nodes
 
 if TYPE_CHECKING:
     from pipeline.trace_set import TraceSet
@@ -55,6 +56,41 @@ def machine_pages(trace: TraceSet, highest: int) -> MachinePages:
         if pages > 1:  # without privileges every address reads as 0
             return MachinePages(pages, How.OBSERVED, "iomem")
     return MachinePages(highest + 1, How.ASSUMED, "highest page frame in the recording")
+
+
+class MemoryNodes(NamedTuple):
+    """Nodes of a machine's memory, and how far its allocations kept to the CPU's own.
+
+    Args:
+        nodes: how many have memory.
+        local: page allocations between the snapshots on the node of the CPU that asked, by
+            vmstat (numa_local); None: not known.
+        other: those on another node (numa_other).
+    """
+
+    nodes: int
+    local: int | None
+    other: int | None
+
+
+def machine_nodes(trace: TraceSet) -> MemoryNodes:
+    """The memory nodes of a trace set's machine; one where no zoneinfo tells them."""
+    path = trace.path / "snapshots" / "before" / "zoneinfo"
+    nodes = memory_nodes(path.read_text("utf-8", "replace")) if path.is_file() else 0
+    before, after = (_numa(trace, when) for when in ("before", "after"))
+    if not before.keys() & after.keys():
+        return MemoryNodes(nodes or 1, None, None)
+    grown = {name: after[name] - before[name] for name in before.keys() & after.keys()}
+    return MemoryNodes(nodes or 1, grown.get("local"), grown.get("other"))
+
+
+def _numa(trace: TraceSet, when: str) -> dict[str, int]:
+    path = trace.path / "snapshots" / when / "vmstat"
+    if not path.is_file():
+        return {}
+    text = path.read_text("utf-8", "replace")
+    found = re.findall(r"^numa_(local|other) (\d+)$", text, re.MULTILINE)
+    return {name: int(number) for name, number in found}
 
 
 def used_pages(trace: TraceSet) -> int | None:

@@ -27,16 +27,16 @@ from allocsim.page_settings import page_machine
 from allocsim.page_start import for_cpus, with_lists, with_pages
 from allocsim.profile import (
     LINUX_7_2,
-    SettingError,
     cache_shapes,
-    check_settings,
+    profile_of,
     slab_order,
-    with_settings,
 )
 from allocsim.results import How
+from allocsim.settings import KERNEL, KERNELS, SettingError, check_settings
 from allocsim.simulation import Simulation, SlabPages
 from allocsim.zoneinfo import (
     ZoneTextError,
+    memory_nodes,
     parse_free_pages,
     parse_list_pages,
     parse_pagetypeinfo,
@@ -59,10 +59,10 @@ if TYPE_CHECKING:
     from allocsim.zones import Machine, Zone, ZoneState
     from pipeline.trace_set import TraceSet
 
-PROFILE = LINUX_7_2
+PROFILE = LINUX_7_2  #: where no other kernel is asked for
 SYNTH = "synth"  #: source.format of a synthetic trace set
+_CPU_SLABS_OF = (6, 12)
 _UNSEEN_SIZE = 8  # of caches that no request is for
-_SHEAVES_SINCE = (7, 0)  # for all caches (spec 1.4)
 _LEAST_PAGES = 1 << 18  # of a machine of which nothing is known: 1 GiB
 
 
@@ -85,6 +85,7 @@ class Recorded:
         states: what their buddies held at the start.
         zones_how: whether zones and states were observed, inferred back from a snapshot behind the
             recording, or assumed.
+        nodes: memory nodes of the recorded machine; ``zones`` are of one node with all of it.
         lists: blocks the CPUs' page lists held at the start (zones, CPUs, PCP_LISTS).
         thp: the kernel has page lists of order 9 (R4.1).
     """
@@ -100,6 +101,7 @@ class Recorded:
     zones: tuple[Zone, ...]
     states: tuple[ZoneState, ...]
     zones_how: How
+    nodes: int
     lists: npt.NDArray[np.int64]
     thp: bool
 
@@ -114,8 +116,8 @@ class World:
         shapes_how: how each shape is known.
         machine: the zones.
         counts: of slabs and objects older than the trace.
-        older_free: free places on such slabs, by cache.
         older: objects on them that were live.
+        free_before: what was free on them.
     """
 
     simulation: Simulation
@@ -123,8 +125,13 @@ class World:
     shapes_how: list[How]
     machine: Machine
     counts: dict[str, int]
-    older_free: npt.NDArray[np.int64]
     older: OlderObjects
+    free_before: FreeBefore
+
+    @property
+    def older_free(self) -> npt.NDArray[np.int64]:
+        """Free places on slabs older than the trace, by cache."""
+        return np.bincount(self.free_before.cache, minlength=len(self.shapes))
 
 
 def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
@@ -135,12 +142,13 @@ def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
     """
     try:
         check_settings(settings, [name for name, _ in recorded.caches])
-        profile = with_settings(PROFILE, settings)
+        profile = profile_of(settings)
         machine = _machine(profile, recorded, settings)
         shapes, hows = _shapes(profile, recorded, settings)
     except SettingError as error:
         raise UsageError(str(error)) from error
-    older, free_before, counts = _older(recorded, shapes, machine.cpus)
+    cpu_slabs = profile.slub.cpu_slabs
+    older, free_before, counts = _older(recorded, shapes, machine.cpus, cpu_slabs=cpu_slabs)
     counts["list_pages_at_start"] = sum(
         len(blocks) << list_order(index)
         for state in machine.states
@@ -155,15 +163,7 @@ def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
         free_before,
         freelist_order(settings.get("freelist.seed", 0), shapes),
     )
-    return World(
-        simulation,
-        shapes,
-        hows,
-        machine,
-        counts,
-        np.bincount(free_before.cache, minlength=len(shapes)),
-        older,
-    )
+    return World(simulation, shapes, hows, machine, counts, older, free_before)
 
 
 def check(settings: Mapping[str, int], recorded: Recorded) -> None:
@@ -174,7 +174,7 @@ def check(settings: Mapping[str, int], recorded: Recorded) -> None:
     """
     try:
         check_settings(settings, [name for name, _ in recorded.caches])
-        profile = with_settings(PROFILE, settings)
+        profile = profile_of(settings)
         _machine(profile, recorded, settings)
         _shapes(profile, recorded, settings)
     except SettingError as error:
@@ -202,7 +202,7 @@ def older_handles(recorded: Recorded) -> npt.NDArray[np.int64]:
 
 
 def _older(
-    recorded: Recorded, shapes: Sequence[CacheShape], cpus: int
+    recorded: Recorded, shapes: Sequence[CacheShape], cpus: int, *, cpu_slabs: bool = False
 ) -> tuple[OlderObjects, FreeBefore, dict[str, int]]:
     orders = [
         recorded_order(
@@ -212,15 +212,41 @@ def _older(
         )
         for shape in shapes
     ]
-    return rebuild(recorded.seen, shapes, np.array(orders, np.int64), cpus)
+    order = np.array(orders, np.int64)
+    return rebuild(recorded.seen, shapes, order, cpus, cpu_slabs=cpu_slabs)
+
+
+def own_kernel(release: str) -> dict[str, int] | None:
+    """The settings that model the SLUB a recorded kernel has; None: it is none of those modelled.
+
+    Cpu slabs are those of 6.12; earlier and later ones differ in where slabs are frozen and, from
+    6.18 on, in caches that have sheaves.
+    """
+    kernel = kernel_of(release)
+    if kernel.sheaves:
+        return {}
+    return {KERNEL: KERNELS["6.12"]} if kernel.version == _CPU_SLABS_OF else None
 
 
 def what_if(recorded: Recorded, settings: Mapping[str, int]) -> str | None:
     """Why a simulation is not one of the recorded kernel as it was; None if it is."""
     reasons = []
-    if kernel_of(recorded.release).version < _SHEAVES_SINCE:
-        reasons.append(f"Linux {recorded.release} has no sheaves for all caches")
-    if settings.items() - {("cpus", recorded.cpus)}:
+    release, own = recorded.release, own_kernel(recorded.release)
+    if not profile_of(settings).slub.cpu_slabs:
+        if not kernel_of(release).sheaves:
+            reasons.append(f"Linux {release} has no sheaves for all caches")
+    elif not own:
+        reasons.append(f"Linux {release} has not the cpu slabs of 6.12")
+    if recorded.nodes > 1:
+        reasons.append(f"the machine's {recorded.nodes} memory nodes are taken as one")
+    debugged = sum(
+        size > 0 and name in recorded.facts and recorded.facts[name].debugged
+        for name, size in recorded.caches
+    )
+    if debugged:
+        reasons.append(f"{debugged} of its caches are under slab_debug, which is not modelled")
+    others = {key: value for key, value in settings.items() if key != KERNEL}
+    if others.items() - {("cpus", recorded.cpus)}:
         reasons.append("settings changed")
     return "; ".join(reasons) or None
 
@@ -234,7 +260,9 @@ def _shapes(
     for number, shape in enumerate(shapes):
         facts = recorded.facts.get(shape.name)
         if facts is not None and facts.slab_size == shape.size:
-            shapes[number] = recorded_shape(shape, facts, settings, recorded.cpus)
+            shapes[number] = recorded_shape(
+                shape, facts, settings, recorded.cpus, cpu_slabs=profile.slub.cpu_slabs
+            )
             hows.append(How.OBSERVED)
         else:
             hows.append(How.INFERRED)
@@ -257,9 +285,16 @@ def _slab_pages(recorded: Recorded, shapes: Sequence[CacheShape]) -> SlabPages:
 
 
 def recorded_facts(trace: TraceSet) -> dict[str, CacheFacts]:
-    """What the trace set's snapshot of sysfs says of its caches; empty without one."""
+    """What the trace set's snapshot of sysfs says of its caches; empty without one.
+
+    Of a kernel whose caches do not all have sheaves, 6.18 say, no capacity is told: what the
+    model's sheaves hold there is a rule's (R3.10), since that kernel has something else for them.
+    """
     text = _snapshot(trace, "sysfs_slab.txt")
-    return {} if text is None else parse_sysfs_slab(text)
+    facts = {} if text is None else parse_sysfs_slab(text)
+    if kernel_of(trace.meta["kernel_release"]).sheaves:
+        return facts
+    return {name: replace(fact, sheaf_capacity=None) for name, fact in facts.items()}
 
 
 def recorded_zones(
@@ -360,6 +395,11 @@ def recorded_lists(
         if zone.managed and zone.name in counted:
             lists[z] = with_pages(lists[z], found.refilled[z], np.array(counted[zone.name]))
     return lists
+
+
+def recorded_nodes(trace: TraceSet) -> int:
+    """Memory nodes of the recorded machine, by its zoneinfo; one without a snapshot (assumed)."""
+    return memory_nodes(_snapshot(trace, "zoneinfo") or "") or 1
 
 
 def has_thp(trace: TraceSet) -> bool:

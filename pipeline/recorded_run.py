@@ -19,6 +19,7 @@ from allocsim.page_start import ListsAtStart
 from allocsim.recorded_requests import RecordedObjects, RecordedPages, RecordedRequests
 from allocsim.results import How
 from allocsim.vmstat import VmstatTurns
+from pipeline.free_places import free_places
 from pipeline.hidden import MIDDLE, find_hidden
 from pipeline.modelled import (
     PROFILE,
@@ -27,6 +28,7 @@ from pipeline.modelled import (
     older_handles,
     recorded_facts,
     recorded_lists,
+    recorded_nodes,
     recorded_zones,
     zones_at_start,
 )
@@ -105,6 +107,7 @@ class RecordedRun:
         caches = self._caches()
         origin, cache, self._frees, unnamed = self._origins(len(caches))
         caches += unnamed
+        self._named = caches
         sized = np.array([size for _, size in caches] + [-1])
         # -1 where no size is known; the last place is for no cache.
         modelled = np.where(sized > 0, np.arange(len(sized)), -1).astype(np.int32)
@@ -141,6 +144,7 @@ class RecordedRun:
             zones=zones,
             states=states,
             zones_how=how,
+            nodes=recorded_nodes(trace),
             lists=listed,
             thp=thp,
         )
@@ -223,6 +227,9 @@ class RecordedRun:
         workers = VmstatTurns()
         in_ns = self._trace.meta["ts_unit"] == "ns"
         seen = FirstSeen()
+        free = free_places(self._trace, [name for name, _ in self._named])
+        if free is not None:
+            seen.add(free)
         for first, window in self._events(("ts", "ptr", *LIST_COLUMNS)):
             if all(name in window for name in LIST_COLUMNS):
                 lists.add(window)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from allocsim.caches import Caches
 from allocsim.kernel import GFP_BITS
-from allocsim.profile import SettingError, check_settings, parse_setting
+from allocsim.settings import SettingError, check_settings, parse_setting
 from pipeline.errors import UsageError
 from pipeline.store.dimensions import functions
 

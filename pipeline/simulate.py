@@ -15,8 +15,10 @@ import numpy as np
 from allocsim import __version__
 from allocsim.page_paths import PAGE_COUNTERS
 from allocsim.paths import Path as ObjectPath
+from allocsim.profile import profile_of
+from allocsim.settings import shown
 from pipeline.behind import behind
-from pipeline.modelled import PROFILE, check, make_world, what_if
+from pipeline.modelled import check, make_world, what_if
 from pipeline.page_descriptors import add_descriptors
 from pipeline.recorded_run import RecordedRun
 from pipeline.store.database import writing
@@ -212,6 +214,7 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: _Tally) -> Rows:
     ):
         if not any(cache.stat.values()):
             continue
+        partial_slabs, partial_free = cache.partial_slabs()
         rows.append(
             {
                 "cache": number,
@@ -231,8 +234,8 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: _Tally) -> Rows:
                 "older_free": int(world.older_free[number]),
                 "slabs": held[number],
                 "slab_pages": int(pages[number]),
-                "partial_slabs": len(cache.slabs.partial),
-                "partial_free": cache.slabs.partial.objects,
+                "partial_slabs": partial_slabs,
+                "partial_free": partial_free,
                 "in_sheaves": cache.in_sheaves(),
             }
         )
@@ -390,7 +393,7 @@ def store(  # noqa: PLR0913 - the columns of a run
         "window_rows": window_rows,
         "placement": "simulated",
         "of_run": of_run,
-        "profile": PROFILE.name,
+        "profile": profile_of(settings).name,
         "settings": settings_key(settings),
         "what_if": outcome.what_if,
         "machine_how": outcome.machine_how,
@@ -413,4 +416,4 @@ _TABLES: tuple[Table, ...] = (
 
 def settings_key(settings: Mapping[str, int]) -> str:
     """Settings as they are stored: equal settings, equal text."""
-    return json.dumps(dict(settings), sort_keys=True)
+    return json.dumps(shown(settings), sort_keys=True)

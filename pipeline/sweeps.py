@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pipeline.errors import AllocsimError
-from pipeline.modelled import PROFILE, check
+from pipeline.modelled import check
 from pipeline.policies import find_policies
 from pipeline.recorded_run import RecordedRun
 from pipeline.request_files import read_requests, write_requests
@@ -122,8 +122,8 @@ def _known(trace: TraceSet, db: Path) -> tuple[int | None, dict[str, int]]:
         ).fetchall()[0][0]
         simulated = connection.execute(
             "SELECT settings, max(run) FROM runs"
-            " WHERE trace_id = ? AND placement = 'simulated' AND profile = ? GROUP BY settings",
-            [number, PROFILE.name],
+            " WHERE trace_id = ? AND placement = 'simulated' GROUP BY settings",
+            [number],
         ).fetchall()
     return recorded, dict(simulated)
 

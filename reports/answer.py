@@ -14,10 +14,21 @@ if TYPE_CHECKING:
 
     from reports.queries import Row
 
-# The difference between two policies, by kind of page and by how it is known. Operations recorded
-# in use are the same under both.
+# The difference between two policies, by kind of page and by how it is known; frozen: the other
+# policy freezes the kind and the base does not. Operations recorded in use are the same under both.
 _DIFFERENCES = """
-WITH parts AS (
+WITH kinds AS (
+    SELECT
+        page_kind,
+        bool_or(frozen) FILTER (policies.name = $other)
+            AND NOT bool_or(frozen) FILTER (policies.name = $base) AS frozen
+    FROM policy_ops
+    INNER JOIN policies USING (run, policy)
+    WHERE run = $run
+    GROUP BY page_kind
+),
+
+parts AS (
     SELECT
         policy,
         page_kind,
@@ -28,12 +39,14 @@ WITH parts AS (
 )
 SELECT
     page_kinds.name AS page_kind,
+    kinds.frozen,
     hows.name AS how,
     (sum(locked) FILTER (policies.name = $base) - sum(locked) FILTER (policies.name = $other))
         ::BIGINT AS saved
 FROM parts
 INNER JOIN policies ON policies.run = $run AND policies.policy = parts.policy
 INNER JOIN page_kinds USING (page_kind)
+INNER JOIN kinds USING (page_kind)
 INNER JOIN hows USING (how)
 GROUP BY ALL
 """
@@ -65,26 +78,23 @@ def answer(connection: DuckDBPyConnection, run: Row, policies: list[Row], how: l
             f"{_known(_of_policy(how, first['policy']))}",
         )
     differences = queries.rows(connection, _DIFFERENCES, run=run["run"], base=BASELINE, other=name)
-    kinds: dict[str, int] = {}
-    for row in differences:
-        kinds[row["page_kind"]] = kinds.get(row["page_kind"], 0) + row["saved"]
+    frozen = [row for row in differences if row["frozen"] and row["saved"]]
     total = by_name[BASELINE]["locked_ops"]
-    removed = [row for row in differences if kinds[row["page_kind"]] > 0]
     notes = [_known(_of_policy(how, BASELINE))]
-    if removed:
-        notes.insert(0, _known(_sums(removed)))
-    notes += _added(by_name[name], kinds, total)
+    if frozen:
+        notes.insert(0, _known(_sums(frozen, "how")))
+    others = _sums([row for row in differences if not row["frozen"]], "page_kind")
+    notes += _other_rules(by_name[name], others, total)
     if run["lost_events"] or run["lost_gaps"]:
         notes.append(f"Events of the {trace} were lost ●: these are lower bounds.")
-    return Answer(_sentence(name, kinds, total, trace), " ".join(notes))
+    return Answer(_sentence(name, _sums(frozen, "page_kind"), total, trace), " ".join(notes))
 
 
-def _sentence(policy: str, kinds: dict[str, int], total: int, trace: str) -> str:
-    removed = {kind: saved for kind, saved in kinds.items() if saved > 0}
+def _sentence(policy: str, removed: dict[str, int], total: int, trace: str) -> str:
     if not removed:
         return (
-            f"The policy {policy} removes none of the {count(total)} locked reference-count "
-            f"instructions in this {trace}."
+            f"Freezing, as {policy} does, removes none of the {count(total)} locked "
+            f"reference-count instructions in this {trace}."
         )
     gone = sum(removed.values())
     return (
@@ -94,16 +104,17 @@ def _sentence(policy: str, kinds: dict[str, int], total: int, trace: str) -> str
     )
 
 
-def _added(policy: Row, kinds: dict[str, int], total: int) -> list[str]:
-    """What the policy's paths cost elsewhere, so that the table below is no surprise."""
-    added = {kind: -saved for kind, saved in kinds.items() if saved < 0}
-    if not added:
+def _other_rules(policy: Row, kinds: dict[str, int], total: int) -> list[str]:
+    """What the paths of another kernel do elsewhere, so that the table below is no surprise."""
+    changed = {kind: abs(saved) for kind, saved in kinds.items() if saved}
+    if not changed:
         return []
+    saved = sum(kinds.values())
     net = policy["locked_ops_saved"]
     than = f"{count(abs(net))} {'fewer' if net >= 0 else 'more'} than {BASELINE}"
     text = (
-        f"Other rules of {policy['policy']} add {count(sum(added.values()))} on {_said(added)} "
-        f"pages, which is not freezing’s doing; all told it needs {than} "
+        f"Other rules of {policy['policy']} {'save' if saved >= 0 else 'add'} {count(abs(saved))} "
+        f"on {_said(changed)} pages, which is not freezing’s doing; all told it needs {than} "
         f"({percent(abs(net), total)})."
     )
     return [text]
@@ -119,10 +130,10 @@ def _of_policy(how: list[Row], policy: str) -> dict[str, int]:
     return {row["how"]: row["locked_ops"] for row in how if row["policy"] == policy}
 
 
-def _sums(differences: list[Row]) -> dict[str, int]:
+def _sums(differences: list[Row], by: str) -> dict[str, int]:
     sums: dict[str, int] = {}
     for row in differences:
-        sums[row["how"]] = sums.get(row["how"], 0) + row["saved"]
+        sums[row[by]] = sums.get(row[by], 0) + row["saved"]
     return sums
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports import descriptor_figures, queries, style, wording
+from reports import descriptor_figures, own_descriptors, queries, style, wording
 from reports.document import (
     Answer,
     Block,
-    Bullets,
     Cell,
     Column,
     Heading,
-    Mono,
     Picture,
     Strong,
     Table,
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 
 TODAY = "struct-page"  #: the scheme others are measured against, in the views too
 HEADLINE = "memdesc-8"  #: the scheme that is told first, where it was asked for
-_KIB, _MIB = 1 << 10, 1 << 20
 
 
 def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
@@ -54,7 +51,7 @@ def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
         _schemes(found),
         _why(of_kind, name),
         _break_even(found, even, of_kind, name),
-        *_own(connection, run, by_name[name], machine),
+        *own_descriptors.blocks(connection, run, by_name[name], machine),
     ]
 
 
@@ -67,12 +64,13 @@ def _answer(row: Row, today: Row, place: Row, of_kind: list[Row]) -> Answer:
         f"On this workload {row['scheme']} {verb} {_range(low, high)} MiB of memory: it takes "
         f"{_range(row['end_bytes'], row['end_high_bytes'])} MiB "
         f"({_percents(row['end_pct'], row['end_high_pct'])}) when the recording ends, where "
-        f"struct page takes {_mib(today['end_bytes'])} MiB ({wording.percent(today['end_pct'])})."
+        f"struct page takes {wording.mib(today['end_bytes'])} MiB "
+        f"({wording.percent(today['end_pct'])})."
     )
     if saves >= 0 > at_least:
         text = (
             f"Whether {row['scheme']} saves memory on this workload cannot be said: between "
-            f"{_mib(at_least)} and {_mib(saves)} MiB, negative where it costs."
+            f"{wording.mib(at_least)} and {wording.mib(saves)} MiB, negative where it costs."
         )
     return Answer(text, _because(row, place, of_kind))
 
@@ -100,9 +98,9 @@ def _because(row: Row, place: Row, of_kind: list[Row]) -> str:
         )
     used, filled = place["used_saved_bytes"], place["filled_saved_bytes"]
     sentences.append(
-        f"The pages in use alone {_verb(used)} {_kib(abs(used))} KiB; were all the "
+        f"The pages in use alone {_verb(used)} {wording.kib(abs(used))} KiB; were all the "
         f"rest of memory page cache in blocks of one page, it would {_verb(filled, one=False)} "
-        f"{_mib(abs(filled))} MiB."
+        f"{wording.mib(abs(filled))} MiB."
     )
     return " ".join(sentences)
 
@@ -145,9 +143,9 @@ def _schemes(found: list[Row]) -> Table:
         [
             row["scheme"],
             wording.count(row["word_bytes"]),
-            _mib(row["start_bytes"]),
-            _mib(row["mean_bytes"]),
-            _mib(row["peak_bytes"]),
+            wording.mib(row["start_bytes"]),
+            wording.mib(row["mean_bytes"]),
+            wording.mib(row["peak_bytes"]),
             _range(row["end_bytes"], row["end_high_bytes"]),
             _percents(row["end_pct"], row["end_high_pct"]),
             _range(row["saved_low_bytes"], row["saved_bytes"])
@@ -196,9 +194,9 @@ def _why(of_kind: list[Row], name: str) -> Table:
                 wording.count(sum(row["pages"] for row in group)),
                 group[0]["descriptor"] or "none",
                 wording.count(group[0]["bytes_each"]) if group[0]["bytes_each"] else "",
-                _kib(sum(row["words_saved"] for row in group)),
-                _kib(cost),
-                Strong(_kib(saved)) if saved < 0 else _kib(saved),
+                wording.kib(sum(row["words_saved"] for row in group)),
+                wording.kib(cost),
+                Strong(wording.kib(saved)) if saved < 0 else wording.kib(saved),
             ]
         )
     total = sum(row["saved_bytes"] for row in of_kind)
@@ -210,9 +208,9 @@ def _why(of_kind: list[Row], name: str) -> Table:
             Strong(wording.count(sum(row["pages"] for row in of_kind))),
             "",
             "",
-            Strong(_kib(sum(row["words_saved"] for row in of_kind))),
-            Strong(_kib(sum(row["descriptor_cost"] for row in of_kind))),
-            Strong(_kib(total)),
+            Strong(wording.kib(sum(row["words_saved"] for row in of_kind))),
+            Strong(wording.kib(sum(row["descriptor_cost"] for row in of_kind))),
+            Strong(wording.kib(total)),
         ]
     )
     return Table(
@@ -267,144 +265,8 @@ def _break_even(found: list[Row], even: list[Row], of_kind: list[Row], name: str
     )
 
 
-def _own(connection: DuckDBPyConnection, run: int, row: Row, machine: Row) -> list[Block]:
-    """The descriptors' own allocations."""
-    found = queries.rows(
-        connection,
-        """
-        SELECT descriptors.*, slabs.slabs, slabs.objects, slabs.pages, sizes.known
-        FROM scheme_descriptors AS descriptors
-        INNER JOIN schemes USING (run, scheme)
-        LEFT JOIN (
-            SELECT run, scheme, descriptor, arg_max(slabs, moment) AS slabs,
-                arg_max(objects, moment) AS objects, arg_max(pages, moment) AS pages
-            FROM descriptor_slabs GROUP BY ALL
-        ) AS slabs USING (run, scheme, descriptor)
-        LEFT JOIN (
-            SELECT run, scheme, descriptor, any_value(known) AS known FROM scheme_sizes GROUP BY ALL
-        ) AS sizes USING (run, scheme, descriptor)
-        WHERE run = $run AND schemes.name = $scheme AND older + allocs + own_allocs > 0
-        ORDER BY allocs + own_allocs DESC, descriptor
-        """,
-        run=run,
-        scheme=row["scheme"],
-    )
-    [scheme] = queries.rows(
-        connection,
-        "FROM schemes WHERE run = $run AND name = $scheme",
-        run=run,
-        scheme=row["scheme"],
-    )
-    [events] = queries.rows(
-        connection, "SELECT count(*) AS objects FROM object_events WHERE run = $run", run=run
-    )
-    added = row["allocs"] + row["frees"]
-    if not found:
-        return [Bullets([_known(machine)])]
-    rows: list[list[Cell]] = [
-        [
-            Mono(each["name"]),
-            f"{each['bytes']} {'●' if each['known'] == 'published' else '○'}",
-            wording.count(each["slot_bytes"]),
-            wording.count(each["older"]),
-            wording.count(each["allocs"] + each["own_allocs"]),
-            wording.count(each["frees"] + each["own_frees"]),
-            wording.percent(
-                each["fast"],
-                each["allocs"] + each["own_allocs"] + each["frees"] + each["own_frees"],
-            ),
-            wording.count(each["slabs"]),
-            _kib((each["pages"] or 0) * 4096 - (each["objects"] or 0) * each["bytes"]),
-        ]
-        for each in found
-    ]
-    settled = (
-        f"after {wording.plural(scheme['passes'], 'pass', 'passes')}"
-        if scheme["settled"]
-        else f"not within {scheme['passes']} passes, so the figures are of the last"
-    )
-    added_to = (
-        f"They add {wording.count(round(row['added_per_second'] or 0))} slab operations a "
-        f"second, {wording.percent(added, events['objects'])} of the "
-        f"{wording.count(events['objects'])} that were recorded. Slabs of descriptors need "
-        f"descriptors themselves: that settled {settled}."
-    )
-    return [
-        Table(
-            "The descriptors’ own allocations, through the model of 7.2’s SLUB ○: one for each "
-            "page life that needs one. Size: published ● or estimated ○. Older: allocated before "
-            "the recording, taken to lie close together. Fast: served by the CPU’s own sheaves. "
-            "Empty: KiB of their slabs without a descriptor at the end.",
-            (
-                Column("descriptor", numeric=False, share=1),
-                Column("bytes"),
-                Column("slot"),
-                Column("older"),
-                Column("allocated"),
-                Column("freed"),
-                Column("fast"),
-                Column("slabs"),
-                Column("empty"),
-            ),
-            rows,
-        ),
-        Bullets([added_to, *_simulated(connection, run, row["scheme"]), _known(machine)]),
-    ]
-
-
-def _simulated(connection: DuckDBPyConnection, run: int, scheme: str) -> list[str]:
-    """What the scheme takes with the slabs of simulated placements."""
-    found = queries.rows(
-        connection,
-        """
-        SELECT run, end_bytes FROM descriptor_summary JOIN runs USING (run)
-        WHERE of_run = $run AND scheme = $scheme ORDER BY run
-        """,
-        run=run,
-        scheme=scheme,
-    )
-    return [
-        f"With the slabs that the simulated run {row['run']} makes it would take "
-        f"{_mib(row['end_bytes'])} MiB at the end ○."
-        for row in found
-    ]
-
-
-def _known(machine: Row) -> str:
-    """How what lies behind the figures is known."""
-    stock = (
-        f"Of what was allocated before it began, {machine['stock_from']} and its own events tell "
-        f"of {wording.count(machine['stock_blocks'])} blocks ◐; "
-        f"{wording.count(machine['unsure_blocks'])} more are in one snapshot only and untouched: "
-        "they came before the recording or behind it, so they count as not known."
-    )
-    if machine["unknown_frames"]:
-        which = "that the recording does not touch"
-        if machine["stock_from"] == "meminfo":
-            which = "that were in use before the recording, by meminfo,"
-        stock = (
-            f"There is no snapshot of /proc/kpageflags: of the "
-            f"{wording.count(machine['unknown_frames'])} pages {which} nothing is known; at most "
-            "each is a block with the largest descriptor."
-        )
-    return (
-        f"The machine has {wording.count(machine['pages'])} pages, by "
-        f"{machine['pages_from']} ({machine['name']}). {stock} Pages that may be charged to a "
-        "memory cgroup count as not known too. The sizes of descriptors are the plan’s, published "
-        "or estimated; no kernel has them yet."
-    )
-
-
-def _mib(value: float) -> str:
-    return f"{value / _MIB:,.2f}".replace("-", "\u2212")
-
-
-def _kib(value: float) -> str:
-    return f"{value / _KIB:,.1f}".replace("-", "\u2212")
-
-
 def _range(low: float, high: float) -> str:
-    first, second = _mib(low), _mib(high)
+    first, second = wording.mib(low), wording.mib(high)
     return first if first == second else f"{first} – {second}"
 
 

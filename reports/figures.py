@@ -10,9 +10,9 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from reports import style, wording
+from reports.axes import LAYERS, REMOVED, ROW, TICKS, count_axis, count_label, rows_axis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,33 +20,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_REMOVED: dict[str, Any] = {
-    "facecolor": "white",
-    "edgecolor": style.GREY,
-    "hatch": "/////",
-    "linewidth": 0.5,
-}
-_ROW = 0.155  #: height of a bar's row in inches
 _HOW: dict[str, dict[str, Any]] = {
     "observed": {"facecolor": style.BLUE},
     "inferred": {"facecolor": style.SKY},
     "assumed": {"facecolor": style.YELLOW, "hatch": "/////"},
     "unknown": {"facecolor": "white", "hatch": "....."},
 }
-_VERDICTS: dict[str, dict[str, Any]] = {
-    "freezable": {"facecolor": style.BLUE},
-    "nearly": {"facecolor": style.SKY},
-    "needs its count": {"facecolor": style.PALE, "edgecolor": style.GREY, "linewidth": 0.5},
-    "frozen already": {"facecolor": style.GREEN},
-    "not known": _REMOVED | {"hatch": "....."},
-}
-_DONE: tuple[dict[str, Any], ...] = (
-    {"facecolor": style.BLUE, "edgecolor": style.DARK, "linewidth": 0.4},
-    {"facecolor": style.YELLOW, "edgecolor": style.DARK, "linewidth": 0.4, "hatch": "....."},
-    {"facecolor": style.PALE, "edgecolor": style.DARK, "linewidth": 0.4, "hatch": "/////"},
-)
-# Layers of an area chart from the bottom up: neighbours differ in lightness.
-_LAYERS = (style.BLUE, style.YELLOW, style.VERMILLION, style.SKY, style.BLACK, style.ORANGE)
 _POINTS = (
     ("o", style.BLUE),
     ("s", style.VERMILLION),
@@ -58,37 +37,11 @@ _POINTS = (
 )
 _LINES = (("-", style.BLACK), ("-", style.VERMILLION), ("--", style.BLUE))
 _BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1.03), "borderaxespad": 0.3}
-_TICKS = StrMethodFormatter("{x:,g}")
-
-
-def _rows_axis(axes: Axes, names: Sequence[str], *, mono: bool = False) -> None:
-    """One row a name, the first on top; only the x axis gets a grid."""
-    axes.set_yticks(range(len(names)), names)
-    if mono:
-        for label in axes.get_yticklabels():
-            label.set_fontfamily("DejaVu Sans Mono")
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.grid(visible=True, axis="x")
-    axes.spines["left"].set_visible(False)
-
-
-def _count_axis(axes: Axes, largest: float, ticks: int = 5) -> float:
-    """An x axis from 0 to a little above ``largest``; returns the divisor its ticks are in."""
-    divisor, _ = style.scale(largest)
-    axes.set_xlim(0, max(largest / divisor, 1) * 1.04)
-    axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=divisor == 1))
-    axes.xaxis.set_major_formatter(_TICKS)
-    return divisor
 
 
 def _wrapped(policy: str) -> str:
     """A policy's name over a panel: broken behind a hyphen where it is long."""
     return textwrap.fill(wording.shortened(policy, 36), 18)
-
-
-def _count_label(what: str, largest: float) -> str:
-    _, word = style.scale(largest)
-    return f"{what} ({word})" if word else what
 
 
 @style.styled
@@ -110,18 +63,18 @@ def by_kind(
     """
     columns = len(locked) if len(locked) <= 5 else -(-len(locked) // 2)
     lines = -(-len(locked) // columns)
-    figure = style.new_figure(lines * (_ROW * len(kinds) + 0.35) + 0.5)
+    figure = style.new_figure(lines * (ROW * len(kinds) + 0.35) + 0.5)
     grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     largest = max(max(values, default=0) for values in [*locked.values(), baseline or [0]])
     for axes in grid.flat[len(locked) :]:
         axes.set_axis_off()
     for axes, (policy, values) in zip(grid.flat, locked.items(), strict=False):
-        _rows_axis(axes, kinds)
-        divisor = _count_axis(axes, largest, ticks=4)
+        rows_axis(axes, kinds)
+        divisor = count_axis(axes, largest, ticks=4)
         axes.set_title(_wrapped(policy), loc="left")
         axes.tick_params(labelbottom=True)
         _kind_bars(axes, values, baseline or values, divisor)
-    figure.supxlabel(_count_label("locked reference-count instructions", largest), fontsize=7)
+    figure.supxlabel(count_label("locked reference-count instructions", largest), fontsize=7)
     handles = [Patch(color=style.BLUE, label="done under the policy")]
     if baseline is not None:
         changes = [
@@ -130,7 +83,7 @@ def by_kind(
             for value, base in zip(values, baseline, strict=True)
         ]
         if min(changes) < 0:
-            handles.append(Patch(**_REMOVED, label="removed against refcounted"))
+            handles.append(Patch(**REMOVED, label="removed against refcounted"))
         if max(changes) > 0:
             handles.append(Patch(color=style.VERMILLION, label="added against refcounted"))
     figure.legend(handles=handles, loc="outside upper left", ncols=3)
@@ -143,7 +96,7 @@ def _kind_bars(axes: Axes, values: Sequence[int], baseline: Sequence[int], divis
     removed = [max(base - value, 0) / divisor for value, base in zip(values, baseline, strict=True)]
     added = [max(value - base, 0) / divisor for value, base in zip(values, baseline, strict=True)]
     axes.barh(rows, common, 0.7, color=style.BLUE, label="done")
-    axes.barh(rows, removed, 0.7, left=common, label="removed", **_REMOVED)
+    axes.barh(rows, removed, 0.7, left=common, label="removed", **REMOVED)
     axes.barh(rows, added, 0.7, left=common, color=style.VERMILLION, label="added")
 
 
@@ -158,9 +111,9 @@ def how_known(kinds: Sequence[str], shares: Mapping[str, Sequence[int]]) -> Figu
     Returns:
         A full-width bar a kind, cut by share, with the number of allocations at its end.
     """
-    figure = style.new_figure(_ROW * len(kinds) + 0.75)
+    figure = style.new_figure(ROW * len(kinds) + 0.75)
     axes = figure.subplots()
-    _rows_axis(axes, kinds)
+    rows_axis(axes, kinds)
     totals = [sum(parts) for parts in zip(*shares.values(), strict=True)]
     left = [0.0] * len(kinds)
     for how, counts in shares.items():
@@ -215,7 +168,7 @@ def over_time(
     largest = max([*totals, *(value for values in lines.values() for value in values)], default=0)
     divisor, _ = style.scale(largest)
     base = [0.0] * (len(edges) - 1)
-    for (kind, counts), colour in zip(layers.items(), _LAYERS, strict=False):
+    for (kind, counts), colour in zip(layers.items(), LAYERS, strict=False):
         top = [low + value / divisor for low, value in zip(base, counts, strict=True)]
         upper.stairs(top, borders, baseline=base, fill=True, color=colour, label=kind)
         base = top
@@ -232,29 +185,29 @@ def over_time(
     for axes in (upper, lower):
         axes.set_xlim(borders[0], borders[-1])
         axes.set_ylim(0, max(largest / divisor, 1) * 1.04)
-        axes.yaxis.set_major_formatter(_TICKS)
+        axes.yaxis.set_major_formatter(TICKS)
         axes.grid(visible=True, axis="y")
     upper.legend(reverse=True, **_BESIDE)
     lower.legend(**_BESIDE)
     lower.set_xlabel(f"time since the first event ({unit})")
-    figure.supylabel(_count_label("locked instructions per slice", largest), fontsize=7)
+    figure.supylabel(count_label("locked instructions per slice", largest), fontsize=7)
     return figure
 
 
 @style.styled
 def ranked(names: Sequence[str], values: Sequence[int], what: str) -> Figure:
     """One bar a name with its value at the end; ``what`` is the axis label with its unit."""
-    figure = style.new_figure(_ROW * len(names) + 0.45)
+    figure = style.new_figure(ROW * len(names) + 0.45)
     axes = figure.subplots()
-    _rows_axis(axes, [wording.shortened(name, 48) for name in names], mono=True)
+    rows_axis(axes, [wording.shortened(name, 48) for name in names], mono=True)
     largest = max(values, default=0)
-    divisor = _count_axis(axes, largest)
+    divisor = count_axis(axes, largest)
     bars = axes.barh(
         range(len(names)), [value / divisor for value in values], 0.7, color=style.BLUE
     )
     axes.bar_label(bars, [wording.count(value) for value in values], padding=3, fontsize=6.5)
     axes.set_xlim(0, axes.get_xlim()[1] * 1.12)
-    axes.set_xlabel(_count_label(what, largest))
+    axes.set_xlabel(count_label(what, largest))
     return figure
 
 
@@ -268,7 +221,7 @@ def savings(runs: Sequence[str], saved: Mapping[str, Sequence[float | None]]) ->
     """
     figure = style.new_figure(0.19 * len(runs) + 0.85)
     axes = figure.subplots()
-    _rows_axis(axes, [wording.shortened(name, 44) for name in runs])
+    rows_axis(axes, [wording.shortened(name, 44) for name in runs])
     axes.grid(visible=True, axis="y")
     axes.axvline(0, color=style.DARK, linewidth=0.6)
     for (policy, values), (mark, colour) in zip(saved.items(), _POINTS, strict=False):
@@ -286,116 +239,6 @@ def savings(runs: Sequence[str], saved: Mapping[str, Sequence[float | None]]) ->
         )
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, 0), max(high, 0))
-    axes.set_xlabel("locked instructions saved (%)")
+    axes.set_xlabel("locked instructions saved by freezing (%)")
     figure.legend(loc="outside upper left", ncols=4)
     return figure
-
-
-@style.styled
-def freezability(
-    kinds: Sequence[str],
-    verdicts: Sequence[str],
-    saved: Sequence[int],
-    lives: Mapping[str, Sequence[int]],
-) -> Figure:
-    """What freezing each kind saves, and what was done to its count.
-
-    Args:
-        kinds: page kinds, one a row.
-        verdicts: the verdict on each.
-        saved: reference operations that freezing it saves.
-        lives: what was done to the count -> whole lives per kind, in the order of ``kinds``.
-    """
-    figure = style.new_figure(_ROW * len(kinds) + 0.85)
-    left, right = figure.subplots(1, 2, sharey=True)
-    _rows_axis(left, kinds)
-    largest = max(saved, default=0)
-    divisor = _count_axis(left, largest, ticks=4)
-    for verdict, look in _VERDICTS.items():
-        rows = [row for row, given in enumerate(verdicts) if given == verdict]
-        if rows:
-            widths = [saved[row] / divisor for row in rows]
-            left.barh(rows, widths, 0.7, label=verdict, **look)
-    left.set_xlim(0, left.get_xlim()[1] * 1.18)
-    for row, value in enumerate(saved):
-        left.annotate(
-            wording.count(value),
-            (value / divisor, row),
-            xytext=(3, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=6.5,
-        )
-    left.set_xlabel(_count_label("first sets and last drops", largest))
-    left.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
-    _shares(right, lives, len(kinds))
-    right.set_xlabel("share of the kind's whole lives (%); at the right their number")
-    right.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
-    return figure
-
-
-def _shares(axes: Axes, parts: Mapping[str, Sequence[int]], rows: int) -> None:
-    """A full-width bar a row, cut by share, with the row's total at its end."""
-    totals = [sum(counts[row] for counts in parts.values()) for row in range(rows)]
-    base = [0.0] * rows
-    for (name, counts), look in zip(parts.items(), _DONE, strict=True):
-        width = [100 * count / max(total, 1) for count, total in zip(counts, totals, strict=True)]
-        axes.barh(range(rows), width, 0.7, left=base, label=name, **look)
-        base = [start + part for start, part in zip(base, width, strict=True)]
-    for row, total in enumerate(totals):
-        axes.annotate(
-            wording.count(total),
-            (1, row),
-            xycoords=("axes fraction", "data"),
-            xytext=(44, 0),
-            textcoords="offset points",
-            ha="right",
-            va="center",
-            fontsize=6.5,
-        )
-    axes.set_xlim(0, 100)
-    axes.grid(visible=True, axis="x")
-    axes.spines["left"].set_visible(False)
-
-
-@style.styled
-def depth(levels: Sequence[str], saved: Mapping[str, Sequence[int]]) -> Figure:
-    """Reference operations saved by setting the count at each level, stacked by page kind.
-
-    Args:
-        levels: levels of the call stack, one a row.
-        saved: page kind -> operations saved at each level; beyond six the rest is one layer.
-    """
-    figure = style.new_figure(_ROW * len(levels) + 0.75)
-    axes = figure.subplots()
-    _rows_axis(axes, levels, mono=True)
-    totals = [sum(parts) for parts in zip(*saved.values(), strict=True)]
-    divisor = _count_axis(axes, max(totals, default=0))
-    base = [0.0] * len(levels)
-    for (kind, counts), colour in zip(_at_most(saved, len(_LAYERS)).items(), _LAYERS, strict=False):
-        width = [count / divisor for count in counts]
-        axes.barh(range(len(levels)), width, 0.7, left=base, color=colour, label=kind)
-        base = [start + part for start, part in zip(base, width, strict=True)]
-    axes.set_xlim(0, axes.get_xlim()[1] * 1.12)
-    for row, total in enumerate(totals):
-        axes.annotate(
-            wording.count(total),
-            (base[row], row),
-            xytext=(3, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=6.5,
-        )
-    axes.set_xlabel(_count_label("reference operations saved", max(totals, default=0)))
-    figure.legend(loc="outside upper left", ncols=6)
-    return figure
-
-
-def _at_most(parts: Mapping[str, Sequence[int]], layers: int) -> dict[str, Sequence[int]]:
-    """The first parts as they are; where there are more than ``layers``, the rest as one."""
-    if len(parts) <= layers:
-        return dict(parts)
-    names = list(parts)
-    summed_up = [parts[name] for name in names[layers - 1 :]]
-    rest = [sum(values) for values in zip(*summed_up, strict=True)]
-    return {name: parts[name] for name in names[: layers - 1]} | {"other kinds": rest}

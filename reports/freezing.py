@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports import figures, queries, style, wording
+from reports import freezing_figures, queries, style, wording
 from reports.document import Block, Cell, Column, Heading, Mono, Picture, Strong, Table, Text
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _figure(connection: DuckDBPyConnection, kinds: list[Row]) -> Picture:
         "only these speak for the verdict. Nearly: extra references in at most "
         f"{wording.percent(nearly)} of them.",
         style.svg(
-            figures.freezability(
+            freezing_figures.freezability(
                 [row["page_kind"] for row in kinds],
                 [row["verdict"] for row in kinds],
                 [row["plain_ops_saved"] + row["locked_ops_saved"] for row in kinds],
@@ -288,6 +288,6 @@ def depth(connection: DuckDBPyConnection, run: int) -> list[Block]:
             "wrappers alloc_pages and folio_alloc as 7.2 does, or by the function that asks for "
             "the page. A path that enters inside the level has no count; whether its pages need "
             f"one is told {known}.",
-            style.svg(figures.depth(levels, largest)),
+            style.svg(freezing_figures.depth(levels, largest)),
         ),
     ]

@@ -26,8 +26,8 @@ def section(connection: DuckDBPyConnection, runs: Sequence[Row]) -> Section:
         labels = [_label(run) for run in runs]
         blocks.append(
             Picture(
-                f"Locked reference-count instructions saved against {BASELINE}, in percent, in "
-                "each run and under each policy. Right of zero: fewer than refcounted.",
+                f"Locked reference-count instructions that freezing saves against {BASELINE}, in "
+                "percent, in each run and under each policy.",
                 style.svg(figures.savings(labels, savings)),
             )
         )
@@ -64,15 +64,17 @@ def _table(runs: Sequence[Row], summaries: dict[int, list[Row]], headline: str |
                 wording.count(run["lost_events"]),
                 wording.count(base.get("page_allocs")),
                 wording.count(base.get("locked_ops")),
-                wording.count(other.get("locked_ops_saved")),
-                Strong(wording.percent(other.get("saved_pct"))),
+                wording.count(other.get("frozen_ops_saved")),
+                Strong(wording.percent(other.get("frozen_saved_pct"))),
+                wording.count(queries.other_rules(other)),
                 MARKS.get(base.get("use_how", ""), wording.MISSING),
             ]
         )
     return Table(
         "The replayed recordings: locked reference-count instructions under "
-        f"{BASELINE}, and how many of them {headline or 'another policy'} saves. Use: whether the "
-        "operations while a page is in use are observed ● or assumed ○.",
+        f"{BASELINE}, and how many of them {headline or 'another policy'} saves by freezing. Other "
+        "rules: what the paths of its kernel save beside that, below zero where they need more. "
+        "Use: whether the operations while a page is in use are observed ● or assumed ○.",
         (
             Column("run"),
             Column("trace", numeric=False),
@@ -81,8 +83,9 @@ def _table(runs: Sequence[Row], summaries: dict[int, list[Row]], headline: str |
             Column("lost ●"),
             Column("allocs ●"),
             Column("locked"),
-            Column("saved"),
+            Column("freezing"),
             Column("share"),
+            Column("other rules"),
             Column("use", numeric=False),
         ),
         rows,
@@ -92,10 +95,13 @@ def _table(runs: Sequence[Row], summaries: dict[int, list[Row]], headline: str |
 def _savings(
     runs: Sequence[Row], summaries: dict[int, list[Row]], names: list[str]
 ) -> dict[str, list[float | None]]:
-    """Policy -> saved_pct per run; only policies that change something somewhere."""
+    """Policy -> frozen_saved_pct per run; only policies that change something somewhere."""
     found = {
         name: [
-            next((row["saved_pct"] for row in summaries[run["run"]] if row["policy"] == name), None)
+            next(
+                (row["frozen_saved_pct"] for row in summaries[run["run"]] if row["policy"] == name),
+                None,
+            )
             for run in runs
         ]
         for name in names

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reports.rows import write_table
+from reports.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,8 +14,9 @@ if TYPE_CHECKING:
     import duckdb
 
 _POLICIES = """
-    SELECT run, trace, policy, locked_ops, locked_ops_saved AS saved,
-           round(saved_pct, 2) AS saved_pct, use_how
+    SELECT run, trace, policy, locked_ops, frozen_ops_saved AS freezing_saves,
+           round(frozen_saved_pct, 2) AS pct,
+           locked_ops_saved - frozen_ops_saved AS other_rules_save, use_how
     FROM policy_summary WHERE list_contains($1, run)
 """
 _PLACEMENTS = """
@@ -26,6 +28,14 @@ _PLACEMENTS = """
 _WHAT_IFS = """
     SELECT DISTINCT what_if FROM placement_summary
     WHERE list_contains($1, run) AND what_if IS NOT NULL ORDER BY ALL
+"""
+_LOSSES = """
+    SELECT DISTINCT trace, lost_events, lost_gaps FROM runs JOIN traces USING (trace_id)
+    WHERE list_contains($1, run) AND (lost_events > 0 OR lost_gaps > 0) ORDER BY ALL
+"""
+_NOT_COMPARED = """
+    SELECT trace FROM validation WHERE list_contains($1, run) GROUP BY run, trace
+    HAVING NOT bool_or(starts_with(quantity, 'simulated_')) ORDER BY run
 """
 
 
@@ -41,6 +51,25 @@ def print_placements(
     _table(connection, _PLACEMENTS, runs, out)
     out.writelines(
         f"what if: {reason}\n" for (reason,) in connection.execute(_WHAT_IFS, [runs]).fetchall()
+    )
+
+
+def print_losses(connection: duckdb.DuckDBPyConnection, runs: Sequence[int], out: TextIO) -> None:
+    """A line for each trace that lost events, and what that makes of its figures."""
+    for trace, events, gaps in connection.execute(_LOSSES, [runs]).fetchall():
+        more = f" and {plural(gaps, 'gap')} of unknown size" if gaps else ""
+        out.write(
+            f"lost: {plural(events or 0, 'event')}{more} of {trace}: counts are lower bounds\n"
+        )
+
+
+def print_not_compared(
+    connection: duckdb.DuckDBPyConnection, runs: Sequence[int], out: TextIO
+) -> None:
+    """A line for each validated trace whose simulated placement is not the recorded kernel's."""
+    out.writelines(
+        f"not compared: the simulated placement of {trace}, a what-if (allocsim replay says why)\n"
+        for (trace,) in connection.execute(_NOT_COMPARED, [runs]).fetchall()
     )
 
 

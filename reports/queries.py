@@ -51,6 +51,13 @@ def policies(connection: DuckDBPyConnection, run: int) -> list[Row]:
     )
 
 
+def other_rules(policy: Row) -> int | None:
+    """Of a row of policies(): locked instructions saved by what is not freezing, or None."""
+    if policy.get("locked_ops_saved") is None:
+        return None
+    return int(policy["locked_ops_saved"] - policy["frozen_ops_saved"])
+
+
 def first_policy(names: list[str]) -> str:
     """The policy whose absolute numbers are shown: BASELINE where it was replayed."""
     return BASELINE if BASELINE in names else names[0]

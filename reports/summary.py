@@ -117,8 +117,9 @@ def _headline(policies: list[Row], how: list[Row]) -> Table:
             wording.count(row["page_frees"]),
             wording.count(row["plain_ops"]),
             Strong(wording.count(row["locked_ops"])),
-            wording.count(row["locked_ops_saved"]),
-            Strong(wording.percent(row["saved_pct"])),
+            wording.count(row["frozen_ops_saved"]),
+            Strong(wording.percent(row["frozen_saved_pct"])),
+            wording.count(queries.other_rules(row)),
             *(
                 wording.percent(known.get((row["policy"], name), 0), row["locked_ops"])
                 for name in hows
@@ -128,16 +129,19 @@ def _headline(policies: list[Row], how: list[Row]) -> Table:
     ]
     return Table(
         "Page allocations and frees, and the operations on their reference counts (plain stores, "
-        f"locked instructions) under each policy. Saved: locked instructions fewer than under "
-        f"{BASELINE}. The last columns split the locked instructions by how they are known.",
+        f"locked instructions) under each policy. Freezing: locked instructions fewer than under "
+        f"{BASELINE} on the kinds that the policy freezes. Other rules: what the paths of another "
+        "kernel save beside that, below zero where they need more. The last columns split the "
+        "locked instructions by how they are known.",
         (
             Column("policy", numeric=False),
             Column("allocs ●"),
             Column("frees ●"),
             Column("plain"),
             Column("locked"),
-            Column("saved"),
+            Column("freezing"),
             Column("share"),
+            Column("other rules"),
             *(Column(MARKS[name]) for name in hows),
         ),
         rows,

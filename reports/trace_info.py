@@ -10,9 +10,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-def trace_text(meta: Mapping[str, Any]) -> str:
-    """Lines to read in a terminal: a heading and a value each, then events by type."""
+def trace_text(
+    meta: Mapping[str, Any], nodes: int = 1, local: int | None = None, other: int | None = None
+) -> str:
+    """Lines to read in a terminal: a heading and a value each, then events by type.
+
+    Args:
+        meta: meta.json of the trace set.
+        nodes: memory nodes of its machine.
+        local: page allocations on the node of the CPU that asked; None: not known.
+        other: those on another node.
+    """
     lines = list(_facts(meta))
+    if nodes > 1:
+        lines.append(("memory nodes", _nodes(nodes, local, other)))
     width = max(len(name) for name, _ in lines)
     text = [f"{name.ljust(width)}  {value}" for name, value in lines]
     text.append("")
@@ -44,6 +55,8 @@ def _facts(meta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "symbols", f"{count(symbols['resolved'])} of {plural(addresses, 'address', 'addresses')}"
     yield "page_ref", _page_ref(meta["recorded_events"])
     yield "snapshots", listed(meta["snapshots"]) or "none"
+    for text in meta.get("lacks", ()):
+        yield "lacks", text
 
 
 def _source(meta: Mapping[str, Any]) -> str:
@@ -95,6 +108,15 @@ def _page_ref(recorded: list[str]) -> str:
     if any(name.startswith("page_ref_") for name in recorded):
         return "recorded: the use stage is observed"
     return "not recorded: the use stage is assumed"
+
+
+def _nodes(nodes: int, local: int | None, other: int | None) -> str:
+    text = f"{nodes}, which a simulated placement takes as one (a what-if)"
+    if local is None or other is None or local + other <= 0:
+        return text
+    total = local + other
+    share = f"{count(other)} of {plural(total, 'page allocation')} ({percent(other, total)})"
+    return f"{text}; {share} between the snapshots were on another node than the CPU's"
 
 
 def _counts(what: str, counts: Mapping[str, int]) -> list[str]:

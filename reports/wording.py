@@ -83,3 +83,13 @@ def trace_word(run: Mapping[str, Any]) -> str:
         run: row of queries.runs.
     """
     return "synthetic trace" if run["source_format"] == "synth" else "recording"
+
+
+def mib(value: float) -> str:
+    """Bytes in MiB, with two decimals and a real minus."""
+    return f"{value / (1 << 20):,.2f}".replace("-", "\u2212")
+
+
+def kib(value: float) -> str:
+    """Bytes in KiB, with one decimal and a real minus."""
+    return f"{value / (1 << 10):,.1f}".replace("-", "\u2212")

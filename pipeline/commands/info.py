@@ -27,13 +27,14 @@ def info(
 
     JSON is the trace set's meta.json, whole.
     """
+    from pipeline.machine import machine_nodes
     from pipeline.progress import shown
     from pipeline.trace_source import opened
     from reports.trace_info import trace_text
 
     with shown() as progress, opened(trace, progress) as found:
-        meta = found.meta
+        meta, nodes = found.meta, machine_nodes(found)
     if format_ is Format.JSON:
         typer.echo(json.dumps(meta, indent=1))
     else:
-        typer.echo(trace_text(meta), nl=False)
+        typer.echo(trace_text(meta, *nodes), nl=False)

@@ -61,7 +61,7 @@ def replay(
     from pipeline.runs import replay_traces
     from pipeline.settings import parse_settings
     from pipeline.store.database import reading
-    from reports.printed import print_placements, print_policies
+    from reports.printed import print_losses, print_placements, print_policies
 
     policies = find_policies(policy or [])
     pricing = Pricing(find_schemes(scheme or []), find_costs(costs))
@@ -82,3 +82,4 @@ def replay(
         if placement is Placement.SIMULATED:
             sys.stdout.write("\n")
             print_placements(connection, runs, sys.stdout)
+        print_losses(connection, runs, sys.stdout)

@@ -41,7 +41,7 @@ def sweep(
     from pipeline.settings import combinations, parse_settings
     from pipeline.store.database import reading
     from pipeline.sweeps import sweep_traces
-    from reports.printed import print_placements
+    from reports.printed import print_losses, print_placements
 
     wanted = combinations(vary, parse_settings(set_ or []))
     with shown() as progress:
@@ -53,3 +53,4 @@ def sweep(
     )
     with reading(db) as connection:
         print_placements(connection, done.runs, sys.stdout)
+        print_losses(connection, done.runs, sys.stdout)

@@ -29,6 +29,7 @@ def validate(
     from pipeline.progress import shown
     from pipeline.store.database import reading
     from pipeline.validation.run import validate_traces
+    from reports.printed import print_losses, print_not_compared
     from reports.rows import WRITERS
 
     with shown() as progress:
@@ -37,6 +38,8 @@ def validate(
         result = connection.execute("FROM validation WHERE list_contains(?, run)", [runs])
         names = [name for name, *_ in result.description or ()]
         rows = result.fetchall()
+        print_losses(connection, runs, sys.stderr)
+        print_not_compared(connection, runs, sys.stderr)
     WRITERS[format_.value](names, rows, sys.stdout)
     held = [row[names.index("ok")] for row in rows]
     exceeded = held.count(False)

@@ -58,7 +58,7 @@ def fit_trace(trace: TraceSet, progress: Progress) -> Fit:
         db = folder / "results.duckdb"
         runs = _runs(original, db, progress, name)
         with duckdb.connect(str(db)) as connection:
-            observed = observe(connection, runs[0], original, WINDOW_ROWS)
+            observed = observe(connection, *runs, original, WINDOW_ROWS)
         if not len(observed.objects.birth) + len(observed.pages.birth):
             raise InputError(f"{trace.path}: no allocation of an object or page to fit a spec to")
         text = fitted_text(observed)

@@ -7,30 +7,33 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from allocsim.columns import find
 from allocsim.page_kinds import Kind
 from allocsim.recorded_requests import UNKNOWN_PAGE
 from allocsim.requests import Op
+from pipeline.fitting.older import OlderSlabs
 from pipeline.modelled import make_world
 from pipeline.recorded_run import RecordedRun
 from pipeline.synth.births import NEVER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import duckdb
     import numpy.typing as npt
 
-    from pipeline.modelled import Recorded
+    from pipeline.modelled import Recorded, World
     from pipeline.trace_set import TraceSet
 
     Ints = npt.NDArray[np.int64]
     Columns = tuple[npt.NDArray[Any], ...]
 
 _OLDER = """
-SELECT ts, cpu, cache FROM object_events
+SELECT seq, ts, cpu, cache FROM object_events
 WHERE run = ? AND event IN (1, 3) AND object = seq AND cache IS NOT NULL
 ORDER BY seq
 """
+_MADE = "SELECT cache, slab_allocs FROM placed_caches WHERE run = ?"
 _KINDS = "SELECT alloc_seq AS seq, page_kind FROM pages WHERE run = ? AND alloc_seq IS NOT NULL"
 _KINDS_OF_FREES = "SELECT seq, page_kind FROM page_events WHERE run = ? AND event = 5"
 
@@ -96,7 +99,7 @@ class Observed:
         events: its events.
         objects: lives of objects.
         older_objects: ends of older ones.
-        free_places: free objects on slabs older than the trace that it takes, by cache.
+        older_slabs: the slabs those lie on, and what is free on them, by cache.
         pages: lives of pages that are not slab's.
         older_pages: ends of older ones.
         pieces: frees of parts of a block after the first, which are left out.
@@ -110,7 +113,7 @@ class Observed:
     events: int
     objects: Lives
     older_objects: Older
-    free_places: Ints
+    older_slabs: Sequence[OlderSlabs]
     pages: Lives
     older_pages: Older
     pieces: int
@@ -124,13 +127,18 @@ class Observed:
 
 
 def observe(
-    connection: duckdb.DuckDBPyConnection, run: int, trace: TraceSet, window_rows: int
+    connection: duckdb.DuckDBPyConnection,
+    run: int,
+    simulated: int,
+    trace: TraceSet,
+    window_rows: int,
 ) -> Observed:
     """Look at a recorded run.
 
     Args:
         connection: the database that has it.
         run: its number.
+        simulated: number of the run that simulates it.
         trace: the trace set it is of.
         window_rows: events held at once.
     """
@@ -153,14 +161,16 @@ def observe(
     world = make_world(source.recorded, {})
     lives, _ = _lives(_joined(objects), times, np.concatenate(sites))
     of_pages, older_pages, pieces = _pages(connection, run, _joined(pages), times)
+    made = dict(connection.execute(_MADE, [simulated]).fetchall())
+    older, handles = _older_objects(connection, run, source.recorded, first_ts)
     return Observed(
         name=trace.meta["name"],
         recorded=source.recorded,
         length=int(times[-1]) + 1,
         events=len(times),
         objects=lives,
-        older_objects=_older_objects(connection, run, source.recorded, first_ts),
-        free_places=world.older_free,
+        older_objects=older,
+        older_slabs=_older_slabs(world, older, handles, made),
         pages=of_pages,
         older_pages=older_pages,
         pieces=pieces,
@@ -205,13 +215,32 @@ def _lives(
 
 def _older_objects(
     connection: duckdb.DuckDBPyConnection, run: int, recorded: Recorded, first_ts: int
-) -> Older:
+) -> tuple[Older, Ints]:
+    """Ends of older objects, and the events that are these."""
     found = connection.execute(_OLDER, [run]).fetchnumpy()
-    ts, cpu, cache = (
-        np.ma.getdata(found[name]).astype(np.int64) for name in ("ts", "cpu", "cache")
-    )
+    seq, ts, cpu, cache = (np.ma.getdata(column).astype(np.int64) for column in found.values())
     sized = np.array([size > 0 for _, size in recorded.caches], np.bool_)[cache]
-    return Older(ts[sized] - first_ts, cpu[sized], cache[sized])
+    return Older(ts[sized] - first_ts, cpu[sized], cache[sized]), seq[sized]
+
+
+def _older_slabs(
+    world: World, older: Older, handles: Ints, made: Mapping[int, int]
+) -> list[OlderSlabs]:
+    """Slabs older than the trace, by cache."""
+    slab = np.append(world.older.slab, -1)[find(world.older.object, handles)]
+    free = world.free_before
+    return [
+        OlderSlabs(
+            slab[older.what == number],
+            free.slab[free.cache == number],
+            free.cpu[free.cache == number].astype(np.int64),
+            shape.objects,
+            1 << shape.order,
+            shape.capacity,
+            made.get(number, 0),
+        )
+        for number, shape in enumerate(world.shapes)
+    ]
 
 
 def _pages(

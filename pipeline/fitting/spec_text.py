@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from allocsim.kernel import kernel_of
+from pipeline.fitting.lifetimes import CLOSE
 from pipeline.fitting.lines import (
-    QUANTILES,
-    SWING,
     FittedWork,
-    free_place_works,
     object_line,
     older_works,
     page_line,
     works_of,
 )
-from pipeline.synth.machine import machine_shapes
+from pipeline.fitting.older import older_object_works, pages_in_use, spare_works, unseen_works
+from pipeline.fitting.periods import SWING
+from pipeline.synth.parse import MEMORY, is_name
 from pipeline.synth.spec import KERNELS
 from pipeline.synth.units import write_time
 
@@ -56,15 +57,13 @@ def _object_works(observed: Observed, names: dict[int, str]) -> list[FittedWork]
     cpus = observed.recorded.cpus
     lives, older = observed.objects, observed.older_objects
     works = []
-    shapes = machine_shapes([(names[n], s) for n, (_, s) in enumerate(observed.caches)], cpus)
     for number in range(len(observed.caches)):
         line = object_line(names[number])
-        works += older_works(line, older.of(number), cpus)
-        shape = shapes[number]
-        if shape is not None:
-            places = int(observed.free_places[number])
-            works += free_place_works(line, places, shape.objects, cpus)
-        works += works_of(line, lives.of(lives.what == number), cpus)
+        slabs = observed.older_slabs[number]
+        works += older_object_works(line, older.of(number), slabs, cpus)
+        works += unseen_works(line, older.of(number), slabs, cpus)
+        made = works_of(line, lives.of(lives.what == number), cpus)
+        works += (spare_works(line, slabs, cpus) if made else []) + made
     return works
 
 
@@ -84,8 +83,11 @@ def _head(observed: Observed) -> str:
     version = kernel_of(recorded.release).version
     known = [tuple(map(int, kernel.split("."))) for kernel in KERNELS]
     kernel = KERNELS[max((n for n, v in enumerate(known) if v <= version), default=0)]
-    memory = max(observed.managed << 12, 64 << 20)
-    used = min(max(1 - observed.free / max(observed.managed, 1), 0), 0.9)
+    memory = max(observed.managed << 12, MEMORY[0])
+    # What is older must fit what was in use, which rounds up.
+    least = pages_in_use(observed.older_slabs, observed.older_pages.what & 255, recorded.cpus)
+    in_use = max(observed.managed - observed.free, least)
+    used = min(math.ceil(10_000 * in_use / (memory >> 12)) / 10_000, 0.9)
     left_out = (
         f", {observed.pieces} frees of parts of page blocks left out" if observed.pieces else ""
     )
@@ -95,11 +97,11 @@ def _head(observed: Observed) -> str:
 # Of each caller of a cache on each CPU, and of pages by kind, a work for each period and fate:
 # what dies in the period, what outlives it, what outlives the trace. Periods end where the number
 # alive turns by more than {100 * SWING:g} %, and every eighth of the births. A formula stands for
-# lifetimes if its deciles are within 5 %, else up to {QUANTILES} quantiles.
+# lifetimes if its deciles are within {100 * CLOSE:g} %, else quantiles, between which all are.
 # Work that is "before" made what is freed in the trace without having been allocated in it,
 # and the free places on older slabs that it takes.
 
-name = {_toml(observed.name + "-fitted")}
+name = {_toml(_name(observed.name))}
 doc = {_toml(f"Fitted to {observed.name}.")}
 source = {_toml(f"allocsim fit {observed.name}")}
 kernel = {_toml(kernel)}
@@ -107,6 +109,12 @@ cpus = {recorded.cpus}
 memory = {_toml(f"{memory >> 20} MiB")}
 used = {used:.4f}
 """
+
+
+def _name(trace: str) -> str:
+    """A name for the trace set of a spec, by that of the trace."""
+    fit = "".join(c if is_name(f"x{c}") else "-" for c in trace)
+    return f"{fit[:80].lstrip('.-') or 'trace'}-fitted"
 
 
 def _cache(observed: Observed, number: int, name: str, size: int) -> str:
@@ -144,5 +152,5 @@ def _toml(value: object) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
+        return "[" + ",".join(map(_toml, value)) + "]"
     return str(value)

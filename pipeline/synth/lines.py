@@ -14,7 +14,7 @@ from allocsim.prefilled import FLAGS
 from allocsim.profile import PAGE_SIZE, get_order, kmalloc_size
 from pipeline.synth.page_requests import PAGE_KINDS
 from pipeline.synth.rows import GFP_KERNEL, migratetype
-from pipeline.synth.spec import KMALLOC_TYPES
+from pipeline.synth.spec import KMALLOC_TYPES, sheaves
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ class Lines(NamedTuple):
         migratetype: of the request (i1).
         highest: highest zone it may come from (i1).
         flags: as PageEvents has them (u1).
-        alloc: template of the allocation (i4).
+        alloc: template of the allocation; -1: it has no event (i4).
         free: template of the free; -1: it has no event (i4).
         pages_before: template of the page allocation of a large kmalloc, before its event (i4).
         pages_after: likewise of the page free, behind it (i4).
@@ -72,10 +72,28 @@ def pieces(spec: Spec) -> npt.NDArray[np.int64]:
     )
 
 
-def prefilled(spec: Spec) -> npt.NDArray[np.int64]:
-    """How many objects of each line come out of one prefilled sheaf (i8); 0: none do."""
-    entries = [entry for work in spec.works for entry in work.entries]
-    return np.array([entry.count * entry.prefilled for entry in entries], np.int64)
+class Prefilled(NamedTuple):
+    """By number of a spec's line, the prefilled sheaf that its objects come out of.
+
+    Args:
+        objects: objects of that sheaf (i8); 0: they do not come out of one.
+        sheaf: number of the first line that the sheaf has objects for (i8).
+    """
+
+    objects: npt.NDArray[np.int64]
+    sheaf: npt.NDArray[np.int64]
+
+
+def prefilled(spec: Spec) -> Prefilled:
+    """What comes out of prefilled sheaves: what adjacent lines of a batch have of one cache."""
+    count: list[int] = []
+    sheaf: list[int] = []
+    for work in spec.works:
+        for lines in sheaves(work.entries, work.pick):
+            of, first = sum(entry.count for entry in lines if entry.prefilled), len(sheaf)
+            count += [of] * len(lines)
+            sheaf += [first] * len(lines)
+    return Prefilled(np.array(count, np.int64), np.array(sheaf, np.int64))
 
 
 def make_lines(spec: Spec, machine: Machine, templates: Templates) -> Lines:
@@ -123,6 +141,7 @@ class _Maker:
         )
         free = add(Ev.KMEM_CACHE_FREE, call_site=self._templates.site(f"{function}_free"), **named)
         free = free if entry.free.traced else _NONE
+        alloc = alloc if entry.traced else _NONE
         return (number, 0, 0, 0, 0, alloc, free, _NONE, _NONE, _NONE)
 
     def _kmalloc(self, entry: Entry, function: str) -> Sequence[int]:
@@ -150,9 +169,10 @@ class _Maker:
             return (_NONE, order, *self._request(gfp), alloc, free, before, after, _NONE)
         number = int(
             self._machine.caches.of_kmalloc(
-                np.array([given], np.int64), np.array([gfp], np.uint64)
+                np.array([given]), np.array([gfp], np.uint64), np.array([given])
             )[0]
         )
+        alloc = alloc if entry.traced else _NONE
         return (number, 0, 0, 0, 0, alloc, free, _NONE, _NONE, _NONE)
 
     def _pages(self, entry: Entry) -> Sequence[int]:

@@ -50,12 +50,14 @@ class Machine:
     """What a spec runs on.
 
     Args:
+        recorded: what a replay knows of it.
         world: the model, at the beginning.
         caches: all caches; those that are named first, then kmalloc's.
         names: their names.
         snapshots: texts of /proc and /sys, by file name.
     """
 
+    recorded: Recorded
     world: World
     caches: Caches
     names: list[str]
@@ -95,10 +97,12 @@ def make_machine(spec: Spec, settings: Mapping[str, int] | None = None) -> Machi
         zones=zones,
         states=tuple(placed(each, *held[each.name]) for each in zones),
         zones_how=How.OBSERVED,
+        nodes=1,
         lists=np.zeros((len(zones), spec.cpus, PCP_LISTS), np.int64),
         thp=True,
     )
-    return Machine(make_world(recorded, settings or {}), caches, list(caches.names), snapshots)
+    world = make_world(recorded, settings or {})
+    return Machine(recorded, world, caches, list(caches.names), snapshots)
 
 
 def _sizes(spec: Spec) -> dict[str, int]:

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from allocsim.events import Ev
+from allocsim.older import FIRST_KEY
 from allocsim.page_paths import PagePath
 from allocsim.paths import Path
 from allocsim.profile import MAX_PAGE_ORDER, PAGE_SIZE
-from allocsim.recorded_requests import PAGE_SHIFT, PageEvents
+from allocsim.recorded_requests import PAGE_SHIFT, UNKNOWN_PAGE, PageEvents
 from allocsim.requests import ObjectRequests, Op
 from allocsim.vmstat import VmstatTurns
+from allocsim.zones import ORDERS
 from pipeline.errors import InputError
 from pipeline.modelled import PROFILE
 from pipeline.synth.lines import make_lines, pieces
 from pipeline.synth.machine import DIRECT_MAP
+from pipeline.synth.older import OlderRows, place_older
 from pipeline.synth.rows import GFP_KERNEL, slab_gfp
 
 if TYPE_CHECKING:
@@ -92,6 +95,7 @@ class Placing:
 
     def __init__(self, spec: Spec, machine: Machine, templates: Templates) -> None:
         self._spec = spec
+        self._machine = machine
         self._names = machine.names
         self._simulation = machine.world.simulation
         self._shapes = machine.world.shapes
@@ -109,6 +113,12 @@ class Placing:
         ).astype(np.int8)
         self._plain = bool(np.all(np.abs(self._ops) == 1))
         self._sizes = np.array([shape.size for shape in self._shapes], np.int64)
+        self._work = np.repeat(
+            np.arange(len(spec.works)), [len(work.entries) for work in spec.works]
+        )
+        self._first_handle = 0  # of what is not older than the trace
+        #: Text of the places that are free on slabs older than the trace.
+        self.free_places = ""
         self._pfns = _SlabFrames(len(self._shapes))
         self._workers = VmstatTurns()
         self._homes = self._simulation.slub.homes
@@ -168,6 +178,35 @@ class Placing:
                 sheaves[(op,)] = add(Ev.KFREE, call_site=site(function), metadata=True)
         return sheaves
 
+    def begin(self, moments: Moments) -> None:
+        """Put what is older than the trace where it lies when the trace begins.
+
+        Args:
+            moments: allocations before the trace, and the frees of what is gone again.
+
+        Raises:
+            InputError: the memory in use before the trace does not suffice.
+        """
+        if not len(moments.seq):
+            return
+        born, gone = np.flatnonzero(moments.op > 0), np.flatnonzero(moments.op < 0)
+        born = born[np.argsort(self._work[moments.entry[born]], kind="stable")]
+        cache = self._lines.cache[moments.entry]
+        rank, cpu = np.full(len(cache), -1, np.int64), np.zeros(len(cache), np.int16)
+        at = np.searchsorted(moments.seq, moments.handle[gone])
+        of_object = cache[gone] >= 0
+        rank[at[of_object]] = np.arange(np.count_nonzero(of_object))
+        cpu[at] = moments.cpu[gone]
+        objects, pages = born[cache[born] >= 0], moments.entry[born[cache[born] < 0]]
+        pieces_of = self._pieces[pages]
+        order = np.where(pieces_of > 1, 0, self._lines.order[pages])
+        freed = np.bincount(order, weights=pieces_of, minlength=ORDERS).astype(np.int64)
+        rows = OlderRows(moments.seq[objects], cache[objects], rank[objects], cpu[objects])
+        older = place_older(self._machine, rows, freed, self._spec.name)
+        self._simulation, self.free_places = older.world.simulation, older.free_places
+        self._pfns.older = older.frames
+        self._first_handle = int(moments.seq[-1]) + 1
+
     def window(self, moments: Moments) -> Rows:
         """The events of a window's requests.
 
@@ -226,16 +265,17 @@ class Placing:
         lines, entry = self._lines, moments.entry[rows]
         order = lines.order[entry]
         order[(self._pieces[entry] > 1) & (moments.op[rows] < 0)] = 0
+        older = moments.handle[rows] < self._first_handle
         return PageEvents(
             moments.seq[rows],
             moments.cpu[rows],
             moments.op[rows],
-            moments.handle[rows] << PAGE_SHIFT,
+            np.where(older, UNKNOWN_PAGE, moments.handle[rows] << PAGE_SHIFT),
             order,
             lines.migratetype[entry],
             lines.highest[entry],
             lines.flags[entry],
-            moments.piece[rows],
+            np.where(older, 0, moments.piece[rows]),
         )
 
     def _check_memory(
@@ -330,9 +370,10 @@ class Placing:
                 np.where(made, _PAGES, np.where(after, _PAGES_FREED, _PAGES_FREED_BEFORE)),
             )
             template = self._slab_events[wanted.cache, wanted.order, made.astype(int)]
-            parts.append(
-                (row, rank, template.astype(np.int64), result.slab_pfns, wanted.cpu.astype("i8"))
-            )
+            frame = result.slab_pfns.copy()
+            old = np.flatnonzero(wanted.slab < 0)
+            frame[old] = self._pfns.of(wanted.cache[old], wanted.slab[old])
+            parts.append((row, rank, template.astype(np.int64), frame, wanted.cpu.astype("i8")))
         if len(sheaves.row):
             row = (np.flatnonzero(cache >= 0) if len(pages) else np.arange(len(cache)))[sheaves.row]
             made = sheaves.way > 0
@@ -396,6 +437,8 @@ class _SlabFrames:
         self._room = np.full(caches, 16, np.int64)
         self._first = np.cumsum(self._room) - self._room
         self._frames = np.zeros(int(self._room.sum()), np.uint32)
+        #: First page frame of each slab older than the trace, by FIRST_KEY less its key.
+        self.older: Ints = np.empty(0, np.int64)
 
     def add(self, result: SimulatedWindow) -> None:
         """Note the slabs of a window."""
@@ -422,5 +465,11 @@ class _SlabFrames:
         """First page frame of each slab (i8)."""
         at = slab & _NUMBER
         at += self._first[cache]
-        frames: Ints = self._frames[at].astype(np.int64)
+        if not len(self.older):
+            frames: Ints = self._frames[at].astype(np.int64)
+            return frames
+        old = slab < 0
+        at[old] = 0
+        frames = self._frames[at].astype(np.int64)
+        frames[old] = self.older[FIRST_KEY - slab[old]]
         return frames

@@ -12,6 +12,7 @@ import numpy as np
 
 from allocsim.events import EVENT_NAMES, EVENTS
 from pipeline.errors import OutputError
+from pipeline.free_places import FILE
 from pipeline.modelled import SYNTH
 from pipeline.synth.machine import DIRECT_MAP, make_machine, release
 from pipeline.synth.placing import Placing
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pipeline.synth.placing import Rows
     from pipeline.synth.spec import Spec
 
-VERSION = 1  #: of what a spec means: the same version makes the same trace of the same spec
+VERSION = 2  #: of what a spec means: the same version makes the same trace of the same spec
 START_TS = 1_000_000_000  #: ns: the clock when the trace begins
 _PID = 1000  # of CPU 0's task
 
@@ -102,13 +103,13 @@ def _write(
     maker = _Maker(spec)
     before = folder / "snapshots" / "before"
     before.mkdir(parents=True)
-    for name, content in maker.machine.snapshots.items():
-        (before / name).write_text(content, "utf-8")
     (folder / "spec.toml").write_text(text, "utf-8")
     with TraceSetWriter(folder) as writer:
         for done, rows in maker.rows():
             writer.add(len(rows.ts), maker.columns(rows))
             advance(done)
+        for name, content in maker.snapshots().items():
+            (before / name).write_text(content, "utf-8")
         source = {
             "format": SYNTH,
             "version": VERSION,
@@ -137,8 +138,11 @@ class _Maker:
         wanted = self._spec.events
         written = 0
         for shown, done, moments in windows(self._spec):
+            if not shown:
+                self._placing.begin(moments)
+                continue
             rows = self._placing.window(moments)
-            if not shown or not len(rows.ts):
+            if not len(rows.ts):
                 continue
             if wanted:
                 rows = rows.of(slice(wanted - written))
@@ -147,6 +151,11 @@ class _Maker:
             yield (written / wanted if wanted else done), rows
             if written == wanted:
                 return
+
+    def snapshots(self) -> dict[str, str]:
+        """Texts of /proc and /sys, and what no kernel tells, by file name."""
+        free = self._placing.free_places
+        return self.machine.snapshots | ({FILE: free} if free else {})
 
     def _count(self, rows: Rows, *, first: bool) -> None:
         templates = np.bincount(rows.template, minlength=len(self._look.event))

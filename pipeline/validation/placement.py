@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from allocsim.kernel import kernel_of
 from pipeline.hidden import EARLIEST, LATEST, MIDDLE
+from pipeline.modelled import what_if
 from pipeline.recorded_run import RecordedRun
 from pipeline.runs import WINDOW_ROWS
 from pipeline.validation.bounds import Comparison
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from pipeline.validation.slub_replay import Counts
     from pipeline.validation.snapshots import SlabCaches
 
-SHEAVES_SINCE = (7, 0)  #: for all caches (spec 1.4)
 
 #: Counters compared for every cache, and those compared for all caches together only.
 BY_CACHE = ("alloc_slab", "free_slab", "sheaf_refill", "sheaf_flush", "barn_get", "barn_put")
@@ -62,7 +62,8 @@ def placement(
 ) -> Iterator[Comparison]:
     """What the simulated placement counts, against SLUB_STATS or the recorded slab pages.
 
-    Kernels without sheaves have no counters of them, and their placement is a what-if.
+    Nothing where the placement is a what-if: of kernels without sheaves, of several memory nodes,
+    of caches under slab_debug.
 
     Args:
         connection: the database.
@@ -71,9 +72,11 @@ def placement(
         before: the snapshot of sysfs before the recording, or in it.
         after: that behind it.
     """
-    if kernel_of(trace.meta["kernel_release"]).version < SHEAVES_SINCE:
+    if not kernel_of(trace.meta["kernel_release"]).sheaves:
         return
     source = RecordedRun(connection, run, trace, WINDOW_ROWS)
+    if what_if(source.recorded, {}) is not None:
+        return
     yield from page_layer(connection, run, source, trace.path / "snapshots" / "after")
     names = [name for name, _ in source.recorded.caches]
     folders = {} if before is None else {name: before.folder(name) or name for name in names}

@@ -16,7 +16,7 @@ import numpy as np
 
 from allocsim.older import older_in
 from allocsim.requests import ObjectRequests
-from pipeline.modelled import make_world
+from pipeline.modelled import make_world, own_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,7 +92,7 @@ class _Player:
 
 
 class SlubReplay:
-    """Replays a recorded run through SLUB alone.
+    """Replays a recorded run through SLUB alone, that of its own kernel's generation.
 
     Args:
         source: the run.
@@ -105,13 +105,14 @@ class SlubReplay:
     ) -> None:
         self._source = source
         self._names = names
+        self._settings = own_kernel(source.recorded.release) or {}
         self._numbers: dict[str, list[int]] = defaultdict(list)
         for number, (name, _) in enumerate(source.recorded.caches):
             self._numbers[folder_of.get(name, name)].append(number)
 
     def whole(self, moment: float) -> Counts:
         """Counters behind the trace's end, hidden frees at a moment of their intervals."""
-        player = _Player(make_world(self._source.recorded, {}))
+        player = _Player(make_world(self._source.recorded, self._settings))
         for window in self._source.requests(moment)[1]:
             player.play(window.objects)
         return {
@@ -131,7 +132,7 @@ class SlubReplay:
             reads: these reads.
             rows: events of the trace.
         """
-        player = _Player(make_world(self._source.recorded, {}))
+        player = _Player(make_world(self._source.recorded, self._settings))
         marks = list(zip(reads.seqs, before.stats, strict=True))
         first: Counts = {}
         again: list[ObjectRequests] = []

@@ -1,5 +1,9 @@
 -- policy_summary: one row is one run under one policy.
 --
+-- What freezing saves is frozen_ops_saved. The rest of locked_ops_saved is what the paths of another
+-- kernel do otherwise, and below zero where they need more: 7.2 tries to freeze every folio that it
+-- puts on the LRU (mm/swap.c:folio_batch_move_lru), one locked instruction more than 6.12.
+--
 -- Columns:
 --   run               Replay of one trace.
 --   trace             Name of the trace set.
@@ -10,6 +14,8 @@
 --   locked_ops        Locked instructions on reference counts.
 --   locked_ops_saved  locked_ops of the policy 'refcounted' in the same run, less locked_ops.
 --   saved_pct         [%] locked_ops_saved of the locked_ops of 'refcounted'.
+--   frozen_ops_saved  Of locked_ops_saved, those on kinds that the policy freezes, 'refcounted' not.
+--   frozen_saved_pct  [%] frozen_ops_saved of the locked_ops of 'refcounted': what freezing saves.
 --   use_how           How the use stage is known: observed (page_ref events), assumed, mixed.
 --   est_ns_low        [ns] What these operations take at least, by the run's table of costs (op_costs).
 --   est_ns_high       [ns] What they take at most.
@@ -35,6 +41,41 @@ baseline as (
     where policy = 'refcounted'
 ),
 
+frozen as (
+    select distinct
+        policy_ops.run,
+        policies.name as policy,
+        page_kinds.name as page_kind
+    from policy_ops
+    inner join policies using (run, policy)
+    inner join page_kinds using (page_kind)
+    where policy_ops.frozen
+),
+
+newly_frozen as (
+    from frozen
+    anti join (select run, page_kind from frozen where policy = 'refcounted') using (run, page_kind)
+),
+
+freezing as (
+    select
+        counted.run,
+        newly_frozen.policy,
+        sum(counted.locked_ops - frozen_kind.locked_ops)::bigint as locked_ops
+    from newly_frozen
+    inner join page_kind_summary as counted
+        on
+            newly_frozen.run = counted.run
+            and newly_frozen.page_kind = counted.page_kind
+            and counted.policy = 'refcounted'
+    inner join page_kind_summary as frozen_kind
+        on
+            newly_frozen.run = frozen_kind.run
+            and newly_frozen.page_kind = frozen_kind.page_kind
+            and newly_frozen.policy = frozen_kind.policy
+    group by counted.run, newly_frozen.policy
+),
+
 costs as (
     select
         run,
@@ -57,6 +98,8 @@ select
     sums.locked_ops,
     baseline.locked_ops - sums.locked_ops as locked_ops_saved,
     100 * (baseline.locked_ops - sums.locked_ops) / nullif(baseline.locked_ops, 0) as saved_pct,
+    if(baseline.locked_ops is null, null, coalesce(freezing.locked_ops, 0)) as frozen_ops_saved,
+    100 * frozen_ops_saved / nullif(baseline.locked_ops, 0) as frozen_saved_pct,
     sums.use_how,
     costs.est_ns_low,
     costs.est_ns_high,
@@ -64,6 +107,7 @@ select
     costs.saved_ns_high
 from sums
 left join baseline using (run)
+left join freezing on sums.run = freezing.run and sums.policy = freezing.policy
 left join costs on sums.run = costs.run and sums.policy = costs.policy
 inner join policies on policies.run = sums.run and policies.name = sums.policy
 order by sums.run, policies.policy

@@ -7,12 +7,11 @@ import pytest
 from allocsim.profile import (
     LINUX_7_2,
     CacheShape,
-    SettingError,
     cache_shapes,
     min_partial,
-    parse_setting,
     sheaf_capacity,
 )
+from allocsim.settings import SettingError, parse_setting
 
 CPUS = (1, 2, 4, 8, 16, 64)
 # class: order:objects by CPUS, min_partial, sheaf capacity

@@ -13,8 +13,17 @@ from allocsim.page_allocator import ATOMIC
 from allocsim.page_replay import PageReplay
 from allocsim.page_requests import highest_zones, migratetypes, urgency
 from allocsim.page_settings import page_machine
-from allocsim.profile import LINUX_7_2, SettingError
-from allocsim.zoneinfo import ZoneTextError, parse_pagetypeinfo, parse_zoneinfo, placed
+from allocsim.profile import LINUX_7_2
+from allocsim.settings import SettingError
+from allocsim.zoneinfo import (
+    ZoneTextError,
+    memory_nodes,
+    parse_free_pages,
+    parse_list_pages,
+    parse_pagetypeinfo,
+    parse_zoneinfo,
+    placed,
+)
 from allocsim.zones import Machine, PcpNumbers, all_free, computed_zone
 from tests.conftest import RECORDINGS
 
@@ -92,17 +101,152 @@ def test_zoneinfo_is_read_zone_by_zone() -> None:
     assert (movable.managed, movable.pcp) == (0, ())
 
 
+def zone_text(node: int, name: str, start: int, pages: int) -> str:
+    return (
+        f"Node {node}, zone {name}\n  min 0\n  low 0\n  high 0\n  spanned {pages}\n"
+        f"  managed {pages}\n  protection: (0, 0, 0)\n  start_pfn: {start}\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "no line"),
-        ("Node 1, zone Normal\n", "one node"),
+        ("Node x, zone Normal\n", "expected"),
+        (
+            zone_text(0, "Normal", 10, 90)
+            + zone_text(0, "Movable", 100, 9)
+            + zone_text(1, "Normal", 200, 90),
+            "zones Normal and Movable lie among one another: its nodes cannot be taken as one",
+        ),
         ("Node 0, zone Normal\n  pages free 3\n", "no line 'min'"),
     ],
 )
 def test_a_text_that_is_not_zoneinfo_is_named(text: str, message: str) -> None:
     with pytest.raises(ZoneTextError, match=message):
         parse_zoneinfo(text, 1)
+
+
+TWO_NODES = """\
+Node 0, zone      DMA
+  per-node stats
+      nr_slab_reclaimable 132
+  pages free     3776
+        min      129
+        low      161
+        high     193
+        spanned  4095
+        managed  3840
+        protection: (0, 948, 948)
+  pagesets
+    cpu: 0
+              count:    1
+              batch:    1
+  start_pfn:           1
+Node 0, zone    DMA32
+  pages free     180290
+        min      8108
+        low      10135
+        high     12162
+        spanned  258048
+        managed  242867
+        protection: (0, 0, 0)
+  pagesets
+    cpu: 0
+              count:    500
+              high:     14072
+              batch:    31
+    cpu: 1
+              count:    7
+              high:     5067
+              batch:    31
+  start_pfn:           4096
+Node 0, zone   Normal
+  pages free     0
+        min      0
+        low      0
+        high     0
+        spanned  0
+        managed  0
+        protection: (0, 0, 0)
+Node 1, zone      DMA
+  pages free     0
+        min      0
+        low      0
+        high     0
+        spanned  0
+        managed  0
+        protection: (0, 0, 0)
+Node 1, zone    DMA32
+  per-node stats
+      nr_slab_reclaimable 9
+  pages free     197993
+        min      8658
+        low      10822
+        high     12986
+        spanned  262106
+        managed  257578
+        protection: (0, 0, 0)
+  pagesets
+    cpu: 0
+              count:    20
+              high:     5411
+              batch:    31
+    cpu: 1
+              count:    30
+              high:     5411
+              batch:    31
+  start_pfn:           262144
+Node 1, zone   Normal
+  pages free     0
+        min      0
+        low      0
+        high     0
+        spanned  0
+        managed  0
+        protection: (0, 0, 0)
+"""
+
+
+def test_two_nodes_are_taken_as_one_with_all_their_memory() -> None:
+    dma, dma32, normal = parse_zoneinfo(TWO_NODES, 2)
+    assert (dma.start_pfn, dma.end_pfn, dma.managed) == (1, 4096, 3840)
+    assert dma.protection == (0, (242867 + 257578) // 256, (242867 + 257578) // 256)
+    assert (dma32.start_pfn, dma32.end_pfn) == (4096, 262144 + 262106)
+    assert dma32.managed == 242867 + 257578
+    assert (dma32.wmark_min, dma32.wmark_low, dma32.wmark_high) == (16766, 20957, 25148)
+    assert dma32.protection == (0, 0, 0)
+    # R4.11, R4.12 for 500445 pages and a low watermark of 20957: batch 63, low / 2, managed / 16.
+    assert dma32.pcp == (
+        PcpNumbers(63, 10478, 31277, 14072),
+        PcpNumbers(63, 10478, 31277, 5411),
+    )
+    assert (normal.managed, normal.pcp) == (0, ())
+    assert memory_nodes(TWO_NODES) == 2
+    assert memory_nodes(ZONEINFO) == 1
+    assert memory_nodes("") == 0
+    assert parse_list_pages(TWO_NODES, 2) == {"DMA": [1, 0], "DMA32": [520, 37], "Normal": [0, 0]}
+    assert parse_free_pages(TWO_NODES) == {"DMA": 3776, "DMA32": 180290 + 197993, "Normal": 0}
+
+
+def test_a_node_without_memory_changes_nothing() -> None:
+    empty = "".join(zone_text(1, name, 0, 0) for name in ("DMA32", "Normal", "Movable"))
+    assert parse_zoneinfo(ZONEINFO + empty, 2) == parse_zoneinfo(ZONEINFO, 2)
+    assert memory_nodes(ZONEINFO + empty) == 1
+
+
+def test_free_blocks_of_two_nodes_add_up() -> None:
+    text = """\
+Node    0, zone    DMA32, type      Movable      3  0  0  0  0  0  0  0  0  0  >100
+Number of blocks type     Unmovable      Movable  Reclaimable   HighAtomic
+Node 0, zone    DMA32           10          700            3            0
+Node    1, zone    DMA32, type      Movable      4  1  0  0  0  0  0  0  0  0  7
+Number of blocks type     Unmovable      Movable  Reclaimable   HighAtomic
+Node 1, zone    DMA32            1           90            0            1
+"""
+    [(free, types)] = parse_pagetypeinfo(text).values()
+    assert [row[1] for row in free] == [7, 1, 0, 0, 0, 0, 0, 0, 0, 0, 107]
+    assert types == [11, 790, 3, 1]
 
 
 @pytest.mark.parametrize("folder", sorted(RECORDINGS.glob("*/snapshots/before")), ids=str)

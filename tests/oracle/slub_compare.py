@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from allocsim.cpu_slabs import CpuSlabs
 from allocsim.paths import COUNTERS, Path
 from allocsim.profile import LINUX_7_2
 from allocsim.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
 from allocsim.sheaf_memory import sheaf_homes
 from allocsim.slub import Slub
+from tests.oracle.cpu_slabs import CpuSlabs as CpuSlabsOracle
 from tests.oracle.slub import Slub as Oracle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from allocsim.cpu_slabs import Cpu
     from allocsim.profile import CacheShape, Profile
 
 
@@ -36,13 +39,23 @@ class Trace:
 
 @dataclass
 class Outcome:
-    """What came of a trace; `in_sheaves` and `partial` (slab, free list) as its end left them."""
+    """What came of a trace; the rest as its end left it.
+
+    `partial`: the node's lists of (slab, free list). `cpus`: of cpu slabs only, cache by cache and
+    CPU by CPU the slab, its two free lists, and the partial list.
+    """
 
     events: list[tuple[str, int, int]]
     pages: list[tuple[int, ...]]
     counters: list[dict[str, int]]
     in_sheaves: list[int]
     partial: list[list[tuple[int, list[int]]]]
+    cpus: list[list[tuple[int, list[int], list[int], list[tuple[int, list[int]]]]]] = field(
+        default_factory=list
+    )
+
+
+NO_CPU_SLAB: tuple[int, list[int], list[int], list[tuple[int, list[int]]]] = (-1, [], [], [])
 
 
 def by_oracle(trace: Trace) -> Outcome:
@@ -50,6 +63,15 @@ def by_oracle(trace: Trace) -> Outcome:
         return next((order for start, order in reversed(trace.refusals) if start <= seq), 10)
 
     extra = {} if trace.freelist_order is None else {"freelist_order": trace.freelist_order}
+    if trace.profile.slub.cpu_slabs:
+        machine = CpuSlabsOracle(
+            trace.shapes,
+            max_order=max_order,
+            existing=trace.older,
+            free_before=trace.free_before,
+            **extra,
+        )
+        return _of_cpu_slabs(machine, trace)
     oracle = Oracle(
         trace.shapes,
         max_order=max_order,
@@ -79,6 +101,26 @@ def by_oracle(trace: Trace) -> Outcome:
     in_sheaves = [sum(len(sheaf.objects) for sheaf in of_cache) for of_cache in sheaves]
     partial = [[(slab.number, slab.free) for slab in cache.partial] for cache in oracle.caches]
     return Outcome(events, oracle.pages, counters, in_sheaves, partial)
+
+
+def _of_cpu_slabs(machine: CpuSlabsOracle, trace: Trace) -> Outcome:
+    events = [machine.event(*request) for request in trace.requests]
+    assert all(set(cache.stat) <= set(COUNTERS) for cache in machine.caches)
+    outcome = Outcome(events, machine.pages, [], [0] * len(machine.caches), [])
+    for cache in machine.caches:
+        outcome.counters.append({name: cache.stat[name] for name in COUNTERS})
+        outcome.partial.append([(slab.number, slab.freelist) for slab in cache.partial])
+        found = []
+        for number in range(trace.cpus):
+            cpu = cache.cpus.get(number)
+            if cpu is None:
+                found.append(NO_CPU_SLAB)
+                continue
+            slab, remote = (-1, []) if cpu.slab is None else (cpu.slab.number, cpu.slab.freelist)
+            listed = [(each.number, each.freelist) for each in cpu.partial]
+            found.append((slab, cpu.freelist, remote, listed))
+        outcome.cpus.append(found)
+    return outcome
 
 
 def windows(count: int, size: int) -> Iterator[slice]:
@@ -128,14 +170,24 @@ def by_model(trace: Trace, window: int) -> Outcome:
         for number in range(len(trace.shapes))
     ]
     outcome.in_sheaves = [cache.in_sheaves() for cache in slub.caches]
-    outcome.partial = [
-        [
-            (slab, [found & 0xFFFF for found in reversed(free)])
-            for slab, free in cache.slabs.partial.items()
-        ]
-        for cache in slub.caches
-    ]
+    for cache in slub.caches:
+        if isinstance(cache, CpuSlabs):
+            outcome.partial.append([(slab.key, slab.free[::-1]) for slab in cache.node.values()])
+            outcome.cpus.append([_cpu(cpu) for cpu in cache.cpus])
+            continue
+        outcome.partial.append(
+            [
+                (slab, [found & 0xFFFF for found in reversed(free)])
+                for slab, free in cache.slabs.partial.items()
+            ]
+        )
     return outcome
+
+
+def _cpu(cpu: Cpu) -> tuple[int, list[int], list[int], list[tuple[int, list[int]]]]:
+    slab, remote = (-1, []) if cpu.slab is None else (cpu.slab.key, cpu.slab.free[::-1])
+    listed = [(each.key, each.free[::-1]) for each in reversed(cpu.partial)]
+    return slab, cpu.freelist[::-1], remote, listed
 
 
 def assert_equal(trace: Trace, window: int) -> None:
@@ -146,3 +198,4 @@ def assert_equal(trace: Trace, window: int) -> None:
     assert got.counters == wanted.counters
     assert got.in_sheaves == wanted.in_sheaves
     assert got.partial == wanted.partial
+    assert got.cpus == wanted.cpus

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import shutil
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from allocsim.cache_facts import CacheFacts
 from pipeline.errors import UsageError
+from pipeline.modelled import recorded_facts, what_if
 from pipeline.policies import find_policies
 from pipeline.progress import Progress
 from pipeline.runs import replay_trace, replay_traces
@@ -19,6 +23,8 @@ from tests.oracle.whole_path import WHOLE, WholePath, ask
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pipeline.modelled import Recorded
 
 # A kernel with sheaves and cache names, and one with neither.
 NAMES = ("7.2p-hackbench-gt", "7.2p-net-gt", "6.12p-hackbench-gt")
@@ -145,6 +151,35 @@ def test_placement_is_the_same_under_every_policy(db: Path) -> None:
     for run, _, _, freed, _ in rows:
         assert locked[run, "refcounted"] == freed
         assert locked[run, "linux-7.2"] == 0
+
+
+@pytest.mark.parametrize(("release", "capacity"), [("6.18.15", None), ("7.0.13", 0)])
+def test_where_few_caches_had_sheaves_the_rule_says_what_the_models_hold(
+    tmp_path: Path, release: str, capacity: int | None
+) -> None:
+    """6.18 says sheaf_capacity 0 of caches that have CPU slabs instead (R3.10)."""
+    copy = tmp_path / "copy"
+    shutil.copytree(ROOT / "traces" / NAMES[0], copy)
+    meta = json.loads((copy / "meta.json").read_text("utf-8"))
+    (copy / "meta.json").write_text(json.dumps(meta | {"kernel_release": release}), "utf-8")
+    sysfs = copy / "snapshots" / "before" / "sysfs_slab.txt"
+    sysfs.write_text("dentry slab_size 192\ndentry sheaf_capacity 0\n", "utf-8")
+    assert recorded_facts(TraceSet.open(copy)) == {
+        "dentry": CacheFacts(192, None, None, None, capacity)
+    }
+
+
+def test_what_the_model_does_not_follow_makes_a_what_if() -> None:
+    facts = {"a": CacheFacts(debugged=True), "b": CacheFacts(), "unused": CacheFacts(debugged=True)}
+    sizes = [("a", 320), ("b", 64), ("unused", -1), ("unknown", 8)]
+    recorded = SimpleNamespace(release="7.3.4", cpus=4, nodes=2, facts={}, caches=sizes)
+    reason = "the machine's 2 memory nodes are taken as one"
+    assert what_if(cast("Recorded", recorded), {"cpus": 4}) == reason
+    recorded.nodes = 1
+    assert what_if(cast("Recorded", recorded), {"cpus": 4}) is None
+    recorded.facts = facts
+    reason = "1 of its caches are under slab_debug, which is not modelled"
+    assert what_if(cast("Recorded", recorded), {}) == reason
 
 
 def test_what_is_a_what_if_says_so_in_every_view_of_simulated_runs(db: Path) -> None:

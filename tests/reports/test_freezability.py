@@ -15,7 +15,7 @@ from pipeline.ingest.recording import import_recording
 from pipeline.policies import find_policies
 from pipeline.runs import replay_trace
 from pipeline.trace_set import TraceSet
-from reports import figures, freezing
+from reports import freezing, freezing_figures
 from reports.document import Picture, Table, Text
 from tests.conftest import RECORDINGS
 
@@ -234,11 +234,13 @@ def test_without_page_ref_events_no_verdict_is_given(small: duckdb.DuckDBPyConne
 
 def test_the_figure_draws_the_numbers_it_is_given() -> None:
     lives = {"bare": [3, 0], "other": [0, 0], "extra": [1, 5]}
-    figure = figures.freezability(["slab", "anon"], ["nearly", "needs its count"], [8, 10], lives)
+    figure = freezing_figures.freezability(
+        ["slab", "anon"], ["nearly", "needs its count"], [8, 10], lives
+    )
     left, right = figure.axes
     drawn = {c.get_label(): [bar.get_width() for bar in c] for c in left.containers}
     assert drawn == {"nearly": [8], "needs its count": [10]}
     assert [bar.get_width() for bar in right.containers[0]] == [75, 0]
     assert [bar.get_width() for bar in right.containers[2]] == [25, 100]
-    depth = figures.depth(["inner", "user"], {"slab": [0, 4], "pipe": [0, 6]})
+    depth = freezing_figures.depth(["inner", "user"], {"slab": [0, 4], "pipe": [0, 6]})
     assert [[bar.get_width() for bar in c] for c in depth.axes[0].containers] == [[0, 4], [0, 6]]

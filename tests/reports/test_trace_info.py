@@ -59,6 +59,16 @@ def test_it_says_what_was_recorded_and_what_is_missing() -> None:
     assert trace_text(META) == TEXT
 
 
+def test_several_memory_nodes_are_told_with_what_came_from_another_one() -> None:
+    taken = "memory nodes  2, which a simulated placement takes as one (a what-if)"
+    lines = trace_text(META, 2, 51_991, 27_747).splitlines()
+    assert lines[14] == (
+        f"{taken}; 27,747 of 79,738 page allocations (34.80 %) between the snapshots were on"
+        " another node than the CPU's"
+    )
+    assert trace_text(META, 2).splitlines()[14] == taken
+
+
 def test_what_is_not_known_is_said_so() -> None:
     nothing = {"base": None, "votes": 0, "candidates": 0}
     text = trace_text(

@@ -362,6 +362,15 @@ def test_policy_summary_adds_up_all_kinds(ask: Callable[[str], Rows], tables: Ta
         saved = locked["refcounted"] - locked[policy]
         assert row["locked_ops_saved"] == saved
         assert row["saved_pct"] == pytest.approx(100 * saved / locked["refcounted"])
+        # In run 1 it is 'refcounted' that freezes kind 3, so nothing is newly frozen there.
+        newly = (run, policy) == (2, "frozen")
+        pipes = [life for life in lives if newly and life["page_kind"] == 3]
+        by_freezing = (
+            costs_of_lives(tables, pipes, "refcounted")[1]
+            - costs_of_lives(tables, pipes, policy)[1]
+        )
+        assert row["frozen_ops_saved"] == by_freezing
+        assert row["frozen_saved_pct"] == pytest.approx(100 * by_freezing / locked["refcounted"])
         assert row["use_how"] == ("assumed" if run == 1 else "mixed")
 
 

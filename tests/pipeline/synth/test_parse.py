@@ -65,8 +65,20 @@ def test_an_error_names_file_line_key_and_range(right, wrong):
         (("{ kmalloc = 100 }", "{ kmalloc = 100, prefilled = true }"), "only a cache has"),
         (
             ('{ cache = "inode" }', '{ cache = "inode", prefilled = true }'),
-            "of a prefilled sheaf 2 or more are wanted",
+            "of a prefilled sheaf a count of 2 or more is wanted",
         ),
+        (
+            (
+                '{ cache = "inode" }',
+                '{ cache = "inode", count = 2, prefilled = true, traced = false }',
+            ),
+            "a prefilled sheaf's objects have events",
+        ),
+        (
+            ('{ pages = "anon"', '{ traced = false, pages = "anon"'),
+            "pages are not allocated without",
+        ),
+        (("{ kmalloc = 20_000 }", "{ kmalloc = 20_000, traced = false }"), "no object above 8192"),
     ],
 )
 def test_what_else_may_be_wrong(change, said):

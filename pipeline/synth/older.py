@@ -1,0 +1,132 @@
+"""Objects older than the trace: which slabs they lie on, and what is free beside them.
+
+They are not run through the model. They fill slabs as the spec names them, batch after batch; what
+is gone when the trace begins leaves free places. From there on it is as with a recording
+(allocsim.older): what a CPU freed lies in its main sheaf, as much as that holds, the rest on its
+slab. No event tells all that, so the trace set lists the free places, and a replay begins with the
+very state that the trace was made from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from allocsim.columns import take
+from allocsim.older import slab_numbers
+from allocsim.profile import PAGE_SIZE
+from allocsim.zones import ORDERS, PRIOR_CHUNK
+from pipeline.errors import InputError
+from pipeline.free_places import free_places_text
+from pipeline.modelled import make_world
+from pipeline.synth.machine import DIRECT_MAP
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from allocsim.columns import Columns
+    from pipeline.modelled import World
+    from pipeline.synth.machine import Machine
+
+    Ints = npt.NDArray[np.int64]
+
+
+class OlderRows(NamedTuple):
+    """Objects older than the trace, in the order they fill slabs; arrays of one length.
+
+    Args:
+        handle: what their frees call them (i8).
+        cache: number of the cache (i4).
+        gone: place among all that is gone when the trace begins, from 0; -1: it is live (i8).
+        cpu: of what is gone, the CPU that freed it (i2).
+    """
+
+    handle: Ints
+    cache: npt.NDArray[np.int32]
+    gone: Ints
+    cpu: npt.NDArray[np.int16]
+
+
+class OlderSlabs(NamedTuple):
+    """The state when the trace begins.
+
+    Args:
+        world: the model in that state; the live objects have the handles that were given.
+        frames: first page frame of each slab, by FIRST_KEY less its key (i8).
+        free_places: text of what is free.
+    """
+
+    world: World
+    frames: Ints
+    free_places: str
+
+
+def place_older(machine: Machine, rows: OlderRows, freed: Ints, name: str) -> OlderSlabs:
+    """Put the older objects on slabs.
+
+    Args:
+        machine: the machine, on which nothing is older.
+        rows: the objects.
+        freed: blocks of each order that are older than the trace and freed in it (ORDERS).
+        name: of the spec, for messages.
+
+    Raises:
+        InputError: the memory in use before the trace does not suffice.
+    """
+    shapes = machine.world.shapes
+    objects, order, size = (
+        np.array([getattr(shape, name) for shape in shapes], np.int64)
+        for name in ("objects", "order", "size")
+    )
+    by_cache = np.argsort(rows.cache, kind="stable")
+    of = rows.cache[by_cache]
+    rank = np.empty(len(of), np.int64)
+    rank[by_cache] = np.arange(len(of)) - np.searchsorted(of, of)
+    slab, index = np.divmod(rank, objects[rows.cache])
+    slabs = -(-np.bincount(rows.cache, minlength=len(shapes)) // objects)
+    chunks = [at for state in machine.recorded.states for at in state.prior]
+    used = np.array(sorted(chunks, reverse=True), np.int64)
+    _check_room(slabs, order, freed, len(used), name)
+    # Slabs of the largest order first, so that all are aligned. They take the highest chunks that
+    # are in use; for pages that the trace frees the model takes the lowest (page_window.Lives).
+    largest = np.argsort(-order, kind="stable")
+    pages = (slabs << order)[largest]
+    first = np.empty(len(shapes), np.int64)
+    first[largest] = np.cumsum(pages) - pages
+    page = first[rows.cache] + (slab << order[rows.cache])
+    frame = used[page // PRIOR_CHUNK] + page % PRIOR_CHUNK if len(page) else page
+    place = frame * PAGE_SIZE + index * size[rows.cache] + (DIRECT_MAP - (1 << 64))
+    seen: Columns = {
+        "ptr": place.view(np.uint64),
+        "seq": np.where(rows.gone < 0, rows.handle, rows.gone - 1 - rows.gone.max(initial=0)),
+        "cache": rows.cache,
+        "cpu": rows.cpu,
+        "live": rows.gone < 0,
+    }
+    world = make_world(replace(machine.recorded, seen=seen), {})
+    world.simulation.adopt(world.older)
+    in_turn = np.argsort(seen["seq"], kind="stable")
+    number, count = slab_numbers(frame[in_turn])
+    frames = np.empty(count, np.int64)
+    frames[number] = frame[in_turn]
+    free = take(seen, in_turn[: np.count_nonzero(rows.gone >= 0)])
+    return OlderSlabs(world, frames, free_places_text(free, machine.names))
+
+
+def _check_room(slabs: Ints, order: Ints, freed: Ints, chunks: int, name: str) -> None:
+    """Refuse what does not fit the memory that is in use before the trace."""
+    freed = freed + np.bincount(order, weights=slabs, minlength=ORDERS).astype(np.int64)
+    # Of each order the model takes chunks of its own.
+    wanted = -(-(slabs << order).sum() // PRIOR_CHUNK)
+    wanted += int((-(-(freed << np.arange(ORDERS)) // PRIOR_CHUNK)).sum())
+    if wanted > chunks:
+        raise InputError(
+            f"spec {name}: what is older than the trace takes {_mib(wanted)} of memory, of which"
+            f" {_mib(chunks)} are in use before it; say used = a larger share, or memory = more"
+        )
+
+
+def _mib(chunks: int) -> str:
+    return f"{chunks * PRIOR_CHUNK * PAGE_SIZE >> 20} MiB"
