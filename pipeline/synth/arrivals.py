@@ -180,8 +180,8 @@ class Arrivals:
         turn = span.key[0] * count + first
         if self._strata is None:
             self._strata = self.strata(Use.ARRIVALS, count)
-        cpu = self._strata.places(0, turn, len(number), steps=True)
-        place = self._strata.places(1, turn, len(number))
+        place = self._strata.places(0, turn, len(number))
+        cpu = self._strata.places(1, turn, len(number), steps=True)
         jitter = (place >> np.uint64(PLACE_BITS - _PLACE_BITS)).view(np.int64)
         start = spread(self._times, self._ends, number, jitter, count) + span.cycle
         inside = slice(*np.searchsorted(start, (span.begin, span.end)).tolist())

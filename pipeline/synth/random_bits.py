@@ -78,7 +78,8 @@ class Strata:
             dimension: which, from 0.
             first: the first of them.
             count: how many.
-            steps: take few in steps too, not by chance: then any stretch of them is about even.
+            steps: take few in steps too, not by chance: then any stretch of them is about even
+                (dimension 1; the others' steps are nearer to a fraction of small numbers).
         """
         number = np.arange(first, first + count, dtype=np.uint64)
         step = np.uint64(_STEPS[dimension])
