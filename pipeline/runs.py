@@ -13,7 +13,7 @@ from allocsim.replay import Recording, Replay
 from allocsim.results import How
 from pipeline.behind import behind
 from pipeline.errors import InputError
-from pipeline.memory import keep_freed_memory
+from pipeline.memory import keep_freed_memory, look_for_cycles_seldom
 from pipeline.op_places import add_op_places
 from pipeline.page_descriptors import add_descriptors
 from pipeline.prefetch import prefetch
@@ -90,6 +90,7 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
             cannot take the run.
     """
     keep_freed_memory()
+    look_for_cycles_seldom()
     for path in paths:
         must_exist(path)
     several = [] if settings is None else [settings]
@@ -220,7 +221,7 @@ def recording_of(trace: TraceSet) -> Recording:
     """What a replay must know of a trace set besides its events.
 
     Raises:
-        InputError: it does not say which kernel was recorded.
+        InputError: it does not say which kernel was recorded, or has no gfp flags.
     """
     meta = trace.meta
     release = meta["kernel_release"] or ""
@@ -228,6 +229,12 @@ def recording_of(trace: TraceSet) -> Recording:
         kernel_of(release)
     except ValueError as error:
         raise InputError(f"{trace.path}: {error}") from error
+    allocates = {"kmalloc", "kmem_cache_alloc", "mm_page_alloc"} & set(meta["recorded_events"])
+    if allocates and "gfp_flags" not in {column.name for column in trace.columns}:
+        raise InputError(
+            f"{trace.path}: no gfp flags in this recording, which a replay needs; "
+            "record with trace-cmd or perf"
+        )
     return Recording(
         release=release,
         cache_names=trace.text("cache"),

@@ -51,6 +51,9 @@ _MADE_UP = (
     "of /proc/kallsyms, called kallsyms, beside it has them"
 )
 _UNCLEAR = "{count} of the functions have a namesake in kallsyms; the first is taken"
+_NO_FLAGS = (
+    "no gfp flags (this kernel printed none), which a replay needs: record with trace-cmd or perf"
+)
 _OFFSETS = "stacks are functions without the places in them (option sym-offset)"
 
 
@@ -168,6 +171,11 @@ class FtraceTextReader:
         symbols, maker = self._table.result(), self._maker
         if len(self._uname) <= 2:
             yield _NO_RELEASE
+        if any(
+            len(form.names) and "gfp_flags" in form.names and "gfp_flags" not in form.columns
+            for form in self.types.forms.values()
+        ):
+            yield _NO_FLAGS
         if maker is not None and maker.pointers and maker.pointers == maker.hashed:
             yield _HASHED
         if symbols.made_up:
