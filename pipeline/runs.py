@@ -225,12 +225,17 @@ def recording_of(trace: TraceSet) -> Recording:
     """
     meta = trace.meta
     release = meta["kernel_release"] or ""
+    if not release:
+        raise InputError(
+            f"{trace.path}: it is not known which kernel was recorded; put the output of uname -a "
+            "beside the recording, in a file called uname, and import it again"
+        )
     try:
         kernel_of(release)
     except ValueError as error:
         raise InputError(f"{trace.path}: {error}") from error
-    allocates = {"kmalloc", "kmem_cache_alloc", "mm_page_alloc"} & set(meta["recorded_events"])
-    if allocates and "gfp_flags" not in {column.name for column in trace.columns}:
+    # The cache of a kmalloc follows from them (R3.2).
+    if "kmalloc" in meta["recorded_events"] and "gfp_flags" not in {c.name for c in trace.columns}:
         raise InputError(
             f"{trace.path}: no gfp flags in this recording, which a replay needs; "
             "record with trace-cmd or perf"

@@ -18,6 +18,7 @@ from pipeline.ingest.ftrace_text import FtraceTextReader
 from pipeline.ingest.recording import import_recording
 from pipeline.ingest.text_numbers import prefixed, signed, unsigned
 from pipeline.ingest.text_symbols import TextSymbols
+from pipeline.runs import recording_of
 from pipeline.trace_set import TraceSet
 from tests.pipeline.ingest.test_files import columns, converted
 
@@ -353,3 +354,14 @@ def test_addresses_are_the_same_each_time() -> None:
     made_up = symbols.address("nowhere+0x1/0x2")
     assert symbols.address("nowhere+0x1/0x2") == made_up
     assert (symbols.name(made_up), symbols.made_up) == ("nowhere", 1)
+
+
+def test_a_replay_says_what_the_text_lacks(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not known which kernel was recorded; put the output of"):
+        recording_of(imported(line(KMALLOC), tmp_path))
+    (tmp_path / "uname").write_text(UNAME)
+    assert recording_of(imported(line(KMALLOC), tmp_path)).release == "6.12.1"
+    bare = imported(line(KMALLOC.replace("GFP_KERNEL|__GFP_ZERO", "")), tmp_path)
+    assert any("no gfp flags" in text for text in bare.meta["lacks"])
+    with pytest.raises(InputError, match="no gfp flags in this recording, which a replay needs"):
+        recording_of(bare)
