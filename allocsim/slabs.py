@@ -82,6 +82,7 @@ class Slabs:
         while len(partial) and len(got) < want:
             row = partial.first()
             held, room = partial.counts[row], want - len(got)
+            self.stat["freelist_cmpxchg"] += 1 if held <= room else 2
             got += partial.take(row, min(held, room))
             if held <= room:
                 partial.drop_first(row)
@@ -169,6 +170,7 @@ class Slabs:
         partial = self.partial
         if len(partial):
             self.stat["list_lock"] += 1
+            self.stat["freelist_cmpxchg"] += 1
             row = partial.first()
             [taken] = partial.take(row, 1)
             if not partial.counts[row]:
@@ -210,6 +212,7 @@ class Slabs:
     def free_chain(self, slab: int, chain: list[int], time: int) -> None:
         """Push a chain, tail first, on its slab's free list (R3.17, mm/slub.c:__slab_free 7.2)."""
         partial = self.partial
+        self.stat["freelist_cmpxchg"] += 1
         row = partial.row(slab)
         places = [found & _PLACE for found in chain]
         if row == NO_ROW:
