@@ -1,19 +1,24 @@
-"""How fast `allocsim import` is, against `trace-cmd report` on the same file in the same minute.
+"""How fast `allocsim import` is, against the recorder's own report of the same file, in turn.
 
     python bench/import_speed.py [RECORDING [RUNS]]
 
-RECORDING is a folder with a trace.dat, by default 7.3-churn-4cpu (1.57 million events) among the
-recordings that ALLOCSIM_RECORDINGS names. Start-up is what the interpreter and the modules an
-import needs take when nothing is imported; it is taken off for the first ratio, not for the second.
+RECORDING is a folder with a recording, or the name of one among those that ALLOCSIM_RECORDINGS
+names; by default 7.3-churn-4cpu (trace.dat, 1.57 million events). A trace.dat is compared with
+`trace-cmd report`, a perf.data with `perf script`. Start-up is what the interpreter and the modules
+an import needs take when nothing is imported; it is taken off for the first ratio, not for the
+second. What is compressed as a whole is decompressed beforehand.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
+
+import pyarrow as pa
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -22,40 +27,66 @@ from measure import in_turn, machine, median
 ROOT = Path(__file__).resolve().parent.parent
 RECORDINGS = Path(os.environ.get("ALLOCSIM_RECORDINGS", ROOT.parent / "shared" / "traces"))
 
+RIVALS = {
+    "trace.dat": ["trace-cmd", "report"],
+    "perf.data": ["perf", "script", "-i"],
+}
+
 
 def main(folder: Path, runs: int) -> None:
     """Measure, and print one line a figure."""
     os.chdir(ROOT)
     with tempfile.TemporaryDirectory() as scratch:
+        name, file = plain(folder, Path(scratch))
+        rival = RIVALS[name]
+        said = " ".join(rival[:2])
         start_up = "import pipeline.cli, pipeline.ingest.recording"
-        allocsim = [sys.executable, "-m", "pipeline", "import", "--force", "-o", scratch]
+        made = Path(scratch) / "made"
+        allocsim = [sys.executable, "-m", "pipeline", "import", "--force", "-o", str(made)]
         results = in_turn(
             {
-                "trace-cmd report": ["trace-cmd", "report", str(folder / "trace.dat")],
-                "allocsim import": [*allocsim, str(folder)],
+                said: [*rival, str(file)],
+                "allocsim import": [*allocsim, str(file.parent)],
                 "start-up": [sys.executable, "-c", start_up],
             },
             runs,
         )
-        meta = json.loads((Path(scratch) / folder.name / "meta.json").read_text())
+        meta = json.loads((made / file.parent.name / "meta.json").read_text())
     events = sum(meta["events"].values())
-    for name, measured in results.items():
+    for command, measured in results.items():
         wall, cpu = median(measured, "wall_s"), median(measured, "cpu_s")
         peak = median(measured, "peak_mib")
-        print(f"{name}: {wall:.3f} s, {cpu:.3f} s of CPU, {peak:.0f} MiB at the most")
+        print(f"{command}: {wall:.3f} s, {cpu:.3f} s of CPU, {peak:.0f} MiB at the most")
     theirs, ours, start = (
-        median(results[name], "wall_s")
-        for name in ("trace-cmd report", "allocsim import", "start-up")
+        median(results[command], "wall_s") for command in (said, "allocsim import", "start-up")
     )
     print(f"{events} events of {folder.name}; median of {runs} runs in turn; {machine()}")
-    print(f"import without start-up: {theirs / (ours - start):.1f} times the speed of trace-cmd,")
+    print(f"import without start-up: {theirs / (ours - start):.1f} times the speed of {said},")
     print(f"    {events / (ours - start) / 1e6:.2f} million events/s")
-    print(f"import as a process: {theirs / ours:.1f} times the speed of trace-cmd")
+    print(f"import as a process: {theirs / ours:.1f} times the speed of {said}")
+
+
+def plain(folder: Path, scratch: Path) -> tuple[str, Path]:
+    """Kind of the folder's recording, and the file; a compressed one is written to ``scratch``."""
+    for name in RIVALS:
+        if (folder / name).is_file():
+            return name, folder / name
+        packed = folder / f"{name}.zst"
+        if packed.is_file():
+            target = scratch / folder.name / name
+            target.parent.mkdir()
+            with (
+                pa.input_stream(str(packed), compression="zstd") as source,
+                target.open("wb") as out,
+            ):
+                shutil.copyfileobj(source, out)
+            return name, target
+    raise SystemExit(f"{folder}: no recording that can be compared")
 
 
 if __name__ == "__main__":
     given = sys.argv[1:]
     main(
-        Path(given[0]) if given else RECORDINGS / "7.3-churn-4cpu",
+        RECORDINGS / (given[0] if given else "7.3-churn-4cpu"),
         int(given[1]) if len(given) > 1 else 5,
     )

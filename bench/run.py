@@ -21,6 +21,7 @@ of the same bytes is what reading the requests and writing the results costs at 
 # Title of a section, and the command that makes it, run in the repository's root.
 BENCHMARKS = (
     ("Import", ("bench/import_speed.py",)),
+    ("Import of perf.data", ("bench/import_speed.py", "6.12-perf-mixed")),
     ("Import, replay and store; memory", ("bench/replay_speed.py",)),
     ("The replay alone, both layers, synthetic trace", ("bench/simulation.py",)),
     (

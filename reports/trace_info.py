@@ -55,6 +55,8 @@ def _facts(meta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "symbols", f"{count(symbols['resolved'])} of {plural(addresses, 'address', 'addresses')}"
     yield "page_ref", _page_ref(meta["recorded_events"])
     yield "snapshots", listed(meta["snapshots"]) or "none"
+    for text in meta.get("lacks", ()):
+        yield "lacks", text
 
 
 def _source(meta: Mapping[str, Any]) -> str:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 def import_(
     recordings: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="trace.dat files, or folders with one."),
+        typer.Argument(
+            metavar="FILE...", help="Recordings (trace.dat, perf.data), or folders with one."
+        ),
     ],
     output: Annotated[
         Path,
@@ -30,8 +32,9 @@ def import_(
 ) -> None:
     """Import recordings: make of each a trace set, a folder of its name in DIR.
 
-    NAME.dat becomes NAME, trace.dat the name of its folder, and a file NAME without a suffix
-    NAME-trace-set.
+    The first bytes of a file say what it is; it may be compressed with zstd or gzip. NAME.dat and
+    NAME.data become NAME, trace.dat and perf.data the name of their folder, and a file NAME without
+    a suffix NAME-trace-set.
     """
     # numpy's linear algebra would keep a thread waiting on every CPU, busily; nothing needs it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -48,7 +51,10 @@ def import_(
     with shown() as progress:
         for path, name in zip(recordings, names, strict=True):
             made = import_recording(path, output, force=force, progress=progress.step(name))
-            typer.echo(f"{made}: {_summary(read_meta(made))}")
+            meta = read_meta(made)
+            typer.echo(f"{made}: {_summary(meta)}")
+            for text in meta.get("lacks", ()):
+                typer.echo(f"  {text}")
 
 
 def _summary(meta: Mapping[str, Any]) -> str:

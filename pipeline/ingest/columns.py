@@ -41,15 +41,17 @@ class Rows:
     def of(cls, stream: Stream, record: npt.NDArray[np.int64]) -> Rows:
         """The events of some records."""
         slot = stream.slot[record]
-        return cls(record, stream.records.offset[record], slot, np.bincount(slot, minlength=256))
+        return cls(record, stream.offset[record], slot, np.bincount(slot, minlength=256))
 
 
 def in_time_order(stream: Stream, kept: npt.NDArray[np.bool_]) -> Rows:
-    """The records ``kept``, as trace-cmd merges CPUs: by time, the lower CPU first.
+    """The records ``kept``, as the stream says; or as trace-cmd does: by time, lower CPU first.
 
     trace-cmd 3.4 lib/trace-cmd/trace-input.c:tracecmd_peek_next_data takes the earliest of the
     CPUs' next events, and the first CPU's if several are as early; that is a stable sort.
     """
+    if stream.in_time is not None:
+        return Rows.of(stream, stream.in_time[kept[stream.in_time]])
     record = np.flatnonzero(kept)
     # The CPUs' events are sorted already: the stable sort finds these runs and merges them.
     return Rows.of(stream, record[np.argsort(stream.ts[record], kind="stable")])
@@ -204,7 +206,7 @@ class _Chosen:
         if base.any():
             start += base.take(self.slot)
         record = self.rows.record if self.at is None else self.rows.record[self.at]
-        outside = np.flatnonzero(start + length > stream.records.size[record])
+        outside = np.flatnonzero(start + length > stream.size[record])
         if outside.size:
             at = stream.places.name(int(self.offset[outside[0]]))
             raise InputError(f"{at}: a text lies outside its record")

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.ingest.windows import NEAR
-
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -32,8 +30,8 @@ def before(
         member: bool, one a record: the records to look among.
 
     Returns:
-        i8, one a row: a record of the same CPU, NEAR sub-buffers before at most; -1: none, or the
-        last one of this context is another task's.
+        i8, one a row: a record of the same CPU, not far before; -1: none, or the last one of this
+        context is another task's.
     """
     context = stream.head["common_flags"] & _CONTEXT_FLAGS
     found = np.full(len(rows), -1, np.int64)
@@ -51,7 +49,7 @@ def _near(
     """Whether two records are of the same CPU and task and close enough (false for -1)."""
     pid = stream.head["common_pid"]
     near: npt.NDArray[np.bool_] = (first >= 0) & (stream.cpu[first] == stream.cpu[second])
-    near &= (pid[first] == pid[second]) & (stream.page(second) - stream.page(first) <= NEAR)
+    near &= (pid[first] == pid[second]) & stream.places.near(stream, first, second)
     return near
 
 

@@ -1,4 +1,4 @@
-"""From a trace.dat's container to windows of events."""
+"""From a recording's streams of records to windows of events."""
 
 from __future__ import annotations
 
@@ -10,16 +10,11 @@ import numpy as np
 from allocsim.direct_map import DirectMapVote
 from allocsim.events import Ev
 from pipeline.errors import InputError
-from pipeline.ingest.clock import Clock
 from pipeline.ingest.columns import Gatherer, Rows, in_time_order
-from pipeline.ingest.events import OTHER, EventTypes
-from pipeline.ingest.formats import parse_fields
+from pipeline.ingest.events import OTHER
 from pipeline.ingest.metadata_marks import MetadataMarks
 from pipeline.ingest.repeats import first_of_two
-from pipeline.ingest.ring_buffer import PageLayout
 from pipeline.ingest.stacks import Attached, StackReader
-from pipeline.ingest.stream import Stream, StreamReader
-from pipeline.ingest.windows import cpu_pages, read_windows
 from pipeline.prefetch import prefetch
 from pipeline.values import Values
 
@@ -29,10 +24,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pipeline.ingest.symbols import Kallsyms
-    from pipeline.ingest.trace_dat import Buffer, TraceDat
+    from pipeline.ingest.reader import Reader, SymbolTable
+    from pipeline.ingest.stream import Stream
 
-# Bytes of ring-buffer data decoded at once. Three windows are alive at a time: one is read, one
+# Bytes of a recording decoded at once. Three windows are alive at a time: one is read, one
 # decoded, one written.
 WINDOW_BYTES = 10 << 20
 # By event code: whether the direct-map vote looks at it.
@@ -52,42 +47,30 @@ class Counts:
 
 
 class Conversion:
-    """The conversion of one trace.dat.
+    """The conversion of one recording.
 
     Args:
-        trace: its container.
+        reader: the recording.
         symbols: the kernel's symbols, which are waited for when the first one is needed.
     """
 
-    def __init__(self, trace: TraceDat, symbols: Future[Kallsyms]) -> None:
-        self.trace = trace
+    def __init__(self, reader: Reader, symbols: Future[SymbolTable]) -> None:
+        self.reader = reader
         self.counts = Counts()
-        self.buffer = _top_buffer(trace)
-        self.clock = Clock.of(trace, self.buffer.clock)
-        fields = parse_fields(trace.header_page)
-        self.layout = PageLayout.of(fields, self.buffer.page_size, trace.order, trace.path)
-        self.types = EventTypes.of(trace.formats, trace.path)
-        self.cpus = cpu_pages(trace, self.buffer, self.layout, self.clock)
-        self.vote = DirectMapVote(trace.page_size)
+        self.types = reader.types
+        self.vote = DirectMapVote(reader.page_size)
         self.gatherer = Gatherer(self.types)
         self._symbols = symbols
         self._marks = MetadataMarks(self._symbol_of)
-        self.stacks = StackReader(self.types, self.layout.commit_size, self._symbol_of)
+        self.stacks = StackReader(self.types, reader.word, self._symbol_of)
 
     @property
-    def symbols(self) -> Kallsyms:
+    def symbols(self) -> SymbolTable:
         """The kernel's symbols."""
         return self._symbols.result()
 
     def _symbol_of(self, address: int) -> str | None:
         return self.symbols.name(address)
-
-    @property
-    def progress(self) -> float:
-        """The part of the recording that has been read, 0 to 1."""
-        return sum(cpu.consumed for cpu in self.cpus) / max(
-            sum(cpu.size for cpu in self.buffer.cpus), 1
-        )
 
     def windows(self, budget: int = WINDOW_BYTES) -> Iterator[tuple[int, dict[str, Values]]]:
         """Number of events and columns of one window after another.
@@ -95,15 +78,13 @@ class Conversion:
         Raises:
             InputError: the recording is damaged, or has no events of those kept.
         """
-        reader = StreamReader(self.types, self.layout, self.clock, self.trace.path)
-        streams = (reader.stream(raw) for raw in read_windows(self.cpus, budget))
-        for stream in prefetch(streams):
+        for stream in prefetch(self.reader.streams(budget)):
             rows, columns = self._decode(stream)
             if rows:
                 yield rows, columns
         if not self.counts.events.any():
             raise InputError(
-                f"{self.trace.path}: no kmem events in this recording; "
+                f"{self.reader.path}: no kmem events in this recording; "
                 "record with trace-cmd record -e kmem"
             )
 
@@ -112,7 +93,7 @@ class Conversion:
         attached = self.stacks.read(stream)
         kept = stream.inside & (stream.slot < len(self.types.kept))
         # R3.2: what is above two pages comes from the page allocator.
-        repeats = first_of_two(stream, self.types, 2 * self.trace.page_size)
+        repeats = first_of_two(stream, self.types, 2 * self.reader.page_size)
         self.counts.repeats += int(kept[repeats].sum())
         kept[repeats] = False
         self._vote(stream, kept)
@@ -164,14 +145,6 @@ class Conversion:
         used[1:] |= stream.cpu[record[1:]] != stream.cpu[record[:-1]]
         used[0] = True
         self.vote.window(self.gatherer.plain(stream, record[used], ("pfn", "order", "ptr")))
-
-
-def _top_buffer(trace: TraceDat) -> Buffer:
-    """The buffer of the top instance: the one whose events are kept."""
-    for buffer in trace.buffers:
-        if not buffer.name:
-            return buffer
-    raise InputError(f"{trace.path}: no data of the top trace instance in this recording")
 
 
 def _stack_column(stream: Stream, rows: Rows, attached: Attached) -> Values:

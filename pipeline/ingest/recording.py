@@ -18,8 +18,9 @@ import pyarrow as pa
 from pipeline.errors import InputError, OutputError
 from pipeline.ingest.convert import Conversion
 from pipeline.ingest.meta import describe
-from pipeline.ingest.symbols import Kallsyms
-from pipeline.ingest.trace_dat import read_trace_dat
+from pipeline.ingest.perf_data import is_perf_data
+from pipeline.ingest.perf_reader import PerfReader
+from pipeline.ingest.trace_dat_reader import TraceDatReader
 from pipeline.prefetch import prefetch
 from pipeline.trace_set_parts import Stacks, Symbols, is_trace_set
 from pipeline.trace_set_writer import TraceSetWriter
@@ -27,10 +28,16 @@ from pipeline.trace_set_writer import TraceSetWriter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-# Recordings by their first bytes, and by their names in a folder, that no reader is there for yet.
-_OTHER_FORMATS = {b"PERFILE2": "perf.data", b"# tracer:": "ftrace text"}
-_OTHER_NAMES = {"perf.data": "perf.data", "ftrace.txt": "ftrace text"}
+    from pipeline.ingest.reader import Reader
+
+# What a whole file may be compressed with, by its first bytes, and what its name then ends in.
+_PACKED = {b"\x28\xb5\x2f\xfd": "zstd", b"\x1f\x8b": "gzip"}
+_PACKED_SUFFIXES = (".zst", ".gz")
+# What recordings are called in a folder, the first of them that is there is taken; and what names
+# end in.
+_NAMES = ("trace.dat", "perf.data", "ftrace.txt")
+_SUFFIXES = (".dat", ".data", ".txt")
+_COMMON = ("trace", "perf", "ftrace")
 # What a recording's folder holds besides the recording, and a trace set keeps.
 _TAKEN_ALONG = ("snapshots", "truth.json", "iomem", "cmdline", "cpuinfo", "uname", "trace_stats")
 _READ = 1 << 20
@@ -42,7 +49,7 @@ class Recording:
 
     Attributes:
         name: what its trace set is called.
-        file: the recording itself; may be compressed with zstd.
+        file: the recording itself; may be compressed with zstd or gzip.
         folder: what it lies in, if that was given; else None.
     """
 
@@ -52,28 +59,31 @@ class Recording:
 
 
 def find_recording(path: Path) -> Recording:
-    """The recording at ``path``, a file or a folder with a trace.dat.
+    """The recording at ``path``, a file or a folder with one.
 
     Raises:
-        InputError: there is none, or one of a format that cannot be read.
+        InputError: there is none.
     """
     if path.is_file():
-        name = path.name.removesuffix(".zst").removesuffix(".dat")
-        if name == "trace":  # what trace-cmd calls every recording: its folder tells more
+        plain = _without(path.name, _PACKED_SUFFIXES)
+        name = _without(plain, _SUFFIXES)
+        if name in _COMMON:  # what a recorder calls every recording: its folder tells more
             name = path.resolve().parent.name
         elif name == path.name:  # without a suffix: a folder of that name could not lie beside it
             name += "-trace-set"
         return Recording(name, path)
     if not path.is_dir():
         raise InputError(f"{path}: no such recording")
-    for name in ("trace.dat", "trace.dat.zst"):
-        if (path / name).is_file():
-            return Recording(path.resolve().name, path / name, path)
-    for name, kind in _OTHER_NAMES.items():
-        for suffix in ("", ".zst"):
+    for name in _NAMES:
+        for suffix in ("", *_PACKED_SUFFIXES):
             if (path / (name + suffix)).is_file():
-                raise InputError(f"{path / (name + suffix)}: {_not_read(kind)}")
-    raise InputError(f"{path}: no recording in this folder (it has no trace.dat)")
+                return Recording(path.resolve().name, path / (name + suffix), path)
+    raise InputError(f"{path}: no recording in this folder (it has no {', '.join(_NAMES)})")
+
+
+def _without(name: str, suffixes: tuple[str, ...]) -> str:
+    """A file's name without the suffix it has of ``suffixes``."""
+    return next((name.removesuffix(s) for s in suffixes if name.endswith(s)), name)
 
 
 def import_recording(
@@ -88,7 +98,7 @@ def import_recording(
     The trace set is written aside and put in place when it is complete.
 
     Args:
-        source: a trace.dat, or a folder with one.
+        source: a recording, or a folder with one.
         parent: where to put the trace set; made if it is not there.
         force: replace a trace set of that name.
         progress: told the part that is done, 0 to 1.
@@ -106,7 +116,7 @@ def import_recording(
     aside = _aside(parent, recording.name)
     try:
         with _contents(recording.file, aside) as data:
-            _write(recording, data, aside / recording.name, progress)
+            _write(recording, data, aside, progress)
         _put_in_place(aside / recording.name, target, aside / "replaced")
     except OSError as error:
         raise OutputError(f"{target}: cannot be written ({_reason(error)})") from None
@@ -147,13 +157,12 @@ def _contents(file: Path, scratch: Path) -> Iterator[memoryview]:
         InputError: it cannot be read.
     """
     plain = file
-    if _read_start(file).startswith(_ZSTD_MAGIC):
-        plain = _decompressed(file, scratch / "recording")
-    head = _read_start(plain)
-    for magic, kind in _OTHER_FORMATS.items():
+    head = _read_start(file)
+    for magic, algorithm in _PACKED.items():
         if head.startswith(magic):
-            raise InputError(f"{file}: {_not_read(kind)}")
-    if not head:
+            plain = scratch / "recording"
+            _decompress(file, algorithm, plain)
+    if not _read_start(plain):
         raise InputError(f"{file}: the file is empty")
     with plain.open("rb") as opened:
         # The mapping goes when the last view of it does, which an error may keep a while.
@@ -168,45 +177,37 @@ def _read_start(file: Path) -> bytes:
         raise InputError(f"{file}: cannot be read ({_reason(error)})") from None
 
 
-def _decompressed(file: Path, target: Path) -> Path:
-    with pa.input_stream(str(file), compression="zstd") as source, target.open("wb") as out:
+def _decompress(file: Path, algorithm: str, target: Path) -> None:
+    with pa.input_stream(str(file), compression=algorithm) as source, target.open("wb") as out:
         while piece := _next_piece(source, file):
             out.write(piece)
-    return target
 
 
 def _next_piece(source: pa.NativeFile, file: Path) -> bytes:
     try:
         return bytes(source.read(_READ))
     except OSError as error:
-        raise InputError(f"{file}: the zstd data is damaged ({_reason(error)})") from None
+        raise InputError(f"{file}: the compressed data is damaged ({_reason(error)})") from None
 
 
 def _write(
-    recording: Recording, data: memoryview, folder: Path, progress: Callable[[float], None]
+    recording: Recording, data: memoryview, aside: Path, progress: Callable[[float], None]
 ) -> None:
+    folder = aside / recording.name
     folder.mkdir()
-    trace = read_trace_dat(str(recording.file), data)
+    reader = _reader(recording, data, aside)
     with ThreadPoolExecutor(2) as pool, TraceSetWriter(folder) as writer:
         # Both take as long as reading the first windows: at the same time.
-        symbols_read = pool.submit(
-            lambda: Kallsyms(trace.kallsyms() or _kallsyms_beside(recording))
-        )
+        symbols_read = pool.submit(lambda: reader.symbols(lambda: _beside(recording, "kallsyms")))
         digest = pool.submit(lambda: hashlib.sha256(data).hexdigest())
-        conversion = Conversion(trace, symbols_read)
+        conversion = Conversion(reader, symbols_read)
         for rows, columns in prefetch(conversion.windows()):
             writer.add(rows, columns)
-            progress(conversion.progress)
+            progress(reader.progress)
         symbols = _symbols(conversion)
         meta = {
             "name": recording.name,
-            "source": {
-                "format": "trace.dat",
-                "version": trace.version,
-                "files": [recording.file.name],
-                "sha256": digest.result(),
-            },
-            **describe(conversion, symbols),
+            **describe(conversion, symbols, [recording.file.name], digest.result()),
             "snapshots": _take_along(recording, folder),
         }
         stacks = Stacks(conversion.stacks.start, conversion.stacks.address)
@@ -219,13 +220,20 @@ def _symbols(conversion: Conversion) -> Symbols:
     return conversion.symbols.resolve(np.unique(np.concatenate(used)))
 
 
-def _kallsyms_beside(recording: Recording) -> memoryview:
-    """The symbols a recording's folder has, for a recording without its own."""
-    if recording.folder is None:
-        return memoryview(b"")
-    if (recording.folder / "kallsyms").is_file():
-        return memoryview((recording.folder / "kallsyms").read_bytes())
-    packed = recording.folder / "kallsyms.zst"
+def _reader(recording: Recording, data: memoryview, scratch: Path) -> Reader:
+    """The reader of the recording's format, which its first bytes tell."""
+    path = str(recording.file)
+    if is_perf_data(data):
+        return PerfReader(path, data, scratch)
+    return TraceDatReader(path, data)
+
+
+def _beside(recording: Recording, name: str) -> memoryview:
+    """What a file beside the recording holds; empty if it is not there."""
+    folder = recording.folder or recording.file.parent
+    if (folder / name).is_file():
+        return memoryview((folder / name).read_bytes())
+    packed = folder / f"{name}.zst"
     if not packed.is_file():
         return memoryview(b"")
     with pa.input_stream(str(packed), compression="zstd") as source:
@@ -251,10 +259,6 @@ def _copy(file: Path, target: Path) -> None:
     """Copy a file's contents, not its permissions: what is copied must be removable."""
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(file, target)
-
-
-def _not_read(kind: str) -> str:
-    return f"{kind} is not read yet; record with trace-cmd, or convert it to trace.dat"
 
 
 def _reason(error: OSError) -> str:

@@ -48,11 +48,11 @@ def _first_of_two(
     if kept.event.code != Ev.KMALLOC or any(name not in kept.columns for name in _COMPARED):
         return none
     record = np.flatnonzero(stream.slot == slot)
-    size = stream.gather(kept.columns["bytes_alloc"], stream.records.offset[record])
+    size = stream.gather(kept.columns["bytes_alloc"], stream.offset[record])
     record = record[size > large]
     same = np.ones(max(len(record) - 1, 0), np.bool_)
     for name in _COMPARED:
-        values = stream.gather(kept.columns[name], stream.records.offset[record])
+        values = stream.gather(kept.columns[name], stream.offset[record])
         same &= values[1:] == values[:-1]
     at = np.flatnonzero(same)
     if not at.size:

@@ -1,7 +1,8 @@
 """Kernel stacks: which event each belongs to, and every distinct one once.
 
-A stack is recorded behind its event, as an event of its own (kernel/trace/
-trace_events_trigger.c:stacktrace_trigger; kernel/trace/trace.c:__ftrace_trace_stack; 7.2).
+ftrace records a stack behind its event, as an event of its own (kernel/trace/
+trace_events_trigger.c:stacktrace_trigger; kernel/trace/trace.c:__ftrace_trace_stack; 7.2), perf
+in its event's record.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pipeline.ingest.ring_buffer import unaligned
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pipeline.ingest.stream import Stream
+    from pipeline.ingest.stream import Chains, Stream
 
 # The innermost frame of a trigger's stack is the probe of its event's class.
 _PROBE = "trace_event_raw_event_"
@@ -93,6 +94,8 @@ class StackReader:
 
     def read(self, stream: Stream) -> Attached | None:
         """The stacks of a stream and their events; None if there are none."""
+        if stream.chains is not None:
+            return self._chained(stream, stream.chains)
         record = np.flatnonzero(stream.slot == STACK)
         if not record.size:
             return None
@@ -106,6 +109,13 @@ class StackReader:
         self.seen += int(inside.sum())
         self.attached += int((inside & (event >= 0)).sum())
         return Attached(event, self._number(frames, count))
+
+    def _chained(self, stream: Stream, chains: Chains) -> Attached:
+        """Stacks that lie in the records of their events."""
+        seen = int(stream.inside[chains.record].sum())
+        self.seen += seen
+        self.attached += seen
+        return Attached(chains.record, self._number(chains.frames, chains.count))
 
     def _events(self, stream: Stream, record: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """The event before each stack in its context: with no other stack between; or -1."""
@@ -121,10 +131,8 @@ class StackReader:
     ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
         """The frames of all stacks, one stack after the other, and how many each has."""
         begin = self._begin
-        count = (stream.records.size[record].astype(np.int64) - begin) // self._word
-        place = np.repeat(
-            stream.records.offset[record] + begin - _sum_before(count, self._word), count
-        )
+        count = (stream.size[record].astype(np.int64) - begin) // self._word
+        place = np.repeat(stream.offset[record] + begin - _sum_before(count, self._word), count)
         place += np.arange(len(place)) * self._word
         frames = unaligned(stream.data, f"{stream.order}u{self._word}")[place].astype(np.uint64)
         end = np.flatnonzero(frames == (_NO_FRAME >> np.uint64(64 - 8 * self._word)))

@@ -82,6 +82,14 @@ class Kallsyms:
         """The symbol that ``address`` lies in; None if none is known."""
         return self.resolve(np.array([address], np.uint64)).symbol[0]
 
+    def names_at(self, address: int) -> list[str]:
+        """The symbols that begin at ``address``."""
+        begin, end = (
+            int(np.searchsorted(self.address, np.uint64(address), side=side))
+            for side in ("left", "right")
+        )
+        return [self._words(row)[0] for row in range(begin, end)]
+
     def _words(self, row: int) -> tuple[str, str | None]:
         """Name and module of a symbol."""
         begin = int(self._name[row])

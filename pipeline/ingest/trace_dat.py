@@ -209,11 +209,11 @@ def _read_section(trace: TraceDat, number: int, at: int) -> None:
         return
     body = _section(trace, at, number, _SECTION_NAMES[number])
     if number == HEADER_INFO:
-        _read_header_info(trace, body)
+        trace.header_page = read_header_page(body)
     elif number == FTRACE_EVENTS:
-        _read_formats(trace, body, "ftrace", 4)
+        trace.formats += read_formats(body, "ftrace", 4)
     elif number == EVENT_FORMATS:
-        _read_systems(trace, body)
+        trace.formats += read_systems(body)
     else:
         trace.cmdlines = bytes(body.block(8, "the command lines"))
 
@@ -253,34 +253,39 @@ def _cpu_data(trace: TraceDat, cursor: Cursor, cpu: int) -> CpuData:
     return CpuData(cpu, offset, size)
 
 
-# --- what both versions hold
+# --- what both versions hold, and perf.data too (perf 6.1 util/trace-event-info.c)
 
 
-def _read_header_info(trace: TraceDat, cursor: Cursor) -> None:
+def read_header_page(cursor: Cursor) -> str:
+    """The text on the layout of sub-buffers; the one on events is passed over."""
     cursor.expect(b"header_page\0")
-    trace.header_page = bytes(cursor.block(8, "header_page")).decode("utf-8", "replace")
+    text = bytes(cursor.block(8, "header_page")).decode("utf-8", "replace")
     cursor.expect(b"header_event\0")
     cursor.block(8, "header_event")
+    return text
 
 
-def _read_formats(trace: TraceDat, cursor: Cursor, system: str, count_bytes: int) -> None:
+def read_formats(cursor: Cursor, system: str, count_bytes: int) -> list[tuple[str, memoryview]]:
+    """System and format text of each event of one system."""
     name = f"a format of {system}"
-    for _ in range(cursor.number(count_bytes, f"number of {system} events")):
-        trace.formats.append((system, cursor.block(8, name)))
+    count = cursor.number(count_bytes, f"number of {system} events")
+    return [(system, cursor.block(8, name)) for _ in range(count)]
 
 
-def _read_systems(trace: TraceDat, cursor: Cursor) -> None:
+def read_systems(cursor: Cursor) -> list[tuple[str, memoryview]]:
+    """System and format text of each event of several systems."""
+    formats = []
     for _ in range(cursor.number(4, "number of event systems")):
-        _read_formats(trace, cursor, cursor.string("an event system's name"), 4)
+        formats += read_formats(cursor, cursor.string("an event system's name"), 4)
+    return formats
 
 
 # --- version 6: one part after the other
 
 
 def _read_version_6(trace: TraceDat, cursor: Cursor) -> None:
-    _read_header_info(trace, cursor)
-    _read_formats(trace, cursor, "ftrace", 4)
-    _read_systems(trace, cursor)
+    trace.header_page = read_header_page(cursor)
+    trace.formats += read_formats(cursor, "ftrace", 4) + read_systems(cursor)
     trace.kallsyms_text = cursor.block(4, "kallsyms")
     cursor.block(4, "printk formats")
     trace.cmdlines = bytes(cursor.block(8, "the command lines"))

@@ -220,8 +220,12 @@ class File:
         parts = [name.encode() + b"\0" + self._formats(name) for name in names]
         return self._n(4, len(parts)) + b"".join(parts)
 
+    def event_texts(self) -> bytes:
+        """The texts on sub-buffers and events: version 6 begins with them, and perf has them."""
+        return self._header_info() + self._formats("ftrace") + self._systems()
+
     def _version_6(self, out: bytes) -> bytes:
-        out += self._header_info() + self._formats("ftrace") + self._systems()
+        out += self.event_texts()
         out += self._block(4, self.kallsyms.encode()) + self._block(4, b"")
         out += self._block(8, self.cmdlines.encode())
         count = max(self.cpus) + 1

@@ -19,7 +19,8 @@ from pipeline.errors import InputError, OutputError
 from pipeline.ingest.recording import import_recording
 from pipeline.trace_set import TraceSet
 from tests.conftest import ROOT
-from tests.oracle.trace_dat import Cpu, Event, File
+from tests.oracle.perf_data import CALLCHAIN, KERNEL, USUAL, Attr, PerfFile
+from tests.oracle.trace_dat import KFREE, Cpu, Event, File
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,6 +104,21 @@ def survives(data: bytes, folder: Path) -> bool:
     return True
 
 
+def damaged(whole: bytes, damage: str, dice: np.random.Generator) -> bytes:
+    """A recording with one damage at random, half of all where its headers are."""
+    data = bytearray(whole)
+    at = int(dice.integers(min(dice.choice([2500, len(data)]), len(data))))
+    if damage == "flip":
+        data[at] ^= 1 << int(dice.integers(8))
+    elif damage == "cut":
+        del data[at:]
+    elif damage == "number":
+        data[at : at + 4] = NUMBERS[dice.integers(len(NUMBERS))]
+    else:
+        data[at : at + 64] = dice.bytes(64)
+    return bytes(data)
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(map(str, kind.values())))
 @pytest.mark.parametrize("damage", ["flip", "cut", "number", "shuffle"])
 def test_damage_is_an_error_or_harmless(kind: dict[str, Any], damage: str, tmp_path: Path) -> None:
@@ -112,20 +128,44 @@ def test_damage_is_an_error_or_harmless(kind: dict[str, Any], damage: str, tmp_p
     with limited(seconds=120, memory=1 << 30):
         assert survives(whole, tmp_path)
         for _ in range(ROUNDS):
-            data = bytearray(whole)
-            # Half of the damage where the headers, options and formats are.
-            at = int(dice.integers(min(dice.choice([2500, len(data)]), len(data))))
-            if damage == "flip":
-                data[at] ^= 1 << int(dice.integers(8))
-            elif damage == "cut":
-                del data[at:]
-            elif damage == "number":
-                data[at : at + 4] = NUMBERS[dice.integers(len(NUMBERS))]
-            else:
-                data[at : at + 64] = dice.bytes(64)
-            refused += not survives(bytes(data), tmp_path)
+            refused += not survives(damaged(whole, damage, dice), tmp_path)
     # Most damage is where nothing is compared with anything: in addresses, names, paddings.
     assert refused == ROUNDS if damage == "cut" else refused > 0
+
+
+PERF_KINDS = [{}, {"order": ">"}, {"piped": True}, {"compression": 81}]
+PERF_ROUNDS = 60
+
+
+def small_perf(kind: dict[str, Any]) -> bytes:
+    """A small recording of perf with a bit of everything."""
+    attrs = [Attr(sample_type=USUAL | CALLCHAIN), Attr("kmem:kfree", KFREE, ids=(20, 21))]
+    file = PerfFile(attrs=attrs, **kind)
+    made = file.made
+    file.comm(7, "init", ts=5)
+    for ts in range(0, 400, 20):
+        cpu = ts // 20 % 2
+        file.sample(ts, made.kmalloc(0xA000, 64), cpu=cpu, chain=(KERNEL, 0x5001, 0x5002))
+        file.sample(ts + 5, made.cache_alloc(0xB000, "dentry"), cpu=cpu, chain=(KERNEL, 0x5001))
+        file.sample(ts + 10, made.page_alloc(4, 1), cpu=cpu)
+        file.sample(ts + 15, made.kfree(0xA000), cpu=cpu, attr=1)
+        file.fork(8, 7, ts=ts)
+    file.other(2, file.n(8, 10, 3), ts=400)
+    return file.encode()
+
+
+@pytest.mark.parametrize("kind", PERF_KINDS, ids=lambda kind: "-".join(map(str, kind.values())))
+@pytest.mark.parametrize("damage", ["flip", "cut", "number", "shuffle"])
+def test_damage_to_what_perf_writes(kind: dict[str, Any], damage: str, tmp_path: Path) -> None:
+    whole = small_perf(kind)
+    dice = np.random.default_rng(list(f"{damage} {sorted(kind.items())}".encode()))
+    refused = 0
+    with limited(seconds=120, memory=1 << 30):
+        assert survives(whole, tmp_path)
+        for _ in range(PERF_ROUNDS):
+            refused += not survives(damaged(whole, damage, dice), tmp_path)
+    # A pipe's recording may end behind any record.
+    assert refused == PERF_ROUNDS if damage == "cut" and "piped" not in kind else refused > 0
 
 
 @pytest.mark.parametrize(
@@ -135,9 +175,12 @@ def test_damage_is_an_error_or_harmless(kind: dict[str, Any], damage: str, tmp_p
         (np.random.default_rng(1).bytes(5000), "not a trace.dat file"),
         (b"\x17\x08\x44tracing5\0" + bytes(100), "version '5' is not known"),
         (b"\x17\x08\x44tracing7\0\0\x08\0\x10\0\0lzma\x001\0" + bytes(8), "compressed with 'lzma'"),
-        (b"PERFILE2" + bytes(100), "perf.data is not read yet"),
-        (b"# tracer: nop\n", "ftrace text is not read yet"),
-        (b"\x28\xb5\x2f\xfd" + bytes(100), "the zstd data is damaged"),
+        (b"PERFILE2" + bytes(100), "a header of 0 bytes is not known, only 104"),
+        (b"PERFILE2\x68" + bytes(100), "perf record was not ended properly"),
+        (b"PERFILE2\x10" + bytes(7), "perf record was not ended properly"),
+        (b"PERFFILE" + bytes(100), "perf.data of version 1 .* is not read"),
+        (b"\x28\xb5\x2f\xfd" + bytes(100), "the compressed data is damaged"),
+        (b"\x1f\x8b" + bytes(100), "the compressed data is damaged"),
     ],
 )
 def test_says_what_is_wrong_with_the_file(data: bytes, message: str, tmp_path: Path) -> None:
@@ -179,10 +222,11 @@ def test_says_where_a_sub_buffer_is_damaged(
 
 
 def test_a_folder_without_a_recording_says_what_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no recording in this folder \(it has no trace.dat\)"):
+    said = r"no recording in this folder \(it has no trace.dat, perf.data, ftrace.txt\)"
+    with pytest.raises(InputError, match=said):
         import_recording(tmp_path, tmp_path)
     (tmp_path / "perf.data.zst").touch()
-    with pytest.raises(InputError, match=r"perf.data.zst: perf.data is not read yet"):
+    with pytest.raises(InputError, match=r"perf.data.zst: the file is empty"):
         import_recording(tmp_path, tmp_path)
     with pytest.raises(InputError, match="no such recording"):
         import_recording(tmp_path / "nothing", tmp_path)

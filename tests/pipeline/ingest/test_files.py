@@ -22,6 +22,7 @@ from pipeline.ingest.recording import import_recording
 from pipeline.ingest.ring_buffer import PageLayout
 from pipeline.ingest.symbols import Kallsyms
 from pipeline.ingest.trace_dat import read_trace_dat
+from pipeline.ingest.trace_dat_reader import TraceDatReader
 from pipeline.ingest.windows import NEAR, cpu_pages, read_windows
 from pipeline.trace_set import TraceSet
 from tests.oracle.trace_dat import OTHER, Cpu, Event, File
@@ -29,6 +30,7 @@ from tests.oracle.trace_dat import OTHER, Cpu, Event, File
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pipeline.ingest.reader import SymbolTable
     from pipeline.values import Values
 
 BIG = 1 << 27  # the first time difference that does not fit into an entry
@@ -285,10 +287,10 @@ def test_does_not_depend_on_where_windows_are_cut(
     if all(what in ("stack", "other", "discarded") for _, _, what, _, _ in events):
         return
     data = memoryview(_file(events, room).encode())
-    no_symbols: Future[Kallsyms] = Future()
+    no_symbols: Future[SymbolTable] = Future()
     no_symbols.set_result(Kallsyms(memoryview(b"")))
     whole, pieces = (
-        _converted(Conversion(read_trace_dat("made", data), no_symbols), size)
+        converted(Conversion(TraceDatReader("made", data), no_symbols), size)
         for size in (1 << 30, budget)
     )
     assert whole == pieces
@@ -310,7 +312,7 @@ def _times(events: list[tuple[int, int, str, int, int]]) -> list[tuple[int, str,
     return out
 
 
-def _converted(conversion: Conversion, budget: int) -> dict[str, list[Any]]:
+def converted(conversion: Conversion, budget: int) -> dict[str, list[Any]]:
     """All columns as lists, None for null, codes replaced by what they mean."""
     out: dict[str, list[Any]] = {}
     total = 0
