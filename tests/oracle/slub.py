@@ -4,7 +4,8 @@ Also kfree_rcu through sheaves (R3.20) and prefilled sheaves (R3.16).
 
 Written to be read beside mm/slub.c and the spec, not to be fast. Every counter is incremented where
 mm/slub.c has stat() or stat_add(), under the name of the sysfs file; `list_lock` counts the
-acquisitions of the node's list_lock, `freelist_cmpxchg` the calls of slab_update_freelist. Paths have the names of allocsim.paths.Path in lower case.
+acquisitions of the node's list_lock, `freelist_cmpxchg` the calls of slab_update_freelist. Paths
+have the names of allocsim.paths.Path in lower case.
 """
 
 from __future__ import annotations
