@@ -24,12 +24,27 @@ def synth(
     events: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="End with this event: the phases begin again until then."
+            min=1,
+            max=10**12,
+            metavar="N",
+            help="End with this event: the phases begin again until then.",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, metavar="N", help="Another seed.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=(1 << 63) - 1, metavar="N", help="Another seed.")
+    ] = None,
     cpus: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Another number of CPUs.")
+        int | None,
+        typer.Option(
+            min=1,
+            max=1024,
+            metavar="N",
+            help="Another number of CPUs, each as busy as in the spec; memory and events grow"
+            " along.",
+        ),
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Another size of memory, as in '64 GiB'.")
     ] = None,
     rate: Annotated[
         float | None,
@@ -37,7 +52,18 @@ def synth(
             min=0.001,
             max=1000,
             metavar="FACTOR",
-            help="Times as many arrivals a second (closed loops keep their pace).",
+            help="Times as many arrivals a second, and as many alive; lifetimes stay, and closed"
+            " loops keep their pace.",
+        ),
+    ] = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            max=1000,
+            metavar="FACTOR",
+            help="All times this many times shorter, lifetimes too; not the kernel's own: grace"
+            " periods and the vmstat worker's second.",
         ),
     ] = None,
     name: Annotated[
@@ -54,13 +80,15 @@ def synth(
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from pipeline.progress import shown
-    from pipeline.synth.changes import changed
+    from pipeline.synth.changes import changed, parse_memory
     from pipeline.synth.parse import parse_spec
     from pipeline.synth.patterns import listing, read_spec
     from pipeline.synth.write import write_trace_set
     from pipeline.trace_set_parts import read_meta
 
     if list_:
+        if specs:
+            raise UsageError(f"--list shows the shipped specs; it takes no {specs[0]}")
         typer.echo(listing(), nl=False)
         return
     if not specs:
@@ -68,15 +96,32 @@ def synth(
     if name is not None and len(specs) > 1:
         raise UsageError(f"--name {name}: one name for {len(specs)} specs; make them one by one")
     texts = [read_spec(spec) for spec in specs]
+    bytes_ = None if memory is None else parse_memory(memory)
     wanted = [
-        changed(parse_spec(text, spec, cpus), events=events, seed=seed, rate=rate, name=name)
+        changed(
+            parse_spec(text, spec),
+            events=events,
+            seed=seed,
+            cpus=cpus,
+            memory=bytes_,
+            rate=rate,
+            speed=speed,
+            name=name,
+        )
         for text, spec in zip(texts, specs, strict=True)
     ]
     names = [spec.name for spec in wanted]
     for each in names:
         if names.count(each) > 1:
             raise UsageError(f"two specs are called {each}; make them in two folders")
-    given = {"events": events, "seed": seed, "cpus": cpus, "rate": rate}
+    given = {
+        "events": events,
+        "seed": seed,
+        "cpus": cpus,
+        "memory": bytes_,
+        "rate": rate,
+        "speed": speed,
+    }
     changes = {key: value for key, value in given.items() if value is not None}
     with shown() as progress:
         for spec, text in zip(wanted, texts, strict=True):

@@ -6,14 +6,24 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import special, stats
 
 from allocsim.caches import KMALLOC_CLASSES
 from allocsim.page_kinds import Kind
 from allocsim.profile import PAGE_SIZE
+from pipeline.fitting.lifetimes import (
+    FEW,
+    SHORT,
+    distribution,
+    in_parts,
+    lifetimes,
+    order_of,
+    outlives,
+    times,
+)
+from pipeline.fitting.periods import PERIOD_BIRTHS, move_limits, period_limits
+from pipeline.hidden import TRACED_SHARE
 from pipeline.synth.births import NEVER
 from pipeline.synth.page_requests import PAGE_KINDS
-from pipeline.synth.units import write_time
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -22,17 +32,6 @@ if TYPE_CHECKING:
 
     Ints = npt.NDArray[np.int64]
 
-PERIODS = 8  #: periods of as many births each, for a line that has enough
-PERIOD_BIRTHS = 200  #: births that each of these has at least
-SWING = 0.05  #: a turn of the number alive counts if it is so large a part of the most alive,
-LEAST_SWING = 16  #: and this many at least
-MOST_TURNS = 128  #: turns of a line that are looked at
-SHORT = 8  #: what lives for less than this part of its period dies at once
-FEW = 32  #: births of a period below which one work has them all
-QUANTILES = 33  #: values of a quantile table
-IN_ORDER = 0.5  #: rank correlation from which frees are in order
-CLOSE = 0.05  #: how far deciles may be off for a distribution by formula
-_DECILES = np.arange(1, 10) / 10
 _TYPES = {"kmalloc-": "normal", "kmalloc-cg-": "cg", "kmalloc-rcl-": "rcl", "dma-kmalloc-": "dma"}
 
 
@@ -55,50 +54,6 @@ class FittedWork:
     lifetime: list[dict[str, Any]]
     free: dict[str, Any]
     cpus: list[int]
-
-
-def period_limits(lives: Lives) -> Ints:
-    """Where a line's periods begin, but for the first: ns since the trace's first event (i8).
-
-    Where the number alive turns from rising to falling or back, so that what lives beyond a period
-    was allocated before any of it is freed; and between, so that there are enough periods.
-    """
-    births = np.sort(lives.birth)
-    count = int(np.clip(len(births) // PERIOD_BIRTHS, 1, PERIODS))
-    even = births[np.arange(1, count) * len(births) // count]
-    limits: Ints = np.unique(np.concatenate((even, _turns(lives))))
-    inside: Ints = limits[(limits > births[0]) & (limits <= births[-1])]
-    return inside
-
-
-def _turns(lives: Lives) -> Ints:
-    """Times at which the number alive turns, by more than a swing (i8)."""
-    ends = lives.death[lives.death != NEVER]
-    order = np.argsort(np.concatenate((lives.birth, ends)), kind="stable")
-    time = np.concatenate((lives.birth, ends))[order]
-    alive = np.cumsum(np.where(order < len(lives.birth), 1, -1))
-    swing = max(LEAST_SWING, SWING * int(alive.max()))
-    turns = _extremes(alive, swing)
-    while len(turns) > MOST_TURNS:
-        swing *= 2
-        turns = _extremes(alive, swing)
-    return time[turns]
-
-
-def _extremes(alive: Ints, swing: float) -> list[int]:
-    """Rows of the highest and lowest values between which more than a swing lies."""
-    # A row a run of one direction is enough to look at.
-    turns = np.flatnonzero(np.diff(np.diff(alive)) != 0) + 1
-    found: list[int] = []
-    up, extreme, at = True, int(alive[0]), 0
-    for row in [*turns.tolist(), len(alive) - 1]:
-        value = int(alive[row])
-        if value > extreme if up else value < extreme:
-            extreme, at = value, row
-        elif abs(extreme - value) > swing:
-            found.append(at)
-            up, extreme, at = not up, value, row
-    return found
 
 
 def object_line(name: str) -> dict[str, Any]:
@@ -130,20 +85,23 @@ def works_of(line: dict[str, Any], lives: Lives, cpus: int) -> list[FittedWork]:
     key = lives.site * np.uint64(cpus) + lives.cpu.astype(np.uint64)
     key = key * np.uint64(2) + (lives.run >= 0)
     _, caller, births = np.unique(key, return_inverse=True, return_counts=True)
+    moves = move_limits(lives, cpus)
     # The rest shares works: -1, and -2 what comes out of prefilled sheaves.
     caller = np.where((births >= PERIOD_BIRTHS)[caller], caller, -1 - (lives.run >= 0))
     return [
         work
         for number in np.unique(caller).tolist()
-        for work in _works_of_caller(line, lives.of(caller == number), cpus)
+        for work in _works_of_caller(line, lives.of(caller == number), moves, cpus)
     ]
 
 
-def _works_of_caller(line: dict[str, Any], lives: Lives, cpus: int) -> list[FittedWork]:
+def _works_of_caller(
+    line: dict[str, Any], lives: Lives, moves: Ints, cpus: int
+) -> list[FittedWork]:
     """One work for each period, traced ends and others apart."""
     if not len(lives.birth):
         return []
-    limits = period_limits(lives)
+    limits = period_limits(lives, moves)
     period = np.searchsorted(limits, lives.birth, side="right")
     ends = np.append(limits, NEVER)
     works = []
@@ -165,8 +123,8 @@ def _works_of_caller(line: dict[str, Any], lives: Lives, cpus: int) -> list[Fitt
                 continue
             for traced in (True, False):
                 rows = np.flatnonzero(mine & (lives.traced == traced))
-                if len(rows):
-                    works.append(_work(line, lives.of(rows), end, cpus, traced=traced))
+                for part in in_parts(lives.of(rows), end) if len(rows) else ():
+                    works.append(_work(line, part, end, cpus, traced=traced))
     return works
 
 
@@ -179,125 +137,59 @@ def _whole_runs(run: Ints, period: Ints, fate: Ints) -> tuple[Ints, Ints]:
 
 
 def _prefilled_works(line: dict[str, Any], lives: Lives, end: int, cpus: int) -> list[FittedWork]:
-    """Works of as many prefilled sheaves, which give as many objects, each about as many."""
+    """Works of as many prefilled sheaves, which give as many objects, each about as many.
+
+    So many of each as were seen to be freed have a line of their own, beside those whose frees have
+    no event.
+    """
     runs, first = np.unique(lives.run, return_index=True)
-    traced = 2 * np.count_nonzero(lives.traced) > len(lives.run)
-    base = _work(line, lives, end, cpus, traced=bool(traced))
-    size, larger = divmod(len(lives.run), len(runs))
+    base = _work(line, lives, end, cpus, traced=True)
+    when = times(lives.birth[first], np.empty(0, np.int64), "times")
+    shown = np.count_nonzero(lives.traced) / len(lives.run)
     works = []
-    for count, batches in ((size, len(runs) - larger), (size + 1, larger)):
-        if batches:
-            times = quantiles(np.sort(lives.birth[first]))
-            arrival = {"kind": "spread", "count": batches, "times": times}
-            # A run may be cut where its task moved to another CPU; one of one is none.
-            asked = line | ({"count": count, "prefilled": True} if count > 1 else {})
-            works.append(replace(base, arrival=arrival, allocate=[asked]))
+    for count, sheaves in _shared(len(lives.run), len(runs)):
+        for traced, batches in _shared(round(shown * count * sheaves), sheaves):
+            asked = []
+            for rows, here in ((lives.traced, traced), (~lives.traced, count - traced)):
+                if here:
+                    own = _work(line, lives.of(rows), end, cpus, traced=rows is lives.traced)
+                    # A run may be cut where its task moved to another CPU; one of one is none.
+                    several = {"count": here, "prefilled": True} if count > 1 else {}
+                    free = {"free": own.free} if own.free else {}
+                    asked.append(line | several | {"lifetime": own.lifetime} | free)
+            arrival = {"kind": "spread", "count": batches} | when
+            name = _name(line, traced=bool(shown >= TRACED_SHARE))
+            made = replace(base, name=name, arrival=arrival, allocate=asked, lifetime=[], free={})
+            works.append(made)
     return works
+
+
+def _name(line: dict[str, Any], *, traced: bool) -> str:
+    """The name of a work, which is a call site: by it a replay tells what dies without an event."""
+    return f"{next(iter(line.values()))}{'' if traced else '-untraced'}"
+
+
+def _shared(total: int, among: int) -> list[tuple[int, int]]:
+    """How many get how many, if all get about as many: (each, so many of them)."""
+    each, more = divmod(total, among)
+    return [(n, times) for n, times in ((each, among - more), (each + 1, more)) if times]
 
 
 def _work(line: dict[str, Any], lives: Lives, end: int, cpus: int, *, traced: bool) -> FittedWork:
     """The work of one period that ends at ``end``."""
-    ended = lives.death != NEVER
-    births = np.sort(lives.birth)
+    late = outlives(lives, end)
+    lived = (lives.death - lives.birth)[late]
+    order = order_of(lives.of(late))
     return FittedWork(
-        name=str(next(iter(line.values()))),
-        arrival={"kind": "spread", "count": len(births), "times": quantiles(births)},
+        name=_name(line, traced=traced),
+        arrival={"kind": "spread", "count": len(late)} | times(lives.birth, lived, "times"),
         allocate=[line],
         lifetime=lifetimes(lives, end),
-        free=_free(lives.of(ended), cpus)
-        | _order(lives.of(ended & (lives.death >= end)))
+        free=_free(lives.of(lives.death != NEVER), cpus)
+        | ({} if order == "fifo" else {"order": order})
         | ({} if traced else {"traced": False}),
         cpus=np.bincount(lives.cpu, minlength=cpus).tolist(),
     )
-
-
-def lifetimes(lives: Lives, end: int) -> list[dict[str, Any]]:
-    """A mixture: what dies within the period, behind it, and never.
-
-    The first by its lifetimes. What lives longer dies with something else, a task or a file, so it
-    is told by the time of death, which is behind all births of the period.
-
-    Args:
-        lives: lives that began in the period.
-        end: the ns behind the period.
-    """
-    ended = lives.death != NEVER
-    lived = lives.death - lives.birth
-    late = ended & ((lives.death >= end) | _in_turn(lives))
-    soon = ended & ~late
-    parts = []
-    for rows, make in (
-        (soon, lambda rows: distribution(np.sort(lived[rows]))),
-        (late, lambda rows: {"kind": "until", "values": quantiles(np.sort(lives.death[rows]))}),
-        (~ended, lambda _: {"kind": "forever"}),
-    ):
-        count = int(np.count_nonzero(rows))
-        if count:
-            parts.append(make(rows) | {"share": count})
-    if len(parts) == 1:
-        del parts[0]["share"]
-    return parts
-
-
-def distribution(lived: Ints) -> dict[str, Any]:
-    """The simplest distribution whose deciles are close to those of a sorted sample."""
-    median = int(np.median(lived))
-    if lived[0] == lived[-1]:
-        return {"kind": "fixed", "after": write_time(max(median, 1))}
-    if len(lived) >= PERIOD_BIRTHS:
-        deciles = np.quantile(lived, _DECILES)
-        mean = int(lived.mean())
-        if _close(deciles, -np.log1p(-_DECILES) * mean):
-            return {"kind": "exponential", "mean": write_time(mean)}
-        normal = special.ndtri(_DECILES)
-        sigma = np.polyfit(normal, np.log(np.maximum(deciles, 1)), 1)[0]
-        if median > 0 and 0 < sigma < 5 and _close(deciles, np.exp(sigma * normal) * median):
-            return {
-                "kind": "lognormal",
-                "median": write_time(median),
-                "sigma": round(float(sigma), 3),
-            }
-    return {"kind": "quantiles", "values": quantiles(lived)}
-
-
-def quantiles(values: Ints) -> list[str]:
-    """Evenly spaced quantiles of sorted times, as a spec has them."""
-    count = min(QUANTILES, max(len(values), 2))
-    at = np.round(np.arange(count) * (len(values) - 1) / (count - 1)).astype(np.int64)
-    return [write_time(value) for value in values[at].tolist()]
-
-
-def _close(found: npt.NDArray[np.float64], by_formula: npt.NDArray[np.float64]) -> bool:
-    return bool(np.all(np.abs(by_formula - found) <= CLOSE * np.maximum(found, 1)))
-
-
-def _in_turn(lives: Lives) -> bool:
-    """Whether all lives end in the order in which they began, none of them soon after.
-
-    Quantiles over a period do not tell lives that are short beside it.
-    """
-    if len(lives.birth) < FEW or np.any(lives.death == NEVER):
-        return False
-    span = int(np.ptp(lives.birth))
-    if int(np.min(lives.death - lives.birth)) * SHORT < span:
-        return False
-    return _correlation(lives) > IN_ORDER
-
-
-def _correlation(lives: Lives) -> float:
-    """Rank correlation of birth and death; 1 where there is none."""
-    for times in (lives.birth, lives.death):
-        if len(times) < 2 or np.all(times == times[0]):
-            return 1.0
-    return float(stats.spearmanr(lives.birth, lives.death).statistic)
-
-
-def _order(late: Lives) -> dict[str, Any]:
-    """In which order what outlives a period is freed: by rank correlation of birth and death."""
-    found = _correlation(late)
-    if found > IN_ORDER:
-        return {}
-    return {"order": "lifo" if found < -IN_ORDER else "shuffled"}
 
 
 def _free(lives: Lives, cpus: int) -> dict[str, Any]:
@@ -306,6 +198,11 @@ def _free(lives: Lives, cpus: int) -> dict[str, Any]:
         return {}
     pairs = np.bincount(lives.cpu * cpus + lives.free_cpu, minlength=cpus * cpus)
     matrix = pairs.reshape(cpus, cpus)
+    if len(np.unique(lives.cpu)) == 1:
+        [weights] = matrix[matrix.any(axis=1)]
+        freeing = np.flatnonzero(weights)
+        more = {"weights": weights[freeing].tolist()} if len(freeing) > 1 else {}
+        return {"cpus": freeing.tolist()} | more
     # Who is never seen to allocate what is freed, frees it himself.
     matrix[np.arange(cpus), np.arange(cpus)] += matrix.sum(axis=1) == 0
     return {"matrix": matrix.tolist()}

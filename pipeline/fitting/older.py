@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from allocsim.zones import ORDERS, PRIOR_CHUNK
-from pipeline.fitting.lines import FittedWork, distribution, quantiles
+from pipeline.fitting.lifetimes import distribution, times
+from pipeline.fitting.lines import FittedWork
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +108,7 @@ def pages_in_use(slabs: Sequence[OlderSlabs], orders: Ints, cpus: int) -> int:
     pages = int((1 << orders).sum())
     for each in slabs:
         known = np.union1d(each.slab, each.free_slab)
-        spare = 0 if each.made else -(-each.capacity // max(each.objects - 1, 1)) * cpus
+        spare = 0 if each.made else -(-each.capacity * cpus // max(each.objects - 1, 1))
         pages += (int(np.count_nonzero(known != _NO_SLAB)) + spare) * each.pages
     # Of each order, and of slabs, the last chunk is not used up.
     return pages + (ORDERS + 1) * PRIOR_CHUNK
@@ -123,10 +124,10 @@ def unseen_works(
     rows = np.flatnonzero(slabs.slab == _NO_SLAB)
     if not len(rows):
         return []
-    times = quantiles(np.sort(older.death[rows]))
+    when = times(older.death[rows], np.empty(0, np.int64), "times")
     work = FittedWork(
         name=f"unseen-{next(iter(line.values()))}",
-        arrival={"kind": "spread", "count": len(rows), "times": times},
+        arrival={"kind": "spread", "count": len(rows)} | when,
         allocate=[line | {"traced": False}],
         lifetime=[{"kind": "fixed", "after": "1 us"}],
         free={},
@@ -139,12 +140,19 @@ def spare_works(line: dict[str, Any], slabs: OlderSlabs, cpus: int) -> list[Fitt
     """Free places that were not needed, if none was missed: on each slab one object stays."""
     if slabs.made or slabs.objects < 2 or not slabs.capacity:
         return []
-    count, rest = divmod(slabs.capacity, slabs.objects - 1)
+    count, rest = divmod(slabs.capacity * cpus, slabs.objects - 1)
     return [
-        _work(line, number, [_stays(line, 1), _gone(line, gone, cpu)], cpus)
-        for cpu in range(cpus)
-        for number, gone in ((count, slabs.objects - 1), (1, rest))
-        if number and gone
+        _work(
+            line,
+            number,
+            [
+                _stays(line, 1),
+                line | {"count": places, "lifetime": {"kind": "unused"}},
+            ],
+            cpus,
+        )
+        for number, places in ((count, slabs.objects - 1), (1, rest))
+        if number and places
     ]
 
 
@@ -171,6 +179,7 @@ def _gone(line: dict[str, Any], count: int, cpu: int) -> dict[str, Any]:
 
 def _freed_by(cpu: Ints, cpus: int) -> dict[str, Any]:
     """Who frees it, whoever allocated it."""
-    weights = np.bincount(cpu, minlength=cpus).tolist()
-    used = [cpu for cpu, weight in enumerate(weights) if weight]
-    return {"free": {"cpus": used} if len(used) == 1 else {"matrix": [weights] * cpus}}
+    weights = np.bincount(cpu, minlength=cpus)
+    used = np.flatnonzero(weights)
+    more = {"weights": weights[used].tolist()} if len(used) > 1 else {}
+    return {"free": {"cpus": used.tolist()} | more}

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.kernel import kernel_of
+from pipeline.fitting.lifetimes import CLOSE
 from pipeline.fitting.lines import (
-    QUANTILES,
-    SWING,
     FittedWork,
     object_line,
     older_works,
@@ -18,6 +17,8 @@ from pipeline.fitting.lines import (
     works_of,
 )
 from pipeline.fitting.older import older_object_works, pages_in_use, spare_works, unseen_works
+from pipeline.fitting.periods import SWING
+from pipeline.synth.parse import MEMORY, is_name
 from pipeline.synth.spec import KERNELS
 from pipeline.synth.units import write_time
 
@@ -82,7 +83,7 @@ def _head(observed: Observed) -> str:
     version = kernel_of(recorded.release).version
     known = [tuple(map(int, kernel.split("."))) for kernel in KERNELS]
     kernel = KERNELS[max((n for n, v in enumerate(known) if v <= version), default=0)]
-    memory = max(observed.managed << 12, 64 << 20)
+    memory = max(observed.managed << 12, MEMORY[0])
     # What is older must fit what was in use, which rounds up.
     least = pages_in_use(observed.older_slabs, observed.older_pages.what & 255, recorded.cpus)
     in_use = max(observed.managed - observed.free, least)
@@ -95,12 +96,14 @@ def _head(observed: Observed) -> str:
 #
 # Of each caller of a cache on each CPU, and of pages by kind, a work for each period and fate:
 # what dies in the period, what outlives it, what outlives the trace. Periods end where the number
-# alive turns by more than {100 * SWING:g} %, and every eighth of the births. A formula stands for
-# lifetimes if its deciles are within 5 %, else up to {QUANTILES} quantiles.
-# Work that is "before" made what is freed in the trace without having been allocated in it,
-# and the free places on older slabs that it takes.
+# alive, or what a CPU gains from the others, turns by more than {100 * SWING:g} %, and every eighth
+# of the births. A formula stands for lifetimes if its deciles are within {100 * CLOSE:g} %, else
+# quantiles, between which all are.
+# Work that is "before" fills slabs as they were when the trace began: what dies in it, what was
+# free and whose sheaf it lay in, what stays. What is "unused" is assumed. Work that is not traced
+# was allocated without an event.
 
-name = {_toml(observed.name + "-fitted")}
+name = {_toml(_name(observed.name))}
 doc = {_toml(f"Fitted to {observed.name}.")}
 source = {_toml(f"allocsim fit {observed.name}")}
 kernel = {_toml(kernel)}
@@ -108,6 +111,12 @@ cpus = {recorded.cpus}
 memory = {_toml(f"{memory >> 20} MiB")}
 used = {used:.4f}
 """
+
+
+def _name(trace: str) -> str:
+    """A name for the trace set of a spec, by that of the trace."""
+    fit = "".join(c if is_name(f"x{c}") else "-" for c in trace)
+    return f"{fit[:80].lstrip('.-') or 'trace'}-fitted"
 
 
 def _cache(observed: Observed, number: int, name: str, size: int) -> str:
@@ -145,5 +154,5 @@ def _toml(value: object) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
+        return "[" + ",".join(map(_toml, value)) + "]"
     return str(value)

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pipeline.synth.mixtures import CPU_BITS, SHARE_BITS
-from pipeline.synth.random_bits import Use, choices, even_bits, random_bits
-from pipeline.synth.tables import DRAW_BITS, UNIT_BITS, draw, exponential_unit
+from pipeline.synth.random_bits import PLACE_BITS, Strata, Use, choices, random_bits
+from pipeline.synth.tables import (
+    DRAW_BITS,
+    UNIT_BITS,
+    draw,
+    exponential_unit,
+    places,
+    spread,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -20,7 +27,7 @@ if TYPE_CHECKING:
     Bits = npt.NDArray[np.uint64]
 
 BEFORE = 1 << 30  #: ns before the trace in which what is older is allocated
-GOING = 1 << 20  #: ns at the end of that in which what is gone by then is freed
+GOING = 1 << 20  #: ns at the end of that in which what is gone by then is freed, unless unused
 SHARE_MASK = np.uint64((1 << SHARE_BITS) - 1)
 #: Places in a random number of 64: a draw, then a choice of 16 bits, then one of 12.
 CHOICE_AT = np.uint64(DRAW_BITS)
@@ -29,7 +36,6 @@ _CPU_MASK = np.uint64((1 << CPU_BITS) - 1)
 _FINE = 10  # bits behind the point of a gap in ns, where gaps are short
 _SECOND = 10**9
 _PLACE_BITS = 16
-_PLACE_MASK = np.uint64((1 << _PLACE_BITS) - 1)
 
 
 class Span(NamedTuple):
@@ -86,15 +92,20 @@ class Arrivals:
         self._number = number
         self._objects = objects
         self._cpus = choices(work.cpus, CPU_BITS).astype(np.int16)
+        self._times = np.array(work.arrival.times, np.int64)
+        self._ends = (
+            places(work.arrival.times, work.arrival.at) if len(self._times) else self._times
+        )
+        self._strata: Strata | None = None
         self._loops = np.repeat(np.arange(spec.cpus), work.cpus).astype(np.int16)
 
     def bits(self, use: Use, key: tuple[int, ...], count: int) -> Bits:
         """Random numbers of the work."""
         return random_bits(self._spec.seed, use, (self._number, *key), count)
 
-    def even(self, first: int, count: int) -> list[Bits]:
-        """Numbers that fill their range evenly, for objects or batches in order of time."""
-        return even_bits(self._spec.seed, Use.OBJECTS, (self._number,), first, count)
+    def strata(self, use: Use, total: int) -> Strata:
+        """Numbers with the quantiles of all, for the batches or objects of the work."""
+        return Strata(self._spec.seed, (self._number, int(use)), total)
 
     def before(self) -> Batches:
         """Batches before the trace begins."""
@@ -150,25 +161,46 @@ class Arrivals:
         inside = int(np.searchsorted(times, length))
         return (times[:inside] >> fine) + span.begin, np.concatenate(numbers)[:inside]
 
+    @property
+    def count(self) -> int:
+        """Batches of a cycle, or before it, where that is given."""
+        arrival = self._work.arrival
+        if arrival.kind == "before":
+            return arrival.count
+        return round(arrival.count * self._spec.phases[0].rate)
+
     def _spread(self, span: Span) -> Batches:
         """Batches whose times have given quantiles: the n-th of N lies in the n-th part of N."""
-        arrival = self._work.arrival
-        count = int(arrival.count * self._spec.phases[0].rate)
-        values = np.array(arrival.times) + span.cycle
-        first, end = (_rank(values, at, count) for at in (span.begin, span.end))
-        first, end = max(first - 1, 0), min(end + 2, count)
-        number = np.arange(first, max(end, first))
+        count = self.count
+        begin, end = span.begin - span.cycle, span.end - span.cycle
+        if begin > self._times[-1] or end < self._times[0]:
+            return NO_BATCHES
+        first = max(self._rank(begin) - 1, 0)
+        number = np.arange(first, max(min(self._rank(end) + 2, count), first))
         turn = span.key[0] * count + first
-        *_, cpu = self.even(turn, len(number))
-        # In units of 2^-16 of a part, then of the stretch between two quantiles.
-        place = (number << _PLACE_BITS) + (cpu & _PLACE_MASK).view(np.int64)
-        place = place * (len(values) - 1) // max(count, 1)
-        at, within = place >> _PLACE_BITS, place & int(_PLACE_MASK)
-        start = values[at] + ((values[at + 1] - values[at]) * within >> _PLACE_BITS)
+        if self._strata is None:
+            self._strata = self.strata(Use.ARRIVALS, count)
+        place = self._strata.places(0, turn, len(number))
+        cpu = self._strata.places(1, turn, len(number), steps=True)
+        jitter = (place >> np.uint64(PLACE_BITS - _PLACE_BITS)).view(np.int64)
+        start = spread(self._times, self._ends, number, jitter, count) + span.cycle
         inside = slice(*np.searchsorted(start, (span.begin, span.end)).tolist())
         pick = self.bits(Use.CHOICES, span.key, len(number)) & SHARE_MASK
-        chosen = self._cpus[(cpu >> np.uint64(64 - CPU_BITS)).view(np.int64)]
+        chosen = self._cpus[(cpu >> np.uint64(PLACE_BITS - CPU_BITS)).view(np.int64)]
         return Batches(start[inside], chosen[inside], pick[inside], turn + inside.start)
+
+    def _rank(self, time: int) -> int:
+        """How many of all come before a time since the cycle began: the least it can be."""
+        values, ends = self._times, self._ends
+        at = int(np.searchsorted(values, time))
+        if at == 0:
+            return 0
+        if at == len(values):
+            return self.count
+        low, high = int(values[at - 1]), int(values[at])
+        begin, end = int(ends[at - 1]), int(ends[at])
+        passed = begin * (high - low) + (end - begin) * (time - low)
+        return (passed * self.count // max(high - low, 1)) >> DRAW_BITS
 
     def _closed(self, span: Span) -> Batches:
         """Every CPU's batches follow one another from the phase's beginning on."""
@@ -185,18 +217,6 @@ class Arrivals:
         starts = (start[:, None] + late).ravel()
         cpus = np.tile(self._loops, len(start))
         return Batches(starts, cpus, np.zeros(len(starts), np.uint64))
-
-
-def _rank(values: Ints, time: int, count: int) -> int:
-    """How many of ``count``, spread by quantiles, come before a time: the least it can be."""
-    at = int(np.searchsorted(values, time))
-    if at == 0:
-        return 0
-    if at == len(values):
-        return count
-    low, high = int(values[at - 1]), int(values[at])
-    span = max(high - low, 1)
-    return ((at - 1) * span + time - low) * count // ((len(values) - 1) * span)
 
 
 def cpu_bits(bits: Bits) -> Ints:

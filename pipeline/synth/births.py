@@ -18,27 +18,30 @@ from pipeline.synth.arrivals import (
     SHARE_MASK,
     Arrivals,
     Span,
-    cpu_bits,
 )
 from pipeline.synth.mixtures import (
     BATCH,
-    CPU_BITS,
     FOREVER,
+    FREE_BITS,
     GONE,
     PHASE_END,
     SHARE_BITS,
     UNTIL,
+    UNUSED,
     FreeTables,
     LifeTables,
 )
-from pipeline.synth.random_bits import Use, choices
+from pipeline.synth.random_bits import PLACE_BITS, Use, choices
+from pipeline.synth.spec import sheaves
 from pipeline.synth.tables import DRAW_BITS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pipeline.synth.arrivals import Batches
-    from pipeline.synth.spec import Spec
+    from pipeline.synth.mixtures import Drawn
+    from pipeline.synth.random_bits import Strata
+    from pipeline.synth.spec import Spec, Work
 
     Ints = npt.NDArray[np.int64]
     Bits = npt.NDArray[np.uint64]
@@ -87,11 +90,11 @@ class Worker:
             else None
         )
         self._lives = LifeTables(work.entries)
-        self._frees = FreeTables(work.entries, spec.cpus)
+        self._frees = FreeTables(work.entries, spec.cpus, spec.roles)
         # What comes out of one prefilled sheaf does so at one time.
         self._prefilled = np.array([entry.prefilled for entry in work.entries], np.bool_)
-        before = np.cumsum(self._counts) - self._counts
-        self._first_place = before if self._picks is None else before * 0
+        self._strata: Strata | None = None
+        self._first_place = _first_places(work)
 
     def window(self, span: Span) -> Births | None:
         """What is allocated by the batches that begin in a window; None: nothing ever is then."""
@@ -116,19 +119,26 @@ class Worker:
         birth = np.arange(len(death)) * (BEFORE - 2 * GOING) // len(death) - BEFORE
         return births._replace(birth=birth, death=death)
 
-    def _object_bits(self, batches: Batches, span: Span, count: int) -> Bits:
-        """Random bits of each object: how long it lives, which component, who frees it.
+    def _lives_of(self, entry: Ints, batches: Batches, span: Span) -> tuple[Drawn, Bits]:
+        """How long each object lives, and its random bits: a draw, and who frees it.
 
-        By chance; but evenly where so many are wanted with such quantiles, so that they have them.
+        By chance; but in equal slices where so many are wanted with such quantiles, so that they
+        have them.
         """
         if batches.first < 0:
-            return self._arrivals.bits(Use.OBJECTS, span.key, count)
-        life, component, cpu, _ = self._arrivals.even(batches.first * len(self._template), count)
-        life >>= np.uint64(64 - DRAW_BITS)
-        component >>= np.uint64(64 - SHARE_BITS)
-        cpu >>= np.uint64(64 - CPU_BITS)
-        bits: Bits = life | component << CHOICE_AT | cpu << CPU_AT
-        return bits
+            bits = self._arrivals.bits(Use.OBJECTS, span.key, len(entry))
+            return self._lives.draw(entry, bits, (bits >> CHOICE_AT) & SHARE_MASK), bits
+        each = len(self._template)
+        if self._strata is None:
+            self._strata = self._arrivals.strata(Use.OBJECTS, self._arrivals.count * each)
+        first = batches.first * each
+        place = self._strata.places(0, first, len(entry))
+        # Objects go from CPU to CPU all the time, not by chance in one direction for a while.
+        cpu = self._strata.places(1, first, len(entry), steps=True)
+        lives, bits = self._lives.draw_at(entry, place)
+        # Where a choice of components was, there is nothing; above it the numbers of who frees.
+        bits |= cpu >> np.uint64(PLACE_BITS - FREE_BITS) << CPU_AT
+        return lives, bits
 
     # -- what, how long, and who frees it
 
@@ -151,8 +161,7 @@ class Worker:
         if self._prefilled.any():
             place = np.where(self._prefilled[entry], self._first_place[entry], place)
         birth = start + place * work.step
-        bits = self._object_bits(batches, span, len(entry))
-        lives = self._lives.draw(entry, bits, (bits >> CHOICE_AT) & SHARE_MASK)
+        lives, bits = self._lives_of(entry, batches, span)
         death = birth + np.maximum(lives.time, 1)
         kinds = lives.kind
         if kinds is not None:
@@ -160,9 +169,9 @@ class Worker:
             self._with_phase(death, kinds, entry, birth, bits, span)
             death[kinds == FOREVER] = NEVER
             self._with_before(death, kinds, birth, bits)
-            self._with_time(death, kinds, entry, birth, bits, batches, span)
+            self._with_time(death, lives, entry, birth, batches, span)
         self._wait_for_grace(death, entry)
-        free_cpu = self._frees.choose(entry, cpu, cpu_bits(bits))
+        free_cpu = self._frees.choose(entry, cpu, bits >> CPU_AT)
         return Births(birth, death, (entry + self._first).astype(np.int32), cpu, free_cpu)
 
     def _with_batch(  # noqa: PLR0913 - the columns of the rows
@@ -225,32 +234,23 @@ class Worker:
         death[rows] = np.maximum(end, birth[rows] + 1)
 
     def _with_time(  # noqa: PLR0913 - likewise
-        self,
-        death: Ints,
-        kinds: npt.NDArray[np.uint8],
-        entry: Ints,
-        birth: Ints,
-        bits: Bits,
-        batches: Batches,
-        span: Span,
+        self, death: Ints, lives: Drawn, entry: Ints, birth: Ints, batches: Batches, span: Span
     ) -> None:
         """Deaths at times that were given, by chance or in the order of births."""
-        rows = np.flatnonzero(kinds == UNTIL)
+        rows = np.flatnonzero(lives.kind == UNTIL)
         if not len(rows):
             return
-        bits = bits[rows]
+        time = lives.time[rows]
         order = self._frees.order[entry[rows]]
         if batches.first >= 0 and np.any(order < 2):
             # The part of all that was born before, in as many bits as a draw takes.
             each = len(self._template)
-            count = max(int(self._work.arrival.count * self._spec.phases[0].rate) * each, 1)
+            count = self._arrivals.count * each
             number = (batches.first * each + rows) % count
-            rank = (number << DRAW_BITS) // count
-            rank = np.where(order == 1, (1 << DRAW_BITS) - 1 - rank, rank).view(np.uint64)
-            others = bits >> CHOICE_AT << CHOICE_AT
-            bits = np.where(order < 2, others | rank, bits)
-        chance = (bits >> CHOICE_AT) & SHARE_MASK
-        time = self._lives.draw(entry[rows], bits, chance).time
+            rank = ((2 * number + 1) << DRAW_BITS) // (2 * count)
+            rank = np.where(order == 1, (1 << DRAW_BITS) - 1 - rank, rank)
+            again = self._lives.again(lives.at[rows], rank.astype(np.uint64))
+            time = np.where(order < 2, again, time)
         death[rows] = np.maximum(span.cycle + time, birth[rows] + 1)
 
     @staticmethod
@@ -259,6 +259,8 @@ class Worker:
         rows = np.flatnonzero(kinds == GONE)
         chance = ((bits[rows] >> np.uint64(8)) & SHARE_MASK).view(np.int64)
         death[rows] = birth[rows] - GOING + chance * (GOING >> SHARE_BITS)
+        rows = np.flatnonzero(kinds == UNUSED)
+        death[rows] = birth[rows] - GOING - 1
 
     def _wait_for_grace(self, death: Ints, entry: Ints) -> None:
         """Frees after a grace period: all of one come together, 64 times as dense."""
@@ -269,6 +271,16 @@ class Worker:
         period = grace[rows]
         passed = death[rows] % period
         death[rows] += period - passed + (passed >> 6)
+
+
+def _first_places(work: Work) -> Ints:
+    """Place in a batch of each line's first, and of those that share its prefilled sheaf (i8)."""
+    places: list[int] = []
+    passed = 0
+    for lines in sheaves(work.entries, work.pick):
+        places += [passed] * len(lines)
+        passed += sum(entry.count for entry in lines) * (work.pick == "all")
+    return np.array(places, np.int64)
 
 
 def _ranks(turn: Ints, of: Ints) -> Ints:

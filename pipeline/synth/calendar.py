@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from allocsim.columns import Columns
+    from pipeline.synth.lines import Prefilled
 
     Ints = npt.NDArray[np.int64]
 
@@ -73,10 +74,10 @@ class Calendar:
 
     Args:
         pieces: in how many pieces each of the spec's lines is freed.
-        prefilled: of each line, how many come out of one prefilled sheaf; 0: they do not.
+        prefilled: which lines come out of prefilled sheaves.
     """
 
-    def __init__(self, pieces: Ints, prefilled: Ints) -> None:
+    def __init__(self, pieces: Ints, prefilled: Prefilled) -> None:
         self._prefilled = prefilled
         self._pieces = pieces
         # Each piece has a number of its own, behind that of the first.
@@ -126,11 +127,11 @@ class Calendar:
     ) -> tuple[Ints, npt.NDArray[np.int32]]:
         """Moments.run and Moments.left: what one sheaf gives comes in a row, at one time."""
         run, left = np.zeros(len(seq), np.int64), np.zeros(len(seq), np.int32)
-        count = self._prefilled[entry]
+        count = self._prefilled.objects[entry]
         rows = np.flatnonzero((count > 0) & (op > 0))
         if len(rows):
-            rows = rows[np.argsort(entry[rows], kind="stable")]
-            of, count = entry[rows], count[rows]
+            rows = rows[np.argsort(self._prefilled.sheaf[entry[rows]], kind="stable")]
+            of, count = self._prefilled.sheaf[entry[rows]], count[rows]
             place = (np.arange(len(rows)) - np.searchsorted(of, of)) % count
             left[rows] = count - place
             run[rows] = seq[rows - place]

@@ -14,7 +14,7 @@ from allocsim.prefilled import FLAGS
 from allocsim.profile import PAGE_SIZE, get_order, kmalloc_size
 from pipeline.synth.page_requests import PAGE_KINDS
 from pipeline.synth.rows import GFP_KERNEL, migratetype
-from pipeline.synth.spec import KMALLOC_TYPES
+from pipeline.synth.spec import KMALLOC_TYPES, sheaves
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,10 +72,28 @@ def pieces(spec: Spec) -> npt.NDArray[np.int64]:
     )
 
 
-def prefilled(spec: Spec) -> npt.NDArray[np.int64]:
-    """How many objects of each line come out of one prefilled sheaf (i8); 0: none do."""
-    entries = [entry for work in spec.works for entry in work.entries]
-    return np.array([entry.count * entry.prefilled for entry in entries], np.int64)
+class Prefilled(NamedTuple):
+    """By number of a spec's line, the prefilled sheaf that its objects come out of.
+
+    Args:
+        objects: objects of that sheaf (i8); 0: they do not come out of one.
+        sheaf: number of the first line that the sheaf has objects for (i8).
+    """
+
+    objects: npt.NDArray[np.int64]
+    sheaf: npt.NDArray[np.int64]
+
+
+def prefilled(spec: Spec) -> Prefilled:
+    """What comes out of prefilled sheaves: what adjacent lines of a batch have of one cache."""
+    count: list[int] = []
+    sheaf: list[int] = []
+    for work in spec.works:
+        for lines in sheaves(work.entries, work.pick):
+            of, first = sum(entry.count for entry in lines if entry.prefilled), len(sheaf)
+            count += [of] * len(lines)
+            sheaf += [first] * len(lines)
+    return Prefilled(np.array(count, np.int64), np.array(sheaf, np.int64))
 
 
 def make_lines(spec: Spec, machine: Machine, templates: Templates) -> Lines:
@@ -151,7 +169,7 @@ class _Maker:
             return (_NONE, order, *self._request(gfp), alloc, free, before, after, _NONE)
         number = int(
             self._machine.caches.of_kmalloc(
-                np.array([given], np.int64), np.array([gfp], np.uint64)
+                np.array([given]), np.array([gfp], np.uint64), np.array([given])
             )[0]
         )
         alloc = alloc if entry.traced else _NONE

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pipeline.synth.random_bits import choices
-from pipeline.synth.tables import draw, exponential, fixed, from_quantiles, lognormal
+from pipeline.synth.random_bits import PLACE_BITS, choices
+from pipeline.synth.tables import DRAW_BITS, draw, exponential, fixed, from_quantiles, lognormal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,22 +21,33 @@ if TYPE_CHECKING:
     Bits = npt.NDArray[np.uint64]
 
 CPU_BITS = 12  #: random bits that choose a CPU
+_SPARE_BITS = 10  # that choose among those that do alike
+FREE_BITS = CPU_BITS + _SPARE_BITS  #: random bits that choose the CPU that frees
 SHARE_BITS = 16  #: random bits that choose a component, or a line
-DRAWN, BATCH, PHASE_END, FOREVER, GONE, UNTIL = range(6)
+_CPU_MASK = np.uint64((1 << CPU_BITS) - 1)
+DRAWN, BATCH, PHASE_END, FOREVER, GONE, UNTIL, UNUSED = range(7)
 KIND = {
     "batch": BATCH,
     "phase-end": PHASE_END,
     "forever": FOREVER,
     "gone": GONE,
     "until": UNTIL,
+    "unused": UNUSED,
 }
 
 
 class Drawn(NamedTuple):
-    """Lifetimes drawn: ns, and what they count from (None: all from the birth)."""
+    """Lifetimes drawn; arrays of one length.
+
+    Args:
+        time: ns (i8).
+        kind: what they count from (u1); None: all from the birth.
+        at: which component they are of (i8).
+    """
 
     time: Ints
     kind: npt.NDArray[np.uint8] | None
+    at: Ints
 
 
 class LifeTables:
@@ -68,9 +79,36 @@ class LifeTables:
         which = np.zeros(len(entry), np.int64)
         for limits in self._limits:
             which += chance.view(np.int64) >= limits[entry]
-        at = which * self._base.shape[1] + entry
+        return self._drawn(which * self._base.shape[1] + entry, bits)
+
+    def draw_at(self, entry: Ints, place: Bits) -> tuple[Drawn, Bits]:
+        """A lifetime for each row by one number in 2^PLACE_BITS, and the bits it was drawn by.
+
+        The number chooses the component, and by where it lies in the component's part of all, the
+        lifetime: numbers that are spread evenly give every component its quantiles.
+        """
+        place = place >> np.uint64(PLACE_BITS - SHARE_BITS - DRAW_BITS)
+        chance = (place >> np.uint64(DRAW_BITS)).view(np.int64)
+        which = np.zeros(len(entry), np.int64)
+        low = np.zeros(len(entry), np.int64)
+        high = np.full(len(entry), 1 << SHARE_BITS)
+        for limits in self._limits:
+            limit = limits[entry]
+            above = chance >= limit
+            which += above
+            low = np.where(above, np.maximum(low, limit), low)
+            high = np.where(above, high, np.minimum(high, limit))
+        within = place.view(np.int64) - (low << DRAW_BITS)
+        bits: Bits = (within // (high - low)).view(np.uint64)
+        return self._drawn(which * self._base.shape[1] + entry, bits), bits
+
+    def _drawn(self, at: Ints, bits: Bits) -> Drawn:
         time = draw(self._table, self._base.ravel()[at], bits)
-        return Drawn(time, None if self._plain else self._kind.ravel()[at])
+        return Drawn(time, None if self._plain else self._kind.ravel()[at], at)
+
+    def again(self, at: Ints, bits: Bits) -> Ints:
+        """Lifetimes of given components by other bits."""
+        return draw(self._table, self._base.ravel()[at], bits)
 
 
 def _table(life: Life) -> Ints:
@@ -79,14 +117,20 @@ def _table(life: Life) -> Ints:
     if life.kind == "lognormal":
         return lognormal(life.times[0], life.sigma)
     if life.kind in ("quantiles", "until"):
-        return from_quantiles(life.times, lives=life.kind == "quantiles")
+        return from_quantiles(life.times, life.at, lives=life.kind == "quantiles")
     return fixed(life.times[0] if life.times else 0)
 
 
 class FreeTables:
-    """Who frees what the lines of a work allocate, and the numbers of how."""
+    """Who frees what the lines of a work allocate, and the numbers of how.
 
-    def __init__(self, entries: Sequence[Entry], cpus: int) -> None:
+    Args:
+        entries: the lines.
+        cpus: CPUs of the machine.
+        roles: CPUs that the spec speaks of: CPU c does as number c modulo this.
+    """
+
+    def __init__(self, entries: Sequence[Entry], cpus: int, roles: int) -> None:
         frees = [entry.free for entry in entries]
         kinds = list(dict.fromkeys(frees))
         self.order = np.array([("fifo", "lifo", "shuffled").index(free.order) for free in frees])
@@ -95,33 +139,47 @@ class FreeTables:
         self.grace = np.array([free.grace for free in frees])
         self._same = not any(free.cpus or free.remote or free.matrix for free in kinds)
         self._of = np.array([kinds.index(free) for free in frees])
-        self._cpus = cpus
+        self._cpus, self._roles = cpus, roles
+        self._stay = np.array([round((1 - free.remote) * (1 << CPU_BITS)) for free in frees])
         if not self._same:
             self._table = np.concatenate(
                 [
-                    choices(_weights(free, cpu, cpus), CPU_BITS).astype(np.int16)
+                    choices(_weights(free, role, roles), CPU_BITS).astype(np.int16)
                     for free in kinds
-                    for cpu in range(cpus)
+                    for role in range(roles)
                 ]
             )
 
-    def choose(
-        self, entry: Ints, cpu: npt.NDArray[np.int16], chance: Ints
-    ) -> npt.NDArray[np.int16]:
-        """The CPU that frees each row."""
+    def choose(self, entry: Ints, cpu: npt.NDArray[np.int16], bits: Bits) -> npt.NDArray[np.int16]:
+        """The CPU that frees each row, by FREE_BITS random bits."""
         if self._same:
             return cpu
-        row = self._of[entry] * self._cpus + cpu
+        chance = (bits & _CPU_MASK).view(np.int64)
+        roles = self._roles
+        role = cpu % roles
+        row = self._of[entry] * roles + role
         chosen: npt.NDArray[np.int16] = self._table[(row << CPU_BITS) + chance]
-        return chosen
+        if roles == self._cpus:
+            return chosen
+        # Of the CPUs of a role each alike, but for what a CPU does not give away.
+        alike = (self._cpus - 1 - chosen.astype(np.int64)) // roles + 1
+        other = (bits >> np.uint64(CPU_BITS)).view(np.int64) & ((1 << _SPARE_BITS) - 1)
+        away = chosen + roles * (other * alike >> _SPARE_BITS)
+        found = np.where(chosen == role, cpu, away)
+        stay = self._stay[entry]
+        if np.any(stay < 1 << CPU_BITS):
+            any_other = (cpu + 1 + (other * (self._cpus - 1) >> _SPARE_BITS)) % self._cpus
+            by_share = np.where(chance < stay, cpu, any_other)
+            found = np.where(stay < 1 << CPU_BITS, by_share, found)
+        return found.astype(np.int16)
 
 
 def _weights(free: Free, cpu: int, cpus: int) -> tuple[int, ...]:
-    """Weight of each CPU as the one that frees what ``cpu`` allocated."""
+    """Weight of each CPU that a spec speaks of as the one that frees what ``cpu`` allocated."""
     if free.matrix:
         return free.matrix[cpu]
     if free.cpus:
-        return tuple(free.cpus.count(other) for other in range(cpus))
+        return free.cpus
     if cpus == 1:
         return (1,)
     away = int(free.remote * 10**6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from allocsim.caches import LARGE_KMALLOC
@@ -13,6 +14,7 @@ from pipeline.synth.page_requests import PAGE_KINDS
 from pipeline.synth.reader import Reader
 from pipeline.synth.spec import (
     ARRIVALS,
+    BEFORE,
     CACHE_FLAGS,
     KERNELS,
     KMALLOC_TYPES,
@@ -27,8 +29,9 @@ from pipeline.synth.spec import (
     Phase,
     Spec,
     Work,
+    sheaves,
 )
-from pipeline.synth.tables import LARGEST
+from pipeline.synth.tables import BINS, LARGEST
 from pipeline.synth.toml_lines import key_lines
 
 if TYPE_CHECKING:
@@ -46,13 +49,23 @@ _TEXTS = ("name", "doc", "source", "kernel")
 _NUMBERS = ("cpus", "memory", "used", "seed", "events")
 
 
-def parse_spec(text: str, source: str, cpus: int | None = None) -> Spec:
+#: Bytes of memory: the least and the most.
+MEMORY = (64 << 20, 1 << 44)
+NAME = "1 to 100 letters, digits and . _ - are wanted, as in 'my-pattern'"
+
+
+def is_name(name: str) -> bool:
+    """Whether a trace set may be called so: it is the name of its folder."""
+    fit = all(c.isascii() and (c.isalnum() or c in "._-") for c in name)
+    return fit and 0 < len(name) <= 100 and name[0] not in ".-"
+
+
+def parse_spec(text: str, source: str) -> Spec:
     """Read a spec.
 
     Args:
         text: TOML.
         source: the file's name, for messages.
-        cpus: CPUs instead of those the spec says.
 
     Raises:
         InputError: one line with the key, its line and what is allowed there.
@@ -61,13 +74,11 @@ def parse_spec(text: str, source: str, cpus: int | None = None) -> Spec:
         data = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{source}: not valid TOML: {error}") from None
-    if cpus is not None:
-        data["cpus"] = cpus
     top = Reader(data, (), key_lines(text), source)
     top.only(*_TEXTS, *_NUMBERS, "cache", "phase", "work")
     name = top.text("name")
-    if not name or not all(c.isalnum() or c in "._-" for c in name) or name[0] in ".-":
-        top.refuse("name", f"{name!r}: letters, digits and . _ - are wanted, as in 'my-pattern'")
+    if not is_name(name):
+        top.refuse("name", f"{name!r}: {NAME}")
     count = top.whole("cpus", 1, MAX_CPUS, 2)
     caches = _caches(top)
     phases = _phases(top)
@@ -77,7 +88,7 @@ def parse_spec(text: str, source: str, cpus: int | None = None) -> Spec:
         origin=top.text("source", ""),
         kernel=top.choice("kernel", KERNELS, "7.2"),
         cpus=count,
-        memory=top.size("memory", 64 << 20, 1 << 44, 4 * _GIB),
+        memory=top.size("memory", *MEMORY, 4 * _GIB),
         used=top.number("used", Decimal(0), Decimal("0.9"), Decimal("0.25")),
         seed=top.whole("seed", 0, (1 << 63) - 1, 1),
         events=top.whole("events", 0, 10**12, 0),
@@ -87,6 +98,7 @@ def parse_spec(text: str, source: str, cpus: int | None = None) -> Spec:
             _work(work, count, {cache.name for cache in caches}, [phase.name for phase in phases])
             for work in top.tables("work", required=True)
         ),
+        roles=count,
     )
     if not any(work.arrival.kind != "before" for work in spec.works):
         top.refuse("work", "nothing is allocated but before the trace begins")
@@ -146,9 +158,16 @@ def _work(row: Reader, cpus: int, caches: set[str], phases: Sequence[str]) -> Wo
     entries: list[Entry] = []
     for item in row.tables("allocate", required=True):
         entries += _entries(item, cpus, caches, lives, free)
+    if arrival.kind != "before" and any(life.kind in BEFORE for e in entries for life in e.lives):
+        row.refuse(
+            "lifetime", f"{' and '.join(BEFORE)} are of what is allocated before the trace begins"
+        )
     pick = row.choice("pick", PICKS, "all")
     if pick == "one" and not sum(entry.weight for entry in entries):
         row.refuse("allocate", "the weights are all 0")
+    for lines in sheaves(entries, pick):
+        if lines[0].prefilled and sum(entry.count for entry in lines) < 2:
+            row.refuse("allocate", "of a prefilled sheaf a count of 2 or more is wanted")
     if arrival.kind == "closed" and pick == "one":
         row.refuse("pick", "'one': a closed loop allocates all; allowed: all")
     return Work(
@@ -187,11 +206,9 @@ def _arrival(row: Reader, phases: int) -> Arrival:
     size = row.whole("size", 1, 1 << 20, 1)
     gap = row.time("gap", 0, _NS, 1000)
     if kind == "spread":
-        row.only("kind", "count", "times")
-        times = row.times("times", 0, LARGEST, 2)
-        if list(times) != sorted(times):
-            row.refuse("times", "quantiles must not fall from one to the next")
-        return Arrival(kind, count=row.whole("count", 1, 10**9), times=times)
+        row.only("kind", "count", "since", "times", "at")
+        times, at = _quantiles(row, "times")
+        return Arrival(kind, count=row.whole("count", 1, 10**9), times=times, at=at)
     row.only("kind", "rate", *(("size", "gap") if kind == "bursts" else ()))
     rates = row.numbers("rate", Decimal(0), _RATE[1])
     if len(rates) not in (1, phases):
@@ -235,8 +252,6 @@ def _entries(
     base = replace(base, traced=row.flag("traced", default=True))
     if what[0] == "cache":
         prefilled = row.flag("prefilled", default=False)
-        if prefilled and base.count < 2:
-            row.refuse("count", f"{base.count}: of a prefilled sheaf 2 or more are wanted")
         if prefilled and not base.traced:
             row.refuse("traced", "false: a prefilled sheaf's objects have events")
         return [replace(base, cache=row.choice("cache", sorted(caches)), prefilled=prefilled)]
@@ -274,11 +289,9 @@ def _life(row: Reader) -> Life:
     kind = row.choice("kind", LIFETIMES)
     share = row.number("share", *_WEIGHT, Decimal(1))
     if kind in ("quantiles", "until"):
-        row.only("kind", "share", "values")
-        values = row.times("values", 0, LARGEST, 2)
-        if list(values) != sorted(values):
-            row.refuse("values", "quantiles must not fall from one to the next")
-        return Life(kind, share, values)
+        row.only("kind", "share", *(("since",) if kind == "until" else ()), "values", "at")
+        values, at = _quantiles(row, "values")
+        return Life(kind, share, values, at=at)
     key = _TIMES.get(kind)
     keys = ("sigma",) if kind == "lognormal" else ()
     row.only("kind", "share", *((key,) if key else ()), *keys)
@@ -291,13 +304,29 @@ def _life(row: Reader) -> Life:
     return Life(kind, share, (time,), sigma)
 
 
+def _quantiles(row: Reader, key: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Quantiles, and their places: none where they are evenly spaced."""
+    since = row.time("since", 0, LARGEST, 0)
+    values = tuple(since + value for value in row.times(key, 0, LARGEST - since, 2))
+    if list(values) != sorted(values):
+        row.refuse(key, "quantiles must not fall from one to the next")
+    if "at" not in row:
+        return values, ()
+    at = row.wholes("at", 0, BINS, 2)
+    if len(at) != len(values) or at[0] or at[-1] != BINS or any(b <= a for a, b in pairwise(at)):
+        row.refuse("at", f"{len(values)} whole numbers that rise from 0 to {BINS} are wanted")
+    return values, at
+
+
 def _free(row: Reader, cpus: int) -> Free:
-    row.only("cpus", "remote", "matrix", "order", "step", "over", "grace", "traced")
+    row.only("cpus", "weights", "remote", "matrix", "order", "step", "over", "grace", "traced")
     given = [key for key in ("cpus", "remote", "matrix") if key in row]
     if len(given) > 1:
         row.refuse(given[1], f"{' and '.join(given)} exclude each other")
+    if "weights" in row and "cpus" not in row:
+        row.refuse("weights", "they are of cpus, which is not here")
     return Free(
-        cpus=row.wholes("cpus", 0, cpus - 1) if "cpus" in row else (),
+        cpus=_cpus(row, cpus) if "cpus" in row else (),
         remote=row.number("remote", *_SHARE, Decimal(0)),
         matrix=row.rows("matrix", cpus) if "matrix" in row else (),
         order=row.choice("order", ORDERS, "fifo"),

@@ -7,6 +7,7 @@ methods of Generator (NEP 19); so only these are used.
 from __future__ import annotations
 
 from enum import IntEnum
+from math import gcd
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ class Use(IntEnum):
     CHOICES = 1
     OBJECTS = 2
     ORDER = 3
+    STRATA = 4
 
 
 def random_bits(seed: int, use: Use, key: tuple[int, ...], count: int) -> npt.NDArray[np.uint64]:
@@ -35,28 +37,74 @@ def random_bits(seed: int, use: Use, key: tuple[int, ...], count: int) -> npt.ND
     return bits
 
 
-# 2^64 / g^k for k from 1 to 4, where g^5 = g + 1: the numbers whose multiples fill four dimensions
-# most evenly (M. Roberts, "The Unreasonable Effectiveness of Quasirandom Sequences", 2018).
+# 1 / g^k times 2^64 for k from 1 to 4, where g^5 = g + 1: the multiples of 1 / g^k fill four
+# dimensions most evenly (M. Roberts, "The Unreasonable Effectiveness of Quasirandom Sequences",
+# 2018).
 _STEPS = (0xDB4F0B9175AE2165, 0xBBE0563303A4615F, 0xA0F2EC75A1FE1575, 0x89E182857D9ED688)
+DIMENSIONS = len(_STEPS)
+PLACE_BITS = 62  #: of what Strata.places gives
+_FEW = 256  # slices that are shuffled by chance; more are taken in steps
+_MOST = 1 << 31  # slices: their numbers squared fit 63 bits
+_JITTER_BITS = 16
 
 
-def even_bits(
-    seed: int, use: Use, key: tuple[int, ...], first: int, count: int
-) -> list[npt.NDArray[np.uint64]]:
-    """Numbers of 64 bits in four dimensions that fill their range evenly, not by chance (u8).
+class Strata:
+    """Numbers that have the quantiles of all numbers: one in each of as many equal slices.
 
-    Few of them already have the quantiles of all: a sample without sampling error.
+    The n-th of N lies in the slice that a fixed permutation gives n, so the N of them are a sample
+    without sampling error, and each dimension is permuted in its own way. Nothing is kept but, for
+    few, the permutation.
 
     Args:
-        seed: the trace's; it shifts the sequence, as ``use`` and ``key`` do.
-        use: what for.
-        key: of what.
-        first: number of the first point in the sequence.
-        count: how many.
+        seed: the trace's.
+        key: of what: small numbers, not negative.
+        total: how many there are; behind them they begin again, at other places of the slices.
     """
-    at = np.arange(first, first + count, dtype=np.uint64)
-    shifts = random_bits(seed, use, key, len(_STEPS))
-    return [at * np.uint64(step) + shift for step, shift in zip(_STEPS, shifts, strict=True)]
+
+    def __init__(self, seed: int, key: tuple[int, ...], total: int) -> None:
+        self._total = min(max(total, 1), _MOST)
+        few = self._total if self._total <= _FEW else 0
+        bits = random_bits(seed, Use.STRATA, key, (2 + few) * DIMENSIONS)
+        self._shifts, self._jitters = bits[: 2 * DIMENSIONS].reshape(2, DIMENSIONS)
+        chance = bits[2 * DIMENSIONS :].reshape(DIMENSIONS, few)
+        self._orders = chance.argsort(axis=1, kind="stable").astype(np.uint16) if few else None
+
+    def places(
+        self, dimension: int, first: int, count: int, *, steps: bool = False
+    ) -> npt.NDArray[np.uint64]:
+        """Numbers ``first`` to ``first + count`` of a dimension, from 0 to 2^PLACE_BITS (u8).
+
+        Args:
+            dimension: which, from 0.
+            first: the first of them.
+            count: how many.
+            steps: take few in steps too, not by chance: then any stretch of them is about even
+                (dimension 1; the others' steps are nearer to a fraction of small numbers).
+        """
+        number = np.arange(first, first + count, dtype=np.uint64)
+        step = np.uint64(_STEPS[dimension])
+        jitter = (number * step + self._jitters[dimension]) >> np.uint64(64 - _JITTER_BITS)
+        total = np.uint64(self._total)
+        number %= total
+        if self._orders is not None and not steps:
+            number = self._orders[dimension][number].astype(np.uint64)
+        else:
+            number *= np.uint64(_stride(self._total, dimension))
+            number += self._shifts[dimension] >> np.uint64(33)
+            number %= total
+        width = (1 << PLACE_BITS) // self._total
+        number *= np.uint64(width)
+        # Halves, so that a place is never at the very edge of its slice.
+        number += (2 * jitter + 1) * np.uint64(width >> (_JITTER_BITS + 1))
+        return number
+
+
+def _stride(total: int, dimension: int) -> int:
+    """A step that visits all of ``total`` and fills them evenly on the way."""
+    wanted = total * _STEPS[dimension] >> 64
+    return next(
+        at for off in range(total) for at in (wanted + off, wanted - off) if gcd(at, total) == 1
+    )
 
 
 def choices(weights: tuple[int, ...], bits: int) -> npt.NDArray[np.int64]:

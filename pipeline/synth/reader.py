@@ -121,7 +121,13 @@ class Reader:
         return found
 
     def times(self, key: str, low: int, high: int, least: int) -> tuple[int, ...]:
-        """Times in ns, at least ``least`` of them."""
+        """Times in ns, at least ``least`` of them; or numbers and their unit in one text."""
+        value = self._get(key, _MISSING)
+        if isinstance(value, str):
+            *numbers, unit = value.split() or [""]
+            if len(numbers) < least:
+                self.refuse(key, f"{value!r}: {least} numbers and a unit at least are wanted")
+            return tuple(self._time(key, f"{number} {unit}", low, high) for number in numbers)
         below = Reader(self._list(key, least), (*self._path, key), self._lines, self._source)
         return tuple(below._time(at, value, low, high) for at, value in below._table.items())
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 LIFETIMES = (
     "exponential",
@@ -22,7 +22,9 @@ LIFETIMES = (
     "phase-end",
     "forever",
     "gone",
+    "unused",
 )
+BEFORE = ("gone", "unused")  #: of LIFETIMES those of what is over when the trace begins
 ARRIVALS = ("poisson", "bursts", "spread", "closed", "before")
 ORDERS = ("fifo", "lifo", "shuffled")
 PICKS = ("all", "one")
@@ -82,6 +84,7 @@ class Arrival:
         think: closed: ns from a batch's last free to the next batch.
         count: spread and before: batches.
         times: spread: quantiles of when, ns since the first phase began.
+        at: spread: places of these, in 1/1024 of all; none: evenly spaced.
     """
 
     kind: str
@@ -92,6 +95,7 @@ class Arrival:
     think: int = 0
     count: int = 0
     times: tuple[int, ...] = ()
+    at: tuple[int, ...] = ()
 
     def rate(self, phase: int) -> Decimal:
         """Batches a second in a phase."""
@@ -105,16 +109,18 @@ class Life:
     Args:
         kind: of LIFETIMES. until: to a time since the first phase began, by quantiles; batch: until
             the batch has been held; phase-end: until the phase ends; gone: freed before the trace
-            begins.
+            begins; unused: likewise, and in no sheaf.
         share: its weight among the components.
         times: ns: mean; median; the fixed time; the quantiles; how long a batch is held.
         sigma: lognormal: standard deviation of the logarithm.
+        at: places of quantiles, in 1/1024 of all; none: evenly spaced.
     """
 
     kind: str
     share: Decimal = Decimal(1)
     times: tuple[int, ...] = ()
     sigma: Decimal = Decimal(0)
+    at: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +128,8 @@ class Free:
     """Who frees, and how.
 
     Args:
-        cpus: the CPUs that free, whoever allocated; none: the CPU that allocated.
+        cpus: weight of each CPU as the one that frees, whoever allocated; none: the CPU that
+            allocated.
         remote: share freed by another CPU, any of the others alike.
         matrix: weight of each freeing CPU, a row for each allocating one; before the two above.
         order: of a batch, of what dies with a phase, and of what is spread and dies at given times.
@@ -157,7 +164,8 @@ class Entry:
         weight: where one line of several is picked.
         lives: how long they live.
         free: who frees them.
-        prefilled: they come out of a sheaf that was filled for them (R3.16), all at one time.
+        prefilled: they come out of a sheaf that was filled for them (R3.16), all at one time, with
+            those of the prefilled lines of the same cache beside it where a batch is all lines.
         traced: False: there is no event of the allocation, as of those in bulk (T6).
     """
 
@@ -172,6 +180,18 @@ class Entry:
     weight: int = 1
     prefilled: bool = False
     traced: bool = True
+
+
+def sheaves(entries: Sequence[Entry], pick: str) -> list[list[Entry]]:
+    """The lines of a work, those together that one prefilled sheaf serves (R3.16)."""
+    found: list[list[Entry]] = []
+    for entry in entries:
+        together = pick == "all" and entry.prefilled and found and found[-1][-1].prefilled
+        if together and found[-1][-1].cache == entry.cache:
+            found[-1].append(entry)
+        else:
+            found.append([entry])
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +234,7 @@ class Spec:
         caches: the caches that are named.
         phases: what follows on what; with ``events`` they begin again until it is reached.
         works: what allocates.
+        roles: CPUs that the frees speak of: CPU c does as number c modulo this.
     """
 
     name: str
@@ -228,6 +249,7 @@ class Spec:
     caches: tuple[Cache, ...]
     phases: tuple[Phase, ...]
     works: tuple[Work, ...]
+    roles: int
 
     @property
     def sizes(self) -> Mapping[str, int]:

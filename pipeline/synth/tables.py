@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from decimal import Context, Decimal, localcontext
 from functools import cache
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +34,33 @@ UNIT_BITS = 16  #: the unit exponential is in multiples of 2^-16
 _BIN_MASK = np.uint64(BINS - 1)
 _PLACE_MASK = np.uint64((1 << PLACE_BITS) - 1)
 _DIGITS = 25
-_FAR = 2
+FAR = 2  #: quantiles of lives whose ratio is larger are far apart
+
+
+def places(values: Sequence[int], at: Sequence[int]) -> Ints:
+    """Places of quantiles in 2^-DRAW_BITS of all, by those in 1/BINS or evenly spaced (i8)."""
+    if at:
+        return np.array(at, np.int64) << PLACE_BITS
+    return (np.arange(len(values), dtype=np.int64) << DRAW_BITS) // (len(values) - 1)
+
+
+def spread(values: Ints, ends: Ints, number: Ints, jitter: Ints, count: int) -> Ints:
+    """The ``number``-th of ``count`` values that have given quantiles, somewhere in its part (i8).
+
+    Args:
+        values: the quantiles.
+        ends: their places, as ``places`` has them.
+        number: the first is 0.
+        jitter: where in its part each lies, in 2^-PLACE_BITS.
+        count: how many there are.
+    """
+    whole, rest = np.divmod(number * BINS, max(count, 1))
+    at = (whole << PLACE_BITS) + ((rest << PLACE_BITS) + jitter * BINS) // max(count, 1)
+    segment = np.searchsorted(ends[1:-1], at, side="right")
+    low, begin = values[segment], ends[segment]
+    within = ((at - begin) << PLACE_BITS) // (ends[segment + 1] - begin)
+    found: Ints = low + ((values[segment + 1] - low) * within >> PLACE_BITS)
+    return found
 
 
 def draw(table: Ints, base: Ints | int, bits: npt.NDArray[np.uint64]) -> Ints:
@@ -91,38 +116,48 @@ def fixed(value: int) -> Ints:
     return np.full(BINS + 1, value, np.int64)
 
 
-def from_quantiles(values: Sequence[int], *, lives: bool = False) -> Ints:
-    """A distribution by evenly spaced quantiles, the first the least, the last the largest (i8).
+def from_quantiles(values: Sequence[int], at: Sequence[int] = (), *, lives: bool = False) -> Ints:
+    """A distribution by its quantiles, the first the least, the last the largest (i8).
 
     Args:
         values: the quantiles.
+        at: their places, rising from 0 to BINS; none: evenly spaced.
         lives: between two that are far apart the logarithm is uniform, as that of lifetimes is
             more nearly, which span decades; else the value itself.
     """
+    known = np.array(values, np.int64)
     steps = len(values) - 1
-    table = []
-    for k in range(BINS + 1):
-        at, rest = divmod(k * steps, BINS)
-        low = values[at]
-        high = values[min(at + 1, steps)]
-        table.append(low + (high - low) * rest // BINS)
+    bins = np.arange(BINS + 1)
+    if at:
+        places = np.array(at, np.int64)
+        segment = np.searchsorted(places[1:-1], bins, side="right")
+        passed, width = bins - places[segment], np.diff(places)[segment]
+    else:
+        segment, passed = np.divmod(bins * steps, BINS)
+        segment[-1], passed[-1] = steps - 1, BINS
+        width = np.full(BINS + 1, BINS)
+    low, high = known[segment], known[segment + 1]
+    table: Ints = low + (high - low) * passed // width
     if lives:
-        _by_ratio(table, values)
-    return np.array(table, np.int64)
+        for each in np.flatnonzero((known[:-1] > 0) & (known[:-1] * FAR < known[1:])).tolist():
+            rows = np.flatnonzero((segment == each) & (passed < width))
+            table[rows] = _by_ratio(values[each], values[each + 1], passed[rows], width[rows])
+    return table
 
 
-def _by_ratio(table: list[int], values: Sequence[int]) -> None:
-    """Let the table rise by one factor a bin between quantiles that are far apart."""
-    steps = len(values) - 1
+def _by_ratio(low: int, high: int, passed: Ints, width: Ints) -> list[int]:
+    """Values that rise by one factor a bin: low * (high / low) ** (passed / width)."""
+    if not len(passed):
+        return []
     with localcontext(Context(prec=_DIGITS)):
-        for at, (low, high) in enumerate(pairwise(values)):
-            if not 0 < _FAR * low < high:
-                continue
-            root = Decimal(high) / low
-            for _ in range(BIN_BITS):
-                root = root.sqrt()
-            for k in range(-(-at * BINS // steps), -(-(at + 1) * BINS // steps)):
-                table[k] = int(low * root ** (k * steps - at * BINS))
+        slope = (Decimal(high) / low).ln() / int(width[0])
+        value = low * (slope * int(passed[0])).exp()
+        factor = (slope * int(passed[1] - passed[0])).exp() if len(passed) > 1 else Decimal(1)
+        found = []
+        for _ in passed:
+            found.append(int(value))
+            value *= factor
+    return found
 
 
 @cache

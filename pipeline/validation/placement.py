@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from pipeline.hidden import EARLIEST, LATEST, MIDDLE
-from pipeline.modelled import own_kernel, recorded_nodes
+from pipeline.modelled import own_kernel, what_if
 from pipeline.recorded_run import RecordedRun
 from pipeline.runs import WINDOW_ROWS
 from pipeline.validation import cpu_slabs
@@ -63,7 +63,7 @@ def placement(
     """What the simulated placement counts, against SLUB_STATS or the recorded slab pages.
 
     A kernel is compared with the model of its own SLUB. Nothing where there is none, or where the
-    placement is a what-if since the machine has several memory nodes.
+    placement is a what-if: of several memory nodes, of caches under slab_debug.
 
     Args:
         connection: the database.
@@ -73,10 +73,12 @@ def placement(
         after: that behind it.
     """
     own = own_kernel(trace.meta["kernel_release"])
-    if own is None or recorded_nodes(trace) > 1:
+    if own is None:
         return
     counters = cpu_slabs.COUNTERS if own else COUNTERS
     source = RecordedRun(connection, run, trace, WINDOW_ROWS)
+    if what_if(source.recorded, own) is not None:
+        return
     yield from page_layer(connection, run, source, own, trace.path / "snapshots" / "after")
     names = [name for name, _ in source.recorded.caches]
     folders = {} if before is None else {name: before.folder(name) or name for name in names}

@@ -73,7 +73,7 @@ lifetime = { kind = "exponential", mean = "500 us" }
 
 def seed(folder: Path, number: int) -> Path:
     spec = changed(
-        parse_spec(SPEC, "seeds", None),
+        parse_spec(SPEC, "seeds"),
         events=None,
         seed=number,
         rate=None,

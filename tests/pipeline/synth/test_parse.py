@@ -65,7 +65,7 @@ def test_an_error_names_file_line_key_and_range(right, wrong):
         (("{ kmalloc = 100 }", "{ kmalloc = 100, prefilled = true }"), "only a cache has"),
         (
             ('{ cache = "inode" }', '{ cache = "inode", prefilled = true }'),
-            "of a prefilled sheaf 2 or more are wanted",
+            "of a prefilled sheaf a count of 2 or more is wanted",
         ),
         (
             (
@@ -78,6 +78,7 @@ def test_an_error_names_file_line_key_and_range(right, wrong):
             ('{ pages = "anon"', '{ traced = false, pages = "anon"'),
             "pages are not allocated without",
         ),
+        (('{ kind = "fixed", after = "10 us" }', '{ kind = "gone" }'), "before the trace begins"),
         (("{ kmalloc = 20_000 }", "{ kmalloc = 20_000, traced = false }"), "no object above 8192"),
     ],
 )

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.synth.random_bits import Use, choices, random_bits
+from pipeline.synth.mixtures import FOREVER, LifeTables
+from pipeline.synth.random_bits import PLACE_BITS, Strata, Use, choices, random_bits
+from pipeline.synth.spec import Entry, Free, Life
 from pipeline.synth.tables import (
     BINS,
     UNIT_BITS,
@@ -53,6 +55,52 @@ def test_between_quantiles_of_lives_that_are_far_apart_the_logarithm_is_uniform(
     )
     wanted = np.exp(np.interp(at[at >= 512], (512, 768, 1024), np.log((150, 10_000, 40_960_000))))
     np.testing.assert_allclose(table[at >= 512], wanted, rtol=1e-9, atol=1)
+
+
+@pytest.mark.parametrize("total", [1, 2, 5, 100, 256, 257, 1000, 12_345])
+def test_of_as_many_numbers_each_slice_has_one(total):
+    strata = Strata(1, (3,), total)
+    slices = []
+    for dimension in range(3):
+        places = strata.places(dimension, 0, total)
+        # Exact, with Python's integers: which slice of 2^62 each number lies in.
+        found = [place * total >> PLACE_BITS for place in places.tolist()]
+        assert sorted(found) == list(range(total))
+        slices.append(found)
+        # In parts as in one, and another time round at other places of the same slices.
+        parts = [strata.places(dimension, at, 7) for at in range(0, total, 7)]
+        np.testing.assert_array_equal(np.concatenate(parts)[:total], places)
+        again = strata.places(dimension, total, total)
+        assert [place * total >> PLACE_BITS for place in again.tolist()] == found
+    if total >= 100:
+        ranks = np.corrcoef([np.arange(total), *slices])
+        assert np.abs(ranks - np.eye(4)).max() < 0.3
+
+
+@pytest.mark.parametrize("total", [12, 50, 200, 256, 5000])
+def test_any_stretch_of_what_is_taken_in_steps_is_about_even(total):
+    found = Strata(3, (0,), total).places(1, 0, total, steps=True)
+    assert len({place * total >> PLACE_BITS for place in found.tolist()}) == total
+    # Two CPUs by a half each: how far they get apart on the way.
+    apart = np.cumsum(np.where(found < 1 << (PLACE_BITS - 1), 1, -1))
+    assert np.ptp(apart) <= 12
+
+
+def test_components_have_their_shares_and_their_quantiles_exactly():
+    lives = (
+        Life("quantiles", Decimal(300), (0, 100, 200, 10_000), at=(0, 256, 512, 1024)),
+        Life("forever", Decimal(100)),
+        Life("fixed", Decimal(200), (20_077,)),
+    )
+    tables = LifeTables([Entry(lives, Free(), kmalloc=8)])
+    drawn, _ = tables.draw_at(np.zeros(600, np.int64), Strata(1, (0,), 600).places(0, 0, 600))
+    assert np.count_nonzero(drawn.kind == FOREVER) == 100
+    assert np.count_nonzero(drawn.time == 20_077) == 200
+    rest = np.sort(drawn.time[(drawn.kind != FOREVER) & (drawn.time != 20_077)])
+    assert len(rest) == 300
+    # One of each slice of 1/300, so none is more than a slice away.
+    for share, value in ((0.25, 100), (0.5, 200)):
+        assert np.searchsorted(rest, value) == pytest.approx(share * 300, abs=1)
 
 
 def test_choices_are_by_weight():

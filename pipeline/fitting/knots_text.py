@@ -1,0 +1,57 @@
+"""Quantiles as a spec has them: a text of numbers with one unit, no longer than need be."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.synth.units import TIMES
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from pipeline.fitting.knots import Knots
+
+    Floats = npt.NDArray[np.float64]
+
+_KEY = len(', since = ""')
+FINE = 20  #: times are rounded to this part of what they may be off by
+
+
+def knots_text(
+    knots: Knots, limits: tuple[Floats, Floats], key: str, *, since: bool = False
+) -> dict[str, Any]:
+    """The keys of a spec that say these quantiles.
+
+    Args:
+        knots: the quantiles.
+        limits: between which values each place may lie.
+        key: name of the quantiles.
+        since: they may be counted from the first of them, which is then said.
+    """
+    low, high = (each[knots.at] for each in limits)
+    allowed = np.maximum(high - low, 1) / FINE
+    digits = np.floor(np.log10(np.maximum(allowed, 1))).astype(np.int64)
+    unit = 10**digits
+    values = (knots.values + unit // 2) // unit * unit
+    # Rounded by more or less, a value may come to lie behind the next.
+    values = np.maximum.accumulate(values)
+    text = times_text(values.tolist())
+    found: dict[str, Any] = {key: text}
+    if since:
+        first = int(values[0])
+        begin, later = times_text([first]), times_text((values - first).tolist())
+        if len(begin) + len(later) + _KEY < len(text):
+            found = {"since": begin, key: later}
+    return found | ({"at": knots.at.tolist()} if len(knots.at) > 2 else {})
+
+
+def times_text(values: list[int]) -> str:
+    """Times in that unit in which they are shortest."""
+    texts = []
+    for name, size in TIMES.items():
+        numbers = [f"{Decimal(value) / size:f}" for value in values]
+        texts.append(" ".join([*numbers, name]))
+    return min(texts, key=len)
