@@ -101,8 +101,8 @@ def parse_spec(text: str, source: str) -> Spec:
         ),
         roles=count,
     )
-    if not any(work.arrival.kind != "before" for work in spec.works):
-        top.refuse("work", "nothing is allocated but before the trace begins")
+    if not spec.allocates:
+        top.refuse("work", "nothing is allocated but before the trace begins, if at all")
     return spec
 
 
