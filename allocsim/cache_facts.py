@@ -23,6 +23,8 @@ _NUMBERS = (
     "reclaim_account",
     "cache_dma",
 )
+# What slab_debug sets; such a cache has neither sheaves nor CPU slabs (mm/slub.c:kmem_cache_debug).
+_DEBUG = frozenset({"sanity_checks", "red_zone", "poison", "store_user", "trace"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class CacheFacts:
         sheaf_capacity: objects in a sheaf (kernels with sheaves only).
         reclaim_account: its pages are of migratetype reclaimable.
         cache_dma: its pages come from ZONE_DMA.
+        debugged: slab_debug checks, pads or poisons its objects.
         cpu_partial: objects wanted on a CPU's partial list (kernels with cpu slabs only).
     """
 
@@ -47,6 +50,7 @@ class CacheFacts:
     sheaf_capacity: int | None = None
     reclaim_account: int | None = None
     cache_dma: int | None = None
+    debugged: bool = False
     cpu_partial: int | None = None
 
 
@@ -59,13 +63,18 @@ def parse_sysfs_slab(text: str) -> dict[str, CacheFacts]:
     """
     numbers: dict[str, dict[str, int]] = defaultdict(dict)
     links: dict[str, str] = {}
+    debugged: set[str] = set()
     for line in text.splitlines():
         words = line.split()
         if len(words) == 3 and words[1] == "->":
             links[words[0]] = words[2]
         elif len(words) >= 3 and words[1] in _NUMBERS and words[2].isdecimal():
             numbers[words[0]][words[1]] = int(words[2])
-    facts = {name: CacheFacts(**found) for name, found in numbers.items()}
+        elif len(words) >= 3 and words[1] in _DEBUG and words[2] == "1":
+            debugged.add(words[0])
+    facts = {
+        name: CacheFacts(**found, debugged=name in debugged) for name, found in numbers.items()
+    }
     return facts | {name: facts[cache] for name, cache in links.items() if cache in facts}
 
 

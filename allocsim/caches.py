@@ -72,6 +72,10 @@ class Caches:
                 row.append(self._number_of(name))
             rows.append([*row, -1])
         self._of_type = np.array(rows, np.int32)
+        self._padded = any(
+            kernel_caches.get(f"kmalloc-{_class_name(size)}", size) != size
+            for size in KMALLOC_CLASSES
+        )
         self._of_site = {
             site: self._number_of(_SITE_CACHES[plain_name(function)])
             for site, function in functions.items()
@@ -86,18 +90,27 @@ class Caches:
         return self._number[name]
 
     def of_kmalloc(
-        self, bytes_alloc: npt.NDArray[np.int64], gfp: npt.NDArray[np.uint64]
+        self,
+        bytes_alloc: npt.NDArray[np.int64],
+        gfp: npt.NDArray[np.uint64],
+        bytes_req: npt.NDArray[np.int64],
     ) -> npt.NDArray[np.int32]:
         """Cache of each kmalloc (i4); -1 for sizes that are no class: whole pages.
+
+        A slot is as large as its class, but where slab_debug puts red zones and tracks about the
+        object (mm/slub.c:calculate_sizes). The event gives the slot (R3.3), so that there the
+        class is the one for what was asked for.
 
         Args:
             bytes_alloc: bytes given.
             gfp: gfp flags.
+            bytes_req: bytes asked for.
         """
         classes = np.array(KMALLOC_CLASSES)
-        index = np.searchsorted(classes, bytes_alloc)
-        exact = classes[np.minimum(index, len(classes) - 1)] == bytes_alloc
-        index = np.where(exact, index, len(classes))
+        index = np.searchsorted(classes, bytes_req if self._padded else bytes_alloc)
+        if not self._padded:
+            exact = classes[np.minimum(index, len(classes) - 1)] == bytes_alloc
+            index = np.where(exact, index, len(classes))
         kind = np.full(len(gfp), len(_TYPES), np.int64)
         for number, bit in reversed(list(enumerate(self._type_bits))):
             kind[(gfp & np.uint64(bit)) != 0] = number

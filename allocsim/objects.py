@@ -163,7 +163,7 @@ class Objects:
         if len(kmalloc):
             at = rows[kmalloc]
             own[kmalloc] = self._caches.of_kmalloc(
-                columns["bytes_alloc"][at], columns["gfp_flags"][at]
+                columns["bytes_alloc"][at], columns["gfp_flags"][at], columns["bytes_req"][at]
             )
         known = np.flatnonzero((own >= 0) & ((code == Ev.KMEM_CACHE_ALLOC) | (code == Ev.KMALLOC)))
         if len(known):

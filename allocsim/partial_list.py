@@ -88,8 +88,8 @@ class PartialList:
         """The row of a slab, NO_ROW if it is not on the list."""
         if slab < 0:
             return self._older.get(slab, NO_ROW)
-        number = slab & NUMBER
-        return self._rows[number] if number < len(self._rows) else NO_ROW
+        number, rows = slab & NUMBER, self._rows
+        return rows[number] if number < len(rows) else NO_ROW
 
     def add(self, slab: int, places: Sequence[int]) -> None:
         """Put a slab at the tail of the list, with free objects."""
@@ -102,33 +102,54 @@ class PartialList:
             self._room_for(slab & NUMBER)
             self._rows[slab & NUMBER] = row
         self._slabs[row] = slab
-        self.push(row, places)
+        self._push(row, places)
         self._append_room(1)
         self._queue[self._tail] = slab
         self._tail += 1
 
-    def push(self, row: int, places: Sequence[int]) -> int:
-        """Push free objects on a slab's free list; how many it has now."""
-        at = row * self.width + self.counts[row]
-        for place in places:
-            self._cells[at] = place
-            at += 1
-        self.counts[row] += len(places)
-        self.objects += len(places)
-        return self.counts[row]
+    def push(self, slab: int, places: Sequence[int]) -> int:
+        """Push free objects on a slab's free list; how many it has now, NO_ROW if it has no row."""
+        row = self.row(slab)
+        if row != NO_ROW:
+            return self._push(row, places)
+        return NO_ROW
 
-    def take(self, row: int, count: int) -> list[int]:
-        """Take objects from the head of a slab's free list, head first."""
+    def _push(self, row: int, places: Sequence[int]) -> int:
+        cells, held = self._cells, self.counts[row]
+        at = row * self.width + held
+        for place in places:
+            cells[at] = place
+            at += 1
+        self.objects += len(places)
+        held += len(places)
+        self.counts[row] = held
+        return held
+
+    def take_first(self, most: int) -> tuple[list[int], int]:
+        """Take up to so many objects from the first slab, head first; and how many it has left.
+
+        There must be a slab; one that has none left goes off the list.
+        """
+        row = self.first()
+        held = self.counts[row]
+        count = min(held, most)
+        left = held - count
         taken = self.top(row, count)
-        self.counts[row] -= count
-        self.objects -= count
-        return taken
+        if left:
+            self.counts[row] = left
+            self.objects -= count
+        else:
+            self._head += 1
+            self.drop(row)
+        return taken, left
 
     def top(self, row: int, count: int) -> list[int]:
         """Objects at the head of a slab's free list, head first."""
         end = row * self.width + self.counts[row]
         base = self._slabs[row] << INDEX_BITS
-        return [base | place for place in reversed(self._cells[end - count : end].tolist())]
+        places = self._cells[end - count : end].tolist()
+        places.reverse()
+        return [base | place for place in places]
 
     def first(self) -> int:
         """Row of the first slab; there must be one."""
@@ -139,17 +160,12 @@ class PartialList:
             self._head += 1
 
     def first_to_tail(self) -> None:
-        """Move the first slab, found by first(), to the tail."""
+        """Move the first slab, of which take_first() has left something, to the tail."""
         slab = self._queue[self._head]
         self._head += 1
         self._append_room(1)
         self._queue[self._tail] = slab
         self._tail += 1
-
-    def drop_first(self, row: int) -> None:
-        """Take the first slab, found by first(), off the list."""
-        self._head += 1
-        self.drop(row)
 
     def drop(self, row: int) -> None:
         """Take a slab that is freed off the list; its entry in the queue stays behind."""

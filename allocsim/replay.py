@@ -40,8 +40,19 @@ if TYPE_CHECKING:
 MAX_WINDOW = 1 << 26
 #: Event columns a replay reads, as far as the trace has them.
 COLUMNS = (
-    *("ts", "cpu", "pid", "event", "irq_flags", "call_site", "ptr", "cache", "bytes_alloc"),
-    *("gfp_flags", "pfn", "order", "page_flags", "mapping", "val", "ret", "count", "stack"),
+    *("ts", "cpu", "pid", "event", "irq_flags", "call_site", "ptr", "cache", "bytes_req"),
+    *(
+        "bytes_alloc",
+        "gfp_flags",
+        "pfn",
+        "order",
+        "page_flags",
+        "mapping",
+        "val",
+        "ret",
+        "count",
+        "stack",
+    ),
     "metadata",
 )
 

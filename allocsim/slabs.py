@@ -77,15 +77,12 @@ class Slabs:
         """
         got: list[int] = []
         partial = self.partial
-        if len(partial):
+        if partial.objects:
             self.stat["list_lock"] += 1
-        while len(partial) and len(got) < want:
-            row = partial.first()
-            held, room = partial.counts[row], want - len(got)
-            got += partial.take(row, min(held, room))
-            if held <= room:
-                partial.drop_first(row)
-            else:
+        while partial.objects and len(got) < want:
+            taken, left = partial.take_first(want - len(got))
+            got += taken
+            if left:
                 # The remainder goes to the tail: mm/slub.c:__slab_try_return_freelist (7.2).
                 partial.first_to_tail()
                 self.stat["list_lock"] += 1
@@ -153,10 +150,8 @@ class Slabs:
         """Every free object of the list, which is empty then."""
         partial = self.partial
         taken: list[int] = []
-        while len(partial):
-            row = partial.first()
-            taken += partial.take(row, partial.counts[row])
-            partial.drop_first(row)
+        while partial.objects:
+            taken += partial.take_first(self.partial.width)[0]
         return taken
 
     def take_one(self, time: int, max_order: int) -> tuple[int | None, bool]:
@@ -167,13 +162,9 @@ class Slabs:
         """
         self.stat["alloc_slowpath"] += 1
         partial = self.partial
-        if len(partial):
+        if partial.objects:
             self.stat["list_lock"] += 1
-            row = partial.first()
-            [taken] = partial.take(row, 1)
-            if not partial.counts[row]:
-                partial.drop_first(row)
-            return taken, False
+            return partial.take_first(1)[0][0], False
         if not self.may_grow(max_order):
             return None, False
         return self._from_new_slab(1, time, max_order)[0], True
@@ -190,32 +181,33 @@ class Slabs:
         while size:
             size -= 1
             slab = slabs[size]
-            chain = [objects[size]]
+            chain = [objects[size] & _PLACE]
             same = at = size
             misses = 0
             while at:
                 at -= 1
-                if slabs[at] == slab:
-                    chain.append(objects[at])
-                    same -= 1
-                    objects[at] = objects[same]
-                    slabs[at] = slabs[same]
-                else:
+                if slabs[at] != slab:
                     misses += 1
                     if misses == LOOKAHEAD:
                         break
+                    continue
+                chain.append(objects[at] & _PLACE)
+                same -= 1
+                if misses:
+                    objects[at], slabs[at] = objects[same], slabs[same]
             size = same
-            self.free_chain(slab, chain, time)
+            self._push_chain(slab, chain, time)
 
     def free_chain(self, slab: int, chain: list[int], time: int) -> None:
         """Push a chain, tail first, on its slab's free list (R3.17, mm/slub.c:__slab_free 7.2)."""
-        partial = self.partial
-        row = partial.row(slab)
-        places = [found & _PLACE for found in chain]
-        if row == NO_ROW:
+        self._push_chain(slab, [found & _PLACE for found in chain], time)
+
+    def _push_chain(self, slab: int, places: list[int], time: int) -> None:
+        held = self.partial.push(slab, places)
+        if held == NO_ROW:
             self._was_full(slab, places, time)
-        elif partial.push(row, places) >= self.least:
-            self._may_be_empty(slab, row, time)
+        elif held >= self.least and held == self.objects_in(slab):
+            self._became_empty(slab, time)
 
     def _was_full(self, slab: int, places: list[int], time: int) -> None:
         """A slab on no list got its first free objects."""
@@ -226,14 +218,13 @@ class Slabs:
         self.partial.add(slab, places)
         self.stat["free_add_partial"] += 1
 
-    def _may_be_empty(self, slab: int, row: int, time: int) -> None:
-        """A slab on the partial list got more free objects: perhaps all it has."""
-        if self.partial.counts[row] < self.objects_in(slab):
-            return
+    def _became_empty(self, slab: int, time: int) -> None:
+        """A slab on the partial list has all its objects back."""
+        partial = self.partial
         self.stat["list_lock"] += 1
         # nr_partial counts this slab too.
-        if len(self.partial) >= self.shape.min_partial:
-            self.partial.drop(row)
+        if len(partial) >= self.shape.min_partial:
+            partial.drop(partial.row(slab))
             self.stat["free_remove_partial"] += 1
             self.discard(slab, time)
 

@@ -14,12 +14,21 @@ done in their order.
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from allocsim.columns import stable_order
+from allocsim.main_sheaves import (
+    BEFORE,
+    BEHIND,
+    LAND,
+    MOMENTS,
+    NO_CELL,
+    TOUCH,
+    MainSheaves,
+    first_of_each,
+)
 from allocsim.paths import Path
 from allocsim.requests import Op
 from allocsim.reuse import follow
@@ -28,15 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from allocsim.cache import CacheEvents
-    from allocsim.columns import Bools, Index, Ints
+    from allocsim.columns import Bools, Index
     from allocsim.steps import Sheaf, Steps
-
-# Moments of an event: callbacks of kfree_rcu come first; a barrier lies before the event takes or
-# puts its object, or behind it.
-_LAND, _BEFORE, _TOUCH, _BEHIND = range(4)
-_MOMENTS = 4
-
-NO_CELL = -1
 
 _PREFILL, _TOP_UP, _GIVE_BACK, _RCU_SHEAF, _DETACH, _CALLBACKS = range(6)
 
@@ -94,10 +96,12 @@ class Stretches:
         self._ts = none if events.ts is None else events.ts
         self._run = none if events.run is None else events.run
         self._left = none if events.left is None else events.left
-        self._span = _MOMENTS * (len(events.op) + 2)
+        self._span = MOMENTS * (len(events.op) + 2)
+        self._cpus = events.cpu.tolist()
         self._moment = 0
         self._sheaves = 0
         self._slots = 0
+        self._out = 0  # objects flushed
         self._later: list[tuple[Callable[..., None], tuple[int, ...]]] = []
         #: Slots of the table that refills fill: first and count.
         self._brought: list[tuple[int, int]] = []
@@ -105,8 +109,8 @@ class Stretches:
         self._refills: list[tuple[int, int, int]] = []
         self._flushes: list[tuple[int, int, int]] = []
         self._cell = np.full(len(events.op), NO_CELL, np.int64)
-        self._table = np.empty(0, np.int64)
-        self._flushed: list[Index] = []
+        self._table: list[int] = []
+        self._flushed: list[int] = []  # places in the table
         self._slow: list[int] = []
         self._own_slot: list[int] = []
         before = steps.sheaves()
@@ -114,7 +118,7 @@ class Stretches:
             self.adopt(sheaf)
         #: Cells that hold an object before the window, and the objects.
         self._held_cell = _cells([(sheaf.cell, sheaf.size) for sheaf in before])
-        self._held = np.array([found for sheaf in before for found in sheaf.objects], np.int64)
+        self._held = [found for sheaf in before for found in sheaf.objects]
 
     # --- what Steps tells
 
@@ -136,8 +140,9 @@ class Stretches:
 
     def flush(self, sheaf: Sheaf, callback: int) -> None:
         """A sheaf's objects go back to their slabs; ``callback`` as in Steps."""
-        self.later(self._flush, self.steps.time, len(self._flushes), callback)
+        self.later(self._flush, self.steps.time, self._out, sheaf.size, callback)
         self._flushes.append((self._moment, sheaf.cell, sheaf.size))
+        self._out += sheaf.size
 
     # --- the window
 
@@ -157,51 +162,67 @@ class Stretches:
         """Go through all barriers in order of time, and give every event its cell."""
         events = self.events
         known: list[tuple[Index, int, Index]] = []  # moments, what, which
-        runs = self._runs(known)
-        rcu = self._rcu(known)
+        self._from_sheaves = self._runs(known)
+        self._rcu_frees = self._rcu(known)
         moment = np.concatenate([moments for moments, _, _ in known])
         what = np.repeat([kind for _, kind, _ in known], [len(each) for each, _, _ in known])
         which = np.concatenate([numbers for _, _, numbers in known])
         order = np.argsort(moment)
-        lanes = _Lanes(self, events)
+        steps, cpus, lanes = self.steps, self._cpus, MainSheaves(self, events)
+        barriers = (
+            self._prefill,
+            self._top_up,
+            self._give_back,
+            self._rcu_sheaf,
+            self._detach,
+            self._callbacks,
+        )
         for at, kind, number in zip(
             moment[order].tolist(), what[order].tolist(), which[order].tolist(), strict=True
         ):
-            lanes.go_on(at)
-            self.at(at)
-            self._barrier(kind, number, runs, rcu)
+            if lanes.next and lanes.next[0][0] < at:
+                lanes.go_on(at)
+            self._moment = at
+            steps.time = at // MOMENTS
+            steps.cpu = cpus[steps.time]
+            barriers[kind](number)
         lanes.go_on(self._span)
-        for each in (lanes, runs, rcu):
+        for each in (lanes, self._from_sheaves, self._rcu_frees):
             self._cell[each.row] = each.cells()
 
     def at(self, moment: int) -> None:
         """Let it be a moment of an event."""
         self._moment = moment
-        steps, event = self.steps, moment // _MOMENTS
-        steps.time, steps.cpu = event, int(self.events.cpu[event])
+        event = moment // MOMENTS
+        self.steps.time, self.steps.cpu = event, self._cpus[event]
 
-    def _barrier(self, kind: int, number: int, runs: _Uses, rcu: _Uses) -> None:
-        """A barrier known beforehand; ``number``: the stretch that begins, or the event."""
-        steps, cpu = self.steps, self.steps.cpu
-        if kind == _CALLBACKS:
-            steps.land(int(self._ts[number]))
-        elif kind == _PREFILL:
-            sheaf = steps.prefill(cpu, min(int(self._left[steps.time]), self.capacity))
-            if sheaf is not None:
-                steps.held[int(self._run[steps.time])] = sheaf
-                runs.begin(number, sheaf)
-        elif kind == _TOP_UP:
-            sheaf = steps.held[int(self._run[steps.time])]
-            steps.refill(sheaf)
-            runs.begin(number, sheaf)
-        elif kind == _GIVE_BACK:
-            steps.give_back(cpu, steps.held.pop(int(self._run[number])))
-        elif kind == _RCU_SHEAF:
-            sheaf = steps.rcu_sheaf(cpu)
-            if sheaf is not None:
-                rcu.begin(number, sheaf)
-        else:
-            steps.detach(cpu, int(self._ts[number]))
+    # Barriers known beforehand; ``stretch`` begins there.
+
+    def _prefill(self, stretch: int) -> None:
+        steps = self.steps
+        sheaf = steps.prefill(steps.cpu, self._wanted[stretch])
+        if sheaf is not None:
+            steps.held[self._run_of[stretch]] = sheaf
+            self._from_sheaves.begin(stretch, sheaf)
+
+    def _top_up(self, stretch: int) -> None:
+        sheaf = self.steps.held[self._run_of[stretch]]
+        self.steps.refill(sheaf)
+        self._from_sheaves.begin(stretch, sheaf)
+
+    def _give_back(self, run: int) -> None:
+        self.steps.give_back(self.steps.cpu, self.steps.held.pop(run))
+
+    def _rcu_sheaf(self, stretch: int) -> None:
+        sheaf = self.steps.rcu_sheaf(self.steps.cpu)
+        if sheaf is not None:
+            self._rcu_frees.begin(stretch, sheaf)
+
+    def _detach(self, ts: int) -> None:
+        self.steps.detach(self.steps.cpu, ts)
+
+    def _callbacks(self, ts: int) -> None:
+        self.steps.land(ts)
 
     def _runs(self, known: list[tuple[Index, int, Index]]) -> _Uses:
         """Allocations out of prefilled sheaves, and their barriers."""
@@ -209,7 +230,7 @@ class Stretches:
         row = np.flatnonzero(events.op == Op.FROM_SHEAF)
         row = row[stable_order(self._run[row])]
         run, left = self._run[row], self._left[row]
-        first = _first_of_each(run)
+        first = first_of_each(run)
         start = np.flatnonzero(first)
         group = np.cumsum(first) - 1
         # A sheaf has what is to come out of it or is full: it runs out only when it was full.
@@ -220,12 +241,14 @@ class Stretches:
         uses = _Uses(row, first | tops_up, -1)
         begins = row[uses.start]
         new, again = (had < 0)[uses.start] & first[uses.start], tops_up[uses.start]
-        known.append(_barriers(begins, _BEFORE, _PREFILL, np.flatnonzero(new)))
-        known.append(_barriers(begins, _BEFORE, _TOP_UP, np.flatnonzero(again)))
+        known.append(_barriers(begins, BEFORE, _PREFILL, np.flatnonzero(new)))
+        known.append(_barriers(begins, BEFORE, _TOP_UP, np.flatnonzero(again)))
         last = row[left <= 1]
-        known.append((last * _MOMENTS + _BEHIND, _GIVE_BACK, last))
+        known.append((last * MOMENTS + BEHIND, _GIVE_BACK, self._run[last]))
+        self._run_of = run[uses.start].tolist()
+        self._wanted = np.minimum(left[uses.start], capacity).tolist()
         for stretch in np.flatnonzero(~new & ~again).tolist():
-            uses.begin(stretch, held[int(run[uses.start[stretch]])])
+            uses.begin(stretch, held[self._run_of[stretch]])
         return uses
 
     def _rcu(self, known: list[tuple[Index, int, Index]]) -> _Uses:
@@ -234,16 +257,16 @@ class Stretches:
         row = np.flatnonzero(events.op == Op.FREE_RCU)
         row = row[stable_order(events.cpu[row])]
         cpu = events.cpu[row]
-        first = _first_of_each(cpu)
+        first = first_of_each(cpu)
         start = np.flatnonzero(first)
         sizes = np.array([0 if sheaf is None else sheaf.size for sheaf in steps.rcu_free])
         had = np.arange(len(row)) - start[np.cumsum(first) - 1] + sizes[cpu]
         takes, fills = had % capacity == 0, had % capacity == capacity - 1
         uses = _Uses(row, first | takes, +1)
         new = takes[uses.start]
-        known.append(_barriers(row[uses.start], _BEFORE, _RCU_SHEAF, np.flatnonzero(new)))
+        known.append(_barriers(row[uses.start], BEFORE, _RCU_SHEAF, np.flatnonzero(new)))
         full = np.sort(row[fills])
-        known.append((full * _MOMENTS + _BEHIND, _DETACH, full))
+        known.append((full * MOMENTS + BEHIND, _DETACH, self._ts[full]))
         for stretch in np.flatnonzero(~new).tolist():
             sheaf = steps.rcu_free[cpu[uses.start[stretch]]]
             if sheaf is not None:
@@ -252,7 +275,7 @@ class Stretches:
         over = np.searchsorted(self._ts, self._ts[full] + steps.cache.grace_ns)
         over = np.concatenate((np.searchsorted(self._ts, due), np.maximum(over, full + 1)))
         at = np.unique(over[over < len(events.op)])
-        known.append((at * _MOMENTS + _LAND, _CALLBACKS, at))
+        known.append((at * MOMENTS + LAND, _CALLBACKS, self._ts[at]))
         return uses
 
     # --- objects
@@ -262,14 +285,12 @@ class Stretches:
         events, cell, count = self.events, self._cell, len(self.events.op)
         carried = np.flatnonzero((events.op < 0) & (events.parent < 0))
         ends = self._slots + len(self._held)
-        self._table = np.concatenate(
-            (np.empty(self._slots, np.int64), self._held, events.objects[carried])
-        )
+        self._table = [0] * self._slots + self._held + events.objects[carried].tolist()
         refill_moment, refill_cell = _spread(self._refills)
         frees, allocs = np.flatnonzero(events.op < 0), np.flatnonzero((events.op > 0) & (cell >= 0))
         put_cell = np.concatenate((self._held_cell, refill_cell, cell[frees]))
         put_moment = np.concatenate(
-            (np.full(len(self._held), -1), refill_moment, frees * _MOMENTS + _TOUCH)
+            (np.full(len(self._held), -1), refill_moment, frees * MOMENTS + TOUCH)
         )
         put = np.concatenate(
             (
@@ -287,7 +308,7 @@ class Stretches:
 
         source = events.parent.astype(np.int64)
         source[carried] = count + ends + np.arange(len(carried))
-        source[allocs] = last_put(cell[allocs], allocs * _MOMENTS + _TOUCH)
+        source[allocs] = last_put(cell[allocs], allocs * MOMENTS + TOUCH)
         source[self._slow] = count + np.array(self._own_slot, np.int64)
         follow(source, events.op)
         flush_moment, flush_cell = _spread(self._flushes)
@@ -300,14 +321,15 @@ class Stretches:
         inside = taken < count
         taken[inside] = source[taken[inside]]
         taken -= count
-        sizes = [size for _, _, size in self._flushes]
-        self._flushed = np.split(taken, np.cumsum(sizes))
+        self._flushed = taken[: len(flush_cell)].tolist()
         for what, how in self._later:
             what(*how)
-        events.objects[:] = self._table[source - count]
-        held = self._table[taken[len(flush_cell) :]].tolist()
+        table = np.array(self._table, np.int64)
+        events.objects[:] = table[source - count]
+        held, first = table[taken[len(flush_cell) :]].tolist(), 0
         for sheaf in after:
-            sheaf.objects, held = held[: sheaf.size], held[sheaf.size :]
+            sheaf.objects = held[first : first + sheaf.size]
+            first += sheaf.size
 
     def _refill(self, event: int, slot: int, want: int) -> None:
         cache, path = self.steps.cache, self.events.path
@@ -316,8 +338,9 @@ class Stretches:
         if new and path[event] == Path.REFILL_PARTIAL:
             path[event] = Path.REFILL_NEW
 
-    def _flush(self, event: int, number: int, callback: int) -> None:
-        objects = self._table[self._flushed[number]].tolist()
+    def _flush(self, event: int, first: int, size: int, callback: int) -> None:
+        table = self._table
+        objects = [table[place] for place in self._flushed[first : first + size]]
         self.steps.flush_objects(objects, event, callback)
 
     def slow(self, event: int) -> None:
@@ -332,94 +355,9 @@ class Stretches:
         self._table[slot], self.events.path[event] = steps.cache.slow_alloc(event, steps.max_order)
 
 
-class _Lanes:
-    """Ordinary events CPU by CPU: from one barrier of a main sheaf to the next."""
-
-    def __init__(self, window: Stretches, events: CacheEvents) -> None:
-        self.window, self.events = window, events
-        self.capacity = window.capacity
-        row = np.flatnonzero(np.abs(events.op) == 1)
-        self.row = row[stable_order(events.cpu[row])]
-        self.op = events.op[self.row]
-        #: Running sum behind each place; the one before the first is put last.
-        self.sum = np.append(np.cumsum(-self.op.astype(np.int64)), 0)
-        cpu = events.cpu[self.row]
-        first = np.flatnonzero(_first_of_each(cpu))
-        ends = np.append(first[1:], len(row))[: len(first)]
-        self.ends = dict(zip(cpu[first].tolist(), ends.tolist(), strict=True))
-        #: Next barriers: moment, CPU, place.
-        self.next: list[tuple[int, int, int]] = []
-        #: Stretches: first place, first cell of the sheaf, its size before.
-        self.stretches: list[tuple[int, int, int]] = []
-        for on, place in zip(cpu[first].tolist(), first.tolist(), strict=True):
-            self._begin(on, place)
-
-    def _begin(self, cpu: int, place: int) -> None:
-        """A stretch of a CPU's main sheaf begins at a place; find where it ends."""
-        main = self.window.steps.main[cpu]
-        size, end, before = main.size, self.ends[cpu], int(self.sum[place - 1])
-        self.stretches.append((place, main.cell, size))
-        low, high = before - size, before - size + self.capacity
-        at, length = place, 2 * self.capacity + 32
-        while at < end:
-            sums = self.sum[at : min(at + length, end)]
-            out = (sums < low) | (sums > high)
-            found = int(out.argmax())
-            if out[found]:
-                at += found
-                heappush(self.next, (int(self.row[at]) * _MOMENTS + _BEFORE, cpu, at))
-                break
-            at, length = at + length, 2 * length
-        at = min(at, end)
-        main.size = size + int(self.sum[at - 1]) - before
-
-    def go_on(self, until: int) -> None:
-        """All barriers before a moment."""
-        window, steps = self.window, self.window.steps
-        while self.next and self.next[0][0] < until:
-            moment, cpu, place = heappop(self.next)
-            window.at(moment)
-            row = int(self.row[place])
-            if self.op[place] < 0:
-                path: Path | None = steps.replace_full_main(cpu)
-            else:
-                steps.no_sheaf = self.events.no_sheaf is not None and bool(
-                    self.events.no_sheaf[row]
-                )
-                path = steps.replace_empty_main(cpu)
-                steps.no_sheaf = False
-            if path is None:
-                window.slow(row)
-                self.stretches.append((place, NO_CELL, 0))
-                place += 1
-            else:
-                self.events.path[row] = path
-            if place < self.ends[cpu]:
-                self._begin(cpu, place)
-
-    def cells(self) -> Index:
-        """The cell of each event, -1 where it has none."""
-        start, first, size = np.array(self.stretches, np.int64).reshape(-1, 3).T
-        # Where several begin, the last one lasts.
-        order = np.argsort(start, kind="stable")
-        start, first, size = start[order], first[order], size[order]
-        length = np.diff(start, append=len(self.row))
-        cell = np.repeat(first + size - self.sum[start - 1], length)
-        cell += self.sum[:-1] - (self.op < 0)
-        cell[np.repeat(first, length) < 0] = NO_CELL
-        return cell
-
-
-def _first_of_each(keys: Ints) -> Bools:
-    """Whether a place has another key than the one before it; keys of a kind stand together."""
-    first = np.ones(len(keys), np.bool_)
-    first[1:] = keys[1:] != keys[:-1]
-    return first
-
-
 def _barriers(begins: Index, moment: int, what: int, which: Index) -> tuple[Index, int, Index]:
     """Barriers at a moment of the events at which some stretches begin."""
-    return begins[which] * _MOMENTS + moment, what, which
+    return begins[which] * MOMENTS + moment, what, which
 
 
 def _cells(sheaves: Sequence[tuple[int, int]]) -> Index:

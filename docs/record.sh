@@ -22,7 +22,7 @@ fail() {
 # Counters of /proc, into the folder $1. What this kernel lacks is left out.
 counters() {
     cat /proc/uptime > "$1/uptime"
-    for name in slabinfo buddyinfo pagetypeinfo zoneinfo vmstat meminfo; do
+    for name in slabinfo buddyinfo pagetypeinfo zoneinfo meminfo; do
         cat "/proc/$name" > "$1/$name" 2> /dev/null || rm -f "$1/$name"
     done
 }
@@ -73,13 +73,15 @@ cat /proc/cmdline > "$folder/cmdline"
 cat /proc/cpuinfo > "$folder/cpuinfo"
 
 # The ring buffer is there before the first snapshot, so that its pages are in both.
-# Of each snapshot the counters are taken nearest to the recording.
+# Of each snapshot the counters are taken nearest to the recording, for the kernel changes them all
+# the time. The frames lie between the two vmstats, which say how many pages came and went.
 trap 'trace-cmd reset > /dev/null 2>&1' EXIT
 trace-cmd reset > /dev/null
 echo "$kb" > $tracing/buffer_size_kb || fail "a ring buffer of $kb KB a CPU cannot be had"
 before=$folder/snapshots/before after=$folder/snapshots/after
 mkdir -p "$before" "$after"
 caches "$before"
+cat /proc/vmstat > "$before/vmstat"
 frames "$before"
 counters "$before"
 
@@ -92,6 +94,7 @@ echo 0 > $tracing/tracing_on # by this shell: no program begins or ends behind t
 
 counters "$after"
 frames "$after"
+cat /proc/vmstat > "$after/vmstat"
 caches "$after"
 for cpu in $tracing/per_cpu/cpu*; do
     echo "${cpu##*/} $(tr '\n' ' ' < "$cpu/stats")"

@@ -239,6 +239,12 @@ def what_if(recorded: Recorded, settings: Mapping[str, int]) -> str | None:
         reasons.append(f"Linux {release} has not the cpu slabs of 6.12")
     if recorded.nodes > 1:
         reasons.append(f"the machine's {recorded.nodes} memory nodes are taken as one")
+    debugged = sum(
+        size > 0 and name in recorded.facts and recorded.facts[name].debugged
+        for name, size in recorded.caches
+    )
+    if debugged:
+        reasons.append(f"{debugged} of its caches are under slab_debug, which is not modelled")
     others = {key: value for key, value in settings.items() if key != KERNEL}
     if others.items() - {("cpus", recorded.cpus)}:
         reasons.append("settings changed")

@@ -169,7 +169,7 @@ class _Maker:
             return (_NONE, order, *self._request(gfp), alloc, free, before, after, _NONE)
         number = int(
             self._machine.caches.of_kmalloc(
-                np.array([given], np.int64), np.array([gfp], np.uint64)
+                np.array([given]), np.array([gfp], np.uint64), np.array([given])
             )[0]
         )
         alloc = alloc if entry.traced else _NONE

@@ -40,7 +40,7 @@ class OlderRows(NamedTuple):
         handle: what their frees call them (i8).
         cache: number of the cache (i4).
         gone: place among all that is gone when the trace begins, from 0; -1: it is live (i8).
-        cpu: of what is gone, the CPU that freed it (i2).
+        cpu: of what is gone, the CPU that freed it; -1: it is in no sheaf (i2).
     """
 
     handle: Ints

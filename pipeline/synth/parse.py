@@ -14,6 +14,7 @@ from pipeline.synth.page_requests import PAGE_KINDS
 from pipeline.synth.reader import Reader
 from pipeline.synth.spec import (
     ARRIVALS,
+    BEFORE,
     CACHE_FLAGS,
     KERNELS,
     KMALLOC_TYPES,
@@ -159,6 +160,10 @@ def _work(row: Reader, cpus: int, caches: set[str], phases: Sequence[str]) -> Wo
     entries: list[Entry] = []
     for item in row.tables("allocate", required=True):
         entries += _entries(item, cpus, caches, lives, free)
+    if arrival.kind != "before" and any(life.kind in BEFORE for e in entries for life in e.lives):
+        row.refuse(
+            "lifetime", f"{' and '.join(BEFORE)} are of what is allocated before the trace begins"
+        )
     pick = row.choice("pick", PICKS, "all")
     if pick == "one" and not sum(entry.weight for entry in entries):
         row.refuse("allocate", "the weights are all 0")

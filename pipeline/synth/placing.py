@@ -17,6 +17,7 @@ from allocsim.vmstat import VmstatTurns
 from allocsim.zones import ORDERS
 from pipeline.errors import InputError
 from pipeline.modelled import PROFILE
+from pipeline.synth.arrivals import GOING
 from pipeline.synth.lines import make_lines, pieces
 from pipeline.synth.machine import DIRECT_MAP
 from pipeline.synth.older import OlderRows, place_older
@@ -190,13 +191,16 @@ class Placing:
         if not len(moments.seq):
             return
         born, gone = np.flatnonzero(moments.op > 0), np.flatnonzero(moments.op < 0)
+        # What lies in no sheaf is taken last.
+        unused = moments.ts[gone] < -GOING
+        gone = gone[np.argsort(unused, kind="stable")]
         born = born[np.argsort(self._work[moments.entry[born]], kind="stable")]
         cache = self._lines.cache[moments.entry]
         rank, cpu = np.full(len(cache), -1, np.int64), np.zeros(len(cache), np.int16)
         at = np.searchsorted(moments.seq, moments.handle[gone])
         of_object = cache[gone] >= 0
         rank[at[of_object]] = np.arange(np.count_nonzero(of_object))
-        cpu[at] = moments.cpu[gone]
+        cpu[at] = np.where(np.sort(unused), -1, moments.cpu[gone])
         objects, pages = born[cache[born] >= 0], moments.entry[born[cache[born] < 0]]
         pieces_of = self._pieces[pages]
         order = np.where(pieces_of > 1, 0, self._lines.order[pages])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from allocsim.kernel import kernel_of
 from pipeline.hidden import EARLIEST, LATEST, MIDDLE
-from pipeline.modelled import recorded_nodes
+from pipeline.modelled import what_if
 from pipeline.recorded_run import RecordedRun
 from pipeline.runs import WINDOW_ROWS
 from pipeline.validation.bounds import Comparison
@@ -62,7 +62,8 @@ def placement(
 ) -> Iterator[Comparison]:
     """What the simulated placement counts, against SLUB_STATS or the recorded slab pages.
 
-    Nothing where the placement is a what-if: of kernels without sheaves, of several memory nodes.
+    Nothing where the placement is a what-if: of kernels without sheaves, of several memory nodes,
+    of caches under slab_debug.
 
     Args:
         connection: the database.
@@ -71,9 +72,11 @@ def placement(
         before: the snapshot of sysfs before the recording, or in it.
         after: that behind it.
     """
-    if not kernel_of(trace.meta["kernel_release"]).sheaves or recorded_nodes(trace) > 1:
+    if not kernel_of(trace.meta["kernel_release"]).sheaves:
         return
     source = RecordedRun(connection, run, trace, WINDOW_ROWS)
+    if what_if(source.recorded, {}) is not None:
+        return
     yield from page_layer(connection, run, source, trace.path / "snapshots" / "after")
     names = [name for name, _ in source.recorded.caches]
     folders = {} if before is None else {name: before.folder(name) or name for name in names}

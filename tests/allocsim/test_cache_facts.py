@@ -18,6 +18,12 @@ TEXT = """
 pde_opener -> :0000192
 lost -> :0000064
 dentry reclaim_account 1
+dentry red_zone 0
+filp object_size 176
+filp slab_size 320
+filp sheaf_capacity 0
+filp store_user 1
+filp poison 0
 """
 
 
@@ -27,6 +33,8 @@ def test_links_lead_to_their_cache() -> None:
     assert facts["pde_opener"] == CacheFacts(192, 0, 21, None, 60)
     assert facts["dentry"] == CacheFacts(reclaim_account=1)
     assert "lost" not in facts
+    # slab_debug=U: tracks of who allocated and freed, behind each object.
+    assert facts["filp"] == CacheFacts(320, sheaf_capacity=0, debugged=True)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ GFP_KERNEL = 0xCC0
 ACCOUNT, RECLAIMABLE, DMA = 1 << 22, 1 << 4, 1 << 0
 
 
-def _cache(caches: Caches, size: int, gfp: int) -> str | None:
-    number = int(caches.of_kmalloc(np.array([size]), np.array([gfp], np.uint64))[0])
+def _cache(caches: Caches, size: int, gfp: int, asked: int = 0) -> str | None:
+    gfps = np.array([gfp], np.uint64)
+    number = int(caches.of_kmalloc(np.array([size]), gfps, np.array([asked]))[0])
     return None if number < 0 else caches.names[number]
 
 
@@ -38,6 +39,28 @@ def test_kmalloc_by_size_and_gfp(size: int, gfp: int, name: str | None) -> None:
     assert _cache(Caches([], {}, GFP_BITS, {}), size, gfp) == name
 
 
+@pytest.mark.parametrize(
+    ("asked", "given", "name"),
+    [
+        # Slots of slab_debug=FZPU on 7.3: 64 with a slot of 256, 256 with one of 768.
+        (50, 256, "kmalloc-64"),
+        (200, 768, "kmalloc-256"),
+        (96, 224, "kmalloc-96"),
+        # 128 and 192 have slots of 384 both.
+        (128, 384, "kmalloc-128"),
+        (129, 384, "kmalloc-192"),
+        (4096, 12288, "kmalloc-4k"),
+        (8192, 24576, "kmalloc-8k"),
+        (8193, 12288, None),
+    ],
+)
+def test_in_padded_slots_what_was_asked_for_tells_the_class(
+    asked: int, given: int, name: str | None
+) -> None:
+    padded = {"kmalloc-64": 256, "kmalloc-128": 384, "kmalloc-192": 384, "kmalloc-256": 768}
+    assert _cache(Caches([], padded, GFP_BITS, {}), given, GFP_KERNEL, asked) == name
+
+
 def test_there_are_thirteen_classes() -> None:
     assert len(KMALLOC_CLASSES) == 13
     assert KMALLOC_CLASSES[-1] == 8192
@@ -53,7 +76,7 @@ def test_a_type_the_kernel_lacks_is_the_normal_one() -> None:
 def test_names_of_the_trace_keep_their_codes() -> None:
     caches = Caches(["filp", "kmalloc-64"], {}, GFP_BITS, {})
     assert caches.names[:2] == ["filp", "kmalloc-64"]
-    assert caches.of_kmalloc(np.array([64]), np.array([GFP_KERNEL], np.uint64)).tolist() == [1]
+    assert _cache(caches, 64, GFP_KERNEL) == "kmalloc-64"
     assert len(set(caches.names)) == len(caches.names)
 
 

@@ -169,12 +169,17 @@ def test_where_few_caches_had_sheaves_the_rule_says_what_the_models_hold(
     }
 
 
-def test_several_memory_nodes_make_a_what_if() -> None:
-    recorded = SimpleNamespace(release="7.3.4", cpus=4, nodes=2)
+def test_what_the_model_does_not_follow_makes_a_what_if() -> None:
+    facts = {"a": CacheFacts(debugged=True), "b": CacheFacts(), "unused": CacheFacts(debugged=True)}
+    sizes = [("a", 320), ("b", 64), ("unused", -1), ("unknown", 8)]
+    recorded = SimpleNamespace(release="7.3.4", cpus=4, nodes=2, facts={}, caches=sizes)
     reason = "the machine's 2 memory nodes are taken as one"
     assert what_if(cast("Recorded", recorded), {"cpus": 4}) == reason
     recorded.nodes = 1
     assert what_if(cast("Recorded", recorded), {"cpus": 4}) is None
+    recorded.facts = facts
+    reason = "1 of its caches are under slab_debug, which is not modelled"
+    assert what_if(cast("Recorded", recorded), {}) == reason
 
 
 def test_what_is_a_what_if_says_so_in_every_view_of_simulated_runs(db: Path) -> None:

@@ -89,6 +89,7 @@ lifetime = { kind = "forever" }
             ('{ pages = "anon"', '{ traced = false, pages = "anon"'),
             "pages are not allocated without",
         ),
+        (('{ kind = "fixed", after = "10 us" }', '{ kind = "gone" }'), "before the trace begins"),
         (("{ kmalloc = 20_000 }", "{ kmalloc = 20_000, traced = false }"), "no object above 8192"),
     ],
 )
