@@ -252,6 +252,19 @@ class Spec:
     roles: int
 
     @property
+    def allocates(self) -> bool:
+        """Whether anything is allocated in the trace."""
+        for work in self.works:
+            arrival = work.arrival
+            if arrival.kind == "closed":
+                return True
+            if arrival.kind == "spread" and round(arrival.count * self.phases[0].rate):
+                return True
+            if any(arrival.rate(phase) * self.phases[phase].rate for phase in work.phases):
+                return True
+        return False
+
+    @property
     def sizes(self) -> Mapping[str, int]:
         """Size of each named cache."""
         return {cache.name: cache.size for cache in self.caches}
