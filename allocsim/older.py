@@ -47,7 +47,8 @@ class FirstSeen:
         Args:
             events: ``ptr``, addresses; ``seq``, numbers of the events; their ``cache`` and ``cpu``;
                 ``live``: the event is a free of an object whose allocation was not seen, else it
-                is an allocation. Both on pages older than the trace.
+                is an allocation. Both on pages older than the trace. ``cpu`` -1: what is free is
+                in no CPU's sheaf, nor on its slabs.
         """
         both = concat([self.table, {name: events[name] for name in self.table}])
         _, first = np.unique(both["ptr"], return_index=True)
@@ -99,7 +100,8 @@ def rebuild(
     live = seen["live"][rows]
     older = OlderObjects(seen["seq"][rows[live]], key[live], index[rows[live]].astype(np.int32))
     free = rows[~live]
-    on = seen["cpu"][free].astype(np.int64) % cpus
+    taker = seen["cpu"][free].astype(np.int64)
+    on = np.where(taker < 0, -1, taker % cpus)
     if cpu_slabs:
         cpu = _of_cpus(cache[free], on, number[~live], shapes)
     else:
@@ -143,7 +145,7 @@ def _in_sheaves(
     A CPU's first ones, up to a sheaf full.
     """
     capacity = np.array([shape.capacity for shape in shapes], np.int64)[cache]
-    lane = cache.astype(np.int64) * (int(cpu.max(initial=0)) + 1) + cpu
+    lane = cache.astype(np.int64) * (int(cpu.max(initial=0)) + 2) + cpu
     order = np.argsort(lane, kind="stable")
     rank = np.empty(len(lane), np.int64)
     rank[order] = np.arange(len(lane)) - np.searchsorted(lane[order], lane[order])
@@ -163,7 +165,7 @@ def _of_cpus(
     """
     slabs, first, of = np.unique(slab, return_index=True, return_inverse=True)
     held = 1 + np.array([shape.cpu_partial_slabs for shape in shapes], np.int64)[cache[first]]
-    lane = cache[first].astype(np.int64) * (int(cpu.max(initial=0)) + 1) + cpu[first]
+    lane = cache[first].astype(np.int64) * (int(cpu.max(initial=0)) + 2) + cpu[first]
     order = np.lexsort((first, lane))
     rank = np.empty(len(slabs), np.int64)
     rank[order] = np.arange(len(slabs)) - np.searchsorted(lane[order], lane[order])

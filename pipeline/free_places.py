@@ -3,7 +3,8 @@
 No kernel has such a file: which places of a recording's older slabs were free shows only in what it
 allocates there. A synthetic trace knows them all, so that a replay begins as it was made.
 
-A line is ``cache address cpu``: the next one to be taken first, and the CPU that freed it.
+A line is ``cache address cpu``: the next one to be taken first, and the CPU that freed it;
+-1 if it lies in no sheaf, however much that holds.
 """
 
 from __future__ import annotations
@@ -74,4 +75,4 @@ def _is_place(text: str) -> bool:
 
 
 def _below(text: str, limit: int) -> bool:
-    return text.isascii() and text.isdecimal() and int(text) < limit
+    return text == "-1" or (text.isascii() and text.isdecimal() and int(text) < limit)

@@ -26,7 +26,7 @@ EARLIEST, MIDDLE, LATEST = 0.0, 0.5, 1.0
 # A site is silent if less than a tenth of the deaths seen of its objects were traced frees, and a
 # tenth of its objects was seen to die without one: most of the maple tree's nodes and of kernfs's
 # and epoll's items, of which bulk or ordinary frees trace a few (spec 11: "nearly never").
-_TRACED_SHARE = 0.1
+TRACED_SHARE = 0.1
 _REVEALED_SHARE = 0.1
 
 _CHUNK = 1 << 22  # events looked at together: DuckDB's memory holds what ends of their objects
@@ -121,7 +121,7 @@ def find_hidden(  # noqa: PLR0913 - what of, and the machine's figures
         _INTERVALS,
         {
             "run": run,
-            "traced": _TRACED_SHARE,
+            "traced": TRACED_SHARE,
             "revealed": _REVEALED_SHARE,
             "last": last_ts,
             "grace": grace_ns,

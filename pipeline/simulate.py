@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from allocsim import __version__
+from allocsim.cpu_slabs import CpuSlabs
 from allocsim.page_paths import PAGE_COUNTERS
 from allocsim.paths import Path as ObjectPath
 from allocsim.profile import profile_of
@@ -215,6 +216,7 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: _Tally) -> Rows:
         if not any(cache.stat.values()):
             continue
         partial_slabs, partial_free = cache.partial_slabs()
+        cpu_slabs = isinstance(cache, CpuSlabs)
         rows.append(
             {
                 "cache": number,
@@ -222,7 +224,8 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: _Tally) -> Rows:
                 "objects": shape.objects,
                 "min_order": shape.min_order,
                 "min_partial": shape.min_partial,
-                "capacity": shape.capacity,
+                "capacity": None if cpu_slabs else shape.capacity,
+                "cpu_partial_slabs": shape.cpu_partial_slabs if cpu_slabs else None,
                 "shape_how": int(how),
                 "slab_allocs": int(tally.slab_allocs[number]),
                 "slab_frees": int(tally.slab_frees[number]),
@@ -236,7 +239,7 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: _Tally) -> Rows:
                 "slab_pages": int(pages[number]),
                 "partial_slabs": partial_slabs,
                 "partial_free": partial_free,
-                "in_sheaves": cache.in_sheaves(),
+                "in_sheaves": None if cpu_slabs else cache.in_sheaves(),
             }
         )
     return rows

@@ -20,7 +20,8 @@ from pipeline.fitting.lifetimes import (
     outlives,
     times,
 )
-from pipeline.fitting.periods import PERIOD_BIRTHS, period_limits
+from pipeline.fitting.periods import PERIOD_BIRTHS, move_limits, period_limits
+from pipeline.hidden import TRACED_SHARE
 from pipeline.synth.births import NEVER
 from pipeline.synth.page_requests import PAGE_KINDS
 
@@ -84,20 +85,23 @@ def works_of(line: dict[str, Any], lives: Lives, cpus: int) -> list[FittedWork]:
     key = lives.site * np.uint64(cpus) + lives.cpu.astype(np.uint64)
     key = key * np.uint64(2) + (lives.run >= 0)
     _, caller, births = np.unique(key, return_inverse=True, return_counts=True)
+    moves = move_limits(lives, cpus)
     # The rest shares works: -1, and -2 what comes out of prefilled sheaves.
     caller = np.where((births >= PERIOD_BIRTHS)[caller], caller, -1 - (lives.run >= 0))
     return [
         work
         for number in np.unique(caller).tolist()
-        for work in _works_of_caller(line, lives.of(caller == number), cpus)
+        for work in _works_of_caller(line, lives.of(caller == number), moves, cpus)
     ]
 
 
-def _works_of_caller(line: dict[str, Any], lives: Lives, cpus: int) -> list[FittedWork]:
+def _works_of_caller(
+    line: dict[str, Any], lives: Lives, moves: Ints, cpus: int
+) -> list[FittedWork]:
     """One work for each period, traced ends and others apart."""
     if not len(lives.birth):
         return []
-    limits = period_limits(lives)
+    limits = period_limits(lives, moves)
     period = np.searchsorted(limits, lives.birth, side="right")
     ends = np.append(limits, NEVER)
     works = []
@@ -154,8 +158,15 @@ def _prefilled_works(line: dict[str, Any], lives: Lives, end: int, cpus: int) ->
                     free = {"free": own.free} if own.free else {}
                     asked.append(line | several | {"lifetime": own.lifetime} | free)
             arrival = {"kind": "spread", "count": batches} | when
-            works.append(replace(base, arrival=arrival, allocate=asked, lifetime=[], free={}))
+            name = _name(line, traced=bool(shown >= TRACED_SHARE))
+            made = replace(base, name=name, arrival=arrival, allocate=asked, lifetime=[], free={})
+            works.append(made)
     return works
+
+
+def _name(line: dict[str, Any], *, traced: bool) -> str:
+    """The name of a work, which is a call site: by it a replay tells what dies without an event."""
+    return f"{next(iter(line.values()))}{'' if traced else '-untraced'}"
 
 
 def _shared(total: int, among: int) -> list[tuple[int, int]]:
@@ -170,7 +181,7 @@ def _work(line: dict[str, Any], lives: Lives, end: int, cpus: int, *, traced: bo
     lived = (lives.death - lives.birth)[late]
     order = order_of(lives.of(late))
     return FittedWork(
-        name=str(next(iter(line.values()))),
+        name=_name(line, traced=traced),
         arrival={"kind": "spread", "count": len(late)} | times(lives.birth, lived, "times"),
         allocate=[line],
         lifetime=lifetimes(lives, end),

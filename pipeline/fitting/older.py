@@ -108,7 +108,7 @@ def pages_in_use(slabs: Sequence[OlderSlabs], orders: Ints, cpus: int) -> int:
     pages = int((1 << orders).sum())
     for each in slabs:
         known = np.union1d(each.slab, each.free_slab)
-        spare = 0 if each.made else -(-each.capacity // max(each.objects - 1, 1)) * cpus
+        spare = 0 if each.made else -(-each.capacity * cpus // max(each.objects - 1, 1))
         pages += (int(np.count_nonzero(known != _NO_SLAB)) + spare) * each.pages
     # Of each order, and of slabs, the last chunk is not used up.
     return pages + (ORDERS + 1) * PRIOR_CHUNK
@@ -140,12 +140,19 @@ def spare_works(line: dict[str, Any], slabs: OlderSlabs, cpus: int) -> list[Fitt
     """Free places that were not needed, if none was missed: on each slab one object stays."""
     if slabs.made or slabs.objects < 2 or not slabs.capacity:
         return []
-    count, rest = divmod(slabs.capacity, slabs.objects - 1)
+    count, rest = divmod(slabs.capacity * cpus, slabs.objects - 1)
     return [
-        _work(line, number, [_stays(line, 1), _gone(line, gone, cpu)], cpus)
-        for cpu in range(cpus)
-        for number, gone in ((count, slabs.objects - 1), (1, rest))
-        if number and gone
+        _work(
+            line,
+            number,
+            [
+                _stays(line, 1),
+                line | {"count": places, "lifetime": {"kind": "unused"}},
+            ],
+            cpus,
+        )
+        for number, places in ((count, slabs.objects - 1), (1, rest))
+        if number and places
     ]
 
 

@@ -22,16 +22,20 @@ LEAST_SWING = 16  #: and this many at least
 MOST_TURNS = 128  #: turns of a line that are looked at
 
 
-def period_limits(lives: Lives) -> Ints:
+def period_limits(lives: Lives, moves: Ints) -> Ints:
     """Where a line's periods begin, but for the first: ns since the trace's first event (i8).
 
     Where the number alive turns from rising to falling or back, so that what lives beyond a period
     was allocated before any of it is freed; and between, so that there are enough periods.
+
+    Args:
+        lives: the line's.
+        moves: move_limits of its cache.
     """
     births = np.sort(lives.birth)
     count = int(np.clip(len(births) // PERIOD_BIRTHS, 1, PERIODS))
     even = births[np.arange(1, count) * len(births) // count]
-    limits: Ints = np.unique(np.concatenate((even, _turns(lives))))
+    limits: Ints = np.unique(np.concatenate((even, _turns(lives), moves)))
     inside: Ints = limits[(limits > births[0]) & (limits <= births[-1])]
     return inside
 
@@ -42,12 +46,36 @@ def _turns(lives: Lives) -> Ints:
     order = np.argsort(np.concatenate((lives.birth, ends)), kind="stable")
     time = np.concatenate((lives.birth, ends))[order]
     alive = np.cumsum(np.where(order < len(lives.birth), 1, -1))
-    swing = max(LEAST_SWING, SWING * int(alive.max()))
-    turns = _extremes(alive, swing)
+    return time[_swings(alive, int(alive.max()))]
+
+
+def move_limits(lives: Lives, cpus: int) -> Ints:
+    """Times at which a CPU turns from gaining to losing objects of a cache, or back (i8).
+
+    What is freed elsewhere than it was allocated moves from CPU to CPU, through sheaves and slabs.
+    Which way it goes changes in time, as tasks move, and how far it gets makes slabs.
+    """
+    away = np.flatnonzero((lives.cpu != lives.free_cpu) & (lives.death != NEVER))
+    away = away[np.argsort(lives.death[away], kind="stable")]
+    found = [np.empty(0, np.int64)]
+    for cpu in range(cpus):
+        way = (lives.free_cpu[away] == cpu) * 1 - (lives.cpu[away] == cpu)
+        moved = np.flatnonzero(way)
+        if len(moved) > LEAST_SWING:
+            gained = np.cumsum(way[moved])
+            turns = [row for row in _swings(gained, int(np.ptp(gained))) if row]
+            found.append(lives.death[away[moved[turns]]])
+    return np.unique(np.concatenate(found))
+
+
+def _swings(values: Ints, largest: int) -> list[int]:
+    """Rows at which values turn by more than a swing, at most MOST_TURNS of them."""
+    swing = max(LEAST_SWING, SWING * largest)
+    turns = _extremes(values, swing)
     while len(turns) > MOST_TURNS:
         swing *= 2
-        turns = _extremes(alive, swing)
-    return time[turns]
+        turns = _extremes(values, swing)
+    return turns
 
 
 def _extremes(alive: Ints, swing: float) -> list[int]:

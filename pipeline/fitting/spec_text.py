@@ -96,10 +96,12 @@ def _head(observed: Observed) -> str:
 #
 # Of each caller of a cache on each CPU, and of pages by kind, a work for each period and fate:
 # what dies in the period, what outlives it, what outlives the trace. Periods end where the number
-# alive turns by more than {100 * SWING:g} %, and every eighth of the births. A formula stands for
-# lifetimes if its deciles are within {100 * CLOSE:g} %, else quantiles, between which all are.
-# Work that is "before" made what is freed in the trace without having been allocated in it,
-# and the free places on older slabs that it takes.
+# alive, or what a CPU gains from the others, turns by more than {100 * SWING:g} %, and every eighth
+# of the births. A formula stands for lifetimes if its deciles are within {100 * CLOSE:g} %, else
+# quantiles, between which all are.
+# Work that is "before" fills slabs as they were when the trace began: what dies in it, what was
+# free and whose sheaf it lay in, what stays. What is "unused" is assumed. Work that is not traced
+# was allocated without an event.
 
 name = {_toml(_name(observed.name))}
 doc = {_toml(f"Fitted to {observed.name}.")}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Bits = npt.NDArray[np.uint64]
 
 BEFORE = 1 << 30  #: ns before the trace in which what is older is allocated
-GOING = 1 << 20  #: ns at the end of that in which what is gone by then is freed
+GOING = 1 << 20  #: ns at the end of that in which what is gone by then is freed, unless unused
 SHARE_MASK = np.uint64((1 << SHARE_BITS) - 1)
 #: Places in a random number of 64: a draw, then a choice of 16 bits, then one of 12.
 CHOICE_AT = np.uint64(DRAW_BITS)
@@ -180,7 +180,8 @@ class Arrivals:
         turn = span.key[0] * count + first
         if self._strata is None:
             self._strata = self.strata(Use.ARRIVALS, count)
-        cpu, place = (self._strata.places(at, turn, len(number)) for at in range(2))
+        place = self._strata.places(0, turn, len(number))
+        cpu = self._strata.places(1, turn, len(number), steps=True)
         jitter = (place >> np.uint64(PLACE_BITS - _PLACE_BITS)).view(np.int64)
         start = spread(self._times, self._ends, number, jitter, count) + span.cycle
         inside = slice(*np.searchsorted(start, (span.begin, span.end)).tolist())

@@ -27,6 +27,7 @@ from pipeline.synth.mixtures import (
     PHASE_END,
     SHARE_BITS,
     UNTIL,
+    UNUSED,
     FreeTables,
     LifeTables,
 )
@@ -131,7 +132,9 @@ class Worker:
         if self._strata is None:
             self._strata = self._arrivals.strata(Use.OBJECTS, self._arrivals.count * each)
         first = batches.first * each
-        place, cpu = (self._strata.places(at, first, len(entry)) for at in range(2))
+        place = self._strata.places(0, first, len(entry))
+        # Objects go from CPU to CPU all the time, not by chance in one direction for a while.
+        cpu = self._strata.places(1, first, len(entry), steps=True)
         lives, bits = self._lives.draw_at(entry, place)
         # Where a choice of components was, there is nothing; above it the numbers of who frees.
         bits |= cpu >> np.uint64(PLACE_BITS - FREE_BITS) << CPU_AT
@@ -256,6 +259,8 @@ class Worker:
         rows = np.flatnonzero(kinds == GONE)
         chance = ((bits[rows] >> np.uint64(8)) & SHARE_MASK).view(np.int64)
         death[rows] = birth[rows] - GOING + chance * (GOING >> SHARE_BITS)
+        rows = np.flatnonzero(kinds == UNUSED)
+        death[rows] = birth[rows] - GOING - 1
 
     def _wait_for_grace(self, death: Ints, entry: Ints) -> None:
         """Frees after a grace period: all of one come together, 64 times as dense."""

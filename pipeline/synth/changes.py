@@ -100,17 +100,23 @@ def with_cpus(spec: Spec, cpus: int) -> Spec:
             f"--cpus {cpus}: {memory >> 40} TiB of memory, as much for each CPU as in the spec, are"
             f" more than the model has room for: {MEMORY[1] >> 40} TiB"
         )
-    works = [found for work in spec.works if (found := _work_with_cpus(work, spec, cpus))]
-    if not any(work.arrival.kind != "before" for work in works):
-        raise UsageError(f"--cpus {cpus}: no work of {spec.name} is on any of these CPUs")
-    return replace(
+    works = [_work_with_cpus(work, spec, cpus) for work in spec.works]
+    found = replace(
         spec,
         cpus=cpus,
         roles=min(spec.roles, cpus),
         memory=memory,
-        events=round(Decimal(spec.events) * cpus / spec.cpus),
-        works=tuple(works),
+        events=_events(spec, Decimal(cpus) / spec.cpus),
+        works=tuple(work for work in works if work is not None),
     )
+    if not found.allocates:
+        raise UsageError(f"--cpus {cpus}: no work of {spec.name} is on any of these CPUs")
+    return found
+
+
+def _events(spec: Spec, factor: Decimal) -> int:
+    """So many times as many events, where they are given: as long a time."""
+    return max(round(spec.events * factor), 1) if spec.events else 0
 
 
 def _work_with_cpus(work: Work, spec: Spec, cpus: int) -> Work | None:
@@ -149,12 +155,15 @@ def _at_rate(spec: Spec, rate: Decimal) -> Spec:
         replace(work, arrival=_more(work.arrival, rate)) if work.arrival.kind == "before" else work
         for work in spec.works
     )
-    return replace(
+    found = replace(
         spec,
-        events=round(spec.events * rate),
+        events=_events(spec, rate),
         phases=tuple(replace(phase, rate=phase.rate * rate) for phase in spec.phases),
         works=tuple(work for work in works if work.arrival.kind != "before" or work.arrival.count),
     )
+    if not found.allocates:
+        raise UsageError(f"--rate {rate}: nothing of {spec.name} is left")
+    return found
 
 
 def _at_speed(spec: Spec, speed: Decimal) -> Spec:

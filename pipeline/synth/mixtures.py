@@ -25,13 +25,14 @@ _SPARE_BITS = 10  # that choose among those that do alike
 FREE_BITS = CPU_BITS + _SPARE_BITS  #: random bits that choose the CPU that frees
 SHARE_BITS = 16  #: random bits that choose a component, or a line
 _CPU_MASK = np.uint64((1 << CPU_BITS) - 1)
-DRAWN, BATCH, PHASE_END, FOREVER, GONE, UNTIL = range(6)
+DRAWN, BATCH, PHASE_END, FOREVER, GONE, UNTIL, UNUSED = range(7)
 KIND = {
     "batch": BATCH,
     "phase-end": PHASE_END,
     "forever": FOREVER,
     "gone": GONE,
     "until": UNTIL,
+    "unused": UNUSED,
 }
 
 

@@ -14,6 +14,7 @@ from pipeline.synth.page_requests import PAGE_KINDS
 from pipeline.synth.reader import Reader
 from pipeline.synth.spec import (
     ARRIVALS,
+    BEFORE,
     CACHE_FLAGS,
     KERNELS,
     KMALLOC_TYPES,
@@ -71,13 +72,15 @@ def parse_spec(text: str, source: str) -> Spec:
     """
     try:
         data = tomllib.loads(text, parse_float=Decimal)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError is one; so is a number of too many digits
         raise InputError(f"{source}: not valid TOML: {error}") from None
+    except RecursionError:
+        raise InputError(f"{source}: not valid TOML: too many brackets in one another") from None
     top = Reader(data, (), key_lines(text), source)
     top.only(*_TEXTS, *_NUMBERS, "cache", "phase", "work")
     name = top.text("name")
     if not is_name(name):
-        top.refuse("name", f"{name!r}: {NAME}")
+        top.refuse("name", f"{name[:60]!r}: {NAME}")
     count = top.whole("cpus", 1, MAX_CPUS, 2)
     caches = _caches(top)
     phases = _phases(top)
@@ -99,8 +102,8 @@ def parse_spec(text: str, source: str) -> Spec:
         ),
         roles=count,
     )
-    if not any(work.arrival.kind != "before" for work in spec.works):
-        top.refuse("work", "nothing is allocated but before the trace begins")
+    if not spec.allocates:
+        top.refuse("work", "nothing is allocated but before the trace begins, if at all")
     return spec
 
 
@@ -110,11 +113,11 @@ def _caches(top: Reader) -> tuple[Cache, ...]:
         row.only("name", "size", "flags")
         name = row.text("name")
         if name in caches:
-            row.refuse("name", f"{name!r}: there is another cache of this name")
+            row.refuse("name", f"{name[:60]!r}: there is another cache of this name")
         if not name or any(c.isspace() for c in name) or "kmalloc" in name:
             row.refuse(
                 "name",
-                f"{name!r}: a word is wanted; kmalloc's caches are there without being named",
+                f"{name[:60]!r}: a word is wanted; kmalloc's caches are there without being named",
             )
         # R3.3: sizes are multiples of the word; above 4 MiB no page block holds an object.
         size = row.whole("size", 8, 4 << 20)
@@ -130,7 +133,7 @@ def _phases(top: Reader) -> tuple[Phase, ...]:
         row.only("name", "length", "rate")
         name = row.text("name", f"phase-{len(phases)}")
         if name in [phase.name for phase in phases]:
-            row.refuse("name", f"{name!r}: there is another phase of this name")
+            row.refuse("name", f"{name[:60]!r}: there is another phase of this name")
         phases.append(
             Phase(name, row.time("length", 1000, _DAY), row.number("rate", *_FACTOR, Decimal(1)))
         )
@@ -157,6 +160,10 @@ def _work(row: Reader, cpus: int, caches: set[str], phases: Sequence[str]) -> Wo
     entries: list[Entry] = []
     for item in row.tables("allocate", required=True):
         entries += _entries(item, cpus, caches, lives, free)
+    if arrival.kind != "before" and any(life.kind in BEFORE for e in entries for life in e.lives):
+        row.refuse(
+            "lifetime", f"{' and '.join(BEFORE)} are of what is allocated before the trace begins"
+        )
     pick = row.choice("pick", PICKS, "all")
     if pick == "one" and not sum(entry.weight for entry in entries):
         row.refuse("allocate", "the weights are all 0")

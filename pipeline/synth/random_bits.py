@@ -69,14 +69,24 @@ class Strata:
         chance = bits[2 * DIMENSIONS :].reshape(DIMENSIONS, few)
         self._orders = chance.argsort(axis=1, kind="stable").astype(np.uint16) if few else None
 
-    def places(self, dimension: int, first: int, count: int) -> npt.NDArray[np.uint64]:
-        """Numbers ``first`` to ``first + count`` of a dimension, from 0 to 2^PLACE_BITS (u8)."""
+    def places(
+        self, dimension: int, first: int, count: int, *, steps: bool = False
+    ) -> npt.NDArray[np.uint64]:
+        """Numbers ``first`` to ``first + count`` of a dimension, from 0 to 2^PLACE_BITS (u8).
+
+        Args:
+            dimension: which, from 0.
+            first: the first of them.
+            count: how many.
+            steps: take few in steps too, not by chance: then any stretch of them is about even
+                (dimension 1; the others' steps are nearer to a fraction of small numbers).
+        """
         number = np.arange(first, first + count, dtype=np.uint64)
         step = np.uint64(_STEPS[dimension])
         jitter = (number * step + self._jitters[dimension]) >> np.uint64(64 - _JITTER_BITS)
         total = np.uint64(self._total)
         number %= total
-        if self._orders is not None:
+        if self._orders is not None and not steps:
             number = self._orders[dimension][number].astype(np.uint64)
         else:
             number *= np.uint64(_stride(self._total, dimension))

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pipeline.synth.toml_lines import Path
 
 _MISSING: Any = object()
+_LONG = 60  # letters of a value that are shown
+_MANY = 24  # names that are listed
 
 
 class Reader:
@@ -47,7 +49,10 @@ class Reader:
             known = known[:-1]
         line = self._lines.get(known, 1)
         name = _written(path)
-        raise InputError(f"{self._source}: line {line}: {name + ': ' if name else ''}{why}")
+        said = f"{name + ': ' if name else ''}{why}"
+        # One line, whatever stands in a key or a text.
+        said = "".join(c if c.isprintable() else repr(c)[1:-1] for c in said)
+        raise InputError(f"{self._source}: line {line}: {said}")
 
     def only(self, *keys: str) -> None:
         """Refuse every key but these."""
@@ -69,14 +74,14 @@ class Reader:
         """A text."""
         value = self._get(key, default)
         if not isinstance(value, str):
-            self.refuse(key, f"{value!r}: a text in quotes is wanted")
+            self.refuse(key, f"{_shown(value)}: a text in quotes is wanted")
         return value
 
     def flag(self, key: str, *, default: bool) -> bool:
         """True or false."""
         value = self._get(key, default)
         if not isinstance(value, bool):
-            self.refuse(key, f"{value!r}: true or false is wanted")
+            self.refuse(key, f"{_shown(value)}: true or false is wanted")
         return value
 
     def choice(self, key: str, allowed: Sequence[str], default: str = _MISSING) -> str:
@@ -85,7 +90,7 @@ class Reader:
         if value not in allowed:
             near = get_close_matches(value, allowed, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
-            self.refuse(key, f"{value!r}: {hint}allowed: {', '.join(allowed)}")
+            self.refuse(key, f"{_shown(value)}: {hint}allowed: {_listed(allowed)}")
         return value
 
     def whole(self, key: str, low: int, high: int, default: int = _MISSING) -> int:
@@ -103,7 +108,9 @@ class Reader:
 
     def _number(self, key: str, value: object, low: Decimal, high: Decimal) -> Decimal:
         found = Decimal(value) if isinstance(value, int) else value
-        if isinstance(value, bool) or not isinstance(found, Decimal) or not low <= found <= high:
+        if isinstance(value, bool) or not isinstance(found, Decimal) or found.is_nan():
+            self.refuse(key, f"{_shown(value)}: a number from {low} to {high} is wanted")
+        if not low <= found <= high:
             self.refuse(key, f"{_shown(value)}: a number from {low} to {high} is wanted")
         return found
 
@@ -116,7 +123,8 @@ class Reader:
         found = self._units(key, value, TIMES)
         if not low <= found <= high:
             self.refuse(
-                key, f"{value!r}: a time from {write_time(low)} to {write_time(high)} is wanted"
+                key,
+                f"{_shown(value)}: a time from {write_time(low)} to {write_time(high)} is wanted",
             )
         return found
 
@@ -126,7 +134,7 @@ class Reader:
         if isinstance(value, str):
             *numbers, unit = value.split() or [""]
             if len(numbers) < least:
-                self.refuse(key, f"{value!r}: {least} numbers and a unit at least are wanted")
+                self.refuse(key, f"{_shown(value)}: {least} numbers and a unit at least are wanted")
             return tuple(self._time(key, f"{number} {unit}", low, high) for number in numbers)
         below = Reader(self._list(key, least), (*self._path, key), self._lines, self._source)
         return tuple(below._time(at, value, low, high) for at, value in below._table.items())
@@ -139,7 +147,8 @@ class Reader:
         if not low <= found <= high:
             self.refuse(
                 key,
-                f"{self._table[key]!r}: a size from {low >> 20} MiB to {high >> 30} GiB is wanted",
+                f"{_shown(self._table[key])}: a size from {low >> 20} MiB to {high >> 40} TiB is"
+                " wanted",
             )
         return found
 
@@ -149,7 +158,7 @@ class Reader:
         try:
             return parse_units(value, units)
         except ValueError as error:
-            self.refuse(key, f"{value!r}: {error}")
+            self.refuse(key, f"{_shown(value)}: {error}")
 
     def _list(self, key: str, least: int) -> dict[Any, Any]:
         value = self._get(key, _MISSING)
@@ -178,7 +187,7 @@ class Reader:
         below = Reader(self._list(key, 0), (*self._path, key), self._lines, self._source)
         for at, value in below._table.items():
             if not isinstance(value, str) or (allowed is not None and value not in allowed):
-                words = "a text" if allowed is None else f"one of {', '.join(allowed) or 'none'}"
+                words = "a text" if allowed is None else f"one of {_listed(allowed) or 'none'}"
                 below.refuse(at, f"{_shown(value)}: {words} is wanted")
         return tuple(below._table.values())
 
@@ -214,11 +223,23 @@ class Reader:
 
 
 def _shown(value: object) -> str:
-    return str(value) if isinstance(value, Decimal) else repr(value)
+    """A value as it stands in a message: not all of one that is long."""
+    text = str(value) if isinstance(value, Decimal) else repr(value)
+    return text if len(text) <= _LONG else text[: _LONG - 3] + "..."
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names, the first of them where they are many."""
+    shown = [name[:_LONG] for name in names[:_MANY]]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def _written(path: Path) -> str:
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+        plain = isinstance(part, int) or all(c.isalnum() or c in "_-" for c in part)
+        shown = str(part) if plain else repr(part)
+        shown = shown if len(shown) <= _LONG else shown[: _LONG - 3] + "..."
+        text += f"[{part}]" if isinstance(part, int) else f".{shown}"
     return text.removeprefix(".")

@@ -22,7 +22,9 @@ LIFETIMES = (
     "phase-end",
     "forever",
     "gone",
+    "unused",
 )
+BEFORE = ("gone", "unused")  #: of LIFETIMES those of what is over when the trace begins
 ARRIVALS = ("poisson", "bursts", "spread", "closed", "before")
 ORDERS = ("fifo", "lifo", "shuffled")
 PICKS = ("all", "one")
@@ -107,7 +109,7 @@ class Life:
     Args:
         kind: of LIFETIMES. until: to a time since the first phase began, by quantiles; batch: until
             the batch has been held; phase-end: until the phase ends; gone: freed before the trace
-            begins.
+            begins; unused: likewise, and in no sheaf.
         share: its weight among the components.
         times: ns: mean; median; the fixed time; the quantiles; how long a batch is held.
         sigma: lognormal: standard deviation of the logarithm.
@@ -248,6 +250,19 @@ class Spec:
     phases: tuple[Phase, ...]
     works: tuple[Work, ...]
     roles: int
+
+    @property
+    def allocates(self) -> bool:
+        """Whether anything is allocated in the trace."""
+        for work in self.works:
+            arrival = work.arrival
+            if arrival.kind == "closed":
+                return True
+            if arrival.kind == "spread" and round(arrival.count * self.phases[0].rate):
+                return True
+            if any(arrival.rate(phase) * self.phases[phase].rate for phase in work.phases):
+                return True
+        return False
 
     @property
     def sizes(self) -> Mapping[str, int]:

@@ -12,8 +12,10 @@ from pipeline.errors import OutputError
 from pipeline.fitting.distance import Measure
 from pipeline.fitting.fit import check_output, fit_trace, write_spec
 from pipeline.fitting.kmem_only import without_page_refs
-from pipeline.fitting.lines import distribution, object_line, page_line, period_limits, works_of
+from pipeline.fitting.lifetimes import distribution
+from pipeline.fitting.lines import object_line, page_line, works_of
 from pipeline.fitting.observed import Lives
+from pipeline.fitting.periods import move_limits, period_limits
 from pipeline.progress import Progress
 from pipeline.synth.births import NEVER
 from pipeline.synth.page_requests import PAGE_KINDS
@@ -85,18 +87,41 @@ def test_every_kind_and_order_of_page_has_a_line(kind, order):
         assert line == {"kmalloc": 4096 << order}
 
 
-def lives(birth, death, cpu=None):
+NONE = np.empty(0, np.int64)
+
+
+def lives(birth, death, cpu=None, free_cpu=None):
     birth, death = np.array(birth), np.array(death)
     cpu = np.zeros(len(birth), np.int64) if cpu is None else np.array(cpu)
+    free_cpu = cpu if free_cpu is None else np.array(free_cpu)
     traced = np.ones(len(birth), np.bool_)
-    return Lives(birth, death, cpu, cpu, cpu * 0, traced, (cpu * 0).astype(np.uint64), cpu * 0 - 1)
+    return Lives(
+        birth, death, cpu, free_cpu, cpu * 0, traced, (cpu * 0).astype(np.uint64), cpu * 0 - 1
+    )
 
 
 def test_periods_end_where_the_number_alive_turns():
     birth = [*range(100), *range(1000, 1100)]
     death = [*range(500, 600), *range(1500, 1600)]
     # Up to 100 at 99, down to none at 599, up again, and down.
-    assert period_limits(lives(birth, death)).tolist() == [99, 599, 1099]
+    assert period_limits(lives(birth, death), NONE).tolist() == [99, 599, 1099]
+
+
+def test_periods_end_where_objects_move_the_other_way_from_then_on():
+    # CPU 1 frees what CPU 0 allocates until 99, then CPU 0 what CPU 1 allocates, until 199.
+    birth = np.arange(300)
+    cpu = np.repeat([0, 1, 0], 100)
+    moves = move_limits(lives(birth, birth + 1, cpu, 1 - cpu), 2)
+    assert moves.tolist() == [100, 200]
+    limits = period_limits(lives(birth, birth + 1, cpu, 1 - cpu), moves)
+    assert {100, 200} <= set(limits.tolist())
+    assert not len(move_limits(lives(birth, birth + 1, cpu), 2))
+
+
+def test_what_dies_without_an_event_has_a_call_site_of_its_own():
+    of = lives([*range(100)], [*range(500, 600)])._replace(traced=np.arange(100) % 2 == 0)
+    names = {work.name: work.free.get("traced", True) for work in works_of({"kmalloc": 8}, of, 1)}
+    assert names == {"8": True, "8-untraced": False}
 
 
 def test_what_outlives_its_period_dies_in_the_order_it_had():

@@ -68,14 +68,14 @@ def test_what_no_event_allocated_on_slabs_of_the_trace_has_no_older_slab():
 
 
 def test_spare_places_where_the_model_missed_none():
-    works = spare_works(LINE, slabs(), 2)
-    gone = [count for work in works for count, kind, _ in counts(work) if kind == "gone"]
-    assert sum(gone) == 2 * 3  # a refill for each CPU
+    [work] = spare_works(LINE, slabs(), 2)
+    # A refill for each CPU, on a slab on which one object stays.
+    assert counts(work) == [(1, "forever", None), (2 * 3, "unused", None)]
     assert spare_works(LINE, slabs(made=1), 2) == []
 
 
 def test_pages_that_must_be_in_use():
-    # Three slabs and a spare one for each CPU, of two pages; blocks of 4 pages and of 1; a chunk
+    # Three slabs and a spare one, of two pages; blocks of 4 pages and of 1; a chunk
     # for what is left of each of the eleven orders, and of slabs.
     found = slabs([-2, -3, -1], [-4], [0])
-    assert pages_in_use([found], np.array([2, 0]), 2) == (3 + 2) * 2 + 5 + 12 * 1024
+    assert pages_in_use([found], np.array([2, 0]), 2) == (3 + 1) * 2 + 5 + 12 * 1024

@@ -53,12 +53,23 @@ def test_an_error_names_file_line_key_and_range(right, wrong):
     assert any(word in message for word in key)
 
 
+NOTHING = """
+arrival = { kind = "poisson", rate = 0 }
+allocate = [{ kmalloc = 8 }]
+lifetime = { kind = "forever" }
+"""
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         (("[[work]]", "[[nowork]]"), "did you mean work?"),
         (('arrival = { kind = "poisson", rate = 200_000 }', ""), "the key arrival is missing"),
         (("[[phase]]", "[[phase"), "not valid TOML"),
+        (
+            (MIXED.partition("[[work]]")[2], NOTHING),
+            "work: nothing is allocated but before the trace begins, if at all",
+        ),
         (("rate = 200_000", "rate = [1, 2, 3]"), "3 rates for 2 phases"),
         (("remote = 0.2", "remote = 0.2, cpus = [1]"), "exclude each other"),
         (("{ kmalloc = 100 }", "{ kmalloc = 100, cache = 'inode' }"), "one is wanted"),
@@ -78,6 +89,7 @@ def test_an_error_names_file_line_key_and_range(right, wrong):
             ('{ pages = "anon"', '{ traced = false, pages = "anon"'),
             "pages are not allocated without",
         ),
+        (('{ kind = "fixed", after = "10 us" }', '{ kind = "gone" }'), "before the trace begins"),
         (("{ kmalloc = 20_000 }", "{ kmalloc = 20_000, traced = false }"), "no object above 8192"),
     ],
 )

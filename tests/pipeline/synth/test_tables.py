@@ -77,6 +77,15 @@ def test_of_as_many_numbers_each_slice_has_one(total):
         assert np.abs(ranks - np.eye(4)).max() < 0.3
 
 
+@pytest.mark.parametrize("total", [12, 50, 200, 256, 5000])
+def test_any_stretch_of_what_is_taken_in_steps_is_about_even(total):
+    found = Strata(3, (0,), total).places(1, 0, total, steps=True)
+    assert len({place * total >> PLACE_BITS for place in found.tolist()}) == total
+    # Two CPUs by a half each: how far they get apart on the way.
+    apart = np.cumsum(np.where(found < 1 << (PLACE_BITS - 1), 1, -1))
+    assert np.ptp(apart) <= 12
+
+
 def test_components_have_their_shares_and_their_quantiles_exactly():
     lives = (
         Life("quantiles", Decimal(300), (0, 100, 200, 10_000), at=(0, 256, 512, 1024)),
