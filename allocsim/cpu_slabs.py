@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from allocsim import few_events
+from allocsim.paths import Path
 from allocsim.slabs import CACHE_BITS
 from allocsim.tenure_objects import settle
 from allocsim.tenures import (
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from allocsim.cache import CacheEvents
     from allocsim.columns import Index, Ints
     from allocsim.profile import CacheShape
+
+FEW = 64  #: events of a window below which they are gone through one by one
 
 
 @dataclass(slots=True)
@@ -71,6 +75,7 @@ class CpuSlabs:
         freelist_order: Callable[[int, int, int], Sequence[int]] | None,
     ) -> None:
         self.shape = shape
+        self.cpu_partial_slabs = shape.cpu_partial_slabs
         self.number = number
         self.freelist_order = freelist_order
         self.stat: Counter[str] = Counter()
@@ -103,12 +108,20 @@ class CpuSlabs:
 
     def replay(self, events: CacheEvents) -> None:
         """Replay a window's events."""
+        if len(events.op) < FEW:
+            few_events.replay(self, events)
+            self._forget()
+            return
         known = np.flatnonzero((events.op < 0) & (events.parent < 0))
         slab_of = np.full(len(events.op), NO_SLAB, np.int64)
         slab_of[known] = slab_of_object(events.objects[known])
         tenures = Tenures(self, events, slab_of)
         tenures.run()
         settle(self, events, tenures, slab_of)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Of slabs that are full nothing need be known."""
         for key in [key for key, slab in self.slabs.items() if slab.where == NOWHERE]:
             del self.slabs[key]
 
@@ -140,7 +153,25 @@ class CpuSlabs:
             slab = self.slabs[key] = Slab(key, order, objects, objects)
         return slab
 
-    def new_slab(self, time: int, max_order: int) -> Slab | None:
+    def next_slab(self, number: int, time: int, max_order: int) -> tuple[Slab | None, Path]:
+        """The slab that a CPU allocates from next, and where it is from (R3.32); None: refused."""
+        cpu, stat = self.cpus[number], self.stat
+        slab: Slab | None
+        if cpu.partial:
+            slab, path = cpu.partial.pop(), Path.CPU_PARTIAL
+            stat["cpu_partial_alloc"] += 1
+            stat["freelist_cmpxchg"] += 1
+        elif self.node:
+            slab, path = self._from_node(cpu), Path.NODE_PARTIAL
+            stat["freelist_cmpxchg"] += 1
+        else:
+            slab, path = self._new_slab(time, max_order), Path.NEW_SLAB
+        if slab is None:
+            return None, Path.FAILED
+        slab.where = OF_CPU
+        return slab, path
+
+    def _new_slab(self, time: int, max_order: int) -> Slab | None:
         """mm/slub.c:allocate_slab (6.12): of the wanted order, else of the fallback order."""
         shape = self.shape
         if shape.min_order > max_order:
@@ -156,13 +187,13 @@ class CpuSlabs:
         self.pages += (time, key, slab.order, +1)
         return slab
 
-    def from_node(self, number: int) -> Slab:
+    def _from_node(self, cpu: Cpu) -> Slab:
         """mm/slub.c:get_partial_node (6.12), R3.33: one for the CPU, others for its list."""
-        node, stat, cpu = self.node, self.stat, self.cpus[number]
+        node, stat = self.node, self.stat
         stat["list_lock"] += 1
         stat["alloc_from_partial"] += 1
         _, found = node.popitem(last=False)
-        wanted = self.shape.cpu_partial_slabs // 2 + 1 if self.shape.cpu_partial_slabs else 0
+        wanted = self.cpu_partial_slabs // 2 + 1 if self.cpu_partial_slabs else 0
         for _ in range(min(wanted, len(node))):
             _, slab = node.popitem(last=False)
             slab.where = CPU_LIST
@@ -170,7 +201,31 @@ class CpuSlabs:
             stat["cpu_partial_node"] += 1
         return found
 
-    def put_partials(self, slabs: Iterable[Slab], time: int) -> None:
+    def put_cpu_partial(self, slab: Slab, number: int, time: int) -> Path:
+        """A full slab's first free, on a CPU: mm/slub.c:put_cpu_partial (6.12), R3.36."""
+        partial = self.cpus[number].partial
+        self.stat["cpu_partial_free"] += 1
+        path = Path.CPU_PARTIAL_PUT
+        if partial and len(partial) >= self.cpu_partial_slabs:
+            path = Path.CPU_PARTIAL_DRAIN
+            self.stat["cpu_partial_drain"] += 1
+            self._put_partials(partial[::-1], time)
+            partial.clear()
+        slab.where = CPU_LIST
+        partial.append(slab)
+        return path
+
+    def emptied(self, slab: Slab, time: int) -> Path:
+        """The last free of a slab on a partial list: mm/slub.c:__slab_free (6.12), R3.35."""
+        self.stat["list_lock"] += 1
+        if slab.where != NODE_LIST or len(self.node) < self.shape.min_partial:
+            return Path.SLAB_PUSH
+        del self.node[slab.key]
+        self.stat["free_remove_partial"] += 1
+        self._discard(slab, time)
+        return Path.SLAB_FREED
+
+    def _put_partials(self, slabs: Iterable[Slab], time: int) -> None:
         """mm/slub.c:__put_partials (6.12), R3.37."""
         stat = self.stat
         stat["list_lock"] += 1
@@ -183,9 +238,9 @@ class CpuSlabs:
                 stat["free_add_partial"] += 1
         for slab in reversed(empty):
             stat["deactivate_empty"] += 1
-            self.discard(slab, time)
+            self._discard(slab, time)
 
-    def discard(self, slab: Slab, time: int) -> None:
+    def _discard(self, slab: Slab, time: int) -> None:
         """Give an empty slab, which is on no list, back to the page allocator."""
         self.stat["free_slab"] += 1
         self.pages += (time, slab.key, slab.order, -1)

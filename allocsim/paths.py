@@ -64,7 +64,7 @@ FREE_PATHS = frozenset(
 #: every CPU gets when a cache is made); free_rcu_sheaf objects, sheaf_prefill_* and sheaf_return_*
 #: prefilled sheaves. Those of 6.12 alone begin at alloc_from_partial. Two are ours: ``list_lock``,
 #: acquisitions of the node's list_lock; ``freelist_cmpxchg``, locked cmpxchgs of a slab's free
-#: list (mm/slub.c:slab_update_freelist 6.12), each taken to succeed at once.
+#: list (mm/slub.c:slab_update_freelist), each taken to succeed at once.
 COUNTERS = (
     "alloc_fastpath",
     "alloc_slowpath",

@@ -63,6 +63,7 @@ def _from_new_slabs(slabs: Slabs, got: Index, times: Sequence[int]) -> Index:
     """
     shape, stat, partial = slabs.shape, slabs.stat, slabs.partial
     refills, want = got.shape
+    stat["freelist_cmpxchg"] += len(partial)
     on_list = slabs.take_all()
     begins = np.arange(refills + 1) * want - len(on_list)  # in the new slabs' objects
     made = -(-np.maximum(begins, 0) // shape.objects)  # slabs made before
@@ -75,6 +76,9 @@ def _from_new_slabs(slabs: Slabs, got: Index, times: Sequence[int]) -> Index:
         np.count_nonzero(spare[:-1] > want)
     )
     stat["list_lock"] += int(np.count_nonzero(spare[1:][grew]))
+    stat["freelist_cmpxchg"] += int(np.count_nonzero(spare[1:-1])) + int(
+        np.count_nonzero(spare[1:-1] > want)
+    )
     rest = objects[refills * want :]
     if len(rest):
         partial.add(int(rest[0]) >> INDEX_BITS, (rest[::-1] & _PLACE).tolist())
@@ -119,6 +123,7 @@ def _from_partial(slabs: Slabs, got: Index) -> int:
     partial.append(partial.slab[rows[rest]])
     partial.drop_many(rows[took == held])
     slabs.stat["list_lock"] += len(lasts) + len(rest)
+    slabs.stat["freelist_cmpxchg"] += used + len(rest)
     return len(lasts)
 
 
@@ -149,6 +154,7 @@ def flush_run(slabs: Slabs, objects: Index, times: Sequence[int]) -> None:
     partial.hold(rows, now)
     first = by_slab[starts]  # when each slab got its first object back
     new = new[np.argsort(first[new])]
+    slabs.stat["freelist_cmpxchg"] += int(np.count_nonzero(begins))
     slabs.stat["list_lock"] += len(new)
     slabs.stat["free_add_partial"] += len(new)
     empty = np.flatnonzero(now >= slabs.least)

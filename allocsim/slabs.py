@@ -81,6 +81,7 @@ class Slabs:
             self.stat["list_lock"] += 1
         while partial.objects and len(got) < want:
             taken, left = partial.take_first(want - len(got))
+            self.stat["freelist_cmpxchg"] += 2 if left else 1
             got += taken
             if left:
                 # The remainder goes to the tail: mm/slub.c:__slab_try_return_freelist (7.2).
@@ -164,6 +165,7 @@ class Slabs:
         partial = self.partial
         if partial.objects:
             self.stat["list_lock"] += 1
+            self.stat["freelist_cmpxchg"] += 1
             return partial.take_first(1)[0][0], False
         if not self.may_grow(max_order):
             return None, False
@@ -203,6 +205,7 @@ class Slabs:
         self._push_chain(slab, [found & _PLACE for found in chain], time)
 
     def _push_chain(self, slab: int, places: list[int], time: int) -> None:
+        self.stat["freelist_cmpxchg"] += 1
         held = self.partial.push(slab, places)
         if held == NO_ROW:
             self._was_full(slab, places, time)

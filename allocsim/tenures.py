@@ -160,6 +160,7 @@ class Tenures:
     def __init__(self, cache: CpuSlabs, events: CacheEvents, slab_of: Index) -> None:
         self.cache, self.events = cache, events
         self.never = count = len(events.op)
+        self._cpu_of = events.cpu.tolist()
         frees = np.flatnonzero(events.op < 0)
         parent = events.parent[frees]
         inside = parent >= 0
@@ -258,26 +259,14 @@ class Tenures:
             stat["freelist_cmpxchg"] += 1
             stat["deactivate_bypass"] += 1
             self._is_full(past.slab, allocs.deaths_after(past.rank, rank, time, self.never), time)
-        how = Path.CPU_PARTIAL
-        slab: Slab | None
-        if cpu.partial:
-            slab = cpu.partial.pop()
-            stat["cpu_partial_alloc"] += 1
-            stat["freelist_cmpxchg"] += 1
-        elif cache.node:
-            how, slab = Path.NODE_PARTIAL, cache.from_node(number)
-            stat["freelist_cmpxchg"] += 1
-        else:
-            orders = self.events.max_order
-            max_order = MAX_PAGE_ORDER if orders is None else int(orders[time])
-            slab = cache.new_slab(time, max_order)
-            how = Path.FAILED if slab is None else Path.NEW_SLAB
+        orders = self.events.max_order
+        max_order = MAX_PAGE_ORDER if orders is None else int(orders[time])
+        slab, how = cache.next_slab(number, time, max_order)
         cpu.slab = slab
         free = 0
         if slab is not None:
             slab.live = slab.live_at(time)
             slab.deaths = slab.deaths[bisect_left(slab.deaths, time) :]
-            slab.where = OF_CPU
             slab.tenures += 1
             free = slab.objects - slab.live
         self._begin(Tenure(number, time, rank, slab, how, free), free)
@@ -293,31 +282,17 @@ class Tenures:
             heappush(self._heap, (slab.deaths[0], self._serial, _FIRST_FREE, 0, slab))
 
     def _first_free(self, slab: Slab, time: int) -> None:
-        """The first free of a full slab: mm/slub.c:put_cpu_partial (6.12), R3.36."""
-        cache = self.cache
-        cpu = cache.cpus[int(self.events.cpu[time])]
-        cache.stat["cpu_partial_free"] += 1
-        path = Path.CPU_PARTIAL_PUT
-        if cpu.partial and len(cpu.partial) >= cache.shape.cpu_partial_slabs:
-            path = Path.CPU_PARTIAL_DRAIN
-            cache.stat["cpu_partial_drain"] += 1
-            cache.put_partials(cpu.partial[::-1], time)
-            cpu.partial.clear()
+        """The first free of a full slab."""
+        path = self.cache.put_cpu_partial(slab, self._cpu_of[time], time)
         self.moved.append((time, path))
-        slab.where = CPU_LIST
-        cpu.partial.append(slab)
         if slab.live > 1:
             self._expect_empty(slab)
 
     def _last_free(self, slab: Slab, time: int) -> None:
-        """A slab that nobody allocates from becomes empty: mm/slub.c:__slab_free (6.12), R3.35."""
-        cache = self.cache
-        cache.stat["list_lock"] += 1
-        if slab.where == NODE_LIST and len(cache.node) >= cache.shape.min_partial:
-            del cache.node[slab.key]
-            cache.stat["free_remove_partial"] += 1
-            self.moved.append((time, Path.SLAB_FREED))
-            cache.discard(slab, time)
+        """A slab that nobody allocates from becomes empty."""
+        path = self.cache.emptied(slab, time)
+        if path == Path.SLAB_FREED:
+            self.moved.append((time, path))
 
     def _leave(self) -> None:
         """Bring what slabs know of their objects behind the window."""

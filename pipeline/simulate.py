@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from allocsim import __version__
+from allocsim.cpu_slabs import CpuSlabs
 from allocsim.page_paths import PAGE_COUNTERS
 from allocsim.paths import Path as ObjectPath
 from allocsim.profile import profile_of
@@ -21,7 +22,7 @@ from pipeline.behind import behind
 from pipeline.modelled import check, make_world, what_if
 from pipeline.page_descriptors import add_descriptors
 from pipeline.recorded_run import RecordedRun
-from pipeline.store.database import writing
+from pipeline.store.database import every_cpu, writing
 from pipeline.store.dimensions import next_number
 from pipeline.store.load import RunWriter
 from pipeline.store.schema import (
@@ -215,6 +216,7 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: _Tally) -> Rows:
         if not any(cache.stat.values()):
             continue
         partial_slabs, partial_free = cache.partial_slabs()
+        cpu_slabs = isinstance(cache, CpuSlabs)
         rows.append(
             {
                 "cache": number,
@@ -222,7 +224,8 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: _Tally) -> Rows:
                 "objects": shape.objects,
                 "min_order": shape.min_order,
                 "min_partial": shape.min_partial,
-                "capacity": shape.capacity,
+                "capacity": None if cpu_slabs else shape.capacity,
+                "cpu_partial_slabs": shape.cpu_partial_slabs if cpu_slabs else None,
                 "shape_how": int(how),
                 "slab_allocs": int(tally.slab_allocs[number]),
                 "slab_frees": int(tally.slab_frees[number]),
@@ -236,7 +239,7 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: _Tally) -> Rows:
                 "slab_pages": int(pages[number]),
                 "partial_slabs": partial_slabs,
                 "partial_free": partial_free,
-                "in_sheaves": cache.in_sheaves(),
+                "in_sheaves": None if cpu_slabs else cache.in_sheaves(),
             }
         )
     return rows
@@ -319,7 +322,8 @@ def simulate_run(  # noqa: PLR0913 - a run is of something, with something, into
     with writing(db) as connection, closing(connection.cursor()) as reader:
         run = next_number(connection, "runs", "run")
         writer = RunWriter(connection, run)
-        source = RecordedRun(reader, of_run, trace, window_rows, lambda part: advance(part / 5))
+        with every_cpu(connection):
+            source = RecordedRun(reader, of_run, trace, window_rows, lambda part: advance(part / 5))
         check(settings, source.recorded)
         maker, windows = source.requests()
 

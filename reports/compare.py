@@ -235,6 +235,8 @@ def _sums(run: Mapping[str, Items], names: Sequence[_Name]) -> Sums:
                 sums[at] = values
             else:
                 sums[at, 0] = values.sum()
+        if quantity.listed and item not in run[quantity.part]:
+            whole[at] = 0
         if quantity.bins and not part[at].any():
             whole[at] = 0  # there is no quantile of nothing
         part[at] *= quantity.scale

@@ -104,15 +104,16 @@ def _first_pages(comparison: Comparison, *, narrow: bool) -> list[Block]:
 
 def _placement(comparison: Comparison) -> str:
     """Which placement the rows are of, and why there are none of the model if so."""
-    rows = {run.row["placement"]: run.row for side in comparison.sides for run in side.runs}
-    if "simulated" not in rows:
+    rows = [run.row for side in comparison.sides for run in side.runs]
+    modelled = sorted({row["profile"] for row in rows if row["placement"] == "simulated"})
+    if not modelled:
         return (
             "Rows are of what the kernels did. There are none of the model: not every side has a "
             "simulated run."
         )
     return (
         "Rows are of what the kernels did, but those that begin with 'model', which are of what "
-        f"the model of {rows['simulated']['profile']} does with the requests of each side."
+        f"the model of {' or '.join(modelled)} does with the requests of each side."
     )
 
 

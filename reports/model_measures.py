@@ -25,6 +25,9 @@ _PLACED = f"""
     ) USING (seq)
     WHERE run = $run
 """
+# What the CPU's own sheaves, or its own slab, could not serve.
+_WAYS = "refill|flush|barn|slow|cpu_partial|cpu_slab_refill|node_partial|new_slab|free_frozen|slab_"
+_NOT_ALONE = f"regexp_matches(served, '^({_WAYS})')"
 _OF_CACHE = "coalesce(caches.name, '(not known)')"
 _NAMED_CACHE = "LEFT JOIN caches USING (run, cache)"
 # Slabs are made and freed by object events.
@@ -34,6 +37,31 @@ _SLABS = f"""
     JOIN (SELECT seq, ts FROM object_events WHERE run = $recorded) ON seq = {{seq}}
     WHERE run = $run GROUP BY ALL
 """
+# Counters, and of which generation of SLUB they are: what the other does not have is no zero.
+COUNTERS_OF_BOTH = (
+    *("alloc_fastpath", "alloc_slowpath", "free_fastpath", "free_slowpath", "free_add_partial"),
+    *("free_remove_partial", "alloc_slab", "free_slab", "order_fallback", "list_lock"),
+    "freelist_cmpxchg",
+)
+COUNTERS_OF_SHEAVES = (
+    *("free_rcu_sheaf", "free_rcu_sheaf_fail", "sheaf_flush", "sheaf_refill", "sheaf_alloc"),
+    *("sheaf_free", "barn_get", "barn_get_fail", "barn_put", "barn_put_fail"),
+    *("sheaf_prefill_fast", "sheaf_prefill_slow", "sheaf_return_fast", "sheaf_return_slow"),
+)
+COUNTERS_OF_CPU_SLABS = (
+    *("alloc_from_partial", "alloc_refill", "free_frozen", "deactivate_bypass"),
+    *("deactivate_empty", "cpu_partial_alloc", "cpu_partial_free", "cpu_partial_node"),
+    "cpu_partial_drain",
+)
+_HAS = ", ".join(
+    f"('{name}', {generation})"
+    for names, generation in (
+        (COUNTERS_OF_BOTH, "NULL"),
+        (COUNTERS_OF_SHEAVES, "false"),
+        (COUNTERS_OF_CPU_SLABS, "true"),
+    )
+    for name in names
+)
 _PLACED_TABLES = ("placed_events", "paths")
 
 MODEL_MEASURES = (
@@ -75,10 +103,11 @@ MODEL_MEASURES = (
         SELECT CASE WHEN served LIKE 'refill%' THEN 'sheaf refills'
                 WHEN served LIKE 'flush%' THEN 'sheaf flushes'
                 WHEN served LIKE 'barn%' THEN 'barn gets and puts'
+                WHEN served LIKE 'cpu_partial%' THEN 'partial lists of CPUs'
                 ELSE 'straight from or to a slab' END AS item,
             {SLICE} AS slice, count(*) AS value
         FROM ({_PLACED}) JOIN runs USING (run)
-        WHERE layer = 'object' AND regexp_matches(served, '^(refill|flush|barn|slow)') GROUP BY ALL
+        WHERE layer = 'object' AND {_NOT_ALONE} GROUP BY ALL
         """,
         needs=_PLACED_TABLES,
         optional=True,
@@ -97,7 +126,7 @@ MODEL_MEASURES = (
         f"""
         SELECT {_OF_CACHE} AS item, {SLICE} AS slice, count(*) AS value
         FROM ({_PLACED}) {_NAMED_CACHE} JOIN runs USING (run)
-        WHERE layer = 'object' AND regexp_matches(served, '^(refill|flush|barn|slow)') GROUP BY ALL
+        WHERE layer = 'object' AND {_NOT_ALONE} GROUP BY ALL
         """,
         needs=_PLACED_TABLES,
         optional=True,
@@ -118,11 +147,15 @@ MODEL_MEASURES = (
     ),
     Measure(
         "cache_counters",
-        """
-        SELECT name AS item, NULL AS slice, sum(value) AS value
-        FROM cache_counters WHERE run = $run GROUP BY ALL
+        f"""
+        SELECT has.name AS item, NULL AS slice, coalesce(sum(value), 0) AS value
+        FROM (VALUES {_HAS}) AS has (name, of_cpu_slabs)
+        JOIN (SELECT bool_and(capacity IS NULL) AS cpu_slabs FROM placed_caches WHERE run = $run)
+            ON of_cpu_slabs IS NULL AND cpu_slabs IS NOT NULL OR of_cpu_slabs = cpu_slabs
+        LEFT JOIN cache_counters AS counted ON counted.run = $run AND counted.name = has.name
+        GROUP BY ALL
         """,
-        needs=("cache_counters",),
+        needs=("cache_counters", "placed_caches"),
         optional=True,
         sliced=False,
     ),

@@ -47,7 +47,8 @@ MODEL_QUANTITIES = (
         "sheaf_moves",
         "placed_objects",
         _PER_OBJECTS,
-        "Allocations and frees of objects that the simulated CPU's sheaves could not serve alone.",
+        "Allocations and frees of objects that the simulated CPU's sheaves, or its own slab, could"
+        " not serve alone.",
         "simulated",
         scale=1000,
         items=True,
@@ -64,6 +65,7 @@ MODEL_QUANTITIES = (
         "simulated",
         scale=1000,
         items=True,
+        listed=True,
     ),
     Quantity(
         FRAGMENTATION,
@@ -97,7 +99,8 @@ MODEL_QUANTITIES = (
         "cache_past_sheaves",
         "cache_placed",
         "% of the cache's requests",
-        "Requests of the cache that the simulated CPU's sheaves could not serve alone.",
+        "Requests of the cache that the simulated CPU's sheaves, or its own slab, could not serve"
+        " alone.",
         "simulated",
         scale=100,
         items=True,

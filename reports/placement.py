@@ -44,6 +44,15 @@ _MACHINES = {
 _NO_MACHINE = "assumed, since the recording has no zoneinfo ○"
 
 
+_SHEAF_COUNTERS = ("sheaf_refill", "sheaf_flush", "barn_get", "barn_put")
+_CPU_SLAB_COUNTERS = ("alloc_slab", "cpu_partial_alloc", "cpu_partial_free", "cpu_partial_drain")
+#: What the machine's caches held at the start: by whether CPUs have slabs of their own.
+_START = {
+    False: "What a CPU takes first lay in its main sheaf, and barns were empty ○.",
+    True: "The slabs a CPU takes from first were its own, and on its partial list ○.",
+}
+
+
 def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
     """What the simulated runs of a recorded run say that have stored events; empty without one."""
     found = queries.rows(
@@ -61,7 +70,7 @@ def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
 
 def described(settings: str) -> str:
     """Settings in words: "the profile's own" or key = value, ..."""
-    changed: dict[str, int] = json.loads(settings)
+    changed: dict[str, int | str] = json.loads(settings)
     if not changed:
         return "the profile’s own settings"
     return ", ".join(f"{key} = {value}" for key, value in changed.items())
@@ -70,17 +79,22 @@ def described(settings: str) -> str:
 def _of_run(connection: DuckDBPyConnection, row: Row) -> list[Block]:
     label = f"What if: {row['what_if']}. " if row["what_if"] else ""
     machine = _MACHINES.get(row["machine_how"], _NO_MACHINE)
+    [caches] = queries.rows(
+        connection,
+        "SELECT bool_and(capacity IS NULL) AS cpu_slabs FROM placed_caches WHERE run = $run",
+        run=row["run"],
+    )
+    cpu_slabs = bool(caches["cpu_slabs"])
     return [
         Heading(f"Simulated placement{' (what if)' if row['what_if'] else ''}"),
         Text(
             f"{label}Run {row['run']}: the recorded requests through the allocators of "
             f"{row['profile']}, with {described(row['settings'])}. Zones are {machine}; where in "
-            "them free and used pages lay is assumed ○. What a CPU takes first lay in its main "
-            "sheaf, and barns were empty ○."
+            f"them free and used pages lay is assumed ○. {_START[cpu_slabs]}"
         ),
         _slabs(connection, row["run"]),
         _paths(connection, row["run"]),
-        _counters(connection, row["run"]),
+        _counters(connection, row["run"], cpu_slabs=cpu_slabs),
         *placed_memory.blocks(connection, row["run"]),
         *_caveats(connection, row["run"]),
     ]
@@ -147,11 +161,9 @@ def _paths(connection: DuckDBPyConnection, run: int) -> Table:
     )
 
 
-def _counters(connection: DuckDBPyConnection, run: int) -> Table:
-    names = (
-        *("alloc_fastpath", "free_fastpath", "sheaf_refill", "sheaf_flush", "barn_get"),
-        *("barn_put", "list_lock"),
-    )
+def _counters(connection: DuckDBPyConnection, run: int, *, cpu_slabs: bool) -> Table:
+    own = _CPU_SLAB_COUNTERS if cpu_slabs else _SHEAF_COUNTERS
+    names = ("alloc_fastpath", "free_fastpath", *own, "list_lock")
     found = queries.rows(
         connection,
         "FROM cache_counter_summary WHERE run = $run"

@@ -21,8 +21,9 @@ _POLICIES = """
 """
 _PLACEMENTS = """
     SELECT run, trace, if(what_if IS NULL, '', 'what if') AS kernel, settings, operations,
-           round(fastpath_pct, 2) AS fastpath_pct, refills, flushes, barn_traffic, slab_allocs,
-           recorded_slab_allocs AS recorded, list_locks, zone_locks, refused
+           round(fastpath_pct, 2) AS fastpath_pct, refills, flushes, barn_traffic,
+           cpu_partial_moves, frees_to_slabs, slab_allocs, recorded_slab_allocs AS recorded,
+           list_locks, freelist_cmpxchg, zone_locks, refused
     FROM placement_summary WHERE list_contains($1, run) ORDER BY list_position($1, run)
 """
 _WHAT_IFS = """

@@ -60,6 +60,7 @@ class Quantity:
         scale: 1000 for "per 1,000 events", 100 for per cent.
         items: a row for each item of ``part``; one row for all of them together if False.
         order: items in the order in which they are shown; else the largest first.
+        listed: a run does not have the items that ``part`` does not list, not none of them.
         own_whole: divide by the same item of ``whole``; by all of them together if False.
         headline: shown on the first page.
         counted: part and whole are counts of events, too few of which are not tested.
@@ -80,6 +81,7 @@ class Quantity:
     items: bool = False
     order: tuple[str, ...] = ()
     own_whole: bool = False
+    listed: bool = False
     headline: bool = False
     counted: bool = True
     state: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING
 
 from matplotlib.ticker import StrMethodFormatter
@@ -28,13 +29,29 @@ _PAGES = (
     ("pcp_refills", "refills of page lists"),
     ("blocks_locked", "blocks taken from the buddy"),
 )
+_CPU_SLABS = (
+    ("slab_pages", "pages of slabs made"),
+    ("cpu_partial_moves", "moves on CPUs' partial lists"),
+    ("freelist_cmpxchg", "locked cmpxchg of free lists"),
+)
+_KERNELS = (
+    ("slab_pages", "pages of slabs made"),
+    ("list_locks", "list_lock taken"),
+    ("freelist_cmpxchg", "locked cmpxchg of free lists"),
+)
 _BOTH = (
     ("slab_pages", "pages of slabs made"),
     ("list_locks", "list_lock taken"),
     ("zone_locks", "zone->lock taken"),
 )
-#: What a setting's figure shows, by the word its key begins with.
-_FIGURES = {"cpus": _BOTH, "pcp": _PAGES, "watermarks": _PAGES}
+#: What a setting's figure shows, by what its key begins with.
+_FIGURES = {
+    "kernel": _KERNELS,
+    "slab.cpu_partial": _CPU_SLABS,
+    "cpus": _BOTH,
+    "pcp": _PAGES,
+    "watermarks": _PAGES,
+}
 _MARKS = (
     ("o", style.BLUE),
     ("s", style.VERMILLION),
@@ -47,7 +64,8 @@ _MARKS = (
 
 _LEGEND = 110  #: characters that fit a legend's line
 
-Point = dict[str, int]
+Value = int | str
+Point = dict[str, Value]
 
 
 def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
@@ -78,9 +96,9 @@ def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
 
 
 def _figure(key: str, points: Sequence[tuple[Point, Row]]) -> Picture:
-    values = sorted({settings[key] for settings, _ in points if key in settings})
-    lines: dict[str, dict[int, Row]] = {}
-    for settings, row in sorted(points, key=lambda point: sorted(point[0].items())):
+    values = sorted({settings[key] for settings, _ in points if key in settings}, key=_place)
+    lines: dict[str, dict[Value, Row]] = {}
+    for settings, row in sorted(points, key=lambda point: _places(point[0], sorted(point[0]))):
         if key in settings:
             others = [
                 f"{name} = {value}" for name, value in sorted(settings.items()) if name != key
@@ -92,8 +110,23 @@ def _figure(key: str, points: Sequence[tuple[Point, Row]]) -> Picture:
     )
 
 
+def _place(value: Value | None) -> tuple[float, ...]:
+    """What values of a setting are sorted by; 6.12 lies between 6.2 and 7.2."""
+    if isinstance(value, str):
+        return tuple(float(number) for number in value.split("."))
+    return (-1 if value is None else value,)
+
+
+def _places(settings: Point, keys: Sequence[str]) -> list[tuple[str, tuple[float, ...]]]:
+    return [(key, _place(settings.get(key))) for key in keys]
+
+
+def _shown(value: Value | None) -> str:
+    return value if isinstance(value, str) else wording.count(value)
+
+
 @style.styled
-def sweep(key: str, values: Sequence[int], lines: Mapping[str, Mapping[int, Row]]) -> Figure:
+def sweep(key: str, values: Sequence[Value], lines: Mapping[str, Mapping[Value, Row]]) -> Figure:
     """Three panels over one setting, each from zero.
 
     Args:
@@ -102,15 +135,17 @@ def sweep(key: str, values: Sequence[int], lines: Mapping[str, Mapping[int, Row]
         lines: the other settings -> value -> row of placement_summary.
     """
     figure = style.new_figure(2.1 + 0.06 * (len(lines) > 4) * len(lines))
-    shown = _FIGURES.get(key.partition(".")[0], _SLUB)
+    shown = next((_FIGURES[begin] for begin in _FIGURES if key.startswith(begin)), _SLUB)
     panels = figure.subplots(1, len(shown))
     for axes, (column, title) in zip(panels, shown, strict=True):
         largest = 0.0
         for number, (name, rows) in enumerate(lines.items()):
             mark, colour = _MARKS[number % len(_MARKS)]
             at = [place for place, value in enumerate(values) if value in rows]
-            numbers = [rows[values[place]][column] or 0 for place in at]
-            largest = max(largest, *numbers)
+            found = [rows[values[place]][column] for place in at]
+            # What a kernel does not have is no zero.
+            numbers = [math.nan if number is None else number for number in found]
+            largest = max([largest, *(number for number in found if number is not None)])
             axes.plot(
                 at,
                 numbers,
@@ -122,7 +157,7 @@ def sweep(key: str, values: Sequence[int], lines: Mapping[str, Mapping[int, Row]
                 markerfacecolor="none",
                 linestyle="-" if number < len(_MARKS) else "--",
             )
-        axes.set_xticks(range(len(values)), [wording.count(value) for value in values])
+        axes.set_xticks(range(len(values)), [_shown(value) for value in values])
         axes.set_ylim(0, largest * 1.06 or 1)
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
         axes.set_title(title, loc="left")
@@ -136,22 +171,23 @@ def sweep(key: str, values: Sequence[int], lines: Mapping[str, Mapping[int, Row]
 
 
 def _table(varied: Sequence[str], points: Sequence[tuple[Point, Row]]) -> Table:
-    ordered = sorted(points, key=lambda point: [point[0].get(key, -1) for key in varied])
+    ordered = sorted(points, key=lambda point: _places(point[0], varied))
     names = (
         *("refills", "flushes", "barn_traffic", "slab_allocs", "slab_pages_held"),
-        *("partial_slabs", "list_locks", "zone_locks"),
+        *("partial_slabs", "list_locks", "freelist_cmpxchg", "zone_locks"),
     )
     rows: list[list[Cell]] = [
         [
-            *(wording.count(settings.get(key)) for key in varied),
+            *(_shown(settings.get(key)) for key in varied),
             wording.percent(row["fastpath_pct"]),
             *(wording.count(row[name]) for name in names),
         ]
         for settings, row in ordered
     ]
     return Table(
-        "Every combination. Fast: share of operations the CPU’s own sheaves served; held: pages of "
-        "slabs there at the end, partial: slabs on partial lists then.",
+        "Every combination. Fast: share of operations the CPU’s own sheaves or slab served; held: "
+        "pages of slabs there at the end, partial: slabs on partial lists then; cmpxchg: locked "
+        "ones, of slabs’ free lists. A dash: that kernel has none.",
         (
             *(Column(key.replace(".", ". ")) for key in varied),  # where a head may break
             Column("fast"),
@@ -162,6 +198,7 @@ def _table(varied: Sequence[str], points: Sequence[tuple[Point, Row]]) -> Table:
             Column("pages held"),
             Column("partial"),
             Column("list_lock"),
+            Column("cmpxchg"),
             Column("zone_lock"),
         ),
         rows,

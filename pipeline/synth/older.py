@@ -21,6 +21,7 @@ from allocsim.zones import ORDERS, PRIOR_CHUNK
 from pipeline.errors import InputError
 from pipeline.free_places import free_places_text
 from pipeline.modelled import make_world
+from pipeline.synth.arrivals import GOING
 from pipeline.synth.machine import DIRECT_MAP
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from allocsim.columns import Columns
     from pipeline.modelled import World
+    from pipeline.synth.calendar import Moments
     from pipeline.synth.machine import Machine
 
     Ints = npt.NDArray[np.int64]
@@ -61,6 +63,27 @@ class OlderSlabs(NamedTuple):
     world: World
     frames: Ints
     free_places: str
+
+
+def older_rows(moments: Moments, cache: npt.NDArray[np.int32], work: Ints) -> OlderRows:
+    """The older objects among what happens before the trace.
+
+    Args:
+        moments: allocations, and frees of what is gone again.
+        cache: cache of each; -1: pages.
+        work: number of the work of each.
+    """
+    born, gone = np.flatnonzero(moments.op > 0), np.flatnonzero(moments.op < 0)
+    born, gone = born[cache[born] >= 0], gone[cache[gone] >= 0]
+    born = born[np.argsort(work[born], kind="stable")]
+    # What lies in no sheaf is taken last.
+    unused = moments.ts[gone] < -GOING
+    gone = gone[np.argsort(unused, kind="stable")]
+    rank, cpu = np.full(len(cache), -1, np.int64), np.zeros(len(cache), np.int16)
+    at = np.searchsorted(moments.seq, moments.handle[gone])
+    rank[at] = np.arange(len(gone))
+    cpu[at] = np.where(np.sort(unused), -1, moments.cpu[gone])
+    return OlderRows(moments.seq[born], cache[born], rank[born], cpu[born])
 
 
 def place_older(machine: Machine, rows: OlderRows, freed: Ints, name: str) -> OlderSlabs:

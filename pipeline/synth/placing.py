@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from allocsim.events import Ev
-from allocsim.older import FIRST_KEY
 from allocsim.page_paths import PagePath
 from allocsim.paths import Path
 from allocsim.profile import MAX_PAGE_ORDER, PAGE_SIZE
@@ -17,11 +16,11 @@ from allocsim.vmstat import VmstatTurns
 from allocsim.zones import ORDERS
 from pipeline.errors import InputError
 from pipeline.modelled import PROFILE
-from pipeline.synth.arrivals import GOING
 from pipeline.synth.lines import make_lines, pieces
 from pipeline.synth.machine import DIRECT_MAP
-from pipeline.synth.older import OlderRows, place_older
+from pipeline.synth.older import older_rows, place_older
 from pipeline.synth.rows import GFP_KERNEL, slab_gfp
+from pipeline.synth.slab_frames import SlabFrames
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 _SLAB_STACK = ("__alloc_frozen_pages_noprof", "allocate_slab", "refill_objects")
 _FEW = 1024  # requests
-_NUMBER = (1 << 32) - 1  # of a slab within its cache
 # Where the further events of one request stand: what an allocation asks for comes before its own
 # (T13), what a free leads to behind it (T4, T5), each after what it needs: a sheaf's object is
 # freed before its slab, and allocated behind it.
@@ -120,7 +118,7 @@ class Placing:
         self._first_handle = 0  # of what is not older than the trace
         #: Text of the places that are free on slabs older than the trace.
         self.free_places = ""
-        self._pfns = _SlabFrames(len(self._shapes))
+        self._pfns = SlabFrames(len(self._shapes))
         self._workers = VmstatTurns()
         self._homes = self._simulation.slub.homes
         self._slab_events, self._sheaf_events = self._make_slab_events()
@@ -190,22 +188,12 @@ class Placing:
         """
         if not len(moments.seq):
             return
-        born, gone = np.flatnonzero(moments.op > 0), np.flatnonzero(moments.op < 0)
-        # What lies in no sheaf is taken last.
-        unused = moments.ts[gone] < -GOING
-        gone = gone[np.argsort(unused, kind="stable")]
-        born = born[np.argsort(self._work[moments.entry[born]], kind="stable")]
         cache = self._lines.cache[moments.entry]
-        rank, cpu = np.full(len(cache), -1, np.int64), np.zeros(len(cache), np.int16)
-        at = np.searchsorted(moments.seq, moments.handle[gone])
-        of_object = cache[gone] >= 0
-        rank[at[of_object]] = np.arange(np.count_nonzero(of_object))
-        cpu[at] = np.where(np.sort(unused), -1, moments.cpu[gone])
-        objects, pages = born[cache[born] >= 0], moments.entry[born[cache[born] < 0]]
+        rows = older_rows(moments, cache, self._work[moments.entry])
+        pages = moments.entry[(moments.op > 0) & (cache < 0)]
         pieces_of = self._pieces[pages]
         order = np.where(pieces_of > 1, 0, self._lines.order[pages])
         freed = np.bincount(order, weights=pieces_of, minlength=ORDERS).astype(np.int64)
-        rows = OlderRows(moments.seq[objects], cache[objects], rank[objects], cpu[objects])
         older = place_older(self._machine, rows, freed, self._spec.name)
         self._simulation, self.free_places = older.world.simulation, older.free_places
         self._pfns.older = older.frames
@@ -429,51 +417,3 @@ class Placing:
             np.concatenate([nothing, *(part[at] for part in parts)]) for at in range(5)
         )
         return row, rank, template, where, cpu
-
-
-class _SlabFrames:
-    """First page frame of every slab that was ever made, by cache and number.
-
-    Four bytes a slab: one table for all caches, in which each has room for twice what it has made.
-    """
-
-    def __init__(self, caches: int) -> None:
-        self._room = np.full(caches, 16, np.int64)
-        self._first = np.cumsum(self._room) - self._room
-        self._frames = np.zeros(int(self._room.sum()), np.uint32)
-        #: First page frame of each slab older than the trace, by FIRST_KEY less its key.
-        self.older: Ints = np.empty(0, np.int64)
-
-    def add(self, result: SimulatedWindow) -> None:
-        """Note the slabs of a window."""
-        born = np.flatnonzero(result.slab_pages.way > 0)
-        if not len(born):
-            return
-        cache, number = result.slab_pages.cache[born], result.slab_pages.slab[born] & _NUMBER
-        most = np.zeros(len(self._room), np.int64)
-        np.maximum.at(most, cache, number + 1)
-        if np.any(most > self._room):
-            self._grow(np.where(most > self._room, 2 * most, self._room))
-        self._frames[self._first[cache] + number] = result.slab_pfns[born]
-
-    def _grow(self, room: Ints) -> None:
-        frames = np.zeros(int(room.sum()), np.uint32)
-        first = np.cumsum(room) - room
-        for old, new, count in zip(
-            self._first.tolist(), first.tolist(), self._room.tolist(), strict=True
-        ):
-            frames[new : new + count] = self._frames[old : old + count]
-        self._room, self._first, self._frames = room, first, frames
-
-    def of(self, cache: npt.NDArray[np.int32], slab: Ints) -> Ints:
-        """First page frame of each slab (i8)."""
-        at = slab & _NUMBER
-        at += self._first[cache]
-        if not len(self.older):
-            frames: Ints = self._frames[at].astype(np.int64)
-            return frames
-        old = slab < 0
-        at[old] = 0
-        frames = self._frames[at].astype(np.int64)
-        frames[old] = self.older[FIRST_KEY - slab[old]]
-        return frames

@@ -11,7 +11,7 @@ from pipeline.validation.bounds import Comparison
 from pipeline.validation.snapshots import is_count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     import duckdb
@@ -31,7 +31,11 @@ WHERE run = ? GROUP BY ALL
 
 
 def page_layer(
-    connection: duckdb.DuckDBPyConnection, run: int, source: RecordedRun, after: Path
+    connection: duckdb.DuckDBPyConnection,
+    run: int,
+    source: RecordedRun,
+    settings: Mapping[str, int],
+    after: Path,
 ) -> Iterator[Comparison]:
     """Refills, drains and fallbacks, by their events (T12); free blocks of each order at the end.
 
@@ -39,9 +43,10 @@ def page_layer(
         connection: the database.
         run: the run.
         source: the run, to be read back.
+        settings: those that model its own kernel.
         after: the snapshot behind the recording.
     """
-    outcome = simulate(source.recorded, {}, source.requests()[1])
+    outcome = simulate(source.recorded, settings, source.requests()[1])
     model: Counter[str] = Counter()
     for row in outcome.rows["zone_counters"]:
         model[row["name"]] += row["value"]

@@ -6,11 +6,11 @@ from collections import Counter
 from statistics import median
 from typing import TYPE_CHECKING
 
-from allocsim.kernel import kernel_of
 from pipeline.hidden import EARLIEST, LATEST, MIDDLE
-from pipeline.modelled import what_if
+from pipeline.modelled import own_kernel, what_if
 from pipeline.recorded_run import RecordedRun
 from pipeline.runs import WINDOW_ROWS
+from pipeline.validation import cpu_slabs
 from pipeline.validation.bounds import Comparison
 from pipeline.validation.page_layer import page_layer
 from pipeline.validation.slub_replay import SlubReplay, snapshot_reads, totals
@@ -62,8 +62,8 @@ def placement(
 ) -> Iterator[Comparison]:
     """What the simulated placement counts, against SLUB_STATS or the recorded slab pages.
 
-    Nothing where the placement is a what-if: of kernels without sheaves, of several memory nodes,
-    of caches under slab_debug.
+    A kernel is compared with the model of its own SLUB. Nothing where there is none, or where the
+    placement is a what-if: of several memory nodes, of caches under slab_debug.
 
     Args:
         connection: the database.
@@ -72,36 +72,43 @@ def placement(
         before: the snapshot of sysfs before the recording, or in it.
         after: that behind it.
     """
-    if not kernel_of(trace.meta["kernel_release"]).sheaves:
+    own = own_kernel(trace.meta["kernel_release"])
+    if own is None:
         return
+    counters = cpu_slabs.COUNTERS if own else COUNTERS
     source = RecordedRun(connection, run, trace, WINDOW_ROWS)
-    if what_if(source.recorded, {}) is not None:
+    if what_if(source.recorded, own) is not None:
         return
-    yield from page_layer(connection, run, source, trace.path / "snapshots" / "after")
+    yield from page_layer(connection, run, source, own, trace.path / "snapshots" / "after")
     names = [name for name, _ in source.recorded.caches]
     folders = {} if before is None else {name: before.folder(name) or name for name in names}
-    replay = SlubReplay(source, folders, COUNTERS)
+    replay = SlubReplay(source, folders, counters)
     reads = None if before is None else snapshot_reads(connection, run, before)
     if before is None or after is None or reads is None:
-        kernel = _slab_pages(connection, run, folders)
+        kernel = _slab_pages(connection, run, folders, sheaves=not own)
         models = [replay.whole(moment) for moment in _MOMENTS]
         yield from _compare([kernel, *models], "recorded_", "")
         return
     kernel = {
         key: after.values[key] - before.values[key]
         for key in before.stats
-        if key in after.values and key[1] in COUNTERS
+        if key in after.values and key[1] in counters
     }
     played = [replay.between_reads(moment, before, reads, trace.rows) for moment in _MOMENTS]
     models = [counts for counts, _ in played]
     note = f"{played[0][1]} requests of the first snapshot played again for the second."
+    if own:
+        yield from cpu_slabs.compare([kernel, *models], note)
+        return
     yield from _compare([kernel, *models], "", note)
     for quantity in BY_CACHE:
         if quantity != "free_slab":
             yield _median(quantity, kernel, models[0])
 
 
-def _slab_pages(connection: duckdb.DuckDBPyConnection, run: int, folders: dict[str, str]) -> Counts:
+def _slab_pages(
+    connection: duckdb.DuckDBPyConnection, run: int, folders: dict[str, str], *, sheaves: bool
+) -> Counts:
     """Slabs and sheaves allocated and freed in the whole trace, by its events alone.
 
     Slabs of each cache by page events, all sheaves together by the allocator's own kmallocs.
@@ -111,8 +118,9 @@ def _slab_pages(connection: duckdb.DuckDBPyConnection, run: int, folders: dict[s
         cache = folders.get(name, name) or ""
         counts[cache, "alloc_slab"] += allocated
         counts[cache, "free_slab"] += freed
-    made, freed = connection.execute(_SHEAVES, [run]).fetchone() or (0, 0)
-    counts["", "sheaf_alloc"], counts["", "sheaf_free"] = made, freed
+    if sheaves:
+        made, freed = connection.execute(_SHEAVES, [run]).fetchone() or (0, 0)
+        counts["", "sheaf_alloc"], counts["", "sheaf_free"] = made, freed
     return dict(counts)
 
 

@@ -1,7 +1,8 @@
 -- placement_summary: one row is one simulated run: what its settings did to slabs and lists.
 --
 -- Refills and flushes are of whole sheaves (R3.13, R3.17); an operation is an allocation or a free
--- of an object. Slabs that are older than the trace are the recording's and the model's alike.
+-- of an object. What one generation of SLUB does not have is NULL: sheaves and barn in 6.12, CPUs'
+-- partial lists in 7.2. Slabs that are older than the trace are the recording's and the model's alike.
 --
 -- Columns:
 --   run                   Simulated run.
@@ -11,11 +12,14 @@
 --   settings              What the user set (JSON).
 --   what_if               Why it is not the recorded kernel as it was; NULL: it is.
 --   operations            Allocations and frees of objects, inferred frees and own sheaves too.
---   fastpath_pct          [%] Share of them that the CPU's sheaves served alone.
+--   fastpath_pct          [%] Share of them that the CPU's sheaves, or its own slab, served alone.
 --   refills               Sheaves refilled from slabs.
 --   refills_per_1000      Of 1,000 operations.
 --   flushes               Sheaves flushed to slabs.
 --   barn_traffic          Full sheaves taken from the barn or put into it.
+--   cpu_partial_moves     Slabs put on CPUs' partial lists or taken off them (R3.32, R3.36).
+--   frees_to_slabs        Objects that went back to their slabs' own free lists.
+--   freelist_cmpxchg      Locked cmpxchgs of such lists.
 --   slab_allocs           Slabs made.
 --   slab_frees            Slabs freed.
 --   recorded_slab_allocs  Slabs the recorded kernel made.
@@ -39,6 +43,15 @@ with counters as (
         coalesce(sum(value) filter (name = 'barn_get_fail'), 0)::bigint as refills,
         coalesce(sum(value) filter (name = 'barn_put_fail'), 0)::bigint as flushes,
         coalesce(sum(value) filter (name in ('barn_get', 'barn_put')), 0)::bigint as barn,
+        coalesce(sum(value) filter (
+            name in ('cpu_partial_alloc', 'cpu_partial_free', 'cpu_partial_node')
+        ), 0)::bigint as listed,
+        coalesce(
+            sum(value) filter (name in ('free_add_partial', 'deactivate_empty')), 0
+        )::bigint as drained,
+        coalesce(sum(value) filter (name in ('free_slowpath', 'sheaf_flush')), 0)::bigint
+            as frees_to_slabs,
+        coalesce(sum(value) filter (name = 'freelist_cmpxchg'), 0)::bigint as freelist_cmpxchg,
         coalesce(sum(value) filter (name = 'list_lock'), 0)::bigint as list_locks
     from cache_counters
     group by run
@@ -52,7 +65,8 @@ slabs as (
         sum(pages_allocated)::bigint as slab_pages,
         sum(slab_pages)::bigint as slab_pages_held,
         sum(partial_slabs)::bigint as partial_slabs,
-        sum(live_objects * caches.object_size) as live_bytes
+        sum(live_objects * caches.object_size) as live_bytes,
+        bool_and(capacity is null) as cpu_slabs
     from placed_caches
     inner join caches using (run, cache)
     group by run
@@ -104,10 +118,14 @@ select
     counters.fast + counters.slow as operations,
     100 * (counters.fast - counters.refills - counters.flushes - counters.barn)
     / nullif(counters.fast + counters.slow, 0) as fastpath_pct,
-    counters.refills,
-    1000 * counters.refills / nullif(counters.fast + counters.slow, 0) as refills_per_1000,
-    counters.flushes,
-    counters.barn as barn_traffic,
+    if(slabs.cpu_slabs, null, counters.refills) as refills,
+    if(slabs.cpu_slabs, null, 1000 * counters.refills / nullif(counters.fast + counters.slow, 0))
+        as refills_per_1000,
+    if(slabs.cpu_slabs, null, counters.flushes) as flushes,
+    if(slabs.cpu_slabs, null, counters.barn) as barn_traffic,
+    if(slabs.cpu_slabs, counters.listed + counters.drained, null) as cpu_partial_moves,
+    counters.frees_to_slabs,
+    counters.freelist_cmpxchg,
     slabs.slab_allocs,
     slabs.slab_frees,
     coalesce(recorded.slab_allocs, 0) as recorded_slab_allocs,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from allocsim import cpu_slabs
 from allocsim.freelist import freelist_order
 from allocsim.profile import LINUX_6_12, CacheShape, cache_shapes
 from tests.oracle.slub_compare import Trace, assert_equal
@@ -96,9 +98,11 @@ def traces(draw: st.DrawFn) -> Trace:
 
 
 @settings(max_examples=300, deadline=None)
-@given(traces(), st.sampled_from([1, 2, 3, 10, 50, 10_000]))
-def test_model_equals_oracle(trace: Trace, window: int) -> None:
-    assert_equal(trace, window)
+@given(traces(), st.sampled_from([1, 2, 3, 10, 50, 10_000]), st.sampled_from([0, 0, 0, 20]))
+def test_model_equals_oracle(trace: Trace, window: int, few: int) -> None:
+    """Whatever windows are gone through event by event."""
+    with patch.object(cpu_slabs, "FEW", few):
+        assert_equal(trace, window)
 
 
 def random_trace(

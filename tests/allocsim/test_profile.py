@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from allocsim.profile import (
+    LINUX_6_12,
     LINUX_7_2,
     CacheShape,
     cache_shapes,
     min_partial,
+    profile_of,
     sheaf_capacity,
 )
-from allocsim.settings import SettingError, parse_setting
+from allocsim.settings import SettingError, parse_setting, shown
 
 CPUS = (1, 2, 4, 8, 16, 64)
 # class: order:objects by CPUS, min_partial, sheaf capacity
@@ -131,3 +133,36 @@ def test_settings_are_read_from_text() -> None:
     for text in ("cpus", "cpus=two", "cpus=", "=3", "cpu=3"):
         with pytest.raises(SettingError):
             parse_setting(text)
+
+
+def test_a_kernel_is_set_by_its_name() -> None:
+    assert parse_setting("kernel=6.12") == ("kernel", 612)
+    assert shown({"kernel": 612, "cpus": 4}) == {"kernel": "6.12", "cpus": 4}
+    assert profile_of({"kernel": 612}) == LINUX_6_12
+    assert profile_of({}) == profile_of({"kernel": 702}) == LINUX_7_2
+    for text in ("kernel=6.13", "kernel=612", "kernel="):
+        with pytest.raises(SettingError, match=r"must be one of 6\.12, 7\.2"):
+            parse_setting(text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"slab.cpu_partial": 30}, r"kernel 6\.12 has it.*set kernel=6\.12 too"),
+        ({"kernel": 612, "sheaf.capacity.a": 30}, r"kernel 7\.2 has it.*set kernel=7\.2 too"),
+        ({"kernel": 612, "barn.full_sheaves": 3}, r"kernel 7\.2 has it"),
+    ],
+)
+def test_a_setting_that_the_kernel_has_not(settings: dict[str, int], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        cache_shapes(profile_of(settings), [("a", 64)], 2, settings)
+
+
+def test_cpu_partial_is_set_in_objects() -> None:
+    """As sysfs has it; slabs follow from the objects of one (R3.30)."""
+    settings = {"kernel": 612, "slab.cpu_partial": 30, "slab.cpu_partial.b": 0, "slab.order.c": 1}
+    a, b, c = cache_shapes(LINUX_6_12, [("a", 256), ("b", 256), ("c", 256)], 2, settings)
+    assert (a.cpu_partial_slabs, b.cpu_partial_slabs, c.cpu_partial_slabs) == (4, 0, 2)
+    assert a.capacity == 0
+    [sheaves] = cache_shapes(LINUX_7_2, [("a", 256)], 2)
+    assert (sheaves.capacity, sheaves.cpu_partial_slabs) == (28, 0)

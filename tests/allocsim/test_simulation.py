@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from allocsim.profile import LINUX_7_2, cache_shapes
+from allocsim.profile import LINUX_6_12, LINUX_7_2, Profile, cache_shapes
 from allocsim.zones import Machine, all_free, computed_zone
 from tests.oracle.simulate_both import World, assert_equal
 from tests.oracle.simulated import (
@@ -29,12 +29,12 @@ SLABS = 24
 MOVABLE = 0x08 | 0x02
 
 
-def world(pages: int, **given_settings: int) -> World:
+def world(pages: int, profile: Profile = LINUX_7_2, **given_settings: int) -> World:
     """Four caches over one zone of so many pages, of which an eighth is older than the trace."""
     zone = computed_zone(pages, CPUS)
-    shapes = cache_shapes(LINUX_7_2, [(f"c{size}", size) for size in SIZES], CPUS, given_settings)
-    machine = Machine((zone,), (all_free(zone, reserved=1024),), CPUS, LINUX_7_2.pages, 0)
-    return World(shapes, (0, 0, 2, 0), (0, 0, 0, 0), machine)
+    shapes = cache_shapes(profile, [(f"c{size}", size) for size in SIZES], CPUS, given_settings)
+    machine = Machine((zone,), (all_free(zone, reserved=1024),), CPUS, profile.pages, 0)
+    return World(shapes, (0, 0, 2, 0), (0, 0, 0, 0), machine, profile=profile)
 
 
 @dataclass(repr=False)
@@ -115,7 +115,7 @@ class Tape:
 def tapes(  # noqa: C901 - a kind of event each
     draw: st.DrawFn, pages: int, most: int
 ) -> Tape:
-    tape = Tape(world(pages))
+    tape = Tape(world(pages, draw(st.sampled_from([LINUX_7_2, LINUX_6_12]))))
     cpus = st.integers(0, CPUS)  # one more than the machine has
     for _ in range(draw(st.integers(1, most))):
         cpu = draw(cpus)
@@ -156,7 +156,7 @@ def tapes(  # noqa: C901 - a kind of event each
 
 
 relaxed = settings(
-    max_examples=20,
+    max_examples=30,
     deadline=None,
     suppress_health_check=[
         HealthCheck.too_slow,

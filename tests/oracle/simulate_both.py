@@ -26,7 +26,7 @@ from tests.oracle.simulated import CACHE_ALLOC, CACHE_FREE, KMALLOC, PAGE_FREE, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from allocsim.profile import CacheShape
+    from allocsim.profile import CacheShape, Profile
     from allocsim.recorded_requests import RequestWindow
     from allocsim.simulation import SimulatedWindow
     from allocsim.zones import Machine
@@ -54,6 +54,7 @@ class World:
     hidden: list[tuple[int, int, int, int]] = field(default_factory=list)  # ts, handle, cache, CPU
     runs: dict[int, tuple[int, int]] = field(default_factory=dict)  # seq -> run, left
     turns: Sequence[int] = ()  # events that turns of the vmstat workers precede
+    profile: Profile = LINUX_7_2
 
 
 @dataclass
@@ -74,6 +75,7 @@ def plain_older(
     free: dict[int, list[tuple[int, int, int, int]]] = {}
     held: list[tuple[int, int, int, int]] = []
     sheaves: Counter[tuple[int, int]] = Counter()
+    owners: dict[int, int] = {}
     known = set()
     for event in events:
         if event.seq not in world.older or event.ptr in known:
@@ -92,6 +94,15 @@ def plain_older(
         else:
             # What a CPU takes first lay in its main sheaf, as much as that holds.
             cpu = event.cpu % world.machine.cpus
+            if world.profile.slub.cpu_slabs:
+                # The first slabs it takes from were its own, and on its partial list.
+                if key not in owners:
+                    sheaves[event.cache, cpu] += 1
+                    own = sheaves[event.cache, cpu] <= 1 + shape.cpu_partial_slabs
+                    owners[key] = cpu if own else -1
+                row = (event.cache, key, index, owners[key])
+                (held if owners[key] >= 0 else free.setdefault(key, [])).append(row)
+                continue
             sheaves[event.cache, cpu] += 1
             if sheaves[event.cache, cpu] <= shape.capacity:
                 held.append((event.cache, key, index, cpu))
@@ -113,6 +124,7 @@ def by_oracle(world: World, events: Sequence[Event], *, exhaustible: bool) -> Ou
         runs=world.runs,
         exhaustible=exhaustible,
         turns=world.turns,
+        profile=world.profile,
     )
     placed = oracle.run(list(events))
     return Outcome(
@@ -141,9 +153,12 @@ def by_model(world: World, events: Sequence[Event], window: int) -> Outcome:
             }
         )
     orders = np.array([shape.order for shape in world.shapes])
-    older, free_before, _ = rebuild(seen.table, world.shapes, orders, world.machine.cpus)
+    cpu_slabs = world.profile.slub.cpu_slabs
+    older, free_before, _ = rebuild(
+        seen.table, world.shapes, orders, world.machine.cpus, cpu_slabs=cpu_slabs
+    )
     simulation = Simulation(
-        LINUX_7_2,
+        world.profile,
         world.shapes,
         SlabPages(np.array(world.kinds, np.int8), np.array(world.highest, np.int8)),
         world.machine,

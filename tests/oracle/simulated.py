@@ -15,13 +15,15 @@ from allocsim.page_paths import PagePath
 from allocsim.profile import LINUX_7_2
 from allocsim.requests import Op
 from allocsim.sheaf_memory import sheaf_homes
+from tests.oracle.cpu_slabs import Cache as CpuSlabsCache
+from tests.oracle.cpu_slabs import CpuSlabs
 from tests.oracle.page_lists import PageAllocator
 from tests.oracle.slub import Slub
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from allocsim.profile import CacheShape
+    from allocsim.profile import CacheShape, Profile
     from allocsim.zones import Machine
 
 KMALLOC, KFREE, CACHE_ALLOC, CACHE_FREE, PAGE_ALLOC, PAGE_FREE = range(6)
@@ -82,6 +84,7 @@ class Simulated:
         runs: event -> (run, left) of allocations out of prefilled sheaves.
         exhaustible: expect refused slab pages: copy everything before events that may ask.
         turns: events before which the vmstat worker has its turn on every CPU, as often as it has.
+        profile: the kernel version.
     """
 
     def __init__(
@@ -97,19 +100,26 @@ class Simulated:
         runs: Mapping[int, tuple[int, int]] | None = None,
         exhaustible: bool = False,
         turns: Sequence[int] = (),
+        profile: Profile = LINUX_7_2,
     ) -> None:
         self.turns = Counter(turns)
         self.hidden = deque(hidden)
         self.ready: list[tuple[int, int, int, int]] = []  # due, perhaps not yet allocated
         self.runs = runs or {}
         self.limit = 10
-        self.slub = Slub(
-            shapes,
-            max_order=self._max_order,
-            existing=older,
-            free_before=free_before,
-            homes=sheaf_homes(LINUX_7_2.slub, shapes),
-        )
+        self.slub: Slub | CpuSlabs
+        if profile.slub.cpu_slabs:
+            self.slub = CpuSlabs(
+                shapes, max_order=self._max_order, existing=older, free_before=free_before
+            )
+        else:
+            self.slub = Slub(
+                shapes,
+                max_order=self._max_order,
+                existing=older,
+                free_before=free_before,
+                homes=sheaf_homes(profile.slub, shapes),
+            )
         self.pages = PageAllocator(machine)
         self.kinds, self.highest = kinds, highest
         self.cpus = machine.cpus
@@ -247,6 +257,9 @@ class Simulated:
     def _may_ask(self, cpu: int, number: int, op: Op) -> bool:
         """Whether a request may need a page. Also a free may: for a sheaf, an object itself."""
         cache = self.slub.caches[number]
+        if isinstance(cache, CpuSlabsCache):
+            c = cache.cpus.get(cpu % self.cpus)
+            return op > 0 and (c is None or not c.freelist)
         pcs = cache.pcs.get(cpu % self.cpus)
         if pcs is None or cache.after_grace or op not in (Op.ALLOC, Op.FREE):
             return True

@@ -4,7 +4,8 @@ Also kfree_rcu through sheaves (R3.20) and prefilled sheaves (R3.16).
 
 Written to be read beside mm/slub.c and the spec, not to be fast. Every counter is incremented where
 mm/slub.c has stat() or stat_add(), under the name of the sysfs file; `list_lock` counts the
-acquisitions of the node's list_lock. Paths have the names of allocsim.paths.Path in lower case.
+acquisitions of the node's list_lock, `freelist_cmpxchg` the calls of slab_update_freelist. Paths
+have the names of allocsim.paths.Path in lower case.
 """
 
 from __future__ import annotations
@@ -152,10 +153,12 @@ class Cache:
         for slab in self.get_partial_node_bulk(want):
             take = min(len(slab.free), want - len(got))
             rest = slab.free[take:]
+            self.stat["freelist_cmpxchg"] += 1  # get_freelist_nofreeze
             got += [(slab, index) for index in slab.free[:take]]
             slab.free = []
             if rest:  # __slab_try_return_freelist
                 slab.free = rest
+                self.stat["freelist_cmpxchg"] += 1
                 self.stat["list_lock"] += 1
                 self.partial.append(slab)
         while len(got) < want:
@@ -213,6 +216,7 @@ class Cache:
         if self.partial:
             self.stat["list_lock"] += 1
             slab = self.partial[0]
+            self.stat["freelist_cmpxchg"] += 1
             index = slab.free.pop(0)
             if not slab.free:
                 self.partial.pop(0)
@@ -426,6 +430,7 @@ class Cache:
 
     def slab_free(self, slab: Slab, chain: list[int]) -> None:
         """__slab_free, R3.17."""
+        self.stat["freelist_cmpxchg"] += 1
         was_full = not slab.free
         slab.free = chain + slab.free
         if slab.inuse and not was_full:

@@ -8,9 +8,11 @@ from unittest.mock import patch
 
 import pytest
 
+from allocsim import paths
 from reports import placed_memory, queries, remote
 from reports.build import build
 from reports.document import Heading, Picture, Table, Text
+from reports.model_measures import COUNTERS_OF_BOTH, COUNTERS_OF_CPU_SLABS, COUNTERS_OF_SHEAVES
 from reports.pdf import render
 from tests.reports.conftest import insert
 
@@ -127,6 +129,27 @@ def test_placement_summary(small: DuckDBPyConnection) -> None:
     assert (row["slab_allocs"], row["slab_frees"], row["slab_pages"]) == (3, 1, 6)
     assert (row["recorded_slab_allocs"], row["recorded_slab_frees"]) == (4, 3)
     assert (row["slab_pages_held"], row["list_locks"], row["zone_locks"]) == (4, 11, 9)
+
+
+def test_what_a_generation_does_not_have_is_not_zero(small: DuckDBPyConnection) -> None:
+    simulated(small, 2, {})
+    small.execute(
+        "UPDATE placed_caches SET capacity = NULL, in_sheaves = NULL, cpu_partial_slabs = 7"
+    )
+    insert(small, "cache_counters", run=2, cache=0, name="cpu_partial_alloc", value=5)
+    row = one(small, "FROM placement_summary")
+    assert [row[name] for name in ("refills", "refills_per_1000", "flushes", "barn_traffic")] == [
+        None
+    ] * 4
+    assert (row["cpu_partial_moves"], row["frees_to_slabs"], row["operations"]) == (5, 0, 1000)
+    row = one(small, "FROM cache_counter_summary")
+    assert (row["sheaf_refill"], row["barn_get"], row["capacity"]) == (None, None, None)
+    assert (row["cpu_partial_slabs"], row["cpu_partial_alloc"], row["alloc_refill"]) == (7, 5, 0)
+
+
+def test_counters_of_a_comparison_are_those_the_model_has() -> None:
+    mine = (*COUNTERS_OF_BOTH, *COUNTERS_OF_SHEAVES, *COUNTERS_OF_CPU_SLABS)
+    assert sorted(mine) == sorted(paths.COUNTERS)
 
 
 def test_cache_counter_summary(small: DuckDBPyConnection) -> None:

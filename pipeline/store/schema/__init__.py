@@ -59,7 +59,7 @@ from pipeline.store.schema.recorded import (
 from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS, TRACES, VALIDATION
 from pipeline.store.schema.table import Table, ddl, duckdb_type, stored_doc
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 SCHEMA = Table(
     "store_schema",
