@@ -22,6 +22,7 @@ of the same bytes is what reading the requests and writing the results costs at 
 BENCHMARKS = (
     ("Import", ("bench/import_speed.py",)),
     ("Import of perf.data", ("bench/import_speed.py", "6.12-perf-mixed")),
+    ("Import of tracefs's text", ("bench/import_speed.py", "7.3-text-tiny", "3")),
     ("Import, replay and store; memory", ("bench/replay_speed.py",)),
     ("The replay alone, both layers, synthetic trace", ("bench/simulation.py",)),
     (
