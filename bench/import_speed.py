@@ -4,7 +4,9 @@
 
 RECORDING is a folder with a recording, or the name of one among those that ALLOCSIM_RECORDINGS
 names; by default 7.3-churn-4cpu (trace.dat, 1.57 million events). A trace.dat is compared with
-`trace-cmd report`, a perf.data with `perf script`. Start-up is what the interpreter and the modules
+`trace-cmd report`, a perf.data with `perf script`, tracefs's text (repeated up to 40 MB, as if its
+events had happened later and later) with a plain loop over its lines in Python, the parser of the
+tests. Start-up is what the interpreter and the modules
 an import needs take when nothing is imported; it is taken off for the first ratio, not for the
 second. What is compressed as a whole is decompressed beforehand.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -27,10 +30,20 @@ from measure import in_turn, machine, median
 ROOT = Path(__file__).resolve().parent.parent
 RECORDINGS = Path(os.environ.get("ALLOCSIM_RECORDINGS", ROOT.parent / "shared" / "traces"))
 
+LOOP = """
+import sys
+from pathlib import Path
+from tests.oracle.ftrace_text import parse
+parse(Path(sys.argv[1]).read_text("utf-8", "replace"))
+"""
+# By the recording's name: what its rival is called, and its command.
 RIVALS = {
-    "trace.dat": ["trace-cmd", "report"],
-    "perf.data": ["perf", "script", "-i"],
+    "trace.dat": ("trace-cmd report", ["trace-cmd", "report"]),
+    "perf.data": ("perf script", ["perf", "script", "-i"]),
+    "ftrace.txt": ("a loop over lines", [sys.executable, "-c", LOOP]),
 }
+TEXT_BYTES = 40 << 20
+TIME = re.compile(rb"(?<=\] ..... )( *)(\d+)(?=\.\d{6}: )")
 
 
 def main(folder: Path, runs: int) -> None:
@@ -38,8 +51,7 @@ def main(folder: Path, runs: int) -> None:
     os.chdir(ROOT)
     with tempfile.TemporaryDirectory() as scratch:
         name, file = plain(folder, Path(scratch))
-        rival = RIVALS[name]
-        said = " ".join(rival[:2])
+        said, rival = RIVALS[name]
         start_up = "import pipeline.cli, pipeline.ingest.recording"
         made = Path(scratch) / "made"
         allocsim = [sys.executable, "-m", "pipeline", "import", "--force", "-o", str(made)]
@@ -80,8 +92,22 @@ def plain(folder: Path, scratch: Path) -> tuple[str, Path]:
                 target.open("wb") as out,
             ):
                 shutil.copyfileobj(source, out)
+            if name == "ftrace.txt":
+                lengthen(target)
             return name, target
     raise SystemExit(f"{folder}: no recording that can be compared")
+
+
+def lengthen(file: Path) -> None:
+    """Repeat a text, each time some seconds later."""
+    text = file.read_bytes()
+    head, _, body = text.partition(b"FUNCTION\n")
+    times = [int(found[2]) for found in TIME.finditer(body)]
+    step = max(times) - min(times) + 1
+    with file.open("wb") as out:
+        out.write(head + b"FUNCTION\n")
+        for turn in range(max(TEXT_BYTES // len(body), 1)):
+            out.write(TIME.sub(lambda found, by=turn * step: b"%5d" % (int(found[2]) + by), body))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ of the same bytes is what reading the requests and writing the results costs at 
 BENCHMARKS = (
     ("Import", ("bench/import_speed.py",)),
     ("Import of perf.data", ("bench/import_speed.py", "6.12-perf-mixed")),
+    ("Import of tracefs's text", ("bench/import_speed.py", "7.3-text-tiny", "3")),
     ("Import, replay and store; memory", ("bench/replay_speed.py",)),
     ("The replay alone, both layers, synthetic trace", ("bench/simulation.py",)),
     (
@@ -30,6 +31,10 @@ BENCHMARKS = (
     ),
     ("The replay alone, both layers, a recording", ("bench/recorded.py",)),
     ("The SLUB layer alone", ("bench/slub.py",)),
+    (
+        "The same trace through the SLUB of 6.12",
+        ("bench/slub.py", "--kernel", "6.12", "--events", "10000000"),
+    ),
     ("The page allocator alone, lists mostly hit", ("bench/pages.py", "--lives", "short")),
     ("The page allocator alone, lists often refilled", ("bench/pages.py", "--lives", "long")),
     ("Making a synthetic trace", ("bench/synth_speed.py",)),

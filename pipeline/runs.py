@@ -221,14 +221,25 @@ def recording_of(trace: TraceSet) -> Recording:
     """What a replay must know of a trace set besides its events.
 
     Raises:
-        InputError: it does not say which kernel was recorded.
+        InputError: it does not say which kernel was recorded, or has no gfp flags.
     """
     meta = trace.meta
     release = meta["kernel_release"] or ""
+    if not release:
+        raise InputError(
+            f"{trace.path}: it is not known which kernel was recorded; put the output of uname -a "
+            "beside the recording, in a file called uname, and import it again"
+        )
     try:
         kernel_of(release)
     except ValueError as error:
         raise InputError(f"{trace.path}: {error}") from error
+    # The cache of a kmalloc follows from them (R3.2).
+    if "kmalloc" in meta["recorded_events"] and "gfp_flags" not in {c.name for c in trace.columns}:
+        raise InputError(
+            f"{trace.path}: no gfp flags in this recording, which a replay needs; "
+            "record with trace-cmd or perf"
+        )
     return Recording(
         release=release,
         cache_names=trace.text("cache"),

@@ -19,7 +19,8 @@ def import_(
     recordings: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...", help="Recordings (trace.dat, perf.data), or folders with one."
+            metavar="FILE...",
+            help="Recordings (trace.dat, perf.data, ftrace text), or folders with one.",
         ),
     ],
     output: Annotated[
@@ -32,9 +33,9 @@ def import_(
 ) -> None:
     """Import recordings: make of each a trace set, a folder of its name in DIR.
 
-    The first bytes of a file say what it is; it may be compressed with zstd or gzip. NAME.dat and
-    NAME.data become NAME, trace.dat and perf.data the name of their folder, and a file NAME without
-    a suffix NAME-trace-set.
+    The first bytes of a file say what it is; it may be compressed with zstd or gzip. NAME.dat,
+    NAME.data and NAME.txt become NAME; trace.dat, perf.data and ftrace.txt the name of their
+    folder; and a file NAME without a suffix NAME-trace-set.
     """
     # numpy's linear algebra would keep a thread waiting on every CPU, busily; nothing needs it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

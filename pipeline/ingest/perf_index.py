@@ -9,7 +9,6 @@ are handed on in this first look.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,39 +18,19 @@ from pipeline.ingest.perf_data import SAMPLE
 from pipeline.ingest.perf_records import RecordWalker
 from pipeline.ingest.ring_buffer import unaligned
 from pipeline.ingest.stream import SLACK
+from pipeline.ingest.time_chunks import LATEST, Chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection
 
     import numpy.typing as npt
 
     from pipeline.ingest.perf_records import Walk
     from pipeline.ingest.perf_samples import SampleReader
 
-#: Samples of one CPU this far apart (ns) are not looked at together.
-NEAR = 20_000_000
-
 _CHUNK = 1 << 14
 _BLOCK = 1 << 22  # bytes looked at together, which stay in the cache
 _LONGEST = 1 << 16  # a record's size has 16 bits
-_TIMES = 1 << 62  # ns: no clock has come so far
-
-
-@dataclass(frozen=True, slots=True)
-class Chunks:
-    """Pieces of the records, in the order of the file, that have samples.
-
-    Attributes:
-        begin: i8, where each begins.
-        end: i8, where it ends, and a record does.
-        first: i8, the earliest time in it.
-        last: i8, the latest.
-    """
-
-    begin: npt.NDArray[np.int64]
-    end: npt.NDArray[np.int64]
-    first: npt.NDArray[np.int64]
-    last: npt.NDArray[np.int64]
 
 
 class Indexer:
@@ -120,7 +99,7 @@ class Indexer:
         rows, ts = self._reader.times(block, offset)
         self.samples += len(offset)
         self.tracepoints += len(rows)
-        wrong = np.flatnonzero((ts < 0) | (ts >= _TIMES))
+        wrong = np.flatnonzero((ts < 0) | (ts >= LATEST))
         if wrong.size:
             at = base + int(offset[rows[wrong[0]]])
             raise InputError(f"{self._where}: byte {at}: a time of {ts[wrong[0]]} ns cannot be")
@@ -147,30 +126,3 @@ class _Place:
 
     def __call__(self, offset: int) -> str:
         return f"{self.where}: byte {self.base + offset}"
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A window of time, and the chunks that have samples of it or near it.
-
-    Attributes:
-        since: its first time.
-        until: the first time behind it.
-        chunk: i8, the chunks.
-    """
-
-    since: int
-    until: int
-    chunk: npt.NDArray[np.int64]
-
-
-def spans(chunks: Chunks, budget: int) -> Iterator[Span]:
-    """Windows of about ``budget`` bytes each, by the times chunks begin with."""
-    size = chunks.end - chunks.begin
-    order = np.argsort(chunks.first, kind="stable")
-    total = np.cumsum(size[order])
-    cut = np.searchsorted(total, np.arange(budget, int(size.sum()), budget))
-    times = {0, *chunks.first[order[cut]].tolist(), _TIMES}
-    for since, until in pairwise(sorted(times)):
-        near = (chunks.first < until + NEAR) & (chunks.last >= since - NEAR)
-        yield Span(since, until, np.flatnonzero(near))

@@ -13,7 +13,7 @@ from pipeline.errors import InputError
 from pipeline.ingest.events import EventTypes
 from pipeline.ingest.perf_compressed import decompress_records
 from pipeline.ingest.perf_data import SAMPLE, read_perf_data
-from pipeline.ingest.perf_index import NEAR, Indexer, spans
+from pipeline.ingest.perf_index import Indexer
 from pipeline.ingest.perf_records import RecordWalker
 from pipeline.ingest.perf_samples import SampleReader
 from pipeline.ingest.perf_side import SideRecords
@@ -21,6 +21,7 @@ from pipeline.ingest.reader import Facts
 from pipeline.ingest.ring_buffer import unaligned
 from pipeline.ingest.stream import SLACK, Heads, Stream
 from pipeline.ingest.symbols import Kallsyms
+from pipeline.ingest.time_chunks import NEAR, near_in_time, spans, time_orders
 from pipeline.trace_set_parts import CPUS
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pipeline.ingest.perf_index import Chunks, Span
+    from pipeline.ingest.time_chunks import Chunks, Span
 
 _VERSION = 2
 _NO_SYMBOLS = (
@@ -61,8 +62,7 @@ class _Places:
         self, stream: Stream, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.bool_]:
         """Which pairs of records of one CPU are at most NEAR apart in time."""
-        near: npt.NDArray[np.bool_] = stream.ts[second] - stream.ts[first] <= NEAR
-        return near
+        return near_in_time(stream, first, second)
 
 
 class PerfReader:
@@ -147,12 +147,8 @@ class PerfReader:
         rows, ts = self._samples.times(data, offset)
         near = rows[(ts >= span.since - NEAR) & (ts < span.until + NEAR)]
         found = self._samples.read(data, offset[near], size[near], places.name)
-        # By time, in the order of the file where times are equal: as perf script has them.
-        by_time = np.argsort(found.ts, kind="stable")
-        by_cpu = np.argsort(found.cpu[by_time], kind="stable")
-        order = by_time[by_cpu]
-        in_time = np.empty_like(by_cpu)
-        in_time[by_cpu] = np.arange(len(by_cpu))
+        # Of equal times the first in the file comes first: as perf script has them.
+        order, in_time = time_orders(found.ts, found.cpu)
         ts, cpu = found.ts[order], found.cpu[order]
         self._check_cpus(cpu)
         offset, size32 = found.offset[order], found.size[order]

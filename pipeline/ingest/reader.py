@@ -72,14 +72,16 @@ class Reader(Protocol):
     Attributes:
         path: the file's name, for errors.
         page_size: bytes of a page of the recorded kernel.
-        types: the types of its events.
         word: bytes of an address in it.
     """
 
     path: str
     page_size: int
-    types: EventTypes
     word: int
+
+    @property
+    def types(self) -> EventTypes:
+        """The types of the recording's events."""
 
     @property
     def progress(self) -> float:

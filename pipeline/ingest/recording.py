@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from pipeline.errors import InputError, OutputError
 from pipeline.ingest.convert import Conversion
+from pipeline.ingest.ftrace_text import FtraceTextReader, is_ftrace_text
 from pipeline.ingest.meta import describe
 from pipeline.ingest.perf_data import is_perf_data
 from pipeline.ingest.perf_reader import PerfReader
@@ -225,6 +226,9 @@ def _reader(recording: Recording, data: memoryview, scratch: Path) -> Reader:
     path = str(recording.file)
     if is_perf_data(data):
         return PerfReader(path, data, scratch)
+    if is_ftrace_text(data):
+        uname = bytes(_beside(recording, "uname")).decode("utf-8", "replace")
+        return FtraceTextReader(path, data, uname)
     return TraceDatReader(path, data)
 
 

@@ -104,7 +104,8 @@ class StackReader:
         probe = np.zeros(len(record), np.uint64)
         probe[count > 0] = frames[(np.cumsum(count) - count)[count > 0]]
         fits = self._fit(probe)[self._first.codes(probe), stream.slot[event]]
-        event = np.where((event >= 0) & fits, event, -1)
+        # A stack without frames says nothing.
+        event = np.where((event >= 0) & fits & (count > 0), event, -1)
         inside = stream.inside[record]
         self.seen += int(inside.sum())
         self.attached += int((inside & (event >= 0)).sum())

@@ -36,7 +36,7 @@ _MOVABLE = _HIGHUSER | GFP_BITS["__GFP_MOVABLE"]
 _LIGHT = (
     _MOVABLE | GFP_BITS["__GFP_COMP"] | GFP_BITS["__GFP_NOMEMALLOC"] | GFP_BITS["__GFP_NOWARN"]
 ) & ~_RECLAIM
-_GFP = {
+GFP = {
     **GFP_BITS,
     "__GFP_ZEROTAGS": 1 << 23,
     "__GFP_RECLAIM": _RECLAIM,
@@ -142,15 +142,15 @@ def _bits(values: pl.Series) -> npt.NDArray[np.uint64]:
 
 
 def _parsed(texts: pl.Series, column: str) -> npt.NDArray[np.uint64]:
-    known = {text: _number(text, column) & (1 << 64) - 1 for text in texts.unique()}
+    known = {text: number(text, column) & (1 << 64) - 1 for text in texts.unique()}
     return texts.replace_strict(known, return_dtype=pl.UInt64).to_numpy()
 
 
-def _number(text: str, column: str) -> int:
+def number(text: str, column: str) -> int:
     if column == "gfp_flags":
         total = 0
         for word in text.split("|"):
-            total |= _GFP[word] if word in _GFP else int(word, 16)
+            total |= GFP[word] if word in GFP else int(word, 16)
         return total
     if column == "member":
         return _COUNTERS[text]

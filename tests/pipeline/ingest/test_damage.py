@@ -20,7 +20,9 @@ from pipeline.ingest.recording import import_recording
 from pipeline.trace_set import TraceSet
 from tests.conftest import ROOT
 from tests.oracle.perf_data import CALLCHAIN, KERNEL, USUAL, Attr, PerfFile
-from tests.oracle.trace_dat import KFREE, Cpu, Event, File
+from tests.oracle.trace_dat import KFREE as KFREE_NUMBER
+from tests.oracle.trace_dat import Cpu, Event, File
+from tests.pipeline.ingest.test_ftrace_text import CACHE, HEAD, KFREE, KMALLOC, PAGE, line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,7 +141,7 @@ PERF_ROUNDS = 60
 
 def small_perf(kind: dict[str, Any]) -> bytes:
     """A small recording of perf with a bit of everything."""
-    attrs = [Attr(sample_type=USUAL | CALLCHAIN), Attr("kmem:kfree", KFREE, ids=(20, 21))]
+    attrs = [Attr(sample_type=USUAL | CALLCHAIN), Attr("kmem:kfree", KFREE_NUMBER, ids=(20, 21))]
     file = PerfFile(attrs=attrs, **kind)
     made = file.made
     file.comm(7, "init", ts=5)
@@ -166,6 +168,27 @@ def test_damage_to_what_perf_writes(kind: dict[str, Any], damage: str, tmp_path:
             refused += not survives(damaged(whole, damage, dice), tmp_path)
     # A pipe's recording may end behind any record.
     assert refused == PERF_ROUNDS if damage == "cut" and "piped" not in kind else refused > 0
+
+
+def small_text() -> bytes:
+    """A small recording of tracefs's text with a bit of everything."""
+    events = (KMALLOC, CACHE, PAGE, "<stack trace>", KFREE, "sched_nothing: a=1")
+    lines = [line(text, 1 + n / 1000, n % 2) for n, text in enumerate(events * 6)]
+    lines[3] += " => one\n => two+0x1/0x2 [m]\n"
+    return (HEAD.format(36, 40, 2) + "".join(lines) + "CPU:0 [LOST 4 EVENTS]\n").encode()
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "number", "shuffle"])
+def test_damage_to_text(damage: str, tmp_path: Path) -> None:
+    whole = small_text()
+    dice = np.random.default_rng(list(damage.encode()))
+    imported = 0
+    with limited(seconds=120, memory=1 << 30):
+        assert survives(whole, tmp_path)
+        for _ in range(ROUNDS):
+            imported += survives(damaged(whole, damage, dice), tmp_path)
+    # A text goes on behind a line that cannot be read.
+    assert imported > ROUNDS / 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+"""Numbers out of text, many at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+_NONE = 255  # what is no digit
+_DIGITS = np.full(256, _NONE, np.uint8)
+_DIGITS[ord("0") : ord("9") + 1] = np.arange(10)
+_DIGITS[ord("a") : ord("f") + 1] = np.arange(10, 16)
+_DIGITS[ord("A") : ord("F") + 1] = np.arange(10, 16)
+# Of so many digits a number fits 64 bits.
+_MOST = {10: 19, 16: 16}
+_MINUS = ord("-")
+
+Numbers = tuple["npt.NDArray[np.uint64]", "npt.NDArray[np.bool_]"]
+
+
+def unsigned(
+    data: npt.NDArray[np.uint8],
+    start: npt.NDArray[np.int64],
+    end: npt.NDArray[np.int64],
+    base: int = 10,
+) -> Numbers:
+    """The numbers at ``data[start:end]``: u8, and whether each is one and fits.
+
+    Args:
+        data: the text.
+        start: i8, where each begins.
+        end: i8, where it ends.
+        base: 10, or 16 (without 0x).
+    """
+    length = end - start
+    good = (length > 0) & (length <= _MOST[base])
+    value = np.zeros(len(start), np.uint64)
+    for left in range(int(length[good].max(initial=0)), 0, -1):
+        # The digit that has ``left - 1`` behind it.
+        having = length >= left
+        digit = _DIGITS.take(data.take(np.where(having & good, end - left, 0)))
+        good &= ~having | (digit < base)
+        value = np.where(having, value * np.uint64(base) + digit, value)
+    return value, good
+
+
+def signed(
+    data: npt.NDArray[np.uint8], start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
+) -> Numbers:
+    """As ``unsigned``, where a minus may be in front: two's complement in 64 bits."""
+    minus = (end > start) & (data.take(start) == _MINUS)
+    value, good = unsigned(data, start + minus, end)
+    return np.where(minus, np.uint64(0) - value, value), good
+
+
+def prefixed(
+    data: npt.NDArray[np.uint8], start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
+) -> Numbers:
+    """As ``unsigned``, of numbers with 0x in front."""
+    value, good = unsigned(data, start + 2, end, 16)
+    return value, good & (data.take(start) == ord("0")) & (data.take(start + 1) == ord("x"))
