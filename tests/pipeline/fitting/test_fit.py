@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from pipeline.fitting.lifetimes import distribution, in_parts
 from pipeline.fitting.lines import object_line, page_line, works_of
 from pipeline.fitting.observed import Lives
 from pipeline.fitting.periods import move_limits, period_limits
+from pipeline.fitting.spec_text import left_out_text
 from pipeline.progress import Progress
 from pipeline.synth.births import NEVER
 from pipeline.synth.page_requests import PAGE_KINDS
@@ -195,6 +197,15 @@ def test_a_cache_whose_lives_are_missing_is_off_not_left_out():
     # The shortest life that a spec makes is 1 ns; a clock that stands still shows 0.
     still = _quartiles({"kmalloc-8": [0.0] * 9}, {"kmalloc-8": [1.0] * 9})
     assert {measure.difference for measure in still} == {0.0}
+
+
+def test_what_is_left_out_is_said():
+    def text(unsized, pieces):
+        return left_out_text(SimpleNamespace(unsized=unsized, pieces=pieces))
+
+    assert text(0, 0) == ""
+    assert text(3, 0) == ", 3 allocations from caches whose size nothing tells left out"
+    assert text(3, 2).endswith("nothing tells and 2 frees of parts of page blocks left out")
 
 
 def test_a_measure_is_met_within_its_limit_only():
