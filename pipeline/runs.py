@@ -13,7 +13,7 @@ from allocsim.replay import Recording, Replay
 from allocsim.results import How
 from pipeline.behind import behind
 from pipeline.errors import InputError
-from pipeline.memory import keep_freed_memory, look_for_cycles_seldom
+from pipeline.memory import keep_freed_memory
 from pipeline.op_places import add_op_places
 from pipeline.page_descriptors import add_descriptors
 from pipeline.prefetch import prefetch
@@ -90,7 +90,6 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
             cannot take the run.
     """
     keep_freed_memory()
-    look_for_cycles_seldom()
     for path in paths:
         must_exist(path)
     several = [] if settings is None else [settings]
