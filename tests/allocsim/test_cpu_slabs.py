@@ -101,7 +101,7 @@ def traces(draw: st.DrawFn) -> Trace:
 @given(traces(), st.sampled_from([1, 2, 3, 10, 50, 10_000]), st.sampled_from([0, 0, 0, 20]))
 def test_model_equals_oracle(trace: Trace, window: int, few: int) -> None:
     """Whatever windows are gone through event by event."""
-    with patch.object(cpu_slabs, "FEW", few):
+    with patch.multiple(cpu_slabs, FEW=few, MANY=few):
         assert_equal(trace, window)
 
 
