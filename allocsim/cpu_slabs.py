@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim import few_events
+from allocsim import slab_events
 from allocsim.paths import Path
 from allocsim.slabs import CACHE_BITS
 from allocsim.tenure_objects import settle
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from allocsim.columns import Index, Ints
     from allocsim.profile import CacheShape
 
-FEW = 64  #: events of a window below which they are gone through one by one
+# Arrays would be slower for windows of few events, and where CPUs take another slab all the time:
+# for more than one event in MANY of the window before. Such windows go event by event.
+FEW = 64
+MANY = 16
 
 
 @dataclass(slots=True)
@@ -84,6 +87,7 @@ class CpuSlabs:
         self.slabs: dict[int, Slab] = {}
         self.fallback: set[int] = set()  # slabs of the fallback order
         self.created = 0
+        self._busy = False
         self.pages: list[int] = []
         # As CacheReplay has them: no callbacks, no sheaves.
         self.landed: list[tuple[int, int, int]] = []
@@ -108,22 +112,26 @@ class CpuSlabs:
 
     def replay(self, events: CacheEvents) -> None:
         """Replay a window's events."""
-        if len(events.op) < FEW:
-            few_events.replay(self, events)
-            self._forget()
-            return
+        before = self._slabs_taken()
+        if len(events.op) < FEW or self._busy:
+            slab_events.replay(self, events)
+        else:
+            self._by_tenures(events)
+        self._busy = (self._slabs_taken() - before) * MANY > len(events.op)
+        for key in [key for key, slab in self.slabs.items() if slab.where == NOWHERE]:
+            del self.slabs[key]  # it is full: nothing else need be known
+
+    def _slabs_taken(self) -> int:
+        """How often a CPU took another slab to allocate from."""
+        return self.stat["alloc_slowpath"] - self.stat["alloc_refill"]
+
+    def _by_tenures(self, events: CacheEvents) -> None:
         known = np.flatnonzero((events.op < 0) & (events.parent < 0))
         slab_of = np.full(len(events.op), NO_SLAB, np.int64)
         slab_of[known] = slab_of_object(events.objects[known])
         tenures = Tenures(self, events, slab_of)
         tenures.run()
         settle(self, events, tenures, slab_of)
-        self._forget()
-
-    def _forget(self) -> None:
-        """Of slabs that are full nothing need be known."""
-        for key in [key for key, slab in self.slabs.items() if slab.where == NOWHERE]:
-            del self.slabs[key]
 
     def take_pages(self) -> Index:
         """Page requests since the last call: rows of event, slab, order, and +1 or -1 (i8)."""

@@ -97,6 +97,7 @@ class _Allocs:
         self.times, self.deaths = time.tolist(), death.tolist()
         #: Allocations before each object's death.
         self.rank = np.searchsorted(time, death)
+        self.ranks = self.rank.tolist()
 
     def end(self, start: int, free: int, older: list[int]) -> int:
         """Rank of the allocation that finds the slab full; the number of ranks if none does.
@@ -108,12 +109,17 @@ class _Allocs:
             free: free objects of the slab then.
             older: later frees of its other objects, rising.
         """
-        ranks, rank = len(self.times), start + free
+        ranks, first = len(self.times), start + free
+        if first >= ranks:
+            return ranks
+        rank = first + bisect_left(older, self.times[first]) if older else first
+        if rank == first and (not free or (free < _FEW and min(self.ranks[start:rank]) > rank)):
+            return rank
         for _ in range(_TRIES):
             if rank >= ranks:
                 return ranks
             freed = int(np.count_nonzero(self.rank[start:rank] <= rank))
-            reached = start + free + freed + bisect_left(older, self.times[rank])
+            reached = first + freed + bisect_left(older, self.times[rank])
             if reached == rank:
                 return rank
             rank = reached
@@ -138,7 +144,8 @@ class _Allocs:
     def deaths_after(self, start: int, end: int, time: int, never: int) -> list[int]:
         """Deaths of the objects of ranks from ``start`` to ``end`` behind ``time``, rising."""
         if end - start < _FEW:
-            return sorted(death for death in self.deaths[start:end] if time < death < never)
+            deaths = sorted(self.deaths[start:end])
+            return deaths[bisect_right(deaths, time) : bisect_left(deaths, never)]
         death = self.death[start:end]
         later: list[int] = np.sort(death[(death > time) & (death < never)]).tolist()
         return later

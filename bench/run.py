@@ -31,6 +31,10 @@ BENCHMARKS = (
     ),
     ("The replay alone, both layers, a recording", ("bench/recorded.py",)),
     ("The SLUB layer alone", ("bench/slub.py",)),
+    (
+        "The same trace through the SLUB of 6.12",
+        ("bench/slub.py", "--kernel", "6.12", "--events", "10000000"),
+    ),
     ("The page allocator alone, lists mostly hit", ("bench/pages.py", "--lives", "short")),
     ("The page allocator alone, lists often refilled", ("bench/pages.py", "--lives", "long")),
     ("Making a synthetic trace", ("bench/synth_speed.py",)),

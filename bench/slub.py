@@ -1,8 +1,9 @@
 """Time the SLUB layer on a synthetic trace: events a second, peak memory, against the oracle.
 
-    python bench/slub.py [--events N] [--window ROWS] [--oracle N] [--profile]
+    python bench/slub.py [--kernel 6.12] [--events N] [--window ROWS] [--oracle N] [--profile]
 
-The trace is that of bench/synthetic.py: 8 CPUs, 60 caches, a fifth of the frees remote.
+The trace is that of bench/synthetic.py: 8 CPUs, 60 caches, a fifth of the frees remote. The kernel
+is 7.2, with sheaves, unless 6.12 is asked for, with cpu slabs.
 """
 
 from __future__ import annotations
@@ -13,19 +14,27 @@ from pathlib import Path
 from meter import arguments, measure, oracle_rate, show
 from synthetic import Synthetic
 
-from allocsim.profile import LINUX_7_2, cache_shapes
+from allocsim.profile import PROFILES, cache_shapes
+from allocsim.settings import DEFAULT_KERNEL, KERNELS
 from allocsim.slub import Slub
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
+from tests.oracle.cpu_slabs import CpuSlabs
 from tests.oracle.slub import Slub as Oracle
+
+_SHEAVES = ("alloc_slab", "sheaf_refill", "sheaf_flush", "barn_get", "barn_put")
+_CPU_SLABS = ("alloc_slab", "alloc_slowpath", "free_slowpath", "free_frozen", "cpu_partial_drain")
 
 
 def main() -> None:
     """Print what was measured."""
-    given = arguments(__doc__, events=50_000_000, oracle=2_000_000).parse_args()
+    parser = arguments(__doc__, events=50_000_000, oracle=2_000_000)
+    parser.add_argument("--kernel", choices=list(KERNELS), default=DEFAULT_KERNEL)
+    given = parser.parse_args()
     trace = Synthetic(given.events)
-    shapes = cache_shapes(LINUX_7_2, trace.cache_sizes(), trace.cpus)
-    slub = Slub(LINUX_7_2, shapes, trace.cpus)
+    profile = PROFILES[KERNELS[given.kernel]]
+    shapes = cache_shapes(profile, trace.cache_sizes(), trace.cpus)
+    slub = Slub(profile, shapes, trace.cpus)
     measured = measure(
         trace.windows(given.window),
         lambda requests: slub.window(requests)[0],
@@ -34,9 +43,10 @@ def main() -> None:
     )
     plain = None
     if given.oracle:
-        plain = oracle_rate(Synthetic(given.oracle).windows(1 << 18), Oracle(shapes).event)
+        oracle = CpuSlabs(shapes) if profile.slub.cpu_slabs else Oracle(shapes)
+        plain = oracle_rate(Synthetic(given.oracle).windows(1 << 18), oracle.event)
     show(measured, plain)
-    for name in ("alloc_slab", "sheaf_refill", "sheaf_flush", "barn_get", "barn_put"):
+    for name in _CPU_SLABS if profile.slub.cpu_slabs else _SHEAVES:
         print(f"{name:34} {int(slub.counters()[name].sum()):,}")
 
 

@@ -41,8 +41,8 @@ frames() {
 caches() (
     cd /sys/kernel/slab 2> /dev/null || exit 0
     {
-        find . -type l -exec sh -c 'for i; do echo "${i#./} -> $(readlink "$i")"; done' sh {} +
         grep -rs . . | sed 's|^\./\([^/]*\)/\([^:]*\):|\1 \2 |'
+        find . -type l -exec sh -c 'for i; do echo "${i#./} -> $(readlink "$i")"; done' sh {} +
     } > "$1/sysfs_slab.txt"
 )
 

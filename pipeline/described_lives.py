@@ -36,13 +36,16 @@ FROM pages WHERE run = getvariable('described_run')
 # A table, since every look at its lives would else go through all events for their times.
 _MODEL_SLABS = """
 CREATE OR REPLACE TEMP TABLE described_slabs AS
-WITH times AS (
-    SELECT seq, ts FROM object_facts WHERE run = $of_run
-    UNION ALL SELECT seq, ts FROM page_events WHERE run = $of_run
-),
-slabs AS (
+WITH slabs AS (
     SELECT *, row_number() OVER (PARTITION BY alloc_seq ORDER BY slab) AS place
     FROM placed_slabs WHERE run = $run
+),
+asked AS (SELECT alloc_seq AS seq FROM slabs UNION SELECT free_seq FROM slabs),
+-- Of these events only: all events would not fit DuckDB's memory.
+times AS MATERIALIZED (
+    SELECT seq, ts FROM object_facts INNER JOIN asked USING (seq) WHERE run = $of_run
+    UNION ALL
+    SELECT seq, ts FROM page_events INNER JOIN asked USING (seq) WHERE run = $of_run
 )
 SELECT
     coalesce(alloc_seq << 12, slab) + place AS page, pfn, "order", born.ts AS alloc_ts, alloc_cpu,

@@ -29,25 +29,40 @@ EARLIEST, MIDDLE, LATEST = 0.0, 0.5, 1.0
 TRACED_SHARE = 0.1
 _REVEALED_SHARE = 0.1
 
+_CHUNK = 1 << 22  # events looked at together: DuckDB's memory holds what ends of their objects
+
+# Objects that no traced free ends, and what shows that they are gone.
+_NO_ENDS = """
+CREATE OR REPLACE TEMP TABLE hidden_ends (
+    object BIGINT, cache INTEGER, cpu SMALLINT, call_site UBIGINT, early BIGINT, late BIGINT
+)
+"""
+_ENDS = """
+INSERT INTO hidden_ends
+SELECT
+    unfreed.object, modelled.cache, facts.cpu, origins.call_site, facts.ts AS early,
+    least(unfreed.again_ts, pages.free_ts) AS late
+FROM unfreed_objects AS unfreed
+INNER JOIN object_facts AS facts ON facts.seq = unfreed.object
+INNER JOIN object_origins AS origins USING (origin)
+INNER JOIN modelled_origins AS modelled USING (origin)
+LEFT JOIN pages ON pages.run = $run AND pages.page = facts.page
+    AND pages.free_seq IS NOT NULL AND pages.free_ts >= facts.ts
+WHERE unfreed.run = $run AND unfreed.object >= $first AND unfreed.object < $end
+    AND facts.run = $run AND facts.seq >= $first AND facts.seq < $end
+"""
 _INTERVALS = """
 CREATE OR REPLACE TEMP TABLE hidden_frees AS
-WITH ends AS (
-    SELECT
-        unfreed.object, modelled.cache, facts.cpu, origins.call_site, facts.ts AS early,
-        least(unfreed.again_ts, pages.free_ts) AS late
-    FROM unfreed_objects AS unfreed
-    INNER JOIN object_facts AS facts ON facts.run = $run AND facts.seq = unfreed.object
-    INNER JOIN object_origins AS origins USING (origin)
-    INNER JOIN modelled_origins AS modelled USING (origin)
-    LEFT JOIN pages ON pages.run = $run AND pages.page = facts.page
-        AND pages.free_seq IS NOT NULL AND pages.free_ts >= facts.ts
-    WHERE unfreed.run = $run
+WITH by_origin AS (
+    SELECT origin, count(*) AS objects, count(lifetime) AS traced
+    FROM object_facts WHERE run = $run GROUP BY origin
 ), sites AS (
-    SELECT call_site, count(*) AS objects, count(lifetime) AS traced FROM object_events
-    WHERE run = $run AND event IN (0, 2) GROUP BY call_site
+    SELECT call_site, sum(objects) AS objects, sum(traced) AS traced
+    FROM by_origin INNER JOIN object_origins USING (origin)
+    WHERE event IN (0, 2) GROUP BY call_site
 ), revealed AS (
     SELECT call_site, count(late) AS dead, median(late - early) AS within
-    FROM ends GROUP BY call_site
+    FROM hidden_ends GROUP BY call_site
 ), silent AS (
     SELECT call_site, within FROM revealed JOIN sites USING (call_site)
     WHERE traced < $traced * (traced + dead) AND dead > $revealed * objects
@@ -59,7 +74,7 @@ SELECT
     cache,
     cpu,
     late IS NULL AS assumed
-FROM ends LEFT JOIN silent USING (call_site)
+FROM hidden_ends LEFT JOIN silent USING (call_site)
 WHERE late IS NOT NULL OR within IS NOT NULL
 """
 _DUE = """
@@ -98,6 +113,10 @@ def find_hidden(  # noqa: PLR0913 - what of, and the machine's figures
     known = caches >= 0
     modelled = pa.table({"origin": origins[known], "cache": caches[known]})
     connection.register("modelled_origins", modelled)
+    connection.execute(_NO_ENDS)
+    [(events,)] = connection.execute("SELECT events FROM runs WHERE run = ?", [run]).fetchall()
+    for first in range(0, events, _CHUNK):
+        connection.execute(_ENDS, {"run": run, "first": first, "end": first + _CHUNK})
     connection.execute(
         _INTERVALS,
         {
@@ -108,6 +127,7 @@ def find_hidden(  # noqa: PLR0913 - what of, and the machine's figures
             "grace": grace_ns,
         },
     )
+    connection.execute("DROP TABLE hidden_ends")
     connection.unregister("modelled_origins")
     return HiddenReader(connection, run)
 

@@ -54,13 +54,17 @@ _OBJECTS_OF = """
 SELECT seq, origin, coalesce(object, -1) AS object FROM object_facts
 WHERE run = $run AND seq BETWEEN $first AND $last
 """
-# Objects whose page was not allocated in the trace: first events of lives only, by their handle.
+# Pages that were not allocated in the trace.
+_OLDER_PAGES = """
+CREATE OR REPLACE TEMP TABLE older_pages AS
+SELECT page FROM pages WHERE run = ? AND alloc_seq IS NULL
+"""
+# Objects on such pages: first events of lives only, by their handle.
 _OLDER = """
 SELECT seq, origin
-FROM object_facts AS facts
-LEFT JOIN pages ON pages.run = $run AND pages.page = facts.page
-WHERE facts.run = $run AND seq BETWEEN $first AND $last AND facts.object = seq
-    AND pages.alloc_seq IS NULL
+FROM object_facts
+WHERE run = $run AND seq BETWEEN $first AND $last AND object = seq
+    AND (page IS NULL OR page IN (SELECT page FROM older_pages))
 ORDER BY seq
 """
 _PAGES_OF = """
@@ -227,6 +231,7 @@ class RecordedRun:
         workers = VmstatTurns()
         in_ns = self._trace.meta["ts_unit"] == "ns"
         seen = FirstSeen()
+        self._connection.execute(_OLDER_PAGES, [self._run])
         free = free_places(self._trace, [name for name, _ in self._named])
         if free is not None:
             seen.add(free)

@@ -19,10 +19,10 @@ from allocsim.paths import Path as ObjectPath
 from allocsim.profile import profile_of
 from allocsim.settings import shown
 from pipeline.behind import behind
-from pipeline.modelled import check, make_world, what_if
+from pipeline.modelled import check, make_world
 from pipeline.page_descriptors import add_descriptors
 from pipeline.recorded_run import RecordedRun
-from pipeline.store.database import writing
+from pipeline.store.database import every_cpu, writing
 from pipeline.store.dimensions import next_number
 from pipeline.store.load import RunWriter
 from pipeline.store.schema import (
@@ -37,6 +37,7 @@ from pipeline.store.schema import (
     ZONE_COUNTERS,
     ZONES,
 )
+from pipeline.what_if import what_if
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -322,7 +323,8 @@ def simulate_run(  # noqa: PLR0913 - a run is of something, with something, into
     with writing(db) as connection, closing(connection.cursor()) as reader:
         run = next_number(connection, "runs", "run")
         writer = RunWriter(connection, run)
-        source = RecordedRun(reader, of_run, trace, window_rows, lambda part: advance(part / 5))
+        with every_cpu(connection):
+            source = RecordedRun(reader, of_run, trace, window_rows, lambda part: advance(part / 5))
         check(settings, source.recorded)
         maker, windows = source.requests()
 

@@ -10,6 +10,16 @@ import typer
 
 from pipeline.commands.common import DB, DEFAULT_DB, Format
 
+# A table is for reading; CSV and JSON keep every digit.
+_READ = """
+    SELECT * REPLACE (
+        round(kernel, 3) AS kernel, round(model, 3) AS model,
+        round(error_pct, 2) AS error_pct, round(bound_pct, 2) AS bound_pct
+    )
+    FROM validation WHERE list_contains(?, run)
+"""
+_WHOLE = "FROM validation WHERE list_contains(?, run)"
+
 
 def validate(
     traces: Annotated[
@@ -35,7 +45,7 @@ def validate(
     with shown() as progress:
         runs = validate_traces(traces, db, progress)
     with reading(db) as connection:
-        result = connection.execute("FROM validation WHERE list_contains(?, run)", [runs])
+        result = connection.execute(_READ if format_ is Format.TABLE else _WHOLE, [runs])
         names = [name for name, *_ in result.description or ()]
         rows = result.fetchall()
         print_losses(connection, runs, sys.stderr)

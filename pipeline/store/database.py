@@ -111,6 +111,16 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.close()
 
 
+@contextmanager
+def every_cpu(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """In the block, queries of a database that is being written use every CPU there is."""
+    connection.execute(f"SET threads = {len(os.sched_getaffinity(0))}")
+    try:
+        yield
+    finally:
+        connection.execute(f"SET threads = {_WRITER['threads']}")
+
+
 def _undo(connection: duckdb.DuckDBPyConnection, path: Path, fresh: bool, size: int | None) -> None:
     """Leave the file as it was found, while it is locked: nobody else's run can be in it.
 

@@ -14,8 +14,23 @@ from pipeline.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-# SLUB_STATS stand between these two in /sys/kernel/slab/CACHE (mm/slub.c:slab_attrs).
-_BEFORE_STATS, _BEHIND_STATS = "total_objects", "reclaim_account"
+# Files of SLUB_STATS in /sys/kernel/slab/CACHE (mm/slub.c: STAT_ATTR; of 6.12 and of 7.2). By name:
+# a script that takes them with grep or find has them in the order of the folder's hash.
+_STATS = frozenset(
+    (
+        *("alloc_fastpath", "alloc_slowpath", "free_fastpath", "free_slowpath", "free_frozen"),
+        *("free_add_partial", "free_remove_partial", "alloc_from_partial", "alloc_slab"),
+        *("alloc_refill", "alloc_node_mismatch", "free_slab", "cpuslab_flush", "deactivate_full"),
+        *("deactivate_empty", "deactivate_to_head", "deactivate_to_tail"),
+        *("deactivate_remote_frees", "deactivate_bypass", "order_fallback"),
+        *("cmpxchg_double_cpu_fail", "cmpxchg_double_fail", "cpu_partial_alloc"),
+        *("cpu_partial_free", "cpu_partial_node", "cpu_partial_drain", "free_rcu_sheaf"),
+        *("free_rcu_sheaf_fail", "sheaf_flush", "sheaf_refill", "sheaf_alloc", "sheaf_free"),
+        *("barn_get", "barn_get_fail", "barn_put", "barn_put_fail", "sheaf_prefill_fast"),
+        *("sheaf_prefill_slow", "sheaf_prefill_oversize", "sheaf_return_fast"),
+        "sheaf_return_slow",
+    )
+)
 
 # A bit of /proc/kpageflags: KPF_SLAB in include/uapi/linux/kernel-page-flags.h.
 SLAB_FLAG = 7
@@ -50,7 +65,6 @@ def slab_caches(path: Path) -> SlabCaches | None:
     if not path.is_file():
         return None
     caches = SlabCaches()
-    in_stats = False
     for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
         words = line.split()
         if len(words) < 3:
@@ -63,8 +77,7 @@ def slab_caches(path: Path) -> SlabCaches | None:
         digits = value.partition("(")[0]
         if is_count(digits):
             caches.values[cache, attribute] = int(digits)
-        in_stats = (in_stats or attribute == _BEFORE_STATS) and attribute != _BEHIND_STATS
-        if in_stats and attribute != _BEFORE_STATS:
+        if attribute in _STATS:
             caches.stats.append((cache, attribute))
     return caches
 

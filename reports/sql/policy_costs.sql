@@ -11,7 +11,7 @@
 --   alloc_locked       Locked instructions per mm_page_alloc.
 --   alloc_page_plain   Plain stores per base page allocated.
 --   alloc_page_locked  Locked instructions per base page allocated.
---   use_counted        How often a recorded operation in use counts: 0 if the kind is frozen, 1 else.
+--   use_counted        1 if recorded operations in use count; 0 if frozen, and in use without any.
 --   use_plain          Plain stores per life, in use, where no page_ref events tell.
 --   use_locked         Locked instructions per life, in use, where no page_ref events tell.
 --   use_page_plain     Plain stores per base page, in use, where no page_ref events tell.
@@ -36,7 +36,14 @@ counted as (
         run,
         policy,
         page_kind,
-        (not coalesce(bool_or(frozen), false))::bigint as use_counted
+        (
+            not coalesce(bool_or(frozen), false)
+            or coalesce(
+                sum(plain_ops + locked_ops + plain_ops_per_page + locked_ops_per_page)
+                    filter (stage = 'use'),
+                0
+            ) > 0
+        )::bigint as use_counted
     from policy_ops
     group by run, policy, page_kind
 )

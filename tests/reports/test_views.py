@@ -288,13 +288,19 @@ def cost_of_life(tables: Tables, life: dict[str, Any], policy: str, op: int) -> 
 
 
 def frozen(tables: Tables, run: int, policy: str, kind: int) -> bool:
-    """Whether the policy freezes the kind, so that operations recorded in use do not count."""
+    """Whether the policy freezes the kind, so that operations recorded in use do not count.
+
+    They do where the policy itself has such operations: hugetlb, frozen in its pool only.
+    """
     names = {(row["run"], row["policy"]): row["name"] for row in tables["policies"]}
-    return any(
-        row["frozen"]
+    rows = [
+        row
         for row in tables["policy_ops"]
         if (row["run"], names[row["run"], row["policy"]], row["page_kind"]) == (run, policy, kind)
-    )
+    ]
+    figures = ("plain_ops", "locked_ops", "plain_ops_per_page", "locked_ops_per_page")
+    in_use = any(row[name] for row in rows if row["stage"] == "use" for name in figures)
+    return any(row["frozen"] for row in rows) and not in_use
 
 
 def costs_of_lives(tables: Tables, lives: Rows, policy: str) -> tuple[int, int]:

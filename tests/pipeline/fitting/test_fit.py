@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from allocsim.page_kinds import Kind
 from pipeline.errors import OutputError
-from pipeline.fitting.distance import Measure
+from pipeline.fitting.distance import Measure, _quartiles
 from pipeline.fitting.fit import check_output, fit_trace, write_spec
 from pipeline.fitting.kmem_only import without_page_refs
-from pipeline.fitting.lifetimes import distribution
+from pipeline.fitting.lifetimes import distribution, in_parts
 from pipeline.fitting.lines import object_line, page_line, works_of
 from pipeline.fitting.observed import Lives
 from pipeline.fitting.periods import move_limits, period_limits
+from pipeline.fitting.spec_text import left_out_text
 from pipeline.progress import Progress
 from pipeline.synth.births import NEVER
 from pipeline.synth.page_requests import PAGE_KINDS
@@ -150,6 +152,60 @@ def test_all_that_was_seen_is_in_the_works():
     works = works_of({"kmalloc": 8}, lives(birth, death, rng.integers(0, 3, 3000)), 3)
     assert sum(work.arrival["count"] for work in works) == 3000
     assert np.sum([work.cpus for work in works], axis=0).sum() == 3000
+
+
+def test_of_a_prefilled_sheaf_as_many_are_seen_to_be_freed_as_were():
+    # Four sheaves of five; of each two frees have an event.
+    run = np.repeat(np.arange(4), 5)
+    born = lives(np.repeat([100, 200, 300, 400], 5), np.arange(1000, 1020))
+    born = born._replace(run=run, traced=np.arange(20) % 5 < 2)
+    works = works_of({"cache": "maple_node"}, born, 1)
+    assert sum(work.arrival["count"] for work in works) == 4
+    for work in works:
+        lines = [(line["count"], line["prefilled"]) for line in work.allocate]
+        assert lines == [(2, True), (3, True)]
+        traced = [line.get("free", {}).get("traced", True) for line in work.allocate]
+        assert traced == [True, False]
+
+
+def test_lives_that_no_order_tells_are_told_apart():
+    # Two streams, each first in first out: one lives for 51,000, the other for 80,000.
+    born = np.arange(0, 40_000, 100)
+    lived = np.where(np.arange(400) % 2, 1000, 30_000)
+    found = in_parts(lives(born, born + 50_000 + lived), 50_000)
+    assert sorted(len(part.birth) for part in found) == [200, 200]
+    assert all(len(np.unique(part.death - part.birth)) == 1 for part in found)
+    together = in_parts(lives(born, born + 50_000), 50_000)
+    assert [len(part.birth) for part in together] == [400]
+
+
+def test_a_cache_whose_lives_are_missing_is_off_not_left_out():
+    quartiles = [240.0, 250.0, 260.0, 490.0, 500.0, 510.0, 740.0, 750.0, 760.0]
+    lost = list(_quartiles({"kmalloc-8": quartiles}, {}))
+    assert {measure.difference for measure in lost} == {-100.0}
+    # Within the percentiles next to it a quartile is met; what is plain is shown beside it.
+    moved = [value + 5 for value in quartiles]
+    found = list(_quartiles({"kmalloc-8": quartiles}, {"kmalloc-8": moved}))
+    assert [(measure.limit, round(measure.difference, 2)) for measure in found] == [
+        (20, 0.0),
+        (20, 0.0),
+        (20, 0.0),
+        (0, 2.0),
+        (0, 1.0),
+        (0, 0.67),
+    ]
+    # The shortest life that a spec makes is 1 ns; a clock that stands still shows 0.
+    still = _quartiles({"kmalloc-8": [0.0] * 9}, {"kmalloc-8": [1.0] * 9})
+    assert {measure.difference for measure in still} == {0.0}
+
+
+def test_what_is_left_out_is_said():
+    def text(unsized, pieces):
+        return left_out_text(SimpleNamespace(unsized=unsized, pieces=pieces))
+
+    assert text(0, 0) == ""
+    assert text(3, 0) == ", 3 allocations from caches whose size nothing tells left out"
+    assert text(3, 2).endswith("nothing tells and 2 frees of parts of page blocks left out")
 
 
 def test_a_measure_is_met_within_its_limit_only():

@@ -14,6 +14,7 @@ from pipeline.runs import replay_trace
 from pipeline.simulate import simulate_run
 from pipeline.synth.machine import DIRECT_MAP
 from pipeline.synth.parse import parse_spec
+from pipeline.synth.windows import windows
 from pipeline.synth.write import write_trace_set
 from pipeline.trace_set import TraceSet
 
@@ -130,3 +131,16 @@ def test_what_one_prefilled_sheaf_gives_comes_in_a_row(columns):
     lengths = {len(list(run)) for prefilled, run in groupby(named) if prefilled}
     assert lengths <= {5, 10}
     assert 5 in lengths
+
+
+def test_lines_side_by_side_share_a_prefilled_sheaf():
+    text = SPEC.replace(
+        '{ cache = "maple_node", count = 5, prefilled = true }',
+        '{ cache = "maple_node", count = 2, prefilled = true, free = { traced = true } },'
+        ' { cache = "maple_node", count = 3, prefilled = true }',
+    )
+    [_, moments], *_ = (list(window[1:]) for window in windows(parse_spec(text, "hidden")))
+    out = (moments.left > 0) & (moments.cpu == 0)
+    assert moments.left[out][:10].tolist() == [5, 4, 3, 2, 1] * 2
+    assert moments.entry[out][:5].tolist() == [0, 0, 1, 1, 1]
+    assert len(np.unique(moments.run[out][:10])) == 2

@@ -58,7 +58,8 @@ def test_every_bound_gives_its_reason() -> None:
         (Comparison("alloc_slab", "dentry", 51, 12, "", 12, 40, untold=True), -76.47, 7.84, False),
         # No bound: the difference is shown, and nothing is held against it.
         (Comparison("page_ref_locked_per_life", "anon", 10, 4), -60, None, None),
-        (Comparison("page_ref_locked_per_life", "thp", 4, 4.1), 2.5, 5, True),
+        (Comparison("page_ref_locked_per_life", "thp", 4, 43.9), 997.5, None, None),
+        (Comparison("page_ref_plain_per_life", "thp", 1, 1), 0, 5, True),
     ],
 )
 def test_a_comparison_is_held_to_its_bound(

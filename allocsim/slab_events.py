@@ -1,4 +1,4 @@
-"""A window of a cache of 6.12 with few events, which arrays would be slower for: one by one."""
+"""A window of a cache of 6.12 that arrays would be slower for: one event after the other."""
 
 from __future__ import annotations
 
