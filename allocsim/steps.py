@@ -26,7 +26,7 @@ from allocsim.paths import Path
 from allocsim.profile import MAX_PAGE_ORDER
 from allocsim.requests import Op
 from allocsim.sheaves import NO_SHEAF
-from allocsim.stretches import Stretches
+from allocsim.stretches import NOTE, Stretches
 
 if TYPE_CHECKING:
     from allocsim.cache import CacheEvents, CacheReplay
@@ -369,7 +369,7 @@ class Steps:
 
     def _note(self, number: int, way: int) -> None:
         if self.stretches is not None:
-            self.stretches.later(self.note, self.time, self.cpu, number, way)
+            self.stretches.later(NOTE, self.time, self.cpu, number, way)
             return
         self.note(self.time, self.cpu, number, way)
 

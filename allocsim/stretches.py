@@ -34,13 +34,16 @@ from allocsim.requests import Op
 from allocsim.reuse import follow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from allocsim.cache import CacheEvents
     from allocsim.columns import Bools, Index
     from allocsim.steps import Sheaf, Steps
 
 _PREFILL, _TOP_UP, _GIVE_BACK, _RCU_SHEAF, _DETACH, _CALLBACKS = range(6)
+
+# What is done with slabs and sheaves in its turn.
+_REFILL, _FLUSH, _SLOW, NOTE = range(4)
 
 _PATHS = {
     Op.ALLOC: Path.MAIN_HIT,
@@ -102,7 +105,9 @@ class Stretches:
         self._sheaves = 0
         self._slots = 0
         self._out = 0  # objects flushed
-        self._later: list[tuple[Callable[..., None], tuple[int, ...]]] = []
+        #: What is to be done with the slabs, and how: whole numbers, which hold up no collector.
+        self._later: list[int] = []
+        self._how: list[tuple[int, ...]] = []
         #: Slots of the table that refills fill: first and count.
         self._brought: list[tuple[int, int]] = []
         #: Refills and flushes: moment, first cell, cells.
@@ -127,20 +132,21 @@ class Stretches:
         sheaf.cell = self._sheaves * self.capacity
         self._sheaves += 1
 
-    def later(self, what: Callable[..., None], *how: int) -> None:
+    def later(self, what: int, *how: int) -> None:
         """Have something done in its turn between refills and flushes."""
-        self._later.append((what, how))
+        self._later.append(what)
+        self._how.append(how)
 
     def refill(self, sheaf: Sheaf, want: int) -> None:
         """A sheaf is filled up by so many objects."""
-        self.later(self._refill, self.steps.time, self._slots, want)
+        self.later(_REFILL, self.steps.time, self._slots, want)
         self._refills.append((self._moment, sheaf.cell + sheaf.size, want))
         self._brought.append((self._slots, want))
         self._slots += want
 
     def flush(self, sheaf: Sheaf, callback: int) -> None:
         """A sheaf's objects go back to their slabs; ``callback`` as in Steps."""
-        self.later(self._flush, self.steps.time, self._out, sheaf.size, callback)
+        self.later(_FLUSH, self.steps.time, self._out, sheaf.size, callback)
         self._flushes.append((self._moment, sheaf.cell, sheaf.size))
         self._out += sheaf.size
 
@@ -322,8 +328,9 @@ class Stretches:
         taken[inside] = source[taken[inside]]
         taken -= count
         self._flushed = taken[: len(flush_cell)].tolist()
-        for what, how in self._later:
-            what(*how)
+        turns = (self._refill, self._flush, self._take_one, self.steps.note)
+        for what, how in zip(self._later, self._how, strict=True):
+            turns[what](*how)
         table = np.array(self._table, np.int64)
         events.objects[:] = table[source - count]
         held, first = table[taken[len(flush_cell) :]].tolist(), 0
@@ -347,7 +354,7 @@ class Stretches:
         """An allocation goes past the sheaves."""
         self._slow.append(event)
         self._own_slot.append(self._slots)
-        self.later(self._take_one, event, self._slots)
+        self.later(_SLOW, event, self._slots)
         self._slots += 1
 
     def _take_one(self, event: int, slot: int) -> None:

@@ -279,7 +279,7 @@ def _own_pages(by_trace: dict[str, Rows]) -> list[str]:
     for trace, rows in by_trace.items():
         own = {row["quantity"]: row for row in rows if row["scope"] == "total"}
         if names[0] in own:
-            lines.append([trace, *(_figure(own[name]) for name in names)])
+            lines.append([trace, *(_figure(own[name]) if name in own else "" for name in names)])
     if not lines:
         return []
     return [
@@ -287,7 +287,7 @@ def _own_pages(by_trace: dict[str, Rows]) -> list[str]:
         "Recordings that do not start at boot. By the recording's own events, which need no model",
         "(slab pages; kmallocs of sheaves) / by the simulated placement, from a start rebuilt out",
         "of what the trace touches: what a CPU takes first lay in its main sheaf, and barns start",
-        "empty.\n",
+        "empty; on 6.12 its first slabs were its own, and on its partial list.\n",
         *_table(["recording", *counters], lines),
     ]
 

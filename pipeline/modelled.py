@@ -32,7 +32,7 @@ from allocsim.profile import (
     slab_order,
 )
 from allocsim.results import How
-from allocsim.settings import KERNEL, KERNELS, SettingError, check_settings
+from allocsim.settings import SettingError, check_settings
 from allocsim.simulation import Simulation, SlabPages
 from allocsim.zoneinfo import (
     ZoneTextError,
@@ -61,7 +61,6 @@ if TYPE_CHECKING:
 
 PROFILE = LINUX_7_2  #: where no other kernel is asked for
 SYNTH = "synth"  #: source.format of a synthetic trace set
-_CPU_SLABS_OF = (6, 12)
 _UNSEEN_SIZE = 8  # of caches that no request is for
 _LEAST_PAGES = 1 << 18  # of a machine of which nothing is known: 1 GiB
 
@@ -214,41 +213,6 @@ def _older(
     ]
     order = np.array(orders, np.int64)
     return rebuild(recorded.seen, shapes, order, cpus, cpu_slabs=cpu_slabs)
-
-
-def own_kernel(release: str) -> dict[str, int] | None:
-    """The settings that model the SLUB a recorded kernel has; None: it is none of those modelled.
-
-    Cpu slabs are those of 6.12; earlier and later ones differ in where slabs are frozen and, from
-    6.18 on, in caches that have sheaves.
-    """
-    kernel = kernel_of(release)
-    if kernel.sheaves:
-        return {}
-    return {KERNEL: KERNELS["6.12"]} if kernel.version == _CPU_SLABS_OF else None
-
-
-def what_if(recorded: Recorded, settings: Mapping[str, int]) -> str | None:
-    """Why a simulation is not one of the recorded kernel as it was; None if it is."""
-    reasons = []
-    release, own = recorded.release, own_kernel(recorded.release)
-    if not profile_of(settings).slub.cpu_slabs:
-        if not kernel_of(release).sheaves:
-            reasons.append(f"Linux {release} has no sheaves for all caches")
-    elif not own:
-        reasons.append(f"Linux {release} has not the cpu slabs of 6.12")
-    if recorded.nodes > 1:
-        reasons.append(f"the machine's {recorded.nodes} memory nodes are taken as one")
-    debugged = sum(
-        size > 0 and name in recorded.facts and recorded.facts[name].debugged
-        for name, size in recorded.caches
-    )
-    if debugged:
-        reasons.append(f"{debugged} of its caches are under slab_debug, which is not modelled")
-    others = {key: value for key, value in settings.items() if key != KERNEL}
-    if others.items() - {("cpus", recorded.cpus)}:
-        reasons.append("settings changed")
-    return "; ".join(reasons) or None
 
 
 def _shapes(

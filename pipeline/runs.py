@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 from allocsim import __version__, replay
@@ -11,9 +10,8 @@ from allocsim.costs import costs_for
 from allocsim.kernel import kernel_of
 from allocsim.replay import Recording, Replay
 from allocsim.results import How
-from pipeline.behind import behind
 from pipeline.errors import InputError
-from pipeline.memory import keep_freed_memory, look_for_cycles_seldom
+from pipeline.memory import keep_freed_memory
 from pipeline.op_places import add_op_places
 from pipeline.page_descriptors import add_descriptors
 from pipeline.prefetch import prefetch
@@ -90,7 +88,6 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
             cannot take the run.
     """
     keep_freed_memory()
-    look_for_cycles_seldom()
     for path in paths:
         must_exist(path)
     several = [] if settings is None else [settings]
@@ -176,10 +173,10 @@ def replay_trace(  # noqa: PLR0913 - what, into what, priced with what
         run = next_number(connection, "runs", "run")
         writer = RunWriter(connection, run)
         events = 0
-        # Three threads: one decodes, this one replays, one stores.
-        with behind() as store:
+        # Three threads: one decodes, this one replays and makes rows, one inserts them.
+        with writer.ahead():
             for window in prefetch(trace.windows(window_rows, _COLUMNS)):
-                store(partial(writer.window, events, window, model.window(window)))
+                writer.window(events, window, model.window(window))
                 events += len(window["ts"])
                 advance(events / trace.rows)
         final = model.finish()

@@ -19,7 +19,7 @@ from allocsim.paths import Path as ObjectPath
 from allocsim.profile import profile_of
 from allocsim.settings import shown
 from pipeline.behind import behind
-from pipeline.modelled import check, make_world, what_if
+from pipeline.modelled import check, make_world
 from pipeline.page_descriptors import add_descriptors
 from pipeline.recorded_run import RecordedRun
 from pipeline.store.database import every_cpu, writing
@@ -37,6 +37,7 @@ from pipeline.store.schema import (
     ZONE_COUNTERS,
     ZONES,
 )
+from pipeline.what_if import what_if
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -32,7 +32,7 @@ _PAGES = (
 _CPU_SLABS = (
     ("slab_pages", "pages of slabs made"),
     ("cpu_partial_moves", "moves on CPUs' partial lists"),
-    ("freelist_cmpxchg", "locked cmpxchg of free lists"),
+    ("list_locks", "list_lock taken"),
 )
 _KERNELS = (
     ("slab_pages", "pages of slabs made"),

@@ -37,7 +37,8 @@ def fit(
     write_spec(fitted.text, output)
     typer.echo(
         f"{output}: fitted to {found.meta['name']}"
-        + (", its page_ref events left out" if fitted.page_refs_left_out else ""),
+        + (", its page_ref events left out" if fitted.page_refs_left_out else "")
+        + fitted.left_out,
         err=True,
     )
     write_table(COLUMNS, rows(fitted.measures), sys.stdout)

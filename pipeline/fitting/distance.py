@@ -188,9 +188,9 @@ def _quartiles(
         for name, values in original.items():
             low, middle, high = values[3 * at : 3 * at + 3]
             value = synthetic[name][3 * at + 1] if name in synthetic else 0.0
-            change = _change(min(max(value, low), high), value)
+            change = _apart(min(max(value, low), high), value)
             found.append((abs(change), name, middle, value, change))
-            change = _change(middle, value)
+            change = _apart(middle, value)
             plainly.append((abs(change), name, middle, value, change))
         if found:
             _, name, middle, value, change = max(found)
@@ -199,6 +199,11 @@ def _quartiles(
             shown = f"plain {quartile}, ns"
             plain.append(Measure(shown, middle, value, change, "%", 0, name))
     yield from plain
+
+
+def _apart(original: float, synthetic: float) -> float:
+    """How far two lifetimes are apart, % of the original's; 1 ns is the least a spec's are."""
+    return _change(original, synthetic) if abs(synthetic - original) > 1 else 0.0
 
 
 def _relative(

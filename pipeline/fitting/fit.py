@@ -12,7 +12,7 @@ from pipeline.errors import InputError, OutputError
 from pipeline.fitting.distance import distance
 from pipeline.fitting.kmem_only import without_page_refs
 from pipeline.fitting.observed import observe
-from pipeline.fitting.spec_text import fitted_text
+from pipeline.fitting.spec_text import fitted_text, left_out_text
 from pipeline.policies import find_policies
 from pipeline.runs import WINDOW_ROWS, replay_trace
 from pipeline.simulate import simulate_run
@@ -33,11 +33,13 @@ class Fit(NamedTuple):
         text: the spec, TOML.
         measures: how far its trace is from the original.
         page_refs_left_out: the original has page_ref events, which were not looked at.
+        left_out: what else of it is not in the spec, for the end of a sentence.
     """
 
     text: str
     measures: list[Measure]
     page_refs_left_out: bool
+    left_out: str
 
 
 def fit_trace(trace: TraceSet, progress: Progress) -> Fit:
@@ -69,7 +71,7 @@ def fit_trace(trace: TraceSet, progress: Progress) -> Fit:
         others = _runs(TraceSet.open(made), db, progress, spec.name)
         with reading(db) as connection:
             measures = distance(connection, runs, others)
-    return Fit(text, measures, original is not trace)
+    return Fit(text, measures, original is not trace, left_out_text(observed))
 
 
 def _runs(trace: TraceSet, db: Path, progress: Progress, name: str) -> tuple[int, int]:

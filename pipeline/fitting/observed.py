@@ -34,6 +34,10 @@ WHERE run = ? AND event IN (1, 3) AND object = seq AND cache IS NOT NULL
 ORDER BY seq
 """
 _MADE = "SELECT cache, slab_allocs FROM placed_caches WHERE run = ?"
+_ALLOCATIONS = """
+SELECT cache, count(*) FROM object_events
+WHERE run = ? AND event IN (0, 2) AND cache IS NOT NULL GROUP BY cache
+"""
 _KINDS = "SELECT alloc_seq AS seq, page_kind FROM pages WHERE run = ? AND alloc_seq IS NOT NULL"
 _KINDS_OF_FREES = "SELECT seq, page_kind FROM page_events WHERE run = ? AND event = 5"
 
@@ -102,6 +106,7 @@ class Observed:
         older_slabs: the slabs those lie on, and what is free on them, by cache.
         pages: lives of pages that are not slab's.
         older_pages: ends of older ones.
+        unsized: allocations from caches whose size nothing tells, which are left out.
         pieces: frees of parts of a block after the first, which are left out.
         managed: pages of all zones.
         free: pages free at the start.
@@ -116,6 +121,7 @@ class Observed:
     older_slabs: Sequence[OlderSlabs]
     pages: Lives
     older_pages: Older
+    unsized: int
     pieces: int
     managed: int
     free: int
@@ -173,6 +179,11 @@ def observe(
         older_slabs=_older_slabs(world, older, handles, made),
         pages=of_pages,
         older_pages=older_pages,
+        unsized=sum(
+            count
+            for cache, count in connection.execute(_ALLOCATIONS, [run]).fetchall()
+            if source.recorded.caches[cache][1] <= 0
+        ),
         pieces=pieces,
         managed=sum(zone.managed for zone in source.recorded.zones),
         free=sum(1 << order for state in source.recorded.states for _, order in state.free),

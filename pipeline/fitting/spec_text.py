@@ -88,9 +88,7 @@ def _head(observed: Observed) -> str:
     least = pages_in_use(observed.older_slabs, observed.older_pages.what & 255, recorded.cpus)
     in_use = max(observed.managed - observed.free, least)
     used = min(math.ceil(10_000 * in_use / (memory >> 12)) / 10_000, 0.9)
-    left_out = (
-        f", {observed.pieces} frees of parts of page blocks left out" if observed.pieces else ""
-    )
+    left_out = left_out_text(observed)
     return f"""# Fitted by allocsim fit to the trace {observed.name} (Linux {recorded.release},
 # {observed.events} events in {observed.length / 1e9:.3f} s{left_out}).
 #
@@ -111,6 +109,16 @@ cpus = {recorded.cpus}
 memory = {_toml(f"{memory >> 20} MiB")}
 used = {used:.4f}
 """
+
+
+def left_out_text(observed: Observed) -> str:
+    """What of the trace is not in the spec, for the end of a sentence; empty: nothing."""
+    parts = (
+        (observed.unsized, "allocations from caches whose size nothing tells"),
+        (observed.pieces, "frees of parts of page blocks"),
+    )
+    said = " and ".join(f"{count} {what}" for count, what in parts if count)
+    return f", {said} left out" if said else ""
 
 
 def _name(trace: str) -> str:

@@ -84,8 +84,7 @@ class Conversion:
                 yield rows, columns
         if not self.counts.events.any():
             raise InputError(
-                f"{self.reader.path}: no kmem events in this recording; "
-                "record with trace-cmd record -e kmem"
+                f"{self.reader.path}: no kmem events in this recording; record those of kmem"
             )
 
     def _decode(self, stream: Stream) -> tuple[int, dict[str, Values]]:

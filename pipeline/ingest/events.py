@@ -91,9 +91,7 @@ class EventTypes:
             if layout is not None and layout.number < 1 << 16:
                 types._take(layout, where)
         if not types.kept:
-            raise InputError(
-                f"{where}: no kmem events in this recording; record with trace-cmd record -e kmem"
-            )
+            raise InputError(f"{where}: no kmem events in this recording; record those of kmem")
         return types
 
     def _take(self, layout: EventFormat, where: str) -> None:

@@ -114,12 +114,19 @@ class FtraceTextReader:
                 f"{path}: text in the latency format, which cuts names and times; "
                 "echo 0 > /sys/kernel/tracing/options/latency-format, and read it again"
             )
+        if head.startswith(b"cpus="):
+            raise InputError(
+                f"{path}: what trace-cmd report prints, which is not read; "
+                "import the trace.dat itself"
+            )
         entries = _ENTRIES.search(head.decode("utf-8", "replace"))
         self._overwritten = max(int(entries[2]) - int(entries[1]), 0) if entries else 0
         self._cpus = min(int(entries[3]), CPUS) if entries else 1
         self._lost: dict[int, int] = {}
         self._gaps: dict[int, int] = {}
         self._unread = 0
+        self._misread = 0
+        self._kept = 0
         self._table: Future[TextSymbols] = Future()
         self._maker: RecordMaker | None = None
         self._heads: Heads = Heads(self.types, "<")
@@ -145,11 +152,18 @@ class FtraceTextReader:
         version = _RELEASE.match(words[2]) if len(words) > 2 else None
         gfp = gfp_names((int(version[1]), int(version[2])) if version else None)
         maker = self._maker = RecordMaker(self.types, self._table.result(), gfp)
-        return (self._stream(span, maker) for span in spans(self._chunks, budget))
+        for span in spans(self._chunks, budget):
+            yield self._stream(span, maker)
+        if self._misread > self._kept:
+            raise InputError(
+                f"{self.path}: {self._misread} of {self._kept + self._misread} kmem events are not "
+                "as tracefs prints them; read /sys/kernel/tracing/trace itself"
+            )
 
     def facts(self) -> Facts:
         """What the recording says of itself."""
         words = self._uname
+        unread = self._unread + self._misread
         # uname -a ends with the machine, and what the system is called.
         arch = words[-2] if len(words) > 4 else None
         return Facts(
@@ -162,7 +176,7 @@ class FtraceTextReader:
             ts_unit="ns",
             lost=self._losses(),
             comms={},
-            dropped={"unreadable_lines": self._unread} if self._unread else {},
+            dropped={"unreadable_lines": unread} if unread else {},
             lacks=list(self._lacks()),
         )
 
@@ -268,7 +282,7 @@ class FtraceTextReader:
         lines = read_lines(text, size)
         made = maker.make(text, size, lines)
         ts = lines.ts[made.row]
-        self._unread += int(self._inside(lines.ts[made.unread], span).sum())
+        self._misread += int(self._inside(lines.ts[made.unread], span).sum())
         # What is further away than NEAR is not looked at.
         near = (ts >= span.since - NEAR) & (ts < span.until + NEAR)
         row, ts = made.row[near], ts[near]
@@ -280,6 +294,8 @@ class FtraceTextReader:
         line = lines.line[row] + moved[chunk]
         places = _Places(self.path, offset[by_place], line[by_place])
         head, slot = self._heads.read(made.data, offset, size_, places)
+        inside = self._inside(ts, span)
+        self._kept += int((inside & (slot < len(self.types.kept))).sum())
         return Stream(
             data=made.data,
             order="<",
@@ -289,7 +305,7 @@ class FtraceTextReader:
             cpu=lines.cpu[row],
             slot=slot,
             head=head,
-            inside=self._inside(ts, span),
+            inside=inside,
             places=places,
             in_time=in_time,
         )

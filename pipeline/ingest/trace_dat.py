@@ -103,7 +103,10 @@ def read_trace_dat(path: str, data: memoryview) -> TraceDat:
     if not data:
         raise InputError(f"{path}: the file is empty")
     if bytes(data[: len(MAGIC)]) != MAGIC:
-        raise InputError(f"{path}: not a trace.dat file (it does not begin with its magic bytes)")
+        raise InputError(
+            f"{path}: not a recording that can be read: neither trace.dat nor perf.data, "
+            "nor the text of tracefs"
+        )
     cursor.at = len(MAGIC)
     version = cursor.string("the version", 16)
     if version not in ("6", "7"):

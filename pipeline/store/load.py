@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow as pa
 
 from allocsim.events import EVENT_COLUMN, EVENTS, Ev
 from allocsim.results import EVENT_RESULTS
+from pipeline.behind import behind
 from pipeline.store.arrow import arrow_schema, from_columns, from_rows, stored
 from pipeline.store.dimensions import next_number
 from pipeline.store.held import Held, may_change
@@ -28,7 +30,7 @@ from pipeline.store.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import duckdb
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 _EVENT_TABLES = (OBJECT_FACTS, PAGE_EVENTS)
 _HELD_ROWS = 1 << 19  # of each of them
+_WAITING = 12  # inserts that wait behind one: more than a window has, that the next can be made
 
 #: Event columns that are stored.
 COLUMNS = frozenset(
@@ -141,8 +144,22 @@ class RunWriter:
         self._run = run
         self._held = {table.name: Held(_HELD_ROWS) for table in _EVENT_TABLES}
         self._sources: dict[str, _Source] = {}
+        self._do: Callable[[Callable[[], object]], object] = _now
         self._amended: dict[str, int] = {}
         self._origins = Origins(next_number(connection, "object_origins", "origin"))
+
+    @contextmanager
+    def ahead(self) -> Iterator[None]:
+        """In the block a thread inserts what is made into rows, in the order given.
+
+        The connection is that thread's until then.
+        """
+        with behind(_WAITING) as later:
+            self._do = later
+            try:
+                yield
+            finally:
+                self._do = _now
 
     def window(self, first_seq: int, window: Columns, result: WindowResult) -> None:
         """Add the events of a window, and what it says of events of earlier ones.
@@ -222,9 +239,8 @@ class RunWriter:
             return
         known = self._amended.get(name, 0)
         if not known:
-            self._connection.execute(
-                f"CREATE TEMP TABLE amended_{name} (turn BIGINT, seq BIGINT, value BIGINT)"
-            )
+            table = f"CREATE TEMP TABLE amended_{name} (turn BIGINT, seq BIGINT, value BIGINT)"
+            self._do(partial(self._connection.execute, table))
         turn = np.arange(known, known + len(seq))
         batch = {"turn": turn, "seq": seq, "value": values.astype(np.int64)}
         self._insert(f"amended_{name}", pa.table(batch))
@@ -269,8 +285,15 @@ class RunWriter:
         return np.full(rows, self._run, np.int32)
 
     def _insert(self, table: str, batch: pa.Table) -> None:
+        self._do(partial(self._put, table, batch))
+
+    def _put(self, table: str, batch: pa.Table) -> None:
         if table not in self._sources:
             self._sources[table] = _Source(batch.schema)
             self._connection.register(f"batch_of_{table}", self._sources[table])
         with self._sources[table].giving(batch):
             self._connection.execute(f"INSERT INTO {table} SELECT * FROM batch_of_{table}")
+
+
+def _now(call: Callable[[], object]) -> None:
+    call()

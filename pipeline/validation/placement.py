@@ -7,13 +7,13 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from pipeline.hidden import EARLIEST, LATEST, MIDDLE
-from pipeline.modelled import own_kernel, what_if
 from pipeline.recorded_run import RecordedRun
 from pipeline.runs import WINDOW_ROWS
 from pipeline.validation import cpu_slabs
 from pipeline.validation.bounds import Comparison
 from pipeline.validation.page_layer import page_layer
 from pipeline.validation.slub_replay import SlubReplay, snapshot_reads, totals
+from pipeline.what_if import own_kernel, what_if
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -16,7 +16,8 @@ import numpy as np
 
 from allocsim.older import older_in
 from allocsim.requests import ObjectRequests
-from pipeline.modelled import make_world, own_kernel
+from pipeline.modelled import make_world
+from pipeline.what_if import own_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

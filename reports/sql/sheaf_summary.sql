@@ -77,7 +77,9 @@ simulated as (
     where
         runs.run in (
             select max(run) from runs
-            where of_run is not null and what_if is null
+            where
+                of_run is not null and what_if is null
+                and run not in (select run from placed_caches where capacity is null)
             group by of_run
         )
     group by runs.of_run

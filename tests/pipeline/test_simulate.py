@@ -11,13 +11,14 @@ import pytest
 
 from allocsim.cache_facts import CacheFacts
 from pipeline.errors import UsageError
-from pipeline.modelled import recorded_facts, what_if
+from pipeline.modelled import recorded_facts
 from pipeline.policies import find_policies
 from pipeline.progress import Progress
 from pipeline.runs import replay_trace, replay_traces
 from pipeline.simulate import simulate_run
 from pipeline.store.schema import TABLES
 from pipeline.trace_set import TraceSet
+from pipeline.what_if import what_if
 from tests.conftest import ROOT
 from tests.oracle.whole_path import WHOLE, WholePath, ask
 

@@ -70,3 +70,10 @@ def test_the_models_sheaves_stand_beside_them(small: duckdb.DuckDBPyConnection) 
             insert(small, "cache_counters", run=2, cache=cache, name="sheaf_free", value=freed)
     assert summary(small) == [(1, 3, 2, 3, 5, 1)]
     assert "; 5 and 1 by the model." in said(small)
+
+
+def test_a_model_without_sheaves_has_no_row(small: duckdb.DuckDBPyConnection) -> None:
+    insert(small, "runs", run=2, trace_id=1, of_run=1, placement="simulated")
+    insert(small, "placed_caches", run=2, cache=0, cpu_partial_slabs=4)
+    insert(small, "cache_counters", run=2, cache=0, name="alloc_slab", value=3)
+    assert summary(small) == []

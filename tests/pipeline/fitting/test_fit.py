@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from pipeline.fitting.lifetimes import distribution, in_parts
 from pipeline.fitting.lines import object_line, page_line, works_of
 from pipeline.fitting.observed import Lives
 from pipeline.fitting.periods import move_limits, period_limits
+from pipeline.fitting.spec_text import left_out_text
 from pipeline.progress import Progress
 from pipeline.synth.births import NEVER
 from pipeline.synth.page_requests import PAGE_KINDS
@@ -178,11 +180,11 @@ def test_lives_that_no_order_tells_are_told_apart():
 
 
 def test_a_cache_whose_lives_are_missing_is_off_not_left_out():
-    quartiles = [24.0, 25.0, 26.0, 49.0, 50.0, 51.0, 74.0, 75.0, 76.0]
+    quartiles = [240.0, 250.0, 260.0, 490.0, 500.0, 510.0, 740.0, 750.0, 760.0]
     lost = list(_quartiles({"kmalloc-8": quartiles}, {}))
     assert {measure.difference for measure in lost} == {-100.0}
     # Within the percentiles next to it a quartile is met; what is plain is shown beside it.
-    moved = [value + 0.5 for value in quartiles]
+    moved = [value + 5 for value in quartiles]
     found = list(_quartiles({"kmalloc-8": quartiles}, {"kmalloc-8": moved}))
     assert [(measure.limit, round(measure.difference, 2)) for measure in found] == [
         (20, 0.0),
@@ -192,6 +194,18 @@ def test_a_cache_whose_lives_are_missing_is_off_not_left_out():
         (0, 1.0),
         (0, 0.67),
     ]
+    # The shortest life that a spec makes is 1 ns; a clock that stands still shows 0.
+    still = _quartiles({"kmalloc-8": [0.0] * 9}, {"kmalloc-8": [1.0] * 9})
+    assert {measure.difference for measure in still} == {0.0}
+
+
+def test_what_is_left_out_is_said():
+    def text(unsized, pieces):
+        return left_out_text(SimpleNamespace(unsized=unsized, pieces=pieces))
+
+    assert text(0, 0) == ""
+    assert text(3, 0) == ", 3 allocations from caches whose size nothing tells left out"
+    assert text(3, 2).endswith("nothing tells and 2 frees of parts of page blocks left out")
 
 
 def test_a_measure_is_met_within_its_limit_only():

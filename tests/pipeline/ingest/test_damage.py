@@ -195,7 +195,7 @@ def test_damage_to_text(damage: str, tmp_path: Path) -> None:
     ("data", "message"),
     [
         (b"", "the file is empty"),
-        (np.random.default_rng(1).bytes(5000), "not a trace.dat file"),
+        (np.random.default_rng(1).bytes(5000), "not a recording that can be read"),
         (b"\x17\x08\x44tracing5\0" + bytes(100), "version '5' is not known"),
         (b"\x17\x08\x44tracing7\0\0\x08\0\x10\0\0lzma\x001\0" + bytes(8), "compressed with 'lzma'"),
         (b"PERFILE2" + bytes(100), "a header of 0 bytes is not known, only 104"),
@@ -320,5 +320,7 @@ def test_the_command_prints_one_line_and_no_traceback(tmp_path: Path) -> None:
         cwd=ROOT,
     )
     assert (run.returncode, run.stdout) == (1, "")
-    said = "not a trace.dat file (it does not begin with its magic bytes)"
+    said = (
+        "not a recording that can be read: neither trace.dat nor perf.data, nor the text of tracefs"
+    )
     assert run.stderr == f"allocsim: {tmp_path}/bad.dat: {said}\n"

@@ -254,6 +254,8 @@ def test_counts_lines_that_it_cannot_read(tmp_path: Path, bad: str) -> None:
         (HEAD + "# nop latency trace v1.1.5 on 6.18\n" + line(KMALLOC), "in the latency format"),
         (HEAD, "no line is an event as tracefs prints it"),
         (line("sched_switch: prev_comm=a"), "no kmem events in this recording"),
+        ("cpus=2\n" + line(KMALLOC), "what trace-cmd report prints, which is not read"),
+        (line(KFREE).replace("ptr=", "ptr=0x"), "1 of 1 kmem events are not as tracefs prints"),
         (line(KMALLOC, cpu=9999), "an event of CPU 9999 cannot be"),
     ],
 )
