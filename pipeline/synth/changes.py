@@ -62,7 +62,8 @@ def changed(  # noqa: PLR0913 - what the command line has
         name: of the trace set.
 
     Raises:
-        UsageError: a name that is no file name; more CPUs, memory or time than can be.
+        UsageError: a name that is no file name; more CPUs, memory or time than can be; a rate of
+            closed loops.
     """
     if name is not None and not is_name(name):
         raise UsageError(f"--name {name!r}: {NAME}")
@@ -151,6 +152,11 @@ def _free_with_cpus(free: Free, cpus: int) -> Free:
 
 def _at_rate(spec: Spec, rate: Decimal) -> Spec:
     """So many times as many arrivals, of what was there before too; lives as they are."""
+    if all(work.arrival.kind in ("closed", "before") for work in spec.works):
+        raise UsageError(
+            f"--rate {rate}: {spec.name} has closed loops only, which keep their pace; --speed"
+            " makes them faster"
+        )
     works = tuple(
         replace(work, arrival=_more(work.arrival, rate)) if work.arrival.kind == "before" else work
         for work in spec.works

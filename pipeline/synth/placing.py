@@ -281,7 +281,7 @@ class Placing:
         after = max(int(moments.ts[row]), 0) / 10**9
         raise InputError(
             f"spec {self._spec.name}: no memory is left for {name} after {after:.3f} s;"
-            " say memory = a larger size, or let less live at a time"
+            " say memory = a larger size (or --memory), or let less live at a time"
         )
 
     def _addresses(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -168,6 +169,9 @@ def test_what_cannot_be_is_said_in_one_line(spec):
     alone = parse_spec(SPEC.partition("[[work]]")[0] + _ON_CPU_1, "alone")
     with pytest.raises(UsageError, match="no work of changed is on any of these CPUs"):
         with_cpus(alone, 1)
+    closed = replace(spec, works=(spec.works[2], spec.works[3]))
+    with pytest.raises(UsageError, match=r"--rate 10: .* closed loops only, which keep their pace"):
+        changed(closed, rate=10)
     assert changed(spec, rate=0.5).phases[0].rate == Decimal("0.5")
 
 
