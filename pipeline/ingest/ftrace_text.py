@@ -13,7 +13,7 @@ from pipeline.errors import InputError
 from pipeline.ingest.reader import Facts
 from pipeline.ingest.stream import SLACK, Heads, Stream
 from pipeline.ingest.text_forms import gfp_names
-from pipeline.ingest.text_lines import read_lines
+from pipeline.ingest.text_lines import COMM, read_lines
 from pipeline.ingest.text_records import RecordMaker, TextTypes
 from pipeline.ingest.text_symbols import TextSymbols
 from pipeline.ingest.time_chunks import NEAR, Chunks, near_in_time, spans, time_orders
@@ -124,6 +124,7 @@ class FtraceTextReader:
         self._cpus = min(int(entries[3]), CPUS) if entries else 1
         self._lost: dict[int, int] = {}
         self._gaps: dict[int, int] = {}
+        self._comms: dict[str, str] = {}
         self._unread = 0
         self._misread = 0
         self._kept = 0
@@ -175,7 +176,7 @@ class FtraceTextReader:
             clock="not named",
             ts_unit="ns",
             lost=self._losses(),
-            comms={},
+            comms=self._comms,
             dropped={"unreadable_lines": unread} if unread else {},
             lacks=list(self._lacks()),
         )
@@ -227,6 +228,7 @@ class FtraceTextReader:
             if not lines.ts.size:
                 continue
             self._cpus = max(self._cpus, int(lines.cpu.max()) + 1)
+            self._name_tasks(block, lines)
             event = np.flatnonzero(~lines.stack)
             number = np.searchsorted(lines.line[event], np.arange(0, size, _CHUNK))
             start = event[np.unique(number[number < len(event)])]
@@ -253,6 +255,13 @@ class FtraceTextReader:
         places = np.array([*begin, len(self._data)], np.int64)
         times = np.array([first, last], np.int64)
         return Chunks(places[:-1], places[1:], times[0], times[1])
+
+    def _name_tasks(self, block: npt.NDArray[np.uint8], lines: Lines) -> None:
+        """Take in the last name of each task."""
+        pids, back = np.unique(lines.pid[::-1], return_index=True)
+        for pid, place in zip(pids.tolist(), lines.line[::-1][back].tolist(), strict=True):
+            name = bytes(block[place : place + COMM]).strip()
+            self._comms[str(pid)] = name.decode("utf-8", "replace")
 
     def _blocks(self) -> Iterator[tuple[int, npt.NDArray[np.uint8], int]]:
         """Place, bytes and size of pieces of whole lines, the last line ended if it was not."""
