@@ -217,34 +217,42 @@ class FtraceTextReader:
 
     def _index(self) -> Chunks:
         """The times of all events, 64 KiB at a time; a stack stays with its event."""
-        begins: list[npt.NDArray[np.int64]] = []
-        firsts: list[npt.NDArray[np.int64]] = []
-        lasts: list[npt.NDArray[np.int64]] = []
+        begin: list[int] = []
+        first: list[int] = []
+        last: list[int] = []
         for base, block, size in self._blocks():
             lines = read_lines(block, size)
             self._unread += len(lines.other)
             self._count_lost(block, lines)
-            if lines.cpu.size:
-                self._cpus = max(self._cpus, int(lines.cpu.max()) + 1)
-            event = np.flatnonzero(~lines.stack)
-            if not event.size:
+            if not lines.ts.size:
                 continue
+            self._cpus = max(self._cpus, int(lines.cpu.max()) + 1)
+            event = np.flatnonzero(~lines.stack)
             number = np.searchsorted(lines.line[event], np.arange(0, size, _CHUNK))
             start = event[np.unique(number[number < len(event)])]
-            begins.append(lines.line[start] + base)
-            firsts.append(np.minimum.reduceat(lines.ts, start))
-            lasts.append(np.maximum.reduceat(lines.ts, start))
+            if not begin:
+                # What stands in front of the first event is seen, too.
+                start = np.union1d(start[1:], [0])
+            # Stacks that a block begins with are of the last event of the one before.
+            rest = lines.ts[: start[0] if start.size else None]
+            if rest.size:
+                first[-1] = min(first[-1], int(rest.min()))
+                last[-1] = max(last[-1], int(rest.max()))
+            if start.size:
+                begin += (lines.line[start] + base).tolist()
+                first += np.minimum.reduceat(lines.ts, start).tolist()
+                last += np.maximum.reduceat(lines.ts, start).tolist()
         if self._cpus > CPUS:
             raise InputError(f"{self.path}: an event of CPU {self._cpus - 1} cannot be")
-        if not begins:
+        if not begin:
             raise InputError(
                 f"{self.path}: no line is an event as tracefs prints it, with a time in seconds; "
                 "read /sys/kernel/tracing/trace of a clock that counts nanoseconds"
             )
-        begin = np.concatenate(begins)
-        begin[0] = 0  # stacks in front of the first event are seen, too
-        end = np.append(begin[1:], len(self._data))
-        return Chunks(begin, end, np.concatenate(firsts), np.concatenate(lasts))
+        begin[0] = 0
+        places = np.array([*begin, len(self._data)], np.int64)
+        times = np.array([first, last], np.int64)
+        return Chunks(places[:-1], places[1:], times[0], times[1])
 
     def _blocks(self) -> Iterator[tuple[int, npt.NDArray[np.uint8], int]]:
         """Place, bytes and size of pieces of whole lines, the last line ended if it was not."""
