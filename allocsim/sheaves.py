@@ -25,6 +25,22 @@ if TYPE_CHECKING:
 NO_SHEAF = -1
 
 
+class Sheaf:
+    """A sheaf: its number, its size, and its objects, the next to be taken last.
+
+    Within a window that is not gone through event by event, ``objects`` are not kept up, and
+    ``cell`` is the place of its first object in the window's table of cells.
+    """
+
+    __slots__ = ("cell", "number", "objects", "size")
+
+    def __init__(self, number: int, objects: list[int]) -> None:
+        self.number = number
+        self.objects = objects
+        self.size = len(objects)
+        self.cell = -1
+
+
 @dataclass(slots=True)
 class Sheaves:
     """The sheaves between two windows, by number; contents are kept beside (cache).

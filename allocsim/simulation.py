@@ -12,7 +12,7 @@ and does not depend on the windows.
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -26,9 +26,17 @@ from allocsim.recorded_requests import PAGE_SHIFT, UNKNOWN_PAGE, PageEvents
 from allocsim.requests import (
     ObjectRequests,
     PageRequests,
-    Placement,
     Refusals,
-    SheafObjects,
+)
+from allocsim.simulated_window import (
+    NO_PAGES,
+    NO_PLACEMENT,
+    NO_SHEAVES,
+    NOTHING,
+    PAGE_RESULTS,
+    SLAB_LIFE,
+    SimulatedWindow,
+    joined,
 )
 from allocsim.slub import Slub
 
@@ -43,19 +51,6 @@ if TYPE_CHECKING:
 
 KEPT = 1 << 22  #: requests kept since the state was last put aside; more cost memory
 FIRST_CHUNK = 64  #: requests tried at once behind a refused slab page
-
-#: One simulated slab's life: what ``SimulatedWindow.slabs`` holds. -1 where it is not known.
-SLAB_LIFE = {
-    "slab": "i8",
-    "cache": "i4",
-    "order": "i1",
-    "pfn": "i8",
-    "alloc_seq": "i8",
-    "alloc_cpu": "i2",
-    "free_seq": "i8",
-    "free_cpu": "i2",
-}
-
 
 _PRESSURE = {
     "page_requests_below_low": Pressure.KSWAPD,
@@ -75,28 +70,6 @@ class SlabPages(NamedTuple):
 
     migratetype: npt.NDArray[np.int8]
     highest: npt.NDArray[np.int8]
-
-
-class SimulatedWindow(NamedTuple):
-    """What became of the requests of a window, row for row.
-
-    Args:
-        objects: the placement of the object requests.
-        pages: path, first page frame and pressure of the page requests.
-        slabs: lives of slabs that ended (SLAB_LIFE).
-        slab_pages: slab pages asked for and given back.
-        slab_pfns: first page frame of each of them (i8).
-        sheaves: sheaves made; their rows are those of ``objects``.
-        samples: states of the page allocator at the wanted events.
-    """
-
-    objects: Placement
-    pages: PageResults
-    slabs: Columns
-    slab_pages: PageRequests
-    slab_pfns: npt.NDArray[np.int64]
-    sheaves: SheafObjects
-    samples: list[tuple[int, PageSample]]
 
 
 class _Part(NamedTuple):
@@ -219,7 +192,7 @@ class Simulation:
             done.append(self._alone(part.between(event, event + 1), refused))
             rest = rest.between(event + 1, _END)
             chunk = FIRST_CHUNK
-        return done[0] if len(done) == 1 else _joined(done)
+        return done[0] if len(done) == 1 else joined(done)
 
     def finish(self) -> tuple[Columns, list[tuple[int, PageSample]]]:
         """Lives of the slabs still there, and samples that were still waiting."""
@@ -254,7 +227,7 @@ class Simulation:
     def _alone(self, part: _Part, refused: _Refused | None) -> SimulatedWindow:
         """One event whose slabs cannot all be had at the order they are wanted."""
         self.counts["refused_slab_events"] += 1
-        result = _NOTHING
+        result = NOTHING
         while refused is not None:
             limit = np.array([refused.order - 1], np.int8)
             before = self._state()
@@ -277,7 +250,7 @@ class Simulation:
             placement, wanted = self.slub.window(objects, older, refusals)
             sheaves = self.slub.sheaf_objects
         else:
-            placement, wanted, sheaves = _NO_PLACEMENT, _NO_PAGES, _NO_SHEAVES
+            placement, wanted, sheaves = NO_PLACEMENT, NO_PAGES, NO_SHEAVES
         columns, slab_rows, other_rows = self._merge(wanted, pages, part.turns)
         samples = np.concatenate((np.array(self._waiting, np.int64), part.samples))
         at = np.searchsorted(columns["seq"], samples)
@@ -288,11 +261,9 @@ class Simulation:
         failed = np.flatnonzero((wanted.way > 0) & (path == PagePath.FAILED))
         if len(failed):
             first_failed = int(failed[0])
-            return _NOTHING, _Refused(
-                int(wanted.seq[first_failed]), int(wanted.order[first_failed])
-            )
+            return NOTHING, _Refused(int(wanted.seq[first_failed]), int(wanted.order[first_failed]))
         slabs = self._slab_lives(wanted, columns["page"][slab_rows], results.pfn[slab_rows])
-        others = PageResults(*(getattr(results, name)[other_rows] for name in _PAGE_RESULTS))
+        others = PageResults(*(getattr(results, name)[other_rows] for name in PAGE_RESULTS))
         for name, pressure in _PRESSURE.items():
             self.counts[name] += int(np.count_nonzero(results.pressure == pressure))
         self.counts["refused_pages"] += int(np.count_nonzero(others.path == PagePath.FAILED))
@@ -388,35 +359,6 @@ class Simulation:
         return _lives(take(lives, over))
 
 
-_PAGE_RESULTS = ("path", "pfn", "pressure")
-_NO_PLACEMENT = Placement(np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.int32))
-_NO_PAGES = PageRequests(
-    np.empty(0, np.int64),
-    np.empty(0, np.int16),
-    np.empty(0, np.int32),
-    np.empty(0, np.int64),
-    np.empty(0, np.int8),
-    np.empty(0, np.int8),
-)
-_NO_SHEAVES = SheafObjects(
-    np.empty(0, np.int64),
-    np.empty(0, np.int16),
-    np.empty(0, np.int8),
-    np.empty(0, np.int32),
-    np.empty(0, np.int64),
-    np.empty(0, np.int32),
-)
-_NOTHING = SimulatedWindow(
-    _NO_PLACEMENT,
-    PageResults(np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.uint8)),
-    empty(SLAB_LIFE),
-    _NO_PAGES,
-    np.empty(0, np.int64),
-    _NO_SHEAVES,
-    [],
-)
-
-
 def _places(seq: npt.NDArray[np.int64], first: int, end: int) -> slice:
     begin, stop = np.searchsorted(seq, [first, end])
     return slice(int(begin), int(stop))
@@ -441,25 +383,3 @@ def _handles(seq: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 def _lives(slabs: Columns) -> Columns:
     return {name: slabs[name] for name in SLAB_LIFE}
-
-
-def _joined(windows: Sequence[SimulatedWindow]) -> SimulatedWindow:
-    before = np.cumsum([0, *(len(window.objects.path) for window in windows[:-1])])
-    sheaves = [
-        window.sheaves._replace(row=window.sheaves.row + rows)
-        for window, rows in zip(windows, before.tolist(), strict=True)
-    ]
-    return SimulatedWindow(
-        Placement(*_columns([window.objects for window in windows], ("path", "slab", "index"))),
-        PageResults(*_columns([window.pages for window in windows], _PAGE_RESULTS)),
-        concat([window.slabs for window in windows]),
-        PageRequests(*_columns([window.slab_pages for window in windows], PageRequests._fields)),
-        np.concatenate([window.slab_pfns for window in windows]),
-        SheafObjects(*_columns(sheaves, SheafObjects._fields)),
-        [sample for window in windows for sample in window.samples],
-    )
-
-
-def _columns(tables: Sequence[object], names: Sequence[str]) -> list[npt.NDArray[Any]]:
-    """The named columns of tables, each as one."""
-    return [np.concatenate([getattr(table, name) for table in tables]) for name in names]

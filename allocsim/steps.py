@@ -25,7 +25,7 @@ from allocsim.partial_list import INDEX_BITS
 from allocsim.paths import Path
 from allocsim.profile import MAX_PAGE_ORDER
 from allocsim.requests import Op
-from allocsim.sheaves import NO_SHEAF
+from allocsim.sheaves import NO_SHEAF, Sheaf
 from allocsim.stretches import NOTE, Stretches
 
 if TYPE_CHECKING:
@@ -34,22 +34,6 @@ if TYPE_CHECKING:
 FAILED = -1  #: as in cache
 NO_CALLBACK = -1
 FEW = 64  #: events of a window that cost more to find the barriers of than to go through
-
-
-class Sheaf:
-    """A sheaf: its number, its size, and its objects, the next to be taken last.
-
-    Within a window that is not gone through event by event, ``objects`` are not kept up, and
-    ``cell`` is the place of its first object in the window's table of cells.
-    """
-
-    __slots__ = ("cell", "number", "objects", "size")
-
-    def __init__(self, number: int, objects: list[int]) -> None:
-        self.number = number
-        self.objects = objects
-        self.size = len(objects)
-        self.cell = -1
 
 
 class Steps:

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     from allocsim.cache import CacheEvents
     from allocsim.columns import Bools, Index
-    from allocsim.steps import Sheaf, Steps
+    from allocsim.sheaves import Sheaf
+    from allocsim.steps import Steps
 
 _PREFILL, _TOP_UP, _GIVE_BACK, _RCU_SHEAF, _DETACH, _CALLBACKS = range(6)
 

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from allocsim.descriptors import Scheme
     from allocsim.page_replay import PageSample
     from allocsim.recorded_requests import RequestWindow
-    from allocsim.simulation import SimulatedWindow
+    from allocsim.simulated_window import SimulatedWindow
     from pipeline.modelled import Recorded, World
     from pipeline.store.schema import Table
     from pipeline.trace_set import TraceSet

@@ -13,7 +13,7 @@ from pipeline.errors import InputError
 from pipeline.ingest.reader import Facts
 from pipeline.ingest.stream import SLACK, Heads, Stream
 from pipeline.ingest.text_forms import gfp_names
-from pipeline.ingest.text_lines import read_lines
+from pipeline.ingest.text_lines import COMM, read_lines
 from pipeline.ingest.text_records import RecordMaker, TextTypes
 from pipeline.ingest.text_symbols import TextSymbols
 from pipeline.ingest.time_chunks import NEAR, Chunks, near_in_time, spans, time_orders
@@ -124,6 +124,7 @@ class FtraceTextReader:
         self._cpus = min(int(entries[3]), CPUS) if entries else 1
         self._lost: dict[int, int] = {}
         self._gaps: dict[int, int] = {}
+        self._comms: dict[str, str] = {}
         self._unread = 0
         self._misread = 0
         self._kept = 0
@@ -175,7 +176,7 @@ class FtraceTextReader:
             clock="not named",
             ts_unit="ns",
             lost=self._losses(),
-            comms={},
+            comms=self._comms,
             dropped={"unreadable_lines": unread} if unread else {},
             lacks=list(self._lacks()),
         )
@@ -217,34 +218,50 @@ class FtraceTextReader:
 
     def _index(self) -> Chunks:
         """The times of all events, 64 KiB at a time; a stack stays with its event."""
-        begins: list[npt.NDArray[np.int64]] = []
-        firsts: list[npt.NDArray[np.int64]] = []
-        lasts: list[npt.NDArray[np.int64]] = []
+        begin: list[int] = []
+        first: list[int] = []
+        last: list[int] = []
         for base, block, size in self._blocks():
             lines = read_lines(block, size)
             self._unread += len(lines.other)
             self._count_lost(block, lines)
-            if lines.cpu.size:
-                self._cpus = max(self._cpus, int(lines.cpu.max()) + 1)
-            event = np.flatnonzero(~lines.stack)
-            if not event.size:
+            if not lines.ts.size:
                 continue
+            self._cpus = max(self._cpus, int(lines.cpu.max()) + 1)
+            self._name_tasks(block, lines)
+            event = np.flatnonzero(~lines.stack)
             number = np.searchsorted(lines.line[event], np.arange(0, size, _CHUNK))
             start = event[np.unique(number[number < len(event)])]
-            begins.append(lines.line[start] + base)
-            firsts.append(np.minimum.reduceat(lines.ts, start))
-            lasts.append(np.maximum.reduceat(lines.ts, start))
+            if not begin:
+                # What stands in front of the first event is seen, too.
+                start = np.union1d(start[1:], [0])
+            # Stacks that a block begins with are of the last event of the one before.
+            rest = lines.ts[: start[0] if start.size else None]
+            if rest.size:
+                first[-1] = min(first[-1], int(rest.min()))
+                last[-1] = max(last[-1], int(rest.max()))
+            if start.size:
+                begin += (lines.line[start] + base).tolist()
+                first += np.minimum.reduceat(lines.ts, start).tolist()
+                last += np.maximum.reduceat(lines.ts, start).tolist()
         if self._cpus > CPUS:
             raise InputError(f"{self.path}: an event of CPU {self._cpus - 1} cannot be")
-        if not begins:
+        if not begin:
             raise InputError(
                 f"{self.path}: no line is an event as tracefs prints it, with a time in seconds; "
                 "read /sys/kernel/tracing/trace of a clock that counts nanoseconds"
             )
-        begin = np.concatenate(begins)
-        begin[0] = 0  # stacks in front of the first event are seen, too
-        end = np.append(begin[1:], len(self._data))
-        return Chunks(begin, end, np.concatenate(firsts), np.concatenate(lasts))
+        begin[0] = 0
+        places = np.array([*begin, len(self._data)], np.int64)
+        times = np.array([first, last], np.int64)
+        return Chunks(places[:-1], places[1:], times[0], times[1])
+
+    def _name_tasks(self, block: npt.NDArray[np.uint8], lines: Lines) -> None:
+        """Take in the last name of each task."""
+        pids, back = np.unique(lines.pid[::-1], return_index=True)
+        for pid, place in zip(pids.tolist(), lines.line[::-1][back].tolist(), strict=True):
+            name = bytes(block[place : place + COMM]).strip()
+            self._comms[str(pid)] = name.decode("utf-8", "replace")
 
     def _blocks(self) -> Iterator[tuple[int, npt.NDArray[np.uint8], int]]:
         """Place, bytes and size of pieces of whole lines, the last line ended if it was not."""

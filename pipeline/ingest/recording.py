@@ -17,10 +17,8 @@ import pyarrow as pa
 
 from pipeline.errors import InputError, OutputError
 from pipeline.ingest.convert import Conversion
-from pipeline.ingest.ftrace_text import FtraceTextReader, is_ftrace_text
 from pipeline.ingest.meta import describe
-from pipeline.ingest.perf_data import is_perf_data
-from pipeline.ingest.perf_reader import PerfReader
+from pipeline.ingest.trace_dat import MAGIC
 from pipeline.ingest.trace_dat_reader import TraceDatReader
 from pipeline.prefetch import prefetch
 from pipeline.trace_set_parts import Stacks, Symbols, is_trace_set
@@ -223,12 +221,20 @@ def _symbols(conversion: Conversion) -> Symbols:
 
 def _reader(recording: Recording, data: memoryview, scratch: Path) -> Reader:
     """The reader of the recording's format, which its first bytes tell."""
+    # A reader is imported where its format is found: all of them take longer than a small file.
     path = str(recording.file)
-    if is_perf_data(data):
-        return PerfReader(path, data, scratch)
-    if is_ftrace_text(data):
-        uname = bytes(_beside(recording, "uname")).decode("utf-8", "replace")
-        return FtraceTextReader(path, data, uname)
+    if bytes(data[: len(MAGIC)]) != MAGIC:
+        from pipeline.ingest.perf_data import is_perf_data
+
+        if is_perf_data(data):
+            from pipeline.ingest.perf_reader import PerfReader
+
+            return PerfReader(path, data, scratch)
+        from pipeline.ingest.ftrace_text import FtraceTextReader, is_ftrace_text
+
+        if is_ftrace_text(data):
+            uname = bytes(_beside(recording, "uname")).decode("utf-8", "replace")
+            return FtraceTextReader(path, data, uname)
     return TraceDatReader(path, data)
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _NEWLINE, _SPACE, _DOT = b"\n ."
-_COMM = 16  # columns of a task's name
-_PID = _COMM + 1
+COMM = 16  #: columns of a task's name
+_PID = COMM + 1
 _PID_DIGITS = 7
 _SECONDS_DIGITS = 12
 _MICROSECONDS = 6
@@ -108,7 +108,7 @@ def _heads(
     good = end - start > _PID + 1
     # Nothing of a line that is too short is looked at.
     start = np.where(good, start, 0)
-    good &= data.take(start + _COMM) == ord("-")
+    good &= data.take(start + COMM) == ord("-")
     pid, pid_good = unsigned(data, start + _PID, _digits_end(data, start + _PID))
     opened = _next(data, "[", start + _PID + 1, size)
     closed = _next(data, "]", opened, size)

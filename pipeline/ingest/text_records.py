@@ -17,6 +17,7 @@ from pipeline.ingest.events import STACK, EventTypes, Kept
 from pipeline.ingest.formats import EventFormat, Field
 from pipeline.ingest.stream import SLACK
 from pipeline.ingest.strings import StringInterner
+from pipeline.ingest.text_fields import FieldPlaces
 from pipeline.ingest.text_numbers import prefixed, signed, unsigned
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class RecordMaker:
         Raises:
             InputError: an event's text is not as in any kernel.
         """
-        text = _Text(data, size, lines)
+        text = FieldPlaces(data, size, lines)
         number = self._numbers(text)
         parts: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8], npt.NDArray[np.int64]]] = []
         # Frames belong to the line before them, which must be a stack.
@@ -145,7 +146,7 @@ class RecordMaker:
                 parts.append((row[good], *_equal(body)))
         return _laid_out(parts, np.concatenate(unread))
 
-    def _numbers(self, text: _Text) -> npt.NDArray[np.int64]:
+    def _numbers(self, text: FieldPlaces) -> npt.NDArray[np.int64]:
         """The type of each line's record."""
         lines = text.lines
         end = np.minimum(text.next_colon(lines.text), lines.end)
@@ -168,7 +169,7 @@ class RecordMaker:
         return _OTHERS + self._types.others.index(known)
 
     def _heads(
-        self, text: _Text, row: npt.NDArray[np.int64], kind: int, size: int
+        self, text: FieldPlaces, row: npt.NDArray[np.int64], kind: int, size: int
     ) -> npt.NDArray[np.uint8]:
         """Records of ``size`` bytes with their common fields: one row a record."""
         body = np.zeros((len(row), size), np.uint8)
@@ -181,7 +182,7 @@ class RecordMaker:
     # --- events
 
     def _events(
-        self, text: _Text, row: npt.NDArray[np.int64], slot: int
+        self, text: FieldPlaces, row: npt.NDArray[np.int64], slot: int
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint8]]:
         """Which lines are as their type's, and the records of these."""
         kept = self._types.kept[slot]
@@ -275,7 +276,7 @@ class RecordMaker:
     # --- stacks
 
     def _stacks(
-        self, text: _Text, row: npt.NDArray[np.int64]
+        self, text: FieldPlaces, row: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
         """The records of stacks, one after the other, and the bytes of each."""
         lines = text.lines
@@ -299,68 +300,6 @@ class RecordMaker:
         words = frames[which].astype("<u8").view(np.uint8).reshape(-1, 8)
         body[(place[:, np.newaxis] + np.arange(8)).ravel()] = words.ravel()
         return body, size
-
-
-@dataclass(slots=True)
-class _Text:
-    """Some lines, and the places of marks in them."""
-
-    data: npt.NDArray[np.uint8]
-    size: int
-    lines: Lines
-    _equals: npt.NDArray[np.int64] = field(init=False)
-    _colons: npt.NDArray[np.int64] = field(init=False)
-
-    def __post_init__(self) -> None:
-        used = self.data[: self.size]
-        self._equals = np.flatnonzero(used == ord("="))
-        self._colons = np.append(np.flatnonzero(used == ord(":")), self.size)
-
-    def next_colon(self, start: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Where the next colon is from each of ``start`` on."""
-        found: npt.NDArray[np.int64] = self._colons[np.searchsorted(self._colons[:-1], start)]
-        return found
-
-    def fields(self, row: int, name: int) -> str:
-        """The text of a line's fields; its event's name has ``name`` bytes."""
-        begin = int(self.lines.text[row]) + name + 2
-        return (
-            bytes(self.data[begin : int(self.lines.end[row])]).decode("utf-8", "replace").rstrip()
-        )
-
-    def equals(
-        self, row: npt.NDArray[np.int64], names: tuple[str, ...], name: int
-    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-        """Which lines have just these names, and where each name's equals sign is."""
-        lines = self.lines
-        first = np.searchsorted(self._equals, lines.text[row] + name)
-        last = np.searchsorted(self._equals, lines.end[row])
-        good = last - first == len(names)
-        first = np.where(good, first, 0)
-        if len(self._equals) < len(names):
-            return np.zeros(len(row), np.bool_), np.zeros((len(row), len(names)), np.int64)
-        places = self._equals[first[:, np.newaxis] + np.arange(len(names))]
-        for number, word in enumerate(names):
-            for back, letter in enumerate(reversed(f" {word}".encode())):
-                good &= self.data.take(places[:, number] - 1 - back) == letter
-        return good, places
-
-    def ends(
-        self,
-        row: npt.NDArray[np.int64],
-        names: tuple[str, ...],
-        equals: npt.NDArray[np.int64],
-    ) -> npt.NDArray[np.int64]:
-        """Where each value ends: in front of the next name, or of blanks at the line's end."""
-        ends = np.empty_like(equals)
-        for number, word in enumerate(names[1:]):
-            ends[:, number] = equals[:, number + 1] - len(word) - 1
-        last = self.lines.end[row]
-        for _ in range(2):
-            blank = np.isin(self.data.take(last - 1), (ord(" "), ord("\r")))
-            last = last - (blank & (last - 1 > equals[:, -1]))
-        ends[:, -1] = last
-        return ends
 
 
 #: What no word means, and no address can be.

@@ -25,7 +25,7 @@ from pipeline.synth.slab_frames import SlabFrames
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from allocsim.simulation import SimulatedWindow
+    from allocsim.simulated_window import SimulatedWindow
     from pipeline.synth.calendar import Moments
     from pipeline.synth.machine import Machine
     from pipeline.synth.rows import Templates

@@ -11,7 +11,7 @@ from allocsim.older import FIRST_KEY
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from allocsim.simulation import SimulatedWindow
+    from allocsim.simulated_window import SimulatedWindow
 
     Ints = npt.NDArray[np.int64]
 

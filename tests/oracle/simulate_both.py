@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from allocsim.profile import CacheShape, Profile
     from allocsim.recorded_requests import RequestWindow
-    from allocsim.simulation import SimulatedWindow
+    from allocsim.simulated_window import SimulatedWindow
     from allocsim.zones import Machine
 
 REQUEST_COUNTS = (

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from allocsim.columns import Columns
     from allocsim.policies import Policy
     from allocsim.recorded_requests import RequestWindow
-    from allocsim.simulation import SimulatedWindow
+    from allocsim.simulated_window import SimulatedWindow
     from pipeline.trace_set import TraceSet
     from tests.oracle.simulate_both import Outcome
 

@@ -218,6 +218,11 @@ def test_counts_lost_events(tmp_path: Path) -> None:
     assert lost["sources"]["marks_without_a_number"]["2"] == 1
 
 
+def test_tasks_have_their_last_names(tmp_path: Path) -> None:
+    text = line(KMALLOC, comm="sh") + line(KFREE, comm="a b-9") + line(KFREE, pid=0, comm="<idle>")
+    assert imported(text, tmp_path).meta["comms"] == {"0": "<idle>", "7": "a b-9"}
+
+
 def test_what_an_old_kernel_does_not_print_is_null(tmp_path: Path) -> None:
     bare = (KMALLOC.replace("GFP_KERNEL|__GFP_ZERO", ""), CACHE.replace("my cache-8", ""))
     trace = imported("".join(map(line, bare)), tmp_path)

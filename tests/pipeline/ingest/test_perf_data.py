@@ -226,6 +226,28 @@ def test_refuses_what_cannot_be_replayed(tmp_path: Path, attr: Attr, message: st
     assert [path.name for path in tmp_path.iterdir()] == ["made.data"]
 
 
+@pytest.mark.parametrize(
+    ("feature", "message"), [(18, r"hardware trace \(AUX\)"), (24, "perf record --threads")]
+)
+@pytest.mark.parametrize("piped", [False, True])
+def test_refuses_other_kinds_of_recordings(
+    tmp_path: Path, feature: int, message: str, *, piped: bool
+) -> None:
+    file = PerfFile(features={feature: bytes(8)}, piped=piped)
+    file.sample(1000, file.made.kfree(0xA0))
+    with pytest.raises(InputError, match=message):
+        imported(file, tmp_path)
+
+
+@pytest.mark.parametrize("kind", [66, 71, 81])
+def test_refuses_records_that_cannot_be_there(tmp_path: Path, kind: int) -> None:
+    file = PerfFile()
+    file.sample(1000, file.made.kfree(0xA0))
+    file.other(kind, bytes(16))
+    with pytest.raises(InputError, match=r"made.data: records: byte \d+: it holds"):
+        imported(file, tmp_path)
+
+
 @pytest.mark.parametrize(("clock", "name"), [(1, "CLOCK_MONOTONIC"), (99, "clock 99")])
 def test_names_the_clock(tmp_path: Path, clock: int, name: str) -> None:
     file = PerfFile(attrs=[Attr(clock=clock)], order=">")

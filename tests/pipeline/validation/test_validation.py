@@ -12,7 +12,7 @@ from pipeline.errors import InputError
 from pipeline.progress import Progress
 from pipeline.validation import cpu_slabs
 from pipeline.validation.bounds import Comparison, judged, shipped_bounds
-from pipeline.validation.kinds import kind_by_flags
+from pipeline.validation.kinds import kind_by_flags, page_kinds
 from pipeline.validation.placement import BY_CACHE, IN_TOTAL, SUMS
 from pipeline.validation.run import validate_traces
 from pipeline.validation.snapshots import page_flags, slab_caches
@@ -102,6 +102,32 @@ def test_kinds_of_exported_flags() -> None:
     assert kind_by_flags(words).tolist() == [
         *("slab", "page_table", "anon", "thp", "page_cache", "page_cache", "shmem", "", ""),
     ]
+
+
+@pytest.mark.parametrize(("symbol", "ok"), [(None, True), ("shmem_alloc_folio", False)])
+def test_shmem_called_anonymous_is_an_error_only_where_functions_are_known(
+    symbol: str | None, ok: bool
+) -> None:
+    anon, page_cache = 1, 3
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE page_kinds (page_kind INT, name VARCHAR)")
+        connection.execute(
+            "INSERT INTO page_kinds VALUES (1,'anon'), (2,'shmem'), (3,'page_cache')"
+        )
+        connection.execute("CREATE TABLE call_sites (run INT, symbol VARCHAR)")
+        connection.execute("INSERT INTO call_sites VALUES (1, ?), (2, 'of another run')", [symbol])
+        connection.execute(
+            "CREATE TABLE pages (run INT, pfn INT, page_kind INT, alloc_seq INT, free_ts INT)"
+        )
+        said = [anon] * 400 + [page_cache]
+        lives = [(1, pfn, kind, pfn, None) for pfn, kind in enumerate(said)]
+        connection.executemany("INSERT INTO pages VALUES (?, ?, ?, ?, ?)", lives)
+        words = np.full(401, 1 << 5 | 1 << 14, np.uint64)
+        [compared] = page_kinds(connection, 1, words)
+    assert (compared.kernel, compared.model) == (401, 0)
+    row = judged(compared)
+    assert row["ok"] is ok
+    assert (row["model_low"], row["model_high"]) == ((0, 400) if ok else (None, None))
 
 
 @pytest.fixture(scope="module")
