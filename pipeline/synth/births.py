@@ -22,7 +22,6 @@ from pipeline.synth.arrivals import (
 from pipeline.synth.mixtures import (
     BATCH,
     FOREVER,
-    FREE_BITS,
     GONE,
     PHASE_END,
     SHARE_BITS,
@@ -30,8 +29,9 @@ from pipeline.synth.mixtures import (
     UNUSED,
     FreeTables,
     LifeTables,
+    free_bits,
 )
-from pipeline.synth.random_bits import PLACE_BITS, Use, choices
+from pipeline.synth.random_bits import Use, choices
 from pipeline.synth.spec import sheaves
 from pipeline.synth.tables import DRAW_BITS
 
@@ -94,6 +94,7 @@ class Worker:
         # What comes out of one prefilled sheaf does so at one time.
         self._prefilled = np.array([entry.prefilled for entry in work.entries], np.bool_)
         self._strata: Strata | None = None
+        self._alone = sum(weight > 0 for weight in work.cpus) == 1
         self._first_place = _first_places(work)
 
     def window(self, span: Span) -> Births | None:
@@ -133,11 +134,15 @@ class Worker:
             self._strata = self._arrivals.strata(Use.OBJECTS, self._arrivals.count * each)
         first = batches.first * each
         place = self._strata.places(0, first, len(entry))
-        # Objects go from CPU to CPU all the time, not by chance in one direction for a while.
-        cpu = self._strata.places(1, first, len(entry), steps=True)
+        if self._alone:
+            # Objects go from CPU to CPU all the time, not by chance in one direction for a while.
+            cpu = self._strata.places(1, first, len(entry), steps=True)
+        else:
+            # Dimension 1 says which CPU allocates: who frees must not follow from that.
+            cpu = self._strata.places(2, first, len(entry))
         lives, bits = self._lives.draw_at(entry, place)
         # Where a choice of components was, there is nothing; above it the numbers of who frees.
-        bits |= cpu >> np.uint64(PLACE_BITS - FREE_BITS) << CPU_AT
+        bits |= free_bits(cpu) << CPU_AT
         return lives, bits
 
     # -- what, how long, and who frees it

@@ -174,6 +174,14 @@ class FreeTables:
         return found.astype(np.int16)
 
 
+def free_bits(place: Bits) -> Bits:
+    """FREE_BITS that choose who frees, of numbers in 2^PLACE_BITS: their highest the role (u8)."""
+    place = place >> np.uint64(PLACE_BITS - FREE_BITS)
+    spare = place & np.uint64((1 << _SPARE_BITS) - 1)
+    bits: Bits = place >> np.uint64(_SPARE_BITS) | spare << np.uint64(CPU_BITS)
+    return bits
+
+
 def _weights(free: Free, cpu: int, cpus: int) -> tuple[int, ...]:
     """Weight of each CPU that a spec speaks of as the one that frees what ``cpu`` allocated."""
     if free.matrix:

@@ -14,6 +14,7 @@ from pipeline.synth.arrivals import Span
 from pipeline.synth.births import NEVER, Worker
 from pipeline.synth.changes import changed, parse_memory, with_cpus
 from pipeline.synth.parse import parse_spec
+from pipeline.synth.spec import Life
 from pipeline.synth.windows import windows
 from pipeline.synth.write import write_trace_set
 from pipeline.trace_set import TraceSet
@@ -105,6 +106,22 @@ def test_remote_frees_are_in_proportion_and_of_all_cpus_alike(spec, cpus):
     assert each.min() > 0.9 * each.mean()
     assert np.all(closed.free_cpu % 2 == 1)
     assert len(np.unique(closed.free_cpu)) == cpus // 2
+
+
+@pytest.mark.parametrize("cpus", [8, 64])
+@pytest.mark.parametrize("count", [4000, 100])
+def test_lives_and_who_frees_do_not_depend_on_which_of_like_cpus_allocates(spec, cpus, count):
+    one = spec.works[1]
+    arrival = replace(one.arrival, count=count)
+    entry = replace(one.entries[0], lives=(Life("quantiles", times=(1000, 2000)),))
+    alone = replace(spec, works=(replace(one, arrival=arrival, entries=(entry,)),))
+    [made] = births(with_cpus(alone, cpus))
+    lived, away = made.death - made.birth, made.cpu != made.free_cpu
+    # Four standard errors of a sample by chance.
+    for cpu in range(1, cpus, 2):
+        mine = made.cpu == cpu
+        assert np.mean(lived[mine]) == pytest.approx(1500, abs=4 * 289 / np.sqrt(count))
+        assert np.mean(away[mine]) == pytest.approx(0.75, abs=4 * 0.433 / np.sqrt(count))
 
 
 def test_the_machine_and_the_trace_grow_with_the_cpus(spec):
