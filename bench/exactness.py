@@ -1,6 +1,6 @@
 """Compare the whole simulated path with the plain oracle, on real recordings.
 
-    python bench/exactness.py [--windows ROWS,...] [TRACE_SET_OR_RECORDING ...]
+    python bench/exactness.py [--kernel 6.12] [--windows ROWS,...] [TRACE_SET_OR_RECORDING ...]
 
 Every event's path, slab, index and page frame, every slab's life, every counter: they must be equal
 whatever the windows. Without a name, every shipped trace set and every recording at hand is taken.
@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
+from allocsim.settings import DEFAULT_KERNEL, KERNEL, KERNELS
 from pipeline.progress import Progress
 from pipeline.trace_source import opened
 from tests.conftest import ROOT, recordings
@@ -37,13 +38,14 @@ def main() -> int:
     """Compare; 1 if anything differs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--windows", default=f"1000,70000,{WHOLE}", help="events at once, a list")
+    parser.add_argument("--kernel", choices=list(KERNELS), default=DEFAULT_KERNEL)
     parser.add_argument("traces", nargs="*")
     given = parser.parse_args()
     sizes = [int(size) for size in given.windows.split(",")]
     bad = 0
     for path in _paths(given.traces):
         with TemporaryDirectory() as folder, opened(path, Progress()) as trace:
-            whole = WholePath(trace, Path(folder))
+            whole = WholePath(trace, Path(folder), settings={KERNEL: KERNELS[given.kernel]})
             wanted, oracle = whole.oracle()
             says = []
             for size in sizes:

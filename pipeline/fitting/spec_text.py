@@ -80,9 +80,7 @@ def _page_works(observed: Observed) -> list[FittedWork]:
 
 def _head(observed: Observed) -> str:
     recorded = observed.recorded
-    version = kernel_of(recorded.release).version
-    known = [tuple(map(int, kernel.split("."))) for kernel in KERNELS]
-    kernel = KERNELS[max((n for n, v in enumerate(known) if v <= version), default=0)]
+    kernel = nearest_kernel(recorded.release)
     memory = max(observed.managed << 12, MEMORY[0])
     # What is older must fit what was in use, which rounds up.
     least = pages_in_use(observed.older_slabs, observed.older_pages.what & 255, recorded.cpus)
@@ -109,6 +107,18 @@ cpus = {recorded.cpus}
 memory = {_toml(f"{memory >> 20} MiB")}
 used = {used:.4f}
 """
+
+
+def nearest_kernel(release: str) -> str:
+    """Which of the kernels that specs know is most like another: its pages take the same paths.
+
+    Args:
+        release: uname -r of the recorded kernel.
+    """
+    recorded = kernel_of(release)
+    alike = [known for known in map(kernel_of, KERNELS) if known.paths == recorded.paths]
+    older = [known for known in alike if known.version <= recorded.version]
+    return ".".join(map(str, (older[-1] if older else alike[0]).version))
 
 
 def left_out_text(observed: Observed) -> str:

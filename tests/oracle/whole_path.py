@@ -15,6 +15,7 @@ from allocsim.page_kinds import Kind
 from allocsim.page_paths import PAGE_COUNTERS, PagePath
 from allocsim.paths import COUNTERS
 from allocsim.paths import Path as ObjectPath
+from allocsim.profile import profile_of
 from pipeline.hidden import MIDDLE
 from pipeline.modelled import make_world
 from pipeline.policies import find_policies
@@ -25,7 +26,7 @@ from tests.oracle.simulate_both import REQUEST_COUNTS, World, by_oracle
 from tests.oracle.simulated import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from allocsim.columns import Columns
@@ -174,11 +175,19 @@ _PAGE_PATHS = {int(path): path.name.lower() for path in PagePath}
 
 
 class WholePath:
-    """A trace set replayed as recorded, to be simulated by the model and by the oracle."""
+    """A trace set replayed as recorded, to be simulated by the model and by the oracle.
+
+    ``settings``: what both are told; the number of CPUs is not to be among them.
+    """
 
     def __init__(
-        self, trace: TraceSet, folder: Path, policies: Sequence[Policy] | None = None
+        self,
+        trace: TraceSet,
+        folder: Path,
+        policies: Sequence[Policy] | None = None,
+        settings: Mapping[str, int] | None = None,
     ) -> None:
+        self.settings = settings or {}
         self.trace = trace
         folder.mkdir(exist_ok=True)
         self.db = folder / "recorded.duckdb"
@@ -196,7 +205,7 @@ class WholePath:
             runs = connection.execute(
                 'SELECT seq, first, "left" FROM prefilled_objects WHERE run = ?', [self.run]
             ).fetchall()
-        world = make_world(source.recorded, {})
+        world = make_world(source.recorded, self.settings)
         events = events_of(self.db, self.run, source, self.trace)
         placed = (
             self.trace.meta["direct_map"]["base"] is not None
@@ -217,6 +226,7 @@ class WholePath:
             hidden,
             {seq: (run, left) for seq, run, left in runs},
             source.recorded.turns,
+            profile_of(self.settings),
         )
         begin = time.process_time()
         outcome = by_oracle(plain, events, exhaustible=False)
@@ -230,7 +240,11 @@ class WholePath:
             maker, windows = source.requests()
             begin = time.process_time()
             outcome = simulate(
-                source.recorded, {}, windows, write=found.write, write_slabs=found.write_slabs
+                source.recorded,
+                self.settings,
+                windows,
+                write=found.write,
+                write_slabs=found.write_slabs,
             )
             found.seconds = time.process_time() - begin
         found.rows = outcome.rows

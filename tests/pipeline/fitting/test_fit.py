@@ -17,7 +17,7 @@ from pipeline.fitting.lifetimes import distribution, in_parts
 from pipeline.fitting.lines import object_line, page_line, works_of
 from pipeline.fitting.observed import Lives
 from pipeline.fitting.periods import move_limits, period_limits
-from pipeline.fitting.spec_text import left_out_text
+from pipeline.fitting.spec_text import left_out_text, nearest_kernel
 from pipeline.progress import Progress
 from pipeline.synth.births import NEVER
 from pipeline.synth.page_requests import PAGE_KINDS
@@ -31,6 +31,24 @@ TRACES = Path(__file__).resolve().parents[3] / "traces"
 
 def met(fit):
     return {measure.name: measure for measure in fit.measures if not measure.met}
+
+
+@pytest.mark.parametrize(
+    ("release", "kernel"),
+    [
+        ("5.15.0", "6.1"),
+        ("6.1.0-56-amd64", "6.1"),
+        ("6.12.107", "6.12"),
+        ("6.13.1", "6.12"),
+        # From 6.14 on pages take the paths of 7.2 (spec 1.4).
+        ("6.14.0", "7.2"),
+        ("6.18.15+deb13-cloud-amd64", "7.2"),
+        ("7.2.13", "7.2"),
+        ("8.0.0", "7.3"),
+    ],
+)
+def test_a_spec_is_of_the_kernel_whose_pages_take_the_same_paths(release, kernel):
+    assert nearest_kernel(release) == kernel
 
 
 def test_a_shipped_recording_is_met_in_every_measure():
