@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import duckdb
 
 LEAST_LIVES = 200  #: ended lives of a cache whose quartiles are looked at
+STOOD_STILL = 1000  #: ns that a lifetime of 0 may have been: a clock that stands still tells none
 
 # The allocator's own metadata (T7) is no part of a spec: a synthetic trace has the model's.
 _SHARES = """
@@ -202,8 +203,12 @@ def _quartiles(
 
 
 def _apart(original: float, synthetic: float) -> float:
-    """How far two lifetimes are apart, % of the original's; 1 ns is the least a spec's are."""
-    return _change(original, synthetic) if abs(synthetic - original) > 1 else 0.0
+    """How far two lifetimes are apart, % of the original's; 1 ns is the least a spec's are.
+
+    One of 0 is not known: the clock stood still (observed.in_order), and 1 us is as near as any.
+    """
+    alike = 1 if original else STOOD_STILL
+    return _change(original, synthetic) if abs(synthetic - original) > alike else 0.0
 
 
 def _relative(

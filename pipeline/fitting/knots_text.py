@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 _KEY = len(', since = ""')
-FINE = 20  #: times are rounded to this part of what they may be off by
+FINE = 20  #: times are rounded to this part of what they may be off by, and of what parts them
 
 
 def knots_text(
@@ -32,7 +32,11 @@ def knots_text(
         since: they may be counted from the first of them, which is then said.
     """
     low, high = (each[knots.at] for each in limits)
-    allowed = np.maximum(high - low, 1) / FINE
+    # A burst stays as long as it was: all of it at one moment would all be alive at once.
+    gaps = np.diff(knots.values).astype(np.float64)
+    gaps[gaps == 0] = np.inf
+    nearest = np.minimum(np.append(gaps, np.inf), np.append(np.inf, gaps))
+    allowed = np.maximum(np.minimum(high - low, nearest), 1) / FINE
     digits = np.floor(np.log10(np.maximum(allowed, 1))).astype(np.int64)
     unit = 10**digits
     values = (knots.values + unit // 2) // unit * unit

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Columns = tuple[npt.NDArray[Any], ...]
 
 _OLDER = """
-SELECT seq, ts, cpu, cache FROM object_events
+SELECT seq, cpu, cache FROM object_events
 WHERE run = ? AND event IN (1, 3) AND object = seq AND cache IS NOT NULL
 ORDER BY seq
 """
@@ -151,7 +151,7 @@ def observe(
     source = RecordedRun(connection, run, trace, window_rows)
     first_ts = trace.meta["first_ts"]
     looked_at = list(trace.windows(window_rows, {"ts", "call_site"}))
-    times = np.concatenate([window["ts"] for window in looked_at]) - first_ts
+    times = in_order(np.concatenate([window["ts"] for window in looked_at]) - first_ts)
     sites = [window.get("call_site", np.zeros(len(window["ts"]), "u8")) for window in looked_at]
     _, windows = source.requests()
     objects: list[Columns] = []
@@ -168,7 +168,7 @@ def observe(
     lives, _ = _lives(_joined(objects), times, np.concatenate(sites))
     of_pages, older_pages, pieces = _pages(connection, run, _joined(pages), times)
     made = dict(connection.execute(_MADE, [simulated]).fetchall())
-    older, handles = _older_objects(connection, run, source.recorded, first_ts)
+    older, handles = _older_objects(connection, run, source.recorded, times)
     return Observed(
         name=trace.meta["name"],
         recorded=source.recorded,
@@ -188,6 +188,29 @@ def observe(
         managed=sum(zone.managed for zone in source.recorded.zones),
         free=sum(1 << order for state in source.recorded.states for _, order in state.free),
     )
+
+
+def in_order(times: Ints) -> Ints:
+    """Times of events in their order, with those of one time 1 ns after each other.
+
+    A clock may stand still for many events: of the trace clock "local" where the TSC is not stable,
+    until the next tick (kernel/sched/clock.c:sched_clock_local, 6.12). Allocated and freed in turn,
+    a hundred objects are never alive together; all of one time, they would be. Where the next time
+    is nearer than there are events, they share what is between, and may be of one time still.
+
+    Args:
+        times: ns, ascending (i8).
+
+    Returns:
+        ns (i8), of the same length, ascending.
+    """
+    first = np.flatnonzero(np.diff(times, prepend=-1))
+    alike = np.diff(first, append=len(times))
+    room = np.append(np.diff(times[first]), np.iinfo(np.int64).max // max(len(times), 1))
+    place = np.arange(len(times)) - np.repeat(first, alike)
+    spread = np.repeat(np.minimum(alike, room), alike)
+    found: Ints = times + place * spread // np.repeat(alike, alike)
+    return found
 
 
 def _joined(parts: list[Columns]) -> list[npt.NDArray[Any]]:
@@ -225,13 +248,13 @@ def _lives(
 
 
 def _older_objects(
-    connection: duckdb.DuckDBPyConnection, run: int, recorded: Recorded, first_ts: int
+    connection: duckdb.DuckDBPyConnection, run: int, recorded: Recorded, times: Ints
 ) -> tuple[Older, Ints]:
     """Ends of older objects, and the events that are these."""
     found = connection.execute(_OLDER, [run]).fetchnumpy()
-    seq, ts, cpu, cache = (np.ma.getdata(column).astype(np.int64) for column in found.values())
+    seq, cpu, cache = (np.ma.getdata(column).astype(np.int64) for column in found.values())
     sized = np.array([size > 0 for _, size in recorded.caches], np.bool_)[cache]
-    return Older(ts[sized] - first_ts, cpu[sized], cache[sized]), seq[sized]
+    return Older(times[seq[sized]], cpu[sized], cache[sized]), seq[sized]
 
 
 def _older_slabs(
