@@ -15,7 +15,7 @@ from pipeline.fitting.fit import check_output, fit_trace, write_spec
 from pipeline.fitting.kmem_only import without_page_refs
 from pipeline.fitting.lifetimes import distribution, in_parts
 from pipeline.fitting.lines import object_line, page_line, works_of
-from pipeline.fitting.observed import Lives
+from pipeline.fitting.observed import Lives, in_order
 from pipeline.fitting.periods import move_limits, period_limits
 from pipeline.fitting.spec_text import left_out_text, nearest_kernel
 from pipeline.progress import Progress
@@ -49,6 +49,20 @@ def met(fit):
 )
 def test_a_spec_is_of_the_kernel_whose_pages_take_the_same_paths(release, kernel):
     assert nearest_kernel(release) == kernel
+
+
+@pytest.mark.parametrize(
+    ("times", "spread"),
+    [
+        ([], []),
+        ([7], [7]),
+        ([0, 5, 5, 5, 9], [0, 5, 6, 7, 9]),
+        # Four events share the two ns that are there; the last ones have all that follows.
+        ([3, 3, 3, 3, 5, 5, 5], [3, 3, 4, 4, 5, 6, 7]),
+    ],
+)
+def test_events_of_one_time_are_put_in_their_order(times, spread):
+    assert in_order(np.array(times, np.int64)).tolist() == spread
 
 
 def test_a_shipped_recording_is_met_in_every_measure():

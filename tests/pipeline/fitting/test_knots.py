@@ -73,6 +73,17 @@ def test_the_text_says_the_knots_as_nearly_as_matters(values, since):
     assert said.get("at", [0, BINS]) == found.at.tolist()
 
 
+def test_a_burst_stays_as_long_as_it_was():
+    burst = 500_000_123 + 7_000 * np.arange(50)
+    table = mid_table(np.concatenate((np.arange(50) * 10_000_000, burst, 10**9 + burst)))
+    limits = by_rank(table, 150)
+    found = knots(table, *limits)
+    said = knots_text(found, limits, "times")
+    read = np.array(Reader(said, (), {}, "x").times("times", 0, 1 << 46, 2))
+    assert np.diff(found.values).min() < 500_000
+    assert np.diff(read) == pytest.approx(np.diff(found.values), rel=0.06)
+
+
 @pytest.mark.parametrize(
     ("values", "text"),
     [
