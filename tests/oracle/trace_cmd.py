@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # Latency format: eight characters of the task's name, pid, CPU, five flags, time, event, fields.
 _LINE = (
-    r"^.{8}-(?P<pid>\d+)\s+(?P<cpu>\d+)(?P<flags>[^\s\d]..{3})\s+(?P<s>\d+)\.(?P<ns>\d{9}): "
+    r"^.{8}-(?P<pid>\d+)\s+(?P<cpu>\d+)(?P<flags>[^\s\d]..{3})\s+(?P<s>\d+)(?:\.(?P<ns>\d{9}))?: "
     r"(?P<event>\w+):\s+(?P<fields>.*)$"
 )
 _FRAME = r"^=> (?P<symbol>.*) \((?P<address>[0-9a-f]+)\)$"
@@ -56,7 +56,10 @@ def report(recording: Path, scratch: Path) -> Report:
         pl.col("pid").cast(pl.Int32),
         pl.col("cpu").cast(pl.Int16),
         "flags",
-        pl.col("s").cast(pl.Int64) * 1_000_000_000 + pl.col("ns").cast(pl.Int64),
+        # Clocks that count something else than ns (x86-tsc, counter) have no point.
+        pl.when(pl.col("ns").is_null())
+        .then(pl.col("s").cast(pl.Int64))
+        .otherwise(pl.col("s").cast(pl.Int64) * 1_000_000_000 + pl.col("ns").cast(pl.Int64)),
         "event",
         "fields",
     )
