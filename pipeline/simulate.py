@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -48,10 +48,9 @@ if TYPE_CHECKING:
     from allocsim.recorded_requests import RequestWindow
     from allocsim.simulated_window import SimulatedWindow
     from pipeline.modelled import Recorded
+    from pipeline.placed_rows import Rows
     from pipeline.store.schema import Table
     from pipeline.trace_set import TraceSet
-
-Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
