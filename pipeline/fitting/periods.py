@@ -19,7 +19,7 @@ PERIODS = 8  #: periods of as many births each, for a line that has enough
 PERIOD_BIRTHS = 200  #: births that each of these has at least
 SWING = 0.05  #: a turn of the number alive counts if it is so large a part of the most alive,
 LEAST_SWING = 16  #: and this many at least
-MOST_TURNS = 128  #: turns of a line that are looked at
+MOST_TURNS = 512  #: turns of a line that are looked at: more make a spec that nobody sends around
 
 
 def period_limits(lives: Lives, moves: Ints) -> Ints:
