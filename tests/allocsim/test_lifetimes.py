@@ -33,7 +33,8 @@ def _replayed(*events: Event) -> tuple[Columns, FinalResult]:
     }
     for name in ("pid", "irq_flags", "call_site"):
         columns[name] = np.zeros(count, EVENT_COLUMN[name].dtype)
-    columns["bytes_alloc"] = np.full(count, 64)
+    for name in ("bytes_req", "bytes_alloc"):
+        columns[name] = np.full(count, 64)
     columns["gfp_flags"] = np.full(count, 0xCC0, np.uint64)
     rows, _, final = replay(columns, Recording("7.2.13"))
     return rows, final
