@@ -36,7 +36,7 @@ def test_the_answer_it_opens_with(db: Path) -> None:
 
 
 def test_the_sweep_it_shows(db: Path) -> None:
-    command = re.search(r"`allocsim (sweep traces/\S+ --vary \S+)`:\n", README)
+    command = re.search(r"`allocsim (sweep traces/\S+ --vary sheaf\S+)`:\n", README)
     assert command is not None
     allocsim(*command[1].split(), "--db", str(db))
     rows = allocsim(
@@ -52,6 +52,32 @@ def test_the_sweep_it_shows(db: Path) -> None:
     )
     shown = re.findall(r"^\| (\d+ \| \d.*) \|$", README, re.MULTILINE)
     assert shown == [row.strip('"') for row in rows.splitlines()[1:]]
+
+
+def test_the_two_generations_of_slub_it_shows(db: Path) -> None:
+    command = re.search(r"`allocsim (sweep traces/\S+ --vary kernel\S+)`:\n", README)
+    assert command is not None
+    allocsim(*command[1].split(), "--db", str(db))
+    rows = allocsim(
+        "sql",
+        "--db",
+        str(db),
+        "--format",
+        "csv",
+        "select concat_ws(' | ', format('{:.1f} %', fastpath_pct),"
+        " format('{:,}', freelist_cmpxchg), format('{:,}', frees_to_slabs),"
+        " format('{:,}', list_locks), slab_allocs) as cells from placement_summary"
+        " where settings->>'kernel' is not null order by settings->>'kernel'",
+    )
+    shown = re.findall(r"^\| (?:6\.12|7\.2): .*? \| (.*) \|$", README, re.MULTILINE)
+    assert shown == [row.strip('"') for row in rows.splitlines()[1:]]
+    made = re.search(r"The kernel itself made (\d+) slabs there", README)
+    assert made is not None
+    recorded = (
+        "select distinct recorded_slab_allocs from placement_summary where settings->>'kernel'"
+    )
+    answer = allocsim("sql", "--db", str(db), "-f", "csv", f"{recorded} is not null")
+    assert answer.splitlines()[1:] == [made[1]]
 
 
 def test_the_comparison_it_shows() -> None:
@@ -82,7 +108,7 @@ def test_every_page_it_points_to_is_there() -> None:
 def test_the_pattern_it_sweeps(db: Path) -> None:
     shown = re.search(
         r"`allocsim (synth \S+)` makes.*?: ([\d,]+) flushes with a capacity of (\d+), "
-        r"([\d,]+) with (\d+),\s+(\d+) with (\d+)\.",
+        r"([\d,]+)\s+with (\d+),\s+(\d+) with (\d+)\.",
         README,
         re.DOTALL,
     )
