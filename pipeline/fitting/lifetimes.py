@@ -9,7 +9,7 @@ from scipy import special, stats
 
 from pipeline.fitting.knots import by_rank, by_ratio, knots, mid_table, within
 from pipeline.fitting.knots_text import knots_text
-from pipeline.fitting.periods import PERIOD_BIRTHS
+from pipeline.fitting.periods import FEW, PERIOD_BIRTHS
 from pipeline.synth.births import NEVER
 from pipeline.synth.units import write_time
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
 
 SHORT = 8  #: what lives for less than this part of its period dies at once
-FEW = 32  #: births of a period below which one work has them all
 IN_ORDER = 0.5  #: rank correlation from which frees are in order
 CLOSE = 0.05  #: how far lifetimes may be off: deciles of a formula, and between quantiles
 LEAST_PART = 4  #: lives that are not parted any more

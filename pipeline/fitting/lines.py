@@ -11,7 +11,6 @@ from allocsim.caches import KMALLOC_CLASSES
 from allocsim.page_kinds import Kind
 from allocsim.profile import PAGE_SIZE
 from pipeline.fitting.lifetimes import (
-    FEW,
     SHORT,
     distribution,
     in_parts,
@@ -20,7 +19,7 @@ from pipeline.fitting.lifetimes import (
     outlives,
     times,
 )
-from pipeline.fitting.periods import PERIOD_BIRTHS, move_limits, period_limits
+from pipeline.fitting.periods import FEW, PERIOD_BIRTHS, move_limits, period_limits
 from pipeline.hidden import TRACED_SHARE
 from pipeline.synth.births import NEVER
 from pipeline.synth.page_requests import PAGE_KINDS

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
     Ints = npt.NDArray[np.int64]
 
+FEW = 32  #: births of a period below which one work has them all
 PERIODS = 8  #: periods of as many births each, for a line that has enough
 PERIOD_BIRTHS = 200  #: births that each of these has at least
 SWING = 0.05  #: a turn of the number alive counts if it is so large a part of the most alive,
 LEAST_SWING = 16  #: and this many at least
 MOST_TURNS = 512  #: turns of a line that are looked at: more make a spec that nobody sends around
+SURE_TURNS = 128  #: and so many if there are fewer than FEW births for each of these
 
 
 def period_limits(lives: Lives, moves: Ints) -> Ints:
@@ -46,7 +48,8 @@ def _turns(lives: Lives) -> Ints:
     order = np.argsort(np.concatenate((lives.birth, ends)), kind="stable")
     time = np.concatenate((lives.birth, ends))[order]
     alive = np.cumsum(np.where(order < len(lives.birth), 1, -1))
-    return time[_swings(alive, int(alive.max()))]
+    most = int(np.clip(len(lives.birth) // FEW, SURE_TURNS, MOST_TURNS))
+    return time[_swings(alive, int(alive.max()), most)]
 
 
 def move_limits(lives: Lives, cpus: int) -> Ints:
@@ -63,16 +66,16 @@ def move_limits(lives: Lives, cpus: int) -> Ints:
         moved = np.flatnonzero(way)
         if len(moved) > LEAST_SWING:
             gained = np.cumsum(way[moved])
-            turns = [row for row in _swings(gained, int(np.ptp(gained))) if row]
+            turns = [row for row in _swings(gained, int(np.ptp(gained)), SURE_TURNS) if row]
             found.append(lives.death[away[moved[turns]]])
     return np.unique(np.concatenate(found))
 
 
-def _swings(values: Ints, largest: int) -> list[int]:
-    """Rows at which values turn by more than a swing, at most MOST_TURNS of them."""
+def _swings(values: Ints, largest: int, most: int) -> list[int]:
+    """Rows at which values turn by more than a swing, at most so many of them."""
     swing = max(LEAST_SWING, SWING * largest)
     turns = _extremes(values, swing)
-    while len(turns) > MOST_TURNS:
+    while len(turns) > most:
         swing *= 2
         turns = _extremes(values, swing)
     return turns

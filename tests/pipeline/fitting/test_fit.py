@@ -141,6 +141,15 @@ def test_periods_end_where_the_number_alive_turns():
     assert period_limits(lives(birth, death), NONE).tolist() == [99, 599, 1099]
 
 
+@pytest.mark.parametrize(("births", "followed"), [(80, True), (40, False)])
+def test_many_turns_are_followed_where_each_has_births_enough(births, followed):
+    # 200 times so many are allocated, then all of them freed.
+    birth = (np.arange(200)[:, None] * 10_000 + np.arange(births)).ravel()
+    limits = period_limits(lives(birth, birth + 5_000), NONE)
+    assert (len(limits) == 2 * 200 - 1) is followed
+    assert followed or len(limits) <= 128 + 8
+
+
 def test_periods_end_where_objects_move_the_other_way_from_then_on():
     # CPU 1 frees what CPU 0 allocates until 99, then CPU 0 what CPU 1 allocates, until 199.
     birth = np.arange(300)
