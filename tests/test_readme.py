@@ -22,6 +22,12 @@ def allocsim(*arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
 
 
+def asked(db: Path, sql: str) -> list[str]:
+    """Rows of a query, a line of CSV each."""
+    found = allocsim("sql", "--db", str(db), "--format", "csv", sql)
+    return [row.strip('"') for row in found.splitlines()[1:]]
+
+
 @pytest.fixture(scope="module")
 def db(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("readme") / "results.duckdb"
@@ -39,45 +45,36 @@ def test_the_sweep_it_shows(db: Path) -> None:
     command = re.search(r"`allocsim (sweep traces/\S+ --vary sheaf\S+)`:\n", README)
     assert command is not None
     allocsim(*command[1].split(), "--db", str(db))
-    rows = allocsim(
-        "sql",
-        "--db",
-        str(db),
-        "--format",
-        "csv",
+    rows = asked(
+        db,
         "select concat_ws(' | ', capacity, format('{:.1f} %', fastpath_pct),"
         " format('{:,}', refills), format('{:,}', flushes), format('{:,}', barn_traffic),"
         " slab_allocs) as cells from (select *, (settings->>'$.\"sheaf.capacity\"')::int as"
         " capacity from placement_summary) where capacity is not null order by capacity",
     )
     shown = re.findall(r"^\| (\d+ \| \d.*) \|$", README, re.MULTILINE)
-    assert shown == [row.strip('"') for row in rows.splitlines()[1:]]
+    assert shown == rows
 
 
 def test_the_two_generations_of_slub_it_shows(db: Path) -> None:
     command = re.search(r"`allocsim (sweep traces/\S+ --vary kernel\S+)`:\n", README)
     assert command is not None
     allocsim(*command[1].split(), "--db", str(db))
-    rows = allocsim(
-        "sql",
-        "--db",
-        str(db),
-        "--format",
-        "csv",
+    rows = asked(
+        db,
         "select concat_ws(' | ', format('{:.1f} %', fastpath_pct),"
         " format('{:,}', freelist_cmpxchg), format('{:,}', frees_to_slabs),"
         " format('{:,}', list_locks), slab_allocs) as cells from placement_summary"
         " where settings->>'kernel' is not null order by settings->>'kernel'",
     )
     shown = re.findall(r"^\| (?:6\.12|7\.2): .*? \| (.*) \|$", README, re.MULTILINE)
-    assert shown == [row.strip('"') for row in rows.splitlines()[1:]]
+    assert shown == rows
     made = re.search(r"The kernel itself made (\d+) slabs there", README)
     assert made is not None
     recorded = (
         "select distinct recorded_slab_allocs from placement_summary where settings->>'kernel'"
     )
-    answer = allocsim("sql", "--db", str(db), "-f", "csv", f"{recorded} is not null")
-    assert answer.splitlines()[1:] == [made[1]]
+    assert asked(db, f"{recorded} is not null") == [made[1]]
 
 
 def test_the_comparison_it_shows() -> None:
@@ -119,14 +116,10 @@ def test_the_pattern_it_sweeps(db: Path) -> None:
     trace = str(db.parent / made.split()[1])
     varied = f"sheaf.capacity={','.join(map(str, wanted))}"
     allocsim("sweep", trace, "--vary", varied, "--db", str(db))
-    rows = allocsim(
-        "sql",
-        "--db",
-        str(db),
-        "--format",
-        "csv",
+    rows = asked(
+        db,
         "select (settings->>'$.\"sheaf.capacity\"')::int, flushes from placement_summary"
         " where trace = 'producer-consumer'",
     )
-    found = dict(map(int, row.split(",")) for row in rows.splitlines()[1:])
+    found = dict(map(int, row.split(",")) for row in rows)
     assert found == wanted

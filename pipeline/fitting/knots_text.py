@@ -36,9 +36,8 @@ def knots_text(
     gaps = np.diff(knots.values).astype(np.float64)
     gaps[gaps == 0] = np.inf
     nearest = np.minimum(np.append(gaps, np.inf), np.append(np.inf, gaps))
-    allowed = np.maximum(np.minimum(high - low, nearest), 1) / FINE
-    digits = np.floor(np.log10(np.maximum(allowed, 1))).astype(np.int64)
-    unit = 10**digits
+    allowed = np.minimum(high - low, nearest) / FINE
+    unit = 10 ** np.floor(np.log10(np.maximum(allowed, 1))).astype(np.int64)
     values = (knots.values + unit // 2) // unit * unit
     # Rounded by more or less, a value may come to lie behind the next.
     values = np.maximum.accumulate(values)

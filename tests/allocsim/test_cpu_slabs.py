@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from unittest.mock import patch
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,22 +11,14 @@ from hypothesis import strategies as st
 from allocsim import cpu_slabs
 from allocsim.freelist import freelist_order
 from allocsim.profile import LINUX_6_12, CacheShape, cache_shapes
+from tests.allocsim.slub_traces import random_trace, there_and_back
 from tests.oracle.slub_compare import Trace, assert_equal
-
-Refused = Sequence[tuple[int, int]]
-
-
-def there_and_back(size: int, count: int) -> Trace:
-    shapes = cache_shapes(LINUX_6_12, [("c", size)], 2)
-    requests = [(i, 0, 0, +1, i) for i in range(count)]
-    requests += [(count + i, 0, 0, -1, i) for i in range(count)]
-    return Trace(shapes, 1, requests, profile=LINUX_6_12)
 
 
 @pytest.mark.parametrize("window", [1, 7, 63, 64, 65, 1000, 10_000])
 @pytest.mark.parametrize(("size", "count"), [(64, 960), (256, 560), (4096, 200)])
 def test_vectors(size: int, count: int, window: int) -> None:
-    assert_equal(there_and_back(size, count), window)
+    assert_equal(there_and_back(LINUX_6_12, size, count), window)
 
 
 @st.composite
@@ -105,41 +95,16 @@ def test_model_equals_oracle(trace: Trace, window: int, few: int) -> None:
         assert_equal(trace, window)
 
 
-def random_trace(
-    seed: int, caches: list[int], cpus: int, remote: float, refusals: Refused = ()
-) -> Trace:
-    """A trace of real shapes: each cache drifts up and down, a share of the frees is remote."""
-    rng = np.random.default_rng(seed)
-    shapes = cache_shapes(LINUX_6_12, [(f"kmalloc-{size}", size) for size in caches], cpus)
-    live: list[list[tuple[int, int]]] = [[] for _ in caches]
-    requests = []
-    drift = rng.random(len(caches))
-    for seq in range(8000):
-        if seq % 500 == 0:
-            drift = rng.random(len(caches))
-        cache = int(rng.integers(len(caches)))
-        cpu = int(rng.integers(cpus))
-        if not live[cache] or rng.random() < drift[cache]:
-            live[cache].append((seq, cpu))
-            requests.append((seq, cpu, cache, +1, seq))
-        else:
-            near = max(0, len(live[cache]) - 100)
-            at = int(rng.integers(near, len(live[cache])))
-            handle, home = live[cache].pop(at)
-            requests.append((seq, cpu if rng.random() < remote else home, cache, -1, handle))
-    return Trace(shapes, cpus, requests, refusals=list(refusals), profile=LINUX_6_12)
-
-
 @pytest.mark.parametrize("window", [130, 8000])
 @pytest.mark.parametrize("remote", [0.0, 0.3, 1.0])
 def test_long_traces(remote: float, window: int) -> None:
-    assert_equal(random_trace(5, [64, 512, 4096, 8192], 3, remote), window)
+    assert_equal(random_trace(LINUX_6_12, 5, [64, 512, 4096, 8192], 3, remote), window)
 
 
 @pytest.mark.parametrize("window", [100, 8000])
 def test_refused_pages(window: int) -> None:
     refusals = [(500, 0), (900, -1), (1500, 10), (3000, 1), (5000, -1), (6000, 10)]
-    assert_equal(random_trace(6, [64, 1024, 2048], 2, 0.3, refusals), window)
+    assert_equal(random_trace(LINUX_6_12, 6, [64, 1024, 2048], 2, 0.3, refusals), window)
 
 
 @pytest.mark.parametrize("window", [64, 20_000])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from copy import deepcopy
 
 import numpy as np
@@ -15,22 +14,14 @@ from allocsim.profile import LINUX_7_2, CacheShape, cache_shapes, with_settings
 from allocsim.requests import ObjectRequests
 from allocsim.sheaf_memory import before_their_homes, sheaf_homes
 from allocsim.slub import Slub
+from tests.allocsim.slub_traces import random_trace, there_and_back
 from tests.oracle.slub_compare import Trace, assert_equal
-
-Refused = Sequence[tuple[int, int]]
-
-
-def there_and_back(size: int, count: int) -> Trace:
-    shapes = cache_shapes(LINUX_7_2, [("c", size)], 2)
-    requests = [(i, 0, 0, +1, i) for i in range(count)]
-    requests += [(count + i, 0, 0, -1, i) for i in range(count)]
-    return Trace(shapes, 1, requests)
 
 
 @pytest.mark.parametrize("window", [1, 7, 59, 60, 61, 1000, 10_000])
 @pytest.mark.parametrize(("size", "count"), [(64, 960), (64, 1920), (256, 560), (4096, 200)])
 def test_vectors(size: int, count: int, window: int) -> None:
-    assert_equal(there_and_back(size, count), window)
+    assert_equal(there_and_back(LINUX_7_2, size, count), window)
 
 
 @st.composite
@@ -112,31 +103,6 @@ def test_model_equals_oracle(trace: Trace, window: int) -> None:
     assert_equal(trace, window)
 
 
-def random_trace(
-    seed: int, caches: list[int], cpus: int, remote: float, refusals: Refused = ()
-) -> Trace:
-    """A trace of real shapes: each cache drifts up and down, a share of the frees is remote."""
-    rng = np.random.default_rng(seed)
-    shapes = cache_shapes(LINUX_7_2, [(f"kmalloc-{size}", size) for size in caches], cpus)
-    live: list[list[tuple[int, int]]] = [[] for _ in caches]
-    requests = []
-    drift = rng.random(len(caches))
-    for seq in range(8000):
-        if seq % 500 == 0:
-            drift = rng.random(len(caches))
-        cache = int(rng.integers(len(caches)))
-        cpu = int(rng.integers(cpus))
-        if not live[cache] or rng.random() < drift[cache]:
-            live[cache].append((seq, cpu))
-            requests.append((seq, cpu, cache, +1, seq))
-        else:
-            near = max(0, len(live[cache]) - 100)
-            at = int(rng.integers(near, len(live[cache])))
-            handle, home = live[cache].pop(at)
-            requests.append((seq, cpu if rng.random() < remote else home, cache, -1, handle))
-    return Trace(shapes, cpus, requests, refusals=list(refusals))
-
-
 @pytest.mark.parametrize("window", [13, 1000, 8000])
 @pytest.mark.parametrize(
     ("caches", "cpus", "remote"),
@@ -145,12 +111,12 @@ def random_trace(
 def test_random_traces_in_any_window(
     caches: list[int], cpus: int, remote: float, window: int
 ) -> None:
-    assert_equal(random_trace(len(caches), caches, cpus, remote), window)
+    assert_equal(random_trace(LINUX_7_2, len(caches), caches, cpus, remote), window)
 
 
 def test_a_long_shortage() -> None:
     refusals = [(2000, 0), (3000, -1), (5000, 10), (6000, -1), (6100, 10)]
-    trace = random_trace(3, [64, 512, 9000, 4096], 2, 0.5, refusals)
+    trace = random_trace(LINUX_7_2, 3, [64, 512, 9000, 4096], 2, 0.5, refusals)
     for window in (500, 8000):
         assert_equal(trace, window)
 
@@ -236,7 +202,7 @@ def test_homes_never_go_round() -> None:
 
 def test_a_copy_goes_its_own_way() -> None:
     """What is replayed again from a copy is what was replayed before (a checkpoint)."""
-    trace = random_trace(7, [64, 512, 4096], 2, 0.3)
+    trace = random_trace(LINUX_7_2, 7, [64, 512, 4096], 2, 0.3)
     first, second = columns(trace.requests[:4000]), columns(trace.requests[4000:])
     slub = Slub(LINUX_7_2, trace.shapes, trace.cpus)
     slub.window(first)
