@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from allocsim.columns import Columns, concat, empty
-from allocsim.page_replay import PageResults, PageSample
-from allocsim.requests import PageRequests, Placement, SheafObjects
+from allocsim.page_alloc.replay import PageResults, PageSample
+from allocsim.slub.requests import PageRequests, Placement, SheafObjects
+from allocsim.tables import Columns, concat, empty
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,18 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from allocsim.columns import Columns, concat, empty, find, take
-from allocsim.older import older_in
-from allocsim.page_allocator import NO_RECLAIM
-from allocsim.page_paths import PagePath, Pressure
-from allocsim.page_replay import PageReplay, PageResults, PageSample
-from allocsim.partial_list import INDEX_BITS
-from allocsim.recorded_requests import PAGE_SHIFT, UNKNOWN_PAGE, PageEvents
-from allocsim.requests import (
-    ObjectRequests,
-    PageRequests,
-    Refusals,
-)
+from allocsim.initial_state.slabs import older_in
+from allocsim.page_alloc.allocator import NO_RECLAIM
+from allocsim.page_alloc.paths import PagePath, Pressure
+from allocsim.page_alloc.replay import PageReplay, PageResults, PageSample
+from allocsim.recording.requests import PAGE_SHIFT, UNKNOWN_PAGE, PageEvents
 from allocsim.simulated_window import (
     NO_PAGES,
     NO_PLACEMENT,
@@ -38,16 +31,23 @@ from allocsim.simulated_window import (
     SimulatedWindow,
     joined,
 )
-from allocsim.slub import Slub
+from allocsim.slub.node_partial import INDEX_BITS
+from allocsim.slub.requests import (
+    ObjectRequests,
+    PageRequests,
+    Refusals,
+)
+from allocsim.slub.slub import Slub
+from allocsim.tables import Columns, concat, empty, find, take
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
-    from allocsim.profile import CacheShape, Profile
-    from allocsim.requests import FreeBefore, OlderObjects
-    from allocsim.zones import Machine
+    from allocsim.kernels.profile import CacheShape, Profile
+    from allocsim.page_alloc.zones import Machine
+    from allocsim.slub.requests import FreeBefore, OlderObjects
 
 KEPT = 1 << 22  #: requests kept since the state was last put aside; more cost memory
 FIRST_CHUNK = 64  #: requests tried at once behind a refused slab page

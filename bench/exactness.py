@@ -16,9 +16,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
-from allocsim.settings import DEFAULT_KERNEL, KERNEL, KERNELS
+from allocsim.kernels.settings import DEFAULT_KERNEL, KERNEL, KERNELS
 from pipeline.progress import Progress
-from pipeline.trace_source import opened
+from pipeline.replay.trace_source import opened
 from tests.conftest import ROOT, recordings
 from tests.oracle.whole_path import WHOLE, WholePath
 

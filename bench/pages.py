@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from meter import arguments, measure, oracle_rate, show
 
-from allocsim.page_replay import PageReplay
-from allocsim.zones import Machine, all_free, computed_zone
+from allocsim.page_alloc.replay import PageReplay
+from allocsim.page_alloc.zones import Machine, all_free, computed_zone
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 from tests.oracle.page_lists import PageAllocator as Oracle

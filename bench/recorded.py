@@ -18,10 +18,10 @@ import duckdb
 from meter import measure, show
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
-from pipeline.modelled import make_world
 from pipeline.progress import Progress
-from pipeline.recorded_run import RecordedRun
-from pipeline.trace_source import opened
+from pipeline.replay.read_back import RecordedRun
+from pipeline.replay.trace_source import opened
+from pipeline.replay.world import make_world
 from tests.conftest import RECORDINGS, ROOT
 from tests.oracle.whole_path import WholePath
 

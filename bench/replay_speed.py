@@ -58,7 +58,7 @@ def on_one_core(folder: Path, here: Path, runs: int) -> None:
     commands = {
         "import": [*ALLOCSIM, "import", "--force", "-o", str(sets), str(folder)],
         "replay and store": replay(sets / folder.name, db, "recorded"),
-        "start-up": [sys.executable, "-c", "import pipeline.cli, pipeline.runs"],
+        "start-up": [sys.executable, "-c", "import pipeline.cli, pipeline.replay.recorded"],
     }
     measured = in_turn(commands, runs, cpus={0})
     for name, each in measured.items():

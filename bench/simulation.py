@@ -16,11 +16,11 @@ import numpy as np
 from meter import arguments, measure, oracle_rate, show
 from synthetic import Synthetic
 
-from allocsim.profile import LINUX_7_2, cache_shapes
-from allocsim.recorded_requests import PageEvents
-from allocsim.requests import FreeBefore, OlderObjects
+from allocsim.kernels.profile import LINUX_7_2, cache_shapes
+from allocsim.page_alloc.zones import Machine, all_free, computed_zone
+from allocsim.recording.requests import PageEvents
 from allocsim.simulation import Simulation, SlabPages
-from allocsim.zones import Machine, all_free, computed_zone
+from allocsim.slub.requests import FreeBefore, OlderObjects
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,9 +14,9 @@ from pathlib import Path
 from meter import arguments, measure, oracle_rate, show
 from synthetic import Synthetic
 
-from allocsim.profile import PROFILES, cache_shapes
-from allocsim.settings import DEFAULT_KERNEL, KERNELS
-from allocsim.slub import Slub
+from allocsim.kernels.profile import PROFILES, cache_shapes
+from allocsim.kernels.settings import DEFAULT_KERNEL, KERNELS
+from allocsim.slub.slub import Slub
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 from tests.oracle.cpu_slabs import CpuSlabs

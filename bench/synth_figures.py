@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 import matplotlib as mpl  # noqa: E402
 import matplotlib.pyplot as plt  # noqa: E402
 
-from allocsim.fragmentation import unusable_index  # noqa: E402
+from allocsim.page_alloc.unusable_index import unusable_index  # noqa: E402
 from pipeline.synth.machine import make_machine  # noqa: E402
 from pipeline.synth.parse import parse_spec  # noqa: E402
 from pipeline.synth.patterns import read_spec  # noqa: E402

@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from pipeline.fitting.fit import fit_trace  # noqa: E402
 from pipeline.progress import Progress  # noqa: E402
-from pipeline.trace_source import opened  # noqa: E402
+from pipeline.replay.trace_source import opened  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.requests import ObjectRequests
+from allocsim.slub.requests import ObjectRequests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

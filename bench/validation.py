@@ -33,9 +33,9 @@ Kernel figures come from the recordings: page_ref events, /sys/kernel/slab (SLUB
 and the events of slab pages. No constant of the model was fitted to any of them. Bounds and their
 reasons are data: pipeline/validation/bounds.toml.
 
-Two numbers are assumed: a grace period of RCU (20 ms, allocsim/profile.py), and that a free which
-no event shows was in the middle of the interval in which it must have been. How much hangs on the
-second is printed as a range: all such frees at their earliest, and all at their latest.
+Two numbers are assumed: a grace period of RCU (20 ms, allocsim/kernels/profile.py), and that a free
+which no event shows was in the middle of the interval in which it must have been. How much hangs on
+the second is printed as a range: all such frees at their earliest, and all at their latest.
 """
 NOT_REACHED = """## What is not reached, and why
 

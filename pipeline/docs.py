@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from typer.main import get_command
 
-from allocsim.settings import DEFAULT_KERNEL, SETTINGS
+from allocsim.kernels.settings import DEFAULT_KERNEL, SETTINGS
 from pipeline.cli import app
 from pipeline.store.schema import SCHEMA_VERSION, TABLES, Table, duckdb_type, stored_doc
 from reports.views import VIEWS, View, view

@@ -12,7 +12,7 @@ from pyarrow import parquet
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from allocsim.events import Ev
+    from allocsim.trace.events import Ev
 
 Rows = list[dict[str, Any]]
 

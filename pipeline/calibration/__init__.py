@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from allocsim.costs import MEASURED_PLACES, OPERATIONS, CostTable, Range, costs_for
+from allocsim.refcount.costs import MEASURED_PLACES, OPERATIONS, CostTable, Range, costs_for
 from pipeline.errors import AllocsimError
 
 _CPUS = Path("/sys/devices/system/cpu")

@@ -16,8 +16,8 @@ from pipeline.errors import InputError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reports.comparable import Remark
-    from reports.comparison import Comparison
+    from reports.compare.comparable import Remark
+    from reports.compare.comparison import Comparison
 
 
 class Format(StrEnum):
@@ -94,11 +94,11 @@ def compare(
 
     Sides that cannot be compared, such as recordings of different events, are refused.
     """
-    from pipeline.policies import find_policies
     from pipeline.progress import shown
-    from pipeline.sides import opened_sides
-    from reports.compare import checked
-    from reports.compare import compare as compared
+    from pipeline.replay.policies import find_policies
+    from pipeline.replay.sides import opened_sides
+    from reports.compare.measure_runs import checked
+    from reports.compare.measure_runs import compare as compared
 
     at = _baseline(sides, baseline)
     outputs = _outputs(format_ or [], output or [])
@@ -159,7 +159,7 @@ def _by_suffix(file: Path) -> Format:
 
 
 def _refuse(remarks: Sequence[Remark], *, force: bool) -> None:
-    from reports.comparable import Weight
+    from reports.compare.comparable import Weight
 
     reasons = [remark.text for remark in remarks if remark.weight is Weight.MUST]
     if reasons and not force:
@@ -168,11 +168,11 @@ def _refuse(remarks: Sequence[Remark], *, force: bool) -> None:
 
 def _rendered(comparison: Comparison, how: Format) -> bytes:
     from allocsim import __version__
-    from reports import differences
-    from reports.comparison_json import to_json
-    from reports.html import to_html
-    from reports.pdf import render
-    from reports.text import to_markdown, to_text
+    from reports.compare import report as differences
+    from reports.compare.json import to_json
+    from reports.render.html import to_html
+    from reports.render.pdf import render
+    from reports.render.text import to_markdown, to_text
 
     match how:
         case Format.JSON:

@@ -29,10 +29,10 @@ def calibrate(
     lost but precision: replays take the shipped table of the recorded machine. Measure on an idle
     machine; it takes a second or two.
     """
-    from allocsim.costs import to_toml
+    from allocsim.refcount.costs import to_toml
     from pipeline.calibration import calibrate as measure
     from pipeline.commands.outputs import write_report
-    from reports.rows import write_table
+    from reports.render.rows import write_table
 
     found = measure(cc)
     write_report(output, to_toml(found.costs).encode())

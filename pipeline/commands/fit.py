@@ -28,8 +28,8 @@ def fit(
     from pipeline.fitting.distance import COLUMNS, rows
     from pipeline.fitting.fit import check_output, fit_trace, write_spec
     from pipeline.progress import shown
-    from pipeline.trace_source import opened
-    from reports.rows import write_table
+    from pipeline.replay.trace_source import opened
+    from reports.render.rows import write_table
 
     check_output(output, force=force)
     with shown() as progress, opened(trace, progress) as found:

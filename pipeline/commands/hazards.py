@@ -40,11 +40,11 @@ def hazards(
     them: who breaks. The rows are those of the view hazards. The exit code is 1 if there is a
     caller that the policy breaks. It takes page_ref events, and stacks behind them to tell who.
     """
-    from pipeline.policies import BASELINE, find_policies
     from pipeline.progress import shown
-    from pipeline.runs import replay_traces
+    from pipeline.replay.policies import BASELINE, find_policies
+    from pipeline.replay.recorded import replay_traces
     from pipeline.store.database import reading
-    from reports.rows import WRITERS
+    from reports.render.rows import WRITERS
 
     policies = find_policies([policy])
     [name] = [found.name for found in policies if found.name != BASELINE] or [BASELINE]

@@ -43,7 +43,7 @@ def import_(
     gc.disable()
     from pipeline.ingest.recording import find_recording, import_recording
     from pipeline.progress import shown
-    from pipeline.trace_set_parts import read_meta
+    from pipeline.trace_set.parts import read_meta
 
     names = [find_recording(path).name for path in recordings]
     for name in names:

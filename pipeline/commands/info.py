@@ -27,10 +27,10 @@ def info(
 
     JSON is the trace set's meta.json, whole.
     """
-    from pipeline.machine import machine_nodes
     from pipeline.progress import shown
-    from pipeline.trace_source import opened
-    from reports.trace_info import trace_text
+    from pipeline.replay.trace_source import opened
+    from pipeline.trace_set.machine import machine_nodes
+    from reports.sections.trace_info import trace_text
 
     with shown() as progress, opened(trace, progress) as found:
         meta, nodes = found.meta, machine_nodes(found)

@@ -56,12 +56,12 @@ def replay(
     views policy_summary and placement_summary say more of them.
     """
     from pipeline.errors import UsageError
-    from pipeline.policies import Pricing, find_costs, find_policies, find_schemes
     from pipeline.progress import shown
-    from pipeline.runs import replay_traces
-    from pipeline.settings import parse_settings
+    from pipeline.replay.policies import Pricing, find_costs, find_policies, find_schemes
+    from pipeline.replay.recorded import replay_traces
+    from pipeline.replay.settings import parse_settings
     from pipeline.store.database import reading
-    from reports.printed import print_losses, print_placements, print_policies
+    from reports.sections.console import print_losses, print_placements, print_policies
 
     policies = find_policies(policy or [])
     pricing = Pricing(find_schemes(scheme or []), find_costs(costs))

@@ -32,8 +32,8 @@ def report(
     """Write a PDF on the runs of the results database: all of them, or those that are named."""
     from pipeline.store.database import reading
     from reports import queries
-    from reports.build import build
-    from reports.pdf import render
+    from reports.render.pdf import render
+    from reports.sections.build import build
 
     refuse_other_file(output, pdf=True)
     with reading(db) as connection:

@@ -25,7 +25,7 @@ def sql(
     DuckDB's dialect, which lets "select * from" be just "from".
     """
     from pipeline.store.query import answer
-    from reports.rows import WRITERS
+    from reports.render.rows import WRITERS
 
     with answer(db, statement) as (names, rows):
         WRITERS[format_.value](names, rows, sys.stdout)

@@ -38,10 +38,10 @@ def sweep(
     more of them.
     """
     from pipeline.progress import shown
-    from pipeline.settings import combinations, parse_settings
+    from pipeline.replay.settings import combinations, parse_settings
+    from pipeline.replay.sweeps import sweep_traces
     from pipeline.store.database import reading
-    from pipeline.sweeps import sweep_traces
-    from reports.printed import print_losses, print_placements
+    from reports.sections.console import print_losses, print_placements
 
     wanted = combinations(vary, parse_settings(set_ or []))
     with shown() as progress:

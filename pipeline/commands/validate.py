@@ -39,8 +39,8 @@ def validate(
     from pipeline.progress import shown
     from pipeline.store.database import reading
     from pipeline.validation.run import validate_traces
-    from reports.printed import print_losses, print_not_compared
-    from reports.rows import WRITERS
+    from reports.render.rows import WRITERS
+    from reports.sections.console import print_losses, print_not_compared
 
     with shown() as progress:
         runs = validate_traces(traces, db, progress)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from allocsim.page_kinds import Kind
+from allocsim.recording.page_kinds import Kind
 from pipeline.ingest.metadata_marks import METADATA_FUNCTIONS
 
 if TYPE_CHECKING:

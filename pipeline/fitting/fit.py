@@ -13,13 +13,13 @@ from pipeline.fitting.distance import distance
 from pipeline.fitting.kmem_only import without_page_refs
 from pipeline.fitting.observed import observe
 from pipeline.fitting.spec_text import fitted_text, left_out_text
-from pipeline.policies import find_policies
-from pipeline.runs import WINDOW_ROWS, replay_trace
-from pipeline.simulate import simulate_run
+from pipeline.replay.policies import find_policies
+from pipeline.replay.recorded import WINDOW_ROWS, replay_trace
+from pipeline.replay.simulated import simulate_run
 from pipeline.store.database import reading
 from pipeline.synth.parse import parse_spec
 from pipeline.synth.write import write_trace_set
-from pipeline.trace_set import TraceSet
+from pipeline.trace_set.reader import TraceSet
 
 if TYPE_CHECKING:
     from pipeline.fitting.distance import Measure

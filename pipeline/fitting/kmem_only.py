@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
-from allocsim.events import EVENTS
-from pipeline.trace_set import TraceSet
+from allocsim.trace.events import EVENTS
+from pipeline.trace_set.reader import TraceSet
 
 if TYPE_CHECKING:
     from pathlib import Path

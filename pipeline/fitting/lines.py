@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from allocsim.caches import KMALLOC_CLASSES
-from allocsim.page_kinds import Kind
-from allocsim.profile import PAGE_SIZE
+from allocsim.kernels.profile import PAGE_SIZE
+from allocsim.recording.cache_names import KMALLOC_CLASSES
+from allocsim.recording.page_kinds import Kind
 from pipeline.fitting.lifetimes import (
     SHORT,
     distribution,
@@ -20,7 +20,7 @@ from pipeline.fitting.lifetimes import (
     times,
 )
 from pipeline.fitting.periods import FEW, PERIOD_BIRTHS, move_limits, period_limits
-from pipeline.hidden import TRACED_SHARE
+from pipeline.replay.untraced_frees import TRACED_SHARE
 from pipeline.synth.births import NEVER
 from pipeline.synth.page_requests import PAGE_KINDS
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from allocsim.columns import find
-from allocsim.page_kinds import Kind
-from allocsim.recorded_requests import UNKNOWN_PAGE
-from allocsim.requests import Op
+from allocsim.recording.page_kinds import Kind
+from allocsim.recording.requests import UNKNOWN_PAGE
+from allocsim.slub.requests import Op
+from allocsim.tables import find
 from pipeline.fitting.older import OlderSlabs
-from pipeline.modelled import make_world
-from pipeline.recorded_run import RecordedRun
+from pipeline.replay.read_back import RecordedRun
+from pipeline.replay.world import make_world
 from pipeline.synth.births import NEVER
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import duckdb
     import numpy.typing as npt
 
-    from pipeline.modelled import Recorded, World
-    from pipeline.trace_set import TraceSet
+    from pipeline.replay.world import Recorded, World
+    from pipeline.trace_set.reader import TraceSet
 
     Ints = npt.NDArray[np.int64]
     Columns = tuple[npt.NDArray[Any], ...]

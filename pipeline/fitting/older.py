@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from allocsim.zones import ORDERS, PRIOR_CHUNK
+from allocsim.page_alloc.zones import ORDERS, PRIOR_CHUNK
 from pipeline.fitting.lifetimes import distribution, times
 from pipeline.fitting.lines import FittedWork
 

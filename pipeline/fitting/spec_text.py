@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.kernel import kernel_of
+from allocsim.kernels.release import kernel_of
 from pipeline.fitting.lifetimes import CLOSE
 from pipeline.fitting.lines import (
     FittedWork,

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from allocsim.events import EVENT_COLUMN, EVENT_COLUMNS
+from allocsim.trace.events import EVENT_COLUMN, EVENT_COLUMNS
 from pipeline.errors import InputError
-from pipeline.ingest.interning import Interner
 from pipeline.ingest.stream import Stream, number
 from pipeline.ingest.strings import StringInterner
-from pipeline.values import Values
+from pipeline.trace_set.column import Values
+from pipeline.trace_set.interning import Interner
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -61,7 +61,7 @@ class Gatherer:
     """Gathers the fields of events, and numbers call sites and texts over all windows.
 
     Attributes:
-        event_codes: u1, the code of the event in each slot (allocsim.events.Ev).
+        event_codes: u1, the code of the event in each slot (allocsim.trace.events.Ev).
         call_sites: the distinct call sites so far.
         texts: of each text column, the distinct texts so far.
     """

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.direct_map import DirectMapVote
-from allocsim.events import Ev
+from allocsim.recording.direct_map import DirectMapVote
+from allocsim.trace.events import Ev
 from pipeline.errors import InputError
 from pipeline.ingest.columns import Gatherer, Rows, in_time_order
 from pipeline.ingest.events import OTHER
@@ -16,7 +16,7 @@ from pipeline.ingest.metadata_marks import MetadataMarks
 from pipeline.ingest.repeats import first_of_two
 from pipeline.ingest.stacks import Attached, StackReader
 from pipeline.prefetch import prefetch
-from pipeline.values import Values
+from pipeline.trace_set.column import Values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

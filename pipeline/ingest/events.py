@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.events import EVENT_COLUMN, EVENTS, Event
+from allocsim.trace.events import EVENT_COLUMN, EVENTS, Event
 from pipeline.errors import InputError
 from pipeline.ingest.formats import EventFormat, Field, format_names, parse_format
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from allocsim.events import EVENT_NAMES, EVENTS
+from allocsim.trace.events import EVENT_NAMES, EVENTS
 
 if TYPE_CHECKING:
     from pipeline.ingest.convert import Conversion
-    from pipeline.trace_set_parts import Symbols
+    from pipeline.trace_set.parts import Symbols
 
 
 def describe(

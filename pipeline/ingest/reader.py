@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pipeline.ingest.events import EventTypes
     from pipeline.ingest.stream import Stream
-    from pipeline.trace_set_parts import Symbols
+    from pipeline.trace_set.parts import Symbols
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,11 @@ import pyarrow as pa
 from pipeline.errors import InputError, OutputError
 from pipeline.ingest.convert import Conversion
 from pipeline.ingest.meta import describe
-from pipeline.ingest.trace_dat import MAGIC
-from pipeline.ingest.trace_dat_reader import TraceDatReader
+from pipeline.ingest.trace_dat.container import MAGIC
+from pipeline.ingest.trace_dat.reader import TraceDatReader
 from pipeline.prefetch import prefetch
-from pipeline.trace_set_parts import Stacks, Symbols, is_trace_set
-from pipeline.trace_set_writer import TraceSetWriter
+from pipeline.trace_set.parts import Stacks, Symbols, is_trace_set
+from pipeline.trace_set.writer import TraceSetWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -224,13 +224,13 @@ def _reader(recording: Recording, data: memoryview, scratch: Path) -> Reader:
     # A reader is imported where its format is found: all of them take longer than a small file.
     path = str(recording.file)
     if bytes(data[: len(MAGIC)]) != MAGIC:
-        from pipeline.ingest.perf_data import is_perf_data
+        from pipeline.ingest.perf_data.container import is_perf_data
 
         if is_perf_data(data):
-            from pipeline.ingest.perf_reader import PerfReader
+            from pipeline.ingest.perf_data.reader import PerfReader
 
             return PerfReader(path, data, scratch)
-        from pipeline.ingest.ftrace_text import FtraceTextReader, is_ftrace_text
+        from pipeline.ingest.ftrace_text.reader import FtraceTextReader, is_ftrace_text
 
         if is_ftrace_text(data):
             uname = bytes(_beside(recording, "uname")).decode("utf-8", "replace")

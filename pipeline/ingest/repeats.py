@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.events import Ev
+from allocsim.trace.events import Ev
 from pipeline.ingest.contexts import before
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.ingest.interning import Interner
-from pipeline.ingest.ring_buffer import unaligned
+from pipeline.ingest.trace_dat.ring_buffer import unaligned
+from pipeline.trace_set.interning import Interner
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.ingest.ring_buffer import unaligned
-from pipeline.trace_set_parts import Symbols
+from pipeline.ingest.trace_dat.ring_buffer import unaligned
+from pipeline.trace_set.parts import Symbols
 
 if TYPE_CHECKING:
     import numpy.typing as npt

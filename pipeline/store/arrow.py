@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from allocsim.events import Column
+    from allocsim.trace.events import Column
 
 _ARROW = {
     "BOOLEAN": pa.bool_(),

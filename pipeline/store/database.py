@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from allocsim import __version__
-from allocsim.call_levels import LEVELS
-from allocsim.events import EVENTS
-from allocsim.freezing import VERDICTS
-from allocsim.page_kinds import KIND_DOCS, KIND_NAMES
-from allocsim.page_paths import FREE_PAGE_PATHS, PagePath
-from allocsim.paths import FREE_PATHS
-from allocsim.paths import Path as ObjectPath
-from allocsim.results import CacheHow, How
+from allocsim.page_alloc.paths import FREE_PAGE_PATHS, PagePath
+from allocsim.recording.page_kinds import KIND_DOCS, KIND_NAMES
+from allocsim.refcount.alloc_levels import LEVELS
+from allocsim.refcount.freezability import VERDICTS
+from allocsim.slub.paths import FREE_PATHS
+from allocsim.slub.paths import Path as ObjectPath
+from allocsim.trace.events import EVENTS
+from allocsim.trace.results import CacheHow, How
 from pipeline.errors import AllocsimError, OutputError, StoreError
 from pipeline.store.interrupts import interruptible
 from pipeline.store.schema import SCHEMA_VERSION, TABLES, ddl

@@ -6,8 +6,8 @@ import json
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from allocsim.call_levels import caller, entry_level
-from allocsim.policies import policy_ops
+from allocsim.refcount.alloc_levels import caller, entry_level
+from allocsim.refcount.policies import policy_ops
 from pipeline.store.schema import TRACES
 
 if TYPE_CHECKING:
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from allocsim.policies import Policy
-    from allocsim.replay import FinalResult
-    from pipeline.trace_set import TraceSet
+    from allocsim.recording.interpret import FinalResult
+    from allocsim.refcount.policies import Policy
+    from pipeline.trace_set.reader import TraceSet
 
 
 def trace_row(trace: TraceSet) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def policy_rows(policies: Sequence[Policy]) -> list[dict[str, Any]]:
 
 
 def policy_op_rows(policies: Sequence[Policy], paths: str) -> list[dict[str, Any]]:
-    """Rows of ``policy_ops``, for a kernel of these code paths (allocsim.kernel)."""
+    """Rows of ``policy_ops``, for a kernel of these code paths (allocsim.kernels.release)."""
     return [
         {
             "policy": number,

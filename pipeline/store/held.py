@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from allocsim.columns import concat, find, take
-from allocsim.results import CacheHow
+from allocsim.tables import concat, find, take
+from allocsim.trace.results import CacheHow
 
 if TYPE_CHECKING:
-    from allocsim.columns import Bools, Columns, Index
+    from allocsim.tables import Bools, Columns, Index
 
 
 def may_change(columns: Columns) -> Bools:
     """Which rows of events to hold back.
 
     Args:
-        columns: events, with ``open`` as allocsim.replay.WindowResult has it, and ``cache_how``.
+        columns: events, with ``open`` as allocsim.recording.interpret.WindowResult has it,
+            and ``cache_how``.
     """
     waits: Bools = columns["open"].copy()
     if "cache_how" in columns:

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from allocsim.events import EVENT_COLUMN, EVENTS, Ev
-from allocsim.results import EVENT_RESULTS
-from pipeline.behind import behind
+from allocsim.trace.events import EVENT_COLUMN, EVENTS, Ev
+from allocsim.trace.results import EVENT_RESULTS
+from pipeline.background import behind
 from pipeline.store.arrow import arrow_schema, from_columns, from_rows, stored
 from pipeline.store.dimensions import next_number
 from pipeline.store.held import Held, may_change
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from allocsim.amendments import Amendments
-    from allocsim.columns import Bools, Columns, Index
-    from allocsim.replay import HiddenResult, WindowResult
+    from allocsim.recording.interpret import HiddenResult, WindowResult
+    from allocsim.tables import Bools, Columns, Index
+    from allocsim.trace.late_results import Amendments
 
 _EVENT_TABLES = (OBJECT_FACTS, PAGE_EVENTS)
 _HELD_ROWS = 1 << 19  # of each of them
@@ -166,7 +166,7 @@ class RunWriter:
 
         Args:
             first_seq: row of its first event in the trace set.
-            window: its events (allocsim.events.EVENT_COLUMNS, as far as the trace has them).
+            window: its events (allocsim.trace.events.EVENT_COLUMNS, as far as the trace has them).
             result: what the model says of them.
         """
         self.amend(result.amendments)

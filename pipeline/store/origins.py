@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from allocsim.columns import Columns, Index
+    from allocsim.tables import Columns, Index
 
 #: Columns of events that make an origin. ``call_site`` and the sizes may be absent.
 PARTS = ("event", "call_site", "bytes_req", "bytes_alloc", "cache", "cache_how")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from allocsim.events import Ev
+from allocsim.trace.events import Ev
 
 # Allocations, frees and pages come from the events, so that a block that is split and freed in
 # parts counts when it happens. So do recorded operations, less those of allocation and free: the

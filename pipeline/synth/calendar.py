@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from allocsim.columns import concat, empty, take
+from allocsim.tables import concat, empty, take
 from pipeline.synth.births import NEVER, Births
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from allocsim.columns import Columns
+    from allocsim.tables import Columns
     from pipeline.synth.lines import Prefilled
 
     Ints = npt.NDArray[np.int64]

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from allocsim.caches import LARGE_KMALLOC
-from allocsim.events import Ev
-from allocsim.kernel import GFP_BITS
-from allocsim.page_requests import highest_zones, urgency
-from allocsim.prefilled import FLAGS
-from allocsim.profile import PAGE_SIZE, get_order, kmalloc_size
+from allocsim.kernels.profile import PAGE_SIZE, get_order, kmalloc_size
+from allocsim.kernels.release import GFP_BITS
+from allocsim.page_alloc.gfp import highest_zones, urgency
+from allocsim.recording.cache_names import LARGE_KMALLOC
+from allocsim.recording.sheaf_runs import FLAGS
+from allocsim.trace.events import Ev
 from pipeline.synth.page_requests import PAGE_KINDS
 from pipeline.synth.rows import GFP_KERNEL, migratetype
 from pipeline.synth.spec import KMALLOC_TYPES, sheaves

@@ -11,22 +11,29 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.cache_facts import parse_sysfs_slab
-from allocsim.caches import KMALLOC_CLASSES, Caches
-from allocsim.kernel import GFP_BITS
-from allocsim.older import FirstSeen
-from allocsim.profile import cache_shapes
-from allocsim.results import How
-from allocsim.zoneinfo import parse_pagetypeinfo, parse_zoneinfo, placed
-from allocsim.zones import MAX_PAGE_ORDER, ORDERS, PAGEBLOCK, PCP_LISTS, PRIOR_CHUNK, computed_zone
-from pipeline.modelled import PROFILE, Recorded, make_world
+from allocsim.initial_state.slabs import FirstSeen
+from allocsim.initial_state.sysfs_slab import parse_sysfs_slab
+from allocsim.initial_state.zoneinfo import parse_pagetypeinfo, parse_zoneinfo, placed
+from allocsim.kernels.profile import cache_shapes
+from allocsim.kernels.release import GFP_BITS
+from allocsim.page_alloc.zones import (
+    MAX_PAGE_ORDER,
+    ORDERS,
+    PAGEBLOCK,
+    PCP_LISTS,
+    PRIOR_CHUNK,
+    computed_zone,
+)
+from allocsim.recording.cache_names import KMALLOC_CLASSES, Caches
+from allocsim.trace.results import How
+from pipeline.replay.world import PROFILE, Recorded, make_world
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from allocsim.profile import CacheShape
-    from allocsim.zones import Zone
-    from pipeline.modelled import World
+    from allocsim.kernels.profile import CacheShape
+    from allocsim.page_alloc.zones import Zone
+    from pipeline.replay.world import World
     from pipeline.synth.spec import Spec
 
 #: Where ZONE_NORMAL begins on x86-64: at 4 GiB.

@@ -2,9 +2,9 @@
 
 They are not run through the model. They fill slabs as the spec names them, batch after batch; what
 is gone when the trace begins leaves free places. From there on it is as with a recording
-(allocsim.older): what a CPU freed lies in its main sheaf, as much as that holds, the rest on its
-slab. No event tells all that, so the trace set lists the free places, and a replay begins with the
-very state that the trace was made from.
+(allocsim.initial_state.slabs): what a CPU freed lies in its main sheaf, as much as that holds, the
+rest on its slab. No event tells all that, so the trace set lists the free places, and a replay
+begins with the very state that the trace was made from.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from allocsim.columns import take
-from allocsim.older import slab_numbers
-from allocsim.profile import PAGE_SIZE
-from allocsim.zones import ORDERS, PRIOR_CHUNK
+from allocsim.initial_state.slabs import slab_numbers
+from allocsim.kernels.profile import PAGE_SIZE
+from allocsim.page_alloc.zones import ORDERS, PRIOR_CHUNK
+from allocsim.tables import take
 from pipeline.errors import InputError
-from pipeline.free_places import free_places_text
-from pipeline.modelled import make_world
+from pipeline.replay.synthetic_free_lists import free_places_text
+from pipeline.replay.world import make_world
 from pipeline.synth.arrivals import GOING
 from pipeline.synth.machine import DIRECT_MAP
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from allocsim.columns import Columns
-    from pipeline.modelled import World
+    from allocsim.tables import Columns
+    from pipeline.replay.world import World
     from pipeline.synth.calendar import Moments
     from pipeline.synth.machine import Machine
 

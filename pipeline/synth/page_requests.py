@@ -1,15 +1,15 @@
 """How users of pages ask for them: gfp flags, functions on the stack, and how they are freed.
 
 The flags are those that the 6.12 and 7.2 recordings show for each kind (T9); the functions are
-those by which allocsim.page_kinds knows it.
+those by which allocsim.recording.page_kinds knows it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from allocsim.kernel import GFP_BITS
-from allocsim.page_kinds import Kind
+from allocsim.kernels.release import GFP_BITS
+from allocsim.recording.page_kinds import Kind
 
 _KERNEL = "IO FS DIRECT_RECLAIM KSWAPD_RECLAIM"
 _USER = f"HIGHMEM {_KERNEL} HARDWALL"
@@ -22,7 +22,7 @@ class PageKind:
     """Users of pages.
 
     Args:
-        kind: the kind allocsim.page_kinds finds.
+        kind: the kind allocsim.recording.page_kinds finds.
         gfp: gfp flags, without ``__GFP_``; high orders also have COMP where ``compound``.
         frames: functions on the stack, innermost first, behind the allocator's own.
         orders: lowest and highest order they ask for.

@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from allocsim.caches import LARGE_KMALLOC
+from allocsim.recording.cache_names import LARGE_KMALLOC
 from pipeline.errors import InputError
 from pipeline.synth.page_requests import PAGE_KINDS
 from pipeline.synth.reader import Reader

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from allocsim.events import Ev
-from allocsim.page_paths import PagePath
-from allocsim.paths import Path
-from allocsim.profile import MAX_PAGE_ORDER, PAGE_SIZE
-from allocsim.recorded_requests import PAGE_SHIFT, UNKNOWN_PAGE, PageEvents
-from allocsim.requests import ObjectRequests, Op
-from allocsim.vmstat import VmstatTurns
-from allocsim.zones import ORDERS
+from allocsim.initial_state.vmstat_worker import VmstatTurns
+from allocsim.kernels.profile import MAX_PAGE_ORDER, PAGE_SIZE
+from allocsim.page_alloc.paths import PagePath
+from allocsim.page_alloc.zones import ORDERS
+from allocsim.recording.requests import PAGE_SHIFT, UNKNOWN_PAGE, PageEvents
+from allocsim.slub.paths import Path
+from allocsim.slub.requests import ObjectRequests, Op
+from allocsim.trace.events import Ev
 from pipeline.errors import InputError
-from pipeline.modelled import PROFILE
+from pipeline.replay.world import PROFILE
 from pipeline.synth.lines import make_lines, pieces
 from pipeline.synth.machine import DIRECT_MAP
 from pipeline.synth.older import older_rows, place_older

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from allocsim.events import EVENT_COLUMN, EVENTS, Ev
-from allocsim.kernel import GFP_BITS
-from allocsim.page_requests import migratetypes
-from pipeline.trace_set_parts import Stacks, Symbols
-from pipeline.values import Values
+from allocsim.kernels.release import GFP_BITS
+from allocsim.page_alloc.gfp import migratetypes
+from allocsim.trace.events import EVENT_COLUMN, EVENTS, Ev
+from pipeline.trace_set.column import Values
+from pipeline.trace_set.parts import Stacks, Symbols
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.older import FIRST_KEY
+from allocsim.initial_state.slabs import FIRST_KEY
 
 if TYPE_CHECKING:
     import numpy.typing as npt

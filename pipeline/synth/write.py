@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from allocsim.events import EVENT_NAMES, EVENTS
+from allocsim.trace.events import EVENT_NAMES, EVENTS
 from pipeline.errors import OutputError
-from pipeline.free_places import FILE
-from pipeline.modelled import SYNTH
+from pipeline.replay.synthetic_free_lists import FILE
+from pipeline.replay.world import SYNTH
 from pipeline.synth.machine import DIRECT_MAP, make_machine, release
 from pipeline.synth.placing import Placing
 from pipeline.synth.rows import Look, Templates
 from pipeline.synth.windows import windows
-from pipeline.trace_set_parts import is_trace_set
-from pipeline.trace_set_writer import TraceSetWriter
-from pipeline.values import Values
+from pipeline.trace_set.column import Values
+from pipeline.trace_set.parts import is_trace_set
+from pipeline.trace_set.writer import TraceSetWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.columns import concat, find, take
-from allocsim.descriptors import descriptor_bytes, shipped_schemes
-from allocsim.events import Ev
-from allocsim.page_flags import SHOWN_KINDS, blocks_of_flags
-from allocsim.page_kinds import Kind
-from allocsim.stock import frames_of, opening_stock
-from pipeline import described_lives
+from allocsim.memdesc.boot_blocks import frames_of, opening_stock
+from allocsim.memdesc.schemes import descriptor_bytes, shipped_schemes
+from allocsim.recording.kpageflags import SHOWN_KINDS, blocks_of_flags
+from allocsim.recording.page_kinds import Kind
+from allocsim.tables import concat, find, take
+from allocsim.trace.events import Ev
+from pipeline.replay import memdesc_lives as described_lives
 from pipeline.validation.bounds import Comparison
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     import duckdb
     import numpy.typing as npt
 
-    from allocsim.columns import Bools, Columns, Index
-    from pipeline.described_lives import Shown
-    from pipeline.trace_set import TraceSet
+    from allocsim.tables import Bools, Columns, Index
+    from pipeline.replay.memdesc_lives import Shown
+    from pipeline.trace_set.reader import TraceSet
 
 SCHEME = "memdesc-8"
 KNOWN = "known to both"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.trace_set.snapshots import SLAB_FLAG
 from pipeline.validation.bounds import Comparison
-from pipeline.validation.snapshots import SLAB_FLAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,9 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pipeline.errors import InputError
-from pipeline.simulate import simulate
+from pipeline.replay.simulated import simulate
+from pipeline.trace_set.snapshots import is_count
 from pipeline.validation.bounds import Comparison
-from pipeline.validation.snapshots import is_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from pipeline.recorded_run import RecordedRun
+    from pipeline.replay.read_back import RecordedRun
 
-#: What an event counts, and the model's counters of the same (allocsim.page_paths).
+#: What an event counts, and the model's counters of the same (allocsim.page_alloc.paths).
 _COUNTED = {
     "mm_page_alloc_zone_locked": ("zone_locked",),
     "mm_page_pcpu_drain": ("pcp_drain_blocks",),

@@ -6,23 +6,23 @@ from collections import Counter
 from statistics import median
 from typing import TYPE_CHECKING
 
-from pipeline.hidden import EARLIEST, LATEST, MIDDLE
-from pipeline.recorded_run import RecordedRun
-from pipeline.runs import WINDOW_ROWS
+from pipeline.replay.fidelity import own_kernel, what_if
+from pipeline.replay.read_back import RecordedRun
+from pipeline.replay.recorded import WINDOW_ROWS
+from pipeline.replay.untraced_frees import EARLIEST, LATEST, MIDDLE
 from pipeline.validation import cpu_slabs
 from pipeline.validation.bounds import Comparison
 from pipeline.validation.page_layer import page_layer
 from pipeline.validation.slub_replay import SlubReplay, snapshot_reads, totals
-from pipeline.what_if import own_kernel, what_if
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import duckdb
 
-    from pipeline.trace_set import TraceSet
+    from pipeline.trace_set.reader import TraceSet
+    from pipeline.trace_set.snapshots import SlabCaches
     from pipeline.validation.slub_replay import Counts
-    from pipeline.validation.snapshots import SlabCaches
 
 
 #: Counters compared for every cache, and those compared for all caches together only.

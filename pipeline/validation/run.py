@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from allocsim.kernel import kernel_of
-from pipeline.policies import find_policies, shipped_pricing
-from pipeline.runs import replay_trace
+from allocsim.kernels.release import kernel_of
+from pipeline.replay.policies import find_policies, shipped_pricing
+from pipeline.replay.recorded import replay_trace
+from pipeline.replay.trace_source import must_exist, opened
 from pipeline.store.database import writing
 from pipeline.store.load import RunWriter
 from pipeline.store.schema import VALIDATION
-from pipeline.trace_source import must_exist, opened
+from pipeline.trace_set.snapshots import page_flags, slab_caches
 from pipeline.validation.bounds import Comparison, judged
 from pipeline.validation.descriptors import descriptors
 from pipeline.validation.kinds import page_kinds
 from pipeline.validation.page_refs import page_refs
 from pipeline.validation.placement import placement
 from pipeline.validation.slabs import slab_counts, slab_shapes
-from pipeline.validation.snapshots import page_flags, slab_caches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from pipeline.progress import Progress
-    from pipeline.trace_set import TraceSet
+    from pipeline.trace_set.reader import TraceSet
 
 
 def validate_traces(paths: Sequence[Path], db: Path, progress: Progress) -> list[int]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.trace_set.snapshots import SLAB_FLAG
 from pipeline.validation.bounds import Comparison
-from pipeline.validation.snapshots import SLAB_FLAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import duckdb
     import numpy.typing as npt
 
-    from pipeline.validation.snapshots import SlabCaches
+    from pipeline.trace_set.snapshots import SlabCaches
 
 _ORDERS = """
 SELECT caches.name, caches.object_size, "order", count(*)

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from allocsim.older import older_in
-from allocsim.requests import ObjectRequests
-from pipeline.modelled import make_world
-from pipeline.what_if import own_kernel
+from allocsim.initial_state.slabs import older_in
+from allocsim.slub.requests import ObjectRequests
+from pipeline.replay.fidelity import own_kernel
+from pipeline.replay.world import make_world
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import duckdb
 
-    from pipeline.modelled import World
-    from pipeline.recorded_run import RecordedRun
-    from pipeline.validation.snapshots import SlabCaches
+    from pipeline.replay.read_back import RecordedRun
+    from pipeline.replay.world import World
+    from pipeline.trace_set.snapshots import SlabCaches
 
 Counts = dict[tuple[str, str], int]  #: (cache, counter) -> its figure
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from allocsim.columns import Columns, concat
-from allocsim.replay import FinalResult, Recording, Replay
-from allocsim.results import EVENT_RESULTS
+from allocsim.recording.interpret import FinalResult, Recording, Replay
+from allocsim.tables import Columns, concat
+from allocsim.trace.results import EVENT_RESULTS
 from pipeline.ingest.recording import import_recording
 from pipeline.store.dimensions import functions, stack_names
-from pipeline.trace_set import TraceSet
+from pipeline.trace_set.reader import TraceSet
 
 
 @dataclass(frozen=True)

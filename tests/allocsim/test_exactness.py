@@ -14,15 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from allocsim.events import Ev
-from allocsim.kernel import kernel_of
-from allocsim.page_kinds import KIND_NAMES, Kind
-from allocsim.policies import STAGES, policy_ops, shipped_policies
+from allocsim.kernels.release import kernel_of
+from allocsim.recording.page_kinds import KIND_NAMES, Kind
+from allocsim.refcount.policies import STAGES, policy_ops, shipped_policies
+from allocsim.trace.events import Ev
 from tests.allocsim.replayed import Replayed, replay, replayed
 from tests.conftest import recordings
 
 if TYPE_CHECKING:
-    from allocsim.columns import Columns
+    from allocsim.tables import Columns
 
 _NONE = pytest.param(Path("none"), marks=pytest.mark.skip(reason="no recordings at hand"))
 _PAGE_REF = [pytest.param(path, id=path.name) for path in recordings("*-gt")] or [_NONE]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from allocsim.profile import LINUX_6_12, LINUX_7_2, Profile, cache_shapes
-from allocsim.zones import Machine, all_free, computed_zone
+from allocsim.kernels.profile import LINUX_6_12, LINUX_7_2, Profile, cache_shapes
+from allocsim.page_alloc.zones import Machine, all_free, computed_zone
 from tests.oracle.simulate_both import World, assert_equal
 from tests.oracle.simulated import (
     CACHE_ALLOC,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 
-from allocsim.zones import FALLBACKS, PCP_TYPES, TYPES, Machine, Mt
+from allocsim.page_alloc.zones import FALLBACKS, PCP_TYPES, TYPES, Machine, Mt
 
 MAX_ORDER = 10
 PAGEBLOCK_ORDER = 9

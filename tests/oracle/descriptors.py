@@ -1,6 +1,7 @@
 """Descriptors the plain way: one request, one block, one page frame at a time.
 
-Read beside spec 6.4 and the docstrings of allocsim.stock and allocsim.descriptor_slabs.
+Read beside spec 6.4 and the docstrings of allocsim.memdesc.boot_blocks and
+allocsim.memdesc.descriptor_caches.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from allocsim.page_kinds import Kind
+from allocsim.recording.page_kinds import Kind
 from tests.oracle.slub import Slub
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from allocsim.profile import CacheShape
+    from allocsim.kernels.profile import CacheShape
 
 Request = tuple[int, int, int, int]  # CPU, descriptor, +1 or -1, key of the life
 Block = tuple[int, int, int]  # first frame, order, kind

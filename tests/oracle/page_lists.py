@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass
 
-from allocsim.page_paths import PagePath, Pressure
-from allocsim.zones import Machine, Mt, PageRules, PcpNumbers
+from allocsim.page_alloc.paths import PagePath, Pressure
+from allocsim.page_alloc.zones import Machine, Mt, PageRules, PcpNumbers
 from tests.oracle.buddy import PAGEBLOCK_ORDER, Buddy
 
 CHUNK = 1024

@@ -1,7 +1,8 @@
 """The recorded placement the plain way: one event at a time, dictionaries, no numpy.
 
-What allocsim.replay must give, row for row, after all amendments. Rules are cited where they
-stand; the order of the code is the order of things in the kernel, not of the vectorised model.
+What allocsim.recording.interpret must give, row for row, after all amendments. Rules are cited
+where they stand; the order of the code is the order of things in the kernel, not of the vectorised
+model.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from allocsim.events import Ev
-from allocsim.page_kinds import Kind
-from allocsim.results import CacheHow, How
+from allocsim.recording.page_kinds import Kind
+from allocsim.trace.events import Ev
+from allocsim.trace.results import CacheHow, How
 
 if TYPE_CHECKING:
     from collections.abc import Callable

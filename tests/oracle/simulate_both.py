@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from allocsim.older import FirstSeen, rebuild
-from allocsim.page_paths import PAGE_COUNTERS, PagePath
-from allocsim.paths import COUNTERS, Path
-from allocsim.profile import LINUX_7_2
-from allocsim.recorded_requests import (
+from allocsim.initial_state.slabs import FirstSeen, rebuild
+from allocsim.kernels.profile import LINUX_7_2
+from allocsim.page_alloc.paths import PAGE_COUNTERS, PagePath
+from allocsim.recording.requests import (
     Hidden,
     HiddenFrees,
     RecordedObjects,
@@ -21,15 +20,16 @@ from allocsim.recorded_requests import (
     SheafRuns,
 )
 from allocsim.simulation import Simulation, SlabPages
+from allocsim.slub.paths import COUNTERS, Path
 from tests.oracle.simulated import CACHE_ALLOC, CACHE_FREE, KMALLOC, PAGE_FREE, Event, Simulated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from allocsim.profile import CacheShape, Profile
-    from allocsim.recorded_requests import RequestWindow
+    from allocsim.kernels.profile import CacheShape, Profile
+    from allocsim.page_alloc.zones import Machine
+    from allocsim.recording.requests import RequestWindow
     from allocsim.simulated_window import SimulatedWindow
-    from allocsim.zones import Machine
 
 REQUEST_COUNTS = (
     "metadata_events",

@@ -10,11 +10,11 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from allocsim.page_allocator import ATOMIC, NO_RECLAIM
-from allocsim.page_paths import PagePath
-from allocsim.profile import LINUX_7_2
-from allocsim.requests import Op
-from allocsim.sheaf_memory import sheaf_homes
+from allocsim.kernels.profile import LINUX_7_2
+from allocsim.page_alloc.allocator import ATOMIC, NO_RECLAIM
+from allocsim.page_alloc.paths import PagePath
+from allocsim.slub.requests import Op
+from allocsim.slub.sheaves.sheaf_kmalloc import sheaf_homes
 from tests.oracle.cpu_slabs import Cache as CpuSlabsCache
 from tests.oracle.cpu_slabs import CpuSlabs
 from tests.oracle.page_lists import PageAllocator
@@ -23,8 +23,8 @@ from tests.oracle.slub import Slub
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from allocsim.profile import CacheShape, Profile
-    from allocsim.zones import Machine
+    from allocsim.kernels.profile import CacheShape, Profile
+    from allocsim.page_alloc.zones import Machine
 
 KMALLOC, KFREE, CACHE_ALLOC, CACHE_FREE, PAGE_ALLOC, PAGE_FREE = range(6)
 DMA, HIGHMEM, DMA32, MOVABLE, RECLAIMABLE = 0x01, 0x02, 0x04, 0x08, 0x10

@@ -5,7 +5,7 @@ Also kfree_rcu through sheaves (R3.20) and prefilled sheaves (R3.16).
 Written to be read beside mm/slub.c and the spec, not to be fast. Every counter is incremented where
 mm/slub.c has stat() or stat_add(), under the name of the sysfs file; `list_lock` counts the
 acquisitions of the node's list_lock, `freelist_cmpxchg` the calls of slab_update_freelist. Paths
-have the names of allocsim.paths.Path in lower case.
+have the names of allocsim.slub.paths.Path in lower case.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from allocsim.requests import Op
+from allocsim.slub.requests import Op
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from allocsim.profile import CacheShape
+    from allocsim.kernels.profile import CacheShape
 
 MAX_FULL_SHEAVES = 10
 MAX_EMPTY_SHEAVES = 10

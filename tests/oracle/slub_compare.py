@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.cpu_slabs import CpuSlabs
-from allocsim.paths import COUNTERS, Path
-from allocsim.profile import LINUX_7_2
-from allocsim.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
-from allocsim.sheaf_memory import sheaf_homes
-from allocsim.slub import Slub
+from allocsim.kernels.profile import LINUX_7_2
+from allocsim.slub.cpu_slabs.cache import CpuSlabs
+from allocsim.slub.paths import COUNTERS, Path
+from allocsim.slub.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
+from allocsim.slub.sheaves.sheaf_kmalloc import sheaf_homes
+from allocsim.slub.slub import Slub
 from tests.oracle.cpu_slabs import CpuSlabs as CpuSlabsOracle
 from tests.oracle.slub import Slub as Oracle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from allocsim.cpu_slabs import Cpu
-    from allocsim.profile import CacheShape, Profile
+    from allocsim.kernels.profile import CacheShape, Profile
+    from allocsim.slub.cpu_slabs.cache import Cpu
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from allocsim.profile import LINUX_6_12, CacheShape, cache_shapes
+from allocsim.kernels.profile import LINUX_6_12, CacheShape, cache_shapes
 from tests.oracle.cpu_slabs import CpuSlabs
 
 

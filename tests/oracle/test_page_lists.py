@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from allocsim.page_paths import PagePath, Pressure
-from allocsim.zones import (
+from allocsim.page_alloc.paths import PagePath, Pressure
+from allocsim.page_alloc.zones import (
     Machine,
     Mt,
     PageRules,

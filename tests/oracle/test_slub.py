@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from allocsim.profile import LINUX_7_2, cache_shapes
+from allocsim.kernels.profile import LINUX_7_2, cache_shapes
 from tests.oracle.slub import Slub
 
 

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import numpy as np
 
-from allocsim.events import Ev
-from allocsim.page_kinds import Kind
-from allocsim.page_paths import PAGE_COUNTERS, PagePath
-from allocsim.paths import COUNTERS
-from allocsim.paths import Path as ObjectPath
-from allocsim.profile import profile_of
-from pipeline.hidden import MIDDLE
-from pipeline.modelled import make_world
-from pipeline.policies import find_policies
-from pipeline.recorded_run import RecordedRun
-from pipeline.runs import replay_trace
-from pipeline.simulate import simulate
+from allocsim.kernels.profile import profile_of
+from allocsim.page_alloc.paths import PAGE_COUNTERS, PagePath
+from allocsim.recording.page_kinds import Kind
+from allocsim.slub.paths import COUNTERS
+from allocsim.slub.paths import Path as ObjectPath
+from allocsim.trace.events import Ev
+from pipeline.replay.policies import find_policies
+from pipeline.replay.read_back import RecordedRun
+from pipeline.replay.recorded import replay_trace
+from pipeline.replay.simulated import simulate
+from pipeline.replay.untraced_frees import MIDDLE
+from pipeline.replay.world import make_world
 from tests.oracle.simulate_both import REQUEST_COUNTS, World, by_oracle
 from tests.oracle.simulated import Event
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from allocsim.columns import Columns
-    from allocsim.policies import Policy
-    from allocsim.recorded_requests import RequestWindow
+    from allocsim.recording.requests import RequestWindow
+    from allocsim.refcount.policies import Policy
     from allocsim.simulated_window import SimulatedWindow
-    from pipeline.trace_set import TraceSet
+    from allocsim.tables import Columns
+    from pipeline.trace_set.reader import TraceSet
     from tests.oracle.simulate_both import Outcome
 
 WHOLE = 1 << 30

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 from pyarrow import parquet
 
-from allocsim.events import Ev
+from allocsim.trace.events import Ev
 from pipeline.ingest.recording import import_recording
 from tests.conftest import RECORDINGS
 from tests.pipeline.test_cli import ENVIRONMENT, allocsim

@@ -11,14 +11,14 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from allocsim.zoneinfo import ZoneTextError, parse_pagetypeinfo
+from allocsim.initial_state.zoneinfo import ZoneTextError, parse_pagetypeinfo
 from pipeline.errors import InputError
-from pipeline.policies import find_policies, shipped_pricing
 from pipeline.progress import Progress
-from pipeline.runs import replay_path
-from pipeline.trace_source import opened
+from pipeline.replay.policies import find_policies, shipped_pricing
+from pipeline.replay.recorded import replay_path
+from pipeline.replay.trace_source import opened
+from pipeline.trace_set.snapshots import slab_caches
 from pipeline.validation.page_layer import free_blocks
-from pipeline.validation.snapshots import slab_caches
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from allocsim.call_levels import LEVELS
-from allocsim.freezing import VERDICTS
+from allocsim.refcount.alloc_levels import LEVELS
+from allocsim.refcount.freezability import VERDICTS
 from pipeline.store.arrow import arrow_type
 from pipeline.store.schema import OBJECT_FACTS, OBJECT_ORIGINS, TABLES, ddl
 from reports.views import create_views

@@ -10,13 +10,13 @@ import duckdb
 import polars as pl
 import pytest
 
-from allocsim.events import Ev
+from allocsim.trace.events import Ev
 from pipeline.ingest.recording import import_recording
-from pipeline.policies import find_policies
-from pipeline.runs import replay_trace
-from pipeline.trace_set import TraceSet
-from reports import freezing, freezing_figures
-from reports.document import Picture, Table, Text
+from pipeline.replay.policies import find_policies
+from pipeline.replay.recorded import replay_trace
+from pipeline.trace_set.reader import TraceSet
+from reports.render.document import Picture, Table, Text
+from reports.sections import freezing, freezing_figures
 from tests.conftest import RECORDINGS
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ import duckdb
 import polars as pl
 import pytest
 
-from allocsim.events import Ev
+from allocsim.trace.events import Ev
 from pipeline.ingest.recording import import_recording
-from pipeline.policies import find_policies
-from pipeline.runs import replay_trace
-from pipeline.trace_set import TraceSet
+from pipeline.replay.policies import find_policies
+from pipeline.replay.recorded import replay_trace
+from pipeline.trace_set.reader import TraceSet
 from tests.conftest import RECORDINGS
 from tests.planted import page_ref, plant
 

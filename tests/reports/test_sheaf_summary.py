@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from reports.callers import caches
-from reports.document import Text
+from reports.render.document import Text
+from reports.sections.callers import caches
 from tests.reports.conftest import OBJECT_EVENTS, insert, insert_object_events
 
 if TYPE_CHECKING:

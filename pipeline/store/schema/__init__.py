@@ -12,7 +12,7 @@ A module a layer; a new table stands in the module of its layer and in TABLES.
 
 from __future__ import annotations
 
-from allocsim.events import Column
+from allocsim.trace.events import Column
 from pipeline.store.schema.costs import COST_OPS, COST_TABLES, OP_PLACES
 from pipeline.store.schema.descriptors import (
     DESCRIPTOR_SLABS,

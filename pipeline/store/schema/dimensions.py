@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from allocsim.events import Column
+from allocsim.trace.events import Column
 from pipeline.store.schema.table import RUN, Table, event
 
 POLICIES = Table(

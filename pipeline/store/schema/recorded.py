@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from allocsim.events import Column
-from allocsim.results import EVENT_RESULTS, PAGE_RESULTS
+from allocsim.trace.events import Column
+from allocsim.trace.results import EVENT_RESULTS, PAGE_RESULTS
 from pipeline.store.schema.table import RUN, SEQ, Table, event
 
 #: Result columns of page events. With those of object events, and with ``slab``, which is the pfn

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from allocsim.events import EVENT_COLUMN, Column
+from allocsim.trace.events import EVENT_COLUMN, Column
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from allocsim.page_kinds import Kind
+from allocsim.recording.page_kinds import Kind
 from pipeline.errors import OutputError
 from pipeline.fitting.distance import Measure, _quartiles
 from pipeline.fitting.fit import check_output, fit_trace, write_spec
@@ -23,7 +23,7 @@ from pipeline.synth.births import NEVER
 from pipeline.synth.page_requests import PAGE_KINDS
 from pipeline.synth.parse import parse_spec
 from pipeline.synth.write import write_trace_set
-from pipeline.trace_set import TraceSet
+from pipeline.trace_set.reader import TraceSet
 from tests.pipeline.synth.specs import MIXED
 
 TRACES = Path(__file__).resolve().parents[3] / "traces"

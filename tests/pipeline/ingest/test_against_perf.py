@@ -10,10 +10,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from allocsim.events import EVENT_COLUMN, EVENTS
-from allocsim.kernel import GFP_BITS
+from allocsim.kernels.release import GFP_BITS
+from allocsim.trace.events import EVENT_COLUMN, EVENTS
 from pipeline.ingest.recording import import_recording
-from pipeline.trace_set import TraceSet
+from pipeline.trace_set.reader import TraceSet
 from tests.conftest import recordings
 from tests.oracle.perf_script import script
 from tests.oracle.trace_cmd import value

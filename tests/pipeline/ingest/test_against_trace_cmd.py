@@ -11,9 +11,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from allocsim.events import EVENT_COLUMN, EVENTS
+from allocsim.trace.events import EVENT_COLUMN, EVENTS
 from pipeline.ingest.recording import import_recording
-from pipeline.trace_set import TraceSet
+from pipeline.trace_set.reader import TraceSet
 from tests.conftest import recordings
 from tests.oracle.trace_cmd import Report, report, value
 

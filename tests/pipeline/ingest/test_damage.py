@@ -17,7 +17,7 @@ import pytest
 
 from pipeline.errors import InputError, OutputError
 from pipeline.ingest.recording import import_recording
-from pipeline.trace_set import TraceSet
+from pipeline.trace_set.reader import TraceSet
 from tests.conftest import ROOT
 from tests.oracle.perf_data import CALLCHAIN, KERNEL, USUAL, Attr, PerfFile
 from tests.oracle.trace_dat import KFREE as KFREE_NUMBER

@@ -13,25 +13,25 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from allocsim.events import Ev
+from allocsim.trace.events import Ev
 from pipeline.errors import InputError
 from pipeline.ingest.clock import Clock
 from pipeline.ingest.convert import Conversion
 from pipeline.ingest.formats import parse_fields
 from pipeline.ingest.recording import import_recording
-from pipeline.ingest.ring_buffer import PageLayout
 from pipeline.ingest.symbols import Kallsyms
-from pipeline.ingest.trace_dat import read_trace_dat
-from pipeline.ingest.trace_dat_reader import TraceDatReader
-from pipeline.ingest.windows import NEAR, cpu_pages, read_windows
-from pipeline.trace_set import TraceSet
+from pipeline.ingest.trace_dat.container import read_trace_dat
+from pipeline.ingest.trace_dat.reader import TraceDatReader
+from pipeline.ingest.trace_dat.ring_buffer import PageLayout
+from pipeline.ingest.trace_dat.windows import NEAR, cpu_pages, read_windows
+from pipeline.trace_set.reader import TraceSet
 from tests.oracle.trace_dat import OTHER, Cpu, Event, File
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.ingest.reader import SymbolTable
-    from pipeline.values import Values
+    from pipeline.trace_set.column import Values
 
 BIG = 1 << 27  # the first time difference that does not fit into an entry
 

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from allocsim.events import Ev
+from allocsim.trace.events import Ev
 from pipeline.errors import InputError
 from pipeline.ingest.convert import Conversion
-from pipeline.ingest.ftrace_text import FtraceTextReader
+from pipeline.ingest.ftrace_text.numbers import prefixed, signed, unsigned
+from pipeline.ingest.ftrace_text.reader import FtraceTextReader
+from pipeline.ingest.ftrace_text.symbols import TextSymbols
 from pipeline.ingest.recording import import_recording
-from pipeline.ingest.text_numbers import prefixed, signed, unsigned
-from pipeline.ingest.text_symbols import TextSymbols
-from pipeline.runs import recording_of
-from pipeline.trace_set import TraceSet
+from pipeline.replay.recorded import recording_of
+from pipeline.trace_set.reader import TraceSet
 from tests.pipeline.ingest.test_files import columns, converted
 
 if TYPE_CHECKING:
@@ -320,8 +320,8 @@ def test_does_not_depend_on_where_windows_are_cut(
 
     whole = read(1 << 30)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.ingest.ftrace_text._CHUNK", chunk)
-        patch.setattr("pipeline.ingest.ftrace_text._BLOCK", 4 * chunk + 256)
+        patch.setattr("pipeline.ingest.ftrace_text.reader._CHUNK", chunk)
+        patch.setattr("pipeline.ingest.ftrace_text.reader._BLOCK", 4 * chunk + 256)
         assert read(budget) == whole
     kept = [ts * 1000 for _, ts, what in events if what not in (4, 5)]
     if not whole["repeats"][0]:

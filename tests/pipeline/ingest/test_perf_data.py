@@ -13,15 +13,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from allocsim.events import Ev
+from allocsim.trace.events import Ev
 from pipeline.errors import InputError
 from pipeline.ingest.convert import Conversion
-from pipeline.ingest.perf_reader import PerfReader
-from pipeline.ingest.perf_records import RecordWalker
+from pipeline.ingest.perf_data.reader import PerfReader
+from pipeline.ingest.perf_data.records import RecordWalker
 from pipeline.ingest.recording import import_recording
 from pipeline.ingest.stream import SLACK
 from pipeline.ingest.symbols import Kallsyms
-from pipeline.trace_set import TraceSet
+from pipeline.trace_set.reader import TraceSet
 from tests.oracle import perf_data
 from tests.oracle.perf_data import Attr, PerfFile
 from tests.oracle.perf_script import script
@@ -286,7 +286,7 @@ def test_does_not_depend_on_where_windows_are_cut(
 
     whole = read(1 << 30)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.ingest.perf_index._CHUNK", chunk)
+        patch.setattr("pipeline.ingest.perf_data.index._CHUNK", chunk)
         assert read(budget) == whole
     # Equal times stay in the order of the file.
     kept = sorted((ts, at) for at, (_, ts, what) in enumerate(samples) if what != 6)
@@ -312,7 +312,7 @@ def test_finds_records_whatever_they_hold(sizes: list[int], seed: int, step: int
         at += size
     data = np.frombuffer(b"".join(parts) + bytes(SLACK), np.uint8)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.ingest.perf_records._STEP", step)
+        patch.setattr("pipeline.ingest.perf_data.records._STEP", step)
         walker = RecordWalker(data, "<", str)
         found = walker.walk(0, at, at)
         assert found.offset.tolist() == offsets

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.ingest.recording import import_recording
-from pipeline.trace_set import TraceSet
+from pipeline.trace_set.reader import TraceSet
 from tests.conftest import recordings
 
 if TYPE_CHECKING:

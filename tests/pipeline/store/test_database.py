@@ -12,8 +12,8 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from allocsim.events import EVENTS
-from allocsim.page_kinds import Kind
+from allocsim.recording.page_kinds import Kind
+from allocsim.trace.events import EVENTS
 from pipeline.errors import AllocsimError, OutputError, StoreError, UsageError
 from pipeline.store.arrow import arrow_schema
 from pipeline.store.database import reading, writing

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.results import CacheHow
+from allocsim.trace.results import CacheHow
 from pipeline.store.held import Held, may_change
 
 if TYPE_CHECKING:
-    from allocsim.columns import Columns
+    from allocsim.tables import Columns
 
 
 def rows(*seqs: int, is_open: bool = True, lifetime: int = -1) -> Columns:

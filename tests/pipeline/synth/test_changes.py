@@ -17,7 +17,7 @@ from pipeline.synth.parse import parse_spec
 from pipeline.synth.spec import Life
 from pipeline.synth.windows import windows
 from pipeline.synth.write import write_trace_set
-from pipeline.trace_set import TraceSet
+from pipeline.trace_set.reader import TraceSet
 
 SPEC = """
 name = "changed"

@@ -8,15 +8,15 @@ import duckdb
 import numpy as np
 import pytest
 
-from allocsim.events import Ev
-from pipeline.policies import find_policies
-from pipeline.runs import replay_trace
-from pipeline.simulate import simulate_run
+from allocsim.trace.events import Ev
+from pipeline.replay.policies import find_policies
+from pipeline.replay.recorded import replay_trace
+from pipeline.replay.simulated import simulate_run
 from pipeline.synth.machine import DIRECT_MAP
 from pipeline.synth.parse import parse_spec
 from pipeline.synth.windows import windows
 from pipeline.synth.write import write_trace_set
-from pipeline.trace_set import TraceSet
+from pipeline.trace_set.reader import TraceSet
 
 ALLOCS = (Ev.KMALLOC, Ev.KMEM_CACHE_ALLOC)
 SPEC = """

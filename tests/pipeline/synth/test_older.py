@@ -6,16 +6,16 @@ import duckdb
 import numpy as np
 import pytest
 
-from allocsim.events import Ev
+from allocsim.trace.events import Ev
 from pipeline.errors import InputError
-from pipeline.free_places import FILE
-from pipeline.policies import find_policies
-from pipeline.runs import replay_trace
-from pipeline.simulate import simulate_run
+from pipeline.replay.policies import find_policies
+from pipeline.replay.recorded import replay_trace
+from pipeline.replay.simulated import simulate_run
+from pipeline.replay.synthetic_free_lists import FILE
 from pipeline.synth.machine import DIRECT_MAP
 from pipeline.synth.parse import parse_spec
 from pipeline.synth.write import write_trace_set
-from pipeline.trace_set import TraceSet
+from pipeline.trace_set.reader import TraceSet
 
 # Of each dentry slab (21 objects) 2 die, 5 are free for CPU 0 and 1 for CPU 1, another one is in no
 # sheaf, 12 stay; a slab of kmalloc-1k (16 objects) dies whole. Pages die too.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from allocsim.fragmentation import unusable_index
+from allocsim.page_alloc.unusable_index import unusable_index
 from pipeline.errors import InputError, UsageError
 from pipeline.synth.machine import make_machine
 from pipeline.synth.parse import parse_spec

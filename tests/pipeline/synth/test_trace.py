@@ -10,18 +10,18 @@ import duckdb
 import numpy as np
 import pytest
 
-from allocsim.events import EVENTS, Ev
-from pipeline.policies import find_policies
-from pipeline.runs import replay_trace
-from pipeline.simulate import simulate_run
+from allocsim.trace.events import EVENTS, Ev
+from pipeline.replay.policies import find_policies
+from pipeline.replay.recorded import replay_trace
+from pipeline.replay.simulated import simulate_run
 from pipeline.synth.machine import DIRECT_MAP, make_machine
 from pipeline.synth.parse import parse_spec
 from pipeline.synth.placing import Placing
 from pipeline.synth.rows import Templates
 from pipeline.synth.windows import windows
 from pipeline.synth.write import write_trace_set
-from pipeline.trace_set import TraceSet
-from pipeline.trace_set_parts import check_meta
+from pipeline.trace_set.parts import check_meta
+from pipeline.trace_set.reader import TraceSet
 from tests.pipeline.synth.specs import MIXED
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -10,12 +10,12 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.progress import Progress
+from pipeline.trace_set.snapshots import page_flags, slab_caches
 from pipeline.validation import cpu_slabs
 from pipeline.validation.bounds import Comparison, judged, shipped_bounds
 from pipeline.validation.kinds import kind_by_flags, page_kinds
 from pipeline.validation.placement import BY_CACHE, IN_TOTAL, SUMS
 from pipeline.validation.run import validate_traces
-from pipeline.validation.snapshots import page_flags, slab_caches
 from tests.conftest import RECORDINGS
 
 if TYPE_CHECKING:

@@ -1,0 +1,124 @@
+"""What /sys/kernel/slab of the recorded machine says of its caches."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from allocsim.kernels.profile import MAX_PAGE_ORDER, get_order
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from allocsim.kernels.profile import CacheShape
+
+_NUMBERS = (
+    "slab_size",
+    "order",
+    "objs_per_slab",
+    "min_partial",
+    "cpu_partial",
+    "sheaf_capacity",
+    "reclaim_account",
+    "cache_dma",
+)
+# What slab_debug sets; such a cache has neither sheaves nor CPU slabs (mm/slub.c:kmem_cache_debug).
+_DEBUG = frozenset({"sanity_checks", "red_zone", "poison", "store_user", "trace"})
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFacts:
+    """Attributes of one cache, as its files in sysfs name them; None where there is no such file.
+
+    Args:
+        slab_size: bytes from one object to the next.
+        order: order of a slab.
+        objs_per_slab: objects in it.
+        min_partial: slabs kept on the partial list.
+        sheaf_capacity: objects in a sheaf (kernels with sheaves only).
+        reclaim_account: its pages are of migratetype reclaimable.
+        cache_dma: its pages come from ZONE_DMA.
+        debugged: slab_debug checks, pads or poisons its objects.
+        cpu_partial: objects wanted on a CPU's partial list (kernels with cpu slabs only).
+    """
+
+    slab_size: int | None = None
+    order: int | None = None
+    objs_per_slab: int | None = None
+    min_partial: int | None = None
+    sheaf_capacity: int | None = None
+    reclaim_account: int | None = None
+    cache_dma: int | None = None
+    debugged: bool = False
+    cpu_partial: int | None = None
+
+
+def parse_sysfs_slab(text: str) -> dict[str, CacheFacts]:
+    """The facts of every cache, by each of its names.
+
+    Args:
+        text: lines ``cache attribute value``, and ``name -> cache`` for a link, as merged caches
+            have them (mm/slub.c:sysfs_slab_alias); other lines are passed over.
+    """
+    numbers: dict[str, dict[str, int]] = defaultdict(dict)
+    links: dict[str, str] = {}
+    debugged: set[str] = set()
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) == 3 and words[1] == "->":
+            links[words[0]] = words[2]
+        elif len(words) >= 3 and words[1] in _NUMBERS and words[2].isdecimal():
+            numbers[words[0]][words[1]] = int(words[2])
+        elif len(words) >= 3 and words[1] in _DEBUG and words[2] == "1":
+            debugged.add(words[0])
+    facts = {
+        name: CacheFacts(**found, debugged=name in debugged) for name, found in numbers.items()
+    }
+    return facts | {name: facts[cache] for name, cache in links.items() if cache in facts}
+
+
+def recorded_shape(
+    shape: CacheShape,
+    facts: CacheFacts,
+    settings: Mapping[str, int],
+    cpus: int,
+    *,
+    cpu_slabs: bool = False,
+) -> CacheShape:
+    """A shape by rule, with what was recorded in place of what was computed.
+
+    What the user has set stays. Another number of CPUs, or another largest order, makes other
+    orders (R3.4), so then the recorded one does not count.
+
+    Args:
+        shape: the shape by rule.
+        facts: what was recorded.
+        settings: what the user has set.
+        cpus: CPUs of the recorded machine.
+        cpu_slabs: the model's CPUs have slabs of their own (R3.40), not sheaves.
+    """
+
+    def free(key: str) -> bool:
+        return key not in settings and f"{key}.{shape.name}" not in settings
+
+    order, objects = facts.order, facts.objs_per_slab
+    by_rule = settings.get("cpus", cpus) != cpus or "slab.max_order" in settings
+    if order is not None and objects and free("slab.order") and not by_rule:
+        shape = replace(shape, order=order, objects=objects)
+        if order < shape.min_order:
+            shape = replace(shape, min_order=order, min_objects=objects)
+    if facts.min_partial is not None and free("min_partial"):
+        shape = replace(shape, min_partial=facts.min_partial)
+    if facts.sheaf_capacity is not None and free("sheaf.capacity") and not cpu_slabs:
+        shape = replace(shape, capacity=facts.sheaf_capacity)
+    if facts.cpu_partial is not None and free("slab.cpu_partial") and cpu_slabs:
+        shape = replace(shape, cpu_partial=facts.cpu_partial)
+    return shape
+
+
+def recorded_order(size: int, facts: CacheFacts | None, by_rule: int) -> int:
+    """Order of the recorded kernel's slabs: as recorded, else by rule."""
+    if facts is not None and facts.order is not None:
+        return facts.order
+    return min(max(by_rule, get_order(max(size, 1))), MAX_PAGE_ORDER)

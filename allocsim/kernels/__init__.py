@@ -1,0 +1,1 @@
+"""What a kernel version fixes: profiles, settings, and what is a release's own."""

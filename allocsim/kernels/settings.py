@@ -1,0 +1,181 @@
+"""The numbers of the model that a user may set: keys, ranges, and how they are given."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from allocsim.page_alloc.zones import MAX_PAGE_ORDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+KERNEL = "kernel"  #: the setting that picks the profile
+KERNELS = {"6.12": 612, "7.2": 702}  #: its values
+DEFAULT_KERNEL = "7.2"
+
+
+class SettingError(ValueError):
+    """A setting that does not exist or a value out of its range; the message names both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A number the user may set.
+
+    Args:
+        key: its name.
+        low, high: its range.
+        per_cache: a cache's name may follow the key.
+        doc: what it is.
+        kernel: the only kernel that has such a number; empty: all have.
+        choices: words that stand for its values, where it takes no others.
+    """
+
+    key: str
+    low: int
+    high: int
+    per_cache: bool
+    doc: str
+    kernel: str = ""
+    choices: tuple[tuple[str, int], ...] = ()
+
+
+SETTINGS = (
+    Setting(
+        KERNEL,
+        min(KERNELS.values()),
+        max(KERNELS.values()),
+        per_cache=False,
+        doc="Whose allocators: cpu slabs (R3.30 - R3.40) in 6.12, sheaves (R3.10 - R3.22) in 7.2.",
+        choices=tuple(KERNELS.items()),
+    ),
+    Setting(
+        "cpus",
+        1,
+        8192,
+        per_cache=False,
+        doc="CPUs present (R3.4, R4.12); events keep theirs, taking turns on fewer.",
+    ),
+    Setting(
+        "sheaf.capacity",
+        0,
+        1020,
+        per_cache=True,
+        doc="Objects in a sheaf; 0: no sheaves.",
+        kernel="7.2",
+    ),
+    Setting(
+        "sheaf.flush_batch",
+        1,
+        1020,
+        per_cache=False,
+        doc="PCS_BATCH_MAX (R3.16).",
+        kernel="7.2",
+    ),
+    Setting(
+        "barn.full_sheaves",
+        0,
+        1 << 20,
+        per_cache=False,
+        doc="Full sheaves a barn takes.",
+        kernel="7.2",
+    ),
+    Setting(
+        "slab.cpu_partial",
+        0,
+        1 << 20,
+        per_cache=True,
+        doc="Objects wanted on a CPU's partial list (R3.30).",
+        kernel="6.12",
+    ),
+    Setting("slab.order", 0, MAX_PAGE_ORDER, per_cache=True, doc="Order of a slab."),
+    Setting("slab.max_order", 0, MAX_PAGE_ORDER, per_cache=False, doc="slab_max_order= (R3.4)."),
+    Setting("min_partial", 0, 1 << 20, per_cache=True, doc="Slabs kept on the partial list."),
+    Setting("freelist.seed", 0, 1 << 62, per_cache=False, doc="Of R3.6's order; 0: ascending."),
+    Setting("pcp.batch", 1, 1 << 16, per_cache=False, doc="Pages a refill starts with (R4.11)."),
+    Setting("pcp.scale_max", 0, 6, per_cache=False, doc="CONFIG_PCP_BATCH_SCALE_MAX (R4.5)."),
+    Setting("pcp.high_min", 1, 1 << 30, per_cache=False, doc="Least limit of a CPU (R4.12)."),
+    Setting("pcp.high_max", 1, 1 << 30, per_cache=False, doc="Largest limit of a CPU (R4.12)."),
+    Setting(
+        "watermarks.min",
+        0,
+        1 << 40,
+        per_cache=False,
+        doc="Pages, all zones together; low and high follow as from min_free_kbytes.",
+    ),
+    Setting("watermarks.low", 0, 1 << 40, per_cache=False, doc="Pages, all zones together."),
+    Setting("watermarks.high", 0, 1 << 40, per_cache=False, doc="Pages, all zones together."),
+)
+_SETTING = {setting.key: setting for setting in SETTINGS}
+
+
+def shown(settings: Mapping[str, int]) -> dict[str, int | str]:
+    """Settings as a user gives them: where a number stands for a word, the word."""
+    found: dict[str, int | str] = dict(settings)
+    for key, value in settings.items():
+        words = {number: word for word, number in _split(key)[0].choices}
+        found[key] = words.get(value, value)
+    return found
+
+
+def check_settings(settings: Mapping[str, int], caches: Iterable[str]) -> None:
+    """Check every key and value.
+
+    Raises:
+        SettingError: as cache_shapes says.
+    """
+    names = list(caches)
+    kernel = settings.get(KERNEL, KERNELS[DEFAULT_KERNEL])
+    for key, value in settings.items():
+        setting, cache = _split(key)
+        if setting.kernel and KERNELS[setting.kernel] != kernel:
+            raise SettingError(
+                f"setting {key}: kernel {setting.kernel} has it, not the one that is modelled; "
+                f"set {KERNEL}={setting.kernel} too"
+            )
+        if cache is not None and cache not in names:
+            raise SettingError(
+                f"setting {key}: the trace has no cache {cache}{_near(cache, names)}"
+            )
+        if not setting.low <= value <= setting.high:
+            raise SettingError(
+                f"setting {key}={value}: out of range, {setting.low} to {setting.high}"
+            )
+
+
+def parse_setting(text: str) -> tuple[str, int]:
+    """``KEY=VALUE`` as (key, value); the key exists, the value is a whole number or its word.
+
+    Raises:
+        SettingError: it is not of that form, or the key does not exist.
+    """
+    key, equals, value = text.partition("=")
+    choices = dict(_SETTING[key].choices) if key in _SETTING else {}
+    if choices:
+        if value not in choices:
+            raise SettingError(f"setting {text!r}: must be one of {', '.join(choices)}")
+        return key, choices[value]
+    if not equals or not re.fullmatch(r"-?[0-9]{1,18}", value):
+        raise SettingError(f"setting {text!r}: must be KEY=VALUE with a whole number as value")
+    _split(key)
+    return key, int(value)
+
+
+def _split(key: str) -> tuple[Setting, str | None]:
+    """The setting a key belongs to, and the cache that follows it, if one does."""
+    if key in _SETTING:
+        return _SETTING[key], None
+    for setting in SETTINGS:
+        cache = key.removeprefix(f"{setting.key}.")
+        if setting.per_cache and cache not in (key, ""):
+            return setting, cache
+    known = [s.key for s in SETTINGS] + [f"{s.key}.<cache>" for s in SETTINGS if s.per_cache]
+    raise SettingError(f"setting {key}: no such key{_near(key, known)}; keys: {', '.join(known)}")
+
+
+def _near(word: str, words: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, words, n=3)
+    return f" (did you mean {', '.join(near)}?)" if near else ""

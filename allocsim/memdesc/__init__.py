@@ -1,0 +1,1 @@
+"""Memory descriptors: schemes, and the caches that the descriptors themselves come from."""

@@ -1,0 +1,55 @@
+"""From gfp flags to what the page allocator looks at: migratetype, highest zone, urgency.
+
+The bits used here have the same place in 6.1, 6.12 and 7.x (include/linux/gfp_types.h).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from allocsim.page_alloc.allocator import ATOMIC
+from allocsim.page_alloc.zones import Mt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from allocsim.page_alloc.zones import Zone
+
+_DMA, _HIGHMEM, _DMA32, _MOVABLE, _RECLAIMABLE = 0x01, 0x02, 0x04, 0x08, 0x10
+_HIGH, _DIRECT_RECLAIM, _NOMEMALLOC = 0x20, 0x400, 0x80000
+
+
+def migratetypes(gfp: npt.NDArray[np.uint64]) -> npt.NDArray[np.int8]:
+    """Migratetype of each request (R4.2, include/linux/gfp.h:gfp_migratetype)."""
+    bits = ((gfp & np.uint64(_MOVABLE | _RECLAIMABLE)) >> np.uint64(3)).astype(np.int8)
+    # Both at once are a bug, which VM_WARN_ON tells of; taken for movable, not for HIGHATOMIC.
+    return np.where(bits > Mt.RECLAIMABLE, np.int8(Mt.MOVABLE), bits)
+
+
+def highest_zones(gfp: npt.NDArray[np.uint64], zones: Sequence[Zone]) -> npt.NDArray[np.int8]:
+    """Index of the highest zone each request may come from (include/linux/gfp.h:gfp_zone).
+
+    Movable memory needs both __GFP_HIGHMEM and __GFP_MOVABLE; a zone the machine was not built
+    with falls to the next: DMA and DMA32 to Normal, Normal to the highest there is.
+    """
+    index = {zone.name: z for z, zone in enumerate(zones)}
+    normal = index.get("Normal", max(z for z, zone in enumerate(zones) if zone.managed))
+    both = np.uint64(_HIGHMEM | _MOVABLE)
+    found = np.full(len(gfp), normal, np.int8)
+    found[gfp & both == both] = index.get("Movable", normal)
+    found[gfp & np.uint64(_DMA32) != 0] = index.get("DMA32", normal)
+    found[gfp & np.uint64(_DMA) != 0] = index.get("DMA", normal)
+    return found
+
+
+def urgency(gfp: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
+    """page_allocator.ATOMIC where a request of high order would use the atomic reserve.
+
+    mm/page_alloc.c:gfp_to_alloc_flags (7.2): __GFP_HIGH, no direct reclaim, not __GFP_NOMEMALLOC.
+    """
+    mask = np.uint64(_HIGH | _DIRECT_RECLAIM | _NOMEMALLOC)
+    return np.where(gfp & mask == np.uint64(_HIGH), np.uint8(ATOMIC), np.uint8(0))

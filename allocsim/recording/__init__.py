@@ -1,0 +1,1 @@
+"""What a recording says: lives, caches, pages and whose they are, requests made of it."""

@@ -1,0 +1,148 @@
+"""Which cache an object comes from, as far as the event itself says.
+
+7.x names the cache on allocation and free, older kernels on kmem_cache_free only (T1). A
+kmalloc's cache follows from its size class and gfp flags (R3.1, R3.2). What cannot be told
+apart is one cache here: CONFIG_RANDOM_KMALLOC_CACHES, CONFIG_KMALLOC_PARTITION_CACHES and
+kmem_buckets hand out objects of the same classes under other names (T2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from allocsim.recording.page_kinds import plain_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+# R3.1, include/linux/slab.h:__kmalloc_index (x86-64, all).
+KMALLOC_CLASSES = (8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192)
+# Above the largest class kmalloc goes to the page allocator: KMALLOC_MAX_CACHE_SIZE.
+LARGE_KMALLOC = 8192
+# R3.2, in the order of include/linux/slab.h:kmalloc_type: the first whose bit is set.
+_TYPES = (
+    ("dma-kmalloc-", "__GFP_DMA"),
+    ("kmalloc-rcl-", "__GFP_RECLAIMABLE"),
+    ("kmalloc-cg-", "__GFP_ACCOUNT"),
+)
+# kmem_cache_alloc is called there from one cache only, whose objects a plain kfree ends, so that
+# before 7.x no event has the name: net/core/skbuff.c:kmalloc_reserve, :skb_kfree_head (6.3 on).
+_SITE_CACHES = {"kmalloc_reserve": "skbuff_small_head"}
+
+
+def _class_name(size: int) -> str:
+    return f"{size // 1024}k" if size >= 1024 else str(size)
+
+
+class Caches:
+    """The caches of a trace: those the trace names, then the kmalloc caches.
+
+    Args:
+        names: names in the trace set's column ``cache``, by code.
+        kernel_caches: slot size by name from the kernel's own slabinfo, where the recording has
+            it: a kmalloc type not among them does not exist there (no MEMCG, no ZONE_DMA).
+            Without it every type is assumed to exist.
+        gfp: value of each gfp bit by its name (allocsim.kernels.release).
+        functions: function of each call site, as far as it is known.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        kernel_caches: Mapping[str, int],
+        gfp: Mapping[str, int],
+        functions: Mapping[int, str],
+    ) -> None:
+        self.names = list(names)
+        self.sizes: list[int] = [-1] * len(self.names)
+        self._number = {name: code for code, name in enumerate(names)}
+        self._kernel_caches = kernel_caches
+        known = {*kernel_caches, *names}
+        self._type_bits = [gfp[bit] for _, bit in _TYPES]
+        rows = []
+        for prefix in (*(prefix for prefix, _ in _TYPES), "kmalloc-"):
+            row = []
+            for size in KMALLOC_CLASSES:
+                name = prefix + _class_name(size)
+                if kernel_caches and name not in known:
+                    name = "kmalloc-" + _class_name(size)
+                row.append(self._number_of(name))
+            rows.append([*row, -1])
+        self._of_type = np.array(rows, np.int32)
+        self._padded = any(
+            kernel_caches.get(f"kmalloc-{_class_name(size)}", size) != size
+            for size in KMALLOC_CLASSES
+        )
+        self._of_site = {
+            site: self._number_of(_SITE_CACHES[plain_name(function)])
+            for site, function in functions.items()
+            if plain_name(function) in _SITE_CACHES
+        }
+
+    def _number_of(self, name: str) -> int:
+        if name not in self._number:
+            self._number[name] = len(self.names)
+            self.names.append(name)
+            self.sizes.append(-1)
+        return self._number[name]
+
+    def of_kmalloc(
+        self,
+        bytes_alloc: npt.NDArray[np.int64],
+        gfp: npt.NDArray[np.uint64],
+        bytes_req: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.int32]:
+        """Cache of each kmalloc (i4); -1 for sizes that are no class: whole pages.
+
+        A slot is as large as its class, but where slab_debug puts red zones and tracks about the
+        object (mm/slub.c:calculate_sizes). The event gives the slot (R3.3), so that there the
+        class is the one for what was asked for.
+
+        Args:
+            bytes_alloc: bytes given.
+            gfp: gfp flags.
+            bytes_req: bytes asked for.
+        """
+        classes = np.array(KMALLOC_CLASSES)
+        index = np.searchsorted(classes, bytes_req if self._padded else bytes_alloc)
+        if not self._padded:
+            exact = classes[np.minimum(index, len(classes) - 1)] == bytes_alloc
+            index = np.where(exact, index, len(classes))
+        kind = np.full(len(gfp), len(_TYPES), np.int64)
+        for number, bit in reversed(list(enumerate(self._type_bits))):
+            kind[(gfp & np.uint64(bit)) != 0] = number
+        return self._of_type[kind, index]
+
+    def of_site(self, call_site: npt.NDArray[np.uint64]) -> npt.NDArray[np.int32]:
+        """Cache of each kmem_cache_alloc whose call site is known to have one only (i4); or -1."""
+        cache = np.full(len(call_site), -1, np.int32)
+        for site, number in self._of_site.items():
+            cache[call_site == np.uint64(site)] = number
+        return cache
+
+    def of_size(self, size: int) -> int:
+        """The one cache of the kernel's slabinfo with this slot size; -1: none, or several."""
+        names = [name for name, slot in self._kernel_caches.items() if slot == size]
+        return self._number_of(names[0]) if len(names) == 1 else -1
+
+    def fits(
+        self, cache: npt.NDArray[np.int32], bytes_alloc: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_]:
+        """Whether objects of this slot size can be of these caches, by the kernel's slabinfo.
+
+        Where a free is not traced (T6), nor the allocation behind it, the next free at the address
+        names the cache of another object.
+        """
+        slot = np.array([self._kernel_caches.get(name, -1) for name in self.names], np.int64)
+        fits: npt.NDArray[np.bool_] = (slot[cache] < 0) | (slot[cache] == bytes_alloc)
+        return fits
+
+    def learn_sizes(self, cache: npt.NDArray[np.int32], size: npt.NDArray[np.int64]) -> None:
+        """Note the slot size of caches from allocations of known cache (R3.3: bytes_alloc)."""
+        seen = np.full(len(self.names), -1, np.int64)
+        seen[cache] = size
+        for number in np.flatnonzero(seen >= 0).tolist():
+            self.sizes[number] = int(seen[number])

@@ -1,0 +1,349 @@
+"""Whose page it is: the kinds of page, as data, and the rules that tell them.
+
+Codes are fixed: a new kind takes the next free number. The rules, best first:
+
+1. the stack of the allocation (observed): STACK_RULES, see :func:`kinds_of_stacks`;
+2. an object in the page, through the direct map (observed, I1), or page->mapping in a page_ref
+   event (observed);
+3. the gfp flags and order of the allocation (inferred): GFP_RULES, see :func:`kinds_by_gfp`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class Kind(IntEnum):
+    """Codes of the column ``page_kind``."""
+
+    UNKNOWN = 0
+    SLAB = 1
+    LARGE_KMALLOC = 2
+    PAGE_TABLE = 3
+    ANON = 4
+    THP = 5
+    PAGE_CACHE = 6
+    SHMEM = 7
+    PIPE = 8
+    SKB_FRAG = 9
+    PAGE_POOL = 10
+    TLB_BATCH = 11
+    VMALLOC = 12
+    KERNEL_STACK = 13
+    PER_CPU = 14
+    GET_FREE_PAGES = 15
+    HUGETLB = 16
+    ZSMALLOC = 17
+    RING_BUFFER = 18
+    OTHER = 19
+    PAGES_EXACT = 20
+
+
+KIND_NAMES: tuple[str, ...] = tuple(kind.name.lower() for kind in Kind)
+
+KIND_DOCS: dict[Kind, str] = {
+    Kind.UNKNOWN: "Nothing in the recording says whose page it was.",
+    Kind.SLAB: "Slab of a kmem cache or of a kmalloc size class.",
+    Kind.LARGE_KMALLOC: "kmalloc of more than 8192 bytes: whole pages.",
+    Kind.PAGE_TABLE: "Page table of any level, user or kernel.",
+    Kind.ANON: "Anonymous memory of a process, order below PMD.",
+    Kind.THP: "Anonymous memory of PMD order (transparent huge page).",
+    Kind.PAGE_CACHE: "Page cache of a file, block-device buffers among it.",
+    Kind.SHMEM: "tmpfs or shared memory.",
+    Kind.PIPE: "Buffer page of a pipe.",
+    Kind.SKB_FRAG: "Data of socket buffers outside slab: fragments, page_frag caches.",
+    Kind.PAGE_POOL: "Receive buffer of a network driver's page_pool.",
+    Kind.TLB_BATCH: "Array in which an unmap gathers pages to free (mmu_gather).",
+    Kind.VMALLOC: "Page behind a vmalloc mapping other than a kernel stack.",
+    Kind.KERNEL_STACK: "Stack of a task.",
+    Kind.PER_CPU: "Page of a per-CPU chunk.",
+    Kind.GET_FREE_PAGES: "Asked for by __get_free_pages, and not known to be of another kind.",
+    Kind.HUGETLB: "Page of the hugetlb pool.",
+    Kind.ZSMALLOC: "Page of a compressed-memory pool.",
+    Kind.RING_BUFFER: "Page of a trace or perf ring buffer.",
+    Kind.OTHER: "No rule here knows its stack or, where none was recorded, its gfp flags.",
+    Kind.PAGES_EXACT: "Asked for by alloc_pages_exact: counted page by page.",
+}
+
+# (function, kind): a frame matches if its name, without compiler suffixes such as .isra.0, is
+# the function. The innermost frame that matches decides, so a slab page taken inside a page
+# fault is slab. Of wrappers that serve several kinds, __alloc_pages and __folio_alloc have no
+# line, and the others are fall-backs (_WIDE).
+STACK_RULES: tuple[tuple[str, Kind], ...] = (
+    ("allocate_slab", Kind.SLAB),  # mm/slub.c (all)
+    ("new_slab", Kind.SLAB),
+    ("___kmalloc_large_node", Kind.LARGE_KMALLOC),  # mm/slub.c (6.12, 7.2)
+    ("__kmalloc_large_node", Kind.LARGE_KMALLOC),  # mm/slab_common.c (6.1)
+    ("kmalloc_large", Kind.LARGE_KMALLOC),
+    ("kmalloc_large_node", Kind.LARGE_KMALLOC),
+    ("pte_alloc_one", Kind.PAGE_TABLE),
+    ("__pte_alloc_one", Kind.PAGE_TABLE),
+    ("pte_alloc_one_kernel", Kind.PAGE_TABLE),
+    ("__pte_alloc", Kind.PAGE_TABLE),
+    ("__pte_alloc_kernel", Kind.PAGE_TABLE),
+    ("pmd_alloc_one", Kind.PAGE_TABLE),
+    ("__pmd_alloc", Kind.PAGE_TABLE),
+    ("pud_alloc_one", Kind.PAGE_TABLE),
+    ("__pud_alloc", Kind.PAGE_TABLE),
+    ("__p4d_alloc", Kind.PAGE_TABLE),
+    ("pgd_alloc", Kind.PAGE_TABLE),
+    ("_pgd_alloc", Kind.PAGE_TABLE),
+    ("pagetable_alloc", Kind.PAGE_TABLE),
+    ("__change_page_attr_set_clr", Kind.PAGE_TABLE),  # arch/x86/mm/pat: split_large_page
+    ("spp_getpage", Kind.PAGE_TABLE),  # arch/x86/mm/init_64.c: kernel mappings
+    ("alloc_low_pages", Kind.PAGE_TABLE),  # arch/x86/mm/init.c: direct map
+    ("__tlb_remove_folio_pages_size", Kind.TLB_BATCH),  # mm/mmu_gather.c:tlb_next_batch
+    ("__tlb_remove_folio_pages", Kind.TLB_BATCH),
+    ("__tlb_remove_page_size", Kind.TLB_BATCH),
+    ("tlb_next_batch", Kind.TLB_BATCH),
+    ("tlb_remove_table", Kind.TLB_BATCH),  # the batch of tables waiting for RCU
+    ("pipe_write", Kind.PIPE),  # fs/pipe.c (6.12)
+    ("anon_pipe_write", Kind.PIPE),  # fs/pipe.c (7.2)
+    ("anon_pipe_get_page", Kind.PIPE),
+    ("anon_pipe_get_page_prealloc", Kind.PIPE),
+    ("skb_page_frag_refill", Kind.SKB_FRAG),  # net/core/sock.c
+    ("alloc_skb_with_frags", Kind.SKB_FRAG),  # net/core/skbuff.c
+    ("page_frag_alloc_align", Kind.SKB_FRAG),
+    ("__page_frag_alloc_align", Kind.SKB_FRAG),
+    ("__page_frag_cache_refill", Kind.SKB_FRAG),
+    ("page_pool_alloc_pages", Kind.PAGE_POOL),
+    ("page_pool_alloc_netmems", Kind.PAGE_POOL),
+    ("__page_pool_alloc_pages_slow", Kind.PAGE_POOL),
+    ("__page_pool_alloc_netmems_slow", Kind.PAGE_POOL),
+    ("alloc_thread_stack_node", Kind.KERNEL_STACK),  # kernel/fork.c
+    ("dup_task_struct", Kind.KERNEL_STACK),
+    ("__vmalloc_node_range", Kind.VMALLOC),  # see stack_kind: a stack if asked by fork
+    ("vm_area_alloc_pages", Kind.VMALLOC),
+    ("pcpu_populate_chunk", Kind.PER_CPU),
+    ("pcpu_alloc_pages", Kind.PER_CPU),
+    ("pcpu_create_chunk", Kind.PER_CPU),
+    ("alloc_buddy_hugetlb_folio", Kind.HUGETLB),
+    ("alloc_buddy_frozen_folio", Kind.HUGETLB),
+    ("alloc_fresh_hugetlb_folio", Kind.HUGETLB),
+    ("only_alloc_fresh_hugetlb_folio", Kind.HUGETLB),
+    ("alloc_pool_huge_folio", Kind.HUGETLB),
+    ("alloc_surplus_hugetlb_folio", Kind.HUGETLB),
+    ("alloc_migrate_hugetlb_folio", Kind.HUGETLB),
+    ("zs_malloc", Kind.ZSMALLOC),
+    ("alloc_zspage", Kind.ZSMALLOC),
+    ("alloc_zpdesc", Kind.ZSMALLOC),
+    ("__rb_allocate_pages", Kind.RING_BUFFER),  # kernel/trace/ring_buffer.c
+    ("rb_allocate_cpu_buffer", Kind.RING_BUFFER),
+    ("ring_buffer_alloc_read_page", Kind.RING_BUFFER),
+    ("rb_alloc", Kind.RING_BUFFER),  # kernel/events/ring_buffer.c
+    ("shmem_alloc_folio", Kind.SHMEM),
+    ("shmem_alloc_hugefolio", Kind.SHMEM),
+    ("shmem_alloc_and_add_folio", Kind.SHMEM),
+    ("shmem_get_folio_gfp", Kind.SHMEM),
+    ("__filemap_get_folio", Kind.PAGE_CACHE),
+    ("__filemap_get_folio_mpol", Kind.PAGE_CACHE),
+    ("filemap_alloc_folio", Kind.PAGE_CACHE),
+    ("page_cache_ra_unbounded", Kind.PAGE_CACHE),
+    ("page_cache_ra_order", Kind.PAGE_CACHE),
+    ("do_read_cache_folio", Kind.PAGE_CACHE),
+    ("filemap_create_folio", Kind.PAGE_CACHE),
+    ("filemap_get_pages", Kind.PAGE_CACHE),
+    ("ra_alloc_folio", Kind.PAGE_CACHE),
+    ("grow_dev_folio", Kind.PAGE_CACHE),
+    ("__getblk_slow", Kind.PAGE_CACHE),
+    ("do_huge_pmd_anonymous_page", Kind.THP),
+    ("vma_alloc_anon_folio_pmd", Kind.THP),
+    ("do_huge_pmd_wp_page", Kind.THP),
+    ("collapse_huge_page", Kind.THP),
+    ("alloc_charge_folio", Kind.THP),
+    ("wp_page_copy", Kind.ANON),
+    ("do_anonymous_page", Kind.ANON),
+    ("do_cow_fault", Kind.ANON),
+    ("do_swap_page", Kind.ANON),
+    ("alloc_anon_folio", Kind.ANON),
+    ("vma_alloc_folio", Kind.ANON),
+    ("folio_prealloc", Kind.ANON),
+    ("__handle_mm_fault", Kind.ANON),  # the handlers above, inlined
+    ("copy_page_range", Kind.ANON),
+    ("get_zeroed_page", Kind.GET_FREE_PAGES),
+    ("get_free_pages", Kind.GET_FREE_PAGES),
+    ("__get_free_pages", Kind.GET_FREE_PAGES),
+    ("alloc_pages_exact", Kind.PAGES_EXACT),  # mm/page_alloc.c:make_alloc_exact
+    ("alloc_pages_exact_nid", Kind.PAGES_EXACT),
+)
+
+# Asked for by fork, a vmalloc area is a stack: kernel/fork.c:alloc_thread_stack_node is inlined
+# into copy_process.
+_FORK = frozenset({"copy_process", "dup_task_struct", "alloc_thread_stack_node"})
+# Fall-backs: a narrower rule further out goes before them. pgd_alloc calls get_free_pages, and
+# do_huge_pmd_anonymous_page vma_alloc_folio (a function of its own on kernels with NUMA).
+_WIDE = frozenset({"get_zeroed_page", "get_free_pages", "__get_free_pages", "vma_alloc_folio"})
+
+_SUFFIX = re.compile(r"(_noprof)?(\..*)?$")
+_KIND_OF = dict(STACK_RULES)
+
+
+@dataclass(frozen=True, slots=True)
+class GfpRule:
+    """A kind that gfp flags and order speak for (T9).
+
+    Args:
+        kind: the kind.
+        needs: bits that are set, by name without ``__GFP_``.
+        lacks: bits that are clear; ``*``: all others but HARDWALL, which cpusets add (T9).
+        orders: lowest and highest order.
+        source: who asks this way.
+    """
+
+    kind: Kind
+    needs: str
+    lacks: str
+    orders: tuple[int, int]
+    source: str
+
+
+_ANY = (0, 10)
+
+# The first that matches decides. Orders and flags seen in the 6.1, 6.12, 7.2 and 7.3 recordings.
+GFP_RULES: tuple[GfpRule, ...] = (
+    GfpRule(Kind.THP, "MOVABLE NOMEMALLOC COMP", "", (9, 9), "GFP_TRANSHUGE_LIGHT"),
+    GfpRule(
+        Kind.HUGETLB,
+        "MOVABLE HIGHMEM COMP NOWARN RETRY_MAYFAIL",
+        "NORETRY",
+        (9, 9),
+        "include/linux/hugetlb.h:htlb_alloc_mask, mm/hugetlb.c:alloc_buddy_frozen_folio",
+    ),
+    GfpRule(Kind.PAGE_CACHE, "MOVABLE WRITE", "", _ANY, "mm/filemap.c: FGP_WRITE"),
+    GfpRule(Kind.PAGE_CACHE, "MOVABLE NORETRY", "", _ANY, "readahead_gfp_mask"),
+    GfpRule(Kind.PAGE_CACHE, "MOVABLE NOFAIL", "", _ANY, "fs/buffer.c: bdev_getblk"),
+    GfpRule(Kind.PAGE_CACHE, "MOVABLE", "HIGHMEM", _ANY, "block-device mappings"),
+    GfpRule(Kind.PAGE_CACHE, "NOFAIL COMP", "HIGHMEM NOWARN", (0, 0), "fs/buffer.c: no movable"),
+    GfpRule(Kind.ANON, "MOVABLE HIGHMEM", "", _ANY, "vma_alloc_folio; shmem looks alike"),
+    GfpRule(
+        Kind.PAGE_CACHE,
+        "COMP DIRECT_RECLAIM IO",
+        "FS ZERO NOWARN HIGHMEM ACCOUNT",
+        (0, 0),
+        "mm/filemap.c: mappings that a filesystem fills with GFP_NOFS",
+    ),
+    GfpRule(Kind.PIPE, "HIGHMEM ACCOUNT", "ZERO", (0, 0), "fs/pipe.c: GFP_HIGHUSER|ACCOUNT"),
+    GfpRule(Kind.VMALLOC, "HIGHMEM", "COMP", _ANY, "mm/vmalloc.c: __GFP_HIGHMEM"),
+    GfpRule(Kind.TLB_BATCH, "KSWAPD_RECLAIM NOWARN", "*", (0, 0), "mm/mmu_gather.c: GFP_NOWAIT"),
+    GfpRule(
+        Kind.SKB_FRAG,
+        "KSWAPD_RECLAIM IO FS COMP NOWARN NORETRY",
+        "DIRECT_RECLAIM NOMEMALLOC ZERO",
+        (3, 3),
+        "net/core/sock.c:skb_page_frag_refill",
+    ),
+    GfpRule(
+        Kind.SKB_FRAG,
+        "KSWAPD_RECLAIM IO FS COMP NOWARN ACCOUNT",
+        "DIRECT_RECLAIM NORETRY ZERO",
+        (1, 3),
+        "net/core/skbuff.c:alloc_skb_with_frags",
+    ),
+    GfpRule(Kind.SLAB, "COMP NOWARN NORETRY", "ZERO", (0, 3), "R3.7, mm/slub.c:allocate_slab"),
+    GfpRule(
+        Kind.RING_BUFFER,
+        "ZERO DIRECT_RECLAIM COMP RETRY_MAYFAIL",
+        "NOWARN",
+        _ANY,
+        "kernel/trace/ring_buffer.c:__rb_allocate_pages",
+    ),
+    GfpRule(
+        Kind.PAGE_TABLE,
+        "ZERO DIRECT_RECLAIM ACCOUNT",
+        "NOWARN",
+        (0, 1),
+        "GFP_PGTABLE_USER; pgd by __get_free_pages (6.12)",
+    ),
+    GfpRule(Kind.PAGE_TABLE, "ZERO DIRECT_RECLAIM COMP", "NOWARN", (0, 1), "GFP_PGTABLE_KERNEL"),
+    GfpRule(Kind.LARGE_KMALLOC, "COMP", "", (2, 10), "mm/slub.c:___kmalloc_large_node"),
+    GfpRule(
+        Kind.SKB_FRAG,
+        "DIRECT_RECLAIM KSWAPD_RECLAIM IO FS ACCOUNT",
+        "*",
+        (0, 0),
+        "net/core/skbuff.c:alloc_skb_with_frags, order 0",
+    ),
+)
+
+
+def plain_name(function: str) -> str:
+    """A function's name without _noprof and compiler suffixes such as .isra.0."""
+    return _SUFFIX.sub("", function)
+
+
+def stack_kind(frames: Sequence[str]) -> Kind:
+    """Whose page an allocation with this stack is; OTHER if no rule knows it.
+
+    Args:
+        frames: function names, innermost first, with or without compiler suffixes.
+    """
+    names = [plain_name(frame) for frame in frames]
+    known = [name for name in names if name in _KIND_OF]
+    narrow = [name for name in known if name not in _WIDE]
+    kind = _KIND_OF[(narrow or known)[0]] if known else Kind.OTHER
+    if kind == Kind.VMALLOC and not _FORK.isdisjoint(names):
+        return Kind.KERNEL_STACK
+    return kind
+
+
+def kinds_of_stacks(stacks: Sequence[Sequence[str]]) -> npt.NDArray[np.int16]:
+    """Kind of each distinct stack, by number; one entry more, UNKNOWN, for stack -1 (i2)."""
+    return np.array([*(stack_kind(frames) for frames in stacks), Kind.UNKNOWN], np.int16)
+
+
+def kinds_by_gfp(
+    gfp: npt.NDArray[np.int64], order: npt.NDArray[np.int32], bits: Mapping[str, int]
+) -> npt.NDArray[np.int16]:
+    """Kind that flags and order speak for (i2); OTHER where no rule matches.
+
+    ANON without ZERO may as well be tmpfs; see allocsim.recording.shmem_hints.
+
+    Args:
+        gfp: gfp flags of allocations.
+        order: their orders.
+        bits: value of each gfp bit by its name (allocsim.kernels.release).
+    """
+    kind = np.full(len(gfp), Kind.OTHER, np.int16)
+    everything = sum(bits.values()) & ~bits["__GFP_HARDWALL"]
+    for rule in reversed(GFP_RULES):
+        needs = _mask(rule.needs, bits)
+        lacks = everything & ~needs if rule.lacks == "*" else _mask(rule.lacks, bits)
+        matches = (gfp & (needs | lacks)) == needs
+        matches &= (order >= rule.orders[0]) & (order <= rule.orders[1])
+        kind[matches] = rule.kind
+    return kind
+
+
+def _mask(names: str, bits: Mapping[str, int]) -> int:
+    return sum(bits[f"__GFP_{name}"] for name in names.split())
+
+
+# page_ref events carry page->flags and page->mapping (P1). PG_uptodate and PG_swapbacked have
+# these places from 6.1 to 7.3 (include/linux/page-flags.h); only file and anonymous folios are
+# uptodate, so mapping is a mapping there and not another user's word.
+_UPTODATE = np.uint64(1 << 3)
+_SWAPBACKED = np.uint64(1 << 17)
+_MAPPING_FLAGS = np.uint64(3)  # 1: anonymous (PAGE_MAPPING_ANON)
+
+
+def kinds_by_mapping(
+    mapping: npt.NDArray[np.uint64], flags: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.int16]:
+    """Kind a page_ref event shows: ANON, SHMEM or PAGE_CACHE; UNKNOWN where it shows none (i2)."""
+    kind = np.full(len(mapping), Kind.UNKNOWN, np.int16)
+    shown = (mapping != 0) & ((flags & _UPTODATE) != 0)
+    low = mapping & _MAPPING_FLAGS
+    kind[shown & (low == 1)] = Kind.ANON
+    file = shown & (low == 0)
+    kind[file] = Kind.PAGE_CACHE
+    kind[file & ((flags & _SWAPBACKED) != 0)] = Kind.SHMEM
+    return kind

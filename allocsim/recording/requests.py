@@ -1,0 +1,339 @@
+"""The requests of a recording: what was asked of the allocators, whatever they did with it.
+
+Object requests are its object events less the allocator's own metadata (sheaves, T7), large
+kmallocs, which are page requests, and frees of nothing (T4). An allocation of an address believed
+live shows that a free went untraced (T6, I2); such frees, and prefilled sheaves, are told by
+``Hidden``. Page
+requests are everyone's but slab's, whose pages the model asks for itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from allocsim.page_alloc.gfp import highest_zones, migratetypes, urgency
+from allocsim.slub.requests import ObjectRequests, Op
+from allocsim.tables import concat, empty, find, take
+from allocsim.trace.events import Ev
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from allocsim.page_alloc.zones import Zone
+    from allocsim.tables import Bools, Columns, Index
+
+#: Event columns that are read, as far as the trace has them.
+COLUMNS = ("ts", "cpu", "event", "pfn", "order", "gfp_flags", "metadata")
+
+#: A page's handle is ``alloc_seq << PAGE_SHIFT``; the slab pages that one event asks for have the
+#: numbers behind its own. Object requests and page requests come from different events.
+PAGE_SHIFT = 11
+#: Handle of pages allocated before the trace, or in a way it does not show.
+UNKNOWN_PAGE = -1
+
+
+class PageEvents(NamedTuple):
+    """Page requests of everyone but slab, in time order; arrays of one length.
+
+    Args:
+        seq: number of the event (i8).
+        cpu: its CPU (i2).
+        op: +1 allocation, -1 free (i1).
+        page: handle of the block, UNKNOWN_PAGE where its allocation was not seen (i8).
+        order: order of the block allocated or freed (i1).
+        migratetype: of an allocation (i1).
+        highest: index of the highest zone an allocation may come from (i1).
+        flags: page_allocator.ATOMIC where it may use the atomic reserve (u1).
+        offset: of a free: pages from the block's first (i8).
+    """
+
+    seq: npt.NDArray[np.int64]
+    cpu: npt.NDArray[np.int16]
+    op: npt.NDArray[np.int8]
+    page: npt.NDArray[np.int64]
+    order: npt.NDArray[np.int8]
+    migratetype: npt.NDArray[np.int8]
+    highest: npt.NDArray[np.int8]
+    flags: npt.NDArray[np.uint8]
+    offset: npt.NDArray[np.int64]
+
+
+class RequestWindow(NamedTuple):
+    """The requests of a window.
+
+    Args:
+        objects: object requests; a free that no event shows has the ``seq`` of the object event
+            it stands before.
+        shown: which object requests are events of the trace (bool).
+        pages: page requests.
+        end: number of the event behind the window.
+    """
+
+    objects: ObjectRequests
+    shown: npt.NDArray[np.bool_]
+    pages: PageEvents
+    end: int
+
+
+class RecordedObjects(NamedTuple):
+    """What a replay of the recording said of each event of a window.
+
+    Args:
+        cache: its cache; -1: it is no event of an object, or not known of which cache (i4).
+        life: number of the event that allocated its object, or of the free itself where the
+            allocation was not seen; -1: it is no event of an object (i8).
+    """
+
+    cache: npt.NDArray[np.int32]
+    life: npt.NDArray[np.int64]
+
+
+class RecordedPages(NamedTuple):
+    """What a replay of the recording said of the page events of a window.
+
+    Args:
+        seq: rising numbers of its mm_page_alloc and mm_page_free events that belong to a page
+            (i8).
+        alloc_seq: number of the event that allocated the page; -1: none seen (i8).
+        first: first page frame of that page (i8).
+        slab: it is a slab's (bool).
+        block: order of the block that a free gives back whole, of which the events before it freed
+            the other pages one by one (R4.31); -1: one of those events; else 0 (i1).
+    """
+
+    seq: npt.NDArray[np.int64]
+    alloc_seq: npt.NDArray[np.int64]
+    first: npt.NDArray[np.int64]
+    slab: npt.NDArray[np.bool_]
+    block: npt.NDArray[np.int8]
+
+
+class HiddenFrees(NamedTuple):
+    """Frees that no event shows (T6), in order of time; arrays of one length.
+
+    Args:
+        ts: when, in ns: before the first object event that is not earlier, and behind the
+            object's allocation (i8).
+        object: number of the event that allocated the object (i8).
+        cache: its cache (i4).
+        cpu: CPU of the free (i2).
+    """
+
+    ts: npt.NDArray[np.int64]
+    object: npt.NDArray[np.int64]
+    cache: npt.NDArray[np.int32]
+    cpu: npt.NDArray[np.int16]
+
+
+class SheafRuns(NamedTuple):
+    """Allocations out of prefilled sheaves; arrays of one length.
+
+    Args:
+        seq: rising numbers of their events (i8).
+        run: number of the first event of the run (i8).
+        left: allocations of the run from this one on (i4).
+    """
+
+    seq: npt.NDArray[np.int64]
+    run: npt.NDArray[np.int64]
+    left: npt.NDArray[np.int32]
+
+
+class Hidden(NamedTuple):
+    """What the events of a window do not say themselves.
+
+    Args:
+        frees: frees up to the time of its last event, that no window before was given.
+        runs: its allocations out of prefilled sheaves.
+    """
+
+    frees: HiddenFrees
+    runs: SheafRuns
+
+
+_FREES = HiddenFrees._fields
+NOTHING_HIDDEN = Hidden(
+    HiddenFrees(
+        np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int16)
+    ),
+    SheafRuns(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int32)),
+)
+
+
+class RecordedRequests:
+    """Makes requests of events, window by window.
+
+    Args:
+        zones: the zones page requests are for.
+        older: rising handles of objects live before the trace, which are those of the frees that
+            end them; frees of other unknown objects are left out.
+    """
+
+    def __init__(self, zones: Sequence[Zone], older: npt.NDArray[np.int64]) -> None:
+        self._zones = zones
+        self._older = older
+        #: Allocations that a free is still to come of, and their caches.
+        self._live: Columns = empty({"object": "i8", "cache": "i4"})
+        self._waiting = NOTHING_HIDDEN.frees  # due behind the last object event so far
+        self.counts: Counter[str] = Counter()
+
+    def window(
+        self,
+        columns: Columns,
+        seq: int,
+        of_objects: RecordedObjects,
+        pages: RecordedPages,
+        hidden: Hidden = NOTHING_HIDDEN,
+    ) -> RequestWindow:
+        """The requests of the next events.
+
+        Args:
+            columns: event columns, of COLUMNS those the trace has.
+            seq: row of the first event in the trace.
+            of_objects: what is known of the object events.
+            pages: what is known of the page events.
+            hidden: what the events do not say themselves.
+        """
+        cpu = columns["cpu"]
+        shown = self._objects(columns, seq, cpu, of_objects)
+        objects, is_event = self._with_hidden(shown, columns["ts"][shown.seq - seq], hidden)
+        gone = find(self._live["object"], hidden.frees.object)
+        self._live = {name: np.delete(kept, gone[gone >= 0]) for name, kept in self._live.items()}
+        end = seq + len(cpu)
+        return RequestWindow(objects, is_event, self._pages(columns, seq, cpu, pages), end)
+
+    def _objects(
+        self,
+        columns: Columns,
+        seq: int,
+        cpu: npt.NDArray[np.int16],
+        known: RecordedObjects,
+    ) -> ObjectRequests:
+        rows = np.flatnonzero(known.life >= 0)
+        code, handle, own = columns["event"][rows], known.life[rows], known.cache[rows]
+        metadata = columns["metadata"][rows]
+        own[metadata] = -1
+        self.counts["metadata_events"] += int(np.count_nonzero(metadata))
+        allocates = (code == Ev.KMALLOC) | (code == Ev.KMEM_CACHE_ALLOC)
+        # Of a life, its allocation's cache counts: a free may lack it, or be of a sheaf.
+        frees = np.flatnonzero(~allocates)
+        self._name_frees(rows, seq, handle, own, frees)
+
+        unknown = frees[handle[frees] == rows[frees] + seq]
+        named = unknown[own[unknown] >= 0]
+        own[named[find(self._older, handle[named]) < 0]] = -1
+        left_out = (own < 0) & ~metadata
+        self.counts["allocations_left_out"] += int(np.count_nonzero(allocates & left_out))
+        self.counts["unknown_frees_left_out"] += int(np.count_nonzero(left_out[unknown]))
+        keep = np.flatnonzero(own >= 0)
+        rows, handle = rows[keep], handle[keep]
+        op = np.where(allocates[keep], np.int8(Op.ALLOC), np.int8(Op.FREE))
+        return ObjectRequests(rows + seq, cpu[rows], own[keep], op, handle)
+
+    def _name_frees(
+        self, rows: Index, seq: int, handle: Index, own: npt.NDArray[np.int32], frees: Index
+    ) -> None:
+        """Give frees the cache of the allocation they end, and carry those still to be freed."""
+        ended = handle[frees]
+        here, before = np.flatnonzero(ended >= seq), np.flatnonzero(ended < seq)
+        # Caches of this window's allocations, by row; an unknown free is its own.
+        named = np.full(int(rows[-1]) + 1 if len(rows) else 0, -1, np.int32)
+        named[rows] = own
+        own[frees[here]] = named[ended[here] - seq]
+        at = find(self._live["object"], ended[before])
+        own[frees[before]] = np.append(self._live["cache"], np.int32(-1))[at]
+        named[rows[frees]] = named[ended[here] - seq] = -1
+        born = np.flatnonzero(named >= 0)
+        rest = np.ones(len(self._live["object"]), np.bool_)
+        rest[at[at >= 0]] = False
+        new: Columns = {"object": born + seq, "cache": named[born]}
+        self._live = concat([take(self._live, rest), new])
+
+    def _with_hidden(
+        self, shown: ObjectRequests, ts: Index, hidden: Hidden
+    ) -> tuple[ObjectRequests, Bools]:
+        """Object requests with hidden frees between them, and which of them are events."""
+        op, run = shown.op.copy(), np.zeros(len(ts), np.int64)
+        left = np.zeros(len(ts), np.int32)
+        at = find(shown.seq, hidden.runs.seq)
+        asked = np.flatnonzero(at >= 0)
+        out_of = at[asked]
+        op[out_of] = Op.FROM_SHEAF
+        run[out_of], left[out_of] = hidden.runs.run[asked], hidden.runs.left[asked]
+
+        both = self._waiting, hidden.frees
+        frees = HiddenFrees(
+            *(np.concatenate([getattr(each, name) for each in both]) for name in _FREES)
+        )
+        at = np.searchsorted(ts, frees.ts)
+        at = np.maximum(at, np.searchsorted(shown.seq, frees.object, side="right"))
+        later = at == len(ts)
+        self._waiting = HiddenFrees(*(column[later] for column in frees))
+        order = np.lexsort((frees.object, frees.ts, at))
+        order = order[~later[order]]
+        at, frees = at[order], HiddenFrees(*(column[order] for column in frees))
+        self.counts["inferred_frees"] += len(at)
+
+        place = at + np.arange(len(at))
+        shows = np.ones(len(ts) + len(at), np.bool_)
+        shows[place] = False
+        rest = np.flatnonzero(shows)
+
+        def put(column: npt.NDArray[Any], values: npt.ArrayLike) -> npt.NDArray[Any]:
+            merged = np.empty(len(shows), column.dtype)
+            merged[place], merged[rest] = values, column
+            return merged
+
+        merged = ObjectRequests(
+            put(shown.seq, shown.seq[at]),
+            put(shown.cpu, frees.cpu),
+            put(shown.cache, frees.cache),
+            put(op, Op.FREE_RCU),
+            put(shown.object, frees.object),
+            put(ts, ts[at]),
+            put(run, 0),
+            put(left, 0),
+        )
+        return merged, shows
+
+    def _pages(
+        self, columns: Columns, seq: int, cpu: npt.NDArray[np.int16], pages: RecordedPages
+    ) -> PageEvents:
+        event = columns["event"]
+        rows = np.flatnonzero((event == Ev.MM_PAGE_ALLOC) | (event == Ev.MM_PAGE_FREE))
+        known = find(pages.seq, rows + seq)
+        allocates = event[rows] == Ev.MM_PAGE_ALLOC
+        failed = allocates & (columns["pfn"][rows] < 0) if len(rows) else allocates
+        self.counts["failed_page_allocations_left_out"] += int(np.count_nonzero(failed))
+        # One more place, for events that belong to no page: -1 finds it.
+        slab = np.append(pages.slab, False)[known]
+        # R4.31, mm/page_alloc.c:free_prepared_contig_range (7.2): vfree prepares every page, which
+        # is what the events tell, and frees the block.
+        block = np.append(pages.block, np.int8(0))[known]
+        self.counts["page_frees_joined"] += int(np.count_nonzero(block < 0))
+        keep = ~slab & ~failed & (block >= 0)
+        rows, known, allocates, block = rows[keep], known[keep], allocates[keep], block[keep]
+        alloc_seq = np.where(allocates, rows + seq, np.append(pages.alloc_seq, -1)[known])
+        page = np.where(alloc_seq >= 0, alloc_seq << PAGE_SHIFT, UNKNOWN_PAGE)
+        unseen = page == UNKNOWN_PAGE
+        self.counts["unknown_page_frees"] += int(np.count_nonzero(unseen))
+        gfp = columns["gfp_flags"][rows] if len(rows) else np.empty(0, np.uint64)
+        pfn = columns["pfn"][rows] if len(rows) else np.empty(0, np.int64)
+        return PageEvents(
+            rows + seq,
+            cpu[rows],
+            np.where(allocates, np.int8(1), np.int8(-1)),
+            page,
+            np.where(block > 0, block, columns["order"][rows] if len(rows) else rows).astype(
+                np.int8
+            ),
+            migratetypes(gfp),
+            highest_zones(gfp, self._zones),
+            urgency(gfp),
+            np.where(allocates | unseen | (block > 0), 0, pfn - np.append(pages.first, 0)[known]),
+        )

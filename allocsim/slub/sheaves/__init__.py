@@ -1,0 +1,1 @@
+"""SLUB of 7.x: sheaves on each CPU, a barn behind them."""

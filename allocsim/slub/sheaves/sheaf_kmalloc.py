@@ -1,0 +1,249 @@
+"""The sheaves' own memory: every sheaf is a small kmalloc, an object of another cache (R3.10, T7).
+
+A cache whose sheaf is allocated by an event asks its home cache for an object in the midst of that
+event. So caches are replayed before their homes, and the requests they make are put between
+the home's own. What a home asks of the page allocator on their account stands in the midst of what
+the event asks for itself: that order is kept as a place, a number for each cache on the way.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from allocsim.kernels.profile import kmalloc_size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from allocsim.kernels.profile import CacheShape, SlubRules
+    from allocsim.slub.cpu_slabs.cache import CpuSlabs
+    from allocsim.slub.sheaves.cache import CacheEvents, CacheReplay
+    from allocsim.tables import Index, Ints
+
+NO_HOME = -1
+NO_OBJECT = -1
+
+
+class Origin(NamedTuple):
+    """Why a cache was asked: for its own events, and for sheaves between them.
+
+    Args:
+        own: which events are the cache's own (bool); None: all.
+        asked: the others, in order; None: there are none.
+        depth: caches on the longest way from a cache to its last home, itself included.
+    """
+
+    own: npt.NDArray[np.bool_] | None
+    asked: SheafRequests | None
+    depth: int
+
+
+class SheafRequests(NamedTuple):
+    """Sheaves that caches want from their home, and give back to it, in a window.
+
+    Arrays of one length.
+
+    Args:
+        row: the event, as a row of the window, rising.
+        cpu: its CPU.
+        op: +1 wanted, -1 given back.
+        cache: number of the cache whose sheaf it is.
+        sheaf: its number there.
+        parent: of one given back, the request that had it, -1 if that was before the window.
+        objects: the home's object it is, where that is known: of one from before the window.
+        place: where in the midst of the event, a row each: twice the page requests of each cache on
+            the way here that were made before, -1 behind the last.
+        max_order: largest order to be had from the page allocator then; None: any.
+        no_sheaf: whether the home may not allocate a sheaf for this one in turn.
+    """
+
+    row: Index
+    cpu: Ints
+    op: npt.NDArray[np.int8]
+    cache: Index
+    sheaf: Index
+    parent: Index
+    objects: Index
+    place: Index
+    max_order: npt.NDArray[np.int8] | None
+    no_sheaf: npt.NDArray[np.bool_]
+
+
+def sheaf_homes(rules: SlubRules, shapes: Sequence[CacheShape]) -> list[int]:
+    """Number of the cache each cache's sheaves are allocated from.
+
+    -1 for a cache without sheaves, where the trace does not have that kmalloc cache, and where the
+    home's own sheaves would come, in the end, from the cache itself (kmalloc-256 is its own
+    home): those sheaves are counted but take no object.
+    """
+    by_name = {shape.name: number for number, shape in enumerate(shapes)}
+    homes: list[int] = []
+    for number, shape in enumerate(shapes):
+        size = kmalloc_size(rules.sheaf_header + 8 * shape.capacity)
+        name = f"kmalloc-{size}" if size < 1024 else f"kmalloc-{size // 1024}k"
+        home = by_name.get(name, NO_HOME) if shape.capacity else NO_HOME
+        end = home
+        while 0 <= end < number:
+            end = homes[end]
+        homes.append(NO_HOME if end == number else home)
+    return homes
+
+
+def before_their_homes(homes: Sequence[int]) -> tuple[list[int], int]:
+    """Cache numbers, every cache before its home; and the caches on the longest way home.
+
+    Raises:
+        ValueError: a cache is, through other homes, its own home.
+    """
+    depth = []
+    for number in range(len(homes)):
+        steps, at = 0, number
+        while at != NO_HOME:
+            steps, at = steps + 1, homes[at]
+            if steps > len(homes):
+                raise ValueError(f"the sheaves of cache {number} would come from itself")
+        depth.append(steps)
+    return sorted(range(len(homes)), key=lambda number: -depth[number]), max(depth, default=1)
+
+
+def places(at: Index, origin: Origin, before: Index) -> Index:
+    """Place of things a cache did in the midst of events, a row each.
+
+    Args:
+        at: the event of each.
+        origin: whose the events are.
+        before: a number that orders what the cache did.
+    """
+    place = np.full((len(at), origin.depth), -1)
+    place[:, 0] = before
+    if origin.asked is not None and origin.own is not None:
+        request = np.cumsum(~origin.own) - 1
+        theirs = np.flatnonzero(~origin.own[at])
+        way = origin.asked.place[request[at[theirs]]]
+        last = np.count_nonzero(way >= 0, axis=1)
+        way[np.arange(len(way)), last] = before[theirs]
+        place[theirs] = way
+    return place
+
+
+def sheaves_wanted(
+    cache: CacheReplay, events: CacheEvents, rows: Index, origin: Origin
+) -> SheafRequests:
+    """What a cache did with sheaves in the window it has just been through.
+
+    One for a kmalloc cache must not make its home allocate another (SLAB_ALLOC_NO_RECURSE,
+    mm/slub.c:__alloc_empty_sheaf 7.2). The sheaves a cache is made with are none of its home's.
+    """
+    known = set(cache.sheaf_objects)
+    kept, objects = [], []
+    for at, on, number, way, pages in cache.sheaf_memory:
+        if way < 0 and number not in known:
+            continue
+        known.add(number)
+        kept.append((at, on, way, number, 2 * pages))
+        objects.append(cache.sheaf_objects.get(number, NO_OBJECT))
+    time, cpu, op, sheaf, before = np.array(kept, np.int64).reshape(-1, 5).T
+    wants = op > 0
+    no_sheaf: npt.NDArray[np.bool_] = wants & cache.shape.name.startswith("kmalloc-")
+    max_order = None
+    if events.max_order is not None:
+        max_order = events.max_order[time]
+        no_sheaf = no_sheaf | (max_order < 0)
+    return SheafRequests(
+        rows[time],
+        cpu,
+        op.astype(np.int8),
+        np.full(len(time), cache.number),
+        sheaf,
+        np.full(len(time), -1),
+        np.array(objects, np.int64),
+        places(time, origin, before),
+        max_order,
+        no_sheaf,
+    )
+
+
+def join(requests: Sequence[SheafRequests]) -> SheafRequests:
+    """The requests of several caches to one home, in order of their rows."""
+    row, cpu, op, cache, sheaf, objects, place, no_sheaf = (
+        np.concatenate([getattr(request, name) for request in requests])
+        for name in ("row", "cpu", "op", "cache", "sheaf", "objects", "place", "no_sheaf")
+    )
+    orders = [request.max_order for request in requests if request.max_order is not None]
+    order = np.lexsort((*place.T[::-1], row))
+    parent = np.full(len(order), -1)
+    had: dict[tuple[int, int], int] = {}
+    asked = zip(cache[order].tolist(), sheaf[order].tolist(), op[order].tolist(), strict=True)
+    for at, (asker, number, way) in enumerate(asked):
+        if way > 0:
+            had[asker, number] = at
+        else:
+            parent[at] = had.pop((asker, number), -1)
+    return SheafRequests(
+        row[order],
+        cpu[order],
+        op[order],
+        cache[order],
+        sheaf[order],
+        parent,
+        objects[order],
+        place[order],
+        np.concatenate(orders)[order] if orders else None,
+        no_sheaf[order],
+    )
+
+
+def merge(
+    events: CacheEvents, rows: Index, sheaves: SheafRequests
+) -> tuple[CacheEvents, Index, npt.NDArray[np.bool_]]:
+    """A cache's own events with the sheaves wanted from it between them.
+
+    Args:
+        events: the cache's own events.
+        rows: their rows of the window.
+        sheaves: the sheaves wanted; no row is among ``rows``.
+
+    Returns:
+        All events, their rows, and which of them are the cache's own.
+    """
+    at = np.searchsorted(rows, sheaves.row)
+    later = np.searchsorted(at, np.arange(len(rows)), side="right")
+    parent = np.where(events.parent >= 0, events.parent + later[events.parent], -1)
+    theirs = np.where(sheaves.parent >= 0, at[sheaves.parent] + sheaves.parent, -1)
+    no_sheaf = np.zeros(len(rows), np.bool_) if events.no_sheaf is None else events.no_sheaf
+    merged = events._replace(
+        cpu=np.insert(events.cpu, at, sheaves.cpu),
+        op=np.insert(events.op, at, sheaves.op),
+        parent=np.insert(parent, at, theirs),
+        objects=np.insert(events.objects, at, sheaves.objects),
+        path=np.insert(events.path, at, 0),
+        max_order=None
+        if events.max_order is None or sheaves.max_order is None
+        else np.insert(events.max_order, at, sheaves.max_order),
+        no_sheaf=np.insert(no_sheaf, at, sheaves.no_sheaf),
+        run=None if events.run is None else np.insert(events.run, at, 0),
+        left=None if events.left is None else np.insert(events.left, at, 0),
+    )
+    return merged, np.insert(rows, at, sheaves.row), np.insert(np.ones(len(rows), np.bool_), at, 0)
+
+
+def handed_out(
+    caches: Sequence[CacheReplay | CpuSlabs], sheaves: SheafRequests, objects: Index
+) -> None:
+    """Note what object each sheaf is, once its home has been through the window.
+
+    Args:
+        caches: all caches, by number.
+        sheaves: the requests to the home.
+        objects: the object of each.
+    """
+    asked = (sheaves.cache.tolist(), sheaves.sheaf.tolist(), sheaves.op.tolist(), objects.tolist())
+    for asker, number, way, found in zip(*asked, strict=True):
+        if way > 0:
+            caches[asker].sheaf_objects[number] = found
+        else:
+            del caches[asker].sheaf_objects[number]

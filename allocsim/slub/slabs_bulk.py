@@ -1,0 +1,257 @@
+"""Many refills, or many flushes, of one cache at once: what its slabs give and take, in numpy.
+
+Between a refill and a flush nothing is known beforehand: a refill gives what flushes before it gave
+back. But the barriers of a cache come in runs of one kind, and within a run all is known: which
+slabs a row of refills empties, in which order a row of flushes fills them. The rules are those of
+allocsim.slub.slabs, one batch at a time, to which the results are equal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from allocsim.kernels.profile import MAX_PAGE_ORDER
+from allocsim.slub.node_partial import INDEX_BITS, NO_ROW
+from allocsim.slub.slabs import LOOKAHEAD
+from allocsim.tables import stable_order
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from allocsim.slub.slabs import Slabs
+    from allocsim.tables import Bools, Index
+
+_PLACE = (1 << INDEX_BITS) - 1
+
+
+def refill_run(slabs: Slabs, times: Sequence[int], want: int) -> tuple[Index, list[int]]:
+    """Refills that follow one another, no pages being refused (R3.13).
+
+    Args:
+        slabs: the cache's slabs.
+        times: the events that refill.
+        want: objects of each.
+
+    Returns:
+        (refills, want) objects as Slabs.refill gives them, and which refills made a slab.
+    """
+    got = np.empty((len(times), want), np.int64)
+    grew: list[int] = []
+    at = 0
+    while at < len(times):
+        if slabs.partial.objects < want:
+            made = _from_new_slabs(slabs, got[at:], times[at:])
+            grew += (at + made).tolist()
+            break
+        served = _from_partial(slabs, got[at:])
+        if not served:  # entries of slabs that were freed stand at the head
+            got[at], _ = slabs.refill(want, times[at], MAX_PAGE_ORDER)
+            served = 1
+        at += served
+    return got, grew
+
+
+def _from_new_slabs(slabs: Slabs, got: Index, times: Sequence[int]) -> Index:
+    """Serve refills when the list is too short for the first; which of them made a slab.
+
+    From there on every refill takes what the one before has left of its last slab, and then new
+    slabs: objects follow one another as the slabs hand them out.
+    """
+    shape, stat, partial = slabs.shape, slabs.stat, slabs.partial
+    refills, want = got.shape
+    stat["freelist_cmpxchg"] += len(partial)
+    on_list = slabs.take_all()
+    begins = np.arange(refills + 1) * want - len(on_list)  # in the new slabs' objects
+    made = -(-np.maximum(begins, 0) // shape.objects)  # slabs made before
+    spare = made * shape.objects - begins  # objects on the list then
+    new = slabs.new_slabs(np.repeat(times, np.diff(made)).tolist())
+    objects = np.concatenate((np.array(on_list, np.int64), new.reshape(-1)))
+    got[:] = objects[: refills * want].reshape(refills, want)
+    grew = np.flatnonzero(np.diff(made))
+    stat["list_lock"] += int(np.count_nonzero(spare[:-1])) + int(
+        np.count_nonzero(spare[:-1] > want)
+    )
+    stat["list_lock"] += int(np.count_nonzero(spare[1:][grew]))
+    stat["freelist_cmpxchg"] += int(np.count_nonzero(spare[1:-1])) + int(
+        np.count_nonzero(spare[1:-1] > want)
+    )
+    rest = objects[refills * want :]
+    if len(rest):
+        partial.add(int(rest[0]) >> INDEX_BITS, (rest[::-1] & _PLACE).tolist())
+    return grew
+
+
+def _from_partial(slabs: Slabs, got: Index) -> int:
+    """Serve as many refills as slabs now on the list can serve in full; how many they were.
+
+    What is left of a refill's last slab goes to the tail, behind what is looked at here.
+    """
+    partial = slabs.partial
+    wanted, want = got.shape
+    rows, queued = partial.ahead(wanted * want)
+    held = partial.count[rows].astype(np.int64)
+    upto = np.cumsum(held)
+    lasts: list[int] = []  # of each refill, the last slab it takes from
+    left: list[int] = []  # and what it leaves there
+    reached = 0
+    while len(lasts) < wanted:
+        last = int(upto.searchsorted(reached + want))
+        if last == len(upto):
+            break
+        lasts.append(last)
+        left.append(int(upto[last]) - reached - want)
+        reached = int(upto[last])
+    if not lasts:
+        return 0
+    used = lasts[-1] + 1
+    rows, held = rows[:used], held[:used]
+    took = held.copy()
+    took[lasts] -= left
+    # Head first: from the end of each slab's free places.
+    ends = np.repeat(rows * partial.width + held + np.cumsum(took) - took - 1, took)
+    places = partial.free.reshape(-1).take(ends - np.arange(len(ends)))
+    objects = np.repeat(partial.slab[rows] << INDEX_BITS, took)
+    objects |= places
+    got[: len(lasts)] = objects.reshape(len(lasts), want)
+    partial.pass_by(int(queued[used - 1]) + 1)
+    rest = np.flatnonzero(took < held)
+    partial.hold(rows[rest], held[rest] - took[rest])
+    partial.append(partial.slab[rows[rest]])
+    partial.drop_many(rows[took == held])
+    slabs.stat["list_lock"] += len(lasts) + len(rest)
+    slabs.stat["freelist_cmpxchg"] += used + len(rest)
+    return len(lasts)
+
+
+def flush_run(slabs: Slabs, objects: Index, times: Sequence[int]) -> None:
+    """Flushes that follow one another: their objects go back to their slabs (R3.17, R3.18).
+
+    Args:
+        slabs: the cache's slabs.
+        objects: (flushes, objects) of each sheaf, in its order.
+        times: the events that flush.
+    """
+    pushed, begins = _chains(objects)
+    of_slab = pushed >> INDEX_BITS
+    by_slab = stable_order(of_slab)
+    grouped = of_slab.take(by_slab)
+    starts = np.flatnonzero(np.diff(grouped, prepend=grouped[0] - 1))
+    counts = np.diff(starts, append=len(grouped))
+    names = grouped[starts]
+    partial = slabs.partial
+    before = len(partial)
+    rows = partial.rows(names)
+    new = np.flatnonzero(rows == NO_ROW)
+    rows[new] = partial.new_rows(names[new])
+    held = partial.count[rows].astype(np.int64)
+    cells = np.repeat(rows * partial.width + held - starts, counts) + np.arange(len(grouped))
+    partial.free.reshape(-1)[cells] = pushed.take(by_slab) & _PLACE
+    now = held + counts
+    partial.hold(rows, now)
+    first = by_slab[starts]  # when each slab got its first object back
+    new = new[np.argsort(first[new])]
+    slabs.stat["freelist_cmpxchg"] += int(np.count_nonzero(begins))
+    slabs.stat["list_lock"] += len(new)
+    slabs.stat["free_add_partial"] += len(new)
+    empty = np.flatnonzero(now >= slabs.least)
+    empty = empty[now[empty] == slabs.objects_of(names[empty])]
+    gone: list[int] = []
+    if len(empty):
+        last = by_slab[starts + counts - 1]
+        gone = _empty(slabs, names, empty, first, last, begins, before, first[new], times)
+        partial.drop_many(rows[gone])
+        new = new[~np.isin(new, gone)]
+    partial.append(names[new])
+
+
+def _empty(  # noqa: PLR0913 - what is known of the slabs of a run
+    slabs: Slabs,
+    names: Index,
+    empty: Index,
+    first: Index,
+    last: Index,
+    begins: Bools,
+    before: int,
+    added: Index,
+    times: Sequence[int],
+) -> list[int]:
+    """Which of the slabs that became empty are freed, in the order they do so.
+
+    Args:
+        slabs: the cache's slabs.
+        names: the slabs of the run.
+        empty: which of them have all their objects back.
+        first: place of each slab's first object among those pushed.
+        last: of its last.
+        begins: which places begin a chain.
+        before: slabs on the list before the run.
+        added: places at which slabs came onto it, rising.
+        times: events of the flushes, which have equally many objects each.
+    """
+    stat, gone = slabs.stat, list[int]()
+    chain = np.cumsum(begins)
+    each = len(begins) // len(times)
+    for slab in empty[np.argsort(last[empty])].tolist():
+        start, end = int(first[slab]), int(last[slab])
+        # A slab that was full and comes back in one chain never is on the list if it is freed.
+        at_once = chain[start] == chain[end] and end - start + 1 == slabs.objects_in(
+            int(names[slab])
+        )
+        listed = before + int(added.searchsorted(start if at_once else end, "right")) - len(gone)
+        if at_once:
+            listed -= 1
+        else:
+            stat["list_lock"] += 1
+        if listed < slabs.shape.min_partial:
+            continue
+        gone.append(slab)
+        stat["free_add_partial" if at_once else "free_remove_partial"] += -1 if at_once else 1
+        slabs.discard(int(names[slab]), times[end // each])
+    return gone
+
+
+def _chains(objects: Index) -> tuple[Index, Bools]:
+    """Objects in the order they are pushed, and which of them begin a chain (R3.18).
+
+    A sheaf is gone through from its end; objects of one slab that follow one another are a chain.
+    Where a slab comes again after one or two objects of others, these are passed over and
+    compacted: such sheaves are done by themselves.
+    """
+    ordered = objects[:, ::-1].copy()
+    slab = ordered >> INDEX_BITS
+    begins = np.ones(slab.shape, np.bool_)
+    np.not_equal(slab[:, 1:], slab[:, :-1], out=begins[:, 1:])
+    again = np.zeros(len(slab), np.bool_)
+    for apart in range(2, LOOKAHEAD + 1):
+        if slab.shape[1] > apart:
+            again |= (
+                (slab[:, apart:] == slab[:, :-apart]) & begins[:, 1 : slab.shape[1] - apart + 1]
+            ).any(axis=1)
+    for flush in np.flatnonzero(again).tolist():
+        ordered[flush], begins[flush] = _compacted(ordered[flush].tolist())
+    return ordered.reshape(-1), begins.reshape(-1)
+
+
+def _compacted(objects: list[int]) -> tuple[list[int], npt.NDArray[np.bool_]]:
+    """One sheaf, last object first: the order of pushes, and the begins of chains."""
+    slabs = [found >> INDEX_BITS for found in objects]
+    begins = np.zeros(len(objects), np.bool_)
+    start, count = 0, len(objects)
+    while start < count:
+        begins[start] = True
+        slab, end, misses = slabs[start], start + 1, 0
+        for at in range(start + 1, count):
+            if slabs[at] == slab:
+                objects[at], objects[end] = objects[end], objects[at]
+                slabs[at], slabs[end] = slabs[end], slabs[at]
+                end += 1
+            else:
+                misses += 1
+                if misses == LOOKAHEAD:
+                    break
+        start = end
+    return objects, begins

@@ -1,0 +1,308 @@
+"""SLUB for every cache of a trace: windows of object requests in, their placement out.
+
+A cache is replayed by the rules of its kernel's generation: sheaves (allocsim.slub.sheaves.cache,
+7.2) or cpu slabs (allocsim.slub.cpu_slabs.cache, 6.12). The caches of a machine share only the page
+allocator, so each is replayed by itself. Pages wanted and returned come out; what the page
+allocator refuses must be known when the window goes in.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from allocsim.kernels.profile import MAX_PAGE_ORDER
+from allocsim.slub.cpu_slabs.cache import CpuSlabs
+from allocsim.slub.live_objects import LiveObjects
+from allocsim.slub.node_partial import INDEX_BITS
+from allocsim.slub.paths import COUNTERS
+from allocsim.slub.requests import PageRequests, Placement, SheafObjects
+from allocsim.slub.sheaves.cache import FAILED, CacheEvents, CacheReplay
+from allocsim.slub.sheaves.sheaf_kmalloc import (
+    NO_HOME,
+    Origin,
+    before_their_homes,
+    handed_out,
+    join,
+    merge,
+    places,
+    sheaf_homes,
+    sheaves_wanted,
+)
+from allocsim.slub.slabs import CACHE_BITS
+from allocsim.tables import find, stable_order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+
+    from allocsim.kernels.profile import CacheShape, Profile
+    from allocsim.slub.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
+    from allocsim.slub.sheaves.sheaf_kmalloc import SheafRequests
+    from allocsim.tables import Index
+
+SPARSE = 8  #: handles further apart than this are searched for, not tabled
+
+
+class Slub:
+    """Every cache's sheaves, barn and slabs, from a cold start but for ``free_before``.
+
+    It makes the sheaves itself: where the kmalloc cache of their size is among the caches, they
+    take objects of it, so the trace's own sheaves (T7) must not be among the requests.
+
+    Args:
+        profile: the kernel version.
+        shapes: the shape of every cache, by cache number.
+        cpus: CPUs; those of the requests are below it.
+        free_before: what lay free before the trace.
+        freelist_order: (cache, slab, objects) -> indices in the order a new slab hands them out,
+            slabs numbered from 0 in their cache; ascending where not given (R3.6).
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        shapes: Sequence[CacheShape],
+        cpus: int,
+        free_before: FreeBefore | None = None,
+        freelist_order: Callable[[int, int, int], Sequence[int]] | None = None,
+    ) -> None:
+        self.cpus = cpus
+        self.homes = sheaf_homes(profile.slub, shapes)
+        self.sequence, self.depth = before_their_homes(self.homes)
+        self.caches: list[CacheReplay | CpuSlabs] = [
+            CpuSlabs(shape, number, cpus, freelist_order)
+            if profile.slub.cpu_slabs
+            else CacheReplay(shape, profile.slub, number, cpus, freelist_order)
+            for number, shape in enumerate(shapes)
+        ]
+        self.live = LiveObjects()
+        #: Sheaves made and freed in the last window that are objects of a cache of the trace.
+        self.sheaf_objects = _sheaf_objects([])
+        if free_before is not None:
+            self._take_up(free_before)
+
+    def _take_up(self, free: FreeBefore) -> None:
+        for number in np.unique(free.cache).tolist():
+            own = free.cache == number
+            self.caches[number].take_up(free.slab[own], free.index[own], free.cpu[own])
+
+    def window(
+        self,
+        requests: ObjectRequests,
+        older: OlderObjects | None = None,
+        refusals: Refusals | None = None,
+    ) -> tuple[Placement, PageRequests]:
+        """Replay a window.
+
+        Args:
+            requests: the object requests.
+            older: the objects among those freed that were live before the trace.
+            refusals: what the page allocator refuses; None: nothing.
+
+        Raises:
+            ValueError: a CPU or cache out of range, handles of allocations that do not rise, a
+                free of an object that is neither live nor declared, or that is of another cache.
+        """
+        count = len(requests.op)
+        self._check(requests)
+        order = stable_order(requests.cache)
+        place = np.empty(count, np.int64)
+        place[order] = np.arange(count)
+        objects = np.empty(count, np.int64)
+        parent, stays = self._parents(requests, older, place, objects)
+        max_order = None if refusals is None else _max_order(refusals, requests.seq[order])
+        window = CacheEvents(
+            requests.cpu.take(order),
+            requests.op.take(order),
+            parent,
+            objects,
+            np.empty(count, np.uint8),
+            max_order,
+            # A sheaf is a small kmalloc: there is one unless not even a page is to be had.
+            None if max_order is None else max_order < 0,
+            None,
+            None if requests.run is None else requests.run.take(order),
+            None if requests.left is None else requests.left.take(order),
+        )
+        numbers = np.arange(len(self.caches))
+        ends = np.searchsorted(requests.cache.take(order), numbers, side="right").tolist()
+        pages, sheaves = self._replay(window, order, [0, *ends], requests.ts)
+        self.sheaf_objects = _sheaf_objects(sheaves)
+        self.live.add(requests.object[stays], objects[place[stays]])
+        return _placement(window, order), _pages(requests, pages)
+
+    def _replay(
+        self, window: CacheEvents, order: Index, bounds: Sequence[int], ts: Index | None
+    ) -> tuple[Index, list[Index]]:
+        """Replay all caches.
+
+        Returns their page requests (row, cache, slab, order, way, CPU, place), and the sheaves
+        made and freed: rows, CPUs, ways, the cache they are objects of, and the objects.
+
+        Cache c has the places from bounds[c] up to bounds[c + 1] of the window.
+        """
+        wanted: dict[int, list[SheafRequests]] = defaultdict(list)
+        pages, sheaves = [], []
+        for number in self.sequence:
+            cache, own = self.caches[number], slice(bounds[number], bounds[number + 1])
+            if own.start == own.stop and number not in wanted:
+                continue
+            part, rows = window.part(own.start, own.stop), order[own]
+            mine = asked = None
+            if number in wanted:
+                asked = join(wanted[number])
+                part, rows, mine = merge(part, rows, asked)
+            if ts is not None:
+                part = part._replace(ts=ts[rows])
+            cache.replay(part)
+            if mine is not None and asked is not None:
+                window.objects[own], window.path[own] = part.objects[mine], part.path[mine]
+                given = part.objects[~mine]
+                handed_out(self.caches, asked, given)
+                home = np.full(len(given), number)
+                sheaves.append(np.stack((asked.row, asked.cpu, asked.op, home, given)))
+            took = cache.take_pages()
+            origin = Origin(mine, asked, self.depth)
+            place = places(took[:, 0], origin, 2 * np.arange(len(took)) + 1)
+            cpu = part.cpu[took[:, 0]].astype(np.int64)
+            for first, end, on in cache.landed:
+                cpu[first:end] = on
+            took[:, 0] = rows[took[:, 0]]
+            own_columns = np.insert(took, 1, number, axis=1), cpu[:, None]
+            pages.append(np.concatenate((*own_columns, place), axis=1))
+            asks = self.homes[number]
+            if isinstance(cache, CacheReplay) and cache.sheaf_memory and asks != NO_HOME:
+                wanted[asks].append(sheaves_wanted(cache, part, rows, origin))
+        return np.concatenate([np.empty((0, 6 + self.depth), np.int64), *pages]), sheaves
+
+    def counters(self) -> dict[str, npt.NDArray[np.int64]]:
+        """The kernel's counters by name, one value a cache, since the start (COUNTERS)."""
+        return {
+            name: np.array([cache.stat[name] for cache in self.caches], np.int64)
+            for name in COUNTERS
+        }
+
+    def _check(self, requests: ObjectRequests) -> None:
+        for name, column, limit in (
+            ("cpu", requests.cpu, self.cpus),
+            ("cache", requests.cache, len(self.caches)),
+        ):
+            low, high = int(column.min(initial=0)), int(column.max(initial=0))
+            if low < 0 or high >= limit:
+                wrong = low if low < 0 else high
+                raise ValueError(f"{name} {wrong} is out of range, 0 to {limit - 1}")
+
+    def _parents(
+        self,
+        requests: ObjectRequests,
+        older: OlderObjects | None,
+        place: Index,
+        objects: Index,
+    ) -> tuple[Index, Index]:
+        """Place of each free's allocation, and the allocations that outlive the window.
+
+        Places count the events cache by cache. -1 stands for a free whose allocation was before the
+        window, whose object is filled in, and for an allocation.
+        """
+        parent = np.full(len(place), -1, np.int64)
+        born = np.flatnonzero(requests.op > 0)
+        freed = np.flatnonzero(requests.op < 0)
+        handles = requests.object[born]
+        if len(handles) and (
+            np.any(handles[1:] <= handles[:-1]) or handles[0] <= self.live.highest
+        ):
+            raise ValueError("handles of allocations must rise from one to the next")
+        which = _find(handles, requests.object[freed])
+        here = np.flatnonzero(which >= 0)
+        allocs, frees = born.take(which.take(here)), freed.take(here)
+        if np.any(allocs > frees) or np.any(requests.cache[allocs] != requests.cache[frees]):
+            raise ValueError("an object is freed before its allocation, or to another cache")
+        parent[place[frees]] = place[allocs]
+
+        freed = freed.take(np.flatnonzero(which < 0))
+        found, known = self.live.take(requests.object[freed])
+        unknown = np.flatnonzero(~known)
+        if len(unknown):
+            found[unknown] = _older(requests.object[freed[unknown]], older)
+        home = found >> (INDEX_BITS + CACHE_BITS)
+        if np.any((home >= 0) & (home != requests.cache[freed])):
+            raise ValueError("an object is freed to another cache")
+        objects[place[freed]] = found
+        stays = requests.op > 0
+        stays[allocs] = False
+        return parent, np.flatnonzero(stays)
+
+
+def _find(handles: Index, wanted: Index) -> Index:
+    """Place of each wanted handle among rising handles; -1 where it is not there."""
+    if not len(handles):
+        return np.full(len(wanted), -1, np.int64)
+    first, span = int(handles[0]), int(handles[-1] - handles[0]) + 1
+    if span > SPARSE * len(handles):
+        return find(handles, wanted)
+    # The last entry stands for every handle that is out of range.
+    table = np.full(span + 1, -1, np.int64)
+    table[handles - first] = np.arange(len(handles))
+    return table[np.minimum((wanted - first).view(np.uint64), np.uint64(span))]
+
+
+def _older(handles: Index, older: OlderObjects | None) -> Index:
+    """Objects of lives that began before the trace."""
+    if older is not None and len(older.object):
+        order = np.argsort(older.object)
+        which = _find(older.object[order], handles)
+        if np.all(which >= 0):
+            rows = order[which]
+            return older.slab[rows] << INDEX_BITS | older.index[rows]
+    raise ValueError("a free ends an object that is neither live nor declared older")
+
+
+def _max_order(refusals: Refusals, seq: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
+    since = np.searchsorted(refusals.seq, seq, side="right")
+    return np.append(np.int8(MAX_PAGE_ORDER), refusals.max_order)[since].astype(np.int8)
+
+
+def _sheaf_objects(sheaves: Sequence[Index]) -> SheafObjects:
+    """Sheaves in order of their rows; those that could not be had are left out."""
+    columns = np.concatenate([np.empty((5, 0), np.int64), *sheaves], axis=1)
+    columns = columns[:, np.argsort(columns[0], kind="stable")]
+    row, cpu, way, cache, found = columns[:, columns[4] != FAILED]
+    return SheafObjects(
+        row,
+        cpu.astype(np.int16),
+        way.astype(np.int8),
+        cache.astype(np.int32),
+        found >> INDEX_BITS,
+        found.astype(np.int16).astype(np.int32),
+    )
+
+
+def _placement(window: CacheEvents, order: Index) -> Placement:
+    count = len(order)
+    placement = Placement(
+        np.empty(count, np.uint8), np.empty(count, np.int64), np.empty(count, np.int32)
+    )
+    placement.path[order] = window.path
+    # An index has 15 bits; all 16 set, as in FAILED, read as -1.
+    placement.index[order] = window.objects.astype(np.int16)
+    slab = np.right_shift(window.objects, INDEX_BITS, out=window.objects)
+    placement.slab[order] = slab
+    return placement
+
+
+def _pages(requests: ObjectRequests, pages: Index) -> PageRequests:
+    """Page requests (row, cache, slab, order, way, CPU, place), put into one order of time."""
+    in_time = np.lexsort((*pages.T[:5:-1], pages[:, 0]))
+    row, cache, slab, order, way, cpu = pages[in_time, :6].T
+    return PageRequests(
+        requests.seq[row],
+        cpu.astype(np.int16),
+        cache.astype(np.int32),
+        slab,
+        order.astype(np.int8),
+        way.astype(np.int8),
+    )

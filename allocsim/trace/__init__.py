@@ -1,0 +1,1 @@
+"""What an event and a result are: names, dtypes, units."""

@@ -1,0 +1,63 @@
+"""A window of events, and results of earlier rows that only a later window makes known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from allocsim.tables import Columns
+
+Amendments = dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]
+
+
+class Amending:
+    """Collects amendments, column by column."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, list[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]] = {}
+
+    def add(self, seq: npt.NDArray[np.int64], **values: npt.NDArray[Any] | int) -> None:
+        """Give rows of the trace new values.
+
+        Args:
+            seq: rows of the trace.
+            values: for each column of EVENT_RESULTS that changes, its values or their one value.
+        """
+        if not len(seq):
+            return
+        for name, value in values.items():
+            full = np.broadcast_to(np.asarray(value), seq.shape)
+            self._parts.setdefault(name, []).append((seq, full))
+
+    def drain(self) -> Amendments:
+        """What was collected, as (rows, values) of each column; the collection starts anew.
+
+        Should a row have come twice, the later value stands last.
+        """
+        parts, self._parts = self._parts, {}
+        return {
+            name: (
+                np.concatenate([seq for seq, _ in pieces]),
+                np.concatenate([value for _, value in pieces]),
+            )
+            for name, pieces in parts.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Consecutive events of a trace.
+
+    Args:
+        columns: event columns, row for row; those the trace lacks are absent.
+        seq: row of the trace of the first event.
+        amend: takes results of rows of earlier windows.
+    """
+
+    columns: Columns
+    seq: int
+    amend: Amending

@@ -1,0 +1,81 @@
+"""Where the values in the text of events lie: between their names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from pipeline.ingest.ftrace_text.lines import Lines
+
+
+@dataclass(slots=True)
+class FieldPlaces:
+    """Where the fields of some lines lie.
+
+    Args:
+        data: the text, with SLACK bytes behind it.
+        size: its bytes.
+        lines: its lines.
+    """
+
+    data: npt.NDArray[np.uint8]
+    size: int
+    lines: Lines
+    _equals: npt.NDArray[np.int64] = field(init=False)
+    _colons: npt.NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        used = self.data[: self.size]
+        self._equals = np.flatnonzero(used == ord("="))
+        self._colons = np.append(np.flatnonzero(used == ord(":")), self.size)
+
+    def next_colon(self, start: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Where the next colon is from each of ``start`` on."""
+        found: npt.NDArray[np.int64] = self._colons[np.searchsorted(self._colons[:-1], start)]
+        return found
+
+    def fields(self, row: int, name: int) -> str:
+        """The text of a line's fields; its event's name has ``name`` bytes."""
+        begin = int(self.lines.text[row]) + name + 2
+        return (
+            bytes(self.data[begin : int(self.lines.end[row])]).decode("utf-8", "replace").rstrip()
+        )
+
+    def equals(
+        self, row: npt.NDArray[np.int64], names: tuple[str, ...], name: int
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+        """Which lines have just these names, and where each name's equals sign is."""
+        lines = self.lines
+        first = np.searchsorted(self._equals, lines.text[row] + name)
+        last = np.searchsorted(self._equals, lines.end[row])
+        good = last - first == len(names)
+        first = np.where(good, first, 0)
+        if len(self._equals) < len(names):
+            return np.zeros(len(row), np.bool_), np.zeros((len(row), len(names)), np.int64)
+        places = self._equals[first[:, np.newaxis] + np.arange(len(names))]
+        for number, word in enumerate(names):
+            for back, letter in enumerate(reversed(f" {word}".encode())):
+                good &= self.data.take(places[:, number] - 1 - back) == letter
+        return good, places
+
+    def ends(
+        self,
+        row: npt.NDArray[np.int64],
+        names: tuple[str, ...],
+        equals: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.int64]:
+        """Where each value ends: in front of the next name, or of blanks at the line's end."""
+        ends = np.empty_like(equals)
+        for number, word in enumerate(names[1:]):
+            ends[:, number] = equals[:, number + 1] - len(word) - 1
+        last = self.lines.end[row]
+        for _ in range(2):
+            blank = np.isin(self.data.take(last - 1), (ord(" "), ord("\r")))
+            last = last - (blank & (last - 1 > equals[:, -1]))
+        ends[:, -1] = last
+        return ends

@@ -1,0 +1,356 @@
+"""From the text of events to records as the kernel's ring buffer would have them.
+
+All values of a field are found at the same time: the equals signs of a line part its text, for
+every event of one type has the same names in the same order; a line that has not is not read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from allocsim.trace.events import EVENTS, Ev
+from pipeline.ingest.events import STACK, EventTypes, Kept
+from pipeline.ingest.formats import EventFormat, Field
+from pipeline.ingest.ftrace_text import forms
+from pipeline.ingest.ftrace_text.fields import FieldPlaces
+from pipeline.ingest.ftrace_text.numbers import prefixed, signed, unsigned
+from pipeline.ingest.stream import SLACK
+from pipeline.ingest.strings import StringInterner
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+
+    from pipeline.ingest.ftrace_text.forms import Form
+    from pipeline.ingest.ftrace_text.lines import Lines
+    from pipeline.ingest.ftrace_text.symbols import TextSymbols
+
+_HEAD = np.dtype([("type", "<u2"), ("flags", "u1"), ("preempt", "u1"), ("pid", "<i4")])
+_COMMON = {
+    "common_type": Field("common_type", 0, 2, signed=False),
+    "common_flags": Field("common_flags", 2, 1, signed=False),
+    "common_pid": Field("common_pid", 4, 4, signed=True),
+}
+# Types of records of ours: kept events have small numbers, the rest follow.
+_STACK, _OTHERS = 100, 200
+_WORD = 8  # bytes of an address in a stack
+_STACK_HEAD = 16
+_LONGEST_NAME = 64
+_LOOK_AT = 33  # lines that tell what an event's text is like: one may be damaged
+_HASHED = np.uint64(1 << 32)
+
+
+@dataclass(slots=True)
+class TextTypes(EventTypes):
+    """The event types of a text: those kept are known beforehand, their fields when first seen.
+
+    Attributes:
+        forms: of each kept event that was seen, by slot.
+        others: the names of all other events seen.
+    """
+
+    forms: dict[int, Form] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
+
+    @classmethod
+    def known(cls) -> TextTypes:
+        """The types of all events that are kept."""
+        types = cls(common=_COMMON)
+        for event in EVENTS:
+            for name in (event.name, *event.aliases):
+                number = len(types.kept)
+                types.slot[number] = number
+                layout = EventFormat(number, event.system, name, dict(_COMMON))
+                types.kept.append(Kept(event, layout, {}))
+        caller = Field("caller", _STACK_HEAD, 0, signed=False)
+        types.stack = EventFormat(_STACK, "ftrace", "kernel_stack", {**_COMMON, "caller": caller})
+        types.slot[_STACK] = STACK
+        return types
+
+    def name_of(self, number: int) -> str:
+        """The name of the event type with this common_type, for counts of what was dropped."""
+        return self.others[number - _OTHERS]
+
+
+@dataclass(frozen=True, slots=True)
+class TextRecords:
+    """Records of the events of some lines.
+
+    Attributes:
+        data: what they lie in, and SLACK bytes.
+        row: i8, the line (of Lines) of each record, ascending.
+        offset: i8, where each begins.
+        size: i4, its bytes.
+        unread: i8, lines whose text is not as their type's, and those before frames of no stack.
+    """
+
+    data: npt.NDArray[np.uint8]
+    row: npt.NDArray[np.int64]
+    offset: npt.NDArray[np.int64]
+    size: npt.NDArray[np.int32]
+    unread: npt.NDArray[np.int64]
+
+
+class RecordMaker:
+    """Makes records of text, and learns from it what events there are.
+
+    Args:
+        types: the event types.
+        symbols: gives addresses to places in code.
+        gfp: bits of gfp flags by name.
+
+    Attributes:
+        pointers: addresses of objects seen, but 0.
+        hashed: those of them that are as short as hashed ones.
+        frames_without_offset: whether stacks name functions alone.
+    """
+
+    def __init__(self, types: TextTypes, symbols: TextSymbols, gfp: Mapping[str, int]) -> None:
+        self._types = types
+        self._symbols = symbols
+        self._gfp = gfp
+        self._names = StringInterner()
+        self._words = {how: StringInterner() for how in range(forms.TEXT + 1)}
+        self._frames = StringInterner()
+        self._values: dict[int, npt.NDArray[np.int64]] = {}
+        self._slot_of_name: list[int] = []
+        self.pointers = 0
+        self.hashed = 0
+        self.frames_without_offset = False
+
+    def make(self, data: npt.NDArray[np.uint8], size: int, lines: Lines) -> TextRecords:
+        """The records of ``lines`` of ``data[:size]``.
+
+        Raises:
+            InputError: an event's text is not as in any kernel.
+        """
+        text = FieldPlaces(data, size, lines)
+        number = self._numbers(text)
+        parts: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8], npt.NDArray[np.int64]]] = []
+        # Frames belong to the line before them, which must be a stack.
+        before = np.maximum(np.searchsorted(lines.line, lines.frame) - 1, 0)
+        unread = [before[~lines.stack[before]] if len(lines.line) else before[:0]]
+        for kind in np.unique(number).tolist():
+            row = np.flatnonzero(number == kind)
+            if kind == _STACK:
+                parts.append((row, *self._stacks(text, row)))
+            elif kind >= _OTHERS:
+                parts.append((row, *_equal(self._heads(text, row, kind, 8))))
+            else:
+                good, body = self._events(text, row, kind)
+                unread.append(row[~good])
+                parts.append((row[good], *_equal(body)))
+        return _laid_out(parts, np.concatenate(unread))
+
+    def _numbers(self, text: FieldPlaces) -> npt.NDArray[np.int64]:
+        """The type of each line's record."""
+        lines = text.lines
+        end = np.minimum(text.next_colon(lines.text), lines.end)
+        end = np.minimum(end, lines.text + _LONGEST_NAME)
+        codes = self._names.codes(text.data, lines.text, np.where(lines.stack, 0, end - lines.text))
+        for name in self._names.texts[len(self._slot_of_name) :]:
+            self._slot_of_name.append(self._slot(name))
+        number = np.array(self._slot_of_name, np.int64).take(codes)
+        number[lines.stack] = _STACK
+        return number
+
+    def _slot(self, name: str) -> int:
+        for slot, kept in enumerate(self._types.kept):
+            if kept.format.name == name:
+                return slot
+        # What functions, markers or bprintk print is no event's name.
+        known = name if name.isidentifier() else "lines_of_no_event"
+        if known not in self._types.others:
+            self._types.others.append(known)
+        return _OTHERS + self._types.others.index(known)
+
+    def _heads(
+        self, text: FieldPlaces, row: npt.NDArray[np.int64], kind: int, size: int
+    ) -> npt.NDArray[np.uint8]:
+        """Records of ``size`` bytes with their common fields: one row a record."""
+        body = np.zeros((len(row), size), np.uint8)
+        head = body[:, :8].view(_HEAD)[:, 0] if len(row) else np.zeros(0, _HEAD)
+        head["type"] = kind
+        head["flags"] = text.lines.flags[row]
+        head["pid"] = text.lines.pid[row]
+        return body
+
+    # --- events
+
+    def _events(
+        self, text: FieldPlaces, row: npt.NDArray[np.int64], slot: int
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint8]]:
+        """Which lines are as their type's, and the records of these."""
+        kept = self._types.kept[slot]
+        if slot not in self._types.forms:
+            some = row[:_LOOK_AT].tolist()
+            form = forms.form_of(
+                kept.event, [text.fields(one, len(kept.format.name)) for one in some]
+            )
+            self._types.forms[slot] = form
+            kept.columns.update(form.columns)
+        form = self._types.forms[slot]
+        if not form.names:
+            return np.zeros(len(row), np.bool_), np.zeros((0, form.size), np.uint8)
+        good, equals = text.equals(row, form.names, len(kept.format.name))
+        row, equals = row[good], equals[good]
+        ends = text.ends(row, form.names, equals)
+        texts = {
+            column: ends[:, number] - equals[:, number] - 1
+            for column, (number, how) in form.places.items()
+            if how == forms.TEXT
+        }
+        room = int(sum(length.max(initial=0) for length in texts.values()))
+        body = self._heads(text, row, slot, -(-(form.size + room) // 8) * 8)
+        fine = np.ones(len(row), np.bool_)
+        at = form.size
+        for column, (number, how) in form.places.items():
+            field_ = form.columns[column]
+            start, end = equals[:, number] + 1, ends[:, number]
+            if how == forms.TEXT:
+                width = int(texts[column].max(initial=0))
+                _put_text(text.data, body, (start, end), (field_.offset, at), width)
+                at += width
+                continue
+            value, readable = self._value(text.data, start, end, how)
+            fine &= readable
+            if column == "pfn" and kept.event.code == Ev.MM_PAGE_ALLOC:
+                # A failed allocation's pfn of -1 is printed as 0 (T8); frame 0 is never given out.
+                value = np.where(value == 0, np.uint64((1 << 64) - 1), value)
+            if column == "ptr":
+                self.pointers += int((value != 0).sum())
+                self.hashed += int(((value != 0) & (value < _HASHED)).sum())
+            body[:, field_.offset : field_.end] = value[:, np.newaxis].view(np.uint8)
+        good[np.flatnonzero(good)[~fine]] = False
+        return good, body[fine]
+
+    def _value(
+        self,
+        data: npt.NDArray[np.uint8],
+        start: npt.NDArray[np.int64],
+        end: npt.NDArray[np.int64],
+        how: int,
+    ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
+        """Values as 64 bits, and which can be read."""
+        if how == forms.POINTER:
+            return unsigned(data, start, end, 16)
+        if how == forms.HEX:
+            return prefixed(data, start, end)
+        if how == forms.DECIMAL:
+            return signed(data, start, end)
+        if how == forms.BYTES:
+            return signed(data, start, end - 1)
+        return self._word(data, start, end, how)
+
+    def _word(
+        self,
+        data: npt.NDArray[np.uint8],
+        start: npt.NDArray[np.int64],
+        end: npt.NDArray[np.int64],
+        how: int,
+    ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
+        """The values of words, of which there are few."""
+        interner = self._words[how]
+        codes = interner.codes(data, start, end - start)
+        known = self._values.get(how, np.zeros(0, np.int64))
+        fresh = [self._meaning(word, how) for word in interner.texts[len(known) :]]
+        known = self._values[how] = np.concatenate([known, np.array(fresh, np.int64)])
+        values = known.take(codes)
+        return values.view(np.uint64), values != _UNKNOWN
+
+    def _meaning(self, word: str, how: int) -> int:
+        if how == forms.SITE:
+            return _as_signed(self._symbols.address(word))
+        if how == forms.GFP:
+            bits = [self._gfp.get(part, _hex(part)) for part in word.split("|")]
+            return (
+                _UNKNOWN if None in bits else int(np.bitwise_or.reduce([bit or 0 for bit in bits]))
+            )
+        names = forms.COUNTERS if how == forms.COUNTER else forms.FLAGS
+        return names.get(word, _UNKNOWN)
+
+    # --- stacks
+
+    def _stacks(
+        self, text: FieldPlaces, row: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+        """The records of stacks, one after the other, and the bytes of each."""
+        lines = text.lines
+        codes = self._frames.codes(text.data, lines.frame, lines.frame_end - lines.frame)
+        address = np.array(
+            [self._symbols.address(frame.strip()) for frame in self._frames.texts], np.uint64
+        )
+        self.frames_without_offset |= any("+0x" not in frame for frame in self._frames.texts)
+        frames = address.take(codes) if len(codes) else np.zeros(0, np.uint64)
+        first = np.searchsorted(lines.frame, lines.line[row])
+        last = np.searchsorted(lines.frame, np.append(lines.line, len(text.data))[row + 1])
+        count = last - first
+        size = _STACK_HEAD + _WORD * count
+        begin = np.cumsum(size) - size
+        body = np.zeros(int(size.sum()), np.uint8)
+        head = self._heads(text, row, _STACK, 8)
+        body[(begin[:, np.newaxis] + np.arange(8)).ravel()] = head.ravel()
+        which = np.repeat(first - (np.cumsum(count) - count), count) + np.arange(int(count.sum()))
+        place = np.repeat(begin + _STACK_HEAD - _WORD * (np.cumsum(count) - count), count)
+        place += _WORD * np.arange(len(which))
+        words = frames[which].astype("<u8").view(np.uint8).reshape(-1, 8)
+        body[(place[:, np.newaxis] + np.arange(8)).ravel()] = words.ravel()
+        return body, size
+
+
+#: What no word means, and no address can be.
+_UNKNOWN = -(1 << 63) + 12345
+
+
+def _as_signed(value: int) -> int:
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def _hex(text: str) -> int | None:
+    try:
+        return int(text, 16) if text.startswith("0x") else None
+    except ValueError:
+        return None
+
+
+def _put_text(
+    data: npt.NDArray[np.uint8],
+    body: npt.NDArray[np.uint8],
+    text: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+    at: tuple[int, int],
+    width: int,
+) -> None:
+    """Put texts into records: their place and length at ``at[0]``, themselves at ``at[1]``."""
+    start, end = text
+    length = (end - start).astype(np.uint32)
+    body[:, at[0] : at[0] + 4] = (
+        (length << np.uint32(16) | np.uint32(at[1])).astype("<u4")[:, np.newaxis].view(np.uint8)
+    )
+    for byte in range(width):
+        having = length > byte
+        body[:, at[1] + byte] = np.where(having, data.take(np.where(having, start + byte, 0)), 0)
+
+
+def _equal(body: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Records of one size, one after the other, and the bytes of each."""
+    return body.ravel(), np.full(len(body), body.shape[1], np.int64)
+
+
+def _laid_out(
+    parts: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8], npt.NDArray[np.int64]]],
+    unread: npt.NDArray[np.int64],
+) -> TextRecords:
+    """All parts' records one part after the other, listed in the order of their lines."""
+    none = np.zeros(0, np.int64)
+    row = np.concatenate([none, *(rows for rows, _, _ in parts)])
+    size = np.concatenate([none, *(sizes for _, _, sizes in parts)])
+    data = np.concatenate([*(body for _, body, _ in parts), np.zeros(SLACK, np.uint8)])
+    order = np.argsort(row, kind="stable")
+    offset = np.cumsum(size) - size
+    return TextRecords(
+        data, row[order], offset[order], size[order].astype(np.int32), np.sort(unread)
+    )

@@ -1,0 +1,209 @@
+"""Reading a perf.data: the tracepoints among its samples, and what the file says of itself."""
+
+from __future__ import annotations
+
+import mmap
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.errors import InputError
+from pipeline.ingest.events import EventTypes
+from pipeline.ingest.perf_data.compressed import decompress_records
+from pipeline.ingest.perf_data.container import SAMPLE, read_perf_data
+from pipeline.ingest.perf_data.index import Indexer
+from pipeline.ingest.perf_data.records import RecordWalker
+from pipeline.ingest.perf_data.samples import SampleReader
+from pipeline.ingest.perf_data.side_records import SideRecords
+from pipeline.ingest.reader import Facts
+from pipeline.ingest.stream import SLACK, Heads, Stream
+from pipeline.ingest.symbols import Kallsyms
+from pipeline.ingest.time_chunks import NEAR, near_in_time, spans, time_orders
+from pipeline.ingest.trace_dat.ring_buffer import unaligned
+from pipeline.trace_set.parts import CPUS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from pipeline.ingest.time_chunks import Chunks, Span
+
+_VERSION = 2
+_NO_SYMBOLS = (
+    "no symbols: perf.data holds none, and no copy of /proc/kallsyms, called kallsyms, lies beside "
+    "it; functions are addresses only, and shmem pages cannot be told from anonymous ones"
+)
+_TASKS = "not all tasks were recorded (perf record without -a): what others did is missing"
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where the bytes of a window's data are from: runs of chunks, one after the other.
+
+    Attributes:
+        begin: i8, where each run begins in the window's data.
+        source: i8, where it begins in the records.
+    """
+
+    where: str
+    begin: npt.NDArray[np.int64]
+    source: npt.NDArray[np.int64]
+
+    def name(self, offset: int) -> str:
+        """What to call a byte of the window in an error."""
+        run = int(np.searchsorted(self.begin, offset, side="right")) - 1
+        return f"{self.where}: byte {offset - int(self.begin[run]) + int(self.source[run])}"
+
+    def near(
+        self, stream: Stream, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_]:
+        """Which pairs of records of one CPU are at most NEAR apart in time."""
+        return near_in_time(stream, first, second)
+
+
+class PerfReader:
+    """The reader of a perf.data (pipeline.ingest.reader.Reader).
+
+    Args:
+        path: the file's name, for errors.
+        data: the whole file.
+        scratch: a folder for what is decompressed.
+
+    Raises:
+        InputError: it is damaged, or holds what cannot be replayed.
+    """
+
+    def __init__(self, path: str, data: memoryview, scratch: Path) -> None:
+        self.path = path
+        perf = self._perf = read_perf_data(path, data)
+        self.page_size = perf.page_size
+        self.word = perf.long_size
+        self.types = EventTypes.of(perf.formats, path)
+        self._samples = SampleReader(perf.attrs, perf.order, path)
+        self._heads = Heads(self.types, perf.order)
+        records = data[perf.begin : perf.end]
+        self._where = f"{path}: records"
+        if perf.compressed:
+            unpacked = scratch / "records"
+            decompress_records(perf, unpacked)
+            with unpacked.open("rb") as opened:
+                records = memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
+            self._where = f"{path}: decompressed records"
+        self._data = np.frombuffer(records, np.uint8)
+        self._side = SideRecords(perf, records, self._where)
+        indexer = Indexer(self._data, perf.order, self._samples, self._where)
+        self._chunks: Chunks = indexer.read(self._side.wanted, self._side.take)
+        self._others = indexer.samples - indexer.tracepoints
+        self._read = 0
+        self._cpus = perf.cpus
+        self._no_symbols = False
+        self._memories = deque(np.zeros(SLACK, np.uint8) for _ in range(3))
+
+    @property
+    def progress(self) -> float:
+        """The part of the recording that has been read, 0 to 1."""
+        return min(self._read / max(len(self._chunks.begin), 1), 1.0)
+
+    def symbols(self, beside: Callable[[], memoryview]) -> Kallsyms:
+        """The symbols ``beside`` the recording, if they are those of the recorded boot."""
+        symbols = Kallsyms(beside())
+        self._no_symbols = not len(symbols)
+        self._side.check_symbols(symbols)
+        return symbols
+
+    def streams(self, budget: int) -> Iterator[Stream]:
+        """The records of windows of about ``budget`` bytes."""
+        return (self._stream(span) for span in spans(self._chunks, budget))
+
+    def facts(self) -> Facts:
+        """What the recording says of itself."""
+        side = self._side
+        lacks = [_NO_SYMBOLS] if self._no_symbols else []
+        if side.some_tasks:
+            lacks.append(_TASKS)
+        return Facts(
+            format="perf.data",
+            version=_VERSION,
+            kernel_release=self._perf.release,
+            arch=self._perf.arch,
+            cpus=max(self._cpus, 1),
+            clock=self._perf.clock,
+            ts_unit="ns",
+            lost=side.lost(max(self._cpus, 1)),
+            comms=side.comms,
+            dropped={"other_samples": self._others} if self._others else {},
+            lacks=lacks,
+        )
+
+    def _stream(self, span: Span) -> Stream:
+        data, places = self._assemble(span)
+        self._read += len(span.chunk)
+        offset = self._offsets(data, span, places)
+        size = unaligned(data, self._perf.order + "u2", 6)[offset].astype(np.int64)
+        rows, ts = self._samples.times(data, offset)
+        near = rows[(ts >= span.since - NEAR) & (ts < span.until + NEAR)]
+        found = self._samples.read(data, offset[near], size[near], places.name)
+        # Of equal times the first in the file comes first: as perf script has them.
+        order, in_time = time_orders(found.ts, found.cpu)
+        ts, cpu = found.ts[order], found.cpu[order]
+        self._check_cpus(cpu)
+        offset, size32 = found.offset[order], found.size[order]
+        head, slot = self._heads.read(data, offset, size32, places)
+        return Stream(
+            data=data,
+            order=self._perf.order,
+            offset=offset,
+            size=size32,
+            ts=ts,
+            cpu=cpu,
+            slot=slot,
+            head=head,
+            inside=(ts >= span.since) & (ts < span.until),
+            places=places,
+            in_time=in_time,
+            chains=found.chains and found.chains.moved(order),
+        )
+
+    def _assemble(self, span: Span) -> tuple[npt.NDArray[np.uint8], _Places]:
+        """The chunks of a window in one piece."""
+        begin, end = self._chunks.begin[span.chunk], self._chunks.end[span.chunk]
+        first = np.flatnonzero(np.append(True, begin[1:] != end[:-1])[: len(begin)])
+        source = begin[first]
+        stop = end[np.append(first[1:], len(begin)) - 1] if len(first) else source
+        length = stop - source
+        places = _Places(self._where, np.cumsum(length) - length, source)
+        need = int(length.sum()) + SLACK
+        self._memories.rotate()
+        if len(self._memories[0]) < need:
+            self._memories[0] = np.zeros(need + need // 4, np.uint8)
+        data = self._memories[0][:need]
+        for to, at, count in zip(
+            places.begin.tolist(), source.tolist(), length.tolist(), strict=True
+        ):
+            data[to : to + count] = self._data[at : at + count]
+        return data, places
+
+    def _offsets(
+        self, data: npt.NDArray[np.uint8], span: Span, places: _Places
+    ) -> npt.NDArray[np.int64]:
+        """Where the samples of a window's chunks begin in its data."""
+        begin, end = self._chunks.begin[span.chunk], self._chunks.end[span.chunk]
+        run = np.searchsorted(places.source, begin, side="right") - 1
+        moved = (places.begin - places.source)[run]
+        walker = RecordWalker(data, self._perf.order, places.name)
+        offset = walker.known(begin + moved, end + moved, len(data) - SLACK)
+        kind = unaligned(data, self._perf.order + "u4")[offset]
+        found: npt.NDArray[np.int64] = offset[kind == SAMPLE]
+        return found
+
+    def _check_cpus(self, cpu: npt.NDArray[np.int16]) -> None:
+        if not cpu.size:
+            return
+        last = int(cpu[-1])
+        if last >= CPUS or cpu[0] < 0:
+            raise InputError(f"{self._where}: a sample of CPU {last} cannot be")
+        self._cpus = max(self._cpus, last + 1)

@@ -1,0 +1,1 @@
+"""trace.dat, from trace-cmd."""

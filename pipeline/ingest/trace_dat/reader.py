@@ -1,0 +1,137 @@
+"""Reading a trace.dat: the records of its top instance, and what the file says of itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.errors import InputError
+from pipeline.ingest.clock import Clock
+from pipeline.ingest.events import EventTypes
+from pipeline.ingest.formats import parse_fields
+from pipeline.ingest.reader import Facts
+from pipeline.ingest.symbols import Kallsyms
+from pipeline.ingest.trace_dat.container import CPUCOUNT, CPUSTAT, UNAME, read_trace_dat
+from pipeline.ingest.trace_dat.cpu_stats import LOST, lost_by_cpu
+from pipeline.ingest.trace_dat.ring_buffer import PageLayout
+from pipeline.ingest.trace_dat.sub_buffers import SubBufferStreams
+from pipeline.ingest.trace_dat.windows import cpu_pages, read_windows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pipeline.ingest.stream import Stream
+    from pipeline.ingest.trace_dat.container import Buffer, TraceDat
+
+
+class TraceDatReader:
+    """The reader of a trace.dat (pipeline.ingest.reader.Reader).
+
+    Args:
+        path: the file's name, for errors.
+        data: the whole file.
+
+    Raises:
+        InputError: it is damaged, or of a version that is not known.
+    """
+
+    def __init__(self, path: str, data: memoryview) -> None:
+        self.path = path
+        trace = self._trace = read_trace_dat(path, data)
+        self.page_size = trace.page_size
+        self._buffer = _top_buffer(trace)
+        self._clock = Clock.of(trace, self._buffer.clock)
+        fields = parse_fields(trace.header_page)
+        self._layout = PageLayout.of(fields, self._buffer.page_size, trace.order, path)
+        self.types = EventTypes.of(trace.formats, path)
+        self.word = self._layout.commit_size
+        self._cpus = cpu_pages(trace, self._buffer, self._layout, self._clock)
+
+    @property
+    def progress(self) -> float:
+        """The part of the recording that has been read, 0 to 1."""
+        size = sum(cpu.size for cpu in self._buffer.cpus)
+        return sum(cpu.consumed for cpu in self._cpus) / max(size, 1)
+
+    def symbols(self, beside: Callable[[], memoryview]) -> Kallsyms:
+        """The recording's own symbols, or those ``beside`` it."""
+        return Kallsyms(self._trace.kallsyms() or beside())
+
+    def streams(self, budget: int) -> Iterator[Stream]:
+        """The records of windows of about ``budget`` bytes."""
+        maker = SubBufferStreams(self.types, self._layout, self._clock, self.path)
+        return (maker.stream(raw) for raw in read_windows(self._cpus, budget))
+
+    def facts(self) -> Facts:
+        """What the recording says of itself."""
+        trace = self._trace
+        release, arch = _uname(trace.text(UNAME))
+        return Facts(
+            format="trace.dat",
+            version=trace.version,
+            kernel_release=release,
+            arch=arch,
+            cpus=self._cpu_count(),
+            clock=self._clock.name,
+            ts_unit=self._clock.unit,
+            lost=self._lost(),
+            comms=comms_of(trace.cmdlines),
+            other_buffers=[buffer.name for buffer in trace.buffers if buffer.name],
+        )
+
+    def _cpu_count(self) -> int:
+        """CPUs of the machine; numbers may have holes, and idle ones have no section."""
+        data = self._trace.option(CPUCOUNT)
+        told = 0
+        if data is not None and len(data) == 4:
+            told = int(np.frombuffer(data, f"{self._trace.order}u4")[0])
+        return max(told, 1, *(section.cpu + 1 for section in self._buffer.cpus))
+
+    def _lost(self) -> dict[str, Any]:
+        """Lost events per CPU, and who says so.
+
+        The marks on sub-buffers and the statistics count the same losses, so the larger one counts.
+        """
+        texts = [
+            data.split(b"\0")[0].decode("utf-8", "replace")
+            for number, data in self._trace.options
+            if number == CPUSTAT
+        ]
+        said = lost_by_cpu(texts)
+        marked = {cpu.cpu: cpu.lost for cpu in self._cpus}
+        every = sorted({cpu.cpu for cpu in self._buffer.cpus} | set(said))
+        counted = {cpu: sum(said.get(cpu, {}).values()) for cpu in every}
+        return {
+            "per_cpu": {str(cpu): max(counted[cpu], marked.get(cpu, 0)) for cpu in every},
+            "sources": {
+                "missed_events": {str(cpu): marked.get(cpu, 0) for cpu in every},
+                "marks": {str(cpu.cpu): cpu.marks for cpu in self._cpus},
+                "marks_without_a_number": {str(cpu.cpu): cpu.unknown for cpu in self._cpus},
+                **{
+                    name.replace(" ", "_"): {str(cpu): said[cpu][name] for cpu in sorted(said)}
+                    for name in LOST
+                },
+            },
+        }
+
+
+def _top_buffer(trace: TraceDat) -> Buffer:
+    """The buffer of the top instance: the one whose events are kept."""
+    for buffer in trace.buffers:
+        if not buffer.name:
+            return buffer
+    raise InputError(f"{trace.path}: no data of the top trace instance in this recording")
+
+
+def _uname(text: str) -> tuple[str | None, str | None]:
+    """Release and machine: the option holds sysname, nodename, release and machine."""
+    words = text.split()
+    return (words[2], words[3]) if len(words) >= 4 else (None, None)
+
+
+def comms_of(text: bytes) -> dict[str, str]:
+    """Names of tasks by pid: lines of pid and name (tracefs saved_cmdlines)."""
+    lines = text.split(b"\0")[0].decode("utf-8", "replace").splitlines()
+    pairs = (line.partition(" ") for line in lines)
+    return {pid: comm for pid, _, comm in pairs if pid.isdigit()}

@@ -1,0 +1,1 @@
+"""A trace set through the model and into the store: recorded, simulated, swept, compared."""

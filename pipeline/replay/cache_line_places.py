@@ -1,0 +1,145 @@
+"""Where the cache line of each operation on a page was, by the CPU of the event before it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from allocsim.refcount.costs import cost_ops
+from allocsim.trace.events import Ev
+from pipeline.store.schema import COST_OPS, COST_TABLES
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from allocsim.refcount.costs import CostTable
+    from pipeline.store.load import RunWriter
+    from pipeline.trace_set.reader import TraceSet
+
+# The operation that allocates or frees a page has a page_ref event of its own right at the
+# allocator's: what counts there is the event before that. In use are all others: not the first
+# stores of a life, nor its last locked instructions, as many as ref_use_* leave out.
+_OP_PLACES = f"""
+INSERT INTO op_places
+WITH touched AS (
+    SELECT
+        seq, cpu, event, page, ret, "order", plain_ops, locked_ops,
+        lag(cpu) OVER frame AS last,
+        lag(event) OVER frame >= {Ev.PAGE_REF_SET:d} AS by_count,
+        lag(cpu, 2) OVER frame AS second
+    FROM page_events WHERE run = $run AND pfn IS NOT NULL
+    WINDOW frame AS (PARTITION BY pfn ORDER BY seq)
+),
+begun AS (
+    SELECT
+        pages.page_kind, pages.cache, pages.alloc_cpu AS cpu, 'alloc' AS stage, NULL AS operation,
+        CASE WHEN by_count THEN second ELSE last END AS before, 1 << pages."order" AS pages
+    FROM pages JOIN touched ON touched.seq = coalesce(pages.alloc_seq, pages.page)
+    WHERE run = $run AND alloc_ts IS NOT NULL
+),
+ended AS (
+    SELECT
+        pages.page_kind, pages.cache, touched.cpu, 'free', NULL,
+        CASE WHEN by_count THEN second ELSE last END, 1 << touched."order"
+    FROM touched JOIN pages USING (page)
+    WHERE run = $run AND event = {Ev.MM_PAGE_FREE:d}
+),
+counted AS (
+    SELECT
+        pages.page_kind, pages.cache, touched.cpu, event, last, locked_ops,
+        plain_ops > 0 AND ref_plain - ref_use_plain >= row_number() OVER (
+            PARTITION BY page, plain_ops > 0 ORDER BY seq
+        ) AS begins,
+        locked_ops > 0 AND ref_locked - ref_use_locked >= row_number() OVER (
+            PARTITION BY page, locked_ops > 0 ORDER BY seq DESC
+        ) AS ends
+    FROM touched JOIN pages USING (page)
+    WHERE run = $run AND event >= {Ev.PAGE_REF_SET:d} AND plain_ops + locked_ops > 0
+),
+used AS (
+    SELECT
+        page_kind, cache, cpu, 'use',
+        CASE event
+            WHEN {Ev.PAGE_REF_SET:d} THEN 'store'
+            WHEN {Ev.PAGE_REF_UNFREEZE:d} THEN 'store'
+            WHEN {Ev.PAGE_REF_MOD:d} THEN 'lock_add'
+            WHEN {Ev.PAGE_REF_MOD_AND_TEST:d} THEN 'dec_and_test'
+            WHEN {Ev.PAGE_REF_MOD_AND_RETURN:d} THEN 'xadd'
+            ELSE 'cmpxchg'
+        END,
+        last, 1
+    FROM counted WHERE NOT begins AND NOT ends
+),
+every AS (
+    FROM begun UNION ALL FROM ended UNION ALL FROM used
+    UNION ALL
+    SELECT page_kind, cache, alloc_cpu, 'use', NULL, NULL, 1 << "order"
+    FROM pages WHERE run = $run AND alloc_seq IS NOT NULL AND ref_use_locked IS NULL
+)
+SELECT
+    $run,
+    page_kind,
+    cache,
+    cpu,
+    stage,
+    operation,
+    CASE
+        WHEN before IS NULL THEN 'unknown'
+        WHEN before = cpu THEN 'own'
+        WHEN $packages[before + 1] <> $packages[cpu + 1] THEN 'remote'
+        ELSE 'other'
+    END AS place,
+    count(*),
+    sum(pages)::BIGINT
+FROM every
+GROUP BY ALL
+ORDER BY ALL
+"""  # noqa: S608 - codes of events
+
+
+def add_op_places(
+    connection: duckdb.DuckDBPyConnection,
+    writer: RunWriter,
+    run: int,
+    trace: TraceSet,
+    costs: CostTable,
+) -> None:
+    """Add what operations take to a recorded run, and where their lines were.
+
+    Args:
+        connection: the database; the run, its page lives and events are in it.
+        writer: writes into the run.
+        run: its number.
+        trace: what it is a replay of.
+        costs: the table of costs.
+    """
+    connection.execute(_OP_PLACES, {"run": run, "packages": cpu_packages(trace)})
+    writer.rows(COST_TABLES, [{"name": costs.name, "doc": costs.doc, "source": costs.source}])
+    writer.rows(
+        COST_OPS,
+        [
+            {
+                "operation": each.operation,
+                "place": each.place,
+                "ns_low": each.ns_low,
+                "ns_high": each.ns_high,
+                "known": each.known,
+                "source": each.source,
+            }
+            for each in cost_ops(costs)
+        ],
+    )
+
+
+def cpu_packages(trace: TraceSet) -> list[int]:
+    """Package (socket) of each CPU, by the trace set's cpuinfo; all in one where it has none."""
+    packages = [0] * trace.meta["cpus"]
+    path = trace.path / "cpuinfo"
+    if not path.is_file():
+        return packages
+    for part in path.read_text("utf-8", "replace").split("\n\n"):
+        found = dict(re.findall(r"^(processor|physical id)\s*:\s*(\d+)$", part, re.MULTILINE))
+        cpu = int(found.get("processor", len(packages)))
+        if cpu < len(packages):
+            packages[cpu] = int(found.get("physical id", 0))
+    return packages

@@ -1,0 +1,317 @@
+"""What the pages of a run need of descriptors, from its page lives and the machine's snapshots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from allocsim.memdesc.boot_blocks import opening_stock
+from allocsim.memdesc.descriptor_caches import DescriptorRequests, DescriptorSlabs
+from allocsim.memdesc.live_blocks import LiveBlocks
+from allocsim.memdesc.schemes import sizes, slab_bytes
+from allocsim.recording.page_kinds import Kind
+from pipeline.replay import memdesc_lives as described_lives
+from pipeline.store.schema import (
+    DESCRIPTOR_SLABS,
+    LIVE_BLOCKS,
+    MACHINES,
+    SCHEME_DESCRIPTORS,
+    SCHEME_SIZES,
+    SCHEMES,
+)
+from pipeline.trace_set.machine import charges_cgroups, machine_pages, used_pages
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+    import numpy.typing as npt
+
+    from allocsim.memdesc.boot_blocks import Stock
+    from allocsim.memdesc.descriptor_caches import DescriptorOutcome
+    from allocsim.memdesc.schemes import Descriptor, Scheme
+    from allocsim.tables import Columns
+    from pipeline.replay.memdesc_lives import Shown
+    from pipeline.store.load import RunWriter
+    from pipeline.trace_set.machine import MachinePages
+    from pipeline.trace_set.reader import TraceSet
+
+# Allocations and frees in order of time. The keys of older blocks come first. A block found
+# allocated anew ends just before that, and one that began at that very time never was.
+_REQUESTS = """
+WITH lives AS (
+    SELECT
+        page, page + $first AS key, kinds.descriptor, alloc_ts, alloc_cpu, free_ts, free_cpu,
+        coalesce(free_seq, -1) AS free_seq
+    FROM described_lives JOIN kinds_described AS kinds ON kinds.page_kind = kind
+    WHERE alloc_ts IS NOT NULL AND (free_seq IS NOT NULL OR free_ts IS NULL OR free_ts > alloc_ts)
+),
+ends AS (
+    FROM lives
+    UNION ALL
+    SELECT
+        page, older.key, older.descriptor, alloc_ts, alloc_cpu, free_ts, free_cpu,
+        coalesce(free_seq, -1)
+    FROM described_lives JOIN older_described AS older USING (page)
+)
+SELECT alloc_ts AS ts, alloc_cpu AS cpu, descriptor, 1 AS op, key, page AS seq FROM lives
+UNION ALL
+SELECT free_ts, coalesce(free_cpu, alloc_cpu, 0), descriptor, -1, key, free_seq
+FROM ends WHERE free_ts IS NOT NULL
+ORDER BY ts, seq, op, key
+"""
+
+
+def add_descriptors(  # noqa: PLR0913 - a run is of something, into something
+    connection: duckdb.DuckDBPyConnection,
+    writer: RunWriter,
+    run: int,
+    trace: TraceSet,
+    schemes: Sequence[Scheme],
+    of_run: int | None = None,
+) -> None:
+    """Add what the pages of a run need under each scheme.
+
+    A simulated run has the slabs that the model made; all other pages are the recording's.
+
+    Args:
+        connection: the database; the run and its page lives are in it.
+        writer: writes into the run.
+        run: its number.
+        trace: what it is a replay of.
+        schemes: the schemes.
+        of_run: the recorded run that it simulates; None: it is one.
+
+    Raises:
+        InputError: a snapshot of the trace set is damaged.
+    """
+    [(first_ts, last_ts, slice_ns)] = connection.execute(
+        "SELECT first_ts, last_ts, slice_ns FROM runs WHERE run = ?", [run]
+    ).fetchall()
+    span = _Span(first_ts, last_ts, slice_ns, trace.meta["cpus"])
+    live = LiveBlocks(span.first_ts, span.slice_ns, span.slices)
+    described_lives.of_recording(connection, run if of_run is None else of_run)
+    shown = described_lives.shown(connection, trace)
+    machine = machine_pages(trace, shown.highest)
+    stock = opening_stock(shown.touched, shown.before, shown.after)
+    if of_run is not None:
+        described_lives.with_model_slabs(connection, run, of_run)
+        stock = _with_model_slabs(connection, stock)
+    _count(connection, writer, trace, live, stock, shown, machine)
+    writer.columns(LIVE_BLOCKS, live.rows())
+    outcomes: dict[tuple[Descriptor, ...], DescriptorOutcome] = {}
+    for number, scheme in enumerate(schemes):
+        outcome = None
+        if scheme.descriptors:
+            if scheme.descriptors not in outcomes:
+                outcomes[scheme.descriptors] = _replayed(connection, scheme, stock, span)
+            outcome = outcomes[scheme.descriptors]
+        writer.rows(SCHEMES, [_scheme_row(number, scheme, outcome)])
+        writer.rows(SCHEME_SIZES, _size_rows(number, scheme))
+        if outcome is not None:
+            rows = _descriptor_rows(number, scheme, outcome, span.cpus)
+            writer.rows(SCHEME_DESCRIPTORS, rows)
+            writer.columns(DESCRIPTOR_SLABS, _slab_columns(number, outcome))
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """When a run begins and ends, its time slices, and the CPUs it is on."""
+
+    first_ts: int
+    last_ts: int
+    slice_ns: int
+    cpus: int
+
+    @property
+    def slices(self) -> int:
+        """How many time slices it has."""
+        return (self.last_ts - self.first_ts) // self.slice_ns + 1
+
+
+def _with_model_slabs(connection: duckdb.DuckDBPyConnection, stock: Stock) -> Stock:
+    """The opening stock, whose slabs end when the model frees some that are older.
+
+    Which of the older slabs of an order the model frees is not known, nor does it matter.
+    """
+    known = {name: values.copy() for name, values in stock.known.items()}
+    slab = known["kind"] == Kind.SLAB
+    known["page"][slab] = known["end"][slab] = -1
+    older = f"WHERE alloc_ts IS NULL AND kind = {int(Kind.SLAB)}"
+    for lives in described_lives.lives(connection, older):
+        for order in np.unique(lives["order"]).tolist():
+            freed = np.flatnonzero(lives["order"] == order)
+            there = np.flatnonzero(slab & (known["order"] == order) & (known["page"] < 0))
+            there = there[known["end"][there] < 0][: len(freed)]
+            freed = freed[: len(there)]
+            known["page"][there], known["end"][there] = lives["page"][freed], lives["end"][freed]
+            slab[there] = False
+    return replace(stock, known=known)
+
+
+def _count(  # noqa: PLR0913 - all that is known of a machine's memory
+    connection: duckdb.DuckDBPyConnection,
+    writer: RunWriter,
+    trace: TraceSet,
+    live: LiveBlocks,
+    stock: Stock,
+    shown: Shown,
+    machine: MachinePages,
+) -> None:
+    """Count all blocks into ``live``, and write down what of them was there at the beginning."""
+    memcg = charges_cgroups(trace)
+    for lives in described_lives.lives(connection, "WHERE alloc_ts IS NOT NULL"):
+        if memcg is False:
+            lives["charged"][:] = False
+        live.add(lives)
+    for blocks, sure in ((stock.known, True), (stock.unsure, False)):
+        rows = len(blocks["pfn"])
+        begun = {"start": np.full(rows, -1), "charged": np.zeros(rows, bool)}
+        live.add(blocks | begun, sure=sure)
+    snapshots = {"before": shown.before, "after": shown.after}
+    whence = [when for when, flags in snapshots.items() if flags is not None]
+    source, unknown = f"kpageflags {' and '.join(whence)}", 0
+    if not whence:
+        used = used_pages(trace)
+        source = "its frees" if used is None else "meminfo"
+        # Untouched pages, and no more than were in use.
+        unknown = max(machine.pages - shown.touched.frames_touched(), 0)
+        unknown = unknown if used is None else min(unknown, used)
+    live.add_unknown(unknown)
+    writer.rows(
+        MACHINES,
+        [
+            {
+                "pages": machine.pages,
+                "pages_how": int(machine.how),
+                "pages_from": machine.source,
+                "stock_from": source,
+                "stock_blocks": int(np.count_nonzero(stock.known["kind"] != Kind.UNKNOWN)),
+                "unsure_blocks": len(stock.unsure["pfn"]),
+                "gone_blocks": stock.gone,
+                "unknown_frames": unknown,
+                "memcg": memcg,
+            }
+        ],
+    )
+
+
+def _replayed(
+    connection: duckdb.DuckDBPyConnection,
+    scheme: Scheme,
+    stock: Stock,
+    span: _Span,
+) -> DescriptorOutcome:
+    """The descriptors' own allocations through SLUB."""
+    kinds = [
+        (size.page_kind, size.descriptor)
+        for size in sizes(scheme)
+        if not size.charged and size.descriptor >= 0
+    ]
+    described = np.full(len(Kind), -1, np.int64)
+    for kind, descriptor in kinds:
+        described[kind] = descriptor
+    older = described[stock.known["kind"]]
+    rows = older >= 0
+    of_lives = stock.known["page"][rows]
+    tables = {
+        "kinds_described": pa.table(
+            {"page_kind": [kind for kind, _ in kinds], "descriptor": [each for _, each in kinds]}
+        ),
+        "older_described": pa.table(
+            {"page": of_lives, "key": np.arange(len(of_lives)), "descriptor": older[rows]}
+        ).filter(pa.array(of_lives != -1)),
+    }
+    for name, table in tables.items():
+        connection.register(name, table)
+    try:
+        slabs = DescriptorSlabs(scheme, span.cpus, span.first_ts, span.last_ts, span.slice_ns)
+        slabs.begin(older[rows])
+        for batch in described_lives.batches(connection, _REQUESTS, {"first": len(of_lives)}):
+            slabs.window(
+                DescriptorRequests(
+                    batch["ts"],
+                    np.minimum(batch["cpu"], span.cpus - 1),
+                    batch["descriptor"],
+                    batch["op"].astype(np.int8),
+                    batch["key"],
+                )
+            )
+    finally:
+        for name in tables:
+            connection.unregister(name)
+    return slabs.finish()
+
+
+def _scheme_row(number: int, scheme: Scheme, outcome: DescriptorOutcome | None) -> dict[str, Any]:
+    return {
+        "scheme": number,
+        "name": scheme.name,
+        "doc": scheme.doc,
+        "source": scheme.source,
+        "word_bytes": scheme.word_bytes,
+        "word_known": scheme.word_known,
+        "word_source": scheme.word_source,
+        "hvo": scheme.hvo,
+        "peak_slab_pages": outcome.peak_pages if outcome else 0,
+        "peak_ts": outcome.peak_ts if outcome else None,
+        "mean_slab_pages": outcome.mean_pages if outcome else 0.0,
+        "passes": outcome.passes if outcome else 0,
+        "settled": outcome.settled if outcome else True,
+    }
+
+
+def _size_rows(number: int, scheme: Scheme) -> list[dict[str, Any]]:
+    return [
+        {
+            "scheme": number,
+            "page_kind": int(size.page_kind),
+            "charged": size.charged,
+            "descriptor": size.descriptor if size.descriptor >= 0 else None,
+            "bytes": size.bytes,
+            "bound": size.bound,
+            "known": size.known,
+            "source": size.source,
+        }
+        for size in sizes(scheme)
+    ]
+
+
+def _descriptor_rows(
+    number: int, scheme: Scheme, outcome: DescriptorOutcome, cpus: int
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "scheme": number,
+            "descriptor": place,
+            "name": each.name,
+            "bytes": each.bytes,
+            "slot_bytes": each.slot,
+            "slab_order": shape.order,
+            "slab_objects": shape.objects,
+            "full_bytes": slab_bytes(scheme, each, cpus),
+            **{name: int(values[place]) for name, values in outcome.counts.items()},
+        }
+        for place, (each, shape) in enumerate(zip(scheme.descriptors, outcome.shapes, strict=True))
+    ]
+
+
+def _slab_columns(number: int, outcome: DescriptorOutcome) -> Columns:
+    """Rows of ``descriptor_slabs``: descriptors that are never used have none."""
+    used = np.flatnonzero(outcome.slabs.any(axis=1))
+    moments = np.arange(outcome.slabs.shape[1], dtype=np.int32)
+
+    def spread(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        return values[used].ravel()
+
+    return {
+        "scheme": np.full(len(used) * len(moments), number, np.int16),
+        "moment": np.tile(moments, len(used)),
+        "descriptor": np.repeat(used, len(moments)).astype(np.int16),
+        "objects": spread(outcome.objects),
+        "slabs": spread(outcome.slabs),
+        "pages": spread(outcome.pages),
+    }

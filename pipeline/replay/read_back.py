@@ -1,0 +1,297 @@
+"""Reading a recorded run back: who its objects' caches and its events' pages are.
+
+A replay learns some of that only windows later, so requests are made from what it has stored, and
+from the columns of the trace set that are not (addresses, gfp flags).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from allocsim.initial_state.pcp_lists import COLUMNS as LIST_COLUMNS
+from allocsim.initial_state.pcp_lists import ListsAtStart
+from allocsim.initial_state.slabs import FirstSeen
+from allocsim.initial_state.vmstat_worker import VmstatTurns
+from allocsim.recording import requests as recorded_requests
+from allocsim.recording.page_kinds import Kind
+from allocsim.recording.requests import RecordedObjects, RecordedPages, RecordedRequests
+from allocsim.trace.events import Ev
+from allocsim.trace.results import How
+from pipeline.prefetch import prefetch
+from pipeline.replay.synthetic_free_lists import free_places
+from pipeline.replay.untraced_frees import MIDDLE, find_hidden
+from pipeline.replay.world import (
+    PROFILE,
+    Recorded,
+    has_thp,
+    older_handles,
+    recorded_facts,
+    recorded_lists,
+    recorded_nodes,
+    recorded_zones,
+    zones_at_start,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    import duckdb
+    import numpy.typing as npt
+
+    from allocsim.recording.requests import RequestWindow
+    from allocsim.tables import Bools
+    from pipeline.trace_set.reader import TraceSet, Window
+
+_ORIGINS = """
+SELECT origin, event, bytes_alloc, call_site, coalesce(cache, -1) AS cache,
+    cache IS NULL AND cache_how IS NOT NULL AND event IN (0, 2)
+    AND bytes_alloc IS NOT NULL AND call_site IS NOT NULL AS unnamed
+FROM object_origins WHERE run = ? ORDER BY origin
+"""
+_OBJECTS_OF = """
+SELECT seq, origin, coalesce(object, -1) AS object FROM object_facts
+WHERE run = $run AND seq BETWEEN $first AND $last
+"""
+# Pages that were not allocated in the trace.
+_OLDER_PAGES = """
+CREATE OR REPLACE TEMP TABLE older_pages AS
+SELECT page FROM pages WHERE run = ? AND alloc_seq IS NULL
+"""
+# Objects on such pages: first events of lives only, by their handle.
+_OLDER = """
+SELECT seq, origin
+FROM object_facts
+WHERE run = $run AND seq BETWEEN $first AND $last AND object = seq
+    AND (page IS NULL OR page IN (SELECT page FROM older_pages))
+ORDER BY seq
+"""
+_PAGES_OF = """
+SELECT events.seq, coalesce(pages.alloc_seq, -1) AS alloc_seq, pages.pfn,
+    pages.page_kind = $slab AS slab,
+    -- R4.31: vmalloc's blocks, freed page by page
+    CASE
+        WHEN events.event = 4 OR pages.page_kind NOT IN ($vmalloc, $stack) THEN 0
+        WHEN alloc_seq IS NULL OR pages."order" = 0 OR frees <> 1 << pages."order" THEN 0
+        WHEN events.seq = pages.free_seq THEN pages."order"
+        ELSE -1
+    END::TINYINT AS block
+FROM page_events AS events
+INNER JOIN pages ON pages.run = $run AND pages.page = events.page
+WHERE events.run = $run AND events.event IN (4, 5) AND events.seq BETWEEN $first AND $last
+ORDER BY events.seq
+"""
+_PAGES_COLUMNS = ("seq", "alloc_seq", "pfn", "slab", "block")
+
+
+class RecordedRun:
+    """One recorded run of a results database, and the trace set it was made of.
+
+    Args:
+        connection: the database; while requests are made it is nobody else's.
+        run: number of the run.
+        trace: the trace set.
+        window_rows: events held at once.
+        advance: told the part of the first look that is done, 0 to 1.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        run: int,
+        trace: TraceSet,
+        window_rows: int,
+        advance: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        self._connection = connection
+        self._run = run
+        self._trace = trace
+        self._window_rows = window_rows
+        caches = self._caches()
+        origin, cache, self._frees, unnamed = self._origins(len(caches))
+        caches += unnamed
+        self._named = caches
+        sized = np.array([size for _, size in caches] + [-1])
+        # -1 where no size is known; the last place is for no cache.
+        modelled = np.where(sized > 0, np.arange(len(sized)), -1).astype(np.int32)
+        self._cache = modelled[cache]  # and whether it is a free: by origin, from the first on
+        self._first_origin = int(origin[0]) if len(origin) else 0
+        highest = connection.execute(
+            "SELECT coalesce(max(pfn), 0) FROM page_events WHERE run = ?", [run]
+        ).fetchall()[0][0]
+        zones, states, how = recorded_zones(trace, highest)
+        thp = has_thp(trace)
+        lists = ListsAtStart(zones, trace.meta["cpus"], thp=thp)
+        slices, turns, seen = self._first_look(lists, advance)
+        self.hidden = find_hidden(
+            connection,
+            run,
+            origin,
+            self._cache,
+            trace.meta["last_ts"],
+            PROFILE.slub.grace_ns,
+        )
+        listed = recorded_lists(trace, zones, lists)
+        found = zones_at_start(trace, zones, listed, lists.taken)
+        if found is not None and how is not How.ASSUMED:
+            (zones, states), how = found, How.INFERRED
+        self.recorded = Recorded(
+            run=run,
+            release=trace.meta["kernel_release"],
+            cpus=trace.meta["cpus"],
+            caches=caches,
+            seen=seen.table,
+            slices=slices,
+            turns=turns,
+            facts=recorded_facts(trace),
+            zones=zones,
+            states=states,
+            zones_how=how,
+            nodes=recorded_nodes(trace),
+            lists=listed,
+            thp=thp,
+        )
+
+    def requests(
+        self, moment: float = MIDDLE
+    ) -> tuple[RecordedRequests, Generator[RequestWindow, None, None]]:
+        """What makes the requests, and these, window by window; a thread makes them ahead.
+
+        Args:
+            moment: where in its interval each hidden free is put, 0 to 1.
+        """
+        maker = RecordedRequests(self.recorded.zones, older_handles(self.recorded))
+        maker.counts.update(self.hidden.counts())
+        return maker, prefetch(self._windows(maker, moment))
+
+    def _windows(self, maker: RecordedRequests, moment: float) -> Iterator[RequestWindow]:
+        self.hidden.begin(moment)
+        for first, window in self._events(recorded_requests.COLUMNS):
+            rows = len(window["ts"])
+            hidden = self.hidden.window(first, first + rows, int(window["ts"][-1]))
+            yield maker.window(
+                window, first, self._objects_of(first, rows), self._pages_of(first, rows), hidden
+            )
+
+    def _events(self, columns: tuple[str, ...]) -> Iterator[tuple[int, Window]]:
+        first = 0
+        for window in prefetch(self._trace.windows(self._window_rows, set(columns))):
+            yield first, window
+            first += len(window["ts"])
+
+    def _caches(self) -> list[tuple[str, int]]:
+        """Name and size of every cache, by number: the size of its objects, else sysfs's."""
+        facts = recorded_facts(self._trace)
+        found = self._connection.execute(
+            "SELECT name, object_size FROM caches WHERE run = ? ORDER BY cache", [self._run]
+        ).fetchall()
+        return [
+            (name, size or (facts[name].slab_size if name in facts else None) or -1)
+            for name, size in found
+        ]
+
+    def _origins(
+        self, first: int
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Bools, list[tuple[str, int]]]:
+        """Rising numbers of the origins, the cache of each, and whether it is a free.
+
+        Allocations that no rule names have caches of their own, from number ``first`` on, which
+        are returned too: one for each size and call site, and named so.
+        """
+        found = self._connection.execute(_ORIGINS, [self._run]).fetchnumpy()
+        origin, event, size, site, cache, unnamed = map(np.ma.getdata, found.values())
+        groups, group = np.unique(
+            np.stack([size[unnamed].astype(np.uint64), site[unnamed]]), axis=1, return_inverse=True
+        )
+        cache[unnamed] = first + group.reshape(-1)
+        names = self._trace.symbols
+        named = [
+            (f"size-{size}@{names.name(site) or hex(site)}-{site & 0xFFFF:04x}", size)
+            for size, site in groups.T.tolist()
+        ]
+        return origin, cache, np.isin(event, (Ev.KFREE, Ev.KMEM_CACHE_FREE)), named
+
+    def _first_look(
+        self, lists: ListsAtStart, advance: Callable[[float], None]
+    ) -> tuple[list[tuple[int, int]], list[int], FirstSeen]:
+        """The first event of every time slice, Recorded.turns, and what is older than the trace.
+
+        Pages that lay on the CPUs' lists go to ``lists``.
+        """
+        [(first_ts, slice_ns)] = self._connection.execute(
+            "SELECT first_ts, slice_ns FROM runs WHERE run = ?", [self._run]
+        ).fetchall()
+        placed = (
+            self._trace.meta["direct_map"]["base"] is not None
+            and "mm_page_alloc" in self._trace.meta["recorded_events"]
+        )
+        slices: list[tuple[int, int]] = []
+        turns: list[int] = []
+        workers = VmstatTurns()
+        in_ns = self._trace.meta["ts_unit"] == "ns"
+        seen = FirstSeen()
+        self._connection.execute(_OLDER_PAGES, [self._run])
+        free = free_places(self._trace, [name for name, _ in self._named])
+        if free is not None:
+            seen.add(free)
+        for first, window in self._events(("ts", "ptr", *LIST_COLUMNS)):
+            if all(name in window for name in LIST_COLUMNS):
+                lists.add(window)
+            number = (window["ts"] - first_ts) // slice_ns
+            latest = slices[-1][0] if slices else -1
+            rows = np.flatnonzero(np.diff(number, prepend=latest))
+            slices += zip(number[rows].tolist(), (first + rows).tolist(), strict=True)
+            if in_ns:
+                turns += (first + workers.before(window["ts"])).tolist()
+            self._note_older(first, window, seen, placed=placed)
+            advance((first + len(number)) / self._trace.rows)
+        return slices, turns, seen
+
+    def _note_older(
+        self,
+        first: int,
+        window: Window,
+        seen: FirstSeen,
+        *,
+        placed: bool,
+    ) -> None:
+        if "ptr" not in window:
+            return
+        found = self._ask(_OLDER, first, len(window["ts"]))
+        origin = found["origin"] - self._first_origin
+        cache, live = self._cache[origin], self._frees[origin]
+        known = (cache >= 0) & (live | placed)
+        at = found["seq"][known] - first
+        seen.add(
+            {
+                "ptr": window["ptr"][at],
+                "seq": at + first,
+                "cache": cache[known],
+                "cpu": window["cpu"][at],
+                "live": live[known],
+            }
+        )
+
+    def _objects_of(self, first: int, rows: int) -> RecordedObjects:
+        """Caches as far as they are modelled, and objects."""
+        found = self._ask(_OBJECTS_OF, first, rows)
+        cache = np.full(rows, -1, np.int32)
+        life = np.full(rows, -1, np.int64)
+        at = found["seq"] - first
+        cache[at] = self._cache[found["origin"] - self._first_origin]
+        life[at] = found["object"]
+        return RecordedObjects(cache, life)
+
+    def _pages_of(self, first: int, rows: int) -> RecordedPages:
+        kinds = {"slab": Kind.SLAB, "vmalloc": Kind.VMALLOC, "stack": Kind.KERNEL_STACK}
+        found = self._ask(_PAGES_OF, first, rows, **{k: int(kind) for k, kind in kinds.items()})
+        return RecordedPages(*(found[name] for name in _PAGES_COLUMNS))
+
+    def _ask(
+        self, sql: str, first: int, rows: int, **values: object
+    ) -> dict[str, npt.NDArray[Any]]:
+        answer = self._connection.execute(
+            sql, {"run": self._run, "first": first, "last": first + rows - 1, **values}
+        )
+        return {name: np.ma.getdata(column) for name, column in answer.fetchnumpy().items()}

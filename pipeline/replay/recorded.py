@@ -1,0 +1,263 @@
+"""Replaying traces into a results database: a run for each, in one transaction each."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from allocsim import __version__
+from allocsim.kernels.release import kernel_of
+from allocsim.recording import interpret as replay
+from allocsim.recording.interpret import Recording, Replay
+from allocsim.refcount.costs import costs_for
+from allocsim.trace.results import How
+from pipeline.errors import InputError
+from pipeline.malloc_tuning import keep_freed_memory
+from pipeline.prefetch import prefetch
+from pipeline.replay.cache_line_places import add_op_places
+from pipeline.replay.memdesc import add_descriptors
+from pipeline.replay.settings import check_for_trace
+from pipeline.replay.simulated import simulate_run
+from pipeline.replay.trace_source import must_exist, opened
+from pipeline.store import load
+from pipeline.store.database import writing
+from pipeline.store.dimensions import (
+    cache_rows,
+    call_site_rows,
+    count_rows,
+    functions,
+    next_number,
+    policy_op_rows,
+    policy_rows,
+    stack_names,
+    stack_rows,
+    task_rows,
+    trace_id,
+    trace_row,
+)
+from pipeline.store.load import RunWriter
+from pipeline.store.schema import (
+    CACHES,
+    CALL_SITES,
+    POLICIES,
+    POLICY_OPS,
+    QUALITY_COUNTS,
+    RUNS,
+    STACKS,
+    TASKS,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from allocsim.refcount.policies import Policy
+    from pipeline.progress import Progress
+    from pipeline.replay.policies import Pricing
+    from pipeline.replay.settings import Settings
+    from pipeline.trace_set.reader import TraceSet
+
+WINDOW_ROWS = 1 << 18
+#: Of a simulation: each window costs it a copy of its state, so there are fewer.
+SIMULATION_ROWS = 1 << 19
+_COLUMNS = {*replay.COLUMNS, *load.COLUMNS}
+_SLICES = 120  # time slices a run is cut into for the timeline
+
+
+def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
+    paths: Sequence[Path],
+    db: Path,
+    policies: Sequence[Policy],
+    progress: Progress,
+    settings: Settings | None = None,
+    pricing: Pricing | None = None,
+) -> list[int]:
+    """Replay traces, one after the other; returns the numbers of their runs.
+
+    Each run is in the database, for good, as soon as it is done.
+
+    Args:
+        paths: trace sets, or recordings.
+        db: the results database; made if it is not there.
+        policies: what to price each recorded run with.
+        progress: told how far it is.
+        settings: the simulated placement's; None: the recorded one only.
+        pricing: what else to price each recorded run with; None: nothing.
+
+    Raises:
+        AllocsimError: a trace that cannot be read, a setting that is wrong, or a database that
+            cannot take the run.
+    """
+    keep_freed_memory()
+    for path in paths:
+        must_exist(path)
+    several = [] if settings is None else [settings]
+    return [
+        run for path in paths for run in replay_path(path, db, policies, progress, several, pricing)
+    ]
+
+
+def replay_path(  # noqa: PLR0913 - what, into what, priced with what
+    path: Path,
+    db: Path,
+    policies: Sequence[Policy],
+    progress: Progress,
+    several: Sequence[Settings],
+    pricing: Pricing | None = None,
+) -> list[int]:
+    """Replay one trace, and simulate it with each of several settings.
+
+    Args:
+        path: a trace set, or a recording.
+        db: the results database; made if it is not there.
+        policies: what to price the recorded run with.
+        progress: told how far it is.
+        several: settings of a simulated run each.
+        pricing: what else to price the recorded run with; None: nothing.
+
+    Returns:
+        Number of the recorded run, and those of the simulated ones in order.
+
+    Raises:
+        AllocsimError: as replay_traces.
+    """
+    with opened(path, progress) as trace:
+        name = trace.meta["name"]
+        for settings in several:
+            check_for_trace(settings, trace)
+        advance = progress.step(f"replay {name}")
+        recorded = replay_trace(trace, db, policies, pricing, advance=advance)
+        return [
+            recorded,
+            *(
+                simulate_run(
+                    trace,
+                    db,
+                    recorded,
+                    settings,
+                    window_rows=SIMULATION_ROWS,
+                    schemes=pricing.schemes if pricing else (),
+                    advance=progress.step(f"simulate {name}"),
+                )
+                for settings in several
+            ),
+        ]
+
+
+def replay_trace(  # noqa: PLR0913 - what, into what, priced with what
+    trace: TraceSet,
+    db: Path,
+    policies: Sequence[Policy],
+    pricing: Pricing | None = None,
+    *,
+    window_rows: int = WINDOW_ROWS,
+    advance: Callable[[float], None] = lambda _: None,
+) -> int:
+    """Replay a trace set and add the run to a results database; returns the run's number.
+
+    Args:
+        trace: the trace set.
+        db: the results database; made if it is not there.
+        policies: what to price the run with.
+        pricing: what else to price it with; None: nothing.
+        window_rows: events held at once; the results do not depend on it.
+        advance: told the part that is done, 0 to 1.
+
+    Raises:
+        AllocsimError: the trace set is damaged, or the database cannot take the run; nothing has
+            been added then.
+    """
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    recording = recording_of(trace)
+    model = Replay(recording)
+    with writing(db) as connection:
+        run = next_number(connection, "runs", "run")
+        writer = RunWriter(connection, run)
+        events = 0
+        # Three threads: one decodes, this one replays and makes rows, one inserts them.
+        with writer.ahead():
+            for window in prefetch(trace.windows(window_rows, _COLUMNS)):
+                writer.window(events, window, model.window(window))
+                events += len(window["ts"])
+                advance(events / trace.rows)
+        final = model.finish()
+        writer.pages(final.pages)
+        writer.hidden(final.hidden)
+        writer.amend(final.amendments)
+        about = {
+            "trace_id": trace_id(connection, trace_row(trace)),
+            "started": started,
+            "allocsim_version": __version__,
+            "window_rows": window_rows,
+            "events": events,
+            **_times(trace),
+            "placement": "recorded",
+            "use_how": int(How.OBSERVED if recording.page_ref else How.ASSUMED),
+        }
+        writer.rows(RUNS, [about])
+        writer.rows(CACHES, cache_rows(final))
+        writer.rows(QUALITY_COUNTS, count_rows(final))
+        writer.rows(CALL_SITES, call_site_rows(trace))
+        writer.rows(STACKS, stack_rows(recording.stacks))
+        writer.rows(TASKS, task_rows(trace))
+        writer.rows(POLICIES, policy_rows(policies))
+        writer.rows(POLICY_OPS, policy_op_rows(policies, kernel_of(recording.release).paths))
+        writer.finish()
+        if pricing is not None:
+            costs = pricing.costs or costs_for(trace.meta["arch"])
+            add_op_places(connection, writer, run, trace, costs)
+            add_descriptors(connection, writer, run, trace, pricing.schemes)
+    return run
+
+
+def _times(trace: TraceSet) -> dict[str, int]:
+    first, last = trace.meta["first_ts"], trace.meta["last_ts"]
+    return {"first_ts": first, "last_ts": last, "slice_ns": (last - first) // _SLICES + 1}
+
+
+def recording_of(trace: TraceSet) -> Recording:
+    """What a replay must know of a trace set besides its events.
+
+    Raises:
+        InputError: it does not say which kernel was recorded, or has no gfp flags.
+    """
+    meta = trace.meta
+    release = meta["kernel_release"] or ""
+    if not release:
+        raise InputError(
+            f"{trace.path}: it is not known which kernel was recorded; put the output of uname -a "
+            "beside the recording, in a file called uname, and import it again"
+        )
+    try:
+        kernel_of(release)
+    except ValueError as error:
+        raise InputError(f"{trace.path}: {error}") from error
+    # The cache of a kmalloc follows from them (R3.2).
+    if "kmalloc" in meta["recorded_events"] and "gfp_flags" not in {c.name for c in trace.columns}:
+        raise InputError(
+            f"{trace.path}: no gfp flags in this recording, which a replay needs; "
+            "record with trace-cmd or perf"
+        )
+    return Recording(
+        release=release,
+        cache_names=trace.text("cache"),
+        stacks=stack_names(trace),
+        functions=functions(trace),
+        direct_map_base=meta["direct_map"]["base"],
+        page_ref=any(name.startswith("page_ref_") for name in meta["recorded_events"]),
+        kernel_caches=_kernel_caches(trace),
+        page_size=meta["page_size"],
+    )
+
+
+def _kernel_caches(trace: TraceSet) -> dict[str, int]:
+    """Slot size of each of the kernel's caches, by the snapshot of /proc/slabinfo, if there is one.
+
+    SLUB prints its slot size as objsize (mm/slab_common.c:cache_show).
+    """
+    path = trace.path / "snapshots" / "before" / "slabinfo"
+    if not path.is_file():
+        return {}
+    # Two lines of heading, then a line a cache: name, active_objs, num_objs, objsize, ...
+    rows = [line.split() for line in path.read_text("utf-8", "replace").splitlines()[2:]]
+    return {row[0]: int(row[3]) for row in rows if len(row) > 3 and row[3].isdecimal()}

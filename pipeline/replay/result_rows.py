@@ -1,0 +1,211 @@
+"""What a simulation leaves when it ends: rows of the small tables of its run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from allocsim.page_alloc.paths import PAGE_COUNTERS
+from allocsim.slub.cpu_slabs.cache import CpuSlabs
+from allocsim.slub.paths import Path
+from pipeline.store.schema import (
+    CACHE_COUNTERS,
+    CACHES,
+    FREE_BLOCKS,
+    PLACED_CACHES,
+    QUALITY_COUNTS,
+    ZONE_COUNTERS,
+    ZONES,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from allocsim.page_alloc.replay import PageSample
+    from allocsim.recording.requests import RequestWindow
+    from allocsim.simulated_window import SimulatedWindow
+    from allocsim.tables import Columns
+    from pipeline.replay.world import Recorded, World
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass
+class Tally:
+    """Counts over the windows of a simulation."""
+
+    live: npt.NDArray[np.int64]
+    on_older: npt.NDArray[np.int64]
+    slab_allocs: npt.NDArray[np.int64]
+    slab_frees: npt.NDArray[np.int64]
+    pages_allocated: npt.NDArray[np.int64]
+    pages_freed: npt.NDArray[np.int64]
+    events: int = 0
+    on_older_slabs: int = 0
+    failed: int = 0
+    ignored: int = 0
+
+    def add(self, requests: RequestWindow, result: SimulatedWindow) -> None:
+        """Count a window in."""
+        path, slab = result.objects.path, result.objects.slab
+        self.events += len(path)
+        self.on_older_slabs += int(np.count_nonzero(slab < -1))
+        self.failed += int(np.count_nonzero(path == Path.FAILED))
+        self.ignored += int(np.count_nonzero(path == Path.IGNORED))
+        cache, op = requests.objects.cache, np.sign(requests.objects.op)
+        for total, rows in ((self.live, slab >= 0), (self.on_older, slab < -1)):
+            np.add(total, _sums(cache[rows], op[rows], total), out=total)
+        self.add_slabs(result.slabs)
+
+    def add_slabs(self, slabs: Columns) -> None:
+        """Count lives of slabs in."""
+        pages = np.int64(1) << slabs["order"].astype(np.int64)
+        for seq, count, total in (
+            ("alloc_seq", self.slab_allocs, self.pages_allocated),
+            ("free_seq", self.slab_frees, self.pages_freed),
+        ):
+            seen = slabs[seq] >= 0
+            cache = slabs["cache"][seen]
+            np.add(count, np.bincount(cache, minlength=len(count)), out=count)
+            np.add(total, _sums(cache, pages[seen], total), out=total)
+
+
+def _sums(
+    cache: npt.NDArray[np.integer], values: npt.NDArray[np.integer], like: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Sum of values by cache, as long as ``like``."""
+    return np.bincount(cache, values, minlength=len(like)).astype(np.int64)
+
+
+def placed_rows(  # noqa: PLR0913 - all that a simulation knows when it ends
+    recorded: Recorded,
+    world: World,
+    slabs: Columns,
+    tally: Tally,
+    samples: Sequence[tuple[int | None, PageSample]],
+    counts: Mapping[str, int],
+) -> dict[str, Rows]:
+    """Rows of each table, by its name, without the column ``run``.
+
+    Args:
+        recorded: the recorded run.
+        world: the simulation that has ended.
+        slabs: slabs that are live at the end.
+        tally: counts over its windows.
+        samples: free blocks, with the number of the slice; None: at the end.
+        counts: what the table quality_counts is told.
+    """
+    return {
+        CACHES.name: _cache_rows(recorded),
+        PLACED_CACHES.name: _placed_cache_rows(world, slabs, tally),
+        CACHE_COUNTERS.name: _counter_rows(world),
+        ZONES.name: _zone_rows(world),
+        ZONE_COUNTERS.name: _zone_counter_rows(world),
+        FREE_BLOCKS.name: [row for sample in samples for row in _free_rows(*sample)],
+        QUALITY_COUNTS.name: [{"name": n, "value": v} for n, v in counts.items()],
+    }
+
+
+def _cache_rows(recorded: Recorded) -> Rows:
+    return [
+        {"cache": number, "name": name, "object_size": size if size > 0 else None}
+        for number, (name, size) in enumerate(recorded.caches)
+    ]
+
+
+def _placed_cache_rows(world: World, slabs: Columns, tally: Tally) -> Rows:
+    count = len(world.shapes)
+    held = np.bincount(slabs["cache"], minlength=count).tolist()
+    pages = np.bincount(
+        slabs["cache"], 1 << slabs["order"].astype(np.int64), minlength=count
+    ).tolist()
+    slub = world.simulation.slub
+    sheaves: Counter[int] = Counter()
+    for home, cache in zip(slub.homes, slub.caches, strict=True):
+        sheaves[home] += len(cache.sheaf_objects)
+    rows: Rows = []
+    for number, (cache, shape, how) in enumerate(
+        zip(slub.caches, world.shapes, world.shapes_how, strict=True)
+    ):
+        if not any(cache.stat.values()):
+            continue
+        partial_slabs, partial_free = cache.partial_slabs()
+        cpu_slabs = isinstance(cache, CpuSlabs)
+        rows.append(
+            {
+                "cache": number,
+                "order": shape.order,
+                "objects": shape.objects,
+                "min_order": shape.min_order,
+                "min_partial": shape.min_partial,
+                "capacity": None if cpu_slabs else shape.capacity,
+                "cpu_partial_slabs": shape.cpu_partial_slabs if cpu_slabs else None,
+                "shape_how": int(how),
+                "slab_allocs": int(tally.slab_allocs[number]),
+                "slab_frees": int(tally.slab_frees[number]),
+                "pages_allocated": int(tally.pages_allocated[number]),
+                "pages_freed": int(tally.pages_freed[number]),
+                "live_objects": int(tally.live[number]),
+                "sheaf_objects": sheaves[number],
+                "on_older_slabs": int(tally.on_older[number]),
+                "older_free": int(world.older_free[number]),
+                "slabs": held[number],
+                "slab_pages": int(pages[number]),
+                "partial_slabs": partial_slabs,
+                "partial_free": partial_free,
+                "in_sheaves": None if cpu_slabs else cache.in_sheaves(),
+            }
+        )
+    return rows
+
+
+def _counter_rows(world: World) -> Rows:
+    return [
+        {"cache": number, "name": name, "value": value}
+        for name, values in world.simulation.slub.counters().items()
+        for number, value in enumerate(values.tolist())
+        if value
+    ]
+
+
+def _zone_rows(world: World) -> Rows:
+    return [
+        {
+            "zone": number,
+            "name": zone.name,
+            "start_pfn": zone.start_pfn,
+            "managed": zone.managed,
+            "wmark_min": zone.wmark_min,
+            "wmark_low": zone.wmark_low,
+            "wmark_high": zone.wmark_high,
+            "pcp_batch": zone.pcp[0].batch if zone.pcp else None,
+            "pcp_high_min": zone.pcp[0].high_min if zone.pcp else None,
+            "pcp_high_max": zone.pcp[0].high_max if zone.pcp else None,
+        }
+        for number, zone in enumerate(world.machine.zones)
+    ]
+
+
+def _zone_counter_rows(world: World) -> Rows:
+    return [
+        {"zone": number, "name": name, "value": int(value)}
+        for number, buddy in enumerate(world.simulation.pages.allocator.buddies)
+        if world.machine.zones[number].managed
+        for name, value in zip(PAGE_COUNTERS, buddy.counters, strict=True)
+    ]
+
+
+def _free_rows(slice_: int | None, sample: PageSample) -> Rows:
+    zones, orders, kinds = np.nonzero(sample.free_blocks)
+    blocks = sample.free_blocks[zones, orders, kinds]
+    return [
+        {"slice": slice_, "zone": zone, "order": order, "migratetype": kind, "blocks": number}
+        for zone, order, kind, number in zip(
+            zones.tolist(), orders.tolist(), kinds.tolist(), blocks.tolist(), strict=True
+        )
+    ]

@@ -1,0 +1,76 @@
+"""The model's settings as the user gives them: KEY=VALUE, and KEY=VALUE,VALUE,... to be varied."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+from allocsim.kernels.release import GFP_BITS
+from allocsim.kernels.settings import SettingError, check_settings, parse_setting
+from allocsim.recording.cache_names import Caches
+from pipeline.errors import UsageError
+from pipeline.store.dimensions import functions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pipeline.trace_set.reader import TraceSet
+
+Settings = dict[str, int]
+
+
+def parse_settings(given: Sequence[str]) -> Settings:
+    """``KEY=VALUE`` texts as settings.
+
+    Raises:
+        UsageError: not of that form, a key that does not exist or is given twice.
+    """
+    settings: Settings = {}
+    for text in given:
+        key, value = _parsed(text)
+        if key in settings:
+            raise UsageError(f"setting {key} is given twice")
+        settings[key] = value
+    return settings
+
+
+def combinations(vary: Sequence[str], fixed: Mapping[str, int]) -> list[Settings]:
+    """Every combination of ``KEY=VALUE,VALUE,...`` texts, with the fixed settings in each.
+
+    Raises:
+        UsageError: as parse_settings; also a value given twice.
+    """
+    axes: dict[str, list[int]] = {}
+    for text in vary:
+        key, _, values = text.partition("=")
+        parsed = [_parsed(f"{key}={value}") for value in values.split(",")]
+        numbers = [value for _, value in parsed]
+        if key in axes or key in fixed:
+            raise UsageError(f"setting {key} is given twice")
+        if len(set(numbers)) < len(numbers):
+            raise UsageError(f"setting {text!r}: a value is given twice")
+        axes[key] = numbers
+    return [{**fixed, **dict(zip(axes, values, strict=True))} for values in product(*axes.values())]
+
+
+def _parsed(text: str) -> tuple[str, int]:
+    try:
+        return parse_setting(text)
+    except SettingError as error:
+        raise UsageError(str(error)) from error
+
+
+def check_for_trace(settings: Mapping[str, int], trace: TraceSet) -> None:
+    """Check settings before anything is replayed: ranges, and names of caches.
+
+    Caches that only a replay makes up (sizes at call sites) cannot be set.
+
+    Raises:
+        UsageError: a value out of range, or a cache the trace does not have.
+    """
+    # All kmalloc types there are: which of them this kernel has does not matter here.
+    names = Caches(trace.text("cache"), {}, GFP_BITS, functions(trace)).names
+    try:
+        check_settings(settings, names)
+    except SettingError as error:
+        raise UsageError(str(error)) from error

@@ -1,0 +1,264 @@
+"""Simulated placements: the requests of a recorded run through the model, and what comes of it."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from allocsim import __version__
+from allocsim.kernels.profile import profile_of
+from allocsim.kernels.settings import shown
+from pipeline.background import behind
+from pipeline.replay.fidelity import what_if
+from pipeline.replay.memdesc import add_descriptors
+from pipeline.replay.read_back import RecordedRun
+from pipeline.replay.result_rows import Tally, placed_rows
+from pipeline.replay.world import check, make_world
+from pipeline.store.database import every_cpu, writing
+from pipeline.store.dimensions import next_number
+from pipeline.store.load import RunWriter
+from pipeline.store.schema import (
+    CACHE_COUNTERS,
+    CACHES,
+    FREE_BLOCKS,
+    PLACED_CACHES,
+    PLACED_EVENTS,
+    PLACED_SLABS,
+    QUALITY_COUNTS,
+    RUNS,
+    ZONE_COUNTERS,
+    ZONES,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    import duckdb
+
+    from allocsim.memdesc.schemes import Scheme
+    from allocsim.page_alloc.replay import PageSample
+    from allocsim.recording.requests import RequestWindow
+    from allocsim.simulated_window import SimulatedWindow
+    from allocsim.tables import Columns
+    from pipeline.replay.result_rows import Rows
+    from pipeline.replay.world import Recorded
+    from pipeline.store.schema import Table
+    from pipeline.trace_set.reader import TraceSet
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a simulation gives besides its events and slabs: rows of the small tables.
+
+    Args:
+        rows: rows of each table, by its name, without the column ``run``.
+        machine_how: how the zones are known.
+        what_if: why it is not the recorded kernel; None if it is.
+    """
+
+    rows: dict[str, Rows]
+    machine_how: int
+    what_if: str | None
+
+
+def simulate(
+    recorded: Recorded,
+    settings: Mapping[str, int],
+    windows: Iterable[RequestWindow],
+    write: Callable[[RequestWindow, SimulatedWindow], None] | None = None,
+    write_slabs: Callable[[Columns], None] | None = None,
+) -> Outcome:
+    """Run a simulation from the beginning of a trace to its end.
+
+    Args:
+        recorded: the recorded run the requests are of.
+        settings: what the user has set.
+        windows: the requests.
+        write: called with the placement of every window, where it is wanted.
+        write_slabs: called with lives of slabs, as they end and at the end.
+
+    Raises:
+        UsageError: a setting that does not exist, or is out of its range.
+    """
+    world = make_world(recorded, settings)
+    simulation = world.simulation
+    tally = Tally(*np.zeros((6, len(world.shapes)), np.int64))
+    slices = iter(recorded.slices)
+    upcoming = next(slices, None)
+    turns = np.array(recorded.turns, np.int64)
+    begin = 0
+    slice_of = {seq: number for number, seq in recorded.slices}
+    samples: list[tuple[int | None, PageSample]] = []
+    for requests in windows:
+        due = []
+        while upcoming is not None and upcoming[1] < requests.end:
+            due.append(upcoming[1])
+            upcoming = next(slices, None)
+        near = turns[slice(*np.searchsorted(turns, [begin, requests.end]))]
+        begin = requests.end
+        result = simulation.window(requests.objects, requests.pages, due, near.tolist())
+        tally.add(requests, result)
+        samples += [(slice_of[seq], sample) for seq, sample in result.samples]
+        if write is not None:
+            write(requests, result)
+        if write_slabs is not None:
+            write_slabs(result.slabs)
+    slabs, last = simulation.finish()
+    tally.add_slabs(slabs)
+    if write_slabs is not None:
+        write_slabs(slabs)
+    samples += [(slice_of[seq], sample) for seq, sample in last]
+    samples.append((None, simulation.pages.sample(0)))
+    counts = (
+        world.counts
+        | simulation.counts
+        | {
+            "object_requests": tally.events,
+            "requests_on_older_slabs": tally.on_older_slabs,
+            "failed_objects": tally.failed,
+            "ignored_frees": tally.ignored,
+        }
+    )
+    return Outcome(
+        rows=placed_rows(recorded, world, slabs, tally, samples, counts),
+        machine_how=int(recorded.zones_how),
+        what_if=what_if(recorded, settings),
+    )
+
+
+def simulate_run(  # noqa: PLR0913 - a run is of something, with something, into something
+    trace: TraceSet,
+    db: Path,
+    of_run: int,
+    settings: Mapping[str, int],
+    *,
+    window_rows: int,
+    schemes: Sequence[Scheme] = (),
+    advance: Callable[[float], None] = lambda _: None,
+) -> int:
+    """Simulate the placement of a recorded run and add it to the database; the new run's number.
+
+    Args:
+        trace: the trace set the recorded run is of.
+        db: the results database that has it.
+        of_run: number of the recorded run.
+        settings: what the user has set.
+        window_rows: events held at once; the results do not depend on it.
+        schemes: of page descriptors, for the slabs the model makes.
+        advance: told the part that is done, 0 to 1.
+
+    Raises:
+        AllocsimError: a setting is wrong, the trace set is damaged, or the database cannot take
+            the run; nothing has been added then.
+    """
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    # The recorded run is read through a connection of its own, while this one writes.
+    with writing(db) as connection, closing(connection.cursor()) as reader:
+        run = next_number(connection, "runs", "run")
+        writer = RunWriter(connection, run)
+        with every_cpu(connection):
+            source = RecordedRun(reader, of_run, trace, window_rows, lambda part: advance(part / 5))
+        check(settings, source.recorded)
+        maker, windows = source.requests()
+
+        def told() -> Iterable[RequestWindow]:
+            for requests in windows:
+                yield requests
+                advance(0.2 + 0.8 * requests.end / trace.rows)
+
+        def write(requests: RequestWindow, result: SimulatedWindow) -> None:
+            for batch in event_batches(requests, result):
+                writer.columns(PLACED_EVENTS, batch)
+
+        with closing(windows), behind() as later:
+            outcome = simulate(
+                source.recorded,
+                settings,
+                told(),
+                lambda requests, result: later(partial(write, requests, result)),
+                lambda slabs: later(partial(writer.columns, PLACED_SLABS, slabs)),
+            )
+        outcome.rows[QUALITY_COUNTS.name] += [
+            {"name": name, "value": value} for name, value in maker.counts.items()
+        ]
+        store(connection, writer, of_run, started, window_rows, settings, outcome)
+        if schemes:
+            add_descriptors(connection, writer, run, trace, schemes, of_run)
+    return run
+
+
+def event_batches(requests: RequestWindow, result: SimulatedWindow) -> list[Columns]:
+    """Rows of ``placed_events``: those of the object events, then those of the page events."""
+    objects, pages = result.objects, result.pages
+    shown = np.flatnonzero(requests.shown)
+    nothing = np.full(len(shown), -1, np.int64)
+    none = np.full(len(pages.path), -1, np.int64)
+    return [
+        {
+            "seq": requests.objects.seq[shown],
+            "path": objects.path[shown],
+            "slab": objects.slab[shown],
+            "idx": objects.index[shown],
+            "pfn": nothing,
+        },
+        {
+            "seq": requests.pages.seq,
+            "path": pages.path,
+            "slab": none,
+            "idx": none,
+            "pfn": pages.pfn,
+        },
+    ]
+
+
+def store(  # noqa: PLR0913 - the columns of a run
+    connection: duckdb.DuckDBPyConnection,
+    writer: RunWriter,
+    of_run: int,
+    started: str,
+    window_rows: int,
+    settings: Mapping[str, int],
+    outcome: Outcome,
+) -> None:
+    """Write the row of a simulated run, and its small tables."""
+    [about] = connection.execute(
+        "SELECT trace_id, events, first_ts, last_ts, slice_ns FROM runs WHERE run = ?", [of_run]
+    ).fetchall()
+    names = ("trace_id", "events", "first_ts", "last_ts", "slice_ns")
+    row = dict(zip(names, about, strict=True)) | {
+        "started": started,
+        "allocsim_version": __version__,
+        "window_rows": window_rows,
+        "placement": "simulated",
+        "of_run": of_run,
+        "profile": profile_of(settings).name,
+        "settings": settings_key(settings),
+        "what_if": outcome.what_if,
+        "machine_how": outcome.machine_how,
+    }
+    writer.rows(RUNS, [row])
+    for table in _TABLES:
+        writer.rows(table, outcome.rows[table.name])
+
+
+_TABLES: tuple[Table, ...] = (
+    CACHES,
+    PLACED_CACHES,
+    CACHE_COUNTERS,
+    ZONES,
+    ZONE_COUNTERS,
+    FREE_BLOCKS,
+    QUALITY_COUNTS,
+)
+
+
+def settings_key(settings: Mapping[str, int]) -> str:
+    """Settings as they are stored: equal settings, equal text."""
+    return json.dumps(shown(settings), sort_keys=True)

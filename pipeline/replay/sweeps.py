@@ -1,0 +1,174 @@
+"""Sweeps: one recorded run simulated with many settings, in processes side by side."""
+
+from __future__ import annotations
+
+import signal
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from os import cpu_count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from pipeline.errors import AllocsimError
+from pipeline.replay.policies import find_policies
+from pipeline.replay.read_back import RecordedRun
+from pipeline.replay.recorded import SIMULATION_ROWS, replay_trace
+from pipeline.replay.request_files import read_requests, write_requests
+from pipeline.replay.settings import check_for_trace
+from pipeline.replay.simulated import settings_key, simulate, store
+from pipeline.replay.trace_source import must_exist, opened
+from pipeline.replay.world import check
+from pipeline.store.database import reading, writing
+from pipeline.store.dimensions import find_trace, next_number, trace_row
+from pipeline.store.load import RunWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pipeline.progress import Progress
+    from pipeline.replay.settings import Settings
+    from pipeline.replay.simulated import Outcome
+    from pipeline.replay.world import Recorded
+    from pipeline.trace_set.reader import TraceSet
+
+
+@dataclass
+class Sweep:
+    """The runs of a sweep.
+
+    Args:
+        runs: number of the run of every combination asked for.
+        added: how many of them were not there before.
+    """
+
+    runs: list[int] = field(default_factory=list)
+    added: int = 0
+
+
+def sweep_traces(
+    paths: Sequence[Path],
+    db: Path,
+    combinations: Sequence[Settings],
+    jobs: int | None,
+    progress: Progress,
+) -> Sweep:
+    """Simulate traces with every combination of settings that the database does not have.
+
+    Each is in the database, for good, as soon as it is done.
+
+    Args:
+        paths: trace sets, or recordings.
+        db: the results database; made if it is not there.
+        combinations: the settings.
+        jobs: processes at a time; None: one a CPU.
+        progress: told how far it is.
+
+    Raises:
+        AllocsimError: a trace that cannot be read, settings that are wrong, or a database that
+            cannot take the runs.
+    """
+    for path in paths:
+        must_exist(path)
+    done = Sweep()
+    for path in paths:
+        with opened(path, progress) as trace:
+            for settings in combinations:
+                check_for_trace(settings, trace)
+            _sweep_trace(trace, db, combinations, jobs or cpu_count() or 1, progress, done)
+    return done
+
+
+def _sweep_trace(  # noqa: PLR0913 - what a sweep is of, and what it adds to
+    trace: TraceSet,
+    db: Path,
+    combinations: Sequence[Settings],
+    jobs: int,
+    progress: Progress,
+    done: Sweep,
+) -> None:
+    name = trace.meta["name"]
+    of_run, there = _known(trace, db)
+    missing = [settings for settings in combinations if settings_key(settings) not in there]
+    if missing and of_run is None:
+        advance = progress.step(f"replay {name}")
+        of_run = replay_trace(trace, db, find_policies([]), advance=advance)
+    if missing and of_run is not None:
+        with TemporaryDirectory(prefix="allocsim-") as folder:
+            with reading(db) as connection:
+                source = RecordedRun(connection, of_run, trace, SIMULATION_ROWS)
+                for settings in missing:
+                    check(settings, source.recorded)
+                _, windows = source.requests()
+                write_requests(Path(folder), windows)
+            step = progress.step(f"sweep {name}")
+            _simulate_all(source.recorded, Path(folder), missing, jobs, db, step)
+        done.added += len(missing)
+        _, there = _known(trace, db)
+    done.runs += [there[settings_key(settings)] for settings in combinations]
+
+
+def _known(trace: TraceSet, db: Path) -> tuple[int | None, dict[str, int]]:
+    """The latest recorded run of a trace, and its simulated ones by their settings."""
+    if not db.is_file():
+        return None, {}
+    with reading(db) as connection:
+        number = find_trace(connection, trace_row(trace))
+        recorded = connection.execute(
+            "SELECT max(run) FROM runs WHERE trace_id = ? AND placement = 'recorded'", [number]
+        ).fetchall()[0][0]
+        simulated = connection.execute(
+            "SELECT settings, max(run) FROM runs"
+            " WHERE trace_id = ? AND placement = 'simulated' GROUP BY settings",
+            [number],
+        ).fetchall()
+    return recorded, dict(simulated)
+
+
+def _simulate_all(  # noqa: PLR0913 - as above
+    recorded: Recorded,
+    folder: Path,
+    combinations: Sequence[Settings],
+    jobs: int,
+    db: Path,
+    advance: Callable[[float], None],
+) -> None:
+    # Processes are spawned: a forked one would share the state of DuckDB's and Arrow's threads.
+    with ProcessPoolExecutor(
+        min(jobs, len(combinations)), get_context("spawn"), _end_on_interrupt
+    ) as pool:
+        futures = {
+            pool.submit(_simulated, recorded, folder, settings): settings
+            for settings in combinations
+        }
+        try:
+            for count, future in enumerate(as_completed(futures), 1):
+                _add(db, recorded.run, futures[future], *future.result())
+                advance(count / len(futures))
+        except BrokenProcessPool:
+            raise AllocsimError(
+                f"{db}: a process of the sweep was ended from outside (out of memory?); what was"
+                " done is stored: run the same command again, perhaps with --jobs 1"
+            ) from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_on_interrupt() -> None:
+    """Let Ctrl-C end a process at once and without a word: the parent says what there is to say."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _simulated(recorded: Recorded, folder: Path, settings: Settings) -> tuple[str, Outcome]:
+    """In a process of its own: when it began, and what came of it."""
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    return started, simulate(recorded, settings, read_requests(folder))
+
+
+def _add(db: Path, of_run: int, settings: Settings, started: str, outcome: Outcome) -> None:
+    with writing(db) as connection:
+        writer = RunWriter(connection, next_number(connection, "runs", "run"))
+        store(connection, writer, of_run, started, SIMULATION_ROWS, settings, outcome)

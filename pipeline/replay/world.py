@@ -1,0 +1,377 @@
+"""What a simulation must know of a recording besides its requests, and the worlds made of it.
+
+Recorded facts come first: sizes, orders and sheaves as /sys/kernel/slab of the recorded machine
+had them, zones as /proc had them. What is not recorded follows from the profile's rules. What the
+user has set stands above both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from allocsim.initial_state.free_blocks import free_pages, raised, with_free_pages
+from allocsim.initial_state.pcp_lists import for_cpus, with_lists, with_pages
+from allocsim.initial_state.slabs import rebuild
+from allocsim.initial_state.sysfs_slab import (
+    CacheFacts,
+    parse_sysfs_slab,
+    recorded_order,
+    recorded_shape,
+)
+from allocsim.initial_state.zoneinfo import (
+    ZoneTextError,
+    memory_nodes,
+    parse_free_pages,
+    parse_list_pages,
+    parse_pagetypeinfo,
+    parse_zoneinfo,
+    placed,
+)
+from allocsim.kernels.page_settings import page_machine
+from allocsim.kernels.profile import (
+    LINUX_7_2,
+    cache_shapes,
+    profile_of,
+    slab_order,
+)
+from allocsim.kernels.release import kernel_of
+from allocsim.kernels.settings import SettingError, check_settings
+from allocsim.page_alloc.pcp import list_order
+from allocsim.page_alloc.zones import PCP_LISTS, PRIOR_CHUNK, Mt, all_free, computed_zone
+from allocsim.simulation import Simulation, SlabPages
+from allocsim.slub.freelist_random import freelist_order
+from allocsim.trace.results import How
+from pipeline.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from allocsim.initial_state.pcp_lists import ListsAtStart
+    from allocsim.kernels.profile import CacheShape, Profile
+    from allocsim.page_alloc.zones import Machine, Zone, ZoneState
+    from allocsim.slub.requests import FreeBefore, OlderObjects
+    from allocsim.tables import Columns
+    from pipeline.trace_set.reader import TraceSet
+
+PROFILE = LINUX_7_2  #: where no other kernel is asked for
+SYNTH = "synth"  #: source.format of a synthetic trace set
+_UNSEEN_SIZE = 8  # of caches that no request is for
+_LEAST_PAGES = 1 << 18  # of a machine of which nothing is known: 1 GiB
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A recorded run, as far as simulations of it need to know.
+
+    Args:
+        run: number of the run.
+        release: uname -r of the recorded kernel.
+        cpus: CPUs of the recorded machine.
+        caches: name and size in bytes of each cache, by number; size -1: not known, no request
+            is for it.
+        seen: allocsim.initial_state.slabs.FirstSeen.table.
+        slices: (time slice, its first event).
+        turns: allocsim.initial_state.vmstat_worker.VmstatTurns: events that turns of
+            the vmstat workers precede; none where the trace's clock does not count ns.
+        facts: what sysfs says of the caches, by name.
+        zones: the recorded zones, or computed ones.
+        states: what their buddies held at the start.
+        zones_how: whether zones and states were observed, inferred back from a snapshot behind the
+            recording, or assumed.
+        nodes: memory nodes of the recorded machine; ``zones`` are of one node with all of it.
+        lists: blocks the CPUs' page lists held at the start (zones, CPUs, PCP_LISTS).
+        thp: the kernel has page lists of order 9 (R4.1).
+    """
+
+    run: int
+    release: str
+    cpus: int
+    caches: Sequence[tuple[str, int]]
+    seen: Columns
+    slices: Sequence[tuple[int, int]]
+    turns: Sequence[int]
+    facts: Mapping[str, CacheFacts]
+    zones: tuple[Zone, ...]
+    states: tuple[ZoneState, ...]
+    zones_how: How
+    nodes: int
+    lists: npt.NDArray[np.int64]
+    thp: bool
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What requests are replayed on.
+
+    Args:
+        simulation: the model, at the beginning of the trace.
+        shapes: the caches.
+        shapes_how: how each shape is known.
+        machine: the zones.
+        counts: of slabs and objects older than the trace.
+        older: objects on them that were live.
+        free_before: what was free on them.
+    """
+
+    simulation: Simulation
+    shapes: list[CacheShape]
+    shapes_how: list[How]
+    machine: Machine
+    counts: dict[str, int]
+    older: OlderObjects
+    free_before: FreeBefore
+
+    @property
+    def older_free(self) -> npt.NDArray[np.int64]:
+        """Free places on slabs older than the trace, by cache."""
+        return np.bincount(self.free_before.cache, minlength=len(self.shapes))
+
+
+def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
+    """The model of a recorded run with some settings.
+
+    Raises:
+        UsageError: a setting that does not exist, or is out of its range.
+    """
+    try:
+        check_settings(settings, [name for name, _ in recorded.caches])
+        profile = profile_of(settings)
+        machine = _machine(profile, recorded, settings)
+        shapes, hows = _shapes(profile, recorded, settings)
+    except SettingError as error:
+        raise UsageError(str(error)) from error
+    cpu_slabs = profile.slub.cpu_slabs
+    older, free_before, counts = _older(recorded, shapes, machine.cpus, cpu_slabs=cpu_slabs)
+    counts["list_pages_at_start"] = sum(
+        len(blocks) << list_order(index)
+        for state in machine.states
+        for _, index, blocks in state.lists
+    )
+    simulation = Simulation(
+        profile,
+        shapes,
+        _slab_pages(recorded, shapes),
+        machine,
+        older,
+        free_before,
+        freelist_order(settings.get("freelist.seed", 0), shapes),
+    )
+    return World(simulation, shapes, hows, machine, counts, older, free_before)
+
+
+def check(settings: Mapping[str, int], recorded: Recorded) -> None:
+    """Say what is wrong with settings before any work is done.
+
+    Raises:
+        UsageError: as make_world.
+    """
+    try:
+        check_settings(settings, [name for name, _ in recorded.caches])
+        profile = profile_of(settings)
+        _machine(profile, recorded, settings)
+        _shapes(profile, recorded, settings)
+    except SettingError as error:
+        raise UsageError(str(error)) from error
+
+
+def _machine(profile: Profile, recorded: Recorded, settings: Mapping[str, int]) -> Machine:
+    """The zones with their lists as they were when the recording began."""
+    built = replace(profile, pages=replace(profile.pages, thp=recorded.thp))
+    machine = page_machine(built, recorded.zones, recorded.states, recorded.cpus, settings)
+    lists = for_cpus(recorded.lists, machine.cpus)
+    return replace(
+        machine,
+        states=tuple(
+            with_lists(zone, state, held) if zone.managed else state
+            for zone, state, held in zip(machine.zones, machine.states, lists, strict=True)
+        ),
+    )
+
+
+def older_handles(recorded: Recorded) -> npt.NDArray[np.int64]:
+    """Rising handles of the objects live before the trace; no setting changes them."""
+    shapes, _ = _shapes(PROFILE, recorded, {})
+    return _older(recorded, shapes, recorded.cpus)[0].object
+
+
+def _older(
+    recorded: Recorded, shapes: Sequence[CacheShape], cpus: int, *, cpu_slabs: bool = False
+) -> tuple[OlderObjects, FreeBefore, dict[str, int]]:
+    orders = [
+        recorded_order(
+            shape.size,
+            recorded.facts.get(shape.name),
+            slab_order(PROFILE.slub, shape.size, recorded.cpus),
+        )
+        for shape in shapes
+    ]
+    order = np.array(orders, np.int64)
+    return rebuild(recorded.seen, shapes, order, cpus, cpu_slabs=cpu_slabs)
+
+
+def _shapes(
+    profile: Profile, recorded: Recorded, settings: Mapping[str, int]
+) -> tuple[list[CacheShape], list[How]]:
+    sized = [(name, size if size > 0 else _UNSEEN_SIZE) for name, size in recorded.caches]
+    shapes = cache_shapes(profile, sized, recorded.cpus, settings)
+    hows = []
+    for number, shape in enumerate(shapes):
+        facts = recorded.facts.get(shape.name)
+        if facts is not None and facts.slab_size == shape.size:
+            shapes[number] = recorded_shape(
+                shape, facts, settings, recorded.cpus, cpu_slabs=profile.slub.cpu_slabs
+            )
+            hows.append(How.OBSERVED)
+        else:
+            hows.append(How.INFERRED)
+    return shapes, hows
+
+
+def _slab_pages(recorded: Recorded, shapes: Sequence[CacheShape]) -> SlabPages:
+    """R3.7: migratetype and zones of each cache's slab pages."""
+    index = {zone.name: number for number, zone in enumerate(recorded.zones)}
+    managed = max(number for number, zone in enumerate(recorded.zones) if zone.managed)
+    normal = index.get("Normal", managed)
+    kinds, highest = [], []
+    for shape in shapes:
+        facts = recorded.facts.get(shape.name, CacheFacts())
+        reclaimable = facts.reclaim_account or shape.name.startswith("kmalloc-rcl-")
+        dma = facts.cache_dma or shape.name.startswith("dma-kmalloc-")
+        kinds.append(Mt.RECLAIMABLE if reclaimable else Mt.UNMOVABLE)
+        highest.append(index.get("DMA", normal) if dma else normal)
+    return SlabPages(np.array(kinds, np.int8), np.array(highest, np.int8))
+
+
+def recorded_facts(trace: TraceSet) -> dict[str, CacheFacts]:
+    """What the trace set's snapshot of sysfs says of its caches; empty without one.
+
+    Of a kernel whose caches do not all have sheaves, 6.18 say, no capacity is told: what the
+    model's sheaves hold there is a rule's (R3.10), since that kernel has something else for them.
+    """
+    text = _snapshot(trace, "sysfs_slab.txt")
+    facts = {} if text is None else parse_sysfs_slab(text)
+    if kernel_of(trace.meta["kernel_release"]).sheaves:
+        return facts
+    return {name: replace(fact, sheaf_capacity=None) for name, fact in facts.items()}
+
+
+def recorded_zones(
+    trace: TraceSet, highest_pfn: int
+) -> tuple[tuple[Zone, ...], tuple[ZoneState, ...], How]:
+    """The zones of the recorded machine; without a snapshot, one that all its pages fit.
+
+    Raises:
+        InputError: the snapshot is not what /proc would say.
+    """
+    cpus = trace.meta["cpus"]
+    zoneinfo = _snapshot(trace, "zoneinfo")
+    if zoneinfo is None:
+        pages = max(1 << max(highest_pfn, 1).bit_length(), _LEAST_PAGES)
+        zone = computed_zone(pages, cpus)
+        return (
+            (zone,),
+            (all_free(zone, reserved=pages // 4 // PRIOR_CHUNK * PRIOR_CHUNK),),
+            (How.ASSUMED),
+        )
+    try:
+        zones = parse_zoneinfo(zoneinfo, cpus)
+        held = parse_pagetypeinfo(_snapshot(trace, "pagetypeinfo") or "")
+    except ZoneTextError as error:
+        raise InputError(f"{trace.path / 'snapshots' / 'before'}: {error}") from error
+    states = tuple(
+        placed(zone, *held[zone.name]) if zone.name in held else all_free(zone) for zone in zones
+    )
+    return zones, states, How.OBSERVED
+
+
+def zones_at_start(
+    trace: TraceSet,
+    zones: tuple[Zone, ...],
+    lists: npt.NDArray[np.int64],
+    taken: npt.NDArray[np.int64],
+) -> tuple[tuple[Zone, ...], tuple[ZoneState, ...]] | None:
+    """Zones and what their buddies held at the first event, by the snapshot behind the recording.
+
+    Its free pages and what the events took say how many pages there were (inferred). How they lay,
+    and how long the CPUs' lists might get, follows from the snapshot before, as if what was taken
+    since had been taken page by page (assumed).
+
+    Args:
+        trace: the trace set.
+        zones: its zones.
+        lists: blocks on every CPU's lists at the start, of recorded_lists.
+        taken: ListsAtStart.taken of all events.
+
+    Returns:
+        None where a snapshot, or events of pages, are missing.
+
+    Raises:
+        InputError: a snapshot is not what /proc would say.
+    """
+    before, after = _snapshot(trace, "pagetypeinfo"), _snapshot(trace, "zoneinfo", "after")
+    losses = trace.meta["lost"]
+    lost = [*losses["per_cpu"].values(), *losses["sources"]["marks_without_a_number"].values()]
+    complete = {"mm_page_alloc", "mm_page_free"} <= set(trace.meta["recorded_events"])
+    if before is None or after is None or not complete or any(lost):
+        return None
+    try:
+        held = parse_pagetypeinfo(before)
+    except ZoneTextError as error:
+        raise InputError(f"{trace.path / 'snapshots' / 'before'}: {error}") from error
+    cpus = trace.meta["cpus"]
+    free, listed = parse_free_pages(after), parse_list_pages(after, cpus)
+    sizes = 1 << np.array([list_order(index) for index in range(PCP_LISTS)])
+    at_start: list[Zone] = []
+    states: list[ZoneState] = []
+    for zone, lists_of, net in zip(zones, lists, taken.tolist(), strict=True):
+        if not zone.managed or zone.name not in free or zone.name not in held:
+            at_start.append(zone)
+            states.append(placed(zone, *held[zone.name]) if zone.name in held else all_free(zone))
+            continue
+        pages = free[zone.name] + sum(listed[zone.name]) + net - int((lists_of * sizes).sum())
+        blocks, types = held[zone.name]
+        between = free_pages(blocks) - pages
+        at_start.append(replace(zone, pcp=raised(zone.pcp, between // cpus)))
+        states.append(placed(zone, *with_free_pages(blocks, types, max(pages, 0))))
+    return tuple(at_start), tuple(states)
+
+
+def recorded_lists(
+    trace: TraceSet, zones: Sequence[Zone], found: ListsAtStart
+) -> npt.NDArray[np.int64]:
+    """Blocks on every CPU's page lists at the start: (zones, CPUs, PCP_LISTS).
+
+    By the recording's first refills (inferred). Where the snapshot counts more pages, the rest is
+    put on lists that no refill was seen of (assumed). A synthetic trace has no events of refills,
+    and its snapshot is all there was.
+    """
+    lists = found.held.copy()
+    if trace.meta["source"]["format"] == SYNTH:
+        lists[:] = 0
+    counted = parse_list_pages(_snapshot(trace, "zoneinfo") or "", trace.meta["cpus"])
+    for z, zone in enumerate(zones):
+        if zone.managed and zone.name in counted:
+            lists[z] = with_pages(lists[z], found.refilled[z], np.array(counted[zone.name]))
+    return lists
+
+
+def recorded_nodes(trace: TraceSet) -> int:
+    """Memory nodes of the recorded machine, by its zoneinfo; one without a snapshot (assumed)."""
+    return memory_nodes(_snapshot(trace, "zoneinfo") or "") or 1
+
+
+def has_thp(trace: TraceSet) -> bool:
+    """Whether the kernel was built with transparent huge pages, by its vmstat; yes without one."""
+    vmstat = _snapshot(trace, "vmstat")
+    return vmstat is None or "thp_fault_alloc" in vmstat
+
+
+def _snapshot(trace: TraceSet, name: str, when: str = "before") -> str | None:
+    path: Path = trace.path / "snapshots" / when / name
+    return path.read_text("utf-8", "replace") if path.is_file() else None

@@ -1,0 +1,1 @@
+"""Trace sets: the folder of Parquet files that a recording becomes, and its snapshots."""

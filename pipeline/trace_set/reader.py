@@ -1,0 +1,287 @@
+"""Reading a trace set: the folder an import makes of a recording.
+
+``events.parquet`` has one row an event, sorted by time; ``stacks.parquet`` one row a frame of each
+distinct kernel stack; ``symbols.parquet`` one row a distinct code address; ``meta.json`` what is
+known of the recording. The columns are those of allocsim.trace.events.EVENT_COLUMNS.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from allocsim.page_alloc.zones import ORDERS
+from allocsim.trace.events import EVENT_COLUMNS, EVENTS, Column
+from pipeline.errors import InputError
+from pipeline.trace_set.parts import CPUS, SCHEMA_VERSION, Stacks, Symbols, is_trace_set, read_meta
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    import numpy.typing as npt
+
+__all__ = ["SCHEMA_VERSION", "Stacks", "Symbols", "TraceSet", "Window", "is_trace_set", "read_meta"]
+
+_STACK_COLUMNS = (
+    Column("stack", "i4", "", "Number of the stack, from 0.", required=True),
+    Column("depth", "i2", "", "Number of the frame, from 0 for the innermost.", required=True),
+    Column("address", "u8", "", "Address the frame returns to.", required=True),
+)
+_SYMBOL_COLUMNS = (
+    Column("address", "u8", "", "Address of code.", required=True),
+    Column("symbol", "str", "", "Function it lies in; null: not known.", required=True),
+    Column("offset", "i8", "bytes", "Distance from the function's start.", required=True),
+    Column("module", "str", "", "Module of the function; null: the kernel.", required=True),
+)
+
+_EARLIEST = int(np.iinfo(np.int64).min)
+_FRAMES = 1 << 40  # of 4 KiB in 52 bits of physical address, all there are on x86-64
+_PIDS = 1 << 22  # PID_MAX_LIMIT (include/linux/threads.h, 7.2)
+
+Window = dict[str, "npt.NDArray[Any]"]
+
+
+@dataclass
+class TraceSet:
+    """A trace set, opened for reading.
+
+    Attributes:
+        path: the folder.
+        meta: what meta.json says.
+        columns: the columns events.parquet has, in its order.
+        names: of each text column, the text of each code; filled as windows are read, and
+            complete once all windows have been.
+    """
+
+    path: Path
+    meta: dict[str, Any]
+    columns: tuple[Column, ...]
+    names: dict[str, list[str]] = field(default_factory=dict)
+    _complete: set[str] = field(default_factory=set, init=False, repr=False)
+
+    @classmethod
+    def open(cls, path: Path | str) -> TraceSet:
+        """Open the trace set in the folder ``path``.
+
+        Raises:
+            InputError: it is not a trace set, or one of another schema; says which columns are
+                missing and which were found.
+        """
+        folder = Path(path)
+        meta = read_meta(folder)
+        found = _schema(folder / "events.parquet")
+        return cls(folder, meta, _known_columns(folder / "events.parquet", found, EVENT_COLUMNS))
+
+    @cached_property
+    def rows(self) -> int:
+        """Number of events."""
+        return int(_metadata(self.path / "events.parquet").num_rows)
+
+    def windows(
+        self, rows: int = 1 << 20, columns: Collection[str] | None = None
+    ) -> Iterator[Window]:
+        """The events in time order, ``rows`` at a time (the last window may have fewer).
+
+        Args:
+            rows: events of a window.
+            columns: which columns to read, as far as the trace set has them; all by default.
+
+        Yields:
+            One array a column, all of the same length, by column name, with the dtypes of
+            EVENT_COLUMNS; i4 codes into ``names`` for text columns. Nulls are 0 (False), and -1
+            for text and for ``stack``.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        path = self.path / "events.parquet"
+        texts = [column.name for column in self.columns if column.dtype == "str"]
+        with _reading(path), _open(path, texts) as file:
+            wanted = [c for c in self.columns if columns is None or c.name in columns]
+            since = self.meta.get("first_ts", _EARLIEST)
+            for batch in _batches(file, [column.name for column in wanted], rows):
+                window = {column.name: self._array(batch, column) for column in wanted}
+                since = self._check(window, since)
+                yield window
+
+    def _check(self, window: Window, since: int) -> int:
+        """Refuse what no recording can hold; returns the time of the window's last event.
+
+        Args:
+            window: the events.
+            since: time of the event before them.
+        """
+        limits = {
+            "event": (0, len(EVENTS) - 1),
+            "stack": (-1, len(self.stacks) - 1),
+            "cpu": (0, self.meta.get("cpus", CPUS) - 1),
+            "order": (0, ORDERS - 1),
+            "pfn": (-1, _FRAMES - 1),
+            "pid": (0, _PIDS),
+        }
+        for name, (least, most) in limits.items():
+            if name in window and len(window[name]):
+                low, high = int(window[name].min()), int(window[name].max())
+                if low < least or high > most:
+                    wrong = low if low < least else high
+                    raise self._damaged(f"{name} {wrong} is out of range, {least} to {most}")
+        ts = window.get("ts")
+        if ts is None or not len(ts):
+            return since
+        if ts[0] < since or np.any(ts[1:] < ts[:-1]):
+            raise self._damaged("events are not in order of time")
+        last: int = self.meta.get("last_ts", int(ts[-1]))
+        if ts[-1] > last:
+            raise self._damaged(f"an event at {ts[-1]} is later than the last, at {last}")
+        return int(ts[-1])
+
+    def _damaged(self, why: str) -> InputError:
+        return InputError(f"{self.path / 'events.parquet'}: damaged: {why}")
+
+    def _array(self, batch: pa.Table, column: Column) -> npt.NDArray[Any]:
+        chunks = batch.column(column.name).chunks
+        if column.dtype == "str":
+            parts = [self._codes(chunk, column.name) for chunk in chunks]
+            return np.concatenate(parts) if len(parts) != 1 else parts[0]
+        dtype = np.dtype(column.dtype)
+        filler = -1 if column.name == "stack" else False if dtype.kind == "b" else 0
+        parts = [
+            (chunk.fill_null(filler) if chunk.null_count else chunk).to_numpy(zero_copy_only=False)
+            for chunk in chunks
+        ]
+        whole = np.concatenate(parts) if len(parts) != 1 else parts[0]
+        return whole.astype(dtype, copy=False)
+
+    def _codes(self, chunk: pa.DictionaryArray, name: str) -> npt.NDArray[np.int32]:
+        """A chunk's codes in ``names``: every row group has a dictionary of its own."""
+        known = self.names.setdefault(name, [])
+        place = {text: code for code, text in enumerate(known)}
+        words = chunk.dictionary.to_pylist()
+        code_of = np.array([place.setdefault(word, len(place)) for word in words] + [-1], np.int32)
+        if name in self._complete and len(place) > len(known):
+            raise InputError(
+                f"{self.path / 'events.parquet'}: {name} is not dictionary-coded throughout"
+            )
+        known.extend(list(place)[len(known) :])
+        codes: npt.NDArray[np.int32] = chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        return code_of.take(codes)
+
+    def text(self, column: str) -> list[str]:
+        """Every text of a text column, by code, before any window is read.
+
+        The codes are those that windows will give; empty where the trace set lacks the column.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        if column not in {known.name for known in self.columns}:
+            return []
+        path = self.path / "events.parquet"
+        with _reading(path), _open(path, [column]) as file:
+            for group in range(file.num_row_groups):
+                # The dictionary of a row group has all its texts: one row is enough to see it.
+                some = file.iter_batches(1, row_groups=[group], columns=[column])
+                self._codes(next(some).column(0), column)
+        self._complete.add(column)
+        return list(self.names[column])
+
+    @cached_property
+    def stacks(self) -> Stacks:
+        """Every distinct kernel stack of the trace set."""
+        table = _read(self.path / "stacks.parquet", _STACK_COLUMNS)
+        stack = table.column("stack").to_numpy()
+        count = int(stack[-1]) + 1 if len(stack) else 0
+        start = np.searchsorted(stack, np.arange(count + 1, dtype=np.int64))
+        return Stacks(start.astype(np.int64), table.column("address").to_numpy())
+
+    @cached_property
+    def symbols(self) -> Symbols:
+        """Every call site and stack address, with its symbol where one is known."""
+        table = _read(self.path / "symbols.parquet", _SYMBOL_COLUMNS)
+        return Symbols(
+            table.column("address").to_numpy(),
+            table.column("symbol").to_pylist(),
+            table.column("offset").to_numpy(),
+            table.column("module").to_pylist(),
+        )
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Errors of a Parquet file that is absent or damaged, as one line of ours."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read ({why})") from None
+
+
+def _open(path: Path, texts: list[str]) -> parquet.ParquetFile:
+    return parquet.ParquetFile(path, read_dictionary=texts, page_checksum_verification=True)
+
+
+def _metadata(path: Path) -> parquet.FileMetaData:
+    with _reading(path):
+        return parquet.read_metadata(path)
+
+
+def _schema(path: Path) -> pa.Schema:
+    return _metadata(path).schema.to_arrow_schema()
+
+
+def _known_columns(path: Path, found: pa.Schema, wanted: tuple[Column, ...]) -> tuple[Column, ...]:
+    """The columns of a schema that a file has, checked."""
+    missing = [c.name for c in wanted if c.required and c.name not in found.names]
+    if missing:
+        raise InputError(
+            f"{path}: not of a trace set: missing {', '.join(missing)}; "
+            f"found {', '.join(found.names)}"
+        )
+    known = tuple(column for column in wanted if column.name in found.names)
+    for column in known:
+        if not _fits(column, found.field(column.name).type):
+            raise InputError(
+                f"{path}: column {column.name} is {found.field(column.name).type}, "
+                f"should be {column.dtype}"
+            )
+    return known
+
+
+def _fits(column: Column, kind: pa.DataType) -> bool:
+    if column.dtype == "str":
+        value = kind.value_type if pa.types.is_dictionary(kind) else kind
+        return bool(pa.types.is_string(value) or pa.types.is_large_string(value))
+    if column.dtype == "?":
+        return bool(pa.types.is_boolean(kind))
+    return bool(kind == pa.from_numpy_dtype(np.dtype(column.dtype)))
+
+
+def _read(path: Path, columns: tuple[Column, ...]) -> pa.Table:
+    _known_columns(path, _schema(path), columns)
+    with _reading(path):
+        names = [column.name for column in columns]
+        return parquet.read_table(
+            path, columns=names, page_checksum_verification=True
+        ).combine_chunks()
+
+
+def _batches(file: parquet.ParquetFile, columns: list[str], rows: int) -> Iterator[pa.Table]:
+    """Tables of ``rows`` rows, one row group or a little more held at a time."""
+    held: list[pa.Table] = []
+    count = 0
+    for group in range(file.num_row_groups):
+        held.append(file.read_row_group(group, columns=columns, use_threads=True))
+        count += held[-1].num_rows
+        while count >= rows:
+            whole = pa.concat_tables(held)
+            yield whole.slice(0, rows)
+            held, count = [whole.slice(rows)], count - rows
+    if count:
+        yield pa.concat_tables(held)

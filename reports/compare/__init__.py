@@ -1,0 +1,1 @@
+"""Two sides: what differs between them, and by more than its noise."""

@@ -1,0 +1,1 @@
+"""A document as text, HTML and PDF, and how figures and words look."""

@@ -1,0 +1,112 @@
+"""A report as one HTML file: no network, sortable tables, figures inline, readable on a phone."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from reports.render.document import (
+    Answer,
+    Bar,
+    Block,
+    Bullets,
+    Cell,
+    Column,
+    Heading,
+    Mono,
+    Picture,
+    Report,
+    Strong,
+    Table,
+    Text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def to_html(report: Report) -> str:
+    """The report as the text of an HTML file; nothing in it refers to anything outside it."""
+    page = resources.files("reports.render")
+    style = page.joinpath("report.css").read_text("utf-8")
+    script = page.joinpath("report.js").read_text("utf-8")
+    pictures = 0
+    parts = []
+    for section in report.sections:
+        parts.append(f"<section>\n<h1>{escape(section.title)}</h1>")
+        parts.append(f'<p class="subtitle">{escape(section.subtitle)}</p>')
+        for block in section.blocks:
+            pictures += isinstance(block, Picture)
+            parts.append(_block(block, pictures))
+        parts.append("</section>")
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(report.title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        + "\n".join(parts)
+        + f"\n<footer>{escape(report.footer)}</footer>\n<script>\n{script}</script>\n"
+        "</body>\n</html>\n"
+    )
+
+
+def _block(block: Block, picture: int) -> str:
+    match block:
+        case Heading():
+            return f"<h2>{escape(block.text)}</h2>"
+        case Text():
+            return f"<p>{escape(block.text)}</p>"
+        case Bullets():
+            items = "".join(f"<li>{escape(item)}</li>\n" for item in block.items)
+            return f"<ul>\n{items}</ul>"
+        case Answer():
+            return (
+                f'<div class="answer"><p>{escape(block.text)}</p>'
+                f'<p class="note">{escape(block.note)}</p></div>'
+            )
+        case Table():
+            return _table(block)
+        case Picture():
+            caption = f"<figcaption>{escape(block.caption)}</figcaption>"
+            return f"<figure>\n{_inline(block.svg, picture)}\n{caption}</figure>"
+
+
+def _inline(svg: str, number: int) -> str:
+    """An SVG file as an element: its ids made its own, for all figures share the page's."""
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r'\bid="([^"]+)"', rf'id="f{number}-\1"', body)
+    body = re.sub(r'href="#([^"]+)"', rf'href="#f{number}-\1"', body)
+    return re.sub(r"url\(#([^)]+)\)", rf"url(#f{number}-\1)", body).strip()
+
+
+def _table(table: Table) -> str:
+    head = "".join(_head(column) for column in table.columns)
+    rows = "".join(f"<tr>{_cells(row, table.columns)}</tr>\n" for row in table.rows)
+    return (
+        f'<p class="caption">{escape(table.caption)}</p>\n<div class="wide"><table>\n'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>"
+    )
+
+
+def _head(column: Column) -> str:
+    kind = ' class="number"' if column.numeric else ""
+    title = escape(column.title)
+    return f'<th scope="col"{kind}><button type="button">{title or "&nbsp;"}</button></th>'
+
+
+def _cells(row: Iterable[Cell], columns: Iterable[Column]) -> str:
+    kinds = (' class="number"' if column.numeric else "" for column in columns)
+    return "".join(f"<td{kind}>{_cell(cell)}</td>" for cell, kind in zip(row, kinds, strict=True))
+
+
+def _cell(cell: Cell) -> str:
+    match cell:
+        case str():
+            return escape(cell)
+        case Mono():
+            return f"<code>{escape(cell.text)}</code>"
+        case Strong():
+            return f"<strong>{escape(cell.text)}</strong>"
+        case Bar():
+            return f'<span class="bar" style="width:{100 * cell.share:.1f}%"></span>'

@@ -1,0 +1,86 @@
+"""A report as PDF: typst sets the page, from the template beside this file.
+
+Nothing is read but the template and the fonts that the matplotlib and typst wheels carry, and
+nothing depends on the clock: the same report gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Any
+
+import typst
+from matplotlib import get_data_path
+
+from reports.render.document import (
+    Answer,
+    Bar,
+    Block,
+    Bullets,
+    Cell,
+    Heading,
+    Mono,
+    Picture,
+    Report,
+    Strong,
+    Table,
+    Text,
+)
+
+_FONTS = f"{get_data_path()}/fonts/ttf"
+
+
+def render(report: Report) -> bytes:
+    """The report as the bytes of a PDF file."""
+    content = {
+        "title": report.title,
+        "footer": report.footer,
+        "sections": [
+            {
+                "title": section.title,
+                "subtitle": section.subtitle,
+                "blocks": [_block(block) for block in section.blocks],
+            }
+            for section in report.sections
+        ],
+    }
+    return typst.compile(
+        resources.files("reports.render").joinpath("report.typ").read_bytes(),
+        sys_inputs={"report": json.dumps(content)},
+        font_paths=typst.Fonts(include_system_fonts=False, font_paths=[_FONTS]),
+    )
+
+
+def _block(block: Block) -> dict[str, Any]:
+    """One block as the template reads it."""
+    match block:
+        case Picture():
+            return {"type": "figure", "svg": block.svg, "caption": block.caption}
+        case Table():
+            columns = [
+                {"title": column.title, "numeric": column.numeric, "share": column.share}
+                for column in block.columns
+            ]
+            rows = [[_cell(cell) for cell in row] for row in block.rows]
+            return {"type": "table", "caption": block.caption, "columns": columns, "rows": rows}
+        case Heading():
+            return {"type": "heading", "text": block.text}
+        case Text():
+            return {"type": "text", "text": block.text}
+        case Bullets():
+            return {"type": "list", "items": block.items}
+        case Answer():
+            return {"type": "answer", "text": block.text, "note": block.note}
+
+
+def _cell(cell: Cell) -> str | dict[str, Any]:
+    match cell:
+        case str():
+            return cell
+        case Mono():
+            return {"style": "mono", "text": cell.text}
+        case Strong():
+            return {"style": "strong", "text": cell.text}
+        case Bar():
+            return {"style": "bar", "share": cell.share}

@@ -1,0 +1,148 @@
+"""The sentence a reader wants first: how many locked instructions freezing removes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports import queries
+from reports.queries import BASELINE
+from reports.render.document import Answer
+from reports.render.wording import MARKS, count, listed, percent, plural, trace_word
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from reports.queries import Row
+
+# The difference between two policies, by kind of page and by how it is known; frozen: the other
+# policy freezes the kind and the base does not. Operations recorded in use are the same under both.
+_DIFFERENCES = """
+WITH kinds AS (
+    SELECT
+        page_kind,
+        bool_or(frozen) FILTER (policies.name = $other)
+            AND NOT bool_or(frozen) FILTER (policies.name = $base) AS frozen
+    FROM policy_ops
+    INNER JOIN policies USING (run, policy)
+    WHERE run = $run
+    GROUP BY page_kind
+),
+
+parts AS (
+    SELECT
+        policy,
+        page_kind,
+        unnest([kind_how, 2]) AS how,
+        unnest([alloc_locked_ops + free_locked_ops, assumed_use_locked_ops]) AS locked
+    FROM life_costs
+    WHERE run = $run
+)
+SELECT
+    page_kinds.name AS page_kind,
+    kinds.frozen,
+    hows.name AS how,
+    (sum(locked) FILTER (policies.name = $base) - sum(locked) FILTER (policies.name = $other))
+        ::BIGINT AS saved
+FROM parts
+INNER JOIN policies ON policies.run = $run AND policies.policy = parts.policy
+INNER JOIN page_kinds USING (page_kind)
+INNER JOIN kinds USING (page_kind)
+INNER JOIN hows USING (how)
+GROUP BY ALL
+"""
+
+
+def answer(connection: DuckDBPyConnection, run: Row, policies: list[Row], how: list[Row]) -> Answer:
+    """The answer of a run.
+
+    Args:
+        connection: a results database.
+        run: row of queries.runs.
+        policies: rows of queries.policies.
+        how: rows of policy_how_summary.
+    """
+    by_name = {row["policy"]: row for row in policies}
+    trace = trace_word(run)
+    name = queries.headline_policy(list(by_name))
+    if not any(row["page_allocs"] or row["page_frees"] for row in policies):
+        return Answer(
+            f"There is nothing to count: no page was allocated or freed in this {trace}.",
+            "Record kmem:mm_page_alloc and kmem:mm_page_free to see reference-count operations.",
+        )
+    if name is None:
+        first = policies[0]
+        return Answer(
+            f"Under the policy {first['policy']} the pages of this {trace} need "
+            f"{count(first['locked_ops'])} locked reference-count instructions.",
+            f"No saving is given: it takes {BASELINE} and one other policy to compare. "
+            f"{_known(_of_policy(how, first['policy']))}",
+        )
+    differences = queries.rows(connection, _DIFFERENCES, run=run["run"], base=BASELINE, other=name)
+    frozen = [row for row in differences if row["frozen"] and row["saved"]]
+    total = by_name[BASELINE]["locked_ops"]
+    notes = [_known(_of_policy(how, BASELINE))]
+    if frozen:
+        notes.insert(0, _known(_sums(frozen, "how")))
+    others = _sums([row for row in differences if not row["frozen"]], "page_kind")
+    notes += _other_rules(by_name[name], others, total)
+    if run["lost_events"] or run["lost_gaps"]:
+        notes.append(f"Events of the {trace} were lost ●: these are lower bounds.")
+    return Answer(_sentence(name, _sums(frozen, "page_kind"), total, trace), " ".join(notes))
+
+
+def _sentence(policy: str, removed: dict[str, int], total: int, trace: str) -> str:
+    if not removed:
+        return (
+            f"Freezing, as {policy} does, removes none of the {count(total)} locked "
+            f"reference-count instructions in this {trace}."
+        )
+    gone = sum(removed.values())
+    return (
+        f"Freezing {_said(removed)} pages, as {policy} does, removes {count(gone)} of "
+        f"{count(total)} locked reference-count instructions ({percent(gone, total)}) in this "
+        f"{trace}."
+    )
+
+
+def _other_rules(policy: Row, kinds: dict[str, int], total: int) -> list[str]:
+    """What the paths of another kernel do elsewhere, so that the table below is no surprise."""
+    changed = {kind: abs(saved) for kind, saved in kinds.items() if saved}
+    if not changed:
+        return []
+    saved = sum(kinds.values())
+    net = policy["locked_ops_saved"]
+    than = f"{count(abs(net))} {'fewer' if net >= 0 else 'more'} than {BASELINE}"
+    text = (
+        f"Other rules of {policy['policy']} {'save' if saved >= 0 else 'add'} {count(abs(saved))} "
+        f"on {_said(changed)} pages, which is not freezing’s doing; all told it needs {than} "
+        f"({percent(abs(net), total)})."
+    )
+    return [text]
+
+
+def _said(kinds: dict[str, int]) -> str:
+    """The kinds as one says them, the largest number first."""
+    order = sorted(kinds, key=lambda kind: (-kinds[kind], kind))
+    return listed([kind.replace("_", " ") for kind in order])
+
+
+def _of_policy(how: list[Row], policy: str) -> dict[str, int]:
+    return {row["how"]: row["locked_ops"] for row in how if row["policy"] == policy}
+
+
+def _sums(differences: list[Row], by: str) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for row in differences:
+        sums[row[by]] = sums.get(row[by], 0) + row["saved"]
+    return sums
+
+
+def _known(parts: dict[str, int]) -> str:
+    """A sentence that splits a number by how it is known."""
+    total = sum(parts.values())
+    split = [
+        f"{percent(parts[how], total)} {how} {mark}"
+        for how, mark in MARKS.items()
+        if parts.get(how)
+    ]
+    return f"Of the {plural(total, 'instruction')}: {', '.join(split)}." if split else ""

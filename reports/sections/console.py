@@ -1,0 +1,84 @@
+"""What replay and sweep print of the runs they added: the columns one looks at first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports.render.rows import write_table
+from reports.render.wording import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import TextIO
+
+    import duckdb
+
+_POLICIES = """
+    SELECT run, trace, policy, locked_ops, frozen_ops_saved AS freezing_saves,
+           round(frozen_saved_pct, 2) AS pct,
+           locked_ops_saved - frozen_ops_saved AS other_rules_save, use_how
+    FROM policy_summary WHERE list_contains($1, run)
+"""
+_PLACEMENTS = """
+    SELECT run, trace, if(what_if IS NULL, '', 'what if') AS kernel, settings, operations,
+           round(fastpath_pct, 2) AS fastpath_pct, refills, flushes, barn_traffic,
+           cpu_partial_moves, frees_to_slabs, slab_allocs, recorded_slab_allocs AS recorded,
+           list_locks, freelist_cmpxchg, zone_locks, refused
+    FROM placement_summary WHERE list_contains($1, run) ORDER BY list_position($1, run)
+"""
+_WHAT_IFS = """
+    SELECT DISTINCT what_if FROM placement_summary
+    WHERE list_contains($1, run) AND what_if IS NOT NULL ORDER BY ALL
+"""
+_LOSSES = """
+    SELECT DISTINCT trace, lost_events, lost_gaps FROM runs JOIN traces USING (trace_id)
+    WHERE list_contains($1, run) AND (lost_events > 0 OR lost_gaps > 0) ORDER BY ALL
+"""
+_NOT_COMPARED = """
+    SELECT trace FROM validation WHERE list_contains($1, run) GROUP BY run, trace
+    HAVING NOT bool_or(starts_with(quantity, 'simulated_')) ORDER BY run
+"""
+
+
+def print_policies(connection: duckdb.DuckDBPyConnection, runs: Sequence[int], out: TextIO) -> None:
+    """Recorded runs under each policy, from the view policy_summary."""
+    _table(connection, _POLICIES, runs, out)
+
+
+def print_placements(
+    connection: duckdb.DuckDBPyConnection, runs: Sequence[int], out: TextIO
+) -> None:
+    """Simulated runs in the order given, from placement_summary; which are what-ifs, and why."""
+    _table(connection, _PLACEMENTS, runs, out)
+    out.writelines(
+        f"what if: {reason}\n" for (reason,) in connection.execute(_WHAT_IFS, [runs]).fetchall()
+    )
+
+
+def print_losses(connection: duckdb.DuckDBPyConnection, runs: Sequence[int], out: TextIO) -> None:
+    """A line for each trace that lost events, and what that makes of its figures."""
+    for trace, events, gaps in connection.execute(_LOSSES, [runs]).fetchall():
+        more = f" and {plural(gaps, 'gap')} of unknown size" if gaps else ""
+        out.write(
+            f"lost: {plural(events or 0, 'event')}{more} of {trace}: counts are lower bounds\n"
+        )
+
+
+def print_not_compared(
+    connection: duckdb.DuckDBPyConnection, runs: Sequence[int], out: TextIO
+) -> None:
+    """A line for each validated trace whose simulated placement is not the recorded kernel's."""
+    out.writelines(
+        f"not compared: the simulated placement of {trace}, a what-if (allocsim replay says why)\n"
+        for (trace,) in connection.execute(_NOT_COMPARED, [runs]).fetchall()
+    )
+
+
+def _table(
+    connection: duckdb.DuckDBPyConnection, sql: str, runs: Sequence[int], out: TextIO
+) -> None:
+    result = connection.execute(sql, [runs])
+    names = [name for name, *_ in result.description or ()]
+    rows = result.fetchall()
+    if rows:
+        write_table(names, rows, out)

@@ -1,0 +1,110 @@
+"""The first page of a report on several runs: all of them in one table and one figure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports import queries
+from reports.queries import BASELINE, Row
+from reports.render import style, wording
+from reports.render.document import Block, Cell, Column, Mono, Picture, Section, Strong, Table, Text
+from reports.render.wording import MARKS
+from reports.sections import figures
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from duckdb import DuckDBPyConnection
+
+
+def section(connection: DuckDBPyConnection, runs: Sequence[Row]) -> Section:
+    """One row a run, and the share of locked instructions that each policy removes in it."""
+    summaries = {run["run"]: queries.policies(connection, run["run"]) for run in runs}
+    names = list(dict.fromkeys(row["policy"] for rows in summaries.values() for row in rows))
+    headline = queries.headline_policy(names)
+    blocks: list[Block] = [_table(runs, summaries, headline)]
+    savings = _savings(runs, summaries, names)
+    if savings:
+        labels = [_label(run) for run in runs]
+        blocks.append(
+            Picture(
+                f"Locked reference-count instructions that freezing saves against {BASELINE}, in "
+                "percent, in each run and under each policy.",
+                style.svg(figures.savings(labels, savings)),
+            )
+        )
+    blocks.append(
+        Text(
+            "A section for each run follows. Runs differ in workload and kernel, so their numbers "
+            "compare policies within a run, not kernels with each other."
+        )
+    )
+    return Section(
+        title=f"Reference-count operations in {len(runs)} recordings",
+        subtitle=f"{wording.plural(len(runs), 'run')} · "
+        f"{wording.plural(sum(run['events'] for run in runs), 'event')}",
+        blocks=blocks,
+    )
+
+
+def _label(run: Row) -> str:
+    return f"{run['run']}  {run['trace']}"
+
+
+def _table(runs: Sequence[Row], summaries: dict[int, list[Row]], headline: str | None) -> Table:
+    rows: list[list[Cell]] = []
+    for run in runs:
+        by_name = {row["policy"]: row for row in summaries[run["run"]]}
+        base: Row = by_name.get(BASELINE, {})
+        other: Row = by_name.get(headline or "", {})
+        rows.append(
+            [
+                wording.count(run["run"]),
+                Mono(wording.shortened(run["trace"], 28)),
+                wording.shortened(run["kernel_release"], 17),
+                wording.count(run["events"]),
+                wording.count(run["lost_events"]),
+                wording.count(base.get("locked_ops")),
+                wording.count(other.get("frozen_ops_saved")),
+                Strong(wording.percent(other.get("frozen_saved_pct"))),
+                wording.count(queries.other_rules(other)),
+                MARKS.get(base.get("use_how", ""), wording.MISSING),
+            ]
+        )
+    return Table(
+        "The replayed recordings: locked reference-count instructions under "
+        f"{BASELINE}, and how many of them {headline or 'another policy'} saves by freezing. Other "
+        "rules: what the paths of its kernel save beside that, below zero where they need more. "
+        "Use: whether the operations while a page is in use are observed ● or assumed ○.",
+        (
+            Column("run"),
+            Column("trace", numeric=False),
+            Column("kernel", numeric=False),
+            Column("events ●"),
+            Column("lost ●"),
+            Column("locked"),
+            Column("freezing"),
+            Column("share"),
+            Column("other rules"),
+            Column("use", numeric=False),
+        ),
+        rows,
+    )
+
+
+def _savings(
+    runs: Sequence[Row], summaries: dict[int, list[Row]], names: list[str]
+) -> dict[str, list[float | None]]:
+    """Policy -> frozen_saved_pct per run; only policies that change something somewhere."""
+    found = {
+        name: [
+            next(
+                (row["frozen_saved_pct"] for row in summaries[run["run"]] if row["policy"] == name),
+                None,
+            )
+            for run in runs
+        ]
+        for name in names
+        if name != BASELINE
+    }
+    return {name: values for name, values in found.items() if any(values)}

@@ -1,0 +1,227 @@
+"""How good a run's data is, in numbers, each with what it means; and the kernel's own count."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from reports import queries
+from reports.render import wording
+from reports.render.document import Block, Cell, Column, Heading, Strong, Table, Text
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from reports.queries import Row
+
+
+def blocks(connection: DuckDBPyConnection, run: Row) -> list[Block]:
+    """The quality section of a run."""
+    return [
+        Heading("How good the data is"),
+        _numbers(connection, run["run"]),
+        *_kernels_own(connection, run),
+    ]
+
+
+def _numbers(connection: DuckDBPyConnection, run: int) -> Table:
+    [row] = queries.rows(connection, "FROM quality WHERE run = $run", run=run)
+    count, percent = wording.count, wording.percent
+    base = row["direct_map_base"] or "an unknown address"
+    method = row["direct_map_how"] or "no method"
+    lines: list[tuple[str, str, str, str]] = [
+        (
+            "Events lost ●",
+            count(row["lost_events"]),
+            "",
+            "Overruns of the ring buffer. After one, what is live on that CPU is in doubt.",
+        ),
+        (
+            "Gaps of unknown size ●",
+            count(row["lost_gaps"]),
+            "",
+            "Overruns that do not say how many events were lost in them.",
+        ),
+        (
+            "Frees of unknown objects ●",
+            count(row["unknown_frees"]),
+            percent(row["unknown_free_pct"]) + " of frees",
+            "Allocated before the recording, or by a bulk call, which has no tracepoint (I2, T6).",
+        ),
+        (
+            "Re-allocations of live objects ●",
+            count(row["reallocations"]),
+            percent(row["reallocation_pct"]) + " of allocations",
+            "Their free was not traced: bulk frees; on 7.x kfree_rcu through sheaves (T6).",
+        ),
+        (
+            "Frees of unknown pages ●",
+            count(row["unknown_page_frees"]),
+            "",
+            "Allocated before the recording, or by alloc_pages_bulk, which has no tracepoint (T8).",
+        ),
+        (
+            "Repeated events dropped ●",
+            count(row["duplicates_dropped"]),
+            "",
+            "Large kmallocs fire twice when the size is not a constant; one is kept (T3).",
+        ),
+        (
+            "Kind of page observed ●",
+            "",
+            percent(row["kind_observed_pct"]) + " of lives",
+            "By a stack, a page_ref event or the address of an object on the page.",
+        ),
+        (
+            "Kind of page inferred ◐",
+            "",
+            percent(row["kind_inferred_pct"]) + " of lives",
+            "By a rule on gfp flags, order and neighbouring events (T9).",
+        ),
+        (
+            "Kind of page assumed ○",
+            "",
+            percent(row["kind_assumed_pct"]) + " of lives",
+            "No rule spoke; the likeliest kind was taken.",
+        ),
+        (
+            "Kind of page not known ?",
+            "",
+            percent(row["kind_unknown_pct"]) + " of lives",
+            "Nothing in the recording says whose page it was; no policy freezes it.",
+        ),
+        (
+            "Cache named ●",
+            "",
+            percent(row["cache_named_pct"]) + " of object events",
+            "The event carries the name of its cache.",
+        ),
+        (
+            "Cache by rule ◐",
+            "",
+            percent(row["cache_by_rule_pct"]) + " of object events",
+            "By size class, by the free’s name, by call site or by a neighbour on the slab.",
+        ),
+        (
+            "Cache not known ?",
+            "",
+            percent(row["cache_unresolved_pct"]) + " of object events",
+            "None of the rules spoke.",
+        ),
+        (
+            "Use stage",
+            row["use_how"] or wording.MISSING,
+            "",
+            "Observed: page_ref events. Assumed: the policy’s figure per allocation.",
+        ),
+        (
+            "Votes for the direct map ◐",
+            count(row["direct_map_votes"]),
+            percent(row["direct_map_share"], 1) + " of votes",
+            f"Page frame 0 is at {base} (I1, by {method}); slab pages are found through it.",
+        ),
+    ]
+    return Table(
+        "What the recording holds and what it leaves open.",
+        (
+            Column("", numeric=False),
+            Column("number"),
+            Column("share"),
+            Column("what it means", numeric=False, share=1),
+        ),
+        [list(line) for line in lines],
+    )
+
+
+def kernel_policy(release: str) -> str | None:
+    """The shipped policy that describes a kernel; None where none does.
+
+    Slab pages were frozen in 6.14 and large kmalloc a few releases later (spec 1.4): a kernel
+    between 6.14 and 7.0 follows neither shipped policy.
+    """
+    version = re.match(r"(\d+)\.(\d+)", release)
+    if version is None:
+        return None
+    numbers = int(version[1]), int(version[2])
+    if numbers >= (7, 0):
+        return "linux-7.2"
+    return "linux-6.12" if numbers < (6, 14) else None
+
+
+def _kernels_own(connection: DuckDBPyConnection, run: Row) -> list[Block]:
+    """Recorded operations of whole lives against the policy of the recorded kernel."""
+    policy = kernel_policy(run["kernel_release"])
+    found = queries.rows(
+        connection,
+        """
+        SELECT page_kinds.name AS kind, count(*) AS lives,
+            sum(ref_plain)::BIGINT AS recorded_plain,
+            sum(
+                alloc_plain + (1 << "order") * alloc_page_plain + ref_use_plain
+                + frees * free_plain + pages_freed * free_page_plain
+            )::BIGINT AS model_plain,
+            sum(ref_locked)::BIGINT AS recorded_locked,
+            sum(
+                alloc_locked + (1 << "order") * alloc_page_locked + ref_use_locked
+                + frees * free_locked + pages_freed * free_page_locked
+            )::BIGINT AS model_locked
+        FROM pages
+        INNER JOIN policies ON policies.run = pages.run AND policies.name = $policy
+        INNER JOIN policy_costs AS costs
+            ON costs.run = pages.run AND costs.policy = policies.policy
+            AND costs.page_kind = pages.page_kind
+        INNER JOIN page_kinds ON page_kinds.page_kind = pages.page_kind
+        WHERE pages.run = $run AND ref_locked IS NOT NULL
+            AND alloc_seq IS NOT NULL AND free_seq IS NOT NULL
+        GROUP BY kind ORDER BY lives DESC, kind
+        """,
+        run=run["run"],
+        policy=policy,
+    )
+    if not found:
+        return []
+    rows: list[list[Cell]] = [_own_row(row["kind"], row) for row in found]
+    names = [name for name in found[0] if name != "kind"]
+    rows.append(
+        [
+            Strong("all"),
+            *_own_row("", {name: sum(row[name] for row in found) for name in names})[1:],
+        ]
+    )
+    return [
+        Heading("The kernel’s own count"),
+        Text(
+            "This recording has page_ref events: every operation the kernel did on a reference "
+            f"count. Under {policy}, the policy of the recorded kernel, the model’s operations at "
+            "allocation and free plus those recorded in use must be the recorded ones."
+        ),
+        Table(
+            "Operations on pages that were allocated and freed within the recording: recorded by "
+            f"the kernel ●, and by the model under {policy}.",
+            (
+                Column("page kind", numeric=False),
+                Column("lives ●"),
+                Column("plain, recorded ●"),
+                Column("model"),
+                Column("difference"),
+                Column("locked, recorded ●"),
+                Column("model"),
+                Column("difference"),
+            ),
+            rows,
+        ),
+    ]
+
+
+def _own_row(kind: str, row: Row) -> list[Cell]:
+    count = wording.count
+    return [
+        kind,
+        count(row["lives"]),
+        count(row["recorded_plain"]),
+        count(row["model_plain"]),
+        count(row["model_plain"] - row["recorded_plain"]),
+        count(row["recorded_locked"]),
+        count(row["model_locked"]),
+        count(row["model_locked"] - row["recorded_locked"]),
+    ]

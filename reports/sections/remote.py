@@ -1,0 +1,84 @@
+"""Who frees what another CPU allocated: the matrix of CPUs, and the caches it concerns most."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports import queries
+from reports.render import style, wording
+from reports.render.document import Block, Cell, Column, Heading, Mono, Picture, Table, Text
+from reports.sections.placement_figures import cpu_matrix
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_CACHES = 8  #: rows of the table; the rest is in the view
+
+
+def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
+    """The matrix of a recorded run; empty where it has one CPU or no object's whole life."""
+    pairs = queries.rows(
+        connection,
+        """
+        SELECT alloc_cpu, free_cpu, sum(objects)::bigint AS objects FROM remote_frees
+        WHERE run = $run GROUP BY ALL
+        """,
+        run=run,
+    )
+    cpus = sorted({row[name] for row in pairs for name in ("alloc_cpu", "free_cpu")})
+    if len(cpus) < 2:
+        return []
+    place = {cpu: at for at, cpu in enumerate(cpus)}
+    matrix = [[0] * len(cpus) for _ in cpus]
+    for row in pairs:
+        matrix[place[row["alloc_cpu"]]][place[row["free_cpu"]]] = row["objects"]
+    total = sum(map(sum, matrix))
+    remote = total - sum(matrix[at][at] for at in range(len(cpus)))
+    return [
+        Heading("Remote frees"),
+        Text(
+            f"Of {wording.count(total)} objects whose allocation and free were both seen, "
+            f"{wording.count(remote)} ({wording.percent(remote, total)}) were freed on another CPU "
+            "than they were allocated on ●."
+        ),
+        Picture(
+            "Objects by the CPU that allocated (row) and the CPU that freed them (column), in "
+            "percent of all.",
+            style.svg(cpu_matrix(cpus, matrix)),
+        ),
+        _caches(connection, run),
+    ]
+
+
+def _caches(connection: DuckDBPyConnection, run: int) -> Table:
+    found = queries.rows(
+        connection,
+        """
+        SELECT coalesce(cache, 'not known') AS cache, sum(objects)::bigint AS objects,
+            coalesce(sum(objects) FILTER (alloc_cpu <> free_cpu), 0)::bigint AS remote
+        FROM remote_frees WHERE run = $run GROUP BY cache
+        ORDER BY remote DESC, objects DESC, cache LIMIT $limit
+        """,
+        run=run,
+        limit=_CACHES,
+    )
+    rows: list[list[Cell]] = [
+        [
+            Mono(wording.shortened(row["cache"], 40)),
+            wording.count(row["objects"]),
+            wording.count(row["remote"]),
+            wording.percent(row["remote"], row["objects"]),
+        ]
+        for row in found
+    ]
+    return Table(
+        "Caches with the most remote frees. With sheaves a remote free stays on the freeing CPU "
+        "(R3.16); before them it went back to the slab.",
+        (
+            Column("cache", numeric=False),
+            Column("objects"),
+            Column("freed remotely"),
+            Column("share"),
+        ),
+        rows,
+    )

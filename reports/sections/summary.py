@@ -1,0 +1,149 @@
+"""The first page of a run: what was replayed, the answer, and the policies side by side."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from reports import queries
+from reports.queries import BASELINE, Row
+from reports.render import wording
+from reports.render.document import Block, Cell, Column, Mono, Strong, Table, Text
+from reports.render.wording import MARKS
+from reports.sections.answer import answer
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+def first_page(connection: DuckDBPyConnection, run: Row) -> list[Block]:
+    """The blocks of a run's first page."""
+    policies = queries.policies(connection, run["run"])
+    how = queries.rows(connection, "FROM policy_how_summary WHERE run = $run", run=run["run"])
+    return [
+        answer(connection, run, policies, how),
+        _replayed(connection, run),
+        _headline(policies, how),
+        Text(
+            "Marks: ● observed (the recording says so: an event, a stack, an address), ◐ inferred "
+            "(follows from a rule on what was recorded: gfp flags, order, neighbours), ○ assumed "
+            "(a table’s value that nothing in the trace confirms), ? not known. Operations at "
+            "allocation and free follow from the policy’s rule for the page’s kind, so they are "
+            "known as well as the kind is; operations while a page is in use are observed where "
+            "the recording has page_ref events and assumed where it has not."
+        ),
+    ]
+
+
+def _replayed(connection: DuckDBPyConnection, run: Row) -> Table:
+    meta = json.loads(run["meta"] or "{}")
+    source = meta.get("source", {})
+    events: dict[str, int] = meta.get("events", {})
+    version = f", file version {source['version']}" if source.get("version") else ""
+    [pages] = queries.rows(
+        connection,
+        "SELECT count(alloc_seq) AS allocs, count(stack) AS stacks FROM pages WHERE run = $run",
+        run=run["run"],
+    )
+    page_ref = sum(number for name, number in events.items() if name.startswith("page_ref"))
+    lines: list[tuple[str, str]] = [
+        ("Trace", run["trace"]),
+        ("Kernel", f"Linux {run['kernel_release']}, {run['arch']}"),
+        (
+            "Machine",
+            (
+                f"{wording.plural(run['cpus'], 'CPU')}, pages of "
+                f"{wording.count(run['page_size'])} bytes"
+            ),
+        ),
+        _made(run, version),
+        ("Length", wording.duration(run["last_ts"] - run["first_ts"])),
+        (
+            "Events",
+            (
+                f"{wording.count(run['events'])} replayed ●, "
+                f"{wording.count(run['lost_events'])} lost ●{_gaps(run)}"
+            ),
+        ),
+        (
+            "page_ref events",
+            f"{wording.count(page_ref)} recorded ●: the kernel’s own account of the use stage"
+            if page_ref
+            else "none recorded: the use stage is the policy’s figure ○",
+        ),
+        (
+            "Kernel stacks",
+            f"behind {wording.count(pages['stacks'])} of "
+            f"{wording.count(pages['allocs'])} page allocations ●"
+            if pages["stacks"]
+            else "none recorded",
+        ),
+        (
+            "Replayed",
+            (
+                f"run {run['run']} of this database, by allocsim {run['allocsim_version']} "
+                f"on {run['started']}"
+            ),
+        ),
+        ("Source digest", f"SHA-256 {(run['source_sha256'] or wording.MISSING)[:16]}"),
+    ]
+    return Table(
+        "What was replayed.",
+        (Column("", numeric=False), Column("", numeric=False, share=1)),
+        [[label, text] for label, text in lines],
+    )
+
+
+def _made(run: Row, version: str) -> tuple[str, str]:
+    """How the trace came about: a synthetic one must not be taken for a recording."""
+    if run["source_format"] == "synth":
+        return "Synthetic", "made of a spec by allocsim synth: no kernel did this"
+    return "Recorded as", f"{run['source_format']}{version}, trace clock {run['clock']}"
+
+
+def _gaps(run: Row) -> str:
+    """Losses that the recording marks without a number; nothing where there are none."""
+    if not run["lost_gaps"]:
+        return ""
+    return f", and {wording.plural(run['lost_gaps'], 'gap')} of unknown size"
+
+
+def _headline(policies: list[Row], how: list[Row]) -> Table:
+    known = {(row["policy"], row["how"]): row["locked_ops"] for row in how}
+    hows = [name for name in MARKS if any(known.get((row["policy"], name)) for row in policies)]
+    rows: list[list[Cell]] = [
+        [
+            Mono(row["policy"]),
+            wording.count(row["page_allocs"]),
+            wording.count(row["page_frees"]),
+            wording.count(row["plain_ops"]),
+            Strong(wording.count(row["locked_ops"])),
+            wording.count(row["frozen_ops_saved"]),
+            Strong(wording.percent(row["frozen_saved_pct"])),
+            wording.count(queries.other_rules(row)),
+            *(
+                wording.percent(known.get((row["policy"], name), 0), row["locked_ops"])
+                for name in hows
+            ),
+        ]
+        for row in policies
+    ]
+    return Table(
+        "Page allocations and frees, and the operations on their reference counts (plain stores, "
+        f"locked instructions) under each policy. Freezing: locked instructions fewer than under "
+        f"{BASELINE} on the kinds that the policy freezes. Other rules: what the paths of another "
+        "kernel save beside that, below zero where they need more. The last columns split the "
+        "locked instructions by how they are known.",
+        (
+            Column("policy", numeric=False),
+            Column("allocs ●"),
+            Column("frees ●"),
+            Column("plain"),
+            Column("locked"),
+            Column("freezing"),
+            Column("share"),
+            Column("other rules"),
+            *(Column(MARKS[name]) for name in hows),
+        ),
+        rows,
+    )

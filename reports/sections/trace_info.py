@@ -1,0 +1,128 @@
+"""A trace set as text: what was recorded, and what is missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reports.render.wording import NARROW, count, duration, listed, percent, plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+def trace_text(
+    meta: Mapping[str, Any], nodes: int = 1, local: int | None = None, other: int | None = None
+) -> str:
+    """Lines to read in a terminal: a heading and a value each, then events by type.
+
+    Args:
+        meta: meta.json of the trace set.
+        nodes: memory nodes of its machine.
+        local: page allocations on the node of the CPU that asked; None: not known.
+        other: those on another node.
+    """
+    lines = list(_facts(meta))
+    if nodes > 1:
+        lines.append(("memory nodes", _nodes(nodes, local, other)))
+    width = max(len(name) for name, _ in lines)
+    text = [f"{name.ljust(width)}  {value}" for name, value in lines]
+    text.append("")
+    text += _counts("event", meta["events"])
+    dropped = {name.replace("_", " "): n for name, n in meta["dropped"].items() if n}
+    if dropped:
+        text.append("")
+        text += _counts("left out on import", dropped)
+    return "".join(f"{line}\n" for line in text).replace(NARROW, " ")
+
+
+def _facts(meta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    source = meta["source"]
+    release = meta["kernel_release"] or "not known"
+    arch = f" ({meta['arch']})" if meta["arch"] else ""
+    yield "trace", meta["name"]
+    yield "source", _source(meta)
+    yield "sha256", source["sha256"]
+    yield "kernel", f"{release}{arch}, {plural(meta['cpus'], 'CPU')}"
+    yield "page size", f"{count(meta['page_size'])} bytes"
+    yield "clock", f"{meta['clock']}, in {meta['ts_unit']}"
+    yield "length", _length(meta)
+    yield "events", count(sum(meta["events"].values()))
+    yield "lost", _lost(meta["lost"])
+    yield "direct map", _direct_map(meta["direct_map"])
+    yield "stacks", _stacks(meta["stacks"])
+    symbols = meta["symbols"]
+    addresses = symbols["resolved"] + symbols["unresolved"]
+    yield "symbols", f"{count(symbols['resolved'])} of {plural(addresses, 'address', 'addresses')}"
+    yield "page_ref", _page_ref(meta["recorded_events"])
+    yield "snapshots", listed(meta["snapshots"]) or "none"
+    for text in meta.get("lacks", ()):
+        yield "lacks", text
+
+
+def _source(meta: Mapping[str, Any]) -> str:
+    source = meta["source"]
+    text = f"{source['format']} version {source['version']}, {listed(source['files'])}"
+    if "synth" not in meta:
+        return text
+    made = f"{text}, seed {meta['synth']['seed']}: synthetic, no kernel did this"
+    changes = [f"{key} {value}" for key, value in meta["synth"]["changes"].items()]
+    return made + (f"; changed: {listed(changes)}" if changes else "")
+
+
+def _length(meta: Mapping[str, Any]) -> str:
+    length = meta["last_ts"] - meta["first_ts"]
+    return duration(length) if meta["ts_unit"] == "ns" else f"{count(length)} {meta['ts_unit']}"
+
+
+def _lost(lost: Mapping[str, Any]) -> str:
+    by_cpu = {cpu: number for cpu, number in lost["per_cpu"].items() if number}
+    parts = [plural(sum(by_cpu.values()), "event")]
+    if by_cpu:
+        parts.append(listed([f"{count(number)} on CPU {cpu}" for cpu, number in by_cpu.items()]))
+    gaps = sum(lost["sources"]["marks_without_a_number"].values())
+    if gaps:
+        parts.append(f"and {plural(gaps, 'gap')} of unknown length")
+    return ", ".join(parts)
+
+
+def _direct_map(direct_map: Mapping[str, Any]) -> str:
+    if direct_map["base"] is None:
+        return "base not found: no object can be placed on a page"
+    if direct_map.get("how") == "declared":
+        return f"{direct_map['base']:#x}, declared"
+    votes = f"{count(direct_map['votes'])} of {plural(direct_map['candidates'], 'vote')}"
+    share = percent(direct_map["votes"], direct_map["candidates"])
+    return f"{direct_map['base']:#x}, by {votes} ({share})"
+
+
+def _stacks(stacks: Mapping[str, Any]) -> str:
+    text = f"behind {plural(stacks['events'], 'event')}"
+    if "distinct" in stacks:
+        text += f", {count(stacks['distinct'])} distinct"
+    if stacks["unattached"]:
+        text += f"; {count(stacks['unattached'])} without an event"
+    return text
+
+
+def _page_ref(recorded: list[str]) -> str:
+    if any(name.startswith("page_ref_") for name in recorded):
+        return "recorded: the use stage is observed"
+    return "not recorded: the use stage is assumed"
+
+
+def _nodes(nodes: int, local: int | None, other: int | None) -> str:
+    text = f"{nodes}, which a simulated placement takes as one (a what-if)"
+    if local is None or other is None or local + other <= 0:
+        return text
+    total = local + other
+    share = f"{count(other)} of {plural(total, 'page allocation')} ({percent(other, total)})"
+    return f"{text}; {share} between the snapshots were on another node than the CPU's"
+
+
+def _counts(what: str, counts: Mapping[str, int]) -> list[str]:
+    rows = [(name, count(number)) for name, number in counts.items()]
+    name_width = max(len(what), *(len(name) for name, _ in rows)) if rows else len(what)
+    number_width = max([len("count"), *(len(number) for _, number in rows)])
+    lines = [f"{what.ljust(name_width)}  {'count'.rjust(number_width)}"]
+    lines += [f"{name.ljust(name_width)}  {number.rjust(number_width)}" for name, number in rows]
+    return lines

@@ -1,0 +1,92 @@
+"""Recorded shapes of caches: what sysfs says, against the rules and against what the user sets."""
+
+from __future__ import annotations
+
+import pytest
+
+from allocsim.initial_state.sysfs_slab import (
+    CacheFacts,
+    parse_sysfs_slab,
+    recorded_order,
+    recorded_shape,
+)
+from allocsim.kernels.profile import LINUX_7_2, cache_shapes
+from tests.conftest import recordings
+
+TEXT = """
+:0000192 order 0
+:0000192 slab_size 192
+:0000192 objs_per_slab 21
+:0000192 sheaf_capacity 60
+:0000192 slabs 29 N0=29
+:0000192 alloc_slab 29 C0=18 C1=11
+pde_opener -> :0000192
+lost -> :0000064
+dentry reclaim_account 1
+dentry red_zone 0
+filp object_size 176
+filp slab_size 320
+filp sheaf_capacity 0
+filp store_user 1
+filp poison 0
+"""
+
+
+def test_links_lead_to_their_cache() -> None:
+    facts = parse_sysfs_slab(TEXT)
+    assert facts["pde_opener"] == facts[":0000192"]
+    assert facts["pde_opener"] == CacheFacts(192, 0, 21, None, 60)
+    assert facts["dentry"] == CacheFacts(reclaim_account=1)
+    assert "lost" not in facts
+    # slab_debug=U: tracks of who allocated and freed, behind each object.
+    assert facts["filp"] == CacheFacts(320, sheaf_capacity=0, debugged=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "order", "objects", "capacity"),
+    [
+        ({}, 2, 85, 32),
+        ({"cpus": 2}, 2, 85, 32),  # as recorded
+        ({"cpus": 64}, 1, 42, 32),  # R3.4 by rule
+        ({"slab.order": 3}, 3, 170, 32),
+        ({"slab.order.c": 0, "sheaf.capacity.c": 5}, 0, 21, 5),
+        ({"sheaf.capacity": 6, "slab.order.other": 1}, 2, 85, 6),
+    ],
+)
+def test_recorded_facts_stand_above_rules_and_below_settings(
+    settings: dict[str, int], order: int, objects: int, capacity: int
+) -> None:
+    shape = cache_shapes(LINUX_7_2, [("c", 192), ("other", 64)], 2, settings)[0]
+    found = recorded_shape(shape, CacheFacts(192, 2, 85, 9, 32), settings, 2)
+    assert (found.order, found.objects, found.capacity) == (order, objects, capacity)
+    assert found.min_partial == 9
+
+
+def test_an_order_that_is_not_recorded_follows_the_rule() -> None:
+    assert recorded_order(192, CacheFacts(order=2), 1) == 2
+    assert recorded_order(192, None, 1) == 1
+    assert recorded_order(9000, CacheFacts(), 0) == 2
+
+
+def test_the_rules_give_what_sysfs_says_on_every_recording_with_sheaves() -> None:
+    """R3.4 and R3.10 against the kernels' own numbers; only caches that ask for more differ."""
+    found = [
+        path
+        for path in recordings("7.*")
+        if (path / "snapshots" / "before" / "sysfs_slab.txt").is_file()
+    ]
+    if not found:
+        pytest.skip("no recordings at hand (set ALLOCSIM_RECORDINGS)")
+    compared = 0
+    for path in found:
+        cpus = 4 if path.name.endswith("4cpu") else 2
+        facts = parse_sysfs_slab((path / "snapshots/before/sysfs_slab.txt").read_text())
+        for name, fact in facts.items():
+            if not fact.slab_size or fact.sheaf_capacity is None:
+                continue
+            [shape] = cache_shapes(LINUX_7_2, [(name, fact.slab_size)], cpus)
+            assert (shape.order, shape.objects) == (fact.order, fact.objs_per_slab), name
+            assert shape.capacity == fact.sheaf_capacity, (path.name, name)
+            assert shape.min_partial == fact.min_partial, (path.name, name)
+            compared += 1
+    assert compared > 500

@@ -1,0 +1,168 @@
+"""V1: orders, objects, min_partial and sheaf capacities, against the table of spec 3.1."""
+
+from __future__ import annotations
+
+import pytest
+
+from allocsim.kernels.profile import (
+    LINUX_6_12,
+    LINUX_7_2,
+    CacheShape,
+    cache_shapes,
+    min_partial,
+    profile_of,
+    sheaf_capacity,
+)
+from allocsim.kernels.settings import SettingError, parse_setting, shown
+
+CPUS = (1, 2, 4, 8, 16, 64)
+# class: order:objects by CPUS, min_partial, sheaf capacity
+TABLE = {
+    8: ("0:512 0:512 0:512 0:512 0:512 0:512", 5, 60),
+    16: ("0:256 0:256 0:256 0:256 0:256 0:256", 5, 60),
+    32: ("0:128 0:128 0:128 0:128 0:128 0:128", 5, 60),
+    64: ("0:64 0:64 0:64 0:64 0:64 0:64", 5, 60),
+    96: ("0:42 0:42 0:42 0:42 0:42 0:42", 5, 60),
+    128: ("0:32 0:32 0:32 0:32 0:32 0:32", 5, 60),
+    192: ("0:21 0:21 0:21 0:21 1:42 1:42", 5, 60),
+    256: ("0:16 0:16 0:16 1:32 1:32 1:32", 5, 28),
+    512: ("0:8 1:16 1:16 2:32 2:32 2:32", 5, 28),
+    1024: ("1:8 2:16 2:16 3:32 3:32 3:32", 5, 12),
+    2048: ("2:8 3:16 3:16 3:16 3:16 3:16", 5, 12),
+    4096: ("3:8 3:8 3:8 3:8 3:8 3:8", 6, 4),
+    8192: ("3:4 3:4 3:4 3:4 3:4 3:4", 6, 4),
+}
+# size: order:objects at 2, 8, 64 CPUs
+OTHER_SIZES = {
+    104: "0:39 0:39 0:39",
+    136: "0:30 0:30 1:60",
+    208: "0:19 1:39 1:39",
+    232: "0:17 1:35 1:35",
+    320: "0:12 1:25 2:51",
+    600: "1:13 2:27 3:54",
+    704: "2:23 2:23 3:46",
+    832: "2:19 3:39 3:39",
+    1088: "2:15 3:30 3:30",
+    2112: "3:15 3:15 3:15",
+    4352: "3:7 3:7 3:7",
+    9792: "3:3 3:3 3:3",
+}
+
+
+def shape(size: int, cpus: int, name: str = "c", **settings: int) -> CacheShape:
+    return cache_shapes(LINUX_7_2, [(name, size)], cpus, settings)[0]
+
+
+@pytest.mark.parametrize("size", TABLE)
+def test_kmalloc_classes_have_the_table_s_orders(size: int) -> None:
+    orders, partial, capacity = TABLE[size]
+    shapes = [shape(size, cpus) for cpus in CPUS]
+    assert " ".join(f"{s.order}:{s.objects}" for s in shapes) == orders
+    assert {s.min_partial for s in shapes} == {partial}
+    assert {s.capacity for s in shapes} == {capacity}
+
+
+@pytest.mark.parametrize("size", OTHER_SIZES)
+def test_other_sizes(size: int) -> None:
+    shapes = [shape(size, cpus) for cpus in (2, 8, 64)]
+    assert " ".join(f"{s.order}:{s.objects}" for s in shapes) == OTHER_SIZES[size]
+
+
+def test_orders_at_128_cpus() -> None:
+    assert [(shape(s, 128).order, shape(s, 128).objects) for s in (128, 256, 512)] == [
+        (1, 64),
+        (2, 64),
+        (3, 64),
+    ]
+
+
+def test_capacity_boundaries() -> None:
+    sizes = (255, 256, 1023, 1024, 4095, 4096)
+    assert [sheaf_capacity(LINUX_7_2.slub, "c", size) for size in sizes] == [60, 28, 28, 12, 12, 4]
+
+
+def test_min_partial_boundaries() -> None:
+    sizes = (8, 4095, 4096, 16383, 16384, 65535, 1 << 22, 1 << 30)
+    assert [min_partial(LINUX_7_2.slub, size) for size in sizes] == [5, 5, 6, 6, 7, 7, 10, 10]
+
+
+def test_boot_caches_have_no_sheaves() -> None:
+    assert shape(64, 2, name="kmem_cache_node").capacity == 0
+
+
+def test_a_cache_s_own_request_makes_its_sheaves_larger_never_smaller() -> None:
+    # lib/maple_tree.c:maple_tree_init and mm/vma_init.c:vma_state_init (7.2) ask for 32.
+    assert shape(256, 2, name="maple_node").capacity == 32
+    assert shape(192, 2, name="vm_area_struct").capacity == 60
+    assert shape(256, 2, name="vm_area_struct").capacity == 32
+
+
+def test_settings_win_over_the_rules() -> None:
+    settings = {"sheaf.capacity": 24, "sheaf.capacity.a": 56, "slab.order.b": 2, "cpus": 8}
+    a, b = cache_shapes(LINUX_7_2, [("a", 256), ("b", 64)], 2, settings)
+    assert (a.capacity, a.order, a.objects) == (56, 1, 32)
+    assert (b.capacity, b.order, b.objects, b.min_order, b.min_objects) == (24, 2, 256, 0, 64)
+    assert shape(64, 2, **{"min_partial.c": 9}).min_partial == 9
+
+
+def test_an_order_for_all_caches_leaves_room_for_one_object() -> None:
+    small, large = cache_shapes(LINUX_7_2, [("s", 64), ("l", 9000)], 2, {"slab.order": 0})
+    assert (small.order, large.order, large.objects) == (0, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"sheaf.capcity": 3}, "sheaf.capcity: no such key (did you mean sheaf.capacity"),
+        ({"cpus.dentry": 3}, "cpus.dentry: no such key"),
+        ({"sheaf.capacity.dentri": 3}, "the trace has no cache dentri (did you mean dentry?)"),
+        ({"sheaf.capacity": 1021}, "sheaf.capacity=1021: out of range, 0 to 1020"),
+        ({"slab.order": -1}, "slab.order=-1: out of range, 0 to 10"),
+        ({"cpus": 0}, "cpus=0: out of range, 1 to 8192"),
+        ({"slab.order.big": 0}, "slab.order.big=0: an object of 9000 bytes needs order 2"),
+    ],
+)
+def test_a_wrong_setting_is_named(settings: dict[str, int], said: str) -> None:
+    with pytest.raises(SettingError) as error:
+        cache_shapes(LINUX_7_2, [("dentry", 192), ("big", 9000)], 2, settings)
+    assert said in str(error.value)
+
+
+def test_settings_are_read_from_text() -> None:
+    assert parse_setting("slab.order.kmalloc-1k=2") == ("slab.order.kmalloc-1k", 2)
+    for text in ("cpus", "cpus=two", "cpus=", "=3", "cpu=3"):
+        with pytest.raises(SettingError):
+            parse_setting(text)
+
+
+def test_a_kernel_is_set_by_its_name() -> None:
+    assert parse_setting("kernel=6.12") == ("kernel", 612)
+    assert shown({"kernel": 612, "cpus": 4}) == {"kernel": "6.12", "cpus": 4}
+    assert profile_of({"kernel": 612}) == LINUX_6_12
+    assert profile_of({}) == profile_of({"kernel": 702}) == LINUX_7_2
+    for text in ("kernel=6.13", "kernel=612", "kernel="):
+        with pytest.raises(SettingError, match=r"must be one of 6\.12, 7\.2"):
+            parse_setting(text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"slab.cpu_partial": 30}, r"kernel 6\.12 has it.*set kernel=6\.12 too"),
+        ({"kernel": 612, "sheaf.capacity.a": 30}, r"kernel 7\.2 has it.*set kernel=7\.2 too"),
+        ({"kernel": 612, "barn.full_sheaves": 3}, r"kernel 7\.2 has it"),
+    ],
+)
+def test_a_setting_that_the_kernel_has_not(settings: dict[str, int], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        cache_shapes(profile_of(settings), [("a", 64)], 2, settings)
+
+
+def test_cpu_partial_is_set_in_objects() -> None:
+    """As sysfs has it; slabs follow from the objects of one (R3.30)."""
+    settings = {"kernel": 612, "slab.cpu_partial": 30, "slab.cpu_partial.b": 0, "slab.order.c": 1}
+    a, b, c = cache_shapes(LINUX_6_12, [("a", 256), ("b", 256), ("c", 256)], 2, settings)
+    assert (a.cpu_partial_slabs, b.cpu_partial_slabs, c.cpu_partial_slabs) == (4, 0, 2)
+    assert a.capacity == 0
+    [sheaves] = cache_shapes(LINUX_7_2, [("a", 256)], 2)
+    assert (sheaves.capacity, sheaves.cpu_partial_slabs) == (28, 0)

@@ -1,0 +1,207 @@
+"""Schemes of page descriptors: the figures of the plan (spec 6), and files of the user's own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from allocsim.memdesc.schemes import (
+    PUBLISHED,
+    Descriptor,
+    Scheme,
+    break_even_pages,
+    descriptor_bytes,
+    parse_scheme,
+    saved_bytes,
+    shipped_schemes,
+    sizes,
+    slab_bytes,
+    word_bytes,
+)
+from allocsim.recording.page_kinds import KIND_NAMES, Kind
+from allocsim.toml_data import DataFileError
+
+SHIPPED = shipped_schemes()
+NEW = SHIPPED["memdesc-8"]
+TODAY = SHIPPED["struct-page"]
+
+
+def _overhead(scheme: Scheme, blocks: dict[tuple[Kind, int], int]) -> int:
+    """Bytes of words and descriptors of blocks: (kind, order) -> how many."""
+    kind, order = (np.array([key[n] for key in blocks]) for n in (0, 1))
+    each = word_bytes(scheme, kind, order) + descriptor_bytes(scheme, kind)
+    return int(np.dot(each, list(blocks.values())))
+
+
+def _descriptor(scheme: Scheme, name: str) -> Descriptor:
+    return next(each for each in scheme.descriptors if each.name == name)
+
+
+def test_v6_a_cache_of_9941_slabs_of_4_pages() -> None:
+    slabs = {(Kind.SLAB, 2): 9941}
+    assert _overhead(TODAY, slabs) == 2_544_896
+    assert _overhead(NEW, slabs) == 954_336
+
+
+@pytest.mark.parametrize(
+    ("name", "percent"),
+    [("struct-page", 1.5625), ("memdesc-32", 0.781), ("memdesc-16", 0.391), ("memdesc-8", 0.195)],
+)
+def test_words_take_the_share_of_memory_that_spec_6_3_has(name: str, percent: float) -> None:
+    share = 100 * SHIPPED[name].word_bytes / 4096
+    assert share == pytest.approx(percent, abs=0.0005)
+
+
+def test_without_descriptors_64_bytes_a_page_are_64_bytes_a_page() -> None:
+    kinds = np.array([kind for kind in Kind if kind != Kind.HUGETLB])
+    for order in range(11):
+        orders = np.full(len(kinds), order)
+        assert np.all(word_bytes(TODAY, kinds, orders) == 64 << order)
+        assert not np.any(descriptor_bytes(TODAY, kinds))
+        assert not np.any(descriptor_bytes(TODAY, kinds, charged=True))
+
+
+def test_hugetlb_pages_keep_one_page_of_words_with_hvo() -> None:
+    # Spec 6.4: 2 MiB keep 1 of 8 pages, 28 KiB are freed; 1 GiB keep 1 of 4096.
+    kind, order = np.array([Kind.HUGETLB, Kind.HUGETLB, Kind.THP]), np.array([9, 18, 9])
+    assert word_bytes(TODAY, kind, order).tolist() == [4096, 4096, 8 * 4096]
+    assert word_bytes(replace(TODAY, hvo=False), kind, order).tolist() == [
+        8 * 4096,
+        4096 * 4096,
+        8 * 4096,
+    ]
+    assert word_bytes(NEW, kind[:1], order[:1]).tolist() == [4096]
+
+
+def test_break_even_has_the_signs_of_spec_6_4() -> None:
+    folio = descriptor_bytes(NEW, np.array([Kind.PAGE_CACHE]))[0]
+    orders = np.arange(3)
+    assert saved_bytes(NEW, orders, folio).tolist() == [-24, 32, 144]  # 88 > 64 for order 0
+    # Negative for an order-0 allocation from 56 bytes on.
+    for size in range(40, 120):
+        assert (saved_bytes(NEW, orders[:1], size)[0] < 0) == (size > 56)
+        assert saved_bytes(NEW, orders[1:2], size)[0] > 0 or size >= 112
+    # With 32-byte words an order-0 folio takes 112.
+    cache = {(Kind.PAGE_CACHE, 0): 1}
+    assert (_overhead(SHIPPED["memdesc-32"], cache), _overhead(NEW, cache)) == (112, 88)
+
+
+def test_break_even_pages_are_where_nothing_is_saved() -> None:
+    for described in (0.1, 0.5, 1.0):
+        pages = break_even_pages(NEW, np.array([described]), 80)[0]
+        # Of 1000 pages, 1000 x described belong to blocks of so many pages.
+        paid = 1000 * described / pages * 80
+        assert paid == pytest.approx(1000 * (64 - 8))
+
+
+def test_slots_and_full_slabs_cost_what_spec_6_4_has() -> None:
+    inside = replace(_descriptor(NEW, "folio"), pointer_inside=True)
+    outside = replace(inside, pointer_inside=False)
+    assert (inside.slot, outside.slot) == (80, 96)
+    alone = replace(NEW, descriptors=(inside,))  # no slab descriptors: places only
+    assert slab_bytes(alone, inside) == pytest.approx(80.3, abs=0.05)  # 51 a page
+    assert slab_bytes(alone, outside) == pytest.approx(97.5, abs=0.05)  # 42 a page
+    # 64 slab descriptors a page; each page is a slab that needs one, and so on.
+    slab = _descriptor(NEW, "slab")
+    by_hand = sum(64 / 64**n for n in range(12))
+    assert slab_bytes(NEW, slab) == pytest.approx(by_hand)
+    assert slab_bytes(NEW, inside) == pytest.approx(4096 / 51 + by_hand / 51)
+
+
+def test_every_shipped_size_says_whether_it_is_published_and_by_whom() -> None:
+    assert list(SHIPPED) == ["struct-page", "memdesc-32", "memdesc-16", "memdesc-8"]
+    for scheme in SHIPPED.values():
+        assert scheme.doc
+        assert scheme.word_source
+        rows = sizes(scheme)
+        assert [row.page_kind for row in rows] == [kind for kind in Kind for _ in range(2)]
+        for row in rows:
+            assert row.source or not scheme.descriptors
+    published = {each.name for each in NEW.descriptors if each.known == PUBLISHED}
+    assert published == {"folio", "slab"}
+    assert SHIPPED["memdesc-16"].descriptors == NEW.descriptors
+
+
+def test_misc_pages_need_none_unless_a_cgroup_pays_for_them() -> None:
+    rows = {(row.page_kind, row.charged): row for row in sizes(NEW)}
+    for kind in (Kind.VMALLOC, Kind.KERNEL_STACK, Kind.PIPE, Kind.LARGE_KMALLOC):
+        assert rows[kind, False].bytes == 0
+        assert rows[kind, True].bytes == 32
+        assert rows[kind, True].bound
+    assert rows[Kind.PAGE_TABLE, True] == replace(rows[Kind.PAGE_TABLE, False], charged=True)
+    assert rows[Kind.UNKNOWN, False].bytes == 112  # the largest there is
+    assert rows[Kind.UNKNOWN, False].bound
+
+
+def test_a_scheme_of_the_user_s_own() -> None:
+    scheme = parse_scheme(
+        """
+        name = "leaner"
+        base = "memdesc-8"
+        word_bytes = 8
+        [descriptor.folio]
+        kinds = ["page_cache"]
+        bytes = 48
+        [descriptor.shm]
+        kinds = ["shmem"]
+        bytes = 56
+        [none]
+        kinds = ["slab"]
+        """,
+        "leaner.toml",
+    )
+    need = descriptor_bytes(scheme, np.array([Kind.PAGE_CACHE, Kind.SHMEM, Kind.SLAB, Kind.ANON]))
+    assert need.tolist() == [48, 56, 0, 80]
+    assert _descriptor(scheme, "folio").slot == 64  # the free pointer behind it, unless inside
+    assert scheme.source == "leaner.toml"
+
+
+ONE = 'name = "x"\nword_bytes = 8\n'
+BASED = ONE + 'base = "memdesc-8"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("name =", "s.toml: not valid TOML"),
+        ("word_bytes = 8", 's.toml: name is missing: give it as name = "..."'),
+        ('name = "x"', "s.toml: word_bytes is missing: give it as word_bytes = 64"),
+        ('name = "x"\nword_bytes = 0', "word_bytes = 0: bytes, 1 to 4096, are wanted"),
+        ('name = "x"\nword_bytes = "8"', "word_bytes = '8': bytes, 1 to 4096, are wanted"),
+        (ONE + 'base = "memdesc"', "base 'memdesc' is not known; one of: memdesc-8"),
+        (ONE + "hvo = 1", "hvo = 1: true or false is wanted"),
+        (ONE + 'word_known = "rumoured"', "word_known 'rumoured' is not known; one of: published"),
+        (ONE + "colour = 1", "key 'colour' is not known; one of: name"),
+        (ONE + "[descriptor.a]\nbytes = 1.5", "descriptor.a.bytes = 1.5: bytes, 1 to 4096, are"),
+        (ONE + "[descriptor.a]\nkinds = []", "descriptor.a.bytes is missing"),
+        (BASED + "[descriptor.a]\nbytes=8\nkinds='anon'", "kinds = 'anon': a list of page kinds"),
+        (BASED + "[descriptor.a]\nbytes=8\nkinds=['a']", "kinds: 'a' is not known; one of: slab"),
+        (BASED + "[descriptor.a]\nbytes=8\ncharged=1", "charged = 1: true or false is wanted"),
+        (BASED + "[descriptor.a]\nbytes=8\nfree_pointer='in'", "free_pointer 'in' is not known"),
+        (
+            BASED + "[descriptor.a]\nbytes=8\nkinds=['anon']",
+            "anon pages are said to have two descriptors, anon_folio and a",
+        ),
+        (
+            ONE + "[descriptor.a]\nbytes=8\nkinds=['anon']",
+            "nothing is said of these kinds: slab, large_kmalloc",
+        ),
+    ],
+)
+def test_a_file_that_will_not_do_is_refused_in_one_line(text: str, says: str) -> None:
+    with pytest.raises(DataFileError) as error:
+        parse_scheme(text, "s.toml")
+    assert says in str(error.value)
+    assert str(error.value).startswith("s.toml: ")
+    assert "\n" not in str(error.value)
+
+
+def test_every_kind_is_told_of() -> None:
+    told = {kind for each in NEW.descriptors if not each.charged for kind in each.kinds}
+    without = {row.page_kind for row in sizes(NEW) if row.bytes == 0}
+    assert {KIND_NAMES[kind] for kind in Kind} == {
+        *(KIND_NAMES[kind] for kind in told | without),
+        "unknown",
+    }

@@ -1,0 +1,53 @@
+"""Whose page it is, by stacks and gfp flags as kernels with NUMA and huge pages record them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from allocsim.kernels.release import GFP_BITS
+from allocsim.recording.page_kinds import Kind, kinds_by_gfp, stack_kind
+
+FAULT = ("__handle_mm_fault", "handle_mm_fault", "do_user_addr_fault", "exc_page_fault")
+SYSCTL = ("__nr_hugepages_store_common", "hugetlb_sysctl_handler_common", "proc_sys_call_handler")
+
+
+@pytest.mark.parametrize(
+    ("frames", "kind"),
+    [
+        # With CONFIG_NUMA vma_alloc_folio is a function, and stands inside of what tells THP.
+        (("vma_alloc_folio_noprof", "do_huge_pmd_anonymous_page", *FAULT), Kind.THP),  # 6.12
+        (
+            (
+                "alloc_pages_mpol",
+                "vma_alloc_folio_noprof",
+                "vma_alloc_anon_folio_pmd",
+                "do_huge_pmd_anonymous_page",
+                *FAULT,
+            ),
+            Kind.THP,
+        ),  # 7.3
+        (("pte_alloc_one", "do_huge_pmd_anonymous_page", *FAULT), Kind.PAGE_TABLE),
+        (("vma_alloc_folio_noprof", "do_anonymous_page", *FAULT), Kind.ANON),
+        (("alloc_pages_mpol", "vma_alloc_folio_noprof", "mfill_atomic"), Kind.ANON),
+        (("only_alloc_fresh_hugetlb_folio.isra.0", "alloc_pool_huge_folio", *SYSCTL), Kind.HUGETLB),
+        (("get_free_pages_noprof", "pgd_alloc", "mm_init.isra.0"), Kind.PAGE_TABLE),
+        (("get_zeroed_page_noprof", "some_driver_probe"), Kind.GET_FREE_PAGES),
+        (("__folio_alloc_noprof", "some_driver_probe"), Kind.OTHER),
+    ],
+)
+def test_the_narrowest_frame_tells_the_kind(frames: tuple[str, ...], kind: Kind) -> None:
+    assert stack_kind(("__alloc_frozen_pages_noprof", *frames)) == kind
+
+
+@pytest.mark.parametrize(
+    ("gfp", "order", "kind"),
+    [
+        (0x346CCA, 9, Kind.HUGETLB),  # nr_hugepages on 6.12 and 7.3
+        (0x3D24CA, 9, Kind.THP),  # a fault after MADV_HUGEPAGE on both
+        (0x346CCA, 0, Kind.ANON),
+    ],
+)
+def test_without_a_stack_flags_tell_huge_pages_apart(gfp: int, order: int, kind: Kind) -> None:
+    found = kinds_by_gfp(np.array([gfp]), np.array([order], np.int32), GFP_BITS)
+    assert found.tolist() == [kind]

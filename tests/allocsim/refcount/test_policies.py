@@ -1,0 +1,158 @@
+"""Refcount policies: the test vector V8, what freezing saves, and files of the user's own."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from allocsim.recording.page_kinds import KIND_NAMES, Kind
+from allocsim.refcount.policies import STAGES, parse_policy, policy_ops, shipped_policies
+from allocsim.toml_data import DataFileError
+
+PATHS = ("6.12", "7.2")
+
+
+def _life(policy: str, paths: str, kind: Kind, pages: int = 1) -> tuple[int, int]:
+    """Plain stores and locked instructions from allocation to free of one block."""
+    ops = [op for op in policy_ops(shipped_policies()[policy], paths) if op.page_kind == kind]
+    assert [op.stage for op in ops] == list(STAGES)
+    return (
+        sum(op.plain + op.plain_per_page * pages for op in ops),
+        sum(op.locked + op.locked_per_page * pages for op in ops),
+    )
+
+
+# Spec 1.5: life, its operations in 6.12 and in 7.2. The page table of V8 also when frozen.
+@pytest.mark.parametrize(
+    ("kind", "in_6_12", "in_7_2"),
+    [
+        (Kind.SLAB, (1, 1), (0, 0)),
+        (Kind.LARGE_KMALLOC, (1, 1), (0, 0)),
+        (Kind.PAGE_TABLE, (1, 1), (1, 1)),
+        (Kind.VMALLOC, (1, 1), (1, 1)),
+        (Kind.KERNEL_STACK, (1, 1), (1, 1)),
+        (Kind.ANON, (1, 4), (1, 5)),
+        # On 6.12 one store more than S: the unfreeze (Z) on the way out of the pool, for good. On
+        # both Z and T-1 each time the pool hands it out (10b), once in the tables.
+        (Kind.HUGETLB, (3, 3), (1, 1)),
+        (Kind.PAGE_CACHE, (1, 8), (1, 9)),
+    ],
+    ids=lambda value: KIND_NAMES[value] if isinstance(value, Kind) else None,
+)
+def test_v8(kind: Kind, in_6_12: tuple[int, int], in_7_2: tuple[int, int]) -> None:
+    assert _life("linux-6.12", "6.12", kind) == in_6_12
+    assert _life("linux-7.2", "7.2", kind) == in_7_2
+
+
+def test_thp_is_priced_by_rule_3d_whatever_its_size() -> None:
+    for pages in (1, 512):
+        assert _life("linux-6.12", "6.12", Kind.THP, pages) == (1, 3)
+        assert _life("linux-7.2", "7.2", Kind.THP, pages) == (1, 4)
+
+
+def test_vmalloc_is_counted_page_by_page() -> None:
+    assert _life("linux-7.2", "7.2", Kind.VMALLOC, pages=4) == (4, 4)
+
+
+@pytest.mark.parametrize("paths", PATHS)
+def test_own_kernel_is_the_baseline_but_for_what_it_freezes(paths: str) -> None:
+    frozen = shipped_policies()[f"linux-{paths}"].freeze
+    for kind in Kind:
+        own = _life(f"linux-{paths}", paths, kind)
+        counted = _life("refcounted", paths, kind)
+        if KIND_NAMES[kind] in frozen and kind != Kind.HUGETLB:
+            assert own == (0, 0) != counted
+        else:
+            assert own == counted
+
+
+@pytest.mark.parametrize("paths", PATHS)
+@pytest.mark.parametrize("name", ["frozen-page-tables", "everything-freezable"])
+def test_freezing_changes_frozen_kinds_and_no_others(name: str, paths: str) -> None:
+    freeze = shipped_policies()[name].freeze
+    for kind in Kind:
+        now, counted = _life(name, paths, kind), _life("refcounted", paths, kind)
+        if KIND_NAMES[kind] in freeze and kind != Kind.HUGETLB:
+            assert now == (0, 0)
+        else:
+            assert now == counted
+
+
+def test_each_policy_freezes_what_the_one_before_it_does() -> None:
+    names = ("refcounted", "linux-6.12", "linux-7.2", "frozen-page-tables", "everything-freezable")
+    assert tuple(shipped_policies()) == names
+    frozen = [shipped_policies()[name].freeze for name in names]
+    assert all(less <= more for less, more in pairwise(frozen))
+
+
+@pytest.mark.parametrize("paths", PATHS)
+@pytest.mark.parametrize("name", list(shipped_policies()))
+def test_every_stage_says_where_it_is_from(name: str, paths: str) -> None:
+    for op in policy_ops(shipped_policies()[name], paths):
+        assert op.rule
+        assert op.source
+        assert bool(op.entry) == bool(op.depth) == (op.stage != "use")
+
+
+def test_a_policy_of_the_user_s_own() -> None:
+    policy = parse_policy(
+        """
+        name = "pipes"
+        base = "recorded"
+        freeze = ["pipe"]
+        [refcounted.slab.use]
+        locked = 2
+        locked_per_page = 1
+        """,
+        "pipes.toml",
+    )
+    ops = {(op.page_kind, op.stage): op for op in policy_ops(policy, "7.2")}
+    assert (policy.name, policy.source) == ("pipes", "pipes.toml")
+    assert ops[Kind.PIPE, "free"].frozen
+    assert ops[Kind.PIPE, "free"].entry == "free_frozen_pages"
+    assert (ops[Kind.SLAB, "use"].locked, ops[Kind.SLAB, "use"].locked_per_page) == (2, 1)
+    assert ops[Kind.SLAB, "free"].locked == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("name =", "p.toml: not valid TOML"),
+        ('base = "recorded"', 'p.toml: name is missing: give it as name = "..."'),
+        ("name = 3", "p.toml: name = 3: a text is wanted"),
+        ('name = "a b"', "use letters, digits and . _ - only"),
+        ('name = "x"', "p.toml: neither base nor [refcounted.any.alloc] is given: set base to"),
+        ('name = "x"\nbase = "7.2"', "base '7.2' is not known; one of: recorded, linux-6.12"),
+        ('name = "x"\nbase = "recorded"\nfreeze = "slab"', "freeze = 'slab': a list of page kinds"),
+        ('name = "x"\nbase = "recorded"\nfreeze = ["pipes"]', "freeze: 'pipes' is not known; one"),
+        ('name = "x"\nbase = "recorded"\nfrozen = ["slab"]', "frozen = ['slab']: a table is"),
+        ('name = "x"\nbase = "recorded"\ncolour = 1', "key 'colour' is not known; one of: name"),
+        (
+            'name = "x"\nbase = "recorded"\n[frozen.slab.alloc]\nplain = -1',
+            "frozen.slab.alloc.plain = -1: a count, 0 or more, is wanted",
+        ),
+        (
+            'name = "x"\nbase = "recorded"\n[frozen.slab.alloc]\nplain = true',
+            "frozen.slab.alloc.plain = True: a count, 0 or more, is wanted",
+        ),
+        (
+            'name = "x"\nbase = "recorded"\n[frozen.slab.alloc]\nentry = 1',
+            "frozen.slab.alloc.entry = 1: a text is wanted",
+        ),
+        (
+            'name = "x"\nbase = "recorded"\n[frozen.slab.end]\nplain = 1',
+            "in [frozen.slab], key 'end' is not known; one of: alloc, use, free",
+        ),
+        (
+            'name = "x"\nbase = "recorded"\n[frozen.pipes.use]',
+            "in [frozen], key 'pipes' is not known; one of: any, unknown, slab",
+        ),
+    ],
+)
+def test_a_file_that_will_not_do_is_refused_in_one_line(text: str, says: str) -> None:
+    with pytest.raises(DataFileError) as error:
+        parse_policy(text, "p.toml")
+    assert says in str(error.value)
+    assert str(error.value).startswith("p.toml: ")
+    assert "\n" not in str(error.value)

@@ -1,0 +1,233 @@
+"""kfree_rcu and prefilled sheaves: the model equals the oracle, and both do what the spec says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from allocsim.kernels.profile import LINUX_7_2, CacheShape, cache_shapes, with_settings
+from allocsim.slub.requests import Op
+from allocsim.slub.sheaves import stepwise as steps
+from tests.oracle.slub import GRACE_PERIOD, Slub
+from tests.oracle.slub_compare import Trace, assert_equal, by_model
+
+Request = tuple[int, int, int, int, int, int, int, int]
+
+
+@st.composite
+def shapes(draw: st.DrawFn, name: str, capacities: list[int]) -> CacheShape:
+    objects = draw(st.integers(1, 6))
+    return CacheShape(
+        name=name,
+        size=64,
+        order=1,
+        objects=objects,
+        min_order=0,
+        min_objects=draw(st.integers(1, objects)),
+        min_partial=draw(st.integers(0, 3)),
+        capacity=draw(st.sampled_from(capacities)),
+    )
+
+
+@st.composite
+def traces(draw: st.DrawFn) -> Trace:
+    """Bursts of every operation on a few caches, two of which are homes of the others' sheaves.
+
+    In the chain, a sheaf freed to kmalloc-64 may need one of kmalloc-96 in turn.
+    """
+    chain = ("nodes", "kmalloc-64", "kmalloc-96")
+    names = draw(st.sampled_from([("nodes",), chain[:2], ("kmalloc-64", "x", "y"), chain]))
+    larger = {"kmalloc-64": [5, 6, 8]} if names == chain else {}
+    caches = [draw(shapes(name, larger.get(name, [0, 1, 2, 3, 4]))) for name in names]
+    live: list[list[int]] = [[] for _ in caches]
+    requests: list[Request] = []
+    now = 0
+    bursts = st.tuples(
+        st.integers(0, len(caches) - 1),
+        st.integers(0, 1),
+        st.sampled_from(list(Op)),
+        st.integers(1, 12),
+        st.sampled_from([0, -1]),
+        st.sampled_from([1, GRACE_PERIOD // 6, GRACE_PERIOD]),
+    )
+    drawn = draw(st.lists(bursts, max_size=40))
+    for run, (cache, cpu, op, length, pick, pause) in enumerate(drawn):
+        now += pause
+        for at in range(length):
+            seq = len(requests)
+            if op > 0:
+                live[cache].append(seq)
+                left = length - at if op == Op.FROM_SHEAF else 0
+                requests.append((seq, cpu, cache, op, seq, now, run, left))
+            elif live[cache]:
+                requests.append((seq, cpu, cache, op, live[cache].pop(pick), now, 0, 0))
+    if draw(st.booleans()) and requests:
+        requests = _interleaved(draw, requests)
+    starts = draw(st.lists(st.integers(0, len(requests)), unique=True, max_size=3))
+    refusals = [(start, draw(st.sampled_from([-1, 0, 10]))) for start in sorted(starts)]
+    changed = draw(st.sampled_from([{}, {"barn.full_sheaves": 1}, {"barn.full_sheaves": 0}]))
+    profile = with_settings(LINUX_7_2, changed)
+    if draw(st.booleans()):
+        # What ten empty sheaves in the barn come to, for short traces.
+        profile = replace(profile, slub=replace(profile.slub, max_empty_sheaves=0))
+    return Trace(caches, 2, requests, refusals=refusals, profile=profile)
+
+
+def _interleaved(draw: st.DrawFn, requests: list[Request]) -> list[Request]:
+    """Two tasks at once: the runs of prefilled sheaves of both CPUs between one another."""
+    queues = [[r for r in requests if r[1] == cpu] for cpu in (0, 1)]
+    born = {r[4]: r[1] for r in requests if r[3] > 0}
+    # What one allocates and the other frees would come out of order.
+    queues = [[r for r in queue if born[r[4]] == r[1]] for queue in queues]
+    kept = {cpu: {r[4] for r in queue if r[3] > 0} for cpu, queue in enumerate(queues)}
+    queues = [[r for r in queue if r[4] in kept[cpu]] for cpu, queue in enumerate(queues)]
+    mixed: list[Request] = []
+    handles: dict[int, int] = {}
+    now = 0
+    while any(queues):
+        which = draw(st.integers(0, 1))
+        queue = queues[which] or queues[1 - which]
+        _, cpu, cache, op, handle, ts, run, left = queue.pop(0)
+        now = max(now, ts)
+        seq = len(mixed)
+        if op > 0:
+            handles[handle] = seq
+        mixed.append((seq, cpu, cache, op, handles[handle], now, run, left))
+    return mixed
+
+
+@settings(max_examples=400, deadline=None)
+@given(traces(), st.sampled_from([1, 2, 7, 60, 10_000]), st.sampled_from([1, 1, 20, steps.FEW]))
+def test_model_equals_oracle(trace: Trace, window: int, few: int) -> None:
+    """Whichever windows go from barrier to barrier, and which event by event (below ``few``)."""
+    with mock.patch.object(steps, "FEW", few):
+        assert_equal(trace, window)
+
+
+def dense(seed: int) -> Trace:
+    """Short bursts on two CPUs in turn, whose sheaves find no room in any barn.
+
+    Three caches, each the home of the one before it, so that what a callback does goes down to
+    the last.
+    """
+    rng = np.random.default_rng(seed)
+    chain = (("nodes", 2), ("kmalloc-64", 5), ("kmalloc-96", 3))
+    caches = [
+        CacheShape(name, 64, 1, objects, 0, objects, int(rng.integers(2)), capacity)
+        for name, capacity in chain
+        for objects in [int(rng.integers(1, 5))]
+    ]
+    live: list[list[int]] = [[], [], []]
+    requests: list[Request] = []
+    now = 0
+    for run in range(150):
+        now += int(rng.choice([1, GRACE_PERIOD // 3]))
+        cpu, cache = int(rng.integers(2)), int(rng.choice([0, 0, 0, 1, 2]))
+        op, length = int(rng.choice(list(Op))), int(rng.integers(1, 9))
+        for left in range(length, 0, -1):
+            seq = len(requests)
+            if op > 0:
+                live[cache].append(seq)
+                prefilled = (run, left) if op == Op.FROM_SHEAF else (0, 0)
+                requests.append((seq, cpu, cache, op, seq, now, *prefilled))
+            elif live[cache]:
+                handle = live[cache].pop(int(rng.integers(len(live[cache]))))
+                requests.append((seq, cpu, cache, op, handle, now, 0, 0))
+    full, empty = (int(most) for most in rng.integers(0, 2, 2))
+    rules = replace(LINUX_7_2.slub, max_full_sheaves=full, max_empty_sheaves=empty)
+    return Trace(caches, 2, requests, profile=replace(LINUX_7_2, slub=rules))
+
+
+@pytest.mark.parametrize(("window", "few"), [(1, steps.FEW), (50, 1), (50, 20), (10_000, 1)])
+def test_callbacks_that_go_down_a_chain_of_homes(
+    window: int, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "FEW", few)
+    for seed in range(20):
+        assert_equal(dense(seed), window)
+
+
+@pytest.mark.parametrize("window", [1, 10_000])
+def test_what_a_callback_does_is_done_on_the_cpu_that_filled_its_sheaf(window: int) -> None:
+    """R3.20, mm/slub.c:rcu_free_sheaf (7.2): call_rcu calls back on the CPU it was called on.
+
+    CPU 1 fills a sheaf with a whole slab, and CPU 0 has the next event, a grace period later. The
+    barn takes nothing: the slab goes back from CPU 1, and so does the sheaf, to kmalloc-64. CPU 1's
+    main sheaf there is full, and kfree_rcu took the spare; a new one is kmalloc-96's, for CPU 1.
+    """
+    caches = [
+        CacheShape(name, 64, 1, objects, 0, objects, 0, capacity)
+        for name, objects, capacity in (("nodes", 2, 2), ("kmalloc-64", 5, 5), ("kmalloc-96", 1, 3))
+    ]
+    older = {100: (-2, 0), 101: (-2, 1), 102: (-3, 0), 200: (-4, 0), 201: (-4, 1)}
+    requests = [
+        (0, 1, 0, Op.FREE_RCU, 100, 0, 0, 0),
+        (1, 1, 1, Op.FREE_RCU, 200, 0, 0, 0),
+        (2, 1, 1, Op.FREE, 201, 0, 0, 0),
+        (3, 1, 0, Op.FREE_RCU, 101, 0, 0, 0),
+        (4, 0, 0, Op.FREE, 102, GRACE_PERIOD, 0, 0),
+    ]
+    rules = replace(LINUX_7_2.slub, max_full_sheaves=0, max_empty_sheaves=0)
+    trace = Trace(caches, 2, requests, older, profile=replace(LINUX_7_2, slub=rules))
+    assert_equal(trace, window)
+    # Event, CPU, cache, slab, order, way.
+    assert by_model(trace, window).pages == [
+        (0, 1, 2, 2 << 32, 1, +1),
+        (0, 1, 1, 1 << 32, 1, +1),
+        (4, 1, 0, -2, 1, -1),
+        (4, 1, 2, 2 << 32 | 1, 1, +1),
+    ]
+
+
+def rcu_frees(count: int, pause: int) -> list[Request]:
+    """``count`` allocations, all freed by kfree_rcu, and one more allocation after a pause."""
+    requests: list[Request] = [(i, 0, 0, Op.ALLOC, i, 0, 0, 0) for i in range(count)]
+    requests += [(count + i, 0, 0, Op.FREE_RCU, i, 0, 0, 0) for i in range(count)]
+    requests.append((2 * count, 0, 0, Op.ALLOC, 2 * count, pause, 0, 0))
+    return requests
+
+
+@pytest.mark.parametrize(("pause", "puts"), [(GRACE_PERIOD - 1, 0), (GRACE_PERIOD, 2)])
+def test_sheaves_of_kfree_rcu_come_to_the_barn_full_after_a_grace_period(
+    pause: int, puts: int
+) -> None:
+    """R3.20: two sheaves of 60 wait, the third is not full and has no timer."""
+    trace = Trace(cache_shapes(LINUX_7_2, [("c", 64)], 2), 1, rcu_frees(130, pause))
+    [counters] = by_model(trace, 1000).counters
+    assert counters["free_rcu_sheaf"] == 130
+    assert (counters["barn_put"], counters["sheaf_flush"]) == (puts, 0)
+
+
+def test_the_eleventh_full_sheaf_is_flushed() -> None:
+    """R3.20: the barn takes ten; the sheaf itself is kept, as an empty one."""
+    trace = Trace(cache_shapes(LINUX_7_2, [("c", 4096)], 2), 1, rcu_frees(11 * 4, GRACE_PERIOD))
+    [counters] = by_model(trace, 1000).counters
+    assert (counters["barn_put"], counters["barn_put_fail"]) == (10, 1)
+    assert (counters["sheaf_flush"], counters["sheaf_free"]) == (4, 0)
+
+
+def test_a_prefilled_sheaf_is_the_spare_and_comes_back_partly_full() -> None:
+    """R3.16: taken as it is, topped up to its capacity, in no statistic of allocations."""
+    shapes = cache_shapes(LINUX_7_2, [("nodes", 256)], 2)
+    assert shapes[0].capacity == 28
+    slub = Slub(shapes)
+    for left in (3, 2, 1):
+        assert slub.event(3 - left, 0, 0, Op.FROM_SHEAF, 3 - left, 0, 7, left)[0] == "from_sheaf"
+    cache = slub.caches[0]
+    spare = cache.pcs[0].spare
+    assert spare is not None
+    assert len(spare.objects) == 28 - 3
+    wanted = {"sheaf_refill": 28, "sheaf_prefill_slow": 1, "barn_get_fail": 1, "sheaf_alloc": 1}
+    assert {name: cache.stat[name] for name in wanted} == wanted
+    assert cache.stat["sheaf_return_fast"] == 1
+    assert not cache.stat["alloc_fastpath"] + cache.stat["alloc_slowpath"]
+    # Main is empty, so the next allocation swaps; the next prefill gets the empty old main.
+    assert slub.event(3, 0, 0, Op.ALLOC, 3)[0] == "spare_swap"
+    slub.event(4, 0, 0, Op.FROM_SHEAF, 4, 0, 8, 1)
+    assert cache.stat["sheaf_prefill_fast"] == 1
+    assert cache.stat["sheaf_refill"] == 56

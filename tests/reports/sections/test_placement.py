@@ -1,0 +1,277 @@
+"""Views and report of simulated runs on a small database whose numbers can be checked on paper."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import pytest
+
+from allocsim.slub import paths
+from reports import queries
+from reports.compare.model_measures import (
+    COUNTERS_OF_BOTH,
+    COUNTERS_OF_CPU_SLABS,
+    COUNTERS_OF_SHEAVES,
+)
+from reports.render.document import Heading, Picture, Table, Text
+from reports.render.pdf import render
+from reports.sections import placed_memory, remote
+from reports.sections.build import build
+from tests.reports.conftest import insert
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+COUNTERS = {
+    "alloc_fastpath": 700,
+    "alloc_slowpath": 20,
+    "free_fastpath": 280,
+    "barn_get": 6,
+    "barn_put": 4,
+    "barn_get_fail": 8,
+    "barn_put_fail": 2,
+    "list_lock": 11,
+}
+
+
+def simulated(
+    connection: DuckDBPyConnection,
+    run: int,
+    settings: dict[str, int],
+    *,
+    what_if: str | None = None,
+    events: bool = True,
+) -> None:
+    """A simulated run of run 1: three slabs of order 1 made, one of them freed."""
+    insert(
+        connection,
+        "runs",
+        run=run,
+        trace_id=1,
+        started="2026-11-23T09:00:00Z",
+        allocsim_version="0.1.0",
+        window_rows=1,
+        events=21,
+        first_ts=5_000_000_000,
+        last_ts=5_015_000_000,
+        slice_ns=10_000_000,
+        placement="simulated",
+        of_run=1,
+        profile="linux-7.2",
+        settings=json.dumps(settings),
+        what_if=what_if,
+        machine_how=0,
+    )
+    insert(connection, "caches", run=run, cache=0, name="kmalloc-64", object_size=64)
+    insert(
+        connection,
+        "placed_caches",
+        run=run,
+        cache=0,
+        order=1,
+        objects=128,
+        min_order=0,
+        min_partial=5,
+        capacity=settings.get("sheaf.capacity", 60),
+        shape_how=0,
+        slab_allocs=3,
+        slab_frees=1,
+        pages_allocated=6,
+        pages_freed=2,
+        live_objects=64,
+        slabs=2,
+        slab_pages=4,
+        partial_slabs=1,
+        partial_free=10,
+        in_sheaves=5,
+        on_older_slabs=0,
+        sheaf_objects=0,
+        older_free=0,
+    )
+    for name, value in COUNTERS.items():
+        insert(connection, "cache_counters", run=run, cache=0, name=name, value=value)
+    insert(connection, "zones", run=run, zone=0, name="Normal", managed=100)
+    for name, value in (("zone_lock", 9), ("pcp_refill", 3)):
+        insert(connection, "zone_counters", run=run, zone=0, name=name, value=value)
+    for slice_, order, kind, blocks in ((0, 0, 0, 4), (0, 2, 1, 3), (None, 1, 1, 5)):
+        insert(
+            connection,
+            "free_blocks",
+            run=run,
+            slice=slice_,
+            zone=0,
+            order=order,
+            migratetype=kind,
+            blocks=blocks,
+        )
+    insert(connection, "quality_counts", run=run, name="inferred_frees", value=17)
+    if events:
+        for path, name, layer in ((1, "main_hit", "object"), (32, "hit", "page")):
+            connection.execute(
+                "INSERT INTO paths SELECT ?, ?, 'alloc', ? WHERE ? NOT IN (SELECT path FROM paths)",
+                [path, layer, name, path],
+            )
+            insert(connection, "placed_events", run=run, seq=path % 3, path=path)
+
+
+def one(connection: DuckDBPyConnection, sql: str) -> dict[str, Any]:
+    [row] = queries.rows(connection, sql)
+    return row
+
+
+def test_placement_summary(small: DuckDBPyConnection) -> None:
+    simulated(small, 2, {})
+    row = one(small, "FROM placement_summary")
+    assert (row["run"], row["of_run"], row["what_if"], row["trace"]) == (2, 1, None, "small")
+    assert (row["operations"], row["refills"], row["flushes"], row["barn_traffic"]) == (
+        *(1000, 8, 2),
+        10,
+    )
+    assert row["refills_per_1000"] == pytest.approx(8)
+    assert row["fastpath_pct"] == pytest.approx(100 * (980 - 8 - 2 - 10) / 1000)
+    assert (row["slab_allocs"], row["slab_frees"], row["slab_pages"]) == (3, 1, 6)
+    assert (row["recorded_slab_allocs"], row["recorded_slab_frees"]) == (4, 3)
+    assert (row["slab_pages_held"], row["list_locks"], row["zone_locks"]) == (4, 11, 9)
+
+
+def test_what_a_generation_does_not_have_is_not_zero(small: DuckDBPyConnection) -> None:
+    simulated(small, 2, {})
+    small.execute(
+        "UPDATE placed_caches SET capacity = NULL, in_sheaves = NULL, cpu_partial_slabs = 7"
+    )
+    insert(small, "cache_counters", run=2, cache=0, name="cpu_partial_alloc", value=5)
+    row = one(small, "FROM placement_summary")
+    assert [row[name] for name in ("refills", "refills_per_1000", "flushes", "barn_traffic")] == [
+        None
+    ] * 4
+    assert (row["cpu_partial_moves"], row["frees_to_slabs"], row["operations"]) == (5, 0, 1000)
+    row = one(small, "FROM cache_counter_summary")
+    assert (row["sheaf_refill"], row["barn_get"], row["capacity"]) == (None, None, None)
+    assert (row["cpu_partial_slabs"], row["cpu_partial_alloc"], row["alloc_refill"]) == (7, 5, 0)
+
+
+def test_counters_of_a_comparison_are_those_the_model_has() -> None:
+    mine = (*COUNTERS_OF_BOTH, *COUNTERS_OF_SHEAVES, *COUNTERS_OF_CPU_SLABS)
+    assert sorted(mine) == sorted(paths.COUNTERS)
+
+
+def test_cache_counter_summary(small: DuckDBPyConnection) -> None:
+    simulated(small, 2, {})
+    row = one(small, "FROM cache_counter_summary")
+    assert {name: row[name] for name in COUNTERS} == COUNTERS
+    assert (row["free_slowpath"], row["sheaf_refill"], row["slab_bytes"]) == (0, 0, 4 * 4096)
+    assert row["utilisation_pct"] == pytest.approx(100 * 64 * 64 / (4 * 4096))
+    assert row["shape_how"] == "observed"
+
+
+def test_slabs_stand_beside_the_recorded_ones(small: DuckDBPyConnection) -> None:
+    simulated(small, 2, {})
+    rows = {row["cache"]: row for row in queries.rows(small, "FROM slab_placement_summary")}
+    assert set(rows) == {"kmalloc-64", "dentry"}
+    row = rows["kmalloc-64"]
+    assert (row["recorded_allocs"], row["simulated_allocs"]) == (2, 3)
+    assert (row["recorded_pages"], row["simulated_pages"]) == (2, 6)
+    assert (rows["dentry"]["recorded_allocs"], rows["dentry"]["simulated_allocs"]) == (1, 0)
+
+
+def test_free_memory_has_every_order_and_the_index(small: DuckDBPyConnection) -> None:
+    simulated(small, 2, {})
+    rows = queries.rows(small, 'FROM free_memory WHERE slice = 0 ORDER BY "order"')
+    assert [row["order"] for row in rows] == list(range(11))
+    assert {row["free_pages"] for row in rows} == {4 + 12}
+    assert [row["unusable_index"] for row in rows[:4]] == pytest.approx([0, 4 / 16, 4 / 16, 1])
+    end = queries.rows(small, 'FROM free_memory WHERE slice IS NULL ORDER BY "order"')
+    assert [row["unusable_index"] for row in end[:3]] == pytest.approx([0, 0, 1])
+
+
+def test_placement_quality_says_how_much_lies_on_older_slabs(small: DuckDBPyConnection) -> None:
+    simulated(small, 2, {})
+    for name, value in (("object_requests", 200), ("requests_on_older_slabs", 50)):
+        insert(small, "quality_counts", run=2, name=name, value=value)
+    row = one(small, "FROM placement_quality")
+    assert (row["run"], row["inferred_frees"], row["on_older_slabs"]) == (2, 17, 50)
+    assert (row["on_older_slabs_pct"], row["machine_how"]) == (pytest.approx(25), "observed")
+    assert row["older_slabs"] == 0
+
+
+def test_slab_refcounts_price_one_placement_under_every_policy(small: DuckDBPyConnection) -> None:
+    simulated(small, 2, {})
+    rows = {row["policy"]: row for row in queries.rows(small, "FROM slab_refcounts")}
+    assert {(row["slab_allocs"], row["slab_frees"]) for row in rows.values()} == {(3, 1)}
+    assert (rows["refcounted"]["plain_ops"], rows["refcounted"]["locked_ops"]) == (3, 1)
+    assert (rows["linux-7.2"]["plain_ops"], rows["linux-7.2"]["locked_ops"]) == (0, 0)
+
+
+def test_a_recorded_run_alone_reads_as_before(small: DuckDBPyConnection) -> None:
+    before = build(small, queries.runs(small))
+    simulated(small, 2, {"cpus": 4}, what_if="settings changed", events=False)
+    assert build(small, queries.runs(small)) == before
+
+
+def test_the_report_shows_placement_and_sweep_and_says_what_if(small: DuckDBPyConnection) -> None:
+    simulated(small, 2, {}, what_if="Linux 6.12 has no sheaves for all caches")
+    for run, (capacity, cpus) in enumerate(((4, 2), (60, 2), (4, 8), (60, 8)), 3):
+        settings = {"sheaf.capacity": capacity, "cpus": cpus}
+        simulated(small, run, settings, what_if="settings changed", events=False)
+    report = build(small, queries.runs(small))
+    blocks = report.sections[0].blocks
+    headings = [block.text for block in blocks if isinstance(block, Heading)]
+    assert "Simulated placement (what if)" in headings
+    assert "Sweep of settings" in headings
+    text = " ".join(block.text for block in blocks if isinstance(block, Text))
+    assert "What if: Linux 6.12 has no sheaves for all caches." in text
+    captions = [block.caption for block in blocks if isinstance(block, Picture | Table)]
+    tables = {b.caption[:30]: b for b in blocks if isinstance(b, Table)}
+    assert tables["The model’s page allocator, zo"].rows[0][0] == "Normal"
+    assert tables["The model’s page allocator, zo"].rows[0][4] == "9"
+    assert len(tables["Reference-count operations of "].rows) >= 2
+    for key in ("cpus", "sheaf.capacity"):
+        assert sum(caption.startswith(f"What {key} does") for caption in captions) == 1
+    [table] = [b for b in blocks if isinstance(b, Table) and b.caption.startswith("Every combina")]
+    assert [row[:2] for row in table.rows] == [["2", "4"], ["2", "60"], ["8", "4"], ["8", "60"]]
+    assert render(report).startswith(b"%PDF-")
+
+
+def test_free_memory_is_drawn_in_mib_and_by_what_cannot_serve_an_order(
+    small: DuckDBPyConnection,
+) -> None:
+    simulated(small, 2, {})
+    # Slice 1: 512 movable pages in one block of order 9 and 256 unmovable ones in order 0.
+    for order, kind, blocks in ((9, 1, 1), (0, 0, 256)):
+        insert(
+            small,
+            "free_blocks",
+            run=2,
+            slice=1,
+            zone=0,
+            order=order,
+            migratetype=kind,
+            blocks=blocks,
+        )
+    with patch.object(placed_memory, "free_memory", wraps=placed_memory.free_memory) as drawn:
+        shown = placed_memory.blocks(small, 2)
+    [(times, mib, index)] = [call.args for call in drawn.call_args_list]
+    assert times == pytest.approx([0, 0.01])
+    assert mib == {"unmovable": [4 / 256, 1], "movable": [12 / 256, 2]}
+    assert index[1] == pytest.approx([4 / 16, 256 / 768])
+    assert index[9] == pytest.approx([1, 256 / 768])
+    assert any(isinstance(block, Picture) and "<svg" in block.svg for block in shown)
+
+
+def test_the_matrix_of_cpus_counts_every_whole_life(small: DuckDBPyConnection) -> None:
+    small.execute(
+        "UPDATE object_facts SET cpu = cpu + 1 WHERE seq % 2 = 0 AND origin IN"
+        " (SELECT origin FROM object_origins WHERE event IN (1, 3))"
+    )
+    expected = queries.rows(small, "FROM remote_frees WHERE run = 1")
+    assert {row["alloc_cpu"] == row["free_cpu"] for row in expected} == {True, False}
+    with patch.object(remote, "cpu_matrix", wraps=remote.cpu_matrix) as drawn:
+        shown = remote.blocks(small, 1)
+    [(cpus, matrix)] = [call.args for call in drawn.call_args_list]
+    assert sum(map(sum, matrix)) == sum(row["objects"] for row in expected)
+    for row in expected:
+        at = cpus.index(row["alloc_cpu"]), cpus.index(row["free_cpu"])
+        assert matrix[at[0]][at[1]] >= row["objects"]
+    assert [type(block).__name__ for block in shown] == ["Heading", "Text", "Picture", "Table"]

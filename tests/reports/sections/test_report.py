@@ -1,0 +1,270 @@
+"""A whole report: what it says, and that the PDF says the same."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from reports import queries
+from reports.render.document import Answer, Bar, Bullets, Heading, Picture, Table, Text
+from reports.render.pdf import render
+from reports.sections import kinds
+from reports.sections.build import build
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from duckdb import DuckDBPyConnection
+
+    from reports.render.document import Block, Cell, Report
+
+    AddRun = Callable[..., None]
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "small.txt"
+
+
+def report_on(connection: DuckDBPyConnection) -> Report:
+    return build(connection, queries.runs(connection))
+
+
+def cell_text(cell: Cell) -> str:
+    if isinstance(cell, str):
+        return cell
+    return f"[bar {cell.share:.3f}]" if isinstance(cell, Bar) else cell.text
+
+
+def block_lines(block: Block) -> list[str]:
+    match block:
+        case Heading():
+            return ["", f"== {block.text}"]
+        case Text():
+            return [block.text]
+        case Answer():
+            return [f"ANSWER {block.text}", f"  ({block.note})"]
+        case Bullets():
+            return [f"* {item}" for item in block.items]
+        case Picture():
+            return [f"FIGURE {block.caption}"]
+        case Table():
+            rows = [[column.title for column in block.columns]]
+            rows += [[cell_text(cell) for cell in row] for row in block.rows]
+            return [f"TABLE {block.caption}", *(" | ".join(row) for row in rows)]
+
+
+def told(report: Report) -> str:
+    """Everything a report says, as text."""
+    lines = [report.title, report.footer]
+    for section in report.sections:
+        lines += ["", f"= {section.title}", section.subtitle]
+        for block in section.blocks:
+            lines += block_lines(block)
+    return "\n".join(lines) + "\n"
+
+
+def pdf_text(pdf: bytes, tmp_path: Path) -> list[str]:
+    """The text of each page."""
+    if shutil.which("pdftotext") is None:
+        pytest.skip("pdftotext is not installed")
+    file = tmp_path / "report.pdf"
+    file.write_bytes(pdf)
+    text = subprocess.run(["pdftotext", "-layout", file, "-"], check=True, capture_output=True)
+    return text.stdout.decode().split("\f")[:-1]
+
+
+def test_the_report_on_the_small_database_reads_as_it_did(small: DuckDBPyConnection) -> None:
+    assert told(report_on(small)) == GOLDEN.read_text()
+
+
+def test_the_same_database_gives_the_same_bytes(small: DuckDBPyConnection) -> None:
+    assert render(report_on(small)) == render(report_on(small))
+
+
+def test_the_pdf_holds_the_text_of_tables_and_figures(
+    small: DuckDBPyConnection, tmp_path: Path
+) -> None:
+    report = report_on(small)
+    pages = pdf_text(render(report), tmp_path)
+    squeezed = re.sub(r"\s+", "", "".join(pages))
+    for section in report.sections:
+        assert re.sub(r"\s+", "", section.title) in squeezed
+        for block in section.blocks:
+            words = [block.caption] if isinstance(block, Table | Picture) else []
+            if isinstance(block, Table):
+                words += [cell_text(c) for row in block.rows for c in row if not isinstance(c, Bar)]
+            for text in words:
+                assert all(re.sub(r"\s+", "", word) in squeezed for word in text.split())
+    assert f"1 of {len(pages)}" in pages[0]
+    assert "locked reference-count instructions" in pages[0]
+    assert any("time since the first event" in page for page in pages)
+
+
+def test_a_name_is_never_read_as_markup_or_mathematics(
+    empty: DuckDBPyConnection, add_run: AddRun, tmp_path: Path
+) -> None:
+    name = r"#strong[x] $a_b$ *c* @d <e> `f` \g // h"
+    add_run(empty, 1, name)
+    pages = pdf_text(render(report_on(empty)), tmp_path)
+    assert re.sub(r"\s+", "", name) in re.sub(r"\s+", "", pages[0])
+    assert r"alloc_skb#$_*@\+0x1c" in "".join(pages)
+
+
+def test_several_runs_have_an_overview_and_a_section_each(
+    empty: DuckDBPyConnection, add_run: AddRun
+) -> None:
+    add_run(empty, 1, "one")
+    long = "a-trace-with-a-name-that-is-longer-than-any-table-would-have-it"
+    add_run(empty, 2, long, stacks=False)
+    report = report_on(empty)
+    assert [section.title for section in report.sections[:3]] == [
+        "Reference-count operations in 2 recordings",
+        "Reference-count operations in one",
+        f"Reference-count operations in {long}",
+    ]
+    [table] = [block for block in report.sections[0].blocks if isinstance(block, Table)]
+    assert [cell_text(row[-3]) for row in table.rows] == ["28.57\u202f%"] * 2
+    assert "no kernel stacks were recorded" in told(report)
+    assert render(report).startswith(b"%PDF-")
+
+
+def test_only_the_chosen_runs_are_told_of(empty: DuckDBPyConnection, add_run: AddRun) -> None:
+    add_run(empty, 1, "first-trace")
+    add_run(empty, 2, "second-trace", policies={"refcounted": {}, "second-policy": {}})
+    text = told(build(empty, queries.runs(empty)[:1]))
+    assert "first-trace" in text
+    assert "second-" not in text
+
+
+@pytest.mark.parametrize("number", [1, 2, 7])
+def test_any_number_of_policies_has_its_columns(
+    empty: DuckDBPyConnection, add_run: AddRun, number: int
+) -> None:
+    names = ["refcounted", *(f"policy-{i}-" + "x" * 8 * i for i in range(1, number))]
+    add_run(empty, 1, "trace", policies={name: {} for name in names})
+    report = report_on(empty)
+    tables = [block for block in report.sections[0].blocks if isinstance(block, Table)]
+    assert [cell_text(row[0]) for row in tables[1].rows] == names
+    assert len(tables[2].columns) == 4 + number
+    assert render(report).startswith(b"%PDF-")
+
+
+@pytest.mark.parametrize(("length_ms", "last"), [(95, 0.095), (90, 0.09), (1, 0.001)])
+def test_slices_cover_the_recording_not_only_its_page_events(
+    small: DuckDBPyConnection, length_ms: int, last: float
+) -> None:
+    small.execute("UPDATE runs SET last_ts = first_ts + ?", [length_ms * 1_000_000])
+    [run] = queries.runs(small)
+    edges = kinds._edges(run)
+    assert edges[:-1] == [slice_ / 100 for slice_ in range(length_ms // 10 + 1)]
+    assert edges[-1] == pytest.approx(last, abs=1e-8)
+    assert edges[-1] > edges[-2]
+
+
+def test_without_the_baseline_no_saving_is_claimed(
+    empty: DuckDBPyConnection, add_run: AddRun
+) -> None:
+    add_run(empty, 1, "trace", policies={"linux-6.12": {}, "linux-7.2": {}})
+    text = told(report_on(empty))
+    assert "ANSWER Under the policy linux-6.12 the pages of this recording need 8 locked" in text
+    assert "No saving is given" in text
+
+
+def test_a_policy_that_only_adds_is_said_to_add(empty: DuckDBPyConnection, add_run: AddRun) -> None:
+    worse: dict[str, Any] = {"anon": {"alloc": (1, 0), "use": (0, 9), "free": (0, 1)}}
+    add_run(empty, 1, "trace", policies={"refcounted": {}, "own": worse})
+    text = told(report_on(empty))
+    assert "ANSWER Freezing, as own does, removes none of the 8 locked reference-count" in text
+    assert (
+        "Other rules of own add 18 on anon pages, which is not freezing’s doing; all told it needs "
+        "18 more than refcounted (225.00\u202f%)."
+    ) in text
+
+
+def test_lost_events_are_told_beside_the_answer(empty: DuckDBPyConnection, add_run: AddRun) -> None:
+    add_run(empty, 1, "trace")
+    assert "lower bounds" not in told(report_on(empty))
+    empty.execute("UPDATE traces SET lost_events = 12345, lost_gaps = 2")
+    text = told(report_on(empty))
+    assert "Events | 21 replayed ●, 12,345 lost ●, and 2 gaps of unknown size" in text
+    assert "Events of the recording were lost ●: these are lower bounds.)" in text
+
+
+def test_a_synthetic_trace_is_not_called_a_recording(
+    empty: DuckDBPyConnection, add_run: AddRun
+) -> None:
+    add_run(empty, 1, "trace")
+    assert "in this recording." in told(report_on(empty))
+    empty.execute("UPDATE traces SET source_format = 'synth'")
+    text = told(report_on(empty))
+    assert "in this synthetic trace." in text
+    assert "this recording" not in text
+
+
+def test_a_recording_without_pages_or_objects_still_has_a_report(
+    empty: DuckDBPyConnection, add_run: AddRun
+) -> None:
+    add_run(empty, 1, "trace", lives=(), objects=False)
+    report = report_on(empty)
+    text = told(report)
+    assert "ANSWER There is nothing to count: no page was allocated or freed" in text
+    assert "No object was allocated in this trace." in text
+    assert "No page was allocated or freed in this trace." in text
+    assert render(report).startswith(b"%PDF-")
+
+
+def test_page_ref_events_are_set_against_the_model(
+    empty: DuckDBPyConnection, add_run: AddRun
+) -> None:
+    lives = (
+        ("slab", "observed", 0, True, 1, 0),
+        ("anon", "observed", None, True, 1, 5),
+        ("anon", "observed", None, True, 0, 2),
+    )
+    add_run(empty, 1, "trace", lives=lives)
+    text = told(report_on(empty))
+    assert "== The kernel’s own count" in text
+    # Plain stores, then locked instructions: recorded, the model's, the difference.
+    assert "anon | 1 | 1 | 1 | 0 | 6 | 6 | 0" in text
+    assert "slab | 1 | 1 | 1 | 0 | 1 | 1 | 0" in text
+
+
+@pytest.mark.parametrize(
+    ("kernel", "policy", "row"),
+    [
+        ("6.1.0-56-cloud", "linux-6.12", "slab | 1 | 1 | 1 | 0 | 1 | 1 | 0"),
+        ("7.3.4", "linux-7.2", "slab | 1 | 1 | 0 | \u22121 | 1 | 0 | \u22121"),
+    ],
+)
+def test_the_kernels_count_is_set_against_the_policy_of_that_kernel(
+    empty: DuckDBPyConnection, add_run: AddRun, kernel: str, policy: str, row: str
+) -> None:
+    add_run(empty, 1, "trace", lives=(("slab", "observed", 0, True, 1, 0),), kernel=kernel)
+    text = told(report_on(empty))
+    assert f"Under {policy}, the policy of the recorded kernel" in text
+    assert row in text
+
+
+@pytest.mark.parametrize("kernel", ["6.15.2", "6.19.0-rc1", "unheard-of"])
+def test_a_kernel_between_the_policies_is_set_against_none(
+    empty: DuckDBPyConnection, add_run: AddRun, kernel: str
+) -> None:
+    add_run(empty, 1, "trace", lives=(("slab", "observed", 0, True, 1, 0),), kernel=kernel)
+    assert "The kernel’s own count" not in told(report_on(empty))
+
+
+def test_the_parts_by_how_they_are_known_add_up(small: DuckDBPyConnection) -> None:
+    sums = small.execute(
+        "SELECT policy, sum(plain_ops), sum(locked_ops), sum(locked_ops_saved) "
+        "FROM policy_how_summary GROUP BY policy ORDER BY policy"
+    ).fetchall()
+    whole = small.execute(
+        "SELECT policy, plain_ops, locked_ops, locked_ops_saved FROM policy_summary ORDER BY policy"
+    ).fetchall()
+    assert sums == whole
+    assert small.execute(
+        "SELECT how, locked_ops FROM policy_how_summary WHERE policy = 'refcounted' ORDER BY how"
+    ).fetchall() == [("assumed", 7), ("inferred", 4), ("observed", 3)]
