@@ -100,10 +100,6 @@ class Slabs:
         """Whether a new slab can be had while the page allocator serves up to ``max_order``."""
         return self.shape.min_order <= max_order
 
-    def falls_short(self, want: int) -> bool:
-        """Whether the partial list holds fewer than ``want`` free objects."""
-        return self.partial.objects < want
-
     def _from_new_slab(self, want: int, time: int, max_order: int) -> list[int]:
         """mm/slub.c:allocate_slab, alloc_from_new_slab (7.2): up to ``want`` objects of it."""
         shape, number = self.shape, self.created

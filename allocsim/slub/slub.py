@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.kernels.profile import MAX_PAGE_ORDER
+from allocsim.slub.cache_model import FAILED, CacheEvents
 from allocsim.slub.cpu_slabs.cache import CpuSlabs
 from allocsim.slub.live_objects import LiveObjects
 from allocsim.slub.node_partial import INDEX_BITS
 from allocsim.slub.paths import COUNTERS
 from allocsim.slub.requests import PageRequests, Placement, SheafObjects
-from allocsim.slub.sheaves.cache import FAILED, CacheEvents, CacheReplay
+from allocsim.slub.sheaves.cache import SheafCache
 from allocsim.slub.sheaves.sheaf_kmalloc import (
     NO_HOME,
     Origin,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from allocsim.kernels.profile import CacheShape, Profile
+    from allocsim.slub.cache_model import CacheModel
     from allocsim.slub.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
     from allocsim.slub.sheaves.sheaf_kmalloc import SheafRequests
     from allocsim.tables import Index
@@ -73,22 +75,27 @@ class Slub:
         self.cpus = cpus
         self.homes = sheaf_homes(profile.slub, shapes)
         self.sequence, self.depth = before_their_homes(self.homes)
-        self.caches: list[CacheReplay | CpuSlabs] = [
+        self.caches: list[CacheModel] = [
             CpuSlabs(shape, number, cpus, freelist_order)
             if profile.slub.cpu_slabs
-            else CacheReplay(shape, profile.slub, number, cpus, freelist_order)
+            else SheafCache(shape, profile.slub, number, cpus, freelist_order)
             for number, shape in enumerate(shapes)
         ]
+        self.with_sheaves = {
+            number: cache
+            for number, cache in enumerate(self.caches)
+            if isinstance(cache, SheafCache)
+        }
         self.live = LiveObjects()
         #: Sheaves made and freed in the last window that are objects of a cache of the trace.
         self.sheaf_objects = _sheaf_objects([])
         if free_before is not None:
-            self._take_up(free_before)
+            self._seed_free(free_before)
 
-    def _take_up(self, free: FreeBefore) -> None:
+    def _seed_free(self, free: FreeBefore) -> None:
         for number in np.unique(free.cache).tolist():
             own = free.cache == number
-            self.caches[number].take_up(free.slab[own], free.index[own], free.cpu[own])
+            self.caches[number].seed_free(free.slab[own], free.index[own], free.cpu[own])
 
     def window(
         self,
@@ -140,7 +147,7 @@ class Slub:
     ) -> tuple[Index, list[Index]]:
         """Replay all caches.
 
-        Returns their page requests (row, cache, slab, order, way, CPU, place), and the sheaves
+        Returns their page requests (row, cache, CPU, slab, order, way, place), and the sheaves
         made and freed: rows, CPUs, ways, the cache they are objects of, and the objects.
 
         Cache c has the places from bounds[c] up to bounds[c + 1] of the window.
@@ -162,21 +169,17 @@ class Slub:
             if mine is not None and asked is not None:
                 window.objects[own], window.path[own] = part.objects[mine], part.path[mine]
                 given = part.objects[~mine]
-                handed_out(self.caches, asked, given)
+                handed_out(self.with_sheaves, asked, given)
                 home = np.full(len(given), number)
                 sheaves.append(np.stack((asked.row, asked.cpu, asked.op, home, given)))
             took = cache.take_pages()
             origin = Origin(mine, asked, self.depth)
             place = places(took[:, 0], origin, 2 * np.arange(len(took)) + 1)
-            cpu = part.cpu[took[:, 0]].astype(np.int64)
-            for first, end, on in cache.landed:
-                cpu[first:end] = on
             took[:, 0] = rows[took[:, 0]]
-            own_columns = np.insert(took, 1, number, axis=1), cpu[:, None]
-            pages.append(np.concatenate((*own_columns, place), axis=1))
+            pages.append(np.concatenate((np.insert(took, 1, number, axis=1), place), axis=1))
             asks = self.homes[number]
-            if isinstance(cache, CacheReplay) and cache.sheaf_memory and asks != NO_HOME:
-                wanted[asks].append(sheaves_wanted(cache, part, rows, origin))
+            if asks != NO_HOME and self.with_sheaves[number].sheaf_memory:
+                wanted[asks].append(sheaves_wanted(self.with_sheaves[number], part, rows, origin))
         return np.concatenate([np.empty((0, 6 + self.depth), np.int64), *pages]), sheaves
 
     def counters(self) -> dict[str, npt.NDArray[np.int64]]:
@@ -295,9 +298,9 @@ def _placement(window: CacheEvents, order: Index) -> Placement:
 
 
 def _pages(requests: ObjectRequests, pages: Index) -> PageRequests:
-    """Page requests (row, cache, slab, order, way, CPU, place), put into one order of time."""
+    """Page requests (row, cache, CPU, slab, order, way, place), put into one order of time."""
     in_time = np.lexsort((*pages.T[:5:-1], pages[:, 0]))
-    row, cache, slab, order, way, cpu = pages[in_time, :6].T
+    row, cache, cpu, slab, order, way = pages[in_time, :6].T
     return PageRequests(
         requests.seq[row],
         cpu.astype(np.int16),

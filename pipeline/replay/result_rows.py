@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from allocsim.page_alloc.paths import PAGE_COUNTERS
-from allocsim.slub.cpu_slabs.cache import CpuSlabs
 from allocsim.slub.paths import Path
 from pipeline.store.schema import (
     CACHE_COUNTERS,
@@ -126,8 +125,8 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: Tally) -> Rows:
     ).tolist()
     slub = world.simulation.slub
     sheaves: Counter[int] = Counter()
-    for home, cache in zip(slub.homes, slub.caches, strict=True):
-        sheaves[home] += len(cache.sheaf_objects)
+    for number, sheafed in slub.with_sheaves.items():
+        sheaves[slub.homes[number]] += len(sheafed.sheaf_objects)
     rows: Rows = []
     for number, (cache, shape, how) in enumerate(
         zip(slub.caches, world.shapes, world.shapes_how, strict=True)
@@ -135,7 +134,7 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: Tally) -> Rows:
         if not any(cache.stat.values()):
             continue
         partial_slabs, partial_free = cache.partial_slabs()
-        cpu_slabs = isinstance(cache, CpuSlabs)
+        with_sheaves = slub.with_sheaves.get(number)
         rows.append(
             {
                 "cache": number,
@@ -143,8 +142,8 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: Tally) -> Rows:
                 "objects": shape.objects,
                 "min_order": shape.min_order,
                 "min_partial": shape.min_partial,
-                "capacity": None if cpu_slabs else shape.capacity,
-                "cpu_partial_slabs": shape.cpu_partial_slabs if cpu_slabs else None,
+                "capacity": shape.capacity if with_sheaves else None,
+                "cpu_partial_slabs": None if with_sheaves else shape.cpu_partial_slabs,
                 "shape_how": int(how),
                 "slab_allocs": int(tally.slab_allocs[number]),
                 "slab_frees": int(tally.slab_frees[number]),
@@ -158,7 +157,7 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: Tally) -> Rows:
                 "slab_pages": int(pages[number]),
                 "partial_slabs": partial_slabs,
                 "partial_free": partial_free,
-                "in_sheaves": None if cpu_slabs else cache.in_sheaves(),
+                "in_sheaves": with_sheaves.in_sheaves() if with_sheaves else None,
             }
         )
     return rows

@@ -169,25 +169,29 @@ def by_model(trace: Trace, window: int) -> Outcome:
         {name: int(counters[name][number]) for name in COUNTERS}
         for number in range(len(trace.shapes))
     ]
-    outcome.in_sheaves = [cache.in_sheaves() for cache in slub.caches]
-    for cache in slub.caches:
+    outcome.in_sheaves = [
+        slub.with_sheaves[number].in_sheaves() if number in slub.with_sheaves else 0
+        for number in range(len(slub.caches))
+    ]
+    for number, cache in enumerate(slub.caches):
         if isinstance(cache, CpuSlabs):
-            outcome.partial.append([(slab.key, slab.free[::-1]) for slab in cache.node.values()])
+            outcome.partial.append([(slab.key, _places(slab.free)) for slab in cache.node.values()])
             outcome.cpus.append([_cpu(cpu) for cpu in cache.cpus])
             continue
-        outcome.partial.append(
-            [
-                (slab, [found & 0xFFFF for found in reversed(free)])
-                for slab, free in cache.slabs.partial.items()
-            ]
-        )
+        partial = slub.with_sheaves[number].slabs.partial
+        outcome.partial.append([(slab, _places(free)) for slab, free in partial.items()])
     return outcome
 
 
 def _cpu(cpu: Cpu) -> tuple[int, list[int], list[int], list[tuple[int, list[int]]]]:
-    slab, remote = (-1, []) if cpu.slab is None else (cpu.slab.key, cpu.slab.free[::-1])
-    listed = [(each.key, each.free[::-1]) for each in reversed(cpu.partial)]
-    return slab, cpu.freelist[::-1], remote, listed
+    slab, remote = (-1, []) if cpu.slab is None else (cpu.slab.key, _places(cpu.slab.free))
+    listed = [(each.key, _places(each.free)) for each in reversed(cpu.partial)]
+    return slab, _places(cpu.freelist), remote, listed
+
+
+def _places(objects: Sequence[int]) -> list[int]:
+    """Indices of objects on their slab, of a list whose head is last."""
+    return [found & 0xFFFF for found in reversed(objects)]
 
 
 def assert_equal(trace: Trace, window: int) -> None:

@@ -1,4 +1,4 @@
-"""The sheaves of one cache: main and spare of every CPU, and the barn they share (7.2).
+"""A window of one cache's sheaves, planned: main and spare of every CPU, and the barn (7.2).
 
 ``plan`` says which sheaf and cell every event of a window touches, and when sheaves are refilled or
 flushed, without knowing a single object: that needs only the directions of the events (lanes).
@@ -8,120 +8,30 @@ Where the barn comes in, a loop walks the barn's life, a step for each such even
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from allocsim.slub.paths import Path
+from allocsim.slub.sheaves.barn import Barn
 from allocsim.slub.sheaves.pcs_stack import walk
+from allocsim.slub.sheaves.state import NO_SHEAF
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from allocsim.slub.sheaves.pcs_stack import Walk
+    from allocsim.slub.sheaves.state import Sheaves
     from allocsim.tables import Ints
-
-NO_SHEAF = -1
-
-
-class Sheaf:
-    """A sheaf: its number, its size, and its objects, the next to be taken last.
-
-    Within a window that is not gone through event by event, ``objects`` are not kept up, and
-    ``cell`` is the place of its first object in the window's table of cells.
-    """
-
-    __slots__ = ("cell", "number", "objects", "size")
-
-    def __init__(self, number: int, objects: list[int]) -> None:
-        self.number = number
-        self.objects = objects
-        self.size = len(objects)
-        self.cell = -1
-
-
-@dataclass(slots=True)
-class Sheaves:
-    """The sheaves between two windows, by number; contents are kept beside (cache).
-
-    Args:
-        capacity: objects in a sheaf, at least 1.
-        max_full: full sheaves the barn takes.
-        main: main sheaf of every CPU.
-        spare: spare sheaf of every CPU, NO_SHEAF where there is none.
-        size: objects in every CPU's main sheaf.
-        spare_full: whether every CPU's spare is full; a spare that is not full is empty.
-        full: full sheaves of the barn, the next to be taken last.
-        empty: empty sheaves of the barn, the next to be taken last.
-        count: numbers given so far.
-        unused: numbers of sheaves that were freed.
-    """
-
-    capacity: int
-    max_full: int
-    main: list[int]
-    spare: list[int]
-    size: list[int]
-    spare_full: list[bool]
-    full: list[int]
-    empty: list[int]
-    count: int
-    unused: list[int]
-
-    @classmethod
-    def cold(cls, cpus: int, capacity: int, max_full: int) -> Sheaves:
-        """A new cache: an empty main sheaf for every CPU (R3.12), no spare, an empty barn."""
-        return cls(
-            capacity=capacity,
-            max_full=max_full,
-            main=list(range(cpus)),
-            spare=[NO_SHEAF] * cpus,
-            size=[0] * cpus,
-            spare_full=[False] * cpus,
-            full=[],
-            empty=[],
-            count=cpus,
-            unused=[],
-        )
-
-    def copy(self) -> Sheaves:
-        """An independent copy."""
-        return replace(
-            self,
-            main=list(self.main),
-            spare=list(self.spare),
-            size=list(self.size),
-            spare_full=list(self.spare_full),
-            full=list(self.full),
-            empty=list(self.empty),
-            unused=list(self.unused),
-        )
-
-    def __deepcopy__(self, _: dict[int, Any]) -> Sheaves:
-        """As deepcopy gives it, but quicker."""
-        return self.copy()
-
-    def new_sheaf(self) -> int:
-        """The number of a sheaf just allocated."""
-        if self.unused:
-            return self.unused.pop()
-        self.count += 1
-        return self.count - 1
-
 
 #: A sheaf refilled or flushed: the event that did it, the sheaf, and what had become of it before
 #: in this window. Of a flush, the refill that had filled it, as a place in the plan's refills (-1:
 #: none); of a refill, 1 if it had been flushed.
 Batch = tuple[int, int, int]
 
-# The steps of the barn, as plain numbers for its loop.
-_BARN_GET = int(Path.BARN_GET)
-_REFILL = int(Path.REFILL_PARTIAL)
-_SPARE_SWAP = int(Path.SPARE_SWAP)
-_INSTALL_EMPTY = int(Path.INSTALL_EMPTY)
-_BARN_PUT = int(Path.BARN_PUT)
-_FLUSH = int(Path.FLUSH)
+#: Ways on that lead past the plan, where no sheaf could be had.
+_REFUSED = (Path.FAILED, Path.FLUSH_MAIN)
 
 
 @dataclass(slots=True)
@@ -138,8 +48,6 @@ class Plan:
         last_refill: sheaf -> its last refill in this window.
         stat: the kernel's counters, those of the sheaves.
         made: sheaves allocated, in time order: event and sheaf.
-        stopped: the event that needed a new sheaf when none could be had; -1: none did. The rest
-            of the plan ends before it only if it is planned again for that many events.
     """
 
     after: Sheaves
@@ -151,7 +59,6 @@ class Plan:
     last_refill: dict[int, int]
     stat: Counter[str]
     made: list[tuple[int, int]]
-    stopped: int
 
 
 class _Visits(NamedTuple):
@@ -205,8 +112,8 @@ def _visits(walked: Walk, op: npt.NDArray[np.int8], before: Sheaves) -> _Visits:
 
 def plan(
     before: Sheaves, cpu: Ints, op: npt.NDArray[np.int8], refused: npt.NDArray[np.bool_] | None
-) -> Plan:
-    """Plan one window of events of one cache.
+) -> Plan | None:
+    """Plan one window of events of one cache; None if it needs a sheaf where none is to be had.
 
     Args:
         before: the sheaves before it; not changed.
@@ -219,11 +126,12 @@ def plan(
     visits = _visits(walked, op, before)
     main = np.array(before.main)[visits.lane]
     spare = np.array(before.spare)[visits.lane]
-    barn = _Barn(before, refused)
+    barn = _PlannedBarn(before.copy(), refused)
     asked = np.flatnonzero(visits.barn)
     time = walked.order[visits.start[asked]]
     asked = asked[np.argsort(time)]
-    barn.live(visits, walked.order[visits.start[asked]], asked)
+    if not barn.live(visits, walked.order[visits.start[asked]], asked):
+        return None
     main[asked] = barn.main
     spare[asked] = barn.spare
     at_anchor = main[visits.anchor], spare[visits.anchor]
@@ -246,9 +154,8 @@ def plan(
         refills=barn.refills,
         flushes=barn.flushes,
         last_refill=barn.last_refill,
-        stat=barn.stat(),
+        stat=barn.stat,
         made=barn.made,
-        stopped=barn.stopped,
     )
 
 
@@ -268,12 +175,19 @@ def _leave(
         after.spare_full[lane] = bool(visits.spare[visit] > 0)
 
 
-class _Barn:
-    """The barn through a window: what each visit that asks it is given."""
+class _PlannedBarn(Barn[int]):
+    """The barn through a window: what each visit that asks it is given.
 
-    def __init__(self, before: Sheaves, refused: npt.NDArray[np.bool_] | None) -> None:
-        self.sheaves = before.copy()
+    Args:
+        sheaves: the sheaves before the window, which are carried on.
+        refused: as in plan.
+    """
+
+    def __init__(self, sheaves: Sheaves, refused: npt.NDArray[np.bool_] | None) -> None:
+        super().__init__(sheaves.full, sheaves.empty, sheaves.max_full, Counter())
+        self.sheaves = sheaves
         self.refused = refused
+        self.time = 0
         self.main: list[int] = []
         self.spare: list[int] = []
         self.path: list[int] = []
@@ -282,14 +196,15 @@ class _Barn:
         self.last_refill: dict[int, int] = {}
         self.flushed: set[int] = set()
         self.made: list[tuple[int, int]] = []
-        self.stopped = -1
 
     def live(
         self, visits: _Visits, times: npt.NDArray[np.int64], asked: npt.NDArray[np.int64]
-    ) -> None:
-        """Go through the visits that ask the barn, in time order."""
-        sheaves = self.sheaves
-        full, empty, mains, spares = sheaves.full, sheaves.empty, sheaves.main, sheaves.spare
+    ) -> bool:
+        """Go through the visits that ask the barn, in time order; False where a sheaf is refused.
+
+        A sheaf that is refused leaves main and spare in a state that no plan has.
+        """
+        mains, spares = self.sheaves.main, self.sheaves.spare
         # Swaps of the lane since it last asked: the visit before says whether they are odd. A
         # lane's first visit has none.
         before = np.maximum(asked - 1, 0)
@@ -304,62 +219,46 @@ class _Barn:
             turns.tolist(),
             strict=True,
         ):
-            main, spare = mains[lane], spares[lane]
+            self.time = time
+            main, second = mains[lane], spares[lane]
             if swapped:
-                main, spare = spare, main
+                main, second = second, main
+            spare = None if second == NO_SHEAF else second
             if up:
-                main, spare, path = self._full_main(main, spare, time, turned=turned)
-            elif full:
-                # mm/slub.c:barn_replace_empty_sheaf (7.2)
-                empty.append(main)
-                main, path = full.pop(), _BARN_GET
+                main, spare, path = self.replace_full_main(main, spare, spare_has_room=turned)
             else:
-                # mm/slub.c:__pcs_replace_empty_main (7.2): the spare, being empty, is refilled
-                refilled = self._empty_sheaf(time) if spare == NO_SHEAF else spare
-                self.last_refill[refilled] = len(self.refills)
-                self.refills.append((time, refilled, refilled in self.flushed))
-                main, spare, path = refilled, main, _REFILL
-            mains[lane], spares[lane] = main, spare
+                main, spare, path = self.replace_empty_main(main, spare, spare_holds=False)
+            if path in _REFUSED:
+                return False
+            second = NO_SHEAF if spare is None else spare
+            mains[lane], spares[lane] = main, second
             self.main.append(main)
-            self.spare.append(spare)
+            self.spare.append(second)
             self.path.append(path)
+        return True
 
-    def _full_main(self, main: int, spare: int, time: int, *, turned: bool) -> tuple[int, int, int]:
-        """A free found main full: mm/slub.c:__pcs_replace_full_main (7.2).
-
-        ``turned``: the spare, if there is one, is empty.
-        """
-        if spare == NO_SHEAF:
-            return self._empty_sheaf(time), main, _INSTALL_EMPTY
-        if turned:
-            return spare, main, _SPARE_SWAP
-        full = self.sheaves.full
-        if len(full) >= self.sheaves.max_full:
-            self.flushed.add(spare)
-            self.flushes.append((time, spare, self.last_refill.get(spare, -1)))
-            return spare, main, _FLUSH
-        emptied = self._empty_sheaf(time)
-        full.append(main)
-        return emptied, spare, _BARN_PUT
-
-    def _empty_sheaf(self, time: int) -> int:
-        """mm/slub.c:barn_get_empty_sheaf, else alloc_empty_sheaf (7.2)."""
-        if self.sheaves.empty:
-            return self.sheaves.empty.pop()
-        if self.refused is not None and self.refused[time] and self.stopped < 0:
-            # The plan is thrown away; what follows only has to be well-formed.
-            self.stopped = time
+    def new_sheaf(self) -> int | None:
+        """A sheaf's number, noted as made."""
+        if self.refused is not None and self.refused[self.time]:
+            return None
+        self.stat["sheaf_alloc"] += 1
         number = self.sheaves.new_sheaf()
-        self.made.append((time, number))
+        self.made.append((self.time, number))
         return number
 
-    def stat(self) -> Counter[str]:
-        """The kernel's counters of what happened."""
-        took = Counter(self.path)
-        return Counter(
-            barn_get=took[_BARN_GET],
-            barn_get_fail=took[_REFILL],
-            barn_put=took[_BARN_PUT],
-            barn_put_fail=took[_FLUSH],
-            sheaf_alloc=len(self.made),
-        )
+    def refill(self, sheaf: int) -> bool:
+        """Note a refill, which is full: a window in which pages are refused is not planned."""
+        self.last_refill[sheaf] = len(self.refills)
+        self.refills.append((self.time, sheaf, sheaf in self.flushed))
+        return True
+
+    def flush(self, sheaf: int) -> None:
+        """Note a flush."""
+        self.flushed.add(sheaf)
+        self.flushes.append((self.time, sheaf, self.last_refill.get(sheaf, -1)))
+
+    def flush_main(self, main: int) -> None:
+        """Not planned: there was no empty sheaf to be had."""
+
+    def free_sheaf(self, sheaf: int) -> None:
+        """Not planned: sheaves are freed where a refill comes back short."""

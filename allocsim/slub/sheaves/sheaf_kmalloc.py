@@ -15,13 +15,13 @@ import numpy as np
 from allocsim.kernels.profile import kmalloc_size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
     from allocsim.kernels.profile import CacheShape, SlubRules
-    from allocsim.slub.cpu_slabs.cache import CpuSlabs
-    from allocsim.slub.sheaves.cache import CacheEvents, CacheReplay
+    from allocsim.slub.cache_model import CacheEvents
+    from allocsim.slub.sheaves.cache import SheafCache
     from allocsim.tables import Index, Ints
 
 NO_HOME = -1
@@ -131,7 +131,7 @@ def places(at: Index, origin: Origin, before: Index) -> Index:
 
 
 def sheaves_wanted(
-    cache: CacheReplay, events: CacheEvents, rows: Index, origin: Origin
+    cache: SheafCache, events: CacheEvents, rows: Index, origin: Origin
 ) -> SheafRequests:
     """What a cache did with sheaves in the window it has just been through.
 
@@ -231,13 +231,11 @@ def merge(
     return merged, np.insert(rows, at, sheaves.row), np.insert(np.ones(len(rows), np.bool_), at, 0)
 
 
-def handed_out(
-    caches: Sequence[CacheReplay | CpuSlabs], sheaves: SheafRequests, objects: Index
-) -> None:
+def handed_out(caches: Mapping[int, SheafCache], sheaves: SheafRequests, objects: Index) -> None:
     """Note what object each sheaf is, once its home has been through the window.
 
     Args:
-        caches: all caches, by number.
+        caches: caches that have sheaves, by number.
         sheaves: the requests to the home.
         objects: the object of each.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 
 from allocsim.kernels.profile import LINUX_7_2, CacheShape, cache_shapes, with_settings
 from allocsim.slub.requests import Op
-from allocsim.slub.sheaves import stepwise as steps
 from tests.oracle.slub import GRACE_PERIOD, Slub
 from tests.oracle.slub_compare import Trace, assert_equal, by_model
 
@@ -102,11 +100,9 @@ def _interleaved(draw: st.DrawFn, requests: list[Request]) -> list[Request]:
 
 
 @settings(max_examples=400, deadline=None)
-@given(traces(), st.sampled_from([1, 2, 7, 60, 10_000]), st.sampled_from([1, 1, 20, steps.FEW]))
-def test_model_equals_oracle(trace: Trace, window: int, few: int) -> None:
-    """Whichever windows go from barrier to barrier, and which event by event (below ``few``)."""
-    with mock.patch.object(steps, "FEW", few):
-        assert_equal(trace, window)
+@given(traces(), st.sampled_from([1, 2, 7, 60, 10_000]))
+def test_model_equals_oracle(trace: Trace, window: int) -> None:
+    assert_equal(trace, window)
 
 
 def dense(seed: int) -> Trace:
@@ -143,11 +139,8 @@ def dense(seed: int) -> Trace:
     return Trace(caches, 2, requests, profile=replace(LINUX_7_2, slub=rules))
 
 
-@pytest.mark.parametrize(("window", "few"), [(1, steps.FEW), (50, 1), (50, 20), (10_000, 1)])
-def test_callbacks_that_go_down_a_chain_of_homes(
-    window: int, few: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(steps, "FEW", few)
+@pytest.mark.parametrize("window", [1, 50, 10_000])
+def test_callbacks_that_go_down_a_chain_of_homes(window: int) -> None:
     for seed in range(20):
         assert_equal(dense(seed), window)
 

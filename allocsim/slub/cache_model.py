@@ -1,0 +1,79 @@
+"""What SLUB asks of the model of one cache, of whichever generation: its events, by windows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    import numpy.typing as npt
+
+    from allocsim.tables import Index, Ints
+
+FAILED = -1  #: object of an allocation that failed
+
+
+class CacheEvents(NamedTuple):
+    """A window's events of one cache, in time order; ``objects`` and ``path`` are filled in.
+
+    Args:
+        cpu: CPU of each event.
+        op: Op.
+        parent: for a free, the event of this window that allocated its object; -1 if none did.
+        objects: object of each event; on entry known for frees with parent -1.
+        path: Path of each event.
+        max_order: largest order to be had from the page allocator at each event; None: any.
+        no_sheaf: events at which no sheaf can be allocated; None: at none.
+        ts, run, left: as in ObjectRequests.
+    """
+
+    cpu: Ints
+    op: npt.NDArray[np.int8]
+    parent: Index
+    objects: Index
+    path: npt.NDArray[np.uint8]
+    max_order: npt.NDArray[np.int8] | None
+    no_sheaf: npt.NDArray[np.bool_] | None
+    ts: Index | None = None
+    run: Index | None = None
+    left: npt.NDArray[np.int32] | None = None
+
+    def part(self, begin: int, end: int) -> CacheEvents:
+        """Views of the events from ``begin`` up to ``end``, counted from 0 again."""
+        return CacheEvents(
+            self.cpu[begin:end],
+            self.op[begin:end],
+            np.maximum(self.parent[begin:end] - begin, -1) if begin else self.parent[:end],
+            self.objects[begin:end],
+            self.path[begin:end],
+            None if self.max_order is None else self.max_order[begin:end],
+            None if self.no_sheaf is None else self.no_sheaf[begin:end],
+            None if self.ts is None else self.ts[begin:end],
+            None if self.run is None else self.run[begin:end],
+            None if self.left is None else self.left[begin:end],
+        )
+
+
+class CacheModel(Protocol):
+    """One cache between windows, by the rules of its kernel's generation of SLUB.
+
+    Attributes:
+        stat: the kernel's counters by name, since the start (paths.COUNTERS).
+    """
+
+    stat: Counter[str]
+
+    def seed_free(self, slabs: Index, places: Ints, cpus: Ints) -> None:
+        """Before any event: free objects of slabs older than the trace, as FreeBefore has them."""
+
+    def replay(self, events: CacheEvents) -> None:
+        """Replay a window's events; objects and paths are filled in."""
+
+    def take_pages(self) -> Index:
+        """Page requests since the last call: rows of event, CPU, slab, order, +1 or -1 (i8)."""
+
+    def partial_slabs(self) -> tuple[int, int]:
+        """Slabs on partial lists, and the free objects on them."""
