@@ -1,7 +1,8 @@
 """Zones and CPUs put together: which zone serves a request, and what one event does (R4.28, R4.29).
 
 The state of the simulated page allocator and its one-event operations. The replay calls these for
-the events that change anything beyond the top of one page list; page_stretch skips over the rest.
+the events that change anything beyond the top of one page list; allocsim.page_alloc.batch skips
+over the rest.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""A stretch of page events at once: everything between refills and drains, in numpy.
+"""A batch of page events at once: everything between refills and drains, in numpy.
 
 Most events push a block onto the top of a page list or pop it off: they change nothing that any
-other CPU can see. For a stretch of events the list each one uses is known beforehand (the zone by
+other CPU can see. For a batch of events the list each one uses is known beforehand (the zone by
 its watermarks, the list by request or pageblock), so the depth of every list is a running sum, and
-the next *barrier*, the event that finds its list empty or its CPU's lists full, is a search.
-Barriers of all CPUs are taken in time order, since they share the buddy. Pushes and pops stay
+the next *slow event*, the event that finds its list empty or its CPU's lists full, is a search.
+Slow events of all CPUs are taken in time order, since they share the buddy. Pushes and pops stay
 pending until somebody needs the blocks: see page_pending.
 
-A stretch ends early, "cut", behind an event that changes what was known beforehand: a watermark
-crossed, blocks of another type stolen, a request served by another zone. Where stretches end never
+A batch ends early, "cut", behind an event that changes what was known beforehand: a watermark
+crossed, blocks of another type stolen, a request served by another zone. Where batches end never
 shows in the results.
 """
 
@@ -32,30 +32,39 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from allocsim.page_alloc.replay import PageReplay
+    from allocsim.page_alloc.routes import Routes
     from allocsim.page_alloc.window import Window
 
-MAX_EVENTS = 1 << 16  #: keys of a stretch (page_pending) must fit 16 bits, for the radix sort
-CROWDED = 25  #: events a barrier below which doing them one by one is cheaper
-CROWD = 16  #: barriers that tell
+MAX_EVENTS = 1 << 16  #: keys of a batch (page_pending) must fit 16 bits, for the radix sort
+CROWDED = 25  #: events a slow event below which doing them one by one is cheaper
+CROWD = 16  #: slow events that tell
 
 
-class Stretch:
+class EventBatch:
     """Events [first, end) of a window, run at once.
 
     Args:
-        replay: the replay whose allocator state is advanced.
+        routes: the ways to the allocator, whose state is advanced.
         window: the window; results are written into it.
         first: first event.
         end: event behind the last; may be moved forward to what can be known beforehand.
+        sample_until: takes the samples wanted before rows up to an event.
     """
 
-    def __init__(self, replay: PageReplay, window: Window, first: int, end: int) -> None:
-        self.replay, self.window = replay, window
-        self.allocator = replay.allocator
+    def __init__(
+        self,
+        routes: Routes,
+        window: Window,
+        first: int,
+        end: int,
+        sample_until: Callable[[int], None],
+    ) -> None:
+        self.routes, self.window = routes, window
+        self.allocator = routes.allocator
+        self._sample_until = sample_until
         self.first, self.end = first, end
         self.at = first  #: the event being worked on
-        self.barriers = 0  #: events done by themselves so far
+        self.slow_events = 0  #: events done by themselves so far
         self._home: tuple[int, int] | None = None
         self._home_count = -1  # free_count of the home list before the event looked at it
         self._cut = False
@@ -70,12 +79,12 @@ class Stretch:
     # -- what is known beforehand
 
     def _plan(self) -> None:
-        window, replay = self.window, self.replay
-        replay.plan_routes()
+        window, routes = self.window, self.routes
+        routes.plan_routes()
         rows = slice(self.first, self.end)
         op = window.op[rows]
-        zone = replay.routes.ravel().take(replay.route_code(window, rows))
-        index = replay.list_table.ravel().take(replay.list_code(window, rows))
+        zone = routes.routes.ravel().take(routes.route_code(window, rows))
+        index = routes.list_table.ravel().take(routes.list_code(window, rows))
         free = op < 0
         self._place_known(rows, free, zone, index)
         lane = zone * np.int32(self.allocator.machine.cpus)
@@ -85,7 +94,7 @@ class Stretch:
         gone = window.pfn[rows] == -1
         listed = (index != NO_LIST) & (zone >= 0) & (op != 0) & ~gone
         window.path[rows][gone] = PagePath.UNPLACED
-        if replay.impure:
+        if routes.impure:
             end = self._first_unsure(rows, lane, listed, free)
             self.end = self.first + end
             listed, gone, lane = listed[:end], gone[:end], lane[:end]
@@ -120,7 +129,7 @@ class Stretch:
             else:
                 here, mine, sized = known[inside], pages[inside], order[inside]
             zone[here] = z
-            index[here] = self.replay.list_table[sized, buddy.types_of(mine)]
+            index[here] = self.routes.list_table[sized, buddy.types_of(mine)]
 
     def _first_unsure(
         self,
@@ -130,26 +139,26 @@ class Stretch:
         free: npt.NDArray[np.bool_],
     ) -> int:
         """The first free of a page out of a list that holds pages of several types."""
-        impure = self.replay.impure_lanes()
+        impure = self.routes.impure_lanes()
         unknown = np.flatnonzero(free & listed & (self.window.pfn[rows] == UNKNOWN))
         source = self.window.source[rows][unknown] - self.first
         unsure = unknown[impure[np.where(listed, lane, 0)[source]] & listed[source]]
         return int(unsure[0]) if len(unsure) else self.end - self.first
 
     def _split(self, at: npt.NDArray[np.int32] | None, lane: npt.NDArray[np.int32]) -> None:
-        """Give each list and each CPU its events; ``at`` None means all of the stretch."""
+        """Give each list and each CPU its events; ``at`` None means all of the batch."""
         if not len(lane):
             return
-        window, replay = self.window, self.replay
+        window, routes = self.window, self.routes
         if at is None:
             at = np.arange(len(lane), dtype=np.int32)
         rows = at + np.int32(self.first)
         self._rows, self._lane = rows, lane
         op = window.op.take(rows)
-        counts = np.bincount(lane, minlength=len(replay.lanes))
-        by_cpu = np.argsort((lane // PCP_LISTS).astype(replay.lane_type), kind="stable")
+        counts = np.bincount(lane, minlength=len(routes.lanes))
+        by_cpu = np.argsort((lane // PCP_LISTS).astype(routes.lane_type), kind="stable")
         self._split_cpus(rows.take(by_cpu), counts.reshape(-1, PCP_LISTS).sum(axis=1))
-        by_lane = np.argsort(lane.astype(replay.lane_type), kind="stable")
+        by_lane = np.argsort(lane.astype(routes.lane_type), kind="stable")
         events = rows.take(by_lane)
         depth = np.cumsum(np.negative(op.take(by_lane)), dtype=np.int32)
         views = []
@@ -190,7 +199,7 @@ class Stretch:
             start, end = end, end + int(counts[number])
             mine = every.part(start, end)
             before = int(count[start - 1]) if start else 0
-            pcp = self.replay.pcp_of(number)
+            pcp = self.routes.pcp_of(number)
             self._cpus[number] = CpuView(pcp, mine, before, flushes=flushes)
 
     def _may_flush(
@@ -200,7 +209,7 @@ class Stretch:
         pages: npt.NDArray[np.int32],
         halves: npt.NDArray[np.bool_],
     ) -> bool:
-        """Can free_high (R4.7) strike anywhere in the stretch?
+        """Can free_high (R4.7) strike anywhere in the batch?
 
         f -> (f + freed) / 2 never exceeds the larger of f and the most freed in one go.
         """
@@ -209,7 +218,7 @@ class Stretch:
         freed = np.cumsum(pages)
         at_halvings = freed[halves]
         runs = np.diff(at_halvings, prepend=0, append=freed[-1])
-        pcps = [self.replay.pcp_of(number) for number in numbers]
+        pcps = [self.routes.pcp_of(number) for number in numbers]
         longest = int(runs.max())
         most = longest + max(longest, *(pcp.free_count for pcp in pcps))
         return most >= min(pcp.free_high_threshold for pcp in pcps)
@@ -222,49 +231,47 @@ class Stretch:
         return need
 
     def _schedule(self, number: int, view: CpuView, position: int) -> None:
-        """Find a CPU's next barrier from a position on."""
+        """Find a CPU's next slow event from a position on."""
         z = number // self.allocator.machine.cpus
         below = self.allocator.below_high[z]
         following = min(view.next_full(position, below_high=below), *view.empty_at.values())
         if following < NEVER:
             heapq.heappush(self._heap, (following, number))
 
-    # -- barriers in time order
+    # -- slow events in time order
 
     def run(self) -> int:
-        """Advance the allocator to the end of the stretch; the event behind its last."""
-        self.replay.active = self
+        """Advance the allocator to the end of the batch; the event behind its last."""
         explicit = iter(self._explicit)
         next_explicit = next(explicit, NEVER)
         while True:
             heap = self._heap
             event = min(heap[0][0] if heap else NEVER, next_explicit)
-            self.replay.sample_until(min(event, self.end - 1))
+            self._sample_until(min(event, self.end - 1))
             if event >= self.end:
                 break
             self.at = event
-            self.barriers += 1
+            self.slow_events += 1
             if event == next_explicit:
                 next_explicit = next(explicit, NEVER)
                 self._one(event)
             else:
                 number = heapq.heappop(heap)[1]
-                self._barrier(event, number)
-            crowded = self.barriers >= CROWD and event - self.first < CROWDED * self.barriers
-            if self.replay.moved() or self._cut or self._settled or crowded:
+                self._slow_event(event, number)
+            crowded = self.slow_events >= CROWD and event - self.first < CROWDED * self.slow_events
+            if self.routes.moved() or self._cut or self._settled or crowded:
                 self.end = event + 1
                 break
         if not self._settled:
             self._resolve(self.end)
             self._leave(self.end)
-        self.replay.active = None
         return self.end
 
     def _one(self, event: int) -> None:
         """An event outside the lists, or one whose zone is not known: done by itself."""
         window = self.window
         order = int(window.order[event])
-        alone = window.op[event] != 0 and self.replay.list_table[order, 0] == NO_LIST
+        alone = window.op[event] != 0 and self.routes.list_table[order, 0] == NO_LIST
         if not alone:
             self._settle(event)
         elif (
@@ -273,14 +280,14 @@ class Stretch:
             and window.pfn[window.source[event]] == UNKNOWN
         ):
             self._resolve(event)
-        self.replay.single(window, event)
+        self.routes.single(window, event)
         if alone and window.op[event] > 0:
             # Frees of parts of this block were taken to come home to the zone expected.
             pfn = int(window.pfn[event])
-            expected = self.replay.routes[order, window.highest[event]]
+            expected = self.routes.routes[order, window.highest[event]]
             self._cut = pfn < 0 or self.allocator.zone_of(pfn) != expected
 
-    def _barrier(self, event: int, number: int) -> None:
+    def _slow_event(self, event: int, number: int) -> None:
         view = self._cpus[number]
         position = view.position(event)
         if view.free[position]:
@@ -293,8 +300,8 @@ class Stretch:
     def _refill(self, event: int, number: int, view: CpuView, position: int) -> None:
         """An allocation that finds its list empty."""
         window, pcp = self.window, view.pcp
-        request = self.replay.request(window, event)
-        index = int(self.replay.list_table[request.order, request.migratetype])
+        request = self.routes.request(window, event)
+        index = int(self.routes.list_table[request.order, request.migratetype])
         part = view.lists[index]
         part.move_to(event)
         old = part.pages.buffer
@@ -307,7 +314,7 @@ class Stretch:
         if not self._settled and not PagePath.REFILL <= path <= PagePath.REFILL_STEAL:
             self._leave_home(event)
         self._home = None
-        self.replay.served(window, event, path, pfn, pressure)
+        self.routes.served(window, event, path, pfn, pressure)
         if self._settled or self._pending is None:
             return
         pcp.free_count = remembered  # the halving is found again among the events
@@ -364,7 +371,7 @@ class Stretch:
             pcp.free_count >>= 1
 
     def _settle(self, event: int) -> None:
-        """Write pending events before ``event`` into the lists, and leave the stretch there."""
+        """Write pending events before ``event`` into the lists, and leave the batch there."""
         self._resolve(event)
         self._leave(event)
         self._settled = True

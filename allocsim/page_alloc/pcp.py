@@ -1,8 +1,8 @@
-"""The per-CPU page lists of one CPU in one zone: their numbers, and what a barrier does.
+"""The per-CPU page lists of one CPU in one zone: their numbers, and what a slow event does.
 
 A list is a stack with a bottom that opens: allocations and frees work at the top (R4.3), a drain
-takes from the bottom (R4.10). The stretches of pushes and pops between refills and drains are the
-business of page_stretch; what changes anything else is here.
+takes from the bottom (R4.10). The batches of pushes and pops between refills and drains are the
+business of page_batch; what changes anything else is here.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class PageList:
     """One list: cells of a buffer, the oldest block at ``base``, the newest below ``top``.
 
     ``need(cells)`` is called before the lowest ``cells`` blocks are read, by whoever keeps pushes
-    and pops pending (page_stretch).
+    and pops pending (page_batch).
     """
 
     __slots__ = ("base", "buffer", "need", "order", "top")

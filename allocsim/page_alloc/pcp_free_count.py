@@ -5,7 +5,7 @@ halvings compose exactly: with a_k pages freed between halving k and k + 1,
 
     f after m halvings = (f + a_0 + 2 a_1 + 4 a_2 + ... + 2^(m-1) a_(m-1)) >> m
 
-as whole numbers, so the value after any stretch of events follows without stepping through it.
+as whole numbers, so the value after any batch of events follows without stepping through it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def free_count_after(
     halves: npt.NDArray[np.bool_],
     cap: int,
 ) -> int:
-    """free_count after a stretch of one CPU's events in one zone.
+    """free_count after a batch of one CPU's events in one zone.
 
     Args:
         start: free_count before the first event.

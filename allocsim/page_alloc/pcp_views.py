@@ -1,4 +1,4 @@
-"""What a stretch of events looks like to one page list, and to one CPU in one zone.
+"""What a batch of events looks like to one page list, and to one CPU in one zone.
 
 Searches only: which event finds the list empty, which free fills the CPU's lists. The lists
 themselves, and what steers them, are in page_lists.
@@ -22,18 +22,18 @@ NEVER = 1 << 30  #: behind every event
 
 
 class ListView:
-    """One page list's events of the stretch.
+    """One page list's events of the batch.
 
     Args:
         pages: the list.
         events: rows of its events, ascending (i4).
-        at: their positions among the listed events of the stretch.
+        at: their positions among the listed events of the batch.
         depth: running sum of pushes less pops behind each event; cells (PageList.base, .top) are
             depth + ``shift``.
         start: that sum before the first event.
 
     Attributes:
-        upto: events before the barrier being worked on; ``move_to`` sets it.
+        upto: events before the slow event being worked on; ``move_to`` sets it.
         epoch: number of the list's current epoch (page_pending), which began before ``begun``
             with ``level`` cells filled.
     """
@@ -136,7 +136,7 @@ class CpuEvents(NamedTuple):
 
 
 class CpuView:
-    """What barriers need of one CPU's events in one zone.
+    """What slow events need of one CPU's events in one zone.
 
     Args:
         pcp: its lists' numbers.

@@ -1,7 +1,7 @@
 """Which block each allocation off a page list gets: pops behind their pushes.
 
 A pop gets what the matching push put there (R4.3: lists are stacks). Every push and pop of a
-stretch has a *key*, the same for a list and a depth: sorted by it, stable in time, a pop stands
+batch has a *key*, the same for a list and a depth: sorted by it, stable in time, a pop stands
 right behind the push that filled its cell. The block pushed is that of the page freed, which an
 earlier pop may have handed out: pointer jumping finds the start of each such chain. Two fillings
 of a list by the buddy have nothing in common: the events between two refills are an *epoch*.
@@ -37,7 +37,7 @@ class _Epoch:
 
 
 class Pending:
-    """The listed events of a stretch, whose blocks are found when somebody asks.
+    """The listed events of a batch, whose blocks are found when somebody asks.
 
     Args:
         window: the window; ``pfn`` is filled in.

@@ -1,7 +1,7 @@
 """Many refills, or many flushes, of one cache at once: what its slabs give and take, in numpy.
 
 Between a refill and a flush nothing is known beforehand: a refill gives what flushes before it gave
-back. But the barriers of a cache come in runs of one kind, and within a run all is known: which
+back. But the slow events of a cache come in runs of one kind, and within a run all is known: which
 slabs a row of refills empties, in which order a row of flushes fills them. The rules are those of
 allocsim.slub.slabs, one batch at a time, to which the results are equal.
 """

@@ -16,7 +16,7 @@ from pipeline.synth.units import write_time
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pipeline.fitting.observed import Lives
+    from pipeline.fitting.lives import Lives
 
     Ints = npt.NDArray[np.int64]
 

@@ -27,7 +27,7 @@ from pipeline.synth.page_requests import PAGE_KINDS
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pipeline.fitting.observed import Lives, Older
+    from pipeline.fitting.lives import Lives, Older
 
     Ints = npt.NDArray[np.int64]
 

@@ -13,7 +13,7 @@ not known. A refill for each CPU is assumed, which is the unit in which sheaves 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,34 +26,11 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pipeline.fitting.observed import Older
+    from pipeline.fitting.lives import Older, OlderSlabs
 
     Ints = npt.NDArray[np.int64]
 
 _NO_SLAB = -1
-
-
-class OlderSlabs(NamedTuple):
-    """What of a cache lies on slabs older than the trace.
-
-    Args:
-        slab: of each object that dies in the trace without having been seen before, the slab that
-            is older, too; -1: none, it was allocated in the trace without an event (i8).
-        free_slab: of each free place, its slab (i8).
-        free_cpu: the CPU whose main sheaf it lies in; -1: it is on its slab's free list (i8).
-        objects: objects in a slab.
-        pages: its pages.
-        capacity: objects in a sheaf.
-        made: slabs of the cache that the model made in the trace.
-    """
-
-    slab: Ints
-    free_slab: Ints
-    free_cpu: Ints
-    objects: int
-    pages: int
-    capacity: int
-    made: int
 
 
 def older_object_works(

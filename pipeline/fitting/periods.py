@@ -11,7 +11,7 @@ from pipeline.synth.births import NEVER
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pipeline.fitting.observed import Lives
+    from pipeline.fitting.lives import Lives
 
     Ints = npt.NDArray[np.int64]
 

@@ -23,7 +23,7 @@ from pipeline.synth.spec import KERNELS
 from pipeline.synth.units import write_time
 
 if TYPE_CHECKING:
-    from pipeline.fitting.observed import Observed
+    from pipeline.fitting.lives import Observed
 
 _GIB = 1 << 30
 

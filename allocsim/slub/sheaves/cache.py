@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,9 +14,8 @@ from allocsim.slub.object_chains import Reuse
 from allocsim.slub.paths import Path
 from allocsim.slub.requests import Op
 from allocsim.slub.sheaves.plan import plan
-from allocsim.slub.sheaves.state import Sheaves
+from allocsim.slub.sheaves.state import CacheState
 from allocsim.slub.sheaves.stepwise import Steps
-from allocsim.slub.slabs import Slabs
 from allocsim.slub.slabs_bulk import flush_run, refill_run
 
 if TYPE_CHECKING:
@@ -29,23 +27,8 @@ if TYPE_CHECKING:
     from allocsim.tables import Index, Ints
 
 
-class SheafCache:
-    """State of one cache between windows.
-
-    Args:
-        shape: the cache.
-        rules: the kernel version's numbers.
-        number: the cache's number.
-        cpus: CPUs that may appear.
-        freelist_order: as Slub has it.
-
-    Attributes:
-        sheaf_memory: sheaves allocated (+1) and freed (-1) in this window: event, CPU, sheaf, which
-            of both, and the page requests before it, of this window or of this event.
-        sheaf_objects: object of its kmalloc cache that each sheaf is (sheaf_memory).
-        callbacks: page requests of this window made by callbacks of kfree_rcu: first, end, and the
-            CPU.
-    """
+class SheafCache(CacheState):
+    """One cache of a kernel with sheaves: its state, and windows of events."""
 
     def __init__(
         self,
@@ -55,18 +38,8 @@ class SheafCache:
         cpus: int,
         freelist_order: Callable[[int, int, int], Sequence[int]] | None,
     ) -> None:
-        self.shape = shape
-        self.rules = rules
-        self.number = number
-        self.stat: Counter[str] = Counter()
-        self.slabs = Slabs(shape, self.stat, number, freelist_order)
-        self.sheaf_memory: list[tuple[int, int, int, int, int]] = []
-        self.sheaf_objects: dict[int, int] = {}
-        self.callbacks: list[tuple[int, int, int]] = []
-        self.steps: Steps | None = None
-        self.sheaves = Sheaves.cold(cpus, shape.capacity, rules.max_full_sheaves)
-        #: Object in every cell of every sheaf, up to the sheaf's size.
-        self.contents: Index = np.full(self.sheaves.count * shape.capacity, FAILED, np.int64)
+        super().__init__(shape, rules, number, cpus, freelist_order)
+        self.steps: Steps | None = None  #: once sheaves have left the pair of main and spare
         self._cpu: Ints = np.empty(0, np.int16)  # of the events of the window
 
     def seed_free(self, slabs: Index, places: Ints, cpus: Ints) -> None:
@@ -87,7 +60,7 @@ class SheafCache:
         self.contents[first : first + len(objects)] = objects[::-1]
         sheaves.size[cpu] = len(objects)
         sheaves.spare[cpu] = sheaves.new_sheaf()
-        self.contents = self._contents_for(sheaves.count)
+        self.contents = self.contents_for(sheaves.count)
 
     def replay(self, events: CacheEvents) -> None:
         """Replay a window's events; objects and paths are filled in."""
@@ -115,7 +88,7 @@ class SheafCache:
         if planned is None:
             return False
         reuse = Reuse(planned, events.op, events.parent)
-        contents = self._contents_for(planned.after.count)
+        contents = self.contents_for(planned.after.count)
         #: The object at each end of a chain: refills, as the slabs give them, cells, older frees.
         slots = np.empty(reuse.slots, np.int64)
         table = np.concatenate((slots, contents, events.objects[reuse.carried]))
@@ -187,12 +160,6 @@ class SheafCache:
         stat["sheaf_refill"] += len(planned.refills) * capacity
         stat["sheaf_flush"] += len(planned.flushes) * capacity
 
-    def _contents_for(self, sheaves: int) -> Index:
-        """A copy of the cells' contents with room for so many sheaves."""
-        contents = np.full(sheaves * self.shape.capacity, FAILED, np.int64)
-        contents[: len(self.contents)] = self.contents
-        return contents
-
     def _without_sheaves(self, events: CacheEvents) -> None:
         """A cache without sheaves: every event is a batch of its own (R3.11, R3.15, R3.17)."""
         objects, paths = events.objects.tolist(), events.path.tolist()
@@ -217,17 +184,6 @@ class SheafCache:
             paths[at] = Path.SLOW_FREE
         events.objects[:] = objects
         events.path[:] = paths
-
-    def slow_alloc(self, time: int, max_order: int) -> tuple[int, Path]:
-        """One object by the slow path (R3.15): object, FAILED if there is none, and path."""
-        found, new = self.slabs.take_one(time, max_order)
-        if found is None:
-            return FAILED, Path.FAILED
-        return found, Path.SLOW_NEW if new else Path.SLOW_PARTIAL
-
-    def note_sheaf(self, time: int, cpu: int, number: int, way: int) -> None:
-        """Write down what becomes of a sheaf's memory (sheaf_memory)."""
-        self.sheaf_memory.append((time, cpu, number, way, self.slabs.requests()))
 
     def take_pages(self) -> Index:
         """Page requests since the last call: rows of event, CPU, slab, order, +1 or -1 (i8)."""

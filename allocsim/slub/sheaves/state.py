@@ -1,9 +1,22 @@
-"""The sheaves of one cache, as they stand between windows (7.2)."""
+"""The state of one cache between windows: its slabs, and its sheaves as they stand (7.2)."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from allocsim.slub.cache_model import FAILED
+from allocsim.slub.paths import Path
+from allocsim.slub.slabs import Slabs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from allocsim.kernels.profile import CacheShape, SlubRules
+    from allocsim.tables import Index
 
 NO_SHEAF = -1
 
@@ -83,3 +96,59 @@ class Sheaves:
             return self.unused.pop()
         self.count += 1
         return self.count - 1
+
+
+class CacheState:
+    """State of one cache between windows.
+
+    Args:
+        shape: the cache.
+        rules: the kernel version's numbers.
+        number: the cache's number.
+        cpus: CPUs that may appear.
+        freelist_order: as Slub has it.
+
+    Attributes:
+        sheaf_memory: sheaves allocated (+1) and freed (-1) in this window: event, CPU, sheaf, which
+            of both, and the page requests before it, of this window or of this event.
+        sheaf_objects: object of its kmalloc cache that each sheaf is (sheaf_memory).
+        callbacks: page requests of this window made by callbacks of kfree_rcu: first, end, and the
+            CPU.
+        contents: object in every cell of every sheaf, up to the sheaf's size (i8).
+    """
+
+    def __init__(
+        self,
+        shape: CacheShape,
+        rules: SlubRules,
+        number: int,
+        cpus: int,
+        freelist_order: Callable[[int, int, int], Sequence[int]] | None,
+    ) -> None:
+        self.shape = shape
+        self.rules = rules
+        self.number = number
+        self.stat: Counter[str] = Counter()
+        self.slabs = Slabs(shape, self.stat, number, freelist_order)
+        self.sheaf_memory: list[tuple[int, int, int, int, int]] = []
+        self.sheaf_objects: dict[int, int] = {}
+        self.callbacks: list[tuple[int, int, int]] = []
+        self.sheaves = Sheaves.cold(cpus, shape.capacity, rules.max_full_sheaves)
+        self.contents: Index = np.full(self.sheaves.count * shape.capacity, FAILED, np.int64)
+
+    def slow_alloc(self, time: int, max_order: int) -> tuple[int, Path]:
+        """One object by the slow path (R3.15): object, FAILED if there is none, and path."""
+        found, new = self.slabs.take_one(time, max_order)
+        if found is None:
+            return FAILED, Path.FAILED
+        return found, Path.SLOW_NEW if new else Path.SLOW_PARTIAL
+
+    def note_sheaf(self, time: int, cpu: int, number: int, way: int) -> None:
+        """Write down what becomes of a sheaf's memory (sheaf_memory)."""
+        self.sheaf_memory.append((time, cpu, number, way, self.slabs.requests()))
+
+    def contents_for(self, sheaves: int) -> Index:
+        """A copy of the cells' contents with room for so many sheaves."""
+        contents = np.full(sheaves * self.shape.capacity, FAILED, np.int64)
+        contents[: len(self.contents)] = self.contents
+        return contents

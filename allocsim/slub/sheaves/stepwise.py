@@ -24,7 +24,7 @@ from allocsim.slub.sheaves.state import NO_SHEAF, Sheaf
 
 if TYPE_CHECKING:
     from allocsim.slub.cache_model import CacheEvents
-    from allocsim.slub.sheaves.cache import SheafCache
+    from allocsim.slub.sheaves.state import CacheState
 
 _HIT, _PUSH = int(Path.MAIN_HIT), int(Path.MAIN_PUSH)
 
@@ -36,7 +36,7 @@ class Steps(Barn[Sheaf]):
         cache: the cache; its sheaves are taken over as they are.
     """
 
-    def __init__(self, cache: SheafCache) -> None:
+    def __init__(self, cache: CacheState) -> None:
         before, self.capacity = cache.sheaves, cache.shape.capacity
 
         def taken(number: int, size: int) -> Sheaf:

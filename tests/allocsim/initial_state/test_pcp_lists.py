@@ -70,7 +70,7 @@ def test_blocks_on_lists_come_from_used_pages_of_pageblocks_of_their_type() -> N
     }
     model = PageReplay(Machine((zone,), (found,), 2))
     assert [pcp.count for pcp in model.allocator.pcps[0]] == [5 + 512, 7 + 24]
-    assert not model.impure_lanes().any()
+    assert not model.routes.impure_lanes().any()
     taken = {
         page
         for _, index, blocks in found.lists

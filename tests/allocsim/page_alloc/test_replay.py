@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from allocsim.page_alloc import batch as page_stretch
+from allocsim.page_alloc import batch
 from allocsim.page_alloc import replay as page_replay
 from allocsim.page_alloc.paths import PAGE_COUNTERS
 from allocsim.page_alloc.replay import PageReplay
@@ -251,14 +251,14 @@ def test_the_model_equals_the_oracle(data: st.DataObject) -> None:
 
 @settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
 @given(st.data())
-def test_stretches_equal_the_oracle_where_events_one_by_one_would_be_cheaper(
+def test_batches_equal_the_oracle_where_events_one_by_one_would_be_cheaper(
     data: st.DataObject,
 ) -> None:
     machine = data.draw(machines())
     trace = data.draw(traces(machine))
     with (
         patch.multiple(page_replay, _SETUP=-10_000, CROWDED=0),
-        patch.multiple(page_stretch, CROWDED=0),
+        patch.multiple(batch, CROWDED=0),
     ):
         assert_same(machine, trace, data.draw(st.sampled_from([13, 200, 10_000])))
 

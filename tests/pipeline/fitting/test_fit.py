@@ -15,7 +15,8 @@ from pipeline.fitting.fit import check_output, fit_trace, write_spec
 from pipeline.fitting.kmem_only import without_page_refs
 from pipeline.fitting.lifetimes import distribution, in_parts
 from pipeline.fitting.lines import object_line, page_line, works_of
-from pipeline.fitting.observed import Lives, in_order
+from pipeline.fitting.lives import Lives
+from pipeline.fitting.observed import in_order
 from pipeline.fitting.periods import move_limits, period_limits
 from pipeline.fitting.spec_text import left_out_text, nearest_kernel
 from pipeline.progress import Progress

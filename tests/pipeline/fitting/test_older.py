@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.fitting.observed import Older
+from pipeline.fitting.lives import Older, OlderSlabs
 from pipeline.fitting.older import (
-    OlderSlabs,
     older_object_works,
     pages_in_use,
     spare_works,

@@ -1,0 +1,129 @@
+"""Lives of objects and pages, and what is older than the trace: what a fit looks at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.replay.world import Recorded
+
+Ints = npt.NDArray[np.int64]
+
+
+class Lives(NamedTuple):
+    """Lives that began in the trace; arrays of one length.
+
+    Args:
+        birth: ns since the first event (i8).
+        death: likewise; NEVER: it outlives the trace (i8).
+        cpu: CPU that allocated (i8).
+        free_cpu: CPU that freed; of what outlives the trace, the one that allocated (i8).
+        what: cache number of an object; of a page ``kind << 8 | order`` (i8).
+        traced: an event shows the end (bool).
+        site: of objects, the address that called the allocator (u8).
+        run: of what came out of a prefilled sheaf, a number for that sheaf (i8); else -1.
+    """
+
+    birth: Ints
+    death: Ints
+    cpu: Ints
+    free_cpu: Ints
+    what: Ints
+    traced: npt.NDArray[np.bool_]
+    site: npt.NDArray[np.uint64]
+    run: Ints
+
+    def of(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Lives:
+        """Some of them."""
+        return Lives(
+            self.birth[rows],
+            self.death[rows],
+            self.cpu[rows],
+            self.free_cpu[rows],
+            self.what[rows],
+            self.traced[rows],
+            self.site[rows],
+            self.run[rows],
+        )
+
+
+class Older(NamedTuple):
+    """Ends of lives that began before the trace; arrays of one length, as in Lives."""
+
+    death: Ints
+    free_cpu: Ints
+    what: Ints
+
+    def of(self, what: int) -> Older:
+        """Those of one cache, or of one kind and order of pages."""
+        rows = self.what == what
+        return Older(self.death[rows], self.free_cpu[rows], self.what[rows])
+
+
+class OlderSlabs(NamedTuple):
+    """What of a cache lies on slabs older than the trace.
+
+    Args:
+        slab: of each object that dies in the trace without having been seen before, the slab that
+            is older, too; -1: none, it was allocated in the trace without an event (i8).
+        free_slab: of each free place, its slab (i8).
+        free_cpu: the CPU whose main sheaf it lies in; -1: it is on its slab's free list (i8).
+        objects: objects in a slab.
+        pages: its pages.
+        capacity: objects in a sheaf.
+        made: slabs of the cache that the model made in the trace.
+    """
+
+    slab: Ints
+    free_slab: Ints
+    free_cpu: Ints
+    objects: int
+    pages: int
+    capacity: int
+    made: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A recorded trace, as far as a fit looks at it.
+
+    Args:
+        name: of the trace.
+        recorded: the run.
+        length: ns from the first event to the last.
+        events: its events.
+        objects: lives of objects.
+        older_objects: ends of older ones.
+        older_slabs: the slabs those lie on, and what is free on them, by cache.
+        pages: lives of pages that are not slab's.
+        older_pages: ends of older ones.
+        unsized: allocations from caches whose size nothing tells, which are left out.
+        pieces: frees of parts of a block after the first, which are left out.
+        managed: pages of all zones.
+        free: pages free at the start.
+    """
+
+    name: str
+    recorded: Recorded
+    length: int
+    events: int
+    objects: Lives
+    older_objects: Older
+    older_slabs: Sequence[OlderSlabs]
+    pages: Lives
+    older_pages: Older
+    unsized: int
+    pieces: int
+    managed: int
+    free: int
+
+    @property
+    def caches(self) -> Sequence[tuple[str, int]]:
+        """Name and size of each cache."""
+        return self.recorded.caches
