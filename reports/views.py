@@ -30,6 +30,7 @@ VIEWS = (
     "timeline",
     "page_caches",
     "reference_lives",
+    "count_readers",
     "freezability",
     "reference_takers",
     "hazards",

@@ -1,7 +1,8 @@
-"""What can be said on freezing a group of pages, from the lives that page_ref events tell whole.
+"""What can be said on freezing a group of pages: from lives, and from the kernel's sources.
 
 A life that begins and ends in the recording and in which nobody took a reference beyond the one
-it was born with can do without a count: nothing but its own birth and end ever looked at it.
+it was born with could do without a count, as far as events tell. Reading a count fires none, so
+what the sources allow (count_readers) goes beside it, and the stricter of the two stands.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from enum import IntEnum
 
 
 class Verdict(IntEnum):
-    """Codes of the verdicts."""
+    """Codes of the verdicts; of two between FROZEN and UNSEEN the higher is the stricter."""
 
     FROZEN = 0
     FREEZABLE = 1
-    NEARLY = 2
-    NEEDED = 3
-    UNSEEN = 4
+    ONCE = 2
+    NEARLY = 3
+    NEEDED = 4
+    UNSEEN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Rule:
         code: the verdict.
         name: what it is called in results.
         max_extra_pct: highest share of whole lives with an extra reference that it allows, in
-            percent; the first that allows the share stands. None: it does not go by that.
+            percent; the first that allows the share stands. None: lives do not give it.
         doc: what it says.
     """
 
@@ -42,8 +44,31 @@ class Rule:
 # looked at one by one, as nvme-tcp's were in 6.14. A choice, not a measurement.
 VERDICTS: tuple[Rule, ...] = (
     Rule(Verdict.FROZEN, "frozen already", None, "No whole life was given a count."),
-    Rule(Verdict.FREEZABLE, "freezable", 0.0, "No whole life had an extra reference."),
+    Rule(
+        Verdict.FREEZABLE,
+        "freezable",
+        0.0,
+        "No whole life had an extra reference, and in the sources nobody reads the count.",
+    ),
+    Rule(
+        Verdict.ONCE,
+        "freezable once readers change",
+        None,
+        "As freezable, but functions that can be named read the count, take references or map the"
+        " pages to user space (count_readers).",
+    ),
     Rule(Verdict.NEARLY, "nearly", 1.0, "At most 1 % of the whole lives had one: few to fix."),
-    Rule(Verdict.NEEDED, "needs its count", 100.0, "More of them had an extra reference."),
-    Rule(Verdict.UNSEEN, "not known", None, "No life both began and ended in the recording."),
+    Rule(
+        Verdict.NEEDED,
+        "needs its count",
+        100.0,
+        "More of them had an extra reference, or the sources live by the count.",
+    ),
+    Rule(
+        Verdict.UNSEEN,
+        "not known",
+        None,
+        "No life both began and ended in the recording, or whose pages they are is not known well"
+        " enough to say who reads the count.",
+    ),
 )

@@ -39,6 +39,7 @@ def hazards(
     On a kernel that counts the pages: who would break if they were frozen. On one that has frozen
     them: who breaks. The rows are those of the view hazards. The exit code is 1 if there is a
     caller that the policy breaks. It takes page_ref events, and stacks behind them to tell who.
+    Who only reads a count fires no event: the view count_readers names them.
     """
     from pipeline.progress import shown
     from pipeline.replay.policies import BASELINE, find_policies
@@ -62,7 +63,11 @@ def hazards(
             rows = result.fetchall()
     WRITERS[format_.value](names, rows, sys.stdout)
     broken = sum(row[names.index("breaks")] for row in rows)
-    typer.echo(f"{name} breaks {broken or 'none'} of these callers", err=True)
+    typer.echo(
+        f"{name} breaks {broken or 'none'} of these callers; who only reads a count fires no event"
+        " (view count_readers)",
+        err=True,
+    )
     if broken:
         raise typer.Exit(1)
 

@@ -36,13 +36,16 @@ from pipeline.store.dimensions import (
     trace_row,
 )
 from pipeline.store.load import RunWriter
+from pipeline.store.reader_rows import kind_reader_rows, source_verdict_rows
 from pipeline.store.schema import (
     CACHES,
     CALL_SITES,
+    KIND_READERS,
     POLICIES,
     POLICY_OPS,
     QUALITY_COUNTS,
     RUNS,
+    SOURCE_VERDICTS,
     STACKS,
     TASKS,
 )
@@ -201,7 +204,10 @@ def replay_trace(  # noqa: PLR0913 - what, into what, priced with what
         writer.rows(STACKS, stack_rows(recording.stacks))
         writer.rows(TASKS, task_rows(trace))
         writer.rows(POLICIES, policy_rows(policies))
-        writer.rows(POLICY_OPS, policy_op_rows(policies, kernel_of(recording.release).paths))
+        kernel = kernel_of(recording.release)
+        writer.rows(POLICY_OPS, policy_op_rows(policies, kernel.paths))
+        writer.rows(SOURCE_VERDICTS, source_verdict_rows(kernel.version))
+        writer.rows(KIND_READERS, kind_reader_rows(kernel.version))
         writer.finish()
         if pricing is not None:
             costs = pricing.costs or costs_for(trace.meta["arch"])

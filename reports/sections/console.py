@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from reports.render.rows import write_table
 from reports.render.wording import plural
+from reports.sections.caveats import caveats
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
+_WIDTH = 100  #: of lines of text, so that they survive a mail
 _POLICIES = """
     SELECT run, trace, policy, locked_ops, frozen_ops_saved AS freezing_saves,
            round(frozen_saved_pct, 2) AS pct,
@@ -41,8 +44,12 @@ _NOT_COMPARED = """
 
 
 def print_policies(connection: duckdb.DuckDBPyConnection, runs: Sequence[int], out: TextIO) -> None:
-    """Recorded runs under each policy, from the view policy_summary."""
+    """Recorded runs under each policy, from the view policy_summary; what its savings count on."""
     _table(connection, _POLICIES, runs, out)
+    out.writelines(
+        textwrap.fill(sentence, _WIDTH, subsequent_indent="  ") + "\n"
+        for sentence in caveats(connection, runs)
+    )
 
 
 def print_placements(

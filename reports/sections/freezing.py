@@ -1,4 +1,4 @@
-"""What could be frozen next: verdicts, who takes references, who breaks, where the count is set."""
+"""What could be frozen next: verdicts, who reads the count, who takes references, who breaks."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ def verdicts(connection: DuckDBPyConnection, run: int) -> list[Block]:
         heading,
         _figure(connection, kinds),
         _ranked([row for row in found if row["scope"] == "caller"]),
+        *_readers(connection, run),
         *_takers(connection, run),
     ]
 
@@ -48,10 +49,11 @@ def _figure(connection: DuckDBPyConnection, kinds: list[Row]) -> Picture:
     nearly = next(row["max_extra_pct"] for row in known if row["name"] == "nearly")
     return Picture(
         "Left: the set that gives a page its count and the drop that ends it, ●: what freezing "
-        "each kind of page saves, grey where it cannot be frozen as it is. Right: what was done to "
-        "the count in lives that began and ended in the recording, their number at the right; "
-        "only these speak for the verdict. Nearly: extra references in at most "
-        f"{wording.percent(nearly)} of them.",
+        "each kind of page saves, grey where it cannot be frozen as it is, hatched where that "
+        "takes changes to functions that read its count. Right: what was done to the count in "
+        "lives that began and ended in the recording, their number at the right. The verdict is "
+        "the stricter of two: by these lives ●, and by who reads the count in the kernel’s "
+        f"sources. Nearly: extra references in at most {wording.percent(nearly)} of the lives.",
         style.svg(
             freezing_figures.freezability(
                 [row["page_kind"] for row in kinds],
@@ -129,6 +131,33 @@ def _allocated_by(row: Row) -> str:
     return f"{caller}: {row['cache']}" if row["cache"] else caller
 
 
+def _readers(connection: DuckDBPyConnection, run: int) -> list[Block]:
+    """The functions that stand between the pages and their verdict, from the kernel's sources."""
+    found = queries.rows(
+        connection,
+        """
+        FROM count_readers WHERE run = $run AND by_source = 'freezable once readers change'
+        """,
+        run=run,
+    )
+    if not found:
+        return []
+    return [
+        Table(
+            "Who reads the count of these pages, takes references on them or maps them to user "
+            "space, by the kernel’s sources: what would have to change before they can do "
+            "without a count. Reading fires no event, so no recording shows it.",
+            (
+                Column("page kind", numeric=False),
+                Column("does", numeric=False),
+                Column("function", numeric=False, share=1),
+                Column("what", numeric=False, share=1),
+            ),
+            [[row["page_kind"], row["does"], Mono(row["source"]), row["doc"]] for row in found],
+        )
+    ]
+
+
 def _takers(connection: DuckDBPyConnection, run: int) -> list[Block]:
     found = queries.rows(
         connection, 'FROM reference_takers WHERE run = $run ORDER BY "references" DESC', run=run
@@ -202,7 +231,8 @@ def hazards(connection: DuckDBPyConnection, run: int) -> list[Block]:
     )
     note = Text(
         "From 6.14 on get_page and put_page leave slab and large kmalloc pages alone and fire no "
-        "event (H4): such callers show up as a warning in the kernel’s log, not here."
+        "event (H4): such callers show up as a warning in the kernel’s log, not here. Nor do those "
+        "that only read a count: no event tells of them (view count_readers)."
     )
     if not found:
         names = wording.listed([row["name"] for row in freezing])
@@ -277,7 +307,7 @@ def depth(connection: DuckDBPyConnection, run: int) -> list[Block]:
     )
     observed = all(row["needs_how"] == "observed" for row in how)
     known = (
-        "by its whole lives ●" if observed else "by its whole lives ●, or by the policy’s figures ○"
+        "by the verdict above" if observed else "by the verdict above, or by the policy’s figures ○"
     )
     heading = Heading("Where on the call stack the count is set")
     if not largest:
@@ -289,7 +319,8 @@ def depth(connection: DuckDBPyConnection, run: int) -> list[Block]:
             "allocation’s call stack, from the inside out: in prep_new_page as 6.12 does, in the "
             "wrappers alloc_pages and folio_alloc as 7.2 does, or by the function that asks for "
             "the page. A path that enters inside the level has no count; whether its pages need "
-            f"one is told {known}.",
+            f"one is told {known}. Those that are freezable once readers change are counted as "
+            "if these had changed.",
             style.svg(freezing_figures.depth(levels, largest)),
         ),
     ]

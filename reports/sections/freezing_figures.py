@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 _VERDICTS: dict[str, dict[str, Any]] = {
     "freezable": {"facecolor": style.BLUE},
+    "freezable once readers change": {
+        "facecolor": style.BLUE,
+        "edgecolor": style.PALE,
+        "linewidth": 0.4,
+        "hatch": "/////",
+    },
     "nearly": {"facecolor": style.SKY},
     "needs its count": {"facecolor": style.PALE, "edgecolor": style.GREY, "linewidth": 0.5},
     "frozen already": {"facecolor": style.GREEN},

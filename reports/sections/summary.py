@@ -11,6 +11,7 @@ from reports.render import wording
 from reports.render.document import Block, Cell, Column, Mono, Strong, Table, Text
 from reports.render.wording import MARKS
 from reports.sections.answer import answer
+from reports.sections.caveats import caveats
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -24,6 +25,7 @@ def first_page(connection: DuckDBPyConnection, run: Row) -> list[Block]:
         answer(connection, run, policies, how),
         _replayed(connection, run),
         _headline(policies, how),
+        *(Text(sentence) for sentence in caveats(connection, [run["run"]])),
         Text(
             "Marks: ● observed (the recording says so: an event, a stack, an address), ◐ inferred "
             "(follows from a rule on what was recorded: gfp flags, order, neighbours), ○ assumed "

@@ -1,11 +1,17 @@
 -- freezability: one row is the pages of one kind in one run, all of them (scope 'kind') or those of
 -- one allocating function and cache (scope 'caller'): could they do without a reference count?
 --
--- Only recordings with page_ref events have rows, and only whole lives, begun and ended in the
--- recording, speak for the verdict (table verdicts). A refused get-unless-zero is a scanner passing
--- by and counts nowhere. What freezing saves is what gave these pages their count and what took it
--- away, of all lives; operations in use are left out, since a page that needs them cannot be frozen
--- as it is.
+-- Two things speak for the verdict (table verdicts): what was done to the count of whole lives, begun
+-- and ended in the recording, and who reads the count in the kernel's sources, which fires no event
+-- (view count_readers). The stricter of the two stands: pages on which nobody took a reference here
+-- may still have readers, and pages whose sources name none may still have been referenced. Pages of
+-- kinds 'unknown' and 'other' are never freezable: nobody can say who reads theirs. A refused
+-- get-unless-zero is a scanner passing by and counts nowhere. Only recordings with page_ref events
+-- have rows.
+--
+-- What freezing saves is what gave these pages their count and what took it away, of all lives;
+-- operations in use are left out, since a page that needs them cannot be frozen as it is. What the
+-- changed readers cost instead is not in it: source_verdicts.price says where there is something.
 --
 -- Columns:
 --   run               Replay of one trace.
@@ -20,7 +26,11 @@
 --   extra_lives       Whole lives in which somebody took a reference beyond the first.
 --   extra_references  Operations that took these references.
 --   peak_count        Highest count of a whole life (P1).
---   verdict           Verdict on the group (verdicts.name).
+--   verdict           Verdict on the group (verdicts.name): the stricter of the next two.
+--   observed          Verdict by its whole lives alone.
+--   by_source         Verdict by the kernel's sources alone.
+--   sources_of        Kernel whose sources were read: the recorded one's or the nearest older.
+--   readers           Functions that read the count, take references or map the pages; NULL: none.
 --   plain_ops_saved   Plain stores that freezing these pages would have saved in this trace.
 --   locked_ops_saved  Locked instructions, likewise.
 --   saved_pct         [%] Both, as a share of all reference operations recorded in the run.
@@ -53,52 +63,113 @@ totals as (
     group by run
 ),
 
-verdict_of as (
+seen as (
     select
         lives.*,
         case
-            when whole_lives = 0 then 4
-            when counted_lives = 0 and extra_lives = 0 then 0
+            when whole_lives = 0 then 'not known'
+            when counted_lives = 0 and extra_lives = 0 then 'frozen already'
             else (
-                select arg_min(verdict, max_extra_pct)
+                select arg_min(name, max_extra_pct)
                 from verdicts
                 where 100 * lives.extra_lives <= max_extra_pct * lives.whole_lives
             )
-        end as verdict
+        end as observed
     from lives
+),
+
+-- A caller whose code was read has a verdict of its own, all others that of their kind.
+allowed as (
+    select
+        sources.run,
+        sources.page_kind,
+        sources.caller,
+        sources.kernel,
+        verdicts.name as by_source
+    from source_verdicts as sources
+    inner join verdicts using (verdict)
+),
+
+named as (
+    select
+        run,
+        page_kind,
+        string_agg(distinct kernel_function, ', ' order by kernel_function) as readers
+    from kind_readers
+    where does != 'scans'
+    group by run, page_kind
+),
+
+told as (
+    select
+        seen.*,
+        coalesce(of_caller.by_source, of_kind.by_source, 'not known') as by_source,
+        of_kind.kernel as sources_of,
+        if(of_caller.by_source is null, named.readers, null) as readers
+    from seen
+    left join allowed as of_kind
+        on
+            seen.run = of_kind.run
+            and seen.page_kind = of_kind.page_kind
+            and of_kind.caller is null
+    left join allowed as of_caller
+        on
+            seen.run = of_caller.run
+            and seen.page_kind = of_caller.page_kind
+            and regexp_replace(seen.caller, '(_noprof)?([.].*)?$', '') = of_caller.caller
+    left join named on seen.run = named.run and seen.page_kind = named.page_kind
+),
+
+judged as (
+    select
+        told.*,
+        case
+            when observed = 'frozen already' then observed
+            when 'needs its count' in (observed, by_source) then 'needs its count'
+            when 'not known' in (observed, by_source) then 'not known'
+            else (
+                select max_by(name, verdict)
+                from verdicts
+                where name in (told.observed, told.by_source)
+            )
+        end as verdict
+    from told
 )
 
 select
-    lives.run,
+    judged.run,
     traces.trace,
-    lives.scope,
+    judged.scope,
     page_kinds.name as page_kind,
-    lives.caller,
-    lives.cache,
-    lives.lives,
-    lives.whole_lives,
-    lives.bare_lives,
-    lives.extra_lives,
-    lives.extra_references,
-    lives.peak_count,
-    verdicts.name as verdict,
-    lives.plain_ops_saved,
-    lives.locked_ops_saved,
-    100 * (lives.plain_ops_saved + lives.locked_ops_saved) / nullif(totals.operations, 0)
+    judged.caller,
+    judged.cache,
+    judged.lives,
+    judged.whole_lives,
+    judged.bare_lives,
+    judged.extra_lives,
+    judged.extra_references,
+    judged.peak_count,
+    judged.verdict,
+    judged.observed,
+    judged.by_source,
+    judged.sources_of,
+    judged.readers,
+    judged.plain_ops_saved,
+    judged.locked_ops_saved,
+    100 * (judged.plain_ops_saved + judged.locked_ops_saved) / nullif(totals.operations, 0)
         as saved_pct,
-    1e9 * (lives.plain_ops_saved + lives.locked_ops_saved)
+    1e9 * (judged.plain_ops_saved + judged.locked_ops_saved)
     / nullif(runs.last_ts - runs.first_ts, 0) as saved_per_second
-from verdict_of as lives
+from judged
 inner join totals using (run)
-inner join verdicts using (verdict)
 inner join page_kinds using (page_kind)
 inner join runs using (run)
 inner join traces using (trace_id)
 order by
-    lives.run,
-    lives.scope,
-    lives.plain_ops_saved + lives.locked_ops_saved desc,
-    lives.lives desc,
+    judged.run,
+    judged.scope,
+    judged.plain_ops_saved + judged.locked_ops_saved desc,
+    judged.lives desc,
     page_kinds.name,
-    lives.caller,
-    lives.cache
+    judged.caller,
+    judged.cache

@@ -4,6 +4,9 @@
 -- kernel do otherwise, and below zero where they need more: 7.2 tries to freeze every folio that it
 -- puts on the LRU (mm/swap.c:folio_batch_move_lru), one locked instruction more than 6.12.
 --
+-- What frozen-page-tables and everything-freezable save counts on changes to the functions that read
+-- the count of these pages (view count_readers), and leaves out what those cost (source_verdicts).
+--
 -- Columns:
 --   run               Replay of one trace.
 --   trace             Name of the trace set.

@@ -5,8 +5,9 @@
 -- count then have none, and both ends of their life are saved; pages that need one are given it by
 -- the function that asked. At the outermost level every path avoids the set. What is saved is
 -- counted against a set in prep_new_page, by the policy 'refcounted'. Where a path enters is known
--- by its stack; without stacks all that is known is that it avoids the outermost level. Pages whose
--- kind is not known are taken to need their count.
+-- by its stack; without stacks all that is known is that it avoids the outermost level. Pages of
+-- which neither the recording nor the kernel's sources say that they can do without are taken to
+-- need their count; those that can once named readers change (view count_readers) are not.
 --
 -- Columns:
 --   run               Replay of one trace.
@@ -19,7 +20,7 @@
 --   page_allocs       mm_page_alloc events.
 --   avoids            The path enters inside the level.
 --   needs_count       Its pages need a count.
---   needs_how         How that is known: observed (view freezability) or assumed (the policy).
+--   needs_how         How that is known: observed (view freezability) or assumed (policy, sources).
 --   plain_ops_saved   Plain stores saved with the count set at this level.
 --   locked_ops_saved  Locked instructions, likewise.
 --   steps_out         Both, of a path that the next level inwards does not let avoid the count.
@@ -29,7 +30,9 @@ with verdicts_of as (
         page_kind,
         caller,
         bool_or(verdict in ('nearly', 'needs its count'))
-        or not bool_or(verdict in ('frozen already', 'freezable')) as observed_need
+        or not bool_or(
+            verdict in ('frozen already', 'freezable', 'freezable once readers change')
+        ) as observed_need
     from freezability
     where scope = 'caller'
     group by run, page_kind, caller
@@ -43,7 +46,7 @@ paths as (
         stacks.entry_level,
         any_value(policy_costs.use_plain + policy_costs.use_locked)
         + any_value(policy_costs.use_page_plain + policy_costs.use_page_locked) > 0
-            as assumed_need,
+            as used_by_policy,
         sum(costs.page_allocs)::bigint as page_allocs,
         sum(costs.alloc_plain_ops + costs.free_plain_ops)::bigint as plain_ops,
         sum(costs.alloc_locked_ops + costs.free_locked_ops)::bigint as locked_ops
@@ -54,6 +57,18 @@ paths as (
     left join stacks using (run, stack)
     where policies.name = 'refcounted'
     group by costs.run, page_kinds.name, stacks.caller, stacks.entry_level
+),
+
+-- A caller whose code was read has a verdict of its own, all others that of their kind.
+allowed as (
+    select
+        sources.run,
+        page_kinds.name as page_kind,
+        sources.caller,
+        verdicts.name in ('needs its count', 'not known') as needs
+    from source_verdicts as sources
+    inner join page_kinds using (page_kind)
+    inner join verdicts using (verdict)
 )
 
 select
@@ -66,8 +81,10 @@ select
     entries.name as entry,
     paths.page_allocs,
     levels.level > coalesce(paths.entry_level, outermost.level - 1) as avoids,
-    coalesce(verdicts_of.observed_need, paths.assumed_need)
-    or paths.page_kind in ('unknown', 'other') as needs_count,
+    coalesce(
+        verdicts_of.observed_need,
+        paths.used_by_policy or coalesce(of_caller.needs, of_kind.needs, true)
+    ) as needs_count,
     if(verdicts_of.observed_need is null, 'assumed', 'observed') as needs_how,
     if(avoids and not needs_count, paths.plain_ops, 0) as plain_ops_saved,
     if(avoids and not needs_count, paths.locked_ops, 0) as locked_ops_saved,
@@ -85,6 +102,16 @@ left join verdicts_of
         paths.run = verdicts_of.run
         and paths.page_kind = verdicts_of.page_kind
         and paths.caller is not distinct from verdicts_of.caller
+left join allowed as of_kind
+    on
+        paths.run = of_kind.run
+        and paths.page_kind = of_kind.page_kind
+        and of_kind.caller is null
+left join allowed as of_caller
+    on
+        paths.run = of_caller.run
+        and paths.page_kind = of_caller.page_kind
+        and regexp_replace(paths.caller, '(_noprof)?([.].*)?$', '') = of_caller.caller
 inner join runs on paths.run = runs.run
 inner join traces using (trace_id)
 order by

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from allocsim.refcount.alloc_levels import LEVELS
-from allocsim.refcount.freezability import VERDICTS
+from allocsim.refcount.freezability import VERDICTS, Verdict
 from pipeline.store.arrow import arrow_type
 from pipeline.store.schema import OBJECT_FACTS, OBJECT_ORIGINS, TABLES, ddl
 from reports.views import create_views
@@ -33,6 +33,11 @@ POLICIES = {
         "large kmalloc": FROZEN,
         "anon": ANON | {"use": (0, 4)},
     },
+}
+#: What the sources allow of each kind.
+BY_SOURCE = dict.fromkeys(KINDS[:3], Verdict.FREEZABLE) | {
+    "anon": Verdict.NEEDED,
+    "other": Verdict.UNSEEN,
 }
 #: kind, how its kind is known, cache, allocated, freed, recorded locked instructions in use.
 Life = tuple[str, str, int | None, bool, int, int | None]
@@ -95,6 +100,7 @@ def _add_run(
     stacks: bool = True,
     objects: bool = True,
     kernel: str = "6.12.107",
+    by_source: dict[str, Verdict] = BY_SOURCE,
 ) -> None:
     """One run of ``lives``; each begins in slice 0 and ends, if it does, in slice 1."""
     _add_trace(connection, run, trace, kernel)
@@ -102,6 +108,7 @@ def _add_run(
         _add_objects(connection, run)
     _add_pages(connection, run, lives, stacks=stacks)
     _add_policies(connection, run, policies)
+    _add_sources(connection, run, by_source)
     for name, value in (("unknown_frees", 1), ("reallocations", 2)):
         insert(connection, "quality_counts", run=run, name=name, value=value)
 
@@ -254,6 +261,33 @@ def _add_policies(
                     rule="1.2",
                     kernel_function=f"mm/page_alloc.c:{stage} (6.12)",
                 )
+
+
+def _add_sources(
+    connection: duckdb.DuckDBPyConnection, run: int, by_source: dict[str, Verdict]
+) -> None:
+    for kind, verdict in by_source.items():
+        insert(
+            connection,
+            "source_verdicts",
+            run=run,
+            page_kind=KINDS.index(kind),
+            verdict=verdict,
+            kernel="6.12",
+            frozen_later=False,
+            doc=f"What {kind} is like.",
+        )
+        if verdict in {Verdict.ONCE, Verdict.NEEDED}:
+            insert(
+                connection,
+                "kind_readers",
+                run=run,
+                page_kind=KINDS.index(kind),
+                does="reads",
+                kernel_function="reader",
+                source="mm/reader.c:reader (6.12)",
+                doc="reads it",
+            )
 
 
 def empty_database() -> duckdb.DuckDBPyConnection:

@@ -10,12 +10,13 @@ import duckdb
 import polars as pl
 import pytest
 
+from allocsim.refcount.freezability import Verdict
 from allocsim.trace.events import Ev
 from pipeline.ingest.recording import import_recording
 from pipeline.replay.policies import find_policies
 from pipeline.replay.recorded import replay_trace
 from pipeline.trace_set.reader import TraceSet
-from reports.render.document import Picture, Table, Text
+from reports.render.document import Mono, Picture, Table, Text
 from reports.sections import freezing, freezing_figures
 from tests.conftest import RECORDINGS
 
@@ -91,10 +92,17 @@ def test_slab_saves_next_to_nothing_and_page_tables_twenty_times_that(
     assert saved["slab"] == pytest.approx(0.07, abs=0.005)
     assert saved["page_table"] / saved["slab"] == pytest.approx(20, abs=1)
     verdicts = {row["page_kind"]: row["verdict"] for row in rows}
-    for kind in ("slab", "large_kmalloc", "page_table", "pipe", "tlb_batch"):
-        assert verdicts[kind] == "freezable"
+    observed = {row["page_kind"]: row["observed"] for row in rows}
+    for kind in ("slab", "large_kmalloc", "page_table", "pipe"):
+        assert (observed[kind], verdicts[kind]) == ("freezable", "freezable once readers change")
+    assert (observed["tlb_batch"], verdicts["tlb_batch"]) == ("freezable", "freezable")
+    assert (observed["unknown"], verdicts["unknown"]) == ("freezable", "not known")
     for kind in ("anon", "page_cache", "shmem", "thp"):
         assert verdicts[kind] == "needs its count"
+    [pipe] = [row for row in rows if row["page_kind"] == "pipe"]
+    assert {"anon_pipe_buf_release", "anon_pipe_buf_try_steal", "generic_pipe_buf_get"} <= set(
+        pipe["readers"].split(", ")
+    )
 
 
 def test_on_a_frozen_kernel_slab_is_frozen_already(asked: dict[str, tuple[Path, Path]]) -> None:
@@ -187,6 +195,111 @@ def test_the_verdict_goes_by_the_share_of_lives_with_an_extra_reference(
     assert rows == [(verdict,)]
 
 
+#: observed, by the sources, and what stands: the stricter, and never a guess.
+TOGETHER = [
+    ("freezable", Verdict.FREEZABLE, "freezable"),
+    ("freezable", Verdict.ONCE, "freezable once readers change"),
+    ("freezable", Verdict.NEEDED, "needs its count"),
+    ("freezable", Verdict.UNSEEN, "not known"),
+    ("freezable", Verdict.FROZEN, "freezable"),
+    ("nearly", Verdict.FREEZABLE, "nearly"),
+    ("nearly", Verdict.ONCE, "nearly"),
+    ("nearly", Verdict.NEEDED, "needs its count"),
+    ("nearly", Verdict.UNSEEN, "not known"),
+    ("needs its count", Verdict.FREEZABLE, "needs its count"),
+    ("needs its count", Verdict.ONCE, "needs its count"),
+    ("needs its count", Verdict.UNSEEN, "needs its count"),
+    ("not known", Verdict.FREEZABLE, "not known"),
+    ("not known", Verdict.ONCE, "not known"),
+    ("not known", Verdict.NEEDED, "needs its count"),
+]
+SEEN: dict[str, tuple[tuple[Any, ...], ...]] = {
+    "freezable": _lives(0, 4),
+    "nearly": _lives(1, 99),
+    "needs its count": _lives(1, 3),
+    "not known": (("slab", "observed", 0, True, 0, 0),),
+}
+
+
+@pytest.mark.parametrize(("observed", "by_source", "verdict"), TOGETHER)
+def test_of_lives_and_sources_the_stricter_stands(
+    empty: duckdb.DuckDBPyConnection,
+    add_run: Callable[..., None],
+    observed: str,
+    by_source: Verdict,
+    verdict: str,
+) -> None:
+    add_run(empty, 1, "trace", lives=SEEN[observed], by_source={"slab": by_source})
+    rows = empty.execute(
+        "SELECT DISTINCT observed, verdict, sources_of, readers FROM freezability"
+    ).fetchall()
+    reader = "reader" if by_source in {Verdict.ONCE, Verdict.NEEDED} else None
+    assert rows == [(observed, verdict, "6.12", reader)]
+
+
+def test_a_kind_without_an_entry_is_never_freezable(
+    empty: duckdb.DuckDBPyConnection, add_run: Callable[..., None]
+) -> None:
+    add_run(empty, 1, "trace", lives=_lives(0, 4), by_source={})
+    assert empty.execute("SELECT DISTINCT verdict FROM freezability").fetchall() == [("not known",)]
+
+
+def test_a_caller_whose_code_was_read_has_its_own_verdict(
+    empty: duckdb.DuckDBPyConnection, add_run: Callable[..., None]
+) -> None:
+    table = ("page table", "observed", None, True, 1, 0)
+    add_run(empty, 1, "trace", lives=(table,) * 2, by_source={"page table": Verdict.UNSEEN})
+    empty.execute(
+        "INSERT INTO source_verdicts BY NAME SELECT 1 AS run, 2 AS page_kind,"
+        " 'pte_alloc_one' AS caller, 1 AS verdict, '6.12' AS kernel, false AS frozen_later"
+    )
+    empty.execute("UPDATE stacks SET caller = 'pte_alloc_one_noprof.isra.0'")
+    rows = empty.execute("SELECT scope, verdict FROM freezability ORDER BY scope").fetchall()
+    assert rows == [("caller", "freezable"), ("kind", "not known")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_page_of_nobody_s_is_called_freezable(
+    asked: dict[str, tuple[Path, Path]], name: str
+) -> None:
+    rows = ask(asked[name][1], "FROM freezability WHERE page_kind IN ('unknown', 'other')")
+    assert rows
+    assert {row["verdict"] for row in rows} <= {"not known", "needs its count", "frozen already"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_who_reads_the_count_is_told_of_the_kinds_met(
+    asked: dict[str, tuple[Path, Path]], name: str
+) -> None:
+    rows = ask(asked[name][1], "FROM count_readers")
+    kernel = name.partition("p-")[0]
+    assert all(row["source"].endswith(f":{row['kernel_function']} ({kernel})") for row in rows)
+    met = {
+        kind
+        for (kind,) in [
+            tuple(row.values())
+            for row in ask(
+                asked[name][1], "SELECT DISTINCT name FROM pages JOIN page_kinds USING (page_kind)"
+            )
+        ]
+    }
+    assert {row["page_kind"] for row in rows} - {None} <= met
+    assert {row["does"] for row in rows if row["page_kind"] is None} == {"scans"}
+    assert {"page_table", "anon"} <= {row["page_kind"] for row in rows}
+
+
+def test_the_verdicts_read_as_they_did(empty: duckdb.DuckDBPyConnection) -> None:
+    rows = empty.execute("SELECT name, max_extra_pct FROM verdicts ORDER BY verdict").fetchall()
+    assert rows == [
+        ("frozen already", None),
+        ("freezable", 0.0),
+        ("freezable once readers change", None),
+        ("nearly", 1.0),
+        ("needs its count", 100.0),
+        ("not known", None),
+    ]
+
+
 def test_lives_the_recording_cuts_off_have_no_say(
     empty: duckdb.DuckDBPyConnection, add_run: Callable[..., None]
 ) -> None:
@@ -208,6 +321,15 @@ def test_the_report_shows_verdicts_and_depth(
     assert "needs" in str(table.rows[0])
     assert "needs its count" in figure.svg
     assert any(isinstance(block, Picture | Text) for block in freezing.depth(empty, 1))
+
+
+def test_the_report_names_who_reads_the_count(
+    empty: duckdb.DuckDBPyConnection, add_run: Callable[..., None]
+) -> None:
+    add_run(empty, 1, "trace", lives=_lives(0, 3), by_source={"slab": Verdict.ONCE})
+    tables = [block for block in freezing.verdicts(empty, 1) if isinstance(block, Table)]
+    assert tables[-1].rows == [["slab", "reads", Mono("mm/reader.c:reader (6.12)"), "reads it"]]
+    assert "Reading fires no event" in tables[-1].caption
 
 
 def test_without_page_ref_events_the_policy_says_who_needs_a_count(

@@ -33,6 +33,7 @@ from pipeline.store.schema.dimensions import (
     POLICY_OPS,
     VERDICTS,
 )
+from pipeline.store.schema.freezing import KIND_READERS, SOURCE_VERDICTS
 from pipeline.store.schema.placed import (
     CACHE_COUNTERS,
     FREE_BLOCKS,
@@ -59,7 +60,7 @@ from pipeline.store.schema.recorded import (
 from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS, TRACES, VALIDATION
 from pipeline.store.schema.table import Table, ddl, duckdb_type, stored_doc
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 SCHEMA = Table(
     "store_schema",
@@ -89,6 +90,8 @@ TABLES: tuple[Table, ...] = (
     TASKS,
     POLICIES,
     POLICY_OPS,
+    SOURCE_VERDICTS,
+    KIND_READERS,
     QUALITY_COUNTS,
     VALIDATION,
     EVENT_TYPES,
@@ -128,6 +131,7 @@ __all__ = [
     "EVENT_TYPES",
     "FREE_BLOCKS",
     "HOWS",
+    "KIND_READERS",
     "LIVE_BLOCKS",
     "MACHINES",
     "OBJECT_FACTS",
@@ -151,6 +155,7 @@ __all__ = [
     "SCHEMES",
     "SCHEME_DESCRIPTORS",
     "SCHEME_SIZES",
+    "SOURCE_VERDICTS",
     "STACKS",
     "TABLES",
     "TASKS",

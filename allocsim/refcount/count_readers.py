@@ -1,0 +1,295 @@
+"""Who reads the count of a page, takes references on it or maps it, as data (TOML).
+
+Reading a count fires no event, so a recording alone cannot say that pages can do without theirs.
+The files here say for each kind of page what the sources of a kernel allow, and name the functions
+that would have to change, each read in that version's source.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from allocsim.recording.page_kinds import KIND_NAMES
+from allocsim.refcount.freezability import Verdict
+from allocsim.toml_data import DataFileError, only, parse, refuse, table, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+#: The kernels whose sources were read, the oldest first.
+KERNELS = ("6.12", "7.2", "7.3")
+ANY = "any"
+SCANS = "scans"
+#: What a reader does, and what that means for pages without a count.
+DOES: dict[str, str] = {
+    "reads": "decides by the value of the count",
+    "takes": "takes references of its own",
+    "drops": "ends the life of a page by dropping a reference",
+    "maps": "maps pages to user space: with a reference, on which get_user_pages can take more",
+    "isolates": "takes a reference to take the page away from its user",
+    "freezes": "takes the count to zero if it has the value expected",
+    SCANS: "meets pages of every kind, and passes by those without a count",
+}
+_VERDICTS: dict[str, Verdict] = {
+    "frozen": Verdict.FROZEN,
+    "freezable": Verdict.FREEZABLE,
+    "readers": Verdict.ONCE,
+    "needed": Verdict.NEEDED,
+    "unknown": Verdict.UNSEEN,
+}
+# Of pages of these kinds nobody can say whose they are, so no source can speak for them.
+_NOBODYS = ("unknown", "other")
+_CITATION = re.compile(r"([\w./-]+\.[chS]):([A-Za-z_]\w*) \(([\d., ]+)\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A function, and the kernels in whose source it was read.
+
+    Args:
+        file: its file, from the top of the source.
+        function: its name.
+        kernels: versions out of KERNELS.
+    """
+
+    file: str
+    function: str
+    kernels: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Something a kernel does with the count of pages.
+
+    Args:
+        kinds: of which kinds; "any": of all.
+        does: one of DOES.
+        what: what it does, in a few words.
+        source: the functions that do.
+    """
+
+    kinds: frozenset[str]
+    does: str
+    what: str
+    source: tuple[Citation, ...]
+
+    def cited(self, kernel: str) -> list[Citation]:
+        """Its functions in one of KERNELS; empty: that has no such reader."""
+        return [citation for citation in self.source if kernel in citation.kernels]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What the sources allow of one kind of page.
+
+    Args:
+        verdicts: verdict by the first of KERNELS it holds for, until the next.
+        doc: why, in a sentence.
+        price: what doing without the count costs elsewhere; empty: nothing.
+    """
+
+    verdicts: Mapping[str, Verdict]
+    doc: str
+    price: str
+
+    def verdict(self, kernel: str) -> Verdict:
+        """The verdict for one of KERNELS."""
+        until = KERNELS.index(kernel) + 1
+        return next(self.verdicts[k] for k in reversed(KERNELS[:until]) if k in self.verdicts)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A caller of the page allocator that is not as its kind is.
+
+    Args:
+        kind: kind of its pages.
+        functions: names under which stacks show it, where compilers inline it elsewhere.
+        verdict: what the sources allow of its pages.
+        what: what the pages are for.
+        source: where it was read.
+    """
+
+    kind: str
+    functions: tuple[str, ...]
+    verdict: Verdict
+    what: str
+    source: tuple[Citation, ...]
+
+    def cited(self, kernel: str) -> list[Citation]:
+        """Where it was read in one of KERNELS; empty: it asks for no such pages there."""
+        return [citation for citation in self.source if kernel in citation.kernels]
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """What the files say together.
+
+    Args:
+        kinds: by name, one for each page kind.
+        callers: those that differ from their kind.
+        readers: in the order of the files.
+    """
+
+    kinds: Mapping[str, Kind]
+    callers: tuple[Caller, ...]
+    readers: tuple[Reader, ...]
+
+    def of(self, kind: str, kernel: str) -> list[Reader]:
+        """The readers of one kind in one of KERNELS, those of every kind last."""
+        present = [reader for reader in self.readers if reader.cited(kernel)]
+        return [
+            *(reader for reader in present if kind in reader.kinds),
+            *(reader for reader in present if ANY in reader.kinds),
+        ]
+
+
+def kernel_read(version: tuple[int, int]) -> str:
+    """Which of KERNELS speaks for a kernel: the nearest older one, or the oldest.
+
+    Args:
+        version: (major, minor) of the recorded kernel.
+    """
+    older = [kernel for kernel in KERNELS if _number(kernel) <= version]
+    return older[-1] if older else KERNELS[0]
+
+
+@functools.cache
+def shipped_readers() -> Readers:
+    """The files that come with allocsim."""
+    folder = resources.files("allocsim.refcount") / "readers"
+    names = ("kernel-memory", "pipes-and-network", "folios", "all-pages")
+    return parse_readers({f"{name}.toml": (folder / f"{name}.toml").read_text() for name in names})
+
+
+def parse_readers(files: Mapping[str, str]) -> Readers:
+    """Read what files say together.
+
+    Args:
+        files: text of each file by its name; the shipped ones show the form.
+
+    Raises:
+        DataFileError: no TOML, a key that is missing or unknown, a value that will not do, or a
+            verdict that the readers named do not bear out.
+    """
+    kinds: dict[str, Kind] = {}
+    callers: list[Caller] = []
+    readers: list[Reader] = []
+    for source, text in files.items():
+        data = parse(text, source, ("name", "kind", "reader", "caller"))
+        for name, row in table(data.get("kind", {}), "kind", source).items():
+            if name not in KIND_NAMES or name in kinds:
+                refuse(source, "kind", name, [kind for kind in KIND_NAMES if kind not in kinds])
+            kinds[name] = _kind(row, f"kind.{name}", source)
+        readers += [_reader(row, source) for row in _rows(data, "reader", source)]
+        callers += [_caller(row, source) for row in _rows(data, "caller", source)]
+    found = Readers(kinds, tuple(callers), tuple(readers))
+    _check(found, next(iter(files)))
+    return found
+
+
+def _check(found: Readers, source: str) -> None:
+    """What is said of each kind goes with the readers that are named."""
+    for name in KIND_NAMES:
+        if name not in found.kinds:
+            raise DataFileError(f"{source}: [kind.{name}] is missing: say what the sources allow")
+        for kernel in KERNELS:
+            verdict = found.kinds[name].verdict(kernel)
+            named = [reader for reader in found.of(name, kernel) if reader.does != SCANS]
+            if verdict == Verdict.FREEZABLE and named:
+                raise DataFileError(
+                    f"{source}: kind.{name} is freezable in {kernel}, but a reader is named:"
+                    f" {named[0].cited(kernel)[0].function}"
+                )
+            if verdict in {Verdict.ONCE, Verdict.NEEDED} and not named:
+                raise DataFileError(f"{source}: kind.{name}: no reader is named for {kernel}")
+    for name in _NOBODYS:
+        if set(found.kinds[name].verdicts.values()) != {Verdict.UNSEEN}:
+            raise DataFileError(f"{source}: kind.{name}: nothing but unknown can be said of it")
+    for caller in found.callers:
+        if caller.kind in _NOBODYS:
+            raise DataFileError(f"{source}: caller: of kind {caller.kind} nothing can be said")
+
+
+def _kind(row: object, where: str, source: str) -> Kind:
+    values = table(row, where, source)
+    only(values, ("verdict", "doc", "price"), source, where)
+    verdicts = table(values.get("verdict"), f"{where}.verdict", source)
+    only(verdicts, KERNELS, source, f"{where}.verdict")
+    if KERNELS[0] not in verdicts:
+        raise DataFileError(f"{source}: {where}.verdict says nothing of {KERNELS[0]}")
+    return Kind(
+        {kernel: _verdict(value, where, source) for kernel, value in verdicts.items()},
+        text_of(values, "doc", source, where, required=True),
+        text_of(values, "price", source, where),
+    )
+
+
+def _reader(row: Mapping[str, Any], source: str) -> Reader:
+    only(row, ("kinds", "does", "what", "source"), source, "reader")
+    kinds = _texts(row, "kinds", source, "reader")
+    for kind in kinds:
+        if kind not in {ANY, *KIND_NAMES}:
+            refuse(source, "reader.kinds:", kind, (ANY, *KIND_NAMES))
+    does = text_of(row, "does", source, "reader", required=True)
+    if does not in DOES:
+        refuse(source, "reader.does", does, DOES)
+    what = text_of(row, "what", source, "reader", required=True)
+    return Reader(frozenset(kinds), does, what, _citations(row, source, "reader"))
+
+
+def _caller(row: Mapping[str, Any], source: str) -> Caller:
+    only(row, ("kind", "functions", "verdict", "what", "source"), source, "caller")
+    kind = text_of(row, "kind", source, "caller", required=True)
+    if kind not in KIND_NAMES:
+        refuse(source, "caller.kind", kind, KIND_NAMES)
+    return Caller(
+        kind,
+        tuple(_texts(row, "functions", source, "caller")),
+        _verdict(row.get("verdict"), "caller", source),
+        text_of(row, "what", source, "caller", required=True),
+        _citations(row, source, "caller"),
+    )
+
+
+def _verdict(value: object, where: str, source: str) -> Verdict:
+    if not isinstance(value, str) or value not in _VERDICTS:
+        refuse(source, f"{where}.verdict", value, _VERDICTS)
+    return _VERDICTS[value]
+
+
+def _citations(row: Mapping[str, Any], source: str, where: str) -> tuple[Citation, ...]:
+    found = []
+    for text in _texts(row, "source", source, where):
+        match = _CITATION.fullmatch(text)
+        kernels = match[3].split(", ") if match else []
+        if not match or not set(kernels) <= set(KERNELS):
+            raise DataFileError(
+                f"{source}: {where}.source = {text!r}: file:function (version, version) is wanted,"
+                f" of {', '.join(KERNELS)}"
+            )
+        found.append(Citation(match[1], match[2], frozenset(kernels)))
+    return tuple(found)
+
+
+def _texts(row: Mapping[str, Any], key: str, source: str, where: str) -> Sequence[str]:
+    values = row.get(key)
+    if not isinstance(values, list) or not values or not all(isinstance(v, str) for v in values):
+        raise DataFileError(f"{source}: {where}.{key} = {values!r}: a list of texts is wanted")
+    return values
+
+
+def _rows(data: Mapping[str, Any], key: str, source: str) -> Iterable[Mapping[str, Any]]:
+    rows = data.get(key, [])
+    if not isinstance(rows, list):
+        raise DataFileError(f"{source}: {key} = {rows!r}: tables are wanted, [[{key}]]")
+    return [table(row, key, source) for row in rows]
+
+
+def _number(kernel: str) -> tuple[int, int]:
+    major, minor = kernel.split(".")
+    return int(major), int(minor)
