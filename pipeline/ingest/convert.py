@@ -11,8 +11,8 @@ from allocsim.recording.direct_map import DirectMapVote
 from allocsim.trace.events import Ev
 from pipeline.errors import InputError
 from pipeline.ingest.columns import Gatherer, Rows, in_time_order
-from pipeline.ingest.events import OTHER
 from pipeline.ingest.metadata_marks import MetadataMarks
+from pipeline.ingest.other_events import count_others, listed_events
 from pipeline.ingest.repeats import first_of_two
 from pipeline.ingest.stacks import Attached, StackReader
 from pipeline.prefetch import prefetch
@@ -84,11 +84,12 @@ class Conversion:
                 yield rows, columns
         if not self.counts.events.any():
             raise InputError(
-                f"{self.reader.path}: no kmem events in this recording; record those of kmem"
+                f"{self.reader.path}: no kmem events in this recording; record those of kmem "
+                f"(it has {listed_events(self.counts.dropped | self.reader.facts().dropped)})"
             )
 
     def _decode(self, stream: Stream) -> tuple[int, dict[str, Values]]:
-        self._count_dropped(stream)
+        count_others(self.types, stream, self.counts.dropped)
         attached = self.stacks.read(stream)
         kept = stream.inside & (stream.slot < len(self.types.kept))
         # R3.2: what is above two pages comes from the page allocator.
@@ -105,14 +106,6 @@ class Conversion:
         columns["metadata"] = self._metadata(len(rows.record), columns.get("call_site"))
         self._count(rows, columns["ts"].values)
         return len(rows.record), columns
-
-    def _count_dropped(self, stream: Stream) -> None:
-        other = np.flatnonzero(stream.inside & (stream.slot == OTHER))
-        if other.size:
-            found = np.bincount(stream.head["common_type"][other])
-            for number in np.flatnonzero(found).tolist():
-                name = self.types.name_of(number)
-                self.counts.dropped[name] = self.counts.dropped.get(name, 0) + int(found[number])
 
     def _count(self, rows: Rows, ts: npt.NDArray[np.int64]) -> None:
         counts = self.counts

@@ -47,6 +47,7 @@ def describe(
         "fields": _fields(conversion, recorded),
         "ignored_fields": _ignored(conversion, recorded),
         "dropped": {"large_kmalloc_repeats": counts.repeats, **counts.dropped, **facts.dropped},
+        "instance": facts.instance,
         "other_buffers": facts.other_buffers,
         "lost": facts.lost,
         "stacks": {

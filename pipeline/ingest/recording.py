@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import InputError, OutputError
+from pipeline.errors import InputError, OutputError, UsageError
 from pipeline.ingest.convert import Conversion
 from pipeline.ingest.meta import describe
-from pipeline.ingest.trace_dat.container import MAGIC
-from pipeline.ingest.trace_dat.reader import TraceDatReader
+from pipeline.ingest.trace_dat import MAGIC
+from pipeline.ingest.trace_dat_reader import TraceDatReader
 from pipeline.prefetch import prefetch
-from pipeline.trace_set.parts import Stacks, Symbols, is_trace_set
-from pipeline.trace_set.writer import TraceSetWriter
+from pipeline.trace_set_parts import Stacks, Symbols, is_trace_set
+from pipeline.trace_set_writer import TraceSetWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,6 +90,7 @@ def import_recording(
     parent: Path,
     *,
     force: bool = False,
+    instance: str | None = None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Path:
     """Import a recording into a trace set of its name in the folder ``parent``.
@@ -100,6 +101,7 @@ def import_recording(
         source: a recording, or a folder with one.
         parent: where to put the trace set; made if it is not there.
         force: replace a trace set of that name.
+        instance: the trace instance to read; None: the only one with kmem events.
         progress: told the part that is done, 0 to 1.
 
     Returns:
@@ -115,7 +117,8 @@ def import_recording(
     aside = _aside(parent, recording.name)
     try:
         with _contents(recording.file, aside) as data:
-            _write(recording, data, aside, progress)
+            reader = _reader(recording, data, aside, instance)
+            _write(recording, reader, data, aside, progress)
         _put_in_place(aside / recording.name, target, aside / "replaced")
     except OSError as error:
         raise OutputError(f"{target}: cannot be written ({_reason(error)})") from None
@@ -190,11 +193,14 @@ def _next_piece(source: pa.NativeFile, file: Path) -> bytes:
 
 
 def _write(
-    recording: Recording, data: memoryview, aside: Path, progress: Callable[[float], None]
+    recording: Recording,
+    reader: Reader,
+    data: memoryview,
+    aside: Path,
+    progress: Callable[[float], None],
 ) -> None:
     folder = aside / recording.name
     folder.mkdir()
-    reader = _reader(recording, data, aside)
     with ThreadPoolExecutor(2) as pool, TraceSetWriter(folder) as writer:
         # Both take as long as reading the first windows: at the same time.
         symbols_read = pool.submit(lambda: reader.symbols(lambda: _beside(recording, "kallsyms")))
@@ -219,23 +225,25 @@ def _symbols(conversion: Conversion) -> Symbols:
     return conversion.symbols.resolve(np.unique(np.concatenate(used)))
 
 
-def _reader(recording: Recording, data: memoryview, scratch: Path) -> Reader:
+def _reader(recording: Recording, data: memoryview, scratch: Path, instance: str | None) -> Reader:
     """The reader of the recording's format, which its first bytes tell."""
     # A reader is imported where its format is found: all of them take longer than a small file.
     path = str(recording.file)
     if bytes(data[: len(MAGIC)]) != MAGIC:
-        from pipeline.ingest.perf_data.container import is_perf_data
+        if instance is not None:
+            raise UsageError(f"{path}: only a trace.dat has trace instances; leave out --instance")
+        from pipeline.ingest.perf_data import is_perf_data
 
         if is_perf_data(data):
-            from pipeline.ingest.perf_data.reader import PerfReader
+            from pipeline.ingest.perf_reader import PerfReader
 
             return PerfReader(path, data, scratch)
-        from pipeline.ingest.ftrace_text.reader import FtraceTextReader, is_ftrace_text
+        from pipeline.ingest.ftrace_text import FtraceTextReader, is_ftrace_text
 
         if is_ftrace_text(data):
             uname = bytes(_beside(recording, "uname")).decode("utf-8", "replace")
             return FtraceTextReader(path, data, uname)
-    return TraceDatReader(path, data)
+    return TraceDatReader(path, data, instance)
 
 
 def _beside(recording: Recording, name: str) -> memoryview:
