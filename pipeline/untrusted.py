@@ -1,7 +1,8 @@
-"""Numbers out of texts that nobody vouches for: every one has a range, and a name for the error.
+"""Numbers out of texts that anybody may have written: the one place where they are converted.
 
-Python takes digits of any script, spaces, underscores and numbers without end, and refuses some
-4,300 digits with an error of its own; a header, a snapshot or a format text has none of these.
+Python refuses to convert thousands of decimal digits with an error of its own, converts thousands
+of hexadecimal ones into what fits no column, and takes signs, spaces, underscores and digits of
+any script; none of these is a number of a recording.
 """
 
 from __future__ import annotations
@@ -10,42 +11,43 @@ import re
 
 from pipeline.errors import InputError
 
-#: The largest number an array or a database column takes.
-INT64 = (1 << 63) - 1
-_DECIMAL = re.compile(r"-?[0-9]{1,20}")
-_HEX = re.compile(r"(?:0[xX])?[0-9a-fA-F]{1,16}")
+MOST = (1 << 63) - 1  #: what a signed column of 64 bits holds
+_DIGITS = {10: re.compile(r"[0-9]{1,20}"), 16: re.compile(r"[0-9a-fA-F]{1,16}")}
 _SHOWN = 24
 
 
-def decimal(text: str, what: str, *, least: int = 0, most: int = INT64) -> int:
-    """The whole number a text is, in decimal digits.
+def number(text: str, base: int = 10, most: int = MOST) -> int | None:
+    """The number that a text is: None if it is none, or more than ``most``.
 
     Args:
-        text: the digits, and a minus sign where ``least`` is below 0.
-        what: file and name of the number, for the error.
-        least: the smallest that can be.
+        text: digits, and nothing else.
+        base: 10, or 16 (without 0x).
+        most: the largest that can be.
+    """
+    if _DIGITS[base].fullmatch(text) is None:
+        return None
+    found = int(text, base)
+    return found if found <= most else None
+
+
+def must_be_number(text: str, what: str, base: int = 10, most: int = MOST) -> int:
+    """The number that a text is, as ``number``.
+
+    Args:
+        text: digits, and nothing else.
+        what: the file and what the number is of, for the error.
+        base: 10, or 16 (without 0x).
         most: the largest that can be.
 
     Raises:
         InputError: it is none, or out of range.
     """
-    value = int(text) if _DECIMAL.fullmatch(text) else None
-    return _in_range(value, text, what, (least, most))
-
-
-def hexadecimal(text: str, what: str, *, most: int = (1 << 64) - 1) -> int:
-    """The number a text of up to 16 hexadecimal digits is, with or without 0x; as ``decimal``."""
-    value = int(text, 16) if _HEX.fullmatch(text) else None
-    return _in_range(value, text, what, (0, most))
-
-
-def _in_range(value: int | None, text: str, what: str, limits: tuple[int, int]) -> int:
-    least, most = limits
-    if value is None or not least <= value <= most:
-        raise InputError(f"{what} is {shown(text)}, not a number from {least} to {most}")
-    return value
+    found = number(text, base, most)
+    if found is None:
+        raise InputError(f"{what} is {shown(text)}, not a number from 0 to {most}")
+    return found
 
 
 def shown(text: str) -> str:
     """A text as an error shows it: its beginning, and nothing that a terminal would act on."""
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
+    return ascii(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pipeline.untrusted import decimal
+from pipeline.untrusted import must_be_number
 
 _LINE = re.compile(r"^[ \t]*([A-Za-z ]+):[ \t]*(\d+)[ \t]*$", re.MULTILINE)
 # What precedes those of an instance (trace-cmd 3.1 tracecmd/trace-record.c:add_buffer_stat).
@@ -36,9 +36,13 @@ def lost_by_cpu(texts: list[str], instance: str, where: str) -> dict[int, dict[s
             continue
         found = {name.strip(): value for name, value in _LINE.findall(text)}
         if "CPU" in found:
-            cpu = decimal(found["CPU"], f"{where}: the CPU of a CPU's statistics", most=_MAX_CPU)
+            cpu = must_be_number(
+                found["CPU"], f"{where}: the CPU of a CPU's statistics", most=_MAX_CPU
+            )
             out[cpu] = {
-                name: decimal(found.get(name, "0"), f"{where}: {name!r} of CPU {cpu}'s statistics")
+                name: must_be_number(
+                    found.get(name, "0"), f"{where}: {name!r} of CPU {cpu}'s statistics"
+                )
                 for name in LOST
             }
     return out
