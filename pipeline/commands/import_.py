@@ -68,8 +68,11 @@ def import_(
 
 def _summary(meta: Mapping[str, Any]) -> str:
     """What a user should know at once: how much there is, and what is missing."""
-    repeats = meta["dropped"]["large_kmalloc_repeats"]
-    others = sum(meta["dropped"].values()) - repeats
+    dropped = dict(meta["dropped"])
+    repeats = dropped.pop("large_kmalloc_repeats")
+    unread = dropped.pop("unreadable_lines", 0)
+    user_stacks = dropped.pop("user_stack", 0)
+    others = sum(dropped.values())
     lost = sum(meta["lost"]["per_cpu"].values())
     marks = sum(meta["lost"]["sources"]["marks_without_a_number"].values())
     parts = [
@@ -80,6 +83,10 @@ def _summary(meta: Mapping[str, Any]) -> str:
         parts.append(f"{_count(repeats, 'repeat')} of large kmallocs dropped")
     if others:
         parts.append(f"{_count(others, 'event')} of other kinds dropped")
+    if user_stacks:
+        parts.append(f"{_count(user_stacks, 'stack')} of user space dropped")
+    if unread:
+        parts.append(f"{_count(unread, 'line')} not read")
     if meta["stacks"]["unattached"]:
         parts.append(f"{_count(meta['stacks']['unattached'], 'stack')} without an event")
     if meta["instance"]:

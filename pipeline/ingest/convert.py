@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 # Bytes of a recording decoded at once. Three windows are alive at a time: one is read, one
 # decoded, one written.
 WINDOW_BYTES = 10 << 20
+# Longer than any recording: one time that is damaged would make a replay go through all of it.
+_LONGEST_DAYS = 100
+_DAY_NS = 86_400 * 10**9
 # By event code: whether the direct-map vote looks at it.
 _VOTES = np.zeros(256, np.bool_)
 _VOTES[[Ev.KMALLOC, Ev.KMEM_CACHE_ALLOC, Ev.MM_PAGE_ALLOC]] = True
@@ -83,10 +86,26 @@ class Conversion:
             if rows:
                 yield rows, columns
         if not self.counts.events.any():
+            raise InputError(self._instead())
+        days = (self.counts.last_ts - self.counts.first_ts) // _DAY_NS
+        if days > _LONGEST_DAYS and self.reader.facts().ts_unit == "ns":
             raise InputError(
-                f"{self.reader.path}: no kmem events in this recording; record those of kmem "
-                f"(it has {listed_events(self.counts.dropped | self.reader.facts().dropped)})"
+                f"{self.reader.path}: its first and last event are {days} days apart (at "
+                f"{self.counts.first_ts} and {self.counts.last_ts} ns): a time in it is damaged"
             )
+
+    def _instead(self) -> str:
+        """What to say of a recording without events that are kept: what it has instead."""
+        facts = self.reader.facts()
+        parts = [f"it has {listed_events(self.counts.dropped | facts.dropped)}"]
+        if facts.tracer:
+            parts.append(f"tracer {facts.tracer}")
+        if facts.other_buffers:
+            parts.append(f"instances not read: {', '.join(facts.other_buffers)}")
+        return (
+            f"{self.reader.path}: no kmem events in this recording; record those of kmem "
+            f"({'; '.join(parts)})"
+        )
 
     def _decode(self, stream: Stream) -> tuple[int, dict[str, Values]]:
         count_others(self.types, stream, self.counts.dropped)

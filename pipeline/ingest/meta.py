@@ -52,8 +52,9 @@ def describe(
         "lost": facts.lost,
         "stacks": {
             "events": stacks.seen,
-            "unattached": stacks.seen - stacks.attached,
+            "unattached": stacks.seen - stacks.attached - stacks.of_others,
             "distinct": len(stacks.start) - 1,
+            **({"of_others": stacks.of_others} if stacks.of_others else {}),
         },
         "comms": facts.comms,
         "direct_map": {

@@ -37,6 +37,7 @@ class Facts:
         dropped: records that no stream has, by name.
         instance: the trace instance that is read; "" for the top one, and where there is no other.
         other_buffers: other trace instances in the file with data, which are not read.
+        tracer: the tracer that ran beside the events, if it says; "" if not.
         lacks: what recordings of this format, or this one, cannot tell: a sentence each.
     """
 
@@ -52,6 +53,7 @@ class Facts:
     dropped: dict[str, int] = field(default_factory=dict)
     instance: str = ""
     other_buffers: list[str] = field(default_factory=list)
+    tracer: str = ""
     lacks: list[str] = field(default_factory=list)
 
 

@@ -238,9 +238,11 @@ def _reader(recording: Recording, data: memoryview, scratch: Path, instance: str
             from pipeline.ingest.perf_reader import PerfReader
 
             return PerfReader(path, data, scratch)
-        from pipeline.ingest.ftrace_text import FtraceTextReader, is_ftrace_text
+        from pipeline.ingest.text_head import is_ftrace_text
 
         if is_ftrace_text(data):
+            from pipeline.ingest.ftrace_text import FtraceTextReader
+
             uname = bytes(_beside(recording, "uname")).decode("utf-8", "replace")
             return FtraceTextReader(path, data, uname)
     return TraceDatReader(path, data, instance)
