@@ -8,6 +8,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
@@ -37,6 +38,10 @@ _PACKED_SUFFIXES = (".zst", ".gz")
 _NAMES = ("trace.dat", "perf.data", "ftrace.txt")
 _SUFFIXES = (".dat", ".data", ".txt")
 _COMMON = ("trace", "perf", "ftrace")
+# perf record --kcore makes a folder of what is else a file (tools/perf/util/data.c): the recording
+# in it, and beside it the kernel's symbols of that moment.
+_PERF_FOLDER, _PERF_FILE, _KCORE = "perf.data", "data", "kcore_dir"
+_PERF_MAGIC = (b"PERFILE2", b"2ELIFREP")
 # What a recording's folder holds besides the recording, and a trace set keeps.
 _TAKEN_ALONG = ("snapshots", "truth.json", "iomem", "cmdline", "cpuinfo", "uname", "trace_stats")
 _READ = 1 << 20
@@ -56,6 +61,14 @@ class Recording:
     file: Path
     folder: Path | None = None
 
+    @property
+    def beside(self) -> list[Path]:
+        """The folders in which files may lie that belong to the recording, the nearest first."""
+        inside = self.file.parent
+        if _is_perf_folder(inside):
+            return [inside / _KCORE, self.folder or inside.resolve().parent]
+        return [self.folder or inside]
+
 
 def find_recording(path: Path) -> Recording:
     """The recording at ``path``, a file or a folder with one.
@@ -63,21 +76,30 @@ def find_recording(path: Path) -> Recording:
     Raises:
         InputError: there is none.
     """
-    if path.is_file():
+    perf_folder = _is_perf_folder(path)
+    if path.is_file() or perf_folder:
         plain = _without(path.name, _PACKED_SUFFIXES)
         name = _without(plain, _SUFFIXES)
         if name in _COMMON:  # what a recorder calls every recording: its folder tells more
             name = path.resolve().parent.name
         elif name == path.name:  # without a suffix: a folder of that name could not lie beside it
             name += "-trace-set"
-        return Recording(name, path)
+        return Recording(name, path / _PERF_FILE if perf_folder else path)
     if not path.is_dir():
         raise InputError(f"{path}: no such recording")
     for name in _NAMES:
         for suffix in ("", *_PACKED_SUFFIXES):
             if (path / (name + suffix)).is_file():
                 return Recording(path.resolve().name, path / (name + suffix), path)
+    if _is_perf_folder(path / _PERF_FOLDER):
+        return Recording(path.resolve().name, path / _PERF_FOLDER / _PERF_FILE, path)
     raise InputError(f"{path}: no recording in this folder (it has no {', '.join(_NAMES)})")
+
+
+def _is_perf_folder(path: Path) -> bool:
+    """Whether a folder is what perf record --kcore made."""
+    file = path / _PERF_FILE
+    return file.is_file() and _read_start(file).startswith(_PERF_MAGIC)
 
 
 def _without(name: str, suffixes: tuple[str, ...]) -> str:
@@ -250,14 +272,15 @@ def _reader(recording: Recording, data: memoryview, scratch: Path, instance: str
 
 def _beside(recording: Recording, name: str) -> memoryview:
     """What a file beside the recording holds; empty if it is not there."""
-    folder = recording.folder or recording.file.parent
-    if (folder / name).is_file():
-        return memoryview((folder / name).read_bytes())
-    packed = folder / f"{name}.zst"
-    if not packed.is_file():
-        return memoryview(b"")
-    with pa.input_stream(str(packed), compression="zstd") as source:
-        return memoryview(b"".join(iter(lambda: _next_piece(source, packed), b"")))
+    for folder in recording.beside:
+        if (folder / name).is_file():
+            return memoryview((folder / name).read_bytes())
+        packed = folder / f"{name}.zst"
+        if packed.is_file():
+            with pa.input_stream(str(packed), compression="zstd") as source:
+                pieces = iter(partial(_next_piece, source, packed), b"")
+                return memoryview(b"".join(pieces))
+    return memoryview(b"")
 
 
 def _take_along(recording: Recording, folder: Path) -> list[str]:
