@@ -10,6 +10,7 @@ import numpy as np
 from allocsim.recording.direct_map import DirectMapVote
 from allocsim.trace.events import Ev
 from pipeline.errors import InputError
+from pipeline.ingest.clock_check import ClockCheck
 from pipeline.ingest.columns import Gatherer, Rows, in_time_order
 from pipeline.ingest.metadata_marks import MetadataMarks
 from pipeline.ingest.other_events import count_others, listed_events
@@ -62,6 +63,7 @@ class Conversion:
         self.counts = Counts()
         self.types = reader.types
         self.vote = DirectMapVote(reader.page_size)
+        self.clocks = ClockCheck()
         self.gatherer = Gatherer(self.types)
         self._symbols = symbols
         self._marks = MetadataMarks(self._symbol_of)
@@ -124,6 +126,7 @@ class Conversion:
             columns["stack"] = _stack_column(stream, rows, attached)
         columns["metadata"] = self._metadata(len(rows.record), columns.get("call_site"))
         self._count(rows, columns["ts"].values)
+        self.clocks.window(columns)
         return len(rows.record), columns
 
     def _count(self, rows: Rows, ts: npt.NDArray[np.int64]) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from allocsim.trace.events import EVENT_NAMES, EVENTS
+from allocsim.events import EVENT_NAMES, EVENTS
+from pipeline.ingest.clock_check import said
 
 if TYPE_CHECKING:
     from pipeline.ingest.convert import Conversion
-    from pipeline.trace_set.parts import Symbols
+    from pipeline.trace_set_parts import Symbols
 
 
 def describe(
@@ -27,6 +29,9 @@ def describe(
     recorded = {name: count for name, count in recorded.items() if count}
     resolved = sum(name is not None for name in symbols.symbol)
     vote = conversion.vote.result()
+    clocks = conversion.clocks.behind() if facts.ts_unit == "ns" else []
+    says = [said(clocks)] if clocks else []
+    lacks = [*says, *facts.lacks]
     return {
         "source": {
             "format": facts.format,
@@ -70,7 +75,8 @@ def describe(
             "unresolved": len(symbols.symbol) - resolved,
         },
         "synthetic": False,
-        **({"lacks": facts.lacks} if facts.lacks else {}),
+        **({"two_clocks": {"says": says[0], "pairs": [*map(asdict, clocks)]}} if clocks else {}),
+        **({"lacks": lacks} if lacks else {}),
     }
 
 
