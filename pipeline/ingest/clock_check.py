@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from allocsim.events import Ev
+from allocsim.trace.events import Ev
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy.typing as npt
 
-    from pipeline.values import Values
+    from pipeline.trace_set.column import Values
 
 # Of an event: nothing, or whether it allocates or frees what a column names.
 _OTHER, _ALLOC, _FREE = range(3)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from allocsim.events import EVENT_NAMES, EVENTS
+from allocsim.trace.events import EVENT_NAMES, EVENTS
 from pipeline.ingest.clock_check import said
 
 if TYPE_CHECKING:
     from pipeline.ingest.convert import Conversion
-    from pipeline.trace_set_parts import Symbols
+    from pipeline.trace_set.parts import Symbols
 
 
 def describe(

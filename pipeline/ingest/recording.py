@@ -19,11 +19,11 @@ import pyarrow as pa
 from pipeline.errors import InputError, OutputError, UsageError
 from pipeline.ingest.convert import Conversion
 from pipeline.ingest.meta import describe
-from pipeline.ingest.trace_dat import MAGIC
-from pipeline.ingest.trace_dat_reader import TraceDatReader
+from pipeline.ingest.trace_dat.container import MAGIC
+from pipeline.ingest.trace_dat.reader import TraceDatReader
 from pipeline.prefetch import prefetch
-from pipeline.trace_set_parts import Stacks, Symbols, is_trace_set
-from pipeline.trace_set_writer import TraceSetWriter
+from pipeline.trace_set.parts import Stacks, Symbols, is_trace_set
+from pipeline.trace_set.writer import TraceSetWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -254,16 +254,16 @@ def _reader(recording: Recording, data: memoryview, scratch: Path, instance: str
     if bytes(data[: len(MAGIC)]) != MAGIC:
         if instance is not None:
             raise UsageError(f"{path}: only a trace.dat has trace instances; leave out --instance")
-        from pipeline.ingest.perf_data import is_perf_data
+        from pipeline.ingest.perf_data.container import is_perf_data
 
         if is_perf_data(data):
-            from pipeline.ingest.perf_reader import PerfReader
+            from pipeline.ingest.perf_data.reader import PerfReader
 
             return PerfReader(path, data, scratch)
-        from pipeline.ingest.text_head import is_ftrace_text
+        from pipeline.ingest.ftrace_text.head import is_ftrace_text
 
         if is_ftrace_text(data):
-            from pipeline.ingest.ftrace_text import FtraceTextReader
+            from pipeline.ingest.ftrace_text.reader import FtraceTextReader
 
             uname = bytes(_beside(recording, "uname")).decode("utf-8", "replace")
             return FtraceTextReader(path, data, uname)

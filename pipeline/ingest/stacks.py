@@ -15,8 +15,8 @@ import numpy as np
 
 from pipeline.ingest.contexts import before, directly_before
 from pipeline.ingest.events import OTHER, STACK, EventTypes
-from pipeline.ingest.interning import Interner
-from pipeline.ingest.ring_buffer import unaligned
+from pipeline.ingest.trace_dat.ring_buffer import unaligned
+from pipeline.trace_set.interning import Interner
 
 if TYPE_CHECKING:
     import numpy.typing as npt

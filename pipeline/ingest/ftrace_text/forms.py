@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.events import EVENT_COLUMN, Event
+from allocsim.trace.events import EVENT_COLUMN, Event
 from pipeline.ingest.formats import Field
 
 if TYPE_CHECKING:

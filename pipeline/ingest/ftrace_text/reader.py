@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.errors import InputError
+from pipeline.ingest.ftrace_text.gfp import GfpWords
+from pipeline.ingest.ftrace_text.head import kernel_version, read_head
+from pipeline.ingest.ftrace_text.lines import COMM, read_lines
+from pipeline.ingest.ftrace_text.other_tools import REPORT
+from pipeline.ingest.ftrace_text.records import RecordMaker, TextTypes
+from pipeline.ingest.ftrace_text.symbols import TextSymbols
 from pipeline.ingest.reader import Facts
 from pipeline.ingest.stream import SLACK, Heads, Stream
-from pipeline.ingest.text_gfp import GfpWords
-from pipeline.ingest.text_head import kernel_version, read_head
-from pipeline.ingest.text_lines import COMM, read_lines
-from pipeline.ingest.text_other_tools import REPORT
-from pipeline.ingest.text_records import RecordMaker, TextTypes
-from pipeline.ingest.text_symbols import TextSymbols
 from pipeline.ingest.time_chunks import NEAR, Chunks, near_in_time, spans, time_orders
-from pipeline.trace_set_parts import CPUS
+from pipeline.trace_set.parts import CPUS
 from pipeline.untrusted import number
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pipeline.ingest.text_lines import Lines
+    from pipeline.ingest.ftrace_text.lines import Lines
     from pipeline.ingest.time_chunks import Span
 
 _PAGE_SIZE = 4096

@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.events import EVENTS, Ev
+from allocsim.trace.events import EVENTS, Ev
 from pipeline import untrusted
-from pipeline.ingest import text_forms as forms
 from pipeline.ingest.events import STACK, USER_STACK, EventTypes, Kept
 from pipeline.ingest.formats import EventFormat, Field
+from pipeline.ingest.ftrace_text import forms
+from pipeline.ingest.ftrace_text.fields import FieldPlaces
+from pipeline.ingest.ftrace_text.numbers import bracketed, plain, pointers
 from pipeline.ingest.stream import SLACK
 from pipeline.ingest.strings import StringInterner
-from pipeline.ingest.text_fields import FieldPlaces
-from pipeline.ingest.text_numbers import bracketed, plain, pointers
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pipeline.ingest.text_forms import Form
-    from pipeline.ingest.text_gfp import GfpWords
-    from pipeline.ingest.text_lines import Lines
-    from pipeline.ingest.text_symbols import TextSymbols
+    from pipeline.ingest.ftrace_text.forms import Form
+    from pipeline.ingest.ftrace_text.gfp import GfpWords
+    from pipeline.ingest.ftrace_text.lines import Lines
+    from pipeline.ingest.ftrace_text.symbols import TextSymbols
 
 _HEAD = np.dtype([("type", "<u2"), ("flags", "u1"), ("preempt", "u1"), ("pid", "<i4")])
 _COMMON = {

@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.ingest.symbols import Kallsyms
-from pipeline.trace_set_parts import Symbols
+from pipeline.trace_set.parts import Symbols
 from pipeline.untrusted import MOST, number
 
 if TYPE_CHECKING:

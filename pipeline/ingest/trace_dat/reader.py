@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.ingest.cpu_stats import LOST, lost_by_cpu
 from pipeline.ingest.events import EventTypes
-from pipeline.ingest.instances import Instance, choose, name_of
 from pipeline.ingest.reader import Facts
 from pipeline.ingest.symbols import Kallsyms
-from pipeline.ingest.trace_dat import CPUCOUNT, CPUSTAT, UNAME, read_trace_dat
+from pipeline.ingest.trace_dat.container import CPUCOUNT, CPUSTAT, UNAME, read_trace_dat
+from pipeline.ingest.trace_dat.cpu_stats import LOST, lost_by_cpu
+from pipeline.ingest.trace_dat.instances import Instance, choose, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

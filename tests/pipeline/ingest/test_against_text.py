@@ -9,10 +9,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from allocsim.events import EVENT_COLUMN, EVENTS, Event
+from allocsim.trace.events import EVENT_COLUMN, EVENTS, Event
+from pipeline.ingest.ftrace_text.gfp import GfpWords
 from pipeline.ingest.recording import import_recording
-from pipeline.ingest.text_gfp import GfpWords
-from pipeline.trace_set import TraceSet
+from pipeline.trace_set.reader import TraceSet
 from tests.conftest import recordings
 from tests.oracle import ftrace_text
 from tests.pipeline.ingest.test_against_perf import number

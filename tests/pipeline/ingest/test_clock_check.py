@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from allocsim.events import Ev
+from allocsim.trace.events import Ev
 from pipeline.ingest.clock_check import Behind, ClockCheck
-from pipeline.values import Values
-from reports.trace_info import trace_text
+from pipeline.trace_set.column import Values
+from reports.sections.trace_info import trace_text
 from tests.conftest import ROOT
 from tests.pipeline.ingest.test_ftrace_text import KFREE, KMALLOC, PAGE, imported, line
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.errors import InputError, UsageError
 from pipeline.ingest.recording import import_recording
-from pipeline.trace_set import TraceSet
+from pipeline.trace_set.reader import TraceSet
 from tests.conftest import FAULTS
 from tests.oracle.trace_dat import OTHER, Cpu, Event, File, Instance
 

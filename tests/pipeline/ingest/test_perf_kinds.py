@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from allocsim.events import Ev
+from allocsim.trace.events import Ev
 from pipeline.errors import InputError
 from pipeline.ingest.recording import find_recording, import_recording
-from pipeline.trace_set import TraceSet
+from pipeline.trace_set.reader import TraceSet
 from tests.conftest import FAULTS
 from tests.oracle import perf_data
 from tests.oracle.perf_data import Attr, PerfFile

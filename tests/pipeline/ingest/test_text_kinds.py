@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from allocsim.events import EVENT_COLUMN, Ev
-from allocsim.kernel import GFP_BITS
+from allocsim.kernels.release import GFP_BITS
+from allocsim.trace.events import EVENT_COLUMN, Ev
 from pipeline.errors import InputError
+from pipeline.ingest.ftrace_text.gfp import GfpWords
 from pipeline.ingest.recording import import_recording
-from pipeline.ingest.text_gfp import GfpWords
-from pipeline.trace_set import TraceSet
+from pipeline.trace_set.reader import TraceSet
 from tests.conftest import FAULTS
 from tests.pipeline.ingest.test_files import columns
 from tests.pipeline.ingest.test_ftrace_text import (

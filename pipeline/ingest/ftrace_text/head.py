@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 
 from pipeline.errors import InputError
-from pipeline.ingest.text_lines import COMM
-from pipeline.ingest.text_other_tools import other_tool
-from pipeline.trace_set_parts import CPUS
+from pipeline.ingest.ftrace_text.lines import COMM
+from pipeline.ingest.ftrace_text.other_tools import other_tool
+from pipeline.trace_set.parts import CPUS
 from pipeline.untrusted import must_be_number, number, shown
 
 _LOOK = 1 << 13  # bytes at the beginning that tell

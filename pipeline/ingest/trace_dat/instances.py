@@ -15,16 +15,16 @@ from pipeline.errors import InputError
 from pipeline.ingest.clock import Clock
 from pipeline.ingest.formats import parse_fields
 from pipeline.ingest.other_events import count_others, listed_events
-from pipeline.ingest.ring_buffer import PageLayout
-from pipeline.ingest.sub_buffers import SubBufferStreams
-from pipeline.ingest.windows import cpu_pages, read_windows
+from pipeline.ingest.trace_dat.ring_buffer import PageLayout
+from pipeline.ingest.trace_dat.sub_buffers import SubBufferStreams
+from pipeline.ingest.trace_dat.windows import cpu_pages, read_windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipeline.ingest.events import EventTypes
     from pipeline.ingest.stream import Stream
-    from pipeline.ingest.trace_dat import Buffer, TraceDat
+    from pipeline.ingest.trace_dat.container import Buffer, TraceDat
 
 #: What the top instance is called here; an instance that has this name comes first.
 TOP = "top"

@@ -1,16 +1,16 @@
 """gfp flags by the names that kernels print: those of today, and those before 4.6.
 
-What is made of them are the bits of allocsim.kernel.GFP_BITS, whatever bits the recorded kernel
-had: a name means what it means. Source: include/trace/events/mmflags.h:__def_gfpflag_names and
-include/linux/gfp_types.h (6.12 to 7.3); before 4.6 include/trace/events/gfpflags.h and
-include/linux/gfp.h, whose names had no underscores in front.
+What is made of them are the bits of allocsim.kernels.release.GFP_BITS, whatever bits the recorded
+kernel had: a name means what it means. Source: include/trace/events/mmflags.h:
+__def_gfpflag_names and include/linux/gfp_types.h (6.12 to 7.3); before 4.6
+include/trace/events/gfpflags.h and include/linux/gfp.h, whose names had no underscores in front.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from allocsim.kernel import GFP_BITS
+from allocsim.kernels.release import GFP_BITS
 from pipeline.untrusted import number
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from allocsim.events import EVENTS
+from allocsim.trace.events import EVENTS
 
 _NAMES = "|".join(sorted({name for event in EVENTS for name in (event.name, *event.aliases)}))
 _SYSTEMS = "|".join(sorted({event.system for event in EVENTS}))
