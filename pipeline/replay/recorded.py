@@ -74,6 +74,7 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
     progress: Progress,
     settings: Settings | None = None,
     pricing: Pricing | None = None,
+    instance: str | None = None,
 ) -> list[int]:
     """Replay traces, one after the other; returns the numbers of their runs.
 
@@ -86,6 +87,7 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
         progress: told how far it is.
         settings: the simulated placement's; None: the recorded one only.
         pricing: what else to price each recorded run with; None: nothing.
+        instance: the trace instance of recordings to read; None: the only one with kmem events.
 
     Raises:
         AllocsimError: a trace that cannot be read, a setting that is wrong, or a database that
@@ -96,7 +98,9 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
         must_exist(path)
     several = [] if settings is None else [settings]
     return [
-        run for path in paths for run in replay_path(path, db, policies, progress, several, pricing)
+        run
+        for path in paths
+        for run in replay_path(path, db, policies, progress, several, pricing, instance)
     ]
 
 
@@ -107,6 +111,7 @@ def replay_path(  # noqa: PLR0913 - what, into what, priced with what
     progress: Progress,
     several: Sequence[Settings],
     pricing: Pricing | None = None,
+    instance: str | None = None,
 ) -> list[int]:
     """Replay one trace, and simulate it with each of several settings.
 
@@ -117,6 +122,7 @@ def replay_path(  # noqa: PLR0913 - what, into what, priced with what
         progress: told how far it is.
         several: settings of a simulated run each.
         pricing: what else to price the recorded run with; None: nothing.
+        instance: the trace instance of a recording to read; None: the only one with kmem events.
 
     Returns:
         Number of the recorded run, and those of the simulated ones in order.
@@ -124,7 +130,7 @@ def replay_path(  # noqa: PLR0913 - what, into what, priced with what
     Raises:
         AllocsimError: as replay_traces.
     """
-    with opened(path, progress) as trace:
+    with opened(path, progress, instance) as trace:
         name = trace.meta["name"]
         for settings in several:
             check_for_trace(settings, trace)
