@@ -22,6 +22,11 @@ _POLICIES = """
            locked_ops_saved - frozen_ops_saved AS other_rules_save, use_how
     FROM policy_summary WHERE list_contains($1, run)
 """
+_OWN = """
+    SELECT DISTINCT trace, kernel_release, own_policy, own_note
+    FROM runs JOIN traces USING (trace_id)
+    WHERE list_contains($1, run) AND own_note IS NOT NULL ORDER BY ALL
+"""
 _PLACEMENTS = """
     SELECT run, trace, if(what_if IS NULL, '', 'what if') AS kernel, settings, operations,
            round(fastpath_pct, 2) AS fastpath_pct, refills, flushes, barn_traffic,
@@ -44,11 +49,18 @@ _NOT_COMPARED = """
 
 
 def print_policies(connection: duckdb.DuckDBPyConnection, runs: Sequence[int], out: TextIO) -> None:
-    """Recorded runs under each policy, from the view policy_summary; what its savings count on."""
+    """Recorded runs under each policy, from the view policy_summary.
+
+    Below: whose own policy is another version's, and what savings count on.
+    """
     _table(connection, _POLICIES, runs, out)
+    notes = [
+        f"own policy of {trace} (Linux {release}): {policy}; {note}"
+        for trace, release, policy, note in connection.execute(_OWN, [runs]).fetchall()
+    ]
     out.writelines(
         textwrap.fill(sentence, _WIDTH, subsequent_indent="  ") + "\n"
-        for sentence in caveats(connection, runs)
+        for sentence in (*notes, *caveats(connection, runs))
     )
 
 

@@ -1,8 +1,10 @@
 -- life_costs: one row is the page lives of one run that are alike (life_counts), under one policy:
 -- what they cost, stage by stage.
 --
--- Where page_ref events tell the use stage it is what they say, under every policy that counts
--- the kind: a frozen page has no count to take references on.
+-- Where page_ref events tell the use stage it is what they say, under every policy that counts the
+-- kind: a frozen page has no count to take references on. A policy of another kernel has, on top of
+-- that, what this one does more or less in the steps that were found in these events
+-- (policy_steps), which is inferred.
 --
 -- Columns:
 --   run                       Replay of one trace.
@@ -19,12 +21,34 @@
 --   alloc_locked_ops          Locked instructions at allocation.
 --   recorded_use_plain_ops    Plain stores recorded in use.
 --   recorded_use_locked_ops   Locked instructions recorded in use.
+--   inferred_use_plain_ops    Plain stores in use more than recorded; below zero: fewer.
+--   inferred_use_locked_ops   Locked instructions in use more than recorded, likewise.
+--   replaced_use_plain_ops    Of those recorded in use, what is in steps that the policy does otherwise.
+--   replaced_use_locked_ops   Locked instructions, likewise.
 --   assumed_use_plain_ops     Plain stores in use by the policy's figure.
 --   assumed_use_locked_ops    Locked instructions in use by the policy's figure.
 --   free_plain_ops            Plain stores at free.
 --   free_locked_ops           Locked instructions at free.
 --   plain_ops                 Plain stores, all stages.
 --   locked_ops                Locked instructions, all stages.
+with more as (
+    select
+        steps.run,
+        prices.policy,
+        steps.page_kind,
+        steps.kind_how,
+        steps.cache,
+        steps.stack,
+        sum(steps.steps * prices.plain_more)::bigint as plain,
+        sum(steps.steps * prices.locked_more)::bigint as locked,
+        sum(steps.steps * (prices.plain_ops - prices.plain_more))::bigint as replaced_plain,
+        sum(steps.steps * (prices.locked_ops - prices.locked_more))::bigint as replaced_locked
+    from life_steps as steps
+    inner join policy_steps as prices using (run, step)
+    where prices.plain_more <> 0 or prices.locked_more <> 0
+    group by steps.run, prices.policy, steps.page_kind, steps.kind_how, steps.cache, steps.stack
+)
+
 select
     lives.run,
     costs.policy,
@@ -42,6 +66,10 @@ select
         as alloc_locked_ops,
     lives.use_plain_ops * costs.use_counted as recorded_use_plain_ops,
     lives.use_locked_ops * costs.use_counted as recorded_use_locked_ops,
+    coalesce(more.plain, 0) * costs.use_counted as inferred_use_plain_ops,
+    coalesce(more.locked, 0) * costs.use_counted as inferred_use_locked_ops,
+    coalesce(more.replaced_plain, 0) * costs.use_counted as replaced_use_plain_ops,
+    coalesce(more.replaced_locked, 0) * costs.use_counted as replaced_use_locked_ops,
     lives.assumed_uses * costs.use_plain + lives.assumed_use_pages * costs.use_page_plain
         as assumed_use_plain_ops,
     lives.assumed_uses * costs.use_locked + lives.assumed_use_pages * costs.use_page_locked
@@ -50,8 +78,17 @@ select
         as free_plain_ops,
     lives.page_frees * costs.free_locked + lives.pages_freed * costs.free_page_locked
         as free_locked_ops,
-    alloc_plain_ops + recorded_use_plain_ops + assumed_use_plain_ops + free_plain_ops as plain_ops,
-    alloc_locked_ops + recorded_use_locked_ops + assumed_use_locked_ops + free_locked_ops
-        as locked_ops
+    alloc_plain_ops + recorded_use_plain_ops + inferred_use_plain_ops + assumed_use_plain_ops
+    + free_plain_ops as plain_ops,
+    alloc_locked_ops + recorded_use_locked_ops + inferred_use_locked_ops + assumed_use_locked_ops
+    + free_locked_ops as locked_ops
 from life_counts as lives
 inner join policy_costs as costs using (run, page_kind)
+left join more
+    on
+        lives.run = more.run
+        and costs.policy = more.policy
+        and lives.page_kind = more.page_kind
+        and lives.kind_how = more.kind_how
+        and lives.cache is not distinct from more.cache
+        and lives.stack is not distinct from more.stack

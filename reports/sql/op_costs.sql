@@ -5,6 +5,7 @@
 -- page, of whatever kind. At allocation and free the allocator itself writes the same line, before
 -- or behind the count, so a frozen page saves the instruction there and not the way of the line:
 -- saved_ns counts the former. What a policy adds counts with its line, at most.
+-- What another kernel does less than was recorded stands as operations below zero.
 --
 -- Columns:
 --   run            Replay of one trace.
@@ -39,6 +40,8 @@ with priced as (
                         then places.events * costs.alloc_plain + places.pages * costs.alloc_page_plain
                     when places.stage = 'free'
                         then places.events * costs.free_plain + places.pages * costs.free_page_plain
+                    when places.step is not null
+                        then places.events * steps.plain_more * costs.use_counted
                     when places.operation is null
                         then places.events * costs.use_plain + places.pages * costs.use_page_plain
                     else places.events * costs.use_counted
@@ -51,6 +54,8 @@ with priced as (
                         then places.events * costs.alloc_locked + places.pages * costs.alloc_page_locked
                     when places.stage = 'free'
                         then places.events * costs.free_locked + places.pages * costs.free_page_locked
+                    when places.step is not null
+                        then places.events * steps.locked_more * costs.use_counted
                     when places.operation is null
                         then places.events * costs.use_locked + places.pages * costs.use_page_locked
                     else 0
@@ -59,6 +64,11 @@ with priced as (
         ]) as part
     from op_places as places
     inner join policy_costs as costs using (run, page_kind)
+    left join policy_steps as steps
+        on
+            places.run = steps.run
+            and costs.policy = steps.policy
+            and places.step = steps.step
 ),
 
 counted as (
@@ -129,7 +139,7 @@ inner join runs on against.run = runs.run
 inner join traces using (trace_id)
 inner join page_kinds using (page_kind)
 left join caches on against.run = caches.run and against.cache = caches.cache
-where against.ops > 0 or against.saved_ops <> 0
+where against.ops <> 0 or against.saved_ops <> 0
 order by
     against.run,
     against.policy,

@@ -1,8 +1,11 @@
 -- policy_summary: one row is one run under one policy.
 --
--- What freezing saves is frozen_ops_saved. The rest of locked_ops_saved is what the paths of another
--- kernel do otherwise, and below zero where they need more: 7.2 tries to freeze every folio that it
--- puts on the LRU (mm/swap.c:folio_batch_move_lru), one locked instruction more than 6.12.
+-- A policy of another kernel than the recorded one says what that kernel would have done on the same
+-- workload. What freezing saves is frozen_ops_saved (frozen_savings). The rest of locked_ops_saved is
+-- what the paths of another kernel do otherwise, and below zero where they need more: 7.2 tries to
+-- freeze every folio that it puts on the LRU (mm/swap.c:folio_batch_move_lru), one locked instruction
+-- more than 6.12; from 6.18 on a fault maps each cached page around it with two fewer. Where the
+-- recording has page_ref events these are counted in them, and use_how is inferred.
 --
 -- What frozen-page-tables and everything-freezable save counts on changes to the functions that read
 -- the count of these pages (view count_readers), and leaves out what those cost (source_verdicts).
@@ -19,7 +22,7 @@
 --   saved_pct         [%] locked_ops_saved of the locked_ops of 'refcounted'.
 --   frozen_ops_saved  Of locked_ops_saved, those on kinds that the policy freezes, 'refcounted' not.
 --   frozen_saved_pct  [%] frozen_ops_saved of the locked_ops of 'refcounted': what freezing saves.
---   use_how           How the use stage is known: observed (page_ref events), assumed, mixed.
+--   use_how           How the use stage is known: observed (page_ref events), inferred, assumed, mixed.
 --   est_ns_low        [ns] What these operations take at least, by the run's table of costs (op_costs).
 --   est_ns_high       [ns] What they take at most.
 --   saved_ns_low      [ns] What the policy saves against 'refcounted' at least.
@@ -33,7 +36,11 @@ with sums as (
         sum(page_frees)::bigint as page_frees,
         sum(plain_ops)::bigint as plain_ops,
         sum(locked_ops)::bigint as locked_ops,
-        case when count(distinct use_how) = 1 then any_value(use_how) else 'mixed' end as use_how
+        case
+            when count(distinct use_how) = 1 then any_value(use_how)
+            when bool_or(use_how in ('mixed', 'assumed')) then 'mixed'
+            else 'inferred'
+        end as use_how
     from page_kind_summary
     group by run, trace, policy
 ),
@@ -44,39 +51,13 @@ baseline as (
     where policy = 'refcounted'
 ),
 
-frozen as (
-    select distinct
-        policy_ops.run,
-        policies.name as policy,
-        page_kinds.name as page_kind
-    from policy_ops
-    inner join policies using (run, policy)
-    inner join page_kinds using (page_kind)
-    where policy_ops.frozen
-),
-
-newly_frozen as (
-    from frozen
-    anti join (select run, page_kind from frozen where policy = 'refcounted') using (run, page_kind)
-),
-
 freezing as (
     select
-        counted.run,
-        newly_frozen.policy,
-        sum(counted.locked_ops - frozen_kind.locked_ops)::bigint as locked_ops
-    from newly_frozen
-    inner join page_kind_summary as counted
-        on
-            newly_frozen.run = counted.run
-            and newly_frozen.page_kind = counted.page_kind
-            and counted.policy = 'refcounted'
-    inner join page_kind_summary as frozen_kind
-        on
-            newly_frozen.run = frozen_kind.run
-            and newly_frozen.page_kind = frozen_kind.page_kind
-            and newly_frozen.policy = frozen_kind.policy
-    group by counted.run, newly_frozen.policy
+        run,
+        policy,
+        coalesce(sum(locked_ops_saved) filter (frozen), 0)::bigint as locked_ops
+    from frozen_savings
+    group by run, policy
 ),
 
 costs as (

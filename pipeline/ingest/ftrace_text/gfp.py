@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from allocsim.kernels.release import GFP_BITS
+from allocsim.kernels.release import GFP_BITS, kernel_at
 from pipeline.untrusted import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from allocsim.kernels.release import Kernel
 
 _RECLAIM = GFP_BITS["__GFP_DIRECT_RECLAIM"] | GFP_BITS["__GFP_KSWAPD_RECLAIM"]
 _NOFS = _RECLAIM | GFP_BITS["__GFP_IO"]
@@ -60,11 +62,8 @@ _NAMES: dict[str, int] = {
     "none": 0,
 }
 # Up to 4.3 huge pages asked for no retry, and woke no kswapd.
-_TRANSHUGE_UNTIL = (4, 3)
 _OLD_TRANSHUGE = _NAMES["GFP_TRANSHUGE"] | GFP_BITS["__GFP_NORETRY"] | _NO_KSWAPD
-# Up to 6.2 GFP_ATOMIC had a bit of its own, and up to 6.5 GFP_NOWAIT did not say NOWARN.
-_ATOMIC_SINCE, _ATOMIC_UNTIL, _NOWARN_SINCE = (4, 4), (6, 2), (6, 6)
-_ATOMIC = 1 << 9
+_ATOMIC = 1 << 9  # the bit that GFP_ATOMIC had of its own
 
 # Bits without a name of their own are printed as a number. Since 4.6 every bit has a name; these
 # are the bits before, from the lowest on (include/linux/gfp.h of 3.10 and of 4.4).
@@ -75,22 +74,14 @@ _MIDDLE = (
     *("__GFP_NOFAIL", "__GFP_NORETRY", "__GFP_MEMALLOC", "__GFP_COMP", "__GFP_ZERO"),
     *("__GFP_NOMEMALLOC", "__GFP_HARDWALL", "__GFP_THISNODE"),
 )
-_BITS_UNTIL: tuple[tuple[tuple[int, int], tuple[str, ...]], ...] = (
-    (
-        (4, 3),
-        (
-            *(*_LOW, "__GFP_WAIT", *_MIDDLE, "__GFP_RECLAIMABLE", _NO_FLAG, "__GFP_NOTRACK"),
-            *("__GFP_NO_KSWAPD", "__GFP_OTHER_NODE", "__GFP_WRITE"),
-        ),
-    ),
-    (
-        (4, 5),
-        (
-            *(*_LOW, "__GFP_RECLAIMABLE", *_MIDDLE, "__GFP_ATOMIC", "__GFP_ACCOUNT"),
-            *("__GFP_NOTRACK", "__GFP_DIRECT_RECLAIM", "__GFP_OTHER_NODE", "__GFP_WRITE"),
-            "__GFP_KSWAPD_RECLAIM",
-        ),
-    ),
+_BITS_OF_WAIT = (  # up to 4.3
+    *(*_LOW, "__GFP_WAIT", *_MIDDLE, "__GFP_RECLAIMABLE", _NO_FLAG, "__GFP_NOTRACK"),
+    *("__GFP_NO_KSWAPD", "__GFP_OTHER_NODE", "__GFP_WRITE"),
+)
+_BITS_OF_DIRECT_RECLAIM = (  # 4.4 and 4.5
+    *(*_LOW, "__GFP_RECLAIMABLE", *_MIDDLE, "__GFP_ATOMIC", "__GFP_ACCOUNT"),
+    *("__GFP_NOTRACK", "__GFP_DIRECT_RECLAIM", "__GFP_OTHER_NODE", "__GFP_WRITE"),
+    "__GFP_KSWAPD_RECLAIM",
 )
 
 
@@ -102,15 +93,12 @@ class GfpWords:
     """
 
     def __init__(self, version: tuple[int, int] | None) -> None:
-        self.names: Mapping[str, int] = _names(version)
-        self._old = next(
-            (
-                tuple(self.names.get(name, 0) for name in names)
-                for until, names in _BITS_UNTIL
-                if version is not None and version <= until
-            ),
-            None,
-        )
+        kernel = None if version is None else kernel_at(version)
+        self.names: Mapping[str, int] = _names(kernel)
+        self._old: tuple[int, ...] | None = None
+        if kernel is not None and not kernel.gfp_all_named:
+            bits = _BITS_OF_DIRECT_RECLAIM if kernel.gfp_direct_reclaim else _BITS_OF_WAIT
+            self._old = tuple(self.names.get(name, 0) for name in bits)
 
     def bits(self, word: str) -> int | None:
         """The bits of names with ``|`` between, of which the rest may be a number in hex.
@@ -140,15 +128,15 @@ class GfpWords:
         return found
 
 
-def _names(version: tuple[int, int] | None) -> Mapping[str, int]:
+def _names(kernel: Kernel | None) -> Mapping[str, int]:
     names = dict(_NAMES)
-    if version is None:
+    if kernel is None:
         return names
-    if _ATOMIC_SINCE <= version <= _ATOMIC_UNTIL:
+    if kernel.gfp_direct_reclaim and not kernel.atomic_without_bit:
         names["__GFP_ATOMIC"] = _ATOMIC
         names["GFP_ATOMIC"] |= _ATOMIC
-    if version < _NOWARN_SINCE:
+    if not kernel.nowait_says_nowarn:
         names["GFP_NOWAIT"] = _KSWAPD
-    if version <= _TRANSHUGE_UNTIL:
+    if not kernel.gfp_direct_reclaim:
         names["GFP_TRANSHUGE"] = _OLD_TRANSHUGE
     return names
