@@ -20,17 +20,17 @@ import matplotlib.pyplot as plt  # noqa: E402
 
 from allocsim.page_alloc.unusable_index import unusable_index  # noqa: E402
 from pipeline.synth.machine import make_machine  # noqa: E402
-from pipeline.synth.parse import parse_spec  # noqa: E402
-from pipeline.synth.patterns import read_spec  # noqa: E402
 from pipeline.synth.placing import Placing  # noqa: E402
 from pipeline.synth.rows import Templates  # noqa: E402
+from pipeline.synth.spec.parse import parse_spec  # noqa: E402
+from pipeline.synth.spec.patterns import read_spec  # noqa: E402
 from pipeline.synth.windows import windows  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from allocsim.simulation import Simulation
-    from pipeline.synth.spec import Spec
+    from pipeline.synth.spec.model import Spec
 
 FIGURES = ROOT / "docs" / "figures"
 CAPACITIES = (4, 12, 28, 44, 60, 76, 92, 108, 124, 252)

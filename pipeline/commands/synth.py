@@ -80,9 +80,9 @@ def synth(
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from pipeline.progress import shown
-    from pipeline.synth.changes import changed, parse_memory
-    from pipeline.synth.parse import parse_spec
-    from pipeline.synth.patterns import listing, read_spec
+    from pipeline.synth.spec.changes import changed, parse_memory
+    from pipeline.synth.spec.parse import parse_spec
+    from pipeline.synth.spec.patterns import listing, read_spec
     from pipeline.synth.write import write_trace_set
     from pipeline.trace_set.parts import read_meta
 

@@ -17,7 +17,7 @@ from pipeline.replay.policies import find_policies
 from pipeline.replay.recorded import WINDOW_ROWS, replay_trace
 from pipeline.replay.simulated import simulate_run
 from pipeline.store.database import reading
-from pipeline.synth.parse import parse_spec
+from pipeline.synth.spec.parse import parse_spec
 from pipeline.synth.write import write_trace_set
 from pipeline.trace_set.reader import TraceSet
 

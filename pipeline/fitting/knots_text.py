@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.synth.units import TIMES
+from pipeline.synth.spec.units import TIMES
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -11,7 +11,7 @@ from pipeline.fitting.knots import by_rank, by_ratio, knots, mid_table, within
 from pipeline.fitting.knots_text import knots_text
 from pipeline.fitting.periods import FEW, PERIOD_BIRTHS
 from pipeline.synth.births import NEVER
-from pipeline.synth.units import write_time
+from pipeline.synth.spec.units import write_time
 
 if TYPE_CHECKING:
     import numpy.typing as npt

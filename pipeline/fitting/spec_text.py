@@ -18,9 +18,9 @@ from pipeline.fitting.lines import (
 )
 from pipeline.fitting.older import older_object_works, pages_in_use, spare_works, unseen_works
 from pipeline.fitting.periods import SWING
-from pipeline.synth.parse import MEMORY, is_name
-from pipeline.synth.spec import KERNELS
-from pipeline.synth.units import write_time
+from pipeline.synth.spec.model import KERNELS
+from pipeline.synth.spec.parse import MEMORY, is_name
+from pipeline.synth.spec.units import write_time
 
 if TYPE_CHECKING:
     from pipeline.fitting.lives import Observed

@@ -21,7 +21,7 @@ from pipeline.synth.tables import (
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pipeline.synth.spec import Spec
+    from pipeline.synth.spec.model import Spec
 
     Ints = npt.NDArray[np.int64]
     Bits = npt.NDArray[np.uint64]

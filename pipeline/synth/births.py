@@ -32,7 +32,7 @@ from pipeline.synth.mixtures import (
     free_bits,
 )
 from pipeline.synth.random_bits import Use, choices
-from pipeline.synth.spec import sheaves
+from pipeline.synth.spec.model import sheaves
 from pipeline.synth.tables import DRAW_BITS
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pipeline.synth.arrivals import Batches
     from pipeline.synth.mixtures import Drawn
     from pipeline.synth.random_bits import Strata
-    from pipeline.synth.spec import Spec, Work
+    from pipeline.synth.spec.model import Spec, Work
 
     Ints = npt.NDArray[np.int64]
     Bits = npt.NDArray[np.uint64]

@@ -14,7 +14,7 @@ from allocsim.recording.sheaf_runs import FLAGS
 from allocsim.trace.events import Ev
 from pipeline.synth.page_requests import PAGE_KINDS
 from pipeline.synth.rows import GFP_KERNEL, migratetype
-from pipeline.synth.spec import KMALLOC_TYPES, sheaves
+from pipeline.synth.spec.model import KMALLOC_TYPES, sheaves
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pipeline.synth.machine import Machine
     from pipeline.synth.rows import Templates
-    from pipeline.synth.spec import Entry, Spec, Work
+    from pipeline.synth.spec.model import Entry, Spec, Work
 
 #: Functions of the allocators that are innermost on every stack of a page allocation.
 _ALLOCATOR = ("__alloc_frozen_pages_noprof", "alloc_pages_mpol")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from allocsim.kernels.profile import CacheShape
     from allocsim.page_alloc.zones import Zone
     from pipeline.replay.world import World
-    from pipeline.synth.spec import Spec
+    from pipeline.synth.spec.model import Spec
 
 #: Where ZONE_NORMAL begins on x86-64: at 4 GiB.
 START_PFN = 1 << 20

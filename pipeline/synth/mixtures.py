@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pipeline.synth.spec import Entry, Free, Life
+    from pipeline.synth.spec.model import Entry, Free, Life
 
     Ints = npt.NDArray[np.int64]
     Bits = npt.NDArray[np.uint64]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pipeline.synth.calendar import Moments
     from pipeline.synth.machine import Machine
     from pipeline.synth.rows import Templates
-    from pipeline.synth.spec import Spec
+    from pipeline.synth.spec.model import Spec
 
     Ints = npt.NDArray[np.int64]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipeline.synth.calendar import Moments
-    from pipeline.synth.spec import Spec, Work
+    from pipeline.synth.spec.model import Spec, Work
 
 _BIRTHS = 1 << 16  # wanted in a window
 _SECOND = 10**9

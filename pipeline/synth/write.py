@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from pipeline.synth.placing import Rows
-    from pipeline.synth.spec import Spec
+    from pipeline.synth.spec.model import Spec
 
 VERSION = 2  #: of what a spec means: the same version makes the same trace of the same spec
 START_TS = 1_000_000_000  #: ns: the clock when the trace begins

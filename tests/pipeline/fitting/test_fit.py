@@ -22,7 +22,7 @@ from pipeline.fitting.spec_text import left_out_text, nearest_kernel
 from pipeline.progress import Progress
 from pipeline.synth.births import NEVER
 from pipeline.synth.page_requests import PAGE_KINDS
-from pipeline.synth.parse import parse_spec
+from pipeline.synth.spec.parse import parse_spec
 from pipeline.synth.write import write_trace_set
 from pipeline.trace_set.reader import TraceSet
 from tests.pipeline.synth.specs import MIXED

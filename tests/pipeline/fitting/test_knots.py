@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.fitting.knots import by_rank, by_ratio, knots, mid_table, within
 from pipeline.fitting.knots_text import knots_text, times_text
-from pipeline.synth.reader import Reader
+from pipeline.synth.spec.values import Reader
 from pipeline.synth.tables import BINS, from_quantiles
 
 SAMPLES = st.lists(

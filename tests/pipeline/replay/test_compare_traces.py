@@ -15,8 +15,8 @@ from pipeline.progress import Progress
 from pipeline.replay.policies import find_policies
 from pipeline.replay.recorded import replay_path
 from pipeline.replay.sides import opened_sides
-from pipeline.synth.changes import changed
-from pipeline.synth.parse import parse_spec
+from pipeline.synth.spec.changes import changed
+from pipeline.synth.spec.parse import parse_spec
 from pipeline.synth.write import write_trace_set
 from reports.compare.comparison import Comparison, Verdict, movers
 from reports.compare.measure_runs import checked

@@ -13,7 +13,7 @@ from pipeline.replay.policies import find_policies
 from pipeline.replay.recorded import replay_trace
 from pipeline.replay.simulated import simulate_run
 from pipeline.synth.machine import DIRECT_MAP
-from pipeline.synth.parse import parse_spec
+from pipeline.synth.spec.parse import parse_spec
 from pipeline.synth.windows import windows
 from pipeline.synth.write import write_trace_set
 from pipeline.trace_set.reader import TraceSet

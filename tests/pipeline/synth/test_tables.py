@@ -10,7 +10,7 @@ from scipy import stats
 
 from pipeline.synth.mixtures import FOREVER, LifeTables
 from pipeline.synth.random_bits import PLACE_BITS, Strata, Use, choices, random_bits
-from pipeline.synth.spec import Entry, Free, Life
+from pipeline.synth.spec.model import Entry, Free, Life
 from pipeline.synth.tables import (
     BINS,
     UNIT_BITS,

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from allocsim.recording.cache_names import LARGE_KMALLOC
 from pipeline.errors import InputError
 from pipeline.synth.page_requests import PAGE_KINDS
-from pipeline.synth.reader import Reader
-from pipeline.synth.spec import (
+from pipeline.synth.spec.model import (
     ARRIVALS,
     BEFORE,
     CACHE_FLAGS,
@@ -31,8 +30,9 @@ from pipeline.synth.spec import (
     Work,
     sheaves,
 )
+from pipeline.synth.spec.toml_lines import key_lines
+from pipeline.synth.spec.values import Reader
 from pipeline.synth.tables import BINS, LARGEST
-from pipeline.synth.toml_lines import key_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,11 +12,11 @@ import pytest
 from allocsim.page_alloc.unusable_index import unusable_index
 from pipeline.errors import InputError, UsageError
 from pipeline.synth.machine import make_machine
-from pipeline.synth.parse import parse_spec
-from pipeline.synth.patterns import listing, read_spec, shipped_specs
 from pipeline.synth.placing import Placing
 from pipeline.synth.rows import Templates
-from pipeline.synth.spec import ARRIVALS, CACHE_FLAGS, LIFETIMES
+from pipeline.synth.spec.model import ARRIVALS, CACHE_FLAGS, LIFETIMES
+from pipeline.synth.spec.parse import parse_spec
+from pipeline.synth.spec.patterns import listing, read_spec, shipped_specs
 from pipeline.synth.windows import windows
 from pipeline.synth.write import write_trace_set
 
@@ -169,7 +169,7 @@ def test_memory_that_does_not_suffice_is_said_in_one_line(tmp_path):
 
 
 def test_the_spec_in_the_docs_is_one():
-    page = (Path(__file__).resolve().parents[3] / "docs" / "synth.md").read_text()
+    page = (Path(__file__).resolve().parents[4] / "docs" / "synth.md").read_text()
     text = page.partition("```toml\n")[2].partition("```")[0]
     spec = parse_spec(text, "docs/synth.md")
     assert counters(replace(spec, events=2_000))["alloc_fastpath"] > 0

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.synth.parse import parse_spec
-from pipeline.synth.toml_lines import key_lines
+from pipeline.synth.spec.parse import parse_spec
+from pipeline.synth.spec.toml_lines import key_lines
 from tests.pipeline.synth.specs import MIXED
 
 WRONG = {
@@ -99,7 +99,7 @@ def test_what_else_may_be_wrong(change, said):
 
 
 def test_lines_of_keys_in_every_form_toml_has():
-    text = (Path(__file__).parent / "golden" / "every-form.toml").read_text()
+    text = (Path(__file__).parents[1] / "golden" / "every-form.toml").read_text()
     tomllib.loads(text)
     lines = key_lines(text)
     assert lines["a",] == 2

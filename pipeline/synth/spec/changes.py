@@ -11,12 +11,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from pipeline.errors import UsageError
-from pipeline.synth.parse import MAX_CPUS, MEMORY, NAME, is_name
+from pipeline.synth.spec.parse import MAX_CPUS, MEMORY, NAME, is_name
+from pipeline.synth.spec.units import SIZES, parse_units, write_time
 from pipeline.synth.tables import LARGEST
-from pipeline.synth.units import SIZES, parse_units, write_time
 
 if TYPE_CHECKING:
-    from pipeline.synth.spec import Arrival, Entry, Free, Life, Spec, Work
+    from pipeline.synth.spec.model import Arrival, Entry, Free, Life, Spec, Work
 
 _MIB = 1 << 20
 

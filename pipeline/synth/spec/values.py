@@ -7,12 +7,12 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipeline.errors import InputError
-from pipeline.synth.units import SIZES, TIMES, parse_units, write_time
+from pipeline.synth.spec.units import SIZES, TIMES, parse_units, write_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pipeline.synth.toml_lines import Path
+    from pipeline.synth.spec.toml_lines import Path
 
 _MISSING: Any = object()
 _LONG = 60  # letters of a value that are shown

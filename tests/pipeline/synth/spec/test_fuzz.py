@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
-from pipeline.synth.parse import parse_spec
-from pipeline.synth.patterns import read_spec, shipped_specs
+from pipeline.synth.spec.parse import parse_spec
+from pipeline.synth.spec.patterns import read_spec, shipped_specs
 from tests.pipeline.synth.specs import MIXED
 
 TEXTS = [*map(read_spec, shipped_specs()), MIXED]

@@ -12,9 +12,9 @@ import pytest
 from pipeline.errors import UsageError
 from pipeline.synth.arrivals import Span
 from pipeline.synth.births import NEVER, Worker
-from pipeline.synth.changes import changed, parse_memory, with_cpus
-from pipeline.synth.parse import parse_spec
-from pipeline.synth.spec import Life
+from pipeline.synth.spec.changes import changed, parse_memory, with_cpus
+from pipeline.synth.spec.model import Life
+from pipeline.synth.spec.parse import parse_spec
 from pipeline.synth.windows import windows
 from pipeline.synth.write import write_trace_set
 from pipeline.trace_set.reader import TraceSet

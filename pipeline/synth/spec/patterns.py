@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.errors import InputError, UsageError
 
-_IN_THE_CLONE = Path(__file__).resolve().parents[2] / "traces" / "specs"
+_IN_THE_CLONE = Path(__file__).resolve().parents[3] / "traces" / "specs"
 _SHARED = Path("share", "allocsim", "specs")  # where an installation puts them (pyproject.toml)
 
 
