@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from allocsim.initial_state.sysfs_slab import parse_sysfs_slab
+from allocsim.kernels.release import Slub, kernel_of
 from allocsim.kernels.settings import KERNEL, KERNELS
+from allocsim.recording.page_kinds import KIND_NAMES
+from allocsim.refcount.policies import policy_ops, shipped_policies
 from pipeline.replay.policies import find_policies
 from pipeline.replay.recorded import replay_trace
 from pipeline.trace_set.reader import TraceSet
@@ -87,12 +90,26 @@ def test_call_stacks_say_which_pages_are_frozen(db: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_the_kernel_s_own_policy_freezes_what_its_call_stacks_do(db: Path, name: str) -> None:
+    kernel = kernel_of(TraceSet.open(DATA / name).meta["kernel_release"])
+    version = name.partition("-")[0]
+    assert (kernel.policy, kernel.policy_note) == (f"linux-{version}", "")
+    ops = policy_ops(shipped_policies()[kernel.policy], kernel.policy)
+    frozen = {KIND_NAMES[op.page_kind] for op in ops if op.stage == "alloc" and op.frozen}
+    assert frozen == FROZEN[name]
+    own = ask(db, "SELECT own_policy FROM runs ORDER BY run")
+    assert own[NAMES.index(name)] == (kernel.policy,)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_caches_that_fill_sheaves_are_those_that_sysfs_gives_a_capacity(
     db: Path, name: str
 ) -> None:
     """6.16 has CPU slabs alone; on 6.18 two caches ask for sheaves, whose slabs fill them."""
     facts = parse_sysfs_slab((DATA / name / "snapshots/before/sysfs_slab.txt").read_text("utf-8"))
     assert {cache for cache, fact in facts.items() if fact.sheaf_capacity} == SHEAVED[name]
+    slub = kernel_of(TraceSet.open(DATA / name).meta["kernel_release"]).slub
+    assert slub is (Slub.SHEAVES_ASKED if SHEAVED[name] else Slub.CPU_SLABS)
     slabs = ask(
         db,
         "SELECT caches.name, frames FROM page_caches JOIN pages USING (run, page)"
