@@ -1,7 +1,6 @@
 #!/bin/sh
 # files that come and go, processes, pipes and sockets; by a shell and busybox alone
-dir=/tmp/work
-mkdir $dir
+dir=$(mktemp -d) # on tmpfs
 many() { # empty files of side $1, made by the shell itself
     n=0
     while [ $n -lt $2 ]; do
