@@ -52,6 +52,7 @@ VIEWS = (
     "descriptor_summary",
     "descriptor_kinds",
     "descriptor_break_even",
+    "validation_summary",
 )
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from reports.sections.standings import Standing
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -45,6 +47,8 @@ class Bound:
         pct: difference allowed, in percent of the kernel's figure; None: there is no bound.
         slack: absolute difference allowed, whatever it is in percent.
         reason: why so much and no more, or why there is no bound.
+        apart: what the comparison is counted as while it is within the bound, because it is so by
+            itself; None: it is a check.
     """
 
     quantities: frozenset[str]
@@ -52,6 +56,7 @@ class Bound:
     pct: float | None
     slack: float
     reason: str
+    apart: Standing | None
 
     def covers(self, comparison: Comparison) -> bool:
         """Whether it is a bound for this comparison."""
@@ -70,6 +75,7 @@ def shipped_bounds() -> tuple[Bound, ...]:
             entry.get("pct"),
             entry.get("slack", 0),
             entry["reason"],
+            Standing(entry["apart"]) if "apart" in entry else None,
         )
         for entry in tomllib.loads(text)["bound"]
     )
@@ -78,20 +84,20 @@ def shipped_bounds() -> tuple[Bound, ...]:
 def judged(comparison: Comparison) -> dict[str, Any]:
     """A row of the table ``validation``, without run and trace.
 
-    ``error_pct`` is None where the kernel counted nothing and the model something; ``bound_pct``
-    and ``ok`` are None where there is no bound. ``note`` is the comparison's own note and the
-    reason for the bound.
+    ``error_pct`` is None where the kernel counted nothing and the model something; ``bound_pct``,
+    ``miss`` and ``allowed`` are None where there is no bound. ``ok`` is None of all that is counted
+    apart. ``note`` is the comparison's own, ``reason`` the bound's.
     """
     bound = next(bound for bound in shipped_bounds() if bound.covers(comparison))
     kernel, model = comparison.kernel, comparison.model
     error = 100 * (model - kernel) / kernel if kernel else (None if model else 0.0)
-    allowed = None
+    miss = allowed = percent = None
     if bound.pct is not None:
-        allowed = max(bound.pct, 100 * bound.slack / kernel if kernel else 0.0)
-    apart = abs(model - kernel)
-    if comparison.untold and comparison.low is not None and comparison.high is not None:
-        apart = max(0.0, comparison.low - kernel, kernel - comparison.high)
-    within = None if bound.pct is None else apart <= max(bound.slack, kernel * bound.pct / 100)
+        percent = max(bound.pct, 100 * bound.slack / kernel if kernel else 0.0)
+        allowed = max(bound.slack, kernel * bound.pct / 100)
+        low, high = _open(comparison)
+        miss = max(0.0, low - kernel, kernel - high)
+    standing = _standing(comparison, bound, miss, allowed)
     return {
         "quantity": comparison.quantity,
         "scope": comparison.scope,
@@ -100,7 +106,40 @@ def judged(comparison: Comparison) -> dict[str, Any]:
         "model_low": comparison.low,
         "model_high": comparison.high,
         "error_pct": error,
-        "bound_pct": allowed,
-        "ok": within,
-        "note": " ".join(filter(None, [comparison.note, bound.reason])),
+        "bound_pct": percent,
+        "miss": miss,
+        "allowed": allowed,
+        "standing": standing,
+        "ok": {Standing.WITHIN: True, Standing.BEYOND: False}.get(standing),
+        "note": comparison.note,
+        "reason": bound.reason,
     }
+
+
+def _open(comparison: Comparison) -> tuple[float, float]:
+    """Least and largest figure of the model that the bound is for."""
+    if comparison.untold and comparison.low is not None and comparison.high is not None:
+        return comparison.low, comparison.high
+    return comparison.model, comparison.model
+
+
+def _standing(
+    comparison: Comparison, bound: Bound, miss: float | None, allowed: float | None
+) -> Standing:
+    """What a comparison came to.
+
+    It is no check if a model that says nothing at all would have been within the bound: what is
+    allowed, or that and the width of the interval, is the kernel's figure or more. Where the kernel
+    counted 0 that is one, so that a median error of 0 and something is a check still.
+    """
+    if miss is None or allowed is None:
+        return Standing.NO_BOUND
+    if miss > allowed:
+        return Standing.BEYOND
+    if bound.apart is not None:
+        return bound.apart
+    all_of_it = comparison.kernel or 1
+    if allowed >= all_of_it:
+        return Standing.WIDE_BOUND
+    low, high = _open(comparison)
+    return Standing.WIDE_INTERVAL if high - low + allowed >= all_of_it else Standing.WITHIN

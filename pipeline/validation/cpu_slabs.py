@@ -56,8 +56,8 @@ def compare(of: Sequence[Counts], note: str) -> Iterator[Comparison]:
             if cache in traced and figures[0]:
                 errors.append(100 * abs(figures[1] - figures[0]) / figures[0])
         exact = f"{len(errors)} caches, {sum(not error for error in errors)} of them without error."
-        middle = median(errors) if errors else 0.0
-        yield Comparison(f"{PREFIX}{name}_median_error", TRACED, 0, middle, exact)
+        if errors:
+            yield Comparison(f"{PREFIX}{name}_median_error", TRACED, 0, median(errors), exact)
 
 
 def _is_traced(cache: str, kernel: Counts, model: Counts) -> bool:

@@ -37,7 +37,8 @@ WITH lives AS (
 SELECT
     kind,
     count(*) FILTER (whole) AS whole,
-    count(*) FILTER (whole AND ref_plain = plain AND ref_locked = locked) AS alike,
+    count(*) FILTER (whole AND ref_plain = plain) AS alike_plain,
+    count(*) FILTER (whole AND ref_locked = locked) AS alike_locked,
     sum(ref_plain)::BIGINT AS ref_plain,
     sum(plain)::BIGINT AS plain,
     sum(ref_locked)::BIGINT AS ref_locked,
@@ -64,10 +65,11 @@ def page_refs(connection: duckdb.DuckDBPyConnection, run: int) -> Iterator[Compa
         for form in ("plain", "locked"):
             yield Comparison(f"page_ref_{form}", row["kind"], row[f"ref_{form}"], row[form])
             if row["whole"]:
+                alike = row[f"alike_{form}"]
                 yield Comparison(
                     f"page_ref_{form}_per_life",
                     row["kind"],
                     row[f"mean_ref_{form}"],
                     row[f"mean_{form}"],
-                    f"{row['alike']} of {row['whole']} whole lives are as the table has them.",
+                    f"{alike} of {row['whole']} whole lives are as the table has them.",
                 )

@@ -96,14 +96,14 @@ def placement(
     }
     played = [replay.between_reads(moment, before, reads, trace.rows) for moment in _MOMENTS]
     models = [counts for counts, _ in played]
-    note = f"{played[0][1]} requests of the first snapshot played again for the second."
+    note = str(played[0][1])
     if own:
         yield from cpu_slabs.compare([kernel, *models], note)
         return
     yield from _compare([kernel, *models], "", note)
     for quantity in BY_CACHE:
         if quantity != "free_slab":
-            yield _median(quantity, kernel, models[0])
+            yield from _median(quantity, kernel, models[0])
 
 
 def _slab_pages(
@@ -153,8 +153,8 @@ def _comparison(quantity: str, scope: str, figures: list[int], note: str) -> Com
     )
 
 
-def _median(quantity: str, kernel: Counts, model: Counts) -> Comparison:
-    """Median error, in percent, of the caches whose frees are all traced."""
+def _median(quantity: str, kernel: Counts, model: Counts) -> Iterator[Comparison]:
+    """Median error, in percent, of the caches whose frees are all traced; nothing without any."""
     errors = []
     for (cache, name), count in kernel.items():
         hidden = any(
@@ -165,5 +165,5 @@ def _median(quantity: str, kernel: Counts, model: Counts) -> Comparison:
         if name == quantity and count and not hidden:
             errors.append(100 * abs(model.get((cache, name), 0) - count) / count)
     note = f"{len(errors)} caches, {sum(not error for error in errors)} of them without an error."
-    middle = median(errors) if errors else 0.0
-    return Comparison(simulated(f"{quantity}_median_error"), HIDDEN, 0, middle, note)
+    if errors:
+        yield Comparison(simulated(f"{quantity}_median_error"), HIDDEN, 0, median(errors), note)

@@ -77,6 +77,28 @@ def snapshot_reads(
     return Reads([seq for seq, _ in rows], begin)
 
 
+class Echo(NamedTuple):
+    """Requests of the first snapshot that are played again behind the end, for the second.
+
+    Args:
+        requests: how many.
+        frees: of them, frees.
+        recorded: requests of the whole recording, each played once.
+    """
+
+    requests: int
+    frees: int
+    recorded: int
+
+    def __str__(self) -> str:
+        share = 100 * self.requests / max(self.recorded + self.requests, 1)
+        return (
+            f"{self.requests:,} of the model's {self.recorded + self.requests:,} requests"
+            f" ({share:.2f} %; {self.frees:,} are frees) are those of the first snapshot, played"
+            " again behind the end of the recording in place of the second's."
+        )
+
+
 class _Player:
     """SLUB of a world, fed with requests."""
 
@@ -124,8 +146,8 @@ class SlubReplay:
 
     def between_reads(
         self, moment: float, before: SlabCaches, reads: Reads, rows: int
-    ) -> tuple[Counts, int]:
-        """Counters between the two snapshots; and the requests played again behind the end.
+    ) -> tuple[Counts, Echo]:
+        """Counters between the two snapshots; and what was played again behind the end.
 
         Args:
             moment: of hidden frees in their intervals.
@@ -137,8 +159,10 @@ class SlubReplay:
         marks = list(zip(reads.seqs, before.stats, strict=True))
         first: Counts = {}
         again: list[ObjectRequests] = []
+        recorded = 0
         for window in self._source.requests(moment)[1]:
             objects = window.objects
+            recorded += len(objects.seq)
             due = [mark for mark in marks[len(first) :] if mark[0] < window.end]
             self._play_marked(player, objects, due, first)
             inside = np.searchsorted(objects.seq, [reads.begin, reads.seqs[-1] + 1])
@@ -147,7 +171,9 @@ class SlubReplay:
         later = [(seq + rows - reads.begin, key) for seq, key in marks]
         last: Counts = {}
         self._play_marked(player, echo, later, last)
-        return {key: last[key] - first[key] for key in last}, len(echo.seq)
+        frees = int(np.count_nonzero(echo.op < 0))
+        counts = {key: last[key] - first[key] for key in last}
+        return counts, Echo(len(echo.seq), frees, recorded)
 
     def _play_marked(
         self,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from reports import queries
 from reports.render import wording
-from reports.render.document import Block, Cell, Column, Heading, Mono, Strong, Table
+from reports.render.document import Block, Cell, Column, Heading, Mono, Strong, Table, Text
+from reports.sections.standings import APART, Standing
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from reports.queries import Row
 
 TOP = 30  #: rows of the table of single comparisons
-_HELD = {True: "within", False: "beyond", None: "no bound"}
 
 
 def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
@@ -22,7 +22,28 @@ def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
     found = queries.rows(connection, "FROM validation WHERE run = $run", run=run)
     if not found:
         return []
-    return [Heading("The model against the kernel"), _summary(found), _singles(found)]
+    return [
+        Heading("The model against the kernel"),
+        _verdict(connection, run),
+        _summary(found),
+        _singles(found),
+    ]
+
+
+def _verdict(connection: DuckDBPyConnection, run: int) -> Text:
+    """How many checks there were, how many held, and what is counted apart."""
+    [row] = queries.rows(connection, "FROM validation_summary WHERE run = $run", run=run)
+    apart = [
+        f"{wording.count(row[column])} {standing}"
+        for standing, column in APART.items()
+        if row[column]
+    ]
+    beside = f" Counted apart, since they cannot fail: {wording.listed(apart)}." if apart else ""
+    return Text(
+        f"{wording.plural(row['checks'], 'check')} that could fail:"
+        f" {wording.count(row['within_bound'])} within bounds,"
+        f" {wording.count(row['beyond_bound'])} beyond.{beside}"
+    )
 
 
 def _summary(found: list[Row]) -> Table:
@@ -38,7 +59,7 @@ def _summary(found: list[Row]) -> Table:
         rows.append(
             [
                 Mono(quantity),
-                wording.count(len(alike)),
+                wording.count(len(alike) - held.count(None)),
                 wording.count(held.count(True)),
                 Strong(wording.count(held.count(False))) if False in held else "0",
                 wording.count(held.count(None)),
@@ -47,15 +68,17 @@ def _summary(found: list[Row]) -> Table:
         )
     return Table(
         "What was compared with the kernel’s own figures, ●: page_ref events, kpageflags, sysfs. "
-        "Within, beyond: the bound declared for the quantity. Largest error: of those that have "
-        "a bound, and whose figure the recording can tell; of the others it tells a range, in "
-        "which the kernel’s figure lies.",
+        "Checks: comparisons that could have failed; within, beyond: the bound declared for the "
+        "quantity. Apart: what follows from a rule alone (slab shapes), has a bound of 100 % or "
+        "more, an interval so wide that nothing could lie outside, or no bound. Largest error: of "
+        "checks whose figure the recording can tell; of the others it tells a range, in which the "
+        "kernel’s figure lies.",
         (
             Column("quantity", numeric=False),
-            Column("compared"),
+            Column("checks"),
             Column("within"),
             Column("beyond"),
-            Column("no bound"),
+            Column("apart"),
             Column("largest error"),
         ),
         rows,
@@ -64,8 +87,10 @@ def _summary(found: list[Row]) -> Table:
 
 def _singles(found: list[Row]) -> Table:
     """Those to look at first: beyond their bound, then without one, then totals and kinds."""
-    rank = {False: 0, None: 1, True: 2}
-    ordered = sorted(found, key=lambda row: (rank[row["ok"]], row["scope"] != "total"))
+    rank = {Standing.BEYOND: 0, Standing.NO_BOUND: 1, Standing.WITHIN: 2}
+    ordered = sorted(
+        found, key=lambda row: (rank.get(row["standing"], len(rank)), row["scope"] != "total")
+    )
     rows: list[list[Cell]] = [
         [
             Mono(row["quantity"]),
@@ -74,14 +99,14 @@ def _singles(found: list[Row]) -> Table:
             _model(row),
             wording.percent(row["error_pct"]),
             wording.percent(row["bound_pct"]),
-            Strong(_HELD[row["ok"]]) if row["ok"] is False else _held(row),
+            Strong(row["standing"]) if row["ok"] is False else _held(row),
         ]
         for row in ordered[:TOP]
     ]
     return Table(
         f"{len(rows)} of {wording.plural(len(found), 'comparison')}, those beyond their bound "
         "first, then those without one. Why a bound is what it is, or why there is none, is in the "
-        "column note of the table validation. In brackets: the model’s figures over what the "
+        "column reason of the table validation. In brackets: the model’s figures over what the "
         "recording leaves open, when the frees were that no event shows.",
         (
             Column("quantity", numeric=False),
@@ -97,7 +122,7 @@ def _singles(found: list[Row]) -> Table:
 
 
 def _held(row: Row) -> str:
-    return "in its range" if _untold(row) else _HELD[row["ok"]]
+    return "in its range" if _untold(row) else row["standing"]
 
 
 def _untold(row: Row) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -74,14 +75,70 @@ def test_a_policy_that_breaks_a_caller_ends_in_1(trace: Path, tmp_path: Path) ->
 
 def test_validate_prints_stores_and_ends_in_0(trace: Path, tmp_path: Path) -> None:
     db = tmp_path / "results.duckdb"
-    code, out, err = run("validate", trace, "--db", db, "--format", "json")
+    code, out, err = run("validate", trace, "--db", db, "--all", "--format", "json")
     assert code == 0, out
     rows = json.loads(out)
-    assert f"{len(rows)} comparisons" in err
+    checks = [row for row in rows if row["standing"] == "within"]
+    assert err.startswith(f"verdict: {len(checks)} checks that could fail: {len(checks)} within")
+    assert f"counted apart, {len(rows) - len(checks)} rows that cannot fail" in err
+    # What cannot fail is not held: shapes of slabs, wide bounds and intervals, no bound.
+    assert all((row["ok"] is True) == (row["standing"] == "within") for row in rows)
     exact = [row for row in rows if row["quantity"] == "page_ref_locked" and row["scope"] == "slab"]
     assert [(row["kernel"], row["model"], row["ok"]) for row in exact] == [(525, 525, True)]
     with duckdb.connect(db, read_only=True) as connection:
         assert connection.execute("SELECT count(*) FROM validation").fetchall() == [(len(rows),)]
+
+
+def test_validate_prints_the_verdict_first_and_rows_only_where_they_miss(
+    trace: Path, tmp_path: Path
+) -> None:
+    db = tmp_path / "results.duckdb"
+    code, few, err = run("validate", trace, "--db", db)
+    assert (code, err) == (0, "")
+    assert few.startswith("verdict: ")
+    assert "\n\n" not in few
+    code, all_of_them, _ = run("validate", trace, "--db", db, "--all")
+    assert (code, all_of_them[: len(few)]) == (0, few)
+    assert re.search(r"^  slab +525 +525 +\+0\.00 % +0  within$", all_of_them, re.MULTILINE)
+    planted = with_page_table_referenced(trace, tmp_path)
+    code, misses, _ = run("validate", planted, "--db", db)
+    assert code == 1
+    assert misses.splitlines()[0].endswith(", 2 beyond")
+    # Nothing may be off there: that is worse than any share of a bound.
+    assert "  beyond 0  page_ref_locked of page_table" in misses
+    _, *groups = misses.split("\n\n")
+    assert [group.split(",")[0] for group in groups] == [
+        *("page_ref_locked", "page_ref_locked_per_life"),
+    ]
+    assert all("page_table" in group and " beyond\n" in f"{group}\n" for group in groups)
+    for text in (few, all_of_them, misses):
+        assert max(map(len, text.splitlines())) <= 100
+
+
+def test_validate_of_a_synthetic_trace_says_that_there_is_nothing_to_check(
+    tmp_path: Path,
+) -> None:
+    made = run("synth", "--list")[1].split()[0]
+    assert run("synth", made, "-o", tmp_path / "made")[0] == 0
+    [made_set] = (path.parent for path in tmp_path.rglob("meta.json"))
+    code, out, _ = run("validate", made_set, "--db", tmp_path / "results.duckdb")
+    assert code == 0
+    assert out.startswith(
+        "verdict: there is nothing to check here: no row that could have failed\n"
+    )
+    for source in ("page_ref events", "kpageflags", "/sys/kernel/slab", "SLUB_STATS"):
+        assert source in out
+
+
+@pytest.mark.parametrize("content", [b"", b"not a trace at all", b"\x17\x08\x44tracing7\0"])
+def test_validate_of_what_is_no_trace_is_one_line_and_1(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "trace.dat"
+    path.write_bytes(content)
+    code, out, err = run("validate", path, "--db", tmp_path / "results.duckdb")
+    assert (code, out) == (1, "")
+    assert len(err.splitlines()) == 1
+    assert str(path) in err
+    assert not (tmp_path / "results.duckdb").exists()
 
 
 def test_validate_ends_in_1_where_kernel_and_model_part(trace: Path, tmp_path: Path) -> None:

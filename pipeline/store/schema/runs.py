@@ -90,8 +90,24 @@ VALIDATION = Table(
             "error_pct", "f8", "%", "model - kernel, of kernel; NULL: the kernel counted nothing."
         ),
         Column("bound_pct", "f8", "%", "Error that is allowed; NULL: there is no bound."),
-        Column("ok", "?", "", "The error is within the bound; NULL: there is no bound."),
-        Column("note", "str", "", "What else there is to know, and the reason for the bound."),
+        Column(
+            "miss",
+            "f8",
+            "",
+            "How far the kernel's figure lies from the model's, or from the interval model_low to"
+            " model_high where the bound is for that; NULL: there is no bound.",
+        ),
+        Column("allowed", "f8", "", "Largest miss within the bound; NULL: there is no bound."),
+        Column(
+            "standing",
+            "str",
+            "",
+            "What the comparison came to: 'within' and 'beyond' are checks that could have failed;"
+            " 'by rule', 'wide bound', 'wide interval' and 'no bound' are counted apart.",
+        ),
+        Column("ok", "?", "", "A check is within its bound; NULL: it is counted apart."),
+        Column("note", "str", "", "What else there is to know of this comparison."),
+        Column("reason", "str", "", "Why the bound is what it is, or why there is none."),
     ),
     ("run", "quantity", "scope"),
 )

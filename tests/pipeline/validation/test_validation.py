@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -16,6 +17,7 @@ from pipeline.validation.bounds import Comparison, judged, shipped_bounds
 from pipeline.validation.kinds import kind_by_flags, page_kinds
 from pipeline.validation.placement import BY_CACHE, IN_TOTAL, SUMS
 from pipeline.validation.run import validate_traces
+from reports.sections.standings import Standing
 from tests.conftest import RECORDINGS
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ def test_every_bound_gives_its_reason() -> None:
         assert bound.quantities
         assert bound.scopes
         assert bound.pct is not None or not bound.slack
+        # What is counted apart while it holds needs a bound to be beyond.
+        assert bound.apart is None or bound.pct is not None
 
 
 @pytest.mark.parametrize(
@@ -51,11 +55,31 @@ def test_every_bound_gives_its_reason() -> None:
         (Comparison("alloc_slab", "dentry", 10, 5), -50, 40, False),
         (Comparison("alloc_slab", "dentry", 1000, 1020), 2, 2, True),
         (Comparison("alloc_slab", "dentry", 1000, 1021), 2.1, 2, False),
-        (Comparison("alloc_slab", "dentry", 0, 4), None, 2, True),
+        (Comparison("alloc_slab", "dentry", 5, 1), -80, 80, True),
+        # A bound of 100 % or more holds for a model that says nothing; beyond it is beyond it.
+        (Comparison("alloc_slab", "dentry", 4, 1), -75, 100, None),
+        (Comparison("alloc_slab", "dentry", 0, 4), None, 2, None),
         (Comparison("alloc_slab", "dentry", 0, 5), None, 2, False),
         # What the recording cannot tell at all is no error, what lies beyond it is.
         (Comparison("alloc_slab", "dentry", 51, 12, "", 12, 55, untold=True), -76.47, 7.84, True),
         (Comparison("alloc_slab", "dentry", 51, 12, "", 12, 40, untold=True), -76.47, 7.84, False),
+        # So wide that a model which says nothing would do; and one slab less wide.
+        (Comparison("alloc_slab", "dentry", 51, 12, "", 8, 55, untold=True), -76.47, 7.84, None),
+        (Comparison("alloc_slab", "dentry", 51, 12, "", 9, 55, untold=True), -76.47, 7.84, True),
+        # A rule alone; still a miss where it does not hold.
+        (Comparison("slab_order", "dentry", 1, 1), 0, 0, None),
+        (Comparison("slab_order", "dentry", 1, 0), -100, 0, False),
+        # A ceiling that any small figure is below.
+        (Comparison("pages_without_event", "freed", 9, 2, "", 2, 9, untold=True), -77.78, 0, None),
+        (
+            Comparison("pages_without_event", "freed", 9, 10, "", 10, 10, untold=True),
+            11.11,
+            0,
+            False,
+        ),
+        # A median error of nothing is a check: any error would be one too many.
+        (Comparison("simulated_alloc_slab_median_error", "", 0, 0), 0, 0, True),
+        (Comparison("simulated_alloc_slab_median_error", "", 0, 0.1), None, 0, False),
         # No bound: the difference is shown, and nothing is held against it.
         (Comparison("page_ref_locked_per_life", "anon", 10, 4), -60, None, None),
         (Comparison("page_ref_locked_per_life", "thp", 4, 43.9), 997.5, None, None),
@@ -69,7 +93,18 @@ def test_a_comparison_is_held_to_its_bound(
     assert row["error_pct"] == (None if error is None else pytest.approx(error, abs=0.01))
     assert row["bound_pct"] == (None if bound is None else pytest.approx(bound, abs=0.01))
     assert row["ok"] is ok
-    assert row["note"]
+    assert row["reason"]
+    checks = {Standing.WITHIN: True, Standing.BEYOND: False}
+    assert checks.get(row["standing"]) is ok
+    assert (row["allowed"] is None) == (row["miss"] is None) == (row["standing"] == "no bound")
+
+
+def test_what_is_missed_and_what_is_allowed_are_absolute() -> None:
+    """4 slabs, or 2 %; of an interval, what the kernel's figure lies outside of it."""
+    off = judged(Comparison("alloc_slab", "dentry", 1000, 1013))
+    assert (off["miss"], off["allowed"], off["standing"]) == (13, 20, Standing.WITHIN)
+    outside = judged(Comparison("alloc_slab", "dentry", 51, 12, "", 12, 40, untold=True))
+    assert (outside["miss"], outside["allowed"], outside["standing"]) == (11, 4, Standing.BEYOND)
 
 
 def test_attributes_aliases_and_counters_of_sysfs(tmp_path: Path) -> None:
@@ -104,7 +139,7 @@ def test_kinds_of_exported_flags() -> None:
     ]
 
 
-@pytest.mark.parametrize(("symbol", "ok"), [(None, True), ("shmem_alloc_folio", False)])
+@pytest.mark.parametrize(("symbol", "ok"), [(None, None), ("shmem_alloc_folio", False)])
 def test_shmem_called_anonymous_is_an_error_only_where_functions_are_known(
     symbol: str | None, ok: bool
 ) -> None:
@@ -127,7 +162,10 @@ def test_shmem_called_anonymous_is_an_error_only_where_functions_are_known(
     assert (compared.kernel, compared.model) == (401, 0)
     row = judged(compared)
     assert row["ok"] is ok
-    assert (row["model_low"], row["model_high"]) == ((0, 400) if ok else (None, None))
+    # From 0 to 400 of 401: nothing could lie outside of it, so that it is no check.
+    open_, shut = (0, 400, Standing.WIDE_INTERVAL), (None, None, Standing.BEYOND)
+    found = (row["model_low"], row["model_high"], row["standing"])
+    assert found == (shut if symbol else open_)
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +198,11 @@ def test_all_of_it_is_within_its_bound(rows: list[dict[str, Any]]) -> None:
     assert compared >= {"page_kind", "slab_order", "objects_per_slab", "alloc_slab", "free_slab"}
     assert compared >= {f"simulated_{name}" for name in (*SUMS, *BY_CACHE, *IN_TOTAL)}
     assert [row for row in rows if row["ok"] is False] == []
+    standings = Counter(row["standing"] for row in rows)
+    assert standings[Standing.WITHIN] == 66
+    shapes = [row for row in rows if row["quantity"] in {"slab_order", "objects_per_slab"}]
+    assert standings[Standing.BY_RULE] == len(shapes) == 126
+    assert all(row["ok"] is None for row in shapes)
     assert all(row["trace"] == "7.2p-boot-churn" and row["run"] == 1 for row in rows)
 
 
@@ -171,6 +214,8 @@ def test_the_simulated_placement_counts_what_slub_stats_counted(rows: list[dict[
         row = total[f"simulated_{name}"]
         assert row["kernel"] == count
         assert row["ok"] is True
+        # Part of them was never recorded: the second snapshot's are those of the first, again.
+        assert "played again behind the end" in row["note"]
         # When the hidden frees were is not known: that is a range, not a figure.
         assert row["model_low"] <= row["model"] <= row["model_high"]
     exact = [
