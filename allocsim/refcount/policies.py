@@ -10,6 +10,10 @@ So ``locked_ops_saved`` against the policy ``refcounted`` is exactly what freezi
 policy on the recorded kernel's paths. Policies on another kernel's paths, linux-7.2 on a 6.12
 recording, also show what else that kernel does differently: 7.2 tries to freeze every folio it
 puts on the LRU, one locked instruction more (spec 1.3.3).
+
+What a page goes through in use hangs on how often it is mapped, read or sent. Where no page_ref
+events tell, it is assumed, as a range: ``locked = [low, high]`` a life, and ``locked_per_table``
+for each page table that is allocated, since what maps a page need not have allocated it.
 """
 
 from __future__ import annotations
@@ -26,9 +30,13 @@ from allocsim.toml_data import DataFileError, only, parse, refuse, table, text_o
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+Range = tuple[int, int]  #: at least, at most
+
 STAGES = ("alloc", "use", "free")
 _FORMS = ("refcounted", "frozen")
+_USE = "use"
 _COUNTS = ("plain", "locked", "plain_per_page", "locked_per_page")
+_PER_TABLE = "locked_per_table"
 _TEXTS = ("entry", "depth", "rule", "source")
 _ANY = "any"
 RECORDED = "recorded"
@@ -41,9 +49,12 @@ class Stage:
 
     Args:
         plain: plain stores per allocation, per life in use, or per free.
-        locked: locked instructions, likewise.
+        locked: locked instructions, likewise; the middle of locked_range, in whole ones.
         plain_per_page: plain stores per base page allocated or freed, on top of ``plain``.
         locked_per_page: locked instructions, likewise.
+        locked_range: of ``locked`` in use, where nothing tells it: at least, at most; None: exact.
+        locked_per_table: locked instructions in use on pages of this kind for each page table
+            allocated, on top of these: at least, at most; None: none.
         entry: kernel function through which the page comes or goes.
         depth: where on the call stack the count is set or dropped (spec 2).
         rule: rule of the spec.
@@ -54,6 +65,8 @@ class Stage:
     locked: int = 0
     plain_per_page: int = 0
     locked_per_page: int = 0
+    locked_range: Range | None = None
+    locked_per_table: Range | None = None
     entry: str = ""
     depth: str = ""
     rule: str = ""
@@ -169,18 +182,39 @@ def _tables(data: Mapping[str, Any], source: str) -> Tables:
             where = f"{form}.{kind}"
             only(table(stages, where, source), STAGES, source, where)
             for stage, row in stages.items():
-                tables[form, kind, stage] = _stage(row, f"{where}.{stage}", source)
+                tables[form, kind, stage] = _stage(row, f"{where}.{stage}", source, stage)
     return tables
 
 
-def _stage(row: object, where: str, source: str) -> Stage:
-    values = table(row, where, source)
-    only(values, (*_COUNTS, *_TEXTS), source, where)
+def _stage(row: object, where: str, source: str, stage: str) -> Stage:
+    values = dict(table(row, where, source))
+    ranged = (_PER_TABLE,) if stage == _USE else ()
+    only(values, (*_COUNTS, *ranged, *_TEXTS), source, where)
     for key, value in values.items():
-        if key in _COUNTS and (type(value) is not int or value < 0):
+        if key in _TEXTS:
+            text_of(values, key, source, where)
+        elif isinstance(value, list) and stage == _USE and key in {"locked", _PER_TABLE}:
+            if len(value) != 2 or not all(map(_is_count, value)) or value[0] > value[1]:
+                raise DataFileError(
+                    f"{source}: {where}.{key} = {value!r}: [low, high] is wanted, counts in order"
+                )
+        elif not _is_count(value):
             raise DataFileError(
                 f"{source}: {where}.{key} = {value!r}: a count, 0 or more, is wanted"
             )
-        if key in _TEXTS:
-            text_of(values, key, source, where)
-    return Stage(**values)
+    locked, per_table = values.pop("locked", 0), values.pop(_PER_TABLE, None)
+    return Stage(
+        **values,
+        locked=sum(locked) // 2 if isinstance(locked, list) else locked,
+        locked_range=_range(locked) if isinstance(locked, list) else None,
+        locked_per_table=None if per_table is None else _range(per_table),
+    )
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _range(value: int | list[int]) -> Range:
+    low, high = value if isinstance(value, list) else (value, value)
+    return low, high
