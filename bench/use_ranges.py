@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import duckdb
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
-from allocsim.kernel import kernel_of
-from allocsim.policies import RECORDED, shipped_policies
+from allocsim.kernels.release import kernel_of
+from allocsim.refcount.policies import RECORDED, shipped_policies
 from pipeline.fitting.kmem_only import without_page_refs
-from pipeline.policies import BASELINE, find_policies
 from pipeline.progress import Progress
-from pipeline.runs import replay_trace
-from pipeline.trace_source import opened
+from pipeline.replay.policies import BASELINE, find_policies
+from pipeline.replay.recorded import replay_trace
+from pipeline.replay.trace_source import opened
 from tests.conftest import ROOT, recordings
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ The figures there are those below.
 * **Low** is the least that the rules of the kernel allow (the script has them, with their source),
   or the least mean over recordings where two workloads or more speak of the kind, rounded down.
 * **High** is the greatest mean over recordings, times {MARGIN:g}, rounded up.
+* **Both kernels** speak of shmem and of socket fragments: what is beyond the least by rule is put
+  together, so that the two differ by rules only.
 * **Per page table.** What maps a file takes references on pages that are in the page cache for
   long, and fork takes them on the pages of its parent: neither follows the allocations of these
   pages. Both go with the page tables that are filled, and their allocations are recorded. Per page
@@ -242,20 +244,28 @@ def _forking(whole: Counted, slices: Sequence[tuple[int | None, ...]]) -> Counte
     )
 
 
-def derive(counted: Sequence[Counted]) -> dict[str, Use]:
-    """The ranges that recordings of one kernel give, by kind.
+def derive(kernel: str, every: Sequence[Counted]) -> dict[str, Use]:
+    """The ranges of one kernel that recordings give, by kind.
 
     Low: the least that the rules allow, or that a recording had where two workloads or more speak.
     High: the greatest that a recording had, and MARGIN. Both in whole instructions, outwards.
+
+    Args:
+        kernel: name of the policy that is its own.
+        every: recordings of all kernels. What kernels do alike but for the least of a page, in
+            kinds that are not mapped by fault-around for the most part, all of them tell.
     """
-    least = {kind: rule.least[counted[0].kernel] for kind, rule in RULES.items()}
+    least = {kind: rule.least[kernel] for kind, rule in RULES.items()}
+    counted = [each for each in every if each.kernel == kernel]
     whole = [each for each in counted if each.policies]
     found = {}
     for kind in ("shmem", "skb_frag"):
-        means = [(each.workload, _mean(each, kind)) for each in whole if _says(each, kind)]
-        several = len({workload for workload, _ in means}) > 1
-        low = min(mean for _, mean in means) if several else least[kind]
-        found[kind] = Use(math.floor(low), _most(mean for _, mean in means))
+        says = [each for each in every if each.policies and _says(each, kind)]
+        beyond = [_mean(each, kind) - RULES[kind].least[each.kernel] for each in says]
+        several = len({each.workload for each in says}) > 1
+        found[kind] = Use(
+            least[kind] + (math.floor(min(beyond)) if several else 0), least[kind] + _most(beyond)
+        )
     # A page that is filled with zeros and never seen by a fork: one more than the least.
     zeroed = least["anon"] + 1
     found["anon"] = Use(
@@ -304,12 +314,12 @@ def kernels(counted: Sequence[Counted]) -> dict[str, list[Counted]]:
     return dict(sorted(found.items()))
 
 
-def left_out(counted: Sequence[Counted]) -> list[tuple[Counted, dict[str, Use]]]:
+def left_out(kernel: str, every: Sequence[Counted]) -> list[tuple[Counted, dict[str, Use]]]:
     """Each recording of one kernel, and the ranges that the other workloads give."""
     return [
-        (each, derive([other for other in counted if other.workload != each.workload]))
-        for each in counted
-        if each.policies
+        (each, derive(kernel, [other for other in every if other.workload != each.workload]))
+        for each in every
+        if each.policies and each.kernel == kernel
     ]
 
 
@@ -328,13 +338,14 @@ def observed(counted: Counted) -> int:
 def _document(counted: Sequence[Counted]) -> list[str]:
     lines = [HEAD]
     for kernel, group in kernels(counted).items():
-        lines += [f"## {kernel}", "", *_derived(kernel, group), *_held(group), *_printed(group)]
+        lines += [f"## {kernel}", "", *_derived(kernel, counted, group)]
+        lines += [*_held(kernel, counted), *_printed(group)]
     return lines
 
 
-def _derived(kernel: str, group: Sequence[Counted]) -> list[str]:
+def _derived(kernel: str, every: Sequence[Counted], group: Sequence[Counted]) -> list[str]:
     rows = []
-    for kind, use in derive(group).items():
+    for kind, use in derive(kernel, every).items():
         says = [each for each in group if each.policies and each.allocs.get(kind)]
         means = [_mean(each, kind) for each in says if _says(each, kind)]
         tables = [each.used[kind] / each.tables for each in says if each.tables]
@@ -358,9 +369,9 @@ def _derived(kernel: str, group: Sequence[Counted]) -> list[str]:
     ]
 
 
-def _held(group: Sequence[Counted]) -> list[str]:
+def _held(kernel: str, every: Sequence[Counted]) -> list[str]:
     rows = []
-    for each, uses in left_out(group):
+    for each, uses in left_out(kernel, every):
         low, high = total(each, uses)
         missed = [
             kind
@@ -449,8 +460,8 @@ def misses(counted: Sequence[Counted]) -> list[str]:
 def not_shipped(counted: Sequence[Counted]) -> list[str]:
     """Ranges that the policies do not have as they were derived: a sentence each."""
     found = []
-    for kernel, group in kernels(counted).items():
-        for kind, use in derive(group).items():
+    for kernel in kernels(counted):
+        for kind, use in derive(kernel, counted).items():
             row = shipped_policies()[kernel].tables["refcounted", kind, "use"]
             has = Use(*(row.locked_range or (0, 0)), *(row.locked_per_table or (0, 0)))
             if has != use:

@@ -7,7 +7,7 @@ nothing is smoothed or left out (what a caller has summed up as "other" is drawn
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matplotlib.patches import Patch
 
@@ -39,6 +39,19 @@ _LINES = (("-", style.BLACK), ("-", style.VERMILLION), ("--", style.BLUE))
 _BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1.03), "borderaxespad": 0.3}
 
 
+class Ranged(NamedTuple):
+    """A number and how far it may be off: all alike where nothing is assumed."""
+
+    middle: float
+    low: float
+    high: float
+
+
+def _errors(values: Sequence[Ranged]) -> tuple[list[float], list[float]]:
+    """Lengths of error bars, to the left and to the right."""
+    return [each.middle - each.low for each in values], [each.high - each.middle for each in values]
+
+
 def _wrapped(policy: str) -> str:
     """A policy's name over a panel: broken behind a hyphen where it is long."""
     return textwrap.fill(wording.shortened(policy, 36), 18)
@@ -49,6 +62,7 @@ def by_kind(
     kinds: Sequence[str],
     locked: Mapping[str, Sequence[int]],
     baseline: Sequence[int] | None,
+    ends: Mapping[str, Sequence[tuple[int, int]]],
 ) -> Figure:
     """Locked instructions by page kind, a panel a policy.
 
@@ -56,16 +70,18 @@ def by_kind(
         kinds: page kinds, one a row.
         locked: policy -> locked instructions per kind, in the order of ``kinds``.
         baseline: the same under the policy that others are compared with; None if not replayed.
+        ends: policy -> the same at least and at most: equal where nothing is assumed.
 
     Returns:
         Panels side by side on one scale: solid what the policy does, hatched what it removes
-        against the baseline, dark what it adds.
+        against the baseline, dark what it adds; a bar from least to most where it is assumed.
     """
     columns = len(locked) if len(locked) <= 5 else -(-len(locked) // 2)
     lines = -(-len(locked) // columns)
     figure = style.new_figure(lines * (ROW * len(kinds) + 0.35) + 0.5)
     grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     largest = max(max(values, default=0) for values in [*locked.values(), baseline or [0]])
+    largest = max([largest, *(high for pairs in ends.values() for _, high in pairs)])
     for axes in grid.flat[len(locked) :]:
         axes.set_axis_off()
     for axes, (policy, values) in zip(grid.flat, locked.items(), strict=False):
@@ -74,6 +90,7 @@ def by_kind(
         axes.set_title(_wrapped(policy), loc="left")
         axes.tick_params(labelbottom=True)
         _kind_bars(axes, values, baseline or values, divisor)
+        _kind_ends(axes, values, ends[policy], divisor)
     figure.supxlabel(count_label("locked reference-count instructions", largest), fontsize=7)
     handles = [Patch(color=style.BLUE, label="done under the policy")]
     if baseline is not None:
@@ -98,6 +115,25 @@ def _kind_bars(axes: Axes, values: Sequence[int], baseline: Sequence[int], divis
     axes.barh(rows, common, 0.7, color=style.BLUE, label="done")
     axes.barh(rows, removed, 0.7, left=common, label="removed", **REMOVED)
     axes.barh(rows, added, 0.7, left=common, color=style.VERMILLION, label="added")
+
+
+def _kind_ends(
+    axes: Axes, values: Sequence[int], ends: Sequence[tuple[int, int]], divisor: float
+) -> None:
+    """Error bars of the kinds that have any."""
+    rows = [row for row, (low, high) in enumerate(ends) if low < high]
+    axes.errorbar(
+        [values[row] / divisor for row in rows],
+        rows,
+        xerr=(
+            [(values[row] - ends[row][0]) / divisor for row in rows],
+            [(ends[row][1] - values[row]) / divisor for row in rows],
+        ),
+        fmt="none",
+        ecolor=style.DARK,
+        elinewidth=0.8,
+        capsize=1.5,
+    )
 
 
 @style.styled
@@ -212,8 +248,8 @@ def ranked(names: Sequence[str], values: Sequence[int], what: str) -> Figure:
 
 
 @style.styled
-def savings(runs: Sequence[str], saved: Mapping[str, Sequence[float | None]]) -> Figure:
-    """Percentages saved, a row a run and a mark a policy.
+def savings(runs: Sequence[str], saved: Mapping[str, Sequence[Ranged | None]]) -> Figure:
+    """Percentages saved, a row a run and a mark a policy, with a bar from least to most.
 
     Args:
         runs: labels, one a row.
@@ -226,10 +262,13 @@ def savings(runs: Sequence[str], saved: Mapping[str, Sequence[float | None]]) ->
     axes.axvline(0, color=style.DARK, linewidth=0.6)
     for (policy, values), (mark, colour) in zip(saved.items(), _POINTS, strict=False):
         points = [(value, row) for row, value in enumerate(values) if value is not None]
-        axes.plot(
-            [x for x, _ in points],
-            [y for _, y in points],
-            mark,
+        axes.errorbar(
+            [value.middle for value, _ in points],
+            [row for _, row in points],
+            xerr=_errors([value for value, _ in points]),
+            fmt=mark,
+            elinewidth=0.8,
+            capsize=1.5,
             label=wording.shortened(policy, 28),
             color=colour,
             markersize=4.5,
