@@ -87,8 +87,8 @@ SHARES = ("linux-7.2", "everything-freezable")
 HEAD = f"""# What pages see in use, where nothing tells
 
 Made by `python bench/use_ranges.py -o bench/USE_RANGES.md`. Where no page_ref events were recorded
-the policies (allocsim/refcount/policies/*.toml) assume a range of locked instructions a page sees in use.
-The figures there are those below.
+the policies (allocsim/refcount/policies/*.toml) assume a range of locked instructions that a page
+sees in use. The figures there are those below.
 
 * **Low** is the least that the rules of the kernel allow (the script has them, with their source),
   or the least mean over recordings where two workloads or more speak of the kind, rounded down.

@@ -47,9 +47,12 @@ class Ranged(NamedTuple):
     high: float
 
 
-def _errors(values: Sequence[Ranged]) -> tuple[list[float], list[float]]:
-    """Lengths of error bars, to the left and to the right."""
-    return [each.middle - each.low for each in values], [each.high - each.middle for each in values]
+def _error_bars(axes: Axes, ends: Sequence[tuple[int, float, float]], colour: str) -> None:
+    """A line from least to most for each (row, least, most) that has both."""
+    wide = [each for each in ends if each[1] < each[2]]
+    if wide:
+        rows, low, high = zip(*wide, strict=True)
+        axes.hlines(rows, low, high, color=colour, linewidth=0.9)
 
 
 def _wrapped(policy: str) -> str:
@@ -62,7 +65,7 @@ def by_kind(
     kinds: Sequence[str],
     locked: Mapping[str, Sequence[int]],
     baseline: Sequence[int] | None,
-    ends: Mapping[str, Sequence[tuple[int, int]]],
+    ends: Mapping[str, Sequence[tuple[int, int]]] | None = None,
 ) -> Figure:
     """Locked instructions by page kind, a panel a policy.
 
@@ -70,7 +73,8 @@ def by_kind(
         kinds: page kinds, one a row.
         locked: policy -> locked instructions per kind, in the order of ``kinds``.
         baseline: the same under the policy that others are compared with; None if not replayed.
-        ends: policy -> the same at least and at most: equal where nothing is assumed.
+        ends: policy -> the same at least and at most, equal where nothing is assumed; None: nothing
+            is anywhere.
 
     Returns:
         Panels side by side on one scale: solid what the policy does, hatched what it removes
@@ -81,6 +85,7 @@ def by_kind(
     figure = style.new_figure(lines * (ROW * len(kinds) + 0.35) + 0.5)
     grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     largest = max(max(values, default=0) for values in [*locked.values(), baseline or [0]])
+    ends = ends or {}
     largest = max([largest, *(high for pairs in ends.values() for _, high in pairs)])
     for axes in grid.flat[len(locked) :]:
         axes.set_axis_off()
@@ -90,7 +95,11 @@ def by_kind(
         axes.set_title(_wrapped(policy), loc="left")
         axes.tick_params(labelbottom=True)
         _kind_bars(axes, values, baseline or values, divisor)
-        _kind_ends(axes, values, ends[policy], divisor)
+        bars = [
+            (row, low / divisor, high / divisor)
+            for row, (low, high) in enumerate(ends.get(policy, ()))
+        ]
+        _error_bars(axes, bars, style.DARK)
     figure.supxlabel(count_label("locked reference-count instructions", largest), fontsize=7)
     handles = [Patch(color=style.BLUE, label="done under the policy")]
     if baseline is not None:
@@ -115,25 +124,6 @@ def _kind_bars(axes: Axes, values: Sequence[int], baseline: Sequence[int], divis
     axes.barh(rows, common, 0.7, color=style.BLUE, label="done")
     axes.barh(rows, removed, 0.7, left=common, label="removed", **REMOVED)
     axes.barh(rows, added, 0.7, left=common, color=style.VERMILLION, label="added")
-
-
-def _kind_ends(
-    axes: Axes, values: Sequence[int], ends: Sequence[tuple[int, int]], divisor: float
-) -> None:
-    """Error bars of the kinds that have any."""
-    rows = [row for row, (low, high) in enumerate(ends) if low < high]
-    axes.errorbar(
-        [values[row] / divisor for row in rows],
-        rows,
-        xerr=(
-            [(values[row] - ends[row][0]) / divisor for row in rows],
-            [(ends[row][1] - values[row]) / divisor for row in rows],
-        ),
-        fmt="none",
-        ecolor=style.DARK,
-        elinewidth=0.8,
-        capsize=1.5,
-    )
 
 
 @style.styled
@@ -262,13 +252,10 @@ def savings(runs: Sequence[str], saved: Mapping[str, Sequence[Ranged | None]]) -
     axes.axvline(0, color=style.DARK, linewidth=0.6)
     for (policy, values), (mark, colour) in zip(saved.items(), _POINTS, strict=False):
         points = [(value, row) for row, value in enumerate(values) if value is not None]
-        axes.errorbar(
+        axes.plot(
             [value.middle for value, _ in points],
             [row for _, row in points],
-            xerr=_errors([value for value, _ in points]),
-            fmt=mark,
-            elinewidth=0.8,
-            capsize=1.5,
+            mark,
             label=wording.shortened(policy, 28),
             color=colour,
             markersize=4.5,
@@ -276,6 +263,7 @@ def savings(runs: Sequence[str], saved: Mapping[str, Sequence[Ranged | None]]) -
             markeredgewidth=1.1,
             clip_on=False,
         )
+        _error_bars(axes, [(row, value.low, value.high) for value, row in points], colour)
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, 0), max(high, 0))
     axes.set_xlabel("locked instructions saved by freezing (%)")
