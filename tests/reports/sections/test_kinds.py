@@ -95,6 +95,7 @@ def test_kinds_that_change_are_drawn_again_where_others_dwarf_them(
     names, locked, baseline = given["by_kind"][1]
     assert (names, baseline) == (["slab"], [1])
     assert locked == {"refcounted": [1], "linux-6.12": [1], "linux-7.2": [0]}
+    assert ends == {policy: [(value, value)] for policy, [value] in locked.items()}
 
     add_run(empty, 2, "level", lives=(slab, slab))
     blocks = kinds.by_kind(empty, 2, POLICIES)
