@@ -23,7 +23,8 @@ import duckdb
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 from allocsim.kernels.release import kernel_of
-from allocsim.refcount.policies import RECORDED, shipped_policies
+from allocsim.recording.page_kinds import KIND_NAMES
+from allocsim.refcount.policies import RECORDED, policy_ops, shipped_policies
 from pipeline.fitting.kmem_only import without_page_refs
 from pipeline.progress import Progress
 from pipeline.replay.policies import BASELINE, find_policies
@@ -210,7 +211,7 @@ def count(path: Path) -> Iterator[Counted]:
             slices = connection.execute(_SLICES, {"run": run}).fetchall()
         whole = Counted(
             trace.meta["name"],
-            f"linux-{kernel_of(trace.meta['kernel_release']).paths}",
+            kernel_of(trace.meta["kernel_release"]).policy,
             {kind: allocs for kind, allocs, *_ in known},
             {kind: used for kind, *_, used in kinds},
             # From boot on everything is new: such a recording cannot tell the two apart.
@@ -462,7 +463,11 @@ def not_shipped(counted: Sequence[Counted]) -> list[str]:
     found = []
     for kernel in kernels(counted):
         for kind, use in derive(kernel, counted).items():
-            row = shipped_policies()[kernel].tables["refcounted", kind, "use"]
+            [row] = [
+                op
+                for op in policy_ops(shipped_policies()[kernel], kernel)
+                if KIND_NAMES[op.page_kind] == kind and op.stage == "use"
+            ]
             has = Use(*(row.locked_range or (0, 0)), *(row.locked_per_table or (0, 0)))
             if has != use:
                 found.append(f"{kernel}: {kind} is derived as {use}, and shipped as {has}")

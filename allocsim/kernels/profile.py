@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from allocsim.kernels.release import kernel_at
 from allocsim.kernels.settings import (
     DEFAULT_KERNEL,
     KERNEL,
@@ -16,10 +17,11 @@ from allocsim.kernels.settings import (
     SettingError,
     check_settings,
 )
-from allocsim.page_alloc.zones import PageRules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from allocsim.page_alloc.zones import PageRules
 
 PAGE_SIZE = 4096
 MAX_PAGE_ORDER = 10
@@ -99,7 +101,7 @@ LINUX_7_2 = Profile(
         # lib/maple_tree.c:maple_tree_init, mm/vma_init.c:vma_state_init (7.2)
         sheaf_requests={"maple_node": 32, "vm_area_struct": 32},
     ),
-    pages=PageRules(free_high_half=True, drain_in_batches=True),
+    pages=kernel_at((7, 2)).pages,
 )
 
 LINUX_6_12 = Profile(
@@ -117,7 +119,7 @@ LINUX_6_12 = Profile(
         sheaf_requests={},
         cpu_partial=((4096, 6), (1024, 24), (256, 52), (0, 120)),
     ),
-    pages=PageRules(free_high_half=False, drain_in_batches=False),
+    pages=kernel_at((6, 12)).pages,
 )
 
 PROFILES = {KERNELS["6.12"]: LINUX_6_12, KERNELS["7.2"]: LINUX_7_2}

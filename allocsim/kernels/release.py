@@ -1,13 +1,21 @@
-"""What the version of a kernel fixes: where the count is set, and what its gfp bits are called."""
+"""What the release of a kernel fixes: the one place that compares versions.
+
+Which shipped policy is a kernel's own, where it sets the count of a page, its rules for per-CPU
+page lists, its SLUB, and what its events say. Everything else asks :func:`kernel_of` and gets a
+fact by its name.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING
 
+from allocsim.page_alloc.zones import PageRules
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 # include/linux/gfp_types.h. The format text of the 6.1, 6.12, 7.2 and 7.3 recordings gives the
 # same bits; 6.1 alone still has __GFP_ATOMIC (bit 9), which no rule here asks for.
@@ -36,32 +44,89 @@ GFP_BITS: dict[str, int] = {
     "__GFP_ACCOUNT": 1 << 22,
 }
 
-# The wrappers took over the setting of the count in 6.14, together with frozen slab pages
-# (spec 1.4, 2.3).
-_WRAPPERS_SET_COUNT = (6, 14)
+# First version of each change, and where it was read. Between the versions that were read, the
+# newest that has not got it and the oldest that has are told: the change lies between them.
+_SINCE: dict[str, tuple[int, int]] = {
+    # include/linux/gfp_types.h: up to 6.2 GFP_ATOMIC has a bit of its own; from 6.6 on GFP_NOWAIT
+    # says NOWARN.
+    "atomic_without_bit": (6, 3),
+    "nowait_says_nowarn": (6, 6),
+    # mm/page_alloc.c:prep_new_page (6.12), mm/mempolicy.c:alloc_pages_noprof (6.14)
+    "wrappers_set_count": (6, 14),
+    # mm/page_alloc.c:free_frozen_page_commit: not in 6.14, in 6.16 (read in Debian's image)
+    "free_high_half": (6, 16),
+    # include/trace/events/kmem.h:kmem_cache_alloc (6.17, 6.18)
+    "events_name_cache": (6, 18),
+    # mm/slub.c:kmem_cache_prefill_sheaf (6.18)
+    "prefilled_sheaves": (6, 18),
+    # mm/filemap.c:filemap_map_folio_range: not in 6.17, ref_from_caller in 6.18
+    "mapping_keeps_reference": (6, 18),
+    # mm/page_alloc.c:free_frozen_page_commit: not in 6.18, in 6.19
+    "drains_in_batches": (6, 19),
+    # mm/vmalloc.c:vm_area_alloc_pages: not in 6.18, in 6.19
+    "vmalloc_splits": (6, 19),
+    # mm/slub.c:calculate_sheaf_capacity: in 6.19 for caches that ask, in 7.0 for all
+    "sheaves_for_all": (7, 0),
+    # mm/swap.c:folio_batch_move_lru: not in 7.1, in 7.2
+    "lru_freezes": (7, 2),
+}
 
-# mm/slub.c:calculate_sheaf_capacity gives sheaves to every cache that is not debugged. Those of
-# 6.18 and 6.19 are of two caches that ask for them; sysfs says 0 of all others (spec 1.4).
-_SHEAVES_FOR_ALL = (7, 0)
+# Kernels with a policy of their own, allocsim/policies: those in which a rule changed.
+_POLICIES = ((6, 12), (6, 14), (6, 16), (6, 17), (6, 18), (7, 0), (7, 2), (7, 3))
+# First of those whose cpu slabs are as they are modelled, up to sheaves: mm/slub.c:___slab_alloc,
+# __slab_free, get_partial_node, put_cpu_partial, deactivate_slab, calculate_order do the same in
+# 6.12, 6.14 and 6.17. Earlier ones differ in where slabs are frozen.
+_CPU_SLABS_SINCE = (6, 12)
+# Read, and no rule found to differ from the policy before it.
+_READ_ALIKE = ((6, 19), (7, 1))
+
+
+class Slub(Enum):
+    """What a CPU allocates objects from."""
+
+    CPU_SLABS = "cpu slabs"  #: a slab of its own (R3.30 - R3.40)
+    SHEAVES_ASKED = "cpu slabs, and sheaves in caches that ask"  #: 6.18 and 6.19
+    SHEAVES = "sheaves"  #: all caches (R3.10 - R3.22)
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A kernel version, as far as the model of pages depends on it.
+    """A kernel version, and what it fixes.
 
     Args:
         version: (major, minor) of the kernel.
-        paths: whose code paths its pages take, the name of the table in policies/: "6.12" where
-            prep_new_page sets the count, "7.2" where the wrappers of alloc_frozen_pages do.
-        sheaves: its caches have sheaves, all of them.
-        set_before_alloc: page_ref_set of a new page comes before its mm_page_alloc (T8).
+        policy: name of the shipped policy that does what it does.
+        policy_note: a sentence to say with it where that is another version's; else empty.
+        set_before_alloc: page_ref_set of a new page comes before its mm_page_alloc (T8), since
+            prep_new_page does it and not the wrappers of alloc_frozen_pages (spec 2.1, 2.2).
+        slub: what its CPUs allocate objects from.
+        slub_model: which modelled kernel has its SLUB, a word of KERNELS in
+            allocsim.kernels.settings; None: none has.
+        pages: its rules for per-CPU page lists.
+        prefilled_sheaves: it has them (R3.16).
+        events_name_cache: kmem_cache_alloc says the cache (T1).
+        mapping_keeps_reference: fault-around lets the mapping keep the reference of its look-up.
+        lru_freezes: it tries to freeze each folio that it puts on the LRU (R1.3.3).
+        vmalloc_splits: vmalloc takes high orders and splits them (R1.3.6).
+        atomic_without_bit: GFP_ATOMIC has no bit of its own.
+        nowait_says_nowarn: GFP_NOWAIT has __GFP_NOWARN in it.
         gfp: value of each gfp bit by its name.
     """
 
     version: tuple[int, int]
-    paths: str
-    sheaves: bool
+    policy: str
+    policy_note: str
     set_before_alloc: bool
+    slub: Slub
+    slub_model: str | None
+    pages: PageRules
+    prefilled_sheaves: bool
+    events_name_cache: bool
+    mapping_keeps_reference: bool
+    lru_freezes: bool
+    vmalloc_splits: bool
+    atomic_without_bit: bool
+    nowait_says_nowarn: bool
     gfp: Mapping[str, int] = field(default_factory=lambda: dict(GFP_BITS))
 
 
@@ -78,8 +143,71 @@ def kernel_of(release: str, gfp_bits: Mapping[str, int] | None = None) -> Kernel
     match = re.match(r"(\d+)\.(\d+)", release)
     if match is None:
         raise ValueError(f"kernel release {release!r} does not begin with a version such as 6.12")
-    version = (int(match[1]), int(match[2]))
-    wrappers = version >= _WRAPPERS_SET_COUNT
-    bits = {**GFP_BITS, **dict((gfp_bits or {}).items())}
-    paths = "7.2" if wrappers else "6.12"
-    return Kernel(version, paths, version >= _SHEAVES_FOR_ALL, not wrappers, bits)
+    return kernel_at((int(match[1]), int(match[2])), gfp_bits)
+
+
+def kernel_at(version: tuple[int, int], gfp_bits: Mapping[str, int] | None = None) -> Kernel:
+    """What is fixed by a kernel version, (major, minor)."""
+    has = {name: version >= first for name, first in _SINCE.items()}
+    slub = Slub.SHEAVES_ASKED if has["prefilled_sheaves"] else Slub.CPU_SLABS
+    model = "6.12" if version >= _CPU_SLABS_SINCE and slub is Slub.CPU_SLABS else None
+    of = nearest_read(version, _POLICIES)
+    return Kernel(
+        version=version,
+        policy=policy_name(of),
+        policy_note=_note(version, of),
+        set_before_alloc=not has["wrappers_set_count"],
+        slub=Slub.SHEAVES if has["sheaves_for_all"] else slub,
+        slub_model="7.2" if has["sheaves_for_all"] else model,
+        pages=PageRules(
+            free_high_half=has["free_high_half"], drain_in_batches=has["drains_in_batches"]
+        ),
+        prefilled_sheaves=has["prefilled_sheaves"],
+        events_name_cache=has["events_name_cache"],
+        mapping_keeps_reference=has["mapping_keeps_reference"],
+        lru_freezes=has["lru_freezes"],
+        vmalloc_splits=has["vmalloc_splits"],
+        atomic_without_bit=has["atomic_without_bit"],
+        nowait_says_nowarn=has["nowait_says_nowarn"],
+        gfp={**GFP_BITS, **dict((gfp_bits or {}).items())},
+    )
+
+
+def nearest(kernel: Kernel, known: Sequence[Kernel]) -> Kernel:
+    """Of some kernels, oldest first, the newest before one that sets the count where it does.
+
+    The oldest that does, where none is before it.
+    """
+    alike = [each for each in known if each.set_before_alloc == kernel.set_before_alloc]
+    return next((each for each in reversed(alike) if each.version <= kernel.version), alike[0])
+
+
+def nearest_read(version: tuple[int, int], known: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Whose rules stand for a version: its own, the nearest older one's, or the oldest's.
+
+    Args:
+        version: (major, minor) of a kernel.
+        known: versions whose rules are known, oldest first.
+    """
+    return max((each for each in known if each <= version), default=known[0])
+
+
+def policy_name(version: tuple[int, int]) -> str:
+    """What the policy of a kernel version is called."""
+    return "linux-" + ".".join(map(str, version))
+
+
+def _note(version: tuple[int, int], of: tuple[int, int]) -> str:
+    """What must be said where the policy ``of`` one version stands for another."""
+    if version == of:
+        return ""
+    here, there = (".".join(map(str, numbers)) for numbers in (version, of))
+    if version in _READ_ALIKE:
+        return f"Linux {here} was read and does as {there} does"
+    if version < of:
+        return f"no policy of Linux {here}: that of {there}, the oldest, is used"
+    return f"no policy of Linux {here}, which was not read: that of {there}, the nearest older one"
+
+
+#: Every kernel with a policy of its own, oldest first.
+POLICIES = tuple(policy_name(version) for version in _POLICIES)

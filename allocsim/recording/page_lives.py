@@ -142,8 +142,7 @@ class Pages:
     """Live page blocks, carried from window to window.
 
     Args:
-        set_before_alloc: the kernel sets the count before mm_page_alloc fires
-            (allocsim.kernels.release).
+        set_before_alloc: the kernel sets the count before mm_page_alloc fires.
     """
 
     def __init__(self, *, set_before_alloc: bool) -> None:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 #: The one user in 7.2: lib/maple_tree.c:mas_pop_node takes nodes with GFP_NOWAIT.
 CACHE = "maple_node"
 FLAGS = ("__GFP_KSWAPD_RECLAIM", "__GFP_NOWARN")
-SINCE = (6, 18)  #: first kernel with prefilled sheaves (spec 1.4)
 
 
 NO_RUNS = NOTHING_HIDDEN.runs
@@ -43,7 +42,7 @@ class Prefilled:
     """
 
     def __init__(self, kernel: Kernel, cache_names: Sequence[str]) -> None:
-        found = CACHE in cache_names and kernel.version >= SINCE
+        found = CACHE in cache_names and kernel.prefilled_sheaves
         self._cache = cache_names.index(CACHE) if found else None
         self._flags = sum(kernel.gfp[name] for name in FLAGS)
         self._runs = PrefilledRuns()

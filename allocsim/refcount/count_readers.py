@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from allocsim.kernels.release import nearest_read
 from allocsim.recording.page_kinds import KIND_NAMES
 from allocsim.refcount.freezability import Verdict
 from allocsim.toml_data import DataFileError, only, parse, refuse, table, text_of
@@ -154,8 +155,8 @@ def kernel_read(version: tuple[int, int]) -> str:
     Args:
         version: (major, minor) of the recorded kernel.
     """
-    older = [kernel for kernel in KERNELS if _number(kernel) <= version]
-    return older[-1] if older else KERNELS[0]
+    numbers = [_number(kernel) for kernel in KERNELS]
+    return KERNELS[numbers.index(nearest_read(version, numbers))]
 
 
 @functools.cache

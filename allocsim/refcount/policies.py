@@ -1,15 +1,16 @@
 """Refcount policies: what each stage in the life of each kind of page costs, as data (TOML).
 
 A policy is the code paths its pages take and the kinds that are frozen on them. The paths are
-those of a kernel, linux-6.12 or linux-7.2, whose files give, for the refcounted and the frozen
-form of each kind, plain stores and locked instructions at allocation, use and free, the entry
-used and the depth at which the count is set (spec 1, 2). ``base = "recorded"`` takes the
-recorded kernel's own paths.
+those of a kernel, whose file gives, for the refcounted and the frozen form of each kind, plain
+stores and locked instructions at allocation, use and free, the entry used and the depth at which
+the count is set (spec 1, 2). A kernel's file may be based on that of an older one and give what
+differs. ``base = "recorded"`` takes the recorded kernel's own paths.
 
 So ``locked_ops_saved`` against the policy ``refcounted`` is exactly what freezing saves for every
 policy on the recorded kernel's paths. Policies on another kernel's paths, linux-7.2 on a 6.12
-recording, also show what else that kernel does differently: 7.2 tries to freeze every folio it
-puts on the LRU, one locked instruction more (spec 1.3.3).
+recording, also show what else that kernel does differently: the steps of a page's use that it
+does with other operations (allocsim.refcount.use_steps), such as the freeze that 7.2 tries for
+every folio it puts on the LRU, one locked instruction more (spec 1.3.3).
 
 What a page goes through in use hangs on how often it is mapped, read or sent. Where no page_ref
 events tell, it is assumed, as a range: ``locked = [low, high]`` a life, and ``locked_per_table``
@@ -20,11 +21,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from allocsim.kernels.release import POLICIES
 from allocsim.recording.page_kinds import KIND_NAMES, Kind
+from allocsim.refcount.use_steps import STEP_NAMES
 from allocsim.toml_data import DataFileError, only, parse, refuse, table, text_of
 
 if TYPE_CHECKING:
@@ -37,10 +40,13 @@ _FORMS = ("refcounted", "frozen")
 _USE = "use"
 _COUNTS = ("plain", "locked", "plain_per_page", "locked_per_page")
 _PER_TABLE = "locked_per_table"
+_RANGES = {"locked", _PER_TABLE}  #: counts that may be ranges in use
 _TEXTS = ("entry", "depth", "rule", "source")
+_STEP_COUNTS = ("plain", "locked")
+_STEP_TEXTS = ("rule", "source")
 _ANY = "any"
 RECORDED = "recorded"
-KERNELS = ("linux-6.12", "linux-7.2")
+KERNELS = POLICIES  #: the shipped policies that are a kernel's, oldest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,25 @@ class Stage:
     source: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a kernel does in one step of a page's use: a table ``steps`` of a policy file.
+
+    Args:
+        plain: plain stores.
+        locked: locked instructions.
+        rule: rule of the spec.
+        source: file:function (kernel version).
+    """
+
+    plain: int = 0
+    locked: int = 0
+    rule: str = ""
+    source: str = ""
+
+
 Tables = dict[tuple[str, str, str], Stage]
+Steps = dict[str, Step]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +108,11 @@ class Policy:
         name: what it is called in results.
         doc: one sentence.
         source: "shipped", or the file it was read from.
-        base: whose paths its pages take: "recorded", a kernel of KERNELS, or "" for the tables
-            of its own.
+        base: whose paths its pages take where it has no tables of its own: "recorded", or a
+            kernel of KERNELS; "": it has all.
         freeze: kinds without a count.
         tables: stages by (form, kind or "any", stage); they go before those of the base.
+        steps: steps of a page's use by name (allocsim.refcount.use_steps), likewise.
     """
 
     name: str
@@ -96,6 +121,7 @@ class Policy:
     base: str
     freeze: frozenset[str]
     tables: Tables
+    steps: Steps = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +139,21 @@ class PolicyOp(Stage):
     frozen: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyStep(Step):
+    """What one step costs under one policy: see Step.
+
+    Args:
+        step: name of the step.
+        plain_more: plain stores more than the recorded kernel's own; negative: fewer.
+        locked_more: locked instructions, likewise.
+    """
+
+    step: str
+    plain_more: int
+    locked_more: int
+
+
 def parse_policy(text: str, source: str) -> Policy:
     """Read a policy from the text of its file.
 
@@ -123,7 +164,7 @@ def parse_policy(text: str, source: str) -> Policy:
     Raises:
         DataFileError: no TOML, a key that is missing or unknown, or a value that will not do.
     """
-    data = parse(text, source, ("name", "doc", "base", "freeze", *_FORMS))
+    data = parse(text, source, ("name", "doc", "base", "freeze", "steps", *_FORMS))
     base = text_of(data, "base", source)
     if base and base not in (RECORDED, *KERNELS):
         refuse(source, "base", base, (RECORDED, *KERNELS))
@@ -141,18 +182,29 @@ def parse_policy(text: str, source: str) -> Policy:
                 f" set base to one of: {', '.join((RECORDED, *KERNELS))}"
             )
     doc = text_of(data, "doc", source)
-    return Policy(data["name"], doc, source, base, frozenset(freeze), tables)
+    steps = table(data.get("steps", {}), "steps", source)
+    only(steps, STEP_NAMES, source, "steps")
+    return Policy(
+        data["name"],
+        doc,
+        source,
+        base,
+        frozenset(freeze),
+        tables,
+        {name: _step(row, f"steps.{name}", source) for name, row in steps.items()},
+    )
 
 
-def policy_ops(policy: Policy, paths: str) -> list[PolicyOp]:
+def policy_ops(policy: Policy, own: str) -> list[PolicyOp]:
     """Every kind and stage of a policy, in order of kind.
 
     Args:
         policy: the policy.
-        paths: the recorded kernel's paths, "6.12" or "7.2" (allocsim.kernels.release).
+        own: name of the policy that is the recorded kernel's own (Kernel.policy).
     """
-    base = f"linux-{paths}" if policy.base == RECORDED else policy.base
-    tables = {**(shipped_policies()[base].tables if base else {}), **policy.tables}
+    tables: Tables = {}
+    for each in _bases(policy, own):
+        tables |= each.tables
     ops = []
     for kind, name in zip(Kind, KIND_NAMES, strict=True):
         form = "frozen" if name in policy.freeze else "refcounted"
@@ -162,6 +214,41 @@ def policy_ops(policy: Policy, paths: str) -> list[PolicyOp]:
                 PolicyOp(page_kind=int(kind), stage=stage, frozen=form == "frozen", **asdict(row))
             )
     return ops
+
+
+def policy_steps(policy: Policy, own: str) -> list[PolicyStep]:
+    """Every step of a page's use under a policy, and how it differs from the recorded kernel's.
+
+    A policy without paths of a kernel does in each step what was recorded.
+
+    Args:
+        policy: the policy.
+        own: name of the policy that is the recorded kernel's own (Kernel.policy).
+    """
+    here = _steps(shipped_policies()[own], own)
+    there = here | _steps(policy, own)
+    return [
+        PolicyStep(
+            step=name,
+            plain_more=there[name].plain - here[name].plain,
+            locked_more=there[name].locked - here[name].locked,
+            **asdict(there[name]),
+        )
+        for name in STEP_NAMES
+    ]
+
+
+def _steps(policy: Policy, own: str) -> Steps:
+    steps: Steps = {}
+    for each in _bases(policy, own):
+        steps |= each.steps
+    return steps
+
+
+def _bases(policy: Policy, own: str) -> list[Policy]:
+    """What a policy is based on, the furthest first, and itself."""
+    base = own if policy.base == RECORDED else policy.base
+    return [*(_bases(shipped_policies()[base], own) if base else []), policy]
 
 
 @functools.cache
@@ -188,33 +275,47 @@ def _tables(data: Mapping[str, Any], source: str) -> Tables:
 
 def _stage(row: object, where: str, source: str, stage: str) -> Stage:
     values = dict(table(row, where, source))
-    ranged = (_PER_TABLE,) if stage == _USE else ()
-    only(values, (*_COUNTS, *ranged, *_TEXTS), source, where)
-    for key, value in values.items():
-        if key in _TEXTS:
-            text_of(values, key, source, where)
-        elif isinstance(value, list) and stage == _USE and key in {"locked", _PER_TABLE}:
-            if len(value) != 2 or not all(map(_is_count, value)) or value[0] > value[1]:
-                raise DataFileError(
-                    f"{source}: {where}.{key} = {value!r}: [low, high] is wanted, counts in order"
-                )
-        elif not _is_count(value):
-            raise DataFileError(
-                f"{source}: {where}.{key} = {value!r}: a count, 0 or more, is wanted"
-            )
-    locked, per_table = values.pop("locked", 0), values.pop(_PER_TABLE, None)
+    ranges = {}
+    if stage == _USE:
+        for key in _RANGES & values.keys():
+            ranges[key] = _range(values.pop(key), f"{where}.{key}", source)
+    values = _row(values, where, source, _COUNTS, _TEXTS)
+    locked = ranges.get("locked")
+    if locked:
+        values |= {"locked": sum(locked) // 2}
     return Stage(
         **values,
-        locked=sum(locked) // 2 if isinstance(locked, list) else locked,
-        locked_range=_range(locked) if isinstance(locked, list) else None,
-        locked_per_table=None if per_table is None else _range(per_table),
+        locked_range=locked if locked and locked[0] < locked[1] else None,
+        locked_per_table=ranges.get(_PER_TABLE),
     )
 
 
-def _is_count(value: object) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _range(value: int | list[int]) -> Range:
-    low, high = value if isinstance(value, list) else (value, value)
+def _range(value: object, where: str, source: str) -> Range:
+    """A count, or [low, high]."""
+    ends = value if isinstance(value, list) else [value, value]
+    counts = [each for each in ends if type(each) is int and each >= 0]
+    if len(ends) != 2 or counts != sorted(ends) or counts != ends:
+        raise DataFileError(
+            f"{source}: {where} = {value!r}: a count, 0 or more, is wanted, or [low, high]"
+        )
+    low, high = counts
     return low, high
+
+
+def _step(row: object, where: str, source: str) -> Step:
+    return Step(**_row(row, where, source, _STEP_COUNTS, _STEP_TEXTS))
+
+
+def _row(
+    row: object, where: str, source: str, counts: tuple[str, ...], texts: tuple[str, ...]
+) -> dict[str, Any]:
+    values = table(row, where, source)
+    only(values, (*counts, *texts), source, where)
+    for key, value in values.items():
+        if key in counts and (type(value) is not int or value < 0):
+            raise DataFileError(
+                f"{source}: {where}.{key} = {value!r}: a count, 0 or more, is wanted"
+            )
+        if key in texts:
+            text_of(values, key, source, where)
+    return dict(values)

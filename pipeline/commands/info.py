@@ -28,13 +28,15 @@ def info(
     JSON is the trace set's meta.json, whole.
     """
     from pipeline.progress import shown
+    from pipeline.replay.policies import own_policy
     from pipeline.replay.trace_source import opened
     from pipeline.trace_set.machine import machine_nodes
     from reports.sections.trace_info import trace_text
 
     with shown() as progress, opened(trace, progress) as found:
         meta, nodes = found.meta, machine_nodes(found)
+        own = own_policy(meta["kernel_release"])
     if format_ is Format.JSON:
         typer.echo(json.dumps(meta, indent=1))
     else:
-        typer.echo(trace_text(meta, *nodes), nl=False)
+        typer.echo(trace_text(meta, *nodes, own_policy=own), nl=False)

@@ -29,7 +29,8 @@ def replay(
         typer.Option(
             metavar="NAME|FILE",
             help="Refcount policy: a shipped one, or your own TOML file. May be repeated;"
-            " all shipped ones where none is given.",
+            " where none is given, refcounted, linux-6.12, linux-7.2, frozen-page-tables and"
+            " everything-freezable. The recorded kernel's own comes with them.",
         ),
     ] = None,
     scheme: Annotated[

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.kernels.release import kernel_of
+from allocsim.kernels.release import kernel_of, nearest
 from pipeline.fitting.lifetimes import CLOSE
 from pipeline.fitting.lines import (
     FittedWork,
@@ -110,15 +110,13 @@ used = {used:.4f}
 
 
 def nearest_kernel(release: str) -> str:
-    """Which of the kernels that specs know is most like another: its pages take the same paths.
+    """Which of the kernels that specs know is most like another: it sets the count where that does.
 
     Args:
         release: uname -r of the recorded kernel.
     """
-    recorded = kernel_of(release)
-    alike = [known for known in map(kernel_of, KERNELS) if known.paths == recorded.paths]
-    older = [known for known in alike if known.version <= recorded.version]
-    return ".".join(map(str, (older[-1] if older else alike[0]).version))
+    found = nearest(kernel_of(release), [kernel_of(name) for name in KERNELS])
+    return ".".join(map(str, found.version))
 
 
 def left_out_text(observed: Observed) -> str:

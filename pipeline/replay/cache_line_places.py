@@ -33,14 +33,15 @@ WITH touched AS (
 begun AS (
     SELECT
         pages.page_kind, pages.cache, pages.alloc_cpu AS cpu, 'alloc' AS stage, NULL AS operation,
-        CASE WHEN by_count THEN second ELSE last END AS before, 1 << pages."order" AS pages
+        CASE WHEN by_count THEN second ELSE last END AS before, 1 << pages."order" AS pages,
+        NULL AS step
     FROM pages JOIN touched ON touched.seq = coalesce(pages.alloc_seq, pages.page)
     WHERE run = $run AND alloc_ts IS NOT NULL
 ),
 ended AS (
     SELECT
         pages.page_kind, pages.cache, touched.cpu, 'free', NULL,
-        CASE WHEN by_count THEN second ELSE last END, 1 << touched."order"
+        CASE WHEN by_count THEN second ELSE last END, 1 << touched."order", NULL
     FROM touched JOIN pages USING (page)
     WHERE run = $run AND event = {Ev.MM_PAGE_FREE:d}
 ),
@@ -67,13 +68,20 @@ used AS (
             WHEN {Ev.PAGE_REF_MOD_AND_RETURN:d} THEN 'xadd'
             ELSE 'cmpxchg'
         END,
-        last, 1
+        last, 1, NULL
     FROM counted WHERE NOT begins AND NOT ends
 ),
+stepped AS (
+    SELECT pages.page_kind, pages.cache, touched.cpu, 'use', NULL, last, 1, steps.step
+    FROM kernel_steps AS steps
+    JOIN touched USING (seq)
+    JOIN pages ON pages.run = $run AND pages.page = steps.page
+    WHERE steps.run = $run
+),
 every AS (
-    FROM begun UNION ALL FROM ended UNION ALL FROM used
+    FROM begun UNION ALL FROM ended UNION ALL FROM used UNION ALL FROM stepped
     UNION ALL
-    SELECT page_kind, cache, alloc_cpu, 'use', NULL, NULL, 1 << "order"
+    SELECT page_kind, cache, alloc_cpu, 'use', NULL, NULL, 1 << "order", NULL
     FROM pages WHERE run = $run AND alloc_seq IS NOT NULL AND ref_use_locked IS NULL
 )
 SELECT
@@ -89,6 +97,7 @@ SELECT
         WHEN $packages[before + 1] <> $packages[cpu + 1] THEN 'remote'
         ELSE 'other'
     END AS place,
+    step,
     count(*),
     sum(pages)::BIGINT
 FROM every

@@ -5,27 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from allocsim.kernels.profile import profile_of
-from allocsim.kernels.release import kernel_of
-from allocsim.kernels.settings import KERNEL, KERNELS
+from allocsim.kernels.release import Slub, kernel_of
+from allocsim.kernels.settings import DEFAULT_KERNEL, KERNEL, KERNELS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipeline.replay.world import Recorded
 
-_CPU_SLABS_OF = (6, 12)
-
 
 def own_kernel(release: str) -> dict[str, int] | None:
-    """The settings that model the SLUB a recorded kernel has; None: it is none of those modelled.
-
-    Cpu slabs are those of 6.12; earlier and later ones differ in where slabs are frozen and, from
-    6.18 on, in caches that have sheaves.
-    """
-    kernel = kernel_of(release)
-    if kernel.sheaves:
-        return {}
-    return {KERNEL: KERNELS["6.12"]} if kernel.version == _CPU_SLABS_OF else None
+    """The settings that model the SLUB of a recorded kernel; None: it is none of the modelled."""
+    model = kernel_of(release).slub_model
+    if model is None or model == DEFAULT_KERNEL:
+        return None if model is None else {}
+    return {KERNEL: KERNELS[model]}
 
 
 def what_if(recorded: Recorded, settings: Mapping[str, int]) -> str | None:
@@ -33,7 +27,7 @@ def what_if(recorded: Recorded, settings: Mapping[str, int]) -> str | None:
     reasons = []
     release, own = recorded.release, own_kernel(recorded.release)
     if not profile_of(settings).slub.cpu_slabs:
-        if not kernel_of(release).sheaves:
+        if kernel_of(release).slub is not Slub.SHEAVES:
             reasons.append(f"Linux {release} has no sheaves for all caches")
     elif not own:
         reasons.append(f"Linux {release} has not the cpu slabs of 6.12")

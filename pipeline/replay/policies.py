@@ -7,19 +7,23 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from allocsim.kernels.release import kernel_of
 from allocsim.memdesc.schemes import parse_scheme, shipped_schemes
 from allocsim.refcount.costs import parse_costs, shipped_costs
-from allocsim.refcount.policies import Policy, parse_policy, shipped_policies
+from allocsim.refcount.policies import KERNELS, Policy, parse_policy, shipped_policies
 from allocsim.toml_data import DataFileError
 from pipeline.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from allocsim.kernels.release import Kernel
     from allocsim.memdesc.schemes import Scheme
     from allocsim.refcount.costs import CostTable
 
 BASELINE = "refcounted"  #: what the views measure every saving against
+#: Where none is asked for: with the recorded kernel's own, what was and what is to come.
+DEFAULTS = (BASELINE, "linux-6.12", "linux-7.2", "frozen-page-tables", "everything-freezable")
 TODAY = "struct-page"  #: what the views measure every scheme against
 
 _T = TypeVar("_T", "Policy", "Scheme", "CostTable")
@@ -44,7 +48,7 @@ def shipped_pricing() -> Pricing:
 
 
 def find_policies(wanted: Sequence[str]) -> list[Policy]:
-    """The policies asked for, the baseline first; all shipped ones where none is.
+    """The policies asked for, the baseline first; DEFAULTS where none is.
 
     Args:
         wanted: names of shipped policies, or paths of TOML files.
@@ -53,7 +57,38 @@ def find_policies(wanted: Sequence[str]) -> list[Policy]:
         UsageError: a name that is not known, or one that two policies have.
         InputError: a file that cannot be read, or is no policy.
     """
-    return _found("--policy", wanted, shipped_policies(), BASELINE, parse_policy)
+    return _found("--policy", wanted or DEFAULTS, shipped_policies(), BASELINE, parse_policy)
+
+
+def own_policy(release: str | None) -> str:
+    """The policy that is a recorded kernel's own, in words; empty where it is not known.
+
+    Args:
+        release: uname -r, as far as it is known.
+    """
+    try:
+        kernel = kernel_of(release or "")
+    except ValueError:
+        return ""
+    return f"{kernel.policy}; {kernel.policy_note}" if kernel.policy_note else kernel.policy
+
+
+def with_own(policies: Sequence[Policy], kernel: Kernel) -> list[Policy]:
+    """Policies with the recorded kernel's own among them, in the order of kernels.
+
+    Args:
+        policies: those asked for.
+        kernel: the recorded kernel.
+    """
+    own = shipped_policies()[kernel.policy]
+    if own in policies:
+        return list(policies)
+    newer = KERNELS[KERNELS.index(own.name) + 1 :]
+    names = [policy.name for policy in policies]
+    at = next((names.index(name) for name in newer if name in names), None)
+    if at is None:
+        at = max((n + 1 for n, name in enumerate(names) if name in (BASELINE, *KERNELS)), default=0)
+    return [*policies[:at], own, *policies[at:]]
 
 
 def find_schemes(wanted: Sequence[str]) -> list[Scheme]:

@@ -15,7 +15,9 @@ from pipeline.errors import InputError
 from pipeline.malloc_tuning import keep_freed_memory
 from pipeline.prefetch import prefetch
 from pipeline.replay.cache_line_places import add_op_places
+from pipeline.replay.kernel_steps import add_kernel_steps
 from pipeline.replay.memdesc import add_descriptors
+from pipeline.replay.policies import with_own
 from pipeline.replay.settings import check_for_trace
 from pipeline.replay.simulated import simulate_run
 from pipeline.replay.trace_source import must_exist, opened
@@ -29,6 +31,7 @@ from pipeline.store.dimensions import (
     next_number,
     policy_op_rows,
     policy_rows,
+    policy_step_rows,
     stack_names,
     stack_rows,
     task_rows,
@@ -43,6 +46,7 @@ from pipeline.store.schema import (
     KIND_READERS,
     POLICIES,
     POLICY_OPS,
+    POLICY_STEPS,
     QUALITY_COUNTS,
     RUNS,
     SOURCE_VERDICTS,
@@ -161,7 +165,7 @@ def replay_trace(  # noqa: PLR0913 - what, into what, priced with what
     Args:
         trace: the trace set.
         db: the results database; made if it is not there.
-        policies: what to price the run with.
+        policies: what to price the run with, besides the recorded kernel's own policy.
         pricing: what else to price it with; None: nothing.
         window_rows: events held at once; the results do not depend on it.
         advance: told the part that is done, 0 to 1.
@@ -172,6 +176,8 @@ def replay_trace(  # noqa: PLR0913 - what, into what, priced with what
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     recording = recording_of(trace)
+    kernel = kernel_of(recording.release)
+    policies = with_own(policies, kernel)
     model = Replay(recording)
     with writing(db) as connection:
         run = next_number(connection, "runs", "run")
@@ -194,6 +200,8 @@ def replay_trace(  # noqa: PLR0913 - what, into what, priced with what
             "window_rows": window_rows,
             "events": events,
             **_times(trace),
+            "own_policy": kernel.policy,
+            "own_note": kernel.policy_note or None,
             "placement": "recorded",
             "use_how": int(How.OBSERVED if recording.page_ref else How.ASSUMED),
         }
@@ -204,11 +212,13 @@ def replay_trace(  # noqa: PLR0913 - what, into what, priced with what
         writer.rows(STACKS, stack_rows(recording.stacks))
         writer.rows(TASKS, task_rows(trace))
         writer.rows(POLICIES, policy_rows(policies))
-        kernel = kernel_of(recording.release)
-        writer.rows(POLICY_OPS, policy_op_rows(policies, kernel.paths))
+        writer.rows(POLICY_OPS, policy_op_rows(policies, kernel.policy))
+        writer.rows(POLICY_STEPS, policy_step_rows(policies, kernel.policy))
         writer.rows(SOURCE_VERDICTS, source_verdict_rows(kernel.version))
         writer.rows(KIND_READERS, kind_reader_rows(kernel.version))
         writer.finish()
+        if recording.page_ref:
+            add_kernel_steps(connection, run, kernel)
         if pricing is not None:
             costs = pricing.costs or costs_for(trace.meta["arch"])
             add_op_places(connection, writer, run, trace, costs)

@@ -10,8 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from allocsim.kernels.release import kernel_of
-from allocsim.refcount.policies import KERNELS, shipped_policies
 from pipeline.errors import InputError, StoreError, UsageError
 from pipeline.replay.policies import shipped_pricing
 from pipeline.replay.recorded import replay_path
@@ -129,7 +127,7 @@ def opened_sides(
         traces = [part for part in parts if part.is_trace]
         if traces:
             scratch = folder / "results.duckdb"
-            runs = _replayed(traces, scratch, _with_own(policies), progress, simulated=wanted)
+            runs = _replayed(traces, scratch, policies, progress, simulated=wanted)
             connection = databases.open(scratch)
             rows = {row["run"]: row for row in queries.every_run(connection)}
             for text, (recorded, placed) in runs.items():
@@ -155,17 +153,6 @@ def _part(text: str) -> _Part:
     if match is None or Path(text).exists():
         return _Part(text, text, None)
     return _Part(text, match["what"], parse_settings(match["settings"][1:].split("@")))
-
-
-def _with_own(policies: Sequence[Policy]) -> list[Policy]:
-    """The policies with those of the recorded kernels, which rows of their own policy are of."""
-    given = {policy.name for policy in policies}
-    own = [
-        policy
-        for name, policy in shipped_policies().items()
-        if name in KERNELS and name not in given
-    ]
-    return [*policies, *own]
 
 
 def _replayed(
@@ -269,12 +256,7 @@ def _chosen(rows: Sequence[Row], path: Path, wanted: str | None) -> list[Row]:
 
 
 def _run(connection: DuckDBPyConnection, row: Row) -> Run:
-    release = row["kernel_release"]
-    try:
-        own = f"linux-{kernel_of(release).paths}"
-    except ValueError as error:
-        raise InputError(f"{row['trace']}: {error}") from error
-    return Run(connection, row, own)
+    return Run(connection, row, row["own_policy"])
 
 
 def _labels(sides: Sequence[tuple[str, tuple[Run, ...]]]) -> list[str]:

@@ -229,9 +229,11 @@ def store(  # noqa: PLR0913 - the columns of a run
 ) -> None:
     """Write the row of a simulated run, and its small tables."""
     [about] = connection.execute(
-        "SELECT trace_id, events, first_ts, last_ts, slice_ns FROM runs WHERE run = ?", [of_run]
+        "SELECT trace_id, events, first_ts, last_ts, slice_ns, own_policy, own_note FROM runs"
+        " WHERE run = ?",
+        [of_run],
     ).fetchall()
-    names = ("trace_id", "events", "first_ts", "last_ts", "slice_ns")
+    names = ("trace_id", "events", "first_ts", "last_ts", "slice_ns", "own_policy", "own_note")
     row = dict(zip(names, about, strict=True)) | {
         "started": started,
         "allocsim_version": __version__,

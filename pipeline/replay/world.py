@@ -37,7 +37,7 @@ from allocsim.kernels.profile import (
     profile_of,
     slab_order,
 )
-from allocsim.kernels.release import kernel_of
+from allocsim.kernels.release import Slub, kernel_of
 from allocsim.kernels.settings import SettingError, check_settings
 from allocsim.page_alloc.pcp import list_order
 from allocsim.page_alloc.zones import PCP_LISTS, PRIOR_CHUNK, Mt, all_free, computed_zone
@@ -256,7 +256,7 @@ def recorded_facts(trace: TraceSet) -> dict[str, CacheFacts]:
     """
     text = _snapshot(trace, "sysfs_slab.txt")
     facts = {} if text is None else parse_sysfs_slab(text)
-    if kernel_of(trace.meta["kernel_release"]).sheaves:
+    if kernel_of(trace.meta["kernel_release"]).slub is Slub.SHEAVES:
         return facts
     return {name: replace(fact, sheaf_capacity=None) for name, fact in facts.items()}
 

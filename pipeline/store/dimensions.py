@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from allocsim.refcount.alloc_levels import caller, entry_level
-from allocsim.refcount.policies import policy_ops
+from allocsim.refcount.policies import policy_ops, policy_steps
 from pipeline.store.schema import TRACES
 
 if TYPE_CHECKING:
@@ -158,8 +158,8 @@ def _range_columns(op: PolicyOp) -> dict[str, int | None]:
     }
 
 
-def policy_op_rows(policies: Sequence[Policy], paths: str) -> list[dict[str, Any]]:
-    """Rows of ``policy_ops``, for a kernel of these code paths (allocsim.kernels.release)."""
+def policy_op_rows(policies: Sequence[Policy], own: str) -> list[dict[str, Any]]:
+    """Rows of ``policy_ops``, for a kernel whose own policy has this name (Kernel.policy)."""
     return [
         {
             "policy": number,
@@ -177,5 +177,23 @@ def policy_op_rows(policies: Sequence[Policy], paths: str) -> list[dict[str, Any
             "kernel_function": op.source or None,
         }
         for number, policy in enumerate(policies)
-        for op in policy_ops(policy, paths)
+        for op in policy_ops(policy, own)
+    ]
+
+
+def policy_step_rows(policies: Sequence[Policy], own: str) -> list[dict[str, Any]]:
+    """Rows of ``policy_steps``, likewise."""
+    return [
+        {
+            "policy": number,
+            "step": step.step,
+            "plain_ops": step.plain,
+            "locked_ops": step.locked,
+            "plain_more": step.plain_more,
+            "locked_more": step.locked_more,
+            "rule": step.rule or None,
+            "kernel_function": step.source or None,
+        }
+        for number, policy in enumerate(policies)
+        for step in policy_steps(policy, own)
     ]

@@ -56,6 +56,8 @@ _HAVE_FIELD = {
     name: np.array([name in event.columns for event in EVENTS])
     for name in ("call_site", "bytes_req", "bytes_alloc", "pfn", "order", "val", "ret", "count")
 }
+_HAVE_FLAGS = np.array(["page_flags" in event.columns for event in EVENTS])
+_PG_LOCKED = 1  # include/linux/page-flags.h: the lowest bit of page->flags
 _MINUS_ONE_IS_NULL = {"stack", *(column.name for column in EVENT_RESULTS)} - {
     "plain_ops",
     "locked_ops",
@@ -100,6 +102,8 @@ def _null(name: str, columns: Columns) -> Bools | None:
     """Where a column of events is null; None where nowhere, or where it is absent."""
     if name not in columns:
         return None
+    if name == "page_locked":
+        return ~_HAVE_FLAGS[columns["event"]]
     if name in _HAVE_FIELD:
         return ~_HAVE_FIELD[name][columns["event"]]
     return np.equal(columns[name], -1) if name in _MINUS_ONE_IS_NULL else None
@@ -172,6 +176,8 @@ class RunWriter:
         self.amend(result.amendments)
         seq = np.arange(first_seq, first_seq + len(window["ts"]))
         columns = window | result.columns | {"seq": seq, "open": result.open}
+        if "page_flags" in window:
+            columns["page_locked"] = (window["page_flags"] & np.uint64(_PG_LOCKED)) > 0
         # The four object events have the lowest codes.
         of_object = window["event"] <= Ev.KMEM_CACHE_FREE
         waits = may_change(columns)

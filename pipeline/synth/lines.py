@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from allocsim.kernels.profile import PAGE_SIZE, get_order, kmalloc_size
-from allocsim.kernels.release import GFP_BITS
+from allocsim.kernels.release import GFP_BITS, kernel_of
 from allocsim.page_alloc.gfp import highest_zones, urgency
 from allocsim.recording.cache_names import LARGE_KMALLOC
 from allocsim.recording.sheaf_runs import FLAGS
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 #: Functions of the allocators that are innermost on every stack of a page allocation.
 _ALLOCATOR = ("__alloc_frozen_pages_noprof", "alloc_pages_mpol")
 _NONE = -1
-_SPLITS_SINCE = 7.0  # vmalloc takes high orders and splits them (R1.3.6)
 
 
 class Lines(NamedTuple):
@@ -62,7 +61,7 @@ class Lines(NamedTuple):
 def pieces(spec: Spec) -> npt.NDArray[np.int64]:
     """In how many pieces each line's pages are freed (i8)."""
     entries = [entry for work in spec.works for entry in work.entries]
-    splits = float(spec.kernel) >= _SPLITS_SINCE
+    splits = kernel_of(spec.kernel).vmalloc_splits
     return np.array(
         [
             1 << entry.order if splits and entry.pages and PAGE_KINDS[entry.pages].split else 1
@@ -110,8 +109,8 @@ class _Maker:
         self._caches = {cache.name: cache for cache in spec.caches}
         self._machine = machine
         self._templates = templates
-        # On older kernels an allocation does not say which cache it is from (T1).
-        self._named = self._splits = float(spec.kernel) >= _SPLITS_SINCE
+        kernel = kernel_of(spec.kernel)
+        self._named, self._splits = kernel.events_name_cache, kernel.vmalloc_splits
 
     def line(self, work: Work, entry: Entry) -> Sequence[int]:
         function = "".join(c if c.isalnum() else "_" for c in work.name)

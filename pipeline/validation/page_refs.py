@@ -29,9 +29,10 @@ WITH lives AS (
         + frees * free_locked + pages_freed * free_page_locked AS locked
     FROM pages
     JOIN page_kinds USING (page_kind)
-    JOIN policies USING (run)
+    JOIN runs USING (run)
+    JOIN policies ON policies.run = runs.run AND policies.name = runs.own_policy
     JOIN policy_costs USING (run, policy, page_kind)
-    WHERE run = ? AND policies.name = ? AND ref_locked IS NOT NULL
+    WHERE run = ? AND ref_locked IS NOT NULL
 )
 SELECT
     kind,
@@ -49,15 +50,14 @@ FROM lives GROUP BY kind ORDER BY kind
 """
 
 
-def page_refs(connection: duckdb.DuckDBPyConnection, run: int, policy: str) -> Iterator[Comparison]:
+def page_refs(connection: duckdb.DuckDBPyConnection, run: int) -> Iterator[Comparison]:
     """Plain stores and locked instructions of each kind of page: all of them, and a whole life's.
 
     Args:
         connection: the database.
         run: the run; without page_ref events there is nothing to compare.
-        policy: the policy of the recorded kernel, which the run was priced with.
     """
-    result = connection.execute(_BY_KIND, [run, policy])
+    result = connection.execute(_BY_KIND, [run])
     names = [name for name, *_ in result.description or ()]
     for values in result.fetchall():
         row = dict(zip(names, values, strict=True))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from allocsim.kernels.release import kernel_of
 from pipeline.replay.policies import find_policies, shipped_pricing
 from pipeline.replay.recorded import replay_trace
 from pipeline.replay.trace_source import must_exist, opened
@@ -65,8 +64,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, run: int, trace: TraceSet) -> l
 def _comparisons(
     connection: duckdb.DuckDBPyConnection, run: int, trace: TraceSet
 ) -> Iterator[Comparison]:
-    paths = kernel_of(trace.meta["kernel_release"]).paths
-    yield from page_refs(connection, run, f"linux-{paths}")
+    yield from page_refs(connection, run)
     snapshots = trace.path / "snapshots"
     flags = page_flags(snapshots / "after" / "kpageflags.zst")
     if flags is not None:

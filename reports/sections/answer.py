@@ -27,41 +27,9 @@ if TYPE_CHECKING:
 
     from reports.queries import Row
 
-# The difference between two policies, by kind of page and by how it is known; frozen: the other
-# policy freezes the kind and the base does not. Operations recorded in use are the same under both.
 _DIFFERENCES = """
-WITH kinds AS (
-    SELECT
-        page_kind,
-        bool_or(frozen) FILTER (policies.name = $other)
-            AND NOT bool_or(frozen) FILTER (policies.name = $base) AS frozen
-    FROM policy_ops
-    INNER JOIN policies USING (run, policy)
-    WHERE run = $run
-    GROUP BY page_kind
-),
-
-parts AS (
-    SELECT
-        policy,
-        page_kind,
-        unnest([kind_how, 2]) AS how,
-        unnest([alloc_locked_ops + free_locked_ops, assumed_use_locked_ops]) AS locked
-    FROM life_costs
-    WHERE run = $run
-)
-SELECT
-    page_kinds.name AS page_kind,
-    kinds.frozen,
-    hows.name AS how,
-    (sum(locked) FILTER (policies.name = $base) - sum(locked) FILTER (policies.name = $other))
-        ::BIGINT AS saved
-FROM parts
-INNER JOIN policies ON policies.run = $run AND policies.policy = parts.policy
-INNER JOIN page_kinds USING (page_kind)
-INNER JOIN kinds USING (page_kind)
-INNER JOIN hows USING (how)
-GROUP BY ALL
+SELECT page_kind, frozen, how, locked_ops_saved AS saved FROM frozen_savings
+WHERE run = $run AND policy = $other
 """
 
 
@@ -90,7 +58,7 @@ def answer(connection: DuckDBPyConnection, run: Row, policies: list[Row], how: l
             f"No saving is given: it takes {BASELINE} and one other policy to compare. "
             f"{_known(_of_policy(how, first['policy']))}",
         )
-    differences = queries.rows(connection, _DIFFERENCES, run=run["run"], base=BASELINE, other=name)
+    differences = queries.rows(connection, _DIFFERENCES, run=run["run"], other=name)
     frozen = [row for row in differences if row["frozen"] and row["saved"]]
     notes = [_known(_of_policy(how, BASELINE))]
     if frozen:

@@ -30,6 +30,11 @@ _ASSUMED = """
     SELECT DISTINCT trace FROM policy_summary
     WHERE list_contains($1, run) AND locked_ops_low < locked_ops_high ORDER BY trace
 """
+_OWN = """
+    SELECT DISTINCT trace, kernel_release, own_policy, own_note
+    FROM runs JOIN traces USING (trace_id)
+    WHERE list_contains($1, run) AND own_note IS NOT NULL ORDER BY ALL
+"""
 _PLACEMENTS = """
     SELECT run, trace, if(what_if IS NULL, '', 'what if') AS kernel, settings, operations,
            round(fastpath_pct, 2) AS fastpath_pct, refills, flushes, barn_traffic,
@@ -55,21 +60,24 @@ def print_policies(connection: duckdb.DuckDBPyConnection, runs: Sequence[int], o
     """Recorded runs under each policy, from the view policy_summary.
 
     Saved: locked instructions fewer than under 'refcounted', by freezing, its share of them, and by
-    the other rules of the policy's kernel. Behind them: whose figures are assumed, and what the
-    savings count on.
+    the other rules of the policy's kernel. Below: whose figures are assumed, whose own policy is
+    another version's, and what savings count on.
     """
     found = queries.rows(connection, _POLICIES, runs=list(runs))
     rows = [_ranged(row) for row in found]
     if rows:
         write_table(list(rows[0]), [tuple(row.values()) for row in rows], out)
-    out.writelines(
+    notes = [
         f"assumed: {trace} has no page_ref events; what its pages see in use is a range,"
-        " least..most\n"
+        " least..most"
         for (trace,) in connection.execute(_ASSUMED, [runs]).fetchall()
-    )
+    ] + [
+        f"own policy of {trace} (Linux {release}): {policy}; {note}"
+        for trace, release, policy, note in connection.execute(_OWN, [runs]).fetchall()
+    ]
     out.writelines(
         textwrap.fill(sentence, _WIDTH, subsequent_indent="  ") + "\n"
-        for sentence in caveats(connection, runs)
+        for sentence in (*notes, *caveats(connection, runs))
     )
 
 

@@ -123,11 +123,15 @@ def _table(
     )
 
 
+# Operations that are changed by the rules of another kernel were observed for the most part.
+_USE_HOWS = {"mixed": {"observed", "assumed"}, "inferred": {"observed", "inferred"}}
+
+
 def _marks(row: Row, known: dict[str, int]) -> str:
     """Every mark that has a part in a kind's locked instructions."""
     hows = set(known)
     if row["use_locked_ops"]:
-        hows |= {"observed", "assumed"} if row["use_how"] == "mixed" else {row["use_how"]}
+        hows |= _USE_HOWS.get(row["use_how"], {row["use_how"]})
     return "".join(mark for how, mark in MARKS.items() if how in hows)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from reports import queries
@@ -115,6 +114,12 @@ def _numbers(connection: DuckDBPyConnection, run: int) -> Table:
             "Observed: page_ref events. Assumed: the policy’s figure per allocation.",
         ),
         (
+            "The kernel’s own policy",
+            row["own_policy"] or wording.MISSING,
+            "",
+            own_words(row["own_note"]),
+        ),
+        (
             "Votes for the direct map ◐",
             count(row["direct_map_votes"]),
             percent(row["direct_map_share"], 1) + " of votes",
@@ -133,24 +138,18 @@ def _numbers(connection: DuckDBPyConnection, run: int) -> Table:
     )
 
 
-def kernel_policy(release: str) -> str | None:
-    """The shipped policy that describes a kernel; None where none does.
+def own_words(note: str | None) -> str:
+    """What to say with the policy that is taken for a kernel's own.
 
-    Slab pages were frozen in 6.14 and large kmalloc a few releases later (spec 1.4): a kernel
-    between 6.14 and 7.0 follows neither shipped policy.
+    Args:
+        note: runs.own_note.
     """
-    version = re.match(r"(\d+)\.(\d+)", release)
-    if version is None:
-        return None
-    numbers = int(version[1]), int(version[2])
-    if numbers >= (7, 0):
-        return "linux-7.2"
-    return "linux-6.12" if numbers < (6, 14) else None
+    return f"{note[0].upper()}{note[1:]}." if note else "Read in the source of this version."
 
 
 def _kernels_own(connection: DuckDBPyConnection, run: Row) -> list[Block]:
     """Recorded operations of whole lives against the policy of the recorded kernel."""
-    policy = kernel_policy(run["kernel_release"])
+    policy = run["own_policy"]
     found = queries.rows(
         connection,
         """
@@ -192,7 +191,8 @@ def _kernels_own(connection: DuckDBPyConnection, run: Row) -> list[Block]:
         Heading("The kernel’s own count"),
         Text(
             "This recording has page_ref events: every operation the kernel did on a reference "
-            f"count. Under {policy}, the policy of the recorded kernel, the model’s operations at "
+            f"count. Under {policy}, the policy of the recorded kernel"
+            f"{f' ({note})' if (note := run['own_note']) else ''}, the model’s operations at "
             "allocation and free plus those recorded in use must be the recorded ones."
         ),
         Table(

@@ -11,7 +11,12 @@ if TYPE_CHECKING:
 
 
 def trace_text(
-    meta: Mapping[str, Any], nodes: int = 1, local: int | None = None, other: int | None = None
+    meta: Mapping[str, Any],
+    nodes: int = 1,
+    local: int | None = None,
+    other: int | None = None,
+    *,
+    own_policy: str = "",
 ) -> str:
     """Lines to read in a terminal: a heading and a value each, then events by type.
 
@@ -20,8 +25,9 @@ def trace_text(
         nodes: memory nodes of its machine.
         local: page allocations on the node of the CPU that asked; None: not known.
         other: those on another node.
+        own_policy: the policy that is the recorded kernel's own; empty: not known.
     """
-    lines = list(_facts(meta))
+    lines = list(_facts(meta, own_policy))
     if nodes > 1:
         lines.append(("memory nodes", _nodes(nodes, local, other)))
     width = max(len(name) for name, _ in lines)
@@ -35,7 +41,7 @@ def trace_text(
     return "".join(f"{line}\n" for line in text).replace(NARROW, " ")
 
 
-def _facts(meta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _facts(meta: Mapping[str, Any], own_policy: str) -> Iterator[tuple[str, str]]:
     source = meta["source"]
     release = meta["kernel_release"] or "not known"
     arch = f" ({meta['arch']})" if meta["arch"] else ""
@@ -43,6 +49,8 @@ def _facts(meta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "source", _source(meta)
     yield "sha256", source["sha256"]
     yield "kernel", f"{release}{arch}, {plural(meta['cpus'], 'CPU')}"
+    if own_policy:
+        yield "own policy", own_policy
     yield "page size", f"{count(meta['page_size'])} bytes"
     yield "clock", f"{meta['clock']}, in {meta['ts_unit']}"
     yield "length", _length(meta)

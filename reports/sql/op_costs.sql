@@ -4,8 +4,9 @@
 -- The line is the page's struct page. Which CPU had it last is that of the event before on the
 -- page, of whatever kind. At allocation and free the allocator itself writes the same line, before
 -- or behind the count, so a frozen page saves the instruction there and not the way of the line:
--- saved_ns counts the former. What a policy adds counts with its line, at most. Where operations in
--- use are assumed, low is as few of them as there may be, and high as many.
+-- saved_ns counts the former. What a policy adds counts with its line, at most. What another kernel
+-- does less than was recorded stands as operations below zero. Where operations in use are assumed,
+-- low is as few of them as there may be, and high as many.
 --
 -- Columns:
 --   run             Replay of one trace.
@@ -44,6 +45,8 @@ with priced as (
                         then places.events * costs.alloc_plain + places.pages * costs.alloc_page_plain
                     when places.stage = 'free'
                         then places.events * costs.free_plain + places.pages * costs.free_page_plain
+                    when places.step is not null
+                        then places.events * steps.plain_more * costs.use_counted
                     when places.operation is null
                         then places.events * costs.use_plain + places.pages * costs.use_page_plain
                     else places.events * costs.use_counted
@@ -58,6 +61,8 @@ with priced as (
                         then places.events * costs.alloc_locked + places.pages * costs.alloc_page_locked
                     when places.stage = 'free'
                         then places.events * costs.free_locked + places.pages * costs.free_page_locked
+                    when places.step is not null
+                        then places.events * steps.locked_more * costs.use_counted
                     when places.operation is null
                         then places.events * costs.use_locked + places.pages * costs.use_page_locked
                     else 0
@@ -76,6 +81,11 @@ with priced as (
         ]) as part
     from op_places as places
     inner join policy_costs as costs using (run, page_kind)
+    left join policy_steps as steps
+        on
+            places.run = steps.run
+            and costs.policy = steps.policy
+            and places.step = steps.step
     union all by name
     select
         places.run,
@@ -93,11 +103,12 @@ with priced as (
     from op_places as places
     inner join page_kinds using (page_kind)
     inner join policy_costs as costs using (run)
+    semi join (from policy_costs where use_table_locked_high > 0) as mapped
+        on costs.run = mapped.run and costs.page_kind = mapped.page_kind
     where
         page_kinds.name = 'page_table'
         and places.stage = 'use'
         and places.operation is null
-        and costs.use_table_locked_high > 0
 ),
 
 counted as (
@@ -182,7 +193,11 @@ inner join runs on against.run = runs.run
 inner join traces using (trace_id)
 inner join page_kinds using (page_kind)
 left join caches on against.run = caches.run and against.cache = caches.cache
-where against.ops_high > 0 or against.saved_ops_low <> 0 or against.saved_ops_high <> 0
+where
+    against.ops_low <> 0
+    or against.ops_high <> 0
+    or against.saved_ops_low <> 0
+    or against.saved_ops_high <> 0
 order by
     against.run,
     against.policy,

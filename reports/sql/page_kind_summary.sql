@@ -2,8 +2,10 @@
 --
 -- An allocation or a free counts once, of whatever order. Operations are those of the stages
 -- allocation, use and free. The use stage is what was recorded where the recording has page_ref
--- events. Where it has not it is assumed, as a range between what the policy's table says at least
--- and at most per allocation and per page table (policy_costs); use_how says which.
+-- events. Under the policy of another kernel it is what that kernel would have done on the same
+-- workload: what was recorded, changed by the rules that differ (policy_steps). Where nothing was
+-- recorded it is assumed, as a range between what the policy's table says at least and at most per
+-- allocation and per page table (policy_costs). use_how says which.
 --
 -- Columns:
 --   run                  Replay of one trace.
@@ -20,7 +22,7 @@
 --   use_locked_ops       Of locked_ops, those of the use stage.
 --   use_locked_ops_low   The same, at least.
 --   use_locked_ops_high  The same, at most.
---   use_how              observed (page_ref events), assumed (the policy's table), or mixed.
+--   use_how              observed (page_ref events), inferred, assumed (the policy's table), mixed.
 --   observed_pct         [%] Share of page_allocs whose kind was observed.
 --   inferred_pct         [%] Share of page_allocs whose kind was inferred.
 --   assumed_pct          [%] Share of page_allocs whose kind was assumed.
@@ -35,14 +37,19 @@ select
     sum(locked_ops)::bigint as locked_ops,
     sum(locked_ops_low)::bigint as locked_ops_low,
     sum(locked_ops_high)::bigint as locked_ops_high,
-    sum(recorded_use_plain_ops + assumed_use_plain_ops)::bigint as use_plain_ops,
-    sum(recorded_use_locked_ops + assumed_use_locked_ops)::bigint as use_locked_ops,
-    sum(recorded_use_locked_ops + assumed_use_locked_ops_low)::bigint as use_locked_ops_low,
-    sum(recorded_use_locked_ops + assumed_use_locked_ops_high)::bigint as use_locked_ops_high,
+    sum(recorded_use_plain_ops + inferred_use_plain_ops + assumed_use_plain_ops)::bigint
+        as use_plain_ops,
+    sum(recorded_use_locked_ops + inferred_use_locked_ops + assumed_use_locked_ops)::bigint
+        as use_locked_ops,
+    sum(recorded_use_locked_ops + inferred_use_locked_ops + assumed_use_locked_ops_low)::bigint
+        as use_locked_ops_low,
+    sum(recorded_use_locked_ops + inferred_use_locked_ops + assumed_use_locked_ops_high)::bigint
+        as use_locked_ops_high,
     case
         when sum(recorded_uses) = 0 then 'assumed'
-        when sum(assumed_uses) = 0 then 'observed'
-        else 'mixed'
+        when sum(assumed_uses) > 0 then 'mixed'
+        when sum(replaced_use_plain_ops + replaced_use_locked_ops) > 0 then 'inferred'
+        else 'observed'
     end as use_how,
     100 * sum(page_allocs) filter (kind_how = 0) / nullif(sum(page_allocs), 0) as observed_pct,
     100 * sum(page_allocs) filter (kind_how = 1) / nullif(sum(page_allocs), 0) as inferred_pct,

@@ -3,7 +3,8 @@
 --
 -- Operations at allocation and free follow from the policy's rule for the page's kind, so they are
 -- known as well as that kind is. Those of the use stage are observed where page_ref events tell
--- them, and assumed where they are the policy's own figure: a range.
+-- them, and assumed where they are the policy's own figure: a range. In a step that the policy's
+-- kernel does otherwise than the recorded one (policy_steps) all its operations are inferred.
 --
 -- Columns:
 --   run               Replay of one trace.
@@ -19,14 +20,21 @@ with parts as (
     select
         run,
         policy,
-        unnest([kind_how, 0, 2]) as how,
-        unnest([alloc_plain_ops + free_plain_ops, recorded_use_plain_ops, assumed_use_plain_ops])
-            as plain_ops,
-        unnest(
-            [alloc_locked_ops + free_locked_ops, recorded_use_locked_ops, assumed_use_locked_ops]
-        ) as locked_ops,
-        unnest([0, 0, assumed_use_locked_ops - assumed_use_locked_ops_low]) as below,
-        unnest([0, 0, assumed_use_locked_ops_high - assumed_use_locked_ops]) as above
+        unnest([kind_how, 0, 1, 2]) as how,
+        unnest([
+            alloc_plain_ops + free_plain_ops,
+            recorded_use_plain_ops - replaced_use_plain_ops,
+            inferred_use_plain_ops + replaced_use_plain_ops,
+            assumed_use_plain_ops
+        ]) as plain_ops,
+        unnest([
+            alloc_locked_ops + free_locked_ops,
+            recorded_use_locked_ops - replaced_use_locked_ops,
+            inferred_use_locked_ops + replaced_use_locked_ops,
+            assumed_use_locked_ops
+        ]) as locked_ops,
+        unnest([0, 0, 0, assumed_use_locked_ops - assumed_use_locked_ops_low]) as below,
+        unnest([0, 0, 0, assumed_use_locked_ops_high - assumed_use_locked_ops]) as above
     from life_costs
 ),
 

@@ -1,8 +1,11 @@
 -- policy_summary: one row is one run under one policy.
 --
--- What freezing saves is frozen_ops_saved. The rest of locked_ops_saved is what the paths of another
--- kernel do otherwise, and below zero where they need more: 7.2 tries to freeze every folio that it
--- puts on the LRU (mm/swap.c:folio_batch_move_lru), one locked instruction more than 6.12.
+-- A policy of another kernel than the recorded one says what that kernel would have done on the same
+-- workload. What freezing saves is frozen_ops_saved (frozen_savings). The rest of locked_ops_saved is
+-- what the paths of another kernel do otherwise, and below zero where they need more: 7.2 tries to
+-- freeze every folio that it puts on the LRU (mm/swap.c:folio_batch_move_lru), one locked instruction
+-- more than 6.12; from 6.18 on a fault maps each cached page around it with two fewer. Where the
+-- recording has page_ref events these are counted in them, and use_how is inferred.
 --
 -- What frozen-page-tables and everything-freezable save counts on changes to the functions that read
 -- the count of these pages (view count_readers), and leaves out what those cost (source_verdicts).
@@ -33,7 +36,7 @@
 --   frozen_saved_pct       [%] frozen_ops_saved of the locked_ops of 'refcounted'.
 --   frozen_saved_pct_low   [%] The same, at least: what freezing saves.
 --   frozen_saved_pct_high  [%] The same, at most.
---   use_how                How the use stage is known: observed (page_ref events), assumed, mixed.
+--   use_how                How the use stage is known: observed, inferred, assumed, or mixed.
 --   est_ns_low             [ns] What these operations take at least, by the run's table of costs.
 --   est_ns_high            [ns] What they take at most.
 --   saved_ns_low           [ns] What the policy saves against 'refcounted' at least.
@@ -49,69 +52,37 @@ with sums as (
         sum(locked_ops)::bigint as locked_ops,
         sum(locked_ops_low)::bigint as locked_ops_low,
         sum(locked_ops_high)::bigint as locked_ops_high,
-        case when count(distinct use_how) = 1 then any_value(use_how) else 'mixed' end as use_how
+        case
+            when count(distinct use_how) = 1 then any_value(use_how)
+            when bool_or(use_how in ('mixed', 'assumed')) then 'mixed'
+            else 'inferred'
+        end as use_how
     from page_kind_summary
     group by run, trace, policy
 ),
 
-frozen as (
-    select distinct
-        policy_ops.run,
-        policies.name as policy,
-        page_kinds.name as page_kind
-    from policy_ops
-    inner join policies using (run, policy)
-    inner join page_kinds using (page_kind)
-    where policy_ops.frozen
-),
-
-newly_frozen as (
-    from frozen
-    anti join (select run, page_kind from frozen where policy = 'refcounted') using (run, page_kind)
-),
-
--- A kind that a policy has no row of costs nothing under it.
-differences as (
+baseline as (
     select
-        counted.run,
-        sums.policy,
-        newly_frozen.page_kind is not null as freezes,
-        counted.locked_ops,
-        counted.locked_ops_low,
-        counted.locked_ops_high,
-        counted.locked_ops - coalesce(other.locked_ops, 0) as saved,
-        counted.locked_ops_low - coalesce(other.locked_ops_low, 0) as of_few,
-        counted.locked_ops_high - coalesce(other.locked_ops_high, 0) as of_many
-    from page_kind_summary as counted
-    inner join sums using (run)
-    left join page_kind_summary as other
-        on
-            counted.run = other.run
-            and counted.page_kind = other.page_kind
-            and sums.policy = other.policy
-    left join newly_frozen
-        on
-            counted.run = newly_frozen.run
-            and counted.page_kind = newly_frozen.page_kind
-            and sums.policy = newly_frozen.policy
-    where counted.policy = 'refcounted'
+        run,
+        locked_ops,
+        locked_ops_low,
+        locked_ops_high
+    from sums
+    where policy = 'refcounted'
 ),
 
 savings as (
     select
         run,
         policy,
-        sum(locked_ops)::bigint as base,
-        sum(locked_ops_low)::bigint as base_low,
-        sum(locked_ops_high)::bigint as base_high,
-        sum(saved)::bigint as saved,
-        sum(least(of_few, of_many))::bigint as saved_low,
-        sum(greatest(of_few, of_many))::bigint as saved_high,
-        coalesce(sum(saved) filter (freezes), 0)::bigint as frozen,
-        coalesce(sum(least(of_few, of_many)) filter (freezes), 0)::bigint as frozen_low,
-        coalesce(sum(greatest(of_few, of_many)) filter (freezes), 0)::bigint as frozen_high,
-        coalesce(sum(locked_ops_high - locked_ops_low) filter (freezes), 0)::bigint as frozen_width
-    from differences
+        sum(locked_ops_saved)::bigint as saved,
+        sum(locked_ops_saved_low)::bigint as saved_low,
+        sum(locked_ops_saved_high)::bigint as saved_high,
+        coalesce(sum(locked_ops_saved) filter (frozen), 0)::bigint as frozen,
+        coalesce(sum(locked_ops_saved_low) filter (frozen), 0)::bigint as frozen_low,
+        coalesce(sum(locked_ops_saved_high) filter (frozen), 0)::bigint as frozen_high,
+        frozen_high - frozen_low as frozen_width
+    from frozen_savings
     group by run, policy
 ),
 
@@ -140,18 +111,20 @@ select
     savings.saved as locked_ops_saved,
     savings.saved_low as locked_ops_saved_low,
     savings.saved_high as locked_ops_saved_high,
-    100 * savings.saved / nullif(savings.base, 0) as saved_pct,
-    100 * savings.saved_low
-    / nullif(if(savings.saved_low < 0, savings.base_low, savings.base_high), 0) as saved_pct_low,
-    100 * savings.saved_high
-    / nullif(if(savings.saved_high < 0, savings.base_high, savings.base_low), 0) as saved_pct_high,
+    100 * savings.saved / nullif(baseline.locked_ops, 0) as saved_pct,
+    100 * savings.saved_low / nullif(
+        if(savings.saved_low < 0, baseline.locked_ops_low, baseline.locked_ops_high), 0
+    ) as saved_pct_low,
+    100 * savings.saved_high / nullif(
+        if(savings.saved_high < 0, baseline.locked_ops_high, baseline.locked_ops_low), 0
+    ) as saved_pct_high,
     savings.frozen as frozen_ops_saved,
     savings.frozen_low as frozen_ops_saved_low,
     savings.frozen_high as frozen_ops_saved_high,
-    100 * savings.frozen / nullif(savings.base, 0) as frozen_saved_pct,
-    100 * savings.frozen_low / nullif(savings.base_high - savings.frozen_width, 0)
+    100 * savings.frozen / nullif(baseline.locked_ops, 0) as frozen_saved_pct,
+    100 * savings.frozen_low / nullif(baseline.locked_ops_high - savings.frozen_width, 0)
         as frozen_saved_pct_low,
-    100 * savings.frozen_high / nullif(savings.base_low + savings.frozen_width, 0)
+    100 * savings.frozen_high / nullif(baseline.locked_ops_low + savings.frozen_width, 0)
         as frozen_saved_pct_high,
     sums.use_how,
     costs.est_ns_low,
@@ -159,6 +132,7 @@ select
     costs.saved_ns_low,
     costs.saved_ns_high
 from sums
+left join baseline using (run)
 left join savings on sums.run = savings.run and sums.policy = savings.policy
 left join costs on sums.run = costs.run and sums.policy = costs.policy
 inner join policies on policies.run = sums.run and policies.name = sums.policy

@@ -22,6 +22,8 @@
 --   cache_by_rule_pct    [%] Share of object events whose cache follows from a rule (CacheHow).
 --   cache_unresolved_pct [%] Share of object events whose cache is not known.
 --   use_how              How the use stage of page lives is known: observed or assumed.
+--   own_policy           The policy that does what the recorded kernel does.
+--   own_note             What to say with it; NULL: it is of this very version.
 --   direct_map_base      Virtual address of page frame 0, in hex (I1).
 --   direct_map_votes     Allocations that voted for it.
 --   direct_map_share     Share of all votes, 0 to 1.
@@ -94,6 +96,8 @@ select
     100 * objects.by_rule / nullif(objects.classed, 0) as cache_by_rule_pct,
     100 * objects.unresolved / nullif(objects.classed, 0) as cache_unresolved_pct,
     hows.name as use_how,
+    runs.own_policy,
+    runs.own_note,
     '0x' || lower(to_hex(traces.direct_map_base)) as direct_map_base,
     traces.direct_map_votes,
     traces.direct_map_share,

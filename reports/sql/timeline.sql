@@ -2,7 +2,8 @@
 --
 -- A run is cut into slices of equal length; one in which nothing happened to a kind has no row.
 -- Operations of the use stage count when they were recorded; where they are assumed, in the slice
--- in which the page was allocated, or the page table that they are assumed for (policy_costs).
+-- in which the page was allocated, or the page table that they are assumed for (policy_costs); what
+-- another kernel would do more or less, with its step.
 --
 -- Columns:
 --   run              Replay of one trace.
@@ -65,6 +66,19 @@ state as (
             order by slice
         )::bigint as live_pages
     from sums
+),
+
+more as (
+    select
+        steps.run,
+        prices.policy,
+        steps.slice,
+        steps.page_kind,
+        sum(steps.steps * prices.plain_more)::bigint as plain,
+        sum(steps.steps * prices.locked_more)::bigint as locked
+    from step_samples as steps
+    inner join policy_steps as prices using (run, step)
+    group by steps.run, prices.policy, steps.slice, steps.page_kind
 )
 
 select
@@ -78,11 +92,11 @@ select
     state.page_allocs,
     state.page_frees,
     state.page_allocs * costs.alloc_plain + state.pages_allocated * costs.alloc_page_plain
-    + state.use_plain * costs.use_counted
+    + (state.use_plain + coalesce(more.plain, 0)) * costs.use_counted
     + state.assumed_uses * costs.use_plain + state.assumed_use_pages * costs.use_page_plain
     + state.page_frees * costs.free_plain + state.pages_freed * costs.free_page_plain as plain_ops,
     state.page_allocs * costs.alloc_locked + state.pages_allocated * costs.alloc_page_locked
-    + state.use_locked * costs.use_counted
+    + (state.use_locked + coalesce(more.locked, 0)) * costs.use_counted
     + state.assumed_uses * costs.use_locked + state.assumed_use_pages * costs.use_page_locked
     + state.tables * costs.use_table_locked
     + state.page_frees * costs.free_locked + state.pages_freed * costs.free_page_locked as locked_ops,
@@ -97,4 +111,10 @@ inner join runs using (run)
 inner join traces using (trace_id)
 inner join policies using (run, policy)
 inner join page_kinds using (page_kind)
+left join more
+    on
+        state.run = more.run
+        and costs.policy = more.policy
+        and state.slice = more.slice
+        and state.page_kind = more.page_kind
 order by runs.run, policies.policy, state.slice, page_kind

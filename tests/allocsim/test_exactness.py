@@ -72,8 +72,8 @@ def _tally_of(done: Replayed) -> npt.NDArray[np.str_]:
 
 def _own_policy(done: Replayed) -> dict[str, Columns]:
     """Of the recorded kernel's policy, each column by kind, for each stage."""
-    paths = kernel_of(done.recording.release).paths
-    ops = policy_ops(shipped_policies()[f"linux-{paths}"], paths)
+    own = kernel_of(done.recording.release).policy
+    ops = policy_ops(shipped_policies()[own], own)
     names = ("plain", "locked", "plain_per_page", "locked_per_page", "frozen")
     return {
         stage: {

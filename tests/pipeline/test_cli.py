@@ -83,7 +83,7 @@ def test_version(run: Callable[..., tuple[int, str, str]]) -> None:
         (["sql", "from x", "--fromat", "csv"], "No such option: --fromat"),
         (["sql", "from x", "--format", "xml"], "'xml' is not one of 'table', 'csv', 'json'"),
         (["replay"], "Missing argument 'TRACE...'"),
-        (["replay", "x", "--policy", "linux-7.1"], "did you mean linux-7.2?"),
+        (["replay", "x", "--policy", "linux-7.22"], "did you mean linux-7.2?"),
         (["info", "a", "b"], "unexpected extra argument"),
     ],
 )

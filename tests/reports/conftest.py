@@ -9,6 +9,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from allocsim.kernels.release import kernel_of
 from allocsim.refcount.alloc_levels import LEVELS
 from allocsim.refcount.freezability import VERDICTS, Verdict
 from pipeline.store.arrow import arrow_type
@@ -153,6 +154,8 @@ def _add_trace(connection: duckdb.DuckDBPyConnection, run: int, trace: str, kern
         last_ts=5_015_000_000,
         slice_ns=10_000_000,
         use_how=2,
+        own_policy=kernel_of(kernel).policy,
+        own_note=kernel_of(kernel).policy_note or None,
         placement="recorded",
     )
 

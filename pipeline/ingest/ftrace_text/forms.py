@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.kernels.release import GFP_BITS
+from allocsim.kernels.release import GFP_BITS, kernel_at
 from allocsim.trace.events import EVENT_COLUMN, Event
 from pipeline.ingest.formats import Field
 
@@ -84,9 +84,7 @@ GFP_NAMES: dict[str, int] = {
     "GFP_DMA32": GFP_BITS["__GFP_DMA32"],
     "none": 0,
 }
-# Up to 6.2 GFP_ATOMIC had a bit of its own, and up to 6.5 GFP_NOWAIT did not say NOWARN.
-_ATOMIC_UNTIL, _NOWARN_SINCE = (6, 2), (6, 6)
-_ATOMIC = 1 << 9
+_ATOMIC = 1 << 9  # the bit that GFP_ATOMIC had of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +138,12 @@ def _values(text: str) -> Iterator[tuple[str, bool]]:
 def gfp_names(version: tuple[int, int] | None) -> Mapping[str, int]:
     """Bits of the flags that a kernel of this version prints by name; of the newest, if None."""
     names = dict(GFP_NAMES)
-    if version is not None and version <= _ATOMIC_UNTIL:
+    if version is None:
+        return names
+    kernel = kernel_at(version)
+    if not kernel.atomic_without_bit:
         names["__GFP_ATOMIC"] = _ATOMIC
         names["GFP_ATOMIC"] |= _ATOMIC
-    if version is not None and version < _NOWARN_SINCE:
+    if not kernel.nowait_says_nowarn:
         names["GFP_NOWAIT"] = GFP_BITS["__GFP_KSWAPD_RECLAIM"]
     return names

@@ -31,6 +31,7 @@ from pipeline.store.schema.dimensions import (
     PATHS,
     POLICIES,
     POLICY_OPS,
+    POLICY_STEPS,
     VERDICTS,
 )
 from pipeline.store.schema.freezing import KIND_READERS, SOURCE_VERDICTS
@@ -46,6 +47,7 @@ from pipeline.store.schema.placed import (
 from pipeline.store.schema.recorded import (
     CACHES,
     CALL_SITES,
+    KERNEL_STEPS,
     OBJECT_FACTS,
     OBJECT_ORIGINS,
     OBJECT_STACKS,
@@ -54,13 +56,14 @@ from pipeline.store.schema.recorded import (
     PREFILLED_OBJECTS,
     SAMPLES,
     STACKS,
+    STEP_SAMPLES,
     TASKS,
     UNFREED_OBJECTS,
 )
 from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS, TRACES, VALIDATION
 from pipeline.store.schema.table import Table, ddl, duckdb_type, stored_doc
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
 SCHEMA = Table(
     "store_schema",
@@ -84,12 +87,15 @@ TABLES: tuple[Table, ...] = (
     PAGE_EVENTS,
     PAGES,
     SAMPLES,
+    KERNEL_STEPS,
+    STEP_SAMPLES,
     CACHES,
     CALL_SITES,
     STACKS,
     TASKS,
     POLICIES,
     POLICY_OPS,
+    POLICY_STEPS,
     SOURCE_VERDICTS,
     KIND_READERS,
     QUALITY_COUNTS,
@@ -131,6 +137,7 @@ __all__ = [
     "EVENT_TYPES",
     "FREE_BLOCKS",
     "HOWS",
+    "KERNEL_STEPS",
     "KIND_READERS",
     "LIVE_BLOCKS",
     "MACHINES",
@@ -147,6 +154,7 @@ __all__ = [
     "PLACED_SLABS",
     "POLICIES",
     "POLICY_OPS",
+    "POLICY_STEPS",
     "PREFILLED_OBJECTS",
     "QUALITY_COUNTS",
     "RUNS",
@@ -157,6 +165,7 @@ __all__ = [
     "SCHEME_SIZES",
     "SOURCE_VERDICTS",
     "STACKS",
+    "STEP_SAMPLES",
     "TABLES",
     "TASKS",
     "TRACES",

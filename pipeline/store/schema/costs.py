@@ -54,8 +54,9 @@ OP_PLACES = Table(
             "The CPU of the event before on that page: 'own', 'other' CPU, 'remote' package, or"
             " 'unknown'.",
         ),
-        Column("events", "i8", "", "Allocations, operations or lives in use, frees."),
+        Column("step", "str", "", "In use: the events are such steps (kernel_steps.step)."),
+        Column("events", "i8", "", "Allocations, operations, steps or lives in use, frees."),
         Column("pages", "i8", "pages", "Base pages of these."),
     ),
-    ("run", "page_kind", "cache", "cpu", "stage", "operation", "place"),
+    ("run", "page_kind", "cache", "cpu", "stage", "operation", "place", "step"),
 )

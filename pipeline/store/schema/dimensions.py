@@ -54,6 +54,23 @@ POLICY_OPS = Table(
     ("run", "policy", "page_kind", "stage"),
 )
 
+POLICY_STEPS = Table(
+    "policy_steps",
+    "what one step in the use of a page costs under one policy of one run (kernel_steps)",
+    (
+        RUN,
+        Column("policy", "i2", "", "Policy (policies.policy)."),
+        Column("step", "str", "", "The step."),
+        Column("plain_ops", "i8", "", "Plain stores in it."),
+        Column("locked_ops", "i8", "", "Locked instructions in it."),
+        Column("plain_more", "i8", "", "Plain stores more than the recorded kernel does in it."),
+        Column("locked_more", "i8", "", "Locked instructions, likewise; below zero: fewer."),
+        Column("rule", "str", "", "Rule of the kernel model that says so."),
+        Column("kernel_function", "str", "", "file:function of the kernel, and its version."),
+    ),
+    ("run", "policy", "step"),
+)
+
 EVENT_TYPES = Table(
     "event_types",
     "one tracepoint",

@@ -76,6 +76,7 @@ PAGE_EVENTS = Table(
         RUN,
         SEQ,
         *event("ts", "cpu", "pid", "event", "pfn", "order", "val", "ret", "count", "stack"),
+        Column("page_locked", "?", "", "page_ref: the page's PG_locked, re-read after (P1)."),
         *(_RESULT[name] for name in PAGE_EVENT_RESULTS),
     ),
     ("run", "seq"),
@@ -105,6 +106,31 @@ SAMPLES = Table(
         Column("use_locked", "i8", "", "Locked instructions of that stage, likewise."),
     ),
     ("run", "slice", "page_kind"),
+)
+
+KERNEL_STEPS = Table(
+    "kernel_steps",
+    "one step in the use of a page of one run that kernels do with different operations",
+    (
+        RUN,
+        SEQ,
+        Column("page", "i8", "", "Handle of the page's life (pages.page)."),
+        Column("step", "str", "", "The step (policy_steps.step)."),
+    ),
+    ("run", "seq"),
+)
+
+STEP_SAMPLES = Table(
+    "step_samples",
+    "steps of one kind on pages of one kind in one time slice of one run; none has no row",
+    (
+        RUN,
+        Column("slice", "i4", "", "The time slice (samples.slice)."),
+        Column("page_kind", "i2", "", "Whose pages (page_kinds.page_kind)."),
+        Column("step", "str", "", "The step (policy_steps.step)."),
+        Column("steps", "i8", "", "How many (kernel_steps)."),
+    ),
+    ("run", "slice", "page_kind", "step"),
 )
 
 CACHES = Table(

@@ -19,6 +19,8 @@ RUNS = Table(
         Column("last_ts", "i8", "ns", "Time of the last event."),
         Column("slice_ns", "i8", "ns", "Length of a time slice of samples and of timeline."),
         Column("use_how", "i1", "", "How the use stage is known (hows.how); NULL: not looked at."),
+        Column("own_policy", "str", "", "The policy that does what the recorded kernel does."),
+        Column("own_note", "str", "", "What to say with it; NULL: it is this very version's."),
         Column("placement", "str", "", "'recorded': where the kernel put things; or 'simulated'."),
         Column("of_run", "i4", "", "Simulated: the recorded run its requests were taken from."),
         Column("profile", "str", "", "Simulated: the kernel version that was modelled."),

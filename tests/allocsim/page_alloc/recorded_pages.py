@@ -17,9 +17,10 @@ from allocsim.initial_state.zoneinfo import (
 )
 from allocsim.kernels.page_settings import page_machine
 from allocsim.kernels.profile import LINUX_7_2
+from allocsim.kernels.release import kernel_of
 from allocsim.page_alloc.gfp import highest_zones, migratetypes, urgency
 from allocsim.page_alloc.pcp import NO_LIST, list_index
-from allocsim.page_alloc.zones import PCP_LISTS, PageRules
+from allocsim.page_alloc.zones import PCP_LISTS
 from allocsim.trace.events import Ev
 from tests.oracle.page_lists import PageAllocator
 
@@ -69,9 +70,8 @@ def recorded_machine(recording: Path, cpus: int, release: str) -> Machine:
     zones = parse_zoneinfo((before / "zoneinfo").read_text("utf-8"), cpus)
     counts = parse_pagetypeinfo((before / "pagetypeinfo").read_text("utf-8"))
     states = [placed(zone, *counts.get(zone.name, ([[0] * 4] * 11, [0] * 4))) for zone in zones]
-    modern = not release.startswith("6.")
     thp = "thp_fault_alloc" in (before / "vmstat").read_text("utf-8")
-    rules = PageRules(free_high_half=modern, drain_in_batches=modern, thp=thp)
+    rules = replace(kernel_of(release).pages, thp=thp)
     return page_machine(replace(LINUX_7_2, pages=rules), zones, states, cpus)
 
 

@@ -13,7 +13,8 @@ import duckdb
 import pytest
 
 from allocsim.kernels.release import kernel_of
-from allocsim.refcount.policies import RECORDED, shipped_policies
+from allocsim.recording.page_kinds import KIND_NAMES
+from allocsim.refcount.policies import RECORDED, policy_ops, shipped_policies
 from pipeline.fitting.kmem_only import without_page_refs
 from pipeline.progress import Progress
 from pipeline.replay.policies import BASELINE, find_policies
@@ -42,7 +43,7 @@ def _check(path: Path, folder: Path) -> None:
     db = folder / "results.duckdb"
     policies = find_policies([])
     with opened(path, Progress()) as trace:
-        own = f"linux-{kernel_of(trace.meta['kernel_release']).paths}"
+        own = kernel_of(trace.meta["kernel_release"]).policy
         bare = without_page_refs(trace, folder)
         runs = [replay_trace(each, db, policies) for each in (trace, bare)]
         meta = json.loads((bare.path / "meta.json").read_text("utf-8"))
@@ -88,5 +89,9 @@ def test_the_policies_have_the_ranges_that_were_derived() -> None:
             derived[kernel, cells[0]] = (ranges[0], ranges[1] or None)
     assert len(derived) == 2 * 4
     for (policy, kind), ranges in derived.items():
-        row = shipped_policies()[policy].tables["refcounted", kind, "use"]
+        [row] = [
+            op
+            for op in policy_ops(shipped_policies()[policy], policy)
+            if KIND_NAMES[op.page_kind] == kind and op.stage == "use"
+        ]
         assert (row.locked_range, row.locked_per_table) == ranges, (policy, kind)

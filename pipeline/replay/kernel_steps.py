@@ -1,0 +1,159 @@
+"""Steps in the use of a page that kernels do with different operations, found in page_ref events.
+
+What a step looks like depends on the kernel that was recorded (allocsim.kernels.release), so each
+is found in the form that this one gives it. Several operations of a task count as one action if
+it did nothing between them but take and drop references: no page allocated, no count set, frozen
+or added to by the zero of a mapping (R1.3).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from allocsim.recording.page_kinds import Kind
+from allocsim.trace.events import Ev
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from allocsim.kernels.release import Kernel
+
+_FOLIOS = (Kind.ANON, Kind.THP, Kind.PAGE_CACHE, Kind.SHMEM)
+_LISTED = ", ".join(str(int(kind)) for kind in _FOLIOS)
+_CACHED = f"{Kind.PAGE_CACHE:d}, {Kind.SHMEM:d}"
+
+# How often the task has begun another action so far: ``acts``, and ``acts_ungathered``, which takes
+# the pages that unmapping allocates on its way (mmu_gather) for part of it.
+_FOUND = f"""
+CREATE OR REPLACE TEMP TABLE page_uses AS
+SELECT * FROM (
+    SELECT
+        seq, pid, event, events.page, val, ret, page_locked, pages.page_kind, pages."order",
+        pages.alloc_ts IS NOT NULL AS born,
+        sum(CASE
+            WHEN event IN ({Ev.MM_PAGE_ALLOC:d}, {Ev.PAGE_REF_SET:d}, {Ev.PAGE_REF_FREEZE:d}) THEN 1
+            WHEN event = {Ev.PAGE_REF_MOD:d} AND val = 0 THEN 1
+            ELSE 0
+        END) OVER task AS acts,
+        acts - sum((
+            pages.page_kind = {Kind.TLB_BATCH:d}
+            AND event IN ({Ev.MM_PAGE_ALLOC:d}, {Ev.PAGE_REF_SET:d})
+        )::INT) OVER task AS acts_ungathered
+    FROM page_events AS events
+    INNER JOIN pages USING (run, page)
+    WHERE run = $run
+    WINDOW task AS (PARTITION BY pid ORDER BY seq)
+)
+WHERE event >= {Ev.PAGE_REF_SET:d} AND page_kind IN ({_LISTED})
+"""  # noqa: S608 - codes of events and kinds
+
+# R1.3.3, from 7.2 on: the freeze of each folio of a batch that fails, for the folio lives.
+_FROZEN_INSERTIONS = f"""
+SELECT seq, page, 'lru_insertion' AS step FROM page_uses
+WHERE event = {Ev.PAGE_REF_FREEZE:d} AND val = 1 AND ret = 0
+"""  # noqa: S608 - codes of events and kinds
+# Before: the reference of the batch, the first that a folio gets besides those of its mapping
+# (A+N in a file, A+(N-1) of a large folio in anonymous memory, spec 1.2). Not counted is anonymous
+# memory whose batch is emptied by the very action that frees it: 7.2 finds it dead, and the freeze
+# takes the place of the last drop (1.2, 3b).
+_INSERTIONS = f"""
+SELECT seq, page, 'lru_insertion' AS step FROM (
+    SELECT
+        seq, page, page_kind, "order",
+        row_number() OVER (PARTITION BY page ORDER BY seq) AS nth
+    FROM page_uses WHERE born AND event = {Ev.PAGE_REF_MOD:d} AND val > 0
+)
+WHERE nth = CASE
+    WHEN page_kind IN ({_CACHED}) OR page_kind = {Kind.ANON:d} AND "order" > 0 THEN 2 ELSE 1
+END
+AND page NOT IN (
+    SELECT page FROM (
+        SELECT
+            page, page_kind, event, ret, pid,
+            acts_ungathered AS acts,
+            lag(event) OVER life AS last_event,
+            lag(acts_ungathered) OVER life AS last_acts,
+            lag(pid) OVER life AS last_pid
+        FROM page_uses WINDOW life AS (PARTITION BY page ORDER BY seq)
+    )
+    WHERE page_kind NOT IN ({_CACHED}) AND event = {Ev.PAGE_REF_MOD_AND_TEST:d} AND ret <> 0
+        AND last_event = event AND last_pid = pid AND last_acts = acts
+)
+"""  # noqa: S608 - codes of events and kinds
+# Fault-around (1.2, 4e) looks a folio up, locks it and maps it. Up to 6.17 the mapping takes a
+# reference under the lock, and that of the look-up is dropped behind it. Where the page's flags
+# were not read (text), what was looked up, added to and dropped for another reason counts too.
+_DROPPED_LOOKUPS = f"""
+SELECT seq, page, CASE WHEN val > 1 THEN 'fault_around_large' ELSE 'fault_around' END AS step
+FROM (
+    SELECT
+        seq, page, pid, event, val, page_locked, page_kind,
+        lag(event) OVER life AS last_event,
+        lag(ret) OVER life AS last_ret,
+        lag(pid) OVER life AS last_pid,
+        lead(event) OVER life AS next_event,
+        lead(pid) OVER life AS next_pid
+    FROM page_uses WINDOW life AS (PARTITION BY page ORDER BY seq)
+)
+WHERE event = {Ev.PAGE_REF_MOD:d} AND val > 0 AND coalesce(page_locked, true)
+    AND page_kind IN ({_CACHED})
+    AND last_event = {Ev.PAGE_REF_MOD_UNLESS:d} AND last_ret <> 0 AND last_pid = pid
+    AND next_event = {Ev.PAGE_REF_MOD_AND_TEST:d} AND next_pid = pid
+"""  # noqa: S608 - codes of events and kinds
+# From 6.18 on the mapping keeps the reference of the look-up: the task does not drop it in the
+# same action. Other look-ups do, or go on with an addition: the zero of a fault on that very page.
+_KEPT_LOOKUPS = f"""
+SELECT
+    seq,
+    page,
+    CASE WHEN together AND next_event = {Ev.PAGE_REF_MOD:d} THEN 'fault_around_large'
+        ELSE 'fault_around' END AS step
+FROM (
+    SELECT
+        seq, page, event, val, ret, page_kind,
+        lead(event) OVER task AS next_event,
+        lead(val) OVER task AS next_val,
+        lead(page_locked) OVER task AS next_locked,
+        coalesce(lead(acts) OVER task = acts, false) AS together
+    FROM page_uses WINDOW task AS (PARTITION BY page, pid ORDER BY seq)
+)
+WHERE event = {Ev.PAGE_REF_MOD_UNLESS:d} AND ret <> 0 AND page_kind IN ({_CACHED})
+    AND (
+        CASE
+            WHEN together
+                THEN next_event = {Ev.PAGE_REF_MOD:d} AND next_val > 0
+                    AND coalesce(next_locked, true)
+            ELSE coalesce(next_event <> {Ev.PAGE_REF_MOD:d} OR next_val <> 0, true)
+        END
+    )
+"""  # noqa: S608 - codes of events and kinds
+_INSERT = """
+INSERT INTO kernel_steps
+SELECT $run, seq, page, step FROM ({insertions} UNION ALL {lookups}) ORDER BY seq
+"""
+_SUM = """
+INSERT INTO step_samples
+SELECT run, (ts - first_ts) // slice_ns AS slice, pages.page_kind, step, count(*)
+FROM kernel_steps
+INNER JOIN page_events AS events USING (run, seq)
+INNER JOIN pages USING (run)
+INNER JOIN runs USING (run)
+WHERE run = $run AND pages.page = kernel_steps.page
+GROUP BY ALL ORDER BY ALL
+"""
+
+
+def add_kernel_steps(connection: duckdb.DuckDBPyConnection, run: int, kernel: Kernel) -> None:
+    """Find the steps of a recorded run with page_ref events, and count them by time slice.
+
+    Args:
+        connection: the database; the run, its page lives and events are in it.
+        run: its number.
+        kernel: the recorded kernel.
+    """
+    connection.execute(_FOUND, {"run": run})
+    insertions = _FROZEN_INSERTIONS if kernel.lru_freezes else _INSERTIONS
+    lookups = _KEPT_LOOKUPS if kernel.mapping_keeps_reference else _DROPPED_LOOKUPS
+    connection.execute(_INSERT.format(insertions=insertions, lookups=lookups), {"run": run})
+    connection.execute("DROP TABLE page_uses")
+    connection.execute(_SUM, {"run": run})
