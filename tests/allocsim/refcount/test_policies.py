@@ -182,7 +182,7 @@ def test_a_folio_put_on_the_lru_costs_a_failed_freeze_more_from_7_2_on() -> None
         }
         assert more["lru_insertion"] == 1
         for kind in (Kind.ANON, Kind.THP, Kind.PAGE_CACHE, Kind.SHMEM):
-            assert _life("linux-7.2", own, kind)[1] == _life(own, own, kind)[1] + 1
+            assert _ends("linux-7.2", own, kind)[0] == _ends(own, own, kind)[0] + 1
 
 
 @pytest.mark.parametrize(
