@@ -9,6 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDINGS = Path(os.environ.get("ALLOCSIM_RECORDINGS", ROOT.parent / "shared" / "traces"))
+#: Small recordings that were once answered wrongly, each of one kind of fault.
+FAULTS = ROOT / "tests" / "data" / "faults"
 
 
 def recordings(pattern: str) -> list[Path]:

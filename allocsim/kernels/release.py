@@ -47,6 +47,10 @@ GFP_BITS: dict[str, int] = {
 # First version of each change, and where it was read. Between the versions that were read, the
 # newest that has not got it and the oldest that has are told: the change lies between them.
 _SINCE: dict[str, tuple[int, int]] = {
+    # include/linux/gfp.h of 4.3, 4.4 and 4.6: __GFP_WAIT becomes two flags and bits move; from 4.6
+    # on every flag is printed by a name of its own.
+    "gfp_direct_reclaim": (4, 4),
+    "gfp_all_named": (4, 6),
     # include/linux/gfp_types.h: up to 6.2 GFP_ATOMIC has a bit of its own; from 6.6 on GFP_NOWAIT
     # says NOWARN.
     "atomic_without_bit": (6, 3),
@@ -108,6 +112,8 @@ class Kernel:
         mapping_keeps_reference: fault-around lets the mapping keep the reference of its look-up.
         lru_freezes: it tries to freeze each folio that it puts on the LRU (R1.3.3).
         vmalloc_splits: vmalloc takes high orders and splits them (R1.3.6).
+        gfp_direct_reclaim: __GFP_WAIT is gone, its bits and those of huge pages are today's.
+        gfp_all_named: every gfp flag is printed by name.
         atomic_without_bit: GFP_ATOMIC has no bit of its own.
         nowait_says_nowarn: GFP_NOWAIT has __GFP_NOWARN in it.
         gfp: value of each gfp bit by its name.
@@ -125,6 +131,8 @@ class Kernel:
     mapping_keeps_reference: bool
     lru_freezes: bool
     vmalloc_splits: bool
+    gfp_direct_reclaim: bool
+    gfp_all_named: bool
     atomic_without_bit: bool
     nowait_says_nowarn: bool
     gfp: Mapping[str, int] = field(default_factory=lambda: dict(GFP_BITS))
@@ -167,6 +175,8 @@ def kernel_at(version: tuple[int, int], gfp_bits: Mapping[str, int] | None = Non
         mapping_keeps_reference=has["mapping_keeps_reference"],
         lru_freezes=has["lru_freezes"],
         vmalloc_splits=has["vmalloc_splits"],
+        gfp_direct_reclaim=has["gfp_direct_reclaim"],
+        gfp_all_named=has["gfp_all_named"],
         atomic_without_bit=has["atomic_without_bit"],
         nowait_says_nowarn=has["nowait_says_nowarn"],
         gfp={**GFP_BITS, **dict((gfp_bits or {}).items())},

@@ -24,6 +24,16 @@ SETTINGS = Annotated[
 ]
 
 
+INSTANCE = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Trace instance of a trace.dat to read (trace-cmd record -B NAME); 'top' is the one"
+        " without a name. The only one with kmem events where none is named.",
+    ),
+]
+
+
 class Placement(StrEnum):
     """Where objects and pages lie."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.commands.common import INSTANCE
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def import_(
     force: Annotated[
         bool, typer.Option("--force", help="Replace trace sets that are there already.")
     ] = False,
+    instance: INSTANCE = None,
 ) -> None:
     """Import recordings: make of each a trace set, a folder of its name in DIR.
 
@@ -51,7 +53,13 @@ def import_(
             raise UsageError(f"two recordings are called {name}; import them into two folders")
     with shown() as progress:
         for path, name in zip(recordings, names, strict=True):
-            made = import_recording(path, output, force=force, progress=progress.step(name))
+            made = import_recording(
+                path,
+                output,
+                force=force,
+                instance=instance,
+                progress=progress.step(name),
+            )
             meta = read_meta(made)
             typer.echo(f"{made}: {_summary(meta)}")
             for text in meta.get("lacks", ()):
@@ -60,8 +68,11 @@ def import_(
 
 def _summary(meta: Mapping[str, Any]) -> str:
     """What a user should know at once: how much there is, and what is missing."""
-    repeats = meta["dropped"]["large_kmalloc_repeats"]
-    others = sum(meta["dropped"].values()) - repeats
+    dropped = dict(meta["dropped"])
+    repeats = dropped.pop("large_kmalloc_repeats")
+    unread = dropped.pop("unreadable_lines", 0)
+    user_stacks = dropped.pop("user_stack", 0)
+    others = sum(dropped.values())
     lost = sum(meta["lost"]["per_cpu"].values())
     marks = sum(meta["lost"]["sources"]["marks_without_a_number"].values())
     parts = [
@@ -72,8 +83,14 @@ def _summary(meta: Mapping[str, Any]) -> str:
         parts.append(f"{_count(repeats, 'repeat')} of large kmallocs dropped")
     if others:
         parts.append(f"{_count(others, 'event')} of other kinds dropped")
+    if user_stacks:
+        parts.append(f"{_count(user_stacks, 'stack')} of user space dropped")
+    if unread:
+        parts.append(f"{_count(unread, 'line')} not read")
     if meta["stacks"]["unattached"]:
         parts.append(f"{_count(meta['stacks']['unattached'], 'stack')} without an event")
+    if meta["instance"]:
+        parts.append(f"trace instance {meta['instance']} read")
     if meta["other_buffers"]:
         parts.append(f"trace instances not read: {', '.join(meta['other_buffers'])}")
     return ", ".join(parts)

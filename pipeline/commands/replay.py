@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB, SETTINGS, Placement
+from pipeline.commands.common import DB, DEFAULT_DB, INSTANCE, SETTINGS, Placement
 
 
 def replay(
@@ -49,6 +49,7 @@ def replay(
             " (allocsim cost calibrate); the recorded machine's where none is given.",
         ),
     ] = None,
+    instance: INSTANCE = None,
 ) -> None:
     """Replay traces through the model, and add runs for each to the results database.
 
@@ -77,6 +78,7 @@ def replay(
             progress,
             settings if placement is Placement.SIMULATED else None,
             pricing,
+            instance,
         )
     with reading(db) as connection:
         print_policies(connection, runs, sys.stdout)

@@ -10,9 +10,10 @@ import numpy as np
 from allocsim.recording.direct_map import DirectMapVote
 from allocsim.trace.events import Ev
 from pipeline.errors import InputError
+from pipeline.ingest.clock_check import ClockCheck
 from pipeline.ingest.columns import Gatherer, Rows, in_time_order
-from pipeline.ingest.events import OTHER
 from pipeline.ingest.metadata_marks import MetadataMarks
+from pipeline.ingest.other_events import count_others, listed_events
 from pipeline.ingest.repeats import first_of_two
 from pipeline.ingest.stacks import Attached, StackReader
 from pipeline.prefetch import prefetch
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 # Bytes of a recording decoded at once. Three windows are alive at a time: one is read, one
 # decoded, one written.
 WINDOW_BYTES = 10 << 20
+# Longer than any recording: one time that is damaged would make a replay go through all of it.
+_LONGEST_DAYS = 100
+_DAY_NS = 86_400 * 10**9
 # By event code: whether the direct-map vote looks at it.
 _VOTES = np.zeros(256, np.bool_)
 _VOTES[[Ev.KMALLOC, Ev.KMEM_CACHE_ALLOC, Ev.MM_PAGE_ALLOC]] = True
@@ -59,6 +63,7 @@ class Conversion:
         self.counts = Counts()
         self.types = reader.types
         self.vote = DirectMapVote(reader.page_size)
+        self.clocks = ClockCheck()
         self.gatherer = Gatherer(self.types)
         self._symbols = symbols
         self._marks = MetadataMarks(self._symbol_of)
@@ -83,12 +88,29 @@ class Conversion:
             if rows:
                 yield rows, columns
         if not self.counts.events.any():
+            raise InputError(self._instead())
+        days = (self.counts.last_ts - self.counts.first_ts) // _DAY_NS
+        if days > _LONGEST_DAYS and self.reader.facts().ts_unit == "ns":
             raise InputError(
-                f"{self.reader.path}: no kmem events in this recording; record those of kmem"
+                f"{self.reader.path}: its first and last event are {days} days apart (at "
+                f"{self.counts.first_ts} and {self.counts.last_ts} ns): a time in it is damaged"
             )
 
+    def _instead(self) -> str:
+        """What to say of a recording without events that are kept: what it has instead."""
+        facts = self.reader.facts()
+        parts = [f"it has {listed_events(self.counts.dropped | facts.dropped)}"]
+        if facts.tracer:
+            parts.append(f"tracer {facts.tracer}")
+        if facts.other_buffers:
+            parts.append(f"instances not read: {', '.join(facts.other_buffers)}")
+        return (
+            f"{self.reader.path}: no kmem events in this recording; record those of kmem "
+            f"({'; '.join(parts)})"
+        )
+
     def _decode(self, stream: Stream) -> tuple[int, dict[str, Values]]:
-        self._count_dropped(stream)
+        count_others(self.types, stream, self.counts.dropped)
         attached = self.stacks.read(stream)
         kept = stream.inside & (stream.slot < len(self.types.kept))
         # R3.2: what is above two pages comes from the page allocator.
@@ -104,15 +126,8 @@ class Conversion:
             columns["stack"] = _stack_column(stream, rows, attached)
         columns["metadata"] = self._metadata(len(rows.record), columns.get("call_site"))
         self._count(rows, columns["ts"].values)
+        self.clocks.window(columns)
         return len(rows.record), columns
-
-    def _count_dropped(self, stream: Stream) -> None:
-        other = np.flatnonzero(stream.inside & (stream.slot == OTHER))
-        if other.size:
-            found = np.bincount(stream.head["common_type"][other])
-            for number in np.flatnonzero(found).tolist():
-                name = self.types.name_of(number)
-                self.counts.dropped[name] = self.counts.dropped.get(name, 0) + int(found[number])
 
     def _count(self, rows: Rows, ts: npt.NDArray[np.int64]) -> None:
         counts = self.counts

@@ -22,6 +22,8 @@ _BY_NAME = {
 }
 _SYSTEMS = {event.system for event in EVENTS}
 _KERNEL_STACK = ("ftrace", "kernel_stack")
+#: What ftrace calls the stack of a task, which may stand between an event and the kernel's stack.
+USER_STACK = "user_stack"
 _COMMON = ("common_type", "common_flags", "common_pid")
 
 
@@ -66,6 +68,7 @@ class EventTypes:
         slot: u1, the slot of each common_type.
         common: the fields every event begins with, by name.
         stack: the format of kernel_stack; None if the recording has none.
+        user_stack: the common_type of a task's own stack; None if the recording has none.
         formats: the texts of all formats, to name what is dropped.
     """
 
@@ -73,33 +76,37 @@ class EventTypes:
     slot: npt.NDArray[np.uint8] = field(default_factory=lambda: np.full(1 << 16, OTHER, np.uint8))
     common: dict[str, Field] = field(default_factory=dict)
     stack: EventFormat | None = None
+    user_stack: int | None = None
     formats: list[tuple[str, memoryview]] = field(default_factory=list)
 
     @classmethod
     def of(cls, formats: list[tuple[str, memoryview]], where: str) -> EventTypes:
-        """The event types the format texts describe.
+        """The event types the format texts describe; where they describe none that is kept, none.
 
         Raises:
-            InputError: they describe none that is kept, or fields that cannot be; says ``where``.
+            InputError: they describe fields that cannot be; says ``where``.
         """
         types = cls(formats=formats)
         for system, text in formats:
             if system not in _SYSTEMS and system != "ftrace":
                 continue
-            head = bytes(text).partition(b"\nprint fmt:")[0]
-            layout = parse_format(system, head.decode("utf-8", "replace"))
-            if layout is not None and layout.number < 1 << 16:
+            layout = _layout(system, text)
+            if layout is not None:
                 types._take(layout, where)
-        if not types.kept:
-            raise InputError(f"{where}: no kmem events in this recording; record those of kmem")
+        if not types.common:
+            # Events of other kinds are counted, to say what the recording holds instead.
+            every = (_layout(system, text) for system, text in formats)
+            types.common = next((_common(one) for one in every if one and _is_whole(one)), {})
         return types
 
     def _take(self, layout: EventFormat, where: str) -> None:
         key = (layout.system, layout.name)
+        if key == ("ftrace", USER_STACK):
+            self.user_stack = layout.number
         if key not in _BY_NAME and key != _KERNEL_STACK:
             return
         _check(layout, where)
-        common = {name: layout.fields[name] for name in _COMMON}
+        common = _common(layout)
         if self.common and common != self.common:
             raise InputError(f"{where}: {layout.name} begins with other fields than the others")
         self.common = common
@@ -113,6 +120,22 @@ class EventTypes:
     def name_of(self, number: int) -> str:
         """The name of the event type with this common_type, for counts of what was dropped."""
         return format_names(self.formats).get(number, f"unknown event {number}")
+
+
+def _layout(system: str, text: memoryview) -> EventFormat | None:
+    """The event of a format text; None if it has no name, or a number that cannot be."""
+    head = bytes(text).partition(b"\nprint fmt:")[0]
+    layout = parse_format(system, head.decode("utf-8", "replace"))
+    return layout if layout is not None and layout.number < 1 << 16 else None
+
+
+def _common(layout: EventFormat) -> dict[str, Field]:
+    return {name: layout.fields[name] for name in _COMMON}
+
+
+def _is_whole(layout: EventFormat) -> bool:
+    """Whether a format has the common fields, in 8 bytes."""
+    return all(name in layout.fields and layout.fields[name].end <= 8 for name in _COMMON)
 
 
 def _check(layout: EventFormat, where: str) -> None:

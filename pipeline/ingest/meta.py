@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from allocsim.trace.events import EVENT_NAMES, EVENTS
+from pipeline.ingest.clock_check import said
 
 if TYPE_CHECKING:
     from pipeline.ingest.convert import Conversion
@@ -27,6 +29,9 @@ def describe(
     recorded = {name: count for name, count in recorded.items() if count}
     resolved = sum(name is not None for name in symbols.symbol)
     vote = conversion.vote.result()
+    clocks = conversion.clocks.behind() if facts.ts_unit == "ns" else []
+    says = [said(clocks)] if clocks else []
+    lacks = [*says, *facts.lacks]
     return {
         "source": {
             "format": facts.format,
@@ -47,12 +52,14 @@ def describe(
         "fields": _fields(conversion, recorded),
         "ignored_fields": _ignored(conversion, recorded),
         "dropped": {"large_kmalloc_repeats": counts.repeats, **counts.dropped, **facts.dropped},
+        "instance": facts.instance,
         "other_buffers": facts.other_buffers,
         "lost": facts.lost,
         "stacks": {
             "events": stacks.seen,
-            "unattached": stacks.seen - stacks.attached,
+            "unattached": stacks.seen - stacks.attached - stacks.of_others,
             "distinct": len(stacks.start) - 1,
+            **({"of_others": stacks.of_others} if stacks.of_others else {}),
         },
         "comms": facts.comms,
         "direct_map": {
@@ -68,7 +75,8 @@ def describe(
             "unresolved": len(symbols.symbol) - resolved,
         },
         "synthetic": False,
-        **({"lacks": facts.lacks} if facts.lacks else {}),
+        **({"two_clocks": {"says": says[0], "pairs": [*map(asdict, clocks)]}} if clocks else {}),
+        **({"lacks": lacks} if lacks else {}),
     }
 
 

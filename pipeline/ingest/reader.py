@@ -35,7 +35,9 @@ class Facts:
         lost: what meta.json says of lost events.
         comms: names of tasks by pid.
         dropped: records that no stream has, by name.
-        other_buffers: other trace instances in the file, which are not read.
+        instance: the trace instance that is read; "" for the top one, and where there is no other.
+        other_buffers: other trace instances in the file with data, which are not read.
+        tracer: the tracer that ran beside the events, if it says; "" if not.
         lacks: what recordings of this format, or this one, cannot tell: a sentence each.
     """
 
@@ -49,7 +51,9 @@ class Facts:
     lost: dict[str, Any]
     comms: dict[str, str]
     dropped: dict[str, int] = field(default_factory=dict)
+    instance: str = ""
     other_buffers: list[str] = field(default_factory=list)
+    tracer: str = ""
     lacks: list[str] = field(default_factory=list)
 
 

@@ -8,6 +8,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import InputError, OutputError
+from pipeline.errors import InputError, OutputError, UsageError
 from pipeline.ingest.convert import Conversion
 from pipeline.ingest.meta import describe
 from pipeline.ingest.trace_dat.container import MAGIC
@@ -37,6 +38,10 @@ _PACKED_SUFFIXES = (".zst", ".gz")
 _NAMES = ("trace.dat", "perf.data", "ftrace.txt")
 _SUFFIXES = (".dat", ".data", ".txt")
 _COMMON = ("trace", "perf", "ftrace")
+# perf record --kcore makes a folder of what is else a file (tools/perf/util/data.c): the recording
+# in it, and beside it the kernel's symbols of that moment.
+_PERF_FOLDER, _PERF_FILE, _KCORE = "perf.data", "data", "kcore_dir"
+_PERF_MAGIC = (b"PERFILE2", b"2ELIFREP")
 # What a recording's folder holds besides the recording, and a trace set keeps.
 _TAKEN_ALONG = ("snapshots", "truth.json", "iomem", "cmdline", "cpuinfo", "uname", "trace_stats")
 _READ = 1 << 20
@@ -56,6 +61,14 @@ class Recording:
     file: Path
     folder: Path | None = None
 
+    @property
+    def beside(self) -> list[Path]:
+        """The folders in which files may lie that belong to the recording, the nearest first."""
+        inside = self.file.parent
+        if _is_perf_folder(inside):
+            return [inside / _KCORE, self.folder or inside.resolve().parent]
+        return [self.folder or inside]
+
 
 def find_recording(path: Path) -> Recording:
     """The recording at ``path``, a file or a folder with one.
@@ -63,21 +76,30 @@ def find_recording(path: Path) -> Recording:
     Raises:
         InputError: there is none.
     """
-    if path.is_file():
+    perf_folder = _is_perf_folder(path)
+    if path.is_file() or perf_folder:
         plain = _without(path.name, _PACKED_SUFFIXES)
         name = _without(plain, _SUFFIXES)
         if name in _COMMON:  # what a recorder calls every recording: its folder tells more
             name = path.resolve().parent.name
         elif name == path.name:  # without a suffix: a folder of that name could not lie beside it
             name += "-trace-set"
-        return Recording(name, path)
+        return Recording(name, path / _PERF_FILE if perf_folder else path)
     if not path.is_dir():
         raise InputError(f"{path}: no such recording")
     for name in _NAMES:
         for suffix in ("", *_PACKED_SUFFIXES):
             if (path / (name + suffix)).is_file():
                 return Recording(path.resolve().name, path / (name + suffix), path)
+    if _is_perf_folder(path / _PERF_FOLDER):
+        return Recording(path.resolve().name, path / _PERF_FOLDER / _PERF_FILE, path)
     raise InputError(f"{path}: no recording in this folder (it has no {', '.join(_NAMES)})")
+
+
+def _is_perf_folder(path: Path) -> bool:
+    """Whether a folder is what perf record --kcore made."""
+    file = path / _PERF_FILE
+    return file.is_file() and _read_start(file).startswith(_PERF_MAGIC)
 
 
 def _without(name: str, suffixes: tuple[str, ...]) -> str:
@@ -90,6 +112,7 @@ def import_recording(
     parent: Path,
     *,
     force: bool = False,
+    instance: str | None = None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Path:
     """Import a recording into a trace set of its name in the folder ``parent``.
@@ -100,6 +123,7 @@ def import_recording(
         source: a recording, or a folder with one.
         parent: where to put the trace set; made if it is not there.
         force: replace a trace set of that name.
+        instance: the trace instance to read; None: the only one with kmem events.
         progress: told the part that is done, 0 to 1.
 
     Returns:
@@ -115,7 +139,8 @@ def import_recording(
     aside = _aside(parent, recording.name)
     try:
         with _contents(recording.file, aside) as data:
-            _write(recording, data, aside, progress)
+            reader = _reader(recording, data, aside, instance)
+            _write(recording, reader, data, aside, progress)
         _put_in_place(aside / recording.name, target, aside / "replaced")
     except OSError as error:
         raise OutputError(f"{target}: cannot be written ({_reason(error)})") from None
@@ -190,11 +215,14 @@ def _next_piece(source: pa.NativeFile, file: Path) -> bytes:
 
 
 def _write(
-    recording: Recording, data: memoryview, aside: Path, progress: Callable[[float], None]
+    recording: Recording,
+    reader: Reader,
+    data: memoryview,
+    aside: Path,
+    progress: Callable[[float], None],
 ) -> None:
     folder = aside / recording.name
     folder.mkdir()
-    reader = _reader(recording, data, aside)
     with ThreadPoolExecutor(2) as pool, TraceSetWriter(folder) as writer:
         # Both take as long as reading the first windows: at the same time.
         symbols_read = pool.submit(lambda: reader.symbols(lambda: _beside(recording, "kallsyms")))
@@ -219,35 +247,40 @@ def _symbols(conversion: Conversion) -> Symbols:
     return conversion.symbols.resolve(np.unique(np.concatenate(used)))
 
 
-def _reader(recording: Recording, data: memoryview, scratch: Path) -> Reader:
+def _reader(recording: Recording, data: memoryview, scratch: Path, instance: str | None) -> Reader:
     """The reader of the recording's format, which its first bytes tell."""
     # A reader is imported where its format is found: all of them take longer than a small file.
     path = str(recording.file)
     if bytes(data[: len(MAGIC)]) != MAGIC:
+        if instance is not None:
+            raise UsageError(f"{path}: only a trace.dat has trace instances; leave out --instance")
         from pipeline.ingest.perf_data.container import is_perf_data
 
         if is_perf_data(data):
             from pipeline.ingest.perf_data.reader import PerfReader
 
             return PerfReader(path, data, scratch)
-        from pipeline.ingest.ftrace_text.reader import FtraceTextReader, is_ftrace_text
+        from pipeline.ingest.ftrace_text.head import is_ftrace_text
 
         if is_ftrace_text(data):
+            from pipeline.ingest.ftrace_text.reader import FtraceTextReader
+
             uname = bytes(_beside(recording, "uname")).decode("utf-8", "replace")
             return FtraceTextReader(path, data, uname)
-    return TraceDatReader(path, data)
+    return TraceDatReader(path, data, instance)
 
 
 def _beside(recording: Recording, name: str) -> memoryview:
     """What a file beside the recording holds; empty if it is not there."""
-    folder = recording.folder or recording.file.parent
-    if (folder / name).is_file():
-        return memoryview((folder / name).read_bytes())
-    packed = folder / f"{name}.zst"
-    if not packed.is_file():
-        return memoryview(b"")
-    with pa.input_stream(str(packed), compression="zstd") as source:
-        return memoryview(b"".join(iter(lambda: _next_piece(source, packed), b"")))
+    for folder in recording.beside:
+        if (folder / name).is_file():
+            return memoryview((folder / name).read_bytes())
+        packed = folder / f"{name}.zst"
+        if packed.is_file():
+            with pa.input_stream(str(packed), compression="zstd") as source:
+                pieces = iter(partial(_next_piece, source, packed), b"")
+                return memoryview(b"".join(pieces))
+    return memoryview(b"")
 
 
 def _take_along(recording: Recording, folder: Path) -> list[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.ingest.contexts import before, directly_before
-from pipeline.ingest.events import STACK, EventTypes
+from pipeline.ingest.events import OTHER, STACK, EventTypes
 from pipeline.ingest.trace_dat.ring_buffer import unaligned
 from pipeline.trace_set.interning import Interner
 
@@ -65,6 +65,7 @@ class StackReader:
     Attributes:
         seen: stacks whose time was in a window.
         attached: those of them that belong to an event.
+        of_others: those of them that belong to an event of a kind that is not kept.
     """
 
     def __init__(self, types: EventTypes, word: int, symbol_of: SymbolOf) -> None:
@@ -81,6 +82,7 @@ class StackReader:
         self._by_frames: dict[bytes, int] = {}
         self.seen = 0
         self.attached = 0
+        self.of_others = 0
 
     @property
     def start(self) -> npt.NDArray[np.int64]:
@@ -105,27 +107,38 @@ class StackReader:
         probe[count > 0] = frames[(np.cumsum(count) - count)[count > 0]]
         fits = self._fit(probe)[self._first.codes(probe), stream.slot[event]]
         # A stack without frames says nothing.
-        event = np.where((event >= 0) & fits & (count > 0), event, -1)
+        fits &= (event >= 0) & (count > 0)
+        other = fits & (stream.slot[event] == OTHER)
+        event = np.where(fits & (stream.slot[event] < len(self._types.kept)), event, -1)
         inside = stream.inside[record]
         self.seen += int(inside.sum())
         self.attached += int((inside & (event >= 0)).sum())
+        self.of_others += int((inside & other).sum())
         return Attached(event, self._number(frames, count))
 
     def _chained(self, stream: Stream, chains: Chains) -> Attached:
         """Stacks that lie in the records of their events."""
-        seen = int(stream.inside[chains.record].sum())
-        self.seen += seen
-        self.attached += seen
+        inside = stream.inside[chains.record]
+        other = stream.slot[chains.record] == OTHER
+        self.seen += int(inside.sum())
+        self.attached += int((inside & ~other).sum())
+        self.of_others += int((inside & other).sum())
         return Attached(chains.record, self._number(chains.frames, chains.count))
 
     def _events(self, stream: Stream, record: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """The event before each stack in its context: with no other stack between; or -1."""
+        """The record before each stack in its context, of any kind but a task's stack; or -1.
+
+        Where options ask for all of them, the task's own stack comes behind the event and the
+        kernel's stack of a trigger behind that (kernel/trace/trace.c:trace_event_buffer_commit).
+        """
         event = directly_before(stream, record)
-        apart = np.flatnonzero(event < 0)
+        among = np.ones(len(stream.slot), np.bool_)
+        if self._types.user_stack is not None:
+            among = stream.head["common_type"] != self._types.user_stack
+        apart = np.flatnonzero((event < 0) | ~among[event])
         if apart.size:
-            everything = np.ones(len(stream.slot), np.bool_)
-            event[apart] = before(stream, record[apart], everything)
-        return np.where(stream.slot[event] < len(self._types.kept), event, -1)
+            event[apart] = before(stream, record[apart], among)
+        return event
 
     def _frames(
         self, stream: Stream, record: npt.NDArray[np.int64]
@@ -163,6 +176,8 @@ class StackReader:
         slots = np.zeros(256, np.bool_)
         for slot, kept in enumerate(self._types.kept):
             slots[slot] = kept.format.name in names
+        # The probe of a class that is not kept is of an event that is not.
+        slots[OTHER] = not slots.any() and name not in _CLASSES
         return slots
 
     def _number(

@@ -78,6 +78,7 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
     progress: Progress,
     settings: Settings | None = None,
     pricing: Pricing | None = None,
+    instance: str | None = None,
 ) -> list[int]:
     """Replay traces, one after the other; returns the numbers of their runs.
 
@@ -90,6 +91,7 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
         progress: told how far it is.
         settings: the simulated placement's; None: the recorded one only.
         pricing: what else to price each recorded run with; None: nothing.
+        instance: the trace instance of recordings to read; None: the only one with kmem events.
 
     Raises:
         AllocsimError: a trace that cannot be read, a setting that is wrong, or a database that
@@ -100,7 +102,9 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
         must_exist(path)
     several = [] if settings is None else [settings]
     return [
-        run for path in paths for run in replay_path(path, db, policies, progress, several, pricing)
+        run
+        for path in paths
+        for run in replay_path(path, db, policies, progress, several, pricing, instance)
     ]
 
 
@@ -111,6 +115,7 @@ def replay_path(  # noqa: PLR0913 - what, into what, priced with what
     progress: Progress,
     several: Sequence[Settings],
     pricing: Pricing | None = None,
+    instance: str | None = None,
 ) -> list[int]:
     """Replay one trace, and simulate it with each of several settings.
 
@@ -121,6 +126,7 @@ def replay_path(  # noqa: PLR0913 - what, into what, priced with what
         progress: told how far it is.
         several: settings of a simulated run each.
         pricing: what else to price the recorded run with; None: nothing.
+        instance: the trace instance of a recording to read; None: the only one with kmem events.
 
     Returns:
         Number of the recorded run, and those of the simulated ones in order.
@@ -128,7 +134,7 @@ def replay_path(  # noqa: PLR0913 - what, into what, priced with what
     Raises:
         AllocsimError: as replay_traces.
     """
-    with opened(path, progress) as trace:
+    with opened(path, progress, instance) as trace:
         name = trace.meta["name"]
         for settings in several:
             check_for_trace(settings, trace)

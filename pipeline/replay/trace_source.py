@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, UsageError
 from pipeline.ingest.recording import import_recording
 from pipeline.trace_set.parts import check_meta, is_trace_set
 from pipeline.trace_set.reader import TraceSet
@@ -19,21 +19,34 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def opened(path: Path, progress: Progress) -> Iterator[TraceSet]:
+def opened(path: Path, progress: Progress, instance: str | None = None) -> Iterator[TraceSet]:
     """The trace set at ``path``; a recording is imported for as long as it is needed.
+
+    Args:
+        path: a trace set, or a recording.
+        progress: told how far the import is.
+        instance: the trace instance of a recording to read; None: the only one with kmem events.
 
     Raises:
         InputError: neither is there, or it is damaged.
+        UsageError: an instance is named of what is a trace set already.
     """
     must_exist(path)
     if is_trace_set(path):
+        if instance is not None:
+            raise UsageError(
+                f"{path}: a trace set holds one trace instance; --instance goes with a recording"
+            )
         trace = TraceSet.open(path)
         check_meta(path, trace.meta)
         yield trace
         return
     with TemporaryDirectory(prefix="allocsim-") as folder:
         imported = import_recording(
-            path, Path(folder), progress=progress.step(f"import {path.name}")
+            path,
+            Path(folder),
+            instance=instance,
+            progress=progress.step(f"import {path.name}"),
         )
         yield TraceSet.open(imported)
 

@@ -18,9 +18,23 @@ def blocks(connection: DuckDBPyConnection, run: Row) -> list[Block]:
     """The quality section of a run."""
     return [
         Heading("How good the data is"),
+        *_clocks(connection, run["run"]),
         _numbers(connection, run["run"]),
         *_kernels_own(connection, run),
     ]
+
+
+def _clocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
+    """What the import said of clocks that disagree; nothing where they do not."""
+    found = queries.rows(
+        connection,
+        """
+        SELECT meta::JSON ->> '$.two_clocks.says' AS says
+        FROM runs INNER JOIN traces USING (trace_id) WHERE run = $run
+        """,
+        run=run,
+    )
+    return [Text(f"{row['says'][:1].upper()}{row['says'][1:]}. ◐") for row in found if row["says"]]
 
 
 def _numbers(connection: DuckDBPyConnection, run: int) -> Table:

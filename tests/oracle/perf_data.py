@@ -83,8 +83,9 @@ class PerfFile:
         pid: int = 7,
         attr: int = 0,
         chain: tuple[int, ...] = (),
+        reads: tuple[tuple[int, int], ...] = ((1, 9), (1, 9), (1, 9)),
     ) -> None:
-        """Add a sample of a tracepoint."""
+        """Add a sample of a tracepoint; ``reads`` are counts and ids of a group's members."""
         made = self.attrs[attr]
         words = {
             IDENTIFIER: self.n(8, made.ids[cpu] if made.ids else 0),
@@ -96,17 +97,24 @@ class PerfFile:
             STREAM_ID: self.n(8, 2),
             CPU: self.n(4, cpu, 0),
             PERIOD: self.n(8, 1),
-            READ: self._read(made.read_format),
+            READ: self._read(made.read_format, reads),
             CALLCHAIN: self.n(8, len(chain), *chain),
             RAW: self.n(4, len(raw) + -(len(raw) + 4) % 8) + raw + bytes(-(len(raw) + 4) % 8),
         }
         body = b"".join(word for bit, word in words.items() if made.sample_type & bit)
         self.records.append(self.record(9, body, misc=1))
 
-    def _read(self, read_format: int) -> bytes:
+    def _read(self, read_format: int, reads: tuple[tuple[int, int], ...]) -> bytes:
         times = self.n(8, 5) if read_format & ENABLED else b""
-        one = self.n(8, 1, *[9] * bool(read_format & READ_ID), *[0] * bool(read_format & READ_LOST))
-        return self.n(8, 3) + times + 3 * one if read_format & GROUP else one[:8] + times + one[8:]
+        each = [
+            self.n(
+                8, count, *[id_] * bool(read_format & READ_ID), *[0] * bool(read_format & READ_LOST)
+            )
+            for count, id_ in reads
+        ]
+        if read_format & GROUP:
+            return self.n(8, len(reads)) + times + b"".join(each)
+        return each[0][:8] + times + each[0][8:]
 
     def other(self, kind: int, body: bytes, *, ts: int = 0, cpu: int = 0, id_: int = 10) -> None:
         """Add a record that is no sample; it ends as those of the first event do."""

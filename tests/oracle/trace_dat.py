@@ -86,6 +86,15 @@ class Cpu:
 
 
 @dataclass
+class Instance:
+    """A trace instance beside the top one; in version 6 its pages are as large as the top one's."""
+
+    cpus: dict[int, Cpu] = field(default_factory=dict)
+    clock: str = "local"
+    page_size: int = 4096
+
+
+@dataclass
 class File:
     """How to write a file. ``room`` limits the bytes of events in a sub-buffer."""
 
@@ -101,7 +110,7 @@ class File:
     cmdlines: str = "1 init\n"
     options: list[tuple[int, bytes]] = field(default_factory=list)
     cpus: dict[int, Cpu] = field(default_factory=dict)
-    instance: dict[int, Cpu] | None = None
+    instances: dict[str, Instance] = field(default_factory=dict)
 
     def record(self, number: int, body: bytes, *, pid: int = 7, flags: int = 0) -> bytes:
         """A record: the common fields and ``body``."""
@@ -149,15 +158,16 @@ class File:
 
     # --- sub-buffers
 
-    def pages(self, cpu: Cpu) -> bytes:
-        """The sub-buffers of a CPU."""
+    def pages(self, cpu: Cpu, page_size: int = 0) -> bytes:
+        """The sub-buffers of a CPU, ``page_size`` bytes each; 0: the file's."""
         out: list[bytes] = []
         body, stamp, last = b"", 0, 0
-        room = min(self.room, self.page_size - 8 - self.long_size - 16)
+        size = page_size or self.page_size
+        room = min(self.room, size - 8 - self.long_size - 16)
         for event in cpu.events:
             entry = self._entry(event, event.ts - last)
             if body and len(body) + len(entry) > room:
-                out.append(self._page(body, stamp, cpu.lost.get(len(out))))
+                out.append(self._page(body, stamp, cpu.lost.get(len(out)), size))
                 body = b""
             if not body:
                 # A discarded event without a time would be the end of the sub-buffer.
@@ -166,16 +176,16 @@ class File:
                 entry = self._entry(event, late)
             body += entry
             last = event.ts
-        out.append(self._page(body, stamp, cpu.lost.get(len(out))))
+        out.append(self._page(body, stamp, cpu.lost.get(len(out)), size))
         return b"".join(out)
 
-    def _page(self, body: bytes, stamp: int, lost: int | None) -> bytes:
+    def _page(self, body: bytes, stamp: int, lost: int | None, size: int) -> bytes:
         commit = len(body)
         if lost is not None:
             commit |= 1 << 31 if lost < 0 else 1 << 31 | 1 << 30
         head = self._n(8, stamp) + self._n(self.long_size, commit)
         behind = self._n(self.long_size, lost) if lost is not None and lost >= 0 else b""
-        return (head + body + behind).ljust(self.page_size, b"\xa5")
+        return (head + body + behind).ljust(size, b"\xa5")
 
     def _word(self, kind: int, delta: int) -> bytes:
         return self._n(4, kind | delta << 5 if self.order == "<" else kind << 27 | delta)
@@ -228,19 +238,39 @@ class File:
         out += self.event_texts()
         out += self._block(4, self.kallsyms.encode()) + self._block(4, b"")
         out += self._block(8, self.cmdlines.encode())
-        count = max(self.cpus) + 1
+        count = (
+            max([*self.cpus, *(cpu for each in self.instances.values() for cpu in each.cpus)]) + 1
+        )
         out += self._n(4, count) + b"options  \0"
+        places = {}
         for number, data in self.options:
             out += self._n(2, number) + self._block(4, data)
-        out += self._n(2, 0) + b"flyrecord\0"
-        at = len(out) + 16 * count
+        for name in self.instances:
+            out += self._n(2, 3) + self._n(4, 8 + len(name) + 1)
+            places[name] = len(out)
+            out += self._n(8, 0) + name.encode() + b"\0"
+        out += self._n(2, 0)
+        out = self._version_6_buffer(out, self.cpus, count, self.clock)
+        for name, instance in self.instances.items():
+            place = places[name]
+            out = out[:place] + self._n(8, len(out)) + out[place + 8 :]
+            out = self._version_6_buffer(out, instance.cpus, count, instance.clock)
+        return out
+
+    def _version_6_buffer(self, out: bytes, cpus: dict[int, Cpu], count: int, clock: str) -> bytes:
+        """A table of CPUs, the clock where the options say that there is one, and the data."""
+        out += b"flyrecord\0"
+        text = b""
+        if any(number == 4 for number, _ in self.options):
+            text = self._block(8, f"other [{clock}]".encode())
+        at = len(out) + 16 * count + len(text)
         at += -at % self.page_size
         body = b""
         for cpu in range(count):
-            data = self.pages(self.cpus[cpu]) if cpu in self.cpus else b""
+            data = self.pages(cpus[cpu]) if cpu in cpus else b""
             out += self._n(8, at + len(body)) + self._n(8, len(data))
             body += data
-        return out.ljust(at, b"\0") + body
+        return (out + text).ljust(at, b"\0") + body
 
     def _packed(self, data: bytes) -> bytes:
         if self.compression == "zstd":
@@ -273,11 +303,11 @@ class File:
         size = len(self._option_section(options, 0))
         buffers = []
         out += bytes(size)
-        for name, cpus in (("", self.cpus), ("other", self.instance)):
-            if cpus is not None:
-                data, described = self._buffer(name, cpus, len(out))
-                out += data
-                buffers.append((3, described))
+        top = Instance(self.cpus, self.clock, self.page_size)
+        for name, instance in {"": top, **self.instances}.items():
+            data, described = self._buffer(name, instance, len(out))
+            out += data
+            buffers.append((3, described))
         out = out[:first] + self._option_section(options, len(out)) + out[first + size :]
         out += self._option_section(buffers, 0)
         return out[: len(head)] + self._n(8, first) + out[len(head) + 8 :]
@@ -287,17 +317,15 @@ class File:
         body = b"".join(self._n(2, number) + self._block(4, d) for number, d in [*options, done])
         return self._section(0, body, packed=False)
 
-    def _buffer(self, name: str, cpus: dict[int, Cpu], at: int) -> tuple[bytes, bytes]:
-        described = self._n(8, at) + name.encode() + b"\0" + self.clock.encode() + b"\0"
-        described += self._n(4, self.page_size) + self._n(4, len(cpus))
+    def _buffer(self, name: str, instance: Instance, at: int) -> tuple[bytes, bytes]:
+        described = self._n(8, at) + name.encode() + b"\0" + instance.clock.encode() + b"\0"
+        step = 2 * instance.page_size
+        described += self._n(4, instance.page_size) + self._n(4, len(instance.cpus))
         body = b""
-        for number, cpu in cpus.items():
-            data = self.pages(cpu)
+        for number, cpu in instance.cpus.items():
+            data = self.pages(cpu, instance.page_size)
             if self.compression != "none":
-                chunks = [
-                    data[i : i + 2 * self.page_size]
-                    for i in range(0, len(data), 2 * self.page_size)
-                ]
+                chunks = [data[i : i + step] for i in range(0, len(data), step)]
                 data = self._n(4, len(chunks)) + b"".join(
                     self._n(4, len(packed)) + self._n(4, len(chunk)) + packed
                     for chunk in chunks

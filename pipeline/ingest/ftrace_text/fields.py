@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import numpy.typing as npt
 
     from pipeline.ingest.ftrace_text.lines import Lines
@@ -49,7 +51,10 @@ class FieldPlaces:
     def equals(
         self, row: npt.NDArray[np.int64], names: tuple[str, ...], name: int
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-        """Which lines have just these names, and where each name's equals sign is."""
+        """Which lines have just these names, and where each name's equals sign is.
+
+        The first stands behind the event's name of ``name`` bytes and one blank.
+        """
         lines = self.lines
         first = np.searchsorted(self._equals, lines.text[row] + name)
         last = np.searchsorted(self._equals, lines.end[row])
@@ -61,7 +66,43 @@ class FieldPlaces:
         for number, word in enumerate(names):
             for back, letter in enumerate(reversed(f" {word}".encode())):
                 good &= self.data.take(places[:, number] - 1 - back) == letter
+        good &= places[:, 0] == lines.text[row] + name + 2 + len(names[0])
         return good, places
+
+    def having(
+        self, row: npt.NDArray[np.int64], names: Collection[str], name: int
+    ) -> npt.NDArray[np.bool_]:
+        """Which lines have any of these names, or are cut within the first of them.
+
+        The lines of probes have none, though their arguments may: their text is in brackets first.
+        """
+        lines = self.lines
+        start = lines.text[row] + name
+        first = np.searchsorted(self._equals, start)
+        count = np.searchsorted(self._equals, lines.end[row]) - first
+        line = np.repeat(np.arange(len(row)), count)
+        before = np.cumsum(count) - count
+        place = self._equals[np.repeat(first - before, count) + np.arange(len(line))]
+        any_of = np.zeros(len(place), np.bool_)
+        for word in names:
+            found = np.ones(len(place), np.bool_)
+            for back, letter in enumerate(reversed(f" {word}".encode())):
+                found &= self.data.take(place - 1 - back) == letter
+            any_of |= found
+        having: npt.NDArray[np.bool_] = np.bincount(line[any_of], minlength=len(row)) > 0
+        length = lines.end[row] - (start + 2)
+        for word in names:
+            cut = length <= len(word)
+            for at, letter in enumerate(word.encode()):
+                cut &= (at >= length) | (self.data.take(start + 2 + at) == letter)
+            having |= cut
+        having &= self.data.take(start + 2) != ord("(")
+        return having
+
+    def padded(self, row: npt.NDArray[np.int64], name: int) -> npt.NDArray[np.bool_]:
+        """Which lines have more than one blank behind their event's name."""
+        blank: npt.NDArray[np.bool_] = self.data.take(self.lines.text[row] + name + 2) == ord(" ")
+        return blank
 
     def ends(
         self,

@@ -1,7 +1,9 @@
 """What the text of an event says: its fields' names in the text, and the columns these land in.
 
 The text of an event is its format's print fmt: ``name=value`` with a space between, a name in one
-case of two words (include/trace/events/kmem.h, page_ref.h of 6.1 to 7.3).
+case of two words (include/trace/events/kmem.h, page_ref.h of 6.1 to 7.3); or, with the option
+fields, all fields of its record by their own names, numbers in hex and behind it in brackets as
+signed decimals (kernel/trace/trace_output.c:print_fields, 6.4 to 7.3).
 """
 
 from __future__ import annotations
@@ -14,15 +16,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.kernels.release import GFP_BITS, kernel_at
 from allocsim.trace.events import EVENT_COLUMN, Event
 from pipeline.ingest.formats import Field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 #: How values are written.
-SITE, POINTER, HEX, DECIMAL, BYTES, GFP, COUNTER, BOOLEAN, TEXT = range(9)
+SITE, POINTER, NUMBER, BYTES, GFP, COUNTER, BOOLEAN, TEXT, BRACKETS, BRACKETS_SITE = range(10)
 
 # Names in the text that are not the field's.
 _FIELD_OF = {
@@ -39,52 +40,18 @@ _HOW = {
     "call_site": SITE,
     "ptr": POINTER,
     "mapping": POINTER,
-    "pfn": HEX,
-    "start": HEX,
-    "end": HEX,
     "gfp_flags": GFP,
     "member": COUNTER,
     "size": BYTES,
     "accounted": BOOLEAN,
 }
 # page_ref prints flags by name, and their bits depend on how the kernel was built.
-_NOT_READ = {"page_flags"}
+_NOT_BY_NAME = {"page_flags"}
 _NAME = re.compile(r"(?:^| )((?:zone |upper_zone |watermark )?\w+)=")
+_IN_BRACKETS = re.compile(r".*\(-?\d+\)")
 #: mm/internal.h and include/linux/mm_types_task.h (7.2): MM_FILEPAGES, ...
 COUNTERS = {"MM_FILEPAGES": 0, "MM_ANONPAGES": 1, "MM_SWAPENTS": 2, "MM_SHMEMPAGES": 3}
 FLAGS = {"true": 1, "false": 0}
-
-_RECLAIM = GFP_BITS["__GFP_DIRECT_RECLAIM"] | GFP_BITS["__GFP_KSWAPD_RECLAIM"]
-_NOFS = _RECLAIM | GFP_BITS["__GFP_IO"]
-_KERNEL = _NOFS | GFP_BITS["__GFP_FS"]
-_USER = _KERNEL | GFP_BITS["__GFP_HARDWALL"]
-_HIGHUSER = _USER | GFP_BITS["__GFP_HIGHMEM"]
-_MOVABLE = _HIGHUSER | GFP_BITS["__GFP_MOVABLE"]
-_TRANSHUGE_LIGHT = (
-    _MOVABLE | GFP_BITS["__GFP_COMP"] | GFP_BITS["__GFP_NOMEMALLOC"] | GFP_BITS["__GFP_NOWARN"]
-) & ~_RECLAIM
-#: Bits by the names that the kernel prints (include/trace/events/mmflags.h:gfpflag_string, 7.2;
-#: the sets are those of include/linux/gfp_types.h).
-GFP_NAMES: dict[str, int] = {
-    **GFP_BITS,
-    "__GFP_ZEROTAGS": 1 << 23,
-    "__GFP_RECLAIM": _RECLAIM,
-    "GFP_NOIO": _RECLAIM,
-    "GFP_NOFS": _NOFS,
-    "GFP_KERNEL": _KERNEL,
-    "GFP_KERNEL_ACCOUNT": _KERNEL | GFP_BITS["__GFP_ACCOUNT"],
-    "GFP_USER": _USER,
-    "GFP_HIGHUSER": _HIGHUSER,
-    "GFP_HIGHUSER_MOVABLE": _MOVABLE,
-    "GFP_TRANSHUGE_LIGHT": _TRANSHUGE_LIGHT,
-    "GFP_TRANSHUGE": _TRANSHUGE_LIGHT | GFP_BITS["__GFP_DIRECT_RECLAIM"],
-    "GFP_ATOMIC": GFP_BITS["__GFP_HIGH"] | GFP_BITS["__GFP_KSWAPD_RECLAIM"],
-    "GFP_NOWAIT": GFP_BITS["__GFP_KSWAPD_RECLAIM"] | GFP_BITS["__GFP_NOWARN"],
-    "GFP_DMA": GFP_BITS["__GFP_DMA"],
-    "GFP_DMA32": GFP_BITS["__GFP_DMA32"],
-    "none": 0,
-}
-_ATOMIC = 1 << 9  # the bit that GFP_ATOMIC had of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,40 +77,48 @@ def form_of(event: Event, texts: list[str]) -> Form:
     A value that is empty is one that this kernel does not print (6.1 prints no flags and no names).
     """
     seen = Counter(tuple(_values(text)) for text in texts)
-    [(found, _)] = seen.most_common(1)
+    found = max(seen, key=lambda form: seen[form], default=())
     columns: dict[str, Field] = {}
     places: dict[str, tuple[int, int]] = {}
     at = 8
-    for number, (name, empty) in enumerate(found):
+    for number, (name, kind) in enumerate(found):
         field = _FIELD_OF.get(name, name)
         column = event.renamed.get(field, field)
-        if column not in event.columns or column in {*_NOT_READ, *columns} or empty:
+        known = column in event.columns and column not in columns
+        if not known or kind == _EMPTY or (kind == _PLAIN and column in _NOT_BY_NAME):
             continue
         is_text = EVENT_COLUMN[column].dtype == "str"
-        kind, size = ("data_loc", 4) if is_text else ("number", 8)
+        where, size = ("data_loc", 4) if is_text else ("number", 8)
         signed = np.dtype(EVENT_COLUMN[column].dtype).kind == "i" if not is_text else False
-        columns[column] = Field(field, at, size, signed, kind)
-        places[column] = (number, TEXT if is_text else _HOW.get(column, DECIMAL))
+        columns[column] = Field(field, at, size, signed, where)
+        places[column] = (number, _how(column, kind, is_text=is_text))
         at += 8
     return Form(tuple(name for name, _ in found), columns, places, at)
 
 
-def _values(text: str) -> Iterator[tuple[str, bool]]:
-    """Each name in the text of an event, and whether its value is empty."""
+_EMPTY, _PLAIN, _BRACKETED = range(3)
+
+
+def _how(column: str, kind: int, *, is_text: bool) -> int:
+    if is_text:
+        return TEXT
+    how = _HOW.get(column, NUMBER)
+    if kind == _BRACKETED:
+        return BRACKETS_SITE if how == SITE else BRACKETS
+    return how
+
+
+def _values(text: str) -> Iterator[tuple[str, int]]:
+    """Each name in the text of an event, and what its value looks like."""
     found = list(_NAME.finditer(text))
     for match, following in zip_longest(found, found[1:]):
-        yield match[1], match.end() == (following.start() if following else len(text))
+        value = text[match.end() : following.start() if following else len(text)]
+        bracketed = _BRACKETED if _IN_BRACKETS.fullmatch(value) else _PLAIN
+        yield match[1], bracketed if value else _EMPTY
 
 
-def gfp_names(version: tuple[int, int] | None) -> Mapping[str, int]:
-    """Bits of the flags that a kernel of this version prints by name; of the newest, if None."""
-    names = dict(GFP_NAMES)
-    if version is None:
-        return names
-    kernel = kernel_at(version)
-    if not kernel.atomic_without_bit:
-        names["__GFP_ATOMIC"] = _ATOMIC
-        names["GFP_ATOMIC"] |= _ATOMIC
-    if not kernel.nowait_says_nowarn:
-        names["GFP_NOWAIT"] = GFP_BITS["__GFP_KSWAPD_RECLAIM"]
-    return names
+def own_names(event: Event) -> frozenset[str]:
+    """The names that the text of an event may have: a line with none of them is not of it."""
+    field_of = {column: field for field, column in event.renamed.items()}
+    fields = {field_of.get(column, column) for column in event.columns}
+    return frozenset(fields | {text for text, field in _FIELD_OF.items() if field in fields})

@@ -4,8 +4,8 @@
 
 The task's name has 16 columns (it has 15 bytes at most, of any kind) and is followed by a dash, so
 what is in it cannot be taken for anything else. Source: kernel/trace/trace_output.c:
-trace_print_context, :trace_print_lat_fmt, :trace_stack_print; kernel/trace/trace.c:print_trace_line
-(7.2).
+trace_print_context, :trace_print_lat_fmt, :trace_stack_print, :trace_user_stack_print;
+kernel/trace/trace.c:print_trace_line (7.2).
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ _PID_DIGITS = 7
 _SECONDS_DIGITS = 12
 _MICROSECONDS = 6
 _FRAME = int.from_bytes(b" => ", "little")
-_STACK = [int.from_bytes(part, "little") for part in (b"<stack t", b"k trace>")]
+# By the first eight bytes of what says that a stack follows, and by eight of its last.
+_STACK, _USER_STACK = (
+    [(int.from_bytes(text[at : at + 8], "little"), at) for at in (0, len(text) - 8)]
+    for text in (b"<stack trace>", b"<user stack trace>")
+)
 _LOST = int.from_bytes(b"CPU:", "little")
 #: By a line's first flags: bits of common_flags (include/linux/trace_events.h:enum
 #: trace_flag_type, 7.2). What the third says of preemption and laziness differs by version.
@@ -59,7 +63,8 @@ class Lines:
         cpu: i2, its CPU.
         pid: i4, its task.
         flags: u1, its common_flags as far as they are printed.
-        stack: bool, whether it is not an event but the stack of the one before it.
+        stack: bool, whether it is not an event but the kernel's stack of the one before it.
+        user: bool, whether it is not an event but a task's own stack (option userstacktrace).
         frame: i8, where each frame of a stack begins, behind the arrow.
         frame_end: i8, where it ends.
         lost: i8, where each line that tells of lost events begins.
@@ -74,6 +79,7 @@ class Lines:
     pid: npt.NDArray[np.int32]
     flags: npt.NDArray[np.uint8]
     stack: npt.NDArray[np.bool_]
+    user: npt.NDArray[np.bool_]
     frame: npt.NDArray[np.int64]
     frame_end: npt.NDArray[np.int64]
     lost: npt.NDArray[np.int64]
@@ -127,7 +133,10 @@ def _heads(
     text = colon + 2
     words = unaligned(data, "<u8")
     at = np.where(good, text, 0)
-    stack = (words[at] == _STACK[0]) & (words[at + 5] == _STACK[1])
+    stack, user = (
+        np.logical_and.reduce([words[at + place] == letters for letters, place in kind])
+        for kind in (_STACK, _USER_STACK)
+    )
     ts = (seconds * np.uint64(1_000_000_000) + us * np.uint64(1000)).astype(np.int64)
     heads: dict[str, npt.NDArray[Any]] = {
         "line": start,
@@ -138,6 +147,7 @@ def _heads(
         "pid": pid.astype(np.int32),
         "flags": flags,
         "stack": stack,
+        "user": user,
     }
     return {name: values[good] for name, values in heads.items()}, good
 

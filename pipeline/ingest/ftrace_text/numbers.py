@@ -16,7 +16,8 @@ _DIGITS[ord("a") : ord("f") + 1] = np.arange(10, 16)
 _DIGITS[ord("A") : ord("F") + 1] = np.arange(10, 16)
 # Of so many digits a number fits 64 bits.
 _MOST = {10: 19, 16: 16}
-_MINUS = ord("-")
+_MINUS, _SPACE, _OPEN, _CLOSE = b"- ()"
+_NULL = b"(null)"
 
 Numbers = tuple["npt.NDArray[np.uint64]", "npt.NDArray[np.bool_]"]
 
@@ -62,3 +63,44 @@ def prefixed(
     """As ``unsigned``, of numbers with 0x in front."""
     value, good = unsigned(data, start + 2, end, 16)
     return value, good & (data.take(start) == ord("0")) & (data.take(start + 1) == ord("x"))
+
+
+def plain(
+    data: npt.NDArray[np.uint8], start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
+) -> Numbers:
+    """Numbers as ``signed`` or as ``prefixed``, each as it is written."""
+    value, good = signed(data, start, end)
+    if good.all():
+        return value, good
+    hexadecimal, fine = prefixed(data, start, end)
+    return np.where(good, value, hexadecimal), good | fine
+
+
+def bracketed(
+    data: npt.NDArray[np.uint8], start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
+) -> Numbers:
+    """As ``signed``, of numbers in brackets at the end of ``data[start:end]``."""
+    opened = np.append(np.flatnonzero(data == _OPEN), len(data))
+    at = opened[np.maximum(np.searchsorted(opened, end) - 1, 0)]
+    inside = (at >= start) & (at < end) & (data.take(np.maximum(end - 1, 0)) == _CLOSE)
+    value, good = signed(data, np.where(inside, at + 1, start), np.where(inside, end - 1, start))
+    return value, good & inside
+
+
+def pointers(
+    data: npt.NDArray[np.uint8], start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Addresses as %p prints them, with the digits of each: ``(null)`` is 0.
+
+    Up to 4.14 NULL is a word, with blanks in front to the width of an address (lib/vsprintf.c:
+    pointer).
+    """
+    blank = data.take(start) == _SPACE
+    while blank.any():
+        start = start + blank
+        blank &= (data.take(start) == _SPACE) & (start < end)
+    null = end - start == len(_NULL)
+    for place, letter in enumerate(_NULL):
+        null &= data.take(start + place) == letter
+    value, good = unsigned(data, start, end, 16)
+    return np.where(null, np.uint64(0), value), good | null, end - start

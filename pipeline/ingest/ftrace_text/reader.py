@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.ingest.ftrace_text.forms import gfp_names
+from pipeline.ingest.ftrace_text.gfp import GfpWords
+from pipeline.ingest.ftrace_text.head import kernel_version, read_head
 from pipeline.ingest.ftrace_text.lines import COMM, read_lines
+from pipeline.ingest.ftrace_text.other_tools import REPORT
 from pipeline.ingest.ftrace_text.records import RecordMaker, TextTypes
 from pipeline.ingest.ftrace_text.symbols import TextSymbols
 from pipeline.ingest.reader import Facts
 from pipeline.ingest.stream import SLACK, Heads, Stream
 from pipeline.ingest.time_chunks import NEAR, Chunks, near_in_time, spans, time_orders
 from pipeline.trace_set.parts import CPUS
+from pipeline.untrusted import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,12 +33,9 @@ if TYPE_CHECKING:
 _PAGE_SIZE = 4096
 _CHUNK = 1 << 16
 _BLOCK = 1 << 22
-_LOOK = 1 << 13  # bytes at the beginning that tell the format
-_EVENT = re.compile(rb"^.{16}-\d+ .*\[\d{3,}\] .*\d+\.\d{6}: ", re.MULTILINE)
-_ENTRIES = re.compile(r"^# entries-in-buffer/entries-written: (\d+)/(\d+)\s+#P:(\d+)", re.MULTILINE)
-_LOST = re.compile(rb"CPU:(\d+) \[LOST (?:(\d+) )?EVENTS\]")
-_LATENCY = b"latency trace v"
-_RELEASE = re.compile(r"^(\d+)\.(\d+)")
+_LOST = re.compile(r"CPU:(\d+) \[LOST (?:(\d+) )?EVENTS\]")
+_MOST_LOST = 1 << 40
+_SHOWN = 100  # characters of a line that cannot be read
 
 _MICROSECONDS = "times are whole microseconds, as tracefs prints them, of a clock it does not name"
 _HASHED = (
@@ -82,12 +82,6 @@ class _Places:
         return near_in_time(stream, first, second)
 
 
-def is_ftrace_text(data: memoryview) -> bool:
-    """Whether a file begins as tracefs's text does."""
-    head = bytes(data[:_LOOK])
-    return head.startswith(b"# tracer:") or _EVENT.search(head) is not None
-
-
 class FtraceTextReader:
     """The reader of tracefs's text (pipeline.ingest.reader.Reader).
 
@@ -108,25 +102,16 @@ class FtraceTextReader:
         self.types: TextTypes = TextTypes.known()
         self._data = np.frombuffer(data, np.uint8)
         self._uname = uname.split()
-        head = bytes(data[:_LOOK])
-        if _LATENCY in head.partition(b"\n#\n")[2][:200]:
-            raise InputError(
-                f"{path}: text in the latency format, which cuts names and times; "
-                "echo 0 > /sys/kernel/tracing/options/latency-format, and read it again"
-            )
-        if head.startswith(b"cpus="):
-            raise InputError(
-                f"{path}: what trace-cmd report prints, which is not read; "
-                "import the trace.dat itself"
-            )
-        entries = _ENTRIES.search(head.decode("utf-8", "replace"))
-        self._overwritten = max(int(entries[2]) - int(entries[1]), 0) if entries else 0
-        self._cpus = min(int(entries[3]), CPUS) if entries else 1
+        head = read_head(path, data)
+        self._tracer, self._overwritten = head.tracer, head.overwritten
+        self._cpus = head.cpus
         self._lost: dict[int, int] = {}
         self._gaps: dict[int, int] = {}
         self._comms: dict[str, str] = {}
         self._unread = 0
         self._misread = 0
+        # Where the first line that cannot be read begins, and its text.
+        self._first: tuple[int, str] | None = None
         self._kept = 0
         self._table: Future[TextSymbols] = Future()
         self._maker: RecordMaker | None = None
@@ -142,24 +127,33 @@ class FtraceTextReader:
     def symbols(self, beside: Callable[[], memoryview]) -> TextSymbols:
         """Addresses for the functions in the text, by the kallsyms ``beside`` it."""
         try:
-            self._table.set_result(TextSymbols(beside()))
+            self._table.set_result(TextSymbols(beside(), self.path))
         except InputError as error:
             self._table.set_exception(error)
         return self._table.result()
 
     def streams(self, budget: int) -> Iterator[Stream]:
         """The records of windows of about ``budget`` bytes of text."""
-        words = self._uname
-        version = _RELEASE.match(words[2]) if len(words) > 2 else None
-        gfp = gfp_names((int(version[1]), int(version[2])) if version else None)
+        gfp = GfpWords(kernel_version(self.path, self._uname))
         maker = self._maker = RecordMaker(self.types, self._table.result(), gfp)
         for span in spans(self._chunks, budget):
             yield self._stream(span, maker)
         if self._misread > self._kept:
             raise InputError(
                 f"{self.path}: {self._misread} of {self._kept + self._misread} kmem events are not "
-                "as tracefs prints them; read /sys/kernel/tracing/trace itself"
+                f"as tracefs prints them ({self._first_unread()}); read /sys/kernel/tracing/trace "
+                "itself"
             )
+
+    def _first_unread(self) -> str:
+        at, text = self._first or (0, "")
+        return f"the first, at byte {at}: {text}"
+
+    def _note_unread(self, at: int, line: npt.NDArray[np.uint8]) -> None:
+        """Remember a line that cannot be read if it is the first of them in the file."""
+        if self._first is None or at < self._first[0]:
+            text = bytes(line[: 4 * _SHOWN]).partition(b"\n")[0].decode("utf-8", "replace")
+            self._first = at, ascii(text.strip()[:_SHOWN])
 
     def facts(self) -> Facts:
         """What the recording says of itself."""
@@ -178,11 +172,17 @@ class FtraceTextReader:
             lost=self._losses(),
             comms=self._comms,
             dropped={"unreadable_lines": unread} if unread else {},
+            tracer="" if self._tracer == "nop" else self._tracer,
             lacks=list(self._lacks()),
         )
 
     def _lacks(self) -> Iterator[str]:
         yield _MICROSECONDS
+        if unread := self._unread + self._misread:
+            lines = "1 line cannot" if unread == 1 else f"{unread} lines cannot"
+            yield f"{lines} be read and {'is' if unread == 1 else 'are'} left out: " + (
+                self._first_unread()
+            )
         symbols, maker = self._table.result(), self._maker
         if len(self._uname) <= 2:
             yield _NO_RELEASE
@@ -224,12 +224,14 @@ class FtraceTextReader:
         for base, block, size in self._blocks():
             lines = read_lines(block, size)
             self._unread += len(lines.other)
-            self._count_lost(block, lines)
+            if lines.other.size:
+                self._note_unread(base + int(lines.other[0]), block[lines.other[0] :])
+            self._count_lost(base, block, lines)
             if not lines.ts.size:
                 continue
             self._cpus = max(self._cpus, int(lines.cpu.max()) + 1)
             self._name_tasks(block, lines)
-            event = np.flatnonzero(~lines.stack)
+            event = np.flatnonzero(~(lines.stack | lines.user))
             number = np.searchsorted(lines.line[event], np.arange(0, size, _CHUNK))
             start = event[np.unique(number[number < len(event)])]
             if not begin:
@@ -248,8 +250,10 @@ class FtraceTextReader:
             raise InputError(f"{self.path}: an event of CPU {self._cpus - 1} cannot be")
         if not begin:
             raise InputError(
-                f"{self.path}: no line is an event as tracefs prints it, with a time in seconds; "
-                "read /sys/kernel/tracing/trace of a clock that counts nanoseconds"
+                f"{self.path}: no line is an event as tracefs prints it, with a time in seconds"
+                f"{f' (tracer {self._tracer})' if self._tracer else ''}; read "
+                "/sys/kernel/tracing/trace of a clock that counts nanoseconds, with tracer nop and "
+                "the options raw, hex, bin and verbose off"
             )
         begin[0] = 0
         places = np.array([*begin, len(self._data)], np.int64)
@@ -277,16 +281,18 @@ class FtraceTextReader:
             yield at, *_ended(piece)
             at += len(piece)
 
-    def _count_lost(self, block: npt.NDArray[np.uint8], lines: Lines) -> None:
+    def _count_lost(self, base: int, block: npt.NDArray[np.uint8], lines: Lines) -> None:
         for place in lines.lost.tolist():
-            match = _LOST.match(bytes(block[place : place + 64]))
-            if match is None or int(match[1]) >= CPUS:
+            match = _LOST.match(bytes(block[place : place + 64]).decode("utf-8", "replace"))
+            cpu = number(match[1], most=CPUS - 1) if match else None
+            lost = number(match[2] or "0", most=_MOST_LOST) if match else None
+            if match is None or cpu is None or lost is None:
                 self._unread += 1
+                self._note_unread(base + place, block[place:])
             elif match[2]:
-                cpu = int(match[1])
-                self._lost[cpu] = self._lost.get(cpu, 0) + int(match[2])
+                self._lost[cpu] = self._lost.get(cpu, 0) + lost
             else:
-                self._gaps[int(match[1])] = self._gaps.get(int(match[1]), 0) + 1
+                self._gaps[cpu] = self._gaps.get(cpu, 0) + 1
 
     # --- windows
 
@@ -299,7 +305,14 @@ class FtraceTextReader:
         lines = read_lines(text, size)
         made = maker.make(text, size, lines)
         ts = lines.ts[made.row]
-        self._misread += int(self._inside(lines.ts[made.unread], span).sum())
+        if maker.padded:
+            raise InputError(f"{self.path}: {REPORT}")
+        unread = made.unread[self._inside(lines.ts[made.unread], span)]
+        loose = made.loose[self._inside(lines.ts[made.loose[:, 1]], span)]
+        self._misread += len(unread) + len(loose)
+        for at in np.concatenate([lines.line[unread[:1]], lines.frame[loose[:1, 0]]]).tolist():
+            within = int(np.searchsorted(begin - moved, at, side="right")) - 1
+            self._note_unread(at + int(moved[within]), text[at:])
         # What is further away than NEAR is not looked at.
         near = (ts >= span.since - NEAR) & (ts < span.until + NEAR)
         row, ts = made.row[near], ts[near]

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.trace.events import EVENTS, Ev
-from pipeline.ingest.events import STACK, EventTypes, Kept
+from pipeline import untrusted
+from pipeline.ingest.events import STACK, USER_STACK, EventTypes, Kept
 from pipeline.ingest.formats import EventFormat, Field
 from pipeline.ingest.ftrace_text import forms
 from pipeline.ingest.ftrace_text.fields import FieldPlaces
-from pipeline.ingest.ftrace_text.numbers import prefixed, signed, unsigned
+from pipeline.ingest.ftrace_text.numbers import bracketed, plain, pointers
 from pipeline.ingest.stream import SLACK
 from pipeline.ingest.strings import StringInterner
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import numpy.typing as npt
 
     from pipeline.ingest.ftrace_text.forms import Form
+    from pipeline.ingest.ftrace_text.gfp import GfpWords
     from pipeline.ingest.ftrace_text.lines import Lines
     from pipeline.ingest.ftrace_text.symbols import TextSymbols
 
@@ -36,12 +36,14 @@ _COMMON = {
     "common_pid": Field("common_pid", 4, 4, signed=True),
 }
 # Types of records of ours: kept events have small numbers, the rest follow.
-_STACK, _OTHERS = 100, 200
+_STACK, _USER_STACK, _OTHERS = 100, 101, 200
 _WORD = 8  # bytes of an address in a stack
 _STACK_HEAD = 16
 _LONGEST_NAME = 64
 _LOOK_AT = 33  # lines that tell what an event's text is like: one may be damaged
-_HASHED = np.uint64(1 << 32)
+# A hashed address has as many digits as one of 64 bits, and half of them are 0 (lib/vsprintf.c:
+# ptr_to_hashval).
+_HASHED, _HASHED_DIGITS = np.uint64(1 << 32), 16
 
 
 @dataclass(slots=True)
@@ -69,11 +71,12 @@ class TextTypes(EventTypes):
         caller = Field("caller", _STACK_HEAD, 0, signed=False)
         types.stack = EventFormat(_STACK, "ftrace", "kernel_stack", {**_COMMON, "caller": caller})
         types.slot[_STACK] = STACK
+        types.user_stack = _USER_STACK
         return types
 
     def name_of(self, number: int) -> str:
         """The name of the event type with this common_type, for counts of what was dropped."""
-        return self.others[number - _OTHERS]
+        return USER_STACK if number == _USER_STACK else self.others[number - _OTHERS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,8 @@ class TextRecords:
         row: i8, the line (of Lines) of each record, ascending.
         offset: i8, where each begins.
         size: i4, its bytes.
-        unread: i8, lines whose text is not as their type's, and those before frames of no stack.
+        unread: i8, lines (of Lines) whose text is not as their type's.
+        loose: i8, frames (of Lines) of no stack, and the lines before them, as pairs.
     """
 
     data: npt.NDArray[np.uint8]
@@ -93,6 +97,7 @@ class TextRecords:
     offset: npt.NDArray[np.int64]
     size: npt.NDArray[np.int32]
     unread: npt.NDArray[np.int64]
+    loose: npt.NDArray[np.int64]
 
 
 class RecordMaker:
@@ -101,25 +106,27 @@ class RecordMaker:
     Args:
         types: the event types.
         symbols: gives addresses to places in code.
-        gfp: bits of gfp flags by name.
+        gfp: what the names of gfp flags mean.
 
     Attributes:
         pointers: addresses of objects seen, but 0.
         hashed: those of them that are as short as hashed ones.
+        padded: lines of kept events that have blanks in front of their fields.
         frames_without_offset: whether stacks name functions alone.
     """
 
-    def __init__(self, types: TextTypes, symbols: TextSymbols, gfp: Mapping[str, int]) -> None:
+    def __init__(self, types: TextTypes, symbols: TextSymbols, gfp: GfpWords) -> None:
         self._types = types
         self._symbols = symbols
         self._gfp = gfp
         self._names = StringInterner()
-        self._words = {how: StringInterner() for how in range(forms.TEXT + 1)}
+        self._words: dict[int, StringInterner] = {}
         self._frames = StringInterner()
         self._values: dict[int, npt.NDArray[np.int64]] = {}
         self._slot_of_name: list[int] = []
         self.pointers = 0
         self.hashed = 0
+        self.padded = 0
         self.frames_without_offset = False
 
     def make(self, data: npt.NDArray[np.uint8], size: int, lines: Lines) -> TextRecords:
@@ -131,31 +138,40 @@ class RecordMaker:
         text = FieldPlaces(data, size, lines)
         number = self._numbers(text)
         parts: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8], npt.NDArray[np.int64]]] = []
-        # Frames belong to the line before them, which must be a stack.
+        # Frames belong to the line before them, which must be a stack; those of tasks are not read.
         before = np.maximum(np.searchsorted(lines.line, lines.frame) - 1, 0)
-        unread = [before[~lines.stack[before]] if len(lines.line) else before[:0]]
+        if not len(lines.line):
+            before = before[:0]
+        of_none = np.flatnonzero(~(lines.stack | lines.user)[before])
+        loose = np.stack([of_none, before[of_none]], axis=1)
+        frames = np.flatnonzero(lines.stack[before])
+        unread = [np.zeros(0, np.int64)]
         for kind in np.unique(number).tolist():
             row = np.flatnonzero(number == kind)
             if kind == _STACK:
-                parts.append((row, *self._stacks(text, row)))
-            elif kind >= _OTHERS:
+                parts.append((row, *self._stacks(text, row, frames)))
+            elif kind >= _USER_STACK:
                 parts.append((row, *_equal(self._heads(text, row, kind, 8))))
             else:
                 good, body = self._events(text, row, kind)
-                unread.append(row[~good])
                 parts.append((row[good], *_equal(body)))
-        return _laid_out(parts, np.concatenate(unread))
+                bad, other = self._of_none(text, row[~good], kind)
+                unread.append(bad)
+                parts.append((other, *_equal(self._heads(text, other, self._namesake(kind), 8))))
+        return _laid_out(parts, np.concatenate(unread), loose)
 
     def _numbers(self, text: FieldPlaces) -> npt.NDArray[np.int64]:
         """The type of each line's record."""
         lines = text.lines
         end = np.minimum(text.next_colon(lines.text), lines.end)
         end = np.minimum(end, lines.text + _LONGEST_NAME)
-        codes = self._names.codes(text.data, lines.text, np.where(lines.stack, 0, end - lines.text))
+        no_event = lines.stack | lines.user
+        codes = self._names.codes(text.data, lines.text, np.where(no_event, 0, end - lines.text))
         for name in self._names.texts[len(self._slot_of_name) :]:
             self._slot_of_name.append(self._slot(name))
         number = np.array(self._slot_of_name, np.int64).take(codes)
         number[lines.stack] = _STACK
+        number[lines.user] = _USER_STACK
         return number
 
     def _slot(self, name: str) -> int:
@@ -163,10 +179,26 @@ class RecordMaker:
             if kept.format.name == name:
                 return slot
         # What functions, markers or bprintk print is no event's name.
-        known = name if name.isidentifier() else "lines_of_no_event"
-        if known not in self._types.others:
-            self._types.others.append(known)
-        return _OTHERS + self._types.others.index(known)
+        return self._other(name if name.isidentifier() else "lines_of_no_event")
+
+    def _other(self, name: str) -> int:
+        if name not in self._types.others:
+            self._types.others.append(name)
+        return _OTHERS + self._types.others.index(name)
+
+    def _namesake(self, slot: int) -> int:
+        """The type of what has an event's name alone: probes, synthetic events, messages."""
+        return self._other(f"lines_named_{self._types.kept[slot].format.name}")
+
+    def _of_none(
+        self, text: FieldPlaces, row: npt.NDArray[np.int64], slot: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Of lines with an event's name that cannot be read: its own, and those of none."""
+        kept = self._types.kept[slot]
+        name = len(kept.format.name)
+        own = text.having(row, forms.own_names(kept.event), name)
+        self.padded += int((own & text.padded(row, name)).sum())
+        return row[own], row[~own]
 
     def _heads(
         self, text: FieldPlaces, row: npt.NDArray[np.int64], kind: int, size: int
@@ -187,15 +219,16 @@ class RecordMaker:
         """Which lines are as their type's, and the records of these."""
         kept = self._types.kept[slot]
         if slot not in self._types.forms:
-            some = row[:_LOOK_AT].tolist()
+            own = row[text.having(row, forms.own_names(kept.event), len(kept.format.name))]
             form = forms.form_of(
-                kept.event, [text.fields(one, len(kept.format.name)) for one in some]
+                kept.event,
+                [text.fields(one, len(kept.format.name)) for one in own[:_LOOK_AT].tolist()],
             )
+            if not form.names:
+                return np.zeros(len(row), np.bool_), np.zeros((0, form.size), np.uint8)
             self._types.forms[slot] = form
             kept.columns.update(form.columns)
         form = self._types.forms[slot]
-        if not form.names:
-            return np.zeros(len(row), np.bool_), np.zeros((0, form.size), np.uint8)
         good, equals = text.equals(row, form.names, len(kept.format.name))
         row, equals = row[good], equals[good]
         ends = text.ends(row, form.names, equals)
@@ -216,14 +249,18 @@ class RecordMaker:
                 _put_text(text.data, body, (start, end), (field_.offset, at), width)
                 at += width
                 continue
-            value, readable = self._value(text.data, start, end, how)
+            if how == forms.POINTER:
+                value, readable, digits = pointers(text.data, start, end)
+                if column == "ptr":
+                    self.pointers += int((value != 0).sum())
+                    short = (value != 0) & (value < _HASHED) & (digits == _HASHED_DIGITS)
+                    self.hashed += int(short.sum())
+            else:
+                value, readable = self._value(text.data, start, end, how)
             fine &= readable
             if column == "pfn" and kept.event.code == Ev.MM_PAGE_ALLOC:
                 # A failed allocation's pfn of -1 is printed as 0 (T8); frame 0 is never given out.
                 value = np.where(value == 0, np.uint64((1 << 64) - 1), value)
-            if column == "ptr":
-                self.pointers += int((value != 0).sum())
-                self.hashed += int(((value != 0) & (value < _HASHED)).sum())
             body[:, field_.offset : field_.end] = value[:, np.newaxis].view(np.uint8)
         good[np.flatnonzero(good)[~fine]] = False
         return good, body[fine]
@@ -236,14 +273,12 @@ class RecordMaker:
         how: int,
     ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
         """Values as 64 bits, and which can be read."""
-        if how == forms.POINTER:
-            return unsigned(data, start, end, 16)
-        if how == forms.HEX:
-            return prefixed(data, start, end)
-        if how == forms.DECIMAL:
-            return signed(data, start, end)
+        if how == forms.NUMBER:
+            return plain(data, start, end)
         if how == forms.BYTES:
-            return signed(data, start, end - 1)
+            return plain(data, start, end - 1)
+        if how == forms.BRACKETS:
+            return bracketed(data, start, end)
         return self._word(data, start, end, how)
 
     def _word(
@@ -254,7 +289,7 @@ class RecordMaker:
         how: int,
     ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
         """The values of words, of which there are few."""
-        interner = self._words[how]
+        interner = self._words.setdefault(how, StringInterner())
         codes = interner.codes(data, start, end - start)
         known = self._values.get(how, np.zeros(0, np.int64))
         fresh = [self._meaning(word, how) for word in interner.texts[len(known) :]]
@@ -265,29 +300,40 @@ class RecordMaker:
     def _meaning(self, word: str, how: int) -> int:
         if how == forms.SITE:
             return _as_signed(self._symbols.address(word))
+        if how == forms.BRACKETS_SITE:
+            place, _, signed = word.removesuffix(")").rpartition(" (")
+            value = untrusted.number(signed.removeprefix("-"), most=1 << 63)
+            if value is None:
+                return _UNKNOWN
+            return _as_signed(self._symbols.learn(-value if signed[:1] == "-" else value, place))
         if how == forms.GFP:
-            bits = [self._gfp.get(part, _hex(part)) for part in word.split("|")]
-            return (
-                _UNKNOWN if None in bits else int(np.bitwise_or.reduce([bit or 0 for bit in bits]))
-            )
+            bits = self._gfp.bits(word)
+            return _UNKNOWN if bits is None else _as_signed(bits)
         names = forms.COUNTERS if how == forms.COUNTER else forms.FLAGS
         return names.get(word, _UNKNOWN)
 
     # --- stacks
 
     def _stacks(
-        self, text: FieldPlaces, row: npt.NDArray[np.int64]
+        self, text: FieldPlaces, row: npt.NDArray[np.int64], frames: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-        """The records of stacks, one after the other, and the bytes of each."""
+        """The records of stacks, one after the other, and the bytes of each.
+
+        Args:
+            text: the text.
+            row: the lines that say that a stack follows.
+            frames: which frames are of these.
+        """
         lines = text.lines
-        codes = self._frames.codes(text.data, lines.frame, lines.frame_end - lines.frame)
+        frame, frame_end = lines.frame[frames], lines.frame_end[frames]
+        codes = self._frames.codes(text.data, frame, frame_end - frame)
         address = np.array(
             [self._symbols.address(frame.strip()) for frame in self._frames.texts], np.uint64
         )
         self.frames_without_offset |= any("+0x" not in frame for frame in self._frames.texts)
-        frames = address.take(codes) if len(codes) else np.zeros(0, np.uint64)
-        first = np.searchsorted(lines.frame, lines.line[row])
-        last = np.searchsorted(lines.frame, np.append(lines.line, len(text.data))[row + 1])
+        places = address.take(codes) if len(codes) else np.zeros(0, np.uint64)
+        first = np.searchsorted(frame, lines.line[row])
+        last = np.searchsorted(frame, np.append(lines.line, len(text.data))[row + 1])
         count = last - first
         size = _STACK_HEAD + _WORD * count
         begin = np.cumsum(size) - size
@@ -297,7 +343,7 @@ class RecordMaker:
         which = np.repeat(first - (np.cumsum(count) - count), count) + np.arange(int(count.sum()))
         place = np.repeat(begin + _STACK_HEAD - _WORD * (np.cumsum(count) - count), count)
         place += _WORD * np.arange(len(which))
-        words = frames[which].astype("<u8").view(np.uint8).reshape(-1, 8)
+        words = places[which].astype("<u8").view(np.uint8).reshape(-1, 8)
         body[(place[:, np.newaxis] + np.arange(8)).ravel()] = words.ravel()
         return body, size
 
@@ -308,13 +354,6 @@ _UNKNOWN = -(1 << 63) + 12345
 
 def _as_signed(value: int) -> int:
     return value - (1 << 64) if value >= 1 << 63 else value
-
-
-def _hex(text: str) -> int | None:
-    try:
-        return int(text, 16) if text.startswith("0x") else None
-    except ValueError:
-        return None
 
 
 def _put_text(
@@ -343,6 +382,7 @@ def _equal(body: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], npt.NDAr
 def _laid_out(
     parts: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8], npt.NDArray[np.int64]]],
     unread: npt.NDArray[np.int64],
+    loose: npt.NDArray[np.int64],
 ) -> TextRecords:
     """All parts' records one part after the other, listed in the order of their lines."""
     none = np.zeros(0, np.int64)
@@ -352,5 +392,5 @@ def _laid_out(
     order = np.argsort(row, kind="stable")
     offset = np.cumsum(size) - size
     return TextRecords(
-        data, row[order], offset[order], size[order].astype(np.int32), np.sort(unread)
+        data, row[order], offset[order], size[order].astype(np.int32), np.sort(unread), loose
     )

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.errors import InputError
 from pipeline.ingest.symbols import Kallsyms
 from pipeline.trace_set.parts import Symbols
+from pipeline.untrusted import MOST, number
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -35,13 +37,15 @@ class TextSymbols:
 
     Args:
         text: the kernel's kallsyms; may be empty.
+        where: what to call the text that names places, in errors.
 
     Attributes:
         made_up: places whose address is not the kernel's.
         unclear: places of functions of which kallsyms has several that fit; the first is taken.
     """
 
-    def __init__(self, text: memoryview) -> None:
+    def __init__(self, text: memoryview, where: str = "the text") -> None:
+        self._where = where
         self._kallsyms = Kallsyms(text)
         self._text = text
         self._known: dict[str, int] = {}
@@ -58,14 +62,36 @@ class TextSymbols:
             self._known[place] = self._find(place)
         return self._known[place]
 
+    def learn(self, address: int, place: str) -> int:
+        """The address of a place in code that the text says itself; as 64 bits without a sign."""
+        address %= 1 << 64
+        match = _PLACE.match(place)
+        if match is not None and not _ADDRESS.match(place):
+            self._functions.setdefault(address, self._function(match))
+        return address
+
+    def _function(self, match: re.Match[str]) -> Function:
+        """The function that a place is in, and where in it.
+
+        Raises:
+            InputError: a function of such a size cannot be.
+        """
+        offset = number(match["offset"] or "0", 16, MOST >> 8)
+        if offset is None:
+            raise InputError(
+                f"{self._where}: {match['symbol'][:40]}+0x{match['offset'][:20]}...: no place in "
+                "code can be so far into a function; the text is damaged"
+            )
+        return match["symbol"], offset, match["module"]
+
     def _find(self, place: str) -> int:
         if bare := _ADDRESS.match(place):
             return int(bare[1], 16)
         match = _PLACE.match(place)
         if match is None:
             return self._make_up((place, 0, None))
-        offset, size = int(match["offset"] or "0", 16), int(match["size"] or "0", 16)
-        function = (match["symbol"], offset, match["module"])
+        function = self._function(match)
+        offset, size = function[1], number(match["size"] or "0", 16) or 0
         if match["address"]:
             address = int(match["address"], 16)
             if address in self._functions:
@@ -78,7 +104,7 @@ class TextSymbols:
         if not begins:
             return self._make_up(function)
         self.unclear += len(begins) > 1
-        address = begins[0] + offset
+        address = (begins[0] + offset) % (1 << 64)
         self._functions[address] = function
         return address
 
@@ -98,11 +124,18 @@ class TextSymbols:
     def _begins(self) -> dict[tuple[str, str | None], list[int]]:
         """Where the symbols of a name and module begin."""
         begins: dict[tuple[str, str | None], list[int]] = {}
-        for line in bytes(self._text).decode("utf-8", "replace").splitlines():
+        lines = bytes(self._text).decode("utf-8", "replace").splitlines()
+        for count, line in enumerate(lines, 1):
             words = line.split()
             if len(words) in (3, 4) and words[1] not in "Aa":
                 module = words[3].strip("[]") if len(words) == 4 else None
-                begins.setdefault((words[2], module), []).append(int(words[0], 16))
+                begin = number(words[0], 16, (1 << 64) - 1)
+                if begin is None:
+                    raise InputError(
+                        f"{self._where}: line {count} of the kallsyms beside it has no address: it "
+                        "is damaged; copy /proc/kallsyms again, or remove it"
+                    )
+                begins.setdefault((words[2], module), []).append(begin)
         return begins
 
     def name(self, address: int) -> str | None:

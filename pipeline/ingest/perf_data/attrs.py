@@ -33,6 +33,20 @@ _CLOCK_IDS = {
     7: "CLOCK_BOOTTIME",
     11: "CLOCK_TAI",
 }
+# What perf calls the events of these types, by config (include/uapi/linux/perf_event.h:
+# enum perf_hw_id and enum perf_sw_ids, 7.2; tools/perf/util/evsel.c).
+_KNOWN = {
+    0: (
+        *("cycles", "instructions", "cache-references", "cache-misses", "branches"),
+        *("branch-misses", "bus-cycles", "stalled-cycles-frontend", "stalled-cycles-backend"),
+        "ref-cycles",
+    ),
+    1: (
+        *("cpu-clock", "task-clock", "page-faults", "context-switches", "cpu-migrations"),
+        *("minor-faults", "major-faults", "alignment-faults", "emulation-faults", "dummy"),
+        *("bpf-output", "cgroup-switches"),
+    ),
+}
 #: The clock of a recording that asked for none (kernel/events/core.c:perf_event_clock).
 SCHED_CLOCK = "perf"
 
@@ -68,7 +82,31 @@ class Attr:
     @property
     def tracepoint(self) -> bool:
         """Whether its samples hold a tracepoint's record."""
-        return self.kind == _TRACEPOINT and bool(self.sample_type & RAW)
+        return self.kind == _TRACEPOINT and bool(self.sample_type & RAW) and not self.counted
+
+    @property
+    def counted(self) -> bool:
+        """Whether it has no samples: a group's leader reads its count in its own (``:S``).
+
+        perf util/record.c:evsel__config_leader_sampling sets no period then, and the kernel makes
+        no sample of such an event (kernel/events/core.c:is_sampling_event).
+        """
+        return not self.period and not self.frequency
+
+    @property
+    def called(self) -> str:
+        """What to call it where it is not what was looked for."""
+        known = _KNOWN.get(self.kind, ())
+        name = self.name or (
+            known[self.config]
+            if self.config < len(known)
+            else f"an event of type {self.kind}, config {self.config:#x}"
+        )
+        if self.counted:
+            return f"{name} (only counted, in a group with :S)"
+        if self.kind == _TRACEPOINT and not self.sample_type & RAW:
+            return f"{name} (without its record)"
+        return name
 
     def at(self, bit: int) -> int:
         """Bytes from a sample's beginning to a word in front of READ, which it must have."""

@@ -29,9 +29,11 @@ _TRACING_DATA, _HOSTNAME, _OSRELEASE, _ARCH, _NRCPUS, _EVENT_DESC = 1, 3, 4, 6, 
 _AUXTRACE, _DIR_FORMAT, _COMPRESSED = 18, 24, 27
 _FEATURES = 256
 # Records that perf itself writes, from 64 on (util/event.h).
-_PIPE_ATTR, _PIPE_TRACING_DATA, _PIPE_FEATURE = 64, 66, 80
+_PIPE_ATTR, _PIPE_TRACING_DATA, _PIPE_UPDATE, _PIPE_FEATURE = 64, 66, 78, 80
+_UPDATE_NAME = 2  # PERF_EVENT_UPDATE__NAME
 SAMPLE = 9
 _MOST = 1 << 16
+_NAMED = 5  # most events that a line names
 _NOT_CLOSED = (
     "perf record was not ended properly, or wrote no event formats: "
     "record again, and end it with Ctrl-C or SIGINT"
@@ -114,7 +116,21 @@ def read_perf_data(path: str, data: memoryview) -> PerfData:
         replace(attr, name=next((perf.names[id_] for id_ in attr.ids if id_ in perf.names), ""))
         for attr in perf.attrs
     ]
+    if not any(attr.tracepoint for attr in perf.attrs):
+        raise InputError(
+            f"{path}: no tracepoints; record with perf record -e 'kmem:*' -a (it has "
+            f"{_listed(perf.attrs)})"
+        )
+    if not perf.formats:
+        raise InputError(f"{path}: {_NOT_CLOSED}")
     return perf
+
+
+def _listed(attrs: list[Attr]) -> str:
+    """The events that were recorded, the first few of them by name."""
+    names = list(dict.fromkeys(attr.called for attr in attrs))
+    more = f", {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _read_file(perf: PerfData, cursor: Cursor) -> None:
@@ -210,11 +226,21 @@ def _read_pipe(perf: PerfData) -> None:
                 _READ[feature](perf, body)
             elif feature in _REFUSED:
                 raise InputError(f"{perf.path}: {_REFUSED[feature]}")
+        elif kind == _PIPE_UPDATE:
+            _read_update(perf, body)
         else:
             continue
         perf.begin = at + size
-    if not perf.attrs or not perf.formats:
+    if not perf.attrs:
         raise InputError(f"{perf.path}: {_NOT_CLOSED}")
+
+
+def _read_update(perf: PerfData, body: Cursor) -> None:
+    """Take in the name that a pipe says of an event behind its attributes."""
+    what, id_ = body.number(8, "an update's kind"), body.number(8, "an id")
+    if what == _UPDATE_NAME:
+        name = bytes(body.take(body.left, "an event's name")).split(b"\0")[0]
+        perf.names.setdefault(id_, name.decode("utf-8", "replace"))
 
 
 def _read_tracing_data(perf: PerfData, cursor: Cursor) -> None:
@@ -263,7 +289,9 @@ def _read_event_names(perf: PerfData, cursor: Cursor) -> None:
         ids = cursor.number(4, "the number of an event's ids")
         name = _string(cursor, "an event's name")
         for _ in range(ids):
-            perf.names[cursor.number(8, "an id")] = name
+            id_ = cursor.number(8, "an id")
+            if name:
+                perf.names[id_] = name
 
 
 def _set_compressed(perf: PerfData, cursor: Cursor) -> None:

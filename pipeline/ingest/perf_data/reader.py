@@ -38,6 +38,10 @@ _NO_SYMBOLS = (
     "it; functions are addresses only, and shmem pages cannot be told from anonymous ones"
 )
 _TASKS = "not all tasks were recorded (perf record without -a): what others did is missing"
+_COUNTED = (
+    "{name} was only counted, as a member of a group ({{a,b}}:S): no record of any of its {count} "
+    "events up to the leader's last one; record without :S"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,7 @@ class PerfReader:
         lacks = [_NO_SYMBOLS] if self._no_symbols else []
         if side.some_tasks:
             lacks.append(_TASKS)
+        lacks += self._counted()
         return Facts(
             format="perf.data",
             version=_VERSION,
@@ -138,6 +143,13 @@ class PerfReader:
             dropped={"other_samples": self._others} if self._others else {},
             lacks=lacks,
         )
+
+    def _counted(self) -> Iterator[str]:
+        """What was only counted, as a member of a group."""
+        for attr in self._perf.attrs:
+            if attr.counted:
+                count = sum(self._samples.counts.get(id_, 0) for id_ in attr.ids)
+                yield _COUNTED.format(name=attr.name or "an event", count=count)
 
     def _stream(self, span: Span) -> Stream:
         data, places = self._assemble(span)

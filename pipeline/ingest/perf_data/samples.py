@@ -81,21 +81,24 @@ class SampleReader:
         order: byte order of its numbers.
         where: the file's name, for errors.
 
+    Attributes:
+        counts: of events that a group's leader only counts (``:S``), the last count by id.
+
     Raises:
-        InputError: no event is a tracepoint, or samples lack what is needed.
+        InputError: samples lack what is needed.
     """
 
     def __init__(self, attrs: list[Attr], order: str, where: str) -> None:
         self._order = order
         self._where = where
         points = _tracepoints(attrs)
-        if not points:
-            raise InputError(f"{where}: no tracepoints; record with perf record -e 'kmem:*' -a")
+        self.counts = {id_: 0 for attr in attrs if attr.counted for id_ in attr.ids}
         for attr in points:
             _check(attr, where)
-        kinds = {(attr.sample_type, attr.read_format) for attr in attrs if attr.sample_type}
+        sampled = [attr for attr in attrs if not attr.counted]
+        kinds = {(attr.sample_type, attr.read_format) for attr in sampled if attr.sample_type}
         others = len(kinds) > 1 or len(points) < sum(attr.tracepoint for attr in attrs)
-        self._id_at = _id_place(attrs, where) if others else None
+        self._id_at = _id_place(sampled, where) if others else None
         self._layouts = [
             _Layout(
                 next(attr for attr in points if (attr.sample_type, attr.read_format) == kind),
@@ -222,7 +225,29 @@ class SampleReader:
         if not kind & bits.GROUP:
             return np.full(len(bounds.offset), 8 * (times + each), np.int64)
         bounds.need(attr.front + 8, "what was read")
-        return 8 * (1 + times + each * self._count(data, bounds.offset + attr.front, _MOST_READ))
+        members = self._count(data, bounds.offset + attr.front, _MOST_READ)
+        size: npt.NDArray[np.int64] = 8 * (1 + times + each * members)
+        if self.counts and kind & bits.READ_ID:
+            bounds.need(attr.front + size, "what was read")
+            self._note_counts(data, bounds.offset + attr.front + 8 * (1 + times), members, each)
+        return size
+
+    def _note_counts(
+        self,
+        data: npt.NDArray[np.uint8],
+        begin: npt.NDArray[np.int64],
+        members: npt.NDArray[np.int64],
+        each: int,
+    ) -> None:
+        """Take in the counts of groups, of which samples have ``each`` words a member."""
+        before = np.cumsum(members) - members
+        place = np.repeat(begin - 8 * each * before, members)
+        place += 8 * each * np.arange(len(place))
+        words = unaligned(data, self._order + "u8")
+        value, of = words[place].astype(np.uint64), words[place + 8].astype(np.uint64)
+        for id_ in self.counts:
+            found = int(value[of == np.uint64(id_)].max(initial=0))
+            self.counts[id_] = max(self.counts[id_], found)
 
     def _chains(
         self,

@@ -27,6 +27,7 @@ BUFFER_TEXT = 22
 
 _COMPRESSED = 1
 _MAX_CPUS = 1 << 16
+_CLOCK_SIZE, _MAX_CLOCK = 8, 256  # bytes of the size of a version 6 clock's text, and of the text
 # A section holds text about the kernel; kallsyms of a large one is 20 MB.
 _MAX_SECTION = 1 << 28
 
@@ -53,7 +54,10 @@ class Buffer:
 
 @dataclass(slots=True)
 class TraceDat:
-    """What a trace.dat file says of itself; ``data`` is the whole file."""
+    """What a trace.dat file says of itself; ``data`` is the whole file.
+
+    ``latency`` are the names of the instances it has the text of a latency tracer of.
+    """
 
     path: str
     data: memoryview
@@ -69,6 +73,7 @@ class TraceDat:
     cmdlines: bytes = b""
     options: list[tuple[int, bytes]] = field(default_factory=list)
     buffers: list[Buffer] = field(default_factory=list)
+    latency: list[str] = field(default_factory=list)
 
     def kallsyms(self) -> memoryview:
         """The text of /proc/kallsyms, which takes a while to decompress; empty if there is none.
@@ -225,6 +230,7 @@ def _read_buffer(trace: TraceDat, option: Cursor, *, is_text: bool) -> None:
     at = option.number(8, "the buffer's place")
     name, clock = option.string("the buffer's name"), option.string("the buffer's clock")
     if is_text:
+        trace.latency.append(name)
         return
     page_size = option.number(4, "the buffer's page size")
     _check_page_size(option, page_size)
@@ -302,15 +308,37 @@ def _read_version_6(trace: TraceDat, cursor: Cursor) -> None:
         cursor.fail("this holds a latency trace's text, not events: record with trace-cmd record")
     if not kind.startswith(b"flyrecord"):
         cursor.fail(f"expected the CPUs' data, found {kind!r}")
-    # A recording of other instances may have been given another number (read_cpu_data).
-    if (data := trace.option(CPUCOUNT)) is not None:
-        count = Cursor(memoryview(data), trace.order, cursor.what).number(4, "number of CPUs")
+    # A recording of other instances may have been given another number: the last one stands, for
+    # all of them (handle_options, read_cpu_data).
+    for number, data in trace.options:
+        if number == CPUCOUNT:
+            option = Cursor(memoryview(data), trace.order, cursor.what)
+            count = option.number(4, "number of CPUs")
     if count > _MAX_CPUS:
         cursor.fail(f"{count} CPUs are not believed")
+    trace.buffers.append(_read_version_6_buffer(trace, cursor, "", count))
+    for at, name in others:
+        place = Cursor(trace.data, trace.order, f"{trace.path}: buffer {name!r}")
+        if at > place.left:
+            place.fail(f"the buffer should begin at byte {at}, behind the end of the file")
+        place.at = at
+        if at:  # 0: the recorder was ended before it wrote this instance's data
+            place.expect(b"flyrecord\0")
+            trace.buffers.append(_read_version_6_buffer(trace, place, name, count))
+        else:
+            trace.buffers.append(Buffer(name, "local", trace.page_size, False, ()))
+
+
+def _read_version_6_buffer(trace: TraceDat, cursor: Cursor, name: str, count: int) -> Buffer:
+    """One instance: where its CPUs' data is, and behind that its clock."""
     cpus = tuple(_cpu_data(trace, cursor, cpu) for cpu in range(count))
     clock = _selected_clock(trace.text(TRACECLOCK))
-    trace.buffers.append(Buffer("", clock, trace.page_size, False, cpus))
-    trace.buffers.extend(Buffer(name, clock, trace.page_size, False, ()) for _, name in others)
+    if not clock and trace.option(TRACECLOCK) is not None and cursor.left >= _CLOCK_SIZE:
+        size = cursor.number(_CLOCK_SIZE, "the size of the clock's text")
+        # Files of an older trace-cmd have none there, whatever their options say (init_data_v6).
+        text = bytes(cursor.take(size, "the clock's text")) if size <= _MAX_CLOCK else b""
+        clock = _selected_clock(text.decode("ascii", "replace"))
+    return Buffer(name, clock or "local", trace.page_size, False, cpus)
 
 
 def _read_version_6_options(trace: TraceDat, cursor: Cursor) -> list[tuple[int, str]]:
@@ -328,5 +356,6 @@ def _read_version_6_options(trace: TraceDat, cursor: Cursor) -> list[tuple[int, 
 
 
 def _selected_clock(text: str) -> str:
-    """The clock in brackets in the text of the trace_clock file; "local" if there is none."""
-    return text.partition("[")[2].partition("]")[0] or "local"
+    """The clock in brackets in the text of the trace_clock file; "" if there is none."""
+    name = text.partition("[")[2].partition("]")[0]
+    return name if name.isprintable() else ""

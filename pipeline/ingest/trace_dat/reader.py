@@ -1,4 +1,4 @@
-"""Reading a trace.dat: the records of its top instance, and what the file says of itself."""
+"""Reading a trace.dat: the records of one of its instances, and what the file says of itself."""
 
 from __future__ import annotations
 
@@ -6,23 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import InputError
-from pipeline.ingest.clock import Clock
 from pipeline.ingest.events import EventTypes
-from pipeline.ingest.formats import parse_fields
 from pipeline.ingest.reader import Facts
 from pipeline.ingest.symbols import Kallsyms
 from pipeline.ingest.trace_dat.container import CPUCOUNT, CPUSTAT, UNAME, read_trace_dat
 from pipeline.ingest.trace_dat.cpu_stats import LOST, lost_by_cpu
-from pipeline.ingest.trace_dat.ring_buffer import PageLayout
-from pipeline.ingest.trace_dat.sub_buffers import SubBufferStreams
-from pipeline.ingest.trace_dat.windows import cpu_pages, read_windows
+from pipeline.ingest.trace_dat.instances import Instance, choose, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pipeline.ingest.stream import Stream
-    from pipeline.ingest.trace_dat.container import Buffer, TraceDat
 
 
 class TraceDatReader:
@@ -31,28 +25,25 @@ class TraceDatReader:
     Args:
         path: the file's name, for errors.
         data: the whole file.
+        instance: the trace instance to read; None: the only one with kmem events.
 
     Raises:
-        InputError: it is damaged, or of a version that is not known.
+        InputError: it is damaged, of a version that is not known, or has no such instance.
     """
 
-    def __init__(self, path: str, data: memoryview) -> None:
+    def __init__(self, path: str, data: memoryview, instance: str | None = None) -> None:
         self.path = path
         trace = self._trace = read_trace_dat(path, data)
         self.page_size = trace.page_size
-        self._buffer = _top_buffer(trace)
-        self._clock = Clock.of(trace, self._buffer.clock)
-        fields = parse_fields(trace.header_page)
-        self._layout = PageLayout.of(fields, self._buffer.page_size, trace.order, path)
         self.types = EventTypes.of(trace.formats, path)
-        self.word = self._layout.commit_size
-        self._cpus = cpu_pages(trace, self._buffer, self._layout, self._clock)
+        self._instance = Instance(trace, choose(trace, self.types, instance), self.types)
+        self.word = self._instance.layout.commit_size
 
     @property
     def progress(self) -> float:
         """The part of the recording that has been read, 0 to 1."""
-        size = sum(cpu.size for cpu in self._buffer.cpus)
-        return sum(cpu.consumed for cpu in self._cpus) / max(size, 1)
+        size = sum(cpu.size for cpu in self._instance.buffer.cpus)
+        return sum(cpu.consumed for cpu in self._instance.cpus) / max(size, 1)
 
     def symbols(self, beside: Callable[[], memoryview]) -> Kallsyms:
         """The recording's own symbols, or those ``beside`` it."""
@@ -60,8 +51,7 @@ class TraceDatReader:
 
     def streams(self, budget: int) -> Iterator[Stream]:
         """The records of windows of about ``budget`` bytes."""
-        maker = SubBufferStreams(self.types, self._layout, self._clock, self.path)
-        return (maker.stream(raw) for raw in read_windows(self._cpus, budget))
+        return self._instance.streams(budget)
 
     def facts(self) -> Facts:
         """What the recording says of itself."""
@@ -73,12 +63,19 @@ class TraceDatReader:
             kernel_release=release,
             arch=arch,
             cpus=self._cpu_count(),
-            clock=self._clock.name,
-            ts_unit=self._clock.unit,
+            clock=self._instance.clock.name,
+            ts_unit=self._instance.clock.unit,
             lost=self._lost(),
             comms=comms_of(trace.cmdlines),
-            other_buffers=[buffer.name for buffer in trace.buffers if buffer.name],
+            instance=self._instance.buffer.name,
+            other_buffers=self._others(),
         )
+
+    def _others(self) -> list[str]:
+        """The instances with data that are not read."""
+        taken = self._instance.buffer
+        filled = (each for each in self._trace.buffers if any(cpu.size for cpu in each.cpus))
+        return [name_of(each) for each in filled if each is not taken]
 
     def _cpu_count(self) -> int:
         """CPUs of the machine; numbers may have holes, and idle ones have no section."""
@@ -86,7 +83,7 @@ class TraceDatReader:
         told = 0
         if data is not None and len(data) == 4:
             told = int(np.frombuffer(data, f"{self._trace.order}u4")[0])
-        return max(told, 1, *(section.cpu + 1 for section in self._buffer.cpus))
+        return max(told, 1, *(section.cpu + 1 for section in self._instance.buffer.cpus))
 
     def _lost(self) -> dict[str, Any]:
         """Lost events per CPU, and who says so.
@@ -98,30 +95,23 @@ class TraceDatReader:
             for number, data in self._trace.options
             if number == CPUSTAT
         ]
-        said = lost_by_cpu(texts)
-        marked = {cpu.cpu: cpu.lost for cpu in self._cpus}
-        every = sorted({cpu.cpu for cpu in self._buffer.cpus} | set(said))
+        said = lost_by_cpu(texts, self._instance.buffer.name, self.path)
+        cpus = self._instance.cpus
+        marked = {cpu.cpu: cpu.lost for cpu in cpus}
+        every = sorted({cpu.cpu for cpu in self._instance.buffer.cpus} | set(said))
         counted = {cpu: sum(said.get(cpu, {}).values()) for cpu in every}
         return {
             "per_cpu": {str(cpu): max(counted[cpu], marked.get(cpu, 0)) for cpu in every},
             "sources": {
                 "missed_events": {str(cpu): marked.get(cpu, 0) for cpu in every},
-                "marks": {str(cpu.cpu): cpu.marks for cpu in self._cpus},
-                "marks_without_a_number": {str(cpu.cpu): cpu.unknown for cpu in self._cpus},
+                "marks": {str(cpu.cpu): cpu.marks for cpu in cpus},
+                "marks_without_a_number": {str(cpu.cpu): cpu.unknown for cpu in cpus},
                 **{
                     name.replace(" ", "_"): {str(cpu): said[cpu][name] for cpu in sorted(said)}
                     for name in LOST
                 },
             },
         }
-
-
-def _top_buffer(trace: TraceDat) -> Buffer:
-    """The buffer of the top instance: the one whose events are kept."""
-    for buffer in trace.buffers:
-        if not buffer.name:
-            return buffer
-    raise InputError(f"{trace.path}: no data of the top trace instance in this recording")
 
 
 def _uname(text: str) -> tuple[str | None, str | None]:

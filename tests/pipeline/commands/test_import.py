@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tests.conftest import ROOT
-from tests.oracle.trace_dat import OTHER, Cpu, Event, File
+from tests.oracle.trace_dat import OTHER, Cpu, Event, File, Instance
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,8 @@ def recording() -> bytes:
     records = [*big, file.kfree(0xA000), file.record(OTHER, b""), file.stack(0x5001)]
     events = [Event(ts, record) for ts, record in enumerate(records)]
     file.cpus = {0: Cpu(events, {0: 4})}
-    file.instance = {0: Cpu(events)}
+    others = [Event(1, file.record(OTHER, b""))]
+    file.instances = {"other": Instance({0: Cpu(others)})}
     return file.encode()
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from allocsim.trace.events import EVENT_COLUMN, EVENTS, Event
-from pipeline.ingest.ftrace_text.forms import gfp_names
+from pipeline.ingest.ftrace_text.gfp import GfpWords
 from pipeline.ingest.recording import import_recording
 from pipeline.trace_set.reader import TraceSet
 from tests.conftest import recordings
@@ -165,7 +165,7 @@ _TYPE = re.compile(r"\( gfp_t\)|UL|(?<=[0-9a-f])u")
 def test_names_of_flags_mean_what_the_kernel_says(file: Path) -> None:
     release = (file.parents[2] / "uname").read_text().split()[2]
     major, minor = release.split(".")[:2]
-    known = gfp_names((int(major), int(minor)))
+    known = GfpWords((int(major), int(minor))).names
     said = {name: _evaluated(text) for text, name in _FLAG.findall(file.read_text())}
     assert len(said) > 30
     assert {name: known.get(name) for name in said} == said

@@ -122,15 +122,6 @@ def test_counts_lost_events_by_the_marks_and_by_the_statistics(tmp_path: Path) -
     assert lost["sources"]["overrun"] == {"2": 5}
 
 
-def test_keeps_the_top_instance_and_names_the_others(tmp_path: Path) -> None:
-    file = File()
-    file.cpus = {0: Cpu([Event(1, file.kfree(0xA0))])}
-    file.instance = {0: Cpu([Event(1, file.kfree(0xB0))])}
-    trace = imported(file, tmp_path)
-    assert columns(trace)["ptr"].tolist() == [0xA0]
-    assert trace.meta["other_buffers"] == ["other"]
-
-
 def test_turns_tsc_cycles_into_nanoseconds(tmp_path: Path) -> None:
     # 3 GHz: 1 / 3 as a fraction of 2^32, and 7 ns on top.
     conversion = struct.pack("<IIQ", (1 << 32) // 3, 32, 0)

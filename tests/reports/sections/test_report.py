@@ -193,6 +193,13 @@ def test_lost_events_are_told_beside_the_answer(empty: DuckDBPyConnection, add_r
     assert "Events of the recording were lost ●: these are lower bounds.)" in text
 
 
+def test_two_clocks_are_told_with_the_quality(small: DuckDBPyConnection) -> None:
+    assert "two clocks" not in told(report_on(small)).lower()
+    meta = '{"two_clocks": {"says": "two clocks: CPU 1 is 5 s behind", "pairs": []}}'
+    small.execute("UPDATE traces SET meta = ?", [meta])
+    assert "Two clocks: CPU 1 is 5 s behind. ◐" in told(report_on(small))
+
+
 def test_a_synthetic_trace_is_not_called_a_recording(
     empty: DuckDBPyConnection, add_run: AddRun
 ) -> None:

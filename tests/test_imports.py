@@ -1,0 +1,128 @@
+"""Imports run down: who may know whom, read from the code, TYPE_CHECKING imports included."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Top folders, and those that each may import beside itself.
+TOPS = {"allocsim": (), "reports": (), "pipeline": ("allocsim", "reports")}
+#: The rooms of each, from the ground up: a room imports itself and those before it.
+ROOMS = {
+    "allocsim": (
+        "tables",
+        "toml_data",
+        "trace",
+        "page_alloc",
+        "kernels",
+        "slub",
+        "recording",
+        "initial_state",
+        "refcount",
+        "memdesc",
+        "simulated_window",
+        "simulation",
+    ),
+    "reports": ("queries", "views", "render", "sections", "compare"),
+    "pipeline": (
+        "errors",
+        "untrusted",
+        "progress",
+        "prefetch",
+        "background",
+        "malloc_tuning",
+        "calibration",
+        "trace_set",
+        "ingest",
+        "store",
+        "replay",
+        "synth",
+        "fitting",
+        "validation",
+        "commands",
+        "cli",
+        "docs",
+        "__main__",
+    ),
+}
+#: Readers know what they share, and nothing of one another.
+READERS = ("trace_dat", "perf_data", "ftrace_text")
+
+
+def module_name(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+MODULES = {
+    module_name(path.relative_to(ROOT).as_posix()): path
+    for top in TOPS
+    for path in sorted((ROOT / top).rglob("*.py"))
+}
+
+
+def imported(module: str) -> Iterator[str]:
+    """Our modules that a module imports, wherever the import stands."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in MODULES else node.module for name in names]
+        else:
+            continue
+        yield from (name for name in names if name in MODULES and name != module)
+
+
+EDGES = {module: set(imported(module)) for module in MODULES}
+
+
+def room(module: str) -> tuple[str, str]:
+    """Top folder and room; the package itself, which has the version, is a room with no name."""
+    top, _, rest = module.partition(".")
+    return top, rest.partition(".")[0]
+
+
+def test_every_room_is_known() -> None:
+    for module in MODULES:
+        top, name = room(module)
+        assert not name or name in ROOMS[top], f"{module}: say in ROOMS where {name} stands"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_run_down(module: str) -> None:
+    top, name = room(module)
+    for target in EDGES[module]:
+        other, below = room(target)
+        if other != top:
+            assert other in TOPS[top], f"{module} imports {target}"
+        elif name and below:
+            order = ROOMS[top]
+            assert order.index(below) <= order.index(name), f"{module} imports {target}, above it"
+
+
+def test_nothing_goes_in_a_circle() -> None:
+    graphlib.TopologicalSorter(EDGES).prepare()
+
+
+def test_readers_do_not_know_one_another() -> None:
+    for module, targets in EDGES.items():
+        for reader in READERS:
+            if module.startswith(f"pipeline.ingest.{reader}."):
+                others = tuple(f"pipeline.ingest.{each}" for each in READERS if each != reader)
+                assert not [target for target in targets if target.startswith(others)], module
+
+
+def test_a_door_leads_to_few_rooms() -> None:
+    """At most 12 entries in allocsim/, 20 in any other folder of code."""
+    for folder in {path.parent for path in MODULES.values()}:
+        entries = [each.name for each in folder.iterdir() if not each.name.startswith("__")]
+        most = 12 if folder.name == "allocsim" else 20
+        assert len(entries) <= most, f"{folder.relative_to(ROOT)}: {len(entries)} entries"
