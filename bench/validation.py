@@ -79,9 +79,10 @@ NOT_REACHED = """## What is not reached, and why
 * **kmalloc-1k and kmalloc-2k in 7.2p-boot-churn**: refills and flushes are those of the kernel
   within 1 %, but fewer slabs empty, so fewer are freed and made again. Not explained. Two CPUs
   use these caches at once; the order of their refills and flushes is below the events' resolution.
-* **anon, page_cache, shmem, skb_frag**: what a page goes through in use is one figure a kind in the
-  tables of the policies, and hangs on how often it is mapped, read or sent. Where page_ref events
-  were recorded the recorded operations count, not the table.
+* **anon, page_cache, shmem, skb_frag**: what a page goes through in use is a range in the tables
+  of the policies, and hangs on how often it is mapped, read or sent; part of it follows page tables
+  and is in no page's life (bench/USE_RANGES.md). Where page_ref events were recorded the recorded
+  operations count, not the table.
 """
 Rows = list[dict[str, Any]]
 

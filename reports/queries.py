@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from reports.render.wording import ENDS
+
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
@@ -51,11 +53,14 @@ def policies(connection: DuckDBPyConnection, run: int) -> list[Row]:
     )
 
 
-def other_rules(policy: Row) -> int | None:
-    """Of a row of policies(): locked instructions saved by what is not freezing, or None."""
+def other_rules(policy: Row) -> tuple[int | None, int | None]:
+    """Of a row of policies(): locked instructions saved by what is not freezing, least and most."""
     if policy.get("locked_ops_saved") is None:
-        return None
-    return int(policy["locked_ops_saved"] - policy["frozen_ops_saved"])
+        return None, None
+    low, high = (
+        policy[f"locked_ops_saved_{end}"] - policy[f"frozen_ops_saved_{end}"] for end in ENDS
+    )
+    return int(low), int(high)
 
 
 def first_policy(names: list[str]) -> str:

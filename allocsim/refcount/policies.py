@@ -11,6 +11,10 @@ policy on the recorded kernel's paths. Policies on another kernel's paths, linux
 recording, also show what else that kernel does differently: the steps of a page's use that it
 does with other operations (allocsim.refcount.use_steps), such as the freeze that 7.2 tries for
 every folio it puts on the LRU, one locked instruction more (spec 1.3.3).
+
+What a page goes through in use hangs on how often it is mapped, read or sent. Where no page_ref
+events tell, it is assumed, as a range: ``locked = [low, high]`` a life, and ``locked_per_table``
+for each page table that is allocated, since what maps a page need not have allocated it.
 """
 
 from __future__ import annotations
@@ -29,9 +33,14 @@ from allocsim.toml_data import DataFileError, only, parse, refuse, table, text_o
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+Range = tuple[int, int]  #: at least, at most
+
 STAGES = ("alloc", "use", "free")
 _FORMS = ("refcounted", "frozen")
+_USE = "use"
 _COUNTS = ("plain", "locked", "plain_per_page", "locked_per_page")
+_PER_TABLE = "locked_per_table"
+_RANGES = {"locked", _PER_TABLE}  #: counts that may be ranges in use
 _TEXTS = ("entry", "depth", "rule", "source")
 _STEP_COUNTS = ("plain", "locked")
 _STEP_TEXTS = ("rule", "source")
@@ -46,9 +55,12 @@ class Stage:
 
     Args:
         plain: plain stores per allocation, per life in use, or per free.
-        locked: locked instructions, likewise.
+        locked: locked instructions, likewise; the middle of locked_range, in whole ones.
         plain_per_page: plain stores per base page allocated or freed, on top of ``plain``.
         locked_per_page: locked instructions, likewise.
+        locked_range: of ``locked`` in use, where nothing tells it: at least, at most; None: exact.
+        locked_per_table: locked instructions in use on pages of this kind for each page table
+            allocated, on top of these: at least, at most; None: none.
         entry: kernel function through which the page comes or goes.
         depth: where on the call stack the count is set or dropped (spec 2).
         rule: rule of the spec.
@@ -59,6 +71,8 @@ class Stage:
     locked: int = 0
     plain_per_page: int = 0
     locked_per_page: int = 0
+    locked_range: Range | None = None
+    locked_per_table: Range | None = None
     entry: str = ""
     depth: str = ""
     rule: str = ""
@@ -255,12 +269,37 @@ def _tables(data: Mapping[str, Any], source: str) -> Tables:
             where = f"{form}.{kind}"
             only(table(stages, where, source), STAGES, source, where)
             for stage, row in stages.items():
-                tables[form, kind, stage] = _stage(row, f"{where}.{stage}", source)
+                tables[form, kind, stage] = _stage(row, f"{where}.{stage}", source, stage)
     return tables
 
 
-def _stage(row: object, where: str, source: str) -> Stage:
-    return Stage(**_row(row, where, source, _COUNTS, _TEXTS))
+def _stage(row: object, where: str, source: str, stage: str) -> Stage:
+    values = dict(table(row, where, source))
+    ranges = {}
+    if stage == _USE:
+        for key in _RANGES & values.keys():
+            ranges[key] = _range(values.pop(key), f"{where}.{key}", source)
+    values = _row(values, where, source, _COUNTS, _TEXTS)
+    locked = ranges.get("locked")
+    if locked:
+        values |= {"locked": sum(locked) // 2}
+    return Stage(
+        **values,
+        locked_range=locked if locked and locked[0] < locked[1] else None,
+        locked_per_table=ranges.get(_PER_TABLE),
+    )
+
+
+def _range(value: object, where: str, source: str) -> Range:
+    """A count, or [low, high]."""
+    ends = value if isinstance(value, list) else [value, value]
+    counts = [each for each in ends if type(each) is int and each >= 0]
+    if len(ends) != 2 or counts != sorted(ends) or counts != ends:
+        raise DataFileError(
+            f"{source}: {where} = {value!r}: a count, 0 or more, is wanted, or [low, high]"
+        )
+    low, high = counts
+    return low, high
 
 
 def _step(row: object, where: str, source: str) -> Step:

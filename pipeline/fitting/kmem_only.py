@@ -49,6 +49,8 @@ def without_page_refs(trace: TraceSet, folder: Path) -> TraceSet:
     for key in ("events", "fields"):
         meta[key] = {k: v for k, v in meta.get(key, {}).items() if not k.startswith("page_ref_")}
     meta["recorded_events"] = list(meta["events"])
+    bare = TraceSet.open(copy)
+    meta["dropped"] = {**meta["dropped"], "page_ref_events": trace.rows - bare.rows}
     first, last = _ends(copy)
     meta["first_ts"], meta["last_ts"] = first, last
     (copy / "meta.json").write_text(json.dumps(meta), "utf-8")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from allocsim.recording.interpret import FinalResult
-    from allocsim.refcount.policies import Policy
+    from allocsim.refcount.policies import Policy, PolicyOp
     from pipeline.trace_set.reader import TraceSet
 
 
@@ -146,6 +146,18 @@ def policy_rows(policies: Sequence[Policy]) -> list[dict[str, Any]]:
     ]
 
 
+def _range_columns(op: PolicyOp) -> dict[str, int | None]:
+    """Columns of ``policy_ops`` that say how far an assumed figure reaches."""
+    low, high = op.locked_range or (None, None)
+    table_low, table_high = op.locked_per_table or (None, None)
+    return {
+        "locked_ops_low": low,
+        "locked_ops_high": high,
+        "locked_ops_per_table_low": table_low,
+        "locked_ops_per_table_high": table_high,
+    }
+
+
 def policy_op_rows(policies: Sequence[Policy], own: str) -> list[dict[str, Any]]:
     """Rows of ``policy_ops``, for a kernel whose own policy has this name (Kernel.policy)."""
     return [
@@ -158,6 +170,7 @@ def policy_op_rows(policies: Sequence[Policy], own: str) -> list[dict[str, Any]]
             "locked_ops": op.locked,
             "plain_ops_per_page": op.plain_per_page,
             "locked_ops_per_page": op.locked_per_page,
+            **_range_columns(op),
             "entry": op.entry or None,
             "depth": op.depth or None,
             "rule": op.rule or None,

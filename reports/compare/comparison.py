@@ -62,6 +62,7 @@ class Verdict(StrEnum):
     UNTESTED = "n/a"  #: one total or lasting state a recording, and one recording a side
     REPEATS = "n!"  #: not enough repeats for a test
     FROZEN = "frz"  #: frozen on one side: none by rule
+    ASSUMED = "asm"  #: assumed on a side: a range
 
 
 MEANINGS = {
@@ -73,16 +74,26 @@ MEANINGS = {
     Verdict.UNTESTED: "one number a recording, a state that lasts, or none: nothing to test with",
     Verdict.REPEATS: "not enough repeats for a test",
     Verdict.FROZEN: "this kind of page is frozen on one side: none by rule, not tested",
+    Verdict.ASSUMED: "assumed on a side, which has no page_ref events: from least to most, not"
+    " tested",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A quantity on one side; NaN where it has none. low and high are a 95 % interval."""
+    """A quantity on one side; NaN where it has none.
+
+    Args:
+        value: the quantity; the middle of the range where it is assumed.
+        low: lower end of its 95 % interval, or of the range.
+        high: upper end.
+        assumed: it is a range.
+    """
 
     value: float
     low: float
     high: float
+    assumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +102,8 @@ class Change:
 
     Args:
         change: relative change: 0.1 is +10 %, -1 gone; infinite where the baseline has none.
-        low: lower end of its 95 % interval; NaN where there is none.
+        low: lower end of its 95 % interval, or of what ranges on both sides allow; NaN where there
+            is none.
         high: upper end.
         p: of the test; NaN where there is none.
         q: p after correction over all rows of the comparison.

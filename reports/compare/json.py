@@ -11,6 +11,7 @@ from reports.compare.comparison import MEANINGS
 from reports.compare.measure import BINS_PER_DECADE
 from reports.compare.quantity import KNOWN
 from reports.compare.statistics import LEVEL
+from reports.render.wording import ENDS
 
 if TYPE_CHECKING:
     from reports.compare.comparison import Change, Compared, Comparison, Distribution, Side
@@ -110,7 +111,8 @@ def _row(row: Compared, labels: list[str]) -> dict[str, Any]:
         "sides": [
             {
                 "label": label,
-                **{name: _number(number) for name, number in asdict(value).items()},
+                **{name: _number(getattr(value, name)) for name in ("value", *ENDS)},
+                "assumed": value.assumed,
                 "against_baseline": _change(change),
             }
             for label, value, change in zip(labels, row.values, row.changes, strict=True)

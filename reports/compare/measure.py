@@ -25,6 +25,8 @@ class Measure:
         needs: tables or views without which it is not asked.
         sliced: the rows say in which slice; False: slice is NULL.
         binned: rows have a column bin besides: BINS_PER_DECADE to a decade of nanoseconds.
+        ranged: rows have columns low and high besides, between which value is assumed: equal to it
+            where nothing is. measure() in measure_runs gives them as measures of their own.
         optional: a run that has no rows does not have the measure (it was not simulated, not priced
             with that policy, or what it takes was not stored); False: no rows mean none.
     """
@@ -35,3 +37,4 @@ class Measure:
     sliced: bool = True
     binned: bool = False
     optional: bool = False
+    ranged: bool = False

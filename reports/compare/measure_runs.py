@@ -27,6 +27,7 @@ from reports.compare.measure import BINS, BINS_PER_DECADE, Measure
 from reports.compare.quantity import Quantity
 from reports.compare.recorded_measures import FROZEN, SECONDS
 from reports.compare.statistics import LEVEL, Difference, Estimate, Floats, Sums
+from reports.render.wording import ENDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,20 +73,26 @@ def compare(sides: Sequence[Side], baseline: int, remarks: Sequence[Remark]) -> 
     ]
     enough = np.array([_enough(names, base, measured[side]) for side in others])
     by_rule = np.array([_by_rule(names, base, measured[side]) for side in others])
-    p = np.where(enough & ~by_rule, [spread.p for spread in differences], np.nan)
+    assumed = np.array([base.assumed | measured[side].assumed for side in others])
+    p = np.where(enough & ~by_rule & ~assumed, [spread.p for spread in differences], np.nan)
     q = statistics.corrected(p)
     rows = []
     for at, (quantity, item) in enumerate(names):
-        values = tuple(_value(side.estimate, at) for side in measured)
+        values = tuple(side.told(at) for side in measured)
         changes: list[Change | None] = [None] * len(sides)
         for number, side in enumerate(others):
             spread = differences[number]
+            interval = (float(spread.low[at]), float(spread.high[at]))
+            if assumed[number, at]:
+                paired = sides[side].same_recording(sides[baseline])
+                interval = _between(base.ends[:, at], measured[side].ends[:, at], paired=paired)
             changes[side] = _change(
                 (values[baseline].value, values[side].value),
-                (float(spread.low[at]), float(spread.high[at])),
+                interval,
                 (float(p[number, at]), float(q[number, at])),
                 untested=_untested(
                     by_rule=bool(by_rule[number, at]),
+                    assumed=bool(assumed[number, at]) and interval != (0, 0),
                     enough=bool(enough[number, at]),
                     testable=_testable(sides[baseline], sides[side]),
                 ),
@@ -102,8 +109,17 @@ def compare(sides: Sequence[Side], baseline: int, remarks: Sequence[Remark]) -> 
     )
 
 
-def _value(estimate: Estimate, at: int) -> Value:
-    return Value(float(estimate.value[at]), float(estimate.low[at]), float(estimate.high[at]))
+def _between(base: Floats, other: Floats, *, paired: bool) -> tuple[float, float]:
+    """Least and most change that ranges on two sides allow.
+
+    Args:
+        base: the least and the most of one side.
+        other: those of the other.
+        paired: both are of one recording: what is assumed is at the same end on both.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        changes = np.divide(other, base if paired else base[::-1]) - 1
+    return float(changes.min()), float(changes.max())
 
 
 def _testable(base: Side, other: Side) -> bool:
@@ -111,10 +127,12 @@ def _testable(base: Side, other: Side) -> bool:
     return first == second == 1 or statistics.least_p(first, second) <= LEVEL
 
 
-def _untested(*, by_rule: bool, enough: bool, testable: bool) -> Verdict | None:
+def _untested(*, by_rule: bool, assumed: bool, enough: bool, testable: bool) -> Verdict | None:
     """Why a row cannot be tested; None if it can."""
     if by_rule:
         return Verdict.FROZEN
+    if assumed:
+        return Verdict.ASSUMED
     if not enough:
         return Verdict.FEW
     return None if testable else Verdict.REPEATS
@@ -133,7 +151,7 @@ def _change(
         change = 0.0 if base == other else float(np.divide(other, base) - 1)
     if np.isnan(base) or np.isnan(other):
         verdict = Verdict.UNTESTED
-    elif base == other and (np.isnan(p) or p == 1):
+    elif base == other and (np.isnan(p) or p == 1) and untested is not Verdict.ASSUMED:
         verdict = Verdict.SAME
     elif untested is not None:
         verdict = untested
@@ -157,13 +175,24 @@ def measure(run: Run) -> dict[str, Items]:
             " UNION SELECT view_name FROM duckdb_views()",
         )
     }
-    answers = {
-        each.name: _asked(run, each, slices) for each in MEASURES if there.issuperset(each.needs)
-    }
-    return {name: items for name, items in answers.items() if items or not BY_NAME[name].optional}
+    answers: dict[str, Items] = {}
+    for each in MEASURES:
+        if not there.issuperset(each.needs):
+            continue
+        rows = _asked(run, each)
+        for column in ("value", *(ENDS if each.ranged else ())):
+            items = _items(rows, each, column, slices)
+            if items or not each.optional:
+                answers[each.name if column == "value" else _end(each.name, column)] = items
+    return answers
 
 
-def _asked(run: Run, asked: Measure, slices: int) -> Items:
+def _end(name: str, end: str) -> str:
+    """What the least or the most of a ranged measure is called."""
+    return f"{name} {end}"
+
+
+def _asked(run: Run, asked: Measure) -> list[queries.Row]:
     number = run.row["run"]
     values = {
         "run": number,
@@ -171,9 +200,13 @@ def _asked(run: Run, asked: Measure, slices: int) -> Items:
         "own": run.own_policy,
     }
     used = {name: value for name, value in values.items() if f"${name}" in asked.sql}
+    return queries.rows(run.connection, asked.sql, **used)
+
+
+def _items(rows: Sequence[queries.Row], asked: Measure, column: str, slices: int) -> Items:
     found: Items = {}
-    for row in queries.rows(run.connection, asked.sql, **used):
-        item, at, value = row["item"], row["slice"], float(row["value"] or 0)
+    for row in rows:
+        item, at, value = row["item"], row["slice"], float(row[column] or 0)
         if at is None:
             found[item] = np.array([value])
             continue
@@ -221,8 +254,14 @@ def _total(items: Items, item: str | None, size: int) -> Floats:
     return total
 
 
-def _sums(run: Mapping[str, Items], names: Sequence[_Name]) -> Sums:
-    """All rows of one run by slice; what is one total stands in the first."""
+def _sums(run: Mapping[str, Items], names: Sequence[_Name], end: str = "") -> Sums:
+    """All rows of one run by slice; what is one total stands in the first.
+
+    Args:
+        run: its measures.
+        names: the rows.
+        end: of ENDS: parts that are ranged are at that end.
+    """
     slices = len(run[SECONDS][""])
     part, whole = np.zeros((len(names), slices)), np.zeros((len(names), slices))
     for at, (quantity, item) in enumerate(names):
@@ -231,7 +270,8 @@ def _sums(run: Mapping[str, Items], names: Sequence[_Name]) -> Sums:
             (whole, quantity.whole, item if quantity.own_whole else None),
         ):
             size = slices if BY_NAME[name].sliced else 1
-            values = _total(run[name], of, size)
+            at_end = end and name == quantity.part and BY_NAME[name].ranged
+            values = _total(run[_end(name, end) if at_end else name], of, size)
             if quantity.sliced:
                 sums[at] = values
             else:
@@ -280,6 +320,11 @@ class _Measured:
             self.estimate = _within_run(runs[0], sums[0], names)
         else:
             self.estimate = statistics.over_repeats(self.values)
+        #: float64 [2, rows]: least and most; both the value where nothing is assumed.
+        self.ends: Floats = np.array(
+            [np.median([_sums(run, names, end).ratio() for run in runs], axis=0) for end in ENDS]
+        )
+        self.assumed = self.ends[0] < self.ends[1]
         scale = np.array([quantity.scale for quantity, _ in names])
         self.part: Floats = np.sum([each.part.sum(axis=1) for each in sums], axis=0) / scale
         self.whole: Floats = np.sum([each.whole.sum(axis=1) for each in sums], axis=0)
@@ -290,6 +335,13 @@ class _Measured:
         #: Kinds of page that have no count in any of the runs, and those that have none in some.
         self.frozen = set(runs[0][FROZEN]).intersection(*(run[FROZEN] for run in runs))
         self.not_counted = {item for run in runs for item in run[FROZEN]}
+
+    def told(self, at: int) -> Value:
+        """The quantity of a row."""
+        estimate = self.estimate
+        ends = self.ends[:, at] if self.assumed[at] else (estimate.low[at], estimate.high[at])
+        low, high = map(float, ends)
+        return Value(float(estimate.value[at]), low, high, bool(self.assumed[at]))
 
     def against(self, base: _Measured, *, paired: bool) -> Difference:
         """The change from the baseline: within the two runs, or over repeats if there are any."""

@@ -10,8 +10,12 @@ _OVERHEAD = """
     WHERE run = $recorded AND moment > 0 AND scheme <> 'struct-page' AND {parts} GROUP BY ALL
 """
 _NEEDS = ("descriptor_overhead", "scheme_descriptors", "schemes")
+# Least and most by the table of costs, of as few and as many operations as are assumed.
 _OWN_COSTS = """
-    SELECT '' AS item, NULL AS slice, sum({value}) AS value FROM op_costs
+    SELECT '' AS item, NULL AS slice, sum({value}) AS value,
+        if(sum(ops_low) = sum(ops_high), value, sum(est_ns_low)) AS low,
+        if(sum(ops_low) = sum(ops_high), value, sum(est_ns_high)) AS high
+    FROM op_costs
     WHERE run = $recorded AND policy = $own HAVING sum({value}) > 0
 """
 
@@ -52,6 +56,7 @@ PRICED_MEASURES = (
         needs=("op_costs",),
         sliced=False,
         optional=True,
+        ranged=True,
     ),
     Measure(
         "est_ns_high",
@@ -59,5 +64,6 @@ PRICED_MEASURES = (
         needs=("op_costs",),
         sliced=False,
         optional=True,
+        ranged=True,
     ),
 )

@@ -33,7 +33,10 @@ _PAIRS = """
     WHERE gone.run = $recorded AND gone.event IN (1, 3) AND born.event IN (0, 2) GROUP BY ALL
 """
 _KINDS = """
-    SELECT page_kind AS item, slice, sum({value}) AS value FROM timeline
+    SELECT page_kind AS item, slice, sum({value}) AS value,
+        sum({value} - locked_ops + locked_ops_low) AS low,
+        sum({value} - locked_ops + locked_ops_high) AS high
+    FROM timeline
     WHERE run = $recorded AND policy = $own GROUP BY ALL
 """
 _PAGES = """
@@ -130,15 +133,17 @@ RECORDED_MEASURES = (
         """,
     ),
     Measure(ONE, "SELECT '' AS item, NULL AS slice, 1 AS value", sliced=False),
-    Measure("own_locked", _KINDS.format(value="locked_ops"), optional=True),
+    Measure("own_locked", _KINDS.format(value="locked_ops"), optional=True, ranged=True),
     Measure("own_plain", _KINDS.format(value="plain_ops"), optional=True),
-    Measure("own_ops", _KINDS.format(value="plain_ops + locked_ops"), optional=True),
+    Measure("own_ops", _KINDS.format(value="plain_ops + locked_ops"), optional=True, ranged=True),
     Measure(
         "policy_locked",
         """
-        SELECT policy AS item, slice, sum(locked_ops) AS value FROM timeline
-        WHERE run = $recorded GROUP BY ALL
+        SELECT policy AS item, slice, sum(locked_ops) AS value, sum(locked_ops_low) AS low,
+            sum(locked_ops_high) AS high
+        FROM timeline WHERE run = $recorded GROUP BY ALL
         """,
+        ranged=True,
     ),
     Measure("recorded_locked", _RECORDED.format(value="locked_ops")),
     Measure("recorded_plain", _RECORDED.format(value="plain_ops")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reports.compare.comparison import Change, Compared, Comparison, Verdict
-from reports.compare.wording import chance, interval, letter, number, percent
+from reports.compare.wording import chance, interval, letter, number, percent, valued
 from reports.render import wording
 from reports.render.document import Block, Cell, Column, Mono, Strong, Table, Text
 
@@ -84,12 +84,12 @@ def _table(
     for row in rows:
         line: list[Cell] = [
             row.name if narrow else wording.shortened(row.name, 44),
-            number(row.values[comparison.baseline].value),
+            valued(row.values[comparison.baseline]),
         ]
         for side in sides:
             change = _of(row, side)
             line += [
-                number(row.values[side].value),
+                valued(row.values[side]),
                 _told(change),
                 interval(change),
                 *([chance(change.p)] if wide else []),
@@ -128,9 +128,9 @@ def _several_narrow(
         lines.append(
             [
                 row.name,
-                number(row.values[comparison.baseline].value),
+                valued(row.values[comparison.baseline]),
                 *(
-                    f"{number(row.values[side].value):>{_VALUE}}{percent(change.change):>{_CHANGE}}"
+                    f"{valued(row.values[side]):>{_VALUE}}{percent(change.change):>{_CHANGE}}"
                     f" {change.verdict.value:<{_MARK - 1}}"
                     for side, change in zip(sides, changes, strict=True)
                 ),

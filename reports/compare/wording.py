@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from reports.compare.comparison import Verdict
 
 if TYPE_CHECKING:
-    from reports.compare.comparison import Change
+    from reports.compare.comparison import Change, Value
 
 
 def letter(side: int) -> str:
@@ -26,6 +26,13 @@ def number(value: float) -> str:
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.4g}" if abs(value) >= 0.001 else f"{value:.1e}"
+
+
+def valued(value: Value) -> str:
+    """A quantity of a side: a number, or a range where it is assumed."""
+    if value.assumed:
+        return f"{number(value.low)} .. {number(value.high)}"
+    return number(value.value)
 
 
 def percent(change: float) -> str:

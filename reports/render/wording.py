@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 NARROW = "\u202f"  #: narrow no-break space, between a number and its unit
 MISSING = "–"  #: shown where there is no value
+ENDS = ("low", "high")  #: how the names of columns end that hold a range
 #: How a statement is known -> its mark; the marks read by their fill, without colour.
 MARKS = {"observed": "●", "inferred": "◐", "assumed": "○", "unknown": "?"}
 
@@ -41,6 +42,27 @@ def percent(part: float | None, whole: float | None = 100) -> str:
         digits = f"{size:.2f}"
     sign = "\u2212" if share < 0 else ""
     return f"{sign}{digits}{NARROW}%"
+
+
+def between(low: int | None, high: int | None) -> str:
+    """A count that is assumed to lie between two; the plain count where these are equal."""
+    return count(low) if low == high else f"{count(low)} \u2013 {count(high)}"
+
+
+def percent_between(low: float | None, high: float | None) -> str:
+    """A percentage that lies between two; the plain one where they read alike."""
+    first, last = percent(low), percent(high)
+    return first if first == last else f"{first.removesuffix(f'{NARROW}%')} \u2013 {last}"
+
+
+def ranged(row: Mapping[str, Any], name: str) -> str:
+    """A count of a view that has columns for its least and its most."""
+    return between(*(row.get(f"{name}_{end}") for end in ENDS))
+
+
+def percent_ranged(row: Mapping[str, Any], name: str) -> str:
+    """A percentage of such a view."""
+    return percent_between(*(row.get(f"{name}_{end}") for end in ENDS))
 
 
 def duration(nanoseconds: int | None) -> str:

@@ -7,9 +7,22 @@ from typing import TYPE_CHECKING
 from reports import queries
 from reports.queries import BASELINE
 from reports.render.document import Answer
-from reports.render.wording import MARKS, count, listed, percent, plural, trace_word
+from reports.render.wording import (
+    ENDS,
+    MARKS,
+    between,
+    listed,
+    percent,
+    percent_between,
+    percent_ranged,
+    plural,
+    ranged,
+    trace_word,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from duckdb import DuckDBPyConnection
 
     from reports.queries import Row
@@ -41,51 +54,73 @@ def answer(connection: DuckDBPyConnection, run: Row, policies: list[Row], how: l
         first = policies[0]
         return Answer(
             f"Under the policy {first['policy']} the pages of this {trace} need "
-            f"{count(first['locked_ops'])} locked reference-count instructions.",
+            f"{ranged(first, 'locked_ops')} locked reference-count instructions{_assumed(first)}.",
             f"No saving is given: it takes {BASELINE} and one other policy to compare. "
             f"{_known(_of_policy(how, first['policy']))}",
         )
     differences = queries.rows(connection, _DIFFERENCES, run=run["run"], other=name)
     frozen = [row for row in differences if row["frozen"] and row["saved"]]
-    total = by_name[BASELINE]["locked_ops"]
     notes = [_known(_of_policy(how, BASELINE))]
     if frozen:
         notes.insert(0, _known(_sums(frozen, "how")))
     others = _sums([row for row in differences if not row["frozen"]], "page_kind")
-    notes += _other_rules(by_name[name], others, total)
+    notes += _other_rules(by_name[name], others)
     if run["lost_events"] or run["lost_gaps"]:
         notes.append(f"Events of the {trace} were lost ●: these are lower bounds.")
-    return Answer(_sentence(name, _sums(frozen, "page_kind"), total, trace), " ".join(notes))
+    removed = _sums(frozen, "page_kind")
+    return Answer(_sentence(by_name[name], removed, by_name[BASELINE], trace), " ".join(notes))
 
 
-def _sentence(policy: str, removed: dict[str, int], total: int, trace: str) -> str:
+def _sentence(policy: Row, removed: dict[str, int], base: Row, trace: str) -> str:
+    total = ranged(base, "locked_ops")
     if not removed:
         return (
-            f"Freezing, as {policy} does, removes none of the {count(total)} locked "
-            f"reference-count instructions in this {trace}."
+            f"Freezing, as {policy['policy']} does, removes none of the {total} locked "
+            f"reference-count instructions in this {trace}{_assumed(base)}."
         )
-    gone = sum(removed.values())
     return (
-        f"Freezing {_said(removed)} pages, as {policy} does, removes {count(gone)} of "
-        f"{count(total)} locked reference-count instructions ({percent(gone, total)}) in this "
-        f"{trace}."
+        f"Freezing {_said(removed)} pages, as {policy['policy']} does, removes "
+        f"{ranged(policy, 'frozen_ops_saved')} of {total} locked reference-count instructions "
+        f"({percent_ranged(policy, 'frozen_saved_pct')}) in this {trace}{_assumed(base)}."
     )
 
 
-def _other_rules(policy: Row, kinds: dict[str, int], total: int) -> list[str]:
+def _assumed(row: Row) -> str:
+    """What a range is owed to; nothing where there is none."""
+    if row["locked_ops_low"] == row["locked_ops_high"]:
+        return ""
+    return ", which has no page_ref events: operations in use are assumed ○, least to most"
+
+
+def _other_rules(policy: Row, kinds: dict[str, int]) -> list[str]:
     """What the paths of another kernel do elsewhere, so that the table below is no surprise."""
     changed = {kind: abs(saved) for kind, saved in kinds.items() if saved}
     if not changed:
         return []
-    saved = sum(kinds.values())
-    net = policy["locked_ops_saved"]
-    than = f"{count(abs(net))} {'fewer' if net >= 0 else 'more'} than {BASELINE}"
+    low, high = queries.other_rules(policy)
+    net = [policy[f"locked_ops_saved_{end}"] for end in ENDS]
+    shares = [policy[f"saved_pct_{end}"] for end in ENDS]
+    verb, others = _signed((low or 0, high or 0), ("save", "add"), between)
+    than, all_told = _signed(net, ("fewer", "more"), between)
     text = (
-        f"Other rules of {policy['policy']} {'save' if saved >= 0 else 'add'} {count(abs(saved))} "
-        f"on {_said(changed)} pages, which is not freezing’s doing; all told it needs {than} "
-        f"({percent(abs(net), total)})."
+        f"Other rules of {policy['policy']} {verb} {others} "
+        f"on {_said(changed)} pages, which is not freezing’s doing; all told it needs {all_told} "
+        f"{than} than {BASELINE} ({_signed(shares, ('', ''), percent_between)[1]})."
     )
     return [text]
+
+
+def _signed(
+    ends: Sequence[float], words: tuple[str, str], written: Callable[..., str]
+) -> tuple[str, str]:
+    """A range as one says it, without a sign: the word for its direction, and the range.
+
+    A range that holds zero stays as it is, with its sign.
+    """
+    low, high = ends
+    if high <= 0 and low < 0:
+        return words[1], written(-high, -low)
+    return words[0], written(low, high)
 
 
 def _said(kinds: dict[str, int]) -> str:

@@ -132,7 +132,8 @@ def _others(rest: list[Row], noun: str, sums: dict[int, str], width: int) -> lis
     line: list[Cell] = [""] * width
     line[0] = wording.plural(len(rest), f"other {noun}")
     for place, name in sums.items():
-        line[place] = wording.count(sum(row[name] or 0 for row in rest))
+        ends = [name] * 2 if name in rest[0] else [f"{name}_{end}" for end in wording.ENDS]
+        line[place] = wording.between(*(sum(row[end] or 0 for row in rest) for end in ends))
     return [line]
 
 
@@ -152,8 +153,10 @@ def _page_callers(connection: DuckDBPyConnection, run: int, policies: list[str])
         connection,
         """
         SELECT caller, page_kind, any_value(page_allocs) AS page_allocs,
-            max(locked_ops) FILTER (policy = $first) AS locked,
-            max(locked_ops) FILTER (policy = $other) AS other_locked
+            max(locked_ops_low) FILTER (policy = $first) AS locked_low,
+            max(locked_ops_high) FILTER (policy = $first) AS locked_high,
+            max(locked_ops_low) FILTER (policy = $other) AS other_low,
+            max(locked_ops_high) FILTER (policy = $other) AS other_high
         FROM page_caller_summary
         WHERE run = $run
         GROUP BY caller, page_kind
@@ -175,17 +178,18 @@ def _page_callers(connection: DuckDBPyConnection, run: int, policies: list[str])
             row["page_kind"],
             wording.count(row["page_allocs"]),
             Bar(row["page_allocs"] / most),
-            wording.count(row["locked"]),
-            *([wording.count(row["other_locked"])] if other else []),
+            wording.ranged(row, "locked"),
+            *([wording.ranged(row, "other")] if other else []),
         ]
         for row in found[:TOP]
     ]
-    sums = {2: "page_allocs", 4: "locked"} | ({5: "other_locked"} if other else {})
+    sums = {2: "page_allocs", 4: "locked"} | ({5: "other"} if other else {})
     names = [first, *([other] if other else [])]
     return Table(
         "Functions that allocate most pages: the innermost of the stack that is not the page "
         f"allocator’s own. At the right: locked instructions on these pages under "
-        f"{wording.listed(names)}.",
+        f"{wording.listed(names)}, least to most where those in use are assumed; without those "
+        "that are assumed per page table, which no caller allocated.",
         (
             Column("function", numeric=False),
             Column("page kind", numeric=False),

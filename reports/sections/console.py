@@ -5,8 +5,9 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
+from reports import queries
 from reports.render.rows import write_table
-from reports.render.wording import plural
+from reports.render.wording import ENDS, plural
 from reports.sections.caveats import caveats
 
 if TYPE_CHECKING:
@@ -17,10 +18,17 @@ if TYPE_CHECKING:
 
 _WIDTH = 100  #: of lines of text, so that they survive a mail
 _POLICIES = """
-    SELECT run, trace, policy, locked_ops, frozen_ops_saved AS freezing_saves,
-           round(frozen_saved_pct, 2) AS pct,
-           locked_ops_saved - frozen_ops_saved AS other_rules_save, use_how
-    FROM policy_summary WHERE list_contains($1, run)
+    SELECT run, trace, policy, locked_ops_low, locked_ops_high,
+        frozen_ops_saved_low AS freezing_low, frozen_ops_saved_high AS freezing_high,
+        round(frozen_saved_pct_low, 2) AS pct_low, round(frozen_saved_pct_high, 2) AS pct_high,
+        locked_ops_saved_low - frozen_ops_saved_low AS other_rules_low,
+        locked_ops_saved_high - frozen_ops_saved_high AS other_rules_high,
+        use_how AS use
+    FROM policy_summary WHERE list_contains($runs, run)
+"""
+_ASSUMED = """
+    SELECT DISTINCT trace FROM policy_summary
+    WHERE list_contains($1, run) AND locked_ops_low < locked_ops_high ORDER BY trace
 """
 _OWN = """
     SELECT DISTINCT trace, kernel_release, own_policy, own_note
@@ -51,10 +59,19 @@ _NOT_COMPARED = """
 def print_policies(connection: duckdb.DuckDBPyConnection, runs: Sequence[int], out: TextIO) -> None:
     """Recorded runs under each policy, from the view policy_summary.
 
-    Below: whose own policy is another version's, and what savings count on.
+    Saved: locked instructions fewer than under 'refcounted', by freezing, its share of them, and by
+    the other rules of the policy's kernel. Below: whose figures are assumed, whose own policy is
+    another version's, and what savings count on.
     """
-    _table(connection, _POLICIES, runs, out)
+    found = queries.rows(connection, _POLICIES, runs=list(runs))
+    rows = [_ranged(row) for row in found]
+    if rows:
+        write_table(list(rows[0]), [tuple(row.values()) for row in rows], out)
     notes = [
+        f"assumed: {trace} has no page_ref events; what its pages see in use is a range,"
+        " least..most"
+        for (trace,) in connection.execute(_ASSUMED, [runs]).fetchall()
+    ] + [
         f"own policy of {trace} (Linux {release}): {policy}; {note}"
         for trace, release, policy, note in connection.execute(_OWN, [runs]).fetchall()
     ]
@@ -91,6 +108,17 @@ def print_not_compared(
         f"not compared: the simulated placement of {trace}, a what-if (allocsim replay says why)\n"
         for (trace,) in connection.execute(_NOT_COMPARED, [runs]).fetchall()
     )
+
+
+def _ranged(row: queries.Row) -> queries.Row:
+    """A row whose columns of a least and a most are one: a number, or ``least..most``."""
+    ends = [f"_{end}" for end in ENDS]
+    found: queries.Row = {}
+    for name, value in row.items():
+        kept = name.removesuffix(ends[0]).removesuffix(ends[1])
+        equal = kept not in found or found[kept] == value
+        found[kept] = value if equal else f"{found[kept]}..{value}"
+    return found
 
 
 def _table(

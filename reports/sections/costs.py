@@ -52,7 +52,7 @@ def _answer(run: Row, summary: list[Row], table: Row, first: str) -> Answer:
     base = by_name.get(first, summary[0])
     length = run["last_ts"] - run["first_ts"]
     text = (
-        f"Under {base['policy']} the {wording.count(base['locked_ops'])} locked instructions and "
+        f"Under {base['policy']} the {wording.ranged(base, 'locked_ops')} locked instructions and "
         f"{wording.count(base['plain_ops'])} stores of this {wording.trace_word(run)} take "
         f"{_times(base['est_ns_low'], base['est_ns_high'])} of CPU time, "
         f"{_shares(base, length)} of its {wording.duration(length)}."
@@ -82,7 +82,7 @@ def _policies(summary: list[Row], run: Row) -> Table:
         [
             row["policy"],
             wording.count(row["plain_ops"]),
-            wording.count(row["locked_ops"]),
+            wording.ranged(row, "locked_ops"),
             _times(row["est_ns_low"], row["est_ns_high"]),
             _shares(row, length),
             wording.MISSING

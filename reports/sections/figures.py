@@ -7,7 +7,7 @@ nothing is smoothed or left out (what a caller has summed up as "other" is drawn
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matplotlib.patches import Patch
 
@@ -39,6 +39,22 @@ _LINES = (("-", style.BLACK), ("-", style.VERMILLION), ("--", style.BLUE))
 _BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1.03), "borderaxespad": 0.3}
 
 
+class Ranged(NamedTuple):
+    """A number and how far it may be off: all alike where nothing is assumed."""
+
+    middle: float
+    low: float
+    high: float
+
+
+def _error_bars(axes: Axes, ends: Sequence[tuple[int, float, float]], colour: str) -> None:
+    """A line from least to most for each (row, least, most) that has both."""
+    wide = [each for each in ends if each[1] < each[2]]
+    if wide:
+        rows, low, high = zip(*wide, strict=True)
+        axes.hlines(rows, low, high, color=colour, linewidth=0.9)
+
+
 def _wrapped(policy: str) -> str:
     """A policy's name over a panel: broken behind a hyphen where it is long."""
     return textwrap.fill(wording.shortened(policy, 36), 18)
@@ -49,6 +65,7 @@ def by_kind(
     kinds: Sequence[str],
     locked: Mapping[str, Sequence[int]],
     baseline: Sequence[int] | None,
+    ends: Mapping[str, Sequence[tuple[int, int]]] | None = None,
 ) -> Figure:
     """Locked instructions by page kind, a panel a policy.
 
@@ -56,16 +73,20 @@ def by_kind(
         kinds: page kinds, one a row.
         locked: policy -> locked instructions per kind, in the order of ``kinds``.
         baseline: the same under the policy that others are compared with; None if not replayed.
+        ends: policy -> the same at least and at most, equal where nothing is assumed; None: nothing
+            is anywhere.
 
     Returns:
         Panels side by side on one scale: solid what the policy does, hatched what it removes
-        against the baseline, dark what it adds.
+        against the baseline, dark what it adds; a bar from least to most where it is assumed.
     """
     columns = len(locked) if len(locked) <= 5 else -(-len(locked) // 2)
     lines = -(-len(locked) // columns)
     figure = style.new_figure(lines * (ROW * len(kinds) + 0.35) + 0.5)
     grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     largest = max(max(values, default=0) for values in [*locked.values(), baseline or [0]])
+    ends = ends or {}
+    largest = max([largest, *(high for pairs in ends.values() for _, high in pairs)])
     for axes in grid.flat[len(locked) :]:
         axes.set_axis_off()
     for axes, (policy, values) in zip(grid.flat, locked.items(), strict=False):
@@ -74,6 +95,11 @@ def by_kind(
         axes.set_title(_wrapped(policy), loc="left")
         axes.tick_params(labelbottom=True)
         _kind_bars(axes, values, baseline or values, divisor)
+        bars = [
+            (row, low / divisor, high / divisor)
+            for row, (low, high) in enumerate(ends.get(policy, ()))
+        ]
+        _error_bars(axes, bars, style.DARK)
     figure.supxlabel(count_label("locked reference-count instructions", largest), fontsize=7)
     handles = [Patch(color=style.BLUE, label="done under the policy")]
     if baseline is not None:
@@ -212,8 +238,8 @@ def ranked(names: Sequence[str], values: Sequence[int], what: str) -> Figure:
 
 
 @style.styled
-def savings(runs: Sequence[str], saved: Mapping[str, Sequence[float | None]]) -> Figure:
-    """Percentages saved, a row a run and a mark a policy.
+def savings(runs: Sequence[str], saved: Mapping[str, Sequence[Ranged | None]]) -> Figure:
+    """Percentages saved, a row a run and a mark a policy, with a bar from least to most.
 
     Args:
         runs: labels, one a row.
@@ -227,8 +253,8 @@ def savings(runs: Sequence[str], saved: Mapping[str, Sequence[float | None]]) ->
     for (policy, values), (mark, colour) in zip(saved.items(), _POINTS, strict=False):
         points = [(value, row) for row, value in enumerate(values) if value is not None]
         axes.plot(
-            [x for x, _ in points],
-            [y for _, y in points],
+            [value.middle for value, _ in points],
+            [row for _, row in points],
             mark,
             label=wording.shortened(policy, 28),
             color=colour,
@@ -237,6 +263,7 @@ def savings(runs: Sequence[str], saved: Mapping[str, Sequence[float | None]]) ->
             markeredgewidth=1.1,
             clip_on=False,
         )
+        _error_bars(axes, [(row, value.low, value.high) for value, row in points], colour)
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, 0), max(high, 0))
     axes.set_xlabel("locked instructions saved by freezing (%)")

@@ -41,15 +41,20 @@ def by_kind(connection: DuckDBPyConnection, run: int, policies: list[str]) -> li
     locked = {
         policy: [rows[kind]["locked_ops"] for kind in kinds] for policy, rows in by_policy.items()
     }
+    ends = {
+        policy: [(rows[kind]["locked_ops_low"], rows[kind]["locked_ops_high"]) for kind in kinds]
+        for policy, rows in by_policy.items()
+    }
     shares = {how: [known[kind].get(how, 0) for kind in kinds] for how in MARKS}
     return [
         heading,
         Picture(
             "Locked reference-count instructions on each kind of page, a panel a policy, all on "
-            "one linear scale.",
-            style.svg(figures.by_kind(kinds, locked, locked.get(BASELINE))),
+            "one linear scale; where those in use are assumed ○, the middle of their range, and a "
+            "line from least to most.",
+            style.svg(figures.by_kind(kinds, locked, locked.get(BASELINE), ends)),
         ),
-        *_closer(kinds, locked),
+        *_closer(kinds, locked, ends),
         _table(kinds, by_policy, known),
         Picture(
             "How it is known whose page a page was: shares of the lives of each kind, their number "
@@ -61,21 +66,23 @@ def by_kind(connection: DuckDBPyConnection, run: int, policies: list[str]) -> li
     ]
 
 
-def _closer(kinds: list[str], locked: dict[str, list[int]]) -> list[Block]:
+def _closer(
+    kinds: list[str], locked: dict[str, list[int]], ends: dict[str, list[tuple[int, int]]]
+) -> list[Block]:
     """The kinds that a policy changes, on their own scale, where the common one hides them."""
     costs = dict(zip(kinds, zip(*locked.values(), strict=True), strict=True))
     changed = [kind for kind in kinds if len(set(costs[kind])) > 1]
     largest = max(max(row) for row in costs.values())
     if not changed or max(max(costs[kind]) for kind in changed) > largest * _HIDDEN:
         return []
-    few = {
-        policy: [values[kinds.index(kind)] for kind in changed] for policy, values in locked.items()
-    }
+    places = [kinds.index(kind) for kind in changed]
+    few = {policy: [values[place] for place in places] for policy, values in locked.items()}
+    few_ends = {policy: [pairs[place] for place in places] for policy, pairs in ends.items()}
     return [
         Picture(
             "The same for the kinds whose operations differ between policies only, on a scale of "
             "their own.",
-            style.svg(figures.by_kind(changed, few, few.get(BASELINE))),
+            style.svg(figures.by_kind(changed, few, few.get(BASELINE), few_ends)),
         )
     ]
 
@@ -84,20 +91,27 @@ def _table(
     kinds: list[str], by_policy: dict[str, dict[str, Row]], known: dict[str, dict[str, int]]
 ) -> Table:
     first = next(iter(by_policy.values()))
-    columns = [[first[kind][name] for kind in kinds] for name in ("page_allocs", "page_frees")]
-    columns += [[rows[kind]["locked_ops"] for kind in kinds] for rows in by_policy.values()]
+    columns = [
+        [(first[kind][name],) * 2 for kind in kinds] for name in ("page_allocs", "page_frees")
+    ]
+    columns += [
+        [(rows[kind]["locked_ops_low"], rows[kind]["locked_ops_high"]) for kind in kinds]
+        for rows in by_policy.values()
+    ]
     rows: list[list[Cell]] = [
         [
             kind,
-            *(wording.count(column[place]) for column in columns),
+            *(wording.between(*column[place]) for column in columns),
             _marks(first[kind], known[kind]),
         ]
         for place, kind in enumerate(kinds)
     ]
-    rows.append([Strong("all"), *(Strong(wording.count(sum(column))) for column in columns), ""])
+    totals = [map(sum, zip(*column, strict=True)) for column in columns]
+    rows.append([Strong("all"), *(Strong(wording.between(*ends)) for ends in totals), ""])
     return Table(
         "Page allocations and frees of any order, and locked instructions under each policy, by "
-        "page kind. Known: how, for the kind of these pages and for their operations in use.",
+        "page kind, least to most where those in use are assumed. Known: how, for the kind of "
+        "these pages and for their operations in use.",
         (
             Column("page kind", numeric=False),
             Column("allocs ●"),
@@ -166,8 +180,8 @@ def over_time(connection: DuckDBPyConnection, run: Row, policies: list[str]) -> 
         Picture(
             f"Locked instructions in each slice of {wording.duration(run['slice_ns'])}. Above: "
             f"under {first}, stacked by page kind. Below: all kinds under {wording.listed(lines)}. "
-            "Recorded operations count when they happened; assumed ones, in use, when the page was "
-            "allocated.",
+            "Recorded operations count when they happened; assumed ones, in use, when the page, or "
+            "the page table they are assumed for, was allocated, at the middle of their range.",
             style.svg(figures.over_time(edges, _largest(drawn["kinds"]), totals)),
         ),
     ]

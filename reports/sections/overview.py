@@ -29,7 +29,8 @@ def section(connection: DuckDBPyConnection, runs: Sequence[Row]) -> Section:
         blocks.append(
             Picture(
                 f"Locked reference-count instructions that freezing saves against {BASELINE}, in "
-                "percent, in each run and under each policy.",
+                "percent, in each run and under each policy; a line where the total they are a "
+                "share of is assumed, from least to most.",
                 style.svg(figures.savings(labels, savings)),
             )
         )
@@ -64,10 +65,10 @@ def _table(runs: Sequence[Row], summaries: dict[int, list[Row]], headline: str |
                 wording.shortened(run["kernel_release"], 17),
                 wording.count(run["events"]),
                 wording.count(run["lost_events"]),
-                wording.count(base.get("locked_ops")),
-                wording.count(other.get("frozen_ops_saved")),
-                Strong(wording.percent(other.get("frozen_saved_pct"))),
-                wording.count(queries.other_rules(other)),
+                wording.ranged(base, "locked_ops"),
+                wording.ranged(other, "frozen_ops_saved"),
+                Strong(wording.percent_ranged(other, "frozen_saved_pct")),
+                wording.between(*queries.other_rules(other)),
                 MARKS.get(base.get("use_how", ""), wording.MISSING),
             ]
         )
@@ -75,7 +76,8 @@ def _table(runs: Sequence[Row], summaries: dict[int, list[Row]], headline: str |
         "The replayed recordings: locked reference-count instructions under "
         f"{BASELINE}, and how many of them {headline or 'another policy'} saves by freezing. Other "
         "rules: what the paths of its kernel save beside that, below zero where they need more. "
-        "Use: whether the operations while a page is in use are observed ● or assumed ○.",
+        "Use: whether the operations while a page is in use are observed ● or assumed ○; where "
+        "they are assumed, totals and shares of them are ranges.",
         (
             Column("run"),
             Column("trace", numeric=False),
@@ -94,12 +96,20 @@ def _table(runs: Sequence[Row], summaries: dict[int, list[Row]], headline: str |
 
 def _savings(
     runs: Sequence[Row], summaries: dict[int, list[Row]], names: list[str]
-) -> dict[str, list[float | None]]:
+) -> dict[str, list[figures.Ranged | None]]:
     """Policy -> frozen_saved_pct per run; only policies that change something somewhere."""
     found = {
         name: [
             next(
-                (row["frozen_saved_pct"] for row in summaries[run["run"]] if row["policy"] == name),
+                (
+                    figures.Ranged(
+                        row["frozen_saved_pct"],
+                        row["frozen_saved_pct_low"],
+                        row["frozen_saved_pct_high"],
+                    )
+                    for row in summaries[run["run"]]
+                    if row["policy"] == name and row["frozen_saved_pct"] is not None
+                ),
                 None,
             )
             for run in runs
@@ -107,4 +117,4 @@ def _savings(
         for name in names
         if name != BASELINE
     }
-    return {name: values for name, values in found.items() if any(values)}
+    return {name: values for name, values in found.items() if any(map(any, filter(None, values)))}

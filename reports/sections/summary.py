@@ -32,7 +32,8 @@ def first_page(connection: DuckDBPyConnection, run: Row) -> list[Block]:
             "(a table’s value that nothing in the trace confirms), ? not known. Operations at "
             "allocation and free follow from the policy’s rule for the page’s kind, so they are "
             "known as well as the kind is; operations while a page is in use are observed where "
-            "the recording has page_ref events and assumed where it has not."
+            "the recording has page_ref events and assumed where it has not: a range for each "
+            "kind, from what rules and other recordings say, and so are totals and their shares."
         ),
     ]
 
@@ -71,7 +72,7 @@ def _replayed(connection: DuckDBPyConnection, run: Row) -> Table:
             "page_ref events",
             f"{wording.count(page_ref)} recorded ●: the kernel’s own account of the use stage"
             if page_ref
-            else "none recorded: the use stage is the policy’s figure ○",
+            else "none recorded: the use stage is assumed ○, a range",
         ),
         (
             "Kernel stacks",
@@ -119,10 +120,10 @@ def _headline(policies: list[Row], how: list[Row]) -> Table:
             wording.count(row["page_allocs"]),
             wording.count(row["page_frees"]),
             wording.count(row["plain_ops"]),
-            Strong(wording.count(row["locked_ops"])),
-            wording.count(row["frozen_ops_saved"]),
-            Strong(wording.percent(row["frozen_saved_pct"])),
-            wording.count(queries.other_rules(row)),
+            Strong(wording.ranged(row, "locked_ops")),
+            wording.ranged(row, "frozen_ops_saved"),
+            Strong(wording.percent_ranged(row, "frozen_saved_pct")),
+            wording.between(*queries.other_rules(row)),
             *(
                 wording.percent(known.get((row["policy"], name), 0), row["locked_ops"])
                 for name in hows
@@ -135,7 +136,7 @@ def _headline(policies: list[Row], how: list[Row]) -> Table:
         f"locked instructions) under each policy. Freezing: locked instructions fewer than under "
         f"{BASELINE} on the kinds that the policy freezes. Other rules: what the paths of another "
         "kernel save beside that, below zero where they need more. The last columns split the "
-        "locked instructions by how they are known.",
+        "locked instructions, assumed ones at the middle of their range, by how they are known.",
         (
             Column("policy", numeric=False),
             Column("allocs ●"),

@@ -5,13 +5,15 @@
 -- Where it is false the rules of another kernel do, or need more, below zero.
 --
 -- Columns:
---   run               Replay of one trace.
---   trace             Name of the trace set.
---   policy            Name of the refcount policy.
---   page_kind         Whose pages.
---   frozen            The policy freezes the kind, and 'refcounted' does not.
---   how               How these instructions are known: observed, inferred, assumed or unknown.
---   locked_ops_saved  locked_ops of the policy 'refcounted' known in this way, less the policy's.
+--   run                    Replay of one trace.
+--   trace                  Name of the trace set.
+--   policy                 Name of the refcount policy.
+--   page_kind              Whose pages.
+--   frozen                 The policy freezes the kind, and 'refcounted' does not.
+--   how                    How these instructions are known: observed, inferred, assumed or unknown.
+--   locked_ops_saved       locked_ops of 'refcounted' known in this way, less the policy's.
+--   locked_ops_saved_low   The same, at least; equal where nothing is assumed.
+--   locked_ops_saved_high  The same, at most.
 with frozen as (
     select
         run,
@@ -33,7 +35,9 @@ parts as (
             recorded_use_locked_ops,
             inferred_use_locked_ops,
             assumed_use_locked_ops
-        ]) as locked_ops
+        ]) as locked_ops,
+        unnest([0, 0, 0, assumed_use_locked_ops - assumed_use_locked_ops_low]) as below,
+        unnest([0, 0, 0, assumed_use_locked_ops_high - assumed_use_locked_ops]) as above
     from life_costs
 ),
 
@@ -44,7 +48,9 @@ sums as (
         parts.page_kind,
         parts.how,
         frozen.frozen,
-        sum(parts.locked_ops)::bigint as locked_ops
+        sum(parts.locked_ops)::bigint as locked_ops,
+        sum(parts.locked_ops - parts.below)::bigint as locked_ops_low,
+        sum(parts.locked_ops + parts.above)::bigint as locked_ops_high
     from parts
     inner join frozen using (run, policy, page_kind)
     group by parts.run, parts.policy, parts.page_kind, parts.how, frozen.frozen
@@ -64,7 +70,15 @@ select
     page_kinds.name as page_kind,
     sums.frozen and not baseline.frozen as frozen,
     hows.name as how,
-    baseline.locked_ops - sums.locked_ops as locked_ops_saved
+    baseline.locked_ops - sums.locked_ops as locked_ops_saved,
+    least(
+        baseline.locked_ops_low - sums.locked_ops_low,
+        baseline.locked_ops_high - sums.locked_ops_high
+    ) as locked_ops_saved_low,
+    greatest(
+        baseline.locked_ops_low - sums.locked_ops_low,
+        baseline.locked_ops_high - sums.locked_ops_high
+    ) as locked_ops_saved_high
 from sums
 inner join baseline using (run, page_kind, how)
 inner join hows using (how)

@@ -6,31 +6,39 @@
 -- that, what this one does more or less in the steps that were found in these events
 -- (policy_steps), which is inferred.
 --
+-- Where they do not it is assumed, as a range. What follows the run's page tables (policy_costs)
+-- is a row of its own, without allocations: of the kind whose pages are referenced, assumed, with
+-- neither cache nor stack.
+--
 -- Columns:
---   run                       Replay of one trace.
---   policy                    Number of the policy (policies.policy).
---   page_kind                 Code of the kind (page_kinds.page_kind).
---   kind_how                  How the kind is known (hows.how).
---   cache                     Slab pages: the cache (caches.cache); NULL: none, or not known.
---   stack                     Stack of the allocation (stacks.stack); NULL: none recorded.
---   page_allocs               mm_page_alloc events that began such a life, of any order.
---   page_frees                mm_page_free events of such lives.
---   recorded_uses             Lives whose use stage page_ref events tell.
---   assumed_uses              Allocations whose use stage nothing tells.
---   alloc_plain_ops           Plain stores at allocation.
---   alloc_locked_ops          Locked instructions at allocation.
---   recorded_use_plain_ops    Plain stores recorded in use.
---   recorded_use_locked_ops   Locked instructions recorded in use.
---   inferred_use_plain_ops    Plain stores in use more than recorded; below zero: fewer.
---   inferred_use_locked_ops   Locked instructions in use more than recorded, likewise.
---   replaced_use_plain_ops    Of those recorded in use, what is in steps that the policy does otherwise.
---   replaced_use_locked_ops   Locked instructions, likewise.
---   assumed_use_plain_ops     Plain stores in use by the policy's figure.
---   assumed_use_locked_ops    Locked instructions in use by the policy's figure.
---   free_plain_ops            Plain stores at free.
---   free_locked_ops           Locked instructions at free.
---   plain_ops                 Plain stores, all stages.
---   locked_ops                Locked instructions, all stages.
+--   run                          Replay of one trace.
+--   policy                       Number of the policy (policies.policy).
+--   page_kind                    Code of the kind (page_kinds.page_kind).
+--   kind_how                     How the kind is known (hows.how).
+--   cache                        Slab pages: the cache (caches.cache); NULL: none, or not known.
+--   stack                        Stack of the allocation (stacks.stack); NULL: none recorded.
+--   page_allocs                  mm_page_alloc events that began such a life, of any order.
+--   page_frees                   mm_page_free events of such lives.
+--   recorded_uses                Lives whose use stage page_ref events tell.
+--   assumed_uses                 Allocations whose use stage nothing tells.
+--   alloc_plain_ops              Plain stores at allocation.
+--   alloc_locked_ops             Locked instructions at allocation.
+--   recorded_use_plain_ops       Plain stores recorded in use.
+--   recorded_use_locked_ops      Locked instructions recorded in use.
+--   inferred_use_plain_ops       Plain stores in use more than recorded; below zero: fewer.
+--   inferred_use_locked_ops      Locked instructions in use more than recorded, likewise.
+--   replaced_use_plain_ops       Of those recorded in use, what is in steps it does otherwise.
+--   replaced_use_locked_ops      Locked instructions, likewise.
+--   assumed_use_plain_ops        Plain stores in use by the policy's figure.
+--   assumed_use_locked_ops       Locked instructions in use by the policy: middle of the range.
+--   assumed_use_locked_ops_low   The same, at least.
+--   assumed_use_locked_ops_high  The same, at most.
+--   free_plain_ops               Plain stores at free.
+--   free_locked_ops              Locked instructions at free.
+--   plain_ops                    Plain stores, all stages.
+--   locked_ops                   Locked instructions, all stages; assumed ones at the middle.
+--   locked_ops_low               The same, assumed ones at least.
+--   locked_ops_high              The same, assumed ones at most.
 with more as (
     select
         steps.run,
@@ -47,6 +55,21 @@ with more as (
     inner join policy_steps as prices using (run, step)
     where prices.plain_more <> 0 or prices.locked_more <> 0
     group by steps.run, prices.policy, steps.page_kind, steps.kind_how, steps.cache, steps.stack
+),
+
+tables as (
+    select run, sum(assumed_uses)::bigint as tables
+    from life_counts
+    inner join page_kinds using (page_kind)
+    where name = 'page_table'
+    group by run
+    having tables > 0
+),
+
+mapped as (
+    select distinct run, page_kind
+    from policy_costs
+    where use_table_locked_high > 0
 )
 
 select
@@ -74,6 +97,10 @@ select
         as assumed_use_plain_ops,
     lives.assumed_uses * costs.use_locked + lives.assumed_use_pages * costs.use_page_locked
         as assumed_use_locked_ops,
+    lives.assumed_uses * costs.use_locked_low + lives.assumed_use_pages * costs.use_page_locked
+        as assumed_use_locked_ops_low,
+    lives.assumed_uses * costs.use_locked_high + lives.assumed_use_pages * costs.use_page_locked
+        as assumed_use_locked_ops_high,
     lives.page_frees * costs.free_plain + lives.pages_freed * costs.free_page_plain
         as free_plain_ops,
     lives.page_frees * costs.free_locked + lives.pages_freed * costs.free_page_locked
@@ -81,7 +108,9 @@ select
     alloc_plain_ops + recorded_use_plain_ops + inferred_use_plain_ops + assumed_use_plain_ops
     + free_plain_ops as plain_ops,
     alloc_locked_ops + recorded_use_locked_ops + inferred_use_locked_ops + assumed_use_locked_ops
-    + free_locked_ops as locked_ops
+    + free_locked_ops as locked_ops,
+    locked_ops - assumed_use_locked_ops + assumed_use_locked_ops_low as locked_ops_low,
+    locked_ops - assumed_use_locked_ops + assumed_use_locked_ops_high as locked_ops_high
 from life_counts as lives
 inner join policy_costs as costs using (run, page_kind)
 left join more
@@ -92,3 +121,34 @@ left join more
         and lives.kind_how = more.kind_how
         and lives.cache is not distinct from more.cache
         and lives.stack is not distinct from more.stack
+union all by name
+select
+    tables.run,
+    costs.policy,
+    costs.page_kind,
+    2::smallint as kind_how,
+    0::bigint as page_allocs,
+    0::bigint as page_frees,
+    0::bigint as recorded_uses,
+    0::bigint as assumed_uses,
+    0::bigint as alloc_plain_ops,
+    0::bigint as alloc_locked_ops,
+    0::bigint as recorded_use_plain_ops,
+    0::bigint as recorded_use_locked_ops,
+    0::bigint as inferred_use_plain_ops,
+    0::bigint as inferred_use_locked_ops,
+    0::bigint as replaced_use_plain_ops,
+    0::bigint as replaced_use_locked_ops,
+    0::bigint as assumed_use_plain_ops,
+    tables.tables * costs.use_table_locked as assumed_use_locked_ops,
+    tables.tables * costs.use_table_locked_low as assumed_use_locked_ops_low,
+    tables.tables * costs.use_table_locked_high as assumed_use_locked_ops_high,
+    0::bigint as free_plain_ops,
+    0::bigint as free_locked_ops,
+    0::bigint as plain_ops,
+    assumed_use_locked_ops as locked_ops,
+    assumed_use_locked_ops_low as locked_ops_low,
+    assumed_use_locked_ops_high as locked_ops_high
+from tables
+inner join mapped using (run)
+inner join policy_costs as costs using (run, page_kind)

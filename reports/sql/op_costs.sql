@@ -4,25 +4,30 @@
 -- The line is the page's struct page. Which CPU had it last is that of the event before on the
 -- page, of whatever kind. At allocation and free the allocator itself writes the same line, before
 -- or behind the count, so a frozen page saves the instruction there and not the way of the line:
--- saved_ns counts the former. What a policy adds counts with its line, at most.
--- What another kernel does less than was recorded stands as operations below zero.
+-- saved_ns counts the former. What a policy adds counts with its line, at most. What another kernel
+-- does less than was recorded stands as operations below zero. Where operations in use are assumed,
+-- low is as few of them as there may be, and high as many.
 --
 -- Columns:
---   run            Replay of one trace.
---   trace          Name of the trace set.
---   policy         Name of the refcount policy.
---   page_kind      Whose pages.
---   cache          Slab pages: name of the cache; NULL: none, or not known.
---   cpu            CPU that does it.
---   stage          'alloc', 'use' or 'free'.
---   operation      store, lock_add, dec_and_test, xadd, cmpxchg; locked: any but a store.
---   place          Where the line was: 'own', 'other' CPU, 'remote' package, or 'unknown'.
---   ops            Operations.
---   est_ns_low     [ns] What they take at least, by the run's table of costs.
---   est_ns_high    [ns] What they take at most.
---   saved_ops      Operations of the policy 'refcounted' in the same place, less ops.
---   saved_ns_low   [ns] What that saves at least.
---   saved_ns_high  [ns] What that saves at most.
+--   run             Replay of one trace.
+--   trace           Name of the trace set.
+--   policy          Name of the refcount policy.
+--   page_kind       Whose pages.
+--   cache           Slab pages: name of the cache; NULL: none, or not known.
+--   cpu             CPU that does it.
+--   stage           'alloc', 'use' or 'free'.
+--   operation       store, lock_add, dec_and_test, xadd, cmpxchg; locked: any but a store.
+--   place           Where the line was: 'own', 'other' CPU, 'remote' package, or 'unknown'.
+--   ops             Operations; assumed: middle of the range.
+--   ops_low         The same, at least; equal where nothing is assumed.
+--   ops_high        The same, at most.
+--   est_ns_low      [ns] What ops_low take at least, by the run's table of costs.
+--   est_ns_high     [ns] What ops_high take at most.
+--   saved_ops       Operations of the policy 'refcounted' in the same place, less ops.
+--   saved_ops_low   The same, at least.
+--   saved_ops_high  The same, at most.
+--   saved_ns_low    [ns] What that saves at least.
+--   saved_ns_high   [ns] What that saves at most.
 with priced as (
     select
         places.run,
@@ -45,7 +50,9 @@ with priced as (
                     when places.operation is null
                         then places.events * costs.use_plain + places.pages * costs.use_page_plain
                     else places.events * costs.use_counted
-                end
+                end,
+                'low': null,
+                'high': null
             },
             {
                 'operation': 'locked',
@@ -59,7 +66,17 @@ with priced as (
                     when places.operation is null
                         then places.events * costs.use_locked + places.pages * costs.use_page_locked
                     else 0
-                end
+                end,
+                'low': if(
+                    places.stage = 'use' and places.operation is null,
+                    places.events * costs.use_locked_low + places.pages * costs.use_page_locked,
+                    null
+                ),
+                'high': if(
+                    places.stage = 'use' and places.operation is null,
+                    places.events * costs.use_locked_high + places.pages * costs.use_page_locked,
+                    null
+                )
             }
         ]) as part
     from op_places as places
@@ -69,6 +86,29 @@ with priced as (
             places.run = steps.run
             and costs.policy = steps.policy
             and places.step = steps.step
+    union all by name
+    select
+        places.run,
+        costs.policy,
+        costs.page_kind,
+        places.cpu,
+        places.stage,
+        places.place,
+        {
+            'operation': 'locked',
+            'ops': places.events * costs.use_table_locked,
+            'low': places.events * costs.use_table_locked_low,
+            'high': places.events * costs.use_table_locked_high
+        } as part
+    from op_places as places
+    inner join page_kinds using (page_kind)
+    inner join policy_costs as costs using (run)
+    semi join (from policy_costs where use_table_locked_high > 0) as mapped
+        on costs.run = mapped.run and costs.page_kind = mapped.page_kind
+    where
+        page_kinds.name = 'page_table'
+        and places.stage = 'use'
+        and places.operation is null
 ),
 
 counted as (
@@ -81,7 +121,9 @@ counted as (
         stage,
         place,
         part.operation as operation,
-        sum(part.ops)::bigint as ops
+        sum(part.ops)::bigint as ops,
+        sum(coalesce(part.low, part.ops))::bigint as ops_low,
+        sum(coalesce(part.high, part.ops))::bigint as ops_high
     from priced
     group by all
 ),
@@ -89,19 +131,27 @@ counted as (
 against as (
     select
         counted.*,
-        coalesce(sum(counted.ops) filter (policies.name = 'refcounted') over (
-            partition by
-                counted.run,
-                counted.page_kind,
-                counted.cache,
-                counted.cpu,
-                counted.stage,
-                counted.place,
-                counted.operation
-        ), 0)::bigint - counted.ops as saved_ops,
+        coalesce(sum(counted.ops) filter (policies.name = 'refcounted') over alike, 0)::bigint
+        - counted.ops as saved_ops,
+        coalesce(sum(counted.ops_low) filter (policies.name = 'refcounted') over alike, 0)::bigint
+        - counted.ops_low as saved_of_few,
+        coalesce(sum(counted.ops_high) filter (policies.name = 'refcounted') over alike, 0)::bigint
+        - counted.ops_high as saved_of_many,
+        least(saved_of_few, saved_of_many) as saved_ops_low,
+        greatest(saved_of_few, saved_of_many) as saved_ops_high,
         policies.name
     from counted
     inner join policies using (run, policy)
+    window alike as (
+        partition by
+            counted.run,
+            counted.page_kind,
+            counted.cache,
+            counted.cpu,
+            counted.stage,
+            counted.place,
+            counted.operation
+    )
 )
 
 select
@@ -115,17 +165,21 @@ select
     against.operation,
     against.place,
     against.ops,
-    against.ops * here.ns_low as est_ns_low,
-    against.ops * here.ns_high as est_ns_high,
+    against.ops_low,
+    against.ops_high,
+    against.ops_low * here.ns_low as est_ns_low,
+    against.ops_high * here.ns_high as est_ns_high,
     against.saved_ops,
+    against.saved_ops_low,
+    against.saved_ops_high,
     case
-        when against.saved_ops >= 0 then against.saved_ops * own.ns_low
-        else against.saved_ops * here.ns_high
+        when against.saved_ops_low >= 0 then against.saved_ops_low * own.ns_low
+        else against.saved_ops_low * here.ns_high
     end as saved_ns_low,
     case
-        when against.saved_ops < 0 then against.saved_ops * own.ns_low
-        when against.stage = 'use' then against.saved_ops * here.ns_high
-        else against.saved_ops * own.ns_high
+        when against.saved_ops_high < 0 then against.saved_ops_high * own.ns_low
+        when against.stage = 'use' then against.saved_ops_high * here.ns_high
+        else against.saved_ops_high * own.ns_high
     end as saved_ns_high
 from against
 inner join cost_ops as here
@@ -139,7 +193,11 @@ inner join runs on against.run = runs.run
 inner join traces using (trace_id)
 inner join page_kinds using (page_kind)
 left join caches on against.run = caches.run and against.cache = caches.cache
-where against.ops <> 0 or against.saved_ops <> 0
+where
+    against.ops_low <> 0
+    or against.ops_high <> 0
+    or against.saved_ops_low <> 0
+    or against.saved_ops_high <> 0
 order by
     against.run,
     against.policy,

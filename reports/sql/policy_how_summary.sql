@@ -3,8 +3,8 @@
 --
 -- Operations at allocation and free follow from the policy's rule for the page's kind, so they are
 -- known as well as that kind is. Those of the use stage are observed where page_ref events tell
--- them, and assumed where they are the policy's own figure. In a step that the policy's kernel does
--- otherwise than the recorded one (policy_steps) all its operations are inferred.
+-- them, and assumed where they are the policy's own figure: a range. In a step that the policy's
+-- kernel does otherwise than the recorded one (policy_steps) all its operations are inferred.
 --
 -- Columns:
 --   run               Replay of one trace.
@@ -12,7 +12,9 @@
 --   policy            Name of the refcount policy.
 --   how               observed, inferred, assumed or unknown.
 --   plain_ops         Plain stores to reference counts known in this way.
---   locked_ops        Locked instructions on reference counts known in this way.
+--   locked_ops        Locked instructions on counts known in this way; middle of a range.
+--   locked_ops_low    The same, at least.
+--   locked_ops_high   The same, at most.
 --   locked_ops_saved  locked_ops of the policy 'refcounted' known in this way, less locked_ops.
 with parts as (
     select
@@ -30,7 +32,9 @@ with parts as (
             recorded_use_locked_ops - replaced_use_locked_ops,
             inferred_use_locked_ops + replaced_use_locked_ops,
             assumed_use_locked_ops
-        ]) as locked_ops
+        ]) as locked_ops,
+        unnest([0, 0, 0, assumed_use_locked_ops - assumed_use_locked_ops_low]) as below,
+        unnest([0, 0, 0, assumed_use_locked_ops_high - assumed_use_locked_ops]) as above
     from life_costs
 ),
 
@@ -40,7 +44,9 @@ sums as (
         policy,
         how,
         sum(plain_ops)::bigint as plain_ops,
-        sum(locked_ops)::bigint as locked_ops
+        sum(locked_ops)::bigint as locked_ops,
+        sum(locked_ops - below)::bigint as locked_ops_low,
+        sum(locked_ops + above)::bigint as locked_ops_high
     from parts
     group by run, policy, how
 ),
@@ -62,6 +68,8 @@ select
     hows.name as how,
     sums.plain_ops,
     sums.locked_ops,
+    sums.locked_ops_low,
+    sums.locked_ops_high,
     baseline.locked_ops - sums.locked_ops as locked_ops_saved
 from sums
 left join baseline using (run, how)

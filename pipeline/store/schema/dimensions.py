@@ -31,6 +31,21 @@ POLICY_OPS = Table(
         Column("locked_ops", "i8", "", "Locked instructions, likewise."),
         Column("plain_ops_per_page", "i8", "", "Plain stores per base page, on top of these."),
         Column("locked_ops_per_page", "i8", "", "Locked instructions per base page, likewise."),
+        Column(
+            "locked_ops_low",
+            "i8",
+            "",
+            "At least, where locked_ops is the middle of an assumed range; NULL: it is exact.",
+        ),
+        Column("locked_ops_high", "i8", "", "At most, likewise."),
+        Column(
+            "locked_ops_per_table_low",
+            "i8",
+            "",
+            "Stage use, assumed: locked instructions on pages of this kind for each page table"
+            " that the run allocates, at least; NULL: none.",
+        ),
+        Column("locked_ops_per_table_high", "i8", "", "The same, at most."),
         Column("entry", "str", "", "Kernel function through which the page comes or goes."),
         Column("depth", "str", "", "Where on the call stack the count is set or dropped."),
         Column("rule", "str", "", "Rule of the kernel model that says so."),

@@ -30,7 +30,17 @@ def _life(policy: str, own: str, kind: Kind, pages: int = 1) -> tuple[int, int]:
     )
 
 
-# Spec 1.5: life, its operations in 6.12 and in 7.2. The page table of V8 also when frozen.
+def _ends(policy: str, paths: str, kind: Kind, pages: int = 1) -> tuple[int, int]:
+    """Locked instructions of the same life, page tables apart: at least, at most."""
+    _, locked = _life(policy, paths, kind, pages)
+    ops = [op for op in policy_ops(shipped_policies()[policy], paths) if op.page_kind == kind]
+    ranges = [(op.locked, op.locked_range) for op in ops if op.locked_range]
+    low, high = (locked + sum(ends[at] - middle for middle, ends in ranges) for at in (0, 1))
+    return low, high
+
+
+# Spec 1.5: life, its operations in 6.12 and in 7.2. The page table of V8 also when frozen. One
+# life's figure must lie within the range where there is one.
 @pytest.mark.parametrize(
     ("kind", "in_6_12", "in_7_2"),
     [
@@ -48,14 +58,38 @@ def _life(policy: str, own: str, kind: Kind, pages: int = 1) -> tuple[int, int]:
     ids=lambda value: KIND_NAMES[value] if isinstance(value, Kind) else None,
 )
 def test_v8(kind: Kind, in_6_12: tuple[int, int], in_7_2: tuple[int, int]) -> None:
-    assert _life("linux-6.12", "linux-6.12", kind) == in_6_12
-    assert _life("linux-7.2", "linux-7.2", kind) == in_7_2
+    for policy, paths, (plain, locked) in (
+        ("linux-6.12", "linux-6.12", in_6_12),
+        ("linux-7.2", "linux-7.2", in_7_2),
+    ):
+        low, high = _ends(policy, paths, kind)
+        assert _life(policy, paths, kind)[0] == plain
+        assert low <= locked <= high
+        assert (low == high) == (kind not in {Kind.ANON, Kind.PAGE_CACHE, Kind.HUGETLB})
 
 
 def test_thp_is_priced_by_rule_3d_whatever_its_size() -> None:
-    for pages in (1, 512):
-        assert _life("linux-6.12", "linux-6.12", Kind.THP, pages) == (1, 3)
-        assert _life("linux-7.2", "linux-7.2", Kind.THP, pages) == (1, 4)
+    for pages in (1, 512):  # by the rule, and once more for each fork
+        assert _ends("linux-6.12", "linux-6.12", Kind.THP, pages) == (3, 5)
+        assert _ends("linux-7.2", "linux-7.2", Kind.THP, pages) == (4, 6)
+
+
+def test_a_range_has_its_middle_in_whole_instructions() -> None:
+    policy = parse_policy(
+        """
+        name = "ranges"
+        base = "recorded"
+        [refcounted.pipe.use]
+        locked = [2, 5]
+        locked_per_table = [1, 4]
+        [refcounted.anon.use]
+        locked_per_table = 2
+        """,
+        "ranges.toml",
+    )
+    pipe, anon = (policy.tables["refcounted", kind, "use"] for kind in ("pipe", "anon"))
+    assert (pipe.locked, pipe.locked_range, pipe.locked_per_table) == (3, (2, 5), (1, 4))
+    assert (anon.locked, anon.locked_range, anon.locked_per_table) == (0, None, (2, 2))
 
 
 def test_vmalloc_is_counted_page_by_page() -> None:
@@ -148,7 +182,7 @@ def test_a_folio_put_on_the_lru_costs_a_failed_freeze_more_from_7_2_on() -> None
         }
         assert more["lru_insertion"] == 1
         for kind in (Kind.ANON, Kind.THP, Kind.PAGE_CACHE, Kind.SHMEM):
-            assert _life("linux-7.2", own, kind)[1] == _life(own, own, kind)[1] + 1
+            assert _ends("linux-7.2", own, kind)[0] == _ends(own, own, kind)[0] + 1
 
 
 @pytest.mark.parametrize(
@@ -194,6 +228,18 @@ def test_a_policy_of_the_user_s_own() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        (
+            'name = "x"\nbase = "recorded"\n[refcounted.pipe.use]\nlocked = [5, 2]',
+            "refcounted.pipe.use.locked = [5, 2]: a count, 0 or more, is wanted, or [low, high]",
+        ),
+        (
+            'name = "x"\nbase = "recorded"\n[refcounted.pipe.use]\nlocked_per_table = [1]',
+            "refcounted.pipe.use.locked_per_table = [1]: a count, 0 or more, is wanted, or",
+        ),
+        (
+            'name = "x"\nbase = "recorded"\n[refcounted.pipe.free]\nlocked = [1, 2]',
+            "refcounted.pipe.free.locked = [1, 2]: a count, 0 or more, is wanted",
+        ),
         ("name =", "p.toml: not valid TOML"),
         ('base = "recorded"', 'p.toml: name is missing: give it as name = "..."'),
         ("name = 3", "p.toml: name = 3: a text is wanted"),

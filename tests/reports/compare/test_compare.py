@@ -14,7 +14,7 @@ from reports.compare.comparable import Weight
 from reports.compare.comparison import Change, Compared, Comparison, Run, Side, Verdict, movers
 from reports.compare.measure_runs import checked, compare
 from reports.compare.quantity import GROUPS, KNOWN
-from tests.reports.conftest import empty_database, insert
+from tests.reports.conftest import KINDS, POLICIES, empty_database, insert
 from tests.reports.synthetic import Workload, add_seed
 
 if TYPE_CHECKING:
@@ -175,6 +175,59 @@ def test_what_was_recorded_on_a_frozen_page_is_tested_all_the_same() -> None:
     assert change is not None
     assert change.verdict is not Verdict.FROZEN
     assert np.isfinite(change.p)
+
+
+def test_what_is_assumed_is_a_range_and_not_tested() -> None:
+    anon = KINDS.index("anon")
+    with empty_database() as connection:
+        insert(connection, "event_types", event=5, system="kmem", name="mm_page_free")
+        for run in (1, 2):
+            add_seed(connection, run, run, Workload(births=400))
+            for policy in range(len(POLICIES)):
+                insert(
+                    connection,
+                    "policy_ops",
+                    run=run,
+                    policy=policy,
+                    page_kind=anon,
+                    stage="use",
+                    frozen=False,
+                    plain_ops=0,
+                    locked_ops=4,
+                    locked_ops_low=2,
+                    locked_ops_high=6,
+                    plain_ops_per_page=0,
+                    locked_ops_per_page=0,
+                )
+        connection.execute("UPDATE samples SET assumed_uses = page_allocs")
+        comparison = compare([side(connection, 1), side(connection, 2)], 0, [])
+        again = compare([side(connection, 1), side(connection, 1)], 0, [])
+        sums = [
+            connection.execute(
+                "SELECT sum(locked_ops_low), sum(locked_ops), sum(locked_ops_high) FROM timeline"
+                " WHERE run = ? AND policy = 'linux-7.2' AND page_kind = 'anon'",
+                [run],
+            ).fetchone()
+            for run in (1, 2)
+        ]
+    told = {row.name: (row, change) for row in comparison.rows if (change := row.changes[1])}
+    for name in ("locked, own policy", "locked, own policy: anon", "all, own policy: anon"):
+        row, change = told[name]
+        assert change.verdict is Verdict.ASSUMED, name
+        assert np.isnan(change.p)
+        assert all(value.assumed and value.low < value.value < value.high for value in row.values)
+    row, change = told["locked, own policy: anon"]
+    (low, _, high), (other_low, middle, _) = (each or () for each in sums)
+    base, other = row.values
+    assert base.high / base.low == pytest.approx(high / low)
+    assert other.value / other.low == pytest.approx(middle / other_low)
+    # Nothing ties what is assumed of one recording to what is of another.
+    assert change.low == pytest.approx(other.low / base.high - 1)
+    assert change.high == pytest.approx(other.high / base.low - 1)
+    exact, exact_change = told["locked, own policy: page table"]
+    assert not any(value.assumed for value in exact.values)
+    assert np.isfinite(exact_change.p)
+    assert {each for _, each in verdicts(again)} == {Verdict.SAME}
 
 
 def test_quantiles_of_lives_are_exact_and_have_an_interval(seeds: DuckDBPyConnection) -> None:

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from matplotlib.transforms import Bbox
 
 
+def ranged(middle: float, low: float | None = None, high: float | None = None) -> figures.Ranged:
+    """A number, exact where no ends are given."""
+    return figures.Ranged(middle, middle if low is None else low, middle if high is None else high)
+
+
 def widths(axes: Axes) -> dict[str, list[float]]:
     """Label of each set of bars -> their widths."""
     return {str(bars.get_label()): [bar.get_width() for bar in bars] for bars in axes.containers}
@@ -117,9 +122,21 @@ def test_ranked_bars_carry_their_numbers() -> None:
 
 
 def test_savings_leave_out_runs_without_the_policy() -> None:
-    axes = figures.savings(["1 a", "2 b"], {"linux-7.2": [12.5, None], "own": [-1.0, 3.0]}).axes[0]
+    saved = {"linux-7.2": [ranged(12.5, 8, 20), None], "own": [ranged(-1.0), ranged(3.0)]}
+    axes = figures.savings(["1 a", "2 b"], saved).axes[0]
     drawn = {line.get_label(): list(line.get_xdata()) for line in axes.lines[1:]}
     assert drawn == {"linux-7.2": [12.5], "own": [-1.0, 3.0]}
+    [bars] = axes.collections  # of what is assumed only, from least to most
+    assert [path.vertices.tolist() for path in bars.get_paths()] == [[[8, 0], [20, 0]]]
+
+
+def test_bars_by_kind_show_how_far_what_is_assumed_reaches() -> None:
+    ends = {"p": [(2, 8), (3, 3)]}
+    axes = figures.by_kind(["anon", "slab"], {"p": [5, 3]}, None, ends).axes[0]
+    assert widths(axes)["done"] == [5, 3]
+    [bars] = axes.collections
+    assert [path.vertices.tolist() for path in bars.get_paths()] == [[[2, 0], [8, 0]]]
+    assert axes.get_xlim()[1] >= 8
 
 
 def every_figure() -> list[Figure]:
@@ -131,7 +148,7 @@ def every_figure() -> list[Figure]:
         figures.how_known(names, {"observed": counts, "unknown": [0, 1, 0]}),
         figures.over_time([0, 1, 2, 3], dict.fromkeys(names, counts), {"q": counts}),
         figures.ranked(names, counts, "locked"),
-        figures.savings(names, {"p" * 60: [1.0, 2.0, None]}),
+        figures.savings(names, {"p" * 60: [ranged(1.0), ranged(2.0, 1.5, 4), None]}),
     ]
 
 

@@ -92,9 +92,10 @@ def test_kinds_that_change_are_drawn_again_where_others_dwarf_them(
     add_run(empty, 1, "dwarfed", lives=(slab, anon))
     blocks = kinds.by_kind(empty, 1, POLICIES)
     assert len([block for block in blocks if isinstance(block, Picture)]) == 3
-    names, locked, baseline = given["by_kind"][1]
+    names, locked, baseline, ends = given["by_kind"][1]
     assert (names, baseline) == (["slab"], [1])
     assert locked == {"refcounted": [1], "linux-6.12": [1], "linux-7.2": [0]}
+    assert ends == {policy: [(value, value)] for policy, [value] in locked.items()}
 
     add_run(empty, 2, "level", lives=(slab, slab))
     blocks = kinds.by_kind(empty, 2, POLICIES)
