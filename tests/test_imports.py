@@ -31,7 +31,7 @@ ROOMS = {
         "simulated_window",
         "simulation",
     ),
-    "reports": ("queries", "views", "render", "sections", "compare"),
+    "reports": ("views", "render", "queries", "sections", "compare"),
     "pipeline": (
         "errors",
         "untrusted",

@@ -11,17 +11,17 @@ from reports.sections import (
     background,
     callers,
     costs,
-    descriptors,
     freezing,
     kinds,
     overview,
-    placement,
     quality,
-    remote,
     summary,
     sweeps,
     validation,
 )
+from reports.sections.memdesc import descriptors
+from reports.sections.placement import placement
+from reports.sections.placement import remote_frees as remote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from reports import queries
 from reports.render import style, wording
 from reports.render.document import Bar, Block, Cell, Column, Heading, Mono, Picture, Table, Text
-from reports.sections import figures
+from reports.sections.figures import timeline as figures
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

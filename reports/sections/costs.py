@@ -8,7 +8,7 @@ from reports import queries
 from reports.queries import BASELINE
 from reports.render import style, wording
 from reports.render.document import Answer, Block, Cell, Column, Heading, Picture, Strong, Table
-from reports.sections import cost_figures
+from reports.sections.figures import costs as cost_figures
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

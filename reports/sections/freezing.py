@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from reports import queries
 from reports.render import style, wording
 from reports.render.document import Block, Cell, Column, Heading, Mono, Picture, Strong, Table, Text
-from reports.sections import freezing_figures
+from reports.sections.figures import freezing as freezing_figures
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

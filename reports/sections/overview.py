@@ -9,7 +9,7 @@ from reports.queries import BASELINE, Row
 from reports.render import style, wording
 from reports.render.document import Block, Cell, Column, Mono, Picture, Section, Strong, Table, Text
 from reports.render.wording import MARKS
-from reports.sections import figures
+from reports.sections.figures import timeline as figures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,8 @@ from pipeline.replay.policies import find_policies
 from pipeline.replay.recorded import replay_trace
 from pipeline.trace_set.reader import TraceSet
 from reports.render.document import Mono, Picture, Table, Text
-from reports.sections import freezing, freezing_figures
+from reports.sections import freezing
+from reports.sections.figures import freezing as freezing_figures
 from tests.conftest import RECORDINGS
 
 if TYPE_CHECKING:

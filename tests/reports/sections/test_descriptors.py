@@ -8,7 +8,8 @@ import pytest
 
 from reports import queries
 from reports.render.document import Answer, Report, Section
-from reports.sections import costs, descriptors
+from reports.sections import costs
+from reports.sections.memdesc import descriptors
 from tests.reports.conftest import KINDS, POLICIES, empty_database, insert
 
 if TYPE_CHECKING:

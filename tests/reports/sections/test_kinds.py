@@ -8,7 +8,8 @@ import pytest
 
 from reports import queries
 from reports.render.document import Picture
-from reports.sections import callers, figures, kinds
+from reports.sections import callers, kinds
+from reports.sections.figures import timeline as figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,8 +17,9 @@ from reports.compare.model_measures import (
 )
 from reports.render.document import Heading, Picture, Table, Text
 from reports.render.pdf import render
-from reports.sections import placed_memory, remote
 from reports.sections.build import build
+from reports.sections.placement import memory as placed_memory
+from reports.sections.placement import remote_frees as remote
 from tests.reports.conftest import insert
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from reports.render import style
-from reports.sections import figures
+from reports.sections.figures import timeline as figures
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from reports import queries
 from reports.render import wording
 from reports.render.document import Block, Bullets, Cell, Column, Heading, Mono, Table, Text
-from reports.sections import placed_memory
+from reports.sections.placement import memory as placed_memory
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from reports import queries
 from reports.render import style, wording
 from reports.render.document import Block, Cell, Column, Heading, Mono, Picture, Table, Text
-from reports.sections.placement_figures import cpu_matrix
+from reports.sections.figures.placement import cpu_matrix
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -16,7 +16,8 @@ from reports.render.document import (
     Strong,
     Table,
 )
-from reports.sections import descriptor_figures, own_descriptors
+from reports.sections.figures import memdesc as descriptor_figures
+from reports.sections.memdesc import own_descriptors
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from reports import queries
 from reports.render import style, wording
 from reports.render.document import Block, Cell, Column, Mono, Picture, Table
-from reports.sections.placement_figures import free_memory
+from reports.sections.figures.placement import free_memory
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -1,0 +1,1 @@
+"""What memory descriptors would save or cost, and their own caches."""

@@ -1,0 +1,1 @@
+"""Where the model, or the kernel, put objects and pages."""
