@@ -18,14 +18,28 @@ def sql(
     format_: Annotated[
         Format, typer.Option("--format", "-f", help="How the rows are written.")
     ] = Format.TABLE,
+    timeout: Annotated[
+        float,
+        typer.Option(min=0.001, metavar="SECONDS", help="How long the statement may take."),
+    ] = 600,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="How much memory it may take, as in '2 GiB'; four fifths of the machine's, or of"
+            " its cgroup's, if not given.",
+        ),
+    ] = None,
 ) -> None:
     """Ask the results database a question in SQL.
 
-    Read-only: a statement can read the tables and views of the database, and no other file.
+    Read-only: a statement can read the tables and views of the database, and no other file. What
+    DuckDB's parser takes for anything else than a SELECT, DESCRIBE, SHOW or SUMMARIZE, or an
+    EXPLAIN of one of these, is not run; and the process that runs it has no right to write.
     DuckDB's dialect, which lets "select * from" be just "from".
     """
-    from pipeline.store.query import answer
-    from reports.render.rows import WRITERS
+    from pipeline.store.asking import Question, ask, parse_size
 
-    with answer(db, statement) as (names, rows):
-        WRITERS[format_.value](names, rows, sys.stdout)
+    sys.stdout.flush()
+    size = None if memory is None else parse_size(memory)
+    ask(Question(str(db), statement, format_.value, timeout, size), sys.stdout.buffer)
