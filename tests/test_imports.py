@@ -34,6 +34,7 @@ ROOMS = {
     "reports": ("queries", "views", "render", "sections", "compare"),
     "pipeline": (
         "errors",
+        "outputs",
         "untrusted",
         "progress",
         "prefetch",
