@@ -109,7 +109,12 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     _make_folder(path.parent)
     was_there = _is_there(path)
     with _errors(path):
-        connection = duckdb.connect(path, config=_WRITER)
+        try:
+            connection = duckdb.connect(path, config=_WRITER)
+        except duckdb.Error:
+            if not was_there:
+                _remove_stub(path)
+            raise
     size = None  # of the file as it was, now that it is locked; None: it is none of ours
     fresh = False
     try:
@@ -160,6 +165,13 @@ def _is_there(path: Path) -> bool:
     if not stat.S_ISREG(mode):
         raise OutputError(f"{path}: not a regular file; choose another one with --db")
     return True
+
+
+def _remove_stub(path: Path) -> None:
+    """Remove a file that DuckDB could not finish making: one without its three headers."""
+    with suppress(OSError):
+        if path.stat().st_size < 3 * 4096:
+            path.unlink()
 
 
 def _undo(connection: duckdb.DuckDBPyConnection, path: Path, size: int | None) -> None:
@@ -263,7 +275,7 @@ def _translated(path: Path, message: str) -> AllocsimError:
         return StoreError(f"{path}: not a results database; choose another file with --db")
     for cause in ("No space left on device", "File too large", "Disk quota exceeded"):
         if cause in message:
-            return OutputError(f"{path}: {cause.lower()}; nothing was added")
+            return OutputError(f"{path}: {cause.lower()}; what was being added is not in it")
     for cause in (
         "Permission denied",
         "Read-only file system",

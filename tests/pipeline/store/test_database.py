@@ -298,7 +298,7 @@ def test_a_full_disk_is_one_line_and_adds_nothing(db: Path, tmp_path: Path, fres
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=True
     )
-    assert done.stdout == f"{path}: file too large; nothing was added\n"
+    assert done.stdout == f"{path}: file too large; what was being added is not in it\n"
     assert done.stderr == ""
     if fresh:
         assert not path.exists()
