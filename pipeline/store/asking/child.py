@@ -71,7 +71,8 @@ def main() -> None:
 def _answer(question: Question) -> None:
     db = Path(question.db)
     memory = question.memory or _default_memory()
-    give_up_files([db, db.with_name(db.name + ".wal"), *_OF_THE_MACHINE])
+    real = db.resolve()  # DuckDB looks for the log beside what a link leads to
+    give_up_files([real, real.with_name(real.name + ".wal"), *_OF_THE_MACHINE])
     limit_memory(memory + _BESIDES)
     clock = _Clock(question.seconds)
     try:

@@ -326,6 +326,28 @@ def test_the_command_line_asks_what_reads_and_nothing_else(folder: Path) -> None
     assert asked(db, "select count(*) as n from tasks") == "n\n1\n"
 
 
+WRITE_AND_DIE = """
+import os, sys, duckdb
+connection = duckdb.connect(sys.argv[1])
+connection.execute("INSERT INTO tasks VALUES (2, 43, 'logged')")
+os._exit(0)
+"""
+
+
+def test_what_a_killed_writer_left_in_the_log_is_read(folder: Path) -> None:
+    subprocess.run([sys.executable, "-c", WRITE_AND_DIE, folder / "x.db"], check=True)
+    before = state(folder)
+    assert "x.db.wal" in before
+    (folder / "sub").mkdir()
+    link = folder / "sub" / "link.db"
+    link.symlink_to(folder / "x.db")
+    for db in (folder / "x.db", link):
+        assert asked(db, "SELECT comm FROM tasks ORDER BY run") == "comm\nbash\nlogged\n"
+    link.unlink()
+    link.parent.rmdir()
+    assert state(folder) == before
+
+
 def test_values_of_every_type_are_written(folder: Path) -> None:
     sql = (
         "SELECT 1.5::DECIMAL(4, 1) AS a, DATE '2026-01-02' AS b, TIME '01:02:03' AS c,"
