@@ -8,6 +8,9 @@ from typing import Annotated
 import typer
 
 from pipeline.commands.common import DB, DEFAULT_DB, Format
+from pipeline.errors import UsageError
+
+_SMALLEST, _LARGEST = 16 << 20, 1 << 50  # bytes
 
 
 def sql(
@@ -38,8 +41,23 @@ def sql(
     EXPLAIN of one of these, is not run; and the process that runs it has no right to write.
     DuckDB's dialect, which lets "select * from" be just "from".
     """
-    from pipeline.store.asking import Question, ask, parse_size
+    from pipeline.store.asking import Question, ask
 
     sys.stdout.flush()
-    size = None if memory is None else parse_size(memory)
+    size = None if memory is None else _size(memory)
     ask(Question(str(db), statement, format_.value, timeout, size), sys.stdout.buffer)
+
+
+def _size(text: str) -> int:
+    """Bytes that ``--memory`` says."""
+    from pipeline.synth.spec.units import SIZES, parse_units
+
+    try:
+        size = parse_units(text, SIZES)
+    except ValueError as error:
+        raise UsageError(f"--memory {text!r}: {error}") from None
+    if not _SMALLEST <= size <= _LARGEST:
+        raise UsageError(
+            f"--memory {text!r}: from {_SMALLEST >> 20} MiB to {_LARGEST >> 40} TiB are possible"
+        )
+    return size

@@ -15,14 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import OutputError, StoreError, UsageError
-from pipeline.synth.spec.units import SIZES, parse_units
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
 _ROOT = Path(__file__).resolve().parents[3]  # where the package pipeline lies
 _PIECE = 1 << 16
-_SMALLEST, _LARGEST = 16 << 20, 1 << 50  # bytes
 _MEMORY_SIGNALS = (signal.SIGKILL, signal.SIGABRT)
 
 #: How the process says which error its line on stderr is of; Python's own codes are 1 and 2.
@@ -111,23 +109,6 @@ def _error(question: Question, code: int, message: str) -> Exception:
             f"{question.db}: DuckDB broke on this statement ({name}); the file is as it was"
         )
     return RuntimeError(message)
-
-
-def parse_size(text: str) -> int:
-    """Bytes that ``--memory`` says.
-
-    Raises:
-        UsageError: it says no size, or one that DuckDB cannot work with.
-    """
-    try:
-        size = parse_units(text, SIZES)
-    except ValueError as error:
-        raise UsageError(f"--memory {text!r}: {error}") from None
-    if not _SMALLEST <= size <= _LARGEST:
-        raise UsageError(
-            f"--memory {text!r}: from {_SMALLEST >> 20} MiB to {_LARGEST >> 40} TiB are possible"
-        )
-    return size
 
 
 def too_much_memory(db: Path | str) -> str:

@@ -20,8 +20,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.commands.sql import sql
 from pipeline.errors import StoreError, UsageError
-from pipeline.store.asking import Question, _error, ask, parse_size
+from pipeline.store.asking import Question, _error, ask
 from pipeline.store.database import writing
 from pipeline.store.query import _writer, answer
 from tests.conftest import ROOT
@@ -286,11 +287,10 @@ def test_what_asks_is_gone_with_who_asked(folder: Path) -> None:
     assert not Path(f"/proc/{child}").exists()
 
 
-def test_sizes_of_memory() -> None:
-    assert parse_size("2 GiB") == 2 << 30
-    for text in ("2", "much", "1 KiB", "5000 TiB", "0.1 B"):
-        with pytest.raises(UsageError, match=r"^--memory "):
-            parse_size(text)
+@pytest.mark.parametrize("size", ["2", "much", "1 KiB", "5000 TiB", "0.1 B"])
+def test_a_size_of_memory_that_cannot_be_is_bad_usage(folder: Path, size: str) -> None:
+    with pytest.raises(UsageError, match=r"^--memory "):
+        sql("from tasks", db=folder / "x.db", memory=size)
 
 
 def test_the_folder_of_the_question_is_no_place_for_modules(folder: Path) -> None:
