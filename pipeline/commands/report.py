@@ -44,7 +44,8 @@ def report(
         chosen = _chosen(runs, run or [], trace or [])
         pdf = render(build(connection, chosen))
     target.write(pdf)
-    typer.echo(output, err=target.is_stream)
+    if not target.is_stream:
+        typer.echo(output)
 
 
 def _chosen(runs: list[Row], numbers: list[int], traces: list[str]) -> list[Row]:

@@ -38,7 +38,8 @@ def sql(
 
     Read-only: a statement can read the tables and views of the database, and no other file. What
     DuckDB's parser takes for anything else than a SELECT, DESCRIBE, SHOW or SUMMARIZE, or an
-    EXPLAIN of one of these, is not run; and the process that runs it has no right to write.
+    EXPLAIN of one of these, is not run. While it runs, DuckDB's access to files is off, and where
+    the system can take it away (Landlock of Linux 5.13, macOS's sandbox) that of the process too.
     DuckDB's dialect, which lets "select * from" be just "from".
     """
     from pipeline.store.asking import Question, ask
