@@ -23,14 +23,15 @@ replay: $(VENV)/.run ## Replay the shipped trace sets (or TRACES="A B") into a n
 	@rm -f $(NEW_DB) $(NEW_DB).wal
 	$(BIN)/allocsim replay --db $(NEW_DB) $(TRACES)
 	@mv -f $(NEW_DB) $(DB)
-	$(BIN)/allocsim report --db $(DB) -o $(OUT)/report.pdf
+	$(BIN)/allocsim report --force --db $(DB) -o $(OUT)/report.pdf
 	@echo
 	@echo 'Ask it: $(BIN)/allocsim sql "from policy_summary"'
 
 compare: $(VENV)/.run ## Compare A="TRACE..." with B="TRACE..." into out/: text, PDF and HTML
 	@test -n "$(A)" -a -n "$(B)" || { echo 'say make compare A=TRACE B=TRACE' >&2; exit 2; }
 	@mkdir -p $(OUT)
-	$(BIN)/allocsim compare $(COMPARED) -o $(OUT)/compare.txt -o $(OUT)/compare.pdf -o $(OUT)/compare.html
+	$(BIN)/allocsim compare --force $(COMPARED) \
+	  -o $(OUT)/compare.txt -o $(OUT)/compare.pdf -o $(OUT)/compare.html
 	@cat $(OUT)/compare.txt
 
 test: $(VENV)/.dev ## Check style and types, then run every test

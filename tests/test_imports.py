@@ -34,6 +34,7 @@ ROOMS = {
     "reports": ("views", "render", "queries", "sections", "compare"),
     "pipeline": (
         "errors",
+        "outputs",
         "untrusted",
         "progress",
         "prefetch",

@@ -76,7 +76,7 @@ def test_a_replay_that_fails_leaves_the_old_database(venv: Path) -> None:
 def test_compare_is_one_call_with_repeats_put_together(venv: Path) -> None:
     code, [call] = make(venv, "compare", "A=a1 a2", "B=b")
     assert code == 0
-    assert call.startswith("compare a1,a2 b -o ")
+    assert call.startswith("compare --force a1,a2 b -o ")
     out = venv.parent / "out"
     assert {path.name for path in out.iterdir()} == {"compare.txt", "compare.pdf", "compare.html"}
 

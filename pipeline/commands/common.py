@@ -12,6 +12,10 @@ DEFAULT_DB = Path("out/results.duckdb")
 
 DB = Annotated[Path, typer.Option("--db", metavar="FILE", help="Results database.")]
 
+FORCE = Annotated[
+    bool,
+    typer.Option("--force", help="Replace the file if it is there and is one of the same kind."),
+]
 
 SETTINGS = Annotated[
     list[str] | None,

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB, Placement
-from pipeline.commands.outputs import refuse_other_file, write_report
+from pipeline.commands.common import DB, DEFAULT_DB, FORCE, Placement
 from pipeline.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pipeline.outputs import Output
     from reports.compare.comparable import Remark
     from reports.compare.comparison import Comparison
 
@@ -75,8 +74,8 @@ def compare(
             "--output",
             "-o",
             metavar="FILE",
-            help="Where to; stdout where not given (not PDF). May be repeated: what is replayed,"
-            " is so once. Without -f its suffix says how: .txt .md .json .pdf .html.",
+            help="Where to; stdout for -, or where not given (not PDF). May be repeated: what is"
+            " replayed, is so once. Without -f its suffix says how: .txt .md .json .pdf .html.",
         ),
     ] = None,
     policy: Annotated[
@@ -86,8 +85,10 @@ def compare(
             help="Refcount policy for what is replayed on the way, as in replay. May be repeated.",
         ),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Compare what should not be compared, and say so.")
+    force: FORCE = False,
+    incomparable: Annotated[
+        bool,
+        typer.Option("--incomparable", help="Compare what should not be compared, and say so."),
     ] = False,
 ) -> None:
     """Compare runs, trace sets or results files: what differs by more than its noise.
@@ -101,7 +102,7 @@ def compare(
     from reports.compare.measure_runs import compare as compared
 
     at = _baseline(sides, baseline)
-    outputs = _outputs(format_ or [], output or [])
+    outputs = _outputs(format_ or [], output or [], force=force)
     policies = find_policies(policy or [])
     simulated = placement is Placement.SIMULATED
     with (
@@ -109,16 +110,15 @@ def compare(
         opened_sides(sides, db, policies, progress, simulated=simulated) as opened,
     ):
         remarks = checked(opened)
-        _refuse(remarks, force=force)
+        _refuse(remarks, anyway=incomparable)
         comparison = compared(opened, at, remarks)
     # All are made before one is written: where one cannot be made, none is there.
-    made = [(path, _rendered(comparison, how)) for path, how in outputs]
-    for path, content in made:
-        if path is None:
-            sys.stdout.write(content.decode())
-        else:
-            write_report(path, content)
-            typer.echo(path)
+    made = [(target, _rendered(comparison, how)) for target, how in outputs]
+    streamed = any(target.is_stream for target, _ in made)
+    for target, content in made:
+        target.write(content)
+        if not target.is_stream:
+            typer.echo(target.path, err=streamed)
 
 
 def _baseline(sides: Sequence[str], wanted: str | None) -> int:
@@ -131,22 +131,35 @@ def _baseline(sides: Sequence[str], wanted: str | None) -> int:
     return list(sides).index(wanted)
 
 
-def _outputs(formats: Sequence[Format], files: Sequence[Path]) -> list[tuple[Path | None, Format]]:
+def _outputs(
+    formats: Sequence[Format], files: Sequence[Path], *, force: bool
+) -> list[tuple[Output, Format]]:
     """Where to write what; refused before anything is replayed."""
+    from pipeline import outputs
+
+    kinds = {
+        Format.TEXT: outputs.TEXT,
+        Format.MARKDOWN: outputs.MARKDOWN,
+        Format.JSON: outputs.JSON,
+        Format.PDF: outputs.PDF,
+        Format.HTML: outputs.HTML,
+    }
     if not files:
         if len(formats) > 1:
             raise UsageError("--format given more than once: name a file for each with -o")
         if Format.PDF in formats:
             raise UsageError("--format pdf: name a file with -o")
-        return [(None, formats[0] if formats else Format.TEXT)]
+        files = [Path("-")]
     if formats and len(formats) != len(files):
         raise UsageError(f"{len(files)} -o and {len(formats)} -f: give one -f for each -o, or none")
-    if len({file.resolve() for file in files}) < len(files):
-        raise UsageError("-o: one file is named twice")
     hows = list(formats) or [_by_suffix(file) for file in files]
-    for file, how in zip(files, hows, strict=True):
-        refuse_other_file(file, pdf=how is Format.PDF)
-    return list(zip(files, hows, strict=True))
+    claimed = [
+        outputs.claimed(file, kinds[how], force=force)
+        for file, how in zip(files, hows, strict=True)
+    ]
+    if len({target.path.resolve() for target in claimed}) < len(claimed):
+        raise UsageError("-o: one file is named twice")
+    return list(zip(claimed, hows, strict=True))
 
 
 def _by_suffix(file: Path) -> Format:
@@ -158,12 +171,14 @@ def _by_suffix(file: Path) -> Format:
         ) from None
 
 
-def _refuse(remarks: Sequence[Remark], *, force: bool) -> None:
+def _refuse(remarks: Sequence[Remark], *, anyway: bool) -> None:
     from reports.compare.comparable import Weight
 
     reasons = [remark.text for remark in remarks if remark.weight is Weight.MUST]
-    if reasons and not force:
-        raise InputError(f"not comparable: {'; '.join(reasons)} (--force compares all the same)")
+    if reasons and not anyway:
+        raise InputError(
+            f"not comparable: {'; '.join(reasons)} (--incomparable compares all the same)"
+        )
 
 
 def _rendered(comparison: Comparison, how: Format) -> bytes:

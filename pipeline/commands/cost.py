@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands.common import FORCE
+
 cost = typer.Typer(help="What operations on reference counts take.")
 
 
@@ -19,9 +21,11 @@ def _group() -> None:
 @cost.command()
 def calibrate(
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The table, as TOML.")
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help="The table, as TOML; - for stdout."),
     ] = Path("out/costs.toml"),
     cc: Annotated[str, typer.Option(metavar="COMPILER", help="The C compiler.")] = "cc",
+    force: FORCE = False,
 ) -> None:
     """Measure what operations on reference counts take on this machine, and write a table of it.
 
@@ -31,15 +35,17 @@ def calibrate(
     """
     from allocsim.refcount.costs import to_toml
     from pipeline.calibration import calibrate as measure
-    from pipeline.commands.outputs import write_report
+    from pipeline.outputs import COSTS, claimed
     from reports.render.rows import write_table
 
+    target = claimed(output, COSTS, force=force)
     found = measure(cc)
-    write_report(output, to_toml(found.costs).encode())
+    target.write(to_toml(found.costs).encode())
+    out = sys.stderr if target.is_stream else sys.stdout
     rows = [
         (operation, place, round(each.low, 2), round(each.high, 2), each.known, each.source)
         for (operation, place), each in found.costs.ranges.items()
     ]
-    write_table(["operation", "place", "ns_low", "ns_high", "known", "source"], rows, sys.stdout)
+    write_table(["operation", "place", "ns_low", "ns_high", "known", "source"], rows, out)
     ticks = f"; {found.ticks:.3f} time-stamp ticks a ns" if found.ticks else ""
-    typer.echo(f"{output} (clock: CLOCK_MONOTONIC_RAW{ticks})")
+    typer.echo(f"{output} (clock: CLOCK_MONOTONIC_RAW{ticks})", file=out)

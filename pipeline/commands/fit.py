@@ -8,15 +8,18 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands.common import FORCE
+
 
 def fit(
     trace: Annotated[Path, typer.Argument(metavar="TRACE", help="A trace set, or a recording.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The spec to write, a TOML file.")
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The spec to write, a TOML file; - for stdout."
+        ),
     ],
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace the file if it is there.")
-    ] = False,
+    force: FORCE = False,
 ) -> None:
     """Fit a spec to a trace, and say how far the spec's own trace is from it.
 
@@ -26,21 +29,22 @@ def fit(
     1 if a measure is beyond its limit; the spec is written all the same.
     """
     from pipeline.fitting.distance import COLUMNS, rows
-    from pipeline.fitting.fit import check_output, fit_trace, write_spec
+    from pipeline.fitting.fit import fit_trace
+    from pipeline.outputs import SPEC, claimed
     from pipeline.progress import shown
     from pipeline.replay.trace_source import opened
     from reports.render.rows import write_table
 
-    check_output(output, force=force)
+    target = claimed(output, SPEC, force=force)
     with shown() as progress, opened(trace, progress) as found:
         fitted = fit_trace(found, progress)
-    write_spec(fitted.text, output)
+    target.write(fitted.text.encode())
     typer.echo(
         f"{output}: fitted to {found.meta['name']}"
         + (", its page_ref events left out" if fitted.page_refs_left_out else "")
         + fitted.left_out,
         err=True,
     )
-    write_table(COLUMNS, rows(fitted.measures), sys.stdout)
+    write_table(COLUMNS, rows(fitted.measures), sys.stderr if target.is_stream else sys.stdout)
     if not all(measure.met for measure in fitted.measures):
         raise typer.Exit(1)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB
-from pipeline.commands.outputs import refuse_other_file, write_report
+from pipeline.commands.common import DB, DEFAULT_DB, FORCE
 from pipeline.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 def report(
     db: DB = DEFAULT_DB,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE.pdf", help="The report.")
+        Path, typer.Option("--output", "-o", metavar="FILE.pdf", help="The report; - for stdout.")
     ] = Path("out/report.pdf"),
     run: Annotated[
         list[int] | None,
@@ -28,22 +27,25 @@ def report(
         list[str] | None,
         typer.Option(metavar="NAME", help="Report on the runs of this trace only. Likewise."),
     ] = None,
+    force: FORCE = False,
 ) -> None:
     """Write a PDF on the runs of the results database: all of them, or those that are named."""
+    from pipeline.outputs import PDF, claimed
     from pipeline.store.database import reading
     from reports import queries
     from reports.render.pdf import render
     from reports.sections.build import build
 
-    refuse_other_file(output, pdf=True)
+    target = claimed(output, PDF, force=force)
     with reading(db) as connection:
         runs = queries.runs(connection)
         if not runs:
             raise StoreError(f"{db}: holds no run yet; add one with: allocsim replay TRACE")
         chosen = _chosen(runs, run or [], trace or [])
         pdf = render(build(connection, chosen))
-    write_report(output, pdf)
-    typer.echo(output)
+    target.write(pdf)
+    if not target.is_stream:
+        typer.echo(output)
 
 
 def _chosen(runs: list[Row], numbers: list[int], traces: list[str]) -> list[Row]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import duckdb
 
-from pipeline.errors import InputError, OutputError
+from pipeline.errors import InputError
 from pipeline.fitting.distance import distance
 from pipeline.fitting.kmem_only import without_page_refs
 from pipeline.fitting.observed import observe
@@ -86,31 +86,3 @@ def _runs(trace: TraceSet, db: Path, progress: Progress, name: str) -> tuple[int
         advance=progress.step(f"simulate {name}"),
     )
     return run, simulated
-
-
-def check_output(path: Path, *, force: bool) -> None:
-    """Refuse to write over a file, before any work is done.
-
-    Raises:
-        OutputError: it is there already.
-    """
-    if path.is_dir():
-        raise OutputError(f"{path}: a folder; name the file to write, as in {path / 'mine.toml'}")
-    if path.exists() and not force:
-        raise OutputError(f"{path}: already there; --force replaces it")
-
-
-def write_spec(text: str, path: Path) -> None:
-    """Write a spec, aside first.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    aside = path.with_name(f".{path.name}.new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(text, "utf-8")
-        aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None

@@ -9,24 +9,24 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import InputError, OutputError, UsageError
+from pipeline.errors import InputError, UsageError
 from pipeline.ingest.convert import Conversion
 from pipeline.ingest.meta import describe
 from pipeline.ingest.trace_dat.container import MAGIC
 from pipeline.ingest.trace_dat.reader import TraceDatReader
 from pipeline.prefetch import prefetch
-from pipeline.trace_set.parts import Stacks, Symbols, is_trace_set
+from pipeline.trace_set.aside import made_aside
+from pipeline.trace_set.parts import Stacks, Symbols
 from pipeline.trace_set.writer import TraceSetWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from pipeline.ingest.reader import Reader
 
@@ -135,42 +135,10 @@ def import_recording(
     """
     recording = find_recording(source)
     target = parent / recording.name
-    _check_target(target, force=force)
-    aside = _aside(parent, recording.name)
-    try:
-        with _contents(recording.file, aside) as data:
-            reader = _reader(recording, data, aside, instance)
-            _write(recording, reader, data, aside, progress)
-        _put_in_place(aside / recording.name, target, aside / "replaced")
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be written ({_reason(error)})") from None
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with made_aside(target, force=force) as aside, _contents(recording.file, aside) as data:
+        reader = _reader(recording, data, aside, instance)
+        _write(recording, reader, data, aside, progress)
     return target
-
-
-def _check_target(target: Path, *, force: bool) -> None:
-    if not target.exists():
-        return
-    if not force:
-        raise OutputError(f"{target}: already there; --force replaces a trace set")
-    if not is_trace_set(target):
-        raise OutputError(f"{target}: not a trace set, and not replaced; choose another folder")
-
-
-def _aside(parent: Path, name: str) -> Path:
-    """A folder for what is unfinished, beside the target: renaming needs the same file system."""
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        return Path(mkdtemp(prefix=f".{name}-", dir=parent))
-    except OSError as error:
-        raise OutputError(f"{parent}: cannot be written to ({_reason(error)})") from None
-
-
-def _put_in_place(made: Path, target: Path, old: Path) -> None:
-    if target.exists():
-        target.rename(old)
-    made.rename(target)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from allocsim.recording import interpret as replay
 from allocsim.recording.interpret import Recording, Replay
 from allocsim.refcount.costs import costs_for
 from allocsim.trace.results import How
-from pipeline.errors import InputError
+from pipeline.errors import AllocsimError, InputError
 from pipeline.malloc_tuning import keep_freed_memory
 from pipeline.prefetch import prefetch
 from pipeline.replay.cache_line_places import add_op_places
@@ -55,7 +55,7 @@ from pipeline.store.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from allocsim.refcount.policies import Policy
@@ -82,7 +82,7 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
 ) -> list[int]:
     """Replay traces, one after the other; returns the numbers of their runs.
 
-    Each run is in the database, for good, as soon as it is done.
+    Each run is in the database, for good, as soon as it is done; an error says which are.
 
     Args:
         paths: trace sets, or recordings.
@@ -101,11 +101,19 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
     for path in paths:
         must_exist(path)
     several = [] if settings is None else [settings]
-    return [
-        run
-        for path in paths
-        for run in replay_path(path, db, policies, progress, several, pricing, instance)
-    ]
+    added: list[int] = []
+    try:
+        for path in paths:
+            # One by one: what is in when the next cannot be made counts.
+            for run in _replayed(path, db, policies, progress, several, pricing, instance):
+                added.append(run)  # noqa: PERF402
+    except AllocsimError as error:
+        if not added:
+            raise
+        runs = ", ".join(map(str, added))
+        which = "run" if len(added) == 1 else "runs"
+        raise type(error)(f"{error}; added to {db} before that: {which} {runs}") from error
+    return added
 
 
 def replay_path(  # noqa: PLR0913 - what, into what, priced with what
@@ -134,27 +142,36 @@ def replay_path(  # noqa: PLR0913 - what, into what, priced with what
     Raises:
         AllocsimError: as replay_traces.
     """
+    return list(_replayed(path, db, policies, progress, several, pricing, instance))
+
+
+def _replayed(  # noqa: PLR0913 - as replay_path
+    path: Path,
+    db: Path,
+    policies: Sequence[Policy],
+    progress: Progress,
+    several: Sequence[Settings],
+    pricing: Pricing | None,
+    instance: str | None,
+) -> Iterator[int]:
+    """The numbers of :func:`replay_path`, each when its run is in the database."""
     with opened(path, progress, instance) as trace:
         name = trace.meta["name"]
         for settings in several:
             check_for_trace(settings, trace)
         advance = progress.step(f"replay {name}")
         recorded = replay_trace(trace, db, policies, pricing, advance=advance)
-        return [
-            recorded,
-            *(
-                simulate_run(
-                    trace,
-                    db,
-                    recorded,
-                    settings,
-                    window_rows=SIMULATION_ROWS,
-                    schemes=pricing.schemes if pricing else (),
-                    advance=progress.step(f"simulate {name}"),
-                )
-                for settings in several
-            ),
-        ]
+        yield recorded
+        for settings in several:
+            yield simulate_run(
+                trace,
+                db,
+                recorded,
+                settings,
+                window_rows=SIMULATION_ROWS,
+                schemes=pricing.schemes if pricing else (),
+                advance=progress.step(f"simulate {name}"),
+            )
 
 
 def replay_trace(  # noqa: PLR0913 - what, into what, priced with what

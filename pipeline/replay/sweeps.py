@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from pipeline.errors import AllocsimError
+from pipeline.errors import AllocsimError, OutputError, StoreError
 from pipeline.replay.policies import find_policies
 from pipeline.replay.read_back import RecordedRun
 from pipeline.replay.recorded import SIMULATION_ROWS, replay_trace
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from pipeline.replay.simulated import Outcome
     from pipeline.replay.world import Recorded
     from pipeline.trace_set.reader import TraceSet
+
+_AGAIN = "what was done is stored: run the same command again"
 
 
 @dataclass
@@ -150,9 +152,11 @@ def _simulate_all(  # noqa: PLR0913 - as above
                 advance(count / len(futures))
         except BrokenProcessPool:
             raise AllocsimError(
-                f"{db}: a process of the sweep was ended from outside (out of memory?); what was"
-                " done is stored: run the same command again, perhaps with --jobs 1"
+                f"{db}: a process of the sweep was ended from outside (out of memory?); {_AGAIN},"
+                " perhaps with --jobs 1"
             ) from None
+        except (OutputError, StoreError) as error:
+            raise type(error)(f"{error}; {_AGAIN}") from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

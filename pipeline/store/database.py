@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from pipeline.store.schema import SCHEMA_VERSION, TABLES, ddl
 from reports.views import create_views
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 Setting = str | bool | int | float | list[str]  #: a value DuckDB takes as configuration
@@ -34,14 +35,20 @@ Setting = str | bool | int | float | list[str]  #: a value DuckDB takes as confi
 _SANDBOX: dict[str, Setting] = {
     "enable_external_access": False,
     "python_enable_replacements": False,
-    "lock_configuration": True,
 }
+_LOCK = "lock_configuration"
 
 
 # By default DuckDB caches what it has written in most of the machine's memory. With more than one
 # thread each INSERT makes row groups of its own, whose remainders are compressed again when the
 # transaction ends; the other CPUs have the reading and the model to do.
 _WRITER: dict[str, Setting] = {"memory_limit": "256MB", "threads": 1}
+
+# Somebody else's database may have views only.
+_NAMES = """
+    SELECT table_name FROM duckdb_tables()
+    UNION ALL SELECT view_name FROM duckdb_views() WHERE NOT internal
+"""
 
 # What DuckDB raises when the file cannot be read or written. A full disk can show as any of them.
 _FILE_ERRORS = (
@@ -53,10 +60,20 @@ _FILE_ERRORS = (
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def reading(
+    path: Path, config: Mapping[str, Setting] | None = None, seal: Sequence[str] = ()
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """A results database, opened for questions only.
 
-    Queries on the connection can read its tables and views and nothing else.
+    Queries on the connection can read its tables and views and no other file. DuckDB would let
+    them write to the database's own path all the same: what a user asks goes through
+    pipeline.store.query.
+
+    Args:
+        path: the database.
+        config: settings that it is opened with besides.
+        seal: SET statements for once it is open, which hold like those up to the end. With them
+            there is one such connection a process at a time.
 
     Raises:
         StoreError: no such file, not a results database, of another schema version, or in use.
@@ -64,8 +81,13 @@ def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     if not path.is_file():
         raise StoreError(f"{path}: no results database there; make one with: allocsim replay TRACE")
     with _errors(path):
-        connection = duckdb.connect(path, read_only=True, config=_SANDBOX)
+        wanted = {**_SANDBOX, **(config or {}), _LOCK: not seal}
+        connection = duckdb.connect(path, read_only=True, config=wanted)
         try:
+            for statement in seal:
+                connection.execute(statement)
+            if seal:
+                connection.execute(f"SET {_LOCK} = true")
             if not _checked(connection, path):
                 raise StoreError(f"{path}: holds no run yet; add one with: allocsim replay TRACE")
             with interruptible(connection):
@@ -85,14 +107,20 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         OutputError: it cannot be written there.
     """
     _make_folder(path.parent)
+    was_there = _is_there(path)
     with _errors(path):
-        connection = duckdb.connect(path, config=_WRITER)
-    size = None  # of the file as it was; None: it was not there, or is none of ours
+        try:
+            connection = duckdb.connect(path, config=_WRITER)
+        except duckdb.Error:
+            if not was_there:
+                _remove_stub(path)
+            raise
+    size = None  # of the file as it was, now that it is locked; None: it is none of ours
     fresh = False
     try:
         with _errors(path):
             fresh = not _checked(connection, path)
-            size = None if fresh else path.stat().st_size
+            size = path.stat().st_size
             # All bulk is whole numbers. Trying out every other encoding first would take longer
             # than the encoding, and never finds a smaller one.
             connection.execute("PRAGMA force_compression = 'bitpacking'")
@@ -105,7 +133,8 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                 yield connection
             connection.execute("COMMIT")
     except BaseException:
-        _undo(connection, path, fresh, size)
+        if size is not None:
+            _undo(connection, path, None if fresh and not was_there else size)
         raise
     finally:
         connection.close()
@@ -121,8 +150,34 @@ def every_cpu(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         connection.execute(f"SET threads = {_WRITER['threads']}")
 
 
-def _undo(connection: duckdb.DuckDBPyConnection, path: Path, fresh: bool, size: int | None) -> None:
+def _is_there(path: Path) -> bool:
+    """Whether there is a file already that DuckDB may open for writing.
+
+    Raises:
+        OutputError: there is something else, which DuckDB would wait for or destroy.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+    if not stat.S_ISREG(mode):
+        raise OutputError(f"{path}: not a regular file; choose another one with --db")
+    return True
+
+
+def _remove_stub(path: Path) -> None:
+    """Remove a file that DuckDB could not finish making: one without its three headers."""
+    with suppress(OSError):
+        if path.stat().st_size < 3 * 4096:
+            path.unlink()
+
+
+def _undo(connection: duckdb.DuckDBPyConnection, path: Path, size: int | None) -> None:
     """Leave the file as it was found, while it is locked: nobody else's run can be in it.
+
+    Where there was none, it is removed.
 
     DuckDB has written most of the run by now. What it wrote behind the file's old end is not
     referred to by anything, but DuckDB would not give the space back, and the disk may be full.
@@ -130,10 +185,10 @@ def _undo(connection: duckdb.DuckDBPyConnection, path: Path, fresh: bool, size: 
     with suppress(duckdb.Error):
         connection.execute("ROLLBACK")
     with suppress(OSError):
-        if fresh:
+        if size is None:
             path.unlink(missing_ok=True)
             path.with_name(path.name + ".wal").unlink(missing_ok=True)
-        elif size is not None:
+        else:
             os.truncate(path, size)
 
 
@@ -146,9 +201,7 @@ def _make_folder(folder: Path) -> None:
 
 def _checked(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
     """Whether the database has the tables of this schema; False if it has none at all."""
-    names = {
-        name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
-    }
+    names = {name for (name,) in connection.execute(_NAMES).fetchall()}
     if not names:
         return False
     if "store_schema" not in names:
@@ -222,7 +275,7 @@ def _translated(path: Path, message: str) -> AllocsimError:
         return StoreError(f"{path}: not a results database; choose another file with --db")
     for cause in ("No space left on device", "File too large", "Disk quota exceeded"):
         if cause in message:
-            return OutputError(f"{path}: {cause.lower()}; nothing was added")
+            return OutputError(f"{path}: {cause.lower()}; what was being added is not in it")
     for cause in (
         "Permission denied",
         "Read-only file system",

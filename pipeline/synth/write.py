@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from allocsim.trace.events import EVENT_NAMES, EVENTS
-from pipeline.errors import OutputError
 from pipeline.replay.synthetic_free_lists import FILE
 from pipeline.replay.world import SYNTH
 from pipeline.synth.machine import DIRECT_MAP, make_machine, release
 from pipeline.synth.placing import Placing
 from pipeline.synth.rows import Look, Templates
 from pipeline.synth.windows import windows
+from pipeline.trace_set.aside import made_aside
 from pipeline.trace_set.column import Values
-from pipeline.trace_set.parts import is_trace_set
 from pipeline.trace_set.writer import TraceSetWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from pipeline.synth.placing import Rows
     from pipeline.synth.spec.model import Spec
@@ -59,38 +56,11 @@ def write_trace_set(  # noqa: PLR0913 - a spec with its text, and where and how 
         OutputError: the trace set is there already, or cannot be written.
     """
     target = parent / spec.name
-    check_target(target, force=force)
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(mkdtemp(prefix=f".{spec.name}-", dir=parent))
-    except OSError as error:
-        raise OutputError(f"{parent}: cannot be written to ({error.strerror})") from None
-    try:
+    with made_aside(target, force=force) as aside:
         made = aside / spec.name
         made.mkdir()
         _write(spec, text, made, changes or {}, advance)
-        if target.exists():
-            target.rename(aside / "replaced")
-        made.rename(target)
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be written ({error.strerror})") from None
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return target
-
-
-def check_target(target: Path, *, force: bool) -> None:
-    """Refuse to write over what is there.
-
-    Raises:
-        OutputError: a trace set is there and is not to be replaced, or something else is.
-    """
-    if not target.exists():
-        return
-    if not force:
-        raise OutputError(f"{target}: already there; --force replaces a trace set")
-    if not is_trace_set(target):
-        raise OutputError(f"{target}: not a trace set, and not replaced; choose another folder")
 
 
 def _write(

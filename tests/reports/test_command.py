@@ -41,11 +41,14 @@ def test_it_writes_a_pdf_and_says_where(
 def test_it_replaces_a_report_and_nothing_else(database: Path, tmp_path: Path) -> None:
     output = tmp_path / "report.pdf"
     output.write_bytes(b"%PDF-1.4 an older report")
-    report(db=database, output=output, run=[1])
+    with pytest.raises(OutputError, match="already there; --force replaces it"):
+        report(db=database, output=output, run=[1])
+    assert output.read_bytes() == b"%PDF-1.4 an older report"
+    report(db=database, output=output, run=[1], force=True)
     assert len(output.read_bytes()) > 10_000
     before = database.read_bytes()
     with pytest.raises(OutputError, match="exists and is not a PDF"):
-        report(db=database, output=database)
+        report(db=database, output=database, force=True)
     assert database.read_bytes() == before
     with pytest.raises(OutputError, match="is a folder"):
         report(db=database, output=tmp_path)

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from allocsim.recording.page_kinds import Kind
-from pipeline.errors import OutputError
 from pipeline.fitting.distance import Measure, _quartiles
-from pipeline.fitting.fit import check_output, fit_trace, write_spec
+from pipeline.fitting.fit import fit_trace
 from pipeline.fitting.kmem_only import without_page_refs
 from pipeline.fitting.lifetimes import distribution, in_parts
 from pipeline.fitting.lines import object_line, page_line, works_of
@@ -258,17 +257,3 @@ def test_a_measure_is_met_within_its_limit_only():
     assert measure(-4.9, 5)
     assert not measure(5.1, 5)
     assert measure(50, 0)
-
-
-def test_the_file_is_not_written_over(tmp_path):
-    target = tmp_path / "a" / "mine.toml"
-    check_output(target, force=False)
-    write_spec("x", target)
-    with pytest.raises(OutputError, match="already there; --force replaces it"):
-        check_output(target, force=False)
-    check_output(target, force=True)
-    with pytest.raises(OutputError, match="a folder; name the file to write"):
-        check_output(tmp_path, force=True)
-    write_spec("y", target)
-    assert target.read_text() == "y"
-    assert [path.name for path in target.parent.iterdir()] == ["mine.toml"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,8 +19,6 @@ from pipeline.store.database import writing
 from tests.reports.synthetic import Workload, add_seed
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from duckdb import DuckDBPyConnection
 
 
@@ -95,14 +94,14 @@ def test_a_recording_with_itself_is_all_the_same(
     assert {row["sides"][1]["against_baseline"]["verdict"] for row in rows} == {"="}
 
 
-def test_what_cannot_be_compared_is_refused_unless_forced(
+def test_what_cannot_be_compared_is_refused_unless_asked_for(
     several: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = database(tmp_path / "other.duckdb", 1, cpus=64)
-    with pytest.raises(InputError, match=r"not comparable: CPUs not the same .*--force"):
+    with pytest.raises(InputError, match=r"not comparable: CPUs not the same .*--incomparable"):
         compare(["3", str(other)], db=several)
     assert capsys.readouterr().out == ""
-    compare(["3", str(other)], db=several, force=True)
+    compare(["3", str(other)], db=several, incomparable=True)
     assert "FORCED, must be alike and is not: CPUs" in capsys.readouterr().out
 
 
@@ -150,7 +149,19 @@ def test_each_output_is_written_as_its_suffix_says(several: Path, tmp_path: Path
     compare(["3", "4"], db=several, output=files)
     assert {file.name: file.read_bytes()[: len(OUTPUTS[file.name])] for file in files} == OUTPUTS
     assert sorted(path.name for path in files[0].parent.iterdir()) == sorted(OUTPUTS)
-    compare(["4", "3"], db=several, output=files[3:])  # again, over the old ones
+    with pytest.raises(OutputError, match="already there; --force replaces it"):
+        compare(["4", "3"], db=several, output=files[3:])
+    compare(["4", "3"], db=several, output=files, force=True)  # again, over the old ones
+
+
+def test_beside_a_stream_the_files_are_named_elsewhere(
+    several: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.md"
+    compare(["3", "4"], db=several, output=[file, Path("-")])
+    out = capsys.readouterr()
+    assert out.out.startswith("seed-7 against seed-6\n")
+    assert out.err == f"{file}\n"
 
 
 def test_a_format_goes_before_a_suffix(several: Path, tmp_path: Path) -> None:
@@ -167,10 +178,10 @@ def test_a_format_goes_before_a_suffix(several: Path, tmp_path: Path) -> None:
         (["a.txt", "b.txt"], [Format.TEXT], "one -f for each -o"),
         (["a.txt", "./a.txt"], [], "one file is named twice"),
         ([], [Format.TEXT, Format.JSON], "name a file for each"),
-        (["several.duckdb"], [Format.TEXT], "exists and is not text"),
+        (["several.duckdb"], [Format.TEXT], "exists and is not a comparison as text"),
         (["several.duckdb"], [Format.PDF], "exists and is not a PDF"),
-        (["old.pdf"], [Format.HTML], "exists and is not text"),
-        (["a.txt", "old.pdf"], [Format.PDF, Format.TEXT], "exists and is not text"),
+        (["old.pdf"], [Format.HTML], "exists and is not HTML"),
+        (["a.txt", "old.pdf"], [Format.PDF, Format.TEXT], "exists and is not a comparison"),
         ([""], [Format.TEXT], "is a folder"),
         (["several.duckdb/a.txt"], [], "cannot be written"),
     ],

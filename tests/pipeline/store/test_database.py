@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -186,6 +188,42 @@ def test_somebody_elses_database_is_refused_and_left_alone(tmp_path: Path) -> No
         assert connection.execute("SELECT one FROM mine").fetchall() == [(1,)]
 
 
+def test_views_of_somebody_else_are_no_empty_database(tmp_path: Path) -> None:
+    path = tmp_path / "other.duckdb"
+    with duckdb.connect(path) as connection:
+        connection.execute("CREATE VIEW mine AS SELECT 1 AS one")
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"not one of allocsim.s results"), writing(path):
+        pass
+    assert path.read_bytes() == before
+
+
+def test_an_empty_database_that_was_there_is_not_removed(tmp_path: Path) -> None:
+    path = tmp_path / "empty.duckdb"
+    duckdb.connect(path).close()
+    with pytest.raises(ZeroDivisionError), writing(path) as connection:
+        add_and_fail(connection, ZeroDivisionError)
+    with duckdb.connect(path) as connection:
+        assert connection.execute("FROM duckdb_tables()").fetchall() == []
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFDIR])
+def test_what_is_no_regular_file_is_refused_and_left_alone(tmp_path: Path, kind: int) -> None:
+    path = tmp_path / "special"
+    try:
+        path.mkdir() if kind == stat.S_IFDIR else os.mknod(path, kind | 0o600, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("only root makes devices")
+    for name in (path, tmp_path / "link"):
+        if name != path:
+            name.symlink_to(path)
+        with pytest.raises(OutputError, match="not a regular file; choose another"), writing(name):
+            pass
+        with pytest.raises(StoreError, match="no results database there"), reading(name):
+            pass
+    assert stat.S_IFMT(path.stat().st_mode) == kind
+
+
 @pytest.mark.parametrize("content", [b"", b"no database", bytes(range(256)) * 64])
 def test_another_kind_of_file_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "text.duckdb"
@@ -260,7 +298,7 @@ def test_a_full_disk_is_one_line_and_adds_nothing(db: Path, tmp_path: Path, fres
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=True
     )
-    assert done.stdout == f"{path}: file too large; nothing was added\n"
+    assert done.stdout == f"{path}: file too large; what was being added is not in it\n"
     assert done.stderr == ""
     if fresh:
         assert not path.exists()
@@ -307,10 +345,9 @@ def test_a_query_can_read_the_database_and_nothing_else(db: Path, tmp_path: Path
 
 
 def test_a_query_cannot_see_pythons_variables(db: Path) -> None:
-    with answer(db, "SELECT 1"):
-        rows = pa.table({"one": [1]})
-        assert rows.num_rows == 1
-        assert "rows" in refusal(db, "SELECT one FROM rows")
+    rows = pa.table({"one": [1]})
+    assert rows.num_rows == 1
+    assert "rows" in refusal(db, "SELECT one FROM rows")
 
 
 def test_wrong_sql_is_one_line_with_a_near_miss(db: Path) -> None:

@@ -1,0 +1,119 @@
+"""Asking a results database in a process of its own, which has no right to write to any file.
+
+What a statement makes that process do - run for ever, take all memory, break DuckDB - ends with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import OutputError, StoreError, UsageError
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+_ROOT = Path(__file__).resolve().parents[3]  # where the package pipeline lies
+_PIECE = 1 << 16
+_MEMORY_SIGNALS = (signal.SIGKILL, signal.SIGABRT)
+
+#: How the process says which error its line on stderr is of; Python's own codes are 1 and 2.
+EXIT_CODES = {StoreError: 3, UsageError: 4, OutputError: 5}
+_ERRORS = {code: error for error, code in EXIT_CODES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A statement, and how it is to be answered.
+
+    Args:
+        db: path of the results database.
+        sql: the statement.
+        format: how the rows are written: a key of reports.render.rows.WRITERS.
+        seconds: that it may take, without the time in which its rows are read.
+        memory: bytes that it may take; None: as DuckDB has it.
+    """
+
+    db: str
+    sql: str
+    format: str
+    seconds: float
+    memory: int | None
+
+
+def ask(question: Question, out: BinaryIO) -> None:
+    """Write the answer to a question, as UTF-8.
+
+    Raises:
+        StoreError: the database cannot be used, or time or memory do not suffice.
+        UsageError: the statement is not one, is wrong, or may not be run.
+    """
+    try:
+        question.sql.encode()
+    except UnicodeEncodeError:
+        raise UsageError("the statement is not UTF-8; write it so") from None
+    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+    # -P: modules in the current folder are nobody's. In a session of its own it does not get the
+    # terminal's Ctrl-C; it has nothing to say to it, and is killed below.
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "pipeline.store.asking.child"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": path},
+        start_new_session=True,
+    ) as process:
+        try:
+            message = _relay(process, json.dumps(asdict(question)).encode(), out)
+        finally:
+            process.kill()
+    if process.returncode:
+        raise _error(question, process.returncode, message)
+
+
+def _relay(process: subprocess.Popen[bytes], question: bytes, out: BinaryIO) -> str:
+    """Write what the process writes, up to its end; returns what it says on stderr."""
+    assert process.stdin is not None  # noqa: S101 - so it was opened
+    assert process.stdout is not None  # noqa: S101
+    assert process.stderr is not None  # noqa: S101
+    with process.stdin as asked:
+        asked.write(question)
+    while piece := os.read(process.stdout.fileno(), _PIECE):
+        out.write(piece)
+    out.flush()
+    message = process.stderr.read().decode("utf-8", "replace")
+    process.wait()
+    return message
+
+
+def _error(question: Question, code: int, message: str) -> Exception:
+    """What the end of the process means."""
+    if code in _ERRORS:
+        return _ERRORS[code](message)
+    if code == -signal.SIGALRM:
+        return StoreError(
+            f"{question.db}: no answer within {question.seconds:g} s; ask for less, or give the"
+            " statement more with --timeout"
+        )
+    if -code in _MEMORY_SIGNALS:
+        return StoreError(too_much_memory(question.db))
+    if code < 0:
+        name = signal.Signals(-code).name
+        return StoreError(
+            f"{question.db}: DuckDB broke on this statement ({name}); the file is as it was"
+        )
+    return RuntimeError(message)
+
+
+def too_much_memory(db: Path | str) -> str:
+    """What is said where memory does not suffice."""
+    return (
+        f"{db}: the statement needs more memory than it may take; ask for less, or give it more"
+        " with --memory"
+    )

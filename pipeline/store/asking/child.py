@@ -1,0 +1,111 @@
+"""The process that asks: it reads a question on stdin, gives up its rights, and writes the answer.
+
+Run by :func:`pipeline.store.asking.ask`, as ``python -m pipeline.store.asking.child``.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from pipeline.errors import AllocsimError, StoreError
+from pipeline.store.asking import EXIT_CODES, Question, too_much_memory
+from pipeline.store.asking.rights import end_with_parent, give_up_files, limit_memory
+from pipeline.store.query import answer
+from reports.render.rows import WRITERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_BESIDES = 1 << 29  #: bytes that the process takes besides what DuckDB accounts for
+_ROWS_AT_ONCE = 10_000
+
+# DuckDB looks up CPUs and memory when it opens a database, and ends the process where it cannot.
+_OF_THE_MACHINE = (Path("/proc"), Path("/sys"))
+
+# A row of every type that DuckDB asks a module of Python's for, which it could not load later.
+_EVERY_TYPE = """
+    SELECT 1::DECIMAL, uuid(), DATE '2026-01-01', TIME '01:00', TIMESTAMP '2026-01-01',
+        INTERVAL 1 DAY, 'a'::BLOB, {'a': [1]}, MAP {1: 2}, '{}'::JSON
+"""
+
+
+class _Clock:
+    """Time that may be taken, while it is entered; at its end the process is killed by SIGALRM.
+
+    DuckDB does not look at its clock in every function, nor while it plans.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._left = seconds
+
+    def __enter__(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, max(self._left, 1e-3))
+
+    def __exit__(self, *_: object) -> None:
+        self._left = signal.setitimer(signal.ITIMER_REAL, 0)[0]
+
+
+def main() -> None:
+    """Answer the question on stdin; how it ended is the exit code."""
+    end_with_parent()
+    question = Question(**json.load(sys.stdin))
+    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr] # a text file it is
+    try:
+        _answer(question)
+        sys.stdout.flush()
+    except AllocsimError as error:
+        sys.stderr.write(str(error))
+        sys.exit(EXIT_CODES[type(error)])
+    except BrokenPipeError:  # whoever asked is gone
+        sys.stdout = None
+
+
+def _answer(question: Question) -> None:
+    db = Path(question.db)
+    memory = question.memory or _default_memory()
+    real = db.resolve()  # DuckDB looks for the log beside what a link leads to
+    give_up_files([real, real.with_name(real.name + ".wal"), *_OF_THE_MACHINE])
+    limit_memory(memory + _BESIDES)
+    clock = _Clock(question.seconds)
+    try:
+        with ExitStack() as stack:
+            with clock:
+                names, rows = stack.enter_context(answer(db, question.sql, memory))
+            WRITERS[question.format](names, _timed(rows, clock), sys.stdout)
+    except MemoryError:
+        raise StoreError(too_much_memory(db)) from None
+
+
+def _default_memory() -> int:
+    """What DuckDB would take, bytes: four fifths of what the machine, or its cgroup, has.
+
+    It is asked while files can be read, and all that it may need of Python is loaded with it.
+    """
+    with duckdb.connect() as connection:
+        connection.execute(_EVERY_TYPE).fetchall()
+        [(limit,)] = connection.execute(
+            "SELECT parse_formatted_bytes(current_setting('memory_limit'))"
+        ).fetchall()
+    return int(limit)
+
+
+def _timed(rows: Iterator[Any], clock: _Clock) -> Iterable[Any]:
+    """Rows, made while the clock runs; it stands while they are written."""
+    while True:
+        with clock:
+            some = list(islice(rows, _ROWS_AT_ONCE))
+        if not some:
+            return
+        yield from some
+
+
+if __name__ == "__main__":
+    main()

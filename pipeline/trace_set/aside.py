@@ -1,0 +1,159 @@
+"""Making a trace set aside, and putting it in place when it is complete.
+
+What is unfinished lies in a folder beside the target, for renaming needs the same file system. It
+has one name for one target, and is locked while it is worked in: of two commands that make the same
+trace set one is told so, and what a killed one has left is found by the next.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import shutil
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from pipeline.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# linux/fcntl.h and linux/fs.h
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
+_RENAME_EXCHANGE = 2
+# What kernels and file systems answer that do not know these.
+_UNKNOWN = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
+
+_REPLACED = "replaced"  # what the old trace set is called aside, where two cannot be exchanged
+
+
+@contextmanager
+def made_aside(target: Path, *, force: bool) -> Iterator[Path]:
+    """An empty folder to make a trace set in, as a folder of the target's name.
+
+    At the end of the block it is put in place; if the block fails, all is as it was.
+
+    Args:
+        target: the trace set's folder.
+        force: replace a trace set that is there.
+
+    Raises:
+        OutputError: there is something that is not to be replaced, somebody else is making the same
+            trace set, or it cannot be written.
+    """
+    _refuse(target, force=force)
+    aside = target.with_name(f".{target.name}.unfinished")
+    try:
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        lock = _locked(aside, target)
+    except OSError as error:
+        raise OutputError(f"{aside.parent}: cannot be written to ({_reason(error)})") from None
+    try:
+        _clear(aside, target)
+        _refuse(target, force=force)
+        yield aside
+        _put_in_place(aside / target.name, target, aside / _REPLACED, force=force)
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written ({_reason(error)})") from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        os.close(lock)
+
+
+def _refuse(target: Path, *, force: bool) -> None:
+    if target.is_symlink():
+        raise OutputError(f"{target}: a symbolic link, and not replaced; choose another folder")
+    if not target.exists():
+        return
+    # Of both, for a meta.json alone may be anybody's.
+    if not all((target / name).is_file() for name in ("events.parquet", "meta.json")):
+        raise OutputError(f"{target}: not a trace set, and not replaced; choose another folder")
+    if not force:
+        raise OutputError(f"{target}: already there; --force replaces a trace set")
+
+
+def _locked(aside: Path, target: Path) -> int:
+    """Make the folder aside, or take over what is left of one; it is locked until this is closed.
+
+    Raises:
+        OutputError: somebody else works in it.
+    """
+    while True:
+        with suppress(FileExistsError):
+            aside.mkdir()
+        try:
+            folder = os.open(aside, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:  # whoever had it has just removed it
+            continue
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(folder)
+            raise OutputError(
+                f"{target}: is being made by another process; try again when that is done"
+            ) from None
+        except OSError:  # a file system without locks: what is there was left by a killed process
+            pass
+        opened = os.fstat(folder)
+        if opened.st_uid != os.geteuid():
+            os.close(folder)
+            raise PermissionError(errno.EACCES, f"{aside.name} there is another user's")
+        with suppress(FileNotFoundError):
+            if os.path.samestat(opened, aside.lstat()):
+                return folder
+        os.close(folder)
+
+
+def _clear(aside: Path, target: Path) -> None:
+    """Bring back a trace set that a killed process was about to replace; remove all else."""
+    if (aside / _REPLACED).exists() and not target.exists():
+        (aside / _REPLACED).rename(target)
+    for left in aside.iterdir():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+
+
+def _put_in_place(made: Path, target: Path, old: Path, *, force: bool) -> None:
+    """Put a folder in the place of the target, at no moment of which there is neither or half."""
+    if not target.exists():
+        try:
+            if not _renamed(made, target, _RENAME_NOREPLACE):
+                made.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                raise
+        else:
+            return
+    _refuse(target, force=force)
+    if _renamed(made, target, _RENAME_EXCHANGE):
+        return
+    target.rename(old)  # a process that is killed here leaves what _clear brings back
+    try:
+        made.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+
+
+def _renamed(source: Path, target: Path, flags: int) -> bool:
+    """Rename as Linux can; False: this system or this file system cannot."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:
+        return False
+    if rename(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), flags) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _UNKNOWN:
+        return False
+    raise OSError(number, os.strerror(number), str(target))
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
