@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 MAX_PAGE_ORDER = 10
+#: By page size, of the architectures that have a choice (arch/arm64/Kconfig:
+#: ARCH_FORCE_MAX_ORDER, 6.12): the machine modelled here is that of pages of 4 KiB.
+MAX_PAGE_ORDERS = {4096: MAX_PAGE_ORDER, 16384: 11, 65536: 13}
 ORDERS = MAX_PAGE_ORDER + 1
 PAGEBLOCK_ORDER = 9
 PAGEBLOCK = 1 << PAGEBLOCK_ORDER

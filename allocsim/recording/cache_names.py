@@ -18,10 +18,23 @@ from allocsim.recording.page_kinds import plain_name
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# R3.1, include/linux/slab.h:__kmalloc_index (x86-64, all).
-KMALLOC_CLASSES = (8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192)
-# Above the largest class kmalloc goes to the page allocator: KMALLOC_MAX_CACHE_SIZE.
-LARGE_KMALLOC = 8192
+# R3.1, include/linux/slab.h:__kmalloc_index: powers of two and these.
+_BETWEEN = (96, 192)
+
+
+def kmalloc_classes(page_size: int) -> tuple[int, ...]:
+    """Sizes of the kmalloc caches in bytes, rising.
+
+    The largest is KMALLOC_MAX_CACHE_SIZE, two pages (include/linux/slab.h:KMALLOC_SHIFT_HIGH);
+    above it kmalloc goes to the page allocator.
+    """
+    powers = (1 << shift for shift in range(3, page_size.bit_length() + 1))
+    return tuple(sorted((*powers, *_BETWEEN)))
+
+
+#: Of pages of 4 KiB.
+KMALLOC_CLASSES = kmalloc_classes(4096)
+LARGE_KMALLOC = KMALLOC_CLASSES[-1]
 # R3.2, in the order of include/linux/slab.h:kmalloc_type: the first whose bit is set.
 _TYPES = (
     ("dma-kmalloc-", "__GFP_DMA"),
@@ -47,6 +60,13 @@ class Caches:
             Without it every type is assumed to exist.
         gfp: value of each gfp bit by its name (allocsim.kernels.release).
         functions: function of each call site, as far as it is known.
+        page_size: bytes of a page.
+
+    Attributes:
+        names: name of each cache, by number.
+        sizes: slot size of each in bytes; -1: never seen.
+        page_size: bytes of a page.
+        largest: bytes of the largest kmalloc class: what is larger is whole pages.
     """
 
     def __init__(
@@ -55,7 +75,11 @@ class Caches:
         kernel_caches: Mapping[str, int],
         gfp: Mapping[str, int],
         functions: Mapping[int, str],
+        page_size: int = 4096,
     ) -> None:
+        self.page_size = page_size
+        self._classes = kmalloc_classes(page_size)
+        self.largest = self._classes[-1]
         self.names = list(names)
         self.sizes: list[int] = [-1] * len(self.names)
         self._number = {name: code for code, name in enumerate(names)}
@@ -65,7 +89,7 @@ class Caches:
         rows = []
         for prefix in (*(prefix for prefix, _ in _TYPES), "kmalloc-"):
             row = []
-            for size in KMALLOC_CLASSES:
+            for size in self._classes:
                 name = prefix + _class_name(size)
                 if kernel_caches and name not in known:
                     name = "kmalloc-" + _class_name(size)
@@ -74,7 +98,7 @@ class Caches:
         self._of_type = np.array(rows, np.int32)
         self._padded = any(
             kernel_caches.get(f"kmalloc-{_class_name(size)}", size) != size
-            for size in KMALLOC_CLASSES
+            for size in self._classes
         )
         self._of_site = {
             site: self._number_of(_SITE_CACHES[plain_name(function)])
@@ -106,7 +130,7 @@ class Caches:
             gfp: gfp flags.
             bytes_req: bytes asked for.
         """
-        classes = np.array(KMALLOC_CLASSES)
+        classes = np.array(self._classes)
         index = np.searchsorted(classes, bytes_req if self._padded else bytes_alloc)
         if not self._padded:
             exact = classes[np.minimum(index, len(classes) - 1)] == bytes_alloc

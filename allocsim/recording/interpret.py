@@ -176,12 +176,16 @@ class Replay:
         kernel = kernel_of(recording.release, recording.gfp_bits)
         sites = CallSites()
         caches = Caches(
-            recording.cache_names, recording.kernel_caches, kernel.gfp, recording.functions
+            recording.cache_names,
+            recording.kernel_caches,
+            kernel.gfp,
+            recording.functions,
+            recording.page_size,
         )
         self._layers = _Layers(
             Objects(caches, sites),
             Pages(set_before_alloc=kernel.set_before_alloc),
-            Ownership(kernel, recording.stacks),
+            Ownership(kernel, recording.stacks, recording.page_size),
             Neighbours(recording.functions, kernel.gfp),
             Unnamed(sites, caches),
             sites,

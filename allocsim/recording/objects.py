@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from allocsim.recording.cache_names import LARGE_KMALLOC, Caches
 from allocsim.recording.lifetimes import ZERO_SIZE_PTR, Lifetimes, Pairing
 from allocsim.tables import Bools, Columns, Index, column, take
 from allocsim.trace.events import Ev
 from allocsim.trace.results import CacheHow
 
 if TYPE_CHECKING:
+    from allocsim.recording.cache_names import Caches
     from allocsim.recording.late_cache_names import CallSites
     from allocsim.trace.late_results import Window
 
@@ -267,7 +267,7 @@ def _pair_results(
     large = np.zeros(len(row), bool)
     nameless = np.flatnonzero(pairing.allocates & (own < 0))
     if len(nameless):
-        big = columns["bytes_alloc"][row[nameless]] > LARGE_KMALLOC
+        big = columns["bytes_alloc"][row[nameless]] > caches.largest
         large[nameless] = big & (code[nameless] == Ev.KMALLOC)
     large[frees] = large[allocs]
 
@@ -286,7 +286,7 @@ def _pair_results(
     how[large & (own < 0)] = -1
 
     # An address that is not page-aligned cannot be a large kmalloc (R3.1).
-    aligned = (address & np.uint64(4095)) == 0
+    aligned = (address & np.uint64(caches.page_size - 1)) == 0
     on_slab = ~large & (
         (code != Ev.KFREE) | ~aligned | pairing.ends_previous | (pairing.carried >= 0)
     )

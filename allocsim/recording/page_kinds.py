@@ -53,7 +53,7 @@ KIND_NAMES: tuple[str, ...] = tuple(kind.name.lower() for kind in Kind)
 KIND_DOCS: dict[Kind, str] = {
     Kind.UNKNOWN: "Nothing in the recording says whose page it was.",
     Kind.SLAB: "Slab of a kmem cache or of a kmalloc size class.",
-    Kind.LARGE_KMALLOC: "kmalloc of more than 8192 bytes: whole pages.",
+    Kind.LARGE_KMALLOC: "kmalloc of more than two pages: whole pages.",
     Kind.PAGE_TABLE: "Page table of any level, user or kernel.",
     Kind.ANON: "Anonymous memory of a process, order below PMD.",
     Kind.THP: "Anonymous memory of PMD order (transparent huge page).",
@@ -195,7 +195,7 @@ class GfpRule:
         kind: the kind.
         needs: bits that are set, by name without ``__GFP_``.
         lacks: bits that are clear; ``*``: all others but HARDWALL, which cpusets add (T9).
-        orders: lowest and highest order.
+        orders: lowest and highest order; _PMD: the order that a PMD maps.
         source: who asks this way.
     """
 
@@ -206,16 +206,19 @@ class GfpRule:
     source: str
 
 
-_ANY = (0, 10)
+_MOST = 16  #: above what any architecture configures (arm64 with 64 KiB pages: 13)
+_ANY = (0, _MOST)
+_PMD = (-1, -1)  # stands for the order of a block that one PMD maps
+_PMD_SHIFT = 3  # a table is a page of 8-byte entries, so a PMD maps page_size / 8 pages
 
 # The first that matches decides. Orders and flags seen in the 6.1, 6.12, 7.2 and 7.3 recordings.
 GFP_RULES: tuple[GfpRule, ...] = (
-    GfpRule(Kind.THP, "MOVABLE NOMEMALLOC COMP", "", (9, 9), "GFP_TRANSHUGE_LIGHT"),
+    GfpRule(Kind.THP, "MOVABLE NOMEMALLOC COMP", "", _PMD, "GFP_TRANSHUGE_LIGHT"),
     GfpRule(
         Kind.HUGETLB,
         "MOVABLE HIGHMEM COMP NOWARN RETRY_MAYFAIL",
         "NORETRY",
-        (9, 9),
+        _PMD,
         "include/linux/hugetlb.h:htlb_alloc_mask, mm/hugetlb.c:alloc_buddy_frozen_folio",
     ),
     GfpRule(Kind.PAGE_CACHE, "MOVABLE WRITE", "", _ANY, "mm/filemap.c: FGP_WRITE"),
@@ -264,7 +267,7 @@ GFP_RULES: tuple[GfpRule, ...] = (
         "GFP_PGTABLE_USER; pgd by __get_free_pages (6.12)",
     ),
     GfpRule(Kind.PAGE_TABLE, "ZERO DIRECT_RECLAIM COMP", "NOWARN", (0, 1), "GFP_PGTABLE_KERNEL"),
-    GfpRule(Kind.LARGE_KMALLOC, "COMP", "", (2, 10), "mm/slub.c:___kmalloc_large_node"),
+    GfpRule(Kind.LARGE_KMALLOC, "COMP", "", (2, _MOST), "mm/slub.c:___kmalloc_large_node"),
     GfpRule(
         Kind.SKB_FRAG,
         "DIRECT_RECLAIM KSWAPD_RECLAIM IO FS ACCOUNT",
@@ -300,8 +303,20 @@ def kinds_of_stacks(stacks: Sequence[Sequence[str]]) -> npt.NDArray[np.int16]:
     return np.array([*(stack_kind(frames) for frames in stacks), Kind.UNKNOWN], np.int16)
 
 
+def pmd_order(page_size: int) -> int:
+    """Order of the blocks that THP and hugetlb take: include/linux/pgtable.h:PMD_ORDER (7.2).
+
+    Args:
+        page_size: bytes of a page; 9 is the answer for 4 KiB.
+    """
+    return page_size.bit_length() - 1 - _PMD_SHIFT
+
+
 def kinds_by_gfp(
-    gfp: npt.NDArray[np.int64], order: npt.NDArray[np.int32], bits: Mapping[str, int]
+    gfp: npt.NDArray[np.int64],
+    order: npt.NDArray[np.int32],
+    bits: Mapping[str, int],
+    page_size: int = 4096,
 ) -> npt.NDArray[np.int16]:
     """Kind that flags and order speak for (i2); OTHER where no rule matches.
 
@@ -311,14 +326,17 @@ def kinds_by_gfp(
         gfp: gfp flags of allocations.
         order: their orders.
         bits: value of each gfp bit by its name (allocsim.kernels.release).
+        page_size: bytes of a page.
     """
     kind = np.full(len(gfp), Kind.OTHER, np.int16)
+    huge = pmd_order(page_size)
     everything = sum(bits.values()) & ~bits["__GFP_HARDWALL"]
     for rule in reversed(GFP_RULES):
         needs = _mask(rule.needs, bits)
         lacks = everything & ~needs if rule.lacks == "*" else _mask(rule.lacks, bits)
         matches = (gfp & (needs | lacks)) == needs
-        matches &= (order >= rule.orders[0]) & (order <= rule.orders[1])
+        low, high = (huge, huge) if rule.orders == _PMD else rule.orders
+        matches &= (order >= low) & (order <= high)
         kind[matches] = rule.kind
     return kind
 

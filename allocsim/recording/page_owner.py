@@ -15,7 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from allocsim.recording.page_extents import within
-from allocsim.recording.page_kinds import Kind, kinds_by_gfp, kinds_by_mapping, kinds_of_stacks
+from allocsim.recording.page_kinds import (
+    Kind,
+    kinds_by_gfp,
+    kinds_by_mapping,
+    kinds_of_stacks,
+    pmd_order,
+)
 from allocsim.tables import Columns, Index, concat, empty, find, take
 from allocsim.trace.events import Ev
 from allocsim.trace.results import How
@@ -49,9 +55,13 @@ class Ownership:
     Args:
         kernel: the recorded kernel.
         stacks: function names of each distinct stack, innermost first.
+        page_size: bytes of a page.
     """
 
-    def __init__(self, kernel: Kernel, stacks: Sequence[Sequence[str]]) -> None:
+    def __init__(
+        self, kernel: Kernel, stacks: Sequence[Sequence[str]], page_size: int = 4096
+    ) -> None:
+        self._page_size = page_size
         self._kernel = kernel
         self._by_stack = kinds_of_stacks(stacks)
         self.frames = empty(_SEEN)
@@ -129,13 +139,15 @@ class Ownership:
 
     def _kinds(self, lives: Columns) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int8]]:
         by_stack = self._by_stack[lives["stack"]]
-        kind = kinds_by_gfp(lives["gfp_flags"], lives["order"], self._kernel.gfp)
+        kind = kinds_by_gfp(lives["gfp_flags"], lives["order"], self._kernel.gfp, self._page_size)
         kind[(lives["near"] > 0) & (kind == Kind.ANON)] = Kind.SHMEM
         how = np.where(kind == Kind.OTHER, How.ASSUMED, How.INFERRED).astype(np.int8)
         older = lives["alloc_seq"] < 0
         kind[older], how[older] = Kind.UNKNOWN, How.UNKNOWN
         seen = np.where(
-            (lives["seen"] == Kind.ANON) & (lives["order"] == 9), Kind.THP, lives["seen"]
+            (lives["seen"] == Kind.ANON) & (lives["order"] == pmd_order(self._page_size)),
+            Kind.THP,
+            lives["seen"],
         )
         for says in (
             np.where(by_stack == Kind.OTHER, by_stack, Kind.UNKNOWN),

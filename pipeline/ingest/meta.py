@@ -28,7 +28,7 @@ def describe(
     recorded = {EVENT_NAMES[code]: int(counts.events[code]) for code in range(len(EVENTS))}
     recorded = {name: count for name, count in recorded.items() if count}
     resolved = sum(name is not None for name in symbols.symbol)
-    vote = conversion.vote.result()
+    vote = conversion.vote.result(facts.arch)
     clocks = conversion.clocks.behind() if facts.ts_unit == "ns" else []
     says = [said(clocks)] if clocks else []
     lacks = [*says, *facts.lacks]
@@ -67,6 +67,7 @@ def describe(
             "votes": vote.votes,
             "candidates": vote.candidates,
             "share": vote.share,
+            "alignment": vote.alignment,
             "how": "vote" if vote.base is not None else "none",
         },
         "symbols": {

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from allocsim import __version__
+from allocsim.kernels.profile import PAGE_SIZE
 from allocsim.kernels.release import kernel_of
 from allocsim.recording import interpret as replay
 from allocsim.recording.interpret import Recording, Replay
@@ -245,7 +246,8 @@ def replay_trace(  # noqa: PLR0913 - what, into what, priced with what
         if pricing is not None:
             costs = pricing.costs or costs_for(trace.meta["arch"])
             add_op_places(connection, writer, run, trace, costs)
-            add_descriptors(connection, writer, run, trace, pricing.schemes)
+            if trace.meta["page_size"] == PAGE_SIZE:  # of the slabs that descriptors take
+                add_descriptors(connection, writer, run, trace, pricing.schemes)
     return run
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING
 
+from allocsim.kernels.profile import PAGE_SIZE
 from allocsim.kernels.release import GFP_BITS
 from allocsim.kernels.settings import SettingError, check_settings, parse_setting
 from allocsim.recording.cache_names import Caches
-from pipeline.errors import UsageError
+from pipeline.errors import InputError, UsageError
 from pipeline.store.dimensions import functions
 
 if TYPE_CHECKING:
@@ -60,6 +61,22 @@ def _parsed(text: str) -> tuple[str, int]:
         raise UsageError(str(error)) from error
 
 
+def check_page_size(trace: TraceSet) -> None:
+    """Refuse to simulate a machine whose pages are of another size than the model's.
+
+    Slab orders, sheaf capacities, per-CPU page lists, pageblocks and zone watermarks all follow
+    from the page size; the rules were read and validated for 4 KiB.
+
+    Raises:
+        InputError: it is such a machine.
+    """
+    if trace.meta["page_size"] != PAGE_SIZE:
+        raise InputError(
+            f"{trace.path}: pages of {trace.meta['page_size']} bytes; the simulated placement is "
+            f"that of {PAGE_SIZE}-byte pages: replay it with --placement recorded"
+        )
+
+
 def check_for_trace(settings: Mapping[str, int], trace: TraceSet) -> None:
     """Check settings before anything is replayed: ranges, and names of caches.
 
@@ -67,9 +84,13 @@ def check_for_trace(settings: Mapping[str, int], trace: TraceSet) -> None:
 
     Raises:
         UsageError: a value out of range, or a cache the trace does not have.
+        InputError: its machine has pages of another size than the model's.
     """
+    check_page_size(trace)
     # All kmalloc types there are: which of them this kernel has does not matter here.
-    names = Caches(trace.text("cache"), {}, GFP_BITS, functions(trace)).names
+    names = Caches(
+        trace.text("cache"), {}, GFP_BITS, functions(trace), trace.meta["page_size"]
+    ).names
     try:
         check_settings(settings, names)
     except SettingError as error:

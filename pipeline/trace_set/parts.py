@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 CPUS = 8192  #: most that a kernel can have (NR_CPUS, arch/x86/Kconfig)
-_PAGE_SIZES = (1 << 12, 1 << 14, 1 << 16)
+PAGE_SIZES = (1 << 12, 1 << 14, 1 << 16)  #: that a kernel can have
 
 # What meta.json must hold, and of which type; it may hold more. A list of one type stands for an
 # array or an object whose values are all of that type.
@@ -145,7 +145,7 @@ def _wrong_value(meta: dict[str, Any]) -> str | None:
     """Which value cannot be; None if all can."""
     if not 1 <= meta["cpus"] <= CPUS:
         return f"cpus is {meta['cpus']}"
-    if meta["page_size"] not in _PAGE_SIZES:
+    if meta["page_size"] not in PAGE_SIZES:
         return f"page_size is {meta['page_size']}"
     if not -(1 << 62) < meta["first_ts"] <= meta["last_ts"] < 1 << 62:
         return f"first_ts is {meta['first_ts']}, last_ts {meta['last_ts']}"

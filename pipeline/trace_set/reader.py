@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from allocsim.page_alloc.zones import ORDERS
+from allocsim.page_alloc.zones import MAX_PAGE_ORDER, MAX_PAGE_ORDERS
 from allocsim.trace.events import EVENT_COLUMNS, EVENTS, Column
 from pipeline.errors import InputError
 from pipeline.trace_set.parts import CPUS, SCHEMA_VERSION, Stacks, Symbols, is_trace_set, read_meta
@@ -122,7 +122,7 @@ class TraceSet:
             "event": (0, len(EVENTS) - 1),
             "stack": (-1, len(self.stacks) - 1),
             "cpu": (0, self.meta.get("cpus", CPUS) - 1),
-            "order": (0, ORDERS - 1),
+            "order": (0, MAX_PAGE_ORDERS.get(self.meta.get("page_size", 0), MAX_PAGE_ORDER)),
             "pfn": (-1, _FRAMES - 1),
             "pid": (0, _PIDS),
         }

@@ -6,17 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.errors import InputError
 from pipeline.ingest.events import EventTypes
 from pipeline.ingest.reader import Facts
 from pipeline.ingest.symbols import Kallsyms
 from pipeline.ingest.trace_dat.container import CPUCOUNT, CPUSTAT, UNAME, read_trace_dat
 from pipeline.ingest.trace_dat.cpu_stats import LOST, lost_by_cpu
 from pipeline.ingest.trace_dat.instances import Instance, choose, name_of
+from pipeline.trace_set.parts import PAGE_SIZES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pipeline.ingest.stream import Stream
+    from pipeline.ingest.trace_dat.container import TraceDat
 
 
 class TraceDatReader:
@@ -34,7 +37,7 @@ class TraceDatReader:
     def __init__(self, path: str, data: memoryview, instance: str | None = None) -> None:
         self.path = path
         trace = self._trace = read_trace_dat(path, data)
-        self.page_size = trace.page_size
+        self.page_size = _page_size(trace)
         self.types = EventTypes.of(trace.formats, path)
         self._instance = Instance(trace, choose(trace, self.types, instance), self.types)
         self.word = self._instance.layout.commit_size
@@ -112,6 +115,26 @@ class TraceDatReader:
                 },
             },
         }
+
+
+def _page_size(trace: TraceDat) -> int:
+    """Bytes of a page of the recorded kernel.
+
+    The header's figure is that of a sub-buffer (trace-cmd 3.3 lib/trace-cmd/trace-output.c:
+    get_trace_page_size): one page, unless buffer_subbuf_size_kb says more (6.8 and later).
+
+    Raises:
+        InputError: it is neither a page size nor does the architecture tell.
+    """
+    _, arch = _uname(trace.text(UNAME))
+    if arch == "x86_64":
+        return PAGE_SIZES[0]
+    if trace.page_size not in PAGE_SIZES:
+        raise InputError(
+            f"{trace.path}: sub-buffers of {trace.page_size} bytes do not tell the page size of "
+            f"{arch or 'the machine'}; record with buffer_subbuf_size_kb as it is after boot"
+        )
+    return trace.page_size
 
 
 def _uname(text: str) -> tuple[str | None, str | None]:

@@ -15,6 +15,7 @@ from reports.render.document import (
     Picture,
     Strong,
     Table,
+    Text,
 )
 from reports.sections.figures import memdesc as descriptor_figures
 from reports.sections.memdesc import own_descriptors
@@ -27,13 +28,34 @@ if TYPE_CHECKING:
 TODAY = "struct-page"  #: the scheme others are measured against, in the views too
 HEADLINE = "memdesc-8"  #: the scheme that is told first, where it was asked for
 
+_PAGE_SIZE = 4096  # of the slabs that descriptors are put on
+
+
+def _not_modelled(connection: DuckDBPyConnection, run: int) -> list[Block]:
+    """Why there are no descriptors where pages are not of the model's size; else nothing."""
+    [row] = queries.rows(
+        connection,
+        "SELECT page_size FROM runs JOIN traces USING (trace_id) WHERE run = $run",
+        run=run,
+    )
+    if row["page_size"] == _PAGE_SIZE:
+        return []
+    return [
+        Heading("Page descriptors"),
+        Text(
+            f"Left out: descriptors and their slabs are modelled for pages of "
+            f"{wording.count(_PAGE_SIZE)} bytes, this machine has pages of "
+            f"{wording.count(row['page_size'])}."
+        ),
+    ]
+
 
 def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
     """What memory descriptors would take in a run; empty where no scheme was asked for."""
     found = queries.rows(connection, "FROM descriptor_summary WHERE run = $run", run=run)
     even = queries.rows(connection, "FROM descriptor_break_even WHERE run = $run", run=run)
     if not found or not even:
-        return []
+        return _not_modelled(connection, run)
     [machine] = queries.rows(
         connection, "FROM machines LEFT JOIN hows ON hows.how = pages_how WHERE run = $run", run=run
     )

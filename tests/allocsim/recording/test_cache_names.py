@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from allocsim.kernels.release import GFP_BITS
-from allocsim.recording.cache_names import KMALLOC_CLASSES, Caches
+from allocsim.recording.cache_names import KMALLOC_CLASSES, Caches, kmalloc_classes
 
 GFP_KERNEL = 0xCC0
 ACCOUNT, RECLAIMABLE, DMA = 1 << 22, 1 << 4, 1 << 0
@@ -98,3 +98,11 @@ def test_a_function_with_one_cache_tells_it() -> None:
     numbers = caches.of_site(np.array([0x10, 0x20], np.uint64)).tolist()
     assert caches.names[numbers[0]] == "skbuff_small_head"
     assert numbers[1] == -1
+
+
+def test_the_largest_class_is_two_pages_whatever_their_size() -> None:
+    assert kmalloc_classes(4096) == KMALLOC_CLASSES
+    assert kmalloc_classes(65536)[-5:] == (8192, 16384, 32768, 65536, 131072)
+    caches = Caches([], {}, GFP_BITS, {}, page_size=65536)
+    assert _cache(caches, 131072, GFP_KERNEL) == "kmalloc-128k"
+    assert _cache(caches, 1 << 18, GFP_KERNEL) is None

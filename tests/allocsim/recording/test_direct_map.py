@@ -76,6 +76,42 @@ def test_votes_do_not_depend_on_windows() -> None:
     assert _vote(whole) == _vote(*parts) == (BASE, 2, 2)
 
 
+ARM64_64K = 0xFFFE_FFFF_E000_0000  # memory begins at 512 MiB: PAGE_OFFSET less that
+
+
+def _arm64(arch: str | None, base: int = ARM64_64K, shift: int = 16) -> tuple[int | None, int, int]:
+    vote = DirectMapVote(1 << shift)
+    pages = [8192 + at for at in range(3)]
+    events = [
+        event
+        for pfn in pages
+        for event in (_page(pfn), (Ev.KMALLOC, 0, 7, 0, 0, base + (pfn << shift) + 128))
+    ]
+    vote.window(_events(*events))
+    found = vote.result(arch)
+    return found.base, found.votes, found.alignment or 0
+
+
+def test_the_base_is_a_multiple_of_what_the_architecture_aligns_it_to() -> None:
+    """arm64 with 64 KiB pages: of a PMD, 512 MiB; with 4 KiB, and x86: of a PUD, 1 GiB."""
+    assert _arm64("aarch64") == (ARM64_64K, 3, 512 << 20)
+    assert _arm64("aarch64", shift=12) == (None, 0, 0)
+    assert _arm64("x86_64") == (None, 0, 0)
+    assert _arm64("aarch64", ARM64_64K - (512 << 20)) == (ARM64_64K - (512 << 20), 3, 512 << 20)
+
+
+def test_without_a_rule_the_base_is_the_coarsest_that_all_votes_agree_on() -> None:
+    assert _arm64(None) == _arm64("mips64") == (ARM64_64K, 3, 512 << 20)
+    odd = 0xFFFF_FFD8_0020_0000  # riscv64, memory from 2 MiB on (OpenSBI lies below)
+    assert _arm64("riscv64", odd, 12) == _arm64(None, odd, 12) == (odd, 3, 2 << 20)
+    # A pair that does not lie in its block votes at 2 MiB, but not where the others agree.
+    vote = DirectMapVote()
+    stray = (_page(1), _object((1 << 21) + 4096))
+    vote.window(_events(*stray, _page(8), _object(8 << 12)))
+    assert (vote.result().base, vote.result().candidates) == (BASE, 1)
+    assert vote.result("riscv64").candidates == 2
+
+
 @pytest.mark.parametrize(
     "recording",
     [

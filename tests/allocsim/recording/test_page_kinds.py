@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from allocsim.kernels.release import GFP_BITS
-from allocsim.recording.page_kinds import Kind, kinds_by_gfp, stack_kind
+from allocsim.recording.page_kinds import Kind, kinds_by_gfp, pmd_order, stack_kind
 
 FAULT = ("__handle_mm_fault", "handle_mm_fault", "do_user_addr_fault", "exc_page_fault")
 SYSCTL = ("__nr_hugepages_store_common", "hugetlb_sysctl_handler_common", "proc_sys_call_handler")
@@ -51,3 +51,12 @@ def test_the_narrowest_frame_tells_the_kind(frames: tuple[str, ...], kind: Kind)
 def test_without_a_stack_flags_tell_huge_pages_apart(gfp: int, order: int, kind: Kind) -> None:
     found = kinds_by_gfp(np.array([gfp]), np.array([order], np.int32), GFP_BITS)
     assert found.tolist() == [kind]
+
+
+def test_huge_pages_are_of_the_order_that_a_pmd_maps() -> None:
+    """512 MiB with pages of 64 KiB: order 13 (arm64)."""
+    orders = np.array([9, 13], np.int32)
+    thp = np.full(2, 0x3D24CA)
+    found = kinds_by_gfp(thp, orders, GFP_BITS, 65536) == Kind.THP
+    assert found.tolist() == [False, True]
+    assert [pmd_order(size) for size in (4096, 16384, 65536)] == [9, 11, 13]
