@@ -19,6 +19,7 @@ from pipeline.replay.fidelity import what_if
 from pipeline.replay.memdesc import add_descriptors
 from pipeline.replay.read_back import RecordedRun
 from pipeline.replay.result_rows import Tally, placed_rows
+from pipeline.replay.settings import check_page_size
 from pipeline.replay.world import check, make_world
 from pipeline.store.database import every_cpu, writing
 from pipeline.store.dimensions import next_number
@@ -158,6 +159,7 @@ def simulate_run(  # noqa: PLR0913 - a run is of something, with something, into
         AllocsimError: a setting is wrong, the trace set is damaged, or the database cannot take
             the run; nothing has been added then.
     """
+    check_page_size(trace)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     # The recorded run is read through a connection of its own, while this one writes.
     with writing(db) as connection, closing(connection.cursor()) as reader:
