@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from allocsim.kernels.profile import PAGE_SIZE
 from pipeline.replay.policies import find_policies, shipped_pricing
 from pipeline.replay.recorded import replay_trace
 from pipeline.replay.trace_source import must_exist, opened
@@ -65,11 +66,13 @@ def _comparisons(
     connection: duckdb.DuckDBPyConnection, run: int, trace: TraceSet
 ) -> Iterator[Comparison]:
     yield from page_refs(connection, run)
+    modelled = trace.meta["page_size"] == PAGE_SIZE
     snapshots = trace.path / "snapshots"
     flags = page_flags(snapshots / "after" / "kpageflags.zst")
     if flags is not None:
         yield from page_kinds(connection, run, flags)
-        yield from descriptors(connection, run, trace)
+        if modelled:
+            yield from descriptors(connection, run, trace)
     before, after = (
         slab_caches(snapshots / when / "sysfs_slab.txt") for when in ("before", "after")
     )
@@ -77,4 +80,5 @@ def _comparisons(
         yield from slab_shapes(connection, run, after)
     if before is not None and after is not None and flags is not None:
         yield from slab_counts(connection, run, before, after, flags)
-    yield from placement(connection, run, trace, before, after)
+    if modelled:
+        yield from placement(connection, run, trace, before, after)
