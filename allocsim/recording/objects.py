@@ -324,7 +324,7 @@ def _sites(
         return site, size
     own = np.flatnonzero(asks & pairing.allocates)
     site[own] = columns["call_site"][row[own]]
-    size[own] = columns["bytes_alloc"][row[own]]
+    size[own] = column(columns, "bytes_alloc", row[own])  # a trace of frees only has none
     frees = np.flatnonzero(asks & pairing.ends_previous)
     site[frees] = site[frees - 1]
     size[frees] = size[frees - 1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,6 +33,14 @@ def import_(
         bool, typer.Option("--force", help="Replace trace sets that are there already.")
     ] = False,
     instance: INSTANCE = None,
+    from_common_start: Annotated[
+        bool,
+        typer.Option(
+            "--from-common-start",
+            help="Leave out what is before the first event of the CPU that begins last: where the"
+            " ring buffer wrote over its oldest events, CPUs begin at different times.",
+        ),
+    ] = False,
 ) -> None:
     """Import recordings: make of each a trace set, a folder of its name in DIR.
 
@@ -46,6 +55,8 @@ def import_(
     from pipeline.ingest.recording import find_recording, import_recording
     from pipeline.progress import shown
     from pipeline.trace_set.parts import read_meta
+    from reports.render.wording import NARROW
+    from reports.sections.coverage import warnings
 
     names = [find_recording(path).name for path in recordings]
     for name in names:
@@ -58,16 +69,23 @@ def import_(
                 output,
                 force=force,
                 instance=instance,
+                from_common_start=from_common_start,
                 progress=progress.step(name),
             )
             meta = read_meta(made)
             typer.echo(f"{made}: {_summary(meta)}")
             for text in meta.get("lacks", ()):
                 typer.echo(f"  {text}")
+            for text in warnings(meta):
+                plain = text.replace(NARROW, " ")
+                typer.echo(fill(plain, 98, initial_indent="  ", subsequent_indent="  "))
 
 
 def _summary(meta: Mapping[str, Any]) -> str:
     """What a user should know at once: how much there is, and what is missing."""
+    from reports.render.wording import NARROW
+    from reports.sections.coverage import in_short
+
     dropped = dict(meta["dropped"])
     repeats = dropped.pop("large_kmalloc_repeats")
     unread = dropped.pop("unreadable_lines", 0)
@@ -79,6 +97,7 @@ def _summary(meta: Mapping[str, Any]) -> str:
         _count(sum(meta["events"].values()), "event"),
         f"{lost} lost" + (f" and {_count(marks, 'gap')} of unknown length" if marks else ""),
     ]
+    parts.append(in_short(meta).replace(NARROW, " "))
     if repeats:
         parts.append(f"{_count(repeats, 'repeat')} of large kmallocs dropped")
     if others:
@@ -89,6 +108,8 @@ def _summary(meta: Mapping[str, Any]) -> str:
         parts.append(f"{_count(unread, 'line')} not read")
     if meta["stacks"]["unattached"]:
         parts.append(f"{_count(meta['stacks']['unattached'], 'stack')} without an event")
+    if meta["coverage"]["left_out"]:
+        parts.append(f"{_count(meta['coverage']['left_out'], 'event')} before the common start")
     if meta["instance"]:
         parts.append(f"trace instance {meta['instance']} read")
     if meta["other_buffers"]:

@@ -63,7 +63,12 @@ def replay(
     from pipeline.replay.recorded import replay_traces
     from pipeline.replay.settings import parse_settings
     from pipeline.store.database import reading
-    from reports.sections.console import print_losses, print_placements, print_policies
+    from reports.sections.console import (
+        print_coverage,
+        print_losses,
+        print_placements,
+        print_policies,
+    )
 
     policies = find_policies(policy or [])
     pricing = Pricing(find_schemes(scheme or []), find_costs(costs))
@@ -86,3 +91,4 @@ def replay(
             sys.stdout.write("\n")
             print_placements(connection, runs, sys.stdout)
         print_losses(connection, runs, sys.stdout)
+        print_coverage(connection, runs, sys.stdout)

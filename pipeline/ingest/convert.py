@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from allocsim.trace.events import Ev
 from pipeline.errors import InputError
 from pipeline.ingest.clock_check import ClockCheck
 from pipeline.ingest.columns import Gatherer, Rows, in_time_order
+from pipeline.ingest.coverage import Coverage
 from pipeline.ingest.metadata_marks import MetadataMarks
 from pipeline.ingest.other_events import count_others, listed_events
 from pipeline.ingest.repeats import first_of_two
@@ -56,10 +57,19 @@ class Conversion:
     Args:
         reader: the recording.
         symbols: the kernel's symbols, which are waited for when the first one is needed.
+        since: earlier events are left out; None: all are taken.
+
+    Attributes:
+        left_out: how many records were earlier.
     """
 
-    def __init__(self, reader: Reader, symbols: Future[SymbolTable]) -> None:
+    def __init__(
+        self, reader: Reader, symbols: Future[SymbolTable], since: int | None = None
+    ) -> None:
         self.reader = reader
+        self.since = since
+        self.left_out = 0
+        self.coverage = Coverage()
         self.counts = Counts()
         self.types = reader.types
         self.vote = DirectMapVote(reader.page_size)
@@ -110,6 +120,8 @@ class Conversion:
         )
 
     def _decode(self, stream: Stream) -> tuple[int, dict[str, Values]]:
+        stream = self._from_start(stream)
+        self.coverage.add(stream)
         count_others(self.types, stream, self.counts.dropped)
         attached = self.stacks.read(stream)
         kept = stream.inside & (stream.slot < len(self.types.kept))
@@ -128,6 +140,14 @@ class Conversion:
         self._count(rows, columns["ts"].values)
         self.clocks.window(columns)
         return len(rows.record), columns
+
+    def _from_start(self, stream: Stream) -> Stream:
+        """The stream without records earlier than the time to begin with."""
+        if self.since is None:
+            return stream
+        early = stream.inside & (stream.ts < self.since)
+        self.left_out += int(np.count_nonzero(early))
+        return replace(stream, inside=stream.inside & ~early)
 
     def _count(self, rows: Rows, ts: npt.NDArray[np.int64]) -> None:
         counts = self.counts

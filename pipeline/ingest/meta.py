@@ -55,6 +55,11 @@ def describe(
         "instance": facts.instance,
         "other_buffers": facts.other_buffers,
         "lost": facts.lost,
+        "coverage": {
+            "cpus": conversion.coverage.describe(facts, whole=conversion.since is None),
+            "common_start": conversion.since,
+            "left_out": conversion.left_out,
+        },
         "stacks": {
             "events": stacks.seen,
             "unattached": stacks.seen - stacks.attached - stacks.of_others,

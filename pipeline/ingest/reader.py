@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     import numpy as np
     import numpy.typing as npt
@@ -38,6 +38,10 @@ class Facts:
         instance: the trace instance that is read; "" for the top one, and where there is no other.
         other_buffers: other trace instances in the file with data, which are not read.
         tracer: the tracer that ran beside the events, if it says; "" if not.
+        overwritten: how many events each CPU lost before its first one, in overwrite mode of the
+            ring buffer; None: it did, but not how many.
+        refused: how many events found the buffer of each CPU full.
+        watched_cpus: the CPUs of which the recording says whether such events were lost.
         lacks: what recordings of this format, or this one, cannot tell: a sentence each.
     """
 
@@ -54,6 +58,9 @@ class Facts:
     instance: str = ""
     other_buffers: list[str] = field(default_factory=list)
     tracer: str = ""
+    overwritten: dict[int, int | None] = field(default_factory=dict)
+    refused: dict[int, int] = field(default_factory=dict)
+    watched_cpus: Collection[int] = ()
     lacks: list[str] = field(default_factory=list)
 
 

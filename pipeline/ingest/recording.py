@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import InputError, UsageError
-from pipeline.ingest.convert import Conversion
+from pipeline.ingest.convert import WINDOW_BYTES, Conversion
+from pipeline.ingest.coverage import common_start
 from pipeline.ingest.meta import describe
 from pipeline.ingest.trace_dat.container import MAGIC
 from pipeline.ingest.trace_dat.reader import TraceDatReader
@@ -107,12 +108,13 @@ def _without(name: str, suffixes: tuple[str, ...]) -> str:
     return next((name.removesuffix(s) for s in suffixes if name.endswith(s)), name)
 
 
-def import_recording(
+def import_recording(  # noqa: PLR0913 - of what, to where, and how
     source: Path,
     parent: Path,
     *,
     force: bool = False,
     instance: str | None = None,
+    from_common_start: bool = False,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Path:
     """Import a recording into a trace set of its name in the folder ``parent``.
@@ -124,6 +126,8 @@ def import_recording(
         parent: where to put the trace set; made if it is not there.
         force: replace a trace set of that name.
         instance: the trace instance to read; None: the only one with kmem events.
+        from_common_start: leave out what is earlier than the first event of the CPU that begins
+            last; CPUs that were idle begin with the recording.
         progress: told the part that is done, 0 to 1.
 
     Returns:
@@ -136,8 +140,15 @@ def import_recording(
     recording = find_recording(source)
     target = parent / recording.name
     with made_aside(target, force=force) as aside, _contents(recording.file, aside) as data:
+        since = None
+        if from_common_start:
+            since = common_start(
+                _reader(recording, data, aside, instance),
+                lambda: _beside(recording, "kallsyms"),
+                WINDOW_BYTES,
+            )
         reader = _reader(recording, data, aside, instance)
-        _write(recording, reader, data, aside, progress)
+        _write(recording, reader, data, aside, progress, since)
     return target
 
 
@@ -182,12 +193,13 @@ def _next_piece(source: pa.NativeFile, file: Path) -> bytes:
         raise InputError(f"{file}: the compressed data is damaged ({_reason(error)})") from None
 
 
-def _write(
+def _write(  # noqa: PLR0913 - what, of what, to where
     recording: Recording,
     reader: Reader,
     data: memoryview,
     aside: Path,
     progress: Callable[[float], None],
+    since: int | None,
 ) -> None:
     folder = aside / recording.name
     folder.mkdir()
@@ -195,7 +207,7 @@ def _write(
         # Both take as long as reading the first windows: at the same time.
         symbols_read = pool.submit(lambda: reader.symbols(lambda: _beside(recording, "kallsyms")))
         digest = pool.submit(lambda: hashlib.sha256(data).hexdigest())
-        conversion = Conversion(reader, symbols_read)
+        conversion = Conversion(reader, symbols_read, since)
         for rows, columns in prefetch(conversion.windows()):
             writer.add(rows, columns)
             progress(reader.progress)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from allocsim.refcount.alloc_levels import caller, entry_level
 from allocsim.refcount.policies import policy_ops, policy_steps
-from pipeline.store.schema import TRACES
+from pipeline.store.schema import TRACE_CPUS, TRACES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +59,23 @@ def trace_id(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> int:
     number = next_number(connection, "traces", "trace_id")
     marks = ", ".join("?" for _ in TRACES.columns)
     connection.execute(f"INSERT INTO traces VALUES ({marks})", [number, *values])
+    cpus = _trace_cpus(number, json.loads(row["meta"]))
+    if cpus:
+        marks = ", ".join("?" for _ in TRACE_CPUS.columns)
+        connection.executemany(f"INSERT INTO trace_cpus VALUES ({marks})", cpus)
     return number
+
+
+def _trace_cpus(trace: int, meta: dict[str, Any]) -> list[list[Any]]:
+    """Rows of ``trace_cpus`` for a trace set; none where it does not say what it covers."""
+    covered = meta.get("coverage", {}).get("cpus", {})
+    if not covered:
+        return []
+    cpus = sorted({*range(meta["cpus"]), *map(int, covered)})
+    nothing = {"events": 0, "overwritten": 0}
+    names = ("events", "first_ts", "last_ts", "longest_gap", "overwritten", "late", "early")
+    found = ((cpu, covered.get(str(cpu), nothing)) for cpu in cpus)
+    return [[trace, cpu, *(each.get(name) for name in names)] for cpu, each in found]
 
 
 def find_trace(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> int | None:

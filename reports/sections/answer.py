@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from reports import queries
@@ -19,6 +20,7 @@ from reports.render.wording import (
     ranged,
     trace_word,
 )
+from reports.sections.coverage import gaps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,6 +69,8 @@ def answer(connection: DuckDBPyConnection, run: Row, policies: list[Row], how: l
     notes += _other_rules(by_name[name], others)
     if run["lost_events"] or run["lost_gaps"]:
         notes.append(f"Events of the {trace} were lost ●: these are lower bounds.")
+    if gaps(json.loads(run["meta"] or "{}")):
+        notes.append("It does not cover every CPU all the time (below): these are lower bounds.")
     removed = _sums(frozen, "page_kind")
     return Answer(_sentence(by_name[name], removed, by_name[BASELINE], trace), " ".join(notes))
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from reports import queries
 from reports.render.rows import write_table
-from reports.render.wording import ENDS, plural
+from reports.render.wording import ENDS, NARROW, plural
 from reports.sections.caveats import caveats
+from reports.sections.coverage import warnings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +52,10 @@ _WHAT_IFS = """
 _LOSSES = """
     SELECT DISTINCT trace, lost_events, lost_gaps FROM runs JOIN traces USING (trace_id)
     WHERE list_contains($1, run) AND (lost_events > 0 OR lost_gaps > 0) ORDER BY ALL
+"""
+_METAS = """
+    SELECT DISTINCT trace, meta FROM runs JOIN traces USING (trace_id)
+    WHERE list_contains($1, run) ORDER BY ALL
 """
 _NOT_COMPARED = """
     SELECT trace FROM validation WHERE list_contains($1, run) GROUP BY run, trace
@@ -98,6 +105,14 @@ def print_losses(connection: duckdb.DuckDBPyConnection, runs: Sequence[int], out
         out.write(
             f"lost: {plural(events or 0, 'event')}{more} of {trace}: counts are lower bounds\n"
         )
+
+
+def print_coverage(connection: duckdb.DuckDBPyConnection, runs: Sequence[int], out: TextIO) -> None:
+    """Lines for each trace that does not cover every CPU all the time."""
+    for trace, meta in connection.execute(_METAS, [runs]).fetchall():
+        for text in warnings(json.loads(meta or "{}")):
+            plain = f"{trace}: {text}".replace(NARROW, " ")
+            out.write(fill(plain, 100, subsequent_indent="  ") + "\n")
 
 
 def print_not_compared(

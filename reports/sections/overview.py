@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from reports import queries
@@ -9,6 +10,7 @@ from reports.queries import BASELINE, Row
 from reports.render import style, wording
 from reports.render.document import Block, Cell, Column, Mono, Picture, Section, Strong, Table, Text
 from reports.render.wording import MARKS
+from reports.sections.coverage import warnings
 from reports.sections.figures import timeline as figures
 
 if TYPE_CHECKING:
@@ -23,6 +25,11 @@ def section(connection: DuckDBPyConnection, runs: Sequence[Row]) -> Section:
     names = list(dict.fromkeys(row["policy"] for rows in summaries.values() for row in rows))
     headline = queries.headline_policy(names)
     blocks: list[Block] = [_table(runs, summaries, headline)]
+    blocks += [
+        Text(f"Run {run['run']} ({run['trace']}): {text}.")
+        for run in runs
+        for text in warnings(json.loads(run["meta"] or "{}"))
+    ]
     savings = _savings(runs, summaries, names)
     if savings:
         labels = [_label(run) for run in runs]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from reports import queries
 from reports.render import wording
 from reports.render.document import Block, Cell, Column, Heading, Strong, Table, Text
+from reports.sections.coverage import covered_cpus, in_short, table, warnings
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from reports.queries import Row
+
+_NOT_NOTED = "Not noted when the trace set was made: import the recording again."
+_MANY = 16  # more CPUs than these are not listed one by one
 
 
 def blocks(connection: DuckDBPyConnection, run: Row) -> list[Block]:
@@ -19,7 +24,8 @@ def blocks(connection: DuckDBPyConnection, run: Row) -> list[Block]:
     return [
         Heading("How good the data is"),
         *_clocks(connection, run["run"]),
-        _numbers(connection, run["run"]),
+        _numbers(connection, run),
+        *_cpus(run),
         *_kernels_own(connection, run),
     ]
 
@@ -37,8 +43,8 @@ def _clocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
     return [Text(f"{row['says'][:1].upper()}{row['says'][1:]}. ◐") for row in found if row["says"]]
 
 
-def _numbers(connection: DuckDBPyConnection, run: int) -> Table:
-    [row] = queries.rows(connection, "FROM quality WHERE run = $run", run=run)
+def _numbers(connection: DuckDBPyConnection, run: Row) -> Table:
+    [row] = queries.rows(connection, "FROM quality WHERE run = $run", run=run["run"])
     count, percent = wording.count, wording.percent
     base = row["direct_map_base"] or "an unknown address"
     method = row["direct_map_how"] or "no method"
@@ -54,6 +60,12 @@ def _numbers(connection: DuckDBPyConnection, run: int) -> Table:
             count(row["lost_gaps"]),
             "",
             "Overruns that do not say how many events were lost in them.",
+        ),
+        (
+            "CPUs covered ●",
+            f"{count(row['covered_cpus'])} of {count(row['cpus'])}",
+            "",
+            _coverage(run),
         ),
         (
             "Frees of unknown objects ●",
@@ -150,6 +162,34 @@ def _numbers(connection: DuckDBPyConnection, run: int) -> Table:
         ),
         [list(line) for line in lines],
     )
+
+
+def _coverage(run: Row) -> str:
+    """How far apart CPUs begin and end, and what is not covered."""
+    meta = json.loads(run["meta"] or "{}")
+    texts = warnings(meta) or ["Every CPU is covered from its first event to its last."]
+    return f"{in_short(meta)}. {' · '.join(texts)}" if covered_cpus(meta) else _NOT_NOTED
+
+
+def _cpus(run: Row) -> list[Block]:
+    """From when to when each CPU is covered; those that begin late or end early, if many."""
+    meta = json.loads(run["meta"] or "{}")
+    rows = table(meta)
+    covered = covered_cpus(meta) or {}
+    title = "What the recording covers of each CPU ●, by its trace clock."
+    if len(rows) > _MANY:
+        whole = len(rows)
+        odd = {str(cpu) for cpu, each in covered.items() if each["late"] or each["early"]}
+        rows = [row for row in rows if row[0] in odd or row[1] == "0"][:_MANY]
+        title = (
+            f"What the recording covers of {len(rows)} of {whole} CPUs ●, those that it does not "
+            "cover all the time; info and the table trace_cpus have all."
+        )
+    if not rows:
+        return []
+    unit = "s" if meta["ts_unit"] == "ns" else meta["ts_unit"]
+    heads = (Column("CPU"), Column("events"), Column(f"from ({unit})"), Column(f"to ({unit})"))
+    return [Table(title, heads, [list(row) for row in rows])]
 
 
 def own_words(note: str | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reports import queries
 from reports.queries import BASELINE, Row
@@ -12,6 +12,7 @@ from reports.render.document import Block, Cell, Column, Mono, Strong, Table, Te
 from reports.render.wording import MARKS
 from reports.sections.answer import answer
 from reports.sections.caveats import caveats
+from reports.sections.coverage import covered_cpus, gaps, in_short
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -68,6 +69,7 @@ def _replayed(connection: DuckDBPyConnection, run: Row) -> Table:
                 f"{wording.count(run['lost_events'])} lost ●{_gaps(run)}"
             ),
         ),
+        *_cpus(meta),
         (
             "page_ref events",
             f"{wording.count(page_ref)} recorded ●: the kernel’s own account of the use stage"
@@ -102,6 +104,17 @@ def _made(run: Row, version: str) -> tuple[str, str]:
     if run["source_format"] == "synth":
         return "Synthetic", "made of a spec by allocsim synth: no kernel did this"
     return "Recorded as", f"{run['source_format']}{version}, trace clock {run['clock']}"
+
+
+def _cpus(meta: dict[str, Any]) -> list[tuple[str, str]]:
+    """Which CPUs the recording covers, and what it lacks of them; nothing where it does not say."""
+    if covered_cpus(meta) is None:
+        return []
+    marks = {True: MARKS["observed"], False: MARKS["inferred"]}
+    return [
+        ("CPUs covered", f"{in_short(meta)} ●"),
+        *(("Not covered", f"{each.text} {marks[each.observed]}") for each in gaps(meta)),
+    ]
 
 
 def _gaps(run: Row) -> str:

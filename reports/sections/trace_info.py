@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from reports.render.wording import NARROW, count, duration, listed, percent, plural
+from reports.sections.coverage import in_short, table, warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+_WIDTH = 100
 
 
 def trace_text(
@@ -31,14 +35,26 @@ def trace_text(
     if nodes > 1:
         lines.append(("memory nodes", _nodes(nodes, local, other)))
     width = max(len(name) for name, _ in lines)
-    text = [f"{name.ljust(width)}  {value}" for name, value in lines]
+    text = [
+        line for name, value in lines for line in _under(name.ljust(width), value, wrapped=not name)
+    ]
     text.append("")
     text += _counts("event", meta["events"])
+    cpus = table(meta)
+    if cpus:
+        text.append("")
+        text += _columns(("CPU", "events", f"from ({_unit(meta)})", "to"), cpus)
     dropped = {name.replace("_", " "): n for name, n in meta["dropped"].items() if n}
     if dropped:
         text.append("")
         text += _counts("left out on import", dropped)
     return "".join(f"{line}\n" for line in text).replace(NARROW, " ")
+
+
+def _under(name: str, value: str, *, wrapped: bool) -> list[str]:
+    """A heading and its value; sentences that go on are ``wrapped`` beside an empty heading."""
+    lines = wrap(value.replace(NARROW, " "), _WIDTH - len(name) - 2) if wrapped else [value]
+    return [f"{name}  {line}" for line in lines]
 
 
 def _facts(meta: Mapping[str, Any], own_policy: str) -> Iterator[tuple[str, str]]:
@@ -56,6 +72,9 @@ def _facts(meta: Mapping[str, Any], own_policy: str) -> Iterator[tuple[str, str]
     yield "length", _length(meta)
     yield "events", count(sum(meta["events"].values()))
     yield "lost", _lost(meta["lost"])
+    yield "CPUs", in_short(meta)
+    for text in warnings(meta):
+        yield "", text
     yield "direct map", _direct_map(meta["direct_map"])
     yield "stacks", _stacks(meta["stacks"])
     symbols = meta["symbols"]
@@ -130,10 +149,18 @@ def _nodes(nodes: int, local: int | None, other: int | None) -> str:
     return f"{text}; {share} between the snapshots were on another node than the CPU's"
 
 
+def _unit(meta: Mapping[str, Any]) -> str:
+    return "s" if meta["ts_unit"] == "ns" else str(meta["ts_unit"])
+
+
 def _counts(what: str, counts: Mapping[str, int]) -> list[str]:
-    rows = [(name, count(number)) for name, number in counts.items()]
-    name_width = max(len(what), *(len(name) for name, _ in rows)) if rows else len(what)
-    number_width = max([len("count"), *(len(number) for _, number in rows)])
-    lines = [f"{what.ljust(name_width)}  {'count'.rjust(number_width)}"]
-    lines += [f"{name.ljust(name_width)}  {number.rjust(number_width)}" for name, number in rows]
-    return lines
+    return _columns((what, "count"), [(name, count(number)) for name, number in counts.items()])
+
+
+def _columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table: the first column to the left, the others to the right."""
+    widths = [max(len(line[at]) for line in (heads, *rows)) for at in range(len(heads))]
+    return [
+        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
+        for line in (heads, *rows)
+    ]

@@ -155,6 +155,7 @@ def some_run(dice: random.Random, run: int) -> Tables:
                 "trace_id": TRACE_IDS[run],
                 "trace": f"trace-{run}",
                 "page_size": 4096,
+                "cpus": 12,
                 "lost_events": 3 * run,
                 "lost_gaps": run,
                 "duplicates_dropped": run,
@@ -163,6 +164,16 @@ def some_run(dice: random.Random, run: int) -> Tables:
                 "direct_map_share": 0.99,
                 "direct_map_how": "vote",
             }
+        ],
+        "trace_cpus": [
+            {"trace_id": TRACE_IDS[run], "cpu": cpu, "events": events, **times}
+            for cpu, events, times in (
+                (0, 9, {"first_ts": 100, "last_ts": 800, "early": "full"}),
+                (1, 9, {"first_ts": 100 + run, "last_ts": 870, "late": "overwritten"}),
+                (2, 0, {}),
+                (10, 9, {"first_ts": 101, "last_ts": 900, "late": "unexplained"}),
+                (11, 0, {}),
+            )
         ],
         "object_events": events,
         "object_stacks": [{"run": run, "seq": seq, "stack": 1} for seq in range(0, 400, 7)],
@@ -535,6 +546,9 @@ def test_quality_says_what_is_known_and_how(ask: Callable[[str], Rows], tables: 
         assert row["object_events"] == 400
         assert row["page_events"] == sum(event["event"] in (4, 5) for event in pages)
         assert (row["lost_events"], row["lost_gaps"]) == (3 * run, run)
+        assert (row["cpus"], row["covered_cpus"], row["uncovered_cpus"]) == (12, 3, "2, 11")
+        assert (row["begin_spread"], row["end_spread"]) == (run, 100)
+        assert (row["late_cpus"], row["early_cpus"]) == ("1, 10", "0")
         assert row["unknown_frees"] == 11 * run
         assert row["unknown_free_pct"] == pytest.approx(1100 * run / (len(handled) - allocs))
         assert row["reallocations"] == 5

@@ -131,6 +131,7 @@ class PerfReader:
             lacks.append(_TASKS)
         lacks += self._counted()
         return Facts(
+            watched_cpus=range(self._cpus),  # PERF_RECORD_LOST tells of every buffer
             format="perf.data",
             version=_VERSION,
             kernel_release=self._perf.release,

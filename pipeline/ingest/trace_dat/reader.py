@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pipeline.ingest.trace_dat.container import TraceDat
 
 
+_OVERWRITTEN, _, _REFUSED = LOST
+
+
 class TraceDatReader:
     """The reader of a trace.dat (pipeline.ingest.reader.Reader).
 
@@ -60,6 +63,7 @@ class TraceDatReader:
         """What the recording says of itself."""
         trace = self._trace
         release, arch = _uname(trace.text(UNAME))
+        said = self._said()
         return Facts(
             format="trace.dat",
             version=trace.version,
@@ -68,8 +72,11 @@ class TraceDatReader:
             cpus=self._cpu_count(),
             clock=self._instance.clock.name,
             ts_unit=self._instance.clock.unit,
-            lost=self._lost(),
+            lost=self._lost(said),
             comms=comms_of(trace.cmdlines),
+            overwritten=self._overwritten(said),
+            refused={cpu: counts[_REFUSED] for cpu, counts in said.items()},
+            watched_cpus=said.keys(),
             instance=self._instance.buffer.name,
             other_buffers=self._others(),
         )
@@ -88,17 +95,34 @@ class TraceDatReader:
             told = int(np.frombuffer(data, f"{self._trace.order}u4")[0])
         return max(told, 1, *(section.cpu + 1 for section in self._instance.buffer.cpus))
 
-    def _lost(self) -> dict[str, Any]:
-        """Lost events per CPU, and who says so.
-
-        The marks on sub-buffers and the statistics count the same losses, so the larger one counts.
-        """
+    def _said(self) -> dict[int, dict[str, int]]:
+        """What the ring buffer counted of each CPU's lost events."""
         texts = [
             data.split(b"\0")[0].decode("utf-8", "replace")
             for number, data in self._trace.options
             if number == CPUSTAT
         ]
-        said = lost_by_cpu(texts, self._instance.buffer.name, self.path)
+        return lost_by_cpu(texts, self._instance.buffer.name, self.path)
+
+    def _overwritten(self, said: dict[int, dict[str, int]]) -> dict[int, int | None]:
+        """Events lost before each CPU's first, by the mark on its first sub-buffer.
+
+        Where no sub-buffer at all has a mark, those that the ring buffer counts were lost there.
+        """
+        found: dict[int, int | None] = {}
+        for cpu in self._instance.cpus:
+            overwritten = cpu.overwritten
+            if not cpu.marks:
+                overwritten = said.get(cpu.cpu, {}).get(_OVERWRITTEN, 0)
+            if overwritten != 0:
+                found[cpu.cpu] = overwritten
+        return found
+
+    def _lost(self, said: dict[int, dict[str, int]]) -> dict[str, Any]:
+        """Lost events per CPU, and who says so.
+
+        The marks on sub-buffers and the statistics count the same losses, so the larger one counts.
+        """
         cpus = self._instance.cpus
         marked = {cpu.cpu: cpu.lost for cpu in cpus}
         every = sorted({cpu.cpu for cpu in self._instance.buffer.cpus} | set(said))

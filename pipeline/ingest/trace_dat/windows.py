@@ -52,6 +52,8 @@ class CpuPages:
         first: the number of the first sub-buffer held, counted from the CPU's beginning.
         lost: how many events were lost before them, where the kernel said so.
         unknown: marks without a number.
+        overwritten: how many events were lost before the first sub-buffer: the ring buffer had
+            written over them (ring_buffer.c:rb_get_reader_page, 7.2); None: not how many.
     """
 
     cpu: int
@@ -66,6 +68,7 @@ class CpuPages:
     marks: int = 0
     lost: int = 0
     unknown: int = 0
+    overwritten: int | None = 0
 
     def read(self) -> int:
         """Read some more; returns its bytes, 0 at the end."""
@@ -79,8 +82,8 @@ class CpuPages:
         size, header = self.layout.size, self.layout.data_offset
         heads = np.concatenate([chunk.reshape(-1, size)[:, :header] for chunk in chunks])
         stamp = self.clock.times(stamps(heads, self.layout), self.cpu)
-        self.stamp = np.concatenate([self.stamp, stamp])
         self._count_losses(chunks, commits(heads, self.layout))
+        self.stamp = np.concatenate([self.stamp, stamp])
         return size * len(heads)
 
     def _count_losses(
@@ -93,6 +96,8 @@ class CpuPages:
         data = np.concatenate(chunks)
         for page in np.flatnonzero(marked).tolist():
             count = lost_before(data, page, self.layout)
+            if page == 0 and not self.first and not len(self.stamp):
+                self.overwritten = count
             self.marks += 1
             self.lost += count or 0
             self.unknown += count is None

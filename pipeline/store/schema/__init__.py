@@ -60,10 +60,10 @@ from pipeline.store.schema.recorded import (
     TASKS,
     UNFREED_OBJECTS,
 )
-from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS, TRACES, VALIDATION
+from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS, TRACE_CPUS, TRACES, VALIDATION
 from pipeline.store.schema.table import Table, ddl, duckdb_type, stored_doc
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 
 SCHEMA = Table(
     "store_schema",
@@ -79,6 +79,7 @@ TABLES: tuple[Table, ...] = (
     SCHEMA,
     RUNS,
     TRACES,
+    TRACE_CPUS,
     OBJECT_FACTS,
     OBJECT_ORIGINS,
     OBJECT_STACKS,
@@ -169,6 +170,7 @@ __all__ = [
     "TABLES",
     "TASKS",
     "TRACES",
+    "TRACE_CPUS",
     "UNFREED_OBJECTS",
     "VALIDATION",
     "VERDICTS",

@@ -57,6 +57,41 @@ TRACES = Table(
     ("trace_id",),
 )
 
+TRACE_CPUS = Table(
+    "trace_cpus",
+    "one CPU of the machine of one trace: what the recording covers of it; none where the trace set"
+    " was imported before this was noted, or is synthetic",
+    (
+        Column("trace_id", "i4", "", "Which trace (traces.trace_id)."),
+        Column("cpu", "i4", "", "Its number."),
+        Column("events", "i8", "", "Events recorded on it, those left out on import too."),
+        Column("first_ts", "i8", "ns", "Time of its first one; NULL: it has none."),
+        Column("last_ts", "i8", "ns", "Time of its last one."),
+        Column("longest_gap", "i8", "ns", "Longest time between two of them."),
+        Column(
+            "overwritten_events",
+            "i8",
+            "",
+            "Events the ring buffer wrote over before the first one; NULL: not known how many.",
+        ),
+        Column(
+            "late",
+            "str",
+            "",
+            "Why it is believed to begin late: 'overwritten' (observed), 'unexplained' (inferred: "
+            "later than its own silences explain, and nothing tells of losses); NULL: it does not.",
+        ),
+        Column(
+            "early",
+            "str",
+            "",
+            "Why it is believed to end early: 'full' (observed: the ring buffer took no more),"
+            " 'unexplained' (inferred); NULL: it does not.",
+        ),
+    ),
+    ("trace_id", "cpu"),
+)
+
 QUALITY_COUNTS = Table(
     "quality_counts",
     "one count that says how good the data of one run is",

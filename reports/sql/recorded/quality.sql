@@ -8,6 +8,13 @@
 --   page_events          Of these, mm_page_alloc and mm_page_free.
 --   lost_events          Events the recording says it lost, over all CPUs.
 --   lost_gaps            Gaps in it that do not say how many events were lost in them.
+--   cpus                 CPUs of the machine.
+--   covered_cpus         Of these, those with events; NULL: the trace does not say (trace_cpus).
+--   uncovered_cpus       Numbers of the others: idle, or not recorded.
+--   begin_spread         [ns] From the first event of the first CPU to that of the last one.
+--   end_spread           [ns] From the last event of the first CPU to end to that of the last one.
+--   late_cpus            Numbers of those that are believed to begin late (trace_cpus.late).
+--   early_cpus           Numbers of those that are believed to end early (trace_cpus.early).
 --   unknown_frees        Frees of objects whose allocation was not seen (I2).
 --   unknown_free_pct     [%] unknown_frees of all frees of objects.
 --   reallocations        Allocations of an address believed live: a free was not traced (T6, I2).
@@ -65,6 +72,19 @@ page_counts as (
     group by run
 ),
 
+covered as (
+    select
+        trace_id,
+        count(*) filter (events > 0) as covered_cpus,
+        string_agg(cpu, ', ' order by cpu) filter (events = 0) as uncovered_cpus,
+        max(first_ts) - min(first_ts) as begin_spread,
+        max(last_ts) - min(last_ts) as end_spread,
+        string_agg(cpu, ', ' order by cpu) filter (late is not null) as late_cpus,
+        string_agg(cpu, ', ' order by cpu) filter (early is not null) as early_cpus
+    from trace_cpus
+    group by trace_id
+),
+
 counts as (
     select
         run,
@@ -82,6 +102,13 @@ select
     coalesce(page_counts.page_events, 0) as page_events,
     traces.lost_events,
     traces.lost_gaps,
+    traces.cpus::bigint as cpus,
+    covered.covered_cpus,
+    covered.uncovered_cpus,
+    covered.begin_spread,
+    covered.end_spread,
+    covered.late_cpus,
+    covered.early_cpus,
     counts.unknown_frees,
     100 * counts.unknown_frees / nullif(objects.frees, 0) as unknown_free_pct,
     counts.reallocations,
@@ -104,6 +131,7 @@ select
     traces.direct_map_how
 from runs
 inner join traces using (trace_id)
+left join covered using (trace_id)
 left join objects using (run)
 left join page_counts using (run)
 left join kinds using (run)

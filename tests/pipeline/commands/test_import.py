@@ -43,8 +43,8 @@ def test_prints_what_it_made_and_what_is_missing(tmp_path: Path) -> None:
     out = tmp_path / "sets"
     done = run(tmp_path / "one.dat", folder, "-o", out)
     said = (
-        "2 events, 4 lost, 1 repeat of large kmallocs dropped, 1 event of other kinds dropped, "
-        "1 stack without an event, trace instances not read: other"
+        "2 events, 4 lost, 1 of 1 CPU, 1 repeat of large kmallocs dropped, "
+        "1 event of other kinds dropped, 1 stack without an event, trace instances not read: other"
     )
     assert done.stdout == f"{out}/one: {said}\n{out}/workload: {said}\n"
     assert (done.returncode, done.stderr) == (0, "")
