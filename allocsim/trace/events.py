@@ -229,4 +229,29 @@ EVENTS: tuple[Event, ...] = (
     ),
 )
 
+_PAGE_REF_NEEDED = ("pfn", "val")
+#: Columns without which an event cannot be replayed. What else an event lacks is null.
+NEEDED: dict[Ev, tuple[str, ...]] = {
+    Ev.KMALLOC: ("call_site", "ptr", "bytes_req", "bytes_alloc", "gfp_flags"),
+    Ev.KFREE: ("call_site", "ptr"),
+    Ev.KMEM_CACHE_ALLOC: ("call_site", "ptr", "bytes_alloc"),
+    Ev.KMEM_CACHE_FREE: ("call_site", "ptr"),
+    Ev.MM_PAGE_ALLOC: ("pfn", "order", "gfp_flags"),
+    Ev.MM_PAGE_FREE: ("pfn", "order"),
+    Ev.PAGE_REF_SET: _PAGE_REF_NEEDED,
+    Ev.PAGE_REF_MOD: _PAGE_REF_NEEDED,
+    Ev.PAGE_REF_MOD_AND_TEST: (*_PAGE_REF_NEEDED, "ret"),
+    Ev.PAGE_REF_MOD_AND_RETURN: (*_PAGE_REF_NEEDED, "ret"),
+    Ev.PAGE_REF_MOD_UNLESS: (*_PAGE_REF_NEEDED, "ret"),
+    Ev.PAGE_REF_FREEZE: (*_PAGE_REF_NEEDED, "ret"),
+    Ev.PAGE_REF_UNFREEZE: _PAGE_REF_NEEDED,
+}
+#: Events that say nothing, or what is wrong, without one another, and what they are of.
+FAMILIES: dict[str, tuple[Ev, ...]] = {
+    "kmalloc objects": (Ev.KMALLOC, Ev.KFREE),
+    "objects of named caches": (Ev.KMEM_CACHE_ALLOC, Ev.KMEM_CACHE_FREE),
+    "pages": (Ev.MM_PAGE_ALLOC, Ev.MM_PAGE_FREE),
+    "page references": tuple(code for code in NEEDED if code >= Ev.PAGE_REF_SET),
+}
+
 EVENT_NAMES: tuple[str, ...] = tuple(event.name for event in EVENTS)

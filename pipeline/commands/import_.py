@@ -74,9 +74,7 @@ def import_(
             )
             meta = read_meta(made)
             typer.echo(f"{made}: {_summary(meta)}")
-            for text in meta.get("lacks", ()):
-                typer.echo(f"  {text}")
-            for text in warnings(meta):
+            for text in (*meta.get("lacks", ()), *warnings(meta)):
                 plain = text.replace(NARROW, " ")
                 typer.echo(fill(plain, 98, initial_indent="  ", subsequent_indent="  "))
 

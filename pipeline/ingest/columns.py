@@ -132,6 +132,8 @@ class Gatherer:
         raw = chosen.numbers(stream, fields)
         if dtype == "?":
             return Values(raw != 0, chosen.valid)
+        if name == "pfn" and self._types.struct_pages is not None:
+            raw = self._types.struct_pages.frames(raw.astype(np.uint64, copy=False))
         values = raw.astype(np.dtype(dtype), copy=False)
         if name == "call_site":
             codes = self.call_sites.codes(values)

@@ -13,6 +13,7 @@ from pipeline.errors import InputError
 from pipeline.ingest.clock_check import ClockCheck
 from pipeline.ingest.columns import Gatherer, Rows, in_time_order
 from pipeline.ingest.coverage import Coverage
+from pipeline.ingest.lacking import Lacking
 from pipeline.ingest.metadata_marks import MetadataMarks
 from pipeline.ingest.other_events import count_others, listed_events
 from pipeline.ingest.repeats import first_of_two
@@ -72,6 +73,7 @@ class Conversion:
         self.coverage = Coverage()
         self.counts = Counts()
         self.types = reader.types
+        self.lacking = Lacking(reader.types)
         self.vote = DirectMapVote(reader.page_size)
         self.clocks = ClockCheck()
         self.gatherer = Gatherer(self.types)
@@ -108,6 +110,9 @@ class Conversion:
 
     def _instead(self) -> str:
         """What to say of a recording without events that are kept: what it has instead."""
+        lacks = self.lacking.said(self.counts.dropped, ())
+        if lacks:
+            return f"{self.reader.path}: {lacks[0]}"
         facts = self.reader.facts()
         parts = [f"it has {listed_events(self.counts.dropped | facts.dropped)}"]
         if facts.tracer:

@@ -14,6 +14,8 @@ from pipeline.ingest.formats import EventFormat, Field, format_names, parse_form
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from pipeline.ingest.struct_pages import StructPages
+
 #: Slots are small numbers for event types: those kept have 0, 1, ...; these two are for the rest.
 STACK, OTHER = 254, 255
 
@@ -69,6 +71,7 @@ class EventTypes:
         common: the fields every event begins with, by name.
         stack: the format of kernel_stack; None if the recording has none.
         user_stack: the common_type of a task's own stack; None if the recording has none.
+        struct_pages: how pointers to struct page become frame numbers; None: events have these.
         formats: the texts of all formats, to name what is dropped.
     """
 
@@ -78,6 +81,7 @@ class EventTypes:
     stack: EventFormat | None = None
     user_stack: int | None = None
     formats: list[tuple[str, memoryview]] = field(default_factory=list)
+    struct_pages: StructPages | None = None
 
     @classmethod
     def of(cls, formats: list[tuple[str, memoryview]], where: str) -> EventTypes:

@@ -31,7 +31,12 @@ def describe(
     vote = conversion.vote.result(facts.arch)
     clocks = conversion.clocks.behind() if facts.ts_unit == "ns" else []
     says = [said(clocks)] if clocks else []
-    lacks = [*says, *facts.lacks]
+    lacks = [
+        *says,
+        *facts.lacks,
+        *_struct_pages(conversion),
+        *conversion.lacking.said(counts.dropped, recorded),
+    ]
     return {
         "source": {
             "format": facts.format,
@@ -84,6 +89,16 @@ def describe(
         **({"two_clocks": {"says": says[0], "pairs": [*map(asdict, clocks)]}} if clocks else {}),
         **({"lacks": lacks} if lacks else {}),
     }
+
+
+def _struct_pages(conversion: Conversion) -> list[str]:
+    """How frame numbers are known where the recording has none of its own."""
+    pages = conversion.types.struct_pages
+    if pages is None:
+        return []
+    how = f"by {pages.votes} votes" if pages.votes else "by the pointers alone"
+    where = f"{pages.size} bytes each from {pages.base:#x} on ({how})"
+    return [f"page events have no pfn: frames are inferred from struct page pointers, {where}"]
 
 
 def _fields(conversion: Conversion, recorded: dict[str, int]) -> dict[str, list[str]]:

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import InputError, UsageError
+from pipeline.ingest import struct_pages
 from pipeline.ingest.convert import WINDOW_BYTES, Conversion
 from pipeline.ingest.coverage import common_start
 from pipeline.ingest.meta import describe
@@ -141,13 +142,13 @@ def import_recording(  # noqa: PLR0913 - of what, to where, and how
     target = parent / recording.name
     with made_aside(target, force=force) as aside, _contents(recording.file, aside) as data:
         since = None
+        fresh = partial(_reader, recording, data, aside, instance)
+        look = (lambda: _beside(recording, "kallsyms"), WINDOW_BYTES)
         if from_common_start:
-            since = common_start(
-                _reader(recording, data, aside, instance),
-                lambda: _beside(recording, "kallsyms"),
-                WINDOW_BYTES,
-            )
-        reader = _reader(recording, data, aside, instance)
+            since = common_start(fresh(), *look)
+        reader = fresh()
+        if struct_pages.has_pointers(reader.types):
+            struct_pages.use(reader.types, struct_pages.find(fresh(), *look))
         _write(recording, reader, data, aside, progress, since)
     return target
 

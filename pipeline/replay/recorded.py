@@ -11,8 +11,10 @@ from allocsim.kernels.release import kernel_of
 from allocsim.recording import interpret as replay
 from allocsim.recording.interpret import Recording, Replay
 from allocsim.refcount.costs import costs_for
+from allocsim.trace.events import EVENT_NAMES, NEEDED
 from allocsim.trace.results import How
 from pipeline.errors import AllocsimError, InputError
+from pipeline.ingest.lacking import named
 from pipeline.malloc_tuning import keep_freed_memory
 from pipeline.prefetch import prefetch
 from pipeline.replay.cache_line_places import add_op_places
@@ -260,7 +262,7 @@ def recording_of(trace: TraceSet) -> Recording:
     """What a replay must know of a trace set besides its events.
 
     Raises:
-        InputError: it does not say which kernel was recorded, or has no gfp flags.
+        InputError: it does not say which kernel was recorded, or its events lack what is needed.
     """
     meta = trace.meta
     release = meta["kernel_release"] or ""
@@ -273,10 +275,10 @@ def recording_of(trace: TraceSet) -> Recording:
         kernel_of(release)
     except ValueError as error:
         raise InputError(f"{trace.path}: {error}") from error
-    # The cache of a kmalloc follows from them (R3.2).
-    if "kmalloc" in meta["recorded_events"] and "gfp_flags" not in {c.name for c in trace.columns}:
+    missing = _missing(trace)
+    if missing:
         raise InputError(
-            f"{trace.path}: no gfp flags in this recording, which a replay needs; "
+            f"{trace.path}: {named(missing)} in this recording, which a replay needs; "
             "record with trace-cmd or perf"
         )
     return Recording(
@@ -289,6 +291,23 @@ def recording_of(trace: TraceSet) -> Recording:
         kernel_caches=_kernel_caches(trace),
         page_size=meta["page_size"],
     )
+
+
+def _missing(trace: TraceSet) -> dict[str, list[str]]:
+    """What the recorded events lack of what a replay needs.
+
+    An import leaves such events out where the recording describes its events; the text of tracefs
+    does not, nor does a trace set that somebody else made.
+    """
+    there = {column.name for column in trace.columns}
+    fields: dict[str, list[str]] = trace.meta.get("fields", {})
+    missing = {}
+    for code, needed in NEEDED.items():
+        name = EVENT_NAMES[code]
+        if name in trace.meta["recorded_events"]:
+            has = there & set(fields.get(name) or there)
+            missing[name] = [column for column in needed if column not in has]
+    return {name: columns for name, columns in missing.items() if columns}
 
 
 def _kernel_caches(trace: TraceSet) -> dict[str, int]:

@@ -36,7 +36,9 @@ def trace_text(
         lines.append(("memory nodes", _nodes(nodes, local, other)))
     width = max(len(name) for name, _ in lines)
     text = [
-        line for name, value in lines for line in _under(name.ljust(width), value, wrapped=not name)
+        line
+        for name, value in lines
+        for line in _under(name.ljust(width), value, wrapped=name in {"", "lacks"})
     ]
     text.append("")
     text += _counts("event", meta["events"])
@@ -52,9 +54,9 @@ def trace_text(
 
 
 def _under(name: str, value: str, *, wrapped: bool) -> list[str]:
-    """A heading and its value; sentences that go on are ``wrapped`` beside an empty heading."""
+    """A heading and its value; sentences are ``wrapped``."""
     lines = wrap(value.replace(NARROW, " "), _WIDTH - len(name) - 2) if wrapped else [value]
-    return [f"{name}  {line}" for line in lines]
+    return [f"{name if at == 0 else ' ' * len(name)}  {line}" for at, line in enumerate(lines)]
 
 
 def _facts(meta: Mapping[str, Any], own_policy: str) -> Iterator[tuple[str, str]]:

@@ -20,7 +20,7 @@ _COMMON = """\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;
 """
 
 
-def _format(name: str, number: int, *fields: tuple[str, int, int, int]) -> str:
+def format_text(name: str, number: int, *fields: tuple[str, int, int, int]) -> str:
     lines = "".join(
         f"\tfield:{declaration};\toffset:{offset};\tsize:{size};\tsigned:{signed};\n"
         for declaration, offset, size, signed in fields
@@ -32,10 +32,12 @@ _SITE = (("unsigned long call_site", 8, 8, 0), ("const void * ptr", 16, 8, 0))
 _SIZES = (("size_t bytes_req", 24, 8, 0), ("size_t bytes_alloc", 32, 8, 0))
 FORMATS = {
     "ftrace": [
-        _format("kernel_stack", STACK, ("int size", 8, 4, 1), ("unsigned long caller[]", 16, 0, 0))
+        format_text(
+            "kernel_stack", STACK, ("int size", 8, 4, 1), ("unsigned long caller[]", 16, 0, 0)
+        )
     ],
     "kmem": [
-        _format(
+        format_text(
             "kmalloc",
             KMALLOC,
             *_SITE,
@@ -44,24 +46,26 @@ FORMATS = {
             ("int node", 48, 4, 1),
             ("long surprise", 56, 8, 1),
         ),
-        _format("kfree", KFREE, *_SITE),
-        _format(
+        format_text("kfree", KFREE, *_SITE),
+        format_text(
             "kmem_cache_alloc",
             CACHE_ALLOC,
             *_SITE,
-            ("__data_loc char[] name", 24, 4, 0),
-            ("bool accounted", 28, 1, 0),
-            ("unsigned int gfp_flags", 32, 4, 0),
+            *_SIZES,
+            ("__data_loc char[] name", 40, 4, 0),
+            ("bool accounted", 44, 1, 0),
+            ("unsigned int gfp_flags", 48, 4, 0),
         ),
-        _format("kmem_cache_free", CACHE_FREE, *_SITE, ("__rel_loc char[] name", 24, 4, 0)),
-        _format(
+        format_text("kmem_cache_free", CACHE_FREE, *_SITE, ("__rel_loc char[] name", 24, 4, 0)),
+        format_text(
             "mm_page_alloc",
             PAGE_ALLOC,
             ("unsigned long pfn", 8, 8, 0),
             ("unsigned int order", 16, 4, 0),
+            ("gfp_t gfp_flags", 20, 4, 0),
         ),
     ],
-    "sched": [_format("sched_nothing", OTHER)],
+    "sched": [format_text("sched_nothing", OTHER)],
 }
 
 
@@ -111,6 +115,7 @@ class File:
     options: list[tuple[int, bytes]] = field(default_factory=list)
     cpus: dict[int, Cpu] = field(default_factory=dict)
     instances: dict[str, Instance] = field(default_factory=dict)
+    formats: dict[str, list[str]] = field(default_factory=lambda: FORMATS)
 
     def record(self, number: int, body: bytes, *, pid: int = 7, flags: int = 0) -> bytes:
         """A record: the common fields and ``body``."""
@@ -128,7 +133,8 @@ class File:
     def cache_alloc(self, ptr: int, name: str, **common: int) -> bytes:
         """A kmem_cache_alloc; the name lies behind the fields."""
         text = name.encode() + b"\0"
-        body = struct.pack(self.order + "QQI?3xI", 0x3000, ptr, len(text) << 16 | 36, True, 5)
+        place = len(text) << 16 | 52
+        body = struct.pack(self.order + "QQQQI?3xI", 0x3000, ptr, 0, 0, place, True, 5)
         return self.record(CACHE_ALLOC, body + text, **common)
 
     def cache_free(self, ptr: int, name: str, **common: int) -> bytes:
@@ -139,7 +145,7 @@ class File:
 
     def page_alloc(self, pfn: int, order: int, **common: int) -> bytes:
         """An mm_page_alloc."""
-        return self.record(PAGE_ALLOC, struct.pack(self.order + "QI", pfn, order), **common)
+        return self.record(PAGE_ALLOC, struct.pack(self.order + "QII", pfn, order, 0), **common)
 
     def stack(self, *frames: int, **common: int) -> bytes:
         """A kernel_stack."""
@@ -222,11 +228,11 @@ class File:
         return self._n(size, len(data)) + data
 
     def _formats(self, system: str) -> bytes:
-        texts = FORMATS[system]
+        texts = self.formats[system]
         return self._n(4, len(texts)) + b"".join(self._block(8, text.encode()) for text in texts)
 
     def _systems(self) -> bytes:
-        names = [name for name in FORMATS if name != "ftrace"]
+        names = [name for name in self.formats if name != "ftrace"]
         parts = [name.encode() + b"\0" + self._formats(name) for name in names]
         return self._n(4, len(parts)) + b"".join(parts)
 

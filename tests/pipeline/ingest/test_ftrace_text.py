@@ -370,5 +370,7 @@ def test_a_replay_says_what_the_text_lacks(tmp_path: Path) -> None:
     assert recording_of(imported(line(KMALLOC), tmp_path)).release == "6.12.1"
     bare = imported(line(KMALLOC.replace("GFP_KERNEL|__GFP_ZERO", "")), tmp_path)
     assert any("no gfp flags" in text for text in bare.meta["lacks"])
-    with pytest.raises(InputError, match="no gfp flags in this recording, which a replay needs"):
+    with pytest.raises(
+        InputError, match="kmalloc has no gfp_flags in this recording, which a replay needs"
+    ):
         recording_of(bare)
