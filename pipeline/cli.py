@@ -81,6 +81,9 @@ def main() -> NoReturn:
     except AllocsimError as error:
         code = error.exit_code
         _say(str(error))
+    except MemoryError:
+        code = 1
+        _say("not enough memory for this; a damaged number in the input may ask for it")
     except typer.TyperException as error:
         code = error.exit_code
         command = getattr(getattr(error, "ctx", None), "command_path", "allocsim")

@@ -21,7 +21,7 @@ from allocsim.trace.events import Ev
 _SMALL_ORDER = 3
 # Above what any architecture configures (arm64 with 64 KiB pages: 13), an order is damage.
 _MAX_ORDER = 16
-_MAX_PFN = 1 << 36  # 256 TiB of 4 KiB pages: beyond any machine, a frame number is damage
+MAX_PFN = 1 << 36  #: 256 TiB of 4 KiB pages: beyond any machine, a frame number is damage
 _CHUNK = 9  # frames are looked up by pageblocks of 2^9
 NEVER = np.iinfo(np.int64).max
 
@@ -64,7 +64,7 @@ class PageOps:
         row = row[columns["pfn"][row] >= 0] if len(row) else row
         order = column(columns, "order", row).astype(np.int64)
         order[event[row] > Ev.MM_PAGE_FREE] = 0
-        sound = (order >= 0) & (order <= _MAX_ORDER) & (column(columns, "pfn", row) < _MAX_PFN)
+        sound = (order >= 0) & (order <= _MAX_ORDER) & (column(columns, "pfn", row) < MAX_PFN)
         damaged = int((~sound).sum())
         if damaged:
             row, order = row[sound], order[sound]

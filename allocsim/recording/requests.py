@@ -16,7 +16,7 @@ import numpy as np
 
 from allocsim.page_alloc.gfp import highest_zones, migratetypes, urgency
 from allocsim.slub.requests import ObjectRequests, Op
-from allocsim.tables import concat, empty, find, take
+from allocsim.tables import column, concat, empty, find, take
 from allocsim.trace.events import Ev
 
 if TYPE_CHECKING:
@@ -322,7 +322,7 @@ class RecordedRequests:
         page = np.where(alloc_seq >= 0, alloc_seq << PAGE_SHIFT, UNKNOWN_PAGE)
         unseen = page == UNKNOWN_PAGE
         self.counts["unknown_page_frees"] += int(np.count_nonzero(unseen))
-        gfp = columns["gfp_flags"][rows] if len(rows) else np.empty(0, np.uint64)
+        gfp = column(columns, "gfp_flags", rows).astype(np.uint64)
         pfn = columns["pfn"][rows] if len(rows) else np.empty(0, np.int64)
         return PageEvents(
             rows + seq,

@@ -57,7 +57,7 @@ class Prefilled:
         out_of_sheaf = (columns["event"][rows] == Ev.KMEM_CACHE_ALLOC) & (
             columns["cache"][rows] == self._cache
         )
-        out_of_sheaf &= columns["gfp_flags"][rows] == self._flags
+        out_of_sheaf &= column(columns, "gfp_flags", rows) == self._flags
         return self._runs.add(first + rows, columns["pid"][rows], out_of_sheaf)
 
     def finish(self) -> SheafRuns:

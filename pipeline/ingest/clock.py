@@ -15,6 +15,7 @@ import numpy as np
 from pipeline.errors import InputError
 from pipeline.ingest.trace_dat.container import DATE, OFFSET, TIME_SHIFT, TSC2NSEC, TraceDat
 from pipeline.ingest.trace_dat.cursor import Cursor
+from pipeline.untrusted import must_be_number
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _UNITS = {"counter": "events", "uptime": "ticks", "x86-tsc": "cycles", "ppc-tb": "cycles"}
 _INTERPOLATE = 1  # TRACECMD_TSYNC_FLAG_INTERPOLATE
 _NUMBER = re.compile(r"\s*([+-]?)(0[xX][0-9a-fA-F]+|\d+)")
+_FARTHEST = 1 << 62  # ns that times may be moved by: 146 years
 _MAX_SAMPLES = 1 << 20
 
 
@@ -67,13 +69,16 @@ class Clock:
         for number, data in trace.options:
             what = f"{trace.path}: option {number}"
             if number == DATE:  # in us
-                clock.offset += 1000 * _text_number(data)
+                clock.offset += 1000 * _text_number(data, what)
             elif number == OFFSET:
-                clock.offset += _text_number(data)
+                clock.offset += _text_number(data, what)
             elif number == TSC2NSEC and len(data) >= 16:
                 clock._read_tsc(Cursor(memoryview(data), trace.order, what))
             elif number == TIME_SHIFT and len(data) >= 16:
                 clock._read_host(Cursor(memoryview(data), trace.order, what))
+        if abs(clock.offset) > _FARTHEST:
+            moved = f"its times are moved by {clock.offset} ns"
+            raise InputError(f"{trace.path}: {moved}, which is not believed")
         return clock
 
     @property
@@ -150,12 +155,16 @@ class Clock:
         return shifted
 
 
-def _text_number(data: bytes) -> int:
-    """What strtoll makes of an option's text: as many digits as there are, 0 if none."""
+def _text_number(data: bytes, what: str) -> int:
+    """What strtoll makes of an option's text: as many digits as there are, 0 if none.
+
+    Raises:
+        InputError: more than 64 bits; says ``what``.
+    """
     match = _NUMBER.match(data.split(b"\0")[0].decode("ascii", "replace"))
     if match is None:
         return 0
-    value = int(match[2], 16 if match[2][:2].lower() == "0x" else 10)
-    if value >= 1 << 63:
-        raise InputError(f"a time offset of {match[0].strip()} ns is not believed")
+    prefixed = match[2][:2].lower() == "0x"
+    digits, base = (match[2][2:], 16) if prefixed else (match[2], 10)
+    value = must_be_number(digits, f"{what}: a time offset", base)
     return -value if match[1] == "-" else value

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.recording.direct_map import DirectMapVote
+from allocsim.recording.page_frames import MAX_PFN
 from allocsim.trace.events import Ev
 from pipeline.errors import InputError
 from pipeline.ingest.clock_check import ClockCheck
@@ -139,12 +140,21 @@ class Conversion:
         if not len(rows.record):
             return 0, {}
         columns = self.gatherer.columns(stream, rows)
+        self._check_frames(columns.get("pfn"))
         if attached is not None:
             columns["stack"] = _stack_column(stream, rows, attached)
         columns["metadata"] = self._metadata(len(rows.record), columns.get("call_site"))
         self._count(rows, columns["ts"].values)
         self.clocks.window(columns)
         return len(rows.record), columns
+
+    def _check_frames(self, pfn: Values | None) -> None:
+        """Refuse page frames that no machine has: whatever is kept for each frame would be huge."""
+        if pfn is not None and len(pfn.values) and int(pfn.values.max()) >= MAX_PFN:
+            raise InputError(
+                f"{self.reader.path}: an event of page frame {int(pfn.values.max())}, "
+                f"{MAX_PFN} and above cannot be: it is damaged"
+            )
 
     def _from_start(self, stream: Stream) -> Stream:
         """The stream without records earlier than the time to begin with."""

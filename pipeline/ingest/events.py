@@ -94,12 +94,12 @@ class EventTypes:
         for system, text in formats:
             if system not in _SYSTEMS and system != "ftrace":
                 continue
-            layout = _layout(system, text)
+            layout = _layout(system, text, where)
             if layout is not None:
                 types._take(layout, where)
         if not types.common:
             # Events of other kinds are counted, to say what the recording holds instead.
-            every = (_layout(system, text) for system, text in formats)
+            every = (_layout(system, text, where) for system, text in formats)
             types.common = next((_common(one) for one in every if one and _is_whole(one)), {})
         return types
 
@@ -126,10 +126,10 @@ class EventTypes:
         return format_names(self.formats).get(number, f"unknown event {number}")
 
 
-def _layout(system: str, text: memoryview) -> EventFormat | None:
+def _layout(system: str, text: memoryview, where: str) -> EventFormat | None:
     """The event of a format text; None if it has no name, or a number that cannot be."""
     head = bytes(text).partition(b"\nprint fmt:")[0]
-    layout = parse_format(system, head.decode("utf-8", "replace"))
+    layout = parse_format(system, head.decode("utf-8", "replace"), where)
     return layout if layout is not None and layout.number < 1 << 16 else None
 
 

@@ -9,12 +9,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from pipeline.errors import InputError
+from pipeline.untrusted import must_be_number, shown
+from pipeline.untrusted import number as number_of
+
+# A line each, and a declaration of no more than this: what has none is looked at once.
 _FIELD = re.compile(
-    r"field:\s*(?P<declaration>[^;]+);\s*offset:\s*(?P<offset>\d+);\s*size:\s*(?P<size>\d+);"
-    r"(?:\s*signed:\s*(?P<signed>\d+);)?"
+    r"^[ \t]*field:[ \t]*(?P<declaration>[^;\n]{1,400});[ \t]*offset:[ \t]*(?P<offset>\d+);"
+    r"[ \t]*size:[ \t]*(?P<size>\d+);(?:[ \t]*signed:[ \t]*(?P<signed>\d+);)?",
+    re.MULTILINE,
 )
-_NAME = re.compile(r"^name:\s*(\S+)\s*$", re.MULTILINE)
-_ID = re.compile(r"^ID:\s*(\d+)\s*$", re.MULTILINE)
+_NAME = re.compile(r"^name:[ \t]*(\S+)[ \t]*$", re.MULTILINE)
+_ID = re.compile(r"^ID:[ \t]*(\d+)[ \t]*$", re.MULTILINE)
+_ANY_FIELD = re.compile(r"^[ \t]*field:.*$", re.MULTILINE)
+_FARTHEST = (1 << 31) - 1  # an offset, a size and a number are ints of the kernel
 _LAST_WORD = re.compile(r"(\w+)\s*(\[[^\]]*\])?\s*$")
 
 
@@ -48,7 +56,7 @@ class EventFormat:
     fields: dict[str, Field]
 
 
-def _field(match: re.Match[str]) -> Field | None:
+def _field(match: re.Match[str], where: str) -> Field | None:
     declaration = match["declaration"].strip()
     word = _LAST_WORD.search(declaration)
     if word is None:
@@ -60,26 +68,46 @@ def _field(match: re.Match[str]) -> Field | None:
         kind = "rel_loc"
     elif word[2] is not None:
         kind = "array"
-    return Field(word[1], int(match["offset"]), int(match["size"]), match["signed"] == "1", kind)
+    offset, size = (
+        must_be_number(match[what], f"{where}: the {what} of {word[1]}", most=_FARTHEST)
+        for what in ("offset", "size")
+    )
+    return Field(word[1], offset, size, match["signed"] == "1", kind)
 
 
-def parse_fields(text: str) -> dict[str, Field]:
-    """The fields a format text (or the header_page text) describes, by name."""
-    fields = (_field(match) for match in _FIELD.finditer(text.partition("\nprint fmt:")[0]))
+def parse_fields(text: str, where: str) -> dict[str, Field]:
+    """The fields a format text (or the header_page text) describes, by name.
+
+    Raises:
+        InputError: a field is none that a kernel writes, or its numbers cannot be; says ``where``.
+    """
+    body = text.partition("\nprint fmt:")[0]
+    found = list(_FIELD.finditer(body))
+    if len(found) < len(_ANY_FIELD.findall(body)):
+        unread = next(line for line in _ANY_FIELD.findall(body) if not _FIELD.match(line))
+        raise InputError(f"{where}: a field cannot be read: {shown(unread.strip())}")
+    fields = (_field(match, where) for match in found)
     return {field.name: field for field in fields if field is not None}
 
 
-def parse_format(system: str, text: str) -> EventFormat | None:
-    """The event a format text describes; None if the text has no name or no ID."""
+def parse_format(system: str, text: str, where: str) -> EventFormat | None:
+    """The event a format text describes; None if the text has no name or no ID.
+
+    Raises:
+        InputError: a number in it is none that can be; says ``where``.
+    """
     head = text.partition("\nprint fmt:")[0]
     name, number = _NAME.search(head), _ID.search(head)
     if name is None or number is None:
         return None
-    return EventFormat(int(number[1]), system, name[1], parse_fields(head))
+    what = f"{where}: the format of {shown(name[1])}"
+    found = must_be_number(number[1], f"{what}: its ID", most=_FARTHEST)
+    return EventFormat(found, system, name[1], parse_fields(head, what))
 
 
 def format_names(formats: list[tuple[str, memoryview]]) -> dict[int, str]:
     """The names of events by number, from the texts of their formats."""
     heads = (bytes(text[:256]).decode("utf-8", "replace") for _, text in formats)
     found = ((_ID.search(head), _NAME.search(head)) for head in heads)
-    return {int(number[1]): name[1] for number, name in found if number and name}
+    named = ((number_of(number[1]), name[1]) for number, name in found if number and name)
+    return {number: name for number, name in named if number is not None}

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 PROFILE = LINUX_7_2  #: where no other kernel is asked for
 SYNTH = "synth"  #: source.format of a synthetic trace set
 _UNSEEN_SIZE = 8  # of caches that no request is for
+_MOST_PAGES = 1 << 30  # 4 TiB: each 4 MiB of them are a block to keep account of
 _LEAST_PAGES = 1 << 18  # of a machine of which nothing is known: 1 GiB
 
 
@@ -273,6 +274,12 @@ def recorded_zones(
     zoneinfo = _snapshot(trace, "zoneinfo")
     if zoneinfo is None:
         pages = max(1 << max(highest_pfn, 1).bit_length(), _LEAST_PAGES)
+        if pages > _MOST_PAGES:
+            raise InputError(
+                f"{trace.path}: page frame {highest_pfn} would be of a machine of "
+                f"{pages >> 28} TiB, which is simulated with a snapshot of its zoneinfo only; "
+                "replay it with --placement recorded"
+            )
         zone = computed_zone(pages, cpus)
         return (
             (zone,),

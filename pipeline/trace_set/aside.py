@@ -47,6 +47,7 @@ def made_aside(target: Path, *, force: bool) -> Iterator[Path]:
     """
     _refuse(target, force=force)
     aside = target.with_name(f".{target.name}.unfinished")
+    made = not aside.parent.exists()
     try:
         aside.parent.mkdir(parents=True, exist_ok=True)
         lock = _locked(aside, target)
@@ -62,6 +63,9 @@ def made_aside(target: Path, *, force: bool) -> Iterator[Path]:
     finally:
         shutil.rmtree(aside, ignore_errors=True)
         os.close(lock)
+        if made and not target.exists():
+            with suppress(OSError):  # nor is the folder left that was made for it
+                aside.parent.rmdir()
 
 
 def _refuse(target: Path, *, force: bool) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 CPUS = 8192  #: most that a kernel can have (NR_CPUS, arch/x86/Kconfig)
+PIDS = 1 << 22  #: PID_MAX_LIMIT (include/linux/threads.h, 7.2)
 PAGE_SIZES = (1 << 12, 1 << 14, 1 << 16)  #: that a kernel can have
 
 # What meta.json must hold, and of which type; it may hold more. A list of one type stands for an

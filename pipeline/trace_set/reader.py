@@ -18,9 +18,18 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER, MAX_PAGE_ORDERS
+from allocsim.recording.page_frames import MAX_PFN
 from allocsim.trace.events import EVENT_COLUMNS, EVENTS, Column
 from pipeline.errors import InputError
-from pipeline.trace_set.parts import CPUS, SCHEMA_VERSION, Stacks, Symbols, is_trace_set, read_meta
+from pipeline.trace_set.parts import (
+    CPUS,
+    PIDS,
+    SCHEMA_VERSION,
+    Stacks,
+    Symbols,
+    is_trace_set,
+    read_meta,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -42,8 +51,6 @@ _SYMBOL_COLUMNS = (
 )
 
 _EARLIEST = int(np.iinfo(np.int64).min)
-_FRAMES = 1 << 40  # of 4 KiB in 52 bits of physical address, all there are on x86-64
-_PIDS = 1 << 22  # PID_MAX_LIMIT (include/linux/threads.h, 7.2)
 
 Window = dict[str, "npt.NDArray[Any]"]
 
@@ -123,8 +130,8 @@ class TraceSet:
             "stack": (-1, len(self.stacks) - 1),
             "cpu": (0, self.meta.get("cpus", CPUS) - 1),
             "order": (0, MAX_PAGE_ORDERS.get(self.meta.get("page_size", 0), MAX_PAGE_ORDER)),
-            "pfn": (-1, _FRAMES - 1),
-            "pid": (0, _PIDS),
+            "pfn": (-1, MAX_PFN - 1),
+            "pid": (0, PIDS),
         }
         for name, (least, most) in limits.items():
             if name in window and len(window[name]):

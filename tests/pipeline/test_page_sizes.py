@@ -12,8 +12,8 @@ from pipeline.progress import Progress
 from pipeline.replay.policies import Pricing, find_policies, find_schemes
 from pipeline.replay.recorded import replay_traces
 from pipeline.store.database import reading
-from pipeline.trace_set import TraceSet
-from reports import descriptors
+from pipeline.trace_set.reader import TraceSet
+from reports.sections import descriptors
 from tests.conftest import FAULTS
 from tests.oracle.trace_dat import Cpu, Event, File
 

@@ -28,8 +28,10 @@ BUFFER_TEXT = 22
 _COMPRESSED = 1
 _MAX_CPUS = 1 << 16
 _CLOCK_SIZE, _MAX_CLOCK = 8, 256  # bytes of the size of a version 6 clock's text, and of the text
-# A section holds text about the kernel; kallsyms of a large one is 20 MB.
-_MAX_SECTION = 1 << 28
+# A section holds text about the kernel; kallsyms of a large one is 20 MB, all other texts less.
+_MAX_SECTION = 1 << 26
+# Such text becomes some ten times as much when it is decompressed.
+_MAX_RATIO, _ALWAYS = 256, 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ class Buffer:
 class TraceDat:
     """What a trace.dat file says of itself; ``data`` is the whole file.
 
-    ``latency`` are the names of the instances it has the text of a latency tracer of.
+    ``sections`` are the numbers of those read, ``latency`` the names of the instances it has the
+    text of a latency tracer of.
     """
 
     path: str
@@ -73,6 +76,7 @@ class TraceDat:
     cmdlines: bytes = b""
     options: list[tuple[int, bytes]] = field(default_factory=list)
     buffers: list[Buffer] = field(default_factory=list)
+    sections: set[int] = field(default_factory=set)
     latency: list[str] = field(default_factory=list)
 
     def kallsyms(self) -> memoryview:
@@ -132,8 +136,9 @@ def read_trace_dat(path: str, data: memoryview) -> TraceDat:
 
 
 def _check_page_size(cursor: Cursor, size: int) -> None:
-    # The kernel's sub-buffers are PAGE_SIZE << order (ring_buffer_subbuf_order_set, 6.8 and later).
-    if not 4096 <= size <= 1 << 24 or size & (size - 1):
+    # The kernel's sub-buffers are PAGE_SIZE << order, and their write counter has 20 bits
+    # (ring_buffer.c:ring_buffer_subbuf_order_set, RB_WRITE_MASK; 6.8 and later).
+    if not 4096 <= size <= 1 << 20 or size & (size - 1):
         cursor.fail(f"a ring-buffer page of {size} bytes cannot be")
 
 
@@ -170,8 +175,9 @@ def _section(trace: TraceDat, at: int, number: int, name: str) -> Cursor:
     if not flags & _COMPRESSED:
         return body
     packed, unpacked = (body.number(4, "the compressed section's size") for _ in range(2))
-    if unpacked > _MAX_SECTION:
-        body.fail(f"a section of {unpacked} bytes is not believed, {_MAX_SECTION} is the most")
+    most = min(_MAX_SECTION, _MAX_RATIO * packed + _ALWAYS)
+    if unpacked > most:
+        body.fail(f"a section of {unpacked} bytes is not believed, {most} is the most")
     piece = body.take(packed, "the compressed section")
     plain = decompress(trace.compression, piece, unpacked, body.what)
     return Cursor(plain, trace.order, f"{body.what}, decompressed")
@@ -212,6 +218,9 @@ def _read_options_section(trace: TraceDat, at: int) -> int:
 
 
 def _read_section(trace: TraceDat, number: int, at: int) -> None:
+    if number in trace.sections:
+        raise InputError(f"{trace.path}: two sections of {_SECTION_NAMES[number]}: damaged")
+    trace.sections.add(number)
     if number == KALLSYMS:
         trace.kallsyms_at = at
         return

@@ -46,7 +46,7 @@ class Instance:
     def __init__(self, trace: TraceDat, buffer: Buffer, types: EventTypes) -> None:
         self.buffer = buffer
         self.clock = Clock.of(trace, buffer.clock)
-        fields = parse_fields(trace.header_page)
+        fields = parse_fields(trace.header_page, f"{trace.path}: header_page")
         self.layout = PageLayout.of(fields, buffer.page_size, trace.order, trace.path)
         self.cpus = cpu_pages(trace, buffer, self.layout, self.clock)
         self._types = types

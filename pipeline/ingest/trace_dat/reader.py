@@ -13,7 +13,8 @@ from pipeline.ingest.symbols import Kallsyms
 from pipeline.ingest.trace_dat.container import CPUCOUNT, CPUSTAT, UNAME, read_trace_dat
 from pipeline.ingest.trace_dat.cpu_stats import LOST, lost_by_cpu
 from pipeline.ingest.trace_dat.instances import Instance, choose, name_of
-from pipeline.trace_set.parts import PAGE_SIZES
+from pipeline.trace_set.parts import PAGE_SIZES, PIDS
+from pipeline.untrusted import must_be_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,7 +74,7 @@ class TraceDatReader:
             clock=self._instance.clock.name,
             ts_unit=self._instance.clock.unit,
             lost=self._lost(said),
-            comms=comms_of(trace.cmdlines),
+            comms=comms_of(trace.cmdlines, self.path),
             overwritten=self._overwritten(said),
             refused={cpu: counts[_REFUSED] for cpu, counts in said.items()},
             watched_cpus=said.keys(),
@@ -167,8 +168,15 @@ def _uname(text: str) -> tuple[str | None, str | None]:
     return (words[2], words[3]) if len(words) >= 4 else (None, None)
 
 
-def comms_of(text: bytes) -> dict[str, str]:
-    """Names of tasks by pid: lines of pid and name (tracefs saved_cmdlines)."""
+def comms_of(text: bytes, where: str) -> dict[str, str]:
+    """Names of tasks by pid: lines of pid and name (tracefs saved_cmdlines).
+
+    Raises:
+        InputError: a pid is a number that no kernel has; says ``where``.
+    """
     lines = text.split(b"\0")[0].decode("utf-8", "replace").splitlines()
     pairs = (line.partition(" ") for line in lines)
-    return {pid: comm for pid, _, comm in pairs if pid.isdigit()}
+    named = {pid: comm for pid, _, comm in pairs if pid.isdigit()}
+    for pid in named:
+        must_be_number(pid, f"{where}: the pid of a command line", most=PIDS)
+    return named

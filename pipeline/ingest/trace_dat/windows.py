@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 #: Sub-buffers of the same CPU around an event in which its neighbours are looked for.
 NEAR = 16
 
-# trace-cmd compresses 10 pages at a time; more than this is not a chunk.
-_MAX_CHUNK = 1 << 26
+# trace-cmd compresses 10 sub-buffers at a time; more than this is not a chunk.
+_MOST_IN_CHUNK = 16
 _UNPACKED_CHUNK = 1 << 16
 _CHUNKS_AT_ONCE = 8
 
@@ -193,8 +193,10 @@ def _chunks(
     sizes = struct.Struct(f"{trace.order}II")
     for number in range(cursor.number(4, "number of chunks")):
         packed, size = sizes.unpack(cursor.take(8, "the size of a chunk"))
-        if size > _MAX_CHUNK or size % layout.size:
+        if size % layout.size:
             cursor.fail(f"chunk {number} of {size} bytes is not whole sub-buffers")
+        if size > _MOST_IN_CHUNK * layout.size:
+            cursor.fail(f"chunk {number} of {size} bytes: more than {_MOST_IN_CHUNK} sub-buffers")
         piece = cursor.take(packed, "a chunk")
         if size:
             plain = decompress(trace.compression, piece, size, f"{where}, chunk {number}")

@@ -17,8 +17,9 @@ from pipeline.progress import Progress
 from pipeline.replay.policies import find_policies
 from pipeline.replay.recorded import replay_traces
 from pipeline.store.database import reading
-from pipeline.trace_set import TraceSet
-from reports import quality, queries, summary
+from pipeline.trace_set.reader import TraceSet
+from reports import queries
+from reports.sections import quality, summary
 from reports.sections.coverage import numbers, warnings
 from tests.conftest import FAULTS, ROOT
 from tests.oracle.trace_dat import OTHER, Cpu, Event, File

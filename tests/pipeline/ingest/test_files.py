@@ -340,7 +340,7 @@ def test_holds_no_more_than_a_window_in_memory() -> None:
     busy = [Event(ts, file.kfree(ts)) for ts in range(6000)]
     file.cpus = {0: Cpu(busy), 1: Cpu([Event(6000, file.kfree(1))]), 2: Cpu(busy[::3])}
     trace = read_trace_dat("made", memoryview(file.encode()))
-    layout = PageLayout.of(parse_fields(trace.header_page), 4096, "<", "made")
+    layout = PageLayout.of(parse_fields(trace.header_page, "made"), 4096, "<", "made")
     cpus = cpu_pages(trace, trace.buffers[0], layout, Clock("local"))
     budget = 1 << 20
     sizes = [

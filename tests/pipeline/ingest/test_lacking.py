@@ -15,7 +15,7 @@ from pipeline.progress import Progress
 from pipeline.replay.policies import find_policies
 from pipeline.replay.recorded import recording_of, replay_traces
 from pipeline.store.database import reading
-from pipeline.trace_set import TraceSet
+from pipeline.trace_set.reader import TraceSet
 from tests.conftest import FAULTS
 from tests.oracle.trace_dat import PAGE_ALLOC, Cpu, Event, File, format_text
 
