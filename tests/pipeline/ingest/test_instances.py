@@ -131,7 +131,7 @@ def test_kmem_events_in_an_instance_only(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("trace-cmd") is None, reason="trace-cmd is not at hand")
 @pytest.mark.parametrize("version", [6, 7])
 def test_trace_cmd_reads_the_same_instances(tmp_path: Path, version: int) -> None:
-    file = two_with_kmem(version=version, compression="none")
+    file = two_with_kmem(version=version)
     (tmp_path / "made.dat").write_bytes(file.encode())
     report = ["trace-cmd", "report", "-i", tmp_path / "made.dat", "-N", "-t"]
     out = subprocess.run(report, capture_output=True, text=True, check=True).stdout
