@@ -13,7 +13,7 @@ from pipeline.replay.policies import Pricing, find_policies, find_schemes
 from pipeline.replay.recorded import replay_traces
 from pipeline.store.database import reading
 from pipeline.trace_set.reader import TraceSet
-from reports.sections import descriptors
+from reports.sections.memdesc import descriptors
 from tests.conftest import FAULTS
 from tests.oracle.trace_dat import Cpu, Event, File
 
