@@ -23,7 +23,7 @@ from pipeline.progress import Progress
 from pipeline.validation import cpu_slabs
 from pipeline.validation.placement import BY_CACHE, IN_TOTAL, SUMS, simulated
 from pipeline.validation.run import validate_traces
-from reports.sections.standings import APART, Standing, badness
+from reports.sections.validation.standings import APART, Standing, badness
 
 HERE = Path(__file__).resolve().parent
 RECORDINGS = Path(os.environ.get("ALLOCSIM_RECORDINGS", HERE.parent.parent / "shared" / "traces"))

@@ -44,7 +44,7 @@ def validate(
     from pipeline.validation.run import validate_traces
     from reports.render.rows import WRITERS
     from reports.sections.console import print_losses, print_not_compared
-    from reports.sections.validation_console import print_comparisons, print_verdict
+    from reports.sections.validation.console import print_comparisons, print_verdict
 
     with shown() as progress:
         runs = validate_traces(traces, db, progress)

@@ -9,8 +9,8 @@ import numpy as np
 
 from allocsim.trace.events import EVENT_COLUMN, EVENT_COLUMNS
 from pipeline.errors import InputError
+from pipeline.ingest.raw.strings import StringInterner
 from pipeline.ingest.stream import Stream, number
-from pipeline.ingest.strings import StringInterner
 from pipeline.trace_set.column import Values
 from pipeline.trace_set.interning import Interner
 

@@ -11,14 +11,14 @@ from allocsim.recording.direct_map import DirectMapVote
 from allocsim.recording.page_frames import MAX_PFN
 from allocsim.trace.events import Ev
 from pipeline.errors import InputError
-from pipeline.ingest.clock_check import ClockCheck
 from pipeline.ingest.columns import Gatherer, Rows, in_time_order
-from pipeline.ingest.coverage import Coverage
-from pipeline.ingest.lacking import Lacking
+from pipeline.ingest.left_out.coverage import Coverage
+from pipeline.ingest.left_out.lacking import Lacking
+from pipeline.ingest.left_out.other_events import count_others, listed_events
+from pipeline.ingest.left_out.repeats import first_of_two
+from pipeline.ingest.left_out.two_clocks import ClockCheck
 from pipeline.ingest.metadata_marks import MetadataMarks
-from pipeline.ingest.other_events import count_others, listed_events
-from pipeline.ingest.repeats import first_of_two
-from pipeline.ingest.stacks import Attached, StackReader
+from pipeline.ingest.stacks.stacks import Attached, StackReader
 from pipeline.prefetch import prefetch
 from pipeline.trace_set.column import Values
 

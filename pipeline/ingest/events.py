@@ -14,7 +14,7 @@ from pipeline.ingest.formats import EventFormat, Field, format_names, parse_form
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pipeline.ingest.struct_pages import StructPages
+    from pipeline.ingest.raw.struct_page import StructPages
 
 #: Slots are small numbers for event types: those kept have 0, 1, ...; these two are for the rest.
 STACK, OTHER = 254, 255

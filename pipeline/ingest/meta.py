@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from allocsim.trace.events import EVENT_NAMES, EVENTS
-from pipeline.ingest.clock_check import said
+from pipeline.ingest.left_out.two_clocks import said
 
 if TYPE_CHECKING:
     from pipeline.ingest.convert import Conversion

@@ -17,7 +17,7 @@ import pyarrow as pa
 from pipeline.errors import InputError, UsageError
 from pipeline.ingest import struct_pages
 from pipeline.ingest.convert import WINDOW_BYTES, Conversion
-from pipeline.ingest.coverage import common_start
+from pipeline.ingest.left_out.coverage import common_start
 from pipeline.ingest.meta import describe
 from pipeline.ingest.trace_dat.container import MAGIC
 from pipeline.ingest.trace_dat.reader import TraceDatReader

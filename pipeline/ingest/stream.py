@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.ingest.trace_dat.ring_buffer import unaligned
+from pipeline.ingest.raw.unaligned import unaligned
 
 if TYPE_CHECKING:
     import numpy.typing as npt

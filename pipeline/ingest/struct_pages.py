@@ -10,7 +10,6 @@ is the one with which pages and the objects on them agree on where the direct ma
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,11 +17,10 @@ import numpy as np
 from allocsim.recording.direct_map import DirectMapVote
 from allocsim.trace.events import Ev
 from pipeline.ingest.columns import Gatherer
+from pipeline.ingest.raw.struct_page import StructPages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import numpy.typing as npt
 
     from pipeline.ingest.events import EventTypes
     from pipeline.ingest.formats import Field
@@ -32,27 +30,6 @@ _VMEMMAP = {"x86_64": 0xFFFF_EA00_0000_0000}
 _BYTES = np.uint64(1 << 40)  # of it
 _SIZES = range(56, 136, 8)  # bytes of a struct page: 56 to 64, more with debugging
 _POINTER = "page"
-
-
-@dataclass(frozen=True, slots=True)
-class StructPages:
-    """Where the structs of page frames lie.
-
-    Attributes:
-        base: the address of frame 0's.
-        size: bytes of each.
-        votes: allocations that agree on it; 0: pointers alone tell.
-    """
-
-    base: int
-    size: int
-    votes: int
-
-    def frames(self, pointers: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-        """The frame numbers of pointers to struct page: i8; -1 for NULL, a failed allocation."""
-        frame = ((pointers - np.uint64(self.base)) // np.uint64(self.size)).astype(np.int64)
-        frame[pointers == 0] = -1
-        return frame
 
 
 def has_pointers(types: EventTypes) -> bool:

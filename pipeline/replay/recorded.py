@@ -14,7 +14,7 @@ from allocsim.refcount.costs import costs_for
 from allocsim.trace.events import EVENT_NAMES, NEEDED
 from allocsim.trace.results import How
 from pipeline.errors import AllocsimError, InputError
-from pipeline.ingest.lacking import named
+from pipeline.ingest.left_out.lacking import named
 from pipeline.malloc_tuning import keep_freed_memory
 from pipeline.prefetch import prefetch
 from pipeline.replay.cache_line_places import add_op_places

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from reports.sections.standings import Standing
+from reports.sections.validation.standings import Standing
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,11 @@ from reports.sections import (
     quality,
     summary,
     sweeps,
-    validation,
 )
 from reports.sections.memdesc import descriptors
 from reports.sections.placement import placement
 from reports.sections.placement import remote_frees as remote
+from reports.sections.validation import section as validation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.ingest.ftrace_text.numbers import unsigned
-from pipeline.ingest.trace_dat.ring_buffer import unaligned
+from pipeline.ingest.raw.unaligned import unaligned
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -16,9 +16,9 @@ from pipeline.ingest.ftrace_text.lines import COMM, read_lines
 from pipeline.ingest.ftrace_text.other_tools import REPORT
 from pipeline.ingest.ftrace_text.records import RecordMaker, TextTypes
 from pipeline.ingest.ftrace_text.symbols import TextSymbols
+from pipeline.ingest.raw.time_chunks import NEAR, Chunks, near_in_time, spans, time_orders
 from pipeline.ingest.reader import Facts
 from pipeline.ingest.stream import SLACK, Heads, Stream
-from pipeline.ingest.time_chunks import NEAR, Chunks, near_in_time, spans, time_orders
 from pipeline.trace_set.parts import CPUS
 from pipeline.untrusted import number
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pipeline.ingest.ftrace_text.lines import Lines
-    from pipeline.ingest.time_chunks import Span
+    from pipeline.ingest.raw.time_chunks import Span
 
 _PAGE_SIZE = 4096
 _CHUNK = 1 << 16

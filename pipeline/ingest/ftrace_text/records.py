@@ -18,8 +18,8 @@ from pipeline.ingest.formats import EventFormat, Field
 from pipeline.ingest.ftrace_text import forms
 from pipeline.ingest.ftrace_text.fields import FieldPlaces
 from pipeline.ingest.ftrace_text.numbers import bracketed, plain, pointers
+from pipeline.ingest.raw.strings import StringInterner
 from pipeline.ingest.stream import SLACK
-from pipeline.ingest.strings import StringInterner
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.ingest.symbols import Kallsyms
+from pipeline.ingest.stacks.symbols import Kallsyms
 from pipeline.trace_set.parts import Symbols
 from pipeline.untrusted import MOST, number
 

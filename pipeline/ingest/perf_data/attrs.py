@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline.ingest.trace_dat.cursor import Cursor
+    from pipeline.ingest.raw.cursor import Cursor
 
 #: Bits of sample_type, in the order in which a sample has them, up to its raw record.
 IDENTIFIER, IP, TID, TIME, ADDR = 1 << 16, 1 << 0, 1 << 1, 1 << 2, 1 << 3

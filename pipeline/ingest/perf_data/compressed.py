@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipeline.errors import InputError
 from pipeline.ingest.perf_data.container import headers
-from pipeline.ingest.trace_dat.cursor import Cursor
+from pipeline.ingest.raw.cursor import Cursor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

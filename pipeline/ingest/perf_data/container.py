@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import InputError
 from pipeline.ingest.perf_data.attrs import SCHED_CLOCK, Attr, read_attr
-from pipeline.ingest.trace_dat.container import read_formats, read_header_page, read_systems
-from pipeline.ingest.trace_dat.cursor import Cursor
+from pipeline.ingest.raw.cursor import Cursor
+from pipeline.ingest.raw.tracing_data import read_formats, read_header_page, read_systems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,9 +16,9 @@ import numpy as np
 from pipeline.errors import InputError
 from pipeline.ingest.perf_data.container import SAMPLE
 from pipeline.ingest.perf_data.records import RecordWalker
+from pipeline.ingest.raw.time_chunks import LATEST, Chunks
+from pipeline.ingest.raw.unaligned import unaligned
 from pipeline.ingest.stream import SLACK
-from pipeline.ingest.time_chunks import LATEST, Chunks
-from pipeline.ingest.trace_dat.ring_buffer import unaligned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -17,11 +17,11 @@ from pipeline.ingest.perf_data.index import Indexer
 from pipeline.ingest.perf_data.records import RecordWalker
 from pipeline.ingest.perf_data.samples import SampleReader
 from pipeline.ingest.perf_data.side_records import SideRecords
+from pipeline.ingest.raw.time_chunks import NEAR, near_in_time, spans, time_orders
+from pipeline.ingest.raw.unaligned import unaligned
 from pipeline.ingest.reader import Facts
+from pipeline.ingest.stacks.symbols import Kallsyms
 from pipeline.ingest.stream import SLACK, Heads, Stream
-from pipeline.ingest.symbols import Kallsyms
-from pipeline.ingest.time_chunks import NEAR, near_in_time, spans, time_orders
-from pipeline.ingest.trace_dat.ring_buffer import unaligned
 from pipeline.trace_set.parts import CPUS
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pipeline.ingest.time_chunks import Chunks, Span
+    from pipeline.ingest.raw.time_chunks import Chunks, Span
 
 _VERSION = 2
 _NO_SYMBOLS = (

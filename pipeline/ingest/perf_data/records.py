@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.ingest.perf_data.container import SAMPLE
-from pipeline.ingest.trace_dat.ring_buffer import unaligned
+from pipeline.ingest.raw.unaligned import unaligned
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,8 @@ import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.ingest.perf_data import attrs as bits
+from pipeline.ingest.raw.unaligned import unaligned
 from pipeline.ingest.stream import Chains
-from pipeline.ingest.trace_dat.ring_buffer import unaligned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import InputError
 from pipeline.ingest.perf_data import attrs as bits
-from pipeline.ingest.trace_dat.cursor import Cursor
+from pipeline.ingest.raw.cursor import Cursor
 
 if TYPE_CHECKING:
     from pipeline.ingest.perf_data.container import PerfData
-    from pipeline.ingest.symbols import Kallsyms
+    from pipeline.ingest.stacks.symbols import Kallsyms
 
 _MMAP, _LOST, _COMM, _THROTTLE, _FORK, _LOST_SAMPLES, _ID_INDEX = 1, 2, 3, 5, 7, 13, 69
 _REFUSED = {

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.ingest.clock import Clock
 from pipeline.ingest.formats import parse_fields
-from pipeline.ingest.other_events import count_others, listed_events
+from pipeline.ingest.left_out.other_events import count_others, listed_events
+from pipeline.ingest.trace_dat.clock import Clock
 from pipeline.ingest.trace_dat.ring_buffer import PageLayout
 from pipeline.ingest.trace_dat.sub_buffers import SubBufferStreams
 from pipeline.ingest.trace_dat.windows import cpu_pages, read_windows

@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.errors import InputError
 from pipeline.ingest.events import EventTypes
 from pipeline.ingest.reader import Facts
-from pipeline.ingest.symbols import Kallsyms
+from pipeline.ingest.stacks.symbols import Kallsyms
 from pipeline.ingest.trace_dat.container import CPUCOUNT, CPUSTAT, UNAME, read_trace_dat
 from pipeline.ingest.trace_dat.cpu_stats import LOST, lost_by_cpu
 from pipeline.ingest.trace_dat.instances import Instance, choose, name_of

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from pipeline.errors import InputError
+from pipeline.ingest.raw.unaligned import unaligned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,18 +82,6 @@ class Records:
     ts: npt.NDArray[np.uint64]
     offset: npt.NDArray[np.int64]
     size: npt.NDArray[np.int32]
-
-
-def unaligned(data: npt.NDArray[np.uint8], dtype: str, at: int = 0) -> npt.NDArray[Any]:
-    """``data`` from byte ``at`` on, seen as numbers of ``dtype`` that begin at every byte.
-
-    Nothing is copied. Element i is made of the bytes from ``at + i`` on.
-    """
-    kind = np.dtype(dtype)
-    count = len(data) - at - kind.itemsize + 1
-    if count <= 0:
-        return np.zeros(0, kind)
-    return as_strided(data[at : at + kind.itemsize].view(kind), (count,), (1,), writeable=False)
 
 
 def stamps(pages: npt.NDArray[np.uint8], layout: PageLayout) -> npt.NDArray[np.uint64]:

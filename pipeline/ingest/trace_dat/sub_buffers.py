@@ -16,8 +16,8 @@ from pipeline.ingest.trace_dat.windows import NEAR, RawWindow
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pipeline.ingest.clock import Clock
     from pipeline.ingest.events import EventTypes
+    from pipeline.ingest.trace_dat.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)

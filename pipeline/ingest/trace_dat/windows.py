@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import InputError
+from pipeline.ingest.raw.cursor import Cursor
 from pipeline.ingest.trace_dat.compression import decompress
-from pipeline.ingest.trace_dat.cursor import Cursor
 from pipeline.ingest.trace_dat.ring_buffer import PageLayout, commits, lost_before, missed, stamps
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pipeline.ingest.clock import Clock
+    from pipeline.ingest.trace_dat.clock import Clock
     from pipeline.ingest.trace_dat.container import Buffer, CpuData, TraceDat
 
 #: Sub-buffers of the same CPU around an event in which its neighbours are looked for.

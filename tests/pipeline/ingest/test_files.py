@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from allocsim.trace.events import Ev
 from pipeline.errors import InputError
-from pipeline.ingest.clock import Clock
 from pipeline.ingest.convert import Conversion
 from pipeline.ingest.formats import parse_fields
 from pipeline.ingest.recording import import_recording
-from pipeline.ingest.symbols import Kallsyms
+from pipeline.ingest.stacks.symbols import Kallsyms
+from pipeline.ingest.trace_dat.clock import Clock
 from pipeline.ingest.trace_dat.container import read_trace_dat
 from pipeline.ingest.trace_dat.reader import TraceDatReader
 from pipeline.ingest.trace_dat.ring_buffer import PageLayout

@@ -19,8 +19,8 @@ from pipeline.ingest.convert import Conversion
 from pipeline.ingest.perf_data.reader import PerfReader
 from pipeline.ingest.perf_data.records import RecordWalker
 from pipeline.ingest.recording import import_recording
+from pipeline.ingest.stacks.symbols import Kallsyms
 from pipeline.ingest.stream import SLACK
-from pipeline.ingest.symbols import Kallsyms
 from pipeline.trace_set.reader import TraceSet
 from tests.oracle import perf_data
 from tests.oracle.perf_data import Attr, PerfFile

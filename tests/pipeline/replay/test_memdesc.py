@@ -18,7 +18,7 @@ from pipeline.trace_set.reader import TraceSet
 from pipeline.trace_set.snapshots import page_flags
 from pipeline.validation.bounds import Comparison, judged
 from pipeline.validation.descriptors import KNOWN, descriptors
-from reports.sections.standings import Standing
+from reports.sections.validation.standings import Standing
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:

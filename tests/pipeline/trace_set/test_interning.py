@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ingest import stacks, strings
-from pipeline.ingest.strings import StringInterner
+from pipeline.ingest.raw import strings
+from pipeline.ingest.raw.strings import StringInterner
+from pipeline.ingest.stacks import stacks
 from pipeline.trace_set.interning import Interner
 
 NUMBERS = st.integers(0, (1 << 64) - 1)

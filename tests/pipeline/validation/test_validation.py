@@ -17,7 +17,7 @@ from pipeline.validation.bounds import Comparison, judged, shipped_bounds
 from pipeline.validation.kinds import kind_by_flags, page_kinds
 from pipeline.validation.placement import BY_CACHE, IN_TOTAL, SUMS
 from pipeline.validation.run import validate_traces
-from reports.sections.standings import Standing
+from reports.sections.validation.standings import Standing
 from tests.conftest import RECORDINGS
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import duckdb
 import pytest
 
 from pipeline.store.schema import TABLES, ddl
-from reports.sections.standings import APART, WHY_APART, Standing
-from reports.sections.validation_console import WIDTH, print_comparisons, print_verdict
+from reports.sections.validation.console import WIDTH, print_comparisons, print_verdict
+from reports.sections.validation.standings import APART, WHY_APART, Standing
 from reports.views import create_views
 from tests.reports.conftest import insert
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.ingest.trace_dat.ring_buffer import unaligned
+from pipeline.ingest.raw.unaligned import unaligned
 from pipeline.trace_set.parts import Symbols
 
 if TYPE_CHECKING:

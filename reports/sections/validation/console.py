@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from reports import queries
 from reports.render import wording
-from reports.sections.standings import APART, WHY_APART, Standing, badness
+from reports.sections.validation.standings import APART, WHY_APART, Standing, badness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

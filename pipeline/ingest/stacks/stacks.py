@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.ingest.contexts import before, directly_before
 from pipeline.ingest.events import OTHER, STACK, EventTypes
-from pipeline.ingest.trace_dat.ring_buffer import unaligned
+from pipeline.ingest.raw.unaligned import unaligned
+from pipeline.ingest.stacks.contexts import before, directly_before
 from pipeline.trace_set.interning import Interner
 
 if TYPE_CHECKING:

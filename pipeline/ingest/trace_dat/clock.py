@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import InputError
+from pipeline.ingest.raw.cursor import Cursor
 from pipeline.ingest.trace_dat.container import DATE, OFFSET, TIME_SHIFT, TSC2NSEC, TraceDat
-from pipeline.ingest.trace_dat.cursor import Cursor
 from pipeline.untrusted import must_be_number
 
 if TYPE_CHECKING:

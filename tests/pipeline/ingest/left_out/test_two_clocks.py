@@ -9,7 +9,7 @@ import pytest
 from pyarrow import parquet
 
 from allocsim.trace.events import Ev
-from pipeline.ingest.clock_check import Behind, ClockCheck
+from pipeline.ingest.left_out.two_clocks import Behind, ClockCheck
 from pipeline.trace_set.column import Values
 from reports.sections.trace_info import trace_text
 from tests.conftest import ROOT

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.trace.events import Ev
-from pipeline.ingest.contexts import before
+from pipeline.ingest.stacks.contexts import before
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from reports import queries
 from reports.render import wording
 from reports.render.document import Block, Cell, Column, Heading, Mono, Strong, Table, Text
-from reports.sections.standings import APART, Standing
+from reports.sections.validation.standings import APART, Standing
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

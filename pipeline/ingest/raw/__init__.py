@@ -1,0 +1,1 @@
+"""Bytes of recordings, whatever their format: numbers, strings, formats, moments."""

@@ -1,0 +1,1 @@
+"""Stacks, and the symbols of the addresses on them."""

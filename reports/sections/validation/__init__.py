@@ -1,0 +1,1 @@
+"""How the model compares with what recordings hold."""
