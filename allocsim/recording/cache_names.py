@@ -8,6 +8,7 @@ kmem_buckets hand out objects of the same classes under other names (T2).
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,7 +82,8 @@ class Caches:
         self._classes = kmalloc_classes(page_size)
         self.largest = self._classes[-1]
         self.names = list(names)
-        self.sizes: list[int] = [-1] * len(self.names)
+        self._told: dict[int, int] = {}  # slot size by cache, as its own allocations tell it
+        self._votes: Counter[tuple[int, int]] = Counter()  # allocations by cache and slot size
         self._number = {name: code for code, name in enumerate(names)}
         self._kernel_caches = kernel_caches
         known = {*kernel_caches, *names}
@@ -110,7 +112,6 @@ class Caches:
         if name not in self._number:
             self._number[name] = len(self.names)
             self.names.append(name)
-            self.sizes.append(-1)
         return self._number[name]
 
     def of_kmalloc(
@@ -164,9 +165,35 @@ class Caches:
         fits: npt.NDArray[np.bool_] = (slot[cache] < 0) | (slot[cache] == bytes_alloc)
         return fits
 
+    @property
+    def sizes(self) -> list[int]:
+        """Slot size of each cache (R3.3: bytes_alloc); -1: no allocation of it was seen.
+
+        As allocations tell that name their cache, or are of a kmalloc class. Where there are none,
+        as most of the others do, the smallest of sizes that as many have: the name on the next
+        free at an address can be that of a later object (T6).
+        """
+        found = dict(self._told)
+        by_votes = sorted(self._votes.items(), key=lambda vote: (-vote[1], vote[0]))
+        for (number, size), _ in by_votes:
+            found.setdefault(number, size)
+        return [found.get(number, -1) for number in range(len(self.names))]
+
     def learn_sizes(self, cache: npt.NDArray[np.int32], size: npt.NDArray[np.int64]) -> None:
-        """Note the slot size of caches from allocations of known cache (R3.3: bytes_alloc)."""
+        """Note the slot size of caches from allocations that tell their cache themselves."""
         seen = np.full(len(self.names), -1, np.int64)
         seen[cache] = size
         for number in np.flatnonzero(seen >= 0).tolist():
-            self.sizes[number] = int(seen[number])
+            self._told[number] = int(seen[number])
+
+    def vote_sizes(self, cache: npt.NDArray[np.int32], size: npt.NDArray[np.int64]) -> None:
+        """Count allocations whose cache their free, their slab or their call site told.
+
+        Those of a size that slabinfo does not give their cache are left out.
+        """
+        good = (size > 0) & self.fits(cache, size)
+        pairs, count = np.unique(
+            np.stack([cache[good].astype(np.int64), size[good]]), axis=1, return_counts=True
+        )
+        for pair, number in zip(pairs.T.tolist(), count.tolist(), strict=True):
+            self._votes[pair[0], pair[1]] += number
