@@ -15,8 +15,16 @@ from allocsim.initial_state.pcp_lists import ListsAtStart
 from allocsim.initial_state.slabs import FirstSeen
 from allocsim.initial_state.vmstat_worker import VmstatTurns
 from allocsim.recording import requests as recorded_requests
+from allocsim.recording.cache_names import kmalloc_slots
 from allocsim.recording.page_kinds import Kind
-from allocsim.recording.requests import RecordedObjects, RecordedPages, RecordedRequests
+from allocsim.recording.requests import (
+    UNKNOWN_CACHE,
+    UNSIZED_CACHE,
+    WHOLE_PAGES,
+    RecordedObjects,
+    RecordedPages,
+    RecordedRequests,
+)
 from allocsim.trace.events import Ev
 from allocsim.trace.results import How
 from pipeline.prefetch import prefetch
@@ -33,6 +41,7 @@ from pipeline.replay.world import (
     recorded_zones,
     zones_at_start,
 )
+from pipeline.trace_set.machine import kernel_caches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -45,10 +54,12 @@ if TYPE_CHECKING:
     from pipeline.trace_set.reader import TraceSet, Window
 
 _ORIGINS = """
-SELECT origin, event, bytes_alloc, call_site, coalesce(cache, -1) AS cache,
+SELECT origin, event, bytes_alloc, call_site,
+    -- Without a rule that found it or might have: whole pages.
+    if(cache_how IS NULL, $pages, coalesce(cache, $unknown))::INTEGER AS cache,
     cache IS NULL AND cache_how IS NOT NULL AND event IN (0, 2)
     AND bytes_alloc IS NOT NULL AND call_site IS NOT NULL AS unnamed
-FROM object_origins WHERE run = ? ORDER BY origin
+FROM object_origins WHERE run = $run ORDER BY origin
 """
 _OBJECTS_OF = """
 SELECT seq, origin, coalesce(object, -1) AS object FROM object_facts
@@ -112,10 +123,11 @@ class RecordedRun:
         origin, cache, self._frees, unnamed = self._origins(len(caches))
         caches += unnamed
         self._named = caches
-        sized = np.array([size for _, size in caches] + [-1])
-        # -1 where no size is known; the last place is for no cache.
-        modelled = np.where(sized > 0, np.arange(len(sized)), -1).astype(np.int32)
-        self._cache = modelled[cache]  # and whether it is a free: by origin, from the first on
+        sized = np.array([size for _, size in caches])
+        modelled = np.where(sized > 0, np.arange(len(sized)), UNSIZED_CACHE).astype(np.int32)
+        # By origin, from the first on; and whether it is a free.
+        self._cache = cache
+        self._cache[cache >= 0] = modelled[cache[cache >= 0]]
         self._first_origin = int(origin[0]) if len(origin) else 0
         highest = connection.execute(
             "SELECT coalesce(max(pfn), 0) FROM page_events WHERE run = ?", [run]
@@ -181,15 +193,22 @@ class RecordedRun:
             first += len(window["ts"])
 
     def _caches(self) -> list[tuple[str, int]]:
-        """Name and size of every cache, by number: the size of its objects, else sysfs's."""
-        facts = recorded_facts(self._trace)
+        """Name and slot size of every cache, by number; -1: nothing tells it.
+
+        As its allocations tell it, else sysfs, slabinfo, or its name as one of kmalloc's classes.
+        """
+        facts, slots = recorded_facts(self._trace), kernel_caches(self._trace)
         found = self._connection.execute(
             "SELECT name, object_size FROM caches WHERE run = ? ORDER BY cache", [self._run]
         ).fetchall()
-        return [
-            (name, size or (facts[name].slab_size if name in facts else None) or -1)
-            for name, size in found
-        ]
+
+        by_class = kmalloc_slots(self._trace.meta["page_size"])
+
+        def otherwise(name: str) -> int:
+            by_sysfs = facts[name].slab_size if name in facts else None
+            return by_sysfs or slots.get(name) or by_class.get(name) or -1
+
+        return [(name, size or otherwise(name)) for name, size in found]
 
     def _origins(
         self, first: int
@@ -199,7 +218,8 @@ class RecordedRun:
         Allocations that no rule names have caches of their own, from number ``first`` on, which
         are returned too: one for each size and call site, and named so.
         """
-        found = self._connection.execute(_ORIGINS, [self._run]).fetchnumpy()
+        asked = {"run": self._run, "pages": WHOLE_PAGES, "unknown": UNKNOWN_CACHE}
+        found = self._connection.execute(_ORIGINS, asked).fetchnumpy()
         origin, event, size, site, cache, unnamed = map(np.ma.getdata, found.values())
         groups, group = np.unique(
             np.stack([size[unnamed].astype(np.uint64), site[unnamed]]), axis=1, return_inverse=True

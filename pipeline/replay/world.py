@@ -254,11 +254,13 @@ def recorded_facts(trace: TraceSet) -> dict[str, CacheFacts]:
 
     Of a kernel whose caches do not all have sheaves, 6.18 say, no capacity is told: what the
     model's sheaves hold there is a rule's (R3.10), since that kernel has something else for them.
+    A kernel with sheaves prints a cpu_partial of 0 for every cache, though it has no such list
+    (mm/slub.c:cpu_partial_show, 7.2): the model's CPU slabs follow the rule then (R3.30).
     """
     text = _snapshot(trace, "sysfs_slab.txt")
     facts = {} if text is None else parse_sysfs_slab(text)
     if kernel_of(trace.meta["kernel_release"]).slub is Slub.SHEAVES:
-        return facts
+        return {name: replace(fact, cpu_partial=None) for name, fact in facts.items()}
     return {name: replace(fact, sheaf_capacity=None) for name, fact in facts.items()}
 
 
