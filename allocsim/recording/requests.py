@@ -45,16 +45,15 @@ _METADATA = -4  # it is the allocator's own
 _UNSEEN = -5  # its allocation was not seen, nor did it lie on a slab older than the trace
 _NO_LIFE = -6  # there is no such object
 
-#: Counts of requests that are left out, and what they are.
-LEFT_OUT = {
-    "allocations_left_out": "allocations of no known cache or slot size",
-    "frees_left_out": "frees of such objects",
-    "frees_of_unknown_cache": "frees of objects older than the recording, of no known cache",
-    "frees_of_unsized_cache": "frees of objects older than the recording, of a cache whose slot "
-    "size no allocation and no snapshot tells",
-    "frees_of_unseen_allocations": "frees of objects whose allocation has no event (bulk "
-    "allocations, T6), or at addresses where no object of the cache can lie (KFENCE)",
-}
+#: Counts of requests that are left out: of objects that have none to be for, seen allocated and
+#: not; and frees of objects that lay on no slab older than the trace, nor were seen allocated.
+LEFT_OUT = (
+    "allocations_left_out",
+    "frees_left_out",
+    "frees_of_unknown_cache",
+    "frees_of_unsized_cache",
+    "frees_of_unseen_allocations",
+)
 
 
 class PageEvents(NamedTuple):

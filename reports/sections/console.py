@@ -12,6 +12,7 @@ from reports.render.rows import write_table
 from reports.render.wording import ENDS, NARROW, plural
 from reports.sections.caveats import caveats
 from reports.sections.coverage import warnings
+from reports.sections.placement import left_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,7 @@ _OWN = """
 """
 _PLACEMENTS = """
     SELECT run, trace, if(what_if IS NULL, '', 'what if') AS kernel, settings, operations,
+           left_out, round(left_out_pct, 3) AS left_out_pct,
            round(fastpath_pct, 2) AS fastpath_pct, refills, flushes, barn_traffic,
            cpu_partial_moves, frees_to_slabs, slab_allocs, recorded_slab_allocs AS recorded,
            list_locks, freelist_cmpxchg, zone_locks, refused
@@ -91,8 +93,15 @@ def print_policies(connection: duckdb.DuckDBPyConnection, runs: Sequence[int], o
 def print_placements(
     connection: duckdb.DuckDBPyConnection, runs: Sequence[int], out: TextIO
 ) -> None:
-    """Simulated runs in the order given, from placement_summary; which are what-ifs, and why."""
+    """Simulated runs in the order given, from placement_summary; which are what-ifs, and why.
+
+    Of traces whose requests are not all simulated, what is left out.
+    """
     _table(connection, _PLACEMENTS, runs, out)
+    out.writelines(
+        textwrap.fill(f"left out of {trace}: {words}", _WIDTH, subsequent_indent="  ") + "\n"
+        for trace, words in left_out.of_traces(connection, runs)
+    )
     out.writelines(
         f"what if: {reason}\n" for (reason,) in connection.execute(_WHAT_IFS, [runs]).fetchall()
     )
