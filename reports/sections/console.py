@@ -51,6 +51,10 @@ _WHAT_IFS = """
     SELECT DISTINCT what_if FROM placement_summary
     WHERE list_contains($1, run) AND what_if IS NOT NULL ORDER BY ALL
 """
+_ASSUMED = """
+    SELECT DISTINCT trace FROM placement_quality
+    WHERE list_contains($1, run) AND machine_how = 'assumed' ORDER BY ALL
+"""
 _LOSSES = """
     SELECT DISTINCT trace, lost_events, lost_gaps FROM runs JOIN traces USING (trace_id)
     WHERE list_contains($1, run) AND (lost_events > 0 OR lost_gaps > 0) ORDER BY ALL
@@ -95,13 +99,18 @@ def print_placements(
 ) -> None:
     """Simulated runs in the order given, from placement_summary; which are what-ifs, and why.
 
-    Of traces whose requests are not all simulated, what is left out.
+    Of traces without snapshots, what is assumed; of those whose requests are not all simulated,
+    what is left out.
     """
     _table(connection, _PLACEMENTS, runs, out)
-    out.writelines(
-        textwrap.fill(f"left out of {trace}: {words}", _WIDTH, subsequent_indent="  ") + "\n"
-        for trace, words in left_out.of_traces(connection, runs)
-    )
+    said = [
+        f"assumed: memory zones, free pages and limits of page lists of {trace}, which has no"
+        " snapshots: zone_locks is an estimate; slabs follow from events and the kernel's rules"
+        for (trace,) in connection.execute(_ASSUMED, [runs]).fetchall()
+    ]
+    found = left_out.of_traces(connection, runs)
+    said += [f"left out of {trace}: {words}" for trace, words in found]
+    out.writelines(textwrap.fill(text, _WIDTH, subsequent_indent="  ") + "\n" for text in said)
     out.writelines(
         f"what if: {reason}\n" for (reason,) in connection.execute(_WHAT_IFS, [runs]).fetchall()
     )
