@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipeline.errors import InputError
-from pipeline.ingest.trace_dat import MAGIC
+from pipeline.ingest.trace_dat.container import MAGIC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
