@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from allocsim.initial_state.assumed_zones import assumed_states
+from allocsim.initial_state.pcp_limits import LimitsAtStart
 from allocsim.initial_state.pcp_lists import COLUMNS as LIST_COLUMNS
-from allocsim.initial_state.pcp_lists import ListsAtStart
+from allocsim.initial_state.pcp_lists import LIST_PAGES, ListsAtStart
 from allocsim.initial_state.slabs import FirstSeen
 from allocsim.initial_state.vmstat_worker import VmstatTurns
+from allocsim.initial_state.zone_fallbacks import ZoneFallbacks
+from allocsim.kernels.release import GFP_BITS
 from allocsim.recording import requests as recorded_requests
 from allocsim.recording.cache_names import kmalloc_slots
 from allocsim.recording.page_kinds import Kind
@@ -65,6 +69,13 @@ _OBJECTS_OF = """
 SELECT seq, origin, coalesce(object, -1) AS object FROM object_facts
 WHERE run = $run AND seq BETWEEN $first AND $last
 """
+# Requests that need no memory for DMA are served of what would be ZONE_DMA: there is none, for what
+# it keeps from them is nearly all it has (mm/page_alloc.c:setup_per_zone_lowmem_reserve).
+_FROM_DMA = """
+SELECT 1 FROM pages
+WHERE run = ? AND pfn < ? AND alloc_seq IS NOT NULL AND gfp_flags & ? = 0 LIMIT 1
+"""
+_DMA = (1 << 12, GFP_BITS["__GFP_DMA"])  # MAX_DMA_PFN (arch/x86/include/asm/dma.h, 7.2)
 # Pages that were not allocated in the trace.
 _OLDER_PAGES = """
 CREATE OR REPLACE TEMP TABLE older_pages AS
@@ -132,10 +143,15 @@ class RecordedRun:
         highest = connection.execute(
             "SELECT coalesce(max(pfn), 0) FROM page_events WHERE run = ?", [run]
         ).fetchall()[0][0]
-        zones, states, how = recorded_zones(trace, highest)
+        dma = not connection.execute(_FROM_DMA, [run, *_DMA]).fetchall()
+        zones, states, how = recorded_zones(trace, highest, dma=dma)
         thp = has_thp(trace)
         lists = ListsAtStart(zones, trace.meta["cpus"], thp=thp)
-        slices, turns, seen = self._first_look(lists, advance)
+        # What no snapshot tells of the zones, the events must.
+        assumed = how is How.ASSUMED and "mm_page_alloc" in trace.meta["recorded_events"]
+        limits = LimitsAtStart(zones, trace.meta["cpus"], thp=thp) if assumed else None
+        fallbacks = ZoneFallbacks(zones) if assumed else None
+        slices, turns, seen = self._first_look(lists, limits, fallbacks, advance)
         self.hidden = find_hidden(
             connection,
             run,
@@ -146,7 +162,11 @@ class RecordedRun:
         )
         listed = recorded_lists(trace, zones, lists)
         found = zones_at_start(trace, zones, listed, lists.taken)
-        if found is not None and how is not How.ASSUMED:
+        if fallbacks is not None and limits is not None:
+            states = assumed_states(zones, fallbacks.free())
+            if "mm_page_alloc_zone_locked" in trace.meta["recorded_events"]:
+                zones = limits.zones((listed * LIST_PAGES).sum(axis=2))
+        elif found is not None and how is not How.ASSUMED:
             (zones, states), how = found, How.INFERRED
         self.recorded = Recorded(
             run=run,
@@ -233,11 +253,15 @@ class RecordedRun:
         return origin, cache, np.isin(event, (Ev.KFREE, Ev.KMEM_CACHE_FREE)), named
 
     def _first_look(
-        self, lists: ListsAtStart, advance: Callable[[float], None]
+        self,
+        lists: ListsAtStart,
+        limits: LimitsAtStart | None,
+        fallbacks: ZoneFallbacks | None,
+        advance: Callable[[float], None],
     ) -> tuple[list[tuple[int, int]], list[int], FirstSeen]:
         """The first event of every time slice, Recorded.turns, and what is older than the trace.
 
-        Pages that lay on the CPUs' lists go to ``lists``.
+        The other arguments are shown all events.
         """
         [(first_ts, slice_ns)] = self._connection.execute(
             "SELECT first_ts, slice_ns FROM runs WHERE run = ?", [self._run]
@@ -255,15 +279,19 @@ class RecordedRun:
         free = free_places(self._trace, [name for name, _ in self._named])
         if free is not None:
             seen.add(free)
-        for first, window in self._events(("ts", "ptr", *LIST_COLUMNS)):
+        for first, window in self._events(("ts", "ptr", "gfp_flags", *LIST_COLUMNS)):
+            near = workers.before(window["ts"]) if in_ns else np.empty(0, np.int64)
+            turns += (first + near).tolist()
             if all(name in window for name in LIST_COLUMNS):
                 lists.add(window)
+                if limits is not None:
+                    limits.add(window, near)
+                if fallbacks is not None:
+                    fallbacks.add(window)
             number = (window["ts"] - first_ts) // slice_ns
             latest = slices[-1][0] if slices else -1
             rows = np.flatnonzero(np.diff(number, prepend=latest))
             slices += zip(number[rows].tolist(), (first + rows).tolist(), strict=True)
-            if in_ns:
-                turns += (first + workers.before(window["ts"])).tolist()
             self._note_older(first, window, seen, placed=placed)
             advance((first + len(number)) / self._trace.rows)
         return slices, turns, seen
