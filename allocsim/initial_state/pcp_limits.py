@@ -150,23 +150,29 @@ class LimitsAtStart:
         )
 
     def _high(self, lane: int, pages: int) -> int:
-        """The least limit at the start; 0: high_min does. What none explains is passed over."""
+        """The least limit at the start; 0: high_min does.
+
+        What not even the highest limit there may be explains, something else did: passed over.
+        """
         numbers = self._zones[lane // self._cpus].pcp[lane % self._cpus]
-        begins, most = self._begins[lane], self._most[lane]
-        need, fetched_later = 0, 0
-        for turn in sorted(begins, reverse=True):
-            fetched = begins[turn]
-            if need > numbers.high_min:
-                need -= fetched_later - fetched
-            here = pages + fetched + most[turn] + 1 if turn in most else 0
-            if numbers.high_min < here <= numbers.high_max:
-                need = max(need, here)
-            earlier = max((other for other in begins if other < turn), default=0)
+        most = self._most[lane]
+        begins = sorted(self._begins[lane].items())
+        wanted: list[int] = []  # behind each turn
+        highest, before = numbers.high_max, (0, 0)
+        for turn, fetched in begins:
+            raised = fetched - before[1] if turn else 0
+            highest = min(highest + raised, numbers.high_max)
+            for _ in range(turn - before[0]):
+                highest = max(_after_turn(highest), numbers.high_min)
+            here = pages + fetched + most.get(turn, _NEVER) + 1
+            wanted.append(here if numbers.high_min < here <= highest else 0)
+            before = turn, fetched
+        need = wanted[-1]
+        for at in range(len(begins) - 1, 0, -1):
+            (earlier, fetched_then), (turn, fetched) = begins[at - 1], begins[at]
             for _ in range(turn - earlier):
-                if need > numbers.high_min:
-                    need = _before_turn(need)
-            need = 0 if need > numbers.high_max else need
-            fetched_later = fetched
+                need = _before_turn(need) if need > numbers.high_min else 0
+            need = max(need - (fetched - fetched_then), wanted[at - 1])
         return need if need > numbers.high_min else 0
 
 
