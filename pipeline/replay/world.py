@@ -278,8 +278,8 @@ def recorded_zones(
         if highest_pfn >= _MOST_PAGES:
             raise InputError(
                 f"{trace.path}: page frame {highest_pfn} would be of a machine of "
-                f"{(highest_pfn >> 28) + 1} TiB, which is simulated with a snapshot of its zoneinfo "
-                "only; replay it with --placement recorded"
+                f"{(highest_pfn >> 28) + 1} TiB, which is simulated with a snapshot of its "
+                "zoneinfo only; replay it with --placement recorded"
             )
         assumed = assumed_zones(highest_pfn, cpus, trace.meta["arch"], dma=dma, thp=has_thp(trace))
         return assumed, assumed_states(assumed), How.ASSUMED
