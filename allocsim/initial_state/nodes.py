@@ -50,7 +50,7 @@ def as_one_node(nodes: Iterable[Sequence[Zone]], cpus: int) -> tuple[Zone, ...]:
     for lower, upper in pairwise(zone for zone in merged if zone.managed):
         if upper.start_pfn < lower.end_pfn:
             raise NodesError(f"zones {lower.name} and {upper.name} lie among one another")
-    return tuple(_with_reserves(merged))
+    return tuple(with_reserves(merged))
 
 
 def _merged(same: Sequence[Zone], cpus: int) -> Zone:
@@ -77,7 +77,7 @@ def _merged(same: Sequence[Zone], cpus: int) -> Zone:
     )
 
 
-def _with_reserves(zones: Sequence[Zone]) -> Iterable[Zone]:
+def with_reserves(zones: Sequence[Zone]) -> Iterable[Zone]:
     """mm/page_alloc.c:setup_per_zone_lowmem_reserve (7.2): pages kept from requests for others."""
     for number, zone in enumerate(zones):
         ratio = _RESERVE_RATIO.get(zone.name, 0)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from allocsim.tables import Columns
 
 _BELOW = (Mt.MOVABLE, Mt.UNMOVABLE, Mt.RECLAIMABLE)  #: lists of order 0, likeliest first
+LIST_PAGES = 1 << np.array([list_order(index) for index in range(PCP_LISTS)])  #: of its blocks
 #: Event columns that are looked at.
 COLUMNS = ("cpu", "event", "pfn", "order", "migratetype")
 _CODES = (Ev.MM_PAGE_ALLOC, Ev.MM_PAGE_FREE, Ev.MM_PAGE_ALLOC_ZONE_LOCKED)
@@ -196,8 +197,7 @@ def with_pages(
         another of order 0 where that one is known (assumed).
     """
     found = held.copy()
-    sizes = 1 << np.array([list_order(index) for index in range(PCP_LISTS)])
-    for cpu, missing in enumerate((pages - (held * sizes).sum(axis=1)).tolist()):
+    for cpu, missing in enumerate((pages - (held * LIST_PAGES).sum(axis=1)).tolist()):
         unknown = [index for index in _BELOW if not refilled[cpu, index]]
         if missing > 0 and unknown:
             found[cpu, unknown[0]] += missing

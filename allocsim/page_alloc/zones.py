@@ -173,15 +173,34 @@ def pcp_numbers(managed: int, wmark_low: int, cpus: int, batch: int | None = Non
     )
 
 
-def watermarks(managed: int, lowmem: int | None = None) -> tuple[int, int, int]:
+def min_free_pages(lowmem: int, huge_zones: int = 0) -> int:
+    """vm.min_free_kbytes, in pages, of a machine with so much low memory where nobody set it.
+
+    mm/page_alloc.c:calculate_min_free_kbytes; where huge pages are enabled, khugepaged wants two
+    pageblocks of each zone free, and two for each pair of migratetypes on average, but no more
+    than a twentieth of what is above the high watermarks (mm/khugepaged.c:
+    set_recommended_min_free_kbytes; 6.12, 7.2).
+
+    Args:
+        lowmem: managed pages of all zones but Movable.
+        huge_zones: how many of them have memory; 0: huge pages are not enabled.
+    """
+    least = min(max(math.isqrt(16 * lowmem * 4), 128), 262144) >> 2
+    wanted = PAGEBLOCK * huge_zones * (2 + PCP_TYPES * PCP_TYPES)
+    above_high = lowmem - least - 2 * wmark_distance(lowmem, least)
+    return max(least, min(wanted, above_high // 20))
+
+
+def watermarks(
+    managed: int, lowmem: int | None = None, huge_zones: int = 0
+) -> tuple[int, int, int]:
     """Min, low and high watermark in pages of a zone with its share of all low memory.
 
-    mm/page_alloc.c:calculate_min_free_kbytes, __setup_per_zone_wmarks; watermark_scale_factor 10,
-    without the extra that khugepaged asks for.
+    mm/page_alloc.c:__setup_per_zone_wmarks; watermark_scale_factor 10. Arguments as
+    min_free_pages has them.
     """
     lowmem = managed if lowmem is None else lowmem
-    kbytes = min(max(math.isqrt(16 * lowmem * 4), 128), 262144)
-    wmark_min = (kbytes >> 2) * managed // lowmem
+    wmark_min = min_free_pages(lowmem, huge_zones) * managed // lowmem
     distance = wmark_distance(managed, wmark_min)
     return wmark_min, wmark_min + distance, wmark_min + 2 * distance
 

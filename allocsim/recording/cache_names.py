@@ -8,6 +8,7 @@ kmem_buckets hand out objects of the same classes under other names (T2).
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,11 +37,13 @@ def kmalloc_classes(page_size: int) -> tuple[int, ...]:
 KMALLOC_CLASSES = kmalloc_classes(4096)
 LARGE_KMALLOC = KMALLOC_CLASSES[-1]
 # R3.2, in the order of include/linux/slab.h:kmalloc_type: the first whose bit is set.
+_NORMAL, _CGROUPS = "kmalloc-", "kmalloc-cg-"
 _TYPES = (
     ("dma-kmalloc-", "__GFP_DMA"),
     ("kmalloc-rcl-", "__GFP_RECLAIMABLE"),
-    ("kmalloc-cg-", "__GFP_ACCOUNT"),
+    (_CGROUPS, "__GFP_ACCOUNT"),
 )
+_PREFIXES = (*(prefix for prefix, _ in _TYPES), _NORMAL)
 # kmem_cache_alloc is called there from one cache only, whose objects a plain kfree ends, so that
 # before 7.x no event has the name: net/core/skbuff.c:kmalloc_reserve, :skb_kfree_head (6.3 on).
 _SITE_CACHES = {"kmalloc_reserve": "skbuff_small_head"}
@@ -50,6 +53,18 @@ def _class_name(size: int) -> str:
     return f"{size // 1024}k" if size >= 1024 else str(size)
 
 
+def kmalloc_slots(page_size: int) -> dict[str, int]:
+    """Slot size of every kmalloc cache there may be, by its name (R3.3, inferred).
+
+    slab_debug makes slots larger (mm/slub.c:calculate_sizes).
+    """
+    return {
+        prefix + _class_name(size): size
+        for prefix in _PREFIXES
+        for size in kmalloc_classes(page_size)
+    }
+
+
 class Caches:
     """The caches of a trace: those the trace names, then the kmalloc caches.
 
@@ -57,43 +72,48 @@ class Caches:
         names: names in the trace set's column ``cache``, by code.
         kernel_caches: slot size by name from the kernel's own slabinfo, where the recording has
             it: a kmalloc type not among them does not exist there (no MEMCG, no ZONE_DMA).
-            Without it every type is assumed to exist.
+            Without it every type is assumed to exist, those of cgroups if ``charges_cgroups``,
+            and kmalloc's slots to be as large as their classes.
         gfp: value of each gfp bit by its name (allocsim.kernels.release).
         functions: function of each call site, as far as it is known.
         page_size: bytes of a page.
+        charges_cgroups: the kernel can charge objects to memory cgroups.
 
     Attributes:
         names: name of each cache, by number.
-        sizes: slot size of each in bytes; -1: never seen.
         page_size: bytes of a page.
         largest: bytes of the largest kmalloc class: what is larger is whole pages.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what each event's cache follows from
         self,
         names: Sequence[str],
         kernel_caches: Mapping[str, int],
         gfp: Mapping[str, int],
         functions: Mapping[int, str],
         page_size: int = 4096,
+        *,
+        charges_cgroups: bool = True,
     ) -> None:
         self.page_size = page_size
         self._classes = kmalloc_classes(page_size)
         self.largest = self._classes[-1]
         self.names = list(names)
-        self.sizes: list[int] = [-1] * len(self.names)
+        self._told: dict[int, int] = {}  # slot size by cache, as its own allocations tell it
+        self._votes: Counter[tuple[int, int]] = Counter()  # allocations by cache and slot size
         self._number = {name: code for code, name in enumerate(names)}
         self._kernel_caches = kernel_caches
-        known = {*kernel_caches, *names}
+        self._slots = kernel_caches or kmalloc_slots(page_size)
+        known = {*self._slots, *names}
+        if not charges_cgroups and not kernel_caches:
+            known -= {_CGROUPS + _class_name(size) for size in self._classes}
         self._type_bits = [gfp[bit] for _, bit in _TYPES]
         rows = []
-        for prefix in (*(prefix for prefix, _ in _TYPES), "kmalloc-"):
+        for prefix in _PREFIXES:
             row = []
             for size in self._classes:
                 name = prefix + _class_name(size)
-                if kernel_caches and name not in known:
-                    name = "kmalloc-" + _class_name(size)
-                row.append(self._number_of(name))
+                row.append(self._number_of(name if name in known else _NORMAL + _class_name(size)))
             rows.append([*row, -1])
         self._of_type = np.array(rows, np.int32)
         self._padded = any(
@@ -110,7 +130,6 @@ class Caches:
         if name not in self._number:
             self._number[name] = len(self.names)
             self.names.append(name)
-            self.sizes.append(-1)
         return self._number[name]
 
     def of_kmalloc(
@@ -155,18 +174,45 @@ class Caches:
     def fits(
         self, cache: npt.NDArray[np.int32], bytes_alloc: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.bool_]:
-        """Whether objects of this slot size can be of these caches, by the kernel's slabinfo.
+        """Whether objects of this slot size can be of these caches.
 
+        By the kernel's slabinfo; without one, kmalloc's by their classes, others are not doubted.
         Where a free is not traced (T6), nor the allocation behind it, the next free at the address
         names the cache of another object.
         """
-        slot = np.array([self._kernel_caches.get(name, -1) for name in self.names], np.int64)
+        slot = np.array([self._slots.get(name, -1) for name in self.names], np.int64)
         fits: npt.NDArray[np.bool_] = (slot[cache] < 0) | (slot[cache] == bytes_alloc)
         return fits
 
+    @property
+    def sizes(self) -> list[int]:
+        """Slot size of each cache (R3.3: bytes_alloc); -1: no allocation of it was seen.
+
+        As allocations tell that name their cache, or are of a kmalloc class. Where there are none,
+        as most of the others do, the smallest of sizes that as many have: the name on the next
+        free at an address can be that of a later object (T6).
+        """
+        found = dict(self._told)
+        by_votes = sorted(self._votes.items(), key=lambda vote: (-vote[1], vote[0]))
+        for (number, size), _ in by_votes:
+            found.setdefault(number, size)
+        return [found.get(number, -1) for number in range(len(self.names))]
+
     def learn_sizes(self, cache: npt.NDArray[np.int32], size: npt.NDArray[np.int64]) -> None:
-        """Note the slot size of caches from allocations of known cache (R3.3: bytes_alloc)."""
+        """Note the slot size of caches from allocations that tell their cache themselves."""
         seen = np.full(len(self.names), -1, np.int64)
         seen[cache] = size
         for number in np.flatnonzero(seen >= 0).tolist():
-            self.sizes[number] = int(seen[number])
+            self._told[number] = int(seen[number])
+
+    def vote_sizes(self, cache: npt.NDArray[np.int32], size: npt.NDArray[np.int64]) -> None:
+        """Count allocations whose cache their free, their slab or their call site told.
+
+        Those that cannot be of their cache by their size (``fits``) are left out.
+        """
+        good = (size > 0) & self.fits(cache, size)
+        pairs, count = np.unique(
+            np.stack([cache[good].astype(np.int64), size[good]]), axis=1, return_counts=True
+        )
+        for pair, number in zip(pairs.T.tolist(), count.tolist(), strict=True):
+            self._votes[pair[0], pair[1]] += number

@@ -80,6 +80,7 @@ class Recording:
             no object is placed on a page.
         page_ref: the recording has page_ref events.
         kernel_caches: slot size by cache name from its slabinfo snapshot; empty without one.
+        charges_cgroups: the kernel can charge objects to memory cgroups; None: not known.
         gfp_bits: gfp bits by name from its format text; None: the kernel's.
         page_size: bytes of a page.
     """
@@ -91,6 +92,7 @@ class Recording:
     direct_map_base: int | None = None
     page_ref: bool = False
     kernel_caches: Mapping[str, int] = field(default_factory=dict)
+    charges_cgroups: bool | None = None
     gfp_bits: Mapping[str, int] | None = None
     page_size: int = 4096
 
@@ -181,6 +183,7 @@ class Replay:
             kernel.gfp,
             recording.functions,
             recording.page_size,
+            charges_cgroups=recording.charges_cgroups is not False,
         )
         self._layers = _Layers(
             Objects(caches, sites),

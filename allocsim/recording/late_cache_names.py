@@ -161,8 +161,15 @@ class Unnamed:
         how[~rest["allocates"]] = CacheHow.BY_ALLOC
         known = cache >= 0
         amend.add(rest["seq"][known], cache=cache[known], cache_how=how[known])
+        self._vote(rest, known, cache)
         self._rows = empty(_WAITING)
 
     def _amend_by_slab(self, mask: Bools, amend: Amending) -> None:
         rows = self._rows
         amend.add(rows["seq"][mask], cache=rows["cache"][mask], cache_how=CacheHow.BY_SLAB)
+        self._vote(rows, mask, rows["cache"])
+
+    def _vote(self, rows: Columns, mask: Bools, cache: npt.NDArray[np.int32]) -> None:
+        """What the allocations among rows, whose cache is known now, say of its slot size."""
+        told = mask & rows["allocates"]
+        self._caches.vote_sizes(cache[told], rows["bytes_alloc"][told])

@@ -199,6 +199,7 @@ class Objects:
         objects.call_site[at[still]] = old["call_site"][still]
         objects.bytes_alloc[at[still]] = old["bytes_alloc"][still]
         told = take(old, tells)
+        self._caches.vote_sizes(own[tells], told["bytes_alloc"])
         self._sites.learn(told["call_site"], told["bytes_alloc"], own[tells])
 
     def _replaced(
@@ -219,9 +220,9 @@ class Objects:
         told = np.flatnonzero(objects.allocates & (objects.cache_how == CacheHow.BY_FREE))
         if len(told):
             row = objects.row[told]
-            self._sites.learn(
-                columns["call_site"][row], columns["bytes_alloc"][row], objects.cache[told]
-            )
+            size, cache = columns["bytes_alloc"][row], objects.cache[told]
+            self._caches.vote_sizes(cache, size)
+            self._sites.learn(columns["call_site"][row], size, cache)
 
     def _keep(self, window: Window, objects: ObjectWindow, pairing: Pairing) -> None:
         kept = self._lifetimes.survivors(pairing)

@@ -1,7 +1,8 @@
 """The requests of a recording: what was asked of the allocators, whatever they did with it.
 
 Object requests are its object events less the allocator's own metadata (sheaves, T7), large
-kmallocs, which are page requests, and frees of nothing (T4). An allocation of an address believed
+kmallocs, which are page requests, and frees of nothing (T4). What must be left out of them is
+counted, by reason (LEFT_OUT). An allocation of an address believed
 live shows that a free went untraced (T6, I2); such frees, and prefilled sheaves, are told by
 ``Hidden``. Page
 requests are everyone's but slab's, whose pages the model asks for itself.
@@ -35,6 +36,24 @@ COLUMNS = ("ts", "cpu", "event", "pfn", "order", "gfp_flags", "metadata")
 PAGE_SHIFT = 11
 #: Handle of pages allocated before the trace, or in a way it does not show.
 UNKNOWN_PAGE = -1
+
+# Instead of the number of a cache, why there is none that a request could be for.
+UNKNOWN_CACHE = -1  #: nothing tells of which cache the object is
+WHOLE_PAGES = -2  #: it is a large kmalloc
+UNSIZED_CACHE = -3  #: the slot size of its cache is not known
+_METADATA = -4  # it is the allocator's own
+_UNSEEN = -5  # its allocation was not seen, nor did it lie on a slab older than the trace
+_NO_LIFE = -6  # there is no such object
+
+#: Counts of requests that are left out: of objects that have none to be for, seen allocated and
+#: not; and frees of objects that lay on no slab older than the trace, nor were seen allocated.
+LEFT_OUT = (
+    "allocations_left_out",
+    "frees_left_out",
+    "frees_of_unknown_cache",
+    "frees_of_unsized_cache",
+    "frees_of_unseen_allocations",
+)
 
 
 class PageEvents(NamedTuple):
@@ -84,7 +103,7 @@ class RecordedObjects(NamedTuple):
     """What a replay of the recording said of each event of a window.
 
     Args:
-        cache: its cache; -1: it is no event of an object, or not known of which cache (i4).
+        cache: its cache, or UNKNOWN_CACHE, WHOLE_PAGES, UNSIZED_CACHE (i4).
         life: number of the event that allocated its object, or of the free itself where the
             allocation was not seen; -1: it is no event of an object (i8).
     """
@@ -177,10 +196,11 @@ class RecordedRequests:
     def __init__(self, zones: Sequence[Zone], older: npt.NDArray[np.int64]) -> None:
         self._zones = zones
         self._older = older
-        #: Allocations that a free is still to come of, and their caches.
+        #: Allocations that a free is still to come of, and their caches or why there is none.
         self._live: Columns = empty({"object": "i8", "cache": "i4"})
         self._waiting = NOTHING_HIDDEN.frees  # due behind the last object event so far
-        self.counts: Counter[str] = Counter()
+        #: Of requests, those recorded and those left out; of pages and events, what is told apart.
+        self.counts: Counter[str] = Counter(dict.fromkeys(LEFT_OUT, 0))
 
     def window(
         self,
@@ -217,7 +237,7 @@ class RecordedRequests:
         rows = np.flatnonzero(known.life >= 0)
         code, handle, own = columns["event"][rows], known.life[rows], known.cache[rows]
         metadata = columns["metadata"][rows]
-        own[metadata] = -1
+        own[metadata] = _METADATA
         self.counts["metadata_events"] += int(np.count_nonzero(metadata))
         allocates = (code == Ev.KMALLOC) | (code == Ev.KMEM_CACHE_ALLOC)
         # Of a life, its allocation's cache counts: a free may lack it, or be of a sheaf.
@@ -226,14 +246,27 @@ class RecordedRequests:
 
         unknown = frees[handle[frees] == rows[frees] + seq]
         named = unknown[own[unknown] >= 0]
-        own[named[find(self._older, handle[named]) < 0]] = -1
-        left_out = (own < 0) & ~metadata
-        self.counts["allocations_left_out"] += int(np.count_nonzero(allocates & left_out))
-        self.counts["unknown_frees_left_out"] += int(np.count_nonzero(left_out[unknown]))
+        own[named[find(self._older, handle[named]) < 0]] = _UNSEEN
+        self._count_left_out(own, allocates, unknown)
         keep = np.flatnonzero(own >= 0)
         rows, handle = rows[keep], handle[keep]
         op = np.where(allocates[keep], np.int8(Op.ALLOC), np.int8(Op.FREE))
         return ObjectRequests(rows + seq, cpu[rows], own[keep], op, handle)
+
+    def _count_left_out(self, own: npt.NDArray[np.int32], allocates: Bools, unknown: Index) -> None:
+        """Count what is left out, of objects whose allocation was seen and of the others."""
+        no_cache = (own == UNKNOWN_CACHE) | (own == UNSIZED_CACHE)
+        at_free = own[unknown]
+        counts = {
+            "allocations_left_out": np.count_nonzero(no_cache & allocates),
+            "frees_left_out": np.count_nonzero(no_cache & ~allocates)
+            - np.count_nonzero(no_cache[unknown]),
+            "frees_of_unknown_cache": np.count_nonzero(at_free == UNKNOWN_CACHE),
+            "frees_of_unsized_cache": np.count_nonzero(at_free == UNSIZED_CACHE),
+            "frees_of_unseen_allocations": np.count_nonzero(at_free == _UNSEEN),
+        }
+        counts["recorded_requests"] = np.count_nonzero(own >= 0) + sum(counts.values())
+        self.counts.update({name: int(count) for name, count in counts.items()})
 
     def _name_frees(
         self, rows: Index, seq: int, handle: Index, own: npt.NDArray[np.int32], frees: Index
@@ -242,13 +275,13 @@ class RecordedRequests:
         ended = handle[frees]
         here, before = np.flatnonzero(ended >= seq), np.flatnonzero(ended < seq)
         # Caches of this window's allocations, by row; an unknown free is its own.
-        named = np.full(int(rows[-1]) + 1 if len(rows) else 0, -1, np.int32)
+        named = np.full(int(rows[-1]) + 1 if len(rows) else 0, _NO_LIFE, np.int32)
         named[rows] = own
         own[frees[here]] = named[ended[here] - seq]
         at = find(self._live["object"], ended[before])
-        own[frees[before]] = np.append(self._live["cache"], np.int32(-1))[at]
-        named[rows[frees]] = named[ended[here] - seq] = -1
-        born = np.flatnonzero(named >= 0)
+        own[frees[before]] = np.append(self._live["cache"], np.int32(UNKNOWN_CACHE))[at]
+        named[rows[frees]] = named[ended[here] - seq] = _NO_LIFE
+        born = np.flatnonzero(named != _NO_LIFE)
         rest = np.ones(len(self._live["object"]), np.bool_)
         rest[at[at >= 0]] = False
         new: Columns = {"object": born + seq, "cache": named[born]}

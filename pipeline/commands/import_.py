@@ -74,7 +74,10 @@ def import_(
             )
             meta = read_meta(made)
             typer.echo(f"{made}: {_summary(meta)}")
-            for text in (*meta.get("lacks", ()), *warnings(meta)):
+            taken = ", ".join(meta["beside"]["taken"])
+            along = [f"taken along: {taken}"] if taken else []
+            missed = meta["beside"]["missed"]
+            for text in (*along, *meta.get("lacks", ()), *warnings(meta), *missed):
                 plain = text.replace(NARROW, " ")
                 typer.echo(fill(plain, 98, initial_indent="  ", subsequent_indent="  "))
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,15 @@ import pyarrow as pa
 
 from pipeline.errors import InputError, UsageError
 from pipeline.ingest import struct_pages
+from pipeline.ingest.beside import (
+    PACKED,
+    PACKED_SUFFIXES,
+    Taken,
+    contents,
+    nothing_taken,
+    other_recordings,
+    take_along,
+)
 from pipeline.ingest.convert import WINDOW_BYTES, Conversion
 from pipeline.ingest.left_out.coverage import common_start
 from pipeline.ingest.meta import describe
@@ -32,9 +41,6 @@ if TYPE_CHECKING:
 
     from pipeline.ingest.reader import Reader
 
-# What a whole file may be compressed with, by its first bytes, and what its name then ends in.
-_PACKED = {b"\x28\xb5\x2f\xfd": "zstd", b"\x1f\x8b": "gzip"}
-_PACKED_SUFFIXES = (".zst", ".gz")
 # What recordings are called in a folder, the first of them that is there is taken; and what names
 # end in.
 _NAMES = ("trace.dat", "perf.data", "ftrace.txt")
@@ -44,24 +50,24 @@ _COMMON = ("trace", "perf", "ftrace")
 # in it, and beside it the kernel's symbols of that moment.
 _PERF_FOLDER, _PERF_FILE, _KCORE = "perf.data", "data", "kcore_dir"
 _PERF_MAGIC = (b"PERFILE2", b"2ELIFREP")
-# What a recording's folder holds besides the recording, and a trace set keeps.
-_TAKEN_ALONG = ("snapshots", "truth.json", "iomem", "cmdline", "cpuinfo", "uname", "trace_stats")
 _READ = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A recording: the file, and where it was a folder, what else is in it.
+    """A recording: the file, and the folder whose other contents are its own.
 
     Attributes:
         name: what its trace set is called.
         file: the recording itself; may be compressed with zstd or gzip.
-        folder: what it lies in, if that was given; else None.
+        folder: what it lies in; None if that may belong to others.
+        others: names of the recordings it may belong to.
     """
 
     name: str
     file: Path
     folder: Path | None = None
+    others: tuple[str, ...] = ()
 
     @property
     def beside(self) -> list[Path]:
@@ -80,22 +86,31 @@ def find_recording(path: Path) -> Recording:
     """
     perf_folder = _is_perf_folder(path)
     if path.is_file() or perf_folder:
-        plain = _without(path.name, _PACKED_SUFFIXES)
+        plain = _without(path.name, PACKED_SUFFIXES)
         name = _without(plain, _SUFFIXES)
         if name in _COMMON:  # what a recorder calls every recording: its folder tells more
             name = path.resolve().parent.name
         elif name == path.name:  # without a suffix: a folder of that name could not lie beside it
             name += "-trace-set"
-        return Recording(name, path / _PERF_FILE if perf_folder else path)
+        file = path / _PERF_FILE if perf_folder else path
+        if _in_folder(path.parent) == file or not other_recordings(path):
+            return Recording(name, file, path.parent)
+        return Recording(name, file, None, tuple(other_recordings(path)))
     if not path.is_dir():
         raise InputError(f"{path}: no such recording")
-    for name in _NAMES:
-        for suffix in ("", *_PACKED_SUFFIXES):
-            if (path / (name + suffix)).is_file():
-                return Recording(path.resolve().name, path / (name + suffix), path)
-    if _is_perf_folder(path / _PERF_FOLDER):
-        return Recording(path.resolve().name, path / _PERF_FOLDER / _PERF_FILE, path)
+    found = _in_folder(path)
+    if found is not None:
+        return Recording(path.resolve().name, found, path)
     raise InputError(f"{path}: no recording in this folder (it has no {', '.join(_NAMES)})")
+
+
+def _in_folder(folder: Path) -> Path | None:
+    """The recording that a folder stands for; None: there is none of such a name."""
+    names = (name + suffix for name in _NAMES for suffix in ("", *PACKED_SUFFIXES))
+    file = next((folder / name for name in names if (folder / name).is_file()), None)
+    if file is None and _is_perf_folder(folder / _PERF_FOLDER):
+        return folder / _PERF_FOLDER / _PERF_FILE
+    return file
 
 
 def _is_perf_folder(path: Path) -> bool:
@@ -162,7 +177,7 @@ def _contents(file: Path, scratch: Path) -> Iterator[memoryview]:
     """
     plain = file
     head = _read_start(file)
-    for magic, algorithm in _PACKED.items():
+    for magic, algorithm in PACKED.items():
         if head.startswith(magic):
             plain = scratch / "recording"
             _decompress(file, algorithm, plain)
@@ -213,10 +228,13 @@ def _write(  # noqa: PLR0913 - what, of what, to where
             writer.add(rows, columns)
             progress(reader.progress)
         symbols = _symbols(conversion)
+        found = describe(conversion, symbols, [recording.file.name], digest.result())
+        taken = _take_along(recording, folder, found["kernel_release"])
         meta = {
             "name": recording.name,
-            **describe(conversion, symbols, [recording.file.name], digest.result()),
-            "snapshots": _take_along(recording, folder),
+            **found,
+            "snapshots": taken.snapshots,
+            "beside": {"taken": taken.names, "missed": taken.missed},
         }
         stacks = Stacks(conversion.stacks.start, conversion.stacks.address)
         writer.close(meta, stacks, symbols)
@@ -253,36 +271,16 @@ def _reader(recording: Recording, data: memoryview, scratch: Path, instance: str
 
 def _beside(recording: Recording, name: str) -> memoryview:
     """What a file beside the recording holds; empty if it is not there."""
-    for folder in recording.beside:
-        if (folder / name).is_file():
-            return memoryview((folder / name).read_bytes())
-        packed = folder / f"{name}.zst"
-        if packed.is_file():
-            with pa.input_stream(str(packed), compression="zstd") as source:
-                pieces = iter(partial(_next_piece, source, packed), b"")
-                return memoryview(b"".join(pieces))
-    return memoryview(b"")
+    found = (contents(folder, name) for folder in recording.beside)
+    return memoryview(next((text for text in found if text), b""))
 
 
-def _take_along(recording: Recording, folder: Path) -> list[str]:
-    """Copy what a recording's folder has besides the recording; returns the snapshots' names."""
+def _take_along(recording: Recording, folder: Path, release: str | None) -> Taken:
+    """Copy into the trace set what lies beside the recording, where that is plainly its own."""
     if recording.folder is None:
-        return []
-    for name in _TAKEN_ALONG:
-        found = recording.folder / name
-        if found.is_dir():
-            for file in sorted(path for path in found.rglob("*") if path.is_file()):
-                _copy(file, folder / file.relative_to(recording.folder))
-        elif found.is_file():
-            _copy(found, folder / name)
-    snapshots = folder / "snapshots"
-    return sorted(path.name for path in snapshots.iterdir()) if snapshots.is_dir() else []
-
-
-def _copy(file: Path, target: Path) -> None:
-    """Copy a file's contents, not its permissions: what is copied must be removable."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(file, target)
+        others = ", ".join(recording.others)
+        return nothing_taken(f"other recordings lie there too ({others})")
+    return take_along(recording.folder, folder, release)
 
 
 def _reason(error: OSError) -> str:

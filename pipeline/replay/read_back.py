@@ -10,13 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from allocsim.initial_state.assumed_zones import assumed_states
+from allocsim.initial_state.pcp_limits import LimitsAtStart
 from allocsim.initial_state.pcp_lists import COLUMNS as LIST_COLUMNS
-from allocsim.initial_state.pcp_lists import ListsAtStart
+from allocsim.initial_state.pcp_lists import LIST_PAGES, ListsAtStart
 from allocsim.initial_state.slabs import FirstSeen
 from allocsim.initial_state.vmstat_worker import VmstatTurns
+from allocsim.initial_state.zone_fallbacks import ZoneFallbacks
+from allocsim.kernels.release import GFP_BITS
 from allocsim.recording import requests as recorded_requests
+from allocsim.recording.cache_names import kmalloc_slots
 from allocsim.recording.page_kinds import Kind
-from allocsim.recording.requests import RecordedObjects, RecordedPages, RecordedRequests
+from allocsim.recording.requests import (
+    UNKNOWN_CACHE,
+    UNSIZED_CACHE,
+    WHOLE_PAGES,
+    RecordedObjects,
+    RecordedPages,
+    RecordedRequests,
+)
 from allocsim.trace.events import Ev
 from allocsim.trace.results import How
 from pipeline.prefetch import prefetch
@@ -33,6 +45,7 @@ from pipeline.replay.world import (
     recorded_zones,
     zones_at_start,
 )
+from pipeline.trace_set.machine import kernel_caches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -45,15 +58,24 @@ if TYPE_CHECKING:
     from pipeline.trace_set.reader import TraceSet, Window
 
 _ORIGINS = """
-SELECT origin, event, bytes_alloc, call_site, coalesce(cache, -1) AS cache,
+SELECT origin, event, bytes_alloc, call_site,
+    -- Without a rule that found it or might have: whole pages.
+    if(cache_how IS NULL, $pages, coalesce(cache, $unknown))::INTEGER AS cache,
     cache IS NULL AND cache_how IS NOT NULL AND event IN (0, 2)
     AND bytes_alloc IS NOT NULL AND call_site IS NOT NULL AS unnamed
-FROM object_origins WHERE run = ? ORDER BY origin
+FROM object_origins WHERE run = $run ORDER BY origin
 """
 _OBJECTS_OF = """
 SELECT seq, origin, coalesce(object, -1) AS object FROM object_facts
 WHERE run = $run AND seq BETWEEN $first AND $last
 """
+# Requests that need no memory for DMA are served of what would be ZONE_DMA: there is none, for what
+# it keeps from them is nearly all it has (mm/page_alloc.c:setup_per_zone_lowmem_reserve).
+_FROM_DMA = """
+SELECT 1 FROM pages
+WHERE run = ? AND pfn < ? AND alloc_seq IS NOT NULL AND gfp_flags & ? = 0 LIMIT 1
+"""
+_DMA = (1 << 12, GFP_BITS["__GFP_DMA"])  # MAX_DMA_PFN (arch/x86/include/asm/dma.h, 7.2)
 # Pages that were not allocated in the trace.
 _OLDER_PAGES = """
 CREATE OR REPLACE TEMP TABLE older_pages AS
@@ -112,18 +134,24 @@ class RecordedRun:
         origin, cache, self._frees, unnamed = self._origins(len(caches))
         caches += unnamed
         self._named = caches
-        sized = np.array([size for _, size in caches] + [-1])
-        # -1 where no size is known; the last place is for no cache.
-        modelled = np.where(sized > 0, np.arange(len(sized)), -1).astype(np.int32)
-        self._cache = modelled[cache]  # and whether it is a free: by origin, from the first on
+        sized = np.array([size for _, size in caches])
+        modelled = np.where(sized > 0, np.arange(len(sized)), UNSIZED_CACHE).astype(np.int32)
+        # By origin, from the first on; and whether it is a free.
+        self._cache = cache
+        self._cache[cache >= 0] = modelled[cache[cache >= 0]]
         self._first_origin = int(origin[0]) if len(origin) else 0
         highest = connection.execute(
             "SELECT coalesce(max(pfn), 0) FROM page_events WHERE run = ?", [run]
         ).fetchall()[0][0]
-        zones, states, how = recorded_zones(trace, highest)
+        dma = not connection.execute(_FROM_DMA, [run, *_DMA]).fetchall()
+        zones, states, how = recorded_zones(trace, highest, dma=dma)
         thp = has_thp(trace)
         lists = ListsAtStart(zones, trace.meta["cpus"], thp=thp)
-        slices, turns, seen = self._first_look(lists, advance)
+        # What no snapshot tells of the zones, the events must.
+        assumed = how is How.ASSUMED and "mm_page_alloc" in trace.meta["recorded_events"]
+        limits = LimitsAtStart(zones, trace.meta["cpus"], thp=thp) if assumed else None
+        fallbacks = ZoneFallbacks(zones) if assumed else None
+        slices, turns, seen = self._first_look(lists, limits, fallbacks, advance)
         self.hidden = find_hidden(
             connection,
             run,
@@ -134,7 +162,11 @@ class RecordedRun:
         )
         listed = recorded_lists(trace, zones, lists)
         found = zones_at_start(trace, zones, listed, lists.taken)
-        if found is not None and how is not How.ASSUMED:
+        if fallbacks is not None and limits is not None:
+            states = assumed_states(zones, fallbacks.free())
+            if "mm_page_alloc_zone_locked" in trace.meta["recorded_events"]:
+                zones = limits.zones((listed * LIST_PAGES).sum(axis=2))
+        elif found is not None and how is not How.ASSUMED:
             (zones, states), how = found, How.INFERRED
         self.recorded = Recorded(
             run=run,
@@ -181,15 +213,22 @@ class RecordedRun:
             first += len(window["ts"])
 
     def _caches(self) -> list[tuple[str, int]]:
-        """Name and size of every cache, by number: the size of its objects, else sysfs's."""
-        facts = recorded_facts(self._trace)
+        """Name and slot size of every cache, by number; -1: nothing tells it.
+
+        As its allocations tell it, else sysfs, slabinfo, or its name as one of kmalloc's classes.
+        """
+        facts, slots = recorded_facts(self._trace), kernel_caches(self._trace)
         found = self._connection.execute(
             "SELECT name, object_size FROM caches WHERE run = ? ORDER BY cache", [self._run]
         ).fetchall()
-        return [
-            (name, size or (facts[name].slab_size if name in facts else None) or -1)
-            for name, size in found
-        ]
+
+        by_class = kmalloc_slots(self._trace.meta["page_size"])
+
+        def otherwise(name: str) -> int:
+            by_sysfs = facts[name].slab_size if name in facts else None
+            return by_sysfs or slots.get(name) or by_class.get(name) or -1
+
+        return [(name, size or otherwise(name)) for name, size in found]
 
     def _origins(
         self, first: int
@@ -199,7 +238,8 @@ class RecordedRun:
         Allocations that no rule names have caches of their own, from number ``first`` on, which
         are returned too: one for each size and call site, and named so.
         """
-        found = self._connection.execute(_ORIGINS, [self._run]).fetchnumpy()
+        asked = {"run": self._run, "pages": WHOLE_PAGES, "unknown": UNKNOWN_CACHE}
+        found = self._connection.execute(_ORIGINS, asked).fetchnumpy()
         origin, event, size, site, cache, unnamed = map(np.ma.getdata, found.values())
         groups, group = np.unique(
             np.stack([size[unnamed].astype(np.uint64), site[unnamed]]), axis=1, return_inverse=True
@@ -213,11 +253,15 @@ class RecordedRun:
         return origin, cache, np.isin(event, (Ev.KFREE, Ev.KMEM_CACHE_FREE)), named
 
     def _first_look(
-        self, lists: ListsAtStart, advance: Callable[[float], None]
+        self,
+        lists: ListsAtStart,
+        limits: LimitsAtStart | None,
+        fallbacks: ZoneFallbacks | None,
+        advance: Callable[[float], None],
     ) -> tuple[list[tuple[int, int]], list[int], FirstSeen]:
         """The first event of every time slice, Recorded.turns, and what is older than the trace.
 
-        Pages that lay on the CPUs' lists go to ``lists``.
+        The other arguments are shown all events.
         """
         [(first_ts, slice_ns)] = self._connection.execute(
             "SELECT first_ts, slice_ns FROM runs WHERE run = ?", [self._run]
@@ -235,15 +279,19 @@ class RecordedRun:
         free = free_places(self._trace, [name for name, _ in self._named])
         if free is not None:
             seen.add(free)
-        for first, window in self._events(("ts", "ptr", *LIST_COLUMNS)):
+        for first, window in self._events(("ts", "ptr", "gfp_flags", *LIST_COLUMNS)):
+            near = workers.before(window["ts"]) if in_ns else np.empty(0, np.int64)
+            turns += (first + near).tolist()
             if all(name in window for name in LIST_COLUMNS):
                 lists.add(window)
+                if limits is not None:
+                    limits.add(window, near)
+                if fallbacks is not None:
+                    fallbacks.add(window)
             number = (window["ts"] - first_ts) // slice_ns
             latest = slices[-1][0] if slices else -1
             rows = np.flatnonzero(np.diff(number, prepend=latest))
             slices += zip(number[rows].tolist(), (first + rows).tolist(), strict=True)
-            if in_ns:
-                turns += (first + workers.before(window["ts"])).tolist()
             self._note_older(first, window, seen, placed=placed)
             advance((first + len(number)) / self._trace.rows)
         return slices, turns, seen

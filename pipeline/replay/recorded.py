@@ -56,6 +56,7 @@ from pipeline.store.schema import (
     STACKS,
     TASKS,
 )
+from pipeline.trace_set.machine import charges_cgroups, kernel_caches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -288,7 +289,8 @@ def recording_of(trace: TraceSet) -> Recording:
         functions=functions(trace),
         direct_map_base=meta["direct_map"]["base"],
         page_ref=any(name.startswith("page_ref_") for name in meta["recorded_events"]),
-        kernel_caches=_kernel_caches(trace),
+        kernel_caches=kernel_caches(trace),
+        charges_cgroups=charges_cgroups(trace),
         page_size=meta["page_size"],
     )
 
@@ -308,16 +310,3 @@ def _missing(trace: TraceSet) -> dict[str, list[str]]:
             has = there & set(fields.get(name) or there)
             missing[name] = [column for column in needed if column not in has]
     return {name: columns for name, columns in missing.items() if columns}
-
-
-def _kernel_caches(trace: TraceSet) -> dict[str, int]:
-    """Slot size of each of the kernel's caches, by the snapshot of /proc/slabinfo, if there is one.
-
-    SLUB prints its slot size as objsize (mm/slab_common.c:cache_show).
-    """
-    path = trace.path / "snapshots" / "before" / "slabinfo"
-    if not path.is_file():
-        return {}
-    # Two lines of heading, then a line a cache: name, active_objs, num_objs, objsize, ...
-    rows = [line.split() for line in path.read_text("utf-8", "replace").splitlines()[2:]]
-    return {row[0]: int(row[3]) for row in rows if len(row) > 3 and row[3].isdecimal()}

@@ -68,6 +68,10 @@ class Outcome:
     machine_how: int
     what_if: str | None
 
+    def count(self, counts: Mapping[str, int]) -> None:
+        """Add counts of the requests, which whoever made them has."""
+        self.rows[QUALITY_COUNTS.name] += [{"name": n, "value": v} for n, v in counts.items()]
+
 
 def simulate(
     recorded: Recorded,
@@ -187,9 +191,7 @@ def simulate_run(  # noqa: PLR0913 - a run is of something, with something, into
                 lambda requests, result: later(partial(write, requests, result)),
                 lambda slabs: later(partial(writer.columns, PLACED_SLABS, slabs)),
             )
-        outcome.rows[QUALITY_COUNTS.name] += [
-            {"name": name, "value": value} for name, value in maker.counts.items()
-        ]
+        outcome.count(maker.counts)
         store(connection, writer, of_run, started, window_rows, settings, outcome)
         if schemes:
             add_descriptors(connection, writer, run, trace, schemes, of_run)

@@ -27,7 +27,7 @@ from pipeline.store.dimensions import find_trace, next_number, trace_row
 from pipeline.store.load import RunWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pipeline.progress import Progress
     from pipeline.replay.settings import Settings
@@ -104,10 +104,11 @@ def _sweep_trace(  # noqa: PLR0913 - what a sweep is of, and what it adds to
                 source = RecordedRun(connection, of_run, trace, SIMULATION_ROWS)
                 for settings in missing:
                     check(settings, source.recorded)
-                _, windows = source.requests()
+                maker, windows = source.requests()
                 write_requests(Path(folder), windows)
             step = progress.step(f"sweep {name}")
-            _simulate_all(source.recorded, Path(folder), missing, jobs, db, step)
+            asked = _Asked(source.recorded, Path(folder), maker.counts)
+            _simulate_all(asked, missing, jobs, db, step)
         done.added += len(missing)
         _, there = _known(trace, db)
     done.runs += [there[settings_key(settings)] for settings in combinations]
@@ -130,9 +131,17 @@ def _known(trace: TraceSet, db: Path) -> tuple[int | None, dict[str, int]]:
     return recorded, dict(simulated)
 
 
-def _simulate_all(  # noqa: PLR0913 - as above
-    recorded: Recorded,
-    folder: Path,
+@dataclass(frozen=True)
+class _Asked:
+    """The requests of a recorded run: in a folder, and how many there are of what."""
+
+    recorded: Recorded
+    folder: Path
+    counts: Mapping[str, int]
+
+
+def _simulate_all(
+    asked: _Asked,
     combinations: Sequence[Settings],
     jobs: int,
     db: Path,
@@ -143,12 +152,14 @@ def _simulate_all(  # noqa: PLR0913 - as above
         min(jobs, len(combinations)), get_context("spawn"), _end_on_interrupt
     ) as pool:
         futures = {
-            pool.submit(_simulated, recorded, folder, settings): settings
+            pool.submit(_simulated, asked.recorded, asked.folder, settings): settings
             for settings in combinations
         }
         try:
             for count, future in enumerate(as_completed(futures), 1):
-                _add(db, recorded.run, futures[future], *future.result())
+                started, outcome = future.result()
+                outcome.count(asked.counts)
+                _add(db, asked.recorded.run, futures[future], started, outcome)
                 advance(count / len(futures))
         except BrokenProcessPool:
             raise AllocsimError(

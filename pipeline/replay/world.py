@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from allocsim.initial_state.assumed_zones import assumed_states, assumed_zones
 from allocsim.initial_state.free_blocks import free_pages, raised, with_free_pages
-from allocsim.initial_state.pcp_lists import for_cpus, with_lists, with_pages
+from allocsim.initial_state.pcp_lists import LIST_PAGES, for_cpus, with_lists, with_pages
 from allocsim.initial_state.slabs import rebuild
 from allocsim.initial_state.sysfs_slab import (
     CacheFacts,
@@ -40,7 +41,7 @@ from allocsim.kernels.profile import (
 from allocsim.kernels.release import Slub, kernel_of
 from allocsim.kernels.settings import SettingError, check_settings
 from allocsim.page_alloc.pcp import list_order
-from allocsim.page_alloc.zones import PCP_LISTS, PRIOR_CHUNK, Mt, all_free, computed_zone
+from allocsim.page_alloc.zones import Mt, all_free
 from allocsim.simulation import Simulation, SlabPages
 from allocsim.slub.freelist_random import freelist_order
 from allocsim.trace.results import How
@@ -63,7 +64,6 @@ PROFILE = LINUX_7_2  #: where no other kernel is asked for
 SYNTH = "synth"  #: source.format of a synthetic trace set
 _UNSEEN_SIZE = 8  # of caches that no request is for
 _MOST_PAGES = 1 << 30  # 4 TiB: each 4 MiB of them are a block to keep account of
-_LEAST_PAGES = 1 << 18  # of a machine of which nothing is known: 1 GiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,18 +254,20 @@ def recorded_facts(trace: TraceSet) -> dict[str, CacheFacts]:
 
     Of a kernel whose caches do not all have sheaves, 6.18 say, no capacity is told: what the
     model's sheaves hold there is a rule's (R3.10), since that kernel has something else for them.
+    A kernel with sheaves prints a cpu_partial of 0 for every cache, though it has no such list
+    (mm/slub.c:cpu_partial_show, 7.2): the model's CPU slabs follow the rule then (R3.30).
     """
     text = _snapshot(trace, "sysfs_slab.txt")
     facts = {} if text is None else parse_sysfs_slab(text)
     if kernel_of(trace.meta["kernel_release"]).slub is Slub.SHEAVES:
-        return facts
+        return {name: replace(fact, cpu_partial=None) for name, fact in facts.items()}
     return {name: replace(fact, sheaf_capacity=None) for name, fact in facts.items()}
 
 
 def recorded_zones(
-    trace: TraceSet, highest_pfn: int
+    trace: TraceSet, highest_pfn: int, *, dma: bool = True
 ) -> tuple[tuple[Zone, ...], tuple[ZoneState, ...], How]:
-    """The zones of the recorded machine; without a snapshot, one that all its pages fit.
+    """The zones of the recorded machine; without a snapshot, those of one that its pages fit.
 
     Raises:
         InputError: the snapshot is not what /proc would say.
@@ -273,19 +275,14 @@ def recorded_zones(
     cpus = trace.meta["cpus"]
     zoneinfo = _snapshot(trace, "zoneinfo")
     if zoneinfo is None:
-        pages = max(1 << max(highest_pfn, 1).bit_length(), _LEAST_PAGES)
-        if pages > _MOST_PAGES:
+        if highest_pfn >= _MOST_PAGES:
             raise InputError(
                 f"{trace.path}: page frame {highest_pfn} would be of a machine of "
-                f"{pages >> 28} TiB, which is simulated with a snapshot of its zoneinfo only; "
-                "replay it with --placement recorded"
+                f"{(highest_pfn >> 28) + 1} TiB, which is simulated with a snapshot of its "
+                "zoneinfo only; replay it with --placement recorded"
             )
-        zone = computed_zone(pages, cpus)
-        return (
-            (zone,),
-            (all_free(zone, reserved=pages // 4 // PRIOR_CHUNK * PRIOR_CHUNK),),
-            (How.ASSUMED),
-        )
+        assumed = assumed_zones(highest_pfn, cpus, trace.meta["arch"], dma=dma, thp=has_thp(trace))
+        return assumed, assumed_states(assumed), How.ASSUMED
     try:
         zones = parse_zoneinfo(zoneinfo, cpus)
         held = parse_pagetypeinfo(_snapshot(trace, "pagetypeinfo") or "")
@@ -333,7 +330,6 @@ def zones_at_start(
         raise InputError(f"{trace.path / 'snapshots' / 'before'}: {error}") from error
     cpus = trace.meta["cpus"]
     free, listed = parse_free_pages(after), parse_list_pages(after, cpus)
-    sizes = 1 << np.array([list_order(index) for index in range(PCP_LISTS)])
     at_start: list[Zone] = []
     states: list[ZoneState] = []
     for zone, lists_of, net in zip(zones, lists, taken.tolist(), strict=True):
@@ -341,7 +337,7 @@ def zones_at_start(
             at_start.append(zone)
             states.append(placed(zone, *held[zone.name]) if zone.name in held else all_free(zone))
             continue
-        pages = free[zone.name] + sum(listed[zone.name]) + net - int((lists_of * sizes).sum())
+        pages = free[zone.name] + sum(listed[zone.name]) + net - int((lists_of * LIST_PAGES).sum())
         blocks, types = held[zone.name]
         between = free_pages(blocks) - pages
         at_start.append(replace(zone, pcp=raised(zone.pcp, between // cpus)))

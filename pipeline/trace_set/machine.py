@@ -5,11 +5,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from allocsim.initial_state.zoneinfo import memory_nodes
+from allocsim.kernels.release import GFP_BITS
+from allocsim.trace.events import Ev
 from allocsim.trace.results import How
 
 if TYPE_CHECKING:
     from pipeline.trace_set.reader import TraceSet
+
+
+_LOOKED_AT = 1 << 18  # events at once
 
 
 class MachinePages(NamedTuple):
@@ -113,10 +120,40 @@ def used_pages(trace: TraceSet) -> int | None:
     return -(-kib * 1024 // page_size)
 
 
-def charges_cgroups(trace: TraceSet) -> bool | None:
-    """Whether pages can be charged to memory cgroups (CONFIG_MEMCG); None: not known.
+def kernel_caches(trace: TraceSet) -> dict[str, int]:
+    """Slot size of each of the kernel's caches, by the snapshot of /proc/slabinfo, if there is one.
 
-    Kernels that can have kmalloc caches of their own for it (R3.2: kmalloc-cg-*).
+    SLUB prints its slot size as objsize (mm/slab_common.c:cache_show).
     """
     path = trace.path / "snapshots" / "before" / "slabinfo"
-    return "\nkmalloc-cg-" in path.read_text("utf-8", "replace") if path.is_file() else None
+    if not path.is_file():
+        return {}
+    # Two lines of heading, then a line a cache: name, active_objs, num_objs, objsize, ...
+    rows = [line.split() for line in path.read_text("utf-8", "replace").splitlines()[2:]]
+    return {row[0]: int(row[3]) for row in rows if len(row) > 3 and row[3].isdecimal()}
+
+
+def charges_cgroups(trace: TraceSet) -> bool | None:
+    """Whether objects and pages can be charged to memory cgroups (CONFIG_MEMCG); None: not known.
+
+    By slabinfo, where such a kernel has kmalloc caches of their own for it (R3.2: kmalloc-cg-*);
+    without one, by the first events that tell. kmem_cache_alloc says whether its object is charged,
+    which one asked for with __GFP_ACCOUNT always is, and none without CONFIG_MEMCG
+    (include/trace/events/kmem.h:kmem_cache_alloc, 6.12, 7.2). With cgroup.memory=nokmem, which
+    nothing recorded tells then, the caches are missing though (mm/slab_common.c:new_kmalloc_cache).
+    """
+    path = trace.path / "snapshots" / "before" / "slabinfo"
+    if path.is_file():
+        return "\nkmalloc-cg-" in path.read_text("utf-8", "replace")
+    columns = {"event", "gfp_flags", "accounted"}
+    if not columns <= {column.name for column in trace.columns}:
+        return None
+    asks = np.uint64(GFP_BITS["__GFP_ACCOUNT"])
+    for window in trace.windows(_LOOKED_AT, columns):
+        # Null, as on other events, reads as not charged.
+        allocates = window["event"] == Ev.KMEM_CACHE_ALLOC
+        if window["accounted"][allocates].any():
+            return True
+        if (window["gfp_flags"][allocates] & asks).any():
+            return False
+    return None

@@ -12,6 +12,7 @@ from reports.render.rows import write_table
 from reports.render.wording import ENDS, NARROW, plural
 from reports.sections.caveats import caveats
 from reports.sections.coverage import warnings
+from reports.sections.placement import left_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,7 @@ _OWN = """
 """
 _PLACEMENTS = """
     SELECT run, trace, if(what_if IS NULL, '', 'what if') AS kernel, settings, operations,
+           left_out, round(left_out_pct, 3) AS left_out_pct,
            round(fastpath_pct, 2) AS fastpath_pct, refills, flushes, barn_traffic,
            cpu_partial_moves, frees_to_slabs, slab_allocs, recorded_slab_allocs AS recorded,
            list_locks, freelist_cmpxchg, zone_locks, refused
@@ -48,6 +50,10 @@ _PLACEMENTS = """
 _WHAT_IFS = """
     SELECT DISTINCT what_if FROM placement_summary
     WHERE list_contains($1, run) AND what_if IS NOT NULL ORDER BY ALL
+"""
+_ASSUMED = """
+    SELECT DISTINCT trace FROM placement_quality
+    WHERE list_contains($1, run) AND machine_how = 'assumed' ORDER BY ALL
 """
 _LOSSES = """
     SELECT DISTINCT trace, lost_events, lost_gaps FROM runs JOIN traces USING (trace_id)
@@ -91,8 +97,20 @@ def print_policies(connection: duckdb.DuckDBPyConnection, runs: Sequence[int], o
 def print_placements(
     connection: duckdb.DuckDBPyConnection, runs: Sequence[int], out: TextIO
 ) -> None:
-    """Simulated runs in the order given, from placement_summary; which are what-ifs, and why."""
+    """Simulated runs in the order given, from placement_summary; which are what-ifs, and why.
+
+    Of traces without snapshots, what is assumed; of those whose requests are not all simulated,
+    what is left out.
+    """
     _table(connection, _PLACEMENTS, runs, out)
+    said = [
+        f"assumed: memory zones, free pages and limits of page lists of {trace}, which has no"
+        " snapshots: zone_locks is an estimate; slabs follow from events and the kernel's rules"
+        for (trace,) in connection.execute(_ASSUMED, [runs]).fetchall()
+    ]
+    found = left_out.of_traces(connection, runs)
+    said += [f"left out of {trace}: {words}" for trace, words in found]
+    out.writelines(textwrap.fill(text, _WIDTH, subsequent_indent="  ") + "\n" for text in said)
     out.writelines(
         f"what if: {reason}\n" for (reason,) in connection.execute(_WHAT_IFS, [runs]).fetchall()
     )

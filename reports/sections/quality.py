@@ -152,6 +152,15 @@ def _numbers(connection: DuckDBPyConnection, run: Row) -> Table:
             f"Page frame 0 is at {base} (I1, by {method}); slab pages are found through it.",
         ),
     ]
+    if row["requests_left_out"] is not None:
+        lines.append(
+            (
+                "Requests not simulated ●",
+                count(row["requests_left_out"]),
+                percent(row["requests_left_out_pct"]) + " of requests",
+                "Left out of simulated placements, where each says why.",
+            )
+        )
     return Table(
         "What the recording holds and what it leaves open.",
         (

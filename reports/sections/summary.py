@@ -13,6 +13,7 @@ from reports.render.wording import MARKS
 from reports.sections.answer import answer
 from reports.sections.caveats import caveats
 from reports.sections.coverage import covered_cpus, gaps, in_short
+from reports.sections.placement import left_out
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -83,6 +84,7 @@ def _replayed(connection: DuckDBPyConnection, run: Row) -> Table:
             if pages["stacks"]
             else "none recorded",
         ),
+        *_simulated(connection, run["run"]),
         (
             "Replayed",
             (
@@ -97,6 +99,23 @@ def _replayed(connection: DuckDBPyConnection, run: Row) -> Table:
         (Column("", numeric=False), Column("", numeric=False, share=1)),
         [[label, text] for label, text in lines],
     )
+
+
+def _simulated(connection: DuckDBPyConnection, run: int) -> list[tuple[str, str]]:
+    """How much of the recording its simulated placements are of; nothing where there are none."""
+    found = queries.rows(
+        connection,
+        "SELECT placed.* FROM placement_quality AS placed INNER JOIN runs USING (run)"
+        " WHERE of_run = $run AND recorded_requests IS NOT NULL ORDER BY run LIMIT 1",
+        run=run,
+    )
+    words = [
+        f"left out are {left_out.described(row)} ●"
+        if row["requests_left_out"]
+        else f"all {wording.plural(row['recorded_requests'], 'request')} for objects on slabs ●"
+        for row in found
+    ]
+    return [("Simulated", text) for text in words]
 
 
 def _made(run: Row, version: str) -> tuple[str, str]:

@@ -86,6 +86,8 @@ def _facts(meta: Mapping[str, Any], own_policy: str) -> Iterator[tuple[str, str]
     yield "snapshots", listed(meta["snapshots"]) or "none"
     for text in meta.get("lacks", ()):
         yield "lacks", text
+    for text in meta.get("beside", {}).get("missed", ()):
+        yield "missed", text
 
 
 def _source(meta: Mapping[str, Any]) -> str:

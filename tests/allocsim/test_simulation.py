@@ -107,6 +107,11 @@ class Tape:
                 Event(seq, cpu, PAGE_ALLOC, pfn=9, order=order, page=(seq, 9, True)),
                 Event(seq, cpu, 10),
                 Event(seq, cpu, KMALLOC, ptr=1 << 45, cache=None),
+                Event(seq, cpu, KFREE, ptr=1 << 45, cache=None),
+                Event(seq, cpu, KMALLOC, ptr=1 << 44, large=True),
+                Event(seq, cpu, KFREE, ptr=1 << 44, large=True),
+                Event(seq, cpu, CACHE_FREE, ptr=1 << 43, unsized=True),
+                Event(seq, cpu, CACHE_FREE, ptr=1 << 42, cache=0),
             )[what]
         )
 
@@ -150,7 +155,7 @@ def tapes(  # noqa: C901 - a kind of event each
                 cache = draw(st.integers(0, len(SIZES) - 1))
                 slot, code = draw(st.integers(0, 400)), draw(st.sampled_from([KMALLOC, KFREE]))
                 tape.object(cpu, cache, slot, code, metadata=True)
-                tape.other(cpu, draw(st.integers(0, 5)), draw(st.integers(0, 2)))
+                tape.other(cpu, draw(st.integers(0, 10)), draw(st.integers(0, 2)))
                 tape.world.turns = [*tape.world.turns, *[len(tape.events) - 1] * cpu]
     return tape
 
@@ -198,6 +203,8 @@ def test_model_is_oracle_when_pages_run_out(tape: Tape, hogs: int, window: int) 
                 *event.page[1:],
             ),
             block=event.block,
+            large=event.large,
+            unsized=event.unsized,
         )
         for event in tape.events
     ]

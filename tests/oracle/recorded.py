@@ -406,6 +406,24 @@ class Oracle:
             cache, how = self._name(row)
             result["cache"], result["cache_how"] = cache, how
 
+    def sizes(self) -> dict[int, int]:
+        """Slot size by cache (R3.3), of those some allocation was seen of; behind ``finish``."""
+        told: dict[int, int] = {}
+        votes: dict[int, list[int]] = {}
+        for row in self.objects:
+            if not row.allocates or row.site is None:
+                continue
+            cache, size = self.rows[row.seq]["cache"], row.site[1]
+            if row.own >= 0:
+                told[row.own] = size
+            elif cache >= 0 and self.slots.get(cache, size) == size:
+                votes.setdefault(cache, []).append(size)
+        most = {
+            cache: min(sizes, key=lambda size: (-sizes.count(size), size))
+            for cache, sizes in votes.items()
+        }
+        return most | told
+
     def _fits(self, row: ObjectRow) -> bool:
         """The free of an allocation names a cache, and one with slots of this size."""
         if row.partner is None or row.partner.own < 0:

@@ -12,6 +12,10 @@ from allocsim.initial_state.slabs import FirstSeen, rebuild
 from allocsim.kernels.profile import LINUX_7_2
 from allocsim.page_alloc.paths import PAGE_COUNTERS, PagePath
 from allocsim.recording.requests import (
+    LEFT_OUT,
+    UNKNOWN_CACHE,
+    UNSIZED_CACHE,
+    WHOLE_PAGES,
     Hidden,
     HiddenFrees,
     RecordedObjects,
@@ -34,8 +38,8 @@ if TYPE_CHECKING:
 REQUEST_COUNTS = (
     "metadata_events",
     "inferred_frees",
-    "allocations_left_out",
-    "unknown_frees_left_out",
+    "recorded_requests",
+    *LEFT_OUT,
     "failed_page_allocations_left_out",
     "unknown_page_frees",
     "page_frees_joined",
@@ -223,6 +227,12 @@ def plain_lives(events: Sequence[Event]) -> dict[int, int]:
     return found
 
 
+def _cache(event: Event) -> int:
+    if event.cache is not None:
+        return event.cache
+    return WHOLE_PAGES if event.large else UNSIZED_CACHE if event.unsized else UNKNOWN_CACHE
+
+
 def _columns(events: Sequence[Event], objects: dict[int, int]) -> tuple[Any, ...]:
     """What RecordedRequests.window takes, of events that follow one another."""
     columns = {
@@ -234,7 +244,7 @@ def _columns(events: Sequence[Event], objects: dict[int, int]) -> tuple[Any, ...
         "gfp_flags": np.array([event.gfp for event in events], np.uint64),
         "metadata": np.array([event.metadata for event in events]),
     }
-    cache = np.array([-1 if e.cache is None else e.cache for e in events], np.int32)
+    cache = np.array([_cache(event) for event in events], np.int32)
     paged = [e for e in events if e.page is not None and KMALLOC + 4 <= e.code <= PAGE_FREE]
     pages = RecordedPages(
         np.array([e.seq for e in paged], np.int64),

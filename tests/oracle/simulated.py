@@ -37,10 +37,11 @@ URGENCY = HIGH | DIRECT_RECLAIM | NOMEMALLOC  # R4.4: HIGH alone of these may us
 class Event:
     """One event of a trace, and what the replay of the recording said of it.
 
-    ``cache``: number of the object's cache, None if it has none; ``page``: (event that allocated
-    the page or None, its first pfn, whether it is a slab's), None if it belongs to no page;
-    ``block``: of a free by vfree (R4.31), the order of the block if it is the last of its pages,
-    -1 if it is another.
+    ``cache``: number of the object's cache, None if it has none: because it is ``large``, a kmalloc
+    of whole pages, because the cache is ``unsized``, or because it is not known; ``page``: (event
+    that allocated the page or None, its first pfn, whether it is a slab's), None if it belongs to
+    no page; ``block``: of a free by vfree (R4.31), the order of the block if it is the last of its
+    pages, -1 if it is another.
     """
 
     seq: int
@@ -55,6 +56,8 @@ class Event:
     page: tuple[int | None, int, bool] | None = None
     ts: int = -1
     block: int = 0
+    large: bool = False
+    unsized: bool = False
 
     def __post_init__(self) -> None:
         if self.ts < 0:
@@ -126,7 +129,7 @@ class Simulated:
         self.last = max(z for z, zone in enumerate(machine.zones) if zone.managed)
         self.older = older
         self.exhaustible = exhaustible
-        self.live: dict[int, tuple[int, int | None]] = {}  # address -> handle, cache
+        self.live: dict[int, Event] = {}  # address -> the allocation of what is there
         self.placed = Placed()
 
     def _max_order(self, _seq: int) -> int:
@@ -149,27 +152,41 @@ class Simulated:
         if event.ptr <= 16:
             return
         counts = self.placed.counts
-        cache = None if event.metadata else event.cache
         counts["metadata_events"] += event.metadata
         if event.code in (KMALLOC, CACHE_ALLOC):
-            self._allocation(event, cache)
+            self._allocation(event)
         elif event.ptr in self.live:
-            handle, old = self.live.pop(event.ptr)
-            if old is not None:
-                self._shown(event, old, Op.FREE, handle)
-        elif cache is not None and event.seq in self.older:
-            self._shown(event, cache, Op.FREE, event.seq)
-        elif not event.metadata:
-            counts["unknown_frees_left_out"] += 1
+            born = self.live.pop(event.ptr)
+            if born.metadata or born.large:
+                return
+            if born.cache is None:
+                self._left_out("frees_left_out")
+            else:
+                self._shown(event, born.cache, Op.FREE, born.seq)
+        elif event.metadata or event.large:
+            return
+        elif event.unsized:
+            self._left_out("frees_of_unsized_cache")
+        elif event.cache is None:
+            self._left_out("frees_of_unknown_cache")
+        elif event.seq not in self.older:
+            self._left_out("frees_of_unseen_allocations")
+        else:
+            self._shown(event, event.cache, Op.FREE, event.seq)
 
-    def _allocation(self, event: Event, cache: int | None) -> None:
-        counts = self.placed.counts
-        self.live[event.ptr] = (event.seq, cache)
-        if cache is not None:
+    def _allocation(self, event: Event) -> None:
+        self.live[event.ptr] = event
+        if event.metadata or event.large:
+            return
+        if event.cache is None:
+            self._left_out("allocations_left_out")
+        else:
             op = Op.FROM_SHEAF if event.seq in self.runs else Op.ALLOC
-            self._shown(event, cache, op, event.seq)
-        elif not event.metadata:
-            counts["allocations_left_out"] += 1
+            self._shown(event, event.cache, op, event.seq)
+
+    def _left_out(self, why: str) -> None:
+        self.placed.counts[why] += 1
+        self.placed.counts["recorded_requests"] += 1
 
     def _shown(self, event: Event, cache: int, op: Op, handle: int) -> None:
         """A request that is an event, behind the hidden frees that are due before it."""
@@ -178,6 +195,7 @@ class Simulated:
         due = [free for free in self.ready if free[1] < event.seq]
         self.ready = [free for free in self.ready if free[1] >= event.seq]
         self.placed.counts["inferred_frees"] += len(due)
+        self.placed.counts["recorded_requests"] += 1
         asked = [(cpu, of, Op.FREE_RCU, object_) for _, object_, of, cpu in due]
         self._requests(event, [*asked, (event.cpu, cache, op, handle)])
 

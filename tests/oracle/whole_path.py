@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -89,10 +89,13 @@ def events_of(path: Path, run: int, source: RecordedRun, trace: TraceSet) -> lis
         cache = caches.get(seq)
         if cache is None and how.get(seq) is not None and code in (Ev.KMALLOC, Ev.KMEM_CACHE_ALLOC):
             cache = named[sizes[seq], sites[seq]]
-        if cache is not None and source.recorded.caches[cache][1] <= 0:
+        unsized = cache is not None and source.recorded.caches[cache][1] <= 0
+        if unsized:
             cache = None
+        large = seq in how and how[seq] is None
         page, block = pages.get(seq), blocks.get(seq, 0)
-        events.append(Event(seq, cpu, code, ptr, metadata, cache, pfn, order, gfp, page, ts, block))
+        event = Event(seq, cpu, code, ptr, metadata, cache, pfn, order, gfp, page, ts, block)
+        events.append(replace(event, large=large, unsized=unsized))
     return events
 
 

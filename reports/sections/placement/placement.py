@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from reports import queries
 from reports.render import wording
 from reports.render.document import Block, Bullets, Cell, Column, Heading, Mono, Table, Text
+from reports.sections.placement import left_out
 from reports.sections.placement import memory as placed_memory
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ _OLDER = {
     "places are known only as far as the trace takes them (I2) ○",
     "list_pages_at_start": "pages are taken to have lain on the CPUs’ page lists when the "
     "recording began: as many as it takes from each until its first refill (R4.4, T12) ◐",
-    "unknown_frees_left_out": "frees of unknown objects were left out: their cache or their slab "
-    "is not known, or their allocation was not traced",
-    "allocations_left_out": "allocations were left out: their cache is not known or has no size",
     "refused_slab_events": "requests wanted slabs that the page allocator could not serve so",
     "refused_pages": "requests for pages were refused",
     "page_requests_below_min": "page requests found every zone below its min watermark: the kernel "
@@ -205,4 +203,5 @@ def _caveats(connection: DuckDBPyConnection, run: int) -> list[Block]:
         for name, text in _OLDER.items()
         if counts.get(name)
     ]
+    items += [f"Left out are {words} ●." for _, words in left_out.of_traces(connection, [run])]
     return [Text("What the simulation had to assume:"), Bullets(items)] if items else []

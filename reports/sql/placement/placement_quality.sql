@@ -11,12 +11,18 @@
 --   inferred_frees           Of these, frees that no event shows (T6).
 --   on_older_slabs           Of these, of objects on slabs older than the trace.
 --   on_older_slabs_pct       [%] Share of them.
+--   recorded_requests        Allocations and frees of objects on slabs that the recording has.
+--   requests_left_out        Of these, those not simulated: the five counts that say why.
+--   requests_left_out_pct    [%] Share of them.
 --   older_slabs              Slabs older than the trace that it touches.
 --   older_live_objects       Objects live on them when it began, as far as it frees them.
 --   older_free_objects       Free places on them, as far as it allocates them.
 --   older_objects_left_out   Addresses on such slabs at which no object of the cache can lie.
---   allocations_left_out     Allocations of no known cache or size.
---   unknown_frees_left_out   Frees of objects of which neither cache nor slab is known.
+--   allocations_left_out     Allocations of no known cache or slot size.
+--   frees_left_out           Frees of such objects.
+--   frees_of_unknown_cache   Frees of objects older than the recording, of no known cache.
+--   frees_of_unsized_cache   Such frees, of a cache whose slot size nothing tells.
+--   frees_of_unseen_allocations Frees of objects allocated without an event (T6), or no object's (KFENCE).
 --   metadata_events          Events of the allocator's own sheaves: the model makes its own (T7).
 --   unknown_page_frees       Frees of pages older than the trace: put in assumed places.
 --   page_frees_joined        Frees of single pages that vfree makes one free of a block (R4.31).
@@ -39,10 +45,23 @@ with counts as (
             as older_free_objects,
         coalesce(sum(value) filter (name = 'older_objects_left_out'), 0)::bigint
             as older_objects_left_out,
+        sum(value) filter (name = 'recorded_requests')::bigint as recorded_requests,
+        sum(value) filter (name in (
+            'allocations_left_out',
+            'frees_left_out',
+            'frees_of_unknown_cache',
+            'frees_of_unsized_cache',
+            'frees_of_unseen_allocations'
+        ))::bigint as requests_left_out,
         coalesce(sum(value) filter (name = 'allocations_left_out'), 0)::bigint
             as allocations_left_out,
-        coalesce(sum(value) filter (name = 'unknown_frees_left_out'), 0)::bigint
-            as unknown_frees_left_out,
+        coalesce(sum(value) filter (name = 'frees_left_out'), 0)::bigint as frees_left_out,
+        coalesce(sum(value) filter (name = 'frees_of_unknown_cache'), 0)::bigint
+            as frees_of_unknown_cache,
+        coalesce(sum(value) filter (name = 'frees_of_unsized_cache'), 0)::bigint
+            as frees_of_unsized_cache,
+        coalesce(sum(value) filter (name = 'frees_of_unseen_allocations'), 0)::bigint
+            as frees_of_unseen_allocations,
         coalesce(sum(value) filter (name = 'metadata_events'), 0)::bigint as metadata_events,
         coalesce(sum(value) filter (name = 'unknown_page_frees'), 0)::bigint
             as unknown_page_frees,
@@ -68,7 +87,18 @@ select
     counts.inferred_frees,
     counts.on_older_slabs,
     100 * counts.on_older_slabs / nullif(counts.object_requests, 0) as on_older_slabs_pct,
-    counts.* exclude (run, object_requests, inferred_frees, on_older_slabs)
+    counts.recorded_requests,
+    counts.requests_left_out,
+    100 * counts.requests_left_out / nullif(counts.recorded_requests, 0)
+        as requests_left_out_pct,
+    counts.* exclude (
+        run,
+        object_requests,
+        inferred_frees,
+        on_older_slabs,
+        recorded_requests,
+        requests_left_out
+    )
 from runs
 inner join traces using (trace_id)
 inner join counts using (run)

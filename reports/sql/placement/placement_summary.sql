@@ -12,7 +12,9 @@
 --   settings              What the user set (JSON).
 --   what_if               Why it is not the recorded kernel as it was; NULL: it is.
 --   operations            Allocations and frees of objects, inferred frees and own sheaves too.
---   fastpath_pct          [%] Share of them that the CPU's sheaves, or its own slab, served alone.
+--   left_out              Requests of the recording that are not among them (placement_quality).
+--   left_out_pct          [%] Share of the recording's requests; 0: they are all simulated.
+--   fastpath_pct          [%] Share of operations that the CPU's sheaves, or its own slab, served.
 --   refills               Sheaves refilled from slabs.
 --   refills_per_1000      Of 1,000 operations.
 --   flushes               Sheaves flushed to slabs.
@@ -116,6 +118,8 @@ select
     runs.settings,
     runs.what_if,
     counters.fast + counters.slow as operations,
+    placement_quality.requests_left_out as left_out,
+    placement_quality.requests_left_out_pct as left_out_pct,
     100 * (counters.fast - counters.refills - counters.flushes - counters.barn)
     / nullif(counters.fast + counters.slow, 0) as fastpath_pct,
     if(slabs.cpu_slabs, null, counters.refills) as refills,
@@ -144,6 +148,7 @@ select
     short.refused
 from runs
 inner join traces using (trace_id)
+left join placement_quality using (run)
 left join counters using (run)
 left join slabs using (run)
 left join recorded on runs.of_run = recorded.run

@@ -28,6 +28,8 @@
 --   cache_named_pct      [%] Share of object events that carry the name of their cache.
 --   cache_by_rule_pct    [%] Share of object events whose cache follows from a rule (CacheHow).
 --   cache_unresolved_pct [%] Share of object events whose cache is not known.
+--   requests_left_out    Object requests its simulated placements leave out; NULL: it has none.
+--   requests_left_out_pct [%] Share of its requests (placement_quality says why).
 --   use_how              How the use stage of page lives is known: observed or assumed.
 --   own_policy           The policy that does what the recorded kernel does.
 --   own_note             What to say with it; NULL: it is of this very version.
@@ -85,6 +87,16 @@ covered as (
     group by trace_id
 ),
 
+left_out as (
+    select
+        runs.of_run as run,
+        max(placed.requests_left_out) as requests_left_out,
+        max(placed.requests_left_out_pct) as requests_left_out_pct
+    from placement_quality as placed
+    inner join runs using (run)
+    group by runs.of_run
+),
+
 counts as (
     select
         run,
@@ -122,6 +134,8 @@ select
     100 * objects.named / nullif(objects.classed, 0) as cache_named_pct,
     100 * objects.by_rule / nullif(objects.classed, 0) as cache_by_rule_pct,
     100 * objects.unresolved / nullif(objects.classed, 0) as cache_unresolved_pct,
+    left_out.requests_left_out,
+    left_out.requests_left_out_pct,
     hows.name as use_how,
     runs.own_policy,
     runs.own_note,
@@ -136,6 +150,7 @@ left join objects using (run)
 left join page_counts using (run)
 left join kinds using (run)
 left join counts using (run)
+left join left_out using (run)
 left join hows on runs.use_how = hows.how
 where runs.placement = 'recorded'
 order by runs.run

@@ -141,4 +141,5 @@ def test_without_zones_there_is_nothing_to_count_back(tmp_path: Path) -> None:
     with duckdb.connect(db) as connection:
         source = RecordedRun(connection, run, trace, WINDOW_ROWS)
     assert source.recorded.zones_how == How.ASSUMED
-    assert [zone.name for zone in source.recorded.zones if zone.managed] == ["Normal"]
+    managed = [zone.name for zone in source.recorded.zones if zone.managed]
+    assert managed == ["DMA", "DMA32", "Normal"]

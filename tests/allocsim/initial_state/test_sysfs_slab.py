@@ -10,7 +10,7 @@ from allocsim.initial_state.sysfs_slab import (
     recorded_order,
     recorded_shape,
 )
-from allocsim.kernels.profile import LINUX_7_2, cache_shapes
+from allocsim.kernels.profile import LINUX_6_12, LINUX_7_2, Profile, cache_shapes
 from tests.conftest import recordings
 
 TEXT = """
@@ -68,11 +68,15 @@ def test_an_order_that_is_not_recorded_follows_the_rule() -> None:
     assert recorded_order(9000, CacheFacts(), 0) == 2
 
 
-def test_the_rules_give_what_sysfs_says_on_every_recording_with_sheaves() -> None:
-    """R3.4 and R3.10 against the kernels' own numbers; only caches that ask for more differ."""
+@pytest.mark.parametrize(
+    ("kernels", "profile"),
+    [("6.1-*", LINUX_6_12), ("6.12*", LINUX_6_12), ("7.2*", LINUX_7_2), ("7.3*", LINUX_7_2)],
+)
+def test_the_rules_give_what_sysfs_says_on_every_recording(kernels: str, profile: Profile) -> None:
+    """R3.4, R3.5, R3.10 and R3.30 against the kernels' own numbers, of every cache."""
     found = [
         path
-        for path in recordings("7.*")
+        for path in recordings(kernels)
         if (path / "snapshots" / "before" / "sysfs_slab.txt").is_file()
     ]
     if not found:
@@ -82,11 +86,14 @@ def test_the_rules_give_what_sysfs_says_on_every_recording_with_sheaves() -> Non
         cpus = 4 if path.name.endswith("4cpu") else 2
         facts = parse_sysfs_slab((path / "snapshots/before/sysfs_slab.txt").read_text())
         for name, fact in facts.items():
-            if not fact.slab_size or fact.sheaf_capacity is None:
+            if not fact.slab_size or fact.order is None:
                 continue
-            [shape] = cache_shapes(LINUX_7_2, [(name, fact.slab_size)], cpus)
+            [shape] = cache_shapes(profile, [(name, fact.slab_size)], cpus)
             assert (shape.order, shape.objects) == (fact.order, fact.objs_per_slab), name
-            assert shape.capacity == fact.sheaf_capacity, (path.name, name)
             assert shape.min_partial == fact.min_partial, (path.name, name)
+            if profile.slub.cpu_slabs:
+                assert shape.cpu_partial == fact.cpu_partial, (path.name, name)
+            else:
+                assert shape.capacity == fact.sheaf_capacity, (path.name, name)
             compared += 1
     assert compared > 500

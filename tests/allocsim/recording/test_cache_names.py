@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from allocsim.kernels.release import GFP_BITS
-from allocsim.recording.cache_names import KMALLOC_CLASSES, Caches, kmalloc_classes
+from allocsim.recording.cache_names import (
+    KMALLOC_CLASSES,
+    Caches,
+    kmalloc_classes,
+    kmalloc_slots,
+)
 
 GFP_KERNEL = 0xCC0
 ACCOUNT, RECLAIMABLE, DMA = 1 << 22, 1 << 4, 1 << 0
@@ -73,6 +78,13 @@ def test_a_type_the_kernel_lacks_is_the_normal_one() -> None:
     assert _cache(caches, 64, GFP_KERNEL | RECLAIMABLE) == "kmalloc-rcl-64"
 
 
+def test_without_slabinfo_a_kernel_that_charges_nothing_has_no_caches_for_it() -> None:
+    caches = Caches([], {}, GFP_BITS, {}, charges_cgroups=False)
+    assert _cache(caches, 64, GFP_KERNEL | ACCOUNT) == "kmalloc-64"
+    assert _cache(caches, 64, GFP_KERNEL | ACCOUNT | RECLAIMABLE) == "kmalloc-rcl-64"
+    assert "kmalloc-cg-64" not in caches.names
+
+
 def test_names_of_the_trace_keep_their_codes() -> None:
     caches = Caches(["filp", "kmalloc-64"], {}, GFP_BITS, {})
     assert caches.names[:2] == ["filp", "kmalloc-64"]
@@ -91,6 +103,37 @@ def test_sizes_are_learnt_from_allocations() -> None:
     caches = Caches(["filp", "dentry"], {}, GFP_BITS, {})
     caches.learn_sizes(np.array([1, 1], np.int32), np.array([192, 192]))
     assert caches.sizes[:2] == [-1, 192]
+
+
+def test_where_no_allocation_names_its_cache_most_of_the_others_tell_its_size() -> None:
+    caches = Caches(["filp", "dentry", "inode_cache"], {}, GFP_BITS, {})
+    caches.vote_sizes(np.array([0, 1, 0, 2, 2], np.int32), np.array([184, 192, 256, 64, 600]))
+    caches.vote_sizes(np.array([0, 1], np.int32), np.array([256, 0]))
+    assert caches.sizes[:3] == [256, 192, 64]  # of inode_cache as many say either: the smaller
+    caches.learn_sizes(np.array([0], np.int32), np.array([184]))
+    assert caches.sizes[0] == 184  # what an allocation says of itself stands above
+
+
+def test_a_size_that_cannot_be_its_caches_has_no_vote() -> None:
+    known = Caches(["filp", "dentry"], {"filp": 184, "kmalloc-64": 64}, GFP_BITS, {})
+    known.vote_sizes(np.array([0, 1], np.int32), np.array([256, 192]))
+    assert known.sizes[:2] == [-1, 192]
+    by_rule = Caches(["filp", "kmalloc-64"], {}, GFP_BITS, {})
+    by_rule.vote_sizes(np.array([0, 1, 1], np.int32), np.array([256, 128, 128]))
+    assert by_rule.sizes[:2] == [256, -1]
+
+
+def test_the_slot_of_a_kmalloc_cache_is_its_class() -> None:
+    slots = kmalloc_slots(4096)
+    assert [
+        slots.get(name) for name in ("kmalloc-96", "kmalloc-rcl-2k", "filp", "kmalloc-16k")
+    ] == [
+        96,
+        2048,
+        None,
+        None,
+    ]
+    assert kmalloc_slots(1 << 16)["kmalloc-128k"] == 1 << 17
 
 
 def test_a_function_with_one_cache_tells_it() -> None:

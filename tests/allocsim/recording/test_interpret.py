@@ -120,7 +120,9 @@ def _columns(rows: list[dict[str, Any]]) -> Columns:
     }
 
 
-def _replay(columns: Columns, release: str, window: int) -> tuple[Columns, Columns, dict[str, int]]:
+def _replay(
+    columns: Columns, release: str, window: int
+) -> tuple[Columns, Columns, dict[str, int], dict[int, int]]:
     replay = Replay(
         Recording(
             release, CACHES, STACKS, FUNCTIONS, BASE, page_ref=True, kernel_caches=KERNEL_CACHES
@@ -145,7 +147,8 @@ def _replay(columns: Columns, release: str, window: int) -> tuple[Columns, Colum
             rows[name][seq] = values
     lives = {c.name: np.concatenate([part[c.name] for part in pages]) for c in PAGE_RESULTS}
     order = np.argsort(lives["page"])
-    return rows, {name: values[order] for name, values in lives.items()}, final.counts
+    sizes = {number: size for number, (_, size) in enumerate(final.caches) if size >= 0}
+    return rows, {name: values[order] for name, values in lives.items()}, final.counts, sizes
 
 
 def _oracle(rows: list[dict[str, Any]], release: str) -> Oracle:
@@ -188,7 +191,7 @@ def test_equals_the_plain_replay_row_for_row(
     rows = _rows(stream)
     oracle = _oracle(rows, release)
     want_rows, want_pages = oracle.finish()
-    got_rows, got_pages, counts = _replay(_columns(rows), release, window)
+    got_rows, got_pages, counts, sizes = _replay(_columns(rows), release, window)
     for number, want in enumerate(want_rows):
         got = {name: int(values[number]) for name, values in got_rows.items()}
         assert got == want, (number, rows[number])
@@ -197,6 +200,7 @@ def test_equals_the_plain_replay_row_for_row(
         got = {name: int(values[number]) for name, values in got_pages.items()}
         assert got == want_page
     assert {name: counts[name] for name in oracle.counts} == oracle.counts
+    assert sizes == oracle.sizes()
 
 
 def test_gfp_rules_name_bits_that_exist() -> None:

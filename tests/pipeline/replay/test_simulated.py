@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from allocsim.initial_state.sysfs_slab import CacheFacts
+from allocsim.kernels.settings import KERNEL, KERNELS
+from allocsim.recording.requests import LEFT_OUT
 from pipeline.errors import UsageError
 from pipeline.progress import Progress
 from pipeline.replay.fidelity import what_if
@@ -19,7 +21,7 @@ from pipeline.replay.simulated import simulate_run
 from pipeline.replay.world import recorded_facts
 from pipeline.store.schema import TABLES
 from pipeline.trace_set.reader import TraceSet
-from tests.conftest import ROOT
+from tests.conftest import FAULTS, ROOT
 from tests.oracle.whole_path import WHOLE, WholePath, ask
 
 if TYPE_CHECKING:
@@ -256,3 +258,45 @@ def test_wrong_settings_are_found_before_any_work(
         replay_traces([ROOT / "traces" / "7.2p-hackbench-gt"], path, [], Progress(), settings)
     assert says in str(caught.value)
     assert not path.exists()
+
+
+def _without_snapshots(name: str, folder: Path) -> TraceSet:
+    copy = folder / name
+    shutil.copytree(ROOT / "traces" / name, copy, ignore=shutil.ignore_patterns("snapshots"))
+    return TraceSet.open(copy)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("kernel", sorted(KERNELS))
+def test_without_snapshots_the_slabs_are_those_made_with_them(
+    tmp_path: Path, name: str, kernel: str
+) -> None:
+    """Slots, orders and kmalloc's caches follow from the events and the kernel's rules."""
+    counts, slabs = [], []
+    traces = (TraceSet.open(ROOT / "traces" / name), _without_snapshots(name, tmp_path))
+    for number, trace in enumerate(traces):
+        db = tmp_path / f"{number}.duckdb"
+        recorded = replay_trace(trace, db, find_policies([]))
+        settings = {KERNEL: KERNELS[kernel]}
+        run = simulate_run(trace, db, recorded, settings, window_rows=1 << 20)
+        found = ask(db, f"SELECT name, value FROM quality_counts WHERE run = {run}")
+        counts.append(dict(found))
+        sql = f"SELECT slab_allocs FROM placement_summary WHERE run = {run}"
+        slabs.append(ask(db, sql)[0][0])
+    assert [each["allocations_left_out"] + each["frees_left_out"] for each in counts] == [0, 0]
+    # Of caches that are never allocated from, no allocation tells the size.
+    unsized = counts[1]["frees_of_unsized_cache"]
+    assert unsized <= 3
+    assert counts[1]["object_requests"] + unsized == counts[0]["object_requests"]
+    assert slabs[1] == pytest.approx(slabs[0], rel=0.05)
+
+
+def test_a_cache_that_only_its_frees_name_is_simulated(tmp_path: Path) -> None:
+    """6.12: no name on kmem_cache_alloc, and no snapshots beside the recording."""
+    db = tmp_path / "results.duckdb"
+    runs = replay_traces([FAULTS / "named_at_free.dat"], db, [], Progress(), {})
+    counts = dict(ask(db, f"SELECT name, value FROM quality_counts WHERE run = {runs[1]}"))
+    assert counts["object_requests"] == counts["recorded_requests"] == 400
+    assert sum(counts[name] for name in LEFT_OUT) == 0
+    named = "SELECT name, object_size FROM caches WHERE object_size IS NOT NULL"
+    assert ask(db, f"{named} AND run = {runs[0]}") == [("filp", 256)]

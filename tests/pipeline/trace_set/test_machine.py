@@ -5,7 +5,10 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from pipeline.trace_set.machine import MemoryNodes, machine_nodes
+import pytest
+
+from pipeline.ingest.recording import import_recording
+from pipeline.trace_set.machine import MemoryNodes, charges_cgroups, machine_nodes
 from pipeline.trace_set.reader import TraceSet
 from tests.conftest import ROOT
 
@@ -28,3 +31,24 @@ def test_nodes_are_zoneinfos_and_their_use_is_vmstats(tmp_path: Path) -> None:
     assert machine_nodes(trace) == MemoryNodes(2, 1000, 50)
     shutil.rmtree(copy / "snapshots")
     assert machine_nodes(trace) == MemoryNodes(1, None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "charges"), [("7.2p-hackbench-gt", False), ("6.12p-hackbench-gt", False)]
+)
+def test_events_say_what_slabinfo_says_of_charges(
+    tmp_path: Path, name: str, *, charges: bool
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(ROOT / "traces" / name, copy)
+    assert charges_cgroups(TraceSet.open(copy)) is charges
+    shutil.rmtree(copy / "snapshots")
+    assert charges_cgroups(TraceSet.open(copy)) is charges
+
+
+@pytest.mark.parametrize("recording", ["6.12-hackbench", "7.3-hackbench"], indirect=True)
+def test_events_of_a_kernel_with_memory_cgroups_tell_that_it_has_them(
+    tmp_path: Path, recording: Path
+) -> None:
+    shutil.copyfile(recording / "trace.dat", tmp_path / "alone.dat")
+    assert charges_cgroups(TraceSet.open(import_recording(tmp_path / "alone.dat", tmp_path)))

@@ -1,0 +1,145 @@
+"""What lies beside a recording in its folder: snapshots, and files that say more of its machine.
+
+It is taken where it is plainly this recording's: in the folder that was given, or that the file
+given lies in, unless other recordings lie there too. Names that are links out of the folder are not
+followed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from pipeline.errors import InputError
+from pipeline.ingest.trace_dat.container import MAGIC
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+#: Files that a trace set keeps, and folders of snapshots.
+FILES = ("truth.json", "iomem", "cmdline", "cpuinfo", "uname", "trace_stats")
+SNAPSHOTS = ("snapshots/before", "snapshots/after")
+NO_SNAPSHOTS = (
+    "no snapshots: the memory zones, what was free in them and the limits of the CPUs' "
+    "page lists are assumed, so that page-list and buddy figures of a simulated placement are "
+    "estimates; orders of slabs follow from the kernel's rules; validate has little to compare"
+)
+
+_READ = 1 << 20
+#: What a whole file may be compressed with, by its first bytes, and what its name then ends in.
+PACKED = {b"\x28\xb5\x2f\xfd": "zstd", b"\x1f\x8b": "gzip"}
+PACKED_SUFFIXES = (".zst", ".gz")
+# What recordings begin with, by what their names end in.
+_HEADS = {
+    ".dat": (MAGIC, *PACKED),
+    ".data": (b"PERFILE2", b"2ELIFREP", *PACKED),
+    ".txt": (b"# tracer:", b"cpus=", b"version = ", *PACKED),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What was taken along into a trace set.
+
+    Attributes:
+        names: of files and of folders of snapshots.
+        missed: what was not there, or not taken, and what that costs: a sentence each.
+    """
+
+    names: list[str]
+    missed: list[str]
+
+    @property
+    def snapshots(self) -> list[str]:
+        """When there were snapshots."""
+        return sorted(name.rpartition("/")[2] for name in self.names if name in SNAPSHOTS)
+
+
+def nothing_taken(why: str) -> Taken:
+    """What is said where nothing beside a recording is taken."""
+    return Taken([], [f"what lies beside it is not taken: {why}", NO_SNAPSHOTS])
+
+
+def other_recordings(file: Path) -> list[str]:
+    """Names of recordings that lie beside a recording."""
+    return [path.name for path in sorted(file.parent.iterdir()) if path != file and _records(path)]
+
+
+def _records(path: Path) -> bool:
+    ends = [suffix for suffix in path.suffixes if suffix not in PACKED_SUFFIXES]
+    heads = _HEADS.get(ends[-1], ()) if ends else ()
+    if not heads or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as opened:
+            return opened.read(16).startswith(heads)
+    except OSError:
+        return False
+
+
+def contents(folder: Path, name: str) -> bytes:
+    """What a file of a folder holds, compressed with zstd or not; empty if it is not there.
+
+    Raises:
+        InputError: the compressed data is damaged.
+    """
+    if _inside(folder, folder / name):
+        return (folder / name).read_bytes()
+    packed = folder / f"{name}.zst"
+    if not _inside(folder, packed):
+        return b""
+    try:
+        with pa.input_stream(str(packed), compression="zstd") as source:
+            return b"".join(iter(lambda: bytes(source.read(_READ)), b""))
+    except OSError as error:
+        why = error.strerror or " ".join(str(error).split())
+        raise InputError(f"{packed}: the compressed data is damaged ({why})") from None
+
+
+def take_along(folder: Path, target: Path, release: str | None) -> Taken:
+    """Copy what lies in a recording's folder into the folder of its trace set.
+
+    Args:
+        folder: the recording's.
+        target: the trace set's.
+        release: uname -r of the recorded kernel, as the recording itself says; None: it does not.
+    """
+    uname = contents(folder, "uname").decode("utf-8", "replace").split()
+    if release and uname and release not in uname:
+        other = uname[2] if len(uname) > 2 else uname[-1]
+        return nothing_taken(f"the uname there is of Linux {other}, the recording of {release}")
+    names = [name for name in (*SNAPSHOTS, *FILES) if _copy(folder, name, target)]
+    links = sorted({path.relative_to(folder).parts[0] for path in _links_out(folder)})
+    missed = [f"links out of its folder not followed: {', '.join(links)}"] if links else []
+    if SNAPSHOTS[0] not in names:
+        missed.append(NO_SNAPSHOTS)
+    return Taken(names, missed)
+
+
+def _copy(folder: Path, name: str, target: Path) -> bool:
+    """Copy contents, not permissions: what is copied must be removable. True: there was any."""
+    files = [path for path in _files(folder / name) if _inside(folder, path)]
+    for file in files:
+        to = target / file.relative_to(folder)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, to)
+    return bool(files)
+
+
+def _files(path: Path) -> Iterator[Path]:
+    yield from sorted(path.rglob("*")) if path.is_dir() else [path]
+
+
+def _inside(folder: Path, path: Path) -> bool:
+    return path.is_file() and path.resolve().is_relative_to(folder.resolve())
+
+
+def _links_out(folder: Path) -> Iterator[Path]:
+    for name in (*SNAPSHOTS, *FILES):
+        for path in _files(folder / name):
+            if path.exists() and not path.resolve().is_relative_to(folder.resolve()):
+                yield path
