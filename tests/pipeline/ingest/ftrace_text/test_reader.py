@@ -20,7 +20,7 @@ from pipeline.ingest.ftrace_text.symbols import TextSymbols
 from pipeline.ingest.recording import import_recording
 from pipeline.replay.recorded import recording_of
 from pipeline.trace_set.reader import TraceSet
-from tests.pipeline.ingest.test_files import columns, converted
+from tests.pipeline.ingest.trace_dat.test_reader import columns, converted
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -26,7 +26,7 @@ from tests.oracle import perf_data
 from tests.oracle.perf_data import Attr, PerfFile
 from tests.oracle.perf_script import script
 from tests.oracle.trace_dat import KFREE, OTHER
-from tests.pipeline.ingest.test_files import columns, converted
+from tests.pipeline.ingest.trace_dat.test_reader import columns, converted
 
 if TYPE_CHECKING:
     from pipeline.ingest.reader import SymbolTable
