@@ -19,6 +19,10 @@ ifneq ($(RECORDINGS),)
   export ALLOCSIM_RECORDINGS
 endif
 
+# Tests start allocsim many times; compiled anew each time it takes three times as long. A worker has
+# neighbouring tests, which share databases, until it must help another.
+PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n auto --dist worksteal
+
 .DEFAULT_GOAL := help
 .PHONY: help replay compare quick test style types lint docs bench validation build clean
 
@@ -42,10 +46,10 @@ compare: $(VENV)/.run ## Compare A="TRACE..." with B="TRACE..." into out/: text,
 	@cat $(OUT)/compare.txt
 
 quick: style types ## Check style and types, then run the tests that are not slow (a minute on two cores)
-	$(BIN)/pytest -n auto -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 test: style types ## Check style and types, then run every test
-	$(BIN)/pytest -n auto
+	$(PYTEST)
 
 style: $(VENV)/.dev ## Check style
 	$(BIN)/ruff check .
