@@ -12,8 +12,19 @@ comma    := ,
 space    := $(subst ,, )
 COMPARED  = $(subst $(space),$(comma),$(strip $(A))) $(subst $(space),$(comma),$(strip $(B)))
 
+# Recordings for tests and benchmarks, where nobody says: those beside the repository, if there are.
+RECORDINGS := $(wildcard ../shared/traces)
+ifneq ($(RECORDINGS),)
+  ALLOCSIM_RECORDINGS ?= $(abspath $(RECORDINGS))
+  export ALLOCSIM_RECORDINGS
+endif
+
+# Tests start allocsim many times; compiled anew each time it takes three times as long. A worker has
+# neighbouring tests, which share databases, until it must help another.
+PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n auto --dist worksteal
+
 .DEFAULT_GOAL := help
-.PHONY: help replay compare test lint docs bench validation clean
+.PHONY: help replay compare quick test style types lint docs bench validation build clean
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -34,11 +45,18 @@ compare: $(VENV)/.run ## Compare A="TRACE..." with B="TRACE..." into out/: text,
 	  -o $(OUT)/compare.txt -o $(OUT)/compare.pdf -o $(OUT)/compare.html
 	@cat $(OUT)/compare.txt
 
-test: $(VENV)/.dev ## Check style and types, then run every test
+quick: style types ## Check style and types, then run the tests that are not slow (a minute on two cores)
+	$(PYTEST) -m 'not slow'
+
+test: style types ## Check style and types, then run every test
+	$(PYTEST)
+
+style: $(VENV)/.dev ## Check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## Check types
 	$(BIN)/mypy
-	$(BIN)/pytest -n auto
 
 lint: $(VENV)/.dev ## Mend what ruff can mend, then check style and types
 	$(BIN)/ruff check --fix .
@@ -54,8 +72,13 @@ bench: $(VENV)/.dev ## Measure speed and memory; writes bench/RESULTS.md
 validation: $(VENV)/.dev ## Compare the model with recordings at hand; writes bench/VALIDATION.md
 	$(BIN)/python bench/validation.py
 
+build: $(VENV)/.dev ## Build sdist and wheel into dist/, and try the wheel in an environment of its own
+	@rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	.ci/try-wheel $(PYTHON) dist/*.whl
+
 clean: ## Remove what runs have produced (not the environment)
-	rm -rf $(OUT) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(OUT) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The environment: pinned versions, made once, made again when the pins change.
 $(VENV)/bin/python:

@@ -23,12 +23,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from measure import in_turn, machine, median
 
-ROOT = Path(__file__).resolve().parent.parent
-RECORDINGS = Path(os.environ.get("ALLOCSIM_RECORDINGS", ROOT.parent / "shared" / "traces"))
+from tests.conftest import RECORDINGS, ROOT
 
 LOOP = """
 import sys

@@ -8,7 +8,6 @@ names. What `allocsim fit` prints for each is reduced to a row: the largest diff
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ sys.path.insert(0, str(ROOT))
 from pipeline.fitting.fit import fit_trace  # noqa: E402
 from pipeline.progress import Progress  # noqa: E402
 from pipeline.replay.trace_source import opened  # noqa: E402
+from tests.conftest import RECORDINGS  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pipeline.fitting.distance import Measure
     from pipeline.fitting.fit import Fit
 
-RECORDINGS = Path(os.environ.get("ALLOCSIM_RECORDINGS", ROOT.parent / "shared" / "traces"))
 #: The recordings that were looked at while the fit was written; the others were held out: made when
 #: it was done, of other workloads.
 SEEN = [

@@ -1,13 +1,12 @@
 """Validate recordings, and write what it gave to bench/VALIDATION.md: python bench/validation.py.
 
 Without arguments it takes every recording with page_ref events or from boot of the folder that
-ALLOCSIM_RECORDINGS names, or that lies beside the repository.
+ALLOCSIM_RECORDINGS names (`make validation` sets it).
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from collections import Counter, defaultdict
@@ -25,8 +24,10 @@ from pipeline.validation.placement import BY_CACHE, IN_TOTAL, SUMS, simulated
 from pipeline.validation.run import validate_traces
 from reports.sections.validation.standings import APART, Standing, badness
 
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+from tests.conftest import RECORDINGS
+
 HERE = Path(__file__).resolve().parent
-RECORDINGS = Path(os.environ.get("ALLOCSIM_RECORDINGS", HERE.parent.parent / "shared" / "traces"))
 PAGE_EVENTS = ("mm_page_alloc_zone_locked", "mm_page_pcpu_drain", "mm_page_alloc_extfrag")
 EXACT = ("slab", "large_kmalloc", "page_table", "pipe", "tlb_batch")
 HEAD = """# What the model says, beside what the kernels counted

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from allocsim.kernels.profile import LINUX_6_12, LINUX_7_2, Profile, cache_shapes
 from allocsim.page_alloc.zones import Machine, all_free, computed_zone
+from tests.conftest import examples
 from tests.oracle.simulate_both import World, assert_equal
 from tests.oracle.simulated import (
     CACHE_ALLOC,
@@ -160,9 +161,8 @@ def tapes(  # noqa: C901 - a kind of event each
     return tape
 
 
-relaxed = settings(
-    max_examples=30,
-    deadline=None,
+relaxed = examples(
+    30,
     suppress_health_check=[
         HealthCheck.too_slow,
         HealthCheck.data_too_large,

@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Latency format: eight characters of the task's name, pid, CPU, five flags, time, event, fields.
-_LINE = (
-    r"^.{8}-(?P<pid>\d+)\s+(?P<cpu>\d+)(?P<flags>[^\s\d]..{3})\s+(?P<s>\d+)(?:\.(?P<ns>\d{9}))?: "
-    r"(?P<event>\w+):\s+(?P<fields>.*)$"
-)
+# Between colons, for patterns take long on long lines.
+_HEAD = r"^-(?P<pid>\d+)\s+(?P<cpu>\d+)(?P<flags>[^\s\d]..{3})\s+(?P<s>\d+)(?:\.(?P<ns>\d{9}))?$"
+_EVENT = r"^ (\w+)$"
 _FRAME = r"^=> (?P<symbol>.*) \((?P<address>[0-9a-f]+)\)$"
 
 
@@ -50,8 +49,17 @@ def report(recording: Path, scratch: Path) -> Report:
     lines = lines.with_columns(is_frame=text.str.starts_with("=> "))
     heads = lines.with_columns(is_head=~pl.col("is_frame") & text.str.contains(r"^.{8}-\d"))
     numbered = heads.with_columns(number=pl.col("is_head").cum_sum().cast(pl.Int64) - 1)
-    events = numbered.filter("is_head").select("number", text.str.extract_groups(_LINE).alias("g"))
-    events = events.unnest("g").select(
+    events = numbered.filter("is_head").select(
+        "number",
+        text.str.slice(8).str.splitn(":", 3).struct.rename_fields(["head", "event", "fields"]),
+    )
+    events = events.unnest("line").select(
+        "number",
+        pl.col("head").str.extract_groups(_HEAD),
+        pl.col("event").str.extract(_EVENT),
+        "fields",
+    )
+    events = events.unnest("head").select(
         "number",
         pl.col("pid").cast(pl.Int32),
         pl.col("cpu").cast(pl.Int16),
@@ -64,10 +72,12 @@ def report(recording: Path, scratch: Path) -> Report:
         "fields",
     )
     assert events["event"].null_count() == 0
-    frames = numbered.filter("is_frame").select("number", text.str.extract_groups(_FRAME))
-    return Report(events.rename({"s": "ts"}), frames.unnest("line"))
+    frames = numbered.filter("is_frame").select("number", "line")
+    told = frames.select("line").unique().with_columns(text.str.extract_groups(_FRAME).alias("as"))
+    frames = frames.join(told, on="line", how="left", maintain_order="left")
+    return Report(events.rename({"s": "ts"}), frames.select("number", "as").unnest("as"))
 
 
 def value(fields: pl.Series, name: str) -> pl.Series:
     """One field of raw events: the text behind ``name=``."""
-    return fields.str.extract(rf"(?:^| ){re.escape(name)}=(\S*)")
+    return (" " + fields).str.extract(rf" {re.escape(name)}=(\S*)")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from allocsim.initial_state.free_blocks import free_pages, raised, with_free_pages
@@ -22,6 +22,7 @@ from pipeline.replay.recorded import WINDOW_ROWS, replay_trace
 from pipeline.replay.simulated import simulate
 from pipeline.trace_set.reader import TraceSet
 from tests.allocsim.initial_state.test_zoneinfo import ZONEINFO
+from tests.conftest import examples
 from tests.oracle.buddy import Buddy
 
 SHIPPED = Path(__file__).parents[3] / "traces"
@@ -58,7 +59,7 @@ def test_so_many_pages_are_free_as_were_wanted(
     assert sum(types) == sum(found[1])
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(held(), st.integers(0, 9000))
 def test_taken_pages_leave_what_the_oracle_leaves(
     found: tuple[list[list[int]], list[int]], wanted: int

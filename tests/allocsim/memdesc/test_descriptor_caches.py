@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from allocsim.memdesc.boot_blocks import FirstTouched, opening_stock
@@ -19,6 +19,7 @@ from allocsim.memdesc.live_blocks import LiveBlocks
 from allocsim.memdesc.schemes import shipped_schemes
 from allocsim.recording.kpageflags import blocks_of_flags
 from allocsim.recording.page_kinds import Kind
+from tests.conftest import examples
 from tests.oracle.descriptors import Block, Descriptors, live_at, opening
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _plainly(
     return peak, page_ns + total * (LENGTH - 1 - since)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(st.lists(st.sampled_from([0, SLAB, 3]), max_size=200), STEPS, st.sampled_from([1, 7, 90]))
 def test_like_the_plain_version_whatever_the_windows(
     older: list[int], steps: list[tuple[int, int, int]], burst: int

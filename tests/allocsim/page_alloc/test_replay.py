@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from allocsim.page_alloc import batch
@@ -26,6 +26,7 @@ from allocsim.page_alloc.zones import (
     all_free,
     computed_zone,
 )
+from tests.conftest import examples
 from tests.oracle.page_lists import PageAllocator as Oracle
 
 if TYPE_CHECKING:
@@ -241,7 +242,7 @@ def traces(draw: st.DrawFn, machine: Machine) -> Trace:
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
+@examples(100, suppress_health_check=SLOW)
 @given(st.data())
 def test_the_model_equals_the_oracle(data: st.DataObject) -> None:
     machine = data.draw(machines())
@@ -249,7 +250,7 @@ def test_the_model_equals_the_oracle(data: st.DataObject) -> None:
     assert_same(machine, trace, data.draw(st.sampled_from([1, 13, 200, 10_000])))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
+@examples(100, suppress_health_check=SLOW)
 @given(st.data())
 def test_batches_equal_the_oracle_where_events_one_by_one_would_be_cheaper(
     data: st.DataObject,

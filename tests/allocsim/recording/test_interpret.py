@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from allocsim.kernels.release import GFP_BITS
@@ -21,6 +21,7 @@ from allocsim.recording.page_kinds import (
 )
 from allocsim.trace.events import EVENT_COLUMN, Ev
 from allocsim.trace.results import EVENT_RESULTS, PAGE_RESULTS
+from tests.conftest import examples
 from tests.oracle.recorded import Oracle
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def _oracle(rows: list[dict[str, Any]], release: str) -> Oracle:
 
 @pytest.mark.parametrize("release", ["6.12.107", "7.2.13"])
 @given(stream=_streams, window=st.sampled_from([1, 2, 7, 1000]))
-@settings(max_examples=250, deadline=None)
+@examples(250)
 def test_equals_the_plain_replay_row_for_row(
     release: str, stream: list[tuple[dict[str, Any], tuple[int, int]]], window: int
 ) -> None:

@@ -6,19 +6,20 @@ from collections import Counter
 from copy import deepcopy
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from allocsim.kernels.profile import MAX_PAGE_ORDER, CacheShape
 from allocsim.slub.slabs import Slabs
 from allocsim.slub.slabs_bulk import flush_run, refill_run
+from tests.conftest import examples
 
 
 def state(slabs: Slabs) -> tuple[object, ...]:
     return list(slabs.partial.items()), len(slabs.partial), slabs.partial.objects, slabs.created
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     st.integers(1, 9),
     st.integers(0, 4),

@@ -6,7 +6,7 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from allocsim.kernels.profile import LINUX_7_2, CacheShape, cache_shapes, with_settings
@@ -15,6 +15,7 @@ from allocsim.slub.requests import ObjectRequests
 from allocsim.slub.sheaves.sheaf_kmalloc import before_their_homes, sheaf_homes
 from allocsim.slub.slub import Slub
 from tests.allocsim.slub.slub_traces import random_trace, there_and_back
+from tests.conftest import examples
 from tests.oracle.slub_compare import Trace, assert_equal
 
 
@@ -97,7 +98,7 @@ def traces(draw: st.DrawFn) -> Trace:
     return Trace(caches, cpus, requests, older, free_before, refusals, order, profile)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(traces(), st.sampled_from([1, 2, 3, 10, 50, 10_000]))
 def test_model_equals_oracle(trace: Trace, window: int) -> None:
     assert_equal(trace, window)

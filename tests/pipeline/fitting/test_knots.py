@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.fitting.knots import by_rank, by_ratio, knots, mid_table, within
 from pipeline.fitting.knots_text import knots_text, times_text
 from pipeline.synth.spec.values import Reader
 from pipeline.synth.tables import BINS, from_quantiles
+from tests.conftest import examples
 
 SAMPLES = st.lists(
     st.integers(0, 1 << 40) | st.integers(1, 2000) | st.sampled_from([5, 10_000]),
@@ -19,7 +20,7 @@ SAMPLES = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(SAMPLES)
 def test_what_is_drawn_between_knots_is_within_the_limits(sample):
     table = mid_table(np.sort(np.array(sample)), lives=True)
@@ -33,7 +34,7 @@ def test_what_is_drawn_between_knots_is_within_the_limits(sample):
     assert np.all(drawn <= high)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(SAMPLES, st.integers(1, 10**6))
 def test_moments_are_within_their_ranks_and_distance(sample, distance):
     table = mid_table(np.sort(np.array(sample)))
@@ -57,7 +58,7 @@ def test_a_step_has_knots_on_either_side():
     assert found.values.tolist() == [10, 10, 10**7, 10**7]
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(st.integers(0, 10**12), min_size=2, max_size=30), st.booleans())
 def test_the_text_says_the_knots_as_nearly_as_matters(values, since):
     values.sort()

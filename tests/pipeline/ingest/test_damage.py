@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 from tests.oracle.perf_data import CALLCHAIN, KERNEL, USUAL, Attr, PerfFile
 from tests.oracle.trace_dat import KFREE as KFREE_NUMBER
 from tests.oracle.trace_dat import Cpu, Event, File
-from tests.pipeline.ingest.test_ftrace_text import CACHE, HEAD, KFREE, KMALLOC, PAGE, line
+from tests.pipeline.ingest.ftrace_text.test_reader import CACHE, HEAD, KFREE, KMALLOC, PAGE, line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,7 +3,8 @@
 ``python -m tests.pipeline.store.sql_attacks LAYER FOLDER`` tries all of it on FOLDER/x.db with one
 layer of protection, prints each statement that had something of another file for its answer, and in
 the last line how many functions there are, statements were tried and failed. Each function has a
-process of its own that opens the database: some leave it so that no later statement is run.
+process of its own, forked off one with the database just opened: some leave it so that no later
+statement is run.
 """
 
 from __future__ import annotations
@@ -146,11 +147,14 @@ def attacks(paths: list[str], functions: list[Function]) -> list[list[str]]:
     return list(groups.values())
 
 
+ONE_THREAD = {"threads": 1, "async_threads": 0}  #: others would not be forked along
+
+
 def opened(layer: str, db: Path) -> duckdb.DuckDBPyConnection:
     """The database, with nothing or everything that DuckDB itself can take away."""
     if layer == "system":
-        return duckdb.connect(db, read_only=True, config={"threads": 1})
-    config = {"enable_external_access": False, "temp_directory": "", "threads": 1}
+        return duckdb.connect(db, read_only=True, config=ONE_THREAD)
+    config = ONE_THREAD | {"enable_external_access": False, "temp_directory": ""}
     connection = duckdb.connect(db, read_only=True, config=config)
     connection.execute("SET disabled_filesystems = 'LocalFileSystem'")
     connection.execute("SET lock_configuration = true")
@@ -161,7 +165,12 @@ class Attacker:
     """Runs groups of statements, each in a process; counts are shared with these."""
 
     def __init__(self, layer: str, db: Path) -> None:
-        self._layer, self._db = layer, db
+        try:
+            self._connection = opened(layer, db)
+        except duckdb.Error as error:
+            sys.exit(f"the database cannot be opened: {error}")
+        if "\nThreads:\t1\n" not in Path("/proc/self/status").read_text():
+            sys.exit("DuckDB has threads, which are not forked along")
         shared = memoryview(mmap.mmap(-1, 32)).cast("q")
         self._begun, self._works = shared[0:1], shared[1:2]
         self.tried, self.failed = shared[2:3], shared[3:4]
@@ -179,24 +188,23 @@ class Attacker:
                     os._exit(0)  # without what it was told to write at the end
             os.waitpid(pid, 0)
             if self._begun[0] == before:
-                sys.exit("the database cannot be opened")
+                sys.exit(f"not run: {statements[before]}")
         if not self._works[0] and len(statements) > 1:
             for sql in statements:
                 self.attempt([sql])
 
     def _run(self, statements: list[str]) -> None:
-        connection = opened(self._layer, self._db)
         for sql in statements:
             self._begun[0] += 1
             self.tried[0] += 1
             try:
-                rows = connection.execute(sql).fetchmany(20)
+                rows = self._connection.execute(sql).fetchmany(20)
             except Exception:  # noqa: BLE001 - whatever it is
                 self.failed[0] += 1
             else:
                 if MARKER in repr(rows):
                     os.write(1, f"{sql}\n".encode())
-        connection.execute("SELECT count(*) FROM tasks").fetchall()
+        self._connection.execute("SELECT count(*) FROM tasks").fetchall()
         self._works[0] = 1
 
 

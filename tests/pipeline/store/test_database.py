@@ -130,9 +130,10 @@ def test_a_database_stands_many_failures_of_much_data(db: Path) -> None:
 
 
 ENDLESS_QUERY = """
-import sys
+import signal, sys
 from pathlib import Path
 from pipeline.store.database import reading, writing
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" has it ignored
 with {opened}(Path(sys.argv[1])) as connection:
     print("asking", flush=True)
     connection.execute(

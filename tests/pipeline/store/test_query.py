@@ -17,7 +17,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.commands.sql import sql
@@ -25,7 +25,7 @@ from pipeline.errors import StoreError, UsageError
 from pipeline.store.asking import Question, _error, ask
 from pipeline.store.database import writing
 from pipeline.store.query import _writer, answer
-from tests.conftest import ROOT
+from tests.conftest import ROOT, examples
 from tests.pipeline.store.sql_attacks import KINDS, MARKER, NO_RIGHTS_TO_LOSE, targets
 
 
@@ -135,7 +135,7 @@ WRAPPED = st.recursive(
 
 
 @given(WRAPPED, st.sampled_from(["INSERT INTO t VALUES (1)", "COPY t TO 'x'", "DELETE FROM t"]))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_a_write_is_found_in_any_query(query: str, write: str) -> None:
     with duckdb.connect() as connection:
         assert _writer(connection, f"WITH w AS (SELECT 1 AS a) FROM ({query})") is None

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -20,6 +20,7 @@ from pipeline.trace_set.column import Values
 from pipeline.trace_set.parts import Stacks, Symbols
 from pipeline.trace_set.reader import TraceSet
 from pipeline.trace_set.writer import TraceSetWriter
+from tests.conftest import examples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +81,7 @@ CELLS = st.fixed_dictionaries(
 WINDOWS = st.lists(st.lists(CELLS, min_size=1, max_size=20), min_size=1, max_size=4)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(cells=WINDOWS, small_groups=st.booleans())
 def test_every_reader_reads_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, cells: list[Rows], *, small_groups: bool

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from allocsim.kernels.profile import LINUX_6_12, CacheShape, cache_shapes
 from allocsim.slub.freelist_random import freelist_order
 from tests.allocsim.slub.slub_traces import random_trace, there_and_back
+from tests.conftest import examples
 from tests.oracle.slub_compare import Trace, assert_equal
 
 
@@ -84,7 +85,7 @@ def traces(draw: st.DrawFn) -> Trace:
     return Trace(caches, cpus, requests, older, free_before, refusals, order, LINUX_6_12)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(traces(), st.sampled_from([1, 2, 3, 10, 50, 10_000]))
 def test_model_equals_oracle(trace: Trace, window: int) -> None:
     assert_equal(trace, window)

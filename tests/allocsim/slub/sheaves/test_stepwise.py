@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from allocsim.kernels.profile import LINUX_7_2, CacheShape, cache_shapes, with_settings
 from allocsim.slub.requests import Op
+from tests.conftest import examples
 from tests.oracle.slub import GRACE_PERIOD, Slub
 from tests.oracle.slub_compare import Trace, assert_equal, by_model
 
@@ -99,7 +100,7 @@ def _interleaved(draw: st.DrawFn, requests: list[Request]) -> list[Request]:
     return mixed
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(traces(), st.sampled_from([1, 2, 7, 60, 10_000]))
 def test_model_equals_oracle(trace: Trace, window: int) -> None:
     assert_equal(trace, window)

@@ -13,7 +13,7 @@ from pipeline.ingest.left_out.two_clocks import Behind, ClockCheck
 from pipeline.trace_set.column import Values
 from reports.sections.trace_info import trace_text
 from tests.conftest import ROOT
-from tests.pipeline.ingest.test_ftrace_text import KFREE, KMALLOC, PAGE, imported, line
+from tests.pipeline.ingest.ftrace_text.test_reader import KFREE, KMALLOC, PAGE, imported, line
 
 if TYPE_CHECKING:
     from pathlib import Path

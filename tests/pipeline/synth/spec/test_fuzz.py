@@ -8,12 +8,13 @@ import tomllib
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
 from pipeline.synth.spec.parse import parse_spec
 from pipeline.synth.spec.patterns import read_spec, shipped_specs
+from tests.conftest import examples
 from tests.pipeline.synth.specs import MIXED
 
 TEXTS = [*map(read_spec, shipped_specs()), MIXED]
@@ -62,7 +63,7 @@ def _read(text):
         return None
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(st.data())
 def test_values_keys_and_types_that_are_wrong(data):
     table = tomllib.loads(data.draw(st.sampled_from(TEXTS)), parse_float=Decimal)
@@ -86,7 +87,7 @@ def test_values_keys_and_types_that_are_wrong(data):
     _read("\n".join(f"{_toml(key)} = {_toml(value)}" for key, value in table.items()))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.sampled_from(TEXTS), st.data())
 def test_letters_that_are_wrong(text, data):
     for _ in range(data.draw(st.integers(1, 3))):

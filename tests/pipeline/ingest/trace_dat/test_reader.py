@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from allocsim.trace.events import Ev
@@ -25,6 +25,7 @@ from pipeline.ingest.trace_dat.reader import TraceDatReader
 from pipeline.ingest.trace_dat.ring_buffer import PageLayout
 from pipeline.ingest.trace_dat.windows import NEAR, cpu_pages, read_windows
 from pipeline.trace_set.reader import TraceSet
+from tests.conftest import examples
 from tests.oracle.trace_dat import OTHER, Cpu, Event, File
 
 if TYPE_CHECKING:
@@ -270,7 +271,7 @@ def _file(events: list[tuple[int, int, str, int, int]], room: int) -> File:
     return file
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(60, suppress_health_check=[HealthCheck.too_slow])
 @given(events=EVENTS, room=st.integers(60, 600), budget=st.sampled_from([1, 40_000, 1 << 24]))
 def test_does_not_depend_on_where_windows_are_cut(
     events: list[tuple[int, int, str, int, int]], room: int, budget: int

@@ -15,7 +15,7 @@ from pipeline.ingest.recording import import_recording
 from pipeline.trace_set.reader import TraceSet
 from tests.conftest import recordings
 from tests.oracle import ftrace_text
-from tests.pipeline.ingest.test_against_perf import number
+from tests.pipeline.ingest.perf_data.test_against_perf import number
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from allocsim.trace.events import Ev
@@ -22,11 +22,12 @@ from pipeline.ingest.recording import import_recording
 from pipeline.ingest.stacks.symbols import Kallsyms
 from pipeline.ingest.stream import SLACK
 from pipeline.trace_set.reader import TraceSet
+from tests.conftest import examples
 from tests.oracle import perf_data
 from tests.oracle.perf_data import Attr, PerfFile
 from tests.oracle.perf_script import script
 from tests.oracle.trace_dat import KFREE, OTHER
-from tests.pipeline.ingest.test_files import columns, converted
+from tests.pipeline.ingest.trace_dat.test_reader import columns, converted
 
 if TYPE_CHECKING:
     from pipeline.ingest.reader import SymbolTable
@@ -260,7 +261,7 @@ SAMPLES = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(60, suppress_health_check=[HealthCheck.too_slow])
 @given(samples=SAMPLES, budget=st.sampled_from([1, 500, 40_000]), chunk=st.sampled_from([64, 4096]))
 def test_does_not_depend_on_where_windows_are_cut(
     samples: list[tuple[int, int, int]], budget: int, chunk: int
@@ -294,7 +295,7 @@ def test_does_not_depend_on_where_windows_are_cut(
         assert whole["cpu"] == [samples[at][0] for _, at in kept]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     sizes=st.lists(st.sampled_from([8, 16, 64, 104, 4096, 65528, 12]), min_size=1, max_size=400),
     seed=st.integers(0, 1 << 16),

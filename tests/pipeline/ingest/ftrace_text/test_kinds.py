@@ -15,8 +15,7 @@ from pipeline.ingest.ftrace_text.gfp import GfpWords
 from pipeline.ingest.recording import import_recording
 from pipeline.trace_set.reader import TraceSet
 from tests.conftest import FAULTS
-from tests.pipeline.ingest.test_files import columns
-from tests.pipeline.ingest.test_ftrace_text import (
+from tests.pipeline.ingest.ftrace_text.test_reader import (
     CACHE,
     HEAD,
     KALLSYMS,
@@ -27,6 +26,7 @@ from tests.pipeline.ingest.test_ftrace_text import (
     imported,
     line,
 )
+from tests.pipeline.ingest.trace_dat.test_reader import columns
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,8 +17,8 @@ from tests.oracle import perf_data
 from tests.oracle.perf_data import Attr, PerfFile
 from tests.oracle.perf_script import script
 from tests.oracle.trace_dat import KFREE, OTHER
-from tests.pipeline.ingest.test_files import columns
-from tests.pipeline.ingest.test_perf_data import imported
+from tests.pipeline.ingest.perf_data.test_reader import imported
+from tests.pipeline.ingest.trace_dat.test_reader import columns
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from allocsim.trace.events import Ev
@@ -20,7 +20,8 @@ from pipeline.ingest.ftrace_text.symbols import TextSymbols
 from pipeline.ingest.recording import import_recording
 from pipeline.replay.recorded import recording_of
 from pipeline.trace_set.reader import TraceSet
-from tests.pipeline.ingest.test_files import columns, converted
+from tests.conftest import examples
+from tests.pipeline.ingest.trace_dat.test_reader import columns, converted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -296,7 +297,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(50, suppress_health_check=[HealthCheck.too_slow])
 @given(events=EVENTS, budget=st.sampled_from([1, 500, 1 << 20]), chunk=st.sampled_from([64, 4096]))
 def test_does_not_depend_on_where_windows_are_cut(
     events: list[tuple[int, int, int]], budget: int, chunk: int
