@@ -6,12 +6,14 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from allocsim.kernels.profile import MAX_PAGE_ORDER, get_order
+from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
+from allocsim.kernels.slub_rules import get_order
+from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from allocsim.kernels.profile import CacheShape
+    from allocsim.kernels.cache_shapes import CacheShape
 
 _NUMBERS = (
     "slab_size",
@@ -83,8 +85,6 @@ def recorded_shape(
     facts: CacheFacts,
     settings: Mapping[str, int],
     cpus: int,
-    *,
-    cpu_slabs: bool = False,
 ) -> CacheShape:
     """A shape by rule, with what was recorded in place of what was computed.
 
@@ -96,7 +96,6 @@ def recorded_shape(
         facts: what was recorded.
         settings: what the user has set.
         cpus: CPUs of the recorded machine.
-        cpu_slabs: the model's CPUs have slabs of their own (R3.40), not sheaves.
     """
 
     def free(key: str) -> bool:
@@ -110,9 +109,14 @@ def recorded_shape(
             shape = replace(shape, min_order=order, min_objects=objects)
     if facts.min_partial is not None and free("min_partial"):
         shape = replace(shape, min_partial=facts.min_partial)
-    if facts.sheaf_capacity is not None and free("sheaf.capacity") and not cpu_slabs:
-        shape = replace(shape, capacity=facts.sheaf_capacity)
-    if facts.cpu_partial is not None and free("slab.cpu_partial") and cpu_slabs:
+    if isinstance(shape, SheafShape):
+        if facts.sheaf_capacity is not None and free("sheaf.capacity"):
+            shape = replace(shape, capacity=facts.sheaf_capacity)
+    elif (
+        isinstance(shape, CpuSlabShape)
+        and facts.cpu_partial is not None
+        and free("slab.cpu_partial")
+    ):
         shape = replace(shape, cpu_partial=facts.cpu_partial)
     return shape
 

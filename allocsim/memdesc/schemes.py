@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from allocsim.kernels.profile import LINUX_7_2, PAGE_SIZE, slab_order
+from allocsim.kernels.profile import LINUX_7_2
+from allocsim.kernels.slub_rules import PAGE_SIZE, slab_order
 from allocsim.recording.page_kinds import KIND_NAMES, Kind
 from allocsim.toml_data import DataFileError, only, parse, refuse, table, text_of
 

@@ -1,7 +1,7 @@
 """SLUB for every cache of a trace: windows of object requests in, their placement out.
 
-A cache is replayed by the rules of its kernel's generation: sheaves (allocsim.slub.sheaves.cache,
-7.2) or cpu slabs (allocsim.slub.cpu_slabs.cache, 6.12). The caches of a machine share only the page
+A cache is replayed by the rules of its kernel's generation: sheaves (allocsim.slub.sheaves.cache)
+or cpu slabs (allocsim.slub.cpu_slabs.cache). The caches of a machine share only the page
 allocator, so each is replayed by itself. Pages wanted and returned come out; what the page
 allocator refuses must be known when the window goes in.
 """
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.kernels.profile import MAX_PAGE_ORDER
+from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
+from allocsim.kernels.slub_rules import CpuSlabRules, SheafRules
+from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 from allocsim.slub.cache_model import FAILED, CacheEvents
 from allocsim.slub.cpu_slabs.cache import CpuSlabs
 from allocsim.slub.live_objects import LiveObjects
@@ -40,7 +42,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from allocsim.kernels.profile import CacheShape, Profile
+    from allocsim.kernels.cache_shapes import CacheShape
+    from allocsim.kernels.profile import Profile
+    from allocsim.kernels.slub_rules import SlubRules
     from allocsim.slub.cache_model import CacheModel
     from allocsim.slub.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
     from allocsim.slub.sheaves.sheaf_kmalloc import SheafRequests
@@ -76,9 +80,7 @@ class Slub:
         self.homes = sheaf_homes(profile.slub, shapes)
         self.sequence, self.depth = before_their_homes(self.homes)
         self.caches: list[CacheModel] = [
-            CpuSlabs(shape, number, cpus, freelist_order)
-            if profile.slub.cpu_slabs
-            else SheafCache(shape, profile.slub, number, cpus, freelist_order)
+            _cache_model(profile.slub, shape, number, cpus, freelist_order)
             for number, shape in enumerate(shapes)
         ]
         self.with_sheaves = {
@@ -238,6 +240,21 @@ class Slub:
         stays = requests.op > 0
         stays[allocs] = False
         return parent, np.flatnonzero(stays)
+
+
+def _cache_model(
+    rules: SlubRules,
+    shape: CacheShape,
+    number: int,
+    cpus: int,
+    freelist_order: Callable[[int, int, int], Sequence[int]] | None,
+) -> CacheModel:
+    """The model of a cache; which one is chosen here, by the generation of its rules, alone."""
+    if isinstance(rules, SheafRules) and isinstance(shape, SheafShape):
+        return SheafCache(shape, rules, number, cpus, freelist_order)
+    if isinstance(rules, CpuSlabRules) and isinstance(shape, CpuSlabShape):
+        return CpuSlabs(shape, number, cpus, freelist_order)
+    raise TypeError(f"the shape of {shape.name} is not of a kernel with {rules.generation.value}")
 
 
 def _find(handles: Index, wanted: Index) -> Index:

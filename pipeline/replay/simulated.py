@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim import __version__
-from allocsim.kernels.profile import profile_of
+from allocsim.kernels.cache_shapes import profile_of
 from allocsim.kernels.settings import shown
 from pipeline.background import behind
 from pipeline.replay.fidelity import what_if

@@ -31,15 +31,12 @@ from allocsim.initial_state.zoneinfo import (
     parse_zoneinfo,
     placed,
 )
+from allocsim.kernels.cache_shapes import cache_shapes, profile_of
 from allocsim.kernels.page_settings import page_machine
-from allocsim.kernels.profile import (
-    LINUX_7_2,
-    cache_shapes,
-    profile_of,
-    slab_order,
-)
-from allocsim.kernels.release import Slub, kernel_of
+from allocsim.kernels.profile import DEFAULT
+from allocsim.kernels.release import Generation, kernel_of
 from allocsim.kernels.settings import SettingError, check_settings
+from allocsim.kernels.slub_rules import slab_order
 from allocsim.page_alloc.pcp import list_order
 from allocsim.page_alloc.zones import Mt, all_free
 from allocsim.simulation import Simulation, SlabPages
@@ -54,13 +51,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from allocsim.initial_state.pcp_lists import ListsAtStart
-    from allocsim.kernels.profile import CacheShape, Profile
+    from allocsim.kernels.cache_shapes import CacheShape
+    from allocsim.kernels.profile import Profile
     from allocsim.page_alloc.zones import Machine, Zone, ZoneState
     from allocsim.slub.requests import FreeBefore, OlderObjects
     from allocsim.tables import Columns
     from pipeline.trace_set.reader import TraceSet
 
-PROFILE = LINUX_7_2  #: where no other kernel is asked for
 SYNTH = "synth"  #: source.format of a synthetic trace set
 _UNSEEN_SIZE = 8  # of caches that no request is for
 _MOST_PAGES = 1 << 30  # 4 TiB: each 4 MiB of them are a block to keep account of
@@ -147,8 +144,7 @@ def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
         shapes, hows = _shapes(profile, recorded, settings)
     except SettingError as error:
         raise UsageError(str(error)) from error
-    cpu_slabs = profile.slub.cpu_slabs
-    older, free_before, counts = _older(recorded, shapes, machine.cpus, cpu_slabs=cpu_slabs)
+    older, free_before, counts = _older(recorded, shapes, machine.cpus, profile.slub.generation)
     counts["list_pages_at_start"] = sum(
         len(blocks) << list_order(index)
         for state in machine.states
@@ -197,23 +193,23 @@ def _machine(profile: Profile, recorded: Recorded, settings: Mapping[str, int]) 
 
 def older_handles(recorded: Recorded) -> npt.NDArray[np.int64]:
     """Rising handles of the objects live before the trace; no setting changes them."""
-    shapes, _ = _shapes(PROFILE, recorded, {})
-    return _older(recorded, shapes, recorded.cpus)[0].object
+    shapes, _ = _shapes(DEFAULT, recorded, {})
+    return _older(recorded, shapes, recorded.cpus, DEFAULT.slub.generation)[0].object
 
 
 def _older(
-    recorded: Recorded, shapes: Sequence[CacheShape], cpus: int, *, cpu_slabs: bool = False
+    recorded: Recorded, shapes: Sequence[CacheShape], cpus: int, generation: Generation
 ) -> tuple[OlderObjects, FreeBefore, dict[str, int]]:
     orders = [
         recorded_order(
             shape.size,
             recorded.facts.get(shape.name),
-            slab_order(PROFILE.slub, shape.size, recorded.cpus),
+            slab_order(DEFAULT.slub, shape.size, recorded.cpus),
         )
         for shape in shapes
     ]
     order = np.array(orders, np.int64)
-    return rebuild(recorded.seen, shapes, order, cpus, cpu_slabs=cpu_slabs)
+    return rebuild(recorded.seen, shapes, order, cpus, generation)
 
 
 def _shapes(
@@ -225,9 +221,7 @@ def _shapes(
     for number, shape in enumerate(shapes):
         facts = recorded.facts.get(shape.name)
         if facts is not None and facts.slab_size == shape.size:
-            shapes[number] = recorded_shape(
-                shape, facts, settings, recorded.cpus, cpu_slabs=profile.slub.cpu_slabs
-            )
+            shapes[number] = recorded_shape(shape, facts, settings, recorded.cpus)
             hows.append(How.OBSERVED)
         else:
             hows.append(How.INFERRED)
@@ -259,7 +253,7 @@ def recorded_facts(trace: TraceSet) -> dict[str, CacheFacts]:
     """
     text = _snapshot(trace, "sysfs_slab.txt")
     facts = {} if text is None else parse_sysfs_slab(text)
-    if kernel_of(trace.meta["kernel_release"]).slub is Slub.SHEAVES:
+    if kernel_of(trace.meta["kernel_release"]).slub is Generation.SHEAVES:
         return {name: replace(fact, cpu_partial=None) for name, fact in facts.items()}
     return {name: replace(fact, sheaf_capacity=None) for name, fact in facts.items()}
 

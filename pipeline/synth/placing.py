@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from allocsim.initial_state.vmstat_worker import VmstatTurns
-from allocsim.kernels.profile import MAX_PAGE_ORDER, PAGE_SIZE
+from allocsim.kernels.slub_rules import PAGE_SIZE
 from allocsim.page_alloc.paths import PagePath
-from allocsim.page_alloc.zones import ORDERS
+from allocsim.page_alloc.zones import MAX_PAGE_ORDER, ORDERS
 from allocsim.recording.requests import PAGE_SHIFT, UNKNOWN_PAGE, PageEvents
 from allocsim.slub.paths import Path
 from allocsim.slub.requests import ObjectRequests, Op
 from allocsim.trace.events import Ev
 from pipeline.errors import InputError
-from pipeline.replay.world import PROFILE
 from pipeline.synth.lines import make_lines, pieces
 from pipeline.synth.machine import DIRECT_MAP
 from pipeline.synth.older import older_rows, place_older
@@ -153,7 +152,6 @@ class Placing:
         Only those of requests that the spec has.
         """
         add, site = self._templates.add, self._templates.site
-        header = PROFILE.slub.sheaf_header
         sheaves: dict[tuple[int, ...], int] = {}
         ops = sorted(
             {*self._ops.ravel().tolist(), Op.ALLOC, Op.FREE}, key=lambda op: (abs(op), -op)
@@ -165,7 +163,7 @@ class Placing:
                     sheaves[number, home, op] = add(
                         Ev.KMALLOC,
                         call_site=site(_MAKES[Op(op)]),
-                        bytes_req=header + 8 * self._shapes[at].capacity,
+                        bytes_req=self._simulation.slub.with_sheaves[at].sheaf_bytes,
                         bytes_alloc=self._shapes[home].size,
                         gfp_flags=GFP_KERNEL,
                         node=-1,

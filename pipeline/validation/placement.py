@@ -6,7 +6,8 @@ from collections import Counter
 from statistics import median
 from typing import TYPE_CHECKING
 
-from pipeline.replay.fidelity import own_kernel, what_if
+from allocsim.kernels.release import Generation
+from pipeline.replay.fidelity import kernel_settings, own_profile, what_if
 from pipeline.replay.read_back import RecordedRun
 from pipeline.replay.recorded import WINDOW_ROWS
 from pipeline.replay.untraced_frees import EARLIEST, LATEST, MIDDLE
@@ -72,20 +73,21 @@ def placement(
         before: the snapshot of sysfs before the recording, or in it.
         after: that behind it.
     """
-    own = own_kernel(trace.meta["kernel_release"])
-    if own is None:
+    profile = own_profile(trace.meta["kernel_release"])
+    if profile is None:
         return
-    counters = cpu_slabs.COUNTERS if own else COUNTERS
+    own, with_sheaves = kernel_settings(profile), profile.slub.generation is Generation.SHEAVES
+    counters = COUNTERS if with_sheaves else cpu_slabs.COUNTERS
     source = RecordedRun(connection, run, trace, WINDOW_ROWS)
     if what_if(source.recorded, own) is not None:
         return
     yield from page_layer(connection, run, source, own, trace.path / "snapshots" / "after")
     names = [name for name, _ in source.recorded.caches]
     folders = {} if before is None else {name: before.folder(name) or name for name in names}
-    replay = SlubReplay(source, folders, counters)
+    replay = SlubReplay(source, profile, folders, counters)
     reads = None if before is None else snapshot_reads(connection, run, before)
     if before is None or after is None or reads is None:
-        kernel = _slab_pages(connection, run, folders, sheaves=not own)
+        kernel = _slab_pages(connection, run, folders, sheaves=with_sheaves)
         models = [replay.whole(moment) for moment in _MOMENTS]
         yield from _compare([kernel, *models], "recorded_", "")
         return
@@ -97,7 +99,7 @@ def placement(
     played = [replay.between_reads(moment, before, reads, trace.rows) for moment in _MOMENTS]
     models = [counts for counts, _ in played]
     note = str(played[0][1])
-    if own:
+    if not with_sheaves:
         yield from cpu_slabs.compare([kernel, *models], note)
         return
     yield from _compare([kernel, *models], "", note)

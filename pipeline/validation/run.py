@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from allocsim.kernels.profile import PAGE_SIZE
+from allocsim.kernels.slub_rules import PAGE_SIZE
 from pipeline.replay.policies import find_policies, shipped_pricing
 from pipeline.replay.recorded import replay_trace
 from pipeline.replay.trace_source import must_exist, opened

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from allocsim.kernels.profile import LINUX_6_12, LINUX_7_2, Profile, cache_shapes
+from allocsim.kernels.cache_shapes import cache_shapes
+from allocsim.kernels.profile import LINUX_6_12, LINUX_7_2, Profile
 from allocsim.page_alloc.zones import Machine, all_free, computed_zone
 from tests.oracle.simulate_both import World, assert_equal
 from tests.oracle.simulated import (

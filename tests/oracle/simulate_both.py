@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from allocsim.initial_state.slabs import FirstSeen, rebuild
+from allocsim.kernels.cache_shapes import CpuSlabShape
 from allocsim.kernels.profile import LINUX_7_2
 from allocsim.page_alloc.paths import PAGE_COUNTERS, PagePath
 from allocsim.recording.requests import (
@@ -30,7 +31,8 @@ from tests.oracle.simulated import CACHE_ALLOC, CACHE_FREE, KMALLOC, PAGE_FREE, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from allocsim.kernels.profile import CacheShape, Profile
+    from allocsim.kernels.cache_shapes import CacheShape
+    from allocsim.kernels.profile import Profile
     from allocsim.page_alloc.zones import Machine
     from allocsim.recording.requests import RequestWindow
     from allocsim.simulated_window import SimulatedWindow
@@ -98,7 +100,7 @@ def plain_older(
         else:
             # What a CPU takes first lay in its main sheaf, as much as that holds.
             cpu = event.cpu % world.machine.cpus
-            if world.profile.slub.cpu_slabs:
+            if isinstance(shape, CpuSlabShape):
                 # The first slabs it takes from were its own, and on its partial list.
                 if key not in owners:
                     sheaves[event.cache, cpu] += 1
@@ -157,9 +159,9 @@ def by_model(world: World, events: Sequence[Event], window: int) -> Outcome:
             }
         )
     orders = np.array([shape.order for shape in world.shapes])
-    cpu_slabs = world.profile.slub.cpu_slabs
+    generation = world.profile.slub.generation
     older, free_before, _ = rebuild(
-        seen.table, world.shapes, orders, world.machine.cpus, cpu_slabs=cpu_slabs
+        seen.table, world.shapes, orders, world.machine.cpus, generation
     )
     simulation = Simulation(
         world.profile,

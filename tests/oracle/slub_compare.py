@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.kernels.profile import LINUX_7_2
+from allocsim.kernels.slub_rules import CpuSlabRules
 from allocsim.slub.cpu_slabs.cache import CpuSlabs
 from allocsim.slub.paths import COUNTERS, Path
 from allocsim.slub.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
@@ -19,7 +20,8 @@ from tests.oracle.slub import Slub as Oracle
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from allocsim.kernels.profile import CacheShape, Profile
+    from allocsim.kernels.cache_shapes import CacheShape
+    from allocsim.kernels.profile import Profile
     from allocsim.slub.cpu_slabs.cache import Cpu
 
 
@@ -63,7 +65,8 @@ def by_oracle(trace: Trace) -> Outcome:
         return next((order for start, order in reversed(trace.refusals) if start <= seq), 10)
 
     extra = {} if trace.freelist_order is None else {"freelist_order": trace.freelist_order}
-    if trace.profile.slub.cpu_slabs:
+    rules = trace.profile.slub
+    if isinstance(rules, CpuSlabRules):
         machine = CpuSlabsOracle(
             trace.shapes,
             max_order=max_order,
@@ -77,10 +80,10 @@ def by_oracle(trace: Trace) -> Outcome:
         max_order=max_order,
         existing=trace.older,
         free_before=trace.free_before,
-        homes=sheaf_homes(trace.profile.slub, trace.shapes),
-        max_full_sheaves=trace.profile.slub.max_full_sheaves,
-        max_empty_sheaves=trace.profile.slub.max_empty_sheaves,
-        flush_batch=trace.profile.slub.flush_batch,
+        homes=sheaf_homes(rules, trace.shapes),
+        max_full_sheaves=rules.max_full_sheaves,
+        max_empty_sheaves=rules.max_empty_sheaves,
+        flush_batch=rules.flush_batch,
         **extra,
     )
     events = [oracle.event(*request) for request in trace.requests]

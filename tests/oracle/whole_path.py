@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import numpy as np
 
-from allocsim.kernels.profile import profile_of
+from allocsim.kernels.cache_shapes import profile_of
 from allocsim.page_alloc.paths import PAGE_COUNTERS, PagePath
 from allocsim.recording.page_kinds import Kind
 from allocsim.slub.paths import COUNTERS

@@ -10,7 +10,8 @@ from allocsim.initial_state.sysfs_slab import (
     recorded_order,
     recorded_shape,
 )
-from allocsim.kernels.profile import LINUX_6_12, LINUX_7_2, Profile, cache_shapes
+from allocsim.kernels.cache_shapes import CpuSlabShape, cache_shapes
+from allocsim.kernels.profile import LINUX_6_12, LINUX_7_2, Profile
 from tests.conftest import recordings
 
 TEXT = """
@@ -91,7 +92,7 @@ def test_the_rules_give_what_sysfs_says_on_every_recording(kernels: str, profile
             [shape] = cache_shapes(profile, [(name, fact.slab_size)], cpus)
             assert (shape.order, shape.objects) == (fact.order, fact.objs_per_slab), name
             assert shape.min_partial == fact.min_partial, (path.name, name)
-            if profile.slub.cpu_slabs:
+            if isinstance(shape, CpuSlabShape):
                 assert shape.cpu_partial == fact.cpu_partial, (path.name, name)
             else:
                 assert shape.capacity == fact.sheaf_capacity, (path.name, name)

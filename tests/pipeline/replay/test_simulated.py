@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from allocsim.initial_state.sysfs_slab import CacheFacts
-from allocsim.kernels.settings import KERNEL, KERNELS
+from allocsim.kernels.profile import PROFILES
+from allocsim.kernels.settings import KERNEL
 from allocsim.recording.requests import LEFT_OUT
 from pipeline.errors import UsageError
 from pipeline.progress import Progress
@@ -267,9 +268,9 @@ def _without_snapshots(name: str, folder: Path) -> TraceSet:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-@pytest.mark.parametrize("kernel", sorted(KERNELS))
+@pytest.mark.parametrize("kernel", [each.code for each in PROFILES])
 def test_without_snapshots_the_slabs_are_those_made_with_them(
-    tmp_path: Path, name: str, kernel: str
+    tmp_path: Path, name: str, kernel: int
 ) -> None:
     """Slots, orders and kmalloc's caches follow from the events and the kernel's rules."""
     counts, slabs = [], []
@@ -277,7 +278,7 @@ def test_without_snapshots_the_slabs_are_those_made_with_them(
     for number, trace in enumerate(traces):
         db = tmp_path / f"{number}.duckdb"
         recorded = replay_trace(trace, db, find_policies([]))
-        settings = {KERNEL: KERNELS[kernel]}
+        settings = {KERNEL: kernel}
         run = simulate_run(trace, db, recorded, settings, window_rows=1 << 20)
         found = ask(db, f"SELECT name, value FROM quality_counts WHERE run = {run}")
         counts.append(dict(found))
