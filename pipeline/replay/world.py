@@ -46,7 +46,6 @@ from pipeline.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -251,7 +250,7 @@ def recorded_facts(trace: TraceSet) -> dict[str, CacheFacts]:
     A kernel with sheaves prints a cpu_partial of 0 for every cache, though it has no such list
     (mm/slub.c:cpu_partial_show, 7.2): the model's CPU slabs follow the rule then (R3.30).
     """
-    text = _snapshot(trace, "sysfs_slab.txt")
+    text = trace.snapshot_text("sysfs_slab.txt")
     facts = {} if text is None else parse_sysfs_slab(text)
     if kernel_of(trace.meta["kernel_release"]).slub is Generation.SHEAVES:
         return {name: replace(fact, cpu_partial=None) for name, fact in facts.items()}
@@ -267,7 +266,7 @@ def recorded_zones(
         InputError: the snapshot is not what /proc would say.
     """
     cpus = trace.meta["cpus"]
-    zoneinfo = _snapshot(trace, "zoneinfo")
+    zoneinfo = trace.snapshot_text("zoneinfo")
     if zoneinfo is None:
         if highest_pfn >= _MOST_PAGES:
             raise InputError(
@@ -279,9 +278,9 @@ def recorded_zones(
         return assumed, assumed_states(assumed), How.ASSUMED
     try:
         zones = parse_zoneinfo(zoneinfo, cpus)
-        held = parse_pagetypeinfo(_snapshot(trace, "pagetypeinfo") or "")
+        held = parse_pagetypeinfo(trace.snapshot_text("pagetypeinfo") or "")
     except ZoneTextError as error:
-        raise InputError(f"{trace.path / 'snapshots' / 'before'}: {error}") from error
+        raise InputError(f"{trace.snapshot('pagetypeinfo').parent}: {error}") from error
     states = tuple(
         placed(zone, *held[zone.name]) if zone.name in held else all_free(zone) for zone in zones
     )
@@ -312,7 +311,7 @@ def zones_at_start(
     Raises:
         InputError: a snapshot is not what /proc would say.
     """
-    before, after = _snapshot(trace, "pagetypeinfo"), _snapshot(trace, "zoneinfo", "after")
+    before, after = trace.snapshot_text("pagetypeinfo"), trace.snapshot_text("zoneinfo", "after")
     losses = trace.meta["lost"]
     lost = [*losses["per_cpu"].values(), *losses["sources"]["marks_without_a_number"].values()]
     complete = {"mm_page_alloc", "mm_page_free"} <= set(trace.meta["recorded_events"])
@@ -321,7 +320,7 @@ def zones_at_start(
     try:
         held = parse_pagetypeinfo(before)
     except ZoneTextError as error:
-        raise InputError(f"{trace.path / 'snapshots' / 'before'}: {error}") from error
+        raise InputError(f"{trace.snapshot('pagetypeinfo').parent}: {error}") from error
     cpus = trace.meta["cpus"]
     free, listed = parse_free_pages(after), parse_list_pages(after, cpus)
     at_start: list[Zone] = []
@@ -351,7 +350,7 @@ def recorded_lists(
     lists = found.held.copy()
     if trace.meta["source"]["format"] == SYNTH:
         lists[:] = 0
-    counted = parse_list_pages(_snapshot(trace, "zoneinfo") or "", trace.meta["cpus"])
+    counted = parse_list_pages(trace.snapshot_text("zoneinfo") or "", trace.meta["cpus"])
     for z, zone in enumerate(zones):
         if zone.managed and zone.name in counted:
             lists[z] = with_pages(lists[z], found.refilled[z], np.array(counted[zone.name]))
@@ -360,15 +359,10 @@ def recorded_lists(
 
 def recorded_nodes(trace: TraceSet) -> int:
     """Memory nodes of the recorded machine, by its zoneinfo; one without a snapshot (assumed)."""
-    return memory_nodes(_snapshot(trace, "zoneinfo") or "") or 1
+    return memory_nodes(trace.snapshot_text("zoneinfo") or "") or 1
 
 
 def has_thp(trace: TraceSet) -> bool:
     """Whether the kernel was built with transparent huge pages, by its vmstat; yes without one."""
-    vmstat = _snapshot(trace, "vmstat")
+    vmstat = trace.snapshot_text("vmstat")
     return vmstat is None or "thp_fault_alloc" in vmstat
-
-
-def _snapshot(trace: TraceSet, name: str, when: str = "before") -> str | None:
-    path: Path = trace.path / "snapshots" / when / name
-    return path.read_text("utf-8", "replace") if path.is_file() else None

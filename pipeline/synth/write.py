@@ -16,6 +16,7 @@ from pipeline.synth.rows import Look, Templates
 from pipeline.synth.windows import windows
 from pipeline.trace_set.aside import made_aside
 from pipeline.trace_set.column import Values
+from pipeline.trace_set.parts import SNAPSHOTS
 from pipeline.trace_set.writer import TraceSetWriter
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _write(
     advance: Callable[[float], None],
 ) -> None:
     maker = _Maker(spec)
-    before = folder / "snapshots" / "before"
+    before = folder / SNAPSHOTS / "before"
     before.mkdir(parents=True)
     (folder / "spec.toml").write_text(text, "utf-8")
     with TraceSetWriter(folder) as writer:

@@ -81,7 +81,7 @@ def placement(
     source = RecordedRun(connection, run, trace, WINDOW_ROWS)
     if what_if(source.recorded, own) is not None:
         return
-    yield from page_layer(connection, run, source, own, trace.path / "snapshots" / "after")
+    yield from page_layer(connection, run, source, own, trace.snapshot("buddyinfo", "after"))
     names = [name for name, _ in source.recorded.caches]
     folders = {} if before is None else {name: before.folder(name) or name for name in names}
     replay = SlubReplay(source, profile, folders, counters)
