@@ -17,14 +17,12 @@ from synthetic import Synthetic
 from allocsim.kernels.cache_shapes import cache_shapes
 from allocsim.kernels.profile import DEFAULT, PROFILES
 from allocsim.kernels.release import Generation
+from allocsim.slub.counters import Use, used
 from allocsim.slub.slub import Slub
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 from tests.oracle.cpu_slabs import CpuSlabs
 from tests.oracle.slub import Slub as Oracle
-
-_SHEAVES = ("alloc_slab", "sheaf_refill", "sheaf_flush", "barn_get", "barn_put")
-_CPU_SLABS = ("alloc_slab", "alloc_slowpath", "free_slowpath", "free_frozen", "cpu_partial_drain")
 
 
 def main() -> None:
@@ -48,7 +46,7 @@ def main() -> None:
         oracle = Oracle(shapes) if with_sheaves else CpuSlabs(shapes)
         plain = oracle_rate(Synthetic(given.oracle).windows(1 << 18), oracle.event)
     show(measured, plain)
-    for name in _SHEAVES if with_sheaves else _CPU_SLABS:
+    for name in used(profile.slub.generation, Use.CHIEF):
         print(f"{name:34} {int(slub.counters()[name].sum()):,}")
 
 

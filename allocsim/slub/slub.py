@@ -17,10 +17,10 @@ from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
 from allocsim.kernels.slub_rules import CpuSlabRules, SheafRules
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 from allocsim.slub.cache_model import FAILED, CacheEvents
+from allocsim.slub.counters import counted
 from allocsim.slub.cpu_slabs.cache import CpuSlabs
 from allocsim.slub.live_objects import LiveObjects
 from allocsim.slub.node_partial import INDEX_BITS
-from allocsim.slub.paths import COUNTERS
 from allocsim.slub.requests import PageRequests, Placement, SheafObjects
 from allocsim.slub.sheaves.cache import SheafCache
 from allocsim.slub.sheaves.sheaf_kmalloc import (
@@ -77,6 +77,7 @@ class Slub:
         freelist_order: Callable[[int, int, int], Sequence[int]] | None = None,
     ) -> None:
         self.cpus = cpus
+        self.generation = profile.slub.generation
         self.homes = sheaf_homes(profile.slub, shapes)
         self.sequence, self.depth = before_their_homes(self.homes)
         self.caches: list[CacheModel] = [
@@ -185,10 +186,10 @@ class Slub:
         return np.concatenate([np.empty((0, 6 + self.depth), np.int64), *pages]), sheaves
 
     def counters(self) -> dict[str, npt.NDArray[np.int64]]:
-        """The kernel's counters by name, one value a cache, since the start (COUNTERS)."""
+        """The counters its generation keeps, by name: one value a cache, since the start."""
         return {
             name: np.array([cache.stat[name] for cache in self.caches], np.int64)
-            for name in COUNTERS
+            for name in counted(self.generation)
         }
 
     def _check(self, requests: ObjectRequests) -> None:

@@ -7,6 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from allocsim.kernels.release import Generation
+from allocsim.slub.counters import Use, used
 from pipeline.replay.fidelity import kernel_settings, own_profile, what_if
 from pipeline.replay.read_back import RecordedRun
 from pipeline.replay.recorded import WINDOW_ROWS
@@ -27,15 +28,16 @@ if TYPE_CHECKING:
 
 
 #: Counters compared for every cache, and those compared for all caches together only.
-BY_CACHE = ("alloc_slab", "free_slab", "sheaf_refill", "sheaf_flush", "barn_get", "barn_put")
-IN_TOTAL = ("barn_get_fail", "barn_put_fail", "sheaf_alloc", "sheaf_free")
-#: What no single counter is: its parts. A free without an event may be any of the three (T6).
+BY_CACHE = used(Generation.SHEAVES, Use.CACHE)
+IN_TOTAL = used(Generation.SHEAVES, Use.TOTAL)
+_PARTS = used(Generation.SHEAVES, Use.PART)
+_HIDDEN = used(Generation.SHEAVES, Use.HIDDEN)
+#: What no single counter is: its parts. A free without an event may be any of these (T6).
 SUMS = {
-    "allocations": ("alloc_fastpath", "alloc_slowpath"),
-    "frees": ("free_fastpath", "free_slowpath", "free_rcu_sheaf"),
+    "allocations": tuple(name for name in _PARTS if name.startswith("alloc_")),
+    "frees": tuple(name for name in _PARTS if name.startswith("free_")),
 }
-_PARTS = tuple(part for parts in SUMS.values() for part in parts)
-COUNTERS = (*BY_CACHE, *IN_TOTAL, *_PARTS, "sheaf_prefill_fast", "sheaf_prefill_slow")
+COUNTERS = (*BY_CACHE, *IN_TOTAL, *dict.fromkeys((*_PARTS, *_HIDDEN)))
 _MOMENTS = (MIDDLE, EARLIEST, LATEST)
 HIDDEN = "caches whose frees all have events"
 
@@ -160,9 +162,7 @@ def _median(quantity: str, kernel: Counts, model: Counts) -> Iterator[Comparison
     errors = []
     for (cache, name), count in kernel.items():
         hidden = any(
-            counts.get((cache, counter), 0)
-            for counts in (kernel, model)
-            for counter in ("free_rcu_sheaf", "sheaf_prefill_fast", "sheaf_prefill_slow")
+            counts.get((cache, counter), 0) for counts in (kernel, model) for counter in _HIDDEN
         )
         if name == quantity and count and not hidden:
             errors.append(100 * abs(model.get((cache, name), 0) - count) / count)

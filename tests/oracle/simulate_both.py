@@ -25,8 +25,9 @@ from allocsim.recording.requests import (
     SheafRuns,
 )
 from allocsim.simulation import Simulation, SlabPages
-from allocsim.slub.paths import COUNTERS, Path
+from allocsim.slub.paths import Path
 from tests.oracle.simulated import CACHE_ALLOC, CACHE_FREE, KMALLOC, PAGE_FREE, Event, Simulated
+from tests.oracle.slub_compare import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,7 +137,7 @@ def by_oracle(world: World, events: Sequence[Event], *, exhaustible: bool) -> Ou
     return Outcome(
         placed.events,
         placed.slabs,
-        [{name: cache.stat[name] for name in COUNTERS} for cache in oracle.slub.caches],
+        [counted(cache.stat) for cache in oracle.slub.caches],
         {name: oracle.pages.counters[name] for name in PAGE_COUNTERS},
         {
             name: placed.counts[name]
@@ -192,7 +193,7 @@ def by_model(world: World, events: Sequence[Event], window: int) -> Outcome:
             ]
     counters = simulation.slub.counters()
     outcome.counters = [
-        {name: int(counters[name][number]) for name in COUNTERS}
+        counted({name: int(values[number]) for name, values in counters.items()})
         for number in range(len(world.shapes))
     ]
     outcome.zones = simulation.pages.counters
