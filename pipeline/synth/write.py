@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from allocsim.kernels.profile import DEFAULT
 from allocsim.trace.events import EVENT_NAMES, EVENTS
 from pipeline.replay.synthetic_free_lists import FILE
 from pipeline.replay.world import SYNTH
@@ -204,7 +205,7 @@ class _Maker:
                 "doc": spec.doc,
                 "origin": spec.origin,
                 "seed": spec.seed,
-                "placement": "linux-7.2 model, ascending free lists",
+                "placement": f"{DEFAULT.name} model, ascending free lists",
                 "failed_page_requests": self._placing.failed_pages,
             },
             "snapshots": ["before"],
