@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from allocsim.kernels.cache_shapes import cache_shapes
-from allocsim.kernels.profile import LINUX_6_12, LINUX_7_2, Profile
+from allocsim.kernels.profile import LINUX_7_2, PROFILES, Profile
 from allocsim.page_alloc.zones import Machine, all_free, computed_zone
 from tests.oracle.simulate_both import World, assert_equal
 from tests.oracle.simulated import (
@@ -121,7 +121,7 @@ class Tape:
 def tapes(  # noqa: C901 - a kind of event each
     draw: st.DrawFn, pages: int, most: int
 ) -> Tape:
-    tape = Tape(world(pages, draw(st.sampled_from([LINUX_7_2, LINUX_6_12]))))
+    tape = Tape(world(pages, draw(st.sampled_from(PROFILES))))
     cpus = st.integers(0, CPUS)  # one more than the machine has
     for _ in range(draw(st.integers(1, most))):
         cpu = draw(cpus)
