@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
+from allocsim.kernels.profile import modelled
+from allocsim.kernels.release import Generation
 from allocsim.kernels.slub_rules import get_order
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from allocsim.kernels.cache_shapes import CacheShape
+    from allocsim.kernels.profile import Profile
+    from allocsim.kernels.release import Kernel
 
 _NUMBERS = (
     "slab_size",
@@ -78,6 +82,26 @@ def parse_sysfs_slab(text: str) -> dict[str, CacheFacts]:
         name: CacheFacts(**found, debugged=name in debugged) for name, found in numbers.items()
     }
     return facts | {name: facts[cache] for name, cache in links.items() if cache in facts}
+
+
+def facts_for(facts: CacheFacts, kernel: Kernel, profile: Profile) -> CacheFacts:
+    """What a recorded kernel's facts say of a cache in the kernel that is modelled.
+
+    The capacity of a sheaf is the rule of a version (R3.10): that of another one says nothing, nor
+    do the zeros of 6.18 in caches that have cpu slabs instead. A kernel with sheaves alone still
+    has the file cpu_partial, which says 0 whatever the cache (mm/slub.c:cpu_partial_show, 7.2).
+
+    Args:
+        facts: what was recorded.
+        kernel: the recorded kernel.
+        profile: the kernel that is modelled.
+    """
+    own = modelled(kernel)
+    if own is None or own.version != profile.version:
+        facts = replace(facts, sheaf_capacity=None)
+    if kernel.slub is Generation.SHEAVES:
+        facts = replace(facts, cpu_partial=None)
+    return facts
 
 
 def recorded_shape(

@@ -18,6 +18,7 @@ from allocsim.initial_state.pcp_lists import LIST_PAGES, for_cpus, with_lists, w
 from allocsim.initial_state.slabs import rebuild
 from allocsim.initial_state.sysfs_slab import (
     CacheFacts,
+    facts_for,
     parse_sysfs_slab,
     recorded_order,
     recorded_shape,
@@ -34,7 +35,7 @@ from allocsim.initial_state.zoneinfo import (
 from allocsim.kernels.cache_shapes import cache_shapes, profile_of
 from allocsim.kernels.page_settings import page_machine
 from allocsim.kernels.profile import DEFAULT
-from allocsim.kernels.release import Generation, kernel_of
+from allocsim.kernels.release import kernel_of
 from allocsim.kernels.settings import SettingError, check_settings
 from allocsim.kernels.slub_rules import slab_order
 from allocsim.page_alloc.pcp import list_order
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from allocsim.initial_state.pcp_lists import ListsAtStart
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.profile import Profile
+    from allocsim.kernels.release import Generation
     from allocsim.page_alloc.zones import Machine, Zone, ZoneState
     from allocsim.slub.requests import FreeBefore, OlderObjects
     from allocsim.tables import Columns
@@ -216,11 +218,13 @@ def _shapes(
 ) -> tuple[list[CacheShape], list[How]]:
     sized = [(name, size if size > 0 else _UNSEEN_SIZE) for name, size in recorded.caches]
     shapes = cache_shapes(profile, sized, recorded.cpus, settings)
+    kernel = kernel_of(recorded.release)
     hows = []
     for number, shape in enumerate(shapes):
         facts = recorded.facts.get(shape.name)
         if facts is not None and facts.slab_size == shape.size:
-            shapes[number] = recorded_shape(shape, facts, settings, recorded.cpus)
+            told = facts_for(facts, kernel, profile)
+            shapes[number] = recorded_shape(shape, told, settings, recorded.cpus)
             hows.append(How.OBSERVED)
         else:
             hows.append(How.INFERRED)
@@ -243,18 +247,8 @@ def _slab_pages(recorded: Recorded, shapes: Sequence[CacheShape]) -> SlabPages:
 
 
 def recorded_facts(trace: TraceSet) -> dict[str, CacheFacts]:
-    """What the trace set's snapshot of sysfs says of its caches; empty without one.
-
-    Of a kernel whose caches do not all have sheaves, 6.18 say, no capacity is told: what the
-    model's sheaves hold there is a rule's (R3.10), since that kernel has something else for them.
-    A kernel with sheaves prints a cpu_partial of 0 for every cache, though it has no such list
-    (mm/slub.c:cpu_partial_show, 7.2): the model's CPU slabs follow the rule then (R3.30).
-    """
-    text = trace.snapshot_text("sysfs_slab.txt")
-    facts = {} if text is None else parse_sysfs_slab(text)
-    if kernel_of(trace.meta["kernel_release"]).slub is Generation.SHEAVES:
-        return {name: replace(fact, cpu_partial=None) for name, fact in facts.items()}
-    return {name: replace(fact, sheaf_capacity=None) for name, fact in facts.items()}
+    """What the trace set's snapshot of sysfs says of its caches; empty without one."""
+    return parse_sysfs_slab(trace.snapshot_text("sysfs_slab.txt") or "")
 
 
 def recorded_zones(
