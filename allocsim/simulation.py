@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from allocsim.kernels.profile import CacheShape, Profile
+    from allocsim.kernels.cache_shapes import CacheShape
+    from allocsim.kernels.profile import Profile
     from allocsim.page_alloc.zones import Machine
     from allocsim.slub.requests import FreeBefore, OlderObjects
 

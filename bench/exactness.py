@@ -16,7 +16,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
-from allocsim.kernels.settings import DEFAULT_KERNEL, KERNEL, KERNELS
+from allocsim.kernels.profile import DEFAULT, PROFILES
+from allocsim.kernels.settings import KERNEL, parse_setting
 from pipeline.progress import Progress
 from pipeline.replay.trace_source import opened
 from tests.conftest import ROOT, recordings
@@ -38,14 +39,15 @@ def main() -> int:
     """Compare; 1 if anything differs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--windows", default=f"1000,70000,{WHOLE}", help="events at once, a list")
-    parser.add_argument("--kernel", choices=list(KERNELS), default=DEFAULT_KERNEL)
+    parser.add_argument("--kernel", choices=[each.word for each in PROFILES], default=DEFAULT.word)
     parser.add_argument("traces", nargs="*")
     given = parser.parse_args()
+    settings = dict([parse_setting(f"{KERNEL}={given.kernel}")])
     sizes = [int(size) for size in given.windows.split(",")]
     bad = 0
     for path in _paths(given.traces):
         with TemporaryDirectory() as folder, opened(path, Progress()) as trace:
-            whole = WholePath(trace, Path(folder), settings={KERNEL: KERNELS[given.kernel]})
+            whole = WholePath(trace, Path(folder), settings=settings)
             wanted, oracle = whole.oracle()
             says = []
             for size in sizes:

@@ -16,7 +16,8 @@ import numpy as np
 from meter import arguments, measure, oracle_rate, show
 from synthetic import Synthetic
 
-from allocsim.kernels.profile import LINUX_7_2, cache_shapes
+from allocsim.kernels.cache_shapes import cache_shapes
+from allocsim.kernels.profile import LINUX_7_2
 from allocsim.page_alloc.zones import Machine, all_free, computed_zone
 from allocsim.recording.requests import PageEvents
 from allocsim.simulation import Simulation, SlabPages

@@ -14,25 +14,25 @@ from pathlib import Path
 from meter import arguments, measure, oracle_rate, show
 from synthetic import Synthetic
 
-from allocsim.kernels.profile import PROFILES, cache_shapes
-from allocsim.kernels.settings import DEFAULT_KERNEL, KERNELS
+from allocsim.kernels.cache_shapes import cache_shapes
+from allocsim.kernels.profile import DEFAULT, PROFILES
+from allocsim.kernels.release import Generation
+from allocsim.slub.counters import Use, used
 from allocsim.slub.slub import Slub
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 from tests.oracle.cpu_slabs import CpuSlabs
 from tests.oracle.slub import Slub as Oracle
 
-_SHEAVES = ("alloc_slab", "sheaf_refill", "sheaf_flush", "barn_get", "barn_put")
-_CPU_SLABS = ("alloc_slab", "alloc_slowpath", "free_slowpath", "free_frozen", "cpu_partial_drain")
-
 
 def main() -> None:
     """Print what was measured."""
     parser = arguments(__doc__, events=50_000_000, oracle=2_000_000)
-    parser.add_argument("--kernel", choices=list(KERNELS), default=DEFAULT_KERNEL)
+    parser.add_argument("--kernel", choices=[each.word for each in PROFILES], default=DEFAULT.word)
     given = parser.parse_args()
     trace = Synthetic(given.events)
-    profile = PROFILES[KERNELS[given.kernel]]
+    profile = next(each for each in PROFILES if each.word == given.kernel)
+    with_sheaves = profile.slub.generation is Generation.SHEAVES
     shapes = cache_shapes(profile, trace.cache_sizes(), trace.cpus)
     slub = Slub(profile, shapes, trace.cpus)
     measured = measure(
@@ -43,10 +43,10 @@ def main() -> None:
     )
     plain = None
     if given.oracle:
-        oracle = CpuSlabs(shapes) if profile.slub.cpu_slabs else Oracle(shapes)
+        oracle = Oracle(shapes) if with_sheaves else CpuSlabs(shapes)
         plain = oracle_rate(Synthetic(given.oracle).windows(1 << 18), oracle.event)
     show(measured, plain)
-    for name in _CPU_SLABS if profile.slub.cpu_slabs else _SHEAVES:
+    for name in used(profile.slub.generation, Use.CHIEF):
         print(f"{name:34} {int(slub.counters()[name].sum()):,}")
 
 

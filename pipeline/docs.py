@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, cast
 
 from typer.main import get_command
 
-from allocsim.kernels.settings import DEFAULT_KERNEL, SETTINGS
+from allocsim.kernels.profile import DEFAULT, PROFILES
+from allocsim.kernels.settings import SETTINGS
 from pipeline.cli import app
 from pipeline.store.schema import SCHEMA_VERSION, TABLES, Table, duckdb_type, stored_doc
 from reports.views import VIEWS, View, view
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+
+    from allocsim.kernels.settings import Setting
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 FOLDERS = ("commands", "views")  #: hold reference pages only
@@ -69,7 +72,7 @@ def _settings_page() -> str:
 `--set KEY=VALUE` of [replay](commands/replay.md) and [sweep](commands/sweep.md), `--vary
 KEY=VALUE,VALUE` of sweep. What is not set is as /proc and /sys of the recorded machine had it,
 where the recording has their snapshots, else as the rules of the modelled kernel compute it: of
-{DEFAULT_KERNEL}, unless `kernel` says another. A run with a setting is a what-if, and says so, but
+{DEFAULT.word}, unless `kernel` says another. A run with a setting is a what-if, and says so, but
 for `kernel` where it is the recorded one's. With other `cpus`, events keep their CPU; those on CPUs
 that are not there take turns on the others.
 
@@ -78,11 +81,18 @@ that are not there take turns on the others.
         (
             f"`{setting.key}`" + (f", `{setting.key}.CACHE`" if setting.per_cache else ""),
             ", ".join(word for word, _ in setting.choices) or f"{setting.low} to {setting.high}",
-            setting.doc + (f" Of {setting.kernel} only." if setting.kernel else ""),
+            setting.doc + _only(setting),
         )
         for setting in SETTINGS
     ]
     return _MADE + intro + _markdown(("key", "range", "what it is"), rows)
+
+
+def _only(setting: Setting) -> str:
+    """Which kernels have such a number, where not all of them have."""
+    if len(setting.kernels) == len(PROFILES):
+        return ""
+    return f" Of {' and '.join(setting.kernels)} only."
 
 
 def _views_index() -> str:

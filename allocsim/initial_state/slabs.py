@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.kernels.profile import PAGE_SIZE
+from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
+from allocsim.kernels.release import Generation
+from allocsim.kernels.slub_rules import PAGE_SIZE
 from allocsim.slub.requests import FreeBefore, OlderObjects
 from allocsim.tables import Columns, concat, empty, take
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from allocsim.kernels.profile import CacheShape
+    from allocsim.kernels.cache_shapes import CacheShape
 
 FIRST_KEY = -2  #: key of the first older slab; those of the others follow downwards
 
@@ -60,8 +62,7 @@ def rebuild(
     shapes: Sequence[CacheShape],
     recorded_order: npt.NDArray[np.int64],
     cpus: int,
-    *,
-    cpu_slabs: bool = False,
+    generation: Generation,
 ) -> tuple[OlderObjects, FreeBefore, dict[str, int]]:
     """The slabs older than the trace.
 
@@ -71,7 +72,7 @@ def rebuild(
         recorded_order: order of each cache's slabs in the recorded kernel. Where the model has
             another, the objects are put on slabs of that order, in address order.
         cpus: CPUs of the model; others take turns on them.
-        cpu_slabs: the model's CPUs have slabs of their own (R3.40), not sheaves.
+        generation: what the model's CPUs allocate from.
 
     Returns:
         The live objects, by rising handle; the free ones; and counts of slabs and objects, with
@@ -102,10 +103,8 @@ def rebuild(
     free = rows[~live]
     taker = seen["cpu"][free].astype(np.int64)
     on = np.where(taker < 0, -1, taker % cpus)
-    if cpu_slabs:
-        cpu = _of_cpus(cache[free], on, number[~live], shapes)
-    else:
-        cpu = _in_sheaves(cache[free], on, shapes)
+    held, holder = _HOLDERS[generation]
+    cpu = holder(cache[free], on, number[~live], shapes)
     listed = np.argsort(np.where(cpu < 0, number[~live], slabs), kind="stable")
     free_before = FreeBefore(
         cache[free[listed]], key[~live][listed], index[free[listed]].astype(np.int32), cpu[listed]
@@ -114,9 +113,7 @@ def rebuild(
         "older_slabs": slabs,
         "older_live_objects": int(np.count_nonzero(live)),
         "older_free_objects": len(free),
-        "older_free_of_cpus" if cpu_slabs else "older_free_in_sheaves": int(
-            np.count_nonzero(cpu >= 0)
-        ),
+        held: int(np.count_nonzero(cpu >= 0)),
         "older_objects_left_out": len(good) - len(rows),
     }
     return older, free_before, counts
@@ -138,13 +135,17 @@ def slab_numbers(*name: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], i
 
 
 def _in_sheaves(
-    cache: npt.NDArray[np.integer], cpu: npt.NDArray[np.int64], shapes: Sequence[CacheShape]
+    cache: npt.NDArray[np.integer],
+    cpu: npt.NDArray[np.int64],
+    _: npt.NDArray[np.int64],
+    shapes: Sequence[CacheShape],
 ) -> npt.NDArray[np.int16]:
     """Whose main sheaf free objects lie in, in the order the trace takes them; -1: on their slab.
 
     A CPU's first ones, up to a sheaf full.
     """
-    capacity = np.array([shape.capacity for shape in shapes], np.int64)[cache]
+    holds = [shape.capacity if isinstance(shape, SheafShape) else 0 for shape in shapes]
+    capacity = np.array(holds, np.int64)[cache]
     lane = cache.astype(np.int64) * (int(cpu.max(initial=0)) + 2) + cpu
     order = np.argsort(lane, kind="stable")
     rank = np.empty(len(lane), np.int64)
@@ -164,13 +165,23 @@ def _of_cpus(
     it is among the first such slabs of that CPU.
     """
     slabs, first, of = np.unique(slab, return_index=True, return_inverse=True)
-    held = 1 + np.array([shape.cpu_partial_slabs for shape in shapes], np.int64)[cache[first]]
+    holds = [
+        1 + shape.cpu_partial_slabs if isinstance(shape, CpuSlabShape) else 0 for shape in shapes
+    ]
+    held = np.array(holds, np.int64)[cache[first]]
     lane = cache[first].astype(np.int64) * (int(cpu.max(initial=0)) + 2) + cpu[first]
     order = np.lexsort((first, lane))
     rank = np.empty(len(slabs), np.int64)
     rank[order] = np.arange(len(slabs)) - np.searchsorted(lane[order], lane[order])
     owner = np.where(rank < held, cpu[first], -1)
     return owner[of.reshape(-1)].astype(np.int16)
+
+
+#: What counts of free objects that a CPU holds are called, and who holds each, by generation.
+_HOLDERS = {
+    Generation.SHEAVES: ("older_free_in_sheaves", _in_sheaves),
+    Generation.CPU_SLABS: ("older_free_of_cpus", _of_cpus),
+}
 
 
 def older_in(older: OlderObjects, first: int, end: int) -> OlderObjects:

@@ -6,12 +6,18 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from allocsim.kernels.profile import MAX_PAGE_ORDER, get_order
+from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
+from allocsim.kernels.profile import modelled
+from allocsim.kernels.release import Generation
+from allocsim.kernels.slub_rules import get_order
+from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from allocsim.kernels.profile import CacheShape
+    from allocsim.kernels.cache_shapes import CacheShape
+    from allocsim.kernels.profile import Profile
+    from allocsim.kernels.release import Kernel
 
 _NUMBERS = (
     "slab_size",
@@ -78,13 +84,31 @@ def parse_sysfs_slab(text: str) -> dict[str, CacheFacts]:
     return facts | {name: facts[cache] for name, cache in links.items() if cache in facts}
 
 
+def facts_for(facts: CacheFacts, kernel: Kernel, profile: Profile) -> CacheFacts:
+    """What a recorded kernel's facts say of a cache in the kernel that is modelled.
+
+    The capacity of a sheaf is the rule of a version (R3.10): that of another one says nothing, nor
+    do the zeros of 6.18 in caches that have cpu slabs instead. A kernel with sheaves alone still
+    has the file cpu_partial, which says 0 whatever the cache (mm/slub.c:cpu_partial_show, 7.2).
+
+    Args:
+        facts: what was recorded.
+        kernel: the recorded kernel.
+        profile: the kernel that is modelled.
+    """
+    own = modelled(kernel)
+    if own is None or own.version != profile.version:
+        facts = replace(facts, sheaf_capacity=None)
+    if kernel.slub is Generation.SHEAVES:
+        facts = replace(facts, cpu_partial=None)
+    return facts
+
+
 def recorded_shape(
     shape: CacheShape,
     facts: CacheFacts,
     settings: Mapping[str, int],
     cpus: int,
-    *,
-    cpu_slabs: bool = False,
 ) -> CacheShape:
     """A shape by rule, with what was recorded in place of what was computed.
 
@@ -96,7 +120,6 @@ def recorded_shape(
         facts: what was recorded.
         settings: what the user has set.
         cpus: CPUs of the recorded machine.
-        cpu_slabs: the model's CPUs have slabs of their own (R3.40), not sheaves.
     """
 
     def free(key: str) -> bool:
@@ -110,9 +133,14 @@ def recorded_shape(
             shape = replace(shape, min_order=order, min_objects=objects)
     if facts.min_partial is not None and free("min_partial"):
         shape = replace(shape, min_partial=facts.min_partial)
-    if facts.sheaf_capacity is not None and free("sheaf.capacity") and not cpu_slabs:
-        shape = replace(shape, capacity=facts.sheaf_capacity)
-    if facts.cpu_partial is not None and free("slab.cpu_partial") and cpu_slabs:
+    if isinstance(shape, SheafShape):
+        if facts.sheaf_capacity is not None and free("sheaf.capacity"):
+            shape = replace(shape, capacity=facts.sheaf_capacity)
+    elif (
+        isinstance(shape, CpuSlabShape)
+        and facts.cpu_partial is not None
+        and free("slab.cpu_partial")
+    ):
         shape = replace(shape, cpu_partial=facts.cpu_partial)
     return shape
 

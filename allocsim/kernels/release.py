@@ -77,16 +77,12 @@ _SINCE: dict[str, tuple[int, int]] = {
 
 # Kernels with a policy of their own, allocsim/policies: those in which a rule changed.
 _POLICIES = ((6, 12), (6, 14), (6, 16), (6, 17), (6, 18), (7, 0), (7, 2), (7, 3))
-# First of those whose cpu slabs are as they are modelled, up to sheaves: mm/slub.c:___slab_alloc,
-# __slab_free, get_partial_node, put_cpu_partial, deactivate_slab, calculate_order do the same in
-# 6.12, 6.14 and 6.17. Earlier ones differ in where slabs are frozen.
-_CPU_SLABS_SINCE = (6, 12)
 # Read, and no rule found to differ from the policy before it.
 _READ_ALIKE = ((6, 19), (7, 1))
 
 
-class Slub(Enum):
-    """What a CPU allocates objects from."""
+class Generation(Enum):
+    """A generation of SLUB: what a CPU allocates objects from."""
 
     CPU_SLABS = "cpu slabs"  #: a slab of its own (R3.30 - R3.40)
     SHEAVES_ASKED = "cpu slabs, and sheaves in caches that ask"  #: 6.18 and 6.19
@@ -104,8 +100,6 @@ class Kernel:
         set_before_alloc: page_ref_set of a new page comes before its mm_page_alloc (T8), since
             prep_new_page does it and not the wrappers of alloc_frozen_pages (spec 2.1, 2.2).
         slub: what its CPUs allocate objects from.
-        slub_model: which modelled kernel has its SLUB, a word of KERNELS in
-            allocsim.kernels.settings; None: none has.
         pages: its rules for per-CPU page lists.
         prefilled_sheaves: it has them (R3.16).
         events_name_cache: kmem_cache_alloc says the cache (T1).
@@ -123,8 +117,7 @@ class Kernel:
     policy: str
     policy_note: str
     set_before_alloc: bool
-    slub: Slub
-    slub_model: str | None
+    slub: Generation
     pages: PageRules
     prefilled_sheaves: bool
     events_name_cache: bool
@@ -157,16 +150,14 @@ def kernel_of(release: str, gfp_bits: Mapping[str, int] | None = None) -> Kernel
 def kernel_at(version: tuple[int, int], gfp_bits: Mapping[str, int] | None = None) -> Kernel:
     """What is fixed by a kernel version, (major, minor)."""
     has = {name: version >= first for name, first in _SINCE.items()}
-    slub = Slub.SHEAVES_ASKED if has["prefilled_sheaves"] else Slub.CPU_SLABS
-    model = "6.12" if version >= _CPU_SLABS_SINCE and slub is Slub.CPU_SLABS else None
+    slub = Generation.SHEAVES_ASKED if has["prefilled_sheaves"] else Generation.CPU_SLABS
     of = nearest_read(version, _POLICIES)
     return Kernel(
         version=version,
         policy=policy_name(of),
         policy_note=_note(version, of),
         set_before_alloc=not has["wrappers_set_count"],
-        slub=Slub.SHEAVES if has["sheaves_for_all"] else slub,
-        slub_model="7.2" if has["sheaves_for_all"] else model,
+        slub=Generation.SHEAVES if has["sheaves_for_all"] else slub,
         pages=PageRules(
             free_high_half=has["free_high_half"], drain_in_batches=has["drains_in_batches"]
         ),
@@ -199,7 +190,14 @@ def nearest_read(version: tuple[int, int], known: Sequence[tuple[int, int]]) -> 
         version: (major, minor) of a kernel.
         known: versions whose rules are known, oldest first.
     """
-    return max((each for each in known if each <= version), default=known[0])
+    return newest_since(version, known) or known[0]
+
+
+def newest_since(
+    version: tuple[int, int], known: Sequence[tuple[int, int]]
+) -> tuple[int, int] | None:
+    """The newest of some versions that a version is not before; None: it is before them all."""
+    return max((each for each in known if each <= version), default=None)
 
 
 def policy_name(version: tuple[int, int]) -> str:

@@ -7,14 +7,21 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from allocsim.kernels.profile import DEFAULT, PROFILES
+from allocsim.kernels.release import Generation
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from allocsim.kernels.profile import Profile
+
 KERNEL = "kernel"  #: the setting that picks the profile
-KERNELS = {"6.12": 612, "7.2": 702}  #: its values
-DEFAULT_KERNEL = "7.2"
+#: Where the rules of a generation stand.
+_RULES = {
+    Generation.CPU_SLABS: "R3.30 - R3.40",
+    Generation.SHEAVES: "R3.10 - R3.22",
+}
 
 
 class SettingError(ValueError):
@@ -30,7 +37,7 @@ class Setting:
         low, high: its range.
         per_cache: a cache's name may follow the key.
         doc: what it is.
-        kernel: the only kernel that has such a number; empty: all have.
+        generations: those of SLUB that have such a number.
         choices: words that stand for its values, where it takes no others.
     """
 
@@ -39,18 +46,34 @@ class Setting:
     high: int
     per_cache: bool
     doc: str
-    kernel: str = ""
+    generations: tuple[Generation, ...] = tuple(Generation)
     choices: tuple[tuple[str, int], ...] = ()
 
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """The modelled kernels that have such a number, oldest first."""
+        return kernels_of(self.generations)
+
+
+def kernels_of(generations: Iterable[Generation]) -> tuple[str, ...]:
+    """The modelled kernels of some generations of SLUB, oldest first."""
+    wanted = set(generations)
+    return tuple(each.word for each in PROFILES if each.slub.generation in wanted)
+
+
+_WHOSE = ", ".join(
+    f"{generation.value} ({rules}) in {' and '.join(kernels_of([generation]))}"
+    for generation, rules in _RULES.items()
+)
 
 SETTINGS = (
     Setting(
         KERNEL,
-        min(KERNELS.values()),
-        max(KERNELS.values()),
+        min(each.code for each in PROFILES),
+        max(each.code for each in PROFILES),
         per_cache=False,
-        doc="Whose allocators: cpu slabs (R3.30 - R3.40) in 6.12, sheaves (R3.10 - R3.22) in 7.2.",
-        choices=tuple(KERNELS.items()),
+        doc=f"Whose allocators: {_WHOSE}.",
+        choices=tuple((each.word, each.code) for each in PROFILES),
     ),
     Setting(
         "cpus",
@@ -65,7 +88,7 @@ SETTINGS = (
         1020,
         per_cache=True,
         doc="Objects in a sheaf; 0: no sheaves.",
-        kernel="7.2",
+        generations=(Generation.SHEAVES,),
     ),
     Setting(
         "sheaf.flush_batch",
@@ -73,7 +96,7 @@ SETTINGS = (
         1020,
         per_cache=False,
         doc="PCS_BATCH_MAX (R3.16).",
-        kernel="7.2",
+        generations=(Generation.SHEAVES,),
     ),
     Setting(
         "barn.full_sheaves",
@@ -81,7 +104,7 @@ SETTINGS = (
         1 << 20,
         per_cache=False,
         doc="Full sheaves a barn takes.",
-        kernel="7.2",
+        generations=(Generation.SHEAVES,),
     ),
     Setting(
         "slab.cpu_partial",
@@ -89,7 +112,7 @@ SETTINGS = (
         1 << 20,
         per_cache=True,
         doc="Objects wanted on a CPU's partial list (R3.30).",
-        kernel="6.12",
+        generations=(Generation.CPU_SLABS,),
     ),
     Setting("slab.order", 0, MAX_PAGE_ORDER, per_cache=True, doc="Order of a slab."),
     Setting("slab.max_order", 0, MAX_PAGE_ORDER, per_cache=False, doc="slab_max_order= (R3.4)."),
@@ -121,6 +144,20 @@ def shown(settings: Mapping[str, int]) -> dict[str, int | str]:
     return found
 
 
+def kernel_profile(settings: Mapping[str, int]) -> Profile:
+    """The profile that settings pick, with its numbers as they are.
+
+    Raises:
+        SettingError: there is no such kernel.
+    """
+    code = settings.get(KERNEL, DEFAULT.code)
+    for profile in PROFILES:
+        if profile.code == code:
+            return profile
+    codes = ", ".join(f"{each.code} for {each.word}" for each in PROFILES)
+    raise SettingError(f"setting {KERNEL}={code}: must be one of {codes}")
+
+
 def check_settings(settings: Mapping[str, int], caches: Iterable[str]) -> None:
     """Check every key and value.
 
@@ -128,13 +165,15 @@ def check_settings(settings: Mapping[str, int], caches: Iterable[str]) -> None:
         SettingError: as cache_shapes says.
     """
     names = list(caches)
-    kernel = settings.get(KERNEL, KERNELS[DEFAULT_KERNEL])
+    generation = kernel_profile(settings).slub.generation
     for key, value in settings.items():
         setting, cache = _split(key)
-        if setting.kernel and KERNELS[setting.kernel] != kernel:
+        if generation not in setting.generations:
+            have = setting.kernels
+            verb = "kernels {} have" if len(have) > 1 else "kernel {} has"
             raise SettingError(
-                f"setting {key}: kernel {setting.kernel} has it, not the one that is modelled; "
-                f"set {KERNEL}={setting.kernel} too"
+                f"setting {key}: {verb.format(' and '.join(have))} it, not the one that is "
+                f"modelled; set {KERNEL}={' or '.join(have)} too"
             )
         if cache is not None and cache not in names:
             raise SettingError(

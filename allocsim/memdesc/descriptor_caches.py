@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from allocsim.kernels.profile import LINUX_7_2, cache_shapes
+from allocsim.kernels.cache_shapes import cache_shapes
+from allocsim.kernels.profile import LINUX_7_2
 from allocsim.recording.page_kinds import Kind
 from allocsim.slub.paths import Path
 from allocsim.slub.requests import ObjectRequests
@@ -27,7 +28,7 @@ from allocsim.tables import Columns, concat, empty, stable_order, take
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from allocsim.kernels.profile import CacheShape
+    from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.memdesc.schemes import Scheme
     from allocsim.slub.requests import PageRequests
     from allocsim.tables import Index

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from allocsim.kernels.profile import LINUX_7_2, PAGE_SIZE, slab_order
+from allocsim.kernels.profile import LINUX_7_2
+from allocsim.kernels.slub_rules import PAGE_SIZE, slab_order
 from allocsim.recording.page_kinds import KIND_NAMES, Kind
 from allocsim.toml_data import DataFileError, only, parse, refuse, table, text_of
 
@@ -201,38 +202,6 @@ def _place(descriptor: Descriptor, cpus: int | None) -> tuple[float, float]:
     order = 0 if cpus is None else slab_order(LINUX_7_2.slub, descriptor.slot, cpus)
     objects = (PAGE_SIZE << order) // descriptor.slot
     return (PAGE_SIZE << order) / objects, 1 / objects
-
-
-def saved_bytes(
-    scheme: Scheme, order: npt.NDArray[np.integer], cost: float, today: int = 64
-) -> npt.NDArray[np.float64]:
-    """Bytes an allocation saves against today's words: (today - w) * 2^order - cost (spec 6.4).
-
-    Args:
-        scheme: the scheme.
-        order: orders of allocations.
-        cost: what the descriptor costs: its bytes, or :func:`slab_bytes`.
-        today: bytes a page has today.
-    """
-    saved: npt.NDArray[np.float64] = (today - scheme.word_bytes) * np.exp2(order) - cost
-    return saved
-
-
-def break_even_pages(
-    scheme: Scheme, described: npt.NDArray[np.float64], cost: float, today: int = 64
-) -> npt.NDArray[np.float64]:
-    """Pages a described allocation must have on average for the scheme to cost what today does.
-
-    All pages save today - w; a share ``described`` of them also pays ``cost`` for every
-    ``pages`` of its pages: pages = described * cost / (today - w).
-
-    Args:
-        scheme: the scheme, with a smaller word than today's.
-        described: shares of all pages that belong to allocations with a descriptor, 0 to 1.
-        cost: bytes of a descriptor.
-        today: bytes a page has today.
-    """
-    return described * cost / (today - scheme.word_bytes)
 
 
 def parse_scheme(text: str, source: str) -> Scheme:

@@ -61,7 +61,7 @@ class CacheModel(Protocol):
     """One cache between windows, by the rules of its kernel's generation of SLUB.
 
     Attributes:
-        stat: the kernel's counters by name, since the start (paths.COUNTERS).
+        stat: the kernel's counters by name, since the start (allocsim.slub.counters).
     """
 
     stat: Counter[str]

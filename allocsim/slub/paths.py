@@ -1,4 +1,4 @@
-"""The way an object request took through SLUB, and the counters the kernel keeps of it."""
+"""The way an object request took through SLUB."""
 
 from __future__ import annotations
 
@@ -57,47 +57,4 @@ FREE_PATHS = frozenset(
         Path.SLAB_PUSH,
         Path.SLAB_FREED,
     }
-)
-
-#: Names of /sys/kernel/slab/*/ with CONFIG_SLUB_STATS, and their units: sheaf_refill and
-#: sheaf_flush count objects, barn_* and sheaf_alloc, sheaf_free sheaves (without the main sheaves
-#: every CPU gets when a cache is made); free_rcu_sheaf objects, sheaf_prefill_* and sheaf_return_*
-#: prefilled sheaves. Those of 6.12 alone begin at alloc_from_partial. Two are ours: ``list_lock``,
-#: acquisitions of the node's list_lock; ``freelist_cmpxchg``, locked cmpxchgs of a slab's free
-#: list (mm/slub.c:slab_update_freelist), each taken to succeed at once.
-COUNTERS = (
-    "alloc_fastpath",
-    "alloc_slowpath",
-    "free_fastpath",
-    "free_slowpath",
-    "free_add_partial",
-    "free_remove_partial",
-    "alloc_slab",
-    "free_slab",
-    "order_fallback",
-    "free_rcu_sheaf",
-    "free_rcu_sheaf_fail",
-    "sheaf_flush",
-    "sheaf_refill",
-    "sheaf_alloc",
-    "sheaf_free",
-    "barn_get",
-    "barn_get_fail",
-    "barn_put",
-    "barn_put_fail",
-    "sheaf_prefill_fast",
-    "sheaf_prefill_slow",
-    "sheaf_return_fast",
-    "sheaf_return_slow",
-    "list_lock",
-    "alloc_from_partial",
-    "alloc_refill",
-    "free_frozen",
-    "deactivate_bypass",
-    "deactivate_empty",
-    "cpu_partial_alloc",
-    "cpu_partial_free",
-    "cpu_partial_node",
-    "cpu_partial_drain",
-    "freelist_cmpxchg",
 )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from allocsim.kernels.profile import CacheShape
+    from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.tables import Index
 
 CACHE_BITS = 32

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.kernels.profile import MAX_PAGE_ORDER
+from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 from allocsim.slub.node_partial import INDEX_BITS, NO_ROW
 from allocsim.slub.slabs import LOOKAHEAD
 from allocsim.tables import stable_order

@@ -1,7 +1,7 @@
 """SLUB for every cache of a trace: windows of object requests in, their placement out.
 
-A cache is replayed by the rules of its kernel's generation: sheaves (allocsim.slub.sheaves.cache,
-7.2) or cpu slabs (allocsim.slub.cpu_slabs.cache, 6.12). The caches of a machine share only the page
+A cache is replayed by the rules of its kernel's generation: sheaves (allocsim.slub.sheaves.cache)
+or cpu slabs (allocsim.slub.cpu_slabs.cache). The caches of a machine share only the page
 allocator, so each is replayed by itself. Pages wanted and returned come out; what the page
 allocator refuses must be known when the window goes in.
 """
@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.kernels.profile import MAX_PAGE_ORDER
+from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
+from allocsim.kernels.slub_rules import CpuSlabRules, SheafRules
+from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 from allocsim.slub.cache_model import FAILED, CacheEvents
+from allocsim.slub.counters import counted
 from allocsim.slub.cpu_slabs.cache import CpuSlabs
 from allocsim.slub.live_objects import LiveObjects
 from allocsim.slub.node_partial import INDEX_BITS
-from allocsim.slub.paths import COUNTERS
 from allocsim.slub.requests import PageRequests, Placement, SheafObjects
 from allocsim.slub.sheaves.cache import SheafCache
 from allocsim.slub.sheaves.sheaf_kmalloc import (
@@ -40,7 +42,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from allocsim.kernels.profile import CacheShape, Profile
+    from allocsim.kernels.cache_shapes import CacheShape
+    from allocsim.kernels.profile import Profile
+    from allocsim.kernels.slub_rules import SlubRules
     from allocsim.slub.cache_model import CacheModel
     from allocsim.slub.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
     from allocsim.slub.sheaves.sheaf_kmalloc import SheafRequests
@@ -73,12 +77,11 @@ class Slub:
         freelist_order: Callable[[int, int, int], Sequence[int]] | None = None,
     ) -> None:
         self.cpus = cpus
+        self.generation = profile.slub.generation
         self.homes = sheaf_homes(profile.slub, shapes)
         self.sequence, self.depth = before_their_homes(self.homes)
         self.caches: list[CacheModel] = [
-            CpuSlabs(shape, number, cpus, freelist_order)
-            if profile.slub.cpu_slabs
-            else SheafCache(shape, profile.slub, number, cpus, freelist_order)
+            _cache_model(profile.slub, shape, number, cpus, freelist_order)
             for number, shape in enumerate(shapes)
         ]
         self.with_sheaves = {
@@ -183,10 +186,10 @@ class Slub:
         return np.concatenate([np.empty((0, 6 + self.depth), np.int64), *pages]), sheaves
 
     def counters(self) -> dict[str, npt.NDArray[np.int64]]:
-        """The kernel's counters by name, one value a cache, since the start (COUNTERS)."""
+        """The counters its generation keeps, by name: one value a cache, since the start."""
         return {
             name: np.array([cache.stat[name] for cache in self.caches], np.int64)
-            for name in COUNTERS
+            for name in counted(self.generation)
         }
 
     def _check(self, requests: ObjectRequests) -> None:
@@ -238,6 +241,21 @@ class Slub:
         stays = requests.op > 0
         stays[allocs] = False
         return parent, np.flatnonzero(stays)
+
+
+def _cache_model(
+    rules: SlubRules,
+    shape: CacheShape,
+    number: int,
+    cpus: int,
+    freelist_order: Callable[[int, int, int], Sequence[int]] | None,
+) -> CacheModel:
+    """The model of a cache; which one is chosen here, by the generation of its rules, alone."""
+    if isinstance(rules, SheafRules) and isinstance(shape, SheafShape):
+        return SheafCache(shape, rules, number, cpus, freelist_order)
+    if isinstance(rules, CpuSlabRules) and isinstance(shape, CpuSlabShape):
+        return CpuSlabs(shape, number, cpus, freelist_order)
+    raise TypeError(f"the shape of {shape.name} is not of a kernel with {rules.generation.value}")
 
 
 def _find(handles: Index, wanted: Index) -> Index:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from allocsim.kernels.profile import PAGE_SIZE
+from allocsim.kernels.slub_rules import PAGE_SIZE
 from allocsim.recording.cache_names import KMALLOC_CLASSES
 from allocsim.recording.page_kinds import Kind
 from pipeline.fitting.lifetimes import (

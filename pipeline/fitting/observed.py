@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from allocsim.kernels.cache_shapes import SheafShape
 from allocsim.recording.page_kinds import Kind
 from allocsim.recording.requests import UNKNOWN_PAGE
 from allocsim.slub.requests import Op
@@ -179,7 +180,7 @@ def _older_slabs(
             free.cpu[free.cache == number].astype(np.int64),
             shape.objects,
             1 << shape.order,
-            shape.capacity,
+            shape.capacity if isinstance(shape, SheafShape) else 0,
             made.get(number, 0),
         )
         for number, shape in enumerate(world.shapes)

@@ -4,33 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from allocsim.kernels.profile import profile_of
-from allocsim.kernels.release import Slub, kernel_of
-from allocsim.kernels.settings import DEFAULT_KERNEL, KERNEL, KERNELS
+from allocsim.kernels.profile import DEFAULT, modelled
+from allocsim.kernels.release import Generation, kernel_of
+from allocsim.kernels.settings import KERNEL, kernel_profile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from allocsim.kernels.profile import Profile
     from pipeline.replay.world import Recorded
 
 
-def own_kernel(release: str) -> dict[str, int] | None:
-    """The settings that model the SLUB of a recorded kernel; None: it is none of the modelled."""
-    model = kernel_of(release).slub_model
-    if model is None or model == DEFAULT_KERNEL:
-        return None if model is None else {}
-    return {KERNEL: KERNELS[model]}
+def own_profile(release: str) -> Profile | None:
+    """The profile whose SLUB is that of a recorded kernel; None: it is none of the modelled."""
+    return modelled(kernel_of(release))
+
+
+def kernel_settings(profile: Profile) -> dict[str, int]:
+    """The settings that pick a profile."""
+    return {} if profile is DEFAULT else {KERNEL: profile.code}
 
 
 def what_if(recorded: Recorded, settings: Mapping[str, int]) -> str | None:
     """Why a simulation is not one of the recorded kernel as it was; None if it is."""
     reasons = []
-    release, own = recorded.release, own_kernel(recorded.release)
-    if not profile_of(settings).slub.cpu_slabs:
-        if kernel_of(release).slub is not Slub.SHEAVES:
-            reasons.append(f"Linux {release} has no sheaves for all caches")
-    elif not own:
-        reasons.append(f"Linux {release} has not the cpu slabs of 6.12")
+    chosen = kernel_profile(settings)
+    if chosen is not own_profile(recorded.release):
+        reasons.append(f"Linux {recorded.release} has {_missing(recorded.release, chosen)}")
     if recorded.nodes > 1:
         reasons.append(f"the machine's {recorded.nodes} memory nodes are taken as one")
     debugged = sum(
@@ -43,3 +43,11 @@ def what_if(recorded: Recorded, settings: Mapping[str, int]) -> str | None:
     if others.items() - {("cpus", recorded.cpus)}:
         reasons.append("settings changed")
     return "; ".join(reasons) or None
+
+
+def _missing(release: str, chosen: Profile) -> str:
+    """What of the chosen kernel's SLUB a recorded kernel has not."""
+    generation = chosen.slub.generation
+    if generation is Generation.SHEAVES and kernel_of(release).slub is not generation:
+        return "no sheaves for all caches"
+    return f"not the {generation.value} of {chosen.word}"

@@ -124,8 +124,7 @@ def shown(connection: duckdb.DuckDBPyConnection, trace: TraceSet) -> Shown:
         'SELECT coalesce(max(pfn + (1 << "order")), 1) - 1 FROM described_lives'
     ).fetchall()
     before, after = (
-        page_flags(trace.path / "snapshots" / when / "kpageflags.zst")
-        for when in ("before", "after")
+        page_flags(trace.snapshot("kpageflags.zst", when)) for when in ("before", "after")
     )
     frames = max([highest + 1, *(len(flags) for flags in (before, after) if flags is not None)])
     touched = FirstTouched(frames)

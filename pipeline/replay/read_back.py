@@ -18,6 +18,7 @@ from allocsim.initial_state.slabs import FirstSeen
 from allocsim.initial_state.vmstat_worker import VmstatTurns
 from allocsim.initial_state.zone_fallbacks import ZoneFallbacks
 from allocsim.kernels.release import GFP_BITS
+from allocsim.kernels.slub_rules import GRACE_NS
 from allocsim.recording import requests as recorded_requests
 from allocsim.recording.cache_names import kmalloc_slots
 from allocsim.recording.page_kinds import Kind
@@ -35,7 +36,6 @@ from pipeline.prefetch import prefetch
 from pipeline.replay.synthetic_free_lists import free_places
 from pipeline.replay.untraced_frees import MIDDLE, find_hidden
 from pipeline.replay.world import (
-    PROFILE,
     Recorded,
     has_thp,
     older_handles,
@@ -158,7 +158,7 @@ class RecordedRun:
             origin,
             self._cache,
             trace.meta["last_ts"],
-            PROFILE.slub.grace_ns,
+            GRACE_NS,
         )
         listed = recorded_lists(trace, zones, lists)
         found = zones_at_start(trace, zones, listed, lists.taken)

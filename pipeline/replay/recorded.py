@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from allocsim import __version__
-from allocsim.kernels.profile import PAGE_SIZE
 from allocsim.kernels.release import kernel_of
+from allocsim.kernels.slub_rules import PAGE_SIZE
 from allocsim.recording import interpret as replay
 from allocsim.recording.interpret import Recording, Replay
 from allocsim.refcount.costs import costs_for

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
 from allocsim.page_alloc.paths import PAGE_COUNTERS
 from allocsim.slub.paths import Path
 from pipeline.store.schema import (
@@ -142,8 +143,10 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: Tally) -> Rows:
                 "objects": shape.objects,
                 "min_order": shape.min_order,
                 "min_partial": shape.min_partial,
-                "capacity": shape.capacity if with_sheaves else None,
-                "cpu_partial_slabs": None if with_sheaves else shape.cpu_partial_slabs,
+                "capacity": shape.capacity if isinstance(shape, SheafShape) else None,
+                "cpu_partial_slabs": shape.cpu_partial_slabs
+                if isinstance(shape, CpuSlabShape)
+                else None,
                 "shape_how": int(how),
                 "slab_allocs": int(tally.slab_allocs[number]),
                 "slab_frees": int(tally.slab_frees[number]),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING
 
-from allocsim.kernels.profile import PAGE_SIZE
 from allocsim.kernels.release import GFP_BITS
 from allocsim.kernels.settings import SettingError, check_settings, parse_setting
+from allocsim.kernels.slub_rules import PAGE_SIZE
 from allocsim.recording.cache_names import Caches
 from pipeline.errors import InputError, UsageError
 from pipeline.store.dimensions import functions

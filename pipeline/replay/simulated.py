@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim import __version__
-from allocsim.kernels.profile import profile_of
-from allocsim.kernels.settings import shown
+from allocsim.kernels.settings import kernel_profile, shown
 from pipeline.background import behind
 from pipeline.replay.fidelity import what_if
 from pipeline.replay.memdesc import add_descriptors
@@ -232,6 +231,7 @@ def store(  # noqa: PLR0913 - the columns of a run
     outcome: Outcome,
 ) -> None:
     """Write the row of a simulated run, and its small tables."""
+    profile = kernel_profile(settings)
     [about] = connection.execute(
         "SELECT trace_id, events, first_ts, last_ts, slice_ns, own_policy, own_note FROM runs"
         " WHERE run = ?",
@@ -244,7 +244,8 @@ def store(  # noqa: PLR0913 - the columns of a run
         "window_rows": window_rows,
         "placement": "simulated",
         "of_run": of_run,
-        "profile": profile_of(settings).name,
+        "profile": profile.name,
+        "slub": profile.slub.generation.value,
         "settings": settings_key(settings),
         "what_if": outcome.what_if,
         "machine_how": outcome.machine_how,

@@ -18,7 +18,6 @@ from pipeline.replay.world import SYNTH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from allocsim.tables import Columns
     from pipeline.trace_set.reader import TraceSet
@@ -48,15 +47,17 @@ def free_places(trace: TraceSet, names: Sequence[str]) -> Columns | None:
     Raises:
         InputError: the file is damaged.
     """
-    path: Path = trace.path / "snapshots" / "before" / FILE
-    if trace.meta["source"]["format"] != SYNTH or not path.is_file():
+    text = trace.snapshot_text(FILE) if trace.meta["source"]["format"] == SYNTH else None
+    if text is None:
         return None
-    lines = [line.split() for line in path.read_text("utf-8", "replace").splitlines()]
+    lines = [line.split() for line in text.splitlines()]
     number = {name: at for at, name in enumerate(names)}
     cpus = trace.meta["cpus"]
     for at, words in enumerate(lines):
         if len(words) != _WORDS or not _is_place(words[1]) or not _below(words[2], cpus):
-            raise InputError(f"{path}: line {at + 1} is not a cache, an address and a CPU")
+            raise InputError(
+                f"{trace.snapshot(FILE)}: line {at + 1} is not a cache, an address and a CPU"
+            )
     known = [words for words in lines if words[0] in number]
     return {
         "ptr": np.array([int(words[1], 16) for words in known], np.uint64),

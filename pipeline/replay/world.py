@@ -18,6 +18,7 @@ from allocsim.initial_state.pcp_lists import LIST_PAGES, for_cpus, with_lists, w
 from allocsim.initial_state.slabs import rebuild
 from allocsim.initial_state.sysfs_slab import (
     CacheFacts,
+    facts_for,
     parse_sysfs_slab,
     recorded_order,
     recorded_shape,
@@ -31,15 +32,12 @@ from allocsim.initial_state.zoneinfo import (
     parse_zoneinfo,
     placed,
 )
+from allocsim.kernels.cache_shapes import cache_shapes, profile_of
 from allocsim.kernels.page_settings import page_machine
-from allocsim.kernels.profile import (
-    LINUX_7_2,
-    cache_shapes,
-    profile_of,
-    slab_order,
-)
-from allocsim.kernels.release import Slub, kernel_of
+from allocsim.kernels.profile import DEFAULT
+from allocsim.kernels.release import kernel_of
 from allocsim.kernels.settings import SettingError, check_settings
+from allocsim.kernels.slub_rules import slab_order
 from allocsim.page_alloc.pcp import list_order
 from allocsim.page_alloc.zones import Mt, all_free
 from allocsim.simulation import Simulation, SlabPages
@@ -49,18 +47,18 @@ from pipeline.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     import numpy.typing as npt
 
     from allocsim.initial_state.pcp_lists import ListsAtStart
-    from allocsim.kernels.profile import CacheShape, Profile
+    from allocsim.kernels.cache_shapes import CacheShape
+    from allocsim.kernels.profile import Profile
+    from allocsim.kernels.release import Generation
     from allocsim.page_alloc.zones import Machine, Zone, ZoneState
     from allocsim.slub.requests import FreeBefore, OlderObjects
     from allocsim.tables import Columns
     from pipeline.trace_set.reader import TraceSet
 
-PROFILE = LINUX_7_2  #: where no other kernel is asked for
 SYNTH = "synth"  #: source.format of a synthetic trace set
 _UNSEEN_SIZE = 8  # of caches that no request is for
 _MOST_PAGES = 1 << 30  # 4 TiB: each 4 MiB of them are a block to keep account of
@@ -147,8 +145,7 @@ def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
         shapes, hows = _shapes(profile, recorded, settings)
     except SettingError as error:
         raise UsageError(str(error)) from error
-    cpu_slabs = profile.slub.cpu_slabs
-    older, free_before, counts = _older(recorded, shapes, machine.cpus, cpu_slabs=cpu_slabs)
+    older, free_before, counts = _older(recorded, shapes, machine.cpus, profile.slub.generation)
     counts["list_pages_at_start"] = sum(
         len(blocks) << list_order(index)
         for state in machine.states
@@ -197,23 +194,23 @@ def _machine(profile: Profile, recorded: Recorded, settings: Mapping[str, int]) 
 
 def older_handles(recorded: Recorded) -> npt.NDArray[np.int64]:
     """Rising handles of the objects live before the trace; no setting changes them."""
-    shapes, _ = _shapes(PROFILE, recorded, {})
-    return _older(recorded, shapes, recorded.cpus)[0].object
+    shapes, _ = _shapes(DEFAULT, recorded, {})
+    return _older(recorded, shapes, recorded.cpus, DEFAULT.slub.generation)[0].object
 
 
 def _older(
-    recorded: Recorded, shapes: Sequence[CacheShape], cpus: int, *, cpu_slabs: bool = False
+    recorded: Recorded, shapes: Sequence[CacheShape], cpus: int, generation: Generation
 ) -> tuple[OlderObjects, FreeBefore, dict[str, int]]:
     orders = [
         recorded_order(
             shape.size,
             recorded.facts.get(shape.name),
-            slab_order(PROFILE.slub, shape.size, recorded.cpus),
+            slab_order(DEFAULT.slub, shape.size, recorded.cpus),
         )
         for shape in shapes
     ]
     order = np.array(orders, np.int64)
-    return rebuild(recorded.seen, shapes, order, cpus, cpu_slabs=cpu_slabs)
+    return rebuild(recorded.seen, shapes, order, cpus, generation)
 
 
 def _shapes(
@@ -221,13 +218,13 @@ def _shapes(
 ) -> tuple[list[CacheShape], list[How]]:
     sized = [(name, size if size > 0 else _UNSEEN_SIZE) for name, size in recorded.caches]
     shapes = cache_shapes(profile, sized, recorded.cpus, settings)
+    kernel = kernel_of(recorded.release)
     hows = []
     for number, shape in enumerate(shapes):
         facts = recorded.facts.get(shape.name)
         if facts is not None and facts.slab_size == shape.size:
-            shapes[number] = recorded_shape(
-                shape, facts, settings, recorded.cpus, cpu_slabs=profile.slub.cpu_slabs
-            )
+            told = facts_for(facts, kernel, profile)
+            shapes[number] = recorded_shape(shape, told, settings, recorded.cpus)
             hows.append(How.OBSERVED)
         else:
             hows.append(How.INFERRED)
@@ -250,18 +247,8 @@ def _slab_pages(recorded: Recorded, shapes: Sequence[CacheShape]) -> SlabPages:
 
 
 def recorded_facts(trace: TraceSet) -> dict[str, CacheFacts]:
-    """What the trace set's snapshot of sysfs says of its caches; empty without one.
-
-    Of a kernel whose caches do not all have sheaves, 6.18 say, no capacity is told: what the
-    model's sheaves hold there is a rule's (R3.10), since that kernel has something else for them.
-    A kernel with sheaves prints a cpu_partial of 0 for every cache, though it has no such list
-    (mm/slub.c:cpu_partial_show, 7.2): the model's CPU slabs follow the rule then (R3.30).
-    """
-    text = _snapshot(trace, "sysfs_slab.txt")
-    facts = {} if text is None else parse_sysfs_slab(text)
-    if kernel_of(trace.meta["kernel_release"]).slub is Slub.SHEAVES:
-        return {name: replace(fact, cpu_partial=None) for name, fact in facts.items()}
-    return {name: replace(fact, sheaf_capacity=None) for name, fact in facts.items()}
+    """What the trace set's snapshot of sysfs says of its caches; empty without one."""
+    return parse_sysfs_slab(trace.snapshot_text("sysfs_slab.txt") or "")
 
 
 def recorded_zones(
@@ -273,7 +260,7 @@ def recorded_zones(
         InputError: the snapshot is not what /proc would say.
     """
     cpus = trace.meta["cpus"]
-    zoneinfo = _snapshot(trace, "zoneinfo")
+    zoneinfo = trace.snapshot_text("zoneinfo")
     if zoneinfo is None:
         if highest_pfn >= _MOST_PAGES:
             raise InputError(
@@ -285,9 +272,9 @@ def recorded_zones(
         return assumed, assumed_states(assumed), How.ASSUMED
     try:
         zones = parse_zoneinfo(zoneinfo, cpus)
-        held = parse_pagetypeinfo(_snapshot(trace, "pagetypeinfo") or "")
+        held = parse_pagetypeinfo(trace.snapshot_text("pagetypeinfo") or "")
     except ZoneTextError as error:
-        raise InputError(f"{trace.path / 'snapshots' / 'before'}: {error}") from error
+        raise InputError(f"{trace.snapshot('pagetypeinfo').parent}: {error}") from error
     states = tuple(
         placed(zone, *held[zone.name]) if zone.name in held else all_free(zone) for zone in zones
     )
@@ -318,7 +305,7 @@ def zones_at_start(
     Raises:
         InputError: a snapshot is not what /proc would say.
     """
-    before, after = _snapshot(trace, "pagetypeinfo"), _snapshot(trace, "zoneinfo", "after")
+    before, after = trace.snapshot_text("pagetypeinfo"), trace.snapshot_text("zoneinfo", "after")
     losses = trace.meta["lost"]
     lost = [*losses["per_cpu"].values(), *losses["sources"]["marks_without_a_number"].values()]
     complete = {"mm_page_alloc", "mm_page_free"} <= set(trace.meta["recorded_events"])
@@ -327,7 +314,7 @@ def zones_at_start(
     try:
         held = parse_pagetypeinfo(before)
     except ZoneTextError as error:
-        raise InputError(f"{trace.path / 'snapshots' / 'before'}: {error}") from error
+        raise InputError(f"{trace.snapshot('pagetypeinfo').parent}: {error}") from error
     cpus = trace.meta["cpus"]
     free, listed = parse_free_pages(after), parse_list_pages(after, cpus)
     at_start: list[Zone] = []
@@ -357,7 +344,7 @@ def recorded_lists(
     lists = found.held.copy()
     if trace.meta["source"]["format"] == SYNTH:
         lists[:] = 0
-    counted = parse_list_pages(_snapshot(trace, "zoneinfo") or "", trace.meta["cpus"])
+    counted = parse_list_pages(trace.snapshot_text("zoneinfo") or "", trace.meta["cpus"])
     for z, zone in enumerate(zones):
         if zone.managed and zone.name in counted:
             lists[z] = with_pages(lists[z], found.refilled[z], np.array(counted[zone.name]))
@@ -366,15 +353,10 @@ def recorded_lists(
 
 def recorded_nodes(trace: TraceSet) -> int:
     """Memory nodes of the recorded machine, by its zoneinfo; one without a snapshot (assumed)."""
-    return memory_nodes(_snapshot(trace, "zoneinfo") or "") or 1
+    return memory_nodes(trace.snapshot_text("zoneinfo") or "") or 1
 
 
 def has_thp(trace: TraceSet) -> bool:
     """Whether the kernel was built with transparent huge pages, by its vmstat; yes without one."""
-    vmstat = _snapshot(trace, "vmstat")
+    vmstat = trace.snapshot_text("vmstat")
     return vmstat is None or "thp_fault_alloc" in vmstat
-
-
-def _snapshot(trace: TraceSet, name: str, when: str = "before") -> str | None:
-    path: Path = trace.path / "snapshots" / when / name
-    return path.read_text("utf-8", "replace") if path.is_file() else None

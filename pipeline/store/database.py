@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from allocsim import __version__
+from allocsim.kernels.release import Generation
 from allocsim.page_alloc.paths import FREE_PAGE_PATHS, PagePath
 from allocsim.recording.page_kinds import KIND_DOCS, KIND_NAMES
 from allocsim.refcount.alloc_levels import LEVELS
 from allocsim.refcount.freezability import VERDICTS
+from allocsim.slub.counters import COUNTERS, Use
 from allocsim.slub.paths import FREE_PATHS
 from allocsim.slub.paths import Path as ObjectPath
 from allocsim.trace.events import EVENTS
@@ -236,6 +238,7 @@ def _name_codes(connection: duckdb.DuckDBPyConnection) -> None:
         "cache_hows": [(int(how), how.name.lower()) for how in CacheHow],
         "call_levels": [(number, level.name, level.source) for number, level in enumerate(LEVELS)],
         "verdicts": [(int(v.code), v.name, v.max_extra_pct, v.doc) for v in VERDICTS],
+        "counters": counter_rows(),
         "paths": [
             (int(path), layer, "free" if path in frees else "alloc", path.name.lower())
             for layer, every, frees in (
@@ -250,6 +253,24 @@ def _name_codes(connection: duckdb.DuckDBPyConnection) -> None:
         values = [value for row in rows for value in row]
         connection.execute(f"DELETE FROM {table}")
         connection.execute(f"INSERT INTO {table} VALUES {marks}", values)
+
+
+def counter_rows() -> list[tuple[object, ...]]:
+    """Rows of the table counters: what the model of each generation of SLUB counts."""
+    return [
+        (
+            generation.value,
+            counter.name,
+            place,
+            counter.unit,
+            counter.ours,
+            Use.CHIEF in counter.of[generation],
+            counter.doc,
+        )
+        for generation in Generation
+        for place, counter in enumerate(COUNTERS)
+        if counter.modelled and generation in counter.of
+    ]
 
 
 @contextmanager

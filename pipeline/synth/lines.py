@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from allocsim.kernels.profile import PAGE_SIZE, get_order, kmalloc_size
 from allocsim.kernels.release import GFP_BITS, kernel_of
+from allocsim.kernels.slub_rules import PAGE_SIZE, get_order, kmalloc_size
 from allocsim.page_alloc.gfp import highest_zones, urgency
 from allocsim.recording.cache_names import LARGE_KMALLOC
 from allocsim.recording.sheaf_runs import FLAGS

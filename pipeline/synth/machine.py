@@ -14,7 +14,8 @@ import numpy as np
 from allocsim.initial_state.slabs import FirstSeen
 from allocsim.initial_state.sysfs_slab import parse_sysfs_slab
 from allocsim.initial_state.zoneinfo import parse_pagetypeinfo, parse_zoneinfo, placed
-from allocsim.kernels.profile import cache_shapes
+from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape, cache_shapes
+from allocsim.kernels.profile import DEFAULT
 from allocsim.kernels.release import GFP_BITS
 from allocsim.page_alloc.zones import (
     MAX_PAGE_ORDER,
@@ -26,12 +27,12 @@ from allocsim.page_alloc.zones import (
 )
 from allocsim.recording.cache_names import KMALLOC_CLASSES, Caches
 from allocsim.trace.results import How
-from pipeline.replay.world import PROFILE, Recorded, make_world
+from pipeline.replay.world import Recorded, make_world
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from allocsim.kernels.profile import CacheShape
+    from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.page_alloc.zones import Zone
     from pipeline.replay.world import World
     from pipeline.synth.spec.model import Spec
@@ -48,8 +49,12 @@ _SYSFS = (
     ("order", "order"),
     ("objs_per_slab", "objects"),
     ("min_partial", "min_partial"),
-    ("sheaf_capacity", "capacity"),
 )
+#: The files that a generation of SLUB has besides.
+_OWN_SYSFS = {
+    SheafShape: ("sheaf_capacity", "capacity"),
+    CpuSlabShape: ("cpu_partial", "cpu_partial"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ def make_machine(spec: Spec, settings: Mapping[str, int] | None = None) -> Machi
     caches = Caches(list(spec.sizes), sizes, GFP_BITS, {})
     sized = [(name, sizes.get(name, -1)) for name in caches.names]
     known = [(name, size) for name, size in sized if size > 0]
-    shapes = cache_shapes(PROFILE, known, spec.cpus)
+    shapes = cache_shapes(DEFAULT, known, spec.cpus)
     zone = computed_zone(spec.memory >> 12, spec.cpus, start_pfn=START_PFN)
     snapshots = {
         "zoneinfo": _zoneinfo(zone),
@@ -189,7 +194,7 @@ def _sysfs_slab(spec: Spec, shapes: list[CacheShape]) -> str:
     lines = []
     for shape in shapes:
         own = flags.get(shape.name, ())
-        for attribute, name in _SYSFS:
+        for attribute, name in (*_SYSFS, _OWN_SYSFS[type(shape)]):
             lines.append(f"{shape.name} {attribute} {getattr(shape, name)}")
         for attribute, flag, prefix in (
             ("reclaim_account", "reclaimable", _PREFIXES["rcl"]),
@@ -199,10 +204,3 @@ def _sysfs_slab(spec: Spec, shapes: list[CacheShape]) -> str:
             is_set = flag in own or shape.name.startswith(prefix)
             lines.append(f"{shape.name} {attribute} {int(is_set)}")
     return "\n".join(lines) + "\n"
-
-
-def machine_shapes(caches: Sequence[tuple[str, int]], cpus: int) -> list[CacheShape | None]:
-    """Shapes that caches of these names and sizes get; None where the size is not known."""
-    known = [(name, -(-size // 8) * 8) for name, size in caches if size > 0]
-    found = iter(cache_shapes(PROFILE, known, cpus))
-    return [next(found) if size > 0 else None for _, size in caches]

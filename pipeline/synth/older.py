@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from allocsim.initial_state.slabs import slab_numbers
-from allocsim.kernels.profile import PAGE_SIZE
+from allocsim.kernels.slub_rules import PAGE_SIZE
 from allocsim.page_alloc.zones import ORDERS, PRIOR_CHUNK
 from allocsim.tables import take
 from pipeline.errors import InputError

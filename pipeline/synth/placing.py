@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from allocsim.initial_state.vmstat_worker import VmstatTurns
-from allocsim.kernels.profile import MAX_PAGE_ORDER, PAGE_SIZE
+from allocsim.kernels.slub_rules import PAGE_SIZE
 from allocsim.page_alloc.paths import PagePath
-from allocsim.page_alloc.zones import ORDERS
+from allocsim.page_alloc.zones import MAX_PAGE_ORDER, ORDERS
 from allocsim.recording.requests import PAGE_SHIFT, UNKNOWN_PAGE, PageEvents
 from allocsim.slub.paths import Path
 from allocsim.slub.requests import ObjectRequests, Op
 from allocsim.trace.events import Ev
 from pipeline.errors import InputError
-from pipeline.replay.world import PROFILE
+from pipeline.synth.further import Further, Rank
 from pipeline.synth.lines import make_lines, pieces
 from pipeline.synth.machine import DIRECT_MAP
 from pipeline.synth.older import older_rows, place_older
@@ -23,6 +23,8 @@ from pipeline.synth.rows import GFP_KERNEL, slab_gfp
 from pipeline.synth.slab_frames import SlabFrames
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
 
     from allocsim.simulated_window import SimulatedWindow
@@ -35,23 +37,6 @@ if TYPE_CHECKING:
 
 _SLAB_STACK = ("__alloc_frozen_pages_noprof", "allocate_slab", "refill_objects")
 _FEW = 1024  # requests
-# Where the further events of one request stand: what an allocation asks for comes before its own
-# (T13), what a free leads to behind it (T4, T5), each after what it needs: a sheaf's object is
-# freed before its slab, and allocated behind it.
-(
-    _PAGES_FREED_BEFORE,
-    _SHEAF_FREED_BEFORE,
-    _HOME_PAGES,
-    _SHEAF,
-    _PAGES,
-    _OWN,
-    _PAGES_FREED,
-    _SHEAF_FREED,
-    _HOME_PAGES_OF_FREE,
-    _SHEAF_OF_FREE,
-    _BATCHED,
-) = range(11)
-_RANKS = 16
 #: Function that makes a sheaf for a request, and the one that frees one at it (mm/slub.c 7.2).
 _MAKES = {
     Op.ALLOC: "__pcs_replace_empty_main",
@@ -153,7 +138,6 @@ class Placing:
         Only those of requests that the spec has.
         """
         add, site = self._templates.add, self._templates.site
-        header = PROFILE.slub.sheaf_header
         sheaves: dict[tuple[int, ...], int] = {}
         ops = sorted(
             {*self._ops.ravel().tolist(), Op.ALLOC, Op.FREE}, key=lambda op: (abs(op), -op)
@@ -165,7 +149,7 @@ class Placing:
                     sheaves[number, home, op] = add(
                         Ev.KMALLOC,
                         call_site=site(_MAKES[Op(op)]),
-                        bytes_req=header + 8 * self._shapes[at].capacity,
+                        bytes_req=self._simulation.slub.with_sheaves[at].sheaf_bytes,
                         bytes_alloc=self._shapes[home].size,
                         gfp_flags=GFP_KERNEL,
                         node=-1,
@@ -308,18 +292,16 @@ class Placing:
         template = np.where(moments.op > 0, lines.alloc[entry], lines.free[entry])
         unplaced = pages[result.pages.path == PagePath.UNPLACED]
         template[unplaced] = -1  # the end of a page that could not be had
-        row, rank, more_template, more_place, cpu = self._further(
-            moments, pages, cache, op, place, result
-        )
+        further = self._further(moments, pages, cache, op, place, result)
         if len(pages):
             large = pages[lines.pages_before[entry[pages]] >= 0]
             frame = place[large]
             # A kmalloc that fails has no address.
             place[large] = np.where(frame < 0, 0, frame * PAGE_SIZE + (DIRECT_MAP - (1 << 64)))
-        order = np.argsort(row * _RANKS + rank, kind="stable")
-        row, rank = row[order], rank[order]
+        order = np.argsort(further.row * len(Rank) + further.rank, kind="stable")
+        row, rank = further.row[order], further.rank[order]
         total = len(template) + len(row)
-        early = rank < _OWN
+        early = rank < Rank.OWN
         before = np.bincount(row[early], minlength=len(template))
         after = np.bincount(row[~early], minlength=len(template) + 1)
         own = np.arange(len(template)) + np.cumsum(before)
@@ -328,9 +310,9 @@ class Placing:
         rows = Rows(*(np.empty(total, dtype) for dtype in ("i8", "i2", "i4", "i8")))
         for made, theirs, more in (
             (rows.ts, moments.ts, moments.ts[row]),
-            (rows.cpu, moments.cpu, cpu[order]),
-            (rows.template, template, more_template[order]),
-            (rows.place, place, more_place[order]),
+            (rows.cpu, moments.cpu, further.cpu[order]),
+            (rows.template, template, further.template[order]),
+            (rows.place, place, further.place[order]),
         ):
             made[own] = theirs
             made[other] = more
@@ -347,73 +329,97 @@ class Placing:
         op: npt.NDArray[np.int8],
         place: Ints,
         result: SimulatedWindow,
-    ) -> tuple[Ints, Ints, Ints, Ints, Ints]:
-        """Events that come of others: row of the cause, rank beside it, template, place, CPU."""
-        wanted, sheaves = result.slab_pages, result.sheaves
-        parts: list[tuple[Ints, Ints, Ints, Ints, Ints]] = []
+    ) -> Further:
+        """Events that come of others: of slabs, of sheaves, of the pages' own lines."""
         # A prefilled sheaf is given back behind the allocation that was the last out of it.
         behind = (op < 0) | (moments.left == 1)
-        if len(wanted.seq):
-            row = np.searchsorted(moments.seq, wanted.seq)
-            made, after = wanted.way > 0, behind[row]
-            rank = np.where(
-                wanted.cache != cache[row],
-                np.where((op[row] < 0) | (after & ~made), _HOME_PAGES_OF_FREE, _HOME_PAGES),
-                np.where(made, _PAGES, np.where(after, _PAGES_FREED, _PAGES_FREED_BEFORE)),
-            )
-            template = self._slab_events[wanted.cache, wanted.order, made.astype(int)]
-            frame = result.slab_pfns.copy()
-            old = np.flatnonzero(wanted.slab < 0)
-            frame[old] = self._pfns.of(wanted.cache[old], wanted.slab[old])
-            parts.append((row, rank, template.astype(np.int64), frame, wanted.cpu.astype("i8")))
-        if len(sheaves.row):
-            row = (np.flatnonzero(cache >= 0) if len(pages) else np.arange(len(cache)))[sheaves.row]
-            made = sheaves.way > 0
-            rank = np.where(
-                made,
-                np.where(op[row] > 0, _SHEAF, _SHEAF_OF_FREE),
-                np.where(behind[row], _SHEAF_FREED, _SHEAF_FREED_BEFORE),
-            )
-            returned = Op.FROM_SHEAF if (Op.FROM_SHEAF,) in self._sheaf_events else Op.FREE_RCU
-            template = np.array(
-                [
-                    self._sheaf_events[
-                        (of, home, cause) if way > 0 else (returned if last else Op.FREE_RCU,)
-                    ]
-                    for of, home, cause, way, last in zip(
-                        cache[row].tolist(),
-                        sheaves.cache.tolist(),
-                        op[row].tolist(),
-                        sheaves.way.tolist(),
-                        (moments.left[row] == 1).tolist(),
-                        strict=True,
-                    )
-                ],
-                np.int64,
-            )
-            where = self._addresses(sheaves.cache, sheaves.slab, sheaves.place)
-            parts.append((row, rank, template, where, sheaves.cpu.astype(np.int64)))
+        parts = []
+        if len(result.slab_pages.seq):
+            parts.append(self._of_slabs(moments, cache, op, behind, result))
+        if len(result.sheaves.row):
+            objects = np.flatnonzero(cache >= 0) if len(pages) else np.arange(len(cache))
+            parts.append(self._of_sheaves(moments, objects, cache, op, behind, result))
         if len(pages):
-            entry, way = moments.entry[pages], moments.op[pages]
-            placed = result.pages.path != PagePath.UNPLACED
-            for of_line, wanted_way, rank_ in (
-                (self._lines.pages_before, 1, _PAGES),
-                (self._lines.pages_after, -1, _PAGES_FREED),
-                (self._lines.batched, -1, _BATCHED),
-            ):
-                found = np.flatnonzero((way == wanted_way) & (of_line[entry] >= 0) & placed)
-                row = pages[found]
-                parts.append(
-                    (
-                        row,
-                        np.full(len(row), rank_),
-                        of_line[entry[found]].astype(np.int64),
-                        place[row],
-                        moments.cpu[row].astype(np.int64),
-                    )
-                )
-        nothing = np.empty(0, np.int64)
-        row, rank, template, where, cpu = (
-            np.concatenate([nothing, *(part[at] for part in parts)]) for at in range(5)
+            parts += self._of_pages(moments, pages, place, result)
+        return Further.joined(parts)
+
+    def _of_slabs(
+        self,
+        moments: Moments,
+        cache: npt.NDArray[np.int32],
+        op: npt.NDArray[np.int8],
+        behind: npt.NDArray[np.bool_],
+        result: SimulatedWindow,
+    ) -> Further:
+        """Pages of slabs made and freed."""
+        wanted = result.slab_pages
+        row = np.searchsorted(moments.seq, wanted.seq)
+        made, after = wanted.way > 0, behind[row]
+        rank = np.where(
+            wanted.cache != cache[row],
+            np.where((op[row] < 0) | (after & ~made), Rank.HOME_PAGES_OF_FREE, Rank.HOME_PAGES),
+            np.where(made, Rank.PAGES, np.where(after, Rank.PAGES_FREED, Rank.PAGES_FREED_BEFORE)),
         )
-        return row, rank, template, where, cpu
+        template = self._slab_events[wanted.cache, wanted.order, made.astype(int)]
+        frame = result.slab_pfns.copy()
+        old = np.flatnonzero(wanted.slab < 0)
+        frame[old] = self._pfns.of(wanted.cache[old], wanted.slab[old])
+        return Further(row, rank, template.astype(np.int64), frame, wanted.cpu.astype(np.int64))
+
+    def _of_sheaves(  # noqa: PLR0913 - likewise
+        self,
+        moments: Moments,
+        objects: Ints,
+        cache: npt.NDArray[np.int32],
+        op: npt.NDArray[np.int8],
+        behind: npt.NDArray[np.bool_],
+        result: SimulatedWindow,
+    ) -> Further:
+        """Sheaves made and freed; ``objects`` are the rows of requests of objects."""
+        sheaves = result.sheaves
+        row = objects[sheaves.row]
+        rank = np.where(
+            sheaves.way > 0,
+            np.where(op[row] > 0, Rank.SHEAF, Rank.SHEAF_OF_FREE),
+            np.where(behind[row], Rank.SHEAF_FREED, Rank.SHEAF_FREED_BEFORE),
+        )
+        returned = Op.FROM_SHEAF if (Op.FROM_SHEAF,) in self._sheaf_events else Op.FREE_RCU
+        template = np.array(
+            [
+                self._sheaf_events[
+                    (of, home, cause) if way > 0 else (returned if last else Op.FREE_RCU,)
+                ]
+                for of, home, cause, way, last in zip(
+                    cache[row].tolist(),
+                    sheaves.cache.tolist(),
+                    op[row].tolist(),
+                    sheaves.way.tolist(),
+                    (moments.left[row] == 1).tolist(),
+                    strict=True,
+                )
+            ],
+            np.int64,
+        )
+        where = self._addresses(sheaves.cache, sheaves.slab, sheaves.place)
+        return Further(row, rank, template, where, sheaves.cpu.astype(np.int64))
+
+    def _of_pages(
+        self, moments: Moments, pages: Ints, place: Ints, result: SimulatedWindow
+    ) -> Iterator[Further]:
+        """What a line of pages has traced besides the page itself; ``pages`` are their rows."""
+        entry, way = moments.entry[pages], moments.op[pages]
+        placed = result.pages.path != PagePath.UNPLACED
+        for of_line, wanted_way, rank in (
+            (self._lines.pages_before, 1, Rank.PAGES),
+            (self._lines.pages_after, -1, Rank.PAGES_FREED),
+            (self._lines.batched, -1, Rank.BATCHED),
+        ):
+            found = np.flatnonzero((way == wanted_way) & (of_line[entry] >= 0) & placed)
+            row = pages[found]
+            yield Further(
+                row,
+                np.full(len(row), rank),
+                of_line[entry[found]].astype(np.int64),
+                place[row],
+                moments.cpu[row].astype(np.int64),
+            )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from allocsim.kernels.profile import DEFAULT
 from allocsim.trace.events import EVENT_NAMES, EVENTS
 from pipeline.replay.synthetic_free_lists import FILE
 from pipeline.replay.world import SYNTH
@@ -16,6 +17,7 @@ from pipeline.synth.rows import Look, Templates
 from pipeline.synth.windows import windows
 from pipeline.trace_set.aside import made_aside
 from pipeline.trace_set.column import Values
+from pipeline.trace_set.parts import SNAPSHOTS
 from pipeline.trace_set.writer import TraceSetWriter
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ def _write(
     advance: Callable[[float], None],
 ) -> None:
     maker = _Maker(spec)
-    before = folder / "snapshots" / "before"
+    before = folder / SNAPSHOTS / "before"
     before.mkdir(parents=True)
     (folder / "spec.toml").write_text(text, "utf-8")
     with TraceSetWriter(folder) as writer:
@@ -203,7 +205,7 @@ class _Maker:
                 "doc": spec.doc,
                 "origin": spec.origin,
                 "seed": spec.seed,
-                "placement": "linux-7.2 model, ascending free lists",
+                "placement": f"{DEFAULT.name} model, ascending free lists",
                 "failed_page_requests": self._placing.failed_pages,
             },
             "snapshots": ["before"],

@@ -44,13 +44,10 @@ def machine_pages(trace: TraceSet, highest: int) -> MachinePages:
         highest: highest page frame in the recording.
     """
     for when in ("before", "after"):
-        path = trace.path / "snapshots" / when / "zoneinfo"
-        if path.is_file():
-            found = re.findall(
-                r"^\s+present\s+(\d+)$", path.read_text("utf-8", "replace"), re.MULTILINE
-            )
-            if found:
-                return MachinePages(sum(map(int, found)), How.OBSERVED, "zoneinfo")
+        text = trace.snapshot_text("zoneinfo", when) or ""
+        found = re.findall(r"^\s+present\s+(\d+)$", text, re.MULTILINE)
+        if found:
+            return MachinePages(sum(map(int, found)), How.OBSERVED, "zoneinfo")
     path = trace.path / "iomem"
     if path.is_file():
         size = trace.meta["page_size"]
@@ -82,8 +79,7 @@ class MemoryNodes(NamedTuple):
 
 def machine_nodes(trace: TraceSet) -> MemoryNodes:
     """The memory nodes of a trace set's machine; one where no zoneinfo tells them."""
-    path = trace.path / "snapshots" / "before" / "zoneinfo"
-    nodes = memory_nodes(path.read_text("utf-8", "replace")) if path.is_file() else 0
+    nodes = memory_nodes(trace.snapshot_text("zoneinfo") or "")
     before, after = (_numa(trace, when) for when in ("before", "after"))
     if not before.keys() & after.keys():
         return MemoryNodes(nodes or 1, None, None)
@@ -92,10 +88,7 @@ def machine_nodes(trace: TraceSet) -> MemoryNodes:
 
 
 def _numa(trace: TraceSet, when: str) -> dict[str, int]:
-    path = trace.path / "snapshots" / when / "vmstat"
-    if not path.is_file():
-        return {}
-    text = path.read_text("utf-8", "replace")
+    text = trace.snapshot_text("vmstat", when) or ""
     found = re.findall(r"^numa_(local|other) (\d+)$", text, re.MULTILINE)
     return {name: int(number) for name, number in found}
 
@@ -105,14 +98,8 @@ def used_pages(trace: TraceSet) -> int | None:
 
     MemTotal has no reserved pages in it, and those have no descriptors.
     """
-    path = trace.path / "snapshots" / "before" / "meminfo"
-    if not path.is_file():
-        return None
-    found = dict(
-        re.findall(
-            r"^(MemTotal|MemFree):\s+(\d+) kB$", path.read_text("utf-8", "replace"), re.MULTILINE
-        )
-    )
+    text = trace.snapshot_text("meminfo") or ""
+    found = dict(re.findall(r"^(MemTotal|MemFree):\s+(\d+) kB$", text, re.MULTILINE))
     if len(found) < 2:
         return None
     kib = int(found["MemTotal"]) - int(found["MemFree"])
@@ -125,11 +112,9 @@ def kernel_caches(trace: TraceSet) -> dict[str, int]:
 
     SLUB prints its slot size as objsize (mm/slab_common.c:cache_show).
     """
-    path = trace.path / "snapshots" / "before" / "slabinfo"
-    if not path.is_file():
-        return {}
+    text = trace.snapshot_text("slabinfo") or ""
     # Two lines of heading, then a line a cache: name, active_objs, num_objs, objsize, ...
-    rows = [line.split() for line in path.read_text("utf-8", "replace").splitlines()[2:]]
+    rows = [line.split() for line in text.splitlines()[2:]]
     return {row[0]: int(row[3]) for row in rows if len(row) > 3 and row[3].isdecimal()}
 
 
@@ -142,9 +127,9 @@ def charges_cgroups(trace: TraceSet) -> bool | None:
     (include/trace/events/kmem.h:kmem_cache_alloc, 6.12, 7.2). With cgroup.memory=nokmem, which
     nothing recorded tells then, the caches are missing though (mm/slab_common.c:new_kmalloc_cache).
     """
-    path = trace.path / "snapshots" / "before" / "slabinfo"
-    if path.is_file():
-        return "\nkmalloc-cg-" in path.read_text("utf-8", "replace")
+    slabinfo = trace.snapshot_text("slabinfo")
+    if slabinfo is not None:
+        return "\nkmalloc-cg-" in slabinfo
     columns = {"event", "gfp_flags", "accounted"}
     if not columns <= {column.name for column in trace.columns}:
         return None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 SCHEMA_VERSION = 1
+SNAPSHOTS = "snapshots"  #: the folder that has what /proc and /sys said, "before" and "after"
 CPUS = 8192  #: most that a kernel can have (NR_CPUS, arch/x86/Kconfig)
 PIDS = 1 << 22  #: PID_MAX_LIMIT (include/linux/threads.h, 7.2)
 PAGE_SIZES = (1 << 12, 1 << 14, 1 << 16)  #: that a kernel can have

@@ -25,6 +25,7 @@ from pipeline.trace_set.parts import (
     CPUS,
     PIDS,
     SCHEMA_VERSION,
+    SNAPSHOTS,
     Stacks,
     Symbols,
     is_trace_set,
@@ -90,6 +91,20 @@ class TraceSet:
     def rows(self) -> int:
         """Number of events."""
         return int(_metadata(self.path / "events.parquet").num_rows)
+
+    def snapshot(self, name: str, when: str = "before") -> Path:
+        """Where a snapshot's file lies, if the trace set has it.
+
+        Args:
+            name: the file: ``zoneinfo``, ``sysfs_slab.txt``, ...
+            when: ``before`` the recording or ``after`` it.
+        """
+        return self.path / SNAPSHOTS / when / name
+
+    def snapshot_text(self, name: str, when: str = "before") -> str | None:
+        """What a snapshot's file says; None where the trace set has it not."""
+        path = self.snapshot(name, when)
+        return path.read_text("utf-8", "replace") if path.is_file() else None
 
     def windows(
         self, rows: int = 1 << 20, columns: Collection[str] | None = None

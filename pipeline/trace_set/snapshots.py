@@ -9,28 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from allocsim.slub.counters import STATS
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-# Files of SLUB_STATS in /sys/kernel/slab/CACHE (mm/slub.c: STAT_ATTR; of 6.12 and of 7.2). By name:
-# a script that takes them with grep or find has them in the order of the folder's hash.
-_STATS = frozenset(
-    (
-        *("alloc_fastpath", "alloc_slowpath", "free_fastpath", "free_slowpath", "free_frozen"),
-        *("free_add_partial", "free_remove_partial", "alloc_from_partial", "alloc_slab"),
-        *("alloc_refill", "alloc_node_mismatch", "free_slab", "cpuslab_flush", "deactivate_full"),
-        *("deactivate_empty", "deactivate_to_head", "deactivate_to_tail"),
-        *("deactivate_remote_frees", "deactivate_bypass", "order_fallback"),
-        *("cmpxchg_double_cpu_fail", "cmpxchg_double_fail", "cpu_partial_alloc"),
-        *("cpu_partial_free", "cpu_partial_node", "cpu_partial_drain", "free_rcu_sheaf"),
-        *("free_rcu_sheaf_fail", "sheaf_flush", "sheaf_refill", "sheaf_alloc", "sheaf_free"),
-        *("barn_get", "barn_get_fail", "barn_put", "barn_put_fail", "sheaf_prefill_fast"),
-        *("sheaf_prefill_slow", "sheaf_prefill_oversize", "sheaf_return_fast"),
-        "sheaf_return_slow",
-    )
-)
 
 # A bit of /proc/kpageflags: KPF_SLAB in include/uapi/linux/kernel-page-flags.h.
 SLAB_FLAG = 7
@@ -77,7 +60,9 @@ def slab_caches(path: Path) -> SlabCaches | None:
         digits = value.partition("(")[0]
         if is_count(digits):
             caches.values[cache, attribute] = int(digits)
-        if attribute in _STATS:
+        # By name: a script that takes them with grep or find has them in the order of the folder's
+        # hash.
+        if attribute in STATS:
             caches.stats.append((cache, attribute))
     return caches
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import tomllib
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from importlib import resources
 from typing import Any
 
@@ -42,7 +43,7 @@ class Bound:
     """How far model and kernel may be apart.
 
     Args:
-        quantities: the quantities it is for.
+        quantities: the quantities it is for; ``*`` stands for any letters.
         scopes: their scopes; ``*``: all.
         pct: difference allowed, in percent of the kernel's figure; None: there is no bound.
         slack: absolute difference allowed, whatever it is in percent.
@@ -51,7 +52,7 @@ class Bound:
             itself; None: it is a check.
     """
 
-    quantities: frozenset[str]
+    quantities: tuple[str, ...]
     scopes: frozenset[str]
     pct: float | None
     slack: float
@@ -61,7 +62,7 @@ class Bound:
     def covers(self, comparison: Comparison) -> bool:
         """Whether it is a bound for this comparison."""
         named = self.scopes & {comparison.scope, "*"}
-        return comparison.quantity in self.quantities and bool(named)
+        return bool(named) and any(fnmatchcase(comparison.quantity, of) for of in self.quantities)
 
 
 @functools.cache
@@ -70,7 +71,7 @@ def shipped_bounds() -> tuple[Bound, ...]:
     text = resources.files(__package__).joinpath("bounds.toml").read_text("utf-8")
     return tuple(
         Bound(
-            frozenset(entry["quantity"]),
+            tuple(entry["quantity"]),
             frozenset(entry["scopes"]),
             entry.get("pct"),
             entry.get("slack", 0),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING
 
+from allocsim.kernels.release import Generation
+from allocsim.slub.counters import Use, used
 from pipeline.validation.bounds import Comparison
 from pipeline.validation.slub_replay import totals
 
@@ -14,15 +16,8 @@ if TYPE_CHECKING:
     from pipeline.validation.slub_replay import Counts
 
 #: Counters compared for every cache, and those compared for caches together only.
-BY_CACHE = (
-    *("alloc_fastpath", "alloc_slowpath", "free_fastpath", "free_slowpath"),
-    *("alloc_slab", "free_slab"),
-    *("cpu_partial_alloc", "cpu_partial_free", "cpu_partial_node", "cpu_partial_drain"),
-)
-IN_TOTAL = (
-    *("alloc_from_partial", "alloc_refill", "free_frozen", "free_add_partial"),
-    *("free_remove_partial", "deactivate_bypass", "deactivate_empty"),
-)
+BY_CACHE = used(Generation.CPU_SLABS, Use.CACHE)
+IN_TOTAL = used(Generation.CPU_SLABS, Use.TOTAL)
 COUNTERS = (*BY_CACHE, *IN_TOTAL)
 PREFIX = "simulated_cpu_slabs_"  #: of the quantities' names
 TRACED = "caches whose events are all traced"

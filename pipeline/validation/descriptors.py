@@ -32,7 +32,6 @@ from pipeline.validation.bounds import Comparison
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     import duckdb
     import numpy.typing as npt
@@ -134,7 +133,7 @@ def descriptors(
         f"{int(np.count_nonzero(both))} blocks are live in both; the snapshot calls"
         f" {int(np.count_nonzero(other))} of them another kind.",
     )
-    counters = _outside(connection, run, trace.path / "snapshots")
+    counters = _outside(connection, run, trace)
     if counters is None:
         return
     yield _pages("allocated", counters[0], kernel.pages(never | anew))
@@ -172,7 +171,7 @@ def _last_events(
 
 
 def _outside(
-    connection: duckdb.DuckDBPyConnection, run: int, snapshots: Path
+    connection: duckdb.DuckDBPyConnection, run: int, trace: TraceSet
 ) -> tuple[int, int] | None:
     """Pages allocated and freed between the snapshots without an event, as vmstat counts.
 
@@ -180,7 +179,9 @@ def _outside(
     PGALLOC and PGFREE count pages of every allocation and free, bulk ones among them
     (mm/page_alloc.c:rmqueue, __alloc_pages_bulk, free_pcppages_bulk's callers; 6.12 and 7.2).
     """
-    before, after = (_counted(snapshots / when / "vmstat") for when in ("before", "after"))
+    before, after = (
+        _counted(trace.snapshot_text("vmstat", when) or "") for when in ("before", "after")
+    )
     if before is None or after is None:
         return None
     recorded = connection.execute(_PAGES, {"run": run, "alloc": _ALLOC, "free": _FREE}).fetchall()[
@@ -190,10 +191,7 @@ def _outside(
     return None if min(outside) < 0 else (outside[0], outside[1])
 
 
-def _counted(path: Path) -> tuple[int, int] | None:
-    if not path.is_file():
-        return None
-    text = path.read_text("utf-8", "replace")
+def _counted(text: str) -> tuple[int, int] | None:
     allocated = re.findall(r"^pgalloc_\w+ (\d+)$", text, re.MULTILINE)
     freed = re.findall(r"^pgfree (\d+)$", text, re.MULTILINE)
     return (sum(map(int, allocated)), sum(map(int, freed))) if allocated and freed else None

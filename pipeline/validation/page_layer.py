@@ -35,7 +35,7 @@ def page_layer(
     run: int,
     source: RecordedRun,
     settings: Mapping[str, int],
-    after: Path,
+    buddyinfo: Path,
 ) -> Iterator[Comparison]:
     """Refills, drains and fallbacks, by their events (T12); free blocks of each order at the end.
 
@@ -44,7 +44,7 @@ def page_layer(
         run: the run.
         source: the run, to be read back.
         settings: those that model its own kernel.
-        after: the snapshot behind the recording.
+        buddyinfo: where the snapshot behind the recording has it.
     """
     outcome = simulate(source.recorded, settings, source.requests()[1])
     model: Counter[str] = Counter()
@@ -58,7 +58,7 @@ def page_layer(
     for row in outcome.rows["free_blocks"]:
         if row["slice"] is None:
             blocks[row["order"]] += row["blocks"]
-    for order, free in enumerate(free_blocks(after / "buddyinfo")):
+    for order, free in enumerate(free_blocks(buddyinfo)):
         yield Comparison("simulated_free_blocks", f"order {order}", free, blocks[order])
 
 

@@ -6,7 +6,9 @@ from collections import Counter
 from statistics import median
 from typing import TYPE_CHECKING
 
-from pipeline.replay.fidelity import own_kernel, what_if
+from allocsim.kernels.release import Generation
+from allocsim.slub.counters import Use, used
+from pipeline.replay.fidelity import kernel_settings, own_profile, what_if
 from pipeline.replay.read_back import RecordedRun
 from pipeline.replay.recorded import WINDOW_ROWS
 from pipeline.replay.untraced_frees import EARLIEST, LATEST, MIDDLE
@@ -26,15 +28,16 @@ if TYPE_CHECKING:
 
 
 #: Counters compared for every cache, and those compared for all caches together only.
-BY_CACHE = ("alloc_slab", "free_slab", "sheaf_refill", "sheaf_flush", "barn_get", "barn_put")
-IN_TOTAL = ("barn_get_fail", "barn_put_fail", "sheaf_alloc", "sheaf_free")
-#: What no single counter is: its parts. A free without an event may be any of the three (T6).
+BY_CACHE = used(Generation.SHEAVES, Use.CACHE)
+IN_TOTAL = used(Generation.SHEAVES, Use.TOTAL)
+_PARTS = used(Generation.SHEAVES, Use.PART)
+_HIDDEN = used(Generation.SHEAVES, Use.HIDDEN)
+#: What no single counter is: its parts. A free without an event may be any of these (T6).
 SUMS = {
-    "allocations": ("alloc_fastpath", "alloc_slowpath"),
-    "frees": ("free_fastpath", "free_slowpath", "free_rcu_sheaf"),
+    "allocations": tuple(name for name in _PARTS if name.startswith("alloc_")),
+    "frees": tuple(name for name in _PARTS if name.startswith("free_")),
 }
-_PARTS = tuple(part for parts in SUMS.values() for part in parts)
-COUNTERS = (*BY_CACHE, *IN_TOTAL, *_PARTS, "sheaf_prefill_fast", "sheaf_prefill_slow")
+COUNTERS = (*BY_CACHE, *IN_TOTAL, *dict.fromkeys((*_PARTS, *_HIDDEN)))
 _MOMENTS = (MIDDLE, EARLIEST, LATEST)
 HIDDEN = "caches whose frees all have events"
 
@@ -72,20 +75,21 @@ def placement(
         before: the snapshot of sysfs before the recording, or in it.
         after: that behind it.
     """
-    own = own_kernel(trace.meta["kernel_release"])
-    if own is None:
+    profile = own_profile(trace.meta["kernel_release"])
+    if profile is None:
         return
-    counters = cpu_slabs.COUNTERS if own else COUNTERS
+    own, with_sheaves = kernel_settings(profile), profile.slub.generation is Generation.SHEAVES
+    counters = COUNTERS if with_sheaves else cpu_slabs.COUNTERS
     source = RecordedRun(connection, run, trace, WINDOW_ROWS)
     if what_if(source.recorded, own) is not None:
         return
-    yield from page_layer(connection, run, source, own, trace.path / "snapshots" / "after")
+    yield from page_layer(connection, run, source, own, trace.snapshot("buddyinfo", "after"))
     names = [name for name, _ in source.recorded.caches]
     folders = {} if before is None else {name: before.folder(name) or name for name in names}
-    replay = SlubReplay(source, folders, counters)
+    replay = SlubReplay(source, profile, folders, counters)
     reads = None if before is None else snapshot_reads(connection, run, before)
     if before is None or after is None or reads is None:
-        kernel = _slab_pages(connection, run, folders, sheaves=not own)
+        kernel = _slab_pages(connection, run, folders, sheaves=with_sheaves)
         models = [replay.whole(moment) for moment in _MOMENTS]
         yield from _compare([kernel, *models], "recorded_", "")
         return
@@ -97,7 +101,7 @@ def placement(
     played = [replay.between_reads(moment, before, reads, trace.rows) for moment in _MOMENTS]
     models = [counts for counts, _ in played]
     note = str(played[0][1])
-    if own:
+    if not with_sheaves:
         yield from cpu_slabs.compare([kernel, *models], note)
         return
     yield from _compare([kernel, *models], "", note)
@@ -158,9 +162,7 @@ def _median(quantity: str, kernel: Counts, model: Counts) -> Iterator[Comparison
     errors = []
     for (cache, name), count in kernel.items():
         hidden = any(
-            counts.get((cache, counter), 0)
-            for counts in (kernel, model)
-            for counter in ("free_rcu_sheaf", "sheaf_prefill_fast", "sheaf_prefill_slow")
+            counts.get((cache, counter), 0) for counts in (kernel, model) for counter in _HIDDEN
         )
         if name == quantity and count and not hidden:
             errors.append(100 * abs(model.get((cache, name), 0) - count) / count)

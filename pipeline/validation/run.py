@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from allocsim.kernels.profile import PAGE_SIZE
+from allocsim.kernels.slub_rules import PAGE_SIZE
 from pipeline.replay.policies import find_policies, shipped_pricing
 from pipeline.replay.recorded import replay_trace
 from pipeline.replay.trace_source import must_exist, opened
@@ -67,14 +67,13 @@ def _comparisons(
 ) -> Iterator[Comparison]:
     yield from page_refs(connection, run)
     modelled = trace.meta["page_size"] == PAGE_SIZE
-    snapshots = trace.path / "snapshots"
-    flags = page_flags(snapshots / "after" / "kpageflags.zst")
+    flags = page_flags(trace.snapshot("kpageflags.zst", "after"))
     if flags is not None:
         yield from page_kinds(connection, run, flags)
         if modelled:
             yield from descriptors(connection, run, trace)
     before, after = (
-        slab_caches(snapshots / when / "sysfs_slab.txt") for when in ("before", "after")
+        slab_caches(trace.snapshot("sysfs_slab.txt", when)) for when in ("before", "after")
     )
     if after is not None:
         yield from slab_shapes(connection, run, after)

@@ -16,7 +16,7 @@ import numpy as np
 
 from allocsim.initial_state.slabs import older_in
 from allocsim.slub.requests import ObjectRequests
-from pipeline.replay.fidelity import own_kernel
+from pipeline.replay.fidelity import kernel_settings
 from pipeline.replay.world import make_world
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from allocsim.kernels.profile import Profile
     from pipeline.replay.read_back import RecordedRun
     from pipeline.replay.world import World
     from pipeline.trace_set.snapshots import SlabCaches
@@ -115,20 +116,25 @@ class _Player:
 
 
 class SlubReplay:
-    """Replays a recorded run through SLUB alone, that of its own kernel's generation.
+    """Replays a recorded run through SLUB alone.
 
     Args:
         source: the run.
+        profile: the kernel it is replayed on, its own.
         folder_of: name of a cache -> the cache it is counted under in sysfs.
         names: counters that are wanted.
     """
 
     def __init__(
-        self, source: RecordedRun, folder_of: Mapping[str, str], names: Sequence[str]
+        self,
+        source: RecordedRun,
+        profile: Profile,
+        folder_of: Mapping[str, str],
+        names: Sequence[str],
     ) -> None:
         self._source = source
         self._names = names
-        self._settings = own_kernel(source.recorded.release) or {}
+        self._settings = kernel_settings(profile)
         self._numbers: dict[str, list[int]] = defaultdict(list)
         for number, (name, _) in enumerate(source.recorded.caches):
             self._numbers[folder_of.get(name, name)].append(number)

@@ -37,31 +37,6 @@ _SLABS = f"""
     JOIN (SELECT seq, ts FROM object_events WHERE run = $recorded) ON seq = {{seq}}
     WHERE run = $run GROUP BY ALL
 """
-# Counters, and of which generation of SLUB they are: what the other does not have is no zero.
-COUNTERS_OF_BOTH = (
-    *("alloc_fastpath", "alloc_slowpath", "free_fastpath", "free_slowpath", "free_add_partial"),
-    *("free_remove_partial", "alloc_slab", "free_slab", "order_fallback", "list_lock"),
-    "freelist_cmpxchg",
-)
-COUNTERS_OF_SHEAVES = (
-    *("free_rcu_sheaf", "free_rcu_sheaf_fail", "sheaf_flush", "sheaf_refill", "sheaf_alloc"),
-    *("sheaf_free", "barn_get", "barn_get_fail", "barn_put", "barn_put_fail"),
-    *("sheaf_prefill_fast", "sheaf_prefill_slow", "sheaf_return_fast", "sheaf_return_slow"),
-)
-COUNTERS_OF_CPU_SLABS = (
-    *("alloc_from_partial", "alloc_refill", "free_frozen", "deactivate_bypass"),
-    *("deactivate_empty", "cpu_partial_alloc", "cpu_partial_free", "cpu_partial_node"),
-    "cpu_partial_drain",
-)
-_HAS = ", ".join(
-    f"('{name}', {generation})"
-    for names, generation in (
-        (COUNTERS_OF_BOTH, "NULL"),
-        (COUNTERS_OF_SHEAVES, "false"),
-        (COUNTERS_OF_CPU_SLABS, "true"),
-    )
-    for name in names
-)
 _PLACED_TABLES = ("placed_events", "paths")
 
 MODEL_MEASURES = (
@@ -147,15 +122,15 @@ MODEL_MEASURES = (
     ),
     Measure(
         "cache_counters",
-        f"""
-        SELECT has.name AS item, NULL AS slice, coalesce(sum(value), 0) AS value
-        FROM (VALUES {_HAS}) AS has (name, of_cpu_slabs)
-        JOIN (SELECT bool_and(capacity IS NULL) AS cpu_slabs FROM placed_caches WHERE run = $run)
-            ON of_cpu_slabs IS NULL AND cpu_slabs IS NOT NULL OR of_cpu_slabs = cpu_slabs
-        LEFT JOIN cache_counters AS counted ON counted.run = $run AND counted.name = has.name
+        # What the generation of SLUB does not keep is no zero.
+        """
+        SELECT counters.name AS item, NULL AS slice, coalesce(sum(value), 0) AS value
+        FROM runs JOIN counters USING (slub)
+        LEFT JOIN cache_counters USING (run, name)
+        WHERE run = $run AND run IN (SELECT run FROM placed_caches)
         GROUP BY ALL
         """,
-        needs=("cache_counters", "placed_caches"),
+        needs=("cache_counters", "counters", "placed_caches"),
         optional=True,
         sliced=False,
     ),

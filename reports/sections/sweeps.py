@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from reports.queries import Row
 
-_SLUB = (
+_SHEAVES = (
     ("slab_pages", "pages of slabs made"),
     ("barn_traffic", "sheaves from and to the barn"),
     ("refills_per_1000", "refills per 1,000 operations"),
@@ -35,7 +35,7 @@ _CPU_SLABS = (
     ("cpu_partial_moves", "moves on CPUs' partial lists"),
     ("list_locks", "list_lock taken"),
 )
-_KERNELS = (
+_GENERATIONS = (
     ("slab_pages", "pages of slabs made"),
     ("list_locks", "list_lock taken"),
     ("freelist_cmpxchg", "locked cmpxchg of free lists"),
@@ -45,13 +45,15 @@ _BOTH = (
     ("list_locks", "list_lock taken"),
     ("zone_locks", "zone->lock taken"),
 )
-#: What a setting's figure shows, by what its key begins with.
+#: What a setting's figure shows, by what its key begins with; of others, of SLUB's, by generation.
 _FIGURES = {
-    "kernel": _KERNELS,
-    "slab.cpu_partial": _CPU_SLABS,
     "cpus": _BOTH,
     "pcp": _PAGES,
     "watermarks": _PAGES,
+}
+_BY_GENERATION = {
+    ("sheaves",): _SHEAVES,
+    ("cpu slabs",): _CPU_SLABS,
 }
 _MARKS = (
     ("o", style.BLUE),
@@ -72,7 +74,12 @@ Point = dict[str, Value]
 def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
     """The sweep of a recorded run: simulated runs that differ in a setting; empty without them."""
     found = queries.rows(
-        connection, "FROM placement_summary WHERE of_run = $run ORDER BY run", run=run
+        connection,
+        """
+        SELECT placement_summary.*, slub FROM placement_summary JOIN runs USING (run)
+        WHERE placement_summary.of_run = $run ORDER BY run
+        """,
+        run=run,
     )
     # The last of several runs with the same settings stands for them.
     runs = {row["settings"]: row for row in found}
@@ -133,10 +140,12 @@ def sweep(key: str, values: Sequence[Value], lines: Mapping[str, Mapping[Value, 
     Args:
         key: the setting.
         values: its values, which stand at equal distances.
-        lines: the other settings -> value -> row of placement_summary.
+        lines: the other settings -> value -> row of placement_summary, with the generation of SLUB.
     """
     figure = style.new_figure(2.1 + 0.06 * (len(lines) > 4) * len(lines))
-    shown = next((_FIGURES[begin] for begin in _FIGURES if key.startswith(begin)), _SLUB)
+    slub = sorted({row["slub"] for rows in lines.values() for row in rows.values()})
+    of_slub = _BY_GENERATION.get(tuple(slub), _GENERATIONS)
+    shown = next((_FIGURES[begin] for begin in _FIGURES if key.startswith(begin)), of_slub)
     panels = figure.subplots(1, len(shown))
     for axes, (column, title) in zip(panels, shown, strict=True):
         largest = 0.0

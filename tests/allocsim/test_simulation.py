@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from allocsim.kernels.profile import LINUX_6_12, LINUX_7_2, Profile, cache_shapes
+from allocsim.kernels.cache_shapes import cache_shapes
+from allocsim.kernels.profile import LINUX_7_2, PROFILES, Profile
 from allocsim.page_alloc.zones import Machine, all_free, computed_zone
 from tests.conftest import examples
 from tests.oracle.simulate_both import World, assert_equal
@@ -121,7 +122,7 @@ class Tape:
 def tapes(  # noqa: C901 - a kind of event each
     draw: st.DrawFn, pages: int, most: int
 ) -> Tape:
-    tape = Tape(world(pages, draw(st.sampled_from([LINUX_7_2, LINUX_6_12]))))
+    tape = Tape(world(pages, draw(st.sampled_from(PROFILES))))
     cpus = st.integers(0, CPUS)  # one more than the machine has
     for _ in range(draw(st.integers(1, most))):
         cpu = draw(cpus)

@@ -18,7 +18,7 @@ from tests.oracle.slub import NOTHING, ascending
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from allocsim.kernels.profile import CacheShape
+    from allocsim.kernels.cache_shapes import CpuSlabShape
 
 
 @dataclass(eq=False)
@@ -48,7 +48,7 @@ Found = tuple[Slab, int]  # an object: its slab and its place in it
 class Cache:
     """One cache; of `shape` its orders and objects, min_partial and cpu_partial_slabs matter."""
 
-    def __init__(self, slub: CpuSlabs, number: int, shape: CacheShape) -> None:
+    def __init__(self, slub: CpuSlabs, number: int, shape: CpuSlabShape) -> None:
         self.slub = slub
         self.number = number
         self.shape = shape
@@ -247,7 +247,7 @@ class CpuSlabs:
 
     def __init__(
         self,
-        shapes: Sequence[CacheShape],
+        shapes: Sequence[CpuSlabShape],
         *,
         max_order: Callable[[int], int] = lambda _: 10,
         freelist_order: Callable[[int, int, int], Sequence[int]] = ascending,

@@ -16,7 +16,7 @@ from tests.oracle.slub import Slub
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from allocsim.kernels.profile import CacheShape
+    from allocsim.kernels.cache_shapes import CacheShape
 
 Request = tuple[int, int, int, int]  # CPU, descriptor, +1 or -1, key of the life
 Block = tuple[int, int, int]  # first frame, order, kind

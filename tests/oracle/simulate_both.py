@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from allocsim.initial_state.slabs import FirstSeen, rebuild
+from allocsim.kernels.cache_shapes import CpuSlabShape
 from allocsim.kernels.profile import LINUX_7_2
 from allocsim.page_alloc.paths import PAGE_COUNTERS, PagePath
 from allocsim.recording.requests import (
@@ -24,13 +25,15 @@ from allocsim.recording.requests import (
     SheafRuns,
 )
 from allocsim.simulation import Simulation, SlabPages
-from allocsim.slub.paths import COUNTERS, Path
+from allocsim.slub.paths import Path
 from tests.oracle.simulated import CACHE_ALLOC, CACHE_FREE, KMALLOC, PAGE_FREE, Event, Simulated
+from tests.oracle.slub_compare import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from allocsim.kernels.profile import CacheShape, Profile
+    from allocsim.kernels.cache_shapes import CacheShape
+    from allocsim.kernels.profile import Profile
     from allocsim.page_alloc.zones import Machine
     from allocsim.recording.requests import RequestWindow
     from allocsim.simulated_window import SimulatedWindow
@@ -98,7 +101,7 @@ def plain_older(
         else:
             # What a CPU takes first lay in its main sheaf, as much as that holds.
             cpu = event.cpu % world.machine.cpus
-            if world.profile.slub.cpu_slabs:
+            if isinstance(shape, CpuSlabShape):
                 # The first slabs it takes from were its own, and on its partial list.
                 if key not in owners:
                     sheaves[event.cache, cpu] += 1
@@ -134,7 +137,7 @@ def by_oracle(world: World, events: Sequence[Event], *, exhaustible: bool) -> Ou
     return Outcome(
         placed.events,
         placed.slabs,
-        [{name: cache.stat[name] for name in COUNTERS} for cache in oracle.slub.caches],
+        [counted(cache.stat) for cache in oracle.slub.caches],
         {name: oracle.pages.counters[name] for name in PAGE_COUNTERS},
         {
             name: placed.counts[name]
@@ -157,9 +160,9 @@ def by_model(world: World, events: Sequence[Event], window: int) -> Outcome:
             }
         )
     orders = np.array([shape.order for shape in world.shapes])
-    cpu_slabs = world.profile.slub.cpu_slabs
+    generation = world.profile.slub.generation
     older, free_before, _ = rebuild(
-        seen.table, world.shapes, orders, world.machine.cpus, cpu_slabs=cpu_slabs
+        seen.table, world.shapes, orders, world.machine.cpus, generation
     )
     simulation = Simulation(
         world.profile,
@@ -190,7 +193,7 @@ def by_model(world: World, events: Sequence[Event], window: int) -> Outcome:
             ]
     counters = simulation.slub.counters()
     outcome.counters = [
-        {name: int(counters[name][number]) for name in COUNTERS}
+        counted({name: int(values[number]) for name, values in counters.items()})
         for number in range(len(world.shapes))
     ]
     outcome.zones = simulation.pages.counters

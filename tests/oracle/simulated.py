@@ -12,6 +12,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from allocsim.kernels.profile import LINUX_7_2
+from allocsim.kernels.release import Generation
 from allocsim.page_alloc.allocator import ATOMIC, NO_RECLAIM
 from allocsim.page_alloc.paths import PagePath
 from allocsim.slub.requests import Op
@@ -24,7 +25,8 @@ from tests.oracle.slub import Slub
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from allocsim.kernels.profile import CacheShape, Profile
+    from allocsim.kernels.cache_shapes import CacheShape
+    from allocsim.kernels.profile import Profile
     from allocsim.page_alloc.zones import Machine
 
 KMALLOC, KFREE, CACHE_ALLOC, CACHE_FREE, PAGE_ALLOC, PAGE_FREE = range(6)
@@ -112,7 +114,7 @@ class Simulated:
         self.runs = runs or {}
         self.limit = 10
         self.slub: Slub | CpuSlabs
-        if profile.slub.cpu_slabs:
+        if profile.slub.generation is Generation.CPU_SLABS:
             self.slub = CpuSlabs(
                 shapes, max_order=self._max_order, existing=older, free_before=free_before
             )

@@ -19,7 +19,7 @@ from allocsim.slub.requests import Op
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from allocsim.kernels.profile import CacheShape
+    from allocsim.kernels.cache_shapes import SheafShape
 
 MAX_FULL_SHEAVES = 10
 MAX_EMPTY_SHEAVES = 10
@@ -60,7 +60,7 @@ class Pcs:
 class Cache:
     """One cache: `shape` has order, objects, min_order, min_objects, min_partial, capacity."""
 
-    def __init__(self, slub: Slub, number: int, shape: CacheShape) -> None:
+    def __init__(self, slub: Slub, number: int, shape: SheafShape) -> None:
         self.slub = slub
         self.number = number
         self.shape = shape
@@ -475,7 +475,7 @@ class Slub:
 
     def __init__(
         self,
-        shapes: Sequence[CacheShape],
+        shapes: Sequence[SheafShape],
         *,
         max_order: Callable[[int], int] = lambda _: 10,
         freelist_order: Callable[[int, int, int], Sequence[int]] = ascending,

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.kernels.profile import LINUX_7_2
+from allocsim.kernels.slub_rules import CpuSlabRules
 from allocsim.slub.cpu_slabs.cache import CpuSlabs
-from allocsim.slub.paths import COUNTERS, Path
+from allocsim.slub.paths import Path
 from allocsim.slub.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
 from allocsim.slub.sheaves.sheaf_kmalloc import sheaf_homes
 from allocsim.slub.slub import Slub
@@ -17,9 +18,10 @@ from tests.oracle.cpu_slabs import CpuSlabs as CpuSlabsOracle
 from tests.oracle.slub import Slub as Oracle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from allocsim.kernels.profile import CacheShape, Profile
+    from allocsim.kernels.cache_shapes import CacheShape
+    from allocsim.kernels.profile import Profile
     from allocsim.slub.cpu_slabs.cache import Cpu
 
 
@@ -63,7 +65,8 @@ def by_oracle(trace: Trace) -> Outcome:
         return next((order for start, order in reversed(trace.refusals) if start <= seq), 10)
 
     extra = {} if trace.freelist_order is None else {"freelist_order": trace.freelist_order}
-    if trace.profile.slub.cpu_slabs:
+    rules = trace.profile.slub
+    if isinstance(rules, CpuSlabRules):
         machine = CpuSlabsOracle(
             trace.shapes,
             max_order=max_order,
@@ -77,15 +80,14 @@ def by_oracle(trace: Trace) -> Outcome:
         max_order=max_order,
         existing=trace.older,
         free_before=trace.free_before,
-        homes=sheaf_homes(trace.profile.slub, trace.shapes),
-        max_full_sheaves=trace.profile.slub.max_full_sheaves,
-        max_empty_sheaves=trace.profile.slub.max_empty_sheaves,
-        flush_batch=trace.profile.slub.flush_batch,
+        homes=sheaf_homes(rules, trace.shapes),
+        max_full_sheaves=rules.max_full_sheaves,
+        max_empty_sheaves=rules.max_empty_sheaves,
+        flush_batch=rules.flush_batch,
         **extra,
     )
     events = [oracle.event(*request) for request in trace.requests]
-    counters = [{name: cache.stat[name] for name in COUNTERS} for cache in oracle.caches]
-    assert all(set(cache.stat) <= set(COUNTERS) for cache in oracle.caches)
+    counters = [counted(cache.stat) for cache in oracle.caches]
     sheaves = [
         [
             sheaf
@@ -105,10 +107,9 @@ def by_oracle(trace: Trace) -> Outcome:
 
 def _of_cpu_slabs(machine: CpuSlabsOracle, trace: Trace) -> Outcome:
     events = [machine.event(*request) for request in trace.requests]
-    assert all(set(cache.stat) <= set(COUNTERS) for cache in machine.caches)
     outcome = Outcome(events, machine.pages, [], [0] * len(machine.caches), [])
     for cache in machine.caches:
-        outcome.counters.append({name: cache.stat[name] for name in COUNTERS})
+        outcome.counters.append(counted(cache.stat))
         outcome.partial.append([(slab.number, slab.freelist) for slab in cache.partial])
         found = []
         for number in range(trace.cpus):
@@ -121,6 +122,11 @@ def _of_cpu_slabs(machine: CpuSlabsOracle, trace: Trace) -> Outcome:
             found.append((slab, cpu.freelist, remote, listed))
         outcome.cpus.append(found)
     return outcome
+
+
+def counted(stat: Mapping[str, int]) -> dict[str, int]:
+    """The counters that counted anything."""
+    return {name: value for name, value in stat.items() if value}
 
 
 def windows(count: int, size: int) -> Iterator[slice]:
@@ -166,7 +172,7 @@ def by_model(trace: Trace, window: int) -> Outcome:
         outcome.pages += zip(*(column.tolist() for column in pages), strict=True)
     counters = slub.counters()
     outcome.counters = [
-        {name: int(counters[name][number]) for name in COUNTERS}
+        counted({name: int(values[number]) for name, values in counters.items()})
         for number in range(len(trace.shapes))
     ]
     outcome.in_sheaves = [

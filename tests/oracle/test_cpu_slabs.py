@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from allocsim.kernels.profile import LINUX_6_12, CacheShape, cache_shapes
+from allocsim.kernels.cache_shapes import CpuSlabShape, cache_shapes
+from allocsim.kernels.profile import LINUX_6_12
 from tests.oracle.cpu_slabs import CpuSlabs
 
 
 class Run:
     """One cache, and events on it by CPU; slabs and handles count from 1."""
 
-    def __init__(self, shape: CacheShape) -> None:
+    def __init__(self, shape: CpuSlabShape) -> None:
         self.slub = CpuSlabs([shape])
         self.cache = self.slub.caches[0]
         self.seq = 0
@@ -45,10 +46,10 @@ class Run:
         return {name: value for name, value in self.cache.stat.items() if value}
 
 
-def small(**changes: int) -> CacheShape:
+def small(**changes: int) -> CpuSlabShape:
     """Two objects a slab, two slabs on a CPU's partial list, two kept on the node's."""
     shape = {"order": 0, "objects": 2, "min_order": 0, "min_objects": 2, "min_partial": 2}
-    return CacheShape("c", 2048, **(shape | {"capacity": 0, "cpu_partial": 2} | changes))
+    return CpuSlabShape("c", 2048, **(shape | {"cpu_partial": 2} | changes))
 
 
 def test_v3_960_there_and_back() -> None:

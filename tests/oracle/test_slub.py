@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from allocsim.kernels.profile import LINUX_7_2, cache_shapes
+from allocsim.kernels.cache_shapes import cache_shapes
+from allocsim.kernels.profile import LINUX_7_2
 from tests.oracle.slub import Slub
 
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import numpy as np
 
-from allocsim.kernels.profile import profile_of
+from allocsim.kernels.cache_shapes import profile_of
 from allocsim.page_alloc.paths import PAGE_COUNTERS, PagePath
 from allocsim.recording.page_kinds import Kind
-from allocsim.slub.paths import COUNTERS
 from allocsim.slub.paths import Path as ObjectPath
 from allocsim.trace.events import Ev
 from pipeline.replay.policies import find_policies
@@ -150,7 +149,7 @@ class ByModel:
 
     def differences(self, wanted: Outcome) -> list[str]:
         """Names of what differs from the oracle's outcome."""
-        counters = [dict.fromkeys(COUNTERS, 0) for _ in wanted.counters]
+        counters: list[dict[str, int]] = [{} for _ in wanted.counters]
         for row in self.rows["cache_counters"]:
             counters[row["cache"]][row["name"]] = row["value"]
         zones: Counter[str] = Counter()

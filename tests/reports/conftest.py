@@ -13,7 +13,8 @@ from allocsim.kernels.release import kernel_of
 from allocsim.refcount.alloc_levels import LEVELS
 from allocsim.refcount.freezability import VERDICTS, Verdict
 from pipeline.store.arrow import arrow_type
-from pipeline.store.schema import OBJECT_FACTS, OBJECT_ORIGINS, TABLES, ddl
+from pipeline.store.database import counter_rows
+from pipeline.store.schema import COUNTERS, OBJECT_FACTS, OBJECT_ORIGINS, TABLES, ddl
 from reports.views import create_views
 
 if TYPE_CHECKING:
@@ -314,6 +315,9 @@ def empty_database() -> duckdb.DuckDBPyConnection:
             max_extra_pct=rule.max_extra_pct,
             doc=rule.doc,
         )
+    for row in counter_rows():
+        columns = (column.name for column in COUNTERS.columns)
+        insert(connection, "counters", **dict(zip(columns, row, strict=True)))
     for code, name in enumerate(EVENT_TYPES):
         insert(connection, "event_types", event=code, system="kmem", name=name)
     return connection

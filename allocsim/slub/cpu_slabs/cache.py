@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.kernels.profile import MAX_PAGE_ORDER
+from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 from allocsim.slub.cache_model import FAILED
 from allocsim.slub.cpu_slabs.lists import NOWHERE, OF_CPU, SlabLists
 from allocsim.slub.node_partial import INDEX_BITS

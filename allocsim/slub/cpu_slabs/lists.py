@@ -13,7 +13,7 @@ from allocsim.slub.slabs import CACHE_BITS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from allocsim.kernels.profile import CacheShape
+    from allocsim.kernels.cache_shapes import CpuSlabShape
     from allocsim.tables import Index, Ints
 
 NOWHERE, OF_CPU, CPU_LIST, NODE_LIST = range(4)  # R3.40: full, cpu slab, cpu partial, node partial
@@ -74,7 +74,7 @@ class SlabLists:
 
     def __init__(
         self,
-        shape: CacheShape,
+        shape: CpuSlabShape,
         number: int,
         cpus: int,
         freelist_order: Callable[[int, int, int], Sequence[int]] | None,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.kernels.profile import MAX_PAGE_ORDER
+from allocsim.kernels.slub_rules import sheaf_bytes
+from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 from allocsim.slub.cache_model import FAILED
 from allocsim.slub.node_partial import INDEX_BITS
 from allocsim.slub.object_chains import Reuse
@@ -21,7 +22,8 @@ from allocsim.slub.slabs_bulk import flush_run, refill_run
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from allocsim.kernels.profile import CacheShape, SlubRules
+    from allocsim.kernels.cache_shapes import SheafShape
+    from allocsim.kernels.slub_rules import SheafRules
     from allocsim.slub.cache_model import CacheEvents
     from allocsim.slub.sheaves.plan import Plan
     from allocsim.tables import Index, Ints
@@ -32,8 +34,8 @@ class SheafCache(CacheState):
 
     def __init__(
         self,
-        shape: CacheShape,
-        rules: SlubRules,
+        shape: SheafShape,
+        rules: SheafRules,
         number: int,
         cpus: int,
         freelist_order: Callable[[int, int, int], Sequence[int]] | None,
@@ -41,6 +43,11 @@ class SheafCache(CacheState):
         super().__init__(shape, rules, number, cpus, freelist_order)
         self.steps: Steps | None = None  #: once sheaves have left the pair of main and spare
         self._cpu: Ints = np.empty(0, np.int16)  # of the events of the window
+
+    @property
+    def sheaf_bytes(self) -> int:
+        """Bytes that each of its sheaves asks kmalloc for (R3.10)."""
+        return sheaf_bytes(self.rules, self.shape.capacity)
 
     def seed_free(self, slabs: Index, places: Ints, cpus: Ints) -> None:
         """Before any event: free objects of slabs older than the trace, as FreeBefore has them."""

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from allocsim.kernels.profile import kmalloc_size
+from allocsim.kernels.cache_shapes import SheafShape
+from allocsim.kernels.slub_rules import SheafRules, kmalloc_size, sheaf_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
-    from allocsim.kernels.profile import CacheShape, SlubRules
+    from allocsim.kernels.cache_shapes import CacheShape
+    from allocsim.kernels.slub_rules import SlubRules
     from allocsim.slub.cache_model import CacheEvents
     from allocsim.slub.sheaves.cache import SheafCache
     from allocsim.tables import Index, Ints
@@ -76,16 +78,18 @@ class SheafRequests(NamedTuple):
 def sheaf_homes(rules: SlubRules, shapes: Sequence[CacheShape]) -> list[int]:
     """Number of the cache each cache's sheaves are allocated from.
 
-    -1 for a cache without sheaves, where the trace does not have that kmalloc cache, and where the
-    home's own sheaves would come, in the end, from the cache itself (kmalloc-256 is its own
-    home): those sheaves are counted but take no object.
+    -1 for a cache without sheaves, as all are in a kernel that has none, where the trace does not
+    have that kmalloc cache, and where the home's own sheaves would come, in the end, from the cache
+    itself (kmalloc-256 is its own home): those sheaves are counted but take no object.
     """
     by_name = {shape.name: number for number, shape in enumerate(shapes)}
     homes: list[int] = []
     for number, shape in enumerate(shapes):
-        size = kmalloc_size(rules.sheaf_header + 8 * shape.capacity)
-        name = f"kmalloc-{size}" if size < 1024 else f"kmalloc-{size // 1024}k"
-        home = by_name.get(name, NO_HOME) if shape.capacity else NO_HOME
+        home = NO_HOME
+        if isinstance(rules, SheafRules) and isinstance(shape, SheafShape) and shape.capacity:
+            size = kmalloc_size(sheaf_bytes(rules, shape.capacity))
+            name = f"kmalloc-{size}" if size < 1024 else f"kmalloc-{size // 1024}k"
+            home = by_name.get(name, NO_HOME)
         end = home
         while 0 <= end < number:
             end = homes[end]

@@ -15,7 +15,8 @@ from allocsim.slub.slabs import Slabs
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from allocsim.kernels.profile import CacheShape, SlubRules
+    from allocsim.kernels.cache_shapes import SheafShape
+    from allocsim.kernels.slub_rules import SheafRules
     from allocsim.tables import Index
 
 NO_SHEAF = -1
@@ -119,8 +120,8 @@ class CacheState:
 
     def __init__(
         self,
-        shape: CacheShape,
-        rules: SlubRules,
+        shape: SheafShape,
+        rules: SheafRules,
         number: int,
         cpus: int,
         freelist_order: Callable[[int, int, int], Sequence[int]] | None,

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from allocsim.kernels.profile import MAX_PAGE_ORDER
+from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 from allocsim.slub.cache_model import FAILED
 from allocsim.slub.node_partial import INDEX_BITS
 from allocsim.slub.paths import Path

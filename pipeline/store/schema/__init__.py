@@ -25,6 +25,7 @@ from pipeline.store.schema.descriptors import (
 from pipeline.store.schema.dimensions import (
     CACHE_HOWS,
     CALL_LEVELS,
+    COUNTERS,
     EVENT_TYPES,
     HOWS,
     PAGE_KINDS,
@@ -63,7 +64,7 @@ from pipeline.store.schema.recorded import (
 from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS, TRACE_CPUS, TRACES, VALIDATION
 from pipeline.store.schema.table import Table, ddl, duckdb_type, stored_doc
 
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 10
 
 SCHEMA = Table(
     "store_schema",
@@ -108,6 +109,7 @@ TABLES: tuple[Table, ...] = (
     CALL_LEVELS,
     VERDICTS,
     PATHS,
+    COUNTERS,
     PLACED_EVENTS,
     PLACED_SLABS,
     PLACED_CACHES,
@@ -134,6 +136,7 @@ __all__ = [
     "CALL_SITES",
     "COST_OPS",
     "COST_TABLES",
+    "COUNTERS",
     "DESCRIPTOR_SLABS",
     "EVENT_TYPES",
     "FREE_BLOCKS",

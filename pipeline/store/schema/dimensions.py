@@ -1,4 +1,4 @@
-"""What codes stand for: policies, kinds of page, ways of knowing, levels, verdicts, paths."""
+"""What codes and names stand for: policies, kinds of page, levels, verdicts, paths, counters."""
 
 from __future__ import annotations
 
@@ -140,6 +140,21 @@ VERDICTS = Table(
         Column("doc", "str", "", "What it says."),
     ),
     ("verdict",),
+)
+
+COUNTERS = Table(
+    "counters",
+    "one counter of a cache that the model of one generation of SLUB keeps",
+    (
+        Column("slub", "str", "", "The generation (runs.slub)."),
+        Column("name", "str", "", "Its name (cache_counters.name)."),
+        Column("place", "i2", "", "Its place among the counters, from 0."),
+        Column("unit", "str", "", "What it counts."),
+        Column("ours", "?", "", "The kernel does not keep it; else it is a file of SLUB_STATS."),
+        Column("chief", "?", "", "Reports show it of the busiest caches."),
+        Column("doc", "str", "", "What it is."),
+    ),
+    ("slub", "name"),
 )
 
 PATHS = Table(

@@ -77,7 +77,7 @@ CACHE_COUNTERS = Table(
     (
         RUN,
         Column("cache", "i4", "", "The cache (caches.cache)."),
-        Column("name", "str", "", "As in /sys/kernel/slab/*/; list_lock: acquisitions of it."),
+        Column("name", "str", "", "Its name (counters.name)."),
         Column("value", "i8", "", "How many; zero has no row."),
     ),
     ("run", "cache", "name"),

@@ -24,6 +24,7 @@ RUNS = Table(
         Column("placement", "str", "", "'recorded': where the kernel put things; or 'simulated'."),
         Column("of_run", "i4", "", "Simulated: the recorded run its requests were taken from."),
         Column("profile", "str", "", "Simulated: the kernel version that was modelled."),
+        Column("slub", "str", "", "Simulated: its generation of SLUB (counters.slub)."),
         Column("settings", "str", "", "Simulated: what the user set, by key (JSON)."),
         Column("what_if", "str", "", "Simulated: why it differs from the recorded kernel."),
         Column("machine_how", "i1", "", "Simulated: how the zones are known (hows.how)."),

@@ -44,12 +44,10 @@ _MACHINES = {
 _NO_MACHINE = "assumed, since the recording has no zoneinfo ○"
 
 
-_SHEAF_COUNTERS = ("sheaf_refill", "sheaf_flush", "barn_get", "barn_put")
-_CPU_SLAB_COUNTERS = ("alloc_slab", "cpu_partial_alloc", "cpu_partial_free", "cpu_partial_drain")
-#: What the machine's caches held at the start: by whether CPUs have slabs of their own.
+#: What the machine's caches held at the start, by generation of SLUB (runs.slub).
 _START = {
-    False: "What a CPU takes first lay in its main sheaf, and barns were empty ○.",
-    True: "The slabs a CPU takes from first were its own, and on its partial list ○.",
+    "sheaves": "What a CPU takes first lay in its main sheaf, and barns were empty ○.",
+    "cpu slabs": "The slabs a CPU takes from first were its own, and on its partial list ○.",
 }
 
 
@@ -58,7 +56,7 @@ def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
     found = queries.rows(
         connection,
         """
-        SELECT run, profile, settings, what_if, hows.name AS machine_how
+        SELECT run, profile, slub, settings, what_if, hows.name AS machine_how
         FROM runs LEFT JOIN hows ON runs.machine_how = hows.how
         WHERE of_run = $run AND run IN (SELECT run FROM path_summary)
         ORDER BY run
@@ -79,22 +77,16 @@ def described(settings: str) -> str:
 def _of_run(connection: DuckDBPyConnection, row: Row) -> list[Block]:
     label = f"What if: {row['what_if']}. " if row["what_if"] else ""
     machine = _MACHINES.get(row["machine_how"], _NO_MACHINE)
-    [caches] = queries.rows(
-        connection,
-        "SELECT bool_and(capacity IS NULL) AS cpu_slabs FROM placed_caches WHERE run = $run",
-        run=row["run"],
-    )
-    cpu_slabs = bool(caches["cpu_slabs"])
     return [
         Heading(f"Simulated placement{' (what if)' if row['what_if'] else ''}"),
         Text(
             f"{label}Run {row['run']}: the recorded requests through the allocators of "
             f"{row['profile']}, with {described(row['settings'])}. Zones are {machine}; where in "
-            f"them free and used pages lay is assumed ○. {_START[cpu_slabs]}"
+            f"them free and used pages lay is assumed ○. {_START[row['slub']]}"
         ),
         _slabs(connection, row["run"]),
         _paths(connection, row["run"]),
-        _counters(connection, row["run"], cpu_slabs=cpu_slabs),
+        _counters(connection, row["run"], row["slub"]),
         *placed_memory.blocks(connection, row["run"]),
         *_caveats(connection, row["run"]),
     ]
@@ -161,9 +153,13 @@ def _paths(connection: DuckDBPyConnection, run: int) -> Table:
     )
 
 
-def _counters(connection: DuckDBPyConnection, run: int, *, cpu_slabs: bool) -> Table:
-    own = _CPU_SLAB_COUNTERS if cpu_slabs else _SHEAF_COUNTERS
-    names = ("alloc_fastpath", "free_fastpath", *own, "list_lock")
+def _counters(connection: DuckDBPyConnection, run: int, slub: str) -> Table:
+    chief = queries.rows(
+        connection,
+        "SELECT name FROM counters WHERE slub = $slub AND chief ORDER BY ours, place",
+        slub=slub,
+    )
+    names = [row["name"] for row in chief]
     found = queries.rows(
         connection,
         "FROM cache_counter_summary WHERE run = $run"

@@ -1,8 +1,8 @@
 -- cache_counter_summary: one row is one cache of one simulated run, with the kernel's counters.
 --
--- The counters have the names of the files in /sys/kernel/slab/*/ (CONFIG_SLUB_STATS) and count
--- what these count: sheaf_refill and sheaf_flush objects, barn_* and sheaf_alloc sheaves. NULL are
--- those of the other generation of SLUB: of sheaves in 6.12, of cpu slabs in 7.2.
+-- The counters are those of the table counters: but for list_lock and freelist_cmpxchg they have
+-- the names of the files in /sys/kernel/slab/*/ (CONFIG_SLUB_STATS) and count what these count.
+-- NULL are those that the modelled generation of SLUB (runs.slub) does not keep.
 --
 -- Columns:
 --   run                  Simulated run.
@@ -21,12 +21,18 @@
 --   free_slowpath        Frees to a slab.
 --   sheaf_refill         Objects put into sheaves by refills.
 --   sheaf_flush          Objects flushed from sheaves to slabs.
---   sheaf_alloc          Sheaves allocated.
+--   sheaf_alloc          Sheaves allocated, without the main sheaves a cache is made with.
 --   sheaf_free           Sheaves freed.
 --   barn_get             Full sheaves taken from the barn.
 --   barn_get_fail        Times the barn had none.
 --   barn_put             Full sheaves put into the barn.
 --   barn_put_fail        Times the barn took none.
+--   free_rcu_sheaf       Objects that kfree_rcu put into a CPU's rcu_free sheaf.
+--   free_rcu_sheaf_fail  Times kfree_rcu could not put one there.
+--   sheaf_prefill_fast   Prefilled sheaves handed out that were the CPU's spare.
+--   sheaf_prefill_slow   Times the CPU had no spare for one.
+--   sheaf_return_fast    Prefilled sheaves given back that became the CPU's spare.
+--   sheaf_return_slow    Times the CPU had a spare already.
 --   alloc_slab           Slabs made.
 --   free_slab            Slabs freed.
 --   order_fallback       Slabs made of the smallest order, since the wanted one was refused.
@@ -49,40 +55,57 @@
 --   partial_slabs        Slabs on partial lists at the end.
 --   in_sheaves           Free objects in sheaves at the end.
 --   utilisation_pct      [%] Bytes of live objects of the bytes of these slabs.
-with counters as (
+with kept as (
+    select
+        placed_caches.run,
+        placed_caches.cache,
+        counters.name,
+        coalesce(cache_counters.value, 0) as value
+    from placed_caches
+    inner join runs using (run)
+    inner join counters using (slub)
+    left join cache_counters using (run, cache, name)
+),
+
+counted as (
     select
         run,
         cache,
-        coalesce(sum(value) filter (name = 'alloc_fastpath'), 0)::bigint as alloc_fastpath,
-        coalesce(sum(value) filter (name = 'alloc_slowpath'), 0)::bigint as alloc_slowpath,
-        coalesce(sum(value) filter (name = 'free_fastpath'), 0)::bigint as free_fastpath,
-        coalesce(sum(value) filter (name = 'free_slowpath'), 0)::bigint as free_slowpath,
-        coalesce(sum(value) filter (name = 'sheaf_refill'), 0)::bigint as sheaf_refill,
-        coalesce(sum(value) filter (name = 'sheaf_flush'), 0)::bigint as sheaf_flush,
-        coalesce(sum(value) filter (name = 'sheaf_alloc'), 0)::bigint as sheaf_alloc,
-        coalesce(sum(value) filter (name = 'sheaf_free'), 0)::bigint as sheaf_free,
-        coalesce(sum(value) filter (name = 'barn_get'), 0)::bigint as barn_get,
-        coalesce(sum(value) filter (name = 'barn_get_fail'), 0)::bigint as barn_get_fail,
-        coalesce(sum(value) filter (name = 'barn_put'), 0)::bigint as barn_put,
-        coalesce(sum(value) filter (name = 'barn_put_fail'), 0)::bigint as barn_put_fail,
-        coalesce(sum(value) filter (name = 'alloc_slab'), 0)::bigint as alloc_slab,
-        coalesce(sum(value) filter (name = 'free_slab'), 0)::bigint as free_slab,
-        coalesce(sum(value) filter (name = 'order_fallback'), 0)::bigint as order_fallback,
-        coalesce(sum(value) filter (name = 'free_add_partial'), 0)::bigint as free_add_partial,
-        coalesce(sum(value) filter (name = 'free_remove_partial'), 0)::bigint
-            as free_remove_partial,
-        coalesce(sum(value) filter (name = 'list_lock'), 0)::bigint as list_lock,
-        coalesce(sum(value) filter (name = 'freelist_cmpxchg'), 0)::bigint as freelist_cmpxchg,
-        coalesce(sum(value) filter (name = 'alloc_from_partial'), 0)::bigint as alloc_from_partial,
-        coalesce(sum(value) filter (name = 'alloc_refill'), 0)::bigint as alloc_refill,
-        coalesce(sum(value) filter (name = 'free_frozen'), 0)::bigint as free_frozen,
-        coalesce(sum(value) filter (name = 'deactivate_bypass'), 0)::bigint as deactivate_bypass,
-        coalesce(sum(value) filter (name = 'deactivate_empty'), 0)::bigint as deactivate_empty,
-        coalesce(sum(value) filter (name = 'cpu_partial_alloc'), 0)::bigint as cpu_partial_alloc,
-        coalesce(sum(value) filter (name = 'cpu_partial_free'), 0)::bigint as cpu_partial_free,
-        coalesce(sum(value) filter (name = 'cpu_partial_node'), 0)::bigint as cpu_partial_node,
-        coalesce(sum(value) filter (name = 'cpu_partial_drain'), 0)::bigint as cpu_partial_drain
-    from cache_counters
+        sum(value) filter (name = 'alloc_fastpath')::bigint as alloc_fastpath,
+        sum(value) filter (name = 'alloc_slowpath')::bigint as alloc_slowpath,
+        sum(value) filter (name = 'free_fastpath')::bigint as free_fastpath,
+        sum(value) filter (name = 'free_slowpath')::bigint as free_slowpath,
+        sum(value) filter (name = 'sheaf_refill')::bigint as sheaf_refill,
+        sum(value) filter (name = 'sheaf_flush')::bigint as sheaf_flush,
+        sum(value) filter (name = 'sheaf_alloc')::bigint as sheaf_alloc,
+        sum(value) filter (name = 'sheaf_free')::bigint as sheaf_free,
+        sum(value) filter (name = 'barn_get')::bigint as barn_get,
+        sum(value) filter (name = 'barn_get_fail')::bigint as barn_get_fail,
+        sum(value) filter (name = 'barn_put')::bigint as barn_put,
+        sum(value) filter (name = 'barn_put_fail')::bigint as barn_put_fail,
+        sum(value) filter (name = 'free_rcu_sheaf')::bigint as free_rcu_sheaf,
+        sum(value) filter (name = 'free_rcu_sheaf_fail')::bigint as free_rcu_sheaf_fail,
+        sum(value) filter (name = 'sheaf_prefill_fast')::bigint as sheaf_prefill_fast,
+        sum(value) filter (name = 'sheaf_prefill_slow')::bigint as sheaf_prefill_slow,
+        sum(value) filter (name = 'sheaf_return_fast')::bigint as sheaf_return_fast,
+        sum(value) filter (name = 'sheaf_return_slow')::bigint as sheaf_return_slow,
+        sum(value) filter (name = 'alloc_slab')::bigint as alloc_slab,
+        sum(value) filter (name = 'free_slab')::bigint as free_slab,
+        sum(value) filter (name = 'order_fallback')::bigint as order_fallback,
+        sum(value) filter (name = 'free_add_partial')::bigint as free_add_partial,
+        sum(value) filter (name = 'free_remove_partial')::bigint as free_remove_partial,
+        sum(value) filter (name = 'list_lock')::bigint as list_lock,
+        sum(value) filter (name = 'freelist_cmpxchg')::bigint as freelist_cmpxchg,
+        sum(value) filter (name = 'alloc_from_partial')::bigint as alloc_from_partial,
+        sum(value) filter (name = 'alloc_refill')::bigint as alloc_refill,
+        sum(value) filter (name = 'free_frozen')::bigint as free_frozen,
+        sum(value) filter (name = 'deactivate_bypass')::bigint as deactivate_bypass,
+        sum(value) filter (name = 'deactivate_empty')::bigint as deactivate_empty,
+        sum(value) filter (name = 'cpu_partial_alloc')::bigint as cpu_partial_alloc,
+        sum(value) filter (name = 'cpu_partial_free')::bigint as cpu_partial_free,
+        sum(value) filter (name = 'cpu_partial_node')::bigint as cpu_partial_node,
+        sum(value) filter (name = 'cpu_partial_drain')::bigint as cpu_partial_drain
+    from kept
     group by run, cache
 )
 
@@ -97,34 +120,40 @@ select
     placed.capacity,
     placed.cpu_partial_slabs,
     hows.name as shape_how,
-    counters.alloc_fastpath,
-    counters.alloc_slowpath,
-    counters.free_fastpath,
-    counters.free_slowpath,
-    if(placed.capacity is null, null, counters.sheaf_refill) as sheaf_refill,
-    if(placed.capacity is null, null, counters.sheaf_flush) as sheaf_flush,
-    if(placed.capacity is null, null, counters.sheaf_alloc) as sheaf_alloc,
-    if(placed.capacity is null, null, counters.sheaf_free) as sheaf_free,
-    if(placed.capacity is null, null, counters.barn_get) as barn_get,
-    if(placed.capacity is null, null, counters.barn_get_fail) as barn_get_fail,
-    if(placed.capacity is null, null, counters.barn_put) as barn_put,
-    if(placed.capacity is null, null, counters.barn_put_fail) as barn_put_fail,
-    counters.alloc_slab,
-    counters.free_slab,
-    counters.order_fallback,
-    counters.free_add_partial,
-    counters.free_remove_partial,
-    counters.list_lock,
-    counters.freelist_cmpxchg,
-    if(placed.capacity is null, counters.alloc_from_partial, null) as alloc_from_partial,
-    if(placed.capacity is null, counters.alloc_refill, null) as alloc_refill,
-    if(placed.capacity is null, counters.free_frozen, null) as free_frozen,
-    if(placed.capacity is null, counters.deactivate_bypass, null) as deactivate_bypass,
-    if(placed.capacity is null, counters.deactivate_empty, null) as deactivate_empty,
-    if(placed.capacity is null, counters.cpu_partial_alloc, null) as cpu_partial_alloc,
-    if(placed.capacity is null, counters.cpu_partial_free, null) as cpu_partial_free,
-    if(placed.capacity is null, counters.cpu_partial_node, null) as cpu_partial_node,
-    if(placed.capacity is null, counters.cpu_partial_drain, null) as cpu_partial_drain,
+    counted.alloc_fastpath,
+    counted.alloc_slowpath,
+    counted.free_fastpath,
+    counted.free_slowpath,
+    counted.sheaf_refill,
+    counted.sheaf_flush,
+    counted.sheaf_alloc,
+    counted.sheaf_free,
+    counted.barn_get,
+    counted.barn_get_fail,
+    counted.barn_put,
+    counted.barn_put_fail,
+    counted.free_rcu_sheaf,
+    counted.free_rcu_sheaf_fail,
+    counted.sheaf_prefill_fast,
+    counted.sheaf_prefill_slow,
+    counted.sheaf_return_fast,
+    counted.sheaf_return_slow,
+    counted.alloc_slab,
+    counted.free_slab,
+    counted.order_fallback,
+    counted.free_add_partial,
+    counted.free_remove_partial,
+    counted.list_lock,
+    counted.freelist_cmpxchg,
+    counted.alloc_from_partial,
+    counted.alloc_refill,
+    counted.free_frozen,
+    counted.deactivate_bypass,
+    counted.deactivate_empty,
+    counted.cpu_partial_alloc,
+    counted.cpu_partial_free,
+    counted.cpu_partial_node,
+    counted.cpu_partial_drain,
     placed.live_objects,
     placed.slabs,
     traces.page_size * placed.slab_pages as slab_bytes,
@@ -136,6 +165,6 @@ from placed_caches as placed
 inner join runs using (run)
 inner join traces using (trace_id)
 inner join caches using (run, cache)
-inner join counters using (run, cache)
+inner join counted using (run, cache)
 left join hows on placed.shape_how = hows.how
-order by runs.run, counters.alloc_fastpath + counters.alloc_slowpath desc, cache
+order by runs.run, counted.alloc_fastpath + counted.alloc_slowpath desc, cache

@@ -1,8 +1,9 @@
 -- placement_summary: one row is one simulated run: what its settings did to slabs and lists.
 --
 -- Refills and flushes are of whole sheaves (R3.13, R3.17); an operation is an allocation or a free
--- of an object. What one generation of SLUB does not have is NULL: sheaves and barn in 6.12, CPUs'
--- partial lists in 7.2. Slabs that are older than the trace are the recording's and the model's alike.
+-- of an object. What the modelled generation of SLUB (runs.slub) does not have is NULL: sheaves and
+-- barn, or CPUs' partial lists. Slabs that are older than the trace are the recording's and the
+-- model's alike.
 --
 -- Columns:
 --   run                   Simulated run.
@@ -37,25 +38,35 @@
 --   blocks_locked         Blocks taken out of the buddy (mm_page_alloc_zone_locked).
 --   recorded_blocks_locked Such events of the recorded kernel, where it recorded them.
 --   refused               Requests for pages that could not be served as they were wanted.
-with counters as (
+with kept as (
+    select
+        runs.run,
+        counters.name,
+        sum(coalesce(cache_counters.value, 0))::bigint as value
+    from placed_caches
+    inner join runs using (run)
+    inner join counters using (slub)
+    left join cache_counters using (run, cache, name)
+    group by runs.run, counters.name
+),
+
+-- NULL: of counters that the generation does not keep.
+counted as (
     select
         run,
-        coalesce(sum(value) filter (name like '%\_fastpath' escape '\'), 0)::bigint as fast,
-        coalesce(sum(value) filter (name like '%\_slowpath' escape '\'), 0)::bigint as slow,
-        coalesce(sum(value) filter (name = 'barn_get_fail'), 0)::bigint as refills,
-        coalesce(sum(value) filter (name = 'barn_put_fail'), 0)::bigint as flushes,
-        coalesce(sum(value) filter (name in ('barn_get', 'barn_put')), 0)::bigint as barn,
-        coalesce(sum(value) filter (
+        sum(value) filter (name like '%\_fastpath' escape '\')::bigint as fast,
+        sum(value) filter (name like '%\_slowpath' escape '\')::bigint as slow,
+        sum(value) filter (name = 'barn_get_fail')::bigint as refills,
+        sum(value) filter (name = 'barn_put_fail')::bigint as flushes,
+        sum(value) filter (name in ('barn_get', 'barn_put'))::bigint as barn,
+        sum(value) filter (
             name in ('cpu_partial_alloc', 'cpu_partial_free', 'cpu_partial_node')
-        ), 0)::bigint as listed,
-        coalesce(
-            sum(value) filter (name in ('free_add_partial', 'deactivate_empty')), 0
-        )::bigint as drained,
-        coalesce(sum(value) filter (name in ('free_slowpath', 'sheaf_flush')), 0)::bigint
-            as frees_to_slabs,
-        coalesce(sum(value) filter (name = 'freelist_cmpxchg'), 0)::bigint as freelist_cmpxchg,
-        coalesce(sum(value) filter (name = 'list_lock'), 0)::bigint as list_locks
-    from cache_counters
+        )::bigint as listed,
+        sum(value) filter (name in ('free_add_partial', 'deactivate_empty'))::bigint as drained,
+        sum(value) filter (name in ('free_slowpath', 'sheaf_flush'))::bigint as frees_to_slabs,
+        sum(value) filter (name = 'freelist_cmpxchg')::bigint as freelist_cmpxchg,
+        sum(value) filter (name = 'list_lock')::bigint as list_locks
+    from kept
     group by run
 ),
 
@@ -67,8 +78,7 @@ slabs as (
         sum(pages_allocated)::bigint as slab_pages,
         sum(slab_pages)::bigint as slab_pages_held,
         sum(partial_slabs)::bigint as partial_slabs,
-        sum(live_objects * caches.object_size) as live_bytes,
-        bool_and(capacity is null) as cpu_slabs
+        sum(live_objects * caches.object_size) as live_bytes
     from placed_caches
     inner join caches using (run, cache)
     group by run
@@ -117,19 +127,20 @@ select
     runs.profile,
     runs.settings,
     runs.what_if,
-    counters.fast + counters.slow as operations,
+    counted.fast + counted.slow as operations,
     placement_quality.requests_left_out as left_out,
     placement_quality.requests_left_out_pct as left_out_pct,
-    100 * (counters.fast - counters.refills - counters.flushes - counters.barn)
-    / nullif(counters.fast + counters.slow, 0) as fastpath_pct,
-    if(slabs.cpu_slabs, null, counters.refills) as refills,
-    if(slabs.cpu_slabs, null, 1000 * counters.refills / nullif(counters.fast + counters.slow, 0))
-        as refills_per_1000,
-    if(slabs.cpu_slabs, null, counters.flushes) as flushes,
-    if(slabs.cpu_slabs, null, counters.barn) as barn_traffic,
-    if(slabs.cpu_slabs, counters.listed + counters.drained, null) as cpu_partial_moves,
-    counters.frees_to_slabs,
-    counters.freelist_cmpxchg,
+    100 * (
+        counted.fast
+        - coalesce(counted.refills, 0) - coalesce(counted.flushes, 0) - coalesce(counted.barn, 0)
+    ) / nullif(counted.fast + counted.slow, 0) as fastpath_pct,
+    counted.refills,
+    1000 * counted.refills / nullif(counted.fast + counted.slow, 0) as refills_per_1000,
+    counted.flushes,
+    counted.barn as barn_traffic,
+    counted.listed + counted.drained as cpu_partial_moves,
+    counted.frees_to_slabs,
+    counted.freelist_cmpxchg,
     slabs.slab_allocs,
     slabs.slab_frees,
     coalesce(recorded.slab_allocs, 0) as recorded_slab_allocs,
@@ -139,7 +150,7 @@ select
     100 * slabs.live_bytes / nullif(slabs.slab_pages_held * traces.page_size, 0)
         as utilisation_pct,
     slabs.partial_slabs,
-    counters.list_locks,
+    counted.list_locks,
     zoned.zone_locks,
     zoned.pcp_refills,
     zoned.pcp_drains,
@@ -149,7 +160,7 @@ select
 from runs
 inner join traces using (trace_id)
 left join placement_quality using (run)
-left join counters using (run)
+left join counted using (run)
 left join slabs using (run)
 left join recorded on runs.of_run = recorded.run
 left join zoned using (run)

@@ -79,7 +79,7 @@ simulated as (
             select max(run) from runs
             where
                 of_run is not null and what_if is null
-                and run not in (select run from placed_caches where capacity is null)
+                and slub in (select slub from counters where name = 'sheaf_alloc')
             group by of_run
         )
     group by runs.of_run

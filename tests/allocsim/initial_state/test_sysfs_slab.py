@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from allocsim.initial_state.sysfs_slab import (
     CacheFacts,
+    facts_for,
     parse_sysfs_slab,
     recorded_order,
     recorded_shape,
 )
-from allocsim.kernels.profile import LINUX_6_12, LINUX_7_2, Profile, cache_shapes
+from allocsim.kernels.cache_shapes import CpuSlabShape, cache_shapes
+from allocsim.kernels.profile import LINUX_6_12, LINUX_7_2, Profile
+from allocsim.kernels.release import kernel_of
 from tests.conftest import recordings
 
 TEXT = """
@@ -91,9 +96,31 @@ def test_the_rules_give_what_sysfs_says_on_every_recording(kernels: str, profile
             [shape] = cache_shapes(profile, [(name, fact.slab_size)], cpus)
             assert (shape.order, shape.objects) == (fact.order, fact.objs_per_slab), name
             assert shape.min_partial == fact.min_partial, (path.name, name)
-            if profile.slub.cpu_slabs:
+            if isinstance(shape, CpuSlabShape):
                 assert shape.cpu_partial == fact.cpu_partial, (path.name, name)
             else:
                 assert shape.capacity == fact.sheaf_capacity, (path.name, name)
             compared += 1
     assert compared > 500
+
+
+@pytest.mark.parametrize(
+    ("release", "profile", "capacity", "partial"),
+    [
+        ("7.2.13", LINUX_7_2, 32, None),
+        ("7.0.13", LINUX_7_2, 32, None),
+        ("7.3.4", LINUX_6_12, None, None),
+        # A version with capacities of its own, on a recording of one before it.
+        ("7.2.13", replace(LINUX_7_2, version=(7, 4), since=(7, 4)), None, None),
+        # 6.18 says sheaf_capacity 0 of caches that have CPU slabs instead (R3.10).
+        ("6.18.15", LINUX_7_2, None, 30),
+        ("6.12.107", LINUX_6_12, 32, 30),
+        ("6.1.0", LINUX_6_12, None, 30),
+    ],
+)
+def test_facts_hold_for_the_kernel_they_are_of(
+    release: str, profile: Profile, capacity: int | None, partial: int | None
+) -> None:
+    facts = CacheFacts(192, 2, 85, 9, 32, cpu_partial=30)
+    told = facts_for(facts, kernel_of(release), profile)
+    assert told == CacheFacts(192, 2, 85, 9, capacity, cpu_partial=partial)

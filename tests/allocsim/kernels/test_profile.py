@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from allocsim.kernels.profile import (
-    LINUX_6_12,
-    LINUX_7_2,
-    CacheShape,
-    cache_shapes,
-    min_partial,
-    profile_of,
-    sheaf_capacity,
-)
-from allocsim.kernels.settings import SettingError, parse_setting, shown
+from allocsim.kernels.cache_shapes import SheafShape, cache_shapes, profile_of
+from allocsim.kernels.profile import LINUX_6_12, LINUX_7_2, RULES_7_2
+from allocsim.kernels.settings import SETTINGS, SettingError, parse_setting, shown
+from allocsim.kernels.slub_rules import min_partial, sheaf_capacity
+from allocsim.slub.slub import Slub
 
 CPUS = (1, 2, 4, 8, 16, 64)
 # class: order:objects by CPUS, min_partial, sheaf capacity
@@ -49,8 +44,10 @@ OTHER_SIZES = {
 }
 
 
-def shape(size: int, cpus: int, name: str = "c", **settings: int) -> CacheShape:
-    return cache_shapes(LINUX_7_2, [(name, size)], cpus, settings)[0]
+def shape(size: int, cpus: int, name: str = "c", **settings: int) -> SheafShape:
+    [found] = cache_shapes(LINUX_7_2, [(name, size)], cpus, settings)
+    assert isinstance(found, SheafShape)
+    return found
 
 
 @pytest.mark.parametrize("size", TABLE)
@@ -78,12 +75,12 @@ def test_orders_at_128_cpus() -> None:
 
 def test_capacity_boundaries() -> None:
     sizes = (255, 256, 1023, 1024, 4095, 4096)
-    assert [sheaf_capacity(LINUX_7_2.slub, "c", size) for size in sizes] == [60, 28, 28, 12, 12, 4]
+    assert [sheaf_capacity(RULES_7_2, "c", size) for size in sizes] == [60, 28, 28, 12, 12, 4]
 
 
 def test_min_partial_boundaries() -> None:
     sizes = (8, 4095, 4096, 16383, 16384, 65535, 1 << 22, 1 << 30)
-    assert [min_partial(LINUX_7_2.slub, size) for size in sizes] == [5, 5, 6, 6, 7, 7, 10, 10]
+    assert [min_partial(RULES_7_2, size) for size in sizes] == [5, 5, 6, 6, 7, 7, 10, 10]
 
 
 def test_boot_caches_have_no_sheaves() -> None:
@@ -140,6 +137,8 @@ def test_a_kernel_is_set_by_its_name() -> None:
     assert shown({"kernel": 612, "cpus": 4}) == {"kernel": "6.12", "cpus": 4}
     assert profile_of({"kernel": 612}) == LINUX_6_12
     assert profile_of({}) == profile_of({"kernel": 702}) == LINUX_7_2
+    with pytest.raises(SettingError, match=r"kernel=700: must be one of 612 for 6\.12"):
+        profile_of({"kernel": 700})
     for text in ("kernel=6.13", "kernel=612", "kernel="):
         with pytest.raises(SettingError, match=r"must be one of 6\.12, 7\.2"):
             parse_setting(text)
@@ -163,6 +162,22 @@ def test_cpu_partial_is_set_in_objects() -> None:
     settings = {"kernel": 612, "slab.cpu_partial": 30, "slab.cpu_partial.b": 0, "slab.order.c": 1}
     a, b, c = cache_shapes(LINUX_6_12, [("a", 256), ("b", 256), ("c", 256)], 2, settings)
     assert (a.cpu_partial_slabs, b.cpu_partial_slabs, c.cpu_partial_slabs) == (4, 0, 2)
-    assert a.capacity == 0
-    [sheaves] = cache_shapes(LINUX_7_2, [("a", 256)], 2)
-    assert (sheaves.capacity, sheaves.cpu_partial_slabs) == (28, 0)
+
+
+def test_a_generation_has_no_numbers_of_another() -> None:
+    """Neither in the rules nor in a cache's shape, nor under the names of settings."""
+    for profile, mine, theirs in (
+        (LINUX_7_2, "capacity", "cpu_partial"),
+        (LINUX_6_12, "cpu_partial", "capacity"),
+    ):
+        [found] = cache_shapes(profile, [("a", 256)], 2)
+        assert hasattr(found, mine)
+        assert not hasattr(found, theirs)
+    assert not hasattr(LINUX_6_12.slub, "flush_batch")
+    assert {each.key for each in SETTINGS if each.kernels == ("6.12",)} == {"slab.cpu_partial"}
+
+
+def test_a_shape_of_another_generation_has_no_model() -> None:
+    shapes = cache_shapes(LINUX_6_12, [("a", 256)], 2)
+    with pytest.raises(TypeError, match="not of a kernel with sheaves"):
+        Slub(LINUX_7_2, shapes, 2)

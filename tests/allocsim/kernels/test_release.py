@@ -8,27 +8,28 @@ from pathlib import Path
 import pytest
 
 import allocsim
-from allocsim.kernels.release import POLICIES, Kernel, Slub, kernel_of
+from allocsim.kernels.profile import LINUX_6_12, LINUX_7_2, modelled
+from allocsim.kernels.release import POLICIES, Generation, Kernel, kernel_of
 
 ROOT = Path(allocsim.__file__).parents[1]
 
 # Read in each version: where the count is set, the threshold of free_high with half of high_min,
 # drains that let go of the lock after a batch, and SLUB.
 RELEASES = {
-    "6.1.0-56-cloud-amd64": ("linux-6.12", True, False, False, Slub.CPU_SLABS),
-    "6.12.107-pageref": ("linux-6.12", True, False, False, Slub.CPU_SLABS),
-    "6.13.7": ("linux-6.12", True, False, False, Slub.CPU_SLABS),
-    "6.14.0": ("linux-6.14", False, False, False, Slub.CPU_SLABS),
-    "6.15.4": ("linux-6.14", False, False, False, Slub.CPU_SLABS),
-    "6.16.12+deb13-amd64": ("linux-6.16", False, True, False, Slub.CPU_SLABS),
-    "6.17.8": ("linux-6.17", False, True, False, Slub.CPU_SLABS),
-    "6.18.15": ("linux-6.18", False, True, False, Slub.SHEAVES_ASKED),
-    "6.19.6": ("linux-6.18", False, True, True, Slub.SHEAVES_ASKED),
-    "7.0.13": ("linux-7.0", False, True, True, Slub.SHEAVES),
-    "7.1.13": ("linux-7.0", False, True, True, Slub.SHEAVES),
-    "7.2.13-pageref": ("linux-7.2", False, True, True, Slub.SHEAVES),
-    "7.3.4": ("linux-7.3", False, True, True, Slub.SHEAVES),
-    "7.4.0-rc1": ("linux-7.3", False, True, True, Slub.SHEAVES),
+    "6.1.0-56-cloud-amd64": ("linux-6.12", True, False, False, Generation.CPU_SLABS),
+    "6.12.107-pageref": ("linux-6.12", True, False, False, Generation.CPU_SLABS),
+    "6.13.7": ("linux-6.12", True, False, False, Generation.CPU_SLABS),
+    "6.14.0": ("linux-6.14", False, False, False, Generation.CPU_SLABS),
+    "6.15.4": ("linux-6.14", False, False, False, Generation.CPU_SLABS),
+    "6.16.12+deb13-amd64": ("linux-6.16", False, True, False, Generation.CPU_SLABS),
+    "6.17.8": ("linux-6.17", False, True, False, Generation.CPU_SLABS),
+    "6.18.15": ("linux-6.18", False, True, False, Generation.SHEAVES_ASKED),
+    "6.19.6": ("linux-6.18", False, True, True, Generation.SHEAVES_ASKED),
+    "7.0.13": ("linux-7.0", False, True, True, Generation.SHEAVES),
+    "7.1.13": ("linux-7.0", False, True, True, Generation.SHEAVES),
+    "7.2.13-pageref": ("linux-7.2", False, True, True, Generation.SHEAVES),
+    "7.3.4": ("linux-7.3", False, True, True, Generation.SHEAVES),
+    "7.4.0-rc1": ("linux-7.3", False, True, True, Generation.SHEAVES),
 }
 NOTES = {
     "6.1.0": "no policy of Linux 6.1: that of 6.12, the oldest, is used",
@@ -67,8 +68,8 @@ def test_a_kernel_with_a_policy_of_its_own_has_nothing_to_say() -> None:
 
 def test_only_what_was_modelled_is_a_kernel_s_own_slub() -> None:
     releases = ("6.1", "6.12", "6.17", "6.18", "7.0")
-    models = [kernel_of(release).slub_model for release in releases]
-    assert models == [None, "6.12", "6.12", None, "7.2"]
+    models = [modelled(kernel_of(release)) for release in releases]
+    assert models == [None, LINUX_6_12, LINUX_6_12, None, LINUX_7_2]
 
 
 def test_a_release_that_is_no_version_is_refused() -> None:

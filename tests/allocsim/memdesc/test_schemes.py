@@ -11,10 +11,8 @@ from allocsim.memdesc.schemes import (
     PUBLISHED,
     Descriptor,
     Scheme,
-    break_even_pages,
     descriptor_bytes,
     parse_scheme,
-    saved_bytes,
     shipped_schemes,
     sizes,
     slab_bytes,
@@ -75,25 +73,16 @@ def test_hugetlb_pages_keep_one_page_of_words_with_hvo() -> None:
     assert word_bytes(NEW, kind[:1], order[:1]).tolist() == [4096]
 
 
-def test_break_even_has_the_signs_of_spec_6_4() -> None:
-    folio = descriptor_bytes(NEW, np.array([Kind.PAGE_CACHE]))[0]
-    orders = np.arange(3)
-    assert saved_bytes(NEW, orders, folio).tolist() == [-24, 32, 144]  # 88 > 64 for order 0
-    # Negative for an order-0 allocation from 56 bytes on.
-    for size in range(40, 120):
-        assert (saved_bytes(NEW, orders[:1], size)[0] < 0) == (size > 56)
-        assert saved_bytes(NEW, orders[1:2], size)[0] > 0 or size >= 112
+def test_an_order_0_folio_costs_more_than_it_saves_larger_ones_less() -> None:
+    # Spec 6.4: 88 bytes in place of 64 for order 0, and 56 saved for each page.
+    saved = [
+        _overhead(TODAY, {(Kind.PAGE_CACHE, order): 1})
+        - _overhead(NEW, {(Kind.PAGE_CACHE, order): 1})
+        for order in range(3)
+    ]
+    assert saved == [-24, 32, 144]
     # With 32-byte words an order-0 folio takes 112.
-    cache = {(Kind.PAGE_CACHE, 0): 1}
-    assert (_overhead(SHIPPED["memdesc-32"], cache), _overhead(NEW, cache)) == (112, 88)
-
-
-def test_break_even_pages_are_where_nothing_is_saved() -> None:
-    for described in (0.1, 0.5, 1.0):
-        pages = break_even_pages(NEW, np.array([described]), 80)[0]
-        # Of 1000 pages, 1000 x described belong to blocks of so many pages.
-        paid = 1000 * described / pages * 80
-        assert paid == pytest.approx(1000 * (64 - 8))
+    assert _overhead(SHIPPED["memdesc-32"], {(Kind.PAGE_CACHE, 0): 1}) == 112
 
 
 def test_slots_and_full_slabs_cost_what_spec_6_4_has() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from allocsim.kernels.profile import LINUX_7_2, cache_shapes
+from allocsim.kernels.cache_shapes import cache_shapes
+from allocsim.kernels.profile import LINUX_7_2
 from allocsim.tables import concat
 from allocsim.trace.events import Ev
 from pipeline.ingest.recording import import_recording

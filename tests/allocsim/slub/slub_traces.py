@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.kernels.profile import cache_shapes
+from allocsim.kernels.cache_shapes import cache_shapes
 from tests.oracle.slub_compare import Trace
 
 if TYPE_CHECKING:

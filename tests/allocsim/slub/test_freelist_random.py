@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from allocsim.kernels.profile import LINUX_7_2, cache_shapes
+from allocsim.kernels.cache_shapes import cache_shapes
+from allocsim.kernels.profile import LINUX_7_2
 from allocsim.slub.freelist_random import freelist_order
 
 SHAPES = cache_shapes(LINUX_7_2, [("a", 64), ("b", 64), ("c", 9792)], 2)

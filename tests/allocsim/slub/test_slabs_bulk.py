@@ -9,7 +9,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allocsim.kernels.profile import MAX_PAGE_ORDER, CacheShape
+from allocsim.kernels.cache_shapes import SheafShape
+from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 from allocsim.slub.slabs import Slabs
 from allocsim.slub.slabs_bulk import flush_run, refill_run
 from tests.conftest import examples
@@ -30,7 +31,7 @@ def state(slabs: Slabs) -> tuple[object, ...]:
 def test_a_run_is_its_batches_one_by_one(
     objects: int, min_partial: int, want: int, older: int, runs: list[tuple[bool, int, int]]
 ) -> None:
-    shape = CacheShape("c", 64, 1, objects, 0, max(objects // 2, 1), min_partial, want)
+    shape = SheafShape("c", 64, 1, objects, 0, max(objects // 2, 1), min_partial, want)
     together = Slabs(shape, Counter(), 3, None)
     free = [(-2 - slab, (-2 - slab) << 16 | place) for slab in range(older) for place in (0, 2, 1)]
     free = [(slab, found) for slab, found in free if found & 0xFFFF < objects]

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allocsim.kernels.profile import LINUX_7_2, CacheShape, cache_shapes, with_settings
+from allocsim.kernels.cache_shapes import SheafShape, cache_shapes, with_settings
+from allocsim.kernels.profile import LINUX_7_2
 from allocsim.slub.freelist_random import freelist_order
 from allocsim.slub.requests import ObjectRequests
 from allocsim.slub.sheaves.sheaf_kmalloc import before_their_homes, sheaf_homes
@@ -26,11 +27,11 @@ def test_vectors(size: int, count: int, window: int) -> None:
 
 
 @st.composite
-def shapes(draw: st.DrawFn) -> CacheShape:
+def shapes(draw: st.DrawFn) -> SheafShape:
     order = draw(st.integers(0, 3))
     objects = draw(st.integers(1, 9))
     min_order = draw(st.integers(0, order))
-    return CacheShape(
+    return SheafShape(
         name=draw(st.sampled_from(["named", "kmalloc-64", "kmalloc-96"])),
         size=64,
         order=order,
@@ -127,7 +128,7 @@ def test_bursts_through_lanes_that_come_by_their_spare_late() -> None:
     for seed in range(150):
         rng = np.random.default_rng(seed)
         objects, min_partial, capacity = (int(rng.integers(low, 4)) for low in (1, 0, 1))
-        shape = CacheShape("", 64, 3, objects, 3, objects, min_partial, capacity)
+        shape = SheafShape("", 64, 3, objects, 3, objects, min_partial, capacity)
         live: list[int] = []
         requests = []
         for _ in range(30):

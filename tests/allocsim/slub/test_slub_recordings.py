@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from allocsim.kernels.profile import LINUX_6_12, cache_shapes
+from allocsim.kernels.cache_shapes import cache_shapes
+from allocsim.kernels.profile import LINUX_6_12
 from tests.allocsim.slub.object_requests import of_recording
 from tests.oracle.slub_compare import assert_equal
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from allocsim.initial_state.sysfs_slab import parse_sysfs_slab
-from allocsim.kernels.release import Slub, kernel_of
-from allocsim.kernels.settings import KERNEL, KERNELS
+from allocsim.kernels.profile import LINUX_6_12, PROFILES
+from allocsim.kernels.release import Generation, kernel_of
+from allocsim.kernels.settings import KERNEL
 from allocsim.recording.page_kinds import KIND_NAMES
 from allocsim.refcount.policies import policy_ops, shipped_policies
 from pipeline.replay.policies import find_policies
@@ -109,7 +110,7 @@ def test_caches_that_fill_sheaves_are_those_that_sysfs_gives_a_capacity(
     facts = parse_sysfs_slab((DATA / name / "snapshots/before/sysfs_slab.txt").read_text("utf-8"))
     assert {cache for cache, fact in facts.items() if fact.sheaf_capacity} == SHEAVED[name]
     slub = kernel_of(TraceSet.open(DATA / name).meta["kernel_release"]).slub
-    assert slub is (Slub.SHEAVES_ASKED if SHEAVED[name] else Slub.CPU_SLABS)
+    assert slub is (Generation.SHEAVES_ASKED if SHEAVED[name] else Generation.CPU_SLABS)
     slabs = ask(
         db,
         "SELECT caches.name, frames FROM page_caches JOIN pages USING (run, page)"
@@ -123,12 +124,12 @@ def test_caches_that_fill_sheaves_are_those_that_sysfs_gives_a_capacity(
         assert functions.isdisjoint(SHEAVES) == (cache not in SHEAVED[name]), cache
 
 
-@pytest.mark.parametrize("kernel", list(KERNELS))
+@pytest.mark.parametrize("kernel", [each.code for each in PROFILES])
 @pytest.mark.parametrize("name", NAMES)
 def test_every_event_slab_and_counter_is_the_oracles(
-    tmp_path: Path, name: str, kernel: str
+    tmp_path: Path, name: str, kernel: int
 ) -> None:
-    whole = WholePath(TraceSet.open(DATA / name), tmp_path, settings={KERNEL: KERNELS[kernel]})
+    whole = WholePath(TraceSet.open(DATA / name), tmp_path, settings={KERNEL: kernel})
     wanted, _ = whole.oracle()
     assert len(wanted.events) > 20_000
     for rows in (WHOLE, 1_000):
@@ -153,7 +154,7 @@ def test_cpu_slabs_of_6_12_make_and_free_the_slabs_that_the_kernel_did(
             f" WHERE pages.run = {run} AND alloc_seq IS NOT NULL GROUP BY name",
         )
     }
-    whole = WholePath(TraceSet.open(DATA / name), tmp_path, settings={KERNEL: KERNELS["6.12"]})
+    whole = WholePath(TraceSet.open(DATA / name), tmp_path, settings={KERNEL: LINUX_6_12.code})
     model: dict[str, tuple[int, int]] = {}
     for cache, _, _, alloc_seq, free_seq in whole.model(WHOLE).slabs.values():
         if alloc_seq >= 0 and names.get(cache) in kernel:

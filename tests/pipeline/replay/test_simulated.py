@@ -7,18 +7,23 @@ import shutil
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
+import duckdb
 import pytest
 
 from allocsim.initial_state.sysfs_slab import CacheFacts
-from allocsim.kernels.settings import KERNEL, KERNELS
+from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
+from allocsim.kernels.profile import LINUX_6_12, PROFILES, RULES_6_12
+from allocsim.kernels.settings import KERNEL
+from allocsim.kernels.slub_rules import cpu_partial
 from allocsim.recording.requests import LEFT_OUT
 from pipeline.errors import UsageError
 from pipeline.progress import Progress
 from pipeline.replay.fidelity import what_if
 from pipeline.replay.policies import find_policies
-from pipeline.replay.recorded import replay_trace, replay_traces
+from pipeline.replay.read_back import RecordedRun
+from pipeline.replay.recorded import WINDOW_ROWS, replay_trace, replay_traces
 from pipeline.replay.simulated import simulate_run
-from pipeline.replay.world import recorded_facts
+from pipeline.replay.world import make_world
 from pipeline.store.schema import TABLES
 from pipeline.trace_set.reader import TraceSet
 from tests.conftest import FAULTS, ROOT
@@ -157,20 +162,21 @@ def test_placement_is_the_same_under_every_policy(db: Path) -> None:
         assert locked[run, "linux-7.2"] == 0
 
 
-@pytest.mark.parametrize(("release", "capacity"), [("6.18.15", None), ("7.0.13", 0)])
-def test_where_few_caches_had_sheaves_the_rule_says_what_the_models_hold(
-    tmp_path: Path, release: str, capacity: int | None
-) -> None:
-    """6.18 says sheaf_capacity 0 of caches that have CPU slabs instead (R3.10)."""
-    copy = tmp_path / "copy"
-    shutil.copytree(ROOT / "traces" / NAMES[0], copy)
-    meta = json.loads((copy / "meta.json").read_text("utf-8"))
-    (copy / "meta.json").write_text(json.dumps(meta | {"kernel_release": release}), "utf-8")
-    sysfs = copy / "snapshots" / "before" / "sysfs_slab.txt"
-    sysfs.write_text("dentry slab_size 192\ndentry sheaf_capacity 0\n", "utf-8")
-    assert recorded_facts(TraceSet.open(copy)) == {
-        "dentry": CacheFacts(192, None, None, None, capacity)
-    }
+def test_cpu_slabs_of_a_recording_with_sheaves_have_the_partial_lists_of_the_rule(db: Path) -> None:
+    """7.2 says cpu_partial 0 of every cache, for form's sake; its sheaves' capacities are facts."""
+    trace = TraceSet.open(ROOT / "traces" / NAMES[0])
+    with duckdb.connect(db) as connection:
+        recorded = RecordedRun(connection, 1, trace, WINDOW_ROWS).recorded
+    shapes = make_world(recorded, {KERNEL: LINUX_6_12.code}).shapes
+    assert len(shapes) > 40
+    for shape in shapes:
+        assert isinstance(shape, CpuSlabShape)
+        assert shape.cpu_partial == cpu_partial(RULES_6_12, shape.size)
+    own = make_world(recorded, {}).shapes
+    sheaves = [shape.capacity for shape in own if isinstance(shape, SheafShape)]
+    told = [recorded.facts[each.name].sheaf_capacity for each in own if each.name in recorded.facts]
+    assert len(told) > 30
+    assert [n for n, each in zip(sheaves, own, strict=True) if each.name in recorded.facts] == told
 
 
 def test_what_the_model_does_not_follow_makes_a_what_if() -> None:
@@ -267,9 +273,9 @@ def _without_snapshots(name: str, folder: Path) -> TraceSet:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-@pytest.mark.parametrize("kernel", sorted(KERNELS))
+@pytest.mark.parametrize("kernel", [each.code for each in PROFILES])
 def test_without_snapshots_the_slabs_are_those_made_with_them(
-    tmp_path: Path, name: str, kernel: str
+    tmp_path: Path, name: str, kernel: int
 ) -> None:
     """Slots, orders and kmalloc's caches follow from the events and the kernel's rules."""
     counts, slabs = [], []
@@ -277,7 +283,7 @@ def test_without_snapshots_the_slabs_are_those_made_with_them(
     for number, trace in enumerate(traces):
         db = tmp_path / f"{number}.duckdb"
         recorded = replay_trace(trace, db, find_policies([]))
-        settings = {KERNEL: KERNELS[kernel]}
+        settings = {KERNEL: kernel}
         run = simulate_run(trace, db, recorded, settings, window_rows=1 << 20)
         found = ask(db, f"SELECT name, value FROM quality_counts WHERE run = {run}")
         counts.append(dict(found))

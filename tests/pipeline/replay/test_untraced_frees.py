@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
-from allocsim.kernels.profile import LINUX_7_2
+from allocsim.kernels.slub_rules import GRACE_NS
 from allocsim.tables import concat
 from pipeline.replay.read_back import RecordedRun
 from pipeline.replay.recorded import replay_trace
@@ -19,7 +19,6 @@ from tests.conftest import ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-GRACE = LINUX_7_2.slub.grace_ns
 ALLOCS = (0, 2)
 _PAGES = """
 SELECT seq, free_ts FROM object_events JOIN pages USING (run, page) WHERE free_seq IS NOT NULL
@@ -94,7 +93,7 @@ class Plain:
                 if end is None and silent:
                     end = min(self.ts[-1], self.ts[seq] + round(median(dead)))
                 if end is not None:
-                    found[seq] = (self.ts[seq], max(self.ts[seq], end - GRACE))
+                    found[seq] = (self.ts[seq], max(self.ts[seq], end - GRACE_NS))
         return found
 
 

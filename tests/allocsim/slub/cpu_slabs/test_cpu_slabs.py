@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allocsim.kernels.profile import LINUX_6_12, CacheShape, cache_shapes
+from allocsim.kernels.cache_shapes import CpuSlabShape, cache_shapes
+from allocsim.kernels.profile import LINUX_6_12
 from allocsim.slub.freelist_random import freelist_order
 from tests.allocsim.slub.slub_traces import random_trace, there_and_back
 from tests.conftest import examples
@@ -20,11 +21,11 @@ def test_vectors(size: int, count: int, window: int) -> None:
 
 
 @st.composite
-def shapes(draw: st.DrawFn) -> CacheShape:
+def shapes(draw: st.DrawFn) -> CpuSlabShape:
     order = draw(st.integers(0, 3))
     objects = draw(st.integers(1, 9))
     min_order = draw(st.integers(0, order))
-    return CacheShape(
+    return CpuSlabShape(
         name="c",
         size=64,
         order=order,
@@ -32,7 +33,6 @@ def shapes(draw: st.DrawFn) -> CacheShape:
         min_order=min_order,
         min_objects=draw(st.integers(1, objects)) if min_order < order else objects,
         min_partial=draw(st.integers(0, 4)),
-        capacity=0,
         cpu_partial=draw(st.integers(0, 5)) * objects // 2,
     )
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allocsim.kernels.profile import LINUX_7_2, CacheShape, cache_shapes, with_settings
+from allocsim.kernels.cache_shapes import SheafShape, cache_shapes, with_settings
+from allocsim.kernels.profile import LINUX_7_2
 from allocsim.slub.requests import Op
 from tests.conftest import examples
 from tests.oracle.slub import GRACE_PERIOD, Slub
@@ -19,9 +20,9 @@ Request = tuple[int, int, int, int, int, int, int, int]
 
 
 @st.composite
-def shapes(draw: st.DrawFn, name: str, capacities: list[int]) -> CacheShape:
+def shapes(draw: st.DrawFn, name: str, capacities: list[int]) -> SheafShape:
     objects = draw(st.integers(1, 6))
-    return CacheShape(
+    return SheafShape(
         name=name,
         size=64,
         order=1,
@@ -115,7 +116,7 @@ def dense(seed: int) -> Trace:
     rng = np.random.default_rng(seed)
     chain = (("nodes", 2), ("kmalloc-64", 5), ("kmalloc-96", 3))
     caches = [
-        CacheShape(name, 64, 1, objects, 0, objects, int(rng.integers(2)), capacity)
+        SheafShape(name, 64, 1, objects, 0, objects, int(rng.integers(2)), capacity)
         for name, capacity in chain
         for objects in [int(rng.integers(1, 5))]
     ]
@@ -155,7 +156,7 @@ def test_what_a_callback_does_is_done_on_the_cpu_that_filled_its_sheaf(window: i
     main sheaf there is full, and kfree_rcu took the spare; a new one is kmalloc-96's, for CPU 1.
     """
     caches = [
-        CacheShape(name, 64, 1, objects, 0, objects, 0, capacity)
+        SheafShape(name, 64, 1, objects, 0, objects, 0, capacity)
         for name, objects, capacity in (("nodes", 2, 2), ("kmalloc-64", 5, 5), ("kmalloc-96", 1, 3))
     ]
     older = {100: (-2, 0), 101: (-2, 1), 102: (-3, 0), 200: (-4, 0), 201: (-4, 1)}

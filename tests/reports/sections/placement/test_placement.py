@@ -8,17 +8,15 @@ from unittest.mock import patch
 
 import pytest
 
-from allocsim.slub import paths
+from allocsim.kernels.release import Generation
+from allocsim.slub.counters import counted
 from reports import queries
-from reports.compare.model_measures import (
-    COUNTERS_OF_BOTH,
-    COUNTERS_OF_CPU_SLABS,
-    COUNTERS_OF_SHEAVES,
-)
+from reports.compare.model_measures import MODEL_MEASURES
 from reports.render.document import Heading, Picture, Table, Text
 from reports.render.pdf import render
 from reports.sections.build import build
 from reports.sections.placement import memory as placed_memory
+from reports.sections.placement import placement
 from reports.sections.placement import remote_frees as remote
 from tests.reports.conftest import insert
 
@@ -61,6 +59,7 @@ def simulated(
         placement="simulated",
         of_run=1,
         profile="linux-7.2",
+        slub="sheaves",
         settings=json.dumps(settings),
         what_if=what_if,
         machine_how=0,
@@ -142,6 +141,7 @@ def test_what_a_generation_does_not_have_is_not_zero(small: DuckDBPyConnection) 
     small.execute(
         "UPDATE placed_caches SET capacity = NULL, in_sheaves = NULL, cpu_partial_slabs = 7"
     )
+    small.execute("UPDATE runs SET slub = 'cpu slabs' WHERE run = 2")
     insert(small, "cache_counters", run=2, cache=0, name="cpu_partial_alloc", value=5)
     row = one(small, "FROM placement_summary")
     assert [row[name] for name in ("refills", "refills_per_1000", "flushes", "barn_traffic")] == [
@@ -153,9 +153,39 @@ def test_what_a_generation_does_not_have_is_not_zero(small: DuckDBPyConnection) 
     assert (row["cpu_partial_slabs"], row["cpu_partial_alloc"], row["alloc_refill"]) == (7, 5, 0)
 
 
-def test_counters_of_a_comparison_are_those_the_model_has() -> None:
-    mine = (*COUNTERS_OF_BOTH, *COUNTERS_OF_SHEAVES, *COUNTERS_OF_CPU_SLABS)
-    assert sorted(mine) == sorted(paths.COUNTERS)
+@pytest.mark.parametrize("generation", [Generation.SHEAVES, Generation.CPU_SLABS])
+def test_counters_of_a_comparison_are_those_the_model_keeps(
+    small: DuckDBPyConnection, generation: Generation
+) -> None:
+    """Of its generation alone; what never happened is zero."""
+    simulated(small, 2, {})
+    small.execute("UPDATE runs SET slub = ? WHERE run = 2", [generation.value])
+    [measure] = [each for each in MODEL_MEASURES if each.name == "cache_counters"]
+    found = {row["item"]: row["value"] for row in queries.rows(small, measure.sql, run=2)}
+    assert found == {name: COUNTERS.get(name, 0) for name in counted(generation)}
+
+
+def test_reports_show_the_chief_counters_of_the_generation(small: DuckDBPyConnection) -> None:
+    simulated(small, 2, {})
+    heads = []
+    for generation in (Generation.SHEAVES, Generation.CPU_SLABS):
+        small.execute("UPDATE runs SET slub = ? WHERE run = 2", [generation.value])
+        [table] = [
+            block
+            for block in placement.blocks(small, 1)
+            if isinstance(block, Table) and block.caption.startswith("The model’s counters")
+        ]
+        heads.append([column.title for column in table.columns])
+        for row, column in zip(table.rows[0], table.columns, strict=True):
+            assert row or column.title == "used"
+    both = ["cache", "alloc fastpath", "free fastpath"], ["list lock", "partial", "used"]
+    assert heads == [
+        both[0] + own + both[1]
+        for own in (
+            ["sheaf refill", "sheaf flush", "barn get", "barn put"],
+            ["alloc slab", "cpu partial alloc", "cpu partial free", "cpu partial drain"],
+        )
+    ]
 
 
 def test_cache_counter_summary(small: DuckDBPyConnection) -> None:

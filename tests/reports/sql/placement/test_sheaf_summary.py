@@ -63,7 +63,7 @@ def test_sheaves_are_counted_by_their_call_sites_and_their_own_frees(
 
 def test_the_models_sheaves_stand_beside_them(small: duckdb.DuckDBPyConnection) -> None:
     add_events(small)
-    insert(small, "runs", run=2, trace_id=1, of_run=1, placement="simulated")
+    insert(small, "runs", run=2, trace_id=1, of_run=1, placement="simulated", slub="sheaves")
     for cache, (made, freed) in enumerate(((4, 1), (1, 0))):
         insert(small, "cache_counters", run=2, cache=cache, name="sheaf_alloc", value=made)
         if freed:
@@ -73,7 +73,7 @@ def test_the_models_sheaves_stand_beside_them(small: duckdb.DuckDBPyConnection) 
 
 
 def test_a_model_without_sheaves_has_no_row(small: duckdb.DuckDBPyConnection) -> None:
-    insert(small, "runs", run=2, trace_id=1, of_run=1, placement="simulated")
+    insert(small, "runs", run=2, trace_id=1, of_run=1, placement="simulated", slub="cpu slabs")
     insert(small, "placed_caches", run=2, cache=0, cpu_partial_slabs=4)
     insert(small, "cache_counters", run=2, cache=0, name="alloc_slab", value=3)
     assert summary(small) == []

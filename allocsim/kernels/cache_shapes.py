@@ -1,0 +1,163 @@
+"""Caches as the allocator sees them: a profile's rules, and the user's settings, which win.
+
+Settings are such as ``sheaf.capacity=24`` or ``slab.order.dentry=2``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from allocsim.kernels.settings import SettingError, check_settings, kernel_profile
+from allocsim.kernels.slub_rules import (
+    MAX_OBJS_PER_PAGE,
+    PAGE_SIZE,
+    CpuSlabRules,
+    SheafRules,
+    cpu_partial,
+    get_order,
+    min_partial,
+    sheaf_capacity,
+    slab_order,
+)
+from allocsim.page_alloc.zones import MAX_PAGE_ORDER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from allocsim.kernels.profile import Profile
+    from allocsim.kernels.slub_rules import SlubRules
+
+
+@dataclass(frozen=True, slots=True)
+class CacheShape:
+    """One cache: what every generation of SLUB has.
+
+    Args:
+        name: the cache's name.
+        size: bytes from one object to the next, metadata included (``bytes_alloc``, R3.3).
+        order: order of a slab; ``objects`` fit one.
+        objects: objects in a slab of ``order``.
+        min_order: the order tried when ``order`` cannot be had; ``min_objects`` fit one.
+        min_objects: objects in a slab of ``min_order``.
+        min_partial: an empty slab is kept while the partial list is shorter than this (R3.17).
+    """
+
+    name: str
+    size: int
+    order: int
+    objects: int
+    min_order: int
+    min_objects: int
+    min_partial: int
+
+
+@dataclass(frozen=True, slots=True)
+class SheafShape(CacheShape):
+    """A cache of a kernel with sheaves.
+
+    Args:
+        capacity: objects in a sheaf; 0: this cache has no sheaves (R3.11).
+    """
+
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class CpuSlabShape(CacheShape):
+    """A cache of a kernel with cpu slabs.
+
+    Args:
+        cpu_partial: objects wanted on a CPU's partial list (R3.30).
+    """
+
+    cpu_partial: int
+
+    @property
+    def cpu_partial_slabs(self) -> int:
+        """Slabs on a CPU's partial list at which it is drained (R3.36), each taken as half full.
+
+        mm/slub.c:slub_set_cpu_partial (6.12).
+        """
+        return -(-2 * self.cpu_partial // self.objects)
+
+
+def profile_of(settings: Mapping[str, int]) -> Profile:
+    """The profile that settings ask for, with its numbers as they say.
+
+    Raises:
+        SettingError: there is no such kernel.
+    """
+    return with_settings(kernel_profile(settings), settings)
+
+
+def with_settings(profile: Profile, settings: Mapping[str, int]) -> Profile:
+    """The profile with those of its own numbers changed that the user has set."""
+    slub, pages = profile.slub, profile.pages
+    slub = replace(slub, max_order=settings.get("slab.max_order", slub.max_order))
+    if isinstance(slub, SheafRules):
+        slub = replace(
+            slub,
+            max_full_sheaves=settings.get("barn.full_sheaves", slub.max_full_sheaves),
+            flush_batch=settings.get("sheaf.flush_batch", slub.flush_batch),
+        )
+    pages = replace(pages, scale_max=settings.get("pcp.scale_max", pages.scale_max))
+    return replace(profile, slub=slub, pages=pages)
+
+
+def cache_shapes(
+    profile: Profile,
+    caches: Sequence[tuple[str, int]],
+    cpus: int,
+    settings: Mapping[str, int] | None = None,
+) -> list[CacheShape]:
+    """The shape of every cache, in the given order, of the generation of the profile's rules.
+
+    Args:
+        profile: the kernel version whose rules apply.
+        caches: (name, size in bytes) of each cache.
+        cpus: CPUs present, unless ``settings`` has ``cpus``. R3.4: with one CPU present the
+            kernel counts the possible ones instead; pass that number then.
+        settings: key -> value; a key of SETTINGS, or one with ``.<cache>`` behind it, which wins.
+
+    Raises:
+        SettingError: a key that does not exist, a cache that is not in the trace, a value out of
+            range; the message names the key, the range and the near misses.
+    """
+    settings = settings or {}
+    check_settings(settings, [name for name, _ in caches])
+    cpus = settings.get("cpus", cpus)
+    return [_shape(profile.slub, name, size, cpus, settings) for name, size in caches]
+
+
+def _shape(
+    rules: SlubRules, name: str, size: int, cpus: int, settings: Mapping[str, int]
+) -> CacheShape:
+    def setting(key: str, by_rule: int) -> int:
+        return settings.get(f"{key}.{name}", settings.get(key, by_rule))
+
+    fallback = get_order(size)
+    key = f"slab.order.{name}"
+    if settings.get(key, fallback) < fallback:
+        raise SettingError(
+            f"setting {key}={settings[key]}: an object of {size} bytes needs order {fallback}; "
+            f"the range is {fallback} to {MAX_PAGE_ORDER}"
+        )
+    # A slab.order for all caches must not stop those whose objects are larger than it.
+    order = max(setting("slab.order", slab_order(rules, size, cpus)), fallback)
+    slabs = CacheShape(
+        name=name,
+        size=size,
+        order=order,
+        objects=min((PAGE_SIZE << order) // size, MAX_OBJS_PER_PAGE),
+        min_order=min(fallback, order),
+        min_objects=min((PAGE_SIZE << min(fallback, order)) // size, MAX_OBJS_PER_PAGE),
+        min_partial=setting("min_partial", min_partial(rules, size)),
+    )
+    match rules:
+        case SheafRules():
+            capacity = setting("sheaf.capacity", sheaf_capacity(rules, name, size))
+            return SheafShape(**asdict(slabs), capacity=capacity)
+        case CpuSlabRules():
+            wanted = setting("slab.cpu_partial", cpu_partial(rules, size))
+            return CpuSlabShape(**asdict(slabs), cpu_partial=wanted)
