@@ -36,12 +36,12 @@ class SlubRules:
         sheaf_capacity: (smallest cache size in bytes, objects wanted in a sheaf), largest first
             (R3.10, before the sheaf is grown to fill its kmalloc size).
         sheaf_header: bytes of a sheaf in front of its pointers.
-        max_full_sheaves: full sheaves a barn takes (R3.10, R3.16 free 6).
+        max_full_sheaves: full sheaves a barn takes (R3.9, step 6 of R3.24).
         max_empty_sheaves: empty sheaves it takes from kfree_rcu (R3.20).
         grace_ns: from the last kfree_rcu into a sheaf until its objects may be used again. Assumed:
             a grace period of RCU takes a few ticks (kernel/rcu/tree.c:rcu_gp_fqs_loop waits one
             to three jiffies before it forces one); about 20 ms fits SLUB_STATS, 0.5 s does not
-            (spec 11).
+            (R8.2).
         flush_batch: objects freed at a time when main itself is flushed (PCS_BATCH_MAX).
         max_order: largest order chosen for waste's sake (slub_max_order).
         min_partial: smallest and largest number of slabs kept on the partial list (R3.5).

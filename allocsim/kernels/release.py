@@ -102,7 +102,7 @@ class Kernel:
         policy: name of the shipped policy that does what it does.
         policy_note: a sentence to say with it where that is another version's; else empty.
         set_before_alloc: page_ref_set of a new page comes before its mm_page_alloc (T8), since
-            prep_new_page does it and not the wrappers of alloc_frozen_pages (spec 2.1, 2.2).
+            prep_new_page does it and not the wrappers of alloc_frozen_pages (R2.1, R2.2).
         slub: what its CPUs allocate objects from.
         slub_model: which modelled kernel has its SLUB, a word of KERNELS in
             allocsim.kernels.settings; None: none has.
@@ -110,8 +110,8 @@ class Kernel:
         prefilled_sheaves: it has them (R3.16).
         events_name_cache: kmem_cache_alloc says the cache (T1).
         mapping_keeps_reference: fault-around lets the mapping keep the reference of its look-up.
-        lru_freezes: it tries to freeze each folio that it puts on the LRU (R1.3.3).
-        vmalloc_splits: vmalloc takes high orders and splits them (R1.3.6).
+        lru_freezes: it tries to freeze each folio that it puts on the LRU (R1.40).
+        vmalloc_splits: vmalloc takes high orders and splits them (R1.26c).
         gfp_direct_reclaim: __GFP_WAIT is gone, its bits and those of huge pages are today's.
         gfp_all_named: every gfp flag is printed by name.
         atomic_without_bit: GFP_ATOMIC has no bit of its own.

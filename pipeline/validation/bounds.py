@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from reports.rules import with_titles
 from reports.sections.validation.standings import Standing
 
 
@@ -74,7 +75,7 @@ def shipped_bounds() -> tuple[Bound, ...]:
             frozenset(entry["scopes"]),
             entry.get("pct"),
             entry.get("slack", 0),
-            entry["reason"],
+            with_titles(entry["reason"]),
             Standing(entry["apart"]) if "apart" in entry else None,
         )
         for entry in tomllib.loads(text)["bound"]

@@ -1,4 +1,4 @@
-"""The page allocator's oracle against vector V7 (spec 9) and against hand-worked ones."""
+"""The page allocator's oracle against vector V7 and against hand-worked ones."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from allocsim.refcount.alloc_levels import LEVELS
 from allocsim.refcount.freezability import VERDICTS, Verdict
 from pipeline.store.arrow import arrow_type
 from pipeline.store.schema import OBJECT_FACTS, OBJECT_ORIGINS, TABLES, ddl
+from reports.rules import titled
 from reports.views import create_views
 
 if TYPE_CHECKING:
@@ -261,7 +262,7 @@ def _add_policies(
                     locked_ops_per_page=0,
                     entry={"alloc": "__alloc_pages", "free": "__free_pages"}.get(stage),
                     depth="prep_new_page" if stage == "alloc" else None,
-                    rule="1.2",
+                    rule=titled("R1.20"),
                     kernel_function=f"mm/page_alloc.c:{stage} (6.12)",
                 )
 
