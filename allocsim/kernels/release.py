@@ -67,6 +67,8 @@ _SINCE: dict[str, tuple[int, int]] = {
     "mapping_keeps_reference": (6, 18),
     # mm/page_alloc.c:free_frozen_page_commit: not in 6.18, in 6.19
     "drains_in_batches": (6, 19),
+    # mm/page_alloc.c:__rmqueue_pcplist: not in 6.19, in 7.1
+    "atomic_past_lists": (7, 1),
     # mm/vmalloc.c:vm_area_alloc_pages: not in 6.18, in 6.19
     "vmalloc_splits": (6, 19),
     # mm/slub.c:calculate_sheaf_capacity: in 6.19 for caches that ask, in 7.0 for all
@@ -168,7 +170,9 @@ def kernel_at(version: tuple[int, int], gfp_bits: Mapping[str, int] | None = Non
         slub=Slub.SHEAVES if has["sheaves_for_all"] else slub,
         slub_model="7.2" if has["sheaves_for_all"] else model,
         pages=PageRules(
-            free_high_half=has["free_high_half"], drain_in_batches=has["drains_in_batches"]
+            free_high_half=has["free_high_half"],
+            drain_in_batches=has["drains_in_batches"],
+            atomic_past_lists=has["atomic_past_lists"],
         ),
         prefilled_sheaves=has["prefilled_sheaves"],
         events_name_cache=has["events_name_cache"],

@@ -252,7 +252,7 @@ class PageAllocator:
             path = PagePath.HIT
             if not pcp.lists[index]:
                 n = pcp.nr_alloc(order, below_high=self.below_high[z])
-                if not highatomic:
+                if not (highatomic and self.rules.atomic_past_lists):
                     path = self._rmqueue_bulk(pcp, request, n, nofragment=nofragment)
             if pcp.lists[index]:
                 pcp.count -= 1 << order
