@@ -1,5 +1,7 @@
 """The reference pages under docs/, made from the schema, the views and the command line.
 
+Also reports/rules.toml, the titles of docs/rules.md.
+
 ``python -m pipeline.docs`` writes them anew; a test says when they are out of date.
 """
 
@@ -13,6 +15,7 @@ from typer.main import get_command
 from allocsim.kernels.profile import DEFAULT, PROFILES
 from allocsim.kernels.settings import SETTINGS
 from pipeline.cli import app
+from pipeline.rulebook import titles_file
 from pipeline.store.schema import SCHEMA_VERSION, TABLES, Table, duckdb_type, stored_doc
 from reports.views import VIEWS, View, view
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from allocsim.kernels.settings import Setting
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+TITLES = DOCS.parent / "reports" / "rules.toml"
 FOLDERS = ("commands", "views")  #: hold reference pages only
 
 _MADE = "<!-- Made from the code by: make docs -->\n\n"
@@ -184,7 +188,8 @@ def _markdown(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def main() -> None:
-    """Write the pages, and remove those of commands and views that are gone."""
+    """Write the pages and the rules' titles, and remove pages of what is gone."""
+    TITLES.write_text(titles_file(), "utf-8")
     texts = pages()
     for name, text in texts.items():
         path = DOCS / name

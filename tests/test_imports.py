@@ -31,7 +31,7 @@ ROOMS = {
         "simulated_window",
         "simulation",
     ),
-    "reports": ("views", "render", "queries", "sections", "compare"),
+    "reports": ("views", "rules", "render", "queries", "sections", "compare"),
     "pipeline": (
         "errors",
         "outputs",
@@ -50,6 +50,7 @@ ROOMS = {
         "validation",
         "commands",
         "cli",
+        "rulebook",
         "docs",
         "__main__",
     ),

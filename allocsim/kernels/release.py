@@ -67,6 +67,8 @@ _SINCE: dict[str, tuple[int, int]] = {
     "mapping_keeps_reference": (6, 18),
     # mm/page_alloc.c:free_frozen_page_commit: not in 6.18, in 6.19
     "drains_in_batches": (6, 19),
+    # mm/page_alloc.c:__rmqueue_pcplist: not in 6.19, in 7.1
+    "atomic_past_lists": (7, 1),
     # mm/vmalloc.c:vm_area_alloc_pages: not in 6.18, in 6.19
     "vmalloc_splits": (6, 19),
     # mm/slub.c:calculate_sheaf_capacity: in 6.19 for caches that ask, in 7.0 for all
@@ -98,14 +100,14 @@ class Kernel:
         policy: name of the shipped policy that does what it does.
         policy_note: a sentence to say with it where that is another version's; else empty.
         set_before_alloc: page_ref_set of a new page comes before its mm_page_alloc (T8), since
-            prep_new_page does it and not the wrappers of alloc_frozen_pages (spec 2.1, 2.2).
+            prep_new_page does it and not the wrappers of alloc_frozen_pages (R2.1, R2.2).
         slub: what its CPUs allocate objects from.
         pages: its rules for per-CPU page lists.
         prefilled_sheaves: it has them (R3.16).
         events_name_cache: kmem_cache_alloc says the cache (T1).
         mapping_keeps_reference: fault-around lets the mapping keep the reference of its look-up.
-        lru_freezes: it tries to freeze each folio that it puts on the LRU (R1.3.3).
-        vmalloc_splits: vmalloc takes high orders and splits them (R1.3.6).
+        lru_freezes: it tries to freeze each folio that it puts on the LRU (R1.40).
+        vmalloc_splits: vmalloc takes high orders and splits them (R1.26c).
         gfp_direct_reclaim: __GFP_WAIT is gone, its bits and those of huge pages are today's.
         gfp_all_named: every gfp flag is printed by name.
         atomic_without_bit: GFP_ATOMIC has no bit of its own.
@@ -159,7 +161,9 @@ def kernel_at(version: tuple[int, int], gfp_bits: Mapping[str, int] | None = Non
         set_before_alloc=not has["wrappers_set_count"],
         slub=Generation.SHEAVES if has["sheaves_for_all"] else slub,
         pages=PageRules(
-            free_high_half=has["free_high_half"], drain_in_batches=has["drains_in_batches"]
+            free_high_half=has["free_high_half"],
+            drain_in_batches=has["drains_in_batches"],
+            atomic_past_lists=has["atomic_past_lists"],
         ),
         prefilled_sheaves=has["prefilled_sheaves"],
         events_name_cache=has["events_name_cache"],

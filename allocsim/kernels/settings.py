@@ -95,7 +95,7 @@ SETTINGS = (
         1,
         1020,
         per_cache=False,
-        doc="PCS_BATCH_MAX (R3.16).",
+        doc="PCS_BATCH_MAX (R3.24).",
         generations=(Generation.SHEAVES,),
     ),
     Setting(

@@ -19,7 +19,7 @@ PAGE_SIZE = 4096
 MAX_OBJS_PER_PAGE = 32767  #: slab->objects has 15 bits (mm/slub.c, 7.2)
 #: A grace period of RCU [ns], assumed: it takes a few ticks (kernel/rcu/tree.c:rcu_gp_fqs_loop
 #: waits one to three jiffies before it forces one); about 20 ms fits SLUB_STATS, 0.5 s does not
-#: (spec 11).
+#: (R8.1).
 GRACE_NS = 20_000_000
 
 
@@ -44,7 +44,7 @@ class SheafRules(SlabRules):
         sheaf_capacity: (smallest cache size in bytes, objects wanted in a sheaf), largest first
             (R3.10, before the sheaf is grown to fill its kmalloc size).
         sheaf_header: bytes of a sheaf in front of its pointers.
-        max_full_sheaves: full sheaves a barn takes (R3.10, R3.16 free 6).
+        max_full_sheaves: full sheaves a barn takes (R3.9, step 6 of R3.24).
         max_empty_sheaves: empty sheaves it takes from kfree_rcu (R3.20).
         grace_ns: from the last kfree_rcu into a sheaf until its objects may be used again.
         flush_batch: objects freed at a time when main itself is flushed (PCS_BATCH_MAX).

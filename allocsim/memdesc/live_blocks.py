@@ -1,6 +1,6 @@
 """Live blocks of pages over time, by kind, order and charge: what descriptors are needed for.
 
-Counts of allocations, not of pages (spec 6.4): a descriptor is one for the whole block.
+Counts of allocations, not of pages (R6.4): a descriptor is one for the whole block.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Page descriptors: what each page and each allocation needs under a scheme, as data (TOML).
 
 Every page frame of the machine has a word, whoever has it; each allocation may have a descriptor
-of its own besides, one for the whole block, allocated from a slab cache (spec 6.2). So a scheme
+of its own besides, one for the whole block, allocated from a slab cache (R6.2). So a scheme
 costs ``word_bytes`` a page, and the descriptor's bytes an *allocation*: large folios gain, free
 pages and pages that need no descriptor gain most, and a folio of one page costs 8 + 80 bytes
 where struct page costs 64.
 
-    bytes = word_bytes * pages + sum over live allocations of descriptor bytes * f       (spec 6.4)
+    bytes = word_bytes * pages + sum over live allocations of descriptor bytes * f       (R6.4)
 
 f is what the slab allocator adds: :func:`slab_bytes` says it for full slabs, and
 allocsim.memdesc.descriptor_caches by running the descriptors through the model of SLUB.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 PUBLISHED, ESTIMATED = "published", "estimated"
-_ALIGN = 16  # descriptors lie at multiples of it: the word's low 4 bits are the type (spec 6.2)
+_ALIGN = 16  # descriptors lie at multiples of it: the word's low 4 bits are the type (R6.2)
 _POINTER = 8  # bytes of SLUB's free pointer
 _KNOWN = (PUBLISHED, ESTIMATED)
 _SHIPPED = ("struct-page", "memdesc-32", "memdesc-16", "memdesc-8")
@@ -69,7 +69,7 @@ class Descriptor:
 
     @property
     def slot(self) -> int:
-        """Bytes from one to the next in a slab (spec 6.4)."""
+        """Bytes from one to the next in a slab (R6.4)."""
         size = self.bytes + (0 if self.pointer_inside else _POINTER)
         return -(-size // _ALIGN) * _ALIGN
 
@@ -180,7 +180,7 @@ def descriptor_bytes(
 def slab_bytes(scheme: Scheme, descriptor: Descriptor, cpus: int | None = None) -> float:
     """What one descriptor costs in full slabs, the slabs' own descriptors among it: D * f.
 
-    Spec 6.4: (4096 << o) / n for its place, and for each slab a descriptor, whose own slab has a
+    R6.4: (4096 << o) / n for its place, and for each slab a descriptor, whose own slab has a
     descriptor, and so on: a geometric series. The words of the slab's pages are not in it: they
     are part of what all pages of the machine have.
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 BULK = 1  #: flag: off alloc_pages_bulk (R4.14): does not halve free_count
-ATOMIC = 2  #: flag: cannot sleep; high orders do not refill a list once below low (R4.4)
+ATOMIC = 2  #: flag: cannot sleep; high orders may use the reserve once below low (R4.4)
 NO_RECLAIM = 4  #: flag: fails below min: the order a slab prefers to its fallback order (R3.7)
 
 _MARKS = ("wmark_low", "wmark_min", None)  # per Pressure
@@ -178,7 +178,7 @@ class PageAllocator:
                 pcp.free_count >>= 1
             if not len(pages):
                 wanted = pcp.refill_blocks(order, below_high=self.below_high[z])
-                if not highatomic:
+                if not (highatomic and self.machine.rules.atomic_past_lists):
                     path = self._refill(pcp, index, migratetype, wanted, nofragment=nofragment)
             if len(pages):
                 pcp.count -= 1 << order

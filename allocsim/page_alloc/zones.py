@@ -88,6 +88,8 @@ class PageRules:
         thp: order-9 lists exist (CONFIG_TRANSPARENT_HUGEPAGE).
         free_high_batch: PCPF_FREE_HIGH_BATCH: the CPU's share of data cache exceeds 3 batches, as
             it does on most machines; free_high then waits for a batch of pages on the lists.
+        atomic_past_lists: a request that may use the atomic reserve goes to the buddy where its
+            list is empty (7.1), else refills the list as any other (6.19, R4.4).
         scale_max: CONFIG_PCP_BATCH_SCALE_MAX: batches grow to batch << scale_max (R4.5, R4.7).
     """
 
@@ -95,6 +97,7 @@ class PageRules:
     drain_in_batches: bool = True
     thp: bool = True
     free_high_batch: bool = True
+    atomic_past_lists: bool = True
     scale_max: int = 5
 
 

@@ -1,4 +1,4 @@
-"""What a page_ref event costs: plain stores and locked instructions (spec 1.1, R1.1, R1.2, P3)."""
+"""What a page_ref event costs: plain stores and locked instructions (R1.1, R1.2, R1.7, P3)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def drops_to_zero(code: npt.NDArray[np.uint8], ret: npt.NDArray[Any]) -> Bools:
     """Whether each operation took the count to zero, by what it returned, not by P1's re-read.
 
     A successful freeze ends a folio in reclaim and, from 7.2 on, in the drain of an LRU batch
-    (spec 1.3, 3b and 4c).
+    (R1.23b, R1.24c).
     """
     tested = (code == Ev.PAGE_REF_MOD_AND_TEST) | (code == Ev.PAGE_REF_FREEZE)
     returned = code == Ev.PAGE_REF_MOD_AND_RETURN
@@ -60,7 +60,7 @@ def takes_reference(
     """Whether each operation took a reference besides the one a page is born with.
 
     Adding zero takes none (R1.3), nor does a refused get-unless-zero (R1.2). A set takes some if
-    it sets more than one, as page_frag_cache does for its fragments (spec 1.2, 8b). A store that
+    it sets more than one, as page_frag_cache does for its fragments (R1.28b). A store that
     undoes a freeze takes none: it gives back what was there.
     """
     adds = (code == Ev.PAGE_REF_MOD) | (code == Ev.PAGE_REF_MOD_AND_RETURN)

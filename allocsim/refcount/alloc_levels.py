@@ -1,9 +1,9 @@
-"""The call stack of a page allocation as levels, and where on it a path enters (spec 2).
+"""The call stack of a page allocation as levels, and where on it a path enters (R2.1 - R2.3).
 
 From the inside out. The count of a page is set at one of these levels: in prep_new_page in 6.12,
 by the wrappers in 7.2. A path that enters below the level never meets the set: it has to set the
 count itself, or its pages have none. The series that froze slab pages moved the set outwards, one
-level after the other (spec 2.3).
+level after the other (R2.3).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What an operation on a reference count takes: tables of ranges, as data (TOML).
 
-Spec 7: an uncontended locked instruction takes a few ns, a line that another CPU wrote last many
+R7.1: an uncontended locked instruction takes a few ns, a line that another CPU wrote last many
 times that. A table gives, for each operation and place of the line, a low and a high figure with
 its source; nothing here is one bare number. What a recording tells is which CPU had the page
 before, so the line of an operation is at one of PLACES; of some only the ends of a range of places
@@ -15,7 +15,7 @@ from importlib import resources
 
 from allocsim.toml_data import DataFileError, only, parse, refuse, table, text_of
 
-#: Operations that a table tells of (spec 1.1: S and Z; A; T; R; U and F).
+#: Operations that a table tells of (R1.7: S and Z; A; T; R; U and F).
 OPERATIONS = ("store", "lock_add", "dec_and_test", "xadd", "cmpxchg")
 LOCKED = "locked"  #: any but a store: which one is not known
 MEASURED_PLACES = ("own", "near", "remote")

@@ -3,14 +3,14 @@
 A policy is the code paths its pages take and the kinds that are frozen on them. The paths are
 those of a kernel, whose file gives, for the refcounted and the frozen form of each kind, plain
 stores and locked instructions at allocation, use and free, the entry used and the depth at which
-the count is set (spec 1, 2). A kernel's file may be based on that of an older one and give what
-differs. ``base = "recorded"`` takes the recorded kernel's own paths.
+the count is set (R1.20 - R1.40, R2.1, R2.2). A kernel's file may be based on that of an older one
+and give what differs. ``base = "recorded"`` takes the recorded kernel's own paths.
 
 So ``locked_ops_saved`` against the policy ``refcounted`` is exactly what freezing saves for every
 policy on the recorded kernel's paths. Policies on another kernel's paths, linux-7.2 on a 6.12
 recording, also show what else that kernel does differently: the steps of a page's use that it
 does with other operations (allocsim.refcount.use_steps), such as the freeze that 7.2 tries for
-every folio it puts on the LRU, one locked instruction more (spec 1.3.3).
+every folio it puts on the LRU, one locked instruction more (R1.40).
 
 What a page goes through in use hangs on how often it is mapped, read or sent. Where no page_ref
 events tell, it is assumed, as a range: ``locked = [low, high]`` a life, and ``locked_per_table``
@@ -62,8 +62,8 @@ class Stage:
         locked_per_table: locked instructions in use on pages of this kind for each page table
             allocated, on top of these: at least, at most; None: none.
         entry: kernel function through which the page comes or goes.
-        depth: where on the call stack the count is set or dropped (spec 2).
-        rule: rule of the spec.
+        depth: where on the call stack the count is set or dropped (R2.1 - R2.3).
+        rule: rule of docs/rules.md.
         source: file:function (kernel version).
     """
 
@@ -86,7 +86,7 @@ class Step:
     Args:
         plain: plain stores.
         locked: locked instructions.
-        rule: rule of the spec.
+        rule: rule of docs/rules.md.
         source: file:function (kernel version).
     """
 

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Path(IntEnum):
-    """What served an allocation or a free (spec 3.2, 3.3, R3.13, R3.15, R3.17)."""
+    """What served an allocation or a free (R3.13, R3.15, R3.17, R3.23, R3.24, R3.31 - R3.36)."""
 
     IGNORED = 0  #: free of an object whose allocation failed in the model
     MAIN_HIT = 1  #: alloc: top of the main sheaf
@@ -25,7 +25,7 @@ class Path(IntEnum):
     SLOW_FREE = 14  #: free: straight to the slab
     FROM_SHEAF = 15  #: alloc: out of a prefilled sheaf (R3.16); in none of the kernel's counters
     RCU_FREE = 16  #: free: by kfree_rcu, into the CPU's rcu_free sheaf (R3.20)
-    # SLUB of 6.12 (spec 3.3, R3.31 - R3.36)
+    # SLUB of 6.12 (R3.31 - R3.36)
     CPU_SLAB_HIT = 17  #: alloc: from the CPU's own list of free objects of its slab
     CPU_SLAB_REFILL = 18  #: alloc: of its slab still, from what other CPUs had freed to it
     CPU_PARTIAL = 19  #: alloc: the first slab of the CPU's partial list became its slab

@@ -3,7 +3,7 @@
 Declared once, here, as data. The Parquet schema of a trace set, the readers and the
 reference page are made from these two tables.
 
-Source of the field lists: spec 5.1, checked against the format text inside the 6.1, 6.12,
+Source of the field lists: T14, checked against the format text inside the 6.1, 6.12,
 7.2 and 7.3 recordings (include/trace/events/kmem.h, include/trace/events/page_ref.h).
 """
 
@@ -157,7 +157,7 @@ def _page_ref(code: Ev, *, ret: bool) -> Event:
 
 
 EVENTS: tuple[Event, ...] = (
-    # 6.1 merged the _node events into the plain ones (spec 5.1); older recordings still have them.
+    # 6.1 merged the _node events into the plain ones (T14); older recordings still have them.
     Event(Ev.KMALLOC, "kmem", "kmalloc", _OBJECT_ALLOC, aliases=("kmalloc_node",)),
     Event(Ev.KFREE, "kmem", "kfree", _OBJECT),
     Event(

@@ -47,15 +47,15 @@ SELECT * FROM (
 WHERE event >= {Ev.PAGE_REF_SET:d} AND page_kind IN ({_LISTED})
 """  # noqa: S608 - codes of events and kinds
 
-# R1.3.3, from 7.2 on: the freeze of each folio of a batch that fails, for the folio lives.
+# R1.40, from 7.2 on: the freeze of each folio of a batch that fails, for the folio lives.
 _FROZEN_INSERTIONS = f"""
 SELECT seq, page, 'lru_insertion' AS step FROM page_uses
 WHERE event = {Ev.PAGE_REF_FREEZE:d} AND val = 1 AND ret = 0
 """  # noqa: S608 - codes of events and kinds
 # Before: the reference of the batch, the first that a folio gets besides those of its mapping
-# (A+N in a file, A+(N-1) of a large folio in anonymous memory, spec 1.2). Not counted is anonymous
+# (A+N in a file, A+(N-1) of a large folio in anonymous memory, R1.20). Not counted is anonymous
 # memory whose batch is emptied by the very action that frees it: 7.2 finds it dead, and the freeze
-# takes the place of the last drop (1.2, 3b).
+# takes the place of the last drop (R1.23b).
 _INSERTIONS = f"""
 SELECT seq, page, 'lru_insertion' AS step FROM (
     SELECT
@@ -80,7 +80,7 @@ AND page NOT IN (
         AND last_event = event AND last_pid = pid AND last_acts = acts
 )
 """  # noqa: S608 - codes of events and kinds
-# Fault-around (1.2, 4e) looks a folio up, locks it and maps it. Up to 6.17 the mapping takes a
+# Fault-around (R1.24e) looks a folio up, locks it and maps it. Up to 6.17 the mapping takes a
 # reference under the lock, and that of the look-up is dropped behind it. Where the page's flags
 # were not read (text), what was looked up, added to and dropped for another reason counts too.
 _DROPPED_LOOKUPS = f"""

@@ -25,7 +25,7 @@ EARLIEST, MIDDLE, LATEST = 0.0, 0.5, 1.0
 
 # A site is silent if less than a tenth of the deaths seen of its objects were traced frees, and a
 # tenth of its objects was seen to die without one: most of the maple tree's nodes and of kernfs's
-# and epoll's items, of which bulk or ordinary frees trace a few (spec 11: "nearly never").
+# and epoll's items, of which bulk or ordinary frees trace a few (R8.2: "nearly never").
 TRACED_SHARE = 0.1
 _REVEALED_SHARE = 0.1
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from allocsim.refcount.alloc_levels import caller, entry_level
 from allocsim.refcount.policies import policy_ops, policy_steps
 from pipeline.store.schema import TRACE_CPUS, TRACES
+from reports.rules import titled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -189,7 +190,7 @@ def policy_op_rows(policies: Sequence[Policy], own: str) -> list[dict[str, Any]]
             **_range_columns(op),
             "entry": op.entry or None,
             "depth": op.depth or None,
-            "rule": op.rule or None,
+            "rule": titled(op.rule) or None,
             "kernel_function": op.source or None,
         }
         for number, policy in enumerate(policies)
@@ -207,7 +208,7 @@ def policy_step_rows(policies: Sequence[Policy], own: str) -> list[dict[str, Any
             "locked_ops": step.locked,
             "plain_more": step.plain_more,
             "locked_more": step.locked_more,
-            "rule": step.rule or None,
+            "rule": titled(step.rule) or None,
             "kernel_function": step.source or None,
         }
         for number, policy in enumerate(policies)

@@ -29,7 +29,7 @@ class PageKind:
         batched: freed through folio batches: each free has an mm_page_free_batched too (T11).
         compound: __GFP_COMP for orders above 0.
         split: freed page by page where the kernel splits what it allocates at high orders: since
-            7.0 (R1.3.6, T10).
+            7.0 (R1.26c, T10).
     """
 
     kind: Kind

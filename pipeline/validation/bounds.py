@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from importlib import resources
 from typing import Any
 
+from reports.rules import with_titles
 from reports.sections.validation.standings import Standing
 
 
@@ -75,7 +76,7 @@ def shipped_bounds() -> tuple[Bound, ...]:
             frozenset(entry["scopes"]),
             entry.get("pct"),
             entry.get("slack", 0),
-            entry["reason"],
+            with_titles(entry["reason"]),
             Standing(entry["apart"]) if "apart" in entry else None,
         )
         for entry in tomllib.loads(text)["bound"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from reports import queries
 from reports.render import wording
 from reports.render.document import Bullets, Cell, Column, Heading, Mono, Section, Table
+from reports.rules import with_titles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
     from reports.queries import Row
 
-_LEFT_OUT = """
+_LEFT_OUT = with_titles(
+    """
 Counts, not time. No cycles are given: a locked instruction on a cache line the CPU owns costs a few
 nanoseconds, one on a line it must fetch costs what the fetch costs, and freezing a page often saves
 only the former.
@@ -37,6 +39,7 @@ Freezing changes counts, never placement: each page is taken where the recorded 
 Callers that take references on a page that a policy freezes are found only in recordings with
 page_ref events.
 """
+)
 
 
 _BREAK = "\u200b"  #: zero-width space
@@ -48,7 +51,7 @@ def section(connection: DuckDBPyConnection, runs: Sequence[int]) -> Section:
     points = [" ".join(point.split()) for point in _LEFT_OUT.strip().split("\n\n")]
     return Section(
         title="The policies, and what the model leaves out",
-        subtitle="Rule numbers (R1.2, T8, I1, …) are those of the kernel model this tool follows.",
+        subtitle="Rules have their numbers from docs/rules.md, which cites the kernel for each.",
         blocks=[
             Heading("What the model leaves out"),
             Bullets(points),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from reports import queries
 from reports.render import style, wording
 from reports.render.document import Bar, Block, Cell, Column, Heading, Mono, Picture, Table, Text
+from reports.rules import with_titles
 from reports.sections.figures import timeline as figures
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def _sheaves(connection: DuckDBPyConnection, run: int) -> list[Block]:
     return [
         Text(
             f"All caches together: {recorded}{told}. Which cache a recorded sheaf is of, no event "
-            "says (T7)."
+            + with_titles("says (T7).")
         )
     ]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from reports import queries
 from reports.render import style, wording
 from reports.render.document import Block, Cell, Column, Heading, Mono, Picture, Strong, Table, Text
+from reports.rules import with_titles
 from reports.sections.figures import freezing as freezing_figures
 
 if TYPE_CHECKING:
@@ -186,7 +187,9 @@ def _takers(connection: DuckDBPyConnection, run: int) -> list[Block]:
         Table(
             "Who took references beyond the first, the most frequent of "
             f"{wording.plural(len(found), 'pair')} of allocating and taking function. Count: what "
-            "it was right after (P1: re-read, so a neighbour’s reference may be in it).",
+            + with_titles(
+                "it was right after; it is re-read, so a neighbour’s reference may be in it (P1)."
+            ),
             (
                 Column("page kind", numeric=False),
                 Column("allocated by ●", numeric=False),
@@ -230,9 +233,11 @@ def hazards(connection: DuckDBPyConnection, run: int) -> list[Block]:
         run=run,
     )
     note = Text(
-        "From 6.14 on get_page and put_page leave slab and large kmalloc pages alone and fire no "
-        "event (H4): such callers show up as a warning in the kernel’s log, not here. Nor do those "
-        "that only read a count: no event tells of them (view count_readers)."
+        with_titles(
+            "From 6.14 on get_page and put_page leave slab and large kmalloc pages alone and fire "
+            "no event (H4): such callers show up as a warning in the kernel’s log, not here. Nor "
+            "do those that only read a count: no event tells of them (view count_readers)."
+        )
     )
     if not found:
         names = wording.listed([row["name"] for row in freezing])

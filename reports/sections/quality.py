@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from reports import queries
 from reports.render import wording
 from reports.render.document import Block, Cell, Column, Heading, Strong, Table, Text
+from reports.rules import with_titles
 from reports.sections.coverage import covered_cpus, in_short, table, warnings
 
 if TYPE_CHECKING:
@@ -71,25 +72,33 @@ def _numbers(connection: DuckDBPyConnection, run: Row) -> Table:
             "Frees of unknown objects ●",
             count(row["unknown_frees"]),
             percent(row["unknown_free_pct"]) + " of frees",
-            "Allocated before the recording, or by a bulk call, which has no tracepoint (I2, T6).",
+            with_titles(
+                "Allocated before the recording, or by a bulk call, which has no event (I2, T6)."
+            ),
         ),
         (
             "Re-allocations of live objects ●",
             count(row["reallocations"]),
             percent(row["reallocation_pct"]) + " of allocations",
-            "Their free was not traced: bulk frees; on 7.x kfree_rcu through sheaves (T6).",
+            with_titles(
+                "Their free was not traced: bulk frees; on 7.x kfree_rcu through sheaves (T6)."
+            ),
         ),
         (
             "Frees of unknown pages ●",
             count(row["unknown_page_frees"]),
             "",
-            "Allocated before the recording, or by alloc_pages_bulk, which has no tracepoint (T8).",
+            with_titles(
+                "Allocated before the recording, or by alloc_pages_bulk, which has no event (T8)."
+            ),
         ),
         (
             "Repeated events dropped ●",
             count(row["duplicates_dropped"]),
             "",
-            "Large kmallocs fire twice when the size is not a constant; one is kept (T3).",
+            with_titles(
+                "Large kmallocs fire twice when the size is not a constant; one is kept (T3)."
+            ),
         ),
         (
             "Kind of page observed ●",
@@ -101,7 +110,7 @@ def _numbers(connection: DuckDBPyConnection, run: Row) -> Table:
             "Kind of page inferred ◐",
             "",
             percent(row["kind_inferred_pct"]) + " of lives",
-            "By a rule on gfp flags, order and neighbouring events (T9).",
+            with_titles("By a rule on gfp flags, order and neighbouring events (T9)."),
         ),
         (
             "Kind of page assumed ○",
@@ -149,7 +158,9 @@ def _numbers(connection: DuckDBPyConnection, run: Row) -> Table:
             "Votes for the direct map ◐",
             count(row["direct_map_votes"]),
             percent(row["direct_map_share"], 1) + " of votes",
-            f"Page frame 0 is at {base} (I1, by {method}); slab pages are found through it.",
+            with_titles(
+                f"Page frame 0 is at {base} (by {method}, I1); slab pages are found through it."
+            ),
         ),
     ]
     if row["requests_left_out"] is not None:

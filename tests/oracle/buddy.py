@@ -1,6 +1,6 @@
 """The buddy of one zone, one block at a time: R4.20 - R4.27, read beside mm/page_alloc.c (7.2).
 
-Plain Python, to be checked against the spec by eye. The free lists are OrderedDicts: first entry
+Plain Python, to be read beside docs/rules.md. The free lists are OrderedDicts: first entry
 = list head.
 """
 

@@ -1,6 +1,6 @@
-"""SLUB of 6.12 with cpu slabs, one event at a time, one NUMA node (spec 3.3, R3.30 - R3.40).
+"""SLUB of 6.12 with cpu slabs, one event at a time, one NUMA node (R3.29 - R3.40).
 
-Written to be read beside mm/slub.c of 6.12 and the spec, not to be fast. Every counter is
+Written to be read beside mm/slub.c of 6.12 and docs/rules.md, not to be fast. Every counter is
 incremented where mm/slub.c has stat() or stat_add(), under the name of the sysfs file. Ours are
 `list_lock`, acquisitions of the node's list_lock, and `freelist_cmpxchg`, successful locked
 cmpxchgs of a slab's free list (slab_update_freelist). Paths have the names of

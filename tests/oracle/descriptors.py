@@ -1,6 +1,6 @@
 """Descriptors the plain way: one request, one block, one page frame at a time.
 
-Read beside spec 6.4 and the docstrings of allocsim.memdesc.boot_blocks and
+Read beside R6.4 and the docstrings of allocsim.memdesc.boot_blocks and
 allocsim.memdesc.descriptor_caches.
 """
 

@@ -1,6 +1,6 @@
 """The page allocator, one event at a time: R4.1 - R4.14 above the buddy of tests/oracle/buddy.py.
 
-Plain Python, to be checked against the spec by eye. A pcp list is a deque: left end = list head.
+Plain Python, to be read beside docs/rules.md. A pcp list is a deque: left end = list head.
 """
 
 from __future__ import annotations
@@ -252,7 +252,7 @@ class PageAllocator:
             path = PagePath.HIT
             if not pcp.lists[index]:
                 n = pcp.nr_alloc(order, below_high=self.below_high[z])
-                if not highatomic:
+                if not (highatomic and self.rules.atomic_past_lists):
                     path = self._rmqueue_bulk(pcp, request, n, nofragment=nofragment)
             if pcp.lists[index]:
                 pcp.count -= 1 << order

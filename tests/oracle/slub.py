@@ -1,11 +1,12 @@
-"""SLUB of 7.2 with sheaves, one event at a time, one NUMA node (spec 3.2, R3.10 - R3.18, R3.22).
+"""SLUB of 7.2 with sheaves, one event at a time, one NUMA node (R3.9 - R3.18, R3.22 - R3.24).
 
 Also kfree_rcu through sheaves (R3.20) and prefilled sheaves (R3.16).
 
-Written to be read beside mm/slub.c and the spec, not to be fast. Every counter is incremented where
-mm/slub.c has stat() or stat_add(), under the name of the sysfs file; `list_lock` counts the
-acquisitions of the node's list_lock, `freelist_cmpxchg` the calls of slab_update_freelist. Paths
-have the names of allocsim.slub.paths.Path in lower case.
+Written to be read beside mm/slub.c and docs/rules.md, not to be fast: docs/reading-the-model.md is
+a way through it. Every counter is incremented where mm/slub.c has stat() or stat_add(), under the
+name of the sysfs file; `list_lock` counts the acquisitions of the node's list_lock,
+`freelist_cmpxchg` the calls of slab_update_freelist. Paths have the names of
+allocsim.slub.paths.Path in lower case.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class Cache:
         return path, found
 
     def replace_empty_main(self, pcs: Pcs) -> str | None:
-        """__pcs_replace_empty_main, steps 4 - 8 of the spec."""
+        """__pcs_replace_empty_main, steps 4 - 8 of R3.23."""
         if not self.shape.capacity:
             return None
         if pcs.spare is not None and pcs.spare.objects:
@@ -359,7 +360,7 @@ class Cache:
         return path
 
     def replace_full_main(self, pcs: Pcs) -> str | None:
-        """__pcs_replace_full_main, steps 4 - 7 of the spec."""
+        """__pcs_replace_full_main, steps 4 - 7 of R3.24."""
         if not self.shape.capacity:
             return None
         if pcs.spare is None:

@@ -1,4 +1,4 @@
-"""The oracle of 6.12 against vector V3 and against steps worked out by hand (spec 3.3, 9)."""
+"""The oracle of 6.12 against vector V3 and against steps worked out by hand (R3.29 - R3.40)."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_v3_960_there_and_back() -> None:
     [(8, 1), (64, 4), (192, 12), (256, 7), (512, 7), (1024, 3), (2048, 3), (4096, 2), (8192, 3)],
 )
 def test_cpu_partial_slabs_at_two_cpus(size: int, slabs: int) -> None:
-    """The table of spec 3.1."""
+    """The table of R3.8."""
     assert cache_shapes(LINUX_6_12, [("c", size)], 2)[0].cpu_partial_slabs == slabs
 
 

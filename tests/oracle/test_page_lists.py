@@ -1,4 +1,4 @@
-"""The page allocator's oracle against vector V7 (spec 9) and against hand-worked ones."""
+"""The page allocator's oracle against vector V7 and against hand-worked ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from allocsim.page_alloc.zones import (
     pcp_numbers,
     watermarks,
 )
-from tests.oracle.page_lists import BULK, PageAllocator
+from tests.oracle.page_lists import ATOMIC, BULK, PageAllocator
 
 GIB = 1 << 18  # pages
 TINY = PcpNumbers(1, 4, 4)
@@ -325,6 +325,17 @@ def test_an_exhausted_machine_fails_and_says_so() -> None:
     failed = oracle.event(0, 1, 1, 0, M)
     assert (failed.path, failed.pfn, failed.pressure) == (PagePath.FAILED, -1, Pressure.RECLAIM)
     assert oracle.event(0, 1, 2, 5, M).path == PagePath.FAILED
+
+
+def test_an_atomic_request_below_low_refills_its_list_only_up_to_6_19() -> None:
+    # 512 free pages of 2 blocks: above min (10), not above low (600).
+    for past_lists, path in ((True, PagePath.BUDDY), (False, PagePath.REFILL)):
+        oracle = small([(0, 9)], [U, U], marks=(10, 600, 700), atomic_past_lists=past_lists)
+        plain = oracle.event(0, 1, 0, 1, U)
+        assert (plain.path, plain.pressure) == (PagePath.REFILL, Pressure.KSWAPD)
+        oracle = small([(0, 9)], [U, U], marks=(10, 600, 700), atomic_past_lists=past_lists)
+        atomic = oracle.event(0, 1, 0, 1, U, flags=ATOMIC)
+        assert (atomic.path, atomic.pressure) == (path, Pressure.KSWAPD)
 
 
 def test_nofragment_prefers_the_next_zone_to_a_small_block_of_another_type() -> None:

@@ -1,4 +1,4 @@
-"""The oracle against vectors V2, V4 and V5, to the last number (spec 9)."""
+"""The oracle against vectors V2, V4 and V5, to the last number."""
 
 from __future__ import annotations
 

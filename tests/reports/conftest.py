@@ -15,6 +15,7 @@ from allocsim.refcount.freezability import VERDICTS, Verdict
 from pipeline.store.arrow import arrow_type
 from pipeline.store.database import counter_rows
 from pipeline.store.schema import COUNTERS, OBJECT_FACTS, OBJECT_ORIGINS, TABLES, ddl
+from reports.rules import titled
 from reports.views import create_views
 
 if TYPE_CHECKING:
@@ -262,7 +263,7 @@ def _add_policies(
                     locked_ops_per_page=0,
                     entry={"alloc": "__alloc_pages", "free": "__free_pages"}.get(stage),
                     depth="prep_new_page" if stage == "alloc" else None,
-                    rule="1.2",
+                    rule=titled("R1.20"),
                     kernel_function=f"mm/page_alloc.c:{stage} (6.12)",
                 )
 

@@ -93,7 +93,7 @@ SCHEME_DESCRIPTORS = Table(
         Column("slot_bytes", "i8", "bytes", "From one to the next in a slab."),
         Column("slab_order", "i4", "", "A slab has 2^slab_order pages."),
         Column("slab_objects", "i8", "", "Descriptors in a slab."),
-        Column("full_bytes", "f8", "bytes", "What one costs in full slabs (spec 6.4: D f)."),
+        Column("full_bytes", "f8", "bytes", "What one costs in full slabs (R6.4: D f)."),
         Column("older", "i8", "", "Allocated before the recording began."),
         Column("allocs", "i8", "", "Allocated for pages in the recording."),
         Column("frees", "i8", "", "Freed with pages in the recording."),

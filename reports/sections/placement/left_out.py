@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from reports import queries
 from reports.render import wording
+from reports.rules import with_titles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +22,10 @@ REASONS = {
     "frees_of_unknown_cache": "frees of objects older than the recording, of no known cache",
     "frees_of_unsized_cache": "frees of objects older than the recording, of a cache whose slot "
     "size neither an allocation nor a snapshot tells",
-    "frees_of_unseen_allocations": "frees of objects whose allocation has no event (bulk "
-    "allocations, T6), or at addresses where no object of the cache can lie (KFENCE)",
+    "frees_of_unseen_allocations": with_titles(
+        "frees of objects whose allocation has no event (bulk allocations, T6), or at addresses "
+        "where no object of the cache can lie (KFENCE, T18)"
+    ),
 }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from reports import queries
 from reports.render import style, wording
 from reports.render.document import Block, Cell, Column, Mono, Picture, Table
+from reports.rules import with_titles
 from reports.sections.figures.placement import free_memory
 
 if TYPE_CHECKING:
@@ -57,8 +58,10 @@ def _zones(connection: DuckDBPyConnection, run: int) -> list[Block]:
         return []
     return [
         Table(
-            "The model’s page allocator, zone by zone: pages, the page lists’ batch and limits "
-            "(R4.11, R4.12), and how often zone->lock was taken and what for."
+            with_titles(
+                "The model’s page allocator, zone by zone: pages, the page lists’ batch and limits "
+                "(R4.11, R4.12), and how often zone->lock was taken and what for."
+            )
             + _beside(connection, run),
             (
                 Column("zone", numeric=False),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from reports import queries
 from reports.render import wording
 from reports.render.document import Block, Bullets, Cell, Column, Heading, Mono, Table, Text
+from reports.rules import with_titles
 from reports.sections.placement import left_out
 from reports.sections.placement import memory as placed_memory
 
@@ -18,12 +19,18 @@ if TYPE_CHECKING:
 
 _CACHES = 12  #: rows of the tables of caches; the rest is in the views
 _OLDER = {
-    "inferred_frees": "frees that no event shows were put right before the allocation that gave "
-    "the address away again (T6, I2) ◐",
-    "requests_on_older_slabs": "requests are for objects on slabs older than the trace, whose free "
-    "places are known only as far as the trace takes them (I2) ○",
-    "list_pages_at_start": "pages are taken to have lain on the CPUs’ page lists when the "
-    "recording began: as many as it takes from each until its first refill (R4.4, T12) ◐",
+    "inferred_frees": with_titles(
+        "frees that no event shows were put right before the allocation that gave the address away "
+        "again (T6, I2) ◐"
+    ),
+    "requests_on_older_slabs": with_titles(
+        "requests are for objects on slabs older than the trace, whose free places are known only "
+        "as far as the trace takes them (I2) ○"
+    ),
+    "list_pages_at_start": with_titles(
+        "pages are taken to have lain on the CPUs’ page lists when the recording began: as many as "
+        "it takes from each until its first refill (R4.4, T12) ◐"
+    ),
     "refused_slab_events": "requests wanted slabs that the page allocator could not serve so",
     "refused_pages": "requests for pages were refused",
     "page_requests_below_min": "page requests found every zone below its min watermark: the kernel "

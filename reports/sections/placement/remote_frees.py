@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from reports import queries
 from reports.render import style, wording
 from reports.render.document import Block, Cell, Column, Heading, Mono, Picture, Table, Text
+from reports.rules import with_titles
 from reports.sections.figures.placement import cpu_matrix
 
 if TYPE_CHECKING:
@@ -72,8 +73,10 @@ def _caches(connection: DuckDBPyConnection, run: int) -> Table:
         for row in found
     ]
     return Table(
-        "Caches with the most remote frees. With sheaves a remote free stays on the freeing CPU "
-        "(R3.16); before them it went back to the slab.",
+        with_titles(
+            "Caches with the most remote frees. With sheaves a remote free stays on the freeing "
+            "CPU (R3.24); before them it went back to the slab (R3.35)."
+        ),
         (
             Column("cache", numeric=False),
             Column("objects"),

@@ -18,7 +18,7 @@
 --   run           Replay of one trace.
 --   trace         Name of the trace set.
 --   policy        Policy that freezes the pages.
---   rule          Rule of the kernel model: H2, H3, H5 or H6.
+--   rule          Rule that is broken, or would be: H2, H3, H5 or H6, with its title.
 --   outcome       freed, touched, predicted, would be refused or scanner, as told above.
 --   breaks        The policy does not go with what the caller did.
 --   page_kind     Whose pages.
@@ -168,10 +168,10 @@ select
     traces.trace,
     policies.name as policy,
     case
-        when judged.is_frozen then 'H2'
-        when page_kinds.name = 'page_table' then 'H5'
-        when page_kinds.name in ('vmalloc', 'kernel_stack') then 'H6'
-        else 'H3'
+        when judged.is_frozen then 'H2 Frozen page touched'
+        when page_kinds.name = 'page_table' then 'H5 Page table touched'
+        when page_kinds.name in ('vmalloc', 'kernel_stack') then 'H6 Page of vmalloc touched'
+        else 'H3 Counted page touched'
     end as rule,
     judged.outcome,
     judged.outcome not in ('scanner', 'would be refused') as breaks,

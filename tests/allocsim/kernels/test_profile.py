@@ -1,4 +1,4 @@
-"""V1: orders, objects, min_partial and sheaf capacities, against the table of spec 3.1."""
+"""V1: orders, objects, min_partial and sheaf capacities, against the table of R3.8."""
 
 from __future__ import annotations
 

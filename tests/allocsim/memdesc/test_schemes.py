@@ -1,4 +1,4 @@
-"""Schemes of page descriptors: the figures of the plan (spec 6), and files of the user's own."""
+"""Schemes of page descriptors: the figures of the plan (R6.2 - R6.6), and a user's own files."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_without_descriptors_64_bytes_a_page_are_64_bytes_a_page() -> None:
 
 
 def test_hugetlb_pages_keep_one_page_of_words_with_hvo() -> None:
-    # Spec 6.4: 2 MiB keep 1 of 8 pages, 28 KiB are freed; 1 GiB keep 1 of 4096.
+    # R6.4: 2 MiB keep 1 of 8 pages, 28 KiB are freed; 1 GiB keep 1 of 4096.
     kind, order = np.array([Kind.HUGETLB, Kind.HUGETLB, Kind.THP]), np.array([9, 18, 9])
     assert word_bytes(TODAY, kind, order).tolist() == [4096, 4096, 8 * 4096]
     assert word_bytes(replace(TODAY, hvo=False), kind, order).tolist() == [
@@ -74,7 +74,7 @@ def test_hugetlb_pages_keep_one_page_of_words_with_hvo() -> None:
 
 
 def test_an_order_0_folio_costs_more_than_it_saves_larger_ones_less() -> None:
-    # Spec 6.4: 88 bytes in place of 64 for order 0, and 56 saved for each page.
+    # R6.4: 88 bytes in place of 64 for order 0, and 56 saved for each page.
     saved = [
         _overhead(TODAY, {(Kind.PAGE_CACHE, order): 1})
         - _overhead(NEW, {(Kind.PAGE_CACHE, order): 1})

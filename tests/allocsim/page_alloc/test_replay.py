@@ -154,7 +154,7 @@ def assert_same(machine: Machine, trace: Trace, window: int) -> PageReplay:
 @st.composite
 def machines(draw: st.DrawFn) -> Machine:
     cpus = draw(st.integers(1, 3))
-    flags = [draw(st.booleans()) for _ in range(4)]
+    flags = [draw(st.booleans()) for _ in range(5)]
     rules = PageRules(*flags, scale_max=draw(st.sampled_from([5, 5, 0, 2])))
     zones, states = [], []
     names = draw(st.sampled_from([["Normal"], ["DMA32", "Normal"], ["DMA", "DMA32", "Normal"]]))

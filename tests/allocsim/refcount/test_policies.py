@@ -39,7 +39,7 @@ def _ends(policy: str, paths: str, kind: Kind, pages: int = 1) -> tuple[int, int
     return low, high
 
 
-# Spec 1.5: life, its operations in 6.12 and in 7.2. The page table of V8 also when frozen. One
+# R1.9: life, its operations in 6.12 and in 7.2. The page table of V8 also when frozen. One
 # life's figure must lie within the range where there is one.
 @pytest.mark.parametrize(
     ("kind", "in_6_12", "in_7_2"),

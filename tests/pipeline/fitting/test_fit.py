@@ -40,7 +40,7 @@ def met(fit):
         ("6.1.0-56-amd64", "6.1"),
         ("6.12.107", "6.12"),
         ("6.13.1", "6.12"),
-        # From 6.14 on pages take the paths of 7.2 (spec 1.4).
+        # From 6.14 on pages take the paths of 7.2 (R1.8).
         ("6.14.0", "7.2"),
         ("6.18.15+deb13-cloud-amd64", "7.2"),
         ("7.2.13", "7.2"),

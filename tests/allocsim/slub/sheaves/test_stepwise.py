@@ -1,4 +1,4 @@
-"""kfree_rcu and prefilled sheaves: the model equals the oracle, and both do what the spec says."""
+"""kfree_rcu and prefilled sheaves: the model equals the oracle, and both do what the rules say."""
 
 from __future__ import annotations
 

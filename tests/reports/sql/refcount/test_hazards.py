@@ -84,7 +84,11 @@ def test_a_reference_to_a_counted_slab_page_is_predicted_to_break(
     )
     rows = [row for row in hazards(planted, tmp_path) if row["policy"] == "linux-7.2"]
     [row] = rows
-    assert (row["rule"], row["outcome"], row["breaks"]) == ("H3", "predicted", True)
+    assert (row["rule"], row["outcome"], row["breaks"]) == (
+        "H3 Counted page touched",
+        "predicted",
+        True,
+    )
     assert row["page_kind"] == "slab"
     assert (row["touches"], row["operations"], row["lives"]) == (1, 2, 1)
     assert row["freed_held"] == 1, "the object was freed while its page was held"
@@ -123,7 +127,7 @@ def test_the_fatal_pair_on_a_frozen_slab_page(traces: dict[str, Path], tmp_path:
         ],
     )
     [row] = [row for row in hazards(planted, tmp_path) if row["policy"] == "linux-7.2"]
-    assert (row["rule"], row["outcome"], row["breaks"]) == ("H2", "freed", True)
+    assert (row["rule"], row["outcome"], row["breaks"]) == ("H2 Frozen page touched", "freed", True)
     assert row["live_objects"] >= 1, "objects were live on the page"
 
 
@@ -162,4 +166,6 @@ def test_a_reference_to_a_page_table_blocks_only_its_freezing(
     )
     rows = [row for row in hazards(planted, tmp_path) if row["page_kind"] == "page_table"]
     assert {row["policy"] for row in rows} == {"frozen-page-tables", "everything-freezable"}
-    assert {(row["rule"], row["outcome"]) for row in rows} == {("H5", "predicted")}
+    assert {(row["rule"], row["outcome"]) for row in rows} == {
+        ("H5 Page table touched", "predicted")
+    }
