@@ -55,7 +55,6 @@ def import_(
     from pipeline.ingest.recording import find_recording, import_recording
     from pipeline.progress import shown
     from pipeline.trace_set.parts import read_meta
-    from reports.render.wording import NARROW
     from reports.sections.coverage import warnings
 
     names = [find_recording(path).name for path in recordings]
@@ -73,18 +72,16 @@ def import_(
                 progress=progress.step(name),
             )
             meta = read_meta(made)
-            typer.echo(f"{made}: {_summary(meta)}")
+            typer.echo(_wrapped(f"{made}: {_summary(meta)}", ""))
             taken = ", ".join(meta["beside"]["taken"])
             along = [f"taken along: {taken}"] if taken else []
             missed = meta["beside"]["missed"]
             for text in (*along, *meta.get("lacks", ()), *warnings(meta), *missed):
-                plain = text.replace(NARROW, " ")
-                typer.echo(fill(plain, 98, initial_indent="  ", subsequent_indent="  "))
+                typer.echo(_wrapped(text, "  "))
 
 
 def _summary(meta: Mapping[str, Any]) -> str:
     """What a user should know at once: how much there is, and what is missing."""
-    from reports.render.wording import NARROW
     from reports.sections.coverage import in_short
 
     dropped = dict(meta["dropped"])
@@ -98,7 +95,7 @@ def _summary(meta: Mapping[str, Any]) -> str:
         _count(sum(meta["events"].values()), "event"),
         f"{lost} lost" + (f" and {_count(marks, 'gap')} of unknown length" if marks else ""),
     ]
-    parts.append(in_short(meta).replace(NARROW, " "))
+    parts.append(in_short(meta))
     if repeats:
         parts.append(f"{_count(repeats, 'repeat')} of large kmallocs dropped")
     if others:
@@ -116,6 +113,21 @@ def _summary(meta: Mapping[str, Any]) -> str:
     if meta["other_buffers"]:
         parts.append(f"trace instances not read: {', '.join(meta['other_buffers'])}")
     return ", ".join(parts)
+
+
+def _wrapped(text: str, indent: str) -> str:
+    """Lines that survive a mail; numbers keep their units, names of files stay whole."""
+    from reports.render.wording import NARROW
+
+    lines = fill(
+        text,
+        98,
+        initial_indent=indent,
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return lines.replace(NARROW, " ")
 
 
 def _count(number: int, what: str) -> str:

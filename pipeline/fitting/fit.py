@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import duckdb
 
+from allocsim.kernels.release import kernel_of
 from pipeline.errors import InputError
 from pipeline.fitting.distance import distance
 from pipeline.fitting.kmem_only import without_page_refs
 from pipeline.fitting.observed import observe
 from pipeline.fitting.spec_text import fitted_text, left_out_text
-from pipeline.replay.policies import find_policies
+from pipeline.replay.policies import find_policies, with_own
 from pipeline.replay.recorded import WINDOW_ROWS, replay_trace
 from pipeline.replay.simulated import simulate_run
 from pipeline.store.database import reading
@@ -22,6 +23,9 @@ from pipeline.synth.write import write_trace_set
 from pipeline.trace_set.reader import TraceSet
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from allocsim.refcount.policies import Policy
     from pipeline.fitting.distance import Measure
     from pipeline.progress import Progress
 
@@ -58,7 +62,8 @@ def fit_trace(trace: TraceSet, progress: Progress) -> Fit:
         (folder / "kmem").mkdir()
         original = without_page_refs(trace, folder / "kmem")
         db = folder / "results.duckdb"
-        runs = _runs(original, db, progress, name)
+        policies = find_policies([])
+        runs = _runs(original, db, policies, progress, name)
         with duckdb.connect(str(db)) as connection:
             observed = observe(connection, *runs, original, WINDOW_ROWS)
         if not len(observed.objects.birth) + len(observed.pages.birth):
@@ -68,15 +73,20 @@ def fit_trace(trace: TraceSet, progress: Progress) -> Fit:
         made = write_trace_set(
             spec, text, folder / "synth", advance=progress.step(f"synth {spec.name}")
         )
-        others = _runs(TraceSet.open(made), db, progress, spec.name)
+        # The synthetic trace is of a kernel that specs know: the recorded one's own policy, with
+        # which its replay came, is asked for.
+        policies = with_own(policies, kernel_of(trace.meta["kernel_release"]))
+        others = _runs(TraceSet.open(made), db, policies, progress, spec.name)
         with reading(db) as connection:
             measures = distance(connection, runs, others)
     return Fit(text, measures, original is not trace, left_out_text(observed))
 
 
-def _runs(trace: TraceSet, db: Path, progress: Progress, name: str) -> tuple[int, int]:
+def _runs(
+    trace: TraceSet, db: Path, policies: Sequence[Policy], progress: Progress, name: str
+) -> tuple[int, int]:
     """Numbers of a recorded and a simulated run of a trace, made in a database."""
-    run = replay_trace(trace, db, find_policies([]), advance=progress.step(f"replay {name}"))
+    run = replay_trace(trace, db, policies, advance=progress.step(f"replay {name}"))
     simulated = simulate_run(
         trace,
         db,

@@ -30,14 +30,14 @@ _POLICIES = """
         use_how AS use
     FROM policy_summary WHERE list_contains($runs, run)
 """
-_ASSUMED = """
+_USE_ASSUMED = """
     SELECT DISTINCT trace FROM policy_summary
     WHERE list_contains($1, run) AND locked_ops_low < locked_ops_high ORDER BY trace
 """
 _OWN = """
     SELECT DISTINCT trace, kernel_release, own_policy, own_note
-    FROM runs JOIN traces USING (trace_id)
-    WHERE list_contains($1, run) AND own_note IS NOT NULL ORDER BY ALL
+    FROM runs JOIN traces USING (trace_id) SEMI JOIN policy_summary USING (run)
+    WHERE list_contains($1, run) ORDER BY ALL
 """
 _PLACEMENTS = """
     SELECT run, trace, if(what_if IS NULL, '', 'what if') AS kernel, settings, operations,
@@ -51,7 +51,7 @@ _WHAT_IFS = """
     SELECT DISTINCT what_if FROM placement_summary
     WHERE list_contains($1, run) AND what_if IS NOT NULL ORDER BY ALL
 """
-_ASSUMED = """
+_MACHINE_ASSUMED = """
     SELECT DISTINCT trace FROM placement_quality
     WHERE list_contains($1, run) AND machine_how = 'assumed' ORDER BY ALL
 """
@@ -73,8 +73,8 @@ def print_policies(connection: duckdb.DuckDBPyConnection, runs: Sequence[int], o
     """Recorded runs under each policy, from the view policy_summary.
 
     Saved: locked instructions fewer than under 'refcounted', by freezing, its share of them, and by
-    the other rules of the policy's kernel. Below: whose figures are assumed, whose own policy is
-    another version's, and what savings count on.
+    the other rules of the policy's kernel. Below: whose figures are assumed, which of the policies
+    is the recorded kernel's own, and what savings count on.
     """
     found = queries.rows(connection, _POLICIES, runs=list(runs))
     rows = [_ranged(row) for row in found]
@@ -83,9 +83,9 @@ def print_policies(connection: duckdb.DuckDBPyConnection, runs: Sequence[int], o
     notes = [
         f"assumed: {trace} has no page_ref events; what its pages see in use is a range,"
         " least..most"
-        for (trace,) in connection.execute(_ASSUMED, [runs]).fetchall()
+        for (trace,) in connection.execute(_USE_ASSUMED, [runs]).fetchall()
     ] + [
-        f"own policy of {trace} (Linux {release}): {policy}; {note}"
+        f"own policy of {trace} (Linux {release}): {policy}" + (f"; {note}" if note else "")
         for trace, release, policy, note in connection.execute(_OWN, [runs]).fetchall()
     ]
     out.writelines(
@@ -106,7 +106,7 @@ def print_placements(
     said = [
         f"assumed: memory zones, free pages and limits of page lists of {trace}, which has no"
         " snapshots: zone_locks is an estimate; slabs follow from events and the kernel's rules"
-        for (trace,) in connection.execute(_ASSUMED, [runs]).fetchall()
+        for (trace,) in connection.execute(_MACHINE_ASSUMED, [runs]).fetchall()
     ]
     found = left_out.of_traces(connection, runs)
     said += [f"left out of {trace}: {words}" for trace, words in found]

@@ -38,7 +38,7 @@ def trace_text(
     text = [
         line
         for name, value in lines
-        for line in _under(name.ljust(width), value, wrapped=name in {"", "lacks"})
+        for line in _under(name.ljust(width), value, wrapped=name in {"", "lacks", "missed"})
     ]
     text.append("")
     text += _counts("event", meta["events"])

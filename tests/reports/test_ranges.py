@@ -132,9 +132,33 @@ def test_replay_prints_ranges_and_says_why(assumed: DuckDBPyConnection) -> None:
         "1 small refcounted 13..25 0 0.0 0 assumed",
         "1 small linux-7.2 11..23 4 16.0..30.77 -2 assumed",
     ]
-    assert lines[-1] == (
-        "assumed: small has no page_ref events; what its pages see in use is a range, least..most"
+    assumed.execute("UPDATE traces SET kernel_release = '7.1.13'")
+    assumed.execute("UPDATE runs SET own_policy = 'linux-7.0', own_note = NULL")
+    out = StringIO()
+    print_policies(assumed, [1], out)
+    assert out.getvalue().splitlines()[-2:] == [
+        "assumed: small has no page_ref events; what its pages see in use is a range, least..most",
+        "own policy of small (Linux 7.1.13): linux-7.0",
+    ]
+    assumed.execute("UPDATE runs SET own_note = 'read alike'")
+    out = StringIO()
+    print_policies(assumed, [1], out)
+    assert out.getvalue().endswith("own policy of small (Linux 7.1.13): linux-7.0; read alike\n")
+
+
+def test_a_run_without_pages_has_nothing_assumed(assumed: DuckDBPyConnection) -> None:
+    """No line on page_ref events or on policies where there is no table of them.
+
+    A simulated run of a trace without snapshots once had the first, by the assumed machine.
+    """
+    assumed.execute("DELETE FROM policies")
+    assumed.execute(
+        "UPDATE runs SET placement = 'simulated', machine_how = "
+        "(SELECT how FROM hows WHERE name = 'assumed')"
     )
+    out = StringIO()
+    print_policies(assumed, [1], out)
+    assert out.getvalue() == ""
 
 
 @pytest.mark.parametrize(

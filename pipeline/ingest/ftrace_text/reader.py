@@ -47,8 +47,8 @@ _NO_RELEASE = (
     "beside the recording, in a file called uname, and import it again"
 )
 _MADE_UP = (
-    "{count} of the functions' addresses are made up: the text has their names alone, and no copy "
-    "of /proc/kallsyms, called kallsyms, beside it has them"
+    "made-up addresses of functions: {count}; the text has their names alone, and no copy of "
+    "/proc/kallsyms, called kallsyms, beside it has them"
 )
 _UNCLEAR = "{count} of the functions have a namesake in kallsyms; the first is taken"
 _NO_FLAGS = (

@@ -12,7 +12,7 @@
 --   profile               Kernel version that was modelled.
 --   settings              What the user set (JSON).
 --   what_if               Why it is not the recorded kernel as it was; NULL: it is.
---   operations            Allocations and frees of objects, inferred frees and own sheaves too.
+--   operations            Allocations and frees SLUB counts: none by prefilled or RCU sheaves.
 --   left_out              Requests of the recording that are not among them (placement_quality).
 --   left_out_pct          [%] Share of the recording's requests; 0: they are all simulated.
 --   fastpath_pct          [%] Share of operations that the CPU's sheaves, or its own slab, served.

@@ -74,6 +74,14 @@ def test_a_shipped_recording_is_met_in_every_measure():
     assert {"skbuff_head_cache", "vm_area_struct"} <= set(spec.sizes)
 
 
+def test_a_kernel_that_specs_do_not_know_is_compared_under_its_own_policy_too():
+    """The synthetic trace is of another kernel, whose replay comes with another policy."""
+    fit = fit_trace(TraceSet.open(TRACES.parent / "tests" / "data" / "6.18-mixed"), Progress())
+    assert 'kernel = "6.18"' not in fit.text
+    of = {measure.name for measure in fit.measures}
+    assert {"locked operations, linux-6.18", "as recorded, linux-6.18"} <= of
+
+
 def test_a_synthetic_trace_is_met_in_every_measure(tmp_path):
     text = MIXED.replace("60_000", "40_000")
     made = write_trace_set(parse_spec(text, "mixed"), text, tmp_path)
