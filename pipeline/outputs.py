@@ -211,5 +211,5 @@ TEXT = Kind(
 )
 MARKDOWN = Kind("a comparison as Markdown", _starts(rb"# [^\n]* against "))
 JSON = Kind("a comparison as JSON", _starts(rb'\{\s*"format": \d+,\s*"allocsim_version": '))
-COSTS = Kind("a table of costs", _toml_with("name", "arch"))
+COSTS = Kind("a table of costs", _toml_with("name", "arch", "store"))
 SPEC = Kind("a spec", _toml_with("name", "work"))

@@ -15,7 +15,7 @@
 --   operations            Allocations and frees SLUB counts: none by prefilled or RCU sheaves.
 --   left_out              Requests of the recording that are not among them (placement_quality).
 --   left_out_pct          [%] Share of the recording's requests; 0: they are all simulated.
---   fastpath_pct          [%] Share of operations that the CPU's sheaves, or its own slab, served.
+--   fastpath_pct          [%] Share of operations that the CPU's sheaves, or its own slab, served, at least: what prefilled sheaves and kfree_rcu's callbacks ask of the barn counts against it.
 --   refills               Sheaves refilled from slabs.
 --   refills_per_1000      Of 1,000 operations.
 --   flushes               Sheaves flushed to slabs.
@@ -67,6 +67,23 @@ counted as (
         sum(value) filter (name = 'freelist_cmpxchg')::bigint as freelist_cmpxchg,
         sum(value) filter (name = 'list_lock')::bigint as list_locks
     from kept
+    group by run
+),
+
+-- Refills that came back short, whose allocations went the slow way.
+unfilled as (
+    select
+        run,
+        sum(least(refills, slow))::bigint as refills
+    from (
+        select
+            run,
+            cache,
+            coalesce(max(value) filter (name = 'barn_get_fail'), 0) as refills,
+            coalesce(max(value) filter (name = 'alloc_slowpath'), 0) as slow
+        from cache_counters
+        group by run, cache
+    )
     group by run
 ),
 
@@ -132,7 +149,8 @@ select
     placement_quality.requests_left_out_pct as left_out_pct,
     100 * (
         counted.fast
-        - coalesce(counted.refills, 0) - coalesce(counted.flushes, 0) - coalesce(counted.barn, 0)
+        - coalesce(counted.refills, 0) + coalesce(unfilled.refills, 0)
+        - coalesce(counted.flushes, 0) - coalesce(counted.barn, 0)
     ) / nullif(counted.fast + counted.slow, 0) as fastpath_pct,
     counted.refills,
     1000 * counted.refills / nullif(counted.fast + counted.slow, 0) as refills_per_1000,
@@ -161,6 +179,7 @@ from runs
 inner join traces using (trace_id)
 left join placement_quality using (run)
 left join counted using (run)
+left join unfilled using (run)
 left join slabs using (run)
 left join recorded on runs.of_run = recorded.run
 left join zoned using (run)

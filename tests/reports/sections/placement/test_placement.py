@@ -130,7 +130,8 @@ def test_placement_summary(small: DuckDBPyConnection) -> None:
         10,
     )
     assert row["refills_per_1000"] == pytest.approx(8)
-    assert row["fastpath_pct"] == pytest.approx(100 * (980 - 8 - 2 - 10) / 1000)
+    # All 8 refills came back short: their allocations are among the 20 of the slow way.
+    assert row["fastpath_pct"] == pytest.approx(100 * (980 - 2 - 10) / 1000)
     assert (row["slab_allocs"], row["slab_frees"], row["slab_pages"]) == (3, 1, 6)
     assert (row["recorded_slab_allocs"], row["recorded_slab_frees"]) == (4, 3)
     assert (row["slab_pages_held"], row["list_locks"], row["zone_locks"]) == (4, 11, 9)
