@@ -9,6 +9,8 @@ import pytest
 
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", ["slub", "pages", "simulation"])
 def test_a_benchmark_gives_its_figures(name: str) -> None:

@@ -33,6 +33,7 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("readme") / "results.duckdb"
 
 
+@pytest.mark.slow
 def test_the_answer_it_opens_with(db: Path) -> None:
     shown = re.search(r'\$ allocsim sql "(.*?)"\n(.*?)```', README, re.DOTALL)
     assert shown is not None
@@ -41,6 +42,7 @@ def test_the_answer_it_opens_with(db: Path) -> None:
     assert allocsim("sql", "--db", str(db), sql) == answer
 
 
+@pytest.mark.slow
 def test_the_sweep_it_shows(db: Path) -> None:
     command = re.search(r"`allocsim (sweep traces/\S+ --vary sheaf\S+)`:\n", README)
     assert command is not None
@@ -56,6 +58,7 @@ def test_the_sweep_it_shows(db: Path) -> None:
     assert shown == rows
 
 
+@pytest.mark.slow
 def test_the_two_generations_of_slub_it_shows(db: Path) -> None:
     command = re.search(r"`allocsim (sweep traces/\S+ --vary kernel\S+)`:\n", README)
     assert command is not None
@@ -77,6 +80,7 @@ def test_the_two_generations_of_slub_it_shows(db: Path) -> None:
     assert asked(db, f"{recorded} is not null") == [made[1]]
 
 
+@pytest.mark.slow
 def test_the_comparison_it_shows() -> None:
     shown = re.search(r"\$ allocsim (compare .*)\n((?:.*\n)*?)```", README)
     assert shown is not None
@@ -102,6 +106,7 @@ def test_every_page_it_points_to_is_there() -> None:
         assert (ROOT / target).exists(), target
 
 
+@pytest.mark.slow
 def test_the_pattern_it_sweeps(db: Path) -> None:
     shown = re.search(
         r"`allocsim (synth \S+)` makes.*?: ([\d,]+) flushes with a capacity of (\d+), "

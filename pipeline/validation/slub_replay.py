@@ -16,6 +16,8 @@ import numpy as np
 
 from allocsim.initial_state.slabs import older_in
 from allocsim.slub.requests import ObjectRequests
+from allocsim.slub.sheaves.sheaf_kmalloc import NO_HOME
+from allocsim.tables import stable_order
 from pipeline.replay.fidelity import kernel_settings
 from pipeline.replay.world import make_world
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import duckdb
+    import numpy.typing as npt
 
     from allocsim.kernels.profile import Profile
     from pipeline.replay.read_back import RecordedRun
@@ -190,16 +193,29 @@ class SlubReplay:
     ) -> None:
         done = 0
         places = np.searchsorted(requests.seq, [seq for seq, _ in marks]).tolist()
+        rows = _rows_by_cache(requests, len(player.slub.caches))
+        homes = set(player.slub.homes) - {NO_HOME}
         for place, (_, key) in zip(places, marks, strict=True):
-            if place > done:
-                player.play(requests.part(slice(done, place)))
-                done = place
+            # A cache of which nothing was asked since has the figures that it had. What is asked of
+            # those that sheaves come from does not stand in the requests.
+            for number in self._numbers.get(key[0], ()):
+                first, end = np.searchsorted(rows[number], [done, place])
+                if place > done and (first < end or number in homes):
+                    player.play(requests.part(slice(done, place)))
+                    done = place
             into[key] = self._value(player, *key)
         player.play(requests.part(slice(done, None)))
 
     def _value(self, player: _Player, cache: str, name: str) -> int:
         caches = player.slub.caches
         return sum(caches[number].stat[name] for number in self._numbers.get(cache, ()))
+
+
+def _rows_by_cache(requests: ObjectRequests, caches: int) -> list[npt.NDArray[np.int64]]:
+    """The rows of each cache's requests, rising."""
+    order = stable_order(requests.cache)
+    ends = np.searchsorted(requests.cache.take(order), np.arange(caches - 1), side="right")
+    return np.split(order, ends)
 
 
 def _again(parts: Sequence[ObjectRequests], later: int) -> ObjectRequests:

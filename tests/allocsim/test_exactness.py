@@ -24,6 +24,8 @@ from tests.conftest import recordings
 if TYPE_CHECKING:
     from allocsim.tables import Columns
 
+pytestmark = pytest.mark.slow
+
 _NONE = pytest.param(Path("none"), marks=pytest.mark.skip(reason="no recordings at hand"))
 _PAGE_REF = [pytest.param(path, id=path.name) for path in recordings("*-gt")] or [_NONE]
 

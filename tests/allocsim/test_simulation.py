@@ -270,6 +270,7 @@ def test_a_slab_s_preferred_order_is_refused_below_min_though_there_is_a_block()
     assert sorted(slab[1] for slab in outcome.slabs.values()) == [0] * 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [1, 100, 1 << 20])
 def test_slabs_fall_back_to_a_smaller_order_then_fail_then_recover(window: int) -> None:
     tape = Tape(world(1 << 11))

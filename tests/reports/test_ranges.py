@@ -55,6 +55,7 @@ def _rows(connection: DuckDBPyConnection, view: str) -> dict[str, Any]:
     return {row["policy"]: row for row in found}
 
 
+@pytest.mark.slow
 def test_policy_summary_has_totals_and_shares_as_ranges(assumed: DuckDBPyConnection) -> None:
     rows = _rows(assumed, "policy_summary")
     base, newer = rows["refcounted"], rows["linux-7.2"]
@@ -72,6 +73,7 @@ def test_policy_summary_has_totals_and_shares_as_ranges(assumed: DuckDBPyConnect
     assert newer["saved_pct_high"] == pytest.approx(100 * 2 / 13)
 
 
+@pytest.mark.slow
 def test_what_freezing_saves_on_an_assumed_kind_is_a_range(assumed: DuckDBPyConnection) -> None:
     assumed.execute(
         "UPDATE policy_ops SET frozen = true, plain_ops = 0, locked_ops = 0, locked_ops_low = NULL,"
@@ -87,6 +89,7 @@ def test_what_freezing_saves_on_an_assumed_kind_is_a_range(assumed: DuckDBPyConn
     assert row["frozen_saved_pct_high"] == pytest.approx(100 * 23 / 25)
 
 
+@pytest.mark.slow
 def test_kinds_slices_and_hows_add_up_to_the_range(assumed: DuckDBPyConnection) -> None:
     for view in ("page_kind_summary", "timeline", "policy_how_summary"):
         sums = queries.rows(
@@ -104,6 +107,7 @@ def test_kinds_slices_and_hows_add_up_to_the_range(assumed: DuckDBPyConnection) 
         assert width == (12 if row["page_kind"] == "anon" else 0)
 
 
+@pytest.mark.slow
 def test_an_observed_run_has_no_range(assumed: DuckDBPyConnection) -> None:
     assumed.execute("UPDATE pages SET ref_use_locked = 5 WHERE run = 1")
     for row in _rows(assumed, "policy_summary").values():
@@ -111,6 +115,7 @@ def test_an_observed_run_has_no_range(assumed: DuckDBPyConnection) -> None:
             assert row[f"{name}_low"] == row[name] == row[f"{name}_high"], name
 
 
+@pytest.mark.slow
 def test_the_answer_says_what_is_assumed(assumed: DuckDBPyConnection) -> None:
     run = queries.runs(assumed)[0]
     policies = queries.policies(assumed, 1)
@@ -124,6 +129,7 @@ def test_the_answer_says_what_is_assumed(assumed: DuckDBPyConnection) -> None:
     assert "all told it needs 2 fewer than refcounted" in text
 
 
+@pytest.mark.slow
 def test_replay_prints_ranges_and_says_why(assumed: DuckDBPyConnection) -> None:
     out = StringIO()
     print_policies(assumed, [1], out)

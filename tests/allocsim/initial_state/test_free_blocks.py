@@ -108,6 +108,7 @@ def test_free_pages_are_read_zone_by_zone() -> None:
     assert parse_free_pages(ZONEINFO) == {"DMA32": 503562, "Normal": 344258, "Movable": 0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "recording",
     ["7.2p-boot-churn", "7.2p-mixed-gt", "7.2p-net-gt", "7.3-churn-4cpu"],
@@ -132,6 +133,7 @@ def test_pages_of_the_end_add_up(recording: Path, tmp_path: Path) -> None:
     assert abs(large - kernel) <= 0.01 * kernel
 
 
+@pytest.mark.slow
 def test_without_zones_there_is_nothing_to_count_back(tmp_path: Path) -> None:
     """No zoneinfo before the recording: the zones are computed, and stay assumed."""
     copy = tmp_path / "7.2p-net-gt"

@@ -23,6 +23,8 @@ from tests.oracle.page_lists import PageAllocator as Oracle
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "recording",

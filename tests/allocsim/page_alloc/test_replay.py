@@ -250,6 +250,7 @@ def test_the_model_equals_the_oracle(data: st.DataObject) -> None:
     assert_same(machine, trace, data.draw(st.sampled_from([1, 13, 200, 10_000])))
 
 
+@pytest.mark.slow
 @examples(100, suppress_health_check=SLOW)
 @given(st.data())
 def test_batches_equal_the_oracle_where_events_one_by_one_would_be_cheaper(
@@ -282,6 +283,7 @@ def random_trace(seed: int, events: int, cpus: int) -> Trace:
     return trace
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("window", [1000, 100_000])
 def test_long_random_traffic(seed: int, window: int) -> None:

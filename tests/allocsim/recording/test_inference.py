@@ -21,6 +21,8 @@ from tests.conftest import recordings
 if TYPE_CHECKING:
     from allocsim.tables import Columns
 
+pytestmark = pytest.mark.slow
+
 _NONE = pytest.param(Path("none"), marks=pytest.mark.skip(reason="no recordings at hand"))
 _WITH_STACKS = [
     pytest.param(path, id=path.name)

@@ -105,6 +105,7 @@ def test_model_equals_oracle(trace: Trace, window: int) -> None:
     assert_equal(trace, window)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [13, 1000, 8000])
 @pytest.mark.parametrize(
     ("caches", "cpus", "remote"),
@@ -123,6 +124,7 @@ def test_a_long_shortage() -> None:
         assert_equal(trace, window)
 
 
+@pytest.mark.slow
 def test_bursts_through_lanes_that_come_by_their_spare_late() -> None:
     """A lane has no spare until its first refill or its second full sheaf."""
     for seed in range(150):

@@ -15,6 +15,8 @@ from tests.oracle.slub_compare import assert_equal
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 WHOLE = 1 << 40
 
 

@@ -40,6 +40,7 @@ def test_cpus_are_paired_by_what_cache_they_share(tmp_path: Path) -> None:
     assert cpu_pairs(tmp_path / "none", [0, 1]) == {"near": (0, 1)}
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_table_is_measured_that_a_replay_can_take(tmp_path: Path) -> None:
     out = tmp_path / "costs.toml"

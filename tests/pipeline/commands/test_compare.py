@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 SEEDS = 12
 HACKBENCH = "traces/7.2p-hackbench-gt"
 SPEC = """

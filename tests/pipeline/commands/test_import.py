@@ -6,6 +6,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.conftest import ROOT
 from tests.oracle.trace_dat import OTHER, Cpu, Event, File, Instance
 
@@ -39,6 +41,7 @@ def recording() -> bytes:
     return file.encode()
 
 
+@pytest.mark.slow
 def test_prints_what_it_made_and_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "one.dat").write_bytes(recording())
     folder = tmp_path / "workload"
@@ -64,6 +67,7 @@ def test_prints_what_it_made_and_what_is_missing(tmp_path: Path) -> None:
     assert run(tmp_path / "one.dat", "-o", out, "--force").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_file_without_a_suffix_is_imported_beside_itself(tmp_path: Path) -> None:
     (tmp_path / "hackbench").write_bytes(recording())
     (tmp_path / "boot").mkdir()
@@ -78,6 +82,7 @@ def test_a_file_without_a_suffix_is_imported_beside_itself(tmp_path: Path) -> No
     assert (tmp_path / "hackbench").read_bytes() == recording()
 
 
+@pytest.mark.slow
 def test_two_recordings_of_one_name_are_bad_usage(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

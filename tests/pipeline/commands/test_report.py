@@ -28,6 +28,7 @@ def database(tmp_path: Path, add_run: AddRun) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_it_writes_a_pdf_and_says_where(
     database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -38,6 +39,7 @@ def test_it_writes_a_pdf_and_says_where(
     assert [path.name for path in output.parent.iterdir()] == ["report.pdf"]
 
 
+@pytest.mark.slow
 def test_it_replaces_a_report_and_nothing_else(database: Path, tmp_path: Path) -> None:
     output = tmp_path / "report.pdf"
     output.write_bytes(b"%PDF-1.4 an older report")
@@ -54,6 +56,7 @@ def test_it_replaces_a_report_and_nothing_else(database: Path, tmp_path: Path) -
         report(db=database, output=tmp_path)
 
 
+@pytest.mark.slow
 def test_an_output_that_cannot_be_written_leaves_nothing(database: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(OutputError, match=re.escape(str(tmp_path / "file"))):
@@ -61,6 +64,7 @@ def test_an_output_that_cannot_be_written_leaves_nothing(database: Path, tmp_pat
     assert (tmp_path / "file").read_text() == "not a folder"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("run", "trace", "message"),
     [

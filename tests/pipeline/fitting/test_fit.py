@@ -65,6 +65,7 @@ def test_events_of_one_time_are_put_in_their_order(times, spread):
     assert in_order(np.array(times, np.int64)).tolist() == spread
 
 
+@pytest.mark.slow
 def test_a_shipped_recording_is_met_in_every_measure():
     fit = fit_trace(TraceSet.open(TRACES / "7.2p-hackbench-gt"), Progress())
     assert met(fit) == {}
@@ -74,6 +75,7 @@ def test_a_shipped_recording_is_met_in_every_measure():
     assert {"skbuff_head_cache", "vm_area_struct"} <= set(spec.sizes)
 
 
+@pytest.mark.slow
 def test_a_kernel_that_specs_do_not_know_is_compared_under_its_own_policy_too():
     """The synthetic trace is of another kernel, whose replay comes with another policy."""
     fit = fit_trace(TraceSet.open(TRACES.parent / "tests" / "data" / "6.18-mixed"), Progress())
@@ -82,6 +84,7 @@ def test_a_kernel_that_specs_do_not_know_is_compared_under_its_own_policy_too():
     assert {"locked operations, linux-6.18", "as recorded, linux-6.18"} <= of
 
 
+@pytest.mark.slow
 def test_a_synthetic_trace_is_met_in_every_measure(tmp_path):
     text = MIXED.replace("60_000", "40_000")
     made = write_trace_set(parse_spec(text, "mixed"), text, tmp_path)

@@ -121,6 +121,7 @@ def damaged(whole: bytes, damage: str, dice: np.random.Generator) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(map(str, kind.values())))
 @pytest.mark.parametrize("damage", ["flip", "cut", "number", "shuffle"])
 def test_damage_is_an_error_or_harmless(kind: dict[str, Any], damage: str, tmp_path: Path) -> None:
@@ -156,6 +157,7 @@ def small_perf(kind: dict[str, Any]) -> bytes:
     return file.encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PERF_KINDS, ids=lambda kind: "-".join(map(str, kind.values())))
 @pytest.mark.parametrize("damage", ["flip", "cut", "number", "shuffle"])
 def test_damage_to_what_perf_writes(kind: dict[str, Any], damage: str, tmp_path: Path) -> None:
@@ -178,6 +180,7 @@ def small_text() -> bytes:
     return (HEAD.format(36, 40, 2) + "".join(lines) + "CPU:0 [LOST 4 EVENTS]\n").encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["flip", "cut", "number", "shuffle"])
 def test_damage_to_text(damage: str, tmp_path: Path) -> None:
     whole = small_text()
@@ -310,6 +313,7 @@ def test_a_place_that_cannot_be_written_to_is_one_line(tmp_path: Path) -> None:
             import_recording(source, tmp_path / "locked")
 
 
+@pytest.mark.slow
 def test_the_command_prints_one_line_and_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "bad.dat").write_bytes(b"nonsense")
     run = subprocess.run(

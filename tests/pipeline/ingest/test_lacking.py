@@ -94,6 +94,7 @@ def old(size: int, *, base: int = VMEMMAP, pfns: list[int] | None = None) -> Fil
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [56, 64, 80, 128])
 def test_frames_come_from_struct_page_pointers(tmp_path: Path, size: int) -> None:
     trace = imported(old(size), tmp_path)
@@ -159,6 +160,7 @@ LACKING = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("event", "field"), LACKING, ids=map("-".join, LACKING))
 def test_what_lacks_no_field_is_replayed(tmp_path: Path, event: str, field: str) -> None:
     """The half that lacks a field is left out, whole and aloud; the other is replayed."""

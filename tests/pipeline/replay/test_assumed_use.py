@@ -66,6 +66,7 @@ def _check(path: Path, folder: Path) -> None:
             assert high <= WIDEST * low
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_range_of_a_shipped_recording_holds_what_was_recorded(
     name: str, tmp_path: Path
@@ -73,6 +74,7 @@ def test_the_range_of_a_shipped_recording_holds_what_was_recorded(
     _check(ROOT / "traces" / name, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recording", OTHERS, indirect=True)
 def test_the_range_of_a_recording_holds_what_was_recorded(recording: Path, tmp_path: Path) -> None:
     _check(recording, tmp_path)

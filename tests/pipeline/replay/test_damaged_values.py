@@ -53,6 +53,7 @@ def _most(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.where(np.arange(ROWS) == 900, np.iinfo(values.dtype).max, values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("column", "change", "message"),
     [

@@ -18,6 +18,8 @@ from tests.conftest import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 #: allocsim, on a disk that is full as soon as a function of a module is called.
 FULL = """
 import importlib, resource, sys

@@ -122,6 +122,7 @@ def test_before_it_is_the_batch_s_reference_of_a_folio_that_outlives_it() -> Non
     assert steps("6.12.107", *cached[1:]) == none(5), "older pages are on the LRU already"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recording", "event", "most_missed", "most_false"),
     [

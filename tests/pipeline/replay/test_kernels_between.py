@@ -25,6 +25,8 @@ from tests.oracle.whole_path import WHOLE, WholePath, ask
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 DATA = ROOT / "tests" / "data"
 NAMES = ("6.16-mixed", "6.18-mixed")
 

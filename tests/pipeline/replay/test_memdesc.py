@@ -24,6 +24,8 @@ from tests.conftest import ROOT
 if TYPE_CHECKING:
     import duckdb
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("6.12-tmpfsfiles", "6.12p-hackbench-gt", "7.2p-net-gt", "7.3-tmpfsfiles")
 Rows = list[tuple[Any, ...]]
 

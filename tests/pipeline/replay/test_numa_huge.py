@@ -40,6 +40,7 @@ def test_allocations_on_another_node_are_those_vmstat_counted(trace: TraceSet) -
     assert elsewhere <= nodes.other < 1.1 * elsewhere
 
 
+@pytest.mark.slow
 def test_huge_pages_are_told_and_cost_what_was_recorded(trace: TraceSet, tmp_path: Path) -> None:
     db = tmp_path / "results.duckdb"
     run = replay_trace(trace, db, find_policies(["linux-7.2"]))

@@ -27,6 +27,8 @@ from tests.conftest import RECORDINGS
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 # One with page_ref events and stacks, two without; kernels with and without cache names.
 NAMES = ("7.2p-tmpfsfiles-gt", "6.12-tmpfsfiles", "7.3-hackbench")
 NEED_STACKS = {"page_caller_summary"}

@@ -21,6 +21,8 @@ from tests.reports.synthetic import Workload, add_seed
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+pytestmark = pytest.mark.slow
+
 
 def database(path: Path, *seeds: int, **about: object) -> Path:
     with writing(path) as connection:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from pipeline.replay.world import Recorded
 
+pytestmark = pytest.mark.slow
+
 # A kernel with sheaves and cache names, and one with neither.
 NAMES = ("7.2p-hackbench-gt", "7.2p-net-gt", "6.12p-hackbench-gt")
 SHIPPED = sorted(path.parent.name for path in (ROOT / "traces").glob("*/meta.json"))

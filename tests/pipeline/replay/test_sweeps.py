@@ -36,6 +36,7 @@ def ask(path: Path, sql: str) -> list[tuple[Any, ...]]:
         return connection.execute(sql).fetchall()
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_where_it_stopped_and_equals_replays(trace: Path, tmp_path: Path) -> None:
     db = tmp_path / "results.duckdb"
     first = sweep_traces([trace], db, combinations(["sheaf.capacity=4,28"], {}), 2, Progress())
@@ -63,6 +64,7 @@ def test_a_sweep_goes_on_where_it_stopped_and_equals_replays(trace: Path, tmp_pa
         assert there
 
 
+@pytest.mark.slow
 def test_what_was_done_before_an_interrupt_stays(
     trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

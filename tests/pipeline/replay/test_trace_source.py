@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 NAME = "7.3-hackbench"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recording", [NAME], indirect=True)
 def test_a_recording_is_as_good_as_its_trace_set(
     recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

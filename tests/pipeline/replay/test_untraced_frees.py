@@ -97,6 +97,7 @@ class Plain:
         return found
 
 
+@pytest.mark.slow
 def test_intervals_of_hidden_frees(
     trace: TraceSet, connection: duckdb.DuckDBPyConnection, source: RecordedRun
 ) -> None:
@@ -128,6 +129,7 @@ def test_every_hidden_free_is_a_request_once(source: RecordedRun, moment: float)
     assert 0 <= maker.counts["hidden_frees"] - len(seen) < 20
 
 
+@pytest.mark.slow
 def test_requests_do_not_depend_on_the_windows(
     trace: TraceSet, connection: duckdb.DuckDBPyConnection
 ) -> None:

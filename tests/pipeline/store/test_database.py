@@ -111,6 +111,7 @@ def test_a_block_that_fails_leaves_a_database_as_it_was(
     assert ask(db, "FROM tasks") == [(1, 42, "bash")]
 
 
+@pytest.mark.slow
 def test_a_database_stands_many_failures_of_much_data(db: Path) -> None:
     size = db.stat().st_size
     for number in range(2, 6):
@@ -292,6 +293,7 @@ except OutputError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fresh", [True, False])
 def test_a_full_disk_is_one_line_and_adds_nothing(db: Path, tmp_path: Path, fresh: bool) -> None:
     path = tmp_path / "fresh.duckdb" if fresh else db

@@ -111,6 +111,7 @@ def test_every_kind_of_statement_is_tried() -> None:
                 assert kind in (statement.type.name, "COPY_DATABASE")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_does_not_only_read_is_refused_by_its_parse(folder: Path, kind: str) -> None:
     before = state(folder)
@@ -143,6 +144,7 @@ def test_a_write_is_found_in_any_query(query: str, write: str) -> None:
         assert written == write.partition(" ")[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", ["duckdb", "system"])
 def test_no_function_or_statement_reaches_a_file(folder: Path, layer: str) -> None:
     before = state(folder)
@@ -173,6 +175,7 @@ def asked(db: Path, sql: str, **more: object) -> str:
         return reader.read().decode()
 
 
+@pytest.mark.slow
 def test_the_command_line_asks_what_reads_and_nothing_else(folder: Path) -> None:
     db = folder / "x.db"
     before = state(folder)
@@ -194,6 +197,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.slow
 def test_what_a_killed_writer_left_in_the_log_is_read(folder: Path) -> None:
     subprocess.run([sys.executable, "-c", WRITE_AND_DIE, folder / "x.db"], check=True)
     before = state(folder)
@@ -208,6 +212,7 @@ def test_what_a_killed_writer_left_in_the_log_is_read(folder: Path) -> None:
     assert state(folder) == before
 
 
+@pytest.mark.slow
 def test_values_of_every_type_are_written(folder: Path) -> None:
     sql = (
         "SELECT 1.5::DECIMAL(4, 1) AS a, DATE '2026-01-02' AS b, TIME '01:02:03' AS c,"
@@ -225,6 +230,7 @@ def test_values_of_every_type_are_written(folder: Path) -> None:
 ENDLESS = "SELECT count(*) FROM range(1_000_000_000_000) AS a JOIN range(1000) AS b ON a != b"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sql", [ENDLESS, "SELECT length(repeat('x', 4_000_000_000))"])
 def test_a_statement_that_takes_too_long_is_ended(folder: Path, sql: str) -> None:
     begun = time.monotonic()
@@ -235,6 +241,7 @@ def test_a_statement_that_takes_too_long_is_ended(folder: Path, sql: str) -> Non
     assert time.monotonic() - begun < 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sql",
     [
@@ -257,6 +264,7 @@ def test_a_process_that_breaks_is_one_line(folder: Path) -> None:
     assert "--memory" in str(_error(question, -signal.SIGKILL, ""))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deep", ["1" + "+1" * 20_000, "(" * 20_000 + "1" + ")" * 20_000])
 def test_a_text_deep_in_itself_is_one_line(folder: Path, deep: str) -> None:
     with pytest.raises(UsageError, match=r"^[^\n]*depth[^\n]*$"):
@@ -293,6 +301,7 @@ def test_a_size_of_memory_that_cannot_be_is_bad_usage(folder: Path, size: str) -
         sql("from tasks", db=folder / "x.db", memory=size)
 
 
+@pytest.mark.slow
 def test_the_folder_of_the_question_is_no_place_for_modules(folder: Path) -> None:
     for name in ("duckdb", "json", "pipeline"):
         (folder / f"{name}.py").write_text("raise SystemExit('taken from the current folder')")

@@ -96,6 +96,7 @@ def test_objects_lie_in_live_slabs_and_sheaves_are_freed_before_they_are_allocat
     assert freed > 10
 
 
+@pytest.mark.slow
 def test_a_replay_finds_prefilled_sheaves_and_infers_the_frees(trace, tmp_path):
     db = tmp_path / "results.duckdb"
     of_run = replay_trace(trace, db, find_policies([]))

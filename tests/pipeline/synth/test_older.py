@@ -84,6 +84,7 @@ def runs(trace, tmp_path_factory):
         yield connection, recorded, simulated
 
 
+@pytest.mark.slow
 def test_a_replay_places_all_where_the_trace_has_it(trace, runs):
     connection, recorded, simulated = runs
     [window] = list(trace.windows())
@@ -191,6 +192,7 @@ def test_what_does_not_fit_the_memory_in_use_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_damaged_list_of_free_places_is_refused_in_one_line(tmp_path):
     trace = make(OLDER.replace("20 ms", "1 ms"), tmp_path)
     db = tmp_path / "results.duckdb"

@@ -49,6 +49,7 @@ def test_meta_is_that_of_a_trace_set_and_says_synthetic(trace, columns):
     assert (trace.path / "spec.toml").read_text() == MIXED
 
 
+@pytest.mark.slow
 def test_replay_places_everything_where_the_trace_has_it(trace, tmp_path):
     db = tmp_path / "results.duckdb"
     of_run = replay_trace(trace, db, find_policies([]))

@@ -136,6 +136,7 @@ for _ in range(20):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("force", ["force", ""])
 def test_of_many_at_a_time_each_is_told_what_became_of_it(tmp_path: Path, force: str) -> None:
     target = tmp_path / "set"
@@ -183,6 +184,7 @@ make(Path(sys.argv[1]), "new", force=True)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["exchange", "two renames"])
 def test_a_kill_at_any_step_leaves_one_or_the_other(tmp_path: Path, way: str) -> None:
     for steps in itertools.count():

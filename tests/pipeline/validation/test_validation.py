@@ -182,6 +182,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
+@pytest.mark.slow
 def test_slabs_of_a_recording_from_boot_are_those_slub_counted(rows: list[dict[str, Any]]) -> None:
     total = {row["quantity"]: row for row in rows if row["scope"] == "total"}
     # By the counters in sysfs_slab.txt, after less before, added up by hand.
@@ -193,6 +194,7 @@ def test_slabs_of_a_recording_from_boot_are_those_slub_counted(rows: list[dict[s
     assert sum(row["kernel"] for row in by_cache) == 4143
 
 
+@pytest.mark.slow
 def test_all_of_it_is_within_its_bound(rows: list[dict[str, Any]]) -> None:
     compared = {row["quantity"] for row in rows}
     assert compared >= {"page_kind", "slab_order", "objects_per_slab", "alloc_slab", "free_slab"}
@@ -206,6 +208,7 @@ def test_all_of_it_is_within_its_bound(rows: list[dict[str, Any]]) -> None:
     assert all(row["trace"] == "7.2p-boot-churn" and row["run"] == 1 for row in rows)
 
 
+@pytest.mark.slow
 def test_the_simulated_placement_counts_what_slub_stats_counted(rows: list[dict[str, Any]]) -> None:
     """Totals as in sysfs_slab.txt, after less before; most caches to the last object."""
     total = {row["quantity"]: row for row in rows if row["scope"] == "total"}
@@ -242,6 +245,7 @@ def of_cpu_slabs(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
+@pytest.mark.slow
 def test_cpu_slabs_count_what_slub_stats_counted(of_cpu_slabs: list[dict[str, Any]]) -> None:
     """Where every event was traced, 6.12's own counters; by sysfs_slab.txt, after less before."""
     rows = {

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
+pytestmark = pytest.mark.slow
+
 SEEDS = 16
 REMOTE, ORDER = 101, 102  #: runs with something planted
 LARGE = 12_000

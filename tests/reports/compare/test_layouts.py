@@ -200,6 +200,7 @@ def test_the_page_sorts_and_fits_in_a_browser(
     assert found["figures"] == 4
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdftotext") is None, reason="there is no pdftotext")
 def test_two_sides_say_it_on_two_pages(comparison: Comparison, tmp_path: Path) -> None:
     sides = comparison.sides[:2]

@@ -20,6 +20,7 @@ def noise(rng: np.random.Generator, rate: float) -> Sums:
     return Sums(rng.poisson(rate, (ROWS, SLICES)).astype(float), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.5, 2.0, 20.0])
 def test_within_runs_five_rows_in_a_hundred_differ_by_chance(rate: float) -> None:
     rng = np.random.default_rng(int(rate * 2))
@@ -47,6 +48,7 @@ def test_neighbouring_slices_that_are_alike_are_no_more_evidence_than_they_are()
     assert (alone <= LEVEL).mean() > 0.15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("repeats", [4, 5, 8])
 def test_over_repeats_no_more_than_five_in_a_hundred_differ_by_chance(repeats: int) -> None:
     rng = np.random.default_rng(repeats)
@@ -57,6 +59,7 @@ def test_over_repeats_no_more_than_five_in_a_hundred_differ_by_chance(repeats: i
     assert 0.005 < (p <= LEVEL).mean() < 0.086
 
 
+@pytest.mark.slow
 def test_a_planted_change_is_found_and_its_size_is_covered() -> None:
     rng = np.random.default_rng(9)
     base, other = noise(rng, 20), noise(rng, 25)

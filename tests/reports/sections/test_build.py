@@ -80,10 +80,12 @@ def test_the_report_on_the_small_database_reads_as_it_did(small: DuckDBPyConnect
     assert told(report_on(small)) == GOLDEN.read_text()
 
 
+@pytest.mark.slow
 def test_the_same_database_gives_the_same_bytes(small: DuckDBPyConnection) -> None:
     assert render(report_on(small)) == render(report_on(small))
 
 
+@pytest.mark.slow
 def test_the_pdf_holds_the_text_of_tables_and_figures(
     small: DuckDBPyConnection, tmp_path: Path
 ) -> None:
@@ -103,6 +105,7 @@ def test_the_pdf_holds_the_text_of_tables_and_figures(
     assert any("time since the first event" in page for page in pages)
 
 
+@pytest.mark.slow
 def test_a_name_is_never_read_as_markup_or_mathematics(
     empty: DuckDBPyConnection, add_run: AddRun, tmp_path: Path
 ) -> None:
@@ -113,6 +116,7 @@ def test_a_name_is_never_read_as_markup_or_mathematics(
     assert r"alloc_skb#$_*@\+0x1c" in "".join(pages)
 
 
+@pytest.mark.slow
 def test_several_runs_have_an_overview_and_a_section_each(
     empty: DuckDBPyConnection, add_run: AddRun
 ) -> None:
@@ -131,6 +135,7 @@ def test_several_runs_have_an_overview_and_a_section_each(
     assert render(report).startswith(b"%PDF-")
 
 
+@pytest.mark.slow
 def test_only_the_chosen_runs_are_told_of(empty: DuckDBPyConnection, add_run: AddRun) -> None:
     add_run(empty, 1, "first-trace")
     add_run(empty, 2, "second-trace", policies={"refcounted": {}, "second-policy": {}})
@@ -139,6 +144,7 @@ def test_only_the_chosen_runs_are_told_of(empty: DuckDBPyConnection, add_run: Ad
     assert "second-" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 2, 7])
 def test_any_number_of_policies_has_its_columns(
     empty: DuckDBPyConnection, add_run: AddRun, number: int
@@ -152,6 +158,7 @@ def test_any_number_of_policies_has_its_columns(
     assert render(report).startswith(b"%PDF-")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("length_ms", "last"), [(95, 0.095), (90, 0.09), (1, 0.001)])
 def test_slices_cover_the_recording_not_only_its_page_events(
     small: DuckDBPyConnection, length_ms: int, last: float
@@ -164,6 +171,7 @@ def test_slices_cover_the_recording_not_only_its_page_events(
     assert edges[-1] > edges[-2]
 
 
+@pytest.mark.slow
 def test_without_the_baseline_no_saving_is_claimed(
     empty: DuckDBPyConnection, add_run: AddRun
 ) -> None:
@@ -173,6 +181,7 @@ def test_without_the_baseline_no_saving_is_claimed(
     assert "No saving is given" in text
 
 
+@pytest.mark.slow
 def test_a_policy_that_only_adds_is_said_to_add(empty: DuckDBPyConnection, add_run: AddRun) -> None:
     worse: dict[str, Any] = {"anon": {"alloc": (1, 0), "use": (0, 9), "free": (0, 1)}}
     add_run(empty, 1, "trace", policies={"refcounted": {}, "own": worse})
@@ -184,6 +193,7 @@ def test_a_policy_that_only_adds_is_said_to_add(empty: DuckDBPyConnection, add_r
     ) in text
 
 
+@pytest.mark.slow
 def test_lost_events_are_told_beside_the_answer(empty: DuckDBPyConnection, add_run: AddRun) -> None:
     add_run(empty, 1, "trace")
     assert "lower bounds" not in told(report_on(empty))
@@ -193,6 +203,7 @@ def test_lost_events_are_told_beside_the_answer(empty: DuckDBPyConnection, add_r
     assert "Events of the recording were lost ●: these are lower bounds.)" in text
 
 
+@pytest.mark.slow
 def test_two_clocks_are_told_with_the_quality(small: DuckDBPyConnection) -> None:
     assert "two clocks" not in told(report_on(small)).lower()
     meta = '{"two_clocks": {"says": "two clocks: CPU 1 is 5 s behind", "pairs": []}}'
@@ -200,6 +211,7 @@ def test_two_clocks_are_told_with_the_quality(small: DuckDBPyConnection) -> None
     assert "Two clocks: CPU 1 is 5 s behind. ◐" in told(report_on(small))
 
 
+@pytest.mark.slow
 def test_a_synthetic_trace_is_not_called_a_recording(
     empty: DuckDBPyConnection, add_run: AddRun
 ) -> None:
@@ -211,6 +223,7 @@ def test_a_synthetic_trace_is_not_called_a_recording(
     assert "this recording" not in text
 
 
+@pytest.mark.slow
 def test_a_recording_without_pages_or_objects_still_has_a_report(
     empty: DuckDBPyConnection, add_run: AddRun
 ) -> None:
@@ -223,6 +236,7 @@ def test_a_recording_without_pages_or_objects_still_has_a_report(
     assert render(report).startswith(b"%PDF-")
 
 
+@pytest.mark.slow
 def test_page_ref_events_are_set_against_the_model(
     empty: DuckDBPyConnection, add_run: AddRun
 ) -> None:
@@ -239,6 +253,7 @@ def test_page_ref_events_are_set_against_the_model(
     assert "slab | 1 | 1 | 1 | 0 | 1 | 1 | 0" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kernel", "policy", "row"),
     [
@@ -255,6 +270,7 @@ def test_the_kernels_count_is_set_against_the_policy_of_that_kernel(
     assert row in text
 
 
+@pytest.mark.slow
 def test_where_the_policy_is_an_older_kernel_s_the_report_says_so(
     empty: DuckDBPyConnection, add_run: AddRun
 ) -> None:
@@ -266,6 +282,7 @@ def test_where_the_policy_is_an_older_kernel_s_the_report_says_so(
     assert f"The kernel’s own policy | linux-6.12 |  | N{note[1:]}." in text
 
 
+@pytest.mark.slow
 def test_the_parts_by_how_they_are_known_add_up(small: DuckDBPyConnection) -> None:
     sums = small.execute(
         "SELECT policy, sum(plain_ops), sum(locked_ops), sum(locked_ops_saved) "

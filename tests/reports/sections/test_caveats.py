@@ -36,6 +36,7 @@ def _run(
     add_run(connection, 1, "trace", lives=LIVES, policies=POLICIES, by_source=by_source)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("slab", "says"),
     [

@@ -40,6 +40,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[Any, ...]]]:
     return calls
 
 
+@pytest.mark.slow
 def test_layers_and_lines_over_time_are_the_timeline(
     small: DuckDBPyConnection, given: dict[str, list[tuple[Any, ...]]]
 ) -> None:
@@ -72,6 +73,7 @@ def test_kinds_beyond_the_largest_are_drawn_as_one() -> None:
     assert "kind 0" not in kinds._largest({"kind 0": [0, 0], "kind 1": [0, 1]})
 
 
+@pytest.mark.slow
 def test_shares_of_how_kinds_are_known_count_lives(
     small: DuckDBPyConnection, given: dict[str, list[tuple[Any, ...]]]
 ) -> None:
@@ -85,6 +87,7 @@ def test_shares_of_how_kinds_are_known_count_lives(
     }
 
 
+@pytest.mark.slow
 def test_kinds_that_change_are_drawn_again_where_others_dwarf_them(
     empty: DuckDBPyConnection, add_run: AddRun, given: dict[str, list[tuple[Any, ...]]]
 ) -> None:
@@ -103,6 +106,7 @@ def test_kinds_that_change_are_drawn_again_where_others_dwarf_them(
     assert len([block for block in blocks if isinstance(block, Picture)]) == 2
 
 
+@pytest.mark.slow
 def test_caches_are_ranked_by_the_locked_instructions_of_their_slabs(
     small: DuckDBPyConnection, given: dict[str, list[tuple[Any, ...]]]
 ) -> None:
@@ -111,6 +115,7 @@ def test_caches_are_ranked_by_the_locked_instructions_of_their_slabs(
     assert dict(zip(names, values, strict=True)) == {"kmalloc-64": 2, "(not known)": 1}
 
 
+@pytest.mark.slow
 def test_caches_beyond_the_first_are_summed_up(
     empty: DuckDBPyConnection, add_run: AddRun, given: dict[str, list[tuple[Any, ...]]]
 ) -> None:

@@ -74,6 +74,7 @@ def rows_of(connection: duckdb.DuckDBPyConnection, *, every: bool) -> str:
     return out.getvalue()
 
 
+@pytest.mark.slow
 def test_the_summary_counts_each_standing_of_each_run(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:

@@ -141,6 +141,7 @@ def dense(seed: int) -> Trace:
     return Trace(caches, 2, requests, profile=replace(LINUX_7_2, slub=rules))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [1, 50, 10_000])
 def test_callbacks_that_go_down_a_chain_of_homes(window: int) -> None:
     for seed in range(20):

@@ -20,6 +20,8 @@ from tests.pipeline.ingest.perf_data.test_against_perf import number
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 _FILES = recordings("*/ftrace.txt*")
 _BACK = {
     "member": "type",

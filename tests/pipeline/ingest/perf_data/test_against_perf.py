@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-pytestmark = pytest.mark.skipif(shutil.which("perf") is None, reason="perf is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("perf") is None, reason="perf is not installed"),
+]
 
 _FILES = [*recordings("*/perf.data"), *recordings("*/perf.data.zst")]
 # Sets of bits that the kernel names (include/trace/events/mmflags.h, 6.12): bits of 6.12 and 7.x.

@@ -323,6 +323,7 @@ def test_finds_records_whatever_they_hold(sizes: list[int], seed: int, step: int
     assert [*first.offset.tolist(), *rest.offset.tolist()] == offsets
 
 
+@pytest.mark.slow
 def test_holds_no_more_than_a_window_in_memory(tmp_path: Path) -> None:
     # One CPU's events lie behind the other's: windows must take from both places.
     file = PerfFile()

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("trace-cmd") is None, reason="trace-cmd is not installed"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("trace-cmd") is None, reason="trace-cmd is not installed"),
+]
 
 _FILES = [*recordings("*/trace.dat"), *recordings("*/trace.v6.dat.zst")]
 _IRQS_OFF, _HARDIRQ, _SOFTIRQ = 0x01, 0x08, 0x10

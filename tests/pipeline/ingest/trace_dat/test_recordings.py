@@ -15,6 +15,8 @@ from tests.conftest import recordings
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 _FOLDERS = [path.parent for path in recordings("*/trace.dat")]
 
 

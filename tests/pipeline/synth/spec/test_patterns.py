@@ -161,6 +161,7 @@ def test_kfree_rcu_of_7_goes_through_sheaves_and_comes_back_a_grace_period_later
     assert count["barn_get"] > 100
 
 
+@pytest.mark.slow
 def test_memory_that_does_not_suffice_is_said_in_one_line(tmp_path):
     spec = shipped("file-storm", memory=64 << 20, used=Decimal("0.9"), events=0)
     with pytest.raises(InputError, match=r"no memory is left for .* after 0\.\d+ s; say memory"):

@@ -32,6 +32,7 @@ def widths(axes: Axes) -> dict[str, list[float]]:
     return {str(bars.get_label()): [bar.get_width() for bar in bars] for bars in axes.containers}
 
 
+@pytest.mark.slow
 def test_bars_by_kind_are_the_numbers_of_the_pages(small: DuckDBPyConnection) -> None:
     wanted = {
         policy: dict(rows)
@@ -152,6 +153,7 @@ def every_figure() -> list[Figure]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(5))
 def test_a_figure_is_the_same_svg_every_time_and_holds_its_text_as_text(number: int) -> None:
     first, second = (style.svg(every_figure()[number]) for _ in range(2))
@@ -184,6 +186,7 @@ def drawn_texts(figure: Figure, monkeypatch: pytest.MonkeyPatch) -> dict[str, Bb
     return {f"{i} {text.get_text()}": text.get_window_extent() for i, text in enumerate(texts)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(5))
 def test_no_text_of_a_figure_overlaps_another_or_leaves_the_figure(
     number: int, monkeypatch: pytest.MonkeyPatch

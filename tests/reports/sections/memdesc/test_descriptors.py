@@ -118,6 +118,7 @@ def test_who_gains_adds_up_to_what_is_saved(machine: DuckDBPyConnection) -> None
     assert even["break_even_pct"] == pytest.approx(100 * 56 * 22 / 8192)
 
 
+@pytest.mark.slow
 def test_report_tells_whether_it_saves_and_why(machine: DuckDBPyConnection) -> None:
     blocks = descriptors.blocks(machine, 1)
     [answer] = [block for block in blocks if isinstance(block, Answer)]
@@ -138,12 +139,14 @@ def _text(report: Report) -> str:
     return repr(report)
 
 
+@pytest.mark.slow
 def test_a_scheme_that_costs_is_said_to(machine: DuckDBPyConnection) -> None:
     machine.execute("UPDATE descriptor_slabs SET pages = 20, slabs = 20")
     [answer] = [b for b in descriptors.blocks(machine, 1) if isinstance(b, Answer)]
     assert "memdesc-8 costs" in answer.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "says"),
     [
@@ -198,6 +201,7 @@ def test_costs_by_hand(small: DuckDBPyConnection) -> None:
     assert of_cpu[0]["ops"] == 6
 
 
+@pytest.mark.slow
 def test_a_policy_that_adds_operations_is_said_to(small: DuckDBPyConnection) -> None:
     _price(small)
     small.execute("UPDATE policy_ops SET locked_ops = 9 WHERE policy = 2 AND stage = 'free'")
@@ -214,6 +218,7 @@ def test_a_policy_that_adds_operations_is_said_to(small: DuckDBPyConnection) -> 
     assert "linux-7.2 adds 0.234 to 4.32\u202fµs" in said()
 
 
+@pytest.mark.slow
 def test_the_report_gives_ranges_and_their_source(small: DuckDBPyConnection) -> None:
     _price(small)
     blocks = costs.blocks(small, queries.runs(small)[0], ["refcounted", "linux-7.2"])

@@ -137,6 +137,7 @@ def test_placement_summary(small: DuckDBPyConnection) -> None:
     assert (row["slab_pages_held"], row["list_locks"], row["zone_locks"]) == (4, 11, 9)
 
 
+@pytest.mark.slow
 def test_what_a_generation_does_not_have_is_not_zero(small: DuckDBPyConnection) -> None:
     simulated(small, 2, {})
     small.execute(
@@ -236,12 +237,14 @@ def test_slab_refcounts_price_one_placement_under_every_policy(small: DuckDBPyCo
     assert (rows["linux-7.2"]["plain_ops"], rows["linux-7.2"]["locked_ops"]) == (0, 0)
 
 
+@pytest.mark.slow
 def test_a_recorded_run_alone_reads_as_before(small: DuckDBPyConnection) -> None:
     before = build(small, queries.runs(small))
     simulated(small, 2, {"cpus": 4}, what_if="settings changed", events=False)
     assert build(small, queries.runs(small)) == before
 
 
+@pytest.mark.slow
 def test_the_report_shows_placement_and_sweep_and_says_what_if(small: DuckDBPyConnection) -> None:
     simulated(small, 2, {}, what_if="Linux 6.12 has no sheaves for all caches")
     for run, (capacity, cpus) in enumerate(((4, 2), (60, 2), (4, 8), (60, 8)), 3):
@@ -266,6 +269,7 @@ def test_the_report_shows_placement_and_sweep_and_says_what_if(small: DuckDBPyCo
     assert render(report).startswith(b"%PDF-")
 
 
+@pytest.mark.slow
 def test_free_memory_is_drawn_in_mib_and_by_what_cannot_serve_an_order(
     small: DuckDBPyConnection,
 ) -> None:
@@ -292,6 +296,7 @@ def test_free_memory_is_drawn_in_mib_and_by_what_cannot_serve_an_order(
     assert any(isinstance(block, Picture) and "<svg" in block.svg for block in shown)
 
 
+@pytest.mark.slow
 def test_the_matrix_of_cpus_counts_every_whole_life(small: DuckDBPyConnection) -> None:
     small.execute(
         "UPDATE object_facts SET cpu = cpu + 1 WHERE seq % 2 = 0 AND origin IN"

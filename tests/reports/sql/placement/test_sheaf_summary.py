@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pytest
 
 from reports.render.document import Text
 from reports.sections.callers import caches
@@ -48,11 +49,13 @@ def said(connection: duckdb.DuckDBPyConnection) -> str:
     return " ".join(str(block.text) for block in blocks if isinstance(block, Text))
 
 
+@pytest.mark.slow
 def test_a_run_without_sheaves_has_no_row(small: duckdb.DuckDBPyConnection) -> None:
     assert summary(small) == []
     assert "sheaf" not in said(small)
 
 
+@pytest.mark.slow
 def test_sheaves_are_counted_by_their_call_sites_and_their_own_frees(
     small: duckdb.DuckDBPyConnection,
 ) -> None:
@@ -61,6 +64,7 @@ def test_sheaves_are_counted_by_their_call_sites_and_their_own_frees(
     assert "3 sheaves (2 for kfree_rcu) made and 3 freed by the recorded events" in said(small)
 
 
+@pytest.mark.slow
 def test_the_models_sheaves_stand_beside_them(small: duckdb.DuckDBPyConnection) -> None:
     add_events(small)
     insert(small, "runs", run=2, trace_id=1, of_run=1, placement="simulated", slub="sheaves")
@@ -72,6 +76,7 @@ def test_the_models_sheaves_stand_beside_them(small: duckdb.DuckDBPyConnection) 
     assert "; 5 and 1 by the model." in said(small)
 
 
+@pytest.mark.slow
 def test_a_model_without_sheaves_has_no_row(small: duckdb.DuckDBPyConnection) -> None:
     insert(small, "runs", run=2, trace_id=1, of_run=1, placement="simulated", slub="cpu slabs")
     insert(small, "placed_caches", run=2, cache=0, cpu_partial_slabs=4)

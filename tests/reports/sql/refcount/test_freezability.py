@@ -64,6 +64,7 @@ def ask(db: Path, sql: str) -> list[dict[str, Any]]:
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_whole_lives_and_their_references_are_those_the_kernel_told(
     asked: dict[str, tuple[Path, Path]], name: str
@@ -85,6 +86,7 @@ def test_whole_lives_and_their_references_are_those_the_kernel_told(
     assert len({row["page_kind"] for row in rows} & set(told)) >= 4
 
 
+@pytest.mark.slow
 def test_slab_saves_next_to_nothing_and_page_tables_twenty_times_that(
     asked: dict[str, tuple[Path, Path]],
 ) -> None:
@@ -106,12 +108,14 @@ def test_slab_saves_next_to_nothing_and_page_tables_twenty_times_that(
     )
 
 
+@pytest.mark.slow
 def test_on_a_frozen_kernel_slab_is_frozen_already(asked: dict[str, tuple[Path, Path]]) -> None:
     rows = ask(asked["7.2p-hackbench-gt"][1], "FROM freezability WHERE page_kind = 'slab'")
     assert {row["verdict"] for row in rows} <= {"frozen already", "not known"}
     assert sum(row["plain_ops_saved"] + row["locked_ops_saved"] for row in rows) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_callers_add_up_to_their_kind(asked: dict[str, tuple[Path, Path]], name: str) -> None:
     counts = ["lives", "whole_lives", "bare_lives", "extra_lives", "extra_references"]
@@ -128,6 +132,7 @@ def test_callers_add_up_to_their_kind(asked: dict[str, tuple[Path, Path]], name:
     assert by_scope[0] == by_scope[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_takers_took_every_reference_the_events_show(
     asked: dict[str, tuple[Path, Path]], name: str
@@ -144,6 +149,7 @@ def test_takers_took_every_reference_the_events_show(
     assert row["h"] == taken["count"].max()
 
 
+@pytest.mark.slow
 def test_each_level_saves_what_the_policy_of_its_kernel_saves(
     asked: dict[str, tuple[Path, Path]],
 ) -> None:
@@ -180,6 +186,7 @@ def _lives(taken: int, bare: int) -> tuple[Any, ...]:
     return ((*slab, 2),) * taken + ((*slab, 0),) * bare
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("taken", "bare", "verdict"),
     [(0, 1, "freezable"), (1, 99, "nearly"), (1, 98, "needs its count"), (1, 0, "needs its count")],
@@ -222,6 +229,7 @@ SEEN: dict[str, tuple[tuple[Any, ...], ...]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("observed", "by_source", "verdict"), TOGETHER)
 def test_of_lives_and_sources_the_stricter_stands(
     empty: duckdb.DuckDBPyConnection,
@@ -238,6 +246,7 @@ def test_of_lives_and_sources_the_stricter_stands(
     assert rows == [(observed, verdict, "6.12", reader)]
 
 
+@pytest.mark.slow
 def test_a_kind_without_an_entry_is_never_freezable(
     empty: duckdb.DuckDBPyConnection, add_run: Callable[..., None]
 ) -> None:
@@ -245,6 +254,7 @@ def test_a_kind_without_an_entry_is_never_freezable(
     assert empty.execute("SELECT DISTINCT verdict FROM freezability").fetchall() == [("not known",)]
 
 
+@pytest.mark.slow
 def test_a_caller_whose_code_was_read_has_its_own_verdict(
     empty: duckdb.DuckDBPyConnection, add_run: Callable[..., None]
 ) -> None:
@@ -259,6 +269,7 @@ def test_a_caller_whose_code_was_read_has_its_own_verdict(
     assert rows == [("caller", "freezable"), ("kind", "not known")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_no_page_of_nobody_s_is_called_freezable(
     asked: dict[str, tuple[Path, Path]], name: str
@@ -268,6 +279,7 @@ def test_no_page_of_nobody_s_is_called_freezable(
     assert {row["verdict"] for row in rows} <= {"not known", "needs its count", "frozen already"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_who_reads_the_count_is_told_of_the_kinds_met(
     asked: dict[str, tuple[Path, Path]], name: str
@@ -311,6 +323,7 @@ def test_lives_the_recording_cuts_off_have_no_say(
     assert set(rows) == {(2, 0, "not known")}
 
 
+@pytest.mark.slow
 def test_the_report_shows_verdicts_and_depth(
     empty: duckdb.DuckDBPyConnection, add_run: Callable[..., None]
 ) -> None:
@@ -324,6 +337,7 @@ def test_the_report_shows_verdicts_and_depth(
     assert any(isinstance(block, Picture | Text) for block in freezing.depth(empty, 1))
 
 
+@pytest.mark.slow
 def test_the_report_names_who_reads_the_count(
     empty: duckdb.DuckDBPyConnection, add_run: Callable[..., None]
 ) -> None:

@@ -19,6 +19,8 @@ from tests.planted import page_ref, plant
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 COUNTED, FROZEN = "6.12p-hackbench-gt", "7.2p-hackbench-gt"
 WINDOW = 40_000
 
