@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -124,9 +125,9 @@ def _of_cpu_slabs(machine: CpuSlabsOracle, trace: Trace) -> Outcome:
     return outcome
 
 
-def counted(stat: Mapping[str, int]) -> dict[str, int]:
-    """The counters that counted anything."""
-    return {name: value for name, value in stat.items() if value}
+def counted(stat: Mapping[str, int]) -> Counter[str]:
+    """The counters that counted anything; others are 0."""
+    return Counter({name: value for name, value in stat.items() if value})
 
 
 def windows(count: int, size: int) -> Iterator[slice]:
