@@ -82,9 +82,12 @@ def import_(
 
 def _summary(meta: Mapping[str, Any]) -> str:
     """What a user should know at once: how much there is, and what is missing."""
+    from allocsim.trace.events import EVENTS
     from reports.sections.coverage import in_short
 
     dropped = dict(meta["dropped"])
+    # Of events that are read, those that lack what a replay needs (meta's "lacks" says what).
+    lacking = sum(dropped.pop(event.name, 0) for event in EVENTS)
     repeats = dropped.pop("large_kmalloc_repeats")
     unread = dropped.pop("unreadable_lines", 0)
     user_stacks = dropped.pop("user_stack", 0)
@@ -100,6 +103,8 @@ def _summary(meta: Mapping[str, Any]) -> str:
         parts.append(f"{_count(repeats, 'repeat')} of large kmallocs dropped")
     if others:
         parts.append(f"{_count(others, 'event')} of other kinds dropped")
+    if lacking:
+        parts.append(f"{_count(lacking, 'event')} left out for a field that is missing")
     if user_stacks:
         parts.append(f"{_count(user_stacks, 'stack')} of user space dropped")
     if unread:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from allocsim.trace.events import NEEDED, Ev
+from pipeline.commands import import_
 from pipeline.errors import InputError
 from pipeline.ingest.recording import import_recording
 from pipeline.progress import Progress
@@ -210,6 +211,8 @@ def test_a_kernel_of_3_10_without_frames(tmp_path: Path) -> None:
     meta = TraceSet.open(trace).meta
     assert meta["events"] == {"kmalloc": 80, "kfree": 80}
     assert "mm_page_alloc has no pfn, mm_page_free has no pfn" in meta["lacks"][0]
+    said = import_._summary(meta)  # they are not "events of other kinds"
+    assert said.endswith("40 events left out for a field that is missing")
     db = tmp_path / "results.duckdb"
     replay_traces([trace], db, find_policies([]), Progress(), {})
     with reading(db) as connection:
