@@ -106,7 +106,7 @@ def test_bad_usage_is_one_line_and_exit_code_2(
         (["replay", "{tmp}"], "no recording in this folder"),
         (["info", "{tmp}/none"], "no such trace set or recording"),
         (["info", "{tmp}/text"], "{tmp}/text"),
-        (["report", "--db", "{tmp}/none"], "no results database there"),
+        (["report", "--db", "{tmp}/none", "-o", "{tmp}/r.pdf"], "no results database there"),
         (["import", "{tmp}/none"], "no such recording"),
     ],
 )
