@@ -45,6 +45,11 @@ def fit(
         + fitted.left_out,
         err=True,
     )
-    write_table(COLUMNS, rows(fitted.measures), sys.stderr if target.is_stream else sys.stdout)
+    stream = sys.stderr if target.is_stream else sys.stdout
+    write_table(COLUMNS, rows(fitted.measures), stream)
+    stream.write(
+        "locked operations: what pages see in use is assumed on both sides, the middle of its\n"
+        "  range; allocsim replay prints the range\n"
+    )
     if not all(measure.met for measure in fitted.measures):
         raise typer.Exit(1)
