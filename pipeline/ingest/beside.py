@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipeline.errors import InputError
+from pipeline.ingest.perf_data.container import MAGIC as PERF_MAGIC
 from pipeline.ingest.trace_dat.container import MAGIC
+from pipeline.trace_set.parts import SNAPSHOTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 #: Files that a trace set keeps, and folders of snapshots.
 FILES = ("truth.json", "iomem", "cmdline", "cpuinfo", "uname", "trace_stats")
-SNAPSHOTS = ("snapshots/before", "snapshots/after")
+FOLDERS = (f"{SNAPSHOTS}/before", f"{SNAPSHOTS}/after")
 NO_SNAPSHOTS = (
     "no snapshots: the memory zones, what was free in them and the limits of the CPUs' "
     "page lists are assumed, so that page-list and buddy figures of a simulated placement are "
@@ -36,7 +38,7 @@ PACKED_SUFFIXES = (".zst", ".gz")
 # What recordings begin with, by what their names end in.
 _HEADS = {
     ".dat": (MAGIC, *PACKED),
-    ".data": (b"PERFILE2", b"2ELIFREP", *PACKED),
+    ".data": (*PERF_MAGIC, *PACKED),
     ".txt": (b"# tracer:", b"cpus=", b"version = ", *PACKED),
 }
 
@@ -56,7 +58,7 @@ class Taken:
     @property
     def snapshots(self) -> list[str]:
         """When there were snapshots."""
-        return sorted(name.rpartition("/")[2] for name in self.names if name in SNAPSHOTS)
+        return sorted(name.rpartition("/")[2] for name in self.names if name in FOLDERS)
 
 
 def nothing_taken(why: str) -> Taken:
@@ -112,10 +114,10 @@ def take_along(folder: Path, target: Path, release: str | None) -> Taken:
     if release and uname and release not in uname:
         other = uname[2] if len(uname) > 2 else uname[-1]
         return nothing_taken(f"the uname there is of Linux {other}, the recording of {release}")
-    names = [name for name in (*SNAPSHOTS, *FILES) if _copy(folder, name, target)]
+    names = [name for name in (*FOLDERS, *FILES) if _copy(folder, name, target)]
     links = sorted({path.relative_to(folder).parts[0] for path in _links_out(folder)})
     missed = [f"links out of its folder not followed: {', '.join(links)}"] if links else []
-    if SNAPSHOTS[0] not in names:
+    if FOLDERS[0] not in names:
         missed.append(NO_SNAPSHOTS)
     return Taken(names, missed)
 
@@ -139,7 +141,7 @@ def _inside(folder: Path, path: Path) -> bool:
 
 
 def _links_out(folder: Path) -> Iterator[Path]:
-    for name in (*SNAPSHOTS, *FILES):
+    for name in (*FOLDERS, *FILES):
         for path in _files(folder / name):
             if path.exists() and not path.resolve().is_relative_to(folder.resolve()):
                 yield path

@@ -28,6 +28,7 @@ from pipeline.ingest.beside import (
 from pipeline.ingest.convert import WINDOW_BYTES, Conversion
 from pipeline.ingest.left_out.coverage import common_start
 from pipeline.ingest.meta import describe
+from pipeline.ingest.perf_data.container import MAGIC as PERF_MAGIC
 from pipeline.ingest.trace_dat.container import MAGIC
 from pipeline.ingest.trace_dat.reader import TraceDatReader
 from pipeline.prefetch import prefetch
@@ -49,7 +50,6 @@ _COMMON = ("trace", "perf", "ftrace")
 # perf record --kcore makes a folder of what is else a file (tools/perf/util/data.c): the recording
 # in it, and beside it the kernel's symbols of that moment.
 _PERF_FOLDER, _PERF_FILE, _KCORE = "perf.data", "data", "kcore_dir"
-_PERF_MAGIC = (b"PERFILE2", b"2ELIFREP")
 _READ = 1 << 20
 
 
@@ -116,7 +116,7 @@ def _in_folder(folder: Path) -> Path | None:
 def _is_perf_folder(path: Path) -> bool:
     """Whether a folder is what perf record --kcore made."""
     file = path / _PERF_FILE
-    return file.is_file() and _read_start(file).startswith(_PERF_MAGIC)
+    return file.is_file() and _read_start(file).startswith(tuple(PERF_MAGIC))
 
 
 def _without(name: str, suffixes: tuple[str, ...]) -> str:

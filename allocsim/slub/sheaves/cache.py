@@ -115,34 +115,21 @@ class SheafCache(CacheState):
         capacity = self.shape.capacity
         refills = [time for time, _, _ in planned.refills]
         flushes = [time for time, _, _ in planned.flushes]
+        end = max((*refills[-1:], *flushes[-1:]), default=0) + 1
         grew: list[int] = []
         at_refill = at_flush = 0
         while at_refill < len(refills) or at_flush < len(flushes):
             # No event does both.
-            if at_flush == len(flushes) or (
-                at_refill < len(refills) and refills[at_refill] < flushes[at_flush]
-            ):
-                first, at_refill = (
-                    at_refill,
-                    (
-                        bisect(refills, flushes[at_flush], at_refill)
-                        if at_flush < len(flushes)
-                        else len(refills)
-                    ),
-                )
+            next_refill = refills[at_refill] if at_refill < len(refills) else end
+            next_flush = flushes[at_flush] if at_flush < len(flushes) else end
+            if next_refill < next_flush:
+                first, at_refill = at_refill, bisect(refills, next_flush, at_refill)
                 times = refills[first:at_refill]
                 got, new = refill_run(self.slabs, times, capacity)
                 table[first * capacity : at_refill * capacity] = got.reshape(-1)
                 grew += [times[at] for at in new]
             else:
-                first, at_flush = (
-                    at_flush,
-                    (
-                        bisect(flushes, refills[at_refill], at_flush)
-                        if at_refill < len(refills)
-                        else len(flushes)
-                    ),
-                )
+                first, at_flush = at_flush, bisect(flushes, next_refill, at_flush)
                 flushed = table.take(reuse.flushed[first:at_flush])
                 flush_run(self.slabs, flushed, flushes[first:at_flush])
         return grew

@@ -18,7 +18,7 @@ from pipeline.ingest.raw.tracing_data import read_formats, read_header_page, rea
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_MAGIC = {b"PERFILE2": "<", b"2ELIFREP": ">"}
+MAGIC = {b"PERFILE2": "<", b"2ELIFREP": ">"}
 _OLD_MAGIC = b"PERFFILE"
 _TRACING_MAGIC = b"\x17\x08\x44tracing"
 _FILE_HEADER, _PIPE_HEADER = 104, 16
@@ -85,7 +85,7 @@ class PerfData:
 
 def is_perf_data(data: memoryview) -> bool:
     """Whether a file begins as perf.data does."""
-    return bytes(data[:8]) in {*_MAGIC, _OLD_MAGIC}
+    return bytes(data[:8]) in {*MAGIC, _OLD_MAGIC}
 
 
 def read_perf_data(path: str, data: memoryview) -> PerfData:
@@ -101,7 +101,7 @@ def read_perf_data(path: str, data: memoryview) -> PerfData:
     magic = bytes(data[:8])
     if magic == _OLD_MAGIC:
         raise InputError(f"{path}: perf.data of version 1 (before Linux 2.6.33) is not read")
-    perf = PerfData(path, data, order=_MAGIC[magic])
+    perf = PerfData(path, data, order=MAGIC[magic])
     cursor = perf.cursor("the header", 8, len(data))
     size = cursor.number(8, "the header's size")
     if size == _PIPE_HEADER:
