@@ -259,7 +259,7 @@ class Simulation:
         self._waiting = samples[~ready].tolist()
         results, sampled = self.pages.window(columns, at[ready].tolist())
         path = results.path[slab_rows]
-        failed = np.flatnonzero((wanted.way > 0) & (path == PagePath.FAILED))
+        failed = np.flatnonzero((wanted.way > 0) & (path == PagePath.NO_BLOCK))
         if len(failed):
             first_failed = int(failed[0])
             return NOTHING, _Refused(int(wanted.seq[first_failed]), int(wanted.order[first_failed]))
@@ -267,7 +267,7 @@ class Simulation:
         others = PageResults(*(getattr(results, name)[other_rows] for name in PAGE_RESULTS))
         for name, pressure in _PRESSURE.items():
             self.counts[name] += int(np.count_nonzero(results.pressure == pressure))
-        self.counts["refused_pages"] += int(np.count_nonzero(others.path == PagePath.FAILED))
+        self.counts["refused_pages"] += int(np.count_nonzero(others.path == PagePath.NO_BLOCK))
         named = list(zip(samples[ready].tolist(), sampled, strict=True))
         pfns = results.pfn[slab_rows]
         return SimulatedWindow(placement, others, slabs, wanted, pfns, sheaves, named), None

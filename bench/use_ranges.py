@@ -121,15 +121,15 @@ _KINDS = """
 _CACHED = """
     SELECT coalesce(sum(ref_use_locked) FILTER (alloc_seq IS NULL), 0)::BIGINT,
         coalesce(sum(ref_use_locked) FILTER (alloc_seq IS NOT NULL), 0)::BIGINT
-    FROM pages JOIN page_kinds USING (page_kind) WHERE run = $run AND name = 'page_cache'
+    FROM pages WHERE run = $run AND page_kind = 'page_cache'
 """
 _SLICES = """
-    SELECT slice, sum(page_allocs) FILTER (name = 'page_table')::BIGINT,
-        sum(page_allocs) FILTER (name = 'anon')::BIGINT,
-        sum(use_locked) FILTER (name = 'anon')::BIGINT,
-        sum(use_locked) FILTER (name = 'page_cache')::BIGINT,
-        coalesce(sum(page_allocs) FILTER (name = 'page_cache'), 0)::BIGINT
-    FROM samples JOIN page_kinds USING (page_kind) WHERE run = $run GROUP BY ALL ORDER BY slice
+    SELECT slice, sum(page_allocs) FILTER (page_kind = 'page_table')::BIGINT,
+        sum(page_allocs) FILTER (page_kind = 'anon')::BIGINT,
+        sum(use_locked) FILTER (page_kind = 'anon')::BIGINT,
+        sum(use_locked) FILTER (page_kind = 'page_cache')::BIGINT,
+        coalesce(sum(page_allocs) FILTER (page_kind = 'page_cache'), 0)::BIGINT
+    FROM samples WHERE run = $run GROUP BY ALL ORDER BY slice
 """
 _TOTAL = """
     SELECT policy, locked_ops, frozen_saved_pct, locked_ops_low, locked_ops_high,

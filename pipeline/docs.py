@@ -16,7 +16,7 @@ from allocsim.kernels.profile import DEFAULT, PROFILES
 from allocsim.kernels.settings import SETTINGS
 from pipeline.cli import app
 from pipeline.rulebook import titles_file
-from pipeline.store.schema import SCHEMA_VERSION, TABLES, Table, duckdb_type, stored_doc
+from pipeline.store.schema import ENUMS, SCHEMA_VERSION, TABLES, Table, duckdb_type, stored_doc
 from reports.views import VIEWS, View, view
 
 if TYPE_CHECKING:
@@ -55,8 +55,20 @@ def _schema_page() -> str:
 Schema version {SCHEMA_VERSION}. `allocsim replay` fills these tables; most questions are answered
 more easily by the [views](views/README.md). Times are ns on the recording's clock, addresses are
 UBIGINT, and what is not known is NULL.
+
+Where a column's type is one of the ENUMs below, its values are those names: `where event =
+'kmalloc'`. They sort in the order in which they stand here. To compare them by that order, say the
+type of the other side too (`event >= 'page_ref_set'::event`): with a bare string DuckDB compares
+texts.
 """
-    return _MADE + "\n".join([intro, *map(_table_section, TABLES)])
+    enums = "## ENUM types\n\n" + _markdown(
+        ("type", "what it says", "values, in order"),
+        [
+            (f"`{enum.name}`", enum.doc, ", ".join(f"`{name}`" for name in enum.codes.values()))
+            for enum in ENUMS
+        ],
+    )
+    return _MADE + "\n".join([intro, enums, *map(_table_section, TABLES)])
 
 
 def _table_section(table: Table) -> str:

@@ -134,7 +134,7 @@ class PageAllocator:
             found = self._from_freelist(request, pressure)
             if found is not None:
                 return found[0], found[1], pressure
-        return PagePath.FAILED, -1, Pressure.RECLAIM
+        return PagePath.NO_BLOCK, -1, Pressure.RECLAIM
 
     def _from_freelist(self, request: Request, pressure: Pressure) -> tuple[int, int] | None:
         """mm/page_alloc.c:get_page_from_freelist: zones in turn; R4.28's pass comes first."""

@@ -1,6 +1,6 @@
 """The way a page request took through the page allocator, and what is counted of it.
 
-The codes lie above those of allocsim.slub.paths.Path, so that one column can hold both.
+Codes and names are others than those of allocsim.slub.paths.Path, so that one column can hold both.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ class PagePath(IntEnum):
     BUDDY = 36  #: allocation straight from the buddy, of the own type
     BUDDY_CLAIM = 37
     BUDDY_STEAL = 38
-    FAILED = 39  #: no zone has such a block; the pfn is -1
+    NO_BLOCK = 39  #: no zone has such a block; the pfn is -1
     PUSH = 40  #: free onto the CPU's list
     DRAIN = 41  #: as PUSH, and the list grew long enough to be drained (R4.7)
     BUDDY_FREE = 42  #: free straight to the buddy
-    UNPLACED = 43  #: free of a page the model does not have: no used page is left, or FAILED
+    UNPLACED = 43  #: free of a page the model does not have: no used page is left, or NO_BLOCK
     DECAY = 44  #: the vmstat worker's turn (R4.13): nothing allocated or freed
 
 

@@ -37,7 +37,7 @@ EVENT_COLUMNS: tuple[Column, ...] = (
     Column("ts", "i8", "ns", "Time of the event on the recording's clock.", required=True),
     Column("cpu", "i2", "", "CPU that did the operation (I5).", required=True),
     Column("pid", "i4", "", "common_pid: the task that was current.", required=True),
-    Column("event", "u1", "", "Which tracepoint: the code of EVENTS.", required=True),
+    Column("event", "u1", "", "Which tracepoint (EVENTS).", required=True),
     Column(
         "irq_flags",
         "u1",

@@ -44,12 +44,12 @@ EVENT_RESULTS: tuple[Column, ...] = (
         "cache_how",
         "i1",
         "",
-        "Rule that gave the cache (CacheHow); -1: no object event, or"
+        "Rule that gave the cache; -1: no object event, or"
         " an object of whole pages, which has no cache (large kmalloc).",
     ),
     Column("page", "i8", "", "Page life (pages.page) the event belongs to or lies on; -1: none."),
-    Column("page_kind", "i2", "", "Kind of that page (page_kinds.page_kind); -1: no page event."),
-    Column("kind_how", "i1", "", "How the kind is known (How); -1: no page event."),
+    Column("page_kind", "i2", "", "Kind of that page; -1: no page event."),
+    Column("kind_how", "i1", "", "How the kind is known; -1: no page event."),
     Column("slab", "i8", "", "First pfn of the slab the object lies on; -1: none or not known."),
     Column("lifetime", "i8", "ns", "Length of the life begun or ended here; -1: open or n/a."),
     Column("plain_ops", "i4", "", "Plain stores to a reference count by this event."),
@@ -60,8 +60,8 @@ PAGE_RESULTS: tuple[Column, ...] = (
     Column("page", "i8", "", "Handle of the page life: row of the first event that shows it."),
     Column("pfn", "i8", "", "First page frame of the block."),
     Column("order", "i4", "", "The block had 2^order pages when allocated (or when first seen)."),
-    Column("page_kind", "i2", "", "Whose page it was (page_kinds.page_kind)."),
-    Column("kind_how", "i1", "", "How the kind is known (How)."),
+    Column("page_kind", "i2", "", "Whose page it was."),
+    Column("kind_how", "i1", "", "How the kind is known."),
     Column("cache", "i4", "", "Slab pages: the cache (caches.cache); -1: not slab, or not known."),
     Column("alloc_seq", "i8", "", "Row of its mm_page_alloc; -1: none seen."),
     Column(

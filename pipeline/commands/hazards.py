@@ -84,8 +84,8 @@ def _kept(db: Path | None) -> Iterator[Path]:
 
 def _require_page_refs(connection: DuckDBPyConnection, runs: list[int]) -> None:
     without = connection.execute(
-        "SELECT trace FROM runs JOIN traces USING (trace_id) JOIN hows ON hows.how = use_how"
-        " WHERE list_contains(?, run) AND hows.name != 'observed'",
+        "SELECT trace FROM runs JOIN traces USING (trace_id)"
+        " WHERE list_contains(?, run) AND use_how != 'observed'",
         [runs],
     ).fetchall()
     if without:

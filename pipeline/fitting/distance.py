@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from allocsim.recording.page_kinds import Kind
 from pipeline.ingest.metadata_marks import METADATA_FUNCTIONS
 
 if TYPE_CHECKING:
@@ -40,9 +39,10 @@ SELECT caches.name,
     quantile_cont(gone.lifetime, [0.24, 0.25, 0.26, 0.49, 0.5, 0.51, 0.74, 0.75, 0.76])
 FROM object_events AS born
 JOIN object_events AS gone ON gone.run = born.run AND gone.object = born.seq
-    AND gone.event IN (1, 3)
+    AND gone.event IN ('kfree', 'kmem_cache_free')
 JOIN caches ON caches.run = born.run AND caches.cache = born.cache
-WHERE born.run = $run AND born.event IN (0, 2) AND born.seq NOT IN (FROM own)
+WHERE born.run = $run AND born.event IN ('kmalloc', 'kmem_cache_alloc')
+    AND born.seq NOT IN (FROM own)
 GROUP BY caches.name HAVING count(*) >= $least
 """
 _REMOTE = """
@@ -63,7 +63,7 @@ WITH others AS (
     SELECT policies.name AS policy, costs.alloc_locked, costs.free_locked
     FROM policy_costs AS costs
     JOIN policies ON policies.run = costs.run AND policies.policy = costs.policy
-    WHERE costs.run = $recorded AND costs.page_kind = $slab
+    WHERE costs.run = $recorded AND costs.page_kind = 'slab'
 ), slabs AS (
     SELECT sum(slab_allocs) AS allocs, sum(slab_frees) AS frees
     FROM placed_caches WHERE run = $simulated
@@ -151,7 +151,7 @@ def _locked(
     connection: duckdb.DuckDBPyConnection, recorded: int, simulated: int
 ) -> dict[str, float]:
     """Locked operations by policy, those of slab pages under the simulated placement."""
-    values = {"recorded": recorded, "simulated": simulated, "slab": int(Kind.SLAB)}
+    values = {"recorded": recorded, "simulated": simulated}
     return dict(connection.execute(_LOCKED_SIMULATED, values).fetchall())
 
 

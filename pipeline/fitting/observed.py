@@ -30,16 +30,22 @@ if TYPE_CHECKING:
 
 _OLDER = """
 SELECT seq, cpu, cache FROM object_events
-WHERE run = ? AND event IN (1, 3) AND object = seq AND cache IS NOT NULL
+WHERE run = ? AND event IN ('kfree', 'kmem_cache_free') AND object = seq AND cache IS NOT NULL
 ORDER BY seq
 """
 _MADE = "SELECT cache, slab_allocs FROM placed_caches WHERE run = ?"
 _ALLOCATIONS = """
 SELECT cache, count(*) FROM object_events
-WHERE run = ? AND event IN (0, 2) AND cache IS NOT NULL GROUP BY cache
+WHERE run = ? AND event IN ('kmalloc', 'kmem_cache_alloc') AND cache IS NOT NULL GROUP BY cache
 """
-_KINDS = "SELECT alloc_seq AS seq, page_kind FROM pages WHERE run = ? AND alloc_seq IS NOT NULL"
-_KINDS_OF_FREES = "SELECT seq, page_kind FROM page_events WHERE run = ? AND event = 5"
+_KINDS = """
+SELECT alloc_seq AS seq, enum_code(page_kind) AS kind FROM pages
+WHERE run = ? AND alloc_seq IS NOT NULL
+"""
+_KINDS_OF_FREES = """
+SELECT seq, enum_code(page_kind) AS kind FROM page_events
+WHERE run = ? AND event = 'mm_page_free'
+"""
 
 
 def observe(
@@ -197,7 +203,7 @@ def _pages(
     kind = np.full(len(times), int(Kind.UNKNOWN), np.int64)
     for sql in (_KINDS, _KINDS_OF_FREES):
         found = connection.execute(sql, [run]).fetchnumpy()
-        kind[np.ma.getdata(found["seq"])] = np.ma.getdata(found["page_kind"])
+        kind[np.ma.getdata(found["seq"])] = np.ma.getdata(found["kind"])
     what = kind[seq] << 8 | order
     none = np.zeros(len(times), np.uint64)
     shown, no_run = np.ones(len(seq), np.bool_), np.full(len(seq), -1)

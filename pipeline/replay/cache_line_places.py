@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING
 
 from allocsim.refcount.costs import cost_ops
-from allocsim.trace.events import Ev
 from pipeline.store.schema import COST_OPS, COST_TABLES
 
 if TYPE_CHECKING:
@@ -19,13 +18,13 @@ if TYPE_CHECKING:
 # The operation that allocates or frees a page has a page_ref event of its own right at the
 # allocator's: what counts there is the event before that. In use are all others: not the first
 # stores of a life, nor its last locked instructions, as many as ref_use_* leave out.
-_OP_PLACES = f"""
+_OP_PLACES = """
 INSERT INTO op_places
 WITH touched AS (
     SELECT
         seq, cpu, event, page, ret, "order", plain_ops, locked_ops,
         lag(cpu) OVER frame AS last,
-        lag(event) OVER frame >= {Ev.PAGE_REF_SET:d} AS by_count,
+        lag(event) OVER frame >= 'page_ref_set'::event AS by_count,
         lag(cpu, 2) OVER frame AS second
     FROM page_events WHERE run = $run AND pfn IS NOT NULL
     WINDOW frame AS (PARTITION BY pfn ORDER BY seq)
@@ -43,7 +42,7 @@ ended AS (
         pages.page_kind, pages.cache, touched.cpu, 'free', NULL,
         CASE WHEN by_count THEN second ELSE last END, 1 << touched."order", NULL
     FROM touched JOIN pages USING (page)
-    WHERE run = $run AND event = {Ev.MM_PAGE_FREE:d}
+    WHERE run = $run AND event = 'mm_page_free'
 ),
 counted AS (
     SELECT
@@ -55,17 +54,17 @@ counted AS (
             PARTITION BY page, locked_ops > 0 ORDER BY seq DESC
         ) AS ends
     FROM touched JOIN pages USING (page)
-    WHERE run = $run AND event >= {Ev.PAGE_REF_SET:d} AND plain_ops + locked_ops > 0
+    WHERE run = $run AND event >= 'page_ref_set'::event AND plain_ops + locked_ops > 0
 ),
 used AS (
     SELECT
         page_kind, cache, cpu, 'use',
         CASE event
-            WHEN {Ev.PAGE_REF_SET:d} THEN 'store'
-            WHEN {Ev.PAGE_REF_UNFREEZE:d} THEN 'store'
-            WHEN {Ev.PAGE_REF_MOD:d} THEN 'lock_add'
-            WHEN {Ev.PAGE_REF_MOD_AND_TEST:d} THEN 'dec_and_test'
-            WHEN {Ev.PAGE_REF_MOD_AND_RETURN:d} THEN 'xadd'
+            WHEN 'page_ref_set' THEN 'store'
+            WHEN 'page_ref_unfreeze' THEN 'store'
+            WHEN 'page_ref_mod' THEN 'lock_add'
+            WHEN 'page_ref_mod_and_test' THEN 'dec_and_test'
+            WHEN 'page_ref_mod_and_return' THEN 'xadd'
             ELSE 'cmpxchg'
         END,
         last, 1, NULL
@@ -103,7 +102,7 @@ SELECT
 FROM every
 GROUP BY ALL
 ORDER BY ALL
-"""  # noqa: S608 - codes of events
+"""
 
 
 def add_op_places(

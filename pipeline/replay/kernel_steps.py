@@ -10,84 +10,78 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from allocsim.recording.page_kinds import Kind
-from allocsim.trace.events import Ev
-
 if TYPE_CHECKING:
     import duckdb
 
     from allocsim.kernels.release import Kernel
 
-_FOLIOS = (Kind.ANON, Kind.THP, Kind.PAGE_CACHE, Kind.SHMEM)
-_LISTED = ", ".join(str(int(kind)) for kind in _FOLIOS)
-_CACHED = f"{Kind.PAGE_CACHE:d}, {Kind.SHMEM:d}"
-
 # How often the task has begun another action so far: ``acts``, and ``acts_ungathered``, which takes
 # the pages that unmapping allocates on its way (mmu_gather) for part of it.
-_FOUND = f"""
+_FOUND = """
 CREATE OR REPLACE TEMP TABLE page_uses AS
 SELECT * FROM (
     SELECT
         seq, pid, event, events.page, val, ret, page_locked, pages.page_kind, pages."order",
+        pages.page_kind IN ('page_cache', 'shmem') AS cached,
         pages.alloc_ts IS NOT NULL AS born,
         sum(CASE
-            WHEN event IN ({Ev.MM_PAGE_ALLOC:d}, {Ev.PAGE_REF_SET:d}, {Ev.PAGE_REF_FREEZE:d}) THEN 1
-            WHEN event = {Ev.PAGE_REF_MOD:d} AND val = 0 THEN 1
+            WHEN event IN ('mm_page_alloc', 'page_ref_set', 'page_ref_freeze') THEN 1
+            WHEN event = 'page_ref_mod' AND val = 0 THEN 1
             ELSE 0
         END) OVER task AS acts,
         acts - sum((
-            pages.page_kind = {Kind.TLB_BATCH:d}
-            AND event IN ({Ev.MM_PAGE_ALLOC:d}, {Ev.PAGE_REF_SET:d})
+            pages.page_kind = 'tlb_batch'
+            AND event IN ('mm_page_alloc', 'page_ref_set')
         )::INT) OVER task AS acts_ungathered
     FROM page_events AS events
     INNER JOIN pages USING (run, page)
     WHERE run = $run
     WINDOW task AS (PARTITION BY pid ORDER BY seq)
 )
-WHERE event >= {Ev.PAGE_REF_SET:d} AND page_kind IN ({_LISTED})
-"""  # noqa: S608 - codes of events and kinds
+WHERE event >= 'page_ref_set'::event AND page_kind IN ('anon', 'thp', 'page_cache', 'shmem')
+"""
 
 # R1.40, from 7.2 on: the freeze of each folio of a batch that fails, for the folio lives.
-_FROZEN_INSERTIONS = f"""
+_FROZEN_INSERTIONS = """
 SELECT seq, page, 'lru_insertion' AS step FROM page_uses
-WHERE event = {Ev.PAGE_REF_FREEZE:d} AND val = 1 AND ret = 0
-"""  # noqa: S608 - codes of events and kinds
+WHERE event = 'page_ref_freeze' AND val = 1 AND ret = 0
+"""
 # Before: the reference of the batch, the first that a folio gets besides those of its mapping
 # (A+N in a file, A+(N-1) of a large folio in anonymous memory, R1.20). Not counted is anonymous
 # memory whose batch is emptied by the very action that frees it: 7.2 finds it dead, and the freeze
 # takes the place of the last drop (R1.23b).
-_INSERTIONS = f"""
+_INSERTIONS = """
 SELECT seq, page, 'lru_insertion' AS step FROM (
     SELECT
-        seq, page, page_kind, "order",
+        seq, page, page_kind, "order", cached,
         row_number() OVER (PARTITION BY page ORDER BY seq) AS nth
-    FROM page_uses WHERE born AND event = {Ev.PAGE_REF_MOD:d} AND val > 0
+    FROM page_uses WHERE born AND event = 'page_ref_mod' AND val > 0
 )
 WHERE nth = CASE
-    WHEN page_kind IN ({_CACHED}) OR page_kind = {Kind.ANON:d} AND "order" > 0 THEN 2 ELSE 1
+    WHEN cached OR page_kind = 'anon' AND "order" > 0 THEN 2 ELSE 1
 END
 AND page NOT IN (
     SELECT page FROM (
         SELECT
-            page, page_kind, event, ret, pid,
+            page, cached, event, ret, pid,
             acts_ungathered AS acts,
             lag(event) OVER life AS last_event,
             lag(acts_ungathered) OVER life AS last_acts,
             lag(pid) OVER life AS last_pid
         FROM page_uses WINDOW life AS (PARTITION BY page ORDER BY seq)
     )
-    WHERE page_kind NOT IN ({_CACHED}) AND event = {Ev.PAGE_REF_MOD_AND_TEST:d} AND ret <> 0
+    WHERE NOT cached AND event = 'page_ref_mod_and_test' AND ret <> 0
         AND last_event = event AND last_pid = pid AND last_acts = acts
 )
-"""  # noqa: S608 - codes of events and kinds
+"""
 # Fault-around (R1.24e) looks a folio up, locks it and maps it. Up to 6.17 the mapping takes a
 # reference under the lock, and that of the look-up is dropped behind it. Where the page's flags
 # were not read (text), what was looked up, added to and dropped for another reason counts too.
-_DROPPED_LOOKUPS = f"""
+_DROPPED_LOOKUPS = """
 SELECT seq, page, CASE WHEN val > 1 THEN 'fault_around_large' ELSE 'fault_around' END AS step
 FROM (
     SELECT
-        seq, page, pid, event, val, page_locked, page_kind,
+        seq, page, pid, event, val, page_locked, cached,
         lag(event) OVER life AS last_event,
         lag(ret) OVER life AS last_ret,
         lag(pid) OVER life AS last_pid,
@@ -95,38 +89,38 @@ FROM (
         lead(pid) OVER life AS next_pid
     FROM page_uses WINDOW life AS (PARTITION BY page ORDER BY seq)
 )
-WHERE event = {Ev.PAGE_REF_MOD:d} AND val > 0 AND coalesce(page_locked, true)
-    AND page_kind IN ({_CACHED})
-    AND last_event = {Ev.PAGE_REF_MOD_UNLESS:d} AND last_ret <> 0 AND last_pid = pid
-    AND next_event = {Ev.PAGE_REF_MOD_AND_TEST:d} AND next_pid = pid
-"""  # noqa: S608 - codes of events and kinds
+WHERE event = 'page_ref_mod' AND val > 0 AND coalesce(page_locked, true)
+    AND cached
+    AND last_event = 'page_ref_mod_unless' AND last_ret <> 0 AND last_pid = pid
+    AND next_event = 'page_ref_mod_and_test' AND next_pid = pid
+"""
 # From 6.18 on the mapping keeps the reference of the look-up: the task does not drop it in the
 # same action. Other look-ups do, or go on with an addition: the zero of a fault on that very page.
-_KEPT_LOOKUPS = f"""
+_KEPT_LOOKUPS = """
 SELECT
     seq,
     page,
-    CASE WHEN together AND next_event = {Ev.PAGE_REF_MOD:d} THEN 'fault_around_large'
+    CASE WHEN together AND next_event = 'page_ref_mod' THEN 'fault_around_large'
         ELSE 'fault_around' END AS step
 FROM (
     SELECT
-        seq, page, event, val, ret, page_kind,
+        seq, page, event, val, ret, cached,
         lead(event) OVER task AS next_event,
         lead(val) OVER task AS next_val,
         lead(page_locked) OVER task AS next_locked,
         coalesce(lead(acts) OVER task = acts, false) AS together
     FROM page_uses WINDOW task AS (PARTITION BY page, pid ORDER BY seq)
 )
-WHERE event = {Ev.PAGE_REF_MOD_UNLESS:d} AND ret <> 0 AND page_kind IN ({_CACHED})
+WHERE event = 'page_ref_mod_unless' AND ret <> 0 AND cached
     AND (
         CASE
             WHEN together
-                THEN next_event = {Ev.PAGE_REF_MOD:d} AND next_val > 0
+                THEN next_event = 'page_ref_mod' AND next_val > 0
                     AND coalesce(next_locked, true)
-            ELSE coalesce(next_event <> {Ev.PAGE_REF_MOD:d} OR next_val <> 0, true)
+            ELSE coalesce(next_event <> 'page_ref_mod' OR next_val <> 0, true)
         END
     )
-"""  # noqa: S608 - codes of events and kinds
+"""
 _INSERT = """
 INSERT INTO kernel_steps
 SELECT $run, seq, page, step FROM ({insertions} UNION ALL {lookups}) ORDER BY seq

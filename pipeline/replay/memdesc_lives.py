@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allocsim.kernels.release import GFP_BITS
 from allocsim.memdesc.boot_blocks import FirstTouched
-from allocsim.recording.page_kinds import Kind
 from pipeline.trace_set.snapshots import page_flags
 
 if TYPE_CHECKING:
@@ -29,8 +28,8 @@ _ROWS = 1 << 17  # of lives or requests held at once
 _RECORDED = """
 CREATE OR REPLACE TEMP VIEW described_lives AS
 SELECT
-    page << 12 AS page, pfn, "order", page_kind AS kind, gfp_flags, alloc_ts, alloc_cpu, free_ts,
-    free_cpu, free_seq << 12 AS free_seq
+    page << 12 AS page, pfn, "order", enum_code(page_kind) AS kind, gfp_flags, alloc_ts,
+    alloc_cpu, free_ts, free_cpu, free_seq << 12 AS free_seq
 FROM pages WHERE run = getvariable('described_run')
 """
 # A table, since every look at its lives would else go through all events for their times.
@@ -58,13 +57,13 @@ WHERE alloc_seq IS NOT NULL OR free_seq IS NOT NULL
 _SIMULATED = """
 CREATE OR REPLACE TEMP VIEW described_lives AS
 SELECT
-    page << 12 AS page, pfn, "order", page_kind AS kind, gfp_flags, alloc_ts, alloc_cpu, free_ts,
-    free_cpu, free_seq << 12 AS free_seq
-FROM pages WHERE run = getvariable('described_run') AND page_kind <> getvariable('slab_kind')
+    page << 12 AS page, pfn, "order", enum_code(page_kind) AS kind, gfp_flags, alloc_ts,
+    alloc_cpu, free_ts, free_cpu, free_seq << 12 AS free_seq
+FROM pages WHERE run = getvariable('described_run') AND page_kind <> 'slab'
 UNION ALL
 SELECT
-    page, pfn, "order", getvariable('slab_kind'), NULL, alloc_ts, alloc_cpu, free_ts, free_cpu,
-    free_seq
+    page, pfn, "order", enum_code('slab'::page_kind), NULL, alloc_ts, alloc_cpu, free_ts,
+    free_cpu, free_seq
 FROM described_slabs
 """
 _LIVES = """
@@ -98,20 +97,19 @@ class Shown(NamedTuple):
 
 def of_recording(connection: duckdb.DuckDBPyConnection, run: int) -> None:
     """Have the lives of a recorded run counted from now on, on this connection."""
-    _set(connection, described_run=run)
+    _set_run(connection, run)
     connection.execute(_RECORDED)
 
 
 def with_model_slabs(connection: duckdb.DuckDBPyConnection, run: int, of_run: int) -> None:
     """Have the lives of a run that simulates another counted from now on, on this connection."""
-    _set(connection, described_run=of_run, slab_kind=int(Kind.SLAB))
+    _set_run(connection, of_run)
     connection.execute(_MODEL_SLABS, {"run": run, "of_run": of_run})
     connection.execute(_SIMULATED)
 
 
-def _set(connection: duckdb.DuckDBPyConnection, **variables: int) -> None:
-    for name, value in variables.items():
-        connection.execute(f"SET VARIABLE {name} = {value}")
+def _set_run(connection: duckdb.DuckDBPyConnection, run: int) -> None:
+    connection.execute(f"SET VARIABLE described_run = {run}")
 
 
 def shown(connection: duckdb.DuckDBPyConnection, trace: TraceSet) -> Shown:

@@ -21,7 +21,6 @@ from allocsim.kernels.release import GFP_BITS
 from allocsim.kernels.slub_rules import GRACE_NS
 from allocsim.recording import requests as recorded_requests
 from allocsim.recording.cache_names import kmalloc_slots
-from allocsim.recording.page_kinds import Kind
 from allocsim.recording.requests import (
     UNKNOWN_CACHE,
     UNSIZED_CACHE,
@@ -30,7 +29,6 @@ from allocsim.recording.requests import (
     RecordedPages,
     RecordedRequests,
 )
-from allocsim.trace.events import Ev
 from allocsim.trace.results import How
 from pipeline.prefetch import prefetch
 from pipeline.replay.synthetic_free_lists import free_places
@@ -58,10 +56,10 @@ if TYPE_CHECKING:
     from pipeline.trace_set.reader import TraceSet, Window
 
 _ORIGINS = """
-SELECT origin, event, bytes_alloc, call_site,
+SELECT origin, event IN ('kfree', 'kmem_cache_free') AS frees, bytes_alloc, call_site,
     -- Without a rule that found it or might have: whole pages.
     if(cache_how IS NULL, $pages, coalesce(cache, $unknown))::INTEGER AS cache,
-    cache IS NULL AND cache_how IS NOT NULL AND event IN (0, 2)
+    cache IS NULL AND cache_how IS NOT NULL AND NOT frees
     AND bytes_alloc IS NOT NULL AND call_site IS NOT NULL AS unnamed
 FROM object_origins WHERE run = $run ORDER BY origin
 """
@@ -91,17 +89,19 @@ ORDER BY seq
 """
 _PAGES_OF = """
 SELECT events.seq, coalesce(pages.alloc_seq, -1) AS alloc_seq, pages.pfn,
-    pages.page_kind = $slab AS slab,
+    pages.page_kind = 'slab' AS slab,
     -- R4.31: vmalloc's blocks, freed page by page
     CASE
-        WHEN events.event = 4 OR pages.page_kind NOT IN ($vmalloc, $stack) THEN 0
+        WHEN events.event = 'mm_page_alloc' THEN 0
+        WHEN pages.page_kind NOT IN ('vmalloc', 'kernel_stack') THEN 0
         WHEN alloc_seq IS NULL OR pages."order" = 0 OR frees <> 1 << pages."order" THEN 0
         WHEN events.seq = pages.free_seq THEN pages."order"
         ELSE -1
     END::TINYINT AS block
 FROM page_events AS events
 INNER JOIN pages ON pages.run = $run AND pages.page = events.page
-WHERE events.run = $run AND events.event IN (4, 5) AND events.seq BETWEEN $first AND $last
+WHERE events.run = $run AND events.event IN ('mm_page_alloc', 'mm_page_free')
+    AND events.seq BETWEEN $first AND $last
 ORDER BY events.seq
 """
 _PAGES_COLUMNS = ("seq", "alloc_seq", "pfn", "slab", "block")
@@ -240,7 +240,7 @@ class RecordedRun:
         """
         asked = {"run": self._run, "pages": WHOLE_PAGES, "unknown": UNKNOWN_CACHE}
         found = self._connection.execute(_ORIGINS, asked).fetchnumpy()
-        origin, event, size, site, cache, unnamed = map(np.ma.getdata, found.values())
+        origin, frees, size, site, cache, unnamed = map(np.ma.getdata, found.values())
         groups, group = np.unique(
             np.stack([size[unnamed].astype(np.uint64), site[unnamed]]), axis=1, return_inverse=True
         )
@@ -250,7 +250,7 @@ class RecordedRun:
             (f"size-{size}@{names.name(site) or hex(site)}-{site & 0xFFFF:04x}", size)
             for size, site in groups.T.tolist()
         ]
-        return origin, cache, np.isin(event, (Ev.KFREE, Ev.KMEM_CACHE_FREE)), named
+        return origin, cache, frees, named
 
     def _first_look(
         self,
@@ -332,14 +332,11 @@ class RecordedRun:
         return RecordedObjects(cache, life)
 
     def _pages_of(self, first: int, rows: int) -> RecordedPages:
-        kinds = {"slab": Kind.SLAB, "vmalloc": Kind.VMALLOC, "stack": Kind.KERNEL_STACK}
-        found = self._ask(_PAGES_OF, first, rows, **{k: int(kind) for k, kind in kinds.items()})
+        found = self._ask(_PAGES_OF, first, rows)
         return RecordedPages(*(found[name] for name in _PAGES_COLUMNS))
 
-    def _ask(
-        self, sql: str, first: int, rows: int, **values: object
-    ) -> dict[str, npt.NDArray[Any]]:
+    def _ask(self, sql: str, first: int, rows: int) -> dict[str, npt.NDArray[Any]]:
         answer = self._connection.execute(
-            sql, {"run": self._run, "first": first, "last": first + rows - 1, **values}
+            sql, {"run": self._run, "first": first, "last": first + rows - 1}
         )
         return {name: np.ma.getdata(column) for name, column in answer.fetchnumpy().items()}

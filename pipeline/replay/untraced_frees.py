@@ -59,7 +59,7 @@ WITH by_origin AS (
 ), sites AS (
     SELECT call_site, sum(objects) AS objects, sum(traced) AS traced
     FROM by_origin INNER JOIN object_origins USING (origin)
-    WHERE event IN (0, 2) GROUP BY call_site
+    WHERE event IN ('kmalloc', 'kmem_cache_alloc') GROUP BY call_site
 ), revealed AS (
     SELECT call_site, count(late) AS dead, median(late - early) AS within
     FROM hidden_ends GROUP BY call_site

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipeline.store.schema import Table, duckdb_type
+from pipeline.store.schema import Table, from_loaded, loaded_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,13 +28,22 @@ _ARROW = {
 
 
 def arrow_type(column: Column) -> pa.DataType:
-    """The Arrow type a column is loaded from: that of its DuckDB type, so that nothing is cast."""
-    return _ARROW[duckdb_type(column)]
+    """The Arrow type a column is loaded from: that of its DuckDB type, so that nothing is cast.
+
+    Of an ENUM it is that of the codes, of which the INSERT makes names (insert_statement).
+    """
+    return _ARROW[loaded_type(column)]
 
 
 def arrow_schema(table: Table) -> pa.Schema:
     """The Arrow schema of a table."""
     return pa.schema([(column.name, arrow_type(column)) for column in table.columns])
+
+
+def insert_statement(table: Table, source: str) -> str:
+    """The INSERT of what has the table's Arrow schema, under the name it is registered by."""
+    values = ", ".join(from_loaded(column, f'"{column.name}"') for column in table.columns)
+    return f"INSERT INTO {table.name} SELECT {values} FROM {source}"
 
 
 def stored(

@@ -19,11 +19,9 @@ from allocsim.refcount.freezability import VERDICTS
 from allocsim.slub.counters import COUNTERS, Use
 from allocsim.slub.paths import FREE_PATHS
 from allocsim.slub.paths import Path as ObjectPath
-from allocsim.trace.events import EVENTS
-from allocsim.trace.results import CacheHow, How
 from pipeline.errors import AllocsimError, OutputError, StoreError
 from pipeline.store.interrupts import interruptible
-from pipeline.store.schema import SCHEMA_VERSION, TABLES, ddl
+from pipeline.store.schema import SCHEMA_VERSION, create_tables
 from reports.views import create_views
 
 if TYPE_CHECKING:
@@ -129,7 +127,7 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             connection.execute("BEGIN")
             if fresh:
                 _create(connection)
-            _name_codes(connection)
+            _say_of_names(connection)
             create_views(connection)
             with interruptible(connection):
                 yield connection
@@ -224,23 +222,19 @@ def _checked(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
 
 def _create(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the tables, empty but for the version of their schema."""
-    for table in TABLES:
-        connection.execute(ddl(table))
+    create_tables(connection)
     connection.execute("INSERT INTO store_schema VALUES (?, ?)", [SCHEMA_VERSION, __version__])
 
 
-def _name_codes(connection: duckdb.DuckDBPyConnection) -> None:
-    """Write the names of the codes anew, so that those this version has added are there."""
-    names: dict[str, list[tuple[object, ...]]] = {
-        "event_types": [(int(event.code), event.system, event.name) for event in EVENTS],
-        "page_kinds": [(int(kind), KIND_NAMES[kind], doc) for kind, doc in KIND_DOCS.items()],
-        "hows": [(int(how), how.name.lower()) for how in How],
-        "cache_hows": [(int(how), how.name.lower()) for how in CacheHow],
+def _say_of_names(connection: duckdb.DuckDBPyConnection) -> None:
+    """Write anew what is said of names, so that it reads as this version says it."""
+    about: dict[str, list[tuple[object, ...]]] = {
+        "page_kinds": [(KIND_NAMES[kind], doc) for kind, doc in KIND_DOCS.items()],
         "call_levels": [(number, level.name, level.source) for number, level in enumerate(LEVELS)],
-        "verdicts": [(int(v.code), v.name, v.max_extra_pct, v.doc) for v in VERDICTS],
+        "verdicts": [(rule.name, rule.max_extra_pct, rule.doc) for rule in VERDICTS],
         "counters": counter_rows(),
         "paths": [
-            (int(path), layer, "free" if path in frees else "alloc", path.name.lower())
+            (path.name.lower(), layer, "free" if path in frees else "alloc")
             for layer, every, frees in (
                 ("object", ObjectPath, FREE_PATHS),
                 ("page", PagePath, FREE_PAGE_PATHS),
@@ -248,7 +242,7 @@ def _name_codes(connection: duckdb.DuckDBPyConnection) -> None:
             for path in every
         ],
     }
-    for table, rows in names.items():
+    for table, rows in about.items():
         marks = ", ".join(["(" + ", ".join("?" * len(rows[0])) + ")"] * len(rows))
         values = [value for row in rows for value in row]
         connection.execute(f"DELETE FROM {table}")

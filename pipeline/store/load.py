@@ -13,7 +13,13 @@ import pyarrow as pa
 from allocsim.trace.events import EVENT_COLUMN, EVENTS, Ev
 from allocsim.trace.results import EVENT_RESULTS
 from pipeline.background import behind
-from pipeline.store.arrow import arrow_schema, from_columns, from_rows, stored
+from pipeline.store.arrow import (
+    arrow_schema,
+    from_columns,
+    from_rows,
+    insert_statement,
+    stored,
+)
 from pipeline.store.dimensions import next_number
 from pipeline.store.held import Held, may_change
 from pipeline.store.origins import PARTS, Origins
@@ -27,6 +33,7 @@ from pipeline.store.schema import (
     PREFILLED_OBJECTS,
     UNFREED_OBJECTS,
     Table,
+    from_loaded,
 )
 
 if TYPE_CHECKING:
@@ -68,7 +75,7 @@ _MINUS_ONE_IS_NULL = {"stack", *(column.name for column in EVENT_RESULTS)} - {
 _LAST = "(SELECT seq, arg_max(value, turn) AS value FROM amended_{} GROUP BY seq)"
 _UPDATE = """
 UPDATE {0}
-SET {1} = nullif(amended.value, -1)
+SET {1} = {3}
 FROM {2} AS amended
 WHERE {0}.run = ? AND {0}.seq = amended.seq
 """
@@ -195,7 +202,7 @@ class RunWriter:
     def _add_events(self, table: Table, batches: list[Columns]) -> None:
         made = [self._events(table, batch) for batch in batches if batch and len(batch["event"])]
         if made:
-            self._insert(table.name, pa.concat_tables(made))
+            self._add(table, pa.concat_tables(made))
 
     def _events(self, table: Table, columns: Columns) -> pa.Table:
         """Columns as :func:`_rows` takes them, as an Arrow table."""
@@ -223,7 +230,7 @@ class RunWriter:
         """Add rows of a table, column by column, -1 for null, without the column ``run``."""
         rows = len(next(iter(columns.values())))
         if rows:
-            self._insert(table.name, from_columns(table, {"run": self._runs(rows), **columns}))
+            self._add(table, from_columns(table, {"run": self._runs(rows), **columns}))
 
     def amend(self, amendments: Amendments) -> None:
         """Change rows of earlier windows, of which only now is known what they say.
@@ -249,7 +256,7 @@ class RunWriter:
             self._do(partial(self._connection.execute, table))
         turn = np.arange(known, known + len(seq))
         batch = {"turn": turn, "seq": seq, "value": values.astype(np.int64)}
-        self._insert(f"amended_{name}", pa.table(batch))
+        self._note_down(f"amended_{name}", pa.table(batch))
         self._amended[name] = known + len(seq)
 
     def finish(self) -> None:
@@ -261,9 +268,11 @@ class RunWriter:
         self._add_events(OBJECT_ORIGINS, [self._origins.columns()])
         for name in self._amended:
             for table in _EVENT_TABLES:
-                if any(column.name == name for column in table.columns):
-                    update = _UPDATE.format(table.name, name, _LAST.format(name))
-                    self._connection.execute(update, [self._run])
+                for column in table.columns:
+                    if column.name == name:
+                        value = from_loaded(column, "nullif(amended.value, -1)")
+                        update = _UPDATE.format(table.name, name, _LAST.format(name), value)
+                        self._connection.execute(update, [self._run])
             self._connection.execute(f"DROP TABLE amended_{name}")
         self._connection.execute(INSERT_SAMPLES, [self._run])
 
@@ -277,7 +286,7 @@ class RunWriter:
             "CREATE TEMP TABLE changed"
             " (origin INTEGER, cache BIGINT, cache_how BIGINT, number INTEGER)"
         )
-        self._insert("changed", pa.table(batch))
+        self._note_down("changed", pa.table(batch))
         self._connection.execute(_CHANGE, [self._run])
         self._connection.execute("DROP TABLE changed")
         self._connection.execute("DROP TABLE late")
@@ -285,20 +294,27 @@ class RunWriter:
     def rows(self, table: Table, rows: list[dict[str, Any]]) -> None:
         """Add rows of a small table, given without the column ``run``."""
         if rows:
-            self._insert(table.name, from_rows(table, [{"run": self._run, **row} for row in rows]))
+            self._add(table, from_rows(table, [{"run": self._run, **row} for row in rows]))
 
     def _runs(self, rows: int) -> npt.NDArray[np.int32]:
         return np.full(rows, self._run, np.int32)
 
-    def _insert(self, table: str, batch: pa.Table) -> None:
-        self._do(partial(self._put, table, batch))
+    def _add(self, table: Table, batch: pa.Table) -> None:
+        """Add rows of a table of the schema."""
+        source = f"batch_of_{table.name}"
+        self._do(partial(self._put, source, batch, insert_statement(table, source)))
 
-    def _put(self, table: str, batch: pa.Table) -> None:
-        if table not in self._sources:
-            self._sources[table] = _Source(batch.schema)
-            self._connection.register(f"batch_of_{table}", self._sources[table])
-        with self._sources[table].giving(batch):
-            self._connection.execute(f"INSERT INTO {table} SELECT * FROM batch_of_{table}")
+    def _note_down(self, table: str, batch: pa.Table) -> None:
+        """Add rows of a temporary table, column by column as they are."""
+        source = f"batch_of_{table}"
+        self._do(partial(self._put, source, batch, f"INSERT INTO {table} FROM {source}"))
+
+    def _put(self, source: str, batch: pa.Table, insert: str) -> None:
+        if source not in self._sources:
+            self._sources[source] = _Source(batch.schema)
+            self._connection.register(source, self._sources[source])
+        with self._sources[source].giving(batch):
+            self._connection.execute(insert)
 
 
 def _now(call: Callable[[], object]) -> None:

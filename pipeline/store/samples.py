@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from allocsim.trace.events import Ev
-
 # Allocations, frees and pages come from the events, so that a block that is split and freed in
 # parts counts when it happens. So do recorded operations, less those of allocation and free: the
 # first store of a life, and its last locked instruction.
-INSERT_SAMPLES = f"""
+INSERT_SAMPLES = """
 INSERT INTO samples
 WITH this AS (
     SELECT run, first_ts, slice_ns FROM runs WHERE run = ?
@@ -32,8 +30,8 @@ parts AS (
     SELECT
         ts,
         page_kind,
-        (event = {Ev.MM_PAGE_ALLOC:d})::BIGINT AS page_allocs,
-        (event = {Ev.MM_PAGE_FREE:d})::BIGINT AS page_frees,
+        (event = 'mm_page_alloc')::BIGINT AS page_allocs,
+        (event = 'mm_page_free')::BIGINT AS page_frees,
         page_allocs << "order" AS pages_allocated,
         page_frees << "order" AS pages_freed,
         0 AS assumed_uses,
@@ -41,7 +39,7 @@ parts AS (
         0 AS use_plain,
         0 AS use_locked
     FROM page_events JOIN this USING (run)
-    WHERE event IN ({Ev.MM_PAGE_ALLOC:d}, {Ev.MM_PAGE_FREE:d}) AND page IS NOT NULL
+    WHERE event IN ('mm_page_alloc', 'mm_page_free') AND page IS NOT NULL
     UNION ALL
     SELECT alloc_ts, page_kind, 0, 0, 0, 0, 1, 1 << "order", 0, 0
     FROM lives WHERE alloc_seq IS NOT NULL AND ref_use_locked IS NULL

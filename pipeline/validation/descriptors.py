@@ -26,7 +26,6 @@ from allocsim.memdesc.schemes import descriptor_bytes, shipped_schemes
 from allocsim.recording.kpageflags import SHOWN_KINDS, blocks_of_flags
 from allocsim.recording.page_kinds import Kind
 from allocsim.tables import concat, find, take
-from allocsim.trace.events import Ev
 from pipeline.replay import memdesc_lives as described_lives
 from pipeline.validation.bounds import Comparison
 
@@ -43,14 +42,13 @@ if TYPE_CHECKING:
 SCHEME = "memdesc-8"
 KNOWN = "known to both"
 _BLOCK = ("pfn", "order", "kind")
-_ALLOC, _FREE = int(Ev.MM_PAGE_ALLOC), int(Ev.MM_PAGE_FREE)
 _PAGE_EVENTS = """
-SELECT pfn, "order", event = $alloc AS allocates FROM page_events
-WHERE run = $run AND event IN ($alloc, $free) ORDER BY seq
+SELECT pfn, "order", event = 'mm_page_alloc' AS allocates FROM page_events
+WHERE run = $run AND event IN ('mm_page_alloc', 'mm_page_free') ORDER BY seq
 """
 _PAGES = """
-SELECT coalesce(sum(1 << "order") FILTER (event = $alloc), 0)::BIGINT,
-    coalesce(sum(1 << "order") FILTER (event = $free), 0)::BIGINT
+SELECT coalesce(sum(1 << "order") FILTER (event = 'mm_page_alloc'), 0)::BIGINT,
+    coalesce(sum(1 << "order") FILTER (event = 'mm_page_free'), 0)::BIGINT
 FROM page_events WHERE run = $run
 """
 
@@ -160,9 +158,7 @@ def _last_events(
 ) -> npt.NDArray[np.int8]:
     """What the recording's last event of each frame was: 1 allocation, -1 free, 0 none."""
     last = np.zeros(frames, np.int8)
-    for batch in described_lives.batches(
-        connection, _PAGE_EVENTS, {"run": run, "alloc": _ALLOC, "free": _FREE}
-    ):
+    for batch in described_lives.batches(connection, _PAGE_EVENTS, {"run": run}):
         way = np.where(batch["allocates"], 1, -1).astype(np.int8)
         pfn, row = frames_of(batch["pfn"], batch["order"])
         inside = pfn < frames
@@ -184,9 +180,7 @@ def _outside(
     )
     if before is None or after is None:
         return None
-    recorded = connection.execute(_PAGES, {"run": run, "alloc": _ALLOC, "free": _FREE}).fetchall()[
-        0
-    ]
+    recorded = connection.execute(_PAGES, {"run": run}).fetchall()[0]
     outside = [end - start - seen for start, end, seen in zip(before, after, recorded, strict=True)]
     return None if min(outside) < 0 else (outside[0], outside[1])
 

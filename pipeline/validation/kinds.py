@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 _LRU, _MMAP, _ANON, _SWAPBACKED, _THP, _PGTABLE = 5, 11, 12, 14, 22, 26
 
 _LIVE_AT_END = """
-SELECT pfn, page_kinds.name AS kind
-FROM pages JOIN page_kinds USING (page_kind)
+SELECT pfn, page_kind::VARCHAR AS kind FROM pages
 WHERE run = ? AND alloc_seq IS NOT NULL AND free_ts IS NULL
 """
 _NAMED = "SELECT count(symbol) > 0 FROM call_sites WHERE run = ?"

@@ -25,8 +25,7 @@ _COUNTED = {
     "mm_page_alloc_extfrag": ("claim", "steal"),
 }
 _EVENTS = """
-SELECT event_types.name, count(*) FROM page_events JOIN event_types USING (event)
-WHERE run = ? GROUP BY ALL
+SELECT event, count(*) FROM page_events WHERE run = ? GROUP BY ALL
 """
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _BY_KIND = """
 WITH lives AS (
     SELECT
-        page_kinds.name AS kind,
+        page_kind AS kind,
         pages.alloc_ts IS NOT NULL AND pages.free_seq IS NOT NULL AS whole,
         ref_plain,
         ref_locked,
@@ -28,7 +28,6 @@ WITH lives AS (
         + allocs * (1 << "order") * (alloc_page_locked + use_page_locked)
         + frees * free_locked + pages_freed * free_page_locked AS locked
     FROM pages
-    JOIN page_kinds USING (page_kind)
     JOIN runs USING (run)
     JOIN policies ON policies.run = runs.run AND policies.name = runs.own_policy
     JOIN policy_costs USING (run, policy, page_kind)

@@ -43,9 +43,9 @@ HIDDEN = "caches whose frees all have events"
 
 _SLAB_PAGES = """
 SELECT caches.name, count(alloc_seq), count(free_seq)
-FROM pages JOIN page_kinds USING (page_kind) LEFT JOIN page_caches USING (run, page)
+FROM pages LEFT JOIN page_caches USING (run, page)
 LEFT JOIN caches ON caches.run = pages.run AND caches.cache = page_caches.cache
-WHERE pages.run = ? AND page_kinds.name = 'slab' GROUP BY ALL
+WHERE pages.run = ? AND page_kind = 'slab' GROUP BY ALL
 """
 
 _SHEAVES = "SELECT sheaf_allocs, sheaf_frees FROM sheaf_summary WHERE run = ?"

@@ -28,14 +28,14 @@ GROUP BY ALL ORDER BY ALL
 _PAGE_SIZE = "SELECT page_size FROM runs JOIN traces USING (trace_id) WHERE run = ?"
 # Every read of a counter allocates in show_stat, and does so in the order of the snapshot.
 _READS = """
-SELECT seq FROM object_events JOIN call_sites USING (run, call_site) JOIN event_types USING (event)
-WHERE run = ? AND symbol = 'show_stat' AND event_types.name = 'kmalloc' ORDER BY seq
+SELECT seq FROM object_events JOIN call_sites USING (run, call_site)
+WHERE run = ? AND symbol = 'show_stat' AND event = 'kmalloc' ORDER BY seq
 """
 _SLABS = """
 SELECT caches.name, alloc_seq, free_seq, free_ts IS NULL AS open, pfn
-FROM pages JOIN page_kinds USING (page_kind) LEFT JOIN page_caches USING (run, page)
+FROM pages LEFT JOIN page_caches USING (run, page)
 LEFT JOIN caches ON caches.run = pages.run AND caches.cache = page_caches.cache
-WHERE pages.run = ? AND page_kinds.name = 'slab'
+WHERE pages.run = ? AND page_kind = 'slab'
 """
 
 

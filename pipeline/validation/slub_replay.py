@@ -36,8 +36,7 @@ Counts = dict[tuple[str, str], int]  #: (cache, counter) -> its figure
 
 _READS = """
 SELECT seq, pid FROM object_events JOIN call_sites USING (run, call_site)
-JOIN event_types USING (event)
-WHERE run = ? AND symbol = 'show_stat' AND event_types.name = 'kmalloc' ORDER BY seq
+WHERE run = ? AND symbol = 'show_stat' AND event = 'kmalloc' ORDER BY seq
 """
 _TASKS = """
 SELECT pid, comm, min(seq) AS first, max(seq) AS last

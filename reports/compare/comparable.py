@@ -92,8 +92,7 @@ def about(connection: DuckDBPyConnection, run: Row) -> Row:
     frozen = queries.rows(
         connection,
         """
-        SELECT DISTINCT page_kinds.name AS kind
-        FROM policies JOIN policy_ops USING (run, policy) JOIN page_kinds USING (page_kind)
+        SELECT DISTINCT page_kind AS kind FROM policies JOIN policy_ops USING (run, policy)
         WHERE run = $run AND policies.name = $own AND frozen ORDER BY kind
         """,
         run=run.get("of_run") or run["run"],

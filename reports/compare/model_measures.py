@@ -10,14 +10,15 @@ from reports.compare.measure import SLICE, Measure
 
 # Which of the CPU's own sheaves served a request hangs on what lay in them long before.
 _SERVED = """
-    CASE WHEN paths.name IN ('main_hit', 'main_push', 'spare_swap', 'install_empty')
-        THEN 'own sheaves' ELSE paths.name END
+    CASE WHEN path IN ('main_hit', 'main_push', 'spare_swap', 'install_empty')
+        THEN 'own sheaves' ELSE path END
 """
 # Requests of objects and pages as the model served them. An object's event says whether it was an
 # allocation: the path spare_swap serves both.
 _PLACED = f"""
     SELECT run, ts, cache, layer, {_SERVED} AS served,
-        CASE WHEN event IN (0, 2) THEN 'alloc' WHEN event IN (1, 3) THEN 'free' ELSE way END AS way
+        CASE WHEN event IN ('kmalloc', 'kmem_cache_alloc') THEN 'alloc'
+            WHEN event IN ('kfree', 'kmem_cache_free') THEN 'free' ELSE way END AS way
     FROM placed_events JOIN paths USING (path)
     JOIN (
         SELECT seq, ts, event, cache FROM object_events WHERE run = $recorded

@@ -9,6 +9,8 @@ SECONDS = "seconds"
 ONE = "one"
 FROZEN = "frozen"  #: kinds of page without a count under the policy of the recorded kernel
 
+_ALLOCS = "('kmalloc', 'kmem_cache_alloc')"
+_FREES = "('kfree', 'kmem_cache_free')"
 _OBJECTS = f"""
     SELECT coalesce(caches.name, if(cache_how IS NULL, '(large kmalloc)', '(not known)')) AS item,
         {SLICE} AS slice, {{value}} AS value
@@ -22,15 +24,15 @@ _SITES = f"""
     FROM object_events JOIN runs USING (run) LEFT JOIN call_sites USING (run, call_site)
     WHERE run = $recorded AND event IN {{events}} AND object IS NOT NULL GROUP BY ALL
 """
-_PAIRS = """
+_PAIRS = f"""
     SELECT coalesce(caches.name, if(gone.cache_how IS NULL, '(large kmalloc)', '(not known)'))
             AS item,
-        (gone.ts - first_ts) // slice_ns AS slice, {value} AS value
+        (gone.ts - first_ts) // slice_ns AS slice, {{value}} AS value
     FROM object_events AS gone
     JOIN object_events AS born ON born.run = gone.run AND born.seq = gone.object
     JOIN runs ON runs.run = gone.run
     LEFT JOIN caches ON caches.run = gone.run AND caches.cache = gone.cache
-    WHERE gone.run = $recorded AND gone.event IN (1, 3) AND born.event IN (0, 2) GROUP BY ALL
+    WHERE gone.run = $recorded AND gone.event IN {_FREES} AND born.event IN {_ALLOCS} GROUP BY ALL
 """
 _KINDS = """
     SELECT page_kind AS item, slice, sum({value}) AS value,
@@ -40,32 +42,31 @@ _KINDS = """
     WHERE run = $recorded AND policy = $own GROUP BY ALL
 """
 _PAGES = """
-    SELECT page_kinds.name AS item, slice, sum({value}) AS value
-    FROM samples JOIN page_kinds USING (page_kind) WHERE run = $recorded GROUP BY ALL
+    SELECT page_kind AS item, slice, sum({value}) AS value
+    FROM samples WHERE run = $recorded GROUP BY ALL
 """
 _RECORDED = f"""
-    SELECT coalesce(page_kinds.name, '(no page)') AS item, {SLICE} AS slice,
+    SELECT coalesce(page_kind, '(no page)') AS item, {SLICE} AS slice,
         sum({{value}}) AS value
-    FROM page_events JOIN runs USING (run) JOIN event_types USING (event)
-    LEFT JOIN page_kinds USING (page_kind)
-    WHERE run = $recorded AND system = 'page_ref' GROUP BY ALL
+    FROM page_events JOIN runs USING (run)
+    WHERE run = $recorded AND event BETWEEN 'page_ref_set'::event AND 'page_ref_unfreeze'::event
+    GROUP BY ALL
 """
 _NAMED = f"""
     SELECT '' AS item, {SLICE} AS slice, count(*) AS value
-    FROM page_events JOIN runs USING (run) JOIN event_types USING (event)
-    WHERE run = $recorded AND name = '{{name}}' GROUP BY ALL
+    FROM page_events JOIN runs USING (run)
+    WHERE run = $recorded AND event = '{{name}}' GROUP BY ALL
 """
 _SLABS = """
     SELECT coalesce(caches.name, '(not known)') AS item,
         ({when} - first_ts) // slice_ns AS slice, {value} AS value
-    FROM pages JOIN runs USING (run) JOIN page_kinds USING (page_kind)
-    LEFT JOIN caches USING (run, cache)
-    WHERE run = $recorded AND page_kinds.name = 'slab' AND {seen} IS NOT NULL GROUP BY ALL
+    FROM pages JOIN runs USING (run) LEFT JOIN caches USING (run, cache)
+    WHERE run = $recorded AND page_kind = 'slab' AND {seen} IS NOT NULL GROUP BY ALL
 """
 # Length of a life by how it is asked for: of objects, and of pages.
-_OBJECT_LIVES = """
+_OBJECT_LIVES = f"""
     SELECT run, cache, cache_how, ts, lifetime AS lived FROM object_events
-    WHERE run = $recorded AND event IN (1, 3) AND lifetime >= 0
+    WHERE run = $recorded AND event IN {_FREES} AND lifetime >= 0
 """
 _PAGE_LIVES = """
     SELECT run, free_ts AS ts, free_ts - alloc_ts AS lived FROM pages
@@ -119,8 +120,8 @@ RECORDED_MEASURES = (
         FROM (
             SELECT run, ts FROM object_events
             UNION ALL
-            SELECT run, ts FROM page_events JOIN event_types USING (event)
-            WHERE name IN ('mm_page_alloc', 'mm_page_free')
+            SELECT run, ts FROM page_events
+            WHERE event IN ('mm_page_alloc', 'mm_page_free')
         ) JOIN runs USING (run) WHERE run = $recorded GROUP BY ALL
         """,
     ),
@@ -153,12 +154,12 @@ RECORDED_MEASURES = (
     Measure("pcpu_drain", _NAMED.format(name="mm_page_pcpu_drain")),
     Measure("batched_frees", _NAMED.format(name="mm_page_free_batched")),
     Measure("fallbacks", _NAMED.format(name="mm_page_alloc_extfrag")),
-    Measure("object_allocs", _OBJECTS.format(events="(0, 2)", value="count(*)")),
-    Measure("object_frees", _OBJECTS.format(events="(1, 3)", value="count(*)")),
-    Measure("bytes_given", _OBJECTS.format(events="(0, 2)", value="sum(bytes_alloc)")),
+    Measure("object_allocs", _OBJECTS.format(events=_ALLOCS, value="count(*)")),
+    Measure("object_frees", _OBJECTS.format(events=_FREES, value="count(*)")),
+    Measure("bytes_given", _OBJECTS.format(events=_ALLOCS, value="sum(bytes_alloc)")),
     Measure(
         "bytes_wasted",
-        _OBJECTS.format(events="(0, 2)", value="sum(bytes_alloc - bytes_req)"),
+        _OBJECTS.format(events=_ALLOCS, value="sum(bytes_alloc - bytes_req)"),
     ),
     Measure("known_frees", _PAIRS.format(value="count(*)")),
     Measure("remote_frees", _PAIRS.format(value="count(*) FILTER (gone.cpu <> born.cpu)")),
@@ -186,12 +187,12 @@ RECORDED_MEASURES = (
     Measure("object_bins", _BINNED.format(lives=_OBJECT_LIVES, **_OF_ALL), binned=True),
     Measure("page_bins", _BINNED.format(lives=_PAGE_LIVES, **_OF_ALL), binned=True),
     Measure("cache_bins", _BINNED.format(lives=_OBJECT_LIVES, **_OF_CACHE), binned=True),
-    Measure("site_allocs", _SITES.format(events="(0, 2)", value="count(*)")),
+    Measure("site_allocs", _SITES.format(events=_ALLOCS, value="count(*)")),
     Measure(
         FROZEN,
         """
-        SELECT DISTINCT page_kinds.name AS item, NULL AS slice, 1 AS value
-        FROM policies JOIN policy_ops USING (run, policy) JOIN page_kinds USING (page_kind)
+        SELECT DISTINCT page_kind AS item, NULL AS slice, 1 AS value
+        FROM policies JOIN policy_ops USING (run, policy)
         WHERE run = $recorded AND policies.name = $own AND frozen
         """,
         sliced=False,

@@ -66,18 +66,17 @@ def section(connection: DuckDBPyConnection, runs: Sequence[int]) -> Section:
 
 
 def _operations(connection: DuckDBPyConnection, runs: Sequence[int]) -> list[Row]:
-    """policy_ops of the runs with names for codes; ``met``: the kind occurs in one of the runs."""
+    """policy_ops of the runs, by policy; ``met``: the kind occurs in one of the runs."""
     return queries.rows(
         connection,
         """
         SELECT policy_ops.*, policies.name AS name, policies.doc AS doc, policies.source AS source,
-            page_kinds.name AS kind,
+            page_kind AS kind,
             page_kind IN (SELECT page_kind FROM pages WHERE list_contains($runs, run)) AS met
         FROM policy_ops
         INNER JOIN policies USING (run, policy)
-        INNER JOIN page_kinds USING (page_kind)
         WHERE list_contains($runs, run)
-        ORDER BY run, policy, page_kind, list_position(['alloc', 'use', 'free'], stage)
+        ORDER BY run, policy, page_kind, stage
         """,
         runs=list(runs),
     )
@@ -87,7 +86,7 @@ def _kinds(connection: DuckDBPyConnection, runs: Sequence[int]) -> Table:
     found = queries.rows(
         connection,
         """
-        SELECT page_kinds.name, page_kinds.doc FROM page_kinds
+        SELECT page_kind AS name, doc FROM page_kinds
         WHERE page_kind IN (SELECT page_kind FROM pages WHERE list_contains($runs, run))
         ORDER BY page_kind
         """,

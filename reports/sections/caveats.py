@@ -27,24 +27,22 @@ WITH newly AS (
 )
 SELECT
     newly.policy,
-    page_kinds.name AS page_kind,
-    verdicts.name AS by_source,
+    newly.page_kind,
+    sources.verdict AS by_source,
     any_value(sources.price) AS price,
     any_value(list_sort(readers.sources)) AS readers
 FROM newly
 ANTI JOIN (SELECT run, page_kind FROM newly WHERE policy = $base) USING (run, page_kind)
 SEMI JOIN (SELECT DISTINCT run, page_kind FROM pages) USING (run, page_kind)
-INNER JOIN page_kinds USING (page_kind)
 INNER JOIN source_verdicts AS sources
     ON sources.run = newly.run AND sources.page_kind = newly.page_kind AND sources.caller IS NULL
-INNER JOIN verdicts USING (verdict)
 LEFT JOIN (
     SELECT run, page_kind, list(DISTINCT kernel_function) AS sources
     FROM kind_readers WHERE does != 'scans' GROUP BY run, page_kind
 ) AS readers ON readers.run = newly.run AND readers.page_kind = newly.page_kind
 WHERE NOT sources.frozen_later
-GROUP BY newly.policy, page_kinds.page_kind, page_kinds.name, verdicts.name
-ORDER BY min(newly.number), page_kinds.page_kind
+GROUP BY newly.policy, newly.page_kind, sources.verdict
+ORDER BY min(newly.number), newly.page_kind
 """
 _SHARED = """
 SELECT

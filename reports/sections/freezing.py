@@ -47,7 +47,7 @@ def verdicts(connection: DuckDBPyConnection, run: int) -> list[Block]:
 
 def _figure(connection: DuckDBPyConnection, kinds: list[Row]) -> Picture:
     known = queries.rows(connection, "FROM verdicts ORDER BY verdict")
-    nearly = next(row["max_extra_pct"] for row in known if row["name"] == "nearly")
+    nearly = next(row["max_extra_pct"] for row in known if row["verdict"] == "nearly")
     return Picture(
         "Left: the set that gives a page its count and the drop that ends it, ●: what freezing "
         "each kind of page saves, grey where it cannot be frozen as it is, hatched where that "

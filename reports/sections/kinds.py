@@ -140,12 +140,8 @@ def _known(connection: DuckDBPyConnection, run: int) -> dict[str, dict[str, int]
     found = queries.rows(
         connection,
         """
-        SELECT page_kinds.name AS kind, hows.name AS how, count(*) AS lives
-        FROM pages
-        INNER JOIN page_kinds USING (page_kind)
-        INNER JOIN hows ON hows.how = pages.kind_how
-        WHERE run = $run
-        GROUP BY ALL
+        SELECT page_kind AS kind, kind_how AS how, count(*) AS lives
+        FROM pages WHERE run = $run GROUP BY ALL
         """,
         run=run,
     )

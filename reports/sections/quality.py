@@ -227,7 +227,7 @@ def _kernels_own(connection: DuckDBPyConnection, run: Row) -> list[Block]:
     found = queries.rows(
         connection,
         """
-        SELECT page_kinds.name AS kind, count(*) AS lives,
+        SELECT pages.page_kind AS kind, count(*) AS lives,
             sum(ref_plain)::BIGINT AS recorded_plain,
             sum(
                 alloc_plain + (1 << "order") * alloc_page_plain + ref_use_plain
@@ -243,7 +243,6 @@ def _kernels_own(connection: DuckDBPyConnection, run: Row) -> list[Block]:
         INNER JOIN policy_costs AS costs
             ON costs.run = pages.run AND costs.policy = policies.policy
             AND costs.page_kind = pages.page_kind
-        INNER JOIN page_kinds ON page_kinds.page_kind = pages.page_kind
         WHERE pages.run = $run AND ref_locked IS NOT NULL
             AND alloc_seq IS NOT NULL AND free_seq IS NOT NULL
         GROUP BY kind ORDER BY lives DESC, kind

@@ -214,7 +214,7 @@ class PageAllocator:
                     self._count_movable(pfn, 1 << request.order)
                 return Outcome(path, pfn, pressure)
         self.live[page] = [-1, 1 << request.order, False]
-        return Outcome(PagePath.FAILED, -1, Pressure.RECLAIM)
+        return Outcome(PagePath.NO_BLOCK, -1, Pressure.RECLAIM)
 
     def _from_freelist(self, request: Request, pressure: Pressure) -> tuple[PagePath, int] | None:
         """get_page_from_freelist: R4.28, R4.29."""

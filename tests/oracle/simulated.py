@@ -231,7 +231,7 @@ class Simulated:
             found = self.pages.event(cpu, -1, ("page", born), event.block)
         else:
             found = self.pages.event(cpu, -1, ("page", born), event.order, offset=event.pfn - first)
-        self.placed.counts["refused_pages"] += found.path == PagePath.FAILED
+        self.placed.counts["refused_pages"] += found.path == PagePath.NO_BLOCK
         self.placed.events[event.seq] = (found.path.name.lower(), -1, -1, found.pfn)
 
     def _highest(self, gfp: int) -> int:
@@ -327,7 +327,7 @@ class Simulated:
                     # R3.7, allocate_slab: the order preferred to the fallback has no reclaim.
                     flags=NO_RECLAIM if order > self.slub.caches[cache].shape.min_order else 0,
                 )
-                if found.path == PagePath.FAILED:
+                if found.path == PagePath.NO_BLOCK:
                     return order
                 lives.append((slab, [cache, order, found.pfn, seq, -1]))
             else:

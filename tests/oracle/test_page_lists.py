@@ -323,8 +323,8 @@ def test_an_exhausted_machine_fails_and_says_so() -> None:
     oracle = small([(0, 0)], [M])
     assert oracle.event(0, 1, 0, 0, M).pfn == 0
     failed = oracle.event(0, 1, 1, 0, M)
-    assert (failed.path, failed.pfn, failed.pressure) == (PagePath.FAILED, -1, Pressure.RECLAIM)
-    assert oracle.event(0, 1, 2, 5, M).path == PagePath.FAILED
+    assert (failed.path, failed.pfn, failed.pressure) == (PagePath.NO_BLOCK, -1, Pressure.RECLAIM)
+    assert oracle.event(0, 1, 2, 5, M).path == PagePath.NO_BLOCK
 
 
 def test_an_atomic_request_below_low_refills_its_list_only_up_to_6_19() -> None:

@@ -12,7 +12,6 @@ import numpy as np
 
 from allocsim.kernels.cache_shapes import profile_of
 from allocsim.page_alloc.paths import PAGE_COUNTERS, PagePath
-from allocsim.recording.page_kinds import Kind
 from allocsim.slub.paths import Path as ObjectPath
 from allocsim.trace.events import Ev
 from pipeline.replay.policies import find_policies
@@ -54,13 +53,13 @@ def events_of(path: Path, run: int, source: RecordedRun, trace: TraceSet) -> lis
         path,
         'SELECT seq, event, page, alloc_seq, pages.pfn, pages.page_kind, pages."order" FROM'
         " page_events JOIN pages USING (run, page)"
-        f" WHERE run = {run} AND event IN (4, 5) ORDER BY seq",
+        f" WHERE run = {run} AND event IN ('mm_page_alloc', 'mm_page_free') ORDER BY seq",
     )
-    pages = {seq: (born, first, kind == Kind.SLAB) for seq, _, _, born, first, kind, _ in found}
+    pages = {seq: (born, first, kind == "slab") for seq, _, _, born, first, kind, _ in found}
     vmalloced: dict[int, list[int]] = {}  # R4.31: frees of each page that vfree freed in pieces
     blocks: dict[int, int] = {}
     for seq, event, page, born, _, kind, order in found:
-        if event == Ev.MM_PAGE_FREE and kind in (Kind.VMALLOC, Kind.KERNEL_STACK) and order > 0:
+        if event == "mm_page_free" and kind in ("vmalloc", "kernel_stack") and order > 0:
             frees = vmalloced.setdefault(page, [])
             frees.append(seq)
             if born is not None and len(frees) == 1 << order:
@@ -71,7 +70,8 @@ def events_of(path: Path, run: int, source: RecordedRun, trace: TraceSet) -> lis
         for size, site in ask(
             path,
             f"SELECT DISTINCT bytes_alloc, call_site FROM object_events WHERE run = {run}"
-            " AND event IN (0, 2) AND cache IS NULL AND cache_how IS NOT NULL",
+            " AND event IN ('kmalloc', 'kmem_cache_alloc')"
+            " AND cache IS NULL AND cache_how IS NOT NULL",
         )
         for symbol in [trace.symbols.name(site) or hex(site)]
     }
@@ -106,10 +106,10 @@ def older_of(path: Path, run: int, *, placed: bool) -> dict[int, bool]:
     return dict(
         ask(
             path,
-            "SELECT seq, event IN (1, 3) FROM object_events AS events"
+            "SELECT seq, event IN ('kfree', 'kmem_cache_free') FROM object_events AS events"
             " LEFT JOIN pages ON pages.run = events.run AND pages.page = events.page"
             f" WHERE events.run = {run} AND object = seq AND alloc_seq IS NULL"
-            f" AND (event IN (1, 3) OR {placed})",
+            f" AND (event IN ('kfree', 'kmem_cache_free') OR {placed})",
         )
     )
 

@@ -14,16 +14,20 @@ from allocsim.refcount.alloc_levels import LEVELS
 from allocsim.refcount.freezability import VERDICTS, Verdict
 from pipeline.store.arrow import arrow_type
 from pipeline.store.database import counter_rows
-from pipeline.store.schema import COUNTERS, OBJECT_FACTS, OBJECT_ORIGINS, TABLES, ddl
+from pipeline.store.schema import (
+    COUNTERS,
+    OBJECT_FACTS,
+    OBJECT_ORIGINS,
+    create_tables,
+    from_loaded,
+)
 from reports.rules import titled
 from reports.views import create_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-KINDS = ("slab", "large kmalloc", "page table", "anon", "other")
-HOWS = ("observed", "inferred", "assumed", "unknown")
-EVENT_TYPES = ("kmalloc", "kfree", "kmem_cache_alloc", "kmem_cache_free", "mm_page_alloc")
+KINDS = ("slab", "large_kmalloc", "page_table", "anon", "other")
 #: policy -> kind -> plain stores and locked instructions at allocation, use and free.
 COUNTED = {"alloc": (1, 0), "use": (0, 0), "free": (0, 1)}
 FROZEN = {"alloc": (0, 0), "use": (0, 0), "free": (0, 0)}
@@ -33,7 +37,7 @@ POLICIES = {
     "linux-6.12": {"anon": ANON},
     "linux-7.2": {
         "slab": FROZEN,
-        "large kmalloc": FROZEN,
+        "large_kmalloc": FROZEN,
         "anon": ANON | {"use": (0, 4)},
     },
 }
@@ -49,9 +53,9 @@ LIVES: tuple[Life, ...] = (
     ("slab", "observed", 0, True, 1, None),
     ("slab", "observed", 1, True, 0, None),
     ("slab", "inferred", None, True, 1, None),
-    ("large kmalloc", "observed", None, True, 1, None),
-    ("page table", "inferred", None, True, 1, None),
-    ("page table", "inferred", None, False, 1, None),
+    ("large_kmalloc", "observed", None, True, 1, None),
+    ("page_table", "inferred", None, True, 1, None),
+    ("page_table", "inferred", None, False, 1, None),
     ("anon", "inferred", None, True, 1, None),
     ("anon", "assumed", None, True, 1, None),
 )
@@ -73,13 +77,22 @@ OBJECT_EVENTS = pa.schema(
 
 
 def insert_object_events(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> None:
-    """Put rows of the view object_events, or some columns of them, into the tables behind it."""
+    """Put rows of the view object_events, or some columns of them, into the tables behind it.
+
+    Of an ENUM they have the codes.
+    """
     for field in OBJECT_EVENTS:
         if field.name not in rows.column_names:
             rows = rows.append_column(field.name, pa.nulls(len(rows), field.type))
     parts = ["run", *(column.name for column in _ORIGIN)]
     names = ", ".join(parts)
-    connection.register("made", rows)
+    connection.register("coded", rows)
+    stored = ", ".join(
+        f"{from_loaded(column, column.name)} AS {column.name}"
+        for column in (*OBJECT_FACTS.columns, *_ORIGIN)
+        if column.name != "origin"
+    )
+    connection.execute(f"CREATE TEMP TABLE made AS SELECT {stored} FROM coded")
     connection.execute(
         f"INSERT INTO object_origins BY NAME SELECT (SELECT count(*) FROM object_origins) +"
         f" row_number() OVER () AS origin, {names} FROM (SELECT DISTINCT {names} FROM made)"
@@ -90,7 +103,8 @@ def insert_object_events(connection: duckdb.DuckDBPyConnection, rows: pa.Table) 
         f"INSERT INTO object_facts BY NAME SELECT made.run, {facts}"
         f" FROM made INNER JOIN object_origins AS o ON {same}"
     )
-    connection.unregister("made")
+    connection.execute("DROP TABLE made")
+    connection.unregister("coded")
 
 
 def _add_run(
@@ -155,7 +169,7 @@ def _add_trace(connection: duckdb.DuckDBPyConnection, run: int, trace: str, kern
         first_ts=5_000_000_000,
         last_ts=5_015_000_000,
         slice_ns=10_000_000,
-        use_how=2,
+        use_how="assumed",
         own_policy=kernel_of(kernel).policy,
         own_note=kernel_of(kernel).policy_note or None,
         placement="recorded",
@@ -203,14 +217,14 @@ def _add_pages(
             page=page,
             pfn=page,
             order=0,
-            page_kind=KINDS.index(kind),
-            kind_how=HOWS.index(how),
+            page_kind=kind,
+            kind_how=how,
             cache=cache,
             alloc_seq=at if allocated else None,
             alloc_ts=5_000_000_000 if allocated else None,
             free_seq=at + 1 if frees else None,
             free_ts=5_010_000_000 if frees else None,
-            stack=0 if stacks and allocated and kind == "page table" else None,
+            stack=0 if stacks and allocated and kind == "page_table" else None,
             frees=frees,
             pages_freed=frees,
             ref_plain=None if used is None else int(allocated),
@@ -254,7 +268,7 @@ def _add_policies(
                     "policy_ops",
                     run=run,
                     policy=number,
-                    page_kind=KINDS.index(kind),
+                    page_kind=kind,
                     stage=stage,
                     frozen=kinds.get(kind) is FROZEN,
                     plain_ops=plain,
@@ -276,8 +290,8 @@ def _add_sources(
             connection,
             "source_verdicts",
             run=run,
-            page_kind=KINDS.index(kind),
-            verdict=verdict,
+            page_kind=kind,
+            verdict=VERDICTS[verdict].name,
             kernel="6.12",
             frozen_later=False,
             doc=f"What {kind} is like.",
@@ -287,7 +301,7 @@ def _add_sources(
                 connection,
                 "kind_readers",
                 run=run,
-                page_kind=KINDS.index(kind),
+                page_kind=kind,
                 does="reads",
                 kernel_function="reader",
                 source="mm/reader.c:reader (6.12)",
@@ -298,29 +312,23 @@ def _add_sources(
 def empty_database() -> duckdb.DuckDBPyConnection:
     """Tables and views, the fixed dimensions, and no run."""
     connection = duckdb.connect()
-    for table in TABLES:
-        connection.execute(ddl(table))
+    create_tables(connection)
     create_views(connection)
-    for code, name in enumerate(KINDS):
-        insert(connection, "page_kinds", page_kind=code, name=name, doc="")
-    for code, name in enumerate(HOWS):
-        insert(connection, "hows", how=code, name=name)
+    for kind in KINDS:
+        insert(connection, "page_kinds", page_kind=kind, doc="")
     for level, about in enumerate(LEVELS):
         insert(connection, "call_levels", level=level, name=about.name, source=about.source)
     for rule in VERDICTS:
         insert(
             connection,
             "verdicts",
-            verdict=rule.code,
-            name=rule.name,
+            verdict=rule.name,
             max_extra_pct=rule.max_extra_pct,
             doc=rule.doc,
         )
     for row in counter_rows():
         columns = (column.name for column in COUNTERS.columns)
         insert(connection, "counters", **dict(zip(columns, row, strict=True)))
-    for code, name in enumerate(EVENT_TYPES):
-        insert(connection, "event_types", event=code, system="kmem", name=name)
     return connection
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from tests.reports.conftest import HOWS, KINDS, POLICIES, insert, insert_object_events
+from tests.reports.conftest import KINDS, POLICIES, insert, insert_object_events
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -104,7 +104,7 @@ def _describe(
                     "policy_ops",
                     run=run,
                     policy=number,
-                    page_kind=KINDS.index(kind),
+                    page_kind=kind,
                     stage=stage,
                     frozen=frozen,
                     plain_ops=int(stage == "alloc" and not frozen),
@@ -161,8 +161,8 @@ def _pages(
     count = rng.poisson(workload.births / 4)
     born = rng.integers(0, LENGTH, count)
     gone = born + rng.exponential(30_000_000, count).astype(np.int64)
-    kind = rng.integers(0, len(KINDS), count)
-    slab = kind == KINDS.index("slab")
+    kind = np.array(KINDS)[rng.integers(0, len(KINDS), count)]
+    slab = kind == "slab"
     cache = rng.integers(0, len(CACHES), count)
     raised = slab & (cache == CACHES.index("filp"))
     pages = pa.table(
@@ -171,7 +171,7 @@ def _pages(
             "page": np.arange(count) + 1_000_000,
             "order": np.where(raised, workload.order, 0),
             "page_kind": kind,
-            "kind_how": np.full(count, HOWS.index("observed")),
+            "kind_how": np.full(count, "observed"),
             "cache": pa.array(cache, mask=~slab),
             "alloc_seq": np.arange(count) + 1_000_000,
             "alloc_ts": born,
@@ -184,11 +184,11 @@ def _pages(
     connection.register("made", pages)
     connection.execute("INSERT INTO pages BY NAME SELECT * FROM made")
     connection.unregister("made")
-    for event, ts in ((4, "alloc_ts"), (5, "free_ts")):
+    for event, ts in (("mm_page_alloc", "alloc_ts"), ("mm_page_free", "free_ts")):
         connection.execute(
             f"""
             INSERT INTO page_events BY NAME
-            SELECT run, {ts[:-3]}_seq AS seq, {ts} AS ts, {event} AS event, page_kind
+            SELECT run, {ts[:-3]}_seq AS seq, {ts} AS ts, '{event}' AS event, page_kind
             FROM pages WHERE run = {run} AND {ts} IS NOT NULL
             """
         )

@@ -16,12 +16,10 @@ from reports import queries
 from reports.render.wording import between, percent_between
 from reports.sections.answer import answer
 from reports.sections.console import print_policies
-from tests.reports.conftest import KINDS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-ANON = KINDS.index("anon")
 #: Locked instructions in use of an anon page: at least, at most, and per page table likewise.
 RANGES = {"refcounted": (2, 6, 1, 5), "linux-6.12": (2, 6, 1, 5), "linux-7.2": (3, 7, 1, 5)}
 TOTAL = (5 + 8, 17 + 8)  # 2 x 2 + 1 to 2 x 6 + 5
@@ -30,12 +28,11 @@ TOTAL = (5 + 8, 17 + 8)  # 2 x 2 + 1 to 2 x 6 + 5
 @pytest.fixture
 def assumed(small: DuckDBPyConnection) -> DuckDBPyConnection:
     """``small`` with ranges in use."""
-    small.execute("UPDATE page_kinds SET name = 'page_table' WHERE name = 'page table'")
     for policy, (low, high, table_low, table_high) in RANGES.items():
         small.execute(
             "UPDATE policy_ops SET locked_ops = $middle, locked_ops_low = $low,"
             " locked_ops_high = $high, locked_ops_per_table_low = $table_low,"
-            " locked_ops_per_table_high = $table_high WHERE stage = 'use' AND page_kind = $anon"
+            " locked_ops_per_table_high = $table_high WHERE stage = 'use' AND page_kind = 'anon'"
             " AND policy = (SELECT policy FROM policies WHERE name = $policy)",
             {
                 "middle": (low + high) // 2,
@@ -43,7 +40,6 @@ def assumed(small: DuckDBPyConnection) -> DuckDBPyConnection:
                 "high": high,
                 "table_low": table_low,
                 "table_high": table_high,
-                "anon": ANON,
                 "policy": policy,
             },
         )
@@ -78,9 +74,8 @@ def test_what_freezing_saves_on_an_assumed_kind_is_a_range(assumed: DuckDBPyConn
     assumed.execute(
         "UPDATE policy_ops SET frozen = true, plain_ops = 0, locked_ops = 0, locked_ops_low = NULL,"
         " locked_ops_high = NULL, locked_ops_per_table_low = NULL,"
-        " locked_ops_per_table_high = NULL WHERE page_kind = $anon"
+        " locked_ops_per_table_high = NULL WHERE page_kind = 'anon'"
         " AND policy = (SELECT policy FROM policies WHERE name = 'linux-7.2')",
-        {"anon": ANON},
     )
     row = _rows(assumed, "policy_summary")["linux-7.2"]
     # 4 as before, 2 frees of anon, 5 to 17 in use: these are in the saving and in the total alike.
@@ -158,10 +153,7 @@ def test_a_run_without_pages_has_nothing_assumed(assumed: DuckDBPyConnection) ->
     A simulated run of a trace without snapshots once had the first, by the assumed machine.
     """
     assumed.execute("DELETE FROM policies")
-    assumed.execute(
-        "UPDATE runs SET placement = 'simulated', machine_how = "
-        "(SELECT how FROM hows WHERE name = 'assumed')"
-    )
+    assumed.execute("UPDATE runs SET placement = 'simulated', machine_how = 'assumed'")
     out = StringIO()
     print_policies(assumed, [1], out)
     assert out.getvalue() == ""

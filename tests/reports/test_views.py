@@ -11,8 +11,12 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from pipeline.store.arrow import arrow_schema
-from pipeline.store.schema import TABLES, ddl
+from allocsim.recording.page_kinds import KIND_NAMES
+from allocsim.trace.events import Ev
+from allocsim.trace.results import CacheHow
+from pipeline.store.arrow import arrow_schema, insert_statement
+from pipeline.store.schema import TABLES, create_tables
+from pipeline.store.schema.enums import ENUM_OF
 from reports.views import VIEWS, create_views, view
 from tests.reports.conftest import OBJECT_EVENTS, insert_object_events
 
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
 Rows = list[dict[str, Any]]
 Tables = dict[str, Rows]
 
-KINDS = ("unknown", "slab", "anon", "pipe")
+KINDS = KIND_NAMES[:4]
 HOWS = ("observed", "inferred", "assumed", "unknown")
 CACHES = ("kmalloc-64", "dentry", "filp")
 POLICIES = ("refcounted", "frozen")
@@ -233,12 +237,6 @@ def tables() -> Tables:
     for run in RUNS:
         for name, rows in some_run(dice, run).items():
             merged[name] += rows
-    merged["page_kinds"] = [{"page_kind": i, "name": name} for i, name in enumerate(KINDS)]
-    merged["hows"] = [{"how": i, "name": name} for i, name in enumerate(HOWS)]
-    merged["cache_hows"] = [{"cache_how": i, "name": f"rule {i}"} for i in range(7)]
-    merged["event_types"] = [
-        {"event": i, "system": "kmem", "name": f"event {i}"} for i in range(22)
-    ]
     return merged
 
 
@@ -246,11 +244,11 @@ def tables() -> Tables:
 def ask(tables: Tables) -> Iterator[Callable[[str], Rows]]:
     """Rows of a query as dictionaries."""
     with duckdb.connect() as connection:
+        create_tables(connection)
         for table in TABLES:
-            connection.execute(ddl(table))
             if rows := tables.get(table.name):
                 connection.register("batch", pa.Table.from_pylist(rows, arrow_schema(table)))
-                connection.execute(f"INSERT INTO {table.name} SELECT * FROM batch")
+                connection.execute(insert_statement(table, "batch"))
         insert_object_events(
             connection, pa.Table.from_pylist(tables["object_events"], OBJECT_EVENTS)
         )
@@ -262,6 +260,14 @@ def ask(tables: Tables) -> Iterator[Callable[[str], Rows]]:
             return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
         yield run
+
+
+def named(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of codes as the database has it."""
+    return {
+        name: ENUM_OF[name].codes[value] if name in ENUM_OF and value is not None else value
+        for name, value in row.items()
+    }
 
 
 def policy_ops(tables: Tables) -> dict[tuple[int, str, int, str], tuple[int, int, int, int]]:
@@ -330,13 +336,14 @@ def test_every_view_has_the_columns_its_header_documents(ask: Callable[[str], Ro
 
 
 def test_every_size_and_count_of_every_view_is_bigint(ask: Callable[[str], Rows]) -> None:
-    codes = {"run", "policy", "page_kind", "slice", "cpu", "pid", "event", "order", "cache"}
-    codes |= {"cache_how", "kind_how", "stack", "call_site", "level", "entry_level"}
+    codes = {"run", "policy", "slice", "cpu", "pid", "order", "cache", "stack", "call_site"}
+    codes |= {"level", "entry_level"}
     codes |= {"of_run", "idx", "alloc_cpu", "free_cpu", "moment"}
     types = {"BIGINT", "DOUBLE", "VARCHAR", "BOOLEAN"}
     for name in VIEWS:
         for row in ask(f"DESCRIBE {name}"):
-            if row["column_name"] not in codes:
+            named = row["column_type"].startswith("ENUM(")
+            if row["column_name"] not in codes and not named:
                 assert row["column_type"] in types, (name, row)
 
 
@@ -579,7 +586,7 @@ def test_events_is_every_event(ask: Callable[[str], Rows], tables: Tables) -> No
     assert stacks
     for event in stored:
         key = event["run"], event["seq"]
-        expected = dict.fromkeys(rows[key]) | event
+        expected = dict.fromkeys(rows[key]) | named(event)
         if event["event"] < 4:
             life = lives.get((event["run"], event["page"]))
             on_slab = life is not None and KINDS[life["page_kind"]] == "slab"
@@ -600,11 +607,11 @@ def test_event_log_names_the_codes(ask: Callable[[str], Rows], tables: Tables) -
     for event in tables["object_events"]:
         row = rows[event["run"], event["seq"]]
         assert row["trace"] == f"trace-{event['run']}"
-        assert row["event"] == f"event {event['event']}"
+        assert row["event"] == Ev(event["event"]).name.lower()
         assert row["comm"] == ("bash" if event["pid"] == 1 else None)
         assert row["symbol"] == sites[event["call_site"]]
         assert row["cache"] == (None if event["cache"] is None else CACHES[event["cache"]])
-        assert row["cache_how"] == f"rule {event['cache_how']}"
+        assert row["cache_how"] == CacheHow(event["cache_how"]).name.lower()
         assert row["page_kind"] is None
     for event in tables["page_events"]:
         row = rows[event["run"], event["seq"]]
@@ -624,18 +631,19 @@ def test_policy_costs_puts_the_stages_side_by_side(
     assert len(rows) == len(RUNS) * len(POLICIES) * len(KINDS)
     for row in rows:
         name = numbers[row["run"], row["policy"]]
+        kind = KINDS.index(row["page_kind"])
         for stage in STAGES:
-            costs = ops.get((row["run"], name, row["page_kind"], stage), (0, 0, 0, 0))
+            costs = ops.get((row["run"], name, kind, stage), (0, 0, 0, 0))
             columns = ("plain", "locked", "page_plain", "page_locked")
             assert tuple(row[f"{stage}_{column}"] for column in columns) == costs
-        assert row["use_counted"] == (not frozen(tables, row["run"], name, row["page_kind"]))
+        assert row["use_counted"] == (not frozen(tables, row["run"], name, kind))
 
 
 def test_lives_alike_add_up_to_all_lives(ask: Callable[[str], Rows], tables: Tables) -> None:
     keys = ("run", "page_kind", "kind_how", "cache", "stack")
     alike = defaultdict(list)
     for life in tables["pages"]:
-        alike[tuple(life[key] for key in keys)].append(life)
+        alike[tuple(named(life)[key] for key in keys)].append(life)
     counts = {tuple(row[key] for key in keys): row for row in ask("from life_counts")}
     assert set(counts) == set(alike)
     for key, row in counts.items():

@@ -12,6 +12,8 @@ A module a layer; a new table stands in the module of its layer and in TABLES.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from allocsim.trace.events import Column
 from pipeline.store.schema.costs import COST_OPS, COST_TABLES, OP_PLACES
 from pipeline.store.schema.descriptors import (
@@ -23,11 +25,8 @@ from pipeline.store.schema.descriptors import (
     SCHEMES,
 )
 from pipeline.store.schema.dimensions import (
-    CACHE_HOWS,
     CALL_LEVELS,
     COUNTERS,
-    EVENT_TYPES,
-    HOWS,
     PAGE_KINDS,
     PATHS,
     POLICIES,
@@ -35,6 +34,7 @@ from pipeline.store.schema.dimensions import (
     POLICY_STEPS,
     VERDICTS,
 )
+from pipeline.store.schema.enums import ENUMS
 from pipeline.store.schema.freezing import KIND_READERS, SOURCE_VERDICTS
 from pipeline.store.schema.placed import (
     CACHE_COUNTERS,
@@ -62,9 +62,19 @@ from pipeline.store.schema.recorded import (
     UNFREED_OBJECTS,
 )
 from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS, TRACE_CPUS, TRACES, VALIDATION
-from pipeline.store.schema.table import Table, ddl, duckdb_type, stored_doc
+from pipeline.store.schema.table import (
+    Table,
+    ddl,
+    duckdb_type,
+    from_loaded,
+    loaded_type,
+    stored_doc,
+)
 
-SCHEMA_VERSION = 10
+if TYPE_CHECKING:
+    import duckdb
+
+SCHEMA_VERSION = 11
 
 SCHEMA = Table(
     "store_schema",
@@ -102,10 +112,7 @@ TABLES: tuple[Table, ...] = (
     KIND_READERS,
     QUALITY_COUNTS,
     VALIDATION,
-    EVENT_TYPES,
     PAGE_KINDS,
-    HOWS,
-    CACHE_HOWS,
     CALL_LEVELS,
     VERDICTS,
     PATHS,
@@ -128,19 +135,24 @@ TABLES: tuple[Table, ...] = (
     OP_PLACES,
 )
 
+
+def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the types and the tables, empty."""
+    for statement in (*(enum.ddl for enum in ENUMS), *map(ddl, TABLES)):
+        connection.execute(statement)
+
+
 __all__ = [
     "CACHES",
     "CACHE_COUNTERS",
-    "CACHE_HOWS",
     "CALL_LEVELS",
     "CALL_SITES",
     "COST_OPS",
     "COST_TABLES",
     "COUNTERS",
     "DESCRIPTOR_SLABS",
-    "EVENT_TYPES",
+    "ENUMS",
     "FREE_BLOCKS",
-    "HOWS",
     "KERNEL_STEPS",
     "KIND_READERS",
     "LIVE_BLOCKS",
@@ -180,7 +192,10 @@ __all__ = [
     "ZONES",
     "ZONE_COUNTERS",
     "Table",
+    "create_tables",
     "ddl",
     "duckdb_type",
+    "from_loaded",
+    "loaded_type",
     "stored_doc",
 ]

@@ -37,10 +37,10 @@ OP_PLACES = Table(
     "operations on pages of one kind and cache by one CPU in one run, with the line at one place",
     (
         RUN,
-        Column("page_kind", "i2", "", "Kind of page (page_kinds.page_kind)."),
+        Column("page_kind", "i2", "", "Kind of page."),
         Column("cache", "i4", "", "Slab pages: the cache (caches.cache)."),
         Column("cpu", "i2", "", "CPU that does it."),
-        Column("stage", "str", "", "'alloc', 'use' or 'free'."),
+        Column("stage", "str", "", "Stage in the life of the page."),
         Column(
             "operation",
             "str",

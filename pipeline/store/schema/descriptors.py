@@ -15,7 +15,7 @@ MACHINES = Table(
     (
         RUN,
         Column("pages", "i8", "pages", "Page frames that have memory behind them."),
-        Column("pages_how", "i1", "", "How that is known (hows.how)."),
+        Column("pages_how", "i1", "", "How that is known."),
         Column("pages_from", "str", "", "What says so: zoneinfo, iomem, or the highest frame."),
         Column("stock_from", "str", "", "What says what was allocated before the recording."),
         Column("stock_blocks", "i8", "", "Blocks known to have been, of kinds that are shown."),
@@ -33,7 +33,7 @@ LIVE_BLOCKS = Table(
     (
         RUN,
         _MOMENT,
-        Column("page_kind", "i2", "", "Whose pages (page_kinds.page_kind)."),
+        Column("page_kind", "i2", "", "Whose pages."),
         Column("order", "i4", "", "Blocks of 2^order pages."),
         Column("charged", "?", "", "Their allocation carried __GFP_ACCOUNT."),
         Column("sure", "?", "", "Known to be live; else one snapshot of two shows them."),
@@ -70,7 +70,7 @@ SCHEME_SIZES = Table(
     (
         RUN,
         _SCHEME,
-        Column("page_kind", "i2", "", "Kind of page (page_kinds.page_kind)."),
+        Column("page_kind", "i2", "", "Kind of page."),
         Column("charged", "?", "", "Of allocations that carry __GFP_ACCOUNT."),
         Column("descriptor", "i2", "", "Number of its descriptor in the scheme; NULL: none."),
         Column("bytes", "i8", "bytes", "Size of the descriptor; 0: none is needed."),

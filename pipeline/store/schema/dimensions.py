@@ -1,9 +1,9 @@
-"""What codes and names stand for: policies, kinds of page, levels, verdicts, paths, counters."""
+"""What is to be said of names: of policies, page kinds, levels, verdicts, paths and counters."""
 
 from __future__ import annotations
 
 from allocsim.trace.events import Column
-from pipeline.store.schema.table import RUN, Table, event
+from pipeline.store.schema.table import RUN, Table
 
 POLICIES = Table(
     "policies",
@@ -24,8 +24,8 @@ POLICY_OPS = Table(
     (
         RUN,
         Column("policy", "i2", "", "Policy (policies.policy)."),
-        Column("page_kind", "i2", "", "Kind of page (page_kinds.page_kind)."),
-        Column("stage", "str", "", "'alloc', 'use' or 'free'."),
+        Column("page_kind", "i2", "", "Kind of page."),
+        Column("stage", "str", "", "Stage in the life of the page."),
         Column("frozen", "?", "", "The kind has no reference count under the policy."),
         Column("plain_ops", "i8", "", "Plain stores per allocation, per life in use, or per free."),
         Column("locked_ops", "i8", "", "Locked instructions, likewise."),
@@ -71,46 +71,14 @@ POLICY_STEPS = Table(
     ("run", "policy", "step"),
 )
 
-EVENT_TYPES = Table(
-    "event_types",
-    "one tracepoint",
-    (
-        *event("event"),
-        Column("system", "str", "", "Its system: kmem or page_ref."),
-        Column("name", "str", "", "Its name."),
-    ),
-    ("event",),
-)
-
 PAGE_KINDS = Table(
     "page_kinds",
     "one kind of page: whose page it is",
     (
-        Column("page_kind", "i2", "", "Code of the kind."),
-        Column("name", "str", "", "Its name."),
+        Column("page_kind", "str", "", "The kind."),
         Column("doc", "str", "", "What belongs to it."),
     ),
     ("page_kind",),
-)
-
-HOWS = Table(
-    "hows",
-    "one way in which a statement is known",
-    (
-        Column("how", "i1", "", "Code of the way."),
-        Column("name", "str", "", "observed, inferred, assumed or unknown."),
-    ),
-    ("how",),
-)
-
-CACHE_HOWS = Table(
-    "cache_hows",
-    "one rule that gives an object event its cache",
-    (
-        Column("cache_how", "i1", "", "Code of the rule."),
-        Column("name", "str", "", "Its name."),
-    ),
-    ("cache_how",),
 )
 
 CALL_LEVELS = Table(
@@ -128,8 +96,7 @@ VERDICTS = Table(
     "verdicts",
     "one verdict on freezing a group of pages",
     (
-        Column("verdict", "i1", "", "Code of the verdict."),
-        Column("name", "str", "", "Its name."),
+        Column("verdict", "str", "", "The verdict."),
         Column(
             "max_extra_pct",
             "f8",
@@ -161,10 +128,9 @@ PATHS = Table(
     "paths",
     "one way in which the model serves a request",
     (
-        Column("path", "i2", "", "Code of the way."),
+        Column("path", "str", "", "The way."),
         Column("layer", "str", "", "'object' (SLUB) or 'page' (page allocator)."),
         Column("way", "str", "", "'alloc' or 'free'."),
-        Column("name", "str", "", "Its name."),
     ),
     ("path",),
 )

@@ -10,9 +10,9 @@ SOURCE_VERDICTS = Table(
     "what the sources of a kernel allow of pages of one kind, or of one caller's, in one run",
     (
         RUN,
-        Column("page_kind", "i2", "", "Kind of page (page_kinds.page_kind)."),
+        Column("page_kind", "i2", "", "Kind of page."),
         Column("caller", "str", "", "Function that asks for them; NULL: all others of the kind."),
-        Column("verdict", "i1", "", "Verdict by the sources alone (verdicts.verdict)."),
+        Column("verdict", "i1", "", "Verdict by the sources alone."),
         Column("kernel", "str", "", "Kernel whose sources were read: the nearest older one."),
         Column("frozen_later", "?", "", "A later kernel has changed the readers and frozen them."),
         Column("doc", "str", "", "Why, in a sentence."),
@@ -26,7 +26,7 @@ KIND_READERS = Table(
     "one function that reads, takes or maps by the count of pages of one kind, in one run",
     (
         RUN,
-        Column("page_kind", "i2", "", "Kind of page (page_kinds.page_kind); NULL: every kind."),
+        Column("page_kind", "i2", "", "Kind of page; NULL: every kind."),
         Column(
             "does", "str", "", "What it does: reads, takes, drops, maps, isolates, freezes, scans."
         ),

@@ -95,7 +95,7 @@ SAMPLES = Table(
     (
         RUN,
         Column("slice", "i4", "", "Slice 0 begins at runs.first_ts and lasts runs.slice_ns."),
-        Column("page_kind", "i2", "", "Whose pages (page_kinds.page_kind)."),
+        Column("page_kind", "i2", "", "Whose pages."),
         Column("page_allocs", "i8", "", "mm_page_alloc events, of any order."),
         Column("page_frees", "i8", "", "mm_page_free events, of any order."),
         Column("pages_allocated", "i8", "pages", "Base pages of these allocations."),
@@ -126,7 +126,7 @@ STEP_SAMPLES = Table(
     (
         RUN,
         Column("slice", "i4", "", "The time slice (samples.slice)."),
-        Column("page_kind", "i2", "", "Whose pages (page_kinds.page_kind)."),
+        Column("page_kind", "i2", "", "Whose pages."),
         Column("step", "str", "", "The step (policy_steps.step)."),
         Column("steps", "i8", "", "How many (kernel_steps)."),
     ),

@@ -18,7 +18,7 @@ RUNS = Table(
         Column("first_ts", "i8", "ns", "Time of the first event."),
         Column("last_ts", "i8", "ns", "Time of the last event."),
         Column("slice_ns", "i8", "ns", "Length of a time slice of samples and of timeline."),
-        Column("use_how", "i1", "", "How the use stage is known (hows.how); NULL: not looked at."),
+        Column("use_how", "i1", "", "How the use stage is known; NULL: not looked at."),
         Column("own_policy", "str", "", "The policy that does what the recorded kernel does."),
         Column("own_note", "str", "", "What to say with it; NULL: it is this very version's."),
         Column("placement", "str", "", "'recorded': where the kernel put things; or 'simulated'."),
@@ -27,7 +27,7 @@ RUNS = Table(
         Column("slub", "str", "", "Simulated: its generation of SLUB (counters.slub)."),
         Column("settings", "str", "", "Simulated: what the user set, by key (JSON)."),
         Column("what_if", "str", "", "Simulated: why it differs from the recorded kernel."),
-        Column("machine_how", "i1", "", "Simulated: how the zones are known (hows.how)."),
+        Column("machine_how", "i1", "", "Simulated: how the zones are known."),
     ),
     ("run",),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from allocsim.trace.events import EVENT_COLUMN, Column
+from pipeline.store.schema.enums import enum_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,21 @@ _WIDENED = {
 
 
 def duckdb_type(column: Column) -> str:
-    """The DuckDB type a column is stored in."""
-    return _WIDENED.get(column.name, _DUCKDB[column.dtype])
+    """The DuckDB type a column is stored in, by name."""
+    enum = enum_of(column)
+    return enum.name if enum else _WIDENED.get(column.name, _DUCKDB[column.dtype])
+
+
+def loaded_type(column: Column) -> str:
+    """The DuckDB type a column is loaded from: codes of an ENUM are whole numbers yet."""
+    coded = enum_of(column) is not None
+    return _DUCKDB[column.dtype] if coded else duckdb_type(column)
+
+
+def from_loaded(column: Column, value: str) -> str:
+    """The SQL of a stored value, from that of the value it is loaded from."""
+    enum = enum_of(column)
+    return enum.of_code(value) if enum and column.dtype != "str" else value
 
 
 def stored_doc(column: Column) -> str:

@@ -56,9 +56,7 @@ def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
     even = queries.rows(connection, "FROM descriptor_break_even WHERE run = $run", run=run)
     if not found or not even:
         return _not_modelled(connection, run)
-    [machine] = queries.rows(
-        connection, "FROM machines LEFT JOIN hows ON hows.how = pages_how WHERE run = $run", run=run
-    )
+    [machine] = queries.rows(connection, "FROM machines WHERE run = $run", run=run)
     by_name = {row["scheme"]: row for row in found}
     names = [row["scheme"] for row in even]
     name = HEADLINE if HEADLINE in names else names[-1]

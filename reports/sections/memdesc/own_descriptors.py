@@ -136,7 +136,7 @@ def _known(machine: Row) -> str:
         )
     return (
         f"The machine has {wording.count(machine['pages'])} pages, by "
-        f"{machine['pages_from']} ({machine['name']}). {stock} Pages that may be charged to a "
+        f"{machine['pages_from']} ({machine['pages_how']}). {stock} Pages that may be charged to a "
         "memory cgroup count as not known too. The sizes of descriptors are the plan’s, published "
         "or estimated; no kernel has them yet."
     )

@@ -40,7 +40,7 @@ _OLDER = {
 }
 
 
-#: How the zones are known (hows.name), and so what is said of them.
+#: How the zones are known (runs.machine_how), and so what is said of them.
 _MACHINES = {
     "observed": "as the recording’s zoneinfo has them ●",
     "inferred": (
@@ -63,8 +63,7 @@ def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
     found = queries.rows(
         connection,
         """
-        SELECT run, profile, slub, settings, what_if, hows.name AS machine_how
-        FROM runs LEFT JOIN hows ON runs.machine_how = hows.how
+        SELECT run, profile, slub, settings, what_if, machine_how FROM runs
         WHERE of_run = $run AND run IN (SELECT run FROM path_summary)
         ORDER BY run
         """,

@@ -43,9 +43,8 @@ folios as (
         sizes.scheme,
         descriptors.full_bytes
     from scheme_sizes as sizes
-    inner join page_kinds using (page_kind)
     inner join scheme_descriptors as descriptors using (run, scheme, descriptor)
-    where page_kinds.name = 'page_cache' and not sizes.charged
+    where sizes.page_kind = 'page_cache' and not sizes.charged
 )
 
 select

@@ -32,7 +32,7 @@ blocks as (
     select
         live_blocks.run,
         sizes.scheme,
-        page_kinds.name as page_kind,
+        live_blocks.page_kind,
         live_blocks."order",
         sizes.descriptor,
         sum(live_blocks.blocks)::bigint as blocks,
@@ -40,8 +40,7 @@ blocks as (
     from live_blocks
     inner join last_moment using (run, moment)
     inner join scheme_sizes as sizes using (run, page_kind, charged)
-    inner join page_kinds using (page_kind)
-    where sure and page_kinds.name <> 'unknown'
+    where sure and live_blocks.page_kind <> 'unknown'
     group by all
     having sum(live_blocks.blocks) > 0
 ),

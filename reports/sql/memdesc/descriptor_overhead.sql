@@ -38,12 +38,11 @@ needed as (
         sum(blocks * sizes.bytes) filter (sure and not sizes.bound)::bigint as known,
         sum(blocks * sizes.bytes) filter (not sure or sizes.bound)::bigint as unknown,
         sum(blocks * greatest((schemes.word_bytes << "order") - page_size, 0)) filter (
-            sure and schemes.hvo and page_kinds.name = 'hugetlb'
+            sure and schemes.hvo and live_blocks.page_kind = 'hugetlb'
         )::bigint as given_back
     from live_blocks
     inner join scheme_sizes as sizes using (run, page_kind, charged)
     inner join schemes using (run, scheme)
-    inner join page_kinds using (page_kind)
     inner join runs using (run)
     inner join traces using (trace_id)
     group by live_blocks.run, live_blocks.moment, sizes.scheme

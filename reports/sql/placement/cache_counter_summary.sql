@@ -119,7 +119,7 @@ select
     placed.objects,
     placed.capacity,
     placed.cpu_partial_slabs,
-    hows.name as shape_how,
+    placed.shape_how,
     counted.alloc_fastpath,
     counted.alloc_slowpath,
     counted.free_fastpath,
@@ -166,5 +166,4 @@ inner join runs using (run)
 inner join traces using (trace_id)
 inner join caches using (run, cache)
 inner join counted using (run, cache)
-left join hows on placed.shape_how = hows.how
 order by runs.run, counted.alloc_fastpath + counted.alloc_slowpath desc, cache

@@ -23,10 +23,10 @@ with counted as (
         slice,
         zone,
         "order",
-        coalesce(sum(blocks) filter (migratetype = 0), 0)::bigint as unmovable,
-        coalesce(sum(blocks) filter (migratetype = 1), 0)::bigint as movable,
-        coalesce(sum(blocks) filter (migratetype = 2), 0)::bigint as reclaimable,
-        coalesce(sum(blocks) filter (migratetype = 3), 0)::bigint as highatomic
+        coalesce(sum(blocks) filter (migratetype = 'unmovable'), 0)::bigint as unmovable,
+        coalesce(sum(blocks) filter (migratetype = 'movable'), 0)::bigint as movable,
+        coalesce(sum(blocks) filter (migratetype = 'reclaimable'), 0)::bigint as reclaimable,
+        coalesce(sum(blocks) filter (migratetype = 'highatomic'), 0)::bigint as highatomic
     from free_blocks
     group by run, slice, zone, "order"
 ),

@@ -7,7 +7,7 @@
 --   trace     Name of the trace set.
 --   what_if   Why it is not the recorded kernel as it was; NULL: it is.
 --   layer     'object' (SLUB) or 'page' (page allocator).
---   path      The way (paths.name).
+--   path      The way (paths.path).
 --   requests  Recorded events served so.
 --   share_pct [%] Of the layer's events in the run.
 with counted as (
@@ -21,7 +21,7 @@ select
     traces.trace,
     runs.what_if,
     paths.layer,
-    paths.name as path,
+    counted.path,
     counted.requests,
     100 * counted.requests
     / sum(counted.requests) over (partition by counted.run, paths.layer) as share_pct
@@ -29,4 +29,4 @@ from counted
 inner join paths using (path)
 inner join runs using (run)
 inner join traces using (trace_id)
-order by runs.run, paths.layer, counted.requests desc, paths.path
+order by runs.run, paths.layer, counted.requests desc, counted.path

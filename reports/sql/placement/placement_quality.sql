@@ -6,7 +6,7 @@
 --   run                      Simulated run.
 --   trace                    Name of the trace set.
 --   what_if                  Why it is not the recorded kernel as it was; NULL: it is.
---   machine_how              How zones and what was free at the start are known (hows.name).
+--   machine_how              How zones and what was free at the start are known.
 --   object_requests          Allocations and frees of objects that were simulated.
 --   inferred_frees           Of these, frees that no event shows (T6).
 --   on_older_slabs           Of these, of objects on slabs older than the trace.
@@ -82,7 +82,7 @@ select
     runs.run,
     traces.trace,
     runs.what_if,
-    hows.name as machine_how,
+    runs.machine_how,
     counts.object_requests,
     counts.inferred_frees,
     counts.on_older_slabs,
@@ -102,6 +102,5 @@ select
 from runs
 inner join traces using (trace_id)
 inner join counts using (run)
-left join hows on runs.machine_how = hows.how
 where runs.placement = 'simulated'
 order by runs.run

@@ -107,7 +107,7 @@ recorded as (
         count(alloc_seq) as slab_allocs,
         coalesce(sum(frees), 0)::bigint as slab_frees
     from pages
-    where page_kind = (select page_kind from page_kinds where name = 'slab')
+    where page_kind = 'slab'
     group by run
 ),
 
@@ -122,11 +122,10 @@ zoned as (
     group by run
 ),
 
--- Event 7 is mm_page_alloc_zone_locked.
 locked as (
     select run, count(*) as blocks_locked
     from page_events
-    where event = 7
+    where event = 'mm_page_alloc_zone_locked'
     group by run
 ),
 

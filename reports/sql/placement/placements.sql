@@ -10,7 +10,7 @@
 --   event          Name of the tracepoint.
 --   cache          Name of the object's cache.
 --   object         Object life (object_events.object).
---   path           How the model served it (paths.name).
+--   path           How the model served it (paths.path).
 --   slab           Slab the model put the object on (placed_slabs.slab); below -1: an older one.
 --   idx            Place of the object in it.
 --   pfn            First page frame the model gave: of the block, or of the object's slab.
@@ -22,10 +22,10 @@ select
     placed.seq,
     events.ts,
     events.cpu,
-    types.name as event,
+    events.event,
     caches.name as cache,
     events.object,
-    paths.name as path,
+    placed.path,
     placed.slab,
     placed.idx,
     coalesce(placed.pfn, slabs.pfn) as pfn,
@@ -34,7 +34,5 @@ select
 from placed_events as placed
 inner join runs using (run)
 inner join events on events.run = runs.of_run and events.seq = placed.seq
-inner join event_types as types on events.event = types.event
-left join paths on placed.path = paths.path
 left join placed_slabs as slabs on placed.run = slabs.run and placed.slab = slabs.slab
 left join caches on events.run = caches.run and events.cache = caches.cache

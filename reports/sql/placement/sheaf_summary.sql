@@ -20,7 +20,7 @@ with events as (
         split_part(call_sites.symbol, '.', 1) as function
     from object_events
     left join call_sites using (run, call_site)
-    where object_events.event in (0, 1, 3)
+    where object_events.event in ('kmalloc', 'kfree', 'kmem_cache_free')
 ),
 
 -- The last call of one of these functions of mm/slub.c may be a jump, and its kfree then seem its
@@ -42,7 +42,7 @@ made as (
         count(*) as sheaf_allocs,
         count(*) filter (function = '__kfree_rcu_sheaf') as rcu_sheaf_allocs
     from own
-    where event = 0
+    where event = 'kmalloc'
     group by run
 ),
 
@@ -55,14 +55,14 @@ gone as (
             run,
             object
         from own
-        where event <> 0
+        where event <> 'kmalloc'
         union
         select
             events.run,
             events.object
         from events
         inner join own using (run, object)
-        where events.event <> 0 and own.event = 0
+        where events.event <> 'kmalloc' and own.event = 'kmalloc'
     )
     group by run
 ),

@@ -1,7 +1,5 @@
 -- cache_summary: one row is one slab cache of one run, of those the run has seen.
 --
--- Events 0 and 2 allocate an object, 1 and 3 free one.
---
 -- Columns:
 --   run               Replay of one trace.
 --   trace             Name of the trace set.
@@ -23,12 +21,12 @@ with objects as (
     select
         run,
         cache,
-        count(*) filter (event in (0, 2)) as allocs,
-        count(*) filter (event in (1, 3)) as frees,
+        count(*) filter (event in ('kmalloc', 'kmem_cache_alloc')) as allocs,
+        count(*) filter (event in ('kfree', 'kmem_cache_free')) as frees,
         coalesce(sum(bytes_req), 0)::bigint as bytes_req,
         coalesce(sum(bytes_alloc), 0)::bigint as bytes_alloc,
-        median(lifetime) filter (event in (0, 2))::bigint as lifetime_median,
-        count(*) filter (cache_how = 0) as named
+        median(lifetime) filter (event in ('kmalloc', 'kmem_cache_alloc'))::bigint as lifetime_median,
+        count(*) filter (cache_how = 'named') as named
     from object_events
     where cache is not null
     group by run, cache

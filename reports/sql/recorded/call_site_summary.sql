@@ -1,7 +1,7 @@
 -- call_site_summary: one row is one place in the kernel that allocates or frees objects, in one
 -- run.
 --
--- Events 0 and 2 allocate an object, 1 and 3 free one; kfree(NULL) frees none (T4).
+-- kfree(NULL) frees no object (T4).
 --
 -- Columns:
 --   run              Replay of one trace.
@@ -20,12 +20,12 @@ with sites as (
     select
         run,
         call_site,
-        count(object) filter (event in (0, 2)) as allocs,
-        count(object) filter (event in (1, 3)) as frees,
+        count(object) filter (event in ('kmalloc', 'kmem_cache_alloc')) as allocs,
+        count(object) filter (event in ('kfree', 'kmem_cache_free')) as frees,
         coalesce(sum(bytes_req), 0)::bigint as bytes_req,
         coalesce(sum(bytes_alloc), 0)::bigint as bytes_alloc,
-        count(object) filter (event in (0, 2) and lifetime is null) as live_objects,
-        median(lifetime) filter (event in (0, 2))::bigint as lifetime_median
+        count(object) filter (event in ('kmalloc', 'kmem_cache_alloc') and lifetime is null) as live_objects,
+        median(lifetime) filter (event in ('kmalloc', 'kmem_cache_alloc'))::bigint as lifetime_median
     from object_events
     where call_site is not null
     group by run, call_site

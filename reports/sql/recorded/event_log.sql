@@ -1,4 +1,4 @@
--- event_log: one row is one recorded event of one run, with names for codes.
+-- event_log: one row is one recorded event of one run, with names for numbers.
 --
 -- Columns:
 --   run          Replay of one trace.
@@ -33,21 +33,21 @@ select
     events.cpu,
     events.pid,
     tasks.comm,
-    event_types.name as event,
+    events.event,
     coalesce(
         call_sites.symbol || '+0x' || lower(to_hex(call_sites.offset)),
         '0x' || lower(to_hex(events.call_site))
     ) as symbol,
     events.object,
     caches.name as cache,
-    cache_hows.name as cache_how,
+    events.cache_how,
     events.bytes_req,
     events.bytes_alloc,
     events.pfn,
     events.order,
     events.page,
-    page_kinds.name as page_kind,
-    hows.name as kind_how,
+    events.page_kind,
+    events.kind_how,
     events.slab,
     events.lifetime,
     events.plain_ops,
@@ -56,11 +56,7 @@ select
 from events
 inner join runs using (run)
 inner join traces using (trace_id)
-inner join event_types using (event)
 left join tasks using (run, pid)
 left join call_sites using (run, call_site)
 left join caches using (run, cache)
-left join cache_hows using (cache_how)
-left join page_kinds using (page_kind)
-left join hows on events.kind_how = hows.how
 left join stacks using (run, stack)

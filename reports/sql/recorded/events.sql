@@ -1,7 +1,7 @@
 -- events: one row is one recorded event of one run, with what the model says of it.
 --
 -- The view object_events and the tables object_stacks and page_events together; event_log has names
--- for the codes.
+-- for the numbers.
 --
 -- Columns:
 --   run          Replay of one trace.
@@ -9,7 +9,7 @@
 --   ts           [ns] Time on the recording's clock.
 --   cpu          CPU that did the operation.
 --   pid          Task that was current.
---   event        Which tracepoint (event_types.event).
+--   event        Which tracepoint.
 --   call_site    Address that called the allocator.
 --   bytes_req    [bytes] Asked for.
 --   bytes_alloc  [bytes] Given.
@@ -21,10 +21,10 @@
 --   stack        Kernel stack that followed the event (stacks.stack).
 --   object       Object life the event belongs to; NULL: none.
 --   cache        Cache of the object (caches.cache); NULL: none, or not known.
---   cache_how    Rule that gave the cache (cache_hows.cache_how); NULL: no object of a cache.
+--   cache_how    Rule that gave the cache; NULL: no object of a cache.
 --   page         Page life (pages.page) the event belongs to or lies on; NULL: none.
---   page_kind    Kind of that page (page_kinds.page_kind); NULL: no page event.
---   kind_how     How the kind is known (hows.how); NULL: no page event.
+--   page_kind    Kind of that page; NULL: no page event.
+--   kind_how     How the kind is known; NULL: no page event.
 --   slab         First page frame of the slab the object lies on; NULL: none, or not known.
 --   lifetime     [ns] Length of the life begun or ended here; NULL: open, or no life.
 --   plain_ops    Plain stores to a reference count by this event.
@@ -49,16 +49,15 @@ select
     events.cache,
     events.cache_how,
     events.page,
-    null::smallint as page_kind,
-    null::smallint as kind_how,
-    if(page_kinds.name = 'slab', pages.pfn, null) as slab,
+    null as page_kind,
+    null as kind_how,
+    if(pages.page_kind = 'slab', pages.pfn, null) as slab,
     events.lifetime,
     0::bigint as plain_ops,
     0::bigint as locked_ops
 from object_events as events
 left join object_stacks as stacks using (run, seq)
 left join pages using (run, page)
-left join page_kinds using (page_kind)
 union all
 select
     run,

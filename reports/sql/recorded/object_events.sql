@@ -9,13 +9,13 @@
 --   ts           [ns] Time on the recording's clock.
 --   cpu          CPU that did the operation.
 --   pid          Task that was current.
---   event        Which tracepoint (event_types.event).
+--   event        Which tracepoint.
 --   call_site    Address that called the allocator.
 --   bytes_req    [bytes] Asked for; NULL: a free.
 --   bytes_alloc  [bytes] Given; NULL: a free.
 --   object       Object life the event belongs to; NULL: none.
 --   cache        Cache of the object (caches.cache); NULL: none, or not known.
---   cache_how    Rule that gave the cache (cache_hows.cache_how); NULL: no object of a cache.
+--   cache_how    Rule that gave the cache; NULL: no object of a cache.
 --   page         Page life (pages.page) the object lies on; NULL: none known.
 --   lifetime     [ns] Length of the life begun or ended here; NULL: open, or no life.
 select

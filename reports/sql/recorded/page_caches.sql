@@ -9,12 +9,11 @@
 --   cache  Its cache (caches.cache).
 with slabs as (
     select
-        pages.run,
-        pages.page,
-        pages.cache
+        run,
+        page,
+        cache
     from pages
-    inner join page_kinds using (page_kind)
-    where page_kinds.name = 'slab'
+    where page_kind = 'slab'
 )
 
 select

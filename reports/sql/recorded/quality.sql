@@ -26,7 +26,7 @@
 --   kind_assumed_pct     [%] Share of page lives whose kind was assumed.
 --   kind_unknown_pct     [%] Share of page lives whose kind is not known.
 --   cache_named_pct      [%] Share of object events that carry the name of their cache.
---   cache_by_rule_pct    [%] Share of object events whose cache follows from a rule (CacheHow).
+--   cache_by_rule_pct    [%] Share of object events whose cache follows from a rule.
 --   cache_unresolved_pct [%] Share of object events whose cache is not known.
 --   requests_left_out    Object requests its simulated placements leave out; NULL: it has none.
 --   requests_left_out_pct [%] Share of its requests (placement_quality says why).
@@ -41,26 +41,25 @@ with kinds as (
     select
         run,
         count(*) as lives,
-        count(*) filter (kind_how = 0) as observed,
-        count(*) filter (kind_how = 1) as inferred,
-        count(*) filter (kind_how = 2) as assumed,
-        count(*) filter (kind_how = 3) as unknown,
+        count(*) filter (kind_how = 'observed') as observed,
+        count(*) filter (kind_how = 'inferred') as inferred,
+        count(*) filter (kind_how = 'assumed') as assumed,
+        count(*) filter (kind_how = 'unknown') as unknown,
         coalesce(sum(frees) filter (alloc_seq is null), 0)::bigint as unknown_page_frees
     from pages
     group by run
 ),
 
--- Events 0 and 2 allocate an object, 1 and 3 free one; 4 and 5 are mm_page_alloc and _free.
 objects as (
     select
         run,
         count(*) as object_events,
-        count(object) filter (event in (0, 2)) as allocs,
-        count(object) filter (event in (1, 3)) as frees,
+        count(object) filter (event in ('kmalloc', 'kmem_cache_alloc')) as allocs,
+        count(object) filter (event in ('kfree', 'kmem_cache_free')) as frees,
         count(cache_how) as classed,
-        count(*) filter (cache_how = 0) as named,
-        count(*) filter (cache_how between 1 and 5) as by_rule,
-        count(*) filter (cache_how = 6) as unresolved
+        count(*) filter (cache_how = 'named') as named,
+        count(*) filter (cache_how not in ('named', 'unresolved')) as by_rule,
+        count(*) filter (cache_how = 'unresolved') as unresolved
     from object_events
     group by run
 ),
@@ -70,7 +69,7 @@ page_counts as (
         run,
         count(*) as page_events
     from page_events
-    where event in (4, 5)
+    where event in ('mm_page_alloc', 'mm_page_free')
     group by run
 ),
 
@@ -136,7 +135,7 @@ select
     100 * objects.unresolved / nullif(objects.classed, 0) as cache_unresolved_pct,
     left_out.requests_left_out,
     left_out.requests_left_out_pct,
-    hows.name as use_how,
+    runs.use_how,
     runs.own_policy,
     runs.own_note,
     '0x' || lower(to_hex(traces.direct_map_base)) as direct_map_base,
@@ -151,6 +150,5 @@ left join page_counts using (run)
 left join kinds using (run)
 left join counts using (run)
 left join left_out using (run)
-left join hows on runs.use_how = hows.how
 where runs.placement = 'recorded'
 order by runs.run

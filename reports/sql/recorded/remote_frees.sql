@@ -21,6 +21,8 @@ inner join object_events as gone on born.run = gone.run and born.seq = gone.obje
 inner join runs on born.run = runs.run
 inner join traces using (trace_id)
 left join caches on born.run = caches.run and born.cache = caches.cache
-where born.event in (0, 2) and gone.event in (1, 3)
+where
+    born.event in ('kmalloc', 'kmem_cache_alloc')
+    and gone.event in ('kfree', 'kmem_cache_free')
 group by runs.run, traces.trace, caches.name, born.cpu, gone.cpu
 order by runs.run, cache, alloc_cpu, free_cpu

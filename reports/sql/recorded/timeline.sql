@@ -26,8 +26,7 @@ with tables as (
         slice,
         assumed_uses as tables
     from samples
-    inner join page_kinds using (page_kind)
-    where name = 'page_table' and assumed_uses > 0
+    where page_kind = 'page_table' and assumed_uses > 0
 ),
 
 entered as (
@@ -88,7 +87,7 @@ select
     state.slice,
     runs.first_ts + state.slice * runs.slice_ns as ts,
     state.slice * runs.slice_ns / 1e9 as seconds,
-    page_kinds.name as page_kind,
+    state.page_kind,
     state.page_allocs,
     state.page_frees,
     state.page_allocs * costs.alloc_plain + state.pages_allocated * costs.alloc_page_plain
@@ -110,11 +109,10 @@ inner join policy_costs as costs using (run, page_kind)
 inner join runs using (run)
 inner join traces using (trace_id)
 inner join policies using (run, policy)
-inner join page_kinds using (page_kind)
 left join more
     on
         state.run = more.run
         and costs.policy = more.policy
         and state.slice = more.slice
         and state.page_kind = more.page_kind
-order by runs.run, policies.policy, state.slice, page_kind
+order by runs.run, policies.policy, state.slice, state.page_kind

@@ -19,11 +19,10 @@ select
     sum(costs.plain_ops)::bigint as plain_ops,
     sum(costs.locked_ops)::bigint as locked_ops
 from life_costs as costs
-inner join page_kinds using (page_kind)
 inner join runs using (run)
 inner join traces using (trace_id)
 inner join policies using (run, policy)
 left join caches using (run, cache)
-where page_kinds.name = 'slab'
+where costs.page_kind = 'slab'
 group by costs.run, traces.trace, policies.policy, policies.name, costs.cache, caches.name
 order by costs.run, policies.policy, locked_ops desc, slab_allocs desc, caches.name

@@ -18,7 +18,7 @@
 --   kernel_function  Its name.
 --   source           file:function of the kernel whose sources were read, and its version.
 --   doc              What it does, in a few words.
---   by_source        Verdict on the kind by the sources alone (verdicts.name).
+--   by_source        Verdict on the kind by the sources alone (verdicts.verdict).
 with met as (
     select distinct
         run,
@@ -29,26 +29,24 @@ with met as (
 select
     readers.run,
     traces.trace,
-    page_kinds.name as page_kind,
+    met.page_kind,
     readers.does,
     readers.kernel_function,
     readers.source,
     readers.doc,
-    verdicts.name as by_source
+    sources.verdict as by_source
 from kind_readers as readers
 inner join runs using (run)
 inner join traces using (trace_id)
 left join met on readers.run = met.run and readers.page_kind = met.page_kind
-left join page_kinds on met.page_kind = page_kinds.page_kind
 left join source_verdicts as sources
     on
         met.run = sources.run
         and met.page_kind = sources.page_kind
         and sources.caller is null
-left join verdicts using (verdict)
 where readers.page_kind is null or met.page_kind is not null
 order by
     readers.run,
-    page_kinds.page_kind nulls last,
+    met.page_kind nulls last,
     readers.does,
     readers.source

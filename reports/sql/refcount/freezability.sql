@@ -26,7 +26,7 @@
 --   extra_lives       Whole lives in which somebody took a reference beyond the first.
 --   extra_references  Operations that took these references.
 --   peak_count        Highest count of a whole life (P1).
---   verdict           Verdict on the group (verdicts.name): the stricter of the next two.
+--   verdict           Verdict on the group (table verdicts): the stricter of the next two.
 --   observed          Verdict by its whole lives alone.
 --   by_source         Verdict by the kernel's sources alone.
 --   sources_of        Kernel whose sources were read: the recorded one's or the nearest older.
@@ -67,10 +67,10 @@ seen as (
     select
         lives.*,
         case
-            when whole_lives = 0 then 'not known'
-            when counted_lives = 0 and extra_lives = 0 then 'frozen already'
+            when whole_lives = 0 then 'not known'::verdict
+            when counted_lives = 0 and extra_lives = 0 then 'frozen already'::verdict
             else (
-                select arg_min(name, max_extra_pct)
+                select arg_min(verdict, max_extra_pct)
                 from verdicts
                 where 100 * lives.extra_lives <= max_extra_pct * lives.whole_lives
             )
@@ -81,13 +81,12 @@ seen as (
 -- A caller whose code was read has a verdict of its own, all others that of their kind.
 allowed as (
     select
-        sources.run,
-        sources.page_kind,
-        sources.caller,
-        sources.kernel,
-        verdicts.name as by_source
-    from source_verdicts as sources
-    inner join verdicts using (verdict)
+        run,
+        page_kind,
+        caller,
+        kernel,
+        verdict as by_source
+    from source_verdicts
 ),
 
 named as (
@@ -103,7 +102,7 @@ named as (
 told as (
     select
         seen.*,
-        coalesce(of_caller.by_source, of_kind.by_source, 'not known') as by_source,
+        coalesce(of_caller.by_source, of_kind.by_source, 'not known'::verdict) as by_source,
         of_kind.kernel as sources_of,
         if(of_caller.by_source is null, named.readers, null) as readers
     from seen
@@ -125,13 +124,8 @@ judged as (
         told.*,
         case
             when observed = 'frozen already' then observed
-            when 'needs its count' in (observed, by_source) then 'needs its count'
-            when 'not known' in (observed, by_source) then 'not known'
-            else (
-                select max_by(name, verdict)
-                from verdicts
-                where name in (told.observed, told.by_source)
-            )
+            when 'needs its count' in (observed, by_source) then 'needs its count'::verdict
+            else greatest(observed, by_source)
         end as verdict
     from told
 )
@@ -140,7 +134,7 @@ select
     judged.run,
     traces.trace,
     judged.scope,
-    page_kinds.name as page_kind,
+    judged.page_kind,
     judged.caller,
     judged.cache,
     judged.lives,
@@ -162,7 +156,6 @@ select
     / nullif(runs.last_ts - runs.first_ts, 0) as saved_per_second
 from judged
 inner join totals using (run)
-inner join page_kinds using (page_kind)
 inner join runs using (run)
 inner join traces using (trace_id)
 order by
@@ -170,6 +163,6 @@ order by
     judged.scope,
     judged.plain_ops_saved + judged.locked_ops_saved desc,
     judged.lives desc,
-    page_kinds.name,
+    judged.page_kind,
     judged.caller,
     judged.cache

@@ -29,7 +29,7 @@ parts as (
         run,
         policy,
         page_kind,
-        unnest([kind_how, 0, 1, 2]) as how,
+        unnest([kind_how, 'observed'::how, 'inferred'::how, 'assumed'::how]) as how,
         unnest([
             alloc_locked_ops + free_locked_ops,
             recorded_use_locked_ops,
@@ -67,9 +67,9 @@ select
     sums.run,
     traces.trace,
     policies.name as policy,
-    page_kinds.name as page_kind,
+    sums.page_kind,
     sums.frozen and not baseline.frozen as frozen,
-    hows.name as how,
+    sums.how,
     baseline.locked_ops - sums.locked_ops as locked_ops_saved,
     least(
         baseline.locked_ops_low - sums.locked_ops_low,
@@ -81,9 +81,7 @@ select
     ) as locked_ops_saved_high
 from sums
 inner join baseline using (run, page_kind, how)
-inner join hows using (how)
-inner join page_kinds using (page_kind)
 inner join policies on sums.run = policies.run and sums.policy = policies.policy
 inner join runs on sums.run = runs.run
 inner join traces using (trace_id)
-order by sums.run, policies.policy, page_kind, sums.how
+order by sums.run, policies.policy, sums.page_kind, sums.how

@@ -60,24 +60,24 @@ operations as (
         events.page,
         events.stack,
         kinds.is_frozen,
-        event_types.name = 'page_ref_mod_unless' as tries,
+        events.event = 'page_ref_mod_unless' as tries,
         tries and events.ret = 0 as refused,
-        event_types.name in ('page_ref_mod', 'page_ref_mod_and_return', 'page_ref_mod_unless')
+        events.event in ('page_ref_mod', 'page_ref_mod_and_return', 'page_ref_mod_unless')
         and events.val > 0 as takes,
         coalesce(
-            event_types.name in ('page_ref_mod_and_test', 'page_ref_freeze') and events.ret != 0
-            or event_types.name = 'page_ref_mod_and_return' and events.ret = 0,
+            events.event in ('page_ref_mod_and_test', 'page_ref_freeze') and events.ret != 0
+            or events.event = 'page_ref_mod_and_return' and events.ret = 0,
             false
         ) as to_zero,
-        event_types.name = 'page_ref_set'
+        events.event = 'page_ref_set'
         and events.val = 1
         and row_number() over (of_page order by events.seq) = 1 as is_birth,
         to_zero and row_number() over (of_page order by events.seq desc) = 1 as is_end
     from page_events as events
-    inner join event_types using (event)
     inner join reference_lives as lives using (run, page)
     inner join kinds on lives.run = kinds.run and lives.page_kind = kinds.page_kind
-    where event_types.system = 'page_ref'
+    -- Comparing with a bare string would go by the alphabet.
+    where events.event between 'page_ref_set'::event and 'page_ref_unfreeze'::event
     window of_page as (partition by events.run, events.page, events.pfn)
 ),
 
@@ -120,17 +120,17 @@ objects as (
         touches.page,
         touches.turn,
         count(*) filter (
-            event_types.name in ('kfree', 'kmem_cache_free')
+            events.event in ('kfree', 'kmem_cache_free')
             and events.seq > touches.first_seq
             and events.seq < coalesce(touches.dropped_seq, pages.free_seq, events.seq + 1)
         ) as freed_held,
         greatest(
             count(*) filter (
-                event_types.name in ('kmalloc', 'kmem_cache_alloc')
+                events.event in ('kmalloc', 'kmem_cache_alloc')
                 and events.seq < touches.zero_seq
             )
             - count(*) filter (
-                event_types.name in ('kfree', 'kmem_cache_free')
+                events.event in ('kfree', 'kmem_cache_free')
                 and events.seq < touches.zero_seq
             ),
             0
@@ -138,7 +138,6 @@ objects as (
     from touches
     inner join pages using (run, page)
     inner join object_events as events using (run, page)
-    inner join event_types using (event)
     where not touches.refused
     group by touches.run, touches.page, touches.turn
 ),
@@ -169,13 +168,13 @@ select
     policies.name as policy,
     case
         when judged.is_frozen then 'H2 Frozen page touched'
-        when page_kinds.name = 'page_table' then 'H5 Page table touched'
-        when page_kinds.name in ('vmalloc', 'kernel_stack') then 'H6 Page of vmalloc touched'
+        when judged.page_kind = 'page_table' then 'H5 Page table touched'
+        when judged.page_kind in ('vmalloc', 'kernel_stack') then 'H6 Page of vmalloc touched'
         else 'H3 Counted page touched'
     end as rule,
     judged.outcome,
     judged.outcome not in ('scanner', 'would be refused') as breaks,
-    page_kinds.name as page_kind,
+    judged.page_kind,
     judged.cache,
     judged.caller,
     stacks.caller as taker,
@@ -189,7 +188,6 @@ select
 from judged
 inner join frozen on judged.run = frozen.run and judged.page_kind = frozen.page_kind
 inner join policies on frozen.run = policies.run and frozen.policy = policies.policy
-inner join page_kinds on judged.page_kind = page_kinds.page_kind
 left join stacks on judged.run = stacks.run and judged.stack = stacks.stack
 inner join runs on judged.run = runs.run
 inner join traces using (trace_id)
@@ -200,7 +198,7 @@ group by
     policies.name,
     judged.is_frozen,
     judged.outcome,
-    page_kinds.name,
+    judged.page_kind,
     judged.cache,
     judged.caller,
     stacks.caller,
@@ -210,7 +208,7 @@ order by
     policies.policy,
     breaks desc,
     touches desc,
-    page_kinds.name,
+    judged.page_kind,
     judged.cache,
     judged.caller,
     taker,

@@ -13,8 +13,8 @@
 -- Columns:
 --   run                          Replay of one trace.
 --   policy                       Number of the policy (policies.policy).
---   page_kind                    Code of the kind (page_kinds.page_kind).
---   kind_how                     How the kind is known (hows.how).
+--   page_kind                    Whose pages.
+--   kind_how                     How the kind is known.
 --   cache                        Slab pages: the cache (caches.cache); NULL: none, or not known.
 --   stack                        Stack of the allocation (stacks.stack); NULL: none recorded.
 --   page_allocs                  mm_page_alloc events that began such a life, of any order.
@@ -60,8 +60,7 @@ with more as (
 tables as (
     select run, sum(assumed_uses)::bigint as tables
     from life_counts
-    inner join page_kinds using (page_kind)
-    where name = 'page_table'
+    where page_kind = 'page_table'
     group by run
     having tables > 0
 ),
@@ -126,7 +125,7 @@ select
     tables.run,
     costs.policy,
     costs.page_kind,
-    2::smallint as kind_how,
+    'assumed'::how as kind_how,
     0::bigint as page_allocs,
     0::bigint as page_frees,
     0::bigint as recorded_uses,

@@ -3,8 +3,8 @@
 --
 -- Columns:
 --   run                Replay of one trace.
---   page_kind          Code of the kind (page_kinds.page_kind).
---   kind_how           How the kind is known (hows.how).
+--   page_kind          Whose pages.
+--   kind_how           How the kind is known.
 --   cache              Slab pages: the cache (caches.cache); NULL: not slab, or not known.
 --   stack              Stack of the allocation (stacks.stack); NULL: none recorded.
 --   page_allocs        mm_page_alloc events that began such a life, of any order.

@@ -101,12 +101,11 @@ with priced as (
             'high': places.events * costs.use_table_locked_high
         } as part
     from op_places as places
-    inner join page_kinds using (page_kind)
     inner join policy_costs as costs using (run)
     semi join (from policy_costs where use_table_locked_high > 0) as mapped
         on costs.run = mapped.run and costs.page_kind = mapped.page_kind
     where
-        page_kinds.name = 'page_table'
+        places.page_kind = 'page_table'
         and places.stage = 'use'
         and places.operation is null
 ),
@@ -158,7 +157,7 @@ select
     against.run,
     traces.trace,
     against.name as policy,
-    page_kinds.name as page_kind,
+    against.page_kind,
     caches.name as cache,
     against.cpu,
     against.stage,
@@ -191,7 +190,6 @@ inner join cost_ops as own
     on against.run = own.run and against.operation = own.operation and own.place = 'own'
 inner join runs on against.run = runs.run
 inner join traces using (trace_id)
-inner join page_kinds using (page_kind)
 left join caches on against.run = caches.run and against.cache = caches.cache
 where
     against.ops_low <> 0
@@ -202,7 +200,7 @@ order by
     against.run,
     against.policy,
     est_ns_high desc,
-    page_kind,
+    against.page_kind,
     caches.name,
     against.cpu,
     against.stage,

@@ -21,7 +21,7 @@ select
     traces.trace,
     policies.name as policy,
     stacks.caller,
-    page_kinds.name as page_kind,
+    costs.page_kind,
     sum(costs.page_allocs)::bigint as page_allocs,
     sum(costs.page_frees)::bigint as page_frees,
     sum(costs.plain_ops)::bigint as plain_ops,
@@ -30,11 +30,10 @@ select
     sum(costs.locked_ops_high)::bigint as locked_ops_high
 from life_costs as costs
 inner join stacks using (run, stack)
-inner join page_kinds using (page_kind)
 inner join runs using (run)
 inner join traces using (trace_id)
 inner join policies using (run, policy)
 group by
-    costs.run, traces.trace, policies.policy, policies.name, stacks.caller, page_kinds.name
+    costs.run, traces.trace, policies.policy, policies.name, stacks.caller, costs.page_kind
 order by
-    costs.run, policies.policy, locked_ops desc, page_allocs desc, stacks.caller, page_kinds.name
+    costs.run, policies.policy, locked_ops desc, page_allocs desc, stacks.caller, costs.page_kind

@@ -30,7 +30,7 @@ select
     costs.run,
     traces.trace,
     policies.name as policy,
-    page_kinds.name as page_kind,
+    costs.page_kind,
     sum(page_allocs)::bigint as page_allocs,
     sum(page_frees)::bigint as page_frees,
     sum(plain_ops)::bigint as plain_ops,
@@ -51,13 +51,12 @@ select
         when sum(replaced_use_plain_ops + replaced_use_locked_ops) > 0 then 'inferred'
         else 'observed'
     end as use_how,
-    100 * sum(page_allocs) filter (kind_how = 0) / nullif(sum(page_allocs), 0) as observed_pct,
-    100 * sum(page_allocs) filter (kind_how = 1) / nullif(sum(page_allocs), 0) as inferred_pct,
-    100 * sum(page_allocs) filter (kind_how = 2) / nullif(sum(page_allocs), 0) as assumed_pct
+    100 * sum(page_allocs) filter (kind_how = 'observed') / nullif(sum(page_allocs), 0) as observed_pct,
+    100 * sum(page_allocs) filter (kind_how = 'inferred') / nullif(sum(page_allocs), 0) as inferred_pct,
+    100 * sum(page_allocs) filter (kind_how = 'assumed') / nullif(sum(page_allocs), 0) as assumed_pct
 from life_costs as costs
 inner join runs using (run)
 inner join traces using (trace_id)
 inner join policies using (run, policy)
-inner join page_kinds using (page_kind)
-group by costs.run, traces.trace, policies.policy, policies.name, page_kinds.name
-order by costs.run, policies.policy, locked_ops desc, page_allocs desc, page_kinds.name
+group by costs.run, traces.trace, policies.policy, policies.name, costs.page_kind
+order by costs.run, policies.policy, locked_ops desc, page_allocs desc, costs.page_kind

@@ -11,7 +11,7 @@
 -- Columns:
 --   run                    Replay of one trace.
 --   policy                 Number of the policy (policies.policy).
---   page_kind              Code of the kind (page_kinds.page_kind).
+--   page_kind              Whose pages.
 --   alloc_plain            Plain stores per mm_page_alloc.
 --   alloc_locked           Locked instructions per mm_page_alloc.
 --   alloc_page_plain       Plain stores per base page allocated.

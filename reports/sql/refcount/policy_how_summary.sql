@@ -20,7 +20,7 @@ with parts as (
     select
         run,
         policy,
-        unnest([kind_how, 0, 1, 2]) as how,
+        unnest([kind_how, 'observed'::how, 'inferred'::how, 'assumed'::how]) as how,
         unnest([
             alloc_plain_ops + free_plain_ops,
             recorded_use_plain_ops - replaced_use_plain_ops,
@@ -65,7 +65,7 @@ select
     sums.run,
     traces.trace,
     policies.name as policy,
-    hows.name as how,
+    sums.how,
     sums.plain_ops,
     sums.locked_ops,
     sums.locked_ops_low,
@@ -73,7 +73,6 @@ select
     baseline.locked_ops - sums.locked_ops as locked_ops_saved
 from sums
 left join baseline using (run, how)
-inner join hows using (how)
 inner join runs using (run)
 inner join traces using (trace_id)
 inner join policies using (run, policy)

@@ -41,7 +41,7 @@ with verdicts_of as (
 paths as (
     select
         costs.run,
-        page_kinds.name as page_kind,
+        costs.page_kind,
         stacks.caller,
         stacks.entry_level,
         any_value(policy_costs.use_plain + policy_costs.use_locked)
@@ -53,22 +53,19 @@ paths as (
     from life_costs as costs
     inner join policies using (run, policy)
     inner join policy_costs using (run, policy, page_kind)
-    inner join page_kinds using (page_kind)
     left join stacks using (run, stack)
     where policies.name = 'refcounted'
-    group by costs.run, page_kinds.name, stacks.caller, stacks.entry_level
+    group by costs.run, costs.page_kind, stacks.caller, stacks.entry_level
 ),
 
 -- A caller whose code was read has a verdict of its own, all others that of their kind.
 allowed as (
     select
-        sources.run,
-        page_kinds.name as page_kind,
-        sources.caller,
-        verdicts.name in ('needs its count', 'not known') as needs
-    from source_verdicts as sources
-    inner join page_kinds using (page_kind)
-    inner join verdicts using (verdict)
+        run,
+        page_kind,
+        caller,
+        verdict in ('needs its count', 'not known') as needs
+    from source_verdicts
 )
 
 select

@@ -8,7 +8,7 @@
 -- Columns:
 --   run          Replay of one trace.
 --   page         Handle of the life (pages.page).
---   page_kind    Code of the kind (page_kinds.page_kind).
+--   page_kind    Whose page.
 --   cache        Slab pages: name of the cache; NULL: not slab, or not known.
 --   caller       Function that allocated the page; NULL: no stack was recorded.
 --   entry_level  Where it enters the page allocator (call_levels.level); NULL: no stack.

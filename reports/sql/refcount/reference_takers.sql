@@ -18,7 +18,7 @@
 select
     lives.run,
     traces.trace,
-    page_kinds.name as page_kind,
+    lives.page_kind,
     lives.caller,
     lives.cache,
     stacks.caller as taker,
@@ -28,16 +28,14 @@ select
     max(events.count) as high_count
 from page_events as events
 inner join reference_lives as lives using (run, page)
-inner join event_types using (event)
 left join stacks on events.run = stacks.run and events.stack = stacks.stack
-inner join page_kinds on lives.page_kind = page_kinds.page_kind
 inner join runs on lives.run = runs.run
 inner join traces using (trace_id)
 where
-    (event_types.name in ('page_ref_mod', 'page_ref_mod_and_return') and events.val > 0)
-    or (event_types.name = 'page_ref_mod_unless' and events.val > 0 and events.ret != 0)
-    or (event_types.name = 'page_ref_set' and events.val > 1)
+    (events.event in ('page_ref_mod', 'page_ref_mod_and_return') and events.val > 0)
+    or (events.event = 'page_ref_mod_unless' and events.val > 0 and events.ret != 0)
+    or (events.event = 'page_ref_set' and events.val > 1)
 group by
-    lives.run, traces.trace, page_kinds.name, lives.caller, lives.cache, stacks.caller
+    lives.run, traces.trace, lives.page_kind, lives.caller, lives.cache, stacks.caller
 order by
-    lives.run, "references" desc, page_kinds.name, lives.caller, lives.cache, taker
+    lives.run, "references" desc, lives.page_kind, lives.caller, lives.cache, taker

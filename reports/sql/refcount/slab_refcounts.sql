@@ -45,5 +45,5 @@ inner join policy_costs as costs
     on
         policies.run = costs.run
         and policies.policy = costs.policy
-        and costs.page_kind = (select page_kind from page_kinds where name = 'slab')
+        and costs.page_kind = 'slab'
 order by runs.run, policies.policy

@@ -14,7 +14,7 @@ from pipeline.progress import Progress
 from pipeline.replay.kernel_steps import add_kernel_steps
 from pipeline.replay.policies import find_policies
 from pipeline.replay.recorded import replay_path
-from pipeline.store.schema import TABLES, ddl
+from pipeline.store.schema import create_tables
 from tests.reports.conftest import insert
 
 if TYPE_CHECKING:
@@ -35,8 +35,7 @@ _CODES = {
 def steps(release: str, *operations: str, kinds: dict[int, Kind] | None = None) -> list[list[str]]:
     """Steps found at each of "PID PAGE OPERATION"; pages are of the page cache unless said."""
     connection = duckdb.connect()
-    for table in TABLES:
-        connection.execute(ddl(table))
+    create_tables(connection)
     insert(connection, "runs", run=1, first_ts=0, last_ts=100, slice_ns=10)
     pages, born = set(), set()
     for seq, text in enumerate(operations):
@@ -53,7 +52,7 @@ def steps(release: str, *operations: str, kinds: dict[int, Kind] | None = None) 
             ts=seq,
             cpu=0,
             pid=int(pid),
-            event=int(code),
+            event=code.name.lower(),
             page=int(page),
             val=int(rest) if rest else 1,
             ret=int("z" in what if code == Ev.PAGE_REF_MOD_AND_TEST else "!" not in what),
@@ -62,7 +61,7 @@ def steps(release: str, *operations: str, kinds: dict[int, Kind] | None = None) 
     for page in pages:
         kind = (kinds or {}).get(page, Kind.PAGE_CACHE)
         ts = 0 if page in born else None
-        values = {"order": 0, "page_kind": int(kind), "alloc_ts": ts}
+        values = {"order": 0, "page_kind": kind.name.lower(), "alloc_ts": ts}
         insert(connection, "pages", run=1, page=page, **values)
     add_kernel_steps(connection, 1, kernel_of(release))
     found = connection.execute("SELECT seq, step FROM kernel_steps ORDER BY ALL").fetchall()
@@ -146,17 +145,16 @@ def test_stacks_say_the_same(
                 FROM page_events AS events
                 JOIN stacks USING (run, stack)
                 LEFT JOIN (FROM kernel_steps WHERE starts_with(step, 'fault')) USING (run, seq)
-                WHERE page_kind IN (SELECT page_kind FROM page_kinds
-                    WHERE name IN ('page_cache', 'shmem'))
+                WHERE page_kind IN ('page_cache', 'shmem')
                 WINDOW life AS (PARTITION BY events.page ORDER BY seq)
             )
             SELECT
                 count(*) FILTER (contains(frames, 'filemap_map_pages') AND following <> -1
-                    OR contains(frames, 'filemap_map_pages') AND event_types.name <> $unless),
+                    OR contains(frames, 'filemap_map_pages') AND event <> $unless),
                 count(step) FILTER (contains(frames, 'filemap_map_pages')),
                 count(step) FILTER (NOT contains(frames, 'filemap_map_pages'))
-            FROM uses JOIN event_types USING (event)
-            WHERE event_types.name = $event AND val > 0
+            FROM uses
+            WHERE event = $event AND val > 0
             """,
             {"event": event, "unless": "page_ref_mod_unless"},
         ).fetchall()

@@ -81,7 +81,7 @@ def test_call_stacks_say_which_pages_are_frozen(db: Path, name: str) -> None:
     found: dict[str, set[bool]] = {}
     pages = ask(
         db,
-        "SELECT page_kinds.name, frames FROM pages JOIN page_kinds USING (page_kind)"
+        "SELECT page_kind, frames FROM pages"
         f" JOIN stacks USING (run, stack) WHERE run = {NAMES.index(name) + 1}",
     )
     for kind, frames in pages:

@@ -101,7 +101,7 @@ def test_a_wrong_kind_or_a_page_that_nothing_freed_is_told_from_what_is_unknowab
             SELECT pfn, free_seq IS NULL FROM (
                 SELECT pfn, free_seq, "order", page_kind FROM pages WHERE run = 4
                 QUALIFY row_number() OVER (PARTITION BY pfn ORDER BY page DESC) = 1
-            ) JOIN page_kinds USING (page_kind) WHERE name = 'slab' AND "order" = 0
+            ) WHERE page_kind = 'slab' AND "order" = 0
             """,
         )
         shows_slab = {pfn for (pfn, _) in lives if flags[pfn] == 1 << KPF_SLAB}
@@ -250,8 +250,8 @@ def test_a_simulated_run_has_the_slabs_the_model_made(db: Path) -> None:
             """
             SELECT "order", first, made, freed, last FROM (
                 SELECT "order", arg_min(blocks, moment) AS first, arg_max(blocks, moment) AS last
-                FROM live_blocks JOIN page_kinds USING (page_kind)
-                WHERE run = 7 AND name = 'slab' AND sure GROUP BY ALL
+                FROM live_blocks
+                WHERE run = 7 AND page_kind = 'slab' AND sure GROUP BY ALL
             ) FULL JOIN (
                 SELECT "order", count(alloc_seq) AS made, count(free_seq) AS freed
                 FROM placed_slabs WHERE run = 7 GROUP BY ALL
@@ -262,7 +262,7 @@ def test_a_simulated_run_has_the_slabs_the_model_made(db: Path) -> None:
         # All other pages are the recording's.
         others = """
             SELECT page_kind, "order", moment, sure, charged, blocks FROM live_blocks
-            JOIN page_kinds USING (page_kind) WHERE run = ? AND name <> 'slab' ORDER BY ALL
+            WHERE run = ? AND page_kind <> 'slab' ORDER BY ALL
         """
         assert _ask(connection, others, 7) == _ask(connection, others, 1)
 

@@ -70,8 +70,14 @@ def ask(path: Path, sql: str) -> Rows:
 
 
 def stored(path: Path, sql: str) -> dict[str, np.ma.MaskedArray[Any, Any]]:
+    """The columns of a query, with the model's codes for names."""
     with duckdb.connect(path, read_only=True) as connection:
-        columns: dict[str, Any] = connection.execute(sql).fetchnumpy()
+        found = connection.sql(sql)
+        named = [
+            name for name, kind in zip(found.columns, found.types, strict=True) if kind.id == "enum"
+        ]
+        codes = ", ".join(f"enum_code({name}) AS {name}" for name in named)
+        columns: dict[str, Any] = found.select(f"* REPLACE ({codes})").fetchnumpy()
     return {name: np.ma.asarray(values) for name, values in columns.items()}
 
 
@@ -222,10 +228,9 @@ def test_another_kernel_s_use_is_the_recorded_one_changed_by_the_rules_that_diff
     steps = dict(ask(db, "SELECT step, count(*) FROM kernel_steps WHERE run = 1 GROUP BY step"))
     failed = ask(
         db,
-        "SELECT count(*) FROM page_events JOIN event_types USING (event)"
-        " JOIN page_kinds ON page_kinds.page_kind = page_events.page_kind"
-        " WHERE run = 1 AND event_types.name = 'page_ref_freeze' AND ret = 0"
-        " AND page_kinds.name IN ('anon', 'thp', 'page_cache', 'shmem')",
+        "SELECT count(*) FROM page_events"
+        " WHERE run = 1 AND event = 'page_ref_freeze' AND ret = 0"
+        " AND page_kind IN ('anon', 'thp', 'page_cache', 'shmem')",
     )
     assert failed == [(steps["lru_insertion"],)]
     use = dict(
@@ -284,7 +289,7 @@ def test_recorded_uses_count_when_they_were_recorded(db: Path) -> None:
     ):
         if ops > uses:
             expected[last[page], kind[page]] -= ops - uses
-    rows = ask(db, "SELECT slice, page_kind, use_locked FROM samples WHERE run = 1")
+    rows = ask(db, "SELECT slice, enum_code(page_kind), use_locked FROM samples WHERE run = 1")
     assert {(number, code): ops for number, code, ops in rows if ops} == {
         key: ops for key, ops in expected.items() if ops
     }

@@ -70,8 +70,8 @@ def test_what_is_stored_is_what_the_model_gave(db: Path, tmp_path: Path) -> None
     model = WholePath(TraceSet.open(ROOT / "traces" / NAMES[0]), tmp_path).model(WHOLE)
     stored = ask(
         db,
-        "SELECT seq, name, coalesce(slab, -1), coalesce(idx, -1), coalesce(pfn, -1)"
-        " FROM placed_events JOIN paths USING (path) WHERE run = 2",
+        "SELECT seq, path, coalesce(slab, -1), coalesce(idx, -1), coalesce(pfn, -1)"
+        " FROM placed_events WHERE run = 2",
     )
     assert {seq: tuple(row) for seq, *row in stored} == model.events
     slabs = ask(

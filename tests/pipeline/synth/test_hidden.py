@@ -111,8 +111,9 @@ def test_a_replay_finds_prefilled_sheaves_and_infers_the_frees(trace, tmp_path):
         ).fetchall()
         [(born, shown, prefilled)] = connection.execute(
             """
-            SELECT count(*), count(lifetime), count(*) FILTER (event = 2) FROM object_events
-            WHERE run = ? AND event IN (0, 2) AND bytes_alloc IN (128, 256)
+            SELECT count(*), count(lifetime), count(*) FILTER (event = 'kmem_cache_alloc')
+            FROM object_events
+            WHERE run = ? AND event IN ('kmalloc', 'kmem_cache_alloc') AND bytes_alloc IN (128, 256)
             """,
             [of_run],
         ).fetchall()

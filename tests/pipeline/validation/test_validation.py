@@ -143,18 +143,13 @@ def test_kinds_of_exported_flags() -> None:
 def test_shmem_called_anonymous_is_an_error_only_where_functions_are_known(
     symbol: str | None, ok: bool
 ) -> None:
-    anon, page_cache = 1, 3
     with duckdb.connect() as connection:
-        connection.execute("CREATE TABLE page_kinds (page_kind INT, name VARCHAR)")
-        connection.execute(
-            "INSERT INTO page_kinds VALUES (1,'anon'), (2,'shmem'), (3,'page_cache')"
-        )
         connection.execute("CREATE TABLE call_sites (run INT, symbol VARCHAR)")
         connection.execute("INSERT INTO call_sites VALUES (1, ?), (2, 'of another run')", [symbol])
         connection.execute(
-            "CREATE TABLE pages (run INT, pfn INT, page_kind INT, alloc_seq INT, free_ts INT)"
+            "CREATE TABLE pages (run INT, pfn INT, page_kind VARCHAR, alloc_seq INT, free_ts INT)"
         )
-        said = [anon] * 400 + [page_cache]
+        said = ["anon"] * 400 + ["page_cache"]
         lives = [(1, pfn, kind, pfn, None) for pfn, kind in enumerate(said)]
         connection.executemany("INSERT INTO pages VALUES (?, ?, ?, ?, ?)", lives)
         words = np.full(401, 1 << 5 | 1 << 14, np.uint64)

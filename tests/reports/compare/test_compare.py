@@ -14,7 +14,7 @@ from reports.compare.comparable import Weight
 from reports.compare.comparison import Change, Compared, Comparison, Run, Side, Verdict, movers
 from reports.compare.measure_runs import checked, compare
 from reports.compare.quantity import GROUPS, KNOWN
-from tests.reports.conftest import KINDS, POLICIES, empty_database, insert
+from tests.reports.conftest import POLICIES, empty_database, insert
 from tests.reports.synthetic import Workload, add_seed
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ LARGE = 12_000
 def seeds() -> Iterator[DuckDBPyConnection]:
     """Runs 0 to 15 are seeds of one workload; the last ones are larger, two have a difference."""
     with empty_database() as connection:
-        insert(connection, "event_types", event=5, system="kmem", name="mm_page_free")
         for seed in range(SEEDS):
             add_seed(connection, seed, seed, Workload(births=1500))
         add_seed(connection, 100, 100, Workload(births=LARGE))
@@ -98,7 +97,8 @@ def test_a_planted_difference_is_the_top_mover(
             SELECT 100 * avg((gone.cpu <> born.cpu)::int) FROM object_events AS gone
             JOIN object_events AS born ON born.run = gone.run AND born.object = gone.object
             JOIN caches ON caches.run = gone.run AND caches.cache = gone.cache
-            WHERE gone.run = ? AND gone.event = 1 AND born.event = 0 AND name = 'kmalloc-256'
+            WHERE gone.run = ? AND gone.event = 'kfree' AND born.event = 'kmalloc'
+                AND name = 'kmalloc-256'
         """,
         ORDER: """
             SELECT avg(1 << "order") FROM pages JOIN caches USING (run, cache)
@@ -119,9 +119,7 @@ def test_two_recordings_a_side_are_not_enough_and_it_says_so(seeds: DuckDBPyConn
 
 def test_totals_are_those_of_the_views(seeds: DuckDBPyConnection) -> None:
     comparison = compare([side(seeds, 0), side(seeds, 1)], 0, [])
-    [events] = seeds.execute(
-        "SELECT count(*) FROM events JOIN event_types USING (event) WHERE run = 0"
-    ).fetchone() or [0]
+    [events] = seeds.execute("SELECT count(*) FROM events WHERE run = 0").fetchone() or [0]
     rows = {(row.quantity.part, row.item): row.values[0].value for row in comparison.rows}
     for policy, locked in seeds.execute(
         "SELECT policy, locked_ops FROM policy_summary WHERE run = 0"
@@ -138,7 +136,7 @@ def test_what_one_sides_policy_freezes_is_gone_by_rule(seeds: DuckDBPyConnection
     for first, second, change in ((0, 1, -1), (1, 0, float("inf"))):
         comparison = compare([sides[first], sides[second]], 0, [])
         rows = {(row.quantity.name, row.item): row.changes[1] for row in comparison.rows}
-        for kind in ("slab", "large kmalloc"):
+        for kind in ("slab", "large_kmalloc"):
             gone = rows["all, own policy:", kind]
             assert gone is not None
             assert (gone.change, gone.verdict) == (change, Verdict.FROZEN)
@@ -158,13 +156,12 @@ def verdicts(comparison: Comparison) -> list[tuple[Compared, Verdict]]:
 
 def test_what_was_recorded_on_a_frozen_page_is_tested_all_the_same() -> None:
     with empty_database() as connection:
-        insert(connection, "event_types", event=5, system="kmem", name="mm_page_free")
-        insert(connection, "event_types", event=7, system="page_ref", name="page_ref_mod")
         for run in (1, 2):
             add_seed(connection, run, run, Workload(births=400))
             connection.execute(
                 "INSERT INTO page_events BY NAME SELECT run, page AS seq, alloc_ts AS ts,"
-                " 7 AS event, page_kind, 1 AS locked_ops, 0 AS plain_ops FROM pages WHERE run = ?",
+                " 'page_ref_mod' AS event, page_kind, 1 AS locked_ops, 0 AS plain_ops"
+                " FROM pages WHERE run = ?",
                 [run],
             )
         sides = [side(connection, 1, own="refcounted"), side(connection, 2, own="linux-7.2")]
@@ -180,9 +177,7 @@ def test_what_was_recorded_on_a_frozen_page_is_tested_all_the_same() -> None:
 
 
 def test_what_is_assumed_is_a_range_and_not_tested() -> None:
-    anon = KINDS.index("anon")
     with empty_database() as connection:
-        insert(connection, "event_types", event=5, system="kmem", name="mm_page_free")
         for run in (1, 2):
             add_seed(connection, run, run, Workload(births=400))
             for policy in range(len(POLICIES)):
@@ -191,7 +186,7 @@ def test_what_is_assumed_is_a_range_and_not_tested() -> None:
                     "policy_ops",
                     run=run,
                     policy=policy,
-                    page_kind=anon,
+                    page_kind="anon",
                     stage="use",
                     frozen=False,
                     plain_ops=0,
@@ -226,7 +221,7 @@ def test_what_is_assumed_is_a_range_and_not_tested() -> None:
     # Nothing ties what is assumed of one recording to what is of another.
     assert change.low == pytest.approx(other.low / base.high - 1)
     assert change.high == pytest.approx(other.high / base.low - 1)
-    exact, exact_change = told["locked, own policy: page table"]
+    exact, exact_change = told["locked, own policy: page_table"]
     assert not any(value.assumed for value in exact.values)
     assert np.isfinite(exact_change.p)
     assert {each for _, each in verdicts(again)} == {Verdict.SAME}
@@ -240,7 +235,8 @@ def test_quantiles_of_lives_are_exact_and_have_an_interval(seeds: DuckDBPyConnec
             [
                 life
                 for (life,) in seeds.execute(
-                    "SELECT lifetime FROM object_events WHERE run = ? AND event = 1 ORDER BY ALL",
+                    "SELECT lifetime FROM object_events WHERE run = ? AND event = 'kfree'"
+                    " ORDER BY ALL",
                     [run],
                 ).fetchall()
             ]
@@ -264,7 +260,6 @@ def test_quantiles_of_lives_are_exact_and_have_an_interval(seeds: DuckDBPyConnec
 
 def test_what_all_happened_in_a_few_moments_is_not_tested() -> None:
     with empty_database() as connection:
-        insert(connection, "event_types", event=5, system="kmem", name="mm_page_free")
         for run in (1, 2):
             add_seed(connection, run, run, Workload(births=3000))
             connection.execute(

@@ -27,7 +27,7 @@ from reports.render.document import Picture
 from reports.render.html import to_html
 from reports.render.pdf import render
 from reports.render.text import WIDTH, ascii_only, to_markdown, to_text
-from tests.reports.conftest import empty_database, insert
+from tests.reports.conftest import empty_database
 from tests.reports.synthetic import Workload, add_seed
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 def comparison() -> Iterator[Comparison]:
     """Three sides: a kernel that counts slabs, one that does not, and one with lost events."""
     with empty_database() as connection:
-        insert(connection, "event_types", event=5, system="kmem", name="mm_page_free")
         add_seed(connection, 1, 1, Workload(births=900), kernel_release="6.12.107")
         add_seed(connection, 2, 2, Workload(births=900, order=1))
         add_seed(connection, 3, 3, Workload(births=900, tenth_remote=True), lost_events=7)

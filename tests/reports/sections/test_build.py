@@ -294,4 +294,4 @@ def test_the_parts_by_how_they_are_known_add_up(small: DuckDBPyConnection) -> No
     assert sums == whole
     assert small.execute(
         "SELECT how, locked_ops FROM policy_how_summary WHERE policy = 'refcounted' ORDER BY how"
-    ).fetchall() == [("assumed", 7), ("inferred", 4), ("observed", 3)]
+    ).fetchall() == [("observed", 3), ("inferred", 4), ("assumed", 7)]

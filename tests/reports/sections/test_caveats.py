@@ -66,7 +66,10 @@ def test_what_a_later_kernel_froze_needs_no_word(
     empty: duckdb.DuckDBPyConnection, add_run: Callable[..., None]
 ) -> None:
     _run(empty, add_run, Verdict.ONCE)
-    empty.execute("UPDATE source_verdicts SET frozen_later = true WHERE verdict = 2")
+    empty.execute(
+        "UPDATE source_verdicts SET frozen_later = true"
+        " WHERE verdict = 'freezable once readers change'"
+    )
     assert caveats(empty, [1]) == [AGAINST]
 
 
@@ -74,7 +77,10 @@ def test_a_price_is_told_with_what_the_recording_says_of_it(
     empty: duckdb.DuckDBPyConnection, add_run: Callable[..., None]
 ) -> None:
     _run(empty, add_run, Verdict.ONCE)
-    empty.execute("UPDATE source_verdicts SET price = 'it costs' WHERE verdict = 2")
+    empty.execute(
+        "UPDATE source_verdicts SET price = 'it costs'"
+        " WHERE verdict = 'freezable once readers change'"
+    )
     assert caveats(empty, [1])[-1] == (
         "slab: it costs. Shared pages would be copied: 2 references in 2 whole lives here ●."
     )

@@ -79,7 +79,7 @@ def test_shares_of_how_kinds_are_known_count_lives(
 ) -> None:
     kinds.by_kind(small, 1, POLICIES)
     [(names, shares)] = given["how_known"]
-    assert names == ["anon", "slab", "page table", "large kmalloc"]
+    assert names == ["anon", "slab", "page_table", "large_kmalloc"]
     assert shares == {
         "observed": [0, 3, 0, 1],
         "inferred": [1, 1, 2, 0],

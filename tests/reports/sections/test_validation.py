@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from pipeline.store.schema import TABLES, ddl
+from pipeline.store.schema import create_tables
 from reports.sections.validation.console import WIDTH, print_comparisons, print_verdict
 from reports.sections.validation.standings import APART, WHY_APART, Standing
 from reports.views import create_views
@@ -47,8 +47,7 @@ def comparison(standing: Standing, **values: Any) -> dict[str, Any]:
 @pytest.fixture
 def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as connection:
-        for table in TABLES:
-            connection.execute(ddl(table))
+        create_tables(connection)
         for run in (1, 2):
             insert(connection, "runs", run=run, trace_id=run + 4, placement="recorded")
             insert(

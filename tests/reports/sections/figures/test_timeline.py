@@ -38,8 +38,8 @@ def test_bars_by_kind_are_the_numbers_of_the_pages(small: DuckDBPyConnection) ->
         policy: dict(rows)
         for policy, rows in {
             # 3 slab frees, 1 large kmalloc, 2 of page tables, 2 anon and 3 or 4 uses of each.
-            "refcounted": [("anon", 8), ("slab", 3), ("page table", 2), ("large kmalloc", 1)],
-            "linux-7.2": [("anon", 10), ("slab", 0), ("page table", 2), ("large kmalloc", 0)],
+            "refcounted": [("anon", 8), ("slab", 3), ("page_table", 2), ("large_kmalloc", 1)],
+            "linux-7.2": [("anon", 10), ("slab", 0), ("page_table", 2), ("large_kmalloc", 0)],
         }.items()
     }
     kinds = list(wanted["refcounted"])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 PAGES = 1000
-SLAB, PIPE = KINDS.index("slab"), KINDS.index("other")
+SLAB, PIPE = "slab", "other"
 #: moment -> blocks of slab pages of order 1; one more that one snapshot alone has; charged pipes.
 SLABS = {0: 10, 1: 12, 2: 11}
 
@@ -31,15 +31,15 @@ def machine(add_run: Callable[..., None]) -> Iterator[DuckDBPyConnection]:
     """
     with empty_database() as connection:
         add_run(connection, 1, "small")
-        insert(connection, "machines", run=1, pages=PAGES, pages_how=0, pages_from="zoneinfo",
-               stock_from="kpageflags before", stock_blocks=10, unsure_blocks=1, gone_blocks=0,
-               unknown_frames=0, memcg=True)  # fmt: skip
+        insert(connection, "machines", run=1, pages=PAGES, pages_how="observed",
+               pages_from="zoneinfo", stock_from="kpageflags before", stock_blocks=10,
+               unsure_blocks=1, gone_blocks=0, unknown_frames=0, memcg=True)  # fmt: skip
         for scheme, (name, word) in enumerate((("struct-page", 64), ("memdesc-8", 8))):
             insert(connection, "schemes", run=1, scheme=scheme, name=name, doc="", source="shipped",
                    word_bytes=word, word_known="published", word_source="", hvo=True,
                    peak_slab_pages=3 * scheme, peak_ts=5_002_000_000, mean_slab_pages=2.5 * scheme,
                    passes=2, settled=True)  # fmt: skip
-            for kind in range(len(KINDS)):
+            for kind in KINDS:
                 for charged in (False, True):
                     has = scheme == 1 and kind == SLAB
                     acct = scheme == 1 and kind == PIPE and charged

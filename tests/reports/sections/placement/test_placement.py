@@ -62,7 +62,7 @@ def simulated(
         slub="sheaves",
         settings=json.dumps(settings),
         what_if=what_if,
-        machine_how=0,
+        machine_how="observed",
     )
     insert(connection, "caches", run=run, cache=0, name="kmalloc-64", object_size=64)
     insert(
@@ -75,7 +75,7 @@ def simulated(
         min_order=0,
         min_partial=5,
         capacity=settings.get("sheaf.capacity", 60),
-        shape_how=0,
+        shape_how="observed",
         slab_allocs=3,
         slab_frees=1,
         pages_allocated=6,
@@ -95,7 +95,10 @@ def simulated(
     insert(connection, "zones", run=run, zone=0, name="Normal", managed=100)
     for name, value in (("zone_lock", 9), ("pcp_refill", 3)):
         insert(connection, "zone_counters", run=run, zone=0, name=name, value=value)
-    for slice_, order, kind, blocks in ((0, 0, 0, 4), (0, 2, 1, 3), (None, 1, 1, 5)):
+    for slice_, order, kind, blocks in (
+        *((0, 0, "unmovable", 4), (0, 2, "movable", 3)),
+        (None, 1, "movable", 5),
+    ):
         insert(
             connection,
             "free_blocks",
@@ -108,12 +111,13 @@ def simulated(
         )
     insert(connection, "quality_counts", run=run, name="inferred_frees", value=17)
     if events:
-        for path, name, layer in ((1, "main_hit", "object"), (32, "hit", "page")):
+        for seq, path, layer in ((1, "main_hit", "object"), (2, "hit", "page")):
             connection.execute(
-                "INSERT INTO paths SELECT ?, ?, 'alloc', ? WHERE ? NOT IN (SELECT path FROM paths)",
-                [path, layer, name, path],
+                "INSERT INTO paths SELECT $path, $layer, 'alloc'"
+                " WHERE $path NOT IN (SELECT path FROM paths)",
+                {"path": path, "layer": layer},
             )
-            insert(connection, "placed_events", run=run, seq=path % 3, path=path)
+            insert(connection, "placed_events", run=run, seq=seq, path=path)
 
 
 def one(connection: DuckDBPyConnection, sql: str) -> dict[str, Any]:
@@ -275,7 +279,7 @@ def test_free_memory_is_drawn_in_mib_and_by_what_cannot_serve_an_order(
 ) -> None:
     simulated(small, 2, {})
     # Slice 1: 512 movable pages in one block of order 9 and 256 unmovable ones in order 0.
-    for order, kind, blocks in ((9, 1, 1), (0, 0, 256)):
+    for order, kind, blocks in ((9, "movable", 1), (0, "unmovable", 256)):
         insert(
             small,
             "free_blocks",
@@ -300,7 +304,7 @@ def test_free_memory_is_drawn_in_mib_and_by_what_cannot_serve_an_order(
 def test_the_matrix_of_cpus_counts_every_whole_life(small: DuckDBPyConnection) -> None:
     small.execute(
         "UPDATE object_facts SET cpu = cpu + 1 WHERE seq % 2 = 0 AND origin IN"
-        " (SELECT origin FROM object_origins WHERE event IN (1, 3))"
+        " (SELECT origin FROM object_origins WHERE event IN ('kfree', 'kmem_cache_free'))"
     )
     expected = queries.rows(small, "FROM remote_frees WHERE run = 1")
     assert {row["alloc_cpu"] == row["free_cpu"] for row in expected} == {True, False}

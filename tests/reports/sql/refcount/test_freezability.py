@@ -164,7 +164,7 @@ def test_each_level_saves_what_the_policy_of_its_kernel_saves(
     [frozen] = ask(
         db,
         "SELECT sum(frees)::bigint AS frees, count(*) FILTER (stack IS NULL) AS older FROM pages"
-        " JOIN page_kinds USING (page_kind) WHERE name IN ('slab', 'large_kmalloc')"
+        " WHERE page_kind IN ('slab', 'large_kmalloc')"
         " AND (stack IS NOT NULL OR frees > 0)",
     )
     saved = {row["level_name"]: row["saved"] for row in rows}
@@ -258,11 +258,12 @@ def test_a_kind_without_an_entry_is_never_freezable(
 def test_a_caller_whose_code_was_read_has_its_own_verdict(
     empty: duckdb.DuckDBPyConnection, add_run: Callable[..., None]
 ) -> None:
-    table = ("page table", "observed", None, True, 1, 0)
-    add_run(empty, 1, "trace", lives=(table,) * 2, by_source={"page table": Verdict.UNSEEN})
+    table = ("page_table", "observed", None, True, 1, 0)
+    add_run(empty, 1, "trace", lives=(table,) * 2, by_source={"page_table": Verdict.UNSEEN})
     empty.execute(
-        "INSERT INTO source_verdicts BY NAME SELECT 1 AS run, 2 AS page_kind,"
-        " 'pte_alloc_one' AS caller, 1 AS verdict, '6.12' AS kernel, false AS frozen_later"
+        "INSERT INTO source_verdicts BY NAME SELECT 1 AS run, 'page_table' AS page_kind,"
+        " 'pte_alloc_one' AS caller, 'freezable' AS verdict, '6.12' AS kernel,"
+        " false AS frozen_later"
     )
     empty.execute("UPDATE stacks SET caller = 'pte_alloc_one_noprof.isra.0'")
     rows = empty.execute("SELECT scope, verdict FROM freezability ORDER BY scope").fetchall()
@@ -291,9 +292,7 @@ def test_who_reads_the_count_is_told_of_the_kinds_met(
         kind
         for (kind,) in [
             tuple(row.values())
-            for row in ask(
-                asked[name][1], "SELECT DISTINCT name FROM pages JOIN page_kinds USING (page_kind)"
-            )
+            for row in ask(asked[name][1], "SELECT DISTINCT page_kind FROM pages")
         ]
     }
     assert {row["page_kind"] for row in rows} - {None} <= met
@@ -302,7 +301,7 @@ def test_who_reads_the_count_is_told_of_the_kinds_met(
 
 
 def test_the_verdicts_read_as_they_did(empty: duckdb.DuckDBPyConnection) -> None:
-    rows = empty.execute("SELECT name, max_extra_pct FROM verdicts ORDER BY verdict").fetchall()
+    rows = empty.execute("SELECT verdict, max_extra_pct FROM verdicts ORDER BY verdict").fetchall()
     assert rows == [
         ("frozen already", None),
         ("freezable", 0.0),
@@ -355,10 +354,10 @@ def test_without_page_ref_events_the_policy_says_who_needs_a_count(
         " FROM refcount_depth WHERE level_name = 'the user' GROUP BY ALL ORDER BY page_kind"
     ).fetchall()
     assert rows == [
-        ("anon", True, "assumed", 0, 0),
-        ("large kmalloc", False, "assumed", 1, 1),
-        ("page table", False, "assumed", 1, 2),
         ("slab", False, "assumed", 4, 3),
+        ("large_kmalloc", False, "assumed", 1, 1),
+        ("page_table", False, "assumed", 1, 2),
+        ("anon", True, "assumed", 0, 0),
     ]
 
 
