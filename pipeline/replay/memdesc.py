@@ -14,7 +14,7 @@ from allocsim.memdesc.live_blocks import LiveBlocks
 from allocsim.memdesc.schemes import sizes, slab_bytes
 from allocsim.recording.page_kinds import Kind
 from pipeline.replay import memdesc_lives as described_lives
-from pipeline.store.schema import (
+from pipeline.store.schema.descriptors import (
     DESCRIPTOR_SLABS,
     LIVE_BLOCKS,
     MACHINES,
