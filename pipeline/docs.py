@@ -18,7 +18,7 @@ from pipeline.cli import app
 from pipeline.rulebook import titles_file
 from pipeline.store.schema import SCHEMA_VERSION, TABLES
 from pipeline.store.schema.enums import ENUMS
-from pipeline.store.schema.table import Table, duckdb_type, stored_doc
+from pipeline.store.schema.table import StoreTable, duckdb_type, stored_doc
 from reports.views import VIEWS, View, view
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ texts.
     return _MADE + "\n".join([intro, enums, *map(_table_section, TABLES)])
 
 
-def _table_section(table: Table) -> str:
+def _table_section(table: StoreTable) -> str:
     key = f" Key: {', '.join(table.key)}." if table.key else ""
     rows = [
         (f"`{column.name}`", duckdb_type(column), column.unit, stored_doc(column))

@@ -48,7 +48,7 @@ _CITATION = re.compile(r"([\w./-]+\.[chS]):([A-Za-z_]\w*) \(([\d., ]+)\)")
 
 
 @dataclass(frozen=True, slots=True)
-class Citation:
+class SourceFunction:
     """A function, and the kernels in whose source it was read.
 
     Args:
@@ -63,7 +63,7 @@ class Citation:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class CountReader:
     """Something a kernel does with the count of pages.
 
     Args:
@@ -76,15 +76,15 @@ class Reader:
     kinds: frozenset[str]
     does: str
     what: str
-    source: tuple[Citation, ...]
+    source: tuple[SourceFunction, ...]
 
-    def cited(self, kernel: str) -> list[Citation]:
+    def cited(self, kernel: str) -> list[SourceFunction]:
         """Its functions in one of KERNELS; empty: that has no such reader."""
         return [citation for citation in self.source if kernel in citation.kernels]
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class KindVerdicts:
     """What the sources allow of one kind of page.
 
     Args:
@@ -119,9 +119,9 @@ class Caller:
     functions: tuple[str, ...]
     verdict: Verdict
     what: str
-    source: tuple[Citation, ...]
+    source: tuple[SourceFunction, ...]
 
-    def cited(self, kernel: str) -> list[Citation]:
+    def cited(self, kernel: str) -> list[SourceFunction]:
         """Where it was read in one of KERNELS; empty: it asks for no such pages there."""
         return [citation for citation in self.source if kernel in citation.kernels]
 
@@ -136,11 +136,11 @@ class Readers:
         readers: in the order of the files.
     """
 
-    kinds: Mapping[str, Kind]
+    kinds: Mapping[str, KindVerdicts]
     callers: tuple[Caller, ...]
-    readers: tuple[Reader, ...]
+    readers: tuple[CountReader, ...]
 
-    def of(self, kind: str, kernel: str) -> list[Reader]:
+    def of(self, kind: str, kernel: str) -> list[CountReader]:
         """The readers of one kind in one of KERNELS, those of every kind last."""
         present = [reader for reader in self.readers if reader.cited(kernel)]
         return [
@@ -177,9 +177,9 @@ def parse_readers(files: Mapping[str, str]) -> Readers:
         DataFileError: no TOML, a key that is missing or unknown, a value that will not do, or a
             verdict that the readers named do not bear out.
     """
-    kinds: dict[str, Kind] = {}
+    kinds: dict[str, KindVerdicts] = {}
     callers: list[Caller] = []
-    readers: list[Reader] = []
+    readers: list[CountReader] = []
     for source, text in files.items():
         top = TomlTable.parse(text, source, "kind", "reader", "caller")
         for name, row in top.named_tables("kind", KIND_NAMES).items():
@@ -216,20 +216,20 @@ def _check(found: Readers, source: str) -> None:
             raise DataFileError(f"{source}: caller: of kind {caller.kind} nothing can be said")
 
 
-def _kind(row: TomlTable) -> Kind:
+def _kind(row: TomlTable) -> KindVerdicts:
     row.only("verdict", "doc", "price")
     of = row.table("verdict", required=True)
     of.only(*KERNELS)
     verdicts = {kernel: _verdict(of, kernel) for kernel in KERNELS if kernel in of}
     if KERNELS[0] not in verdicts:
         of.refuse(None, f"says nothing of {KERNELS[0]}")
-    return Kind(verdicts, row.text("doc"), row.text("price", ""))
+    return KindVerdicts(verdicts, row.text("doc"), row.text("price", ""))
 
 
-def _reader(row: TomlTable) -> Reader:
+def _reader(row: TomlTable) -> CountReader:
     row.only("kinds", "does", "what", "source")
     kinds = frozenset(row.texts("kinds", (ANY, *KIND_NAMES), 1))
-    return Reader(kinds, row.choice("does", DOES), row.text("what"), _citations(row))
+    return CountReader(kinds, row.choice("does", DOES), row.text("what"), _citations(row))
 
 
 def _caller(row: TomlTable) -> Caller:
@@ -247,7 +247,7 @@ def _verdict(row: TomlTable, key: str) -> Verdict:
     return _VERDICTS[row.choice(key, _VERDICTS)]
 
 
-def _citations(row: TomlTable) -> tuple[Citation, ...]:
+def _citations(row: TomlTable) -> tuple[SourceFunction, ...]:
     found = []
     for text in row.texts("source", least=1):
         match = _CITATION.fullmatch(text)
@@ -257,7 +257,7 @@ def _citations(row: TomlTable) -> tuple[Citation, ...]:
                 "source",
                 f"{text!r}: file:function (version, version) is wanted, of {', '.join(KERNELS)}",
             )
-        found.append(Citation(match[1], match[2], frozenset(kernels)))
+        found.append(SourceFunction(match[1], match[2], frozenset(kernels)))
     return tuple(found)
 
 

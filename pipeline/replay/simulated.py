@@ -17,7 +17,7 @@ from pipeline.background import behind
 from pipeline.replay.fidelity import what_if
 from pipeline.replay.memdesc import add_descriptors
 from pipeline.replay.read_back import RecordedRun
-from pipeline.replay.result_rows import Tally, placed_rows
+from pipeline.replay.result_rows import Tally, result_rows
 from pipeline.replay.settings import check_page_size
 from pipeline.replay.world import check, make_world
 from pipeline.store.database import every_cpu, writing
@@ -115,13 +115,13 @@ def simulate(
         | simulation.counts
         | {
             "object_requests": tally.events,
-            "requests_on_older_slabs": tally.on_older_slabs,
+            "requests_on_older_slabs": tally.on_pre_trace_slabs,
             "failed_objects": tally.failed,
             "ignored_frees": tally.ignored,
         }
     )
     return Outcome(
-        rows=placed_rows(recorded, world, slabs, tally, samples, counts),
+        rows=result_rows(recorded, world, slabs, tally, samples, counts),
         machine_how=int(recorded.zones_how),
         what_if=what_if(recorded, settings),
     )

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 from allocsim.trace.events import Column
 from pipeline.store.schema import costs, descriptors, dimensions, freezing, placed, recorded, runs
 from pipeline.store.schema.enums import ENUMS
-from pipeline.store.schema.table import Table, ddl
+from pipeline.store.schema.table import StoreTable, ddl
 
 if TYPE_CHECKING:
     import duckdb
 
 SCHEMA_VERSION = 11
 
-SCHEMA = Table(
+SCHEMA = StoreTable(
     "store_schema",
     "the version of this schema; one row",
     (
@@ -35,9 +35,9 @@ SCHEMA = Table(
 )
 
 _LAYERS = (runs, recorded, dimensions, freezing, placed, descriptors, costs)
-TABLES: tuple[Table, ...] = (
+TABLES: tuple[StoreTable, ...] = (
     SCHEMA,
-    *(each for layer in _LAYERS for each in vars(layer).values() if isinstance(each, Table)),
+    *(each for layer in _LAYERS for each in vars(layer).values() if isinstance(each, StoreTable)),
 )
 TABLE_OF = {table.name: table for table in TABLES}
 
