@@ -339,8 +339,7 @@ class FtraceTextReader:
 
     @staticmethod
     def _inside(ts: I8, span: Span) -> Bools:
-        inside: Bools = (ts >= span.since) & (ts < span.until)
-        return inside
+        return (ts >= span.since) & (ts < span.until)
 
 
 def _ended(text: U1) -> tuple[U1, int]:

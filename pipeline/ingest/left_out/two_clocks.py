@@ -191,8 +191,7 @@ class ClockCheck:
         named = [uses.key[rows] + _rank(uses.key[rows]) * _GOLDEN for rows in (alloc, free)]
         _, at_a, at_f = np.intersect1d(named[0], named[1], return_indices=True)
         apart = uses.ts[alloc[at_a]] - uses.ts[free[at_f]] + 1
-        kept: I8 = apart[(apart > 1) & (apart <= most)]
-        return kept
+        return apart[(apart > 1) & (apart <= most)]
 
 
 def _chosen(key: U8, halvings: int) -> Bools:

@@ -69,8 +69,7 @@ def spans(chunks: Chunks, budget: int) -> Iterator[Span]:
 
 def near_in_time(stream: Stream, first: I8, second: I8) -> Bools:
     """Which pairs of records of one CPU are at most NEAR apart in time."""
-    near: Bools = stream.ts[second] - stream.ts[first] <= NEAR
-    return near
+    return stream.ts[second] - stream.ts[first] <= NEAR
 
 
 def time_orders(ts: I8, cpu: I2) -> tuple[I8, I8]:
