@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 # Arrays, by numpy's codes of their dtypes, which docstrings have too.
 Array = npt.NDArray[Any]
@@ -25,6 +25,7 @@ U8 = npt.NDArray[np.uint64]
 F8 = npt.NDArray[np.float64]
 
 Columns = dict[str, Array]
+Rows = TypeVar("Rows", bound=NamedTuple)  #: columns of one length as a type of their own
 
 
 def empty(dtypes: Mapping[str, str]) -> Columns:
@@ -41,6 +42,16 @@ def concat(tables: Iterable[Columns]) -> Columns:
     """Tables of the same columns, one below the other."""
     parts = list(tables)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def rows_of(table: Rows, rows: Array | slice) -> Rows:
+    """Some rows of columns of one length; columns may be None."""
+    return table._make(None if column is None else column[rows] for column in table)
+
+
+def joined(tables: Sequence[Rows]) -> Rows:
+    """Columns of one length of several tables, one below the other."""
+    return tables[0]._make(map(np.concatenate, zip(*tables, strict=True)))
 
 
 def column(table: Mapping[str, Array], name: str, rows: I8) -> Array:
