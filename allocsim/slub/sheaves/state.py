@@ -76,16 +76,9 @@ class Sheaves:
 
     def copy(self) -> Sheaves:
         """An independent copy."""
-        return replace(
-            self,
-            main=list(self.main),
-            spare=list(self.spare),
-            size=list(self.size),
-            spare_full=list(self.spare_full),
-            full=list(self.full),
-            empty=list(self.empty),
-            unused=list(self.unused),
-        )
+        names = ("main", "spare", "size", "spare_full", "full", "empty", "unused")
+        lists: dict[str, Any] = {name: list(getattr(self, name)) for name in names}
+        return replace(self, **lists)
 
     def __deepcopy__(self, _: dict[int, Any]) -> Sheaves:
         """As deepcopy gives it, but quicker."""
