@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from allocsim.refcount.costs import cost_ops
-from pipeline.store.schema import COST_OPS, COST_TABLES
+from pipeline.store.schema.costs import COST_OPS, COST_TABLES
 
 if TYPE_CHECKING:
     import duckdb
