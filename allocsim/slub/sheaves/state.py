@@ -13,10 +13,9 @@ from allocsim.slub.paths import AllocPath
 from allocsim.slub.slabs import Slabs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from allocsim.kernels.cache_shapes import SheafShape
     from allocsim.kernels.slub_rules import SheafRules
+    from allocsim.slub.freelist_random import FreelistOrder
     from allocsim.tables import I8
 
 NO_SHEAF = -1
@@ -117,7 +116,7 @@ class CacheState:
         rules: SheafRules,
         number: int,
         cpus: int,
-        freelist_order: Callable[[int, int, int], Sequence[int]] | None,
+        freelist_order: FreelistOrder | None,
     ) -> None:
         self.shape = shape
         self.rules = rules
