@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
-from importlib import resources
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +24,7 @@ from allocsim.kernels.profile import LINUX_7_2
 from allocsim.kernels.slub_rules import PAGE_SIZE, slab_order
 from allocsim.recording.page_kinds import KIND_NAMES, PageKind
 from allocsim.toml_data.table import TomlTable
+from allocsim.toml_data.text import shipped_texts
 
 if TYPE_CHECKING:
     from allocsim.tables import I8, Ints
@@ -301,5 +301,5 @@ def shipped_schemes() -> dict[str, Scheme]:
 
 @functools.cache
 def _shipped(name: str) -> Scheme:
-    text = (resources.files("allocsim.memdesc") / "schemes" / f"{name}.toml").read_text("utf-8")
+    [text] = shipped_texts("allocsim.memdesc", "schemes", [name]).values()
     return parse_scheme(text, "shipped")

@@ -50,7 +50,8 @@ _PREFIXES = (*(prefix for prefix, _ in _TYPES), _NORMAL)
 _SITE_CACHES = {"kmalloc_reserve": "skbuff_small_head"}
 
 
-def _class_name(size: int) -> str:
+def class_name(size: int) -> str:
+    """What a kmalloc cache of a size is called, behind its type."""
     return f"{size // 1024}k" if size >= 1024 else str(size)
 
 
@@ -60,7 +61,7 @@ def kmalloc_slots(page_size: int) -> dict[str, int]:
     slab_debug makes slots larger (mm/slub.c:calculate_sizes).
     """
     return {
-        prefix + _class_name(size): size
+        prefix + class_name(size): size
         for prefix in _PREFIXES
         for size in kmalloc_classes(page_size)
     }
@@ -107,19 +108,18 @@ class Caches:
         self._slots = kernel_caches or kmalloc_slots(page_size)
         known = {*self._slots, *names}
         if not charges_cgroups and not kernel_caches:
-            known -= {_CGROUPS + _class_name(size) for size in self._classes}
+            known -= {_CGROUPS + class_name(size) for size in self._classes}
         self._type_bits = [gfp[bit] for _, bit in _TYPES]
         rows = []
         for prefix in _PREFIXES:
             row = []
             for size in self._classes:
-                name = prefix + _class_name(size)
-                row.append(self._number_of(name if name in known else _NORMAL + _class_name(size)))
+                name = prefix + class_name(size)
+                row.append(self._number_of(name if name in known else _NORMAL + class_name(size)))
             rows.append([*row, -1])
         self._of_type = np.array(rows, np.int32)
         self._padded = any(
-            kernel_caches.get(f"kmalloc-{_class_name(size)}", size) != size
-            for size in self._classes
+            kernel_caches.get(f"kmalloc-{class_name(size)}", size) != size for size in self._classes
         )
         self._of_site = {
             site: self._number_of(_SITE_CACHES[plain_name(function)])

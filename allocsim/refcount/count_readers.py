@@ -10,13 +10,13 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING
 
 from allocsim.kernels.release import nearest_read
 from allocsim.recording.page_kinds import KIND_NAMES
 from allocsim.refcount.freezability import Verdict
 from allocsim.toml_data.table import DataFileError, TomlTable
+from allocsim.toml_data.text import shipped_texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -162,9 +162,9 @@ def kernel_read(version: tuple[int, int]) -> str:
 @functools.cache
 def shipped_readers() -> Readers:
     """The files that come with allocsim."""
-    folder = resources.files("allocsim.refcount") / "readers"
     names = ("kernel-memory", "pipes-and-network", "folios", "all-pages")
-    return parse_readers({f"{name}.toml": (folder / f"{name}.toml").read_text() for name in names})
+    texts = shipped_texts("allocsim.refcount", "readers", names)
+    return parse_readers({f"{name}.toml": text for name, text in texts.items()})
 
 
 def parse_readers(files: Mapping[str, str]) -> Readers:

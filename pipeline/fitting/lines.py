@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from allocsim.kernels.slub_rules import PAGE_SIZE
-from allocsim.recording.cache_names import KMALLOC_CLASSES
+from allocsim.recording.cache_names import KMALLOC_CLASSES, class_name
 from allocsim.recording.page_kinds import PageKind
 from pipeline.fitting.lifetime_quantiles import (
     SHORT,
@@ -57,7 +57,7 @@ def object_line(name: str) -> dict[str, Any]:
     """The line of a spec that allocates from a cache of this name."""
     for prefix, kind in _TYPES.items():
         size = name.removeprefix(prefix)
-        known = {f"{n // 1024}k" if n >= 1024 else str(n): n for n in KMALLOC_CLASSES}
+        known = {class_name(n): n for n in KMALLOC_CLASSES}
         if size != name and size in known:
             line: dict[str, Any] = {"kmalloc": known[size]}
             return line | ({} if kind == "normal" else {"type": kind})

@@ -136,13 +136,7 @@ def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
     Raises:
         UsageError: a setting that does not exist, or is out of its range.
     """
-    try:
-        check_settings(settings, [name for name, _ in recorded.caches])
-        profile = profile_of(settings)
-        machine = _machine(profile, recorded, settings)
-        shapes, hows = _shapes(profile, recorded, settings)
-    except SettingError as error:
-        raise UsageError(str(error)) from error
+    profile, machine, shapes, hows = _built(recorded, settings)
     pre_trace, free_before, counts = _pre_trace(
         recorded, shapes, machine.cpus, profile.slub.generation
     )
@@ -169,11 +163,16 @@ def check(settings: Mapping[str, int], recorded: Recorded) -> None:
     Raises:
         UsageError: as make_world.
     """
+    _built(recorded, settings)
+
+
+def _built(
+    recorded: Recorded, settings: Mapping[str, int]
+) -> tuple[Profile, MachineZones, list[CacheShape], list[How]]:
     try:
         check_settings(settings, [name for name, _ in recorded.caches])
         profile = profile_of(settings)
-        _machine(profile, recorded, settings)
-        _shapes(profile, recorded, settings)
+        return profile, _machine(profile, recorded, settings), *_shapes(profile, recorded, settings)
     except SettingError as error:
         raise UsageError(str(error)) from error
 
