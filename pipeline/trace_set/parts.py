@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from allocsim.trace.events import Column
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,6 +25,19 @@ SNAPSHOTS = "snapshots"  #: the folder that has what /proc and /sys said, "befor
 CPUS = 8192  #: most that a kernel can have (NR_CPUS, arch/x86/Kconfig)
 PIDS = 1 << 22  #: PID_MAX_LIMIT (include/linux/threads.h, 7.2)
 PAGE_SIZES = (1 << 12, 1 << 14, 1 << 16)  #: that a kernel can have
+
+#: Columns of stacks.parquet and symbols.parquet, whose texts alone may be null.
+STACK_COLUMNS = (
+    Column("stack", "i4", "", "Number of the stack, from 0.", required=True),
+    Column("depth", "i2", "", "Number of the frame, from 0 for the innermost.", required=True),
+    Column("address", "u8", "", "Address the frame returns to.", required=True),
+)
+SYMBOL_COLUMNS = (
+    Column("address", "u8", "", "Address of code.", required=True),
+    Column("symbol", "str", "", "Function it lies in; null: not known.", required=True),
+    Column("offset", "i8", "bytes", "Distance from the function's start.", required=True),
+    Column("module", "str", "", "Module of the function; null: the kernel.", required=True),
+)
 
 # What meta.json must hold, and of which type; it may hold more. A list of one type stands for an
 # array or an object whose values are all of that type.

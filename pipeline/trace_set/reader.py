@@ -26,6 +26,8 @@ from pipeline.trace_set.parts import (
     PIDS,
     SCHEMA_VERSION,
     SNAPSHOTS,
+    STACK_COLUMNS,
+    SYMBOL_COLUMNS,
     Stacks,
     Symbols,
     is_trace_set,
@@ -38,18 +40,6 @@ if TYPE_CHECKING:
     from allocsim.tables import I4, Array
 
 __all__ = ["SCHEMA_VERSION", "Stacks", "Symbols", "TraceSet", "Window", "is_trace_set", "read_meta"]
-
-_STACK_COLUMNS = (
-    Column("stack", "i4", "", "Number of the stack, from 0.", required=True),
-    Column("depth", "i2", "", "Number of the frame, from 0 for the innermost.", required=True),
-    Column("address", "u8", "", "Address the frame returns to.", required=True),
-)
-_SYMBOL_COLUMNS = (
-    Column("address", "u8", "", "Address of code.", required=True),
-    Column("symbol", "str", "", "Function it lies in; null: not known.", required=True),
-    Column("offset", "i8", "bytes", "Distance from the function's start.", required=True),
-    Column("module", "str", "", "Module of the function; null: the kernel.", required=True),
-)
 
 _EARLIEST = int(np.iinfo(np.int64).min)
 
@@ -217,7 +207,7 @@ class TraceSet:
     @cached_property
     def stacks(self) -> Stacks:
         """Every distinct kernel stack of the trace set."""
-        table = _read(self.path / "stacks.parquet", _STACK_COLUMNS)
+        table = _read(self.path / "stacks.parquet", STACK_COLUMNS)
         stack = table.column("stack").to_numpy()
         count = int(stack[-1]) + 1 if len(stack) else 0
         start = np.searchsorted(stack, np.arange(count + 1, dtype=np.int64))
@@ -226,7 +216,7 @@ class TraceSet:
     @cached_property
     def symbols(self) -> Symbols:
         """Every call site and stack address, with its symbol where one is known."""
-        table = _read(self.path / "symbols.parquet", _SYMBOL_COLUMNS)
+        table = _read(self.path / "symbols.parquet", SYMBOL_COLUMNS)
         return Symbols(
             table.column("address").to_numpy(),
             table.column("symbol").to_pylist(),
