@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB, INSTANCE, SETTINGS, Placement
+from pipeline.commands.common import (
+    DB,
+    DEFAULT_DB,
+    DEFAULT_WAIT,
+    INSTANCE,
+    SETTINGS,
+    WAIT,
+    Placement,
+)
 
 
 def replay(
@@ -16,6 +24,7 @@ def replay(
         list[Path], typer.Argument(metavar="TRACE...", help="Trace sets, or recordings.")
     ],
     db: DB = DEFAULT_DB,
+    _wait: WAIT = DEFAULT_WAIT,
     placement: Annotated[
         Placement,
         typer.Option(

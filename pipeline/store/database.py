@@ -19,9 +19,10 @@ from allocsim.refcount.freezability import VERDICTS
 from allocsim.slub.counters import COUNTERS, Use
 from allocsim.slub.paths import FREE_PATHS
 from allocsim.slub.paths import Path as ObjectPath
-from pipeline.errors import AllocsimError, OutputError, StoreError
-from pipeline.store.interrupts import interruptible
+from pipeline.errors import AllocsimError, BusyError, OutputError, StoreError
+from pipeline.processes import signals
 from pipeline.store.schema import SCHEMA_VERSION, create_tables
+from pipeline.store.waiting import patiently
 from reports.views import create_views
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def reading(
         raise StoreError(f"{path}: no results database there; make one with: allocsim replay TRACE")
     with _errors(path):
         wanted = {**_SANDBOX, **(config or {}), _LOCK: not seal}
-        connection = duckdb.connect(path, read_only=True, config=wanted)
+        connection = _connected(path, wanted, read_only=True)
         try:
             for statement in seal:
                 connection.execute(statement)
@@ -90,7 +91,7 @@ def reading(
                 connection.execute(f"SET {_LOCK} = true")
             if not _checked(connection, path):
                 raise StoreError(f"{path}: holds no run yet; add one with: allocsim replay TRACE")
-            with interruptible(connection):
+            with signals.telling(connection.interrupt):
                 yield connection
         finally:
             connection.close()
@@ -108,36 +109,46 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     _make_folder(path.parent)
     was_there = _is_there(path)
-    with _errors(path):
-        try:
-            connection = duckdb.connect(path, config=_WRITER)
-        except duckdb.Error:
-            if not was_there:
-                _remove_stub(path)
-            raise
+    try:
+        connection = _connected(path, _WRITER)
+    except AllocsimError:
+        if not was_there:
+            _remove_stub(path)
+        raise
     size = None  # of the file as it was, now that it is locked; None: it is none of ours
     fresh = False
-    try:
+    with signals.undoing():
+        try:
+            with _errors(path):
+                fresh = not _checked(connection, path)
+                size = path.stat().st_size
+                # All bulk is whole numbers. Trying out every other encoding first would take longer
+                # than the encoding, and never finds a smaller one.
+                connection.execute("PRAGMA force_compression = 'bitpacking'")
+                connection.execute("BEGIN")
+                if fresh:
+                    _create(connection)
+                _say_of_names(connection)
+                create_views(connection)
+                with signals.telling(connection.interrupt):
+                    yield connection
+                connection.execute("COMMIT")
+        except BaseException:
+            if size is not None:
+                _undo(connection, path, None if fresh and not was_there else size)
+            raise
+        finally:
+            connection.close()
+
+
+def _connected(
+    path: Path, config: Mapping[str, Setting], *, read_only: bool = False
+) -> duckdb.DuckDBPyConnection:
+    def connect() -> duckdb.DuckDBPyConnection:
         with _errors(path):
-            fresh = not _checked(connection, path)
-            size = path.stat().st_size
-            # All bulk is whole numbers. Trying out every other encoding first would take longer
-            # than the encoding, and never finds a smaller one.
-            connection.execute("PRAGMA force_compression = 'bitpacking'")
-            connection.execute("BEGIN")
-            if fresh:
-                _create(connection)
-            _say_of_names(connection)
-            create_views(connection)
-            with interruptible(connection):
-                yield connection
-            connection.execute("COMMIT")
-    except BaseException:
-        if size is not None:
-            _undo(connection, path, None if fresh and not was_there else size)
-        raise
-    finally:
-        connection.close()
+            return duckdb.connect(path, read_only=read_only, config=dict(config))
+
+    return patiently(connect)
 
 
 @contextmanager
@@ -285,7 +296,7 @@ def _translated(path: Path, message: str) -> AllocsimError:
     pid = re.search(r"\(PID (\d+)\)", message)
     if "Could not set lock" in message:
         who = f" by process {pid[1]}" if pid else ""
-        return StoreError(f"{path}: in use{who}; try again when that is done")
+        return BusyError(f"{path}: in use{who}")
     if "not a valid DuckDB database file" in message:
         return StoreError(f"{path}: not a results database; choose another file with --db")
     for cause in ("No space left on device", "File too large", "Disk quota exceeded"):
