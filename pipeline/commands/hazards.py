@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.common import DEFAULT_WAIT, WAIT, Format
+from pipeline.commands.common import DEFAULT_WAIT, WAIT, RowFormat
 from pipeline.errors import InputError
 from pipeline.processes.scratch import scratch
 
@@ -32,8 +32,8 @@ def hazards(
     ] = None,
     _wait: WAIT = DEFAULT_WAIT,
     format_: Annotated[
-        Format, typer.Option("--format", "-f", help="How the rows are written.")
-    ] = Format.TABLE,
+        RowFormat, typer.Option("--format", "-f", help="How the rows are written.")
+    ] = RowFormat.TABLE,
 ) -> None:
     """Say which callers touch the reference count of pages that a policy freezes.
 
@@ -43,7 +43,7 @@ def hazards(
     Who only reads a count fires no event: the view count_readers names them.
     """
     from pipeline.progress import shown
-    from pipeline.replay.policies import BASELINE, find_policies
+    from pipeline.replay.pricing import BASELINE, find_policies
     from pipeline.replay.recorded import replay_traces
     from pipeline.store.database import reading
     from reports.render.rows import WRITERS

@@ -15,7 +15,7 @@ from pipeline.commands.common import (
     INSTANCE,
     SETTINGS,
     WAIT,
-    Placement,
+    PlacementChoice,
 )
 
 
@@ -26,12 +26,12 @@ def replay(
     db: DB = DEFAULT_DB,
     _wait: WAIT = DEFAULT_WAIT,
     placement: Annotated[
-        Placement,
+        PlacementChoice,
         typer.Option(
             help="recorded: where the kernel put things. simulated: where the model puts them,"
             " as a run of its own beside the recorded one."
         ),
-    ] = Placement.SIMULATED,
+    ] = PlacementChoice.SIMULATED,
     set_: SETTINGS = None,
     policy: Annotated[
         list[str] | None,
@@ -68,7 +68,7 @@ def replay(
     """
     from pipeline.errors import UsageError
     from pipeline.progress import shown
-    from pipeline.replay.policies import Pricing, find_costs, find_policies, find_schemes
+    from pipeline.replay.pricing import Pricing, find_costs, find_policies, find_schemes
     from pipeline.replay.recorded import replay_traces
     from pipeline.replay.settings import parse_settings
     from pipeline.store.database import reading
@@ -82,7 +82,7 @@ def replay(
     policies = find_policies(policy or [])
     pricing = Pricing(find_schemes(scheme or []), find_costs(costs))
     settings = parse_settings(set_ or [])
-    if placement is Placement.RECORDED and settings:
+    if placement is PlacementChoice.RECORDED and settings:
         raise UsageError("--set changes the simulated placement; leave out --placement recorded")
     with shown() as progress:
         runs = replay_traces(
@@ -90,13 +90,13 @@ def replay(
             db,
             policies,
             progress,
-            settings if placement is Placement.SIMULATED else None,
+            settings if placement is PlacementChoice.SIMULATED else None,
             pricing,
             instance,
         )
     with reading(db) as connection:
         print_policies(connection, runs, sys.stdout)
-        if placement is Placement.SIMULATED:
+        if placement is PlacementChoice.SIMULATED:
             sys.stdout.write("\n")
             print_placements(connection, runs, sys.stdout)
         print_losses(connection, runs, sys.stdout)
