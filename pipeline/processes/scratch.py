@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.errors import OutputError
 from pipeline.processes import signals
 
 if TYPE_CHECKING:
@@ -38,26 +39,46 @@ def scratch(beside: Path | None = None) -> Iterator[Path]:
     Args:
         beside: a folder to make it in, hidden; where that cannot be, and for None, it is in the
             folder for temporary files (TMPDIR).
+
+    Raises:
+        OutputError: it cannot be made.
     """
-    hidden = beside is not None and os.access(beside, os.W_OK | os.X_OK)
-    where = beside if beside is not None and hidden else Path(tempfile.gettempdir())
-    remove_left(where, _FOLDERS)
     with signals.undoing():
-        while True:
-            folder = where / f"{'.' * hidden}allocsim-{secrets.token_hex(8)}"
-            folder.mkdir(mode=0o700)
-            try:
-                held = locked(folder)
-                if held is not None:
-                    (folder / MARK).touch()
-                    break
-            except FileNotFoundError:  # taken for left by somebody who looked just now
-                continue
+        folder, held = _made(beside)
         try:
             yield folder
         finally:
             throw_away(folder)
             os.close(held)
+
+
+def _made(beside: Path | None) -> tuple[Path, int]:
+    """A new folder, and what holds its lock."""
+    if beside is not None:
+        with suppress(OSError):
+            return _made_in(beside, ".allocsim-")
+    where = tempfile.gettempdir()
+    try:
+        return _made_in(Path(where), "allocsim-")
+    except OSError as error:
+        raise OutputError(f"{where}: no temporary file can be made: {error.strerror}") from None
+
+
+def _made_in(where: Path, beginning: str) -> tuple[Path, int]:
+    remove_left(where, _FOLDERS)
+    while True:
+        folder = where / f"{beginning}{secrets.token_hex(8)}"
+        folder.mkdir(mode=0o700)
+        try:
+            held = locked(folder)
+            if held is not None:
+                (folder / MARK).touch()
+                return folder, held
+        except FileNotFoundError:  # taken for left by somebody who looked just now
+            continue
+        except OSError:
+            folder.rmdir()
+            raise
 
 
 @contextmanager
@@ -70,7 +91,7 @@ def part_in(folder: Path) -> Iterator[tuple[Path, int]]:
             # Of a name that nobody can guess, new, and readable to whom the umask lets it.
             path = folder / f".allocsim-{secrets.token_hex(8)}.part"
             opened = os.open(path, flags, 0o666)
-            if _lock(opened, path):
+            if _lock(opened, path, without=True):
                 break
             os.close(opened)
         try:
@@ -103,7 +124,7 @@ def locked(folder: Path) -> int | None:
     if os.fstat(opened).st_uid != os.geteuid():
         os.close(opened)
         raise PermissionError(f"{folder.name} there is another user's")
-    if not _lock(opened, folder):
+    if not _lock(opened, folder, without=True):
         os.close(opened)
         return None
     return opened
@@ -129,7 +150,7 @@ def _remove(path: Path, rescue: Callable[[Path], object]) -> None:
     opened = os.open(path, _OPENED)
     try:
         found = os.fstat(opened)
-        if found.st_uid != os.geteuid() or not _lock(opened, path):
+        if found.st_uid != os.geteuid() or not _lock(opened, path, without=False):
             return
         if stat.S_ISREG(found.st_mode):
             path.unlink()
@@ -143,10 +164,21 @@ def _remove(path: Path, rescue: Callable[[Path], object]) -> None:
     sys.stderr.write(f"allocsim: removed what a killed run had left: {path}\n")
 
 
-def _lock(opened: int, path: Path) -> bool:
-    """Lock what is open, unless somebody else has it or has removed it."""
+def _lock(opened: int, path: Path, *, without: bool) -> bool:
+    """Lock what is open, unless somebody else has it or has removed it.
+
+    Args:
+        opened: it.
+        path: its name.
+        without: the answer where the file system knows no locks.
+    """
     try:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return without
+    try:
         return os.path.samestat(os.fstat(opened), path.lstat())
-    except (BlockingIOError, FileNotFoundError):
+    except FileNotFoundError:
         return False

@@ -5,10 +5,10 @@ from __future__ import annotations
 from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from os import cpu_count
 from typing import TYPE_CHECKING
 
 from pipeline.errors import AllocsimError, OutputError, StoreError
+from pipeline.processes.limits import cpus
 from pipeline.processes.scratch import scratch
 from pipeline.processes.workers import WorkerEndedError, workers
 from pipeline.replay.pricing import find_policies
@@ -78,7 +78,7 @@ def sweep_traces(
         with opened(path, progress) as trace:
             for settings in combinations:
                 check_for_trace(settings, trace)
-            _sweep_trace(trace, db, combinations, jobs or cpu_count() or 1, progress, done)
+            _sweep_trace(trace, db, combinations, jobs or cpus(), progress, done)
     return done
 
 
