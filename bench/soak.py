@@ -5,8 +5,9 @@
 
 A length is a number of events. Time should be linear in it and memory flat. Memory is the sum of
 what the process and all its children have resident, looked at 20 times a second: memory that
-processes share counts for each of them. A trace takes 14 bytes an event of disk, a database of two
-runs 40; all is removed at the end. An import is of the text of tracefs, compressed.
+processes share counts for each of them. Beside it ("own") what of it is not of mapped files, whose
+pages the kernel takes back at will. A trace takes 14 bytes an event of disk, a database of two runs
+40; all is removed at the end. An import is of the text of tracefs, compressed.
 """
 
 from __future__ import annotations
@@ -47,24 +48,28 @@ _QUERY = "SELECT event, cache, count(*) FROM object_events GROUP BY ALL ORDER BY
 
 @dataclass(frozen=True, slots=True)
 class Took:
-    """What a step took: seconds, and MiB at the most."""
+    """What a step took: seconds, and MiB at the most, all and without mapped files."""
 
     seconds: float
     peak_mib: float
+    own_mib: float
 
 
-def tree_rss(pid: int) -> int:
-    """Bytes that a process and all below it have resident."""
-    pages, waiting = 0, [pid]
+def tree_rss(pid: int) -> tuple[int, int]:
+    """Bytes that a process and all below it have resident: all, and without mapped files."""
+    every = shared = 0
+    waiting = [pid]
     while waiting:
         each = waiting.pop()
         try:
-            pages += int(Path(f"/proc/{each}/statm").read_text().split()[1])
+            _, resident, of_files, *_ = Path(f"/proc/{each}/statm").read_text().split()
+            every += int(resident)
+            shared += int(of_files)
             for children in Path(f"/proc/{each}/task").glob("*/children"):
                 waiting += map(int, children.read_text().split())
         except (FileNotFoundError, ProcessLookupError):
             continue  # it has just ended
-    return pages * _PAGE
+    return every * _PAGE, (every - shared) * _PAGE
 
 
 def run(command: list[str], folder: Path) -> Took:
@@ -73,7 +78,7 @@ def run(command: list[str], folder: Path) -> Took:
     Raises:
         RuntimeError: it failed.
     """
-    began, peak = time.perf_counter(), 0
+    began, peak, own = time.perf_counter(), 0, 0
     with (folder / "said").open("wb") as said:
         process = subprocess.Popen(
             command,
@@ -83,12 +88,13 @@ def run(command: list[str], folder: Path) -> Took:
             env=os.environ | {"PYTHONPATH": str(_ROOT)},
         )
         while process.poll() is None:
-            peak = max(peak, tree_rss(process.pid))
+            every, without = tree_rss(process.pid)
+            peak, own = max(peak, every), max(own, without)
             time.sleep(_LOOK_S)
     # validate says with 1 that a row is beyond its bound, which synthetic traces need not keep.
     if process.returncode and not (command[3] == "validate" and process.returncode == 1):
         raise RuntimeError(f"{' '.join(command[3:])}: {(folder / 'said').read_text().strip()}")
-    return Took(time.perf_counter() - began, peak / 2**20)
+    return Took(time.perf_counter() - began, peak / 2**20, own / 2**20)
 
 
 def main() -> None:
@@ -103,7 +109,7 @@ def main() -> None:
     given = parser.parse_args()
     steps = list(STEPS) if given.steps == "all" else given.steps.split("+")
     print(f"{machine()}; spec {given.spec}\n")
-    print(f"{'':18} {'events':>14} {'seconds':>9} {'M events/s':>11} {'peak MiB':>9}")
+    print(f"{'':18} {'events':>14} {'seconds':>9} {'M events/s':>11} {'peak MiB':>9} {'own':>6}")
     for events in map(int, given.events):
         with TemporaryDirectory(prefix="soak-", dir=given.where) as folder:
             for step in steps:
@@ -114,7 +120,8 @@ def main() -> None:
                 took = run(_ALLOCSIM + [filled.get(word, word) for word in words], Path(folder))
                 rate = events / took.seconds / 1e6
                 print(
-                    f"{step:18} {events:14,} {took.seconds:9.1f} {rate:11.2f} {took.peak_mib:9.0f}",
+                    f"{step:18} {events:14,} {took.seconds:9.1f} {rate:11.2f} {took.peak_mib:9.0f}"
+                    f" {took.own_mib:6.0f}",
                     flush=True,
                 )
 
@@ -123,10 +130,11 @@ def write_text(path: Path, events: int) -> None:
     """The text of tracefs with so many allocations and frees, on 4 CPUs, compressed."""
     with gzip.open(path, "wt", compresslevel=1) as text:
         text.write("# tracer: nop\n#\n")
-        text.writelines(map(_line, range(events)))
+        text.writelines(map(text_line, range(events)))
 
 
-def _line(at: int) -> str:
+def text_line(at: int) -> str:
+    """A line of the text of tracefs: the allocation or free with this number."""
     seconds, micro = divmod(at, 10**6)
     where = f"            task-{100 + at % 4}     [00{at % 4}] .....  {seconds + 1}.{micro:06}: "
     ptr = f"{0xFFFF888000000000 + (at // 8 % 100000) * 64 + at // 4 % 2:016x}"
