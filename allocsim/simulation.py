@@ -40,11 +40,12 @@ from allocsim.slub.slub import Slub
 from allocsim.tables import Columns, concat, empty, find, rows_of, take
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.profile import Profile
     from allocsim.page_alloc.zones import MachineZones
+    from allocsim.slub.freelist_random import FreelistOrder
     from allocsim.slub.requests import FreeBefore, PreTraceObjects
     from allocsim.tables import I1, I8
 
@@ -122,7 +123,7 @@ class Simulation:
         machine: MachineZones,
         pre_trace: PreTraceObjects,
         free_before: FreeBefore,
-        freelist_order: Callable[[int, int, int], Sequence[int]] | None = None,
+        freelist_order: FreelistOrder | None = None,
     ) -> None:
         self.slub = Slub(profile, shapes, machine.cpus, free_before, freelist_order)
         self.pages = PageReplay(machine)
