@@ -28,7 +28,6 @@ class Pairing:
         allocates: it is an allocation, else a free.
         first: no other event of this window at its address comes before it.
         ends_previous: a free that ends the allocation at the row before.
-        ended_by_next: an allocation that the free at the row after ends.
         carried: row, in the table of carried lives, of the life it ends or finds live; -1: none.
         reallocates: an allocation of an address believed live.
         unknown: a free of an object whose allocation was not seen.
@@ -38,7 +37,6 @@ class Pairing:
     allocates: Bools
     first: Bools
     ends_previous: Bools
-    ended_by_next: Bools
     carried: I8
     reallocates: Bools
     unknown: Bools
@@ -73,14 +71,11 @@ class Lifetimes:
         at = np.flatnonzero(first)
         carried[at] = find(self.live["ptr"], address[at])
         ends_previous = after_alloc & ~allocates
-        ended_by_next = np.zeros(len(order), bool)
-        ended_by_next[:-1] = ends_previous[1:]
         return Pairing(
             order,
             allocates,
             first,
             ends_previous,
-            ended_by_next,
             carried,
             allocates & (after_alloc | (carried >= 0)),
             ~allocates & ~ends_previous & (carried < 0),
