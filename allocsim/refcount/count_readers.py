@@ -54,12 +54,12 @@ class SourceFunction:
     Args:
         file: its file, from the top of the source.
         function: its name.
-        kernels: versions out of KERNELS.
+        kernels: versions such as "6.12", as they are named there.
     """
 
     file: str
     function: str
-    kernels: frozenset[str]
+    kernels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,13 +251,13 @@ def _citations(row: TomlTable) -> tuple[SourceFunction, ...]:
     found = []
     for text in row.texts("source", least=1):
         match = _CITATION.fullmatch(text)
-        kernels = match[3].split(", ") if match else []
+        kernels = tuple(match[3].split(", ")) if match else ()
         if not match or not set(kernels) <= set(KERNELS):
             row.refuse(
                 "source",
                 f"{text!r}: file:function (version, version) is wanted, of {', '.join(KERNELS)}",
             )
-        found.append(SourceFunction(match[1], match[2], frozenset(kernels)))
+        found.append(SourceFunction(match[1], match[2], kernels))
     return tuple(found)
 
 

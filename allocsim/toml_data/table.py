@@ -174,9 +174,8 @@ class TomlTable:
         """A number from ``low`` to ``high``, exact."""
         value = self._get(key, default)
         found = Decimal(value) if isinstance(value, int) else value
-        if not isinstance(found, Decimal) or isinstance(value, bool) or found.is_nan():
-            self.refuse(key, f"{shown(value)}: {what} from {low} to {high} is wanted")
-        if not low <= found <= high:
+        wrong_type = isinstance(value, bool) or not isinstance(found, Decimal)
+        if wrong_type or found.is_nan() or not low <= found <= high:
             self.refuse(key, f"{shown(value)}: {what} from {low} to {high} is wanted")
         return found
 
