@@ -268,7 +268,7 @@ class _Ledger:
         return lives
 
     def _lives_of_segments(self, begun: I8) -> I8:
-        """I8 of the life of each segment, given those that rows begin (-1: none)."""
+        """Index of the life of each segment, given those that rows begin (-1: none)."""
         frames = self._frames
         first = frames.first_row
         life = np.where(frames.boundary[first], begun[first], self._before[first])
