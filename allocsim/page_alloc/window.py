@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from allocsim.page_alloc.zones import MachineZones
-    from allocsim.tables import I1, I2, I4, I8, U1, Bools
+    from allocsim.tables import Bools, I1s, I2s, I4s, I8s, U1s
 
 UNKNOWN = -2  #: pfn not known yet
 
@@ -37,21 +37,21 @@ class PageEventWindow:
     ``movable`` says whether the page was asked for as movable; ``rank`` is scratch space.
     """
 
-    cpu: I2
-    op: I1
-    page: I8
-    order: I1
-    first_order: I1
-    migratetype: I1
-    highest: I1
-    flags: U1
-    offset: I8
-    source: I4
+    cpu: I2s
+    op: I1s
+    page: I8s
+    order: I1s
+    first_order: I1s
+    migratetype: I1s
+    highest: I1s
+    flags: U1s
+    offset: I8s
+    source: I4s
     movable: Bools
-    rank: I4
-    pfn: I8
-    path: U1
-    pressure: U1
+    rank: I4s
+    pfn: I8s
+    path: U1s
+    pressure: U1s
     has_offsets: bool
     has_flags: bool
 
@@ -68,15 +68,15 @@ class LivePages:
     """
 
     machine: MachineZones
-    page: I8 = field(default_factory=lambda: np.empty(0, np.int64))
-    pfn: I8 = field(default_factory=lambda: np.empty(0, np.int64))
-    left: I8 = field(default_factory=lambda: np.empty(0, np.int64))
+    page: I8s = field(default_factory=lambda: np.empty(0, np.int64))
+    pfn: I8s = field(default_factory=lambda: np.empty(0, np.int64))
+    left: I8s = field(default_factory=lambda: np.empty(0, np.int64))
     movable: Bools = field(default_factory=lambda: np.empty(0, np.bool_))
     last_page: int = -1
     _chunks: list[int] = field(default_factory=list)
-    _slots: I8 = field(default_factory=lambda: np.zeros((ORDERS, 2), np.int64))
-    _old_freed: I8 = field(default_factory=lambda: np.empty(0, np.int64))
-    _new_left: I8 = field(default_factory=lambda: np.empty(0, np.int64))
+    _slots: I8s = field(default_factory=lambda: np.zeros((ORDERS, 2), np.int64))
+    _old_freed: I8s = field(default_factory=lambda: np.empty(0, np.int64))
+    _new_left: I8s = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
         """List the chunks that pages from before the trace come from, the highest zone first."""
@@ -184,7 +184,7 @@ class LivePages:
         self.left = np.concatenate((self.left[stay], self._new_left[fresh]))
         self.movable = np.concatenate((self.movable[stay], window.movable[live]))
 
-    def _prior(self, orders: I1) -> I8:
+    def _prior(self, orders: I1s) -> I8s:
         """Used pages for frees of pages from before the trace, -1 where none is left.
 
         Each order takes ascending blocks out of chunks of its own; chunks go to the orders in the
@@ -218,7 +218,7 @@ class LivePages:
         return pfn
 
 
-def _find(keys: I8, wanted: I8) -> I4:
+def _find(keys: I8s, wanted: I8s) -> I4s:
     """Position of each wanted value in ascending ``keys``, or -1."""
     if not len(keys):
         return np.full(len(wanted), -1, np.int32)
@@ -238,7 +238,7 @@ def _find(keys: I8, wanted: I8) -> I4:
     return np.where(keys[at] == wanted, at, np.int32(-1))
 
 
-def _spend(slot: I4, order: I1, sizes: I8) -> I8:
+def _spend(slot: I4s, order: I1s, sizes: I8s) -> I8s:
     """Pages freed of each life; the slots of frees beyond a life's size are set to -1.
 
     ``slot`` is the life of each free (-1: none), in event order.

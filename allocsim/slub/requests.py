@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from allocsim.tables import rows_of
 
 if TYPE_CHECKING:
-    from allocsim.tables import I1, I2, I4, I8, U1, Ints
+    from allocsim.tables import I1s, I2s, I4s, I8s, Ints, U1s
 
 
 class Op(IntEnum):
@@ -38,14 +38,14 @@ class ObjectRequests(NamedTuple):
             (i4): the sheaf is asked for before the first and returned behind the last.
     """
 
-    seq: I8
+    seq: I8s
     cpu: Ints
     cache: Ints
-    op: I1
-    object: I8
-    ts: I8 | None = None
-    run: I8 | None = None
-    left: I4 | None = None
+    op: I1s
+    object: I8s
+    ts: I8s | None = None
+    run: I8s | None = None
+    left: I4s | None = None
 
     def part(self, rows: slice) -> ObjectRequests:
         """Views of some rows."""
@@ -62,8 +62,8 @@ class PreTraceObjects:
         index: place in the slab (integer).
     """
 
-    object: I8
-    slab: I8
+    object: I8s
+    slab: I8s
     index: Ints
 
 
@@ -83,7 +83,7 @@ class FreeBefore:
     """
 
     cache: Ints
-    slab: I8
+    slab: I8s
     index: Ints
     cpu: Ints
 
@@ -98,8 +98,8 @@ class Refusals(NamedTuple):
         max_order: largest order served (i1).
     """
 
-    seq: I8
-    max_order: I1
+    seq: I8s
+    max_order: I1s
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +113,9 @@ class Placement:
         index: place in the slab (i4); -1 as above.
     """
 
-    path: U1
-    slab: I8
-    index: I4
+    path: U1s
+    slab: I8s
+    index: I4s
 
 
 class PageRequests(NamedTuple):
@@ -130,12 +130,12 @@ class PageRequests(NamedTuple):
         way: +1 allocated, -1 freed (i1).
     """
 
-    seq: I8
-    cpu: I2
-    cache: I4
-    slab: I8
-    order: I1
-    way: I1
+    seq: I8s
+    cpu: I2s
+    cache: I4s
+    slab: I8s
+    order: I1s
+    way: I1s
 
 
 class SheafObjects(NamedTuple):
@@ -150,9 +150,9 @@ class SheafObjects(NamedTuple):
         place: in the slab (i4).
     """
 
-    row: I8
-    cpu: I2
-    way: I1
-    cache: I4
-    slab: I8
-    place: I4
+    row: I8s
+    cpu: I2s
+    way: I1s
+    cache: I4s
+    slab: I8s
+    place: I4s

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from allocsim.tables import I8, U8, Bools
+    from allocsim.tables import Bools, I8s, U8s
     from pipeline.replay.world import Recorded
 
 
@@ -31,14 +31,14 @@ class TracedLives(NamedTuple):
         run: of what came out of a prefilled sheaf, a number for that sheaf (i8); else -1.
     """
 
-    birth: I8
-    death: I8
-    cpu: I8
-    free_cpu: I8
-    what: I8
+    birth: I8s
+    death: I8s
+    cpu: I8s
+    free_cpu: I8s
+    what: I8s
     traced: Bools
-    site: U8
-    run: I8
+    site: U8s
+    run: I8s
 
     def of(self, rows: Bools | npt.NDArray[np.intp]) -> TracedLives:
         """Some of them."""
@@ -48,9 +48,9 @@ class TracedLives(NamedTuple):
 class PreTraceLives(NamedTuple):
     """Ends of lives that began before the trace; arrays of one length, as in Lives."""
 
-    death: I8
-    free_cpu: I8
-    what: I8
+    death: I8s
+    free_cpu: I8s
+    what: I8s
 
     def of(self, what: int) -> PreTraceLives:
         """Those of one cache, or of one kind and order of pages."""
@@ -72,9 +72,9 @@ class PreTraceSlabs(NamedTuple):
         made: slabs of the cache that the model made in the trace.
     """
 
-    slab: I8
-    free_slab: I8
-    free_cpu: I8
+    slab: I8s
+    free_slab: I8s
+    free_cpu: I8s
     objects: int
     pages: int
     capacity: int

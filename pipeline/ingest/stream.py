@@ -11,7 +11,7 @@ from pipeline.errors import InputError
 from pipeline.ingest.raw.unaligned import unaligned
 
 if TYPE_CHECKING:
-    from allocsim.tables import I2, I4, I8, U1, U8, Array, Bools
+    from allocsim.tables import Array, Bools, I2s, I4s, I8s, U1s, U8s
     from pipeline.ingest.events import EventTypes
     from pipeline.ingest.formats import Field
 
@@ -25,7 +25,7 @@ class Places(Protocol):
     def name(self, offset: int) -> str:
         """What to call a byte of the window in an error."""
 
-    def near(self, stream: Stream, first: I8, second: I8) -> Bools:
+    def near(self, stream: Stream, first: I8s, second: I8s) -> Bools:
         """Which pairs of records of one CPU are so close that a window with one has the other."""
 
 
@@ -39,11 +39,11 @@ class Chains:
         frames: u8, the frames, one stack after the other, innermost first.
     """
 
-    record: I8
-    count: I8
-    frames: U8
+    record: I8s
+    count: I8s
+    frames: U8s
 
-    def moved(self, order: I8) -> Chains:
+    def moved(self, order: I8s) -> Chains:
         """The same stacks where record ``order[i]`` is now record ``i``."""
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order))
@@ -71,20 +71,20 @@ class Stream:
         chains: the stacks in the records; None: stacks are records of their own.
     """
 
-    data: U1
+    data: U1s
     order: str
-    offset: I8
-    size: I4
-    ts: I8
-    cpu: I2
-    slot: U1
+    offset: I8s
+    size: I4s
+    ts: I8s
+    cpu: I2s
+    slot: U1s
     head: Array
     inside: Bools
     places: Places
-    in_time: I8 | None = None
+    in_time: I8s | None = None
     chains: Chains | None = None
 
-    def gather(self, where: Field, offset: I8) -> Array:
+    def gather(self, where: Field, offset: I8s) -> Array:
         """The field ``where`` of the records at ``offset``, as the recording's kind of number."""
         return unaligned(self.data, number(where, self.order), where.offset)[offset]
 
@@ -118,7 +118,7 @@ class Heads:
         if types.stack is not None:
             self._need[types.slot[types.stack.number]] = types.stack.fields["caller"].offset
 
-    def read(self, data: U1, offset: I8, size: I4, places: Places) -> tuple[Array, U1]:
+    def read(self, data: U1s, offset: I8s, size: I4s, places: Places) -> tuple[Array, U1s]:
         """Common fields (Stream.head) and types (Stream.slot) of the records at ``offset``.
 
         Raises:

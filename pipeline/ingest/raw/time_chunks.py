@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from allocsim.tables import I2, I8, Bools
+    from allocsim.tables import Bools, I2s, I8s
     from pipeline.ingest.stream import Stream
 
 #: Events of one CPU this far apart (ns) are not looked at together.
@@ -34,10 +34,10 @@ class Chunks:
         last: i8, the latest.
     """
 
-    begin: I8
-    end: I8
-    first: I8
-    last: I8
+    begin: I8s
+    end: I8s
+    first: I8s
+    last: I8s
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Span:
 
     since: int
     until: int
-    chunk: I8
+    chunk: I8s
 
 
 def spans(chunks: Chunks, budget: int) -> Iterator[Span]:
@@ -78,20 +78,20 @@ class ChunkPlaces:
     """
 
     where: str
-    begin: I8
-    source: I8
+    begin: I8s
+    source: I8s
 
     def name(self, offset: int) -> str:
         """What to call a byte of the window in an error."""
         run = int(np.searchsorted(self.begin, offset, side="right")) - 1
         return f"{self.where} byte {offset - int(self.begin[run]) + int(self.source[run])}"
 
-    def near(self, stream: Stream, first: I8, second: I8) -> Bools:
+    def near(self, stream: Stream, first: I8s, second: I8s) -> Bools:
         """Which pairs of records of one CPU are at most NEAR apart in time."""
         return stream.ts[second] - stream.ts[first] <= NEAR
 
 
-def time_orders(ts: I8, cpu: I2) -> tuple[I8, I8]:
+def time_orders(ts: I8s, cpu: I2s) -> tuple[I8s, I8s]:
     """The orders of some records of a file: as a Stream has them, and Stream.in_time over that.
 
     Of equal times the first in the file comes first.
