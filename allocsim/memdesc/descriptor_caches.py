@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.memdesc.schemes import Scheme
     from allocsim.slub.requests import PageRequests
-    from allocsim.tables import I1s, I8s, Ints, U1s
+    from allocsim.tables import Int8, Int64, Ints, UInt8
 
 _MOST_PASSES = 64
 _COUNTS = (
@@ -64,11 +64,11 @@ class DescriptorRequests(NamedTuple):
         key: of the block's life, at least 0: no two lives have the same (i8).
     """
 
-    ts: I8s
+    ts: Int64
     cpu: Ints
     descriptor: Ints
-    op: I1s
-    key: I8s
+    op: Int8
+    key: Int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +95,10 @@ class DescriptorOutcome:
     """
 
     shapes: list[CacheShape]
-    counts: dict[str, I8s]
-    objects: I8s
-    slabs: I8s
-    pages: I8s
+    counts: dict[str, Int64]
+    objects: Int64
+    slabs: Int64
+    pages: Int64
     peak_pages: int
     peak_ts: int
     mean_pages: float
@@ -109,11 +109,11 @@ class DescriptorOutcome:
 class _Served(NamedTuple):
     """Keys of the requests that a model of SLUB serves now, rising, and what it calls them (i8)."""
 
-    key: I8s
-    handle: I8s
+    key: Int64
+    handle: Int64
     next: int
 
-    def handles(self, requests: Columns) -> tuple[I8s, _Served]:
+    def handles(self, requests: Columns) -> tuple[Int64, _Served]:
         """A handle for each request, rising from one allocation to the next; what is served then.
 
         Args:
@@ -172,7 +172,7 @@ class DescriptorSlabs:
         self._page_ns = 0  # pages, each for as long as it was held
         self._passes, self._settled = 0, True
 
-    def begin(self, descriptor: I8s) -> None:
+    def begin(self, descriptor: Int64) -> None:
         """Allocate the descriptors of blocks older than the recording: keys 0, 1, ...
 
         Args:
@@ -199,7 +199,7 @@ class DescriptorSlabs:
             self._count(name, pages["cache"][pages["op"] == op])
         self._note_held(pages)
 
-    def _request(self, requests: DescriptorRequests, column: I8s) -> Columns:
+    def _request(self, requests: DescriptorRequests, column: Int64) -> Columns:
         """Replay requests; returns the slab pages of all caches, in order of time."""
         at = self._at + np.arange(len(requests.ts))
         self._at += len(at)
@@ -284,13 +284,13 @@ class DescriptorSlabs:
             self._count(name, derived["cache"][behind & (derived["op"] == op)])
         return concat([pages, mine])
 
-    def _count(self, name: str, descriptor: I8s) -> None:
+    def _count(self, name: str, descriptor: Int64) -> None:
         self._counts[name] += np.bincount(descriptor, minlength=len(self.shapes))
 
-    def _count_fast(self, column: I8s, descriptor: I8s, path: U1s) -> None:
+    def _count_fast(self, column: Int64, descriptor: Int64, path: UInt8) -> None:
         self._count("fast", descriptor[(column > 0) & _FAST[path]])
 
-    def _column(self, ts: I8s) -> I8s:
+    def _column(self, ts: Int64) -> Int64:
         return (ts - self._first) // self._slice + 1
 
     def _note_held(self, pages: Columns) -> None:
@@ -328,7 +328,7 @@ class DescriptorSlabs:
         )
 
 
-def _slab_events(pages: PageRequests, requests: Columns, row: I8s) -> Columns:
+def _slab_events(pages: PageRequests, requests: Columns, row: Int64) -> Columns:
     """Slab pages wanted and returned, at the times of the requests (rows) that did it."""
     return {
         "at": requests["at"][row],
@@ -342,7 +342,7 @@ def _slab_events(pages: PageRequests, requests: Columns, row: I8s) -> Columns:
     }
 
 
-def _way(pages: Columns) -> I8s:
+def _way(pages: Columns) -> Int64:
     """Pages that each slab page event takes, or gives back."""
     return pages["op"].astype(np.int64) << pages["order"]
 

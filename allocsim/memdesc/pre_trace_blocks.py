@@ -27,7 +27,7 @@ from allocsim.recording.page_kinds import PageKind
 from allocsim.tables import concat, empty, find, take
 
 if TYPE_CHECKING:
-    from allocsim.tables import Columns, I8s, Ints, U8s
+    from allocsim.tables import Columns, Int64, Ints, UInt64
 
 _NEVER = np.iinfo(np.int64).max
 PRE_TRACE = {"page": "i8", "pfn": "i8", "order": "i4", "kind": "i2", "end": "i8"}
@@ -78,7 +78,7 @@ class FirstTouched:
 
 
 def pre_trace_blocks(
-    touched: FirstTouched, before: U8s | None, after: U8s | None
+    touched: FirstTouched, before: UInt64 | None, after: UInt64 | None
 ) -> PreTraceBlocks:
     """What was allocated when the recording began.
 
@@ -117,7 +117,7 @@ def pre_trace_blocks(
     return PreTraceBlocks(concat([pre_trace, _as_pre_trace(both)]), _as_pre_trace(single), gone)
 
 
-def frames_of(pfn: I8s, order: Ints) -> tuple[I8s, I8s]:
+def frames_of(pfn: Int64, order: Ints) -> tuple[Int64, Int64]:
     """The page frames of blocks, one after the other, and the row of the block of each (i8)."""
     pages = np.int64(1) << order.astype(np.int64)
     row = np.repeat(np.arange(len(pages)), pages)
@@ -142,7 +142,7 @@ def _as_pre_trace(blocks: Columns) -> Columns:
     return {"page": nothing, **blocks, "end": nothing}
 
 
-def _first_of(first: I8s, blocks: Columns) -> I8s:
+def _first_of(first: Int64, blocks: Columns) -> Int64:
     """The first life on any frame of each block."""
     if not len(blocks["pfn"]):
         return np.empty(0, np.int64)

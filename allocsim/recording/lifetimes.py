@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from allocsim.tables import Bools, Columns, I8s, U8s, empty, find, merge_sorted, stable_order
+from allocsim.tables import Bools, Columns, Int64, UInt64, empty, find, merge_sorted, stable_order
 
 # Addresses below are no objects: NULL, and ZERO_SIZE_PTR for kmalloc(0) (T4).
 ZERO_SIZE_PTR = 16
@@ -33,11 +33,11 @@ class Pairing:
         unknown: a free of an object whose allocation was not seen.
     """
 
-    order: I8s
+    order: Int64
     allocates: Bools
     first: Bools
     ends_previous: Bools
-    carried: I8s
+    carried: Int64
     reallocates: Bools
     unknown: Bools
 
@@ -52,7 +52,7 @@ class Lifetimes:
     def __init__(self, carry: dict[str, str]) -> None:
         self.live: Columns = empty({"ptr": "u8", **carry})
 
-    def pair(self, ptr: U8s, allocates: Bools) -> Pairing:
+    def pair(self, ptr: UInt64, allocates: Bools) -> Pairing:
         """Pair the events of one window with each other and with the carried lives.
 
         Args:
@@ -81,7 +81,7 @@ class Lifetimes:
             ~allocates & ~ends_previous & (carried < 0),
         )
 
-    def survivors(self, pairing: Pairing) -> I8s:
+    def survivors(self, pairing: Pairing) -> Int64:
         """Rows of the pairing whose allocations are live at the window's end (i8)."""
         last = np.append(pairing.first[1:], True)[: len(pairing.order)]
         return np.flatnonzero(last & pairing.allocates)

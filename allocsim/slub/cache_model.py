@@ -11,7 +11,7 @@ from allocsim.tables import rows_of
 if TYPE_CHECKING:
     from collections import Counter
 
-    from allocsim.tables import Bools, I1s, I4s, I8s, Ints, U1s
+    from allocsim.tables import Bools, Int8, Int32, Int64, Ints, UInt8
 
 FAILED = -1  #: object of an allocation that failed
 
@@ -31,15 +31,15 @@ class CacheEvents(NamedTuple):
     """
 
     cpu: Ints
-    op: I1s
-    parent: I8s
-    objects: I8s
-    path: U1s
-    max_order: I1s | None
+    op: Int8
+    parent: Int64
+    objects: Int64
+    path: UInt8
+    max_order: Int8 | None
     no_sheaf: Bools | None
-    ts: I8s | None = None
-    run: I8s | None = None
-    left: I4s | None = None
+    ts: Int64 | None = None
+    run: Int64 | None = None
+    left: Int32 | None = None
 
     def part(self, begin: int, end: int) -> CacheEvents:
         """Views of the events from ``begin`` up to ``end``, counted from 0 again."""
@@ -56,13 +56,13 @@ class CacheModel(Protocol):
 
     stat: Counter[str]
 
-    def seed_free(self, slabs: I8s, places: Ints, cpus: Ints) -> None:
+    def seed_free(self, slabs: Int64, places: Ints, cpus: Ints) -> None:
         """Before any event: free objects of slabs older than the trace, as FreeBefore has them."""
 
     def replay(self, events: CacheEvents) -> None:
         """Replay a window's events; objects and paths are filled in."""
 
-    def take_pages(self) -> I8s:
+    def take_pages(self) -> Int64:
         """Page requests since the last call: rows of event, CPU, slab, order, +1 or -1 (i8)."""
 
     def partial_slabs(self) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from allocsim.tables import rows_of
 
 if TYPE_CHECKING:
-    from allocsim.tables import I1s, I2s, I4s, I8s, Ints, U1s
+    from allocsim.tables import Int8, Int16, Int32, Int64, Ints, UInt8
 
 
 class Op(IntEnum):
@@ -38,14 +38,14 @@ class ObjectRequests(NamedTuple):
             (i4): the sheaf is asked for before the first and returned behind the last.
     """
 
-    seq: I8s
+    seq: Int64
     cpu: Ints
     cache: Ints
-    op: I1s
-    object: I8s
-    ts: I8s | None = None
-    run: I8s | None = None
-    left: I4s | None = None
+    op: Int8
+    object: Int64
+    ts: Int64 | None = None
+    run: Int64 | None = None
+    left: Int32 | None = None
 
     def part(self, rows: slice) -> ObjectRequests:
         """Views of some rows."""
@@ -62,8 +62,8 @@ class PreTraceObjects:
         index: place in the slab (integer).
     """
 
-    object: I8s
-    slab: I8s
+    object: Int64
+    slab: Int64
     index: Ints
 
 
@@ -83,7 +83,7 @@ class FreeBefore:
     """
 
     cache: Ints
-    slab: I8s
+    slab: Int64
     index: Ints
     cpu: Ints
 
@@ -98,8 +98,8 @@ class Refusals(NamedTuple):
         max_order: largest order served (i1).
     """
 
-    seq: I8s
-    max_order: I1s
+    seq: Int64
+    max_order: Int8
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +113,9 @@ class Placement:
         index: place in the slab (i4); -1 as above.
     """
 
-    path: U1s
-    slab: I8s
-    index: I4s
+    path: UInt8
+    slab: Int64
+    index: Int32
 
 
 class PageRequests(NamedTuple):
@@ -130,12 +130,12 @@ class PageRequests(NamedTuple):
         way: +1 allocated, -1 freed (i1).
     """
 
-    seq: I8s
-    cpu: I2s
-    cache: I4s
-    slab: I8s
-    order: I1s
-    way: I1s
+    seq: Int64
+    cpu: Int16
+    cache: Int32
+    slab: Int64
+    order: Int8
+    way: Int8
 
 
 class SheafObjects(NamedTuple):
@@ -150,9 +150,9 @@ class SheafObjects(NamedTuple):
         place: in the slab (i4).
     """
 
-    row: I8s
-    cpu: I2s
-    way: I1s
-    cache: I4s
-    slab: I8s
-    place: I4s
+    row: Int64
+    cpu: Int16
+    way: Int8
+    cache: Int32
+    slab: Int64
+    place: Int32
