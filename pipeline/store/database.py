@@ -43,9 +43,9 @@ _LOCK = "lock_configuration"
 
 # By default DuckDB caches what it has read or written in most of the machine's memory, and each of
 # its threads has what it works on besides. What does not fit is on disk, beside the database.
-_READER_BYTES = 384 << 20
+_READER_BYTES = 512 << 20
 _WRITER_BYTES = 256 << 20
-_THREAD_BYTES = 48 << 20
+_THREAD_BYTES = 64 << 20
 
 # With more than one thread each INSERT makes row groups of its own, whose remainders are compressed
 # again when the transaction ends; the other CPUs have the reading and the model to do.
