@@ -43,19 +43,10 @@ from pipeline.store.dimensions import (
 )
 from pipeline.store.load import RunWriter
 from pipeline.store.reader_rows import kind_reader_rows, source_verdict_rows
-from pipeline.store.schema import (
-    CACHES,
-    CALL_SITES,
-    KIND_READERS,
-    POLICIES,
-    POLICY_OPS,
-    POLICY_STEPS,
-    QUALITY_COUNTS,
-    RUNS,
-    SOURCE_VERDICTS,
-    STACKS,
-    TASKS,
-)
+from pipeline.store.schema.dimensions import POLICIES, POLICY_OPS, POLICY_STEPS
+from pipeline.store.schema.freezing import KIND_READERS, SOURCE_VERDICTS
+from pipeline.store.schema.recorded import CACHES, CALL_SITES, STACKS, TASKS
+from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS
 from pipeline.trace_set.machine import charges_cgroups, kernel_caches
 
 if TYPE_CHECKING:

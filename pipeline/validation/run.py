@@ -10,7 +10,7 @@ from pipeline.replay.recorded import WINDOW_ROWS, add_recorded
 from pipeline.replay.trace_source import must_exist, opened
 from pipeline.store.database import writing
 from pipeline.store.load import RunWriter
-from pipeline.store.schema import VALIDATION
+from pipeline.store.schema.runs import VALIDATION
 from pipeline.trace_set.snapshots import page_flags, slab_caches
 from pipeline.validation.bounds import CountCheck, judged
 from pipeline.validation.descriptors import descriptors
