@@ -6,11 +6,14 @@ Run by :func:`pipeline.store.asking.ask`, as ``python -m pipeline.store.asking.c
 from __future__ import annotations
 
 import json
+import os
+import select
 import signal
 import sys
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -18,7 +21,7 @@ import duckdb
 from pipeline.errors import AllocsimError, StoreError
 from pipeline.processes.limits import memory as machine_memory
 from pipeline.store.asking import EXIT_CODES, Question, too_much_memory
-from pipeline.store.asking.rights import end_with_parent, give_up_files, limit_memory
+from pipeline.store.asking.rights import give_up_files, limit_memory
 from pipeline.store.query import answer
 from reports.render.rows import WRITERS
 
@@ -57,7 +60,7 @@ class _Clock:
 
 def main() -> None:
     """Answer the question on stdin; how it ended is the exit code."""
-    end_with_parent()
+    Thread(target=_end_with_reader, daemon=True).start()
     question = Question(**json.load(sys.stdin))
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr] # a text file it is
     try:
@@ -68,6 +71,14 @@ def main() -> None:
         sys.exit(EXIT_CODES[type(error)])
     except BrokenPipeError:  # whoever asked is gone
         sys.stdout = None
+
+
+def _end_with_reader() -> None:
+    """End this process when whoever reads its answer has ended, by SIGKILL too."""
+    answer_to = select.poll()
+    answer_to.register(1, 0)  # asked for nothing, it tells of the other end all the same
+    answer_to.poll()
+    os._exit(0)
 
 
 def _answer(question: Question) -> None:
