@@ -26,6 +26,7 @@ VIEWS = (
     "frozen_savings",
     "policy_summary",
     "policy_how_summary",
+    "lifetime_medians",
     "cache_summary",
     "sheaf_summary",
     "cache_policy_summary",

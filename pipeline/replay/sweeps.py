@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -103,7 +104,11 @@ def _sweep_trace(  # noqa: PLR0913 - what a sweep is of, and what it adds to
                 for settings in missing:
                     check(settings, source.recorded)
                 maker, windows = source.requests()
-                write_requests(folder, windows)
+                try:
+                    write_requests(folder, windows)
+                except OSError as error:
+                    reason = os.strerror(error.errno) if error.errno else str(error)
+                    raise OutputError(f"{folder.parent}: cannot be written to ({reason})") from None
             step = progress.step(f"sweep {name}")
             asked = _Asked(source.recorded, folder, maker.counts)
             _simulate_all(asked, missing, jobs, db, step)
