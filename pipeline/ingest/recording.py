@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,7 +40,6 @@ from pipeline.trace_set.writer import TraceSetWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from pipeline.ingest.reader import Reader
 
@@ -51,6 +52,7 @@ _COMMON = ("trace", "perf", "ftrace")
 # in it, and beside it the kernel's symbols of that moment.
 _PERF_FOLDER, _PERF_FILE, _KCORE = "perf.data", "data", "kcore_dir"
 _READ = 1 << 20
+_LOOK = 1 << 18  #: bytes of a recording that a first look is at
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,35 @@ def import_recording(  # noqa: PLR0913 - of what, to where, and how
             struct_pages.use(reader.types, struct_pages.find(fresh(), *look))
         _write(recording, reader, data, aside, progress, since)
     return target
+
+
+def first_look(source: Path) -> tuple[set[str], set[str]] | None:
+    """The events that a recording may have, and some that it has, without reading it all.
+
+    Args:
+        source: a recording, or a folder with one.
+
+    Returns:
+        Names of the events that it describes, and of those among its first; None for text, which
+        describes none.
+
+    Raises:
+        InputError: there is none, or it is damaged there.
+    """
+    recording = find_recording(source)
+    with (
+        TemporaryDirectory(prefix="allocsim-") as scratch,
+        _contents(recording.file, Path(scratch)) as data,
+    ):
+        if not bytes(data[:16]).startswith((MAGIC, *PERF_MAGIC)):
+            return None
+        reader = _reader(recording, data, Path(scratch), None)
+        names = [kept.event.name for kept in reader.types.kept]
+        seen: set[str] = set()
+        for stream in islice(reader.streams(_LOOK), 1):
+            slots = np.unique(stream.slot[stream.inside]).tolist()
+            seen |= {names[slot] for slot in slots if slot < len(names)}
+        return set(names), seen
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from allocsim import __version__
-from allocsim.kernels.release import kernel_of
+from allocsim.kernels.release import allocated_without_event, kernel_of
 from allocsim.kernels.slub_rules import PAGE_SIZE
 from allocsim.recording import interpret as replay
 from allocsim.recording.interpret import Recording, Replay
@@ -31,6 +31,7 @@ from pipeline.store.dimensions import (
     call_site_rows,
     count_rows,
     functions,
+    kernel_cache_rows,
     next_number,
     policy_op_rows,
     policy_rows,
@@ -46,6 +47,7 @@ from pipeline.store.reader_rows import kind_reader_rows, source_verdict_rows
 from pipeline.store.schema import (
     CACHES,
     CALL_SITES,
+    KERNEL_CACHES,
     KIND_READERS,
     POLICIES,
     POLICY_OPS,
@@ -55,6 +57,7 @@ from pipeline.store.schema import (
     SOURCE_VERDICTS,
     STACKS,
     TASKS,
+    UNTRACED_ALLOCS,
 )
 from pipeline.trace_set.machine import charges_cgroups, kernel_caches
 
@@ -234,6 +237,11 @@ def replay_trace(  # noqa: PLR0913 - what, into what, priced with what
         }
         writer.rows(RUNS, [about])
         writer.rows(CACHES, cache_rows(final))
+        writer.rows(KERNEL_CACHES, kernel_cache_rows(trace))
+        without = allocated_without_event(kernel.version)
+        writer.rows(
+            UNTRACED_ALLOCS, [{"cache": cache, "doc": how} for cache, how in without.items()]
+        )
         writer.rows(QUALITY_COUNTS, count_rows(final))
         writer.rows(CALL_SITES, call_site_rows(trace))
         writer.rows(STACKS, stack_rows(recording.stacks))

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from reports.compare.comparison import Change, Compared, Verdict
 from reports.compare.measure import BINS, BINS_PER_DECADE
-from reports.compare.quantity import FRAGMENTATION, OPS, PAGES
+from reports.compare.quantity import FRAGMENTATION, MEMORY, OPS
 from reports.compare.tables import without_same
 from reports.compare.wording import letter, number, percent
 from reports.render import style, wording
@@ -180,7 +180,7 @@ def distributions(names: Sequence[str], several: Sequence[Distribution]) -> Figu
 #: The three figures of the first pages: caption, group, and which of its rows.
 _FIGURES: tuple[tuple[str, str, Callable[[Compared], bool]], ...] = (
     ("Reference operations by kind of page", OPS, lambda row: row.quantity.items),
-    ("Churn of slabs", PAGES, lambda row: "slabs" in row.quantity.name),
+    ("Memory of objects", MEMORY, lambda _: True),
     ("Fragmentation", FRAGMENTATION, lambda _: True),
 )
 

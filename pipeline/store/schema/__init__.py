@@ -48,6 +48,7 @@ from pipeline.store.schema.placed import (
 from pipeline.store.schema.recorded import (
     CACHES,
     CALL_SITES,
+    KERNEL_CACHES,
     KERNEL_STEPS,
     OBJECT_FACTS,
     OBJECT_ORIGINS,
@@ -60,6 +61,7 @@ from pipeline.store.schema.recorded import (
     STEP_SAMPLES,
     TASKS,
     UNFREED_OBJECTS,
+    UNTRACED_ALLOCS,
 )
 from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS, TRACE_CPUS, TRACES, VALIDATION
 from pipeline.store.schema.table import (
@@ -74,7 +76,7 @@ from pipeline.store.schema.table import (
 if TYPE_CHECKING:
     import duckdb
 
-SCHEMA_VERSION = 11
+SCHEMA_VERSION = 12
 
 SCHEMA = Table(
     "store_schema",
@@ -102,6 +104,8 @@ TABLES: tuple[Table, ...] = (
     KERNEL_STEPS,
     STEP_SAMPLES,
     CACHES,
+    KERNEL_CACHES,
+    UNTRACED_ALLOCS,
     CALL_SITES,
     STACKS,
     TASKS,
@@ -153,6 +157,7 @@ __all__ = [
     "DESCRIPTOR_SLABS",
     "ENUMS",
     "FREE_BLOCKS",
+    "KERNEL_CACHES",
     "KERNEL_STEPS",
     "KIND_READERS",
     "LIVE_BLOCKS",
@@ -187,6 +192,7 @@ __all__ = [
     "TRACES",
     "TRACE_CPUS",
     "UNFREED_OBJECTS",
+    "UNTRACED_ALLOCS",
     "VALIDATION",
     "VERDICTS",
     "ZONES",

@@ -19,6 +19,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from reports.compare import report as differences
+from reports.compare.brief import LINES, brief
 from reports.compare.comparison import Comparison, Run, Side
 from reports.compare.json import to_json
 from reports.compare.measure_runs import checked, compare
@@ -68,6 +69,13 @@ def same_as_golden(name: str, text: str) -> None:
 
 def test_text_is_the_golden_file(comparison: Comparison) -> None:
     same_as_golden("compare.txt", to_text(differences.report(comparison, "0.1.0", narrow=True)))
+
+
+def test_the_brief_screen_is_the_golden_file(two_sides: Comparison) -> None:
+    text = to_text(brief(two_sides, "0.1.0"))
+    same_as_golden("compare-brief.txt", text)
+    assert len(text.splitlines()) <= LINES
+    assert max(map(len, text.splitlines())) <= WIDTH
 
 
 def test_markdown_is_the_golden_file(comparison: Comparison) -> None:
@@ -123,7 +131,7 @@ def test_html_refers_to_nothing_outside_itself(comparison: Comparison) -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_the_report_has_a_figure_of_each_of_the_three(comparison: Comparison) -> None:
+def test_the_report_has_a_figure_of_operations_memory_and_lives(comparison: Comparison) -> None:
     report = differences.report(comparison, "0.1.0")
     captions = [
         re.split("[,:]", each.caption)[0]
@@ -132,8 +140,7 @@ def test_the_report_has_a_figure_of_each_of_the_three(comparison: Comparison) ->
     ]
     assert captions == [
         "Reference operations by kind of page",
-        "Churn of slabs",
-        "Fragmentation",
+        "Memory of objects",
         "Lives that began and ended in the recordings",
     ]
 
@@ -196,7 +203,7 @@ def test_the_page_sorts_and_fits_in_a_browser(
     assert found["wide"] <= 0  # tables and figures scroll, the page does not
     assert found["change"] <= width
     assert found["small"] >= 12
-    assert found["figures"] == 4
+    assert found["figures"] == 3
 
 
 @pytest.mark.slow
@@ -210,4 +217,4 @@ def test_two_sides_say_it_on_two_pages(comparison: Comparison, tmp_path: Path) -
     ).stdout.split("\f")
     [detail] = [at for at, page in enumerate(pages) if "Every quantity" in page]
     assert detail == 2
-    assert "Fragmentation" in pages[0] + pages[1]
+    assert "Memory of objects" in pages[0] + pages[1]
