@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reports.compare import story
-from reports.compare.comparison import MEANINGS, Verdict
+from reports.compare.comparison import MEANINGS, ChangeVerdict
 from reports.compare.identity import Why
 from reports.compare.report import modelled, noise
 from reports.compare.tables import brief_table
@@ -77,14 +77,14 @@ def _frozen_rows(comparison: Comparison, side: int) -> list[tuple[str, Compared]
         for row in comparison.rows
         if row.quantity.part == "own_ops"
         and (change := row.changes[side]) is not None
-        and change.verdict is Verdict.FROZEN
+        and change.verdict is ChangeVerdict.FROZEN
     ][:_FROZEN]
 
 
 def _measured(comparison: Comparison, side: int, version: str) -> str:
     """What rows are divided by, what is left out, and what the marks mean."""
     objects = wording.listed([f"{comparison.objects[at]:,}" for at in (comparison.baseline, side)])
-    marks = (Verdict.DIFFERS, Verdict.CHANCE, Verdict.NONE, Verdict.FROZEN)
+    marks = (ChangeVerdict.DIFFERS, ChangeVerdict.CHANCE, ChangeVerdict.NONE, ChangeVerdict.FROZEN)
     means = "; ".join(f"{mark.value} {MEANINGS[mark].split(',')[0]}" for mark in marks)
     told = (
         f"Objects: {objects} allocations that both sides show alike, paired by call site and cache."

@@ -26,7 +26,7 @@ class Weight(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RecordingProperty:
     """One property of a recording.
 
     Args:
@@ -135,7 +135,7 @@ def _settings(run: Row) -> str:
 
 
 RULES = (
-    Rule(
+    RecordingProperty(
         "events recorded",
         Weight.MUST,
         Weight.MUST,
@@ -143,7 +143,7 @@ RULES = (
         "what one side did not record would read as not done",
         early=True,
     ),
-    Rule(
+    RecordingProperty(
         "page_ref events",
         Weight.MUST,
         Weight.MUST,
@@ -151,14 +151,14 @@ RULES = (
         "operations in use would be observed on one side and assumed on the other",
         early=True,
     ),
-    Rule(
+    RecordingProperty(
         "path events seen",
         Weight.SHOULD,
         Weight.NOTE,
         _others,
         "the recording does not say whether the others did not occur or were not recorded",
     ),
-    Rule(
+    RecordingProperty(
         "architecture",
         Weight.MUST,
         Weight.MUST,
@@ -166,7 +166,7 @@ RULES = (
         "other sizes of everything",
         early=True,
     ),
-    Rule(
+    RecordingProperty(
         "page size",
         Weight.MUST,
         Weight.MUST,
@@ -174,7 +174,7 @@ RULES = (
         "a page is not the same thing on both sides",
         early=True,
     ),
-    Rule(
+    RecordingProperty(
         "CPUs",
         Weight.MUST,
         Weight.MUST,
@@ -182,7 +182,7 @@ RULES = (
         "lists and sheaves are per CPU, and so is what is remote",
         early=True,
     ),
-    Rule(
+    RecordingProperty(
         "unit of time",
         Weight.MUST,
         Weight.MUST,
@@ -190,56 +190,56 @@ RULES = (
         "rates and lifetimes would be in different units",
         early=True,
     ),
-    Rule(
+    RecordingProperty(
         "placement",
         Weight.MUST,
         Weight.MUST,
         lambda run: str(run.get("placement") or "recorded"),
         "one is what the kernel did, the other what the model did",
     ),
-    Rule(
+    RecordingProperty(
         "clock",
         Weight.SHOULD,
         Weight.SHOULD,
         lambda run: str(run["clock"]),
         "lifetimes across CPUs are as exact as the clock",
     ),
-    Rule(
+    RecordingProperty(
         "lost events",
         Weight.SHOULD,
         Weight.SHOULD,
         _lost,
         "what was lost is missing from every count",
     ),
-    Rule(
+    RecordingProperty(
         "allocsim",
         Weight.SHOULD,
         Weight.SHOULD,
         lambda run: str(run["allocsim_version"]),
         "the model may have changed between the replays",
     ),
-    Rule(
+    RecordingProperty(
         "kernel",
         Weight.NOTE,
         Weight.MUST,
         lambda run: str(run["kernel_release"]),
         "repeats are recordings of one kernel",
     ),
-    Rule(
+    RecordingProperty(
         "frozen under the own policy",
         Weight.NOTE,
         Weight.MUST,
         lambda run: str(run["frozen"]),
         "repeats are recordings of one kernel",
     ),
-    Rule(
+    RecordingProperty(
         "modelled kernel",
         Weight.NOTE,
         Weight.MUST,
         lambda run: str(run.get("profile") or _NONE),
         "repeats are simulations of one kernel",
     ),
-    Rule(
+    RecordingProperty(
         "settings",
         Weight.NOTE,
         Weight.MUST,
@@ -291,7 +291,7 @@ def _may(run: Row, seen: set[str]) -> set[str]:
     return seen if run["described"] is None else seen & set(run["described"])
 
 
-def _broken(rule: Rule, sides: Sequence[tuple[str, Sequence[Row]]]) -> list[Remark]:
+def _broken(rule: RecordingProperty, sides: Sequence[tuple[str, Sequence[Row]]]) -> list[Remark]:
     found = []
     values = {label: sorted({rule.value(run) for run in runs}) for label, runs in sides}
     for label, several in values.items():

@@ -24,12 +24,12 @@ from reports.render.document import (
     Answer,
     Block,
     Bullets,
-    Column,
     Heading,
     Mono,
     Report,
     Section,
     Table,
+    TableColumn,
     Text,
 )
 
@@ -132,9 +132,9 @@ def _objects(comparison: Comparison) -> list[Block]:
             Table(
                 "In no row that is divided by its cache or call site: allocations of each side.",
                 (
-                    Column("", numeric=False, share=1),
-                    *(Column(letter(side)) for side in range(len(comparison.sides))),
-                    Column("why", numeric=False),
+                    TableColumn("", numeric=False, share=1),
+                    *(TableColumn(letter(side)) for side in range(len(comparison.sides))),
+                    TableColumn("why", numeric=False),
                 ),
                 [
                     [each.name, *(f"{count:,}" for count in each.objects), each.why.value]
@@ -257,7 +257,7 @@ def _method(comparison: Comparison) -> list[Block]:
     return [
         Table(
             "The mark of each row.",
-            (Column("", numeric=False), Column("", numeric=False, share=1)),
+            (TableColumn("", numeric=False), TableColumn("", numeric=False, share=1)),
             [[Mono(mark.value), meaning] for mark, meaning in MEANINGS.items() if mark in marks],
         ),
         *(Text(text) for text in _tests(comparison)),

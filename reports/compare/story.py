@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.compare.comparison import SMALLEST, Verdict, movers
+from reports.compare.comparison import SMALLEST, ChangeVerdict, movers
 from reports.compare.quantity import BRIEF, CACHES, SITES
 from reports.compare.wording import interval, letter, number, percent, valued
 from reports.render import wording
@@ -20,20 +20,20 @@ UNIT = "per 1,000 objects"  #: of most rows
 _PART = 0.1  #: of the change of all: an item that makes less of it is not named
 _NAMED = 2  #: items, or rows, named in a sentence
 _SAID = {
-    Verdict.DIFFERS: "differs",
-    Verdict.CHANCE: "p is at most 5 %, but not after correction",
-    Verdict.NONE: "within the noise",
-    Verdict.FEW: "too few to test",
-    Verdict.UNTESTED: "not tested",
-    Verdict.REPEATS: "not enough repeats to test",
-    Verdict.FROZEN: "by rule",
-    Verdict.ASSUMED: "assumed on a side",
+    ChangeVerdict.DIFFERS: "differs",
+    ChangeVerdict.CHANCE: "p is at most 5 %, but not after correction",
+    ChangeVerdict.NONE: "within the noise",
+    ChangeVerdict.FEW: "too few to test",
+    ChangeVerdict.UNTESTED: "not tested",
+    ChangeVerdict.REPEATS: "not enough repeats to test",
+    ChangeVerdict.FROZEN: "by rule",
+    ChangeVerdict.ASSUMED: "assumed on a side",
 }
 
 
 def told(comparison: Comparison, side: int) -> list[str]:
     """The sentences on a side against the baseline."""
-    if all(row.changes[side].verdict is Verdict.SAME for row in comparison.rows):  # type: ignore[union-attr]
+    if all(row.changes[side].verdict is ChangeVerdict.SAME for row in comparison.rows):  # type: ignore[union-attr]
         return [f"Every row is exactly the same: {wording.plural(len(comparison.rows), 'row')}."]
     locked = [row for row in comparison.rows if _is(row, "own_locked")]
     return [
@@ -72,12 +72,12 @@ def _numbers(comparison: Comparison, side: int, row: Compared) -> str:
 
 def _verdict(change: Change) -> str:
     """A change, and what the data say of it."""
-    if change.verdict is Verdict.SAME:
+    if change.verdict is ChangeVerdict.SAME:
         return "exactly the same"
     between = interval(change)
     of = (
         f" of {between.replace(' .. ', ' to ')}"
-        if change.verdict is Verdict.NONE and between
+        if change.verdict is ChangeVerdict.NONE and between
         else ""
     )
     return f"{percent(change.change)}, {_SAID[change.verdict]}{of}"
@@ -98,7 +98,7 @@ def _frozen(comparison: Comparison, side: int) -> list[str]:
             row
             for row in comparison.rows
             if (change := row.changes[side]) is not None
-            and change.verdict is Verdict.FROZEN
+            and change.verdict is ChangeVerdict.FROZEN
             and row.values[counts].value
         ]
         every = [row for row in rows if row.quantity.part == "own_ops"]
@@ -129,7 +129,7 @@ def _kinds(comparison: Comparison, side: int) -> list[str]:
         if row.quantity.kinds
         and row.quantity.effect
         and (change := row.changes[side]) is not None
-        and change.verdict is Verdict.DIFFERS
+        and change.verdict is ChangeVerdict.DIFFERS
         and change.effect >= SMALLEST
     ]
     rows.sort(key=lambda each: (-each[0], each[1].name))
@@ -140,7 +140,11 @@ def _memory(comparison: Comparison, side: int) -> list[str]:
     """What objects are given, and which of them make the difference."""
     base = comparison.baseline
     given = [row for row in comparison.rows if _is(row, "bytes_given") and not row.quantity.items]
-    if not given or (change := given[0].changes[side]) is None or change.verdict is Verdict.SAME:
+    if (
+        not given
+        or (change := given[0].changes[side]) is None
+        or change.verdict is ChangeVerdict.SAME
+    ):
         return []
     whole = given[0].values[side].value - given[0].values[base].value
     sentence = _row(comparison, side, given[0], "Memory given to objects")
@@ -153,7 +157,7 @@ def _memory(comparison: Comparison, side: int) -> list[str]:
         key=lambda part: (-abs(part[0]), part[1]),
     )
     named = [part for part in parts[:_NAMED] if whole and abs(part[0]) >= _PART * abs(whole)]
-    if named and change.verdict in {Verdict.DIFFERS, Verdict.CHANCE}:
+    if named and change.verdict in {ChangeVerdict.DIFFERS, ChangeVerdict.CHANCE}:
         each = [
             f"{item} makes {size:+.4g}{item_change(comparison, side, item)}" for size, item in named
         ]
@@ -168,7 +172,7 @@ def _rest(comparison: Comparison, side: int) -> list[str]:
     differ = [
         _row(comparison, side, row, f"{name[0].upper()}{name[1:].split(',')[0]}")
         for name, row in rows
-        if (change := row.changes[side]) is not None and change.verdict is Verdict.DIFFERS
+        if (change := row.changes[side]) is not None and change.verdict is ChangeVerdict.DIFFERS
     ]
     moved = [
         row
@@ -183,7 +187,7 @@ def _rest(comparison: Comparison, side: int) -> list[str]:
         name.split(",")[0]
         for name, row in rows
         if (change := row.changes[side]) is not None
-        and change.verdict in {Verdict.NONE, Verdict.CHANCE}
+        and change.verdict in {ChangeVerdict.NONE, ChangeVerdict.CHANCE}
     ]
     if noise:
         differ.append(f"No difference that holds: {wording.listed(noise)}.")
