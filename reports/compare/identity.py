@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from reports.compare.pairing import ALIKE, called, folded, pairs
-from reports.compare.units import KMALLOC, Recorded, Unit
+from reports.compare.units import KMALLOC, AllocatedUnits, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,7 @@ class Identity:
         return objects / max(self.allocated[side], 1)
 
 
-def identify(sides: Sequence[Recorded], baseline: int) -> Identity:
+def identify(sides: Sequence[AllocatedUnits], baseline: int) -> Identity:
     """What the sides have in common.
 
     Args:
@@ -136,7 +136,7 @@ def identify(sides: Sequence[Recorded], baseline: int) -> Identity:
     return found
 
 
-def _unclear(sides: Sequence[Recorded]) -> set[tuple[str, str]]:
+def _unclear(sides: Sequence[AllocatedUnits]) -> set[tuple[str, str]]:
     """Tracepoints and functions whose objects are not known to be of a cache on some side."""
     found = set()
     for side in sides:
@@ -147,7 +147,7 @@ def _unclear(sides: Sequence[Recorded]) -> set[tuple[str, str]]:
     return found
 
 
-def _untraced(labels: Sequence[dict[Unit, Label]], sides: Sequence[Recorded]) -> set[str]:
+def _untraced(labels: Sequence[dict[Unit, Label]], sides: Sequence[AllocatedUnits]) -> set[str]:
     """Items that the sides' kernels allocate without an event in different ways.
 
     Where they show as many objects all the same, no side can have hidden any to speak of.
@@ -167,7 +167,7 @@ def _untraced(labels: Sequence[dict[Unit, Label]], sides: Sequence[Recorded]) ->
 
 def _left_out(
     labels: Sequence[dict[Unit, Label]],
-    sides: Sequence[Recorded],
+    sides: Sequence[AllocatedUnits],
     unclear: set[tuple[str, str]],
     untraced: set[str],
 ) -> list[LeftOut]:
@@ -210,7 +210,7 @@ class _Seen:
     parts: set[str] = field(default_factory=set)
 
 
-def _seen(labels: dict[Unit, Label], side: Recorded) -> dict[str, _Seen]:
+def _seen(labels: dict[Unit, Label], side: AllocatedUnits) -> dict[str, _Seen]:
     found: dict[str, _Seen] = defaultdict(_Seen)
     for unit, label in labels.items():
         if label.matched:
@@ -222,7 +222,7 @@ def _seen(labels: dict[Unit, Label], side: Recorded) -> dict[str, _Seen]:
 
 
 def _changes(
-    labels: Sequence[dict[Unit, Label]], sides: Sequence[Recorded], baseline: int, at: int
+    labels: Sequence[dict[Unit, Label]], sides: Sequence[AllocatedUnits], baseline: int, at: int
 ) -> dict[str, str]:
     """What has become of the items of a side since the baseline, in words."""
     base, other = (_seen(labels[side], sides[side]) for side in (baseline, at))
@@ -248,7 +248,7 @@ def _became(item: str, was: _Seen, now: _Seen) -> list[str]:
 
 
 def _slabs(
-    labels: Sequence[dict[Unit, Label]], sides: Sequence[Recorded], baseline: int
+    labels: Sequence[dict[Unit, Label]], sides: Sequence[AllocatedUnits], baseline: int
 ) -> list[dict[str, str]]:
     """Of each side, the caches that hold the same items on every side, and what they are called."""
     held: list[dict[str, frozenset[str]]] = []

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reports.compare.comparison import Run, Side
-    from reports.compare.units import Recorded
+    from reports.compare.units import AllocatedUnits
 
 #: item -> its value in each time slice (float64 [slices], [BINS, slices] if binned), or in all.
 Items = dict[str, npt.NDArray[np.float64]]
@@ -63,7 +63,7 @@ def end_of(name: str, end: str) -> str:
     return f"{name} {end}"
 
 
-def _make_tables(run: Run, units: Recorded, identity: Identity | None, side: int) -> None:
+def _make_tables(run: Run, units: AllocatedUnits, identity: Identity | None, side: int) -> None:
     if identity is None:
         labels = {unit: Label(unit.cache or UNKNOWN) for unit in units.objects}
         rows = queries.rows(run.connection, "SELECT DISTINCT name FROM caches")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from reports.compare.units import KMALLOC, Recorded, Unit
+from reports.compare.units import KMALLOC, AllocatedUnits, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,7 +39,9 @@ class Pair:
     name: str | None = None
 
 
-def pairs(base: Recorded, other: Recorded, wanted: Callable[[Unit], bool]) -> list[Pair]:
+def pairs(
+    base: AllocatedUnits, other: AllocatedUnits, wanted: Callable[[Unit], bool]
+) -> list[Pair]:
     """The units of two sides that are the same objects; those left over have no counterpart.
 
     A unit is its own counterpart if its cache has the same names on both sides, or none of them
@@ -68,7 +70,9 @@ def pairs(base: Recorded, other: Recorded, wanted: Callable[[Unit], bool]) -> li
 class _Pairs:
     """Pairs as they are found, and the units that are left to pair."""
 
-    def __init__(self, base: Recorded, other: Recorded, wanted: Callable[[Unit], bool]) -> None:
+    def __init__(
+        self, base: AllocatedUnits, other: AllocatedUnits, wanted: Callable[[Unit], bool]
+    ) -> None:
         self._sides = base, other
         self.left = tuple({unit for unit in side.objects if wanted(unit)} for side in (base, other))
         self.pairs: list[Pair] = []
@@ -111,7 +115,7 @@ class _Pairs:
         return tuple(sides)
 
 
-def _of_both(side: Recorded, other: Recorded, units: Iterable[Unit]) -> list[Unit]:
+def _of_both(side: AllocatedUnits, other: AllocatedUnits, units: Iterable[Unit]) -> list[Unit]:
     """Units of a cache that is the same on both sides, whoever takes from it there."""
     there = {unit.cache for unit in other.objects}
     return [
@@ -123,12 +127,15 @@ def _of_both(side: Recorded, other: Recorded, units: Iterable[Unit]) -> list[Uni
     ]
 
 
-def _objects(side: Recorded, units: Iterable[Unit]) -> int:
+def _objects(side: AllocatedUnits, units: Iterable[Unit]) -> int:
     return sum(side.objects[unit] for unit in units)
 
 
 def _matched(
-    base: Recorded, other: Recorded, mine: Sequence[list[Unit]], theirs: Sequence[list[Unit]]
+    base: AllocatedUnits,
+    other: AllocatedUnits,
+    mine: Sequence[list[Unit]],
+    theirs: Sequence[list[Unit]],
 ) -> list[tuple[list[Unit], list[Unit]]]:
     """Which of one side's groups goes with which of the other's, each with one at most.
 
@@ -149,7 +156,7 @@ def _matched(
     return [(mine[row], theirs[column]) for row, column in chosen if weights[row, column]]
 
 
-def _renamed(base: Recorded, other: Recorded, first: Unit, second: Unit) -> bool:
+def _renamed(base: AllocatedUnits, other: AllocatedUnits, first: Unit, second: Unit) -> bool:
     """Whether the one cache that a function took from is the one that it takes from now.
 
     A kmalloc whose object has another size class; else a cache whose name the other kernel does
@@ -161,7 +168,7 @@ def _renamed(base: Recorded, other: Recorded, first: Unit, second: Unit) -> bool
 
 
 def _name(
-    base: Recorded, other: Recorded, first: Sequence[Unit], second: Sequence[Unit]
+    base: AllocatedUnits, other: AllocatedUnits, first: Sequence[Unit], second: Sequence[Unit]
 ) -> str | None:
     caches = {unit.cache for unit in (*first, *second)}
     if len(caches) == 1 or not first or not second:
@@ -185,7 +192,7 @@ def called(units: Iterable[Unit]) -> str:
 
 
 def folded(
-    base: Recorded, other: Recorded, alone: Iterable[Unit], kept: Mapping[Unit, Unit]
+    base: AllocatedUnits, other: AllocatedUnits, alone: Iterable[Unit], kept: Mapping[Unit, Unit]
 ) -> dict[Unit, Unit]:
     """Units of one side whose objects have become part of another's on the other: unit -> that one.
 

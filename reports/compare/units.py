@@ -44,7 +44,7 @@ class Unit:
 
 
 @dataclass(slots=True)
-class Recorded:
+class AllocatedUnits:
     """The units of one recording, or of the repeats of one side.
 
     Attributes:
@@ -67,13 +67,13 @@ class Recorded:
         return self.merged.get(cache, frozenset({cache}))
 
 
-def recorded(connection: DuckDBPyConnection, run: int) -> Recorded:
+def recorded(connection: DuckDBPyConnection, run: int) -> AllocatedUnits:
     """The units of a recorded run.
 
     An allocation whose cache is not known is of the one that the function takes objects of that
     size from elsewhere in the recording, if that is one.
     """
-    found = Recorded()
+    found = AllocatedUnits()
     several: dict[str, set[str]] = defaultdict(set)
     for row in queries.rows(connection, "FROM kernel_caches WHERE run = $run", run=run):
         several[row["merged"]].add(row["name"])
@@ -99,9 +99,9 @@ def recorded(connection: DuckDBPyConnection, run: int) -> Recorded:
     return found
 
 
-def together(repeats: Sequence[Recorded]) -> Recorded:
+def together(repeats: Sequence[AllocatedUnits]) -> AllocatedUnits:
     """Repeats of one side, which are recordings of one kernel, as one recording."""
-    whole = Recorded(merged=repeats[0].merged, untraced=repeats[0].untraced)
+    whole = AllocatedUnits(merged=repeats[0].merged, untraced=repeats[0].untraced)
     for each in repeats:
         for unit, objects in each.objects.items():
             whole.objects[unit] += objects
