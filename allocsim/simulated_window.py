@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from allocsim.tables import Columns, concat, empty
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
+    from allocsim.tables import I8, Array
 
 #: One simulated slab's life: what ``SimulatedWindow.slabs`` holds. -1 where it is not known.
 SLAB_LIFE = {
@@ -45,7 +45,7 @@ class SimulatedWindow(NamedTuple):
     pages: PageResults
     slabs: Columns
     slab_pages: PageRequests
-    slab_pfns: npt.NDArray[np.int64]
+    slab_pfns: I8
     sheaves: SheafObjects
     samples: list[tuple[int, PageSample]]
 
@@ -97,6 +97,6 @@ def joined(windows: Sequence[SimulatedWindow]) -> SimulatedWindow:
     )
 
 
-def _columns(tables: Sequence[object], names: Sequence[str]) -> list[npt.NDArray[Any]]:
+def _columns(tables: Sequence[object], names: Sequence[str]) -> list[Array]:
     """The named columns of tables, each as one."""
     return [np.concatenate([getattr(table, name) for table in tables]) for name in names]

@@ -43,12 +43,11 @@ from allocsim.tables import Columns, concat, empty, find, take
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import numpy.typing as npt
-
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.profile import Profile
     from allocsim.page_alloc.zones import MachineZones
     from allocsim.slub.requests import FreeBefore, PreTraceObjects
+    from allocsim.tables import I1, I8
 
 KEPT = 1 << 22  #: requests kept since the state was last put aside; more cost memory
 FIRST_CHUNK = 64  #: requests tried at once behind a refused slab page
@@ -69,8 +68,8 @@ class SlabPages(NamedTuple):
         highest: index of the highest zone they may come from.
     """
 
-    migratetype: npt.NDArray[np.int8]
-    highest: npt.NDArray[np.int8]
+    migratetype: I1
+    highest: I1
 
 
 class _WindowPart(NamedTuple):
@@ -78,8 +77,8 @@ class _WindowPart(NamedTuple):
 
     objects: ObjectRequests
     pages: PageEvents
-    samples: npt.NDArray[np.int64]
-    turns: npt.NDArray[np.int64]
+    samples: I8
+    turns: I8
 
     def between(self, first: int, end: int) -> _WindowPart:
         """The requests of events from ``first`` up to ``end``."""
@@ -272,9 +271,7 @@ class Simulation:
         pfns = results.pfn[slab_rows]
         return SimulatedWindow(placement, others, slabs, wanted, pfns, sheaves, named), None
 
-    def _merge(
-        self, wanted: PageRequests, pages: PageEvents, turns: npt.NDArray[np.int64]
-    ) -> tuple[Columns, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def _merge(self, wanted: PageRequests, pages: PageEvents, turns: I8) -> tuple[Columns, I8, I8]:
         """Slab pages, others' pages and the workers' turns as one window; the rows of the first."""
         slab_rows = np.searchsorted(pages.seq, wanted.seq) + np.arange(len(wanted.seq))
         other_rows = np.searchsorted(wanted.seq, pages.seq) + np.arange(len(pages.seq))
@@ -319,9 +316,7 @@ class Simulation:
         )
         return columns, slab_rows, other_rows
 
-    def _slab_lives(
-        self, wanted: PageRequests, page: npt.NDArray[np.int64], pfn: npt.NDArray[np.int64]
-    ) -> Columns:
+    def _slab_lives(self, wanted: PageRequests, page: I8, pfn: I8) -> Columns:
         """Carry the slabs that live on; the lives of those that ended."""
         born, gone = np.flatnonzero(wanted.way > 0), np.flatnonzero(wanted.way < 0)
         nothing = np.full(len(born), -1, np.int64)
@@ -360,7 +355,7 @@ class Simulation:
         return _lives(take(lives, over))
 
 
-def _places(seq: npt.NDArray[np.int64], first: int, end: int) -> slice:
+def _places(seq: I8, first: int, end: int) -> slice:
     begin, stop = np.searchsorted(seq, [first, end])
     return slice(int(begin), int(stop))
 
@@ -376,7 +371,7 @@ def _first(part: _WindowPart, count: int) -> _WindowPart:
     return part.between(0, min(ends) + 1) if ends else part
 
 
-def _handles(seq: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _handles(seq: I8) -> I8:
     """Page handles of slabs allocated by events, several by one event: rising."""
     rank = np.arange(len(seq)) - np.searchsorted(seq, seq)
     return (seq << HANDLE_SHIFT) + rank

@@ -29,7 +29,7 @@ from allocsim.toml_data import DataFileError, only, parse, refuse, table, text_o
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy.typing as npt
+    from allocsim.tables import I8, Ints
 
 PUBLISHED, ESTIMATED = "published", "estimated"
 _ALIGN = 16  # descriptors lie at multiples of it: the word's low 4 bits are the type (R6.2)
@@ -149,9 +149,7 @@ def sizes(scheme: Scheme) -> list[Size]:
     return rows
 
 
-def word_bytes(
-    scheme: Scheme, kind: npt.NDArray[np.integer], order: npt.NDArray[np.integer]
-) -> npt.NDArray[np.int64]:
+def word_bytes(scheme: Scheme, kind: Ints, order: Ints) -> I8:
     """Bytes of the words of a block's pages (i8).
 
     With HVO those of a hugetlb page fit one page, whatever its size: the others are mapped to it
@@ -162,15 +160,13 @@ def word_bytes(
         kind: kinds of blocks.
         order: their orders.
     """
-    whole: npt.NDArray[np.int64] = scheme.word_bytes << order.astype(np.int64)
+    whole: I8 = scheme.word_bytes << order.astype(np.int64)
     if not scheme.hvo:
         return whole
     return np.where(kind == PageKind.HUGETLB, np.minimum(whole, PAGE_SIZE), whole)
 
 
-def descriptor_bytes(
-    scheme: Scheme, kind: npt.NDArray[np.integer], *, charged: bool = False
-) -> npt.NDArray[np.int64]:
+def descriptor_bytes(scheme: Scheme, kind: Ints, *, charged: bool = False) -> I8:
     """Bytes of the descriptor of a block of each kind (i8), without what its slabs waste."""
     rows = [size for size in sizes(scheme) if size.charged == charged]
     of_kind = np.array([size.bytes for size in rows], np.int64)

@@ -17,10 +17,9 @@ from allocsim.page_alloc.zones import COSTLY_ORDER, PAGEBLOCK_ORDER, PCP_LISTS, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import numpy.typing as npt
-
     from allocsim.page_alloc.buddy import Buddy
     from allocsim.page_alloc.zones import PageRules, PcpNumbers
+    from allocsim.tables import I8
 
 NO_LIST = 255
 
@@ -63,7 +62,7 @@ class PageList:
 
     def __init__(self, order: int) -> None:
         self.order = order
-        self.buffer: npt.NDArray[np.int64] = np.empty(0, np.int64)
+        self.buffer: I8 = np.empty(0, np.int64)
         self.base = self.top = 0
         self.need: Callable[[int], None] | None = None
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from allocsim.page_alloc.window import PageEventWindow
     from allocsim.page_alloc.zones import MachineZones
+    from allocsim.tables import I8, U1
 
 _SETUP = 100  #: events done one by one cost as much as setting up a batch
 _FEWEST, _MOST = 64, 4096  #: events done one by one where a batch did not pay
@@ -39,9 +40,9 @@ class PageResults:
     Pressure.
     """
 
-    path: npt.NDArray[np.uint8]
-    pfn: npt.NDArray[np.int64]
-    pressure: npt.NDArray[np.uint8]
+    path: U1
+    pfn: I8
+    pressure: U1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,9 @@ class PageSample:
     """
 
     event: int
-    free_blocks: npt.NDArray[np.int64]
-    counters: npt.NDArray[np.int64]
-    free_pages: npt.NDArray[np.int64]
+    free_blocks: I8
+    counters: I8
+    free_pages: I8
 
 
 class PageReplay:

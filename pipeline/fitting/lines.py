@@ -25,11 +25,9 @@ from pipeline.synth.births import NEVER
 from pipeline.synth.page_requests import PAGE_KINDS
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from allocsim.tables import I8
     from pipeline.fitting.lives import PreTraceLives, TracedLives
 
-    Ints = npt.NDArray[np.int64]
 
 _TYPES = {"kmalloc-": "normal", "kmalloc-cg-": "cg", "kmalloc-rcl-": "rcl", "dma-kmalloc-": "dma"}
 
@@ -95,7 +93,7 @@ def works_of(line: dict[str, Any], lives: TracedLives, cpus: int) -> list[Fitted
 
 
 def _works_of_caller(
-    line: dict[str, Any], lives: TracedLives, moves: Ints, cpus: int
+    line: dict[str, Any], lives: TracedLives, moves: I8, cpus: int
 ) -> list[FittedWork]:
     """One work for each period, traced ends and others apart."""
     if not len(lives.birth):
@@ -127,7 +125,7 @@ def _works_of_caller(
     return works
 
 
-def _whole_runs(run: Ints, period: Ints, fate: Ints) -> tuple[Ints, Ints]:
+def _whole_runs(run: I8, period: I8, fate: I8) -> tuple[I8, I8]:
     """Periods and fates in which all that one prefilled sheaf gave goes with its first."""
     if run[0] < 0:
         return period, fate

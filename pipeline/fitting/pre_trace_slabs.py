@@ -24,11 +24,9 @@ from pipeline.fitting.lines import FittedWork
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
+    from allocsim.tables import I8
     from pipeline.fitting.lives import PreTraceLives, PreTraceSlabs
 
-    Ints = npt.NDArray[np.int64]
 
 _NO_SLAB = -1
 
@@ -74,7 +72,7 @@ def pre_trace_object_works(
     return works
 
 
-def pages_in_use(slabs: Sequence[PreTraceSlabs], orders: Ints, cpus: int) -> int:
+def pages_in_use(slabs: Sequence[PreTraceSlabs], orders: I8, cpus: int) -> int:
     """Pages that must be in use before the trace, at most.
 
     Args:
@@ -154,7 +152,7 @@ def _gone(line: dict[str, Any], count: int, cpu: int) -> dict[str, Any]:
     return line | {"count": count, "lifetime": {"kind": "gone"}, "free": {"cpus": [cpu]}}
 
 
-def _freed_by(cpu: Ints, cpus: int) -> dict[str, Any]:
+def _freed_by(cpu: I8, cpus: int) -> dict[str, Any]:
     """Who frees it, whoever allocated it."""
     weights = np.bincount(cpu, minlength=cpus)
     used = np.flatnonzero(weights)

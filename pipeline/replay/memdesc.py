@@ -28,12 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import duckdb
-    import numpy.typing as npt
 
     from allocsim.memdesc.descriptor_caches import DescriptorOutcome
     from allocsim.memdesc.pre_trace_blocks import PreTraceBlocks
     from allocsim.memdesc.schemes import Descriptor, Scheme
-    from allocsim.tables import Columns
+    from allocsim.tables import I8, Columns
     from pipeline.replay.memdesc_lives import Shown
     from pipeline.store.load import RunWriter
     from pipeline.trace_set.machine import MachinePages
@@ -202,10 +201,7 @@ def _count(  # noqa: PLR0913 - all that is known of a machine's memory
 
 
 def _replayed(
-    connection: duckdb.DuckDBPyConnection,
-    scheme: Scheme,
-    at_start: PreTraceBlocks,
-    span: _Span,
+    connection: duckdb.DuckDBPyConnection, scheme: Scheme, at_start: PreTraceBlocks, span: _Span
 ) -> DescriptorOutcome:
     """The descriptors' own allocations through SLUB."""
     kinds = [
@@ -306,7 +302,7 @@ def _slab_columns(number: int, outcome: DescriptorOutcome) -> Columns:
     used = np.flatnonzero(outcome.slabs.any(axis=1))
     moments = np.arange(outcome.slabs.shape[1], dtype=np.int32)
 
-    def spread(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def spread(values: I8) -> I8:
         return values[used].ravel()
 
     return {

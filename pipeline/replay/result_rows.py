@@ -24,12 +24,10 @@ from pipeline.store.schema import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy.typing as npt
-
     from allocsim.page_alloc.replay import PageSample
     from allocsim.recording.requests import RequestWindow
     from allocsim.simulated_window import SimulatedWindow
-    from allocsim.tables import Columns
+    from allocsim.tables import I8, Columns, Ints
     from pipeline.replay.world import Recorded, World
 
 Rows = list[dict[str, Any]]
@@ -39,12 +37,12 @@ Rows = list[dict[str, Any]]
 class Tally:
     """Counts over the windows of a simulation."""
 
-    live: npt.NDArray[np.int64]
-    on_pre_trace: npt.NDArray[np.int64]
-    slab_allocs: npt.NDArray[np.int64]
-    slab_frees: npt.NDArray[np.int64]
-    pages_allocated: npt.NDArray[np.int64]
-    pages_freed: npt.NDArray[np.int64]
+    live: I8
+    on_pre_trace: I8
+    slab_allocs: I8
+    slab_frees: I8
+    pages_allocated: I8
+    pages_freed: I8
     events: int = 0
     on_pre_trace_slabs: int = 0
     failed: int = 0
@@ -75,9 +73,7 @@ class Tally:
             np.add(total, _sums(cache, pages[seen], total), out=total)
 
 
-def _sums(
-    cache: npt.NDArray[np.integer], values: npt.NDArray[np.integer], like: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
+def _sums(cache: Ints, values: Ints, like: I8) -> I8:
     """Sum of values by cache, as long as ``like``."""
     return np.bincount(cache, values, minlength=len(like)).astype(np.int64)
 

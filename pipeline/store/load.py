@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from allocsim.trace.events import EVENT_COLUMN, EVENTS, Ev
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from allocsim.recording.interpret import UntracedResult, WindowResult
-    from allocsim.tables import Bools, Columns, Index
+    from allocsim.tables import I4, I8, Array, Bools, Columns
     from allocsim.trace.late_results import LateResults
 
 _EVENT_TABLES = (OBJECT_FACTS, PAGE_EVENTS)
@@ -247,7 +246,7 @@ class RunWriter:
                 late &= values >= 0
             self._note(name, seq[late], values[late])
 
-    def _note(self, name: str, seq: Index, values: npt.NDArray[Any]) -> None:
+    def _note(self, name: str, seq: I8, values: Array) -> None:
         if not len(seq):
             return
         known = self._amended.get(name, 0)
@@ -296,7 +295,7 @@ class RunWriter:
         if rows:
             self._add(table, from_rows(table, [{"run": self._run, **row} for row in rows]))
 
-    def _runs(self, rows: int) -> npt.NDArray[np.int32]:
+    def _runs(self, rows: int) -> I4:
         return np.full(rows, self._run, np.int32)
 
     def _add(self, table: StoreTable, batch: pa.Table) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import duckdb
     import numpy.typing as npt
 
+    from allocsim.tables import U8, Bools
+
 # include/uapi/linux/kernel-page-flags.h
 _LRU, _MMAP, _ANON, _SWAPBACKED, _THP, _PGTABLE = 5, 11, 12, 14, 22, 26
 
@@ -27,15 +29,15 @@ WHERE run = ? AND alloc_seq IS NOT NULL AND free_ts IS NULL
 _NAMED = "SELECT count(symbol) > 0 FROM call_sites WHERE run = ?"
 
 
-def kind_by_flags(flags: npt.NDArray[np.uint64]) -> npt.NDArray[np.object_]:
+def kind_by_flags(flags: U8) -> npt.NDArray[np.object_]:
     """Kind that the exported flags of a page show; empty where they show none of these.
 
     Args:
         flags: words of /proc/kpageflags of first pages of blocks.
     """
 
-    def has(bit: int) -> npt.NDArray[np.bool_]:
-        shown: npt.NDArray[np.bool_] = flags >> np.uint64(bit) & np.uint64(1) == 1
+    def has(bit: int) -> Bools:
+        shown: Bools = flags >> np.uint64(bit) & np.uint64(1) == 1
         return shown
 
     file = (has(_LRU) | has(_MMAP)) & ~has(_ANON)
@@ -49,9 +51,7 @@ def kind_by_flags(flags: npt.NDArray[np.uint64]) -> npt.NDArray[np.object_]:
     return kind
 
 
-def page_kinds(
-    connection: duckdb.DuckDBPyConnection, run: int, flags: npt.NDArray[np.uint64]
-) -> Iterator[CountCheck]:
+def page_kinds(connection: duckdb.DuckDBPyConnection, run: int, flags: U8) -> Iterator[CountCheck]:
     """Of the pages that the kernel flags as a kind, how many the model calls that kind too.
 
     Only pages allocated in the recording and live at its end; flags show six of the kinds. Without

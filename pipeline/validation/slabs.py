@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import duckdb
-    import numpy.typing as npt
 
+    from allocsim.tables import U8
     from pipeline.trace_set.snapshots import SlabCaches
 
 _ORDERS = """
@@ -65,7 +65,7 @@ def slab_counts(
     run: int,
     before: SlabCaches,
     after: SlabCaches,
-    flags: npt.NDArray[np.uint64],
+    flags: U8,
 ) -> Iterator[CountCheck]:
     """Slabs allocated and freed between the two snapshots, by SLUB_STATS and by the page events.
 

@@ -10,7 +10,7 @@ at any distance.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,8 +19,7 @@ from allocsim.trace.events import Ev
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy.typing as npt
-
+    from allocsim.tables import I2, I8, U8, Array, Bools
     from pipeline.trace_set.column import Values
 
 # Of an event: nothing, or whether it allocates or frees what a column names.
@@ -74,12 +73,12 @@ class _Uses:
         alloc: bool, whether it is allocated.
     """
 
-    key: npt.NDArray[np.uint64]
-    ts: npt.NDArray[np.int64]
-    cpu: npt.NDArray[np.int16]
-    alloc: npt.NDArray[np.bool_]
+    key: U8
+    ts: I8
+    cpu: I2
+    alloc: Bools
 
-    def take(self, rows: npt.NDArray[Any]) -> _Uses:
+    def take(self, rows: Array) -> _Uses:
         return _Uses(self.key[rows], self.ts[rows], self.cpu[rows], self.alloc[rows])
 
     @classmethod
@@ -178,7 +177,7 @@ class ClockCheck:
             return None
         return Behind(cpu, of, shift, len(uses.key), before, after)
 
-    def _apart(self, uses: _Uses, cpu: int, of: int) -> npt.NDArray[np.int64]:
+    def _apart(self, uses: _Uses, cpu: int, of: int) -> I8:
         """From frees on ``cpu`` to the allocations on ``of`` that they may be of, in ns.
 
         The first free of an address and its first allocation, the second and the second, ...: the
@@ -192,19 +191,19 @@ class ClockCheck:
         named = [uses.key[rows] + _rank(uses.key[rows]) * _GOLDEN for rows in (alloc, free)]
         _, at_a, at_f = np.intersect1d(named[0], named[1], return_indices=True)
         apart = uses.ts[alloc[at_a]] - uses.ts[free[at_f]] + 1
-        kept: npt.NDArray[np.int64] = apart[(apart > 1) & (apart <= most)]
+        kept: I8 = apart[(apart > 1) & (apart <= most)]
         return kept
 
 
-def _chosen(key: npt.NDArray[np.uint64], halvings: int) -> npt.NDArray[np.bool_]:
+def _chosen(key: U8, halvings: int) -> Bools:
     """Which addresses are looked at: half of them, a quarter, ... where there are too many."""
     if not halvings:
         return np.ones(len(key), np.bool_)
-    chosen: npt.NDArray[np.bool_] = (key * _GOLDEN) >> np.uint64(64 - halvings) == 0
+    chosen: Bools = (key * _GOLDEN) >> np.uint64(64 - halvings) == 0
     return chosen
 
 
-def _some(apart: npt.NDArray[np.int64]) -> list[int]:
+def _some(apart: I8) -> list[int]:
     """Distances that stand for all of them."""
     if not apart.size:
         return []
@@ -219,14 +218,14 @@ def _shifted(uses: _Uses, cpu: int, shift: int) -> _Uses:
     return moved.take(np.lexsort((moved.ts, moved.key)))
 
 
-def _rank(key: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def _rank(key: U8) -> U8:
     """How many of the same key stand before each of ``key``, which is ascending."""
     start = np.flatnonzero(np.append(True, key[1:] != key[:-1])[: len(key)])
     count = np.diff(start, append=len(key))
     return (np.arange(len(key)) - np.repeat(start, count)).astype(np.uint64)
 
 
-def _follows(uses: _Uses) -> npt.NDArray[np.bool_]:
+def _follows(uses: _Uses) -> Bools:
     """Whether each use follows an allocation of the same address."""
     follows = np.zeros(len(uses.key), np.bool_)
     follows[1:] = (uses.key[1:] == uses.key[:-1]) & uses.alloc[:-1]

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    import numpy.typing as npt
-
+    from allocsim.tables import I2, I8, U1, Bools
     from pipeline.ingest.raw.time_chunks import Chunks, Span
 
 _VERSION = 2
@@ -54,17 +53,15 @@ class _ChunkPlaces:
     """
 
     where: str
-    begin: npt.NDArray[np.int64]
-    source: npt.NDArray[np.int64]
+    begin: I8
+    source: I8
 
     def name(self, offset: int) -> str:
         """What to call a byte of the window in an error."""
         run = int(np.searchsorted(self.begin, offset, side="right")) - 1
         return f"{self.where}: byte {offset - int(self.begin[run]) + int(self.source[run])}"
 
-    def near(
-        self, stream: Stream, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.bool_]:
+    def near(self, stream: Stream, first: I8, second: I8) -> Bools:
         """Which pairs of records of one CPU are at most NEAR apart in time."""
         return near_in_time(stream, first, second)
 
@@ -181,7 +178,7 @@ class PerfReader:
             chains=found.chains and found.chains.moved(order),
         )
 
-    def _assemble(self, span: Span) -> tuple[npt.NDArray[np.uint8], _ChunkPlaces]:
+    def _assemble(self, span: Span) -> tuple[U1, _ChunkPlaces]:
         """The chunks of a window in one piece."""
         begin, end = self._chunks.begin[span.chunk], self._chunks.end[span.chunk]
         first = np.flatnonzero(np.append(True, begin[1:] != end[:-1])[: len(begin)])
@@ -200,9 +197,7 @@ class PerfReader:
             data[to : to + count] = self._data[at : at + count]
         return data, places
 
-    def _offsets(
-        self, data: npt.NDArray[np.uint8], span: Span, places: _ChunkPlaces
-    ) -> npt.NDArray[np.int64]:
+    def _offsets(self, data: U1, span: Span, places: _ChunkPlaces) -> I8:
         """Where the samples of a window's chunks begin in its data."""
         begin, end = self._chunks.begin[span.chunk], self._chunks.end[span.chunk]
         run = np.searchsorted(places.source, begin, side="right") - 1
@@ -210,10 +205,10 @@ class PerfReader:
         walker = RecordWalker(data, self._perf.order, places.name)
         offset = walker.known(begin + moved, end + moved, len(data) - SLACK)
         kind = unaligned(data, self._perf.order + "u4")[offset]
-        found: npt.NDArray[np.int64] = offset[kind == SAMPLE]
+        found: I8 = offset[kind == SAMPLE]
         return found
 
-    def _check_cpus(self, cpu: npt.NDArray[np.int16]) -> None:
+    def _check_cpus(self, cpu: I2) -> None:
         if not cpu.size:
             return
         last = int(cpu[-1])
