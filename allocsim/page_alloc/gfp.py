@@ -30,7 +30,7 @@ def migratetypes(gfp: U8) -> I1:
 
 
 def highest_zones(gfp: U8, zones: Sequence[Zone]) -> I1:
-    """Index of the highest zone each request may come from (include/linux/gfp.h:gfp_zone).
+    """I8 of the highest zone each request may come from (include/linux/gfp.h:gfp_zone).
 
     Movable memory needs both __GFP_HIGHMEM and __GFP_MOVABLE; a zone the machine was not built
     with falls to the next: DMA and DMA32 to Normal, Normal to the highest there is.

@@ -107,5 +107,4 @@ def free_count_bound(start: int, pages: Ints, halves: Bools, cap: int) -> F8:
         earlier: F8 = freed[:-step] * 0.5**step
         freed[step:] += earlier
     most = max(start, cap - 1 + int(pages.max(initial=0)))
-    bound: F8 = freed[run] + most / 65536.0
-    return bound
+    return freed[run] + most / 65536.0

@@ -12,6 +12,7 @@ import numpy as np
 
 from allocsim.page_alloc.pcp_free_count import free_count_after, free_count_bound
 from allocsim.page_alloc.zones import COSTLY_ORDER
+from allocsim.tables import rows_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -38,19 +39,6 @@ class ListView:
         epoch: number of the list's current epoch (page_pending), which began before ``begun``
             with ``level`` cells filled.
     """
-
-    __slots__ = (
-        "at",
-        "begun",
-        "depth",
-        "epoch",
-        "events",
-        "level",
-        "pages",
-        "shift",
-        "start",
-        "upto",
-    )
 
     def __init__(
         self, pages: PageList, events: I4, at: npt.NDArray[np.intp], depth: I4, start: int
@@ -121,14 +109,7 @@ class CpuEvents(NamedTuple):
 
     def part(self, start: int, end: int) -> CpuEvents:
         """Those from ``start`` on, before ``end``."""
-        return CpuEvents(
-            self.events[start:end],
-            self.free[start:end],
-            self.order[start:end],
-            self.pages[start:end],
-            self.halves[start:end],
-            self.balance[start:end],
-        )
+        return rows_of(self, slice(start, end))
 
 
 class CpuView:
@@ -140,23 +121,6 @@ class CpuView:
         start: the running sum before the first event.
         flushes: whether free_high (R4.7) may strike at all.
     """
-
-    __slots__ = (
-        "_counted",
-        "_factored",
-        "balance",
-        "empty_at",
-        "events",
-        "free",
-        "halves",
-        "lists",
-        "may_flush",
-        "order",
-        "pages",
-        "pcp",
-        "shift",
-        "start",
-    )
 
     def __init__(self, pcp: Pcp, columns: CpuEvents, start: int, *, flushes: bool) -> None:
         self.pcp = pcp

@@ -7,7 +7,7 @@ asked for: counters, and free blocks per order and type (see fragmentation.unusa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -32,8 +32,7 @@ _FEWEST, _MOST = 64, 4096  #: events done one by one where a batch did not pay
 _SHORTEST = 1024  #: events of the shortest batch tried
 
 
-@dataclass(frozen=True, slots=True)
-class PageResults:
+class PageResults(NamedTuple):
     """What a window of page events did, row for row.
 
     ``path`` (u1) is a PagePath, ``pfn`` (i8) the block's first page or -1, ``pressure`` (u1) a

@@ -59,14 +59,14 @@ class Routes:
         return self.allocator.pcps[z][cpu]
 
     def route_code(self, window: PageEventWindow, rows: slice) -> I2:
-        """Index into the flat table of routes of the requests behind some rows."""
+        """I8 into the flat table of routes of the requests behind some rows."""
         code = window.first_order[rows].astype(np.int16)
         code *= np.int16(len(self.machine.zones))
         code += window.highest[rows]
         return code
 
     def list_code(self, window: PageEventWindow, rows: slice) -> I1:
-        """Index into the flat table of lists, by a row's order and its request's type."""
+        """I8 into the flat table of lists, by a row's order and its request's type."""
         return window.order[rows] * np.int8(TYPES) + window.migratetype[rows]
 
     def plan_routes(self) -> None:

@@ -41,19 +41,8 @@ MAX_WINDOW = 1 << 26
 #: Event columns a replay reads, as far as the trace has them.
 COLUMNS = (
     *("ts", "cpu", "pid", "event", "irq_flags", "call_site", "ptr", "cache", "bytes_req"),
-    *(
-        "bytes_alloc",
-        "gfp_flags",
-        "pfn",
-        "order",
-        "page_flags",
-        "mapping",
-        "val",
-        "ret",
-        "count",
-        "stack",
-    ),
-    "metadata",
+    *("bytes_alloc", "gfp_flags", "pfn", "order", "page_flags", "mapping", "val", "ret", "count"),
+    *("stack", "metadata"),
 )
 
 # Results of page lives that only page_ref events tell.

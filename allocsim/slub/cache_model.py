@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from allocsim.tables import rows_of
+
 if TYPE_CHECKING:
     from collections import Counter
 
@@ -41,18 +43,8 @@ class CacheEvents(NamedTuple):
 
     def part(self, begin: int, end: int) -> CacheEvents:
         """Views of the events from ``begin`` up to ``end``, counted from 0 again."""
-        return CacheEvents(
-            self.cpu[begin:end],
-            self.op[begin:end],
-            np.maximum(self.parent[begin:end] - begin, -1) if begin else self.parent[:end],
-            self.objects[begin:end],
-            self.path[begin:end],
-            None if self.max_order is None else self.max_order[begin:end],
-            None if self.no_sheaf is None else self.no_sheaf[begin:end],
-            None if self.ts is None else self.ts[begin:end],
-            None if self.run is None else self.run[begin:end],
-            None if self.left is None else self.left[begin:end],
-        )
+        part = rows_of(self, slice(begin, end))
+        return part._replace(parent=np.maximum(part.parent - begin, -1)) if begin else part
 
 
 class CacheModel(Protocol):

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from allocsim.tables import rows_of
+
 if TYPE_CHECKING:
     from allocsim.tables import I1, I2, I4, I8, U1, Ints
 
@@ -47,16 +49,7 @@ class ObjectRequests(NamedTuple):
 
     def part(self, rows: slice) -> ObjectRequests:
         """Views of some rows."""
-        return ObjectRequests(
-            self.seq[rows],
-            self.cpu[rows],
-            self.cache[rows],
-            self.op[rows],
-            self.object[rows],
-            None if self.ts is None else self.ts[rows],
-            None if self.run is None else self.run[rows],
-            None if self.left is None else self.left[rows],
-        )
+        return rows_of(self, rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,10 @@ from allocsim.slub.node_partial import INDEX_BITS, NO_ROW, PartialList
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from allocsim.kernels.cache_shapes import CacheShape
+    from allocsim.slub.freelist_random import FreelistOrder
     from allocsim.tables import I8
 
 CACHE_BITS = 32
@@ -45,7 +46,7 @@ class Slabs:
         shape: CacheShape,
         stat: Counter[str],
         cache: int,
-        freelist_order: Callable[[int, int, int], Sequence[int]] | None,
+        freelist_order: FreelistOrder | None,
     ) -> None:
         self.shape = shape
         self.stat = stat

@@ -38,12 +38,13 @@ from allocsim.slub.slabs import CACHE_BITS
 from allocsim.tables import find, stable_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.profile import Profile
     from allocsim.kernels.slub_rules import SlubRules
     from allocsim.slub.cache_model import CacheModel
+    from allocsim.slub.freelist_random import FreelistOrder
     from allocsim.slub.requests import FreeBefore, ObjectRequests, PreTraceObjects, Refusals
     from allocsim.slub.sheaves.sheaf_kmalloc import SheafRequests
     from allocsim.tables import I1, I8
@@ -72,7 +73,7 @@ class Slub:
         shapes: Sequence[CacheShape],
         cpus: int,
         free_before: FreeBefore | None = None,
-        freelist_order: Callable[[int, int, int], Sequence[int]] | None = None,
+        freelist_order: FreelistOrder | None = None,
     ) -> None:
         self.cpus = cpus
         self.generation = profile.slub.generation
@@ -242,7 +243,7 @@ def _cache_model(
     shape: CacheShape,
     number: int,
     cpus: int,
-    freelist_order: Callable[[int, int, int], Sequence[int]] | None,
+    freelist_order: FreelistOrder | None,
 ) -> CacheModel:
     """The model of a cache; which one is chosen here, by the generation of its rules, alone."""
     if isinstance(rules, SheafRules) and isinstance(shape, SheafShape):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB, FORCE, PlacementChoice
+from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, FORCE, WAIT, PlacementChoice
 from pipeline.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def compare(
         ),
     ],
     db: DB = DEFAULT_DB,
+    _wait: WAIT = DEFAULT_WAIT,
     baseline: Annotated[
         str | None,
         typer.Option(metavar="SIDE", help="What the others are compared with; else the first."),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB, FORCE
+from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, FORCE, WAIT
 from pipeline.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def report(
     db: DB = DEFAULT_DB,
+    _wait: WAIT = DEFAULT_WAIT,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE.pdf", help="The report; - for stdout.")
     ] = Path("out/report.pdf"),

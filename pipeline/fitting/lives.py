@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from allocsim.tables import rows_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -40,16 +42,7 @@ class TracedLives(NamedTuple):
 
     def of(self, rows: Bools | npt.NDArray[np.intp]) -> TracedLives:
         """Some of them."""
-        return TracedLives(
-            self.birth[rows],
-            self.death[rows],
-            self.cpu[rows],
-            self.free_cpu[rows],
-            self.what[rows],
-            self.traced[rows],
-            self.site[rows],
-            self.run[rows],
-        )
+        return rows_of(self, rows)
 
 
 class PreTraceLives(NamedTuple):

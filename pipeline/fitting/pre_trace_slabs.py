@@ -19,7 +19,7 @@ import numpy as np
 
 from allocsim.page_alloc.zones import ORDERS, PRIOR_CHUNK
 from pipeline.fitting.lifetime_quantiles import distribution, times
-from pipeline.fitting.lines import FittedWork
+from pipeline.fitting.lines import FittedWork, weighted_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,11 @@ def pre_trace_object_works(
         rows = np.array([row for slab in of for row in dying[slab]], np.int64)
         allocate = []
         if dies:
-            frees = {} if cpus == 1 else _freed_by(pre_trace.free_cpu[rows], cpus)
+            frees = (
+                {}
+                if cpus == 1
+                else {"free": weighted_cpus(np.bincount(pre_trace.free_cpu[rows], minlength=cpus))}
+            )
             lives = distribution(np.sort(pre_trace.death[rows]))
             allocate.append(line | {"count": dies, "lifetime": lives} | frees)
         for cpu, count in places:
@@ -105,7 +109,6 @@ def unseen_works(
         arrival={"kind": "spread", "count": len(rows)} | when,
         allocate=[line | {"traced": False}],
         lifetime=[{"kind": "fixed", "after": "1 us"}],
-        free={},
         cpus=np.bincount(pre_trace.free_cpu[rows], minlength=cpus).tolist(),
     )
     return [work]
@@ -138,8 +141,6 @@ def _work(
         name=f"older-{next(iter(line.values()))}",
         arrival={"kind": "before", "count": count},
         allocate=allocate,
-        lifetime=[],
-        free={},
         cpus=[1] * cpus,
     )
 
@@ -150,11 +151,3 @@ def _stays(line: dict[str, Any], count: int) -> dict[str, Any]:
 
 def _gone(line: dict[str, Any], count: int, cpu: int) -> dict[str, Any]:
     return line | {"count": count, "lifetime": {"kind": "gone"}, "free": {"cpus": [cpu]}}
-
-
-def _freed_by(cpu: I8, cpus: int) -> dict[str, Any]:
-    """Who frees it, whoever allocated it."""
-    weights = np.bincount(cpu, minlength=cpus)
-    used = np.flatnonzero(weights)
-    more = {"weights": weights[used].tolist()} if len(used) > 1 else {}
-    return {"free": {"cpus": used.tolist()} | more}

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +33,7 @@ from pipeline.ingest.perf_data.container import MAGIC as PERF_MAGIC
 from pipeline.ingest.trace_dat.container import MAGIC
 from pipeline.ingest.trace_dat.reader import TraceDatReader
 from pipeline.prefetch import prefetch
+from pipeline.processes.scratch import scratch
 from pipeline.trace_set.aside import made_aside
 from pipeline.trace_set.parts import Stacks, Symbols
 from pipeline.trace_set.writer import TraceSetWriter
@@ -53,6 +53,7 @@ _COMMON = ("trace", "perf", "ftrace")
 _PERF_FOLDER, _PERF_FILE, _KCORE = "perf.data", "data", "kcore_dir"
 _READ = 1 << 20
 _LOOK = 1 << 18  #: bytes of a recording that a first look is at
+_HASHED = 1 << 26  # bytes at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +186,12 @@ def first_look(source: Path) -> tuple[set[str], set[str]] | None:
     """
     recording = find_recording(source)
     with (
-        TemporaryDirectory(prefix="allocsim-") as scratch,
-        _contents(recording.file, Path(scratch)) as data,
+        scratch() as folder,
+        _contents(recording.file, folder) as data,
     ):
         if not bytes(data[:16]).startswith((MAGIC, *PERF_MAGIC)):
             return None
-        reader = _reader(recording, data, Path(scratch), None)
+        reader = _reader(recording, data, folder, None)
         names = [kept.event.name for kept in reader.types.kept]
         seen: set[str] = set()
         for stream in islice(reader.streams(_LOOK), 1):
@@ -253,11 +254,12 @@ def _write(  # noqa: PLR0913 - what, of what, to where
     with ThreadPoolExecutor(2) as pool, TraceSetWriter(folder) as writer:
         # Both take as long as reading the first windows: at the same time.
         symbols_read = pool.submit(lambda: reader.symbols(lambda: _beside(recording, "kallsyms")))
-        digest = pool.submit(lambda: hashlib.sha256(data).hexdigest())
+        digest = pool.submit(_digest, data)
         conversion = Conversion(reader, symbols_read, since)
         for rows, columns in prefetch(conversion.windows()):
             writer.add(rows, columns)
             progress(reader.progress)
+            _let_go(data)
         symbols = _symbols(conversion)
         found = describe(conversion, symbols, [recording.file.name], digest.result())
         taken = _take_along(recording, folder, found["kernel_release"])
@@ -269,6 +271,20 @@ def _write(  # noqa: PLR0913 - what, of what, to where
         }
         stacks = Stacks(conversion.stacks.start, conversion.stacks.address)
         writer.close(meta, stacks, symbols)
+
+
+def _digest(data: memoryview) -> str:
+    found = hashlib.sha256()
+    for at in range(0, len(data), _HASHED):
+        found.update(data[at : at + _HASHED])
+        _let_go(data)
+    return found.hexdigest()
+
+
+def _let_go(data: memoryview) -> None:
+    """Keep no page of a recording mapped: what is read again comes from the page cache."""
+    if isinstance(data.obj, mmap.mmap):
+        data.obj.madvise(mmap.MADV_DONTNEED)
 
 
 def _symbols(conversion: Conversion) -> Symbols:

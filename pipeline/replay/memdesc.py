@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from allocsim.memdesc.pre_trace_blocks import pre_trace_blocks
 from allocsim.memdesc.schemes import sizes, slab_bytes
 from allocsim.recording.page_kinds import PageKind
 from pipeline.replay import memdesc_lives
-from pipeline.store.schema import (
+from pipeline.store.schema.descriptors import (
     DESCRIPTOR_SLABS,
     LIVE_BLOCKS,
     MACHINES,
@@ -263,18 +263,9 @@ def _scheme_row(number: int, scheme: Scheme, outcome: DescriptorOutcome | None) 
 
 
 def _size_rows(number: int, scheme: Scheme) -> list[dict[str, Any]]:
+    rows = [{"scheme": number, **asdict(size)} for size in sizes(scheme)]
     return [
-        {
-            "scheme": number,
-            "page_kind": int(size.page_kind),
-            "charged": size.charged,
-            "descriptor": size.descriptor if size.descriptor >= 0 else None,
-            "bytes": size.bytes,
-            "bound": size.bound,
-            "known": size.known,
-            "source": size.source,
-        }
-        for size in sizes(scheme)
+        row | {"descriptor": row["descriptor"] if row["descriptor"] >= 0 else None} for row in rows
     ]
 
 

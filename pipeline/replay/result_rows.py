@@ -11,15 +11,6 @@ import numpy as np
 from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
 from allocsim.page_alloc.paths import PAGE_COUNTERS
 from allocsim.slub.paths import AllocPath
-from pipeline.store.schema import (
-    CACHE_COUNTERS,
-    CACHES,
-    FREE_BLOCKS,
-    PLACED_CACHES,
-    QUALITY_COUNTS,
-    ZONE_COUNTERS,
-    ZONES,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,13 +88,13 @@ def result_rows(  # noqa: PLR0913 - all that a simulation knows when it ends
         counts: what the table quality_counts is told.
     """
     return {
-        CACHES.name: _cache_rows(recorded),
-        PLACED_CACHES.name: _placed_cache_rows(world, slabs, tally),
-        CACHE_COUNTERS.name: _counter_rows(world),
-        ZONES.name: _zone_rows(world),
-        ZONE_COUNTERS.name: _zone_counter_rows(world),
-        FREE_BLOCKS.name: [row for sample in samples for row in _free_rows(*sample)],
-        QUALITY_COUNTS.name: [{"name": n, "value": v} for n, v in counts.items()],
+        "caches": _cache_rows(recorded),
+        "placed_caches": _placed_cache_rows(world, slabs, tally),
+        "cache_counters": _counter_rows(world),
+        "zones": _zone_rows(world),
+        "zone_counters": _zone_counter_rows(world),
+        "free_blocks": [row for sample in samples for row in _free_rows(*sample)],
+        "quality_counts": [{"name": n, "value": v} for n, v in counts.items()],
     }
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipeline.store.schema import StoreTable, from_loaded, loaded_type
+from pipeline.store.schema.table import StoreTable, from_loaded, loaded_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

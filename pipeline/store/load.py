@@ -23,7 +23,7 @@ from pipeline.store.dimensions import next_number
 from pipeline.store.held import Held, may_change
 from pipeline.store.origins import PARTS, Origins
 from pipeline.store.samples import INSERT_SAMPLES
-from pipeline.store.schema import (
+from pipeline.store.schema.recorded import (
     OBJECT_FACTS,
     OBJECT_ORIGINS,
     OBJECT_STACKS,
@@ -31,9 +31,8 @@ from pipeline.store.schema import (
     PAGES,
     PREFILLED_OBJECTS,
     UNFREED_OBJECTS,
-    StoreTable,
-    from_loaded,
 )
+from pipeline.store.schema.table import StoreTable, from_loaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from allocsim.tables import concat, empty, take
+from allocsim.tables import concat, empty, rows_of, take
 from pipeline.synth.births import NEVER, Births
 
 if TYPE_CHECKING:
@@ -53,17 +53,7 @@ class Moments(NamedTuple):
 
     def of(self, rows: I8 | slice) -> Moments:
         """Some of them."""
-        return Moments(
-            self.seq[rows],
-            self.ts[rows],
-            self.op[rows],
-            self.entry[rows],
-            self.cpu[rows],
-            self.handle[rows],
-            self.piece[rows],
-            self.run[rows],
-            self.left[rows],
-        )
+        return rows_of(self, rows)
 
 
 class Calendar:

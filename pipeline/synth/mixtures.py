@@ -175,8 +175,7 @@ def free_bits(place: U8) -> U8:
     """FREE_BITS that choose who frees, of numbers in 2^PLACE_BITS: their highest the role (u8)."""
     place = place >> np.uint64(PLACE_BITS - FREE_BITS)
     spare = place & np.uint64((1 << _SPARE_BITS) - 1)
-    bits: U8 = place >> np.uint64(_SPARE_BITS) | spare << np.uint64(CPU_BITS)
-    return bits
+    return place >> np.uint64(_SPARE_BITS) | spare << np.uint64(CPU_BITS)
 
 
 def _weights(free: Free, cpu: int, cpus: int) -> tuple[int, ...]:

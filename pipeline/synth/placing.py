@@ -13,6 +13,7 @@ from allocsim.page_alloc.zones import MAX_PAGE_ORDER, ORDERS
 from allocsim.recording.requests import HANDLE_SHIFT, UNKNOWN_PAGE, PageEvents
 from allocsim.slub.paths import AllocPath
 from allocsim.slub.requests import ObjectRequests, Op
+from allocsim.tables import joined, rows_of
 from allocsim.trace.events import Ev
 from pipeline.errors import InputError
 from pipeline.synth.further import Further, Rank
@@ -63,7 +64,7 @@ class PlacedRows(NamedTuple):
 
     def of(self, which: Bools | slice) -> PlacedRows:
         """Some of the rows."""
-        return PlacedRows(self.ts[which], self.cpu[which], self.template[which], self.place[which])
+        return rows_of(self, which)
 
 
 class Placing:
@@ -192,15 +193,8 @@ class Placing:
         count, free = len(moments.ts), int(self._simulation.pages.sample(0).free_pages.sum())
         if free > count or count <= _FEW:
             return self._part(moments)
-        parts = [
-            self._part(moments.of(slice(first, first + _FEW))) for first in range(0, count, _FEW)
-        ]
-        return PlacedRows(
-            np.concatenate([part.ts for part in parts]),
-            np.concatenate([part.cpu for part in parts]),
-            np.concatenate([part.template for part in parts]),
-            np.concatenate([part.place for part in parts]),
-        )
+        firsts = range(0, count, _FEW)
+        return joined([self._part(moments.of(slice(first, first + _FEW))) for first in firsts])
 
     def _part(self, moments: Moments) -> PlacedRows:
         lines = self._lines

@@ -36,8 +36,7 @@ def random_bits(seed: int, use: BitsUse, key: tuple[int, ...], count: int) -> U8
         count: how many.
     """
     source = np.random.PCG64(np.random.SeedSequence((seed, int(use), *key)))
-    bits: U8 = source.random_raw(count)
-    return bits
+    return source.random_raw(count)
 
 
 # 1 / g^k times 2^64 for k from 1 to 4, where g^5 = g + 1: the multiples of 1 / g^k fill four

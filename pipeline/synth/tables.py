@@ -58,8 +58,7 @@ def spread(values: I8, ends: I8, number: I8, jitter: I8, count: int) -> I8:
     segment = np.searchsorted(ends[1:-1], at, side="right")
     low, begin = values[segment], ends[segment]
     within = ((at - begin) << PLACE_BITS) // (ends[segment + 1] - begin)
-    found: I8 = low + ((values[segment + 1] - low) * within >> PLACE_BITS)
-    return found
+    return low + ((values[segment + 1] - low) * within >> PLACE_BITS)
 
 
 def draw(table: I8, base: I8 | int, bits: U8) -> I8:

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from allocsim.tables import U8
 
-# A bit of /proc/kpageflags: KPF_SLAB in include/uapi/linux/kernel-page-flags.h.
-SLAB_FLAG = 7
-
 
 @dataclass(slots=True)
 class SlabCaches:

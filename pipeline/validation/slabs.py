@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from pipeline.trace_set.snapshots import SLAB_FLAG
+from allocsim.recording.kpageflags import KPF_SLAB, has
 from pipeline.validation.bounds import CountCheck
 
 if TYPE_CHECKING:
@@ -85,7 +83,7 @@ def slab_counts(
         return
     moment = dict(zip(before.stats, reads, strict=True))
     last = reads[-1]
-    still_slab = flags >> np.uint64(SLAB_FLAG) & np.uint64(1) == 1
+    still_slab = has(flags, KPF_SLAB)
     allocated: Counter[str] = Counter()
     freed: Counter[str] = Counter()
     later: Counter[str] = Counter()

@@ -11,9 +11,10 @@ from allocsim.slub.paths import AllocPath
 from allocsim.slub.slabs import CACHE_BITS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable
 
     from allocsim.kernels.cache_shapes import CpuSlabShape
+    from allocsim.slub.freelist_random import FreelistOrder
     from allocsim.tables import I8, Ints
 
 NOWHERE, OF_CPU, CPU_LIST, NODE_LIST = range(4)  # R3.40: full, cpu slab, cpu partial, node partial
@@ -73,11 +74,7 @@ class SlabLists:
     """
 
     def __init__(
-        self,
-        shape: CpuSlabShape,
-        number: int,
-        cpus: int,
-        freelist_order: Callable[[int, int, int], Sequence[int]] | None,
+        self, shape: CpuSlabShape, number: int, cpus: int, freelist_order: FreelistOrder | None
     ) -> None:
         self.shape = shape
         self.number = number

@@ -20,10 +20,8 @@ from allocsim.slub.sheaves.stepwise import Steps
 from allocsim.slub.slabs_bulk import flush_run, refill_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from allocsim.kernels.cache_shapes import SheafShape
-    from allocsim.kernels.slub_rules import SheafRules
     from allocsim.slub.cache_model import CacheEvents
     from allocsim.slub.sheaves.plan import Plan
     from allocsim.tables import I8, Ints
@@ -32,17 +30,8 @@ if TYPE_CHECKING:
 class SheafCache(CacheState):
     """One cache of a kernel with sheaves: its state, and windows of events."""
 
-    def __init__(
-        self,
-        shape: SheafShape,
-        rules: SheafRules,
-        number: int,
-        cpus: int,
-        freelist_order: Callable[[int, int, int], Sequence[int]] | None,
-    ) -> None:
-        super().__init__(shape, rules, number, cpus, freelist_order)
-        self.steps: Steps | None = None  #: once sheaves have left the pair of main and spare
-        self._cpu: Ints = np.empty(0, np.int16)  # of the events of the window
+    steps: Steps | None = None  #: once sheaves have left the pair of main and spare
+    _cpu: Ints = np.empty(0, np.int16)  # of the events of the window
 
     @property
     def sheaf_bytes(self) -> int:

@@ -13,10 +13,9 @@ from allocsim.slub.paths import AllocPath
 from allocsim.slub.slabs import Slabs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from allocsim.kernels.cache_shapes import SheafShape
     from allocsim.kernels.slub_rules import SheafRules
+    from allocsim.slub.freelist_random import FreelistOrder
     from allocsim.tables import I8
 
 NO_SHEAF = -1
@@ -76,16 +75,9 @@ class Sheaves:
 
     def copy(self) -> Sheaves:
         """An independent copy."""
-        return replace(
-            self,
-            main=list(self.main),
-            spare=list(self.spare),
-            size=list(self.size),
-            spare_full=list(self.spare_full),
-            full=list(self.full),
-            empty=list(self.empty),
-            unused=list(self.unused),
-        )
+        names = ("main", "spare", "size", "spare_full", "full", "empty", "unused")
+        lists: dict[str, Any] = {name: list(getattr(self, name)) for name in names}
+        return replace(self, **lists)
 
     def __deepcopy__(self, _: dict[int, Any]) -> Sheaves:
         """As deepcopy gives it, but quicker."""
@@ -124,7 +116,7 @@ class CacheState:
         rules: SheafRules,
         number: int,
         cpus: int,
-        freelist_order: Callable[[int, int, int], Sequence[int]] | None,
+        freelist_order: FreelistOrder | None,
     ) -> None:
         self.shape = shape
         self.rules = rules

@@ -37,8 +37,7 @@ class FieldPlaces:
 
     def next_colon(self, start: I8) -> I8:
         """Where the next colon is from each of ``start`` on."""
-        found: I8 = self._colons[np.searchsorted(self._colons[:-1], start)]
-        return found
+        return self._colons[np.searchsorted(self._colons[:-1], start)]
 
     def fields(self, row: int, name: int) -> str:
         """The text of a line's fields; its event's name has ``name`` bytes."""

@@ -153,8 +153,7 @@ def _heads(data: U1, start: I8, end: I8) -> tuple[dict[str, Array], Bools]:
 def _next(data: U1, mark: str, start: I8, size: int) -> I8:
     """Where ``mark`` is next from each of ``start`` on; ``size`` where it is nowhere."""
     places = np.append(np.flatnonzero(data[:size] == ord(mark)), size)
-    found: I8 = places[np.searchsorted(places[:-1], start)]
-    return found
+    return places[np.searchsorted(places[:-1], start)]
 
 
 def _digits_end(data: U1, start: I8) -> I8:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from pipeline.ingest.ftrace_text.lines import COMM, read_lines
 from pipeline.ingest.ftrace_text.other_tools import REPORT
 from pipeline.ingest.ftrace_text.records import RecordMaker, TextTypes
 from pipeline.ingest.ftrace_text.symbols import TextSymbols
-from pipeline.ingest.raw.time_chunks import NEAR, Chunks, near_in_time, spans, time_orders
+from pipeline.ingest.raw.time_chunks import NEAR, ChunkPlaces, Chunks, spans, time_orders
 from pipeline.ingest.reader import Facts
 from pipeline.ingest.stream import SLACK, Heads, Stream
 from pipeline.trace_set.parts import CPUS
@@ -54,29 +53,6 @@ _NO_FLAGS = (
     "no gfp flags (this kernel printed none), which a replay needs: record with trace-cmd or perf"
 )
 _OFFSETS = "stacks are functions without the places in them (option sym-offset)"
-
-
-@dataclass(frozen=True, slots=True)
-class _LinePlaces:
-    """Where the lines of a window's records are from.
-
-    Attributes:
-        offset: i8, where each record begins in the window's data, ascending with ``of`` them.
-        line: i8, where its line begins in the file.
-    """
-
-    where: str
-    offset: I8
-    line: I8
-
-    def name(self, offset: int) -> str:
-        """What to call a byte of the window in an error."""
-        record = int(np.searchsorted(self.offset, offset, side="right")) - 1
-        return f"{self.where}: line at byte {int(self.line[record])}"
-
-    def near(self, stream: Stream, first: I8, second: I8) -> Bools:
-        """Which pairs of records of one CPU are at most NEAR apart in time."""
-        return near_in_time(stream, first, second)
 
 
 class FtraceTextReader:
@@ -319,7 +295,7 @@ class FtraceTextReader:
         chunk = np.searchsorted(begin - moved, lines.line[row], side="right") - 1
         by_place = np.argsort(offset, kind="stable")
         line = lines.line[row] + moved[chunk]
-        places = _LinePlaces(self.path, offset[by_place], line[by_place])
+        places = ChunkPlaces(f"{self.path}: line at", offset[by_place], line[by_place])
         head, slot = self._heads.read(made.data, offset, size_, places)
         inside = self._inside(ts, span)
         self._kept += int((inside & (slot < len(self.types.kept))).sum())
@@ -339,8 +315,7 @@ class FtraceTextReader:
 
     @staticmethod
     def _inside(ts: I8, span: Span) -> Bools:
-        inside: Bools = (ts >= span.since) & (ts < span.until)
-        return inside
+        return (ts >= span.since) & (ts < span.until)
 
 
 def _ended(text: U1) -> tuple[U1, int]:

@@ -10,10 +10,11 @@ at any distance.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from allocsim.tables import joined, rows_of
 from allocsim.trace.events import Ev
 
 if TYPE_CHECKING:
@@ -62,8 +63,7 @@ class Behind:
     after: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Uses:
+class _Uses(NamedTuple):
     """Allocations and frees.
 
     Attributes:
@@ -79,12 +79,7 @@ class _Uses:
     alloc: Bools
 
     def take(self, rows: Array) -> _Uses:
-        return _Uses(self.key[rows], self.ts[rows], self.cpu[rows], self.alloc[rows])
-
-    @classmethod
-    def join(cls, parts: list[_Uses]) -> _Uses:
-        names = ("key", "ts", "cpu", "alloc")
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        return rows_of(self, rows)
 
 
 class ClockCheck:
@@ -133,7 +128,7 @@ class ClockCheck:
         """The CPUs whose times are behind another's, after the last window."""
         if len(self._last) < 2:
             return []
-        uses = _Uses.join(self._parts)
+        uses = joined(self._parts)
         uses = uses.take(np.lexsort((uses.ts, uses.key)))
         # Of each address: whether just two CPUs used it, and which.
         start = np.flatnonzero(np.append(True, uses.key[1:] != uses.key[:-1])[: len(uses.key)])
@@ -191,8 +186,7 @@ class ClockCheck:
         named = [uses.key[rows] + _rank(uses.key[rows]) * _GOLDEN for rows in (alloc, free)]
         _, at_a, at_f = np.intersect1d(named[0], named[1], return_indices=True)
         apart = uses.ts[alloc[at_a]] - uses.ts[free[at_f]] + 1
-        kept: I8 = apart[(apart > 1) & (apart <= most)]
-        return kept
+        return apart[(apart > 1) & (apart <= most)]
 
 
 def _chosen(key: U8, halvings: int) -> Bools:

@@ -187,8 +187,7 @@ class SampleReader:
     def _count(self, data: U1, place: I8, most: int) -> I8:
         """The numbers at ``place``; one more than ``most``, if they are larger."""
         count = unaligned(data, self._order + "u8")[place].astype(np.uint64)
-        known: I8 = np.minimum(count, np.uint64(most + 1)).astype(np.int64)
-        return known
+        return np.minimum(count, np.uint64(most + 1)).astype(np.int64)
 
     def _read_size(self, data: U1, bounds: _Bounds, attr: Attr) -> I8:
         """Bytes of READ in each sample (kernel/events/core.c:perf_output_read, 7.2)."""

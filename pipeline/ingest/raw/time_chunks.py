@@ -67,10 +67,28 @@ def spans(chunks: Chunks, budget: int) -> Iterator[Span]:
         yield Span(since, until, np.flatnonzero(near))
 
 
-def near_in_time(stream: Stream, first: I8, second: I8) -> Bools:
-    """Which pairs of records of one CPU are at most NEAR apart in time."""
-    near: Bools = stream.ts[second] - stream.ts[first] <= NEAR
-    return near
+@dataclass(frozen=True, slots=True)
+class ChunkPlaces:
+    """Where the bytes of a window's data are from: runs of chunks, one after the other.
+
+    Args:
+        where: what to call the file, before the byte.
+        begin: i8, where each run begins in the data, ascending.
+        source: i8, where it begins in the file.
+    """
+
+    where: str
+    begin: I8
+    source: I8
+
+    def name(self, offset: int) -> str:
+        """What to call a byte of the window in an error."""
+        run = int(np.searchsorted(self.begin, offset, side="right")) - 1
+        return f"{self.where} byte {offset - int(self.begin[run]) + int(self.source[run])}"
+
+    def near(self, stream: Stream, first: I8, second: I8) -> Bools:
+        """Which pairs of records of one CPU are at most NEAR apart in time."""
+        return stream.ts[second] - stream.ts[first] <= NEAR
 
 
 def time_orders(ts: I8, cpu: I2) -> tuple[I8, I8]:

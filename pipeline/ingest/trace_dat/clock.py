@@ -151,8 +151,7 @@ class Clock:
             # C divides towards zero.
             correction = correction + np.sign(slope) * (np.abs(slope) // span)
         scaled = raw * host.scaling.take(at) >> host.fraction.take(at)
-        shifted: U8 = scaled + correction.view(np.uint64)
-        return shifted
+        return scaled + correction.view(np.uint64)
 
 
 def _text_number(data: bytes, what: str) -> int:

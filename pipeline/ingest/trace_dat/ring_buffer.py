@@ -11,10 +11,11 @@ where kernel and trace-cmd could differ, libtraceevent 1.8.4 src/kbuffer-parse.c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import numpy as np
 
+from allocsim.tables import joined
 from pipeline.errors import InputError
 from pipeline.ingest.raw.unaligned import unaligned
 
@@ -68,8 +69,7 @@ class PageLayout:
         return cls(size, commit.offset, commit.size, data.offset, order)
 
 
-@dataclass(frozen=True, slots=True)
-class Records:
+class Records(NamedTuple):
     """The events of some sub-buffers, in the order of the buffer.
 
     Attributes:
@@ -148,13 +148,7 @@ def walk(data: U1, layout: PageLayout, place: Callable[[int], str]) -> Records:
     for at in range(0, max(len(used), 1), _BATCH):
         entries, count = walker.entries(first[at : at + _BATCH], end[at : at + _BATCH])
         parts.append(walker.records(entries, count, at))
-    if len(parts) == 1:
-        return parts[0]
-    return Records(
-        np.concatenate([part.ts for part in parts]),
-        np.concatenate([part.offset for part in parts]),
-        np.concatenate([part.size for part in parts]),
-    )
+    return parts[0] if len(parts) == 1 else joined(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +234,7 @@ class _Walker:
         if len(large) == len(odd):
             return Records(ts, offset, size)
         other = odd[kind[odd] > _DATA_MAX]
-        return Records(_without(ts, other), _without(offset, other), _without(size, other))
+        return Records._make(_without(column, other) for column in (ts, offset, size))
 
     def _times(self, place: I8, delta: U8, odd: I8, pages: tuple[I8, int]) -> U8:
         """The time of each entry: its sub-buffer's, and all deltas up to and with its own."""

@@ -45,8 +45,7 @@ class _SubBufferPlaces:
     def near(self, stream: Stream, first: I8, second: I8) -> Bools:
         """Which pairs of records of one CPU are at most NEAR sub-buffers apart."""
         page = [stream.offset[record] // self.size for record in (first, second)]
-        near: Bools = page[1] - page[0] <= NEAR
-        return near
+        return page[1] - page[0] <= NEAR
 
 
 class SubBufferStreams:
