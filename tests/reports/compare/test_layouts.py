@@ -17,10 +17,14 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reports.compare import report as differences
 from reports.compare.brief import LINES, brief
+from reports.compare.comparable import Remark, Weight
 from reports.compare.comparison import Comparison, Run, Side
+from reports.compare.identity import Identity, LeftOut, Why
 from reports.compare.json import to_json
 from reports.compare.measure_runs import checked, compare
 from reports.queries import runs
@@ -218,3 +222,50 @@ def test_two_sides_say_it_on_two_pages(comparison: Comparison, tmp_path: Path) -
     [detail] = [at for at, page in enumerate(pages) if "Every quantity" in page]
     assert detail == 2
     assert "Memory of objects" in pages[0] + pages[1]
+
+
+MARKUP = ("<script>alert(1)</script>", "a|b`*_~\\", "#let x = [", "$a$ @b <c>", "x" * 300, "\n")
+NAMES = st.sampled_from(MARKUP) | st.text(
+    st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200
+)
+
+
+def called(comparison: Comparison, name: str) -> Comparison:
+    """A comparison whose sides, kernels, items, objects and remarks are called so."""
+    sides = tuple(
+        Side(
+            name, tuple(replace(run, row={**run.row, "kernel_release": name}) for run in side.runs)
+        )
+        for side in comparison.sides
+    )
+    rows = tuple(replace(row, item=name) if row.item else row for row in comparison.rows)
+    left_out = [LeftOut(name, why, (7, 70)) for why in Why]
+    identity = Identity(
+        changes=[{}, {name: f"now in {name}"}], left_out=left_out, allocated=[100, 100]
+    )
+    remarks = (Remark(Weight.NOTE, name),)
+    return replace(comparison, sides=sides, rows=rows, identity=identity, remarks=remarks)
+
+
+@given(NAMES)
+@settings(max_examples=20, deadline=None)
+def test_any_name_can_be_laid_out(two_sides: Comparison, name: str) -> None:
+    comparison = called(two_sides, name)
+    screen = brief(comparison, "0.1.0")
+    narrow = differences.report(comparison, "0.1.0", narrow=True)
+    assert len(to_text(screen).splitlines()) <= LINES
+    for report in (screen, narrow):
+        text = to_text(report)
+        assert text.isascii()
+        assert max(map(len, text.splitlines())) <= WIDTH
+        to_markdown(report)
+        assert "<script>alert" not in to_html(report)
+    assert json.loads(to_json(comparison, "0.1.0"))["left_out"][0]["name"] == name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MARKUP)
+def test_any_name_can_be_drawn_and_printed(two_sides: Comparison, name: str) -> None:
+    report = differences.report(called(two_sides, name), "0.1.0")
+    assert "<script>alert" not in to_html(report)
+    assert render(report).startswith(b"%PDF")
