@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LINES = 40  #: of what is shown, of 80 columns
 _SHARE = 0.001  #: of all allocations: what is left out of less is not told
 _FROZEN = 2  #: rows of kinds of page that one side has frozen
-_NAME = 60  #: characters of a name from which on it is cut
+_NAME = 40  #: characters of a name from which on it is cut
 
 
 def brief(comparison: Comparison, version: str) -> Report:
