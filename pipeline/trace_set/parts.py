@@ -17,7 +17,7 @@ from pipeline.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from allocsim.tables import I8, U8
+    from allocsim.tables import Int64, UInt64
 
 SCHEMA_VERSION = 1
 SNAPSHOTS = "snapshots"  #: the folder that has what /proc and /sys said, "before" and "after"
@@ -65,13 +65,13 @@ class Stacks:
         address: u8, the frames' addresses, innermost first.
     """
 
-    start: I8
-    address: U8
+    start: Int64
+    address: UInt64
 
     def __len__(self) -> int:
         return len(self.start) - 1
 
-    def frames(self, stack: int) -> U8:
+    def frames(self, stack: int) -> UInt64:
         """The addresses of one stack, innermost first."""
         return self.address[self.start[stack] : self.start[stack + 1]]
 
@@ -87,9 +87,9 @@ class Symbols:
         module: the module the symbol belongs to; None for the kernel itself.
     """
 
-    address: U8
+    address: UInt64
     symbol: list[str | None]
-    offset: I8
+    offset: Int64
     module: list[str | None]
 
     def name(self, address: int) -> str | None:

@@ -35,7 +35,7 @@ from pipeline.trace_set.parts import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from allocsim.tables import I4, Array
+    from allocsim.tables import Array, Int32
 
 __all__ = ["SCHEMA_VERSION", "Stacks", "Symbols", "TraceSet", "Window", "is_trace_set", "read_meta"]
 
@@ -181,7 +181,7 @@ class TraceSet:
         whole = np.concatenate(parts) if len(parts) != 1 else parts[0]
         return whole.astype(dtype, copy=False)
 
-    def _codes(self, chunk: pa.DictionaryArray, name: str) -> I4:
+    def _codes(self, chunk: pa.DictionaryArray, name: str) -> Int32:
         """A chunk's codes in ``names``: every row group has a dictionary of its own."""
         known = self.names.setdefault(name, [])
         place = {text: code for code, text in enumerate(known)}
@@ -192,7 +192,7 @@ class TraceSet:
                 f"{self.path / 'events.parquet'}: {name} is not dictionary-coded throughout"
             )
         known.extend(list(place)[len(known) :])
-        codes: I4 = chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        codes: Int32 = chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         return code_of.take(codes)
 
     def text(self, column: str) -> list[str]:
