@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from allocsim import __version__
-from allocsim.kernels.release import kernel_of
+from allocsim.kernels.release import allocated_without_event, kernel_of
 from allocsim.kernels.slub_rules import PAGE_SIZE
 from allocsim.recording import interpret as replay
 from allocsim.recording.interpret import RecordingFacts, Replay
@@ -33,6 +33,7 @@ from pipeline.store.dimensions import (
     count_rows,
     find_trace,
     functions,
+    kernel_cache_rows,
     next_number,
     policy_op_rows,
     policy_rows,
@@ -47,7 +48,14 @@ from pipeline.store.load import RunWriter
 from pipeline.store.reader_rows import kind_reader_rows, source_verdict_rows
 from pipeline.store.schema.dimensions import POLICIES, POLICY_OPS, POLICY_STEPS
 from pipeline.store.schema.freezing import KIND_READERS, SOURCE_VERDICTS
-from pipeline.store.schema.recorded import CACHES, CALL_SITES, STACKS, TASKS
+from pipeline.store.schema.recorded import (
+    CACHES,
+    CALL_SITES,
+    KERNEL_CACHES,
+    STACKS,
+    TASKS,
+    UNTRACED_ALLOCS,
+)
 from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS
 from pipeline.trace_set.machine import charges_cgroups, kernel_caches
 
@@ -313,6 +321,9 @@ def add_recorded(  # noqa: PLR0913 - as replay_trace
     }
     writer.rows(RUNS, [about])
     writer.rows(CACHES, cache_rows(final))
+    writer.rows(KERNEL_CACHES, kernel_cache_rows(trace))
+    without = allocated_without_event(kernel.version)
+    writer.rows(UNTRACED_ALLOCS, [{"cache": cache, "doc": how} for cache, how in without.items()])
     writer.rows(QUALITY_COUNTS, count_rows(final))
     writer.rows(CALL_SITES, call_site_rows(trace))
     writer.rows(STACKS, stack_rows(recording.stacks))
