@@ -12,6 +12,10 @@ comma    := ,
 space    := $(subst ,, )
 COMPARED  = $(subst $(space),$(comma),$(strip $(A))) $(subst $(space),$(comma),$(strip $(B)))
 
+KILLS  ?= 200
+DISKS  ?= 40
+EVENTS ?= 1e9
+
 # Recordings for tests and benchmarks, where nobody says: those beside the repository, if there are.
 RECORDINGS := $(wildcard ../shared/traces)
 ifneq ($(RECORDINGS),)
@@ -24,7 +28,7 @@ endif
 PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help replay compare quick test style types lint docs bench validation build clean
+.PHONY: help replay compare quick test style types lint docs bench validation torture soak build clean
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -63,14 +67,20 @@ lint: $(VENV)/.dev ## Mend what ruff can mend, then check style and types
 	$(BIN)/ruff format .
 	$(BIN)/mypy
 
-docs: $(VENV)/.dev ## Make the reference pages under docs/ anew from the code
-	$(BIN)/python -m pipeline.docs
+docs: $(VENV)/.dev ## Make the reference pages under docs/ anew from the code, and their examples
+	$(BIN)/python -m pipeline.docs --examples
 
 bench: $(VENV)/.dev ## Measure speed and memory; writes bench/RESULTS.md
 	$(BIN)/python bench/run.py
 
 validation: $(VENV)/.dev ## Compare the model with recordings at hand; writes bench/VALIDATION.md
 	$(BIN)/python bench/validation.py
+
+torture: $(VENV)/.dev ## Kill every command at any moment, and fill its disk (or KILLS=20 DISKS=5); takes hours
+	$(BIN)/python bench/torture.py --kills $(KILLS) --disks $(DISKS)
+
+soak: $(VENV)/.dev ## Time and memory of a synthetic trace of 1e9 events, 60 GB of disk (or EVENTS="1e7 1e8")
+	$(BIN)/python bench/soak.py $(EVENTS)
 
 build: $(VENV)/.dev ## Build sdist and wheel into dist/, and try the wheel in an environment of its own
 	@rm -rf dist

@@ -186,12 +186,14 @@ class Judge:
                 return f"{name} is neither the old nor the new one"
         return None
 
-    def of_litter(self, folder: Path, *, killed: bool) -> str | None:
-        """What is there that should not be; None: nothing."""
+    def of_litter(self, folder: Path, *, ended: int) -> str | None:
+        """What is there that should not be, after a command that ended so; None: nothing."""
         names = {
             name
             for name in state(folder).names - self.new.names
-            if not (killed and (_LEFT.fullmatch(Path(name).name) or name.endswith(".wal")))
+            # The log is a part of the database, with all in it that has been committed.
+            if not (ended and name == "results.duckdb.wal")
+            and not (ended == -signal.SIGKILL and _LEFT.fullmatch(Path(name).name))
         }
         return f"left: {', '.join(sorted(names))}" if names else None
 
@@ -249,7 +251,9 @@ def kill(  # noqa: PLR0913 - what, where, how often
         tally.kills += 1
         tally.ended += process.returncode != -signal.SIGKILL
         problems = [f"alive: {pid}" for pid in alive(work)]
-        problems += [judge.of_content(work) or judge.of_litter(work, killed=True) or ""]
+        problems += [
+            judge.of_content(work) or judge.of_litter(work, ended=process.returncode) or ""
+        ]
         if "Traceback" in said:
             problems.append(said.splitlines()[-1])
         if number % again == again - 1:
@@ -257,7 +261,7 @@ def kill(  # noqa: PLR0913 - what, where, how often
             code, said = done(work, command)
             if code:
                 problems.append(f"the next run: {said.strip()}")
-            problems += [judge.of_content(work) or judge.of_litter(work, killed=False) or ""]
+            problems += [judge.of_content(work) or judge.of_litter(work, ended=code) or ""]
         tally.failures += [f"killed after {at:.3f} s: {each}" for each in problems if each]
 
 
@@ -280,12 +284,15 @@ def fill(  # noqa: PLR0913 - as kill
         tally.disks += 1
         tally.full += code != 0
         lines = said.strip().splitlines()
-        problems = [judge.of_content(work) or judge.of_litter(work, killed=False) or ""]
+        problems = [judge.of_content(work) or judge.of_litter(work, ended=code) or ""]
         if code not in (0, 1) or (code == 1 and len(lines) != 1):
             problems.append(f"exit code {code}, {len(lines)} lines: {lines[-1:]}")
         tally.failures += [
             f"with {number}/{points} of {most} bytes: {each}" for each in problems if each
         ]
+    code, said = done(work, command)
+    if problem := said.strip() if code else judge.of_litter(work, ended=code):
+        tally.failures.append(f"the next run: {problem}")
     subprocess.run(["umount", str(disk)], check=True)
 
 

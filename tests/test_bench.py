@@ -1,4 +1,4 @@
-"""The benchmarks of the model run: what they print is of no interest here, that they can is."""
+"""The benchmarks run: what they print is of no interest here, that they can is."""
 
 from __future__ import annotations
 
@@ -25,3 +25,23 @@ def test_a_benchmark_gives_its_figures(name: str) -> None:
     assert done.returncode == 0, done.stderr
     figures = {line[:34].strip() for line in done.stdout.splitlines()}
     assert {"events", "model", "copy of the same bytes", "oracle"} <= figures
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("torture.py", "--kills", "2", "--disks", "2", "--again", "2", "--only", "import,sweep"),
+        ("soak.py", "3000", "--steps", "synth+replay, simulated+report+import"),
+    ],
+)
+def test_commands_are_tortured_and_measured(command: tuple[str, ...]) -> None:
+    name, *given = command
+    done = subprocess.run(
+        [sys.executable, f"bench/{name}", *given],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\nimport " in done.stdout

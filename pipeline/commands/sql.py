@@ -30,8 +30,8 @@ def sql(
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="How much memory it may take, as in '2 GiB'; four fifths of the machine's, or of"
-            " its cgroup's, if not given.",
+            help="How much memory it may take, as in '2 GiB'; if not given 1 GiB, or four fifths"
+            " of the machine's or its cgroup's where that is less.",
         ),
     ] = None,
 ) -> None:

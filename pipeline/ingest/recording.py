@@ -325,7 +325,8 @@ def _beside(recording: Recording, name: str) -> memoryview:
 def _take_along(recording: Recording, folder: Path, release: str | None) -> Taken:
     """Copy into the trace set what lies beside the recording, where that is plainly its own."""
     if recording.folder is None:
-        others = ", ".join(recording.others)
+        first, *more = recording.others
+        others = f"{first} and {len(more)} more" if more else first
         return nothing_taken(f"other recordings lie there too ({others})")
     return take_along(recording.folder, folder, release)
 

@@ -43,9 +43,9 @@ _LOCK = "lock_configuration"
 
 # By default DuckDB caches what it has read or written in most of the machine's memory, and each of
 # its threads has what it works on besides. What does not fit is on disk, beside the database.
-_READER_BYTES = 384 << 20
+_READER_BYTES = 512 << 20
 _WRITER_BYTES = 256 << 20
-_THREAD_BYTES = 48 << 20
+_THREAD_BYTES = 64 << 20
 
 # With more than one thread each INSERT makes row groups of its own, whose remainders are compressed
 # again when the transaction ends; the other CPUs have the reading and the model to do.
@@ -131,6 +131,9 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
             with _errors(path):
                 fresh = not _checked(connection, path)
+                # What a killed process has committed is in the log still; from now on the log has
+                # what is of this transaction only.
+                connection.execute("CHECKPOINT")
                 size = path.stat().st_size
                 # All bulk is whole numbers. Trying out every other encoding first would take longer
                 # than the encoding, and never finds a smaller one.
@@ -216,17 +219,18 @@ def _undo(connection: duckdb.DuckDBPyConnection, path: Path, size: int | None) -
 
     Where there was none, it is removed.
 
-    DuckDB has written most of the run by now. What it wrote behind the file's old end is not
-    referred to by anything, but DuckDB would not give the space back, and the disk may be full.
+    DuckDB has written most of the run by now. What it wrote behind the file's old end is referred
+    to by its log at most, which goes with it, but DuckDB would not give the space back, and the
+    disk may be full.
     """
     with suppress(duckdb.Error):
         connection.execute("ROLLBACK")
     with suppress(OSError):
         if size is None:
             path.unlink(missing_ok=True)
-            path.with_name(path.name + ".wal").unlink(missing_ok=True)
         else:
             os.truncate(path, size)
+        path.with_name(path.name + ".wal").unlink(missing_ok=True)
 
 
 def _make_folder(folder: Path) -> None:

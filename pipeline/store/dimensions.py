@@ -6,7 +6,7 @@ import json
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from allocsim.refcount.alloc_levels import caller, entry_level
+from allocsim.refcount.alloc_levels import caller, entry_level, recorded_frames
 from allocsim.refcount.policies import policy_ops, policy_steps
 from pipeline.store.schema.runs import TRACE_CPUS, TRACES
 from pipeline.trace_set.snapshots import slab_caches
@@ -132,7 +132,7 @@ def stack_rows(stacks: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
             "stack": number,
             "caller": caller(names),
             "entry_level": entry_level(names),
-            "frames": ";".join(reversed(names)),
+            "frames": ";".join(reversed(recorded_frames(names))),
         }
         for number, names in enumerate(stacks)
     ]

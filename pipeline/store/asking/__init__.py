@@ -39,7 +39,7 @@ class Question:
         sql: the statement.
         format: how the rows are written: a key of reports.render.rows.WRITERS.
         seconds: that it may take, without the time in which its rows are read.
-        memory: bytes that it may take; None: as DuckDB has it.
+        memory: bytes that it may take; None: 1 GiB, or four fifths of a small machine's.
     """
 
     db: str

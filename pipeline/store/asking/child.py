@@ -6,24 +6,29 @@ Run by :func:`pipeline.store.asking.ask`, as ``python -m pipeline.store.asking.c
 from __future__ import annotations
 
 import json
+import os
+import select
 import signal
 import sys
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from pipeline.errors import AllocsimError, StoreError
+from pipeline.processes.limits import memory as machine_memory
 from pipeline.store.asking import EXIT_CODES, Question, too_much_memory
-from pipeline.store.asking.rights import end_with_parent, give_up_files, limit_memory
+from pipeline.store.asking.rights import give_up_files, limit_memory
 from pipeline.store.query import answer
 from reports.render.rows import WRITERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+_MEMORY = 1 << 30  #: bytes that DuckDB may take where nobody says
 _BESIDES = 1 << 29  #: bytes that the process takes besides what DuckDB accounts for
 _ROWS_AT_ONCE = 10_000
 
@@ -55,7 +60,7 @@ class _Clock:
 
 def main() -> None:
     """Answer the question on stdin; how it ended is the exit code."""
-    end_with_parent()
+    Thread(target=_end_with_reader, daemon=True).start()
     question = Question(**json.load(sys.stdin))
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr] # a text file it is
     try:
@@ -68,9 +73,18 @@ def main() -> None:
         sys.stdout = None
 
 
+def _end_with_reader() -> None:
+    """End this process when whoever reads its answer has ended, by SIGKILL too."""
+    answer_to = select.poll()
+    answer_to.register(1, 0)  # asked for nothing, it tells of the other end all the same
+    answer_to.poll()
+    os._exit(0)
+
+
 def _answer(question: Question) -> None:
     db = Path(question.db)
-    memory = question.memory or _default_memory()
+    memory = question.memory or min(_MEMORY, machine_memory() * 4 // 5)
+    _load_types()
     real = db.resolve()  # DuckDB looks for the log beside what a link leads to
     give_up_files([real, real.with_name(real.name + ".wal"), *_OF_THE_MACHINE])
     limit_memory(memory + _BESIDES)
@@ -84,17 +98,10 @@ def _answer(question: Question) -> None:
         raise StoreError(too_much_memory(db)) from None
 
 
-def _default_memory() -> int:
-    """What DuckDB would take, bytes: four fifths of what the machine, or its cgroup, has.
-
-    It is asked while files can be read, and all that it may need of Python is loaded with it.
-    """
+def _load_types() -> None:
+    """Load, while files can be read, all that DuckDB may need of Python."""
     with duckdb.connect() as connection:
         connection.execute(_EVERY_TYPE).fetchall()
-        [(limit,)] = connection.execute(
-            "SELECT parse_formatted_bytes(current_setting('memory_limit'))"
-        ).fetchall()
-    return int(limit)
 
 
 def _timed(rows: Iterator[Any], clock: _Clock) -> Iterable[Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-import signal
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # linux/prctl.h
-_PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 # linux/landlock.h and asm-generic/unistd.h; the numbers are the same on every architecture.
 _CREATE_RULESET = 444
@@ -43,12 +41,6 @@ class _Ruleset(ctypes.Structure):
 class _PathBeneath(ctypes.Structure):
     _pack_ = 1
     _fields_ = (("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
-
-
-def end_with_parent() -> None:
-    """Let this process be killed when its parent ends, where the system can."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def give_up_files(readable: Iterable[Path]) -> bool:

@@ -199,7 +199,12 @@ STACKS = StoreTable(
             "",
             "Where the stack enters the page allocator (call_levels.level); NULL: it does not.",
         ),
-        Column("frames", "str", "", "Functions from outermost to innermost, joined by ';'."),
+        Column(
+            "frames",
+            "str",
+            "",
+            "Functions from outermost to innermost, joined by ';', without the tracer's own.",
+        ),
     ),
     ("run", "stack"),
 )

@@ -12,28 +12,29 @@
 --   sheaf_frees       Sheaves freed, by the recorded kfree events.
 --   simulated_allocs  Sheaves the model made, in the latest simulation of the run as it was; NULL: none.
 --   simulated_frees   Sheaves it freed, likewise.
-with events as (
+with sites as (
     select
-        object_events.run,
-        object_events.event,
-        object_events.object,
-        split_part(call_sites.symbol, '.', 1) as function
-    from object_events
-    left join call_sites using (run, call_site)
-    where object_events.event in ('kmalloc', 'kfree', 'kmem_cache_free')
-),
-
--- The last call of one of these functions of mm/slub.c may be a jump, and its kfree then seem its
--- caller's; so a free counts too if the object was a sheaf.
-own as (
-    select *
-    from events
+        run,
+        call_site,
+        split_part(symbol, '.', 1) as function
+    from call_sites
     where
-        function in (
+        split_part(symbol, '.', 1) in (
             '__pcs_replace_empty_main', '__pcs_replace_full_main', '__kfree_rcu_sheaf',
             'kmem_cache_prefill_sheaf', 'kmem_cache_refill_sheaf', 'kmem_cache_return_sheaf',
             'rcu_free_sheaf', '__alloc_empty_sheaf', 'free_empty_sheaf', 'barn_shrink'
         )
+),
+
+own as (
+    select
+        object_events.run,
+        object_events.event,
+        object_events.object,
+        sites.function
+    from object_events
+    inner join sites using (run, call_site)
+    where object_events.event in ('kmalloc', 'kfree', 'kmem_cache_free')
 ),
 
 made as (
@@ -46,6 +47,8 @@ made as (
     group by run
 ),
 
+-- The last call of one of these functions of mm/slub.c may be a jump, and its kfree then seem its
+-- caller's; so a free counts too if the object was a sheaf.
 gone as (
     select
         run,
@@ -60,9 +63,9 @@ gone as (
         select
             events.run,
             events.object
-        from events
+        from object_events as events
         inner join own using (run, object)
-        where events.event <> 'kmalloc' and own.event = 'kmalloc'
+        where events.event in ('kfree', 'kmem_cache_free') and own.event = 'kmalloc'
     )
     group by run
 ),

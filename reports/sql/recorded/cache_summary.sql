@@ -25,7 +25,6 @@ with objects as (
         count(*) filter (event in ('kfree', 'kmem_cache_free')) as frees,
         coalesce(sum(bytes_req), 0)::bigint as bytes_req,
         coalesce(sum(bytes_alloc), 0)::bigint as bytes_alloc,
-        median(lifetime) filter (event in ('kmalloc', 'kmem_cache_alloc'))::bigint as lifetime_median,
         count(*) filter (cache_how = 'named') as named
     from object_events
     where cache is not null
@@ -74,7 +73,7 @@ select
     coalesce(objects.bytes_alloc, 0) as bytes_alloc,
     coalesce(objects.bytes_alloc - objects.bytes_req, 0) as waste_bytes,
     100 * (objects.bytes_alloc - objects.bytes_req) / nullif(objects.bytes_alloc, 0) as waste_pct,
-    objects.lifetime_median,
+    medians.lifetime_median,
     coalesce(slabs.slab_allocs, 0) as slab_allocs,
     coalesce(slabs.slab_frees, 0) as slab_frees,
     coalesce(slabs.slab_bytes, 0) as slab_bytes,
@@ -85,6 +84,8 @@ from caches
 left join objects using (run, cache)
 left join slabs using (run, cache)
 left join simulated using (run, cache)
+left join lifetime_medians as medians
+    on caches.run = medians.run and caches.cache = medians.key and medians.what = 'cache'
 inner join runs using (run)
 inner join traces using (trace_id)
 where objects.run is not null or slabs.run is not null

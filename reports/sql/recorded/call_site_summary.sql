@@ -24,8 +24,7 @@ with sites as (
         count(object) filter (event in ('kfree', 'kmem_cache_free')) as frees,
         coalesce(sum(bytes_req), 0)::bigint as bytes_req,
         coalesce(sum(bytes_alloc), 0)::bigint as bytes_alloc,
-        count(object) filter (event in ('kmalloc', 'kmem_cache_alloc') and lifetime is null) as live_objects,
-        median(lifetime) filter (event in ('kmalloc', 'kmem_cache_alloc'))::bigint as lifetime_median
+        count(object) filter (event in ('kmalloc', 'kmem_cache_alloc') and lifetime is null) as live_objects
     from object_events
     where call_site is not null
     group by run, call_site
@@ -46,9 +45,11 @@ select
     sites.bytes_alloc,
     sites.bytes_alloc - sites.bytes_req as waste_bytes,
     sites.live_objects,
-    sites.lifetime_median
+    medians.lifetime_median
 from sites
 left join call_sites using (run, call_site)
+left join lifetime_medians as medians
+    on sites.run = medians.run and sites.call_site = medians.key and medians.what = 'call site'
 inner join runs using (run)
 inner join traces using (trace_id)
 order by sites.run, bytes_alloc desc, sites.call_site

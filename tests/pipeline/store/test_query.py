@@ -237,7 +237,7 @@ def test_a_statement_that_takes_too_long_is_ended(folder: Path, sql: str) -> Non
     with pytest.raises(
         StoreError, match=r"x.db: no answer within 0.5 s; ask for less, or .*--time"
     ):
-        asked(folder / "x.db", sql, seconds=0.5)
+        asked(folder / "x.db", sql, seconds=0.5, memory=12 << 30)
     assert time.monotonic() - begun < 20
 
 
