@@ -36,7 +36,7 @@ main()
 BEGINNING = "pipeline.replay.recorded:replay_trace"
 BETWEEN = "pipeline.replay.recorded:simulate_run"
 IN_SWEEP = "pipeline.replay.sweeps:_add"
-NEVER = "shutil:rmtree"
+NEVER = "shutil:move"
 
 
 @pytest.fixture(scope="module")
