@@ -13,7 +13,7 @@ from allocsim.tables import Columns, concat, empty, joined
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from allocsim.tables import I8, Array
+    from allocsim.tables import Array, Int64
 
 #: One simulated slab's life: what ``SimulatedWindow.slabs`` holds. -1 where it is not known.
 SLAB_LIFE = {
@@ -45,7 +45,7 @@ class SimulatedWindow(NamedTuple):
     pages: PageResults
     slabs: Columns
     slab_pages: PageRequests
-    slab_pfns: I8
+    slab_pfns: Int64
     sheaves: SheafObjects
     samples: list[tuple[int, PageSample]]
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from allocsim.page_alloc.zones import MachineZones
     from allocsim.slub.freelist_random import FreelistOrder
     from allocsim.slub.requests import FreeBefore, PreTraceObjects
-    from allocsim.tables import I1, I8
+    from allocsim.tables import Int8, Int64
 
 KEPT = 1 << 22  #: requests kept since the state was last put aside; more cost memory
 FIRST_CHUNK = 64  #: requests tried at once behind a refused slab page
@@ -68,8 +68,8 @@ class SlabPages(NamedTuple):
         highest: index of the highest zone they may come from.
     """
 
-    migratetype: I1
-    highest: I1
+    migratetype: Int8
+    highest: Int8
 
 
 class _WindowPart(NamedTuple):
@@ -77,8 +77,8 @@ class _WindowPart(NamedTuple):
 
     objects: ObjectRequests
     pages: PageEvents
-    samples: I8
-    turns: I8
+    samples: Int64
+    turns: Int64
 
     def between(self, first: int, end: int) -> _WindowPart:
         """The requests of events from ``first`` up to ``end``."""
@@ -271,7 +271,9 @@ class Simulation:
         pfns = results.pfn[slab_rows]
         return SimulatedWindow(placement, others, slabs, wanted, pfns, sheaves, named), None
 
-    def _merge(self, wanted: PageRequests, pages: PageEvents, turns: I8) -> tuple[Columns, I8, I8]:
+    def _merge(
+        self, wanted: PageRequests, pages: PageEvents, turns: Int64
+    ) -> tuple[Columns, Int64, Int64]:
         """Slab pages, others' pages and the workers' turns as one window; the rows of the first."""
         slab_rows = np.searchsorted(pages.seq, wanted.seq) + np.arange(len(wanted.seq))
         other_rows = np.searchsorted(wanted.seq, pages.seq) + np.arange(len(pages.seq))
@@ -316,7 +318,7 @@ class Simulation:
         )
         return columns, slab_rows, other_rows
 
-    def _slab_lives(self, wanted: PageRequests, page: I8, pfn: I8) -> Columns:
+    def _slab_lives(self, wanted: PageRequests, page: Int64, pfn: Int64) -> Columns:
         """Carry the slabs that live on; the lives of those that ended."""
         gone = np.flatnonzero(wanted.way < 0)
         ended = wanted.slab[gone]
@@ -345,7 +347,7 @@ class Simulation:
         return _lives(take(lives, over))
 
 
-def _places(seq: I8, first: int, end: int) -> slice:
+def _places(seq: Int64, first: int, end: int) -> slice:
     begin, stop = np.searchsorted(seq, [first, end])
     return slice(int(begin), int(stop))
 
@@ -361,7 +363,7 @@ def _first(part: _WindowPart, count: int) -> _WindowPart:
     return part.between(0, min(ends) + 1) if ends else part
 
 
-def _handles(seq: I8) -> I8:
+def _handles(seq: Int64) -> Int64:
     """Page handles of slabs allocated by events, several by one event: rising."""
     rank = np.arange(len(seq)) - np.searchsorted(seq, seq)
     return (seq << HANDLE_SHIFT) + rank

@@ -10,19 +10,19 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-# Arrays, by numpy's codes of their dtypes, which docstrings have too.
+# Arrays by their dtypes, as polars and Arrow name them; docstrings have the codes of numpy.
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.integer[Any]]
-I1 = npt.NDArray[np.int8]
-I2 = npt.NDArray[np.int16]
-I4 = npt.NDArray[np.int32]
-I8 = npt.NDArray[np.int64]
-U1 = npt.NDArray[np.uint8]
-U2 = npt.NDArray[np.uint16]
-U4 = npt.NDArray[np.uint32]
-U8 = npt.NDArray[np.uint64]
-F8 = npt.NDArray[np.float64]
+Int8 = npt.NDArray[np.int8]
+Int16 = npt.NDArray[np.int16]
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+UInt8 = npt.NDArray[np.uint8]
+UInt16 = npt.NDArray[np.uint16]
+UInt32 = npt.NDArray[np.uint32]
+UInt64 = npt.NDArray[np.uint64]
+Float64 = npt.NDArray[np.float64]
 
 Columns = dict[str, Array]
 Rows = TypeVar("Rows", bound=NamedTuple)  #: columns of one length as a type of their own
@@ -54,12 +54,12 @@ def joined(tables: Sequence[Rows]) -> Rows:
     return tables[0]._make(map(np.concatenate, zip(*tables, strict=True)))
 
 
-def column(table: Mapping[str, Array], name: str, rows: I8) -> Array:
+def column(table: Mapping[str, Array], name: str, rows: Int64) -> Array:
     """Some rows of a column; zeros where the table lacks it."""
     return table[name][rows] if name in table else np.zeros(len(rows), np.int64)
 
 
-def stable_order(keys: Ints) -> I8:
+def stable_order(keys: Ints) -> Int64:
     """Row numbers that sort ``keys``, equal keys in row order (i8, as long as ``keys``).
 
     numpy sorts 8- and 16-bit keys by radix, many times faster than 64-bit ones, so this goes digit
@@ -82,7 +82,7 @@ def stable_order(keys: Ints) -> I8:
     return order
 
 
-def find(table: Array, values: Array) -> I8:
+def find(table: Array, values: Array) -> Int64:
     """Row of each value in a sorted column without repeats; -1 where it is not there (i8)."""
     if not len(table):
         return np.full(len(values), -1, np.int64)

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from allocsim.refcount.count_readers import SourceFunction
+
 RULES = Path(__file__).resolve().parent.parent / "docs" / "rules.md"
 
 _HEADING = re.compile(r"^### (\S+) (.+)$", re.MULTILINE)
@@ -21,21 +23,6 @@ _POINTER = re.compile(r"(tests/oracle/\w+\.py):([\w.]+)")
 
 class RulebookError(ValueError):
     """docs/rules.md has not the form it tells of: which rule, and what is wrong."""
-
-
-@dataclass(frozen=True, slots=True)
-class Citation:
-    """A function of the kernel, and the versions in whose source it was read.
-
-    Args:
-        file: its file, from the top of the source.
-        function: its name.
-        kernels: versions such as "6.12", oldest first.
-    """
-
-    file: str
-    function: str
-    kernels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +45,7 @@ class Rule:
     text: str
     kernels: str
     source: str
-    citations: tuple[Citation, ...]
+    citations: tuple[SourceFunction, ...]
     known: str
     oracle: tuple[tuple[str, str], ...]
 
@@ -106,7 +93,7 @@ def _rule(number: str, title: str, body: str) -> Rule:
         kernels=fields["Kernels"],
         source=fields["Source"],
         citations=tuple(
-            Citation(file, function, tuple(re.findall(r"\d+\.\d+", kernels)))
+            SourceFunction(file, function, tuple(re.findall(r"\d+\.\d+", kernels)))
             for file, functions, kernels in _CITATION.findall(fields["Source"])
             for function in re.split(r",\s+", functions)
         ),

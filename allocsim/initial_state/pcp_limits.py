@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from allocsim.page_alloc.zones import Zone
-    from allocsim.tables import I8, Columns, Ints
+    from allocsim.tables import Columns, Int64, Ints
 
 #: Event columns that are looked at.
 COLUMNS = ("cpu", "event", "pfn", "order")
@@ -91,7 +91,7 @@ class LimitsAtStart:
                     self._add(int(pcp[mine[0]]), event[rows[mine]], pages, turn[mine])
         self._turns += len(turns)
 
-    def _add(self, pcp: int, event: Ints, pages: I8, turn: I8) -> None:
+    def _add(self, pcp: int, event: Ints, pages: Int64, turn: Int64) -> None:
         """Add the next events of one CPU in one zone."""
         drains = event == Ev.MM_PAGE_PCPU_DRAIN
         if pcp in self._waiting and not drains[0]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from allocsim.page_alloc.zones import Zone, ZoneState
-    from allocsim.tables import I1, I8, Bools, Columns, Ints
+    from allocsim.tables import Bools, Columns, Int8, Int64, Ints
 
 _BELOW = (Mt.MOVABLE, Mt.UNMOVABLE, Mt.RECLAIMABLE)  #: lists of order 0, likeliest first
 LIST_PAGES = 1 << np.array([list_order(index) for index in range(PCP_LISTS)])  #: of its blocks
@@ -110,7 +110,7 @@ class ListsAtStart:
         self._kinds = np.empty(0, np.int8)  # by page
 
     @property
-    def held(self) -> I8:
+    def held(self) -> Int64:
         """(zones, CPUs, PCP_LISTS) ListDepths.held."""
         return self._depths.held.reshape(self._shape)
 
@@ -154,9 +154,9 @@ class ListsAtStart:
         frees: npt.NDArray[np.intp],
         others: npt.NDArray[np.intp],
         event: Ints,
-        pfn: I8,
-        order: I8,
-        kind: I1,
+        pfn: Int64,
+        order: Int64,
+        kind: Int8,
     ) -> None:
         """Fill in ``kind`` of frees, and remember those of pages allocated or fetched."""
         highest = int((pfn + (1 << order)).max())
@@ -182,7 +182,7 @@ class ListsAtStart:
         self._kinds[page[newest]] = kind[row[newest]]
 
 
-def with_pages(held: I8, refilled: Bools, pages: Ints) -> I8:
+def with_pages(held: Int64, refilled: Bools, pages: Ints) -> Int64:
     """Blocks held, and single pages below them up to the number each CPU's lists had.
 
     Args:
@@ -202,7 +202,7 @@ def with_pages(held: I8, refilled: Bools, pages: Ints) -> I8:
     return found
 
 
-def with_lists(zone: Zone, state: ZoneState, held: I8) -> ZoneState:
+def with_lists(zone: Zone, state: ZoneState, held: Int64) -> ZoneState:
     """The state with blocks on the lists, out of used pages of pageblocks of their type (assumed).
 
     Args:
@@ -235,7 +235,7 @@ def with_lists(zone: Zone, state: ZoneState, held: I8) -> ZoneState:
     return replace(state, block_types=bytes(types), prior=tuple(chunks), lists=tuple(lists))
 
 
-def for_cpus(held: I8, cpus: int) -> I8:
+def for_cpus(held: Int64, cpus: int) -> Int64:
     """The same blocks on the lists of another number of CPUs; axis 1 is the CPU.
 
     CPUs that there are no more give theirs to those that take their events' turns; further CPUs

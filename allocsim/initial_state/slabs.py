@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from allocsim.kernels.cache_shapes import CacheShape
-    from allocsim.tables import I2, I8, Ints
+    from allocsim.tables import Int16, Int64, Ints
 
 FIRST_KEY = -2  #: key of the first older slab; those of the others follow downwards
 
@@ -59,7 +59,7 @@ class FirstSeen:
 def rebuild(
     seen: Columns,
     shapes: Sequence[CacheShape],
-    recorded_order: I8,
+    recorded_order: Int64,
     cpus: int,
     generation: Generation,
 ) -> tuple[PreTraceObjects, FreeBefore, dict[str, int]]:
@@ -120,7 +120,7 @@ def rebuild(
     return pre_trace, free_before, counts
 
 
-def slab_numbers(*name: I8) -> tuple[I8, int]:
+def slab_numbers(*name: Int64) -> tuple[Int64, int]:
     """Number of each row's slab, and how many slabs there are.
 
     Slabs are numbered, and listed, in the order the rows touch them: the key of number n is
@@ -135,7 +135,7 @@ def slab_numbers(*name: I8) -> tuple[I8, int]:
     return rank[slab.reshape(-1)], len(first)
 
 
-def _in_sheaves(cache: Ints, cpu: I8, _: I8, shapes: Sequence[CacheShape]) -> I2:
+def _in_sheaves(cache: Ints, cpu: Int64, _: Int64, shapes: Sequence[CacheShape]) -> Int16:
     """Whose main sheaf free objects lie in, in the order the trace takes them; -1: on their slab.
 
     A CPU's first ones, up to a sheaf full.
@@ -149,7 +149,7 @@ def _in_sheaves(cache: Ints, cpu: I8, _: I8, shapes: Sequence[CacheShape]) -> I2
     return np.where(rank < capacity, cpu, -1).astype(np.int16)
 
 
-def _of_cpus(cache: Ints, cpu: I8, slab: I8, shapes: Sequence[CacheShape]) -> I2:
+def _of_cpus(cache: Ints, cpu: Int64, slab: Int64, shapes: Sequence[CacheShape]) -> Int16:
     """Whose slab, or on whose partial list, the slabs of free objects are; -1: on the node's list.
 
     Objects stand in the order the trace takes them; a slab is the CPU's that takes of it first, if

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from allocsim.tables import I8, Ints
+    from allocsim.tables import Int64, Ints
 
 TURN_NS = 1_000_000_000  #: sysctl_stat_interval
 
@@ -24,7 +24,7 @@ class VmstatTurns:
         self._first = 0
         self._seconds = -1  # of the newest event
 
-    def before(self, ts: Ints) -> I8:
+    def before(self, ts: Ints) -> Int64:
         """Rows before which the workers have a turn; a row as often as they have one.
 
         Args:

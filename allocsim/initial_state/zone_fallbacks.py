@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from allocsim.page_alloc.zones import Zone
-    from allocsim.tables import I8, Columns
+    from allocsim.tables import Columns, Int64
 
 #: Event columns that are looked at.
 COLUMNS = ("event", "pfn", "order", "gfp_flags")
@@ -64,7 +64,7 @@ class ZoneFallbacks:
                     self.taken[zone] = max(self._net[zone] + mine[: passed[0]].sum(), 0)
             self._net[zone] += mine.sum()
 
-    def free(self) -> I8:
+    def free(self) -> Int64:
         """(zones) free pages at the start of zones that were passed by; -1: not known (i8)."""
         low = np.array([zone.wmark_low for zone in self._zones])
         return np.where(self.taken < 0, -1, low + self.taken)

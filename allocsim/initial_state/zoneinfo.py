@@ -27,7 +27,7 @@ from allocsim.page_alloc.zones import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _TYPE_NAMES = {"Unmovable": 0, "Movable": 1, "Reclaimable": 2, "HighAtomic": 3}
 _HEAD = r"^Node\s+(\d+), zone\s+(\S+)"
@@ -74,14 +74,14 @@ def parse_zoneinfo(text: str, cpus: int) -> tuple[Zone, ...]:
 
 def memory_nodes(text: str) -> int:
     """How many nodes of /proc/zoneinfo have memory that the page allocator manages."""
+    managed = re.compile(r"^\s+managed\s+0*[1-9]", re.MULTILINE)
+    return len({node for node, _, body in _zone_texts(text) if managed.search(body)})
+
+
+def _zone_texts(text: str) -> Iterator[tuple[str, str, str]]:
+    """Node, name and lines of each zone of /proc/zoneinfo."""
     parts = re.split(_HEAD, text, flags=re.MULTILINE)[1:]
-    return len(
-        {
-            node
-            for node, body in zip(parts[::3], parts[2::3], strict=True)
-            if re.search(r"^\s+managed\s+0*[1-9]", body, re.MULTILINE)
-        }
-    )
+    return zip(parts[::3], parts[1::3], parts[2::3], strict=True)
 
 
 def _zone(name: str, body: str, cpus: int) -> Zone:
@@ -128,8 +128,7 @@ def _pagesets(body: str, managed: int, low: int, cpus: int) -> tuple[PcpNumbers,
 def parse_list_pages(text: str, cpus: int) -> dict[str, list[int]]:
     """Pages on each CPU's lists, per zone of /proc/zoneinfo (its ``count`` lines), of all nodes."""
     pages: dict[str, list[int]] = {}
-    parts = re.split(_HEAD, text, flags=re.MULTILINE)[1:]
-    for zone, body in zip(parts[1::3], parts[2::3], strict=True):
+    for _, zone, body in _zone_texts(text):
         of_zone = pages.setdefault(zone, [0] * cpus)
         counts = re.findall(r"^\s+count:\s+(\d+)", body, re.MULTILINE)[:cpus]
         for cpu, count in enumerate(counts):
@@ -140,8 +139,7 @@ def parse_list_pages(text: str, cpus: int) -> dict[str, list[int]]:
 def parse_free_pages(text: str) -> dict[str, int]:
     """Pages on each zone's free lists, by /proc/zoneinfo (``pages free``: NR_FREE_PAGES)."""
     free: dict[str, int] = defaultdict(int)
-    parts = re.split(_HEAD, text, flags=re.MULTILINE)[1:]
-    for zone, body in zip(parts[1::3], parts[2::3], strict=True):
+    for _, zone, body in _zone_texts(text):
         found = re.search(r"^\s+pages free\s+(\d+)$", body, re.MULTILINE)
         free[zone] += int(found[1]) if found else 0
     return dict(free)

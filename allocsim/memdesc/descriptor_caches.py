@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.memdesc.schemes import Scheme
     from allocsim.slub.requests import PageRequests
-    from allocsim.tables import I1, I8, U1, Ints
+    from allocsim.tables import Int8, Int64, Ints, UInt8
 
 _MOST_PASSES = 64
 _COUNTS = (
@@ -64,11 +64,11 @@ class DescriptorRequests(NamedTuple):
         key: of the block's life, at least 0: no two lives have the same (i8).
     """
 
-    ts: I8
+    ts: Int64
     cpu: Ints
     descriptor: Ints
-    op: I1
-    key: I8
+    op: Int8
+    key: Int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +95,10 @@ class DescriptorOutcome:
     """
 
     shapes: list[CacheShape]
-    counts: dict[str, I8]
-    objects: I8
-    slabs: I8
-    pages: I8
+    counts: dict[str, Int64]
+    objects: Int64
+    slabs: Int64
+    pages: Int64
     peak_pages: int
     peak_ts: int
     mean_pages: float
@@ -109,11 +109,11 @@ class DescriptorOutcome:
 class _Served(NamedTuple):
     """Keys of the requests that a model of SLUB serves now, rising, and what it calls them (i8)."""
 
-    key: I8
-    handle: I8
+    key: Int64
+    handle: Int64
     next: int
 
-    def handles(self, requests: Columns) -> tuple[I8, _Served]:
+    def handles(self, requests: Columns) -> tuple[Int64, _Served]:
         """A handle for each request, rising from one allocation to the next; what is served then.
 
         Args:
@@ -172,7 +172,7 @@ class DescriptorSlabs:
         self._page_ns = 0  # pages, each for as long as it was held
         self._passes, self._settled = 0, True
 
-    def begin(self, descriptor: I8) -> None:
+    def begin(self, descriptor: Int64) -> None:
         """Allocate the descriptors of blocks older than the recording: keys 0, 1, ...
 
         Args:
@@ -199,7 +199,7 @@ class DescriptorSlabs:
             self._count(name, pages["cache"][pages["op"] == op])
         self._note_held(pages)
 
-    def _request(self, requests: DescriptorRequests, column: I8) -> Columns:
+    def _request(self, requests: DescriptorRequests, column: Int64) -> Columns:
         """Replay requests; returns the slab pages of all caches, in order of time."""
         at = self._at + np.arange(len(requests.ts))
         self._at += len(at)
@@ -284,13 +284,13 @@ class DescriptorSlabs:
             self._count(name, derived["cache"][behind & (derived["op"] == op)])
         return concat([pages, mine])
 
-    def _count(self, name: str, descriptor: I8) -> None:
+    def _count(self, name: str, descriptor: Int64) -> None:
         self._counts[name] += np.bincount(descriptor, minlength=len(self.shapes))
 
-    def _count_fast(self, column: I8, descriptor: I8, path: U1) -> None:
+    def _count_fast(self, column: Int64, descriptor: Int64, path: UInt8) -> None:
         self._count("fast", descriptor[(column > 0) & _FAST[path]])
 
-    def _column(self, ts: I8) -> I8:
+    def _column(self, ts: Int64) -> Int64:
         return (ts - self._first) // self._slice + 1
 
     def _note_held(self, pages: Columns) -> None:
@@ -328,7 +328,7 @@ class DescriptorSlabs:
         )
 
 
-def _slab_events(pages: PageRequests, requests: Columns, row: I8) -> Columns:
+def _slab_events(pages: PageRequests, requests: Columns, row: Int64) -> Columns:
     """Slab pages wanted and returned, at the times of the requests (rows) that did it."""
     return {
         "at": requests["at"][row],
@@ -342,7 +342,7 @@ def _slab_events(pages: PageRequests, requests: Columns, row: I8) -> Columns:
     }
 
 
-def _way(pages: Columns) -> I8:
+def _way(pages: Columns) -> Int64:
     """Pages that each slab page event takes, or gives back."""
     return pages["op"].astype(np.int64) << pages["order"]
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
-from importlib import resources
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,9 +24,10 @@ from allocsim.kernels.profile import LINUX_7_2
 from allocsim.kernels.slub_rules import PAGE_SIZE, slab_order
 from allocsim.recording.page_kinds import KIND_NAMES, PageKind
 from allocsim.toml_data.table import TomlTable
+from allocsim.toml_data.text import shipped_texts
 
 if TYPE_CHECKING:
-    from allocsim.tables import I8, Ints
+    from allocsim.tables import Int64, Ints
 
 PUBLISHED, ESTIMATED = "published", "estimated"
 _BYTES = "a whole number of bytes"
@@ -149,7 +149,7 @@ def sizes(scheme: Scheme) -> list[Size]:
     return rows
 
 
-def word_bytes(scheme: Scheme, kind: Ints, order: Ints) -> I8:
+def word_bytes(scheme: Scheme, kind: Ints, order: Ints) -> Int64:
     """Bytes of the words of a block's pages (i8).
 
     With HVO those of a hugetlb page fit one page, whatever its size: the others are mapped to it
@@ -160,13 +160,13 @@ def word_bytes(scheme: Scheme, kind: Ints, order: Ints) -> I8:
         kind: kinds of blocks.
         order: their orders.
     """
-    whole: I8 = scheme.word_bytes << order.astype(np.int64)
+    whole: Int64 = scheme.word_bytes << order.astype(np.int64)
     if not scheme.hvo:
         return whole
     return np.where(kind == PageKind.HUGETLB, np.minimum(whole, PAGE_SIZE), whole)
 
 
-def descriptor_bytes(scheme: Scheme, kind: Ints, *, charged: bool = False) -> I8:
+def descriptor_bytes(scheme: Scheme, kind: Ints, *, charged: bool = False) -> Int64:
     """Bytes of the descriptor of a block of each kind (i8), without what its slabs waste."""
     rows = [size for size in sizes(scheme) if size.charged == charged]
     of_kind = np.array([size.bytes for size in rows], np.int64)
@@ -301,5 +301,5 @@ def shipped_schemes() -> dict[str, Scheme]:
 
 @functools.cache
 def _shipped(name: str) -> Scheme:
-    text = (resources.files("allocsim.memdesc") / "schemes" / f"{name}.toml").read_text("utf-8")
+    [text] = shipped_texts("allocsim.memdesc", "schemes", [name]).values()
     return parse_scheme(text, "shipped")

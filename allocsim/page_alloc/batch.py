@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from allocsim.page_alloc.routes import Routes
     from allocsim.page_alloc.window import PageEventWindow
-    from allocsim.tables import I1, I4, I8, U1, Bools
+    from allocsim.tables import Bools, Int8, Int32, Int64, UInt8
 
 MAX_EVENTS = 1 << 16  #: keys of a batch (page_pending) must fit 16 bits, for the radix sort
 CROWDED = 25  #: events a slow event below which doing them one by one is cheaper
@@ -104,7 +104,7 @@ class EventBatch:
         at = np.flatnonzero(listed)
         self._split(at.astype(np.int32), pcp_list[at])
 
-    def _place_known(self, rows: slice, free: Bools, zone: I1, index: U1) -> None:
+    def _place_known(self, rows: slice, free: Bools, zone: Int8, index: UInt8) -> None:
         """Zone and list of the frees whose page is known: by the page, not by its request."""
         window = self.window
         pfn, source = window.pfn[rows], window.source[rows]
@@ -124,7 +124,7 @@ class EventBatch:
             zone[here] = z
             index[here] = self.routes.list_table[sized, buddy.types_of(mine)]
 
-    def _first_unsure(self, rows: slice, pcp_list: I4, listed: Bools, free: Bools) -> int:
+    def _first_unsure(self, rows: slice, pcp_list: Int32, listed: Bools, free: Bools) -> int:
         """The first free of a page out of a list that holds pages of several types."""
         impure = self.routes.impure_pcp_lists()
         unknown = np.flatnonzero(free & listed & (self.window.pfn[rows] == UNKNOWN))
@@ -132,7 +132,7 @@ class EventBatch:
         unsure = unknown[impure[np.where(listed, pcp_list, 0)[source]] & listed[source]]
         return int(unsure[0]) if len(unsure) else self.end - self.first
 
-    def _split(self, at: I4 | None, pcp_list: I4) -> None:
+    def _split(self, at: Int32 | None, pcp_list: Int32) -> None:
         """Give each list and each CPU its events; ``at`` None means all of the batch."""
         if not len(pcp_list):
             return
@@ -167,7 +167,7 @@ class EventBatch:
         for number, of_cpu in self._cpus.items():
             self._schedule(number, of_cpu, 0)
 
-    def _split_cpus(self, events: I4, counts: I8) -> None:
+    def _split_cpus(self, events: Int32, counts: Int64) -> None:
         """Give each CPU of each zone its events, which stand CPU by CPU."""
         window = self.window
         op, order = window.op.take(events), window.order.take(events)
@@ -189,7 +189,7 @@ class EventBatch:
             pcp = self.routes.pcp_of(number)
             self._cpus[number] = CpuView(pcp, mine, before, flushes=flushes)
 
-    def _may_flush(self, numbers: list[int], order: I1, pages: I4, halves: Bools) -> bool:
+    def _may_flush(self, numbers: list[int], order: Int8, pages: Int32, halves: Bools) -> bool:
         """Can free_high (R4.7) strike anywhere in the batch?
 
         f -> (f + freed) / 2 never exceeds the larger of f and the most freed in one go.

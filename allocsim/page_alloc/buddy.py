@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from allocsim.page_alloc.zones import Zone, ZoneState
-    from allocsim.tables import I8, U1
+    from allocsim.tables import Int64, UInt8
 
 _USED = 0xFF
 _COUNTER = {name: number for number, name in enumerate(PAGE_COUNTERS)}
@@ -94,13 +94,13 @@ class Buddy:
         """Migratetype of a page's pageblock."""
         return self.types[(pfn >> PAGEBLOCK_ORDER) - self._first_block]
 
-    def types_of(self, pfns: I8) -> U1:
+    def types_of(self, pfns: Int64) -> UInt8:
         """Migratetypes of the pages' pageblocks."""
         table = np.frombuffer(self.types, np.uint8)
-        types: U1 = table[(pfns >> PAGEBLOCK_ORDER) - self._first_block]
+        types: UInt8 = table[(pfns >> PAGEBLOCK_ORDER) - self._first_block]
         return types
 
-    def free_blocks(self) -> I8:
+    def free_blocks(self) -> Int64:
         """(orders, types) number of free blocks."""
         return np.array([[len(free) for free in row] for row in self.lists], np.int64)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from allocsim.page_alloc.buddy import Buddy
     from allocsim.page_alloc.zones import PageRules, PcpNumbers
-    from allocsim.tables import I8
+    from allocsim.tables import Int64
 
 NO_LIST = 255
 
@@ -62,7 +62,7 @@ class PageList:
 
     def __init__(self, order: int) -> None:
         self.order = order
-        self.buffer: I8 = np.empty(0, np.int64)
+        self.buffer: Int64 = np.empty(0, np.int64)
         self.base = self.top = 0
         self.need: Callable[[int], None] | None = None
 

@@ -17,7 +17,7 @@ import numpy as np
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 
 if TYPE_CHECKING:
-    from allocsim.tables import F8, Bools, Ints
+    from allocsim.tables import Bools, Float64, Ints
 
 _FEW = 48  #: halvings done one by one
 _LOOK_BACK = 128  #: events looked at first
@@ -98,13 +98,13 @@ def _halvings(value: int, freed: Ints) -> int:
     return total >> len(freed)
 
 
-def free_count_bound(start: int, pages: Ints, halves: Bools, cap: int) -> F8:
+def free_count_bound(start: int, pages: Ints, halves: Bools, cap: int) -> Float64:
     """An upper bound of free_count before each free: that at the end of its run of frees."""
     run = np.cumsum(halves)
     freed = np.bincount(run, weights=pages).astype(np.float64)
     freed[0] += start
     for step in (1, 2, 4, 8):
-        earlier: F8 = freed[:-step] * 0.5**step
+        earlier: Float64 = freed[:-step] * 0.5**step
         freed[step:] += earlier
     most = max(start, cap - 1 + int(pages.max(initial=0)))
     return freed[run] + most / 65536.0

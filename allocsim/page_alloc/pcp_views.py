@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from allocsim.page_alloc.pcp import PageList, Pcp
-    from allocsim.tables import I1, I4, Bools
+    from allocsim.tables import Bools, Int8, Int32
 
 NEVER = 1 << 30  #: behind every event
 
@@ -41,7 +41,7 @@ class ListView:
     """
 
     def __init__(
-        self, pages: PageList, events: I4, at: npt.NDArray[np.intp], depth: I4, start: int
+        self, pages: PageList, events: Int32, at: npt.NDArray[np.intp], depth: Int32, start: int
     ) -> None:
         self.pages = pages
         self.events, self.at, self.depth = events, at, depth
@@ -100,12 +100,12 @@ class CpuEvents(NamedTuple):
         balance: running sum of pages freed less allocated behind each event.
     """
 
-    events: I4
+    events: Int32
     free: Bools
-    order: I1
-    pages: I4
+    order: Int8
+    pages: Int32
     halves: Bools
-    balance: I4
+    balance: Int32
 
     def part(self, start: int, end: int) -> CpuEvents:
         """Those from ``start`` on, before ``end``."""
@@ -203,7 +203,7 @@ class CpuView:
         return int(self.events[found]) if found < len(self.events) else NEVER
 
 
-def _first_below(values: I4, at: int, limit: int) -> int:
+def _first_below(values: Int32, at: int, limit: int) -> int:
     """Position of the first value below ``limit`` from ``at`` on, or the length."""
     step, n = 256, len(values)
     while at < n:
@@ -216,7 +216,7 @@ def _first_below(values: I4, at: int, limit: int) -> int:
     return n
 
 
-def _first_full(count: I4, free: Bools, at: int, limit: int) -> int:
+def _first_full(count: Int32, free: Bools, at: int, limit: int) -> int:
     """Position of the first free from ``at`` on with a count of ``limit`` or more."""
     step, n = 256, len(count)
     while at < n:

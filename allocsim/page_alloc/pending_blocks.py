@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from allocsim.page_alloc.pcp import PageList
     from allocsim.page_alloc.pcp_views import ListView
     from allocsim.page_alloc.window import PageEventWindow
-    from allocsim.tables import I4, I8, U2
+    from allocsim.tables import Int32, Int64, UInt16
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class _Epoch:
 
     pages: PageList
     shift: int
-    buffer: I8 | None = None
+    buffer: Int64 | None = None
 
 
 class Pending:
@@ -45,7 +45,9 @@ class Pending:
         depth: running sums of all lists' events, list by list.
     """
 
-    def __init__(self, window: PageEventWindow, rows: I4, lists: list[ListView], depth: I4) -> None:
+    def __init__(
+        self, window: PageEventWindow, rows: Int32, lists: list[ListView], depth: Int32
+    ) -> None:
         self._window, self._rows = window, rows
         self.resolved = 0  #: listed events before this position are done
         self._push = window.op.take(rows) < 0
@@ -70,7 +72,7 @@ class Pending:
             self._base[view] = first
             self._epochs.append(_Epoch(view.pages, view.shift - first))
 
-    def refilled(self, view: ListView, old: I8) -> None:
+    def refilled(self, view: ListView, old: Int64) -> None:
         """A list has begun a new epoch; ``old`` is the buffer it had before."""
         self._epochs[view.epoch].buffer = old
         self._lasts[view.epoch] = False
@@ -112,7 +114,7 @@ class Pending:
         kept = np.flatnonzero(push & last)
         self._keep(key.take(kept), epoch.take(kept), rows_by_key.take(kept))
 
-    def _on_lists(self, key: U2, epoch: I4) -> I8:
+    def _on_lists(self, key: UInt16, epoch: Int32) -> Int64:
         """Blocks that lay on the lists before: of the cells with these keys."""
         numbers = np.flatnonzero(np.bincount(epoch)).tolist()
         buffers, starts = [], np.empty(len(self._epochs), np.int64)
@@ -127,7 +129,7 @@ class Pending:
             return np.empty(0, np.int64)
         return np.concatenate(buffers).take(key + starts.take(epoch))
 
-    def _serve(self, old: I4, blocks: I8, pops: I4, pushes: I4) -> None:
+    def _serve(self, old: Int32, blocks: Int64, pops: Int32, pushes: Int32) -> None:
         """The block of every pop: ``old`` ones have theirs, ``pops`` get those of ``pushes``.
 
         A push's block is known, or that of the allocation it ends; where that is a pop of these,
@@ -162,7 +164,7 @@ class Pending:
             found += beyond
         pfn[takes] = found
 
-    def _freed(self, rows: I4) -> None:
+    def _freed(self, rows: Int32) -> None:
         """Blocks of frees whose allocation has been found by now."""
         window, pfn = self._window, self._window.pfn
         rows = rows[pfn.take(rows) == UNKNOWN]
@@ -171,7 +173,7 @@ class Pending:
             found += window.offset[rows]
         pfn[rows] = found
 
-    def _keep(self, key: U2, epoch: I4, rows: I4) -> None:
+    def _keep(self, key: UInt16, epoch: Int32, rows: Int32) -> None:
         """Pushes that no pop took back: now in the lists' buffers, unless drained meanwhile."""
         blocks = self._window.pfn.take(rows)
         stays = np.frombuffer(self._lasts, np.bool_).take(epoch)

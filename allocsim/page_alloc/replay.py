@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from allocsim.page_alloc.window import PageEventWindow
     from allocsim.page_alloc.zones import MachineZones
-    from allocsim.tables import I8, U1
+    from allocsim.tables import Int64, UInt8
 
 _SETUP = 100  #: events done one by one cost as much as setting up a batch
 _FEWEST, _MOST = 64, 4096  #: events done one by one where a batch did not pay
@@ -39,9 +39,9 @@ class PageResults(NamedTuple):
     Pressure.
     """
 
-    path: U1
-    pfn: I8
-    pressure: U1
+    path: UInt8
+    pfn: Int64
+    pressure: UInt8
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,9 @@ class PageSample:
     """
 
     event: int
-    free_blocks: I8
-    counters: I8
-    free_pages: I8
+    free_blocks: Int64
+    counters: Int64
+    free_pages: Int64
 
 
 class PageReplay:

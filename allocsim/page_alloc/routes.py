@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from allocsim.page_alloc.pcp import Pcp
     from allocsim.page_alloc.window import PageEventWindow
     from allocsim.page_alloc.zones import MachineZones
-    from allocsim.tables import I1, I2, Bools
+    from allocsim.tables import Bools, Int8, Int16
 
 
 class Routes:
@@ -58,15 +58,15 @@ class Routes:
         z, cpu = divmod(number, self.machine.cpus)
         return self.allocator.pcps[z][cpu]
 
-    def route_code(self, window: PageEventWindow, rows: slice) -> I2:
-        """I8 into the flat table of routes of the requests behind some rows."""
+    def route_code(self, window: PageEventWindow, rows: slice) -> Int16:
+        """Index into the flat table of routes of the requests behind some rows."""
         code = window.first_order[rows].astype(np.int16)
         code *= np.int16(len(self.machine.zones))
         code += window.highest[rows]
         return code
 
-    def list_code(self, window: PageEventWindow, rows: slice) -> I1:
-        """I8 into the flat table of lists, by a row's order and its request's type."""
+    def list_code(self, window: PageEventWindow, rows: slice) -> Int8:
+        """Index into the flat table of lists, by a row's order and its request's type."""
         return window.order[rows] * np.int8(TYPES) + window.migratetype[rows]
 
     def plan_routes(self) -> None:

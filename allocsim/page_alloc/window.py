@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from allocsim.page_alloc.zones import MachineZones
-    from allocsim.tables import I1, I2, I4, I8, U1, Bools
+    from allocsim.tables import Bools, Int8, Int16, Int32, Int64, UInt8
 
 UNKNOWN = -2  #: pfn not known yet
 
@@ -37,21 +37,21 @@ class PageEventWindow:
     ``movable`` says whether the page was asked for as movable; ``rank`` is scratch space.
     """
 
-    cpu: I2
-    op: I1
-    page: I8
-    order: I1
-    first_order: I1
-    migratetype: I1
-    highest: I1
-    flags: U1
-    offset: I8
-    source: I4
+    cpu: Int16
+    op: Int8
+    page: Int64
+    order: Int8
+    first_order: Int8
+    migratetype: Int8
+    highest: Int8
+    flags: UInt8
+    offset: Int64
+    source: Int32
     movable: Bools
-    rank: I4
-    pfn: I8
-    path: U1
-    pressure: U1
+    rank: Int32
+    pfn: Int64
+    path: UInt8
+    pressure: UInt8
     has_offsets: bool
     has_flags: bool
 
@@ -68,15 +68,15 @@ class LivePages:
     """
 
     machine: MachineZones
-    page: I8 = field(default_factory=lambda: np.empty(0, np.int64))
-    pfn: I8 = field(default_factory=lambda: np.empty(0, np.int64))
-    left: I8 = field(default_factory=lambda: np.empty(0, np.int64))
+    page: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
+    pfn: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
+    left: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
     movable: Bools = field(default_factory=lambda: np.empty(0, np.bool_))
     last_page: int = -1
     _chunks: list[int] = field(default_factory=list)
-    _slots: I8 = field(default_factory=lambda: np.zeros((ORDERS, 2), np.int64))
-    _old_freed: I8 = field(default_factory=lambda: np.empty(0, np.int64))
-    _new_left: I8 = field(default_factory=lambda: np.empty(0, np.int64))
+    _slots: Int64 = field(default_factory=lambda: np.zeros((ORDERS, 2), np.int64))
+    _old_freed: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
+    _new_left: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
         """List the chunks that pages from before the trace come from, the highest zone first."""
@@ -184,7 +184,7 @@ class LivePages:
         self.left = np.concatenate((self.left[stay], self._new_left[fresh]))
         self.movable = np.concatenate((self.movable[stay], window.movable[live]))
 
-    def _prior(self, orders: I1) -> I8:
+    def _prior(self, orders: Int8) -> Int64:
         """Used pages for frees of pages from before the trace, -1 where none is left.
 
         Each order takes ascending blocks out of chunks of its own; chunks go to the orders in the
@@ -218,7 +218,7 @@ class LivePages:
         return pfn
 
 
-def _find(keys: I8, wanted: I8) -> I4:
+def _find(keys: Int64, wanted: Int64) -> Int32:
     """Position of each wanted value in ascending ``keys``, or -1."""
     if not len(keys):
         return np.full(len(wanted), -1, np.int32)
@@ -238,7 +238,7 @@ def _find(keys: I8, wanted: I8) -> I4:
     return np.where(keys[at] == wanted, at, np.int32(-1))
 
 
-def _spend(slot: I4, order: I1, sizes: I8) -> I8:
+def _spend(slot: Int32, order: Int8, sizes: Int64) -> Int64:
     """Pages freed of each life; the slots of frees beyond a life's size are set to -1.
 
     ``slot`` is the life of each free (-1: none), in event order.

@@ -217,20 +217,20 @@ def wmark_distance(managed: int, share: int, scaled: int | None = None) -> int:
     return max(share >> 2, managed * 10 // 10000 if scaled is None else scaled)
 
 
-def computed_zone(pages: int, cpus: int, *, start_pfn: int = 0, name: str = "Normal") -> Zone:
+def computed_zone(pages: int, cpus: int, *, start_pfn: int = 0) -> Zone:
     """A zone that holds all memory, with the numbers R4.11, R4.12 and R4.29 give it (assumed)."""
     wmark_min, low, high = watermarks(pages)
     numbers = (pcp_numbers(pages, low, cpus),) * cpus
-    return Zone(name, start_pfn, pages, pages, wmark_min, low, high, (0,), numbers)
+    return Zone("Normal", start_pfn, pages, pages, wmark_min, low, high, (0,), numbers)
 
 
-def all_free(zone: Zone, *, reserved: int = 0, migratetype: Mt = Mt.MOVABLE) -> ZoneState:
+def all_free(zone: Zone, *, reserved: int = 0) -> ZoneState:
     """All of a zone free in blocks as large as alignment allows, but ``reserved`` pages at its end.
 
-    Every pageblock has one type. The reserved pages are what frees of pages from before the trace
+    Every pageblock is movable. The reserved pages are what frees of pages from before the trace
     are taken from. Lists are in ascending address order (assumed: boot leaves them so).
     """
-    types = bytes([migratetype]) * pageblocks(zone)
+    types = bytes([Mt.MOVABLE]) * pageblocks(zone)
     end = zone.end_pfn - reserved
     chunks = range(
         -(-end // PRIOR_CHUNK) * PRIOR_CHUNK, zone.end_pfn - PRIOR_CHUNK + 1, PRIOR_CHUNK

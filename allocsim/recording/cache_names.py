@@ -18,7 +18,7 @@ from allocsim.recording.page_kinds import plain_name
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from allocsim.tables import I4, I8, U8, Bools
+    from allocsim.tables import Bools, Int32, Int64, UInt64
 
 # R3.1, include/linux/slab.h:__kmalloc_index: powers of two and these.
 _BETWEEN = (96, 192)
@@ -50,7 +50,8 @@ _PREFIXES = (*(prefix for prefix, _ in _TYPES), _NORMAL)
 _SITE_CACHES = {"kmalloc_reserve": "skbuff_small_head"}
 
 
-def _class_name(size: int) -> str:
+def class_name(size: int) -> str:
+    """What a kmalloc cache of a size is called, behind its type."""
     return f"{size // 1024}k" if size >= 1024 else str(size)
 
 
@@ -60,7 +61,7 @@ def kmalloc_slots(page_size: int) -> dict[str, int]:
     slab_debug makes slots larger (mm/slub.c:calculate_sizes).
     """
     return {
-        prefix + _class_name(size): size
+        prefix + class_name(size): size
         for prefix in _PREFIXES
         for size in kmalloc_classes(page_size)
     }
@@ -107,19 +108,18 @@ class Caches:
         self._slots = kernel_caches or kmalloc_slots(page_size)
         known = {*self._slots, *names}
         if not charges_cgroups and not kernel_caches:
-            known -= {_CGROUPS + _class_name(size) for size in self._classes}
+            known -= {_CGROUPS + class_name(size) for size in self._classes}
         self._type_bits = [gfp[bit] for _, bit in _TYPES]
         rows = []
         for prefix in _PREFIXES:
             row = []
             for size in self._classes:
-                name = prefix + _class_name(size)
-                row.append(self._number_of(name if name in known else _NORMAL + _class_name(size)))
+                name = prefix + class_name(size)
+                row.append(self._number_of(name if name in known else _NORMAL + class_name(size)))
             rows.append([*row, -1])
         self._of_type = np.array(rows, np.int32)
         self._padded = any(
-            kernel_caches.get(f"kmalloc-{_class_name(size)}", size) != size
-            for size in self._classes
+            kernel_caches.get(f"kmalloc-{class_name(size)}", size) != size for size in self._classes
         )
         self._of_site = {
             site: self._number_of(_SITE_CACHES[plain_name(function)])
@@ -133,7 +133,7 @@ class Caches:
             self.names.append(name)
         return self._number[name]
 
-    def of_kmalloc(self, bytes_alloc: I8, gfp: U8, bytes_req: I8) -> I4:
+    def of_kmalloc(self, bytes_alloc: Int64, gfp: UInt64, bytes_req: Int64) -> Int32:
         """Cache of each kmalloc (i4); -1 for sizes that are no class: whole pages.
 
         A slot is as large as its class, but where slab_debug puts red zones and tracks about the
@@ -155,7 +155,7 @@ class Caches:
             kind[(gfp & np.uint64(bit)) != 0] = number
         return self._of_type[kind, index]
 
-    def of_site(self, call_site: U8) -> I4:
+    def of_site(self, call_site: UInt64) -> Int32:
         """Cache of each kmem_cache_alloc whose call site is known to have one only (i4); or -1."""
         cache = np.full(len(call_site), -1, np.int32)
         for site, number in self._of_site.items():
@@ -167,7 +167,7 @@ class Caches:
         names = [name for name, slot in self._kernel_caches.items() if slot == size]
         return self._number_of(names[0]) if len(names) == 1 else -1
 
-    def fits(self, cache: I4, bytes_alloc: I8) -> Bools:
+    def fits(self, cache: Int32, bytes_alloc: Int64) -> Bools:
         """Whether objects of this slot size can be of these caches.
 
         By the kernel's slabinfo; without one, kmalloc's by their classes, others are not doubted.
@@ -192,14 +192,14 @@ class Caches:
             found.setdefault(number, size)
         return [found.get(number, -1) for number in range(len(self.names))]
 
-    def learn_sizes(self, cache: I4, size: I8) -> None:
+    def learn_sizes(self, cache: Int32, size: Int64) -> None:
         """Note the slot size of caches from allocations that tell their cache themselves."""
         seen = np.full(len(self.names), -1, np.int64)
         seen[cache] = size
         for number in np.flatnonzero(seen >= 0).tolist():
             self._told[number] = int(seen[number])
 
-    def vote_sizes(self, cache: I4, size: I8) -> None:
+    def vote_sizes(self, cache: Int32, size: Int64) -> None:
         """Count allocations whose cache their free, their slab or their call site told.
 
         Those that cannot be of their cache by their size (``fits``) are left out.

@@ -25,7 +25,7 @@ from allocsim.recording.page_lives import Pages, PageWindow, Place
 from allocsim.recording.page_owner import Ownership
 from allocsim.recording.sheaf_runs import PrefilledSheaves
 from allocsim.recording.shmem_hints import ShmemHints
-from allocsim.tables import I8, Bools, Columns, take
+from allocsim.tables import Bools, Columns, Int64, take
 from allocsim.trace.events import Ev
 from allocsim.trace.late_results import EventWindow, LateResultCollector, LateResults
 from allocsim.trace.results import EVENT_RESULTS, PAGE_RESULTS
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from allocsim.recording.requests import SheafRuns
-    from allocsim.tables import I1, I2
+    from allocsim.tables import Int8, Int16
 
 #: Rows of a window: more would not fit where rows and frame numbers share a word.
 MAX_WINDOW = 1 << 26
@@ -96,8 +96,8 @@ class UntracedResult:
         runs: allocations out of prefilled sheaves (R3.16).
     """
 
-    unfreed: I8
-    again_ts: I8
+    unfreed: Int64
+    again_ts: Int64
     runs: SheafRuns
 
 
@@ -293,7 +293,7 @@ class Replay:
             )
         late_names.ask_slabs(lives["page"], lives["cache"], self._layers.late)
 
-    def _page_results(self, pages: PageWindow, kind: I2, how: I1, results: Columns) -> None:
+    def _page_results(self, pages: PageWindow, kind: Int16, how: Int8, results: Columns) -> None:
         lives, rows, life = pages.lives, pages.rows, pages.life
         results["page"][rows] = lives["page"][life]
         results["page_kind"][rows] = kind[life]
@@ -333,7 +333,7 @@ class Replay:
             self._counts["failed_page_allocations"] += int((columns["pfn"][allocs] < 0).sum())
 
 
-def _placed(pages: Pages, window: PageWindow, objects: ObjectWindow, pfn: I8) -> Place:
+def _placed(pages: Pages, window: PageWindow, objects: ObjectWindow, pfn: Int64) -> Place:
     """Place objects; a free lies where its allocation lay, while that page lives."""
     asks = np.flatnonzero(~objects.ends_previous)
     place = pages.place(window, pfn[asks], objects.row[asks])

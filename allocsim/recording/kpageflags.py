@@ -15,7 +15,7 @@ import numpy as np
 from allocsim.recording.page_kinds import PageKind
 
 if TYPE_CHECKING:
-    from allocsim.tables import I2, U8, Bools, Columns
+    from allocsim.tables import Bools, Columns, Int16, UInt64
 
 KPF_UPTODATE = 3
 KPF_LRU = 5
@@ -42,13 +42,13 @@ SHOWN_KINDS = (
 )
 
 
-def has(flags: U8, bit: int) -> Bools:
+def has(flags: UInt64, bit: int) -> Bools:
     """Which words have a bit."""
     shown: Bools = flags >> np.uint64(bit) & np.uint64(1) == 1
     return shown
 
 
-def kinds_of_flags(flags: U8) -> I2:
+def kinds_of_flags(flags: UInt64) -> Int16:
     """Kind of page that each word shows (i2); UNKNOWN where it shows none.
 
     Of a slab or a page table the words that overlap ``mapping`` can look like anything, so these
@@ -70,7 +70,7 @@ def kinds_of_flags(flags: U8) -> I2:
     return kind
 
 
-def blocks_of_flags(flags: U8) -> Columns:
+def blocks_of_flags(flags: UInt64) -> Columns:
     """The blocks whose kind the words show: ``pfn`` (i8, rising), ``order`` (i4), ``kind`` (i2).
 
     Anonymous blocks of PMD order are THP.

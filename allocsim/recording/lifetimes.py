@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from allocsim.tables import I8, U8, Bools, Columns, empty, find, merge_sorted, stable_order
+from allocsim.tables import Bools, Columns, Int64, UInt64, empty, find, merge_sorted, stable_order
 
 # Addresses below are no objects: NULL, and ZERO_SIZE_PTR for kmalloc(0) (T4).
 ZERO_SIZE_PTR = 16
@@ -28,18 +28,16 @@ class Pairing:
         allocates: it is an allocation, else a free.
         first: no other event of this window at its address comes before it.
         ends_previous: a free that ends the allocation at the row before.
-        ended_by_next: an allocation that the free at the row after ends.
         carried: row, in the table of carried lives, of the life it ends or finds live; -1: none.
         reallocates: an allocation of an address believed live.
         unknown: a free of an object whose allocation was not seen.
     """
 
-    order: I8
+    order: Int64
     allocates: Bools
     first: Bools
     ends_previous: Bools
-    ended_by_next: Bools
-    carried: I8
+    carried: Int64
     reallocates: Bools
     unknown: Bools
 
@@ -54,7 +52,7 @@ class Lifetimes:
     def __init__(self, carry: dict[str, str]) -> None:
         self.live: Columns = empty({"ptr": "u8", **carry})
 
-    def pair(self, ptr: U8, allocates: Bools) -> Pairing:
+    def pair(self, ptr: UInt64, allocates: Bools) -> Pairing:
         """Pair the events of one window with each other and with the carried lives.
 
         Args:
@@ -73,20 +71,17 @@ class Lifetimes:
         at = np.flatnonzero(first)
         carried[at] = find(self.live["ptr"], address[at])
         ends_previous = after_alloc & ~allocates
-        ended_by_next = np.zeros(len(order), bool)
-        ended_by_next[:-1] = ends_previous[1:]
         return Pairing(
             order,
             allocates,
             first,
             ends_previous,
-            ended_by_next,
             carried,
             allocates & (after_alloc | (carried >= 0)),
             ~allocates & ~ends_previous & (carried < 0),
         )
 
-    def survivors(self, pairing: Pairing) -> I8:
+    def survivors(self, pairing: Pairing) -> Int64:
         """Rows of the pairing whose allocations are live at the window's end (i8)."""
         last = np.append(pairing.first[1:], True)[: len(pairing.order)]
         return np.flatnonzero(last & pairing.allocates)

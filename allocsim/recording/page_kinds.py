@@ -20,7 +20,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from allocsim.tables import I2, I4, I8, U8
+    from allocsim.tables import Int16, Int32, Int64, UInt64
 
 
 class PageKind(IntEnum):
@@ -275,7 +275,7 @@ def stack_kind(frames: Sequence[str]) -> PageKind:
     return kind
 
 
-def kinds_of_stacks(stacks: Sequence[Sequence[str]]) -> I2:
+def kinds_of_stacks(stacks: Sequence[Sequence[str]]) -> Int16:
     """Kind of each distinct stack, by number; one entry more, UNKNOWN, for stack -1 (i2)."""
     return np.array([*(stack_kind(frames) for frames in stacks), PageKind.UNKNOWN], np.int16)
 
@@ -289,7 +289,7 @@ def pmd_order(page_size: int) -> int:
     return page_size.bit_length() - 1 - _PMD_SHIFT
 
 
-def kinds_by_gfp(gfp: I8, order: I4, bits: Mapping[str, int], page_size: int = 4096) -> I2:
+def kinds_by_gfp(gfp: Int64, order: Int32, bits: Mapping[str, int], page_size: int = 4096) -> Int16:
     """Kind that flags and order speak for (i2); OTHER where no rule matches.
 
     ANON without ZERO may as well be tmpfs; see allocsim.recording.shmem_hints.
@@ -325,7 +325,7 @@ _SWAPBACKED = np.uint64(1 << 17)
 _MAPPING_FLAGS = np.uint64(3)  # 1: anonymous (PAGE_MAPPING_ANON)
 
 
-def kinds_by_mapping(mapping: U8, flags: U8) -> I2:
+def kinds_by_mapping(mapping: UInt64, flags: UInt64) -> Int16:
     """Kind a page_ref event shows: ANON, SHMEM or PAGE_CACHE; UNKNOWN where it shows none (i2)."""
     kind = np.full(len(mapping), PageKind.UNKNOWN, np.int16)
     shown = (mapping != 0) & ((flags & _UPTODATE) != 0)

@@ -9,7 +9,7 @@ import numpy as np
 from allocsim.trace.events import Ev
 
 if TYPE_CHECKING:
-    from allocsim.tables import I8, U1, Array, Bools
+    from allocsim.tables import Array, Bools, Int64, UInt8
 
 # R1.1: page_ref_add, _sub, _dec_and_test, _add_return and cmpxchg are locked instructions, the
 # freeze even when it fails; set and unfreeze are stores. R1.2: add_unless reads first and stops
@@ -28,7 +28,7 @@ _LOCKED[
 ] = 1
 
 
-def event_costs(code: U1, ret: Array) -> tuple[I8, I8]:
+def event_costs(code: UInt8, ret: Array) -> tuple[Int64, Int64]:
     """Plain stores and locked instructions of each event (i8 each; 0 for other events).
 
     Args:
@@ -39,7 +39,7 @@ def event_costs(code: U1, ret: Array) -> tuple[I8, I8]:
     return _PLAIN[code], _LOCKED[code] - refused
 
 
-def drops_to_zero(code: U1, ret: Array) -> Bools:
+def drops_to_zero(code: UInt8, ret: Array) -> Bools:
     """Whether each operation took the count to zero, by what it returned, not by P1's re-read.
 
     A successful freeze ends a folio in reclaim and, from 7.2 on, in the drain of an LRU batch
@@ -51,7 +51,7 @@ def drops_to_zero(code: U1, ret: Array) -> Bools:
     return drops
 
 
-def takes_reference(code: U1, val: Array, ret: Array) -> Bools:
+def takes_reference(code: UInt8, val: Array, ret: Array) -> Bools:
     """Whether each operation took a reference besides the one a page is born with.
 
     Adding zero takes none (R1.3), nor does a refused get-unless-zero (R1.2). A set takes some if

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from allocsim.page_alloc.zones import Zone
-    from allocsim.tables import I1, I2, I4, I8, U1, Array, Bools, Columns
+    from allocsim.tables import Array, Bools, Columns, Int8, Int16, Int32, Int64, UInt8
 
 #: Event columns that are read, as far as the trace has them.
 COLUMNS = ("ts", "cpu", "event", "pfn", "order", "gfp_flags", "metadata")
@@ -71,15 +71,15 @@ class PageEvents(NamedTuple):
         offset: of a free: pages from the block's first (i8).
     """
 
-    seq: I8
-    cpu: I2
-    op: I1
-    page: I8
-    order: I1
-    migratetype: I1
-    highest: I1
-    flags: U1
-    offset: I8
+    seq: Int64
+    cpu: Int16
+    op: Int8
+    page: Int64
+    order: Int8
+    migratetype: Int8
+    highest: Int8
+    flags: UInt8
+    offset: Int64
 
 
 class RequestWindow(NamedTuple):
@@ -108,8 +108,8 @@ class RecordedObjects(NamedTuple):
             allocation was not seen; -1: it is no event of an object (i8).
     """
 
-    cache: I4
-    life: I8
+    cache: Int32
+    life: Int64
 
 
 class RecordedPages(NamedTuple):
@@ -125,11 +125,11 @@ class RecordedPages(NamedTuple):
             the other pages one by one (R4.31); -1: one of those events; else 0 (i1).
     """
 
-    seq: I8
-    alloc_seq: I8
-    first: I8
+    seq: Int64
+    alloc_seq: Int64
+    first: Int64
     slab: Bools
-    block: I1
+    block: Int8
 
 
 class UntracedFrees(NamedTuple):
@@ -143,10 +143,10 @@ class UntracedFrees(NamedTuple):
         cpu: CPU of the free (i2).
     """
 
-    ts: I8
-    object: I8
-    cache: I4
-    cpu: I2
+    ts: Int64
+    object: Int64
+    cache: Int32
+    cpu: Int16
 
 
 class SheafRuns(NamedTuple):
@@ -158,9 +158,9 @@ class SheafRuns(NamedTuple):
         left: allocations of the run from this one on (i4).
     """
 
-    seq: I8
-    run: I8
-    left: I4
+    seq: Int64
+    run: Int64
+    left: Int32
 
 
 class Untraced(NamedTuple):
@@ -193,7 +193,7 @@ class RecordedRequests:
             that end them; frees of other unknown objects are left out.
     """
 
-    def __init__(self, zones: Sequence[Zone], pre_trace: I8) -> None:
+    def __init__(self, zones: Sequence[Zone], pre_trace: Int64) -> None:
         self._zones = zones
         self._pre_trace = pre_trace
         #: Allocations that a free is still to come of, and their caches or why there is none.
@@ -228,7 +228,7 @@ class RecordedRequests:
         return RequestWindow(objects, is_event, self._pages(columns, seq, cpu, pages), end)
 
     def _objects(
-        self, columns: Columns, seq: int, cpu: I2, known: RecordedObjects
+        self, columns: Columns, seq: int, cpu: Int16, known: RecordedObjects
     ) -> ObjectRequests:
         rows = np.flatnonzero(known.life >= 0)
         code, handle, own = columns["event"][rows], known.life[rows], known.cache[rows]
@@ -249,7 +249,7 @@ class RecordedRequests:
         op = np.where(allocates[keep], np.int8(Op.ALLOC), np.int8(Op.FREE))
         return ObjectRequests(rows + seq, cpu[rows], own[keep], op, handle)
 
-    def _count_left_out(self, own: I4, allocates: Bools, unknown: I8) -> None:
+    def _count_left_out(self, own: Int32, allocates: Bools, unknown: Int64) -> None:
         """Count what is left out, of objects whose allocation was seen and of the others."""
         no_cache = (own == UNKNOWN_CACHE) | (own == UNSIZED_CACHE)
         at_free = own[unknown]
@@ -264,7 +264,7 @@ class RecordedRequests:
         counts["recorded_requests"] = np.count_nonzero(own >= 0) + sum(counts.values())
         self.counts.update({name: int(count) for name, count in counts.items()})
 
-    def _name_frees(self, rows: I8, seq: int, handle: I8, own: I4, frees: I8) -> None:
+    def _name_frees(self, rows: Int64, seq: int, handle: Int64, own: Int32, frees: Int64) -> None:
         """Give frees the cache of the allocation they end, and carry those still to be freed."""
         ended = handle[frees]
         here, before = np.flatnonzero(ended >= seq), np.flatnonzero(ended < seq)
@@ -282,7 +282,7 @@ class RecordedRequests:
         self._live = concat([take(self._live, rest), new])
 
     def _with_untraced(
-        self, shown: ObjectRequests, ts: I8, untraced: Untraced
+        self, shown: ObjectRequests, ts: Int64, untraced: Untraced
     ) -> tuple[ObjectRequests, Bools]:
         """Object requests with untraced frees between them, and which of them are events."""
         op, run = shown.op.copy(), np.zeros(len(ts), np.int64)
@@ -328,7 +328,7 @@ class RecordedRequests:
         )
         return merged, shows
 
-    def _pages(self, columns: Columns, seq: int, cpu: I2, pages: RecordedPages) -> PageEvents:
+    def _pages(self, columns: Columns, seq: int, cpu: Int16, pages: RecordedPages) -> PageEvents:
         event = columns["event"]
         rows = np.flatnonzero((event == Ev.MM_PAGE_ALLOC) | (event == Ev.MM_PAGE_FREE))
         known = find(pages.seq, rows + seq)

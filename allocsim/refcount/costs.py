@@ -12,10 +12,9 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from decimal import Decimal
-from importlib import resources
 
 from allocsim.toml_data.table import TomlTable
-from allocsim.toml_data.text import toml
+from allocsim.toml_data.text import shipped_texts, toml
 
 #: Operations that a table tells of (R1.7: S and Z; A; T; R; U and F).
 OPERATIONS = ("store", "lock_add", "dec_and_test", "xadd", "cmpxchg")
@@ -135,9 +134,8 @@ def _range(row: TomlTable) -> Range:
 @functools.cache
 def shipped_costs() -> dict[str, CostTable]:
     """The tables that come with allocsim, by name."""
-    folder = resources.files("allocsim.refcount") / "costs"
-    texts = ((name, (folder / f"{name}.toml").read_text("utf-8")) for name in ("x86-64", "arm64"))
-    return {name: parse_costs(text, "shipped") for name, text in texts}
+    texts = shipped_texts("allocsim.refcount", "costs", ("x86-64", "arm64"))
+    return {name: parse_costs(text, "shipped") for name, text in texts.items()}
 
 
 def costs_for(arch: str | None) -> CostTable:

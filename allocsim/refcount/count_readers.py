@@ -10,13 +10,13 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING
 
 from allocsim.kernels.release import nearest_read
 from allocsim.recording.page_kinds import KIND_NAMES
 from allocsim.refcount.freezability import Verdict
 from allocsim.toml_data.table import DataFileError, TomlTable
+from allocsim.toml_data.text import shipped_texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,12 +54,12 @@ class SourceFunction:
     Args:
         file: its file, from the top of the source.
         function: its name.
-        kernels: versions out of KERNELS.
+        kernels: versions such as "6.12", as they are named there.
     """
 
     file: str
     function: str
-    kernels: frozenset[str]
+    kernels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +162,9 @@ def kernel_read(version: tuple[int, int]) -> str:
 @functools.cache
 def shipped_readers() -> Readers:
     """The files that come with allocsim."""
-    folder = resources.files("allocsim.refcount") / "readers"
     names = ("kernel-memory", "pipes-and-network", "folios", "all-pages")
-    return parse_readers({f"{name}.toml": (folder / f"{name}.toml").read_text() for name in names})
+    texts = shipped_texts("allocsim.refcount", "readers", names)
+    return parse_readers({f"{name}.toml": text for name, text in texts.items()})
 
 
 def parse_readers(files: Mapping[str, str]) -> Readers:
@@ -251,13 +251,13 @@ def _citations(row: TomlTable) -> tuple[SourceFunction, ...]:
     found = []
     for text in row.texts("source", least=1):
         match = _CITATION.fullmatch(text)
-        kernels = match[3].split(", ") if match else []
+        kernels = tuple(match[3].split(", ")) if match else ()
         if not match or not set(kernels) <= set(KERNELS):
             row.refuse(
                 "source",
                 f"{text!r}: file:function (version, version) is wanted, of {', '.join(KERNELS)}",
             )
-        found.append(SourceFunction(match[1], match[2], frozenset(kernels)))
+        found.append(SourceFunction(match[1], match[2], kernels))
     return tuple(found)
 
 

@@ -22,13 +22,13 @@ from __future__ import annotations
 import functools
 import itertools
 from dataclasses import asdict, dataclass, field
-from importlib import resources
 from typing import Any
 
 from allocsim.kernels.release import POLICIES
 from allocsim.recording.page_kinds import KIND_NAMES, PageKind
 from allocsim.refcount.use_steps import STEP_NAMES
 from allocsim.toml_data.table import TomlTable
+from allocsim.toml_data.text import shipped_texts
 
 Range = tuple[int, int]  #: at least, at most
 
@@ -244,9 +244,8 @@ def _bases(policy: Policy, own: str) -> list[Policy]:
 def shipped_policies() -> dict[str, Policy]:
     """The policies that come with allocsim, by name, in the order in which they are reported."""
     names = ("refcounted", *KERNELS, "frozen-page-tables", "everything-freezable")
-    folder = resources.files("allocsim.refcount") / "policies"
-    texts = ((name, (folder / f"{name}.toml").read_text("utf-8")) for name in names)
-    return {name: parse_policy(text, "shipped") for name, text in texts}
+    texts = shipped_texts("allocsim.refcount", "policies", names)
+    return {name: parse_policy(text, "shipped") for name, text in texts.items()}
 
 
 def _tables(top: TomlTable) -> Tables:

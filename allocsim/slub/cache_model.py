@@ -11,7 +11,7 @@ from allocsim.tables import rows_of
 if TYPE_CHECKING:
     from collections import Counter
 
-    from allocsim.tables import I1, I4, I8, U1, Bools, Ints
+    from allocsim.tables import Bools, Int8, Int32, Int64, Ints, UInt8
 
 FAILED = -1  #: object of an allocation that failed
 
@@ -31,15 +31,15 @@ class CacheEvents(NamedTuple):
     """
 
     cpu: Ints
-    op: I1
-    parent: I8
-    objects: I8
-    path: U1
-    max_order: I1 | None
+    op: Int8
+    parent: Int64
+    objects: Int64
+    path: UInt8
+    max_order: Int8 | None
     no_sheaf: Bools | None
-    ts: I8 | None = None
-    run: I8 | None = None
-    left: I4 | None = None
+    ts: Int64 | None = None
+    run: Int64 | None = None
+    left: Int32 | None = None
 
     def part(self, begin: int, end: int) -> CacheEvents:
         """Views of the events from ``begin`` up to ``end``, counted from 0 again."""
@@ -56,13 +56,13 @@ class CacheModel(Protocol):
 
     stat: Counter[str]
 
-    def seed_free(self, slabs: I8, places: Ints, cpus: Ints) -> None:
+    def seed_free(self, slabs: Int64, places: Ints, cpus: Ints) -> None:
         """Before any event: free objects of slabs older than the trace, as FreeBefore has them."""
 
     def replay(self, events: CacheEvents) -> None:
         """Replay a window's events; objects and paths are filled in."""
 
-    def take_pages(self) -> I8:
+    def take_pages(self) -> Int64:
         """Page requests since the last call: rows of event, CPU, slab, order, +1 or -1 (i8)."""
 
     def partial_slabs(self) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from allocsim.tables import I8, Bools
+    from allocsim.tables import Bools, Int64
 
 NONE = np.iinfo(np.int64).min
 RECENT = 1 << 22  #: handles looked up directly
@@ -31,7 +31,7 @@ class LiveObjects:
         self._old = _SortedObjects()
         self.highest = NONE
 
-    def add(self, handles: I8, objects: I8) -> None:
+    def add(self, handles: Int64, objects: Int64) -> None:
         """Add rising handles, all above those added before."""
         if not len(handles):
             return
@@ -57,7 +57,7 @@ class LiveObjects:
         self._table[len(staying) :] = NONE
         self._first = first
 
-    def take(self, handles: I8) -> tuple[I8, Bools]:
+    def take(self, handles: Int64) -> tuple[Int64, Bools]:
         """End the given lives: their objects, and which of the handles were live."""
         place = handles - self._first
         recent = (place >= 0) & (place < len(self._table))
@@ -76,12 +76,12 @@ class _SortedObjects:
     """
 
     def __init__(self) -> None:
-        self._handles: I8 = np.empty(0, np.int64)
-        self._objects: I8 = np.empty(0, np.int64)
+        self._handles: Int64 = np.empty(0, np.int64)
+        self._objects: Int64 = np.empty(0, np.int64)
         self._used = 0
         self._ended = 0
 
-    def add(self, handles: I8, objects: I8) -> None:
+    def add(self, handles: Int64, objects: Int64) -> None:
         used = self._used + len(handles)
         if used > len(self._handles):
             room = used * 3 // 2
@@ -93,7 +93,7 @@ class _SortedObjects:
         self._objects[self._used : used] = objects
         self._used = used
 
-    def take(self, handles: I8) -> I8:
+    def take(self, handles: Int64) -> Int64:
         """The objects, NONE for a handle that is not live."""
         if not self._used:
             return np.full(len(handles), NONE, np.int64)

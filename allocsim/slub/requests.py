@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from allocsim.tables import rows_of
 
 if TYPE_CHECKING:
-    from allocsim.tables import I1, I2, I4, I8, U1, Ints
+    from allocsim.tables import Int8, Int16, Int32, Int64, Ints, UInt8
 
 
 class Op(IntEnum):
@@ -38,14 +38,14 @@ class ObjectRequests(NamedTuple):
             (i4): the sheaf is asked for before the first and returned behind the last.
     """
 
-    seq: I8
+    seq: Int64
     cpu: Ints
     cache: Ints
-    op: I1
-    object: I8
-    ts: I8 | None = None
-    run: I8 | None = None
-    left: I4 | None = None
+    op: Int8
+    object: Int64
+    ts: Int64 | None = None
+    run: Int64 | None = None
+    left: Int32 | None = None
 
     def part(self, rows: slice) -> ObjectRequests:
         """Views of some rows."""
@@ -62,8 +62,8 @@ class PreTraceObjects:
         index: place in the slab (integer).
     """
 
-    object: I8
-    slab: I8
+    object: Int64
+    slab: Int64
     index: Ints
 
 
@@ -83,7 +83,7 @@ class FreeBefore:
     """
 
     cache: Ints
-    slab: I8
+    slab: Int64
     index: Ints
     cpu: Ints
 
@@ -98,8 +98,8 @@ class Refusals(NamedTuple):
         max_order: largest order served (i1).
     """
 
-    seq: I8
-    max_order: I1
+    seq: Int64
+    max_order: Int8
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +113,9 @@ class Placement:
         index: place in the slab (i4); -1 as above.
     """
 
-    path: U1
-    slab: I8
-    index: I4
+    path: UInt8
+    slab: Int64
+    index: Int32
 
 
 class PageRequests(NamedTuple):
@@ -130,12 +130,12 @@ class PageRequests(NamedTuple):
         way: +1 allocated, -1 freed (i1).
     """
 
-    seq: I8
-    cpu: I2
-    cache: I4
-    slab: I8
-    order: I1
-    way: I1
+    seq: Int64
+    cpu: Int16
+    cache: Int32
+    slab: Int64
+    order: Int8
+    way: Int8
 
 
 class SheafObjects(NamedTuple):
@@ -150,9 +150,9 @@ class SheafObjects(NamedTuple):
         place: in the slab (i4).
     """
 
-    row: I8
-    cpu: I2
-    way: I1
-    cache: I4
-    slab: I8
-    place: I4
+    row: Int64
+    cpu: Int16
+    way: Int8
+    cache: Int32
+    slab: Int64
+    place: Int32

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.slub.freelist_random import FreelistOrder
-    from allocsim.tables import I8
+    from allocsim.tables import Int64
 
 CACHE_BITS = 32
 _PLACE = (1 << INDEX_BITS) - 1
@@ -124,7 +124,7 @@ class Slabs:
             self.stat["list_lock"] += 1
         return [first | place for place in order_out[:want]]
 
-    def new_slabs(self, times: Sequence[int]) -> I8:
+    def new_slabs(self, times: Sequence[int]) -> Int64:
         """Make slabs of the wanted order at some events: (slabs, objects) as they hand them out."""
         shape, first = self.shape, self.created
         number = np.arange(first, first + len(times))
@@ -231,7 +231,7 @@ class Slabs:
         shape = self.shape
         return shape.min_objects if slab in self.fallback else shape.objects
 
-    def objects_of(self, slabs: I8) -> I8:
+    def objects_of(self, slabs: Int64) -> Int64:
         """How many objects each slab has."""
         if not self.fallback:
             return np.full(len(slabs), self.shape.objects)

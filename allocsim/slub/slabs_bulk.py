@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from allocsim.slub.slabs import Slabs
-    from allocsim.tables import I8, Bools
+    from allocsim.tables import Bools, Int64
 
 _PLACE = (1 << INDEX_BITS) - 1
 
 
-def refill_run(slabs: Slabs, times: Sequence[int], want: int) -> tuple[I8, list[int]]:
+def refill_run(slabs: Slabs, times: Sequence[int], want: int) -> tuple[Int64, list[int]]:
     """Refills that follow one another, no pages being refused (R3.13).
 
     Args:
@@ -53,7 +53,7 @@ def refill_run(slabs: Slabs, times: Sequence[int], want: int) -> tuple[I8, list[
     return got, grew
 
 
-def _from_new_slabs(slabs: Slabs, got: I8, times: Sequence[int]) -> I8:
+def _from_new_slabs(slabs: Slabs, got: Int64, times: Sequence[int]) -> Int64:
     """Serve refills when the list is too short for the first; which of them made a slab.
 
     From there on every refill takes what the one before has left of its last slab, and then new
@@ -83,7 +83,7 @@ def _from_new_slabs(slabs: Slabs, got: I8, times: Sequence[int]) -> I8:
     return grew
 
 
-def _from_partial(slabs: Slabs, got: I8) -> int:
+def _from_partial(slabs: Slabs, got: Int64) -> int:
     """Serve as many refills as slabs now on the list can serve in full; how many they were.
 
     What is left of a refill's last slab goes to the tail, behind what is looked at here.
@@ -125,7 +125,7 @@ def _from_partial(slabs: Slabs, got: I8) -> int:
     return len(lasts)
 
 
-def flush_run(slabs: Slabs, objects: I8, times: Sequence[int]) -> None:
+def flush_run(slabs: Slabs, objects: Int64, times: Sequence[int]) -> None:
     """Flushes that follow one another: their objects go back to their slabs (R3.17, R3.18).
 
     Args:
@@ -168,13 +168,13 @@ def flush_run(slabs: Slabs, objects: I8, times: Sequence[int]) -> None:
 
 def _empty(  # noqa: PLR0913 - what is known of the slabs of a run
     slabs: Slabs,
-    names: I8,
-    empty: I8,
-    first: I8,
-    last: I8,
+    names: Int64,
+    empty: Int64,
+    first: Int64,
+    last: Int64,
     begins: Bools,
     before: int,
-    added: I8,
+    added: Int64,
     times: Sequence[int],
 ) -> list[int]:
     """Which of the slabs that became empty are freed, in the order they do so.
@@ -212,7 +212,7 @@ def _empty(  # noqa: PLR0913 - what is known of the slabs of a run
     return gone
 
 
-def _chains(objects: I8) -> tuple[I8, Bools]:
+def _chains(objects: Int64) -> tuple[Int64, Bools]:
     """Objects in the order they are pushed, and which of them begin a chain (R3.18).
 
     A sheaf is gone through from its end; objects of one slab that follow one another are a chain.

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from allocsim.slub.freelist_random import FreelistOrder
     from allocsim.slub.requests import FreeBefore, ObjectRequests, PreTraceObjects, Refusals
     from allocsim.slub.sheaves.sheaf_kmalloc import SheafRequests
-    from allocsim.tables import I1, I8
+    from allocsim.tables import Int8, Int64
 
 SPARSE = 8  #: handles further apart than this are searched for, not tabled
 
@@ -145,8 +145,8 @@ class Slub:
         return _placement(window, order), _pages(requests, pages)
 
     def _replay(
-        self, window: CacheEvents, order: I8, bounds: Sequence[int], ts: I8 | None
-    ) -> tuple[I8, list[I8]]:
+        self, window: CacheEvents, order: Int64, bounds: Sequence[int], ts: Int64 | None
+    ) -> tuple[Int64, list[Int64]]:
         """Replay all caches.
 
         Returns their page requests (row, cache, CPU, slab, order, way, place), and the sheaves
@@ -184,7 +184,7 @@ class Slub:
                 wanted[asks].append(sheaves_wanted(self.with_sheaves[number], part, rows, origin))
         return np.concatenate([np.empty((0, 6 + self.depth), np.int64), *pages]), sheaves
 
-    def counters(self) -> dict[str, I8]:
+    def counters(self) -> dict[str, Int64]:
         """The counters its generation keeps, by name: one value a cache, since the start."""
         return {
             name: np.array([cache.stat[name] for cache in self.caches], np.int64)
@@ -202,8 +202,12 @@ class Slub:
                 raise ValueError(f"{name} {wrong} is out of range, 0 to {limit - 1}")
 
     def _parents(
-        self, requests: ObjectRequests, pre_trace: PreTraceObjects | None, place: I8, objects: I8
-    ) -> tuple[I8, I8]:
+        self,
+        requests: ObjectRequests,
+        pre_trace: PreTraceObjects | None,
+        place: Int64,
+        objects: Int64,
+    ) -> tuple[Int64, Int64]:
         """Place of each free's allocation, and the allocations that outlive the window.
 
         Places count the events cache by cache. -1 stands for a free whose allocation was before the
@@ -253,7 +257,7 @@ def _cache_model(
     raise TypeError(f"the shape of {shape.name} is not of a kernel with {rules.generation.value}")
 
 
-def _find(handles: I8, wanted: I8) -> I8:
+def _find(handles: Int64, wanted: Int64) -> Int64:
     """Place of each wanted handle among rising handles; -1 where it is not there."""
     if not len(handles):
         return np.full(len(wanted), -1, np.int64)
@@ -266,7 +270,7 @@ def _find(handles: I8, wanted: I8) -> I8:
     return table[np.minimum((wanted - first).view(np.uint64), np.uint64(span))]
 
 
-def _pre_trace(handles: I8, pre_trace: PreTraceObjects | None) -> I8:
+def _pre_trace(handles: Int64, pre_trace: PreTraceObjects | None) -> Int64:
     """Objects of lives that began before the trace."""
     if pre_trace is not None and len(pre_trace.object):
         order = np.argsort(pre_trace.object)
@@ -277,12 +281,12 @@ def _pre_trace(handles: I8, pre_trace: PreTraceObjects | None) -> I8:
     raise ValueError("a free ends an object that is neither live nor declared older")
 
 
-def _max_order(refusals: Refusals, seq: I8) -> I1:
+def _max_order(refusals: Refusals, seq: Int64) -> Int8:
     since = np.searchsorted(refusals.seq, seq, side="right")
     return np.append(np.int8(MAX_PAGE_ORDER), refusals.max_order)[since].astype(np.int8)
 
 
-def _sheaf_objects(sheaves: Sequence[I8]) -> SheafObjects:
+def _sheaf_objects(sheaves: Sequence[Int64]) -> SheafObjects:
     """Sheaves in order of their rows; those that could not be had are left out."""
     columns = np.concatenate([np.empty((5, 0), np.int64), *sheaves], axis=1)
     columns = columns[:, np.argsort(columns[0], kind="stable")]
@@ -297,7 +301,7 @@ def _sheaf_objects(sheaves: Sequence[I8]) -> SheafObjects:
     )
 
 
-def _placement(window: CacheEvents, order: I8) -> Placement:
+def _placement(window: CacheEvents, order: Int64) -> Placement:
     count = len(order)
     placement = Placement(
         np.empty(count, np.uint8), np.empty(count, np.int64), np.empty(count, np.int32)
@@ -310,7 +314,7 @@ def _placement(window: CacheEvents, order: I8) -> Placement:
     return placement
 
 
-def _pages(requests: ObjectRequests, pages: I8) -> PageRequests:
+def _pages(requests: ObjectRequests, pages: Int64) -> PageRequests:
     """Page requests (row, cache, CPU, slab, order, way, place), put into one order of time."""
     in_time = np.lexsort((*pages.T[:5:-1], pages[:, 0]))
     row, cache, cpu, slab, order, way = pages[in_time, :6].T

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from decimal import Decimal
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
+from allocsim.toml_data import load
 from allocsim.toml_data.lines import key_lines
 
 if TYPE_CHECKING:
@@ -62,13 +62,9 @@ class TomlTable:
             DataFileError: it is no TOML, has another key, or no name that can be one.
         """
         try:
-            data = tomllib.loads(text, parse_float=Decimal)
-        except ValueError as error:  # TOMLDecodeError is one; so is a number of too many digits
+            data = load(text, Decimal)
+        except ValueError as error:
             raise DataFileError(f"{source}: not valid TOML: {error}") from None
-        except RecursionError:
-            raise DataFileError(
-                f"{source}: not valid TOML: too many brackets in one another"
-            ) from None
         table = cls(data, (), key_lines(text), source)
         table.only("name", *keys)
         name = table.text("name")
@@ -178,9 +174,8 @@ class TomlTable:
         """A number from ``low`` to ``high``, exact."""
         value = self._get(key, default)
         found = Decimal(value) if isinstance(value, int) else value
-        if not isinstance(found, Decimal) or isinstance(value, bool) or found.is_nan():
-            self.refuse(key, f"{shown(value)}: {what} from {low} to {high} is wanted")
-        if not low <= found <= high:
+        wrong_type = isinstance(value, bool) or not isinstance(found, Decimal)
+        if wrong_type or found.is_nan() or not low <= found <= high:
             self.refuse(key, f"{shown(value)}: {what} from {low} to {high} is wanted")
         return found
 

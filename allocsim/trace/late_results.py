@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.tables import I8, Array
+from allocsim.tables import Array, Int64
 
 if TYPE_CHECKING:
     from allocsim.tables import Columns
 
-LateResults = dict[str, tuple[I8, Array]]
+LateResults = dict[str, tuple[Int64, Array]]
 
 
 class LateResultCollector:
     """Collects late results, column by column."""
 
     def __init__(self) -> None:
-        self._parts: dict[str, list[tuple[I8, Array]]] = {}
+        self._parts: dict[str, list[tuple[Int64, Array]]] = {}
 
-    def add(self, seq: I8, **values: Array | int) -> None:
+    def add(self, seq: Int64, **values: Array | int) -> None:
         """Give rows of the trace new values.
 
         Args:

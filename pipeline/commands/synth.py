@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -97,24 +97,7 @@ def synth(
         raise UsageError(f"--name {name}: one name for {len(specs)} specs; make them one by one")
     texts = [read_spec(spec) for spec in specs]
     bytes_ = None if memory is None else parse_memory(memory)
-    wanted = [
-        changed(
-            parse_spec(text, spec),
-            events=events,
-            seed=seed,
-            cpus=cpus,
-            memory=bytes_,
-            rate=rate,
-            speed=speed,
-            name=name,
-        )
-        for text, spec in zip(texts, specs, strict=True)
-    ]
-    names = [spec.name for spec in wanted]
-    for each in names:
-        if names.count(each) > 1:
-            raise UsageError(f"two specs are called {each}; make them in two folders")
-    given = {
+    given: dict[str, Any] = {
         "events": events,
         "seed": seed,
         "cpus": cpus,
@@ -122,6 +105,14 @@ def synth(
         "rate": rate,
         "speed": speed,
     }
+    wanted = [
+        changed(parse_spec(text, spec), **given, name=name)
+        for text, spec in zip(texts, specs, strict=True)
+    ]
+    names = [spec.name for spec in wanted]
+    for each in names:
+        if names.count(each) > 1:
+            raise UsageError(f"two specs are called {each}; make them in two folders")
     changes = {key: value for key, value in given.items() if value is not None}
     with shown() as progress:
         for spec, text in zip(wanted, texts, strict=True):

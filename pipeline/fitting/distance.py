@@ -213,12 +213,8 @@ def _apart(original: float, synthetic: float) -> float:
     return _change(original, synthetic) if abs(synthetic - original) > alike else 0.0
 
 
-def _relative(
-    name: str, original: float, synthetic: float, limit: float, where: str = ""
-) -> DistanceMeasure:
-    return DistanceMeasure(
-        name, original, synthetic, _change(original, synthetic), "%", limit, where
-    )
+def _relative(name: str, original: float, synthetic: float, limit: float) -> DistanceMeasure:
+    return DistanceMeasure(name, original, synthetic, _change(original, synthetic), "%", limit)
 
 
 def _change(original: float, synthetic: float) -> float:

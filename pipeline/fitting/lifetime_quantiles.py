@@ -14,7 +14,7 @@ from pipeline.synth.births import NEVER
 from pipeline.synth.spec.units import write_time
 
 if TYPE_CHECKING:
-    from allocsim.tables import F8, I8, Bools
+    from allocsim.tables import Bools, Float64, Int64
     from pipeline.fitting.lives import TracedLives
 
 
@@ -60,7 +60,7 @@ def outlives(lives: TracedLives, end: int) -> Bools:
     return late
 
 
-def distribution(lived: I8) -> dict[str, Any]:
+def distribution(lived: Int64) -> dict[str, Any]:
     """The simplest distribution whose deciles are close to those of a sorted sample."""
     median = int(np.median(lived))
     if lived[0] == lived[-1]:
@@ -85,7 +85,7 @@ def distribution(lived: I8) -> dict[str, Any]:
     )
 
 
-def times(when: I8, lived: I8, key: str) -> dict[str, Any]:
+def times(when: Int64, lived: Int64, key: str) -> dict[str, Any]:
     """Quantiles of births or deaths whose lifetimes are to be close to those seen.
 
     Args:
@@ -123,7 +123,7 @@ def in_parts(lives: TracedLives, end: int) -> list[TracedLives]:
     ]
 
 
-def _in_order(lives: TracedLives) -> I8:
+def _in_order(lives: TracedLives) -> Int64:
     """Lifetimes if the order of death is that which a spec says (i8)."""
     births, deaths = np.sort(lives.birth), np.sort(lives.death)
     order = order_of(lives)
@@ -134,7 +134,7 @@ def _in_order(lives: TracedLives) -> I8:
     return deaths - births
 
 
-def _close(found: F8, by_formula: F8) -> bool:
+def _close(found: Float64, by_formula: Float64) -> bool:
     return bool(np.all(np.abs(by_formula - found) <= CLOSE * np.maximum(found, 1)))
 
 

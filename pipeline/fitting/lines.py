@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from allocsim.kernels.slub_rules import PAGE_SIZE
-from allocsim.recording.cache_names import KMALLOC_CLASSES
+from allocsim.recording.cache_names import KMALLOC_CLASSES, class_name
 from allocsim.recording.page_kinds import PageKind
 from pipeline.fitting.lifetime_quantiles import (
     SHORT,
@@ -25,7 +25,7 @@ from pipeline.synth.births import NEVER
 from pipeline.synth.page_requests import PAGE_KINDS
 
 if TYPE_CHECKING:
-    from allocsim.tables import I8
+    from allocsim.tables import Int64
     from pipeline.fitting.lives import PreTraceLives, TracedLives
 
 
@@ -57,7 +57,7 @@ def object_line(name: str) -> dict[str, Any]:
     """The line of a spec that allocates from a cache of this name."""
     for prefix, kind in _TYPES.items():
         size = name.removeprefix(prefix)
-        known = {f"{n // 1024}k" if n >= 1024 else str(n): n for n in KMALLOC_CLASSES}
+        known = {class_name(n): n for n in KMALLOC_CLASSES}
         if size != name and size in known:
             line: dict[str, Any] = {"kmalloc": known[size]}
             return line | ({} if kind == "normal" else {"type": kind})
@@ -93,7 +93,7 @@ def works_of(line: dict[str, Any], lives: TracedLives, cpus: int) -> list[Fitted
 
 
 def _works_of_caller(
-    line: dict[str, Any], lives: TracedLives, moves: I8, cpus: int
+    line: dict[str, Any], lives: TracedLives, moves: Int64, cpus: int
 ) -> list[FittedWork]:
     """One work for each period, traced ends and others apart."""
     if not len(lives.birth):
@@ -125,7 +125,7 @@ def _works_of_caller(
     return works
 
 
-def _whole_runs(run: I8, period: I8, fate: I8) -> tuple[I8, I8]:
+def _whole_runs(run: Int64, period: Int64, fate: Int64) -> tuple[Int64, Int64]:
     """Periods and fates in which all that one prefilled sheaf gave goes with its first."""
     if run[0] < 0:
         return period, fate
@@ -207,7 +207,7 @@ def _free(lives: TracedLives, cpus: int) -> dict[str, Any]:
     return {"matrix": matrix.tolist()}
 
 
-def weighted_cpus(weights: I8) -> dict[str, Any]:
+def weighted_cpus(weights: Int64) -> dict[str, Any]:
     """The keys of a spec that say which CPUs, by how often each was seen."""
     used = np.flatnonzero(weights)
     more = {"weights": weights[used].tolist()} if len(used) > 1 else {}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from allocsim.tables import I8, U8, Bools
+    from allocsim.tables import Bools, Int64, UInt64
     from pipeline.replay.world import Recorded
 
 
@@ -31,14 +31,14 @@ class TracedLives(NamedTuple):
         run: of what came out of a prefilled sheaf, a number for that sheaf (i8); else -1.
     """
 
-    birth: I8
-    death: I8
-    cpu: I8
-    free_cpu: I8
-    what: I8
+    birth: Int64
+    death: Int64
+    cpu: Int64
+    free_cpu: Int64
+    what: Int64
     traced: Bools
-    site: U8
-    run: I8
+    site: UInt64
+    run: Int64
 
     def of(self, rows: Bools | npt.NDArray[np.intp]) -> TracedLives:
         """Some of them."""
@@ -48,9 +48,9 @@ class TracedLives(NamedTuple):
 class PreTraceLives(NamedTuple):
     """Ends of lives that began before the trace; arrays of one length, as in Lives."""
 
-    death: I8
-    free_cpu: I8
-    what: I8
+    death: Int64
+    free_cpu: Int64
+    what: Int64
 
     def of(self, what: int) -> PreTraceLives:
         """Those of one cache, or of one kind and order of pages."""
@@ -72,9 +72,9 @@ class PreTraceSlabs(NamedTuple):
         made: slabs of the cache that the model made in the trace.
     """
 
-    slab: I8
-    free_slab: I8
-    free_cpu: I8
+    slab: Int64
+    free_slab: Int64
+    free_cpu: Int64
     objects: int
     pages: int
     capacity: int

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from allocsim.tables import I8, U8, Array
+    from allocsim.tables import Array, Int64, UInt64
     from pipeline.replay.world import Recorded, World
     from pipeline.trace_set.reader import TraceSet
 
@@ -105,7 +105,7 @@ def observe(
     )
 
 
-def in_order(times: I8) -> I8:
+def in_order(times: Int64) -> Int64:
     """Times of events in their order, with those of one time 1 ns after each other.
 
     A clock may stand still for many events: of the trace clock "local" where the TSC is not stable,
@@ -124,7 +124,7 @@ def in_order(times: I8) -> I8:
     room = np.append(np.diff(times[first]), np.iinfo(np.int64).max // max(len(times), 1))
     place = np.arange(len(times)) - np.repeat(first, alike)
     spread = np.repeat(np.minimum(alike, room), alike)
-    found: I8 = times + place * spread // np.repeat(alike, alike)
+    found: Int64 = times + place * spread // np.repeat(alike, alike)
     return found
 
 
@@ -132,7 +132,7 @@ def _joined(parts: list[Columns]) -> list[Array]:
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
-def _lives(columns: list[Array], times: I8, sites: U8) -> tuple[TracedLives, I8]:
+def _lives(columns: list[Array], times: Int64, sites: UInt64) -> tuple[TracedLives, Int64]:
     """Lives of requests (seq, cpu, op, handle, what, traced, run), and frees without a birth."""
     seq, cpu, op, handle, what, traced, run = columns
     born, freed = np.flatnonzero(op > 0), np.flatnonzero(op < 0)
@@ -161,8 +161,8 @@ def _lives(columns: list[Array], times: I8, sites: U8) -> tuple[TracedLives, I8]
 
 
 def _pre_trace_objects(
-    connection: duckdb.DuckDBPyConnection, run: int, recorded: Recorded, times: I8
-) -> tuple[PreTraceLives, I8]:
+    connection: duckdb.DuckDBPyConnection, run: int, recorded: Recorded, times: Int64
+) -> tuple[PreTraceLives, Int64]:
     """Ends of older objects, and the events that are these."""
     found = connection.execute(_PRE_TRACE, [run]).fetchnumpy()
     seq, cpu, cache = (np.ma.getdata(column).astype(np.int64) for column in found.values())
@@ -171,7 +171,7 @@ def _pre_trace_objects(
 
 
 def _pre_trace_slabs(
-    world: World, pre_trace: PreTraceLives, handles: I8, made: Mapping[int, int]
+    world: World, pre_trace: PreTraceLives, handles: Int64, made: Mapping[int, int]
 ) -> list[PreTraceSlabs]:
     """Slabs older than the trace, by cache."""
     slab = np.append(world.pre_trace.slab, -1)[find(world.pre_trace.object, handles)]
@@ -191,7 +191,7 @@ def _pre_trace_slabs(
 
 
 def _pages(
-    connection: duckdb.DuckDBPyConnection, run: int, columns: list[Array], times: I8
+    connection: duckdb.DuckDBPyConnection, run: int, columns: list[Array], times: Int64
 ) -> tuple[TracedLives, PreTraceLives, int]:
     seq, cpu, op, page, order, _ = columns
     kind = np.full(len(times), int(PageKind.UNKNOWN), np.int64)

@@ -24,7 +24,7 @@ from pipeline.fitting.lines import FittedWork, weighted_cpus
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from allocsim.tables import I8
+    from allocsim.tables import Int64
     from pipeline.fitting.lives import PreTraceLives, PreTraceSlabs
 
 
@@ -76,7 +76,7 @@ def pre_trace_object_works(
     return works
 
 
-def pages_in_use(slabs: Sequence[PreTraceSlabs], orders: I8, cpus: int) -> int:
+def pages_in_use(slabs: Sequence[PreTraceSlabs], orders: Int64, cpus: int) -> int:
     """Pages that must be in use before the trace, at most.
 
     Args:

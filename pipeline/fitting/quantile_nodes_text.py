@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.synth.spec.units import TIMES
 
 if TYPE_CHECKING:
-    from allocsim.tables import F8
+    from allocsim.tables import Float64
     from pipeline.fitting.quantile_nodes import QuantileNodes
 
 
@@ -19,7 +19,7 @@ FINE = 20  #: times are rounded to this part of what they may be off by, and of 
 
 
 def quantile_nodes_text(
-    nodes: QuantileNodes, limits: tuple[F8, F8], key: str, *, since: bool = False
+    nodes: QuantileNodes, limits: tuple[Float64, Float64], key: str, *, since: bool = False
 ) -> dict[str, Any]:
     """The keys of a spec that say these quantiles.
 

@@ -15,7 +15,7 @@ from pipeline.trace_set.column import Values
 from pipeline.trace_set.interning import Interner
 
 if TYPE_CHECKING:
-    from allocsim.tables import I4, I8, U1, Array, Bools
+    from allocsim.tables import Array, Bools, Int32, Int64, UInt8
     from pipeline.ingest.events import EventTypes
     from pipeline.ingest.formats import Field
 
@@ -31,13 +31,13 @@ class Rows:
         count: i8, how many there are of each slot.
     """
 
-    record: I8
-    offset: I8
-    slot: U1
-    count: I8
+    record: Int64
+    offset: Int64
+    slot: UInt8
+    count: Int64
 
     @classmethod
-    def of(cls, stream: Stream, record: I8) -> Rows:
+    def of(cls, stream: Stream, record: Int64) -> Rows:
         """The events of some records."""
         slot = stream.slot[record]
         return cls(record, stream.offset[record], slot, np.bincount(slot, minlength=256))
@@ -100,7 +100,7 @@ class Gatherer:
     def _having(self, present: frozenset[int], name: str) -> frozenset[int]:
         return frozenset(slot for slot in present if name in self._types.kept[slot].columns)
 
-    def plain(self, stream: Stream, record: I8, names: tuple[str, ...]) -> dict[str, Array]:
+    def plain(self, stream: Stream, record: Int64, names: tuple[str, ...]) -> dict[str, Array]:
         """Some columns of the events ``record``, in their order, with 0 for null."""
         rows = Rows.of(stream, record)
         head = stream.head[record]
@@ -153,10 +153,10 @@ class _Chosen:
 
     slots: frozenset[int]
     rows: Rows
-    slot: U1
-    offset: I8
+    slot: UInt8
+    offset: Int64
     valid: Bools | None = None
-    at: I8 | None = None
+    at: Int64 | None = None
 
     @classmethod
     def of(cls, rows: Rows, slots: frozenset[int]) -> _Chosen:
@@ -192,7 +192,7 @@ class _Chosen:
             values[at] = stream.gather(field, self.offset[at])
         return values
 
-    def texts(self, stream: Stream, fields: dict[int, Field], interner: StringInterner) -> I4:
+    def texts(self, stream: Stream, fields: dict[int, Field], interner: StringInterner) -> Int32:
         """The codes of a text column."""
         place = self.numbers(stream, fields).astype(np.int64)
         start, length = place & 0xFFFF, place >> 16

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
 
-    from allocsim.tables import I8, Bools
+    from allocsim.tables import Bools, Int64
     from pipeline.ingest.reader import Reader, SymbolTable
     from pipeline.ingest.stream import Stream
 
@@ -45,7 +45,7 @@ _VOTES[[Ev.KMALLOC, Ev.KMEM_CACHE_ALLOC, Ev.MM_PAGE_ALLOC]] = True
 class Counts:
     """What was found while converting: events by code, those dropped by name, and times."""
 
-    events: I8 = field(default_factory=lambda: np.zeros(256, np.int64))
+    events: Int64 = field(default_factory=lambda: np.zeros(256, np.int64))
     dropped: dict[str, int] = field(default_factory=dict)
     repeats: int = 0
     first_ts: int = 0
@@ -163,7 +163,7 @@ class Conversion:
         self.left_out += int(np.count_nonzero(early))
         return replace(stream, inside=stream.inside & ~early)
 
-    def _count(self, rows: Rows, ts: I8) -> None:
+    def _count(self, rows: Rows, ts: Int64) -> None:
         counts = self.counts
         if not counts.events.any():
             counts.first_ts = int(ts[0])

@@ -12,7 +12,7 @@ from pipeline.errors import InputError
 from pipeline.ingest.formats import EventFormat, Field, format_names, parse_format
 
 if TYPE_CHECKING:
-    from allocsim.tables import U1
+    from allocsim.tables import UInt8
     from pipeline.ingest.raw.struct_page import StructPages
 
 #: Slots are small numbers for event types: those kept have 0, 1, ...; these two are for the rest.
@@ -75,7 +75,7 @@ class EventTypes:
     """
 
     kept: list[Kept] = field(default_factory=list)
-    slot: U1 = field(default_factory=lambda: np.full(1 << 16, OTHER, np.uint8))
+    slot: UInt8 = field(default_factory=lambda: np.full(1 << 16, OTHER, np.uint8))
     common: dict[str, Field] = field(default_factory=dict)
     stack: EventFormat | None = None
     user_stack: int | None = None

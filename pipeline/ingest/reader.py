@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from allocsim.tables import U8
+    from allocsim.tables import UInt64
     from pipeline.ingest.events import EventTypes
     from pipeline.ingest.stream import Stream
     from pipeline.trace_set.parts import Symbols
@@ -71,7 +71,7 @@ class SymbolTable(Protocol):
     def name(self, address: int) -> str | None:
         """The symbol that ``address`` lies in; None if none is known."""
 
-    def resolve(self, addresses: U8) -> Symbols:
+    def resolve(self, addresses: UInt64) -> Symbols:
         """The symbols that ``addresses`` (ascending) lie in."""
 
 

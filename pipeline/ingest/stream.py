@@ -11,7 +11,7 @@ from pipeline.errors import InputError
 from pipeline.ingest.raw.unaligned import unaligned
 
 if TYPE_CHECKING:
-    from allocsim.tables import I2, I4, I8, U1, U8, Array, Bools
+    from allocsim.tables import Array, Bools, Int16, Int32, Int64, UInt8, UInt64
     from pipeline.ingest.events import EventTypes
     from pipeline.ingest.formats import Field
 
@@ -25,7 +25,7 @@ class Places(Protocol):
     def name(self, offset: int) -> str:
         """What to call a byte of the window in an error."""
 
-    def near(self, stream: Stream, first: I8, second: I8) -> Bools:
+    def near(self, stream: Stream, first: Int64, second: Int64) -> Bools:
         """Which pairs of records of one CPU are so close that a window with one has the other."""
 
 
@@ -39,11 +39,11 @@ class Chains:
         frames: u8, the frames, one stack after the other, innermost first.
     """
 
-    record: I8
-    count: I8
-    frames: U8
+    record: Int64
+    count: Int64
+    frames: UInt64
 
-    def moved(self, order: I8) -> Chains:
+    def moved(self, order: Int64) -> Chains:
         """The same stacks where record ``order[i]`` is now record ``i``."""
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order))
@@ -71,20 +71,20 @@ class Stream:
         chains: the stacks in the records; None: stacks are records of their own.
     """
 
-    data: U1
+    data: UInt8
     order: str
-    offset: I8
-    size: I4
-    ts: I8
-    cpu: I2
-    slot: U1
+    offset: Int64
+    size: Int32
+    ts: Int64
+    cpu: Int16
+    slot: UInt8
     head: Array
     inside: Bools
     places: Places
-    in_time: I8 | None = None
+    in_time: Int64 | None = None
     chains: Chains | None = None
 
-    def gather(self, where: Field, offset: I8) -> Array:
+    def gather(self, where: Field, offset: Int64) -> Array:
         """The field ``where`` of the records at ``offset``, as the recording's kind of number."""
         return unaligned(self.data, number(where, self.order), where.offset)[offset]
 
@@ -118,7 +118,7 @@ class Heads:
         if types.stack is not None:
             self._need[types.slot[types.stack.number]] = types.stack.fields["caller"].offset
 
-    def read(self, data: U1, offset: I8, size: I4, places: Places) -> tuple[Array, U1]:
+    def read(self, data: UInt8, offset: Int64, size: Int32, places: Places) -> tuple[Array, UInt8]:
         """Common fields (Stream.head) and types (Stream.slot) of the records at ``offset``.
 
         Raises:

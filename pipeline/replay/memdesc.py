@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from allocsim.memdesc.descriptor_caches import DescriptorOutcome
     from allocsim.memdesc.pre_trace_blocks import PreTraceBlocks
     from allocsim.memdesc.schemes import Descriptor, Scheme
-    from allocsim.tables import I8, Columns
+    from allocsim.tables import Columns, Int64
     from pipeline.replay.memdesc_lives import Shown
     from pipeline.store.load import RunWriter
     from pipeline.trace_set.machine import MachinePages
@@ -293,7 +293,7 @@ def _slab_columns(number: int, outcome: DescriptorOutcome) -> Columns:
     used = np.flatnonzero(outcome.slabs.any(axis=1))
     moments = np.arange(outcome.slabs.shape[1], dtype=np.int32)
 
-    def spread(values: I8) -> I8:
+    def spread(values: Int64) -> Int64:
         return values[used].ravel()
 
     return {

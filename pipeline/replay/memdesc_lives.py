@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from allocsim.tables import U8, Columns
+    from allocsim.tables import Columns, UInt64
     from pipeline.trace_set.reader import TraceSet
 
 _ROWS = 1 << 17  # of lives or requests held at once
@@ -89,8 +89,8 @@ class Shown(NamedTuple):
 
     highest: int
     touched: FirstTouched
-    before: U8 | None
-    after: U8 | None
+    before: UInt64 | None
+    after: UInt64 | None
 
 
 def of_recording(connection: duckdb.DuckDBPyConnection, run: int) -> None:

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from allocsim.recording.requests import RequestWindow
-    from allocsim.tables import I4, Array, Bools
+    from allocsim.tables import Array, Bools, Int32
     from pipeline.trace_set.reader import TraceSet, Window
 
 _ORIGINS = """
@@ -229,7 +229,7 @@ class RecordedRun:
 
         return [(name, size or otherwise(name)) for name, size in found]
 
-    def _origins(self, first: int) -> tuple[I4, I4, Bools, list[tuple[str, int]]]:
+    def _origins(self, first: int) -> tuple[Int32, Int32, Bools, list[tuple[str, int]]]:
         """Rising numbers of the origins, the cache of each, and whether it is a free.
 
         Allocations that no rule names have caches of their own, from number ``first`` on, which

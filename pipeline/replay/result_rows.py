@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from allocsim.page_alloc.replay import PageSample
     from allocsim.recording.requests import RequestWindow
     from allocsim.simulated_window import SimulatedWindow
-    from allocsim.tables import I8, Columns, Ints
+    from allocsim.tables import Columns, Int64, Ints
     from pipeline.replay.world import Recorded, World
 
 Rows = list[dict[str, Any]]
@@ -28,12 +28,12 @@ Rows = list[dict[str, Any]]
 class Tally:
     """Counts over the windows of a simulation."""
 
-    live: I8
-    on_pre_trace: I8
-    slab_allocs: I8
-    slab_frees: I8
-    pages_allocated: I8
-    pages_freed: I8
+    live: Int64
+    on_pre_trace: Int64
+    slab_allocs: Int64
+    slab_frees: Int64
+    pages_allocated: Int64
+    pages_freed: Int64
     events: int = 0
     on_pre_trace_slabs: int = 0
     failed: int = 0
@@ -64,7 +64,7 @@ class Tally:
             np.add(total, _sums(cache, pages[seen], total), out=total)
 
 
-def _sums(cache: Ints, values: Ints, like: I8) -> I8:
+def _sums(cache: Ints, values: Ints, like: Int64) -> Int64:
     """Sum of values by cache, as long as ``like``."""
     return np.bincount(cache, values, minlength=len(like)).astype(np.int64)
 

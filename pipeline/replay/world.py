@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from allocsim.kernels.release import Generation
     from allocsim.page_alloc.zones import MachineZones, Zone, ZoneState
     from allocsim.slub.requests import FreeBefore, PreTraceObjects
-    from allocsim.tables import I8, Columns
+    from allocsim.tables import Columns, Int64
     from pipeline.trace_set.reader import TraceSet
 
 SYNTH = "synth"  #: source.format of a synthetic trace set
@@ -98,7 +98,7 @@ class Recorded:
     states: tuple[ZoneState, ...]
     zones_how: How
     nodes: int
-    lists: I8
+    lists: Int64
     thp: bool
 
 
@@ -125,7 +125,7 @@ class World:
     free_before: FreeBefore
 
     @property
-    def pre_trace_free(self) -> I8:
+    def pre_trace_free(self) -> Int64:
         """Free places on slabs older than the trace, by cache."""
         return np.bincount(self.free_before.cache, minlength=len(self.shapes))
 
@@ -136,13 +136,7 @@ def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
     Raises:
         UsageError: a setting that does not exist, or is out of its range.
     """
-    try:
-        check_settings(settings, [name for name, _ in recorded.caches])
-        profile = profile_of(settings)
-        machine = _machine(profile, recorded, settings)
-        shapes, hows = _shapes(profile, recorded, settings)
-    except SettingError as error:
-        raise UsageError(str(error)) from error
+    profile, machine, shapes, hows = _built(recorded, settings)
     pre_trace, free_before, counts = _pre_trace(
         recorded, shapes, machine.cpus, profile.slub.generation
     )
@@ -169,11 +163,16 @@ def check(settings: Mapping[str, int], recorded: Recorded) -> None:
     Raises:
         UsageError: as make_world.
     """
+    _built(recorded, settings)
+
+
+def _built(
+    recorded: Recorded, settings: Mapping[str, int]
+) -> tuple[Profile, MachineZones, list[CacheShape], list[How]]:
     try:
         check_settings(settings, [name for name, _ in recorded.caches])
         profile = profile_of(settings)
-        _machine(profile, recorded, settings)
-        _shapes(profile, recorded, settings)
+        return profile, _machine(profile, recorded, settings), *_shapes(profile, recorded, settings)
     except SettingError as error:
         raise UsageError(str(error)) from error
 
@@ -192,7 +191,7 @@ def _machine(profile: Profile, recorded: Recorded, settings: Mapping[str, int]) 
     )
 
 
-def pre_trace_handles(recorded: Recorded) -> I8:
+def pre_trace_handles(recorded: Recorded) -> Int64:
     """Rising handles of the objects live before the trace; no setting changes them."""
     shapes, _ = _shapes(DEFAULT, recorded, {})
     return _pre_trace(recorded, shapes, recorded.cpus, DEFAULT.slub.generation)[0].object
@@ -282,7 +281,7 @@ def recorded_zones(
 
 
 def zones_at_start(
-    trace: TraceSet, zones: tuple[Zone, ...], lists: I8, taken: I8
+    trace: TraceSet, zones: tuple[Zone, ...], lists: Int64, taken: Int64
 ) -> tuple[tuple[Zone, ...], tuple[ZoneState, ...]] | None:
     """Zones and what their buddies held at the first event, by the snapshot behind the recording.
 
@@ -329,7 +328,7 @@ def zones_at_start(
     return tuple(at_start), tuple(states)
 
 
-def recorded_lists(trace: TraceSet, zones: Sequence[Zone], found: ListsAtStart) -> I8:
+def recorded_lists(trace: TraceSet, zones: Sequence[Zone], found: ListsAtStart) -> Int64:
     """Blocks on every CPU's page lists at the start: (zones, CPUs, PCP_LISTS).
 
     By the recording's first refills (inferred). Where the snapshot counts more pages, the rest is

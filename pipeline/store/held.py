@@ -16,7 +16,7 @@ from allocsim.tables import concat, find, take
 from allocsim.trace.results import CacheHow
 
 if TYPE_CHECKING:
-    from allocsim.tables import I8, Array, Bools, Columns
+    from allocsim.tables import Array, Bools, Columns, Int64
 
 
 def may_change(columns: Columns) -> Bools:
@@ -49,7 +49,7 @@ class Held:
         if len(rows["seq"]):
             self._parts.append(rows)
 
-    def amend(self, name: str, seq: I8, values: Array) -> Bools:
+    def amend(self, name: str, seq: Int64, values: Array) -> Bools:
         """Give held rows new values in a column; returns which ``seq`` are of held rows.
 
         Of several values for a row the last stands. A row that is given its lifetime is no longer

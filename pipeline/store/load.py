@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from allocsim.recording.interpret import UntracedResult, WindowResult
-    from allocsim.tables import I4, I8, Array, Bools, Columns
+    from allocsim.tables import Array, Bools, Columns, Int32, Int64
     from allocsim.trace.late_results import LateResults
 
 _EVENT_TABLES = (OBJECT_FACTS, PAGE_EVENTS)
@@ -245,7 +245,7 @@ class RunWriter:
                 late &= values >= 0
             self._note(name, seq[late], values[late])
 
-    def _note(self, name: str, seq: I8, values: Array) -> None:
+    def _note(self, name: str, seq: Int64, values: Array) -> None:
         if not len(seq):
             return
         known = self._amended.get(name, 0)
@@ -294,7 +294,7 @@ class RunWriter:
         if rows:
             self._add(table, from_rows(table, [{"run": self._run, **row} for row in rows]))
 
-    def _runs(self, rows: int) -> I4:
+    def _runs(self, rows: int) -> Int32:
         return np.full(rows, self._run, np.int32)
 
     def _add(self, table: StoreTable, batch: pa.Table) -> None:

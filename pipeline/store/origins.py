@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from allocsim.tables import I4, I8, Columns, Ints
+    from allocsim.tables import Columns, Int32, Int64, Ints
 
 #: Columns of events that make an origin. ``call_site`` and the sizes may be absent.
 PARTS = ("event", "call_site", "bytes_req", "bytes_alloc", "cache", "cache_how")
@@ -30,7 +30,7 @@ class Origins:
         self._number: dict[tuple[int, ...], int] = {}
         self._absent = {"call_site", "bytes_req", "bytes_alloc"}
 
-    def of(self, events: Columns) -> I4:
+    def of(self, events: Columns) -> Int32:
         """The origin of each event; numbers are given in the order in which origins come up.
 
         Args:
@@ -45,7 +45,7 @@ class Origins:
         keys = zip(*(part[first].tolist() for part in parts), strict=True)
         return np.array([self._of(key) for key in keys], np.int32)[codes]
 
-    def changed(self, origin: I8, cache: I8, cache_how: I8) -> I4:
+    def changed(self, origin: Int64, cache: Int64, cache_how: Int64) -> Int32:
         """The origins of events like those of others, but of another cache."""
         known = list(self._number)
         return np.array(
@@ -73,8 +73,8 @@ class Origins:
 
 
 def _codes(  # noqa: PLR0913 - PARTS
-    event: I8, call_site: I8, bytes_req: I8, bytes_alloc: I8, cache: I8, how: I8
-) -> tuple[I8, int]:
+    event: Int64, call_site: Int64, bytes_req: Int64, bytes_alloc: Int64, cache: Int64, how: Int64
+) -> tuple[Int64, int]:
     """A code for each row, below the count returned; rows have one if all they have is equal."""
     # Codes of events and rules fit a byte each.
     small = (cache.astype(np.int64) + 1) << 16 | (how.astype(np.int64) + 1) << 8 | event
@@ -85,6 +85,6 @@ def _codes(  # noqa: PLR0913 - PARTS
     return codes, count
 
 
-def _encoded(values: Ints) -> tuple[I8, int]:
+def _encoded(values: Ints) -> tuple[Int64, int]:
     encoded = pa.array(values).dictionary_encode()
     return encoded.indices.to_numpy(), len(encoded.dictionary)

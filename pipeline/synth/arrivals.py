@@ -19,7 +19,7 @@ from pipeline.synth.tables import (
 )
 
 if TYPE_CHECKING:
-    from allocsim.tables import I2, I8, U8
+    from allocsim.tables import Int16, Int64, UInt64
     from pipeline.synth.spec.model import Spec
 
 
@@ -65,9 +65,9 @@ class Batches(NamedTuple):
     ``first`` is the number of the first in the whole trace where it is known, else -1.
     """
 
-    start: I8
-    cpu: I2
-    pick: U8
+    start: Int64
+    cpu: Int16
+    pick: UInt64
     first: int = -1
 
 
@@ -96,7 +96,7 @@ class Arrivals:
         self._strata: Strata | None = None
         self._loops = np.repeat(np.arange(spec.cpus), work.cpus).astype(np.int16)
 
-    def bits(self, use: BitsUse, key: tuple[int, ...], count: int) -> U8:
+    def bits(self, use: BitsUse, key: tuple[int, ...], count: int) -> UInt64:
         """Random numbers of the work."""
         return random_bits(self._spec.seed, use, (self._number, *key), count)
 
@@ -130,7 +130,7 @@ class Arrivals:
         pick = self.bits(BitsUse.CHOICES, span.key, len(start)) & SHARE_MASK
         return Batches(start, np.repeat(cpu, size), pick)
 
-    def _poisson(self, span: PhaseSpan) -> tuple[I8, U8]:
+    def _poisson(self, span: PhaseSpan) -> tuple[Int64, UInt64]:
         """Times at random, and the random number of each."""
         rate = self._work.arrival.rate(span.phase) * self._spec.phases[span.phase].rate
         if not rate:
@@ -140,8 +140,8 @@ class Arrivals:
         scaled = int(mean * (1 << fine))
         length = (span.end - span.begin) << fine
         likely = length // scaled
-        starts: list[I8] = []
-        numbers: list[U8] = []
+        starts: list[Int64] = []
+        numbers: list[UInt64] = []
         passed = 0
         while passed < length:
             count = likely + 6 * isqrt(likely) + 16
@@ -216,6 +216,6 @@ class Arrivals:
         return Batches(starts, cpus, np.zeros(len(starts), np.uint64))
 
 
-def cpu_bits(bits: U8) -> I8:
+def cpu_bits(bits: UInt64) -> Int64:
     """The bits of random numbers that choose a CPU."""
     return ((bits >> CPU_AT) & _CPU_MASK).view(np.int64)

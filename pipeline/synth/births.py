@@ -36,7 +36,7 @@ from pipeline.synth.spec.model import sheaves
 from pipeline.synth.tables import DRAW_BITS
 
 if TYPE_CHECKING:
-    from allocsim.tables import I2, I4, I8, U1, U8
+    from allocsim.tables import Int16, Int32, Int64, UInt8, UInt64
     from pipeline.synth.arrivals import Batches
     from pipeline.synth.mixtures import Drawn
     from pipeline.synth.random_bits import Strata
@@ -57,11 +57,11 @@ class Births(NamedTuple):
         free_cpu: CPU that frees (i2).
     """
 
-    birth: I8
-    death: I8
-    entry: I4
-    cpu: I2
-    free_cpu: I2
+    birth: Int64
+    death: Int64
+    entry: Int32
+    cpu: Int16
+    free_cpu: Int16
 
 
 class Worker:
@@ -117,7 +117,7 @@ class Worker:
         birth = np.arange(len(death)) * (BEFORE - 2 * GOING) // len(death) - BEFORE
         return births._replace(birth=birth, death=death)
 
-    def _lives_of(self, entry: I8, batches: Batches, span: PhaseSpan) -> tuple[Drawn, U8]:
+    def _lives_of(self, entry: Int64, batches: Batches, span: PhaseSpan) -> tuple[Drawn, UInt64]:
         """How long each object lives, and its random bits: a draw, and who frees it.
 
         By chance; but in equal slices where so many are wanted with such quantiles, so that they
@@ -178,14 +178,14 @@ class Worker:
 
     def _with_batch(  # noqa: PLR0913 - the columns of the rows
         self,
-        death: I8,
-        kinds: U1,
-        entry: I8,
-        hold: I8,
-        batch: I8 | None,
-        place: I8,
-        start: I8,
-        sizes: I8,
+        death: Int64,
+        kinds: UInt8,
+        entry: Int64,
+        hold: Int64,
+        batch: Int64 | None,
+        place: Int64,
+        start: Int64,
+        sizes: Int64,
         span: PhaseSpan,
     ) -> None:
         """Deaths of what is freed with its batch: one after the other, in the wanted order."""
@@ -212,7 +212,7 @@ class Worker:
         )
 
     def _with_phase(  # noqa: PLR0913 - likewise
-        self, death: I8, kinds: U1, entry: I8, birth: I8, bits: U8, span: PhaseSpan
+        self, death: Int64, kinds: UInt8, entry: Int64, birth: Int64, bits: UInt64, span: PhaseSpan
     ) -> None:
         """Deaths at the phase's end, spread over a while, in the wanted order."""
         rows = np.flatnonzero(kinds == PHASE_END)
@@ -230,7 +230,13 @@ class Worker:
         death[rows] = np.maximum(end, birth[rows] + 1)
 
     def _with_time(  # noqa: PLR0913 - likewise
-        self, death: I8, lives: Drawn, entry: I8, birth: I8, batches: Batches, span: PhaseSpan
+        self,
+        death: Int64,
+        lives: Drawn,
+        entry: Int64,
+        birth: Int64,
+        batches: Batches,
+        span: PhaseSpan,
     ) -> None:
         """Deaths at times that were given, by chance or in the order of births."""
         rows = np.flatnonzero(lives.kind == UNTIL)
@@ -250,7 +256,7 @@ class Worker:
         death[rows] = np.maximum(span.cycle + time, birth[rows] + 1)
 
     @staticmethod
-    def _with_before(death: I8, kinds: U1, birth: I8, bits: U8) -> None:
+    def _with_before(death: Int64, kinds: UInt8, birth: Int64, bits: UInt64) -> None:
         """Deaths right before the trace begins, in an order by chance."""
         rows = np.flatnonzero(kinds == GONE)
         chance = ((bits[rows] >> np.uint64(8)) & SHARE_MASK).view(np.int64)
@@ -258,7 +264,7 @@ class Worker:
         rows = np.flatnonzero(kinds == UNUSED)
         death[rows] = birth[rows] - GOING - 1
 
-    def _wait_for_grace(self, death: I8, entry: I8) -> None:
+    def _wait_for_grace(self, death: Int64, entry: Int64) -> None:
         """Frees after a grace period: all of one come together, 64 times as dense."""
         if not self._frees.grace.any():
             return
@@ -269,7 +275,7 @@ class Worker:
         death[rows] += period - passed + (passed >> 6)
 
 
-def _first_places(work: Work) -> I8:
+def _first_places(work: Work) -> Int64:
     """Place in a batch of each line's first, and of those that share its prefilled sheaf (i8)."""
     places: list[int] = []
     passed = 0
@@ -279,7 +285,7 @@ def _first_places(work: Work) -> I8:
     return np.array(places, np.int64)
 
 
-def _ranks(turn: I8, of: I8) -> I8:
+def _ranks(turn: Int64, of: Int64) -> Int64:
     """Rank of each row within its group, where ``turn`` sorts by group and chance."""
     place = np.empty(len(turn), np.int64)
     place[turn] = np.arange(len(turn))

@@ -16,7 +16,7 @@ from pipeline.synth.births import NEVER, Births
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from allocsim.tables import I1, I2, I4, I8, Bools, Columns
+    from allocsim.tables import Bools, Columns, Int8, Int16, Int32, Int64
     from pipeline.synth.lines import PrefilledLines
 
 
@@ -41,17 +41,17 @@ class Moments(NamedTuple):
         left: how many are still to come out of it, this one among them (i4); else 0.
     """
 
-    seq: I8
-    ts: I8
-    op: I1
-    entry: I4
-    cpu: I2
-    handle: I8
-    piece: I8
-    run: I8
-    left: I4
+    seq: Int64
+    ts: Int64
+    op: Int8
+    entry: Int32
+    cpu: Int16
+    handle: Int64
+    piece: Int64
+    run: Int64
+    left: Int32
 
-    def of(self, rows: I8 | slice) -> Moments:
+    def of(self, rows: Int64 | slice) -> Moments:
         """Some of them."""
         return rows_of(self, rows)
 
@@ -64,7 +64,7 @@ class Calendar:
         prefilled: which lines come out of prefilled sheaves.
     """
 
-    def __init__(self, pieces: I8, prefilled: PrefilledLines) -> None:
+    def __init__(self, pieces: Int64, prefilled: PrefilledLines) -> None:
         self._prefilled = prefilled
         self._pieces = pieces
         # Each piece has a number of its own, behind that of the first.
@@ -109,7 +109,7 @@ class Calendar:
         whole = Moments(seq, *columns, none, *self._out_of_sheaves(seq, op[order], entry[order]))
         return self._in_pieces(whole) if self._shift else whole
 
-    def _out_of_sheaves(self, seq: I8, op: I1, entry: I4) -> tuple[I8, I4]:
+    def _out_of_sheaves(self, seq: Int64, op: Int8, entry: Int32) -> tuple[Int64, Int32]:
         """Moments.run and Moments.left: what one sheaf gives comes in a row, at one time."""
         run, left = np.zeros(len(seq), np.int64), np.zeros(len(seq), np.int32)
         count = self._prefilled.objects[entry]
@@ -149,7 +149,7 @@ class Calendar:
         soon = both["death"] < self._horizon
         self._soon, self._later = take(both, soon), [take(both, ~soon)]
 
-    def _keep(self, born: Columns, handle: I8, stays: Bools, dying: Bools) -> None:
+    def _keep(self, born: Columns, handle: Int64, stays: Bools, dying: Bools) -> None:
         new = take({**born, "handle": handle}, stays)
         new = {name: new[name] for name in _ALIVE}
         soon = new["death"] < self._horizon
@@ -157,7 +157,7 @@ class Calendar:
         self._later.append(take(new, ~soon))
 
 
-def _order(time: I8, begin: int) -> I8:
+def _order(time: Int64, begin: int) -> Int64:
     """Row numbers in order of time; at one time in order of rows, so births before deaths."""
     since = time - begin
     if len(time) >= 1 << _ROW_BITS or int(since.max(initial=0)) >= 1 << (63 - _ROW_BITS):

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from allocsim.tables import I8
+    from allocsim.tables import Int64
 
 
 class Rank(IntEnum):
@@ -44,11 +44,11 @@ class Further(NamedTuple):
         cpu: CPU.
     """
 
-    row: I8
-    rank: I8
-    template: I8
-    place: I8
-    cpu: I8
+    row: Int64
+    rank: Int64
+    template: Int64
+    place: Int64
+    cpu: Int64
 
     @classmethod
     def joined(cls, parts: Sequence[Further]) -> Further:

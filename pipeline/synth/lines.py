@@ -19,7 +19,7 @@ from pipeline.synth.spec.model import KMALLOC_TYPES, sheaves
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from allocsim.tables import I1, I4, I8, U1
+    from allocsim.tables import Int8, Int32, Int64, UInt8
     from pipeline.synth.machine import SpecMachine
     from pipeline.synth.rows import Templates
     from pipeline.synth.spec.model import Entry, Spec, Work
@@ -45,19 +45,19 @@ class SpecLines(NamedTuple):
         batched: template of mm_page_free_batched, behind the free (i4).
     """
 
-    cache: I4
-    order: I1
-    migratetype: I1
-    highest: I1
-    flags: U1
-    alloc: I4
-    free: I4
-    pages_before: I4
-    pages_after: I4
-    batched: I4
+    cache: Int32
+    order: Int8
+    migratetype: Int8
+    highest: Int8
+    flags: UInt8
+    alloc: Int32
+    free: Int32
+    pages_before: Int32
+    pages_after: Int32
+    batched: Int32
 
 
-def pieces(spec: Spec) -> I8:
+def pieces(spec: Spec) -> Int64:
     """In how many pieces each line's pages are freed (i8)."""
     entries = [entry for work in spec.works for entry in work.entries]
     splits = kernel_of(spec.kernel).vmalloc_splits
@@ -78,8 +78,8 @@ class PrefilledLines(NamedTuple):
         sheaf: number of the first line that the sheaf has objects for (i8).
     """
 
-    objects: I8
-    sheaf: I8
+    objects: Int64
+    sheaf: Int64
 
 
 def prefilled(spec: Spec) -> PrefilledLines:

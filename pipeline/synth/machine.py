@@ -25,7 +25,7 @@ from allocsim.page_alloc.zones import (
     PRIOR_CHUNK,
     computed_zone,
 )
-from allocsim.recording.cache_names import KMALLOC_CLASSES, Caches
+from allocsim.recording.cache_names import KMALLOC_CLASSES, Caches, class_name
 from allocsim.trace.results import How
 from pipeline.replay.world import Recorded, make_world
 
@@ -123,7 +123,7 @@ def _sizes(spec: Spec) -> dict[str, int]:
     used = {entry.type for work in spec.works for entry in work.entries if entry.kmalloc}
     for prefix in ("kmalloc-", *(_PREFIXES[kind] for kind in sorted(used - {"normal"}))):
         for size in KMALLOC_CLASSES:
-            sizes[f"{prefix}{size // 1024}k" if size >= 1024 else f"{prefix}{size}"] = size
+            sizes[prefix + class_name(size)] = size
     return sizes
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from allocsim.simulated_window import SimulatedWindow
-    from allocsim.tables import I1, I2, I4, I8, Bools
+    from allocsim.tables import Bools, Int8, Int16, Int32, Int64
     from pipeline.synth.calendar import Moments
     from pipeline.synth.machine import SpecMachine
     from pipeline.synth.rows import Templates
@@ -57,10 +57,10 @@ class PlacedRows(NamedTuple):
         place: address of an object's event, first page frame of a page's (i8).
     """
 
-    ts: I8
-    cpu: I2
-    template: I4
-    place: I8
+    ts: Int64
+    cpu: Int16
+    template: Int32
+    place: Int64
 
     def of(self, which: Bools | slice) -> PlacedRows:
         """Some of the rows."""
@@ -112,7 +112,7 @@ class Placing:
         """Page requests for which there was no memory; their frees are left out."""
         return self._simulation.counts["refused_pages"]
 
-    def _make_slab_events(self) -> tuple[I4, dict[tuple[int, ...], int]]:
+    def _make_slab_events(self) -> tuple[Int32, dict[tuple[int, ...], int]]:
         """Templates of slab pages by (cache, order, way), and of sheaves: see _sheaf_templates."""
         add = self._templates.add
         stack = self._templates.stack(_SLAB_STACK)
@@ -223,11 +223,11 @@ class Placing:
         return self._rows(moments, pages, cache, op, place, result)
 
     @staticmethod
-    def _as_untraced(moments: Moments, objects: I8 | slice) -> tuple[I8, I8, I4]:
+    def _as_untraced(moments: Moments, objects: Int64 | slice) -> tuple[Int64, Int64, Int32]:
         """What requests say besides, where some are kfree_rcu or out of prefilled sheaves."""
         return moments.ts[objects], moments.run[objects], moments.left[objects]
 
-    def _page_events(self, moments: Moments, rows: I8) -> PageEvents:
+    def _page_events(self, moments: Moments, rows: Int64) -> PageEvents:
         lines, entry = self._lines, moments.entry[rows]
         order = lines.order[entry]
         order[(self._pieces[entry] > 1) & (moments.op[rows] < 0)] = 0
@@ -244,7 +244,9 @@ class Placing:
             np.where(pre_trace, 0, moments.piece[rows]),
         )
 
-    def _check_memory(self, moments: Moments, objects: I8 | slice, result: SimulatedWindow) -> None:
+    def _check_memory(
+        self, moments: Moments, objects: Int64 | slice, result: SimulatedWindow
+    ) -> None:
         failed = np.flatnonzero(result.objects.path == AllocPath.FAILED)
         if not len(failed):
             return
@@ -256,7 +258,7 @@ class Placing:
             " say memory = a larger size (or --memory), or let less live at a time"
         )
 
-    def _addresses(self, cache: I4, slab: I8, index: I4) -> I8:
+    def _addresses(self, cache: Int32, slab: Int64, index: Int32) -> Int64:
         found = self._pfns.of(cache, slab)
         found *= PAGE_SIZE
         found += index * self._sizes[cache]
@@ -265,7 +267,13 @@ class Placing:
         return found
 
     def _rows(  # noqa: PLR0913 - requests, and what became of them
-        self, moments: Moments, pages: I8, cache: I4, op: I1, place: I8, result: SimulatedWindow
+        self,
+        moments: Moments,
+        pages: Int64,
+        cache: Int32,
+        op: Int8,
+        place: Int64,
+        result: SimulatedWindow,
     ) -> PlacedRows:
         """The requests' own events, and between them those that come of them."""
         lines, entry = self._lines, moments.entry
@@ -302,7 +310,13 @@ class Placing:
         return rows
 
     def _further(  # noqa: PLR0913 - likewise
-        self, moments: Moments, pages: I8, cache: I4, op: I1, place: I8, result: SimulatedWindow
+        self,
+        moments: Moments,
+        pages: Int64,
+        cache: Int32,
+        op: Int8,
+        place: Int64,
+        result: SimulatedWindow,
     ) -> Further:
         """Events that come of others: of slabs, of sheaves, of the pages' own lines."""
         # A prefilled sheaf is given back behind the allocation that was the last out of it.
@@ -318,7 +332,7 @@ class Placing:
         return Further.joined(parts)
 
     def _of_slabs(
-        self, moments: Moments, cache: I4, op: I1, behind: Bools, result: SimulatedWindow
+        self, moments: Moments, cache: Int32, op: Int8, behind: Bools, result: SimulatedWindow
     ) -> Further:
         """Pages of slabs made and freed."""
         wanted = result.slab_pages
@@ -338,9 +352,9 @@ class Placing:
     def _of_sheaves(  # noqa: PLR0913 - likewise
         self,
         moments: Moments,
-        objects: I8,
-        cache: I4,
-        op: I1,
+        objects: Int64,
+        cache: Int32,
+        op: Int8,
         behind: Bools,
         result: SimulatedWindow,
     ) -> Further:
@@ -373,7 +387,7 @@ class Placing:
         return Further(row, rank, template, where, sheaves.cpu.astype(np.int64))
 
     def _of_pages(
-        self, moments: Moments, pages: I8, place: I8, result: SimulatedWindow
+        self, moments: Moments, pages: Int64, place: Int64, result: SimulatedWindow
     ) -> Iterator[Further]:
         """What a line of pages has traced besides the page itself; ``pages`` are their rows."""
         entry, way = moments.entry[pages], moments.op[pages]

@@ -25,7 +25,7 @@ from pipeline.synth.arrivals import GOING
 from pipeline.synth.machine import DIRECT_MAP
 
 if TYPE_CHECKING:
-    from allocsim.tables import I2, I4, I8, Columns
+    from allocsim.tables import Columns, Int16, Int32, Int64
     from pipeline.replay.world import World
     from pipeline.synth.calendar import Moments
     from pipeline.synth.machine import SpecMachine
@@ -41,10 +41,10 @@ class PreTraceRows(NamedTuple):
         cpu: of what is gone, the CPU that freed it; -1: it is in no sheaf (i2).
     """
 
-    handle: I8
-    cache: I4
-    gone: I8
-    cpu: I2
+    handle: Int64
+    cache: Int32
+    gone: Int64
+    cpu: Int16
 
 
 class PreTraceState(NamedTuple):
@@ -57,11 +57,11 @@ class PreTraceState(NamedTuple):
     """
 
     world: World
-    frames: I8
+    frames: Int64
     free_places: str
 
 
-def pre_trace_rows(moments: Moments, cache: I4, work: I8) -> PreTraceRows:
+def pre_trace_rows(moments: Moments, cache: Int32, work: Int64) -> PreTraceRows:
     """The older objects among what happens before the trace.
 
     Args:
@@ -83,7 +83,7 @@ def pre_trace_rows(moments: Moments, cache: I4, work: I8) -> PreTraceRows:
 
 
 def place_pre_trace(
-    machine: SpecMachine, rows: PreTraceRows, freed: I8, name: str
+    machine: SpecMachine, rows: PreTraceRows, freed: Int64, name: str
 ) -> PreTraceState:
     """Put the older objects on slabs.
 
@@ -136,7 +136,7 @@ def place_pre_trace(
     return PreTraceState(world, frames, free_places_text(free, machine.names))
 
 
-def _check_room(slabs: I8, order: I8, freed: I8, chunks: int, name: str) -> None:
+def _check_room(slabs: Int64, order: Int64, freed: Int64, chunks: int, name: str) -> None:
     """Refuse what does not fit the memory that is in use before the trace."""
     freed = freed + np.bincount(order, weights=slabs, minlength=ORDERS).astype(np.int64)
     # Of each order the model takes chunks of its own.

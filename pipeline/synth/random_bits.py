@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from allocsim.tables import I8, U8
+    from allocsim.tables import Int64, UInt64
 
 
 class BitsUse(IntEnum):
@@ -26,7 +26,7 @@ class BitsUse(IntEnum):
     STRATA = 4
 
 
-def random_bits(seed: int, use: BitsUse, key: tuple[int, ...], count: int) -> U8:
+def random_bits(seed: int, use: BitsUse, key: tuple[int, ...], count: int) -> UInt64:
     """``count`` random numbers of 64 bits (u8).
 
     Args:
@@ -71,7 +71,7 @@ class Strata:
         chance = bits[2 * DIMENSIONS :].reshape(DIMENSIONS, few)
         self._orders = chance.argsort(axis=1, kind="stable").astype(np.uint16) if few else None
 
-    def places(self, dimension: int, first: int, count: int, *, steps: bool = False) -> U8:
+    def places(self, dimension: int, first: int, count: int, *, steps: bool = False) -> UInt64:
         """Numbers ``first`` to ``first + count`` of a dimension, from 0 to 2^PLACE_BITS (u8).
 
         Args:
@@ -107,7 +107,7 @@ def _stride(total: int, dimension: int) -> int:
     )
 
 
-def choices(weights: tuple[int, ...], bits: int) -> I8:
+def choices(weights: tuple[int, ...], bits: int) -> Int64:
     """A table of 2^bits entries, in which each index has its share of the weights (i8).
 
     Shares are rounded to the nearest entry, so that a look-up by random bits chooses by weight.

@@ -20,7 +20,7 @@ from pipeline.trace_set.parts import Stacks, Symbols
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from allocsim.tables import U2, Array, Bools
+    from allocsim.tables import Array, Bools, UInt16
 
 #: Addresses of the made-up kernel text: each function has a page.
 TEXT = 0xFFFF_FFFF_8100_0000
@@ -107,7 +107,7 @@ class Look:
         for name in sorted(wanted):
             self._columns.append((name, *_coded(name, rows, names)))
 
-    def columns(self, template: U2) -> dict[str, Values]:
+    def columns(self, template: UInt16) -> dict[str, Values]:
         """The columns that follow from the templates of rows."""
         found = {}
         for name, code, has, dictionary in self._columns:

@@ -10,7 +10,7 @@ from pipeline.trace_set.column import Values
 from pipeline.trace_set.interning import Interner
 
 if TYPE_CHECKING:
-    from allocsim.tables import U8, Array, Bools
+    from allocsim.tables import Array, Bools, UInt64
 
 # A range so small that its numbers are a dictionary, used or not.
 _SMALL_RANGE = 1 << 10
@@ -51,7 +51,7 @@ class Coder:
         return self._interners[name]
 
 
-def _as_uint64(numbers: Array) -> U8:
+def _as_uint64(numbers: Array) -> UInt64:
     return numbers.view(np.uint64) if numbers.itemsize == 8 else numbers.astype(np.uint64)
 
 

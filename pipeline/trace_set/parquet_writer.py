@@ -22,7 +22,7 @@ from pipeline.trace_set.thrift import Struct, varint
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from allocsim.tables import U1, Array, Bools
+    from allocsim.tables import Array, Bools, UInt8
     from pipeline.trace_set.column import Values
 
     Bytes = bytes | memoryview
@@ -262,7 +262,7 @@ def _codes(values: Values) -> list[Bytes]:
     return [head, codes.data, bytes((8 * groups - len(codes)) * dtype.itemsize)]
 
 
-def _split(values: Array) -> U1:
+def _split(values: Array) -> UInt8:
     """The first bytes of all values, then their second bytes, ...: much alike stands together."""
     pieces = values.view(np.uint8).reshape(len(values), values.itemsize)
     return np.concatenate([pieces[:, byte] for byte in range(values.itemsize)])

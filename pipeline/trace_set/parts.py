@@ -12,18 +12,32 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from allocsim.trace.events import Column
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from allocsim.tables import I8, U8
+    from allocsim.tables import Int64, UInt64
 
 SCHEMA_VERSION = 1
 SNAPSHOTS = "snapshots"  #: the folder that has what /proc and /sys said, "before" and "after"
 CPUS = 8192  #: most that a kernel can have (NR_CPUS, arch/x86/Kconfig)
 PIDS = 1 << 22  #: PID_MAX_LIMIT (include/linux/threads.h, 7.2)
 PAGE_SIZES = (1 << 12, 1 << 14, 1 << 16)  #: that a kernel can have
+
+#: Columns of stacks.parquet and symbols.parquet, whose texts alone may be null.
+STACK_COLUMNS = (
+    Column("stack", "i4", "", "Number of the stack, from 0.", required=True),
+    Column("depth", "i2", "", "Number of the frame, from 0 for the innermost.", required=True),
+    Column("address", "u8", "", "Address the frame returns to.", required=True),
+)
+SYMBOL_COLUMNS = (
+    Column("address", "u8", "", "Address of code.", required=True),
+    Column("symbol", "str", "", "Function it lies in; null: not known.", required=True),
+    Column("offset", "i8", "bytes", "Distance from the function's start.", required=True),
+    Column("module", "str", "", "Module of the function; null: the kernel.", required=True),
+)
 
 # What meta.json must hold, and of which type; it may hold more. A list of one type stands for an
 # array or an object whose values are all of that type.
@@ -65,13 +79,13 @@ class Stacks:
         address: u8, the frames' addresses, innermost first.
     """
 
-    start: I8
-    address: U8
+    start: Int64
+    address: UInt64
 
     def __len__(self) -> int:
         return len(self.start) - 1
 
-    def frames(self, stack: int) -> U8:
+    def frames(self, stack: int) -> UInt64:
         """The addresses of one stack, innermost first."""
         return self.address[self.start[stack] : self.start[stack + 1]]
 
@@ -87,9 +101,9 @@ class Symbols:
         module: the module the symbol belongs to; None for the kernel itself.
     """
 
-    address: U8
+    address: UInt64
     symbol: list[str | None]
-    offset: I8
+    offset: Int64
     module: list[str | None]
 
     def name(self, address: int) -> str | None:

@@ -26,6 +26,8 @@ from pipeline.trace_set.parts import (
     PIDS,
     SCHEMA_VERSION,
     SNAPSHOTS,
+    STACK_COLUMNS,
+    SYMBOL_COLUMNS,
     Stacks,
     Symbols,
     is_trace_set,
@@ -35,21 +37,9 @@ from pipeline.trace_set.parts import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from allocsim.tables import I4, Array
+    from allocsim.tables import Array, Int32
 
 __all__ = ["SCHEMA_VERSION", "Stacks", "Symbols", "TraceSet", "Window", "is_trace_set", "read_meta"]
-
-_STACK_COLUMNS = (
-    Column("stack", "i4", "", "Number of the stack, from 0.", required=True),
-    Column("depth", "i2", "", "Number of the frame, from 0 for the innermost.", required=True),
-    Column("address", "u8", "", "Address the frame returns to.", required=True),
-)
-_SYMBOL_COLUMNS = (
-    Column("address", "u8", "", "Address of code.", required=True),
-    Column("symbol", "str", "", "Function it lies in; null: not known.", required=True),
-    Column("offset", "i8", "bytes", "Distance from the function's start.", required=True),
-    Column("module", "str", "", "Module of the function; null: the kernel.", required=True),
-)
 
 _EARLIEST = int(np.iinfo(np.int64).min)
 
@@ -181,7 +171,7 @@ class TraceSet:
         whole = np.concatenate(parts) if len(parts) != 1 else parts[0]
         return whole.astype(dtype, copy=False)
 
-    def _codes(self, chunk: pa.DictionaryArray, name: str) -> I4:
+    def _codes(self, chunk: pa.DictionaryArray, name: str) -> Int32:
         """A chunk's codes in ``names``: every row group has a dictionary of its own."""
         known = self.names.setdefault(name, [])
         place = {text: code for code, text in enumerate(known)}
@@ -192,7 +182,7 @@ class TraceSet:
                 f"{self.path / 'events.parquet'}: {name} is not dictionary-coded throughout"
             )
         known.extend(list(place)[len(known) :])
-        codes: I4 = chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        codes: Int32 = chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         return code_of.take(codes)
 
     def text(self, column: str) -> list[str]:
@@ -217,7 +207,7 @@ class TraceSet:
     @cached_property
     def stacks(self) -> Stacks:
         """Every distinct kernel stack of the trace set."""
-        table = _read(self.path / "stacks.parquet", _STACK_COLUMNS)
+        table = _read(self.path / "stacks.parquet", STACK_COLUMNS)
         stack = table.column("stack").to_numpy()
         count = int(stack[-1]) + 1 if len(stack) else 0
         start = np.searchsorted(stack, np.arange(count + 1, dtype=np.int64))
@@ -226,7 +216,7 @@ class TraceSet:
     @cached_property
     def symbols(self) -> Symbols:
         """Every call site and stack address, with its symbol where one is known."""
-        table = _read(self.path / "symbols.parquet", _SYMBOL_COLUMNS)
+        table = _read(self.path / "symbols.parquet", SYMBOL_COLUMNS)
         return Symbols(
             table.column("address").to_numpy(),
             table.column("symbol").to_pylist(),

@@ -14,7 +14,7 @@ from pipeline.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from allocsim.tables import U8
+    from allocsim.tables import UInt64
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ def is_count(word: str) -> bool:
     return word.isdecimal() and word.isascii() and len(word) < 19
 
 
-def page_flags(path: Path) -> U8 | None:
+def page_flags(path: Path) -> UInt64 | None:
     """The words of a snapshot's kpageflags.zst, by page frame (u8); None if it has none.
 
     Raises:

@@ -11,27 +11,24 @@ from allocsim.trace.events import EVENT_COLUMNS
 from pipeline.trace_set.column import Values, join
 from pipeline.trace_set.dictionary_coding import Coder
 from pipeline.trace_set.parquet_writer import ParquetColumn, ParquetWriter
-from pipeline.trace_set.parts import SCHEMA_VERSION, Stacks, Symbols
+from pipeline.trace_set.parts import (
+    SCHEMA_VERSION,
+    STACK_COLUMNS,
+    SYMBOL_COLUMNS,
+    Stacks,
+    Symbols,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from allocsim.trace.events import Column
+
 # A row group has at least this many rows; it is what a reader must hold.
 _MIN_ROWS = 1 << 17
 _SORTED_BY = "ts"
 _COLUMNS = {c.name: ParquetColumn(c.name, c.dtype, c.required) for c in EVENT_COLUMNS}
-_STACK_COLUMNS = (
-    ParquetColumn("stack", "i4", True),
-    ParquetColumn("depth", "i2", True),
-    ParquetColumn("address", "u8", True),
-)
-_SYMBOL_COLUMNS = (
-    ParquetColumn("address", "u8", True),
-    ParquetColumn("symbol", "str"),
-    ParquetColumn("offset", "i8", True),
-    ParquetColumn("module", "str"),
-)
 
 
 class TraceSetWriter:
@@ -112,7 +109,7 @@ class TraceSetWriter:
             "depth": Values(below.astype(np.int16)),
             "address": Values(stacks.address),
         }
-        self._write_table("stacks.parquet", _STACK_COLUMNS, values, len(number))
+        self._write_table("stacks.parquet", STACK_COLUMNS, values, len(number))
 
     def _write_symbols(self, symbols: Symbols) -> None:
         values = {
@@ -121,15 +118,16 @@ class TraceSetWriter:
             "offset": Values(symbols.offset),
             "module": _texts(symbols.module),
         }
-        self._write_table("symbols.parquet", _SYMBOL_COLUMNS, values, len(symbols.address))
+        self._write_table("symbols.parquet", SYMBOL_COLUMNS, values, len(symbols.address))
 
     def _write_table(
         self,
         name: str,
-        columns: tuple[ParquetColumn, ...],
+        known: tuple[Column, ...],
         values: Mapping[str, Values],
         rows: int,
     ) -> None:
+        columns = [ParquetColumn(c.name, c.dtype, c.dtype != "str") for c in known]
         with (self._folder / name).open("wb") as file:
             writer = ParquetWriter(file)
             if rows:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import duckdb
     import numpy.typing as npt
 
-    from allocsim.tables import U8
+    from allocsim.tables import UInt64
 
 _LIVE_AT_END = """
 SELECT pfn, page_kind::VARCHAR AS kind FROM pages
@@ -35,7 +35,7 @@ WHERE run = ? AND alloc_seq IS NOT NULL AND free_ts IS NULL
 _NAMED = "SELECT count(symbol) > 0 FROM call_sites WHERE run = ?"
 
 
-def kind_by_flags(flags: U8) -> npt.NDArray[np.object_]:
+def kind_by_flags(flags: UInt64) -> npt.NDArray[np.object_]:
     """Kind that the exported flags of a page show; empty where they show none of these.
 
     Args:
@@ -53,7 +53,9 @@ def kind_by_flags(flags: U8) -> npt.NDArray[np.object_]:
     return kind
 
 
-def page_kinds(connection: duckdb.DuckDBPyConnection, run: int, flags: U8) -> Iterator[CountCheck]:
+def page_kinds(
+    connection: duckdb.DuckDBPyConnection, run: int, flags: UInt64
+) -> Iterator[CountCheck]:
     """Of the pages that the kernel flags as a kind, how many the model calls that kind too.
 
     Only pages allocated in the recording and live at its end; flags show six of the kinds. Without

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from allocsim.tables import U8
+    from allocsim.tables import UInt64
     from pipeline.trace_set.snapshots import SlabCaches
 
 _ORDERS = """
@@ -63,7 +63,7 @@ def slab_counts(
     run: int,
     before: SlabCaches,
     after: SlabCaches,
-    flags: U8,
+    flags: UInt64,
 ) -> Iterator[CountCheck]:
     """Slabs allocated and freed between the two snapshots, by SLUB_STATS and by the page events.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from allocsim.kernels.cache_shapes import CpuSlabShape
     from allocsim.slub.freelist_random import FreelistOrder
-    from allocsim.tables import I8, Ints
+    from allocsim.tables import Int64, Ints
 
 NOWHERE, OF_CPU, CPU_LIST, NODE_LIST = range(4)  # R3.40: full, cpu slab, cpu partial, node partial
 
@@ -87,7 +87,7 @@ class SlabLists:
         self.created = 0
         self.pages: list[int] = []
 
-    def seed_free(self, slabs: I8, places: Ints, cpus: Ints) -> None:
+    def seed_free(self, slabs: Int64, places: Ints, cpus: Ints) -> None:
         """Before any event: free objects of slabs older than the trace, as FreeBefore has them."""
         for key, place, number in zip(slabs.tolist(), places.tolist(), cpus.tolist(), strict=True):
             cpu = self.cpus[number] if number >= 0 else None

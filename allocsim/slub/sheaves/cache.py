@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from allocsim.slub.cache_model import CacheEvents
     from allocsim.slub.sheaves.plan import Plan
-    from allocsim.tables import I8, Ints
+    from allocsim.tables import Int64, Ints
 
 
 class SheafCache(CacheState):
@@ -38,7 +38,7 @@ class SheafCache(CacheState):
         """Bytes that each of its sheaves asks kmalloc for (R3.10)."""
         return sheaf_bytes(self.rules, self.shape.capacity)
 
-    def seed_free(self, slabs: I8, places: Ints, cpus: Ints) -> None:
+    def seed_free(self, slabs: Int64, places: Ints, cpus: Ints) -> None:
         """Before any event: free objects of slabs older than the trace, as FreeBefore has them."""
         objects = slabs << INDEX_BITS | places
         listed = cpus < 0
@@ -46,7 +46,7 @@ class SheafCache(CacheState):
         for cpu in np.unique(cpus[~listed]).tolist():
             self._fill(cpu, objects[cpus == cpu])
 
-    def _fill(self, cpu: int, objects: I8) -> None:
+    def _fill(self, cpu: int, objects: Int64) -> None:
         """Before any event: put objects into a CPU's main sheaf, the next to be taken first.
 
         An empty spare comes with it.
@@ -96,7 +96,7 @@ class SheafCache(CacheState):
         self.sheaves = planned.after
         return True
 
-    def _batches(self, planned: Plan, chains: ObjectChains, table: I8) -> list[int]:
+    def _batches(self, planned: Plan, chains: ObjectChains, table: Int64) -> list[int]:
         """Refill from and flush to the slabs, in time order; the events that took a new slab.
 
         Fills the refills' slots in the table.
@@ -123,7 +123,9 @@ class SheafCache(CacheState):
                 flush_run(self.slabs, flushed, flushes[first:at_flush])
         return grew
 
-    def _settle(self, events: CacheEvents, planned: Plan, objects: I8, grew: Sequence[int]) -> None:
+    def _settle(
+        self, events: CacheEvents, planned: Plan, objects: Int64, grew: Sequence[int]
+    ) -> None:
         """Write down what became of the events."""
         events.objects[:] = objects
         free = events.op < 0
@@ -168,7 +170,7 @@ class SheafCache(CacheState):
         events.objects[:] = objects
         events.path[:] = paths
 
-    def take_pages(self) -> I8:
+    def take_pages(self) -> Int64:
         """Page requests since the last call: rows of event, CPU, slab, order, +1 or -1 (i8)."""
         took = np.array(self.slabs.pages, np.int64).reshape(-1, 4)
         self.slabs.pages.clear()

@@ -23,7 +23,7 @@ import numpy as np
 from allocsim.tables import stable_order
 
 if TYPE_CHECKING:
-    from allocsim.tables import I1, I4, I8, Bools, Ints
+    from allocsim.tables import Bools, Int8, Int32, Int64, Ints
 
 
 class StackWalk(NamedTuple):
@@ -39,15 +39,15 @@ class StackWalk(NamedTuple):
         depth: objects in the main sheaf of each run's stack behind the window (i8).
     """
 
-    order: I8
-    stacks: I8
-    starts: I8
-    cell: I4
+    order: Int64
+    stacks: Int64
+    starts: Int64
+    cell: Int32
     entered: Bools
-    depth: I8
+    depth: Int64
 
 
-def walk(stack: Ints, op: I1, depth: I8, capacity: int) -> StackWalk:
+def walk(stack: Ints, op: Int8, depth: Int64, capacity: int) -> StackWalk:
     """Walk every stack through its events.
 
     Args:

@@ -21,7 +21,7 @@ from allocsim.slub.sheaves.state import NO_SHEAF
 if TYPE_CHECKING:
     from allocsim.slub.sheaves.pcs_stack import StackWalk
     from allocsim.slub.sheaves.state import Sheaves
-    from allocsim.tables import I1, I8, U1, Bools, Ints
+    from allocsim.tables import Bools, Int8, Int64, Ints, UInt8
 
 #: A sheaf refilled or flushed: the event that did it, the sheaf, and what had become of it before
 #: in this window. Of a flush, the refill that had filled it, as a place in the plan's refills (-1:
@@ -49,9 +49,9 @@ class Plan:
     """
 
     after: Sheaves
-    cell: I8
-    special: I8
-    path: U1
+    cell: Int64
+    special: Int64
+    path: UInt8
     refills: list[Batch]
     flushes: list[Batch]
     last_refill: dict[int, int]
@@ -68,17 +68,17 @@ class _MainRuns(NamedTuple):
     (1), empty or missing (-1), or missing as it came (0).
     """
 
-    start: I8
-    stack: I8
+    start: Int64
+    stack: Int64
     up: Bools
     turned: Bools
     barn: Bools
-    anchor: I8
+    anchor: Int64
     odd: Bools
-    spare: I1
+    spare: Int8
 
 
-def _main_runs(walked: StackWalk, op: I1, before: Sheaves) -> _MainRuns:
+def _main_runs(walked: StackWalk, op: Int8, before: Sheaves) -> _MainRuns:
     starts, entered = walked.starts, walked.entered
     begins = entered.copy()
     begins[starts] = True
@@ -98,7 +98,7 @@ def _main_runs(walked: StackWalk, op: I1, before: Sheaves) -> _MainRuns:
     # upward change is a swap is for the barn to say.
     rises = enters & up
     risen = np.cumsum(rises)
-    before_stack: I8 = (risen - rises)[first][np.cumsum(first) - 1]
+    before_stack: Int64 = (risen - rises)[first][np.cumsum(first) - 1]
     turned &= ~(rises & (risen == before_stack + 1) & (carried == 0))
     barn = enters & ~turned
     anchors = np.where(first | barn, np.arange(len(start)), 0)
@@ -108,7 +108,7 @@ def _main_runs(walked: StackWalk, op: I1, before: Sheaves) -> _MainRuns:
     return _MainRuns(start, stack, up, turned, barn, anchor, odd, spare)
 
 
-def plan(before: Sheaves, cpu: Ints, op: I1, refused: Bools | None) -> Plan | None:
+def plan(before: Sheaves, cpu: Ints, op: Int8, refused: Bools | None) -> Plan | None:
     """Plan one window of events of one cache; None if it needs a sheaf where none is to be had.
 
     Args:
@@ -155,7 +155,7 @@ def plan(before: Sheaves, cpu: Ints, op: I1, refused: Bools | None) -> Plan | No
     )
 
 
-def _leave(after: Sheaves, walked: StackWalk, runs: _MainRuns, main: I8, spare: I8) -> None:
+def _leave(after: Sheaves, walked: StackWalk, runs: _MainRuns, main: Int64, spare: Int64) -> None:
     """Write down each stack's sheaves as its last event leaves them."""
     last = np.append(np.searchsorted(runs.start, walked.starts[1:]), len(runs.start)) - 1
     for at, (stack, run) in enumerate(zip(walked.stacks.tolist(), last.tolist(), strict=True)):
@@ -187,7 +187,7 @@ class _PlannedBarn(Barn[int]):
         self.flushed: set[int] = set()
         self.made: list[tuple[int, int]] = []
 
-    def replay(self, runs: _MainRuns, times: I8, asked: I8) -> bool:
+    def replay(self, runs: _MainRuns, times: Int64, asked: Int64) -> bool:
         """Go through the runs that ask the barn, in time order; False where a sheaf is refused.
 
         A sheaf that is refused leaves main and spare in a state that no plan has.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from allocsim.kernels.slub_rules import SlubRules
     from allocsim.slub.cache_model import CacheEvents
     from allocsim.slub.sheaves.cache import SheafCache
-    from allocsim.tables import I1, I8, Bools, Ints
+    from allocsim.tables import Bools, Int8, Int64, Ints
 
 NO_KMALLOC_CACHE = -1
 NO_OBJECT = -1
@@ -62,15 +62,15 @@ class SheafRequests(NamedTuple):
         no_sheaf: whether the kmalloc cache may not allocate a sheaf for this one in turn.
     """
 
-    row: I8
+    row: Int64
     cpu: Ints
-    op: I1
-    cache: I8
-    sheaf: I8
-    parent: I8
-    objects: I8
-    place: I8
-    max_order: I1 | None
+    op: Int8
+    cache: Int64
+    sheaf: Int64
+    parent: Int64
+    objects: Int64
+    place: Int64
+    max_order: Int8 | None
     no_sheaf: Bools
 
 
@@ -115,7 +115,7 @@ def before_their_kmalloc_caches(kmalloc_caches: Sequence[int]) -> tuple[list[int
     return sequence, max(depth, default=1)
 
 
-def places(at: I8, origin: Origin, before: I8) -> I8:
+def places(at: Int64, origin: Origin, before: Int64) -> Int64:
     """Place of things a cache did in the midst of events, a row each.
 
     Args:
@@ -136,7 +136,7 @@ def places(at: I8, origin: Origin, before: I8) -> I8:
 
 
 def sheaves_wanted(
-    cache: SheafCache, events: CacheEvents, rows: I8, origin: Origin
+    cache: SheafCache, events: CacheEvents, rows: Int64, origin: Origin
 ) -> SheafRequests:
     """What a cache did with sheaves in the window it has just been through.
 
@@ -203,7 +203,9 @@ def join(requests: Sequence[SheafRequests]) -> SheafRequests:
     )
 
 
-def merge(events: CacheEvents, rows: I8, sheaves: SheafRequests) -> tuple[CacheEvents, I8, Bools]:
+def merge(
+    events: CacheEvents, rows: Int64, sheaves: SheafRequests
+) -> tuple[CacheEvents, Int64, Bools]:
     """A cache's own events with the sheaves wanted from it between them.
 
     Args:
@@ -235,7 +237,7 @@ def merge(events: CacheEvents, rows: I8, sheaves: SheafRequests) -> tuple[CacheE
     return merged, np.insert(rows, at, sheaves.row), np.insert(np.ones(len(rows), np.bool_), at, 0)
 
 
-def handed_out(caches: Mapping[int, SheafCache], sheaves: SheafRequests, objects: I8) -> None:
+def handed_out(caches: Mapping[int, SheafCache], sheaves: SheafRequests, objects: Int64) -> None:
     """Note what object each sheaf is, once its kmalloc cache has been through the window.
 
     Args:

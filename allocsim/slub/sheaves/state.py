@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from allocsim.kernels.cache_shapes import SheafShape
     from allocsim.kernels.slub_rules import SheafRules
     from allocsim.slub.freelist_random import FreelistOrder
-    from allocsim.tables import I8
+    from allocsim.tables import Int64
 
 NO_SHEAF = -1
 
@@ -127,7 +127,7 @@ class CacheState:
         self.sheaf_objects: dict[int, int] = {}
         self.callbacks: list[tuple[int, int, int]] = []
         self.sheaves = Sheaves.cold(cpus, shape.capacity, rules.max_full_sheaves)
-        self.contents: I8 = np.full(self.sheaves.count * shape.capacity, FAILED, np.int64)
+        self.contents: Int64 = np.full(self.sheaves.count * shape.capacity, FAILED, np.int64)
 
     def slow_alloc(self, time: int, max_order: int) -> tuple[int, AllocPath]:
         """One object by the slow path (R3.15): object, FAILED if there is none, and path."""
@@ -140,7 +140,7 @@ class CacheState:
         """Write down what becomes of a sheaf's memory (sheaf_memory)."""
         self.sheaf_memory.append((time, cpu, number, way, self.slabs.requests()))
 
-    def contents_for(self, sheaves: int) -> I8:
+    def contents_for(self, sheaves: int) -> Int64:
         """A copy of the cells' contents with room for so many sheaves."""
         contents = np.full(sheaves * self.shape.capacity, FAILED, np.int64)
         contents[: len(self.contents)] = self.contents

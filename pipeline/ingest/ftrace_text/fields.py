@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from allocsim.tables import I8, U1, Bools
+    from allocsim.tables import Bools, Int64, UInt8
     from pipeline.ingest.ftrace_text.lines import TextLines
 
 
@@ -24,18 +24,18 @@ class FieldPlaces:
         lines: its lines.
     """
 
-    data: U1
+    data: UInt8
     size: int
     lines: TextLines
-    _equals: I8 = field(init=False)
-    _colons: I8 = field(init=False)
+    _equals: Int64 = field(init=False)
+    _colons: Int64 = field(init=False)
 
     def __post_init__(self) -> None:
         used = self.data[: self.size]
         self._equals = np.flatnonzero(used == ord("="))
         self._colons = np.append(np.flatnonzero(used == ord(":")), self.size)
 
-    def next_colon(self, start: I8) -> I8:
+    def next_colon(self, start: Int64) -> Int64:
         """Where the next colon is from each of ``start`` on."""
         return self._colons[np.searchsorted(self._colons[:-1], start)]
 
@@ -46,7 +46,7 @@ class FieldPlaces:
             bytes(self.data[begin : int(self.lines.end[row])]).decode("utf-8", "replace").rstrip()
         )
 
-    def equals(self, row: I8, names: tuple[str, ...], name: int) -> tuple[Bools, I8]:
+    def equals(self, row: Int64, names: tuple[str, ...], name: int) -> tuple[Bools, Int64]:
         """Which lines have just these names, and where each name's equals sign is.
 
         The first stands behind the event's name of ``name`` bytes and one blank.
@@ -65,7 +65,7 @@ class FieldPlaces:
         good &= places[:, 0] == lines.text[row] + name + 2 + len(names[0])
         return good, places
 
-    def having(self, row: I8, names: Collection[str], name: int) -> Bools:
+    def having(self, row: Int64, names: Collection[str], name: int) -> Bools:
         """Which lines have any of these names, or are cut within the first of them.
 
         The lines of probes have none, though their arguments may: their text is in brackets first.
@@ -93,12 +93,12 @@ class FieldPlaces:
         having &= self.data.take(start + 2) != ord("(")
         return having
 
-    def padded(self, row: I8, name: int) -> Bools:
+    def padded(self, row: Int64, name: int) -> Bools:
         """Which lines have more than one blank behind their event's name."""
         blank: Bools = self.data.take(self.lines.text[row] + name + 2) == ord(" ")
         return blank
 
-    def ends(self, row: I8, names: tuple[str, ...], equals: I8) -> I8:
+    def ends(self, row: Int64, names: tuple[str, ...], equals: Int64) -> Int64:
         """Where each value ends: in front of the next name, or of blanks at the line's end."""
         ends = np.empty_like(equals)
         for number, word in enumerate(names[1:]):

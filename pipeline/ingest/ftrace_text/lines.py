@@ -19,7 +19,7 @@ from pipeline.ingest.ftrace_text.numbers import unsigned
 from pipeline.ingest.raw.unaligned import unaligned
 
 if TYPE_CHECKING:
-    from allocsim.tables import I2, I4, I8, U1, Array, Bools
+    from allocsim.tables import Array, Bools, Int16, Int32, Int64, UInt8
 
 _NEWLINE, _SPACE, _DOT = b"\n ."
 COMM = 16  #: columns of a task's name
@@ -41,7 +41,7 @@ _RESCHED = {"n": 0x04, "N": 0x24, "p": 0x20}
 _CONTEXT = {"Z": 0x48, "z": 0x40, "H": 0x18, "h": 0x08, "s": 0x10}
 
 
-def _bits(marks: dict[str, int]) -> U1:
+def _bits(marks: dict[str, int]) -> UInt8:
     table = np.zeros(256, np.uint8)
     for mark, bits in marks.items():
         table[ord(mark)] = bits
@@ -71,22 +71,22 @@ class TextLines:
         other: i8, where each line begins that is none of these and no comment.
     """
 
-    line: I8
-    end: I8
-    text: I8
-    ts: I8
-    cpu: I2
-    pid: I4
-    flags: U1
+    line: Int64
+    end: Int64
+    text: Int64
+    ts: Int64
+    cpu: Int16
+    pid: Int32
+    flags: UInt8
     stack: Bools
     user: Bools
-    frame: I8
-    frame_end: I8
-    lost: I8
-    other: I8
+    frame: Int64
+    frame_end: Int64
+    lost: Int64
+    other: Int64
 
 
-def read_lines(data: U1, size: int) -> TextLines:
+def read_lines(data: UInt8, size: int) -> TextLines:
     """The lines of ``data[:size]``, which ends with a newline and has SLACK bytes behind it."""
     end = np.flatnonzero(data[:size] == _NEWLINE)
     start = np.concatenate([np.zeros(min(len(end), 1), np.int64), end[:-1] + 1])
@@ -106,7 +106,7 @@ def read_lines(data: U1, size: int) -> TextLines:
     )
 
 
-def _heads(data: U1, start: I8, end: I8) -> tuple[dict[str, Array], Bools]:
+def _heads(data: UInt8, start: Int64, end: Int64) -> tuple[dict[str, Array], Bools]:
     """The fields of Lines that are of events, and which lines are events."""
     size = int(end.max(initial=0))
     good = end - start > _PID + 1
@@ -150,13 +150,13 @@ def _heads(data: U1, start: I8, end: I8) -> tuple[dict[str, Array], Bools]:
     return {name: values[good] for name, values in heads.items()}, good
 
 
-def _next(data: U1, mark: str, start: I8, size: int) -> I8:
+def _next(data: UInt8, mark: str, start: Int64, size: int) -> Int64:
     """Where ``mark`` is next from each of ``start`` on; ``size`` where it is nowhere."""
     places = np.append(np.flatnonzero(data[:size] == ord(mark)), size)
     return places[np.searchsorted(places[:-1], start)]
 
 
-def _digits_end(data: U1, start: I8) -> I8:
+def _digits_end(data: UInt8, start: Int64) -> Int64:
     """Where the digits from ``start`` on end."""
     end, more = start.copy(), np.ones(len(start), np.bool_)
     for _ in range(_PID_DIGITS):
@@ -166,7 +166,7 @@ def _digits_end(data: U1, start: I8) -> I8:
     return end
 
 
-def _flags(data: U1, start: I8) -> tuple[U1, I8]:
+def _flags(data: UInt8, start: Int64) -> tuple[UInt8, Int64]:
     """common_flags as the marks at ``start`` say, and where these end.
 
     Four marks before 5.16, five since; none with the option irq-info off.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from allocsim.tables import I8, U1, U8, Bools
+    from allocsim.tables import Bools, Int64, UInt8, UInt64
 
 _NONE = 255  # what is no digit
 _DIGITS = np.full(256, _NONE, np.uint8)
@@ -19,10 +19,10 @@ _MOST = {10: 19, 16: 16}
 _MINUS, _SPACE, _OPEN, _CLOSE = b"- ()"
 _NULL = b"(null)"
 
-Numbers = tuple["U8", "Bools"]
+Numbers = tuple["UInt64", "Bools"]
 
 
-def unsigned(data: U1, start: I8, end: I8, base: int = 10) -> Numbers:
+def unsigned(data: UInt8, start: Int64, end: Int64, base: int = 10) -> Numbers:
     """The numbers at ``data[start:end]``: u8, and whether each is one and fits.
 
     Args:
@@ -43,20 +43,20 @@ def unsigned(data: U1, start: I8, end: I8, base: int = 10) -> Numbers:
     return value, good
 
 
-def signed(data: U1, start: I8, end: I8) -> Numbers:
+def signed(data: UInt8, start: Int64, end: Int64) -> Numbers:
     """As ``unsigned``, where a minus may be in front: two's complement in 64 bits."""
     minus = (end > start) & (data.take(start) == _MINUS)
     value, good = unsigned(data, start + minus, end)
     return np.where(minus, np.uint64(0) - value, value), good
 
 
-def prefixed(data: U1, start: I8, end: I8) -> Numbers:
+def prefixed(data: UInt8, start: Int64, end: Int64) -> Numbers:
     """As ``unsigned``, of numbers with 0x in front."""
     value, good = unsigned(data, start + 2, end, 16)
     return value, good & (data.take(start) == ord("0")) & (data.take(start + 1) == ord("x"))
 
 
-def plain(data: U1, start: I8, end: I8) -> Numbers:
+def plain(data: UInt8, start: Int64, end: Int64) -> Numbers:
     """Numbers as ``signed`` or as ``prefixed``, each as it is written."""
     value, good = signed(data, start, end)
     if good.all():
@@ -65,7 +65,7 @@ def plain(data: U1, start: I8, end: I8) -> Numbers:
     return np.where(good, value, hexadecimal), good | fine
 
 
-def bracketed(data: U1, start: I8, end: I8) -> Numbers:
+def bracketed(data: UInt8, start: Int64, end: Int64) -> Numbers:
     """As ``signed``, of numbers in brackets at the end of ``data[start:end]``."""
     opened = np.append(np.flatnonzero(data == _OPEN), len(data))
     at = opened[np.maximum(np.searchsorted(opened, end) - 1, 0)]
@@ -74,7 +74,7 @@ def bracketed(data: U1, start: I8, end: I8) -> Numbers:
     return value, good & inside
 
 
-def pointers(data: U1, start: I8, end: I8) -> tuple[U8, Bools, I8]:
+def pointers(data: UInt8, start: Int64, end: Int64) -> tuple[UInt64, Bools, Int64]:
     """Addresses as %p prints them, with the digits of each: ``(null)`` is 0.
 
     Up to 4.14 NULL is a word, with blanks in front to the width of an address (lib/vsprintf.c:

@@ -24,7 +24,7 @@ from pipeline.untrusted import number
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from allocsim.tables import I8, U1, Bools
+    from allocsim.tables import Bools, Int64, UInt8
     from pipeline.ingest.ftrace_text.lines import TextLines
     from pipeline.ingest.raw.time_chunks import Span
 
@@ -122,7 +122,7 @@ class FtraceTextReader:
         at, text = self._first or (0, "")
         return f"the first, at byte {at}: {text}"
 
-    def _note_unread(self, at: int, line: U1) -> None:
+    def _note_unread(self, at: int, line: UInt8) -> None:
         """Remember a line that cannot be read if it is the first of them in the file."""
         if self._first is None or at < self._first[0]:
             text = bytes(line[: 4 * _SHOWN]).partition(b"\n")[0].decode("utf-8", "replace")
@@ -233,14 +233,14 @@ class FtraceTextReader:
         times = np.array([first, last], np.int64)
         return Chunks(places[:-1], places[1:], times[0], times[1])
 
-    def _name_tasks(self, block: U1, lines: TextLines) -> None:
+    def _name_tasks(self, block: UInt8, lines: TextLines) -> None:
         """Take in the last name of each task."""
         pids, back = np.unique(lines.pid[::-1], return_index=True)
         for pid, place in zip(pids.tolist(), lines.line[::-1][back].tolist(), strict=True):
             name = bytes(block[place : place + COMM]).strip()
             self._comms[str(pid)] = name.decode("utf-8", "replace")
 
-    def _blocks(self) -> Iterator[tuple[int, U1, int]]:
+    def _blocks(self) -> Iterator[tuple[int, UInt8, int]]:
         """Place, bytes and size of pieces of whole lines, the last line ended if it was not."""
         at, size = 0, len(self._data)
         while at < size:
@@ -254,7 +254,7 @@ class FtraceTextReader:
             yield at, *_ended(piece)
             at += len(piece)
 
-    def _count_lost(self, base: int, block: U1, lines: TextLines) -> None:
+    def _count_lost(self, base: int, block: UInt8, lines: TextLines) -> None:
         for place in lines.lost.tolist():
             match = _LOST.match(bytes(block[place : place + 64]).decode("utf-8", "replace"))
             cpu = number(match[1], most=CPUS - 1) if match else None
@@ -314,11 +314,11 @@ class FtraceTextReader:
         )
 
     @staticmethod
-    def _inside(ts: I8, span: Span) -> Bools:
+    def _inside(ts: Int64, span: Span) -> Bools:
         return (ts >= span.since) & (ts < span.until)
 
 
-def _ended(text: U1) -> tuple[U1, int]:
+def _ended(text: UInt8) -> tuple[UInt8, int]:
     """Text with a newline at its end and SLACK bytes behind, and its size with the newline."""
     size = len(text)
     data = np.zeros(size + 1 + SLACK, np.uint8)

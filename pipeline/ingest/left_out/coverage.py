@@ -8,7 +8,7 @@ objects and as objects that are never freed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,15 +98,8 @@ class Coverage:
                 early = "full"
             elif not watched and until - each.last_ts > idle:
                 early = "unexplained"
-            out[str(cpu)] = {
-                "events": each.events,
-                "first_ts": each.first_ts,
-                "last_ts": each.last_ts,
-                "longest_gap": each.longest_gap,
-                "overwritten": overwritten,
-                "late": late,
-                "early": early,
-            }
+            own = {"overwritten": overwritten, "late": late, "early": early}
+            out[str(cpu)] = asdict(each) | own
         return out
 
 

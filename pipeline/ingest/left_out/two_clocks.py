@@ -20,7 +20,7 @@ from allocsim.trace.events import Ev
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from allocsim.tables import I2, I8, U8, Array, Bools
+    from allocsim.tables import Array, Bools, Int16, Int64, UInt64
     from pipeline.trace_set.column import Values
 
 # Of an event: nothing, or whether it allocates or frees what a column names.
@@ -73,9 +73,9 @@ class _Uses(NamedTuple):
         alloc: bool, whether it is allocated.
     """
 
-    key: U8
-    ts: I8
-    cpu: I2
+    key: UInt64
+    ts: Int64
+    cpu: Int16
     alloc: Bools
 
     def take(self, rows: Array) -> _Uses:
@@ -172,7 +172,7 @@ class ClockCheck:
             return None
         return Behind(cpu, of, shift, len(uses.key), before, after)
 
-    def _apart(self, uses: _Uses, cpu: int, of: int) -> I8:
+    def _apart(self, uses: _Uses, cpu: int, of: int) -> Int64:
         """From frees on ``cpu`` to the allocations on ``of`` that they may be of, in ns.
 
         The first free of an address and its first allocation, the second and the second, ...: the
@@ -189,7 +189,7 @@ class ClockCheck:
         return apart[(apart > 1) & (apart <= most)]
 
 
-def _chosen(key: U8, halvings: int) -> Bools:
+def _chosen(key: UInt64, halvings: int) -> Bools:
     """Which addresses are looked at: half of them, a quarter, ... where there are too many."""
     if not halvings:
         return np.ones(len(key), np.bool_)
@@ -197,7 +197,7 @@ def _chosen(key: U8, halvings: int) -> Bools:
     return chosen
 
 
-def _some(apart: I8) -> list[int]:
+def _some(apart: Int64) -> list[int]:
     """Distances that stand for all of them."""
     if not apart.size:
         return []
@@ -212,7 +212,7 @@ def _shifted(uses: _Uses, cpu: int, shift: int) -> _Uses:
     return moved.take(np.lexsort((moved.ts, moved.key)))
 
 
-def _rank(key: U8) -> U8:
+def _rank(key: UInt64) -> UInt64:
     """How many of the same key stand before each of ``key``, which is ascending."""
     start = np.flatnonzero(np.append(True, key[1:] != key[:-1])[: len(key)])
     count = np.diff(start, append=len(key))

@@ -158,10 +158,11 @@ def _read_file(perf: PerfData, cursor: Cursor) -> None:
         perf.attrs.append(replace(attr, ids=_ids(ids)))
     for feature in features:
         at, size = _section(table, f"feature {feature}")
-        if feature in _READ:
-            _READ[feature](perf, perf.cursor(_NAMES[feature], at, at + size))
-        elif feature in _REFUSED:
+        if feature in _REFUSED:
             raise InputError(f"{perf.path}: {_REFUSED[feature]}")
+        if feature in _READ:
+            name, read = _READ[feature]
+            read(perf, perf.cursor(name, at, at + size))
 
 
 def _range(at: int, size: int) -> tuple[int, int]:
@@ -222,10 +223,10 @@ def _read_pipe(perf: PerfData) -> None:
             _read_tracing_data(perf, body)
         elif kind == _PIPE_FEATURE:
             feature = body.number(8, "a feature")
-            if feature in _READ:
-                _READ[feature](perf, body)
-            elif feature in _REFUSED:
+            if feature in _REFUSED:
                 raise InputError(f"{perf.path}: {_REFUSED[feature]}")
+            if feature in _READ:
+                _READ[feature][1](perf, body)
         elif kind == _PIPE_UPDATE:
             _read_update(perf, body)
         else:
@@ -301,21 +302,14 @@ def _set_compressed(perf: PerfData, cursor: Cursor) -> None:
     perf.compressed = True
 
 
+#: What is read of which feature: what to call it, and how.
 _READ = {
-    _TRACING_DATA: _read_tracing_data,
-    _OSRELEASE: _read_release,
-    _ARCH: _read_arch,
-    _NRCPUS: _read_cpus,
-    _EVENT_DESC: _read_event_names,
-    _COMPRESSED: _set_compressed,
-}
-_NAMES = {
-    _TRACING_DATA: "the event formats",
-    _OSRELEASE: "the kernel's release",
-    _ARCH: "the architecture",
-    _NRCPUS: "the number of CPUs",
-    _EVENT_DESC: "the events' names",
-    _COMPRESSED: "the compression",
+    _TRACING_DATA: ("the event formats", _read_tracing_data),
+    _OSRELEASE: ("the kernel's release", _read_release),
+    _ARCH: ("the architecture", _read_arch),
+    _NRCPUS: ("the number of CPUs", _read_cpus),
+    _EVENT_DESC: ("the events' names", _read_event_names),
+    _COMPRESSED: ("the compression", _set_compressed),
 }
 _REFUSED = {
     _AUXTRACE: "it holds a hardware trace (AUX), which is not read; record kmem events alone",

@@ -23,7 +23,7 @@ from pipeline.ingest.stream import SLACK
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from allocsim.tables import U1, Bools
+    from allocsim.tables import Bools, UInt8
     from pipeline.ingest.perf_data.records import RecordWalk
     from pipeline.ingest.perf_data.samples import SampleReader
 
@@ -46,7 +46,7 @@ class Indexer:
         tracepoints: those of them that are tracepoints'.
     """
 
-    def __init__(self, data: U1, order: str, samples: SampleReader, where: str) -> None:
+    def __init__(self, data: UInt8, order: str, samples: SampleReader, where: str) -> None:
         self._data = data
         self._order = order
         self._reader = samples
@@ -85,7 +85,7 @@ class Indexer:
             *(np.concatenate([none, *(getattr(part, name) for part in parts)]) for name in names)
         )
 
-    def _chunks(self, block: U1, walk: RecordWalk, sample: Bools, base: int) -> Chunks:
+    def _chunks(self, block: UInt8, walk: RecordWalk, sample: Bools, base: int) -> Chunks:
         offset = walk.offset[sample]
         rows, ts = self._reader.times(block, offset)
         self.samples += len(offset)

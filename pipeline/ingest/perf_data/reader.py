@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from allocsim.tables import I2, I8, U1
+    from allocsim.tables import Int16, Int64, UInt8
     from pipeline.ingest.raw.time_chunks import Chunks, Span
 
 _VERSION = 2
@@ -154,7 +154,7 @@ class PerfReader:
             chains=found.chains and found.chains.moved(order),
         )
 
-    def _assemble(self, span: Span) -> tuple[U1, ChunkPlaces]:
+    def _assemble(self, span: Span) -> tuple[UInt8, ChunkPlaces]:
         """The chunks of a window in one piece."""
         begin, end = self._chunks.begin[span.chunk], self._chunks.end[span.chunk]
         first = np.flatnonzero(np.append(True, begin[1:] != end[:-1])[: len(begin)])
@@ -173,7 +173,7 @@ class PerfReader:
             data[to : to + count] = self._data[at : at + count]
         return data, places
 
-    def _offsets(self, data: U1, span: Span, places: ChunkPlaces) -> I8:
+    def _offsets(self, data: UInt8, span: Span, places: ChunkPlaces) -> Int64:
         """Where the samples of a window's chunks begin in its data."""
         begin, end = self._chunks.begin[span.chunk], self._chunks.end[span.chunk]
         run = np.searchsorted(places.source, begin, side="right") - 1
@@ -181,10 +181,10 @@ class PerfReader:
         walker = RecordWalker(data, self._perf.order, places.name)
         offset = walker.known(begin + moved, end + moved, len(data) - SLACK)
         kind = unaligned(data, self._perf.order + "u4")[offset]
-        found: I8 = offset[kind == SAMPLE]
+        found: Int64 = offset[kind == SAMPLE]
         return found
 
-    def _check_cpus(self, cpu: I2) -> None:
+    def _check_cpus(self, cpu: Int16) -> None:
         if not cpu.size:
             return
         last = int(cpu[-1])

@@ -18,7 +18,7 @@ from pipeline.ingest.stream import Chains
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from allocsim.tables import I2, I4, I8, U1, U8, Array
+    from allocsim.tables import Array, Int16, Int32, Int64, UInt8, UInt64
     from pipeline.ingest.perf_data.attrs import Attr
 
 # Frames from here on are no addresses but say of which context those behind them are.
@@ -40,11 +40,11 @@ class Samples:
         size: i4, its bytes.
     """
 
-    sample: I8
-    ts: I8
-    cpu: I2
-    offset: I8
-    size: I4
+    sample: Int64
+    ts: Int64
+    cpu: Int16
+    offset: Int64
+    size: Int32
     chains: Chains | None
 
 
@@ -52,11 +52,11 @@ class Samples:
 class _Bounds:
     """Where samples begin and how many bytes each has; ``place`` names a byte in an error."""
 
-    offset: I8
-    size: I8
+    offset: Int64
+    size: Int64
     place: Callable[[int], str]
 
-    def need(self, size: I8 | int, what: str) -> None:
+    def need(self, size: Int64 | int, what: str) -> None:
         """Raise an InputError if a sample has fewer bytes than it needs for ``what``."""
         short = np.flatnonzero(self.size < size)
         if short.size:
@@ -69,7 +69,7 @@ class _Layout:
     """A kind of sample: an attribute that stands for all with the same fields, and their ids."""
 
     attr: Attr
-    ids: U8
+    ids: UInt64
 
 
 class SampleReader:
@@ -114,7 +114,7 @@ class SampleReader:
             for kind in sorted({(attr.sample_type, attr.read_format) for attr in points})
         ]
 
-    def times(self, data: U1, offset: I8) -> tuple[I8, I8]:
+    def times(self, data: UInt8, offset: Int64) -> tuple[Int64, Int64]:
         """Of the samples at ``offset``, which are tracepoints', and the times of these: both i8."""
         parts = [
             (rows, self._word(data, offset[rows], layout.attr.at(bits.TIME), "i8"))
@@ -124,7 +124,7 @@ class SampleReader:
             return parts[0]
         return _merged(parts)
 
-    def read(self, data: U1, offset: I8, size: I8, place: Callable[[int], str]) -> Samples:
+    def read(self, data: UInt8, offset: Int64, size: Int64, place: Callable[[int], str]) -> Samples:
         """The tracepoints' samples among those at ``offset``, in this order.
 
         Args:
@@ -142,7 +142,7 @@ class SampleReader:
         ]
         return parts[0] if len(parts) == 1 else _joined(parts)
 
-    def _split(self, data: U1, offset: I8) -> Iterable[tuple[I8, _Layout]]:
+    def _split(self, data: UInt8, offset: Int64) -> Iterable[tuple[Int64, _Layout]]:
         """The samples of each layout."""
         if self._id_at is None:
             return [(np.arange(len(offset)), self._layouts[0])]
@@ -152,15 +152,15 @@ class SampleReader:
             for layout in self._layouts
         ]
 
-    def _word(self, data: U1, offset: I8, at: int, dtype: str) -> Array:
+    def _word(self, data: UInt8, offset: Int64, at: int, dtype: str) -> Array:
         # A record that is too short is refused when it is read whole.
         words = unaligned(data, self._order + dtype, at)
         return words[np.minimum(offset, len(words) - 1)].astype(dtype, copy=False)
 
-    def _read(self, data: U1, rows: I8, bounds: _Bounds, attr: Attr) -> Samples:
+    def _read(self, data: UInt8, rows: Int64, bounds: _Bounds, attr: Attr) -> Samples:
         offset = bounds.offset
         bounds.need(attr.front, "its fields")
-        at: I8 = np.full(len(rows), attr.front, np.int64)
+        at: Int64 = np.full(len(rows), attr.front, np.int64)
         if attr.sample_type & bits.READ:
             at += self._read_size(data, bounds, attr)
         chains = None
@@ -184,12 +184,12 @@ class SampleReader:
             chains=chains,
         )
 
-    def _count(self, data: U1, place: I8, most: int) -> I8:
+    def _count(self, data: UInt8, place: Int64, most: int) -> Int64:
         """The numbers at ``place``; one more than ``most``, if they are larger."""
         count = unaligned(data, self._order + "u8")[place].astype(np.uint64)
         return np.minimum(count, np.uint64(most + 1)).astype(np.int64)
 
-    def _read_size(self, data: U1, bounds: _Bounds, attr: Attr) -> I8:
+    def _read_size(self, data: UInt8, bounds: _Bounds, attr: Attr) -> Int64:
         """Bytes of READ in each sample (kernel/events/core.c:perf_output_read, 7.2)."""
         kind = attr.read_format
         times = sum(bool(kind & bit) for bit in (bits.ENABLED, bits.RUNNING))
@@ -198,13 +198,13 @@ class SampleReader:
             return np.full(len(bounds.offset), 8 * (times + each), np.int64)
         bounds.need(attr.front + 8, "what was read")
         members = self._count(data, bounds.offset + attr.front, _MOST_READ)
-        size: I8 = 8 * (1 + times + each * members)
+        size: Int64 = 8 * (1 + times + each * members)
         if self.counts and kind & bits.READ_ID:
             bounds.need(attr.front + size, "what was read")
             self._note_counts(data, bounds.offset + attr.front + 8 * (1 + times), members, each)
         return size
 
-    def _note_counts(self, data: U1, begin: I8, members: I8, each: int) -> None:
+    def _note_counts(self, data: UInt8, begin: Int64, members: Int64, each: int) -> None:
         """Take in the counts of groups, of which samples have ``each`` words a member."""
         before = np.cumsum(members) - members
         place = np.repeat(begin - 8 * each * before, members)
@@ -215,7 +215,7 @@ class SampleReader:
             found = int(value[of == np.uint64(id_)].max(initial=0))
             self.counts[id_] = max(self.counts[id_], found)
 
-    def _chains(self, data: U1, offset: I8, count: I8) -> Chains:
+    def _chains(self, data: UInt8, offset: Int64, count: Int64) -> Chains:
         """The kernel's part of the chains at ``offset``; of samples without one there is none."""
         before = np.cumsum(count) - count
         place = np.repeat(offset - 8 * before, count) + 8 * np.arange(int(count.sum()))
@@ -266,7 +266,7 @@ def _id_place(attrs: list[Attr], where: str) -> int:
     raise InputError(f"{where}: its samples do not say of which event they are; record kmem alone")
 
 
-def _merged(parts: list[tuple[I8, I8]]) -> tuple[I8, I8]:
+def _merged(parts: list[tuple[Int64, Int64]]) -> tuple[Int64, Int64]:
     rows, values = (np.concatenate([part[n] for part in parts]) for n in (0, 1))
     order = np.argsort(rows, kind="stable")
     return rows[order], values[order]
@@ -283,7 +283,7 @@ def _joined(parts: list[Samples]) -> Samples:
     return Samples(rows[order], ts, cpu, offset, size, _joined_chains(parts, order))
 
 
-def _joined_chains(parts: list[Samples], order: I8) -> Chains | None:
+def _joined_chains(parts: list[Samples], order: Int64) -> Chains | None:
     """The chains of all parts; record ``order[i]`` of the parts together is now record ``i``."""
     begin = np.cumsum([0, *(len(part.sample) for part in parts)])
     having = [

@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from allocsim.tables import I2, I8, Bools
+    from allocsim.tables import Bools, Int16, Int64
     from pipeline.ingest.stream import Stream
 
 #: Events of one CPU this far apart (ns) are not looked at together.
@@ -34,10 +34,10 @@ class Chunks:
         last: i8, the latest.
     """
 
-    begin: I8
-    end: I8
-    first: I8
-    last: I8
+    begin: Int64
+    end: Int64
+    first: Int64
+    last: Int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Span:
 
     since: int
     until: int
-    chunk: I8
+    chunk: Int64
 
 
 def spans(chunks: Chunks, budget: int) -> Iterator[Span]:
@@ -78,20 +78,20 @@ class ChunkPlaces:
     """
 
     where: str
-    begin: I8
-    source: I8
+    begin: Int64
+    source: Int64
 
     def name(self, offset: int) -> str:
         """What to call a byte of the window in an error."""
         run = int(np.searchsorted(self.begin, offset, side="right")) - 1
         return f"{self.where} byte {offset - int(self.begin[run]) + int(self.source[run])}"
 
-    def near(self, stream: Stream, first: I8, second: I8) -> Bools:
+    def near(self, stream: Stream, first: Int64, second: Int64) -> Bools:
         """Which pairs of records of one CPU are at most NEAR apart in time."""
         return stream.ts[second] - stream.ts[first] <= NEAR
 
 
-def time_orders(ts: I8, cpu: I2) -> tuple[I8, I8]:
+def time_orders(ts: Int64, cpu: Int16) -> tuple[Int64, Int64]:
     """The orders of some records of a file: as a Stream has them, and Stream.in_time over that.
 
     Of equal times the first in the file comes first.

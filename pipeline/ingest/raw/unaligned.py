@@ -8,10 +8,10 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 if TYPE_CHECKING:
-    from allocsim.tables import U1, Array
+    from allocsim.tables import Array, UInt8
 
 
-def unaligned(data: U1, dtype: str, at: int = 0) -> Array:
+def unaligned(data: UInt8, dtype: str, at: int = 0) -> Array:
     """``data`` from byte ``at`` on, seen as numbers of ``dtype`` that begin at every byte.
 
     Nothing is copied. Element i is made of the bytes from ``at + i`` on.

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from allocsim.tables import I8, Bools
+    from allocsim.tables import Bools, Int64
     from pipeline.ingest.stream import Stream
 
 # common_flags: include/linux/trace_events.h:enum trace_flag_type, HARDIRQ, SOFTIRQ and NMI (7.2).
 _CONTEXT_FLAGS = 0x08 | 0x10 | 0x40
 
 
-def before(stream: Stream, rows: I8, member: Bools) -> I8:
+def before(stream: Stream, rows: Int64, member: Bools) -> Int64:
     """The last record before each of ``rows``, of the same task and interrupt context.
 
     Args:
@@ -40,7 +40,7 @@ def before(stream: Stream, rows: I8, member: Bools) -> I8:
     return np.where(_near(stream, found, rows), found, -1)
 
 
-def _near(stream: Stream, first: I8, second: I8) -> Bools:
+def _near(stream: Stream, first: Int64, second: Int64) -> Bools:
     """Whether two records are of the same CPU and task and close enough (false for -1)."""
     pid = stream.head["common_pid"]
     near: Bools = (first >= 0) & (stream.cpu[first] == stream.cpu[second])
@@ -48,7 +48,7 @@ def _near(stream: Stream, first: I8, second: I8) -> Bools:
     return near
 
 
-def directly_before(stream: Stream, rows: I8) -> I8:
+def directly_before(stream: Stream, rows: Int64) -> Int64:
     """The record next before each of ``rows`` if it is of the same task and context; else -1."""
     first = rows - 1
     flags = stream.head["common_flags"]

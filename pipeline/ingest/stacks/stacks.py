@@ -19,7 +19,7 @@ from pipeline.ingest.stacks.contexts import before, directly_before
 from pipeline.trace_set.interning import Interner
 
 if TYPE_CHECKING:
-    from allocsim.tables import I4, I8, U8, Bools
+    from allocsim.tables import Bools, Int32, Int64, UInt64
     from pipeline.ingest.stream import Chains, Stream
 
 # The innermost frame of a trigger's stack is the probe of its event's class.
@@ -54,8 +54,8 @@ class Attached:
         stack: i4, the number of each.
     """
 
-    event: I8
-    stack: I4
+    event: Int64
+    stack: Int32
 
 
 class StackReader:
@@ -84,12 +84,12 @@ class StackReader:
         self.of_others = 0
 
     @property
-    def start(self) -> I8:
+    def start(self) -> Int64:
         """i8, number of stacks + 1: where each stack's frames begin in ``address``."""
         return self._start
 
     @property
-    def address(self) -> U8:
+    def address(self) -> UInt64:
         """u8, the frames of all stacks, innermost first."""
         return self._address
 
@@ -124,7 +124,7 @@ class StackReader:
         self.of_others += int((inside & other).sum())
         return Attached(chains.record, self._number(chains.frames, chains.count))
 
-    def _events(self, stream: Stream, record: I8) -> I8:
+    def _events(self, stream: Stream, record: Int64) -> Int64:
         """The record before each stack in its context, of any kind but a task's stack; or -1.
 
         Where options ask for all of them, the task's own stack comes behind the event and the
@@ -139,7 +139,7 @@ class StackReader:
             event[apart] = before(stream, record[apart], among)
         return event
 
-    def _frames(self, stream: Stream, record: I8) -> tuple[U8, I8]:
+    def _frames(self, stream: Stream, record: Int64) -> tuple[UInt64, Int64]:
         """The frames of all stacks, one stack after the other, and how many each has."""
         begin = self._begin
         count = (stream.size[record].astype(np.int64) - begin) // self._word
@@ -156,7 +156,7 @@ class StackReader:
         keep = np.arange(len(frames)) < np.repeat(_sum_before(count, 1) + used, count)
         return frames[keep], used
 
-    def _fit(self, probe: U8) -> Bools:
+    def _fit(self, probe: UInt64) -> Bools:
         """By innermost frame and slot: whether such a stack can be such an event's."""
         self._first.codes(probe)
         fresh = self._first.values[len(self._fits) :].tolist()
@@ -177,7 +177,7 @@ class StackReader:
         slots[OTHER] = not slots.any() and name not in _CLASSES
         return slots
 
-    def _number(self, frames: U8, count: I8) -> I4:
+    def _number(self, frames: UInt64, count: Int64) -> Int32:
         """The number of each stack; new ones are taken in."""
         hashed = self._hashes.codes(_digest(frames, count)).astype(np.int64)
         begin = _sum_before(count, 1)
@@ -193,12 +193,12 @@ class StackReader:
             number[row] = self._collided(frames[begin[row] : begin[row] + count[row]])
         return number
 
-    def _store(self, stacks: list[U8]) -> None:
+    def _store(self, stacks: list[UInt64]) -> None:
         ends = self._start[-1] + np.cumsum([len(stack) for stack in stacks])
         self._start = np.concatenate([self._start, ends])
         self._address = np.concatenate([self._address, *stacks])
 
-    def _different(self, number: I4, frames: U8, count: I8) -> I8:
+    def _different(self, number: Int32, frames: UInt64, count: Int64) -> Int64:
         """Which stacks are not the ones of their number: another one has the same hash."""
         length = np.diff(self._start)[number]
         if (length != count).any():
@@ -210,7 +210,7 @@ class StackReader:
             return np.zeros(0, np.int64)
         return np.unique(np.repeat(np.arange(len(count)), count)[wrong])
 
-    def _collided(self, stack: U8) -> int:
+    def _collided(self, stack: UInt64) -> int:
         """The number of one stack by its frames themselves."""
         key = stack.tobytes()
         if key not in self._by_frames:
@@ -219,11 +219,11 @@ class StackReader:
         return self._by_frames[key]
 
 
-def _sum_before(count: I8, each: int) -> I8:
+def _sum_before(count: Int64, each: int) -> Int64:
     return (np.cumsum(count) - count) * each
 
 
-def _digest(frames: U8, count: I8) -> U8:
+def _digest(frames: UInt64, count: Int64) -> UInt64:
     """A hash of each stack: its frames times odd numbers that depend on the depth."""
     deepest = int(count.max(initial=0))
     weight = np.arange(1, 2 * deepest + 2, 2, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
@@ -233,5 +233,5 @@ def _digest(frames: U8, count: I8) -> U8:
     depth = np.arange(len(frames)) - np.repeat(begin, count)
     product = frames * weight[depth]
     total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(product)])
-    sums: U8 = total[begin + count] - total[begin]
+    sums: UInt64 = total[begin + count] - total[begin]
     return sums ^ (count.astype(np.uint64) << np.uint64(56))

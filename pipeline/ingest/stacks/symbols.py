@@ -10,7 +10,7 @@ from pipeline.ingest.raw.unaligned import unaligned
 from pipeline.trace_set.parts import Symbols
 
 if TYPE_CHECKING:
-    from allocsim.tables import I8, U1, U8, Array
+    from allocsim.tables import Array, Int64, UInt8, UInt64
 
 # include/linux/kallsyms.h:KSYM_SYMBOL_LEN is less (7.2).
 _LONGEST = 1024
@@ -53,13 +53,13 @@ class Kallsyms:
         address = address[good]
         # Stable: of symbols at one address, the first in the text stays the first.
         order = np.argsort(address, kind="stable")
-        self.address: U8 = address[order]
-        self._name: I8 = begin[good][order] + width + 3
+        self.address: UInt64 = address[order]
+        self._name: Int64 = begin[good][order] + width + 3
 
     def __len__(self) -> int:
         return len(self.address)
 
-    def resolve(self, addresses: U8) -> Symbols:
+    def resolve(self, addresses: UInt64) -> Symbols:
         """The symbols that ``addresses`` (ascending) lie in.
 
         A symbol reaches up to the next one. Of several at one address the first in the text is
@@ -99,7 +99,7 @@ class Kallsyms:
         return name.strip(), owner or None
 
 
-def _digits(texts: Array) -> U1:
+def _digits(texts: Array) -> UInt8:
     """The values of hexadecimal digits (one row a text); above 15 for any other character."""
     characters = texts.view(np.uint8).reshape(len(texts), texts.itemsize)
     decimal = characters - np.uint8(ord("0"))
@@ -107,7 +107,7 @@ def _digits(texts: Array) -> U1:
     return np.where(decimal < 10, decimal, np.where(letter < 6, letter + np.uint8(10), 255))
 
 
-def _number(digits: U1) -> U8:
+def _number(digits: UInt8) -> UInt64:
     """The numbers that rows of up to 16 hexadecimal digits make."""
     padded = np.zeros((len(digits), 16), np.uint8)
     padded[:, 16 - digits.shape[1] :] = digits

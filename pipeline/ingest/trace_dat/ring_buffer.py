@@ -22,7 +22,7 @@ from pipeline.ingest.raw.unaligned import unaligned
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from allocsim.tables import I4, I8, U1, U4, U8, Array, Bools
+    from allocsim.tables import Array, Bools, Int32, Int64, UInt8, UInt32, UInt64
     from pipeline.ingest.formats import Field
 
 # An entry begins with a word: 5 bits of type, 27 bits of time since the entry before. Types up to
@@ -78,12 +78,12 @@ class Records(NamedTuple):
         size: i4, bytes of the record.
     """
 
-    ts: U8
-    offset: I8
-    size: I4
+    ts: UInt64
+    offset: Int64
+    size: Int32
 
 
-def stamps(pages: U1, layout: PageLayout) -> U8:
+def stamps(pages: UInt8, layout: PageLayout) -> UInt64:
     """The time each sub-buffer begins with, as recorded: u8.
 
     Args:
@@ -94,20 +94,20 @@ def stamps(pages: U1, layout: PageLayout) -> U8:
     return raw.astype(np.uint64)
 
 
-def commits(pages: U1, layout: PageLayout) -> I8:
+def commits(pages: UInt8, layout: PageLayout) -> Int64:
     """The commit field of each sub-buffer: i8. Arguments as of ``stamps``."""
     field = slice(layout.commit_offset, layout.commit_offset + layout.commit_size)
     raw = np.ascontiguousarray(pages[:, field]).view(f"{layout.order}u{layout.commit_size}")
     return raw[:, 0].astype(np.int64)
 
 
-def missed(commit: I8) -> Bools:
+def missed(commit: Int64) -> Bools:
     """Which commit fields are marked: events before the sub-buffer are lost."""
     marked: Bools = (commit & _MISSED) != 0
     return marked
 
 
-def lost_before(data: U1, page: int, layout: PageLayout) -> int | None:
+def lost_before(data: UInt8, page: int, layout: PageLayout) -> int | None:
     """How many events are lost before sub-buffer ``page`` of ``data``; None if it is not said."""
     body = data[page * layout.size : (page + 1) * layout.size]
     commit = int(commits(body[np.newaxis], layout)[0])
@@ -118,7 +118,7 @@ def lost_before(data: U1, page: int, layout: PageLayout) -> int | None:
     return int(unaligned(body, f"{layout.order}u{layout.commit_size}", at)[0])
 
 
-def walk(data: U1, layout: PageLayout, place: Callable[[int], str]) -> Records:
+def walk(data: UInt8, layout: PageLayout, place: Callable[[int], str]) -> Records:
     """Find every event in ``data``, which holds whole sub-buffers of ``layout``.
 
     Args:
@@ -155,21 +155,21 @@ def walk(data: U1, layout: PageLayout, place: Callable[[int], str]) -> Records:
 class _Walker:
     """The words of some sub-buffers, the time each sub-buffer begins with, and their layout."""
 
-    words: U4
-    stamp: U8
+    words: UInt32
+    stamp: UInt64
     layout: PageLayout
     place: Callable[[int], str]
 
-    def _type(self, head: U4) -> U4:
+    def _type(self, head: UInt32) -> UInt32:
         return head & np.uint32(31) if self.layout.order == "<" else head >> np.uint32(27)
 
-    def _delta(self, head: U4) -> U4:
+    def _delta(self, head: UInt32) -> UInt32:
         return head >> np.uint32(5) if self.layout.order == "<" else head & _DELTA_MASK
 
     def _fail(self, word: int, why: str) -> NoReturn:
         raise InputError(f"{self.place(4 * word)}: {why}")
 
-    def entries(self, first: I8, end: I8) -> tuple[I8, I8]:
+    def entries(self, first: Int64, end: Int64) -> tuple[Int64, Int64]:
         """The word each entry begins at, sub-buffer after sub-buffer, and each one's number."""
         count = np.zeros(len(first), np.int64)
         live = np.flatnonzero(first < end)
@@ -191,7 +191,7 @@ class _Walker:
             place[start[live] + step] = at
         return place, count
 
-    def _length(self, at: I8, stop: I8) -> I8:
+    def _length(self, at: Int64, stop: Int64) -> Int64:
         """Words from each entry to the next."""
         head = self.words[at]
         kind = self._type(head)
@@ -202,7 +202,7 @@ class _Walker:
             length[odd] = self._odd_length(head[odd], at[odd], stop[odd])
         return length
 
-    def _odd_length(self, head: U4, at: I8, stop: I8) -> I8:
+    def _odd_length(self, head: UInt32, at: Int64, stop: Int64) -> Int64:
         kind = self._type(head)
         # Padding without a time fills the rest of the sub-buffer (ring_buffer.c:rb_null_event).
         rest = (kind == _PADDING) & (self._delta(head) == 0)
@@ -218,7 +218,7 @@ class _Walker:
         length = np.where(sized, 1 + ((second + 3) >> 2), 2)
         return np.where(rest, stop - at, length)
 
-    def records(self, place: I8, count: I8, page: int) -> Records:
+    def records(self, place: Int64, count: Int64, page: int) -> Records:
         """The events among the entries at ``place``: ``count`` a sub-buffer, from ``page`` on."""
         head = self.words[place]
         kind = self._type(head)
@@ -236,7 +236,7 @@ class _Walker:
         other = odd[kind[odd] > _DATA_MAX]
         return Records._make(_without(column, other) for column in (ts, offset, size))
 
-    def _times(self, place: I8, delta: U8, odd: I8, pages: tuple[I8, int]) -> U8:
+    def _times(self, place: Int64, delta: UInt64, odd: Int64, pages: tuple[Int64, int]) -> UInt64:
         """The time of each entry: its sub-buffer's, and all deltas up to and with its own."""
         count, first_page = pages
         kind = self._type(self.words[place[odd]])
@@ -262,7 +262,7 @@ class _Walker:
         return total
 
 
-def _without(values: Array, places: I8) -> Array:
+def _without(values: Array, places: Int64) -> Array:
     """``values`` but those at ``places``, copied in runs where there are few places."""
     if _FEW * len(places) > len(values):
         return np.delete(values, places)

@@ -14,7 +14,7 @@ from pipeline.ingest.trace_dat.ring_buffer import PageLayout, walk
 from pipeline.ingest.trace_dat.windows import NEAR, RawWindow
 
 if TYPE_CHECKING:
-    from allocsim.tables import I8, U1, Bools
+    from allocsim.tables import Bools, Int64, UInt8
     from pipeline.ingest.events import EventTypes
     from pipeline.ingest.trace_dat.clock import Clock
 
@@ -30,7 +30,7 @@ class _SubBufferPlaces:
     where: str
     size: int
     window: RawWindow
-    begin: I8
+    begin: Int64
 
     def name(self, offset: int) -> str:
         """What to call a byte of the window in an error."""
@@ -42,7 +42,7 @@ class _SubBufferPlaces:
             f"byte {byte}"
         )
 
-    def near(self, stream: Stream, first: I8, second: I8) -> Bools:
+    def near(self, stream: Stream, first: Int64, second: Int64) -> Bools:
         """Which pairs of records of one CPU are at most NEAR sub-buffers apart."""
         page = [stream.offset[record] // self.size for record in (first, second)]
         return page[1] - page[0] <= NEAR
@@ -98,7 +98,7 @@ class SubBufferStreams:
             places=places,
         )
 
-    def _assemble(self, raw: RawWindow) -> tuple[U1, list[int]]:
+    def _assemble(self, raw: RawWindow) -> tuple[UInt8, list[int]]:
         """The window's data in one piece, and the number of sub-buffers of each CPU."""
         sizes = [sum(map(len, pieces)) for _, _, pieces in raw.cpus]
         need = sum(sizes) + SLACK
