@@ -67,8 +67,8 @@ lint: $(VENV)/.dev ## Mend what ruff can mend, then check style and types
 	$(BIN)/ruff format .
 	$(BIN)/mypy
 
-docs: $(VENV)/.dev ## Make the reference pages under docs/ anew from the code
-	$(BIN)/python -m pipeline.docs
+docs: $(VENV)/.dev ## Make the reference pages under docs/ anew from the code, and their examples
+	$(BIN)/python -m pipeline.docs --examples
 
 bench: $(VENV)/.dev ## Measure speed and memory; writes bench/RESULTS.md
 	$(BIN)/python bench/run.py

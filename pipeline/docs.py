@@ -2,11 +2,16 @@
 
 Also reports/rules.toml, the titles of docs/rules.md.
 
-``python -m pipeline.docs`` writes them anew; a test says when they are out of date.
+``python -m pipeline.docs`` writes them anew; a test says when they are out of date. Their examples
+are pages of their own, docs/examples; with ``--examples`` these and docs/walk.md are run first.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -15,6 +20,7 @@ from typer.main import get_command
 from allocsim.kernels.profile import DEFAULT, PROFILES
 from allocsim.kernels.settings import SETTINGS
 from pipeline.cli import app
+from pipeline.processes.scratch import scratch
 from pipeline.rulebook import titles_file
 from pipeline.store.schema import SCHEMA_VERSION, TABLES
 from pipeline.store.schema.enums import ENUMS
@@ -28,10 +34,15 @@ if TYPE_CHECKING:
 
     from allocsim.kernels.settings import Setting
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
 TITLES = DOCS.parent / "reports" / "rules.toml"
+EXAMPLES = DOCS / "examples"
 FOLDERS = ("commands", "views")  #: hold reference pages only
 
+_BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n", re.MULTILINE)
+_SHELL = 'allocsim() { "$PYTHON" -m pipeline "$@"; }\n'
 _MADE = "<!-- Made from the code by: make docs -->\n\n"
 
 
@@ -176,8 +187,20 @@ def _command_page(name: str, command: TyperCommand) -> str:
     return (
         f"{_MADE}# allocsim {name}\n\n{about}\n\n    {usage}\n\n"
         + _markdown(("argument or option", "default", "what it is"), rows)
+        + _example(name)
         + "\n[All commands](README.md)\n"
     )
+
+
+def _example(command: str) -> str:
+    """What a command prints, and what the columns are."""
+    path = EXAMPLES / f"{command.replace(' ', '-')}.md"
+    return f"\n{path.read_text('utf-8')}" if path.is_file() else ""
+
+
+def with_console_blocks() -> list[Path]:
+    """The pages whose commands a reader can run."""
+    return [*sorted(EXAMPLES.glob("*.md")), DOCS / "walk.md"]
 
 
 def _help(command: TyperCommand) -> list[str]:
@@ -201,8 +224,46 @@ def _markdown(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return "".join("| " + " | ".join(line) + " |\n" for line in cells).replace("|  |", "| |")
 
 
+def answered(text: str, folder: Path) -> str:
+    """A page whose console blocks hold what their commands print.
+
+    Commands are run in a shell, those of all blocks one after the other; errors and exit codes
+    that they end with are theirs to show. ``traces`` are the shipped trace sets.
+
+    Args:
+        text: the page, Markdown. In a block lines that begin with ``$`` are commands.
+        folder: where they are run; empty.
+    """
+    (folder / "traces").symlink_to(ROOT / "traces")
+    return _BLOCK.sub(lambda block: f"```console\n{_run(block[1], folder)}```", text)
+
+
+def commands(text: str) -> list[str]:
+    """The commands of a page's console blocks."""
+    return [command for block in _BLOCK.findall(text) for command in _COMMAND.findall(block)]
+
+
+def _run(block: str, folder: Path) -> str:
+    environment = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
+    parts = []
+    for command in _COMMAND.findall(block):
+        done = subprocess.run(  # noqa: S603 - the docs' own commands
+            ["/bin/sh", "-c", _SHELL + command],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            check=False,
+            text=True,
+        )
+        parts.append(f"$ {command}\n{done.stdout}")
+    return "".join(parts)
+
+
 def main() -> None:
     """Write the pages and the rules' titles, and remove pages of what is gone."""
+    for example in with_console_blocks() if "--examples" in sys.argv else []:
+        with scratch() as place:
+            example.write_text(answered(example.read_text("utf-8"), place), "utf-8")
     TITLES.write_text(titles_file(), "utf-8")
     texts = pages()
     for name, text in texts.items():

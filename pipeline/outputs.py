@@ -71,6 +71,11 @@ class Output:
         """Whether it is standard output, on which nothing else can be said then."""
         return self.path == _STREAM
 
+    @property
+    def name(self) -> str:
+        """What it is called in a sentence."""
+        return "standard output" if self.is_stream else str(self.path)
+
     def write(self, content: bytes) -> None:
         """Write all of it, or nothing.
 
@@ -87,8 +92,7 @@ class Output:
         except BrokenPipeError:  # whoever read it has enough
             raise
         except OSError as error:
-            where = "standard output" if self.is_stream else self.path
-            raise OutputError(f"{where}: cannot be written: {error.strerror}") from error
+            raise OutputError(f"{self.name}: cannot be written: {error.strerror}") from error
 
     def _write_file(self, content: bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

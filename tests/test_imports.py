@@ -36,7 +36,7 @@ ROOMS = {
         "simulated_window",
         "simulation",
     ),
-    "reports": ("views", "rules", "render", "queries", "sections", "compare"),
+    "reports": ("views", "rules", "render", "queries", "sections", "console", "compare"),
     "pipeline": (
         "errors",
         "processes",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bench import tradeoff_figure
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -107,6 +108,35 @@ def test_every_page_it_points_to_is_there() -> None:
 
 
 @pytest.mark.slow
+def test_the_figure_it_shows_is_what_is_drawn(tmp_path: Path) -> None:
+    assert f"({tradeoff_figure.FIGURE.relative_to(ROOT)})" in README
+    assert f"--vary {tradeoff_figure.VARIED}`" in README
+    drawn = tradeoff_figure.drawn(tmp_path / "results.duckdb")
+    assert tradeoff_figure.FIGURE.read_text("utf-8") == drawn, "python bench/tradeoff_figure.py"
+
+
+def test_the_exactness_it_opens_with_is_that_of_the_validation() -> None:
+    said = " ".join(README.split())
+    measured = (ROOT / "bench" / "VALIDATION.md").read_text("utf-8")
+    [told] = re.findall(
+        r"([\d,]+) of ([\d,]+) checks that could fail, on (\d+) recordings, are within", said
+    )
+    [(checks, recordings, within)] = re.findall(
+        r"\*\*([\d,]+) checks that could fail on (\d+) recordings: ([\d,]+) within", measured
+    )
+    assert told == (within, checks, recordings)
+    by_kind = measured.partition("## Reference operations")[2].partition("\n\nEvery other kind")[0]
+    pairs = re.findall(r"([\d,]+) of ([\d,]+)", by_kind)
+    assert all(model == kernel.rstrip(",") for model, kernel in pairs)
+    assert f"on all {len(re.findall('^. [67]', by_kind, re.MULTILINE))} recordings" in said
+    slab, tables = re.findall(r"([\d,]+ of [\d,]+) on (?:slab pages|page tables)", said)
+    assert f"{slab} | none, none | 602 of 602, {tables} |" in by_kind
+    made = re.findall(r"([\d,]+) (?:slabs )?where (?:the kernel|it) made ([\d,]+) \((.+?)\)", said)
+    assert len(made) == 2
+    assert all(f"{kernel} / {model} ({error})" in measured for model, kernel, error in made)
+
+
+@pytest.mark.slow
 def test_the_pattern_it_sweeps(db: Path) -> None:
     shown = re.search(
         r"`allocsim (synth \S+)` makes.*?: ([\d,]+) flushes with a capacity of (\d+), "
@@ -124,7 +154,7 @@ def test_the_pattern_it_sweeps(db: Path) -> None:
     rows = asked(
         db,
         "select (settings->>'$.\"sheaf.capacity\"')::int, flushes from placement_summary"
-        " where trace = 'producer-consumer'",
+        " where trace = 'producer-consumer' and settings != '{}'",
     )
     found = dict(map(int, row.split(",")) for row in rows)
     assert found == wanted

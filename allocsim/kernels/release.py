@@ -77,6 +77,15 @@ _SINCE: dict[str, tuple[int, int]] = {
     "lru_freezes": (7, 2),
 }
 
+# Caches of which some kernels allocate objects in bulk, without an event, and others with one (T6):
+# cache, first version of the way, the version it ends with, and what it is.
+_WITHOUT_EVENT: tuple[tuple[str, tuple[int, int], tuple[int, int] | None, str], ...] = (
+    # lib/maple_tree.c:mas_alloc_nodes (6.12, 6.17): all but the first node of a request
+    ("maple_node", (0, 0), (6, 18), "several at once come from kmem_cache_alloc_bulk"),
+    # net/core/skbuff.c:__alloc_skb (6.19, 7.1, 7.2, 7.3): with bottom halves on, too
+    ("skbuff_head_cache", (6, 19), None, "any task takes them from the list that NAPI keeps"),
+)
+
 # Kernels with a policy of their own, allocsim/policies: those in which a rule changed.
 _POLICIES = ((6, 12), (6, 14), (6, 16), (6, 17), (6, 18), (7, 0), (7, 2), (7, 3))
 # Read, and no rule found to differ from the policy before it.
@@ -185,6 +194,19 @@ def nearest(kernel: Kernel, known: Sequence[Kernel]) -> Kernel:
     """
     alike = [each for each in known if each.set_before_alloc == kernel.set_before_alloc]
     return next((each for each in reversed(alike) if each.version <= kernel.version), alike[0])
+
+
+def allocated_without_event(version: tuple[int, int]) -> dict[str, str]:
+    """Caches of which a kernel allocates objects without an event, and others do not: name -> how.
+
+    Args:
+        version: (major, minor) of the kernel.
+    """
+    return {
+        cache: how
+        for cache, first, end, how in _WITHOUT_EVENT
+        if version >= first and (end is None or version < end)
+    }
 
 
 def nearest_read(version: tuple[int, int], known: Sequence[tuple[int, int]]) -> tuple[int, int]:

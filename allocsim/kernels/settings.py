@@ -184,6 +184,15 @@ def parse_setting(text: str) -> tuple[str, int]:
     return key, int(value)
 
 
+def check_key(key: str) -> None:
+    """Check that there is such a setting.
+
+    Raises:
+        SettingError: there is none.
+    """
+    _split(key)
+
+
 def _split(key: str) -> tuple[Setting, str | None]:
     """The setting a key belongs to, and the cache that follows it, if one does."""
     if key in _SETTING:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import dropwhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -87,6 +88,15 @@ def caller(names: Sequence[str]) -> str | None:
     """
     inside = _inside(names)
     return names[inside] if inside < len(names) else None
+
+
+def recorded_frames(names: Sequence[str]) -> list[str]:
+    """A stack, innermost first, without what the tracer put there; all of it, if it is only that.
+
+    Args:
+        names: as for :func:`caller`.
+    """
+    return list(dropwhile(_TRACER.match, names)) or list(names)
 
 
 def entry_level(names: Sequence[str]) -> int | None:

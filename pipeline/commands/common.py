@@ -29,7 +29,9 @@ DEFAULT_WAIT = 30.0
 
 FORCE = Annotated[
     bool,
-    typer.Option("--force", help="Replace the file if it is there and is one of the same kind."),
+    typer.Option(
+        "--force", help="Replace what is there, if it is of the kind that is written; else refused."
+    ),
 ]
 
 SETTINGS = Annotated[

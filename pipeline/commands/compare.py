@@ -87,6 +87,12 @@ def compare(
         ),
     ] = None,
     force: FORCE = False,
+    brief: Annotated[
+        bool,
+        typer.Option(
+            "--brief", help="Two sides on one screen: sentences, a table, how it was measured."
+        ),
+    ] = False,
     incomparable: Annotated[
         bool,
         typer.Option("--incomparable", help="Compare what should not be compared, and say so."),
@@ -99,22 +105,34 @@ def compare(
     from pipeline.progress import shown
     from pipeline.replay.pricing import find_policies
     from pipeline.replay.sides import opened_sides
-    from reports.compare.measure_runs import checked
-    from reports.compare.measure_runs import compare as compared
+    from reports.compare.comparable import early
 
     at = _baseline(sides, baseline)
     outputs = _outputs(format_ or [], output or [], force=force)
+    if brief and (len(sides) > 2 or any(how is ComparisonFormat.JSON for _, how in outputs)):
+        raise UsageError("--brief: is for two sides, and for people: text, markdown, html or pdf")
     policies = find_policies(policy or [])
     simulated = placement is PlacementChoice.SIMULATED
     with (
         shown() as progress,
-        opened_sides(sides, db, policies, progress, simulated=simulated) as opened,
+        opened_sides(
+            sides,
+            db,
+            policies,
+            progress,
+            simulated=simulated,
+            check=lambda heads: _refuse(early(heads), anyway=incomparable),
+        ) as opened,
     ):
+        # What takes long to import waits until the sides may be compared.
+        from reports.compare.measure_runs import checked
+        from reports.compare.measure_runs import compare as compared
+
         remarks = checked(opened)
         _refuse(remarks, anyway=incomparable)
         comparison = compared(opened, at, remarks)
     # All are made before one is written: where one cannot be made, none is there.
-    made = [(target, _rendered(comparison, how)) for target, how in outputs]
+    made = [(target, _rendered(comparison, how, brief=brief)) for target, how in outputs]
     streamed = any(target.is_stream for target, _ in made)
     for target, content in made:
         target.write(content)
@@ -182,22 +200,28 @@ def _refuse(remarks: Sequence[Remark], *, anyway: bool) -> None:
         )
 
 
-def _rendered(comparison: Comparison, how: ComparisonFormat) -> bytes:
+def _rendered(comparison: Comparison, how: ComparisonFormat, *, brief: bool) -> bytes:
     from allocsim import __version__
-    from reports.compare import report as differences
+    from reports.compare import brief as screen
     from reports.compare.json import to_json
+    from reports.compare.report import report
     from reports.render.html import to_html
     from reports.render.pdf import render
     from reports.render.text import to_markdown, to_text
 
+    if how is ComparisonFormat.JSON:
+        return to_json(comparison, __version__).encode()
+    laid_out = (
+        screen.brief(comparison, __version__)
+        if brief
+        else report(comparison, __version__, narrow=how is ComparisonFormat.TEXT)
+    )
     match how:
-        case ComparisonFormat.JSON:
-            return to_json(comparison, __version__).encode()
         case ComparisonFormat.TEXT:
-            return to_text(differences.report(comparison, __version__, narrow=True)).encode()
+            return to_text(laid_out).encode()
         case ComparisonFormat.MARKDOWN:
-            return to_markdown(differences.report(comparison, __version__)).encode()
+            return to_markdown(laid_out).encode()
         case ComparisonFormat.HTML:
-            return to_html(differences.report(comparison, __version__)).encode()
+            return to_html(laid_out).encode()
         case ComparisonFormat.PDF:
-            return render(differences.report(comparison, __version__))
+            return render(laid_out)

@@ -48,4 +48,4 @@ def calibrate(
     ]
     write_table(["operation", "place", "ns_low", "ns_high", "known", "source"], rows, out)
     ticks = f"; {found.ticks:.3f} time-stamp ticks a ns" if found.ticks else ""
-    typer.echo(f"{output} (clock: CLOCK_MONOTONIC_RAW{ticks})", file=out)
+    typer.echo(f"{target.name} (clock: CLOCK_MONOTONIC_RAW{ticks})", file=out)

@@ -40,7 +40,7 @@ def fit(
         fitted = fit_trace(found, progress)
     target.write(fitted.text.encode())
     typer.echo(
-        f"{output}: fitted to {found.meta['name']}"
+        f"{target.name}: fitted to {found.meta['name']}"
         + (", its page_ref events left out" if fitted.page_refs_left_out else "")
         + fitted.left_out,
         err=True,

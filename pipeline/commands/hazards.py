@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
+_ROWS = "FROM hazards WHERE list_contains(?, run) AND policy = ?"
+
 
 def hazards(
     traces: Annotated[
@@ -34,41 +36,41 @@ def hazards(
     format_: Annotated[
         RowFormat, typer.Option("--format", "-f", help="How the rows are written.")
     ] = RowFormat.TABLE,
+    stacks: Annotated[
+        bool, typer.Option("--stacks", help="Print the stacks of each taker below its row.")
+    ] = False,
 ) -> None:
     """Say which callers touch the reference count of pages that a policy freezes.
 
     On a kernel that counts the pages: who would break if they were frozen. On one that has frozen
-    them: who breaks. The rows are those of the view hazards. The exit code is 1 if there is a
-    caller that the policy breaks. It takes page_ref events, and stacks behind them to tell who.
-    Who only reads a count fires no event: the view count_readers names them.
+    them: who breaks. A row is a function that took references, with how often and when in the life
+    of the page; of CSV and JSON a row of the view hazards, with its stack. The exit code is 1 if
+    there is a caller that the policy breaks. It takes page_ref events, and stacks behind them to
+    tell who. Who only reads a count fires no event: the view count_readers names them.
     """
     from pipeline.progress import shown
     from pipeline.replay.pricing import BASELINE, find_policies
     from pipeline.replay.recorded import replay_traces
     from pipeline.store.database import reading
+    from reports.console.hazards import print_hazards
     from reports.render.rows import WRITERS
 
     policies = find_policies([policy])
     [name] = [found.name for found in policies if found.name != BASELINE] or [BASELINE]
     with _kept(db) as path:
         with shown() as progress:
-            runs = replay_traces(traces, path, policies, progress)
+            runs = replay_traces(traces, path, policies, progress).runs
         with reading(path) as connection:
             _require_page_refs(connection, runs)
-            result = connection.execute(
-                "SELECT * EXCLUDE (run, policy) FROM hazards"
-                " WHERE list_contains(?, run) AND policy = ?",
-                [runs, name],
-            )
-            names = [column for column, *_ in result.description or ()]
-            rows = result.fetchall()
-    WRITERS[format_.value](names, rows, sys.stdout)
-    broken = sum(row[names.index("breaks")] for row in rows)
-    typer.echo(
-        f"{name} breaks {broken or 'none'} of these callers; who only reads a count fires no event"
-        " (view count_readers)",
-        err=True,
-    )
+            if format_ is RowFormat.TABLE:
+                print_hazards(connection, runs, name, sys.stdout, stacks=stacks)
+            else:
+                result = connection.execute(f"SELECT * EXCLUDE (run, policy) {_ROWS}", [runs, name])
+                names = [column for column, *_ in result.description or ()]
+                WRITERS[format_.value](names, result.fetchall(), sys.stdout)
+            [(broken,)] = connection.execute(
+                f"SELECT count(*) {_ROWS} AND breaks", [runs, name]
+            ).fetchall()
     if broken:
         raise typer.Exit(1)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.commands.common import INSTANCE
+from pipeline.commands.common import FORCE, INSTANCE
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ def import_(
         Path,
         typer.Option("--output", "-o", metavar="DIR", help="Folder to put the trace sets into."),
     ] = Path(),
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace trace sets that are there already.")
-    ] = False,
+    force: FORCE = False,
     instance: INSTANCE = None,
     from_common_start: Annotated[
         bool,

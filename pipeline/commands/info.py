@@ -31,7 +31,7 @@ def info(
     from pipeline.replay.pricing import own_policy
     from pipeline.replay.trace_source import opened
     from pipeline.trace_set.machine import machine_nodes
-    from reports.sections.trace_info import trace_text
+    from reports.console.trace import trace_text
 
     with shown() as progress, opened(trace, progress) as found:
         meta, nodes = found.meta, machine_nodes(found)

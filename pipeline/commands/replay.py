@@ -59,12 +59,22 @@ def replay(
         ),
     ] = None,
     instance: INSTANCE = None,
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again",
+            help="Add a run of what the database has already, too: the same trace with the same"
+            " policies, schemes, costs and settings.",
+        ),
+    ] = False,
 ) -> None:
     """Replay traces through the model, and add runs for each to the results database.
 
     A recording is imported on the way and the trace set thrown away; import it first to keep it.
-    What was added is printed: each recorded run under each policy, and each simulated one. The
-    views policy_summary and placement_summary say more of them.
+    What freezing saves is printed, each recorded run under each policy, and each simulated one. The
+    numbers of runs are those that report, compare and sql take. The recorded run and the simulated
+    one are added one after the other, each whole or not at all; the same command once more adds
+    what is missing, and nothing that is there.
     """
     from pipeline.errors import UsageError
     from pipeline.progress import shown
@@ -72,12 +82,7 @@ def replay(
     from pipeline.replay.recorded import replay_traces
     from pipeline.replay.settings import parse_settings
     from pipeline.store.database import reading
-    from reports.sections.console import (
-        print_coverage,
-        print_losses,
-        print_placements,
-        print_policies,
-    )
+    from reports.console.runs import print_replayed
 
     policies = find_policies(policy or [])
     pricing = Pricing(find_schemes(scheme or []), find_costs(costs))
@@ -85,7 +90,7 @@ def replay(
     if placement is PlacementChoice.RECORDED and settings:
         raise UsageError("--set changes the simulated placement; leave out --placement recorded")
     with shown() as progress:
-        runs = replay_traces(
+        done = replay_traces(
             traces,
             db,
             policies,
@@ -93,11 +98,17 @@ def replay(
             settings if placement is PlacementChoice.SIMULATED else None,
             pricing,
             instance,
+            again=again,
         )
+    there = [run for run in done.runs if run not in done.added]
+    if there:
+        typer.echo(_there(there), err=True)
     with reading(db) as connection:
-        print_policies(connection, runs, sys.stdout)
-        if placement is PlacementChoice.SIMULATED:
-            sys.stdout.write("\n")
-            print_placements(connection, runs, sys.stdout)
-        print_losses(connection, runs, sys.stdout)
-        print_coverage(connection, runs, sys.stdout)
+        print_replayed(connection, done.runs, sys.stdout)
+
+
+def _there(runs: list[int]) -> str:
+    """That some of the runs that are printed were not made now."""
+    which = "run" if len(runs) == 1 else "runs"
+    numbers = ", ".join(map(str, runs))
+    return f"{which} {numbers}: there already, not added again (--again adds)"

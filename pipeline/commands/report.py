@@ -22,7 +22,10 @@ def report(
     ] = Path("out/report.pdf"),
     run: Annotated[
         list[int] | None,
-        typer.Option(metavar="NUMBER", help="Report on this run only. May be repeated."),
+        typer.Option(
+            metavar="NUMBER",
+            help="Report on this run only, or on the one it is simulated of. May be repeated.",
+        ),
     ] = None,
     trace: Annotated[
         list[str] | None,
@@ -42,17 +45,20 @@ def report(
         runs = queries.runs(connection)
         if not runs:
             raise StoreError(f"{db}: holds no run yet; add one with: allocsim replay TRACE")
-        chosen = _chosen(runs, run or [], trace or [])
+        every = queries.every_run(connection)
+        chosen = _chosen(runs, every, run or [], trace or [])
         pdf = render(build(connection, chosen))
     target.write(pdf)
     if not target.is_stream:
         typer.echo(output)
 
 
-def _chosen(runs: list[Row], numbers: list[int], traces: list[str]) -> list[Row]:
-    """The runs named by number or by trace; all where nothing is named."""
+def _chosen(runs: list[Row], every: list[Row], numbers: list[int], traces: list[str]) -> list[Row]:
+    """The recorded runs named by number or by trace; all where nothing is named."""
+    from reports.queries import recorded_run
+
     for option, asked, known in (
-        ("--run", numbers, [row["run"] for row in runs]),
+        ("--run", numbers, [row["run"] for row in every]),
         ("--trace", traces, list(dict.fromkeys(row["trace"] for row in runs))),
     ):
         for name in asked:
@@ -61,4 +67,5 @@ def _chosen(runs: list[Row], numbers: list[int], traces: list[str]) -> list[Row]
                 raise UsageError(f"{option} {name}: not in the database, which has {there}")
     if not numbers and not traces:
         return runs
-    return [row for row in runs if row["run"] in numbers or row["trace"] in traces]
+    wanted = {found["run"] for number in numbers if (found := recorded_run(every, number))}
+    return [row for row in runs if row["run"] in wanted or row["trace"] in traces]

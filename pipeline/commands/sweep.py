@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, SETTINGS, WAIT
+
+
+class By(StrEnum):
+    """What a row of the answer is."""
+
+    RUN = "run"
+    CACHE = "cache"
 
 
 def sweep(
@@ -19,13 +27,17 @@ def sweep(
         list[str],
         typer.Option(
             metavar="KEY=VALUE,VALUE...",
-            help="A number of the model, and the values it takes. May be repeated: every"
-            " combination is simulated.",
+            help="A number of the model, and the values it takes; default: as the kernel has it."
+            " May be repeated: every combination is simulated.",
         ),
     ],
     db: DB = DEFAULT_DB,
     _wait: WAIT = DEFAULT_WAIT,
     set_: SETTINGS = None,
+    by: Annotated[
+        By,
+        typer.Option(help="A row a combination, or one for each of the caches that move most."),
+    ] = By.RUN,
     jobs: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Processes at a time; one a CPU if not given."),
@@ -33,7 +45,8 @@ def sweep(
 ) -> None:
     """Simulate traces with every combination of some settings, each a run of its own.
 
-    A combination that the database has already is not run again, so a sweep that was interrupted
+    The recorded kernel as it was, and the settings without what is varied, are always among them. A
+    combination that the database has already is not run again, so a sweep that was interrupted
     goes on where it stopped. Counters and states are stored, events and slabs are not: replay with
     --set gives those of one combination. The runs are printed; the view placement_summary says
     more of them.
@@ -42,16 +55,14 @@ def sweep(
     from pipeline.replay.settings import combinations, parse_settings
     from pipeline.replay.sweeps import sweep_traces
     from pipeline.store.database import reading
-    from reports.sections.console import print_losses, print_placements
+    from reports.console.runs import print_swept
 
     wanted = combinations(vary, parse_settings(set_ or []))
     with shown() as progress:
         done = sweep_traces(traces, db, wanted, jobs, progress)
+    there = len(done.runs) - len(done.added)
     typer.echo(
-        f"{len(done.runs)} combinations: {done.added} added, {len(done.runs) - done.added} there"
-        " already",
-        err=True,
+        f"{len(done.runs)} combinations: {len(done.added)} added, {there} there already", err=True
     )
     with reading(db) as connection:
-        print_placements(connection, done.runs, sys.stdout)
-        print_losses(connection, done.runs, sys.stdout)
+        print_swept(connection, done.runs, sys.stdout, by_cache=by is By.CACHE)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.commands.common import FORCE
 from pipeline.errors import UsageError
 
 
@@ -69,9 +70,7 @@ def synth(
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Another name for the trace set.")
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace trace sets that are there already.")
-    ] = False,
+    force: FORCE = False,
 ) -> None:
     """Make synthetic traces: what a spec describes, as a trace set in DIR, placed by the model.
 

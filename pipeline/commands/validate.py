@@ -33,7 +33,8 @@ def validate(
     of page against kpageflags, slabs against sysfs. The verdict comes first: how many of them could
     have failed and are within their bounds, and the worst. Rows that cannot fail are counted apart:
     what follows from a rule alone, bounds of 100 % or more, intervals so wide that nothing could
-    lie outside, what has no bound. With CSV and JSON the verdict goes to stderr.
+    lie outside, what has no bound. With CSV and JSON the verdict goes to stderr. The run is named;
+    one that replay has added is compared as it is, and not replayed again.
 
     A recording from boot on ends before the second snapshot is taken. The requests of the
     first snapshot's reader are replayed once more behind its end, in place of the second's.
@@ -43,9 +44,9 @@ def validate(
     from pipeline.progress import shown
     from pipeline.store.database import reading
     from pipeline.validation.run import validate_traces
+    from reports.console.runs import print_losses, print_not_compared
+    from reports.console.validation import print_comparisons, print_verdict
     from reports.render.rows import WRITERS
-    from reports.sections.console import print_losses, print_not_compared
-    from reports.sections.validation.console import print_comparisons, print_verdict
 
     with shown() as progress:
         runs = validate_traces(traces, db, progress)

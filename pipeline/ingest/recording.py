@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +32,7 @@ from pipeline.ingest.perf_data.container import MAGIC as PERF_MAGIC
 from pipeline.ingest.trace_dat.container import MAGIC
 from pipeline.ingest.trace_dat.reader import TraceDatReader
 from pipeline.prefetch import prefetch
+from pipeline.processes.scratch import scratch
 from pipeline.trace_set.aside import made_aside
 from pipeline.trace_set.parts import Stacks, Symbols
 from pipeline.trace_set.writer import TraceSetWriter
@@ -51,6 +52,7 @@ _COMMON = ("trace", "perf", "ftrace")
 # in it, and beside it the kernel's symbols of that moment.
 _PERF_FOLDER, _PERF_FILE, _KCORE = "perf.data", "data", "kcore_dir"
 _READ = 1 << 20
+_LOOK = 1 << 18  #: bytes of a recording that a first look is at
 _HASHED = 1 << 26  # bytes at once
 
 
@@ -167,6 +169,35 @@ def import_recording(  # noqa: PLR0913 - of what, to where, and how
             struct_pages.use(reader.types, struct_pages.find(fresh(), *look))
         _write(recording, reader, data, aside, progress, since)
     return target
+
+
+def first_look(source: Path) -> tuple[set[str], set[str]] | None:
+    """The events that a recording may have, and some that it has, without reading it all.
+
+    Args:
+        source: a recording, or a folder with one.
+
+    Returns:
+        Names of the events that it describes, and of those among its first; None for text, which
+        describes none.
+
+    Raises:
+        InputError: there is none, or it is damaged there.
+    """
+    recording = find_recording(source)
+    with (
+        scratch() as folder,
+        _contents(recording.file, folder) as data,
+    ):
+        if not bytes(data[:16]).startswith((MAGIC, *PERF_MAGIC)):
+            return None
+        reader = _reader(recording, data, folder, None)
+        names = [kept.event.name for kept in reader.types.kept]
+        seen: set[str] = set()
+        for stream in islice(reader.streams(_LOOK), 1):
+            slots = np.unique(stream.slot[stream.inside]).tolist()
+            seen |= {names[slot] for slot in slots if slot < len(names)}
+        return set(names), seen
 
 
 @contextmanager
@@ -294,7 +325,8 @@ def _beside(recording: Recording, name: str) -> memoryview:
 def _take_along(recording: Recording, folder: Path, release: str | None) -> Taken:
     """Copy into the trace set what lies beside the recording, where that is plainly its own."""
     if recording.folder is None:
-        others = ", ".join(recording.others)
+        first, *more = recording.others
+        others = f"{first} and {len(more)} more" if more else first
         return nothing_taken(f"other recordings lie there too ({others})")
     return take_along(recording.folder, folder, release)
 

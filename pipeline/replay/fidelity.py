@@ -25,6 +25,14 @@ def kernel_settings(profile: Profile) -> dict[str, int]:
     return {} if profile is DEFAULT else {KERNEL: profile.code}
 
 
+def own_settings(release: str) -> dict[str, int]:
+    """The settings of a recorded kernel as it was.
+
+    Where its SLUB is not modelled, the model's default stands in, and is a what-if.
+    """
+    return kernel_settings(own_profile(release) or DEFAULT)
+
+
 def what_if(recorded: Recorded, settings: Mapping[str, int]) -> str | None:
     """Why a simulation is not one of the recorded kernel as it was; None if it is."""
     reasons = []
@@ -49,5 +57,5 @@ def _missing(release: str, chosen: Profile) -> str:
     """What of the chosen kernel's SLUB a recorded kernel has not."""
     generation = chosen.slub.generation
     if generation is Generation.SHEAVES and kernel_of(release).slub is not generation:
-        return "no sheaves for all caches"
-    return f"not the {generation.value} of {chosen.word}"
+        return f"no sheaves for all caches; those of Linux {chosen.word} are modelled instead"
+    return f"not the {generation.value} of Linux {chosen.word}, which are modelled instead"

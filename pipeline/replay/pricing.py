@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from allocsim import __version__
 from allocsim.kernels.release import kernel_of
 from allocsim.memdesc.schemes import parse_scheme, shipped_schemes
 from allocsim.refcount.costs import parse_costs, shipped_costs
@@ -57,6 +59,18 @@ def find_policies(wanted: Sequence[str]) -> list[Policy]:
         InputError: a file that cannot be read, or is no policy.
     """
     return _found("--policy", wanted or DEFAULTS, shipped_policies(), BASELINE, parse_policy)
+
+
+def digest(policies: Sequence[Policy], pricing: Pricing | None) -> str:
+    """What two replays of a trace have in common if they give the same, as 32 hex digits.
+
+    Args:
+        policies: those asked for.
+        pricing: what else a run is priced with; None: nothing.
+    """
+    asked = [replace(each, freeze=frozenset()) for each in policies]
+    frozen = [sorted(each.freeze) for each in policies]  # in an order of their own, unlike sets
+    return sha256(repr((__version__, asked, frozen, pricing)).encode()).hexdigest()[:32]
 
 
 def own_policy(release: str | None) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from allocsim import __version__
-from allocsim.kernels.release import kernel_of
+from allocsim.kernels.release import allocated_without_event, kernel_of
 from allocsim.kernels.slub_rules import PAGE_SIZE
 from allocsim.recording import interpret as replay
 from allocsim.recording.interpret import RecordingFacts, Replay
@@ -20,17 +21,19 @@ from pipeline.prefetch import prefetch
 from pipeline.replay.cache_line_places import add_cache_line_places
 from pipeline.replay.kernel_steps import add_kernel_steps
 from pipeline.replay.memdesc import add_descriptors
-from pipeline.replay.pricing import with_own
+from pipeline.replay.pricing import digest, with_own
 from pipeline.replay.settings import check_for_trace
-from pipeline.replay.simulated import simulate_run
+from pipeline.replay.simulated import settings_key, simulate_run
 from pipeline.replay.trace_source import must_exist, opened
 from pipeline.store import load
-from pipeline.store.database import writing
+from pipeline.store.database import reading, writing
 from pipeline.store.dimensions import (
     cache_rows,
     call_site_rows,
     count_rows,
+    find_trace,
     functions,
+    kernel_cache_rows,
     next_number,
     policy_op_rows,
     policy_rows,
@@ -45,12 +48,19 @@ from pipeline.store.load import RunWriter
 from pipeline.store.reader_rows import kind_reader_rows, source_verdict_rows
 from pipeline.store.schema.dimensions import POLICIES, POLICY_OPS, POLICY_STEPS
 from pipeline.store.schema.freezing import KIND_READERS, SOURCE_VERDICTS
-from pipeline.store.schema.recorded import CACHES, CALL_SITES, STACKS, TASKS
+from pipeline.store.schema.recorded import (
+    CACHES,
+    CALL_SITES,
+    KERNEL_CACHES,
+    STACKS,
+    TASKS,
+    UNTRACED_ALLOCS,
+)
 from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS
 from pipeline.trace_set.machine import charges_cgroups, kernel_caches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import duckdb
@@ -68,6 +78,19 @@ _COLUMNS = {*replay.COLUMNS, *load.COLUMNS}
 _SLICES = 120  # time slices a run is cut into for the timeline
 
 
+@dataclass
+class Done:
+    """The runs that were asked for.
+
+    Args:
+        runs: their numbers, in order.
+        added: those of them that the database did not have before.
+    """
+
+    runs: list[int] = field(default_factory=list)
+    added: list[int] = field(default_factory=list)
+
+
 def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
     paths: Sequence[Path],
     db: Path,
@@ -76,10 +99,13 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
     settings: Settings | None = None,
     pricing: Pricing | None = None,
     instance: str | None = None,
-) -> list[int]:
-    """Replay traces, one after the other; returns the numbers of their runs.
+    *,
+    again: bool = False,
+) -> Done:
+    """Replay traces, one after the other.
 
-    Each run is in the database, for good, as soon as it is done; an error says which are.
+    Each run is in the database, for good, as soon as it is done; an error says which are. What the
+    database has already is not replayed again: the same command ends what an earlier one began.
 
     Args:
         paths: trace sets, or recordings.
@@ -89,6 +115,7 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
         settings: the simulated placement's; None: the recorded one only.
         pricing: what else to price each recorded run with; None: nothing.
         instance: the trace instance of recordings to read; None: the only one with kmem events.
+        again: replay what the database has already all the same.
 
     Raises:
         AllocsimError: a trace that cannot be read, a setting that is wrong, or a database that
@@ -98,19 +125,20 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
     for path in paths:
         must_exist(path)
     several = [] if settings is None else [settings]
-    added: list[int] = []
+    done = Done()
     try:
         for path in paths:
-            # One by one: what is in when the next cannot be made counts.
-            for run in _replayed(path, db, policies, progress, several, pricing, instance):
-                added.append(run)  # noqa: PERF402
+            with opened(path, progress, instance) as trace:
+                replay_and_simulate(
+                    trace, db, policies, progress, several, pricing, done, again=again
+                )
     except AllocsimError as error:
-        if not added:
+        if not done.added:
             raise
-        runs = ", ".join(map(str, added))
-        which = "run" if len(added) == 1 else "runs"
+        runs = ", ".join(map(str, done.added))
+        which = "run" if len(done.added) == 1 else "runs"
         raise type(error)(f"{error}; added to {db} before that: {which} {runs}") from error
-    return added
+    return done
 
 
 def replay_path(  # noqa: PLR0913 - what, into what, priced with what
@@ -120,7 +148,6 @@ def replay_path(  # noqa: PLR0913 - what, into what, priced with what
     progress: Progress,
     several: Sequence[Settings],
     pricing: Pricing | None = None,
-    instance: str | None = None,
 ) -> list[int]:
     """Replay one trace, and simulate it with each of several settings.
 
@@ -131,7 +158,6 @@ def replay_path(  # noqa: PLR0913 - what, into what, priced with what
         progress: told how far it is.
         several: settings of a simulated run each.
         pricing: what else to price the recorded run with; None: nothing.
-        instance: the trace instance of a recording to read; None: the only one with kmem events.
 
     Returns:
         Number of the recorded run, and those of the simulated ones in order.
@@ -139,36 +165,90 @@ def replay_path(  # noqa: PLR0913 - what, into what, priced with what
     Raises:
         AllocsimError: as replay_traces.
     """
-    return list(_replayed(path, db, policies, progress, several, pricing, instance))
+    done = Done()
+    with opened(path, progress) as trace:
+        replay_and_simulate(trace, db, policies, progress, several, pricing, done, again=True)
+    return done.runs
 
 
-def _replayed(  # noqa: PLR0913 - as replay_path
-    path: Path,
+def replay_and_simulate(  # noqa: PLR0913 - what, into what, priced with what
+    trace: TraceSet,
     db: Path,
     policies: Sequence[Policy],
     progress: Progress,
     several: Sequence[Settings],
     pricing: Pricing | None,
-    instance: str | None,
-) -> Iterator[int]:
-    """The numbers of :func:`replay_path`, each when its run is in the database."""
-    with opened(path, progress, instance) as trace:
-        name = trace.meta["name"]
-        for settings in several:
-            check_for_trace(settings, trace)
+    done: Done,
+    *,
+    again: bool,
+) -> None:
+    """A recorded run and its simulated ones, a transaction each, as replay_traces has them.
+
+    Args:
+        trace: the trace set.
+        db: the results database; made if it is not there.
+        policies: what to price the recorded run with.
+        progress: told how far it is.
+        several: settings of a simulated run each.
+        pricing: what else to price the recorded run with; None: nothing.
+        done: told each run as soon as the database has it.
+        again: do not look what the database has already.
+    """
+    name = trace.meta["name"]
+    for settings in several:
+        check_for_trace(settings, trace)
+    made_with = digest(policies, pricing)
+    recorded = None if again else _there(db, trace, made_with)
+    if recorded is None:
         advance = progress.step(f"replay {name}")
         recorded = replay_trace(trace, db, policies, pricing, advance=advance)
-        yield recorded
-        for settings in several:
-            yield simulate_run(
+        done.added.append(recorded)
+    done.runs.append(recorded)
+    for settings in several:
+        run = None if again else _there(db, trace, made_with, settings_key(settings))
+        if run is None:
+            run = simulate_run(
                 trace,
                 db,
                 recorded,
                 settings,
                 window_rows=SIMULATION_ROWS,
                 schemes=pricing.schemes if pricing else (),
+                made_with=made_with,
                 advance=progress.step(f"simulate {name}"),
             )
+            done.added.append(run)
+        done.runs.append(run)
+
+
+def find_run(
+    connection: duckdb.DuckDBPyConnection,
+    trace: TraceSet,
+    made_with: str,
+    settings: str | None = None,
+) -> int | None:
+    """The latest run of a trace that a database has already; None: it has none.
+
+    Args:
+        connection: the results database.
+        trace: the trace set.
+        made_with: pipeline.replay.pricing.digest of what it was made with.
+        settings: settings_key of a simulated run; None: a recorded one.
+    """
+    found: list[tuple[int | None]] = connection.execute(
+        "SELECT max(run) FROM runs WHERE trace_id = ? AND made_with = ?"
+        " AND settings IS NOT DISTINCT FROM ?",
+        [find_trace(connection, trace_row(trace)), made_with, settings],
+    ).fetchall()
+    return found[0][0]
+
+
+def _there(db: Path, trace: TraceSet, made_with: str, settings: str | None = None) -> int | None:
+    """As find_run, of a database that need not be there."""
+    if not db.is_file():
+        return None
+    with reading(db) as connection:
+        return find_run(connection, trace, made_with, settings)
 
 
 def replay_trace(  # noqa: PLR0913 - what, into what, priced with what
@@ -210,6 +290,7 @@ def add_recorded(  # noqa: PLR0913 - as replay_trace
     started = datetime.now(UTC).isoformat(timespec="seconds")
     recording = recording_of(trace)
     kernel = kernel_of(recording.release)
+    made_with = digest(policies, pricing)
     policies = with_own(policies, kernel)
     model = Replay(recording)
     run = next_number(connection, "runs", "run")
@@ -235,10 +316,14 @@ def add_recorded(  # noqa: PLR0913 - as replay_trace
         "own_policy": kernel.policy,
         "own_note": kernel.policy_note or None,
         "placement": "recorded",
+        "made_with": made_with,
         "use_how": int(How.OBSERVED if recording.page_ref else How.ASSUMED),
     }
     writer.rows(RUNS, [about])
     writer.rows(CACHES, cache_rows(final))
+    writer.rows(KERNEL_CACHES, kernel_cache_rows(trace))
+    without = allocated_without_event(kernel.version)
+    writer.rows(UNTRACED_ALLOCS, [{"cache": cache, "doc": how} for cache, how in without.items()])
     writer.rows(QUALITY_COUNTS, count_rows(final))
     writer.rows(CALL_SITES, call_site_rows(trace))
     writer.rows(STACKS, stack_rows(recording.stacks))

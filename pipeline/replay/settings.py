@@ -5,8 +5,15 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING
 
+from allocsim.kernels.profile import DEFAULT
 from allocsim.kernels.release import GFP_BITS
-from allocsim.kernels.settings import SettingError, check_settings, parse_setting
+from allocsim.kernels.settings import (
+    KERNEL,
+    SettingError,
+    check_key,
+    check_settings,
+    parse_setting,
+)
 from allocsim.kernels.slub_rules import PAGE_SIZE
 from allocsim.recording.cache_names import Caches
 from pipeline.errors import InputError, UsageError
@@ -18,6 +25,7 @@ if TYPE_CHECKING:
     from pipeline.trace_set.reader import TraceSet
 
 Settings = dict[str, int]
+AS_IT_IS = "default"  #: a value of what is varied
 
 
 def parse_settings(given: Sequence[str]) -> Settings:
@@ -38,20 +46,45 @@ def parse_settings(given: Sequence[str]) -> Settings:
 def combinations(vary: Sequence[str], fixed: Mapping[str, int]) -> list[Settings]:
     """Every combination of ``KEY=VALUE,VALUE,...`` texts, with the fixed settings in each.
 
+    Before them stand the fixed settings alone, under which what is varied is as the kernel has it:
+    what the value ``default`` says too.
+
     Raises:
         UsageError: as parse_settings; also a value given twice.
     """
-    axes: dict[str, list[int]] = {}
+    axes: dict[str, list[int | None]] = {}
     for text in vary:
         key, _, values = text.partition("=")
-        parsed = [_parsed(f"{key}={value}") for value in values.split(",")]
-        numbers = [value for _, value in parsed]
+        numbers = [_varied(key, value) for value in values.split(",")]
         if key in axes or key in fixed:
             raise UsageError(f"setting {key} is given twice")
         if len(set(numbers)) < len(numbers):
             raise UsageError(f"setting {text!r}: a value is given twice")
         axes[key] = numbers
-    return [{**fixed, **dict(zip(axes, values, strict=True))} for values in product(*axes.values())]
+    every = product(*axes.values())
+    chosen = [
+        {key: value for key, value in zip(axes, values, strict=True) if value is not None}
+        for values in every
+    ]
+    return distinct([{**fixed, **varied} for varied in ({}, *chosen)])
+
+
+def distinct(combinations: Sequence[Settings]) -> list[Settings]:
+    """Settings of which no two say the same; of two that do, the one that names the kernel."""
+    default = {KERNEL: DEFAULT.code}
+    found = {tuple(sorted((default | each).items())): each for each in combinations}
+    return list(found.values())
+
+
+def _varied(key: str, value: str) -> int | None:
+    """One value of a setting that is varied; None: as the kernel has it."""
+    try:
+        if value == AS_IT_IS:
+            check_key(key)
+            return None
+    except SettingError as error:
+        raise UsageError(str(error)) from error
+    return _parsed(f"{key}={value}")[1]
 
 
 def _parsed(text: str) -> tuple[str, int]:

@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import InputError, StoreError, UsageError
+from pipeline.ingest.recording import first_look
 from pipeline.processes.scratch import scratch
 from pipeline.replay.pricing import shipped_pricing
 from pipeline.replay.recorded import replay_path
 from pipeline.replay.settings import parse_settings
 from pipeline.replay.simulated import settings_key
 from pipeline.store.database import reading
+from pipeline.trace_set.parts import check_meta, is_trace_set
+from pipeline.trace_set.reader import TraceSet
 from reports import queries
 from reports.compare.comparison import Run, Side
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from duckdb import DuckDBPyConnection
 
@@ -84,13 +87,14 @@ class _Databases:
 
 
 @contextmanager
-def opened_sides(
+def opened_sides(  # noqa: PLR0913 - what is given, and who looks at it
     names: Sequence[str],
     db: Path,
     policies: Sequence[Policy],
     progress: Progress,
     *,
     simulated: bool = True,
+    check: Callable[[list[tuple[str, list[Row]]]], None] = lambda _: None,
 ) -> Iterator[list[Side]]:
     """The sides that ``names`` stand for, open for as long as the block runs.
 
@@ -106,6 +110,8 @@ def opened_sides(
             recorded kernels do.
         progress: told how far these are.
         simulated: False: compare what was recorded only.
+        check: is given what is known of the sides before anything is replayed, as
+            reports.compare.comparable.early wants it; it may refuse them.
 
     Raises:
         AllocsimError: a name that stands for nothing, or something that cannot be read.
@@ -120,11 +126,16 @@ def opened_sides(
         found: dict[str, list[_Found]] = {
             part.text: _stored(part, db, databases) for part in parts if not part.is_trace
         }
+        traces = [part for part in parts if part.is_trace]
+        heads = {part.text: [_head(part)] for part in traces} | {
+            text: [_stored_head(each.recorded) for each in several]
+            for text, several in found.items()
+        }
+        check([(name, [head for part in of for head in heads[part.text]]) for name, of in sides])
         # Without settings a simulation is made for the sake of the other sides' only.
         wanted = any(part.settings for part in parts) or (
             simulated and all(each.simulated for several in found.values() for each in several)
         )
-        traces = [part for part in parts if part.is_trace]
         if traces:
             made = folder / "results.duckdb"
             runs = _replayed(traces, made, policies, progress, simulated=wanted)
@@ -139,6 +150,27 @@ def opened_sides(
         ]
         labels = _labels(chosen)
         yield [Side(label, runs) for label, (_, runs) in zip(labels, chosen, strict=True)]
+
+
+def _head(part: _SidePart) -> Row:
+    """What is known of a trace set by its meta.json, of a recording by its head."""
+    path = Path(part.what)
+    if is_trace_set(path):
+        meta = TraceSet.open(path).meta
+        check_meta(path, meta)
+        return _whole(meta)
+    looked = first_look(path)
+    described, seen = looked or (None, set())
+    return {"meta": None, "seen": seen, "described": described}
+
+
+def _stored_head(row: Row) -> Row:
+    return _whole({**row, **json.loads(row["meta"] or "{}")})
+
+
+def _whole(meta: Row) -> Row:
+    recorded = meta.get("recorded_events") or list(meta.get("events", {}))
+    return {**meta, "meta": meta, "seen": recorded, "described": recorded}
 
 
 def _parts(name: str) -> list[_SidePart]:

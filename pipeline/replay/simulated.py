@@ -135,6 +135,7 @@ def simulate_run(  # noqa: PLR0913 - a run is of something, with something, into
     *,
     window_rows: int,
     schemes: Sequence[Scheme] = (),
+    made_with: str | None = None,
     advance: Callable[[float], None] = lambda _: None,
 ) -> int:
     """Simulate the placement of a recorded run and add it to the database; the new run's number.
@@ -146,6 +147,7 @@ def simulate_run(  # noqa: PLR0913 - a run is of something, with something, into
         settings: what the user has set.
         window_rows: events held at once; the results do not depend on it.
         schemes: of page descriptors, for the slabs the model makes.
+        made_with: pipeline.replay.pricing.digest of what it is replayed with.
         advance: told the part that is done, 0 to 1.
 
     Raises:
@@ -181,7 +183,7 @@ def simulate_run(  # noqa: PLR0913 - a run is of something, with something, into
                 lambda slabs: later(partial(writer.columns, PLACED_SLABS, slabs)),
             )
         outcome.count(maker.counts)
-        store(connection, writer, of_run, started, window_rows, settings, outcome)
+        store(connection, writer, of_run, started, window_rows, settings, outcome, made_with)
         if schemes:
             add_descriptors(connection, writer, run, trace, schemes, of_run)
     return run
@@ -219,6 +221,7 @@ def store(  # noqa: PLR0913 - the columns of a run
     window_rows: int,
     settings: Mapping[str, int],
     outcome: Outcome,
+    made_with: str | None = None,
 ) -> None:
     """Write the row of a simulated run, and its small tables."""
     profile = kernel_profile(settings)
@@ -239,6 +242,7 @@ def store(  # noqa: PLR0913 - the columns of a run
         "settings": settings_key(settings),
         "what_if": outcome.what_if,
         "machine_how": outcome.machine_how,
+        "made_with": made_with,
     }
     writer.rows(RUNS, [row])
     for name, rows in outcome.rows.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,12 @@ from pipeline.errors import AllocsimError, OutputError, StoreError
 from pipeline.processes.limits import cpus
 from pipeline.processes.scratch import scratch
 from pipeline.processes.workers import WorkerEndedError, workers
-from pipeline.replay.pricing import find_policies
+from pipeline.replay.fidelity import own_settings
+from pipeline.replay.pricing import find_policies, shipped_pricing
 from pipeline.replay.read_back import RecordedRun
-from pipeline.replay.recorded import SIMULATION_ROWS, replay_trace
+from pipeline.replay.recorded import SIMULATION_ROWS, Done, replay_trace
 from pipeline.replay.request_files import read_requests, write_requests
-from pipeline.replay.settings import check_for_trace
+from pipeline.replay.settings import check_for_trace, distinct
 from pipeline.replay.simulated import settings_key, simulate, store
 from pipeline.replay.trace_source import must_exist, opened
 from pipeline.replay.world import check
@@ -37,29 +38,17 @@ if TYPE_CHECKING:
 _AGAIN = "what was done is stored: run the same command again"
 
 
-@dataclass
-class Sweep:
-    """The runs of a sweep.
-
-    Args:
-        runs: number of the run of every combination asked for.
-        added: how many of them were not there before.
-    """
-
-    runs: list[int] = field(default_factory=list)
-    added: int = 0
-
-
 def sweep_traces(
     paths: Sequence[Path],
     db: Path,
     combinations: Sequence[Settings],
     jobs: int | None,
     progress: Progress,
-) -> Sweep:
+) -> Done:
     """Simulate traces with every combination of settings that the database does not have.
 
-    Each is in the database, for good, as soon as it is done.
+    The recorded kernel as it was is always among them. Each is in the database, for good, as soon
+    as it is done.
 
     Args:
         paths: trace sets, or recordings.
@@ -68,18 +57,23 @@ def sweep_traces(
         jobs: processes at a time; None: one a CPU.
         progress: told how far it is.
 
+    Returns:
+        The run of every combination, trace by trace; their recorded runs are not among them.
+
     Raises:
         AllocsimError: a trace that cannot be read, settings that are wrong, or a database that
             cannot take the runs.
     """
     for path in paths:
         must_exist(path)
-    done = Sweep()
+    done = Done()
     for path in paths:
         with opened(path, progress) as trace:
             for settings in combinations:
                 check_for_trace(settings, trace)
-            _sweep_trace(trace, db, combinations, jobs or cpus(), progress, done)
+            own = own_settings(trace.meta["kernel_release"] or "")
+            wanted = distinct([own, *combinations])
+            _sweep_trace(trace, db, wanted, jobs or cpus(), progress, done)
     return done
 
 
@@ -89,14 +83,14 @@ def _sweep_trace(  # noqa: PLR0913 - what a sweep is of, and what it adds to
     combinations: Sequence[Settings],
     jobs: int,
     progress: Progress,
-    done: Sweep,
+    done: Done,
 ) -> None:
     name = trace.meta["name"]
     of_run, there = _runs_there(trace, db)
     missing = [settings for settings in combinations if settings_key(settings) not in there]
     if missing and of_run is None:
         advance = progress.step(f"replay {name}")
-        of_run = replay_trace(trace, db, find_policies([]), advance=advance)
+        of_run = replay_trace(trace, db, find_policies([]), shipped_pricing(), advance=advance)
     if missing and of_run is not None:
         with scratch() as folder:
             with reading(db) as connection:
@@ -112,8 +106,8 @@ def _sweep_trace(  # noqa: PLR0913 - what a sweep is of, and what it adds to
             step = progress.step(f"sweep {name}")
             asked = _Asked(source.recorded, folder, maker.counts)
             _simulate_all(asked, missing, jobs, db, step)
-        done.added += len(missing)
         _, there = _runs_there(trace, db)
+        done.added += [there[settings_key(settings)] for settings in missing]
     done.runs += [there[settings_key(settings)] for settings in combinations]
 
 

@@ -6,9 +6,10 @@ import json
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from allocsim.refcount.alloc_levels import caller, entry_level
+from allocsim.refcount.alloc_levels import caller, entry_level, recorded_frames
 from allocsim.refcount.policies import policy_ops, policy_steps
 from pipeline.store.schema.runs import TRACE_CPUS, TRACES
+from pipeline.trace_set.snapshots import slab_caches
 from reports.rules import titled
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def stack_rows(stacks: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
             "stack": number,
             "caller": caller(names),
             "entry_level": entry_level(names),
-            "frames": ";".join(reversed(names)),
+            "frames": ";".join(reversed(recorded_frames(names))),
         }
         for number, names in enumerate(stacks)
     ]
@@ -140,6 +141,23 @@ def stack_rows(stacks: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
 def task_rows(trace: TraceSet) -> list[dict[str, Any]]:
     """Rows of ``tasks``."""
     return [{"pid": int(pid), "comm": comm} for pid, comm in trace.meta["comms"].items()]
+
+
+def kernel_cache_rows(trace: TraceSet) -> list[dict[str, Any]]:
+    """Rows of ``kernel_caches``: every name in the snapshot of sysfs, the later one if need be.
+
+    Raises:
+        InputError: the snapshot is damaged.
+    """
+    for when in ("before", "after"):
+        known = slab_caches(trace.snapshot("sysfs_slab.txt", when))
+        if known is not None:
+            folders = {cache: cache for cache, _ in known.values} | known.aliases
+            return [
+                {"name": name, "merged": of, "object_size": known.values.get((of, "object_size"))}
+                for name, of in folders.items()
+            ]
+    return []
 
 
 def cache_rows(final: FinalResult) -> list[dict[str, Any]]:

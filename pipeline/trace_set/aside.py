@@ -81,7 +81,7 @@ def _refuse(target: Path, *, force: bool) -> None:
     if not all((target / name).is_file() for name in ("events.parquet", "meta.json")):
         raise OutputError(f"{target}: not a trace set, and not replaced; choose another folder")
     if not force:
-        raise OutputError(f"{target}: already there; --force replaces a trace set")
+        raise OutputError(f"{target}: already there; --force replaces it")
 
 
 def _taken(aside: Path, target: Path) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from allocsim.kernels.slub_rules import PAGE_SIZE
-from pipeline.replay.pricing import find_policies, shipped_pricing
-from pipeline.replay.recorded import WINDOW_ROWS, add_recorded
+from pipeline.replay.pricing import digest, find_policies, shipped_pricing
+from pipeline.replay.recorded import WINDOW_ROWS, add_recorded, find_run
 from pipeline.replay.trace_source import must_exist, opened
 from pipeline.store.database import writing
 from pipeline.store.load import RunWriter
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 def validate_traces(paths: Sequence[Path], db: Path, progress: Progress) -> list[int]:
     """Replay traces and compare each with its recording; returns the numbers of their runs.
 
-    Runs and comparisons (table ``validation``) are added to the database, a transaction a trace.
+    Runs and comparisons (table ``validation``) are added to the database, a transaction a trace; a
+    run that replay has put there is compared as it is, once.
 
     Args:
         paths: trace sets, or recordings.
@@ -45,18 +46,22 @@ def validate_traces(paths: Sequence[Path], db: Path, progress: Progress) -> list
     for path in paths:
         must_exist(path)
     runs = []
-    policies = find_policies([])
+    policies, pricing = find_policies([]), shipped_pricing()
     for path in paths:
         with opened(path, progress) as trace:
             advance = progress.step(f"validate {trace.meta['name']}")
             with writing(db) as connection:
-                run = add_recorded(
-                    connection, trace, policies, shipped_pricing(), WINDOW_ROWS, advance
-                )
-                rows = _rows(connection, run, trace)
-                RunWriter(connection, run).rows(VALIDATION, rows)
+                run = find_run(connection, trace, digest(policies, pricing))
+                if run is None:
+                    run = add_recorded(connection, trace, policies, pricing, WINDOW_ROWS, advance)
+                if not connection.execute(_COMPARED, [run]).fetchall():
+                    rows = _rows(connection, run, trace)
+                    RunWriter(connection, run).rows(VALIDATION, rows)
             runs.append(run)
     return runs
+
+
+_COMPARED = "SELECT run FROM validation WHERE run = ? LIMIT 1"
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, run: int, trace: TraceSet) -> list[dict[str, Any]]:

@@ -35,6 +35,7 @@ class RecordingProperty:
         within: what a difference between the repeats of one side means.
         value: the property, made of what is known of a recording.
         why: what a difference would do to the comparison.
+        early: a recording tells before it is replayed.
     """
 
     name: str
@@ -42,6 +43,7 @@ class RecordingProperty:
     within: Weight
     value: Callable[[Row], str]
     why: str
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ _PATH_EVENTS = (
     "mm_page_alloc_extfrag",
 )
 _NONE = "none"
+_OF_EVENTS = {"events recorded", "page_ref events"}  #: rules on what was recorded
 
 
 def about(connection: DuckDBPyConnection, run: Row) -> Row:
@@ -138,6 +141,7 @@ RULES = (
         Weight.MUST,
         lambda run: _recorded(run, _CORE),
         "what one side did not record would read as not done",
+        early=True,
     ),
     RecordingProperty(
         "page_ref events",
@@ -145,6 +149,7 @@ RULES = (
         Weight.MUST,
         _page_ref,
         "operations in use would be observed on one side and assumed on the other",
+        early=True,
     ),
     RecordingProperty(
         "path events seen",
@@ -159,6 +164,7 @@ RULES = (
         Weight.MUST,
         lambda run: str(run["arch"]),
         "other sizes of everything",
+        early=True,
     ),
     RecordingProperty(
         "page size",
@@ -166,6 +172,7 @@ RULES = (
         Weight.MUST,
         lambda run: f"{run['page_size']} bytes",
         "a page is not the same thing on both sides",
+        early=True,
     ),
     RecordingProperty(
         "CPUs",
@@ -173,6 +180,7 @@ RULES = (
         Weight.MUST,
         lambda run: str(run["cpus"]),
         "lists and sheaves are per CPU, and so is what is remote",
+        early=True,
     ),
     RecordingProperty(
         "unit of time",
@@ -180,6 +188,7 @@ RULES = (
         Weight.MUST,
         lambda run: str(run["meta"].get("ts_unit", "ns")),
         "rates and lifetimes would be in different units",
+        early=True,
     ),
     RecordingProperty(
         "placement",
@@ -252,6 +261,34 @@ def remarks(sides: Sequence[tuple[str, Sequence[Row]]]) -> list[Remark]:
     found += _prices(sides)
     found += _losses(sides)
     return sorted(found, key=lambda remark: list(Weight).index(remark.weight))
+
+
+def early(sides: Sequence[tuple[str, Sequence[Row]]]) -> list[Remark]:
+    """What must be alike and is not, as far as it can be told before anything is replayed.
+
+    Args:
+        sides: label of each side, and what is known of each of its recordings: what its meta.json
+            says, and that as ``meta``, None where there is none yet; ``seen``: events that it has;
+            ``described``: those that it may have, None: any. What one may have it is taken to have
+            if another has.
+    """
+    every = [run for _, runs in sides for run in runs]
+    seen = {name for run in every for name in run["seen"]}
+    known = [
+        (
+            label,
+            [{**run, "events_recorded": [*run["seen"], *_may(run, seen)]} for run in runs],
+        )
+        for label, runs in sides
+    ]
+    whole = all(run["meta"] for run in every)
+    rules = [rule for rule in RULES if rule.early and (whole or rule.name in _OF_EVENTS)]
+    broken = [remark for rule in rules for remark in _broken(rule, known)]
+    return [remark for remark in broken if remark.weight is Weight.MUST]
+
+
+def _may(run: Row, seen: set[str]) -> set[str]:
+    return seen if run["described"] is None else seen & set(run["described"])
 
 
 def _broken(rule: RecordingProperty, sides: Sequence[tuple[str, Sequence[Row]]]) -> list[Remark]:

@@ -10,14 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from reports import queries
+from reports.compare.quantity import EFFECTS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from reports.compare.comparable import Remark
+    from reports.compare.identity import Identity
     from reports.compare.quantity import Quantity
     from reports.queries import Row
 
+SMALLEST = 0.01  #: of all that a quantity counts: what moves less is not told first
 FEWEST = 10  #: counts, or slices with any, below which a row is not tested
 
 
@@ -34,6 +37,11 @@ class Run:
     connection: DuckDBPyConnection
     row: Row
     own_policy: str
+
+    @property
+    def recorded(self) -> int:
+        """Number of the recorded run: its own, or of the one that it is a simulation of."""
+        return int(self.row.get("of_run") or self.row["run"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +79,7 @@ MEANINGS = {
     ChangeVerdict.NONE: "no difference that the data support",
     ChangeVerdict.SAME: "exactly the same",
     ChangeVerdict.FEW: f"fewer than {FEWEST} counted, or all within a few moments: not tested",
-    ChangeVerdict.UNTESTED: "one number a recording, a state that lasts, or none: nothing to test"
-    " with",
+    ChangeVerdict.UNTESTED: "one number a recording, a state that lasts, or told by a tested row",
     ChangeVerdict.REPEATS: "not enough repeats for a test",
     ChangeVerdict.FROZEN: "this kind of page is frozen on one side: none by rule, not tested",
     ChangeVerdict.ASSUMED: "assumed on a side, which has no page_ref events: from least to most,"
@@ -109,6 +116,8 @@ class Change:
         p: of the test; NaN where there is none.
         q: p after correction over all rows of the comparison.
         verdict: what is said of it.
+        effect: how much of all that its quantity counts the row moves, an object: 0 to 1; 0 where
+            the quantity is of nothing that counts by itself.
     """
 
     change: float
@@ -117,6 +126,7 @@ class Change:
     p: float
     q: float
     verdict: ChangeVerdict
+    effect: float = 0.0
 
     def supported(self) -> float:
         """The smallest change of the logarithm that the interval allows; 0 if it allows none."""
@@ -189,6 +199,9 @@ class Comparison:
         means: geometric means.
         distributions: of lifetimes.
         tested: rows with a p value, over all sides: what the correction is for.
+        objects: of each side, allocations of objects that every side shows: what rows are divided
+            by.
+        identity: what the sides have in common; None where all are of one recording.
     """
 
     sides: tuple[Side, ...]
@@ -198,6 +211,8 @@ class Comparison:
     means: tuple[Mean, ...]
     distributions: tuple[Distribution, ...]
     tested: int
+    objects: tuple[int, ...]
+    identity: Identity | None = None
 
     @property
     def others(self) -> list[int]:
@@ -216,16 +231,19 @@ class Comparison:
 
 
 def movers(comparison: Comparison, side: int, group: str) -> list[Compared]:
-    """Rows of a group that differ, the largest supported change first.
+    """Rows of a group that differ, by what they do: by EFFECTS in its order, what moves most first.
 
-    What appeared or vanished is larger than any ratio; among such the more frequent comes first.
+    Rows of an effect that move less than SMALLEST of all that their quantity counts are left out;
+    last come the rows that have none, by the change that the data support.
     """
+    order = [*EFFECTS, ""]
 
-    def weight(row: Compared) -> tuple[float, float, str]:
+    def weight(row: Compared) -> tuple[float, float, float, str]:
         change = row.changes[side]
-        supported = change.supported() if change else 0.0
-        size = max(row.values[side].value, row.values[comparison.baseline].value)
-        return -supported, -size, row.name
+        if change is None:
+            return 0, 0, 0, row.name
+        effect = order.index(row.quantity.effect)
+        return effect, -change.effect, -change.supported(), row.name
 
     found = [
         row
@@ -233,5 +251,6 @@ def movers(comparison: Comparison, side: int, group: str) -> list[Compared]:
         if row.quantity.group == group
         and (change := row.changes[side]) is not None
         and change.verdict is ChangeVerdict.DIFFERS
+        and (change.effect >= SMALLEST or not row.quantity.effect)
     ]
     return sorted(found, key=weight)

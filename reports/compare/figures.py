@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle, islice
 from math import ceil, isfinite, log2
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from reports.compare.comparison import Change, ChangeVerdict, Compared
 from reports.compare.measure import BINS, BINS_PER_DECADE
-from reports.compare.quantity import FRAGMENTATION, OPS, PAGES
+from reports.compare.quantity import FRAGMENTATION, MEMORY, OPS
 from reports.compare.tables import without_same
 from reports.compare.wording import letter, number, percent
 from reports.render import style, wording
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 
     from reports.compare.comparison import Comparison, Distribution
 
-_COLOURS = (style.BLUE, style.VERMILLION, style.GREEN, style.ORANGE)
-_LINES = (style.GREY, *_COLOURS)  #: of all sides, the baseline among them
-_DASHES = ("-", "-", "--", "-.", ":")
+# Sides are told apart by shade and by mark or dashes: colours are for kinds of page and policies.
+_SHADES = (style.BLACK, "#6e6e6e", "#9a9a9a", "#bdbdbd")
+_SIGNS = ("o", "s", "^", "D")
+_DASHES = ("-", "--", "-.", ":")
 _TIMES = {
     power: f"{10 ** (power % 3)} {unit}"
     for at, unit in enumerate(("ns", "us", "ms", "s"))
@@ -56,7 +58,7 @@ def changes(comparison: Comparison, rows: Sequence[Compared], names: Sequence[st
     for line, row in enumerate(rows):
         for at, side in enumerate(others):
             place = line + 0.8 * ((at + 0.5) / len(others) - 0.5)
-            _draw(axes, row.changes[side], place, reach, _COLOURS[at % len(_COLOURS)])
+            _draw(axes, row.changes[side], place, reach, at % len(_SHADES))
     axes.axvline(0, color=style.BLACK, linewidth=0.7)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -66,8 +68,8 @@ def changes(comparison: Comparison, rows: Sequence[Compared], names: Sequence[st
     axes.set_xlabel(f"times {letter(comparison.baseline)}, with 95 % interval")
     _values(axes, comparison, rows)
     handles = [
-        Line2D([], [], color=_COLOURS[at % len(_COLOURS)], marker="o", markersize=4, linewidth=1)
-        for at in range(len(others))
+        Line2D([], [], color=shade, marker=sign, markersize=4, linewidth=1)
+        for shade, sign in islice(cycle(zip(_SHADES, _SIGNS, strict=True)), len(others))
     ]
     labels = [
         f"{letter(side)}  {wording.shortened(comparison.sides[side].label, 40)}" for side in others
@@ -98,8 +100,9 @@ def _reach(several: Iterable[Change | None]) -> int:
     return min(max(ceil(max(ends, default=0)), 1), _FARTHEST)
 
 
-def _draw(axes: Axes, change: Change | None, place: float, reach: int, colour: str) -> None:
-    """One change: a dot and its interval; a word where there is no ratio."""
+def _draw(axes: Axes, change: Change | None, place: float, reach: int, side: int) -> None:
+    """One change of a side: a mark and its interval; a word where there is no ratio."""
+    colour = _SHADES[side]
     if change is None:
         return
     if not isfinite(change.change) or change.change <= -1:
@@ -119,7 +122,7 @@ def _draw(axes: Axes, change: Change | None, place: float, reach: int, colour: s
     at = log2(1 + change.change)
     if abs(at) <= reach + 0.1:
         fill = colour if change.verdict is ChangeVerdict.DIFFERS else "white"
-        axes.plot([at], [place], "o", color=colour, markerfacecolor=fill, markersize=4)
+        axes.plot([at], [place], _SIGNS[side], color=colour, markerfacecolor=fill, markersize=4)
 
 
 def _values(axes: Axes, comparison: Comparison, rows: Sequence[Compared]) -> None:
@@ -158,7 +161,7 @@ def distributions(names: Sequence[str], several: Sequence[Distribution]) -> Figu
     for axes, distribution in zip(panels, several, strict=True):
         for at, (name, counts) in enumerate(zip(names, distribution.counts, strict=True)):
             below = 100 * np.concatenate(([0.0], counts.cumsum())) / counts.sum()
-            colour, dashes = _LINES[at % len(_LINES)], _DASHES[at % len(_DASHES)]
+            colour, dashes = _SHADES[at % len(_SHADES)], _DASHES[at % len(_DASHES)]
             label = wording.shortened(name, 40) if axes is panels[0] else None
             axes.plot(ends, below, color=colour, linestyle=dashes, linewidth=1.2, label=label)
         axes.set_xscale("log")
@@ -180,7 +183,7 @@ def distributions(names: Sequence[str], several: Sequence[Distribution]) -> Figu
 #: The three figures of the first pages: caption, group, and which of its rows.
 _FIGURES: tuple[tuple[str, str, Callable[[Compared], bool]], ...] = (
     ("Reference operations by kind of page", OPS, lambda row: row.quantity.items),
-    ("Churn of slabs", PAGES, lambda row: "slabs" in row.quantity.name),
+    ("Memory of objects", MEMORY, lambda _: True),
     ("Fragmentation", FRAGMENTATION, lambda _: True),
 )
 

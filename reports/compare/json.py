@@ -16,7 +16,7 @@ from reports.render.wording import ENDS
 if TYPE_CHECKING:
     from reports.compare.comparison import Change, Compared, Comparison, Distribution, Side
 
-FORMAT = 2  #: version of what is written
+FORMAT = 3  #: version of what is written
 
 
 def to_json(comparison: Comparison, version: str) -> str:
@@ -35,6 +35,12 @@ def to_json(comparison: Comparison, version: str) -> str:
         "sides": [_side(side) for side in comparison.sides],
         "remarks": [
             {"weight": remark.weight.value, "text": remark.text} for remark in comparison.remarks
+        ],
+        "objects": comparison.objects,
+        "changed_objects": comparison.identity.changes if comparison.identity else [],
+        "left_out": [
+            {"name": each.name, "why": each.why.value, "objects": each.objects}
+            for each in (comparison.identity.left_out if comparison.identity else ())
         ],
         "rows": [_row(row, labels) for row in comparison.rows],
         "geometric_means": [

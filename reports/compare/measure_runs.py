@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from reports import queries
 from reports.compare import comparable, statistics
-from reports.compare.all_measures import BY_NAME, MEASURES
-from reports.compare.all_quantities import DISTRIBUTIONS, QUANTITIES
 from reports.compare.comparison import (
     FEWEST,
     Change,
@@ -19,13 +16,12 @@ from reports.compare.comparison import (
     Comparison,
     Distribution,
     Mean,
-    Run,
     Side,
     Value,
 )
-from reports.compare.measure import BINS, BINS_PER_DECADE, Measure
-from reports.compare.quantity import Quantity
-from reports.compare.recorded_measures import FROZEN, SECONDS
+from reports.compare.measure import BINS, BINS_PER_DECADE, MEASURES
+from reports.compare.measured import Items, end_of, measured
+from reports.compare.quantity import DISTRIBUTIONS, QUANTITIES, Quantity
 from reports.compare.statistics import LEVEL, Difference, Estimate, Floats, Sums
 from reports.render.wording import ENDS
 
@@ -33,9 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from reports.compare.comparable import Remark
-
-#: item -> its value in each time slice (float64 [slices], [BINS, slices] if binned), or in all.
-Items = dict[str, Floats]
 
 
 def checked(sides: Sequence[Side]) -> list[Remark]:
@@ -62,30 +55,34 @@ def compare(sides: Sequence[Side], baseline: int, remarks: Sequence[Remark]) -> 
         baseline: number of the side that the others are compared with.
         remarks: of checked(), for the report's head.
     """
-    runs = [[measure(run) for run in side.runs] for side in sides]
+    identity, runs = measured(sides, baseline)
     names = _names([run for side in runs for run in side])
-    measured = [_Measured(side, names) for side in runs]
-    base = measured[baseline]
+    numbers = [_Measured(side, names) for side in runs]
+    base = numbers[baseline]
     others = [number for number in range(len(sides)) if number != baseline]
     differences = [
-        measured[side].against(base, paired=sides[side].same_recording(sides[baseline]))
+        numbers[side].against(base, paired=sides[side].same_recording(sides[baseline]))
         for side in others
     ]
-    enough = np.array([_enough(names, base, measured[side]) for side in others])
-    by_rule = np.array([_by_rule(names, base, measured[side]) for side in others])
-    assumed = np.array([base.assumed | measured[side].assumed for side in others])
-    p = np.where(enough & ~by_rule & ~assumed, [spread.p for spread in differences], np.nan)
+    tested = np.array([quantity.tested for quantity, _ in names])
+    enough = np.array([_enough(names, base, numbers[side]) for side in others])
+    by_rule = np.array([_by_rule(names, base, numbers[side]) for side in others])
+    assumed = np.array([base.assumed | numbers[side].assumed for side in others])
+    p = np.where(
+        tested & enough & ~by_rule & ~assumed, [spread.p for spread in differences], np.nan
+    )
     q = statistics.corrected(p)
+    effects = [_effects(names, base, numbers[side]) for side in others]
     rows = []
     for at, (quantity, item) in enumerate(names):
-        values = tuple(side.told(at) for side in measured)
+        values = tuple(side.told(at) for side in numbers)
         changes: list[Change | None] = [None] * len(sides)
         for number, side in enumerate(others):
             spread = differences[number]
             interval = (float(spread.low[at]), float(spread.high[at]))
             if assumed[number, at]:
                 paired = sides[side].same_recording(sides[baseline])
-                interval = _between(base.ends[:, at], measured[side].ends[:, at], paired=paired)
+                interval = _between(base.ends[:, at], numbers[side].ends[:, at], paired=paired)
             changes[side] = _change(
                 (values[baseline].value, values[side].value),
                 interval,
@@ -96,6 +93,7 @@ def compare(sides: Sequence[Side], baseline: int, remarks: Sequence[Remark]) -> 
                     enough=bool(enough[number, at]),
                     testable=_testable(sides[baseline], sides[side]),
                 ),
+                effect=float(effects[number][at]),
             )
         rows.append(Compared(quantity, item, values, tuple(changes)))
     return Comparison(
@@ -106,7 +104,20 @@ def compare(sides: Sequence[Side], baseline: int, remarks: Sequence[Remark]) -> 
         means=tuple(_means(rows, baseline, others)),
         distributions=tuple(_distributions(runs)),
         tested=int(np.isfinite(p).sum()),
+        objects=tuple(round(side.objects) for side in numbers),
+        identity=identity,
     )
+
+
+def _effects(names: Sequence[_Name], base: _Measured, other: _Measured) -> Floats:
+    """Of each row, how much of all that its quantity counts it moves, an object: 0 to 1."""
+    parts = [side.part / np.maximum(side.objects, 1) for side in (base, other)]
+    quantities = {quantity: at for at, quantity in enumerate(dict.fromkeys(q for q, _ in names))}
+    of = np.array([quantities[quantity] for quantity, _ in names], np.int64)
+    total = np.maximum(*(np.bincount(of, part, minlength=len(quantities)) for part in parts))
+    moved = np.abs(parts[1] - parts[0])
+    effect = np.array([bool(quantity.effect) for quantity, _ in names], np.bool_)
+    return np.where(effect, moved / np.maximum(total[of], 1e-300), 0.0)
 
 
 def _between(base: Floats, other: Floats, *, paired: bool) -> tuple[float, float]:
@@ -146,6 +157,7 @@ def _change(
     chances: tuple[float, float],
     *,
     untested: ChangeVerdict | None,
+    effect: float,
 ) -> Change:
     base, other = values
     p, q = chances
@@ -163,61 +175,7 @@ def _change(
         verdict = ChangeVerdict.NONE
     else:
         verdict = ChangeVerdict.DIFFERS if q <= LEVEL else ChangeVerdict.CHANCE
-    return Change(change, *interval, p, q, verdict)
-
-
-def measure(run: Run) -> dict[str, Items]:
-    """Every measure of one run that its database can tell: name -> item -> values by slice."""
-    slices = int((run.row["last_ts"] - run.row["first_ts"]) // run.row["slice_ns"]) + 1
-    there = {
-        row["name"]
-        for row in queries.rows(
-            run.connection,
-            "SELECT table_name AS name FROM duckdb_tables()"
-            " UNION SELECT view_name FROM duckdb_views()",
-        )
-    }
-    answers: dict[str, Items] = {}
-    for each in MEASURES:
-        if not there.issuperset(each.needs):
-            continue
-        rows = _asked(run, each)
-        for column in ("value", *(ENDS if each.ranged else ())):
-            items = _items(rows, each, column, slices)
-            if items or not each.optional:
-                answers[each.name if column == "value" else _end(each.name, column)] = items
-    return answers
-
-
-def _end(name: str, end: str) -> str:
-    """What the least or the most of a ranged measure is called."""
-    return f"{name} {end}"
-
-
-def _asked(run: Run, asked: Measure) -> list[queries.Row]:
-    number = run.row["run"]
-    values = {
-        "run": number,
-        "recorded": run.row.get("of_run") or number,
-        "own": run.own_policy,
-    }
-    used = {name: value for name, value in values.items() if f"${name}" in asked.sql}
-    return queries.rows(run.connection, asked.sql, **used)
-
-
-def _items(rows: Sequence[queries.Row], asked: Measure, column: str, slices: int) -> Items:
-    found: Items = {}
-    for row in rows:
-        item, at, value = row["item"], row["slice"], float(row[column] or 0)
-        if at is None:
-            found[item] = np.array([value])
-            continue
-        inside = min(max(int(at), 0), slices - 1)
-        if asked.binned:
-            found.setdefault(item, np.zeros((BINS, slices)))[row["bin"], inside] += value
-        else:
-            found.setdefault(item, np.zeros(slices))[inside] += value
-    return found
+    return Change(change, *interval, p, q, verdict, effect)
 
 
 #: What a row is of: a quantity and an item, '' for all of them together.
@@ -264,16 +222,16 @@ def _sums(run: Mapping[str, Items], names: Sequence[_Name], end: str = "") -> Su
         names: the rows.
         end: of ENDS: parts that are ranged are at that end.
     """
-    slices = len(run[SECONDS][""])
+    slices = len(run["seconds"][""])
     part, whole = np.zeros((len(names), slices)), np.zeros((len(names), slices))
     for at, (quantity, item) in enumerate(names):
         for sums, name, of in (
             (part, quantity.part, item if quantity.items else None),
             (whole, quantity.whole, item if quantity.own_whole else None),
         ):
-            size = slices if BY_NAME[name].sliced else 1
-            at_end = end and name == quantity.part and BY_NAME[name].ranged
-            values = _total(run[_end(name, end) if at_end else name], of, size)
+            size = slices if MEASURES[name].sliced else 1
+            at_end = end and name == quantity.part and MEASURES[name].ranged
+            values = _total(run[end_of(name, end) if at_end else name], of, size)
             if quantity.sliced:
                 sums[at] = values
             else:
@@ -291,7 +249,7 @@ def _bins(run: Mapping[str, Items], name: _Name) -> Floats | None:
     quantity, item = name
     if not quantity.bins:
         return None
-    return run[quantity.bins].get(item, np.zeros((BINS, len(run[SECONDS][""]))))
+    return run[quantity.bins].get(item, np.zeros((BINS, len(run["seconds"][""]))))
 
 
 def _within_run(run: Mapping[str, Items], sums: Sums, names: Sequence[_Name]) -> Estimate:
@@ -330,13 +288,23 @@ class _Measured:
         scale = np.array([quantity.scale for quantity, _ in names])
         self.part: Floats = np.sum([each.part.sum(axis=1) for each in sums], axis=0) / scale
         self.whole: Floats = np.sum([each.whole.sum(axis=1) for each in sums], axis=0)
+        self.objects = sum(float(run["objects"].get("", np.zeros(1)).sum()) for run in runs)
+        #: Events behind each row.
+        self.events: Floats = np.array(
+            [
+                sum(_total(run[quantity.counts], item, 1).sum() for run in runs)
+                if quantity.counts
+                else part
+                for (quantity, item), part in zip(names, self.part, strict=True)
+            ]
+        )
         #: In how many slices of all runs together there is anything to divide by.
         self.slices = np.sum([(each.whole > 0).sum(axis=1) for each in sums], axis=0)
         #: Lives that a quantile is one of; infinite for rows that are no quantiles.
         self.lives: Floats = np.sum([_lives(run, names) for run in runs], axis=0)
         #: Kinds of page that have no count in any of the runs, and those that have none in some.
-        self.frozen = set(runs[0][FROZEN]).intersection(*(run[FROZEN] for run in runs))
-        self.not_counted = {item for run in runs for item in run[FROZEN]}
+        self.frozen = set(runs[0]["frozen"]).intersection(*(run["frozen"] for run in runs))
+        self.not_counted = {item for run in runs for item in run["frozen"]}
 
     def told(self, at: int) -> Value:
         """The quantity of a row."""
@@ -364,7 +332,7 @@ def _enough(names: Sequence[_Name], base: _Measured, other: _Measured) -> npt.ND
     sliced = np.array([quantity.sliced for quantity, _ in names])
     spread = ~sliced | (np.minimum(base.slices, other.slices) >= FEWEST)
     counted = np.array([quantity.counted for quantity, _ in names])
-    enough = (base.part >= FEWEST) | (other.part >= FEWEST)
+    enough = (base.events >= FEWEST) | (other.events >= FEWEST)
     # Of a quantile, as many lie beyond it.
     tail = np.array([min(each.quantile, 1 - each.quantile) or 1 for each, _ in names])
     lives = np.minimum(base.lives, other.lives) * tail >= FEWEST
@@ -395,10 +363,10 @@ def _by_rule(names: Sequence[_Name], base: _Measured, other: _Measured) -> npt.N
 def _distributions(runs: Sequence[Sequence[Mapping[str, Items]]]) -> list[Distribution]:
     """The distributions that every side has anything of."""
     found = []
-    for name, measured in DISTRIBUTIONS.items():
+    for name, binned in DISTRIBUTIONS.items():
         empty = np.zeros((BINS, 1))
         counts = [
-            np.sum([run[measured].get("", empty).sum(axis=1) for run in side], axis=0)
+            np.sum([run[binned].get("", empty).sum(axis=1) for run in side], axis=0)
             for side in runs
         ]
         if all(each.any() for each in counts):

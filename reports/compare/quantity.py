@@ -1,33 +1,18 @@
-"""One quantity of a comparison: a measure per another."""
+"""What a comparison compares: a measure per another one, as quantities.toml has them."""
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass
+from importlib.resources import files
 
-from reports.compare.all_measures import BY_NAME
+from reports.compare.measure import MEASURES
 
 OPS = "Reference operations"
-COSTS = "Time of reference operations"
-DESCRIPTORS = "Page descriptors"
-PAGES = "Pages and slabs"
-PATHS = "Paths"
-SHEAVES = "Sheaves and barns"
+MEMORY = "Memory of objects"
 FRAGMENTATION = "Fragmentation"
-LIVES = "Lifetimes"
 CACHES = "Caches"
 SITES = "Call sites"
-GROUPS = (
-    OPS,
-    COSTS,
-    PAGES,
-    DESCRIPTORS,
-    PATHS,
-    SHEAVES,
-    FRAGMENTATION,
-    LIVES,
-    CACHES,
-    SITES,
-)  #: as they are shown
 MOVERS = (CACHES, SITES)  #: groups with too many rows to print: only what moved is shown
 
 #: How a quantity is known, and what that means.
@@ -41,8 +26,12 @@ KNOWN = {
     "simulated": "what the model does with the requests of the recording",
 }
 
-PER_EVENTS = "per 1,000 events"  #: object and page allocations and frees
-PER_ALLOCS = "per 1,000 page allocations"
+#: What a difference changes, in the order in which differences are told.
+EFFECTS = {
+    "locked": "operations on reference counts",
+    "memory": "memory",
+    "lock": "list locks",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +39,22 @@ class Quantity:
     """One measure per another.
 
     Args:
-        group: heading under which it is shown; one of GROUPS.
+        group: heading under which it is shown.
         name: its name; the item's follows it where there are items.
         part: name of the measure above the line.
-        whole: name of the measure below it.
         unit: of the quotient times ``scale``.
         doc: one sentence on what it is.
         known: how it is known: a key of KNOWN.
-        scale: 1000 for "per 1,000 events", 100 for per cent.
+        whole: name of the measure below it; else objects that every side shows.
+        scale: 1000 for "per 1,000 objects", 100 for per cent.
         items: a row for each item of ``part``; one row for all of them together if False.
         order: items in the order in which they are shown; else the largest first.
         listed: a run does not have the items that ``part`` does not list, not none of them.
         own_whole: divide by the same item of ``whole``; by all of them together if False.
+        effect: what a difference changes, a key of EFFECTS; '' for none of them.
         headline: shown on the first page.
+        counts: name of the measure of events behind ``part`` where that is no count of them itself.
+        tested: False: another row tells the same times a size, and is tested.
         counted: part and whole are counts of events, too few of which are not tested.
         state: a state that lasts: how it varies from slice to slice says nothing of another run.
         kinds: items are kinds of page: what is none because a kind is frozen, is not by chance.
@@ -73,16 +65,19 @@ class Quantity:
     group: str
     name: str
     part: str
-    whole: str
     unit: str
     doc: str
     known: str
+    whole: str = "objects"
     scale: float = 1
     items: bool = False
     order: tuple[str, ...] = ()
     own_whole: bool = False
     listed: bool = False
+    effect: str = ""
     headline: bool = False
+    counts: str = ""
+    tested: bool = True
     counted: bool = True
     state: bool = False
     kinds: bool = False
@@ -92,9 +87,34 @@ class Quantity:
     @property
     def sliced(self) -> bool:
         """Whether part and whole are known by time slice."""
-        return BY_NAME[self.part].sliced and BY_NAME[self.whole].sliced
+        return MEASURES[self.part].sliced and MEASURES[self.whole].sliced
 
     @property
     def varies(self) -> bool:
         """Whether how it varies within a run says how far another run may differ."""
         return (self.sliced and not self.state) or bool(self.bins)
+
+
+@dataclass(frozen=True, slots=True)
+class BriefRow:
+    """A row of the brief table.
+
+    Args:
+        part: the measure that a quantity of objects has above the line.
+        name: what the row is called there.
+        item: its item; '' for the quantity that has none.
+    """
+
+    part: str
+    name: str
+    item: str = ""
+
+
+_DATA = tomllib.loads((files("reports.compare") / "quantities.toml").read_text("utf-8"))
+QUANTITIES = tuple(
+    Quantity(**{**row, "order": tuple(row.get("order", ()))}) for row in _DATA["quantity"]
+)
+BRIEF = tuple(BriefRow(**row) for row in _DATA["brief"])
+GROUPS = tuple(dict.fromkeys(quantity.group for quantity in QUANTITIES))  #: as they are shown
+#: Lifetimes that are shown as whole distributions: what of, and the binned measure.
+DISTRIBUTIONS = {"Lifetimes of objects": "object_bins", "Lifetimes of pages": "page_bins"}

@@ -6,9 +6,9 @@ from itertools import count
 from math import ceil, isfinite
 
 from reports.compare import figures as difference_figures
-from reports.compare import statistics
+from reports.compare import statistics, story
 from reports.compare.comparable import Weight
-from reports.compare.comparison import MEANINGS, ChangeVerdict, Comparison, movers
+from reports.compare.comparison import MEANINGS, Comparison, movers
 from reports.compare.quantity import GROUPS, KNOWN, MOVERS
 from reports.compare.statistics import DRAWS, LEVEL, MEDIAN_DRAWS
 from reports.compare.tables import (
@@ -18,7 +18,7 @@ from reports.compare.tables import (
     without_same,
     worth_showing,
 )
-from reports.compare.wording import letter, number, percent
+from reports.compare.wording import letter
 from reports.render import wording
 from reports.render.document import (
     Answer,
@@ -34,7 +34,13 @@ from reports.render.document import (
 )
 
 SHOWN = 15  #: rows of a list of top movers
-_LEADING = 3  #: differences told in the first sentence
+_PAIRED = (
+    "Caches are paired by what is in them (inferred): a cache with the same names on both sides, "
+    "by /sys/kernel/slab; else what one function allocates from caches with a name in common, as "
+    "many objects as can be; else what functions of one side alone allocate from such caches. Of "
+    "slabs and of the model's counters there are rows only for caches that hold the same objects "
+    "on every side."
+)
 _WEIGHED = {
     Weight.MUST: "FORCED, must be alike and is not: ",
     Weight.SHOULD: "Warning: ",
@@ -56,11 +62,11 @@ def report(comparison: Comparison, version: str, *, narrow: bool = False) -> Rep
     others = [label.removeprefix(base) if label != base else label for label in labels]
     title = f"{wording.shortened(wording.listed(others), 50)} against {wording.shortened(base, 40)}"
     sections = [
-        Section(title, _noise(comparison), _first_pages(comparison, narrow=narrow)),
+        Section(title, noise(comparison), _first_pages(comparison, narrow=narrow)),
         Section("Every quantity", "Sides as on the first page", _detail(comparison, narrow=narrow)),
         Section(
-            "Top movers",
-            "Caches and call sites that differ, the largest supported change first",
+            "What moved",
+            "Caches and call sites that differ, by what they do to memory and list locks",
             _all_movers(comparison, narrow=narrow),
         ),
         Section(
@@ -72,7 +78,7 @@ def report(comparison: Comparison, version: str, *, narrow: bool = False) -> Rep
     return Report(title=title, footer=f"allocsim {version}: {title}", sections=sections)
 
 
-def _noise(comparison: Comparison) -> str:
+def noise(comparison: Comparison) -> str:
     """One line on what the noise is, for the head."""
     if all(comparison.paired(side) for side in comparison.others):
         return "One recording on all sides: the interval is how the change varies within it"
@@ -91,7 +97,8 @@ def _first_pages(comparison: Comparison, *, narrow: bool) -> list[Block]:
     ]
     if items:
         blocks.append(Bullets(items))
-    blocks.append(Text(_placement(comparison)))
+    none = "There are no rows of the model: not every side has a simulated run."
+    blocks += [Text(modelled(comparison) or none), *_objects(comparison)]
     if few := _few_repeats(comparison):
         blocks.append(Text(few))
     headline = worth_showing(comparison, [row for row in comparison.rows if row.quantity.headline])
@@ -104,18 +111,55 @@ def _first_pages(comparison: Comparison, *, narrow: bool) -> list[Block]:
     return blocks
 
 
-def _placement(comparison: Comparison) -> str:
-    """Which placement the rows are of, and why there are none of the model if so."""
-    rows = [run.row for side in comparison.sides for run in side.runs]
-    modelled = sorted({row["profile"] for row in rows if row["placement"] == "simulated"})
-    if not modelled:
-        return (
-            "Rows are of what the kernels did. There are none of the model: not every side has a "
-            "simulated run."
+def _objects(comparison: Comparison) -> list[Block]:
+    """What rows are divided by, what has become of objects, and which are in no row."""
+    counts = wording.listed([f"{each:,}" for each in comparison.objects])
+    blocks: list[Block] = [
+        Text(
+            f"Objects that rows are divided by: {counts} allocations, that every side shows alike."
         )
+    ]
+    identity = comparison.identity
+    if identity is None:
+        return blocks
+    for side in comparison.others:
+        items = [f"{item}: {change}" for item, change in identity.changes[side].items()]
+        if items:
+            pair = f"{letter(side)} against {letter(comparison.baseline)}"
+            blocks += [Text(f"Objects with another size or cache, {pair}."), Bullets(items)]
+    if identity.left_out:
+        blocks.append(
+            Table(
+                "In no row that is divided by its cache or call site: allocations of each side.",
+                (
+                    TableColumn("", numeric=False, share=1),
+                    *(TableColumn(letter(side)) for side in range(len(comparison.sides))),
+                    TableColumn("why", numeric=False),
+                ),
+                [
+                    [each.name, *(f"{count:,}" for count in each.objects), each.why.value]
+                    for each in identity.left_out[:SHOWN]
+                ],
+            )
+        )
+        if rest := identity.left_out[SHOWN:]:
+            sums = [
+                f"{sum(each.objects[side] for each in rest):,}"
+                for side in range(len(comparison.sides))
+            ]
+            blocks.append(Text(f"And {len(rest)} more: {wording.listed(sums)} allocations."))
+    return blocks
+
+
+def modelled(comparison: Comparison) -> str:
+    """Which rows are of the model; nothing if there are none."""
+    rows = [run.row for side in comparison.sides for run in side.runs]
+    models = sorted({row["profile"] for row in rows if row["placement"] == "simulated"})
+    if not models:
+        return ""
     return (
-        "Rows are of what the kernels did, but those that begin with 'model', which are of what "
-        f"the model of {' or '.join(modelled)} does with the requests of each side."
+        "Rows that begin with 'model' are of what the model of "
+        f"{' or '.join(models)} does with each side's requests."
     )
 
 
@@ -123,53 +167,16 @@ def _answer(comparison: Comparison) -> Answer:
     if comparison.nothing_differs:
         text = f"Every row is exactly the same on every side: {len(comparison.rows)} rows."
     else:
-        text = " ".join(_answered(comparison, side) for side in comparison.others)
+        base = letter(comparison.baseline)
+        text = " ".join(
+            f"{letter(side)} against {base}: {' '.join(story.told(comparison, side))}"
+            for side in comparison.others
+        )
     return Answer(
         text,
         f"After correction for {wording.plural(comparison.tested, 'test')} at the "
-        f"{100 * LEVEL:.0f} % level (Benjamini-Hochberg). {_noise(comparison)}.",
+        f"{100 * LEVEL:.0f} % level (Benjamini-Hochberg). {noise(comparison)}.",
     )
-
-
-def _answered(comparison: Comparison, side: int) -> str:
-    """What the rows of one side say first: what is gone by rule, and what differs."""
-    changes = [(row, change) for row in comparison.rows if (change := row.changes[side])]
-    tested = [change for _, change in changes if isfinite(change.p)]
-    differ = [row for row, change in changes if change.verdict is ChangeVerdict.DIFFERS]
-    leading = [row for row in differ if row.quantity.headline]
-    leading += [row for group in MOVERS for row in movers(comparison, side, group)]
-    named = [
-        f"{row.name} {percent(change.change)}"
-        for row in leading[:_LEADING]
-        if (change := row.changes[side])
-    ]
-    told = f"{len(differ)} of {wording.plural(len(tested), 'tested row')} differ"
-    told += f": {'; '.join(named)}" if named else ""
-    told += "; ..." if len(differ) > len(named) > 0 else "."
-    pair = f"{letter(side)} against {letter(comparison.baseline)}"
-    return f"{pair}: {'; '.join([*_by_rule(comparison, side), told])}"
-
-
-def _by_rule(comparison: Comparison, side: int) -> list[str]:
-    """The reference operations that are on one side only, since it alone counts such pages."""
-    told = []
-    base = comparison.baseline
-    for counts, freezes, word in ((base, side, "gone"), (side, base, "new")):
-        rows = [
-            row
-            for row in comparison.rows
-            if row.quantity.headline
-            and (change := row.changes[side]) is not None
-            and change.verdict is ChangeVerdict.FROZEN
-            and row.values[counts].value
-        ]
-        if rows:
-            size = number(sum(row.values[counts].value for row in rows))
-            told.append(
-                f"reference operations of {wording.listed([row.item for row in rows])} pages are "
-                f"{word}, {size} {rows[0].quantity.unit}: frozen in {letter(freezes)}"
-            )
-    return told
 
 
 def _few_repeats(comparison: Comparison) -> str:
@@ -259,11 +266,12 @@ def _method(comparison: Comparison) -> list[Block]:
             "comparison, so that of the rows marked * about 5 % are expected to be wrong."
         ),
         Text(
-            "Events divided by are those that allocate or free an object or pages. Own policy: "
-            "what the recorded kernel does to reference counts, by its version; recorded: what "
-            "page_ref events say. Functions are told apart by name, without _noprof. Lives: of "
-            "what was allocated and freed in the recording."
+            "Objects that rows are divided by: allocations that every side shows alike. Own "
+            "policy: what the recorded kernel does to reference counts, by its version; recorded: "
+            "what page_ref events say. Functions are told apart by name, without _noprof and what "
+            "compilers add. Lives: of what was allocated and freed in the recording."
         ),
+        Text(_PAIRED),
         Heading("What the quantities are"),
         Bullets(
             [

@@ -10,7 +10,7 @@ from reports.render import wording
 from reports.render.document import Block, Cell, Mono, Strong, Table, TableColumn, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 _SIDES = 2  #: columns of sides beside the baseline's: more do not fit, and make another table
 # A side's column in plain text: value, change and verdict, or their interval, above one another.
@@ -30,9 +30,9 @@ def tables(
     Args:
         comparison: what the rows are of.
         rows: all of them are shown.
-        caption: what is seen; the sides are added to it.
-        narrow: for 80 columns. There, and where there are several sides, each unit has a table of
-            its own, and p is left out.
+        caption: what is seen; what the rows have in common and the sides are added to it.
+        narrow: for 80 columns. There, and where there are several sides, each unit and each
+            quantity with items has a table of its own, and p is left out.
         sides: numbers of the sides that are shown beside the baseline; none: all others.
     """
     found: list[Block] = []
@@ -40,36 +40,42 @@ def tables(
     for shown in (others[at : at + _SIDES] for at in range(0, len(others), _SIDES)):
         names = wording.listed([letter(side) for side in shown])
         pair = f"{names} against {letter(comparison.baseline)}"
-        by_unit = narrow or len(shown) > 1
-        for unit in _ordered(row.quantity.unit for row in rows) if by_unit else [""]:
-            of_unit = [row for row in rows if unit in {"", row.quantity.unit}]
-            what = f"{caption}{f', {unit}' if unit else ''}. {pair}."
-            found.append(
-                _several_narrow(comparison, shown, of_unit, what)
-                if narrow and len(shown) > 1
-                else _table(comparison, shown, of_unit, what, narrow=narrow)
-            )
+        if not narrow and len(shown) == 1:
+            named = [(row.name, row) for row in rows]
+            found.append(_table(comparison, shown, named, f"{caption}. {pair}.", wide=True))
+            continue
+        groups: dict[tuple[str, str], list[tuple[str, Compared]]] = {}
+        for row in rows:
+            quantity = row.quantity
+            of = f": {quantity.name.rstrip(',:')}" if quantity.items else ""
+            name = row.item if quantity.items else row.name
+            groups.setdefault((of, quantity.unit), []).append((name, row))
+        lay = _several_narrow if narrow and len(shown) > 1 else _table
+        found += [
+            lay(comparison, shown, named, f"{caption}{of}, {unit}. {pair}.")
+            for (of, unit), named in groups.items()
+        ]
     return found
 
 
-def _ordered(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))
+def brief_table(
+    comparison: Comparison, side: int, rows: Sequence[tuple[str, Compared]], caption: str
+) -> Table:
+    """Rows with names of their own, of one side and the baseline."""
+    return _table(comparison, [side], rows, caption)
 
 
 def _table(
     comparison: Comparison,
     sides: Sequence[int],
-    rows: Sequence[Compared],
+    rows: Sequence[tuple[str, Compared]],
     caption: str,
     *,
-    narrow: bool,
+    wide: bool = False,
 ) -> Table:
+    """A row for each; with room (``wide``) for the unit and for p."""
     base = letter(comparison.baseline)
-    wide = not narrow and len(sides) == 1  # room for the unit and for p
-    columns = [
-        TableColumn("", numeric=False, share=1),
-        TableColumn(base),
-    ]
+    columns = [TableColumn("", numeric=False, share=1), TableColumn(base)]
     for side in sides:
         columns += [
             TableColumn(letter(side)),
@@ -81,11 +87,8 @@ def _table(
     if wide:  # last: on a phone the change is to be seen first
         columns.append(TableColumn("unit", numeric=False))
     lines: list[list[Cell]] = []
-    for row in rows:
-        line: list[Cell] = [
-            row.name if narrow else wording.shortened(row.name, 44),
-            valued(row.values[comparison.baseline]),
-        ]
+    for name, row in rows:
+        line: list[Cell] = [name, valued(row.values[comparison.baseline])]
         for side in sides:
             change = _of(row, side)
             line += [
@@ -114,7 +117,10 @@ def _told(change: Change) -> Cell:
 
 
 def _several_narrow(
-    comparison: Comparison, sides: Sequence[int], rows: Sequence[Compared], caption: str
+    comparison: Comparison,
+    sides: Sequence[int],
+    rows: Sequence[tuple[str, Compared]],
+    caption: str,
 ) -> Table:
     """One column a side: value, change and verdict, and the interval below them."""
     columns = [
@@ -123,11 +129,11 @@ def _several_narrow(
         *(TableColumn(f"{letter(side)}{' ' * (_CHANGE + _MARK)}") for side in sides),
     ]
     lines: list[list[Cell]] = []
-    for row in rows:
+    for name, row in rows:
         changes = [_of(row, side) for side in sides]
         lines.append(
             [
-                row.name,
+                name,
                 valued(row.values[comparison.baseline]),
                 *(
                     f"{valued(row.values[side]):>{_VALUE}}{percent(change.change):>{_CHANGE}}"

@@ -71,12 +71,22 @@ def answer(connection: DuckDBPyConnection, run: Row, policies: list[Row], how: l
         notes.append(f"Events of the {trace} were lost ●: these are lower bounds.")
     if gaps(json.loads(run["meta"] or "{}")):
         notes.append("It does not cover every CPU all the time (below): these are lower bounds.")
-    removed = _sums(frozen, "page_kind")
-    return Answer(_sentence(by_name[name], removed, by_name[BASELINE], trace), " ".join(notes))
+    sentence = _sentence(by_name[name], frozen, by_name[BASELINE], trace)
+    return Answer(sentence, " ".join(notes))
 
 
-def _sentence(policy: Row, removed: dict[str, int], base: Row, trace: str) -> str:
+def _sentence(policy: Row, frozen: list[Row], base: Row, trace: str) -> str:
     total = ranged(base, "locked_ops")
+    removed = _sums(frozen, "page_kind")
+    hows = list(_sums(frozen, "how"))
+    # Without page_ref events the kernel's own count of them was not seen.
+    known = f", {hows[0]}" if len(hows) == 1 and base["use_how"] != "assumed" else ""
+    if base["locked_ops_high"] == 0:
+        return (
+            f"There is no locked reference-count instruction in this {trace}, so that freezing "
+            f"removes none: {plural(base['page_allocs'], 'allocation')} of pages, whose counts are "
+            f"set with plain stores, and {plural(base['page_frees'], 'free')}."
+        )
     if not removed:
         return (
             f"Freezing, as {policy['policy']} does, removes none of the {total} locked "
@@ -85,7 +95,7 @@ def _sentence(policy: Row, removed: dict[str, int], base: Row, trace: str) -> st
     return (
         f"Freezing {_kinds_text(removed)} pages, as {policy['policy']} does, removes "
         f"{ranged(policy, 'frozen_ops_saved')} of {total} locked reference-count instructions "
-        f"({percent_ranged(policy, 'frozen_saved_pct')}) in this {trace}{_assumed(base)}."
+        f"({percent_ranged(policy, 'frozen_saved_pct')}) in this {trace}{_assumed(base) or known}."
     )
 
 

@@ -11,6 +11,7 @@ from matplotlib.ticker import StrMethodFormatter
 from reports import queries
 from reports.render import style, wording
 from reports.render.document import Block, Cell, Heading, Picture, Table, TableColumn, Text
+from reports.sections import sheaf_tradeoff
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -100,6 +101,7 @@ def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
         ),
         *(_figure(key, points) for key in varied),
         _table(varied, points),
+        *sheaf_tradeoff.blocks(connection, run),
     ]
 
 

@@ -170,7 +170,7 @@ def test_an_error_behind_the_first_rows_is_one_line(
 def test_an_interrupt_is_one_line(
     run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pipeline.replay.recorded, "replay_traces", interrupted)

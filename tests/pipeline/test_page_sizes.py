@@ -31,7 +31,7 @@ def test_a_recording_of_64_kib_pages_is_replayed(tmp_path: Path) -> None:
     assert (found["candidates"], found["alignment"]) == (40, 512 << 20)
     db = tmp_path / "results.duckdb"
     pricing = Pricing(find_schemes([]), None)
-    [run] = replay_traces([trace], db, find_policies([]), Progress(), None, pricing)
+    [run] = replay_traces([trace], db, find_policies([]), Progress(), None, pricing).runs
     with reading(db) as connection:
         saved = "SELECT frozen_ops_saved FROM policy_summary WHERE policy = 'linux-7.2'"
         assert connection.execute(saved).fetchall() == [(40,)]

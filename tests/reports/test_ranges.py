@@ -7,15 +7,16 @@ anon pages and one page table were allocated.
 
 from __future__ import annotations
 
+import re
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from reports import queries
+from reports.console.runs import print_replayed
 from reports.render.wording import between, percent_between
 from reports.sections.answer import answer
-from reports.sections.console import print_policies
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -126,37 +127,30 @@ def test_the_answer_says_what_is_assumed(assumed: DuckDBPyConnection) -> None:
 
 @pytest.mark.slow
 def test_replay_prints_ranges_and_says_why(assumed: DuckDBPyConnection) -> None:
-    out = StringIO()
-    print_policies(assumed, [1], out)
-    lines = out.getvalue().splitlines()
-    assert [" ".join(line.split()) for line in (lines[2], lines[4])] == [
-        "1 small refcounted 13..25 0 0.0 0 assumed",
-        "1 small linux-7.2 11..23 4 16.0..30.77 -2 assumed",
-    ]
-    assumed.execute("UPDATE traces SET kernel_release = '7.1.13'")
-    assumed.execute("UPDATE runs SET own_policy = 'linux-7.0', own_note = NULL")
-    out = StringIO()
-    print_policies(assumed, [1], out)
-    assert out.getvalue().splitlines()[-2:] == [
-        "assumed: small has no page_ref events; what its pages see in use is a range, least..most",
-        "own policy of small (Linux 7.1.13): linux-7.0",
-    ]
-    assumed.execute("UPDATE runs SET own_note = 'read alike'")
-    out = StringIO()
-    print_policies(assumed, [1], out)
-    assert out.getvalue().endswith("own policy of small (Linux 7.1.13): linux-7.0; read alike\n")
+    def printed() -> str:
+        out = StringIO()
+        print_replayed(assumed, [1], out)
+        return out.getvalue()
+
+    text = printed()
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "refcounted 13 – 25 0 0 % 0 assumed" in lines
+    assert "linux-7.2 11 – 23 4 16.00 – 30.77 % \u22122 assumed" in lines
+    assert "removes 4 of 13 – 25 locked" in " ".join(lines)
+    assert "which has no page_ref events: operations in use are assumed" in " ".join(lines)
+    assumed.execute("UPDATE runs SET own_policy = 'linux-7.2', own_note = 'read alike'")
+    text = printed()
+    assert re.search(r"^  linux-7.2 \* ", text, re.MULTILINE)
+    assert "\n* linux-7.2: read alike\n" in text
 
 
-def test_a_run_without_pages_has_nothing_assumed(assumed: DuckDBPyConnection) -> None:
-    """No line on page_ref events or on policies where there is no table of them.
-
-    A simulated run of a trace without snapshots once had the first, by the assumed machine.
-    """
-    assumed.execute("DELETE FROM policies")
-    assumed.execute("UPDATE runs SET placement = 'simulated', machine_how = 'assumed'")
+def test_without_a_locked_instruction_it_is_said_why(assumed: DuckDBPyConnection) -> None:
+    assumed.execute("DELETE FROM pages WHERE free_seq IS NOT NULL OR page_kind = 'anon'")
     out = StringIO()
-    print_policies(assumed, [1], out)
-    assert out.getvalue() == ""
+    print_replayed(assumed, [1], out)
+    text = " ".join(out.getvalue().split())
+    assert "There is no locked reference-count instruction in this recording" in text
+    assert "1 allocation of pages, whose counts are set with plain stores, and 0 frees." in text
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,29 @@ CACHES = StoreTable(
     ("run", "cache"),
 )
 
+KERNEL_CACHES = StoreTable(
+    "kernel_caches",
+    "one name of a slab cache of the recorded kernel; none without a snapshot of /sys/kernel/slab",
+    (
+        RUN,
+        Column("name", "str", "", "The name."),
+        Column("merged", "str", "", "What it stands for: :a-0000096 where caches were merged."),
+        Column("object_size", "i8", "bytes", "Object size of that cache, without what pads it."),
+    ),
+    ("run", "name"),
+)
+
+UNTRACED_ALLOCS = StoreTable(
+    "untraced_allocs",
+    "one cache of one run of which its kernel, unlike others, allocates objects without an event",
+    (
+        RUN,
+        Column("cache", "str", "", "Its name, or the one it has where it is merged (T6)."),
+        Column("doc", "str", "", "How they are allocated."),
+    ),
+    ("run", "cache"),
+)
+
 CALL_SITES = StoreTable(
     "call_sites",
     "one address that called the allocator in one run",
@@ -176,7 +199,12 @@ STACKS = StoreTable(
             "",
             "Where the stack enters the page allocator (call_levels.level); NULL: it does not.",
         ),
-        Column("frames", "str", "", "Functions from outermost to innermost, joined by ';'."),
+        Column(
+            "frames",
+            "str",
+            "",
+            "Functions from outermost to innermost, joined by ';', without the tracer's own.",
+        ),
     ),
     ("run", "stack"),
 )

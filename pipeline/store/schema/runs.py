@@ -28,6 +28,13 @@ RUNS = StoreTable(
         Column("settings", "str", "", "Simulated: what the user set, by key (JSON)."),
         Column("what_if", "str", "", "Simulated: why it differs from the recorded kernel."),
         Column("machine_how", "i1", "", "Simulated: how the zones are known."),
+        Column(
+            "made_with",
+            "str",
+            "",
+            "Digest of the version, policies, schemes and costs it was made with, by which replay"
+            " finds what is there already; NULL: of a sweep, which stores no events.",
+        ),
     ),
     ("run",),
 )

@@ -15,16 +15,27 @@ if TYPE_CHECKING:
 
     from reports.queries import Row
 
-#: Columns of placement_quality, and what they count.
+#: Columns of placement_quality, what one of what they count is, and of what.
 REASONS = {
-    "allocations_left_out": "allocations of no known cache or slot size",
-    "frees_left_out": "frees of such objects",
-    "frees_of_unknown_cache": "frees of objects older than the recording, of no known cache",
-    "frees_of_unsized_cache": "frees of objects older than the recording, of a cache whose slot "
-    "size neither an allocation nor a snapshot tells",
-    "frees_of_unseen_allocations": with_titles(
-        "frees of objects whose allocation has no event (bulk allocations, T6), or at addresses "
-        "where no object of the cache can lie (KFENCE, T18)"
+    "allocations_left_out": ("allocation", "of no known cache or slot size"),
+    "frees_left_out": ("free", "of such objects"),
+    "frees_of_unknown_cache": (
+        "free",
+        "of objects older than the recording, of no known cache",
+    ),
+    "frees_of_unsized_cache": (
+        "free",
+        (
+            "of objects older than the recording, of a cache whose slot size neither an allocation "
+            "nor a snapshot tells"
+        ),
+    ),
+    "frees_of_unseen_allocations": (
+        "free",
+        with_titles(
+            "of objects whose allocation has no event (bulk allocations, T6), or at addresses "
+            "where no object of the cache can lie (KFENCE, T18)"
+        ),
     ),
 }
 
@@ -48,6 +59,8 @@ def of_traces(connection: DuckDBPyConnection, runs: Sequence[int]) -> list[tuple
 def described(row: Row) -> str:
     """How many requests are left out, of how many, and why; of a row of placement_quality."""
     left, whole = row["requests_left_out"], row["recorded_requests"]
-    why = "; ".join(f"{wording.count(row[name])} {REASONS[name]}" for name in REASONS if row[name])
+    why = "; ".join(
+        f"{wording.plural(row[name], one)} {of}" for name, (one, of) in REASONS.items() if row[name]
+    )
     share = wording.percent(left, whole)
     return f"{wording.count(left)} of {wording.plural(whole, 'request')} ({share}): {why}"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import pytest
 
+from allocsim import __version__
 from allocsim.trace.events import Ev
 from pipeline.commands.compare import ComparisonFormat, compare
+from pipeline.errors import InputError
 from pipeline.progress import Progress
 from pipeline.replay.pricing import find_policies
 from pipeline.replay.recorded import replay_path
@@ -18,9 +21,13 @@ from pipeline.replay.sides import opened_sides
 from pipeline.synth.spec.changes import changed
 from pipeline.synth.spec.parse import parse_spec
 from pipeline.synth.write import write_trace_set
+from reports.compare.brief import brief
 from reports.compare.comparison import ChangeVerdict, Comparison, movers
+from reports.compare.identity import Why
+from reports.compare.json import to_json
 from reports.compare.measure_runs import checked
 from reports.compare.measure_runs import compare as compared
+from reports.render.text import to_text
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -161,12 +168,10 @@ def test_one_caches_slab_order_raised_is_the_top_mover(tmp_path: Path) -> None:
     trace = str(ROOT / HACKBENCH)
     sides = [trace, f"{trace}@slab.order.skbuff_head_cache=3"]
     comparison = compare_sides(sides, tmp_path / "none")
-    first, second = movers(comparison, 1, "Caches")[:2]
-    assert (first.name, second.name) == (
-        "model: pages a slab, skbuff_head_cache",
-        "model: slabs made, skbuff_head_cache",
-    )
-    before, after = (value.value for value in first.values)
+    found = {row.name: row for row in movers(comparison, 1, "Caches")[:2]}
+    pages = "model: pages a slab, skbuff_head_cache"
+    assert found.keys() == {pages, "model: slabs made, skbuff_head_cache"}
+    before, after = (value.value for value in found[pages].values)
     assert after == 8 > before
     # Settings change nothing that was recorded.
     recorded = [row for row in comparison.rows if not row.name.startswith("model")]
@@ -183,29 +188,91 @@ def test_a_trace_set_with_itself_is_all_the_same(capsys: pytest.CaptureFixture[s
         assert (change["verdict"], change["change"]) == ("=", 0)
 
 
+def renamed(trace: Path, folder: Path) -> Path:
+    """A copy in which filp was merged into kmalloc-rcl-192, as slabs of one size are."""
+    copy = folder / "merged"
+    shutil.copytree(trace, copy)
+    events = pl.read_parquet(copy / "events.parquet")
+    name = pl.col("cache").cast(pl.String)
+    merged = pl.when(name == "filp").then(pl.lit("kmalloc-rcl-192")).otherwise(name).alias("cache")
+    events.with_columns(merged).write_parquet(copy / "events.parquet")
+    for sysfs in copy.glob("snapshots/*/sysfs_slab.txt"):
+        lines = sysfs.read_text().splitlines()
+        [of] = {line.split()[2] for line in lines if line.startswith("kmalloc-rcl-192 -> ")} or {
+            "kmalloc-rcl-192"
+        }
+        kept = [line for line in lines if not line.startswith("filp ")]
+        sysfs.write_text("\n".join([*kept, f"filp -> {of}", ""]))
+    meta = json.loads((copy / "meta.json").read_text())
+    meta["source"]["sha256"] = "0" * 64  # else it is one recording twice
+    (copy / "meta.json").write_text(json.dumps(meta))
+    return copy
+
+
+def test_a_copy_whose_caches_were_merged_is_all_the_same(tmp_path: Path) -> None:
+    trace = ROOT / "traces/6.12p-hackbench-gt"
+    sides = [str(trace), str(renamed(trace, tmp_path))]
+    with opened_sides(
+        sides, tmp_path / "none", find_policies([]), Progress(), simulated=False
+    ) as opened:
+        comparison = compared(opened, 0, checked(opened))
+    assert len(comparison.rows) > 150
+    for row in comparison.rows:
+        change = row.changes[1]
+        assert change is not None
+        assert change.verdict is ChangeVerdict.SAME, row.name
+    assert comparison.identity is not None
+    assert comparison.identity.changes[1] == {"filp": "now in kmalloc-rcl-192"}
+    assert {each.why for each in comparison.identity.left_out} <= {Why.UNKNOWN}
+
+
+def test_what_cannot_be_compared_is_refused_before_the_replay(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def replayed(*_: object, **__: object) -> None:
+        pytest.fail("it was replayed")
+
+    monkeypatch.setattr("pipeline.replay.sides.replay_path", replayed)
+    sides = [str(ROOT / "traces" / name) for name in ("7.2p-net-gt", "7.3-tmpfsfiles")]
+    with pytest.raises(InputError, match=r"page_ref events not the same .*: yes; .*: no"):
+        compare(sides, db=tmp_path / "none")
+
+
+@pytest.mark.parametrize("recording", ["7.2p-net-gt"], indirect=True)
+def test_a_recording_is_refused_by_its_head(
+    recording: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("pipeline.replay.sides.replay_path", lambda *_: pytest.fail("replayed"))
+    with pytest.raises(InputError, match="page_ref events not the same"):
+        compare([str(recording), str(ROOT / "traces/7.3-tmpfsfiles")], db=tmp_path / "none")
+
+
 def rows_of(content: dict[str, Any]) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
     return {(row["quantity"], row["item"], row["unit"]): row["sides"] for row in content["rows"]}
 
 
 @pytest.mark.parametrize("workload", ["net", "hackbench"])
 def test_operations_on_slabs_and_large_kmallocs_vanish_from_612_to_72(
-    workload: str, capsys: pytest.CaptureFixture[str]
+    workload: str, tmp_path: Path
 ) -> None:
     paths = [str(ROOT / "traces" / f"{kernel}-{workload}-gt") for kernel in ("6.12p", "7.2p")]
-    compare(paths, format_=[ComparisonFormat.JSON])
-    rows = rows_of(json.loads(capsys.readouterr().out))
-    events = "per 1,000 events"
+    comparison = compare_sides(paths, tmp_path / "none")
+    rows = rows_of(json.loads(to_json(comparison, __version__)))
+    if workload == "hackbench":
+        screen = to_text(brief(comparison, __version__))
+        assert screen in (ROOT / "docs/comparing.md").read_text("utf-8"), screen
+    objects = "per 1,000 objects"
     for quantity in ("all, own policy", "plain, recorded", "locked, recorded"):
         for kind in ("slab", "large_kmalloc"):
-            if (quantity, kind, events) in rows:
-                before, after = rows[quantity, kind, events]
+            if (quantity, kind, objects) in rows:
+                before, after = rows[quantity, kind, objects]
                 assert before["value"] > 0
                 assert after["value"] == 0
                 assert after["against_baseline"]["verdict"] == "frz"
-    assert ("all, own policy", "slab", events) in rows
+    assert ("all, own policy", "slab", objects) in rows
     for kind in ("anon", "skb_frag", "page_table"):
-        if ("all, own policy", kind, events) in rows:
-            change = rows["all, own policy", kind, events][1]["against_baseline"]
+        if ("all, own policy", kind, objects) in rows:
+            change = rows["all, own policy", kind, objects][1]["against_baseline"]
             assert change["verdict"] in {"~", "o", "*"}
             assert change["low"] < change["change"] < change["high"]
 
@@ -220,4 +287,4 @@ def test_without_a_simulated_run_of_every_side_there_are_no_rows_of_the_model(
     compare([f"{stored}:{run}", trace], output=files)
     rows = json.loads(files[0].read_text())["rows"]
     assert not any(row["quantity"].startswith("model") for row in rows)
-    assert "There are none of the model" in files[1].read_text().replace("\n", " ")
+    assert "There are no rows of the model" in files[1].read_text().replace("\n", " ")

@@ -63,7 +63,7 @@ def test_prints_what_it_made_and_what_is_missing(tmp_path: Path) -> None:
 
     again = run(tmp_path / "one.dat", "-o", out)
     assert (again.returncode, again.stdout) == (1, "")
-    assert again.stderr == f"allocsim: {out}/one: already there; --force replaces a trace set\n"
+    assert again.stderr == f"allocsim: {out}/one: already there; --force replaces it\n"
     assert run(tmp_path / "one.dat", "-o", out, "--force").returncode == 0
 
 

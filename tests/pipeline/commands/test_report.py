@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from pipeline.commands.report import report
 from pipeline.errors import OutputError, StoreError, UsageError
 from pipeline.store.database import writing
+from reports.queries import every_run, recorded_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +39,15 @@ def test_it_writes_a_pdf_and_says_where(
     assert output.read_bytes().startswith(b"%PDF-")
     assert capsys.readouterr().out == f"{output}\n"
     assert [path.name for path in output.parent.iterdir()] == ["report.pdf"]
+
+
+def test_the_number_of_a_simulated_run_stands_for_its_recorded_one(database: Path) -> None:
+    with writing(database) as connection:
+        connection.execute("UPDATE runs SET placement = 'simulated', of_run = 1 WHERE run = 2")
+        rows = every_run(connection)
+    assert [run and run["run"] for run in map(partial(recorded_run, rows), (1, 2, 3, 4))] == [
+        *(1, 1, 3, None)
+    ]
 
 
 @pytest.mark.slow

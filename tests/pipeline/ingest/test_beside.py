@@ -74,6 +74,9 @@ def test_beside_other_recordings_only_the_one_the_folder_stands_for(
     why, cost = second.meta["beside"]["missed"]
     assert why == ("what lies beside it is not taken: other recordings lie there too (trace.dat)")
     assert cost.startswith("no snapshots: ")
+    shutil.copyfile(RECORDING, folder / "third.dat")
+    why, _ = _imported(folder / "third.dat", tmp_path).meta["beside"]["missed"]
+    assert why.endswith("other recordings lie there too (second.dat and 1 more)")
 
 
 def test_what_another_kernel_says_is_not_taken(folder: Path, tmp_path: Path) -> None:

@@ -262,7 +262,7 @@ def test_replaces_a_trace_set_only_when_told_and_nothing_else_ever(tmp_path: Pat
     source = tmp_path / "one.dat"
     source.write_bytes(small())
     made = import_recording(source, tmp_path)
-    with pytest.raises(OutputError, match="already there; --force replaces a trace set"):
+    with pytest.raises(OutputError, match="already there; --force replaces it"):
         import_recording(source, tmp_path)
     (made / "left").touch()
     assert import_recording(source, tmp_path, force=True) == made

@@ -36,7 +36,7 @@ main()
 BEGINNING = "pipeline.replay.recorded:replay_trace"
 BETWEEN = "pipeline.replay.recorded:simulate_run"
 IN_SWEEP = "pipeline.replay.sweeps:_add"
-NEVER = "shutil:move"
+NEVER = "shutil:chown"
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +75,13 @@ def test_what_is_said_to_be_in_is_in(trace: Path, tmp_path: Path) -> None:
         f"{no_room}; added to {db} before that: run 1",
     )
     assert runs(db) == [(1, "recorded")]
-    assert allocsim(BEGINNING, "replay", trace, "--db", db) == (1, no_room)
+    assert allocsim(BETWEEN, "replay", trace, "--db", db) == (1, no_room)
     assert runs(db) == [(1, "recorded")]
-    assert allocsim(NEVER, "replay", trace, "--db", db)[0] == 0
-    assert runs(db) == [(1, "recorded"), (2, "recorded"), (3, "simulated")]
+    assert allocsim(NEVER, "replay", trace, "--db", db) == (
+        0,
+        "run 1: there already, not added again (--again adds)",
+    )
+    assert runs(db) == [(1, "recorded"), (2, "simulated")]
 
 
 def test_of_several_traces_it_is_said_which_are_in(trace: Path, tmp_path: Path) -> None:
@@ -101,4 +104,4 @@ def test_a_sweep_says_that_it_goes_on(trace: Path, tmp_path: Path) -> None:
     assert said.endswith("; what was done is stored: run the same command again")
     assert runs(db) == [(1, "recorded")]
     assert allocsim(NEVER, *sweep)[0] == 0
-    assert runs(db) == [(1, "recorded"), (2, "simulated"), (3, "simulated")]
+    assert runs(db) == [(1, "recorded"), *((run, "simulated") for run in (2, 3, 4))]

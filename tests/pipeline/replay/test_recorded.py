@@ -18,11 +18,12 @@ from allocsim.trace.results import EVENT_RESULTS, PAGE_RESULTS
 from pipeline.errors import AllocsimError, InputError, UsageError
 from pipeline.ingest.recording import import_recording
 from pipeline.progress import Progress
-from pipeline.replay.pricing import DEFAULTS, find_policies
+from pipeline.replay.pricing import DEFAULTS, find_policies, shipped_pricing
 from pipeline.replay.recorded import recording_of, replay_trace, replay_traces
+from pipeline.store.database import writing
 from pipeline.store.schema import TABLES
 from pipeline.trace_set.reader import TraceSet
-from tests.conftest import RECORDINGS
+from tests.conftest import FAULTS, RECORDINGS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -316,6 +317,31 @@ def test_a_damaged_trace_set_adds_nothing(trace_sets: dict[str, Path], tmp_path:
         replay_traces([good, bad], used, policies, Progress())
     assert ask(used, "SELECT run FROM runs ORDER BY run") == [(1,), (2,)]
     assert ask(used, "FROM policy_summary WHERE run = 1") == before[0]
+
+
+def test_what_is_there_is_not_added_again_but_when_asked(tmp_path: Path) -> None:
+    db = tmp_path / "results.duckdb"
+
+    def done(
+        settings: dict[str, int], *, policies: tuple[str, ...] = (), again: bool = False
+    ) -> tuple[list[int], list[int]]:
+        trace = [FAULTS / "named_at_free.dat"]
+        wanted = find_policies(policies)
+        found = replay_traces(
+            trace, db, wanted, Progress(), settings, shipped_pricing(), again=again
+        )
+        return found.runs, found.added
+
+    assert done({}) == ([1, 2], [1, 2])
+    assert done({}) == ([1, 2], []), "imported anew, and still the same trace"
+    assert done({"cpus": 4}) == ([1, 3], [3])
+    assert done({}, policies=("linux-7.2",)) == ([4, 5], [4, 5])
+    assert done({}, again=True) == ([6, 7], [6, 7])
+    # As an end between the two transactions leaves it: the same command goes on.
+    with writing(db) as connection:
+        connection.execute("DELETE FROM runs WHERE run = 7")
+        connection.execute("DELETE FROM runs WHERE run = 2")
+    assert done({}) == ([6, 7], [7])
 
 
 def test_a_missing_trace_is_found_before_any_work(tmp_path: Path) -> None:

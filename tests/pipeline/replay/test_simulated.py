@@ -238,7 +238,7 @@ def test_keys_are_keys(db: Path) -> None:
 def test_settings_change_the_model_and_are_stored(tmp_path: Path) -> None:
     path = tmp_path / "results.duckdb"
     wanted = {"sheaf.capacity": 4, "sheaf.capacity.skbuff_head_cache": 7, "cpus": 1, "pcp.batch": 7}
-    runs = replay_traces([ROOT / "traces" / "7.2p-hackbench-gt"], path, [], Progress(), wanted)
+    runs = replay_traces([ROOT / "traces" / "7.2p-hackbench-gt"], path, [], Progress(), wanted).runs
     assert runs == [1, 2]
     [(settings, what_if)] = ask(path, "SELECT settings, what_if FROM runs WHERE run = 2")
     assert json.loads(settings) == wanted
@@ -302,7 +302,7 @@ def test_without_snapshots_the_slabs_are_those_made_with_them(
 def test_a_cache_that_only_its_frees_name_is_simulated(tmp_path: Path) -> None:
     """6.12: no name on kmem_cache_alloc, and no snapshots beside the recording."""
     db = tmp_path / "results.duckdb"
-    runs = replay_traces([FAULTS / "named_at_free.dat"], db, [], Progress(), {})
+    runs = replay_traces([FAULTS / "named_at_free.dat"], db, [], Progress(), {}).runs
     counts = dict(ask(db, f"SELECT name, value FROM quality_counts WHERE run = {runs[1]}"))
     assert counts["object_requests"] == counts["recorded_requests"] == 400
     assert sum(counts[name] for name in LEFT_OUT) == 0

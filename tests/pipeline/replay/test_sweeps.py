@@ -40,16 +40,17 @@ def ask(path: Path, sql: str) -> list[tuple[Any, ...]]:
 def test_a_sweep_goes_on_where_it_stopped_and_equals_replays(trace: Path, tmp_path: Path) -> None:
     db = tmp_path / "results.duckdb"
     first = sweep_traces([trace], db, combinations(["sheaf.capacity=4,28"], {}), 2, Progress())
-    assert (sorted(first.runs), first.added) == ([2, 3], 2)
-    wanted = combinations(["sheaf.capacity=4,28", "cpus=2,8"], {})
+    assert sorted(first.runs) == sorted(first.added) == [2, 3, 4], "the kernel as it was, too"
+    wanted = combinations(["sheaf.capacity=default,4,28", "cpus=2,8"], {})
     more = sweep_traces([trace], db, combinations(["sheaf.capacity=4,12,28"], {}), 2, Progress())
-    assert (more.added, set(first.runs) < set(more.runs), max(more.runs)) == (1, True, 4)
+    assert (more.added, set(first.runs) < set(more.runs), max(more.runs)) == ([5], True, 5)
     both = sweep_traces([trace], db, wanted, 2, Progress())
-    assert (len(both.runs), both.added) == (4, 4)
+    assert (len(both.runs), len(both.added)) == (7, 6)
     again = sweep_traces([trace], db, wanted, 2, Progress())
-    assert (again.runs, again.added) == (both.runs, 0)
+    assert (again.runs, again.added) == (both.runs, [])
     settings = dict(ask(db, "SELECT run, settings FROM runs WHERE placement = 'simulated'"))
     assert [json.loads(settings[run]) for run in both.runs] == wanted
+    assert wanted[0] == {}
     assert ask(db, "SELECT count(*) FROM runs WHERE placement = 'recorded'") == [(1,)]
 
     other = tmp_path / "other.duckdb"
@@ -86,7 +87,7 @@ def test_what_was_done_before_an_interrupt_stays(
         (2, "simulated"),
     ]
     monkeypatch.setattr(sweeps, "_add", add)
-    assert sweep_traces([trace], db, wanted, 1, Progress()).added == 2
+    assert len(sweep_traces([trace], db, wanted, 1, Progress()).added) == 3
 
 
 def test_wrong_settings_end_a_sweep_before_it_begins(trace: Path, tmp_path: Path) -> None:
@@ -103,6 +104,8 @@ def test_wrong_settings_end_a_sweep_before_it_begins(trace: Path, tmp_path: Path
         (["sheaf.capacity"], [], "whole number"),
         (["sheaf.capacitty=4"], [], "did you mean sheaf.capacity"),
         (["cpus=2,2"], [], "a value is given twice"),
+        (["cpus=default,default"], [], "a value is given twice"),
+        (["sheaf.capacitty=default"], [], "did you mean sheaf.capacity"),
         (["cpus=2", "cpus=4"], [], "cpus is given twice"),
         (["cpus=2"], ["cpus=4"], "cpus is given twice"),
         ([], ["pcp.batch=4", "pcp.batch=5"], "pcp.batch is given twice"),
@@ -117,5 +120,20 @@ def test_a_bad_setting_is_one_line(vary: list[str], fixed: list[str], says: str)
 
 def test_every_combination_in_the_order_given() -> None:
     assert combinations(["cpus=2,8", "pcp.batch=1,2"], {"min_partial": 3}) == [
-        {"min_partial": 3, "cpus": cpus, "pcp.batch": batch} for cpus in (2, 8) for batch in (1, 2)
+        {"min_partial": 3},
+        *(
+            {"min_partial": 3, "cpus": cpus, "pcp.batch": batch}
+            for cpus in (2, 8)
+            for batch in (1, 2)
+        ),
     ]
+
+
+def test_default_is_a_value_and_no_two_combinations_say_the_same() -> None:
+    varied = combinations(["sheaf.capacity=default,4", "cpus=8,default"], {})
+    assert varied == [
+        *({}, {"cpus": 8}),
+        *({"sheaf.capacity": 4, "cpus": 8}, {"sheaf.capacity": 4}),
+    ]
+    old, new = parse_settings(["kernel=6.12"]), parse_settings(["kernel=7.2"])
+    assert combinations(["kernel=6.12,7.2"], {}) == [new, old], "7.2 is modelled by default"

@@ -54,7 +54,7 @@ def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_it_is_replaced_when_told(tmp_path: Path) -> None:
     target = tmp_path / "a" / "set"
     make(target, "old")
-    with pytest.raises(OutputError, match="/set: already there; --force replaces a trace set"):
+    with pytest.raises(OutputError, match="/set: already there; --force replaces it"):
         make(target, "new")
     assert content(target) == {"old"}
     make(target, "new", force=True)
@@ -155,7 +155,7 @@ def test_of_many_at_a_time_each_is_told_what_became_of_it(tmp_path: Path, force:
     assert all(each.returncode == 0 for each in processes)
     allowed = {"made", "is being made by another process; try again when that is done"}
     if not force:
-        allowed.add("already there; --force replaces a trace set")
+        allowed.add("already there; --force replaces it")
         assert said.count("made") == 1
     assert set(said) <= allowed
     assert len(content(target)) == 1

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from reports import queries
-from reports.compare.all_measures import BY_NAME
-from reports.compare.all_quantities import QUANTITIES
 from reports.compare.comparable import Weight
 from reports.compare.comparison import (
     Change,
@@ -20,8 +18,9 @@ from reports.compare.comparison import (
     Side,
     movers,
 )
+from reports.compare.measure import MEASURES
 from reports.compare.measure_runs import checked, compare
-from reports.compare.quantity import GROUPS, KNOWN
+from reports.compare.quantity import GROUPS, KNOWN, QUANTITIES
 from tests.reports.conftest import POLICIES, empty_database, insert
 from tests.reports.synthetic import Workload, add_seed
 
@@ -129,16 +128,18 @@ def test_two_recordings_a_side_are_not_enough_and_it_says_so(seeds: DuckDBPyConn
 
 def test_totals_are_those_of_the_views(seeds: DuckDBPyConnection) -> None:
     comparison = compare([side(seeds, 0), side(seeds, 1)], 0, [])
-    [events] = seeds.execute("SELECT count(*) FROM events WHERE run = 0").fetchone() or [0]
+    [objects] = seeds.execute(
+        "SELECT count(*) FROM object_events WHERE run = 0 AND event = 'kmalloc'"
+    ).fetchone() or [0]
     rows = {(row.quantity.part, row.item): row.values[0].value for row in comparison.rows}
     for policy, locked in seeds.execute(
         "SELECT policy, locked_ops FROM policy_summary WHERE run = 0"
     ).fetchall():
-        assert rows["policy_locked", policy] == pytest.approx(1000 * locked / events)
+        assert rows["policy_locked", policy] == pytest.approx(1000 * locked / objects)
     for cache, allocs in seeds.execute(
         "SELECT cache, allocs FROM cache_summary WHERE run = 0"
     ).fetchall():
-        assert rows["object_allocs", cache] == pytest.approx(1000 * allocs / events)
+        assert rows["allocs", cache] == pytest.approx(1000 * allocs / objects)
 
 
 def test_what_one_sides_policy_freezes_is_gone_by_rule(seeds: DuckDBPyConnection) -> None:
@@ -285,13 +286,13 @@ def test_what_all_happened_in_a_few_moments_is_not_tested() -> None:
 
 def test_the_table_of_quantities_is_sound() -> None:
     for quantity in QUANTITIES:
-        assert {quantity.part, quantity.whole} <= set(BY_NAME)
+        assert {quantity.part, quantity.whole} <= set(MEASURES)
         assert quantity.group in GROUPS
         assert quantity.known in KNOWN
         assert (quantity.known == "simulated") == quantity.name.startswith("model")
         assert bool(quantity.bins) == bool(quantity.quantile)
         if quantity.bins:
-            assert BY_NAME[quantity.bins].binned
+            assert MEASURES[quantity.bins].binned
         assert quantity.doc.endswith(".")
         assert quantity.unit
     names = [(each.group, each.name, each.unit) for each in QUANTITIES]

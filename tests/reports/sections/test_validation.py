@@ -11,7 +11,8 @@ import duckdb
 import pytest
 
 from pipeline.store.schema import create_tables
-from reports.sections.validation.console import WIDTH, print_comparisons, print_verdict
+from reports.console.validation import print_comparisons, print_verdict
+from reports.render.console import WIDTH
 from reports.sections.validation.standings import APART, WHY_APART, Standing
 from reports.views import create_views
 from tests.reports.conftest import insert
@@ -120,10 +121,10 @@ def test_the_verdict_names_the_worst_by_what_their_bounds_allow(
         insert(connection, "validation", **row)
     said = verdict(connection, 1)
     assert said[0] == "verdict: 4 checks that could fail: 4 within bounds, 0 beyond"
-    assert said[1] == "worst 3, by miss / allowed:"
-    assert [line.split(" of ")[-1] for line in said[2:8:2]] == ["most", "half", "least"]
-    assert said[3].strip() == "kernel 1,000, model 910, off by 90, allowed 100"
-    assert said[8] == "counted apart, 2 rows that cannot fail (--all prints every row):"
+    assert said[1:3] == ["  trace-1, run 1", "worst 3, by miss / allowed:"]
+    assert [line.split(" of ")[-1] for line in said[3:9:2]] == ["most", "half", "least"]
+    assert said[4].strip() == "kernel 1,000, model 910, off by 90, allowed 100"
+    assert said[9] == "counted apart, 2 rows that cannot fail (--all prints every row):"
     assert rows_of(connection, every=False) == ""
     assert rows_of(connection, every=True).count("\n\n") == 0
 

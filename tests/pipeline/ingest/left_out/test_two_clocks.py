@@ -11,7 +11,7 @@ from pyarrow import parquet
 from allocsim.trace.events import Ev
 from pipeline.ingest.left_out.two_clocks import Behind, ClockCheck
 from pipeline.trace_set.column import Values
-from reports.sections.trace_info import trace_text
+from reports.console.trace import trace_text
 from tests.conftest import ROOT
 from tests.pipeline.ingest.ftrace_text.test_reader import KFREE, KMALLOC, PAGE, imported, line
 

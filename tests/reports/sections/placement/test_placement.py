@@ -11,7 +11,7 @@ import pytest
 from allocsim.kernels.release import Generation
 from allocsim.slub.counters import counted
 from reports import queries
-from reports.compare.model_measures import MODEL_MEASURES
+from reports.compare.measure import MEASURES
 from reports.render.document import Heading, Picture, Table, Text
 from reports.render.pdf import render
 from reports.sections.build import build
@@ -166,8 +166,10 @@ def test_counters_of_a_comparison_are_those_the_model_keeps(
     """Of its generation alone; what never happened is zero."""
     simulated(small, 2, {})
     small.execute("UPDATE runs SET slub = ? WHERE run = 2", [generation.value])
-    [measure] = [each for each in MODEL_MEASURES if each.name == "cache_counters"]
-    found = {row["item"]: row["value"] for row in queries.rows(small, measure.sql, run=2)}
+    # Of every cache, as in a comparison of one recording's simulations.
+    small.execute("CREATE TEMP TABLE compared_slabs AS SELECT run, cache, name AS item FROM caches")
+    rows = queries.rows(small, MEASURES["cache_counters"].sql, run=2)
+    found = {row["item"]: row["value"] for row in rows}
     assert found == {name: COUNTERS.get(name, 0) for name in counted(generation)}
 
 

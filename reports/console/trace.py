@@ -5,13 +5,12 @@ from __future__ import annotations
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from reports.render.console import WIDTH, printable
 from reports.render.wording import NARROW, count, duration, listed, percent, plural
 from reports.sections.coverage import in_short, table, warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-_WIDTH = 100
 
 
 def trace_text(
@@ -35,11 +34,7 @@ def trace_text(
     if nodes > 1:
         lines.append(("memory nodes", _nodes(nodes, local, other)))
     width = max(len(name) for name, _ in lines)
-    text = [
-        line
-        for name, value in lines
-        for line in _under(name.ljust(width), value, wrapped=name in {"", "lacks", "missed"})
-    ]
+    text = [line for name, value in lines for line in _under(name.ljust(width), value)]
     text.append("")
     text += _counts("event", meta["events"])
     cpus = table(meta)
@@ -53,9 +48,9 @@ def trace_text(
     return "".join(f"{line}\n" for line in text).replace(NARROW, " ")
 
 
-def _under(name: str, value: str, *, wrapped: bool) -> list[str]:
-    """A heading and its value; sentences are ``wrapped``."""
-    lines = wrap(value.replace(NARROW, " "), _WIDTH - len(name) - 2) if wrapped else [value]
+def _under(name: str, value: str) -> list[str]:
+    """A heading and its value, in lines."""
+    lines = wrap(printable(value).replace(NARROW, " "), WIDTH - len(name) - 2) or [""]
     return [f"{name if at == 0 else ' ' * len(name)}  {line}" for at, line in enumerate(lines)]
 
 

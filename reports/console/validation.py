@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from math import inf
-from textwrap import fill
+from math import floor, inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from reports import queries
 from reports.render import wording
+from reports.render.console import aligned, wrapped
 from reports.sections.validation.standings import APART, WHY_APART, Standing, badness
 
 if TYPE_CHECKING:
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from reports.queries import Row
 
-WIDTH = 100
-INDENT = "  "  #: of a table
+_REASON = "    "
 WORST = 3  #: checks named in the verdict
 
 _SUMMARY = "FROM validation_summary WHERE list_contains($runs, run) ORDER BY run"
@@ -31,7 +30,7 @@ _TRACES = """
 _HEADS = ("of", "kernel", "model", "its range", "error", "allowed", "")
 
 
-class _OptionalSource(NamedTuple):
+class _Source(NamedTuple):
     """Something a recording may have, and quantities that are there only where it has."""
 
     name: str
@@ -39,10 +38,10 @@ class _OptionalSource(NamedTuple):
 
 
 _SOURCES = (
-    _OptionalSource("page_ref events", ("page_ref_plain",)),
-    _OptionalSource("kpageflags behind the recording", ("page_kind", "descriptor_bytes")),
-    _OptionalSource("/sys/kernel/slab", ("slab_order",)),
-    _OptionalSource(
+    _Source("page_ref events", ("page_ref_plain",)),
+    _Source("kpageflags behind the recording", ("page_kind", "descriptor_bytes")),
+    _Source("/sys/kernel/slab", ("slab_order",)),
+    _Source(
         "SLUB_STATS of a recording from boot on",
         ("simulated_alloc_slab", "simulated_cpu_slabs_alloc_slab"),
     ),
@@ -61,11 +60,9 @@ def print_verdict(connection: DuckDBPyConnection, runs: Sequence[int], out: Text
     traces = queries.rows(connection, _TRACES, runs=list(runs))
     found = queries.rows(connection, _ROWS, runs=list(runs))
     out.write(f"verdict: {_held(list(summary.values()))}\n")
-    if len(traces) > 1:
-        out.writelines(
-            f"  {trace['trace']}, run {trace['run']}: {_held(_some(summary.get(trace['run'])))}\n"
-            for trace in traces
-        )
+    for trace in traces:
+        held = f": {_held(_some(summary.get(trace['run'])))}" if len(traces) > 1 else ""
+        out.write(wrapped(f"{trace['trace']}, run {trace['run']}{held}", "  ", "    "))
     _print_worst(found, out, several=len(traces) > 1)
     _print_apart(list(summary.values()), out)
     for trace in traces:
@@ -83,13 +80,13 @@ def print_comparisons(
     for row in shown:
         groups.setdefault((row["quantity"], row["trace"], row["reason"]), []).append(row)
     for (quantity, trace, reason), rows in groups.items():
-        out.write(f"\n{quantity}, {trace}\n{_wrapped(reason, 4)}\n")
-        heads, *lines = _aligned([_HEADS, *map(_cells, rows)])
+        out.write(f"\n{quantity}, {trace}\n" + wrapped(reason, _REASON, _REASON))
+        heads, *lines = aligned([_HEADS, *map(_cells, rows)], left=(0, 6))
         out.write(heads)
         for row, line in zip(rows, lines, strict=True):
             out.write(line)
             if row["note"]:
-                out.write(_wrapped(row["note"], 8) + "\n")
+                out.write(wrapped(row["note"], 2 * _REASON, 2 * _REASON))
 
 
 def _some(row: Row | None) -> list[Row]:
@@ -123,7 +120,7 @@ def _print_worst(found: Sequence[Row], out: TextIO, *, several: bool) -> None:
         out.write(f"  {share:>8}  {of}\n")
         out.write(
             f"{'':12}kernel {_figure(row['kernel'])}, model {_model(row)},"
-            f" off by {_figure(row['miss'])}, allowed {_figure(row['allowed'])}\n"
+            f" off by {_figure(row['miss'])}, allowed {_allowed(row)}\n"
         )
 
 
@@ -144,7 +141,7 @@ def _print_missing(trace: Row, rows: Sequence[Row], out: TextIO) -> None:
     missing = [source.name for source in _SOURCES if quantities.isdisjoint(source.gives)]
     if missing:
         text = f"nothing in {trace['trace']} to compare with: {'; '.join(missing)}"
-        out.write(fill(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False) + "\n")
+        out.write(wrapped(text))
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -156,34 +153,23 @@ def _cells(row: Row) -> tuple[str, ...]:
         _figure(row["model"]),
         "" if low is None or low == high else f"{_figure(low)} - {_figure(high)}",
         "" if error is None else f"{error:+,.{0 if abs(error) >= 1000 else 2}f} %",
-        "" if row["allowed"] is None else _figure(row["allowed"]),
+        _allowed(row),
         row["standing"],
     )
-
-
-def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table without its empty columns; the first column gives way to the width."""
-    used = [place for place in range(len(_HEADS)) if any(row[place] for row in table[1:])]
-    widths = [max(len(row[place]) for row in table) for place in used]
-    widths[0] = min(widths[0], WIDTH - len(INDENT) - sum(width + 2 for width in widths[1:]))
-    lines = []
-    for row in table:
-        cells = [row[place] for place in used]
-        first = wording.shortened(cells[0], widths[0]).ljust(widths[0])
-        numbers = map(str.rjust, cells[1:-1], widths[1:-1])
-        lines.append(INDENT + "  ".join([first, *numbers, cells[-1]]).rstrip() + "\n")
-    return lines
-
-
-def _wrapped(text: str, indent: int) -> str:
-    space = " " * indent
-    return fill(text, WIDTH, initial_indent=space, subsequent_indent=space, break_on_hyphens=False)
 
 
 def _model(row: Row) -> str:
     low, high = row["model_low"], row["model_high"]
     spread = "" if low is None or low == high else f" ({_figure(low)} - {_figure(high)})"
     return _figure(row["model"]) + spread
+
+
+def _allowed(row: Row) -> str:
+    """The largest miss within the bound: whole where counts are compared, which miss by whole."""
+    if row["allowed"] is None:
+        return ""
+    counts = all(row[name] == int(row[name]) for name in ("kernel", "model", "miss"))
+    return _figure(floor(row["allowed"]) if counts else row["allowed"])
 
 
 def _figure(value: float) -> str:

@@ -1,0 +1,116 @@
+-- What the measures of one run are taken from: temporary tables, made anew for each run. $recorded is
+-- the recorded run, $run the simulated one made from it, or the recorded one again; $one says that
+-- every side is made of one recording.
+--
+-- compared_origins and compared_slabs are there before: what the objects of each origin and the slabs
+-- of each cache are in this comparison.
+
+-- Which of the CPU's own sheaves served a request hangs on what lay in them long before.
+CREATE OR REPLACE TEMP MACRO served_by(path) AS if(
+    path IN ('main_hit', 'main_push', 'spare_swap', 'install_empty'), 'own sheaves', path
+);
+
+-- Whether the CPU's own sheaves, or its own slab, could not serve a request alone.
+CREATE OR REPLACE TEMP MACRO not_alone(served) AS regexp_matches(
+    served,
+    '^(refill|flush|barn|slow|cpu_partial|cpu_slab_refill|node_partial|new_slab|free_frozen|slab_)'
+);
+
+-- Lives in bins of their logarithm, 20 to a decade of ns up to 1000 s, and in bands.
+CREATE OR REPLACE TEMP MACRO life_bin(lived) AS
+    least(floor(20 * log10(greatest(lived, 1))), 239)::int;
+CREATE OR REPLACE TEMP MACRO life_band(lived) AS CASE
+    WHEN lived < 1e3 THEN '< 1 us' WHEN lived < 1e4 THEN '1 - 10 us'
+    WHEN lived < 1e5 THEN '10 - 100 us' WHEN lived < 1e6 THEN '100 us - 1 ms'
+    WHEN lived < 1e7 THEN '1 - 10 ms' WHEN lived < 1e8 THEN '10 - 100 ms'
+    WHEN lived < 1e9 THEN '100 ms - 1 s' ELSE '1 s or more' END;
+
+-- Objects allocated in the recording.
+CREATE OR REPLACE TEMP TABLE compared_births AS
+SELECT
+    facts.seq, (facts.ts - first_ts) // slice_ns AS slice, facts.cpu, bytes_req, bytes_alloc,
+    item, function, matched, counted
+FROM object_facts AS facts
+JOIN compared_origins USING (origin)
+JOIN object_origins USING (origin)
+JOIN runs ON runs.run = $recorded
+WHERE facts.run = $recorded;
+
+-- Objects freed; where their allocation was not seen, without an item.
+CREATE OR REPLACE TEMP TABLE compared_deaths AS
+SELECT
+    gone.seq, (gone.ts - first_ts) // slice_ns AS slice, gone.lifetime AS lived,
+    gone.cpu <> born.cpu AS remote, born.item, coalesce(born.matched, $one) AS matched
+FROM object_facts AS gone
+JOIN object_origins AS origins USING (origin)
+JOIN runs ON runs.run = $recorded
+LEFT JOIN compared_births AS born ON born.seq = gone.object
+WHERE gone.run = $recorded AND origins.event IN ('kfree', 'kmem_cache_free');
+
+-- Lives of pages.
+CREATE OR REPLACE TEMP TABLE compared_pages AS
+SELECT
+    (alloc_ts - first_ts) // slice_ns AS born, (free_ts - first_ts) // slice_ns AS slice,
+    free_ts - alloc_ts AS lived, alloc_seq IS NOT NULL AS allocated, free_seq IS NOT NULL AS freed,
+    1 << "order" AS size, page_kind = 'slab' AS slab, item
+FROM pages
+JOIN runs USING (run)
+LEFT JOIN compared_slabs USING (run, cache)
+WHERE run = $recorded;
+
+-- The length of life, ns, that a part of the lives is no longer than, as quantile_disc has it, of all
+-- or of each item. That holds every life there is; here lives are counted in bins of a hundredth of
+-- their length first, and only those of the bin that the quantile is in are ranked.
+CREATE OR REPLACE TEMP VIEW compared_object_lives AS
+SELECT item, lived FROM compared_deaths WHERE lived >= 0 AND matched;
+CREATE OR REPLACE TEMP VIEW compared_page_lives AS
+SELECT item, lived FROM compared_pages WHERE lived >= 0;
+CREATE OR REPLACE TEMP MACRO life_quantile(lives, part, by_item) AS TABLE
+    WITH every_life AS (
+        SELECT if(by_item, item, '') AS of_item, lived, floor(100 * ln(1 + lived)) AS bin
+        FROM query_table(lives) WHERE of_item IS NOT NULL
+    ), binned AS (
+        SELECT of_item, bin, count(*) AS here FROM every_life GROUP BY ALL
+    ), ranked AS (
+        SELECT *, sum(here) OVER (PARTITION BY of_item) AS every,
+            greatest(every - floor(every - part * every), 1) - 1 AS place,
+            sum(here) OVER (PARTITION BY of_item ORDER BY bin) - here AS below
+        FROM binned QUALIFY place BETWEEN below AND below + here - 1
+    ), found AS (
+        SELECT of_item, lived, place, below, count(*) AS here
+        FROM every_life JOIN ranked USING (of_item, bin) GROUP BY ALL
+    ), placed AS (
+        SELECT *, below + sum(here) OVER (PARTITION BY of_item ORDER BY lived) AS upto FROM found
+    )
+    SELECT of_item AS item, NULL AS slice, min(lived) / 1000 AS value
+    FROM placed WHERE upto > place GROUP BY ALL;
+
+-- Requests of objects and of pages as the model served them; spare_swap serves both ways.
+CREATE OR REPLACE TEMP TABLE compared_placed AS
+SELECT
+    slice, layer, item,
+    coalesce(asked.way, paths.way) AS way,
+    served_by(path) AS served
+FROM placed_events
+JOIN paths USING (path)
+JOIN (
+    SELECT seq, slice, 'alloc' AS way, item FROM compared_births WHERE matched
+    UNION ALL
+    SELECT seq, slice, 'free', item FROM compared_deaths WHERE matched
+    UNION ALL
+    SELECT seq, (ts - first_ts) // slice_ns, NULL, NULL
+    FROM page_events JOIN runs USING (run) WHERE run = $recorded
+) AS asked USING (seq)
+WHERE run = $run;
+
+-- Slabs of the model; objects' events make and free them.
+CREATE OR REPLACE TEMP TABLE compared_model_slabs AS
+SELECT
+    (born.ts - first_ts) // slice_ns AS born, (gone.ts - first_ts) // slice_ns AS gone,
+    1 << "order" AS size, item
+FROM placed_slabs AS slabs
+JOIN runs USING (run)
+LEFT JOIN compared_slabs USING (run, cache)
+LEFT JOIN object_facts AS born ON born.run = $recorded AND born.seq = slabs.alloc_seq
+LEFT JOIN object_facts AS gone ON gone.run = $recorded AND gone.seq = slabs.free_seq
+WHERE slabs.run = $run

@@ -1,0 +1,78 @@
+"""The examples of the docs print what they show, and every first screen fits a mail."""
+
+from __future__ import annotations
+
+import re
+from contextlib import redirect_stdout
+from io import StringIO
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.main import get_command
+
+from pipeline.cli import app
+from pipeline.docs import answered, commands, with_console_blocks
+from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHIPPED = sorted(path.parent.name for path in (ROOT / "traces").glob("*/meta.json"))
+PAGES = with_console_blocks()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT / "docs")))
+def test_it_prints_what_the_page_shows(page: Path, tmp_path: Path) -> None:
+    text = page.read_text("utf-8")
+    assert commands(text), "nothing to run"
+    assert answered(text, tmp_path) == text, "say make docs"
+    for block in re.findall(r"^```console\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        assert max(map(len, block.splitlines())) <= 100
+        last = commands(f"```console\n{block}```")[-1]
+        assert not block.endswith(f"{last}\n"), f"{last} prints nothing"
+
+
+def test_a_block_is_answered_anew_and_the_rest_stays(tmp_path: Path) -> None:
+    text = (
+        "Before.\n\n```console\n$ echo one \\\n    two\nold\n$ ls traces | head -1\n```\n\nAfter.\n"
+    )
+    answer = "Before.\n\n```console\n$ echo one \\\n    two\none two\n$ ls traces | head -1\n"
+    assert answered(text, tmp_path) == f"{answer}{SHIPPED[0]}\n```\n\nAfter.\n"
+    assert commands(text) == ["echo one \\\n    two", "ls traces | head -1"]
+
+
+def screen(*words: str) -> str:
+    """What a command prints on stdout, in this process."""
+    out = StringIO()
+    with redirect_stdout(out):
+        get_command(app)(list(words), standalone_mode=False)
+    return out.getvalue()
+
+
+@pytest.mark.slow
+def test_every_first_screen_of_every_shipped_set_fits(tmp_path: Path) -> None:
+    db = str(tmp_path / "results.duckdb")
+    traces = [str(ROOT / "traces" / name) for name in SHIPPED]
+    vary = ("--vary", "sheaf.capacity=4,60", "--jobs", "1", "--db", db)
+    screens = {
+        "replay": screen("replay", *traces, "--db", db),
+        "validate": screen("validate", *traces, "--db", db),
+        "validate --all": screen("validate", *traces, "--db", db, "--all"),
+        "hazards": screen("hazards", f"{ROOT}/traces/7.2p-hackbench-gt"),
+        "sweep": screen("sweep", f"{ROOT}/traces/6.12p-net-gt", *vary),
+        "sweep --by cache": screen("sweep", f"{ROOT}/traces/6.12p-net-gt", *vary, "--by", "cache"),
+        **{
+            f"info {name}": screen("info", trace)
+            for name, trace in zip(SHIPPED, traces, strict=True)
+        },
+    }
+    for name, text in screens.items():
+        assert text.strip(), name
+        wide = [line for line in text.splitlines() if len(line) > 100]
+        assert not wide, name
+    # The sentence comes first: a heading a trace, then what freezing saves.
+    for name in SHIPPED:
+        at = screens["replay"].index(f"{name}, run ")
+        assert re.match(r".*\n(Freezing|There is)", screens["replay"][at:])
+    assert screens["validate"].startswith("verdict: ")
