@@ -1,7 +1,8 @@
 """Requests on disk, for the processes of a sweep: made once, read by all.
 
-Two Arrow files in a folder, of object and of page requests; a record batch each is a window. They
-are read through memory maps, so that processes share the bytes.
+Two Arrow files in a folder, of object and of page requests; a record batch each is a window.
+Processes share what the page cache has of them, and hold a window each: mapped, they would seem to
+hold all.
 """
 
 from __future__ import annotations
@@ -68,8 +69,8 @@ def read_requests(folder: Path) -> Iterator[RequestWindow]:
     """The requests of a folder, window by window; ``shown`` is empty."""
     ends = [int(line) for line in (folder / "ends").read_text().splitlines()]
     with (
-        pa.memory_map(str(folder / "objects.arrow")) as object_bytes,
-        pa.memory_map(str(folder / "pages.arrow")) as page_bytes,
+        pa.OSFile(str(folder / "objects.arrow")) as object_bytes,
+        pa.OSFile(str(folder / "pages.arrow")) as page_bytes,
     ):
         objects, pages = ipc.open_file(object_bytes), ipc.open_file(page_bytes)
         for number, end in enumerate(ends):

@@ -104,23 +104,16 @@ FROM compared_pages WHERE lived >= 0 GROUP BY ALL
 SELECT item, slice, life_bin(lived) AS bin, count(*) AS value
 FROM compared_deaths WHERE lived >= 0 AND item IS NOT NULL AND matched GROUP BY ALL
 -- measure object_life_50, total
-SELECT '' AS item, NULL AS slice, quantile_disc(lived, 0.5) / 1000 AS value
-FROM compared_deaths WHERE lived >= 0 AND matched
+FROM life_quantile('compared_object_lives', 0.5, false)
 -- measure object_life_90, total
-SELECT '' AS item, NULL AS slice, quantile_disc(lived, 0.9) / 1000 AS value
-FROM compared_deaths WHERE lived >= 0 AND matched
+FROM life_quantile('compared_object_lives', 0.9, false)
 -- measure object_life_99, total
-SELECT '' AS item, NULL AS slice, quantile_disc(lived, 0.99) / 1000 AS value
-FROM compared_deaths WHERE lived >= 0 AND matched
+FROM life_quantile('compared_object_lives', 0.99, false)
 -- measure page_life_50, total
-SELECT '' AS item, NULL AS slice, quantile_disc(lived, 0.5) / 1000 AS value
-FROM compared_pages WHERE lived >= 0
+FROM life_quantile('compared_page_lives', 0.5, false)
 -- measure page_life_90, total
-SELECT '' AS item, NULL AS slice, quantile_disc(lived, 0.9) / 1000 AS value
-FROM compared_pages WHERE lived >= 0
+FROM life_quantile('compared_page_lives', 0.9, false)
 -- measure page_life_99, total
-SELECT '' AS item, NULL AS slice, quantile_disc(lived, 0.99) / 1000 AS value
-FROM compared_pages WHERE lived >= 0
+FROM life_quantile('compared_page_lives', 0.99, false)
 -- measure cache_life_50, total
-SELECT item, NULL AS slice, quantile_disc(lived, 0.5) / 1000 AS value
-FROM compared_deaths WHERE lived >= 0 AND item IS NOT NULL AND matched GROUP BY ALL
+FROM life_quantile('compared_object_lives', 0.5, true)
