@@ -1,4 +1,4 @@
-"""Checks on the TOML files that come with allocsim or are the user's own: policies, schemes, costs.
+"""Checks on the TOML files that come with allocsim or are anybody's: policies, schemes, costs, specs.
 
 Each names the file, the key and what would do, so that the message is all a user needs.
 """
@@ -10,11 +10,55 @@ import tomllib
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+_LONGEST = 1 << 20  # letters of a file
+_MOST_DOTS = 2000  # in a line: the parser takes the square of the parts of a key
+_DEEPEST = 32  # tables and arrays in one another
+_LARGEST = 1 << 64
 
 
 class DataFileError(ValueError):
     """A data file that cannot be used: which key, in which file, and what would do."""
+
+
+def load(text: str, parse_float: Callable[[str], object] = float) -> dict[str, Any]:
+    """The tables of a TOML text, no deeper and with no larger numbers than anything has a use for.
+
+    Args:
+        text: TOML.
+        parse_float: makes a value of a fraction.
+
+    Raises:
+        ValueError: it is no such TOML; says why.
+    """
+    if len(text) > _LONGEST or max(map(_dots, text.split("\n"))) > _MOST_DOTS:
+        raise ValueError("it is too long")
+    try:
+        data = tomllib.loads(text, parse_float=parse_float)
+    except RecursionError:
+        raise ValueError("too many brackets in one another") from None
+    except ArithmeticError:  # of Decimal
+        raise ValueError("a fraction in it cannot be") from None
+    values: list[Any] = [data]
+    for _ in range(_DEEPEST):
+        values = [each for value in values for each in _inside(value)]
+        large = [value for value in values if type(value) is int and abs(value) >= _LARGEST]
+        if large:  # which may have more digits than Python prints
+            raise ValueError(f"a number of {large[0].bit_length()} bits is too large")
+    if values:
+        raise ValueError("too many tables in one another")
+    return data
+
+
+def _dots(line: str) -> int:
+    return line.count(".")
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def parse(text: str, source: str, keys: Iterable[str]) -> dict[str, Any]:
@@ -29,8 +73,8 @@ def parse(text: str, source: str, keys: Iterable[str]) -> dict[str, Any]:
         DataFileError: it is no TOML, has another key, or no name that can be one.
     """
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        data = load(text)
+    except ValueError as error:
         raise DataFileError(f"{source}: not valid TOML: {error}") from None
     only(data, keys, source, "")
     name = text_of(data, "name", source, required=True)

@@ -13,12 +13,12 @@ import re
 import secrets
 import stat
 import sys
-import tomllib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from allocsim.toml_data import load
 from pipeline.errors import OutputError
 
 if TYPE_CHECKING:
@@ -196,8 +196,8 @@ def _toml_with(*keys: str) -> Callable[[bytes], bool]:
 
     def is_one(content: bytes) -> bool:
         try:
-            return all(key in tomllib.loads(content.decode()) for key in keys)
-        except (ValueError, RecursionError):
+            return all(key in load(content.decode()) for key in keys)
+        except ValueError:
             return False
 
     return is_one

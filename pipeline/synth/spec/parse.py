@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from allocsim.recording.cache_names import LARGE_KMALLOC
+from allocsim.toml_data import load
 from pipeline.errors import InputError
 from pipeline.synth.page_requests import PAGE_KINDS
 from pipeline.synth.spec.model import (
@@ -71,11 +71,9 @@ def parse_spec(text: str, source: str) -> Spec:
         InputError: one line with the key, its line and what is allowed there.
     """
     try:
-        data = tomllib.loads(text, parse_float=Decimal)
-    except ValueError as error:  # TOMLDecodeError is one; so is a number of too many digits
+        data = load(text, Decimal)
+    except ValueError as error:
         raise InputError(f"{source}: not valid TOML: {error}") from None
-    except RecursionError:
-        raise InputError(f"{source}: not valid TOML: too many brackets in one another") from None
     top = Reader(data, (), key_lines(text), source)
     top.only(*_TEXTS, *_NUMBERS, "cache", "phase", "work")
     name = top.text("name")

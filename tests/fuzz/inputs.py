@@ -1,0 +1,164 @@
+"""Damaged inputs through the commands they belong to: exit code, time, memory, and what is said.
+
+    python -m tests.fuzz.inputs FOLDER
+
+prints a row for each input of a folder and fails if one of them is not refused, or read, as it
+should be.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+SECONDS, MIB = 10, 1024  #: no command may take more over a small input
+_CAP = 3 << 30  # bytes after which a command is not let go on
+_SMALL = ROOT / "traces" / "7.2p-hackbench-gt"
+_SPEC = "hackbench"
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What came of a command.
+
+    Attributes:
+        code: its exit code; minus a signal's number if that ended it.
+        seconds: how long it took.
+        mib: the most memory it held.
+        said: what it wrote to stderr.
+        left: files that it left where it wrote, though it failed.
+    """
+
+    code: int
+    seconds: float
+    mib: float
+    said: str
+    left: tuple[str, ...] = ()
+
+    def fault(self) -> str | None:
+        """What is wrong with how the command ended; None if nothing is."""
+        if self.code not in (0, 1, 2):
+            return f"exit code {self.code}"
+        if "Traceback" in self.said:
+            return "traceback"
+        if self.code and len(self.said.splitlines()) != 1:
+            return f"{len(self.said.splitlines())} lines"
+        if self.code and not self.said.isprintable() and not self.said.strip().isprintable():
+            return "control characters"
+        if self.seconds > SECONDS:
+            return f"{self.seconds:.0f} s"
+        if self.mib > MIB:
+            return f"{self.mib:.0f} MiB"
+        if self.code and self.left:
+            return f"left {', '.join(self.left)}"
+        return None
+
+
+def commands(path: Path, out: Path) -> list[list[str]]:
+    """The commands an input belongs to, the later ones for what the earlier ones have read.
+
+    Args:
+        path: the input; its name and its contents say what it is.
+        out: where the commands may write.
+    """
+    db = str(out / "results.duckdb")
+    replay = ["replay", "--db", db]
+    name = path.name.removeprefix("toml_")
+    if path.is_dir() and (path / "meta.json").exists():
+        return [[*replay, str(path)], ["info", str(path)], ["validate", str(path)]]
+    if name.endswith(".toml"):
+        kind = name.replace(".", "_").split("_")[0]
+        if kind == "spec":
+            return [["synth", str(path), "-o", str(out), "--events", "1000"]]
+        return [[*replay, f"--{kind}", str(path), str(_SMALL)]]
+    if name.endswith((".db", ".duckdb")):
+        return [
+            ["sql", "--db", str(path), "select count(*) from runs"],
+            ["report", "--db", str(path)],
+        ]
+    return [["import", str(path), "-o", str(out / "sets")], [*replay, str(path)]]
+
+
+def run(command: list[str], out: Path, seconds: float = 6 * SECONDS) -> Ran:
+    """Run one command of allocsim; it may write to ``out`` and to a temporary folder in it."""
+    before = set(_files(out))
+    said = out.parent / f"{out.name}.stderr"
+    began = time.monotonic()
+    with said.open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(out)},
+            preexec_fn=_capped,  # noqa: PLW1509 - one thread, and nothing but a system call
+        )
+        signal.signal(signal.SIGALRM, lambda *_: process.kill())
+        signal.alarm(int(seconds))
+        _, status, used = os.wait4(process.pid, 0)
+        signal.alarm(0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    text = said.read_bytes().decode("utf-8", "replace")
+    said.unlink()
+    left = tuple(sorted(set(_files(out)) - before))
+    return Ran(process.returncode, time.monotonic() - began, used.ru_maxrss / 1024, text, left)
+
+
+def _capped() -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (_CAP, _CAP))
+
+
+def _files(folder: Path) -> list[str]:
+    return [str(path.relative_to(folder)) for path in folder.rglob("*")]
+
+
+def ran(path: Path) -> list[tuple[str, Ran]]:
+    """The commands of an input, and what came of each until one failed."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out"
+        out.mkdir()
+        for command in commands(path, out):
+            found.append((command[0], run(command, out)))
+            if found[-1][1].code:
+                break
+            shutil.rmtree(out)
+            out.mkdir()
+    return found
+
+
+def main() -> None:
+    """Print the table of a folder's inputs."""
+    faults = 0
+    print(f"{'command':<9}{'code':>4}{'s':>6}{'MiB':>6}  input: what is said")
+    for path in sorted(Path(sys.argv[1]).iterdir()):
+        if path.name == "README.md" or path.name not in (sys.argv[2:] or [path.name]):
+            continue
+        for command, one in ran(path):
+            fault = one.fault()
+            faults += fault is not None
+            last = (one.said.strip().splitlines() or [""])[-1]
+            mark = f"FAULT ({fault}) " if fault else ""
+            said = last.replace(str(path), path.name)
+            print(
+                f"{command:<9}{one.code:>4}{one.seconds:>6.1f}{one.mib:>6.0f}  "
+                f"{mark}{path.name}: {ascii(said)[1:-1][:300]}",
+                flush=True,
+            )
+    print(f"{faults} faults")
+    sys.exit(faults > 0)
+
+
+if __name__ == "__main__":
+    main()
