@@ -1,4 +1,4 @@
-"""Checks on the TOML files that come with allocsim or are anybody's: policies, schemes, costs, specs.
+"""Checks on the TOML files that come with allocsim or are anybody's.
 
 Each names the file, the key and what would do, so that the message is all a user needs.
 """
@@ -55,7 +55,7 @@ def _dots(line: str) -> int:
     return line.count(".")
 
 
-def _inside(value: Any) -> Iterable[Any]:
+def _inside(value: object) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()

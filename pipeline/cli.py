@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -21,6 +22,10 @@ from pipeline.commands.sweep import sweep
 from pipeline.commands.synth import synth
 from pipeline.commands.validate import validate
 from pipeline.errors import AllocsimError
+from pipeline.terminal import complain, open_streams, printing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -53,18 +58,23 @@ def allocsim(
     """Replay recordings of the Linux kernel's allocators: reference counts, frozen pages, slabs."""
 
 
-app.command("import")(import_)
-app.command()(info)
-app.command()(replay)
-app.command()(report)
-app.command()(compare)
-app.command()(hazards)
-app.command()(validate)
-app.command()(sql)
-app.command()(sweep)
+def _printing(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that prints nothing a terminal would act on."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **options: Any) -> None:  # noqa: ANN401 - as the command has them
+        with printing():
+            command(*args, **options)
+
+    return run
+
+
+app.command("import")(_printing(import_))
+for _command in (info, replay, report, compare, hazards, validate, sql, sweep):
+    app.command()(_printing(_command))
 app.add_typer(cost, name="cost")
-app.command()(synth)
-app.command()(fit)
+app.command()(_printing(synth))
+app.command()(_printing(fit))
 
 
 def main() -> NoReturn:
@@ -72,26 +82,27 @@ def main() -> NoReturn:
 
     An error the user can cause is one line on stderr.
     """
+    open_streams()
     try:
         # Not standalone: typer raises its usage errors instead of drawing a box around them. What
         # it returns is the code of an early exit: after --help, or on an interrupt.
         code = app(prog_name="allocsim", standalone_mode=False) or 0
         if code == _INTERRUPTED:
-            _say("interrupted")
+            complain("interrupted")
     except AllocsimError as error:
         code = error.exit_code
-        _say(str(error))
+        complain(str(error))
     except MemoryError:
         code = 1
-        _say("not enough memory for this; a damaged number in the input may ask for it")
+        complain("not enough memory for this; a damaged number in the input may ask for it")
+    except BrokenPipeError:
+        code = 1
+    except OSError as error:  # of a file that no command had to expect trouble with
+        code = 1
+        complain(f"{error.filename or 'a file'}: {error.strerror or error}")
     except typer.TyperException as error:
         code = error.exit_code
         command = getattr(getattr(error, "ctx", None), "command_path", "allocsim")
         message = error.format_message().replace("Value error, ", "").rstrip(".")
-        _say(f"{message} (see {command} --help)")
+        complain(f"{message} (see {command} --help)")
     sys.exit(code)
-
-
-def _say(message: str) -> None:
-    """Print a message as one line on stderr."""
-    typer.echo("allocsim: " + " ".join(message.split()), err=True)

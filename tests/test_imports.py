@@ -34,6 +34,7 @@ ROOMS = {
     "reports": ("views", "rules", "render", "queries", "sections", "compare"),
     "pipeline": (
         "errors",
+        "terminal",
         "outputs",
         "untrusted",
         "progress",

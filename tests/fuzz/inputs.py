@@ -47,21 +47,17 @@ class Ran:
 
     def fault(self) -> str | None:
         """What is wrong with how the command ended; None if nothing is."""
-        if self.code not in (0, 1, 2):
-            return f"exit code {self.code}"
-        if "Traceback" in self.said:
-            return "traceback"
-        if self.code and len(self.said.splitlines()) != 1:
-            return f"{len(self.said.splitlines())} lines"
-        if self.code and not self.said.isprintable() and not self.said.strip().isprintable():
-            return "control characters"
-        if self.seconds > SECONDS:
-            return f"{self.seconds:.0f} s"
-        if self.mib > MIB:
-            return f"{self.mib:.0f} MiB"
-        if self.code and self.left:
-            return f"left {', '.join(self.left)}"
-        return None
+        lines = len(self.said.splitlines())
+        faults = {
+            f"exit code {self.code}": self.code not in (0, 1, 2),
+            "traceback": "Traceback" in self.said,
+            f"{lines} lines": self.code and lines != 1,
+            "control characters": self.code and not self.said.strip().isprintable(),
+            f"{self.seconds:.0f} s": self.seconds > SECONDS,
+            f"{self.mib:.0f} MiB": self.mib > MIB,
+            f"left {', '.join(self.left)}": self.code and self.left,
+        }
+        return next((name for name, there in faults.items() if there), None)
 
 
 def commands(path: Path, out: Path) -> list[list[str]]:

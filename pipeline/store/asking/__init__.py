@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,8 +55,8 @@ def ask(question: Question, out: BinaryIO) -> None:
         UsageError: the statement is not one, is wrong, or may not be run.
     """
     try:
-        question.sql.encode()
-    except UnicodeEncodeError:
+        sql = os.fsencode(question.sql).decode()  # whatever the locale took its bytes for
+    except UnicodeError:
         raise UsageError("the statement is not UTF-8; write it so") from None
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
     # -P: modules in the current folder are nobody's. In a session of its own it does not get the
@@ -70,7 +70,7 @@ def ask(question: Question, out: BinaryIO) -> None:
         start_new_session=True,
     ) as process:
         try:
-            message = _relay(process, json.dumps(asdict(question)).encode(), out)
+            message = _relay(process, json.dumps(asdict(replace(question, sql=sql))).encode(), out)
         finally:
             process.kill()
     if process.returncode:
