@@ -12,6 +12,7 @@ from allocsim.recording.page_frames import MAX_PFN
 from allocsim.trace.events import Ev
 from pipeline.errors import InputError
 from pipeline.ingest.columns import Gatherer, Rows, in_time_order
+from pipeline.ingest.events import OF_NO_FORMAT
 from pipeline.ingest.left_out.coverage import Coverage
 from pipeline.ingest.left_out.lacking import Lacking
 from pipeline.ingest.left_out.other_events import count_others, listed_events
@@ -100,6 +101,13 @@ class Conversion:
             rows, columns = self._decode(stream)
             if rows:
                 yield rows, columns
+        unknown = [name for name in self.counts.dropped if name.startswith(OF_NO_FORMAT)]
+        if unknown:
+            count = sum(self.counts.dropped[name] for name in unknown)
+            raise InputError(
+                f"{self.reader.path}: {count} events are of no format in it ({', '.join(unknown)}):"
+                " the formats are damaged"
+            )
         if not self.counts.events.any():
             raise InputError(self._instead())
         days = (self.counts.last_ts - self.counts.first_ts) // _DAY_NS
