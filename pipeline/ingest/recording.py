@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from allocsim.recording.page_frames import MAX_PFN
 from pipeline.errors import InputError, UsageError
 from pipeline.ingest import struct_pages
 from pipeline.ingest.beside import (
+    FOLDERS,
     PACKED,
     PACKED_SUFFIXES,
     Taken,
@@ -33,8 +36,9 @@ from pipeline.ingest.trace_dat.container import MAGIC
 from pipeline.ingest.trace_dat.reader import TraceDatReader
 from pipeline.prefetch import prefetch
 from pipeline.trace_set.aside import made_aside
-from pipeline.trace_set.parts import Stacks, Symbols
+from pipeline.trace_set.parts import BELIEVED_PFN, Stacks, Symbols
 from pipeline.trace_set.writer import TraceSetWriter
+from pipeline.untrusted import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -223,7 +227,7 @@ def _write(  # noqa: PLR0913 - what, of what, to where
         # Both take as long as reading the first windows: at the same time.
         symbols_read = pool.submit(lambda: reader.symbols(lambda: _beside(recording, "kallsyms")))
         digest = pool.submit(lambda: hashlib.sha256(data).hexdigest())
-        conversion = Conversion(reader, symbols_read, since)
+        conversion = Conversion(reader, symbols_read, since, _frames(recording))
         for rows, columns in prefetch(conversion.windows()):
             writer.add(rows, columns)
             progress(reader.progress)
@@ -267,6 +271,20 @@ def _reader(recording: Recording, data: memoryview, scratch: Path, instance: str
             uname = bytes(_beside(recording, "uname")).decode("utf-8", "replace")
             return FtraceTextReader(path, data, uname)
     return TraceDatReader(path, data, instance)
+
+
+def _frames(recording: Recording) -> int:
+    """Page frames that the machine is believed to have: more than most only by its zoneinfo."""
+    text = bytes(_beside(recording, f"{FOLDERS[0]}/zoneinfo")).decode("utf-8", "replace")
+    ends = [BELIEVED_PFN]
+    for zone in re.split(r"^Node ", text, flags=re.MULTILINE):
+        spanned, start = (
+            re.search(rf"^\s+{key}\s+(\d+)$", zone, re.MULTILINE)
+            for key in ("spanned", "start_pfn:")
+        )
+        if spanned and start:
+            ends.append(sum(number(found[1], most=MAX_PFN) or 0 for found in (spanned, start)))
+    return max(ends)
 
 
 def _beside(recording: Recording, name: str) -> memoryview:

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from allocsim.page_alloc.zones import MAX_PAGE_ORDER, MAX_PAGE_ORDERS
+from allocsim.recording.page_frames import MAX_PFN
+from allocsim.trace.events import EVENTS
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ SCHEMA_VERSION = 1
 SNAPSHOTS = "snapshots"  #: the folder that has what /proc and /sys said, "before" and "after"
 CPUS = 8192  #: most that a kernel can have (NR_CPUS, arch/x86/Kconfig)
 PIDS = 1 << 22  #: PID_MAX_LIMIT (include/linux/threads.h, 7.2)
+BELIEVED_PFN = 1 << 28  #: 1 TiB of 4 KiB pages: of frames from here on a zoneinfo must tell
 PAGE_SIZES = (1 << 12, 1 << 14, 1 << 16)  #: that a kernel can have
 
 # What meta.json must hold, and of which type; it may hold more. A list of one type stands for an
@@ -54,6 +58,16 @@ _META = {
     "symbols": {"resolved": int, "unresolved": int},
     "snapshots": [str],
 }
+
+
+def event_limits(page_size: int) -> dict[str, tuple[int, int]]:
+    """The least and the most that a column of events can hold, by its name."""
+    return {
+        "event": (0, len(EVENTS) - 1),
+        "order": (0, MAX_PAGE_ORDERS.get(page_size, MAX_PAGE_ORDER)),
+        "pfn": (-1, MAX_PFN - 1),
+        "pid": (0, PIDS),
+    }
 
 
 @dataclass(frozen=True, slots=True)

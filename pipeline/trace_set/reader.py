@@ -17,17 +17,15 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from allocsim.page_alloc.zones import MAX_PAGE_ORDER, MAX_PAGE_ORDERS
-from allocsim.recording.page_frames import MAX_PFN
-from allocsim.trace.events import EVENT_COLUMNS, EVENTS, Column
+from allocsim.trace.events import EVENT_COLUMNS, Column
 from pipeline.errors import InputError
 from pipeline.trace_set.parts import (
     CPUS,
-    PIDS,
     SCHEMA_VERSION,
     SNAPSHOTS,
     Stacks,
     Symbols,
+    event_limits,
     is_trace_set,
     read_meta,
 )
@@ -141,12 +139,9 @@ class TraceSet:
             since: time of the event before them.
         """
         limits = {
-            "event": (0, len(EVENTS) - 1),
             "stack": (-1, len(self.stacks) - 1),
             "cpu": (0, self.meta.get("cpus", CPUS) - 1),
-            "order": (0, MAX_PAGE_ORDERS.get(self.meta.get("page_size", 0), MAX_PAGE_ORDER)),
-            "pfn": (-1, MAX_PFN - 1),
-            "pid": (0, PIDS),
+            **event_limits(self.meta.get("page_size", 0)),
         }
         for name, (least, most) in limits.items():
             if name in window and len(window[name]):

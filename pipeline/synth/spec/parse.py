@@ -50,7 +50,7 @@ _NUMBERS = ("cpus", "memory", "used", "seed", "events")
 
 
 #: Bytes of memory: the least and the most.
-MEMORY = (64 << 20, 1 << 44)
+MEMORY = (64 << 20, 1 << 40)
 NAME = "1 to 100 letters, digits and . _ - are wanted, as in 'my-pattern'"
 
 
