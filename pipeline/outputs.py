@@ -41,7 +41,7 @@ _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EI
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class OutputKind:
     """A kind of file that a command writes.
 
     Args:
@@ -64,7 +64,7 @@ class Output:
     """
 
     path: Path
-    kind: Kind
+    kind: OutputKind
     force: bool
 
     @property
@@ -124,7 +124,7 @@ class Output:
             aside.replace(self.path)
 
 
-def claimed(path: Path, kind: Kind, *, force: bool) -> Output:
+def claimed(path: Path, kind: OutputKind, *, force: bool) -> Output:
     """Where to write, if that may be written to. Nothing is made yet.
 
     Args:
@@ -153,7 +153,7 @@ def claimed(path: Path, kind: Kind, *, force: bool) -> Output:
     return Output(path, kind, force)
 
 
-def _refuse(path: Path, kind: Kind, *, force: bool) -> None:
+def _refuse(path: Path, kind: OutputKind, *, force: bool) -> None:
     """Refuse to replace what must not be.
 
     Raises:
@@ -203,13 +203,13 @@ def _toml_with(*keys: str) -> Callable[[bytes], bool]:
     return is_one
 
 
-PDF = Kind("a PDF", lambda content: content.startswith(b"%PDF-"))
-HTML = Kind("HTML", _starts(rb"<!DOCTYPE html>"))
+PDF = OutputKind("a PDF", lambda content: content.startswith(b"%PDF-"))
+HTML = OutputKind("HTML", _starts(rb"<!DOCTYPE html>"))
 # The reports of compare, by their titles.
-TEXT = Kind(
+TEXT = OutputKind(
     "a comparison as text", _starts(rb"(?:[^\n]+\n)?[^\n]*\bagainst\b[^\n]*\n(?:[^\n]+\n)?===")
 )
-MARKDOWN = Kind("a comparison as Markdown", _starts(rb"# [^\n]* against "))
-JSON = Kind("a comparison as JSON", _starts(rb'\{\s*"format": \d+,\s*"allocsim_version": '))
-COSTS = Kind("a table of costs", _toml_with("name", "arch", "store"))
-SPEC = Kind("a spec", _toml_with("name", "work"))
+MARKDOWN = OutputKind("a comparison as Markdown", _starts(rb"# [^\n]* against "))
+JSON = OutputKind("a comparison as JSON", _starts(rb'\{\s*"format": \d+,\s*"allocsim_version": '))
+COSTS = OutputKind("a table of costs", _toml_with("name", "arch", "store"))
+SPEC = OutputKind("a spec", _toml_with("name", "work"))

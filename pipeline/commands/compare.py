@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB, FORCE, Placement
+from pipeline.commands.common import DB, DEFAULT_DB, FORCE, PlacementChoice
 from pipeline.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from reports.compare.comparison import Comparison
 
 
-class Format(StrEnum):
+class ComparisonFormat(StrEnum):
     """How the comparison is written."""
 
     TEXT = "text"
@@ -31,12 +31,12 @@ class Format(StrEnum):
 
 #: Format of a file by its suffix, where none is named.
 _BY_SUFFIX = {
-    "": Format.TEXT,
-    ".txt": Format.TEXT,
-    ".md": Format.MARKDOWN,
-    ".json": Format.JSON,
-    ".pdf": Format.PDF,
-    ".html": Format.HTML,
+    "": ComparisonFormat.TEXT,
+    ".txt": ComparisonFormat.TEXT,
+    ".md": ComparisonFormat.MARKDOWN,
+    ".json": ComparisonFormat.JSON,
+    ".pdf": ComparisonFormat.PDF,
+    ".html": ComparisonFormat.HTML,
 }
 
 
@@ -56,14 +56,14 @@ def compare(
         typer.Option(metavar="SIDE", help="What the others are compared with; else the first."),
     ] = None,
     placement: Annotated[
-        Placement,
+        PlacementChoice,
         typer.Option(
             help="simulated: also compare what the model does with each side's requests (paths,"
             " sheaves, free memory). recorded: only what the kernels did."
         ),
-    ] = Placement.SIMULATED,
+    ] = PlacementChoice.SIMULATED,
     format_: Annotated[
-        list[Format] | None,
+        list[ComparisonFormat] | None,
         typer.Option(
             "--format", "-f", help="How it is written: text if not given. One for each -o."
         ),
@@ -96,7 +96,7 @@ def compare(
     Sides that cannot be compared, such as recordings of different events, are refused.
     """
     from pipeline.progress import shown
-    from pipeline.replay.policies import find_policies
+    from pipeline.replay.pricing import find_policies
     from pipeline.replay.sides import opened_sides
     from reports.compare.measure_runs import checked
     from reports.compare.measure_runs import compare as compared
@@ -104,7 +104,7 @@ def compare(
     at = _baseline(sides, baseline)
     outputs = _outputs(format_ or [], output or [], force=force)
     policies = find_policies(policy or [])
-    simulated = placement is Placement.SIMULATED
+    simulated = placement is PlacementChoice.SIMULATED
     with (
         shown() as progress,
         opened_sides(sides, db, policies, progress, simulated=simulated) as opened,
@@ -132,22 +132,22 @@ def _baseline(sides: Sequence[str], wanted: str | None) -> int:
 
 
 def _outputs(
-    formats: Sequence[Format], files: Sequence[Path], *, force: bool
-) -> list[tuple[Output, Format]]:
+    formats: Sequence[ComparisonFormat], files: Sequence[Path], *, force: bool
+) -> list[tuple[Output, ComparisonFormat]]:
     """Where to write what; refused before anything is replayed."""
     from pipeline import outputs
 
     kinds = {
-        Format.TEXT: outputs.TEXT,
-        Format.MARKDOWN: outputs.MARKDOWN,
-        Format.JSON: outputs.JSON,
-        Format.PDF: outputs.PDF,
-        Format.HTML: outputs.HTML,
+        ComparisonFormat.TEXT: outputs.TEXT,
+        ComparisonFormat.MARKDOWN: outputs.MARKDOWN,
+        ComparisonFormat.JSON: outputs.JSON,
+        ComparisonFormat.PDF: outputs.PDF,
+        ComparisonFormat.HTML: outputs.HTML,
     }
     if not files:
         if len(formats) > 1:
             raise UsageError("--format given more than once: name a file for each with -o")
-        if Format.PDF in formats:
+        if ComparisonFormat.PDF in formats:
             raise UsageError("--format pdf: name a file with -o")
         files = [Path("-")]
     if formats and len(formats) != len(files):
@@ -162,7 +162,7 @@ def _outputs(
     return list(zip(claimed, hows, strict=True))
 
 
-def _by_suffix(file: Path) -> Format:
+def _by_suffix(file: Path) -> ComparisonFormat:
     try:
         return _BY_SUFFIX[file.suffix.lower()]
     except KeyError:
@@ -181,7 +181,7 @@ def _refuse(remarks: Sequence[Remark], *, anyway: bool) -> None:
         )
 
 
-def _rendered(comparison: Comparison, how: Format) -> bytes:
+def _rendered(comparison: Comparison, how: ComparisonFormat) -> bytes:
     from allocsim import __version__
     from reports.compare import report as differences
     from reports.compare.json import to_json
@@ -190,13 +190,13 @@ def _rendered(comparison: Comparison, how: Format) -> bytes:
     from reports.render.text import to_markdown, to_text
 
     match how:
-        case Format.JSON:
+        case ComparisonFormat.JSON:
             return to_json(comparison, __version__).encode()
-        case Format.TEXT:
+        case ComparisonFormat.TEXT:
             return to_text(differences.report(comparison, __version__, narrow=True)).encode()
-        case Format.MARKDOWN:
+        case ComparisonFormat.MARKDOWN:
             return to_markdown(differences.report(comparison, __version__)).encode()
-        case Format.HTML:
+        case ComparisonFormat.HTML:
             return to_html(differences.report(comparison, __version__)).encode()
-        case Format.PDF:
+        case ComparisonFormat.PDF:
             return render(differences.report(comparison, __version__))

@@ -13,13 +13,13 @@ from reports.render.document import (
     Block,
     Bullets,
     Cell,
-    Column,
     Heading,
     Mono,
     Picture,
     Report,
     Strong,
     Table,
+    TableColumn,
     Text,
 )
 
@@ -89,13 +89,13 @@ def _table(table: Table) -> str:
     )
 
 
-def _head(column: Column) -> str:
+def _head(column: TableColumn) -> str:
     kind = ' class="number"' if column.numeric else ""
     title = escape(column.title)
     return f'<th scope="col"{kind}><button type="button">{title or "&nbsp;"}</button></th>'
 
 
-def _cells(row: Iterable[Cell], columns: Iterable[Column]) -> str:
+def _cells(row: Iterable[Cell], columns: Iterable[TableColumn]) -> str:
     kinds = (' class="number"' if column.numeric else "" for column in columns)
     return "".join(f"<td{kind}>{_cell(cell)}</td>" for cell, kind in zip(row, kinds, strict=True))
 

@@ -58,13 +58,13 @@ def answer(connection: DuckDBPyConnection, run: Row, policies: list[Row], how: l
             f"Under the policy {first['policy']} the pages of this {trace} need "
             f"{ranged(first, 'locked_ops')} locked reference-count instructions{_assumed(first)}.",
             f"No saving is given: it takes {BASELINE} and one other policy to compare. "
-            f"{_known(_of_policy(how, first['policy']))}",
+            f"{_evidence_text(_of_policy(how, first['policy']))}",
         )
     differences = queries.rows(connection, _DIFFERENCES, run=run["run"], other=name)
     frozen = [row for row in differences if row["frozen"] and row["saved"]]
-    notes = [_known(_of_policy(how, BASELINE))]
+    notes = [_evidence_text(_of_policy(how, BASELINE))]
     if frozen:
-        notes.insert(0, _known(_sums(frozen, "how")))
+        notes.insert(0, _evidence_text(_sums(frozen, "how")))
     others = _sums([row for row in differences if not row["frozen"]], "page_kind")
     notes += _other_rules(by_name[name], others)
     if run["lost_events"] or run["lost_gaps"]:
@@ -83,7 +83,7 @@ def _sentence(policy: Row, removed: dict[str, int], base: Row, trace: str) -> st
             f"reference-count instructions in this {trace}{_assumed(base)}."
         )
     return (
-        f"Freezing {_said(removed)} pages, as {policy['policy']} does, removes "
+        f"Freezing {_kinds_text(removed)} pages, as {policy['policy']} does, removes "
         f"{ranged(policy, 'frozen_ops_saved')} of {total} locked reference-count instructions "
         f"({percent_ranged(policy, 'frozen_saved_pct')}) in this {trace}{_assumed(base)}."
     )
@@ -108,8 +108,8 @@ def _other_rules(policy: Row, kinds: dict[str, int]) -> list[str]:
     than, all_told = _signed(net, ("fewer", "more"), between)
     text = (
         f"Other rules of {policy['policy']} {verb} {others} "
-        f"on {_said(changed)} pages, which is not freezing’s doing; all told it needs {all_told} "
-        f"{than} than {BASELINE} ({_signed(shares, ('', ''), percent_between)[1]})."
+        f"on {_kinds_text(changed)} pages, which is not freezing’s doing; all told it needs "
+        f"{all_told} {than} than {BASELINE} ({_signed(shares, ('', ''), percent_between)[1]})."
     )
     return [text]
 
@@ -127,7 +127,7 @@ def _signed(
     return words[0], written(low, high)
 
 
-def _said(kinds: dict[str, int]) -> str:
+def _kinds_text(kinds: dict[str, int]) -> str:
     """The kinds as one says them, the largest number first."""
     order = sorted(kinds, key=lambda kind: (-kinds[kind], kind))
     return listed([kind.replace("_", " ") for kind in order])
@@ -144,7 +144,7 @@ def _sums(differences: list[Row], by: str) -> dict[str, int]:
     return sums
 
 
-def _known(parts: dict[str, int]) -> str:
+def _evidence_text(parts: dict[str, int]) -> str:
     """A sentence that splits a number by how it is known."""
     total = sum(parts.values())
     split = [

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 from reports import queries
 from reports.render import style, wording
-from reports.render.document import Bar, Block, Cell, Column, Heading, Mono, Picture, Table, Text
+from reports.render.document import (
+    Bar,
+    Block,
+    Cell,
+    Heading,
+    Mono,
+    Picture,
+    Table,
+    TableColumn,
+    Text,
+)
 from reports.rules import with_titles
 from reports.sections.figures import timeline as figures
 
@@ -89,13 +99,13 @@ def _cache_table(connection: DuckDBPyConnection, run: int) -> Table | Text:
         "and freed in the recording. Named: share of the events that carry the cache’s name; for "
         "the others it follows from a rule ◐." + told * simulated,
         (
-            Column("cache", numeric=False),
-            Column("objects ●"),
-            Column("frees ●"),
-            Column("waste ●"),
-            Column("lifetime ●"),
-            Column("named ●"),
-            *(Column(_SLABS[name]) for name in columns),
+            TableColumn("cache", numeric=False),
+            TableColumn("objects ●"),
+            TableColumn("frees ●"),
+            TableColumn("waste ●"),
+            TableColumn("lifetime ●"),
+            TableColumn("named ●"),
+            *(TableColumn(_SLABS[name]) for name in columns),
         ),
         rows + _others(found[TOP:], "cache", sums, 6 + len(columns)),
     )
@@ -192,11 +202,11 @@ def _page_callers(connection: DuckDBPyConnection, run: int, policies: list[str])
         f"{wording.listed(names)}, least to most where those in use are assumed; without those "
         "that are assumed per page table, which no caller allocated.",
         (
-            Column("function", numeric=False),
-            Column("page kind", numeric=False),
-            Column("allocs ●"),
-            Column("", numeric=False, share=1),
-            *(Column(wording.shortened(name, 24)) for name in names),
+            TableColumn("function", numeric=False),
+            TableColumn("page kind", numeric=False),
+            TableColumn("allocs ●"),
+            TableColumn("", numeric=False, share=1),
+            *(TableColumn(wording.shortened(name, 24)) for name in names),
         ),
         rows + _others(found[TOP:], "function", sums, 4 + len(names)),
     )
@@ -231,13 +241,13 @@ def _object_sites(connection: DuckDBPyConnection, run: int) -> Table | Text:
         "Call sites that allocate most objects. Waste: bytes given beyond those asked for. Not "
         "freed: no free was seen in the recording. Lifetime: median of those freed.",
         (
-            Column("call site", numeric=False),
-            Column("objects ●"),
-            Column("", numeric=False, share=1),
-            Column("bytes ●"),
-            Column("waste ●"),
-            Column("not freed ◐"),
-            Column("lifetime ●"),
+            TableColumn("call site", numeric=False),
+            TableColumn("objects ●"),
+            TableColumn("", numeric=False, share=1),
+            TableColumn("bytes ●"),
+            TableColumn("waste ●"),
+            TableColumn("not freed ◐"),
+            TableColumn("lifetime ●"),
         ),
         rows + _others(found[TOP:], "call site", sums, 7),
     )

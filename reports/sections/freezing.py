@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 from reports import queries
 from reports.render import style, wording
-from reports.render.document import Block, Cell, Column, Heading, Mono, Picture, Strong, Table, Text
+from reports.render.document import (
+    Block,
+    Cell,
+    Heading,
+    Mono,
+    Picture,
+    Strong,
+    Table,
+    TableColumn,
+    Text,
+)
 from reports.rules import with_titles
 from reports.sections.figures import freezing as freezing_figures
 
@@ -112,15 +122,15 @@ def _ranked(found: list[Row]) -> Table:
         "instructions at both ends of the life, as a share of all reference operations recorded, "
         "and per second of the recording.",
         (
-            Column("page kind", numeric=False),
-            Column("allocated by ●", numeric=False, share=1),
-            Column("whole ●"),
-            Column("extra ●"),
-            Column("peak ●"),
-            Column("verdict", numeric=False),
-            Column("saved ●"),
-            Column("share"),
-            Column("per s"),
+            TableColumn("page kind", numeric=False),
+            TableColumn("allocated by ●", numeric=False, share=1),
+            TableColumn("whole ●"),
+            TableColumn("extra ●"),
+            TableColumn("peak ●"),
+            TableColumn("verdict", numeric=False),
+            TableColumn("saved ●"),
+            TableColumn("share"),
+            TableColumn("per s"),
         ),
         rows,
     )
@@ -149,10 +159,10 @@ def _readers(connection: DuckDBPyConnection, run: int) -> list[Block]:
             "space, by the kernel’s sources: what would have to change before they can do "
             "without a count. Reading fires no event, so no recording shows it.",
             (
-                Column("page kind", numeric=False),
-                Column("does", numeric=False),
-                Column("function", numeric=False, share=1),
-                Column("what", numeric=False, share=1),
+                TableColumn("page kind", numeric=False),
+                TableColumn("does", numeric=False),
+                TableColumn("function", numeric=False, share=1),
+                TableColumn("what", numeric=False, share=1),
             ),
             [[row["page_kind"], row["does"], Mono(row["source"]), row["doc"]] for row in found],
         )
@@ -191,12 +201,12 @@ def _takers(connection: DuckDBPyConnection, run: int) -> list[Block]:
                 "it was right after; it is re-read, so a neighbour’s reference may be in it (P1)."
             ),
             (
-                Column("page kind", numeric=False),
-                Column("allocated by ●", numeric=False),
-                Column("taken by ●", numeric=False, share=1),
-                Column("references ●"),
-                Column("lives ●"),
-                Column("count ●"),
+                TableColumn("page kind", numeric=False),
+                TableColumn("allocated by ●", numeric=False),
+                TableColumn("taken by ●", numeric=False, share=1),
+                TableColumn("references ●"),
+                TableColumn("lives ●"),
+                TableColumn("count ●"),
             ),
             rows,
         )
@@ -271,15 +281,15 @@ def _hazard_table(found: list[Row]) -> Table:
         "breaks already. Would be refused, scanner: harmless get-unless-zero. Held: frees of "
         "objects on the page while the reference was held.",
         (
-            Column("rule", numeric=False),
-            Column("outcome", numeric=False),
-            Column("page kind", numeric=False),
-            Column("cache ◐", numeric=False),
-            Column("caller ●", numeric=False, share=1),
-            Column("touches ●"),
-            Column("lives ●"),
-            Column("held ●"),
-            Column("under", numeric=False),
+            TableColumn("rule", numeric=False),
+            TableColumn("outcome", numeric=False),
+            TableColumn("page kind", numeric=False),
+            TableColumn("cache ◐", numeric=False),
+            TableColumn("caller ●", numeric=False, share=1),
+            TableColumn("touches ●"),
+            TableColumn("lives ●"),
+            TableColumn("held ●"),
+            TableColumn("under", numeric=False),
         ),
         rows,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from reports import queries
 from reports.queries import BASELINE
 from reports.render import style, wording
-from reports.render.document import Block, Cell, Column, Heading, Picture, Strong, Table, Text
+from reports.render.document import Block, Cell, Heading, Picture, Strong, Table, TableColumn, Text
 from reports.render.wording import MARKS
 from reports.sections.figures import timeline as figures
 
@@ -37,7 +37,7 @@ def by_kind(connection: DuckDBPyConnection, run: int, policies: list[str]) -> li
         policy: {row["page_kind"]: row for row in found if row["policy"] == policy}
         for policy in policies
     }
-    known = _known(connection, run)
+    known = _lives_by_evidence(connection, run)
     locked = {
         policy: [rows[kind]["locked_ops"] for kind in kinds] for policy, rows in by_policy.items()
     }
@@ -113,11 +113,11 @@ def _table(
         "page kind, least to most where those in use are assumed. Known: how, for the kind of "
         "these pages and for their operations in use.",
         (
-            Column("page kind", numeric=False),
-            Column("allocs ●"),
-            Column("frees ●"),
-            *(Column(wording.shortened(policy, 24)) for policy in by_policy),
-            Column("known", numeric=False),
+            TableColumn("page kind", numeric=False),
+            TableColumn("allocs ●"),
+            TableColumn("frees ●"),
+            *(TableColumn(wording.shortened(policy, 24)) for policy in by_policy),
+            TableColumn("known", numeric=False),
         ),
         rows,
     )
@@ -135,7 +135,7 @@ def _marks(row: Row, known: dict[str, int]) -> str:
     return "".join(mark for how, mark in MARKS.items() if how in hows)
 
 
-def _known(connection: DuckDBPyConnection, run: int) -> dict[str, dict[str, int]]:
+def _lives_by_evidence(connection: DuckDBPyConnection, run: int) -> dict[str, dict[str, int]]:
     """Page kind -> how it is known -> lives known to be of this kind in this way."""
     found = queries.rows(
         connection,

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 from reports import queries
 from reports.queries import BASELINE, Row
 from reports.render import style, wording
-from reports.render.document import Block, Cell, Column, Mono, Picture, Section, Strong, Table, Text
+from reports.render.document import (
+    Block,
+    Cell,
+    Mono,
+    Picture,
+    Section,
+    Strong,
+    Table,
+    TableColumn,
+    Text,
+)
 from reports.render.wording import MARKS
 from reports.sections.coverage import warnings
 from reports.sections.figures import timeline as figures
@@ -86,16 +96,16 @@ def _table(runs: Sequence[Row], summaries: dict[int, list[Row]], headline: str |
         "Use: whether the operations while a page is in use are observed ● or assumed ○; where "
         "they are assumed, totals and shares of them are ranges.",
         (
-            Column("run"),
-            Column("trace", numeric=False),
-            Column("kernel", numeric=False),
-            Column("events ●"),
-            Column("lost ●"),
-            Column("locked"),
-            Column("freezing"),
-            Column("share"),
-            Column("other rules"),
-            Column("use", numeric=False),
+            TableColumn("run"),
+            TableColumn("trace", numeric=False),
+            TableColumn("kernel", numeric=False),
+            TableColumn("events ●"),
+            TableColumn("lost ●"),
+            TableColumn("locked"),
+            TableColumn("freezing"),
+            TableColumn("share"),
+            TableColumn("other rules"),
+            TableColumn("use", numeric=False),
         ),
         rows,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from reports import queries
 from reports.queries import BASELINE, Row
 from reports.render import wording
-from reports.render.document import Block, Cell, Column, Mono, Strong, Table, Text
+from reports.render.document import Block, Cell, Mono, Strong, Table, TableColumn, Text
 from reports.render.wording import MARKS
 from reports.sections.answer import answer
 from reports.sections.caveats import caveats
@@ -96,7 +96,7 @@ def _replayed(connection: DuckDBPyConnection, run: Row) -> Table:
     ]
     return Table(
         "What was replayed.",
-        (Column("", numeric=False), Column("", numeric=False, share=1)),
+        (TableColumn("", numeric=False), TableColumn("", numeric=False, share=1)),
         [[label, text] for label, text in lines],
     )
 
@@ -170,15 +170,15 @@ def _headline(policies: list[Row], how: list[Row]) -> Table:
         "kernel save beside that, below zero where they need more. The last columns split the "
         "locked instructions, assumed ones at the middle of their range, by how they are known.",
         (
-            Column("policy", numeric=False),
-            Column("allocs ●"),
-            Column("frees ●"),
-            Column("plain"),
-            Column("locked"),
-            Column("freezing"),
-            Column("share"),
-            Column("other rules"),
-            *(Column(MARKS[name]) for name in hows),
+            TableColumn("policy", numeric=False),
+            TableColumn("allocs ●"),
+            TableColumn("frees ●"),
+            TableColumn("plain"),
+            TableColumn("locked"),
+            TableColumn("freezing"),
+            TableColumn("share"),
+            TableColumn("other rules"),
+            *(TableColumn(MARKS[name]) for name in hows),
         ),
         rows,
     )

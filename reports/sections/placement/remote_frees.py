@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from reports import queries
 from reports.render import style, wording
-from reports.render.document import Block, Cell, Column, Heading, Mono, Picture, Table, Text
+from reports.render.document import Block, Cell, Heading, Mono, Picture, Table, TableColumn, Text
 from reports.rules import with_titles
 from reports.sections.figures.placement import cpu_matrix
 
@@ -78,10 +78,10 @@ def _caches(connection: DuckDBPyConnection, run: int) -> Table:
             "CPU (R3.24); before them it went back to the slab (R3.35)."
         ),
         (
-            Column("cache", numeric=False),
-            Column("objects"),
-            Column("freed remotely"),
-            Column("share"),
+            TableColumn("cache", numeric=False),
+            TableColumn("objects"),
+            TableColumn("freed remotely"),
+            TableColumn("share"),
         ),
         rows,
     )

@@ -13,7 +13,7 @@ import pytest
 from allocsim.refcount.freezability import Verdict
 from allocsim.trace.events import Ev
 from pipeline.ingest.recording import import_recording
-from pipeline.replay.policies import find_policies
+from pipeline.replay.pricing import find_policies
 from pipeline.replay.recorded import replay_trace
 from pipeline.trace_set.reader import TraceSet
 from reports.render.document import Mono, Picture, Table, Text
