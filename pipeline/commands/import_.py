@@ -54,7 +54,7 @@ def import_(
     gc.disable()
     from pipeline.ingest.recording import find_recording, import_recording
     from pipeline.progress import shown
-    from pipeline.trace_set.parts import read_meta
+    from pipeline.trace_set.meta import read_meta
     from reports.sections.coverage import warnings
 
     names = [find_recording(path).name for path in recordings]
