@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from pipeline.ingest.beside import (
 )
 from pipeline.ingest.convert import WINDOW_BYTES, Conversion
 from pipeline.ingest.left_out.coverage import common_start
+from pipeline.ingest.mapped import mapped
 from pipeline.ingest.meta import describe
 from pipeline.ingest.perf_data.container import MAGIC as PERF_MAGIC
 from pipeline.ingest.trace_dat.container import MAGIC
@@ -187,9 +187,8 @@ def _contents(file: Path, scratch: Path) -> Iterator[memoryview]:
             _decompress(file, algorithm, plain)
     if not _read_start(plain):
         raise InputError(f"{file}: the file is empty")
-    with plain.open("rb") as opened:
-        # The mapping goes when the last view of it does, which an error may keep a while.
-        yield memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
+    with mapped(plain) as data:
+        yield data
 
 
 def _read_start(file: Path) -> bytes:
