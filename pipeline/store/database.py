@@ -19,6 +19,7 @@ from allocsim.refcount.freezability import VERDICTS
 from allocsim.slub.counters import COUNTERS, Use
 from allocsim.slub.paths import FREE_PATHS, AllocPath
 from pipeline.errors import AllocsimError, OutputError, StoreError
+from pipeline.store.damage import NOT_OURS, is_damage, said_of_damage
 from pipeline.store.interrupts import interruptible
 from pipeline.store.schema import SCHEMA_VERSION, create_tables
 from reports.views import create_views
@@ -91,6 +92,11 @@ def reading(
                 raise StoreError(f"{path}: holds no run yet; add one with: allocsim replay TRACE")
             with interruptible(connection):
                 yield connection
+        except NOT_OURS as error:
+            if is_damage(error):
+                raise
+            first = str(error).splitlines()[0]
+            raise StoreError(f"{path}: not as allocsim writes it: {first}") from error
         finally:
             connection.close()
 
@@ -271,8 +277,12 @@ def _errors(path: Path) -> Iterator[None]:
     """DuckDB's errors about the file as one line of ours; others pass."""
     try:
         yield
-    except _FILE_ERRORS as error:
-        raise _translated(path, str(error)) from error
+    except duckdb.Error as error:
+        if is_damage(error):
+            raise StoreError(said_of_damage(path)) from error
+        if isinstance(error, _FILE_ERRORS):
+            raise _translated(path, str(error)) from error
+        raise
     except RuntimeError as error:
         if str(error) == "Query interrupted":  # what DuckDB makes of a Ctrl-C
             raise KeyboardInterrupt from error

@@ -242,13 +242,15 @@ class TraceSet:
     @cached_property
     def symbols(self) -> Symbols:
         """Every call site and stack address, with its symbol where one is known."""
-        table = _read(self.file("symbols.parquet"), _SYMBOL_COLUMNS)
-        return Symbols(
-            table.column("address").to_numpy(),
-            table.column("symbol").to_pylist(),
-            table.column("offset").to_numpy(),
-            table.column("module").to_pylist(),
-        )
+        path = self.file("symbols.parquet")
+        table = _read(path, _SYMBOL_COLUMNS)
+        with _reading(path):
+            return Symbols(
+                table.column("address").to_numpy(),
+                table.column("symbol").to_pylist(),
+                table.column("offset").to_numpy(),
+                table.column("module").to_pylist(),
+            )
 
 
 @contextmanager
