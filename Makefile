@@ -5,6 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 TRACES ?= $(sort $(patsubst %/meta.json,%,$(wildcard traces/*/meta.json)))
 OUT    ?= out
+RUNS   ?= 5000
 DB     := $(OUT)/results.duckdb
 NEW_DB := $(OUT)/.results.duckdb.part
 # The sides of make compare: several traces of one side are its repeats.
@@ -24,7 +25,7 @@ endif
 PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help replay compare quick test style types lint docs bench validation build clean
+.PHONY: help replay compare quick test style types lint docs bench validation fuzz build clean
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -71,6 +72,9 @@ bench: $(VENV)/.dev ## Measure speed and memory; writes bench/RESULTS.md
 
 validation: $(VENV)/.dev ## Compare the model with recordings at hand; writes bench/VALIDATION.md
 	$(BIN)/python bench/validation.py
+
+fuzz: $(VENV)/.dev ## Read damaged inputs of every kind (hours; RUNS=N each, four times as many of the byte readers)
+	$(BIN)/python -m tests.fuzz.run --runs $(RUNS) --save $(OUT)/fuzz
 
 build: $(VENV)/.dev ## Build sdist and wheel into dist/, and try the wheel in an environment of its own
 	@rm -rf dist

@@ -20,10 +20,9 @@ from tempfile import TemporaryDirectory
 
 from tests.conftest import ROOT
 from tests.fuzz.readers import BYTE_READERS, TARGETS
-from tests.fuzz.worker import SECONDS
+from tests.fuzz.worker import SCRATCH, SECONDS
 
 _HUNG = 6 * SECONDS  # without a word, after which a worker is ended
-_MEMORY = Path("/dev/shm")  # noqa: S108 - where making and removing files takes no time
 _AT_ONCE = 2000  # inputs of a worker, so that what it leaks is little
 _REPLAYED = 0.01  # share of inputs that are replayed if they can be
 
@@ -53,7 +52,7 @@ class Failures(collections.Counter[str]):
 def campaign(target: str, seed: int, runs: int, until: float, failures: Failures) -> int:
     """Inputs of one kind, up to a number of them or a moment; returns how many were read."""
     done = 0
-    with TemporaryDirectory(prefix="fuzz-", dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
+    with TemporaryDirectory(prefix="fuzz-", dir=SCRATCH) as folder:
         while done < runs and time.monotonic() < until:
             count = min(runs - done, _AT_ONCE)
             last = _worker(target, seed, done, count, until, Path(folder), failures)

@@ -27,6 +27,9 @@ from tests.fuzz.readers import TARGETS, check, replayed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_MEMORY = Path("/dev/shm")  # noqa: S108 - where making and removing files takes no time
+#: Where to put what is thrown away.
+SCRATCH = _MEMORY if _MEMORY.is_dir() else None
 SECONDS, BYTES = 10, 1 << 30  #: an input may take
 _MOST_KEPT = 400  # inputs that something new was said of
 
@@ -38,23 +41,43 @@ class TooLongError(Exception):
 def main() -> None:
     """Read COUNT inputs from number FIRST on."""
     name, seed, first, count, replay, folder = sys.argv[1:]
-    target, work = TARGETS[name], Path(folder)
-    seeds = target.seeds()
-    pool = list(seeds)
+    work = Path(folder)
+    _read(name, TARGETS[name].seeds()[0], work / "try", replay=True)  # threads take memory once
     pages = int(Path("/proc/self/statm").read_text().split()[5])
     resource.setrlimit(resource.RLIMIT_DATA, (4096 * pages + BYTES, resource.RLIM_INFINITY))
+    for line in read_all(
+        name, int(seed), range(int(first), int(first) + int(count)), work, float(replay)
+    ):
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
+
+
+def read_all(
+    name: str, seed: int, numbers: range, work: Path, replay: float = 0
+) -> Iterator[dict[str, object]]:
+    """Where it is, before each input, and what failed.
+
+    Args:
+        name: the kind of input.
+        seed: what the dice begin with.
+        numbers: of the inputs; the first ones are the sound ones.
+        work: an empty folder.
+        replay: share of inputs that are replayed if they can be.
+    """
+    seeds = TARGETS[name].seeds()
+    pool = list(seeds)
     seen: set[str] = set()
-    for number in range(int(first), int(first) + int(count)):
+    for number in numbers:
         dice = random.Random(f"{seed} {name} {number}")  # noqa: S311
         sound = number < len(seeds)
         data = seeds[number] if sound else mutated(dice.choice(pool), dice, seeds)
         (work / "input").write_bytes(data)
-        _write({"at": number})
+        yield {"at": number}
         try:
             with _limited(SECONDS):
-                said = _read(name, data, work / "try", replay=dice.random() < float(replay))
+                said = _read(name, data, work / "try", replay=dice.random() < replay)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is what is looked for
-            _write({"failed": signature(error), "at": number, "trace": traceback.format_exc()})
+            yield {"at": number, "failed": signature(error), "trace": traceback.format_exc()}
             continue
         new = re.sub(r"\d+|'[^']*'|/\S+", "", said)
         if new not in seen and len(pool) < _MOST_KEPT:
@@ -99,11 +122,6 @@ def signature(error: BaseException) -> str:
     place = Path(where.filename)
     place = place.relative_to(ROOT) if place.is_relative_to(ROOT) else Path(place.name)
     return f"{type(error).__name__} at {place}:{where.lineno} {where.name}"
-
-
-def _write(line: dict[str, object]) -> None:
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":
