@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from math import prod
 from typing import TYPE_CHECKING
 
 from allocsim.kernels.release import GFP_BITS
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from pipeline.trace_set.reader import TraceSet
 
 Settings = dict[str, int]
+
+_MOST_COMBINATIONS = 10_000
 
 
 def parse_settings(given: Sequence[str]) -> Settings:
@@ -39,7 +42,7 @@ def combinations(vary: Sequence[str], fixed: Mapping[str, int]) -> list[Settings
     """Every combination of ``KEY=VALUE,VALUE,...`` texts, with the fixed settings in each.
 
     Raises:
-        UsageError: as parse_settings; also a value given twice.
+        UsageError: as parse_settings; also a value given twice, or too many combinations.
     """
     axes: dict[str, list[int]] = {}
     for text in vary:
@@ -51,6 +54,12 @@ def combinations(vary: Sequence[str], fixed: Mapping[str, int]) -> list[Settings
         if len(set(numbers)) < len(numbers):
             raise UsageError(f"setting {text!r}: a value is given twice")
         axes[key] = numbers
+    count = prod(map(len, axes.values()))
+    if count > _MOST_COMBINATIONS:
+        raise UsageError(
+            f"{count} combinations of {' and '.join(axes)}: no more than {_MOST_COMBINATIONS} are"
+            " simulated at once"
+        )
     return [{**fixed, **dict(zip(axes, values, strict=True))} for values in product(*axes.values())]
 
 

@@ -18,6 +18,7 @@ from allocsim.initial_state.pcp_lists import LIST_PAGES, for_cpus, with_lists, w
 from allocsim.initial_state.slabs import rebuild
 from allocsim.initial_state.sysfs_slab import (
     CacheFacts,
+    SlabTextError,
     facts_for,
     parse_sysfs_slab,
     recorded_order,
@@ -251,7 +252,10 @@ def _slab_pages(recorded: Recorded, shapes: Sequence[CacheShape]) -> SlabPages:
 
 def recorded_facts(trace: TraceSet) -> dict[str, CacheFacts]:
     """What the trace set's snapshot of sysfs says of its caches; empty without one."""
-    return parse_sysfs_slab(trace.snapshot_text("sysfs_slab.txt") or "")
+    try:
+        return parse_sysfs_slab(trace.snapshot_text("sysfs_slab.txt") or "")
+    except SlabTextError as error:
+        raise InputError(f"{trace.snapshot('sysfs_slab.txt')}: {error}") from error
 
 
 def recorded_zones(

@@ -119,3 +119,9 @@ def test_every_combination_in_the_order_given() -> None:
     assert combinations(["cpus=2,8", "pcp.batch=1,2"], {"min_partial": 3}) == [
         {"min_partial": 3, "cpus": cpus, "pcp.batch": batch} for cpus in (2, 8) for batch in (1, 2)
     ]
+
+
+def test_millions_of_combinations_are_refused_with_their_number() -> None:
+    numbers = ",".join(map(str, range(1, 3001)))
+    with pytest.raises(UsageError, match="9000000 combinations of pcp.batch and sheaf.capacity"):
+        combinations([f"pcp.batch={numbers}", f"sheaf.capacity={numbers}"], {})
