@@ -129,7 +129,7 @@ def _pagesets(body: str, managed: int, low: int, cpus: int) -> tuple[PcpNumbers,
                 found.get("high", 0),
             )
         )
-    return tuple(sets + [computed] * (cpus - len(sets)))
+    return tuple((sets + [computed] * (cpus - len(sets)))[:cpus])
 
 
 def parse_list_pages(text: str, cpus: int) -> dict[str, list[int]]:

@@ -9,6 +9,7 @@ should be.
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import signal
@@ -75,7 +76,7 @@ def commands(path: Path, out: Path) -> list[list[str]]:
     if name.endswith(".toml"):
         kind = name.replace(".", "_").split("_")[0]
         if kind == "spec":
-            return [["synth", str(path), "-o", str(out), "--events", "1000"]]
+            return [["synth", str(path), "-o", str(out), *_options(path)]]
         return [[*replay, f"--{kind}", str(path), str(_SMALL)]]
     if name.endswith((".db", ".duckdb")):
         return [
@@ -83,6 +84,13 @@ def commands(path: Path, out: Path) -> list[list[str]]:
             ["report", "--db", str(path)],
         ]
     return [["import", str(path), "-o", str(out / "sets")], [*replay, str(path)]]
+
+
+def _options(path: Path) -> list[str]:
+    """Options of synth that a spec was made for, which the last line of it may tell."""
+    last = path.read_bytes().rpartition(b"\n")[2].decode("utf-8", "replace")
+    found = re.fullmatch(r"# synth x -o x (--events \d+) (--memory) (.*)", last)
+    return [*found[1].split(), found[2], found[3]] if found else ["--events", "1000"]
 
 
 def run(command: list[str], out: Path, seconds: float = 6 * SECONDS) -> Ran:
