@@ -33,7 +33,7 @@ def load(text: str, parse_float: Callable[[str], object] = float) -> dict[str, A
         ValueError: it is no such TOML; says why.
     """
     if len(text) > _LONGEST or max(map(_dots, text.split("\n"))) > _MOST_DOTS:
-        raise ValueError("it is too long")
+        raise ValueError(f"it has more than {_LONGEST} letters, or {_MOST_DOTS} dots in a line")
     try:
         data = tomllib.loads(text, parse_float=parse_float)
     except RecursionError:

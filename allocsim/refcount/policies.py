@@ -294,7 +294,7 @@ def _range(value: object, where: str, source: str) -> Range:
     """A count, or [low, high]."""
     ends = value if isinstance(value, list) else [value, value]
     counts = [each for each in ends if type(each) is int and each >= 0]
-    if len(ends) != 2 or counts != sorted(ends) or counts != ends:
+    if len(ends) != 2 or counts != ends or counts != sorted(counts):
         raise DataFileError(
             f"{source}: {where} = {value!r}: a count, 0 or more, is wanted, or [low, high]"
         )
