@@ -5,6 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 TRACES ?= $(sort $(patsubst %/meta.json,%,$(wildcard traces/*/meta.json)))
 OUT    ?= out
+RUNS   ?= 5000
 DB     := $(OUT)/results.duckdb
 NEW_DB := $(OUT)/.results.duckdb.part
 # The sides of make compare: several traces of one side are its repeats.
@@ -28,7 +29,7 @@ endif
 PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help replay compare quick test style types lint docs bench validation torture soak build clean
+.PHONY: help replay compare quick test style types lint docs bench validation fuzz torture soak build clean
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -81,6 +82,8 @@ torture: $(VENV)/.dev ## Kill every command at any moment, and fill its disk (or
 
 soak: $(VENV)/.dev ## Time and memory of a synthetic trace of 1e9 events, 60 GB of disk (or EVENTS="1e7 1e8")
 	$(BIN)/python bench/soak.py $(EVENTS)
+fuzz: $(VENV)/.dev ## Read damaged inputs of every kind (hours; RUNS=N each, four times as many of the byte readers)
+	$(BIN)/python -m tests.fuzz.run --runs $(RUNS) --save $(OUT)/fuzz
 
 build: $(VENV)/.dev ## Build sdist and wheel into dist/, and try the wheel in an environment of its own
 	@rm -rf dist

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from signal import SIGINT
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -23,6 +24,10 @@ from pipeline.commands.synth import synth
 from pipeline.commands.validate import validate
 from pipeline.errors import AllocsimError
 from pipeline.processes import signals
+from pipeline.terminal import complain, open_streams, printing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 app = typer.Typer(
     name="allocsim",
@@ -53,18 +58,23 @@ def allocsim(
     """Replay recordings of the Linux kernel's allocators: reference counts, frozen pages, slabs."""
 
 
-app.command("import")(import_)
-app.command()(info)
-app.command()(replay)
-app.command()(report)
-app.command()(compare)
-app.command()(hazards)
-app.command()(validate)
-app.command()(sql)
-app.command()(sweep)
+def _printing(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that prints nothing a terminal would act on."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **options: Any) -> None:  # noqa: ANN401 - as the command has them
+        with printing():
+            command(*args, **options)
+
+    return run
+
+
+app.command("import")(_printing(import_))
+for _command in (info, replay, report, compare, hazards, validate, sql, sweep):
+    app.command()(_printing(_command))
 app.add_typer(cost, name="cost")
-app.command()(synth)
-app.command()(fit)
+app.command()(_printing(synth))
+app.command()(_printing(fit))
 
 
 def main() -> NoReturn:
@@ -73,6 +83,7 @@ def main() -> NoReturn:
     An error the user can cause is one line on stderr. So is a signal that ended the command, and
     whatever it has come out as.
     """
+    open_streams()
     try:
         code, message = _run()
     except BaseException:
@@ -81,7 +92,7 @@ def main() -> NoReturn:
     if (number := signals.received()) is not None:
         code, message = signals.code(number), signals.said(number)
     if message is not None:
-        typer.echo("allocsim: " + " ".join(message.split()), err=True)
+        complain(message)
     sys.exit(code)
 
 
@@ -95,6 +106,10 @@ def _run() -> tuple[int, str | None]:
         return error.exit_code, str(error)
     except MemoryError:
         return 1, "not enough memory for this; a damaged number in the input may ask for it"
+    except BrokenPipeError:  # whoever read the output has enough
+        return 1, None
+    except OSError as error:  # of a file that no command had to expect trouble with
+        return 1, f"{error.filename or 'a file'}: {error.strerror or error}"
     except typer.TyperException as error:
         command = getattr(getattr(error, "ctx", None), "command_path", "allocsim")
         message = error.format_message().replace("Value error, ", "").rstrip(".")

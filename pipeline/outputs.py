@@ -12,11 +12,11 @@ import os
 import re
 import stat
 import sys
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from allocsim.toml_data import load
 from pipeline.errors import OutputError
 from pipeline.processes.scratch import part_in
 
@@ -192,8 +192,8 @@ def _toml_with(*keys: str) -> Callable[[bytes], bool]:
 
     def is_one(content: bytes) -> bool:
         try:
-            return all(key in tomllib.loads(content.decode()) for key in keys)
-        except (ValueError, RecursionError):
+            return all(key in load(content.decode()) for key in keys)
+        except ValueError:
             return False
 
     return is_one

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pipeline.processes import signals
+from pipeline.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +30,9 @@ class Progress:
         bars = self._bars
         if bars is None:
             return lambda _: None
-        task = bars.add_task(what, total=1.0)
+        from rich.markup import escape  # noqa: PLC0415
+
+        task = bars.add_task(escape(printable(what)), total=1.0)
         return lambda part: bars.update(task, completed=part)
 
 

@@ -39,6 +39,7 @@ ROOMS = {
     "reports": ("views", "rules", "render", "queries", "sections", "console", "compare"),
     "pipeline": (
         "errors",
+        "terminal",
         "processes",
         "outputs",
         "untrusted",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
 from allocsim.kernels.profile import profile_of
 from allocsim.kernels.release import Generation
-from allocsim.kernels.slub_rules import get_order
+from allocsim.kernels.slub_rules import PAGE_SIZE, get_order
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 
 if TYPE_CHECKING:
@@ -19,18 +19,24 @@ if TYPE_CHECKING:
     from allocsim.kernels.profile import Profile
     from allocsim.kernels.release import Kernel
 
-_NUMBERS = (
-    "slab_size",
-    "order",
-    "objs_per_slab",
-    "min_partial",
-    "cpu_partial",
-    "sheaf_capacity",
-    "reclaim_account",
-    "cache_dma",
-)
+# Attributes that are read, and the most that each can be: a slab's objects are counted in 15 bits
+# (mm/slab.h:struct slab, 7.2), and no cache is of more than a page block of the largest order.
+_NUMBERS = {
+    "slab_size": 1 << (12 + MAX_PAGE_ORDER),
+    "order": MAX_PAGE_ORDER,
+    "objs_per_slab": (1 << 15) - 1,
+    "min_partial": (1 << 31) - 1,
+    "cpu_partial": (1 << 31) - 1,
+    "sheaf_capacity": (1 << 15) - 1,
+    "reclaim_account": 1,
+    "cache_dma": 1,
+}
 # What slab_debug sets; such a cache has neither sheaves nor CPU slabs (mm/slub.c:kmem_cache_debug).
 _DEBUG = frozenset({"sanity_checks", "red_zone", "poison", "store_user", "trace"})
+
+
+class SlabTextError(ValueError):
+    """A text is not what /sys/kernel/slab would say; the message has the cache and the number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,9 @@ def parse_sysfs_slab(text: str) -> dict[str, CacheFacts]:
     Args:
         text: lines ``cache attribute value``, and ``name -> cache`` for a link, as merged caches
             have them (mm/slub.c:sysfs_slab_alias); other lines are passed over.
+
+    Raises:
+        SlabTextError: a number is larger than a kernel's can be, or objects do not fit their slab.
     """
     numbers: dict[str, dict[str, int]] = defaultdict(dict)
     links: dict[str, str] = {}
@@ -75,9 +84,17 @@ def parse_sysfs_slab(text: str) -> dict[str, CacheFacts]:
         if len(words) == 3 and words[1] == "->":
             links[words[0]] = words[2]
         elif len(words) >= 3 and words[1] in _NUMBERS and words[2].isdecimal():
-            numbers[words[0]][words[1]] = int(words[2])
+            number = int(words[2])
+            if number > _NUMBERS[words[1]]:
+                raise SlabTextError(f"{line[:80]!r}: {_NUMBERS[words[1]]} is the most")
+            numbers[words[0]][words[1]] = number
         elif len(words) >= 3 and words[1] in _DEBUG and words[2] == "1":
             debugged.add(words[0])
+    for name, found in numbers.items():
+        if found.keys() >= {"slab_size", "order", "objs_per_slab"} and (
+            found["slab_size"] * found["objs_per_slab"] > PAGE_SIZE << found["order"]
+        ):
+            raise SlabTextError(f"{name[:80]!r}: its objects are larger than its slabs")
     facts = {
         name: CacheFacts(**found, debugged=name in debugged) for name, found in numbers.items()
     }

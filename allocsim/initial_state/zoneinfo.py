@@ -25,6 +25,7 @@ from allocsim.page_alloc.zones import (
     pageblocks,
     pcp_numbers,
 )
+from allocsim.recording.page_frames import MAX_PFN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -95,10 +96,16 @@ def _zone(name: str, body: str, cpus: int) -> Zone:
     for key in ("min", "low", "high", "spanned", "managed"):
         if key not in numbers:
             raise ZoneTextError(f"zoneinfo: zone {name} has no line {key!r}")
+    first = int(start[1]) if start else 0
+    if numbers["managed"] > numbers["spanned"] or first + numbers["spanned"] > MAX_PFN:
+        raise ZoneTextError(
+            f"zoneinfo: zone {name} cannot span {numbers['spanned']} pages from frame {first} on"
+            f" and manage {numbers['managed']} of them"
+        )
     protection = re.search(r"protection: \(([\d, ]+)\)", body)
     return Zone(
         name=name,
-        start_pfn=int(start[1]) if start else 0,
+        start_pfn=first,
         spanned=numbers["spanned"] if numbers["managed"] else 0,
         managed=numbers["managed"],
         wmark_min=numbers["min"],
@@ -122,7 +129,7 @@ def _pagesets(body: str, managed: int, low: int, cpus: int) -> tuple[PcpNumbers,
                 found.get("high", 0),
             )
         )
-    return tuple(sets + [computed] * (cpus - len(sets)))
+    return tuple((sets + [computed] * (cpus - len(sets)))[:cpus])
 
 
 def parse_list_pages(text: str, cpus: int) -> dict[str, list[int]]:

@@ -18,17 +18,22 @@ model has none, is the snapshots'.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from allocsim.recording.kpageflags import blocks_of_flags
 from allocsim.recording.page_kinds import PageKind
-from allocsim.tables import concat, empty, find, take
+from allocsim.tables import concat, empty, find, stable_order, take
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from allocsim.tables import Columns, Int64, Ints, UInt64
 
+_RUN = 12  # frames kept at once: 2^12
+_IN_RUN = (1 << _RUN) - 1
 _NEVER = np.iinfo(np.int64).max
 PRE_TRACE = {"page": "i8", "pfn": "i8", "order": "i4", "kind": "i2", "end": "i8"}
 
@@ -52,12 +57,11 @@ class PreTraceBlocks:
 class FirstTouched:
     """Which life of a recording was the first on each page frame, and which lives are older.
 
-    Args:
-        frames: page frames of the machine.
+    Kept for runs of frames that have a life: memory may lie at any address.
     """
 
-    def __init__(self, frames: int) -> None:
-        self.first = np.full(frames, _NEVER, np.int64)
+    def __init__(self) -> None:
+        self._first: dict[int, Int64] = {}
         self.pre_trace: Columns = empty(PRE_TRACE)
 
     def add(self, lives: Columns) -> None:
@@ -67,14 +71,35 @@ class FirstTouched:
             lives: the columns OLDER, and ``start`` (ns; -1: before the recording).
         """
         pfn, row = frames_of(lives["pfn"], lives["order"])
-        inside = pfn < len(self.first)
-        np.minimum.at(self.first, pfn[inside], lives["page"][row[inside]])
+        page = lives["page"][row]
+        order = stable_order((pfn >> _RUN).astype(np.uint64))
+        for run, at in _runs(pfn[order]):
+            if run not in self._first:
+                self._first[run] = np.full(1 << _RUN, _NEVER, np.int64)
+            rows = order[at]
+            np.minimum.at(self._first[run], pfn[rows] & _IN_RUN, page[rows])
         pre_trace = take({name: lives[name] for name in PRE_TRACE}, lives["start"] < 0)
         self.pre_trace = concat([self.pre_trace, pre_trace])
 
     def frames_touched(self) -> int:
         """Page frames that any life was on."""
-        return int(np.count_nonzero(self.first != _NEVER))
+        return sum(int(np.count_nonzero(run != _NEVER)) for run in self._first.values())
+
+    def first(self, pfn: Int64) -> Int64:
+        """The first life on each of some frames, ascending; none: the largest number."""
+        found = np.full(len(pfn), _NEVER, np.int64)
+        for run, at in _runs(pfn):
+            if run in self._first:
+                found[at] = self._first[run][pfn[at] & _IN_RUN]
+        return found
+
+
+def _runs(pfn: Int64) -> Iterator[tuple[int, slice]]:
+    """The runs that frames are in, each once if they are in order of it, and their places."""
+    run = pfn >> _RUN
+    cuts = [*np.flatnonzero(np.diff(run, prepend=-1)).tolist(), len(run)]
+    for start, end in pairwise(cuts):
+        yield int(run[start]), slice(start, end)
 
 
 def pre_trace_blocks(
@@ -109,7 +134,7 @@ def pre_trace_blocks(
     untouched = []
     gone = 0
     for number, blocks in enumerate(shown):
-        first = _first_of(touched.first, blocks)
+        first = _first_of(touched, blocks)
         allocated = (first != _NEVER) & ~np.isin(first, is_pre_trace)
         gone += int(np.count_nonzero(allocated)) if number == 0 and before is not None else 0
         untouched.append(take(blocks, first == _NEVER))
@@ -142,10 +167,9 @@ def _as_pre_trace(blocks: Columns) -> Columns:
     return {"page": nothing, **blocks, "end": nothing}
 
 
-def _first_of(first: Int64, blocks: Columns) -> Int64:
+def _first_of(touched: FirstTouched, blocks: Columns) -> Int64:
     """The first life on any frame of each block."""
     if not len(blocks["pfn"]):
         return np.empty(0, np.int64)
     pfn, row = frames_of(blocks["pfn"], blocks["order"])
-    inside = np.where(pfn < len(first), first[np.minimum(pfn, len(first) - 1)], _NEVER)
-    return np.minimum.reduceat(inside, np.flatnonzero(np.diff(row, prepend=-1)))
+    return np.minimum.reduceat(touched.first(pfn), np.flatnonzero(np.diff(row, prepend=-1)))

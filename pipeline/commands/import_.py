@@ -52,7 +52,7 @@ def import_(
     gc.disable()
     from pipeline.ingest.recording import find_recording, import_recording
     from pipeline.progress import shown
-    from pipeline.trace_set.parts import read_meta
+    from pipeline.trace_set.meta import read_meta
     from reports.sections.coverage import warnings
 
     names = [find_recording(path).name for path in recordings]
@@ -88,6 +88,7 @@ def _summary(meta: Mapping[str, Any]) -> str:
     lacking = sum(dropped.pop(event.name, 0) for event in EVENTS)
     repeats = dropped.pop("large_kmalloc_repeats")
     unread = dropped.pop("unreadable_lines", 0)
+    wild = dropped.pop("wild_page_frames", 0)
     user_stacks = dropped.pop("user_stack", 0)
     others = sum(dropped.values())
     lost = sum(meta["lost"]["per_cpu"].values())
@@ -97,16 +98,15 @@ def _summary(meta: Mapping[str, Any]) -> str:
         f"{lost} lost" + (f" and {_count(marks, 'gap')} of unknown length" if marks else ""),
     ]
     parts.append(in_short(meta))
-    if repeats:
-        parts.append(f"{_count(repeats, 'repeat')} of large kmallocs dropped")
-    if others:
-        parts.append(f"{_count(others, 'event')} of other kinds dropped")
-    if lacking:
-        parts.append(f"{_count(lacking, 'event')} left out for a field that is missing")
-    if user_stacks:
-        parts.append(f"{_count(user_stacks, 'stack')} of user space dropped")
-    if unread:
-        parts.append(f"{_count(unread, 'line')} not read")
+    counts = (
+        (repeats, "repeat", "of large kmallocs dropped"),
+        (others, "event", "of other kinds dropped"),
+        (lacking, "event", "left out for a field that is missing"),
+        (wild, "event", "left out for a page frame"),
+        (user_stacks, "stack", "of user space dropped"),
+        (unread, "line", "not read"),
+    )
+    parts += [f"{_count(number, what)} {how}" for number, what, how in counts if number]
     if meta["stacks"]["unattached"]:
         parts.append(f"{_count(meta['stacks']['unattached'], 'stack')} without an event")
     if meta["coverage"]["left_out"]:

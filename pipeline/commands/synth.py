@@ -83,7 +83,7 @@ def synth(
     from pipeline.synth.spec.parse import parse_spec
     from pipeline.synth.spec.patterns import listing, read_spec
     from pipeline.synth.write import write_trace_set
-    from pipeline.trace_set.parts import read_meta
+    from pipeline.trace_set.meta import read_meta
 
     if list_:
         if specs:

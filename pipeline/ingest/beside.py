@@ -11,12 +11,10 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
-from pipeline.errors import InputError
 from pipeline.ingest.perf_data.container import MAGIC as PERF_MAGIC
 from pipeline.ingest.trace_dat.container import MAGIC
 from pipeline.trace_set.parts import SNAPSHOTS
+from pipeline.trace_set.side_files import LONGEST_KALLSYMS, side_bytes, unfolded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +29,7 @@ NO_SNAPSHOTS = (
     "estimates; orders of slabs follow from the kernel's rules; validate has little to compare"
 )
 
-_READ = 1 << 20
+_LONGEST = 1 << 20  # bytes of uname and zoneinfo
 #: What a whole file may be compressed with, by its first bytes, and what its name then ends in.
 PACKED = {b"\x28\xb5\x2f\xfd": "zstd", b"\x1f\x8b": "gzip"}
 PACKED_SUFFIXES = (".zst", ".gz")
@@ -87,19 +85,13 @@ def contents(folder: Path, name: str) -> bytes:
     """What a file of a folder holds, compressed with zstd or not; empty if it is not there.
 
     Raises:
-        InputError: the compressed data is damaged.
+        InputError: it cannot be read, or is longer than such files are.
     """
+    longest = LONGEST_KALLSYMS if name == "kallsyms" else _LONGEST
     if _inside(folder, folder / name):
-        return (folder / name).read_bytes()
+        return side_bytes(folder / name, longest) or b""
     packed = folder / f"{name}.zst"
-    if not _inside(folder, packed):
-        return b""
-    try:
-        with pa.input_stream(str(packed), compression="zstd") as source:
-            return b"".join(iter(lambda: bytes(source.read(_READ)), b""))
-    except OSError as error:
-        why = error.strerror or " ".join(str(error).split())
-        raise InputError(f"{packed}: the compressed data is damaged ({why})") from None
+    return unfolded(packed, longest) or b"" if _inside(folder, packed) else b""
 
 
 def take_along(folder: Path, target: Path, release: str | None) -> Taken:

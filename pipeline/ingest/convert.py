@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.recording.direct_map import DirectMapVote
-from allocsim.recording.page_frames import MAX_PFN
 from allocsim.trace.events import Ev
 from pipeline.errors import InputError
 from pipeline.ingest.columns import Gatherer, Rows, in_time_order
+from pipeline.ingest.events import OF_NO_FORMAT
 from pipeline.ingest.left_out.coverage import Coverage
 from pipeline.ingest.left_out.lacking import Lacking
 from pipeline.ingest.left_out.other_events import count_others, listed_events
@@ -21,6 +21,7 @@ from pipeline.ingest.metadata_marks import MetadataMarks
 from pipeline.ingest.stacks.stacks import Attached, StackReader
 from pipeline.prefetch import prefetch
 from pipeline.trace_set.column import Values
+from pipeline.trace_set.parts import BELIEVED_PFN, event_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,17 +60,27 @@ class Conversion:
         reader: the recording.
         symbols: the kernel's symbols, which are waited for when the first one is needed.
         since: earlier events are left out; None: all are taken.
+        frames: page frames that the machine is believed to have.
 
     Attributes:
         left_out: how many records were earlier.
+        wild: how many events were of page frames from ``frames`` on, and are left out.
+        first_wild: the frame of the first of them.
     """
 
     def __init__(
-        self, reader: Reader, symbols: Future[SymbolTable], since: int | None = None
+        self,
+        reader: Reader,
+        symbols: Future[SymbolTable],
+        since: int | None = None,
+        frames: int = BELIEVED_PFN,
     ) -> None:
         self.reader = reader
         self.since = since
         self.left_out = 0
+        self.frames = frames
+        self.wild = 0
+        self.first_wild = 0
         self.coverage = Coverage()
         self.counts = Counts()
         self.types = reader.types
@@ -99,6 +110,13 @@ class Conversion:
             rows, columns = self._decode(stream)
             if rows:
                 yield rows, columns
+        unknown = [name for name in self.counts.dropped if name.startswith(OF_NO_FORMAT)]
+        if unknown:
+            count = sum(self.counts.dropped[name] for name in unknown)
+            raise InputError(
+                f"{self.reader.path}: {count} events are of no format in it ({', '.join(unknown)}):"
+                " the formats are damaged"
+            )
         if not self.counts.events.any():
             raise InputError(self._instead())
         days = (self.counts.last_ts - self.counts.first_ts) // _DAY_NS
@@ -136,10 +154,15 @@ class Conversion:
         kept[repeats] = False
         self._vote(stream, kept)
         rows = in_time_order(stream, kept)
+        columns = self.gatherer.columns(stream, rows) if len(rows.record) else {}
+        self._check(columns)
+        wild = self._of_wild_frames(columns.get("pfn"))
+        if wild.size:
+            kept[rows.record[wild]] = False
+            rows = in_time_order(stream, kept)
+            columns = self.gatherer.columns(stream, rows)
         if not len(rows.record):
             return 0, {}
-        columns = self.gatherer.columns(stream, rows)
-        self._check_frames(columns.get("pfn"))
         if attached is not None:
             columns["stack"] = _stack_column(stream, rows, attached)
         columns["metadata"] = self._metadata(len(rows.record), columns.get("call_site"))
@@ -147,13 +170,39 @@ class Conversion:
         self.clocks.window(columns)
         return len(rows.record), columns
 
-    def _check_frames(self, pfn: Values | None) -> None:
-        """Refuse page frames that no machine has: whatever is kept for each frame would be huge."""
-        if pfn is not None and len(pfn.values) and int(pfn.values.max()) >= MAX_PFN:
-            raise InputError(
-                f"{self.reader.path}: an event of page frame {int(pfn.values.max())}, "
-                f"{MAX_PFN} and above cannot be: it is damaged"
-            )
+    def _check(self, columns: dict[str, Values]) -> None:
+        """Refuse what no recording can hold."""
+        for name, (least, most) in event_limits(self.reader.page_size).items():
+            found = columns.get(name)
+            if found is None or not len(found.values):
+                continue
+            low, high = int(found.values.min()), int(found.values.max())
+            if low < least or high > most:
+                raise InputError(
+                    f"{self.reader.path}: an event has {name} {low if low < least else high}, "
+                    f"which cannot be ({least} to {most}): it is damaged"
+                )
+
+    def _of_wild_frames(self, pfn: Values | None) -> Int64:
+        """Rows of page frames that the machine is not believed to have; they are counted."""
+        if pfn is None or not len(pfn.values) or int(pfn.values.max()) < self.frames:
+            return np.zeros(0, np.int64)
+        wild = np.flatnonzero(pfn.values >= self.frames)
+        if not self.wild:
+            self.first_wild = int(pfn.values[wild[0]])
+        self.wild += len(wild)
+        return wild if pfn.valid is None else np.flatnonzero(pfn.valid)[wild]
+
+    def said_of_frames(self) -> list[str]:
+        """A sentence on the events that were left out for their page frames, if any were."""
+        if not self.wild:
+            return []
+        events = "1 event is" if self.wild == 1 else f"{self.wild} events are"
+        said = (
+            f"{events} left out, the first of page frame {self.first_wild}: no zoneinfo beside the "
+            f"recording says that its machine has frames from {self.frames} on"
+        )
+        return [said]
 
     def _from_start(self, stream: Stream) -> Stream:
         """The stream without records earlier than the time to begin with."""

@@ -25,6 +25,8 @@ _SYSTEMS = {event.system for event in EVENTS}
 _KERNEL_STACK = ("ftrace", "kernel_stack")
 #: What ftrace calls the stack of a task, which may stand between an event and the kernel's stack.
 USER_STACK = "user_stack"
+OF_NO_FORMAT = "unknown event"  #: what an event type is called that no format is of
+_MOST_OF_FTRACE = 255
 _COMMON = ("common_type", "common_flags", "common_pid")
 
 
@@ -96,6 +98,7 @@ class EventTypes:
             layout = _layout(system, text, where)
             if layout is not None:
                 types._take(layout, where)
+        types._check_numbers(where)
         if not types.common:
             # Events of other kinds are counted, to say what the recording holds instead.
             every = (_layout(system, text, where) for system, text in formats)
@@ -120,9 +123,29 @@ class EventTypes:
             self.slot[layout.number] = len(self.kept)
             self.kept.append(Kept.of(_BY_NAME[key], layout))
 
+    def _check_numbers(self, where: str) -> None:
+        """Refuse formats that are not where a kernel has them.
+
+        The types of ftrace itself have the lowest numbers, all others follow (kernel/trace/trace.h:
+        enum trace_type, 7.2), each its own.
+        """
+        names: dict[int, str] = {}
+        for system, text in self.formats:
+            for number, name in format_names([(system, text)]).items():
+                if system == "ftrace" and number > _MOST_OF_FTRACE:
+                    raise InputError(
+                        f"{where}: {name}, number {number}, is among the formats of ftrace itself: "
+                        "the formats are damaged"
+                    )
+                if names.setdefault(number, name) != name:
+                    raise InputError(
+                        f"{where}: {names[number]} and {name} both have number {number}: the "
+                        "formats are damaged"
+                    )
+
     def name_of(self, number: int) -> str:
         """The name of the event type with this common_type, for counts of what was dropped."""
-        return format_names(self.formats).get(number, f"unknown event {number}")
+        return format_names(self.formats).get(number, f"{OF_NO_FORMAT} {number}")
 
 
 def _layout(system: str, text: memoryview, where: str) -> EventFormat | None:

@@ -31,10 +31,12 @@ def describe(
     vote = conversion.vote.result(facts.arch)
     clocks = conversion.clocks.behind() if facts.ts_unit == "ns" else []
     says = [said(clocks)] if clocks else []
+    wild = {"wild_page_frames": conversion.wild} if conversion.wild else {}
     lacks = [
         *says,
         *facts.lacks,
         *_struct_pages(conversion),
+        *conversion.said_of_frames(),
         *conversion.lacking.said(counts.dropped, recorded),
     ]
     return {
@@ -56,7 +58,12 @@ def describe(
         "recorded_events": list(recorded),
         "fields": _fields(conversion, recorded),
         "ignored_fields": _ignored(conversion, recorded),
-        "dropped": {"large_kmalloc_repeats": counts.repeats, **counts.dropped, **facts.dropped},
+        "dropped": {
+            "large_kmalloc_repeats": counts.repeats,
+            **counts.dropped,
+            **facts.dropped,
+            **wild,
+        },
         "instance": facts.instance,
         "other_buffers": facts.other_buffers,
         "lost": facts.lost,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from allocsim.recording.page_frames import MAX_PFN
 from pipeline.errors import InputError, UsageError
 from pipeline.ingest import struct_pages
 from pipeline.ingest.beside import (
+    FOLDERS,
     PACKED,
     PACKED_SUFFIXES,
     Taken,
@@ -27,6 +30,7 @@ from pipeline.ingest.beside import (
 )
 from pipeline.ingest.convert import WINDOW_BYTES, Conversion
 from pipeline.ingest.left_out.coverage import common_start
+from pipeline.ingest.mapped import mapped
 from pipeline.ingest.meta import describe
 from pipeline.ingest.perf_data.container import MAGIC as PERF_MAGIC
 from pipeline.ingest.trace_dat.container import MAGIC
@@ -34,8 +38,9 @@ from pipeline.ingest.trace_dat.reader import TraceDatReader
 from pipeline.prefetch import prefetch
 from pipeline.processes.scratch import scratch
 from pipeline.trace_set.aside import made_aside
-from pipeline.trace_set.parts import Stacks, Symbols
+from pipeline.trace_set.parts import BELIEVED_PFN, Stacks, Symbols
 from pipeline.trace_set.writer import TraceSetWriter
+from pipeline.untrusted import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -215,9 +220,8 @@ def _contents(file: Path, scratch: Path) -> Iterator[memoryview]:
             _decompress(file, algorithm, plain)
     if not _read_start(plain):
         raise InputError(f"{file}: the file is empty")
-    with plain.open("rb") as opened:
-        # The mapping goes when the last view of it does, which an error may keep a while.
-        yield memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
+    with mapped(plain) as data:
+        yield data
 
 
 def _read_start(file: Path) -> bytes:
@@ -255,7 +259,7 @@ def _write(  # noqa: PLR0913 - what, of what, to where
         # Both take as long as reading the first windows: at the same time.
         symbols_read = pool.submit(lambda: reader.symbols(lambda: _beside(recording, "kallsyms")))
         digest = pool.submit(_digest, data)
-        conversion = Conversion(reader, symbols_read, since)
+        conversion = Conversion(reader, symbols_read, since, _frames(recording))
         for rows, columns in prefetch(conversion.windows()):
             writer.add(rows, columns)
             progress(reader.progress)
@@ -314,6 +318,20 @@ def _reader(recording: Recording, data: memoryview, scratch: Path, instance: str
             uname = bytes(_beside(recording, "uname")).decode("utf-8", "replace")
             return FtraceTextReader(path, data, uname)
     return TraceDatReader(path, data, instance)
+
+
+def _frames(recording: Recording) -> int:
+    """Page frames that the machine is believed to have: more than most only by its zoneinfo."""
+    text = bytes(_beside(recording, f"{FOLDERS[0]}/zoneinfo")).decode("utf-8", "replace")
+    ends = [BELIEVED_PFN]
+    for zone in re.split(r"^Node ", text, flags=re.MULTILINE):
+        spanned, start = (
+            re.search(rf"^\s+{key}\s+(\d+)$", zone, re.MULTILINE)
+            for key in ("spanned", "start_pfn:")
+        )
+        if spanned and start:
+            ends.append(sum(number(found[1], most=MAX_PFN) or 0 for found in (spanned, start)))
+    return max(ends)
 
 
 def _beside(recording: Recording, name: str) -> memoryview:

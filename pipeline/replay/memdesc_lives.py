@@ -122,8 +122,7 @@ def shown(connection: duckdb.DuckDBPyConnection, trace: TraceSet) -> Shown:
     before, after = (
         page_flags(trace.snapshot("kpageflags.zst", when)) for when in ("before", "after")
     )
-    frames = max([highest + 1, *(len(flags) for flags in (before, after) if flags is not None)])
-    touched = FirstTouched(frames)
+    touched = FirstTouched()
     for each in lives(connection):
         touched.add(each)
     return Shown(highest, touched, before, after)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from math import prod
 from typing import TYPE_CHECKING
 
 from allocsim.kernels.profile import DEFAULT
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 Settings = dict[str, int]
 AS_IT_IS = "default"  #: a value of what is varied
 
+_MOST_COMBINATIONS = 10_000
+
 
 def parse_settings(given: Sequence[str]) -> Settings:
     """``KEY=VALUE`` texts as settings.
@@ -50,7 +53,7 @@ def combinations(vary: Sequence[str], fixed: Mapping[str, int]) -> list[Settings
     what the value ``default`` says too.
 
     Raises:
-        UsageError: as parse_settings; also a value given twice.
+        UsageError: as parse_settings; also a value given twice, or too many combinations.
     """
     axes: dict[str, list[int | None]] = {}
     for text in vary:
@@ -61,6 +64,12 @@ def combinations(vary: Sequence[str], fixed: Mapping[str, int]) -> list[Settings
         if len(set(numbers)) < len(numbers):
             raise UsageError(f"setting {text!r}: a value is given twice")
         axes[key] = numbers
+    count = prod(map(len, axes.values()))
+    if count > _MOST_COMBINATIONS:
+        raise UsageError(
+            f"{count} combinations of {' and '.join(axes)}: no more than {_MOST_COMBINATIONS} are"
+            " simulated at once"
+        )
     every = product(*axes.values())
     chosen = [
         {key: value for key, value in zip(axes, values, strict=True) if value is not None}

@@ -17,7 +17,8 @@ from pipeline.replay.recorded import replay_path
 from pipeline.replay.settings import parse_settings
 from pipeline.replay.simulated import settings_key
 from pipeline.store.database import reading
-from pipeline.trace_set.parts import check_meta, is_trace_set
+from pipeline.trace_set.meta import check_meta
+from pipeline.trace_set.parts import is_trace_set
 from pipeline.trace_set.reader import TraceSet
 from reports import queries
 from reports.compare.comparison import Run, Side

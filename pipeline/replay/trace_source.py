@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from pipeline.errors import InputError, UsageError
 from pipeline.ingest.recording import import_recording
 from pipeline.processes.scratch import scratch
-from pipeline.trace_set.parts import check_meta, is_trace_set
+from pipeline.trace_set.meta import check_meta
+from pipeline.trace_set.parts import is_trace_set
 from pipeline.trace_set.reader import TraceSet
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from allocsim.initial_state.pcp_lists import LIST_PAGES, for_cpus, with_lists, w
 from allocsim.initial_state.slabs import rebuild
 from allocsim.initial_state.sysfs_slab import (
     CacheFacts,
+    SlabTextError,
     facts_for,
     parse_sysfs_slab,
     recorded_order,
@@ -59,7 +60,8 @@ if TYPE_CHECKING:
 
 SYNTH = "synth"  #: source.format of a synthetic trace set
 _UNSEEN_SIZE = 8  # of caches that no request is for
-_MOST_PAGES = 1 << 30  # 4 TiB: each 4 MiB of them are a block to keep account of
+# 1 TiB: the model keeps a byte of each, and account of each 4 MiB that is free.
+_MOST_PAGES = 1 << 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +249,10 @@ def _slab_pages(recorded: Recorded, shapes: Sequence[CacheShape]) -> SlabPages:
 
 def recorded_facts(trace: TraceSet) -> dict[str, CacheFacts]:
     """What the trace set's snapshot of sysfs says of its caches; empty without one."""
-    return parse_sysfs_slab(trace.snapshot_text("sysfs_slab.txt") or "")
+    try:
+        return parse_sysfs_slab(trace.snapshot_text("sysfs_slab.txt") or "")
+    except SlabTextError as error:
+        raise InputError(f"{trace.snapshot('sysfs_slab.txt')}: {error}") from error
 
 
 def recorded_zones(
@@ -261,12 +266,7 @@ def recorded_zones(
     cpus = trace.meta["cpus"]
     zoneinfo = trace.snapshot_text("zoneinfo")
     if zoneinfo is None:
-        if highest_pfn >= _MOST_PAGES:
-            raise InputError(
-                f"{trace.path}: page frame {highest_pfn} would be of a machine of "
-                f"{(highest_pfn >> 28) + 1} TiB, which is simulated with a snapshot of its "
-                "zoneinfo only; replay it with --placement recorded"
-            )
+        _check_size(f"{trace.path}: page frame {highest_pfn} would be of", highest_pfn + 1)
         assumed = assumed_zones(highest_pfn, cpus, trace.meta["arch"], dma=dma, thp=has_thp(trace))
         return assumed, assumed_states(assumed), How.ASSUMED
     try:
@@ -274,10 +274,20 @@ def recorded_zones(
         held = parse_pagetypeinfo(trace.snapshot_text("pagetypeinfo") or "")
     except ZoneTextError as error:
         raise InputError(f"{trace.snapshot('pagetypeinfo').parent}: {error}") from error
+    spanned = sum(zone.spanned for zone in zones)
+    _check_size(f"{trace.snapshot('zoneinfo')}: zones with their holes span", spanned)
     states = tuple(
         placed(zone, *held[zone.name]) if zone.name in held else all_free(zone) for zone in zones
     )
     return zones, states, How.OBSERVED
+
+
+def _check_size(what: str, pages: int) -> None:
+    if pages > _MOST_PAGES:
+        raise InputError(
+            f"{what} a machine of {pages / (1 << 28):.1f} TiB, of which no more than 1 is "
+            "simulated; replay it with --placement recorded"
+        )
 
 
 def zones_at_start(

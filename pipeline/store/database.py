@@ -22,6 +22,7 @@ from pipeline.errors import AllocsimError, BusyError, OutputError, StoreError
 from pipeline.processes import signals
 from pipeline.processes.limits import cpus, memory
 from pipeline.processes.scratch import scratch
+from pipeline.store.damage import NOT_OURS, is_damage, said_of_damage
 from pipeline.store.schema import SCHEMA_VERSION, create_tables
 from pipeline.store.waiting import patiently
 from reports.views import create_views
@@ -102,6 +103,11 @@ def reading(
                 raise StoreError(f"{path}: holds no run yet; add one with: allocsim replay TRACE")
             with signals.telling(connection.interrupt):
                 yield connection
+        except NOT_OURS as error:
+            if is_damage(error):
+                raise
+            first = str(error).splitlines()[0]
+            raise StoreError(f"{path}: not as allocsim writes it: {first}") from error
         finally:
             connection.close()
 
@@ -313,8 +319,12 @@ def _errors(path: Path) -> Iterator[None]:
     """DuckDB's errors about the file as one line of ours; others pass."""
     try:
         yield
-    except _FILE_ERRORS as error:
-        raise _translated(path, str(error)) from error
+    except duckdb.Error as error:
+        if is_damage(error):
+            raise StoreError(said_of_damage(path)) from error
+        if isinstance(error, _FILE_ERRORS):
+            raise _translated(path, str(error)) from error
+        raise
     except RuntimeError as error:
         if str(error) == "Query interrupted":  # what DuckDB makes of a Ctrl-C
             raise KeyboardInterrupt from error

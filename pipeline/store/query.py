@@ -23,6 +23,7 @@ import duckdb
 
 from pipeline.errors import StoreError, UsageError
 from pipeline.store.asking import too_much_memory
+from pipeline.store.damage import is_damage
 from pipeline.store.database import reading
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def answer(
         except duckdb.OutOfMemoryException as error:
             raise StoreError(too_much_memory(path)) from error
         except duckdb.Error as error:
+            if is_damage(error):
+                raise
             raise UsageError(_one_line(error)) from error
 
 

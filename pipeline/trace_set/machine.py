@@ -11,6 +11,7 @@ from allocsim.initial_state.zoneinfo import memory_nodes
 from allocsim.kernels.release import GFP_BITS
 from allocsim.trace.events import Ev
 from allocsim.trace.results import How
+from pipeline.trace_set.side_files import side_text
 
 if TYPE_CHECKING:
     from pipeline.trace_set.reader import TraceSet
@@ -48,12 +49,12 @@ def machine_pages(trace: TraceSet, highest: int) -> MachinePages:
         found = re.findall(r"^\s+present\s+(\d+)$", text, re.MULTILINE)
         if found:
             return MachinePages(sum(map(int, found)), How.OBSERVED, "zoneinfo")
-    path = trace.path / "iomem"
-    if path.is_file():
+    iomem = side_text(trace.file("iomem"))
+    if iomem is not None:
         size = trace.meta["page_size"]
         pages = 0
-        for line in path.read_text("utf-8", "replace").splitlines():
-            span = re.fullmatch(r"([0-9a-f]+)-([0-9a-f]+) : System RAM", line)
+        for line in iomem.splitlines():
+            span = re.fullmatch(r"([0-9a-f]{1,16})-([0-9a-f]{1,16}) : System RAM", line)
             if span:
                 first, last = int(span[1], 16), int(span[2], 16)
                 pages += (last + 1) // size - -(-first // size)

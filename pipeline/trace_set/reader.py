@@ -17,30 +17,33 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from allocsim.page_alloc.zones import MAX_PAGE_ORDER, MAX_PAGE_ORDERS
-from allocsim.recording.page_frames import MAX_PFN
-from allocsim.trace.events import EVENT_COLUMNS, EVENTS, Column
+from allocsim.trace.events import EVENT_COLUMNS, Column
 from pipeline.errors import InputError
+from pipeline.trace_set.meta import read_meta
 from pipeline.trace_set.parts import (
     CPUS,
-    PIDS,
     SCHEMA_VERSION,
     SNAPSHOTS,
     STACK_COLUMNS,
     SYMBOL_COLUMNS,
     Stacks,
     Symbols,
+    event_limits,
     is_trace_set,
-    read_meta,
 )
+from pipeline.trace_set.side_files import counters_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from allocsim.tables import Array, Int32
 
-__all__ = ["SCHEMA_VERSION", "Stacks", "Symbols", "TraceSet", "Window", "is_trace_set", "read_meta"]
+__all__ = ["SCHEMA_VERSION", "Stacks", "Symbols", "TraceSet", "Window", "is_trace_set"]
 
+_MOST_ROWS = 1 << 20  # of a row group: all of one is held
+_MOST_BYTES = 1 << 29  # of its values
+_MOST_OF_TABLE = 1 << 23  # rows of stacks.parquet and symbols.parquet: all are held
+_MOST_EMPTY = 16  # steps between numbers of stacks: those of no frames are not there
 _EARLIEST = int(np.iinfo(np.int64).min)
 
 Window = dict[str, "Array"]
@@ -74,13 +77,12 @@ class TraceSet:
         """
         folder = Path(path)
         meta = read_meta(folder)
-        found = _schema(folder / "events.parquet")
-        return cls(folder, meta, _known_columns(folder / "events.parquet", found, EVENT_COLUMNS))
+        return cls(folder, meta, _known_columns(folder / "events.parquet", EVENT_COLUMNS))
 
     @cached_property
     def rows(self) -> int:
         """Number of events."""
-        return int(_metadata(self.path / "events.parquet").num_rows)
+        return int(_metadata(self.file("events.parquet")).num_rows)
 
     def snapshot(self, name: str, when: str = "before") -> Path:
         """Where a snapshot's file lies, if the trace set has it.
@@ -89,12 +91,22 @@ class TraceSet:
             name: the file: ``zoneinfo``, ``sysfs_slab.txt``, ...
             when: ``before`` the recording or ``after`` it.
         """
-        return self.path / SNAPSHOTS / when / name
+        return self.file(SNAPSHOTS, when, name)
 
     def snapshot_text(self, name: str, when: str = "before") -> str | None:
         """What a snapshot's file says; None where the trace set has it not."""
-        path = self.snapshot(name, when)
-        return path.read_text("utf-8", "replace") if path.is_file() else None
+        return counters_text(self.snapshot(name, when))
+
+    def file(self, *names: str) -> Path:
+        """Where a file of the trace set lies, if it has it.
+
+        Raises:
+            InputError: it is a link to another place.
+        """
+        path = self.path.joinpath(*names)
+        if not path.resolve().is_relative_to(self.path.resolve()):
+            raise InputError(f"{path}: a link out of the trace set, which is not followed")
+        return path
 
     def windows(
         self, rows: int = 1 << 20, columns: Collection[str] | None = None
@@ -113,7 +125,7 @@ class TraceSet:
         Raises:
             InputError: the file is damaged.
         """
-        path = self.path / "events.parquet"
+        path = self.file("events.parquet")
         texts = [column.name for column in self.columns if column.dtype == "str"]
         with _reading(path), _open(path, texts) as file:
             wanted = [c for c in self.columns if columns is None or c.name in columns]
@@ -131,12 +143,9 @@ class TraceSet:
             since: time of the event before them.
         """
         limits = {
-            "event": (0, len(EVENTS) - 1),
             "stack": (-1, len(self.stacks) - 1),
             "cpu": (0, self.meta.get("cpus", CPUS) - 1),
-            "order": (0, MAX_PAGE_ORDERS.get(self.meta.get("page_size", 0), MAX_PAGE_ORDER)),
-            "pfn": (-1, MAX_PFN - 1),
-            "pid": (0, PIDS),
+            **event_limits(self.meta.get("page_size", 0)),
         }
         for name, (least, most) in limits.items():
             if name in window and len(window[name]):
@@ -158,6 +167,8 @@ class TraceSet:
         return InputError(f"{self.path / 'events.parquet'}: damaged: {why}")
 
     def _array(self, batch: pa.Table, column: Column) -> Array:
+        if column.required:
+            _no_nulls(self.file("events.parquet"), column.name, batch.column(column.name))
         chunks = batch.column(column.name).chunks
         if column.dtype == "str":
             parts = [self._codes(chunk, column.name) for chunk in chunks]
@@ -195,7 +206,7 @@ class TraceSet:
         """
         if column not in {known.name for known in self.columns}:
             return []
-        path = self.path / "events.parquet"
+        path = self.file("events.parquet")
         with _reading(path), _open(path, [column]) as file:
             for group in range(file.num_row_groups):
                 # The dictionary of a row group has all its texts: one row is enough to see it.
@@ -207,8 +218,13 @@ class TraceSet:
     @cached_property
     def stacks(self) -> Stacks:
         """Every distinct kernel stack of the trace set."""
-        table = _read(self.path / "stacks.parquet", STACK_COLUMNS)
+        table = _read(self.file("stacks.parquet"), STACK_COLUMNS)
         stack = table.column("stack").to_numpy()
+        step = np.diff(stack.astype(np.int64), prepend=-1)
+        if len(stack) and (step.min() < 0 or step.max() > _MOST_EMPTY):
+            raise InputError(
+                f"{self.path / 'stacks.parquet'}: damaged: stacks are not numbered from 0 on"
+            )
         count = int(stack[-1]) + 1 if len(stack) else 0
         start = np.searchsorted(stack, np.arange(count + 1, dtype=np.int64))
         return Stacks(start.astype(np.int64), table.column("address").to_numpy())
@@ -216,13 +232,15 @@ class TraceSet:
     @cached_property
     def symbols(self) -> Symbols:
         """Every call site and stack address, with its symbol where one is known."""
-        table = _read(self.path / "symbols.parquet", SYMBOL_COLUMNS)
-        return Symbols(
-            table.column("address").to_numpy(),
-            table.column("symbol").to_pylist(),
-            table.column("offset").to_numpy(),
-            table.column("module").to_pylist(),
-        )
+        path = self.file("symbols.parquet")
+        table = _read(path, SYMBOL_COLUMNS)
+        with _reading(path):
+            return Symbols(
+                table.column("address").to_numpy(),
+                table.column("symbol").to_pylist(),
+                table.column("offset").to_numpy(),
+                table.column("module").to_pylist(),
+            )
 
 
 @contextmanager
@@ -244,12 +262,20 @@ def _metadata(path: Path) -> parquet.FileMetaData:
         return parquet.read_metadata(path)
 
 
-def _schema(path: Path) -> pa.Schema:
-    return _metadata(path).schema.to_arrow_schema()
-
-
-def _known_columns(path: Path, found: pa.Schema, wanted: tuple[Column, ...]) -> tuple[Column, ...]:
-    """The columns of a schema that a file has, checked."""
+def _known_columns(path: Path, wanted: tuple[Column, ...]) -> tuple[Column, ...]:
+    """The columns of those wanted that a file has, whose sizes and types are believed."""
+    metadata = _metadata(path)
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    for group in groups:
+        if group.num_rows > _MOST_ROWS or group.total_byte_size > _MOST_BYTES:
+            raise InputError(
+                f"{path}: a row group of {group.num_rows} rows, {group.total_byte_size} bytes is "
+                f"not read; write it with {_MOST_ROWS} rows at most"
+            )
+    found = metadata.schema.to_arrow_schema()
+    twice = sorted({name for name in found.names if found.names.count(name) > 1})
+    if twice:
+        raise InputError(f"{path}: not of a trace set: has {', '.join(twice)} more than once")
     missing = [c.name for c in wanted if c.required and c.name not in found.names]
     if missing:
         raise InputError(
@@ -276,12 +302,25 @@ def _fits(column: Column, kind: pa.DataType) -> bool:
 
 
 def _read(path: Path, columns: tuple[Column, ...]) -> pa.Table:
-    _known_columns(path, _schema(path), columns)
+    """All of a small table; only texts in it can be null."""
+    _known_columns(path, columns)
+    rows = _metadata(path).num_rows
+    if rows > _MOST_OF_TABLE:
+        raise InputError(f"{path}: {rows} rows are not believed, {_MOST_OF_TABLE} are the most")
     with _reading(path):
         names = [column.name for column in columns]
-        return parquet.read_table(
+        table = parquet.read_table(
             path, columns=names, page_checksum_verification=True
         ).combine_chunks()
+    for column in columns:
+        if column.dtype != "str":
+            _no_nulls(path, column.name, table.column(column.name))
+    return table
+
+
+def _no_nulls(path: Path, name: str, values: pa.ChunkedArray) -> None:
+    if values.null_count:
+        raise InputError(f"{path}: damaged: {values.null_count} rows without {name}")
 
 
 def _batches(file: parquet.ParquetFile, columns: list[str], rows: int) -> Iterator[pa.Table]:

@@ -6,15 +6,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from allocsim.slub.counters import STATS
 from pipeline.errors import InputError
+from pipeline.trace_set.side_files import side_text, unfolded
+from pipeline.untrusted import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from allocsim.tables import UInt64
+
+_MOST_FLAGS = 1 << 29  # bytes: those of 256 GiB, all of which are held
 
 
 @dataclass(slots=True)
@@ -43,13 +46,14 @@ def slab_caches(path: Path) -> SlabCaches | None:
     Raises:
         InputError: a line that is neither "cache attribute value ..." nor "alias -> cache".
     """
-    if not path.is_file():
+    text = side_text(path)
+    if text is None:
         return None
     caches = SlabCaches()
-    for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
         if len(words) < 3:
-            raise InputError(f"{path}: line {number} is not of a slab cache: {line!r}")
+            raise InputError(f"{path}: line {number} is not of a slab cache: {shown(line)}")
         cache, attribute, value = words[:3]
         if attribute == "->":
             caches.aliases[cache] = value
@@ -74,13 +78,7 @@ def page_flags(path: Path) -> UInt64 | None:
     """The words of a snapshot's kpageflags.zst, by page frame (u8); None if it has none.
 
     Raises:
-        InputError: it cannot be decompressed.
+        InputError: it cannot be decompressed, or is longer.
     """
-    if not path.is_file():
-        return None
-    try:
-        with pa.input_stream(str(path), compression="zstd") as stream:
-            data = stream.read()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
-    return np.frombuffer(data[: len(data) // 8 * 8], np.uint64)
+    data = unfolded(path, _MOST_FLAGS)
+    return None if data is None else np.frombuffer(data[: len(data) // 8 * 8], np.uint64)

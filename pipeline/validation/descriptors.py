@@ -92,7 +92,7 @@ def descriptors(
         return
     model, not_shown = _live_at_end(connection, shown)
     kernel = _Blocks.of(blocks_of_flags(shown.after))
-    last = _last_events(connection, run, len(shown.touched.first))
+    last = _last_events(connection, run, max(shown.highest + 1, len(shown.after)))
 
     of_kernel = find(kernel.rows["pfn"], model.rows["pfn"])
     shared = np.zeros(len(kernel.bytes), bool)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import InputError
 from pipeline.replay.simulated import simulate
+from pipeline.trace_set.side_files import side_text
 from pipeline.trace_set.snapshots import is_count
+from pipeline.untrusted import shown
 from pipeline.validation.bounds import CountCheck
 
 if TYPE_CHECKING:
@@ -63,12 +65,11 @@ def page_layer(
 
 def free_blocks(path: Path) -> list[int]:
     """Free blocks of each order, all zones together; empty without the file."""
-    if not path.is_file():
-        return []
-    zones = []
-    for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
+    zones: list[list[int]] = []
+    for number, line in enumerate((side_text(path) or "").splitlines(), 1):
         words = line.replace(",", " ").split()
-        if len(words) < 5 or words[2] != "zone" or not all(map(is_count, words[4:])):
-            raise InputError(f"{path}: line {number} is not of a zone: {line!r}")
-        zones.append([int(word) for word in words[4:]])
+        counts = [int(word) for word in words[4:] if is_count(word)]
+        zones.append(counts)
+        if words[2:3] != ["zone"] or len(words) != 4 + len(counts) or len(counts) != len(zones[0]):
+            raise InputError(f"{path}: line {number} is not of a zone: {shown(line)}")
     return [sum(column) for column in zip(*zones, strict=True)]

@@ -16,6 +16,7 @@ _LOOK = 1 << 13  # bytes at the beginning that tell
 _EVENT = re.compile(rb"-\d{1,7} [ (\d)-]{0,40}\[\d{3,5}\] [^:]{0,40}\d\.\d{6}: ")
 _TRACER = re.compile(rb"^# tracer: (\S{1,40})$", re.MULTILINE)
 _ENTRIES = re.compile(r"^# entries-in-buffer/entries-written: (\d+)/(\d+)\s+#P:(\d+)", re.MULTILINE)
+_ANY_ENTRIES = re.compile(rb"^# (entries-in-buffer/entries-written:.*)$", re.MULTILINE)
 _LATENCY = b"latency trace v"
 _RELEASE = re.compile(r"^(\d+)\.(\d+)")
 _MOST_VERSION = 999
@@ -62,6 +63,10 @@ def read_head(path: str, data: memoryview) -> TextHead:
         raise InputError(f"{path}: {what}")
     tracer = _TRACER.search(head)
     found = _ENTRIES.search(head.decode("utf-8", "replace"))
+    if found is None and (line := _ANY_ENTRIES.search(head)):
+        raise InputError(
+            f"{path}: its head is damaged: {shown(line[1].decode('utf-8', 'replace'))}"
+        )
     held, written, cpus = (
         must_be_number(digits, f"{path}: in the head, {name}")
         for digits, name in zip(

@@ -19,7 +19,7 @@ from pipeline.ingest.raw.time_chunks import NEAR, ChunkPlaces, Chunks, spans, ti
 from pipeline.ingest.reader import Facts
 from pipeline.ingest.stream import SLACK, Heads, Stream
 from pipeline.trace_set.parts import CPUS
-from pipeline.untrusted import number
+from pipeline.untrusted import number, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +34,8 @@ _BLOCK = 1 << 22
 _LOST = re.compile(r"CPU:(\d+) \[LOST (?:(\d+) )?EVENTS\]")
 _MOST_LOST = 1 << 40
 _SHOWN = 100  # characters of a line that cannot be read
+_LONGEST_LINE = 1 << 12  # bytes that are looked at of one
+_IMPOSSIBLE = re.compile(rb"[0-9a-f]{21,}|0x[0-9a-f]{17,}")  # of more than 64 bits
 
 _MICROSECONDS = "times are whole microseconds, as tracefs prints them, of a clock it does not name"
 _HASHED = (
@@ -85,6 +87,9 @@ class FtraceTextReader:
         self._misread = 0
         # Where the first line that cannot be read begins, and its text.
         self._first: tuple[int, str] | None = None
+        # Where the last line begins if nothing ends it.
+        last = bytes(data[-_LONGEST_LINE:])
+        self._cut = len(data) - len(last.rpartition(b"\n")[2]) if last[-1:] != b"\n" else None
         self._kept = 0
         self._table: Future[TextSymbols] = Future()
         self._maker: RecordMaker | None = None
@@ -123,10 +128,24 @@ class FtraceTextReader:
         return f"the first, at byte {at}: {text}"
 
     def _note_unread(self, at: int, line: UInt8) -> None:
-        """Remember a line that cannot be read if it is the first of them in the file."""
+        """Remember a line that cannot be read if it is the first of them in the file.
+
+        Raises:
+            InputError: no kernel has printed it, or the file ends in the middle of it.
+        """
+        text = bytes(line[:_LONGEST_LINE]).partition(b"\n")[0]
+        if at == self._cut:
+            raise InputError(
+                f"{self.path}: byte {at}: the file ends in the middle of this line: it is "
+                "truncated; copy it again, or take that line off"
+            )
+        if number := _IMPOSSIBLE.search(text):
+            raise InputError(
+                f"{self.path}: line at byte {at}: {shown(number[0].decode())} is no number of a "
+                "kernel: the text is damaged"
+            )
         if self._first is None or at < self._first[0]:
-            text = bytes(line[: 4 * _SHOWN]).partition(b"\n")[0].decode("utf-8", "replace")
-            self._first = at, ascii(text.strip()[:_SHOWN])
+            self._first = at, ascii(text.decode("utf-8", "replace").strip()[:_SHOWN])
 
     def facts(self) -> Facts:
         """What the recording says of itself."""
@@ -197,8 +216,8 @@ class FtraceTextReader:
         for base, block, size in self._blocks():
             lines = read_lines(block, size)
             self._unread += len(lines.other)
-            if lines.other.size:
-                self._note_unread(base + int(lines.other[0]), block[lines.other[0] :])
+            for place in lines.other[[0, -1]].tolist() if lines.other.size else ():
+                self._note_unread(base + place, block[place:])
             self._count_lost(base, block, lines)
             if not lines.ts.size:
                 continue
@@ -283,7 +302,7 @@ class FtraceTextReader:
         unread = made.unread[self._inside(lines.ts[made.unread], span)]
         loose = made.loose[self._inside(lines.ts[made.loose[:, 1]], span)]
         self._misread += len(unread) + len(loose)
-        for at in np.concatenate([lines.line[unread[:1]], lines.frame[loose[:1, 0]]]).tolist():
+        for at in np.concatenate([lines.line[unread], lines.frame[loose[:, 0]]]).tolist():
             within = int(np.searchsorted(begin - moved, at, side="right")) - 1
             self._note_unread(at + int(moved[within]), text[at:])
         # What is further away than NEAR is not looked at.

@@ -20,6 +20,7 @@ from pipeline.ingest.ftrace_text.fields import FieldPlaces
 from pipeline.ingest.ftrace_text.numbers import bracketed, plain, pointers
 from pipeline.ingest.raw.strings import StringInterner
 from pipeline.ingest.stream import SLACK
+from pipeline.trace_set.parts import event_limits
 
 if TYPE_CHECKING:
     from allocsim.tables import Bools, Int32, Int64, UInt8, UInt64
@@ -39,6 +40,7 @@ _STACK, _USER_STACK, _OTHERS = 100, 101, 200
 _WORD = 8  # bytes of an address in a stack
 _STACK_HEAD = 16
 _LONGEST_NAME = 64
+_PAGE_SIZE = 4096  # the text does not say
 _LOOK_AT = 33  # lines that tell what an event's text is like: one may be damaged
 # A hashed address has as many digits as one of 64 bits, and half of them are 0 (lib/vsprintf.c:
 # ptr_to_hashval).
@@ -123,6 +125,7 @@ class RecordMaker:
         self._frames = StringInterner()
         self._values: dict[int, Int64] = {}
         self._slot_of_name: list[int] = []
+        self._limits = event_limits(_PAGE_SIZE)
         self.pointers = 0
         self.hashed = 0
         self.padded = 0
@@ -251,6 +254,9 @@ class RecordMaker:
             else:
                 value, readable = self._value(text.data, start, end, how)
             fine &= readable
+            if column in self._limits:
+                least, most = self._limits[column]
+                fine &= (value.view(np.int64) >= least) & (value.view(np.int64) <= most)
             if column == "pfn" and kept.event.code == Ev.MM_PAGE_ALLOC:
                 # A failed allocation's pfn of -1 is printed as 0 (T8); frame 0 is never given out.
                 value = np.where(value == 0, np.uint64((1 << 64) - 1), value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from subprocess import PIPE, Popen
 from typing import TYPE_CHECKING
 
@@ -57,10 +57,11 @@ def ask(question: Question, out: BinaryIO) -> None:
         UsageError: the statement is not one, is wrong, or may not be run.
     """
     try:
-        question.sql.encode()
-    except UnicodeEncodeError:
+        text = os.fsencode(question.sql).decode()  # whatever the locale took its bytes for
+    except UnicodeError:
         raise UsageError("the statement is not UTF-8; write it so") from None
-    patiently(lambda: _ask(question, out))
+    said = replace(question, sql=text)
+    patiently(lambda: _ask(said, out))
 
 
 def _ask(question: Question, out: BinaryIO) -> None:

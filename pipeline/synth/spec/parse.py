@@ -49,7 +49,7 @@ _NUMBERS = ("cpus", "memory", "used", "seed", "events")
 
 
 #: Bytes of memory: the least and the most.
-MEMORY = (64 << 20, 1 << 44)
+MEMORY = (64 << 20, 1 << 40)
 
 
 def parse_spec(text: str, source: str) -> Spec:

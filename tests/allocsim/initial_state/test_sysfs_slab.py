@@ -8,6 +8,7 @@ import pytest
 
 from allocsim.initial_state.sysfs_slab import (
     CacheFacts,
+    SlabTextError,
     facts_for,
     parse_sysfs_slab,
     recorded_order,
@@ -35,6 +36,23 @@ filp sheaf_capacity 0
 filp store_user 1
 filp poison 0
 """
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "sheaf_capacity 2147483647",
+        "objs_per_slab 65536",
+        "order 11",
+        "objs_per_slab 22",
+        "order 99",
+    ],
+)
+def test_numbers_that_no_kernel_has_are_refused(line: str) -> None:
+    name = line.split(maxsplit=1)[0]
+    old = next(each for each in TEXT.splitlines() if each.startswith(f":0000192 {name} "))
+    with pytest.raises(SlabTextError, match=":0000192"):
+        parse_sysfs_slab(TEXT.replace(old, f":0000192 {line}"))
 
 
 def test_links_lead_to_their_cache() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -366,3 +367,18 @@ def test_unusable_index_by_hand() -> None:
     free = np.array([4, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0])
     assert unusable_index(free).tolist() == [0, 0.5, 0.5] + [1.0] * 8
     assert unusable_index(np.zeros((2, 11), int)).tolist() == [[1.0] * 11] * 2
+
+
+def test_page_sets_of_more_cpus_than_there_are_are_left_out() -> None:
+    """As the fuzzer found it: a line doubled in one zone of one node."""
+    doubled = TWO_NODES.replace("    cpu: 1\n", "    cpu: 1\n    cpu: 1\n", 1)
+    assert doubled != TWO_NODES
+    assert {len(zone.pcp) for zone in parse_zoneinfo(doubled, 2) if zone.managed} == {2}
+
+
+@pytest.mark.parametrize(("key", "value"), [("start_pfn:", 1 << 36), ("managed ", 1 << 40)])
+def test_zones_that_no_machine_has_are_refused(key: str, value: int) -> None:
+    old = re.search(rf"^\s+{key}\s+\d+$", TWO_NODES, re.MULTILINE)
+    assert old is not None
+    with pytest.raises(ZoneTextError, match="cannot span"):
+        parse_zoneinfo(TWO_NODES.replace(old[0], f"  {key} {value}"), 2)

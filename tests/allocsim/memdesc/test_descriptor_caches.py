@@ -203,7 +203,7 @@ def test_blocks_older_than_the_trace_like_the_plain_version(
     after: list[tuple[int, int, int]] | None,
 ) -> None:
     lives = _lives(drawn)
-    touched = FirstTouched(64)
+    touched = FirstTouched()
     touched.add(_columns(lives))
     got = pre_trace_blocks(
         touched,

@@ -190,8 +190,8 @@ def test_damage_to_text(damage: str, tmp_path: Path) -> None:
         assert survives(whole, tmp_path)
         for _ in range(ROUNDS):
             imported += survives(damaged(whole, damage, dice), tmp_path)
-    # A text goes on behind a line that cannot be read.
-    assert imported > ROUNDS / 2
+    # A text goes on behind a line that cannot be read, but not one that ends in the middle of one.
+    assert imported < ROUNDS / 2 if damage == "cut" else imported > ROUNDS / 2
 
 
 @pytest.mark.parametrize(

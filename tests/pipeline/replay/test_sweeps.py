@@ -137,3 +137,9 @@ def test_default_is_a_value_and_no_two_combinations_say_the_same() -> None:
     ]
     old, new = parse_settings(["kernel=6.12"]), parse_settings(["kernel=7.2"])
     assert combinations(["kernel=6.12,7.2"], {}) == [new, old], "7.2 is modelled by default"
+
+
+def test_millions_of_combinations_are_refused_with_their_number() -> None:
+    numbers = ",".join(map(str, range(1, 3001)))
+    with pytest.raises(UsageError, match="9000000 combinations of pcp"):
+        combinations([f"pcp.batch={numbers}", f"sheaf.capacity={numbers}"], {})

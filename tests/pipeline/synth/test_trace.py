@@ -20,7 +20,7 @@ from pipeline.synth.rows import Templates
 from pipeline.synth.spec.parse import parse_spec
 from pipeline.synth.windows import windows
 from pipeline.synth.write import write_trace_set
-from pipeline.trace_set.parts import check_meta
+from pipeline.trace_set.meta import check_meta
 from pipeline.trace_set.reader import TraceSet
 from tests.pipeline.synth.specs import MIXED
 

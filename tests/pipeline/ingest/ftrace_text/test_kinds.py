@@ -442,9 +442,13 @@ def test_numbers_of_any_length_are_one_line(tmp_path: Path, digits: str) -> None
         imported(good, tmp_path)
     (tmp_path / "uname").unlink()
     flags = line(KMALLOC.replace("GFP_KERNEL", "0x" + digits))
-    assert imported(good + flags, tmp_path).meta["dropped"]["unreadable_lines"] == 1
-    lost = f"CPU:0 [LOST {digits} EVENTS]\n"
-    assert imported(lost + good, tmp_path).meta["dropped"]["unreadable_lines"] == 1
+    said = rf"line at byte {len(good)}: '0x9999.*' is no number of a kernel"
+    with pytest.raises(InputError, match=said):
+        imported(good + flags, tmp_path)
+    with pytest.raises(InputError, match=r"line at byte 0: '9999.*' is no number of a kernel"):
+        imported(f"CPU:0 [LOST 9{digits} EVENTS]\n{good}", tmp_path)
+    with pytest.raises(InputError, match="its head is damaged: 'entries-in-buffer"):
+        imported(HEAD.partition("#P")[0].format(digits, "") + "\n" + good, tmp_path)
     with pytest.raises(InputError, match="no place in code can be so far into a function"):
         imported(line(KFREE.replace("one+0x50", f"one+0x{digits}")), tmp_path)
     (tmp_path / "kallsyms").write_text(f"{KALLSYMS}zz t four\n")

@@ -253,16 +253,49 @@ def test_counts_lines_that_it_cannot_read(tmp_path: Path, bad: str) -> None:
     assert trace.rows == 3
 
 
+@pytest.mark.parametrize("pfn", [1 << 28, (1 << 36) - 1])
+def test_frames_beyond_belief_are_left_out_and_said(tmp_path: Path, pfn: int) -> None:
+    wild = PAGE.replace(PAGE.partition("pfn=")[2].split()[0], hex(pfn))
+    trace = imported(line(PAGE) + line(wild) + line(KFREE), tmp_path)
+    assert trace.meta["events"] == {"mm_page_alloc": 1, "kfree": 1}
+    assert trace.meta["dropped"]["wild_page_frames"] == 1
+    said = f"1 event is left out, the first of page frame {pfn}:"
+    assert any(said in text for text in trace.meta["lacks"])
+    before = tmp_path / "snapshots" / "before"
+    before.mkdir(parents=True)
+    zone = f"Node 0, zone   Normal\n        spanned  {1 << 36}\n        start_pfn:           0\n"
+    (before / "zoneinfo").write_text(zone)
+    assert imported(line(PAGE) + line(wild), tmp_path).meta["events"] == {"mm_page_alloc": 2}
+
+
+@pytest.mark.parametrize(("field", "value"), [("pfn", hex(1 << 36)), ("order", "17")])
+def test_values_that_cannot_be_are_lines_that_cannot_be_read(
+    tmp_path: Path, field: str, value: str
+) -> None:
+    bad = PAGE.replace(f"{field}={PAGE.partition(f'{field}=')[2].split()[0]}", f"{field}={value}")
+    trace = imported(line(PAGE) + line(bad) + line(KFREE), tmp_path)
+    assert trace.meta["dropped"]["unreadable_lines"] == 1
+    assert trace.rows == 2
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (HEAD + line(KMALLOC).replace("1.000000:", "123456789:"), "no line is an event"),
-        (HEAD + "# nop latency trace v1.1.5 on 6.18\n" + line(KMALLOC), "in the latency format"),
-        (HEAD, "no line is an event as tracefs prints it"),
+        (
+            HEAD.format(1, 1, 1) + line(KMALLOC).replace("1.000000:", "123456789:"),
+            "no line is an event",
+        ),
+        (
+            HEAD.format(1, 1, 1) + "# nop latency trace v1.1.5 on 6.18\n" + line(KMALLOC),
+            "in the latency format",
+        ),
+        (HEAD.format(0, 0, 1), "no line is an event as tracefs prints it"),
         (line("sched_switch: prev_comm=a"), "no kmem events in this recording"),
         ("cpus=2\n" + line(KMALLOC), "what trace-cmd report prints, which is not read"),
         (line(KFREE).replace("ptr=", "ptr=0x"), "1 of 1 kmem events are not as tracefs prints"),
         (line(KMALLOC, cpu=9999), "an event of CPU 9999 cannot be"),
+        (line(KFREE) + line(KFREE)[:-30], "byte 111: the file ends in the middle of this line"),
+        (line(KMALLOC) + "   <idle>-0  [00", "byte 190: the file ends in the middle of this line"),
     ],
 )
 def test_refuses_other_texts(tmp_path: Path, text: str, message: str) -> None:

@@ -1,0 +1,58 @@
+"""A recording that changes while it is read: one line, and nothing is made of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.ingest.mapped import mapped
+from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIZE = 1 << 20
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "recording"
+    path.write_bytes(b"\x01" * SIZE)
+    return path
+
+
+def test_a_file_that_stays_is_read(file: Path) -> None:
+    with mapped(file) as data:
+        assert bytes(data[-3:]) == b"\1\1\1"
+
+
+@pytest.mark.parametrize("size", [0, SIZE // 2, SIZE + 1])
+def test_a_file_that_changes_is_refused(file: Path, size: int) -> None:
+    def read() -> None:
+        with mapped(file) as data:
+            os.truncate(file, size)
+            last.append(data[-1])  # which must not end the process
+            raise InputError("what comes of it")
+
+    last: list[int] = []
+    said = f"recording: changed from {SIZE} to {size} bytes while it was read"
+    with pytest.raises(InputError, match=said):
+        read()
+    assert last == [0 if size < SIZE else 1]
+
+
+def test_a_fault_of_other_memory_still_ends_the_process(file: Path) -> None:
+    other = "import os, mmap, sys; from pathlib import Path; from pipeline.ingest.mapped import *\n"
+    other += "with mapped(Path(sys.argv[1])), open(sys.argv[2], 'r+b') as f:\n"
+    other += " m = mmap.mmap(f.fileno(), 0); f.truncate(0); m[0]\n"
+    second = file.with_name("other")
+    second.write_bytes(b"\1" * SIZE)
+    run = subprocess.run(
+        [sys.executable, "-c", other, file, second], cwd=ROOT, check=False, capture_output=True
+    )
+    assert run.returncode == -7
