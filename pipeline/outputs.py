@@ -205,11 +205,22 @@ def _toml_with(*keys: str) -> Callable[[bytes], bool]:
 
 PDF = Kind("a PDF", lambda content: content.startswith(b"%PDF-"))
 HTML = Kind("HTML", _starts(rb"<!DOCTYPE html>"))
-# The reports of compare, by their titles.
-TEXT = Kind(
-    "a comparison as text", _starts(rb"(?:[^\n]+\n)?[^\n]*\bagainst\b[^\n]*\n(?:[^\n]+\n)?===")
-)
-MARKDOWN = Kind("a comparison as Markdown", _starts(rb"# [^\n]* against "))
-JSON = Kind("a comparison as JSON", _starts(rb'\{\s*"format": \d+,\s*"allocsim_version": '))
+#: What compare writes and what report does, by format; those that are text by their titles.
+COMPARISON = {
+    "text": Kind(
+        "a comparison as text", _starts(rb"(?:[^\n]+\n)?[^\n]*\bagainst\b[^\n]*\n(?:[^\n]+\n)?===")
+    ),
+    "markdown": Kind("a comparison as Markdown", _starts(rb"# [^\n]* against ")),
+    "json": Kind("a comparison as JSON", _starts(rb'\{\s*"format": \d+,\s*"allocsim_version": ')),
+    "pdf": PDF,
+    "html": HTML,
+}
+REPORT = {
+    "text": Kind("a report as text", _starts(rb"allocsim report: ")),
+    "markdown": Kind("a report as Markdown", _starts(rb"# allocsim report: ")),
+    "json": Kind("a report as JSON", _starts(rb'\{\s*"title": "allocsim report: ')),
+    "pdf": PDF,
+    "html": HTML,
+}
 COSTS = Kind("a table of costs", _toml_with("name", "arch", "store"))
 SPEC = Kind("a spec", _toml_with("name", "work"))

@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.commands.common import DB, DEFAULT_DB, FORCE, Placement
+from pipeline.commands.formats import FILES, FORMATS, Format, as_document, outputs, write
 from pipeline.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeline.outputs import Output
     from reports.compare.comparable import Remark
     from reports.compare.comparison import Comparison
-
-
-class Format(StrEnum):
-    """How the comparison is written."""
-
-    TEXT = "text"
-    MARKDOWN = "markdown"
-    JSON = "json"
-    PDF = "pdf"
-    HTML = "html"
-
-
-#: Format of a file by its suffix, where none is named.
-_BY_SUFFIX = {
-    "": Format.TEXT,
-    ".txt": Format.TEXT,
-    ".md": Format.MARKDOWN,
-    ".json": Format.JSON,
-    ".pdf": Format.PDF,
-    ".html": Format.HTML,
-}
 
 
 def compare(
@@ -62,22 +40,8 @@ def compare(
             " sheaves, free memory). recorded: only what the kernels did."
         ),
     ] = Placement.SIMULATED,
-    format_: Annotated[
-        list[Format] | None,
-        typer.Option(
-            "--format", "-f", help="How it is written: text if not given. One for each -o."
-        ),
-    ] = None,
-    output: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Where to; stdout for -, or where not given (not PDF). May be repeated: what is"
-            " replayed, is so once. Without -f its suffix says how: .txt .md .json .pdf .html.",
-        ),
-    ] = None,
+    format_: FORMATS = None,
+    output: FILES = None,
     policy: Annotated[
         list[str] | None,
         typer.Option(
@@ -95,6 +59,7 @@ def compare(
 
     Sides that cannot be compared, such as recordings of different events, are refused.
     """
+    from pipeline.outputs import COMPARISON
     from pipeline.progress import shown
     from pipeline.replay.policies import find_policies
     from pipeline.replay.sides import opened_sides
@@ -102,7 +67,7 @@ def compare(
     from reports.compare.measure_runs import compare as compared
 
     at = _baseline(sides, baseline)
-    outputs = _outputs(format_ or [], output or [], force=force)
+    wanted = outputs(format_ or [], output or [], COMPARISON, force=force)
     policies = find_policies(policy or [])
     simulated = placement is Placement.SIMULATED
     with (
@@ -112,13 +77,7 @@ def compare(
         remarks = checked(opened)
         _refuse(remarks, anyway=incomparable)
         comparison = compared(opened, at, remarks)
-    # All are made before one is written: where one cannot be made, none is there.
-    made = [(target, _rendered(comparison, how)) for target, how in outputs]
-    streamed = any(target.is_stream for target, _ in made)
-    for target, content in made:
-        target.write(content)
-        if not target.is_stream:
-            typer.echo(target.path, err=streamed)
+    write(wanted, partial(_rendered, comparison))
 
 
 def _baseline(sides: Sequence[str], wanted: str | None) -> int:
@@ -129,46 +88,6 @@ def _baseline(sides: Sequence[str], wanted: str | None) -> int:
     if wanted not in sides:
         raise UsageError(f"--baseline {wanted}: not one of the sides {', '.join(sides)}")
     return list(sides).index(wanted)
-
-
-def _outputs(
-    formats: Sequence[Format], files: Sequence[Path], *, force: bool
-) -> list[tuple[Output, Format]]:
-    """Where to write what; refused before anything is replayed."""
-    from pipeline import outputs
-
-    kinds = {
-        Format.TEXT: outputs.TEXT,
-        Format.MARKDOWN: outputs.MARKDOWN,
-        Format.JSON: outputs.JSON,
-        Format.PDF: outputs.PDF,
-        Format.HTML: outputs.HTML,
-    }
-    if not files:
-        if len(formats) > 1:
-            raise UsageError("--format given more than once: name a file for each with -o")
-        if Format.PDF in formats:
-            raise UsageError("--format pdf: name a file with -o")
-        files = [Path("-")]
-    if formats and len(formats) != len(files):
-        raise UsageError(f"{len(files)} -o and {len(formats)} -f: give one -f for each -o, or none")
-    hows = list(formats) or [_by_suffix(file) for file in files]
-    claimed = [
-        outputs.claimed(file, kinds[how], force=force)
-        for file, how in zip(files, hows, strict=True)
-    ]
-    if len({target.path.resolve() for target in claimed}) < len(claimed):
-        raise UsageError("-o: one file is named twice")
-    return list(zip(claimed, hows, strict=True))
-
-
-def _by_suffix(file: Path) -> Format:
-    try:
-        return _BY_SUFFIX[file.suffix.lower()]
-    except KeyError:
-        raise UsageError(
-            f"-o {file}: a format of that suffix is not known; say which one with -f"
-        ) from None
 
 
 def _refuse(remarks: Sequence[Remark], *, anyway: bool) -> None:
@@ -185,18 +104,8 @@ def _rendered(comparison: Comparison, how: Format) -> bytes:
     from allocsim import __version__
     from reports.compare import report as differences
     from reports.compare.json import to_json
-    from reports.render.html import to_html
-    from reports.render.pdf import render
-    from reports.render.text import to_markdown, to_text
 
-    match how:
-        case Format.JSON:
-            return to_json(comparison, __version__).encode()
-        case Format.TEXT:
-            return to_text(differences.report(comparison, __version__, narrow=True)).encode()
-        case Format.MARKDOWN:
-            return to_markdown(differences.report(comparison, __version__)).encode()
-        case Format.HTML:
-            return to_html(differences.report(comparison, __version__)).encode()
-        case Format.PDF:
-            return render(differences.report(comparison, __version__))
+    if how is Format.JSON:
+        return to_json(comparison, __version__).encode()
+    narrow = how is Format.TEXT
+    return as_document(differences.report(comparison, __version__, narrow=narrow), how)
