@@ -13,12 +13,14 @@ from typing import Any
 import typst
 from matplotlib import get_data_path
 
+from reports.render import plots
 from reports.render.document import (
     Answer,
     Bar,
     Block,
     Bullets,
     Cell,
+    Chart,
     Heading,
     Mono,
     Picture,
@@ -55,8 +57,9 @@ def render(report: Report) -> bytes:
 def _block(block: Block) -> dict[str, Any]:
     """One block as the template reads it."""
     match block:
-        case Picture():
-            return {"type": "figure", "svg": block.svg, "caption": block.caption}
+        case Picture() | Chart():
+            svg = plots.svg(block) if isinstance(block, Chart) else block.svg
+            return {"type": "figure", "svg": svg, "caption": block.caption}
         case Table():
             columns = [
                 {"title": column.title, "numeric": column.numeric, "share": column.share}
@@ -71,7 +74,7 @@ def _block(block: Block) -> dict[str, Any]:
         case Bullets():
             return {"type": "list", "items": block.items}
         case Answer():
-            return {"type": "answer", "text": block.text, "note": block.note}
+            return {"type": "answer", "text": block.text, "note": block.note, "view": block.view}
 
 
 def _cell(cell: Cell) -> str | dict[str, Any]:

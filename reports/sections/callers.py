@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reports import queries
-from reports.render import style, wording
-from reports.render.document import Bar, Block, Cell, Column, Heading, Mono, Picture, Table, Text
+from reports.render import wording
+from reports.render.document import Bar, Block, Cell, Column, Heading, Mono, Table, Text
 from reports.rules import with_titles
-from reports.sections.figures import timeline as figures
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -18,36 +17,9 @@ if TYPE_CHECKING:
 TOP = 15  #: rows of a table of the largest; those left out are summed up in a last row
 
 
-def caches(connection: DuckDBPyConnection, run: int, policies: list[str]) -> list[Block]:
-    """Locked instructions on slab pages by cache, and the objects behind them."""
-    policy = queries.first_policy(policies)
-    found = queries.rows(
-        connection,
-        """
-        FROM cache_policy_summary WHERE run = $run AND policy = $policy
-        ORDER BY locked_ops DESC, slab_allocs DESC, cache
-        """,
-        run=run,
-        policy=policy,
-    )
-    costly = [row for row in found if row["locked_ops"]]
-    blocks: list[Block] = [Heading("Slab caches")]
-    if costly:
-        names = [row["cache"] for row in costly[:TOP]]
-        values = [row["locked_ops"] for row in costly[:TOP]]
-        if costly[TOP:]:
-            names.append(wording.plural(len(costly[TOP:]), "other cache"))
-            values.append(sum(row["locked_ops"] for row in costly[TOP:]))
-        blocks.append(
-            Picture(
-                f"Locked instructions on slab pages under {policy}, by cache: what freezing them "
-                "removes.",
-                style.svg(figures.ranked(names, values, "locked instructions on slab pages")),
-            )
-        )
-    else:
-        blocks.append(Text(f"Under {policy} no locked instruction falls on a slab page."))
-    return [*blocks, _cache_table(connection, run), *_sheaves(connection, run)]
+def caches(connection: DuckDBPyConnection, run: int, top: int = TOP) -> list[Block]:
+    """The caches with most objects, and the slabs behind them, recorded and modelled."""
+    return [_cache_table(connection, run, top), *_sheaves(connection, run)]
 
 
 #: Columns of slabs, and their headings.
@@ -59,7 +31,7 @@ _SLABS = {
 }
 
 
-def _cache_table(connection: DuckDBPyConnection, run: int) -> Table | Text:
+def _cache_table(connection: DuckDBPyConnection, run: int, top: int) -> Table | Text:
     found = queries.rows(
         connection, "FROM cache_summary WHERE run = $run ORDER BY allocs DESC, cache", run=run
     )
@@ -68,7 +40,7 @@ def _cache_table(connection: DuckDBPyConnection, run: int) -> Table | Text:
     simulated = any(row["simulated_allocs"] is not None for row in found)
     columns = [name for name in _SLABS if simulated or not name.startswith("simulated")]
     rows: list[list[Cell]] = []
-    for row in found[:TOP]:
+    for row in found[:top]:
         slabs = [wording.count(row[name] or 0) for name in columns]
         rows.append(
             [
@@ -89,15 +61,16 @@ def _cache_table(connection: DuckDBPyConnection, run: int) -> Table | Text:
         "and freed in the recording. Named: share of the events that carry the cache’s name; for "
         "the others it follows from a rule ◐." + told * simulated,
         (
-            Column("cache", numeric=False),
+            Column("cache", numeric=False, share=1),
             Column("objects ●"),
             Column("frees ●"),
             Column("waste ●"),
             Column("lifetime ●"),
-            Column("named ●"),
+            Column("named ●", minor=True),
             *(Column(_SLABS[name]) for name in columns),
         ),
-        rows + _others(found[TOP:], "cache", sums, 6 + len(columns)),
+        rows + _others(found[top:], "cache", sums, 6 + len(columns)),
+        "cache_summary",
     )
 
 
@@ -199,6 +172,7 @@ def _page_callers(connection: DuckDBPyConnection, run: int, policies: list[str])
             *(Column(wording.shortened(name, 24)) for name in names),
         ),
         rows + _others(found[TOP:], "function", sums, 4 + len(names)),
+        "page_caller_summary",
     )
 
 
@@ -240,4 +214,5 @@ def _object_sites(connection: DuckDBPyConnection, run: int) -> Table | Text:
             Column("lifetime ●"),
         ),
         rows + _others(found[TOP:], "call site", sums, 7),
+        "call_site_summary",
     )

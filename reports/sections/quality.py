@@ -275,7 +275,7 @@ def _kernels_own(connection: DuckDBPyConnection, run: Row) -> list[Block]:
                 Column("page kind", numeric=False),
                 Column("lives ●"),
                 Column("plain, recorded ●"),
-                Column("model"),
+                Column("model", minor=True),
                 Column("difference"),
                 Column("locked, recorded ●"),
                 Column("model"),

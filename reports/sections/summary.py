@@ -8,39 +8,73 @@ from typing import TYPE_CHECKING, Any
 from reports import queries
 from reports.queries import BASELINE, Row
 from reports.render import wording
-from reports.render.document import Block, Cell, Column, Mono, Strong, Table, Text
+from reports.render.document import (
+    Block,
+    Bullets,
+    Cell,
+    Column,
+    Heading,
+    Mono,
+    Strong,
+    Table,
+    Text,
+)
 from reports.render.wording import MARKS
+from reports.sections import coverage, questions, sweeps
 from reports.sections.answer import answer
-from reports.sections.caveats import caveats
-from reports.sections.coverage import covered_cpus, gaps, in_short
+from reports.sections.coverage import covered_cpus, gaps
 from reports.sections.placement import left_out
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
+_MARKS = Text(
+    "Marks: ● observed (the recording says so: an event, a stack, an address), ◐ inferred (follows "
+    "from a rule on what was recorded), ○ assumed (nothing in the trace confirms it), ? not known. "
+    "What an operation at allocation or free costs is known as well as the page’s kind is; what is "
+    "done while a page is in use is observed where there are page_ref events, else a range."
+)
+
+
 def first_page(connection: DuckDBPyConnection, run: Row) -> list[Block]:
-    """The blocks of a run's first page."""
-    policies = queries.policies(connection, run["run"])
-    how = queries.rows(connection, "FROM policy_how_summary WHERE run = $run", run=run["run"])
+    """The four answers, and the policies side by side; a sweep's before them."""
+    number = run["run"]
+    policies = queries.policies(connection, number)
+    how = queries.rows(connection, "FROM policy_how_summary WHERE run = $run", run=number)
     return [
+        *sweeps.blocks(connection, number),
+        Heading("What freezing saves"),
         answer(connection, run, policies, how),
-        _replayed(connection, run),
-        _headline(policies, how),
-        *(Text(sentence) for sentence in caveats(connection, [run["run"]])),
-        Text(
-            "Marks: ● observed (the recording says so: an event, a stack, an address), ◐ inferred "
-            "(follows from a rule on what was recorded: gfp flags, order, neighbours), ○ assumed "
-            "(a table’s value that nothing in the trace confirms), ? not known. Operations at "
-            "allocation and free follow from the policy’s rule for the page’s kind, so they are "
-            "known as well as the kind is; operations while a page is in use are observed where "
-            "the recording has page_ref events and assumed where it has not: a range for each "
-            "kind, from what rules and other recordings say, and so are totals and their shares."
-        ),
+        Heading("What could be next"),
+        questions.could_be_next(connection, run, policies),
+        Heading("What the model says of sheaves"),
+        questions.sheaves(connection, run),
+        Heading("What page descriptors would do"),
+        questions.descriptors(connection, run),
+        headline(policies, how),
+        _MARKS,
     ]
 
 
-def _replayed(connection: DuckDBPyConnection, run: Row) -> Table:
+def in_short(connection: DuckDBPyConnection, run: Row) -> list[Block]:
+    """The four answers of one recording of many: sentences alone."""
+    policies = queries.policies(connection, run["run"])
+    how = queries.rows(connection, "FROM policy_how_summary WHERE run = $run", run=run["run"])
+    return [
+        Bullets(
+            [
+                answer(connection, run, policies, how).text,
+                questions.could_be_next(connection, run, policies).text,
+                questions.sheaves(connection, run).text,
+                questions.descriptors(connection, run).text,
+            ]
+        )
+    ]
+
+
+def replayed(connection: DuckDBPyConnection, run: Row) -> Table:
+    """What was recorded, on what, and what the recording lacks."""
     meta = json.loads(run["meta"] or "{}")
     source = meta.get("source", {})
     events: dict[str, int] = meta.get("events", {})
@@ -131,7 +165,7 @@ def _cpus(meta: dict[str, Any]) -> list[tuple[str, str]]:
         return []
     marks = {True: MARKS["observed"], False: MARKS["inferred"]}
     return [
-        ("CPUs covered", f"{in_short(meta)} ●"),
+        ("CPUs covered", f"{coverage.in_short(meta)} ●"),
         *(("Not covered", f"{each.text} {marks[each.observed]}") for each in gaps(meta)),
     ]
 
@@ -143,7 +177,13 @@ def _gaps(run: Row) -> str:
     return f", and {wording.plural(run['lost_gaps'], 'gap')} of unknown size"
 
 
-def _headline(policies: list[Row], how: list[Row]) -> Table:
+def headline(policies: list[Row], how: list[Row]) -> Table:
+    """The policies side by side.
+
+    Args:
+        policies: rows of queries.policies.
+        how: rows of policy_how_summary.
+    """
     known = {(row["policy"], row["how"]): row["locked_ops"] for row in how}
     hows = [name for name in MARKS if any(known.get((row["policy"], name)) for row in policies)]
     rows: list[list[Cell]] = [
@@ -170,15 +210,16 @@ def _headline(policies: list[Row], how: list[Row]) -> Table:
         "kernel save beside that, below zero where they need more. The last columns split the "
         "locked instructions, assumed ones at the middle of their range, by how they are known.",
         (
-            Column("policy", numeric=False),
+            Column("policy", numeric=False, share=1),
             Column("allocs ●"),
-            Column("frees ●"),
-            Column("plain"),
+            Column("frees ●", minor=True),
+            Column("plain", minor=True),
             Column("locked"),
             Column("freezing"),
             Column("share"),
             Column("other rules"),
-            *(Column(MARKS[name]) for name in hows),
+            *(Column(MARKS[name], minor=True) for name in hows),
         ),
         rows,
+        "policy_summary",
     )

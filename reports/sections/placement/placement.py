@@ -179,7 +179,7 @@ def _counters(connection: DuckDBPyConnection, run: int, slub: str) -> Table:
         "hold then.",
         (
             Column("cache", numeric=False),
-            *(Column(name.replace("_", " ")) for name in names),
+            *(Column(name.replace("_", " "), minor=at > 1) for at, name in enumerate(names)),
             Column("partial"),
             Column("used"),
         ),
