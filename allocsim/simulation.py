@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from allocsim.initial_state.slabs import older_in
+from allocsim.initial_state.slabs import pre_trace_in
 from allocsim.page_alloc.allocator import NO_RECLAIM
 from allocsim.page_alloc.paths import PagePath, Pressure
 from allocsim.page_alloc.replay import PageReplay, PageResults, PageSample
-from allocsim.recording.requests import PAGE_SHIFT, UNKNOWN_PAGE, PageEvents
+from allocsim.recording.requests import HANDLE_SHIFT, UNKNOWN_PAGE, PageEvents
 from allocsim.simulated_window import (
     NO_PAGES,
     NO_PLACEMENT,
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.profile import Profile
-    from allocsim.page_alloc.zones import Machine
-    from allocsim.slub.requests import FreeBefore, OlderObjects
+    from allocsim.page_alloc.zones import MachineZones
+    from allocsim.slub.requests import FreeBefore, PreTraceObjects
 
 KEPT = 1 << 22  #: requests kept since the state was last put aside; more cost memory
 FIRST_CHUNK = 64  #: requests tried at once behind a refused slab page
@@ -73,7 +73,7 @@ class SlabPages(NamedTuple):
     highest: npt.NDArray[np.int8]
 
 
-class _Part(NamedTuple):
+class _WindowPart(NamedTuple):
     """Requests of a window, or of a part of it, and the events that samples and turns precede."""
 
     objects: ObjectRequests
@@ -81,11 +81,11 @@ class _Part(NamedTuple):
     samples: npt.NDArray[np.int64]
     turns: npt.NDArray[np.int64]
 
-    def between(self, first: int, end: int) -> _Part:
+    def between(self, first: int, end: int) -> _WindowPart:
         """The requests of events from ``first`` up to ``end``."""
         objects = _places(self.objects.seq, first, end)
         pages = _places(self.pages.seq, first, end)
-        return _Part(
+        return _WindowPart(
             self.objects.part(objects),
             PageEvents._make(column[pages] for column in self.pages),
             self.samples[_places(self.samples, first, end)],
@@ -111,7 +111,7 @@ class Simulation:
         shapes: the caches.
         slab_pages: how they ask for pages.
         machine: zones, CPUs and what is free at the start.
-        older: objects live before the trace, by rising handle.
+        pre_trace: objects live before the trace, by rising handle.
         free_before: free objects of slabs older than the trace.
         freelist_order: as Slub has it.
     """
@@ -121,8 +121,8 @@ class Simulation:
         profile: Profile,
         shapes: Sequence[CacheShape],
         slab_pages: SlabPages,
-        machine: Machine,
-        older: OlderObjects,
+        machine: MachineZones,
+        pre_trace: PreTraceObjects,
         free_before: FreeBefore,
         freelist_order: Callable[[int, int, int], Sequence[int]] | None = None,
     ) -> None:
@@ -130,22 +130,22 @@ class Simulation:
         self.pages = PageReplay(machine)
         self.slab_pages = slab_pages
         self._min_order = np.array([shape.min_order for shape in shapes], np.int8)
-        self._older = older
+        self._pre_trace = pre_trace
         self._slabs = empty({**SLAB_LIFE, "page": "i8"})  # by slab
         # What never changes need not be copied with the state.
         self._fixed = (machine, machine.rules, *machine.zones, *machine.states, *shapes)
         self._waiting: list[int] = []  # samples that no page event has come for yet
         self.counts = dict.fromkeys(("refused_slab_events", "refused_pages", *_PRESSURE), 0)
         self._aside: _State | None = None  # a state to go back to
-        self._since: list[_Part] = []  # what has been done since, without a refusal
+        self._since: list[_WindowPart] = []  # what has been done since, without a refusal
         self._since_rows = 0
 
-    def adopt(self, older: OlderObjects) -> None:
+    def adopt(self, pre_trace: PreTraceObjects) -> None:
         """Let objects live before the trace have handles below those of all requests to come.
 
         Before the first window, for those whose handles are not the numbers of their frees.
         """
-        self.slub.live.add(older.object, older.slab << INDEX_BITS | older.index)
+        self.slub.live_objects.add(pre_trace.object, pre_trace.slab << INDEX_BITS | pre_trace.index)
 
     def window(
         self,
@@ -165,7 +165,7 @@ class Simulation:
                 rising, as often as it has one.
         """
         cpus = self.slub.cpus
-        rest = _Part(
+        rest = _WindowPart(
             objects._replace(cpu=objects.cpu % cpus),
             pages._replace(cpu=pages.cpu % np.int16(min(cpus, _CPU_LIMIT))),
             np.array(samples, np.int64),
@@ -225,7 +225,7 @@ class Simulation:
         fixed = {id(thing): thing for thing in self._fixed}
         return deepcopy((self.slub, self.pages, self._slabs, self._waiting), fixed)
 
-    def _alone(self, part: _Part, refused: _Refused | None) -> SimulatedWindow:
+    def _alone(self, part: _WindowPart, refused: _Refused | None) -> SimulatedWindow:
         """One event whose slabs cannot all be had at the order they are wanted."""
         self.counts["refused_slab_events"] += 1
         result = NOTHING
@@ -238,7 +238,7 @@ class Simulation:
         return result
 
     def _run(
-        self, part: _Part, refusals: Refusals | None
+        self, part: _WindowPart, refusals: Refusals | None
     ) -> tuple[SimulatedWindow, _Refused | None]:
         """Run a part; also the first slab page that was refused, None if none was.
 
@@ -247,8 +247,8 @@ class Simulation:
         objects, pages = part.objects, part.pages
         if len(objects.seq):
             first, end = int(objects.seq[0]), int(objects.seq[-1]) + 1
-            older = older_in(self._older, first, end)
-            placement, wanted = self.slub.window(objects, older, refusals)
+            pre_trace = pre_trace_in(self._pre_trace, first, end)
+            placement, wanted = self.slub.window(objects, pre_trace, refusals)
             sheaves = self.slub.sheaf_objects
         else:
             placement, wanted, sheaves = NO_PLACEMENT, NO_PAGES, NO_SHEAVES
@@ -337,13 +337,13 @@ class Simulation:
             "page": page[born],
         }
         ended = wanted.slab[gone]
-        older = np.flatnonzero(ended < 0)
-        unseen = np.full(len(older), -1, np.int64)
+        pre_trace = np.flatnonzero(ended < 0)
+        unseen = np.full(len(pre_trace), -1, np.int64)
         old: Columns = {
-            "slab": ended[older],
-            "cache": wanted.cache[gone[older]],
-            "order": wanted.order[gone[older]],
-            "pfn": pfn[gone[older]],
+            "slab": ended[pre_trace],
+            "cache": wanted.cache[gone[pre_trace]],
+            "order": wanted.order[gone[pre_trace]],
+            "pfn": pfn[gone[pre_trace]],
             "alloc_seq": unseen,
             "alloc_cpu": unseen.astype(np.int16),
             "free_seq": unseen,
@@ -365,12 +365,12 @@ def _places(seq: npt.NDArray[np.int64], first: int, end: int) -> slice:
     return slice(int(begin), int(stop))
 
 
-def _last_seq(part: _Part) -> int:
+def _last_seq(part: _WindowPart) -> int:
     """The last event of a part; -1 if it has none."""
     return max((int(t.seq[-1]) for t in (part.objects, part.pages) if len(t.seq)), default=-1)
 
 
-def _first(part: _Part, count: int) -> _Part:
+def _first(part: _WindowPart, count: int) -> _WindowPart:
     """About the first ``count`` requests."""
     ends = [int(t.seq[count - 1]) for t in (part.objects, part.pages) if len(t.seq) >= count]
     return part.between(0, min(ends) + 1) if ends else part
@@ -379,7 +379,7 @@ def _first(part: _Part, count: int) -> _Part:
 def _handles(seq: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Page handles of slabs allocated by events, several by one event: rising."""
     rank = np.arange(len(seq)) - np.searchsorted(seq, seq)
-    return (seq << PAGE_SHIFT) + rank
+    return (seq << HANDLE_SHIFT) + rank
 
 
 def _lives(slabs: Columns) -> Columns:

@@ -17,7 +17,7 @@ import numpy as np
 from meter import arguments, measure, oracle_rate, show
 
 from allocsim.page_alloc.replay import PageReplay
-from allocsim.page_alloc.zones import Machine, all_free, computed_zone
+from allocsim.page_alloc.zones import MachineZones, all_free, computed_zone
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 from tests.oracle.page_lists import PageAllocator as Oracle
@@ -66,10 +66,10 @@ def requests(events: int, lives: str, window: int) -> Iterator[Requests]:
         }
 
 
-def machine() -> Machine:
+def machine() -> MachineZones:
     """One zone of all memory, empty."""
     zone = computed_zone(PAGES, CPUS)
-    return Machine((zone,), (all_free(zone),), CPUS)
+    return MachineZones((zone,), (all_free(zone),), CPUS)
 
 
 def main() -> None:

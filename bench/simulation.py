@@ -18,10 +18,10 @@ from synthetic import Synthetic
 
 from allocsim.kernels.cache_shapes import cache_shapes
 from allocsim.kernels.profile import LINUX_7_2
-from allocsim.page_alloc.zones import Machine, all_free, computed_zone
+from allocsim.page_alloc.zones import MachineZones, all_free, computed_zone
 from allocsim.recording.requests import PageEvents
 from allocsim.simulation import Simulation, SlabPages
-from allocsim.slub.requests import FreeBefore, OlderObjects
+from allocsim.slub.requests import FreeBefore, PreTraceObjects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ PAGES = 1 << 24
 def model(trace: Synthetic) -> Simulation:
     """A model with the trace's caches on a machine with nothing allocated."""
     zone = computed_zone(PAGES, trace.cpus)
-    machine = Machine((zone,), (all_free(zone),), trace.cpus, LINUX_7_2.pages, 0)
+    machine = MachineZones((zone,), (all_free(zone),), trace.cpus, LINUX_7_2.pages, 0)
     shapes = cache_shapes(LINUX_7_2, trace.cache_sizes(), trace.cpus)
     nothing = np.empty(0, np.int64)
     of_slab = np.zeros(len(shapes), np.int8)
@@ -45,7 +45,7 @@ def model(trace: Synthetic) -> Simulation:
         shapes,
         SlabPages(of_slab, of_slab),
         machine,
-        OlderObjects(nothing, nothing, nothing),
+        PreTraceObjects(nothing, nothing, nothing),
         FreeBefore(nothing, nothing, nothing, nothing),
     )
 

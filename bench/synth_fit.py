@@ -23,7 +23,7 @@ from tests.conftest import RECORDINGS  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipeline.fitting.distance import Measure
+    from pipeline.fitting.distance import DistanceMeasure
     from pipeline.fitting.fit import Fit
 
 #: The recordings that were looked at while the fit was written; the others were held out: made when
@@ -135,7 +135,7 @@ def cells(fit: Fit) -> Iterator[str]:
         yield cell(worst)
 
 
-def cell(measure: Measure) -> str:
+def cell(measure: DistanceMeasure) -> str:
     """A difference, and the cache it is of."""
     text = f"{measure.difference:+.2f}"
     text = text if measure.met else f"**{text}**"

@@ -16,7 +16,7 @@ from allocsim.kernels.profile import DEFAULT, PROFILES
 from allocsim.kernels.settings import SETTINGS
 from pipeline.cli import app
 from pipeline.rulebook import titles_file
-from pipeline.store.schema import ENUMS, SCHEMA_VERSION, TABLES, Table, duckdb_type, stored_doc
+from pipeline.store.schema import ENUMS, SCHEMA_VERSION, TABLES, StoreTable, duckdb_type, stored_doc
 from reports.views import VIEWS, View, view
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ texts.
     return _MADE + "\n".join([intro, enums, *map(_table_section, TABLES)])
 
 
-def _table_section(table: Table) -> str:
+def _table_section(table: StoreTable) -> str:
     key = f" Key: {', '.join(table.key)}." if table.key else ""
     rows = [
         (f"`{column.name}`", duckdb_type(column), column.unit, stored_doc(column))

@@ -41,7 +41,7 @@ _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EI
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class OutputKind:
     """A kind of file that a command writes.
 
     Args:
@@ -64,7 +64,7 @@ class Output:
     """
 
     path: Path
-    kind: Kind
+    kind: OutputKind
     force: bool
 
     @property
@@ -124,7 +124,7 @@ class Output:
             aside.replace(self.path)
 
 
-def claimed(path: Path, kind: Kind, *, force: bool) -> Output:
+def claimed(path: Path, kind: OutputKind, *, force: bool) -> Output:
     """Where to write, if that may be written to. Nothing is made yet.
 
     Args:
@@ -153,7 +153,7 @@ def claimed(path: Path, kind: Kind, *, force: bool) -> Output:
     return Output(path, kind, force)
 
 
-def _refuse(path: Path, kind: Kind, *, force: bool) -> None:
+def _refuse(path: Path, kind: OutputKind, *, force: bool) -> None:
     """Refuse to replace what must not be.
 
     Raises:
@@ -203,24 +203,26 @@ def _toml_with(*keys: str) -> Callable[[bytes], bool]:
     return is_one
 
 
-PDF = Kind("a PDF", lambda content: content.startswith(b"%PDF-"))
-HTML = Kind("HTML", _starts(rb"<!DOCTYPE html>"))
+PDF = OutputKind("a PDF", lambda content: content.startswith(b"%PDF-"))
+HTML = OutputKind("HTML", _starts(rb"<!DOCTYPE html>"))
 #: What compare writes and what report does, by format; those that are text by their titles.
 COMPARISON = {
-    "text": Kind(
+    "text": OutputKind(
         "a comparison as text", _starts(rb"(?:[^\n]+\n)?[^\n]*\bagainst\b[^\n]*\n(?:[^\n]+\n)?===")
     ),
-    "markdown": Kind("a comparison as Markdown", _starts(rb"# [^\n]* against ")),
-    "json": Kind("a comparison as JSON", _starts(rb'\{\s*"format": \d+,\s*"allocsim_version": ')),
+    "markdown": OutputKind("a comparison as Markdown", _starts(rb"# [^\n]* against ")),
+    "json": OutputKind(
+        "a comparison as JSON", _starts(rb'\{\s*"format": \d+,\s*"allocsim_version": ')
+    ),
     "pdf": PDF,
     "html": HTML,
 }
 REPORT = {
-    "text": Kind("a report as text", _starts(rb"allocsim report: ")),
-    "markdown": Kind("a report as Markdown", _starts(rb"# allocsim report: ")),
-    "json": Kind("a report as JSON", _starts(rb'\{\s*"title": "allocsim report: ')),
+    "text": OutputKind("a report as text", _starts(rb"allocsim report: ")),
+    "markdown": OutputKind("a report as Markdown", _starts(rb"# allocsim report: ")),
+    "json": OutputKind("a report as JSON", _starts(rb'\{\s*"title": "allocsim report: ')),
     "pdf": PDF,
     "html": HTML,
 }
-COSTS = Kind("a table of costs", _toml_with("name", "arch", "store"))
-SPEC = Kind("a spec", _toml_with("name", "work"))
+COSTS = OutputKind("a table of costs", _toml_with("name", "arch", "store"))
+SPEC = OutputKind("a spec", _toml_with("name", "work"))

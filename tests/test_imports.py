@@ -1,9 +1,14 @@
-"""Imports run down: who may know whom, read from the code, TYPE_CHECKING imports included."""
+"""Imports run down: who may know whom, read from the code, TYPE_CHECKING imports included.
+
+And one class name is one thing, so that a name met in one room says what it is in any other.
+"""
 
 from __future__ import annotations
 
 import ast
 import graphlib
+import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -138,3 +143,12 @@ def test_a_door_leads_to_few_rooms() -> None:
         entries = [each.name for each in folder.iterdir() if not each.name.startswith("__")]
         most = 12 if folder.name == "allocsim" else 20
         assert len(entries) <= most, f"{folder.relative_to(ROOT)}: {len(entries)} entries"
+
+
+def test_a_class_name_is_one_thing() -> None:
+    named = Counter(
+        name
+        for path in MODULES.values()
+        for name in re.findall(r"^class (\w+)", path.read_text("utf-8"), re.MULTILINE)
+    )
+    assert [name for name, times in named.items() if times > 1] == []

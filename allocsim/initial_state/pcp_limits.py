@@ -60,13 +60,13 @@ class LimitsAtStart:
         #: Turns after which nothing is left of the highest limit there may be.
         self._last = max((_decays(each.high_max, each.high_min) for each in limits), default=0)
         self._turns = 0
-        lanes = len(zones) * cpus
+        pcps = len(zones) * cpus
         # Pages held since the start, without those of refills; and those.
-        self._held, self._fetched = np.zeros((2, lanes), np.int64)
-        # By lane: pages fetched until each turn, and what was held most, and not drained, then.
+        self._held, self._fetched = np.zeros((2, pcps), np.int64)
+        # By pcp: pages fetched until each turn, and what was held most, and not drained, then.
         self._begins: dict[int, dict[int, int]] = defaultdict(lambda: {0: 0})
         self._most: dict[int, dict[int, int]] = defaultdict(dict)
-        self._waiting: dict[int, tuple[int, int]] = {}  # turn and pages held of a lane's last free
+        self._waiting: dict[int, tuple[int, int]] = {}  # turn and pages held of its last free
 
     def add(self, columns: Columns, turns: npt.NDArray[np.integer]) -> None:
         """Add the next events.
@@ -82,51 +82,51 @@ class LimitsAtStart:
             rows = np.flatnonzero(wanted)
             rows = rows[self._listed[order[rows]]]
             zone = self._managed[np.searchsorted(self._starts, pfn[rows], side="right") - 1]
-            lane = zone * self._cpus + columns["cpu"][rows]
+            pcp = zone * self._cpus + columns["cpu"][rows]
             turn = self._turns + np.searchsorted(turns, rows, side="right")
             near = np.flatnonzero(turn <= self._last)
-            near = near[np.argsort(lane[near], kind="stable")]
-            cuts = np.flatnonzero(np.diff(lane[near])) + 1
+            near = near[np.argsort(pcp[near], kind="stable")]
+            cuts = np.flatnonzero(np.diff(pcp[near])) + 1
             for mine in np.split(near, cuts):
                 if len(mine):
                     pages = np.int64(1) << order[rows[mine]].astype(np.int64)
-                    self._add(int(lane[mine[0]]), event[rows[mine]], pages, turn[mine])
+                    self._add(int(pcp[mine[0]]), event[rows[mine]], pages, turn[mine])
         self._turns += len(turns)
 
     def _add(
         self,
-        lane: int,
+        pcp: int,
         event: npt.NDArray[np.integer],
         pages: npt.NDArray[np.int64],
         turn: npt.NDArray[np.int64],
     ) -> None:
         """Add the next events of one CPU in one zone."""
         drains = event == Ev.MM_PAGE_PCPU_DRAIN
-        if lane in self._waiting and not drains[0]:
-            self._note(lane, *self._waiting.pop(lane))
-        self._waiting.pop(lane, None)
-        held = self._held[lane] + np.cumsum(_HELD[event] * pages)
-        fetched = self._fetched[lane] + np.cumsum(
+        if pcp in self._waiting and not drains[0]:
+            self._note(pcp, *self._waiting.pop(pcp))
+        self._waiting.pop(pcp, None)
+        held = self._held[pcp] + np.cumsum(_HELD[event] * pages)
+        fetched = self._fetched[pcp] + np.cumsum(
             np.where(event == Ev.MM_PAGE_ALLOC_ZONE_LOCKED, pages, 0)
         )
         kept = np.append((event[:-1] == Ev.MM_PAGE_FREE) & ~drains[1:], np.False_)
         first = np.flatnonzero(np.diff(turn, prepend=-1))
         most = np.maximum.reduceat(np.where(kept, held, _NEVER), first)
-        at_turn = np.concatenate([[self._held[lane]], held])[first]
-        fetched_at_turn = np.concatenate([[self._fetched[lane]], fetched])[first]
+        at_turn = np.concatenate([[self._held[pcp]], held])[first]
+        fetched_at_turn = np.concatenate([[self._fetched[pcp]], fetched])[first]
         for row, number in enumerate(turn[first].tolist()):
-            if number not in self._begins[lane]:
-                self._begins[lane][number] = int(fetched_at_turn[row])
+            if number not in self._begins[pcp]:
+                self._begins[pcp][number] = int(fetched_at_turn[row])
                 if not drains[first[row]]:  # the turn itself drains what is above the limit
-                    self._note(lane, number, int(at_turn[row]) - 1)
-            self._note(lane, number, int(most[row]))
+                    self._note(pcp, number, int(at_turn[row]) - 1)
+            self._note(pcp, number, int(most[row]))
         if event[-1] == Ev.MM_PAGE_FREE:
-            self._waiting[lane] = int(turn[-1]), int(held[-1])
-        self._held[lane], self._fetched[lane] = held[-1], fetched[-1]
+            self._waiting[pcp] = int(turn[-1]), int(held[-1])
+        self._held[pcp], self._fetched[pcp] = held[-1], fetched[-1]
 
-    def _note(self, lane: int, turn: int, held: int) -> None:
+    def _note(self, pcp: int, turn: int, held: int) -> None:
         """The limit was above ``held`` pages, and what had been fetched, behind a turn."""
-        most = self._most[lane]
+        most = self._most[pcp]
         most[turn] = max(most.get(turn, _NEVER), held)
 
     def zones(self, pages: npt.NDArray[np.integer]) -> tuple[Zone, ...]:
@@ -135,8 +135,8 @@ class LimitsAtStart:
         Args:
             pages: (zones, CPUs) pages on the lists at the start.
         """
-        for lane, waiting in self._waiting.items():
-            self._note(lane, *waiting)
+        for pcp, waiting in self._waiting.items():
+            self._note(pcp, *waiting)
         self._waiting.clear()
         return tuple(
             replace(
@@ -149,14 +149,14 @@ class LimitsAtStart:
             for z, zone in enumerate(self._zones)
         )
 
-    def _high(self, lane: int, pages: int) -> int:
+    def _high(self, pcp: int, pages: int) -> int:
         """The least limit at the start; 0: high_min does.
 
         What not even the highest limit there may be explains, something else did: passed over.
         """
-        numbers = self._zones[lane // self._cpus].pcp[lane % self._cpus]
-        most = self._most[lane]
-        begins = sorted(self._begins[lane].items())
+        numbers = self._zones[pcp // self._cpus].pcp[pcp % self._cpus]
+        most = self._most[pcp]
+        begins = sorted(self._begins[pcp].items())
         wanted: list[int] = []  # behind each turn
         highest, before = numbers.high_max, (0, 0)
         for turn, fetched in begins:

@@ -45,33 +45,33 @@ class ListDepths:
     """How many blocks each list held before the first event, followed event by event.
 
     Args:
-        lanes: number of lists.
+        pcp_lists: number of lists.
 
     Attributes:
-        held: (lanes) blocks (i8). Where a refill was seen, they make the list empty then
+        held: (pcp_lists) blocks (i8). Where a refill was seen, they make the list empty then
             (inferred); else they are the least that serves every allocation.
-        refilled: (lanes) whether a refill was seen.
+        refilled: (pcp_lists) whether a refill was seen.
     """
 
-    def __init__(self, lanes: int) -> None:
-        self.held = np.zeros(lanes, np.int64)
-        self.refilled = np.zeros(lanes, np.bool_)
-        self._taken = np.zeros(lanes, np.int64)  # blocks allocated less freed until now
+    def __init__(self, pcp_lists: int) -> None:
+        self.held = np.zeros(pcp_lists, np.int64)
+        self.refilled = np.zeros(pcp_lists, np.bool_)
+        self._taken = np.zeros(pcp_lists, np.int64)  # blocks allocated less freed until now
 
-    def add(self, lane: npt.NDArray[np.integer], op: npt.NDArray[np.integer]) -> None:
+    def add(self, pcp_list: npt.NDArray[np.integer], op: npt.NDArray[np.integer]) -> None:
         """Add events that follow those before.
 
         Args:
-            lane: list of each event, below ``lanes``; events of a list in order of time.
+            pcp_list: list of each event, below ``pcp_lists``; events of a list in order of time.
             op: +1 a block was allocated, -1 freed, 0 the list was refilled (before the allocation
                 that found it empty).
         """
-        waiting = np.flatnonzero(~self.refilled[lane])  # what follows a refill says nothing
-        lane, op = lane[waiting], op[waiting]
-        by_lane = np.argsort(lane, kind="stable")
-        lane, op = lane[by_lane], op[by_lane]
-        starts = np.flatnonzero(np.diff(lane, prepend=-1))
-        for number, mine in zip(lane[starts].tolist(), np.split(op, starts[1:]), strict=False):
+        waiting = np.flatnonzero(~self.refilled[pcp_list])  # what follows a refill says nothing
+        pcp_list, op = pcp_list[waiting], op[waiting]
+        by_pcp_list = np.argsort(pcp_list, kind="stable")
+        pcp_list, op = pcp_list[by_pcp_list], op[by_pcp_list]
+        starts = np.flatnonzero(np.diff(pcp_list, prepend=-1))
+        for number, mine in zip(pcp_list[starts].tolist(), np.split(op, starts[1:]), strict=False):
             refills = np.flatnonzero(mine == 0)
             depth = self._taken[number] + np.cumsum(mine[: refills[0]] if len(refills) else mine)
             # Frees to the list of another pageblock type can make the sum smaller than its least.
@@ -146,8 +146,8 @@ class ListsAtStart:
         np.add.at(self.taken, zone, _WAYS[event] << order)
         index = self._table[order, kind]
         listed = np.flatnonzero(index != NO_LIST)
-        lane = (zone[listed] * self._cpus + columns["cpu"][listed]) * PCP_LISTS + index[listed]
-        self._depths.add(lane, _WAYS[event[listed]])
+        pcp_list = (zone[listed] * self._cpus + columns["cpu"][listed]) * PCP_LISTS + index[listed]
+        self._depths.add(pcp_list, _WAYS[event[listed]])
 
     def _kinds_of_frees(  # noqa: PLR0913 - columns of one table
         self,

@@ -19,7 +19,7 @@ import numpy as np
 from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
 from allocsim.kernels.release import Generation
 from allocsim.kernels.slub_rules import PAGE_SIZE
-from allocsim.slub.requests import FreeBefore, OlderObjects
+from allocsim.slub.requests import FreeBefore, PreTraceObjects
 from allocsim.tables import Columns, concat, empty, take
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def rebuild(
     recorded_order: npt.NDArray[np.int64],
     cpus: int,
     generation: Generation,
-) -> tuple[OlderObjects, FreeBefore, dict[str, int]]:
+) -> tuple[PreTraceObjects, FreeBefore, dict[str, int]]:
     """The slabs older than the trace.
 
     Args:
@@ -99,7 +99,9 @@ def rebuild(
     number, slabs = slab_numbers(cache[rows].astype(np.int64), block[rows], part[rows])
     key = FIRST_KEY - number
     live = seen["live"][rows]
-    older = OlderObjects(seen["seq"][rows[live]], key[live], index[rows[live]].astype(np.int32))
+    pre_trace = PreTraceObjects(
+        seen["seq"][rows[live]], key[live], index[rows[live]].astype(np.int32)
+    )
     free = rows[~live]
     taker = seen["cpu"][free].astype(np.int64)
     on = np.where(taker < 0, -1, taker % cpus)
@@ -116,7 +118,7 @@ def rebuild(
         held: int(np.count_nonzero(cpu >= 0)),
         "older_objects_left_out": len(good) - len(rows),
     }
-    return older, free_before, counts
+    return pre_trace, free_before, counts
 
 
 def slab_numbers(*name: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int]:
@@ -146,10 +148,10 @@ def _in_sheaves(
     """
     holds = [shape.capacity if isinstance(shape, SheafShape) else 0 for shape in shapes]
     capacity = np.array(holds, np.int64)[cache]
-    lane = cache.astype(np.int64) * (int(cpu.max(initial=0)) + 2) + cpu
-    order = np.argsort(lane, kind="stable")
-    rank = np.empty(len(lane), np.int64)
-    rank[order] = np.arange(len(lane)) - np.searchsorted(lane[order], lane[order])
+    cache_cpu = cache.astype(np.int64) * (int(cpu.max(initial=0)) + 2) + cpu
+    order = np.argsort(cache_cpu, kind="stable")
+    rank = np.empty(len(cache_cpu), np.int64)
+    rank[order] = np.arange(len(cache_cpu)) - np.searchsorted(cache_cpu[order], cache_cpu[order])
     return np.where(rank < capacity, cpu, -1).astype(np.int16)
 
 
@@ -169,10 +171,10 @@ def _of_cpus(
         1 + shape.cpu_partial_slabs if isinstance(shape, CpuSlabShape) else 0 for shape in shapes
     ]
     held = np.array(holds, np.int64)[cache[first]]
-    lane = cache[first].astype(np.int64) * (int(cpu.max(initial=0)) + 2) + cpu[first]
-    order = np.lexsort((first, lane))
+    cache_cpu = cache[first].astype(np.int64) * (int(cpu.max(initial=0)) + 2) + cpu[first]
+    order = np.lexsort((first, cache_cpu))
     rank = np.empty(len(slabs), np.int64)
-    rank[order] = np.arange(len(slabs)) - np.searchsorted(lane[order], lane[order])
+    rank[order] = np.arange(len(slabs)) - np.searchsorted(cache_cpu[order], cache_cpu[order])
     owner = np.where(rank < held, cpu[first], -1)
     return owner[of.reshape(-1)].astype(np.int16)
 
@@ -184,7 +186,9 @@ _HOLDERS = {
 }
 
 
-def older_in(older: OlderObjects, first: int, end: int) -> OlderObjects:
+def pre_trace_in(pre_trace: PreTraceObjects, first: int, end: int) -> PreTraceObjects:
     """Those whose handles lie in [first, end): the frees of a window."""
-    begin, stop = np.searchsorted(older.object, [first, end])
-    return OlderObjects(older.object[begin:stop], older.slab[begin:stop], older.index[begin:stop])
+    begin, stop = np.searchsorted(pre_trace.object, [first, end])
+    return PreTraceObjects(
+        pre_trace.object[begin:stop], pre_trace.slab[begin:stop], pre_trace.index[begin:stop]
+    )

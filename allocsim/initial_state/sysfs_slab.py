@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
-from allocsim.kernels.profile import modelled
+from allocsim.kernels.profile import profile_of
 from allocsim.kernels.release import Generation
 from allocsim.kernels.slub_rules import get_order
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER
@@ -96,7 +96,7 @@ def facts_for(facts: CacheFacts, kernel: Kernel, profile: Profile) -> CacheFacts
         kernel: the recorded kernel.
         profile: the kernel that is modelled.
     """
-    own = modelled(kernel)
+    own = profile_of(kernel)
     if own is None or own.version != profile.version:
         facts = replace(facts, sheaf_capacity=None)
     if kernel.slub is Generation.SHEAVES:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from allocsim.kernels.settings import SETTINGS, SettingError, check_settings
-from allocsim.page_alloc.zones import Machine, PcpNumbers, pcp_numbers, wmark_distance
+from allocsim.page_alloc.zones import MachineZones, PcpNumbers, pcp_numbers, wmark_distance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ def page_machine(
     states: Sequence[ZoneState],
     cpus: int,
     settings: Mapping[str, int] | None = None,
-) -> Machine:
+) -> MachineZones:
     """The machine the page allocator is replayed on.
 
     Args:
@@ -56,7 +56,7 @@ def page_machine(
     # zone stands for all of them.
     split = "DMA32" in names or len(names) == 1
     normal = names.index("Normal") if split and "Normal" in names else -1
-    return Machine(changed, tuple(states), count, profile.pages, normal)
+    return MachineZones(changed, tuple(states), count, profile.pages, normal)
 
 
 def _zone(

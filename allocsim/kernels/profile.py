@@ -89,7 +89,7 @@ PROFILES = (LINUX_6_12, LINUX_7_2)  #: oldest first
 DEFAULT = LINUX_7_2  #: where no other kernel is asked for
 
 
-def modelled(kernel: Kernel) -> Profile | None:
+def profile_of(kernel: Kernel) -> Profile | None:
     """The profile whose SLUB is a kernel's own; None: none was modelled."""
     alike = {each.since: each for each in PROFILES if each.slub.generation is kernel.slub}
     since = newest_since(kernel.version, list(alike))

@@ -19,8 +19,8 @@ import numpy as np
 
 from allocsim.kernels.cache_shapes import cache_shapes
 from allocsim.kernels.profile import LINUX_7_2
-from allocsim.recording.page_kinds import Kind
-from allocsim.slub.paths import Path
+from allocsim.recording.page_kinds import PageKind
+from allocsim.slub.paths import AllocPath
 from allocsim.slub.requests import ObjectRequests
 from allocsim.slub.slub import Slub
 from allocsim.tables import Columns, concat, empty, stable_order, take
@@ -39,7 +39,7 @@ _COUNTS = (
     *("fast", "slab_allocs", "slab_frees"),
 )
 # Paths on which the CPU's own two sheaves serve a request alone.
-_FAST = np.isin(np.arange(256), [Path.MAIN_HIT, Path.SPARE_SWAP, Path.MAIN_PUSH])
+_FAST = np.isin(np.arange(256), [AllocPath.MAIN_HIT, AllocPath.SPARE_SWAP, AllocPath.MAIN_PUSH])
 # Slab pages asked for and given back, and what the slab descriptors' cache is asked for: ``at``
 # is the place of the request in the whole stream, ``column`` that of its time (0: older than the
 # recording), ``key`` tells lives apart.
@@ -158,7 +158,7 @@ class DescriptorSlabs:
         self._cpus = cpus
         caches = [(each.name, each.slot) for each in scheme.descriptors]
         self.shapes = cache_shapes(LINUX_7_2, caches, cpus)
-        of_slab = (n for n, each in enumerate(scheme.descriptors) if Kind.SLAB in each.kinds)
+        of_slab = (n for n, each in enumerate(scheme.descriptors) if PageKind.SLAB in each.kinds)
         self._own = next(of_slab, -1)
         self._slub = Slub(LINUX_7_2, self.shapes, cpus)
         count = len(self.shapes)

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from allocsim.page_alloc.zones import ORDERS
-from allocsim.recording.page_kinds import Kind
+from allocsim.recording.page_kinds import PageKind
 
 if TYPE_CHECKING:
     from allocsim.tables import Bools, Columns, Index
 
 _ORDERS = ORDERS + 8  # of a frame that a damaged recording holds, or of a gigantic page
-_GROUPS = len(Kind) * _ORDERS * 4
+_GROUPS = len(PageKind) * _ORDERS * 4
 
 
 class LiveBlocks:
@@ -52,7 +52,7 @@ class LiveBlocks:
 
     def add_unknown(self, pages: int) -> None:
         """Count pages in of which it is never known whether they are a block."""
-        self._changes[int(Kind.UNKNOWN) * _ORDERS * 4, 0] += pages
+        self._changes[int(PageKind.UNKNOWN) * _ORDERS * 4, 0] += pages
 
     def column_of(self, ts: npt.NDArray[np.int64]) -> Index:
         """Column of a time: 0 before the recording, else 1 for its first slice, and so on."""

@@ -23,7 +23,7 @@ import numpy as np
 
 from allocsim.kernels.profile import LINUX_7_2
 from allocsim.kernels.slub_rules import PAGE_SIZE, slab_order
-from allocsim.recording.page_kinds import KIND_NAMES, Kind
+from allocsim.recording.page_kinds import KIND_NAMES, PageKind
 from allocsim.toml_data import DataFileError, only, parse, refuse, table, text_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _BASES = ("memdesc-8",)  # whose descriptors a scheme may take over
 _PLACES = ("inside", "outside")
 _DESCRIPTOR = ("kinds", "bytes", "free_pointer", "charged", "known", "source")
 #: What a block's pages may not be known well enough for: any descriptor of the scheme.
-_ANYTHING = frozenset({Kind.UNKNOWN})
+_ANYTHING = frozenset({PageKind.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Descriptor:
     name: str
     bytes: int
     pointer_inside: bool
-    kinds: tuple[Kind, ...]
+    kinds: tuple[PageKind, ...]
     charged: bool
     known: str
     source: str
@@ -135,7 +135,7 @@ def sizes(scheme: Scheme) -> list[Size]:
     }
     largest = max((each.slot for each in scheme.descriptors), default=0)
     rows = []
-    for kind in Kind:
+    for kind in PageKind:
         for charged in (False, True):
             found = of.get((kind, False)) or of.get((kind, charged))
             if kind in _ANYTHING:
@@ -165,7 +165,7 @@ def word_bytes(
     whole: npt.NDArray[np.int64] = scheme.word_bytes << order.astype(np.int64)
     if not scheme.hvo:
         return whole
-    return np.where(kind == Kind.HUGETLB, np.minimum(whole, PAGE_SIZE), whole)
+    return np.where(kind == PageKind.HUGETLB, np.minimum(whole, PAGE_SIZE), whole)
 
 
 def descriptor_bytes(
@@ -190,7 +190,7 @@ def slab_bytes(scheme: Scheme, descriptor: Descriptor, cpus: int | None = None) 
         cpus: CPUs of the machine, for the order of the slabs (R3.4); None: order 0.
     """
     place, share = _place(descriptor, cpus)
-    own = next((each for each in scheme.descriptors if Kind.SLAB in each.kinds), None)
+    own = next((each for each in scheme.descriptors if PageKind.SLAB in each.kinds), None)
     if own is None:
         return place
     own_place, own_share = _place(own, cpus)
@@ -236,16 +236,16 @@ def parse_scheme(text: str, source: str) -> Scheme:
         doc=text_of(data, "doc", source),
         source=source,
         word_bytes=_bytes(data, "word_bytes", source, ""),
-        word_known=_known(data, "word_known", source, ""),
+        word_known=_evidence(data, "word_known", source, ""),
         word_source=text_of(data, "word_source", source),
         hvo=hvo,
         descriptors=descriptors,
-        none_known=_known(none, "known", source, "none") if none else ESTIMATED,
+        none_known=_evidence(none, "known", source, "none") if none else ESTIMATED,
         none_source=text_of(none, "source", source) or (under.none_source if under else ""),
     )
 
 
-def _without(descriptor: Descriptor, kinds: tuple[Kind, ...]) -> Descriptor:
+def _without(descriptor: Descriptor, kinds: tuple[PageKind, ...]) -> Descriptor:
     """A descriptor of the base, without the kinds that the file says need none."""
     if descriptor.charged:
         return descriptor
@@ -269,19 +269,19 @@ def _descriptor(name: str, value: object, source: str) -> Descriptor:
         pointer_inside=place == "inside",
         kinds=_kinds(row.get("kinds", []), f"{where}.kinds", source),
         charged=charged,
-        known=_known(row, "known", source, where),
+        known=_evidence(row, "known", source, where),
         source=text_of(row, "source", source, where),
     )
 
 
 def _check_kinds(
     descriptors: tuple[Descriptor, ...],
-    without: tuple[Kind, ...],
+    without: tuple[PageKind, ...],
     source: str,
     under: Scheme | None,
 ) -> None:
     """No kind has two descriptors; a scheme with descriptors says of every kind what it needs."""
-    said: dict[Kind, str] = {}
+    said: dict[PageKind, str] = {}
     for each in descriptors:
         for kind in each.kinds:
             if not each.charged and said.setdefault(kind, each.name) != each.name:
@@ -293,7 +293,7 @@ def _check_kinds(
         return
     missing = [
         KIND_NAMES[kind]
-        for kind in Kind
+        for kind in PageKind
         if kind not in said and kind not in without and kind not in _ANYTHING
     ]
     if missing:
@@ -303,14 +303,14 @@ def _check_kinds(
         )
 
 
-def _kinds(value: object, where: str, source: str) -> tuple[Kind, ...]:
+def _kinds(value: object, where: str, source: str) -> tuple[PageKind, ...]:
     if not isinstance(value, list):
         raise DataFileError(f"{source}: {where} = {value!r}: a list of page kinds is wanted")
-    named = [name for name, kind in zip(KIND_NAMES, Kind, strict=True) if kind not in _ANYTHING]
+    named = [name for name, kind in zip(KIND_NAMES, PageKind, strict=True) if kind not in _ANYTHING]
     for name in value:
         if name not in named:
             refuse(source, f"{where}:", name, named)
-    return tuple(Kind(KIND_NAMES.index(name)) for name in value)
+    return tuple(PageKind(KIND_NAMES.index(name)) for name in value)
 
 
 def _bytes(row: Mapping[str, Any], key: str, source: str, where: str) -> int:
@@ -323,7 +323,7 @@ def _bytes(row: Mapping[str, Any], key: str, source: str, where: str) -> int:
     return value
 
 
-def _known(row: Mapping[str, Any], key: str, source: str, where: str) -> str:
+def _evidence(row: Mapping[str, Any], key: str, source: str, where: str) -> str:
     value = text_of(row, key, source, where) or ESTIMATED
     if value not in _KNOWN:
         refuse(source, f"{where}.{key}" if where else key, value, _KNOWN)

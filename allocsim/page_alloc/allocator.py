@@ -17,7 +17,7 @@ from allocsim.page_alloc.zones import ORDERS, TYPES, Mt
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from allocsim.page_alloc.zones import Machine
+    from allocsim.page_alloc.zones import MachineZones
 
 
 BULK = 1  #: flag: off alloc_pages_bulk (R4.14): does not halve free_count
@@ -48,7 +48,7 @@ class PageAllocator:
 
     def __init__(
         self,
-        machine: Machine,
+        machine: MachineZones,
         movable: Callable[[int], int],
         touch: Callable[[int, int], None],
     ) -> None:

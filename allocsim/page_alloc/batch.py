@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from allocsim.page_alloc.routes import Routes
-    from allocsim.page_alloc.window import Window
+    from allocsim.page_alloc.window import PageEventWindow
 
 MAX_EVENTS = 1 << 16  #: keys of a batch (page_pending) must fit 16 bits, for the radix sort
 CROWDED = 25  #: events a slow event below which doing them one by one is cheaper
@@ -54,7 +54,7 @@ class EventBatch:
     def __init__(
         self,
         routes: Routes,
-        window: Window,
+        window: PageEventWindow,
         first: int,
         end: int,
         sample_until: Callable[[int], None],
@@ -65,12 +65,12 @@ class EventBatch:
         self.first, self.end = first, end
         self.at = first  #: the event being worked on
         self.slow_events = 0  #: events done by themselves so far
-        self._home: tuple[int, int] | None = None
-        self._home_count = -1  # free_count of the home list before the event looked at it
+        self._expected: tuple[int, int] | None = None
+        self._expected_free_count = -1  # before the event looked at it
         self._cut = False
         self._settled = False
         self._cpus: dict[int, CpuView] = {}
-        self._rows = self._lane = np.empty(0, np.int32)  # of the listed events
+        self._rows = self._pcp_list = np.empty(0, np.int32)  # of the listed events
         self._pending: Pending | None = None
         self._heap: list[tuple[int, int]] = []
         self._explicit: list[int] = []
@@ -87,23 +87,23 @@ class EventBatch:
         index = routes.list_table.ravel().take(routes.list_code(window, rows))
         free = op < 0
         self._place_known(rows, free, zone, index)
-        lane = zone * np.int32(self.allocator.machine.cpus)
-        lane += window.cpu[rows]
-        lane *= PCP_LISTS
-        lane += index
+        pcp_list = zone * np.int32(self.allocator.machine.cpus)
+        pcp_list += window.cpu[rows]
+        pcp_list *= PCP_LISTS
+        pcp_list += index
         gone = window.pfn[rows] == -1
         listed = (index != NO_LIST) & (zone >= 0) & (op != 0) & ~gone
         window.path[rows][gone] = PagePath.UNPLACED
         if routes.impure:
-            end = self._first_unsure(rows, lane, listed, free)
+            end = self._first_unsure(rows, pcp_list, listed, free)
             self.end = self.first + end
-            listed, gone, lane = listed[:end], gone[:end], lane[:end]
+            listed, gone, pcp_list = listed[:end], gone[:end], pcp_list[:end]
         if listed.all():
-            self._split(None, lane)
+            self._split(None, pcp_list)
             return
         self._explicit = (self.first + np.flatnonzero(~listed & ~gone)).tolist()
         at = np.flatnonzero(listed)
-        self._split(at.astype(np.int32), lane[at])
+        self._split(at.astype(np.int32), pcp_list[at])
 
     def _place_known(
         self,
@@ -134,33 +134,33 @@ class EventBatch:
     def _first_unsure(
         self,
         rows: slice,
-        lane: npt.NDArray[np.int32],
+        pcp_list: npt.NDArray[np.int32],
         listed: npt.NDArray[np.bool_],
         free: npt.NDArray[np.bool_],
     ) -> int:
         """The first free of a page out of a list that holds pages of several types."""
-        impure = self.routes.impure_lanes()
+        impure = self.routes.impure_pcp_lists()
         unknown = np.flatnonzero(free & listed & (self.window.pfn[rows] == UNKNOWN))
         source = self.window.source[rows][unknown] - self.first
-        unsure = unknown[impure[np.where(listed, lane, 0)[source]] & listed[source]]
+        unsure = unknown[impure[np.where(listed, pcp_list, 0)[source]] & listed[source]]
         return int(unsure[0]) if len(unsure) else self.end - self.first
 
-    def _split(self, at: npt.NDArray[np.int32] | None, lane: npt.NDArray[np.int32]) -> None:
+    def _split(self, at: npt.NDArray[np.int32] | None, pcp_list: npt.NDArray[np.int32]) -> None:
         """Give each list and each CPU its events; ``at`` None means all of the batch."""
-        if not len(lane):
+        if not len(pcp_list):
             return
         window, routes = self.window, self.routes
         if at is None:
-            at = np.arange(len(lane), dtype=np.int32)
+            at = np.arange(len(pcp_list), dtype=np.int32)
         rows = at + np.int32(self.first)
-        self._rows, self._lane = rows, lane
+        self._rows, self._pcp_list = rows, pcp_list
         op = window.op.take(rows)
-        counts = np.bincount(lane, minlength=len(routes.lanes))
-        by_cpu = np.argsort((lane // PCP_LISTS).astype(routes.lane_type), kind="stable")
+        counts = np.bincount(pcp_list, minlength=len(routes.pcp_lists))
+        by_cpu = np.argsort((pcp_list // PCP_LISTS).astype(routes.pcp_list_type), kind="stable")
         self._split_cpus(rows.take(by_cpu), counts.reshape(-1, PCP_LISTS).sum(axis=1))
-        by_lane = np.argsort(lane.astype(routes.lane_type), kind="stable")
-        events = rows.take(by_lane)
-        depth = np.cumsum(np.negative(op.take(by_lane)), dtype=np.int32)
+        by_pcp_list = np.argsort(pcp_list.astype(routes.pcp_list_type), kind="stable")
+        events = rows.take(by_pcp_list)
+        depth = np.cumsum(np.negative(op.take(by_pcp_list)), dtype=np.int32)
         views = []
         end = 0
         for number in np.flatnonzero(counts).tolist():
@@ -171,7 +171,7 @@ class EventBatch:
             pages.compact()
             before = int(depth[start - 1]) if start else 0
             part = slice(start, end)
-            view = ListView(pages, events[part], by_lane[part], depth[part], before)
+            view = ListView(pages, events[part], by_pcp_list[part], depth[part], before)
             of_cpu.lists[index] = view
             of_cpu.empty_at[index] = view.next_empty(0)
             views.append(view)
@@ -308,12 +308,12 @@ class EventBatch:
         pcp.count = view.count_before(position)
         view.factor(position)
         remembered = pcp.free_count
-        self._home_count = -1
-        self._home = divmod(number, self.allocator.machine.cpus)
+        self._expected_free_count = -1
+        self._expected = divmod(number, self.allocator.machine.cpus)
         path, pfn, pressure = self.allocator.allocate(request)
         if not self._settled and not PagePath.REFILL <= path <= PagePath.REFILL_STEAL:
-            self._leave_home(event)
-        self._home = None
+            self._leave_expected(event)
+        self._expected = None
         self.routes.served(window, event, path, pfn, pressure)
         if self._settled or self._pending is None:
             return
@@ -333,7 +333,7 @@ class EventBatch:
             part.move_to(event + 1)
         z, cpu = divmod(number, self.allocator.machine.cpus)
         order = int(window.order[event])
-        index = int(self._lane[int(self._rows.searchsorted(np.int32(event)))]) % PCP_LISTS
+        index = int(self._pcp_list[int(self._rows.searchsorted(np.int32(event)))]) % PCP_LISTS
         window.path[event] = self.allocator.freed(z, cpu, order, index)
         view.freed_at(position)
         for index, part in view.lists.items():
@@ -346,26 +346,26 @@ class EventBatch:
         """A pcp list is about to be looked at for one event alone."""
         if self._settled:
             return
-        if self._home == (z, cpu) and self._home_count < 0:
-            self._home_count = self.allocator.pcps[z][cpu].free_count
+        if self._expected == (z, cpu) and self._expected_free_count < 0:
+            self._expected_free_count = self.allocator.pcps[z][cpu].free_count
         else:
-            self._leave_home(self.at)
+            self._leave_expected(self.at)
 
     def bring_up(self) -> None:
         """Find the blocks of everything before the event being worked on."""
         if not self._settled:
             self._resolve(self.at)
 
-    def _leave_home(self, event: int) -> None:
+    def _leave_expected(self, event: int) -> None:
         """The event cannot be served where it was expected: bring everything up to date."""
-        home = self._home
-        self._home = None
-        if home is None:
+        expected = self._expected
+        self._expected = None
+        if expected is None:
             self._settle(event)
             return
         # The list expected to serve has been looked at once: free_count has been halved for that.
-        pcp = self.allocator.pcps[home[0]][home[1]]
-        pcp.free_count = self._home_count
+        pcp = self.allocator.pcps[expected[0]][expected[1]]
+        pcp.free_count = self._expected_free_count
         self._settle(event)
         if not self.window.flags[event] & BULK:
             pcp.free_count >>= 1

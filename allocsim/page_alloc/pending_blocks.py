@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from allocsim.page_alloc.pcp import PageList
     from allocsim.page_alloc.pcp_views import ListView
-    from allocsim.page_alloc.window import Window
+    from allocsim.page_alloc.window import PageEventWindow
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class Pending:
 
     def __init__(
         self,
-        window: Window,
+        window: PageEventWindow,
         rows: npt.NDArray[np.int32],
         lists: list[ListView],
         depth: npt.NDArray[np.int32],

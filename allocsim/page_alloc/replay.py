@@ -15,7 +15,7 @@ from allocsim.page_alloc.allocator import PageAllocator
 from allocsim.page_alloc.batch import CROWDED, MAX_EVENTS, EventBatch
 from allocsim.page_alloc.paths import PAGE_COUNTERS
 from allocsim.page_alloc.routes import Routes
-from allocsim.page_alloc.window import Lives
+from allocsim.page_alloc.window import LivePages
 from allocsim.page_alloc.zones import ORDERS, PAGEBLOCK, PAGEBLOCK_ORDER, TYPES
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from allocsim.page_alloc.window import Window
-    from allocsim.page_alloc.zones import Machine
+    from allocsim.page_alloc.window import PageEventWindow
+    from allocsim.page_alloc.zones import MachineZones
 
 _SETUP = 100  #: events done one by one cost as much as setting up a batch
 _FEWEST, _MOST = 64, 4096  #: events done one by one where a batch did not pay
@@ -65,16 +65,16 @@ class PageReplay:
         machine: zones, their numbers and what is free at the start.
     """
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: MachineZones) -> None:
         self.machine = machine
         self.allocator = PageAllocator(machine, self._movable_in, self._touch)
         self.routes = Routes(machine, self.allocator)
-        self.lives = Lives(machine)
+        self.lives = LivePages(machine)
         self.active: EventBatch | None = None
         self._counted = 0  # rows of the window in _movable_pages
         blocks = max((zone.end_pfn for zone in machine.zones), default=0) >> PAGEBLOCK_ORDER
         self._movable_pages = np.zeros(blocks + 1, np.int64)
-        self._window: Window
+        self._window: PageEventWindow
         self._samples: list[PageSample] = []
         self._wanted: list[int] = []
         self._length = MAX_EVENTS

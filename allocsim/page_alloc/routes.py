@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from allocsim.page_alloc.allocator import PageAllocator
     from allocsim.page_alloc.pcp import Pcp
-    from allocsim.page_alloc.window import Window
-    from allocsim.page_alloc.zones import Machine
+    from allocsim.page_alloc.window import PageEventWindow
+    from allocsim.page_alloc.zones import MachineZones
 
 
 class Routes:
@@ -37,17 +37,17 @@ class Routes:
         classes: (order, highest zone) of the requests of a window.
         routes: zone that serves each order and highest zone now, -1: none (i1).
         list_table: page list of each order and type (u1).
-        lanes: numbers of the lists of all zones and CPUs; ``lane_type`` holds one.
+        pcp_lists: numbers of the lists of all zones and CPUs; ``pcp_list_type`` holds one.
         impure: a list may hold a block whose pageblock has another type than the list is for.
         at: the event that was last done by itself.
     """
 
-    def __init__(self, machine: Machine, allocator: PageAllocator) -> None:
+    def __init__(self, machine: MachineZones, allocator: PageAllocator) -> None:
         self.machine, self.allocator = machine, allocator
         self.impure = any(state.lists for state in machine.states)  # to be looked at
         self.list_table = np.array(allocator.lists, np.uint8)
-        self.lanes = range(len(machine.zones) * machine.cpus * PCP_LISTS)
-        self.lane_type = np.min_scalar_type(len(self.lanes))
+        self.pcp_lists = range(len(machine.zones) * machine.cpus * PCP_LISTS)
+        self.pcp_list_type = np.min_scalar_type(len(self.pcp_lists))
         self.routes = np.full((ORDERS, len(machine.zones)), -1, np.int8)
         self.classes: list[tuple[int, int]] = []
         self.at = 0
@@ -59,14 +59,14 @@ class Routes:
         z, cpu = divmod(number, self.machine.cpus)
         return self.allocator.pcps[z][cpu]
 
-    def route_code(self, window: Window, rows: slice) -> npt.NDArray[np.int16]:
+    def route_code(self, window: PageEventWindow, rows: slice) -> npt.NDArray[np.int16]:
         """Index into the flat table of routes of the requests behind some rows."""
         code = window.first_order[rows].astype(np.int16)
         code *= np.int16(len(self.machine.zones))
         code += window.highest[rows]
         return code
 
-    def list_code(self, window: Window, rows: slice) -> npt.NDArray[np.int8]:
+    def list_code(self, window: PageEventWindow, rows: slice) -> npt.NDArray[np.int8]:
         """Index into the flat table of lists, by a row's order and its request's type."""
         return window.order[rows] * np.int8(TYPES) + window.migratetype[rows]
 
@@ -92,7 +92,7 @@ class Routes:
             self._safe.append((low, high, most))
 
     def moved(self) -> bool:
-        """Has anything changed that the stretch relies on? Notes lists of mixed types."""
+        """Has anything changed that the batch relies on? Notes lists of mixed types."""
         if self.note_mixed() or self._flags != self.allocator.below_high:
             return True
         for buddy, (low, high, most) in zip(self.allocator.buddies, self._safe, strict=True):
@@ -113,26 +113,26 @@ class Routes:
         self.impure |= mixed
         return mixed
 
-    def impure_lanes(self) -> npt.NDArray[np.bool_]:
+    def impure_pcp_lists(self) -> npt.NDArray[np.bool_]:
         """Lists holding a block whose pageblock has another type than the list is for."""
-        impure = np.zeros(len(self.lanes), np.bool_)
-        lane = 0
+        impure = np.zeros(len(self.pcp_lists), np.bool_)
+        pcp_list = 0
         for pcps, buddy in zip(self.allocator.pcps, self.allocator.buddies, strict=True):
             for pcp in pcps:
                 for index, pages in enumerate(pcp.lists):
                     if len(pages):
                         types = buddy.types_of(pages.buffer[pages.base : pages.top])
                         wanted = self.list_table[list_order(index), types]
-                        impure[lane + index] = (wanted != index).any()
-                lane += PCP_LISTS
-            lane += (self.machine.cpus - len(pcps)) * PCP_LISTS
+                        impure[pcp_list + index] = (wanted != index).any()
+                pcp_list += PCP_LISTS
+            pcp_list += (self.machine.cpus - len(pcps)) * PCP_LISTS
         self.impure = bool(impure.any())
         return impure
 
     # -- one event
 
     @staticmethod
-    def request(window: Window, event: int) -> Request:
+    def request(window: PageEventWindow, event: int) -> Request:
         """What an allocation asks for."""
         return Request(
             int(window.cpu[event]),
@@ -142,7 +142,7 @@ class Routes:
             int(window.flags[event]),
         )
 
-    def single(self, window: Window, event: int) -> None:
+    def single(self, window: PageEventWindow, event: int) -> None:
         """Do one event by itself; nothing may be pending on the lists it uses."""
         self.at = event
         op = window.op[event]
@@ -165,7 +165,7 @@ class Routes:
             window.pfn[event] = -1
 
     @staticmethod
-    def served(window: Window, event: int, path: int, pfn: int, pressure: int) -> None:
+    def served(window: PageEventWindow, event: int, path: int, pfn: int, pressure: int) -> None:
         """Write down what an allocation got."""
         window.path[event] = path
         window.pfn[event] = pfn

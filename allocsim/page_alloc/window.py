@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from allocsim.page_alloc.zones import Machine
+    from allocsim.page_alloc.zones import MachineZones
 
 UNKNOWN = -2  #: pfn not known yet
 
@@ -28,7 +28,7 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
 @dataclass(slots=True)
-class Window:
+class PageEventWindow:
     """A window's columns, the source of each free, and the results being filled in.
 
     ``source`` is the row of the allocation a free ends, or -1. Frees with a source repeat its
@@ -59,14 +59,14 @@ class Window:
 
 
 @dataclass(slots=True)
-class Lives:
+class LivePages:
     """Live pages carried from window to window, and the used pages of the start state.
 
     Handles of allocations must ascend in event order (allocsim.trace.results: pages are numbered in
     order of allocation), so the table stays sorted by appending.
     """
 
-    machine: Machine
+    machine: MachineZones
     page: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     pfn: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     left: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
@@ -83,7 +83,7 @@ class Lives:
             self._chunks += state.prior
         self._chunks.reverse()  # taken from the end
 
-    def open(self, columns: Mapping[str, npt.NDArray[np.generic]]) -> Window:
+    def open(self, columns: Mapping[str, npt.NDArray[np.generic]]) -> PageEventWindow:
         """A window of events with the source of every free.
 
         Raises:
@@ -112,10 +112,10 @@ class Lives:
         window.migratetype[rows] = window.migratetype[source]
         window.highest[rows] = window.highest[source]
         window.first_order[rows] = window.order[source]
-        self._older(window, frees[~inside])
+        self._pre_trace(window, frees[~inside])
         return window
 
-    def _check(self, window: Window) -> None:
+    def _check(self, window: PageEventWindow) -> None:
         zones, cpus = len(self.machine.zones), self.machine.cpus
         for name, column, limit in (
             ("cpu", window.cpu, cpus),
@@ -129,7 +129,7 @@ class Lives:
                     f"page event {wrong}: {name} {column[wrong]} is not in 0 to {limit - 1}"
                 )
 
-    def _older(self, window: Window, frees: npt.NDArray[np.intp]) -> None:
+    def _pre_trace(self, window: PageEventWindow, frees: npt.NDArray[np.intp]) -> None:
         """Frees of pages allocated before the window, or before the trace."""
         slot = _find(self.page, window.page[frees])
         self._old_freed = _spend(slot, window.order[frees], self.left)
@@ -141,7 +141,7 @@ class Lives:
         window.pfn[frees[~known]] = self._prior(window.order[frees[~known]])
 
     @staticmethod
-    def _columns(columns: Mapping[str, npt.NDArray[np.generic]]) -> Window:
+    def _columns(columns: Mapping[str, npt.NDArray[np.generic]]) -> PageEventWindow:
         n = len(columns["op"])
         op = columns["op"].astype(np.int8, copy=False)
 
@@ -151,7 +151,7 @@ class Lives:
 
         order, migratetype = column("order", np.int8), column("migratetype", np.int8)
         alloc = op > 0
-        return Window(
+        return PageEventWindow(
             cpu=column("cpu", np.int16),
             op=op,
             page=column("page", np.int64),
@@ -171,7 +171,7 @@ class Lives:
             has_flags="flags" in columns and bool(columns["flags"].any()),
         )
 
-    def close(self, window: Window) -> None:
+    def close(self, window: PageEventWindow) -> None:
         """Carry the pages live at the end of the window."""
         self.left -= self._old_freed
         stay = self.left > 0

@@ -121,7 +121,7 @@ class ZoneState:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class MachineZones:
     """Zones in the kernel's order (an empty one keeps its place), their states, the rules.
 
     ``nofragment`` is R4.28's condition on one node: requests whose preferred zone is ZONE_NORMAL

@@ -3,8 +3,8 @@
     replay = Replay(Recording(release="7.2.13", cache_names=[...], stacks=[...], ...))
     seq = 0
     for columns in windows:                  # dict of arrays, EVENT_COLUMNS
-        result = replay.window(columns)      # columns, closed page lives, amendments
-    final = replay.finish()                  # lives open at the end, amendments, tables
+        result = replay.window(columns)      # columns, closed page lives, late results
+    final = replay.finish()                  # lives open at the end, late results, tables
 
 Results do not depend on how the trace is cut into windows. State between windows is bounded by
 live objects, live page blocks and the rows that wait for the end of one of these.
@@ -20,15 +20,15 @@ import numpy.typing as npt
 
 from allocsim.kernels.release import kernel_of
 from allocsim.recording.cache_names import Caches
-from allocsim.recording.late_cache_names import CallSites, Unnamed
+from allocsim.recording.late_cache_names import CallSites, LateCacheNames
 from allocsim.recording.objects import Objects, ObjectWindow
 from allocsim.recording.page_lives import Pages, PageWindow, Place
 from allocsim.recording.page_owner import Ownership
-from allocsim.recording.sheaf_runs import Prefilled
-from allocsim.recording.shmem_hints import Neighbours
+from allocsim.recording.sheaf_runs import PrefilledSheaves
+from allocsim.recording.shmem_hints import ShmemHints
 from allocsim.tables import Bools, Columns, Index, take
 from allocsim.trace.events import Ev
-from allocsim.trace.late_results import Amending, Amendments, Window
+from allocsim.trace.late_results import EventWindow, LateResultCollector, LateResults
 from allocsim.trace.results import EVENT_RESULTS, PAGE_RESULTS
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ _FOUR_LEVELS = 0xFFFF_8000_0000_0000
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class RecordingFacts:
     """What a replay must know of a recording besides its events.
 
     Args:
@@ -98,7 +98,7 @@ class Recording:
 
 
 @dataclass(slots=True)
-class HiddenResult:
+class UntracedResult:
     """What events do not say themselves.
 
     Args:
@@ -119,17 +119,17 @@ class WindowResult:
     Args:
         columns: EVENT_RESULTS, row for row.
         open: rows that allocate what is live at the end of the window: each is given its lifetime
-            by an amendment once that life has ended, -1 where it ended unseen (T6).
+            as a late result once that life has ended, -1 where it ended unseen (T6).
         pages: PAGE_RESULTS of the lives that ended.
-        amendments: (rows of the trace, values) by column, for rows of earlier windows.
-        hidden: what its events do not say themselves.
+        late_results: (rows of the trace, values) by column, for rows of earlier windows.
+        untraced: what its events do not say themselves.
     """
 
     columns: Columns
     open: Bools
     pages: Columns
-    amendments: Amendments
-    hidden: HiddenResult
+    late_results: LateResults
+    untraced: UntracedResult
 
 
 @dataclass(slots=True)
@@ -138,15 +138,15 @@ class FinalResult:
 
     Args:
         pages: PAGE_RESULTS of the lives still open.
-        amendments: as in WindowResult.
-        hidden: what was not known before the end.
+        late_results: as in WindowResult.
+        untraced: what was not known before the end.
         caches: name and slot size (bytes, -1: never seen) of each cache, by number.
         counts: the counts behind the quality figures, by name.
     """
 
     pages: Columns
-    amendments: Amendments
-    hidden: HiddenResult
+    late_results: LateResults
+    untraced: UntracedResult
     caches: list[tuple[str, int]]
     counts: dict[str, int]
 
@@ -156,12 +156,12 @@ class _Layers:
     objects: Objects
     pages: Pages
     ownership: Ownership
-    neighbours: Neighbours
-    unnamed: Unnamed
+    shmem_hints: ShmemHints
+    late_names: LateCacheNames
     sites: CallSites
     caches: Caches
-    prefilled: Prefilled
-    amend: Amending = field(default_factory=Amending)
+    prefilled: PrefilledSheaves
+    late: LateResultCollector = field(default_factory=LateResultCollector)
 
 
 class Replay:
@@ -174,7 +174,7 @@ class Replay:
         ValueError: its release is not a kernel version.
     """
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: RecordingFacts) -> None:
         kernel = kernel_of(recording.release, recording.gfp_bits)
         sites = CallSites()
         caches = Caches(
@@ -189,11 +189,11 @@ class Replay:
             Objects(caches, sites),
             Pages(set_before_alloc=kernel.set_before_alloc),
             Ownership(kernel, recording.stacks, recording.page_size),
-            Neighbours(recording.functions, kernel.gfp),
-            Unnamed(sites, caches),
+            ShmemHints(recording.functions, kernel.gfp),
+            LateCacheNames(sites, caches),
             sites,
             caches,
-            Prefilled(kernel, recording.cache_names),
+            PrefilledSheaves(kernel, recording.cache_names),
         )
         self._recording = recording
         self._seq = 0
@@ -220,11 +220,11 @@ class Replay:
         if len(columns["event"]) > MAX_WINDOW:
             raise ValueError(f"a window of {len(columns['event'])} rows; at most {MAX_WINDOW} fit")
         layers, seq = self._layers, self._seq
-        window = Window(columns, seq, layers.amend)
+        window = EventWindow(columns, seq, layers.late)
         pages = layers.pages.window(window)
         objects = layers.objects.window(window)
         place = self._place(pages, objects)
-        near = layers.neighbours.window(columns)
+        near = layers.shmem_hints.window(columns)
         kind, how = layers.ownership.window(window, pages, objects, place, near)
         results = _defaults(columns)
         self._page_results(pages, kind, how, results)
@@ -234,22 +234,22 @@ class Replay:
         still = self._open(pages, objects, len(columns["event"]))
         layers.pages.carry(pages)
         self._count(columns, pages)
-        amendments = _apply(layers.amend.drain(), seq, results)
+        late_results = _apply(layers.late.drain(), seq, results)
         nowhere = np.empty(0, np.int64)
-        hidden = HiddenResult(
+        untraced = UntracedResult(
             nowhere if objects is None else objects.replaced,
             nowhere if objects is None else objects.replaced_ts,
             layers.prefilled.window(columns, seq),
         )
         self._seq += len(columns["event"])
         ended = self._lives(pages.lives, pages.closed)
-        return WindowResult(results, still, ended, amendments, hidden)
+        return WindowResult(results, still, ended, late_results, untraced)
 
     def finish(self) -> FinalResult:
         """End the trace. No window may follow."""
         layers = self._layers
         frames = layers.ownership.frames
-        layers.unnamed.finish(frames["pfn"], frames["cache"], layers.amend)
+        layers.late_names.finish(frames["pfn"], frames["cache"], layers.late)
         lives = layers.pages.lives
         caches = list(zip(layers.caches.names, layers.caches.sizes, strict=True))
         counts = {
@@ -262,9 +262,9 @@ class Replay:
         everything = np.ones(len(lives["page"]), bool)
         live = layers.objects.live
         unfreed = live["seq"][~live["metadata"]]
-        hidden = HiddenResult(unfreed, np.full(len(unfreed), -1), layers.prefilled.finish())
-        amendments = layers.amend.drain()
-        return FinalResult(self._lives(lives, everything), amendments, hidden, caches, counts)
+        untraced = UntracedResult(unfreed, np.full(len(unfreed), -1), layers.prefilled.finish())
+        late_results = layers.late.drain()
+        return FinalResult(self._lives(lives, everything), late_results, untraced, caches, counts)
 
     def _place(self, pages: PageWindow, objects: ObjectWindow | None) -> Place:
         """Which page life each object lies on, through the direct map."""
@@ -282,16 +282,16 @@ class Replay:
 
     def _ask_slabs(self, pages: PageWindow, objects: ObjectWindow | None, place: Place) -> None:
         """Let slabs tell the caches that neither an object nor its partner told."""
-        unnamed, lives = self._layers.unnamed, pages.lives
+        late_names, lives = self._layers.late_names, pages.lives
         handle = np.append(lives["page"], -1)
-        unnamed.touch(pages.untold, handle[pages.untold["life"]])
+        late_names.touch(pages.unknown_before, handle[pages.unknown_before["life"]])
         if objects is not None:
-            unnamed.end(objects.closed, objects.named)
+            late_names.end(objects.closed, objects.named)
             rows = np.flatnonzero((objects.cache < 0) & ~objects.large)
             rows = rows[np.argsort(objects.row[rows], kind="stable")]
             life = np.maximum(place.life, place.later)[rows]
             alone = (place.life[rows] < 0) & (place.later[rows] == -1)
-            unnamed.add(
+            late_names.add(
                 {
                     "seq": objects.row[rows] + self._seq,
                     "page": np.where(life >= 0, handle[life], -1),
@@ -302,7 +302,7 @@ class Replay:
                     "open": ~objects.ended[rows],
                 }
             )
-        unnamed.ask_slabs(lives["page"], lives["cache"], self._layers.amend)
+        late_names.ask_slabs(lives["page"], lives["cache"], self._layers.late)
 
     def _page_results(
         self,
@@ -321,7 +321,7 @@ class Replay:
         freed = ended["free_seq"] >= 0
         length = np.where(freed, ended["free_ts"] - ended["alloc_ts"], -1)
         results["lifetime"][ended["free_seq"][freed] - self._seq] = length[freed]
-        self._layers.amend.add(ended["alloc_seq"], lifetime=length)
+        self._layers.late.add(ended["alloc_seq"], lifetime=length)
 
     def _open(self, pages: PageWindow, objects: ObjectWindow | None, rows: int) -> Bools:
         """Rows that allocate what is live at the end of the window."""
@@ -335,7 +335,7 @@ class Replay:
     def _lives(self, lives: Columns, rows: npt.NDArray[np.bool_]) -> Columns:
         """PAGE_RESULTS of some lives."""
         lives = take(lives, rows)
-        lives["page_kind"], lives["kind_how"] = lives["told"], lives["told_how"]
+        lives["page_kind"], lives["kind_how"] = lives["reported"], lives["reported_how"]
         if not self._recording.page_ref:
             for name in _FROM_PAGE_REF:
                 lives[name] = np.full_like(lives[name], -1)
@@ -382,10 +382,10 @@ def _object_results(
     results["slab"][row] = np.where(objects.on_slab, head[place.life], -1)
 
 
-def _apply(amendments: Amendments, seq: int, results: Columns) -> Amendments:
-    """Put amendments of rows of this window into its results; the others are returned."""
-    earlier: Amendments = {}
-    for name, (rows, values) in amendments.items():
+def _apply(late_results: LateResults, seq: int, results: Columns) -> LateResults:
+    """Put late results of rows of this window into its results; the others are returned."""
+    earlier: LateResults = {}
+    for name, (rows, values) in late_results.items():
         here = rows >= seq
         results[name][rows[here] - seq] = values[here]
         if not here.all():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.recording.page_kinds import Kind
+from allocsim.recording.page_kinds import PageKind
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -33,13 +33,13 @@ KPF_PGTABLE = 26
 KPF_RESERVED = 32
 #: The kinds that the words can show.
 SHOWN_KINDS = (
-    Kind.SLAB,
-    Kind.PAGE_TABLE,
-    Kind.ANON,
-    Kind.THP,
-    Kind.PAGE_CACHE,
-    Kind.SHMEM,
-    Kind.HUGETLB,
+    PageKind.SLAB,
+    PageKind.PAGE_TABLE,
+    PageKind.ANON,
+    PageKind.THP,
+    PageKind.PAGE_CACHE,
+    PageKind.SHMEM,
+    PageKind.HUGETLB,
 )
 
 
@@ -59,15 +59,15 @@ def kinds_of_flags(flags: npt.NDArray[np.uint64]) -> npt.NDArray[np.int16]:
     file = (has(flags, KPF_LRU) | has(flags, KPF_MMAP) | has(flags, KPF_UPTODATE)) & ~has(
         flags, KPF_ANON
     )
-    kind = np.full(len(flags), Kind.UNKNOWN, np.int16)
-    kind[file] = Kind.PAGE_CACHE
-    kind[file & has(flags, KPF_SWAPBACKED)] = Kind.SHMEM
-    kind[has(flags, KPF_ANON)] = Kind.ANON
-    kind[has(flags, KPF_HUGE)] = Kind.HUGETLB
-    kind[has(flags, KPF_SLAB)] = Kind.SLAB
-    kind[has(flags, KPF_PGTABLE)] = Kind.PAGE_TABLE
+    kind = np.full(len(flags), PageKind.UNKNOWN, np.int16)
+    kind[file] = PageKind.PAGE_CACHE
+    kind[file & has(flags, KPF_SWAPBACKED)] = PageKind.SHMEM
+    kind[has(flags, KPF_ANON)] = PageKind.ANON
+    kind[has(flags, KPF_HUGE)] = PageKind.HUGETLB
+    kind[has(flags, KPF_SLAB)] = PageKind.SLAB
+    kind[has(flags, KPF_PGTABLE)] = PageKind.PAGE_TABLE
     nobody = has(flags, KPF_BUDDY) | has(flags, KPF_RESERVED) | has(flags, KPF_ZERO_PAGE)
-    kind[nobody] = Kind.UNKNOWN
+    kind[nobody] = PageKind.UNKNOWN
     return kind
 
 
@@ -83,8 +83,8 @@ def blocks_of_flags(flags: npt.NDArray[np.uint64]) -> Columns:
     head = np.flatnonzero(~tail)
     pages = np.diff(head, append=len(flags))
     kind = kinds_of_flags(flags[head])
-    shown = kind != Kind.UNKNOWN
+    shown = kind != PageKind.UNKNOWN
     order = np.log2(pages[shown]).astype(np.int32)
     kind = kind[shown]
-    kind[(kind == Kind.ANON) & (order == 9)] = Kind.THP
+    kind[(kind == PageKind.ANON) & (order == 9)] = PageKind.THP
     return {"pfn": head[shown], "order": order, "kind": kind}

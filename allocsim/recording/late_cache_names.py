@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from allocsim.recording.cache_names import Caches
-    from allocsim.trace.late_results import Amending
+    from allocsim.trace.late_results import LateResultCollector
 
 _WAITING = {
     "seq": "i8",
@@ -88,7 +88,7 @@ def _distinct(site: npt.NDArray[np.uint64], size: Index, cache: npt.NDArray[np.i
     return np.concatenate([np.unique(stands), rest[first]])
 
 
-class Unnamed:
+class LateCacheNames:
     """Rows of the trace that wait for their cache.
 
     Args:
@@ -128,7 +128,9 @@ class Unnamed:
         self._rows["page"][hit] = page[at[at >= 0]]
         self._rows["pfn"][hit] = -1
 
-    def ask_slabs(self, page: Index, cache: npt.NDArray[np.int32], amend: Amending) -> None:
+    def ask_slabs(
+        self, page: Index, cache: npt.NDArray[np.int32], late: LateResultCollector
+    ) -> None:
         """Take the cache of each page life, by handle ascending; -1 where it is not known."""
         rows = self._rows
         waiting = np.flatnonzero((rows["cache"] < 0) & (rows["page"] >= 0))
@@ -136,23 +138,25 @@ class Unnamed:
         rows["cache"][waiting[at >= 0]] = cache[at[at >= 0]]
         done = (rows["cache"] >= 0) & ~rows["open"]
         if done.any():
-            self._amend_by_slab(done, amend)
+            self._amend_by_slab(done, late)
             self._rows = take(rows, ~done)
 
-    def finish(self, frames: Index, cache: npt.NDArray[np.int32], amend: Amending) -> None:
+    def finish(
+        self, frames: Index, cache: npt.NDArray[np.int32], late: LateResultCollector
+    ) -> None:
         """The trace is over: amend every row that its slab or its call site can tell.
 
         Args:
             frames: page frames without a known life on which objects were seen, ascending.
             cache: the cache of each; -1: not known.
-            amend: takes ``cache`` and ``cache_how``.
+            late: takes ``cache`` and ``cache_how``.
         """
         rows = self._rows
         waiting = np.flatnonzero((rows["cache"] < 0) & (rows["pfn"] >= 0))
         at = find(frames, rows["pfn"][waiting])
         rows["cache"][waiting[at >= 0]] = cache[at[at >= 0]]
         told = rows["cache"] >= 0
-        self._amend_by_slab(told, amend)
+        self._amend_by_slab(told, late)
         rest = take(rows, ~told)
         cache = self._sites.cache_of(rest["call_site"], rest["bytes_alloc"])
         how = np.where(cache >= 0, CacheHow.BY_CALL_SITE, CacheHow.SIZE_CLASS)
@@ -160,13 +164,13 @@ class Unnamed:
             cache[(cache < 0) & (rest["bytes_alloc"] == size)] = self._caches.of_size(size)
         how[~rest["allocates"]] = CacheHow.BY_ALLOC
         known = cache >= 0
-        amend.add(rest["seq"][known], cache=cache[known], cache_how=how[known])
+        late.add(rest["seq"][known], cache=cache[known], cache_how=how[known])
         self._vote(rest, known, cache)
         self._rows = empty(_WAITING)
 
-    def _amend_by_slab(self, mask: Bools, amend: Amending) -> None:
+    def _amend_by_slab(self, mask: Bools, late: LateResultCollector) -> None:
         rows = self._rows
-        amend.add(rows["seq"][mask], cache=rows["cache"][mask], cache_how=CacheHow.BY_SLAB)
+        late.add(rows["seq"][mask], cache=rows["cache"][mask], cache_how=CacheHow.BY_SLAB)
         self._vote(rows, mask, rows["cache"])
 
     def _vote(self, rows: Columns, mask: Bools, cache: npt.NDArray[np.int32]) -> None:

@@ -22,7 +22,7 @@ from allocsim.trace.results import CacheHow
 if TYPE_CHECKING:
     from allocsim.recording.cache_names import Caches
     from allocsim.recording.late_cache_names import CallSites
-    from allocsim.trace.late_results import Window
+    from allocsim.trace.late_results import EventWindow
 
 _CARRY = {
     "seq": "i8",
@@ -108,7 +108,7 @@ class Objects:
         """Objects allocated in the trace and not freed so far, sorted by address."""
         return self._lifetimes.live
 
-    def window(self, window: Window) -> ObjectWindow | None:
+    def window(self, window: EventWindow) -> ObjectWindow | None:
         """Pair and name the object events of a window; None if it has none.
 
         Lifetimes and caches of allocations of earlier windows are amended.
@@ -170,19 +170,19 @@ class Objects:
             self._caches.learn_sizes(own[known], columns["bytes_alloc"][rows[known]])
         return own, by_site
 
-    def _carried(self, window: Window, pairing: Pairing, objects: ObjectWindow) -> None:
+    def _carried(self, window: EventWindow, pairing: Pairing, objects: ObjectWindow) -> None:
         """Lives of earlier windows that end here, or that an allocation at their address closes."""
         at = np.flatnonzero(pairing.carried >= 0)
         old = take(self._lifetimes.live, pairing.carried[at])
         objects.closed = old["seq"]
         frees = ~objects.allocates[at]
-        window.amend.add(old["seq"][~frees], lifetime=-1)
+        window.late.add(old["seq"][~frees], lifetime=-1)
         self._replaced(window, pairing, objects, at[~frees], take(old, ~frees))
         at, old = at[frees], take(old, frees)
         lifetime = window.columns["ts"][objects.row[at]] - old["ts"]
         objects.handle[at] = old["seq"]
         objects.lifetime[at] = lifetime
-        window.amend.add(old["seq"], lifetime=lifetime)
+        window.late.add(old["seq"], lifetime=lifetime)
 
         own, large = objects.own[at], old["large"]
         objects.large[at[large]] = True
@@ -194,7 +194,7 @@ class Objects:
         tells = (own >= 0) & (old["cache"] < 0) & ~large
         tells &= self._caches.fits(own, old["bytes_alloc"])
         objects.named = old["seq"][tells]
-        window.amend.add(objects.named, cache=own[tells], cache_how=CacheHow.BY_FREE)
+        window.late.add(objects.named, cache=own[tells], cache_how=CacheHow.BY_FREE)
         still = objects.cache[at] < 0
         objects.call_site[at[still]] = old["call_site"][still]
         objects.bytes_alloc[at[still]] = old["bytes_alloc"][still]
@@ -203,7 +203,7 @@ class Objects:
         self._sites.learn(told["call_site"], told["bytes_alloc"], own[tells])
 
     def _replaced(
-        self, window: Window, pairing: Pairing, objects: ObjectWindow, at: Index, old: Columns
+        self, window: EventWindow, pairing: Pairing, objects: ObjectWindow, at: Index, old: Columns
     ) -> None:
         """Objects whose address is allocated again: at rows ``at`` those of earlier windows."""
         again = np.flatnonzero(pairing.reallocates & (pairing.carried < 0))
@@ -224,7 +224,7 @@ class Objects:
             self._caches.vote_sizes(cache, size)
             self._sites.learn(columns["call_site"][row], size, cache)
 
-    def _keep(self, window: Window, objects: ObjectWindow, pairing: Pairing) -> None:
+    def _keep(self, window: EventWindow, objects: ObjectWindow, pairing: Pairing) -> None:
         kept = self._lifetimes.survivors(pairing)
         row = objects.row[kept]
         survivors = {
@@ -244,13 +244,13 @@ class Objects:
         frees = np.flatnonzero(pairing.ends_previous)
         remote = int((cpu[objects.row[frees]] != cpu[objects.row[frees - 1]]).sum())
         at = np.flatnonzero((pairing.carried >= 0) & ~pairing.allocates)
-        home = self._lifetimes.live["cpu"][pairing.carried[at]]
-        remote += int((cpu[objects.row[at]] != home).sum())
+        alloc_cpu = self._lifetimes.live["cpu"][pairing.carried[at]]
+        remote += int((cpu[objects.row[at]] != alloc_cpu).sum())
         self.counts["remote_frees"] += remote
 
 
 def _pair_results(
-    window: Window, row: Index, own: npt.NDArray[np.int32], pairing: Pairing, caches: Caches
+    window: EventWindow, row: Index, own: npt.NDArray[np.int32], pairing: Pairing, caches: Caches
 ) -> ObjectWindow:
     """What the pairing of a window's events tells, all in (address, time) order."""
     columns = window.columns

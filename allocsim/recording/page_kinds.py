@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-class Kind(IntEnum):
+class PageKind(IntEnum):
     """Codes of the column ``page_kind``."""
 
     UNKNOWN = 0
@@ -48,132 +48,132 @@ class Kind(IntEnum):
     PAGES_EXACT = 20
 
 
-KIND_NAMES: tuple[str, ...] = tuple(kind.name.lower() for kind in Kind)
+KIND_NAMES: tuple[str, ...] = tuple(kind.name.lower() for kind in PageKind)
 
-KIND_DOCS: dict[Kind, str] = {
-    Kind.UNKNOWN: "Nothing in the recording says whose page it was.",
-    Kind.SLAB: "Slab of a kmem cache or of a kmalloc size class.",
-    Kind.LARGE_KMALLOC: "kmalloc of more than two pages: whole pages.",
-    Kind.PAGE_TABLE: "Page table of any level, user or kernel.",
-    Kind.ANON: "Anonymous memory of a process, order below PMD.",
-    Kind.THP: "Anonymous memory of PMD order (transparent huge page).",
-    Kind.PAGE_CACHE: "Page cache of a file, block-device buffers among it.",
-    Kind.SHMEM: "tmpfs or shared memory.",
-    Kind.PIPE: "Buffer page of a pipe.",
-    Kind.SKB_FRAG: "Data of socket buffers outside slab: fragments, page_frag caches.",
-    Kind.PAGE_POOL: "Receive buffer of a network driver's page_pool.",
-    Kind.TLB_BATCH: "Array in which an unmap gathers pages to free (mmu_gather).",
-    Kind.VMALLOC: "Page behind a vmalloc mapping other than a kernel stack.",
-    Kind.KERNEL_STACK: "Stack of a task.",
-    Kind.PER_CPU: "Page of a per-CPU chunk.",
-    Kind.GET_FREE_PAGES: "Asked for by __get_free_pages, and not known to be of another kind.",
-    Kind.HUGETLB: "Page of the hugetlb pool.",
-    Kind.ZSMALLOC: "Page of a compressed-memory pool.",
-    Kind.RING_BUFFER: "Page of a trace or perf ring buffer.",
-    Kind.OTHER: "No rule here knows its stack or, where none was recorded, its gfp flags.",
-    Kind.PAGES_EXACT: "Asked for by alloc_pages_exact: counted page by page.",
+KIND_DOCS: dict[PageKind, str] = {
+    PageKind.UNKNOWN: "Nothing in the recording says whose page it was.",
+    PageKind.SLAB: "Slab of a kmem cache or of a kmalloc size class.",
+    PageKind.LARGE_KMALLOC: "kmalloc of more than two pages: whole pages.",
+    PageKind.PAGE_TABLE: "Page table of any level, user or kernel.",
+    PageKind.ANON: "Anonymous memory of a process, order below PMD.",
+    PageKind.THP: "Anonymous memory of PMD order (transparent huge page).",
+    PageKind.PAGE_CACHE: "Page cache of a file, block-device buffers among it.",
+    PageKind.SHMEM: "tmpfs or shared memory.",
+    PageKind.PIPE: "Buffer page of a pipe.",
+    PageKind.SKB_FRAG: "Data of socket buffers outside slab: fragments, page_frag caches.",
+    PageKind.PAGE_POOL: "Receive buffer of a network driver's page_pool.",
+    PageKind.TLB_BATCH: "Array in which an unmap gathers pages to free (mmu_gather).",
+    PageKind.VMALLOC: "Page behind a vmalloc mapping other than a kernel stack.",
+    PageKind.KERNEL_STACK: "Stack of a task.",
+    PageKind.PER_CPU: "Page of a per-CPU chunk.",
+    PageKind.GET_FREE_PAGES: "Asked for by __get_free_pages, and not known to be of another kind.",
+    PageKind.HUGETLB: "Page of the hugetlb pool.",
+    PageKind.ZSMALLOC: "Page of a compressed-memory pool.",
+    PageKind.RING_BUFFER: "Page of a trace or perf ring buffer.",
+    PageKind.OTHER: "No rule here knows its stack or, where none was recorded, its gfp flags.",
+    PageKind.PAGES_EXACT: "Asked for by alloc_pages_exact: counted page by page.",
 }
 
 # (function, kind): a frame matches if its name, without compiler suffixes such as .isra.0, is
 # the function. The innermost frame that matches decides, so a slab page taken inside a page
 # fault is slab. Of wrappers that serve several kinds, __alloc_pages and __folio_alloc have no
 # line, and the others are fall-backs (_WIDE).
-STACK_RULES: tuple[tuple[str, Kind], ...] = (
-    ("allocate_slab", Kind.SLAB),  # mm/slub.c (all)
-    ("new_slab", Kind.SLAB),
-    ("___kmalloc_large_node", Kind.LARGE_KMALLOC),  # mm/slub.c (6.12, 7.2)
-    ("__kmalloc_large_node", Kind.LARGE_KMALLOC),  # mm/slab_common.c (6.1)
-    ("kmalloc_large", Kind.LARGE_KMALLOC),
-    ("kmalloc_large_node", Kind.LARGE_KMALLOC),
-    ("pte_alloc_one", Kind.PAGE_TABLE),
-    ("__pte_alloc_one", Kind.PAGE_TABLE),
-    ("pte_alloc_one_kernel", Kind.PAGE_TABLE),
-    ("__pte_alloc", Kind.PAGE_TABLE),
-    ("__pte_alloc_kernel", Kind.PAGE_TABLE),
-    ("pmd_alloc_one", Kind.PAGE_TABLE),
-    ("__pmd_alloc", Kind.PAGE_TABLE),
-    ("pud_alloc_one", Kind.PAGE_TABLE),
-    ("__pud_alloc", Kind.PAGE_TABLE),
-    ("__p4d_alloc", Kind.PAGE_TABLE),
-    ("pgd_alloc", Kind.PAGE_TABLE),
-    ("_pgd_alloc", Kind.PAGE_TABLE),
-    ("pagetable_alloc", Kind.PAGE_TABLE),
-    ("__change_page_attr_set_clr", Kind.PAGE_TABLE),  # arch/x86/mm/pat: split_large_page
-    ("spp_getpage", Kind.PAGE_TABLE),  # arch/x86/mm/init_64.c: kernel mappings
-    ("alloc_low_pages", Kind.PAGE_TABLE),  # arch/x86/mm/init.c: direct map
-    ("__tlb_remove_folio_pages_size", Kind.TLB_BATCH),  # mm/mmu_gather.c:tlb_next_batch
-    ("__tlb_remove_folio_pages", Kind.TLB_BATCH),
-    ("__tlb_remove_page_size", Kind.TLB_BATCH),
-    ("tlb_next_batch", Kind.TLB_BATCH),
-    ("tlb_remove_table", Kind.TLB_BATCH),  # the batch of tables waiting for RCU
-    ("pipe_write", Kind.PIPE),  # fs/pipe.c (6.12)
-    ("anon_pipe_write", Kind.PIPE),  # fs/pipe.c (7.2)
-    ("anon_pipe_get_page", Kind.PIPE),
-    ("anon_pipe_get_page_prealloc", Kind.PIPE),
-    ("skb_page_frag_refill", Kind.SKB_FRAG),  # net/core/sock.c
-    ("alloc_skb_with_frags", Kind.SKB_FRAG),  # net/core/skbuff.c
-    ("page_frag_alloc_align", Kind.SKB_FRAG),
-    ("__page_frag_alloc_align", Kind.SKB_FRAG),
-    ("__page_frag_cache_refill", Kind.SKB_FRAG),
-    ("page_pool_alloc_pages", Kind.PAGE_POOL),
-    ("page_pool_alloc_netmems", Kind.PAGE_POOL),
-    ("__page_pool_alloc_pages_slow", Kind.PAGE_POOL),
-    ("__page_pool_alloc_netmems_slow", Kind.PAGE_POOL),
-    ("alloc_thread_stack_node", Kind.KERNEL_STACK),  # kernel/fork.c
-    ("dup_task_struct", Kind.KERNEL_STACK),
-    ("__vmalloc_node_range", Kind.VMALLOC),  # see stack_kind: a stack if asked by fork
-    ("vm_area_alloc_pages", Kind.VMALLOC),
-    ("pcpu_populate_chunk", Kind.PER_CPU),
-    ("pcpu_alloc_pages", Kind.PER_CPU),
-    ("pcpu_create_chunk", Kind.PER_CPU),
-    ("alloc_buddy_hugetlb_folio", Kind.HUGETLB),
-    ("alloc_buddy_frozen_folio", Kind.HUGETLB),
-    ("alloc_fresh_hugetlb_folio", Kind.HUGETLB),
-    ("only_alloc_fresh_hugetlb_folio", Kind.HUGETLB),
-    ("alloc_pool_huge_folio", Kind.HUGETLB),
-    ("alloc_surplus_hugetlb_folio", Kind.HUGETLB),
-    ("alloc_migrate_hugetlb_folio", Kind.HUGETLB),
-    ("zs_malloc", Kind.ZSMALLOC),
-    ("alloc_zspage", Kind.ZSMALLOC),
-    ("alloc_zpdesc", Kind.ZSMALLOC),
-    ("__rb_allocate_pages", Kind.RING_BUFFER),  # kernel/trace/ring_buffer.c
-    ("rb_allocate_cpu_buffer", Kind.RING_BUFFER),
-    ("ring_buffer_alloc_read_page", Kind.RING_BUFFER),
-    ("rb_alloc", Kind.RING_BUFFER),  # kernel/events/ring_buffer.c
-    ("shmem_alloc_folio", Kind.SHMEM),
-    ("shmem_alloc_hugefolio", Kind.SHMEM),
-    ("shmem_alloc_and_add_folio", Kind.SHMEM),
-    ("shmem_get_folio_gfp", Kind.SHMEM),
-    ("__filemap_get_folio", Kind.PAGE_CACHE),
-    ("__filemap_get_folio_mpol", Kind.PAGE_CACHE),
-    ("filemap_alloc_folio", Kind.PAGE_CACHE),
-    ("page_cache_ra_unbounded", Kind.PAGE_CACHE),
-    ("page_cache_ra_order", Kind.PAGE_CACHE),
-    ("do_read_cache_folio", Kind.PAGE_CACHE),
-    ("filemap_create_folio", Kind.PAGE_CACHE),
-    ("filemap_get_pages", Kind.PAGE_CACHE),
-    ("ra_alloc_folio", Kind.PAGE_CACHE),
-    ("grow_dev_folio", Kind.PAGE_CACHE),
-    ("__getblk_slow", Kind.PAGE_CACHE),
-    ("do_huge_pmd_anonymous_page", Kind.THP),
-    ("vma_alloc_anon_folio_pmd", Kind.THP),
-    ("do_huge_pmd_wp_page", Kind.THP),
-    ("collapse_huge_page", Kind.THP),
-    ("alloc_charge_folio", Kind.THP),
-    ("wp_page_copy", Kind.ANON),
-    ("do_anonymous_page", Kind.ANON),
-    ("do_cow_fault", Kind.ANON),
-    ("do_swap_page", Kind.ANON),
-    ("alloc_anon_folio", Kind.ANON),
-    ("vma_alloc_folio", Kind.ANON),
-    ("folio_prealloc", Kind.ANON),
-    ("__handle_mm_fault", Kind.ANON),  # the handlers above, inlined
-    ("copy_page_range", Kind.ANON),
-    ("get_zeroed_page", Kind.GET_FREE_PAGES),
-    ("get_free_pages", Kind.GET_FREE_PAGES),
-    ("__get_free_pages", Kind.GET_FREE_PAGES),
-    ("alloc_pages_exact", Kind.PAGES_EXACT),  # mm/page_alloc.c:make_alloc_exact
-    ("alloc_pages_exact_nid", Kind.PAGES_EXACT),
+STACK_RULES: tuple[tuple[str, PageKind], ...] = (
+    ("allocate_slab", PageKind.SLAB),  # mm/slub.c (all)
+    ("new_slab", PageKind.SLAB),
+    ("___kmalloc_large_node", PageKind.LARGE_KMALLOC),  # mm/slub.c (6.12, 7.2)
+    ("__kmalloc_large_node", PageKind.LARGE_KMALLOC),  # mm/slab_common.c (6.1)
+    ("kmalloc_large", PageKind.LARGE_KMALLOC),
+    ("kmalloc_large_node", PageKind.LARGE_KMALLOC),
+    ("pte_alloc_one", PageKind.PAGE_TABLE),
+    ("__pte_alloc_one", PageKind.PAGE_TABLE),
+    ("pte_alloc_one_kernel", PageKind.PAGE_TABLE),
+    ("__pte_alloc", PageKind.PAGE_TABLE),
+    ("__pte_alloc_kernel", PageKind.PAGE_TABLE),
+    ("pmd_alloc_one", PageKind.PAGE_TABLE),
+    ("__pmd_alloc", PageKind.PAGE_TABLE),
+    ("pud_alloc_one", PageKind.PAGE_TABLE),
+    ("__pud_alloc", PageKind.PAGE_TABLE),
+    ("__p4d_alloc", PageKind.PAGE_TABLE),
+    ("pgd_alloc", PageKind.PAGE_TABLE),
+    ("_pgd_alloc", PageKind.PAGE_TABLE),
+    ("pagetable_alloc", PageKind.PAGE_TABLE),
+    ("__change_page_attr_set_clr", PageKind.PAGE_TABLE),  # arch/x86/mm/pat: split_large_page
+    ("spp_getpage", PageKind.PAGE_TABLE),  # arch/x86/mm/init_64.c: kernel mappings
+    ("alloc_low_pages", PageKind.PAGE_TABLE),  # arch/x86/mm/init.c: direct map
+    ("__tlb_remove_folio_pages_size", PageKind.TLB_BATCH),  # mm/mmu_gather.c:tlb_next_batch
+    ("__tlb_remove_folio_pages", PageKind.TLB_BATCH),
+    ("__tlb_remove_page_size", PageKind.TLB_BATCH),
+    ("tlb_next_batch", PageKind.TLB_BATCH),
+    ("tlb_remove_table", PageKind.TLB_BATCH),  # the batch of tables waiting for RCU
+    ("pipe_write", PageKind.PIPE),  # fs/pipe.c (6.12)
+    ("anon_pipe_write", PageKind.PIPE),  # fs/pipe.c (7.2)
+    ("anon_pipe_get_page", PageKind.PIPE),
+    ("anon_pipe_get_page_prealloc", PageKind.PIPE),
+    ("skb_page_frag_refill", PageKind.SKB_FRAG),  # net/core/sock.c
+    ("alloc_skb_with_frags", PageKind.SKB_FRAG),  # net/core/skbuff.c
+    ("page_frag_alloc_align", PageKind.SKB_FRAG),
+    ("__page_frag_alloc_align", PageKind.SKB_FRAG),
+    ("__page_frag_cache_refill", PageKind.SKB_FRAG),
+    ("page_pool_alloc_pages", PageKind.PAGE_POOL),
+    ("page_pool_alloc_netmems", PageKind.PAGE_POOL),
+    ("__page_pool_alloc_pages_slow", PageKind.PAGE_POOL),
+    ("__page_pool_alloc_netmems_slow", PageKind.PAGE_POOL),
+    ("alloc_thread_stack_node", PageKind.KERNEL_STACK),  # kernel/fork.c
+    ("dup_task_struct", PageKind.KERNEL_STACK),
+    ("__vmalloc_node_range", PageKind.VMALLOC),  # see stack_kind: a stack if asked by fork
+    ("vm_area_alloc_pages", PageKind.VMALLOC),
+    ("pcpu_populate_chunk", PageKind.PER_CPU),
+    ("pcpu_alloc_pages", PageKind.PER_CPU),
+    ("pcpu_create_chunk", PageKind.PER_CPU),
+    ("alloc_buddy_hugetlb_folio", PageKind.HUGETLB),
+    ("alloc_buddy_frozen_folio", PageKind.HUGETLB),
+    ("alloc_fresh_hugetlb_folio", PageKind.HUGETLB),
+    ("only_alloc_fresh_hugetlb_folio", PageKind.HUGETLB),
+    ("alloc_pool_huge_folio", PageKind.HUGETLB),
+    ("alloc_surplus_hugetlb_folio", PageKind.HUGETLB),
+    ("alloc_migrate_hugetlb_folio", PageKind.HUGETLB),
+    ("zs_malloc", PageKind.ZSMALLOC),
+    ("alloc_zspage", PageKind.ZSMALLOC),
+    ("alloc_zpdesc", PageKind.ZSMALLOC),
+    ("__rb_allocate_pages", PageKind.RING_BUFFER),  # kernel/trace/ring_buffer.c
+    ("rb_allocate_cpu_buffer", PageKind.RING_BUFFER),
+    ("ring_buffer_alloc_read_page", PageKind.RING_BUFFER),
+    ("rb_alloc", PageKind.RING_BUFFER),  # kernel/events/ring_buffer.c
+    ("shmem_alloc_folio", PageKind.SHMEM),
+    ("shmem_alloc_hugefolio", PageKind.SHMEM),
+    ("shmem_alloc_and_add_folio", PageKind.SHMEM),
+    ("shmem_get_folio_gfp", PageKind.SHMEM),
+    ("__filemap_get_folio", PageKind.PAGE_CACHE),
+    ("__filemap_get_folio_mpol", PageKind.PAGE_CACHE),
+    ("filemap_alloc_folio", PageKind.PAGE_CACHE),
+    ("page_cache_ra_unbounded", PageKind.PAGE_CACHE),
+    ("page_cache_ra_order", PageKind.PAGE_CACHE),
+    ("do_read_cache_folio", PageKind.PAGE_CACHE),
+    ("filemap_create_folio", PageKind.PAGE_CACHE),
+    ("filemap_get_pages", PageKind.PAGE_CACHE),
+    ("ra_alloc_folio", PageKind.PAGE_CACHE),
+    ("grow_dev_folio", PageKind.PAGE_CACHE),
+    ("__getblk_slow", PageKind.PAGE_CACHE),
+    ("do_huge_pmd_anonymous_page", PageKind.THP),
+    ("vma_alloc_anon_folio_pmd", PageKind.THP),
+    ("do_huge_pmd_wp_page", PageKind.THP),
+    ("collapse_huge_page", PageKind.THP),
+    ("alloc_charge_folio", PageKind.THP),
+    ("wp_page_copy", PageKind.ANON),
+    ("do_anonymous_page", PageKind.ANON),
+    ("do_cow_fault", PageKind.ANON),
+    ("do_swap_page", PageKind.ANON),
+    ("alloc_anon_folio", PageKind.ANON),
+    ("vma_alloc_folio", PageKind.ANON),
+    ("folio_prealloc", PageKind.ANON),
+    ("__handle_mm_fault", PageKind.ANON),  # the handlers above, inlined
+    ("copy_page_range", PageKind.ANON),
+    ("get_zeroed_page", PageKind.GET_FREE_PAGES),
+    ("get_free_pages", PageKind.GET_FREE_PAGES),
+    ("__get_free_pages", PageKind.GET_FREE_PAGES),
+    ("alloc_pages_exact", PageKind.PAGES_EXACT),  # mm/page_alloc.c:make_alloc_exact
+    ("alloc_pages_exact_nid", PageKind.PAGES_EXACT),
 )
 
 # Asked for by fork, a vmalloc area is a stack: kernel/fork.c:alloc_thread_stack_node is inlined
@@ -199,7 +199,7 @@ class GfpRule:
         source: who asks this way.
     """
 
-    kind: Kind
+    kind: PageKind
     needs: str
     lacks: str
     orders: tuple[int, int]
@@ -213,63 +213,69 @@ _PMD_SHIFT = 3  # a table is a page of 8-byte entries, so a PMD maps page_size /
 
 # The first that matches decides. Orders and flags seen in the 6.1, 6.12, 7.2 and 7.3 recordings.
 GFP_RULES: tuple[GfpRule, ...] = (
-    GfpRule(Kind.THP, "MOVABLE NOMEMALLOC COMP", "", _PMD, "GFP_TRANSHUGE_LIGHT"),
+    GfpRule(PageKind.THP, "MOVABLE NOMEMALLOC COMP", "", _PMD, "GFP_TRANSHUGE_LIGHT"),
     GfpRule(
-        Kind.HUGETLB,
+        PageKind.HUGETLB,
         "MOVABLE HIGHMEM COMP NOWARN RETRY_MAYFAIL",
         "NORETRY",
         _PMD,
         "include/linux/hugetlb.h:htlb_alloc_mask, mm/hugetlb.c:alloc_buddy_frozen_folio",
     ),
-    GfpRule(Kind.PAGE_CACHE, "MOVABLE WRITE", "", _ANY, "mm/filemap.c: FGP_WRITE"),
-    GfpRule(Kind.PAGE_CACHE, "MOVABLE NORETRY", "", _ANY, "readahead_gfp_mask"),
-    GfpRule(Kind.PAGE_CACHE, "MOVABLE NOFAIL", "", _ANY, "fs/buffer.c: bdev_getblk"),
-    GfpRule(Kind.PAGE_CACHE, "MOVABLE", "HIGHMEM", _ANY, "block-device mappings"),
-    GfpRule(Kind.PAGE_CACHE, "NOFAIL COMP", "HIGHMEM NOWARN", (0, 0), "fs/buffer.c: no movable"),
-    GfpRule(Kind.ANON, "MOVABLE HIGHMEM", "", _ANY, "vma_alloc_folio; shmem looks alike"),
+    GfpRule(PageKind.PAGE_CACHE, "MOVABLE WRITE", "", _ANY, "mm/filemap.c: FGP_WRITE"),
+    GfpRule(PageKind.PAGE_CACHE, "MOVABLE NORETRY", "", _ANY, "readahead_gfp_mask"),
+    GfpRule(PageKind.PAGE_CACHE, "MOVABLE NOFAIL", "", _ANY, "fs/buffer.c: bdev_getblk"),
+    GfpRule(PageKind.PAGE_CACHE, "MOVABLE", "HIGHMEM", _ANY, "block-device mappings"),
     GfpRule(
-        Kind.PAGE_CACHE,
+        PageKind.PAGE_CACHE, "NOFAIL COMP", "HIGHMEM NOWARN", (0, 0), "fs/buffer.c: no movable"
+    ),
+    GfpRule(PageKind.ANON, "MOVABLE HIGHMEM", "", _ANY, "vma_alloc_folio; shmem looks alike"),
+    GfpRule(
+        PageKind.PAGE_CACHE,
         "COMP DIRECT_RECLAIM IO",
         "FS ZERO NOWARN HIGHMEM ACCOUNT",
         (0, 0),
         "mm/filemap.c: mappings that a filesystem fills with GFP_NOFS",
     ),
-    GfpRule(Kind.PIPE, "HIGHMEM ACCOUNT", "ZERO", (0, 0), "fs/pipe.c: GFP_HIGHUSER|ACCOUNT"),
-    GfpRule(Kind.VMALLOC, "HIGHMEM", "COMP", _ANY, "mm/vmalloc.c: __GFP_HIGHMEM"),
-    GfpRule(Kind.TLB_BATCH, "KSWAPD_RECLAIM NOWARN", "*", (0, 0), "mm/mmu_gather.c: GFP_NOWAIT"),
+    GfpRule(PageKind.PIPE, "HIGHMEM ACCOUNT", "ZERO", (0, 0), "fs/pipe.c: GFP_HIGHUSER|ACCOUNT"),
+    GfpRule(PageKind.VMALLOC, "HIGHMEM", "COMP", _ANY, "mm/vmalloc.c: __GFP_HIGHMEM"),
     GfpRule(
-        Kind.SKB_FRAG,
+        PageKind.TLB_BATCH, "KSWAPD_RECLAIM NOWARN", "*", (0, 0), "mm/mmu_gather.c: GFP_NOWAIT"
+    ),
+    GfpRule(
+        PageKind.SKB_FRAG,
         "KSWAPD_RECLAIM IO FS COMP NOWARN NORETRY",
         "DIRECT_RECLAIM NOMEMALLOC ZERO",
         (3, 3),
         "net/core/sock.c:skb_page_frag_refill",
     ),
     GfpRule(
-        Kind.SKB_FRAG,
+        PageKind.SKB_FRAG,
         "KSWAPD_RECLAIM IO FS COMP NOWARN ACCOUNT",
         "DIRECT_RECLAIM NORETRY ZERO",
         (1, 3),
         "net/core/skbuff.c:alloc_skb_with_frags",
     ),
-    GfpRule(Kind.SLAB, "COMP NOWARN NORETRY", "ZERO", (0, 3), "R3.7, mm/slub.c:allocate_slab"),
+    GfpRule(PageKind.SLAB, "COMP NOWARN NORETRY", "ZERO", (0, 3), "R3.7, mm/slub.c:allocate_slab"),
     GfpRule(
-        Kind.RING_BUFFER,
+        PageKind.RING_BUFFER,
         "ZERO DIRECT_RECLAIM COMP RETRY_MAYFAIL",
         "NOWARN",
         _ANY,
         "kernel/trace/ring_buffer.c:__rb_allocate_pages",
     ),
     GfpRule(
-        Kind.PAGE_TABLE,
+        PageKind.PAGE_TABLE,
         "ZERO DIRECT_RECLAIM ACCOUNT",
         "NOWARN",
         (0, 1),
         "GFP_PGTABLE_USER; pgd by __get_free_pages (6.12)",
     ),
-    GfpRule(Kind.PAGE_TABLE, "ZERO DIRECT_RECLAIM COMP", "NOWARN", (0, 1), "GFP_PGTABLE_KERNEL"),
-    GfpRule(Kind.LARGE_KMALLOC, "COMP", "", (2, _MOST), "mm/slub.c:___kmalloc_large_node"),
     GfpRule(
-        Kind.SKB_FRAG,
+        PageKind.PAGE_TABLE, "ZERO DIRECT_RECLAIM COMP", "NOWARN", (0, 1), "GFP_PGTABLE_KERNEL"
+    ),
+    GfpRule(PageKind.LARGE_KMALLOC, "COMP", "", (2, _MOST), "mm/slub.c:___kmalloc_large_node"),
+    GfpRule(
+        PageKind.SKB_FRAG,
         "DIRECT_RECLAIM KSWAPD_RECLAIM IO FS ACCOUNT",
         "*",
         (0, 0),
@@ -283,7 +289,7 @@ def plain_name(function: str) -> str:
     return _SUFFIX.sub("", function)
 
 
-def stack_kind(frames: Sequence[str]) -> Kind:
+def stack_kind(frames: Sequence[str]) -> PageKind:
     """Whose page an allocation with this stack is; OTHER if no rule knows it.
 
     Args:
@@ -292,15 +298,15 @@ def stack_kind(frames: Sequence[str]) -> Kind:
     names = [plain_name(frame) for frame in frames]
     known = [name for name in names if name in _KIND_OF]
     narrow = [name for name in known if name not in _WIDE]
-    kind = _KIND_OF[(narrow or known)[0]] if known else Kind.OTHER
-    if kind == Kind.VMALLOC and not _FORK.isdisjoint(names):
-        return Kind.KERNEL_STACK
+    kind = _KIND_OF[(narrow or known)[0]] if known else PageKind.OTHER
+    if kind == PageKind.VMALLOC and not _FORK.isdisjoint(names):
+        return PageKind.KERNEL_STACK
     return kind
 
 
 def kinds_of_stacks(stacks: Sequence[Sequence[str]]) -> npt.NDArray[np.int16]:
     """Kind of each distinct stack, by number; one entry more, UNKNOWN, for stack -1 (i2)."""
-    return np.array([*(stack_kind(frames) for frames in stacks), Kind.UNKNOWN], np.int16)
+    return np.array([*(stack_kind(frames) for frames in stacks), PageKind.UNKNOWN], np.int16)
 
 
 def pmd_order(page_size: int) -> int:
@@ -328,7 +334,7 @@ def kinds_by_gfp(
         bits: value of each gfp bit by its name (allocsim.kernels.release).
         page_size: bytes of a page.
     """
-    kind = np.full(len(gfp), Kind.OTHER, np.int16)
+    kind = np.full(len(gfp), PageKind.OTHER, np.int16)
     huge = pmd_order(page_size)
     everything = sum(bits.values()) & ~bits["__GFP_HARDWALL"]
     for rule in reversed(GFP_RULES):
@@ -357,11 +363,11 @@ def kinds_by_mapping(
     mapping: npt.NDArray[np.uint64], flags: npt.NDArray[np.uint64]
 ) -> npt.NDArray[np.int16]:
     """Kind a page_ref event shows: ANON, SHMEM or PAGE_CACHE; UNKNOWN where it shows none (i2)."""
-    kind = np.full(len(mapping), Kind.UNKNOWN, np.int16)
+    kind = np.full(len(mapping), PageKind.UNKNOWN, np.int16)
     shown = (mapping != 0) & ((flags & _UPTODATE) != 0)
     low = mapping & _MAPPING_FLAGS
-    kind[shown & (low == 1)] = Kind.ANON
+    kind[shown & (low == 1)] = PageKind.ANON
     file = shown & (low == 0)
-    kind[file] = Kind.PAGE_CACHE
-    kind[file & ((flags & _SWAPBACKED) != 0)] = Kind.SHMEM
+    kind[file] = PageKind.PAGE_CACHE
+    kind[file & ((flags & _SWAPBACKED) != 0)] = PageKind.SHMEM
     return kind

@@ -27,7 +27,7 @@ from allocsim.tables import Bools, Columns, Index, concat, empty, find, take
 from allocsim.trace.events import Ev
 
 if TYPE_CHECKING:
-    from allocsim.trace.late_results import Window
+    from allocsim.trace.late_results import EventWindow
 
 # Carried for each live life; see PAGE_RESULTS for the columns it ends in.
 _LIFE = {
@@ -43,8 +43,8 @@ _LIFE = {
     "gfp_flags": "i8",
     "stack": "i4",
     "cache": "i4",  # cache its objects are of; -1: not known
-    "told": "i2",  # kind and how as last given out; -1: never
-    "told_how": "i1",
+    "reported": "i2",  # kind and how as last given out; -1: never
+    "reported_how": "i1",
 }
 # Those that begin at 0 and not at -1.
 _COUNTERS = {
@@ -78,9 +78,9 @@ class PageWindow:
         locked: locked instructions on it.
         segments: which life each touched cell belonged to, and when.
         cells: ``start`` and ``end`` of the touched cells, ascending.
-        untold: cells without a known life before their first event of this window: ``start`` and
-            ``end``, the index of the ``life`` that event reveals (-1: it is an allocation), and
-            its ``row``.
+        unknown_before: cells without a known life before their first event of this window:
+            ``start`` and ``end``, the index of the ``life`` that event reveals (-1: it is an
+            allocation), and its ``row``.
         missed_frees: frames that were allocated while believed live.
         unknown_frees: mm_page_free events of pages whose allocation was not seen.
         damaged: page events left out for an order or a frame number that no kernel has.
@@ -94,7 +94,7 @@ class PageWindow:
     locked: Index
     segments: Segments
     cells: Columns
-    untold: Columns
+    unknown_before: Columns
     missed_frees: int
     unknown_frees: int
     damaged: int
@@ -150,7 +150,7 @@ class Pages:
         self.lives = empty(_LIFE | _COUNTERS)
         self.extents = Extents()
 
-    def window(self, window: Window) -> PageWindow:
+    def window(self, window: EventWindow) -> PageWindow:
         """Follow one window of events: the lives touched or carried, and what was whose when."""
         ops = PageOps.of(window.columns)
         frames = Frames(ops, self.extents, join_set=self._join_set)
@@ -231,7 +231,7 @@ class _Ledger:
     """
 
     def __init__(
-        self, window: Window, ops: PageOps, frames: Frames, carried: Columns, extents: Extents
+        self, window: EventWindow, ops: PageOps, frames: Frames, carried: Columns, extents: Extents
     ) -> None:
         self._columns, self._seq = window.columns, window.seq
         self._ops, self._frames = ops, frames

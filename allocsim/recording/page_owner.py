@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from allocsim.recording.page_extents import within
 from allocsim.recording.page_kinds import (
-    Kind,
+    PageKind,
     kinds_by_gfp,
     kinds_by_mapping,
     kinds_of_stacks,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from allocsim.kernels.release import Kernel
     from allocsim.recording.objects import ObjectWindow
     from allocsim.recording.page_lives import PageWindow, Place
-    from allocsim.trace.late_results import Window
+    from allocsim.trace.late_results import EventWindow
 
 _SEEN = {"pfn": "i8", "cache": "i4"}
 _WAITING = {"page": "i8", "seq": "i8"}
@@ -69,7 +69,7 @@ class Ownership:
 
     def window(
         self,
-        window: Window,
+        window: EventWindow,
         pages: PageWindow,
         objects: ObjectWindow | None,
         place: Place,
@@ -79,7 +79,7 @@ class Ownership:
 
         Args:
             window: the window.
-            pages: what the window did to pages; ``seen``, ``cache`` and ``told`` of its lives
+            pages: what the window did to pages; ``seen``, ``cache`` and ``reported`` of its lives
                 are brought up to date.
             objects: its object events.
             place: where each of these lies.
@@ -91,10 +91,10 @@ class Ownership:
         """
         lives = pages.lives
         kinds, caches = self._from_objects(objects, place)
-        untold_kinds, untold_caches = self._from_frames(pages)
+        frame_kinds, frame_caches = self._from_frames(pages)
         mappings = _from_mappings(window.columns, pages)
-        _settle(lives["seen"], 0, [untold_kinds, kinds, mappings])
-        _settle(lives["cache"], -1, [untold_caches, caches])
+        _settle(lives["seen"], 0, [frame_kinds, kinds, mappings])
+        _settle(lives["cache"], -1, [frame_caches, caches])
         at = find(pages.rows, near)
         lives["near"][pages.life[at[at >= 0]]] = 1
         kind, how = self._kinds(lives)
@@ -117,7 +117,7 @@ class Ownership:
         life = np.where(on_slab, np.maximum(life, place.later[at]), life)
         row = np.maximum(objects.row[at], place.reveal[at])
         says = (life >= 0) & (on_slab | (large & objects.allocates[at]))
-        value = np.where(large, Kind.LARGE_KMALLOC, Kind.SLAB)
+        value = np.where(large, PageKind.LARGE_KMALLOC, PageKind.SLAB)
         named = (life >= 0) & (own >= 0) & on_slab
         return (
             Evidence(life[says], row[says], value[says]),
@@ -126,42 +126,42 @@ class Ownership:
 
     def _from_frames(self, pages: PageWindow) -> tuple[Evidence, Evidence]:
         """What objects of earlier windows say of older pages that this window reveals."""
-        at = within(pages.untold, self.frames["pfn"])
+        at = within(pages.unknown_before, self.frames["pfn"])
         hit = np.flatnonzero(at >= 0)
-        hit = hit[pages.untold["life"][at[hit]] >= 0]
-        life, row = (pages.untold[name][at[hit]] for name in ("life", "row"))
+        hit = hit[pages.unknown_before["life"][at[hit]] >= 0]
+        life, row = (pages.unknown_before[name][at[hit]] for name in ("life", "row"))
         cache = self.frames["cache"][hit].astype(np.int64)
         known = cache >= 0
         return (
-            Evidence(life, row, np.full(len(hit), int(Kind.SLAB))),
+            Evidence(life, row, np.full(len(hit), int(PageKind.SLAB))),
             Evidence(life[known], row[known], cache[known]),
         )
 
     def _kinds(self, lives: Columns) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int8]]:
         by_stack = self._by_stack[lives["stack"]]
         kind = kinds_by_gfp(lives["gfp_flags"], lives["order"], self._kernel.gfp, self._page_size)
-        kind[(lives["near"] > 0) & (kind == Kind.ANON)] = Kind.SHMEM
-        how = np.where(kind == Kind.OTHER, How.ASSUMED, How.INFERRED).astype(np.int8)
+        kind[(lives["near"] > 0) & (kind == PageKind.ANON)] = PageKind.SHMEM
+        how = np.where(kind == PageKind.OTHER, How.ASSUMED, How.INFERRED).astype(np.int8)
         older = lives["alloc_seq"] < 0
-        kind[older], how[older] = Kind.UNKNOWN, How.UNKNOWN
+        kind[older], how[older] = PageKind.UNKNOWN, How.UNKNOWN
         seen = np.where(
-            (lives["seen"] == Kind.ANON) & (lives["order"] == pmd_order(self._page_size)),
-            Kind.THP,
+            (lives["seen"] == PageKind.ANON) & (lives["order"] == pmd_order(self._page_size)),
+            PageKind.THP,
             lives["seen"],
         )
         for says in (
-            np.where(by_stack == Kind.OTHER, by_stack, Kind.UNKNOWN),
+            np.where(by_stack == PageKind.OTHER, by_stack, PageKind.UNKNOWN),
             seen,
-            np.where(by_stack == Kind.OTHER, Kind.UNKNOWN, by_stack),
+            np.where(by_stack == PageKind.OTHER, PageKind.UNKNOWN, by_stack),
         ):
-            stands = says != Kind.UNKNOWN
+            stands = says != PageKind.UNKNOWN
             kind[stands] = says[stands]
             how[stands] = How.OBSERVED
         return kind, how
 
     def _tell(
         self,
-        window: Window,
+        window: EventWindow,
         pages: PageWindow,
         kind: npt.NDArray[np.int16],
         how: npt.NDArray[np.int8],
@@ -170,14 +170,14 @@ class Ownership:
         lives = pages.lives
         waiting = self._waiting
         at = find(lives["page"], waiting["page"])
-        changed = (lives["told"] != kind) | (lives["told_how"] != how)
+        changed = (lives["reported"] != kind) | (lives["reported_how"] != how)
         rows = changed[at]
-        window.amend.add(waiting["seq"][rows], page_kind=kind[at[rows]], kind_how=how[at[rows]])
-        lives["told"], lives["told_how"] = kind, how
+        window.late.add(waiting["seq"][rows], page_kind=kind[at[rows]], kind_how=how[at[rows]])
+        lives["reported"], lives["reported_how"] = kind, how
         by_stack = self._by_stack[lives["stack"]]
         # A life that a set began may yet be joined by its mm_page_alloc, with a stack.
         whole = (lives["alloc_seq"] >= 0) | (lives["alloc_ts"] < 0)
-        settled = (by_stack != Kind.OTHER) & (by_stack != Kind.UNKNOWN)
+        settled = (by_stack != PageKind.OTHER) & (by_stack != PageKind.UNKNOWN)
         settled |= whole & (lives["seen"] > 0)
         open_ended = ~settled & ~pages.closed
         stays = open_ended[pages.life]
@@ -186,7 +186,7 @@ class Ownership:
 
     def _remember(self, pages: PageWindow, objects: ObjectWindow | None, place: Place) -> None:
         """Objects on frames no life is known of: for the day an event reveals their page."""
-        frames = take(self.frames, within(pages.untold, self.frames["pfn"]) < 0)
+        frames = take(self.frames, within(pages.unknown_before, self.frames["pfn"]) < 0)
         if objects is not None:
             alone = objects.on_slab & (place.life < 0) & (place.later == -1) & (place.pfn >= 0)
             at = np.flatnonzero(alone)
@@ -200,7 +200,7 @@ def _from_mappings(columns: Columns, pages: PageWindow) -> Evidence:
     is_ref = columns["event"][pages.rows] >= Ev.PAGE_REF_SET
     row, life = pages.rows[is_ref], pages.life[is_ref]
     kind = kinds_by_mapping(columns["mapping"][row], columns["page_flags"][row])
-    shows = kind != Kind.UNKNOWN
+    shows = kind != PageKind.UNKNOWN
     return Evidence(life[shows], row[shows], kind[shows].astype(np.int64))
 
 

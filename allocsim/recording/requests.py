@@ -4,7 +4,7 @@ Object requests are its object events less the allocator's own metadata (sheaves
 kmallocs, which are page requests, and frees of nothing (T4). What must be left out of them is
 counted, by reason (LEFT_OUT). An allocation of an address believed
 live shows that a free went untraced (T6, I2); such frees, and prefilled sheaves, are told by
-``Hidden``. Page
+``Untraced``. Page
 requests are everyone's but slab's, whose pages the model asks for itself.
 """
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 #: Event columns that are read, as far as the trace has them.
 COLUMNS = ("ts", "cpu", "event", "pfn", "order", "gfp_flags", "metadata")
 
-#: A page's handle is ``alloc_seq << PAGE_SHIFT``; the slab pages that one event asks for have the
+#: A page's handle is ``alloc_seq << HANDLE_SHIFT``; the slab pages that one event asks for have the
 #: numbers behind its own. Object requests and page requests come from different events.
-PAGE_SHIFT = 11
+HANDLE_SHIFT = 11
 #: Handle of pages allocated before the trace, or in a way it does not show.
 UNKNOWN_PAGE = -1
 
@@ -132,7 +132,7 @@ class RecordedPages(NamedTuple):
     block: npt.NDArray[np.int8]
 
 
-class HiddenFrees(NamedTuple):
+class UntracedFrees(NamedTuple):
     """Frees that no event shows (T6), in order of time; arrays of one length.
 
     Args:
@@ -163,7 +163,7 @@ class SheafRuns(NamedTuple):
     left: npt.NDArray[np.int32]
 
 
-class Hidden(NamedTuple):
+class Untraced(NamedTuple):
     """What the events of a window do not say themselves.
 
     Args:
@@ -171,13 +171,13 @@ class Hidden(NamedTuple):
         runs: its allocations out of prefilled sheaves.
     """
 
-    frees: HiddenFrees
+    frees: UntracedFrees
     runs: SheafRuns
 
 
-_FREES = HiddenFrees._fields
-NOTHING_HIDDEN = Hidden(
-    HiddenFrees(
+_FREES = UntracedFrees._fields
+NOTHING_UNTRACED = Untraced(
+    UntracedFrees(
         np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int16)
     ),
     SheafRuns(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int32)),
@@ -189,16 +189,16 @@ class RecordedRequests:
 
     Args:
         zones: the zones page requests are for.
-        older: rising handles of objects live before the trace, which are those of the frees that
-            end them; frees of other unknown objects are left out.
+        pre_trace: rising handles of objects live before the trace, which are those of the frees
+            that end them; frees of other unknown objects are left out.
     """
 
-    def __init__(self, zones: Sequence[Zone], older: npt.NDArray[np.int64]) -> None:
+    def __init__(self, zones: Sequence[Zone], pre_trace: npt.NDArray[np.int64]) -> None:
         self._zones = zones
-        self._older = older
+        self._pre_trace = pre_trace
         #: Allocations that a free is still to come of, and their caches or why there is none.
         self._live: Columns = empty({"object": "i8", "cache": "i4"})
-        self._waiting = NOTHING_HIDDEN.frees  # due behind the last object event so far
+        self._waiting = NOTHING_UNTRACED.frees  # due behind the last object event so far
         #: Of requests, those recorded and those left out; of pages and events, what is told apart.
         self.counts: Counter[str] = Counter(dict.fromkeys(LEFT_OUT, 0))
 
@@ -208,7 +208,7 @@ class RecordedRequests:
         seq: int,
         of_objects: RecordedObjects,
         pages: RecordedPages,
-        hidden: Hidden = NOTHING_HIDDEN,
+        untraced: Untraced = NOTHING_UNTRACED,
     ) -> RequestWindow:
         """The requests of the next events.
 
@@ -217,12 +217,12 @@ class RecordedRequests:
             seq: row of the first event in the trace.
             of_objects: what is known of the object events.
             pages: what is known of the page events.
-            hidden: what the events do not say themselves.
+            untraced: what the events do not say themselves.
         """
         cpu = columns["cpu"]
         shown = self._objects(columns, seq, cpu, of_objects)
-        objects, is_event = self._with_hidden(shown, columns["ts"][shown.seq - seq], hidden)
-        gone = find(self._live["object"], hidden.frees.object)
+        objects, is_event = self._with_untraced(shown, columns["ts"][shown.seq - seq], untraced)
+        gone = find(self._live["object"], untraced.frees.object)
         self._live = {name: np.delete(kept, gone[gone >= 0]) for name, kept in self._live.items()}
         end = seq + len(cpu)
         return RequestWindow(objects, is_event, self._pages(columns, seq, cpu, pages), end)
@@ -246,7 +246,7 @@ class RecordedRequests:
 
         unknown = frees[handle[frees] == rows[frees] + seq]
         named = unknown[own[unknown] >= 0]
-        own[named[find(self._older, handle[named]) < 0]] = _UNSEEN
+        own[named[find(self._pre_trace, handle[named]) < 0]] = _UNSEEN
         self._count_left_out(own, allocates, unknown)
         keep = np.flatnonzero(own >= 0)
         rows, handle = rows[keep], handle[keep]
@@ -287,29 +287,29 @@ class RecordedRequests:
         new: Columns = {"object": born + seq, "cache": named[born]}
         self._live = concat([take(self._live, rest), new])
 
-    def _with_hidden(
-        self, shown: ObjectRequests, ts: Index, hidden: Hidden
+    def _with_untraced(
+        self, shown: ObjectRequests, ts: Index, untraced: Untraced
     ) -> tuple[ObjectRequests, Bools]:
-        """Object requests with hidden frees between them, and which of them are events."""
+        """Object requests with untraced frees between them, and which of them are events."""
         op, run = shown.op.copy(), np.zeros(len(ts), np.int64)
         left = np.zeros(len(ts), np.int32)
-        at = find(shown.seq, hidden.runs.seq)
+        at = find(shown.seq, untraced.runs.seq)
         asked = np.flatnonzero(at >= 0)
         out_of = at[asked]
         op[out_of] = Op.FROM_SHEAF
-        run[out_of], left[out_of] = hidden.runs.run[asked], hidden.runs.left[asked]
+        run[out_of], left[out_of] = untraced.runs.run[asked], untraced.runs.left[asked]
 
-        both = self._waiting, hidden.frees
-        frees = HiddenFrees(
+        both = self._waiting, untraced.frees
+        frees = UntracedFrees(
             *(np.concatenate([getattr(each, name) for each in both]) for name in _FREES)
         )
         at = np.searchsorted(ts, frees.ts)
         at = np.maximum(at, np.searchsorted(shown.seq, frees.object, side="right"))
         later = at == len(ts)
-        self._waiting = HiddenFrees(*(column[later] for column in frees))
+        self._waiting = UntracedFrees(*(column[later] for column in frees))
         order = np.lexsort((frees.object, frees.ts, at))
         order = order[~later[order]]
-        at, frees = at[order], HiddenFrees(*(column[order] for column in frees))
+        at, frees = at[order], UntracedFrees(*(column[order] for column in frees))
         self.counts["inferred_frees"] += len(at)
 
         place = at + np.arange(len(at))
@@ -352,7 +352,7 @@ class RecordedRequests:
         keep = ~slab & ~failed & (block >= 0)
         rows, known, allocates, block = rows[keep], known[keep], allocates[keep], block[keep]
         alloc_seq = np.where(allocates, rows + seq, np.append(pages.alloc_seq, -1)[known])
-        page = np.where(alloc_seq >= 0, alloc_seq << PAGE_SHIFT, UNKNOWN_PAGE)
+        page = np.where(alloc_seq >= 0, alloc_seq << HANDLE_SHIFT, UNKNOWN_PAGE)
         unseen = page == UNKNOWN_PAGE
         self.counts["unknown_page_frees"] += int(np.count_nonzero(unseen))
         gfp = column(columns, "gfp_flags", rows).astype(np.uint64)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.recording.lifetimes import ZERO_SIZE_PTR
-from allocsim.recording.requests import NOTHING_HIDDEN, SheafRuns
+from allocsim.recording.requests import NOTHING_UNTRACED, SheafRuns
 from allocsim.tables import column, stable_order
 from allocsim.trace.events import Ev
 
@@ -29,11 +29,11 @@ CACHE = "maple_node"
 FLAGS = ("__GFP_KSWAPD_RECLAIM", "__GFP_NOWARN")
 
 
-NO_RUNS = NOTHING_HIDDEN.runs
+NO_RUNS = NOTHING_UNTRACED.runs
 _HARD_OR_SOFT_IRQ = 0x18  # TRACE_FLAG_HARDIRQ | TRACE_FLAG_SOFTIRQ
 
 
-class Prefilled:
+class PrefilledSheaves:
     """Which allocations of a recording are out of prefilled sheaves.
 
     Args:

@@ -31,7 +31,7 @@ _STEPS = 64
 _INTERRUPT = 0x18  # common_flags: hard and soft interrupts run on top of a task (I6)
 
 
-class Neighbours:
+class ShmemHints:
     """What each task did last, carried from window to window.
 
     Args:

@@ -48,7 +48,7 @@ _CITATION = re.compile(r"([\w./-]+\.[chS]):([A-Za-z_]\w*) \(([\d., ]+)\)")
 
 
 @dataclass(frozen=True, slots=True)
-class Citation:
+class SourceFunction:
     """A function, and the kernels in whose source it was read.
 
     Args:
@@ -63,7 +63,7 @@ class Citation:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class CountReader:
     """Something a kernel does with the count of pages.
 
     Args:
@@ -76,15 +76,15 @@ class Reader:
     kinds: frozenset[str]
     does: str
     what: str
-    source: tuple[Citation, ...]
+    source: tuple[SourceFunction, ...]
 
-    def cited(self, kernel: str) -> list[Citation]:
+    def cited(self, kernel: str) -> list[SourceFunction]:
         """Its functions in one of KERNELS; empty: that has no such reader."""
         return [citation for citation in self.source if kernel in citation.kernels]
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class KindVerdicts:
     """What the sources allow of one kind of page.
 
     Args:
@@ -119,9 +119,9 @@ class Caller:
     functions: tuple[str, ...]
     verdict: Verdict
     what: str
-    source: tuple[Citation, ...]
+    source: tuple[SourceFunction, ...]
 
-    def cited(self, kernel: str) -> list[Citation]:
+    def cited(self, kernel: str) -> list[SourceFunction]:
         """Where it was read in one of KERNELS; empty: it asks for no such pages there."""
         return [citation for citation in self.source if kernel in citation.kernels]
 
@@ -136,11 +136,11 @@ class Readers:
         readers: in the order of the files.
     """
 
-    kinds: Mapping[str, Kind]
+    kinds: Mapping[str, KindVerdicts]
     callers: tuple[Caller, ...]
-    readers: tuple[Reader, ...]
+    readers: tuple[CountReader, ...]
 
-    def of(self, kind: str, kernel: str) -> list[Reader]:
+    def of(self, kind: str, kernel: str) -> list[CountReader]:
         """The readers of one kind in one of KERNELS, those of every kind last."""
         present = [reader for reader in self.readers if reader.cited(kernel)]
         return [
@@ -177,9 +177,9 @@ def parse_readers(files: Mapping[str, str]) -> Readers:
         DataFileError: no TOML, a key that is missing or unknown, a value that will not do, or a
             verdict that the readers named do not bear out.
     """
-    kinds: dict[str, Kind] = {}
+    kinds: dict[str, KindVerdicts] = {}
     callers: list[Caller] = []
-    readers: list[Reader] = []
+    readers: list[CountReader] = []
     for source, text in files.items():
         data = parse(text, source, ("name", "kind", "reader", "caller"))
         for name, row in table(data.get("kind", {}), "kind", source).items():
@@ -216,21 +216,21 @@ def _check(found: Readers, source: str) -> None:
             raise DataFileError(f"{source}: caller: of kind {caller.kind} nothing can be said")
 
 
-def _kind(row: object, where: str, source: str) -> Kind:
+def _kind(row: object, where: str, source: str) -> KindVerdicts:
     values = table(row, where, source)
     only(values, ("verdict", "doc", "price"), source, where)
     verdicts = table(values.get("verdict"), f"{where}.verdict", source)
     only(verdicts, KERNELS, source, f"{where}.verdict")
     if KERNELS[0] not in verdicts:
         raise DataFileError(f"{source}: {where}.verdict says nothing of {KERNELS[0]}")
-    return Kind(
+    return KindVerdicts(
         {kernel: _verdict(value, where, source) for kernel, value in verdicts.items()},
         text_of(values, "doc", source, where, required=True),
         text_of(values, "price", source, where),
     )
 
 
-def _reader(row: Mapping[str, Any], source: str) -> Reader:
+def _reader(row: Mapping[str, Any], source: str) -> CountReader:
     only(row, ("kinds", "does", "what", "source"), source, "reader")
     kinds = _texts(row, "kinds", source, "reader")
     for kind in kinds:
@@ -240,7 +240,7 @@ def _reader(row: Mapping[str, Any], source: str) -> Reader:
     if does not in DOES:
         refuse(source, "reader.does", does, DOES)
     what = text_of(row, "what", source, "reader", required=True)
-    return Reader(frozenset(kinds), does, what, _citations(row, source, "reader"))
+    return CountReader(frozenset(kinds), does, what, _citations(row, source, "reader"))
 
 
 def _caller(row: Mapping[str, Any], source: str) -> Caller:
@@ -263,7 +263,7 @@ def _verdict(value: object, where: str, source: str) -> Verdict:
     return _VERDICTS[value]
 
 
-def _citations(row: Mapping[str, Any], source: str, where: str) -> tuple[Citation, ...]:
+def _citations(row: Mapping[str, Any], source: str, where: str) -> tuple[SourceFunction, ...]:
     found = []
     for text in _texts(row, "source", source, where):
         match = _CITATION.fullmatch(text)
@@ -273,7 +273,7 @@ def _citations(row: Mapping[str, Any], source: str, where: str) -> tuple[Citatio
                 f"{source}: {where}.source = {text!r}: file:function (version, version) is wanted,"
                 f" of {', '.join(KERNELS)}"
             )
-        found.append(Citation(match[1], match[2], frozenset(kernels)))
+        found.append(SourceFunction(match[1], match[2], frozenset(kernels)))
     return tuple(found)
 
 

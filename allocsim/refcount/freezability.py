@@ -23,7 +23,7 @@ class Verdict(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class VerdictRule:
     """One verdict, and when it is given.
 
     Args:
@@ -42,29 +42,31 @@ class Rule:
 
 # Nearly: at one life in a hundred, the callers that take the references are few enough to be
 # looked at one by one, as nvme-tcp's were in 6.14. A choice, not a measurement.
-VERDICTS: tuple[Rule, ...] = (
-    Rule(Verdict.FROZEN, "frozen already", None, "No whole life was given a count."),
-    Rule(
+VERDICTS: tuple[VerdictRule, ...] = (
+    VerdictRule(Verdict.FROZEN, "frozen already", None, "No whole life was given a count."),
+    VerdictRule(
         Verdict.FREEZABLE,
         "freezable",
         0.0,
         "No whole life had an extra reference, and in the sources nobody reads the count.",
     ),
-    Rule(
+    VerdictRule(
         Verdict.ONCE,
         "freezable once readers change",
         None,
         "As freezable, but functions that can be named read the count, take references or map the"
         " pages to user space (count_readers).",
     ),
-    Rule(Verdict.NEARLY, "nearly", 1.0, "At most 1 % of the whole lives had one: few to fix."),
-    Rule(
+    VerdictRule(
+        Verdict.NEARLY, "nearly", 1.0, "At most 1 % of the whole lives had one: few to fix."
+    ),
+    VerdictRule(
         Verdict.NEEDED,
         "needs its count",
         100.0,
         "More of them had an extra reference, or the sources live by the count.",
     ),
-    Rule(
+    VerdictRule(
         Verdict.UNSEEN,
         "not known",
         None,

@@ -26,7 +26,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from allocsim.kernels.release import POLICIES
-from allocsim.recording.page_kinds import KIND_NAMES, Kind
+from allocsim.recording.page_kinds import KIND_NAMES, PageKind
 from allocsim.refcount.use_steps import STEP_NAMES
 from allocsim.toml_data import DataFileError, only, parse, refuse, table, text_of
 
@@ -206,7 +206,7 @@ def policy_ops(policy: Policy, own: str) -> list[PolicyOp]:
     for each in _bases(policy, own):
         tables |= each.tables
     ops = []
-    for kind, name in zip(Kind, KIND_NAMES, strict=True):
+    for kind, name in zip(PageKind, KIND_NAMES, strict=True):
         form = "frozen" if name in policy.freeze else "refcounted"
         for stage in STAGES:
             row = tables.get((form, name, stage), tables[form, _ANY, stage])

@@ -21,7 +21,7 @@ class Use(Flag):
 
     KEPT = 0  #: nothing
     PART = auto()  #: validation compares the sum it is part of: of all alloc_*, or of all free_*
-    HIDDEN = auto()  #: what it counts has no event (T6)
+    NO_EVENT = auto()  #: what it counts has no event (T6)
     TOTAL = auto()  #: validation compares it, all caches together
     CACHE = auto()  #: validation compares it, cache by cache
     CHIEF = auto()  #: reports show it of the busiest caches
@@ -121,18 +121,18 @@ COUNTERS = (
     Counter(
         "free_rcu_sheaf",
         "objects",
-        _sheaves(Use.PART | Use.HIDDEN),
+        _sheaves(Use.PART | Use.NO_EVENT),
         "Objects that kfree_rcu put into a CPU's rcu_free sheaf.",
     ),
     Counter("free_rcu_sheaf_fail", "times", _sheaves(), "Times kfree_rcu could not put one there."),
     Counter(
         "sheaf_prefill_fast",
         "sheaves",
-        _sheaves(Use.HIDDEN),
+        _sheaves(Use.NO_EVENT),
         "Prefilled sheaves handed out that were the CPU's spare.",
     ),
     Counter(
-        "sheaf_prefill_slow", "times", _sheaves(Use.HIDDEN), "Times the CPU had no spare for one."
+        "sheaf_prefill_slow", "times", _sheaves(Use.NO_EVENT), "Times the CPU had no spare for one."
     ),
     _unmodelled(
         "sheaf_prefill_oversize",

@@ -46,7 +46,7 @@ class PartialList:
         self.count = np.zeros(_ROWS, np.int32)
         self.slab = np.empty(_ROWS, np.int64)
         self._row_of = np.full(_SLABS, NO_ROW, np.int32)  # by number
-        self._older: dict[int, int] = {}  # rows of slabs older than the trace
+        self._pre_trace: dict[int, int] = {}  # rows of slabs older than the trace
         self._unused = list(range(_ROWS))
         self._queue = np.empty(_SLABS, np.int64)
         self._head = self._tail = 0
@@ -72,7 +72,7 @@ class PartialList:
         """Let everything that changes be this list's own."""
         self.free, self.count, self.slab = self.free.copy(), self.count.copy(), self.slab.copy()
         self._row_of, self._queue = self._row_of.copy(), self._queue.copy()
-        self._older, self._unused = self._older.copy(), self._unused.copy()
+        self._pre_trace, self._unused = self._pre_trace.copy(), self._unused.copy()
         self._look()
 
     def items(self) -> Iterator[tuple[int, list[int]]]:
@@ -87,7 +87,7 @@ class PartialList:
     def row(self, slab: int) -> int:
         """The row of a slab, NO_ROW if it is not on the list."""
         if slab < 0:
-            return self._older.get(slab, NO_ROW)
+            return self._pre_trace.get(slab, NO_ROW)
         number, rows = slab & NUMBER, self._rows
         return rows[number] if number < len(rows) else NO_ROW
 
@@ -97,7 +97,7 @@ class PartialList:
             self._more_rows(1)
         row = self._unused.pop()
         if slab < 0:
-            self._older[slab] = row
+            self._pre_trace[slab] = row
         else:
             self._room_for(slab & NUMBER)
             self._rows[slab & NUMBER] = row
@@ -171,7 +171,7 @@ class PartialList:
         """Take a slab that is freed off the list; its entry in the queue stays behind."""
         slab = self._slabs[row]
         if slab < 0:
-            del self._older[slab]
+            del self._pre_trace[slab]
         else:
             self._rows[slab & NUMBER] = NO_ROW
         self.objects -= self.counts[row]
@@ -182,13 +182,15 @@ class PartialList:
 
     def rows(self, slabs: Index) -> Index:
         """Their rows (i8), NO_ROW where one is not on the list."""
-        older = np.flatnonzero(slabs < 0)
+        pre_trace = np.flatnonzero(slabs < 0)
         number = slabs & NUMBER
-        number[older] = 0
+        number[pre_trace] = 0
         self._room_for(int(number.max(initial=0)))
         found = self._row_of.take(number).astype(np.int64)
-        if len(older):
-            found[older] = [self._older.get(slab, NO_ROW) for slab in slabs[older].tolist()]
+        if len(pre_trace):
+            found[pre_trace] = [
+                self._pre_trace.get(slab, NO_ROW) for slab in slabs[pre_trace].tolist()
+            ]
         return found
 
     def ahead(self, most: int) -> tuple[Index, Index]:
@@ -239,9 +241,9 @@ class PartialList:
         if len(number) < len(slabs):
             for slab, row in zip(slabs[~newer].tolist(), rows[~newer].tolist(), strict=True):
                 if row == NO_ROW:
-                    del self._older[slab]
+                    del self._pre_trace[slab]
                 else:
-                    self._older[slab] = row
+                    self._pre_trace[slab] = row
 
     # -- room
 

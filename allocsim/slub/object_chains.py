@@ -4,8 +4,8 @@ A cell of a sheaf is a place for one object. In the events of a cell, in time or
 allocation takes what the event before it put there, unless the sheaf was refilled or came into
 the window full. The object a free puts back is that of its allocation, which took the object of an
 earlier free, ...: a chain that ends at a refill, at what a sheaf held when the window began, or at
-an object that was allocated before it. ``Reuse`` follows all chains at once by pointer jumping; no
-object need be known yet, so refills and flushes can be worked out afterwards, in their order.
+an object that was allocated before it. ``ObjectChains`` follows all chains at once by pointer
+jumping; no object need be known yet, so refills and flushes can be worked out afterwards, in order.
 
 A source is a number: 0 to n - 1 an event of the window, from n on an end of a chain, namely refill
 x capacity + position, then the cells held at the start, then frees of objects allocated before.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from allocsim.slub.sheaves.plan import Plan
 
 
-class Reuse:
+class ObjectChains:
     """Sources of every object that events, flushes and the cells at the end hold.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 
-class Path(IntEnum):
+class AllocPath(IntEnum):
     """What served an allocation or a free (R3.13, R3.15, R3.17, R3.23, R3.24, R3.31 - R3.36)."""
 
     IGNORED = 0  #: free of an object whose allocation failed in the model
@@ -42,19 +42,19 @@ class Path(IntEnum):
 #: Paths of frees; the others are those of allocations. SPARE_SWAP is both.
 FREE_PATHS = frozenset(
     {
-        Path.IGNORED,
-        Path.MAIN_PUSH,
-        Path.INSTALL_EMPTY,
-        Path.BARN_PUT,
-        Path.FLUSH,
-        Path.FLUSH_MAIN,
-        Path.SLOW_FREE,
-        Path.RCU_FREE,
-        Path.CPU_SLAB_PUSH,
-        Path.FREE_FROZEN,
-        Path.CPU_PARTIAL_PUT,
-        Path.CPU_PARTIAL_DRAIN,
-        Path.SLAB_PUSH,
-        Path.SLAB_FREED,
+        AllocPath.IGNORED,
+        AllocPath.MAIN_PUSH,
+        AllocPath.INSTALL_EMPTY,
+        AllocPath.BARN_PUT,
+        AllocPath.FLUSH,
+        AllocPath.FLUSH_MAIN,
+        AllocPath.SLOW_FREE,
+        AllocPath.RCU_FREE,
+        AllocPath.CPU_SLAB_PUSH,
+        AllocPath.FREE_FROZEN,
+        AllocPath.CPU_PARTIAL_PUT,
+        AllocPath.CPU_PARTIAL_DRAIN,
+        AllocPath.SLAB_PUSH,
+        AllocPath.SLAB_FREED,
     }
 )

@@ -29,7 +29,7 @@ class ObjectRequests(NamedTuple):
         cache: cache number (integer).
         op: Op (i1).
         object: handle of the object's life (i8): of an allocation a new one, above all before it;
-            of a free the one its allocation had, or one that ``OlderObjects`` declares. No life
+            of a free the one its allocation had, or one that ``PreTraceObjects`` declares. No life
             is ended twice.
         ts: time of the event in ns (i8); needed from the first FREE_RCU on.
         run: of a FROM_SHEAF, which prefilled sheaf: a number for each (i8).
@@ -61,7 +61,7 @@ class ObjectRequests(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class OlderObjects:
+class PreTraceObjects:
     """Objects that were live before the trace (I2); arrays of one length, no place twice.
 
     Args:
@@ -81,7 +81,7 @@ class FreeBefore:
 
     In list order, and in free-list order within a slab; of those in a sheaf, the next to be taken
     first. A CPU with objects in its main sheaf has an empty spare. Every other object of these
-    slabs, and every object of a slab of ``OlderObjects`` that is not named here, was live.
+    slabs, and every object of a slab of ``PreTraceObjects`` that is not named here, was live.
 
     Args:
         cache: cache number (integer).

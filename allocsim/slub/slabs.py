@@ -246,7 +246,7 @@ class Slabs:
         self.stat["free_slab"] += 1
         self.pages += (time, slab, order, -1)
 
-    def add_older(self, slabs: Sequence[int], objects: Sequence[int]) -> None:
+    def add_pre_trace(self, slabs: Sequence[int], objects: Sequence[int]) -> None:
         """Put slabs older than the trace on the list with the given free objects, in order."""
         held: dict[int, list[int]] = {}
         for slab, found in zip(slabs, objects, strict=True):

@@ -24,14 +24,14 @@ from allocsim.slub.node_partial import INDEX_BITS
 from allocsim.slub.requests import PageRequests, Placement, SheafObjects
 from allocsim.slub.sheaves.cache import SheafCache
 from allocsim.slub.sheaves.sheaf_kmalloc import (
-    NO_HOME,
+    NO_KMALLOC_CACHE,
     Origin,
-    before_their_homes,
+    before_their_kmalloc_caches,
     handed_out,
     join,
     merge,
     places,
-    sheaf_homes,
+    sheaf_kmalloc_caches,
     sheaves_wanted,
 )
 from allocsim.slub.slabs import CACHE_BITS
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from allocsim.kernels.profile import Profile
     from allocsim.kernels.slub_rules import SlubRules
     from allocsim.slub.cache_model import CacheModel
-    from allocsim.slub.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
+    from allocsim.slub.requests import FreeBefore, ObjectRequests, PreTraceObjects, Refusals
     from allocsim.slub.sheaves.sheaf_kmalloc import SheafRequests
     from allocsim.tables import Index
 
@@ -78,8 +78,8 @@ class Slub:
     ) -> None:
         self.cpus = cpus
         self.generation = profile.slub.generation
-        self.homes = sheaf_homes(profile.slub, shapes)
-        self.sequence, self.depth = before_their_homes(self.homes)
+        self.kmalloc_caches = sheaf_kmalloc_caches(profile.slub, shapes)
+        self.sequence, self.depth = before_their_kmalloc_caches(self.kmalloc_caches)
         self.caches: list[CacheModel] = [
             _cache_model(profile.slub, shape, number, cpus, freelist_order)
             for number, shape in enumerate(shapes)
@@ -89,7 +89,7 @@ class Slub:
             for number, cache in enumerate(self.caches)
             if isinstance(cache, SheafCache)
         }
-        self.live = LiveObjects()
+        self.live_objects = LiveObjects()
         #: Sheaves made and freed in the last window that are objects of a cache of the trace.
         self.sheaf_objects = _sheaf_objects([])
         if free_before is not None:
@@ -103,14 +103,14 @@ class Slub:
     def window(
         self,
         requests: ObjectRequests,
-        older: OlderObjects | None = None,
+        pre_trace: PreTraceObjects | None = None,
         refusals: Refusals | None = None,
     ) -> tuple[Placement, PageRequests]:
         """Replay a window.
 
         Args:
             requests: the object requests.
-            older: the objects among those freed that were live before the trace.
+            pre_trace: the objects among those freed that were live before the trace.
             refusals: what the page allocator refuses; None: nothing.
 
         Raises:
@@ -123,7 +123,7 @@ class Slub:
         place = np.empty(count, np.int64)
         place[order] = np.arange(count)
         objects = np.empty(count, np.int64)
-        parent, stays = self._parents(requests, older, place, objects)
+        parent, stays = self._parents(requests, pre_trace, place, objects)
         max_order = None if refusals is None else _max_order(refusals, requests.seq[order])
         window = CacheEvents(
             requests.cpu.take(order),
@@ -142,7 +142,7 @@ class Slub:
         ends = np.searchsorted(requests.cache.take(order), numbers, side="right").tolist()
         pages, sheaves = self._replay(window, order, [0, *ends], requests.ts)
         self.sheaf_objects = _sheaf_objects(sheaves)
-        self.live.add(requests.object[stays], objects[place[stays]])
+        self.live_objects.add(requests.object[stays], objects[place[stays]])
         return _placement(window, order), _pages(requests, pages)
 
     def _replay(
@@ -173,15 +173,15 @@ class Slub:
                 window.objects[own], window.path[own] = part.objects[mine], part.path[mine]
                 given = part.objects[~mine]
                 handed_out(self.with_sheaves, asked, given)
-                home = np.full(len(given), number)
-                sheaves.append(np.stack((asked.row, asked.cpu, asked.op, home, given)))
+                kmalloc_cache = np.full(len(given), number)
+                sheaves.append(np.stack((asked.row, asked.cpu, asked.op, kmalloc_cache, given)))
             took = cache.take_pages()
             origin = Origin(mine, asked, self.depth)
             place = places(took[:, 0], origin, 2 * np.arange(len(took)) + 1)
             took[:, 0] = rows[took[:, 0]]
             pages.append(np.concatenate((np.insert(took, 1, number, axis=1), place), axis=1))
-            asks = self.homes[number]
-            if asks != NO_HOME and self.with_sheaves[number].sheaf_memory:
+            asks = self.kmalloc_caches[number]
+            if asks != NO_KMALLOC_CACHE and self.with_sheaves[number].sheaf_memory:
                 wanted[asks].append(sheaves_wanted(self.with_sheaves[number], part, rows, origin))
         return np.concatenate([np.empty((0, 6 + self.depth), np.int64), *pages]), sheaves
 
@@ -205,7 +205,7 @@ class Slub:
     def _parents(
         self,
         requests: ObjectRequests,
-        older: OlderObjects | None,
+        pre_trace: PreTraceObjects | None,
         place: Index,
         objects: Index,
     ) -> tuple[Index, Index]:
@@ -219,7 +219,7 @@ class Slub:
         freed = np.flatnonzero(requests.op < 0)
         handles = requests.object[born]
         if len(handles) and (
-            np.any(handles[1:] <= handles[:-1]) or handles[0] <= self.live.highest
+            np.any(handles[1:] <= handles[:-1]) or handles[0] <= self.live_objects.highest
         ):
             raise ValueError("handles of allocations must rise from one to the next")
         which = _find(handles, requests.object[freed])
@@ -230,12 +230,12 @@ class Slub:
         parent[place[frees]] = place[allocs]
 
         freed = freed.take(np.flatnonzero(which < 0))
-        found, known = self.live.take(requests.object[freed])
+        found, known = self.live_objects.take(requests.object[freed])
         unknown = np.flatnonzero(~known)
         if len(unknown):
-            found[unknown] = _older(requests.object[freed[unknown]], older)
-        home = found >> (INDEX_BITS + CACHE_BITS)
-        if np.any((home >= 0) & (home != requests.cache[freed])):
+            found[unknown] = _pre_trace(requests.object[freed[unknown]], pre_trace)
+        of_cache = found >> (INDEX_BITS + CACHE_BITS)
+        if np.any((of_cache >= 0) & (of_cache != requests.cache[freed])):
             raise ValueError("an object is freed to another cache")
         objects[place[freed]] = found
         stays = requests.op > 0
@@ -271,14 +271,14 @@ def _find(handles: Index, wanted: Index) -> Index:
     return table[np.minimum((wanted - first).view(np.uint64), np.uint64(span))]
 
 
-def _older(handles: Index, older: OlderObjects | None) -> Index:
+def _pre_trace(handles: Index, pre_trace: PreTraceObjects | None) -> Index:
     """Objects of lives that began before the trace."""
-    if older is not None and len(older.object):
-        order = np.argsort(older.object)
-        which = _find(older.object[order], handles)
+    if pre_trace is not None and len(pre_trace.object):
+        order = np.argsort(pre_trace.object)
+        which = _find(pre_trace.object[order], handles)
         if np.all(which >= 0):
             rows = order[which]
-            return older.slab[rows] << INDEX_BITS | older.index[rows]
+            return pre_trace.slab[rows] << INDEX_BITS | pre_trace.index[rows]
     raise ValueError("a free ends an object that is neither live nor declared older")
 
 

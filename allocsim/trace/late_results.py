@@ -11,11 +11,11 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from allocsim.tables import Columns
 
-Amendments = dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]
+LateResults = dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]
 
 
-class Amending:
-    """Collects amendments, column by column."""
+class LateResultCollector:
+    """Collects late results, column by column."""
 
     def __init__(self) -> None:
         self._parts: dict[str, list[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]] = {}
@@ -33,7 +33,7 @@ class Amending:
             full = np.broadcast_to(np.asarray(value), seq.shape)
             self._parts.setdefault(name, []).append((seq, full))
 
-    def drain(self) -> Amendments:
+    def drain(self) -> LateResults:
         """What was collected, as (rows, values) of each column; the collection starts anew.
 
         Should a row have come twice, the later value stands last.
@@ -49,15 +49,15 @@ class Amending:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class EventWindow:
     """Consecutive events of a trace.
 
     Args:
         columns: event columns, row for row; those the trace lacks are absent.
         seq: row of the trace of the first event.
-        amend: takes results of rows of earlier windows.
+        late: takes results of rows of earlier windows.
     """
 
     columns: Columns
     seq: int
-    amend: Amending
+    late: LateResultCollector

@@ -174,7 +174,7 @@ def _costs(samples: dict[tuple[str, str], Sample], pairs: dict[str, tuple[int, i
     ranges = {}
     for operation in OPERATIONS:
         own = samples[operation, "own"]
-        said = _said(own, f"{model}, CPU {next(iter(pairs.values()))[0]}")
+        said = _spread_text(own, f"{model}, CPU {next(iter(pairs.values()))[0]}")
         ranges[operation, "own"] = Range(own.least, own.high, "measured", said)
         for place in MEASURED_PLACES[1:]:
             if (operation, place) in samples:
@@ -185,8 +185,8 @@ def _costs(samples: dict[tuple[str, str], Sample], pairs: dict[str, tuple[int, i
                     own.least + way[0],
                     own.high + way[1],
                     "measured",
-                    f"{_said(other, f'{model}, CPUs {cpus}')}, less {walk.median:.2f} of the walk "
-                    "itself, and the operation",
+                    f"{_spread_text(other, f'{model}, CPUs {cpus}')}, less {walk.median:.2f} of "
+                    "the walk itself, and the operation",
                 )
             elif place == "remote" and (operation, "near") in ranges:
                 near = ranges[operation, "near"]
@@ -199,7 +199,7 @@ def _costs(samples: dict[tuple[str, str], Sample], pairs: dict[str, tuple[int, i
     return CostTable("calibrated", f"Measured on {model}.", "calibrated", (machine,), ranges)
 
 
-def _said(sample: Sample, where: str) -> str:
+def _spread_text(sample: Sample, where: str) -> str:
     return (
         f"{where}: min {sample.least:.2f}, median {sample.median:.2f}, upper quartile "
         f"{sample.high:.2f}, max {sample.most:.2f} ns over {sample.batches} batches"

@@ -38,14 +38,14 @@ INSTANCE = Annotated[
 ]
 
 
-class Placement(StrEnum):
+class PlacementChoice(StrEnum):
     """Where objects and pages lie."""
 
     RECORDED = "recorded"
     SIMULATED = "simulated"
 
 
-class Format(StrEnum):
+class RowFormat(StrEnum):
     """How rows are written."""
 
     TABLE = "table"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB, FORCE, Placement
+from pipeline.commands.common import DB, DEFAULT_DB, FORCE, PlacementChoice
 from pipeline.commands.formats import FILES, FORMATS, Format, as_document, outputs, write
 from pipeline.errors import InputError, UsageError
 
@@ -34,12 +34,12 @@ def compare(
         typer.Option(metavar="SIDE", help="What the others are compared with; else the first."),
     ] = None,
     placement: Annotated[
-        Placement,
+        PlacementChoice,
         typer.Option(
             help="simulated: also compare what the model does with each side's requests (paths,"
             " sheaves, free memory). recorded: only what the kernels did."
         ),
-    ] = Placement.SIMULATED,
+    ] = PlacementChoice.SIMULATED,
     format_: FORMATS = None,
     output: FILES = None,
     policy: Annotated[
@@ -61,7 +61,7 @@ def compare(
     """
     from pipeline.outputs import COMPARISON
     from pipeline.progress import shown
-    from pipeline.replay.policies import find_policies
+    from pipeline.replay.pricing import find_policies
     from pipeline.replay.sides import opened_sides
     from reports.compare.measure_runs import checked
     from reports.compare.measure_runs import compare as compared
@@ -69,7 +69,7 @@ def compare(
     at = _baseline(sides, baseline)
     wanted = outputs(format_ or [], output or [], COMPARISON, force=force)
     policies = find_policies(policy or [])
-    simulated = placement is Placement.SIMULATED
+    simulated = placement is PlacementChoice.SIMULATED
     with (
         shown() as progress,
         opened_sides(sides, db, policies, progress, simulated=simulated) as opened,

@@ -13,7 +13,7 @@ from pipeline.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pipeline.outputs import Kind, Output
+    from pipeline.outputs import Output, OutputKind
     from reports.render.document import Report
 
 
@@ -57,7 +57,7 @@ FILES = Annotated[
 def outputs(
     formats: Sequence[Format],
     files: Sequence[Path],
-    kinds: Mapping[str, Kind],
+    kinds: Mapping[str, OutputKind],
     *,
     force: bool,
 ) -> list[tuple[Output, Format]]:

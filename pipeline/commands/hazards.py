@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.common import Format
+from pipeline.commands.common import RowFormat
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def hazards(
         typer.Option(metavar="FILE", help="Results database to keep the runs in; none by default."),
     ] = None,
     format_: Annotated[
-        Format, typer.Option("--format", "-f", help="How the rows are written.")
-    ] = Format.TABLE,
+        RowFormat, typer.Option("--format", "-f", help="How the rows are written.")
+    ] = RowFormat.TABLE,
 ) -> None:
     """Say which callers touch the reference count of pages that a policy freezes.
 
@@ -42,7 +42,7 @@ def hazards(
     Who only reads a count fires no event: the view count_readers names them.
     """
     from pipeline.progress import shown
-    from pipeline.replay.policies import BASELINE, find_policies
+    from pipeline.replay.pricing import BASELINE, find_policies
     from pipeline.replay.recorded import replay_traces
     from pipeline.store.database import reading
     from reports.render.rows import WRITERS

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 
-class Format(StrEnum):
+class InfoFormat(StrEnum):
     """How it is written."""
 
     TEXT = "text"
@@ -20,15 +20,15 @@ class Format(StrEnum):
 def info(
     trace: Annotated[Path, typer.Argument(metavar="TRACE", help="A trace set, or a recording.")],
     format_: Annotated[
-        Format, typer.Option("--format", "-f", help="How it is written.")
-    ] = Format.TEXT,
+        InfoFormat, typer.Option("--format", "-f", help="How it is written.")
+    ] = InfoFormat.TEXT,
 ) -> None:
     """Say what a trace holds: kernel, clock, events, losses, direct map, stacks and symbols.
 
     JSON is the trace set's meta.json, whole.
     """
     from pipeline.progress import shown
-    from pipeline.replay.policies import own_policy
+    from pipeline.replay.pricing import own_policy
     from pipeline.replay.trace_source import opened
     from pipeline.trace_set.machine import machine_nodes
     from reports.sections.trace_info import trace_text
@@ -36,7 +36,7 @@ def info(
     with shown() as progress, opened(trace, progress) as found:
         meta, nodes = found.meta, machine_nodes(found)
         own = own_policy(meta["kernel_release"])
-    if format_ is Format.JSON:
+    if format_ is InfoFormat.JSON:
         typer.echo(json.dumps(meta, indent=1))
     else:
         typer.echo(trace_text(meta, *nodes, own_policy=own), nl=False)

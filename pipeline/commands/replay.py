@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB, INSTANCE, SETTINGS, Placement
+from pipeline.commands.common import DB, DEFAULT_DB, INSTANCE, SETTINGS, PlacementChoice
 
 
 def replay(
@@ -17,12 +17,12 @@ def replay(
     ],
     db: DB = DEFAULT_DB,
     placement: Annotated[
-        Placement,
+        PlacementChoice,
         typer.Option(
             help="recorded: where the kernel put things. simulated: where the model puts them,"
             " as a run of its own beside the recorded one."
         ),
-    ] = Placement.SIMULATED,
+    ] = PlacementChoice.SIMULATED,
     set_: SETTINGS = None,
     policy: Annotated[
         list[str] | None,
@@ -59,7 +59,7 @@ def replay(
     """
     from pipeline.errors import UsageError
     from pipeline.progress import shown
-    from pipeline.replay.policies import Pricing, find_costs, find_policies, find_schemes
+    from pipeline.replay.pricing import Pricing, find_costs, find_policies, find_schemes
     from pipeline.replay.recorded import replay_traces
     from pipeline.replay.settings import parse_settings
     from pipeline.store.database import reading
@@ -73,7 +73,7 @@ def replay(
     policies = find_policies(policy or [])
     pricing = Pricing(find_schemes(scheme or []), find_costs(costs))
     settings = parse_settings(set_ or [])
-    if placement is Placement.RECORDED and settings:
+    if placement is PlacementChoice.RECORDED and settings:
         raise UsageError("--set changes the simulated placement; leave out --placement recorded")
     with shown() as progress:
         runs = replay_traces(
@@ -81,13 +81,13 @@ def replay(
             db,
             policies,
             progress,
-            settings if placement is Placement.SIMULATED else None,
+            settings if placement is PlacementChoice.SIMULATED else None,
             pricing,
             instance,
         )
     with reading(db) as connection:
         print_policies(connection, runs, sys.stdout)
-        if placement is Placement.SIMULATED:
+        if placement is PlacementChoice.SIMULATED:
             sys.stdout.write("\n")
             print_placements(connection, runs, sys.stdout)
         print_losses(connection, runs, sys.stdout)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB, Format
+from pipeline.commands.common import DB, DEFAULT_DB, RowFormat
 from pipeline.errors import UsageError
 
 _SMALLEST, _LARGEST = 16 << 20, 1 << 50  # bytes
@@ -19,8 +19,8 @@ def sql(
     ],
     db: DB = DEFAULT_DB,
     format_: Annotated[
-        Format, typer.Option("--format", "-f", help="How the rows are written.")
-    ] = Format.TABLE,
+        RowFormat, typer.Option("--format", "-f", help="How the rows are written.")
+    ] = RowFormat.TABLE,
     timeout: Annotated[
         float,
         typer.Option(min=0.001, metavar="SECONDS", help="How long the statement may take."),

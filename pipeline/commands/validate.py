@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB, Format
+from pipeline.commands.common import DB, DEFAULT_DB, RowFormat
 
 _ROWS = "FROM validation WHERE list_contains($1, run) AND ($2 OR ok = false) ORDER BY run, rowid"
 _BEYOND = "SELECT count(*) FROM validation WHERE list_contains($1, run) AND ok = false"
@@ -23,8 +23,8 @@ def validate(
         bool, typer.Option("--all", help="Print every row, not only those beyond their bounds.")
     ] = False,
     format_: Annotated[
-        Format, typer.Option("--format", "-f", help="How the rows are written.")
-    ] = Format.TABLE,
+        RowFormat, typer.Option("--format", "-f", help="How the rows are written.")
+    ] = RowFormat.TABLE,
 ) -> None:
     """Replay traces, and compare with all that their recordings hold.
 
@@ -48,7 +48,7 @@ def validate(
 
     with shown() as progress:
         runs = validate_traces(traces, db, progress)
-    to_read = format_ is Format.TABLE
+    to_read = format_ is RowFormat.TABLE
     with reading(db) as connection:
         print_losses(connection, runs, sys.stderr)
         print_verdict(connection, runs, sys.stdout if to_read else sys.stderr)

@@ -75,7 +75,7 @@ ORDER BY others.policy
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class DistanceMeasure:
     """One comparison.
 
     Args:
@@ -104,7 +104,7 @@ class Measure:
 
 def distance(
     connection: duckdb.DuckDBPyConnection, original: tuple[int, int], synthetic: tuple[int, int]
-) -> list[Measure]:
+) -> list[DistanceMeasure]:
     """All measures.
 
     Args:
@@ -134,7 +134,9 @@ def distance(
     return [
         _shares(*(dict(rows) for rows in both(_SHARES, 0, metadata=metadata))),
         *_quartiles(*(dict(rows) for rows in lives)),
-        Measure("remote frees, % of all", remote[0], remote[1], remote[1] - remote[0], "points", 2),
+        DistanceMeasure(
+            "remote frees, % of all", remote[0], remote[1], remote[1] - remote[0], "points", 2
+        ),
         _relative("slab pages per 1,000 object events, simulated", per_1000[0], per_1000[1], 15),
         *(
             _relative(f"locked operations, {policy}", float(ops), float(locked[1][policy]), 5)
@@ -155,7 +157,7 @@ def _locked(
     return dict(connection.execute(_LOCKED_SIMULATED, values).fetchall())
 
 
-def _shares(original: dict[str, float], synthetic: dict[str, float]) -> Measure:
+def _shares(original: dict[str, float], synthetic: dict[str, float]) -> DistanceMeasure:
     """The cache whose share of all object events differs most."""
     name = max(
         original | synthetic,
@@ -163,7 +165,7 @@ def _shares(original: dict[str, float], synthetic: dict[str, float]) -> Measure:
         default="",
     )
     found = [100 * float(shares.get(name, 0)) for shares in (original, synthetic)]
-    return Measure(
+    return DistanceMeasure(
         "share of object events, % of all",
         found[0],
         found[1],
@@ -176,7 +178,7 @@ def _shares(original: dict[str, float], synthetic: dict[str, float]) -> Measure:
 
 def _quartiles(
     original: dict[str, list[float]], synthetic: dict[str, list[float]]
-) -> Iterator[Measure]:
+) -> Iterator[DistanceMeasure]:
     """Of each quartile the cache whose lifetimes differ most, twice.
 
     By a limit: how far it lies outside of the percentiles next to the original's. A quartile of
@@ -195,10 +197,10 @@ def _quartiles(
             plainly.append((abs(change), name, middle, value, change))
         if found:
             _, name, middle, value, change = max(found)
-            yield Measure(f"lifetime, {quartile}, ns", middle, value, change, "%", 20, name)
+            yield DistanceMeasure(f"lifetime, {quartile}, ns", middle, value, change, "%", 20, name)
             _, name, middle, value, change = max(plainly)
             shown = f"plain {quartile}, ns"
-            plain.append(Measure(shown, middle, value, change, "%", 0, name))
+            plain.append(DistanceMeasure(shown, middle, value, change, "%", 0, name))
     yield from plain
 
 
@@ -213,8 +215,10 @@ def _apart(original: float, synthetic: float) -> float:
 
 def _relative(
     name: str, original: float, synthetic: float, limit: float, where: str = ""
-) -> Measure:
-    return Measure(name, original, synthetic, _change(original, synthetic), "%", limit, where)
+) -> DistanceMeasure:
+    return DistanceMeasure(
+        name, original, synthetic, _change(original, synthetic), "%", limit, where
+    )
 
 
 def _change(original: float, synthetic: float) -> float:
@@ -226,7 +230,7 @@ def _change(original: float, synthetic: float) -> float:
 COLUMNS = ("measure", "original", "synthetic", "difference", "limit", "met", "cache")
 
 
-def rows(measures: Sequence[Measure]) -> list[tuple[str, ...]]:
+def rows(measures: Sequence[DistanceMeasure]) -> list[tuple[str, ...]]:
     """Rows of a table to be read, its columns being COLUMNS."""
     return [
         (

@@ -14,7 +14,7 @@ from pipeline.fitting.distance import distance
 from pipeline.fitting.kmem_only import without_page_refs
 from pipeline.fitting.observed import observe
 from pipeline.fitting.spec_text import fitted_text, left_out_text
-from pipeline.replay.policies import find_policies, with_own
+from pipeline.replay.pricing import find_policies, with_own
 from pipeline.replay.recorded import WINDOW_ROWS, replay_trace
 from pipeline.replay.simulated import simulate_run
 from pipeline.store.database import reading
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from allocsim.refcount.policies import Policy
-    from pipeline.fitting.distance import Measure
+    from pipeline.fitting.distance import DistanceMeasure
     from pipeline.progress import Progress
 
 
@@ -41,7 +41,7 @@ class Fit(NamedTuple):
     """
 
     text: str
-    measures: list[Measure]
+    measures: list[DistanceMeasure]
     page_refs_left_out: bool
     left_out: str
 

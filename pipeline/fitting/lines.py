@@ -9,8 +9,8 @@ import numpy as np
 
 from allocsim.kernels.slub_rules import PAGE_SIZE
 from allocsim.recording.cache_names import KMALLOC_CLASSES
-from allocsim.recording.page_kinds import Kind
-from pipeline.fitting.lifetimes import (
+from allocsim.recording.page_kinds import PageKind
+from pipeline.fitting.lifetime_quantiles import (
     SHORT,
     distribution,
     in_parts,
@@ -27,7 +27,7 @@ from pipeline.synth.page_requests import PAGE_KINDS
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pipeline.fitting.lives import Lives, Older
+    from pipeline.fitting.lives import PreTraceLives, TracedLives
 
     Ints = npt.NDArray[np.int64]
 
@@ -68,8 +68,8 @@ def object_line(name: str) -> dict[str, Any]:
 
 def page_line(what: int) -> dict[str, Any]:
     """The line of a spec that allocates pages of this kind and order."""
-    kind, order = Kind(what >> 8), what & 255
-    if kind == Kind.LARGE_KMALLOC and order >= 2:
+    kind, order = PageKind(what >> 8), what & 255
+    if kind == PageKind.LARGE_KMALLOC and order >= 2:
         return {"kmalloc": PAGE_SIZE << order}
     names = [name for name, known in PAGE_KINDS.items() if known.kind == kind]
     for name in names:
@@ -79,7 +79,7 @@ def page_line(what: int) -> dict[str, Any]:
     return {"pages": "other"} | ({"order": order} if order else {})
 
 
-def works_of(line: dict[str, Any], lives: Lives, cpus: int) -> list[FittedWork]:
+def works_of(line: dict[str, Any], lives: TracedLives, cpus: int) -> list[FittedWork]:
     """Works that make lives like these: of each caller and CPU with enough, and of the rest."""
     key = lives.site * np.uint64(cpus) + lives.cpu.astype(np.uint64)
     key = key * np.uint64(2) + (lives.run >= 0)
@@ -95,7 +95,7 @@ def works_of(line: dict[str, Any], lives: Lives, cpus: int) -> list[FittedWork]:
 
 
 def _works_of_caller(
-    line: dict[str, Any], lives: Lives, moves: Ints, cpus: int
+    line: dict[str, Any], lives: TracedLives, moves: Ints, cpus: int
 ) -> list[FittedWork]:
     """One work for each period, traced ends and others apart."""
     if not len(lives.birth):
@@ -135,7 +135,9 @@ def _whole_runs(run: Ints, period: Ints, fate: Ints) -> tuple[Ints, Ints]:
     return period[first][of], fate[first][of]
 
 
-def _prefilled_works(line: dict[str, Any], lives: Lives, end: int, cpus: int) -> list[FittedWork]:
+def _prefilled_works(
+    line: dict[str, Any], lives: TracedLives, end: int, cpus: int
+) -> list[FittedWork]:
     """Works of as many prefilled sheaves, which give as many objects, each about as many.
 
     So many of each as were seen to be freed have a line of their own, beside those whose frees have
@@ -174,7 +176,9 @@ def _shared(total: int, among: int) -> list[tuple[int, int]]:
     return [(n, times) for n, times in ((each, among - more), (each + 1, more)) if times]
 
 
-def _work(line: dict[str, Any], lives: Lives, end: int, cpus: int, *, traced: bool) -> FittedWork:
+def _work(
+    line: dict[str, Any], lives: TracedLives, end: int, cpus: int, *, traced: bool
+) -> FittedWork:
     """The work of one period that ends at ``end``."""
     late = outlives(lives, end)
     lived = (lives.death - lives.birth)[late]
@@ -191,7 +195,7 @@ def _work(line: dict[str, Any], lives: Lives, end: int, cpus: int, *, traced: bo
     )
 
 
-def _free(lives: Lives, cpus: int) -> dict[str, Any]:
+def _free(lives: TracedLives, cpus: int) -> dict[str, Any]:
     """Who freed what whom allocated; nothing where all was freed by the CPU that allocated it."""
     if not np.any(lives.cpu != lives.free_cpu):
         return {}
@@ -207,16 +211,16 @@ def _free(lives: Lives, cpus: int) -> dict[str, Any]:
     return {"matrix": matrix.tolist()}
 
 
-def older_works(line: dict[str, Any], older: Older, cpus: int) -> list[FittedWork]:
+def pre_trace_works(line: dict[str, Any], pre_trace: PreTraceLives, cpus: int) -> list[FittedWork]:
     """What was allocated before the trace and is freed in it."""
-    if not len(older.death):
+    if not len(pre_trace.death):
         return []
     work = FittedWork(
         name=f"older-{next(iter(line.values()))}",
-        arrival={"kind": "before", "count": len(older.death)},
+        arrival={"kind": "before", "count": len(pre_trace.death)},
         allocate=[line],
-        lifetime=[distribution(np.sort(older.death))],
+        lifetime=[distribution(np.sort(pre_trace.death))],
         free={},
-        cpus=np.bincount(older.free_cpu, minlength=cpus).tolist(),
+        cpus=np.bincount(pre_trace.free_cpu, minlength=cpus).tolist(),
     )
     return [work]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Ints = npt.NDArray[np.int64]
 
 
-class Lives(NamedTuple):
+class TracedLives(NamedTuple):
     """Lives that began in the trace; arrays of one length.
 
     Args:
@@ -39,9 +39,9 @@ class Lives(NamedTuple):
     site: npt.NDArray[np.uint64]
     run: Ints
 
-    def of(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Lives:
+    def of(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> TracedLives:
         """Some of them."""
-        return Lives(
+        return TracedLives(
             self.birth[rows],
             self.death[rows],
             self.cpu[rows],
@@ -53,20 +53,20 @@ class Lives(NamedTuple):
         )
 
 
-class Older(NamedTuple):
+class PreTraceLives(NamedTuple):
     """Ends of lives that began before the trace; arrays of one length, as in Lives."""
 
     death: Ints
     free_cpu: Ints
     what: Ints
 
-    def of(self, what: int) -> Older:
+    def of(self, what: int) -> PreTraceLives:
         """Those of one cache, or of one kind and order of pages."""
         rows = self.what == what
-        return Older(self.death[rows], self.free_cpu[rows], self.what[rows])
+        return PreTraceLives(self.death[rows], self.free_cpu[rows], self.what[rows])
 
 
-class OlderSlabs(NamedTuple):
+class PreTraceSlabs(NamedTuple):
     """What of a cache lies on slabs older than the trace.
 
     Args:
@@ -99,10 +99,10 @@ class Observed:
         length: ns from the first event to the last.
         events: its events.
         objects: lives of objects.
-        older_objects: ends of older ones.
-        older_slabs: the slabs those lie on, and what is free on them, by cache.
+        pre_trace_objects: ends of older ones.
+        pre_trace_slabs: the slabs those lie on, and what is free on them, by cache.
         pages: lives of pages that are not slab's.
-        older_pages: ends of older ones.
+        pre_trace_pages: ends of older ones.
         unsized: allocations from caches whose size nothing tells, which are left out.
         pieces: frees of parts of a block after the first, which are left out.
         managed: pages of all zones.
@@ -113,11 +113,11 @@ class Observed:
     recorded: Recorded
     length: int
     events: int
-    objects: Lives
-    older_objects: Older
-    older_slabs: Sequence[OlderSlabs]
-    pages: Lives
-    older_pages: Older
+    objects: TracedLives
+    pre_trace_objects: PreTraceLives
+    pre_trace_slabs: Sequence[PreTraceSlabs]
+    pages: TracedLives
+    pre_trace_pages: PreTraceLives
     unsized: int
     pieces: int
     managed: int

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from allocsim.kernels.cache_shapes import SheafShape
-from allocsim.recording.page_kinds import Kind
+from allocsim.recording.page_kinds import PageKind
 from allocsim.recording.requests import UNKNOWN_PAGE
 from allocsim.slub.requests import Op
 from allocsim.tables import find
-from pipeline.fitting.lives import Lives, Observed, Older, OlderSlabs
+from pipeline.fitting.lives import Observed, PreTraceLives, PreTraceSlabs, TracedLives
 from pipeline.replay.read_back import RecordedRun
 from pipeline.replay.world import make_world
 from pipeline.synth.births import NEVER
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
     Columns = tuple[npt.NDArray[Any], ...]
 
-_OLDER = """
+_PRE_TRACE = """
 SELECT seq, cpu, cache FROM object_events
 WHERE run = ? AND event IN ('kfree', 'kmem_cache_free') AND object = seq AND cache IS NOT NULL
 ORDER BY seq
@@ -82,19 +82,19 @@ def observe(
         pages.append((page.seq, page.cpu, page.op, page.page, page.order, page.offset))
     world = make_world(source.recorded, {})
     lives, _ = _lives(_joined(objects), times, np.concatenate(sites))
-    of_pages, older_pages, pieces = _pages(connection, run, _joined(pages), times)
+    of_pages, pre_trace_pages, pieces = _pages(connection, run, _joined(pages), times)
     made = dict(connection.execute(_MADE, [simulated]).fetchall())
-    older, handles = _older_objects(connection, run, source.recorded, times)
+    pre_trace, handles = _pre_trace_objects(connection, run, source.recorded, times)
     return Observed(
         name=trace.meta["name"],
         recorded=source.recorded,
         length=int(times[-1]) + 1,
         events=len(times),
         objects=lives,
-        older_objects=older,
-        older_slabs=_older_slabs(world, older, handles, made),
+        pre_trace_objects=pre_trace,
+        pre_trace_slabs=_pre_trace_slabs(world, pre_trace, handles, made),
         pages=of_pages,
-        older_pages=older_pages,
+        pre_trace_pages=pre_trace_pages,
         unsized=sum(
             count
             for cache, count in connection.execute(_ALLOCATIONS, [run]).fetchall()
@@ -135,7 +135,7 @@ def _joined(parts: list[Columns]) -> list[npt.NDArray[Any]]:
 
 def _lives(
     columns: list[npt.NDArray[Any]], times: Ints, sites: npt.NDArray[np.uint64]
-) -> tuple[Lives, Ints]:
+) -> tuple[TracedLives, Ints]:
     """Lives of requests (seq, cpu, op, handle, what, traced, run), and frees without a birth."""
     seq, cpu, op, handle, what, traced, run = columns
     born, freed = np.flatnonzero(op > 0), np.flatnonzero(op < 0)
@@ -150,7 +150,7 @@ def _lives(
     death[rows] = times[seq[ends]]
     free_cpu[rows] = cpu[ends]
     shown[rows] = traced[ends]
-    lives = Lives(
+    lives = TracedLives(
         times[seq[born]],
         death,
         cpu[born].astype(np.int64),
@@ -163,25 +163,25 @@ def _lives(
     return lives, freed[~known]
 
 
-def _older_objects(
+def _pre_trace_objects(
     connection: duckdb.DuckDBPyConnection, run: int, recorded: Recorded, times: Ints
-) -> tuple[Older, Ints]:
+) -> tuple[PreTraceLives, Ints]:
     """Ends of older objects, and the events that are these."""
-    found = connection.execute(_OLDER, [run]).fetchnumpy()
+    found = connection.execute(_PRE_TRACE, [run]).fetchnumpy()
     seq, cpu, cache = (np.ma.getdata(column).astype(np.int64) for column in found.values())
     sized = np.array([size > 0 for _, size in recorded.caches], np.bool_)[cache]
-    return Older(times[seq[sized]], cpu[sized], cache[sized]), seq[sized]
+    return PreTraceLives(times[seq[sized]], cpu[sized], cache[sized]), seq[sized]
 
 
-def _older_slabs(
-    world: World, older: Older, handles: Ints, made: Mapping[int, int]
-) -> list[OlderSlabs]:
+def _pre_trace_slabs(
+    world: World, pre_trace: PreTraceLives, handles: Ints, made: Mapping[int, int]
+) -> list[PreTraceSlabs]:
     """Slabs older than the trace, by cache."""
-    slab = np.append(world.older.slab, -1)[find(world.older.object, handles)]
+    slab = np.append(world.pre_trace.slab, -1)[find(world.pre_trace.object, handles)]
     free = world.free_before
     return [
-        OlderSlabs(
-            slab[older.what == number],
+        PreTraceSlabs(
+            slab[pre_trace.what == number],
             free.slab[free.cache == number],
             free.cpu[free.cache == number].astype(np.int64),
             shape.objects,
@@ -198,9 +198,9 @@ def _pages(
     run: int,
     columns: list[npt.NDArray[Any]],
     times: Ints,
-) -> tuple[Lives, Older, int]:
+) -> tuple[TracedLives, PreTraceLives, int]:
     seq, cpu, op, page, order, _ = columns
-    kind = np.full(len(times), int(Kind.UNKNOWN), np.int64)
+    kind = np.full(len(times), int(PageKind.UNKNOWN), np.int64)
     for sql in (_KINDS, _KINDS_OF_FREES):
         found = connection.execute(sql, [run]).fetchnumpy()
         kind[np.ma.getdata(found["seq"])] = np.ma.getdata(found["kind"])
@@ -209,6 +209,6 @@ def _pages(
     shown, no_run = np.ones(len(seq), np.bool_), np.full(len(seq), -1)
     lives, without = _lives([seq, cpu, op, page, what, shown, no_run], times, none)
     unknown = without[page[without] == UNKNOWN_PAGE]
-    older = Older(times[seq[unknown]], cpu[unknown].astype(np.int64), what[unknown])
+    pre_trace = PreTraceLives(times[seq[unknown]], cpu[unknown].astype(np.int64), what[unknown])
     ended = int(np.count_nonzero(lives.death != NEVER))
-    return lives, older, int(np.count_nonzero(op < 0)) - ended - len(unknown)
+    return lives, pre_trace, int(np.count_nonzero(op < 0)) - ended - len(unknown)

@@ -11,7 +11,7 @@ from pipeline.synth.births import NEVER
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pipeline.fitting.lives import Lives
+    from pipeline.fitting.lives import TracedLives
 
     Ints = npt.NDArray[np.int64]
 
@@ -24,7 +24,7 @@ MOST_TURNS = 512  #: turns of a line that are looked at: more make a spec that n
 SURE_TURNS = 128  #: and so many if there are fewer than FEW births for each of these
 
 
-def period_limits(lives: Lives, moves: Ints) -> Ints:
+def period_limits(lives: TracedLives, moves: Ints) -> Ints:
     """Where a line's periods begin, but for the first: ns since the trace's first event (i8).
 
     Where the number alive turns from rising to falling or back, so that what lives beyond a period
@@ -42,7 +42,7 @@ def period_limits(lives: Lives, moves: Ints) -> Ints:
     return inside
 
 
-def _turns(lives: Lives) -> Ints:
+def _turns(lives: TracedLives) -> Ints:
     """Times at which the number alive turns, by more than a swing (i8)."""
     ends = lives.death[lives.death != NEVER]
     order = np.argsort(np.concatenate((lives.birth, ends)), kind="stable")
@@ -52,7 +52,7 @@ def _turns(lives: Lives) -> Ints:
     return time[_swings(alive, int(alive.max()), most)]
 
 
-def move_limits(lives: Lives, cpus: int) -> Ints:
+def move_limits(lives: TracedLives, cpus: int) -> Ints:
     """Times at which a CPU turns from gaining to losing objects of a cache, or back (i8).
 
     What is freed elsewhere than it was allocated moves from CPU to CPU, through sheaves and slabs.

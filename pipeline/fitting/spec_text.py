@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.kernels.release import kernel_of, nearest
-from pipeline.fitting.lifetimes import CLOSE
+from pipeline.fitting.lifetime_quantiles import CLOSE
 from pipeline.fitting.lines import (
     FittedWork,
     object_line,
-    older_works,
     page_line,
+    pre_trace_works,
     works_of,
 )
-from pipeline.fitting.older import older_object_works, pages_in_use, spare_works, unseen_works
 from pipeline.fitting.periods import SWING
+from pipeline.fitting.pre_trace_slabs import (
+    pages_in_use,
+    pre_trace_object_works,
+    spare_works,
+    unseen_works,
+)
 from pipeline.synth.spec.model import KERNELS
 from pipeline.synth.spec.parse import MEMORY, is_name
 from pipeline.synth.spec.units import write_time
@@ -55,13 +60,13 @@ def _cache_names(observed: Observed) -> dict[int, str]:
 
 def _object_works(observed: Observed, names: dict[int, str]) -> list[FittedWork]:
     cpus = observed.recorded.cpus
-    lives, older = observed.objects, observed.older_objects
+    lives, pre_trace = observed.objects, observed.pre_trace_objects
     works = []
     for number in range(len(observed.caches)):
         line = object_line(names[number])
-        slabs = observed.older_slabs[number]
-        works += older_object_works(line, older.of(number), slabs, cpus)
-        works += unseen_works(line, older.of(number), slabs, cpus)
+        slabs = observed.pre_trace_slabs[number]
+        works += pre_trace_object_works(line, pre_trace.of(number), slabs, cpus)
+        works += unseen_works(line, pre_trace.of(number), slabs, cpus)
         made = works_of(line, lives.of(lives.what == number), cpus)
         works += (spare_works(line, slabs, cpus) if made else []) + made
     return works
@@ -69,11 +74,11 @@ def _object_works(observed: Observed, names: dict[int, str]) -> list[FittedWork]
 
 def _page_works(observed: Observed) -> list[FittedWork]:
     cpus = observed.recorded.cpus
-    lives, older = observed.pages, observed.older_pages
+    lives, pre_trace = observed.pages, observed.pre_trace_pages
     works = []
-    for what in np.unique(np.concatenate((lives.what, older.what))).tolist():
+    for what in np.unique(np.concatenate((lives.what, pre_trace.what))).tolist():
         line = page_line(what)
-        works += older_works(line, older.of(what), cpus)
+        works += pre_trace_works(line, pre_trace.of(what), cpus)
         works += works_of(line, lives.of(lives.what == what), cpus)
     return works
 
@@ -83,7 +88,9 @@ def _head(observed: Observed) -> str:
     kernel = nearest_kernel(recorded.release)
     memory = max(observed.managed << 12, MEMORY[0])
     # What is older must fit what was in use, which rounds up.
-    least = pages_in_use(observed.older_slabs, observed.older_pages.what & 255, recorded.cpus)
+    least = pages_in_use(
+        observed.pre_trace_slabs, observed.pre_trace_pages.what & 255, recorded.cpus
+    )
     in_use = max(observed.managed - observed.free, least)
     used = min(math.ceil(10_000 * in_use / (memory >> 12)) / 10_000, 0.9)
     left_out = left_out_text(observed)

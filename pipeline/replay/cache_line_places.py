@@ -105,7 +105,7 @@ ORDER BY ALL
 """
 
 
-def add_op_places(
+def add_cache_line_places(
     connection: duckdb.DuckDBPyConnection,
     writer: RunWriter,
     run: int,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from allocsim.kernels.profile import DEFAULT, modelled
+from allocsim.kernels.profile import DEFAULT, profile_of
 from allocsim.kernels.release import Generation, kernel_of
 from allocsim.kernels.settings import KERNEL, kernel_profile
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def own_profile(release: str) -> Profile | None:
     """The profile whose SLUB is that of a recorded kernel; None: it is none of the modelled."""
-    return modelled(kernel_of(release))
+    return profile_of(kernel_of(release))
 
 
 def kernel_settings(profile: Profile) -> dict[str, int]:

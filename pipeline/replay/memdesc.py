@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from allocsim.memdesc.boot_blocks import opening_stock
 from allocsim.memdesc.descriptor_caches import DescriptorRequests, DescriptorSlabs
 from allocsim.memdesc.live_blocks import LiveBlocks
+from allocsim.memdesc.pre_trace_blocks import pre_trace_blocks
 from allocsim.memdesc.schemes import sizes, slab_bytes
-from allocsim.recording.page_kinds import Kind
-from pipeline.replay import memdesc_lives as described_lives
+from allocsim.recording.page_kinds import PageKind
+from pipeline.replay import memdesc_lives
 from pipeline.store.schema import (
     DESCRIPTOR_SLABS,
     LIVE_BLOCKS,
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import duckdb
     import numpy.typing as npt
 
-    from allocsim.memdesc.boot_blocks import Stock
     from allocsim.memdesc.descriptor_caches import DescriptorOutcome
+    from allocsim.memdesc.pre_trace_blocks import PreTraceBlocks
     from allocsim.memdesc.schemes import Descriptor, Scheme
     from allocsim.tables import Columns
     from pipeline.replay.memdesc_lives import Shown
@@ -46,7 +46,7 @@ WITH lives AS (
     SELECT
         page, page + $first AS key, kinds.descriptor, alloc_ts, alloc_cpu, free_ts, free_cpu,
         coalesce(free_seq, -1) AS free_seq
-    FROM described_lives JOIN kinds_described AS kinds ON kinds.page_kind = kind
+    FROM memdesc_lives JOIN kinds_described AS kinds ON kinds.page_kind = kind
     WHERE alloc_ts IS NOT NULL AND (free_seq IS NOT NULL OR free_ts IS NULL OR free_ts > alloc_ts)
 ),
 ends AS (
@@ -55,7 +55,7 @@ ends AS (
     SELECT
         page, older.key, older.descriptor, alloc_ts, alloc_cpu, free_ts, free_cpu,
         coalesce(free_seq, -1)
-    FROM described_lives JOIN older_described AS older USING (page)
+    FROM memdesc_lives JOIN older_described AS older USING (page)
 )
 SELECT alloc_ts AS ts, alloc_cpu AS cpu, descriptor, 1 AS op, key, page AS seq FROM lives
 UNION ALL
@@ -93,21 +93,21 @@ def add_descriptors(  # noqa: PLR0913 - a run is of something, into something
     ).fetchall()
     span = _Span(first_ts, last_ts, slice_ns, trace.meta["cpus"])
     live = LiveBlocks(span.first_ts, span.slice_ns, span.slices)
-    described_lives.of_recording(connection, run if of_run is None else of_run)
-    shown = described_lives.shown(connection, trace)
+    memdesc_lives.of_recording(connection, run if of_run is None else of_run)
+    shown = memdesc_lives.shown(connection, trace)
     machine = machine_pages(trace, shown.highest)
-    stock = opening_stock(shown.touched, shown.before, shown.after)
+    at_start = pre_trace_blocks(shown.touched, shown.before, shown.after)
     if of_run is not None:
-        described_lives.with_model_slabs(connection, run, of_run)
-        stock = _with_model_slabs(connection, stock)
-    _count(connection, writer, trace, live, stock, shown, machine)
+        memdesc_lives.with_model_slabs(connection, run, of_run)
+        at_start = _with_model_slabs(connection, at_start)
+    _count(connection, writer, trace, live, at_start, shown, machine)
     writer.columns(LIVE_BLOCKS, live.rows())
     outcomes: dict[tuple[Descriptor, ...], DescriptorOutcome] = {}
     for number, scheme in enumerate(schemes):
         outcome = None
         if scheme.descriptors:
             if scheme.descriptors not in outcomes:
-                outcomes[scheme.descriptors] = _replayed(connection, scheme, stock, span)
+                outcomes[scheme.descriptors] = _replayed(connection, scheme, at_start, span)
             outcome = outcomes[scheme.descriptors]
         writer.rows(SCHEMES, [_scheme_row(number, scheme, outcome)])
         writer.rows(SCHEME_SIZES, _size_rows(number, scheme))
@@ -132,16 +132,18 @@ class _Span:
         return (self.last_ts - self.first_ts) // self.slice_ns + 1
 
 
-def _with_model_slabs(connection: duckdb.DuckDBPyConnection, stock: Stock) -> Stock:
-    """The opening stock, whose slabs end when the model frees some that are older.
+def _with_model_slabs(
+    connection: duckdb.DuckDBPyConnection, at_start: PreTraceBlocks
+) -> PreTraceBlocks:
+    """The blocks there at the start, whose slabs end when the model frees some that are older.
 
     Which of the older slabs of an order the model frees is not known, nor does it matter.
     """
-    known = {name: values.copy() for name, values in stock.known.items()}
-    slab = known["kind"] == Kind.SLAB
+    known = {name: values.copy() for name, values in at_start.known.items()}
+    slab = known["kind"] == PageKind.SLAB
     known["page"][slab] = known["end"][slab] = -1
-    older = f"WHERE alloc_ts IS NULL AND kind = {int(Kind.SLAB)}"
-    for lives in described_lives.lives(connection, older):
+    pre_trace = f"WHERE alloc_ts IS NULL AND kind = {int(PageKind.SLAB)}"
+    for lives in memdesc_lives.lives(connection, pre_trace):
         for order in np.unique(lives["order"]).tolist():
             freed = np.flatnonzero(lives["order"] == order)
             there = np.flatnonzero(slab & (known["order"] == order) & (known["page"] < 0))
@@ -149,7 +151,7 @@ def _with_model_slabs(connection: duckdb.DuckDBPyConnection, stock: Stock) -> St
             freed = freed[: len(there)]
             known["page"][there], known["end"][there] = lives["page"][freed], lives["end"][freed]
             slab[there] = False
-    return replace(stock, known=known)
+    return replace(at_start, known=known)
 
 
 def _count(  # noqa: PLR0913 - all that is known of a machine's memory
@@ -157,17 +159,17 @@ def _count(  # noqa: PLR0913 - all that is known of a machine's memory
     writer: RunWriter,
     trace: TraceSet,
     live: LiveBlocks,
-    stock: Stock,
+    at_start: PreTraceBlocks,
     shown: Shown,
     machine: MachinePages,
 ) -> None:
     """Count all blocks into ``live``, and write down what of them was there at the beginning."""
     memcg = charges_cgroups(trace)
-    for lives in described_lives.lives(connection, "WHERE alloc_ts IS NOT NULL"):
+    for lives in memdesc_lives.lives(connection, "WHERE alloc_ts IS NOT NULL"):
         if memcg is False:
             lives["charged"][:] = False
         live.add(lives)
-    for blocks, sure in ((stock.known, True), (stock.unsure, False)):
+    for blocks, sure in ((at_start.known, True), (at_start.unsure, False)):
         rows = len(blocks["pfn"])
         begun = {"start": np.full(rows, -1), "charged": np.zeros(rows, bool)}
         live.add(blocks | begun, sure=sure)
@@ -189,9 +191,9 @@ def _count(  # noqa: PLR0913 - all that is known of a machine's memory
                 "pages_how": int(machine.how),
                 "pages_from": machine.source,
                 "stock_from": source,
-                "stock_blocks": int(np.count_nonzero(stock.known["kind"] != Kind.UNKNOWN)),
-                "unsure_blocks": len(stock.unsure["pfn"]),
-                "gone_blocks": stock.gone,
+                "stock_blocks": int(np.count_nonzero(at_start.known["kind"] != PageKind.UNKNOWN)),
+                "unsure_blocks": len(at_start.unsure["pfn"]),
+                "gone_blocks": at_start.gone,
                 "unknown_frames": unknown,
                 "memcg": memcg,
             }
@@ -202,7 +204,7 @@ def _count(  # noqa: PLR0913 - all that is known of a machine's memory
 def _replayed(
     connection: duckdb.DuckDBPyConnection,
     scheme: Scheme,
-    stock: Stock,
+    at_start: PreTraceBlocks,
     span: _Span,
 ) -> DescriptorOutcome:
     """The descriptors' own allocations through SLUB."""
@@ -211,26 +213,26 @@ def _replayed(
         for size in sizes(scheme)
         if not size.charged and size.descriptor >= 0
     ]
-    described = np.full(len(Kind), -1, np.int64)
+    described = np.full(len(PageKind), -1, np.int64)
     for kind, descriptor in kinds:
         described[kind] = descriptor
-    older = described[stock.known["kind"]]
-    rows = older >= 0
-    of_lives = stock.known["page"][rows]
+    pre_trace = described[at_start.known["kind"]]
+    rows = pre_trace >= 0
+    of_lives = at_start.known["page"][rows]
     tables = {
         "kinds_described": pa.table(
             {"page_kind": [kind for kind, _ in kinds], "descriptor": [each for _, each in kinds]}
         ),
         "older_described": pa.table(
-            {"page": of_lives, "key": np.arange(len(of_lives)), "descriptor": older[rows]}
+            {"page": of_lives, "key": np.arange(len(of_lives)), "descriptor": pre_trace[rows]}
         ).filter(pa.array(of_lives != -1)),
     }
     for name, table in tables.items():
         connection.register(name, table)
     try:
         slabs = DescriptorSlabs(scheme, span.cpus, span.first_ts, span.last_ts, span.slice_ns)
-        slabs.begin(older[rows])
-        for batch in described_lives.batches(connection, _REQUESTS, {"first": len(of_lives)}):
+        slabs.begin(pre_trace[rows])
+        for batch in memdesc_lives.batches(connection, _REQUESTS, {"first": len(of_lives)}):
             slabs.window(
                 DescriptorRequests(
                     batch["ts"],

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allocsim.kernels.release import GFP_BITS
-from allocsim.memdesc.boot_blocks import FirstTouched
+from allocsim.memdesc.pre_trace_blocks import FirstTouched
 from pipeline.trace_set.snapshots import page_flags
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _ROWS = 1 << 17  # of lives or requests held at once
 # ``page`` and ``free_seq`` say what comes first at one time; a slab that the model makes has those
 # of the event that does, and its place among the slabs of that event.
 _RECORDED = """
-CREATE OR REPLACE TEMP VIEW described_lives AS
+CREATE OR REPLACE TEMP VIEW memdesc_lives AS
 SELECT
     page << 12 AS page, pfn, "order", enum_code(page_kind) AS kind, gfp_flags, alloc_ts,
     alloc_cpu, free_ts, free_cpu, free_seq << 12 AS free_seq
@@ -55,7 +55,7 @@ LEFT JOIN times AS gone ON gone.seq = free_seq
 WHERE alloc_seq IS NOT NULL OR free_seq IS NOT NULL
 """
 _SIMULATED = """
-CREATE OR REPLACE TEMP VIEW described_lives AS
+CREATE OR REPLACE TEMP VIEW memdesc_lives AS
 SELECT
     page << 12 AS page, pfn, "order", enum_code(page_kind) AS kind, gfp_flags, alloc_ts,
     alloc_cpu, free_ts, free_cpu, free_seq << 12 AS free_seq
@@ -75,7 +75,7 @@ SELECT
     coalesce(alloc_ts, -1) AS start,
     coalesce(free_ts, -1) AS end,
     coalesce(gfp_flags & $account <> 0, false) AS charged
-FROM described_lives
+FROM memdesc_lives
 """
 
 
@@ -119,7 +119,7 @@ def shown(connection: duckdb.DuckDBPyConnection, trace: TraceSet) -> Shown:
         InputError: a snapshot is damaged.
     """
     [(highest,)] = connection.execute(
-        'SELECT coalesce(max(pfn + (1 << "order")), 1) - 1 FROM described_lives'
+        'SELECT coalesce(max(pfn + (1 << "order")), 1) - 1 FROM memdesc_lives'
     ).fetchall()
     before, after = (
         page_flags(trace.snapshot("kpageflags.zst", when)) for when in ("before", "after")

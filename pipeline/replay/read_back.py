@@ -32,11 +32,11 @@ from allocsim.recording.requests import (
 from allocsim.trace.results import How
 from pipeline.prefetch import prefetch
 from pipeline.replay.synthetic_free_lists import free_places
-from pipeline.replay.untraced_frees import MIDDLE, find_hidden
+from pipeline.replay.untraced_frees import MIDDLE, find_untraced
 from pipeline.replay.world import (
     Recorded,
     has_thp,
-    older_handles,
+    pre_trace_handles,
     recorded_facts,
     recorded_lists,
     recorded_nodes,
@@ -75,12 +75,12 @@ WHERE run = ? AND pfn < ? AND alloc_seq IS NOT NULL AND gfp_flags & ? = 0 LIMIT 
 """
 _DMA = (1 << 12, GFP_BITS["__GFP_DMA"])  # MAX_DMA_PFN (arch/x86/include/asm/dma.h, 7.2)
 # Pages that were not allocated in the trace.
-_OLDER_PAGES = """
+_PRE_TRACE_PAGES = """
 CREATE OR REPLACE TEMP TABLE older_pages AS
 SELECT page FROM pages WHERE run = ? AND alloc_seq IS NULL
 """
 # Objects on such pages: first events of lives only, by their handle.
-_OLDER = """
+_PRE_TRACE = """
 SELECT seq, origin
 FROM object_facts
 WHERE run = $run AND seq BETWEEN $first AND $last AND object = seq
@@ -152,7 +152,7 @@ class RecordedRun:
         limits = LimitsAtStart(zones, trace.meta["cpus"], thp=thp) if assumed else None
         fallbacks = ZoneFallbacks(zones) if assumed else None
         slices, turns, seen = self._first_look(lists, limits, fallbacks, advance)
-        self.hidden = find_hidden(
+        self.untraced = find_untraced(
             connection,
             run,
             origin,
@@ -191,19 +191,19 @@ class RecordedRun:
         """What makes the requests, and these, window by window; a thread makes them ahead.
 
         Args:
-            moment: where in its interval each hidden free is put, 0 to 1.
+            moment: where in its interval each untraced free is put, 0 to 1.
         """
-        maker = RecordedRequests(self.recorded.zones, older_handles(self.recorded))
-        maker.counts.update(self.hidden.counts())
+        maker = RecordedRequests(self.recorded.zones, pre_trace_handles(self.recorded))
+        maker.counts.update(self.untraced.counts())
         return maker, prefetch(self._windows(maker, moment))
 
     def _windows(self, maker: RecordedRequests, moment: float) -> Iterator[RequestWindow]:
-        self.hidden.begin(moment)
+        self.untraced.begin(moment)
         for first, window in self._events(recorded_requests.COLUMNS):
             rows = len(window["ts"])
-            hidden = self.hidden.window(first, first + rows, int(window["ts"][-1]))
+            untraced = self.untraced.window(first, first + rows, int(window["ts"][-1]))
             yield maker.window(
-                window, first, self._objects_of(first, rows), self._pages_of(first, rows), hidden
+                window, first, self._objects_of(first, rows), self._pages_of(first, rows), untraced
             )
 
     def _events(self, columns: tuple[str, ...]) -> Iterator[tuple[int, Window]]:
@@ -275,7 +275,7 @@ class RecordedRun:
         workers = VmstatTurns()
         in_ns = self._trace.meta["ts_unit"] == "ns"
         seen = FirstSeen()
-        self._connection.execute(_OLDER_PAGES, [self._run])
+        self._connection.execute(_PRE_TRACE_PAGES, [self._run])
         free = free_places(self._trace, [name for name, _ in self._named])
         if free is not None:
             seen.add(free)
@@ -292,11 +292,11 @@ class RecordedRun:
             latest = slices[-1][0] if slices else -1
             rows = np.flatnonzero(np.diff(number, prepend=latest))
             slices += zip(number[rows].tolist(), (first + rows).tolist(), strict=True)
-            self._note_older(first, window, seen, placed=placed)
+            self._note_pre_trace(first, window, seen, placed=placed)
             advance((first + len(number)) / self._trace.rows)
         return slices, turns, seen
 
-    def _note_older(
+    def _note_pre_trace(
         self,
         first: int,
         window: Window,
@@ -306,7 +306,7 @@ class RecordedRun:
     ) -> None:
         if "ptr" not in window:
             return
-        found = self._ask(_OLDER, first, len(window["ts"]))
+        found = self._ask(_PRE_TRACE, first, len(window["ts"]))
         origin = found["origin"] - self._first_origin
         cache, live = self._cache[origin], self._frees[origin]
         known = (cache >= 0) & (live | placed)

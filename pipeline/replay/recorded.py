@@ -9,7 +9,7 @@ from allocsim import __version__
 from allocsim.kernels.release import kernel_of
 from allocsim.kernels.slub_rules import PAGE_SIZE
 from allocsim.recording import interpret as replay
-from allocsim.recording.interpret import Recording, Replay
+from allocsim.recording.interpret import RecordingFacts, Replay
 from allocsim.refcount.costs import costs_for
 from allocsim.trace.events import EVENT_NAMES, NEEDED
 from allocsim.trace.results import How
@@ -17,10 +17,10 @@ from pipeline.errors import AllocsimError, InputError
 from pipeline.ingest.left_out.lacking import named
 from pipeline.malloc_tuning import keep_freed_memory
 from pipeline.prefetch import prefetch
-from pipeline.replay.cache_line_places import add_op_places
+from pipeline.replay.cache_line_places import add_cache_line_places
 from pipeline.replay.kernel_steps import add_kernel_steps
 from pipeline.replay.memdesc import add_descriptors
-from pipeline.replay.policies import with_own
+from pipeline.replay.pricing import with_own
 from pipeline.replay.settings import check_for_trace
 from pipeline.replay.simulated import simulate_run
 from pipeline.replay.trace_source import must_exist, opened
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 
     from allocsim.refcount.policies import Policy
     from pipeline.progress import Progress
-    from pipeline.replay.policies import Pricing
+    from pipeline.replay.pricing import Pricing
     from pipeline.replay.settings import Settings
     from pipeline.trace_set.reader import TraceSet
 
@@ -218,8 +218,8 @@ def replay_trace(  # noqa: PLR0913 - what, into what, priced with what
                 advance(events / trace.rows)
         final = model.finish()
         writer.pages(final.pages)
-        writer.hidden(final.hidden)
-        writer.amend(final.amendments)
+        writer.untraced(final.untraced)
+        writer.amend(final.late_results)
         about = {
             "trace_id": trace_id(connection, trace_row(trace)),
             "started": started,
@@ -248,7 +248,7 @@ def replay_trace(  # noqa: PLR0913 - what, into what, priced with what
             add_kernel_steps(connection, run, kernel)
         if pricing is not None:
             costs = pricing.costs or costs_for(trace.meta["arch"])
-            add_op_places(connection, writer, run, trace, costs)
+            add_cache_line_places(connection, writer, run, trace, costs)
             if trace.meta["page_size"] == PAGE_SIZE:  # of the slabs that descriptors take
                 add_descriptors(connection, writer, run, trace, pricing.schemes)
     return run
@@ -259,7 +259,7 @@ def _times(trace: TraceSet) -> dict[str, int]:
     return {"first_ts": first, "last_ts": last, "slice_ns": (last - first) // _SLICES + 1}
 
 
-def recording_of(trace: TraceSet) -> Recording:
+def recording_of(trace: TraceSet) -> RecordingFacts:
     """What a replay must know of a trace set besides its events.
 
     Raises:
@@ -282,7 +282,7 @@ def recording_of(trace: TraceSet) -> Recording:
             f"{trace.path}: {named(missing)} in this recording, which a replay needs; "
             "record with trace-cmd or perf"
         )
-    return Recording(
+    return RecordingFacts(
         release=release,
         cache_names=trace.text("cache"),
         stacks=stack_names(trace),

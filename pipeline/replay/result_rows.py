@@ -10,7 +10,7 @@ import numpy as np
 
 from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
 from allocsim.page_alloc.paths import PAGE_COUNTERS
-from allocsim.slub.paths import Path
+from allocsim.slub.paths import AllocPath
 from pipeline.store.schema import (
     CACHE_COUNTERS,
     CACHES,
@@ -40,13 +40,13 @@ class Tally:
     """Counts over the windows of a simulation."""
 
     live: npt.NDArray[np.int64]
-    on_older: npt.NDArray[np.int64]
+    on_pre_trace: npt.NDArray[np.int64]
     slab_allocs: npt.NDArray[np.int64]
     slab_frees: npt.NDArray[np.int64]
     pages_allocated: npt.NDArray[np.int64]
     pages_freed: npt.NDArray[np.int64]
     events: int = 0
-    on_older_slabs: int = 0
+    on_pre_trace_slabs: int = 0
     failed: int = 0
     ignored: int = 0
 
@@ -54,11 +54,11 @@ class Tally:
         """Count a window in."""
         path, slab = result.objects.path, result.objects.slab
         self.events += len(path)
-        self.on_older_slabs += int(np.count_nonzero(slab < -1))
-        self.failed += int(np.count_nonzero(path == Path.FAILED))
-        self.ignored += int(np.count_nonzero(path == Path.IGNORED))
+        self.on_pre_trace_slabs += int(np.count_nonzero(slab < -1))
+        self.failed += int(np.count_nonzero(path == AllocPath.FAILED))
+        self.ignored += int(np.count_nonzero(path == AllocPath.IGNORED))
         cache, op = requests.objects.cache, np.sign(requests.objects.op)
-        for total, rows in ((self.live, slab >= 0), (self.on_older, slab < -1)):
+        for total, rows in ((self.live, slab >= 0), (self.on_pre_trace, slab < -1)):
             np.add(total, _sums(cache[rows], op[rows], total), out=total)
         self.add_slabs(result.slabs)
 
@@ -82,7 +82,7 @@ def _sums(
     return np.bincount(cache, values, minlength=len(like)).astype(np.int64)
 
 
-def placed_rows(  # noqa: PLR0913 - all that a simulation knows when it ends
+def result_rows(  # noqa: PLR0913 - all that a simulation knows when it ends
     recorded: Recorded,
     world: World,
     slabs: Columns,
@@ -127,7 +127,7 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: Tally) -> Rows:
     slub = world.simulation.slub
     sheaves: Counter[int] = Counter()
     for number, sheafed in slub.with_sheaves.items():
-        sheaves[slub.homes[number]] += len(sheafed.sheaf_objects)
+        sheaves[slub.kmalloc_caches[number]] += len(sheafed.sheaf_objects)
     rows: Rows = []
     for number, (cache, shape, how) in enumerate(
         zip(slub.caches, world.shapes, world.shapes_how, strict=True)
@@ -154,8 +154,8 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: Tally) -> Rows:
                 "pages_freed": int(tally.pages_freed[number]),
                 "live_objects": int(tally.live[number]),
                 "sheaf_objects": sheaves[number],
-                "on_older_slabs": int(tally.on_older[number]),
-                "older_free": int(world.older_free[number]),
+                "on_older_slabs": int(tally.on_pre_trace[number]),
+                "older_free": int(world.pre_trace_free[number]),
                 "slabs": held[number],
                 "slab_pages": int(pages[number]),
                 "partial_slabs": partial_slabs,

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pipeline.errors import InputError, StoreError, UsageError
-from pipeline.replay.policies import shipped_pricing
+from pipeline.replay.pricing import shipped_pricing
 from pipeline.replay.recorded import replay_path
 from pipeline.replay.settings import parse_settings
 from pipeline.replay.simulated import settings_key
@@ -35,7 +35,7 @@ _WITH_SETTINGS = re.compile(r"(?P<what>.+?)(?P<settings>(?:@[^@=,]+=[^@=,]*)+)")
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _SidePart:
     """One recording of a side, as it is given.
 
     Args:
@@ -141,22 +141,22 @@ def opened_sides(
         yield [Side(label, runs) for label, (_, runs) in zip(labels, chosen, strict=True)]
 
 
-def _parts(name: str) -> list[_Part]:
+def _parts(name: str) -> list[_SidePart]:
     parts = [part.strip() for part in name.split(",") if part.strip()]
     if not parts:
         raise UsageError(f"side {name!r}: names nothing")
     return [_part(part) for part in parts]
 
 
-def _part(text: str) -> _Part:
+def _part(text: str) -> _SidePart:
     match = _WITH_SETTINGS.fullmatch(text)
     if match is None or Path(text).exists():
-        return _Part(text, text, None)
-    return _Part(text, match["what"], parse_settings(match["settings"][1:].split("@")))
+        return _SidePart(text, text, None)
+    return _SidePart(text, match["what"], parse_settings(match["settings"][1:].split("@")))
 
 
 def _replayed(
-    parts: Sequence[_Part],
+    parts: Sequence[_SidePart],
     db: Path,
     policies: Sequence[Policy],
     progress: Progress,
@@ -188,7 +188,7 @@ def is_database(path: Path) -> bool:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _stored(part: _Part, db: Path, databases: _Databases) -> list[_Found]:
+def _stored(part: _SidePart, db: Path, databases: _Databases) -> list[_Found]:
     """The runs of a results database that a part stands for."""
     name = part.what
     path, wanted = Path(name), None
@@ -218,7 +218,7 @@ def _stored(part: _Part, db: Path, databases: _Databases) -> list[_Found]:
     return found
 
 
-def _simulated(rows: Sequence[Row], recorded: Row, part: _Part, path: Path) -> Row | None:
+def _simulated(rows: Sequence[Row], recorded: Row, part: _SidePart, path: Path) -> Row | None:
     """The newest simulation of a recorded run with the settings that are asked for."""
     simulated = [row for row in rows if row["of_run"] == recorded["run"]]
     key = settings_key(part.settings or {})

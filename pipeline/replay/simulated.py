@@ -17,7 +17,7 @@ from pipeline.background import behind
 from pipeline.replay.fidelity import what_if
 from pipeline.replay.memdesc import add_descriptors
 from pipeline.replay.read_back import RecordedRun
-from pipeline.replay.result_rows import Tally, placed_rows
+from pipeline.replay.result_rows import Tally, result_rows
 from pipeline.replay.settings import check_page_size
 from pipeline.replay.world import check, make_world
 from pipeline.store.database import every_cpu, writing
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from allocsim.tables import Columns
     from pipeline.replay.result_rows import Rows
     from pipeline.replay.world import Recorded
-    from pipeline.store.schema import Table
+    from pipeline.store.schema import StoreTable
     from pipeline.trace_set.reader import TraceSet
 
 
@@ -125,13 +125,13 @@ def simulate(
         | simulation.counts
         | {
             "object_requests": tally.events,
-            "requests_on_older_slabs": tally.on_older_slabs,
+            "requests_on_older_slabs": tally.on_pre_trace_slabs,
             "failed_objects": tally.failed,
             "ignored_frees": tally.ignored,
         }
     )
     return Outcome(
-        rows=placed_rows(recorded, world, slabs, tally, samples, counts),
+        rows=result_rows(recorded, world, slabs, tally, samples, counts),
         machine_how=int(recorded.zones_how),
         what_if=what_if(recorded, settings),
     )
@@ -255,7 +255,7 @@ def store(  # noqa: PLR0913 - the columns of a run
         writer.rows(table, outcome.rows[table.name])
 
 
-_TABLES: tuple[Table, ...] = (
+_TABLES: tuple[StoreTable, ...] = (
     CACHES,
     PLACED_CACHES,
     CACHE_COUNTERS,

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pipeline.errors import AllocsimError, OutputError, StoreError
-from pipeline.replay.policies import find_policies
+from pipeline.replay.pricing import find_policies
 from pipeline.replay.read_back import RecordedRun
 from pipeline.replay.recorded import SIMULATION_ROWS, replay_trace
 from pipeline.replay.request_files import read_requests, write_requests
@@ -93,7 +93,7 @@ def _sweep_trace(  # noqa: PLR0913 - what a sweep is of, and what it adds to
     done: Sweep,
 ) -> None:
     name = trace.meta["name"]
-    of_run, there = _known(trace, db)
+    of_run, there = _runs_there(trace, db)
     missing = [settings for settings in combinations if settings_key(settings) not in there]
     if missing and of_run is None:
         advance = progress.step(f"replay {name}")
@@ -110,11 +110,11 @@ def _sweep_trace(  # noqa: PLR0913 - what a sweep is of, and what it adds to
             asked = _Asked(source.recorded, Path(folder), maker.counts)
             _simulate_all(asked, missing, jobs, db, step)
         done.added += len(missing)
-        _, there = _known(trace, db)
+        _, there = _runs_there(trace, db)
     done.runs += [there[settings_key(settings)] for settings in combinations]
 
 
-def _known(trace: TraceSet, db: Path) -> tuple[int | None, dict[str, int]]:
+def _runs_there(trace: TraceSet, db: Path) -> tuple[int | None, dict[str, int]]:
     """The latest recorded run of a trace, and its simulated ones by their settings."""
     if not db.is_file():
         return None, {}

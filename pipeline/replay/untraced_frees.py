@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from allocsim.recording.requests import Hidden, HiddenFrees, SheafRuns
+from allocsim.recording.requests import SheafRuns, Untraced, UntracedFrees
 
 if TYPE_CHECKING:
     import duckdb
     import numpy.typing as npt
 
-#: Moments of a hidden free in its interval, from the earliest (0) to the latest (1).
+#: Moments of an untraced free in its interval, from the earliest (0) to the latest (1).
 EARLIEST, MIDDLE, LATEST = 0.0, 0.5, 1.0
 
 # A site is silent if less than a tenth of the deaths seen of its objects were traced frees, and a
@@ -33,12 +33,12 @@ _CHUNK = 1 << 22  # events looked at together: DuckDB's memory holds what ends o
 
 # Objects that no traced free ends, and what shows that they are gone.
 _NO_ENDS = """
-CREATE OR REPLACE TEMP TABLE hidden_ends (
+CREATE OR REPLACE TEMP TABLE untraced_ends (
     object BIGINT, cache INTEGER, cpu SMALLINT, call_site UBIGINT, early BIGINT, late BIGINT
 )
 """
 _ENDS = """
-INSERT INTO hidden_ends
+INSERT INTO untraced_ends
 SELECT
     unfreed.object, modelled.cache, facts.cpu, origins.call_site, facts.ts AS early,
     least(unfreed.again_ts, pages.free_ts) AS late
@@ -52,7 +52,7 @@ WHERE unfreed.run = $run AND unfreed.object >= $first AND unfreed.object < $end
     AND facts.run = $run AND facts.seq >= $first AND facts.seq < $end
 """
 _INTERVALS = """
-CREATE OR REPLACE TEMP TABLE hidden_frees AS
+CREATE OR REPLACE TEMP TABLE untraced_frees AS
 WITH by_origin AS (
     SELECT origin, count(*) AS objects, count(lifetime) AS traced
     FROM object_facts WHERE run = $run GROUP BY origin
@@ -62,7 +62,7 @@ WITH by_origin AS (
     WHERE event IN ('kmalloc', 'kmem_cache_alloc') GROUP BY call_site
 ), revealed AS (
     SELECT call_site, count(late) AS dead, median(late - early) AS within
-    FROM hidden_ends GROUP BY call_site
+    FROM untraced_ends GROUP BY call_site
 ), silent AS (
     SELECT call_site, within FROM revealed JOIN sites USING (call_site)
     WHERE traced < $traced * (traced + dead) AND dead > $revealed * objects
@@ -74,16 +74,16 @@ SELECT
     cache,
     cpu,
     late IS NULL AS assumed
-FROM hidden_ends LEFT JOIN silent USING (call_site)
+FROM untraced_ends LEFT JOIN silent USING (call_site)
 WHERE late IS NOT NULL OR within IS NOT NULL
 """
 _DUE = """
-CREATE OR REPLACE TEMP TABLE hidden_due AS
+CREATE OR REPLACE TEMP TABLE untraced_due AS
 SELECT early + ((late - early) * $moment)::BIGINT AS due, object, cache, cpu
-FROM hidden_frees ORDER BY due, object
+FROM untraced_frees ORDER BY due, object
 """
 _IN_WINDOW = """
-SELECT due, object, cache, cpu FROM hidden_due WHERE due > $since AND due <= $until
+SELECT due, object, cache, cpu FROM untraced_due WHERE due > $since AND due <= $until
 ORDER BY due, object
 """
 _RUNS_IN_WINDOW = """
@@ -92,14 +92,14 @@ WHERE run = $run AND seq >= $first AND seq < $end ORDER BY seq
 """
 
 
-def find_hidden(  # noqa: PLR0913 - what of, and the machine's figures
+def find_untraced(  # noqa: PLR0913 - what of, and the machine's figures
     connection: duckdb.DuckDBPyConnection,
     run: int,
     origins: npt.NDArray[np.integer],
     caches: npt.NDArray[np.integer],
     last_ts: int,
     grace_ns: int,
-) -> HiddenReader:
+) -> UntracedReader:
     """Find what a recorded run hides; to be read window by window.
 
     Args:
@@ -127,13 +127,13 @@ def find_hidden(  # noqa: PLR0913 - what of, and the machine's figures
             "grace": grace_ns,
         },
     )
-    connection.execute("DROP TABLE hidden_ends")
+    connection.execute("DROP TABLE untraced_ends")
     connection.unregister("modelled_origins")
-    return HiddenReader(connection, run)
+    return UntracedReader(connection, run)
 
 
-class HiddenReader:
-    """Reads what was hidden, window by window.
+class UntracedReader:
+    """Reads what was untraced, window by window.
 
     Args:
         connection: the database, with what find_hidden put there.
@@ -146,12 +146,12 @@ class HiddenReader:
         self._since = -1
 
     def begin(self, moment: float) -> None:
-        """Begin at the trace's first window, with hidden frees at a moment of their interval."""
+        """Begin at the trace's first window, with untraced frees at a moment of their interval."""
         self._since = -1
         self._connection.execute(_DUE, {"moment": moment})
 
-    def window(self, first: int, end: int, last_ts: int) -> Hidden:
-        """What is hidden in the next window: events from ``first`` up to ``end``."""
+    def window(self, first: int, end: int, last_ts: int) -> Untraced:
+        """What is untraced in the next window: events from ``first`` up to ``end``."""
         frees = self._connection.execute(
             _IN_WINDOW, {"since": self._since, "until": last_ts}
         ).fetchnumpy()
@@ -159,17 +159,17 @@ class HiddenReader:
         runs = self._connection.execute(
             _RUNS_IN_WINDOW, {"run": self._run, "first": first, "end": end}
         ).fetchnumpy()
-        return Hidden(
-            HiddenFrees(
+        return Untraced(
+            UntracedFrees(
                 *(np.ma.getdata(frees[name]) for name in ("due", "object", "cache", "cpu"))
             ),
             SheafRuns(*(np.ma.getdata(runs[name]) for name in SheafRuns._fields)),
         )
 
     def counts(self) -> dict[str, int]:
-        """How much is hidden, by name."""
+        """How much is untraced, by name."""
         [(frees, assumed)] = self._connection.execute(
-            "SELECT count(*), count(*) FILTER (assumed) FROM hidden_frees"
+            "SELECT count(*), count(*) FILTER (assumed) FROM untraced_frees"
         ).fetchall()
         [(runs,)] = self._connection.execute(
             "SELECT count(*) FROM prefilled_objects WHERE run = ? AND seq = first", [self._run]

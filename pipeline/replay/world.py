@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.profile import Profile
     from allocsim.kernels.release import Generation
-    from allocsim.page_alloc.zones import Machine, Zone, ZoneState
-    from allocsim.slub.requests import FreeBefore, OlderObjects
+    from allocsim.page_alloc.zones import MachineZones, Zone, ZoneState
+    from allocsim.slub.requests import FreeBefore, PreTraceObjects
     from allocsim.tables import Columns
     from pipeline.trace_set.reader import TraceSet
 
@@ -114,20 +114,20 @@ class World:
         shapes_how: how each shape is known.
         machine: the zones.
         counts: of slabs and objects older than the trace.
-        older: objects on them that were live.
+        pre_trace: objects on them that were live.
         free_before: what was free on them.
     """
 
     simulation: Simulation
     shapes: list[CacheShape]
     shapes_how: list[How]
-    machine: Machine
+    machine: MachineZones
     counts: dict[str, int]
-    older: OlderObjects
+    pre_trace: PreTraceObjects
     free_before: FreeBefore
 
     @property
-    def older_free(self) -> npt.NDArray[np.int64]:
+    def pre_trace_free(self) -> npt.NDArray[np.int64]:
         """Free places on slabs older than the trace, by cache."""
         return np.bincount(self.free_before.cache, minlength=len(self.shapes))
 
@@ -145,7 +145,9 @@ def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
         shapes, hows = _shapes(profile, recorded, settings)
     except SettingError as error:
         raise UsageError(str(error)) from error
-    older, free_before, counts = _older(recorded, shapes, machine.cpus, profile.slub.generation)
+    pre_trace, free_before, counts = _pre_trace(
+        recorded, shapes, machine.cpus, profile.slub.generation
+    )
     counts["list_pages_at_start"] = sum(
         len(blocks) << list_order(index)
         for state in machine.states
@@ -156,11 +158,11 @@ def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
         shapes,
         _slab_pages(recorded, shapes),
         machine,
-        older,
+        pre_trace,
         free_before,
         freelist_order(settings.get("freelist.seed", 0), shapes),
     )
-    return World(simulation, shapes, hows, machine, counts, older, free_before)
+    return World(simulation, shapes, hows, machine, counts, pre_trace, free_before)
 
 
 def check(settings: Mapping[str, int], recorded: Recorded) -> None:
@@ -178,7 +180,7 @@ def check(settings: Mapping[str, int], recorded: Recorded) -> None:
         raise UsageError(str(error)) from error
 
 
-def _machine(profile: Profile, recorded: Recorded, settings: Mapping[str, int]) -> Machine:
+def _machine(profile: Profile, recorded: Recorded, settings: Mapping[str, int]) -> MachineZones:
     """The zones with their lists as they were when the recording began."""
     built = replace(profile, pages=replace(profile.pages, thp=recorded.thp))
     machine = page_machine(built, recorded.zones, recorded.states, recorded.cpus, settings)
@@ -192,15 +194,15 @@ def _machine(profile: Profile, recorded: Recorded, settings: Mapping[str, int]) 
     )
 
 
-def older_handles(recorded: Recorded) -> npt.NDArray[np.int64]:
+def pre_trace_handles(recorded: Recorded) -> npt.NDArray[np.int64]:
     """Rising handles of the objects live before the trace; no setting changes them."""
     shapes, _ = _shapes(DEFAULT, recorded, {})
-    return _older(recorded, shapes, recorded.cpus, DEFAULT.slub.generation)[0].object
+    return _pre_trace(recorded, shapes, recorded.cpus, DEFAULT.slub.generation)[0].object
 
 
-def _older(
+def _pre_trace(
     recorded: Recorded, shapes: Sequence[CacheShape], cpus: int, generation: Generation
-) -> tuple[OlderObjects, FreeBefore, dict[str, int]]:
+) -> tuple[PreTraceObjects, FreeBefore, dict[str, int]]:
     orders = [
         recorded_order(
             shape.size,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipeline.store.schema import Table, from_loaded, loaded_type
+from pipeline.store.schema import StoreTable, from_loaded, loaded_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,12 +35,12 @@ def arrow_type(column: Column) -> pa.DataType:
     return _ARROW[loaded_type(column)]
 
 
-def arrow_schema(table: Table) -> pa.Schema:
+def arrow_schema(table: StoreTable) -> pa.Schema:
     """The Arrow schema of a table."""
     return pa.schema([(column.name, arrow_type(column)) for column in table.columns])
 
 
-def insert_statement(table: Table, source: str) -> str:
+def insert_statement(table: StoreTable, source: str) -> str:
     """The INSERT of what has the table's Arrow schema, under the name it is registered by."""
     values = ", ".join(from_loaded(column, f'"{column.name}"') for column in table.columns)
     return f"INSERT INTO {table.name} SELECT {values} FROM {source}"
@@ -67,12 +67,12 @@ def stored(
     return pa.array(wide, kind, mask=null if null is not None and null.any() else None)
 
 
-def from_rows(table: Table, rows: list[dict[str, Any]]) -> pa.Table:
+def from_rows(table: StoreTable, rows: list[dict[str, Any]]) -> pa.Table:
     """Dictionaries, one a row, as an Arrow table; for dimensions, which are small."""
     return pa.Table.from_pylist(rows, schema=arrow_schema(table))
 
 
-def from_columns(table: Table, columns: Mapping[str, npt.NDArray[Any]]) -> pa.Table:
+def from_columns(table: StoreTable, columns: Mapping[str, npt.NDArray[Any]]) -> pa.Table:
     """Result columns, in which -1 stands for null, as an Arrow table."""
     rows = len(next(iter(columns.values())))
     arrays = [

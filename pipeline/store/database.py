@@ -17,8 +17,7 @@ from allocsim.recording.page_kinds import KIND_DOCS, KIND_NAMES
 from allocsim.refcount.alloc_levels import LEVELS
 from allocsim.refcount.freezability import VERDICTS
 from allocsim.slub.counters import COUNTERS, Use
-from allocsim.slub.paths import FREE_PATHS
-from allocsim.slub.paths import Path as ObjectPath
+from allocsim.slub.paths import FREE_PATHS, AllocPath
 from pipeline.errors import AllocsimError, OutputError, StoreError
 from pipeline.store.interrupts import interruptible
 from pipeline.store.schema import SCHEMA_VERSION, create_tables
@@ -236,7 +235,7 @@ def _say_of_names(connection: duckdb.DuckDBPyConnection) -> None:
         "paths": [
             (path.name.lower(), layer, "free" if path in frees else "alloc")
             for layer, every, frees in (
-                ("object", ObjectPath, FREE_PATHS),
+                ("object", AllocPath, FREE_PATHS),
                 ("page", PagePath, FREE_PAGE_PATHS),
             )
             for path in every

@@ -1,8 +1,8 @@
 """Rows of events that are held back, since a later window may change what they say.
 
 DuckDB has written and compressed most rows of a run long before its last window. An UPDATE of one
-of them has its whole row group compressed again, so the rows that most amendments are for wait in
-memory: allocations whose life goes on, and objects whose cache is not known. Amendments of other
+of them has its whole row group compressed again, so the rows that most late results are for wait in
+memory: allocations whose life goes on, and objects whose cache is not known. Late results of other
 rows are rare.
 """
 

@@ -32,7 +32,7 @@ from pipeline.store.schema import (
     PAGES,
     PREFILLED_OBJECTS,
     UNFREED_OBJECTS,
-    Table,
+    StoreTable,
     from_loaded,
 )
 
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from allocsim.recording.interpret import HiddenResult, WindowResult
+    from allocsim.recording.interpret import UntracedResult, WindowResult
     from allocsim.tables import Bools, Columns, Index
-    from allocsim.trace.late_results import Amendments
+    from allocsim.trace.late_results import LateResults
 
 _EVENT_TABLES = (OBJECT_FACTS, PAGE_EVENTS)
 _HELD_ROWS = 1 << 19  # of each of them
@@ -96,7 +96,7 @@ WHERE object_facts.run = ? AND object_facts.seq = late.seq
 """
 
 
-def _rows(table: Table, columns: Columns, mask: Bools) -> Columns:
+def _rows(table: StoreTable, columns: Columns, mask: Bools) -> Columns:
     """Of the rows in a mask, the columns that a table of events and its null values need."""
     rows = np.flatnonzero(mask)
     names = {column.name for column in table.columns} | {"event", "open"}
@@ -116,7 +116,7 @@ def _null(name: str, columns: Columns) -> Bools | None:
     return np.equal(columns[name], -1) if name in _MINUS_ONE_IS_NULL else None
 
 
-class _Source:
+class _BatchSource:
     """What DuckDB reads batches of one schema from, one after the other.
 
     It is registered once. A batch that is registered itself would stay in memory up to the end of
@@ -154,7 +154,7 @@ class RunWriter:
         self._connection = connection
         self._run = run
         self._held = {table.name: Held(_HELD_ROWS) for table in _EVENT_TABLES}
-        self._sources: dict[str, _Source] = {}
+        self._sources: dict[str, _BatchSource] = {}
         self._do: Callable[[Callable[[], object]], object] = _now
         self._amended: dict[str, int] = {}
         self._origins = Origins(next_number(connection, "object_origins", "origin"))
@@ -180,7 +180,7 @@ class RunWriter:
             window: its events (allocsim.trace.events.EVENT_COLUMNS, as far as the trace has them).
             result: what the model says of them.
         """
-        self.amend(result.amendments)
+        self.amend(result.late_results)
         seq = np.arange(first_seq, first_seq + len(window["ts"]))
         columns = window | result.columns | {"seq": seq, "open": result.open}
         if "page_flags" in window:
@@ -197,14 +197,14 @@ class RunWriter:
             rows = _rows(OBJECT_STACKS, columns, of_object & (window["stack"] >= 0))
             self._add_events(OBJECT_STACKS, [rows])
         self.pages(result.pages)
-        self.hidden(result.hidden)
+        self.untraced(result.untraced)
 
-    def _add_events(self, table: Table, batches: list[Columns]) -> None:
+    def _add_events(self, table: StoreTable, batches: list[Columns]) -> None:
         made = [self._events(table, batch) for batch in batches if batch and len(batch["event"])]
         if made:
             self._add(table, pa.concat_tables(made))
 
-    def _events(self, table: Table, columns: Columns) -> pa.Table:
+    def _events(self, table: StoreTable, columns: Columns) -> pa.Table:
         """Columns as :func:`_rows` takes them, as an Arrow table."""
         rows = len(columns["event"])
         columns = columns | {"run": self._runs(rows)}
@@ -220,25 +220,25 @@ class RunWriter:
         """Add page lives that have ended, or that the end of the trace found alive."""
         self.columns(PAGES, pages)
 
-    def hidden(self, hidden: HiddenResult) -> None:
+    def untraced(self, untraced: UntracedResult) -> None:
         """Add what the events do not say themselves."""
-        self.columns(UNFREED_OBJECTS, {"object": hidden.unfreed, "again_ts": hidden.again_ts})
-        runs = hidden.runs
+        self.columns(UNFREED_OBJECTS, {"object": untraced.unfreed, "again_ts": untraced.again_ts})
+        runs = untraced.runs
         self.columns(PREFILLED_OBJECTS, {"seq": runs.seq, "first": runs.run, "left": runs.left})
 
-    def columns(self, table: Table, columns: Columns) -> None:
+    def columns(self, table: StoreTable, columns: Columns) -> None:
         """Add rows of a table, column by column, -1 for null, without the column ``run``."""
         rows = len(next(iter(columns.values())))
         if rows:
             self._add(table, from_columns(table, {"run": self._runs(rows), **columns}))
 
-    def amend(self, amendments: Amendments) -> None:
+    def amend(self, late_results: LateResults) -> None:
         """Change rows of earlier windows, of which only now is known what they say.
 
         Rows that are not held back any more are changed at the end, by one UPDATE a column; until
         then their values wait in a table that DuckDB can move to disk.
         """
-        for name, (seq, values) in amendments.items():
+        for name, (seq, values) in late_results.items():
             held = np.zeros(len(seq), bool)
             for rows in self._held.values():
                 held |= rows.amend(name, seq, values)
@@ -260,7 +260,7 @@ class RunWriter:
         self._amended[name] = known + len(seq)
 
     def finish(self) -> None:
-        """End the run, whose row in ``runs`` is there: apply amendments, sum up time slices."""
+        """End the run, whose row in ``runs`` is there: apply late results, sum up time slices."""
         for table in _EVENT_TABLES:
             self._add_events(table, [self._held[table.name].release(everything=True)])
         if "cache" in self._amended:
@@ -291,7 +291,7 @@ class RunWriter:
         self._connection.execute("DROP TABLE changed")
         self._connection.execute("DROP TABLE late")
 
-    def rows(self, table: Table, rows: list[dict[str, Any]]) -> None:
+    def rows(self, table: StoreTable, rows: list[dict[str, Any]]) -> None:
         """Add rows of a small table, given without the column ``run``."""
         if rows:
             self._add(table, from_rows(table, [{"run": self._run, **row} for row in rows]))
@@ -299,7 +299,7 @@ class RunWriter:
     def _runs(self, rows: int) -> npt.NDArray[np.int32]:
         return np.full(rows, self._run, np.int32)
 
-    def _add(self, table: Table, batch: pa.Table) -> None:
+    def _add(self, table: StoreTable, batch: pa.Table) -> None:
         """Add rows of a table of the schema."""
         source = f"batch_of_{table.name}"
         self._do(partial(self._put, source, batch, insert_statement(table, source)))
@@ -311,7 +311,7 @@ class RunWriter:
 
     def _put(self, source: str, batch: pa.Table, insert: str) -> None:
         if source not in self._sources:
-            self._sources[source] = _Source(batch.schema)
+            self._sources[source] = _BatchSource(batch.schema)
             self._connection.register(source, self._sources[source])
         with self._sources[source].giving(batch):
             self._connection.execute(insert)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pipeline.synth.mixtures import CPU_BITS, SHARE_BITS
-from pipeline.synth.random_bits import PLACE_BITS, Strata, Use, choices, random_bits
+from pipeline.synth.random_bits import PLACE_BITS, BitsUse, Strata, choices, random_bits
 from pipeline.synth.tables import (
     DRAW_BITS,
     UNIT_BITS,
@@ -38,7 +38,7 @@ _SECOND = 10**9
 _PLACE_BITS = 16
 
 
-class Span(NamedTuple):
+class PhaseSpan(NamedTuple):
     """A window of time: of which phase, and the numbers that its random bits come from.
 
     Args:
@@ -99,23 +99,23 @@ class Arrivals:
         self._strata: Strata | None = None
         self._loops = np.repeat(np.arange(spec.cpus), work.cpus).astype(np.int16)
 
-    def bits(self, use: Use, key: tuple[int, ...], count: int) -> Bits:
+    def bits(self, use: BitsUse, key: tuple[int, ...], count: int) -> Bits:
         """Random numbers of the work."""
         return random_bits(self._spec.seed, use, (self._number, *key), count)
 
-    def strata(self, use: Use, total: int) -> Strata:
+    def strata(self, use: BitsUse, total: int) -> Strata:
         """Numbers with the quantiles of all, for the batches or objects of the work."""
         return Strata(self._spec.seed, (self._number, int(use)), total)
 
     def before(self) -> Batches:
         """Batches before the trace begins."""
         count = self._work.arrival.count
-        bits = self.bits(Use.ARRIVALS, (0,), count)
+        bits = self.bits(BitsUse.ARRIVALS, (0,), count)
         start = np.arange(count) * (BEFORE - 2 * GOING) // count - BEFORE
         pick = (bits >> CHOICE_AT) & SHARE_MASK
         return Batches(start, self._cpus[cpu_bits(bits)], pick, 0)
 
-    def batches(self, span: Span) -> Batches:
+    def batches(self, span: PhaseSpan) -> Batches:
         """The batches that begin in a window."""
         kind = self._work.arrival.kind
         if kind == "closed":
@@ -130,10 +130,10 @@ class Arrivals:
         if size == 1:
             return Batches(start, cpu, (bits >> CHOICE_AT) & SHARE_MASK)
         start = np.repeat(start, size) + np.tile(np.arange(size) * gap, len(start))
-        pick = self.bits(Use.CHOICES, span.key, len(start)) & SHARE_MASK
+        pick = self.bits(BitsUse.CHOICES, span.key, len(start)) & SHARE_MASK
         return Batches(start, np.repeat(cpu, size), pick)
 
-    def _poisson(self, span: Span) -> tuple[Ints, Bits]:
+    def _poisson(self, span: PhaseSpan) -> tuple[Ints, Bits]:
         """Times at random, and the random number of each."""
         rate = self._work.arrival.rate(span.phase) * self._spec.phases[span.phase].rate
         if not rate:
@@ -148,7 +148,7 @@ class Arrivals:
         passed = 0
         while passed < length:
             count = likely + 6 * isqrt(likely) + 16
-            bits = self.bits(Use.ARRIVALS, (*span.key, len(starts)), count)
+            bits = self.bits(BitsUse.ARRIVALS, (*span.key, len(starts)), count)
             gaps = draw(exponential_unit(), 0, bits)
             gaps *= scaled
             gaps >>= UNIT_BITS
@@ -169,7 +169,7 @@ class Arrivals:
             return arrival.count
         return round(arrival.count * self._spec.phases[0].rate)
 
-    def _spread(self, span: Span) -> Batches:
+    def _spread(self, span: PhaseSpan) -> Batches:
         """Batches whose times have given quantiles: the n-th of N lies in the n-th part of N."""
         count = self.count
         begin, end = span.begin - span.cycle, span.end - span.cycle
@@ -179,13 +179,13 @@ class Arrivals:
         number = np.arange(first, max(min(self._rank(end) + 2, count), first))
         turn = span.key[0] * count + first
         if self._strata is None:
-            self._strata = self.strata(Use.ARRIVALS, count)
+            self._strata = self.strata(BitsUse.ARRIVALS, count)
         place = self._strata.places(0, turn, len(number))
         cpu = self._strata.places(1, turn, len(number), steps=True)
         jitter = (place >> np.uint64(PLACE_BITS - _PLACE_BITS)).view(np.int64)
         start = spread(self._times, self._ends, number, jitter, count) + span.cycle
         inside = slice(*np.searchsorted(start, (span.begin, span.end)).tolist())
-        pick = self.bits(Use.CHOICES, span.key, len(number)) & SHARE_MASK
+        pick = self.bits(BitsUse.CHOICES, span.key, len(number)) & SHARE_MASK
         chosen = self._cpus[(cpu >> np.uint64(PLACE_BITS - CPU_BITS)).view(np.int64)]
         return Batches(start[inside], chosen[inside], pick[inside], turn + inside.start)
 
@@ -202,7 +202,7 @@ class Arrivals:
         passed = begin * (high - low) + (end - begin) * (time - low)
         return (passed * self.count // max(high - low, 1)) >> DRAW_BITS
 
-    def _closed(self, span: Span) -> Batches:
+    def _closed(self, span: PhaseSpan) -> Batches:
         """Every CPU's batches follow one another from the phase's beginning on."""
         work, arrival = self._work, self._work.arrival
         objects = self._objects

@@ -17,7 +17,7 @@ from pipeline.synth.arrivals import (
     GOING,
     SHARE_MASK,
     Arrivals,
-    Span,
+    PhaseSpan,
 )
 from pipeline.synth.mixtures import (
     BATCH,
@@ -31,7 +31,7 @@ from pipeline.synth.mixtures import (
     LifeTables,
     free_bits,
 )
-from pipeline.synth.random_bits import Use, choices
+from pipeline.synth.random_bits import BitsUse, choices
 from pipeline.synth.spec.model import sheaves
 from pipeline.synth.tables import DRAW_BITS
 
@@ -97,7 +97,7 @@ class Worker:
         self._alone = sum(weight > 0 for weight in work.cpus) == 1
         self._first_place = _first_places(work)
 
-    def window(self, span: Span) -> Births | None:
+    def window(self, span: PhaseSpan) -> Births | None:
         """What is allocated by the batches that begin in a window; None: nothing ever is then."""
         if span.phase not in self._work.phases:
             return None
@@ -112,7 +112,7 @@ class Worker:
             return None
         births = self._expand(
             self._arrivals.before(),
-            Span(-BEFORE, 0, -1, 0, self._spec.phases[0].length, (0,)),
+            PhaseSpan(-BEFORE, 0, -1, 0, self._spec.phases[0].length, (0,)),
         )
         # Lifetimes count from the beginning of the trace; what is gone has one below 0.
         death = np.where(births.death == NEVER, NEVER, births.death - births.birth)
@@ -120,18 +120,18 @@ class Worker:
         birth = np.arange(len(death)) * (BEFORE - 2 * GOING) // len(death) - BEFORE
         return births._replace(birth=birth, death=death)
 
-    def _lives_of(self, entry: Ints, batches: Batches, span: Span) -> tuple[Drawn, Bits]:
+    def _lives_of(self, entry: Ints, batches: Batches, span: PhaseSpan) -> tuple[Drawn, Bits]:
         """How long each object lives, and its random bits: a draw, and who frees it.
 
         By chance; but in equal slices where so many are wanted with such quantiles, so that they
         have them.
         """
         if batches.first < 0:
-            bits = self._arrivals.bits(Use.OBJECTS, span.key, len(entry))
+            bits = self._arrivals.bits(BitsUse.OBJECTS, span.key, len(entry))
             return self._lives.draw(entry, bits, (bits >> CHOICE_AT) & SHARE_MASK), bits
         each = len(self._template)
         if self._strata is None:
-            self._strata = self._arrivals.strata(Use.OBJECTS, self._arrivals.count * each)
+            self._strata = self._arrivals.strata(BitsUse.OBJECTS, self._arrivals.count * each)
         first = batches.first * each
         place = self._strata.places(0, first, len(entry))
         if self._alone:
@@ -147,7 +147,7 @@ class Worker:
 
     # -- what, how long, and who frees it
 
-    def _expand(self, batches: Batches, span: Span) -> Births:
+    def _expand(self, batches: Batches, span: PhaseSpan) -> Births:
         """The members of batches: a row an object."""
         work = self._work
         if self._picks is None:
@@ -189,7 +189,7 @@ class Worker:
         place: Ints,
         start: Ints,
         sizes: Ints,
-        span: Span,
+        span: PhaseSpan,
     ) -> None:
         """Deaths of what is freed with its batch: one after the other, in the wanted order."""
         rows = np.flatnonzero(kinds == BATCH)
@@ -202,7 +202,7 @@ class Worker:
         rank = np.where(order == 1, size - 1 - rank, rank)
         shuffled = np.flatnonzero(order == 2)
         if len(shuffled):
-            chance = self._arrivals.bits(Use.ORDER, span.key, len(shuffled)) & np.uint64(
+            chance = self._arrivals.bits(BitsUse.ORDER, span.key, len(shuffled)) & np.uint64(
                 (1 << 32) - 1
             )
             of = number[rows[shuffled]]
@@ -221,7 +221,7 @@ class Worker:
         entry: Ints,
         birth: Ints,
         bits: Bits,
-        span: Span,
+        span: PhaseSpan,
     ) -> None:
         """Deaths at the phase's end, spread over a while, in the wanted order."""
         rows = np.flatnonzero(kinds == PHASE_END)
@@ -239,7 +239,7 @@ class Worker:
         death[rows] = np.maximum(end, birth[rows] + 1)
 
     def _with_time(  # noqa: PLR0913 - likewise
-        self, death: Ints, lives: Drawn, entry: Ints, birth: Ints, batches: Batches, span: Span
+        self, death: Ints, lives: Drawn, entry: Ints, birth: Ints, batches: Batches, span: PhaseSpan
     ) -> None:
         """Deaths at times that were given, by chance or in the order of births."""
         rows = np.flatnonzero(lives.kind == UNTIL)

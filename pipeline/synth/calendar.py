@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from allocsim.tables import Columns
-    from pipeline.synth.lines import Prefilled
+    from pipeline.synth.lines import PrefilledLines
 
     Ints = npt.NDArray[np.int64]
 
@@ -77,7 +77,7 @@ class Calendar:
         prefilled: which lines come out of prefilled sheaves.
     """
 
-    def __init__(self, pieces: Ints, prefilled: Prefilled) -> None:
+    def __init__(self, pieces: Ints, prefilled: PrefilledLines) -> None:
         self._prefilled = prefilled
         self._pieces = pieces
         # Each piece has a number of its own, behind that of the first.

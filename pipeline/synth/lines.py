@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pipeline.synth.machine import Machine
+    from pipeline.synth.machine import SpecMachine
     from pipeline.synth.rows import Templates
     from pipeline.synth.spec.model import Entry, Spec, Work
 
@@ -30,7 +30,7 @@ _ALLOCATOR = ("__alloc_frozen_pages_noprof", "alloc_pages_mpol")
 _NONE = -1
 
 
-class Lines(NamedTuple):
+class SpecLines(NamedTuple):
     """Arrays by number of a spec's line, through all works; template numbers are -1 for none.
 
     Args:
@@ -71,7 +71,7 @@ def pieces(spec: Spec) -> npt.NDArray[np.int64]:
     )
 
 
-class Prefilled(NamedTuple):
+class PrefilledLines(NamedTuple):
     """By number of a spec's line, the prefilled sheaf that its objects come out of.
 
     Args:
@@ -83,7 +83,7 @@ class Prefilled(NamedTuple):
     sheaf: npt.NDArray[np.int64]
 
 
-def prefilled(spec: Spec) -> Prefilled:
+def prefilled(spec: Spec) -> PrefilledLines:
     """What comes out of prefilled sheaves: what adjacent lines of a batch have of one cache."""
     count: list[int] = []
     sheaf: list[int] = []
@@ -92,20 +92,20 @@ def prefilled(spec: Spec) -> Prefilled:
             of, first = sum(entry.count for entry in lines if entry.prefilled), len(sheaf)
             count += [of] * len(lines)
             sheaf += [first] * len(lines)
-    return Prefilled(np.array(count, np.int64), np.array(sheaf, np.int64))
+    return PrefilledLines(np.array(count, np.int64), np.array(sheaf, np.int64))
 
 
-def make_lines(spec: Spec, machine: Machine, templates: Templates) -> Lines:
+def make_lines(spec: Spec, machine: SpecMachine, templates: Templates) -> SpecLines:
     """The lines of a spec, and their events among the templates."""
-    maker = _Maker(spec, machine, templates)
+    maker = _LinesMaker(spec, machine, templates)
     made = [maker.line(work, entry) for work in spec.works for entry in work.entries]
     columns = zip(*made, strict=True)
     dtypes = ("i4", "i1", "i1", "i1", "u1", "i4", "i4", "i4", "i4", "i4")
-    return Lines(*(np.array(c, dtype) for c, dtype in zip(columns, dtypes, strict=True)))
+    return SpecLines(*(np.array(c, dtype) for c, dtype in zip(columns, dtypes, strict=True)))
 
 
-class _Maker:
-    def __init__(self, spec: Spec, machine: Machine, templates: Templates) -> None:
+class _LinesMaker:
+    def __init__(self, spec: Spec, machine: SpecMachine, templates: Templates) -> None:
         self._caches = {cache.name: cache for cache in spec.caches}
         self._machine = machine
         self._templates = templates

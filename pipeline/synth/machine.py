@@ -58,7 +58,7 @@ _OWN_SYSFS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class SpecMachine:
     """What a spec runs on.
 
     Args:
@@ -81,7 +81,7 @@ def release(spec: Spec) -> str:
     return f"{spec.kernel}.0-synthetic"
 
 
-def make_machine(spec: Spec, settings: Mapping[str, int] | None = None) -> Machine:
+def make_machine(spec: Spec, settings: Mapping[str, int] | None = None) -> SpecMachine:
     """The machine of a spec, with numbers of the model changed where settings are given."""
     sizes = _sizes(spec)
     caches = Caches(list(spec.sizes), sizes, GFP_BITS, {})
@@ -114,7 +114,7 @@ def make_machine(spec: Spec, settings: Mapping[str, int] | None = None) -> Machi
         thp=True,
     )
     world = make_world(recorded, settings or {})
-    return Machine(recorded, world, caches, list(caches.names), snapshots)
+    return SpecMachine(recorded, world, caches, list(caches.names), snapshots)
 
 
 def _sizes(spec: Spec) -> dict[str, int]:

@@ -10,15 +10,15 @@ from allocsim.initial_state.vmstat_worker import VmstatTurns
 from allocsim.kernels.slub_rules import PAGE_SIZE
 from allocsim.page_alloc.paths import PagePath
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER, ORDERS
-from allocsim.recording.requests import PAGE_SHIFT, UNKNOWN_PAGE, PageEvents
-from allocsim.slub.paths import Path
+from allocsim.recording.requests import HANDLE_SHIFT, UNKNOWN_PAGE, PageEvents
+from allocsim.slub.paths import AllocPath
 from allocsim.slub.requests import ObjectRequests, Op
 from allocsim.trace.events import Ev
 from pipeline.errors import InputError
 from pipeline.synth.further import Further, Rank
 from pipeline.synth.lines import make_lines, pieces
 from pipeline.synth.machine import DIRECT_MAP
-from pipeline.synth.older import older_rows, place_older
+from pipeline.synth.pre_trace import place_pre_trace, pre_trace_rows
 from pipeline.synth.rows import GFP_KERNEL, slab_gfp
 from pipeline.synth.slab_frames import SlabFrames
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from allocsim.simulated_window import SimulatedWindow
     from pipeline.synth.calendar import Moments
-    from pipeline.synth.machine import Machine
+    from pipeline.synth.machine import SpecMachine
     from pipeline.synth.rows import Templates
     from pipeline.synth.spec.model import Spec
 
@@ -48,7 +48,7 @@ _RETURNS = "kmem_cache_return_sheaf"
 _CALLBACK = "rcu_free_sheaf"
 
 
-class Rows(NamedTuple):
+class PlacedRows(NamedTuple):
     """Events in order of time; arrays of one length.
 
     Args:
@@ -63,9 +63,9 @@ class Rows(NamedTuple):
     template: npt.NDArray[np.int32]
     place: Ints
 
-    def of(self, which: npt.NDArray[np.bool_] | slice) -> Rows:
+    def of(self, which: npt.NDArray[np.bool_] | slice) -> PlacedRows:
         """Some of the rows."""
-        return Rows(self.ts[which], self.cpu[which], self.template[which], self.place[which])
+        return PlacedRows(self.ts[which], self.cpu[which], self.template[which], self.place[which])
 
 
 class Placing:
@@ -77,7 +77,7 @@ class Placing:
         templates: takes the templates of its events.
     """
 
-    def __init__(self, spec: Spec, machine: Machine, templates: Templates) -> None:
+    def __init__(self, spec: Spec, machine: SpecMachine, templates: Templates) -> None:
         self._spec = spec
         self._machine = machine
         self._names = machine.names
@@ -105,7 +105,7 @@ class Placing:
         self.free_places = ""
         self._pfns = SlabFrames(len(self._shapes))
         self._workers = VmstatTurns()
-        self._homes = self._simulation.slub.homes
+        self._kmalloc_caches = self._simulation.slub.kmalloc_caches
         self._slab_events, self._sheaf_events = self._make_slab_events()
 
     @property
@@ -143,19 +143,19 @@ class Placing:
             {*self._ops.ravel().tolist(), Op.ALLOC, Op.FREE}, key=lambda op: (abs(op), -op)
         )
         for number in range(len(self._shapes)):
-            at, home = number, self._homes[number]
-            while home >= 0:
+            at, kmalloc_cache = number, self._kmalloc_caches[number]
+            while kmalloc_cache >= 0:
                 for op in ops:
-                    sheaves[number, home, op] = add(
+                    sheaves[number, kmalloc_cache, op] = add(
                         Ev.KMALLOC,
                         call_site=site(_MAKES[Op(op)]),
                         bytes_req=self._simulation.slub.with_sheaves[at].sheaf_bytes,
-                        bytes_alloc=self._shapes[home].size,
+                        bytes_alloc=self._shapes[kmalloc_cache].size,
                         gfp_flags=GFP_KERNEL,
                         node=-1,
                         metadata=True,
                     )
-                at, home = home, self._homes[home]
+                at, kmalloc_cache = kmalloc_cache, self._kmalloc_caches[kmalloc_cache]
         for op, function in ((Op.FROM_SHEAF, _RETURNS), (Op.FREE_RCU, _CALLBACK)):
             if op in ops:
                 sheaves[(op,)] = add(Ev.KFREE, call_site=site(function), metadata=True)
@@ -173,17 +173,17 @@ class Placing:
         if not len(moments.seq):
             return
         cache = self._lines.cache[moments.entry]
-        rows = older_rows(moments, cache, self._work[moments.entry])
+        rows = pre_trace_rows(moments, cache, self._work[moments.entry])
         pages = moments.entry[(moments.op > 0) & (cache < 0)]
         pieces_of = self._pieces[pages]
         order = np.where(pieces_of > 1, 0, self._lines.order[pages])
         freed = np.bincount(order, weights=pieces_of, minlength=ORDERS).astype(np.int64)
-        older = place_older(self._machine, rows, freed, self._spec.name)
-        self._simulation, self.free_places = older.world.simulation, older.free_places
-        self._pfns.older = older.frames
+        pre_trace = place_pre_trace(self._machine, rows, freed, self._spec.name)
+        self._simulation, self.free_places = pre_trace.world.simulation, pre_trace.free_places
+        self._pfns.pre_trace = pre_trace.frames
         self._first_handle = int(moments.seq[-1]) + 1
 
-    def window(self, moments: Moments) -> Rows:
+    def window(self, moments: Moments) -> PlacedRows:
         """The events of a window's requests.
 
         Raises:
@@ -197,14 +197,14 @@ class Placing:
         parts = [
             self._part(moments.of(slice(first, first + _FEW))) for first in range(0, count, _FEW)
         ]
-        return Rows(
+        return PlacedRows(
             np.concatenate([part.ts for part in parts]),
             np.concatenate([part.cpu for part in parts]),
             np.concatenate([part.template for part in parts]),
             np.concatenate([part.place for part in parts]),
         )
 
-    def _part(self, moments: Moments) -> Rows:
+    def _part(self, moments: Moments) -> PlacedRows:
         lines = self._lines
         cache = lines.cache[moments.entry]
         of_pages = cache < 0
@@ -218,7 +218,7 @@ class Placing:
                 cache[objects],
                 op[objects],
                 moments.handle[objects],
-                *(() if self._plain else self._as_hidden(moments, objects)),
+                *(() if self._plain else self._as_untraced(moments, objects)),
             ),
             self._page_events(moments, pages),
             turns=moments.seq[self._workers.before(moments.ts)].tolist(),
@@ -231,7 +231,7 @@ class Placing:
         return self._rows(moments, pages, cache, op, place, result)
 
     @staticmethod
-    def _as_hidden(
+    def _as_untraced(
         moments: Moments, objects: Ints | slice
     ) -> tuple[Ints, Ints, npt.NDArray[np.int32]]:
         """What requests say besides, where some are kfree_rcu or out of prefilled sheaves."""
@@ -241,23 +241,23 @@ class Placing:
         lines, entry = self._lines, moments.entry[rows]
         order = lines.order[entry]
         order[(self._pieces[entry] > 1) & (moments.op[rows] < 0)] = 0
-        older = moments.handle[rows] < self._first_handle
+        pre_trace = moments.handle[rows] < self._first_handle
         return PageEvents(
             moments.seq[rows],
             moments.cpu[rows],
             moments.op[rows],
-            np.where(older, UNKNOWN_PAGE, moments.handle[rows] << PAGE_SHIFT),
+            np.where(pre_trace, UNKNOWN_PAGE, moments.handle[rows] << HANDLE_SHIFT),
             order,
             lines.migratetype[entry],
             lines.highest[entry],
             lines.flags[entry],
-            np.where(older, 0, moments.piece[rows]),
+            np.where(pre_trace, 0, moments.piece[rows]),
         )
 
     def _check_memory(
         self, moments: Moments, objects: Ints | slice, result: SimulatedWindow
     ) -> None:
-        failed = np.flatnonzero(result.objects.path == Path.FAILED)
+        failed = np.flatnonzero(result.objects.path == AllocPath.FAILED)
         if not len(failed):
             return
         row = np.arange(len(moments.ts))[objects][failed[0]]
@@ -286,7 +286,7 @@ class Placing:
         op: npt.NDArray[np.int8],
         place: Ints,
         result: SimulatedWindow,
-    ) -> Rows:
+    ) -> PlacedRows:
         """The requests' own events, and between them those that come of them."""
         lines, entry = self._lines, moments.entry
         template = np.where(moments.op > 0, lines.alloc[entry], lines.free[entry])
@@ -307,7 +307,7 @@ class Placing:
         own = np.arange(len(template)) + np.cumsum(before)
         own[1:] += np.cumsum(after[: len(template) - 1])
         other = np.arange(len(row)) + row + ~early
-        rows = Rows(*(np.empty(total, dtype) for dtype in ("i8", "i2", "i4", "i8")))
+        rows = PlacedRows(*(np.empty(total, dtype) for dtype in ("i8", "i2", "i4", "i8")))
         for made, theirs, more in (
             (rows.ts, moments.ts, moments.ts[row]),
             (rows.cpu, moments.cpu, further.cpu[order]),
@@ -387,9 +387,9 @@ class Placing:
         template = np.array(
             [
                 self._sheaf_events[
-                    (of, home, cause) if way > 0 else (returned if last else Op.FREE_RCU,)
+                    (of, kmalloc_cache, cause) if way > 0 else (returned if last else Op.FREE_RCU,)
                 ]
-                for of, home, cause, way, last in zip(
+                for of, kmalloc_cache, cause, way, last in zip(
                     cache[row].tolist(),
                     sheaves.cache.tolist(),
                     op[row].tolist(),

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-class Use(IntEnum):
+class BitsUse(IntEnum):
     """What random bits are for: two uses of one window must not share them."""
 
     ARRIVALS = 0
@@ -23,7 +23,9 @@ class Use(IntEnum):
     STRATA = 4
 
 
-def random_bits(seed: int, use: Use, key: tuple[int, ...], count: int) -> npt.NDArray[np.uint64]:
+def random_bits(
+    seed: int, use: BitsUse, key: tuple[int, ...], count: int
+) -> npt.NDArray[np.uint64]:
     """``count`` random numbers of 64 bits (u8).
 
     Args:
@@ -64,7 +66,7 @@ class Strata:
     def __init__(self, seed: int, key: tuple[int, ...], total: int) -> None:
         self._total = min(max(total, 1), _MOST)
         few = self._total if self._total <= _FEW else 0
-        bits = random_bits(seed, Use.STRATA, key, (2 + few) * DIMENSIONS)
+        bits = random_bits(seed, BitsUse.STRATA, key, (2 + few) * DIMENSIONS)
         self._shifts, self._jitters = bits[: 2 * DIMENSIONS].reshape(2, DIMENSIONS)
         chance = bits[2 * DIMENSIONS :].reshape(DIMENSIONS, few)
         self._orders = chance.argsort(axis=1, kind="stable").astype(np.uint16) if few else None

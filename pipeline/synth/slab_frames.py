@@ -29,7 +29,7 @@ class SlabFrames:
         self._first = np.cumsum(self._room) - self._room
         self._frames = np.zeros(int(self._room.sum()), np.uint32)
         #: First page frame of each slab older than the trace, by FIRST_KEY less its key.
-        self.older: Ints = np.empty(0, np.int64)
+        self.pre_trace: Ints = np.empty(0, np.int64)
 
     def add(self, result: SimulatedWindow) -> None:
         """Note the slabs of a window."""
@@ -56,11 +56,11 @@ class SlabFrames:
         """First page frame of each slab (i8)."""
         at = slab & _NUMBER
         at += self._first[cache]
-        if not len(self.older):
+        if not len(self.pre_trace):
             frames: Ints = self._frames[at].astype(np.int64)
             return frames
         old = slab < 0
         at[old] = 0
         frames = self._frames[at].astype(np.int64)
-        frames[old] = self.older[FIRST_KEY - slab[old]]
+        frames[old] = self.pre_trace[FIRST_KEY - slab[old]]
         return frames

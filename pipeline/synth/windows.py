@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
-from pipeline.synth.arrivals import BEFORE, Span
+from pipeline.synth.arrivals import BEFORE, PhaseSpan
 from pipeline.synth.births import Worker
 from pipeline.synth.calendar import Calendar
 from pipeline.synth.lines import pieces, prefilled
@@ -33,9 +33,9 @@ def windows(spec: Spec) -> Iterator[tuple[bool, float, Moments]]:
         workers.append(Worker(spec, number, first))
         first += len(work.entries)
     calendar = Calendar(pieces(spec), prefilled(spec))
-    older = [births for worker in workers if (births := worker.before()) is not None]
-    if older:
-        yield False, 0.0, calendar.window(older, -BEFORE, 0)
+    pre_trace = [births for worker in workers if (births := worker.before()) is not None]
+    if pre_trace:
+        yield False, 0.0, calendar.window(pre_trace, -BEFORE, 0)
     total = sum(phase.length for phase in spec.phases)
     for cycle in count() if spec.events else range(1):
         for span in _spans(spec, cycle, cycle * total):
@@ -43,7 +43,7 @@ def windows(spec: Spec) -> Iterator[tuple[bool, float, Moments]]:
             yield True, span.end / total, calendar.window(made, span.begin, span.end)
 
 
-def _spans(spec: Spec, cycle: int, begin: int) -> Iterator[Span]:
+def _spans(spec: Spec, cycle: int, begin: int) -> Iterator[PhaseSpan]:
     """The windows of all phases, one after the other."""
     first = begin
     for number, phase in enumerate(spec.phases):
@@ -51,7 +51,7 @@ def _spans(spec: Spec, cycle: int, begin: int) -> Iterator[Span]:
         births = sum(_births(spec, work, number) for work in spec.works) * phase.length / _SECOND
         parts = max(1, round(births / _BIRTHS))
         for part in range(parts):
-            yield Span(
+            yield PhaseSpan(
                 begin + phase.length * part // parts,
                 begin + phase.length * (part + 1) // parts,
                 number,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from pipeline.synth.placing import Rows
+    from pipeline.synth.placing import PlacedRows
     from pipeline.synth.spec.model import Spec
 
 VERSION = 2  #: of what a spec means: the same version makes the same trace of the same spec
@@ -72,7 +72,7 @@ def _write(
     changes: Mapping[str, int | float],
     advance: Callable[[float], None],
 ) -> None:
-    maker = _Maker(spec)
+    maker = _EventsMaker(spec)
     before = folder / SNAPSHOTS / "before"
     before.mkdir(parents=True)
     (folder / "spec.toml").write_text(text, "utf-8")
@@ -93,7 +93,7 @@ def _write(
         writer.close(meta, maker.templates.stack_table(), maker.templates.symbols())
 
 
-class _Maker:
+class _EventsMaker:
     """Events of a spec, and what there is to say of them."""
 
     def __init__(self, spec: Spec) -> None:
@@ -105,7 +105,7 @@ class _Maker:
         self._counts = np.zeros(len(EVENTS), np.int64)
         self._first = self._last = START_TS
 
-    def rows(self) -> Iterator[tuple[float, Rows]]:
+    def rows(self) -> Iterator[tuple[float, PlacedRows]]:
         """The events, window by window, with the part that is done."""
         wanted = self._spec.events
         written = 0
@@ -129,14 +129,14 @@ class _Maker:
         free = self._placing.free_places
         return self.machine.snapshots | ({FILE: free} if free else {})
 
-    def _count(self, rows: Rows, *, first: bool) -> None:
+    def _count(self, rows: PlacedRows, *, first: bool) -> None:
         templates = np.bincount(rows.template, minlength=len(self._look.event))
         np.add.at(self._counts, self._look.event, templates)
         if first:
             self._first = int(rows.ts[0]) + START_TS
         self._last = int(rows.ts[-1]) + START_TS
 
-    def columns(self, rows: Rows) -> dict[str, Values]:
+    def columns(self, rows: PlacedRows) -> dict[str, Values]:
         """Rows as columns of a trace set."""
         look, cpus = self._look, self._spec.cpus
         template = rows.template.astype(np.uint16)

@@ -38,7 +38,7 @@ class Interner:
         """The code of each value: u2, or i8 once there are many; new values are taken in."""
         if not len(values):
             return np.zeros(0, np.uint16)
-        codes = self._known(values)
+        codes = self._slot_codes(values)
         if codes is None:
             return self._search(values)
         wrong = self.values.take(codes) != values
@@ -47,13 +47,13 @@ class Interner:
         self._add(np.unique(values[wrong]))
         return self.codes(values)
 
-    def _known(self, values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint16] | None:
+    def _slot_codes(self, values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint16] | None:
         """The codes the values' slots stand for; None without a table."""
         if self._table is None:
             if len(self.values):
                 return None
             self._add(np.unique(values[:: max(len(values) // 4096, 1)]))
-            return self._known(values)
+            return self._slot_codes(values)
         slots = (values * self._multiplier) >> self._shift
         return self._table.take(slots.view(np.int64))
 

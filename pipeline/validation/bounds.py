@@ -14,7 +14,7 @@ from reports.sections.validation.standings import Standing
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class CountCheck:
     """One quantity as the kernel counted it and as the model says it.
 
     Args:
@@ -25,8 +25,8 @@ class Comparison:
         note: what else there is to know; empty if nothing.
         low: the least that the model may say, where the recording leaves something open.
         high: the most.
-        untold: which of low to high it is the recording cannot tell at all, so that the bound is
-            for what the kernel's figure lies outside of them. Otherwise it is for ``model``.
+        unobservable: which of low to high it is the recording cannot tell at all, so that the bound
+            is for what the kernel's figure lies outside of them. Otherwise it is for ``model``.
     """
 
     quantity: str
@@ -36,7 +36,7 @@ class Comparison:
     note: str = ""
     low: float | None = None
     high: float | None = None
-    untold: bool = False
+    unobservable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Bound:
     reason: str
     apart: Standing | None
 
-    def covers(self, comparison: Comparison) -> bool:
+    def covers(self, comparison: CountCheck) -> bool:
         """Whether it is a bound for this comparison."""
         named = self.scopes & {comparison.scope, "*"}
         return bool(named) and any(fnmatchcase(comparison.quantity, of) for of in self.quantities)
@@ -83,7 +83,7 @@ def shipped_bounds() -> tuple[Bound, ...]:
     )
 
 
-def judged(comparison: Comparison) -> dict[str, Any]:
+def judged(comparison: CountCheck) -> dict[str, Any]:
     """A row of the table ``validation``, without run and trace.
 
     ``error_pct`` is None where the kernel counted nothing and the model something; ``bound_pct``,
@@ -118,15 +118,15 @@ def judged(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _open(comparison: Comparison) -> tuple[float, float]:
+def _open(comparison: CountCheck) -> tuple[float, float]:
     """Least and largest figure of the model that the bound is for."""
-    if comparison.untold and comparison.low is not None and comparison.high is not None:
+    if comparison.unobservable and comparison.low is not None and comparison.high is not None:
         return comparison.low, comparison.high
     return comparison.model, comparison.model
 
 
 def _standing(
-    comparison: Comparison, bound: Bound, miss: float | None, allowed: float | None
+    comparison: CountCheck, bound: Bound, miss: float | None, allowed: float | None
 ) -> Standing:
     """What a comparison came to.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from allocsim.kernels.release import Generation
 from allocsim.slub.counters import Use, used
-from pipeline.validation.bounds import Comparison
+from pipeline.validation.bounds import CountCheck
 from pipeline.validation.slub_replay import totals
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ TRACED = "caches whose events are all traced"
 _TRACED_PCT, _TRACED_SLACK = 0.3, 8
 
 
-def compare(of: Sequence[Counts], note: str) -> Iterator[Comparison]:
+def compare(of: Sequence[Counts], note: str) -> Iterator[CountCheck]:
     """Counters of all caches, of those whose events are all traced, and of each.
 
     Args:
-        of: the kernel's; the model's; the model's with its hidden frees at other moments.
+        of: the kernel's; the model's; the model's with its untraced frees at other moments.
         note: of the figures of all caches.
     """
     kernel, model = of[0], of[1]
@@ -52,7 +52,7 @@ def compare(of: Sequence[Counts], note: str) -> Iterator[Comparison]:
                 errors.append(100 * abs(figures[1] - figures[0]) / figures[0])
         exact = f"{len(errors)} caches, {sum(not error for error in errors)} of them without error."
         if errors:
-            yield Comparison(f"{PREFIX}{name}_median_error", TRACED, 0, median(errors), exact)
+            yield CountCheck(f"{PREFIX}{name}_median_error", TRACED, 0, median(errors), exact)
 
 
 def _is_traced(cache: str, kernel: Counts, model: Counts) -> bool:
@@ -68,7 +68,7 @@ def _is_traced(cache: str, kernel: Counts, model: Counts) -> bool:
     )
 
 
-def _comparison(name: str, scope: str, figures: list[int], note: str) -> Comparison:
+def _comparison(name: str, scope: str, figures: list[int], note: str) -> CountCheck:
     kernel, model, *ends = figures
     spread = sorted((model, *ends))
-    return Comparison(PREFIX + name, scope, kernel, model, note, spread[0], spread[-1])
+    return CountCheck(PREFIX + name, scope, kernel, model, note, spread[0], spread[-1])

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.memdesc.boot_blocks import frames_of, opening_stock
+from allocsim.memdesc.pre_trace_blocks import frames_of, pre_trace_blocks
 from allocsim.memdesc.schemes import descriptor_bytes, shipped_schemes
 from allocsim.recording.kpageflags import SHOWN_KINDS, blocks_of_flags
-from allocsim.recording.page_kinds import Kind
+from allocsim.recording.page_kinds import PageKind
 from allocsim.tables import concat, find, take
-from pipeline.replay import memdesc_lives as described_lives
-from pipeline.validation.bounds import Comparison
+from pipeline.replay import memdesc_lives
+from pipeline.validation.bounds import CountCheck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +63,7 @@ class _Blocks:
     @classmethod
     def of(cls, rows: Columns) -> _Blocks:
         size = descriptor_bytes(shipped_schemes()[SCHEME], rows["kind"])
-        return cls(rows, np.where(rows["kind"] == Kind.UNKNOWN, 0, size))
+        return cls(rows, np.where(rows["kind"] == PageKind.UNKNOWN, 0, size))
 
     def sum(self, which: Bools | slice = slice(None)) -> int:
         return int(self.bytes[which].sum())
@@ -74,7 +74,7 @@ class _Blocks:
 
 def descriptors(
     connection: duckdb.DuckDBPyConnection, run: int, trace: TraceSet
-) -> Iterator[Comparison]:
+) -> Iterator[CountCheck]:
     """Bytes of descriptors under memdesc-8, in all and as far as the recording can know.
 
     Nothing without a snapshot of kpageflags behind the recording.
@@ -87,11 +87,11 @@ def descriptors(
     Raises:
         InputError: a snapshot is damaged.
     """
-    described_lives.of_recording(connection, run)
-    shown = described_lives.shown(connection, trace)
+    memdesc_lives.of_recording(connection, run)
+    shown = memdesc_lives.shown(connection, trace)
     if shown.after is None:
         return
-    model, hidden = _live_at_end(connection, shown)
+    model, not_shown = _live_at_end(connection, shown)
     kernel = _Blocks.of(blocks_of_flags(shown.after))
     last = _last_events(connection, run, len(shown.touched.first))
 
@@ -102,12 +102,12 @@ def descriptors(
     never, anew = ~shared & (seen == 0), ~shared & (seen < 0)
     went = (of_kernel < 0) & (last[model.rows["pfn"]] >= 0)
     both = of_kernel >= 0
-    nameless = both & (model.rows["kind"] == Kind.UNKNOWN)
+    nameless = both & (model.rows["kind"] == PageKind.UNKNOWN)
     unnamed = int(kernel.bytes[of_kernel[nameless]].sum())
 
     total, came = kernel.sum(), kernel.sum(never | anew)
     could_not = came + unnamed + model.sum(went)
-    yield Comparison(
+    yield CountCheck(
         "descriptor_bytes",
         "total",
         total,
@@ -116,14 +116,14 @@ def descriptors(
         f" {kernel.sum(never)} bytes of blocks it has no event of, {kernel.sum(anew)} of blocks on"
         f" frames it saw freed last, {unnamed} of pages whose kind it does not tell, and"
         f" {model.sum(went)} of blocks live at its end that the snapshot does not show."
-        f" Left out: {hidden} bytes of kinds that kpageflags do not show.",
+        f" Left out: {not_shown} bytes of kinds that kpageflags do not show.",
         low=model.sum() - model.sum(went),
         high=model.sum() + came + unnamed,
-        untold=True,
+        unobservable=True,
     )
     other = both & ~nameless
     other[other] = model.rows["kind"][other] != kernel.rows["kind"][of_kernel[other]]
-    yield Comparison(
+    yield CountCheck(
         "descriptor_bytes",
         KNOWN,
         total - came - unnamed,
@@ -142,15 +142,15 @@ def descriptors(
 
 def _live_at_end(connection: duckdb.DuckDBPyConnection, shown: Shown) -> tuple[_Blocks, int]:
     """The model's blocks at the end, and bytes of those of kinds that no snapshot shows."""
-    stock = opening_stock(shown.touched, shown.before, shown.after).known
-    parts = [take(stock, stock["end"] < 0)]
-    parts += described_lives.lives(connection, "WHERE alloc_ts IS NOT NULL AND free_ts IS NULL")
+    pre_trace = pre_trace_blocks(shown.touched, shown.before, shown.after).known
+    parts = [take(pre_trace, pre_trace["end"] < 0)]
+    parts += memdesc_lives.lives(connection, "WHERE alloc_ts IS NOT NULL AND free_ts IS NULL")
     rows = concat({name: part[name] for name in _BLOCK} for part in parts)
     visible = np.isin(rows["kind"], SHOWN_KINDS)
-    hidden = _Blocks.of(take(rows, ~visible)).sum()
+    not_shown = _Blocks.of(take(rows, ~visible)).sum()
     # Without a descriptor by the model, but perhaps of a page that has one.
     rows = take(rows, visible | (_Blocks.of(rows).bytes == 0))
-    return _Blocks.of(take(rows, np.argsort(rows["pfn"], kind="stable"))), hidden
+    return _Blocks.of(take(rows, np.argsort(rows["pfn"], kind="stable"))), not_shown
 
 
 def _last_events(
@@ -158,7 +158,7 @@ def _last_events(
 ) -> npt.NDArray[np.int8]:
     """What the recording's last event of each frame was: 1 allocation, -1 free, 0 none."""
     last = np.zeros(frames, np.int8)
-    for batch in described_lives.batches(connection, _PAGE_EVENTS, {"run": run}):
+    for batch in memdesc_lives.batches(connection, _PAGE_EVENTS, {"run": run}):
         way = np.where(batch["allocates"], 1, -1).astype(np.int8)
         pfn, row = frames_of(batch["pfn"], batch["order"])
         inside = pfn < frames
@@ -191,10 +191,10 @@ def _counted(text: str) -> tuple[int, int] | None:
     return (sum(map(int, allocated)), sum(map(int, freed))) if allocated and freed else None
 
 
-def _pages(scope: str, most: int, pages: int) -> Comparison:
+def _pages(scope: str, most: int, pages: int) -> CountCheck:
     note = f"At least {pages} pages must have been, and at most {most} were, by vmstat."
-    return Comparison(
-        "pages_without_event", scope, most, pages, note, pages, max(pages, most), untold=True
+    return CountCheck(
+        "pages_without_event", scope, most, pages, note, pages, max(pages, most), unobservable=True
     )
 
 

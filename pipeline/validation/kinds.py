@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.trace_set.snapshots import SLAB_FLAG
-from pipeline.validation.bounds import Comparison
+from pipeline.validation.bounds import CountCheck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ def kind_by_flags(flags: npt.NDArray[np.uint64]) -> npt.NDArray[np.object_]:
 
 def page_kinds(
     connection: duckdb.DuckDBPyConnection, run: int, flags: npt.NDArray[np.uint64]
-) -> Iterator[Comparison]:
+) -> Iterator[CountCheck]:
     """Of the pages that the kernel flags as a kind, how many the model calls that kind too.
 
     Only pages allocated in the recording and live at its end; flags show six of the kinds. Without
@@ -74,7 +74,9 @@ def page_kinds(
         others = Counter(models[models != kind].tolist())
         note = ", ".join(f"{count} called {name}" for name, count in others.most_common(3))
         agreed = int((models == kind).sum())
-        compared = Comparison("page_kind", kind, len(models), agreed, f"{note}." if note else "")
+        compared = CountCheck("page_kind", kind, len(models), agreed, f"{note}." if note else "")
         if kind == "shmem" and not named:
-            compared = replace(compared, low=agreed, high=agreed + others["anon"], untold=True)
+            compared = replace(
+                compared, low=agreed, high=agreed + others["anon"], unobservable=True
+            )
         yield compared

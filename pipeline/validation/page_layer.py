@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import InputError
 from pipeline.replay.simulated import simulate
 from pipeline.trace_set.snapshots import is_count
-from pipeline.validation.bounds import Comparison
+from pipeline.validation.bounds import CountCheck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,7 +35,7 @@ def page_layer(
     source: RecordedRun,
     settings: Mapping[str, int],
     buddyinfo: Path,
-) -> Iterator[Comparison]:
+) -> Iterator[CountCheck]:
     """Refills, drains and fallbacks, by their events (T12); free blocks of each order at the end.
 
     Args:
@@ -52,13 +52,13 @@ def page_layer(
     kernel = dict(connection.execute(_EVENTS, [run]).fetchall())
     for event, counters in _COUNTED.items():
         count = sum(model[name] for name in counters)
-        yield Comparison(f"simulated_{event}", "total", kernel.get(event, 0), count)
+        yield CountCheck(f"simulated_{event}", "total", kernel.get(event, 0), count)
     blocks: Counter[int] = Counter()
     for row in outcome.rows["free_blocks"]:
         if row["slice"] is None:
             blocks[row["order"]] += row["blocks"]
     for order, free in enumerate(free_blocks(buddyinfo)):
-        yield Comparison("simulated_free_blocks", f"order {order}", free, blocks[order])
+        yield CountCheck("simulated_free_blocks", f"order {order}", free, blocks[order])
 
 
 def free_blocks(path: Path) -> list[int]:

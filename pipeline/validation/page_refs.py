@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.validation.bounds import Comparison
+from pipeline.validation.bounds import CountCheck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ FROM lives GROUP BY kind ORDER BY kind
 """
 
 
-def page_refs(connection: duckdb.DuckDBPyConnection, run: int) -> Iterator[Comparison]:
+def page_refs(connection: duckdb.DuckDBPyConnection, run: int) -> Iterator[CountCheck]:
     """Plain stores and locked instructions of each kind of page: all of them, and a whole life's.
 
     Args:
@@ -62,10 +62,10 @@ def page_refs(connection: duckdb.DuckDBPyConnection, run: int) -> Iterator[Compa
     for values in result.fetchall():
         row = dict(zip(names, values, strict=True))
         for form in ("plain", "locked"):
-            yield Comparison(f"page_ref_{form}", row["kind"], row[f"ref_{form}"], row[form])
+            yield CountCheck(f"page_ref_{form}", row["kind"], row[f"ref_{form}"], row[form])
             if row["whole"]:
                 alike = row[f"alike_{form}"]
-                yield Comparison(
+                yield CountCheck(
                     f"page_ref_{form}_per_life",
                     row["kind"],
                     row[f"mean_ref_{form}"],

@@ -13,7 +13,7 @@ from pipeline.replay.read_back import RecordedRun
 from pipeline.replay.recorded import WINDOW_ROWS
 from pipeline.replay.untraced_frees import EARLIEST, LATEST, MIDDLE
 from pipeline.validation import cpu_slabs
-from pipeline.validation.bounds import Comparison
+from pipeline.validation.bounds import CountCheck
 from pipeline.validation.page_layer import page_layer
 from pipeline.validation.slub_replay import SlubReplay, snapshot_reads, totals
 
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 BY_CACHE = used(Generation.SHEAVES, Use.CACHE)
 IN_TOTAL = used(Generation.SHEAVES, Use.TOTAL)
 _PARTS = used(Generation.SHEAVES, Use.PART)
-_HIDDEN = used(Generation.SHEAVES, Use.HIDDEN)
+_NO_EVENT = used(Generation.SHEAVES, Use.NO_EVENT)
 #: What no single counter is: its parts. A free without an event may be any of these (T6).
 SUMS = {
     "allocations": tuple(name for name in _PARTS if name.startswith("alloc_")),
     "frees": tuple(name for name in _PARTS if name.startswith("free_")),
 }
-COUNTERS = (*BY_CACHE, *IN_TOTAL, *dict.fromkeys((*_PARTS, *_HIDDEN)))
+COUNTERS = (*BY_CACHE, *IN_TOTAL, *dict.fromkeys((*_PARTS, *_NO_EVENT)))
 _MOMENTS = (MIDDLE, EARLIEST, LATEST)
-HIDDEN = "caches whose frees all have events"
+NO_EVENT = "caches whose frees all have events"
 
 _SLAB_PAGES = """
 SELECT caches.name, count(alloc_seq), count(free_seq)
@@ -62,7 +62,7 @@ def placement(
     trace: TraceSet,
     before: SlabCaches | None,
     after: SlabCaches | None,
-) -> Iterator[Comparison]:
+) -> Iterator[CountCheck]:
     """What the simulated placement counts, against SLUB_STATS or the recorded slab pages.
 
     A kernel is compared with the model of its own SLUB. Nothing where there is none, or where the
@@ -128,8 +128,8 @@ def _slab_pages(
     return dict(counts)
 
 
-def _compare(of: Sequence[Counts], prefix: str, note: str) -> Iterator[Comparison]:
-    """Kernel, model, and the model with its hidden frees at other moments."""
+def _compare(of: Sequence[Counts], prefix: str, note: str) -> Iterator[CountCheck]:
+    """Kernel, model, and the model with its untraced frees at other moments."""
     kernel = of[0]
 
     def total(name: str, counts: Counts) -> int:
@@ -149,23 +149,23 @@ def _compare(of: Sequence[Counts], prefix: str, note: str) -> Iterator[Compariso
                 yield _comparison(prefix + name, cache, figures, "")
 
 
-def _comparison(quantity: str, scope: str, figures: list[int], note: str) -> Comparison:
+def _comparison(quantity: str, scope: str, figures: list[int], note: str) -> CountCheck:
     kernel, model, *ends = figures
     spread = sorted((model, *ends))
-    return Comparison(
+    return CountCheck(
         simulated(quantity), scope or "unknown", kernel, model, note, spread[0], spread[-1]
     )
 
 
-def _median(quantity: str, kernel: Counts, model: Counts) -> Iterator[Comparison]:
+def _median(quantity: str, kernel: Counts, model: Counts) -> Iterator[CountCheck]:
     """Median error, in percent, of the caches whose frees are all traced; nothing without any."""
     errors = []
     for (cache, name), count in kernel.items():
-        hidden = any(
-            counts.get((cache, counter), 0) for counts in (kernel, model) for counter in _HIDDEN
+        without_event = any(
+            counts.get((cache, counter), 0) for counts in (kernel, model) for counter in _NO_EVENT
         )
-        if name == quantity and count and not hidden:
+        if name == quantity and count and not without_event:
             errors.append(100 * abs(model.get((cache, name), 0) - count) / count)
     note = f"{len(errors)} caches, {sum(not error for error in errors)} of them without an error."
     if errors:
-        yield Comparison(simulated(f"{quantity}_median_error"), HIDDEN, 0, median(errors), note)
+        yield CountCheck(simulated(f"{quantity}_median_error"), NO_EVENT, 0, median(errors), note)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from allocsim.kernels.slub_rules import PAGE_SIZE
-from pipeline.replay.policies import find_policies, shipped_pricing
+from pipeline.replay.pricing import find_policies, shipped_pricing
 from pipeline.replay.recorded import replay_trace
 from pipeline.replay.trace_source import must_exist, opened
 from pipeline.store.database import writing
 from pipeline.store.load import RunWriter
 from pipeline.store.schema import VALIDATION
 from pipeline.trace_set.snapshots import page_flags, slab_caches
-from pipeline.validation.bounds import Comparison, judged
+from pipeline.validation.bounds import CountCheck, judged
 from pipeline.validation.descriptors import descriptors
 from pipeline.validation.kinds import page_kinds
 from pipeline.validation.page_refs import page_refs
@@ -64,7 +64,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, run: int, trace: TraceSet) -> l
 
 def _comparisons(
     connection: duckdb.DuckDBPyConnection, run: int, trace: TraceSet
-) -> Iterator[Comparison]:
+) -> Iterator[CountCheck]:
     yield from page_refs(connection, run)
     modelled = trace.meta["page_size"] == PAGE_SIZE
     flags = page_flags(trace.snapshot("kpageflags.zst", "after"))

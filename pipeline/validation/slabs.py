@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.trace_set.snapshots import SLAB_FLAG
-from pipeline.validation.bounds import Comparison
+from pipeline.validation.bounds import CountCheck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ WHERE pages.run = ? AND page_kind = 'slab'
 
 def slab_shapes(
     connection: duckdb.DuckDBPyConnection, run: int, caches: SlabCaches
-) -> Iterator[Comparison]:
+) -> Iterator[CountCheck]:
     """Order of each cache's slabs and objects on one, by the slabs allocated in the recording.
 
     The order is that of most of them: under pressure a slab falls back to a lower one (R3.4).
@@ -55,9 +55,9 @@ def slab_shapes(
     for (folder, size), orders in seen.items():
         order, count = orders.most_common(1)[0]
         note = f"{count} of {orders.total()} slabs."
-        yield Comparison("slab_order", folder, caches.values[folder, "order"], order, note)
+        yield CountCheck("slab_order", folder, caches.values[folder, "order"], order, note)
         kernel = caches.values[folder, "objs_per_slab"]
-        yield Comparison("objects_per_slab", folder, kernel, (page_size << order) // size)
+        yield CountCheck("objects_per_slab", folder, kernel, (page_size << order) // size)
 
 
 def slab_counts(
@@ -66,7 +66,7 @@ def slab_counts(
     before: SlabCaches,
     after: SlabCaches,
     flags: npt.NDArray[np.uint64],
-) -> Iterator[Comparison]:
+) -> Iterator[CountCheck]:
     """Slabs allocated and freed between the two snapshots, by SLUB_STATS and by the page events.
 
     Only where the recording holds the reads of the first snapshot, so that it can be said which
@@ -106,7 +106,7 @@ def _slab_counts(
     counted: Counter[str],
     later: Counter[str],
     note: str,
-) -> Iterator[Comparison]:
+) -> Iterator[CountCheck]:
     """Rows of one quantity; ``later`` are those of which only kpageflags tells.
 
     A slab without object events may be any cache's.
@@ -120,9 +120,9 @@ def _slab_counts(
     model, nobodys = counted + later, counted[""] + later[""]
     if nobodys:
         note = f"{nobodys} slabs of no known cache among them. {note}".strip()
-    yield Comparison(quantity, "total", sum(kernel.values()), model.total(), note)
+    yield CountCheck(quantity, "total", sum(kernel.values()), model.total(), note)
     said = f"Up to {nobodys} slabs more are nobody's." if nobodys else ""
     for cache, count in sorted(kernel.items()):
         if count or model[cache]:
             ends = counted[cache], model[cache] + nobodys
-            yield Comparison(quantity, cache, count, model[cache], said, *ends, untold=True)
+            yield CountCheck(quantity, cache, count, model[cache], said, *ends, unobservable=True)

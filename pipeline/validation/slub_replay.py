@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from allocsim.initial_state.slabs import older_in
+from allocsim.initial_state.slabs import pre_trace_in
 from allocsim.slub.requests import ObjectRequests
-from allocsim.slub.sheaves.sheaf_kmalloc import NO_HOME
+from allocsim.slub.sheaves.sheaf_kmalloc import NO_KMALLOC_CACHE
 from allocsim.tables import stable_order
 from pipeline.replay.fidelity import kernel_settings
 from pipeline.replay.world import make_world
@@ -107,14 +107,14 @@ class _Player:
 
     def __init__(self, world: World) -> None:
         self.slub = world.simulation.slub
-        self._older = world.older
+        self._pre_trace = world.pre_trace
 
     def play(self, requests: ObjectRequests) -> None:
         """Replay some requests."""
         if len(requests.seq):
             first, end = int(requests.seq[0]), int(requests.seq[-1]) + 1
             cpu = requests.cpu % self.slub.cpus
-            self.slub.window(requests._replace(cpu=cpu), older_in(self._older, first, end))
+            self.slub.window(requests._replace(cpu=cpu), pre_trace_in(self._pre_trace, first, end))
 
 
 class SlubReplay:
@@ -142,7 +142,7 @@ class SlubReplay:
             self._numbers[folder_of.get(name, name)].append(number)
 
     def whole(self, moment: float) -> Counts:
-        """Counters behind the trace's end, hidden frees at a moment of their intervals."""
+        """Counters behind the trace's end, untraced frees at a moment of their intervals."""
         player = _Player(make_world(self._source.recorded, self._settings))
         for window in self._source.requests(moment)[1]:
             player.play(window.objects)
@@ -158,7 +158,7 @@ class SlubReplay:
         """Counters between the two snapshots; and what was played again behind the end.
 
         Args:
-            moment: of hidden frees in their intervals.
+            moment: of untraced frees in their intervals.
             before: the snapshot whose reads the recording holds.
             reads: these reads.
             rows: events of the trace.
@@ -193,13 +193,13 @@ class SlubReplay:
         done = 0
         places = np.searchsorted(requests.seq, [seq for seq, _ in marks]).tolist()
         rows = _rows_by_cache(requests, len(player.slub.caches))
-        homes = set(player.slub.homes) - {NO_HOME}
+        kmalloc_caches = set(player.slub.kmalloc_caches) - {NO_KMALLOC_CACHE}
         for place, (_, key) in zip(places, marks, strict=True):
             # A cache of which nothing was asked since has the figures that it had. What is asked of
             # those that sheaves come from does not stand in the requests.
             for number in self._numbers.get(key[0], ()):
                 first, end = np.searchsorted(rows[number], [done, place])
-                if place > done and (first < end or number in homes):
+                if place > done and (first < end or number in kmalloc_caches):
                     player.play(requests.part(slice(done, place)))
                     done = place
             into[key] = self._value(player, *key)

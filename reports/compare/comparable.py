@@ -26,7 +26,7 @@ class Weight(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RecordingProperty:
     """One property of a recording.
 
     Args:
@@ -132,105 +132,105 @@ def _settings(run: Row) -> str:
 
 
 RULES = (
-    Rule(
+    RecordingProperty(
         "events recorded",
         Weight.MUST,
         Weight.MUST,
         lambda run: _recorded(run, _CORE),
         "what one side did not record would read as not done",
     ),
-    Rule(
+    RecordingProperty(
         "page_ref events",
         Weight.MUST,
         Weight.MUST,
         _page_ref,
         "operations in use would be observed on one side and assumed on the other",
     ),
-    Rule(
+    RecordingProperty(
         "path events seen",
         Weight.SHOULD,
         Weight.NOTE,
         _others,
         "the recording does not say whether the others did not occur or were not recorded",
     ),
-    Rule(
+    RecordingProperty(
         "architecture",
         Weight.MUST,
         Weight.MUST,
         lambda run: str(run["arch"]),
         "other sizes of everything",
     ),
-    Rule(
+    RecordingProperty(
         "page size",
         Weight.MUST,
         Weight.MUST,
         lambda run: f"{run['page_size']} bytes",
         "a page is not the same thing on both sides",
     ),
-    Rule(
+    RecordingProperty(
         "CPUs",
         Weight.MUST,
         Weight.MUST,
         lambda run: str(run["cpus"]),
         "lists and sheaves are per CPU, and so is what is remote",
     ),
-    Rule(
+    RecordingProperty(
         "unit of time",
         Weight.MUST,
         Weight.MUST,
         lambda run: str(run["meta"].get("ts_unit", "ns")),
         "rates and lifetimes would be in different units",
     ),
-    Rule(
+    RecordingProperty(
         "placement",
         Weight.MUST,
         Weight.MUST,
         lambda run: str(run.get("placement") or "recorded"),
         "one is what the kernel did, the other what the model did",
     ),
-    Rule(
+    RecordingProperty(
         "clock",
         Weight.SHOULD,
         Weight.SHOULD,
         lambda run: str(run["clock"]),
         "lifetimes across CPUs are as exact as the clock",
     ),
-    Rule(
+    RecordingProperty(
         "lost events",
         Weight.SHOULD,
         Weight.SHOULD,
         _lost,
         "what was lost is missing from every count",
     ),
-    Rule(
+    RecordingProperty(
         "allocsim",
         Weight.SHOULD,
         Weight.SHOULD,
         lambda run: str(run["allocsim_version"]),
         "the model may have changed between the replays",
     ),
-    Rule(
+    RecordingProperty(
         "kernel",
         Weight.NOTE,
         Weight.MUST,
         lambda run: str(run["kernel_release"]),
         "repeats are recordings of one kernel",
     ),
-    Rule(
+    RecordingProperty(
         "frozen under the own policy",
         Weight.NOTE,
         Weight.MUST,
         lambda run: str(run["frozen"]),
         "repeats are recordings of one kernel",
     ),
-    Rule(
+    RecordingProperty(
         "modelled kernel",
         Weight.NOTE,
         Weight.MUST,
         lambda run: str(run.get("profile") or _NONE),
         "repeats are simulations of one kernel",
     ),
-    Rule(
+    RecordingProperty(
         "settings",
         Weight.NOTE,
         Weight.MUST,
@@ -254,7 +254,7 @@ def remarks(sides: Sequence[tuple[str, Sequence[Row]]]) -> list[Remark]:
     return sorted(found, key=lambda remark: list(Weight).index(remark.weight))
 
 
-def _broken(rule: Rule, sides: Sequence[tuple[str, Sequence[Row]]]) -> list[Remark]:
+def _broken(rule: RecordingProperty, sides: Sequence[tuple[str, Sequence[Row]]]) -> list[Remark]:
     found = []
     values = {label: sorted({rule.value(run) for run in runs}) for label, runs in sides}
     for label, several in values.items():

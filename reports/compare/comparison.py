@@ -51,7 +51,7 @@ class Side:
         return known is not None and known == queries.identity(other.runs[0].row)
 
 
-class Verdict(StrEnum):
+class ChangeVerdict(StrEnum):
     """What is said of a difference, as the mark it is printed with."""
 
     DIFFERS = "*"  #: p after correction is at most LEVEL
@@ -66,16 +66,17 @@ class Verdict(StrEnum):
 
 
 MEANINGS = {
-    Verdict.DIFFERS: "differs: p after correction is at most 5 %",
-    Verdict.CHANCE: "p is at most 5 %, but not after correction: 1 row in 20 is so by chance",
-    Verdict.NONE: "no difference that the data support",
-    Verdict.SAME: "exactly the same",
-    Verdict.FEW: f"fewer than {FEWEST} counted, or all within a few moments: not tested",
-    Verdict.UNTESTED: "one number a recording, a state that lasts, or none: nothing to test with",
-    Verdict.REPEATS: "not enough repeats for a test",
-    Verdict.FROZEN: "this kind of page is frozen on one side: none by rule, not tested",
-    Verdict.ASSUMED: "assumed on a side, which has no page_ref events: from least to most, not"
-    " tested",
+    ChangeVerdict.DIFFERS: "differs: p after correction is at most 5 %",
+    ChangeVerdict.CHANCE: "p is at most 5 %, but not after correction: 1 row in 20 is so by chance",
+    ChangeVerdict.NONE: "no difference that the data support",
+    ChangeVerdict.SAME: "exactly the same",
+    ChangeVerdict.FEW: f"fewer than {FEWEST} counted, or all within a few moments: not tested",
+    ChangeVerdict.UNTESTED: "one number a recording, a state that lasts, or none: nothing to test"
+    " with",
+    ChangeVerdict.REPEATS: "not enough repeats for a test",
+    ChangeVerdict.FROZEN: "this kind of page is frozen on one side: none by rule, not tested",
+    ChangeVerdict.ASSUMED: "assumed on a side, which has no page_ref events: from least to most,"
+    " not tested",
 }
 
 
@@ -115,11 +116,11 @@ class Change:
     high: float
     p: float
     q: float
-    verdict: Verdict
+    verdict: ChangeVerdict
 
     def supported(self) -> float:
         """The smallest change of the logarithm that the interval allows; 0 if it allows none."""
-        if self.verdict is not Verdict.DIFFERS:
+        if self.verdict is not ChangeVerdict.DIFFERS:
             return 0.0
         if not np.isfinite(self.change) or self.change <= -1:
             return float("inf")
@@ -207,7 +208,7 @@ class Comparison:
     def nothing_differs(self) -> bool:
         """Whether every row is exactly the same on every side."""
         changes = [change for row in self.rows for change in row.changes if change is not None]
-        return all(change.verdict is Verdict.SAME for change in changes)
+        return all(change.verdict is ChangeVerdict.SAME for change in changes)
 
     def paired(self, side: int) -> bool:
         """Whether a side and the baseline are made of one and the same recording."""
@@ -231,6 +232,6 @@ def movers(comparison: Comparison, side: int, group: str) -> list[Compared]:
         for row in comparison.rows
         if row.quantity.group == group
         and (change := row.changes[side]) is not None
-        and change.verdict is Verdict.DIFFERS
+        and change.verdict is ChangeVerdict.DIFFERS
     ]
     return sorted(found, key=weight)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.lines import Line2D
 
-from reports.compare.comparison import Change, Compared, Verdict
+from reports.compare.comparison import Change, ChangeVerdict, Compared
 from reports.compare.measure import BINS, BINS_PER_DECADE
 from reports.compare.quantity import FRAGMENTATION, OPS, PAGES
 from reports.compare.tables import without_same
@@ -104,7 +104,7 @@ def _draw(axes: Axes, change: Change | None, place: float, reach: int, colour: s
         return
     if not isfinite(change.change) or change.change <= -1:
         word = percent(change.change)
-        told = f"{word}: frozen" if change.verdict is Verdict.FROZEN else word
+        told = f"{word}: frozen" if change.verdict is ChangeVerdict.FROZEN else word
         if word != "-":
             axes.text(0.06, place, told, color=colour, va="center", fontsize=6.5)
         return
@@ -118,7 +118,7 @@ def _draw(axes: Axes, change: Change | None, place: float, reach: int, colour: s
                 axes.plot([edge], [place], marker=marker, color=colour, markersize=3)
     at = log2(1 + change.change)
     if abs(at) <= reach + 0.1:
-        fill = colour if change.verdict is Verdict.DIFFERS else "white"
+        fill = colour if change.verdict is ChangeVerdict.DIFFERS else "white"
         axes.plot([at], [place], "o", color=colour, markerfacecolor=fill, markersize=4)
 
 

@@ -14,6 +14,7 @@ from reports.compare.all_quantities import DISTRIBUTIONS, QUANTITIES
 from reports.compare.comparison import (
     FEWEST,
     Change,
+    ChangeVerdict,
     Compared,
     Comparison,
     Distribution,
@@ -21,7 +22,6 @@ from reports.compare.comparison import (
     Run,
     Side,
     Value,
-    Verdict,
 )
 from reports.compare.measure import BINS, BINS_PER_DECADE, Measure
 from reports.compare.quantity import Quantity
@@ -127,15 +127,17 @@ def _testable(base: Side, other: Side) -> bool:
     return first == second == 1 or statistics.least_p(first, second) <= LEVEL
 
 
-def _untested(*, by_rule: bool, assumed: bool, enough: bool, testable: bool) -> Verdict | None:
+def _untested(
+    *, by_rule: bool, assumed: bool, enough: bool, testable: bool
+) -> ChangeVerdict | None:
     """Why a row cannot be tested; None if it can."""
     if by_rule:
-        return Verdict.FROZEN
+        return ChangeVerdict.FROZEN
     if assumed:
-        return Verdict.ASSUMED
+        return ChangeVerdict.ASSUMED
     if not enough:
-        return Verdict.FEW
-    return None if testable else Verdict.REPEATS
+        return ChangeVerdict.FEW
+    return None if testable else ChangeVerdict.REPEATS
 
 
 def _change(
@@ -143,24 +145,24 @@ def _change(
     interval: tuple[float, float],
     chances: tuple[float, float],
     *,
-    untested: Verdict | None,
+    untested: ChangeVerdict | None,
 ) -> Change:
     base, other = values
     p, q = chances
     with np.errstate(divide="ignore", invalid="ignore"):
         change = 0.0 if base == other else float(np.divide(other, base) - 1)
     if np.isnan(base) or np.isnan(other):
-        verdict = Verdict.UNTESTED
-    elif base == other and (np.isnan(p) or p == 1) and untested is not Verdict.ASSUMED:
-        verdict = Verdict.SAME
+        verdict = ChangeVerdict.UNTESTED
+    elif base == other and (np.isnan(p) or p == 1) and untested is not ChangeVerdict.ASSUMED:
+        verdict = ChangeVerdict.SAME
     elif untested is not None:
         verdict = untested
     elif np.isnan(p):
-        verdict = Verdict.UNTESTED
+        verdict = ChangeVerdict.UNTESTED
     elif p > LEVEL:
-        verdict = Verdict.NONE
+        verdict = ChangeVerdict.NONE
     else:
-        verdict = Verdict.DIFFERS if q <= LEVEL else Verdict.CHANCE
+        verdict = ChangeVerdict.DIFFERS if q <= LEVEL else ChangeVerdict.CHANCE
     return Change(change, *interval, p, q, verdict)
 
 
@@ -416,7 +418,7 @@ def _means(rows: Sequence[Compared], baseline: int, others: Sequence[int]) -> li
                 if row.values[baseline].value > 0
                 and row.values[side].value > 0
                 and (change := row.changes[side]) is not None
-                and change.verdict is not Verdict.FEW
+                and change.verdict is not ChangeVerdict.FEW
             ]
             if len(ratios) > 1:
                 mean = statistics.geometric_mean(np.array(ratios))

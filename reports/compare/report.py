@@ -8,7 +8,7 @@ from math import ceil, isfinite
 from reports.compare import figures as difference_figures
 from reports.compare import statistics
 from reports.compare.comparable import Weight
-from reports.compare.comparison import MEANINGS, Comparison, Verdict, movers
+from reports.compare.comparison import MEANINGS, ChangeVerdict, Comparison, movers
 from reports.compare.quantity import GROUPS, KNOWN, MOVERS
 from reports.compare.statistics import DRAWS, LEVEL, MEDIAN_DRAWS
 from reports.compare.tables import (
@@ -24,12 +24,12 @@ from reports.render.document import (
     Answer,
     Block,
     Bullets,
-    Column,
     Heading,
     Mono,
     Report,
     Section,
     Table,
+    TableColumn,
     Text,
 )
 
@@ -135,7 +135,7 @@ def _answered(comparison: Comparison, side: int) -> str:
     """What the rows of one side say first: what is gone by rule, and what differs."""
     changes = [(row, change) for row in comparison.rows if (change := row.changes[side])]
     tested = [change for _, change in changes if isfinite(change.p)]
-    differ = [row for row, change in changes if change.verdict is Verdict.DIFFERS]
+    differ = [row for row, change in changes if change.verdict is ChangeVerdict.DIFFERS]
     leading = [row for row in differ if row.quantity.headline]
     leading += [row for group in MOVERS for row in movers(comparison, side, group)]
     named = [
@@ -160,7 +160,7 @@ def _by_rule(comparison: Comparison, side: int) -> list[str]:
             for row in comparison.rows
             if row.quantity.headline
             and (change := row.changes[side]) is not None
-            and change.verdict is Verdict.FROZEN
+            and change.verdict is ChangeVerdict.FROZEN
             and row.values[counts].value
         ]
         if rows:
@@ -250,7 +250,7 @@ def _method(comparison: Comparison) -> list[Block]:
     return [
         Table(
             "The mark of each row.",
-            (Column("", numeric=False), Column("", numeric=False, share=1)),
+            (TableColumn("", numeric=False), TableColumn("", numeric=False, share=1)),
             [[Mono(mark.value), meaning] for mark, meaning in MEANINGS.items() if mark in marks],
         ),
         *(Text(text) for text in _tests(comparison)),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.compare.comparison import Change, Compared, Comparison, Verdict
+from reports.compare.comparison import Change, ChangeVerdict, Compared, Comparison
 from reports.compare.wording import chance, interval, letter, number, percent, valued
 from reports.render import wording
-from reports.render.document import Block, Cell, Column, Mono, Strong, Table, Text
+from reports.render.document import Block, Cell, Mono, Strong, Table, TableColumn, Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -67,19 +67,19 @@ def _table(
     base = letter(comparison.baseline)
     wide = not narrow and len(sides) == 1  # room for the unit and for p
     columns = [
-        Column("", numeric=False, share=1),
-        Column(base),
+        TableColumn("", numeric=False, share=1),
+        TableColumn(base),
     ]
     for side in sides:
         columns += [
-            Column(letter(side)),
-            Column("change" if len(sides) == 1 else f"{letter(side)}/{base}"),
-            Column("95 % interval"),
-            *([Column("p")] if wide else []),
-            Column("", numeric=False),
+            TableColumn(letter(side)),
+            TableColumn("change" if len(sides) == 1 else f"{letter(side)}/{base}"),
+            TableColumn("95 % interval"),
+            *([TableColumn("p")] if wide else []),
+            TableColumn("", numeric=False),
         ]
     if wide:  # last: on a phone the change is to be seen first
-        columns.append(Column("unit", numeric=False))
+        columns.append(TableColumn("unit", numeric=False))
     lines: list[list[Cell]] = []
     for row in rows:
         line: list[Cell] = [
@@ -110,7 +110,7 @@ def _of(row: Compared, side: int) -> Change:
 
 def _told(change: Change) -> Cell:
     text = percent(change.change)
-    return Strong(text) if change.verdict in {Verdict.DIFFERS, Verdict.FROZEN} else text
+    return Strong(text) if change.verdict in {ChangeVerdict.DIFFERS, ChangeVerdict.FROZEN} else text
 
 
 def _several_narrow(
@@ -118,9 +118,9 @@ def _several_narrow(
 ) -> Table:
     """One column a side: value, change and verdict, and the interval below them."""
     columns = [
-        Column("", numeric=False, share=1),
-        Column(letter(comparison.baseline)),
-        *(Column(f"{letter(side)}{' ' * (_CHANGE + _MARK)}") for side in sides),
+        TableColumn("", numeric=False, share=1),
+        TableColumn(letter(comparison.baseline)),
+        *(TableColumn(f"{letter(side)}{' ' * (_CHANGE + _MARK)}") for side in sides),
     ]
     lines: list[list[Cell]] = []
     for row in rows:
@@ -167,7 +167,7 @@ def sides_table(comparison: Comparison, *, narrow: bool) -> Table:
         f"What is compared; {letter(comparison.baseline)} is the baseline. n: recordings of the "
         "side; s: their length in seconds, together.",
         tuple(
-            Column(title, numeric=at > 2, share=int(title == "side"))
+            TableColumn(title, numeric=at > 2, share=int(title == "side"))
             for at, title in enumerate(titles)
         ),
         rows,
@@ -195,11 +195,11 @@ def means_table(comparison: Comparison) -> list[Block]:
             "Geometric mean of the ratio over the items of a quantity, each counting alike, and "
             "not tested. Left out: items that a side has none of, or too few.",
             (
-                Column("", numeric=False, share=1),
-                Column("", numeric=False),
-                Column("mean"),
-                Column("items"),
-                Column("left out"),
+                TableColumn("", numeric=False, share=1),
+                TableColumn("", numeric=False),
+                TableColumn("mean"),
+                TableColumn("items"),
+                TableColumn("left out"),
             ),
             rows,
         )
@@ -211,7 +211,7 @@ def worth_showing(comparison: Comparison, rows: Sequence[Compared]) -> list[Comp
     return [
         row
         for row in rows
-        if any(_of(row, side).verdict is not Verdict.FEW for side in comparison.others)
+        if any(_of(row, side).verdict is not ChangeVerdict.FEW for side in comparison.others)
     ]
 
 
@@ -225,7 +225,7 @@ def without_same(
     changed = [
         row
         for row in rows
-        if any(_of(row, side).verdict is not Verdict.SAME for side in comparison.others)
+        if any(_of(row, side).verdict is not ChangeVerdict.SAME for side in comparison.others)
     ]
     if len(changed) == len(rows) or comparison.nothing_differs:
         return list(rows), []

@@ -6,7 +6,7 @@ from math import isfinite, isnan
 from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
-from reports.compare.comparison import Verdict
+from reports.compare.comparison import ChangeVerdict
 
 if TYPE_CHECKING:
     from reports.compare.comparison import Change, Value
@@ -53,7 +53,7 @@ def interval(change: Change) -> str:
 
     'any': the data exclude next to no change, neither none left nor a thousandfold.
     """
-    if isnan(change.low) or isnan(change.high) or change.verdict is Verdict.SAME:
+    if isnan(change.low) or isnan(change.high) or change.verdict is ChangeVerdict.SAME:
         return ""
     if change.low < -0.9995 and change.high > 999:
         return "any"

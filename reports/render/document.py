@@ -38,7 +38,7 @@ Cell = str | Mono | Strong | Bar
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TableColumn:
     """One column of a table.
 
     Args:
@@ -59,7 +59,7 @@ class Table:
     """A table under a caption that says what is seen."""
 
     caption: str
-    columns: tuple[Column, ...]
+    columns: tuple[TableColumn, ...]
     rows: list[list[Cell]]
     view: str = ""
 

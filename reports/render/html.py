@@ -15,7 +15,6 @@ from reports.render.document import (
     Bullets,
     Cell,
     Chart,
-    Column,
     Heading,
     Mono,
     Picture,
@@ -23,6 +22,7 @@ from reports.render.document import (
     Source,
     Strong,
     Table,
+    TableColumn,
     Text,
 )
 from reports.render.wording import visible
@@ -120,13 +120,13 @@ def _table(table: Table) -> str:
     return f'{caption}\n<div class="wide"><table>\n{head}<tbody>\n{rows}</tbody>\n</table></div>'
 
 
-def _head(column: Column) -> str:
+def _head(column: TableColumn) -> str:
     kind = ' class="number"' if column.numeric else ""
     title = escape(column.title)
     return f'<th scope="col"{kind}><button type="button">{title or "&nbsp;"}</button></th>'
 
 
-def _cells(row: Iterable[Cell], columns: Iterable[Column]) -> str:
+def _cells(row: Iterable[Cell], columns: Iterable[TableColumn]) -> str:
     kinds = (' class="number"' if column.numeric else "" for column in columns)
     return "".join(f"<td{kind}>{_cell(cell)}</td>" for cell, kind in zip(row, kinds, strict=True))
 

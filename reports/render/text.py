@@ -13,11 +13,11 @@ from reports.render.document import (
     Bullets,
     Cell,
     Chart,
-    Column,
     Heading,
     Picture,
     Report,
     Table,
+    TableColumn,
     Text,
 )
 from reports.render.wording import visible
@@ -120,13 +120,13 @@ def _text_table(table: Table) -> list[str]:
     return [*([*lines, rule] if any(map(any, heads)) else [rule]), *body]
 
 
-def _wrapped_head(column: Column) -> list[str]:
+def _wrapped_head(column: TableColumn) -> list[str]:
     """A head in lines as narrow as its words let it be."""
     pieces = re.split(r"(?<=[- ])(?!.$)", ascii_only(column.title))
     return [piece.strip() for piece in pieces] if column.numeric else ["".join(pieces)]
 
 
-def _fitting(table: Table) -> list[tuple[Column, list[str], int]]:
+def _fitting(table: Table) -> list[tuple[TableColumn, list[str], int]]:
     """The columns that fit a line, each with its cells and its width.
 
     Minor ones are left out first; then the widest of words give way, and take several lines.
@@ -155,7 +155,9 @@ def _fitting(table: Table) -> list[tuple[Column, list[str], int]]:
     return sized
 
 
-def _row(values: Sequence[str], columns: Sequence[tuple[Column, list[str], int]]) -> Iterator[str]:
+def _row(
+    values: Sequence[str], columns: Sequence[tuple[TableColumn, list[str], int]]
+) -> Iterator[str]:
     """The lines of a row: as many as its longest cell takes in its column."""
     cells = [
         textwrap.wrap(value, max(width, 1)) or [""]

@@ -67,16 +67,16 @@ def answer(connection: DuckDBPyConnection, run: Row, policies: list[Row], how: l
             f"Under the policy {first['policy']} the pages of this {trace} need "
             f"{ranged(first, 'locked_ops')} locked reference-count instructions{_assumed(first)}.",
             f"No saving is given: it takes {BASELINE} and one other policy to compare. "
-            f"{_known(_of_policy(how, first['policy']), 'them')}",
+            f"{_evidence_text(_of_policy(how, first['policy']), 'them')}",
         )
     differences = _of(connection, run, name)
     frozen = [row for row in differences if row["frozen"] and row["saved"]]
     known = (
-        [_known(_sums(frozen, "how"), "those removed")]
+        [_evidence_text(_sums(frozen, "how"), "those removed")]
         if frozen
         else _none_frozen(connection, run["run"], name)
     )
-    known.append(_known(_of_policy(how, BASELINE), "all of them"))
+    known.append(_evidence_text(_of_policy(how, BASELINE), "all of them"))
     if any(row["frozen"] for row in _of(connection, run, run["own_policy"])):
         known.append(f"The recorded kernel, Linux {run['kernel_release']}, does so itself.")
     others = _sums([row for row in differences if not row["frozen"]], "page_kind")
@@ -99,7 +99,7 @@ def _none_frozen(connection: DuckDBPyConnection, run: int, policy: str) -> list[
     [row] = queries.rows(connection, _FROZEN, run=run, other=policy)
     if not row["kinds"]:
         return [f"no page of a kind that {policy} freezes came or went."]
-    kinds, allocs, frees = _said(dict.fromkeys(row["kinds"], 0)), row["allocs"], row["frees"]
+    kinds, allocs, frees = _kinds_text(dict.fromkeys(row["kinds"], 0)), row["allocs"], row["frees"]
     return [f"it freezes {kinds} pages: {count(allocs)} allocated here, {count(frees)} freed."]
 
 
@@ -111,7 +111,7 @@ def _sentence(policy: Row, removed: dict[str, int], base: Row, trace: str) -> st
             f"reference-count instructions in this {trace}{_assumed(base)}."
         )
     return (
-        f"Freezing {_said(removed)} pages, as {policy['policy']} does, removes "
+        f"Freezing {_kinds_text(removed)} pages, as {policy['policy']} does, removes "
         f"{ranged(policy, 'frozen_ops_saved')} of {total} locked reference-count instructions "
         f"({percent_ranged(policy, 'frozen_saved_pct')}) in this {trace}{_assumed(base)}."
     )
@@ -147,8 +147,8 @@ def _other_rules(policy: Row, kinds: dict[str, int]) -> list[str]:
     than, all_told = _signed(net, ("fewer", "more"), between)
     text = (
         f"Other rules of {policy['policy']} {verb} {others} "
-        f"on {_said(changed)} pages, which is not freezing’s doing; all told it needs {all_told} "
-        f"{than} than {BASELINE} ({_signed(shares, ('', ''), percent_between)[1]})."
+        f"on {_kinds_text(changed)} pages, which is not freezing’s doing; all told it needs "
+        f"{all_told} {than} than {BASELINE} ({_signed(shares, ('', ''), percent_between)[1]})."
     )
     return [text]
 
@@ -166,7 +166,7 @@ def _signed(
     return words[0], written(low, high)
 
 
-def _said(kinds: dict[str, int]) -> str:
+def _kinds_text(kinds: dict[str, int]) -> str:
     """The kinds as one says them, the largest number first."""
     order = sorted(kinds, key=lambda kind: (-kinds[kind], kind))
     return listed([kind.replace("_", " ") for kind in order])
@@ -183,7 +183,7 @@ def _sums(differences: list[Row], by: str) -> dict[str, int]:
     return sums
 
 
-def _known(parts: dict[str, int], of: str) -> str:
+def _evidence_text(parts: dict[str, int], of: str) -> str:
     """A sentence that splits a number by how it is known."""
     total = sum(parts.values())
     split = [f"{percent(parts[how], total)} {how}" for how in MARKS if parts.get(how)]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from reports import queries
 from reports.render import wording
-from reports.render.document import Bullets, Cell, Column, Heading, Mono, Section, Table
+from reports.render.document import Bullets, Cell, Heading, Mono, Section, Table, TableColumn
 from reports.rules import with_titles
 from reports.sections import costs
 
@@ -96,7 +96,10 @@ def _kinds(connection: DuckDBPyConnection, runs: Sequence[int]) -> Table:
     )
     return Table(
         "The kinds of page met in these recordings.",
-        (Column("page kind", numeric=False), Column("what belongs to it", numeric=False, share=1)),
+        (
+            TableColumn("page kind", numeric=False),
+            TableColumn("what belongs to it", numeric=False, share=1),
+        ),
         [[row["name"], row["doc"]] for row in found],
     )
 
@@ -110,10 +113,10 @@ def _policies(operations: list[Row]) -> Table:
     return Table(
         "The policies: which kinds of page have no reference count under them.",
         (
-            Column("policy", numeric=False),
-            Column("what it stands for", numeric=False, share=1),
-            Column("kinds frozen", numeric=False, share=1),
-            Column("from", numeric=False),
+            TableColumn("policy", numeric=False),
+            TableColumn("what it stands for", numeric=False, share=1),
+            TableColumn("kinds frozen", numeric=False, share=1),
+            TableColumn("from", numeric=False),
         ),
         [
             [name, doc, ", ".join(kinds) or "none", source]
@@ -165,8 +168,11 @@ def _price_table(runs: list[int], prices: dict[str, dict[str, list[str]]]) -> Ta
         "the block’s base pages, – for no operation at all. Where page_ref events were recorded, "
         "they take the place of the middle pair.",
         (
-            Column("page kind", numeric=False),
-            *(Column(wording.shortened(name, 24), minor=at > 0) for at, name in enumerate(prices)),
+            TableColumn("page kind", numeric=False),
+            *(
+                TableColumn(wording.shortened(name, 24), minor=at > 0)
+                for at, name in enumerate(prices)
+            ),
         ),
         rows,
     )
@@ -201,11 +207,11 @@ def _sources(operations: list[Row]) -> Table:
         "Through which function the pages come and go, where their count is set or dropped, and "
         "the kernel function and rule that say so.",
         (
-            Column("stage", numeric=False),
-            Column("through", numeric=False, share=5),
-            Column("count", numeric=False, share=5),
-            Column("kernel function (version); rule", numeric=False, share=8),
-            Column("page kinds", numeric=False, share=5),
+            TableColumn("stage", numeric=False),
+            TableColumn("through", numeric=False, share=5),
+            TableColumn("count", numeric=False, share=5),
+            TableColumn("kernel function (version); rule", numeric=False, share=8),
+            TableColumn("page kinds", numeric=False, share=5),
         ),
         rows,
     )

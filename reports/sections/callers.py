@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from reports import queries
 from reports.render import wording
-from reports.render.document import Bar, Block, Cell, Column, Heading, Mono, Table, Text
+from reports.render.document import Bar, Block, Cell, Heading, Mono, Table, TableColumn, Text
 from reports.rules import with_titles
 
 if TYPE_CHECKING:
@@ -61,13 +61,13 @@ def _cache_table(connection: DuckDBPyConnection, run: int, top: int) -> Table | 
         "and freed in the recording. Named: share of the events that carry the cache’s name; for "
         "the others it follows from a rule ◐." + told * simulated,
         (
-            Column("cache", numeric=False, share=1),
-            Column("objects ●"),
-            Column("frees ●"),
-            Column("waste ●"),
-            Column("lifetime ●"),
-            Column("named ●", minor=True),
-            *(Column(_SLABS[name]) for name in columns),
+            TableColumn("cache", numeric=False, share=1),
+            TableColumn("objects ●"),
+            TableColumn("frees ●"),
+            TableColumn("waste ●"),
+            TableColumn("lifetime ●"),
+            TableColumn("named ●", minor=True),
+            *(TableColumn(_SLABS[name]) for name in columns),
         ),
         rows + _others(found[top:], "cache", sums, 6 + len(columns)),
         "cache_summary",
@@ -165,11 +165,11 @@ def _page_callers(connection: DuckDBPyConnection, run: int, policies: list[str])
         f"{wording.listed(names)}, least to most where those in use are assumed; without those "
         "that are assumed per page table, which no caller allocated.",
         (
-            Column("function", numeric=False),
-            Column("page kind", numeric=False),
-            Column("allocs ●"),
-            Column("", numeric=False, share=1),
-            *(Column(wording.shortened(name, 24)) for name in names),
+            TableColumn("function", numeric=False),
+            TableColumn("page kind", numeric=False),
+            TableColumn("allocs ●"),
+            TableColumn("", numeric=False, share=1),
+            *(TableColumn(wording.shortened(name, 24)) for name in names),
         ),
         rows + _others(found[TOP:], "function", sums, 4 + len(names)),
         "page_caller_summary",
@@ -205,13 +205,13 @@ def _object_sites(connection: DuckDBPyConnection, run: int) -> Table | Text:
         "Call sites that allocate most objects. Waste: bytes given beyond those asked for. Not "
         "freed: no free was seen in the recording. Lifetime: median of those freed.",
         (
-            Column("call site", numeric=False),
-            Column("objects ●"),
-            Column("", numeric=False, share=1),
-            Column("bytes ●"),
-            Column("waste ●"),
-            Column("not freed ◐"),
-            Column("lifetime ●"),
+            TableColumn("call site", numeric=False),
+            TableColumn("objects ●"),
+            TableColumn("", numeric=False, share=1),
+            TableColumn("bytes ●"),
+            TableColumn("waste ●"),
+            TableColumn("not freed ◐"),
+            TableColumn("lifetime ●"),
         ),
         rows + _others(found[TOP:], "call site", sums, 7),
         "call_site_summary",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from reports import queries
 from reports.queries import BASELINE
 from reports.render import wording
-from reports.render.document import Answer, Block, Cell, Column, Heading, Strong, Table
+from reports.render.document import Answer, Block, Cell, Heading, Strong, Table, TableColumn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,12 +94,12 @@ def _policies(summary: list[Row], run: Row) -> Table:
         f"as a share of one CPU’s time, and what the policy saves against {BASELINE} (negative: it "
         "adds).",
         (
-            Column("policy", numeric=False, share=1),
-            Column("stores"),
-            Column("locked"),
-            Column("take ○"),
-            Column("of the time", minor=True),
-            Column("saved ○"),
+            TableColumn("policy", numeric=False, share=1),
+            TableColumn("stores"),
+            TableColumn("locked"),
+            TableColumn("take ○"),
+            TableColumn("of the time", minor=True),
+            TableColumn("saved ○"),
         ),
         rows,
     )
@@ -121,13 +121,13 @@ def _cpus(found: list[Row], policy: str) -> Table:
         f"The same by kind of page, slab cache and CPU, those that take most. Elsewhere: share of "
         f"operations under {policy} whose line another CPU had.",
         (
-            Column("page kind", numeric=False),
-            Column("cache ◐", numeric=False, share=1),
-            Column("CPU ●"),
-            Column("operations"),
-            Column("elsewhere ●"),
-            Column("not known", minor=True),
-            Column("take ○"),
+            TableColumn("page kind", numeric=False),
+            TableColumn("cache ◐", numeric=False, share=1),
+            TableColumn("CPU ●"),
+            TableColumn("operations"),
+            TableColumn("elsewhere ●"),
+            TableColumn("not known", minor=True),
+            TableColumn("take ○"),
         ),
         rows,
     )
@@ -181,11 +181,11 @@ def _table(connection: DuckDBPyConnection, run: int, table: Row) -> Table:
         f"The table {table['name']}: {table['doc']} Nanoseconds an operation, by who had the line: "
         "the CPU itself, or another one, which may share a cache with it or not.",
         (
-            Column("operation", numeric=False),
-            Column("line", numeric=False),
-            Column("ns"),
-            Column("known", numeric=False),
-            Column("source", numeric=False, share=1),
+            TableColumn("operation", numeric=False),
+            TableColumn("line", numeric=False),
+            TableColumn("ns"),
+            TableColumn("known", numeric=False),
+            TableColumn("source", numeric=False, share=1),
         ),
         rows,
     )

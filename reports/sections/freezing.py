@@ -11,11 +11,11 @@ from reports.render.document import (
     Block,
     Cell,
     Chart,
-    Column,
     Heading,
     Mono,
     Strong,
     Table,
+    TableColumn,
     Text,
 )
 from reports.rules import with_titles
@@ -139,15 +139,15 @@ def _ranked(found: list[Row]) -> Table:
         "instructions at both ends of the life, as a share of all reference operations recorded, "
         "and per second of the recording.",
         (
-            Column("page kind", numeric=False),
-            Column("allocated by ●", numeric=False, share=1),
-            Column("whole ●", minor=True),
-            Column("extra ●"),
-            Column("peak ●", minor=True),
-            Column("verdict", numeric=False),
-            Column("saved ●"),
-            Column("share"),
-            Column("per s", minor=True),
+            TableColumn("page kind", numeric=False),
+            TableColumn("allocated by ●", numeric=False, share=1),
+            TableColumn("whole ●", minor=True),
+            TableColumn("extra ●"),
+            TableColumn("peak ●", minor=True),
+            TableColumn("verdict", numeric=False),
+            TableColumn("saved ●"),
+            TableColumn("share"),
+            TableColumn("per s", minor=True),
         ),
         rows,
     )
@@ -176,10 +176,10 @@ def _readers(connection: DuckDBPyConnection, run: int) -> list[Block]:
             "space, by the kernel’s sources: what would have to change before they can do "
             "without a count. Reading fires no event, so no recording shows it.",
             (
-                Column("page kind", numeric=False),
-                Column("does", numeric=False),
-                Column("function", numeric=False, share=1),
-                Column("what", numeric=False, share=1),
+                TableColumn("page kind", numeric=False),
+                TableColumn("does", numeric=False),
+                TableColumn("function", numeric=False, share=1),
+                TableColumn("what", numeric=False, share=1),
             ),
             [[row["page_kind"], row["does"], Mono(row["source"]), row["doc"]] for row in found],
         )
@@ -218,12 +218,12 @@ def _takers(connection: DuckDBPyConnection, run: int) -> list[Block]:
                 "it was right after; it is re-read, so a neighbour’s reference may be in it (P1)."
             ),
             (
-                Column("page kind", numeric=False),
-                Column("allocated by ●", numeric=False),
-                Column("taken by ●", numeric=False, share=1),
-                Column("references ●"),
-                Column("lives ●"),
-                Column("count ●"),
+                TableColumn("page kind", numeric=False),
+                TableColumn("allocated by ●", numeric=False),
+                TableColumn("taken by ●", numeric=False, share=1),
+                TableColumn("references ●"),
+                TableColumn("lives ●"),
+                TableColumn("count ●"),
             ),
             rows,
         )
@@ -298,15 +298,15 @@ def _hazard_table(found: list[Row]) -> Table:
         "breaks already. Would be refused, scanner: harmless get-unless-zero. Held: frees of "
         "objects on the page while the reference was held.",
         (
-            Column("rule", numeric=False),
-            Column("outcome", numeric=False),
-            Column("page kind", numeric=False),
-            Column("cache ◐", numeric=False),
-            Column("caller ●", numeric=False, share=1),
-            Column("touches ●"),
-            Column("lives ●"),
-            Column("held ●"),
-            Column("under", numeric=False),
+            TableColumn("rule", numeric=False),
+            TableColumn("outcome", numeric=False),
+            TableColumn("page kind", numeric=False),
+            TableColumn("cache ◐", numeric=False),
+            TableColumn("caller ●", numeric=False, share=1),
+            TableColumn("touches ●"),
+            TableColumn("lives ●"),
+            TableColumn("held ●"),
+            TableColumn("under", numeric=False),
         ),
         rows,
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from reports import queries
 from reports.render import wording
-from reports.render.document import Block, Cell, Chart, Column, Steps, Strong, Table, Text
+from reports.render.document import Block, Cell, Chart, Steps, Strong, Table, TableColumn, Text
 from reports.render.wording import MARKS
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def by_kind(connection: DuckDBPyConnection, run: int, policies: list[str]) -> li
         policy: {row["page_kind"]: row for row in found if row["policy"] == policy}
         for policy in policies
     }
-    return [_table(kinds, by_policy, _known(connection, run))]
+    return [_table(kinds, by_policy, _lives_by_evidence(connection, run))]
 
 
 def _table(
@@ -73,14 +73,14 @@ def _table(
         f"{f' ({wording.listed(told)})' * bool(told)}. Known: how, for the kind of these pages "
         "and for their operations in use.",
         (
-            Column("page kind", numeric=False),
-            Column("allocs ●"),
-            Column("frees ●", minor=True),
+            TableColumn("page kind", numeric=False),
+            TableColumn("allocs ●"),
+            TableColumn("frees ●", minor=True),
             *(
-                Column(policy, minor=at not in {0, len(locked) - 1})
+                TableColumn(policy, minor=at not in {0, len(locked) - 1})
                 for at, policy in enumerate(locked)
             ),
-            Column("known", numeric=False),
+            TableColumn("known", numeric=False),
         ),
         rows,
         "page_kind_summary",
@@ -99,7 +99,7 @@ def _marks(row: Row, known: dict[str, int]) -> str:
     return "".join(mark for how, mark in MARKS.items() if how in hows)
 
 
-def _known(connection: DuckDBPyConnection, run: int) -> dict[str, dict[str, int]]:
+def _lives_by_evidence(connection: DuckDBPyConnection, run: int) -> dict[str, dict[str, int]]:
     """Page kind -> how it is known -> lives known to be of this kind in this way."""
     found = queries.rows(
         connection,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reports import queries
 from reports.render import wording
-from reports.render.document import Block, Cell, Column, Heading, Strong, Table, Text
+from reports.render.document import Block, Cell, Heading, Strong, Table, TableColumn, Text
 from reports.rules import with_titles
 from reports.sections.coverage import covered_cpus, in_short, table, warnings
 
@@ -175,10 +175,10 @@ def _numbers(connection: DuckDBPyConnection, run: Row) -> Table:
     return Table(
         "What the recording holds and what it leaves open.",
         (
-            Column("", numeric=False),
-            Column("number"),
-            Column("share"),
-            Column("what it means", numeric=False, share=1),
+            TableColumn("", numeric=False),
+            TableColumn("number"),
+            TableColumn("share"),
+            TableColumn("what it means", numeric=False, share=1),
         ),
         [list(line) for line in lines],
     )
@@ -208,7 +208,12 @@ def _cpus(run: Row) -> list[Block]:
     if not rows:
         return []
     unit = "s" if meta["ts_unit"] == "ns" else meta["ts_unit"]
-    heads = (Column("CPU"), Column("events"), Column(f"from ({unit})"), Column(f"to ({unit})"))
+    heads = (
+        TableColumn("CPU"),
+        TableColumn("events"),
+        TableColumn(f"from ({unit})"),
+        TableColumn(f"to ({unit})"),
+    )
     return [Table(title, heads, [list(row) for row in rows])]
 
 
@@ -272,14 +277,14 @@ def _kernels_own(connection: DuckDBPyConnection, run: Row) -> list[Block]:
             "Operations on pages that were allocated and freed within the recording: recorded by "
             f"the kernel ●, and by the model under {policy}.",
             (
-                Column("page kind", numeric=False),
-                Column("lives ●"),
-                Column("plain, recorded ●"),
-                Column("model", minor=True),
-                Column("difference"),
-                Column("locked, recorded ●"),
-                Column("model"),
-                Column("difference"),
+                TableColumn("page kind", numeric=False),
+                TableColumn("lives ●"),
+                TableColumn("plain, recorded ●"),
+                TableColumn("model", minor=True),
+                TableColumn("difference"),
+                TableColumn("locked, recorded ●"),
+                TableColumn("model"),
+                TableColumn("difference"),
             ),
             rows,
         ),

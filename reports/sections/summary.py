@@ -12,11 +12,11 @@ from reports.render.document import (
     Block,
     Bullets,
     Cell,
-    Column,
     Heading,
     Mono,
     Strong,
     Table,
+    TableColumn,
     Text,
 )
 from reports.render.wording import MARKS
@@ -130,7 +130,7 @@ def replayed(connection: DuckDBPyConnection, run: Row) -> Table:
     ]
     return Table(
         "What was replayed.",
-        (Column("", numeric=False), Column("", numeric=False, share=1)),
+        (TableColumn("", numeric=False), TableColumn("", numeric=False, share=1)),
         [[label, text] for label, text in lines],
     )
 
@@ -210,15 +210,15 @@ def headline(policies: list[Row], how: list[Row]) -> Table:
         "kernel save beside that, below zero where they need more. The last columns split the "
         "locked instructions, assumed ones at the middle of their range, by how they are known.",
         (
-            Column("policy", numeric=False, share=1),
-            Column("allocs ●"),
-            Column("frees ●", minor=True),
-            Column("plain", minor=True),
-            Column("locked"),
-            Column("freezing"),
-            Column("share"),
-            Column("other rules"),
-            *(Column(MARKS[name], minor=True) for name in hows),
+            TableColumn("policy", numeric=False, share=1),
+            TableColumn("allocs ●"),
+            TableColumn("frees ●", minor=True),
+            TableColumn("plain", minor=True),
+            TableColumn("locked"),
+            TableColumn("freezing"),
+            TableColumn("share"),
+            TableColumn("other rules"),
+            *(TableColumn(MARKS[name], minor=True) for name in hows),
         ),
         rows,
         "policy_summary",

@@ -12,10 +12,10 @@ from reports.render.document import (
     Block,
     Cell,
     Chart,
-    Column,
     Heading,
     Lines,
     Table,
+    TableColumn,
     Text,
 )
 
@@ -203,17 +203,17 @@ def _table(varied: Sequence[str], points: Sequence[tuple[Point, Row]]) -> Table:
         "pages of slabs there at the end, partial: slabs on partial lists then; cmpxchg: locked "
         "ones, of slabs’ free lists. A dash: that kernel has none.",
         (
-            *(Column(key.replace(".", ". ")) for key in varied),  # where a head may break
-            Column("fast"),
-            Column("refills"),
-            Column("flushes"),
-            Column("barn"),
-            Column("slabs made"),
-            Column("pages held"),
-            Column("partial"),
-            Column("list_lock"),
-            Column("cmpxchg"),
-            Column("zone_lock"),
+            *(TableColumn(key.replace(".", ". ")) for key in varied),  # where a head may break
+            TableColumn("fast"),
+            TableColumn("refills"),
+            TableColumn("flushes"),
+            TableColumn("barn"),
+            TableColumn("slabs made"),
+            TableColumn("pages held"),
+            TableColumn("partial"),
+            TableColumn("list_lock"),
+            TableColumn("cmpxchg"),
+            TableColumn("zone_lock"),
         ),
         rows,
         "placement_summary",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from allocsim.recording.interpret import FinalResult, Recording, Replay
+from allocsim.recording.interpret import FinalResult, RecordingFacts, Replay
 from allocsim.tables import Columns, concat
 from allocsim.trace.results import EVENT_RESULTS
 from pipeline.ingest.recording import import_recording
@@ -21,10 +21,10 @@ from pipeline.trace_set.reader import TraceSet
 
 @dataclass(frozen=True)
 class Replayed:
-    """What a replay of one recording gave, amendments applied, beside what the kernel counted."""
+    """What a replay of one recording gave, late results applied, beside what the kernel counted."""
 
     columns: Columns
-    recording: Recording
+    recording: RecordingFacts
     meta: dict[str, Any]
     truth: dict[str, Any]
     rows: Columns
@@ -42,7 +42,7 @@ def replayed(path: Path) -> Replayed:
 
 
 def replay(
-    columns: Columns, recording: Recording, window: int = 1 << 20
+    columns: Columns, recording: RecordingFacts, window: int = 1 << 20
 ) -> tuple[Columns, Columns, FinalResult]:
     """Rows and page lives, in order of handle, of a replay in windows of so many rows."""
     machine = Replay(recording)
@@ -53,21 +53,21 @@ def replay(
     final = machine.finish()
     nothing = {column.name: np.empty(0, column.dtype) for column in EVENT_RESULTS}
     rows = concat([nothing, *(part.columns for part in parts)])
-    for amendments in (*(part.amendments for part in parts), final.amendments):
-        for name, (seq, values) in amendments.items():
+    for late_results in (*(part.late_results for part in parts), final.late_results):
+        for name, (seq, values) in late_results.items():
             rows[name][seq] = values
     pages = concat([*(part.pages for part in parts), final.pages])
     order = np.argsort(pages["page"])
     return rows, {name: values[order] for name, values in pages.items()}, final
 
 
-def imported(path: Path) -> tuple[Columns, Recording, dict[str, Any]]:
+def imported(path: Path) -> tuple[Columns, RecordingFacts, dict[str, Any]]:
     """All events of a recording folder, what a replay must know of it, and its meta.json."""
     with TemporaryDirectory() as folder:
         trace = TraceSet.open(import_recording(path, Path(folder)))
         columns = concat(trace.windows())
         slabinfo = (path / "snapshots" / "before" / "slabinfo").read_text("utf-8")
-        recording = Recording(
+        recording = RecordingFacts(
             release=trace.meta["kernel_release"],
             cache_names=trace.text("cache"),
             stacks=stack_names(trace),

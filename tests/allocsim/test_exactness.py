@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 
 from allocsim.kernels.release import kernel_of
-from allocsim.recording.page_kinds import KIND_NAMES, Kind
+from allocsim.recording.page_kinds import KIND_NAMES, PageKind
 from allocsim.refcount.policies import STAGES, policy_ops, shipped_policies
 from allocsim.trace.events import Ev
 from tests.allocsim.replayed import Replayed, replay, replayed
@@ -32,20 +32,20 @@ _PAGE_REF = [pytest.param(path, id=path.name) for path in recordings("*-gt")] or
 # The tallies' kinds in ours. They know kernel stacks as vmalloc, and split the pages of
 # page faults by the function that took them.
 _KINDS_OF = {
-    "slab": (Kind.SLAB,),
-    "large_kmalloc": (Kind.LARGE_KMALLOC,),
-    "pagetable": (Kind.PAGE_TABLE,),
-    "anon": (Kind.ANON,),
-    "thp_anon": (Kind.THP,),
-    "pagecache": (Kind.PAGE_CACHE,),
-    "shmem": (Kind.SHMEM,),
-    "pipe_buf": (Kind.PIPE,),
-    "skb_frag": (Kind.SKB_FRAG,),
-    "tlb_batch": (Kind.TLB_BATCH,),
-    "vmalloc": (Kind.VMALLOC, Kind.KERNEL_STACK),
-    "get_free_pages": (Kind.GET_FREE_PAGES, Kind.PAGES_EXACT),
-    "sheaf/percpu": (Kind.PER_CPU,),
-    "other": (Kind.OTHER, Kind.RING_BUFFER),
+    "slab": (PageKind.SLAB,),
+    "large_kmalloc": (PageKind.LARGE_KMALLOC,),
+    "pagetable": (PageKind.PAGE_TABLE,),
+    "anon": (PageKind.ANON,),
+    "thp_anon": (PageKind.THP,),
+    "pagecache": (PageKind.PAGE_CACHE,),
+    "shmem": (PageKind.SHMEM,),
+    "pipe_buf": (PageKind.PIPE,),
+    "skb_frag": (PageKind.SKB_FRAG,),
+    "tlb_batch": (PageKind.TLB_BATCH,),
+    "vmalloc": (PageKind.VMALLOC, PageKind.KERNEL_STACK),
+    "get_free_pages": (PageKind.GET_FREE_PAGES, PageKind.PAGES_EXACT),
+    "sheaf/percpu": (PageKind.PER_CPU,),
+    "other": (PageKind.OTHER, PageKind.RING_BUFFER),
 }
 _OURS = {"anon_fault(inlined)": "anon", "cow_anon": "anon"}
 # The tallies have among the others: page tables of split kernel mappings
@@ -53,18 +53,18 @@ _OURS = {"anon_fault(inlined)": "anon", "cow_anon": "anon"}
 _AMONG_OTHERS = ("__change_page_attr_set_clr", "alloc_pages_exact_nid")
 # Kinds that take no reference in use: their lives have the operations of their two ends only.
 _EXACTLY_TWO = (
-    Kind.SLAB,
-    Kind.LARGE_KMALLOC,
-    Kind.PAGE_TABLE,
-    Kind.PIPE,
-    Kind.TLB_BATCH,
+    PageKind.SLAB,
+    PageKind.LARGE_KMALLOC,
+    PageKind.PAGE_TABLE,
+    PageKind.PIPE,
+    PageKind.TLB_BATCH,
 )
 
 
 def _tally_of(done: Replayed) -> npt.NDArray[np.str_]:
     """The tallies' kind of each page life."""
     name_of = {kind: name for name, kinds in _KINDS_OF.items() for kind in kinds}
-    kinds = np.array([name_of.get(kind, "unknown") for kind in Kind])
+    kinds = np.array([name_of.get(kind, "unknown") for kind in PageKind])
     names = kinds[done.pages["page_kind"]]
     for stack, frames in enumerate(done.recording.stacks):
         if any(frame.startswith(_AMONG_OTHERS) for frame in frames):
@@ -141,17 +141,17 @@ def test_own_policy_predicts_the_operations_of_every_life(done: Replayed) -> Non
         pages["ref_locked"] - pages["ref_use_locked"] != locked
     )
     # Drivers that split_page a block of theirs set a count for each page: two in all recordings.
-    wrong &= kind != Kind.OTHER
+    wrong &= kind != PageKind.OTHER
     assert not {name: values[wrong].tolist() for name, values in pages.items() if wrong.any()}
 
 
 @pytest.mark.parametrize("kind", _EXACTLY_TWO, ids=lambda kind: KIND_NAMES[kind])
 def test_kinds_without_references_in_use_have_their_two_operations_or_none(
-    done: Replayed, kind: Kind
+    done: Replayed, kind: PageKind
 ) -> None:
     pages = done.pages
     lives = pages["page_kind"] == kind
-    counted = not (kind in {Kind.SLAB, Kind.LARGE_KMALLOC} and "7.2" in done.truth["name"])
+    counted = not (kind in {PageKind.SLAB, PageKind.LARGE_KMALLOC} and "7.2" in done.truth["name"])
     begun = (pages["alloc_ts"] >= 0)[lives]
     ended = (pages["free_seq"] >= 0)[lives]
     assert (pages["ref_plain"][lives] == begun * counted).all()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from allocsim.kernels.cache_shapes import cache_shapes
 from allocsim.kernels.profile import LINUX_7_2, PROFILES, Profile
-from allocsim.page_alloc.zones import Machine, all_free, computed_zone
+from allocsim.page_alloc.zones import MachineZones, all_free, computed_zone
 from tests.conftest import examples
 from tests.oracle.simulate_both import World, assert_equal
 from tests.oracle.simulated import (
@@ -26,7 +26,7 @@ from tests.oracle.simulated import (
 
 SIZES = (64, 512, 2048, 8192)
 CPUS = 3
-OLDER_SLABS = 2  # of each cache, at its lowest addresses
+PRE_TRACE_SLABS = 2  # of each cache, at its lowest addresses
 SLABS = 24
 MOVABLE = 0x08 | 0x02
 
@@ -35,7 +35,7 @@ def world(pages: int, profile: Profile = LINUX_7_2, **given_settings: int) -> Wo
     """Four caches over one zone of so many pages, of which an eighth is older than the trace."""
     zone = computed_zone(pages, CPUS)
     shapes = cache_shapes(profile, [(f"c{size}", size) for size in SIZES], CPUS, given_settings)
-    machine = Machine((zone,), (all_free(zone, reserved=1024),), CPUS, profile.pages, 0)
+    machine = MachineZones((zone,), (all_free(zone, reserved=1024),), CPUS, profile.pages, 0)
     return World(shapes, (0, 0, 2, 0), (0, 0, 0, 0), machine, profile=profile)
 
 
@@ -60,15 +60,15 @@ class Tape:
     def object(self, cpu: int, cache: int, slot: int, code: int, *, metadata: bool = False) -> None:
         ptr = self.address(cache, slot)
         seq = len(self.events)
-        older = ptr & 0x3FFFFFFF < OLDER_SLABS * (4096 << self.world.shapes[cache].order)
-        if ptr not in self.lived and older and not metadata:
-            self.world.older[seq] = code in (KFREE, CACHE_FREE)
+        pre_trace = ptr & 0x3FFFFFFF < PRE_TRACE_SLABS * (4096 << self.world.shapes[cache].order)
+        if ptr not in self.lived and pre_trace and not metadata:
+            self.world.pre_trace[seq] = code in (KFREE, CACHE_FREE)
         allocates = code in (KMALLOC, CACHE_ALLOC)
         born = self.born.pop(ptr, None)
         if born is not None and allocates:
             # Its free was not traced: it was between then and now, early or late.
             since = (seq - born[0]) * MILLISECOND * (seq % 5) // 4
-            self.world.hidden.append((born[0] * MILLISECOND + since, born[0], cache, born[1]))
+            self.world.untraced.append((born[0] * MILLISECOND + since, born[0], cache, born[1]))
         if allocates and not metadata:
             self.born[ptr] = seq, cpu
         self.lived[ptr] = allocates
@@ -210,11 +210,11 @@ def test_model_is_oracle_when_pages_run_out(tape: Tape, hogs: int, window: int) 
         for event in tape.events
     ]
     tape.world.turns = [turn + shift for turn in tape.world.turns]
-    older = {seq + shift: live for seq, live in tape.world.older.items()}
-    tape.world.older = older
-    tape.world.hidden = [
+    pre_trace = {seq + shift: live for seq, live in tape.world.pre_trace.items()}
+    tape.world.pre_trace = pre_trace
+    tape.world.untraced = [
         (ts + shift * MILLISECOND, handle + shift, cache, cpu)
-        for ts, handle, cache, cpu in tape.world.hidden
+        for ts, handle, cache, cpu in tape.world.untraced
     ]
     tape.world.runs = {
         seq + shift: (run + shift, left) for seq, (run, left) in tape.world.runs.items()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 
-from allocsim.page_alloc.zones import FALLBACKS, PCP_TYPES, TYPES, Machine, Mt
+from allocsim.page_alloc.zones import FALLBACKS, PCP_TYPES, TYPES, MachineZones, Mt
 
 MAX_ORDER = 10
 PAGEBLOCK_ORDER = 9
@@ -18,7 +18,7 @@ PAGEBLOCK = 512
 class Buddy:
     """Free lists per order and type, pageblock types, and the counters of one zone."""
 
-    def __init__(self, machine: Machine, index: int) -> None:
+    def __init__(self, machine: MachineZones, index: int) -> None:
         self.zone = machine.zones[index]
         state = machine.states[index]
         self.free_pages = 0

@@ -266,7 +266,7 @@ class CpuSlabs:
 
     def free_at_start(self, cache: Cache, key: int, index: int, cpu: int) -> None:
         new = key not in cache.slabs
-        slab = self.older_slab(cache, key)
+        slab = self.pre_trace_slab(cache, key)
         if new and cpu < 0:
             slab.on_node_partial = True
             cache.partial.append(slab)
@@ -286,7 +286,7 @@ class CpuSlabs:
         slab.inuse -= 1
 
     @staticmethod
-    def older_slab(cache: Cache, key: int) -> Slab:
+    def pre_trace_slab(cache: Cache, key: int) -> Slab:
         """A slab older than the trace: full, but for what was said to be free."""
         if key not in cache.slabs:
             objects = cache.shape.objects
@@ -314,7 +314,7 @@ class CpuSlabs:
                 found = self.live.pop(handle)
             else:
                 key, index = self.existing[handle]
-                found = (self.older_slab(cache, key), index)
+                found = (self.pre_trace_slab(cache, key), index)
             if found is None:  # the model could not allocate it, so there is nothing to free
                 return ("ignored", *NOTHING)
             path = cache.free(cpu, found)

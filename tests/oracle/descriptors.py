@@ -1,6 +1,6 @@
 """Descriptors the plain way: one request, one block, one page frame at a time.
 
-Read beside R6.4 and the docstrings of allocsim.memdesc.boot_blocks and
+Read beside R6.4 and the docstrings of allocsim.memdesc.pre_trace_blocks and
 allocsim.memdesc.descriptor_caches.
 """
 
@@ -10,7 +10,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from allocsim.recording.page_kinds import Kind
+from allocsim.recording.page_kinds import PageKind
 from tests.oracle.slub import Slub
 
 if TYPE_CHECKING:
@@ -41,14 +41,14 @@ class Descriptors:
         self.handles: dict[object, int] = {}
         self.seq = 0
 
-    def request(self, number: int, request: Request, *, older: bool) -> None:
+    def request(self, number: int, request: Request, *, pre_trace: bool) -> None:
         """One page life begins or ends; then its descriptors' slabs need descriptors, ..."""
         queue: deque[tuple[int, int, int, object]] = deque([request])
         first = True
         while queue:
             cpu, cache, op, key = queue.popleft()
             if not first:
-                self.derived[int(older), op] += 1
+                self.derived[int(pre_trace), op] += 1
             first = False
             if op > 0:
                 self.handles[key] = self.seq
@@ -57,7 +57,7 @@ class Descriptors:
             path, _, _ = self.slub.event(self.seq, cpu, cache, op, handle)
             self.seq += 1
             self.live[cache] += op
-            if not older and path in {"main_hit", "spare_swap", "main_push"}:
+            if not pre_trace and path in {"main_hit", "spare_swap", "main_push"}:
                 self.fast[cache] += 1
             for _, at_cpu, of_cache, slab, order, way in self.slub.pages[seen:]:
                 self.pages.append((number, of_cache, order, way))
@@ -78,7 +78,7 @@ def opening(
         kind, order = life["kind"], life["order"]
         for blocks, speaks in ((before, True), (after, life["end"] < 0)):
             for pfn, block_order, block_kind in blocks or ():
-                if speaks and pfn == life["pfn"] and kind in (Kind.UNKNOWN, block_kind):
+                if speaks and pfn == life["pfn"] and kind in (PageKind.UNKNOWN, block_kind):
                     kind = block_kind
                     order = max(order, block_order) if life["end"] < 0 else order
         known.append((life["pfn"], order, kind))

@@ -9,7 +9,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 
 from allocsim.page_alloc.paths import PagePath, Pressure
-from allocsim.page_alloc.zones import Machine, Mt, PageRules, PcpNumbers
+from allocsim.page_alloc.zones import MachineZones, Mt, PageRules, PcpNumbers
 from tests.oracle.buddy import PAGEBLOCK_ORDER, Buddy
 
 CHUNK = 1024
@@ -131,7 +131,7 @@ class Pcp:
 class PageAllocator:
     """All zones and all CPUs; `event` is the one thing to call."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: MachineZones) -> None:
         self.machine = machine
         self.rules = machine.rules
         self.zones = [Buddy(machine, index) for index in range(len(machine.zones))]

@@ -1,6 +1,6 @@
 """The recorded placement the plain way: one event at a time, dictionaries, no numpy.
 
-What allocsim.recording.interpret must give, row for row, after all amendments. Rules are cited
+What allocsim.recording.interpret must give, row for row, after all late results. Rules are cited
 where they stand; the order of the code is the order of things in the kernel, not of the vectorised
 model.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from allocsim.recording.page_kinds import Kind
+from allocsim.recording.page_kinds import PageKind
 from allocsim.trace.events import Ev
 from allocsim.trace.results import CacheHow, How
 
@@ -79,9 +79,9 @@ class Oracle:
         self,
         *,
         set_before_alloc: bool,
-        stack_kind: list[Kind],
-        gfp_kind: Callable[[int, int], Kind],
-        mapping_kind: Callable[[int, int], Kind],
+        stack_kind: list[PageKind],
+        gfp_kind: Callable[[int, int], PageKind],
+        mapping_kind: Callable[[int, int], PageKind],
         kmalloc_cache: Callable[[int, int], int],
         functions: dict[int, str],
         site_caches: dict[int, int],
@@ -222,11 +222,11 @@ class Oracle:
         self.rows[row.seq]["page"] = frame.life.page
         if on_slab:
             self.rows[row.seq]["slab"] = frame.life.pfn
-            frame.life.kinds_seen.append((row.seq, Kind.SLAB))
+            frame.life.kinds_seen.append((row.seq, PageKind.SLAB))
             if row.own >= 0:
                 frame.life.caches_seen.append((row.seq, row.own))
         elif row.large and row.allocates:
-            frame.life.kinds_seen.append((row.seq, Kind.LARGE_KMALLOC))
+            frame.life.kinds_seen.append((row.seq, PageKind.LARGE_KMALLOC))
 
     # --- pages ---
 
@@ -245,7 +245,7 @@ class Oracle:
                 row.frame = -1
                 row.page = life if revealed else None
         if revealed and seen is not None:
-            life.kinds_seen.append((seq, Kind.SLAB))
+            life.kinds_seen.append((seq, PageKind.SLAB))
             if seen >= 0:
                 life.caches_seen.append((seq, seen))
         return frame
@@ -330,7 +330,7 @@ class Oracle:
             code in (Ev.PAGE_REF_MOD_AND_TEST, Ev.PAGE_REF_FREEZE) and event["ret"] != 0
         ) or (code == Ev.PAGE_REF_MOD_AND_RETURN and event["ret"] == 0)
         kind = self.mapping_kind(event["mapping"], event["page_flags"])
-        if kind != Kind.UNKNOWN:
+        if kind != PageKind.UNKNOWN:
             life.kinds_seen.append((seq, kind))
         life.rows.append(seq)
 
@@ -378,22 +378,24 @@ class Oracle:
             )
         return self.rows, sorted(pages, key=lambda page: page["page"])
 
-    def _kind(self, life: PageLife) -> tuple[Kind, How]:
+    def _kind(self, life: PageLife) -> tuple[PageKind, How]:
         stack = life.alloc["stack"] if life.alloc else -1
-        by_stack = self.stack_kind[stack] if stack >= 0 else Kind.UNKNOWN
-        if by_stack not in (Kind.OTHER, Kind.UNKNOWN):
+        by_stack = self.stack_kind[stack] if stack >= 0 else PageKind.UNKNOWN
+        if by_stack not in (PageKind.OTHER, PageKind.UNKNOWN):
             return by_stack, How.OBSERVED
         if life.kinds_seen:
-            seen = Kind(min(life.kinds_seen)[1])
-            return (Kind.THP if seen == Kind.ANON and life.order == 9 else seen), How.OBSERVED
-        if by_stack == Kind.OTHER:
-            return Kind.OTHER, How.OBSERVED
+            seen = PageKind(min(life.kinds_seen)[1])
+            return (
+                PageKind.THP if seen == PageKind.ANON and life.order == 9 else seen
+            ), How.OBSERVED
+        if by_stack == PageKind.OTHER:
+            return PageKind.OTHER, How.OBSERVED
         if life.alloc is None:
-            return Kind.UNKNOWN, How.UNKNOWN
+            return PageKind.UNKNOWN, How.UNKNOWN
         kind = self.gfp_kind(life.alloc["gfp_flags"], life.order)
-        if kind == Kind.ANON and life.alloc.get("near"):
-            kind = Kind.SHMEM
-        return kind, How.ASSUMED if kind == Kind.OTHER else How.INFERRED
+        if kind == PageKind.ANON and life.alloc.get("near"):
+            kind = PageKind.SHMEM
+        return kind, How.ASSUMED if kind == PageKind.OTHER else How.INFERRED
 
     def _name_objects(self) -> None:
         for row in self.objects:

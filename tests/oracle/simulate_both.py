@@ -17,15 +17,15 @@ from allocsim.recording.requests import (
     UNKNOWN_CACHE,
     UNSIZED_CACHE,
     WHOLE_PAGES,
-    Hidden,
-    HiddenFrees,
     RecordedObjects,
     RecordedPages,
     RecordedRequests,
     SheafRuns,
+    Untraced,
+    UntracedFrees,
 )
 from allocsim.simulation import Simulation, SlabPages
-from allocsim.slub.paths import Path
+from allocsim.slub.paths import AllocPath
 from tests.oracle.simulated import CACHE_ALLOC, CACHE_FREE, KMALLOC, PAGE_FREE, Event, Simulated
 from tests.oracle.slub_compare import counted
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.profile import Profile
-    from allocsim.page_alloc.zones import Machine
+    from allocsim.page_alloc.zones import MachineZones
     from allocsim.recording.requests import RequestWindow
     from allocsim.simulated_window import SimulatedWindow
 
@@ -56,9 +56,11 @@ class World:
     shapes: Sequence[CacheShape]
     kinds: Sequence[int]
     highest: Sequence[int]
-    machine: Machine
-    older: dict[int, bool] = field(default_factory=dict)  # seq -> live before the trace
-    hidden: list[tuple[int, int, int, int]] = field(default_factory=list)  # ts, handle, cache, CPU
+    machine: MachineZones
+    pre_trace: dict[int, bool] = field(default_factory=dict)  # seq -> live before the trace
+    untraced: list[tuple[int, int, int, int]] = field(
+        default_factory=list
+    )  # ts, handle, cache, CPU
     runs: dict[int, tuple[int, int]] = field(default_factory=dict)  # seq -> run, left
     turns: Sequence[int] = ()  # events that turns of the vmstat workers precede
     profile: Profile = LINUX_7_2
@@ -73,7 +75,7 @@ class Outcome:
     counts: dict[str, int]
 
 
-def plain_older(
+def plain_pre_trace(
     world: World, events: Sequence[Event]
 ) -> tuple[dict[int, tuple[int, int]], list[tuple[int, int, int, int]]]:
     """Older objects and free places, as Slub's oracle wants them."""
@@ -85,7 +87,7 @@ def plain_older(
     owners: dict[int, int] = {}
     known = set()
     for event in events:
-        if event.seq not in world.older or event.ptr in known:
+        if event.seq not in world.pre_trace or event.ptr in known:
             continue
         known.add(event.ptr)
         assert event.cache is not None
@@ -96,7 +98,7 @@ def plain_older(
         if rest or index >= shape.objects:
             continue
         key = keys.setdefault((event.cache, base), -2 - len(keys))
-        if world.older[event.seq]:
+        if world.pre_trace[event.seq]:
             live[event.seq] = (key, index)
         else:
             # What a CPU takes first lay in its main sheaf, as much as that holds.
@@ -119,7 +121,7 @@ def plain_older(
 
 
 def by_oracle(world: World, events: Sequence[Event], *, exhaustible: bool) -> Outcome:
-    live, free = plain_older(world, events)
+    live, free = plain_pre_trace(world, events)
     oracle = Simulated(
         world.shapes,
         world.kinds,
@@ -127,7 +129,7 @@ def by_oracle(world: World, events: Sequence[Event], *, exhaustible: bool) -> Ou
         world.machine,
         live,
         free,
-        hidden=sorted(world.hidden),
+        untraced=sorted(world.untraced),
         runs=world.runs,
         exhaustible=exhaustible,
         turns=world.turns,
@@ -148,20 +150,20 @@ def by_oracle(world: World, events: Sequence[Event], *, exhaustible: bool) -> Ou
 
 def by_model(world: World, events: Sequence[Event], window: int) -> Outcome:
     seen = FirstSeen()
-    older_events = [event for event in events if event.seq in world.older]
-    for event in older_events:
+    pre_trace_events = [event for event in events if event.seq in world.pre_trace]
+    for event in pre_trace_events:
         seen.add(
             {
                 "ptr": np.array([event.ptr], np.uint64),
                 "seq": np.array([event.seq]),
                 "cache": np.array([event.cache], np.int32),
                 "cpu": np.array([event.cpu], np.int16),
-                "live": np.array([world.older[event.seq]]),
+                "live": np.array([world.pre_trace[event.seq]]),
             }
         )
     orders = np.array([shape.order for shape in world.shapes])
     generation = world.profile.slub.generation
-    older, free_before, _ = rebuild(
+    pre_trace, free_before, _ = rebuild(
         seen.table, world.shapes, orders, world.machine.cpus, generation
     )
     simulation = Simulation(
@@ -169,16 +171,16 @@ def by_model(world: World, events: Sequence[Event], window: int) -> Outcome:
         world.shapes,
         SlabPages(np.array(world.kinds, np.int8), np.array(world.highest, np.int8)),
         world.machine,
-        older,
+        pre_trace,
         free_before,
     )
-    maker = RecordedRequests(world.machine.zones, older.object)
+    maker = RecordedRequests(world.machine.zones, pre_trace.object)
     outcome = Outcome({}, {}, [], {}, {})
     lives = []
     objects = plain_lives(events)
     for begin in range(0, len(events), window):
         part = events[begin : begin + window]
-        requests = maker.window(*_columns(part, objects), _hidden(world, events[:begin], part))
+        requests = maker.window(*_columns(part, objects), _untraced(world, events[:begin], part))
         turns = [turn for turn in world.turns if begin <= turn < begin + window]
         result = simulation.window(requests.objects, requests.pages, turns=turns)
         _note(outcome, requests, result)
@@ -203,15 +205,15 @@ def by_model(world: World, events: Sequence[Event], window: int) -> Outcome:
     return outcome
 
 
-def _hidden(world: World, before: Sequence[Event], part: Sequence[Event]) -> Hidden:
+def _untraced(world: World, before: Sequence[Event], part: Sequence[Event]) -> Untraced:
     """What the events of a window do not say."""
     since = before[-1].ts if before else -1
-    frees = [free for free in sorted(world.hidden) if since < free[0] <= part[-1].ts]
+    frees = [free for free in sorted(world.untraced) if since < free[0] <= part[-1].ts]
     ts, object_, cache, cpu = np.array(frees, np.int64).reshape(-1, 4).T
     runs = [(e.seq, *world.runs[e.seq]) for e in part if e.seq in world.runs]
     seq, run, left = np.array(runs, np.int64).reshape(-1, 3).T
-    return Hidden(
-        HiddenFrees(ts, object_, cache.astype(np.int32), cpu.astype(np.int16)),
+    return Untraced(
+        UntracedFrees(ts, object_, cache.astype(np.int32), cpu.astype(np.int16)),
         SheafRuns(seq, run, left.astype(np.int32)),
     )
 
@@ -271,7 +273,7 @@ def _note(outcome: Outcome, requests: RequestWindow, result: SimulatedWindow) ->
         strict=True,
     ):
         if shown:
-            outcome.events[seq] = (Path(path).name.lower(), slab, index, -1)
+            outcome.events[seq] = (AllocPath(path).name.lower(), slab, index, -1)
     for seq, path, pfn in zip(
         requests.pages.seq.tolist(),
         result.pages.path.tolist(),

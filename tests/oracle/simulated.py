@@ -16,7 +16,7 @@ from allocsim.kernels.release import Generation
 from allocsim.page_alloc.allocator import ATOMIC, NO_RECLAIM
 from allocsim.page_alloc.paths import PagePath
 from allocsim.slub.requests import Op
-from allocsim.slub.sheaves.sheaf_kmalloc import sheaf_homes
+from allocsim.slub.sheaves.sheaf_kmalloc import sheaf_kmalloc_caches
 from tests.oracle.cpu_slabs import Cache as CpuSlabsCache
 from tests.oracle.cpu_slabs import CpuSlabs
 from tests.oracle.page_lists import PageAllocator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.profile import Profile
-    from allocsim.page_alloc.zones import Machine
+    from allocsim.page_alloc.zones import MachineZones
 
 KMALLOC, KFREE, CACHE_ALLOC, CACHE_FREE, PAGE_ALLOC, PAGE_FREE = range(6)
 DMA, HIGHMEM, DMA32, MOVABLE, RECLAIMABLE = 0x01, 0x02, 0x04, 0x08, 0x10
@@ -84,9 +84,9 @@ class Simulated:
         kinds: migratetype of each cache's slab pages.
         highest: highest zone of each cache's slab pages.
         machine: the zones.
-        older: handle -> (slab key, index) of objects live before the trace.
+        pre_trace: handle -> (slab key, index) of objects live before the trace.
         free_before: (cache, slab key, index, CPU or -1) of free objects of older slabs.
-        hidden: (time, handle, cache, CPU) of frees that no event shows, in this order.
+        untraced: (time, handle, cache, CPU) of frees that no event shows, in this order.
         runs: event -> (run, left) of allocations out of prefilled sheaves.
         exhaustible: expect refused slab pages: copy everything before events that may ask.
         turns: events before which the vmstat worker has its turn on every CPU, as often as it has.
@@ -98,39 +98,39 @@ class Simulated:
         shapes: Sequence[CacheShape],
         kinds: Sequence[int],
         highest: Sequence[int],
-        machine: Machine,
-        older: dict[int, tuple[int, int]],
+        machine: MachineZones,
+        pre_trace: dict[int, tuple[int, int]],
         free_before: Iterable[tuple[int, int, int, int]],
         *,
-        hidden: Sequence[tuple[int, int, int, int]] = (),
+        untraced: Sequence[tuple[int, int, int, int]] = (),
         runs: Mapping[int, tuple[int, int]] | None = None,
         exhaustible: bool = False,
         turns: Sequence[int] = (),
         profile: Profile = LINUX_7_2,
     ) -> None:
         self.turns = Counter(turns)
-        self.hidden = deque(hidden)
+        self.untraced = deque(untraced)
         self.ready: list[tuple[int, int, int, int]] = []  # due, perhaps not yet allocated
         self.runs = runs or {}
         self.limit = 10
         self.slub: Slub | CpuSlabs
         if profile.slub.generation is Generation.CPU_SLABS:
             self.slub = CpuSlabs(
-                shapes, max_order=self._max_order, existing=older, free_before=free_before
+                shapes, max_order=self._max_order, existing=pre_trace, free_before=free_before
             )
         else:
             self.slub = Slub(
                 shapes,
                 max_order=self._max_order,
-                existing=older,
+                existing=pre_trace,
                 free_before=free_before,
-                homes=sheaf_homes(profile.slub, shapes),
+                kmalloc_caches=sheaf_kmalloc_caches(profile.slub, shapes),
             )
         self.pages = PageAllocator(machine)
         self.kinds, self.highest = kinds, highest
         self.cpus = machine.cpus
         self.last = max(z for z, zone in enumerate(machine.zones) if zone.managed)
-        self.older = older
+        self.pre_trace = pre_trace
         self.exhaustible = exhaustible
         self.live: dict[int, Event] = {}  # address -> the allocation of what is there
         self.placed = Placed()
@@ -172,7 +172,7 @@ class Simulated:
             self._left_out("frees_of_unsized_cache")
         elif event.cache is None:
             self._left_out("frees_of_unknown_cache")
-        elif event.seq not in self.older:
+        elif event.seq not in self.pre_trace:
             self._left_out("frees_of_unseen_allocations")
         else:
             self._shown(event, event.cache, Op.FREE, event.seq)
@@ -192,9 +192,9 @@ class Simulated:
         self.placed.counts["recorded_requests"] += 1
 
     def _shown(self, event: Event, cache: int, op: Op, handle: int) -> None:
-        """A request that is an event, behind the hidden frees that are due before it."""
-        while self.hidden and self.hidden[0][0] <= event.ts:
-            self.ready.append(self.hidden.popleft())
+        """A request that is an event, behind the untraced frees that are due before it."""
+        while self.untraced and self.untraced[0][0] <= event.ts:
+            self.ready.append(self.untraced.popleft())
         due = [free for free in self.ready if free[1] < event.seq]
         self.ready = [free for free in self.ready if free[1] >= event.seq]
         self.placed.counts["inferred_frees"] += len(due)

@@ -46,7 +46,9 @@ class Slab:
 @dataclass(eq=False)
 class Sheaf:
     objects: list[Found] = field(default_factory=list)
-    memory: Found | None = None  # the object of its home that it is; the first ones have none
+    memory: Found | None = (
+        None  # the object of its kmalloc cache that it is; the first ones have none
+    )
 
 
 @dataclass
@@ -137,7 +139,7 @@ class Cache:
         return Sheaf(memory=self.slub.kmalloc_sheaf(self))
 
     def free_empty_sheaf(self, sheaf: Sheaf) -> None:
-        """free_empty_sheaf: a kfree, also for the home cache."""
+        """free_empty_sheaf: a kfree, also for the kmalloc cache."""
         self.stat["sheaf_free"] += 1
         self.slub.kfree_sheaf(self, sheaf)
 
@@ -468,7 +470,8 @@ class Slub:
         free_before: (cache, slab key, index, CPU) of free objects of slabs older than the trace,
             in list and free-list order, the CPU -1; or in that CPU's main sheaf, the next to be
             taken first. All their other objects are live.
-        homes: the cache whose objects each cache's sheaves are, -1 for none; none given: nowhere.
+        kmalloc_caches: the cache whose objects each cache's sheaves are, -1 for none; none given:
+            nowhere.
         max_full_sheaves: full sheaves a barn takes.
         max_empty_sheaves: empty ones at which kfree_rcu gives it no more.
         flush_batch: objects a full main is flushed by at a time.
@@ -482,14 +485,14 @@ class Slub:
         freelist_order: Callable[[int, int, int], Sequence[int]] = ascending,
         existing: Mapping[int, tuple[int, int]] | None = None,
         free_before: Iterable[tuple[int, int, int, int]] = (),
-        homes: Sequence[int] = (),
+        kmalloc_caches: Sequence[int] = (),
         max_full_sheaves: int = MAX_FULL_SHEAVES,
         max_empty_sheaves: int = MAX_EMPTY_SHEAVES,
         flush_batch: int = PCS_BATCH_MAX,
     ) -> None:
         self.caches = [Cache(self, number, shape) for number, shape in enumerate(shapes)]
         self.max_order = max_order
-        self.homes = homes
+        self.kmalloc_caches = kmalloc_caches
         self.max_full_sheaves, self.max_empty_sheaves = max_full_sheaves, max_empty_sheaves
         self.flush_batch = flush_batch
         self.freelist_order = freelist_order
@@ -498,7 +501,7 @@ class Slub:
         self.pages: list[tuple[int, ...]] = []  # (seq, cpu, cache, slab, order, +1 or -1)
         self.seq = self.cpu = self.now = -1
         for cache, key, index, cpu in free_before:
-            slab = self.older_slab(self.caches[cache], key)
+            slab = self.pre_trace_slab(self.caches[cache], key)
             if cpu >= 0:
                 pcs = self.caches[cache].pcs.setdefault(cpu, Pcs(spare=Sheaf()))
                 pcs.main.objects.insert(0, (slab, index))
@@ -508,30 +511,30 @@ class Slub:
             slab.free.append(index)
 
     def kmalloc_sheaf(self, cache: Cache) -> Found | None:
-        """The memory of a new sheaf of `cache`, from its home cache."""
-        home = self.home(cache)
-        if home is None:
+        """The memory of a new sheaf of `cache`, from its kmalloc cache."""
+        kmalloc_cache = self.kmalloc_cache(cache)
+        if kmalloc_cache is None:
             return None
-        home.rcu_callbacks(self.now)
-        home.no_recurse = cache.shape.name.startswith("kmalloc-")
-        _, memory = home.alloc(self.cpu)
-        home.no_recurse = False
+        kmalloc_cache.rcu_callbacks(self.now)
+        kmalloc_cache.no_recurse = cache.shape.name.startswith("kmalloc-")
+        _, memory = kmalloc_cache.alloc(self.cpu)
+        kmalloc_cache.no_recurse = False
         return memory
 
     def kfree_sheaf(self, cache: Cache, sheaf: Sheaf) -> None:
         """Give the memory of a sheaf back."""
-        home = self.home(cache)
-        if home is not None and sheaf.memory is not None:
-            home.rcu_callbacks(self.now)
-            home.free(self.cpu, sheaf.memory)
+        kmalloc_cache = self.kmalloc_cache(cache)
+        if kmalloc_cache is not None and sheaf.memory is not None:
+            kmalloc_cache.rcu_callbacks(self.now)
+            kmalloc_cache.free(self.cpu, sheaf.memory)
 
-    def home(self, cache: Cache) -> Cache | None:
+    def kmalloc_cache(self, cache: Cache) -> Cache | None:
         """The cache whose objects the sheaves of `cache` are, if it is there."""
-        number = self.homes[cache.number] if self.homes else -1
+        number = self.kmalloc_caches[cache.number] if self.kmalloc_caches else -1
         return self.caches[number] if number >= 0 else None
 
     @staticmethod
-    def older_slab(cache: Cache, key: int) -> Slab:
+    def pre_trace_slab(cache: Cache, key: int) -> Slab:
         if key not in cache.slabs:
             cache.slabs[key] = Slab(key, cache.shape.order, cache.shape.objects, [])
         return cache.slabs[key]
@@ -566,7 +569,7 @@ class Slub:
                 found = self.live.pop(handle)
             else:
                 key, index = self.existing[handle]
-                found = (self.older_slab(cache, key), index)
+                found = (self.pre_trace_slab(cache, key), index)
             if found is None:  # the model could not allocate it, so there is nothing to free
                 return ("ignored", *NOTHING)
             path = cache.free(cpu, found) if op == Op.FREE else cache.kfree_rcu(cpu, found, now)

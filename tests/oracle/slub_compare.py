@@ -11,9 +11,9 @@ import numpy as np
 from allocsim.kernels.profile import LINUX_7_2
 from allocsim.kernels.slub_rules import CpuSlabRules
 from allocsim.slub.cpu_slabs.cache import CpuSlabs
-from allocsim.slub.paths import Path
-from allocsim.slub.requests import FreeBefore, ObjectRequests, OlderObjects, Refusals
-from allocsim.slub.sheaves.sheaf_kmalloc import sheaf_homes
+from allocsim.slub.paths import AllocPath
+from allocsim.slub.requests import FreeBefore, ObjectRequests, PreTraceObjects, Refusals
+from allocsim.slub.sheaves.sheaf_kmalloc import sheaf_kmalloc_caches
 from allocsim.slub.slub import Slub
 from tests.oracle.cpu_slabs import CpuSlabs as CpuSlabsOracle
 from tests.oracle.slub import Slub as Oracle
@@ -33,7 +33,7 @@ class Trace:
     shapes: Sequence[CacheShape]
     cpus: int
     requests: Sequence[tuple[int, ...]]
-    older: dict[int, tuple[int, int]] = field(default_factory=dict)
+    pre_trace: dict[int, tuple[int, int]] = field(default_factory=dict)
     free_before: list[tuple[int, int, int, int]] = field(default_factory=list)
     refusals: list[tuple[int, int]] = field(default_factory=list)
     freelist_order: Callable[[int, int, int], Sequence[int]] | None = None
@@ -71,7 +71,7 @@ def by_oracle(trace: Trace) -> Outcome:
         machine = CpuSlabsOracle(
             trace.shapes,
             max_order=max_order,
-            existing=trace.older,
+            existing=trace.pre_trace,
             free_before=trace.free_before,
             **extra,
         )
@@ -79,9 +79,9 @@ def by_oracle(trace: Trace) -> Outcome:
     oracle = Oracle(
         trace.shapes,
         max_order=max_order,
-        existing=trace.older,
+        existing=trace.pre_trace,
         free_before=trace.free_before,
-        homes=sheaf_homes(rules, trace.shapes),
+        kmalloc_caches=sheaf_kmalloc_caches(rules, trace.shapes),
         max_full_sheaves=rules.max_full_sheaves,
         max_empty_sheaves=rules.max_empty_sheaves,
         flush_batch=rules.flush_batch,
@@ -146,9 +146,9 @@ def by_model(trace: Trace, window: int) -> Outcome:
         *columns[5:7],
         *columns[7:].astype(np.int32),
     )
-    handles = np.array(list(trace.older), np.int64)
-    places = np.array(list(trace.older.values()), np.int64).reshape(-1, 2)
-    older = OlderObjects(handles, places[:, 0], places[:, 1])
+    handles = np.array(list(trace.pre_trace), np.int64)
+    places = np.array(list(trace.pre_trace.values()), np.int64).reshape(-1, 2)
+    pre_trace = PreTraceObjects(handles, places[:, 0], places[:, 1])
     free = np.array(trace.free_before, np.int64).reshape(-1, 4).T
     refusals = Refusals(
         np.array([seq for seq, _ in trace.refusals], np.int64),
@@ -165,10 +165,10 @@ def by_model(trace: Trace, window: int) -> Outcome:
     for part in windows(len(trace.requests), window):
         placed, pages = slub.window(
             requests.part(part),
-            older,
+            pre_trace,
             refusals if trace.refusals else None,
         )
-        names = [Path(code).name.lower() for code in placed.path.tolist()]
+        names = [AllocPath(code).name.lower() for code in placed.path.tolist()]
         outcome.events += zip(names, placed.slab.tolist(), placed.index.tolist(), strict=True)
         outcome.pages += zip(*(column.tolist() for column in pages), strict=True)
     counters = slub.counters()

@@ -6,7 +6,7 @@ import pytest
 
 from allocsim.page_alloc.paths import PagePath, Pressure
 from allocsim.page_alloc.zones import (
-    Machine,
+    MachineZones,
     Mt,
     PageRules,
     PcpNumbers,
@@ -26,7 +26,7 @@ M, U, R = Mt.MOVABLE, Mt.UNMOVABLE, Mt.RECLAIMABLE
 
 def one_gib(**rules: bool) -> PageAllocator:
     zone = computed_zone(GIB, 2)
-    return PageAllocator(Machine((zone,), (all_free(zone),), 2, PageRules(**rules)))
+    return PageAllocator(MachineZones((zone,), (all_free(zone),), 2, PageRules(**rules)))
 
 
 def small(
@@ -41,7 +41,7 @@ def small(
     """One zone of as many pageblocks as there are types, only ``free`` being free."""
     zone = Zone("DMA32", 0, 512 * len(types), 512 * len(types), *marks, (0,), (pcp,))
     state = ZoneState(tuple(free), bytes(types), prior)
-    return PageAllocator(Machine((zone,), (state,), 1, PageRules(**rules)))
+    return PageAllocator(MachineZones((zone,), (state,), 1, PageRules(**rules)))
 
 
 def free_list(oracle: PageAllocator, order: int, migratetype: Mt) -> list[int]:
@@ -304,7 +304,9 @@ def two_zones(**rules: bool) -> PageAllocator:
         ZoneState(((1024, 10),), bytes([M, M])),
         ZoneState((), b""),
     )
-    return PageAllocator(Machine((low, normal, empty), states, 1, PageRules(**rules), normal=1))
+    return PageAllocator(
+        MachineZones((low, normal, empty), states, 1, PageRules(**rules), normal=1)
+    )
 
 
 def test_the_highest_zone_is_used_down_to_its_low_watermark_then_the_next() -> None:

@@ -12,9 +12,9 @@ import numpy as np
 
 from allocsim.kernels.cache_shapes import profile_of
 from allocsim.page_alloc.paths import PAGE_COUNTERS, PagePath
-from allocsim.slub.paths import Path as ObjectPath
+from allocsim.slub.paths import AllocPath
 from allocsim.trace.events import Ev
-from pipeline.replay.policies import find_policies
+from pipeline.replay.pricing import find_policies
 from pipeline.replay.read_back import RecordedRun
 from pipeline.replay.recorded import replay_trace
 from pipeline.replay.simulated import simulate
@@ -98,7 +98,7 @@ def events_of(path: Path, run: int, source: RecordedRun, trace: TraceSet) -> lis
     return events
 
 
-def older_of(path: Path, run: int, *, placed: bool) -> dict[int, bool]:
+def pre_trace_of(path: Path, run: int, *, placed: bool) -> dict[int, bool]:
     """Events that begin a life on a page the trace did not allocate: seq -> frees it.
 
     Where pages cannot be told from objects (``placed`` is False), only frees are known to do so.
@@ -172,7 +172,7 @@ class ByModel:
         return [name for name, (got, want) in pairs.items() if got != want]
 
 
-_OBJECT_PATHS = {int(path): path.name.lower() for path in ObjectPath}
+_OBJECT_PATHS = {int(path): path.name.lower() for path in AllocPath}
 _PAGE_PATHS = {int(path): path.name.lower() for path in PagePath}
 
 
@@ -202,8 +202,10 @@ class WholePath:
         """What the oracle gives, and the seconds of CPU it took."""
         with duckdb.connect(self.db, read_only=True) as connection:
             source = self._source(WHOLE, connection)
-            source.hidden.begin(MIDDLE)
-            hidden = connection.execute("SELECT due, object, cache, cpu FROM hidden_due").fetchall()
+            source.untraced.begin(MIDDLE)
+            untraced = connection.execute(
+                "SELECT due, object, cache, cpu FROM untraced_due"
+            ).fetchall()
             runs = connection.execute(
                 'SELECT seq, first, "left" FROM prefilled_objects WHERE run = ?', [self.run]
             ).fetchall()
@@ -213,9 +215,9 @@ class WholePath:
             self.trace.meta["direct_map"]["base"] is not None
             and "mm_page_alloc" in self.trace.meta["recorded_events"]
         )
-        older = {
+        pre_trace = {
             seq: live
-            for seq, live in older_of(self.db, self.run, placed=placed).items()
+            for seq, live in pre_trace_of(self.db, self.run, placed=placed).items()
             if events[seq].cache is not None
         }
         kinds, highest = world.simulation.slab_pages
@@ -224,8 +226,8 @@ class WholePath:
             kinds.tolist(),
             highest.tolist(),
             world.machine,
-            older,
-            hidden,
+            pre_trace,
+            untraced,
             {seq: (run, left) for seq, run, left in runs},
             source.recorded.turns,
             profile_of(self.settings),

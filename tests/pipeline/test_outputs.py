@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.errors import OutputError
-from pipeline.outputs import COMPARISON, COSTS, HTML, PDF, SPEC, Kind, claimed
+from pipeline.outputs import COMPARISON, COSTS, HTML, PDF, SPEC, OutputKind, claimed
 from reports.render.document import Report
 from reports.render.html import to_html
 from tests.conftest import ROOT
@@ -65,7 +65,7 @@ def names(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_a_file_of_its_own_kind_is_replaced_when_told_and_no_other(
-    tmp_path: Path, database: Path, kind: Kind
+    tmp_path: Path, database: Path, kind: OutputKind
 ) -> None:
     target = tmp_path / "target"
     others = {own.name: content for own, content in OWN.items() if own != kind}
@@ -277,7 +277,7 @@ def test_every_command_looks_before_it_works(
     st.one_of(st.binary(max_size=300), st.text(max_size=300).map(str.encode)),
     st.booleans(),
 )
-def test_nothing_else_is_ever_replaced(kind: Kind, content: bytes, force: bool) -> None:
+def test_nothing_else_is_ever_replaced(kind: OutputKind, content: bytes, force: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "target"
         target.write_bytes(content)

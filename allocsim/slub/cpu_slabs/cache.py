@@ -15,13 +15,13 @@ from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 from allocsim.slub.cache_model import FAILED
 from allocsim.slub.cpu_slabs.lists import NOWHERE, OF_CPU, SlabLists
 from allocsim.slub.node_partial import INDEX_BITS
-from allocsim.slub.paths import Path
+from allocsim.slub.paths import AllocPath
 
 if TYPE_CHECKING:
     from allocsim.slub.cache_model import CacheEvents
     from allocsim.tables import Index
 
-_HIT, _PUSH = int(Path.CPU_SLAB_HIT), int(Path.CPU_SLAB_PUSH)
+_HIT, _PUSH = int(AllocPath.CPU_SLAB_HIT), int(AllocPath.CPU_SLAB_PUSH)
 
 
 class CpuSlabs(SlabLists):
@@ -57,7 +57,7 @@ class CpuSlabs(SlabLists):
                     pushes += 1
                     paths.append(_PUSH)
                     continue
-                path = Path.IGNORED if found == FAILED else self._slow_free(number, found, at)
+                path = AllocPath.IGNORED if found == FAILED else self._slow_free(number, found, at)
             paths.append(path)
         self.stat["alloc_fastpath"] += hits
         self.stat["free_fastpath"] += pushes
@@ -65,10 +65,10 @@ class CpuSlabs(SlabLists):
         events.path[:] = paths
         self.forget_full()
 
-    def _slow_alloc(self, number: int, time: int, max_order: int) -> tuple[int, Path]:
+    def _slow_alloc(self, number: int, time: int, max_order: int) -> tuple[int, AllocPath]:
         """mm/slub.c:___slab_alloc (6.12), R3.32: the CPU's own list is empty."""
         cpu, stat = self.cpus[number], self.stat
-        slab, path = cpu.slab, Path.CPU_SLAB_REFILL
+        slab, path = cpu.slab, AllocPath.CPU_SLAB_REFILL
         stat["alloc_slowpath"] += 1
         if slab is not None:
             stat["freelist_cmpxchg"] += 1
@@ -87,7 +87,7 @@ class CpuSlabs(SlabLists):
         slab.live += 1
         return cpu.freelist.pop(), path
 
-    def _slow_free(self, number: int, found: int, time: int) -> Path:
+    def _slow_free(self, number: int, found: int, time: int) -> AllocPath:
         """mm/slub.c:__slab_free (6.12), R3.35: of a slab that is not the CPU's own."""
         stat, slab = self.stat, self.slab(found >> INDEX_BITS)
         stat["free_slowpath"] += 1
@@ -96,10 +96,10 @@ class CpuSlabs(SlabLists):
         slab.free.append(found)
         if slab.where == OF_CPU:
             stat["free_frozen"] += 1
-            return Path.FREE_FROZEN
+            return AllocPath.FREE_FROZEN
         if slab.where == NOWHERE:
             return self.put_cpu_partial(slab, number, time)
-        return Path.SLAB_PUSH if slab.live else self.last_free(slab, number, time)
+        return AllocPath.SLAB_PUSH if slab.live else self.last_free(slab, number, time)
 
     def take_pages(self) -> Index:
         """Page requests since the last call: rows of event, CPU, slab, order, +1 or -1 (i8)."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from allocsim.slub.node_partial import INDEX_BITS
-from allocsim.slub.paths import Path
+from allocsim.slub.paths import AllocPath
 from allocsim.slub.slabs import CACHE_BITS
 
 if TYPE_CHECKING:
@@ -119,31 +119,31 @@ class SlabLists:
             slab = self.slabs[key] = Slab(key, order, objects, objects)
         return slab
 
-    def next_slab(self, number: int, time: int, max_order: int) -> tuple[Slab | None, Path]:
+    def next_slab(self, number: int, time: int, max_order: int) -> tuple[Slab | None, AllocPath]:
         """The slab that a CPU allocates from next, and where it is from (R3.32); None: refused."""
         cpu, stat = self.cpus[number], self.stat
         slab: Slab | None
         if cpu.partial:
-            slab, path = cpu.partial.pop(), Path.CPU_PARTIAL
+            slab, path = cpu.partial.pop(), AllocPath.CPU_PARTIAL
             stat["cpu_partial_alloc"] += 1
             stat["freelist_cmpxchg"] += 1
         elif self.node:
-            slab, path = self._from_node(cpu), Path.NODE_PARTIAL
+            slab, path = self._from_node(cpu), AllocPath.NODE_PARTIAL
             stat["freelist_cmpxchg"] += 1
         else:
-            slab, path = self._new_slab(number, time, max_order), Path.NEW_SLAB
+            slab, path = self._new_slab(number, time, max_order), AllocPath.NEW_SLAB
         if slab is None:
-            return None, Path.FAILED
+            return None, AllocPath.FAILED
         slab.where = OF_CPU
         return slab, path
 
-    def put_cpu_partial(self, slab: Slab, number: int, time: int) -> Path:
+    def put_cpu_partial(self, slab: Slab, number: int, time: int) -> AllocPath:
         """A full slab's first free, on a CPU: mm/slub.c:put_cpu_partial (6.12), R3.36."""
         partial, most = self.cpus[number].partial, self.shape.cpu_partial_slabs
         self.stat["cpu_partial_free"] += 1
-        path = Path.CPU_PARTIAL_PUT
+        path = AllocPath.CPU_PARTIAL_PUT
         if partial and len(partial) >= most:
-            path = Path.CPU_PARTIAL_DRAIN
+            path = AllocPath.CPU_PARTIAL_DRAIN
             self.stat["cpu_partial_drain"] += 1
             self._put_partials(partial[::-1], number, time)
             partial.clear()
@@ -151,15 +151,15 @@ class SlabLists:
         partial.append(slab)
         return path
 
-    def last_free(self, slab: Slab, number: int, time: int) -> Path:
+    def last_free(self, slab: Slab, number: int, time: int) -> AllocPath:
         """The last free of a slab on a partial list: mm/slub.c:__slab_free (6.12), R3.35."""
         self.stat["list_lock"] += 1
         if slab.where != NODE_LIST or len(self.node) < self.shape.min_partial:
-            return Path.SLAB_PUSH
+            return AllocPath.SLAB_PUSH
         del self.node[slab.key]
         self.stat["free_remove_partial"] += 1
         self._discard(slab, number, time)
-        return Path.SLAB_FREED
+        return AllocPath.SLAB_FREED
 
     def forget_full(self) -> None:
         """Drop what is noted of full slabs: nothing else need be known of them."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from allocsim.slub.paths import Path
+from allocsim.slub.paths import AllocPath
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -59,7 +59,7 @@ class Barn(ABC, Generic[S]):
 
     def replace_empty_main(
         self, main: S, spare: S | None, *, spare_holds: bool
-    ) -> tuple[S, S | None, Path]:
+    ) -> tuple[S, S | None, AllocPath]:
         """mm/slub.c:__pcs_replace_empty_main (7.2): main, spare, and how they were come by.
 
         Path.FAILED: no full sheaf is left and none could be made full.
@@ -70,24 +70,24 @@ class Barn(ABC, Generic[S]):
             spare_holds: the spare has objects.
         """
         if spare_holds and spare is not None:
-            return spare, main, Path.SPARE_SWAP
+            return spare, main, AllocPath.SPARE_SWAP
         if self.full:
             self.stat["barn_get"] += 1
             self.empty.append(main)
-            return self.full.pop(), spare, Path.BARN_GET
+            return self.full.pop(), spare, AllocPath.BARN_GET
         self.stat["barn_get_fail"] += 1
         refilled = self.empty_sheaf() if spare is None else spare
         if refilled is None:
-            return main, None, Path.FAILED
+            return main, None, AllocPath.FAILED
         if not self.refill(refilled):
             self.flush(refilled)
             self.free_sheaf(refilled)
-            return main, None, Path.FAILED
-        return refilled, main, Path.REFILL_PARTIAL
+            return main, None, AllocPath.FAILED
+        return refilled, main, AllocPath.REFILL_PARTIAL
 
     def replace_full_main(
         self, main: S, spare: S | None, *, spare_has_room: bool
-    ) -> tuple[S, S | None, Path]:
+    ) -> tuple[S, S | None, AllocPath]:
         """mm/slub.c:__pcs_replace_full_main (7.2): main, spare, and how they were come by.
 
         Args:
@@ -98,18 +98,18 @@ class Barn(ABC, Generic[S]):
         if spare is None:
             empty = self.empty_sheaf()
             if empty is not None:
-                return empty, main, Path.INSTALL_EMPTY
+                return empty, main, AllocPath.INSTALL_EMPTY
         elif spare_has_room:
-            return spare, main, Path.SPARE_SWAP
+            return spare, main, AllocPath.SPARE_SWAP
         elif len(self.full) >= self.max_full:
             self.stat["barn_put_fail"] += 1
             self.flush(spare)
-            return spare, main, Path.FLUSH
+            return spare, main, AllocPath.FLUSH
         else:
             empty = self.empty_sheaf()
             self.stat["barn_put" if empty is not None else "barn_put_fail"] += 1
             if empty is not None:
                 self.full.append(main)
-                return empty, spare, Path.BARN_PUT
+                return empty, spare, AllocPath.BARN_PUT
         self.flush_main(main)
-        return main, spare, Path.FLUSH_MAIN
+        return main, spare, AllocPath.FLUSH_MAIN

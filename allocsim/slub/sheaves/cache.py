@@ -11,8 +11,8 @@ from allocsim.kernels.slub_rules import sheaf_bytes
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 from allocsim.slub.cache_model import FAILED
 from allocsim.slub.node_partial import INDEX_BITS
-from allocsim.slub.object_chains import Reuse
-from allocsim.slub.paths import Path
+from allocsim.slub.object_chains import ObjectChains
+from allocsim.slub.paths import AllocPath
 from allocsim.slub.requests import Op
 from allocsim.slub.sheaves.plan import plan
 from allocsim.slub.sheaves.state import CacheState
@@ -53,7 +53,7 @@ class SheafCache(CacheState):
         """Before any event: free objects of slabs older than the trace, as FreeBefore has them."""
         objects = slabs << INDEX_BITS | places
         listed = cpus < 0
-        self.slabs.add_older(slabs[listed].tolist(), objects[listed].tolist())
+        self.slabs.add_pre_trace(slabs[listed].tolist(), objects[listed].tolist())
         for cpu in np.unique(cpus[~listed]).tolist():
             self._fill(cpu, objects[cpus == cpu])
 
@@ -94,20 +94,20 @@ class SheafCache(CacheState):
         planned = plan(self.sheaves, events.cpu, events.op, events.no_sheaf)
         if planned is None:
             return False
-        reuse = Reuse(planned, events.op, events.parent)
+        chains = ObjectChains(planned, events.op, events.parent)
         contents = self.contents_for(planned.after.count)
         #: The object at each end of a chain: refills, as the slabs give them, cells, older frees.
-        slots = np.empty(reuse.slots, np.int64)
-        table = np.concatenate((slots, contents, events.objects[reuse.carried]))
-        grew = self._batches(planned, reuse, table)
-        self._settle(events, planned, table[reuse.source], grew)
-        cells, sources = reuse.held_at_end(planned)
+        slots = np.empty(chains.slots, np.int64)
+        table = np.concatenate((slots, contents, events.objects[chains.carried]))
+        grew = self._batches(planned, chains, table)
+        self._settle(events, planned, table[chains.source], grew)
+        cells, sources = chains.held_at_end(planned)
         contents[cells] = table[sources]
         self.contents = contents
         self.sheaves = planned.after
         return True
 
-    def _batches(self, planned: Plan, reuse: Reuse, table: Index) -> list[int]:
+    def _batches(self, planned: Plan, chains: ObjectChains, table: Index) -> list[int]:
         """Refill from and flush to the slabs, in time order; the events that took a new slab.
 
         Fills the refills' slots in the table.
@@ -130,7 +130,7 @@ class SheafCache(CacheState):
                 grew += [times[at] for at in new]
             else:
                 first, at_flush = at_flush, bisect(flushes, next_refill, at_flush)
-                flushed = table.take(reuse.flushed[first:at_flush])
+                flushed = table.take(chains.flushed[first:at_flush])
                 flush_run(self.slabs, flushed, flushes[first:at_flush])
         return grew
 
@@ -140,9 +140,11 @@ class SheafCache(CacheState):
         """Write down what became of the events."""
         events.objects[:] = objects
         free = events.op < 0
-        events.path[:] = free * np.uint8(Path.MAIN_PUSH - Path.MAIN_HIT) + np.uint8(Path.MAIN_HIT)
+        events.path[:] = free * np.uint8(AllocPath.MAIN_PUSH - AllocPath.MAIN_HIT) + np.uint8(
+            AllocPath.MAIN_HIT
+        )
         events.path[planned.special] = planned.path
-        events.path[grew] = Path.REFILL_NEW
+        events.path[grew] = AllocPath.REFILL_NEW
         self.sheaf_memory += [
             (time, int(events.cpu[time]), sheaf, +1, 0) for time, sheaf in planned.made
         ]
@@ -169,13 +171,13 @@ class SheafCache(CacheState):
                 objects[at] = objects[parent]
             found = objects[at]
             if found == FAILED:
-                paths[at] = Path.IGNORED
+                paths[at] = AllocPath.IGNORED
                 continue
             self.slabs.free_chain(found >> INDEX_BITS, [found], at)
             self.stat["free_slowpath"] += 1
             if op == Op.FREE_RCU:
                 self.stat["free_rcu_sheaf_fail"] += 1
-            paths[at] = Path.SLOW_FREE
+            paths[at] = AllocPath.SLOW_FREE
         events.objects[:] = objects
         events.path[:] = paths
 

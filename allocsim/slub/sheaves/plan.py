@@ -1,7 +1,7 @@
 """A window of one cache's sheaves, planned: main and spare of every CPU, and the barn (7.2).
 
 ``plan`` says which sheaf and cell every event of a window touches, and when sheaves are refilled or
-flushed, without knowing a single object: that needs only the directions of the events (lanes).
+flushed, without knowing a single object: that needs only the directions of the events (pcs_stack).
 Where the barn comes in, a loop walks the barn's life, a step for each such event.
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from allocsim.slub.paths import Path
+from allocsim.slub.paths import AllocPath
 from allocsim.slub.sheaves.barn import Barn
 from allocsim.slub.sheaves.pcs_stack import walk
 from allocsim.slub.sheaves.state import NO_SHEAF
@@ -21,7 +21,7 @@ from allocsim.slub.sheaves.state import NO_SHEAF
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from allocsim.slub.sheaves.pcs_stack import Walk
+    from allocsim.slub.sheaves.pcs_stack import StackWalk
     from allocsim.slub.sheaves.state import Sheaves
     from allocsim.tables import Ints
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Batch = tuple[int, int, int]
 
 #: Ways on that lead past the plan, where no sheaf could be had.
-_REFUSED = (Path.FAILED, Path.FLUSH_MAIN)
+_REFUSED = (AllocPath.FAILED, AllocPath.FLUSH_MAIN)
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class Plan:
     Args:
         after: the sheaves behind the window.
         cell: sheaf x capacity + position each event touches, in time order.
-        special: events not served by the main sheaf as it stood (i8), ascending within a lane.
+        special: events not served by the main sheaf as it stood (i8), ascending within a stack.
         path: Path of each of those (u1); a refill stands as REFILL_PARTIAL.
         refills: sheaves refilled, in time order; every one is for the event at its time.
         flushes: sheaves flushed, in time order.
@@ -61,17 +61,17 @@ class Plan:
     made: list[tuple[int, int]]
 
 
-class _Visits(NamedTuple):
-    """A visit: a run of events of a lane on one main sheaf. The first of a lane always begins one.
+class _MainRuns(NamedTuple):
+    """Runs of events of a pcs stack on one main sheaf. The first of a stack always begins one.
 
     ``up``: its first event is a free; ``turned``: it began by swapping main and spare; ``barn``: it
-    began by asking the barn, or by a swap if the lane has come by a spare; ``anchor``: the last
-    visit of the lane not ``turned``; ``odd``: swaps since are odd; ``spare``: the spare is full
+    began by asking the barn, or by a swap if the stack has come by a spare; ``anchor``: the last
+    run of the stack not ``turned``; ``odd``: swaps since are odd; ``spare``: the spare is full
     (1), empty or missing (-1), or missing as it came (0).
     """
 
     start: npt.NDArray[np.int64]
-    lane: npt.NDArray[np.int64]
+    stack: npt.NDArray[np.int64]
     up: npt.NDArray[np.bool_]
     turned: npt.NDArray[np.bool_]
     barn: npt.NDArray[np.bool_]
@@ -80,34 +80,34 @@ class _Visits(NamedTuple):
     spare: npt.NDArray[np.int8]
 
 
-def _visits(walked: Walk, op: npt.NDArray[np.int8], before: Sheaves) -> _Visits:
+def _main_runs(walked: StackWalk, op: npt.NDArray[np.int8], before: Sheaves) -> _MainRuns:
     starts, entered = walked.starts, walked.entered
     begins = entered.copy()
     begins[starts] = True
     start = np.flatnonzero(begins)
     first = np.zeros(len(start), np.bool_)
     first[np.searchsorted(start, starts)] = True
-    lane = walked.lanes[np.cumsum(first) - 1]
+    stack = walked.stacks[np.cumsum(first) - 1]
     enters = entered[start]
     up = op[walked.order[start]] < 0
     # The spare: 1 full, -1 empty, 0 none.
     none = np.array(before.spare) == NO_SHEAF
-    carried = np.where(none, 0, np.where(before.spare_full, 1, -1)).astype(np.int8)[lane]
+    carried = np.where(none, 0, np.where(before.spare_full, 1, -1)).astype(np.int8)[stack]
     spare = np.where(enters, np.where(up, 1, -1), carried).astype(np.int8)
     was = np.where(first, carried, np.roll(spare, 1))
     turned = enters & (was == -spare) & (was != 0)
-    # A lane without a spare still has none after full sheaves from the barn; whether its first
+    # A stack without a spare still has none after full sheaves from the barn; whether its first
     # upward change is a swap is for the barn to say.
     rises = enters & up
     risen = np.cumsum(rises)
-    before_lane: npt.NDArray[np.int64] = (risen - rises)[first][np.cumsum(first) - 1]
-    turned &= ~(rises & (risen == before_lane + 1) & (carried == 0))
+    before_stack: npt.NDArray[np.int64] = (risen - rises)[first][np.cumsum(first) - 1]
+    turned &= ~(rises & (risen == before_stack + 1) & (carried == 0))
     barn = enters & ~turned
     anchors = np.where(first | barn, np.arange(len(start)), 0)
     anchor = np.maximum.accumulate(anchors)
     swaps = np.cumsum(turned)
     odd = ((swaps - (swaps - turned)[anchor]) & 1).astype(np.bool_)
-    return _Visits(start, lane, up, turned, barn, anchor, odd, spare)
+    return _MainRuns(start, stack, up, turned, barn, anchor, odd, spare)
 
 
 def plan(
@@ -123,33 +123,33 @@ def plan(
     """
     capacity = before.capacity
     walked = walk(cpu, op, np.array(before.size), capacity)
-    visits = _visits(walked, op, before)
-    main = np.array(before.main)[visits.lane]
-    spare = np.array(before.spare)[visits.lane]
+    runs = _main_runs(walked, op, before)
+    main = np.array(before.main)[runs.stack]
+    spare = np.array(before.spare)[runs.stack]
     barn = _PlannedBarn(before.copy(), refused)
-    asked = np.flatnonzero(visits.barn)
-    time = walked.order[visits.start[asked]]
+    asked = np.flatnonzero(runs.barn)
+    time = walked.order[runs.start[asked]]
     asked = asked[np.argsort(time)]
-    if not barn.live(visits, walked.order[visits.start[asked]], asked):
+    if not barn.replay(runs, walked.order[runs.start[asked]], asked):
         return None
     main[asked] = barn.main
     spare[asked] = barn.spare
-    at_anchor = main[visits.anchor], spare[visits.anchor]
-    main = np.where(visits.odd, at_anchor[1], at_anchor[0])
-    spare = np.where(visits.odd, at_anchor[0], at_anchor[1])
+    at_anchor = main[runs.anchor], spare[runs.anchor]
+    main = np.where(runs.odd, at_anchor[1], at_anchor[0])
+    spare = np.where(runs.odd, at_anchor[0], at_anchor[1])
 
-    length = np.diff(visits.start, append=len(op))
+    length = np.diff(runs.start, append=len(op))
     cell = np.empty(len(op), np.int64)
     cell[walked.order] = np.repeat(main * capacity, length) + walked.cell
 
-    _leave(barn.sheaves, walked, visits, main, spare)
-    path = np.full(len(visits.start), Path.SPARE_SWAP, np.uint8)
+    _leave(barn.sheaves, walked, runs, main, spare)
+    path = np.full(len(runs.start), AllocPath.SPARE_SWAP, np.uint8)
     path[asked] = barn.path
-    special = visits.turned | visits.barn
+    special = runs.turned | runs.barn
     return Plan(
         after=barn.sheaves,
         cell=cell,
-        special=walked.order[visits.start[special]],
+        special=walked.order[runs.start[special]],
         path=path[special],
         refills=barn.refills,
         flushes=barn.flushes,
@@ -161,22 +161,22 @@ def plan(
 
 def _leave(
     after: Sheaves,
-    walked: Walk,
-    visits: _Visits,
+    walked: StackWalk,
+    runs: _MainRuns,
     main: npt.NDArray[np.int64],
     spare: npt.NDArray[np.int64],
 ) -> None:
-    """Write down each lane's sheaves as its last event leaves them."""
-    last = np.append(np.searchsorted(visits.start, walked.starts[1:]), len(visits.start)) - 1
-    for at, (lane, visit) in enumerate(zip(walked.lanes.tolist(), last.tolist(), strict=True)):
-        after.main[lane] = int(main[visit])
-        after.spare[lane] = int(spare[visit])
-        after.size[lane] = int(walked.depth[at])
-        after.spare_full[lane] = bool(visits.spare[visit] > 0)
+    """Write down each stack's sheaves as its last event leaves them."""
+    last = np.append(np.searchsorted(runs.start, walked.starts[1:]), len(runs.start)) - 1
+    for at, (stack, run) in enumerate(zip(walked.stacks.tolist(), last.tolist(), strict=True)):
+        after.main[stack] = int(main[run])
+        after.spare[stack] = int(spare[run])
+        after.size[stack] = int(walked.depth[at])
+        after.spare_full[stack] = bool(runs.spare[run] > 0)
 
 
 class _PlannedBarn(Barn[int]):
-    """The barn through a window: what each visit that asks it is given.
+    """The barn through a window: what each run that asks it is given.
 
     Args:
         sheaves: the sheaves before the window, which are carried on.
@@ -197,30 +197,30 @@ class _PlannedBarn(Barn[int]):
         self.flushed: set[int] = set()
         self.made: list[tuple[int, int]] = []
 
-    def live(
-        self, visits: _Visits, times: npt.NDArray[np.int64], asked: npt.NDArray[np.int64]
+    def replay(
+        self, runs: _MainRuns, times: npt.NDArray[np.int64], asked: npt.NDArray[np.int64]
     ) -> bool:
-        """Go through the visits that ask the barn, in time order; False where a sheaf is refused.
+        """Go through the runs that ask the barn, in time order; False where a sheaf is refused.
 
         A sheaf that is refused leaves main and spare in a state that no plan has.
         """
         mains, spares = self.sheaves.main, self.sheaves.spare
-        # Swaps of the lane since it last asked: the visit before says whether they are odd. A
-        # lane's first visit has none.
+        # Swaps of the stack since it last asked: the run before says whether they are odd. A
+        # stack's first run has none.
         before = np.maximum(asked - 1, 0)
-        same = (visits.lane[before] == visits.lane[asked]) & (asked > 0)
-        odd = visits.odd[before] & same
-        turns = visits.up[asked] & same & (visits.spare[before] < 0)
-        for time, lane, up, swapped, turned in zip(
+        same = (runs.stack[before] == runs.stack[asked]) & (asked > 0)
+        odd = runs.odd[before] & same
+        turns = runs.up[asked] & same & (runs.spare[before] < 0)
+        for time, stack, up, swapped, turned in zip(
             times.tolist(),
-            visits.lane[asked].tolist(),
-            visits.up[asked].tolist(),
+            runs.stack[asked].tolist(),
+            runs.up[asked].tolist(),
             odd.tolist(),
             turns.tolist(),
             strict=True,
         ):
             self.time = time
-            main, second = mains[lane], spares[lane]
+            main, second = mains[stack], spares[stack]
             if swapped:
                 main, second = second, main
             spare = None if second == NO_SHEAF else second
@@ -231,7 +231,7 @@ class _PlannedBarn(Barn[int]):
             if path in _REFUSED:
                 return False
             second = NO_SHEAF if spare is None else spare
-            mains[lane], spares[lane] = main, second
+            mains[stack], spares[stack] = main, second
             self.main.append(main)
             self.spare.append(second)
             self.path.append(path)

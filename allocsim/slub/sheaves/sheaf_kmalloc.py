@@ -1,9 +1,9 @@
 """The sheaves' own memory: every sheaf is a small kmalloc, an object of another cache (R3.10, T7).
 
-A cache whose sheaf is allocated by an event asks its home cache for an object in the midst of that
-event. So caches are replayed before their homes, and the requests they make are put between
-the home's own. What a home asks of the page allocator on their account stands in the midst of what
-the event asks for itself: that order is kept as a place, a number for each cache on the way.
+A cache whose sheaf is allocated by an event asks a kmalloc cache for an object in the midst of that
+event. So caches are replayed before the kmalloc cache of their sheaves, and the requests they make
+are put between its own. What it asks of the page allocator on their account stands in the midst of
+what the event asks for itself: that order is kept as a place, a number for each cache on the way.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from allocsim.slub.sheaves.cache import SheafCache
     from allocsim.tables import Index, Ints
 
-NO_HOME = -1
+NO_KMALLOC_CACHE = -1
 NO_OBJECT = -1
 
 
@@ -36,7 +36,7 @@ class Origin(NamedTuple):
     Args:
         own: which events are the cache's own (bool); None: all.
         asked: the others, in order; None: there are none.
-        depth: caches on the longest way from a cache to its last home, itself included.
+        depth: caches on the longest way from a cache to its last kmalloc cache, itself included.
     """
 
     own: npt.NDArray[np.bool_] | None
@@ -45,7 +45,7 @@ class Origin(NamedTuple):
 
 
 class SheafRequests(NamedTuple):
-    """Sheaves that caches want from their home, and give back to it, in a window.
+    """Sheaves that caches want from their kmalloc cache, and give back to it, in a window.
 
     Arrays of one length.
 
@@ -56,11 +56,12 @@ class SheafRequests(NamedTuple):
         cache: number of the cache whose sheaf it is.
         sheaf: its number there.
         parent: of one given back, the request that had it, -1 if that was before the window.
-        objects: the home's object it is, where that is known: of one from before the window.
+        objects: the kmalloc cache's object it is, where that is known: of one from before the
+            window.
         place: where in the midst of the event, a row each: twice the page requests of each cache on
             the way here that were made before, -1 behind the last.
         max_order: largest order to be had from the page allocator then; None: any.
-        no_sheaf: whether the home may not allocate a sheaf for this one in turn.
+        no_sheaf: whether the kmalloc cache may not allocate a sheaf for this one in turn.
     """
 
     row: Index
@@ -75,43 +76,45 @@ class SheafRequests(NamedTuple):
     no_sheaf: npt.NDArray[np.bool_]
 
 
-def sheaf_homes(rules: SlubRules, shapes: Sequence[CacheShape]) -> list[int]:
+def sheaf_kmalloc_caches(rules: SlubRules, shapes: Sequence[CacheShape]) -> list[int]:
     """Number of the cache each cache's sheaves are allocated from.
 
     -1 for a cache without sheaves, as all are in a kernel that has none, where the trace does not
-    have that kmalloc cache, and where the home's own sheaves would come, in the end, from the cache
-    itself (kmalloc-256 is its own home): those sheaves are counted but take no object.
+    have that kmalloc cache, and where that one's own sheaves would come, in the end, from the cache
+    itself (those of kmalloc-256 are objects of kmalloc-256): such sheaves are counted but take no
+    object.
     """
     by_name = {shape.name: number for number, shape in enumerate(shapes)}
-    homes: list[int] = []
+    kmalloc_caches: list[int] = []
     for number, shape in enumerate(shapes):
-        home = NO_HOME
+        kmalloc_cache = NO_KMALLOC_CACHE
         if isinstance(rules, SheafRules) and isinstance(shape, SheafShape) and shape.capacity:
             size = kmalloc_size(sheaf_bytes(rules, shape.capacity))
             name = f"kmalloc-{size}" if size < 1024 else f"kmalloc-{size // 1024}k"
-            home = by_name.get(name, NO_HOME)
-        end = home
+            kmalloc_cache = by_name.get(name, NO_KMALLOC_CACHE)
+        end = kmalloc_cache
         while 0 <= end < number:
-            end = homes[end]
-        homes.append(NO_HOME if end == number else home)
-    return homes
+            end = kmalloc_caches[end]
+        kmalloc_caches.append(NO_KMALLOC_CACHE if end == number else kmalloc_cache)
+    return kmalloc_caches
 
 
-def before_their_homes(homes: Sequence[int]) -> tuple[list[int], int]:
-    """Cache numbers, every cache before its home; and the caches on the longest way home.
+def before_their_kmalloc_caches(kmalloc_caches: Sequence[int]) -> tuple[list[int], int]:
+    """Cache numbers, each before the kmalloc cache of its sheaves; and the longest such chain.
 
     Raises:
-        ValueError: a cache is, through other homes, its own home.
+        ValueError: a cache is, through others, its own kmalloc cache.
     """
     depth = []
-    for number in range(len(homes)):
+    for number in range(len(kmalloc_caches)):
         steps, at = 0, number
-        while at != NO_HOME:
-            steps, at = steps + 1, homes[at]
-            if steps > len(homes):
+        while at != NO_KMALLOC_CACHE:
+            steps, at = steps + 1, kmalloc_caches[at]
+            if steps > len(kmalloc_caches):
                 raise ValueError(f"the sheaves of cache {number} would come from itself")
         depth.append(steps)
-    return sorted(range(len(homes)), key=lambda number: -depth[number]), max(depth, default=1)
+    sequence = sorted(range(len(kmalloc_caches)), key=lambda number: -depth[number])
+    return sequence, max(depth, default=1)
 
 
 def places(at: Index, origin: Origin, before: Index) -> Index:
@@ -139,8 +142,9 @@ def sheaves_wanted(
 ) -> SheafRequests:
     """What a cache did with sheaves in the window it has just been through.
 
-    One for a kmalloc cache must not make its home allocate another (SLAB_ALLOC_NO_RECURSE,
-    mm/slub.c:__alloc_empty_sheaf 7.2). The sheaves a cache is made with are none of its home's.
+    A sheaf of a kmalloc cache must not make the cache it is from allocate another
+    (SLAB_ALLOC_NO_RECURSE, mm/slub.c:__alloc_empty_sheaf 7.2). The sheaves a cache is made with are
+    not from its kmalloc cache.
     """
     known = set(cache.sheaf_objects)
     kept, objects = [], []
@@ -172,7 +176,7 @@ def sheaves_wanted(
 
 
 def join(requests: Sequence[SheafRequests]) -> SheafRequests:
-    """The requests of several caches to one home, in order of their rows."""
+    """The requests of several caches to one kmalloc cache, in order of their rows."""
     row, cpu, op, cache, sheaf, objects, place, no_sheaf = (
         np.concatenate([getattr(request, name) for request in requests])
         for name in ("row", "cpu", "op", "cache", "sheaf", "objects", "place", "no_sheaf")
@@ -236,11 +240,11 @@ def merge(
 
 
 def handed_out(caches: Mapping[int, SheafCache], sheaves: SheafRequests, objects: Index) -> None:
-    """Note what object each sheaf is, once its home has been through the window.
+    """Note what object each sheaf is, once its kmalloc cache has been through the window.
 
     Args:
         caches: caches that have sheaves, by number.
-        sheaves: the requests to the home.
+        sheaves: the requests to the kmalloc cache.
         objects: the object of each.
     """
     asked = (sheaves.cache.tolist(), sheaves.sheaf.tolist(), sheaves.op.tolist(), objects.tolist())

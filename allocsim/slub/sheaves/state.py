@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from allocsim.slub.cache_model import FAILED
-from allocsim.slub.paths import Path
+from allocsim.slub.paths import AllocPath
 from allocsim.slub.slabs import Slabs
 
 if TYPE_CHECKING:
@@ -137,12 +137,12 @@ class CacheState:
         self.sheaves = Sheaves.cold(cpus, shape.capacity, rules.max_full_sheaves)
         self.contents: Index = np.full(self.sheaves.count * shape.capacity, FAILED, np.int64)
 
-    def slow_alloc(self, time: int, max_order: int) -> tuple[int, Path]:
+    def slow_alloc(self, time: int, max_order: int) -> tuple[int, AllocPath]:
         """One object by the slow path (R3.15): object, FAILED if there is none, and path."""
         found, new = self.slabs.take_one(time, max_order)
         if found is None:
-            return FAILED, Path.FAILED
-        return found, Path.SLOW_NEW if new else Path.SLOW_PARTIAL
+            return FAILED, AllocPath.FAILED
+        return found, AllocPath.SLOW_NEW if new else AllocPath.SLOW_PARTIAL
 
     def note_sheaf(self, time: int, cpu: int, number: int, way: int) -> None:
         """Write down what becomes of a sheaf's memory (sheaf_memory)."""

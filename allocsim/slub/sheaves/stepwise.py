@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 from allocsim.slub.cache_model import FAILED
 from allocsim.slub.node_partial import INDEX_BITS
-from allocsim.slub.paths import Path
+from allocsim.slub.paths import AllocPath
 from allocsim.slub.requests import Op
 from allocsim.slub.sheaves.barn import Barn
 from allocsim.slub.sheaves.state import NO_SHEAF, Sheaf
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from allocsim.slub.cache_model import CacheEvents
     from allocsim.slub.sheaves.state import CacheState
 
-_HIT, _PUSH = int(Path.MAIN_HIT), int(Path.MAIN_PUSH)
+_HIT, _PUSH = int(AllocPath.MAIN_HIT), int(AllocPath.MAIN_PUSH)
 
 
 class Steps(Barn[Sheaf]):
@@ -114,7 +114,7 @@ class Steps(Barn[Sheaf]):
                 continue
             found = objects[at] = objects[parent] if parent >= 0 else objects[at]
             if found == FAILED:
-                path = Path.IGNORED
+                path = AllocPath.IGNORED
             elif op == Op.FREE_RCU:
                 path = self._free_rcu(cpu, found, times[at])
             elif len(held) < capacity:
@@ -133,21 +133,21 @@ class Steps(Barn[Sheaf]):
 
     # --- allocation
 
-    def _alloc(self, cpu: int) -> tuple[int, Path]:
+    def _alloc(self, cpu: int) -> tuple[int, AllocPath]:
         """mm/slub.c:alloc_from_pcs (7.2), the main sheaf being empty."""
         spare, made = self.spare[cpu], self.stat["alloc_slab"]
         main, self.spare[cpu], path = self.replace_empty_main(
             self.main[cpu], spare, spare_holds=spare is not None and bool(spare.objects)
         )
         self.main[cpu] = main
-        if path == Path.FAILED:
+        if path == AllocPath.FAILED:
             return self.cache.slow_alloc(self.time, self.max_order)
-        if path == Path.REFILL_PARTIAL and self.stat["alloc_slab"] > made:
-            path = Path.REFILL_NEW
+        if path == AllocPath.REFILL_PARTIAL and self.stat["alloc_slab"] > made:
+            path = AllocPath.REFILL_NEW
         self.stat["alloc_fastpath"] += 1
         return main.objects.pop(), path
 
-    def _from_sheaf(self, cpu: int, run: int, left: int) -> tuple[int, Path]:
+    def _from_sheaf(self, cpu: int, run: int, left: int) -> tuple[int, AllocPath]:
         """An allocation out of a prefilled sheaf: had before a run's first, then returned.
 
         mm/slub.c:kmem_cache_alloc_from_sheaf_noprof (7.2). Where it cannot be filled, the object
@@ -161,7 +161,7 @@ class Steps(Barn[Sheaf]):
         if sheaf is None or not sheaf.objects:
             found, path = self.cache.slow_alloc(self.time, self.max_order)
         else:
-            found, path = sheaf.objects.pop(), Path.FROM_SHEAF
+            found, path = sheaf.objects.pop(), AllocPath.FROM_SHEAF
         if sheaf is not None:
             if left > 1:
                 self.prefilled[run] = sheaf
@@ -202,7 +202,7 @@ class Steps(Barn[Sheaf]):
 
     # --- free
 
-    def _free_to_full(self, cpu: int, found: int) -> Path:
+    def _free_to_full(self, cpu: int, found: int) -> AllocPath:
         """mm/slub.c:free_to_pcs (7.2), the main sheaf being full."""
         spare = self.spare[cpu]
         main, self.spare[cpu], path = self.replace_full_main(
@@ -215,7 +215,7 @@ class Steps(Barn[Sheaf]):
         self.stat["free_fastpath"] += 1
         return path
 
-    def _free_rcu(self, cpu: int, found: int, now: int) -> Path:
+    def _free_rcu(self, cpu: int, found: int, now: int) -> AllocPath:
         """kfree_rcu: mm/slub.c:__kfree_rcu_sheaf (7.2)."""
         cache, sheaf = self.cache, self._rcu_sheaf(cpu)
         if sheaf is None:
@@ -223,13 +223,13 @@ class Steps(Barn[Sheaf]):
             self.stat["free_rcu_sheaf_fail"] += 1
             cache.slabs.free_chain(found >> INDEX_BITS, [found], self.time)
             self.stat["free_slowpath"] += 1
-            return Path.SLOW_FREE
+            return AllocPath.SLOW_FREE
         sheaf.objects.append(found)
         if len(sheaf.objects) == self.capacity:
             self.waiting.append((now + cache.rules.grace_ns, cpu, sheaf))
             self.rcu_free[cpu] = None
         self.stat["free_rcu_sheaf"] += 1
-        return Path.RCU_FREE
+        return AllocPath.RCU_FREE
 
     def _rcu_sheaf(self, cpu: int) -> Sheaf | None:
         """A CPU's sheaf for kfree_rcu, which is taken from somewhere if it has none."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pipeline.ingest.ftrace_text.lines import Lines
+    from pipeline.ingest.ftrace_text.lines import TextLines
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class FieldPlaces:
 
     data: npt.NDArray[np.uint8]
     size: int
-    lines: Lines
+    lines: TextLines
     _equals: npt.NDArray[np.int64] = field(init=False)
     _colons: npt.NDArray[np.int64] = field(init=False)
 

@@ -52,7 +52,7 @@ _FLAGS = [_bits(marks) for marks in (_IRQS, _RESCHED, _CONTEXT)]
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class TextLines:
     """The lines of some text.
 
     Attributes:
@@ -86,7 +86,7 @@ class Lines:
     other: npt.NDArray[np.int64]
 
 
-def read_lines(data: npt.NDArray[np.uint8], size: int) -> Lines:
+def read_lines(data: npt.NDArray[np.uint8], size: int) -> TextLines:
     """The lines of ``data[:size]``, which ends with a newline and has SLACK bytes behind it."""
     end = np.flatnonzero(data[:size] == _NEWLINE)
     start = np.concatenate([np.zeros(min(len(end), 1), np.int64), end[:-1] + 1])
@@ -97,7 +97,7 @@ def read_lines(data: npt.NDArray[np.uint8], size: int) -> Lines:
     rest = ~(frame | lost | comment)
     heads, good = _heads(data, start[rest], end[rest])
     none = start[rest][~good]
-    return Lines(
+    return TextLines(
         **heads,
         frame=start[frame] + 4,
         frame_end=end[frame],

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pipeline.ingest.ftrace_text.lines import Lines
+    from pipeline.ingest.ftrace_text.lines import TextLines
     from pipeline.ingest.raw.time_chunks import Span
 
 _PAGE_SIZE = 4096
@@ -58,7 +58,7 @@ _OFFSETS = "stacks are functions without the places in them (option sym-offset)"
 
 
 @dataclass(frozen=True, slots=True)
-class _Places:
+class _LinePlaces:
     """Where the lines of a window's records are from.
 
     Attributes:
@@ -260,7 +260,7 @@ class FtraceTextReader:
         times = np.array([first, last], np.int64)
         return Chunks(places[:-1], places[1:], times[0], times[1])
 
-    def _name_tasks(self, block: npt.NDArray[np.uint8], lines: Lines) -> None:
+    def _name_tasks(self, block: npt.NDArray[np.uint8], lines: TextLines) -> None:
         """Take in the last name of each task."""
         pids, back = np.unique(lines.pid[::-1], return_index=True)
         for pid, place in zip(pids.tolist(), lines.line[::-1][back].tolist(), strict=True):
@@ -281,7 +281,7 @@ class FtraceTextReader:
             yield at, *_ended(piece)
             at += len(piece)
 
-    def _count_lost(self, base: int, block: npt.NDArray[np.uint8], lines: Lines) -> None:
+    def _count_lost(self, base: int, block: npt.NDArray[np.uint8], lines: TextLines) -> None:
         for place in lines.lost.tolist():
             match = _LOST.match(bytes(block[place : place + 64]).decode("utf-8", "replace"))
             cpu = number(match[1], most=CPUS - 1) if match else None
@@ -322,7 +322,7 @@ class FtraceTextReader:
         chunk = np.searchsorted(begin - moved, lines.line[row], side="right") - 1
         by_place = np.argsort(offset, kind="stable")
         line = lines.line[row] + moved[chunk]
-        places = _Places(self.path, offset[by_place], line[by_place])
+        places = _LinePlaces(self.path, offset[by_place], line[by_place])
         head, slot = self._heads.read(made.data, offset, size_, places)
         inside = self._inside(ts, span)
         self._kept += int((inside & (slot < len(self.types.kept))).sum())

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from pipeline.ingest.ftrace_text.forms import Form
     from pipeline.ingest.ftrace_text.gfp import GfpWords
-    from pipeline.ingest.ftrace_text.lines import Lines
+    from pipeline.ingest.ftrace_text.lines import TextLines
     from pipeline.ingest.ftrace_text.symbols import TextSymbols
 
 _HEAD = np.dtype([("type", "<u2"), ("flags", "u1"), ("preempt", "u1"), ("pid", "<i4")])
@@ -129,7 +129,7 @@ class RecordMaker:
         self.padded = 0
         self.frames_without_offset = False
 
-    def make(self, data: npt.NDArray[np.uint8], size: int, lines: Lines) -> TextRecords:
+    def make(self, data: npt.NDArray[np.uint8], size: int, lines: TextLines) -> TextRecords:
         """The records of ``lines`` of ``data[:size]``.
 
         Raises:

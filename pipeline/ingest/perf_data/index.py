@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pipeline.ingest.perf_data.records import Walk
+    from pipeline.ingest.perf_data.records import RecordWalk
     from pipeline.ingest.perf_data.samples import SampleReader
 
 _CHUNK = 1 << 14
@@ -91,7 +91,7 @@ class Indexer:
     def _chunks(
         self,
         block: npt.NDArray[np.uint8],
-        walk: Walk,
+        walk: RecordWalk,
         sample: npt.NDArray[np.bool_],
         base: int,
     ) -> Chunks:

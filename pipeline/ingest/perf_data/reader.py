@@ -45,7 +45,7 @@ _COUNTED = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Places:
+class _ChunkPlaces:
     """Where the bytes of a window's data are from: runs of chunks, one after the other.
 
     Attributes:
@@ -181,14 +181,14 @@ class PerfReader:
             chains=found.chains and found.chains.moved(order),
         )
 
-    def _assemble(self, span: Span) -> tuple[npt.NDArray[np.uint8], _Places]:
+    def _assemble(self, span: Span) -> tuple[npt.NDArray[np.uint8], _ChunkPlaces]:
         """The chunks of a window in one piece."""
         begin, end = self._chunks.begin[span.chunk], self._chunks.end[span.chunk]
         first = np.flatnonzero(np.append(True, begin[1:] != end[:-1])[: len(begin)])
         source = begin[first]
         stop = end[np.append(first[1:], len(begin)) - 1] if len(first) else source
         length = stop - source
-        places = _Places(self._where, np.cumsum(length) - length, source)
+        places = _ChunkPlaces(self._where, np.cumsum(length) - length, source)
         need = int(length.sum()) + SLACK
         self._memories.rotate()
         if len(self._memories[0]) < need:
@@ -201,7 +201,7 @@ class PerfReader:
         return data, places
 
     def _offsets(
-        self, data: npt.NDArray[np.uint8], span: Span, places: _Places
+        self, data: npt.NDArray[np.uint8], span: Span, places: _ChunkPlaces
     ) -> npt.NDArray[np.int64]:
         """Where the samples of a window's chunks begin in its data."""
         begin, end = self._chunks.begin[span.chunk], self._chunks.end[span.chunk]

@@ -34,7 +34,7 @@ _IN_A_ROW = 3  # records that must follow one another for a guess
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class RecordWalk:
     """The records that begin in a part of some data.
 
     Attributes:
@@ -83,7 +83,7 @@ class RecordWalker:
         self._type = unaligned(data, f"{order}u4")
         self._place = place
 
-    def walk(self, begin: int, stop: int, end: int) -> Walk:
+    def walk(self, begin: int, stop: int, end: int) -> RecordWalk:
         """The records that begin from ``begin``, where one does, up to ``stop``.
 
         Args:
@@ -95,10 +95,10 @@ class RecordWalker:
             InputError: a record points out of the data.
         """
         if begin >= stop:
-            return Walk(np.zeros(0, np.int64), begin)
+            return RecordWalk(np.zeros(0, np.int64), begin)
         first = np.concatenate([[begin], self._guesses(begin, stop, end)])
         lanes = self._lanes(first, np.append(first[1:], stop), end)
-        walk = Walk(lanes.offset, int(lanes.landed[-1]))
+        walk = RecordWalk(lanes.offset, int(lanes.landed[-1]))
         if walk.end < stop or (lanes.landed[:-1] != first[1:]).any():
             walk = self._mended(first, lanes, stop, end)
         self._check(walk.offset)
@@ -155,7 +155,9 @@ class RecordWalker:
             offset[start[live] + step] = at
         return _Lanes(offset, start, count, landed)
 
-    def _mended(self, first: npt.NDArray[np.int64], lanes: _Lanes, stop: int, end: int) -> Walk:
+    def _mended(
+        self, first: npt.NDArray[np.int64], lanes: _Lanes, stop: int, end: int
+    ) -> RecordWalk:
         """The walk without the guesses that no walk ends on."""
         parts: list[npt.NDArray[np.int64]] = []
         lane, at, last = 0, int(first[0]), len(first)
@@ -178,7 +180,7 @@ class RecordWalker:
                         f"{self._place(at)}: a record points out of the file, or has no size: "
                         "the data is damaged or truncated"
                     )
-        return Walk(np.concatenate(parts), at)
+        return RecordWalk(np.concatenate(parts), at)
 
     def _check(self, offset: npt.NDArray[np.int64]) -> None:
         kind = self._type[offset]

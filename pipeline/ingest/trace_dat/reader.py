@@ -64,7 +64,7 @@ class TraceDatReader:
         """What the recording says of itself."""
         trace = self._trace
         release, arch = _uname(trace.text(UNAME))
-        said = self._said()
+        lost_counts = self._lost_counts()
         return Facts(
             format="trace.dat",
             version=trace.version,
@@ -73,11 +73,11 @@ class TraceDatReader:
             cpus=self._cpu_count(),
             clock=self._instance.clock.name,
             ts_unit=self._instance.clock.unit,
-            lost=self._lost(said),
+            lost=self._lost(lost_counts),
             comms=comms_of(trace.cmdlines, self.path),
-            overwritten=self._overwritten(said),
-            refused={cpu: counts[_REFUSED] for cpu, counts in said.items()},
-            watched_cpus=said.keys(),
+            overwritten=self._overwritten(lost_counts),
+            refused={cpu: counts[_REFUSED] for cpu, counts in lost_counts.items()},
+            watched_cpus=lost_counts.keys(),
             instance=self._instance.buffer.name,
             other_buffers=self._others(),
         )
@@ -96,7 +96,7 @@ class TraceDatReader:
             told = int(np.frombuffer(data, f"{self._trace.order}u4")[0])
         return max(told, 1, *(section.cpu + 1 for section in self._instance.buffer.cpus))
 
-    def _said(self) -> dict[int, dict[str, int]]:
+    def _lost_counts(self) -> dict[int, dict[str, int]]:
         """What the ring buffer counted of each CPU's lost events."""
         texts = [
             data.split(b"\0")[0].decode("utf-8", "replace")
@@ -105,7 +105,7 @@ class TraceDatReader:
         ]
         return lost_by_cpu(texts, self._instance.buffer.name, self.path)
 
-    def _overwritten(self, said: dict[int, dict[str, int]]) -> dict[int, int | None]:
+    def _overwritten(self, lost_counts: dict[int, dict[str, int]]) -> dict[int, int | None]:
         """Events lost before each CPU's first, by the mark on its first sub-buffer.
 
         Where no sub-buffer at all has a mark, those that the ring buffer counts were lost there.
@@ -114,20 +114,20 @@ class TraceDatReader:
         for cpu in self._instance.cpus:
             overwritten = cpu.overwritten
             if not cpu.marks:
-                overwritten = said.get(cpu.cpu, {}).get(_OVERWRITTEN, 0)
+                overwritten = lost_counts.get(cpu.cpu, {}).get(_OVERWRITTEN, 0)
             if overwritten != 0:
                 found[cpu.cpu] = overwritten
         return found
 
-    def _lost(self, said: dict[int, dict[str, int]]) -> dict[str, Any]:
+    def _lost(self, lost_counts: dict[int, dict[str, int]]) -> dict[str, Any]:
         """Lost events per CPU, and who says so.
 
         The marks on sub-buffers and the statistics count the same losses, so the larger one counts.
         """
         cpus = self._instance.cpus
         marked = {cpu.cpu: cpu.lost for cpu in cpus}
-        every = sorted({cpu.cpu for cpu in self._instance.buffer.cpus} | set(said))
-        counted = {cpu: sum(said.get(cpu, {}).values()) for cpu in every}
+        every = sorted({cpu.cpu for cpu in self._instance.buffer.cpus} | set(lost_counts))
+        counted = {cpu: sum(lost_counts.get(cpu, {}).values()) for cpu in every}
         return {
             "per_cpu": {str(cpu): max(counted[cpu], marked.get(cpu, 0)) for cpu in every},
             "sources": {
@@ -135,7 +135,9 @@ class TraceDatReader:
                 "marks": {str(cpu.cpu): cpu.marks for cpu in cpus},
                 "marks_without_a_number": {str(cpu.cpu): cpu.unknown for cpu in cpus},
                 **{
-                    name.replace(" ", "_"): {str(cpu): said[cpu][name] for cpu in sorted(said)}
+                    name.replace(" ", "_"): {
+                        str(cpu): lost_counts[cpu][name] for cpu in sorted(lost_counts)
+                    }
                     for name in LOST
                 },
             },

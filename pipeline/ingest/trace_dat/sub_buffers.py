@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Places:
+class _SubBufferPlaces:
     """Where in the recording the bytes of a window are from.
 
     Attributes:
@@ -71,7 +71,7 @@ class SubBufferStreams:
             InputError: the data is damaged.
         """
         data, pages = self._assemble(raw)
-        places = _Places(self._where, self._layout.size, raw, np.cumsum([0, *pages]))
+        places = _SubBufferPlaces(self._where, self._layout.size, raw, np.cumsum([0, *pages]))
         records = walk(data[: len(data) - SLACK], self._layout, places.name)
         bound = np.searchsorted(records.offset, places.begin * self._layout.size)
         ts = records.ts.view(np.int64)

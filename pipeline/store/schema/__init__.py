@@ -63,7 +63,7 @@ from pipeline.store.schema.recorded import (
 )
 from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS, TRACE_CPUS, TRACES, VALIDATION
 from pipeline.store.schema.table import (
-    Table,
+    StoreTable,
     ddl,
     duckdb_type,
     from_loaded,
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 11
 
-SCHEMA = Table(
+SCHEMA = StoreTable(
     "store_schema",
     "the version of this schema; one row",
     (
@@ -86,7 +86,7 @@ SCHEMA = Table(
     (),
 )
 
-TABLES: tuple[Table, ...] = (
+TABLES: tuple[StoreTable, ...] = (
     SCHEMA,
     RUNS,
     TRACES,
@@ -191,7 +191,7 @@ __all__ = [
     "VERDICTS",
     "ZONES",
     "ZONE_COUNTERS",
-    "Table",
+    "StoreTable",
     "create_tables",
     "ddl",
     "duckdb_type",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from allocsim.trace.events import Column
-from pipeline.store.schema.table import RUN, Table
+from pipeline.store.schema.table import RUN, StoreTable
 
-COST_TABLES = Table(
+COST_TABLES = StoreTable(
     "cost_tables",
     "the table of costs of one run",
     (
@@ -17,7 +17,7 @@ COST_TABLES = Table(
     ("run",),
 )
 
-COST_OPS = Table(
+COST_OPS = StoreTable(
     "cost_ops",
     "what one operation takes at one place of its line, by the table of one run",
     (
@@ -32,7 +32,7 @@ COST_OPS = Table(
     ("run", "operation", "place"),
 )
 
-OP_PLACES = Table(
+OP_PLACES = StoreTable(
     "op_places",
     "operations on pages of one kind and cache by one CPU in one run, with the line at one place",
     (

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from allocsim.trace.events import Column
-from pipeline.store.schema.table import RUN, Table
+from pipeline.store.schema.table import RUN, StoreTable
 
 _SCHEME = Column("scheme", "i2", "", "The scheme (schemes.scheme).")
 _MOMENT = Column("moment", "i4", "", "0: when the recording begins; n: the end of slice n - 1.")
 _DESCRIPTOR = Column("descriptor", "i2", "", "Number of the descriptor in its scheme.")
 
-MACHINES = Table(
+MACHINES = StoreTable(
     "machines",
     "the memory of one run's machine, and what was allocated in it before the recording began",
     (
@@ -27,7 +27,7 @@ MACHINES = Table(
     ("run",),
 )
 
-LIVE_BLOCKS = Table(
+LIVE_BLOCKS = StoreTable(
     "live_blocks",
     "blocks of one kind and order that are live at one moment of one run",
     (
@@ -42,7 +42,7 @@ LIVE_BLOCKS = Table(
     ("run", "moment", "page_kind", "order", "charged", "sure"),
 )
 
-SCHEMES = Table(
+SCHEMES = StoreTable(
     "schemes",
     "one scheme of page descriptors of one run",
     (
@@ -64,7 +64,7 @@ SCHEMES = Table(
     ("run", "scheme"),
 )
 
-SCHEME_SIZES = Table(
+SCHEME_SIZES = StoreTable(
     "scheme_sizes",
     "what an allocation of one kind of page needs under one scheme of one run",
     (
@@ -81,7 +81,7 @@ SCHEME_SIZES = Table(
     ("run", "scheme", "page_kind", "charged"),
 )
 
-SCHEME_DESCRIPTORS = Table(
+SCHEME_DESCRIPTORS = StoreTable(
     "scheme_descriptors",
     "the slab cache of one descriptor of one scheme, as the model has it in one run",
     (
@@ -107,7 +107,7 @@ SCHEME_DESCRIPTORS = Table(
     ("run", "scheme", "descriptor"),
 )
 
-DESCRIPTOR_SLABS = Table(
+DESCRIPTOR_SLABS = StoreTable(
     "descriptor_slabs",
     "the slabs of one descriptor of one scheme at one moment of one run",
     (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from allocsim.trace.events import Column
-from pipeline.store.schema.table import RUN, Table
+from pipeline.store.schema.table import RUN, StoreTable
 
-POLICIES = Table(
+POLICIES = StoreTable(
     "policies",
     "one refcount policy of one run",
     (
@@ -18,7 +18,7 @@ POLICIES = Table(
     ("run", "policy"),
 )
 
-POLICY_OPS = Table(
+POLICY_OPS = StoreTable(
     "policy_ops",
     "what one stage in the life of one kind of page costs under one policy of one run",
     (
@@ -54,7 +54,7 @@ POLICY_OPS = Table(
     ("run", "policy", "page_kind", "stage"),
 )
 
-POLICY_STEPS = Table(
+POLICY_STEPS = StoreTable(
     "policy_steps",
     "what one step in the use of a page costs under one policy of one run (kernel_steps)",
     (
@@ -71,7 +71,7 @@ POLICY_STEPS = Table(
     ("run", "policy", "step"),
 )
 
-PAGE_KINDS = Table(
+PAGE_KINDS = StoreTable(
     "page_kinds",
     "one kind of page: whose page it is",
     (
@@ -81,7 +81,7 @@ PAGE_KINDS = Table(
     ("page_kind",),
 )
 
-CALL_LEVELS = Table(
+CALL_LEVELS = StoreTable(
     "call_levels",
     "one level of the call stack of a page allocation",
     (
@@ -92,7 +92,7 @@ CALL_LEVELS = Table(
     ("level",),
 )
 
-VERDICTS = Table(
+VERDICTS = StoreTable(
     "verdicts",
     "one verdict on freezing a group of pages",
     (
@@ -109,7 +109,7 @@ VERDICTS = Table(
     ("verdict",),
 )
 
-COUNTERS = Table(
+COUNTERS = StoreTable(
     "counters",
     "one counter of a cache that the model of one generation of SLUB keeps",
     (
@@ -124,7 +124,7 @@ COUNTERS = Table(
     ("slub", "name"),
 )
 
-PATHS = Table(
+PATHS = StoreTable(
     "paths",
     "one way in which the model serves a request",
     (

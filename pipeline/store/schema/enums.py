@@ -15,7 +15,7 @@ from allocsim.page_alloc.zones import Mt
 from allocsim.recording.page_kinds import KIND_NAMES
 from allocsim.refcount.freezability import VERDICTS
 from allocsim.refcount.policies import STAGES
-from allocsim.slub.paths import Path as ObjectPath
+from allocsim.slub.paths import AllocPath
 from allocsim.trace.events import EVENTS
 from allocsim.trace.results import CacheHow, How
 
@@ -103,7 +103,7 @@ ENUMS: tuple[Enum, ...] = (
         "path",
         "How the model served a request; the table paths says of which layer each is.",
         ("path",),
-        _lower(ObjectPath, PagePath),
+        _lower(AllocPath, PagePath),
     ),
     Enum(
         "verdict",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from allocsim.trace.events import Column
-from pipeline.store.schema.table import RUN, Table
+from pipeline.store.schema.table import RUN, StoreTable
 
-SOURCE_VERDICTS = Table(
+SOURCE_VERDICTS = StoreTable(
     "source_verdicts",
     "what the sources of a kernel allow of pages of one kind, or of one caller's, in one run",
     (
@@ -21,7 +21,7 @@ SOURCE_VERDICTS = Table(
     ("run", "page_kind", "caller"),
 )
 
-KIND_READERS = Table(
+KIND_READERS = StoreTable(
     "kind_readers",
     "one function that reads, takes or maps by the count of pages of one kind, in one run",
     (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from allocsim.trace.events import Column
-from pipeline.store.schema.table import RUN, SEQ, Table
+from pipeline.store.schema.table import RUN, SEQ, StoreTable
 
-PLACED_EVENTS = Table(
+PLACED_EVENTS = StoreTable(
     "placed_events",
     "where the model put one recorded event of one simulated run",
     (
@@ -19,7 +19,7 @@ PLACED_EVENTS = Table(
     ("run", "seq"),
 )
 
-PLACED_SLABS = Table(
+PLACED_SLABS = StoreTable(
     "placed_slabs",
     "one slab that the model made or freed in one simulated run",
     (
@@ -36,7 +36,7 @@ PLACED_SLABS = Table(
     ("run", "slab"),
 )
 
-PLACED_CACHES = Table(
+PLACED_CACHES = StoreTable(
     "placed_caches",
     "one cache of one simulated run: its shape, and its state at the end",
     (
@@ -71,7 +71,7 @@ PLACED_CACHES = Table(
     ("run", "cache"),
 )
 
-CACHE_COUNTERS = Table(
+CACHE_COUNTERS = StoreTable(
     "cache_counters",
     "one counter of one cache of one simulated run, by the kernel's name of it",
     (
@@ -83,7 +83,7 @@ CACHE_COUNTERS = Table(
     ("run", "cache", "name"),
 )
 
-ZONES = Table(
+ZONES = StoreTable(
     "zones",
     "one zone of the modelled machine of one simulated run",
     (
@@ -102,7 +102,7 @@ ZONES = Table(
     ("run", "zone"),
 )
 
-ZONE_COUNTERS = Table(
+ZONE_COUNTERS = StoreTable(
     "zone_counters",
     "one counter of one zone of one simulated run",
     (
@@ -114,7 +114,7 @@ ZONE_COUNTERS = Table(
     ("run", "zone", "name"),
 )
 
-FREE_BLOCKS = Table(
+FREE_BLOCKS = StoreTable(
     "free_blocks",
     "free blocks of one kind in one zone of one simulated run at one time; none has no row",
     (

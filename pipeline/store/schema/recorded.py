@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from allocsim.trace.events import Column
 from allocsim.trace.results import EVENT_RESULTS, PAGE_RESULTS
-from pipeline.store.schema.table import RUN, SEQ, Table, event
+from pipeline.store.schema.table import RUN, SEQ, StoreTable, event
 
 #: Result columns of page events. With those of object events, and with ``slab``, which is the pfn
 #: of the page an object lies on, they are those of EVENT_RESULTS.
@@ -14,7 +14,7 @@ _RESULT = {column.name: column for column in EVENT_RESULTS}
 # Tables of events by what they have in common: in one table half of every column would be NULL,
 # and the load would take twice as long. The view object_events puts the two of objects together,
 # the view events all.
-OBJECT_FACTS = Table(
+OBJECT_FACTS = StoreTable(
     "object_facts",
     "what is its own of one recorded event of one run that allocates or frees an object",
     (
@@ -27,7 +27,7 @@ OBJECT_FACTS = Table(
     ("run", "seq"),
 )
 
-OBJECT_ORIGINS = Table(
+OBJECT_ORIGINS = StoreTable(
     "object_origins",
     "one tracepoint, call site, sizes and cache that object events of one run have in common",
     (
@@ -39,14 +39,14 @@ OBJECT_ORIGINS = Table(
     ("origin",),
 )
 
-OBJECT_STACKS = Table(
+OBJECT_STACKS = StoreTable(
     "object_stacks",
     "the kernel stack of one object event of one run; few recordings have any",
     (RUN, SEQ, *event("stack")),
     ("run", "seq"),
 )
 
-UNFREED_OBJECTS = Table(
+UNFREED_OBJECTS = StoreTable(
     "unfreed_objects",
     "one allocation of one run that no free in the trace ends; not the allocator's own metadata",
     (
@@ -57,7 +57,7 @@ UNFREED_OBJECTS = Table(
     ("run", "object"),
 )
 
-PREFILLED_OBJECTS = Table(
+PREFILLED_OBJECTS = StoreTable(
     "prefilled_objects",
     "one allocation of one run out of a prefilled sheaf (R3.16; inferred)",
     (
@@ -69,7 +69,7 @@ PREFILLED_OBJECTS = Table(
     ("run", "seq"),
 )
 
-PAGE_EVENTS = Table(
+PAGE_EVENTS = StoreTable(
     "page_events",
     "one recorded event of one run that is no object event, with what the model says of it",
     (
@@ -82,14 +82,14 @@ PAGE_EVENTS = Table(
     ("run", "seq"),
 )
 
-PAGES = Table(
+PAGES = StoreTable(
     "pages",
     "one page life of one run: a block of pages from its allocation to its free",
     (RUN, *PAGE_RESULTS),
     ("run", "page"),
 )
 
-SAMPLES = Table(
+SAMPLES = StoreTable(
     "samples",
     "one page kind in one time slice of one run; slices in which nothing happened have no row",
     (
@@ -108,7 +108,7 @@ SAMPLES = Table(
     ("run", "slice", "page_kind"),
 )
 
-KERNEL_STEPS = Table(
+KERNEL_STEPS = StoreTable(
     "kernel_steps",
     "one step in the use of a page of one run that kernels do with different operations",
     (
@@ -120,7 +120,7 @@ KERNEL_STEPS = Table(
     ("run", "seq"),
 )
 
-STEP_SAMPLES = Table(
+STEP_SAMPLES = StoreTable(
     "step_samples",
     "steps of one kind on pages of one kind in one time slice of one run; none has no row",
     (
@@ -133,7 +133,7 @@ STEP_SAMPLES = Table(
     ("run", "slice", "page_kind", "step"),
 )
 
-CACHES = Table(
+CACHES = StoreTable(
     "caches",
     "one slab cache of one run",
     (
@@ -145,7 +145,7 @@ CACHES = Table(
     ("run", "cache"),
 )
 
-CALL_SITES = Table(
+CALL_SITES = StoreTable(
     "call_sites",
     "one address that called the allocator in one run",
     (
@@ -158,7 +158,7 @@ CALL_SITES = Table(
     ("run", "call_site"),
 )
 
-STACKS = Table(
+STACKS = StoreTable(
     "stacks",
     "one distinct kernel stack of one run",
     (
@@ -181,7 +181,7 @@ STACKS = Table(
     ("run", "stack"),
 )
 
-TASKS = Table(
+TASKS = StoreTable(
     "tasks",
     "one task of one run",
     (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from allocsim.trace.events import Column
-from pipeline.store.schema.table import RUN, Table
+from pipeline.store.schema.table import RUN, StoreTable
 
-RUNS = Table(
+RUNS = StoreTable(
     "runs",
     "one replay of one trace",
     (
@@ -32,7 +32,7 @@ RUNS = Table(
     ("run",),
 )
 
-TRACES = Table(
+TRACES = StoreTable(
     "traces",
     "one trace set, as it was when first replayed into this database",
     (
@@ -58,7 +58,7 @@ TRACES = Table(
     ("trace_id",),
 )
 
-TRACE_CPUS = Table(
+TRACE_CPUS = StoreTable(
     "trace_cpus",
     "one CPU of the machine of one trace: what the recording covers of it; none where the trace set"
     " was imported before this was noted, or is synthetic",
@@ -93,7 +93,7 @@ TRACE_CPUS = Table(
     ("trace_id", "cpu"),
 )
 
-QUALITY_COUNTS = Table(
+QUALITY_COUNTS = StoreTable(
     "quality_counts",
     "one count that says how good the data of one run is",
     (
@@ -104,7 +104,7 @@ QUALITY_COUNTS = Table(
     ("run", "name"),
 )
 
-VALIDATION = Table(
+VALIDATION = StoreTable(
     "validation",
     "one quantity of one run as the recorded kernel counted it and as the model says it",
     (

@@ -9,7 +9,7 @@ from pipeline.store.schema.enums import enum_of
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class StoreTable:
     """One table.
 
     Args:
@@ -84,7 +84,7 @@ def event(*names: str) -> tuple[Column, ...]:
     return tuple(EVENT_COLUMN[name] for name in names)
 
 
-def ddl(table: Table) -> str:
+def ddl(table: StoreTable) -> str:
     """The CREATE TABLE statement of a table.
 
     No primary keys: DuckDB would build an index for each, which costs more than the load. The

@@ -31,7 +31,7 @@ from pipeline.synth.spec.model import (
     sheaves,
 )
 from pipeline.synth.spec.toml_lines import key_lines
-from pipeline.synth.spec.values import Reader
+from pipeline.synth.spec.values import TableReader
 from pipeline.synth.tables import BINS, LARGEST
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def parse_spec(text: str, source: str) -> Spec:
         raise InputError(f"{source}: not valid TOML: {error}") from None
     except RecursionError:
         raise InputError(f"{source}: not valid TOML: too many brackets in one another") from None
-    top = Reader(data, (), key_lines(text), source)
+    top = TableReader(data, (), key_lines(text), source)
     top.only(*_TEXTS, *_NUMBERS, "cache", "phase", "work")
     name = top.text("name")
     if not is_name(name):
@@ -107,7 +107,7 @@ def parse_spec(text: str, source: str) -> Spec:
     return spec
 
 
-def _caches(top: Reader) -> tuple[Cache, ...]:
+def _caches(top: TableReader) -> tuple[Cache, ...]:
     caches: dict[str, Cache] = {}
     for row in top.tables("cache"):
         row.only("name", "size", "flags")
@@ -127,7 +127,7 @@ def _caches(top: Reader) -> tuple[Cache, ...]:
     return tuple(caches.values())
 
 
-def _phases(top: Reader) -> tuple[Phase, ...]:
+def _phases(top: TableReader) -> tuple[Phase, ...]:
     phases: list[Phase] = []
     for row in top.tables("phase"):
         row.only("name", "length", "rate")
@@ -140,7 +140,7 @@ def _phases(top: Reader) -> tuple[Phase, ...]:
     return tuple(phases) or (Phase("all", _NS),)
 
 
-def _work(row: Reader, cpus: int, caches: set[str], phases: Sequence[str]) -> Work:
+def _work(row: TableReader, cpus: int, caches: set[str], phases: Sequence[str]) -> Work:
     row.only(
         "name",
         "cpus",
@@ -183,7 +183,7 @@ def _work(row: Reader, cpus: int, caches: set[str], phases: Sequence[str]) -> Wo
     )
 
 
-def _cpus(row: Reader, cpus: int) -> tuple[int, ...]:
+def _cpus(row: TableReader, cpus: int) -> tuple[int, ...]:
     """Weight of each CPU of the machine."""
     chosen = row.wholes("cpus", 0, cpus - 1) if "cpus" in row else tuple(range(cpus))
     weights = row.wholes("weights", 0, 10**9) if "weights" in row else (1,) * len(chosen)
@@ -197,7 +197,7 @@ def _cpus(row: Reader, cpus: int) -> tuple[int, ...]:
     return tuple(total)
 
 
-def _arrival(row: Reader, phases: int) -> Arrival:
+def _arrival(row: TableReader, phases: int) -> Arrival:
     kind = row.choice("kind", ARRIVALS)
     if kind == "closed":
         row.only("kind", "hold", "think")
@@ -224,7 +224,7 @@ def _arrival(row: Reader, phases: int) -> Arrival:
 
 
 def _entries(
-    row: Reader, cpus: int, caches: set[str], lives: tuple[Life, ...] | None, free: Free
+    row: TableReader, cpus: int, caches: set[str], lives: tuple[Life, ...] | None, free: Free
 ) -> list[Entry]:
     row.only(
         "cache",
@@ -272,7 +272,7 @@ def _entries(
     return [replace(base, kmalloc=size, type=kind) for size in sizes]
 
 
-def _lives(row: Reader) -> tuple[Life, ...]:
+def _lives(row: TableReader) -> tuple[Life, ...]:
     lives = tuple(_life(item) for item in row.tables("lifetime", required=True))
     if not sum(life.share for life in lives):
         row.refuse("lifetime", "the shares are all 0")
@@ -287,7 +287,7 @@ _TIMES: Mapping[str, str] = {
 }
 
 
-def _life(row: Reader) -> Life:
+def _life(row: TableReader) -> Life:
     kind = row.choice("kind", LIFETIMES)
     share = row.number("share", *_WEIGHT, Decimal(1))
     if kind in ("quantiles", "until"):
@@ -306,7 +306,7 @@ def _life(row: Reader) -> Life:
     return Life(kind, share, (time,), sigma)
 
 
-def _quantiles(row: Reader, key: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _quantiles(row: TableReader, key: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Quantiles, and their places: none where they are evenly spaced."""
     since = row.time("since", 0, LARGEST, 0)
     values = tuple(since + value for value in row.times(key, 0, LARGEST - since, 2))
@@ -320,7 +320,7 @@ def _quantiles(row: Reader, key: str) -> tuple[tuple[int, ...], tuple[int, ...]]
     return values, at
 
 
-def _free(row: Reader, cpus: int) -> Free:
+def _free(row: TableReader, cpus: int) -> Free:
     row.only("cpus", "weights", "remote", "matrix", "order", "step", "over", "grace", "traced")
     given = [key for key in ("cpus", "remote", "matrix") if key in row]
     if len(given) > 1:

@@ -19,7 +19,7 @@ _LONG = 60  # letters of a value that are shown
 _MANY = 24  # names that are listed
 
 
-class Reader:
+class TableReader:
     """One table of a file.
 
     Args:
@@ -136,7 +136,7 @@ class Reader:
             if len(numbers) < least:
                 self.refuse(key, f"{_shown(value)}: {least} numbers and a unit at least are wanted")
             return tuple(self._time(key, f"{number} {unit}", low, high) for number in numbers)
-        below = Reader(self._list(key, least), (*self._path, key), self._lines, self._source)
+        below = TableReader(self._list(key, least), (*self._path, key), self._lines, self._source)
         return tuple(below._time(at, value, low, high) for at, value in below._table.items())
 
     def size(self, key: str, low: int, high: int, default: int) -> int:
@@ -170,21 +170,21 @@ class Reader:
         """Whole numbers, at least ``least`` of them; a number alone stands for a list of one."""
         if not isinstance(self._get(key, _MISSING), list):
             return (self.whole(key, low, high),)
-        below = Reader(self._list(key, least), (*self._path, key), self._lines, self._source)
+        below = TableReader(self._list(key, least), (*self._path, key), self._lines, self._source)
         return tuple(below._whole(at, value, low, high) for at, value in below._table.items())
 
     def numbers(self, key: str, low: Decimal, high: Decimal, least: int = 1) -> tuple[Decimal, ...]:
         """Numbers, at least ``least`` of them; a number alone stands for a list of one."""
         if not isinstance(self._get(key, _MISSING), list):
             return (self.number(key, low, high),)
-        below = Reader(self._list(key, least), (*self._path, key), self._lines, self._source)
+        below = TableReader(self._list(key, least), (*self._path, key), self._lines, self._source)
         return tuple(below._number(at, value, low, high) for at, value in below._table.items())
 
     def texts(self, key: str, allowed: Sequence[str] | None = None) -> tuple[str, ...]:
         """Texts, each one of ``allowed`` where that is given; none where the key is missing."""
         if key not in self._table:
             return ()
-        below = Reader(self._list(key, 0), (*self._path, key), self._lines, self._source)
+        below = TableReader(self._list(key, 0), (*self._path, key), self._lines, self._source)
         for at, value in below._table.items():
             if not isinstance(value, str) or (allowed is not None and value not in allowed):
                 words = "a text" if allowed is None else f"one of {_listed(allowed) or 'none'}"
@@ -193,21 +193,21 @@ class Reader:
 
     def rows(self, key: str, size: int) -> tuple[tuple[int, ...], ...]:
         """A square matrix of weights."""
-        below = Reader(self._list(key, size), (*self._path, key), self._lines, self._source)
+        below = TableReader(self._list(key, size), (*self._path, key), self._lines, self._source)
         rows = tuple(below.wholes(at, 0, 1 << 40, size) for at in below._table)
         for at, row in enumerate(rows):
             if len(rows) != size or len(row) != size or not sum(row):
                 below.refuse(at, f"{size} rows of {size} weights are wanted, not all 0 in any row")
         return rows
 
-    def table(self, key: str) -> Reader:
+    def table(self, key: str) -> TableReader:
         """A table below this one."""
         value = self._get(key, _MISSING)
         if not isinstance(value, dict):
             self.refuse(key, f"{_shown(value)}: a table is wanted, {{ ... }}")
-        return Reader(value, (*self._path, key), self._lines, self._source)
+        return TableReader(value, (*self._path, key), self._lines, self._source)
 
-    def tables(self, key: str, *, required: bool = False) -> list[Reader]:
+    def tables(self, key: str, *, required: bool = False) -> list[TableReader]:
         """Tables below this one, in order; a table alone stands for a list of one."""
         value = self._get(key, _MISSING if required else [])
         if isinstance(value, dict):
@@ -217,7 +217,7 @@ class Reader:
         if required and not value:
             self.refuse(key, "at least one table is wanted")
         return [
-            Reader(item, (*self._path, key, at), self._lines, self._source)
+            TableReader(item, (*self._path, key, at), self._lines, self._source)
             for at, item in enumerate(value)
         ]
 

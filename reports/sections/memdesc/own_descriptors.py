@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from reports import queries
 from reports.render import wording
-from reports.render.document import Block, Bullets, Cell, Column, Mono, Table
+from reports.render.document import Block, Bullets, Cell, Mono, Table, TableColumn
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -47,7 +47,7 @@ def blocks(connection: DuckDBPyConnection, run: int, row: Row, machine: Row) -> 
     )
     added = row["allocs"] + row["frees"]
     if not found:
-        return [Bullets([_known(machine)])]
+        return [Bullets([_evidence_text(machine)])]
     rows: list[list[Cell]] = [
         [
             Mono(each["name"]),
@@ -83,19 +83,19 @@ def blocks(connection: DuckDBPyConnection, run: int, row: Row, machine: Row) -> 
             "the recording, taken to lie close together. Fast: served by the CPU’s own sheaves. "
             "Empty: KiB of their slabs without a descriptor at the end.",
             (
-                Column("descriptor", numeric=False, share=1),
-                Column("bytes"),
-                Column("slot"),
-                Column("older"),
-                Column("allocated"),
-                Column("freed"),
-                Column("fast"),
-                Column("slabs"),
-                Column("empty"),
+                TableColumn("descriptor", numeric=False, share=1),
+                TableColumn("bytes"),
+                TableColumn("slot"),
+                TableColumn("older"),
+                TableColumn("allocated"),
+                TableColumn("freed"),
+                TableColumn("fast"),
+                TableColumn("slabs"),
+                TableColumn("empty"),
             ),
             rows,
         ),
-        Bullets([added_to, *_simulated(connection, run, row["scheme"]), _known(machine)]),
+        Bullets([added_to, *_simulated(connection, run, row["scheme"]), _evidence_text(machine)]),
     ]
 
 
@@ -117,7 +117,7 @@ def _simulated(connection: DuckDBPyConnection, run: int, scheme: str) -> list[st
     ]
 
 
-def _known(machine: Row) -> str:
+def _evidence_text(machine: Row) -> str:
     """How what lies behind the figures is known."""
     stock = (
         f"Of what was allocated before it began, {machine['stock_from']} and its own events tell "

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from reports import queries
 from reports.render import wording
-from reports.render.document import Block, Cell, Chart, Column, Mono, Steps, Table
+from reports.render.document import Block, Cell, Chart, Mono, Steps, Table, TableColumn
 from reports.rules import with_titles
 
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ def _zones(connection: DuckDBPyConnection, run: int) -> list[Block]:
             )
             + _beside(connection, run),
             (
-                Column("zone", numeric=False),
-                Column("pages"),
-                Column("batch", minor=True),
-                Column("high", minor=True),
-                *(Column(title) for _, title in _COUNTERS),
+                TableColumn("zone", numeric=False),
+                TableColumn("pages"),
+                TableColumn("batch", minor=True),
+                TableColumn("high", minor=True),
+                *(TableColumn(title) for _, title in _COUNTERS),
             ),
             rows,
         )
@@ -160,11 +160,11 @@ def _refcounts(connection: DuckDBPyConnection, run: int) -> list[Block]:
             "Reference-count operations of the model’s slab pages under every policy. The slabs "
             "are the same: freezing changes counts, not placement.",
             (
-                Column("policy", numeric=False),
-                Column("slabs made"),
-                Column("freed"),
-                Column("plain stores"),
-                Column("locked instructions"),
+                TableColumn("policy", numeric=False),
+                TableColumn("slabs made"),
+                TableColumn("freed"),
+                TableColumn("plain stores"),
+                TableColumn("locked instructions"),
             ),
             [
                 [

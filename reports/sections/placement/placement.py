@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reports import queries
 from reports.render import wording
-from reports.render.document import Block, Bullets, Cell, Column, Heading, Mono, Table, Text
+from reports.render.document import Block, Bullets, Cell, Heading, Mono, Table, TableColumn, Text
 from reports.rules import with_titles
 from reports.sections.placement import left_out
 from reports.sections.placement import memory as placed_memory
@@ -121,13 +121,13 @@ def _slabs(connection: DuckDBPyConnection, run: int) -> Table:
     return Table(
         "Slabs made and freed, and pages of those made: by the recorded kernel ● and by the model.",
         (
-            Column("cache", numeric=False),
-            Column("made ●"),
-            Column("model"),
-            Column("freed ●"),
-            Column("model"),
-            Column("pages ●"),
-            Column("model"),
+            TableColumn("cache", numeric=False),
+            TableColumn("made ●"),
+            TableColumn("model"),
+            TableColumn("freed ●"),
+            TableColumn("model"),
+            TableColumn("pages ●"),
+            TableColumn("model"),
         ),
         rows,
     )
@@ -142,10 +142,10 @@ def _paths(connection: DuckDBPyConnection, run: int) -> Table:
     return Table(
         "How the model served the recorded requests: objects by SLUB, pages by the page allocator.",
         (
-            Column("layer", numeric=False),
-            Column("path", numeric=False),
-            Column("requests"),
-            Column("share"),
+            TableColumn("layer", numeric=False),
+            TableColumn("path", numeric=False),
+            TableColumn("requests"),
+            TableColumn("share"),
         ),
         [
             [
@@ -178,10 +178,10 @@ def _counters(connection: DuckDBPyConnection, run: int, slub: str) -> Table:
         "slabs on the partial list at the end; used: share of the slabs’ bytes that live objects "
         "hold then.",
         (
-            Column("cache", numeric=False),
-            *(Column(name.replace("_", " "), minor=at > 1) for at, name in enumerate(names)),
-            Column("partial"),
-            Column("used"),
+            TableColumn("cache", numeric=False),
+            *(TableColumn(name.replace("_", " "), minor=at > 1) for at, name in enumerate(names)),
+            TableColumn("partial"),
+            TableColumn("used"),
         ),
         [
             [

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from reports import queries
 from reports.render import wording
-from reports.render.document import Block, Cell, Column, Heading, Mono, Table, Text
+from reports.render.document import Block, Cell, Heading, Mono, Table, TableColumn, Text
 from reports.rules import with_titles
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _matrix(cpus: list[int], objects: list[list[int]], total: int) -> list[Block
         Table(
             "Objects by the CPU that allocated (row) and the CPU that freed them (column), as "
             "shares of all ●.",
-            (Column("allocated on"), *(Column(f"CPU {cpu}") for cpu in cpus)),
+            (TableColumn("allocated on"), *(TableColumn(f"CPU {cpu}") for cpu in cpus)),
             [
                 [f"CPU {cpu}", *(wording.percent(number, total) for number in row)]
                 for cpu, row in zip(cpus, objects, strict=True)
@@ -92,10 +92,10 @@ def _caches(connection: DuckDBPyConnection, run: int) -> Table:
             "CPU (R3.24); before them it went back to the slab (R3.35)."
         ),
         (
-            Column("cache", numeric=False),
-            Column("objects"),
-            Column("freed remotely"),
-            Column("share"),
+            TableColumn("cache", numeric=False),
+            TableColumn("objects"),
+            TableColumn("freed remotely"),
+            TableColumn("share"),
         ),
         rows,
     )

@@ -31,7 +31,7 @@ _TRACES = """
 _HEADS = ("of", "kernel", "model", "its range", "error", "allowed", "")
 
 
-class _Source(NamedTuple):
+class _OptionalSource(NamedTuple):
     """Something a recording may have, and quantities that are there only where it has."""
 
     name: str
@@ -39,10 +39,10 @@ class _Source(NamedTuple):
 
 
 _SOURCES = (
-    _Source("page_ref events", ("page_ref_plain",)),
-    _Source("kpageflags behind the recording", ("page_kind", "descriptor_bytes")),
-    _Source("/sys/kernel/slab", ("slab_order",)),
-    _Source(
+    _OptionalSource("page_ref events", ("page_ref_plain",)),
+    _OptionalSource("kpageflags behind the recording", ("page_kind", "descriptor_bytes")),
+    _OptionalSource("/sys/kernel/slab", ("slab_order",)),
+    _OptionalSource(
         "SLUB_STATS of a recording from boot on",
         ("simulated_alloc_slab", "simulated_cpu_slabs_alloc_slab"),
     ),

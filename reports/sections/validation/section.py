@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from reports import queries
 from reports.render import wording
-from reports.render.document import Block, Cell, Column, Heading, Mono, Strong, Table, Text
+from reports.render.document import Block, Cell, Heading, Mono, Strong, Table, TableColumn, Text
 from reports.sections.validation.standings import APART, Standing
 
 if TYPE_CHECKING:
@@ -74,12 +74,12 @@ def _summary(found: list[Row]) -> Table:
         "checks whose figure the recording can tell; of the others it tells a range, in which the "
         "kernel’s figure lies.",
         (
-            Column("quantity", numeric=False),
-            Column("checks"),
-            Column("within"),
-            Column("beyond"),
-            Column("apart"),
-            Column("largest error"),
+            TableColumn("quantity", numeric=False),
+            TableColumn("checks"),
+            TableColumn("within"),
+            TableColumn("beyond"),
+            TableColumn("apart"),
+            TableColumn("largest error"),
         ),
         rows,
     )
@@ -109,13 +109,13 @@ def _singles(found: list[Row]) -> Table:
         "column reason of the table validation. In brackets: the model’s figures over what the "
         "recording leaves open, when the frees were that no event shows.",
         (
-            Column("quantity", numeric=False),
-            Column("of", numeric=False, share=1),
-            Column("kernel ●"),
-            Column("model"),
-            Column("error"),
-            Column("bound"),
-            Column("", numeric=False),
+            TableColumn("quantity", numeric=False),
+            TableColumn("of", numeric=False, share=1),
+            TableColumn("kernel ●"),
+            TableColumn("model"),
+            TableColumn("error"),
+            TableColumn("bound"),
+            TableColumn("", numeric=False),
         ),
         rows,
     )

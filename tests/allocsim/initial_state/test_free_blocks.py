@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from allocsim.initial_state.free_blocks import free_pages, raised, with_free_pages
 from allocsim.initial_state.zoneinfo import parse_free_pages, placed
-from allocsim.page_alloc.zones import ORDERS, TYPES, Machine, Mt, PcpNumbers, computed_zone
+from allocsim.page_alloc.zones import ORDERS, TYPES, MachineZones, Mt, PcpNumbers, computed_zone
 from allocsim.trace.results import How
 from pipeline.ingest.recording import import_recording
-from pipeline.replay.policies import find_policies, shipped_pricing
+from pipeline.replay.pricing import find_policies, shipped_pricing
 from pipeline.replay.read_back import RecordedRun
 from pipeline.replay.recorded import WINDOW_ROWS, replay_trace
 from pipeline.replay.simulated import simulate
@@ -66,7 +66,7 @@ def test_taken_pages_leave_what_the_oracle_leaves(
 ) -> None:
     """As far as pages of the own type and whole pageblocks of others go: what a zone holds most."""
     state = placed(ZONE, *found)
-    buddy = Buddy(Machine((ZONE,), (state,), 1), 0)
+    buddy = Buddy(MachineZones((ZONE,), (state,), 1), 0)
     before = counts_of(buddy)
     assert before == Counter(
         {(o, k): n for o, row in enumerate(found[0]) for k, n in enumerate(row)}

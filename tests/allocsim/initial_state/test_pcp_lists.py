@@ -8,14 +8,14 @@ import pytest
 from allocsim.initial_state.pcp_lists import ListDepths, for_cpus, with_lists, with_pages
 from allocsim.page_alloc.pcp import list_index, list_order, list_type
 from allocsim.page_alloc.replay import PageReplay
-from allocsim.page_alloc.zones import Machine, all_free, computed_zone
+from allocsim.page_alloc.zones import MachineZones, all_free, computed_zone
 
 
-def depths(lane: list[int], op: list[int], lanes: int, window: int = 100) -> ListDepths:
-    found = ListDepths(lanes)
-    for first in range(0, len(lane), window):
+def depths(pcp_list: list[int], op: list[int], pcp_lists: int, window: int = 100) -> ListDepths:
+    found = ListDepths(pcp_lists)
+    for first in range(0, len(pcp_list), window):
         part = slice(first, first + window)
-        found.add(np.array(lane[part]), np.array(op[part]))
+        found.add(np.array(pcp_list[part]), np.array(op[part]))
     return found
 
 
@@ -68,9 +68,9 @@ def test_blocks_on_lists_come_from_used_pages_of_pageblocks_of_their_type() -> N
         (1, 9, 3),
         (0, 13, 1),
     }
-    model = PageReplay(Machine((zone,), (found,), 2))
+    model = PageReplay(MachineZones((zone,), (found,), 2))
     assert [pcp.count for pcp in model.allocator.pcps[0]] == [5 + 512, 7 + 24]
-    assert not model.routes.impure_lanes().any()
+    assert not model.routes.impure_pcp_lists().any()
     taken = {
         page
         for _, index, blocks in found.lists

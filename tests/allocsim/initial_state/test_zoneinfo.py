@@ -24,7 +24,7 @@ from allocsim.page_alloc.allocator import ATOMIC
 from allocsim.page_alloc.gfp import highest_zones, migratetypes, urgency
 from allocsim.page_alloc.replay import PageReplay
 from allocsim.page_alloc.unusable_index import unusable_index
-from allocsim.page_alloc.zones import Machine, PcpNumbers, all_free, computed_zone
+from allocsim.page_alloc.zones import MachineZones, PcpNumbers, all_free, computed_zone
 from tests.conftest import RECORDINGS
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ def test_placed_blocks_stay_as_counted(folder: Path) -> None:
             continue
         free, types = counts[zone.name]
         state = placed(zone, free, types)
-        model = PageReplay(Machine((replace(zone, pcp=zone.pcp[:1]),), (state,), 1))
+        model = PageReplay(MachineZones((replace(zone, pcp=zone.pcp[:1]),), (state,), 1))
         buddy = model.allocator.buddies[0]
         found = buddy.free_blocks()
         wanted = np.array(free)
@@ -273,7 +273,7 @@ def test_placed_blocks_stay_as_counted(folder: Path) -> None:
 # -- settings
 
 
-def machine(settings: dict[str, int], cpus: int = 2) -> Machine:
+def machine(settings: dict[str, int], cpus: int = 2) -> MachineZones:
     zone = computed_zone(1 << 18, 2)
     return page_machine(LINUX_7_2, (zone,), (all_free(zone),), cpus, settings)
 

@@ -1,4 +1,4 @@
-"""Descriptors' own allocations, live blocks and the opening stock, against the plain version."""
+"""Descriptors' own allocations, live and pre-trace blocks, against the plain version."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allocsim.memdesc.boot_blocks import FirstTouched, opening_stock
 from allocsim.memdesc.descriptor_caches import (
     DescriptorOutcome,
     DescriptorRequests,
     DescriptorSlabs,
 )
 from allocsim.memdesc.live_blocks import LiveBlocks
+from allocsim.memdesc.pre_trace_blocks import FirstTouched, pre_trace_blocks
 from allocsim.memdesc.schemes import shipped_schemes
 from allocsim.recording.kpageflags import blocks_of_flags
-from allocsim.recording.page_kinds import Kind
+from allocsim.recording.page_kinds import PageKind
 from tests.conftest import examples
 from tests.oracle.descriptors import Block, Descriptors, live_at, opening
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SCHEME = shipped_schemes()["memdesc-8"]
-SLAB = next(n for n, each in enumerate(SCHEME.descriptors) if Kind.SLAB in each.kinds)
+SLAB = next(n for n, each in enumerate(SCHEME.descriptors) if PageKind.SLAB in each.kinds)
 SLICE, SLICES = 100, 7
 LENGTH = SLICE * SLICES
 
@@ -38,11 +38,11 @@ STEPS = st.lists(
 
 
 def _requests(
-    older: list[int], steps: Sequence[tuple[int, int, int]], burst: int
+    pre_trace: list[int], steps: Sequence[tuple[int, int, int]], burst: int
 ) -> list[tuple[int, int, int, int]]:
     """CPU, descriptor, op, handle; every allocation is ``burst`` of them."""
-    live = list(enumerate(older))
-    made, handle = [], len(older)
+    live = list(enumerate(pre_trace))
+    made, handle = [], len(pre_trace)
     for cpu, descriptor, which in steps:
         if which < 0 or not live:
             for _ in range(burst):
@@ -56,10 +56,10 @@ def _requests(
 
 
 def _model(
-    older: list[int], made: list[tuple[int, int, int, int]], windows: int
+    pre_trace: list[int], made: list[tuple[int, int, int, int]], windows: int
 ) -> DescriptorOutcome:
     model = DescriptorSlabs(SCHEME, 2, 0, LENGTH - 1, SLICE)
-    model.begin(np.array(older, np.int64))
+    model.begin(np.array(pre_trace, np.int64))
     columns = np.array(made, np.int64).reshape(-1, 4).T
     ts = np.arange(len(made)) * LENGTH // max(len(made), 1)
     for rows in np.array_split(np.arange(len(made)), windows):
@@ -69,17 +69,17 @@ def _model(
 
 
 def _plainly(
-    plain: Descriptors, older: list[int], made: list[tuple[int, int, int, int]]
+    plain: Descriptors, pre_trace: list[int], made: list[tuple[int, int, int, int]]
 ) -> tuple[int, int]:
     """Most slab pages ever held, and pages, each times how long it was held."""
-    for number, descriptor in enumerate(older):
-        plain.request(-1, (0, descriptor, 1, number), older=True)
+    for number, descriptor in enumerate(pre_trace):
+        plain.request(-1, (0, descriptor, 1, number), pre_trace=True)
     total = sum(way << order for _, _, order, way in plain.pages)
     peak, page_ns, since = total, 0, 0
     for number, request in enumerate(made):
         now, seen = number * LENGTH // len(made), len(plain.pages)
         page_ns, since = page_ns + total * (now - since), now
-        plain.request(number, request, older=False)
+        plain.request(number, request, pre_trace=False)
         for _, _, order, way in plain.pages[seen:]:
             total += way << order
             peak = max(peak, total)
@@ -89,12 +89,12 @@ def _plainly(
 @examples(25)
 @given(st.lists(st.sampled_from([0, SLAB, 3]), max_size=200), STEPS, st.sampled_from([1, 7, 90]))
 def test_like_the_plain_version_whatever_the_windows(
-    older: list[int], steps: list[tuple[int, int, int]], burst: int
+    pre_trace: list[int], steps: list[tuple[int, int, int]], burst: int
 ) -> None:
-    made = _requests(older, steps, burst)
-    got = _model(older, made, 1)
+    made = _requests(pre_trace, steps, burst)
+    got = _model(pre_trace, made, 1)
     plain = Descriptors(got.shapes, SLAB)
-    peak, page_ns = _plainly(plain, older, made)
+    peak, page_ns = _plainly(plain, pre_trace, made)
     held = Counter[int]()
     for _, cache, order, way in plain.pages:
         held[cache] += way << order
@@ -109,7 +109,7 @@ def test_like_the_plain_version_whatever_the_windows(
     # Held for as long as in the plain version: every slab was made and freed at the same moment.
     assert got.mean_pages == page_ns / (LENGTH - 1)
     for windows in (2, 5, 40):
-        several = _model(older, made, windows)
+        several = _model(pre_trace, made, windows)
         for name in ("objects", "slabs", "pages"):
             assert np.array_equal(getattr(got, name), getattr(several, name))
         for name, counts in got.counts.items():
@@ -137,7 +137,7 @@ def test_every_slab_of_descriptors_has_a_descriptor() -> None:
 LIFE = st.tuples(
     st.integers(0, 60),  # first frame
     st.integers(0, 3),  # order
-    st.sampled_from([Kind.UNKNOWN, Kind.SLAB, Kind.ANON, Kind.PIPE]),
+    st.sampled_from([PageKind.UNKNOWN, PageKind.SLAB, PageKind.ANON, PageKind.PIPE]),
     st.integers(-1, LENGTH - 1),  # start
     st.integers(-1, LENGTH - 1),  # end
     st.booleans(),
@@ -190,14 +190,14 @@ def _flags(blocks: list[tuple[int, int, int]]) -> np.ndarray[Any, Any]:
 
 
 def _shown(blocks: list[tuple[int, int, int]] | None) -> list[Block] | None:
-    kinds = {1 << 7: Kind.SLAB, 1 << 12 | 1 << 5: Kind.ANON}
+    kinds = {1 << 7: PageKind.SLAB, 1 << 12 | 1 << 5: PageKind.ANON}
     if blocks is None:
         return None
     return [(8 * place, order, kinds[word]) for place, order, word in blocks if word]
 
 
 @given(st.lists(LIFE, max_size=12), st.none() | BLOCKS, st.none() | BLOCKS)
-def test_the_opening_stock_like_the_plain_version(
+def test_blocks_older_than_the_trace_like_the_plain_version(
     drawn: list[tuple[Any, ...]],
     before: list[tuple[int, int, int]] | None,
     after: list[tuple[int, int, int]] | None,
@@ -205,7 +205,7 @@ def test_the_opening_stock_like_the_plain_version(
     lives = _lives(drawn)
     touched = FirstTouched(64)
     touched.add(_columns(lives))
-    got = opening_stock(
+    got = pre_trace_blocks(
         touched,
         None if before is None else _flags(before),
         None if after is None else _flags(after),
@@ -235,9 +235,9 @@ def test_blocks_of_flags_by_hand() -> None:
     assert blocks["pfn"].tolist() == [0, 3, 4, 5, 6]
     assert blocks["order"].tolist() == [1, 0, 0, 0, 0]
     assert blocks["kind"].tolist() == [
-        Kind.SLAB,
-        Kind.PAGE_CACHE,
-        Kind.SHMEM,
-        Kind.ANON,
-        Kind.PAGE_TABLE,
+        PageKind.SLAB,
+        PageKind.PAGE_CACHE,
+        PageKind.SHMEM,
+        PageKind.ANON,
+        PageKind.PAGE_TABLE,
     ]

@@ -18,7 +18,7 @@ from allocsim.memdesc.schemes import (
     slab_bytes,
     word_bytes,
 )
-from allocsim.recording.page_kinds import KIND_NAMES, Kind
+from allocsim.recording.page_kinds import KIND_NAMES, PageKind
 from allocsim.toml_data import DataFileError
 
 SHIPPED = shipped_schemes()
@@ -26,7 +26,7 @@ NEW = SHIPPED["memdesc-8"]
 TODAY = SHIPPED["struct-page"]
 
 
-def _overhead(scheme: Scheme, blocks: dict[tuple[Kind, int], int]) -> int:
+def _overhead(scheme: Scheme, blocks: dict[tuple[PageKind, int], int]) -> int:
     """Bytes of words and descriptors of blocks: (kind, order) -> how many."""
     kind, order = (np.array([key[n] for key in blocks]) for n in (0, 1))
     each = word_bytes(scheme, kind, order) + descriptor_bytes(scheme, kind)
@@ -38,7 +38,7 @@ def _descriptor(scheme: Scheme, name: str) -> Descriptor:
 
 
 def test_v6_a_cache_of_9941_slabs_of_4_pages() -> None:
-    slabs = {(Kind.SLAB, 2): 9941}
+    slabs = {(PageKind.SLAB, 2): 9941}
     assert _overhead(TODAY, slabs) == 2_544_896
     assert _overhead(NEW, slabs) == 954_336
 
@@ -53,7 +53,7 @@ def test_words_take_the_share_of_memory_that_spec_6_3_has(name: str, percent: fl
 
 
 def test_without_descriptors_64_bytes_a_page_are_64_bytes_a_page() -> None:
-    kinds = np.array([kind for kind in Kind if kind != Kind.HUGETLB])
+    kinds = np.array([kind for kind in PageKind if kind != PageKind.HUGETLB])
     for order in range(11):
         orders = np.full(len(kinds), order)
         assert np.all(word_bytes(TODAY, kinds, orders) == 64 << order)
@@ -63,7 +63,7 @@ def test_without_descriptors_64_bytes_a_page_are_64_bytes_a_page() -> None:
 
 def test_hugetlb_pages_keep_one_page_of_words_with_hvo() -> None:
     # R6.4: 2 MiB keep 1 of 8 pages, 28 KiB are freed; 1 GiB keep 1 of 4096.
-    kind, order = np.array([Kind.HUGETLB, Kind.HUGETLB, Kind.THP]), np.array([9, 18, 9])
+    kind, order = np.array([PageKind.HUGETLB, PageKind.HUGETLB, PageKind.THP]), np.array([9, 18, 9])
     assert word_bytes(TODAY, kind, order).tolist() == [4096, 4096, 8 * 4096]
     assert word_bytes(replace(TODAY, hvo=False), kind, order).tolist() == [
         8 * 4096,
@@ -76,13 +76,13 @@ def test_hugetlb_pages_keep_one_page_of_words_with_hvo() -> None:
 def test_an_order_0_folio_costs_more_than_it_saves_larger_ones_less() -> None:
     # R6.4: 88 bytes in place of 64 for order 0, and 56 saved for each page.
     saved = [
-        _overhead(TODAY, {(Kind.PAGE_CACHE, order): 1})
-        - _overhead(NEW, {(Kind.PAGE_CACHE, order): 1})
+        _overhead(TODAY, {(PageKind.PAGE_CACHE, order): 1})
+        - _overhead(NEW, {(PageKind.PAGE_CACHE, order): 1})
         for order in range(3)
     ]
     assert saved == [-24, 32, 144]
     # With 32-byte words an order-0 folio takes 112.
-    assert _overhead(SHIPPED["memdesc-32"], {(Kind.PAGE_CACHE, 0): 1}) == 112
+    assert _overhead(SHIPPED["memdesc-32"], {(PageKind.PAGE_CACHE, 0): 1}) == 112
 
 
 def test_slots_and_full_slabs_cost_what_spec_6_4_has() -> None:
@@ -105,7 +105,7 @@ def test_every_shipped_size_says_whether_it_is_published_and_by_whom() -> None:
         assert scheme.doc
         assert scheme.word_source
         rows = sizes(scheme)
-        assert [row.page_kind for row in rows] == [kind for kind in Kind for _ in range(2)]
+        assert [row.page_kind for row in rows] == [kind for kind in PageKind for _ in range(2)]
         for row in rows:
             assert row.source or not scheme.descriptors
     published = {each.name for each in NEW.descriptors if each.known == PUBLISHED}
@@ -115,13 +115,15 @@ def test_every_shipped_size_says_whether_it_is_published_and_by_whom() -> None:
 
 def test_misc_pages_need_none_unless_a_cgroup_pays_for_them() -> None:
     rows = {(row.page_kind, row.charged): row for row in sizes(NEW)}
-    for kind in (Kind.VMALLOC, Kind.KERNEL_STACK, Kind.PIPE, Kind.LARGE_KMALLOC):
+    for kind in (PageKind.VMALLOC, PageKind.KERNEL_STACK, PageKind.PIPE, PageKind.LARGE_KMALLOC):
         assert rows[kind, False].bytes == 0
         assert rows[kind, True].bytes == 32
         assert rows[kind, True].bound
-    assert rows[Kind.PAGE_TABLE, True] == replace(rows[Kind.PAGE_TABLE, False], charged=True)
-    assert rows[Kind.UNKNOWN, False].bytes == 112  # the largest there is
-    assert rows[Kind.UNKNOWN, False].bound
+    assert rows[PageKind.PAGE_TABLE, True] == replace(
+        rows[PageKind.PAGE_TABLE, False], charged=True
+    )
+    assert rows[PageKind.UNKNOWN, False].bytes == 112  # the largest there is
+    assert rows[PageKind.UNKNOWN, False].bound
 
 
 def test_a_scheme_of_the_user_s_own() -> None:
@@ -141,7 +143,9 @@ def test_a_scheme_of_the_user_s_own() -> None:
         """,
         "leaner.toml",
     )
-    need = descriptor_bytes(scheme, np.array([Kind.PAGE_CACHE, Kind.SHMEM, Kind.SLAB, Kind.ANON]))
+    need = descriptor_bytes(
+        scheme, np.array([PageKind.PAGE_CACHE, PageKind.SHMEM, PageKind.SLAB, PageKind.ANON])
+    )
     assert need.tolist() == [48, 56, 0, 80]
     assert _descriptor(scheme, "folio").slot == 64  # the free pointer behind it, unless inside
     assert scheme.source == "leaner.toml"
@@ -190,7 +194,7 @@ def test_a_file_that_will_not_do_is_refused_in_one_line(text: str, says: str) ->
 def test_every_kind_is_told_of() -> None:
     told = {kind for each in NEW.descriptors if not each.charged for kind in each.kinds}
     without = {row.page_kind for row in sizes(NEW) if row.bytes == 0}
-    assert {KIND_NAMES[kind] for kind in Kind} == {
+    assert {KIND_NAMES[kind] for kind in PageKind} == {
         *(KIND_NAMES[kind] for kind in told | without),
         "unknown",
     }

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from allocsim.page_alloc.zones import Machine
+    from allocsim.page_alloc.zones import MachineZones
     from pipeline.trace_set.reader import TraceSet
 
 COLUMNS = ("cpu", "op", "page", "order", "migratetype", "highest", "flags", "offset")
-Lane = tuple[int, int, int]
+PcpListKey = tuple[int, int, int]
 TICK_NS = 1_000_000_000  # the vmstat worker runs about once a second (R4.13)
 
 
@@ -42,7 +42,7 @@ class RecordedPages:
     """Rows of COLUMNS, the machine, and how often the kernel's own events occurred."""
 
     rows: list[tuple[int, ...]]
-    machine: Machine
+    machine: MachineZones
     truth: Counter[str]
     untraced: int  # pages allocated again without a free between (T6)
 
@@ -65,7 +65,7 @@ def recorded_pages(trace: TraceSet, recording: Path, *, ticks: bool = True) -> R
     return RecordedPages(rows, machine, truth, requests.untraced)
 
 
-def recorded_machine(recording: Path, cpus: int, release: str) -> Machine:
+def recorded_machine(recording: Path, cpus: int, release: str) -> MachineZones:
     before = recording / "snapshots" / "before"
     zones = parse_zoneinfo((before / "zoneinfo").read_text("utf-8"), cpus)
     counts = parse_pagetypeinfo((before / "pagetypeinfo").read_text("utf-8"))
@@ -85,7 +85,7 @@ class _Requests:
         self.untraced = 0
         self.ticks = dict.fromkeys(range(cpus), 0)
 
-    def add(self, part: dict[str, Any], machine: Machine) -> None:
+    def add(self, part: dict[str, Any], machine: MachineZones) -> None:
         gfp = part["gfp_flags"]
         columns: Iterable[Any] = zip(
             part["ts"].tolist(),
@@ -132,16 +132,18 @@ class _Requests:
             self._free(cpu, page, 0)
 
 
-def plain_lists(trace: TraceSet, machine: Machine) -> tuple[dict[Lane, int], set[Lane]]:
+def plain_lists(
+    trace: TraceSet, machine: MachineZones
+) -> tuple[dict[PcpListKey, int], set[PcpListKey]]:
     """Blocks every list (zone, CPU, index) held at the start, and the lists seen refilled.
 
     A free's list is that of the request its page was allocated by; of older pages, the movable.
     """
     wanted = ("cpu", "event", "pfn", "order", "gfp_flags", "migratetype")
     kinds: dict[int, int] = {}
-    taken: Counter[Lane] = Counter()
-    held: dict[Lane, int] = {}
-    refilled: set[Lane] = set()
+    taken: Counter[PcpListKey] = Counter()
+    held: dict[PcpListKey, int] = {}
+    refilled: set[PcpListKey] = set()
     ways = {Ev.MM_PAGE_ALLOC: 1, Ev.MM_PAGE_FREE: -1, Ev.MM_PAGE_ALLOC_ZONE_LOCKED: 0}
     for window in trace.windows(columns=wanted):
         at = np.isin(window["event"], list(ways))
@@ -162,22 +164,22 @@ def plain_lists(trace: TraceSet, machine: Machine) -> tuple[dict[Lane, int], set
             z = next(
                 n for n, zone in enumerate(machine.zones) if zone.start_pfn <= pfn < zone.end_pfn
             )
-            lane = z, cpu, index
-            if lane in refilled:
+            pcp_list = z, cpu, index
+            if pcp_list in refilled:
                 continue
-            taken[lane] += ways[event]
-            held[lane] = max(held.get(lane, 0), taken[lane])
+            taken[pcp_list] += ways[event]
+            held[pcp_list] = max(held.get(pcp_list, 0), taken[pcp_list])
             if event == Ev.MM_PAGE_ALLOC_ZONE_LOCKED:
-                refilled.add(lane)
+                refilled.add(pcp_list)
     return held, refilled
 
 
-def _with_lists(trace: TraceSet, machine: Machine, zoneinfo: str) -> Machine:
+def _with_lists(trace: TraceSet, machine: MachineZones, zoneinfo: str) -> MachineZones:
     held, refilled = plain_lists(trace, machine)
     blocks = np.zeros((len(machine.zones), machine.cpus, PCP_LISTS), np.int64)
     known = np.zeros(blocks.shape, np.bool_)
-    for lane, count in held.items():
-        blocks[lane], known[lane] = count, lane in refilled
+    for pcp_list, count in held.items():
+        blocks[pcp_list], known[pcp_list] = count, pcp_list in refilled
     pages = parse_list_pages(zoneinfo, machine.cpus)
     states = list(machine.states)
     for z, zone in enumerate(machine.zones):

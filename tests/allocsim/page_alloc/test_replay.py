@@ -16,7 +16,7 @@ from allocsim.page_alloc import replay as page_replay
 from allocsim.page_alloc.paths import PAGE_COUNTERS
 from allocsim.page_alloc.replay import PageReplay
 from allocsim.page_alloc.zones import (
-    Machine,
+    MachineZones,
     Mt,
     PageRules,
     PcpNumbers,
@@ -83,7 +83,7 @@ Row = tuple[int, int, int]  # path, pfn, pressure
 Blocks = list[list[int]]  # free blocks [order][type]
 
 
-def run_oracle(machine: Machine, trace: Trace) -> tuple[Oracle, list[Row], list[Blocks]]:
+def run_oracle(machine: MachineZones, trace: Trace) -> tuple[Oracle, list[Row], list[Blocks]]:
     oracle = Oracle(machine)
     out = []
     states = []
@@ -97,7 +97,7 @@ def run_oracle(machine: Machine, trace: Trace) -> tuple[Oracle, list[Row], list[
 
 
 def run_model(
-    machine: Machine, trace: Trace, window: int, samples: Iterable[int] = ()
+    machine: MachineZones, trace: Trace, window: int, samples: Iterable[int] = ()
 ) -> tuple[PageReplay, list[Row], list[Blocks]]:
     model = PageReplay(machine)
     columns = trace.columns()
@@ -118,7 +118,7 @@ def run_model(
     return model, out, taken
 
 
-def assert_same(machine: Machine, trace: Trace, window: int) -> PageReplay:
+def assert_same(machine: MachineZones, trace: Trace, window: int) -> PageReplay:
     oracle, expected, states = run_oracle(machine, trace)
     samples = list(range(0, len(trace.rows), 7))
     model, found, taken = run_model(machine, trace, window, samples)
@@ -152,7 +152,7 @@ def assert_same(machine: Machine, trace: Trace, window: int) -> PageReplay:
 
 
 @st.composite
-def machines(draw: st.DrawFn) -> Machine:
+def machines(draw: st.DrawFn) -> MachineZones:
     cpus = draw(st.integers(1, 3))
     flags = [draw(st.booleans()) for _ in range(5)]
     rules = PageRules(*flags, scale_max=draw(st.sampled_from([5, 5, 0, 2])))
@@ -203,11 +203,11 @@ def machines(draw: st.DrawFn) -> Machine:
             lists += [(cpus - 1, 10, (start + 16, start + 32))]
         states.append(ZoneState(tuple(free), bytes(kinds), chunks, tuple(lists)))
     normal = len(names) - 1 if draw(st.booleans()) else -1
-    return Machine(tuple(zones), tuple(states), cpus, rules, normal)
+    return MachineZones(tuple(zones), tuple(states), cpus, rules, normal)
 
 
 @st.composite
-def traces(draw: st.DrawFn, machine: Machine) -> Trace:
+def traces(draw: st.DrawFn, machine: MachineZones) -> Trace:
     """Bursts of one kind of event each: shrinking drops bursts first."""
     trace = Trace()
     cpu = st.integers(0, machine.cpus - 1)
@@ -288,13 +288,13 @@ def random_trace(seed: int, events: int, cpus: int) -> Trace:
 @pytest.mark.parametrize("window", [1000, 100_000])
 def test_long_random_traffic(seed: int, window: int) -> None:
     zone = computed_zone(1 << (15 + seed % 3), 2)
-    machine = Machine((zone,), (all_free(zone),), 2, PageRules(free_high_half=bool(seed & 1)))
+    machine = MachineZones((zone,), (all_free(zone),), 2, PageRules(free_high_half=bool(seed & 1)))
     assert_same(machine, random_trace(seed, 20_000, 2), window)
 
 
 def test_a_handle_that_does_not_ascend_is_refused() -> None:
     zone = computed_zone(1 << 15, 1)
-    model = PageReplay(Machine((zone,), (all_free(zone),), 1))
+    model = PageReplay(MachineZones((zone,), (all_free(zone),), 1))
     with pytest.raises(ValueError, match="must ascend"):
         model.window({"op": np.array([1, 1]), "cpu": np.zeros(2, int), "page": np.array([5, 5])})
 
@@ -302,7 +302,7 @@ def test_a_handle_that_does_not_ascend_is_refused() -> None:
 @pytest.mark.parametrize("name", ["cpu", "order", "migratetype", "highest"])
 def test_a_request_the_machine_does_not_know_is_named(name: str) -> None:
     zone = computed_zone(1 << 15, 1)
-    model = PageReplay(Machine((zone,), (all_free(zone),), 1))
+    model = PageReplay(MachineZones((zone,), (all_free(zone),), 1))
     columns = {"op": np.array([1, 1]), "cpu": np.zeros(2, int), "page": np.array([5, 6])}
     columns[name] = np.array([0, 11])
     with pytest.raises(ValueError, match=f"page event 1: {name} 11 is not in 0 to"):
@@ -311,7 +311,7 @@ def test_a_request_the_machine_does_not_know_is_named(name: str) -> None:
 
 def test_pages_are_conserved_and_memory_is_bounded_by_live_pages() -> None:
     zone = computed_zone(1 << 16, 2)
-    machine = Machine((zone,), (all_free(zone),), 2)
+    machine = MachineZones((zone,), (all_free(zone),), 2)
     trace = random_trace(9, 30_000, 2)
     model, out, _ = run_model(machine, trace, 1000)
     live = sum(1 << order for _, order in trace.live)

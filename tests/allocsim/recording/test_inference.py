@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from allocsim.recording.page_kinds import Kind
+from allocsim.recording.page_kinds import PageKind
 from allocsim.trace.events import Ev
 from allocsim.trace.results import CacheHow, How
 from tests.allocsim.replayed import Replayed, replay, replayed
@@ -53,18 +53,18 @@ def test_kinds_without_stacks_and_page_ref_events(path: Path) -> None:
     truth = np.array([want[seq] for seq in rows[pages["alloc_seq"][begun]]])
     kind, how = pages["page_kind"][begun], pages["kind_how"][begun]
     # Their counts are alike: a kernel stack is vmalloc memory.
-    kind[(kind == Kind.VMALLOC) & (truth == Kind.KERNEL_STACK)] = Kind.KERNEL_STACK
+    kind[(kind == PageKind.VMALLOC) & (truth == PageKind.KERNEL_STACK)] = PageKind.KERNEL_STACK
 
     assert (kind == truth).mean() > 0.99
     # Objects tell slab pages and large kmallocs, all of them and no others.
-    for exact in (Kind.SLAB, Kind.LARGE_KMALLOC):
+    for exact in (PageKind.SLAB, PageKind.LARGE_KMALLOC):
         assert ((kind == exact) == (truth == exact)).all()
     seen = how == How.OBSERVED
     assert (kind[seen] == truth[seen]).all()
-    assert np.isin(kind[seen], (Kind.SLAB, Kind.LARGE_KMALLOC)).all()
+    assert np.isin(kind[seen], (PageKind.SLAB, PageKind.LARGE_KMALLOC)).all()
     # tmpfs and anonymous memory ask alike; what the task did before tells nearly all.
-    assert (kind[truth == Kind.SHMEM] == Kind.SHMEM).all()
-    assert (kind[truth == Kind.ANON] == Kind.ANON).mean() > 0.95
+    assert (kind[truth == PageKind.SHMEM] == PageKind.SHMEM).all()
+    assert (kind[truth == PageKind.ANON] == PageKind.ANON).mean() > 0.95
 
 
 @pytest.mark.parametrize("path", _WITH_NAMES)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from allocsim.kernels.release import GFP_BITS
 from allocsim.recording.cache_names import KMALLOC_CLASSES
-from allocsim.recording.interpret import Recording, Replay
+from allocsim.recording.interpret import RecordingFacts, Replay
 from allocsim.recording.page_kinds import (
     GFP_RULES,
-    Kind,
+    PageKind,
     kinds_by_gfp,
     kinds_by_mapping,
     stack_kind,
@@ -125,26 +125,26 @@ def _replay(
     columns: Columns, release: str, window: int
 ) -> tuple[Columns, Columns, dict[str, int], dict[int, int]]:
     replay = Replay(
-        Recording(
+        RecordingFacts(
             release, CACHES, STACKS, FUNCTIONS, BASE, page_ref=True, kernel_caches=KERNEL_CACHES
         )
     )
     count = len(columns["event"])
-    parts, pages, amendments = [], [], []
+    parts, pages, late_results = [], [], []
     for start in range(0, count, window):
         result = replay.window({name: v[start : start + window] for name, v in columns.items()})
         parts.append(result.columns)
         pages.append(result.pages)
-        amendments.append(result.amendments)
+        late_results.append(result.late_results)
     final = replay.finish()
     pages.append(final.pages)
-    amendments.append(final.amendments)
+    late_results.append(final.late_results)
     rows = {
         column.name: np.concatenate([np.empty(0, column.dtype), *(p[column.name] for p in parts)])
         for column in EVENT_RESULTS
     }
-    for amendment in amendments:
-        for name, (seq, values) in amendment.items():
+    for late in late_results:
+        for name, (seq, values) in late.items():
             rows[name][seq] = values
     lives = {c.name: np.concatenate([part[c.name] for part in pages]) for c in PAGE_RESULTS}
     order = np.argsort(lives["page"])
@@ -153,12 +153,12 @@ def _replay(
 
 
 def _oracle(rows: list[dict[str, Any]], release: str) -> Oracle:
-    def gfp_kind(gfp: int, order: int) -> Kind:
-        return Kind(int(kinds_by_gfp(np.array([gfp]), np.array([order]), GFP_BITS)[0]))
+    def gfp_kind(gfp: int, order: int) -> PageKind:
+        return PageKind(int(kinds_by_gfp(np.array([gfp]), np.array([order]), GFP_BITS)[0]))
 
-    def mapping_kind(mapping: int, flags: int) -> Kind:
+    def mapping_kind(mapping: int, flags: int) -> PageKind:
         kinds = kinds_by_mapping(np.array([mapping], np.uint64), np.array([flags], np.uint64))
-        return Kind(int(kinds[0]))
+        return PageKind(int(kinds[0]))
 
     def kmalloc_cache(size: int, gfp: int) -> int:
         # CACHES, then dma-, rcl- and cg- caches of 13 classes each, then the plain ones.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.recording.interpret import FinalResult, Recording
+from allocsim.recording.interpret import FinalResult, RecordingFacts
 from allocsim.trace.events import EVENT_COLUMN, Ev
 from tests.allocsim.replayed import replay
 
@@ -36,7 +36,7 @@ def _replayed(*events: Event) -> tuple[Columns, FinalResult]:
     for name in ("bytes_req", "bytes_alloc"):
         columns[name] = np.full(count, 64)
     columns["gfp_flags"] = np.full(count, 0xCC0, np.uint64)
-    rows, _, final = replay(columns, Recording("7.2.13"))
+    rows, _, final = replay(columns, RecordingFacts("7.2.13"))
     return rows, final
 
 
@@ -79,6 +79,6 @@ def test_frees_alone_need_no_columns_of_allocations() -> None:
         "irq_flags": np.zeros(2, np.uint8),
         "ptr": np.array([_OBJECT, _OBJECT], np.uint64),
     }
-    rows, _, final = replay(columns, Recording("6.12.107"))
+    rows, _, final = replay(columns, RecordingFacts("6.12.107"))
     assert rows["object"].tolist() == [0, 1]
     assert final.counts["unknown_frees"] == 2

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.recording.interpret import FinalResult, Recording
+from allocsim.recording.interpret import FinalResult, RecordingFacts
 from allocsim.recording.page_extents import Extents
 from allocsim.recording.page_frames import Frames, PageOps
 from allocsim.trace.events import EVENT_COLUMN, Ev
@@ -47,7 +47,7 @@ def _columns(*events: Event) -> Columns:
 
 
 def _lives(*events: Event, release: str = "7.2.13") -> tuple[list[dict[str, int]], FinalResult]:
-    recording = Recording(release, page_ref=True)
+    recording = RecordingFacts(release, page_ref=True)
     _, pages, final = replay(_columns(*events), recording)
     rows = range(len(pages["page"]))
     return [{name: int(values[row]) for name, values in pages.items()} for row in rows], final

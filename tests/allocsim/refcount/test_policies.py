@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from allocsim.recording.page_kinds import KIND_NAMES, Kind
+from allocsim.recording.page_kinds import KIND_NAMES, PageKind
 from allocsim.refcount.policies import (
     KERNELS,
     STAGES,
@@ -20,7 +20,7 @@ from allocsim.refcount.use_steps import STEP_NAMES
 from allocsim.toml_data import DataFileError
 
 
-def _life(policy: str, own: str, kind: Kind, pages: int = 1) -> tuple[int, int]:
+def _life(policy: str, own: str, kind: PageKind, pages: int = 1) -> tuple[int, int]:
     """Plain stores and locked instructions from allocation to free of one block."""
     ops = [op for op in policy_ops(shipped_policies()[policy], own) if op.page_kind == kind]
     assert [op.stage for op in ops] == list(STAGES)
@@ -30,7 +30,7 @@ def _life(policy: str, own: str, kind: Kind, pages: int = 1) -> tuple[int, int]:
     )
 
 
-def _ends(policy: str, paths: str, kind: Kind, pages: int = 1) -> tuple[int, int]:
+def _ends(policy: str, paths: str, kind: PageKind, pages: int = 1) -> tuple[int, int]:
     """Locked instructions of the same life, page tables apart: at least, at most."""
     _, locked = _life(policy, paths, kind, pages)
     ops = [op for op in policy_ops(shipped_policies()[policy], paths) if op.page_kind == kind]
@@ -44,20 +44,20 @@ def _ends(policy: str, paths: str, kind: Kind, pages: int = 1) -> tuple[int, int
 @pytest.mark.parametrize(
     ("kind", "in_6_12", "in_7_2"),
     [
-        (Kind.SLAB, (1, 1), (0, 0)),
-        (Kind.LARGE_KMALLOC, (1, 1), (0, 0)),
-        (Kind.PAGE_TABLE, (1, 1), (1, 1)),
-        (Kind.VMALLOC, (1, 1), (1, 1)),
-        (Kind.KERNEL_STACK, (1, 1), (1, 1)),
-        (Kind.ANON, (1, 4), (1, 5)),
+        (PageKind.SLAB, (1, 1), (0, 0)),
+        (PageKind.LARGE_KMALLOC, (1, 1), (0, 0)),
+        (PageKind.PAGE_TABLE, (1, 1), (1, 1)),
+        (PageKind.VMALLOC, (1, 1), (1, 1)),
+        (PageKind.KERNEL_STACK, (1, 1), (1, 1)),
+        (PageKind.ANON, (1, 4), (1, 5)),
         # On 6.12 one store more than S: the unfreeze (Z) on the way out of the pool, for good. On
         # both Z and T-1 each time the pool hands it out (10b), once in the tables.
-        (Kind.HUGETLB, (3, 3), (1, 1)),
-        (Kind.PAGE_CACHE, (1, 8), (1, 9)),
+        (PageKind.HUGETLB, (3, 3), (1, 1)),
+        (PageKind.PAGE_CACHE, (1, 8), (1, 9)),
     ],
-    ids=lambda value: KIND_NAMES[value] if isinstance(value, Kind) else None,
+    ids=lambda value: KIND_NAMES[value] if isinstance(value, PageKind) else None,
 )
-def test_v8(kind: Kind, in_6_12: tuple[int, int], in_7_2: tuple[int, int]) -> None:
+def test_v8(kind: PageKind, in_6_12: tuple[int, int], in_7_2: tuple[int, int]) -> None:
     for policy, paths, (plain, locked) in (
         ("linux-6.12", "linux-6.12", in_6_12),
         ("linux-7.2", "linux-7.2", in_7_2),
@@ -65,13 +65,13 @@ def test_v8(kind: Kind, in_6_12: tuple[int, int], in_7_2: tuple[int, int]) -> No
         low, high = _ends(policy, paths, kind)
         assert _life(policy, paths, kind)[0] == plain
         assert low <= locked <= high
-        assert (low == high) == (kind not in {Kind.ANON, Kind.PAGE_CACHE, Kind.HUGETLB})
+        assert (low == high) == (kind not in {PageKind.ANON, PageKind.PAGE_CACHE, PageKind.HUGETLB})
 
 
 def test_thp_is_priced_by_rule_3d_whatever_its_size() -> None:
     for pages in (1, 512):  # by the rule, and once more for each fork
-        assert _ends("linux-6.12", "linux-6.12", Kind.THP, pages) == (3, 5)
-        assert _ends("linux-7.2", "linux-7.2", Kind.THP, pages) == (4, 6)
+        assert _ends("linux-6.12", "linux-6.12", PageKind.THP, pages) == (3, 5)
+        assert _ends("linux-7.2", "linux-7.2", PageKind.THP, pages) == (4, 6)
 
 
 def test_a_range_has_its_middle_in_whole_instructions() -> None:
@@ -93,16 +93,16 @@ def test_a_range_has_its_middle_in_whole_instructions() -> None:
 
 
 def test_vmalloc_is_counted_page_by_page() -> None:
-    assert _life("linux-7.2", "linux-7.2", Kind.VMALLOC, pages=4) == (4, 4)
+    assert _life("linux-7.2", "linux-7.2", PageKind.VMALLOC, pages=4) == (4, 4)
 
 
 @pytest.mark.parametrize("own", KERNELS)
 def test_own_kernel_is_the_baseline_but_for_what_it_freezes(own: str) -> None:
     frozen = shipped_policies()[own].freeze
-    for kind in Kind:
+    for kind in PageKind:
         life = _life(own, own, kind)
         counted = _life("refcounted", own, kind)
-        if KIND_NAMES[kind] in frozen and kind != Kind.HUGETLB:
+        if KIND_NAMES[kind] in frozen and kind != PageKind.HUGETLB:
             assert life == (0, 0) != counted
         else:
             assert life == counted
@@ -112,9 +112,9 @@ def test_own_kernel_is_the_baseline_but_for_what_it_freezes(own: str) -> None:
 @pytest.mark.parametrize("name", ["frozen-page-tables", "everything-freezable"])
 def test_freezing_changes_frozen_kinds_and_no_others(name: str, own: str) -> None:
     freeze = shipped_policies()[name].freeze
-    for kind in Kind:
+    for kind in PageKind:
         now, counted = _life(name, own, kind), _life("refcounted", own, kind)
-        if KIND_NAMES[kind] in freeze and kind != Kind.HUGETLB:
+        if KIND_NAMES[kind] in freeze and kind != PageKind.HUGETLB:
             assert now == (0, 0)
         else:
             assert now == counted
@@ -167,7 +167,7 @@ def test_what_each_kernel_freezes(
     kernel: str, slab: tuple[int, int], large_kmalloc: tuple[int, int], hugetlb: tuple[int, int]
 ) -> None:
     ops = policy_ops(shipped_policies()[kernel], kernel)
-    wanted = {Kind.SLAB: slab, Kind.LARGE_KMALLOC: large_kmalloc, Kind.HUGETLB: hugetlb}
+    wanted = {PageKind.SLAB: slab, PageKind.LARGE_KMALLOC: large_kmalloc, PageKind.HUGETLB: hugetlb}
     for kind, counts in wanted.items():
         ends = [op for op in ops if op.page_kind == kind and op.stage != "use"]
         assert (sum(op.plain for op in ends), sum(op.locked for op in ends)) == counts, kind
@@ -181,7 +181,7 @@ def test_a_folio_put_on_the_lru_costs_a_failed_freeze_more_from_7_2_on() -> None
             for step in policy_steps(shipped_policies()["linux-7.2"], own)
         }
         assert more["lru_insertion"] == 1
-        for kind in (Kind.ANON, Kind.THP, Kind.PAGE_CACHE, Kind.SHMEM):
+        for kind in (PageKind.ANON, PageKind.THP, PageKind.PAGE_CACHE, PageKind.SHMEM):
             assert _ends("linux-7.2", own, kind)[0] == _ends(own, own, kind)[0] + 1
 
 
@@ -219,10 +219,10 @@ def test_a_policy_of_the_user_s_own() -> None:
     )
     ops = {(op.page_kind, op.stage): op for op in policy_ops(policy, "linux-7.2")}
     assert (policy.name, policy.source) == ("pipes", "pipes.toml")
-    assert ops[Kind.PIPE, "free"].frozen
-    assert ops[Kind.PIPE, "free"].entry == "free_frozen_pages"
-    assert (ops[Kind.SLAB, "use"].locked, ops[Kind.SLAB, "use"].locked_per_page) == (2, 1)
-    assert ops[Kind.SLAB, "free"].locked == 1
+    assert ops[PageKind.PIPE, "free"].frozen
+    assert ops[PageKind.PIPE, "free"].entry == "free_frozen_pages"
+    assert (ops[PageKind.SLAB, "use"].locked, ops[PageKind.SLAB, "use"].locked_per_page) == (2, 1)
+    assert ops[PageKind.SLAB, "free"].locked == 1
 
 
 @pytest.mark.parametrize(

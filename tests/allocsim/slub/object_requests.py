@@ -42,7 +42,7 @@ def of_recording(folder: Path, most: int) -> Trace:
     shapes = cache_shapes(LINUX_7_2, list(sizes.items()), cpus)
 
     live: dict[int, tuple[int, int]] = {}
-    older: dict[int, tuple[int, int]] = {}
+    pre_trace: dict[int, tuple[int, int]] = {}
     places: set[tuple[int, int]] = set()
     requests = []
     for seq, (event, cpu, ptr, name, size, metadata) in enumerate(rows):
@@ -64,9 +64,9 @@ def of_recording(folder: Path, most: int) -> Trace:
             place = slab, ptr % (1 << shift) // shapes[cache].size
             if place not in places:  # a second time, an allocation in between was not traced (T6)
                 places.add(place)
-                older[seq] = place
+                pre_trace[seq] = place
                 requests.append((seq, cpu, cache, -1, seq))
-    return Trace(shapes, cpus, requests, older)
+    return Trace(shapes, cpus, requests, pre_trace)
 
 
 def _cache(names: list[str], event: int, name: int, size: int) -> str:

@@ -29,18 +29,20 @@ def state(slabs: Slabs) -> tuple[object, ...]:
     st.lists(st.tuples(st.booleans(), st.integers(1, 8), st.integers(0, 9)), max_size=12),
 )
 def test_a_run_is_its_batches_one_by_one(
-    objects: int, min_partial: int, want: int, older: int, runs: list[tuple[bool, int, int]]
+    objects: int, min_partial: int, want: int, pre_trace: int, runs: list[tuple[bool, int, int]]
 ) -> None:
     shape = SheafShape("c", 64, 1, objects, 0, max(objects // 2, 1), min_partial, want)
     together = Slabs(shape, Counter(), 3, None)
-    free = [(-2 - slab, (-2 - slab) << 16 | place) for slab in range(older) for place in (0, 2, 1)]
+    free = [
+        (-2 - slab, (-2 - slab) << 16 | place) for slab in range(pre_trace) for place in (0, 2, 1)
+    ]
     free = [(slab, found) for slab, found in free if found & 0xFFFF < objects]
-    together.add_older([slab for slab, _ in free], [found for _, found in free])
+    together.add_pre_trace([slab for slab, _ in free], [found for _, found in free])
     one_by_one = deepcopy(together)
     # All other objects of the older slabs are out.
     out = [
         (-2 - slab) << 16 | place
-        for slab in range(older)
+        for slab in range(pre_trace)
         for place in range(objects)
         if (-2 - slab, (-2 - slab) << 16 | place) not in free
     ]

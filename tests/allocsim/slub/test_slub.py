@@ -13,7 +13,7 @@ from allocsim.kernels.cache_shapes import SheafShape, cache_shapes, with_setting
 from allocsim.kernels.profile import LINUX_7_2
 from allocsim.slub.freelist_random import freelist_order
 from allocsim.slub.requests import ObjectRequests
-from allocsim.slub.sheaves.sheaf_kmalloc import before_their_homes, sheaf_homes
+from allocsim.slub.sheaves.sheaf_kmalloc import before_their_kmalloc_caches, sheaf_kmalloc_caches
 from allocsim.slub.slub import Slub
 from tests.allocsim.slub.slub_traces import random_trace, there_and_back
 from tests.conftest import examples
@@ -48,7 +48,7 @@ def traces(draw: st.DrawFn) -> Trace:
     """Bursts of allocations and of frees, some of them remote, some of older objects."""
     caches = draw(st.lists(shapes(), min_size=1, max_size=3))
     cpus = draw(st.integers(1, 3))
-    older, free_before = {}, []
+    pre_trace, free_before = {}, []
     unborn = []  # objects older than the trace, not freed yet: (cache, handle)
     for cache, shape in enumerate(caches):
         for slab in range(draw(st.integers(0, 3))):
@@ -61,7 +61,7 @@ def traces(draw: st.DrawFn) -> Trace:
                 free_before.append((cache, key, index, held if room else -1))
             for index in places[free:]:
                 handle = key * 100 - index
-                older[handle] = (key, index)
+                pre_trace[handle] = (key, index)
                 unborn.append((cache, handle))
     live = [[handle for c, handle in unborn if c == cache] for cache in range(len(caches))]
     bursts = draw(
@@ -96,7 +96,7 @@ def traces(draw: st.DrawFn) -> Trace:
         )
     )
     profile = with_settings(LINUX_7_2, changed)
-    return Trace(caches, cpus, requests, older, free_before, refusals, order, profile)
+    return Trace(caches, cpus, requests, pre_trace, free_before, refusals, order, profile)
 
 
 @examples(300)
@@ -125,8 +125,8 @@ def test_a_long_shortage() -> None:
 
 
 @pytest.mark.slow
-def test_bursts_through_lanes_that_come_by_their_spare_late() -> None:
-    """A lane has no spare until its first refill or its second full sheaf."""
+def test_bursts_through_pcs_stacks_that_come_by_their_spare_late() -> None:
+    """A pcs stack has no spare until its first refill or its second full sheaf."""
     for seed in range(150):
         rng = np.random.default_rng(seed)
         objects, min_partial, capacity = (int(rng.integers(low, 4)) for low in (1, 0, 1))
@@ -178,13 +178,15 @@ def test_a_window_without_requests() -> None:
     assert len(placed.path) == len(placed.slab) == len(placed.index) == len(pages.seq) == 0
 
 
-def test_homes_of_the_sheaves() -> None:
+def test_kmalloc_caches_of_the_sheaves() -> None:
     sizes = {"kmalloc-64": 64, "dentry": 192, "kmalloc-256": 256, "kmalloc-512": 512, "inode": 600}
     sizes |= {"kmalloc-2k": 2048, "kmem_cache": 64, "names": 4096}
     shapes = cache_shapes(LINUX_7_2, list(sizes.items()), 2)
     names = [*sizes, "none"]
-    homes = [names[home] for home in sheaf_homes(LINUX_7_2.slub, shapes)]
-    assert dict(zip(sizes, homes, strict=True)) == {
+    kmalloc_caches = [
+        names[kmalloc_cache] for kmalloc_cache in sheaf_kmalloc_caches(LINUX_7_2.slub, shapes)
+    ]
+    assert dict(zip(sizes, kmalloc_caches, strict=True)) == {
         "kmalloc-64": "kmalloc-512",
         "dentry": "kmalloc-512",
         "kmalloc-256": "none",  # itself
@@ -196,12 +198,12 @@ def test_homes_of_the_sheaves() -> None:
     }
 
 
-def test_homes_never_go_round() -> None:
+def test_kmalloc_caches_never_go_round() -> None:
     caches = [("kmalloc-256", 256), ("kmalloc-512", 512), ("x", 64)]
     shapes = cache_shapes(LINUX_7_2, caches, 2, {"sheaf.capacity.kmalloc-256": 60})
-    assert sheaf_homes(LINUX_7_2.slub, shapes) == [1, -1, 1]
+    assert sheaf_kmalloc_caches(LINUX_7_2.slub, shapes) == [1, -1, 1]
     with pytest.raises(ValueError, match="would come from itself"):
-        before_their_homes([1, 0, 1])
+        before_their_kmalloc_caches([1, 0, 1])
 
 
 def test_a_copy_goes_its_own_way() -> None:

@@ -37,7 +37,7 @@ def test_model_equals_oracle(recording: Path, most: int) -> None:
     trace = of_recording(recording, most)
     assert len(trace.requests) > 10_000
     # Up to 6.12 an allocation does not say its cache, so the caches here are sizes (T1).
-    assert trace.older or recording.name.startswith("6.")
+    assert trace.pre_trace or recording.name.startswith("6.")
     assert_equal(trace, 70_000)
 
 

@@ -10,15 +10,15 @@ import polars as pl
 import pytest
 
 from allocsim.trace.events import Ev
-from pipeline.commands.compare import Format, compare
+from pipeline.commands.compare import ComparisonFormat, compare
 from pipeline.progress import Progress
-from pipeline.replay.policies import find_policies
+from pipeline.replay.pricing import find_policies
 from pipeline.replay.recorded import replay_path
 from pipeline.replay.sides import opened_sides
 from pipeline.synth.spec.changes import changed
 from pipeline.synth.spec.parse import parse_spec
 from pipeline.synth.write import write_trace_set
-from reports.compare.comparison import Comparison, Verdict, movers
+from reports.compare.comparison import ChangeVerdict, Comparison, movers
 from reports.compare.measure_runs import checked
 from reports.compare.measure_runs import compare as compared
 from tests.conftest import ROOT
@@ -113,7 +113,9 @@ def test_one_row_in_twenty_of_seeds_of_a_workload_differs_by_chance(seeds: Path)
     assert np.isfinite(p[of_model]).sum() > 60
     assert (p[of_model & np.isfinite(p)] <= 0.05).mean() < 0.12
     # After correction a comparison of seeds has a marked row once in 20 times.
-    marked = [any(row.changes[1].verdict is Verdict.DIFFERS for row in pair.rows) for pair in pairs]
+    marked = [
+        any(row.changes[1].verdict is ChangeVerdict.DIFFERS for row in pair.rows) for pair in pairs
+    ]
     assert sum(marked) <= 1
 
 
@@ -128,7 +130,7 @@ def test_repeats_of_a_workload_hardly_differ(seeds: Path) -> None:
     p = np.array([row.changes[1].p for row in comparison.rows if row.changes[1]])
     assert np.isfinite(p).sum() > 60
     assert (p[np.isfinite(p)] <= 0.05).mean() < 0.12
-    assert not any(row.changes[1].verdict is Verdict.DIFFERS for row in comparison.rows)
+    assert not any(row.changes[1].verdict is ChangeVerdict.DIFFERS for row in comparison.rows)
 
 
 def test_every_tenth_kmalloc_256_freed_elsewhere_is_the_top_mover(
@@ -168,12 +170,12 @@ def test_one_caches_slab_order_raised_is_the_top_mover(tmp_path: Path) -> None:
     assert after == 8 > before
     # Settings change nothing that was recorded.
     recorded = [row for row in comparison.rows if not row.name.startswith("model")]
-    assert {row.changes[1].verdict for row in recorded if row.changes[1]} == {Verdict.SAME}
+    assert {row.changes[1].verdict for row in recorded if row.changes[1]} == {ChangeVerdict.SAME}
 
 
 def test_a_trace_set_with_itself_is_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     trace = str(ROOT / HACKBENCH)
-    compare([trace, trace], format_=[Format.JSON])
+    compare([trace, trace], format_=[ComparisonFormat.JSON])
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert sum(row["quantity"].startswith("model") for row in rows) > 50
     for row in rows:
@@ -190,7 +192,7 @@ def test_operations_on_slabs_and_large_kmallocs_vanish_from_612_to_72(
     workload: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paths = [str(ROOT / "traces" / f"{kernel}-{workload}-gt") for kernel in ("6.12p", "7.2p")]
-    compare(paths, format_=[Format.JSON])
+    compare(paths, format_=[ComparisonFormat.JSON])
     rows = rows_of(json.loads(capsys.readouterr().out))
     events = "per 1,000 events"
     for quantity in ("all, own policy", "plain, recorded", "locked, recorded"):

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from allocsim.recording.page_kinds import Kind
-from pipeline.fitting.distance import Measure, _quartiles
+from allocsim.recording.page_kinds import PageKind
+from pipeline.fitting.distance import DistanceMeasure, _quartiles
 from pipeline.fitting.fit import fit_trace
 from pipeline.fitting.kmem_only import without_page_refs
-from pipeline.fitting.lifetimes import distribution, in_parts
+from pipeline.fitting.lifetime_quantiles import distribution, in_parts
 from pipeline.fitting.lines import object_line, page_line, works_of
-from pipeline.fitting.lives import Lives
+from pipeline.fitting.lives import TracedLives
 from pipeline.fitting.observed import in_order
 from pipeline.fitting.periods import move_limits, period_limits
 from pipeline.fitting.spec_text import left_out_text, nearest_kernel
@@ -120,7 +120,7 @@ def test_the_line_of_a_cache(name, line):
     assert object_line(name) == line
 
 
-@pytest.mark.parametrize("kind", [kind for kind in Kind if kind != Kind.SLAB])
+@pytest.mark.parametrize("kind", [kind for kind in PageKind if kind != PageKind.SLAB])
 @pytest.mark.parametrize("order", range(11))
 def test_every_kind_and_order_of_page_has_a_line(kind, order):
     line = page_line(int(kind) << 8 | order)
@@ -140,7 +140,7 @@ def lives(birth, death, cpu=None, free_cpu=None):
     cpu = np.zeros(len(birth), np.int64) if cpu is None else np.array(cpu)
     free_cpu = cpu if free_cpu is None else np.array(free_cpu)
     traced = np.ones(len(birth), np.bool_)
-    return Lives(
+    return TracedLives(
         birth, death, cpu, free_cpu, cpu * 0, traced, (cpu * 0).astype(np.uint64), cpu * 0 - 1
     )
 
@@ -263,7 +263,7 @@ def test_what_is_left_out_is_said():
 
 def test_a_measure_is_met_within_its_limit_only():
     def measure(difference, limit):
-        return Measure("m", 1, 1, difference, "%", limit).met
+        return DistanceMeasure("m", 1, 1, difference, "%", limit).met
 
     assert measure(-4.9, 5)
     assert not measure(5.1, 5)

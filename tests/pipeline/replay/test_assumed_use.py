@@ -17,7 +17,7 @@ from allocsim.recording.page_kinds import KIND_NAMES
 from allocsim.refcount.policies import RECORDED, policy_ops, shipped_policies
 from pipeline.fitting.kmem_only import without_page_refs
 from pipeline.progress import Progress
-from pipeline.replay.policies import BASELINE, find_policies
+from pipeline.replay.pricing import BASELINE, find_policies
 from pipeline.replay.recorded import replay_trace
 from pipeline.replay.trace_source import opened
 from tests.conftest import ROOT

@@ -8,11 +8,11 @@ import duckdb
 import pytest
 
 from allocsim.kernels.release import kernel_of
-from allocsim.recording.page_kinds import Kind
+from allocsim.recording.page_kinds import PageKind
 from allocsim.trace.events import Ev
 from pipeline.progress import Progress
 from pipeline.replay.kernel_steps import add_kernel_steps
-from pipeline.replay.policies import find_policies
+from pipeline.replay.pricing import find_policies
 from pipeline.replay.recorded import replay_path
 from pipeline.store.schema import create_tables
 from tests.reports.conftest import insert
@@ -32,7 +32,9 @@ _CODES = {
 }
 
 
-def steps(release: str, *operations: str, kinds: dict[int, Kind] | None = None) -> list[list[str]]:
+def steps(
+    release: str, *operations: str, kinds: dict[int, PageKind] | None = None
+) -> list[list[str]]:
     """Steps found at each of "PID PAGE OPERATION"; pages are of the page cache unless said."""
     connection = duckdb.connect()
     create_tables(connection)
@@ -59,7 +61,7 @@ def steps(release: str, *operations: str, kinds: dict[int, Kind] | None = None) 
             page_locked="l" in what,
         )
     for page in pages:
-        kind = (kinds or {}).get(page, Kind.PAGE_CACHE)
+        kind = (kinds or {}).get(page, PageKind.PAGE_CACHE)
         ts = 0 if page in born else None
         values = {"order": 0, "page_kind": kind.name.lower(), "alloc_ts": ts}
         insert(connection, "pages", run=1, page=page, **values)
@@ -90,7 +92,7 @@ def test_up_to_6_17_fault_around_adds_under_the_lock_and_drops_behind_it() -> No
 
 def test_from_6_18_on_the_mapping_keeps_the_reference_of_the_look_up() -> None:
     kept = ("7 1 U+1", "7 2 P", "7 1 T-1")
-    assert steps("6.18.15", *kept, kinds={2: Kind.PAGE_TABLE}) == [AROUND, [], []]
+    assert steps("6.18.15", *kept, kinds={2: PageKind.PAGE_TABLE}) == [AROUND, [], []]
     assert steps("7.2.13", "7 1 U+1") == [AROUND]
     assert steps("7.2.13", "7 1 U+1", "7 1 A+3l") == [LARGE, []]
     # A read drops it, nothing was mapped, the fault was on the page itself.
@@ -102,7 +104,7 @@ def test_from_6_18_on_the_mapping_keeps_the_reference_of_the_look_up() -> None:
 
 
 def test_a_failed_freeze_is_an_insertion_from_7_2_on() -> None:
-    anon = {1: Kind.ANON}
+    anon = {1: PageKind.ANON}
     life = ("7 1 S1", "7 1 A+0", "7 1 A+1", "7 1 F!", "7 1 T-1", "7 1 T-1z")
     assert steps("7.2.13", *life, kinds=anon) == [[], [], [], LRU, [], []]
     dead = ("7 1 S1", "7 1 A+0", "7 1 A+1", "7 1 T-1", "7 1 F")
@@ -110,7 +112,7 @@ def test_a_failed_freeze_is_an_insertion_from_7_2_on() -> None:
 
 
 def test_before_it_is_the_batch_s_reference_of_a_folio_that_outlives_it() -> None:
-    anon = {1: Kind.ANON, 2: Kind.TLB_BATCH, 3: Kind.ANON}
+    anon = {1: PageKind.ANON, 2: PageKind.TLB_BATCH, 3: PageKind.ANON}
     life = ("7 1 S1", "7 1 A+0", "7 1 A+1", "7 1 T-1", "7 3 A+0", "7 1 T-1z")
     assert steps("6.12.107", *life, kinds=anon) == [[], [], LRU, [], [], []]
     # Unmapping empties the batch and frees the folio, gathering pages on its way.

@@ -16,7 +16,7 @@ from allocsim.kernels.release import Generation, kernel_of
 from allocsim.kernels.settings import KERNEL
 from allocsim.recording.page_kinds import KIND_NAMES
 from allocsim.refcount.policies import policy_ops, shipped_policies
-from pipeline.replay.policies import find_policies
+from pipeline.replay.pricing import find_policies
 from pipeline.replay.recorded import replay_trace
 from pipeline.trace_set.reader import TraceSet
 from tests.conftest import ROOT

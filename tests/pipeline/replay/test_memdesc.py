@@ -10,13 +10,13 @@ import pyarrow as pa
 import pytest
 
 from allocsim.recording.kpageflags import KPF_BUDDY, KPF_LRU, KPF_SLAB
-from pipeline.replay.policies import find_policies, shipped_pricing
+from pipeline.replay.pricing import find_policies, shipped_pricing
 from pipeline.replay.recorded import replay_trace
 from pipeline.replay.simulated import simulate_run
 from pipeline.store.database import reading
 from pipeline.trace_set.reader import TraceSet
 from pipeline.trace_set.snapshots import page_flags
-from pipeline.validation.bounds import Comparison, judged
+from pipeline.validation.bounds import CountCheck, judged
 from pipeline.validation.descriptors import KNOWN, descriptors
 from reports.sections.validation.standings import Standing
 from tests.conftest import ROOT
@@ -108,7 +108,7 @@ def test_a_wrong_kind_or_a_page_that_nothing_freed_is_told_from_what_is_unknowab
         live = sorted(pfn for (pfn, there) in lives if there and pfn in shows_slab)
         gone_by = sorted(pfn for (pfn, there) in lives if not there and flags[pfn] == 0)
 
-        def changed(pfn: int, bit: int) -> dict[str, Comparison]:
+        def changed(pfn: int, bit: int) -> dict[str, CountCheck]:
             words = flags.copy()
             words[pfn] = 1 << bit
             with pa.output_stream(str(path), compression="zstd") as stream:
@@ -135,7 +135,7 @@ def test_a_wrong_kind_or_a_page_that_nothing_freed_is_told_from_what_is_unknowab
 
 def _compared(
     connection: duckdb.DuckDBPyConnection, run: int, trace: Path
-) -> dict[str, Comparison]:
+) -> dict[str, CountCheck]:
     return {row.scope: row for row in descriptors(connection, run, TraceSet.open(trace))}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from allocsim.trace.events import Ev
-from pipeline.replay.policies import find_policies
+from pipeline.replay.pricing import find_policies
 from pipeline.replay.recorded import replay_trace
 from pipeline.store.database import reading
 from pipeline.trace_set.machine import machine_nodes

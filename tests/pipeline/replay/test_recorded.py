@@ -18,7 +18,7 @@ from allocsim.trace.results import EVENT_RESULTS, PAGE_RESULTS
 from pipeline.errors import AllocsimError, InputError, UsageError
 from pipeline.ingest.recording import import_recording
 from pipeline.progress import Progress
-from pipeline.replay.policies import DEFAULTS, find_policies
+from pipeline.replay.pricing import DEFAULTS, find_policies
 from pipeline.replay.recorded import recording_of, replay_trace, replay_traces
 from pipeline.store.schema import TABLES
 from pipeline.trace_set.reader import TraceSet
@@ -89,7 +89,7 @@ def test_events_say_what_the_trace_and_the_model_say(
     columns = concat(trace.windows())
     model = Replay(recording_of(trace))
     results = model.window(columns).columns
-    for column, (rows, values) in model.finish().amendments.items():
+    for column, (rows, values) in model.finish().late_results.items():
         results[column][rows] = values
     run = NAMES.index(name) + 1
     found = stored(db, f"SELECT * FROM events WHERE run = {run} ORDER BY seq")
@@ -154,10 +154,10 @@ def test_the_window_size_does_not_matter(db: Path, table: str, key: str) -> None
         assert whole or table in NEED_STACKS or (run > 1 and table in NEED_PAGE_REF)
 
 
-def test_amendments_of_stored_rows_come_to_the_same(
+def test_late_results_of_stored_rows_come_to_the_same(
     db: Path, trace_sets: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is held back, so that every amendment has to be an UPDATE."""
+    """Nothing is held back, so that every late result has to be an UPDATE."""
     monkeypatch.setattr(pipeline.store.load, "_HELD_ROWS", 0)
     path = tmp_path / "results.duckdb"
     policies = find_policies([])

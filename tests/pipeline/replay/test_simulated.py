@@ -19,7 +19,7 @@ from allocsim.recording.requests import LEFT_OUT
 from pipeline.errors import UsageError
 from pipeline.progress import Progress
 from pipeline.replay.fidelity import what_if
-from pipeline.replay.policies import find_policies
+from pipeline.replay.pricing import find_policies
 from pipeline.replay.read_back import RecordedRun
 from pipeline.replay.recorded import WINDOW_ROWS, replay_trace, replay_traces
 from pipeline.replay.simulated import simulate_run
@@ -123,14 +123,14 @@ def test_the_window_size_does_not_matter(db: Path, table: str) -> None:
 def test_nothing_is_lost(db: Path) -> None:
     """Allocations less frees are live, slabs made less freed are held, every slot is somewhere."""
     for run in (2, 5, 8):
-        for slabs, made, freed, pages, alloc_pages, freed_pages, older in ask(
+        for slabs, made, freed, pages, alloc_pages, freed_pages, pre_trace in ask(
             db,
             "SELECT slabs, slab_allocs, slab_frees, slab_pages, pages_allocated, pages_freed,"
             " (SELECT count(*) FROM placed_slabs AS s WHERE s.run = c.run AND s.cache = c.cache"
             f" AND alloc_seq IS NULL) FROM placed_caches AS c WHERE run = {run}",
         ):
-            assert slabs == made - (freed - older)
-            assert older or pages == alloc_pages - freed_pages
+            assert slabs == made - (freed - pre_trace)
+            assert pre_trace or pages == alloc_pages - freed_pages
         rows = ask(
             db,
             "SELECT slabs * objects + older_free, live_objects + on_older_slabs + partial_free"

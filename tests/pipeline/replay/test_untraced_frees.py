@@ -98,7 +98,7 @@ class Plain:
 
 
 @pytest.mark.slow
-def test_intervals_of_hidden_frees(
+def test_intervals_of_untraced_frees(
     trace: TraceSet, connection: duckdb.DuckDBPyConnection, source: RecordedRun
 ) -> None:
     wanted = Plain(trace, connection).intervals()
@@ -106,24 +106,24 @@ def test_intervals_of_hidden_frees(
     got = {
         object_: (early, late)
         for object_, early, late in connection.execute(
-            "SELECT object, early, late FROM hidden_frees"
+            "SELECT object, early, late FROM untraced_frees"
         ).fetchall()
     }
     assert got.keys() == wanted.keys()
     for object_, (early, late) in wanted.items():
         assert got[object_][0] == early
         assert abs(got[object_][1] - late) <= 1  # the median of an even number, rounded
-    assert source.hidden.counts()["hidden_frees"] == len(wanted)
+    assert source.untraced.counts()["hidden_frees"] == len(wanted)
 
 
 @pytest.mark.parametrize("moment", [EARLIEST, LATEST])
-def test_every_hidden_free_is_a_request_once(source: RecordedRun, moment: float) -> None:
+def test_every_untraced_free_is_a_request_once(source: RecordedRun, moment: float) -> None:
     maker, windows = source.requests(moment)
     seen: list[int] = []
     for window in windows:
-        hidden = ~window.shown
-        seen += window.objects.object[hidden].tolist()
-        assert (window.objects.op[hidden] == -2).all()
+        untraced = ~window.shown
+        seen += window.objects.object[untraced].tolist()
+        assert (window.objects.op[untraced] == -2).all()
     assert len(seen) == len(set(seen)) == maker.counts["inferred_frees"]
     # What is due behind the last object event has none to stand before.
     assert 0 <= maker.counts["hidden_frees"] - len(seen) < 20

@@ -12,9 +12,9 @@ import pytest
 
 from allocsim.page_alloc.paths import PagePath
 from allocsim.page_alloc.zones import Mt
-from allocsim.recording.page_kinds import Kind
+from allocsim.recording.page_kinds import PageKind
 from allocsim.refcount.freezability import Verdict
-from allocsim.slub.paths import Path as ObjectPath
+from allocsim.slub.paths import AllocPath
 from allocsim.trace.events import Ev
 from allocsim.trace.results import CacheHow, How
 from pipeline.store.arrow import from_columns, insert_statement
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 NAMES_OF_VERSION = (11, "01814151ddc0fe43")
 CODES = {
     "event": Ev,
-    "page_kind": Kind,
+    "page_kind": PageKind,
     "how": How,
     "cache_how": CacheHow,
-    "path": (*ObjectPath, *PagePath),
+    "path": (*AllocPath, *PagePath),
     "verdict": Verdict,
     "migratetype": Mt,
 }
@@ -71,7 +71,7 @@ def test_names_are_those_of_the_model(name: str) -> None:
 
 def test_a_kind_s_place_among_the_names_is_its_code(connection: duckdb.DuckDBPyConnection) -> None:
     """What is read back for the model is enum_code(page_kind)."""
-    for kind in Kind:
+    for kind in PageKind:
         [(code,)] = connection.execute(
             "SELECT enum_code(?::page_kind)", [kind.name.lower()]
         ).fetchall()
@@ -86,7 +86,7 @@ def test_every_type_is_of_a_column_and_no_column_of_two() -> None:
 
 def test_codes_in_columns_are_stored_by_name(connection: duckdb.DuckDBPyConnection) -> None:
     [table] = [table for table in TABLES if table.name == "placed_events"]
-    paths = np.array([int(PagePath.NO_BLOCK), -1, int(ObjectPath.FAILED)], np.int8)
+    paths = np.array([int(PagePath.NO_BLOCK), -1, int(AllocPath.FAILED)], np.int8)
     columns = {
         column.name: paths if column.name == "path" else np.arange(3) for column in table.columns
     }

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from pipeline.synth.mixtures import FOREVER, LifeTables
-from pipeline.synth.random_bits import PLACE_BITS, Strata, Use, choices, random_bits
+from pipeline.synth.random_bits import PLACE_BITS, BitsUse, Strata, choices, random_bits
 from pipeline.synth.spec.model import Entry, Free, Life
 from pipeline.synth.tables import (
     BINS,
@@ -39,7 +39,7 @@ def test_the_lognormal_table_is_the_lognormal_distribution(sigma):
 
 def test_quantiles_are_met_and_uniform_between():
     table = from_quantiles((0, 1000, 1000, 9000))
-    bits = random_bits(1, Use.OBJECTS, (0,), 200_000)
+    bits = random_bits(1, BitsUse.OBJECTS, (0,), 200_000)
     drawn = draw(table, 0, bits)
     assert drawn.min() >= 0
     assert drawn.max() <= 9000
@@ -110,5 +110,5 @@ def test_choices_are_by_weight():
 
 def test_random_bits_are_those_that_numpy_promises_for_good():
     # NEP 19: SeedSequence and PCG64's raw output do not change.
-    assert random_bits(1, Use.ARRIVALS, (0,), 2).tolist() == _BITS
-    assert random_bits(1, Use.CHOICES, (0,), 2).tolist() != _BITS
+    assert random_bits(1, BitsUse.ARRIVALS, (0,), 2).tolist() == _BITS
+    assert random_bits(1, BitsUse.CHOICES, (0,), 2).tolist() != _BITS

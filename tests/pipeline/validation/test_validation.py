@@ -13,7 +13,7 @@ from pipeline.errors import InputError
 from pipeline.progress import Progress
 from pipeline.trace_set.snapshots import page_flags, slab_caches
 from pipeline.validation import cpu_slabs
-from pipeline.validation.bounds import Comparison, judged, shipped_bounds
+from pipeline.validation.bounds import CountCheck, judged, shipped_bounds
 from pipeline.validation.kinds import kind_by_flags, page_kinds
 from pipeline.validation.placement import BY_CACHE, IN_TOTAL, SUMS
 from pipeline.validation.run import validate_traces
@@ -48,46 +48,71 @@ def test_every_bound_gives_its_reason() -> None:
     ("comparison", "error", "bound", "ok"),
     [
         # Exact kinds: one operation more or less is too much.
-        (Comparison("page_ref_locked", "slab", 100, 100), 0, 0, True),
-        (Comparison("page_ref_locked", "slab", 100, 101), 1, 0, False),
+        (CountCheck("page_ref_locked", "slab", 100, 100), 0, 0, True),
+        (CountCheck("page_ref_locked", "slab", 100, 101), 1, 0, False),
         # 2 % or four slabs, whichever is more; the kernel's figure is what it is a share of.
-        (Comparison("alloc_slab", "dentry", 10, 14), 40, 40, True),
-        (Comparison("alloc_slab", "dentry", 10, 5), -50, 40, False),
-        (Comparison("alloc_slab", "dentry", 1000, 1020), 2, 2, True),
-        (Comparison("alloc_slab", "dentry", 1000, 1021), 2.1, 2, False),
-        (Comparison("alloc_slab", "dentry", 5, 1), -80, 80, True),
+        (CountCheck("alloc_slab", "dentry", 10, 14), 40, 40, True),
+        (CountCheck("alloc_slab", "dentry", 10, 5), -50, 40, False),
+        (CountCheck("alloc_slab", "dentry", 1000, 1020), 2, 2, True),
+        (CountCheck("alloc_slab", "dentry", 1000, 1021), 2.1, 2, False),
+        (CountCheck("alloc_slab", "dentry", 5, 1), -80, 80, True),
         # A bound of 100 % or more holds for a model that says nothing; beyond it is beyond it.
-        (Comparison("alloc_slab", "dentry", 4, 1), -75, 100, None),
-        (Comparison("alloc_slab", "dentry", 0, 4), None, 2, None),
-        (Comparison("alloc_slab", "dentry", 0, 5), None, 2, False),
+        (CountCheck("alloc_slab", "dentry", 4, 1), -75, 100, None),
+        (CountCheck("alloc_slab", "dentry", 0, 4), None, 2, None),
+        (CountCheck("alloc_slab", "dentry", 0, 5), None, 2, False),
         # What the recording cannot tell at all is no error, what lies beyond it is.
-        (Comparison("alloc_slab", "dentry", 51, 12, "", 12, 55, untold=True), -76.47, 7.84, True),
-        (Comparison("alloc_slab", "dentry", 51, 12, "", 12, 40, untold=True), -76.47, 7.84, False),
-        # So wide that a model which says nothing would do; and one slab less wide.
-        (Comparison("alloc_slab", "dentry", 51, 12, "", 8, 55, untold=True), -76.47, 7.84, None),
-        (Comparison("alloc_slab", "dentry", 51, 12, "", 9, 55, untold=True), -76.47, 7.84, True),
-        # A rule alone; still a miss where it does not hold.
-        (Comparison("slab_order", "dentry", 1, 1), 0, 0, None),
-        (Comparison("slab_order", "dentry", 1, 0), -100, 0, False),
-        # A ceiling that any small figure is below.
-        (Comparison("pages_without_event", "freed", 9, 2, "", 2, 9, untold=True), -77.78, 0, None),
         (
-            Comparison("pages_without_event", "freed", 9, 10, "", 10, 10, untold=True),
+            CountCheck("alloc_slab", "dentry", 51, 12, "", 12, 55, unobservable=True),
+            -76.47,
+            7.84,
+            True,
+        ),
+        (
+            CountCheck("alloc_slab", "dentry", 51, 12, "", 12, 40, unobservable=True),
+            -76.47,
+            7.84,
+            False,
+        ),
+        # So wide that a model which says nothing would do; and one slab less wide.
+        (
+            CountCheck("alloc_slab", "dentry", 51, 12, "", 8, 55, unobservable=True),
+            -76.47,
+            7.84,
+            None,
+        ),
+        (
+            CountCheck("alloc_slab", "dentry", 51, 12, "", 9, 55, unobservable=True),
+            -76.47,
+            7.84,
+            True,
+        ),
+        # A rule alone; still a miss where it does not hold.
+        (CountCheck("slab_order", "dentry", 1, 1), 0, 0, None),
+        (CountCheck("slab_order", "dentry", 1, 0), -100, 0, False),
+        # A ceiling that any small figure is below.
+        (
+            CountCheck("pages_without_event", "freed", 9, 2, "", 2, 9, unobservable=True),
+            -77.78,
+            0,
+            None,
+        ),
+        (
+            CountCheck("pages_without_event", "freed", 9, 10, "", 10, 10, unobservable=True),
             11.11,
             0,
             False,
         ),
         # A median error of nothing is a check: any error would be one too many.
-        (Comparison("simulated_alloc_slab_median_error", "", 0, 0), 0, 0, True),
-        (Comparison("simulated_alloc_slab_median_error", "", 0, 0.1), None, 0, False),
+        (CountCheck("simulated_alloc_slab_median_error", "", 0, 0), 0, 0, True),
+        (CountCheck("simulated_alloc_slab_median_error", "", 0, 0.1), None, 0, False),
         # No bound: the difference is shown, and nothing is held against it.
-        (Comparison("page_ref_locked_per_life", "anon", 10, 4), -60, None, None),
-        (Comparison("page_ref_locked_per_life", "thp", 4, 43.9), 997.5, None, None),
-        (Comparison("page_ref_plain_per_life", "thp", 1, 1), 0, 5, True),
+        (CountCheck("page_ref_locked_per_life", "anon", 10, 4), -60, None, None),
+        (CountCheck("page_ref_locked_per_life", "thp", 4, 43.9), 997.5, None, None),
+        (CountCheck("page_ref_plain_per_life", "thp", 1, 1), 0, 5, True),
     ],
 )
 def test_a_comparison_is_held_to_its_bound(
-    comparison: Comparison, error: float | None, bound: float | None, ok: bool | None
+    comparison: CountCheck, error: float | None, bound: float | None, ok: bool | None
 ) -> None:
     row = judged(comparison)
     assert row["error_pct"] == (None if error is None else pytest.approx(error, abs=0.01))
@@ -101,9 +126,9 @@ def test_a_comparison_is_held_to_its_bound(
 
 def test_what_is_missed_and_what_is_allowed_are_absolute() -> None:
     """4 slabs, or 2 %; of an interval, what the kernel's figure lies outside of it."""
-    off = judged(Comparison("alloc_slab", "dentry", 1000, 1013))
+    off = judged(CountCheck("alloc_slab", "dentry", 1000, 1013))
     assert (off["miss"], off["allowed"], off["standing"]) == (13, 20, Standing.WITHIN)
-    outside = judged(Comparison("alloc_slab", "dentry", 51, 12, "", 12, 40, untold=True))
+    outside = judged(CountCheck("alloc_slab", "dentry", 51, 12, "", 12, 40, unobservable=True))
     assert (outside["miss"], outside["allowed"], outside["standing"]) == (11, 4, Standing.BEYOND)
 
 
@@ -214,7 +239,7 @@ def test_the_simulated_placement_counts_what_slub_stats_counted(rows: list[dict[
         assert row["ok"] is True
         # Part of them was never recorded: the second snapshot's are those of the first, again.
         assert "played again behind the end" in row["note"]
-        # When the hidden frees were is not known: that is a range, not a figure.
+        # When the untraced frees were is not known: that is a range, not a figure.
         assert row["model_low"] <= row["model"] <= row["model_high"]
     exact = [
         row["error_pct"] == 0

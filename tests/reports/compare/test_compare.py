@@ -11,7 +11,15 @@ from reports import queries
 from reports.compare.all_measures import BY_NAME
 from reports.compare.all_quantities import QUANTITIES
 from reports.compare.comparable import Weight
-from reports.compare.comparison import Change, Compared, Comparison, Run, Side, Verdict, movers
+from reports.compare.comparison import (
+    Change,
+    ChangeVerdict,
+    Compared,
+    Comparison,
+    Run,
+    Side,
+    movers,
+)
 from reports.compare.measure_runs import checked, compare
 from reports.compare.quantity import GROUPS, KNOWN
 from tests.reports.conftest import POLICIES, empty_database, insert
@@ -58,7 +66,7 @@ def low_p(comparison: Comparison) -> float:
 def test_a_recording_against_itself_is_the_same_in_every_row(seeds: DuckDBPyConnection) -> None:
     comparison = compare([side(seeds, 0), side(seeds, 0)], 0, [])
     assert len(comparison.rows) > 60
-    assert {change.verdict for change in changes(comparison)} == {Verdict.SAME}
+    assert {change.verdict for change in changes(comparison)} == {ChangeVerdict.SAME}
     assert {change.change for change in changes(comparison)} == {0.0}
     for group in ("Caches", "Call sites"):
         assert movers(comparison, 1, group) == []
@@ -69,7 +77,9 @@ def test_seeds_of_one_workload_seldom_differ(seeds: DuckDBPyConnection) -> None:
     assert sum(pair.tested for pair in pairs) > 300
     # Rows of a pair hang together, so the bound is wider than that of independent rows.
     assert 0.005 < np.mean([low_p(pair) for pair in pairs]) < 0.1
-    marked = [sum(change.verdict is Verdict.DIFFERS for change in changes(pair)) for pair in pairs]
+    marked = [
+        sum(change.verdict is ChangeVerdict.DIFFERS for change in changes(pair)) for pair in pairs
+    ]
     # Corrected, one pair in 20 has any row marked at all; three of eight would be 1 in 180.
     assert sum(number > 0 for number in marked) <= 2
 
@@ -79,7 +89,7 @@ def test_repeats_of_one_workload_seldom_differ(seeds: DuckDBPyConnection) -> Non
     assert comparison.tested > 40
     assert low_p(comparison) < 0.2
     # Corrected, one comparison in 20 marks a row; two rows in one are much rarer.
-    assert sum(change.verdict is Verdict.DIFFERS for change in changes(comparison)) <= 1
+    assert sum(change.verdict is ChangeVerdict.DIFFERS for change in changes(comparison)) <= 1
 
 
 @pytest.mark.parametrize(
@@ -112,8 +122,8 @@ def test_a_planted_difference_is_the_top_mover(
 def test_two_recordings_a_side_are_not_enough_and_it_says_so(seeds: DuckDBPyConnection) -> None:
     comparison = compare([side(seeds, 0, 1), side(seeds, 2, 3)], 0, [])
     verdicts = {change.verdict for change in changes(comparison)}
-    assert Verdict.REPEATS in verdicts
-    assert not verdicts & {Verdict.DIFFERS, Verdict.CHANCE, Verdict.NONE}
+    assert ChangeVerdict.REPEATS in verdicts
+    assert not verdicts & {ChangeVerdict.DIFFERS, ChangeVerdict.CHANCE, ChangeVerdict.NONE}
     assert comparison.tested == 0
 
 
@@ -139,18 +149,18 @@ def test_what_one_sides_policy_freezes_is_gone_by_rule(seeds: DuckDBPyConnection
         for kind in ("slab", "large_kmalloc"):
             gone = rows["all, own policy:", kind]
             assert gone is not None
-            assert (gone.change, gone.verdict) == (change, Verdict.FROZEN)
+            assert (gone.change, gone.verdict) == (change, ChangeVerdict.FROZEN)
             assert np.isnan(gone.p)
         anon = rows["all, own policy:", "anon"]
         assert anon is not None
-        assert anon.verdict is not Verdict.FROZEN
+        assert anon.verdict is not ChangeVerdict.FROZEN
         # By cache and by policy nothing is said of rules.
         assert {
-            row.quantity.part for row, each in verdicts(comparison) if each is Verdict.FROZEN
+            row.quantity.part for row, each in verdicts(comparison) if each is ChangeVerdict.FROZEN
         } == {"own_ops", "own_locked"}
 
 
-def verdicts(comparison: Comparison) -> list[tuple[Compared, Verdict]]:
+def verdicts(comparison: Comparison) -> list[tuple[Compared, ChangeVerdict]]:
     return [(row, change.verdict) for row in comparison.rows if (change := row.changes[1])]
 
 
@@ -172,7 +182,7 @@ def test_what_was_recorded_on_a_frozen_page_is_tested_all_the_same() -> None:
             if (row.quantity.part, row.item) == ("recorded_locked", "slab")
         ]
     assert change is not None
-    assert change.verdict is not Verdict.FROZEN
+    assert change.verdict is not ChangeVerdict.FROZEN
     assert np.isfinite(change.p)
 
 
@@ -210,7 +220,7 @@ def test_what_is_assumed_is_a_range_and_not_tested() -> None:
     told = {row.name: (row, change) for row in comparison.rows if (change := row.changes[1])}
     for name in ("locked, own policy", "locked, own policy: anon", "all, own policy: anon"):
         row, change = told[name]
-        assert change.verdict is Verdict.ASSUMED, name
+        assert change.verdict is ChangeVerdict.ASSUMED, name
         assert np.isnan(change.p)
         assert all(value.assumed and value.low < value.value < value.high for value in row.values)
     row, change = told["locked, own policy: anon"]
@@ -224,7 +234,7 @@ def test_what_is_assumed_is_a_range_and_not_tested() -> None:
     exact, exact_change = told["locked, own policy: page_table"]
     assert not any(value.assumed for value in exact.values)
     assert np.isfinite(exact_change.p)
-    assert {each for _, each in verdicts(again)} == {Verdict.SAME}
+    assert {each for _, each in verdicts(again)} == {ChangeVerdict.SAME}
 
 
 def test_quantiles_of_lives_are_exact_and_have_an_interval(seeds: DuckDBPyConnection) -> None:
@@ -270,7 +280,7 @@ def test_what_all_happened_in_a_few_moments_is_not_tested() -> None:
         comparison = compare([side(connection, 1), side(connection, 2)], 0, [])
         rows = [row for row in comparison.rows if row.quantity.name == "pages a slab,"]
     assert len(rows) > 3
-    assert {row.changes[1].verdict for row in rows if row.changes[1]} == {Verdict.FEW}
+    assert {row.changes[1].verdict for row in rows if row.changes[1]} == {ChangeVerdict.FEW}
 
 
 def test_the_table_of_quantities_is_sound() -> None:

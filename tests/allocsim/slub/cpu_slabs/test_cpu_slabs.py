@@ -42,7 +42,7 @@ def traces(draw: st.DrawFn) -> Trace:
     """Bursts of allocations and of frees, some of them remote, some of older objects."""
     caches = draw(st.lists(shapes(), min_size=1, max_size=2))
     cpus = draw(st.integers(1, 3))
-    older, free_before = {}, []
+    pre_trace, free_before = {}, []
     unborn = []  # objects older than the trace, not freed yet: (cache, handle)
     for cache, shape in enumerate(caches):
         for slab in range(draw(st.integers(0, 4))):
@@ -53,7 +53,7 @@ def traces(draw: st.DrawFn) -> Trace:
             free_before += [(cache, key, index, held) for index in places[:free]]
             for index in places[free:]:
                 handle = key * 100 - index
-                older[handle] = (key, index)
+                pre_trace[handle] = (key, index)
                 unborn.append((cache, handle))
     live = [[handle for c, handle in unborn if c == cache] for cache in range(len(caches))]
     bursts = draw(
@@ -82,7 +82,7 @@ def traces(draw: st.DrawFn) -> Trace:
     starts = draw(st.lists(st.integers(0, seq + 1), unique=True, max_size=4))
     refusals = [(start, draw(st.sampled_from([-1, 0, 1, 10]))) for start in sorted(starts)]
     order = freelist_order(draw(st.integers(0, 2)), caches)
-    return Trace(caches, cpus, requests, older, free_before, refusals, order, LINUX_6_12)
+    return Trace(caches, cpus, requests, pre_trace, free_before, refusals, order, LINUX_6_12)
 
 
 @examples(200)

@@ -36,7 +36,7 @@ def shapes(draw: st.DrawFn, name: str, capacities: list[int]) -> SheafShape:
 
 @st.composite
 def traces(draw: st.DrawFn) -> Trace:
-    """Bursts of every operation on a few caches, two of which are homes of the others' sheaves.
+    """Bursts of every operation on a few caches, two of which hold the others' sheaves.
 
     In the chain, a sheaf freed to kmalloc-64 may need one of kmalloc-96 in turn.
     """
@@ -110,8 +110,8 @@ def test_model_equals_oracle(trace: Trace, window: int) -> None:
 def dense(seed: int) -> Trace:
     """Short bursts on two CPUs in turn, whose sheaves find no room in any barn.
 
-    Three caches, each the home of the one before it, so that what a callback does goes down to
-    the last.
+    Three caches, each the kmalloc cache of the one before it, so that what a callback does goes
+    down to the last.
     """
     rng = np.random.default_rng(seed)
     chain = (("nodes", 2), ("kmalloc-64", 5), ("kmalloc-96", 3))
@@ -143,7 +143,7 @@ def dense(seed: int) -> Trace:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("window", [1, 50, 10_000])
-def test_callbacks_that_go_down_a_chain_of_homes(window: int) -> None:
+def test_callbacks_that_go_down_a_chain_of_kmalloc_caches(window: int) -> None:
     for seed in range(20):
         assert_equal(dense(seed), window)
 
@@ -160,7 +160,7 @@ def test_what_a_callback_does_is_done_on_the_cpu_that_filled_its_sheaf(window: i
         SheafShape(name, 64, 1, objects, 0, objects, 0, capacity)
         for name, objects, capacity in (("nodes", 2, 2), ("kmalloc-64", 5, 5), ("kmalloc-96", 1, 3))
     ]
-    older = {100: (-2, 0), 101: (-2, 1), 102: (-3, 0), 200: (-4, 0), 201: (-4, 1)}
+    pre_trace = {100: (-2, 0), 101: (-2, 1), 102: (-3, 0), 200: (-4, 0), 201: (-4, 1)}
     requests = [
         (0, 1, 0, Op.FREE_RCU, 100, 0, 0, 0),
         (1, 1, 1, Op.FREE_RCU, 200, 0, 0, 0),
@@ -169,7 +169,7 @@ def test_what_a_callback_does_is_done_on_the_cpu_that_filled_its_sheaf(window: i
         (4, 0, 0, Op.FREE, 102, GRACE_PERIOD, 0, 0),
     ]
     rules = replace(LINUX_7_2.slub, max_full_sheaves=0, max_empty_sheaves=0)
-    trace = Trace(caches, 2, requests, older, profile=replace(LINUX_7_2, slub=rules))
+    trace = Trace(caches, 2, requests, pre_trace, profile=replace(LINUX_7_2, slub=rules))
     assert_equal(trace, window)
     # Event, CPU, cache, slab, order, way.
     assert by_model(trace, window).pages == [

@@ -13,7 +13,7 @@ from pipeline.commands import import_
 from pipeline.errors import InputError
 from pipeline.ingest.recording import import_recording
 from pipeline.progress import Progress
-from pipeline.replay.policies import find_policies
+from pipeline.replay.pricing import find_policies
 from pipeline.replay.recorded import recording_of, replay_traces
 from pipeline.store.database import reading
 from pipeline.trace_set.reader import TraceSet

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.synth.arrivals import Span
+from pipeline.synth.arrivals import PhaseSpan
 from pipeline.synth.births import NEVER, Worker
 from pipeline.synth.spec.changes import changed, parse_memory, with_cpus
 from pipeline.synth.spec.model import Life
@@ -75,7 +75,7 @@ def births(spec):
             found.append(worker.before())
         else:
             length = spec.phases[0].length
-            found.append(worker.window(Span(0, length, 0, 0, length, (0, 0, 0))))
+            found.append(worker.window(PhaseSpan(0, length, 0, 0, length, (0, 0, 0))))
     return found
 
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import polars as pl
 import pytest
+from reports.sections.figures import freezing as freezing_figures
 
 from allocsim.refcount.freezability import Verdict
 from allocsim.trace.events import Ev
 from pipeline.ingest.recording import import_recording
-from pipeline.replay.policies import find_policies
+from pipeline.replay.pricing import find_policies
 from pipeline.replay.recorded import replay_trace
 from pipeline.trace_set.reader import TraceSet
 from reports.render.document import Mono, Picture, Table, Text
 from reports.sections import freezing
-from reports.sections.figures import freezing as freezing_figures
 from tests.conftest import RECORDINGS
 
 if TYPE_CHECKING:

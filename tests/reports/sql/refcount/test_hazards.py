@@ -10,7 +10,7 @@ import pytest
 
 from allocsim.trace.events import Ev
 from pipeline.ingest.recording import import_recording
-from pipeline.replay.policies import find_policies
+from pipeline.replay.pricing import find_policies
 from pipeline.replay.recorded import replay_trace
 from pipeline.trace_set.reader import TraceSet
 from tests.conftest import RECORDINGS

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.recording.kpageflags import blocks_of_flags
-from allocsim.recording.page_kinds import Kind
+from allocsim.recording.page_kinds import PageKind
 from allocsim.tables import concat, empty, find, take
 
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from allocsim.tables import Columns, Index
 
 _NEVER = np.iinfo(np.int64).max
-OLDER = {"page": "i8", "pfn": "i8", "order": "i4", "kind": "i2", "end": "i8"}
+PRE_TRACE = {"page": "i8", "pfn": "i8", "order": "i4", "kind": "i2", "end": "i8"}
 
 
 @dataclass(frozen=True, slots=True)
-class Stock:
+class PreTraceBlocks:
     """Blocks that were allocated when a recording began.
 
     Args:
@@ -60,7 +60,7 @@ class FirstTouched:
 
     def __init__(self, frames: int) -> None:
         self.first = np.full(frames, _NEVER, np.int64)
-        self.older: Columns = empty(OLDER)
+        self.pre_trace: Columns = empty(PRE_TRACE)
 
     def add(self, lives: Columns) -> None:
         """Note lives, in any order.
@@ -71,19 +71,19 @@ class FirstTouched:
         pfn, row = frames_of(lives["pfn"], lives["order"])
         inside = pfn < len(self.first)
         np.minimum.at(self.first, pfn[inside], lives["page"][row[inside]])
-        older = take({name: lives[name] for name in OLDER}, lives["start"] < 0)
-        self.older = concat([self.older, older])
+        pre_trace = take({name: lives[name] for name in PRE_TRACE}, lives["start"] < 0)
+        self.pre_trace = concat([self.pre_trace, pre_trace])
 
     def frames_touched(self) -> int:
         """Page frames that any life was on."""
         return int(np.count_nonzero(self.first != _NEVER))
 
 
-def opening_stock(
+def pre_trace_blocks(
     touched: FirstTouched,
     before: npt.NDArray[np.uint64] | None,
     after: npt.NDArray[np.uint64] | None,
-) -> Stock:
+) -> PreTraceBlocks:
     """What was allocated when the recording began.
 
     Args:
@@ -91,34 +91,34 @@ def opening_stock(
         before: words of the kpageflags read before the recording; None: there are none.
         after: those read behind it; None: there are none.
     """
-    older = dict(touched.older)
+    pre_trace = dict(touched.pre_trace)
     shown = [blocks_of_flags(flags) for flags in (before, after) if flags is not None]
     if not shown:
-        return Stock(older, empty(OLDER), 0)
-    order, kind = older["order"].copy(), older["kind"].copy()
+        return PreTraceBlocks(pre_trace, empty(PRE_TRACE), 0)
+    order, kind = pre_trace["order"].copy(), pre_trace["kind"].copy()
     # The snapshot behind the recording speaks for pages that are there at its end only.
     spoken = [np.ones(len(kind), bool)] if before is not None else []
-    spoken += [older["end"] < 0] if after is not None else []
+    spoken += [pre_trace["end"] < 0] if after is not None else []
     for blocks, valid in zip(shown, spoken, strict=True):
-        at = find(blocks["pfn"], older["pfn"])
+        at = find(blocks["pfn"], pre_trace["pfn"])
         row = np.flatnonzero(valid & (at >= 0))
-        row = row[(kind[row] == Kind.UNKNOWN) | (kind[row] == blocks["kind"][at[row]])]
+        row = row[(kind[row] == PageKind.UNKNOWN) | (kind[row] == blocks["kind"][at[row]])]
         kind[row] = blocks["kind"][at[row]]
         # A block that is never freed shows its first page only.
-        row = row[older["end"][row] < 0]
+        row = row[pre_trace["end"][row] < 0]
         order[row] = np.maximum(order[row], blocks["order"][at[row]])
-    older |= {"order": order, "kind": kind}
+    pre_trace |= {"order": order, "kind": kind}
 
-    is_older = np.sort(older["page"])
+    is_pre_trace = np.sort(pre_trace["page"])
     untouched = []
     gone = 0
     for number, blocks in enumerate(shown):
         first = _first_of(touched.first, blocks)
-        allocated = (first != _NEVER) & ~np.isin(first, is_older)
+        allocated = (first != _NEVER) & ~np.isin(first, is_pre_trace)
         gone += int(np.count_nonzero(allocated)) if number == 0 and before is not None else 0
         untouched.append(take(blocks, first == _NEVER))
     both, single = _agreed(untouched)
-    return Stock(concat([older, _as_older(both)]), _as_older(single), gone)
+    return PreTraceBlocks(concat([pre_trace, _as_pre_trace(both)]), _as_pre_trace(single), gone)
 
 
 def frames_of(pfn: Index, order: npt.NDArray[np.integer]) -> tuple[Index, Index]:
@@ -141,7 +141,7 @@ def _agreed(blocks: list[Columns]) -> tuple[Columns, Columns]:
     return take(blocks[1], same), concat([take(blocks[0], only_first), take(blocks[1], ~same)])
 
 
-def _as_older(blocks: Columns) -> Columns:
+def _as_pre_trace(blocks: Columns) -> Columns:
     nothing = np.full(len(blocks["pfn"]), -1, np.int64)
     return {"page": nothing, **blocks, "end": nothing}
 

@@ -12,7 +12,7 @@ from pipeline.synth.spec.units import TIMES
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pipeline.fitting.knots import Knots
+    from pipeline.fitting.quantile_nodes import QuantileNodes
 
     Floats = npt.NDArray[np.float64]
 
@@ -20,25 +20,25 @@ _KEY = len(', since = ""')
 FINE = 20  #: times are rounded to this part of what they may be off by, and of what parts them
 
 
-def knots_text(
-    knots: Knots, limits: tuple[Floats, Floats], key: str, *, since: bool = False
+def quantile_nodes_text(
+    nodes: QuantileNodes, limits: tuple[Floats, Floats], key: str, *, since: bool = False
 ) -> dict[str, Any]:
     """The keys of a spec that say these quantiles.
 
     Args:
-        knots: the quantiles.
+        nodes: the quantiles.
         limits: between which values each place may lie.
         key: name of the quantiles.
         since: they may be counted from the first of them, which is then said.
     """
-    low, high = (each[knots.at] for each in limits)
+    low, high = (each[nodes.at] for each in limits)
     # A burst stays as long as it was: all of it at one moment would all be alive at once.
-    gaps = np.diff(knots.values).astype(np.float64)
+    gaps = np.diff(nodes.values).astype(np.float64)
     gaps[gaps == 0] = np.inf
     nearest = np.minimum(np.append(gaps, np.inf), np.append(np.inf, gaps))
     allowed = np.minimum(high - low, nearest) / FINE
     unit = 10 ** np.floor(np.log10(np.maximum(allowed, 1))).astype(np.int64)
-    values = (knots.values + unit // 2) // unit * unit
+    values = (nodes.values + unit // 2) // unit * unit
     # Rounded by more or less, a value may come to lie behind the next.
     values = np.maximum.accumulate(values)
     text = times_text(values.tolist())
@@ -48,7 +48,7 @@ def knots_text(
         begin, later = times_text([first]), times_text((values - first).tolist())
         if len(begin) + len(later) + _KEY < len(text):
             found = {"since": begin, key: later}
-    return found | ({"at": knots.at.tolist()} if len(knots.at) > 2 else {})
+    return found | ({"at": nodes.at.tolist()} if len(nodes.at) > 2 else {})
 
 
 def times_text(values: list[int]) -> str:

@@ -1,4 +1,4 @@
-"""Quantiles of a sample as few knots, between which the rest lies within given limits."""
+"""Quantiles of a sample as few nodes, between which the rest lies within given limits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _AHEAD = 32
 _LEAST = 1e-3  # ns: so that there is a logarithm
 
 
-class Knots(NamedTuple):
+class QuantileNodes(NamedTuple):
     """Quantiles.
 
     Args:
@@ -70,17 +70,17 @@ def within(limits: tuple[Floats, Floats], table: Ints, distance: float) -> tuple
     return np.maximum(limits[0], table - distance), np.minimum(limits[1], table + distance)
 
 
-def knots(table: Ints, low: Floats, high: Floats, *, lives: bool = False) -> Knots:
+def quantile_nodes(table: Ints, low: Floats, high: Floats, *, lives: bool = False) -> QuantileNodes:
     """As few of a table's values as hold all others between ``low`` and ``high``.
 
-    From each knot the next is the last to which the line stays within the limits; so there may be
+    From each node the next is the last to which the line stays within the limits; so there may be
     ways with fewer, by points that are no values of the table.
 
     Args:
         table: rising values (i8).
         low: least value of each place.
         high: largest value of each place.
-        lives: between knots that are far apart the logarithm is uniform (synth.tables).
+        lives: between nodes that are far apart the logarithm is uniform (synth.tables).
     """
     at = [0]
     columns = [each.astype(np.float64) for each in (table, low, high)]
@@ -99,7 +99,7 @@ def knots(table: Ints, low: Floats, high: Floats, *, lives: bool = False) -> Kno
                 reached = max(reached, by_log)
         at.append(begin + reached)
     places = np.array(at, np.int64)
-    return Knots(places, table[places])
+    return QuantileNodes(places, table[places])
 
 
 def _reach(
@@ -118,7 +118,7 @@ def _reach(
     least = np.maximum.accumulate((low - first) / run)
     most = np.minimum.accumulate((high - first) / run)
     slope = (values - first) / run
-    # At a knot itself the line is where it should be.
+    # At a node itself the line is where it should be.
     inside = np.ones(len(values), np.bool_)
     inside[1:] = (slope[1:] >= least[:-1]) & (slope[1:] <= most[:-1])
     if far is not None:

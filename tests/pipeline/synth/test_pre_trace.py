@@ -8,7 +8,7 @@ import pytest
 
 from allocsim.trace.events import Ev
 from pipeline.errors import InputError
-from pipeline.replay.policies import find_policies
+from pipeline.replay.pricing import find_policies
 from pipeline.replay.recorded import replay_trace
 from pipeline.replay.simulated import simulate_run
 from pipeline.replay.synthetic_free_lists import FILE
@@ -19,7 +19,7 @@ from pipeline.trace_set.reader import TraceSet
 
 # Of each dentry slab (21 objects) 2 die, 5 are free for CPU 0 and 1 for CPU 1, another one is in no
 # sheaf, 12 stay; a slab of kmalloc-1k (16 objects) dies whole. Pages die too.
-OLDER = """
+PRE_TRACE = """
 name = "older"
 cpus = 2
 memory = "256 MiB"
@@ -71,7 +71,7 @@ def make(text, folder):
 
 @pytest.fixture(scope="module")
 def trace(tmp_path_factory):
-    return make(OLDER, tmp_path_factory.mktemp("older"))
+    return make(PRE_TRACE, tmp_path_factory.mktemp("older"))
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +104,9 @@ def test_a_replay_places_all_where_the_trace_has_it(trace, runs):
     within = (window["ptr"][events[asked]] - np.uint64(DIRECT_MAP)).astype(np.int64) - first * 4096
     np.testing.assert_array_equal(found["idx"] * size, within)
     # Older slabs have no page of the model's, but each lies on one block of the trace's.
-    older = found["slab"] < -1
-    assert np.count_nonzero(older) > 1000
-    pairs = {*zip(found["slab"][older].tolist(), first[older].tolist(), strict=True)}
+    pre_trace = found["slab"] < -1
+    assert np.count_nonzero(pre_trace) > 1000
+    pairs = {*zip(found["slab"][pre_trace].tolist(), first[pre_trace].tolist(), strict=True)}
     slabs, blocks = ({pair[side] for pair in pairs} for side in (0, 1))
     assert len(pairs) == len(slabs) == len(blocks) == 70
     made = connection.execute(
@@ -185,7 +185,7 @@ def test_what_is_older_dies_in_the_trace_and_no_allocation_of_it_is_there(trace)
 
 
 def test_what_does_not_fit_the_memory_in_use_is_refused(tmp_path):
-    text = OLDER.replace("used = 0.5", "used = 0.01")
+    text = PRE_TRACE.replace("used = 0.5", "used = 0.01")
     with pytest.raises(InputError, match="before it; say used = a larger share") as caught:
         make(text, tmp_path)
     assert "\n" not in str(caught.value)
@@ -194,7 +194,7 @@ def test_what_does_not_fit_the_memory_in_use_is_refused(tmp_path):
 
 @pytest.mark.slow
 def test_a_damaged_list_of_free_places_is_refused_in_one_line(tmp_path):
-    trace = make(OLDER.replace("20 ms", "1 ms"), tmp_path)
+    trace = make(PRE_TRACE.replace("20 ms", "1 ms"), tmp_path)
     db = tmp_path / "results.duckdb"
     run = replay_trace(trace, db, find_policies([]))
     good = "dentry 0xffff888100000000 1"
@@ -207,7 +207,7 @@ def test_a_damaged_list_of_free_places_is_refused_in_one_line(tmp_path):
 
 
 def test_an_allocation_without_an_event_shows_as_a_free_alone(tmp_path):
-    text = OLDER.replace('{ cache = "dentry" }', '{ cache = "dentry", traced = false }')
+    text = PRE_TRACE.replace('{ cache = "dentry" }', '{ cache = "dentry", traced = false }')
     trace = make(text, tmp_path)
     [window] = list(trace.windows())
     of_dentry = window["bytes_alloc"] == 192

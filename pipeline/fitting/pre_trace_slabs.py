@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from allocsim.page_alloc.zones import ORDERS, PRIOR_CHUNK
-from pipeline.fitting.lifetimes import distribution, times
+from pipeline.fitting.lifetime_quantiles import distribution, times
 from pipeline.fitting.lines import FittedWork
 
 if TYPE_CHECKING:
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from pipeline.fitting.lives import Older, OlderSlabs
+    from pipeline.fitting.lives import PreTraceLives, PreTraceSlabs
 
     Ints = npt.NDArray[np.int64]
 
 _NO_SLAB = -1
 
 
-def older_object_works(
-    line: dict[str, Any], older: Older, slabs: OlderSlabs, cpus: int
+def pre_trace_object_works(
+    line: dict[str, Any], pre_trace: PreTraceLives, slabs: PreTraceSlabs, cpus: int
 ) -> list[FittedWork]:
     """What was on slabs before the trace: what dies in it, what was free, and what stays.
 
     Args:
         line: the line of the cache.
-        older: ends of objects that were live.
+        pre_trace: ends of objects that were live.
         slabs: the slabs they lie on, row for row, and what is free.
         cpus: CPUs.
     """
@@ -62,8 +62,8 @@ def older_object_works(
         rows = np.array([row for slab in of for row in dying[slab]], np.int64)
         allocate = []
         if dies:
-            frees = {} if cpus == 1 else _freed_by(older.free_cpu[rows], cpus)
-            lives = distribution(np.sort(older.death[rows]))
+            frees = {} if cpus == 1 else _freed_by(pre_trace.free_cpu[rows], cpus)
+            lives = distribution(np.sort(pre_trace.death[rows]))
             allocate.append(line | {"count": dies, "lifetime": lives} | frees)
         for cpu, count in places:
             allocate.append(_gone(line, count, cpu))
@@ -74,7 +74,7 @@ def older_object_works(
     return works
 
 
-def pages_in_use(slabs: Sequence[OlderSlabs], orders: Ints, cpus: int) -> int:
+def pages_in_use(slabs: Sequence[PreTraceSlabs], orders: Ints, cpus: int) -> int:
     """Pages that must be in use before the trace, at most.
 
     Args:
@@ -92,7 +92,7 @@ def pages_in_use(slabs: Sequence[OlderSlabs], orders: Ints, cpus: int) -> int:
 
 
 def unseen_works(
-    line: dict[str, Any], older: Older, slabs: OlderSlabs, cpus: int
+    line: dict[str, Any], pre_trace: PreTraceLives, slabs: PreTraceSlabs, cpus: int
 ) -> list[FittedWork]:
     """What is freed on slabs of the trace without having been allocated by an event (T6).
 
@@ -101,19 +101,19 @@ def unseen_works(
     rows = np.flatnonzero(slabs.slab == _NO_SLAB)
     if not len(rows):
         return []
-    when = times(older.death[rows], np.empty(0, np.int64), "times")
+    when = times(pre_trace.death[rows], np.empty(0, np.int64), "times")
     work = FittedWork(
         name=f"unseen-{next(iter(line.values()))}",
         arrival={"kind": "spread", "count": len(rows)} | when,
         allocate=[line | {"traced": False}],
         lifetime=[{"kind": "fixed", "after": "1 us"}],
         free={},
-        cpus=np.bincount(older.free_cpu[rows], minlength=cpus).tolist(),
+        cpus=np.bincount(pre_trace.free_cpu[rows], minlength=cpus).tolist(),
     )
     return [work]
 
 
-def spare_works(line: dict[str, Any], slabs: OlderSlabs, cpus: int) -> list[FittedWork]:
+def spare_works(line: dict[str, Any], slabs: PreTraceSlabs, cpus: int) -> list[FittedWork]:
     """Free places that were not needed, if none was missed: on each slab one object stays."""
     if slabs.made or slabs.objects < 2 or not slabs.capacity:
         return []

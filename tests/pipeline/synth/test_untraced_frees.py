@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from allocsim.trace.events import Ev
-from pipeline.replay.policies import find_policies
+from pipeline.replay.pricing import find_policies
 from pipeline.replay.recorded import replay_trace
 from pipeline.replay.simulated import simulate_run
 from pipeline.synth.machine import DIRECT_MAP

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from allocsim.tables import Columns
     from pipeline.replay.world import World
     from pipeline.synth.calendar import Moments
-    from pipeline.synth.machine import Machine
+    from pipeline.synth.machine import SpecMachine
 
     Ints = npt.NDArray[np.int64]
 
 
-class OlderRows(NamedTuple):
+class PreTraceRows(NamedTuple):
     """Objects older than the trace, in the order they fill slabs; arrays of one length.
 
     Args:
@@ -51,7 +51,7 @@ class OlderRows(NamedTuple):
     cpu: npt.NDArray[np.int16]
 
 
-class OlderSlabs(NamedTuple):
+class PreTraceState(NamedTuple):
     """The state when the trace begins.
 
     Args:
@@ -65,7 +65,7 @@ class OlderSlabs(NamedTuple):
     free_places: str
 
 
-def older_rows(moments: Moments, cache: npt.NDArray[np.int32], work: Ints) -> OlderRows:
+def pre_trace_rows(moments: Moments, cache: npt.NDArray[np.int32], work: Ints) -> PreTraceRows:
     """The older objects among what happens before the trace.
 
     Args:
@@ -83,10 +83,12 @@ def older_rows(moments: Moments, cache: npt.NDArray[np.int32], work: Ints) -> Ol
     at = np.searchsorted(moments.seq, moments.handle[gone])
     rank[at] = np.arange(len(gone))
     cpu[at] = np.where(np.sort(unused), -1, moments.cpu[gone])
-    return OlderRows(moments.seq[born], cache[born], rank[born], cpu[born])
+    return PreTraceRows(moments.seq[born], cache[born], rank[born], cpu[born])
 
 
-def place_older(machine: Machine, rows: OlderRows, freed: Ints, name: str) -> OlderSlabs:
+def place_pre_trace(
+    machine: SpecMachine, rows: PreTraceRows, freed: Ints, name: str
+) -> PreTraceState:
     """Put the older objects on slabs.
 
     Args:
@@ -129,13 +131,13 @@ def place_older(machine: Machine, rows: OlderRows, freed: Ints, name: str) -> Ol
         "live": rows.gone < 0,
     }
     world = make_world(replace(machine.recorded, seen=seen), {})
-    world.simulation.adopt(world.older)
+    world.simulation.adopt(world.pre_trace)
     in_turn = np.argsort(seen["seq"], kind="stable")
     number, count = slab_numbers(frame[in_turn])
     frames = np.empty(count, np.int64)
     frames[number] = frame[in_turn]
     free = take(seen, in_turn[: np.count_nonzero(rows.gone >= 0)])
-    return OlderSlabs(world, frames, free_places_text(free, machine.names))
+    return PreTraceState(world, frames, free_places_text(free, machine.names))
 
 
 def _check_room(slabs: Ints, order: Ints, freed: Ints, chunks: int, name: str) -> None:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import special, stats
 
-from pipeline.fitting.knots import by_rank, by_ratio, knots, mid_table, within
-from pipeline.fitting.knots_text import knots_text
 from pipeline.fitting.periods import FEW, PERIOD_BIRTHS
+from pipeline.fitting.quantile_nodes import by_rank, by_ratio, mid_table, quantile_nodes, within
+from pipeline.fitting.quantile_nodes_text import quantile_nodes_text
 from pipeline.synth.births import NEVER
 from pipeline.synth.spec.units import write_time
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pipeline.fitting.lives import Lives
+    from pipeline.fitting.lives import TracedLives
 
     Ints = npt.NDArray[np.int64]
 
@@ -27,7 +27,7 @@ LEAST_PART = 4  #: lives that are not parted any more
 _DECILES = np.arange(1, 10) / 10
 
 
-def lifetimes(lives: Lives, end: int) -> list[dict[str, Any]]:
+def lifetimes(lives: TracedLives, end: int) -> list[dict[str, Any]]:
     """A mixture: what dies within the period, behind it, and never.
 
     The first by its lifetimes. What lives longer dies with something else, a task or a file, so it
@@ -55,7 +55,7 @@ def lifetimes(lives: Lives, end: int) -> list[dict[str, Any]]:
     return parts
 
 
-def outlives(lives: Lives, end: int) -> npt.NDArray[np.bool_]:
+def outlives(lives: TracedLives, end: int) -> npt.NDArray[np.bool_]:
     """Which lives a spec tells by their time of death (bool)."""
     ended = lives.death != NEVER
     late: npt.NDArray[np.bool_] = ended & ((lives.death >= end) | _in_turn(lives))
@@ -82,7 +82,9 @@ def distribution(lived: Ints) -> dict[str, Any]:
             }
     table = mid_table(lived, lives=True)
     limits = by_ratio(table, CLOSE)
-    return {"kind": "quantiles"} | knots_text(knots(table, *limits, lives=True), limits, "values")
+    return {"kind": "quantiles"} | quantile_nodes_text(
+        quantile_nodes(table, *limits, lives=True), limits, "values"
+    )
 
 
 def times(when: Ints, lived: Ints, key: str) -> dict[str, Any]:
@@ -98,10 +100,10 @@ def times(when: Ints, lived: Ints, key: str) -> dict[str, Any]:
     if len(lived):
         # The tenth of the shortest may be off by more.
         limits = within(limits, table, CLOSE / 2 * float(np.quantile(lived, _DECILES[0])))
-    return knots_text(knots(table, *limits), limits, key, since=True)
+    return quantile_nodes_text(quantile_nodes(table, *limits), limits, key, since=True)
 
 
-def in_parts(lives: Lives, end: int) -> list[Lives]:
+def in_parts(lives: TracedLives, end: int) -> list[TracedLives]:
     """Lives in parts, in each of which an order of death tells the lifetimes.
 
     What outlives its period dies in an order, the first first, the last first, or shuffled. Where
@@ -123,7 +125,7 @@ def in_parts(lives: Lives, end: int) -> list[Lives]:
     ]
 
 
-def _in_order(lives: Lives) -> Ints:
+def _in_order(lives: TracedLives) -> Ints:
     """Lifetimes if the order of death is that which a spec says (i8)."""
     births, deaths = np.sort(lives.birth), np.sort(lives.death)
     order = order_of(lives)
@@ -138,7 +140,7 @@ def _close(found: npt.NDArray[np.float64], by_formula: npt.NDArray[np.float64]) 
     return bool(np.all(np.abs(by_formula - found) <= CLOSE * np.maximum(found, 1)))
 
 
-def _in_turn(lives: Lives) -> bool:
+def _in_turn(lives: TracedLives) -> bool:
     """Whether all lives end in the order in which they began, none of them soon after.
 
     Quantiles over a period do not tell lives that are short beside it.
@@ -151,7 +153,7 @@ def _in_turn(lives: Lives) -> bool:
     return _correlation(lives) > IN_ORDER
 
 
-def _correlation(lives: Lives) -> float:
+def _correlation(lives: TracedLives) -> float:
     """Rank correlation of birth and death; 1 where there is none."""
     for moments in (lives.birth, lives.death):
         if len(moments) < 2 or np.all(moments == moments[0]):
@@ -159,7 +161,7 @@ def _correlation(lives: Lives) -> float:
     return float(stats.spearmanr(lives.birth, lives.death).statistic)
 
 
-def order_of(late: Lives) -> str:
+def order_of(late: TracedLives) -> str:
     """In which order what outlives a period is freed: by rank correlation of birth and death."""
     found = _correlation(late)
     if found > IN_ORDER:
