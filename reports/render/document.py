@@ -111,7 +111,7 @@ class Points:
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class OverTime:
     """A panel over time: areas on each other, or lines, constant between two edges.
 
     Args:
@@ -130,7 +130,7 @@ class Steps:
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class LinePanel:
     """A panel of lines through points that stand at equal distances.
 
     Args:
@@ -148,7 +148,7 @@ class Lines:
     marked: int | None = None
 
 
-Panel = Bars | Points | Steps | Lines
+Panel = Bars | Points | OverTime | LinePanel
 
 
 @dataclass(frozen=True, slots=True)

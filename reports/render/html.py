@@ -66,9 +66,13 @@ def escape(text: str) -> str:
 
 def _views(sources: Iterable[Source]) -> str:
     """The views, to be unfolded: ``allocsim sql "from NAME"`` asks them."""
+
+    def sql(text: str) -> str:
+        return "\n".join(map(escape, text.split("\n")))
+
     return "".join(
         f'<details id="view-{escape(each.view)}"><summary><code>{escape(each.view)}</code>: '
-        f"{escape(each.row)}</summary>\n<pre>{escaped(each.sql)}</pre></details>\n"
+        f"{escape(each.row)}</summary>\n<pre>{sql(each.sql)}</pre></details>\n"
         for each in sources
     )
 

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING
 from unicodedata import east_asian_width
 
 from reports.render.colours import colour
-from reports.render.document import Bars, Chart, Lines, Panel, Points, Steps
+from reports.render.document import Bars, Chart, LinePanel, OverTime, Panel, Points
 from reports.render.wording import shortened, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 WIDTH = 476.0
+_LEAST = 1e-9  #: what is not told from zero
 _SIZE = 7.0  #: of type
 _ROW = 11.0
 _PLOT = 92.0  #: height of a panel over time
-_NAME = 26  #: characters of a row's name
+_NAME, _NOTE = 26, 40  #: characters of a row's name, and of what stands at its end
 _SHAPES = ("M-2.4 0h4.8M0-2.4v4.8", "M-2-2l4 4M-2 2l4-4", "M-2-2h4v4h-4z", "M0-2.8l2.6 4.6h-5.2z")
 
 
@@ -31,7 +32,7 @@ def svg(chart: Chart) -> str:
     """The figure as the text of an SVG file: the same bytes for the same figure."""
     body: list[str] = []
     names = _names(chart.panels)
-    shaped = any(isinstance(panel, Points | Lines) for panel in chart.panels)
+    shaped = any(isinstance(panel, Points | LinePanel) for panel in chart.panels)
     top = _legend(body, names, shaped=shaped) if len(names) > 1 else 2.0
     lines = [
         chart.panels[at : at + chart.beside] for at in range(0, len(chart.panels), chart.beside)
@@ -54,9 +55,9 @@ def _names(panels: Iterable[Panel]) -> list[str]:
                 found |= dict.fromkeys(panel.parts)
             case Points():
                 found |= dict.fromkeys(panel.marks)
-            case Steps():
+            case OverTime():
                 found |= dict.fromkeys([*panel.areas, *panel.lines])
-            case Lines():
+            case LinePanel():
                 found |= dict.fromkeys(panel.lines)
     return list(found)
 
@@ -124,9 +125,9 @@ def _line(
                 tall = _bars(body, panel, box, named=named)
             case Points():
                 tall = _points(body, panel, box, names)
-            case Steps():
+            case OverTime():
                 tall = _steps(body, panel, box)
-            case Lines():
+            case LinePanel():
                 tall = _lines(body, panel, box, names)
         height = max(height, tall + 12 * titled)
         x += width + 14
@@ -135,7 +136,7 @@ def _line(
 
 def _ticks(most: float, about: int) -> list[float]:
     """Round numbers from 0 to ``most``, about so many."""
-    if most <= 0:
+    if most < _LEAST:
         return [0.0, 1.0]
     rough = most / about
     power = 10.0 ** math.floor(math.log10(rough))
@@ -164,7 +165,7 @@ def _axis(
 ) -> float:
     """The axis below a panel of rows; returns points a unit."""
     x, y, width = box
-    scale = width / (most or 1)
+    scale = width / (most if most > _LEAST else 1)
     for tick in _ticks(most, max(2, int(width / 60))):
         at = x + tick * scale
         body.append(_rule(at, y, at, y + tall))
@@ -185,7 +186,8 @@ def _bars(body: list[str], panel: Bars, box: tuple[float, float, float], *, name
     tall = _ROW * len(panel.rows)
     sums = [sum(values) for values in zip(*panel.parts.values(), strict=True)]
     most = panel.most or max([*sums, *(high for _, high in panel.ends)], default=0)
-    noted = max(map(_width, panel.notes), default=0) + 4 * bool(panel.notes)
+    notes = [shortened(note, _NOTE) for note in panel.notes]
+    noted = max(map(_width, notes), default=0) + 4 * bool(notes)
     scale = _axis(body, (x, y, width - noted), tall, most, panel.label)
     if named:
         _row_names(body, panel.rows, x, y)
@@ -207,9 +209,9 @@ def _bars(body: list[str], panel: Bars, box: tuple[float, float, float], *, name
                 x + low * scale, y + _ROW * (at + 0.5), x + high * scale, y + _ROW * (at + 0.5), 1
             )
             body.append(_hover(bar, f"{row}: {_count(low)} to {_count(high)}"))
-        if panel.notes:
+        if notes:
             reach = max([from_left, *(panel.ends[at] if panel.ends else ())])
-            body.append(_text(x + reach * scale + 3, y + _ROW * (at + 0.72), panel.notes[at]))
+            body.append(_text(x + reach * scale + 3, y + _ROW * (at + 0.72), notes[at]))
     return tall + 19
 
 
@@ -221,7 +223,7 @@ def _points(
     told = [mark for marks in panel.marks.values() for mark in marks if mark]
     least = min([0.0, *(low for _, low, _ in told)])
     most = max([0.0, *(high for _, _, high in told)])
-    scale = width / ((most - least) or 1)
+    scale = width / (most - least if most - least > _LEAST else 1)
     zero = x - least * scale
     for tick in _ticks(most, 6):
         body.append(_rule(zero + tick * scale, y, zero + tick * scale, y + tall))
@@ -248,7 +250,7 @@ def _points(
 def _frame(body: list[str], box: tuple[float, float, float], most: float, label: str) -> float:
     """The upright axis of a panel, and what it counts; returns points a unit."""
     x, y, width = box
-    scale = (_PLOT - 4) / (most or 1)
+    scale = (_PLOT - 4) / (most if most > _LEAST else 1)
     for tick in _ticks(most, 4):
         at = y + _PLOT - tick * scale
         body.append(_rule(x, at, x + width, at))
@@ -259,7 +261,7 @@ def _frame(body: list[str], box: tuple[float, float, float], most: float, label:
     return scale
 
 
-def _steps(body: list[str], panel: Steps, box: tuple[float, float, float]) -> float:
+def _steps(body: list[str], panel: OverTime, box: tuple[float, float, float]) -> float:
     x, y, width = box[0] + 8, box[1], box[2] - 8
     edges = panel.edges
     sums = [sum(values) for values in zip(*panel.areas.values(), strict=True)]
@@ -304,7 +306,7 @@ def _stairs(at: Sequence[float], heights: Sequence[float]) -> str:
 
 
 def _lines(
-    body: list[str], panel: Lines, box: tuple[float, float, float], names: Sequence[str]
+    body: list[str], panel: LinePanel, box: tuple[float, float, float], names: Sequence[str]
 ) -> float:
     x, y, width = box
     values = [value for line in panel.lines.values() for value in line if value is not None]

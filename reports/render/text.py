@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from reports.render.document import (
     Answer,
@@ -104,72 +104,83 @@ def _from(view: str) -> list[str]:
     return [f"  View: {view}"] if view else []
 
 
+class _Fitted(NamedTuple):
+    """A column of a table as text: its head and its cells, in lines of ``width`` characters."""
+
+    column: TableColumn
+    head: list[str]
+    cells: list[str]
+    width: int
+
+
 def _text_table(table: Table) -> list[str]:
-    columns = _fitting(table)
-    heads = [_wrapped_head(column) for column, _, _ in columns]
-    tall = max(map(len, heads))
-    widths = [width for _, _, width in columns]
-    rule = "-" * (sum(widths) + _GAP * (len(widths) - 1))
-    lines = [
+    columns, left_out = _fitting(table)
+    rule = "-" * _across(columns)
+    tall = max(len(column.head) for column in columns)
+    heads = [
         line
-        for values in zip(*([""] * (tall - len(head)) + head for head in heads), strict=True)
+        for values in zip(*([""] * (tall - len(c.head)) + c.head for c in columns), strict=True)
         for line in _row(values, columns)
     ]
-    rows = zip(*(cells for _, cells, _ in columns), strict=True)
-    body = [line for values in rows for line in _row(values, columns)]
-    return [*([*lines, rule] if any(map(any, heads)) else [rule]), *body]
+    body = [
+        line
+        for values in zip(*(column.cells for column in columns), strict=True)
+        for line in _row(values, columns)
+    ]
+    note = _wrapped(f"Left out for want of width: {', '.join(left_out)}.") if left_out else []
+    return [*([*heads, rule] if any(map(any, (c.head for c in columns))) else [rule]), *body, *note]
 
 
-def _wrapped_head(column: TableColumn) -> list[str]:
-    """A head in lines as narrow as its words let it be."""
-    pieces = re.split(r"(?<=[- ])(?!.$)", ascii_only(column.title))
-    return [piece.strip() for piece in pieces] if column.numeric else ["".join(pieces)]
+def _fitted(column: TableColumn, cells: list[str]) -> _Fitted:
+    """A column as narrow as its cells are, with its head in several lines if that is wider."""
+    title = ascii_only(column.title)
+    widest = max(map(len, cells), default=0)
+    head = [title]
+    if len(title) > widest:
+        # A mark stays with the word before it.
+        head = [word.strip() for word in re.split(r"(?<=[-\w]) (?!.$)|(?<=-)(?=\w)", title)]
+    return _Fitted(column, head, cells, max(map(len, [*head, *cells])))
 
 
-def _fitting(table: Table) -> list[tuple[TableColumn, list[str], int]]:
-    """The columns that fit a line, each with its cells and its width.
+def _across(columns: Sequence[_Fitted]) -> int:
+    return sum(column.width for column in columns) + _GAP * (len(columns) - 1)
+
+
+def _fitting(table: Table) -> tuple[list[_Fitted], list[str]]:
+    """The columns that fit a line, and the heads of those left out.
 
     Minor ones are left out first; then the widest of words give way, and take several lines.
     """
     columns = [
-        (column, [ascii_only(cell_text(row[at])) for row in table.rows])
+        _fitted(column, [ascii_only(cell_text(row[at])) for row in table.rows])
         for at, column in enumerate(table.columns)
     ]
-    sized = [
-        (column, cells, max(map(len, [*_wrapped_head(column), *cells])))
-        for column, cells in columns
-    ]
-
-    def over() -> int:
-        return sum(width for *_, width in sized) + _GAP * (len(sized) - 1) - WIDTH
-
-    while over() > 0 and any(column.minor for column, *_ in sized):
-        del sized[max(at for at, (column, *_) in enumerate(sized) if column.minor)]
-    words = [at for at, (column, *_) in enumerate(sized) if not column.numeric] or [0]
-    while over() > 0:
-        free = max(words, key=lambda at: sized[at][2])
-        column, cells, width = sized[free]
-        if width <= _LEAST:
+    left_out: list[str] = []
+    while _across(columns) > WIDTH and any(each.column.minor for each in columns):
+        last = max(at for at, each in enumerate(columns) if each.column.minor)
+        left_out.insert(0, columns.pop(last).column.title)
+    words = [at for at, each in enumerate(columns) if not each.column.numeric] or [0]
+    while _across(columns) > WIDTH:
+        free = max(words, key=lambda at: columns[at].width)
+        if columns[free].width <= _LEAST:
             break
-        sized[free] = (column, cells, width - 1)
-    return sized
+        columns[free] = columns[free]._replace(width=columns[free].width - 1)
+    return columns, left_out
 
 
-def _row(
-    values: Sequence[str], columns: Sequence[tuple[TableColumn, list[str], int]]
-) -> Iterator[str]:
+def _row(values: Sequence[str], columns: Sequence[_Fitted]) -> Iterator[str]:
     """The lines of a row: as many as its longest cell takes in its column."""
     cells = [
-        textwrap.wrap(value, max(width, 1)) or [""]
-        for value, (_, _, width) in zip(values, columns, strict=True)
+        textwrap.wrap(value, each.width) if len(value) > each.width > 0 else [value]
+        for value, each in zip(values, columns, strict=True)
     ]
     for at in range(max(map(len, cells))):
         parts = [cell[at] if at < len(cell) else "" for cell in cells]
         yield (
             (" " * _GAP)
             .join(
-                part.rjust(width) if column.numeric else part.ljust(width)
-                for part, (column, _, width) in zip(parts, columns, strict=True)
+                part.rjust(each.width) if each.column.numeric else part.ljust(each.width)
+                for part, each in zip(parts, columns, strict=True)
             )
             .rstrip()
         )

@@ -63,7 +63,7 @@ def _cache_table(connection: DuckDBPyConnection, run: int, top: int) -> Table | 
         (
             TableColumn("cache", numeric=False, share=1),
             TableColumn("objects ●"),
-            TableColumn("frees ●"),
+            TableColumn("frees ●", minor=True),
             TableColumn("waste ●"),
             TableColumn("lifetime ●"),
             TableColumn("named ●", minor=True),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from reports import queries
 from reports.render import wording
-from reports.render.document import Block, Cell, Chart, Steps, Strong, Table, TableColumn, Text
+from reports.render.document import Block, Cell, Chart, OverTime, Strong, Table, TableColumn, Text
 from reports.render.wording import MARKS
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def over_time(connection: DuckDBPyConnection, run: Row, policies: list[str]) -> 
             "they happened; assumed ones, in use, when the page, or the page table they are "
             "assumed for, was allocated, at the middle of their range.",
             [
-                Steps(
+                OverTime(
                     edges if late else [edge * 1000 for edge in edges],
                     areas,
                     {},

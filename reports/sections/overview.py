@@ -17,9 +17,9 @@ from reports.render.document import (
     Chart,
     Heading,
     Mono,
+    OverTime,
     Points,
     Section,
-    Steps,
     Strong,
     Table,
     TableColumn,
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _VERSION = re.compile(r"[\d.]*")
+_NOT_PAGED = (
+    "Too many runs for a page each: --trace NAME or --run NUMBER gives the pages of one, --full "
+    "all that is known of each."
+)
 _NONE_LOST = " None lost events ●."
 _ROWS = 30  #: runs up to which each has a row of the figure
 _GAPS = 5  #: runs whose gaps are told one by one
@@ -62,16 +66,9 @@ def section(
         [
             *_answers(connection, runs, summaries, headline),
             *_figure(runs, summaries, names),
+            *([] if paged else [Text(_NOT_PAGED)]),
             _table(runs, summaries, headline),
             *_gaps(runs),
-            Text(
-                ("A page for each run follows. " if paged else "")
-                + "Runs differ in workload and kernel: numbers compare policies within a run, not "
-                "kernels with each other. "
-                + ("" if paged else "For the pages of one: --trace NAME or --run NUMBER; ")
-                + ("F" if paged else "f")
-                + "or all that is known of each: --full."
-            ),
         ],
     )
 
@@ -245,6 +242,7 @@ def _table(runs: Sequence[Row], summaries: dict[int, list[Row]], headline: str |
         "The replayed recordings: locked reference-count instructions under "
         f"{BASELINE}, and how many of them {headline or 'another policy'} saves by freezing. Other "
         "rules: what the paths of its kernel save beside that, below zero where they need more. "
+        "Runs differ in workload and kernel: compare policies within a run, not kernels. "
         "Use: whether the operations while a page is in use are observed ● or assumed ○; where "
         f"they are assumed, totals and shares of them are ranges.{'' if lost else _NONE_LOST}",
         (
@@ -298,7 +296,7 @@ def _figure(runs: Sequence[Row], summaries: dict[int, list[Row]], names: list[st
             f"{caption}, the runs of each policy from least to most saved; where the total is "
             "assumed, at the middle of its range.",
             [
-                Steps(
+                OverTime(
                     list(range(len(runs) + 1)),
                     {},
                     {

@@ -13,7 +13,7 @@ from reports.render.document import (
     Cell,
     Chart,
     Heading,
-    Lines,
+    LinePanel,
     Table,
     TableColumn,
     Text,
@@ -147,7 +147,7 @@ def _figure(key: str, points: Sequence[tuple[Point, Row]]) -> Chart:
         f"What {key} does, each other setting held: a line a combination of the others"
         f"{f'; upright: {_OWN}' if own else ''}.",
         [
-            Lines(
+            LinePanel(
                 [*([_OWN] if own else []), *map(_shown, values)],
                 {
                     name: [

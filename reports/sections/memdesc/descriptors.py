@@ -12,7 +12,7 @@ from reports.render.document import (
     Cell,
     Chart,
     Heading,
-    Steps,
+    OverTime,
     Strong,
     Table,
     TableColumn,
@@ -95,7 +95,7 @@ def _overhead(connection: DuckDBPyConnection, run: int, name: str) -> Chart:
                 {part: [ends[scheme, part] for scheme in schemes] for part in _PARTS},
                 "% of memory, at the end",
             ),
-            Steps(
+            OverTime(
                 [row["seconds"] for row in own if row["part"] == "word"],
                 {
                     part: [row["bytes"] / 1024 for row in own if row["part"] == part][1:]

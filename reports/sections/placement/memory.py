@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from reports import queries
 from reports.render import wording
-from reports.render.document import Block, Cell, Chart, Mono, Steps, Table, TableColumn
+from reports.render.document import Block, Cell, Chart, Mono, OverTime, Table, TableColumn
 from reports.rules import with_titles
 
 if TYPE_CHECKING:
@@ -128,9 +128,9 @@ def _free(connection: DuckDBPyConnection, run: int) -> list[Block]:
     }
     at = [*times, times[-1] + 1e-9]
     across = "s since the first event"
-    panels = [Steps(at, mib, {}, "free (MiB)", across)]
+    panels = [OverTime(at, mib, {}, "free (MiB)", across)]
     if moved:
-        panels.append(Steps(at, {}, moved, "unusable index", across))
+        panels.append(OverTime(at, {}, moved, "unusable index", across))
     flat = ", ".join(
         f"{line[-1] or 0:.2f} for order {order}"
         for order, line in index.items()

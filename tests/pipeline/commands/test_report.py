@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pipeline.commands.formats import Format
 from pipeline.commands.report import report
 from pipeline.errors import OutputError, StoreError, UsageError
 from pipeline.store.database import writing
@@ -33,7 +34,7 @@ def test_it_writes_a_pdf_and_says_where(
     database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "new" / "report.pdf"
-    report(db=database, output=output)
+    report(db=database, output=[output])
     assert output.read_bytes().startswith(b"%PDF-")
     assert capsys.readouterr().out == f"{output}\n"
     assert [path.name for path in output.parent.iterdir()] == ["report.pdf"]
@@ -44,23 +45,23 @@ def test_it_replaces_a_report_and_nothing_else(database: Path, tmp_path: Path) -
     output = tmp_path / "report.pdf"
     output.write_bytes(b"%PDF-1.4 an older report")
     with pytest.raises(OutputError, match="already there; --force replaces it"):
-        report(db=database, output=output, run=[1])
+        report(db=database, output=[output], run=[1])
     assert output.read_bytes() == b"%PDF-1.4 an older report"
-    report(db=database, output=output, run=[1], force=True)
+    report(db=database, output=[output], run=[1], force=True)
     assert len(output.read_bytes()) > 10_000
     before = database.read_bytes()
     with pytest.raises(OutputError, match="exists and is not a PDF"):
-        report(db=database, output=database, force=True)
+        report(db=database, output=[database], format_=[Format.PDF], force=True)
     assert database.read_bytes() == before
     with pytest.raises(OutputError, match="is a folder"):
-        report(db=database, output=tmp_path)
+        report(db=database, output=[tmp_path], format_=[Format.PDF])
 
 
 @pytest.mark.slow
 def test_an_output_that_cannot_be_written_leaves_nothing(database: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(OutputError, match=re.escape(str(tmp_path / "file"))):
-        report(db=database, output=tmp_path / "file" / "report.pdf")
+        report(db=database, output=[tmp_path / "file" / "report.pdf"])
     assert (tmp_path / "file").read_text() == "not a folder"
 
 
@@ -80,7 +81,7 @@ def test_a_run_or_trace_that_is_not_there_is_bad_usage(
     message: str,
 ) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):
-        report(db=database, output=tmp_path / "report.pdf", run=run, trace=trace)
+        report(db=database, output=[tmp_path / "report.pdf"], run=run, trace=trace)
     assert not (tmp_path / "report.pdf").exists()
 
 
@@ -89,7 +90,7 @@ def test_an_empty_database_is_one_clear_line(tmp_path: Path) -> None:
     with writing(path):
         pass
     with pytest.raises(StoreError, match=r"empty\.duckdb: holds no run"):
-        report(db=path, output=tmp_path / "report.pdf")
+        report(db=path, output=[tmp_path / "report.pdf"])
     with pytest.raises(StoreError, match="no results database there"):
-        report(db=tmp_path / "absent.duckdb", output=tmp_path / "report.pdf")
+        report(db=tmp_path / "absent.duckdb", output=[tmp_path / "report.pdf"])
     assert not (tmp_path / "report.pdf").exists()
