@@ -29,6 +29,7 @@ from reports.render.document import (
     Table,
     Text,
 )
+from reports.render.wording import visible
 
 _FONTS = f"{get_data_path()}/fonts/ttf"
 
@@ -49,9 +50,22 @@ def render(report: Report) -> bytes:
     }
     return typst.compile(
         resources.files("reports.render").joinpath("report.typ").read_bytes(),
-        sys_inputs={"report": json.dumps(content)},
+        sys_inputs={"report": json.dumps(_visible(content))},
         font_paths=typst.Fonts(include_system_fonts=False, font_paths=[_FONTS]),
     )
+
+
+def _visible(content: object) -> object:
+    """The content, its texts without what a page cannot hold; figures have seen to theirs."""
+    match content:
+        case str():
+            return visible(content)
+        case list():
+            return [_visible(item) for item in content]
+        case dict():
+            return {key: item if key == "svg" else _visible(item) for key, item in content.items()}
+        case _:
+            return content
 
 
 def _block(block: Block) -> dict[str, Any]:

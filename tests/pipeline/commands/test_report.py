@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,34 @@ def test_it_writes_a_pdf_and_says_where(
     assert output.read_bytes().startswith(b"%PDF-")
     assert capsys.readouterr().out == f"{output}\n"
     assert [path.name for path in output.parent.iterdir()] == ["report.pdf"]
+
+
+@pytest.mark.slow
+def test_without_a_file_it_prints_text_and_the_suffix_says_another_format(
+    database: Path, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    report(db=database, run=[1])
+    text = capsysbinary.readouterr().out
+    assert text.startswith(b"allocsim report: one\n====")
+    files = {name: tmp_path / f"report.{name}" for name in ("txt", "md", "json", "html", "pdf")}
+    report(db=database, run=[1], output=list(files.values()))
+    assert files["txt"].read_bytes() == text
+    assert files["md"].read_text().startswith("# allocsim report: one\n")
+    assert json.loads(files["json"].read_text())["title"] == "allocsim report: one"
+    assert files["html"].read_text().startswith("<!DOCTYPE html>")
+    assert files["pdf"].read_bytes().startswith(b"%PDF-")
+    report(db=database, run=[1], output=list(files.values()), force=True)
+
+
+def test_an_unknown_suffix_or_a_taken_name_is_refused_before_the_database_is_read(
+    tmp_path: Path,
+) -> None:
+    absent = tmp_path / "absent.duckdb"
+    with pytest.raises(UsageError, match="a format of that suffix is not known"):
+        report(db=absent, output=[tmp_path / "report.doc"])
+    (tmp_path / "report.txt").write_text("somebody's notes")
+    with pytest.raises(OutputError, match="exists and is not a report as text"):
+        report(db=absent, output=[tmp_path / "report.txt"], force=True)
 
 
 @pytest.mark.slow
