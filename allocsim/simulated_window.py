@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from allocsim.page_alloc.replay import PageResults, PageSample
 from allocsim.slub.requests import PageRequests, Placement, SheafObjects
-from allocsim.tables import Columns, concat, empty
+from allocsim.tables import Columns, concat, empty, joined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
+    from allocsim.tables import I8, Array
 
 #: One simulated slab's life: what ``SimulatedWindow.slabs`` holds. -1 where it is not known.
 SLAB_LIFE = {
@@ -45,32 +45,21 @@ class SimulatedWindow(NamedTuple):
     pages: PageResults
     slabs: Columns
     slab_pages: PageRequests
-    slab_pfns: npt.NDArray[np.int64]
+    slab_pfns: I8
     sheaves: SheafObjects
     samples: list[tuple[int, PageSample]]
 
 
-PAGE_RESULTS = ("path", "pfn", "pressure")
-NO_PLACEMENT = Placement(np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.int32))
-NO_PAGES = PageRequests(
-    np.empty(0, np.int64),
-    np.empty(0, np.int16),
-    np.empty(0, np.int32),
-    np.empty(0, np.int64),
-    np.empty(0, np.int8),
-    np.empty(0, np.int8),
-)
-NO_SHEAVES = SheafObjects(
-    np.empty(0, np.int64),
-    np.empty(0, np.int16),
-    np.empty(0, np.int8),
-    np.empty(0, np.int32),
-    np.empty(0, np.int64),
-    np.empty(0, np.int32),
-)
+def _no_rows(*dtypes: str) -> list[Array]:
+    return [np.empty(0, dtype) for dtype in dtypes]
+
+
+NO_PLACEMENT = Placement(*_no_rows("u1", "i8", "i4"))
+NO_PAGES = PageRequests(*_no_rows("i8", "i2", "i4", "i8", "i1", "i1"))
+NO_SHEAVES = SheafObjects(*_no_rows("i8", "i2", "i1", "i4", "i8", "i4"))
 NOTHING = SimulatedWindow(
     NO_PLACEMENT,
-    PageResults(np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.uint8)),
+    PageResults(*_no_rows("u1", "i8", "u1")),
     empty(SLAB_LIFE),
     NO_PAGES,
     np.empty(0, np.int64),
@@ -79,7 +68,7 @@ NOTHING = SimulatedWindow(
 )
 
 
-def joined(windows: Sequence[SimulatedWindow]) -> SimulatedWindow:
+def joined_windows(windows: Sequence[SimulatedWindow]) -> SimulatedWindow:
     """Windows that follow one another, as one."""
     before = np.cumsum([0, *(len(window.objects.path) for window in windows[:-1])])
     sheaves = [
@@ -87,16 +76,16 @@ def joined(windows: Sequence[SimulatedWindow]) -> SimulatedWindow:
         for window, rows in zip(windows, before.tolist(), strict=True)
     ]
     return SimulatedWindow(
-        Placement(*_columns([window.objects for window in windows], ("path", "slab", "index"))),
-        PageResults(*_columns([window.pages for window in windows], PAGE_RESULTS)),
+        Placement(
+            *(
+                np.concatenate([getattr(window.objects, name) for window in windows])
+                for name in ("path", "slab", "index")
+            )
+        ),
+        joined([window.pages for window in windows]),
         concat([window.slabs for window in windows]),
-        PageRequests(*_columns([window.slab_pages for window in windows], PageRequests._fields)),
+        joined([window.slab_pages for window in windows]),
         np.concatenate([window.slab_pfns for window in windows]),
-        SheafObjects(*_columns(sheaves, SheafObjects._fields)),
+        joined(sheaves),
         [sample for window in windows for sample in window.samples],
     )
-
-
-def _columns(tables: Sequence[object], names: Sequence[str]) -> list[npt.NDArray[Any]]:
-    """The named columns of tables, each as one."""
-    return [np.concatenate([getattr(table, name) for table in tables]) for name in names]

@@ -19,17 +19,16 @@ import numpy as np
 from allocsim.initial_state.slabs import pre_trace_in
 from allocsim.page_alloc.allocator import NO_RECLAIM
 from allocsim.page_alloc.paths import PagePath, Pressure
-from allocsim.page_alloc.replay import PageReplay, PageResults, PageSample
+from allocsim.page_alloc.replay import PageReplay, PageSample
 from allocsim.recording.requests import HANDLE_SHIFT, UNKNOWN_PAGE, PageEvents
 from allocsim.simulated_window import (
     NO_PAGES,
     NO_PLACEMENT,
     NO_SHEAVES,
     NOTHING,
-    PAGE_RESULTS,
     SLAB_LIFE,
     SimulatedWindow,
-    joined,
+    joined_windows,
 )
 from allocsim.slub.node_partial import INDEX_BITS
 from allocsim.slub.requests import (
@@ -38,17 +37,17 @@ from allocsim.slub.requests import (
     Refusals,
 )
 from allocsim.slub.slub import Slub
-from allocsim.tables import Columns, concat, empty, find, take
+from allocsim.tables import Columns, concat, empty, find, rows_of, take
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    import numpy.typing as npt
+    from collections.abc import Sequence
 
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.profile import Profile
     from allocsim.page_alloc.zones import MachineZones
+    from allocsim.slub.freelist_random import FreelistOrder
     from allocsim.slub.requests import FreeBefore, PreTraceObjects
+    from allocsim.tables import I1, I8
 
 KEPT = 1 << 22  #: requests kept since the state was last put aside; more cost memory
 FIRST_CHUNK = 64  #: requests tried at once behind a refused slab page
@@ -69,8 +68,8 @@ class SlabPages(NamedTuple):
         highest: index of the highest zone they may come from.
     """
 
-    migratetype: npt.NDArray[np.int8]
-    highest: npt.NDArray[np.int8]
+    migratetype: I1
+    highest: I1
 
 
 class _WindowPart(NamedTuple):
@@ -78,8 +77,8 @@ class _WindowPart(NamedTuple):
 
     objects: ObjectRequests
     pages: PageEvents
-    samples: npt.NDArray[np.int64]
-    turns: npt.NDArray[np.int64]
+    samples: I8
+    turns: I8
 
     def between(self, first: int, end: int) -> _WindowPart:
         """The requests of events from ``first`` up to ``end``."""
@@ -87,7 +86,7 @@ class _WindowPart(NamedTuple):
         pages = _places(self.pages.seq, first, end)
         return _WindowPart(
             self.objects.part(objects),
-            PageEvents._make(column[pages] for column in self.pages),
+            rows_of(self.pages, pages),
             self.samples[_places(self.samples, first, end)],
             self.turns[_places(self.turns, first, end)],
         )
@@ -124,7 +123,7 @@ class Simulation:
         machine: MachineZones,
         pre_trace: PreTraceObjects,
         free_before: FreeBefore,
-        freelist_order: Callable[[int, int, int], Sequence[int]] | None = None,
+        freelist_order: FreelistOrder | None = None,
     ) -> None:
         self.slub = Slub(profile, shapes, machine.cpus, free_before, freelist_order)
         self.pages = PageReplay(machine)
@@ -193,7 +192,7 @@ class Simulation:
             done.append(self._alone(part.between(event, event + 1), refused))
             rest = rest.between(event + 1, _END)
             chunk = FIRST_CHUNK
-        return done[0] if len(done) == 1 else joined(done)
+        return done[0] if len(done) == 1 else joined_windows(done)
 
     def finish(self) -> tuple[Columns, list[tuple[int, PageSample]]]:
         """Lives of the slabs still there, and samples that were still waiting."""
@@ -264,7 +263,7 @@ class Simulation:
             first_failed = int(failed[0])
             return NOTHING, _Refused(int(wanted.seq[first_failed]), int(wanted.order[first_failed]))
         slabs = self._slab_lives(wanted, columns["page"][slab_rows], results.pfn[slab_rows])
-        others = PageResults(*(getattr(results, name)[other_rows] for name in PAGE_RESULTS))
+        others = rows_of(results, other_rows)
         for name, pressure in _PRESSURE.items():
             self.counts[name] += int(np.count_nonzero(results.pressure == pressure))
         self.counts["refused_pages"] += int(np.count_nonzero(others.path == PagePath.NO_BLOCK))
@@ -272,9 +271,7 @@ class Simulation:
         pfns = results.pfn[slab_rows]
         return SimulatedWindow(placement, others, slabs, wanted, pfns, sheaves, named), None
 
-    def _merge(
-        self, wanted: PageRequests, pages: PageEvents, turns: npt.NDArray[np.int64]
-    ) -> tuple[Columns, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def _merge(self, wanted: PageRequests, pages: PageEvents, turns: I8) -> tuple[Columns, I8, I8]:
         """Slab pages, others' pages and the workers' turns as one window; the rows of the first."""
         slab_rows = np.searchsorted(pages.seq, wanted.seq) + np.arange(len(wanted.seq))
         other_rows = np.searchsorted(wanted.seq, pages.seq) + np.arange(len(pages.seq))
@@ -319,38 +316,26 @@ class Simulation:
         )
         return columns, slab_rows, other_rows
 
-    def _slab_lives(
-        self, wanted: PageRequests, page: npt.NDArray[np.int64], pfn: npt.NDArray[np.int64]
-    ) -> Columns:
+    def _slab_lives(self, wanted: PageRequests, page: I8, pfn: I8) -> Columns:
         """Carry the slabs that live on; the lives of those that ended."""
-        born, gone = np.flatnonzero(wanted.way > 0), np.flatnonzero(wanted.way < 0)
-        nothing = np.full(len(born), -1, np.int64)
-        new: Columns = {
-            "slab": wanted.slab[born],
-            "cache": wanted.cache[born],
-            "order": wanted.order[born],
-            "pfn": pfn[born],
-            "alloc_seq": wanted.seq[born],
-            "alloc_cpu": wanted.cpu[born],
-            "free_seq": nothing,
-            "free_cpu": nothing.astype(np.int16),
-            "page": page[born],
-        }
+        gone = np.flatnonzero(wanted.way < 0)
         ended = wanted.slab[gone]
-        pre_trace = np.flatnonzero(ended < 0)
-        unseen = np.full(len(pre_trace), -1, np.int64)
-        old: Columns = {
-            "slab": ended[pre_trace],
-            "cache": wanted.cache[gone[pre_trace]],
-            "order": wanted.order[gone[pre_trace]],
-            "pfn": pfn[gone[pre_trace]],
-            "alloc_seq": unseen,
-            "alloc_cpu": unseen.astype(np.int16),
+        # Slabs made, and those older than the trace that end: of these no more is known.
+        rows = np.concatenate((np.flatnonzero(wanted.way > 0), gone[ended < 0]))
+        made = wanted.way[rows] > 0
+        unseen = np.full(len(rows), -1, np.int64)
+        new: Columns = {
+            "slab": wanted.slab[rows],
+            "cache": wanted.cache[rows],
+            "order": wanted.order[rows],
+            "pfn": pfn[rows],
+            "alloc_seq": np.where(made, wanted.seq[rows], -1),
+            "alloc_cpu": np.where(made, wanted.cpu[rows], np.int16(-1)),
             "free_seq": unseen,
             "free_cpu": unseen.astype(np.int16),
-            "page": unseen,
+            "page": np.where(made, page[rows], -1),
         }
-        lives = concat([self._slabs, new, old])
+        lives = concat([self._slabs, new])
         lives = take(lives, np.argsort(lives["slab"]))
         at = find(lives["slab"], ended)
         lives["free_seq"][at] = wanted.seq[gone]
@@ -360,7 +345,7 @@ class Simulation:
         return _lives(take(lives, over))
 
 
-def _places(seq: npt.NDArray[np.int64], first: int, end: int) -> slice:
+def _places(seq: I8, first: int, end: int) -> slice:
     begin, stop = np.searchsorted(seq, [first, end])
     return slice(int(begin), int(stop))
 
@@ -376,7 +361,7 @@ def _first(part: _WindowPart, count: int) -> _WindowPart:
     return part.between(0, min(ends) + 1) if ends else part
 
 
-def _handles(seq: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _handles(seq: I8) -> I8:
     """Page handles of slabs allocated by events, several by one event: rising."""
     rank = np.arange(len(seq)) - np.searchsorted(seq, seq)
     return (seq << HANDLE_SHIFT) + rank

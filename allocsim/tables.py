@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-Columns = dict[str, npt.NDArray[Any]]
-Index = npt.NDArray[np.int64]
-Ints = npt.NDArray[np.integer[Any]]
+# Arrays, by numpy's codes of their dtypes, which docstrings have too.
+Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.integer[Any]]
+I1 = npt.NDArray[np.int8]
+I2 = npt.NDArray[np.int16]
+I4 = npt.NDArray[np.int32]
+I8 = npt.NDArray[np.int64]
+U1 = npt.NDArray[np.uint8]
+U2 = npt.NDArray[np.uint16]
+U4 = npt.NDArray[np.uint32]
+U8 = npt.NDArray[np.uint64]
+F8 = npt.NDArray[np.float64]
+
+Columns = dict[str, Array]
+Rows = TypeVar("Rows", bound=NamedTuple)  #: columns of one length as a type of their own
 
 
 def empty(dtypes: Mapping[str, str]) -> Columns:
@@ -21,7 +33,7 @@ def empty(dtypes: Mapping[str, str]) -> Columns:
     return {name: np.empty(0, dtype) for name, dtype in dtypes.items()}
 
 
-def take(table: Mapping[str, npt.NDArray[Any]], rows: npt.NDArray[Any]) -> Columns:
+def take(table: Mapping[str, Array], rows: Array) -> Columns:
     """The rows of a table that an index or a mask picks."""
     return {name: values[rows] for name, values in table.items()}
 
@@ -32,12 +44,22 @@ def concat(tables: Iterable[Columns]) -> Columns:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def column(table: Mapping[str, npt.NDArray[Any]], name: str, rows: Index) -> npt.NDArray[Any]:
+def rows_of(table: Rows, rows: Array | slice) -> Rows:
+    """Some rows of columns of one length; columns may be None."""
+    return table._make(None if column is None else column[rows] for column in table)
+
+
+def joined(tables: Sequence[Rows]) -> Rows:
+    """Columns of one length of several tables, one below the other."""
+    return tables[0]._make(map(np.concatenate, zip(*tables, strict=True)))
+
+
+def column(table: Mapping[str, Array], name: str, rows: I8) -> Array:
     """Some rows of a column; zeros where the table lacks it."""
     return table[name][rows] if name in table else np.zeros(len(rows), np.int64)
 
 
-def stable_order(keys: Ints) -> Index:
+def stable_order(keys: Ints) -> I8:
     """Row numbers that sort ``keys``, equal keys in row order (i8, as long as ``keys``).
 
     numpy sorts 8- and 16-bit keys by radix, many times faster than 64-bit ones, so this goes digit
@@ -60,7 +82,7 @@ def stable_order(keys: Ints) -> Index:
     return order
 
 
-def find(table: npt.NDArray[Any], values: npt.NDArray[Any]) -> Index:
+def find(table: Array, values: Array) -> I8:
     """Row of each value in a sorted column without repeats; -1 where it is not there (i8)."""
     if not len(table):
         return np.full(len(values), -1, np.int64)

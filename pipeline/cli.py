@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from signal import SIGINT
 from typing import Annotated, NoReturn
 
 import typer
@@ -21,8 +22,7 @@ from pipeline.commands.sweep import sweep
 from pipeline.commands.synth import synth
 from pipeline.commands.validate import validate
 from pipeline.errors import AllocsimError
-
-_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+from pipeline.processes import signals
 
 app = typer.Typer(
     name="allocsim",
@@ -70,28 +70,34 @@ app.command()(fit)
 def main() -> NoReturn:
     """Run the command line: 0 if all went well, 1 for bad input or a failed check, 2 for bad usage.
 
-    An error the user can cause is one line on stderr.
+    An error the user can cause is one line on stderr. So is a signal that ended the command, and
+    whatever it has come out as.
     """
+    try:
+        code, message = _run()
+    except BaseException:
+        if signals.received() is None:
+            raise
+    if (number := signals.received()) is not None:
+        code, message = signals.code(number), signals.said(number)
+    if message is not None:
+        typer.echo("allocsim: " + " ".join(message.split()), err=True)
+    sys.exit(code)
+
+
+def _run() -> tuple[int, str | None]:
+    """The exit code, and what is to be said."""
     try:
         # Not standalone: typer raises its usage errors instead of drawing a box around them. What
         # it returns is the code of an early exit: after --help, or on an interrupt.
         code = app(prog_name="allocsim", standalone_mode=False) or 0
-        if code == _INTERRUPTED:
-            _say("interrupted")
     except AllocsimError as error:
-        code = error.exit_code
-        _say(str(error))
+        return error.exit_code, str(error)
     except MemoryError:
-        code = 1
-        _say("not enough memory for this; a damaged number in the input may ask for it")
+        return 1, "not enough memory for this; a damaged number in the input may ask for it"
     except typer.TyperException as error:
-        code = error.exit_code
         command = getattr(getattr(error, "ctx", None), "command_path", "allocsim")
         message = error.format_message().replace("Value error, ", "").rstrip(".")
-        _say(f"{message} (see {command} --help)")
-    sys.exit(code)
-
-
-def _say(message: str) -> None:
-    """Print a message as one line on stderr."""
-    typer.echo("allocsim: " + " ".join(message.split()), err=True)
+        return error.exit_code, f"{message} (see {command} --help)"
+    interrupted = code == signals.code(SIGINT)
+    return code, signals.said(SIGINT) if interrupted else None

@@ -16,7 +16,9 @@ from allocsim.kernels.profile import DEFAULT, PROFILES
 from allocsim.kernels.settings import SETTINGS
 from pipeline.cli import app
 from pipeline.rulebook import titles_file
-from pipeline.store.schema import ENUMS, SCHEMA_VERSION, TABLES, StoreTable, duckdb_type, stored_doc
+from pipeline.store.schema import SCHEMA_VERSION, TABLES
+from pipeline.store.schema.enums import ENUMS
+from pipeline.store.schema.table import StoreTable, duckdb_type, stored_doc
 from reports.views import VIEWS, View, view
 
 if TYPE_CHECKING:

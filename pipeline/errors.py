@@ -28,3 +28,7 @@ class OutputError(AllocsimError):
 
 class StoreError(AllocsimError):
     """A results database cannot be used: another schema version, not a results database."""
+
+
+class BusyError(StoreError):
+    """A results database that another process has open."""

@@ -10,16 +10,15 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import stat
 import sys
 import tomllib
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import OutputError
+from pipeline.processes.scratch import part_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,27 +92,20 @@ class Output:
 
     def _write_file(self, content: bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Of a name that nobody can guess, new, and readable to whom the umask lets it.
-        aside = self.path.with_name(f".allocsim-{secrets.token_hex(8)}.part")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        opened = os.open(aside, flags, 0o666)
-        try:
-            with os.fdopen(opened, "wb") as file:
+        with part_in(self.path.parent) as (part, opened):
+            with os.fdopen(opened, "wb", closefd=False) as file:
                 file.write(content)
                 file.flush()
-                os.fsync(file.fileno())
-            self._put_in_place(aside)
-        finally:
-            with suppress(OSError):
-                aside.unlink()
+                os.fsync(opened)
+            self._put_in_place(part)
 
-    def _put_in_place(self, aside: Path) -> None:
+    def _put_in_place(self, part: Path) -> None:
         if self.force:
             _refuse(self.path, self.kind, force=True)
-            aside.replace(self.path)
+            part.replace(self.path)
             return
         try:
-            self.path.hardlink_to(aside)  # fails where there is something, unlike a rename
+            self.path.hardlink_to(part)  # fails where there is something, unlike a rename
         except FileExistsError:
             _refuse(self.path, self.kind, force=False)
             raise
@@ -121,7 +113,7 @@ class Output:
             if error.errno not in _NO_LINKS:
                 raise
             _refuse(self.path, self.kind, force=False)
-            aside.replace(self.path)
+            part.replace(self.path)
 
 
 def claimed(path: Path, kind: OutputKind, *, force: bool) -> Output:

@@ -6,6 +6,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pipeline.processes import signals
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -41,5 +43,6 @@ def shown() -> Iterator[Progress]:
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import Progress as Bars  # noqa: PLC0415
 
-    with Bars(console=Console(stderr=True), transient=True) as bars:
+    # A terminal without its cursor is something to undo.
+    with signals.undoing(), Bars(console=Console(stderr=True), transient=True) as bars:
         yield Progress(bars)

@@ -39,6 +39,7 @@ ROOMS = {
     "reports": ("views", "rules", "render", "queries", "sections", "compare"),
     "pipeline": (
         "errors",
+        "processes",
         "outputs",
         "untrusted",
         "progress",

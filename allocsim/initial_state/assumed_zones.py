@@ -21,10 +21,8 @@ from allocsim.page_alloc.zones import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    import numpy.typing as npt
-
     from allocsim.page_alloc.zones import ZoneState
+    from allocsim.tables import Ints
 
 _GIB = 1 << 18  # pages
 # arch/x86/mm/init.c:arch_zone_limits_init (7.2; zone_sizes_init in 6.12), x86-64: the first page
@@ -71,9 +69,7 @@ def assumed_zones(
     return tuple(with_reserves(zones))
 
 
-def assumed_states(
-    zones: Sequence[Zone], free: npt.NDArray[np.integer] | None = None
-) -> tuple[ZoneState, ...]:
+def assumed_states(zones: Sequence[Zone], free: Ints | None = None) -> tuple[ZoneState, ...]:
     """What the zones hold: so many pages free at their beginnings, in blocks as large as can be.
 
     Args:

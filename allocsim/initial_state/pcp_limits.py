@@ -22,10 +22,8 @@ from allocsim.trace.events import Ev
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
     from allocsim.page_alloc.zones import Zone
-    from allocsim.tables import Columns
+    from allocsim.tables import I8, Columns, Ints
 
 #: Event columns that are looked at.
 COLUMNS = ("cpu", "event", "pfn", "order")
@@ -68,7 +66,7 @@ class LimitsAtStart:
         self._most: dict[int, dict[int, int]] = defaultdict(dict)
         self._waiting: dict[int, tuple[int, int]] = {}  # turn and pages held of its last free
 
-    def add(self, columns: Columns, turns: npt.NDArray[np.integer]) -> None:
+    def add(self, columns: Columns, turns: Ints) -> None:
         """Add the next events.
 
         Args:
@@ -93,13 +91,7 @@ class LimitsAtStart:
                     self._add(int(pcp[mine[0]]), event[rows[mine]], pages, turn[mine])
         self._turns += len(turns)
 
-    def _add(
-        self,
-        pcp: int,
-        event: npt.NDArray[np.integer],
-        pages: npt.NDArray[np.int64],
-        turn: npt.NDArray[np.int64],
-    ) -> None:
+    def _add(self, pcp: int, event: Ints, pages: I8, turn: I8) -> None:
         """Add the next events of one CPU in one zone."""
         drains = event == Ev.MM_PAGE_PCPU_DRAIN
         if pcp in self._waiting and not drains[0]:
@@ -129,7 +121,7 @@ class LimitsAtStart:
         most = self._most[pcp]
         most[turn] = max(most.get(turn, _NEVER), held)
 
-    def zones(self, pages: npt.NDArray[np.integer]) -> tuple[Zone, ...]:
+    def zones(self, pages: Ints) -> tuple[Zone, ...]:
         """The zones with the limits their lists had; no event may be added then.
 
         Args:

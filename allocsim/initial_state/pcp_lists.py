@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from allocsim.page_alloc.zones import Zone, ZoneState
-    from allocsim.tables import Columns
+    from allocsim.tables import I1, I8, Bools, Columns, Ints
 
 _BELOW = (Mt.MOVABLE, Mt.UNMOVABLE, Mt.RECLAIMABLE)  #: lists of order 0, likeliest first
 LIST_PAGES = 1 << np.array([list_order(index) for index in range(PCP_LISTS)])  #: of its blocks
@@ -58,7 +58,7 @@ class ListDepths:
         self.refilled = np.zeros(pcp_lists, np.bool_)
         self._taken = np.zeros(pcp_lists, np.int64)  # blocks allocated less freed until now
 
-    def add(self, pcp_list: npt.NDArray[np.integer], op: npt.NDArray[np.integer]) -> None:
+    def add(self, pcp_list: Ints, op: Ints) -> None:
         """Add events that follow those before.
 
         Args:
@@ -110,12 +110,12 @@ class ListsAtStart:
         self._kinds = np.empty(0, np.int8)  # by page
 
     @property
-    def held(self) -> npt.NDArray[np.int64]:
+    def held(self) -> I8:
         """(zones, CPUs, PCP_LISTS) ListDepths.held."""
         return self._depths.held.reshape(self._shape)
 
     @property
-    def refilled(self) -> npt.NDArray[np.bool_]:
+    def refilled(self) -> Bools:
         """(zones, CPUs, PCP_LISTS) ListDepths.refilled."""
         return self._depths.refilled.reshape(self._shape)
 
@@ -153,10 +153,10 @@ class ListsAtStart:
         self,
         frees: npt.NDArray[np.intp],
         others: npt.NDArray[np.intp],
-        event: npt.NDArray[np.integer],
-        pfn: npt.NDArray[np.int64],
-        order: npt.NDArray[np.int64],
-        kind: npt.NDArray[np.int8],
+        event: Ints,
+        pfn: I8,
+        order: I8,
+        kind: I1,
     ) -> None:
         """Fill in ``kind`` of frees, and remember those of pages allocated or fetched."""
         highest = int((pfn + (1 << order)).max())
@@ -182,9 +182,7 @@ class ListsAtStart:
         self._kinds[page[newest]] = kind[row[newest]]
 
 
-def with_pages(
-    held: npt.NDArray[np.int64], refilled: npt.NDArray[np.bool_], pages: npt.NDArray[np.integer]
-) -> npt.NDArray[np.int64]:
+def with_pages(held: I8, refilled: Bools, pages: Ints) -> I8:
     """Blocks held, and single pages below them up to the number each CPU's lists had.
 
     Args:
@@ -204,7 +202,7 @@ def with_pages(
     return found
 
 
-def with_lists(zone: Zone, state: ZoneState, held: npt.NDArray[np.int64]) -> ZoneState:
+def with_lists(zone: Zone, state: ZoneState, held: I8) -> ZoneState:
     """The state with blocks on the lists, out of used pages of pageblocks of their type (assumed).
 
     Args:
@@ -237,7 +235,7 @@ def with_lists(zone: Zone, state: ZoneState, held: npt.NDArray[np.int64]) -> Zon
     return replace(state, block_types=bytes(types), prior=tuple(chunks), lists=tuple(lists))
 
 
-def for_cpus(held: npt.NDArray[np.int64], cpus: int) -> npt.NDArray[np.int64]:
+def for_cpus(held: I8, cpus: int) -> I8:
     """The same blocks on the lists of another number of CPUs; axis 1 is the CPU.
 
     CPUs that there are no more give theirs to those that take their events' turns; further CPUs

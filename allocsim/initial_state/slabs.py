@@ -25,9 +25,8 @@ from allocsim.tables import Columns, concat, empty, take
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
     from allocsim.kernels.cache_shapes import CacheShape
+    from allocsim.tables import I2, I8, Ints
 
 FIRST_KEY = -2  #: key of the first older slab; those of the others follow downwards
 
@@ -60,7 +59,7 @@ class FirstSeen:
 def rebuild(
     seen: Columns,
     shapes: Sequence[CacheShape],
-    recorded_order: npt.NDArray[np.int64],
+    recorded_order: I8,
     cpus: int,
     generation: Generation,
 ) -> tuple[PreTraceObjects, FreeBefore, dict[str, int]]:
@@ -121,7 +120,7 @@ def rebuild(
     return pre_trace, free_before, counts
 
 
-def slab_numbers(*name: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int]:
+def slab_numbers(*name: I8) -> tuple[I8, int]:
     """Number of each row's slab, and how many slabs there are.
 
     Slabs are numbered, and listed, in the order the rows touch them: the key of number n is
@@ -136,12 +135,7 @@ def slab_numbers(*name: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], i
     return rank[slab.reshape(-1)], len(first)
 
 
-def _in_sheaves(
-    cache: npt.NDArray[np.integer],
-    cpu: npt.NDArray[np.int64],
-    _: npt.NDArray[np.int64],
-    shapes: Sequence[CacheShape],
-) -> npt.NDArray[np.int16]:
+def _in_sheaves(cache: Ints, cpu: I8, _: I8, shapes: Sequence[CacheShape]) -> I2:
     """Whose main sheaf free objects lie in, in the order the trace takes them; -1: on their slab.
 
     A CPU's first ones, up to a sheaf full.
@@ -155,12 +149,7 @@ def _in_sheaves(
     return np.where(rank < capacity, cpu, -1).astype(np.int16)
 
 
-def _of_cpus(
-    cache: npt.NDArray[np.integer],
-    cpu: npt.NDArray[np.int64],
-    slab: npt.NDArray[np.int64],
-    shapes: Sequence[CacheShape],
-) -> npt.NDArray[np.int16]:
+def _of_cpus(cache: Ints, cpu: I8, slab: I8, shapes: Sequence[CacheShape]) -> I2:
     """Whose slab, or on whose partial list, the slabs of free objects are; -1: on the node's list.
 
     Objects stand in the order the trace takes them; a slab is the CPU's that takes of it first, if

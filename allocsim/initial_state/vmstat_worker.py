@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from allocsim.tables import I8, Ints
 
 TURN_NS = 1_000_000_000  #: sysctl_stat_interval
 
@@ -24,7 +24,7 @@ class VmstatTurns:
         self._first = 0
         self._seconds = -1  # of the newest event
 
-    def before(self, ts: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    def before(self, ts: Ints) -> I8:
         """Rows before which the workers have a turn; a row as often as they have one.
 
         Args:

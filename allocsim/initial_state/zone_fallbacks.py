@@ -17,10 +17,8 @@ from allocsim.trace.events import Ev
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
     from allocsim.page_alloc.zones import Zone
-    from allocsim.tables import Columns
+    from allocsim.tables import I8, Columns
 
 #: Event columns that are looked at.
 COLUMNS = ("event", "pfn", "order", "gfp_flags")
@@ -66,7 +64,7 @@ class ZoneFallbacks:
                     self.taken[zone] = max(self._net[zone] + mine[: passed[0]].sum(), 0)
             self._net[zone] += mine.sum()
 
-    def free(self) -> npt.NDArray[np.int64]:
+    def free(self) -> I8:
         """(zones) free pages at the start of zones that were passed by; -1: not known (i8)."""
         low = np.array([zone.wmark_low for zone in self._zones])
         return np.where(self.taken < 0, -1, low + self.taken)

@@ -44,8 +44,8 @@ class Setting:
     key: str
     low: int
     high: int
-    per_cache: bool
     doc: str
+    per_cache: bool = False
     generations: tuple[Generation, ...] = tuple(Generation)
     choices: tuple[tuple[str, int], ...] = ()
 
@@ -66,71 +66,52 @@ _WHOSE = ", ".join(
     for generation, rules in _RULES.items()
 )
 
+_SHEAVES = (Generation.SHEAVES,)
 SETTINGS = (
     Setting(
         KERNEL,
         min(each.code for each in PROFILES),
         max(each.code for each in PROFILES),
-        per_cache=False,
-        doc=f"Whose allocators: {_WHOSE}.",
+        f"Whose allocators: {_WHOSE}.",
         choices=tuple((each.word, each.code) for each in PROFILES),
     ),
     Setting(
-        "cpus",
-        1,
-        8192,
-        per_cache=False,
-        doc="CPUs present (R3.4, R4.12); events keep theirs, taking turns on fewer.",
+        "cpus", 1, 8192, "CPUs present (R3.4, R4.12); events keep theirs, taking turns on fewer."
     ),
     Setting(
         "sheaf.capacity",
         0,
         1020,
+        "Objects in a sheaf; 0: no sheaves.",
         per_cache=True,
-        doc="Objects in a sheaf; 0: no sheaves.",
-        generations=(Generation.SHEAVES,),
+        generations=_SHEAVES,
     ),
-    Setting(
-        "sheaf.flush_batch",
-        1,
-        1020,
-        per_cache=False,
-        doc="PCS_BATCH_MAX (R3.24).",
-        generations=(Generation.SHEAVES,),
-    ),
-    Setting(
-        "barn.full_sheaves",
-        0,
-        1 << 20,
-        per_cache=False,
-        doc="Full sheaves a barn takes.",
-        generations=(Generation.SHEAVES,),
-    ),
+    Setting("sheaf.flush_batch", 1, 1020, "PCS_BATCH_MAX (R3.24).", generations=_SHEAVES),
+    Setting("barn.full_sheaves", 0, 1 << 20, "Full sheaves a barn takes.", generations=_SHEAVES),
     Setting(
         "slab.cpu_partial",
         0,
         1 << 20,
+        "Objects wanted on a CPU's partial list (R3.30).",
         per_cache=True,
-        doc="Objects wanted on a CPU's partial list (R3.30).",
         generations=(Generation.CPU_SLABS,),
     ),
-    Setting("slab.order", 0, MAX_PAGE_ORDER, per_cache=True, doc="Order of a slab."),
-    Setting("slab.max_order", 0, MAX_PAGE_ORDER, per_cache=False, doc="slab_max_order= (R3.4)."),
-    Setting("min_partial", 0, 1 << 20, per_cache=True, doc="Slabs kept on the partial list."),
-    Setting("freelist.seed", 0, 1 << 62, per_cache=False, doc="Of R3.6's order; 0: ascending."),
-    Setting("pcp.batch", 1, 1 << 16, per_cache=False, doc="Pages a refill starts with (R4.11)."),
-    Setting("pcp.scale_max", 0, 6, per_cache=False, doc="CONFIG_PCP_BATCH_SCALE_MAX (R4.5)."),
-    Setting("pcp.high_min", 1, 1 << 30, per_cache=False, doc="Least limit of a CPU (R4.12)."),
-    Setting("pcp.high_max", 1, 1 << 30, per_cache=False, doc="Largest limit of a CPU (R4.12)."),
+    Setting("slab.order", 0, MAX_PAGE_ORDER, "Order of a slab.", per_cache=True),
+    Setting("slab.max_order", 0, MAX_PAGE_ORDER, "slab_max_order= (R3.4)."),
+    Setting("min_partial", 0, 1 << 20, "Slabs kept on the partial list.", per_cache=True),
+    Setting("freelist.seed", 0, 1 << 62, "Of R3.6's order; 0: ascending."),
+    Setting("pcp.batch", 1, 1 << 16, "Pages a refill starts with (R4.11)."),
+    Setting("pcp.scale_max", 0, 6, "CONFIG_PCP_BATCH_SCALE_MAX (R4.5)."),
+    Setting("pcp.high_min", 1, 1 << 30, "Least limit of a CPU (R4.12)."),
+    Setting("pcp.high_max", 1, 1 << 30, "Largest limit of a CPU (R4.12)."),
     Setting(
         "watermarks.min",
         0,
         1 << 40,
-        per_cache=False,
-        doc="Pages, all zones together; low and high follow as from min_free_kbytes.",
+        "Pages, all zones together; low and high follow as from min_free_kbytes.",
     ),
-    Setting("watermarks.low", 0, 1 << 40, per_cache=False, doc="Pages, all zones together."),
-    Setting("watermarks.high", 0, 1 << 40, per_cache=False, doc="Pages, all zones together."),
+    Setting("watermarks.low", 0, 1 << 40, "Pages, all zones together."),
+    Setting("watermarks.high", 0, 1 << 40, "Pages, all zones together."),
 )
 _SETTING = {setting.key: setting for setting in SETTINGS}
 

@@ -26,12 +26,10 @@ from allocsim.slub.slub import Slub
 from allocsim.tables import Columns, concat, empty, stable_order, take
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.memdesc.schemes import Scheme
     from allocsim.slub.requests import PageRequests
-    from allocsim.tables import Index
+    from allocsim.tables import I1, I8, U1, Ints
 
 _MOST_PASSES = 64
 _COUNTS = (
@@ -66,11 +64,11 @@ class DescriptorRequests(NamedTuple):
         key: of the block's life, at least 0: no two lives have the same (i8).
     """
 
-    ts: npt.NDArray[np.int64]
-    cpu: npt.NDArray[np.integer]
-    descriptor: npt.NDArray[np.integer]
-    op: npt.NDArray[np.int8]
-    key: npt.NDArray[np.int64]
+    ts: I8
+    cpu: Ints
+    descriptor: Ints
+    op: I1
+    key: I8
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +95,10 @@ class DescriptorOutcome:
     """
 
     shapes: list[CacheShape]
-    counts: dict[str, npt.NDArray[np.int64]]
-    objects: npt.NDArray[np.int64]
-    slabs: npt.NDArray[np.int64]
-    pages: npt.NDArray[np.int64]
+    counts: dict[str, I8]
+    objects: I8
+    slabs: I8
+    pages: I8
     peak_pages: int
     peak_ts: int
     mean_pages: float
@@ -111,11 +109,11 @@ class DescriptorOutcome:
 class _Served(NamedTuple):
     """Keys of the requests that a model of SLUB serves now, rising, and what it calls them (i8)."""
 
-    key: Index
-    handle: Index
+    key: I8
+    handle: I8
     next: int
 
-    def handles(self, requests: Columns) -> tuple[Index, _Served]:
+    def handles(self, requests: Columns) -> tuple[I8, _Served]:
         """A handle for each request, rising from one allocation to the next; what is served then.
 
         Args:
@@ -174,7 +172,7 @@ class DescriptorSlabs:
         self._page_ns = 0  # pages, each for as long as it was held
         self._passes, self._settled = 0, True
 
-    def begin(self, descriptor: Index) -> None:
+    def begin(self, descriptor: I8) -> None:
         """Allocate the descriptors of blocks older than the recording: keys 0, 1, ...
 
         Args:
@@ -201,7 +199,7 @@ class DescriptorSlabs:
             self._count(name, pages["cache"][pages["op"] == op])
         self._note_held(pages)
 
-    def _request(self, requests: DescriptorRequests, column: Index) -> Columns:
+    def _request(self, requests: DescriptorRequests, column: I8) -> Columns:
         """Replay requests; returns the slab pages of all caches, in order of time."""
         at = self._at + np.arange(len(requests.ts))
         self._at += len(at)
@@ -286,13 +284,13 @@ class DescriptorSlabs:
             self._count(name, derived["cache"][behind & (derived["op"] == op)])
         return concat([pages, mine])
 
-    def _count(self, name: str, descriptor: Index) -> None:
+    def _count(self, name: str, descriptor: I8) -> None:
         self._counts[name] += np.bincount(descriptor, minlength=len(self.shapes))
 
-    def _count_fast(self, column: Index, descriptor: Index, path: npt.NDArray[np.uint8]) -> None:
+    def _count_fast(self, column: I8, descriptor: I8, path: U1) -> None:
         self._count("fast", descriptor[(column > 0) & _FAST[path]])
 
-    def _column(self, ts: Index) -> Index:
+    def _column(self, ts: I8) -> I8:
         return (ts - self._first) // self._slice + 1
 
     def _note_held(self, pages: Columns) -> None:
@@ -330,7 +328,7 @@ class DescriptorSlabs:
         )
 
 
-def _slab_events(pages: PageRequests, requests: Columns, row: Index) -> Columns:
+def _slab_events(pages: PageRequests, requests: Columns, row: I8) -> Columns:
     """Slab pages wanted and returned, at the times of the requests (rows) that did it."""
     return {
         "at": requests["at"][row],
@@ -344,7 +342,7 @@ def _slab_events(pages: PageRequests, requests: Columns, row: Index) -> Columns:
     }
 
 
-def _way(pages: Columns) -> Index:
+def _way(pages: Columns) -> I8:
     """Pages that each slab page event takes, or gives back."""
     return pages["op"].astype(np.int64) << pages["order"]
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from allocsim.page_alloc.zones import ORDERS
 from allocsim.recording.page_kinds import PageKind
 
 if TYPE_CHECKING:
-    from allocsim.tables import Bools, Columns, Index
+    from allocsim.tables import I8, Bools, Columns
 
 _ORDERS = ORDERS + 8  # of a frame that a damaged recording holds, or of a gigantic page
 _GROUPS = len(PageKind) * _ORDERS * 4
@@ -54,12 +53,12 @@ class LiveBlocks:
         """Count pages in of which it is never known whether they are a block."""
         self._changes[int(PageKind.UNKNOWN) * _ORDERS * 4, 0] += pages
 
-    def column_of(self, ts: npt.NDArray[np.int64]) -> Index:
+    def column_of(self, ts: I8) -> I8:
         """Column of a time: 0 before the recording, else 1 for its first slice, and so on."""
         column = (ts - self._first) // self._slice + 1
         return np.where(ts < 0, 0, np.clip(column, 0, self._slices))
 
-    def _count(self, group: Index, column: Index, change: int) -> None:
+    def _count(self, group: I8, column: I8, change: int) -> None:
         flat = np.bincount(group * (self._slices + 1) + column, minlength=self._changes.size)
         self._changes += change * flat.reshape(self._changes.shape)
 
@@ -82,5 +81,5 @@ class LiveBlocks:
         }
 
 
-def _flag(group: Index, bit: int, times: int) -> Bools:
+def _flag(group: I8, bit: int, times: int) -> Bools:
     return np.repeat((group & bit) != 0, times)

@@ -27,9 +27,7 @@ from allocsim.recording.page_kinds import PageKind
 from allocsim.tables import concat, empty, find, take
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from allocsim.tables import Columns, Index
+    from allocsim.tables import I8, U8, Columns, Ints
 
 _NEVER = np.iinfo(np.int64).max
 PRE_TRACE = {"page": "i8", "pfn": "i8", "order": "i4", "kind": "i2", "end": "i8"}
@@ -79,11 +77,7 @@ class FirstTouched:
         return int(np.count_nonzero(self.first != _NEVER))
 
 
-def pre_trace_blocks(
-    touched: FirstTouched,
-    before: npt.NDArray[np.uint64] | None,
-    after: npt.NDArray[np.uint64] | None,
-) -> PreTraceBlocks:
+def pre_trace_blocks(touched: FirstTouched, before: U8 | None, after: U8 | None) -> PreTraceBlocks:
     """What was allocated when the recording began.
 
     Args:
@@ -121,7 +115,7 @@ def pre_trace_blocks(
     return PreTraceBlocks(concat([pre_trace, _as_pre_trace(both)]), _as_pre_trace(single), gone)
 
 
-def frames_of(pfn: Index, order: npt.NDArray[np.integer]) -> tuple[Index, Index]:
+def frames_of(pfn: I8, order: Ints) -> tuple[I8, I8]:
     """The page frames of blocks, one after the other, and the row of the block of each (i8)."""
     pages = np.int64(1) << order.astype(np.int64)
     row = np.repeat(np.arange(len(pages)), pages)
@@ -146,7 +140,7 @@ def _as_pre_trace(blocks: Columns) -> Columns:
     return {"page": nothing, **blocks, "end": nothing}
 
 
-def _first_of(first: Index, blocks: Columns) -> Index:
+def _first_of(first: I8, blocks: Columns) -> I8:
     """The first life on any frame of each block."""
     if not len(blocks["pfn"]):
         return np.empty(0, np.int64)

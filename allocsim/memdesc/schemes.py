@@ -17,27 +17,27 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, replace
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from allocsim.kernels.profile import LINUX_7_2
 from allocsim.kernels.slub_rules import PAGE_SIZE, slab_order
 from allocsim.recording.page_kinds import KIND_NAMES, PageKind
-from allocsim.toml_data import DataFileError, only, parse, refuse, table, text_of
+from allocsim.toml_data.table import TomlTable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import numpy.typing as npt
+    from allocsim.tables import I8, Ints
 
 PUBLISHED, ESTIMATED = "published", "estimated"
+_BYTES = "a whole number of bytes"
 _ALIGN = 16  # descriptors lie at multiples of it: the word's low 4 bits are the type (R6.2)
 _POINTER = 8  # bytes of SLUB's free pointer
 _KNOWN = (PUBLISHED, ESTIMATED)
 _SHIPPED = ("struct-page", "memdesc-32", "memdesc-16", "memdesc-8")
 _BASES = ("memdesc-8",)  # whose descriptors a scheme may take over
 _PLACES = ("inside", "outside")
+_SCHEME = ("doc", "base", "word_bytes", "word_known", "word_source", "hvo", "descriptor", "none")
 _DESCRIPTOR = ("kinds", "bytes", "free_pointer", "charged", "known", "source")
 #: What a block's pages may not be known well enough for: any descriptor of the scheme.
 _ANYTHING = frozenset({PageKind.UNKNOWN})
@@ -149,9 +149,7 @@ def sizes(scheme: Scheme) -> list[Size]:
     return rows
 
 
-def word_bytes(
-    scheme: Scheme, kind: npt.NDArray[np.integer], order: npt.NDArray[np.integer]
-) -> npt.NDArray[np.int64]:
+def word_bytes(scheme: Scheme, kind: Ints, order: Ints) -> I8:
     """Bytes of the words of a block's pages (i8).
 
     With HVO those of a hugetlb page fit one page, whatever its size: the others are mapped to it
@@ -162,15 +160,13 @@ def word_bytes(
         kind: kinds of blocks.
         order: their orders.
     """
-    whole: npt.NDArray[np.int64] = scheme.word_bytes << order.astype(np.int64)
+    whole: I8 = scheme.word_bytes << order.astype(np.int64)
     if not scheme.hvo:
         return whole
     return np.where(kind == PageKind.HUGETLB, np.minimum(whole, PAGE_SIZE), whole)
 
 
-def descriptor_bytes(
-    scheme: Scheme, kind: npt.NDArray[np.integer], *, charged: bool = False
-) -> npt.NDArray[np.int64]:
+def descriptor_bytes(scheme: Scheme, kind: Ints, *, charged: bool = False) -> I8:
     """Bytes of the descriptor of a block of each kind (i8), without what its slabs waste."""
     rows = [size for size in sizes(scheme) if size.charged == charged]
     of_kind = np.array([size.bytes for size in rows], np.int64)
@@ -214,34 +210,28 @@ def parse_scheme(text: str, source: str) -> Scheme:
     Raises:
         DataFileError: no TOML, a key that is missing or unknown, or a value that will not do.
     """
-    keys = ("name", "doc", "base", "word_bytes", "word_known", "word_source", "hvo")
-    data = parse(text, source, (*keys, "descriptor", "none"))
-    base = text_of(data, "base", source)
-    if base and base not in _BASES:
-        refuse(source, "base", base, _BASES)
+    top = TomlTable.parse(text, source, *_SCHEME)
+    base = top.choice("base", _BASES, "")
     under = _shipped(base) if base else None
     found = {each.name: each for each in (under.descriptors if under else ())}
-    for name, row in table(data.get("descriptor", {}), "descriptor", source).items():
-        found[name] = _descriptor(name, row, source)
-    none = table(data.get("none", {}), "none", source)
-    only(none, ("kinds", "known", "source"), source, "none")
-    without = _kinds(none.get("kinds", []), "none.kinds", source)
+    for name, row in top.named_tables("descriptor").items():
+        found[name] = _descriptor(name, row)
+    none = top.table("none")
+    none.only("kinds", "known", "source")
+    without = _kinds(none)
     descriptors = tuple(_without(each, without) for each in found.values())
-    _check_kinds(descriptors, without, source, under)
-    hvo = data.get("hvo", True)
-    if not isinstance(hvo, bool):
-        raise DataFileError(f"{source}: hvo = {hvo!r}: true or false is wanted")
+    _check_kinds(descriptors, without, top, under)
     return Scheme(
-        name=data["name"],
-        doc=text_of(data, "doc", source),
+        name=top.text("name"),
+        doc=top.text("doc", ""),
         source=source,
-        word_bytes=_bytes(data, "word_bytes", source, ""),
-        word_known=_evidence(data, "word_known", source, ""),
-        word_source=text_of(data, "word_source", source),
-        hvo=hvo,
+        word_bytes=top.whole("word_bytes", 1, PAGE_SIZE, what=_BYTES),
+        word_known=top.choice("word_known", _KNOWN, ESTIMATED),
+        word_source=top.text("word_source", ""),
+        hvo=top.flag("hvo", default=True),
         descriptors=descriptors,
-        none_known=_evidence(none, "known", source, "none") if none else ESTIMATED,
-        none_source=text_of(none, "source", source) or (under.none_source if under else ""),
+        none_known=none.choice("known", _KNOWN, ESTIMATED),
+        none_source=none.text("source", under.none_source if under else ""),
     )
 
 
@@ -253,31 +243,23 @@ def _without(descriptor: Descriptor, kinds: tuple[PageKind, ...]) -> Descriptor:
     return replace(descriptor, kinds=left)
 
 
-def _descriptor(name: str, value: object, source: str) -> Descriptor:
-    where = f"descriptor.{name}"
-    row = table(value, where, source)
-    only(row, _DESCRIPTOR, source, where)
-    place = text_of(row, "free_pointer", source, where) or "outside"
-    if place not in _PLACES:
-        refuse(source, f"{where}.free_pointer", place, _PLACES)
-    charged = row.get("charged", False)
-    if not isinstance(charged, bool):
-        raise DataFileError(f"{source}: {where}.charged = {charged!r}: true or false is wanted")
+def _descriptor(name: str, row: TomlTable) -> Descriptor:
+    row.only(*_DESCRIPTOR)
     return Descriptor(
         name=name,
-        bytes=_bytes(row, "bytes", source, where),
-        pointer_inside=place == "inside",
-        kinds=_kinds(row.get("kinds", []), f"{where}.kinds", source),
-        charged=charged,
-        known=_evidence(row, "known", source, where),
-        source=text_of(row, "source", source, where),
+        bytes=row.whole("bytes", 1, PAGE_SIZE, what=_BYTES),
+        pointer_inside=row.choice("free_pointer", _PLACES, "outside") == "inside",
+        kinds=_kinds(row),
+        charged=row.flag("charged", default=False),
+        known=row.choice("known", _KNOWN, ESTIMATED),
+        source=row.text("source", ""),
     )
 
 
 def _check_kinds(
     descriptors: tuple[Descriptor, ...],
     without: tuple[PageKind, ...],
-    source: str,
+    top: TomlTable,
     under: Scheme | None,
 ) -> None:
     """No kind has two descriptors; a scheme with descriptors says of every kind what it needs."""
@@ -285,9 +267,10 @@ def _check_kinds(
     for each in descriptors:
         for kind in each.kinds:
             if not each.charged and said.setdefault(kind, each.name) != each.name:
-                raise DataFileError(
-                    f"{source}: {KIND_NAMES[kind]} pages are said to have two descriptors,"
-                    f" {said[kind]} and {each.name}; name them in one only"
+                top.refuse(
+                    "descriptor",
+                    f"{KIND_NAMES[kind]} pages are said to have two descriptors,"
+                    f" {said[kind]} and {each.name}; name them in one only",
                 )
     if under is not None or not descriptors:
         return
@@ -297,37 +280,18 @@ def _check_kinds(
         if kind not in said and kind not in without and kind not in _ANYTHING
     ]
     if missing:
-        raise DataFileError(
-            f"{source}: nothing is said of these kinds: {', '.join(missing)};"
-            " give each a descriptor, or name it in [none]"
+        top.refuse(
+            "descriptor",
+            f"nothing is said of these kinds: {', '.join(missing)};"
+            " give each a descriptor, or name it in [none]",
         )
 
 
-def _kinds(value: object, where: str, source: str) -> tuple[PageKind, ...]:
-    if not isinstance(value, list):
-        raise DataFileError(f"{source}: {where} = {value!r}: a list of page kinds is wanted")
-    named = [name for name, kind in zip(KIND_NAMES, PageKind, strict=True) if kind not in _ANYTHING]
-    for name in value:
-        if name not in named:
-            refuse(source, f"{where}:", name, named)
-    return tuple(PageKind(KIND_NAMES.index(name)) for name in value)
-
-
-def _bytes(row: Mapping[str, Any], key: str, source: str, where: str) -> int:
-    place = f"{where}.{key}" if where else key
-    if key not in row:
-        raise DataFileError(f"{source}: {place} is missing: give it as {key} = 64")
-    value = row[key]
-    if type(value) is not int or not 1 <= value <= PAGE_SIZE:
-        raise DataFileError(f"{source}: {place} = {value!r}: bytes, 1 to {PAGE_SIZE}, are wanted")
-    return value
-
-
-def _evidence(row: Mapping[str, Any], key: str, source: str, where: str) -> str:
-    value = text_of(row, key, source, where) or ESTIMATED
-    if value not in _KNOWN:
-        refuse(source, f"{where}.{key}" if where else key, value, _KNOWN)
-    return value
+def _kinds(row: TomlTable) -> tuple[PageKind, ...]:
+    named = {
+        name: kind for name, kind in zip(KIND_NAMES, PageKind, strict=True) if kind not in _ANYTHING
+    }
+    return tuple(named[name] for name in row.texts("kinds", named))
 
 
 def shipped_schemes() -> dict[str, Scheme]:

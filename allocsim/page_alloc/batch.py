@@ -30,10 +30,9 @@ from allocsim.page_alloc.zones import COSTLY_ORDER, PCP_LISTS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy.typing as npt
-
     from allocsim.page_alloc.routes import Routes
     from allocsim.page_alloc.window import PageEventWindow
+    from allocsim.tables import I1, I4, I8, U1, Bools
 
 MAX_EVENTS = 1 << 16  #: keys of a batch (page_pending) must fit 16 bits, for the radix sort
 CROWDED = 25  #: events a slow event below which doing them one by one is cheaper
@@ -105,13 +104,7 @@ class EventBatch:
         at = np.flatnonzero(listed)
         self._split(at.astype(np.int32), pcp_list[at])
 
-    def _place_known(
-        self,
-        rows: slice,
-        free: npt.NDArray[np.bool_],
-        zone: npt.NDArray[np.int8],
-        index: npt.NDArray[np.uint8],
-    ) -> None:
+    def _place_known(self, rows: slice, free: Bools, zone: I1, index: U1) -> None:
         """Zone and list of the frees whose page is known: by the page, not by its request."""
         window = self.window
         pfn, source = window.pfn[rows], window.source[rows]
@@ -131,13 +124,7 @@ class EventBatch:
             zone[here] = z
             index[here] = self.routes.list_table[sized, buddy.types_of(mine)]
 
-    def _first_unsure(
-        self,
-        rows: slice,
-        pcp_list: npt.NDArray[np.int32],
-        listed: npt.NDArray[np.bool_],
-        free: npt.NDArray[np.bool_],
-    ) -> int:
+    def _first_unsure(self, rows: slice, pcp_list: I4, listed: Bools, free: Bools) -> int:
         """The first free of a page out of a list that holds pages of several types."""
         impure = self.routes.impure_pcp_lists()
         unknown = np.flatnonzero(free & listed & (self.window.pfn[rows] == UNKNOWN))
@@ -145,7 +132,7 @@ class EventBatch:
         unsure = unknown[impure[np.where(listed, pcp_list, 0)[source]] & listed[source]]
         return int(unsure[0]) if len(unsure) else self.end - self.first
 
-    def _split(self, at: npt.NDArray[np.int32] | None, pcp_list: npt.NDArray[np.int32]) -> None:
+    def _split(self, at: I4 | None, pcp_list: I4) -> None:
         """Give each list and each CPU its events; ``at`` None means all of the batch."""
         if not len(pcp_list):
             return
@@ -180,7 +167,7 @@ class EventBatch:
         for number, of_cpu in self._cpus.items():
             self._schedule(number, of_cpu, 0)
 
-    def _split_cpus(self, events: npt.NDArray[np.int32], counts: npt.NDArray[np.int64]) -> None:
+    def _split_cpus(self, events: I4, counts: I8) -> None:
         """Give each CPU of each zone its events, which stand CPU by CPU."""
         window = self.window
         op, order = window.op.take(events), window.order.take(events)
@@ -202,13 +189,7 @@ class EventBatch:
             pcp = self.routes.pcp_of(number)
             self._cpus[number] = CpuView(pcp, mine, before, flushes=flushes)
 
-    def _may_flush(
-        self,
-        numbers: list[int],
-        order: npt.NDArray[np.int8],
-        pages: npt.NDArray[np.int32],
-        halves: npt.NDArray[np.bool_],
-    ) -> bool:
+    def _may_flush(self, numbers: list[int], order: I1, pages: I4, halves: Bools) -> bool:
         """Can free_high (R4.7) strike anywhere in the batch?
 
         f -> (f + freed) / 2 never exceeds the larger of f and the most freed in one go.

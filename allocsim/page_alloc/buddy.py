@@ -28,9 +28,8 @@ from allocsim.page_alloc.zones import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    import numpy.typing as npt
-
     from allocsim.page_alloc.zones import Zone, ZoneState
+    from allocsim.tables import I8, U1
 
 _USED = 0xFF
 _COUNTER = {name: number for number, name in enumerate(PAGE_COUNTERS)}
@@ -95,13 +94,13 @@ class Buddy:
         """Migratetype of a page's pageblock."""
         return self.types[(pfn >> PAGEBLOCK_ORDER) - self._first_block]
 
-    def types_of(self, pfns: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    def types_of(self, pfns: I8) -> U1:
         """Migratetypes of the pages' pageblocks."""
         table = np.frombuffer(self.types, np.uint8)
-        types: npt.NDArray[np.uint8] = table[(pfns >> PAGEBLOCK_ORDER) - self._first_block]
+        types: U1 = table[(pfns >> PAGEBLOCK_ORDER) - self._first_block]
         return types
 
-    def free_blocks(self) -> npt.NDArray[np.int64]:
+    def free_blocks(self) -> I8:
         """(orders, types) number of free blocks."""
         return np.array([[len(free) for free in row] for row in self.lists], np.int64)
 

@@ -15,23 +15,22 @@ from allocsim.page_alloc.zones import Mt
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
     from allocsim.page_alloc.zones import Zone
+    from allocsim.tables import I1, U1, U8
 
 _DMA, _HIGHMEM, _DMA32, _MOVABLE, _RECLAIMABLE = 0x01, 0x02, 0x04, 0x08, 0x10
 _HIGH, _DIRECT_RECLAIM, _NOMEMALLOC = 0x20, 0x400, 0x80000
 
 
-def migratetypes(gfp: npt.NDArray[np.uint64]) -> npt.NDArray[np.int8]:
+def migratetypes(gfp: U8) -> I1:
     """Migratetype of each request (R4.2, include/linux/gfp.h:gfp_migratetype)."""
     bits = ((gfp & np.uint64(_MOVABLE | _RECLAIMABLE)) >> np.uint64(3)).astype(np.int8)
     # Both at once are a bug, which VM_WARN_ON tells of; taken for movable, not for HIGHATOMIC.
     return np.where(bits > Mt.RECLAIMABLE, np.int8(Mt.MOVABLE), bits)
 
 
-def highest_zones(gfp: npt.NDArray[np.uint64], zones: Sequence[Zone]) -> npt.NDArray[np.int8]:
-    """Index of the highest zone each request may come from (include/linux/gfp.h:gfp_zone).
+def highest_zones(gfp: U8, zones: Sequence[Zone]) -> I1:
+    """I8 of the highest zone each request may come from (include/linux/gfp.h:gfp_zone).
 
     Movable memory needs both __GFP_HIGHMEM and __GFP_MOVABLE; a zone the machine was not built
     with falls to the next: DMA and DMA32 to Normal, Normal to the highest there is.
@@ -46,7 +45,7 @@ def highest_zones(gfp: npt.NDArray[np.uint64], zones: Sequence[Zone]) -> npt.NDA
     return found
 
 
-def urgency(gfp: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
+def urgency(gfp: U8) -> U1:
     """page_allocator.ATOMIC where a request of high order would use the atomic reserve.
 
     mm/page_alloc.c:gfp_to_alloc_flags (7.2): __GFP_HIGH, no direct reclaim, not __GFP_NOMEMALLOC.

@@ -17,10 +17,9 @@ from allocsim.page_alloc.zones import COSTLY_ORDER, PAGEBLOCK_ORDER, PCP_LISTS, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import numpy.typing as npt
-
     from allocsim.page_alloc.buddy import Buddy
     from allocsim.page_alloc.zones import PageRules, PcpNumbers
+    from allocsim.tables import I8
 
 NO_LIST = 255
 
@@ -63,7 +62,7 @@ class PageList:
 
     def __init__(self, order: int) -> None:
         self.order = order
-        self.buffer: npt.NDArray[np.int64] = np.empty(0, np.int64)
+        self.buffer: I8 = np.empty(0, np.int64)
         self.base = self.top = 0
         self.need: Callable[[int], None] | None = None
 
@@ -121,18 +120,6 @@ class PageList:
 class Pcp:
     """struct per_cpu_pages: the 14 lists of one CPU in one zone and what steers them."""
 
-    __slots__ = (
-        "alloc_factor",
-        "buddy",
-        "count",
-        "free_count",
-        "high",
-        "lists",
-        "numbers",
-        "prev_free_high",
-        "rules",
-    )
-
     def __init__(self, buddy: Buddy, numbers: PcpNumbers, rules: PageRules) -> None:
         self.buddy, self.numbers, self.rules = buddy, numbers, rules
         self.lists = [PageList(list_order(index)) for index in range(PCP_LISTS)]
@@ -164,16 +151,12 @@ class Pcp:
 
         mm/page_alloc.c:nr_pcp_alloc.
         """
-        batch, high_min, high_max = (
-            self.numbers.batch,
-            self.numbers.high_min,
-            self.numbers.high_max,
-        )
+        numbers, batch = self.numbers, self.numbers.batch
         if self.high < batch:
             return 1
         wanted = batch << self.alloc_factor if order == 0 else batch
-        if high_min != high_max and not below_high:
-            self.high = min(self.high + wanted, high_max)
+        if numbers.high_min != numbers.high_max and not below_high:
+            self.high = min(self.high + wanted, numbers.high_max)
         if order == 0:
             limit = max(self.high - self.count - batch, batch)
             if wanted <= limit and self.alloc_factor < self.rules.scale_max:
@@ -214,22 +197,18 @@ class Pcp:
 
     def _limit(self, *, free_high: bool, below_high: bool) -> int:
         """Pages at which a free drains (R4.8); reclaim is outside the model."""
-        batch, high_min, high_max = (
-            self.numbers.batch,
-            self.numbers.high_min,
-            self.numbers.high_max,
-        )
+        numbers, batch = self.numbers, self.numbers.batch
         high = self.high
         if free_high:
-            self.high = max(high - self.free_count_cap, high_min)
+            self.high = max(high - self.free_count_cap, numbers.high_min)
             return 0
-        if high_min == high_max:
+        if numbers.high_min == numbers.high_max:
             return high
         if below_high:
-            self.high = max(high - max(self.free_count, batch), high_min)
-            return max(self.count, high_min)
+            self.high = max(high - max(self.free_count, batch), numbers.high_min)
+            return max(self.count, numbers.high_min)
         if self.count >= high and high < self.free_count + batch:
-            self.high = min(max(self.free_count + batch, high_min), high_max)
+            self.high = min(max(self.free_count + batch, numbers.high_min), numbers.high_max)
         return high
 
     def decay(self) -> None:

@@ -17,18 +17,13 @@ import numpy as np
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from allocsim.tables import F8, Bools, Ints
 
 _FEW = 48  #: halvings done one by one
 _LOOK_BACK = 128  #: events looked at first
 
 
-def free_count_after(
-    start: int,
-    pages: npt.NDArray[np.integer],
-    halves: npt.NDArray[np.bool_],
-    cap: int,
-) -> int:
+def free_count_after(start: int, pages: Ints, halves: Bools, cap: int) -> int:
     """free_count after a batch of one CPU's events in one zone.
 
     Args:
@@ -45,9 +40,7 @@ def free_count_after(
     return _after(start, pages, halves, cap)
 
 
-def _recent(
-    most: int, pages: npt.NDArray[np.integer], halves: npt.NDArray[np.bool_], cap: int
-) -> tuple[int, int]:
+def _recent(most: int, pages: Ints, halves: Bools, cap: int) -> tuple[int, int]:
     """Bounds of free_count after a few events from anything up to ``most``.
 
     Old events are forgotten but for a carry; mostly the bounds meet.
@@ -63,9 +56,7 @@ def _recent(
     return low, high
 
 
-def _after(
-    start: int, pages: npt.NDArray[np.integer], halves: npt.NDArray[np.bool_], cap: int
-) -> int:
+def _after(start: int, pages: Ints, halves: Bools, cap: int) -> int:
     if not len(pages):
         return start
     run = np.cumsum(halves)
@@ -86,7 +77,7 @@ def _after(
     return _halvings(value, freed[at:last]) + int(freed[last])
 
 
-def _run_to_cap(value: int, pages: npt.NDArray[np.integer], cap: int) -> int:
+def _run_to_cap(value: int, pages: Ints, cap: int) -> int:
     """Frees without an allocation between: they add until the cap is reached or passed."""
     if value >= cap:
         return value
@@ -94,7 +85,7 @@ def _run_to_cap(value: int, pages: npt.NDArray[np.integer], cap: int) -> int:
     return int(reached[min(int(np.searchsorted(reached, cap)), len(reached) - 1)])
 
 
-def _halvings(value: int, freed: npt.NDArray[np.integer]) -> int:
+def _halvings(value: int, freed: Ints) -> int:
     """The value after (value + freed[k]) >> 1 for each k, in one big number."""
     if len(freed) <= _FEW:
         for pages in freed.tolist():
@@ -107,16 +98,13 @@ def _halvings(value: int, freed: npt.NDArray[np.integer]) -> int:
     return total >> len(freed)
 
 
-def free_count_bound(
-    start: int, pages: npt.NDArray[np.integer], halves: npt.NDArray[np.bool_], cap: int
-) -> npt.NDArray[np.float64]:
+def free_count_bound(start: int, pages: Ints, halves: Bools, cap: int) -> F8:
     """An upper bound of free_count before each free: that at the end of its run of frees."""
     run = np.cumsum(halves)
     freed = np.bincount(run, weights=pages).astype(np.float64)
     freed[0] += start
     for step in (1, 2, 4, 8):
-        earlier: npt.NDArray[np.float64] = freed[:-step] * 0.5**step
+        earlier: F8 = freed[:-step] * 0.5**step
         freed[step:] += earlier
     most = max(start, cap - 1 + int(pages.max(initial=0)))
-    bound: npt.NDArray[np.float64] = freed[run] + most / 65536.0
-    return bound
+    return freed[run] + most / 65536.0

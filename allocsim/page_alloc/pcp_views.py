@@ -12,11 +12,13 @@ import numpy as np
 
 from allocsim.page_alloc.pcp_free_count import free_count_after, free_count_bound
 from allocsim.page_alloc.zones import COSTLY_ORDER
+from allocsim.tables import rows_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from allocsim.page_alloc.pcp import PageList, Pcp
+    from allocsim.tables import I1, I4, Bools
 
 NEVER = 1 << 30  #: behind every event
 
@@ -38,26 +40,8 @@ class ListView:
             with ``level`` cells filled.
     """
 
-    __slots__ = (
-        "at",
-        "begun",
-        "depth",
-        "epoch",
-        "events",
-        "level",
-        "pages",
-        "shift",
-        "start",
-        "upto",
-    )
-
     def __init__(
-        self,
-        pages: PageList,
-        events: npt.NDArray[np.int32],
-        at: npt.NDArray[np.intp],
-        depth: npt.NDArray[np.int32],
-        start: int,
+        self, pages: PageList, events: I4, at: npt.NDArray[np.intp], depth: I4, start: int
     ) -> None:
         self.pages = pages
         self.events, self.at, self.depth = events, at, depth
@@ -116,23 +100,16 @@ class CpuEvents(NamedTuple):
         balance: running sum of pages freed less allocated behind each event.
     """
 
-    events: npt.NDArray[np.int32]
-    free: npt.NDArray[np.bool_]
-    order: npt.NDArray[np.int8]
-    pages: npt.NDArray[np.int32]
-    halves: npt.NDArray[np.bool_]
-    balance: npt.NDArray[np.int32]
+    events: I4
+    free: Bools
+    order: I1
+    pages: I4
+    halves: Bools
+    balance: I4
 
     def part(self, start: int, end: int) -> CpuEvents:
         """Those from ``start`` on, before ``end``."""
-        return CpuEvents(
-            self.events[start:end],
-            self.free[start:end],
-            self.order[start:end],
-            self.pages[start:end],
-            self.halves[start:end],
-            self.balance[start:end],
-        )
+        return rows_of(self, slice(start, end))
 
 
 class CpuView:
@@ -144,23 +121,6 @@ class CpuView:
         start: the running sum before the first event.
         flushes: whether free_high (R4.7) may strike at all.
     """
-
-    __slots__ = (
-        "_counted",
-        "_factored",
-        "balance",
-        "empty_at",
-        "events",
-        "free",
-        "halves",
-        "lists",
-        "may_flush",
-        "order",
-        "pages",
-        "pcp",
-        "shift",
-        "start",
-    )
 
     def __init__(self, pcp: Pcp, columns: CpuEvents, start: int, *, flushes: bool) -> None:
         self.pcp = pcp
@@ -243,7 +203,7 @@ class CpuView:
         return int(self.events[found]) if found < len(self.events) else NEVER
 
 
-def _first_below(values: npt.NDArray[np.int32], at: int, limit: int) -> int:
+def _first_below(values: I4, at: int, limit: int) -> int:
     """Position of the first value below ``limit`` from ``at`` on, or the length."""
     step, n = 256, len(values)
     while at < n:
@@ -256,9 +216,7 @@ def _first_below(values: npt.NDArray[np.int32], at: int, limit: int) -> int:
     return n
 
 
-def _first_full(
-    count: npt.NDArray[np.int32], free: npt.NDArray[np.bool_], at: int, limit: int
-) -> int:
+def _first_full(count: I4, free: Bools, at: int, limit: int) -> int:
     """Position of the first free from ``at`` on with a count of ``limit`` or more."""
     step, n = 256, len(count)
     while at < n:

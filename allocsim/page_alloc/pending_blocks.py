@@ -17,11 +17,10 @@ import numpy as np
 from allocsim.page_alloc.window import UNKNOWN
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from allocsim.page_alloc.pcp import PageList
     from allocsim.page_alloc.pcp_views import ListView
     from allocsim.page_alloc.window import PageEventWindow
+    from allocsim.tables import I4, I8, U2
 
 
 @dataclass(slots=True)
@@ -33,7 +32,7 @@ class _Epoch:
 
     pages: PageList
     shift: int
-    buffer: npt.NDArray[np.int64] | None = None
+    buffer: I8 | None = None
 
 
 class Pending:
@@ -46,13 +45,7 @@ class Pending:
         depth: running sums of all lists' events, list by list.
     """
 
-    def __init__(
-        self,
-        window: PageEventWindow,
-        rows: npt.NDArray[np.int32],
-        lists: list[ListView],
-        depth: npt.NDArray[np.int32],
-    ) -> None:
+    def __init__(self, window: PageEventWindow, rows: I4, lists: list[ListView], depth: I4) -> None:
         self._window, self._rows = window, rows
         self.resolved = 0  #: listed events before this position are done
         self._push = window.op.take(rows) < 0
@@ -77,7 +70,7 @@ class Pending:
             self._base[view] = first
             self._epochs.append(_Epoch(view.pages, view.shift - first))
 
-    def refilled(self, view: ListView, old: npt.NDArray[np.int64]) -> None:
+    def refilled(self, view: ListView, old: I8) -> None:
         """A list has begun a new epoch; ``old`` is the buffer it had before."""
         self._epochs[view.epoch].buffer = old
         self._lasts[view.epoch] = False
@@ -119,9 +112,7 @@ class Pending:
         kept = np.flatnonzero(push & last)
         self._keep(key.take(kept), epoch.take(kept), rows_by_key.take(kept))
 
-    def _on_lists(
-        self, key: npt.NDArray[np.uint16], epoch: npt.NDArray[np.int32]
-    ) -> npt.NDArray[np.int64]:
+    def _on_lists(self, key: U2, epoch: I4) -> I8:
         """Blocks that lay on the lists before: of the cells with these keys."""
         numbers = np.flatnonzero(np.bincount(epoch)).tolist()
         buffers, starts = [], np.empty(len(self._epochs), np.int64)
@@ -136,13 +127,7 @@ class Pending:
             return np.empty(0, np.int64)
         return np.concatenate(buffers).take(key + starts.take(epoch))
 
-    def _serve(
-        self,
-        old: npt.NDArray[np.int32],
-        blocks: npt.NDArray[np.int64],
-        pops: npt.NDArray[np.int32],
-        pushes: npt.NDArray[np.int32],
-    ) -> None:
+    def _serve(self, old: I4, blocks: I8, pops: I4, pushes: I4) -> None:
         """The block of every pop: ``old`` ones have theirs, ``pops`` get those of ``pushes``.
 
         A push's block is known, or that of the allocation it ends; where that is a pop of these,
@@ -177,7 +162,7 @@ class Pending:
             found += beyond
         pfn[takes] = found
 
-    def _freed(self, rows: npt.NDArray[np.int32]) -> None:
+    def _freed(self, rows: I4) -> None:
         """Blocks of frees whose allocation has been found by now."""
         window, pfn = self._window, self._window.pfn
         rows = rows[pfn.take(rows) == UNKNOWN]
@@ -186,12 +171,7 @@ class Pending:
             found += window.offset[rows]
         pfn[rows] = found
 
-    def _keep(
-        self,
-        key: npt.NDArray[np.uint16],
-        epoch: npt.NDArray[np.int32],
-        rows: npt.NDArray[np.int32],
-    ) -> None:
+    def _keep(self, key: U2, epoch: I4, rows: I4) -> None:
         """Pushes that no pop took back: now in the lists' buffers, unless drained meanwhile."""
         blocks = self._window.pfn.take(rows)
         stays = np.frombuffer(self._lasts, np.bool_).take(epoch)

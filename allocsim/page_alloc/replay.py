@@ -7,7 +7,7 @@ asked for: counters, and free blocks per order and type (see fragmentation.unusa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 
     from allocsim.page_alloc.window import PageEventWindow
     from allocsim.page_alloc.zones import MachineZones
+    from allocsim.tables import I8, U1
 
 _SETUP = 100  #: events done one by one cost as much as setting up a batch
 _FEWEST, _MOST = 64, 4096  #: events done one by one where a batch did not pay
 _SHORTEST = 1024  #: events of the shortest batch tried
 
 
-@dataclass(frozen=True, slots=True)
-class PageResults:
+class PageResults(NamedTuple):
     """What a window of page events did, row for row.
 
     ``path`` (u1) is a PagePath, ``pfn`` (i8) the block's first page or -1, ``pressure`` (u1) a
     Pressure.
     """
 
-    path: npt.NDArray[np.uint8]
-    pfn: npt.NDArray[np.int64]
-    pressure: npt.NDArray[np.uint8]
+    path: U1
+    pfn: I8
+    pressure: U1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,9 @@ class PageSample:
     """
 
     event: int
-    free_blocks: npt.NDArray[np.int64]
-    counters: npt.NDArray[np.int64]
-    free_pages: npt.NDArray[np.int64]
+    free_blocks: I8
+    counters: I8
+    free_pages: I8
 
 
 class PageReplay:

@@ -18,12 +18,11 @@ from allocsim.page_alloc.window import UNKNOWN
 from allocsim.page_alloc.zones import ORDERS, PCP_LISTS, TYPES
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from allocsim.page_alloc.allocator import PageAllocator
     from allocsim.page_alloc.pcp import Pcp
     from allocsim.page_alloc.window import PageEventWindow
     from allocsim.page_alloc.zones import MachineZones
+    from allocsim.tables import I1, I2, Bools
 
 
 class Routes:
@@ -59,15 +58,15 @@ class Routes:
         z, cpu = divmod(number, self.machine.cpus)
         return self.allocator.pcps[z][cpu]
 
-    def route_code(self, window: PageEventWindow, rows: slice) -> npt.NDArray[np.int16]:
-        """Index into the flat table of routes of the requests behind some rows."""
+    def route_code(self, window: PageEventWindow, rows: slice) -> I2:
+        """I8 into the flat table of routes of the requests behind some rows."""
         code = window.first_order[rows].astype(np.int16)
         code *= np.int16(len(self.machine.zones))
         code += window.highest[rows]
         return code
 
-    def list_code(self, window: PageEventWindow, rows: slice) -> npt.NDArray[np.int8]:
-        """Index into the flat table of lists, by a row's order and its request's type."""
+    def list_code(self, window: PageEventWindow, rows: slice) -> I1:
+        """I8 into the flat table of lists, by a row's order and its request's type."""
         return window.order[rows] * np.int8(TYPES) + window.migratetype[rows]
 
     def plan_routes(self) -> None:
@@ -113,7 +112,7 @@ class Routes:
         self.impure |= mixed
         return mixed
 
-    def impure_pcp_lists(self) -> npt.NDArray[np.bool_]:
+    def impure_pcp_lists(self) -> Bools:
         """Lists holding a block whose pageblock has another type than the list is for."""
         impure = np.zeros(len(self.pcp_lists), np.bool_)
         pcp_list = 0

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from allocsim.tables import F8, Ints
 
 
-def unusable_index(free_blocks: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+def unusable_index(free_blocks: Ints) -> F8:
     """Share of free pages that lie in blocks too small for a request of each order.
 
     F_u(j) = (free - sum over i >= j of k_i 2^i) / free, with k_i free blocks of order i. 0: all

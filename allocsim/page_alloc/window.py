@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from allocsim.page_alloc.zones import MachineZones
+    from allocsim.tables import I1, I2, I4, I8, U1, Bools
 
 UNKNOWN = -2  #: pfn not known yet
 
@@ -36,21 +37,21 @@ class PageEventWindow:
     ``movable`` says whether the page was asked for as movable; ``rank`` is scratch space.
     """
 
-    cpu: npt.NDArray[np.int16]
-    op: npt.NDArray[np.int8]
-    page: npt.NDArray[np.int64]
-    order: npt.NDArray[np.int8]
-    first_order: npt.NDArray[np.int8]
-    migratetype: npt.NDArray[np.int8]
-    highest: npt.NDArray[np.int8]
-    flags: npt.NDArray[np.uint8]
-    offset: npt.NDArray[np.int64]
-    source: npt.NDArray[np.int32]
-    movable: npt.NDArray[np.bool_]
-    rank: npt.NDArray[np.int32]
-    pfn: npt.NDArray[np.int64]
-    path: npt.NDArray[np.uint8]
-    pressure: npt.NDArray[np.uint8]
+    cpu: I2
+    op: I1
+    page: I8
+    order: I1
+    first_order: I1
+    migratetype: I1
+    highest: I1
+    flags: U1
+    offset: I8
+    source: I4
+    movable: Bools
+    rank: I4
+    pfn: I8
+    path: U1
+    pressure: U1
     has_offsets: bool
     has_flags: bool
 
@@ -67,15 +68,15 @@ class LivePages:
     """
 
     machine: MachineZones
-    page: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    pfn: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    left: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    movable: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+    page: I8 = field(default_factory=lambda: np.empty(0, np.int64))
+    pfn: I8 = field(default_factory=lambda: np.empty(0, np.int64))
+    left: I8 = field(default_factory=lambda: np.empty(0, np.int64))
+    movable: Bools = field(default_factory=lambda: np.empty(0, np.bool_))
     last_page: int = -1
     _chunks: list[int] = field(default_factory=list)
-    _slots: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((ORDERS, 2), np.int64))
-    _old_freed: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    _new_left: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    _slots: I8 = field(default_factory=lambda: np.zeros((ORDERS, 2), np.int64))
+    _old_freed: I8 = field(default_factory=lambda: np.empty(0, np.int64))
+    _new_left: I8 = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
         """List the chunks that pages from before the trace come from, the highest zone first."""
@@ -183,7 +184,7 @@ class LivePages:
         self.left = np.concatenate((self.left[stay], self._new_left[fresh]))
         self.movable = np.concatenate((self.movable[stay], window.movable[live]))
 
-    def _prior(self, orders: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
+    def _prior(self, orders: I1) -> I8:
         """Used pages for frees of pages from before the trace, -1 where none is left.
 
         Each order takes ascending blocks out of chunks of its own; chunks go to the orders in the
@@ -217,7 +218,7 @@ class LivePages:
         return pfn
 
 
-def _find(keys: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+def _find(keys: I8, wanted: I8) -> I4:
     """Position of each wanted value in ascending ``keys``, or -1."""
     if not len(keys):
         return np.full(len(wanted), -1, np.int32)
@@ -237,9 +238,7 @@ def _find(keys: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.NDA
     return np.where(keys[at] == wanted, at, np.int32(-1))
 
 
-def _spend(
-    slot: npt.NDArray[np.int32], order: npt.NDArray[np.int8], sizes: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
+def _spend(slot: I4, order: I1, sizes: I8) -> I8:
     """Pages freed of each life; the slots of frees beyond a life's size are set to -1.
 
     ``slot`` is the life of each free (-1: none), in event order.

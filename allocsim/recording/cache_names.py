@@ -12,12 +12,13 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from allocsim.recording.page_kinds import plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from allocsim.tables import I4, I8, U8, Bools
 
 # R3.1, include/linux/slab.h:__kmalloc_index: powers of two and these.
 _BETWEEN = (96, 192)
@@ -132,12 +133,7 @@ class Caches:
             self.names.append(name)
         return self._number[name]
 
-    def of_kmalloc(
-        self,
-        bytes_alloc: npt.NDArray[np.int64],
-        gfp: npt.NDArray[np.uint64],
-        bytes_req: npt.NDArray[np.int64],
-    ) -> npt.NDArray[np.int32]:
+    def of_kmalloc(self, bytes_alloc: I8, gfp: U8, bytes_req: I8) -> I4:
         """Cache of each kmalloc (i4); -1 for sizes that are no class: whole pages.
 
         A slot is as large as its class, but where slab_debug puts red zones and tracks about the
@@ -159,7 +155,7 @@ class Caches:
             kind[(gfp & np.uint64(bit)) != 0] = number
         return self._of_type[kind, index]
 
-    def of_site(self, call_site: npt.NDArray[np.uint64]) -> npt.NDArray[np.int32]:
+    def of_site(self, call_site: U8) -> I4:
         """Cache of each kmem_cache_alloc whose call site is known to have one only (i4); or -1."""
         cache = np.full(len(call_site), -1, np.int32)
         for site, number in self._of_site.items():
@@ -171,9 +167,7 @@ class Caches:
         names = [name for name, slot in self._kernel_caches.items() if slot == size]
         return self._number_of(names[0]) if len(names) == 1 else -1
 
-    def fits(
-        self, cache: npt.NDArray[np.int32], bytes_alloc: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.bool_]:
+    def fits(self, cache: I4, bytes_alloc: I8) -> Bools:
         """Whether objects of this slot size can be of these caches.
 
         By the kernel's slabinfo; without one, kmalloc's by their classes, others are not doubted.
@@ -181,7 +175,7 @@ class Caches:
         names the cache of another object.
         """
         slot = np.array([self._slots.get(name, -1) for name in self.names], np.int64)
-        fits: npt.NDArray[np.bool_] = (slot[cache] < 0) | (slot[cache] == bytes_alloc)
+        fits: Bools = (slot[cache] < 0) | (slot[cache] == bytes_alloc)
         return fits
 
     @property
@@ -198,14 +192,14 @@ class Caches:
             found.setdefault(number, size)
         return [found.get(number, -1) for number in range(len(self.names))]
 
-    def learn_sizes(self, cache: npt.NDArray[np.int32], size: npt.NDArray[np.int64]) -> None:
+    def learn_sizes(self, cache: I4, size: I8) -> None:
         """Note the slot size of caches from allocations that tell their cache themselves."""
         seen = np.full(len(self.names), -1, np.int64)
         seen[cache] = size
         for number in np.flatnonzero(seen >= 0).tolist():
             self._told[number] = int(seen[number])
 
-    def vote_sizes(self, cache: npt.NDArray[np.int32], size: npt.NDArray[np.int64]) -> None:
+    def vote_sizes(self, cache: I4, size: I8) -> None:
         """Count allocations whose cache their free, their slab or their call site told.
 
         Those that cannot be of their cache by their size (``fits``) are left out.

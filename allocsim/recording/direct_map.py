@@ -13,9 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from allocsim.tables import Columns, concat, empty, take
+from allocsim.tables import U8, Columns, concat, empty, take
 from allocsim.trace.events import Ev
 
 _GIB, _MIB = 1 << 30, 1 << 20
@@ -107,7 +106,7 @@ class DirectMapVote:
         cpu = seen["cpu"]
         self._last = take(seen, np.append(cpu[1:] != cpu[:-1], len(cpu) > 0)[: len(cpu)])
 
-    def _add(self, block: Columns, ptr: npt.NDArray[np.uint64]) -> None:
+    def _add(self, block: Columns, ptr: U8) -> None:
         in_block = (ptr >> self._shift) >> block["order"].astype(np.uint64)
         first = in_block << block["order"].astype(np.uint64)
         base = (first - block["pfn"].astype(np.uint64)) << self._shift

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from allocsim.kernels.release import kernel_of
 from allocsim.recording.cache_names import Caches
@@ -26,7 +25,7 @@ from allocsim.recording.page_lives import Pages, PageWindow, Place
 from allocsim.recording.page_owner import Ownership
 from allocsim.recording.sheaf_runs import PrefilledSheaves
 from allocsim.recording.shmem_hints import ShmemHints
-from allocsim.tables import Bools, Columns, Index, take
+from allocsim.tables import I8, Bools, Columns, take
 from allocsim.trace.events import Ev
 from allocsim.trace.late_results import EventWindow, LateResultCollector, LateResults
 from allocsim.trace.results import EVENT_RESULTS, PAGE_RESULTS
@@ -35,25 +34,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from allocsim.recording.requests import SheafRuns
+    from allocsim.tables import I1, I2
 
 #: Rows of a window: more would not fit where rows and frame numbers share a word.
 MAX_WINDOW = 1 << 26
 #: Event columns a replay reads, as far as the trace has them.
 COLUMNS = (
     *("ts", "cpu", "pid", "event", "irq_flags", "call_site", "ptr", "cache", "bytes_req"),
-    *(
-        "bytes_alloc",
-        "gfp_flags",
-        "pfn",
-        "order",
-        "page_flags",
-        "mapping",
-        "val",
-        "ret",
-        "count",
-        "stack",
-    ),
-    "metadata",
+    *("bytes_alloc", "gfp_flags", "pfn", "order", "page_flags", "mapping", "val", "ret", "count"),
+    *("stack", "metadata"),
 )
 
 # Results of page lives that only page_ref events tell.
@@ -107,8 +96,8 @@ class UntracedResult:
         runs: allocations out of prefilled sheaves (R3.16).
     """
 
-    unfreed: Index
-    again_ts: Index
+    unfreed: I8
+    again_ts: I8
     runs: SheafRuns
 
 
@@ -304,13 +293,7 @@ class Replay:
             )
         late_names.ask_slabs(lives["page"], lives["cache"], self._layers.late)
 
-    def _page_results(
-        self,
-        pages: PageWindow,
-        kind: npt.NDArray[np.int16],
-        how: npt.NDArray[np.int8],
-        results: Columns,
-    ) -> None:
+    def _page_results(self, pages: PageWindow, kind: I2, how: I1, results: Columns) -> None:
         lives, rows, life = pages.lives, pages.rows, pages.life
         results["page"][rows] = lives["page"][life]
         results["page_kind"][rows] = kind[life]
@@ -332,7 +315,7 @@ class Replay:
             still[objects.row[~objects.ended]] = True
         return still
 
-    def _lives(self, lives: Columns, rows: npt.NDArray[np.bool_]) -> Columns:
+    def _lives(self, lives: Columns, rows: Bools) -> Columns:
         """PAGE_RESULTS of some lives."""
         lives = take(lives, rows)
         lives["page_kind"], lives["kind_how"] = lives["reported"], lives["reported_how"]
@@ -350,7 +333,7 @@ class Replay:
             self._counts["failed_page_allocations"] += int((columns["pfn"][allocs] < 0).sum())
 
 
-def _placed(pages: Pages, window: PageWindow, objects: ObjectWindow, pfn: Index) -> Place:
+def _placed(pages: Pages, window: PageWindow, objects: ObjectWindow, pfn: I8) -> Place:
     """Place objects; a free lies where its allocation lay, while that page lives."""
     asks = np.flatnonzero(~objects.ends_previous)
     place = pages.place(window, pfn[asks], objects.row[asks])

@@ -15,9 +15,7 @@ import numpy as np
 from allocsim.recording.page_kinds import PageKind
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from allocsim.tables import Bools, Columns
+    from allocsim.tables import I2, U8, Bools, Columns
 
 KPF_UPTODATE = 3
 KPF_LRU = 5
@@ -28,6 +26,7 @@ KPF_ANON = 12
 KPF_SWAPBACKED = 14
 KPF_COMPOUND_TAIL = 16
 KPF_HUGE = 17
+KPF_THP = 22
 KPF_ZERO_PAGE = 24
 KPF_PGTABLE = 26
 KPF_RESERVED = 32
@@ -43,13 +42,13 @@ SHOWN_KINDS = (
 )
 
 
-def has(flags: npt.NDArray[np.uint64], bit: int) -> Bools:
+def has(flags: U8, bit: int) -> Bools:
     """Which words have a bit."""
     shown: Bools = flags >> np.uint64(bit) & np.uint64(1) == 1
     return shown
 
 
-def kinds_of_flags(flags: npt.NDArray[np.uint64]) -> npt.NDArray[np.int16]:
+def kinds_of_flags(flags: U8) -> I2:
     """Kind of page that each word shows (i2); UNKNOWN where it shows none.
 
     Of a slab or a page table the words that overlap ``mapping`` can look like anything, so these
@@ -71,7 +70,7 @@ def kinds_of_flags(flags: npt.NDArray[np.uint64]) -> npt.NDArray[np.int16]:
     return kind
 
 
-def blocks_of_flags(flags: npt.NDArray[np.uint64]) -> Columns:
+def blocks_of_flags(flags: U8) -> Columns:
     """The blocks whose kind the words show: ``pfn`` (i8, rising), ``order`` (i4), ``kind`` (i2).
 
     Anonymous blocks of PMD order are THP.

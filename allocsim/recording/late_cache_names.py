@@ -12,16 +12,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from allocsim.recording.page_extents import within
-from allocsim.tables import Bools, Columns, Index, concat, empty, find, take
+from allocsim.tables import I8, Bools, Columns, concat, empty, find, take
 from allocsim.trace.results import CacheHow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from allocsim.recording.cache_names import Caches
+    from allocsim.tables import I4, U8
     from allocsim.trace.late_results import LateResultCollector
 
 _WAITING = {
@@ -42,12 +42,7 @@ class CallSites:
     def __init__(self) -> None:
         self._cache: dict[tuple[int, int], int] = {}
 
-    def learn(
-        self,
-        site: npt.NDArray[np.uint64],
-        size: Index,
-        cache: npt.NDArray[np.int32],
-    ) -> None:
+    def learn(self, site: U8, size: I8, cache: I4) -> None:
         """Take in named lives: call site, bytes_alloc and cache of each."""
         rows = _distinct(site, size, cache)
         for key, told in zip(
@@ -63,14 +58,14 @@ class CallSites:
         """Call sites and sizes that named lives of more than one cache share."""
         return sum(cache < 0 for cache in self._cache.values())
 
-    def cache_of(self, site: npt.NDArray[np.uint64], size: Index) -> npt.NDArray[np.int32]:
+    def cache_of(self, site: U8, size: I8) -> I4:
         """Cache of each call site and size (i4); -1: never named, or not one cache only."""
         table: Mapping[tuple[int, int], int] = self._cache
         keys = zip(site.tolist(), size.tolist(), strict=True)
         return np.fromiter((table.get(key, -1) for key in keys), np.int32, len(site))
 
 
-def _distinct(site: npt.NDArray[np.uint64], size: Index, cache: npt.NDArray[np.int32]) -> Index:
+def _distinct(site: U8, size: I8, cache: I4) -> I8:
     """Rows that hold every distinct triple at least once, and few of them twice.
 
     One row a bucket of a hash stands for the rows equal to it; only rows that differ from the
@@ -106,7 +101,7 @@ class LateCacheNames:
         rows = {**rows, "cache": np.full(len(rows["seq"]), -1, np.int32)}
         self._rows = concat([self._rows, {name: rows[name] for name in _WAITING}])
 
-    def end(self, closed: Index, named: Index) -> None:
+    def end(self, closed: I8, named: I8) -> None:
         """Lives that ended: allocations, by seq, and those of them whose free gave the name."""
         if not len(self._rows["seq"]) or not len(closed):
             return
@@ -115,7 +110,7 @@ class LateCacheNames:
         at = find(self._rows["seq"], named)
         self._rows = {name: np.delete(values, at[at >= 0]) for name, values in self._rows.items()}
 
-    def touch(self, cells: Columns, page: Index) -> None:
+    def touch(self, cells: Columns, page: I8) -> None:
         """First events on frames no life was known of: the life they reveal, or -1 for none.
 
         Args:
@@ -128,9 +123,7 @@ class LateCacheNames:
         self._rows["page"][hit] = page[at[at >= 0]]
         self._rows["pfn"][hit] = -1
 
-    def ask_slabs(
-        self, page: Index, cache: npt.NDArray[np.int32], late: LateResultCollector
-    ) -> None:
+    def ask_slabs(self, page: I8, cache: I4, late: LateResultCollector) -> None:
         """Take the cache of each page life, by handle ascending; -1 where it is not known."""
         rows = self._rows
         waiting = np.flatnonzero((rows["cache"] < 0) & (rows["page"] >= 0))
@@ -141,9 +134,7 @@ class LateCacheNames:
             self._amend_by_slab(done, late)
             self._rows = take(rows, ~done)
 
-    def finish(
-        self, frames: Index, cache: npt.NDArray[np.int32], late: LateResultCollector
-    ) -> None:
+    def finish(self, frames: I8, cache: I4, late: LateResultCollector) -> None:
         """The trace is over: amend every row that its slab or its call site can tell.
 
         Args:
@@ -173,7 +164,7 @@ class LateCacheNames:
         late.add(rows["seq"][mask], cache=rows["cache"][mask], cache_how=CacheHow.BY_SLAB)
         self._vote(rows, mask, rows["cache"])
 
-    def _vote(self, rows: Columns, mask: Bools, cache: npt.NDArray[np.int32]) -> None:
+    def _vote(self, rows: Columns, mask: Bools, cache: I4) -> None:
         """What the allocations among rows, whose cache is known now, say of its slot size."""
         told = mask & rows["allocates"]
         self._caches.vote_sizes(cache[told], rows["bytes_alloc"][told])

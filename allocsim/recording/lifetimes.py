@@ -11,9 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from allocsim.tables import Bools, Columns, Index, empty, find, merge_sorted, stable_order
+from allocsim.tables import I8, U8, Bools, Columns, empty, find, merge_sorted, stable_order
 
 # Addresses below are no objects: NULL, and ZERO_SIZE_PTR for kmalloc(0) (T4).
 ZERO_SIZE_PTR = 16
@@ -35,12 +34,12 @@ class Pairing:
         unknown: a free of an object whose allocation was not seen.
     """
 
-    order: Index
+    order: I8
     allocates: Bools
     first: Bools
     ends_previous: Bools
     ended_by_next: Bools
-    carried: Index
+    carried: I8
     reallocates: Bools
     unknown: Bools
 
@@ -55,7 +54,7 @@ class Lifetimes:
     def __init__(self, carry: dict[str, str]) -> None:
         self.live: Columns = empty({"ptr": "u8", **carry})
 
-    def pair(self, ptr: npt.NDArray[np.uint64], allocates: Bools) -> Pairing:
+    def pair(self, ptr: U8, allocates: Bools) -> Pairing:
         """Pair the events of one window with each other and with the carried lives.
 
         Args:
@@ -87,7 +86,7 @@ class Lifetimes:
             ~allocates & ~ends_previous & (carried < 0),
         )
 
-    def survivors(self, pairing: Pairing) -> Index:
+    def survivors(self, pairing: Pairing) -> I8:
         """Rows of the pairing whose allocations are live at the window's end (i8)."""
         last = np.append(pairing.first[1:], True)[: len(pairing.order)]
         return np.flatnonzero(last & pairing.allocates)

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from allocsim.recording.lifetimes import ZERO_SIZE_PTR, Lifetimes, Pairing
-from allocsim.tables import Bools, Columns, Index, column, take
+from allocsim.tables import I8, Bools, Columns, column, take
 from allocsim.trace.events import Ev
 from allocsim.trace.results import CacheHow
 
 if TYPE_CHECKING:
     from allocsim.recording.cache_names import Caches
     from allocsim.recording.late_cache_names import CallSites
+    from allocsim.tables import I1, I4, U1, U8
     from allocsim.trace.late_results import EventWindow
 
 _CARRY = {
@@ -69,24 +69,24 @@ class ObjectWindow:
         replaced_ts: time of that allocation.
     """
 
-    row: Index
-    ptr: npt.NDArray[np.uint64]
+    row: I8
+    ptr: U8
     allocates: Bools
     ends_previous: Bools
-    handle: Index
-    lifetime: Index
-    own: npt.NDArray[np.int32]
-    cache: npt.NDArray[np.int32]
-    cache_how: npt.NDArray[np.int8]
+    handle: I8
+    lifetime: I8
+    own: I4
+    cache: I4
+    cache_how: I1
     large: Bools
     on_slab: Bools
     ended: Bools
-    call_site: npt.NDArray[np.uint64]
-    bytes_alloc: Index
-    closed: Index
-    named: Index
-    replaced: Index
-    replaced_ts: Index
+    call_site: U8
+    bytes_alloc: I8
+    closed: I8
+    named: I8
+    replaced: I8
+    replaced_ts: I8
 
 
 class Objects:
@@ -130,7 +130,7 @@ class Objects:
         self._keep(window, objects, pairing)
         return objects
 
-    def _rows(self, columns: Columns) -> Index:
+    def _rows(self, columns: Columns) -> I8:
         """Rows that allocate or free an object; NULL and ZERO_SIZE_PTR are counted (T4)."""
         if "ptr" not in columns:
             return np.empty(0, np.int64)
@@ -145,9 +145,7 @@ class Objects:
         self.counts["failed_allocations"] += len(code) - frees
         return rows[~nothing]
 
-    def _own_caches(
-        self, columns: Columns, rows: Index, code: npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[np.int32], Bools]:
+    def _own_caches(self, columns: Columns, rows: I8, code: U1) -> tuple[I4, Bools]:
         """Cache that each event itself tells, and whether it is its call site that tells.
 
         By its name, by size class and gfp (R3.2), or by a call site known to have one cache.
@@ -203,7 +201,7 @@ class Objects:
         self._sites.learn(told["call_site"], told["bytes_alloc"], own[tells])
 
     def _replaced(
-        self, window: EventWindow, pairing: Pairing, objects: ObjectWindow, at: Index, old: Columns
+        self, window: EventWindow, pairing: Pairing, objects: ObjectWindow, at: I8, old: Columns
     ) -> None:
         """Objects whose address is allocated again: at rows ``at`` those of earlier windows."""
         again = np.flatnonzero(pairing.reallocates & (pairing.carried < 0))
@@ -250,7 +248,7 @@ class Objects:
 
 
 def _pair_results(
-    window: EventWindow, row: Index, own: npt.NDArray[np.int32], pairing: Pairing, caches: Caches
+    window: EventWindow, row: I8, own: I4, pairing: Pairing, caches: Caches
 ) -> ObjectWindow:
     """What the pairing of a window's events tells, all in (address, time) order."""
     columns = window.columns
@@ -315,9 +313,7 @@ def _pair_results(
     )
 
 
-def _sites(
-    columns: Columns, row: Index, asks: Bools, pairing: Pairing
-) -> tuple[npt.NDArray[np.uint64], Index]:
+def _sites(columns: Columns, row: I8, asks: Bools, pairing: Pairing) -> tuple[U8, I8]:
     """Call site and size of the allocation behind the events that ask for them."""
     site = np.zeros(len(row), np.uint64)
     size = np.full(len(row), -1, np.int64)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from allocsim.tables import Columns, Index, concat, empty, merge_sorted, take
+from allocsim.tables import I8, Columns, concat, empty, merge_sorted, take
 
 # What live frames have been through, as far as the next event on them needs to know.
 REF_SEEN = 1  # a page_ref event
@@ -15,7 +14,7 @@ SET_BORN = 4  # their only event is the set that began their life
 _EXTENT = {"start": "i8", "end": "i8", "page": "i8", "history": "i1"}
 
 
-def within(runs: Columns, pfn: Index) -> Index:
+def within(runs: Columns, pfn: I8) -> I8:
     """Row of the run, of those with ``start`` and ``end``, that holds each frame; -1: none."""
     if not len(runs["start"]):
         return np.full(len(pfn), -1, np.int64)
@@ -29,11 +28,11 @@ class Extents:
     def __init__(self) -> None:
         self.table = empty(_EXTENT)
 
-    def holding(self, pfn: Index) -> Index:
+    def holding(self, pfn: I8) -> I8:
         """Row of the run that holds each frame (i8); -1: none."""
         return within(self.table, pfn)
 
-    def page_of(self, pfn: Index) -> Index:
+    def page_of(self, pfn: I8) -> I8:
         """Handle of the life that holds each frame (i8); -1: none."""
         at = self.holding(pfn)
         held = at >= 0
@@ -56,7 +55,7 @@ class Extents:
         fresh = _joined(take(fresh, np.argsort(fresh["start"], kind="stable")))
         self.table = merge_sorted(rest, fresh, "start")
 
-    def _pieces(self, hit: Index, cut: Columns, of: Index) -> Columns:
+    def _pieces(self, hit: I8, cut: Columns, of: I8) -> Columns:
         """What is left of runs when others are cut out of them: before, between and behind."""
         next_start = np.append(cut["start"][1:], 0)
         last = np.append(of[1:] != of[:-1], np.ones(min(len(of), 1), bool))
@@ -82,7 +81,7 @@ def _joined(runs: Columns) -> Columns:
     begins = np.ones(len(runs["start"]), bool)
     begins[1:] = runs["start"][1:] != runs["end"][:-1]
     for name in ("page", "history"):
-        values: npt.NDArray[np.int64] = runs[name]
+        values: I8 = runs[name]
         begins[1:] |= values[1:] != values[:-1]
     joined = take(runs, begins)
     joined["end"] = runs["end"][np.append(begins[1:], True)]

@@ -10,11 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from allocsim.recording.page_extents import DROPPED, REF_SEEN, SET_BORN, Extents
 from allocsim.recording.page_ref import drops_to_zero, event_costs, takes_reference
-from allocsim.tables import Bools, Columns, Index, column, stable_order
+from allocsim.tables import I1, I4, I8, U1, Bools, Columns, column, stable_order
 from allocsim.trace.events import Ev
 
 # Blocks up to this order (PAGE_ALLOC_COSTLY_ORDER) are taken apart frame by frame.
@@ -43,15 +42,15 @@ class PageOps:
         damaged: events left out, with an order or a frame number that no kernel has.
     """
 
-    row: Index
-    code: npt.NDArray[np.uint8]
-    pfn: Index
-    order: Index
-    plain: Index
-    locked: Index
+    row: I8
+    code: U1
+    pfn: I8
+    order: I8
+    plain: I8
+    locked: I8
     drops: Bools
     takes: Bools
-    count: npt.NDArray[np.int32]
+    count: I4
     damaged: int
 
     @classmethod
@@ -97,10 +96,10 @@ class Segments:
         revealed: it was begun by an event that shows an older page, not by an allocation.
     """
 
-    pfn: Index
-    start: Index
-    end: Index
-    life: Index
+    pfn: I8
+    start: I8
+    end: I8
+    life: I8
     revealed: Bools
 
 
@@ -167,12 +166,12 @@ class Frames:
         return {"start": start, "end": start + self.width[self.first]}
 
     @property
-    def live_rows(self) -> Index:
+    def live_rows(self) -> I8:
         """The last row of each cell that is live at the window's end."""
         last = np.append(self.first[1:], True)[: len(self.first)]
         return np.flatnonzero(last & ~self.is_free)
 
-    def segments(self, ops: PageOps, seg_life: Index) -> Segments:
+    def segments(self, ops: PageOps, seg_life: I8) -> Segments:
         """The window's segments, given their lives; see :class:`Segments`."""
         first = self.first_row
         row = ops.row[self.op]
@@ -190,7 +189,7 @@ class Frames:
 
     def ref_before(self) -> Bools:
         """Whether the segment of each row had a page_ref event before that row."""
-        before: Index = np.cumsum(self.is_ref) - self.is_ref
+        before: I8 = np.cumsum(self.is_ref) - self.is_ref
         carried = ((self._carried & REF_SEEN) > 0) & ~self.boundary
         first = self.first_row
         seen: Bools = (before > before[first][self.segment]) | carried[first][self.segment]
@@ -202,22 +201,22 @@ class Frames:
         dropped: Bools = np.where(self.first, carried, _previous(self.drops)) & ~self.boundary
         return dropped
 
-    def history(self, rows: Index) -> npt.NDArray[np.int8]:
+    def history(self, rows: I8) -> I1:
         """What the live cells at these rows, each the last of its cell, have been through."""
         seen = (self.ref_before() | self.is_ref)[rows]
         history = seen * REF_SEEN + self.drops[rows] * DROPPED + self._set_born[rows] * SET_BORN
-        narrow: npt.NDArray[np.int8] = history.astype(np.int8)
+        narrow: I1 = history.astype(np.int8)
         return narrow
 
 
-def ramp(lengths: Index) -> Index:
+def ramp(lengths: I8) -> I8:
     """0, 1, .., n-1 for each length n, one after the other."""
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
     return np.arange(total) - np.repeat(ends - lengths, lengths)
 
 
-def _expand(ops: PageOps, extents: Extents) -> tuple[Index, Index, Index]:
+def _expand(ops: PageOps, extents: Extents) -> tuple[I8, I8, I8]:
     """Operation, first frame and width of every cell of every operation, in time order."""
     if not ops.order.any():
         return np.arange(len(ops.row)), ops.pfn, np.ones(len(ops.row), np.int64)
@@ -240,7 +239,7 @@ def _expand(ops: PageOps, extents: Extents) -> tuple[Index, Index, Index]:
     return op[time], pfn[time], width[time]
 
 
-def _cuts(ops: PageOps, large: Index, frames: Index, extents: Extents) -> Index:
+def _cuts(ops: PageOps, large: I8, frames: I8, extents: Extents) -> I8:
     """Where cells begin and end within and around large blocks, ascending.
 
     Args:

@@ -16,10 +16,11 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from allocsim.tables import I2, I4, I8, U8
 
 
 class PageKind(IntEnum):
@@ -74,107 +75,77 @@ KIND_DOCS: dict[PageKind, str] = {
     PageKind.PAGES_EXACT: "Asked for by alloc_pages_exact: counted page by page.",
 }
 
-# (function, kind): a frame matches if its name, without compiler suffixes such as .isra.0, is
-# the function. The innermost frame that matches decides, so a slab page taken inside a page
-# fault is slab. Of wrappers that serve several kinds, __alloc_pages and __folio_alloc have no
-# line, and the others are fall-backs (_WIDE).
-STACK_RULES: tuple[tuple[str, PageKind], ...] = (
-    ("allocate_slab", PageKind.SLAB),  # mm/slub.c (all)
-    ("new_slab", PageKind.SLAB),
-    ("___kmalloc_large_node", PageKind.LARGE_KMALLOC),  # mm/slub.c (6.12, 7.2)
-    ("__kmalloc_large_node", PageKind.LARGE_KMALLOC),  # mm/slab_common.c (6.1)
-    ("kmalloc_large", PageKind.LARGE_KMALLOC),
-    ("kmalloc_large_node", PageKind.LARGE_KMALLOC),
-    ("pte_alloc_one", PageKind.PAGE_TABLE),
-    ("__pte_alloc_one", PageKind.PAGE_TABLE),
-    ("pte_alloc_one_kernel", PageKind.PAGE_TABLE),
-    ("__pte_alloc", PageKind.PAGE_TABLE),
-    ("__pte_alloc_kernel", PageKind.PAGE_TABLE),
-    ("pmd_alloc_one", PageKind.PAGE_TABLE),
-    ("__pmd_alloc", PageKind.PAGE_TABLE),
-    ("pud_alloc_one", PageKind.PAGE_TABLE),
-    ("__pud_alloc", PageKind.PAGE_TABLE),
-    ("__p4d_alloc", PageKind.PAGE_TABLE),
-    ("pgd_alloc", PageKind.PAGE_TABLE),
-    ("_pgd_alloc", PageKind.PAGE_TABLE),
-    ("pagetable_alloc", PageKind.PAGE_TABLE),
-    ("__change_page_attr_set_clr", PageKind.PAGE_TABLE),  # arch/x86/mm/pat: split_large_page
-    ("spp_getpage", PageKind.PAGE_TABLE),  # arch/x86/mm/init_64.c: kernel mappings
-    ("alloc_low_pages", PageKind.PAGE_TABLE),  # arch/x86/mm/init.c: direct map
-    ("__tlb_remove_folio_pages_size", PageKind.TLB_BATCH),  # mm/mmu_gather.c:tlb_next_batch
-    ("__tlb_remove_folio_pages", PageKind.TLB_BATCH),
-    ("__tlb_remove_page_size", PageKind.TLB_BATCH),
-    ("tlb_next_batch", PageKind.TLB_BATCH),
-    ("tlb_remove_table", PageKind.TLB_BATCH),  # the batch of tables waiting for RCU
-    ("pipe_write", PageKind.PIPE),  # fs/pipe.c (6.12)
-    ("anon_pipe_write", PageKind.PIPE),  # fs/pipe.c (7.2)
-    ("anon_pipe_get_page", PageKind.PIPE),
-    ("anon_pipe_get_page_prealloc", PageKind.PIPE),
-    ("skb_page_frag_refill", PageKind.SKB_FRAG),  # net/core/sock.c
-    ("alloc_skb_with_frags", PageKind.SKB_FRAG),  # net/core/skbuff.c
-    ("page_frag_alloc_align", PageKind.SKB_FRAG),
-    ("__page_frag_alloc_align", PageKind.SKB_FRAG),
-    ("__page_frag_cache_refill", PageKind.SKB_FRAG),
-    ("page_pool_alloc_pages", PageKind.PAGE_POOL),
-    ("page_pool_alloc_netmems", PageKind.PAGE_POOL),
-    ("__page_pool_alloc_pages_slow", PageKind.PAGE_POOL),
-    ("__page_pool_alloc_netmems_slow", PageKind.PAGE_POOL),
-    ("alloc_thread_stack_node", PageKind.KERNEL_STACK),  # kernel/fork.c
-    ("dup_task_struct", PageKind.KERNEL_STACK),
-    ("__vmalloc_node_range", PageKind.VMALLOC),  # see stack_kind: a stack if asked by fork
-    ("vm_area_alloc_pages", PageKind.VMALLOC),
-    ("pcpu_populate_chunk", PageKind.PER_CPU),
-    ("pcpu_alloc_pages", PageKind.PER_CPU),
-    ("pcpu_create_chunk", PageKind.PER_CPU),
-    ("alloc_buddy_hugetlb_folio", PageKind.HUGETLB),
-    ("alloc_buddy_frozen_folio", PageKind.HUGETLB),
-    ("alloc_fresh_hugetlb_folio", PageKind.HUGETLB),
-    ("only_alloc_fresh_hugetlb_folio", PageKind.HUGETLB),
-    ("alloc_pool_huge_folio", PageKind.HUGETLB),
-    ("alloc_surplus_hugetlb_folio", PageKind.HUGETLB),
-    ("alloc_migrate_hugetlb_folio", PageKind.HUGETLB),
-    ("zs_malloc", PageKind.ZSMALLOC),
-    ("alloc_zspage", PageKind.ZSMALLOC),
-    ("alloc_zpdesc", PageKind.ZSMALLOC),
-    ("__rb_allocate_pages", PageKind.RING_BUFFER),  # kernel/trace/ring_buffer.c
-    ("rb_allocate_cpu_buffer", PageKind.RING_BUFFER),
-    ("ring_buffer_alloc_read_page", PageKind.RING_BUFFER),
-    ("rb_alloc", PageKind.RING_BUFFER),  # kernel/events/ring_buffer.c
-    ("shmem_alloc_folio", PageKind.SHMEM),
-    ("shmem_alloc_hugefolio", PageKind.SHMEM),
-    ("shmem_alloc_and_add_folio", PageKind.SHMEM),
-    ("shmem_get_folio_gfp", PageKind.SHMEM),
-    ("__filemap_get_folio", PageKind.PAGE_CACHE),
-    ("__filemap_get_folio_mpol", PageKind.PAGE_CACHE),
-    ("filemap_alloc_folio", PageKind.PAGE_CACHE),
-    ("page_cache_ra_unbounded", PageKind.PAGE_CACHE),
-    ("page_cache_ra_order", PageKind.PAGE_CACHE),
-    ("do_read_cache_folio", PageKind.PAGE_CACHE),
-    ("filemap_create_folio", PageKind.PAGE_CACHE),
-    ("filemap_get_pages", PageKind.PAGE_CACHE),
-    ("ra_alloc_folio", PageKind.PAGE_CACHE),
-    ("grow_dev_folio", PageKind.PAGE_CACHE),
-    ("__getblk_slow", PageKind.PAGE_CACHE),
-    ("do_huge_pmd_anonymous_page", PageKind.THP),
-    ("vma_alloc_anon_folio_pmd", PageKind.THP),
-    ("do_huge_pmd_wp_page", PageKind.THP),
-    ("collapse_huge_page", PageKind.THP),
-    ("alloc_charge_folio", PageKind.THP),
-    ("wp_page_copy", PageKind.ANON),
-    ("do_anonymous_page", PageKind.ANON),
-    ("do_cow_fault", PageKind.ANON),
-    ("do_swap_page", PageKind.ANON),
-    ("alloc_anon_folio", PageKind.ANON),
-    ("vma_alloc_folio", PageKind.ANON),
-    ("folio_prealloc", PageKind.ANON),
-    ("__handle_mm_fault", PageKind.ANON),  # the handlers above, inlined
-    ("copy_page_range", PageKind.ANON),
-    ("get_zeroed_page", PageKind.GET_FREE_PAGES),
-    ("get_free_pages", PageKind.GET_FREE_PAGES),
-    ("__get_free_pages", PageKind.GET_FREE_PAGES),
-    ("alloc_pages_exact", PageKind.PAGES_EXACT),  # mm/page_alloc.c:make_alloc_exact
-    ("alloc_pages_exact_nid", PageKind.PAGES_EXACT),
-)
+# The functions that speak for a kind: a frame matches if its name, without compiler suffixes such
+# as .isra.0, is the function. The innermost frame that matches decides, so a slab page taken inside
+# a page fault is slab. Of wrappers that serve several kinds, __alloc_pages and __folio_alloc have
+# no place here, and the others are fall-backs (_WIDE).
+STACK_RULES: dict[PageKind, str] = {
+    PageKind.SLAB: "allocate_slab new_slab",  # mm/slub.c (all)
+    # In mm/slub.c (6.12, 7.2); the second is 6.1's, in mm/slab_common.c.
+    PageKind.LARGE_KMALLOC: (
+        "___kmalloc_large_node __kmalloc_large_node kmalloc_large kmalloc_large_node"
+    ),
+    PageKind.PAGE_TABLE: (
+        "pte_alloc_one __pte_alloc_one pte_alloc_one_kernel __pte_alloc __pte_alloc_kernel"
+        " pmd_alloc_one __pmd_alloc pud_alloc_one __pud_alloc __p4d_alloc pgd_alloc _pgd_alloc"
+        " pagetable_alloc"
+        " __change_page_attr_set_clr"  # arch/x86/mm/pat: split_large_page
+        " spp_getpage"  # arch/x86/mm/init_64.c: kernel mappings
+        " alloc_low_pages"  # arch/x86/mm/init.c: direct map
+    ),
+    # mm/mmu_gather.c:tlb_next_batch; tlb_remove_table: the batch of tables waiting for RCU
+    PageKind.TLB_BATCH: (
+        "__tlb_remove_folio_pages_size __tlb_remove_folio_pages __tlb_remove_page_size"
+        " tlb_next_batch tlb_remove_table"
+    ),
+    # fs/pipe.c: pipe_write (6.12), the others (7.2)
+    PageKind.PIPE: "pipe_write anon_pipe_write anon_pipe_get_page anon_pipe_get_page_prealloc",
+    PageKind.SKB_FRAG: (
+        "skb_page_frag_refill"  # net/core/sock.c
+        " alloc_skb_with_frags"  # net/core/skbuff.c
+        " page_frag_alloc_align __page_frag_alloc_align __page_frag_cache_refill"
+    ),
+    PageKind.PAGE_POOL: (
+        "page_pool_alloc_pages page_pool_alloc_netmems __page_pool_alloc_pages_slow"
+        " __page_pool_alloc_netmems_slow"
+    ),
+    PageKind.KERNEL_STACK: "alloc_thread_stack_node dup_task_struct",  # kernel/fork.c
+    # See stack_kind: a stack if asked by fork.
+    PageKind.VMALLOC: "__vmalloc_node_range vm_area_alloc_pages",
+    PageKind.PER_CPU: "pcpu_populate_chunk pcpu_alloc_pages pcpu_create_chunk",
+    PageKind.HUGETLB: (
+        "alloc_buddy_hugetlb_folio alloc_buddy_frozen_folio alloc_fresh_hugetlb_folio"
+        " only_alloc_fresh_hugetlb_folio alloc_pool_huge_folio alloc_surplus_hugetlb_folio"
+        " alloc_migrate_hugetlb_folio"
+    ),
+    PageKind.ZSMALLOC: "zs_malloc alloc_zspage alloc_zpdesc",
+    PageKind.RING_BUFFER: (
+        "__rb_allocate_pages rb_allocate_cpu_buffer"  # kernel/trace/ring_buffer.c
+        " ring_buffer_alloc_read_page"
+        " rb_alloc"  # kernel/events/ring_buffer.c
+    ),
+    PageKind.SHMEM: (
+        "shmem_alloc_folio shmem_alloc_hugefolio shmem_alloc_and_add_folio shmem_get_folio_gfp"
+    ),
+    PageKind.PAGE_CACHE: (
+        "__filemap_get_folio __filemap_get_folio_mpol filemap_alloc_folio page_cache_ra_unbounded"
+        " page_cache_ra_order do_read_cache_folio filemap_create_folio filemap_get_pages"
+        " ra_alloc_folio grow_dev_folio __getblk_slow"
+    ),
+    PageKind.THP: (
+        "do_huge_pmd_anonymous_page vma_alloc_anon_folio_pmd do_huge_pmd_wp_page"
+        " collapse_huge_page alloc_charge_folio"
+    ),
+    PageKind.ANON: (
+        "wp_page_copy do_anonymous_page do_cow_fault do_swap_page alloc_anon_folio"
+        " vma_alloc_folio folio_prealloc"
+        " __handle_mm_fault"  # the handlers above, inlined
+        " copy_page_range"
+    ),
+    PageKind.GET_FREE_PAGES: "get_zeroed_page get_free_pages __get_free_pages",
+    # mm/page_alloc.c:make_alloc_exact
+    PageKind.PAGES_EXACT: "alloc_pages_exact alloc_pages_exact_nid",
+}
 
 # Asked for by fork, a vmalloc area is a stack: kernel/fork.c:alloc_thread_stack_node is inlined
 # into copy_process.
@@ -184,7 +155,7 @@ _FORK = frozenset({"copy_process", "dup_task_struct", "alloc_thread_stack_node"}
 _WIDE = frozenset({"get_zeroed_page", "get_free_pages", "__get_free_pages", "vma_alloc_folio"})
 
 _SUFFIX = re.compile(r"(_noprof)?(\..*)?$")
-_KIND_OF = dict(STACK_RULES)
+_KIND_OF = {name: kind for kind, names in STACK_RULES.items() for name in names.split()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +275,7 @@ def stack_kind(frames: Sequence[str]) -> PageKind:
     return kind
 
 
-def kinds_of_stacks(stacks: Sequence[Sequence[str]]) -> npt.NDArray[np.int16]:
+def kinds_of_stacks(stacks: Sequence[Sequence[str]]) -> I2:
     """Kind of each distinct stack, by number; one entry more, UNKNOWN, for stack -1 (i2)."""
     return np.array([*(stack_kind(frames) for frames in stacks), PageKind.UNKNOWN], np.int16)
 
@@ -318,12 +289,7 @@ def pmd_order(page_size: int) -> int:
     return page_size.bit_length() - 1 - _PMD_SHIFT
 
 
-def kinds_by_gfp(
-    gfp: npt.NDArray[np.int64],
-    order: npt.NDArray[np.int32],
-    bits: Mapping[str, int],
-    page_size: int = 4096,
-) -> npt.NDArray[np.int16]:
+def kinds_by_gfp(gfp: I8, order: I4, bits: Mapping[str, int], page_size: int = 4096) -> I2:
     """Kind that flags and order speak for (i2); OTHER where no rule matches.
 
     ANON without ZERO may as well be tmpfs; see allocsim.recording.shmem_hints.
@@ -359,9 +325,7 @@ _SWAPBACKED = np.uint64(1 << 17)
 _MAPPING_FLAGS = np.uint64(3)  # 1: anonymous (PAGE_MAPPING_ANON)
 
 
-def kinds_by_mapping(
-    mapping: npt.NDArray[np.uint64], flags: npt.NDArray[np.uint64]
-) -> npt.NDArray[np.int16]:
+def kinds_by_mapping(mapping: U8, flags: U8) -> I2:
     """Kind a page_ref event shows: ANON, SHMEM or PAGE_CACHE; UNKNOWN where it shows none (i2)."""
     kind = np.full(len(mapping), PageKind.UNKNOWN, np.int16)
     shown = (mapping != 0) & ((flags & _UPTODATE) != 0)

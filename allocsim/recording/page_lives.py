@@ -23,7 +23,7 @@ import numpy as np
 
 from allocsim.recording.page_extents import Extents, within
 from allocsim.recording.page_frames import NEVER, Frames, PageOps, Segments
-from allocsim.tables import Bools, Columns, Index, concat, empty, find, take
+from allocsim.tables import I8, Bools, Columns, concat, empty, find, take
 from allocsim.trace.events import Ev
 
 if TYPE_CHECKING:
@@ -88,10 +88,10 @@ class PageWindow:
 
     lives: Columns
     closed: Bools
-    rows: Index
-    life: Index
-    plain: Index
-    locked: Index
+    rows: I8
+    life: I8
+    plain: I8
+    locked: I8
     segments: Segments
     cells: Columns
     unknown_before: Columns
@@ -114,14 +114,14 @@ class Place:
         asked: which of these were looked up; the others lie where an earlier one of theirs lay.
     """
 
-    pfn: Index
-    life: Index
-    until: Index
-    later: Index
-    reveal: Index
-    asked: Index
+    pfn: I8
+    life: I8
+    until: I8
+    later: I8
+    reveal: I8
+    asked: I8
 
-    def spread(self, source: Index) -> Place:
+    def spread(self, source: I8) -> Place:
         """Places of a longer list, of which each row lies where row ``source`` of this lies."""
         return Place(
             self.pfn[source],
@@ -132,7 +132,7 @@ class Place:
             self.asked[:0],
         )
 
-    def put(self, rows: Index, places: Place) -> None:
+    def put(self, rows: I8, places: Place) -> None:
         """Set what was looked up for some rows."""
         for name in ("life", "until", "later", "reveal"):
             getattr(self, name)[rows] = getattr(places, name)
@@ -164,7 +164,7 @@ class Pages:
         """Carry the open lives of a window, once everything about them is settled."""
         self.lives = take(window.lives, ~window.closed)
 
-    def place(self, window: PageWindow, pfn: Index, row: Index) -> Place:
+    def place(self, window: PageWindow, pfn: I8, row: I8) -> Place:
         """Which life holds a frame at a row of the window just followed.
 
         Args:
@@ -197,7 +197,7 @@ class Pages:
         reveal = np.where(reveals, segments.start[after], -1)
         return Place(pfn, life, until, later, reveal, np.arange(len(pfn)))
 
-    def _untouched(self, window: PageWindow, pfn: Index) -> Index:
+    def _untouched(self, window: PageWindow, pfn: I8) -> I8:
         """Life of frames without an event in the window: the one that holds them after it."""
         return find(window.lives["page"], self.extents.page_of(pfn))
 
@@ -251,7 +251,7 @@ class _Ledger:
         self.op_life = self.row_life[frames.head]
         self._enter_allocations()
 
-    def _new_lives(self, op: Index) -> Columns:
+    def _new_lives(self, op: I8) -> Columns:
         """Lives that operations begin.
 
         A set on a dead frame is an allocation without mm_page_alloc (T8: the bulk allocator).
@@ -267,8 +267,8 @@ class _Ledger:
         lives["alloc_cpu"][born] = self._columns["cpu"][row[born]]
         return lives
 
-    def _lives_of_segments(self, begun: Index) -> Index:
-        """Index of the life of each segment, given those that rows begin (-1: none)."""
+    def _lives_of_segments(self, begun: I8) -> I8:
+        """I8 of the life of each segment, given those that rows begin (-1: none)."""
         frames = self._frames
         first = frames.first_row
         life = np.where(frames.boundary[first], begun[first], self._before[first])
@@ -380,7 +380,7 @@ class _Ledger:
             np.insert(segments.revealed, at, False),
         )
 
-    def _sum(self, life: Index, values: Index, mask: Bools) -> Index:
+    def _sum(self, life: I8, values: I8, mask: Bools) -> I8:
         """Sum of the values of masked rows, by life (i8)."""
         count = len(self.lives["page"])
         return np.bincount(life[mask], weights=values[mask], minlength=count).astype(np.int64)
@@ -392,7 +392,7 @@ def _ended(lives: Columns) -> Bools:
     return ended
 
 
-def _cell_of(cells: Columns, pfn: Index) -> Index:
+def _cell_of(cells: Columns, pfn: I8) -> I8:
     """First frame of the cell each frame lies in, or the frame itself where it lies in none."""
     wide = take(cells, cells["end"] - cells["start"] > 1)
     at = within(wide, pfn)

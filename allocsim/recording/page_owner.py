@@ -22,7 +22,7 @@ from allocsim.recording.page_kinds import (
     kinds_of_stacks,
     pmd_order,
 )
-from allocsim.tables import Columns, Index, concat, empty, find, take
+from allocsim.tables import I8, Columns, concat, empty, find, take
 from allocsim.trace.events import Ev
 from allocsim.trace.results import How
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from allocsim.kernels.release import Kernel
     from allocsim.recording.objects import ObjectWindow
     from allocsim.recording.page_lives import PageWindow, Place
+    from allocsim.tables import I1, I2
     from allocsim.trace.late_results import EventWindow
 
 _SEEN = {"pfn": "i8", "cache": "i4"}
@@ -44,9 +45,9 @@ _BITS = 20  # of a packed (row, value): kinds and cache numbers stay below 2^20
 class Evidence:
     """Statements on page lives: what life, from which row on, and a value."""
 
-    life: Index
-    row: Index
-    value: Index
+    life: I8
+    row: I8
+    value: I8
 
 
 class Ownership:
@@ -73,8 +74,8 @@ class Ownership:
         pages: PageWindow,
         objects: ObjectWindow | None,
         place: Place,
-        near: Index,
-    ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int8]]:
+        near: I8,
+    ) -> tuple[I2, I1]:
         """Settle the lives of a window; rows of earlier windows are amended.
 
         Args:
@@ -137,7 +138,7 @@ class Ownership:
             Evidence(life[known], row[known], cache[known]),
         )
 
-    def _kinds(self, lives: Columns) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int8]]:
+    def _kinds(self, lives: Columns) -> tuple[I2, I1]:
         by_stack = self._by_stack[lives["stack"]]
         kind = kinds_by_gfp(lives["gfp_flags"], lives["order"], self._kernel.gfp, self._page_size)
         kind[(lives["near"] > 0) & (kind == PageKind.ANON)] = PageKind.SHMEM
@@ -159,13 +160,7 @@ class Ownership:
             how[stands] = How.OBSERVED
         return kind, how
 
-    def _tell(
-        self,
-        window: EventWindow,
-        pages: PageWindow,
-        kind: npt.NDArray[np.int16],
-        how: npt.NDArray[np.int8],
-    ) -> None:
+    def _tell(self, window: EventWindow, pages: PageWindow, kind: I2, how: I1) -> None:
         """Amend rows given another kind before; keep those whose kind may change yet."""
         lives = pages.lives
         waiting = self._waiting

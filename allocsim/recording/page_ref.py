@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from allocsim.trace.events import Ev
 
 if TYPE_CHECKING:
-    from allocsim.tables import Bools
+    from allocsim.tables import I8, U1, Array, Bools
 
 # R1.1: page_ref_add, _sub, _dec_and_test, _add_return and cmpxchg are locked instructions, the
 # freeze even when it fails; set and unfreeze are stores. R1.2: add_unless reads first and stops
@@ -29,9 +28,7 @@ _LOCKED[
 ] = 1
 
 
-def event_costs(
-    code: npt.NDArray[np.uint8], ret: npt.NDArray[Any]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def event_costs(code: U1, ret: Array) -> tuple[I8, I8]:
     """Plain stores and locked instructions of each event (i8 each; 0 for other events).
 
     Args:
@@ -42,7 +39,7 @@ def event_costs(
     return _PLAIN[code], _LOCKED[code] - refused
 
 
-def drops_to_zero(code: npt.NDArray[np.uint8], ret: npt.NDArray[Any]) -> Bools:
+def drops_to_zero(code: U1, ret: Array) -> Bools:
     """Whether each operation took the count to zero, by what it returned, not by P1's re-read.
 
     A successful freeze ends a folio in reclaim and, from 7.2 on, in the drain of an LRU batch
@@ -54,9 +51,7 @@ def drops_to_zero(code: npt.NDArray[np.uint8], ret: npt.NDArray[Any]) -> Bools:
     return drops
 
 
-def takes_reference(
-    code: npt.NDArray[np.uint8], val: npt.NDArray[Any], ret: npt.NDArray[Any]
-) -> Bools:
+def takes_reference(code: U1, val: Array, ret: Array) -> Bools:
     """Whether each operation took a reference besides the one a page is born with.
 
     Adding zero takes none (R1.3), nor does a refused get-unless-zero (R1.2). A set takes some if

@@ -11,7 +11,7 @@ requests are everyone's but slab's, whose pages the model asks for itself.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from allocsim.page_alloc.zones import Zone
-    from allocsim.tables import Bools, Columns, Index
+    from allocsim.tables import I1, I2, I4, I8, U1, Array, Bools, Columns
 
 #: Event columns that are read, as far as the trace has them.
 COLUMNS = ("ts", "cpu", "event", "pfn", "order", "gfp_flags", "metadata")
@@ -71,15 +71,15 @@ class PageEvents(NamedTuple):
         offset: of a free: pages from the block's first (i8).
     """
 
-    seq: npt.NDArray[np.int64]
-    cpu: npt.NDArray[np.int16]
-    op: npt.NDArray[np.int8]
-    page: npt.NDArray[np.int64]
-    order: npt.NDArray[np.int8]
-    migratetype: npt.NDArray[np.int8]
-    highest: npt.NDArray[np.int8]
-    flags: npt.NDArray[np.uint8]
-    offset: npt.NDArray[np.int64]
+    seq: I8
+    cpu: I2
+    op: I1
+    page: I8
+    order: I1
+    migratetype: I1
+    highest: I1
+    flags: U1
+    offset: I8
 
 
 class RequestWindow(NamedTuple):
@@ -94,7 +94,7 @@ class RequestWindow(NamedTuple):
     """
 
     objects: ObjectRequests
-    shown: npt.NDArray[np.bool_]
+    shown: Bools
     pages: PageEvents
     end: int
 
@@ -108,8 +108,8 @@ class RecordedObjects(NamedTuple):
             allocation was not seen; -1: it is no event of an object (i8).
     """
 
-    cache: npt.NDArray[np.int32]
-    life: npt.NDArray[np.int64]
+    cache: I4
+    life: I8
 
 
 class RecordedPages(NamedTuple):
@@ -125,11 +125,11 @@ class RecordedPages(NamedTuple):
             the other pages one by one (R4.31); -1: one of those events; else 0 (i1).
     """
 
-    seq: npt.NDArray[np.int64]
-    alloc_seq: npt.NDArray[np.int64]
-    first: npt.NDArray[np.int64]
-    slab: npt.NDArray[np.bool_]
-    block: npt.NDArray[np.int8]
+    seq: I8
+    alloc_seq: I8
+    first: I8
+    slab: Bools
+    block: I1
 
 
 class UntracedFrees(NamedTuple):
@@ -143,10 +143,10 @@ class UntracedFrees(NamedTuple):
         cpu: CPU of the free (i2).
     """
 
-    ts: npt.NDArray[np.int64]
-    object: npt.NDArray[np.int64]
-    cache: npt.NDArray[np.int32]
-    cpu: npt.NDArray[np.int16]
+    ts: I8
+    object: I8
+    cache: I4
+    cpu: I2
 
 
 class SheafRuns(NamedTuple):
@@ -158,9 +158,9 @@ class SheafRuns(NamedTuple):
         left: allocations of the run from this one on (i4).
     """
 
-    seq: npt.NDArray[np.int64]
-    run: npt.NDArray[np.int64]
-    left: npt.NDArray[np.int32]
+    seq: I8
+    run: I8
+    left: I4
 
 
 class Untraced(NamedTuple):
@@ -193,7 +193,7 @@ class RecordedRequests:
             that end them; frees of other unknown objects are left out.
     """
 
-    def __init__(self, zones: Sequence[Zone], pre_trace: npt.NDArray[np.int64]) -> None:
+    def __init__(self, zones: Sequence[Zone], pre_trace: I8) -> None:
         self._zones = zones
         self._pre_trace = pre_trace
         #: Allocations that a free is still to come of, and their caches or why there is none.
@@ -228,11 +228,7 @@ class RecordedRequests:
         return RequestWindow(objects, is_event, self._pages(columns, seq, cpu, pages), end)
 
     def _objects(
-        self,
-        columns: Columns,
-        seq: int,
-        cpu: npt.NDArray[np.int16],
-        known: RecordedObjects,
+        self, columns: Columns, seq: int, cpu: I2, known: RecordedObjects
     ) -> ObjectRequests:
         rows = np.flatnonzero(known.life >= 0)
         code, handle, own = columns["event"][rows], known.life[rows], known.cache[rows]
@@ -253,7 +249,7 @@ class RecordedRequests:
         op = np.where(allocates[keep], np.int8(Op.ALLOC), np.int8(Op.FREE))
         return ObjectRequests(rows + seq, cpu[rows], own[keep], op, handle)
 
-    def _count_left_out(self, own: npt.NDArray[np.int32], allocates: Bools, unknown: Index) -> None:
+    def _count_left_out(self, own: I4, allocates: Bools, unknown: I8) -> None:
         """Count what is left out, of objects whose allocation was seen and of the others."""
         no_cache = (own == UNKNOWN_CACHE) | (own == UNSIZED_CACHE)
         at_free = own[unknown]
@@ -268,9 +264,7 @@ class RecordedRequests:
         counts["recorded_requests"] = np.count_nonzero(own >= 0) + sum(counts.values())
         self.counts.update({name: int(count) for name, count in counts.items()})
 
-    def _name_frees(
-        self, rows: Index, seq: int, handle: Index, own: npt.NDArray[np.int32], frees: Index
-    ) -> None:
+    def _name_frees(self, rows: I8, seq: int, handle: I8, own: I4, frees: I8) -> None:
         """Give frees the cache of the allocation they end, and carry those still to be freed."""
         ended = handle[frees]
         here, before = np.flatnonzero(ended >= seq), np.flatnonzero(ended < seq)
@@ -288,7 +282,7 @@ class RecordedRequests:
         self._live = concat([take(self._live, rest), new])
 
     def _with_untraced(
-        self, shown: ObjectRequests, ts: Index, untraced: Untraced
+        self, shown: ObjectRequests, ts: I8, untraced: Untraced
     ) -> tuple[ObjectRequests, Bools]:
         """Object requests with untraced frees between them, and which of them are events."""
         op, run = shown.op.copy(), np.zeros(len(ts), np.int64)
@@ -317,7 +311,7 @@ class RecordedRequests:
         shows[place] = False
         rest = np.flatnonzero(shows)
 
-        def put(column: npt.NDArray[Any], values: npt.ArrayLike) -> npt.NDArray[Any]:
+        def put(column: Array, values: npt.ArrayLike) -> Array:
             merged = np.empty(len(shows), column.dtype)
             merged[place], merged[rest] = values, column
             return merged
@@ -334,9 +328,7 @@ class RecordedRequests:
         )
         return merged, shows
 
-    def _pages(
-        self, columns: Columns, seq: int, cpu: npt.NDArray[np.int16], pages: RecordedPages
-    ) -> PageEvents:
+    def _pages(self, columns: Columns, seq: int, cpu: I2, pages: RecordedPages) -> PageEvents:
         event = columns["event"]
         rows = np.flatnonzero((event == Ev.MM_PAGE_ALLOC) | (event == Ev.MM_PAGE_FREE))
         known = find(pages.seq, rows + seq)

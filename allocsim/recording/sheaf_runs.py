@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from allocsim.kernels.release import Kernel
-    from allocsim.tables import Bools, Columns, Index, Ints
+    from allocsim.tables import I8, Bools, Columns, Ints
 
 #: The one user in 7.2: lib/maple_tree.c:mas_pop_node takes nodes with GFP_NOWAIT.
 CACHE = "maple_node"
@@ -72,7 +72,7 @@ class PrefilledRuns:
         self._seq = np.empty(0, np.int64)
         self._task = np.empty(0, np.int64)
 
-    def add(self, seq: Index, task: Ints, out_of_sheaf: Bools) -> SheafRuns:
+    def add(self, seq: I8, task: Ints, out_of_sheaf: Bools) -> SheafRuns:
         """The runs that ended.
 
         Args:
@@ -103,7 +103,7 @@ class PrefilledRuns:
         return _runs(self._seq, np.diff(starts, append=len(self._seq)))
 
 
-def _runs(seq: Index, length: Index) -> SheafRuns:
+def _runs(seq: I8, length: I8) -> SheafRuns:
     """Runs of some lengths, one behind the other in ``seq``, without those of one allocation."""
     first = np.repeat(seq[np.cumsum(length) - length], length)
     left = np.repeat(np.cumsum(length), length) - np.arange(len(seq))

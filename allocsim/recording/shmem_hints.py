@@ -11,14 +11,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from allocsim.recording.page_kinds import plain_name
-from allocsim.tables import Bools, Columns, Index, stable_order
+from allocsim.tables import I8, Bools, Columns, stable_order
 from allocsim.trace.events import Ev
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from allocsim.tables import I4
 
 # (event, function it is called from): the path's name is given back at the end of open; putname
 # is inlined there or not. xas_alloc is lib/xarray.c's.
@@ -51,7 +52,7 @@ class ShmemHints:
         self._lacks = gfp["__GFP_ZERO"] | gfp["__GFP_WRITE"] | gfp["__GFP_NORETRY"]
         self._last = np.zeros(1, bool)
 
-    def window(self, columns: Columns) -> Index:
+    def window(self, columns: Columns) -> I8:
         """Rows of page allocations that follow the opening of a file or growth of a mapping (i8).
 
         Args:
@@ -82,7 +83,7 @@ class ShmemHints:
         self._last[tasks] = self._is_mark(columns, rows[last[tasks]])
         return rows[asks[marked]]
 
-    def _unclear(self, columns: Columns, rows: Index) -> Bools:
+    def _unclear(self, columns: Columns, rows: I8) -> Bools:
         """Page allocations whose flags speak for anonymous memory and tmpfs alike."""
         unclear: Bools = columns["event"][rows] == Ev.MM_PAGE_ALLOC
         at = np.flatnonzero(unclear)
@@ -90,7 +91,7 @@ class ShmemHints:
         unclear[at] = (gfp & (self._needs | self._lacks)) == self._needs
         return unclear
 
-    def _is_mark(self, columns: Columns, rows: Index) -> Bools:
+    def _is_mark(self, columns: Columns, rows: I8) -> Bools:
         """Whether the events at some rows are those that speak for tmpfs."""
         mark = np.zeros(len(rows), bool)
         event, site = columns["event"][rows], columns["call_site"][rows]
@@ -99,7 +100,7 @@ class ShmemHints:
         return mark
 
 
-def _task_before(pid: npt.NDArray[np.int32], asks: Index) -> Index:
+def _task_before(pid: I4, asks: I8) -> I8:
     """The event before each of some events that the same task did (i8); -1: none.
 
     Args:
@@ -128,7 +129,7 @@ def _task_before(pid: npt.NDArray[np.int32], asks: Index) -> Index:
     return before
 
 
-def _last_clear(before: Index, asks: Index) -> Index:
+def _last_clear(before: I8, asks: I8) -> I8:
     """The last event before each that does not ask itself, following those that do."""
     if not len(asks):
         return before

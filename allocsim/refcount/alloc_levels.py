@@ -22,12 +22,13 @@ class Level:
 
     Args:
         name: what stands for the level in results.
-        functions: the page allocator's functions of this level, without _noprof and suffixes.
+        functions: the page allocator's functions of this level, without _noprof and suffixes;
+            blanks between.
         source: where they are, and which kernel sets the count here.
     """
 
     name: str
-    functions: tuple[str, ...]
+    functions: str
     source: str
 
 
@@ -35,60 +36,39 @@ class Level:
 LEVELS: tuple[Level, ...] = (
     Level(
         "prep_new_page",
-        ("post_alloc_hook", "prep_new_page"),
+        "post_alloc_hook prep_new_page",
         "mm/page_alloc.c; 6.12 sets the count here, for the bulk allocator too",
     ),
-    Level(
-        "get_page_from_freelist",
-        ("get_page_from_freelist",),
-        "mm/page_alloc.c",
-    ),
+    Level("get_page_from_freelist", "get_page_from_freelist", "mm/page_alloc.c"),
     Level(
         "__alloc_pages_slowpath",
-        (
-            "__alloc_pages_slowpath",
-            "__alloc_pages_cpuset_fallback",
-            "__alloc_pages_may_oom",
-            "__alloc_pages_direct_compact",
-            "__alloc_pages_direct_reclaim",
-        ),
+        "__alloc_pages_slowpath __alloc_pages_cpuset_fallback __alloc_pages_may_oom"
+        " __alloc_pages_direct_compact __alloc_pages_direct_reclaim",
         "mm/page_alloc.c",
     ),
     Level(
         "__alloc_frozen_pages",
-        ("__alloc_frozen_pages", "alloc_frozen_pages_nolock"),
+        "__alloc_frozen_pages alloc_frozen_pages_nolock",
         "mm/page_alloc.c (7.2): the core of __alloc_pages",
     ),
     Level(
         "alloc_frozen_pages",
-        ("alloc_frozen_pages", "alloc_pages_mpol"),
+        "alloc_frozen_pages alloc_pages_mpol",
         "mm/mempolicy.c (7.2): the core of alloc_pages",
     ),
     Level(
         "alloc_pages",
-        (
-            "__alloc_pages",
-            "__alloc_pages_node",
-            "__folio_alloc",
-            "__folio_alloc_node",
-            "__get_free_pages",
-            "__alloc_pages_bulk",
-            "alloc_pages",
-            "alloc_pages_bulk",
-            "alloc_pages_exact",
-            "alloc_pages_node",
-            "alloc_pages_nolock",
-            "folio_alloc",
-            "folio_alloc_mpol",
-            "get_free_pages",
-            "get_zeroed_page",
-            "vma_alloc_folio",
-        ),
+        "__alloc_pages __alloc_pages_node __folio_alloc __folio_alloc_node __get_free_pages"
+        " __alloc_pages_bulk alloc_pages alloc_pages_bulk alloc_pages_exact alloc_pages_node"
+        " alloc_pages_nolock folio_alloc folio_alloc_mpol get_free_pages get_zeroed_page"
+        " vma_alloc_folio",
         "mm/mempolicy.c, mm/page_alloc.c; 7.2 sets the count here",
     ),
-    Level("the user", (), "the function that asked: it sets the count if its pages need one"),
+    Level("the user", "", "the function that asked: it sets the count if its pages need one"),
 )
-_LEVEL_OF = {name: number for number, level in enumerate(LEVELS) for name in level.functions}
+_LEVEL_OF = {
+    name: number for number, level in enumerate(LEVELS) for name in level.functions.split()
+}
 
 # What the tracer itself puts innermost: the probe, and the functions whose only work is to fire a
 # page_ref event (mm/debug_page_ref.c).

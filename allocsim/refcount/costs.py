@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from decimal import Decimal
 from importlib import resources
 
-from allocsim.toml_data import DataFileError, only, parse, refuse, table, text_of
+from allocsim.toml_data.table import TomlTable
+from allocsim.toml_data.text import toml
 
 #: Operations that a table tells of (R1.7: S and Z; A; T; R; U and F).
 OPERATIONS = ("store", "lock_add", "dec_and_test", "xadd", "cmpxchg")
@@ -27,7 +29,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "unknown": MEASURED_PLACES,  # nothing was recorded of the page before
 }
 _KNOWN = ("published", "estimated", "measured")
-_MOST = 1e6  # ns
+_NS = (Decimal(0), Decimal(10**6))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,39 +111,25 @@ def parse_costs(text: str, source: str) -> CostTable:
     Raises:
         DataFileError: no TOML, a key that is missing or unknown, or a value that will not do.
     """
-    data = parse(text, source, ("name", "doc", "arch", *OPERATIONS))
-    arch = data.get("arch", [])
-    if not isinstance(arch, list) or not all(isinstance(each, str) for each in arch):
-        raise DataFileError(f"{source}: arch = {arch!r}: a list of machine names is wanted")
+    top = TomlTable.parse(text, source, "doc", "arch", *OPERATIONS)
     ranges = {}
     for operation in OPERATIONS:
-        places = table(data.get(operation, {}), operation, source)
-        only(places, MEASURED_PLACES, source, operation)
+        places = top.table(operation)
+        places.only(*MEASURED_PLACES)
         for place in MEASURED_PLACES:
-            where = f"{operation}.{place}"
             if place not in places:
-                raise DataFileError(f"{source}: [{where}] is missing: give it low and high, in ns")
-            ranges[operation, place] = _range(places[place], where, source)
-    return CostTable(data["name"], text_of(data, "doc", source), source, tuple(arch), ranges)
+                places.refuse(None, f"the table {place} is missing: give it low and high, in ns")
+            ranges[operation, place] = _range(places.table(place))
+    arch = top.texts("arch")
+    return CostTable(top.text("name"), top.text("doc", ""), source, arch, ranges)
 
 
-def _range(value: object, where: str, source: str) -> Range:
-    row = table(value, where, source)
-    only(row, ("low", "high", "known", "source"), source, where)
-    low, high = (_ns(row.get(key), f"{where}.{key}", source) for key in ("low", "high"))
+def _range(row: TomlTable) -> Range:
+    row.only("low", "high", "known", "source")
+    low, high = (float(row.number(key, *_NS, what="ns, a number")) for key in ("low", "high"))
     if low > high:
-        raise DataFileError(f"{source}: {where}: low = {low:g} is above high = {high:g}")
-    known = text_of(row, "known", source, where) or "estimated"
-    if known not in _KNOWN:
-        refuse(source, f"{where}.known", known, _KNOWN)
-    return Range(low, high, known, text_of(row, "source", source, where))
-
-
-def _ns(value: object, where: str, source: str) -> float:
-    number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
-    if not 0 <= number <= _MOST:  # nan is in no range
-        raise DataFileError(f"{source}: {where} = {value!r}: ns, 0 to {_MOST:,.0f}, are wanted")
-    return float(number)
+        row.refuse(None, f"low = {low:g} is above high = {high:g}; both are in ns")
+    return Range(low, high, row.choice("known", _KNOWN, "estimated"), row.text("source", ""))
 
 
 @functools.cache
@@ -161,9 +149,9 @@ def costs_for(arch: str | None) -> CostTable:
 def to_toml(costs: CostTable) -> str:
     """The text of a table's file."""
     lines = [
-        f"name = {_quoted(costs.name)}",
-        f"doc = {_quoted(costs.doc)}",
-        f"arch = [{', '.join(map(_quoted, costs.arch))}]",
+        f"name = {toml(costs.name)}",
+        f"doc = {toml(costs.doc)}",
+        f"arch = {toml([*costs.arch])}",
     ]
     for (operation, place), each in costs.ranges.items():
         lines += [
@@ -171,12 +159,7 @@ def to_toml(costs: CostTable) -> str:
             f"[{operation}.{place}]",
             f"low = {each.low:.2f}",
             f"high = {each.high:.2f}",
-            f"known = {_quoted(each.known)}",
-            f"source = {_quoted(each.source)}",
+            f"known = {toml(each.known)}",
+            f"source = {toml(each.source)}",
         ]
     return "\n".join(lines) + "\n"
-
-
-def _quoted(text: str) -> str:
-    plain = "".join(each if each.isprintable() else " " for each in text)
-    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -11,15 +11,15 @@ import functools
 import re
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from allocsim.kernels.release import nearest_read
 from allocsim.recording.page_kinds import KIND_NAMES
 from allocsim.refcount.freezability import Verdict
-from allocsim.toml_data import DataFileError, only, parse, refuse, table, text_of
+from allocsim.toml_data.table import DataFileError, TomlTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping
 
 #: The kernels whose sources were read, the oldest first.
 KERNELS = ("6.12", "7.2", "7.3")
@@ -181,13 +181,13 @@ def parse_readers(files: Mapping[str, str]) -> Readers:
     callers: list[Caller] = []
     readers: list[CountReader] = []
     for source, text in files.items():
-        data = parse(text, source, ("name", "kind", "reader", "caller"))
-        for name, row in table(data.get("kind", {}), "kind", source).items():
-            if name not in KIND_NAMES or name in kinds:
-                refuse(source, "kind", name, [kind for kind in KIND_NAMES if kind not in kinds])
-            kinds[name] = _kind(row, f"kind.{name}", source)
-        readers += [_reader(row, source) for row in _rows(data, "reader", source)]
-        callers += [_caller(row, source) for row in _rows(data, "caller", source)]
+        top = TomlTable.parse(text, source, "kind", "reader", "caller")
+        for name, row in top.named_tables("kind", KIND_NAMES).items():
+            if name in kinds:
+                row.refuse(None, "another file says it")
+            kinds[name] = _kind(row)
+        readers += map(_reader, top.tables("reader"))
+        callers += map(_caller, top.tables("caller"))
     found = Readers(kinds, tuple(callers), tuple(readers))
     _check(found, next(iter(files)))
     return found
@@ -216,79 +216,49 @@ def _check(found: Readers, source: str) -> None:
             raise DataFileError(f"{source}: caller: of kind {caller.kind} nothing can be said")
 
 
-def _kind(row: object, where: str, source: str) -> KindVerdicts:
-    values = table(row, where, source)
-    only(values, ("verdict", "doc", "price"), source, where)
-    verdicts = table(values.get("verdict"), f"{where}.verdict", source)
-    only(verdicts, KERNELS, source, f"{where}.verdict")
+def _kind(row: TomlTable) -> KindVerdicts:
+    row.only("verdict", "doc", "price")
+    of = row.table("verdict", required=True)
+    of.only(*KERNELS)
+    verdicts = {kernel: _verdict(of, kernel) for kernel in KERNELS if kernel in of}
     if KERNELS[0] not in verdicts:
-        raise DataFileError(f"{source}: {where}.verdict says nothing of {KERNELS[0]}")
-    return KindVerdicts(
-        {kernel: _verdict(value, where, source) for kernel, value in verdicts.items()},
-        text_of(values, "doc", source, where, required=True),
-        text_of(values, "price", source, where),
-    )
+        of.refuse(None, f"says nothing of {KERNELS[0]}")
+    return KindVerdicts(verdicts, row.text("doc"), row.text("price", ""))
 
 
-def _reader(row: Mapping[str, Any], source: str) -> CountReader:
-    only(row, ("kinds", "does", "what", "source"), source, "reader")
-    kinds = _texts(row, "kinds", source, "reader")
-    for kind in kinds:
-        if kind not in {ANY, *KIND_NAMES}:
-            refuse(source, "reader.kinds:", kind, (ANY, *KIND_NAMES))
-    does = text_of(row, "does", source, "reader", required=True)
-    if does not in DOES:
-        refuse(source, "reader.does", does, DOES)
-    what = text_of(row, "what", source, "reader", required=True)
-    return CountReader(frozenset(kinds), does, what, _citations(row, source, "reader"))
+def _reader(row: TomlTable) -> CountReader:
+    row.only("kinds", "does", "what", "source")
+    kinds = frozenset(row.texts("kinds", (ANY, *KIND_NAMES), 1))
+    return CountReader(kinds, row.choice("does", DOES), row.text("what"), _citations(row))
 
 
-def _caller(row: Mapping[str, Any], source: str) -> Caller:
-    only(row, ("kind", "functions", "verdict", "what", "source"), source, "caller")
-    kind = text_of(row, "kind", source, "caller", required=True)
-    if kind not in KIND_NAMES:
-        refuse(source, "caller.kind", kind, KIND_NAMES)
+def _caller(row: TomlTable) -> Caller:
+    row.only("kind", "functions", "verdict", "what", "source")
     return Caller(
-        kind,
-        tuple(_texts(row, "functions", source, "caller")),
-        _verdict(row.get("verdict"), "caller", source),
-        text_of(row, "what", source, "caller", required=True),
-        _citations(row, source, "caller"),
+        row.choice("kind", KIND_NAMES),
+        row.texts("functions", least=1),
+        _verdict(row, "verdict"),
+        row.text("what"),
+        _citations(row),
     )
 
 
-def _verdict(value: object, where: str, source: str) -> Verdict:
-    if not isinstance(value, str) or value not in _VERDICTS:
-        refuse(source, f"{where}.verdict", value, _VERDICTS)
-    return _VERDICTS[value]
+def _verdict(row: TomlTable, key: str) -> Verdict:
+    return _VERDICTS[row.choice(key, _VERDICTS)]
 
 
-def _citations(row: Mapping[str, Any], source: str, where: str) -> tuple[SourceFunction, ...]:
+def _citations(row: TomlTable) -> tuple[SourceFunction, ...]:
     found = []
-    for text in _texts(row, "source", source, where):
+    for text in row.texts("source", least=1):
         match = _CITATION.fullmatch(text)
         kernels = match[3].split(", ") if match else []
         if not match or not set(kernels) <= set(KERNELS):
-            raise DataFileError(
-                f"{source}: {where}.source = {text!r}: file:function (version, version) is wanted,"
-                f" of {', '.join(KERNELS)}"
+            row.refuse(
+                "source",
+                f"{text!r}: file:function (version, version) is wanted, of {', '.join(KERNELS)}",
             )
         found.append(SourceFunction(match[1], match[2], frozenset(kernels)))
     return tuple(found)
-
-
-def _texts(row: Mapping[str, Any], key: str, source: str, where: str) -> Sequence[str]:
-    values = row.get(key)
-    if not isinstance(values, list) or not values or not all(isinstance(v, str) for v in values):
-        raise DataFileError(f"{source}: {where}.{key} = {values!r}: a list of texts is wanted")
-    return values
-
-
-def _rows(data: Mapping[str, Any], key: str, source: str) -> Iterable[Mapping[str, Any]]:
-    rows = data.get(key, [])
-    if not isinstance(rows, list):
-        raise DataFileError(f"{source}: {key} = {rows!r}: tables are wanted, [[{key}]]")
-    return [table(row, key, source) for row in rows]
 
 
 def _number(kernel: str) -> tuple[int, int]:

@@ -23,15 +23,12 @@ import functools
 import itertools
 from dataclasses import asdict, dataclass, field
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from allocsim.kernels.release import POLICIES
 from allocsim.recording.page_kinds import KIND_NAMES, PageKind
 from allocsim.refcount.use_steps import STEP_NAMES
-from allocsim.toml_data import DataFileError, only, parse, refuse, table, text_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from allocsim.toml_data.table import TomlTable
 
 Range = tuple[int, int]  #: at least, at most
 
@@ -45,6 +42,7 @@ _TEXTS = ("entry", "depth", "rule", "source")
 _STEP_COUNTS = ("plain", "locked")
 _STEP_TEXTS = ("rule", "source")
 _ANY = "any"
+_MOST = 10**9  # operations
 RECORDED = "recorded"
 KERNELS = POLICIES  #: the shipped policies that are a kernel's, oldest first
 
@@ -164,34 +162,25 @@ def parse_policy(text: str, source: str) -> Policy:
     Raises:
         DataFileError: no TOML, a key that is missing or unknown, or a value that will not do.
     """
-    data = parse(text, source, ("name", "doc", "base", "freeze", "steps", *_FORMS))
-    base = text_of(data, "base", source)
-    if base and base not in (RECORDED, *KERNELS):
-        refuse(source, "base", base, (RECORDED, *KERNELS))
-    freeze = data.get("freeze", [])
-    if not isinstance(freeze, list):
-        raise DataFileError(f"{source}: freeze = {freeze!r}: a list of page kinds is wanted")
-    for kind in freeze:
-        if kind not in KIND_NAMES:
-            refuse(source, "freeze:", kind, KIND_NAMES)
-    tables = _tables(data, source)
+    top = TomlTable.parse(text, source, "doc", "base", "freeze", "steps", *_FORMS)
+    bases = (RECORDED, *KERNELS)
+    base = top.choice("base", bases, "")
+    tables = _tables(top)
     for form, stage in itertools.product(_FORMS, STAGES):
         if not base and (form, _ANY, stage) not in tables:
-            raise DataFileError(
-                f"{source}: neither base nor [{form}.{_ANY}.{stage}] is given:"
-                f" set base to one of: {', '.join((RECORDED, *KERNELS))}"
+            top.refuse(
+                None,
+                f"neither base nor [{form}.{_ANY}.{stage}] is given: set base to one of:"
+                f" {', '.join(bases)}",
             )
-    doc = text_of(data, "doc", source)
-    steps = table(data.get("steps", {}), "steps", source)
-    only(steps, STEP_NAMES, source, "steps")
     return Policy(
-        data["name"],
-        doc,
+        top.text("name"),
+        top.text("doc", ""),
         source,
         base,
-        frozenset(freeze),
+        frozenset(top.texts("freeze", KIND_NAMES)),
         tables,
-        {name: _step(row, f"steps.{name}", source) for name, row in steps.items()},
+        {name: _step(row) for name, row in top.named_tables("steps", STEP_NAMES).items()},
     )
 
 
@@ -260,29 +249,24 @@ def shipped_policies() -> dict[str, Policy]:
     return {name: parse_policy(text, "shipped") for name, text in texts}
 
 
-def _tables(data: Mapping[str, Any], source: str) -> Tables:
-    tables: Tables = {}
-    for form in _FORMS:
-        kinds = table(data.get(form, {}), form, source)
-        only(kinds, (_ANY, *KIND_NAMES), source, form)
-        for kind, stages in kinds.items():
-            where = f"{form}.{kind}"
-            only(table(stages, where, source), STAGES, source, where)
-            for stage, row in stages.items():
-                tables[form, kind, stage] = _stage(row, f"{where}.{stage}", source, stage)
-    return tables
+def _tables(top: TomlTable) -> Tables:
+    return {
+        (form, kind, stage): _stage(row, stage)
+        for form in _FORMS
+        for kind, stages in top.named_tables(form, (_ANY, *KIND_NAMES)).items()
+        for stage, row in stages.named(STAGES).items()
+    }
 
 
-def _stage(row: object, where: str, source: str, stage: str) -> Stage:
-    values = dict(table(row, where, source))
-    ranges = {}
-    if stage == _USE:
-        for key in _RANGES & values.keys():
-            ranges[key] = _range(values.pop(key), f"{where}.{key}", source)
-    values = _row(values, where, source, _COUNTS, _TEXTS)
+def _stage(row: TomlTable, stage: str) -> Stage:
+    in_use = stage == _USE
+    row.only(*_COUNTS, *_TEXTS, *((_PER_TABLE,) if in_use else ()))
+    ranges = {key: _range(row, key) for key in _RANGES if in_use and key in row}
     locked = ranges.get("locked")
+    values: dict[str, Any] = {key: row.text(key, "") for key in _TEXTS}
+    values |= {key: _count(row, key) for key in _COUNTS if key not in ranges}
     if locked:
-        values |= {"locked": sum(locked) // 2}
+        values["locked"] = sum(locked) // 2
     return Stage(
         **values,
         locked_range=locked if locked and locked[0] < locked[1] else None,
@@ -290,32 +274,24 @@ def _stage(row: object, where: str, source: str, stage: str) -> Stage:
     )
 
 
-def _range(value: object, where: str, source: str) -> Range:
+def _range(row: TomlTable, key: str) -> Range:
     """A count, or [low, high]."""
-    ends = value if isinstance(value, list) else [value, value]
-    counts = [each for each in ends if type(each) is int and each >= 0]
-    if len(ends) != 2 or counts != sorted(ends) or counts != ends:
-        raise DataFileError(
-            f"{source}: {where} = {value!r}: a count, 0 or more, is wanted, or [low, high]"
-        )
-    low, high = counts
+    ends = row.wholes(key, 0, _MOST, 2)
+    low, high = ends[0], ends[-1]
+    if len(ends) > 2 or low > high:
+        row.refuse(key, "a count, 0 or more, is wanted, or [low, high]")
     return low, high
 
 
-def _step(row: object, where: str, source: str) -> Step:
-    return Step(**_row(row, where, source, _STEP_COUNTS, _STEP_TEXTS))
+def _step(row: TomlTable) -> Step:
+    row.only(*_STEP_COUNTS, *_STEP_TEXTS)
+    return Step(
+        _count(row, "plain"),
+        _count(row, "locked"),
+        row.text("rule", ""),
+        row.text("source", ""),
+    )
 
 
-def _row(
-    row: object, where: str, source: str, counts: tuple[str, ...], texts: tuple[str, ...]
-) -> dict[str, Any]:
-    values = table(row, where, source)
-    only(values, (*counts, *texts), source, where)
-    for key, value in values.items():
-        if key in counts and (type(value) is not int or value < 0):
-            raise DataFileError(
-                f"{source}: {where}.{key} = {value!r}: a count, 0 or more, is wanted"
-            )
-        if key in texts:
-            text_of(values, key, source, where)
-    return dict(values)
+def _count(row: TomlTable, key: str) -> int:
+    return row.whole(key, 0, _MOST, 0, what="a count")

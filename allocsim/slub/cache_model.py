@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from allocsim.tables import rows_of
+
 if TYPE_CHECKING:
     from collections import Counter
 
-    import numpy.typing as npt
-
-    from allocsim.tables import Index, Ints
+    from allocsim.tables import I1, I4, I8, U1, Bools, Ints
 
 FAILED = -1  #: object of an allocation that failed
 
@@ -31,30 +31,20 @@ class CacheEvents(NamedTuple):
     """
 
     cpu: Ints
-    op: npt.NDArray[np.int8]
-    parent: Index
-    objects: Index
-    path: npt.NDArray[np.uint8]
-    max_order: npt.NDArray[np.int8] | None
-    no_sheaf: npt.NDArray[np.bool_] | None
-    ts: Index | None = None
-    run: Index | None = None
-    left: npt.NDArray[np.int32] | None = None
+    op: I1
+    parent: I8
+    objects: I8
+    path: U1
+    max_order: I1 | None
+    no_sheaf: Bools | None
+    ts: I8 | None = None
+    run: I8 | None = None
+    left: I4 | None = None
 
     def part(self, begin: int, end: int) -> CacheEvents:
         """Views of the events from ``begin`` up to ``end``, counted from 0 again."""
-        return CacheEvents(
-            self.cpu[begin:end],
-            self.op[begin:end],
-            np.maximum(self.parent[begin:end] - begin, -1) if begin else self.parent[:end],
-            self.objects[begin:end],
-            self.path[begin:end],
-            None if self.max_order is None else self.max_order[begin:end],
-            None if self.no_sheaf is None else self.no_sheaf[begin:end],
-            None if self.ts is None else self.ts[begin:end],
-            None if self.run is None else self.run[begin:end],
-            None if self.left is None else self.left[begin:end],
-        )
+        part = rows_of(self, slice(begin, end))
+        return part._replace(parent=np.maximum(part.parent - begin, -1)) if begin else part
 
 
 class CacheModel(Protocol):
@@ -66,13 +56,13 @@ class CacheModel(Protocol):
 
     stat: Counter[str]
 
-    def seed_free(self, slabs: Index, places: Ints, cpus: Ints) -> None:
+    def seed_free(self, slabs: I8, places: Ints, cpus: Ints) -> None:
         """Before any event: free objects of slabs older than the trace, as FreeBefore has them."""
 
     def replay(self, events: CacheEvents) -> None:
         """Replay a window's events; objects and paths are filled in."""
 
-    def take_pages(self) -> Index:
+    def take_pages(self) -> I8:
         """Page requests since the last call: rows of event, CPU, slab, order, +1 or -1 (i8)."""
 
     def partial_slabs(self) -> tuple[int, int]:

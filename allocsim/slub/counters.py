@@ -66,13 +66,14 @@ def _unmodelled(name: str, unit: str, of: Mapping[Generation, Use], doc: str) ->
     return Counter(name, unit, of, doc, modelled=False)
 
 
+_CHIEF = Use.CACHE | Use.CHIEF
 _ASKED = {Generation.SHEAVES_ASKED: Use.KEPT}
 
 COUNTERS = (
     Counter(
         "alloc_fastpath",
         "objects",
-        _both(Use.PART | Use.CHIEF, Use.CACHE | Use.CHIEF),
+        _both(Use.PART | Use.CHIEF, _CHIEF),
         "Allocations from a sheaf, refilled or not; or from the CPU's own free list.",
     ),
     Counter(
@@ -84,22 +85,12 @@ COUNTERS = (
     Counter(
         "free_fastpath",
         "objects",
-        _both(Use.PART | Use.CHIEF, Use.CACHE | Use.CHIEF),
+        _both(Use.PART | Use.CHIEF, _CHIEF),
         "Frees to a sheaf; or of the CPU's own slab.",
     ),
     Counter("free_slowpath", "objects", _both(Use.PART, Use.CACHE), "Frees to a slab."),
-    Counter(
-        "sheaf_refill",
-        "objects",
-        _sheaves(Use.CACHE | Use.CHIEF),
-        "Objects put into sheaves by refills.",
-    ),
-    Counter(
-        "sheaf_flush",
-        "objects",
-        _sheaves(Use.CACHE | Use.CHIEF),
-        "Objects flushed from sheaves to slabs.",
-    ),
+    Counter("sheaf_refill", "objects", _sheaves(_CHIEF), "Objects put into sheaves by refills."),
+    Counter("sheaf_flush", "objects", _sheaves(_CHIEF), "Objects flushed from sheaves to slabs."),
     Counter(
         "sheaf_alloc",
         "sheaves",
@@ -107,16 +98,9 @@ COUNTERS = (
         "Sheaves allocated, without the main sheaves a cache is made with.",
     ),
     Counter("sheaf_free", "sheaves", _sheaves(Use.TOTAL), "Sheaves freed."),
-    Counter(
-        "barn_get",
-        "sheaves",
-        _sheaves(Use.CACHE | Use.CHIEF),
-        "Full sheaves taken from the barn.",
-    ),
+    Counter("barn_get", "sheaves", _sheaves(_CHIEF), "Full sheaves taken from the barn."),
     Counter("barn_get_fail", "times", _sheaves(Use.TOTAL), "Times the barn had none."),
-    Counter(
-        "barn_put", "sheaves", _sheaves(Use.CACHE | Use.CHIEF), "Full sheaves put into the barn."
-    ),
+    Counter("barn_put", "sheaves", _sheaves(_CHIEF), "Full sheaves put into the barn."),
     Counter("barn_put_fail", "times", _sheaves(Use.TOTAL), "Times the barn took none."),
     Counter(
         "free_rcu_sheaf",
@@ -147,7 +131,7 @@ COUNTERS = (
         "Prefilled sheaves given back that became the CPU's spare.",
     ),
     Counter("sheaf_return_slow", "times", _sheaves(), "Times the CPU had a spare already."),
-    Counter("alloc_slab", "slabs", _both(Use.CACHE, Use.CACHE | Use.CHIEF), "Slabs made."),
+    Counter("alloc_slab", "slabs", _both(Use.CACHE, _CHIEF), "Slabs made."),
     Counter("free_slab", "slabs", _both(Use.CACHE, Use.CACHE), "Slabs freed."),
     Counter(
         "order_fallback",
@@ -162,10 +146,7 @@ COUNTERS = (
         "Slabs put on the partial list by a free.",
     ),
     Counter(
-        "free_remove_partial",
-        "slabs",
-        _both(Use.KEPT, Use.TOTAL),
-        "Slabs taken off it by a free.",
+        "free_remove_partial", "slabs", _both(Use.KEPT, Use.TOTAL), "Slabs taken off it by a free."
     ),
     Counter(
         "list_lock",
@@ -206,19 +187,17 @@ COUNTERS = (
     Counter(
         "cpu_partial_alloc",
         "slabs",
-        _cpu_slabs(Use.CACHE | Use.CHIEF),
+        _cpu_slabs(_CHIEF),
         "Slabs a CPU took from its partial list to allocate from.",
     ),
     Counter(
         "cpu_partial_free",
         "slabs",
-        _cpu_slabs(Use.CACHE | Use.CHIEF),
+        _cpu_slabs(_CHIEF),
         "Slabs put on a CPU's partial list by the first free of a full one.",
     ),
     Counter("cpu_partial_node", "slabs", _cpu_slabs(Use.CACHE), "Slabs put on it from the node's."),
-    Counter(
-        "cpu_partial_drain", "times", _cpu_slabs(Use.CACHE | Use.CHIEF), "Times it was drained."
-    ),
+    Counter("cpu_partial_drain", "times", _cpu_slabs(_CHIEF), "Times it was drained."),
     # Not modelled: several nodes, races, and CPUs that let go of slabs before these are used up.
     _unmodelled(
         "alloc_node_mismatch", "times", _both(), "Times an object of another node was wanted."

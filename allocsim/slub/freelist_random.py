@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from allocsim.kernels.cache_shapes import CacheShape
 
+#: The places of a new slab as it hands them out, by cache, number of the slab and objects.
+FreelistOrder = Callable[[int, int, int], Sequence[int]]
 
-def freelist_order(
-    seed: int, shapes: Sequence[CacheShape]
-) -> Callable[[int, int, int], Sequence[int]] | None:
+
+def freelist_order(seed: int, shapes: Sequence[CacheShape]) -> FreelistOrder | None:
     """Orders as CONFIG_SLAB_FREELIST_RANDOM makes them, from a seed; None (ascending) for seed 0.
 
     mm/slub.c:init_cache_random_seq, next_slab_obj (7.2): each cache has one permutation of the

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
-Handles = npt.NDArray[np.int64]
-Known = npt.NDArray[np.bool_]
+import numpy as np
+
+if TYPE_CHECKING:
+    from allocsim.tables import I8, Bools
 
 NONE = np.iinfo(np.int64).min
 RECENT = 1 << 22  #: handles looked up directly
@@ -30,7 +31,7 @@ class LiveObjects:
         self._old = _SortedObjects()
         self.highest = NONE
 
-    def add(self, handles: Handles, objects: Handles) -> None:
+    def add(self, handles: I8, objects: I8) -> None:
         """Add rising handles, all above those added before."""
         if not len(handles):
             return
@@ -56,7 +57,7 @@ class LiveObjects:
         self._table[len(staying) :] = NONE
         self._first = first
 
-    def take(self, handles: Handles) -> tuple[Handles, Known]:
+    def take(self, handles: I8) -> tuple[I8, Bools]:
         """End the given lives: their objects, and which of the handles were live."""
         place = handles - self._first
         recent = (place >= 0) & (place < len(self._table))
@@ -75,12 +76,12 @@ class _SortedObjects:
     """
 
     def __init__(self) -> None:
-        self._handles: Handles = np.empty(0, np.int64)
-        self._objects: Handles = np.empty(0, np.int64)
+        self._handles: I8 = np.empty(0, np.int64)
+        self._objects: I8 = np.empty(0, np.int64)
         self._used = 0
         self._ended = 0
 
-    def add(self, handles: Handles, objects: Handles) -> None:
+    def add(self, handles: I8, objects: I8) -> None:
         used = self._used + len(handles)
         if used > len(self._handles):
             room = used * 3 // 2
@@ -92,7 +93,7 @@ class _SortedObjects:
         self._objects[self._used : used] = objects
         self._used = used
 
-    def take(self, handles: Handles) -> Handles:
+    def take(self, handles: I8) -> I8:
         """The objects, NONE for a handle that is not live."""
         if not self._used:
             return np.full(len(handles), NONE, np.int64)

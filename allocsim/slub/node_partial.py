@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from allocsim.tables import Index
+    from allocsim.tables import I8
 
 INDEX_BITS = 16  #: an object is slab << 16 | index
 NUMBER = (1 << 32) - 1  #: of a slab: its number in its cache
@@ -180,7 +180,7 @@ class PartialList:
 
     # -- many slabs
 
-    def rows(self, slabs: Index) -> Index:
+    def rows(self, slabs: I8) -> I8:
         """Their rows (i8), NO_ROW where one is not on the list."""
         pre_trace = np.flatnonzero(slabs < 0)
         number = slabs & NUMBER
@@ -193,7 +193,7 @@ class PartialList:
             ]
         return found
 
-    def ahead(self, most: int) -> tuple[Index, Index]:
+    def ahead(self, most: int) -> tuple[I8, I8]:
         """Rows of the first slabs, no more than ``most`` entries, and where they are queued."""
         rows = self.rows(self._queue[self._head : min(self._head + most, self._tail)])
         there = np.flatnonzero(rows != NO_ROW)
@@ -203,13 +203,13 @@ class PartialList:
         """The first entries of the queue have been dealt with."""
         self._head += entries
 
-    def append(self, slabs: Index) -> None:
+    def append(self, slabs: I8) -> None:
         """Queue slabs, which have rows, at the tail."""
         self._append_room(len(slabs))
         self._queue[self._tail : self._tail + len(slabs)] = slabs
         self._tail += len(slabs)
 
-    def new_rows(self, slabs: Index) -> Index:
+    def new_rows(self, slabs: I8) -> I8:
         """Empty rows for slabs that have none; whoever asks for them queues the slabs."""
         if len(slabs) > len(self._unused):
             self._more_rows(len(slabs))
@@ -219,12 +219,12 @@ class PartialList:
         self._set(slabs, rows)
         return rows
 
-    def hold(self, rows: Index, counts: Index) -> None:
+    def hold(self, rows: I8, counts: I8) -> None:
         """Say how many free objects slabs have now, whose ``free`` has been written."""
         self.objects += int(counts.sum()) - int(self.count[rows].sum())
         self.count[rows] = counts
 
-    def drop_many(self, rows: Index) -> None:
+    def drop_many(self, rows: I8) -> None:
         """Take slabs off the list."""
         self.objects -= int(self.count[rows].sum())
         slabs = self.slab[rows]
@@ -232,7 +232,7 @@ class PartialList:
         self.count[rows] = 0
         self._unused += rows.tolist()
 
-    def _set(self, slabs: Index, rows: Index) -> None:
+    def _set(self, slabs: I8, rows: I8) -> None:
         newer = slabs >= 0
         number = slabs[newer] & NUMBER
         if len(number):

@@ -20,9 +20,8 @@ import numpy as np
 from allocsim.tables import stable_order
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from allocsim.slub.sheaves.plan import Plan
+    from allocsim.tables import I1, I8
 
 
 class ObjectChains:
@@ -39,7 +38,7 @@ class ObjectChains:
         carried: frees whose object was allocated before the window.
     """
 
-    def __init__(self, plan: Plan, op: npt.NDArray[np.int8], parent: npt.NDArray[np.int64]) -> None:
+    def __init__(self, plan: Plan, op: I1, parent: I8) -> None:
         events = len(op)
         cells = plan.after.count * plan.after.capacity
         self.slots = len(plan.refills) * plan.after.capacity
@@ -65,7 +64,7 @@ class ObjectChains:
         source -= events
         self.source = source
 
-    def _take_before(self, plan: Plan, source: npt.NDArray[np.int64]) -> None:
+    def _take_before(self, plan: Plan, source: I8) -> None:
         """Allocations take what the event before them in their cell put there.
 
         Where that is none or an allocation, the sheaf came with an object: it is that of the last
@@ -91,16 +90,14 @@ class ObjectChains:
             held = np.where(filled, slot, held)
         source[event] = held
 
-    def _find(
-        self, time: npt.NDArray[np.int64], sheaf: npt.NDArray[np.int64], capacity: int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def _find(self, time: I8, sheaf: I8, capacity: int) -> tuple[I8, I8]:
         """In every cell of a sheaf, the place of its first event from ``time`` on; and the cell."""
         events = np.int64(len(self._op))
         cell = sheaf[:, None] * capacity + np.arange(capacity)
         place = np.searchsorted(self._cell * events + self._order, cell * events + time[:, None])
         return place, cell
 
-    def _take_refills(self, plan: Plan, source: npt.NDArray[np.int64]) -> None:
+    def _take_refills(self, plan: Plan, source: I8) -> None:
         """Allocations from a sheaf flushed and then refilled take what the refill brought.
 
         A flush empties cells without an event of theirs, so the free before is not what they hold.
@@ -120,7 +117,7 @@ class ObjectChains:
         # belongs to a later refill; that one stands later here and wins.
         source[taker[takes]] = slot[takes]
 
-    def _held_at_flush(self, plan: Plan, events: int) -> npt.NDArray[np.int64]:
+    def _held_at_flush(self, plan: Plan, events: int) -> I8:
         """Sources of the objects in every sheaf that is flushed, not followed yet."""
         capacity = plan.after.capacity
         if not plan.flushes:
@@ -137,7 +134,7 @@ class ObjectChains:
             pushed &= last > since[:, None]
         return np.where(pushed, last, held)
 
-    def held_at_end(self, plan: Plan) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def held_at_end(self, plan: Plan) -> tuple[I8, I8]:
         """Cells whose content the window changed, and the source of what is in them now.
 
         Cells above a sheaf's size hold no object; their source means nothing.
@@ -160,7 +157,7 @@ class ObjectChains:
         )
 
 
-def follow(source: npt.NDArray[np.int64], op: npt.NDArray[np.int8]) -> None:
+def follow(source: I8, op: I1) -> None:
     """Replace every source by the end of its chain, in place; chains lead back in time.
 
     The source of an allocation is a free or an end, that of a free an allocation or an end. So

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from allocsim.tables import rows_of
+
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from allocsim.tables import I1, I2, I4, I8, U1, Ints
 
 
 class Op(IntEnum):
@@ -37,27 +38,18 @@ class ObjectRequests(NamedTuple):
             (i4): the sheaf is asked for before the first and returned behind the last.
     """
 
-    seq: npt.NDArray[np.int64]
-    cpu: npt.NDArray[np.integer]
-    cache: npt.NDArray[np.integer]
-    op: npt.NDArray[np.int8]
-    object: npt.NDArray[np.int64]
-    ts: npt.NDArray[np.int64] | None = None
-    run: npt.NDArray[np.int64] | None = None
-    left: npt.NDArray[np.int32] | None = None
+    seq: I8
+    cpu: Ints
+    cache: Ints
+    op: I1
+    object: I8
+    ts: I8 | None = None
+    run: I8 | None = None
+    left: I4 | None = None
 
     def part(self, rows: slice) -> ObjectRequests:
         """Views of some rows."""
-        return ObjectRequests(
-            self.seq[rows],
-            self.cpu[rows],
-            self.cache[rows],
-            self.op[rows],
-            self.object[rows],
-            None if self.ts is None else self.ts[rows],
-            None if self.run is None else self.run[rows],
-            None if self.left is None else self.left[rows],
-        )
+        return rows_of(self, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +62,9 @@ class PreTraceObjects:
         index: place in the slab (integer).
     """
 
-    object: npt.NDArray[np.int64]
-    slab: npt.NDArray[np.int64]
-    index: npt.NDArray[np.integer]
+    object: I8
+    slab: I8
+    index: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +82,10 @@ class FreeBefore:
         cpu: CPU whose main sheaf it lies in; -1: it is on its slab's free list (integer).
     """
 
-    cache: npt.NDArray[np.integer]
-    slab: npt.NDArray[np.int64]
-    index: npt.NDArray[np.integer]
-    cpu: npt.NDArray[np.integer]
+    cache: Ints
+    slab: I8
+    index: Ints
+    cpu: Ints
 
 
 class Refusals(NamedTuple):
@@ -106,8 +98,8 @@ class Refusals(NamedTuple):
         max_order: largest order served (i1).
     """
 
-    seq: npt.NDArray[np.int64]
-    max_order: npt.NDArray[np.int8]
+    seq: I8
+    max_order: I1
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +113,9 @@ class Placement:
         index: place in the slab (i4); -1 as above.
     """
 
-    path: npt.NDArray[np.uint8]
-    slab: npt.NDArray[np.int64]
-    index: npt.NDArray[np.int32]
+    path: U1
+    slab: I8
+    index: I4
 
 
 class PageRequests(NamedTuple):
@@ -138,12 +130,12 @@ class PageRequests(NamedTuple):
         way: +1 allocated, -1 freed (i1).
     """
 
-    seq: npt.NDArray[np.int64]
-    cpu: npt.NDArray[np.int16]
-    cache: npt.NDArray[np.int32]
-    slab: npt.NDArray[np.int64]
-    order: npt.NDArray[np.int8]
-    way: npt.NDArray[np.int8]
+    seq: I8
+    cpu: I2
+    cache: I4
+    slab: I8
+    order: I1
+    way: I1
 
 
 class SheafObjects(NamedTuple):
@@ -158,9 +150,9 @@ class SheafObjects(NamedTuple):
         place: in the slab (i4).
     """
 
-    row: npt.NDArray[np.int64]
-    cpu: npt.NDArray[np.int16]
-    way: npt.NDArray[np.int8]
-    cache: npt.NDArray[np.int32]
-    slab: npt.NDArray[np.int64]
-    place: npt.NDArray[np.int32]
+    row: I8
+    cpu: I2
+    way: I1
+    cache: I4
+    slab: I8
+    place: I4

@@ -19,12 +19,11 @@ from allocsim.slub.node_partial import INDEX_BITS, NO_ROW, PartialList
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Sequence
-
-    import numpy.typing as npt
+    from collections.abc import Sequence
 
     from allocsim.kernels.cache_shapes import CacheShape
-    from allocsim.tables import Index
+    from allocsim.slub.freelist_random import FreelistOrder
+    from allocsim.tables import I8
 
 CACHE_BITS = 32
 _PLACE = (1 << INDEX_BITS) - 1
@@ -47,7 +46,7 @@ class Slabs:
         shape: CacheShape,
         stat: Counter[str],
         cache: int,
-        freelist_order: Callable[[int, int, int], Sequence[int]] | None,
+        freelist_order: FreelistOrder | None,
     ) -> None:
         self.shape = shape
         self.stat = stat
@@ -125,7 +124,7 @@ class Slabs:
             self.stat["list_lock"] += 1
         return [first | place for place in order_out[:want]]
 
-    def new_slabs(self, times: Sequence[int]) -> Index:
+    def new_slabs(self, times: Sequence[int]) -> I8:
         """Make slabs of the wanted order at some events: (slabs, objects) as they hand them out."""
         shape, first = self.shape, self.created
         number = np.arange(first, first + len(times))
@@ -232,7 +231,7 @@ class Slabs:
         shape = self.shape
         return shape.min_objects if slab in self.fallback else shape.objects
 
-    def objects_of(self, slabs: Index) -> npt.NDArray[np.int64]:
+    def objects_of(self, slabs: I8) -> I8:
         """How many objects each slab has."""
         if not self.fallback:
             return np.full(len(slabs), self.shape.objects)

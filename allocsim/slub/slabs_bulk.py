@@ -20,15 +20,13 @@ from allocsim.tables import stable_order
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
     from allocsim.slub.slabs import Slabs
-    from allocsim.tables import Bools, Index
+    from allocsim.tables import I8, Bools
 
 _PLACE = (1 << INDEX_BITS) - 1
 
 
-def refill_run(slabs: Slabs, times: Sequence[int], want: int) -> tuple[Index, list[int]]:
+def refill_run(slabs: Slabs, times: Sequence[int], want: int) -> tuple[I8, list[int]]:
     """Refills that follow one another, no pages being refused (R3.13).
 
     Args:
@@ -55,7 +53,7 @@ def refill_run(slabs: Slabs, times: Sequence[int], want: int) -> tuple[Index, li
     return got, grew
 
 
-def _from_new_slabs(slabs: Slabs, got: Index, times: Sequence[int]) -> Index:
+def _from_new_slabs(slabs: Slabs, got: I8, times: Sequence[int]) -> I8:
     """Serve refills when the list is too short for the first; which of them made a slab.
 
     From there on every refill takes what the one before has left of its last slab, and then new
@@ -85,7 +83,7 @@ def _from_new_slabs(slabs: Slabs, got: Index, times: Sequence[int]) -> Index:
     return grew
 
 
-def _from_partial(slabs: Slabs, got: Index) -> int:
+def _from_partial(slabs: Slabs, got: I8) -> int:
     """Serve as many refills as slabs now on the list can serve in full; how many they were.
 
     What is left of a refill's last slab goes to the tail, behind what is looked at here.
@@ -127,7 +125,7 @@ def _from_partial(slabs: Slabs, got: Index) -> int:
     return len(lasts)
 
 
-def flush_run(slabs: Slabs, objects: Index, times: Sequence[int]) -> None:
+def flush_run(slabs: Slabs, objects: I8, times: Sequence[int]) -> None:
     """Flushes that follow one another: their objects go back to their slabs (R3.17, R3.18).
 
     Args:
@@ -170,13 +168,13 @@ def flush_run(slabs: Slabs, objects: Index, times: Sequence[int]) -> None:
 
 def _empty(  # noqa: PLR0913 - what is known of the slabs of a run
     slabs: Slabs,
-    names: Index,
-    empty: Index,
-    first: Index,
-    last: Index,
+    names: I8,
+    empty: I8,
+    first: I8,
+    last: I8,
     begins: Bools,
     before: int,
-    added: Index,
+    added: I8,
     times: Sequence[int],
 ) -> list[int]:
     """Which of the slabs that became empty are freed, in the order they do so.
@@ -214,7 +212,7 @@ def _empty(  # noqa: PLR0913 - what is known of the slabs of a run
     return gone
 
 
-def _chains(objects: Index) -> tuple[Index, Bools]:
+def _chains(objects: I8) -> tuple[I8, Bools]:
     """Objects in the order they are pushed, and which of them begin a chain (R3.18).
 
     A sheaf is gone through from its end; objects of one slab that follow one another are a chain.
@@ -236,7 +234,7 @@ def _chains(objects: Index) -> tuple[Index, Bools]:
     return ordered.reshape(-1), begins.reshape(-1)
 
 
-def _compacted(objects: list[int]) -> tuple[list[int], npt.NDArray[np.bool_]]:
+def _compacted(objects: list[int]) -> tuple[list[int], Bools]:
     """One sheaf, last object first: the order of pushes, and the begins of chains."""
     slabs = [found >> INDEX_BITS for found in objects]
     begins = np.zeros(len(objects), np.bool_)

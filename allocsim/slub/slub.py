@@ -38,17 +38,16 @@ from allocsim.slub.slabs import CACHE_BITS
 from allocsim.tables import find, stable_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    import numpy.typing as npt
+    from collections.abc import Sequence
 
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.profile import Profile
     from allocsim.kernels.slub_rules import SlubRules
     from allocsim.slub.cache_model import CacheModel
+    from allocsim.slub.freelist_random import FreelistOrder
     from allocsim.slub.requests import FreeBefore, ObjectRequests, PreTraceObjects, Refusals
     from allocsim.slub.sheaves.sheaf_kmalloc import SheafRequests
-    from allocsim.tables import Index
+    from allocsim.tables import I1, I8
 
 SPARSE = 8  #: handles further apart than this are searched for, not tabled
 
@@ -74,7 +73,7 @@ class Slub:
         shapes: Sequence[CacheShape],
         cpus: int,
         free_before: FreeBefore | None = None,
-        freelist_order: Callable[[int, int, int], Sequence[int]] | None = None,
+        freelist_order: FreelistOrder | None = None,
     ) -> None:
         self.cpus = cpus
         self.generation = profile.slub.generation
@@ -146,8 +145,8 @@ class Slub:
         return _placement(window, order), _pages(requests, pages)
 
     def _replay(
-        self, window: CacheEvents, order: Index, bounds: Sequence[int], ts: Index | None
-    ) -> tuple[Index, list[Index]]:
+        self, window: CacheEvents, order: I8, bounds: Sequence[int], ts: I8 | None
+    ) -> tuple[I8, list[I8]]:
         """Replay all caches.
 
         Returns their page requests (row, cache, CPU, slab, order, way, place), and the sheaves
@@ -185,7 +184,7 @@ class Slub:
                 wanted[asks].append(sheaves_wanted(self.with_sheaves[number], part, rows, origin))
         return np.concatenate([np.empty((0, 6 + self.depth), np.int64), *pages]), sheaves
 
-    def counters(self) -> dict[str, npt.NDArray[np.int64]]:
+    def counters(self) -> dict[str, I8]:
         """The counters its generation keeps, by name: one value a cache, since the start."""
         return {
             name: np.array([cache.stat[name] for cache in self.caches], np.int64)
@@ -203,12 +202,8 @@ class Slub:
                 raise ValueError(f"{name} {wrong} is out of range, 0 to {limit - 1}")
 
     def _parents(
-        self,
-        requests: ObjectRequests,
-        pre_trace: PreTraceObjects | None,
-        place: Index,
-        objects: Index,
-    ) -> tuple[Index, Index]:
+        self, requests: ObjectRequests, pre_trace: PreTraceObjects | None, place: I8, objects: I8
+    ) -> tuple[I8, I8]:
         """Place of each free's allocation, and the allocations that outlive the window.
 
         Places count the events cache by cache. -1 stands for a free whose allocation was before the
@@ -248,7 +243,7 @@ def _cache_model(
     shape: CacheShape,
     number: int,
     cpus: int,
-    freelist_order: Callable[[int, int, int], Sequence[int]] | None,
+    freelist_order: FreelistOrder | None,
 ) -> CacheModel:
     """The model of a cache; which one is chosen here, by the generation of its rules, alone."""
     if isinstance(rules, SheafRules) and isinstance(shape, SheafShape):
@@ -258,7 +253,7 @@ def _cache_model(
     raise TypeError(f"the shape of {shape.name} is not of a kernel with {rules.generation.value}")
 
 
-def _find(handles: Index, wanted: Index) -> Index:
+def _find(handles: I8, wanted: I8) -> I8:
     """Place of each wanted handle among rising handles; -1 where it is not there."""
     if not len(handles):
         return np.full(len(wanted), -1, np.int64)
@@ -271,7 +266,7 @@ def _find(handles: Index, wanted: Index) -> Index:
     return table[np.minimum((wanted - first).view(np.uint64), np.uint64(span))]
 
 
-def _pre_trace(handles: Index, pre_trace: PreTraceObjects | None) -> Index:
+def _pre_trace(handles: I8, pre_trace: PreTraceObjects | None) -> I8:
     """Objects of lives that began before the trace."""
     if pre_trace is not None and len(pre_trace.object):
         order = np.argsort(pre_trace.object)
@@ -282,12 +277,12 @@ def _pre_trace(handles: Index, pre_trace: PreTraceObjects | None) -> Index:
     raise ValueError("a free ends an object that is neither live nor declared older")
 
 
-def _max_order(refusals: Refusals, seq: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
+def _max_order(refusals: Refusals, seq: I8) -> I1:
     since = np.searchsorted(refusals.seq, seq, side="right")
     return np.append(np.int8(MAX_PAGE_ORDER), refusals.max_order)[since].astype(np.int8)
 
 
-def _sheaf_objects(sheaves: Sequence[Index]) -> SheafObjects:
+def _sheaf_objects(sheaves: Sequence[I8]) -> SheafObjects:
     """Sheaves in order of their rows; those that could not be had are left out."""
     columns = np.concatenate([np.empty((5, 0), np.int64), *sheaves], axis=1)
     columns = columns[:, np.argsort(columns[0], kind="stable")]
@@ -302,7 +297,7 @@ def _sheaf_objects(sheaves: Sequence[Index]) -> SheafObjects:
     )
 
 
-def _placement(window: CacheEvents, order: Index) -> Placement:
+def _placement(window: CacheEvents, order: I8) -> Placement:
     count = len(order)
     placement = Placement(
         np.empty(count, np.uint8), np.empty(count, np.int64), np.empty(count, np.int32)
@@ -315,7 +310,7 @@ def _placement(window: CacheEvents, order: Index) -> Placement:
     return placement
 
 
-def _pages(requests: ObjectRequests, pages: Index) -> PageRequests:
+def _pages(requests: ObjectRequests, pages: I8) -> PageRequests:
     """Page requests (row, cache, CPU, slab, order, way, place), put into one order of time."""
     in_time = np.lexsort((*pages.T[:5:-1], pages[:, 0]))
     row, cache, cpu, slab, order, way = pages[in_time, :6].T

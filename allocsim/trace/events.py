@@ -137,11 +137,19 @@ class Event:
     """
 
     code: Ev
-    system: str
-    name: str
     columns: tuple[str, ...]
     renamed: dict[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the kernel calls it."""
+        return self.code.name.lower()
+
+    @property
+    def system(self) -> str:
+        """Which of the kernel's groups of tracepoints it is of."""
+        return "page_ref" if self.name.startswith("page_ref") else "kmem"
 
 
 _OBJECT = ("call_site", "ptr")
@@ -153,36 +161,27 @@ _ZONE_RENAMED = {"node_id": "node", "name": "zone", "upper_name": "upper_zone"}
 
 def _page_ref(code: Ev, *, ret: bool) -> Event:
     columns = (*_PAGE_REF, "ret") if ret else _PAGE_REF
-    return Event(code, "page_ref", code.name.lower(), columns, _PAGE_REF_RENAMED)
+    return Event(code, columns, _PAGE_REF_RENAMED)
 
 
 EVENTS: tuple[Event, ...] = (
     # 6.1 merged the _node events into the plain ones (T14); older recordings still have them.
-    Event(Ev.KMALLOC, "kmem", "kmalloc", _OBJECT_ALLOC, aliases=("kmalloc_node",)),
-    Event(Ev.KFREE, "kmem", "kfree", _OBJECT),
+    Event(Ev.KMALLOC, _OBJECT_ALLOC, aliases=("kmalloc_node",)),
+    Event(Ev.KFREE, _OBJECT),
     Event(
         Ev.KMEM_CACHE_ALLOC,
-        "kmem",
-        "kmem_cache_alloc",
         (*_OBJECT_ALLOC, "cache", "accounted"),
         {"name": "cache"},
         aliases=("kmem_cache_alloc_node",),
     ),
-    Event(Ev.KMEM_CACHE_FREE, "kmem", "kmem_cache_free", (*_OBJECT, "cache"), {"name": "cache"}),
-    Event(Ev.MM_PAGE_ALLOC, "kmem", "mm_page_alloc", ("pfn", "order", "gfp_flags", "migratetype")),
-    Event(Ev.MM_PAGE_FREE, "kmem", "mm_page_free", ("pfn", "order")),
-    Event(Ev.MM_PAGE_FREE_BATCHED, "kmem", "mm_page_free_batched", ("pfn",)),
-    Event(
-        Ev.MM_PAGE_ALLOC_ZONE_LOCKED,
-        "kmem",
-        "mm_page_alloc_zone_locked",
-        ("pfn", "order", "migratetype", "percpu_refill"),
-    ),
-    Event(Ev.MM_PAGE_PCPU_DRAIN, "kmem", "mm_page_pcpu_drain", ("pfn", "order", "migratetype")),
+    Event(Ev.KMEM_CACHE_FREE, (*_OBJECT, "cache"), {"name": "cache"}),
+    Event(Ev.MM_PAGE_ALLOC, ("pfn", "order", "gfp_flags", "migratetype")),
+    Event(Ev.MM_PAGE_FREE, ("pfn", "order")),
+    Event(Ev.MM_PAGE_FREE_BATCHED, ("pfn",)),
+    Event(Ev.MM_PAGE_ALLOC_ZONE_LOCKED, ("pfn", "order", "migratetype", "percpu_refill")),
+    Event(Ev.MM_PAGE_PCPU_DRAIN, ("pfn", "order", "migratetype")),
     Event(
         Ev.MM_PAGE_ALLOC_EXTFRAG,
-        "kmem",
-        "mm_page_alloc_extfrag",
         (
             "pfn",
             "order",
@@ -193,7 +192,7 @@ EVENTS: tuple[Event, ...] = (
         ),
         {"alloc_order": "order", "alloc_migratetype": "migratetype"},
     ),
-    Event(Ev.RSS_STAT, "kmem", "rss_stat", ("mm_id", "curr", "member", "size")),
+    Event(Ev.RSS_STAT, ("mm_id", "curr", "member", "size")),
     _page_ref(Ev.PAGE_REF_SET, ret=False),
     _page_ref(Ev.PAGE_REF_MOD, ret=False),
     _page_ref(Ev.PAGE_REF_MOD_AND_TEST, ret=True),
@@ -203,28 +202,17 @@ EVENTS: tuple[Event, ...] = (
     _page_ref(Ev.PAGE_REF_UNFREEZE, ret=False),
     Event(
         Ev.MM_SETUP_PER_ZONE_WMARKS,
-        "kmem",
-        "mm_setup_per_zone_wmarks",
         ("node", "zone", "watermark_min", "watermark_low", "watermark_high", "watermark_promo"),
         _ZONE_RENAMED,
     ),
     Event(
         Ev.MM_SETUP_PER_ZONE_LOWMEM_RESERVE,
-        "kmem",
-        "mm_setup_per_zone_lowmem_reserve",
         ("node", "zone", "upper_zone", "lowmem_reserve"),
         _ZONE_RENAMED,
     ),
-    Event(
-        Ev.MM_CALCULATE_TOTALRESERVE_PAGES,
-        "kmem",
-        "mm_calculate_totalreserve_pages",
-        ("totalreserve_pages",),
-    ),
+    Event(Ev.MM_CALCULATE_TOTALRESERVE_PAGES, ("totalreserve_pages",)),
     Event(
         Ev.MM_ALLOC_CONTIG_MIGRATE_RANGE_INFO,
-        "kmem",
-        "mm_alloc_contig_migrate_range_info",
         ("start", "end", "migratetype", "nr_migrated", "nr_reclaimed", "nr_mapped"),
     ),
 )

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
+
+from allocsim.tables import I8, Array
 
 if TYPE_CHECKING:
     from allocsim.tables import Columns
 
-LateResults = dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]
+LateResults = dict[str, tuple[I8, Array]]
 
 
 class LateResultCollector:
     """Collects late results, column by column."""
 
     def __init__(self) -> None:
-        self._parts: dict[str, list[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]] = {}
+        self._parts: dict[str, list[tuple[I8, Array]]] = {}
 
-    def add(self, seq: npt.NDArray[np.int64], **values: npt.NDArray[Any] | int) -> None:
+    def add(self, seq: I8, **values: Array | int) -> None:
         """Give rows of the trace new values.
 
         Args:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from allocsim.refcount.costs import MEASURED_PLACES, OPERATIONS, CostTable, Range, costs_for
 from pipeline.errors import AllocsimError
+from pipeline.processes.scratch import scratch
 
 _CPUS = Path("/sys/devices/system/cpu")
 _SECONDS = 120  # until a run is given up
@@ -74,8 +74,8 @@ def calibrate(compiler: str) -> Calibration:
     samples: dict[tuple[str, str], Sample] = {}
     ticks = None
     source = (resources.files(__name__) / "locked_ops.c").read_text("utf-8")
-    with tempfile.TemporaryDirectory(prefix="allocsim-") as folder:
-        text, program = Path(folder) / "locked_ops.c", Path(folder) / "locked_ops"
+    with scratch() as folder:
+        text, program = folder / "locked_ops.c", folder / "locked_ops"
         text.write_text(source, "utf-8")
         _run([compiler, "-O2", "-pthread", "-o", str(program), str(text)])
         for place, (own, other) in pairs.items():

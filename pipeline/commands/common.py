@@ -8,9 +8,24 @@ from typing import Annotated
 
 import typer
 
+from pipeline.store.waiting import wait_up_to
+
 DEFAULT_DB = Path("out/results.duckdb")
 
 DB = Annotated[Path, typer.Option("--db", metavar="FILE", help="Results database.")]
+
+#: For a parameter that is not used: what it says holds from then on.
+WAIT = Annotated[
+    float,
+    typer.Option(
+        "--wait",
+        min=0,
+        metavar="SECONDS",
+        callback=wait_up_to,
+        help="How long to wait for a results database that another process has open.",
+    ),
+]
+DEFAULT_WAIT = 30.0
 
 FORCE = Annotated[
     bool,

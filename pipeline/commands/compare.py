@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB, FORCE, PlacementChoice
+from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, FORCE, WAIT, PlacementChoice
 from pipeline.commands.formats import FILES, FORMATS, Format, as_document, outputs, write
 from pipeline.errors import InputError, UsageError
 
@@ -29,6 +29,7 @@ def compare(
         ),
     ],
     db: DB = DEFAULT_DB,
+    _wait: WAIT = DEFAULT_WAIT,
     baseline: Annotated[
         str | None,
         typer.Option(metavar="SIDE", help="What the others are compared with; else the first."),

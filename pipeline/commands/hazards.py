@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.common import RowFormat
+from pipeline.commands.common import DEFAULT_WAIT, WAIT, RowFormat
 from pipeline.errors import InputError
+from pipeline.processes.scratch import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +30,7 @@ def hazards(
         Path | None,
         typer.Option(metavar="FILE", help="Results database to keep the runs in; none by default."),
     ] = None,
+    _wait: WAIT = DEFAULT_WAIT,
     format_: Annotated[
         RowFormat, typer.Option("--format", "-f", help="How the rows are written.")
     ] = RowFormat.TABLE,
@@ -78,8 +79,8 @@ def _kept(db: Path | None) -> Iterator[Path]:
     if db is not None:
         yield db
         return
-    with TemporaryDirectory(prefix="allocsim-") as folder:
-        yield Path(folder) / "results.duckdb"
+    with scratch() as folder:
+        yield folder / "results.duckdb"
 
 
 def _require_page_refs(connection: DuckDBPyConnection, runs: list[int]) -> None:

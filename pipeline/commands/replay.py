@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB, INSTANCE, SETTINGS, PlacementChoice
+from pipeline.commands.common import (
+    DB,
+    DEFAULT_DB,
+    DEFAULT_WAIT,
+    INSTANCE,
+    SETTINGS,
+    WAIT,
+    PlacementChoice,
+)
 
 
 def replay(
@@ -16,6 +24,7 @@ def replay(
         list[Path], typer.Argument(metavar="TRACE...", help="Trace sets, or recordings.")
     ],
     db: DB = DEFAULT_DB,
+    _wait: WAIT = DEFAULT_WAIT,
     placement: Annotated[
         PlacementChoice,
         typer.Option(

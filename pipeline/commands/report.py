@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB, FORCE
+from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, FORCE, WAIT
 from pipeline.commands.formats import FILES, FORMATS, Format, as_document, outputs, write
 from pipeline.errors import StoreError, UsageError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def report(
     db: DB = DEFAULT_DB,
+    _wait: WAIT = DEFAULT_WAIT,
     format_: FORMATS = None,
     output: FILES = None,
     run: Annotated[

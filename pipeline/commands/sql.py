@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB, RowFormat
+from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, WAIT, RowFormat
 from pipeline.errors import UsageError
 
 _SMALLEST, _LARGEST = 16 << 20, 1 << 50  # bytes
@@ -18,6 +18,7 @@ def sql(
         str, typer.Argument(metavar="SQL", help="One statement, such as: from policy_summary")
     ],
     db: DB = DEFAULT_DB,
+    _wait: WAIT = DEFAULT_WAIT,
     format_: Annotated[
         RowFormat, typer.Option("--format", "-f", help="How the rows are written.")
     ] = RowFormat.TABLE,

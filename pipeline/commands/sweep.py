@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB, SETTINGS
+from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, SETTINGS, WAIT
 
 
 def sweep(
@@ -24,6 +24,7 @@ def sweep(
         ),
     ],
     db: DB = DEFAULT_DB,
+    _wait: WAIT = DEFAULT_WAIT,
     set_: SETTINGS = None,
     jobs: Annotated[
         int | None,

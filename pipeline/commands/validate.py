@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB, RowFormat
+from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, WAIT, RowFormat
 
 _ROWS = "FROM validation WHERE list_contains($1, run) AND ($2 OR ok = false) ORDER BY run, rowid"
 _BEYOND = "SELECT count(*) FROM validation WHERE list_contains($1, run) AND ok = false"
@@ -19,6 +19,7 @@ def validate(
         list[Path], typer.Argument(metavar="TRACE...", help="Trace sets, or recordings.")
     ],
     db: DB = DEFAULT_DB,
+    _wait: WAIT = DEFAULT_WAIT,
     every: Annotated[
         bool, typer.Option("--all", help="Print every row, not only those beyond their bounds.")
     ] = False,

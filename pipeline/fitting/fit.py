@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 import duckdb
@@ -14,6 +12,7 @@ from pipeline.fitting.distance import distance
 from pipeline.fitting.kmem_only import without_page_refs
 from pipeline.fitting.observed import observe
 from pipeline.fitting.spec_text import fitted_text, left_out_text
+from pipeline.processes.scratch import scratch
 from pipeline.replay.pricing import find_policies, with_own
 from pipeline.replay.recorded import WINDOW_ROWS, replay_trace
 from pipeline.replay.simulated import simulate_run
@@ -24,6 +23,7 @@ from pipeline.trace_set.reader import TraceSet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from allocsim.refcount.policies import Policy
     from pipeline.fitting.distance import DistanceMeasure
@@ -57,8 +57,7 @@ def fit_trace(trace: TraceSet, progress: Progress) -> Fit:
         InputError: the trace has nothing that a spec could describe, or is damaged.
     """
     name = trace.meta["name"]
-    with TemporaryDirectory(prefix="allocsim-") as scratch:
-        folder = Path(scratch)
+    with scratch() as folder:
         (folder / "kmem").mkdir()
         original = without_page_refs(trace, folder / "kmem")
         db = folder / "results.duckdb"

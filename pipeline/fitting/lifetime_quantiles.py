@@ -14,11 +14,9 @@ from pipeline.synth.births import NEVER
 from pipeline.synth.spec.units import write_time
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from allocsim.tables import F8, I8, Bools
     from pipeline.fitting.lives import TracedLives
 
-    Ints = npt.NDArray[np.int64]
 
 SHORT = 8  #: what lives for less than this part of its period dies at once
 IN_ORDER = 0.5  #: rank correlation from which frees are in order
@@ -55,14 +53,14 @@ def lifetimes(lives: TracedLives, end: int) -> list[dict[str, Any]]:
     return parts
 
 
-def outlives(lives: TracedLives, end: int) -> npt.NDArray[np.bool_]:
+def outlives(lives: TracedLives, end: int) -> Bools:
     """Which lives a spec tells by their time of death (bool)."""
     ended = lives.death != NEVER
-    late: npt.NDArray[np.bool_] = ended & ((lives.death >= end) | _in_turn(lives))
+    late: Bools = ended & ((lives.death >= end) | _in_turn(lives))
     return late
 
 
-def distribution(lived: Ints) -> dict[str, Any]:
+def distribution(lived: I8) -> dict[str, Any]:
     """The simplest distribution whose deciles are close to those of a sorted sample."""
     median = int(np.median(lived))
     if lived[0] == lived[-1]:
@@ -87,7 +85,7 @@ def distribution(lived: Ints) -> dict[str, Any]:
     )
 
 
-def times(when: Ints, lived: Ints, key: str) -> dict[str, Any]:
+def times(when: I8, lived: I8, key: str) -> dict[str, Any]:
     """Quantiles of births or deaths whose lifetimes are to be close to those seen.
 
     Args:
@@ -125,7 +123,7 @@ def in_parts(lives: TracedLives, end: int) -> list[TracedLives]:
     ]
 
 
-def _in_order(lives: TracedLives) -> Ints:
+def _in_order(lives: TracedLives) -> I8:
     """Lifetimes if the order of death is that which a spec says (i8)."""
     births, deaths = np.sort(lives.birth), np.sort(lives.death)
     order = order_of(lives)
@@ -136,7 +134,7 @@ def _in_order(lives: TracedLives) -> Ints:
     return deaths - births
 
 
-def _close(found: npt.NDArray[np.float64], by_formula: npt.NDArray[np.float64]) -> bool:
+def _close(found: F8, by_formula: F8) -> bool:
     return bool(np.all(np.abs(by_formula - found) <= CLOSE * np.maximum(found, 1)))
 
 

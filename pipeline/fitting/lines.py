@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,11 +25,9 @@ from pipeline.synth.births import NEVER
 from pipeline.synth.page_requests import PAGE_KINDS
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from allocsim.tables import I8
     from pipeline.fitting.lives import PreTraceLives, TracedLives
 
-    Ints = npt.NDArray[np.int64]
 
 _TYPES = {"kmalloc-": "normal", "kmalloc-cg-": "cg", "kmalloc-rcl-": "rcl", "dma-kmalloc-": "dma"}
 
@@ -50,9 +48,9 @@ class FittedWork:
     name: str
     arrival: dict[str, Any]
     allocate: list[dict[str, Any]]
-    lifetime: list[dict[str, Any]]
-    free: dict[str, Any]
     cpus: list[int]
+    lifetime: list[dict[str, Any]] = field(default_factory=list)
+    free: dict[str, Any] = field(default_factory=dict)
 
 
 def object_line(name: str) -> dict[str, Any]:
@@ -95,7 +93,7 @@ def works_of(line: dict[str, Any], lives: TracedLives, cpus: int) -> list[Fitted
 
 
 def _works_of_caller(
-    line: dict[str, Any], lives: TracedLives, moves: Ints, cpus: int
+    line: dict[str, Any], lives: TracedLives, moves: I8, cpus: int
 ) -> list[FittedWork]:
     """One work for each period, traced ends and others apart."""
     if not len(lives.birth):
@@ -127,7 +125,7 @@ def _works_of_caller(
     return works
 
 
-def _whole_runs(run: Ints, period: Ints, fate: Ints) -> tuple[Ints, Ints]:
+def _whole_runs(run: I8, period: I8, fate: I8) -> tuple[I8, I8]:
     """Periods and fates in which all that one prefilled sheaf gave goes with its first."""
     if run[0] < 0:
         return period, fate
@@ -203,12 +201,17 @@ def _free(lives: TracedLives, cpus: int) -> dict[str, Any]:
     matrix = pairs.reshape(cpus, cpus)
     if len(np.unique(lives.cpu)) == 1:
         [weights] = matrix[matrix.any(axis=1)]
-        freeing = np.flatnonzero(weights)
-        more = {"weights": weights[freeing].tolist()} if len(freeing) > 1 else {}
-        return {"cpus": freeing.tolist()} | more
+        return weighted_cpus(weights)
     # Who is never seen to allocate what is freed, frees it himself.
     matrix[np.arange(cpus), np.arange(cpus)] += matrix.sum(axis=1) == 0
     return {"matrix": matrix.tolist()}
+
+
+def weighted_cpus(weights: I8) -> dict[str, Any]:
+    """The keys of a spec that say which CPUs, by how often each was seen."""
+    used = np.flatnonzero(weights)
+    more = {"weights": weights[used].tolist()} if len(used) > 1 else {}
+    return {"cpus": used.tolist()} | more
 
 
 def pre_trace_works(line: dict[str, Any], pre_trace: PreTraceLives, cpus: int) -> list[FittedWork]:
@@ -220,7 +223,6 @@ def pre_trace_works(line: dict[str, Any], pre_trace: PreTraceLives, cpus: int) -
         arrival={"kind": "before", "count": len(pre_trace.death)},
         allocate=[line],
         lifetime=[distribution(np.sort(pre_trace.death))],
-        free={},
         cpus=np.bincount(pre_trace.free_cpu, minlength=cpus).tolist(),
     )
     return [work]

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
+from allocsim.tables import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeline.replay.world import Recorded
+    import numpy as np
+    import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
+    from allocsim.tables import I8, U8, Bools
+    from pipeline.replay.world import Recorded
 
 
 class TracedLives(NamedTuple):
@@ -30,35 +31,26 @@ class TracedLives(NamedTuple):
         run: of what came out of a prefilled sheaf, a number for that sheaf (i8); else -1.
     """
 
-    birth: Ints
-    death: Ints
-    cpu: Ints
-    free_cpu: Ints
-    what: Ints
-    traced: npt.NDArray[np.bool_]
-    site: npt.NDArray[np.uint64]
-    run: Ints
+    birth: I8
+    death: I8
+    cpu: I8
+    free_cpu: I8
+    what: I8
+    traced: Bools
+    site: U8
+    run: I8
 
-    def of(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> TracedLives:
+    def of(self, rows: Bools | npt.NDArray[np.intp]) -> TracedLives:
         """Some of them."""
-        return TracedLives(
-            self.birth[rows],
-            self.death[rows],
-            self.cpu[rows],
-            self.free_cpu[rows],
-            self.what[rows],
-            self.traced[rows],
-            self.site[rows],
-            self.run[rows],
-        )
+        return rows_of(self, rows)
 
 
 class PreTraceLives(NamedTuple):
     """Ends of lives that began before the trace; arrays of one length, as in Lives."""
 
-    death: Ints
-    free_cpu: Ints
-    what: Ints
+    death: I8
+    free_cpu: I8
+    what: I8
 
     def of(self, what: int) -> PreTraceLives:
         """Those of one cache, or of one kind and order of pages."""
@@ -80,9 +72,9 @@ class PreTraceSlabs(NamedTuple):
         made: slabs of the cache that the model made in the trace.
     """
 
-    slab: Ints
-    free_slab: Ints
-    free_cpu: Ints
+    slab: I8
+    free_slab: I8
+    free_cpu: I8
     objects: int
     pages: int
     capacity: int

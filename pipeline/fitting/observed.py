@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,13 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import duckdb
-    import numpy.typing as npt
 
+    from allocsim.tables import I8, U8, Array
     from pipeline.replay.world import Recorded, World
     from pipeline.trace_set.reader import TraceSet
 
-    Ints = npt.NDArray[np.int64]
-    Columns = tuple[npt.NDArray[Any], ...]
+    Columns = tuple[Array, ...]
 
 _PRE_TRACE = """
 SELECT seq, cpu, cache FROM object_events
@@ -106,7 +105,7 @@ def observe(
     )
 
 
-def in_order(times: Ints) -> Ints:
+def in_order(times: I8) -> I8:
     """Times of events in their order, with those of one time 1 ns after each other.
 
     A clock may stand still for many events: of the trace clock "local" where the TSC is not stable,
@@ -125,17 +124,15 @@ def in_order(times: Ints) -> Ints:
     room = np.append(np.diff(times[first]), np.iinfo(np.int64).max // max(len(times), 1))
     place = np.arange(len(times)) - np.repeat(first, alike)
     spread = np.repeat(np.minimum(alike, room), alike)
-    found: Ints = times + place * spread // np.repeat(alike, alike)
+    found: I8 = times + place * spread // np.repeat(alike, alike)
     return found
 
 
-def _joined(parts: list[Columns]) -> list[npt.NDArray[Any]]:
+def _joined(parts: list[Columns]) -> list[Array]:
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
-def _lives(
-    columns: list[npt.NDArray[Any]], times: Ints, sites: npt.NDArray[np.uint64]
-) -> tuple[TracedLives, Ints]:
+def _lives(columns: list[Array], times: I8, sites: U8) -> tuple[TracedLives, I8]:
     """Lives of requests (seq, cpu, op, handle, what, traced, run), and frees without a birth."""
     seq, cpu, op, handle, what, traced, run = columns
     born, freed = np.flatnonzero(op > 0), np.flatnonzero(op < 0)
@@ -164,8 +161,8 @@ def _lives(
 
 
 def _pre_trace_objects(
-    connection: duckdb.DuckDBPyConnection, run: int, recorded: Recorded, times: Ints
-) -> tuple[PreTraceLives, Ints]:
+    connection: duckdb.DuckDBPyConnection, run: int, recorded: Recorded, times: I8
+) -> tuple[PreTraceLives, I8]:
     """Ends of older objects, and the events that are these."""
     found = connection.execute(_PRE_TRACE, [run]).fetchnumpy()
     seq, cpu, cache = (np.ma.getdata(column).astype(np.int64) for column in found.values())
@@ -174,7 +171,7 @@ def _pre_trace_objects(
 
 
 def _pre_trace_slabs(
-    world: World, pre_trace: PreTraceLives, handles: Ints, made: Mapping[int, int]
+    world: World, pre_trace: PreTraceLives, handles: I8, made: Mapping[int, int]
 ) -> list[PreTraceSlabs]:
     """Slabs older than the trace, by cache."""
     slab = np.append(world.pre_trace.slab, -1)[find(world.pre_trace.object, handles)]
@@ -194,10 +191,7 @@ def _pre_trace_slabs(
 
 
 def _pages(
-    connection: duckdb.DuckDBPyConnection,
-    run: int,
-    columns: list[npt.NDArray[Any]],
-    times: Ints,
+    connection: duckdb.DuckDBPyConnection, run: int, columns: list[Array], times: I8
 ) -> tuple[TracedLives, PreTraceLives, int]:
     seq, cpu, op, page, order, _ = columns
     kind = np.full(len(times), int(PageKind.UNKNOWN), np.int64)

@@ -9,11 +9,9 @@ import numpy as np
 from pipeline.synth.births import NEVER
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from allocsim.tables import I8
     from pipeline.fitting.lives import TracedLives
 
-    Ints = npt.NDArray[np.int64]
 
 FEW = 32  #: births of a period below which one work has them all
 PERIODS = 8  #: periods of as many births each, for a line that has enough
@@ -24,7 +22,7 @@ MOST_TURNS = 512  #: turns of a line that are looked at: more make a spec that n
 SURE_TURNS = 128  #: and so many if there are fewer than FEW births for each of these
 
 
-def period_limits(lives: TracedLives, moves: Ints) -> Ints:
+def period_limits(lives: TracedLives, moves: I8) -> I8:
     """Where a line's periods begin, but for the first: ns since the trace's first event (i8).
 
     Where the number alive turns from rising to falling or back, so that what lives beyond a period
@@ -37,12 +35,12 @@ def period_limits(lives: TracedLives, moves: Ints) -> Ints:
     births = np.sort(lives.birth)
     count = int(np.clip(len(births) // PERIOD_BIRTHS, 1, PERIODS))
     even = births[np.arange(1, count) * len(births) // count]
-    limits: Ints = np.unique(np.concatenate((even, _turns(lives), moves)))
-    inside: Ints = limits[(limits > births[0]) & (limits <= births[-1])]
+    limits: I8 = np.unique(np.concatenate((even, _turns(lives), moves)))
+    inside: I8 = limits[(limits > births[0]) & (limits <= births[-1])]
     return inside
 
 
-def _turns(lives: TracedLives) -> Ints:
+def _turns(lives: TracedLives) -> I8:
     """Times at which the number alive turns, by more than a swing (i8)."""
     ends = lives.death[lives.death != NEVER]
     order = np.argsort(np.concatenate((lives.birth, ends)), kind="stable")
@@ -52,7 +50,7 @@ def _turns(lives: TracedLives) -> Ints:
     return time[_swings(alive, int(alive.max()), most)]
 
 
-def move_limits(lives: TracedLives, cpus: int) -> Ints:
+def move_limits(lives: TracedLives, cpus: int) -> I8:
     """Times at which a CPU turns from gaining to losing objects of a cache, or back (i8).
 
     What is freed elsewhere than it was allocated moves from CPU to CPU, through sheaves and slabs.
@@ -71,7 +69,7 @@ def move_limits(lives: TracedLives, cpus: int) -> Ints:
     return np.unique(np.concatenate(found))
 
 
-def _swings(values: Ints, largest: int, most: int) -> list[int]:
+def _swings(values: I8, largest: int, most: int) -> list[int]:
     """Rows at which values turn by more than a swing, at most so many of them."""
     swing = max(LEAST_SWING, SWING * largest)
     turns = _extremes(values, swing)
@@ -81,7 +79,7 @@ def _swings(values: Ints, largest: int, most: int) -> list[int]:
     return turns
 
 
-def _extremes(alive: Ints, swing: float) -> list[int]:
+def _extremes(alive: I8, swing: float) -> list[int]:
     """Rows of the highest and lowest values between which more than a swing lies."""
     # A row a run of one direction is enough to look at.
     turns = np.flatnonzero(np.diff(np.diff(alive)) != 0) + 1

@@ -19,16 +19,14 @@ import numpy as np
 
 from allocsim.page_alloc.zones import ORDERS, PRIOR_CHUNK
 from pipeline.fitting.lifetime_quantiles import distribution, times
-from pipeline.fitting.lines import FittedWork
+from pipeline.fitting.lines import FittedWork, weighted_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
+    from allocsim.tables import I8
     from pipeline.fitting.lives import PreTraceLives, PreTraceSlabs
 
-    Ints = npt.NDArray[np.int64]
 
 _NO_SLAB = -1
 
@@ -62,7 +60,11 @@ def pre_trace_object_works(
         rows = np.array([row for slab in of for row in dying[slab]], np.int64)
         allocate = []
         if dies:
-            frees = {} if cpus == 1 else _freed_by(pre_trace.free_cpu[rows], cpus)
+            frees = (
+                {}
+                if cpus == 1
+                else {"free": weighted_cpus(np.bincount(pre_trace.free_cpu[rows], minlength=cpus))}
+            )
             lives = distribution(np.sort(pre_trace.death[rows]))
             allocate.append(line | {"count": dies, "lifetime": lives} | frees)
         for cpu, count in places:
@@ -74,7 +76,7 @@ def pre_trace_object_works(
     return works
 
 
-def pages_in_use(slabs: Sequence[PreTraceSlabs], orders: Ints, cpus: int) -> int:
+def pages_in_use(slabs: Sequence[PreTraceSlabs], orders: I8, cpus: int) -> int:
     """Pages that must be in use before the trace, at most.
 
     Args:
@@ -107,7 +109,6 @@ def unseen_works(
         arrival={"kind": "spread", "count": len(rows)} | when,
         allocate=[line | {"traced": False}],
         lifetime=[{"kind": "fixed", "after": "1 us"}],
-        free={},
         cpus=np.bincount(pre_trace.free_cpu[rows], minlength=cpus).tolist(),
     )
     return [work]
@@ -140,8 +141,6 @@ def _work(
         name=f"older-{next(iter(line.values()))}",
         arrival={"kind": "before", "count": count},
         allocate=allocate,
-        lifetime=[],
-        free={},
         cpus=[1] * cpus,
     )
 
@@ -152,11 +151,3 @@ def _stays(line: dict[str, Any], count: int) -> dict[str, Any]:
 
 def _gone(line: dict[str, Any], count: int, cpu: int) -> dict[str, Any]:
     return line | {"count": count, "lifetime": {"kind": "gone"}, "free": {"cpus": [cpu]}}
-
-
-def _freed_by(cpu: Ints, cpus: int) -> dict[str, Any]:
-    """Who frees it, whoever allocated it."""
-    weights = np.bincount(cpu, minlength=cpus)
-    used = np.flatnonzero(weights)
-    more = {"weights": weights[used].tolist()} if len(used) > 1 else {}
-    return {"free": {"cpus": used.tolist()} | more}

@@ -9,10 +9,7 @@ import numpy as np
 from pipeline.synth.tables import BINS, FAR
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Ints = npt.NDArray[np.int64]
-    Floats = npt.NDArray[np.float64]
+    from allocsim.tables import F8, I8, Bools
 
 
 RANKS = 64  #: a moment of a birth or a death may be off by this part of all of them
@@ -28,11 +25,11 @@ class QuantileNodes(NamedTuple):
         values: the quantiles (i8).
     """
 
-    at: Ints
-    values: Ints
+    at: I8
+    values: I8
 
 
-def mid_table(values: Ints, *, lives: bool = False) -> Ints:
+def mid_table(values: I8, *, lives: bool = False) -> I8:
     """Quantiles of a sorted sample at BINS + 1 places, each value amid its part of them (i8).
 
     Args:
@@ -47,30 +44,30 @@ def mid_table(values: Ints, *, lives: bool = False) -> Ints:
     if lives:
         far = (low > 0) & (high > FAR * low)
         table[far] = low[far] * (high[far] / low[far]) ** part[far]
-    found: Ints = table.round().astype(np.int64)
+    found: I8 = table.round().astype(np.int64)
     return found
 
 
-def by_ratio(table: Ints, part: float) -> tuple[Floats, Floats]:
+def by_ratio(table: I8, part: float) -> tuple[F8, F8]:
     """Limits of a table whose values may be off by a part of themselves, or by 1 ns."""
     exact = table.astype(np.float64)
     slack = np.maximum(exact * part, 1)
     return exact - slack, exact + slack
 
 
-def by_rank(table: Ints, count: int) -> tuple[Floats, Floats]:
+def by_rank(table: I8, count: int) -> tuple[F8, F8]:
     """Limits of a table of ``count`` values that may be half a value away, or 1/RANKS of all."""
     places = BINS // min(2 * count, RANKS)
     padded = np.pad(table.astype(np.float64), places, mode="edge")
     return padded[: len(table)], padded[2 * places :]
 
 
-def within(limits: tuple[Floats, Floats], table: Ints, distance: float) -> tuple[Floats, Floats]:
+def within(limits: tuple[F8, F8], table: I8, distance: float) -> tuple[F8, F8]:
     """Limits that are nowhere farther away than this."""
     return np.maximum(limits[0], table - distance), np.minimum(limits[1], table + distance)
 
 
-def quantile_nodes(table: Ints, low: Floats, high: Floats, *, lives: bool = False) -> QuantileNodes:
+def quantile_nodes(table: I8, low: F8, high: F8, *, lives: bool = False) -> QuantileNodes:
     """As few of a table's values as hold all others between ``low`` and ``high``.
 
     From each node the next is the last to which the line stays within the limits; so there may be
@@ -102,9 +99,7 @@ def quantile_nodes(table: Ints, low: Floats, high: Floats, *, lives: bool = Fals
     return QuantileNodes(places, table[places])
 
 
-def _reach(
-    first: float, columns: list[Floats], far: npt.NDArray[np.bool_] | None, *, wanted: bool
-) -> int:
+def _reach(first: float, columns: list[F8], far: Bools | None, *, wanted: bool) -> int:
     """How far a line from ``first`` gets within the limits of all that it passes.
 
     Args:

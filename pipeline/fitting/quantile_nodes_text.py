@@ -10,18 +10,16 @@ import numpy as np
 from pipeline.synth.spec.units import TIMES
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from allocsim.tables import F8
     from pipeline.fitting.quantile_nodes import QuantileNodes
 
-    Floats = npt.NDArray[np.float64]
 
 _KEY = len(', since = ""')
 FINE = 20  #: times are rounded to this part of what they may be off by, and of what parts them
 
 
 def quantile_nodes_text(
-    nodes: QuantileNodes, limits: tuple[Floats, Floats], key: str, *, since: bool = False
+    nodes: QuantileNodes, limits: tuple[F8, F8], key: str, *, since: bool = False
 ) -> dict[str, Any]:
     """The keys of a spec that say these quantiles.
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.kernels.release import kernel_of, nearest
+from allocsim.toml_data.table import is_name
+from allocsim.toml_data.text import toml
 from pipeline.fitting.lifetime_quantiles import CLOSE
 from pipeline.fitting.lines import (
     FittedWork,
@@ -24,7 +26,7 @@ from pipeline.fitting.pre_trace_slabs import (
     unseen_works,
 )
 from pipeline.synth.spec.model import KERNELS
-from pipeline.synth.spec.parse import MEMORY, is_name
+from pipeline.synth.spec.parse import MEMORY
 from pipeline.synth.spec.units import write_time
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def fitted_text(observed: Observed) -> str:
     for number, (_, size) in enumerate(observed.caches):
         if names[number] in used:
             parts.append(_cache(observed, number, names[number], size))
-    parts.append(f'[[phase]]\nname = "all"\nlength = {_toml(write_time(observed.length))}\n')
+    parts.append(f'[[phase]]\nname = "all"\nlength = {toml(write_time(observed.length))}\n')
     parts += [_work(work) for work in works]
     return "\n".join(parts)
 
@@ -106,12 +108,12 @@ def _head(observed: Observed) -> str:
 # free and whose sheaf it lay in, what stays. What is "unused" is assumed. Work that is not traced
 # was allocated without an event.
 
-name = {_toml(_name(observed.name))}
-doc = {_toml(f"Fitted to {observed.name}.")}
-source = {_toml(f"allocsim fit {observed.name}")}
-kernel = {_toml(kernel)}
+name = {toml(_name(observed.name))}
+doc = {toml(f"Fitted to {observed.name}.")}
+source = {toml(f"allocsim fit {observed.name}")}
+kernel = {toml(kernel)}
 cpus = {recorded.cpus}
-memory = {_toml(f"{memory >> 20} MiB")}
+memory = {toml(f"{memory >> 20} MiB")}
 used = {used:.4f}
 """
 
@@ -148,34 +150,21 @@ def _cache(observed: Observed, number: int, name: str, size: int) -> str:
     if facts is not None:
         flags += ["reclaimable"] if facts.reclaim_account else []
         flags += ["dma"] if facts.cache_dma else []
-    text = f"[[cache]]\nname = {_toml(name)}\nsize = {-(-size // 8) * 8}\n"
-    return text + (f"flags = {_toml(flags)}\n" if flags else "")
+    text = f"[[cache]]\nname = {toml(name)}\nsize = {-(-size // 8) * 8}\n"
+    return text + (f"flags = {toml(flags)}\n" if flags else "")
 
 
 def _work(work: FittedWork) -> str:
-    lines = ["[[work]]", f"name = {_toml(work.name)}"]
+    lines = ["[[work]]", f"name = {toml(work.name)}"]
     used = [cpu for cpu, weight in enumerate(work.cpus) if weight]
     weights = [work.cpus[cpu] for cpu in used]
     if len(used) < len(work.cpus) or len(set(weights)) > 1:
-        lines.append(f"cpus = {_toml(used)}")
+        lines.append(f"cpus = {toml(used)}")
         if len(used) > 1:
-            lines.append(f"weights = {_toml(weights)}")
-    lines += [f"arrival = {_toml(work.arrival)}", f"allocate = {_toml(work.allocate)}"]
+            lines.append(f"weights = {toml(weights)}")
+    lines += [f"arrival = {toml(work.arrival)}", f"allocate = {toml(work.allocate)}"]
     if work.lifetime:
-        lines.append(f"lifetime = {_toml(work.lifetime)}")
+        lines.append(f"lifetime = {toml(work.lifetime)}")
     if work.free:
-        lines.append(f"free = {_toml(work.free)}")
+        lines.append(f"free = {toml(work.free)}")
     return "\n".join(lines) + "\n"
-
-
-def _toml(value: object) -> str:
-    """A value as TOML has it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, list):
-        return "[" + ",".join(map(_toml, value)) + "]"
-    return str(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,8 +15,7 @@ from pipeline.trace_set.column import Values
 from pipeline.trace_set.interning import Interner
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from allocsim.tables import I4, I8, U1, Array, Bools
     from pipeline.ingest.events import EventTypes
     from pipeline.ingest.formats import Field
 
@@ -32,19 +31,19 @@ class Rows:
         count: i8, how many there are of each slot.
     """
 
-    record: npt.NDArray[np.int64]
-    offset: npt.NDArray[np.int64]
-    slot: npt.NDArray[np.uint8]
-    count: npt.NDArray[np.int64]
+    record: I8
+    offset: I8
+    slot: U1
+    count: I8
 
     @classmethod
-    def of(cls, stream: Stream, record: npt.NDArray[np.int64]) -> Rows:
+    def of(cls, stream: Stream, record: I8) -> Rows:
         """The events of some records."""
         slot = stream.slot[record]
         return cls(record, stream.offset[record], slot, np.bincount(slot, minlength=256))
 
 
-def in_time_order(stream: Stream, kept: npt.NDArray[np.bool_]) -> Rows:
+def in_time_order(stream: Stream, kept: Bools) -> Rows:
     """The records ``kept``, as the stream says; or as trace-cmd does: by time, lower CPU first.
 
     trace-cmd 3.4 lib/trace-cmd/trace-input.c:tracecmd_peek_next_data takes the earliest of the
@@ -101,13 +100,11 @@ class Gatherer:
     def _having(self, present: frozenset[int], name: str) -> frozenset[int]:
         return frozenset(slot for slot in present if name in self._types.kept[slot].columns)
 
-    def plain(
-        self, stream: Stream, record: npt.NDArray[np.int64], names: tuple[str, ...]
-    ) -> dict[str, npt.NDArray[Any]]:
+    def plain(self, stream: Stream, record: I8, names: tuple[str, ...]) -> dict[str, Array]:
         """Some columns of the events ``record``, in their order, with 0 for null."""
         rows = Rows.of(stream, record)
         head = stream.head[record]
-        plain: dict[str, npt.NDArray[Any]] = {
+        plain: dict[str, Array] = {
             "cpu": stream.cpu[record],
             "pid": head["common_pid"].astype(np.int32),
             "event": self.event_codes.take(rows.slot),
@@ -156,10 +153,10 @@ class _Chosen:
 
     slots: frozenset[int]
     rows: Rows
-    slot: npt.NDArray[np.uint8]
-    offset: npt.NDArray[np.int64]
-    valid: npt.NDArray[np.bool_] | None = None
-    at: npt.NDArray[np.int64] | None = None
+    slot: U1
+    offset: I8
+    valid: Bools | None = None
+    at: I8 | None = None
 
     @classmethod
     def of(cls, rows: Rows, slots: frozenset[int]) -> _Chosen:
@@ -172,7 +169,7 @@ class _Chosen:
         at = np.flatnonzero(valid)
         return cls(slots, rows, rows.slot[at], rows.offset[at], valid, at)
 
-    def numbers(self, stream: Stream, fields: dict[int, Field]) -> npt.NDArray[Any]:
+    def numbers(self, stream: Stream, fields: dict[int, Field]) -> Array:
         """A field's values."""
         kinds = {number(field, stream.order) for field in fields.values()}
         if len(kinds) > 1:
@@ -186,7 +183,7 @@ class _Chosen:
             further[slot] = field.offset - first.offset
         return stream.gather(first, self.offset + further.take(self.slot))
 
-    def _mixed(self, stream: Stream, fields: dict[int, Field]) -> npt.NDArray[Any]:
+    def _mixed(self, stream: Stream, fields: dict[int, Field]) -> Array:
         """A field's values where not all event types have the same kind of number."""
         kinds = [np.dtype(number(field, stream.order)) for field in fields.values()]
         values = np.zeros(len(self.offset), np.result_type(*kinds).newbyteorder("="))
@@ -195,9 +192,7 @@ class _Chosen:
             values[at] = stream.gather(field, self.offset[at])
         return values
 
-    def texts(
-        self, stream: Stream, fields: dict[int, Field], interner: StringInterner
-    ) -> npt.NDArray[np.int32]:
+    def texts(self, stream: Stream, fields: dict[int, Field], interner: StringInterner) -> I4:
         """The codes of a text column."""
         place = self.numbers(stream, fields).astype(np.int64)
         start, length = place & 0xFFFF, place >> 16

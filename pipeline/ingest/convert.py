@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
 
-    import numpy.typing as npt
-
+    from allocsim.tables import I8, Bools
     from pipeline.ingest.reader import Reader, SymbolTable
     from pipeline.ingest.stream import Stream
 
@@ -46,7 +45,7 @@ _VOTES[[Ev.KMALLOC, Ev.KMEM_CACHE_ALLOC, Ev.MM_PAGE_ALLOC]] = True
 class Counts:
     """What was found while converting: events by code, those dropped by name, and times."""
 
-    events: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
+    events: I8 = field(default_factory=lambda: np.zeros(256, np.int64))
     dropped: dict[str, int] = field(default_factory=dict)
     repeats: int = 0
     first_ts: int = 0
@@ -164,7 +163,7 @@ class Conversion:
         self.left_out += int(np.count_nonzero(early))
         return replace(stream, inside=stream.inside & ~early)
 
-    def _count(self, rows: Rows, ts: npt.NDArray[np.int64]) -> None:
+    def _count(self, rows: Rows, ts: I8) -> None:
         counts = self.counts
         if not counts.events.any():
             counts.first_ts = int(ts[0])
@@ -181,7 +180,7 @@ class Conversion:
             marks[marked] = True
         return Values(marks)
 
-    def _vote(self, stream: Stream, kept: npt.NDArray[np.bool_]) -> None:
+    def _vote(self, stream: Stream, kept: Bools) -> None:
         """Let page allocations vote with the allocation after each, and a CPU's first one too."""
         codes = np.full(256, 255, np.uint8)
         codes[: len(self.types.kept)] = self.gatherer.event_codes

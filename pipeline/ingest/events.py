@@ -12,8 +12,7 @@ from pipeline.errors import InputError
 from pipeline.ingest.formats import EventFormat, Field, format_names, parse_format
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from allocsim.tables import U1
     from pipeline.ingest.raw.struct_page import StructPages
 
 #: Slots are small numbers for event types: those kept have 0, 1, ...; these two are for the rest.
@@ -76,7 +75,7 @@ class EventTypes:
     """
 
     kept: list[Kept] = field(default_factory=list)
-    slot: npt.NDArray[np.uint8] = field(default_factory=lambda: np.full(1 << 16, OTHER, np.uint8))
+    slot: U1 = field(default_factory=lambda: np.full(1 << 16, OTHER, np.uint8))
     common: dict[str, Field] = field(default_factory=dict)
     stack: EventFormat | None = None
     user_stack: int | None = None

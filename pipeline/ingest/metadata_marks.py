@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy.typing as npt
+    from allocsim.tables import I8, U8, Array
 
 #: Functions of mm/slub.c and mm/slab_common.c (7.2) that allocate or free sheaves, barns and
 #: vectors of object extensions with kmalloc and kfree, and into which the functions that do
@@ -45,9 +45,7 @@ class MetadataMarks:
         self._symbol_of = symbol_of
         self._marked = np.zeros(0, np.bool_)
 
-    def marked(
-        self, codes: npt.NDArray[Any], call_sites: npt.NDArray[np.uint64]
-    ) -> npt.NDArray[np.int64]:
+    def marked(self, codes: Array, call_sites: U8) -> I8:
         """Which ones of ``codes`` are of metadata: i8; ``call_sites`` are what the codes mean."""
         fresh = [self._is_metadata(site) for site in call_sites[len(self._marked) :].tolist()]
         self._marked = np.concatenate([self._marked, np.array(fresh, np.bool_)])

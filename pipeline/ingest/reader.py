@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    import numpy as np
-    import numpy.typing as npt
-
+    from allocsim.tables import U8
     from pipeline.ingest.events import EventTypes
     from pipeline.ingest.stream import Stream
     from pipeline.trace_set.parts import Symbols
@@ -73,7 +71,7 @@ class SymbolTable(Protocol):
     def name(self, address: int) -> str | None:
         """The symbol that ``address`` lies in; None if none is known."""
 
-    def resolve(self, addresses: npt.NDArray[np.uint64]) -> Symbols:
+    def resolve(self, addresses: U8) -> Symbols:
         """The symbols that ``addresses`` (ascending) lie in."""
 
 

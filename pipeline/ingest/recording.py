@@ -51,6 +51,7 @@ _COMMON = ("trace", "perf", "ftrace")
 # in it, and beside it the kernel's symbols of that moment.
 _PERF_FOLDER, _PERF_FILE, _KCORE = "perf.data", "data", "kcore_dir"
 _READ = 1 << 20
+_HASHED = 1 << 26  # bytes at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,11 +223,12 @@ def _write(  # noqa: PLR0913 - what, of what, to where
     with ThreadPoolExecutor(2) as pool, TraceSetWriter(folder) as writer:
         # Both take as long as reading the first windows: at the same time.
         symbols_read = pool.submit(lambda: reader.symbols(lambda: _beside(recording, "kallsyms")))
-        digest = pool.submit(lambda: hashlib.sha256(data).hexdigest())
+        digest = pool.submit(_digest, data)
         conversion = Conversion(reader, symbols_read, since)
         for rows, columns in prefetch(conversion.windows()):
             writer.add(rows, columns)
             progress(reader.progress)
+            _let_go(data)
         symbols = _symbols(conversion)
         found = describe(conversion, symbols, [recording.file.name], digest.result())
         taken = _take_along(recording, folder, found["kernel_release"])
@@ -238,6 +240,20 @@ def _write(  # noqa: PLR0913 - what, of what, to where
         }
         stacks = Stacks(conversion.stacks.start, conversion.stacks.address)
         writer.close(meta, stacks, symbols)
+
+
+def _digest(data: memoryview) -> str:
+    found = hashlib.sha256()
+    for at in range(0, len(data), _HASHED):
+        found.update(data[at : at + _HASHED])
+        _let_go(data)
+    return found.hexdigest()
+
+
+def _let_go(data: memoryview) -> None:
+    """Keep no page of a recording mapped: what is read again comes from the page cache."""
+    if isinstance(data.obj, mmap.mmap):
+        data.obj.madvise(mmap.MADV_DONTNEED)
 
 
 def _symbols(conversion: Conversion) -> Symbols:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -11,8 +11,7 @@ from pipeline.errors import InputError
 from pipeline.ingest.raw.unaligned import unaligned
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from allocsim.tables import I2, I4, I8, U1, U8, Array, Bools
     from pipeline.ingest.events import EventTypes
     from pipeline.ingest.formats import Field
 
@@ -26,9 +25,7 @@ class Places(Protocol):
     def name(self, offset: int) -> str:
         """What to call a byte of the window in an error."""
 
-    def near(
-        self, stream: Stream, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.bool_]:
+    def near(self, stream: Stream, first: I8, second: I8) -> Bools:
         """Which pairs of records of one CPU are so close that a window with one has the other."""
 
 
@@ -42,11 +39,11 @@ class Chains:
         frames: u8, the frames, one stack after the other, innermost first.
     """
 
-    record: npt.NDArray[np.int64]
-    count: npt.NDArray[np.int64]
-    frames: npt.NDArray[np.uint64]
+    record: I8
+    count: I8
+    frames: U8
 
-    def moved(self, order: npt.NDArray[np.int64]) -> Chains:
+    def moved(self, order: I8) -> Chains:
         """The same stacks where record ``order[i]`` is now record ``i``."""
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order))
@@ -74,20 +71,20 @@ class Stream:
         chains: the stacks in the records; None: stacks are records of their own.
     """
 
-    data: npt.NDArray[np.uint8]
+    data: U1
     order: str
-    offset: npt.NDArray[np.int64]
-    size: npt.NDArray[np.int32]
-    ts: npt.NDArray[np.int64]
-    cpu: npt.NDArray[np.int16]
-    slot: npt.NDArray[np.uint8]
-    head: npt.NDArray[Any]
-    inside: npt.NDArray[np.bool_]
+    offset: I8
+    size: I4
+    ts: I8
+    cpu: I2
+    slot: U1
+    head: Array
+    inside: Bools
     places: Places
-    in_time: npt.NDArray[np.int64] | None = None
+    in_time: I8 | None = None
     chains: Chains | None = None
 
-    def gather(self, where: Field, offset: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    def gather(self, where: Field, offset: I8) -> Array:
         """The field ``where`` of the records at ``offset``, as the recording's kind of number."""
         return unaligned(self.data, number(where, self.order), where.offset)[offset]
 
@@ -121,13 +118,7 @@ class Heads:
         if types.stack is not None:
             self._need[types.slot[types.stack.number]] = types.stack.fields["caller"].offset
 
-    def read(
-        self,
-        data: npt.NDArray[np.uint8],
-        offset: npt.NDArray[np.int64],
-        size: npt.NDArray[np.int32],
-        places: Places,
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
+    def read(self, data: U1, offset: I8, size: I4, places: Places) -> tuple[Array, U1]:
         """Common fields (Stream.head) and types (Stream.slot) of the records at ``offset``.
 
         Raises:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from allocsim.refcount.costs import cost_ops
-from pipeline.store.schema import COST_OPS, COST_TABLES
+from pipeline.store.schema.costs import COST_OPS, COST_TABLES
 
 if TYPE_CHECKING:
     import duckdb
@@ -123,20 +124,7 @@ def add_cache_line_places(
     """
     connection.execute(_OP_PLACES, {"run": run, "packages": cpu_packages(trace)})
     writer.rows(COST_TABLES, [{"name": costs.name, "doc": costs.doc, "source": costs.source}])
-    writer.rows(
-        COST_OPS,
-        [
-            {
-                "operation": each.operation,
-                "place": each.place,
-                "ns_low": each.ns_low,
-                "ns_high": each.ns_high,
-                "known": each.known,
-                "source": each.source,
-            }
-            for each in cost_ops(costs)
-        ],
-    )
+    writer.rows(COST_OPS, [asdict(each) for each in cost_ops(costs)])
 
 
 def cpu_packages(trace: TraceSet) -> list[int]:

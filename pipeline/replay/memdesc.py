@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from allocsim.memdesc.pre_trace_blocks import pre_trace_blocks
 from allocsim.memdesc.schemes import sizes, slab_bytes
 from allocsim.recording.page_kinds import PageKind
 from pipeline.replay import memdesc_lives
-from pipeline.store.schema import (
+from pipeline.store.schema.descriptors import (
     DESCRIPTOR_SLABS,
     LIVE_BLOCKS,
     MACHINES,
@@ -28,12 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import duckdb
-    import numpy.typing as npt
 
     from allocsim.memdesc.descriptor_caches import DescriptorOutcome
     from allocsim.memdesc.pre_trace_blocks import PreTraceBlocks
     from allocsim.memdesc.schemes import Descriptor, Scheme
-    from allocsim.tables import Columns
+    from allocsim.tables import I8, Columns
     from pipeline.replay.memdesc_lives import Shown
     from pipeline.store.load import RunWriter
     from pipeline.trace_set.machine import MachinePages
@@ -202,10 +201,7 @@ def _count(  # noqa: PLR0913 - all that is known of a machine's memory
 
 
 def _replayed(
-    connection: duckdb.DuckDBPyConnection,
-    scheme: Scheme,
-    at_start: PreTraceBlocks,
-    span: _Span,
+    connection: duckdb.DuckDBPyConnection, scheme: Scheme, at_start: PreTraceBlocks, span: _Span
 ) -> DescriptorOutcome:
     """The descriptors' own allocations through SLUB."""
     kinds = [
@@ -267,18 +263,9 @@ def _scheme_row(number: int, scheme: Scheme, outcome: DescriptorOutcome | None) 
 
 
 def _size_rows(number: int, scheme: Scheme) -> list[dict[str, Any]]:
+    rows = [{"scheme": number, **asdict(size)} for size in sizes(scheme)]
     return [
-        {
-            "scheme": number,
-            "page_kind": int(size.page_kind),
-            "charged": size.charged,
-            "descriptor": size.descriptor if size.descriptor >= 0 else None,
-            "bytes": size.bytes,
-            "bound": size.bound,
-            "known": size.known,
-            "source": size.source,
-        }
-        for size in sizes(scheme)
+        row | {"descriptor": row["descriptor"] if row["descriptor"] >= 0 else None} for row in rows
     ]
 
 
@@ -306,7 +293,7 @@ def _slab_columns(number: int, outcome: DescriptorOutcome) -> Columns:
     used = np.flatnonzero(outcome.slabs.any(axis=1))
     moments = np.arange(outcome.slabs.shape[1], dtype=np.int32)
 
-    def spread(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def spread(values: I8) -> I8:
         return values[used].ravel()
 
     return {

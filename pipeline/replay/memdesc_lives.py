@@ -16,10 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import duckdb
-    import numpy as np
-    import numpy.typing as npt
 
-    from allocsim.tables import Columns
+    from allocsim.tables import U8, Columns
     from pipeline.trace_set.reader import TraceSet
 
 _ROWS = 1 << 17  # of lives or requests held at once
@@ -91,8 +89,8 @@ class Shown(NamedTuple):
 
     highest: int
     touched: FirstTouched
-    before: npt.NDArray[np.uint64] | None
-    after: npt.NDArray[np.uint64] | None
+    before: U8 | None
+    after: U8 | None
 
 
 def of_recording(connection: duckdb.DuckDBPyConnection, run: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,7 +10,7 @@ from allocsim.kernels.release import kernel_of
 from allocsim.memdesc.schemes import parse_scheme, shipped_schemes
 from allocsim.refcount.costs import parse_costs, shipped_costs
 from allocsim.refcount.policies import KERNELS, Policy, parse_policy, shipped_policies
-from allocsim.toml_data import DataFileError
+from allocsim.toml_data.table import DataFileError, did_you_mean
 from pipeline.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -154,10 +153,8 @@ def from_file(
     """
     path = Path(name)
     if path.suffix != ".toml" and not path.is_file():
-        near = get_close_matches(name, shipped, n=1)
-        hint = f"did you mean {near[0]}?" if near else "a file's name ends in .toml;"
-        known = ", ".join(shipped)
-        raise UsageError(f"{option} {name}: not known; {hint} shipped are: {known}")
+        hint = did_you_mean(name, shipped) or "a file's name ends in .toml; "
+        raise UsageError(f"{option} {name}: not known; {hint}shipped are: {', '.join(shipped)}")
     try:
         return parse(path.read_text("utf-8"), name)
     except UnicodeDecodeError:

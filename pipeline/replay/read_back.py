@@ -6,7 +6,7 @@ from the columns of the trace set that are not (addresses, gfp flags).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -49,10 +49,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     import duckdb
-    import numpy.typing as npt
 
     from allocsim.recording.requests import RequestWindow
-    from allocsim.tables import Bools
+    from allocsim.tables import I4, Array, Bools
     from pipeline.trace_set.reader import TraceSet, Window
 
 _ORIGINS = """
@@ -230,9 +229,7 @@ class RecordedRun:
 
         return [(name, size or otherwise(name)) for name, size in found]
 
-    def _origins(
-        self, first: int
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Bools, list[tuple[str, int]]]:
+    def _origins(self, first: int) -> tuple[I4, I4, Bools, list[tuple[str, int]]]:
         """Rising numbers of the origins, the cache of each, and whether it is a free.
 
         Allocations that no rule names have caches of their own, from number ``first`` on, which
@@ -296,14 +293,7 @@ class RecordedRun:
             advance((first + len(number)) / self._trace.rows)
         return slices, turns, seen
 
-    def _note_pre_trace(
-        self,
-        first: int,
-        window: Window,
-        seen: FirstSeen,
-        *,
-        placed: bool,
-    ) -> None:
+    def _note_pre_trace(self, first: int, window: Window, seen: FirstSeen, *, placed: bool) -> None:
         if "ptr" not in window:
             return
         found = self._ask(_PRE_TRACE, first, len(window["ts"]))
@@ -335,7 +325,7 @@ class RecordedRun:
         found = self._ask(_PAGES_OF, first, rows)
         return RecordedPages(*(found[name] for name in _PAGES_COLUMNS))
 
-    def _ask(self, sql: str, first: int, rows: int) -> dict[str, npt.NDArray[Any]]:
+    def _ask(self, sql: str, first: int, rows: int) -> dict[str, Array]:
         answer = self._connection.execute(
             sql, {"run": self._run, "first": first, "last": first + rows - 1}
         )

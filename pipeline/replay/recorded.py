@@ -43,24 +43,17 @@ from pipeline.store.dimensions import (
 )
 from pipeline.store.load import RunWriter
 from pipeline.store.reader_rows import kind_reader_rows, source_verdict_rows
-from pipeline.store.schema import (
-    CACHES,
-    CALL_SITES,
-    KIND_READERS,
-    POLICIES,
-    POLICY_OPS,
-    POLICY_STEPS,
-    QUALITY_COUNTS,
-    RUNS,
-    SOURCE_VERDICTS,
-    STACKS,
-    TASKS,
-)
+from pipeline.store.schema.dimensions import POLICIES, POLICY_OPS, POLICY_STEPS
+from pipeline.store.schema.freezing import KIND_READERS, SOURCE_VERDICTS
+from pipeline.store.schema.recorded import CACHES, CALL_SITES, STACKS, TASKS
+from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS
 from pipeline.trace_set.machine import charges_cgroups, kernel_caches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    import duckdb
 
     from allocsim.refcount.policies import Policy
     from pipeline.progress import Progress
@@ -201,56 +194,68 @@ def replay_trace(  # noqa: PLR0913 - what, into what, priced with what
         AllocsimError: the trace set is damaged, or the database cannot take the run; nothing has
             been added then.
     """
+    with writing(db) as connection:
+        return add_recorded(connection, trace, policies, pricing, window_rows, advance)
+
+
+def add_recorded(  # noqa: PLR0913 - as replay_trace
+    connection: duckdb.DuckDBPyConnection,
+    trace: TraceSet,
+    policies: Sequence[Policy],
+    pricing: Pricing | None,
+    window_rows: int,
+    advance: Callable[[float], None],
+) -> int:
+    """What :func:`replay_trace` adds, in a transaction that is somebody else's."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
     recording = recording_of(trace)
     kernel = kernel_of(recording.release)
     policies = with_own(policies, kernel)
     model = Replay(recording)
-    with writing(db) as connection:
-        run = next_number(connection, "runs", "run")
-        writer = RunWriter(connection, run)
-        events = 0
-        # Three threads: one decodes, this one replays and makes rows, one inserts them.
-        with writer.ahead():
-            for window in prefetch(trace.windows(window_rows, _COLUMNS)):
-                writer.window(events, window, model.window(window))
-                events += len(window["ts"])
-                advance(events / trace.rows)
-        final = model.finish()
-        writer.pages(final.pages)
-        writer.untraced(final.untraced)
-        writer.amend(final.late_results)
-        about = {
-            "trace_id": trace_id(connection, trace_row(trace)),
-            "started": started,
-            "allocsim_version": __version__,
-            "window_rows": window_rows,
-            "events": events,
-            **_times(trace),
-            "own_policy": kernel.policy,
-            "own_note": kernel.policy_note or None,
-            "placement": "recorded",
-            "use_how": int(How.OBSERVED if recording.page_ref else How.ASSUMED),
-        }
-        writer.rows(RUNS, [about])
-        writer.rows(CACHES, cache_rows(final))
-        writer.rows(QUALITY_COUNTS, count_rows(final))
-        writer.rows(CALL_SITES, call_site_rows(trace))
-        writer.rows(STACKS, stack_rows(recording.stacks))
-        writer.rows(TASKS, task_rows(trace))
-        writer.rows(POLICIES, policy_rows(policies))
-        writer.rows(POLICY_OPS, policy_op_rows(policies, kernel.policy))
-        writer.rows(POLICY_STEPS, policy_step_rows(policies, kernel.policy))
-        writer.rows(SOURCE_VERDICTS, source_verdict_rows(kernel.version))
-        writer.rows(KIND_READERS, kind_reader_rows(kernel.version))
-        writer.finish()
-        if recording.page_ref:
-            add_kernel_steps(connection, run, kernel)
-        if pricing is not None:
-            costs = pricing.costs or costs_for(trace.meta["arch"])
-            add_cache_line_places(connection, writer, run, trace, costs)
-            if trace.meta["page_size"] == PAGE_SIZE:  # of the slabs that descriptors take
-                add_descriptors(connection, writer, run, trace, pricing.schemes)
+    run = next_number(connection, "runs", "run")
+    writer = RunWriter(connection, run)
+    events = 0
+    # Three threads: one decodes, this one replays and makes rows, one inserts them.
+    with writer.ahead():
+        for window in prefetch(trace.windows(window_rows, _COLUMNS)):
+            writer.window(events, window, model.window(window))
+            events += len(window["ts"])
+            advance(events / trace.rows)
+    final = model.finish()
+    writer.pages(final.pages)
+    writer.untraced(final.untraced)
+    writer.amend(final.late_results)
+    about = {
+        "trace_id": trace_id(connection, trace_row(trace)),
+        "started": started,
+        "allocsim_version": __version__,
+        "window_rows": window_rows,
+        "events": events,
+        **_times(trace),
+        "own_policy": kernel.policy,
+        "own_note": kernel.policy_note or None,
+        "placement": "recorded",
+        "use_how": int(How.OBSERVED if recording.page_ref else How.ASSUMED),
+    }
+    writer.rows(RUNS, [about])
+    writer.rows(CACHES, cache_rows(final))
+    writer.rows(QUALITY_COUNTS, count_rows(final))
+    writer.rows(CALL_SITES, call_site_rows(trace))
+    writer.rows(STACKS, stack_rows(recording.stacks))
+    writer.rows(TASKS, task_rows(trace))
+    writer.rows(POLICIES, policy_rows(policies))
+    writer.rows(POLICY_OPS, policy_op_rows(policies, kernel.policy))
+    writer.rows(POLICY_STEPS, policy_step_rows(policies, kernel.policy))
+    writer.rows(SOURCE_VERDICTS, source_verdict_rows(kernel.version))
+    writer.rows(KIND_READERS, kind_reader_rows(kernel.version))
+    writer.finish()
+    if recording.page_ref:
+        add_kernel_steps(connection, run, kernel)
+    if pricing is not None:
+        costs = pricing.costs or costs_for(trace.meta["arch"])
+        add_cache_line_places(connection, writer, run, trace, costs)
+        if trace.meta["page_size"] == PAGE_SIZE:  # of the slabs that descriptors take
+            add_descriptors(connection, writer, run, trace, pricing.schemes)
     return run
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    import numpy.typing as npt
+    from allocsim.tables import Array
 
 _DTYPES = {
     "objects": dict(
@@ -52,9 +52,7 @@ def write_requests(folder: Path, windows: Iterable[RequestWindow]) -> None:
             ends.write(f"{window.end}\n")
 
 
-def _batch(
-    columns: Iterable[npt.NDArray[Any] | None], name: str, schema: pa.Schema
-) -> pa.RecordBatch:
+def _batch(columns: Iterable[Array | None], name: str, schema: pa.Schema) -> pa.RecordBatch:
     given = list(columns)
     rows = max(len(column) for column in given if column is not None)
     arrays = [

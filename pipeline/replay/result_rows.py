@@ -11,25 +11,14 @@ import numpy as np
 from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
 from allocsim.page_alloc.paths import PAGE_COUNTERS
 from allocsim.slub.paths import AllocPath
-from pipeline.store.schema import (
-    CACHE_COUNTERS,
-    CACHES,
-    FREE_BLOCKS,
-    PLACED_CACHES,
-    QUALITY_COUNTS,
-    ZONE_COUNTERS,
-    ZONES,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy.typing as npt
-
     from allocsim.page_alloc.replay import PageSample
     from allocsim.recording.requests import RequestWindow
     from allocsim.simulated_window import SimulatedWindow
-    from allocsim.tables import Columns
+    from allocsim.tables import I8, Columns, Ints
     from pipeline.replay.world import Recorded, World
 
 Rows = list[dict[str, Any]]
@@ -39,12 +28,12 @@ Rows = list[dict[str, Any]]
 class Tally:
     """Counts over the windows of a simulation."""
 
-    live: npt.NDArray[np.int64]
-    on_pre_trace: npt.NDArray[np.int64]
-    slab_allocs: npt.NDArray[np.int64]
-    slab_frees: npt.NDArray[np.int64]
-    pages_allocated: npt.NDArray[np.int64]
-    pages_freed: npt.NDArray[np.int64]
+    live: I8
+    on_pre_trace: I8
+    slab_allocs: I8
+    slab_frees: I8
+    pages_allocated: I8
+    pages_freed: I8
     events: int = 0
     on_pre_trace_slabs: int = 0
     failed: int = 0
@@ -75,9 +64,7 @@ class Tally:
             np.add(total, _sums(cache, pages[seen], total), out=total)
 
 
-def _sums(
-    cache: npt.NDArray[np.integer], values: npt.NDArray[np.integer], like: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
+def _sums(cache: Ints, values: Ints, like: I8) -> I8:
     """Sum of values by cache, as long as ``like``."""
     return np.bincount(cache, values, minlength=len(like)).astype(np.int64)
 
@@ -101,13 +88,13 @@ def result_rows(  # noqa: PLR0913 - all that a simulation knows when it ends
         counts: what the table quality_counts is told.
     """
     return {
-        CACHES.name: _cache_rows(recorded),
-        PLACED_CACHES.name: _placed_cache_rows(world, slabs, tally),
-        CACHE_COUNTERS.name: _counter_rows(world),
-        ZONES.name: _zone_rows(world),
-        ZONE_COUNTERS.name: _zone_counter_rows(world),
-        FREE_BLOCKS.name: [row for sample in samples for row in _free_rows(*sample)],
-        QUALITY_COUNTS.name: [{"name": n, "value": v} for n, v in counts.items()],
+        "caches": _cache_rows(recorded),
+        "placed_caches": _placed_cache_rows(world, slabs, tally),
+        "cache_counters": _counter_rows(world),
+        "zones": _zone_rows(world),
+        "zone_counters": _zone_counter_rows(world),
+        "free_blocks": [row for sample in samples for row in _free_rows(*sample)],
+        "quality_counts": [{"name": n, "value": v} for n, v in counts.items()],
     }
 
 

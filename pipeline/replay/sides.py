@@ -7,10 +7,10 @@ import re
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pipeline.errors import InputError, StoreError, UsageError
+from pipeline.processes.scratch import scratch
 from pipeline.replay.pricing import shipped_pricing
 from pipeline.replay.recorded import replay_path
 from pipeline.replay.settings import parse_settings
@@ -115,7 +115,7 @@ def opened_sides(
     if not simulated and any(part.settings for part in parts):
         raise UsageError("settings change the simulated placement; leave out --placement recorded")
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="allocsim-")))
+        folder = stack.enter_context(scratch())
         databases = _Databases(stack)
         found: dict[str, list[_Found]] = {
             part.text: _stored(part, db, databases) for part in parts if not part.is_trace
@@ -126,9 +126,9 @@ def opened_sides(
         )
         traces = [part for part in parts if part.is_trace]
         if traces:
-            scratch = folder / "results.duckdb"
-            runs = _replayed(traces, scratch, policies, progress, simulated=wanted)
-            connection = databases.open(scratch)
+            made = folder / "results.duckdb"
+            runs = _replayed(traces, made, policies, progress, simulated=wanted)
+            connection = databases.open(made)
             rows = {row["run"]: row for row in queries.every_run(connection)}
             for text, (recorded, placed) in runs.items():
                 of_it = None if placed is None else rows[placed]

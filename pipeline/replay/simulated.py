@@ -23,18 +23,9 @@ from pipeline.replay.world import check, make_world
 from pipeline.store.database import every_cpu, writing
 from pipeline.store.dimensions import next_number
 from pipeline.store.load import RunWriter
-from pipeline.store.schema import (
-    CACHE_COUNTERS,
-    CACHES,
-    FREE_BLOCKS,
-    PLACED_CACHES,
-    PLACED_EVENTS,
-    PLACED_SLABS,
-    QUALITY_COUNTS,
-    RUNS,
-    ZONE_COUNTERS,
-    ZONES,
-)
+from pipeline.store.schema import TABLE_OF
+from pipeline.store.schema.placed import PLACED_EVENTS, PLACED_SLABS
+from pipeline.store.schema.runs import RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -49,7 +40,6 @@ if TYPE_CHECKING:
     from allocsim.tables import Columns
     from pipeline.replay.result_rows import Rows
     from pipeline.replay.world import Recorded
-    from pipeline.store.schema import StoreTable
     from pipeline.trace_set.reader import TraceSet
 
 
@@ -69,7 +59,7 @@ class Outcome:
 
     def count(self, counts: Mapping[str, int]) -> None:
         """Add counts of the requests, which whoever made them has."""
-        self.rows[QUALITY_COUNTS.name] += [{"name": n, "value": v} for n, v in counts.items()]
+        self.rows["quality_counts"] += [{"name": n, "value": v} for n, v in counts.items()]
 
 
 def simulate(
@@ -251,19 +241,8 @@ def store(  # noqa: PLR0913 - the columns of a run
         "machine_how": outcome.machine_how,
     }
     writer.rows(RUNS, [row])
-    for table in _TABLES:
-        writer.rows(table, outcome.rows[table.name])
-
-
-_TABLES: tuple[StoreTable, ...] = (
-    CACHES,
-    PLACED_CACHES,
-    CACHE_COUNTERS,
-    ZONES,
-    ZONE_COUNTERS,
-    FREE_BLOCKS,
-    QUALITY_COUNTS,
-)
+    for name, rows in outcome.rows.items():
+        writer.rows(TABLE_OF[name], rows)
 
 
 def settings_key(settings: Mapping[str, int]) -> str:

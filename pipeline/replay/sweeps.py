@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import signal
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from multiprocessing import get_context
-from os import cpu_count
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pipeline.errors import AllocsimError, OutputError, StoreError
+from pipeline.processes.limits import cpus
+from pipeline.processes.scratch import scratch
+from pipeline.processes.workers import WorkerEndedError, workers
 from pipeline.replay.pricing import find_policies
 from pipeline.replay.read_back import RecordedRun
 from pipeline.replay.recorded import SIMULATION_ROWS, replay_trace
@@ -28,6 +25,7 @@ from pipeline.store.load import RunWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from pipeline.progress import Progress
     from pipeline.replay.settings import Settings
@@ -80,7 +78,7 @@ def sweep_traces(
         with opened(path, progress) as trace:
             for settings in combinations:
                 check_for_trace(settings, trace)
-            _sweep_trace(trace, db, combinations, jobs or cpu_count() or 1, progress, done)
+            _sweep_trace(trace, db, combinations, jobs or cpus(), progress, done)
     return done
 
 
@@ -99,15 +97,15 @@ def _sweep_trace(  # noqa: PLR0913 - what a sweep is of, and what it adds to
         advance = progress.step(f"replay {name}")
         of_run = replay_trace(trace, db, find_policies([]), advance=advance)
     if missing and of_run is not None:
-        with TemporaryDirectory(prefix="allocsim-") as folder:
+        with scratch() as folder:
             with reading(db) as connection:
                 source = RecordedRun(connection, of_run, trace, SIMULATION_ROWS)
                 for settings in missing:
                     check(settings, source.recorded)
                 maker, windows = source.requests()
-                write_requests(Path(folder), windows)
+                write_requests(folder, windows)
             step = progress.step(f"sweep {name}")
-            asked = _Asked(source.recorded, Path(folder), maker.counts)
+            asked = _Asked(source.recorded, folder, maker.counts)
             _simulate_all(asked, missing, jobs, db, step)
         done.added += len(missing)
         _, there = _runs_there(trace, db)
@@ -147,34 +145,24 @@ def _simulate_all(
     db: Path,
     advance: Callable[[float], None],
 ) -> None:
-    # Processes are spawned: a forked one would share the state of DuckDB's and Arrow's threads.
-    with ProcessPoolExecutor(
-        min(jobs, len(combinations)), get_context("spawn"), _end_on_interrupt
-    ) as pool:
-        futures = {
-            pool.submit(_simulated, asked.recorded, asked.folder, settings): settings
-            for settings in combinations
-        }
-        try:
+    try:
+        with workers(min(jobs, len(combinations))) as submit:
+            futures = {
+                submit(_simulated, asked.recorded, asked.folder, settings): settings
+                for settings in combinations
+            }
             for count, future in enumerate(as_completed(futures), 1):
                 started, outcome = future.result()
                 outcome.count(asked.counts)
                 _add(db, asked.recorded.run, futures[future], started, outcome)
-                advance(count / len(futures))
-        except BrokenProcessPool:
-            raise AllocsimError(
-                f"{db}: a process of the sweep was ended from outside (out of memory?); {_AGAIN},"
-                " perhaps with --jobs 1"
-            ) from None
-        except (OutputError, StoreError) as error:
-            raise type(error)(f"{error}; {_AGAIN}") from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _end_on_interrupt() -> None:
-    """Let Ctrl-C end a process at once and without a word: the parent says what there is to say."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+                advance(count / len(combinations))
+    except WorkerEndedError:
+        raise AllocsimError(
+            f"{db}: a process of the sweep was ended from outside (out of memory?); {_AGAIN},"
+            " perhaps with --jobs 1"
+        ) from None
+    except (OutputError, StoreError) as error:
+        raise type(error)(f"{error}; {_AGAIN}") from error
 
 
 def _simulated(recorded: Recorded, folder: Path, settings: Settings) -> tuple[str, Outcome]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pipeline.errors import InputError, UsageError
 from pipeline.ingest.recording import import_recording
+from pipeline.processes.scratch import scratch
 from pipeline.trace_set.parts import check_meta, is_trace_set
 from pipeline.trace_set.reader import TraceSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pipeline.progress import Progress
 
@@ -41,10 +41,10 @@ def opened(path: Path, progress: Progress, instance: str | None = None) -> Itera
         check_meta(path, trace.meta)
         yield trace
         return
-    with TemporaryDirectory(prefix="allocsim-") as folder:
+    with scratch() as folder:
         imported = import_recording(
             path,
-            Path(folder),
+            folder,
             instance=instance,
             progress=progress.step(f"import {path.name}"),
         )

@@ -18,7 +18,8 @@ from allocsim.recording.requests import SheafRuns, Untraced, UntracedFrees
 
 if TYPE_CHECKING:
     import duckdb
-    import numpy.typing as npt
+
+    from allocsim.tables import Ints
 
 #: Moments of an untraced free in its interval, from the earliest (0) to the latest (1).
 EARLIEST, MIDDLE, LATEST = 0.0, 0.5, 1.0
@@ -95,8 +96,8 @@ WHERE run = $run AND seq >= $first AND seq < $end ORDER BY seq
 def find_untraced(  # noqa: PLR0913 - what of, and the machine's figures
     connection: duckdb.DuckDBPyConnection,
     run: int,
-    origins: npt.NDArray[np.integer],
-    caches: npt.NDArray[np.integer],
+    origins: Ints,
+    caches: Ints,
     last_ts: int,
     grace_ns: int,
 ) -> UntracedReader:

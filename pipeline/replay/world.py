@@ -48,15 +48,13 @@ from pipeline.errors import InputError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy.typing as npt
-
     from allocsim.initial_state.pcp_lists import ListsAtStart
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.profile import Profile
     from allocsim.kernels.release import Generation
     from allocsim.page_alloc.zones import MachineZones, Zone, ZoneState
     from allocsim.slub.requests import FreeBefore, PreTraceObjects
-    from allocsim.tables import Columns
+    from allocsim.tables import I8, Columns
     from pipeline.trace_set.reader import TraceSet
 
 SYNTH = "synth"  #: source.format of a synthetic trace set
@@ -100,7 +98,7 @@ class Recorded:
     states: tuple[ZoneState, ...]
     zones_how: How
     nodes: int
-    lists: npt.NDArray[np.int64]
+    lists: I8
     thp: bool
 
 
@@ -127,7 +125,7 @@ class World:
     free_before: FreeBefore
 
     @property
-    def pre_trace_free(self) -> npt.NDArray[np.int64]:
+    def pre_trace_free(self) -> I8:
         """Free places on slabs older than the trace, by cache."""
         return np.bincount(self.free_before.cache, minlength=len(self.shapes))
 
@@ -194,7 +192,7 @@ def _machine(profile: Profile, recorded: Recorded, settings: Mapping[str, int]) 
     )
 
 
-def pre_trace_handles(recorded: Recorded) -> npt.NDArray[np.int64]:
+def pre_trace_handles(recorded: Recorded) -> I8:
     """Rising handles of the objects live before the trace; no setting changes them."""
     shapes, _ = _shapes(DEFAULT, recorded, {})
     return _pre_trace(recorded, shapes, recorded.cpus, DEFAULT.slub.generation)[0].object
@@ -284,10 +282,7 @@ def recorded_zones(
 
 
 def zones_at_start(
-    trace: TraceSet,
-    zones: tuple[Zone, ...],
-    lists: npt.NDArray[np.int64],
-    taken: npt.NDArray[np.int64],
+    trace: TraceSet, zones: tuple[Zone, ...], lists: I8, taken: I8
 ) -> tuple[tuple[Zone, ...], tuple[ZoneState, ...]] | None:
     """Zones and what their buddies held at the first event, by the snapshot behind the recording.
 
@@ -334,9 +329,7 @@ def zones_at_start(
     return tuple(at_start), tuple(states)
 
 
-def recorded_lists(
-    trace: TraceSet, zones: Sequence[Zone], found: ListsAtStart
-) -> npt.NDArray[np.int64]:
+def recorded_lists(trace: TraceSet, zones: Sequence[Zone], found: ListsAtStart) -> I8:
     """Blocks on every CPU's page lists at the start: (zones, CPUs, PCP_LISTS).
 
     By the recording's first refills (inferred). Where the snapshot counts more pages, the rest is

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipeline.store.schema import StoreTable, from_loaded, loaded_type
+from pipeline.store.schema.table import StoreTable, from_loaded, loaded_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
-    import numpy.typing as npt
-
+    from allocsim.tables import Array, Bools
     from allocsim.trace.events import Column
 
 _ARROW = {
@@ -46,12 +44,7 @@ def insert_statement(table: StoreTable, source: str) -> str:
     return f"INSERT INTO {table.name} SELECT {values} FROM {source}"
 
 
-def stored(
-    column: Column,
-    values: npt.NDArray[Any] | None,
-    rows: int,
-    null: npt.NDArray[np.bool_] | None = None,
-) -> pa.Array:
+def stored(column: Column, values: Array | None, rows: int, null: Bools | None = None) -> pa.Array:
     """A column as it is stored.
 
     Args:
@@ -72,7 +65,7 @@ def from_rows(table: StoreTable, rows: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=arrow_schema(table))
 
 
-def from_columns(table: StoreTable, columns: Mapping[str, npt.NDArray[Any]]) -> pa.Table:
+def from_columns(table: StoreTable, columns: Mapping[str, Array]) -> pa.Table:
     """Result columns, in which -1 stands for null, as an Arrow table."""
     rows = len(next(iter(columns.values())))
     arrays = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -18,9 +18,12 @@ from allocsim.refcount.alloc_levels import LEVELS
 from allocsim.refcount.freezability import VERDICTS
 from allocsim.slub.counters import COUNTERS, Use
 from allocsim.slub.paths import FREE_PATHS, AllocPath
-from pipeline.errors import AllocsimError, OutputError, StoreError
-from pipeline.store.interrupts import interruptible
+from pipeline.errors import AllocsimError, BusyError, OutputError, StoreError
+from pipeline.processes import signals
+from pipeline.processes.limits import cpus, memory
+from pipeline.processes.scratch import scratch
 from pipeline.store.schema import SCHEMA_VERSION, create_tables
+from pipeline.store.waiting import patiently
 from reports.views import create_views
 
 if TYPE_CHECKING:
@@ -38,10 +41,15 @@ _SANDBOX: dict[str, Setting] = {
 _LOCK = "lock_configuration"
 
 
-# By default DuckDB caches what it has written in most of the machine's memory. With more than one
-# thread each INSERT makes row groups of its own, whose remainders are compressed again when the
-# transaction ends; the other CPUs have the reading and the model to do.
-_WRITER: dict[str, Setting] = {"memory_limit": "256MB", "threads": 1}
+# By default DuckDB caches what it has read or written in most of the machine's memory, and each of
+# its threads has what it works on besides. What does not fit is on disk, beside the database.
+_READER_BYTES = 384 << 20
+_WRITER_BYTES = 256 << 20
+_THREAD_BYTES = 48 << 20
+
+# With more than one thread each INSERT makes row groups of its own, whose remainders are compressed
+# again when the transaction ends; the other CPUs have the reading and the model to do.
+_WRITER_THREADS = 1
 
 # Somebody else's database may have views only.
 _NAMES = """
@@ -79,9 +87,12 @@ def reading(
     """
     if not path.is_file():
         raise StoreError(f"{path}: no results database there; make one with: allocsim replay TRACE")
-    with _errors(path):
-        wanted = {**_SANDBOX, **(config or {}), _LOCK: not seal}
-        connection = duckdb.connect(path, read_only=True, config=wanted)
+    config = config or {}
+    with ExitStack() as stack:
+        if "temp_directory" not in config:
+            config = _limits(path, _READER_BYTES, stack) | dict(config)
+        stack.enter_context(_errors(path))
+        connection = _connected(path, {**_SANDBOX, **config, _LOCK: not seal}, read_only=True)
         try:
             for statement in seal:
                 connection.execute(statement)
@@ -89,7 +100,7 @@ def reading(
                 connection.execute(f"SET {_LOCK} = true")
             if not _checked(connection, path):
                 raise StoreError(f"{path}: holds no run yet; add one with: allocsim replay TRACE")
-            with interruptible(connection):
+            with signals.telling(connection.interrupt):
                 yield connection
         finally:
             connection.close()
@@ -107,46 +118,73 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     _make_folder(path.parent)
     was_there = _is_there(path)
-    with _errors(path):
+    size = None  # of the file as it was, now that it is locked; None: it is none of ours
+    fresh = False
+    with ExitStack() as stack:
+        limits = _limits(path, _WRITER_BYTES, stack) | {"threads": _WRITER_THREADS}
         try:
-            connection = duckdb.connect(path, config=_WRITER)
-        except duckdb.Error:
+            connection = _connected(path, limits)
+        except AllocsimError:
             if not was_there:
                 _remove_stub(path)
             raise
-    size = None  # of the file as it was, now that it is locked; None: it is none of ours
-    fresh = False
-    try:
+        try:
+            with _errors(path):
+                fresh = not _checked(connection, path)
+                size = path.stat().st_size
+                # All bulk is whole numbers. Trying out every other encoding first would take longer
+                # than the encoding, and never finds a smaller one.
+                connection.execute("PRAGMA force_compression = 'bitpacking'")
+                connection.execute("BEGIN")
+                if fresh:
+                    _create(connection)
+                _say_of_names(connection)
+                create_views(connection)
+                with signals.telling(connection.interrupt):
+                    yield connection
+                connection.execute("COMMIT")
+        except BaseException:
+            if size is not None:
+                _undo(connection, path, None if fresh and not was_there else size)
+            raise
+        finally:
+            connection.close()
+
+
+def _limits(path: Path, most: int, stack: ExitStack) -> dict[str, Setting]:
+    """What a connection may take: memory, threads, and a folder for what does not fit.
+
+    Args:
+        path: the database.
+        most: bytes of memory; of a small machine a quarter.
+        stack: at its end the folder is removed.
+    """
+    size = min(most, memory() // 4)
+    return {
+        "memory_limit": f"{size}B",
+        "threads": max(1, min(cpus(), size // _THREAD_BYTES)),
+        "temp_directory": str(stack.enter_context(scratch(path.parent))),
+    }
+
+
+def _connected(
+    path: Path, config: Mapping[str, Setting], *, read_only: bool = False
+) -> duckdb.DuckDBPyConnection:
+    def connect() -> duckdb.DuckDBPyConnection:
         with _errors(path):
-            fresh = not _checked(connection, path)
-            size = path.stat().st_size
-            # All bulk is whole numbers. Trying out every other encoding first would take longer
-            # than the encoding, and never finds a smaller one.
-            connection.execute("PRAGMA force_compression = 'bitpacking'")
-            connection.execute("BEGIN")
-            if fresh:
-                _create(connection)
-            _say_of_names(connection)
-            create_views(connection)
-            with interruptible(connection):
-                yield connection
-            connection.execute("COMMIT")
-    except BaseException:
-        if size is not None:
-            _undo(connection, path, None if fresh and not was_there else size)
-        raise
-    finally:
-        connection.close()
+            return duckdb.connect(path, read_only=read_only, config=dict(config))
+
+    return patiently(connect)
 
 
 @contextmanager
 def every_cpu(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """In the block, queries of a database that is being written use every CPU there is."""
-    connection.execute(f"SET threads = {len(os.sched_getaffinity(0))}")
+    connection.execute(f"SET threads = {cpus()}")
     try:
         yield
     finally:
-        connection.execute(f"SET threads = {_WRITER['threads']}")
+        connection.execute(f"SET threads = {_WRITER_THREADS}")
 
 
 def _is_there(path: Path) -> bool:
@@ -284,7 +322,7 @@ def _translated(path: Path, message: str) -> AllocsimError:
     pid = re.search(r"\(PID (\d+)\)", message)
     if "Could not set lock" in message:
         who = f" by process {pid[1]}" if pid else ""
-        return StoreError(f"{path}: in use{who}; try again when that is done")
+        return BusyError(f"{path}: in use{who}")
     if "not a valid DuckDB database file" in message:
         return StoreError(f"{path}: not a results database; choose another file with --db")
     for cause in ("No space left on device", "File too large", "Disk quota exceeded"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from allocsim.refcount.alloc_levels import caller, entry_level
 from allocsim.refcount.policies import policy_ops, policy_steps
-from pipeline.store.schema import TRACE_CPUS, TRACES
+from pipeline.store.schema.runs import TRACE_CPUS, TRACES
 from reports.rules import titled
 
 if TYPE_CHECKING:

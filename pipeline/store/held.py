@@ -8,16 +8,15 @@ rows are rare.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from allocsim.tables import concat, find, take
 from allocsim.trace.results import CacheHow
 
 if TYPE_CHECKING:
-    from allocsim.tables import Bools, Columns, Index
+    from allocsim.tables import I8, Array, Bools, Columns
 
 
 def may_change(columns: Columns) -> Bools:
@@ -50,7 +49,7 @@ class Held:
         if len(rows["seq"]):
             self._parts.append(rows)
 
-    def amend(self, name: str, seq: Index, values: npt.NDArray[Any]) -> Bools:
+    def amend(self, name: str, seq: I8, values: Array) -> Bools:
         """Give held rows new values in a column; returns which ``seq`` are of held rows.
 
         Of several values for a row the last stands. A row that is given its lifetime is no longer

@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from allocsim.trace.events import EVENT_COLUMN, EVENTS, Ev
@@ -24,7 +23,7 @@ from pipeline.store.dimensions import next_number
 from pipeline.store.held import Held, may_change
 from pipeline.store.origins import PARTS, Origins
 from pipeline.store.samples import INSERT_SAMPLES
-from pipeline.store.schema import (
+from pipeline.store.schema.recorded import (
     OBJECT_FACTS,
     OBJECT_ORIGINS,
     OBJECT_STACKS,
@@ -32,9 +31,8 @@ from pipeline.store.schema import (
     PAGES,
     PREFILLED_OBJECTS,
     UNFREED_OBJECTS,
-    StoreTable,
-    from_loaded,
 )
+from pipeline.store.schema.table import StoreTable, from_loaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +40,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from allocsim.recording.interpret import UntracedResult, WindowResult
-    from allocsim.tables import Bools, Columns, Index
+    from allocsim.tables import I4, I8, Array, Bools, Columns
     from allocsim.trace.late_results import LateResults
 
 _EVENT_TABLES = (OBJECT_FACTS, PAGE_EVENTS)
@@ -247,7 +245,7 @@ class RunWriter:
                 late &= values >= 0
             self._note(name, seq[late], values[late])
 
-    def _note(self, name: str, seq: Index, values: npt.NDArray[Any]) -> None:
+    def _note(self, name: str, seq: I8, values: Array) -> None:
         if not len(seq):
             return
         known = self._amended.get(name, 0)
@@ -296,7 +294,7 @@ class RunWriter:
         if rows:
             self._add(table, from_rows(table, [{"run": self._run, **row} for row in rows]))
 
-    def _runs(self, rows: int) -> npt.NDArray[np.int32]:
+    def _runs(self, rows: int) -> I4:
         return np.full(rows, self._run, np.int32)
 
     def _add(self, table: StoreTable, batch: pa.Table) -> None:

@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from allocsim.tables import Columns, Index
+    from allocsim.tables import I4, I8, Columns, Ints
 
 #: Columns of events that make an origin. ``call_site`` and the sizes may be absent.
 PARTS = ("event", "call_site", "bytes_req", "bytes_alloc", "cache", "cache_how")
@@ -31,7 +30,7 @@ class Origins:
         self._number: dict[tuple[int, ...], int] = {}
         self._absent = {"call_site", "bytes_req", "bytes_alloc"}
 
-    def of(self, events: Columns) -> npt.NDArray[np.int32]:
+    def of(self, events: Columns) -> I4:
         """The origin of each event; numbers are given in the order in which origins come up.
 
         Args:
@@ -46,7 +45,7 @@ class Origins:
         keys = zip(*(part[first].tolist() for part in parts), strict=True)
         return np.array([self._of(key) for key in keys], np.int32)[codes]
 
-    def changed(self, origin: Index, cache: Index, cache_how: Index) -> npt.NDArray[np.int32]:
+    def changed(self, origin: I8, cache: I8, cache_how: I8) -> I4:
         """The origins of events like those of others, but of another cache."""
         known = list(self._number)
         return np.array(
@@ -74,8 +73,8 @@ class Origins:
 
 
 def _codes(  # noqa: PLR0913 - PARTS
-    event: Index, call_site: Index, bytes_req: Index, bytes_alloc: Index, cache: Index, how: Index
-) -> tuple[Index, int]:
+    event: I8, call_site: I8, bytes_req: I8, bytes_alloc: I8, cache: I8, how: I8
+) -> tuple[I8, int]:
     """A code for each row, below the count returned; rows have one if all they have is equal."""
     # Codes of events and rules fit a byte each.
     small = (cache.astype(np.int64) + 1) << 16 | (how.astype(np.int64) + 1) << 8 | event
@@ -86,6 +85,6 @@ def _codes(  # noqa: PLR0913 - PARTS
     return codes, count
 
 
-def _encoded(values: npt.NDArray[np.integer]) -> tuple[Index, int]:
+def _encoded(values: Ints) -> tuple[I8, int]:
     encoded = pa.array(values).dictionary_encode()
     return encoded.indices.to_numpy(), len(encoded.dictionary)

@@ -19,12 +19,9 @@ from pipeline.synth.tables import (
 )
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from allocsim.tables import I2, I8, U8
     from pipeline.synth.spec.model import Spec
 
-    Ints = npt.NDArray[np.int64]
-    Bits = npt.NDArray[np.uint64]
 
 BEFORE = 1 << 30  #: ns before the trace in which what is older is allocated
 GOING = 1 << 20  #: ns at the end of that in which what is gone by then is freed, unless unused
@@ -68,9 +65,9 @@ class Batches(NamedTuple):
     ``first`` is the number of the first in the whole trace where it is known, else -1.
     """
 
-    start: Ints
-    cpu: npt.NDArray[np.int16]
-    pick: Bits
+    start: I8
+    cpu: I2
+    pick: U8
     first: int = -1
 
 
@@ -99,7 +96,7 @@ class Arrivals:
         self._strata: Strata | None = None
         self._loops = np.repeat(np.arange(spec.cpus), work.cpus).astype(np.int16)
 
-    def bits(self, use: BitsUse, key: tuple[int, ...], count: int) -> Bits:
+    def bits(self, use: BitsUse, key: tuple[int, ...], count: int) -> U8:
         """Random numbers of the work."""
         return random_bits(self._spec.seed, use, (self._number, *key), count)
 
@@ -133,7 +130,7 @@ class Arrivals:
         pick = self.bits(BitsUse.CHOICES, span.key, len(start)) & SHARE_MASK
         return Batches(start, np.repeat(cpu, size), pick)
 
-    def _poisson(self, span: PhaseSpan) -> tuple[Ints, Bits]:
+    def _poisson(self, span: PhaseSpan) -> tuple[I8, U8]:
         """Times at random, and the random number of each."""
         rate = self._work.arrival.rate(span.phase) * self._spec.phases[span.phase].rate
         if not rate:
@@ -143,8 +140,8 @@ class Arrivals:
         scaled = int(mean * (1 << fine))
         length = (span.end - span.begin) << fine
         likely = length // scaled
-        starts: list[Ints] = []
-        numbers: list[Bits] = []
+        starts: list[I8] = []
+        numbers: list[U8] = []
         passed = 0
         while passed < length:
             count = likely + 6 * isqrt(likely) + 16
@@ -219,6 +216,6 @@ class Arrivals:
         return Batches(starts, cpus, np.zeros(len(starts), np.uint64))
 
 
-def cpu_bits(bits: Bits) -> Ints:
+def cpu_bits(bits: U8) -> I8:
     """The bits of random numbers that choose a CPU."""
     return ((bits >> CPU_AT) & _CPU_MASK).view(np.int64)

@@ -36,15 +36,12 @@ from pipeline.synth.spec.model import sheaves
 from pipeline.synth.tables import DRAW_BITS
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from allocsim.tables import I2, I4, I8, U1, U8
     from pipeline.synth.arrivals import Batches
     from pipeline.synth.mixtures import Drawn
     from pipeline.synth.random_bits import Strata
     from pipeline.synth.spec.model import Spec, Work
 
-    Ints = npt.NDArray[np.int64]
-    Bits = npt.NDArray[np.uint64]
 
 NEVER = 1 << 62  #: time of death of what outlives the trace
 
@@ -60,11 +57,11 @@ class Births(NamedTuple):
         free_cpu: CPU that frees (i2).
     """
 
-    birth: Ints
-    death: Ints
-    entry: npt.NDArray[np.int32]
-    cpu: npt.NDArray[np.int16]
-    free_cpu: npt.NDArray[np.int16]
+    birth: I8
+    death: I8
+    entry: I4
+    cpu: I2
+    free_cpu: I2
 
 
 class Worker:
@@ -120,7 +117,7 @@ class Worker:
         birth = np.arange(len(death)) * (BEFORE - 2 * GOING) // len(death) - BEFORE
         return births._replace(birth=birth, death=death)
 
-    def _lives_of(self, entry: Ints, batches: Batches, span: PhaseSpan) -> tuple[Drawn, Bits]:
+    def _lives_of(self, entry: I8, batches: Batches, span: PhaseSpan) -> tuple[Drawn, U8]:
         """How long each object lives, and its random bits: a draw, and who frees it.
 
         By chance; but in equal slices where so many are wanted with such quantiles, so that they
@@ -181,14 +178,14 @@ class Worker:
 
     def _with_batch(  # noqa: PLR0913 - the columns of the rows
         self,
-        death: Ints,
-        kinds: npt.NDArray[np.uint8],
-        entry: Ints,
-        hold: Ints,
-        batch: Ints | None,
-        place: Ints,
-        start: Ints,
-        sizes: Ints,
+        death: I8,
+        kinds: U1,
+        entry: I8,
+        hold: I8,
+        batch: I8 | None,
+        place: I8,
+        start: I8,
+        sizes: I8,
         span: PhaseSpan,
     ) -> None:
         """Deaths of what is freed with its batch: one after the other, in the wanted order."""
@@ -215,13 +212,7 @@ class Worker:
         )
 
     def _with_phase(  # noqa: PLR0913 - likewise
-        self,
-        death: Ints,
-        kinds: npt.NDArray[np.uint8],
-        entry: Ints,
-        birth: Ints,
-        bits: Bits,
-        span: PhaseSpan,
+        self, death: I8, kinds: U1, entry: I8, birth: I8, bits: U8, span: PhaseSpan
     ) -> None:
         """Deaths at the phase's end, spread over a while, in the wanted order."""
         rows = np.flatnonzero(kinds == PHASE_END)
@@ -239,7 +230,7 @@ class Worker:
         death[rows] = np.maximum(end, birth[rows] + 1)
 
     def _with_time(  # noqa: PLR0913 - likewise
-        self, death: Ints, lives: Drawn, entry: Ints, birth: Ints, batches: Batches, span: PhaseSpan
+        self, death: I8, lives: Drawn, entry: I8, birth: I8, batches: Batches, span: PhaseSpan
     ) -> None:
         """Deaths at times that were given, by chance or in the order of births."""
         rows = np.flatnonzero(lives.kind == UNTIL)
@@ -259,7 +250,7 @@ class Worker:
         death[rows] = np.maximum(span.cycle + time, birth[rows] + 1)
 
     @staticmethod
-    def _with_before(death: Ints, kinds: npt.NDArray[np.uint8], birth: Ints, bits: Bits) -> None:
+    def _with_before(death: I8, kinds: U1, birth: I8, bits: U8) -> None:
         """Deaths right before the trace begins, in an order by chance."""
         rows = np.flatnonzero(kinds == GONE)
         chance = ((bits[rows] >> np.uint64(8)) & SHARE_MASK).view(np.int64)
@@ -267,7 +258,7 @@ class Worker:
         rows = np.flatnonzero(kinds == UNUSED)
         death[rows] = birth[rows] - GOING - 1
 
-    def _wait_for_grace(self, death: Ints, entry: Ints) -> None:
+    def _wait_for_grace(self, death: I8, entry: I8) -> None:
         """Frees after a grace period: all of one come together, 64 times as dense."""
         if not self._frees.grace.any():
             return
@@ -278,7 +269,7 @@ class Worker:
         death[rows] += period - passed + (passed >> 6)
 
 
-def _first_places(work: Work) -> Ints:
+def _first_places(work: Work) -> I8:
     """Place in a batch of each line's first, and of those that share its prefilled sheaf (i8)."""
     places: list[int] = []
     passed = 0
@@ -288,7 +279,7 @@ def _first_places(work: Work) -> Ints:
     return np.array(places, np.int64)
 
 
-def _ranks(turn: Ints, of: Ints) -> Ints:
+def _ranks(turn: I8, of: I8) -> I8:
     """Rank of each row within its group, where ``turn`` sorts by group and chance."""
     place = np.empty(len(turn), np.int64)
     place[turn] = np.arange(len(turn))

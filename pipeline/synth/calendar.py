@@ -10,18 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from allocsim.tables import concat, empty, take
+from allocsim.tables import concat, empty, rows_of, take
 from pipeline.synth.births import NEVER, Births
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
-    from allocsim.tables import Columns
+    from allocsim.tables import I1, I2, I4, I8, Bools, Columns
     from pipeline.synth.lines import PrefilledLines
 
-    Ints = npt.NDArray[np.int64]
 
 _SOON = 16  # windows
 _UNBORN = {"birth": "i8", "death": "i8", "entry": "i4", "cpu": "i2", "free_cpu": "i2"}
@@ -44,29 +41,19 @@ class Moments(NamedTuple):
         left: how many are still to come out of it, this one among them (i4); else 0.
     """
 
-    seq: Ints
-    ts: Ints
-    op: npt.NDArray[np.int8]
-    entry: npt.NDArray[np.int32]
-    cpu: npt.NDArray[np.int16]
-    handle: Ints
-    piece: Ints
-    run: Ints
-    left: npt.NDArray[np.int32]
+    seq: I8
+    ts: I8
+    op: I1
+    entry: I4
+    cpu: I2
+    handle: I8
+    piece: I8
+    run: I8
+    left: I4
 
-    def of(self, rows: Ints | slice) -> Moments:
+    def of(self, rows: I8 | slice) -> Moments:
         """Some of them."""
-        return Moments(
-            self.seq[rows],
-            self.ts[rows],
-            self.op[rows],
-            self.entry[rows],
-            self.cpu[rows],
-            self.handle[rows],
-            self.piece[rows],
-            self.run[rows],
-            self.left[rows],
-        )
+        return rows_of(self, rows)
 
 
 class Calendar:
@@ -77,7 +64,7 @@ class Calendar:
         prefilled: which lines come out of prefilled sheaves.
     """
 
-    def __init__(self, pieces: Ints, prefilled: PrefilledLines) -> None:
+    def __init__(self, pieces: I8, prefilled: PrefilledLines) -> None:
         self._prefilled = prefilled
         self._pieces = pieces
         # Each piece has a number of its own, behind that of the first.
@@ -122,9 +109,7 @@ class Calendar:
         whole = Moments(seq, *columns, none, *self._out_of_sheaves(seq, op[order], entry[order]))
         return self._in_pieces(whole) if self._shift else whole
 
-    def _out_of_sheaves(
-        self, seq: Ints, op: npt.NDArray[np.int8], entry: npt.NDArray[np.int32]
-    ) -> tuple[Ints, npt.NDArray[np.int32]]:
+    def _out_of_sheaves(self, seq: I8, op: I1, entry: I4) -> tuple[I8, I4]:
         """Moments.run and Moments.left: what one sheaf gives comes in a row, at one time."""
         run, left = np.zeros(len(seq), np.int64), np.zeros(len(seq), np.int32)
         count = self._prefilled.objects[entry]
@@ -164,13 +149,7 @@ class Calendar:
         soon = both["death"] < self._horizon
         self._soon, self._later = take(both, soon), [take(both, ~soon)]
 
-    def _keep(
-        self,
-        born: Columns,
-        handle: Ints,
-        stays: npt.NDArray[np.bool_],
-        dying: npt.NDArray[np.bool_],
-    ) -> None:
+    def _keep(self, born: Columns, handle: I8, stays: Bools, dying: Bools) -> None:
         new = take({**born, "handle": handle}, stays)
         new = {name: new[name] for name in _ALIVE}
         soon = new["death"] < self._horizon
@@ -178,7 +157,7 @@ class Calendar:
         self._later.append(take(new, ~soon))
 
 
-def _order(time: Ints, begin: int) -> Ints:
+def _order(time: I8, begin: int) -> I8:
     """Row numbers in order of time; at one time in order of rows, so births before deaths."""
     since = time - begin
     if len(time) >= 1 << _ROW_BITS or int(since.max(initial=0)) >= 1 << (63 - _ROW_BITS):

@@ -10,9 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
-    Ints = npt.NDArray[np.int64]
+    from allocsim.tables import I8
 
 
 class Rank(IntEnum):
@@ -46,11 +44,11 @@ class Further(NamedTuple):
         cpu: CPU.
     """
 
-    row: Ints
-    rank: Ints
-    template: Ints
-    place: Ints
-    cpu: Ints
+    row: I8
+    rank: I8
+    template: I8
+    place: I8
+    cpu: I8
 
     @classmethod
     def joined(cls, parts: Sequence[Further]) -> Further:

@@ -19,8 +19,7 @@ from pipeline.synth.spec.model import KMALLOC_TYPES, sheaves
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
+    from allocsim.tables import I1, I4, I8, U1
     from pipeline.synth.machine import SpecMachine
     from pipeline.synth.rows import Templates
     from pipeline.synth.spec.model import Entry, Spec, Work
@@ -46,19 +45,19 @@ class SpecLines(NamedTuple):
         batched: template of mm_page_free_batched, behind the free (i4).
     """
 
-    cache: npt.NDArray[np.int32]
-    order: npt.NDArray[np.int8]
-    migratetype: npt.NDArray[np.int8]
-    highest: npt.NDArray[np.int8]
-    flags: npt.NDArray[np.uint8]
-    alloc: npt.NDArray[np.int32]
-    free: npt.NDArray[np.int32]
-    pages_before: npt.NDArray[np.int32]
-    pages_after: npt.NDArray[np.int32]
-    batched: npt.NDArray[np.int32]
+    cache: I4
+    order: I1
+    migratetype: I1
+    highest: I1
+    flags: U1
+    alloc: I4
+    free: I4
+    pages_before: I4
+    pages_after: I4
+    batched: I4
 
 
-def pieces(spec: Spec) -> npt.NDArray[np.int64]:
+def pieces(spec: Spec) -> I8:
     """In how many pieces each line's pages are freed (i8)."""
     entries = [entry for work in spec.works for entry in work.entries]
     splits = kernel_of(spec.kernel).vmalloc_splits
@@ -79,8 +78,8 @@ class PrefilledLines(NamedTuple):
         sheaf: number of the first line that the sheaf has objects for (i8).
     """
 
-    objects: npt.NDArray[np.int64]
-    sheaf: npt.NDArray[np.int64]
+    objects: I8
+    sheaf: I8
 
 
 def prefilled(spec: Spec) -> PrefilledLines:

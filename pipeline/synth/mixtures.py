@@ -13,12 +13,9 @@ from pipeline.synth.tables import DRAW_BITS, draw, exponential, fixed, from_quan
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
+    from allocsim.tables import I2, I8, U1, U8
     from pipeline.synth.spec.model import Entry, Free, Life
 
-    Ints = npt.NDArray[np.int64]
-    Bits = npt.NDArray[np.uint64]
 
 CPU_BITS = 12  #: random bits that choose a CPU
 _SPARE_BITS = 10  # that choose among those that do alike
@@ -45,9 +42,9 @@ class Drawn(NamedTuple):
         at: which component they are of (i8).
     """
 
-    time: Ints
-    kind: npt.NDArray[np.uint8] | None
-    at: Ints
+    time: I8
+    kind: U1 | None
+    at: I8
 
 
 class LifeTables:
@@ -59,7 +56,7 @@ class LifeTables:
         self._limits = np.full((most - 1, len(entries)), 1 << SHARE_BITS, np.int64)
         self._base = np.zeros((most, len(entries)), np.int64)
         self._kind = np.zeros((most, len(entries)), np.uint8)
-        parts: list[Ints] = []
+        parts: list[I8] = []
         for number, entry in enumerate(entries):
             total, passed = sum(life.share for life in entry.lives), Decimal(0)
             for at, life in enumerate(entry.lives):
@@ -74,14 +71,14 @@ class LifeTables:
         self._table = np.concatenate(parts)
         self._plain = not self._kind.any()
 
-    def draw(self, entry: Ints, bits: Bits, chance: Bits) -> Drawn:
+    def draw(self, entry: I8, bits: U8, chance: U8) -> Drawn:
         """A lifetime for each row."""
         which = np.zeros(len(entry), np.int64)
         for limits in self._limits:
             which += chance.view(np.int64) >= limits[entry]
         return self._drawn(which * self._base.shape[1] + entry, bits)
 
-    def draw_at(self, entry: Ints, place: Bits) -> tuple[Drawn, Bits]:
+    def draw_at(self, entry: I8, place: U8) -> tuple[Drawn, U8]:
         """A lifetime for each row by one number in 2^PLACE_BITS, and the bits it was drawn by.
 
         The number chooses the component, and by where it lies in the component's part of all, the
@@ -99,19 +96,19 @@ class LifeTables:
             low = np.where(above, np.maximum(low, limit), low)
             high = np.where(above, high, np.minimum(high, limit))
         within = place.view(np.int64) - (low << DRAW_BITS)
-        bits: Bits = (within // (high - low)).view(np.uint64)
+        bits: U8 = (within // (high - low)).view(np.uint64)
         return self._drawn(which * self._base.shape[1] + entry, bits), bits
 
-    def _drawn(self, at: Ints, bits: Bits) -> Drawn:
+    def _drawn(self, at: I8, bits: U8) -> Drawn:
         time = draw(self._table, self._base.ravel()[at], bits)
         return Drawn(time, None if self._plain else self._kind.ravel()[at], at)
 
-    def again(self, at: Ints, bits: Bits) -> Ints:
+    def again(self, at: I8, bits: U8) -> I8:
         """Lifetimes of given components by other bits."""
         return draw(self._table, self._base.ravel()[at], bits)
 
 
-def _table(life: Life) -> Ints:
+def _table(life: Life) -> I8:
     if life.kind == "exponential":
         return exponential(life.times[0])
     if life.kind == "lognormal":
@@ -150,7 +147,7 @@ class FreeTables:
                 ]
             )
 
-    def choose(self, entry: Ints, cpu: npt.NDArray[np.int16], bits: Bits) -> npt.NDArray[np.int16]:
+    def choose(self, entry: I8, cpu: I2, bits: U8) -> I2:
         """The CPU that frees each row, by FREE_BITS random bits."""
         if self._same:
             return cpu
@@ -158,7 +155,7 @@ class FreeTables:
         roles = self._roles
         role = cpu % roles
         row = self._of[entry] * roles + role
-        chosen: npt.NDArray[np.int16] = self._table[(row << CPU_BITS) + chance]
+        chosen: I2 = self._table[(row << CPU_BITS) + chance]
         if roles == self._cpus:
             return chosen
         # Of the CPUs of a role each alike, but for what a CPU does not give away.
@@ -174,12 +171,11 @@ class FreeTables:
         return found.astype(np.int16)
 
 
-def free_bits(place: Bits) -> Bits:
+def free_bits(place: U8) -> U8:
     """FREE_BITS that choose who frees, of numbers in 2^PLACE_BITS: their highest the role (u8)."""
     place = place >> np.uint64(PLACE_BITS - FREE_BITS)
     spare = place & np.uint64((1 << _SPARE_BITS) - 1)
-    bits: Bits = place >> np.uint64(_SPARE_BITS) | spare << np.uint64(CPU_BITS)
-    return bits
+    return place >> np.uint64(_SPARE_BITS) | spare << np.uint64(CPU_BITS)
 
 
 def _weights(free: Free, cpu: int, cpus: int) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from allocsim.page_alloc.zones import MAX_PAGE_ORDER, ORDERS
 from allocsim.recording.requests import HANDLE_SHIFT, UNKNOWN_PAGE, PageEvents
 from allocsim.slub.paths import AllocPath
 from allocsim.slub.requests import ObjectRequests, Op
+from allocsim.tables import joined, rows_of
 from allocsim.trace.events import Ev
 from pipeline.errors import InputError
 from pipeline.synth.further import Further, Rank
@@ -25,15 +26,13 @@ from pipeline.synth.slab_frames import SlabFrames
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy.typing as npt
-
     from allocsim.simulated_window import SimulatedWindow
+    from allocsim.tables import I1, I2, I4, I8, Bools
     from pipeline.synth.calendar import Moments
     from pipeline.synth.machine import SpecMachine
     from pipeline.synth.rows import Templates
     from pipeline.synth.spec.model import Spec
 
-    Ints = npt.NDArray[np.int64]
 
 _SLAB_STACK = ("__alloc_frozen_pages_noprof", "allocate_slab", "refill_objects")
 _FEW = 1024  # requests
@@ -58,14 +57,14 @@ class PlacedRows(NamedTuple):
         place: address of an object's event, first page frame of a page's (i8).
     """
 
-    ts: Ints
-    cpu: npt.NDArray[np.int16]
-    template: npt.NDArray[np.int32]
-    place: Ints
+    ts: I8
+    cpu: I2
+    template: I4
+    place: I8
 
-    def of(self, which: npt.NDArray[np.bool_] | slice) -> PlacedRows:
+    def of(self, which: Bools | slice) -> PlacedRows:
         """Some of the rows."""
-        return PlacedRows(self.ts[which], self.cpu[which], self.template[which], self.place[which])
+        return rows_of(self, which)
 
 
 class Placing:
@@ -113,7 +112,7 @@ class Placing:
         """Page requests for which there was no memory; their frees are left out."""
         return self._simulation.counts["refused_pages"]
 
-    def _make_slab_events(self) -> tuple[npt.NDArray[np.int32], dict[tuple[int, ...], int]]:
+    def _make_slab_events(self) -> tuple[I4, dict[tuple[int, ...], int]]:
         """Templates of slab pages by (cache, order, way), and of sheaves: see _sheaf_templates."""
         add = self._templates.add
         stack = self._templates.stack(_SLAB_STACK)
@@ -194,15 +193,8 @@ class Placing:
         count, free = len(moments.ts), int(self._simulation.pages.sample(0).free_pages.sum())
         if free > count or count <= _FEW:
             return self._part(moments)
-        parts = [
-            self._part(moments.of(slice(first, first + _FEW))) for first in range(0, count, _FEW)
-        ]
-        return PlacedRows(
-            np.concatenate([part.ts for part in parts]),
-            np.concatenate([part.cpu for part in parts]),
-            np.concatenate([part.template for part in parts]),
-            np.concatenate([part.place for part in parts]),
-        )
+        firsts = range(0, count, _FEW)
+        return joined([self._part(moments.of(slice(first, first + _FEW))) for first in firsts])
 
     def _part(self, moments: Moments) -> PlacedRows:
         lines = self._lines
@@ -231,13 +223,11 @@ class Placing:
         return self._rows(moments, pages, cache, op, place, result)
 
     @staticmethod
-    def _as_untraced(
-        moments: Moments, objects: Ints | slice
-    ) -> tuple[Ints, Ints, npt.NDArray[np.int32]]:
+    def _as_untraced(moments: Moments, objects: I8 | slice) -> tuple[I8, I8, I4]:
         """What requests say besides, where some are kfree_rcu or out of prefilled sheaves."""
         return moments.ts[objects], moments.run[objects], moments.left[objects]
 
-    def _page_events(self, moments: Moments, rows: Ints) -> PageEvents:
+    def _page_events(self, moments: Moments, rows: I8) -> PageEvents:
         lines, entry = self._lines, moments.entry[rows]
         order = lines.order[entry]
         order[(self._pieces[entry] > 1) & (moments.op[rows] < 0)] = 0
@@ -254,9 +244,7 @@ class Placing:
             np.where(pre_trace, 0, moments.piece[rows]),
         )
 
-    def _check_memory(
-        self, moments: Moments, objects: Ints | slice, result: SimulatedWindow
-    ) -> None:
+    def _check_memory(self, moments: Moments, objects: I8 | slice, result: SimulatedWindow) -> None:
         failed = np.flatnonzero(result.objects.path == AllocPath.FAILED)
         if not len(failed):
             return
@@ -268,9 +256,7 @@ class Placing:
             " say memory = a larger size (or --memory), or let less live at a time"
         )
 
-    def _addresses(
-        self, cache: npt.NDArray[np.int32], slab: Ints, index: npt.NDArray[np.int32]
-    ) -> Ints:
+    def _addresses(self, cache: I4, slab: I8, index: I4) -> I8:
         found = self._pfns.of(cache, slab)
         found *= PAGE_SIZE
         found += index * self._sizes[cache]
@@ -279,13 +265,7 @@ class Placing:
         return found
 
     def _rows(  # noqa: PLR0913 - requests, and what became of them
-        self,
-        moments: Moments,
-        pages: Ints,
-        cache: npt.NDArray[np.int32],
-        op: npt.NDArray[np.int8],
-        place: Ints,
-        result: SimulatedWindow,
+        self, moments: Moments, pages: I8, cache: I4, op: I1, place: I8, result: SimulatedWindow
     ) -> PlacedRows:
         """The requests' own events, and between them those that come of them."""
         lines, entry = self._lines, moments.entry
@@ -322,13 +302,7 @@ class Placing:
         return rows
 
     def _further(  # noqa: PLR0913 - likewise
-        self,
-        moments: Moments,
-        pages: Ints,
-        cache: npt.NDArray[np.int32],
-        op: npt.NDArray[np.int8],
-        place: Ints,
-        result: SimulatedWindow,
+        self, moments: Moments, pages: I8, cache: I4, op: I1, place: I8, result: SimulatedWindow
     ) -> Further:
         """Events that come of others: of slabs, of sheaves, of the pages' own lines."""
         # A prefilled sheaf is given back behind the allocation that was the last out of it.
@@ -344,12 +318,7 @@ class Placing:
         return Further.joined(parts)
 
     def _of_slabs(
-        self,
-        moments: Moments,
-        cache: npt.NDArray[np.int32],
-        op: npt.NDArray[np.int8],
-        behind: npt.NDArray[np.bool_],
-        result: SimulatedWindow,
+        self, moments: Moments, cache: I4, op: I1, behind: Bools, result: SimulatedWindow
     ) -> Further:
         """Pages of slabs made and freed."""
         wanted = result.slab_pages
@@ -369,10 +338,10 @@ class Placing:
     def _of_sheaves(  # noqa: PLR0913 - likewise
         self,
         moments: Moments,
-        objects: Ints,
-        cache: npt.NDArray[np.int32],
-        op: npt.NDArray[np.int8],
-        behind: npt.NDArray[np.bool_],
+        objects: I8,
+        cache: I4,
+        op: I1,
+        behind: Bools,
         result: SimulatedWindow,
     ) -> Further:
         """Sheaves made and freed; ``objects`` are the rows of requests of objects."""
@@ -404,7 +373,7 @@ class Placing:
         return Further(row, rank, template, where, sheaves.cpu.astype(np.int64))
 
     def _of_pages(
-        self, moments: Moments, pages: Ints, place: Ints, result: SimulatedWindow
+        self, moments: Moments, pages: I8, place: I8, result: SimulatedWindow
     ) -> Iterator[Further]:
         """What a line of pages has traced besides the page itself; ``pages`` are their rows."""
         entry, way = moments.entry[pages], moments.op[pages]

@@ -25,14 +25,10 @@ from pipeline.synth.arrivals import GOING
 from pipeline.synth.machine import DIRECT_MAP
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from allocsim.tables import Columns
+    from allocsim.tables import I2, I4, I8, Columns
     from pipeline.replay.world import World
     from pipeline.synth.calendar import Moments
     from pipeline.synth.machine import SpecMachine
-
-    Ints = npt.NDArray[np.int64]
 
 
 class PreTraceRows(NamedTuple):
@@ -45,10 +41,10 @@ class PreTraceRows(NamedTuple):
         cpu: of what is gone, the CPU that freed it; -1: it is in no sheaf (i2).
     """
 
-    handle: Ints
-    cache: npt.NDArray[np.int32]
-    gone: Ints
-    cpu: npt.NDArray[np.int16]
+    handle: I8
+    cache: I4
+    gone: I8
+    cpu: I2
 
 
 class PreTraceState(NamedTuple):
@@ -61,11 +57,11 @@ class PreTraceState(NamedTuple):
     """
 
     world: World
-    frames: Ints
+    frames: I8
     free_places: str
 
 
-def pre_trace_rows(moments: Moments, cache: npt.NDArray[np.int32], work: Ints) -> PreTraceRows:
+def pre_trace_rows(moments: Moments, cache: I4, work: I8) -> PreTraceRows:
     """The older objects among what happens before the trace.
 
     Args:
@@ -87,7 +83,7 @@ def pre_trace_rows(moments: Moments, cache: npt.NDArray[np.int32], work: Ints) -
 
 
 def place_pre_trace(
-    machine: SpecMachine, rows: PreTraceRows, freed: Ints, name: str
+    machine: SpecMachine, rows: PreTraceRows, freed: I8, name: str
 ) -> PreTraceState:
     """Put the older objects on slabs.
 
@@ -140,7 +136,7 @@ def place_pre_trace(
     return PreTraceState(world, frames, free_places_text(free, machine.names))
 
 
-def _check_room(slabs: Ints, order: Ints, freed: Ints, chunks: int, name: str) -> None:
+def _check_room(slabs: I8, order: I8, freed: I8, chunks: int, name: str) -> None:
     """Refuse what does not fit the memory that is in use before the trace."""
     freed = freed + np.bincount(order, weights=slabs, minlength=ORDERS).astype(np.int64)
     # Of each order the model takes chunks of its own.

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from enum import IntEnum
 from math import gcd
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from allocsim.tables import I8, U8
 
 
 class BitsUse(IntEnum):
@@ -23,9 +26,7 @@ class BitsUse(IntEnum):
     STRATA = 4
 
 
-def random_bits(
-    seed: int, use: BitsUse, key: tuple[int, ...], count: int
-) -> npt.NDArray[np.uint64]:
+def random_bits(seed: int, use: BitsUse, key: tuple[int, ...], count: int) -> U8:
     """``count`` random numbers of 64 bits (u8).
 
     Args:
@@ -35,8 +36,7 @@ def random_bits(
         count: how many.
     """
     source = np.random.PCG64(np.random.SeedSequence((seed, int(use), *key)))
-    bits: npt.NDArray[np.uint64] = source.random_raw(count)
-    return bits
+    return source.random_raw(count)
 
 
 # 1 / g^k times 2^64 for k from 1 to 4, where g^5 = g + 1: the multiples of 1 / g^k fill four
@@ -71,9 +71,7 @@ class Strata:
         chance = bits[2 * DIMENSIONS :].reshape(DIMENSIONS, few)
         self._orders = chance.argsort(axis=1, kind="stable").astype(np.uint16) if few else None
 
-    def places(
-        self, dimension: int, first: int, count: int, *, steps: bool = False
-    ) -> npt.NDArray[np.uint64]:
+    def places(self, dimension: int, first: int, count: int, *, steps: bool = False) -> U8:
         """Numbers ``first`` to ``first + count`` of a dimension, from 0 to 2^PLACE_BITS (u8).
 
         Args:
@@ -109,7 +107,7 @@ def _stride(total: int, dimension: int) -> int:
     )
 
 
-def choices(weights: tuple[int, ...], bits: int) -> npt.NDArray[np.int64]:
+def choices(weights: tuple[int, ...], bits: int) -> I8:
     """A table of 2^bits entries, in which each index has its share of the weights (i8).
 
     Shares are rounded to the nearest entry, so that a look-up by random bits chooses by weight.

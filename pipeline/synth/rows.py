@@ -20,7 +20,7 @@ from pipeline.trace_set.parts import Stacks, Symbols
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy.typing as npt
+    from allocsim.tables import U2, Array, Bools
 
 #: Addresses of the made-up kernel text: each function has a page.
 TEXT = 0xFFFF_FFFF_8100_0000
@@ -107,7 +107,7 @@ class Look:
         for name in sorted(wanted):
             self._columns.append((name, *_coded(name, rows, names)))
 
-    def columns(self, template: npt.NDArray[np.uint16]) -> dict[str, Values]:
+    def columns(self, template: U2) -> dict[str, Values]:
         """The columns that follow from the templates of rows."""
         found = {}
         for name, code, has, dictionary in self._columns:
@@ -122,7 +122,7 @@ class Look:
 
 def _coded(
     name: str, rows: Sequence[Template], names: Sequence[str]
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None, Any]:
+) -> tuple[Array, Bools | None, Any]:
     """Code of a column by template, which templates have it, and what the codes stand for."""
     column = EVENT_COLUMN[name]
     if name == "event":

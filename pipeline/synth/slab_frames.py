@@ -9,11 +9,9 @@ import numpy as np
 from allocsim.initial_state.slabs import FIRST_KEY
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from allocsim.simulated_window import SimulatedWindow
+    from allocsim.tables import I4, I8
 
-    Ints = npt.NDArray[np.int64]
 
 _NUMBER = (1 << 32) - 1  # of a slab within its cache
 
@@ -29,7 +27,7 @@ class SlabFrames:
         self._first = np.cumsum(self._room) - self._room
         self._frames = np.zeros(int(self._room.sum()), np.uint32)
         #: First page frame of each slab older than the trace, by FIRST_KEY less its key.
-        self.pre_trace: Ints = np.empty(0, np.int64)
+        self.pre_trace: I8 = np.empty(0, np.int64)
 
     def add(self, result: SimulatedWindow) -> None:
         """Note the slabs of a window."""
@@ -43,7 +41,7 @@ class SlabFrames:
             self._grow(np.where(most > self._room, 2 * most, self._room))
         self._frames[self._first[cache] + number] = result.slab_pfns[born]
 
-    def _grow(self, room: Ints) -> None:
+    def _grow(self, room: I8) -> None:
         frames = np.zeros(int(room.sum()), np.uint32)
         first = np.cumsum(room) - room
         for old, new, count in zip(
@@ -52,12 +50,12 @@ class SlabFrames:
             frames[new : new + count] = self._frames[old : old + count]
         self._room, self._first, self._frames = room, first, frames
 
-    def of(self, cache: npt.NDArray[np.int32], slab: Ints) -> Ints:
+    def of(self, cache: I4, slab: I8) -> I8:
         """First page frame of each slab (i8)."""
         at = slab & _NUMBER
         at += self._first[cache]
         if not len(self.pre_trace):
-            frames: Ints = self._frames[at].astype(np.int64)
+            frames: I8 = self._frames[at].astype(np.int64)
             return frames
         old = slab < 0
         at[old] = 0

@@ -20,9 +20,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
+    from allocsim.tables import I8, U8
 
-    Ints = npt.NDArray[np.int64]
 
 BIN_BITS = 10
 PLACE_BITS = 16
@@ -37,14 +36,14 @@ _DIGITS = 25
 FAR = 2  #: quantiles of lives whose ratio is larger are far apart
 
 
-def places(values: Sequence[int], at: Sequence[int]) -> Ints:
+def places(values: Sequence[int], at: Sequence[int]) -> I8:
     """Places of quantiles in 2^-DRAW_BITS of all, by those in 1/BINS or evenly spaced (i8)."""
     if at:
         return np.array(at, np.int64) << PLACE_BITS
     return (np.arange(len(values), dtype=np.int64) << DRAW_BITS) // (len(values) - 1)
 
 
-def spread(values: Ints, ends: Ints, number: Ints, jitter: Ints, count: int) -> Ints:
+def spread(values: I8, ends: I8, number: I8, jitter: I8, count: int) -> I8:
     """The ``number``-th of ``count`` values that have given quantiles, somewhere in its part (i8).
 
     Args:
@@ -59,11 +58,10 @@ def spread(values: Ints, ends: Ints, number: Ints, jitter: Ints, count: int) -> 
     segment = np.searchsorted(ends[1:-1], at, side="right")
     low, begin = values[segment], ends[segment]
     within = ((at - begin) << PLACE_BITS) // (ends[segment + 1] - begin)
-    found: Ints = low + ((values[segment + 1] - low) * within >> PLACE_BITS)
-    return found
+    return low + ((values[segment + 1] - low) * within >> PLACE_BITS)
 
 
-def draw(table: Ints, base: Ints | int, bits: npt.NDArray[np.uint64]) -> Ints:
+def draw(table: I8, base: I8 | int, bits: U8) -> I8:
     """Values drawn from tables of BINS + 1 quantiles each, one behind the other (i8).
 
     Args:
@@ -73,7 +71,7 @@ def draw(table: Ints, base: Ints | int, bits: npt.NDArray[np.uint64]) -> Ints:
     """
     at = ((bits >> np.uint64(PLACE_BITS)) & _BIN_MASK).view(np.int64) + base
     low = table[at]
-    span: Ints = table[at + 1]
+    span: I8 = table[at + 1]
     span -= low
     span *= (bits & _PLACE_MASK).view(np.int64)
     span >>= PLACE_BITS
@@ -82,7 +80,7 @@ def draw(table: Ints, base: Ints | int, bits: npt.NDArray[np.uint64]) -> Ints:
 
 
 @cache
-def exponential_unit() -> Ints:
+def exponential_unit() -> I8:
     """Quantiles of the exponential distribution of mean 1, times 2^UNIT_BITS (i8).
 
     The last one is set so that the mean of what is drawn is 1, to a bit: the sum of
@@ -94,12 +92,12 @@ def exponential_unit() -> Ints:
     return np.array([*table, 2 * (BINS << UNIT_BITS) - 2 * sum(table) + table[0]], np.int64)
 
 
-def exponential(mean: int) -> Ints:
+def exponential(mean: int) -> I8:
     """Quantiles of the exponential distribution with a mean, in its unit (i8)."""
     return np.array([q * mean >> UNIT_BITS for q in exponential_unit().tolist()], np.int64)
 
 
-def lognormal(median: int, sigma: Decimal) -> Ints:
+def lognormal(median: int, sigma: Decimal) -> I8:
     """Quantiles of the log-normal distribution: exp(sigma * z) * median, at most LARGEST (i8).
 
     Args:
@@ -111,12 +109,12 @@ def lognormal(median: int, sigma: Decimal) -> Ints:
         return np.array([int(min(value, Decimal(LARGEST))) for value in values], np.int64)
 
 
-def fixed(value: int) -> Ints:
+def fixed(value: int) -> I8:
     """A distribution of one value."""
     return np.full(BINS + 1, value, np.int64)
 
 
-def from_quantiles(values: Sequence[int], at: Sequence[int] = (), *, lives: bool = False) -> Ints:
+def from_quantiles(values: Sequence[int], at: Sequence[int] = (), *, lives: bool = False) -> I8:
     """A distribution by its quantiles, the first the least, the last the largest (i8).
 
     Args:
@@ -137,7 +135,7 @@ def from_quantiles(values: Sequence[int], at: Sequence[int] = (), *, lives: bool
         segment[-1], passed[-1] = steps - 1, BINS
         width = np.full(BINS + 1, BINS)
     low, high = known[segment], known[segment + 1]
-    table: Ints = low + (high - low) * passed // width
+    table: I8 = low + (high - low) * passed // width
     if lives:
         for each in np.flatnonzero((known[:-1] > 0) & (known[:-1] * FAR < known[1:])).tolist():
             rows = np.flatnonzero((segment == each) & (passed < width))
@@ -145,7 +143,7 @@ def from_quantiles(values: Sequence[int], at: Sequence[int] = (), *, lives: bool
     return table
 
 
-def _by_ratio(low: int, high: int, passed: Ints, width: Ints) -> list[int]:
+def _by_ratio(low: int, high: int, passed: I8, width: I8) -> list[int]:
     """Values that rise by one factor a bin: low * (high / low) ** (passed / width)."""
     if not len(passed):
         return []

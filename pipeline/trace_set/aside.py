@@ -2,25 +2,28 @@
 
 What is unfinished lies in a folder beside the target, for renaming needs the same file system. It
 has one name for one target, and is locked while it is worked in: of two commands that make the same
-trace set one is told so, and what a killed one has left is found by the next.
+trace set one is told so, and what a killed one has left is found by the next
+(pipeline.processes.scratch).
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import os
-import shutil
+import re
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pipeline.errors import OutputError
+from pipeline.processes import signals
+from pipeline.processes.scratch import MARK, locked, remove_left, throw_away
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_UNFINISHED = re.compile(r"\.(.+)\.unfinished", re.DOTALL)
 # linux/fcntl.h and linux/fs.h
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
@@ -48,24 +51,25 @@ def made_aside(target: Path, *, force: bool) -> Iterator[Path]:
     _refuse(target, force=force)
     aside = target.with_name(f".{target.name}.unfinished")
     made = not aside.parent.exists()
-    try:
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        lock = _locked(aside, target)
-    except OSError as error:
-        raise OutputError(f"{aside.parent}: cannot be written to ({_reason(error)})") from None
-    try:
-        _clear(aside, target)
-        _refuse(target, force=force)
-        yield aside
-        _put_in_place(aside / target.name, target, aside / _REPLACED, force=force)
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be written ({_reason(error)})") from None
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        os.close(lock)
-        if made and not target.exists():
-            with suppress(OSError):  # nor is the folder left that was made for it
-                aside.parent.rmdir()
+    with signals.undoing():
+        try:
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            remove_left(aside.parent, _UNFINISHED, _rescue)
+            lock = _taken(aside, target)
+        except OSError as error:
+            raise OutputError(f"{aside.parent}: cannot be written to ({_reason(error)})") from None
+        try:
+            _refuse(target, force=force)
+            yield aside
+            _put_in_place(aside / target.name, target, aside / _REPLACED, force=force)
+        except OSError as error:
+            raise OutputError(f"{target}: cannot be written ({_reason(error)})") from None
+        finally:
+            throw_away(aside)
+            os.close(lock)
+            if made and not target.exists():
+                with suppress(OSError):  # nor is the folder left that was made for it
+                    aside.parent.rmdir()
 
 
 def _refuse(target: Path, *, force: bool) -> None:
@@ -80,47 +84,33 @@ def _refuse(target: Path, *, force: bool) -> None:
         raise OutputError(f"{target}: already there; --force replaces a trace set")
 
 
-def _locked(aside: Path, target: Path) -> int:
-    """Make the folder aside, or take over what is left of one; it is locked until this is closed.
+def _taken(aside: Path, target: Path) -> int:
+    """Make the folder aside; it is locked until what is returned is closed.
 
     Raises:
-        OutputError: somebody else works in it.
+        OutputError: somebody else works in it, or it is none of ours.
     """
     while True:
         with suppress(FileExistsError):
             aside.mkdir()
-        try:
-            folder = os.open(aside, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:  # whoever had it has just removed it
-            continue
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(folder)
-            raise OutputError(
-                f"{target}: is being made by another process; try again when that is done"
-            ) from None
-        except OSError:  # a file system without locks: what is there was left by a killed process
-            pass
-        opened = os.fstat(folder)
-        if opened.st_uid != os.geteuid():
-            os.close(folder)
-            raise PermissionError(errno.EACCES, f"{aside.name} there is another user's")
-        with suppress(FileNotFoundError):
-            if os.path.samestat(opened, aside.lstat()):
-                return folder
-        os.close(folder)
+        with suppress(FileNotFoundError):  # whoever had it has just removed it
+            lock = locked(aside)
+            if lock is None:
+                raise OutputError(
+                    f"{target}: is being made by another process; try again when that is done"
+                )
+            if any(aside.iterdir()):
+                os.close(lock)
+                raise OutputError(f"{aside}: in the way, and not of this allocsim; move it away")
+            (aside / MARK).touch()
+            return lock
 
 
-def _clear(aside: Path, target: Path) -> None:
-    """Bring back a trace set that a killed process was about to replace; remove all else."""
+def _rescue(aside: Path) -> None:
+    """Bring back a trace set that a killed process was about to replace."""
+    target = aside.with_name(_UNFINISHED.sub(r"\1", aside.name))
     if (aside / _REPLACED).exists() and not target.exists():
         (aside / _REPLACED).rename(target)
-    for left in aside.iterdir():
-        if left.is_dir() and not left.is_symlink():
-            shutil.rmtree(left)
-        else:
-            left.unlink()
 
 
 def _put_in_place(made: Path, target: Path, old: Path, *, force: bool) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
+    from allocsim.tables import Array, Bools
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,9 @@ class Values:
             next window's begins with the same.
     """
 
-    values: npt.NDArray[Any]
-    valid: npt.NDArray[np.bool_] | None = None
-    dictionary: npt.NDArray[Any] | Sequence[str] | None = None
+    values: Array
+    valid: Bools | None = None
+    dictionary: Array | Sequence[str] | None = None
 
 
 def join(parts: Sequence[tuple[int, Values | None]]) -> Values:
@@ -42,7 +42,7 @@ def join(parts: Sequence[tuple[int, Values | None]]) -> Values:
     return Values(np.concatenate(values), np.concatenate(valid), dictionary)
 
 
-def _mask(rows: int, part: Values | None) -> npt.NDArray[np.bool_]:
+def _mask(rows: int, part: Values | None) -> Bools:
     if part is None:
         return np.zeros(rows, np.bool_)
     return np.ones(rows, np.bool_) if part.valid is None else part.valid

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from pipeline.trace_set.column import Values
 from pipeline.trace_set.interning import Interner
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from allocsim.tables import U8, Array, Bools
 
 # A range so small that its numbers are a dictionary, used or not.
 _SMALL_RANGE = 1 << 10
@@ -43,7 +43,7 @@ class Coder:
             return values
         return Values(codes, values.valid, interner.values.astype(numbers.dtype))
 
-    def _interner(self, name: str, numbers: npt.NDArray[Any]) -> Interner | None:
+    def _interner(self, name: str, numbers: Array) -> Interner | None:
         if name not in self._interners:
             sample = np.unique(numbers[:: max(len(numbers) // _SAMPLE, 1)])
             few = len(numbers) > _SAMPLE and len(sample) <= _FEW
@@ -51,13 +51,13 @@ class Coder:
         return self._interners[name]
 
 
-def _as_uint64(numbers: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
+def _as_uint64(numbers: Array) -> U8:
     return numbers.view(np.uint64) if numbers.itemsize == 8 else numbers.astype(np.uint64)
 
 
 def _from_low(
-    numbers: npt.NDArray[Any], low: int, high: int, valid: npt.NDArray[np.bool_] | None
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None, npt.NDArray[Any]]:
+    numbers: Array, low: int, high: int, valid: Bools | None
+) -> tuple[Array, Bools | None, Array]:
     # Modulo 2^64, so that nothing is too large for it: neither the ends nor their difference.
     base = np.uint64(low % (1 << 64))
     code = np.dtype("u1" if high - low < 1 << 8 else "u2")

@@ -7,12 +7,12 @@ stands for is new. So a look-up is one multiplication and two gathers.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from allocsim.tables import I8, U2, U8, Array
 
 # Odd, bits well mixed: the golden ratio's, as in include/linux/hash.h:GOLDEN_RATIO_64.
 _GOLDEN = 0x61C8864680B583EB
@@ -25,16 +25,16 @@ class Interner:
     """Numbers 64-bit values 0, 1, 2, ... in the order they are first seen (by window, by size)."""
 
     def __init__(self) -> None:
-        self.values: npt.NDArray[np.uint64] = np.zeros(0, np.uint64)
-        self._order: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+        self.values: U8 = np.zeros(0, np.uint64)
+        self._order: I8 = np.zeros(0, np.int64)
         self._multiplier = np.uint64(_GOLDEN)
         self._shift = np.uint64(64 - _MIN_BITS)
-        self._table: npt.NDArray[np.uint16] | None = None
+        self._table: U2 | None = None
 
     def __len__(self) -> int:
         return len(self.values)
 
-    def codes(self, values: npt.NDArray[np.uint64]) -> npt.NDArray[Any]:
+    def codes(self, values: U8) -> Array:
         """The code of each value: u2, or i8 once there are many; new values are taken in."""
         if not len(values):
             return np.zeros(0, np.uint16)
@@ -47,7 +47,7 @@ class Interner:
         self._add(np.unique(values[wrong]))
         return self.codes(values)
 
-    def _slot_codes(self, values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint16] | None:
+    def _slot_codes(self, values: U8) -> U2 | None:
         """The codes the values' slots stand for; None without a table."""
         if self._table is None:
             if len(self.values):
@@ -57,7 +57,7 @@ class Interner:
         slots = (values * self._multiplier) >> self._shift
         return self._table.take(slots.view(np.int64))
 
-    def _search(self, values: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    def _search(self, values: U8) -> I8:
         """The codes by binary search, for any number of values."""
         ordered = self.values[self._order]
         at = np.searchsorted(ordered, values)
@@ -68,12 +68,12 @@ class Interner:
             return self._search(values)
         return self._order[at]
 
-    def _add(self, values: npt.NDArray[np.uint64]) -> None:
+    def _add(self, values: U8) -> None:
         self.values = np.concatenate([self.values, values])
         self._order = np.argsort(self.values, kind="stable")
         self._table = self._separate() if len(self.values) <= _MAX_TABLE else None
 
-    def _separate(self) -> npt.NDArray[np.uint16] | None:
+    def _separate(self) -> U2 | None:
         """A table in which no two values share a slot; None if none was found."""
         for bits in range(_MIN_BITS, _MAX_BITS + 1):
             self._shift = np.uint64(64 - bits)

@@ -11,7 +11,7 @@ chunk; encodings PLAIN, RLE_DICTIONARY and BYTE_STREAM_SPLIT; zstd.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from zlib import crc32
 
 import numpy as np
@@ -22,8 +22,7 @@ from pipeline.trace_set.thrift import Struct, varint
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy.typing as npt
-
+    from allocsim.tables import U1, Array, Bools
     from pipeline.trace_set.column import Values
 
     Bytes = bytes | memoryview
@@ -61,7 +60,7 @@ class ParquetColumn:
             return _BOOLEAN
         return _INT64 if np.dtype(self.dtype).itemsize == 8 else _INT32
 
-    def stored(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def stored(self, values: Array) -> Array:
         """Values as the physical type holds them."""
         if self.physical == _INT64:
             return np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
@@ -202,7 +201,7 @@ class ParquetWriter:
         rows: int,
         page: list[Bytes],
         encoding: int = _PLAIN,
-        dictionary: npt.NDArray[Any] | Sequence[str] | None = None,
+        dictionary: Array | Sequence[str] | None = None,
     ) -> _Chunk:
         """Write a column chunk: the page of its dictionary, if it has one, and that of its data."""
         begin, plain = self._at, 0
@@ -241,7 +240,7 @@ class ParquetWriter:
         return len(encoded) + size
 
 
-def _levels(rows: int, valid: npt.NDArray[np.bool_] | None) -> bytes:
+def _levels(rows: int, valid: Bools | None) -> bytes:
     """Which rows have a value: definition levels of one bit."""
     if valid is None:
         runs = varint(rows << 1) + b"\1"
@@ -263,12 +262,12 @@ def _codes(values: Values) -> list[Bytes]:
     return [head, codes.data, bytes((8 * groups - len(codes)) * dtype.itemsize)]
 
 
-def _split(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+def _split(values: Array) -> U1:
     """The first bytes of all values, then their second bytes, ...: much alike stands together."""
     pieces = values.view(np.uint8).reshape(len(values), values.itemsize)
     return np.concatenate([pieces[:, byte] for byte in range(values.itemsize)])
 
 
-def _plain_texts(texts: npt.NDArray[Any] | Sequence[str]) -> bytes:
+def _plain_texts(texts: Array | Sequence[str]) -> bytes:
     encoded = [text.encode() for text in texts]
     return b"".join(len(text).to_bytes(4, "little") + text for text in encoded)

@@ -17,7 +17,7 @@ from pipeline.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy.typing as npt
+    from allocsim.tables import I8, U8
 
 SCHEMA_VERSION = 1
 SNAPSHOTS = "snapshots"  #: the folder that has what /proc and /sys said, "before" and "after"
@@ -65,13 +65,13 @@ class Stacks:
         address: u8, the frames' addresses, innermost first.
     """
 
-    start: npt.NDArray[np.int64]
-    address: npt.NDArray[np.uint64]
+    start: I8
+    address: U8
 
     def __len__(self) -> int:
         return len(self.start) - 1
 
-    def frames(self, stack: int) -> npt.NDArray[np.uint64]:
+    def frames(self, stack: int) -> U8:
         """The addresses of one stack, innermost first."""
         return self.address[self.start[stack] : self.start[stack + 1]]
 
@@ -87,9 +87,9 @@ class Symbols:
         module: the module the symbol belongs to; None for the kernel itself.
     """
 
-    address: npt.NDArray[np.uint64]
+    address: U8
     symbol: list[str | None]
-    offset: npt.NDArray[np.int64]
+    offset: I8
     module: list[str | None]
 
     def name(self, address: int) -> str | None:

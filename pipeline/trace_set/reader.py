@@ -35,7 +35,7 @@ from pipeline.trace_set.parts import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    import numpy.typing as npt
+    from allocsim.tables import I4, Array
 
 __all__ = ["SCHEMA_VERSION", "Stacks", "Symbols", "TraceSet", "Window", "is_trace_set", "read_meta"]
 
@@ -53,7 +53,7 @@ _SYMBOL_COLUMNS = (
 
 _EARLIEST = int(np.iinfo(np.int64).min)
 
-Window = dict[str, "npt.NDArray[Any]"]
+Window = dict[str, "Array"]
 
 
 @dataclass
@@ -167,7 +167,7 @@ class TraceSet:
     def _damaged(self, why: str) -> InputError:
         return InputError(f"{self.path / 'events.parquet'}: damaged: {why}")
 
-    def _array(self, batch: pa.Table, column: Column) -> npt.NDArray[Any]:
+    def _array(self, batch: pa.Table, column: Column) -> Array:
         chunks = batch.column(column.name).chunks
         if column.dtype == "str":
             parts = [self._codes(chunk, column.name) for chunk in chunks]
@@ -181,7 +181,7 @@ class TraceSet:
         whole = np.concatenate(parts) if len(parts) != 1 else parts[0]
         return whole.astype(dtype, copy=False)
 
-    def _codes(self, chunk: pa.DictionaryArray, name: str) -> npt.NDArray[np.int32]:
+    def _codes(self, chunk: pa.DictionaryArray, name: str) -> I4:
         """A chunk's codes in ``names``: every row group has a dictionary of its own."""
         known = self.names.setdefault(name, [])
         place = {text: code for code, text in enumerate(known)}
@@ -192,7 +192,7 @@ class TraceSet:
                 f"{self.path / 'events.parquet'}: {name} is not dictionary-coded throughout"
             )
         known.extend(list(place)[len(known) :])
-        codes: npt.NDArray[np.int32] = chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        codes: I4 = chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         return code_of.take(codes)
 
     def text(self, column: str) -> list[str]:

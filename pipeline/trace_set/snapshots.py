@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from allocsim.slub.counters import STATS
@@ -15,8 +14,7 @@ from pipeline.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-# A bit of /proc/kpageflags: KPF_SLAB in include/uapi/linux/kernel-page-flags.h.
-SLAB_FLAG = 7
+    from allocsim.tables import U8
 
 
 @dataclass(slots=True)
@@ -72,7 +70,7 @@ def is_count(word: str) -> bool:
     return word.isdecimal() and word.isascii() and len(word) < 19
 
 
-def page_flags(path: Path) -> npt.NDArray[np.uint64] | None:
+def page_flags(path: Path) -> U8 | None:
     """The words of a snapshot's kpageflags.zst, by page frame (u8); None if it has none.
 
     Raises:

@@ -7,10 +7,13 @@ import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reports.rules import with_titles
 from reports.sections.validation.standings import Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,12 @@ class CountCheck:
     low: float | None = None
     high: float | None = None
     unobservable: bool = False
+
+    @classmethod
+    def of(cls, quantity: str, scope: str, figures: Sequence[int], note: str) -> CountCheck:
+        """Of the kernel's figure, the model's, and those it has with frees at other moments."""
+        kernel, model = figures[:2]
+        return cls(quantity, scope, kernel, model, note, min(figures[1:]), max(figures[1:]))
 
 
 @dataclass(frozen=True, slots=True)

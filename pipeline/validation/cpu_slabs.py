@@ -39,15 +39,15 @@ def compare(of: Sequence[Counts], note: str) -> Iterator[CountCheck]:
     traced = [cache for cache in caches if _is_traced(cache, kernel, model)]
     known = f"{len(traced)} caches of {len(caches)}."
     for name in COUNTERS:
-        yield _comparison(name, "total", [totals(counts)[name] for counts in of], note)
+        yield CountCheck.of(PREFIX + name, "total", [totals(counts)[name] for counts in of], note)
         figures = [sum(counts.get((cache, name), 0) for cache in traced) for counts in of]
-        yield _comparison(name, TRACED, figures, known)
+        yield CountCheck.of(PREFIX + name, TRACED, figures, known)
     for name in BY_CACHE:
         errors = []
         for cache in caches:
             figures = [counts.get((cache, name), 0) for counts in of]
             if any(figures):
-                yield _comparison(name, cache, figures, "")
+                yield CountCheck.of(PREFIX + name, cache, figures, "")
             if cache in traced and figures[0]:
                 errors.append(100 * abs(figures[1] - figures[0]) / figures[0])
         exact = f"{len(errors)} caches, {sum(not error for error in errors)} of them without error."
@@ -66,9 +66,3 @@ def _is_traced(cache: str, kernel: Counts, model: Counts) -> bool:
         abs(counted - found) <= max(_TRACED_SLACK, _TRACED_PCT / 100 * counted)
         for counted, found in pairs
     )
-
-
-def _comparison(name: str, scope: str, figures: list[int], note: str) -> CountCheck:
-    kernel, model, *ends = figures
-    spread = sorted((model, *ends))
-    return CountCheck(PREFIX + name, scope, kernel, model, note, spread[0], spread[-1])

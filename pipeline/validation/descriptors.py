@@ -33,9 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import duckdb
-    import numpy.typing as npt
 
-    from allocsim.tables import Bools, Columns, Index
+    from allocsim.tables import I1, I8, Bools, Columns
     from pipeline.replay.memdesc_lives import Shown
     from pipeline.trace_set.reader import TraceSet
 
@@ -58,7 +57,7 @@ class _Blocks:
     """Blocks that need a descriptor or may need one, with what it takes (bytes, i8)."""
 
     rows: Columns
-    bytes: Index
+    bytes: I8
 
     @classmethod
     def of(cls, rows: Columns) -> _Blocks:
@@ -153,9 +152,7 @@ def _live_at_end(connection: duckdb.DuckDBPyConnection, shown: Shown) -> tuple[_
     return _Blocks.of(take(rows, np.argsort(rows["pfn"], kind="stable"))), not_shown
 
 
-def _last_events(
-    connection: duckdb.DuckDBPyConnection, run: int, frames: int
-) -> npt.NDArray[np.int8]:
+def _last_events(connection: duckdb.DuckDBPyConnection, run: int, frames: int) -> I1:
     """What the recording's last event of each frame was: 1 allocation, -1 free, 0 none."""
     last = np.zeros(frames, np.int8)
     for batch in memdesc_lives.batches(connection, _PAGE_EVENTS, {"run": run}):

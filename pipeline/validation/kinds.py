@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.trace_set.snapshots import SLAB_FLAG
+from allocsim.recording.kpageflags import (
+    KPF_ANON,
+    KPF_LRU,
+    KPF_MMAP,
+    KPF_PGTABLE,
+    KPF_SLAB,
+    KPF_SWAPBACKED,
+    KPF_THP,
+    has,
+)
 from pipeline.validation.bounds import CountCheck
 
 if TYPE_CHECKING:
@@ -17,8 +26,7 @@ if TYPE_CHECKING:
     import duckdb
     import numpy.typing as npt
 
-# include/uapi/linux/kernel-page-flags.h
-_LRU, _MMAP, _ANON, _SWAPBACKED, _THP, _PGTABLE = 5, 11, 12, 14, 22, 26
+    from allocsim.tables import U8
 
 _LIVE_AT_END = """
 SELECT pfn, page_kind::VARCHAR AS kind FROM pages
@@ -27,31 +35,25 @@ WHERE run = ? AND alloc_seq IS NOT NULL AND free_ts IS NULL
 _NAMED = "SELECT count(symbol) > 0 FROM call_sites WHERE run = ?"
 
 
-def kind_by_flags(flags: npt.NDArray[np.uint64]) -> npt.NDArray[np.object_]:
+def kind_by_flags(flags: U8) -> npt.NDArray[np.object_]:
     """Kind that the exported flags of a page show; empty where they show none of these.
 
     Args:
         flags: words of /proc/kpageflags of first pages of blocks.
     """
-
-    def has(bit: int) -> npt.NDArray[np.bool_]:
-        shown: npt.NDArray[np.bool_] = flags >> np.uint64(bit) & np.uint64(1) == 1
-        return shown
-
-    file = (has(_LRU) | has(_MMAP)) & ~has(_ANON)
+    anon, swapbacked = has(flags, KPF_ANON), has(flags, KPF_SWAPBACKED)
+    file = (has(flags, KPF_LRU) | has(flags, KPF_MMAP)) & ~anon
     kind = np.full(len(flags), "", object)
-    kind[file & ~has(_SWAPBACKED)] = "page_cache"
-    kind[file & has(_SWAPBACKED)] = "shmem"
-    kind[has(_ANON)] = "anon"
-    kind[has(_ANON) & has(_THP)] = "thp"
-    kind[has(SLAB_FLAG)] = "slab"
-    kind[has(_PGTABLE)] = "page_table"
+    kind[file & ~swapbacked] = "page_cache"
+    kind[file & swapbacked] = "shmem"
+    kind[anon] = "anon"
+    kind[anon & has(flags, KPF_THP)] = "thp"
+    kind[has(flags, KPF_SLAB)] = "slab"
+    kind[has(flags, KPF_PGTABLE)] = "page_table"
     return kind
 
 
-def page_kinds(
-    connection: duckdb.DuckDBPyConnection, run: int, flags: npt.NDArray[np.uint64]
-) -> Iterator[CountCheck]:
+def page_kinds(connection: duckdb.DuckDBPyConnection, run: int, flags: U8) -> Iterator[CountCheck]:
     """Of the pages that the kernel flags as a kind, how many the model calls that kind too.
 
     Only pages allocated in the recording and live at its end; flags show six of the kinds. Without

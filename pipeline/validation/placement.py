@@ -141,20 +141,12 @@ def _compare(of: Sequence[Counts], prefix: str, note: str) -> Iterator[CountChec
         if not given.issuperset(SUMS.get(name, (name,))):
             continue
         figures = [total(name, counts) for counts in of]
-        yield _comparison(prefix + name, "total", figures, note)
+        yield CountCheck.of(simulated(prefix + name), "total", figures, note)
     for name in BY_CACHE:
         for cache in sorted({cache for cache, counter in kernel if counter == name}):
             figures = [counts.get((cache, name), 0) for counts in of]
             if any(figures):
-                yield _comparison(prefix + name, cache, figures, "")
-
-
-def _comparison(quantity: str, scope: str, figures: list[int], note: str) -> CountCheck:
-    kernel, model, *ends = figures
-    spread = sorted((model, *ends))
-    return CountCheck(
-        simulated(quantity), scope or "unknown", kernel, model, note, spread[0], spread[-1]
-    )
+                yield CountCheck.of(simulated(prefix + name), cache or "unknown", figures, "")
 
 
 def _median(quantity: str, kernel: Counts, model: Counts) -> Iterator[CountCheck]:

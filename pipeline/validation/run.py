@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from allocsim.kernels.slub_rules import PAGE_SIZE
 from pipeline.replay.pricing import find_policies, shipped_pricing
-from pipeline.replay.recorded import replay_trace
+from pipeline.replay.recorded import WINDOW_ROWS, add_recorded
 from pipeline.replay.trace_source import must_exist, opened
 from pipeline.store.database import writing
 from pipeline.store.load import RunWriter
-from pipeline.store.schema import VALIDATION
+from pipeline.store.schema.runs import VALIDATION
 from pipeline.trace_set.snapshots import page_flags, slab_caches
 from pipeline.validation.bounds import CountCheck, judged
 from pipeline.validation.descriptors import descriptors
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def validate_traces(paths: Sequence[Path], db: Path, progress: Progress) -> list[int]:
     """Replay traces and compare each with its recording; returns the numbers of their runs.
 
-    Runs and comparisons (table ``validation``) are added to the database, trace by trace.
+    Runs and comparisons (table ``validation``) are added to the database, a transaction a trace.
 
     Args:
         paths: trace sets, or recordings.
@@ -49,8 +49,10 @@ def validate_traces(paths: Sequence[Path], db: Path, progress: Progress) -> list
     for path in paths:
         with opened(path, progress) as trace:
             advance = progress.step(f"validate {trace.meta['name']}")
-            run = replay_trace(trace, db, policies, shipped_pricing(), advance=advance)
             with writing(db) as connection:
+                run = add_recorded(
+                    connection, trace, policies, shipped_pricing(), WINDOW_ROWS, advance
+                )
                 rows = _rows(connection, run, trace)
                 RunWriter(connection, run).rows(VALIDATION, rows)
             runs.append(run)

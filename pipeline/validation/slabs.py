@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from pipeline.trace_set.snapshots import SLAB_FLAG
+from allocsim.recording.kpageflags import KPF_SLAB, has
 from pipeline.validation.bounds import CountCheck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import duckdb
-    import numpy.typing as npt
 
+    from allocsim.tables import U8
     from pipeline.trace_set.snapshots import SlabCaches
 
 _ORDERS = """
@@ -65,7 +63,7 @@ def slab_counts(
     run: int,
     before: SlabCaches,
     after: SlabCaches,
-    flags: npt.NDArray[np.uint64],
+    flags: U8,
 ) -> Iterator[CountCheck]:
     """Slabs allocated and freed between the two snapshots, by SLUB_STATS and by the page events.
 
@@ -85,7 +83,7 @@ def slab_counts(
         return
     moment = dict(zip(before.stats, reads, strict=True))
     last = reads[-1]
-    still_slab = flags >> np.uint64(SLAB_FLAG) & np.uint64(1) == 1
+    still_slab = has(flags, KPF_SLAB)
     allocated: Counter[str] = Counter()
     freed: Counter[str] = Counter()
     later: Counter[str] = Counter()

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import duckdb
-    import numpy.typing as npt
 
     from allocsim.kernels.profile import Profile
+    from allocsim.tables import I8
     from pipeline.replay.read_back import RecordedRun
     from pipeline.replay.world import World
     from pipeline.trace_set.snapshots import SlabCaches
@@ -210,7 +210,7 @@ class SlubReplay:
         return sum(caches[number].stat[name] for number in self._numbers.get(cache, ()))
 
 
-def _rows_by_cache(requests: ObjectRequests, caches: int) -> list[npt.NDArray[np.int64]]:
+def _rows_by_cache(requests: ObjectRequests, caches: int) -> list[I8]:
     """The rows of each cache's requests, rising."""
     order = stable_order(requests.cache)
     ends = np.searchsorted(requests.cache.take(order), np.arange(caches - 1), side="right")

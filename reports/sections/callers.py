@@ -64,7 +64,7 @@ def _cache_table(connection: DuckDBPyConnection, run: int, top: int) -> Table | 
             TableColumn("cache", numeric=False, share=1),
             TableColumn("objects ●"),
             TableColumn("frees ●", minor=True),
-            TableColumn("waste ●"),
+            TableColumn("waste ●", minor=True),
             TableColumn("lifetime ●"),
             TableColumn("named ●", minor=True),
             *(TableColumn(_SLABS[name]) for name in columns),

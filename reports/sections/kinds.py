@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from reports import queries
@@ -109,9 +110,10 @@ def _lives_by_evidence(connection: DuckDBPyConnection, run: int) -> dict[str, di
         """,
         run=run,
     )
-    known: dict[str, dict[str, int]] = {}
+    # A kind whose uses are assumed for page tables may have no life.
+    known: dict[str, dict[str, int]] = defaultdict(dict)
     for row in found:
-        known.setdefault(row["kind"], {})[row["how"]] = row["lives"]
+        known[row["kind"]][row["how"]] = row["lives"]
     return known
 
 

@@ -14,13 +14,10 @@ from allocsim.refcount.alloc_levels import LEVELS
 from allocsim.refcount.freezability import VERDICTS, Verdict
 from pipeline.store.arrow import arrow_type
 from pipeline.store.database import counter_rows
-from pipeline.store.schema import (
-    COUNTERS,
-    OBJECT_FACTS,
-    OBJECT_ORIGINS,
-    create_tables,
-    from_loaded,
-)
+from pipeline.store.schema import create_tables
+from pipeline.store.schema.dimensions import COUNTERS
+from pipeline.store.schema.recorded import OBJECT_FACTS, OBJECT_ORIGINS
+from pipeline.store.schema.table import from_loaded
 from reports.rules import titled
 from reports.views import create_views
 

@@ -19,7 +19,7 @@ from allocsim.slub.paths import AllocPath
 
 if TYPE_CHECKING:
     from allocsim.slub.cache_model import CacheEvents
-    from allocsim.tables import Index
+    from allocsim.tables import I8
 
 _HIT, _PUSH = int(AllocPath.CPU_SLAB_HIT), int(AllocPath.CPU_SLAB_PUSH)
 
@@ -101,7 +101,7 @@ class CpuSlabs(SlabLists):
             return self.put_cpu_partial(slab, number, time)
         return AllocPath.SLAB_PUSH if slab.live else self.last_free(slab, number, time)
 
-    def take_pages(self) -> Index:
+    def take_pages(self) -> I8:
         """Page requests since the last call: rows of event, CPU, slab, order, +1 or -1 (i8)."""
         took = np.array(self.pages, np.int64).reshape(-1, 5)
         self.pages.clear()

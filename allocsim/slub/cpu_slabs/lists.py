@@ -11,10 +11,11 @@ from allocsim.slub.paths import AllocPath
 from allocsim.slub.slabs import CACHE_BITS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable
 
     from allocsim.kernels.cache_shapes import CpuSlabShape
-    from allocsim.tables import Index, Ints
+    from allocsim.slub.freelist_random import FreelistOrder
+    from allocsim.tables import I8, Ints
 
 NOWHERE, OF_CPU, CPU_LIST, NODE_LIST = range(4)  # R3.40: full, cpu slab, cpu partial, node partial
 
@@ -73,11 +74,7 @@ class SlabLists:
     """
 
     def __init__(
-        self,
-        shape: CpuSlabShape,
-        number: int,
-        cpus: int,
-        freelist_order: Callable[[int, int, int], Sequence[int]] | None,
+        self, shape: CpuSlabShape, number: int, cpus: int, freelist_order: FreelistOrder | None
     ) -> None:
         self.shape = shape
         self.number = number
@@ -90,7 +87,7 @@ class SlabLists:
         self.created = 0
         self.pages: list[int] = []
 
-    def seed_free(self, slabs: Index, places: Ints, cpus: Ints) -> None:
+    def seed_free(self, slabs: I8, places: Ints, cpus: Ints) -> None:
         """Before any event: free objects of slabs older than the trace, as FreeBefore has them."""
         for key, place, number in zip(slabs.tolist(), places.tolist(), cpus.tolist(), strict=True):
             cpu = self.cpus[number] if number >= 0 else None

@@ -20,36 +20,25 @@ from allocsim.slub.sheaves.stepwise import Steps
 from allocsim.slub.slabs_bulk import flush_run, refill_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from allocsim.kernels.cache_shapes import SheafShape
-    from allocsim.kernels.slub_rules import SheafRules
     from allocsim.slub.cache_model import CacheEvents
     from allocsim.slub.sheaves.plan import Plan
-    from allocsim.tables import Index, Ints
+    from allocsim.tables import I8, Ints
 
 
 class SheafCache(CacheState):
     """One cache of a kernel with sheaves: its state, and windows of events."""
 
-    def __init__(
-        self,
-        shape: SheafShape,
-        rules: SheafRules,
-        number: int,
-        cpus: int,
-        freelist_order: Callable[[int, int, int], Sequence[int]] | None,
-    ) -> None:
-        super().__init__(shape, rules, number, cpus, freelist_order)
-        self.steps: Steps | None = None  #: once sheaves have left the pair of main and spare
-        self._cpu: Ints = np.empty(0, np.int16)  # of the events of the window
+    steps: Steps | None = None  #: once sheaves have left the pair of main and spare
+    _cpu: Ints = np.empty(0, np.int16)  # of the events of the window
 
     @property
     def sheaf_bytes(self) -> int:
         """Bytes that each of its sheaves asks kmalloc for (R3.10)."""
         return sheaf_bytes(self.rules, self.shape.capacity)
 
-    def seed_free(self, slabs: Index, places: Ints, cpus: Ints) -> None:
+    def seed_free(self, slabs: I8, places: Ints, cpus: Ints) -> None:
         """Before any event: free objects of slabs older than the trace, as FreeBefore has them."""
         objects = slabs << INDEX_BITS | places
         listed = cpus < 0
@@ -57,7 +46,7 @@ class SheafCache(CacheState):
         for cpu in np.unique(cpus[~listed]).tolist():
             self._fill(cpu, objects[cpus == cpu])
 
-    def _fill(self, cpu: int, objects: Index) -> None:
+    def _fill(self, cpu: int, objects: I8) -> None:
         """Before any event: put objects into a CPU's main sheaf, the next to be taken first.
 
         An empty spare comes with it.
@@ -107,7 +96,7 @@ class SheafCache(CacheState):
         self.sheaves = planned.after
         return True
 
-    def _batches(self, planned: Plan, chains: ObjectChains, table: Index) -> list[int]:
+    def _batches(self, planned: Plan, chains: ObjectChains, table: I8) -> list[int]:
         """Refill from and flush to the slabs, in time order; the events that took a new slab.
 
         Fills the refills' slots in the table.
@@ -134,9 +123,7 @@ class SheafCache(CacheState):
                 flush_run(self.slabs, flushed, flushes[first:at_flush])
         return grew
 
-    def _settle(
-        self, events: CacheEvents, planned: Plan, objects: Index, grew: Sequence[int]
-    ) -> None:
+    def _settle(self, events: CacheEvents, planned: Plan, objects: I8, grew: Sequence[int]) -> None:
         """Write down what became of the events."""
         events.objects[:] = objects
         free = events.op < 0
@@ -181,7 +168,7 @@ class SheafCache(CacheState):
         events.objects[:] = objects
         events.path[:] = paths
 
-    def take_pages(self) -> Index:
+    def take_pages(self) -> I8:
         """Page requests since the last call: rows of event, CPU, slab, order, +1 or -1 (i8)."""
         took = np.array(self.slabs.pages, np.int64).reshape(-1, 4)
         self.slabs.pages.clear()

@@ -23,9 +23,7 @@ import numpy as np
 from allocsim.tables import stable_order
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from allocsim.tables import Ints
+    from allocsim.tables import I1, I4, I8, Bools, Ints
 
 
 class StackWalk(NamedTuple):
@@ -41,17 +39,15 @@ class StackWalk(NamedTuple):
         depth: objects in the main sheaf of each run's stack behind the window (i8).
     """
 
-    order: npt.NDArray[np.int64]
-    stacks: npt.NDArray[np.int64]
-    starts: npt.NDArray[np.int64]
-    cell: npt.NDArray[np.int32]
-    entered: npt.NDArray[np.bool_]
-    depth: npt.NDArray[np.int64]
+    order: I8
+    stacks: I8
+    starts: I8
+    cell: I4
+    entered: Bools
+    depth: I8
 
 
-def walk(
-    stack: Ints, op: npt.NDArray[np.int8], depth: npt.NDArray[np.int64], capacity: int
-) -> StackWalk:
+def walk(stack: Ints, op: I1, depth: I8, capacity: int) -> StackWalk:
     """Walk every stack through its events.
 
     Args:

@@ -19,11 +19,9 @@ from allocsim.slub.sheaves.pcs_stack import walk
 from allocsim.slub.sheaves.state import NO_SHEAF
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from allocsim.slub.sheaves.pcs_stack import StackWalk
     from allocsim.slub.sheaves.state import Sheaves
-    from allocsim.tables import Ints
+    from allocsim.tables import I1, I8, U1, Bools, Ints
 
 #: A sheaf refilled or flushed: the event that did it, the sheaf, and what had become of it before
 #: in this window. Of a flush, the refill that had filled it, as a place in the plan's refills (-1:
@@ -51,9 +49,9 @@ class Plan:
     """
 
     after: Sheaves
-    cell: npt.NDArray[np.int64]
-    special: npt.NDArray[np.int64]
-    path: npt.NDArray[np.uint8]
+    cell: I8
+    special: I8
+    path: U1
     refills: list[Batch]
     flushes: list[Batch]
     last_refill: dict[int, int]
@@ -70,17 +68,17 @@ class _MainRuns(NamedTuple):
     (1), empty or missing (-1), or missing as it came (0).
     """
 
-    start: npt.NDArray[np.int64]
-    stack: npt.NDArray[np.int64]
-    up: npt.NDArray[np.bool_]
-    turned: npt.NDArray[np.bool_]
-    barn: npt.NDArray[np.bool_]
-    anchor: npt.NDArray[np.int64]
-    odd: npt.NDArray[np.bool_]
-    spare: npt.NDArray[np.int8]
+    start: I8
+    stack: I8
+    up: Bools
+    turned: Bools
+    barn: Bools
+    anchor: I8
+    odd: Bools
+    spare: I1
 
 
-def _main_runs(walked: StackWalk, op: npt.NDArray[np.int8], before: Sheaves) -> _MainRuns:
+def _main_runs(walked: StackWalk, op: I1, before: Sheaves) -> _MainRuns:
     starts, entered = walked.starts, walked.entered
     begins = entered.copy()
     begins[starts] = True
@@ -100,7 +98,7 @@ def _main_runs(walked: StackWalk, op: npt.NDArray[np.int8], before: Sheaves) -> 
     # upward change is a swap is for the barn to say.
     rises = enters & up
     risen = np.cumsum(rises)
-    before_stack: npt.NDArray[np.int64] = (risen - rises)[first][np.cumsum(first) - 1]
+    before_stack: I8 = (risen - rises)[first][np.cumsum(first) - 1]
     turned &= ~(rises & (risen == before_stack + 1) & (carried == 0))
     barn = enters & ~turned
     anchors = np.where(first | barn, np.arange(len(start)), 0)
@@ -110,9 +108,7 @@ def _main_runs(walked: StackWalk, op: npt.NDArray[np.int8], before: Sheaves) -> 
     return _MainRuns(start, stack, up, turned, barn, anchor, odd, spare)
 
 
-def plan(
-    before: Sheaves, cpu: Ints, op: npt.NDArray[np.int8], refused: npt.NDArray[np.bool_] | None
-) -> Plan | None:
+def plan(before: Sheaves, cpu: Ints, op: I1, refused: Bools | None) -> Plan | None:
     """Plan one window of events of one cache; None if it needs a sheaf where none is to be had.
 
     Args:
@@ -159,13 +155,7 @@ def plan(
     )
 
 
-def _leave(
-    after: Sheaves,
-    walked: StackWalk,
-    runs: _MainRuns,
-    main: npt.NDArray[np.int64],
-    spare: npt.NDArray[np.int64],
-) -> None:
+def _leave(after: Sheaves, walked: StackWalk, runs: _MainRuns, main: I8, spare: I8) -> None:
     """Write down each stack's sheaves as its last event leaves them."""
     last = np.append(np.searchsorted(runs.start, walked.starts[1:]), len(runs.start)) - 1
     for at, (stack, run) in enumerate(zip(walked.stacks.tolist(), last.tolist(), strict=True)):
@@ -183,7 +173,7 @@ class _PlannedBarn(Barn[int]):
         refused: as in plan.
     """
 
-    def __init__(self, sheaves: Sheaves, refused: npt.NDArray[np.bool_] | None) -> None:
+    def __init__(self, sheaves: Sheaves, refused: Bools | None) -> None:
         super().__init__(sheaves.full, sheaves.empty, sheaves.max_full, Counter())
         self.sheaves = sheaves
         self.refused = refused
@@ -197,9 +187,7 @@ class _PlannedBarn(Barn[int]):
         self.flushed: set[int] = set()
         self.made: list[tuple[int, int]] = []
 
-    def replay(
-        self, runs: _MainRuns, times: npt.NDArray[np.int64], asked: npt.NDArray[np.int64]
-    ) -> bool:
+    def replay(self, runs: _MainRuns, times: I8, asked: I8) -> bool:
         """Go through the runs that ask the barn, in time order; False where a sheaf is refused.
 
         A sheaf that is refused leaves main and spare in a state that no plan has.

@@ -18,13 +18,11 @@ from allocsim.kernels.slub_rules import SheafRules, kmalloc_size, sheaf_bytes
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy.typing as npt
-
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.slub_rules import SlubRules
     from allocsim.slub.cache_model import CacheEvents
     from allocsim.slub.sheaves.cache import SheafCache
-    from allocsim.tables import Index, Ints
+    from allocsim.tables import I1, I8, Bools, Ints
 
 NO_KMALLOC_CACHE = -1
 NO_OBJECT = -1
@@ -39,7 +37,7 @@ class Origin(NamedTuple):
         depth: caches on the longest way from a cache to its last kmalloc cache, itself included.
     """
 
-    own: npt.NDArray[np.bool_] | None
+    own: Bools | None
     asked: SheafRequests | None
     depth: int
 
@@ -64,16 +62,16 @@ class SheafRequests(NamedTuple):
         no_sheaf: whether the kmalloc cache may not allocate a sheaf for this one in turn.
     """
 
-    row: Index
+    row: I8
     cpu: Ints
-    op: npt.NDArray[np.int8]
-    cache: Index
-    sheaf: Index
-    parent: Index
-    objects: Index
-    place: Index
-    max_order: npt.NDArray[np.int8] | None
-    no_sheaf: npt.NDArray[np.bool_]
+    op: I1
+    cache: I8
+    sheaf: I8
+    parent: I8
+    objects: I8
+    place: I8
+    max_order: I1 | None
+    no_sheaf: Bools
 
 
 def sheaf_kmalloc_caches(rules: SlubRules, shapes: Sequence[CacheShape]) -> list[int]:
@@ -117,7 +115,7 @@ def before_their_kmalloc_caches(kmalloc_caches: Sequence[int]) -> tuple[list[int
     return sequence, max(depth, default=1)
 
 
-def places(at: Index, origin: Origin, before: Index) -> Index:
+def places(at: I8, origin: Origin, before: I8) -> I8:
     """Place of things a cache did in the midst of events, a row each.
 
     Args:
@@ -138,7 +136,7 @@ def places(at: Index, origin: Origin, before: Index) -> Index:
 
 
 def sheaves_wanted(
-    cache: SheafCache, events: CacheEvents, rows: Index, origin: Origin
+    cache: SheafCache, events: CacheEvents, rows: I8, origin: Origin
 ) -> SheafRequests:
     """What a cache did with sheaves in the window it has just been through.
 
@@ -156,7 +154,7 @@ def sheaves_wanted(
         objects.append(cache.sheaf_objects.get(number, NO_OBJECT))
     time, cpu, op, sheaf, before = np.array(kept, np.int64).reshape(-1, 5).T
     wants = op > 0
-    no_sheaf: npt.NDArray[np.bool_] = wants & cache.shape.name.startswith("kmalloc-")
+    no_sheaf: Bools = wants & cache.shape.name.startswith("kmalloc-")
     max_order = None
     if events.max_order is not None:
         max_order = events.max_order[time]
@@ -205,9 +203,7 @@ def join(requests: Sequence[SheafRequests]) -> SheafRequests:
     )
 
 
-def merge(
-    events: CacheEvents, rows: Index, sheaves: SheafRequests
-) -> tuple[CacheEvents, Index, npt.NDArray[np.bool_]]:
+def merge(events: CacheEvents, rows: I8, sheaves: SheafRequests) -> tuple[CacheEvents, I8, Bools]:
     """A cache's own events with the sheaves wanted from it between them.
 
     Args:
@@ -239,7 +235,7 @@ def merge(
     return merged, np.insert(rows, at, sheaves.row), np.insert(np.ones(len(rows), np.bool_), at, 0)
 
 
-def handed_out(caches: Mapping[int, SheafCache], sheaves: SheafRequests, objects: Index) -> None:
+def handed_out(caches: Mapping[int, SheafCache], sheaves: SheafRequests, objects: I8) -> None:
     """Note what object each sheaf is, once its kmalloc cache has been through the window.
 
     Args:

@@ -13,11 +13,10 @@ from allocsim.slub.paths import AllocPath
 from allocsim.slub.slabs import Slabs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from allocsim.kernels.cache_shapes import SheafShape
     from allocsim.kernels.slub_rules import SheafRules
-    from allocsim.tables import Index
+    from allocsim.slub.freelist_random import FreelistOrder
+    from allocsim.tables import I8
 
 NO_SHEAF = -1
 
@@ -76,16 +75,9 @@ class Sheaves:
 
     def copy(self) -> Sheaves:
         """An independent copy."""
-        return replace(
-            self,
-            main=list(self.main),
-            spare=list(self.spare),
-            size=list(self.size),
-            spare_full=list(self.spare_full),
-            full=list(self.full),
-            empty=list(self.empty),
-            unused=list(self.unused),
-        )
+        names = ("main", "spare", "size", "spare_full", "full", "empty", "unused")
+        lists: dict[str, Any] = {name: list(getattr(self, name)) for name in names}
+        return replace(self, **lists)
 
     def __deepcopy__(self, _: dict[int, Any]) -> Sheaves:
         """As deepcopy gives it, but quicker."""
@@ -124,7 +116,7 @@ class CacheState:
         rules: SheafRules,
         number: int,
         cpus: int,
-        freelist_order: Callable[[int, int, int], Sequence[int]] | None,
+        freelist_order: FreelistOrder | None,
     ) -> None:
         self.shape = shape
         self.rules = rules
@@ -135,7 +127,7 @@ class CacheState:
         self.sheaf_objects: dict[int, int] = {}
         self.callbacks: list[tuple[int, int, int]] = []
         self.sheaves = Sheaves.cold(cpus, shape.capacity, rules.max_full_sheaves)
-        self.contents: Index = np.full(self.sheaves.count * shape.capacity, FAILED, np.int64)
+        self.contents: I8 = np.full(self.sheaves.count * shape.capacity, FAILED, np.int64)
 
     def slow_alloc(self, time: int, max_order: int) -> tuple[int, AllocPath]:
         """One object by the slow path (R3.15): object, FAILED if there is none, and path."""
@@ -148,7 +140,7 @@ class CacheState:
         """Write down what becomes of a sheaf's memory (sheaf_memory)."""
         self.sheaf_memory.append((time, cpu, number, way, self.slabs.requests()))
 
-    def contents_for(self, sheaves: int) -> Index:
+    def contents_for(self, sheaves: int) -> I8:
         """A copy of the cells' contents with room for so many sheaves."""
         contents = np.full(sheaves * self.shape.capacity, FAILED, np.int64)
         contents[: len(self.contents)] = self.contents

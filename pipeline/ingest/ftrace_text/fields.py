@@ -10,8 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    import numpy.typing as npt
-
+    from allocsim.tables import I8, U1, Bools
     from pipeline.ingest.ftrace_text.lines import TextLines
 
 
@@ -25,21 +24,20 @@ class FieldPlaces:
         lines: its lines.
     """
 
-    data: npt.NDArray[np.uint8]
+    data: U1
     size: int
     lines: TextLines
-    _equals: npt.NDArray[np.int64] = field(init=False)
-    _colons: npt.NDArray[np.int64] = field(init=False)
+    _equals: I8 = field(init=False)
+    _colons: I8 = field(init=False)
 
     def __post_init__(self) -> None:
         used = self.data[: self.size]
         self._equals = np.flatnonzero(used == ord("="))
         self._colons = np.append(np.flatnonzero(used == ord(":")), self.size)
 
-    def next_colon(self, start: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def next_colon(self, start: I8) -> I8:
         """Where the next colon is from each of ``start`` on."""
-        found: npt.NDArray[np.int64] = self._colons[np.searchsorted(self._colons[:-1], start)]
-        return found
+        return self._colons[np.searchsorted(self._colons[:-1], start)]
 
     def fields(self, row: int, name: int) -> str:
         """The text of a line's fields; its event's name has ``name`` bytes."""
@@ -48,9 +46,7 @@ class FieldPlaces:
             bytes(self.data[begin : int(self.lines.end[row])]).decode("utf-8", "replace").rstrip()
         )
 
-    def equals(
-        self, row: npt.NDArray[np.int64], names: tuple[str, ...], name: int
-    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    def equals(self, row: I8, names: tuple[str, ...], name: int) -> tuple[Bools, I8]:
         """Which lines have just these names, and where each name's equals sign is.
 
         The first stands behind the event's name of ``name`` bytes and one blank.
@@ -69,9 +65,7 @@ class FieldPlaces:
         good &= places[:, 0] == lines.text[row] + name + 2 + len(names[0])
         return good, places
 
-    def having(
-        self, row: npt.NDArray[np.int64], names: Collection[str], name: int
-    ) -> npt.NDArray[np.bool_]:
+    def having(self, row: I8, names: Collection[str], name: int) -> Bools:
         """Which lines have any of these names, or are cut within the first of them.
 
         The lines of probes have none, though their arguments may: their text is in brackets first.
@@ -89,7 +83,7 @@ class FieldPlaces:
             for back, letter in enumerate(reversed(f" {word}".encode())):
                 found &= self.data.take(place - 1 - back) == letter
             any_of |= found
-        having: npt.NDArray[np.bool_] = np.bincount(line[any_of], minlength=len(row)) > 0
+        having: Bools = np.bincount(line[any_of], minlength=len(row)) > 0
         length = lines.end[row] - (start + 2)
         for word in names:
             cut = length <= len(word)
@@ -99,17 +93,12 @@ class FieldPlaces:
         having &= self.data.take(start + 2) != ord("(")
         return having
 
-    def padded(self, row: npt.NDArray[np.int64], name: int) -> npt.NDArray[np.bool_]:
+    def padded(self, row: I8, name: int) -> Bools:
         """Which lines have more than one blank behind their event's name."""
-        blank: npt.NDArray[np.bool_] = self.data.take(self.lines.text[row] + name + 2) == ord(" ")
+        blank: Bools = self.data.take(self.lines.text[row] + name + 2) == ord(" ")
         return blank
 
-    def ends(
-        self,
-        row: npt.NDArray[np.int64],
-        names: tuple[str, ...],
-        equals: npt.NDArray[np.int64],
-    ) -> npt.NDArray[np.int64]:
+    def ends(self, row: I8, names: tuple[str, ...], equals: I8) -> I8:
         """Where each value ends: in front of the next name, or of blanks at the line's end."""
         ends = np.empty_like(equals)
         for number, word in enumerate(names[1:]):

@@ -11,7 +11,7 @@ kernel/trace/trace.c:print_trace_line (7.2).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from pipeline.ingest.ftrace_text.numbers import unsigned
 from pipeline.ingest.raw.unaligned import unaligned
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from allocsim.tables import I2, I4, I8, U1, Array, Bools
 
 _NEWLINE, _SPACE, _DOT = b"\n ."
 COMM = 16  #: columns of a task's name
@@ -41,7 +41,7 @@ _RESCHED = {"n": 0x04, "N": 0x24, "p": 0x20}
 _CONTEXT = {"Z": 0x48, "z": 0x40, "H": 0x18, "h": 0x08, "s": 0x10}
 
 
-def _bits(marks: dict[str, int]) -> npt.NDArray[np.uint8]:
+def _bits(marks: dict[str, int]) -> U1:
     table = np.zeros(256, np.uint8)
     for mark, bits in marks.items():
         table[ord(mark)] = bits
@@ -71,22 +71,22 @@ class TextLines:
         other: i8, where each line begins that is none of these and no comment.
     """
 
-    line: npt.NDArray[np.int64]
-    end: npt.NDArray[np.int64]
-    text: npt.NDArray[np.int64]
-    ts: npt.NDArray[np.int64]
-    cpu: npt.NDArray[np.int16]
-    pid: npt.NDArray[np.int32]
-    flags: npt.NDArray[np.uint8]
-    stack: npt.NDArray[np.bool_]
-    user: npt.NDArray[np.bool_]
-    frame: npt.NDArray[np.int64]
-    frame_end: npt.NDArray[np.int64]
-    lost: npt.NDArray[np.int64]
-    other: npt.NDArray[np.int64]
+    line: I8
+    end: I8
+    text: I8
+    ts: I8
+    cpu: I2
+    pid: I4
+    flags: U1
+    stack: Bools
+    user: Bools
+    frame: I8
+    frame_end: I8
+    lost: I8
+    other: I8
 
 
-def read_lines(data: npt.NDArray[np.uint8], size: int) -> TextLines:
+def read_lines(data: U1, size: int) -> TextLines:
     """The lines of ``data[:size]``, which ends with a newline and has SLACK bytes behind it."""
     end = np.flatnonzero(data[:size] == _NEWLINE)
     start = np.concatenate([np.zeros(min(len(end), 1), np.int64), end[:-1] + 1])
@@ -106,9 +106,7 @@ def read_lines(data: npt.NDArray[np.uint8], size: int) -> TextLines:
     )
 
 
-def _heads(
-    data: npt.NDArray[np.uint8], start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
-) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.bool_]]:
+def _heads(data: U1, start: I8, end: I8) -> tuple[dict[str, Array], Bools]:
     """The fields of Lines that are of events, and which lines are events."""
     size = int(end.max(initial=0))
     good = end - start > _PID + 1
@@ -138,7 +136,7 @@ def _heads(
         for kind in (_STACK, _USER_STACK)
     )
     ts = (seconds * np.uint64(1_000_000_000) + us * np.uint64(1000)).astype(np.int64)
-    heads: dict[str, npt.NDArray[Any]] = {
+    heads: dict[str, Array] = {
         "line": start,
         "end": end,
         "text": text,
@@ -152,16 +150,13 @@ def _heads(
     return {name: values[good] for name, values in heads.items()}, good
 
 
-def _next(
-    data: npt.NDArray[np.uint8], mark: str, start: npt.NDArray[np.int64], size: int
-) -> npt.NDArray[np.int64]:
+def _next(data: U1, mark: str, start: I8, size: int) -> I8:
     """Where ``mark`` is next from each of ``start`` on; ``size`` where it is nowhere."""
     places = np.append(np.flatnonzero(data[:size] == ord(mark)), size)
-    found: npt.NDArray[np.int64] = places[np.searchsorted(places[:-1], start)]
-    return found
+    return places[np.searchsorted(places[:-1], start)]
 
 
-def _digits_end(data: npt.NDArray[np.uint8], start: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _digits_end(data: U1, start: I8) -> I8:
     """Where the digits from ``start`` on end."""
     end, more = start.copy(), np.ones(len(start), np.bool_)
     for _ in range(_PID_DIGITS):
@@ -171,9 +166,7 @@ def _digits_end(data: npt.NDArray[np.uint8], start: npt.NDArray[np.int64]) -> np
     return end
 
 
-def _flags(
-    data: npt.NDArray[np.uint8], start: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+def _flags(data: U1, start: I8) -> tuple[U1, I8]:
     """common_flags as the marks at ``start`` say, and where these end.
 
     Four marks before 5.16, five since; none with the option irq-info off.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from allocsim.tables import I8, U1, U8, Bools
 
 _NONE = 255  # what is no digit
 _DIGITS = np.full(256, _NONE, np.uint8)
@@ -19,15 +19,10 @@ _MOST = {10: 19, 16: 16}
 _MINUS, _SPACE, _OPEN, _CLOSE = b"- ()"
 _NULL = b"(null)"
 
-Numbers = tuple["npt.NDArray[np.uint64]", "npt.NDArray[np.bool_]"]
+Numbers = tuple["U8", "Bools"]
 
 
-def unsigned(
-    data: npt.NDArray[np.uint8],
-    start: npt.NDArray[np.int64],
-    end: npt.NDArray[np.int64],
-    base: int = 10,
-) -> Numbers:
+def unsigned(data: U1, start: I8, end: I8, base: int = 10) -> Numbers:
     """The numbers at ``data[start:end]``: u8, and whether each is one and fits.
 
     Args:
@@ -48,26 +43,20 @@ def unsigned(
     return value, good
 
 
-def signed(
-    data: npt.NDArray[np.uint8], start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
-) -> Numbers:
+def signed(data: U1, start: I8, end: I8) -> Numbers:
     """As ``unsigned``, where a minus may be in front: two's complement in 64 bits."""
     minus = (end > start) & (data.take(start) == _MINUS)
     value, good = unsigned(data, start + minus, end)
     return np.where(minus, np.uint64(0) - value, value), good
 
 
-def prefixed(
-    data: npt.NDArray[np.uint8], start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
-) -> Numbers:
+def prefixed(data: U1, start: I8, end: I8) -> Numbers:
     """As ``unsigned``, of numbers with 0x in front."""
     value, good = unsigned(data, start + 2, end, 16)
     return value, good & (data.take(start) == ord("0")) & (data.take(start + 1) == ord("x"))
 
 
-def plain(
-    data: npt.NDArray[np.uint8], start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
-) -> Numbers:
+def plain(data: U1, start: I8, end: I8) -> Numbers:
     """Numbers as ``signed`` or as ``prefixed``, each as it is written."""
     value, good = signed(data, start, end)
     if good.all():
@@ -76,9 +65,7 @@ def plain(
     return np.where(good, value, hexadecimal), good | fine
 
 
-def bracketed(
-    data: npt.NDArray[np.uint8], start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
-) -> Numbers:
+def bracketed(data: U1, start: I8, end: I8) -> Numbers:
     """As ``signed``, of numbers in brackets at the end of ``data[start:end]``."""
     opened = np.append(np.flatnonzero(data == _OPEN), len(data))
     at = opened[np.maximum(np.searchsorted(opened, end) - 1, 0)]
@@ -87,9 +74,7 @@ def bracketed(
     return value, good & inside
 
 
-def pointers(
-    data: npt.NDArray[np.uint8], start: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+def pointers(data: U1, start: I8, end: I8) -> tuple[U8, Bools, I8]:
     """Addresses as %p prints them, with the digits of each: ``(null)`` is 0.
 
     Up to 4.14 NULL is a word, with blanks in front to the width of an address (lib/vsprintf.c:

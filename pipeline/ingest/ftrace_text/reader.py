@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from pipeline.ingest.ftrace_text.lines import COMM, read_lines
 from pipeline.ingest.ftrace_text.other_tools import REPORT
 from pipeline.ingest.ftrace_text.records import RecordMaker, TextTypes
 from pipeline.ingest.ftrace_text.symbols import TextSymbols
-from pipeline.ingest.raw.time_chunks import NEAR, Chunks, near_in_time, spans, time_orders
+from pipeline.ingest.raw.time_chunks import NEAR, ChunkPlaces, Chunks, spans, time_orders
 from pipeline.ingest.reader import Facts
 from pipeline.ingest.stream import SLACK, Heads, Stream
 from pipeline.trace_set.parts import CPUS
@@ -25,8 +24,7 @@ from pipeline.untrusted import number
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import numpy.typing as npt
-
+    from allocsim.tables import I8, U1, Bools
     from pipeline.ingest.ftrace_text.lines import TextLines
     from pipeline.ingest.raw.time_chunks import Span
 
@@ -55,31 +53,6 @@ _NO_FLAGS = (
     "no gfp flags (this kernel printed none), which a replay needs: record with trace-cmd or perf"
 )
 _OFFSETS = "stacks are functions without the places in them (option sym-offset)"
-
-
-@dataclass(frozen=True, slots=True)
-class _LinePlaces:
-    """Where the lines of a window's records are from.
-
-    Attributes:
-        offset: i8, where each record begins in the window's data, ascending with ``of`` them.
-        line: i8, where its line begins in the file.
-    """
-
-    where: str
-    offset: npt.NDArray[np.int64]
-    line: npt.NDArray[np.int64]
-
-    def name(self, offset: int) -> str:
-        """What to call a byte of the window in an error."""
-        record = int(np.searchsorted(self.offset, offset, side="right")) - 1
-        return f"{self.where}: line at byte {int(self.line[record])}"
-
-    def near(
-        self, stream: Stream, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.bool_]:
-        """Which pairs of records of one CPU are at most NEAR apart in time."""
-        return near_in_time(stream, first, second)
 
 
 class FtraceTextReader:
@@ -149,7 +122,7 @@ class FtraceTextReader:
         at, text = self._first or (0, "")
         return f"the first, at byte {at}: {text}"
 
-    def _note_unread(self, at: int, line: npt.NDArray[np.uint8]) -> None:
+    def _note_unread(self, at: int, line: U1) -> None:
         """Remember a line that cannot be read if it is the first of them in the file."""
         if self._first is None or at < self._first[0]:
             text = bytes(line[: 4 * _SHOWN]).partition(b"\n")[0].decode("utf-8", "replace")
@@ -260,14 +233,14 @@ class FtraceTextReader:
         times = np.array([first, last], np.int64)
         return Chunks(places[:-1], places[1:], times[0], times[1])
 
-    def _name_tasks(self, block: npt.NDArray[np.uint8], lines: TextLines) -> None:
+    def _name_tasks(self, block: U1, lines: TextLines) -> None:
         """Take in the last name of each task."""
         pids, back = np.unique(lines.pid[::-1], return_index=True)
         for pid, place in zip(pids.tolist(), lines.line[::-1][back].tolist(), strict=True):
             name = bytes(block[place : place + COMM]).strip()
             self._comms[str(pid)] = name.decode("utf-8", "replace")
 
-    def _blocks(self) -> Iterator[tuple[int, npt.NDArray[np.uint8], int]]:
+    def _blocks(self) -> Iterator[tuple[int, U1, int]]:
         """Place, bytes and size of pieces of whole lines, the last line ended if it was not."""
         at, size = 0, len(self._data)
         while at < size:
@@ -281,7 +254,7 @@ class FtraceTextReader:
             yield at, *_ended(piece)
             at += len(piece)
 
-    def _count_lost(self, base: int, block: npt.NDArray[np.uint8], lines: TextLines) -> None:
+    def _count_lost(self, base: int, block: U1, lines: TextLines) -> None:
         for place in lines.lost.tolist():
             match = _LOST.match(bytes(block[place : place + 64]).decode("utf-8", "replace"))
             cpu = number(match[1], most=CPUS - 1) if match else None
@@ -322,7 +295,7 @@ class FtraceTextReader:
         chunk = np.searchsorted(begin - moved, lines.line[row], side="right") - 1
         by_place = np.argsort(offset, kind="stable")
         line = lines.line[row] + moved[chunk]
-        places = _LinePlaces(self.path, offset[by_place], line[by_place])
+        places = ChunkPlaces(f"{self.path}: line at", offset[by_place], line[by_place])
         head, slot = self._heads.read(made.data, offset, size_, places)
         inside = self._inside(ts, span)
         self._kept += int((inside & (slot < len(self.types.kept))).sum())
@@ -341,12 +314,11 @@ class FtraceTextReader:
         )
 
     @staticmethod
-    def _inside(ts: npt.NDArray[np.int64], span: Span) -> npt.NDArray[np.bool_]:
-        inside: npt.NDArray[np.bool_] = (ts >= span.since) & (ts < span.until)
-        return inside
+    def _inside(ts: I8, span: Span) -> Bools:
+        return (ts >= span.since) & (ts < span.until)
 
 
-def _ended(text: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], int]:
+def _ended(text: U1) -> tuple[U1, int]:
     """Text with a newline at its end and SLACK bytes behind, and its size with the newline."""
     size = len(text)
     data = np.zeros(size + 1 + SLACK, np.uint8)

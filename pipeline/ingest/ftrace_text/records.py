@@ -22,8 +22,7 @@ from pipeline.ingest.raw.strings import StringInterner
 from pipeline.ingest.stream import SLACK
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from allocsim.tables import I4, I8, U1, U8, Bools
     from pipeline.ingest.ftrace_text.forms import Form
     from pipeline.ingest.ftrace_text.gfp import GfpWords
     from pipeline.ingest.ftrace_text.lines import TextLines
@@ -92,12 +91,12 @@ class TextRecords:
         loose: i8, frames (of Lines) of no stack, and the lines before them, as pairs.
     """
 
-    data: npt.NDArray[np.uint8]
-    row: npt.NDArray[np.int64]
-    offset: npt.NDArray[np.int64]
-    size: npt.NDArray[np.int32]
-    unread: npt.NDArray[np.int64]
-    loose: npt.NDArray[np.int64]
+    data: U1
+    row: I8
+    offset: I8
+    size: I4
+    unread: I8
+    loose: I8
 
 
 class RecordMaker:
@@ -122,14 +121,14 @@ class RecordMaker:
         self._names = StringInterner()
         self._words: dict[int, StringInterner] = {}
         self._frames = StringInterner()
-        self._values: dict[int, npt.NDArray[np.int64]] = {}
+        self._values: dict[int, I8] = {}
         self._slot_of_name: list[int] = []
         self.pointers = 0
         self.hashed = 0
         self.padded = 0
         self.frames_without_offset = False
 
-    def make(self, data: npt.NDArray[np.uint8], size: int, lines: TextLines) -> TextRecords:
+    def make(self, data: U1, size: int, lines: TextLines) -> TextRecords:
         """The records of ``lines`` of ``data[:size]``.
 
         Raises:
@@ -137,7 +136,7 @@ class RecordMaker:
         """
         text = FieldPlaces(data, size, lines)
         number = self._numbers(text)
-        parts: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8], npt.NDArray[np.int64]]] = []
+        parts: list[tuple[I8, U1, I8]] = []
         # Frames belong to the line before them, which must be a stack; those of tasks are not read.
         before = np.maximum(np.searchsorted(lines.line, lines.frame) - 1, 0)
         if not len(lines.line):
@@ -160,7 +159,7 @@ class RecordMaker:
                 parts.append((other, *_equal(self._heads(text, other, self._namesake(kind), 8))))
         return _laid_out(parts, np.concatenate(unread), loose)
 
-    def _numbers(self, text: FieldPlaces) -> npt.NDArray[np.int64]:
+    def _numbers(self, text: FieldPlaces) -> I8:
         """The type of each line's record."""
         lines = text.lines
         end = np.minimum(text.next_colon(lines.text), lines.end)
@@ -190,9 +189,7 @@ class RecordMaker:
         """The type of what has an event's name alone: probes, synthetic events, messages."""
         return self._other(f"lines_named_{self._types.kept[slot].format.name}")
 
-    def _of_none(
-        self, text: FieldPlaces, row: npt.NDArray[np.int64], slot: int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def _of_none(self, text: FieldPlaces, row: I8, slot: int) -> tuple[I8, I8]:
         """Of lines with an event's name that cannot be read: its own, and those of none."""
         kept = self._types.kept[slot]
         name = len(kept.format.name)
@@ -200,9 +197,7 @@ class RecordMaker:
         self.padded += int((own & text.padded(row, name)).sum())
         return row[own], row[~own]
 
-    def _heads(
-        self, text: FieldPlaces, row: npt.NDArray[np.int64], kind: int, size: int
-    ) -> npt.NDArray[np.uint8]:
+    def _heads(self, text: FieldPlaces, row: I8, kind: int, size: int) -> U1:
         """Records of ``size`` bytes with their common fields: one row a record."""
         body = np.zeros((len(row), size), np.uint8)
         head = body[:, :8].view(_HEAD)[:, 0] if len(row) else np.zeros(0, _HEAD)
@@ -213,9 +208,7 @@ class RecordMaker:
 
     # --- events
 
-    def _events(
-        self, text: FieldPlaces, row: npt.NDArray[np.int64], slot: int
-    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint8]]:
+    def _events(self, text: FieldPlaces, row: I8, slot: int) -> tuple[Bools, U1]:
         """Which lines are as their type's, and the records of these."""
         kept = self._types.kept[slot]
         if slot not in self._types.forms:
@@ -265,13 +258,7 @@ class RecordMaker:
         good[np.flatnonzero(good)[~fine]] = False
         return good, body[fine]
 
-    def _value(
-        self,
-        data: npt.NDArray[np.uint8],
-        start: npt.NDArray[np.int64],
-        end: npt.NDArray[np.int64],
-        how: int,
-    ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
+    def _value(self, data: U1, start: I8, end: I8, how: int) -> tuple[U8, Bools]:
         """Values as 64 bits, and which can be read."""
         if how == forms.NUMBER:
             return plain(data, start, end)
@@ -281,13 +268,7 @@ class RecordMaker:
             return bracketed(data, start, end)
         return self._word(data, start, end, how)
 
-    def _word(
-        self,
-        data: npt.NDArray[np.uint8],
-        start: npt.NDArray[np.int64],
-        end: npt.NDArray[np.int64],
-        how: int,
-    ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
+    def _word(self, data: U1, start: I8, end: I8, how: int) -> tuple[U8, Bools]:
         """The values of words, of which there are few."""
         interner = self._words.setdefault(how, StringInterner())
         codes = interner.codes(data, start, end - start)
@@ -314,9 +295,7 @@ class RecordMaker:
 
     # --- stacks
 
-    def _stacks(
-        self, text: FieldPlaces, row: npt.NDArray[np.int64], frames: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    def _stacks(self, text: FieldPlaces, row: I8, frames: I8) -> tuple[U1, I8]:
         """The records of stacks, one after the other, and the bytes of each.
 
         Args:
@@ -356,13 +335,7 @@ def _as_signed(value: int) -> int:
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
-def _put_text(
-    data: npt.NDArray[np.uint8],
-    body: npt.NDArray[np.uint8],
-    text: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
-    at: tuple[int, int],
-    width: int,
-) -> None:
+def _put_text(data: U1, body: U1, text: tuple[I8, I8], at: tuple[int, int], width: int) -> None:
     """Put texts into records: their place and length at ``at[0]``, themselves at ``at[1]``."""
     start, end = text
     length = (end - start).astype(np.uint32)
@@ -374,16 +347,12 @@ def _put_text(
         body[:, at[1] + byte] = np.where(having, data.take(np.where(having, start + byte, 0)), 0)
 
 
-def _equal(body: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+def _equal(body: U1) -> tuple[U1, I8]:
     """Records of one size, one after the other, and the bytes of each."""
     return body.ravel(), np.full(len(body), body.shape[1], np.int64)
 
 
-def _laid_out(
-    parts: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8], npt.NDArray[np.int64]]],
-    unread: npt.NDArray[np.int64],
-    loose: npt.NDArray[np.int64],
-) -> TextRecords:
+def _laid_out(parts: list[tuple[I8, U1, I8]], unread: I8, loose: I8) -> TextRecords:
     """All parts' records one part after the other, listed in the order of their lines."""
     none = np.zeros(0, np.int64)
     row = np.concatenate([none, *(rows for rows, _, _ in parts)])

@@ -19,7 +19,7 @@ from pipeline.trace_set.parts import Symbols
 from pipeline.untrusted import MOST, number
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from allocsim.tables import U8
 
 _PLACE = re.compile(
     r"^(?P<symbol>[^\s+]+)(?:\+0x(?P<offset>[0-9a-f]+)/0x(?P<size>[0-9a-f]+))?"
@@ -144,7 +144,7 @@ class TextSymbols:
             return self._functions[address][0]
         return self._kallsyms.name(address)
 
-    def resolve(self, addresses: npt.NDArray[np.uint64]) -> Symbols:
+    def resolve(self, addresses: U8) -> Symbols:
         """The symbols that ``addresses`` (ascending) lie in: as the text has them."""
         plain = self._kallsyms.resolve(addresses)
         symbol, offset, module = list(plain.symbol), plain.offset.copy(), list(plain.module)

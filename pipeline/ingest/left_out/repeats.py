@@ -15,15 +15,14 @@ from allocsim.trace.events import Ev
 from pipeline.ingest.stacks.contexts import before
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from allocsim.tables import I8
     from pipeline.ingest.events import EventTypes
     from pipeline.ingest.stream import Stream
 
 _COMPARED = ("ptr", "bytes_req", "bytes_alloc")
 
 
-def first_of_two(stream: Stream, types: EventTypes, large: int) -> npt.NDArray[np.int64]:
+def first_of_two(stream: Stream, types: EventTypes, large: int) -> I8:
     """The records of large kmallocs that the same CPU repeats at once.
 
     Between the two there may only be events of interrupts.
@@ -40,9 +39,7 @@ def first_of_two(stream: Stream, types: EventTypes, large: int) -> npt.NDArray[n
     return np.sort(np.concatenate([np.zeros(0, np.int64), *found]))
 
 
-def _first_of_two(
-    stream: Stream, types: EventTypes, slot: int, large: int
-) -> npt.NDArray[np.int64]:
+def _first_of_two(stream: Stream, types: EventTypes, slot: int, large: int) -> I8:
     kept = types.kept[slot]
     none = np.zeros(0, np.int64)
     if kept.event.code != Ev.KMALLOC or any(name not in kept.columns for name in _COMPARED):
@@ -62,5 +59,5 @@ def _first_of_two(
     # A failed allocation has no address, so two in a row are four alike: every other one goes.
     number = np.arange(len(at))
     run = number - np.maximum.accumulate(np.where(np.diff(at, prepend=-2) > 1, number, 0))
-    first: npt.NDArray[np.int64] = record.take(at[run % 2 == 0])
+    first: I8 = record.take(at[run % 2 == 0])
     return first

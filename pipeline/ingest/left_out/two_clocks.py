@@ -10,17 +10,17 @@ at any distance.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from allocsim.tables import joined, rows_of
 from allocsim.trace.events import Ev
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy.typing as npt
-
+    from allocsim.tables import I2, I8, U8, Array, Bools
     from pipeline.trace_set.column import Values
 
 # Of an event: nothing, or whether it allocates or frees what a column names.
@@ -63,8 +63,7 @@ class Behind:
     after: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Uses:
+class _Uses(NamedTuple):
     """Allocations and frees.
 
     Attributes:
@@ -74,18 +73,13 @@ class _Uses:
         alloc: bool, whether it is allocated.
     """
 
-    key: npt.NDArray[np.uint64]
-    ts: npt.NDArray[np.int64]
-    cpu: npt.NDArray[np.int16]
-    alloc: npt.NDArray[np.bool_]
+    key: U8
+    ts: I8
+    cpu: I2
+    alloc: Bools
 
-    def take(self, rows: npt.NDArray[Any]) -> _Uses:
-        return _Uses(self.key[rows], self.ts[rows], self.cpu[rows], self.alloc[rows])
-
-    @classmethod
-    def join(cls, parts: list[_Uses]) -> _Uses:
-        names = ("key", "ts", "cpu", "alloc")
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    def take(self, rows: Array) -> _Uses:
+        return rows_of(self, rows)
 
 
 class ClockCheck:
@@ -134,7 +128,7 @@ class ClockCheck:
         """The CPUs whose times are behind another's, after the last window."""
         if len(self._last) < 2:
             return []
-        uses = _Uses.join(self._parts)
+        uses = joined(self._parts)
         uses = uses.take(np.lexsort((uses.ts, uses.key)))
         # Of each address: whether just two CPUs used it, and which.
         start = np.flatnonzero(np.append(True, uses.key[1:] != uses.key[:-1])[: len(uses.key)])
@@ -178,7 +172,7 @@ class ClockCheck:
             return None
         return Behind(cpu, of, shift, len(uses.key), before, after)
 
-    def _apart(self, uses: _Uses, cpu: int, of: int) -> npt.NDArray[np.int64]:
+    def _apart(self, uses: _Uses, cpu: int, of: int) -> I8:
         """From frees on ``cpu`` to the allocations on ``of`` that they may be of, in ns.
 
         The first free of an address and its first allocation, the second and the second, ...: the
@@ -192,19 +186,18 @@ class ClockCheck:
         named = [uses.key[rows] + _rank(uses.key[rows]) * _GOLDEN for rows in (alloc, free)]
         _, at_a, at_f = np.intersect1d(named[0], named[1], return_indices=True)
         apart = uses.ts[alloc[at_a]] - uses.ts[free[at_f]] + 1
-        kept: npt.NDArray[np.int64] = apart[(apart > 1) & (apart <= most)]
-        return kept
+        return apart[(apart > 1) & (apart <= most)]
 
 
-def _chosen(key: npt.NDArray[np.uint64], halvings: int) -> npt.NDArray[np.bool_]:
+def _chosen(key: U8, halvings: int) -> Bools:
     """Which addresses are looked at: half of them, a quarter, ... where there are too many."""
     if not halvings:
         return np.ones(len(key), np.bool_)
-    chosen: npt.NDArray[np.bool_] = (key * _GOLDEN) >> np.uint64(64 - halvings) == 0
+    chosen: Bools = (key * _GOLDEN) >> np.uint64(64 - halvings) == 0
     return chosen
 
 
-def _some(apart: npt.NDArray[np.int64]) -> list[int]:
+def _some(apart: I8) -> list[int]:
     """Distances that stand for all of them."""
     if not apart.size:
         return []
@@ -219,14 +212,14 @@ def _shifted(uses: _Uses, cpu: int, shift: int) -> _Uses:
     return moved.take(np.lexsort((moved.ts, moved.key)))
 
 
-def _rank(key: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def _rank(key: U8) -> U8:
     """How many of the same key stand before each of ``key``, which is ascending."""
     start = np.flatnonzero(np.append(True, key[1:] != key[:-1])[: len(key)])
     count = np.diff(start, append=len(key))
     return (np.arange(len(key)) - np.repeat(start, count)).astype(np.uint64)
 
 
-def _follows(uses: _Uses) -> npt.NDArray[np.bool_]:
+def _follows(uses: _Uses) -> Bools:
     """Whether each use follows an allocation of the same address."""
     follows = np.zeros(len(uses.key), np.bool_)
     follows[1:] = (uses.key[1:] == uses.key[:-1]) & uses.alloc[:-1]

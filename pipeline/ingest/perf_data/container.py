@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import InputError
 from pipeline.ingest.perf_data.attrs import SCHED_CLOCK, Attr, read_attr
-from pipeline.ingest.raw.cursor import Cursor
+from pipeline.ingest.raw.cursor import Cursor, text_of
 from pipeline.ingest.raw.tracing_data import read_formats, read_header_page, read_systems
 
 if TYPE_CHECKING:
@@ -239,8 +239,7 @@ def _read_update(perf: PerfData, body: Cursor) -> None:
     """Take in the name that a pipe says of an event behind its attributes."""
     what, id_ = body.number(8, "an update's kind"), body.number(8, "an id")
     if what == _UPDATE_NAME:
-        name = bytes(body.take(body.left, "an event's name")).split(b"\0")[0]
-        perf.names.setdefault(id_, name.decode("utf-8", "replace"))
+        perf.names.setdefault(id_, text_of(body.take(body.left, "an event's name")))
 
 
 def _read_tracing_data(perf: PerfData, cursor: Cursor) -> None:
@@ -262,7 +261,7 @@ def _read_tracing_data(perf: PerfData, cursor: Cursor) -> None:
 
 def _string(cursor: Cursor, name: str) -> str:
     """A length, and a text in so many bytes, up to its first NUL."""
-    text = bytes(cursor.block(4, name)).split(b"\0")[0].decode("utf-8", "replace")
+    text = text_of(cursor.block(4, name))
     if not text.isprintable():
         cursor.fail(f"{name} is no text")
     return text

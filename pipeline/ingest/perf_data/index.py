@@ -23,8 +23,7 @@ from pipeline.ingest.stream import SLACK
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    import numpy.typing as npt
-
+    from allocsim.tables import U1, Bools
     from pipeline.ingest.perf_data.records import RecordWalk
     from pipeline.ingest.perf_data.samples import SampleReader
 
@@ -47,9 +46,7 @@ class Indexer:
         tracepoints: those of them that are tracepoints'.
     """
 
-    def __init__(
-        self, data: npt.NDArray[np.uint8], order: str, samples: SampleReader, where: str
-    ) -> None:
+    def __init__(self, data: U1, order: str, samples: SampleReader, where: str) -> None:
         self._data = data
         self._order = order
         self._reader = samples
@@ -88,13 +85,7 @@ class Indexer:
             *(np.concatenate([none, *(getattr(part, name) for part in parts)]) for name in names)
         )
 
-    def _chunks(
-        self,
-        block: npt.NDArray[np.uint8],
-        walk: RecordWalk,
-        sample: npt.NDArray[np.bool_],
-        base: int,
-    ) -> Chunks:
+    def _chunks(self, block: U1, walk: RecordWalk, sample: Bools, base: int) -> Chunks:
         offset = walk.offset[sample]
         rows, ts = self._reader.times(block, offset)
         self.samples += len(offset)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,7 @@ from pipeline.ingest.perf_data.index import Indexer
 from pipeline.ingest.perf_data.records import RecordWalker
 from pipeline.ingest.perf_data.samples import SampleReader
 from pipeline.ingest.perf_data.side_records import SideRecords
-from pipeline.ingest.raw.time_chunks import NEAR, near_in_time, spans, time_orders
+from pipeline.ingest.raw.time_chunks import NEAR, ChunkPlaces, spans, time_orders
 from pipeline.ingest.raw.unaligned import unaligned
 from pipeline.ingest.reader import Facts
 from pipeline.ingest.stacks.symbols import Kallsyms
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    import numpy.typing as npt
-
+    from allocsim.tables import I2, I8, U1
     from pipeline.ingest.raw.time_chunks import Chunks, Span
 
 _VERSION = 2
@@ -42,31 +40,6 @@ _COUNTED = (
     "{name} was only counted, as a member of a group ({{a,b}}:S): no record of any of its {count} "
     "events up to the leader's last one; record without :S"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _ChunkPlaces:
-    """Where the bytes of a window's data are from: runs of chunks, one after the other.
-
-    Attributes:
-        begin: i8, where each run begins in the window's data.
-        source: i8, where it begins in the records.
-    """
-
-    where: str
-    begin: npt.NDArray[np.int64]
-    source: npt.NDArray[np.int64]
-
-    def name(self, offset: int) -> str:
-        """What to call a byte of the window in an error."""
-        run = int(np.searchsorted(self.begin, offset, side="right")) - 1
-        return f"{self.where}: byte {offset - int(self.begin[run]) + int(self.source[run])}"
-
-    def near(
-        self, stream: Stream, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.bool_]:
-        """Which pairs of records of one CPU are at most NEAR apart in time."""
-        return near_in_time(stream, first, second)
 
 
 class PerfReader:
@@ -181,14 +154,14 @@ class PerfReader:
             chains=found.chains and found.chains.moved(order),
         )
 
-    def _assemble(self, span: Span) -> tuple[npt.NDArray[np.uint8], _ChunkPlaces]:
+    def _assemble(self, span: Span) -> tuple[U1, ChunkPlaces]:
         """The chunks of a window in one piece."""
         begin, end = self._chunks.begin[span.chunk], self._chunks.end[span.chunk]
         first = np.flatnonzero(np.append(True, begin[1:] != end[:-1])[: len(begin)])
         source = begin[first]
         stop = end[np.append(first[1:], len(begin)) - 1] if len(first) else source
         length = stop - source
-        places = _ChunkPlaces(self._where, np.cumsum(length) - length, source)
+        places = ChunkPlaces(f"{self._where}:", np.cumsum(length) - length, source)
         need = int(length.sum()) + SLACK
         self._memories.rotate()
         if len(self._memories[0]) < need:
@@ -200,9 +173,7 @@ class PerfReader:
             data[to : to + count] = self._data[at : at + count]
         return data, places
 
-    def _offsets(
-        self, data: npt.NDArray[np.uint8], span: Span, places: _ChunkPlaces
-    ) -> npt.NDArray[np.int64]:
+    def _offsets(self, data: U1, span: Span, places: ChunkPlaces) -> I8:
         """Where the samples of a window's chunks begin in its data."""
         begin, end = self._chunks.begin[span.chunk], self._chunks.end[span.chunk]
         run = np.searchsorted(places.source, begin, side="right") - 1
@@ -210,10 +181,10 @@ class PerfReader:
         walker = RecordWalker(data, self._perf.order, places.name)
         offset = walker.known(begin + moved, end + moved, len(data) - SLACK)
         kind = unaligned(data, self._perf.order + "u4")[offset]
-        found: npt.NDArray[np.int64] = offset[kind == SAMPLE]
+        found: I8 = offset[kind == SAMPLE]
         return found
 
-    def _check_cpus(self, cpu: npt.NDArray[np.int16]) -> None:
+    def _check_cpus(self, cpu: I2) -> None:
         if not cpu.size:
             return
         last = int(cpu[-1])

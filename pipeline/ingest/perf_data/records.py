@@ -20,7 +20,7 @@ from pipeline.ingest.raw.unaligned import unaligned
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy.typing as npt
+    from allocsim.tables import I8, U1
 
 HEADER = 8  #: bytes of struct perf_event_header: type (4), misc (2), size (2)
 _SIZE_AT = 6
@@ -42,7 +42,7 @@ class RecordWalk:
         end: where the last one ends: where the next one begins.
     """
 
-    offset: npt.NDArray[np.int64]
+    offset: I8
     end: int
 
 
@@ -57,12 +57,12 @@ class _Lanes:
         landed: i8, where each lane ended: below its bound if it met what is no record.
     """
 
-    offset: npt.NDArray[np.int64]
-    start: npt.NDArray[np.int64]
-    count: npt.NDArray[np.int64]
-    landed: npt.NDArray[np.int64]
+    offset: I8
+    start: I8
+    count: I8
+    landed: I8
 
-    def between(self, first: int, last: int) -> npt.NDArray[np.int64]:
+    def between(self, first: int, last: int) -> I8:
         """Where the records of lanes ``first`` to ``last`` begin."""
         return self.offset[self.start[first] : self.start[last] + self.count[last]]
 
@@ -76,9 +76,7 @@ class RecordWalker:
         place: what to call a byte of the data in an error.
     """
 
-    def __init__(
-        self, data: npt.NDArray[np.uint8], order: str, place: Callable[[int], str]
-    ) -> None:
+    def __init__(self, data: U1, order: str, place: Callable[[int], str]) -> None:
         self._size = unaligned(data, f"{order}u2", _SIZE_AT)
         self._type = unaligned(data, f"{order}u4")
         self._place = place
@@ -104,13 +102,11 @@ class RecordWalker:
         self._check(walk.offset)
         return walk
 
-    def known(
-        self, first: npt.NDArray[np.int64], bound: npt.NDArray[np.int64], end: int
-    ) -> npt.NDArray[np.int64]:
+    def known(self, first: I8, bound: I8, end: int) -> I8:
         """Where records begin in several pieces, each from a known record up to its bound."""
         return self._lanes(first, bound, end).offset
 
-    def _guesses(self, begin: int, stop: int, end: int) -> npt.NDArray[np.int64]:
+    def _guesses(self, begin: int, stop: int, end: int) -> I8:
         """Places where a record seems to begin, ascending, _STEP or more apart."""
         base = np.arange(begin + _STEP, min(stop, end - _LOOK) - _LOOK, _STEP, dtype=np.int64)
         place = base[:, np.newaxis] + np.arange(0, _LOOK, _ALIGN)
@@ -125,12 +121,10 @@ class RecordWalker:
             at = at[fits] + self._size[at[fits]]
         found = good.reshape(place.shape)
         has = found.any(axis=1)
-        guesses: npt.NDArray[np.int64] = place[has, found[has].argmax(axis=1)]
+        guesses: I8 = place[has, found[has].argmax(axis=1)]
         return guesses
 
-    def _lanes(
-        self, first: npt.NDArray[np.int64], bound: npt.NDArray[np.int64], end: int
-    ) -> _Lanes:
+    def _lanes(self, first: I8, bound: I8, end: int) -> _Lanes:
         """Walk from each of ``first`` until its bound is reached."""
         count = np.zeros(len(first), np.int64)
         landed = first.copy()
@@ -155,11 +149,9 @@ class RecordWalker:
             offset[start[live] + step] = at
         return _Lanes(offset, start, count, landed)
 
-    def _mended(
-        self, first: npt.NDArray[np.int64], lanes: _Lanes, stop: int, end: int
-    ) -> RecordWalk:
+    def _mended(self, first: I8, lanes: _Lanes, stop: int, end: int) -> RecordWalk:
         """The walk without the guesses that no walk ends on."""
-        parts: list[npt.NDArray[np.int64]] = []
+        parts: list[I8] = []
         lane, at, last = 0, int(first[0]), len(first)
         while at < stop:
             if lane < last and at == first[lane]:
@@ -182,7 +174,7 @@ class RecordWalker:
                     )
         return RecordWalk(np.concatenate(parts), at)
 
-    def _check(self, offset: npt.NDArray[np.int64]) -> None:
+    def _check(self, offset: I8) -> None:
         kind = self._type[offset]
         odd = np.flatnonzero((kind == 0) | (kind >= _TYPES))
         if odd.size:

@@ -6,7 +6,7 @@ Source: include/uapi/linux/perf_event.h:PERF_RECORD_SAMPLE and enum perf_callcha
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,8 +18,7 @@ from pipeline.ingest.stream import Chains
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    import numpy.typing as npt
-
+    from allocsim.tables import I2, I4, I8, U1, U8, Array
     from pipeline.ingest.perf_data.attrs import Attr
 
 # Frames from here on are no addresses but say of which context those behind them are.
@@ -41,11 +40,11 @@ class Samples:
         size: i4, its bytes.
     """
 
-    sample: npt.NDArray[np.int64]
-    ts: npt.NDArray[np.int64]
-    cpu: npt.NDArray[np.int16]
-    offset: npt.NDArray[np.int64]
-    size: npt.NDArray[np.int32]
+    sample: I8
+    ts: I8
+    cpu: I2
+    offset: I8
+    size: I4
     chains: Chains | None
 
 
@@ -53,11 +52,11 @@ class Samples:
 class _Bounds:
     """Where samples begin and how many bytes each has; ``place`` names a byte in an error."""
 
-    offset: npt.NDArray[np.int64]
-    size: npt.NDArray[np.int64]
+    offset: I8
+    size: I8
     place: Callable[[int], str]
 
-    def need(self, size: npt.NDArray[np.int64] | int, what: str) -> None:
+    def need(self, size: I8 | int, what: str) -> None:
         """Raise an InputError if a sample has fewer bytes than it needs for ``what``."""
         short = np.flatnonzero(self.size < size)
         if short.size:
@@ -70,7 +69,7 @@ class _Layout:
     """A kind of sample: an attribute that stands for all with the same fields, and their ids."""
 
     attr: Attr
-    ids: npt.NDArray[np.uint64]
+    ids: U8
 
 
 class SampleReader:
@@ -115,9 +114,7 @@ class SampleReader:
             for kind in sorted({(attr.sample_type, attr.read_format) for attr in points})
         ]
 
-    def times(
-        self, data: npt.NDArray[np.uint8], offset: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def times(self, data: U1, offset: I8) -> tuple[I8, I8]:
         """Of the samples at ``offset``, which are tracepoints', and the times of these: both i8."""
         parts = [
             (rows, self._word(data, offset[rows], layout.attr.at(bits.TIME), "i8"))
@@ -127,13 +124,7 @@ class SampleReader:
             return parts[0]
         return _merged(parts)
 
-    def read(
-        self,
-        data: npt.NDArray[np.uint8],
-        offset: npt.NDArray[np.int64],
-        size: npt.NDArray[np.int64],
-        place: Callable[[int], str],
-    ) -> Samples:
+    def read(self, data: U1, offset: I8, size: I8, place: Callable[[int], str]) -> Samples:
         """The tracepoints' samples among those at ``offset``, in this order.
 
         Args:
@@ -151,9 +142,7 @@ class SampleReader:
         ]
         return parts[0] if len(parts) == 1 else _joined(parts)
 
-    def _split(
-        self, data: npt.NDArray[np.uint8], offset: npt.NDArray[np.int64]
-    ) -> Iterable[tuple[npt.NDArray[np.int64], _Layout]]:
+    def _split(self, data: U1, offset: I8) -> Iterable[tuple[I8, _Layout]]:
         """The samples of each layout."""
         if self._id_at is None:
             return [(np.arange(len(offset)), self._layouts[0])]
@@ -163,27 +152,15 @@ class SampleReader:
             for layout in self._layouts
         ]
 
-    def _word(
-        self,
-        data: npt.NDArray[np.uint8],
-        offset: npt.NDArray[np.int64],
-        at: int,
-        dtype: str,
-    ) -> npt.NDArray[Any]:
+    def _word(self, data: U1, offset: I8, at: int, dtype: str) -> Array:
         # A record that is too short is refused when it is read whole.
         words = unaligned(data, self._order + dtype, at)
         return words[np.minimum(offset, len(words) - 1)].astype(dtype, copy=False)
 
-    def _read(
-        self,
-        data: npt.NDArray[np.uint8],
-        rows: npt.NDArray[np.int64],
-        bounds: _Bounds,
-        attr: Attr,
-    ) -> Samples:
+    def _read(self, data: U1, rows: I8, bounds: _Bounds, attr: Attr) -> Samples:
         offset = bounds.offset
         bounds.need(attr.front, "its fields")
-        at: npt.NDArray[np.int64] = np.full(len(rows), attr.front, np.int64)
+        at: I8 = np.full(len(rows), attr.front, np.int64)
         if attr.sample_type & bits.READ:
             at += self._read_size(data, bounds, attr)
         chains = None
@@ -207,17 +184,12 @@ class SampleReader:
             chains=chains,
         )
 
-    def _count(
-        self, data: npt.NDArray[np.uint8], place: npt.NDArray[np.int64], most: int
-    ) -> npt.NDArray[np.int64]:
+    def _count(self, data: U1, place: I8, most: int) -> I8:
         """The numbers at ``place``; one more than ``most``, if they are larger."""
         count = unaligned(data, self._order + "u8")[place].astype(np.uint64)
-        known: npt.NDArray[np.int64] = np.minimum(count, np.uint64(most + 1)).astype(np.int64)
-        return known
+        return np.minimum(count, np.uint64(most + 1)).astype(np.int64)
 
-    def _read_size(
-        self, data: npt.NDArray[np.uint8], bounds: _Bounds, attr: Attr
-    ) -> npt.NDArray[np.int64]:
+    def _read_size(self, data: U1, bounds: _Bounds, attr: Attr) -> I8:
         """Bytes of READ in each sample (kernel/events/core.c:perf_output_read, 7.2)."""
         kind = attr.read_format
         times = sum(bool(kind & bit) for bit in (bits.ENABLED, bits.RUNNING))
@@ -226,19 +198,13 @@ class SampleReader:
             return np.full(len(bounds.offset), 8 * (times + each), np.int64)
         bounds.need(attr.front + 8, "what was read")
         members = self._count(data, bounds.offset + attr.front, _MOST_READ)
-        size: npt.NDArray[np.int64] = 8 * (1 + times + each * members)
+        size: I8 = 8 * (1 + times + each * members)
         if self.counts and kind & bits.READ_ID:
             bounds.need(attr.front + size, "what was read")
             self._note_counts(data, bounds.offset + attr.front + 8 * (1 + times), members, each)
         return size
 
-    def _note_counts(
-        self,
-        data: npt.NDArray[np.uint8],
-        begin: npt.NDArray[np.int64],
-        members: npt.NDArray[np.int64],
-        each: int,
-    ) -> None:
+    def _note_counts(self, data: U1, begin: I8, members: I8, each: int) -> None:
         """Take in the counts of groups, of which samples have ``each`` words a member."""
         before = np.cumsum(members) - members
         place = np.repeat(begin - 8 * each * before, members)
@@ -249,12 +215,7 @@ class SampleReader:
             found = int(value[of == np.uint64(id_)].max(initial=0))
             self.counts[id_] = max(self.counts[id_], found)
 
-    def _chains(
-        self,
-        data: npt.NDArray[np.uint8],
-        offset: npt.NDArray[np.int64],
-        count: npt.NDArray[np.int64],
-    ) -> Chains:
+    def _chains(self, data: U1, offset: I8, count: I8) -> Chains:
         """The kernel's part of the chains at ``offset``; of samples without one there is none."""
         before = np.cumsum(count) - count
         place = np.repeat(offset - 8 * before, count) + 8 * np.arange(int(count.sum()))
@@ -305,9 +266,7 @@ def _id_place(attrs: list[Attr], where: str) -> int:
     raise InputError(f"{where}: its samples do not say of which event they are; record kmem alone")
 
 
-def _merged(
-    parts: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]],
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _merged(parts: list[tuple[I8, I8]]) -> tuple[I8, I8]:
     rows, values = (np.concatenate([part[n] for part in parts]) for n in (0, 1))
     order = np.argsort(rows, kind="stable")
     return rows[order], values[order]
@@ -324,7 +283,7 @@ def _joined(parts: list[Samples]) -> Samples:
     return Samples(rows[order], ts, cpu, offset, size, _joined_chains(parts, order))
 
 
-def _joined_chains(parts: list[Samples], order: npt.NDArray[np.int64]) -> Chains | None:
+def _joined_chains(parts: list[Samples], order: I8) -> Chains | None:
     """The chains of all parts; record ``order[i]`` of the parts together is now record ``i``."""
     begin = np.cumsum([0, *(len(part.sample) for part in parts)])
     having = [

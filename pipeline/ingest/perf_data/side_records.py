@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import InputError
 from pipeline.ingest.perf_data import attrs as bits
-from pipeline.ingest.raw.cursor import Cursor
+from pipeline.ingest.raw.cursor import Cursor, text_of
 
 if TYPE_CHECKING:
     from pipeline.ingest.perf_data.container import PerfData
@@ -96,11 +96,7 @@ class SideRecords:
             return
         body.take(20, "a mapping")
         place = body.number(8, "a mapping")
-        name = (
-            bytes(body.take(body.left, "a mapping's name"))
-            .split(b"\0")[0]
-            .decode("utf-8", "replace")
-        )
+        name = text_of(body.take(body.left, "a mapping's name"))
         # The symbol that the offset is the address of is behind the name (util/event.c:
         # perf_event__synthesize_kernel_mmap).
         if name.startswith(_KERNEL) and name != _KERNEL:
@@ -110,7 +106,7 @@ class SideRecords:
         time = self._word(body, bits.TIME) or 0
         body.number(4, "a pid")
         tid = body.number(4, "a tid")
-        self._tasks.append((time, tid, _text(body.take(min(body.left, 16), "a task's name"))))
+        self._tasks.append((time, tid, text_of(body.take(min(body.left, 16), "a task's name"))))
 
     def _fork(self, body: Cursor) -> None:
         body.take(8, "a fork")
@@ -180,8 +176,3 @@ class SideRecords:
                 f"rights: {name} is not at {place:#x} in it; copy /proc/kallsyms as "
                 "root, on the machine and in the boot of the recording, or remove it"
             )
-
-
-def _text(data: memoryview) -> str:
-    """The text up to the first NUL."""
-    return bytes(data).split(b"\0")[0].decode("utf-8", "replace")

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
+def text_of(data: bytes | memoryview) -> str:
+    """The text up to the first NUL."""
+    return bytes(data).split(b"\0")[0].decode("utf-8", "replace")
+
+
 @dataclass(slots=True)
 class Cursor:
     """A place in some bytes, moved on by every read.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from pipeline.ingest.raw.unaligned import unaligned
 from pipeline.trace_set.interning import Interner
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from allocsim.tables import I4, I8, U1, U8, Array
 
 _WORD = 8
 # Longest text that is looked at whole, whatever its length; there are as many bytes behind it.
@@ -44,12 +44,7 @@ class StringInterner:
         self._words = np.zeros((0, 0), np.uint64)
         self._code_of_hash = np.zeros(0, np.int32)
 
-    def codes(
-        self,
-        data: npt.NDArray[np.uint8],
-        start: npt.NDArray[np.int64],
-        length: npt.NDArray[np.int64],
-    ) -> npt.NDArray[np.int32]:
+    def codes(self, data: U1, start: I8, length: I8) -> I4:
         """The codes of the texts at ``data[start : start + length]``, up to their first NUL.
 
         Args:
@@ -75,12 +70,7 @@ class StringInterner:
         codes[short] = self._codes(data, start[short], length[short])
         return codes
 
-    def _codes(
-        self,
-        data: npt.NDArray[np.uint8],
-        start: npt.NDArray[np.int64],
-        length: npt.NDArray[np.int64],
-    ) -> npt.NDArray[np.int32]:
+    def _codes(self, data: U1, start: I8, length: I8) -> I4:
         if not len(start):
             return np.zeros(0, np.int32)
         words = _words(data, start, length)
@@ -96,7 +86,7 @@ class StringInterner:
                 return self._sort(words)
         return self._code_of_hash.take(hashed)
 
-    def _learn(self, words: list[npt.NDArray[np.uint64]], hashed: npt.NDArray[Any]) -> None:
+    def _learn(self, words: list[U8], hashed: Array) -> None:
         """Take in the texts of hashes that were not known before, with their words."""
         before = len(self._code_of_hash)
         if len(self._hashes) == before:
@@ -112,7 +102,7 @@ class StringInterner:
         codes = [self._take(text) for text in _texts(fresh)]
         self._code_of_hash = np.concatenate([self._code_of_hash, np.array(codes, np.int32)])
 
-    def _sort(self, words: list[npt.NDArray[np.uint64]]) -> npt.NDArray[np.int32]:
+    def _sort(self, words: list[U8]) -> I4:
         """The codes by sorting: two texts have the same hash."""
         rows = np.stack(words, axis=1)
         unique, inverse = np.unique(rows, axis=0, return_inverse=True)
@@ -126,9 +116,7 @@ class StringInterner:
         return code
 
 
-def _words(
-    data: npt.NDArray[np.uint8], start: npt.NDArray[np.int64], length: npt.NDArray[np.int64]
-) -> list[npt.NDArray[np.uint64]]:
+def _words(data: U1, start: I8, length: I8) -> list[U8]:
     """The texts in words of 8 bytes, the bytes behind each text zero."""
     count = max((int(length.max()) + _WORD - 1) // _WORD, 1)
     if count * _WORD <= _SHORT:
@@ -145,7 +133,7 @@ def _words(
     return words
 
 
-def _texts(words: npt.NDArray[np.uint64]) -> list[bytes]:
+def _texts(words: U8) -> list[bytes]:
     """The texts of some words: one column a text."""
     rows = np.ascontiguousarray(words.T).astype("<u8")
     return [row.tobytes().split(b"\0")[0] for row in rows]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from allocsim.tables import I8, U8
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class StructPages:
     size: int
     votes: int
 
-    def frames(self, pointers: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    def frames(self, pointers: U8) -> I8:
         """The frame numbers of pointers to struct page: i8; -1 for NULL, a failed allocation."""
         frame = ((pointers - np.uint64(self.base)) // np.uint64(self.size)).astype(np.int64)
         frame[pointers == 0] = -1

@@ -15,8 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy.typing as npt
-
+    from allocsim.tables import I2, I8, Bools
     from pipeline.ingest.stream import Stream
 
 #: Events of one CPU this far apart (ns) are not looked at together.
@@ -35,10 +34,10 @@ class Chunks:
         last: i8, the latest.
     """
 
-    begin: npt.NDArray[np.int64]
-    end: npt.NDArray[np.int64]
-    first: npt.NDArray[np.int64]
-    last: npt.NDArray[np.int64]
+    begin: I8
+    end: I8
+    first: I8
+    last: I8
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ class Span:
 
     since: int
     until: int
-    chunk: npt.NDArray[np.int64]
+    chunk: I8
 
 
 def spans(chunks: Chunks, budget: int) -> Iterator[Span]:
@@ -68,17 +67,31 @@ def spans(chunks: Chunks, budget: int) -> Iterator[Span]:
         yield Span(since, until, np.flatnonzero(near))
 
 
-def near_in_time(
-    stream: Stream, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
-) -> npt.NDArray[np.bool_]:
-    """Which pairs of records of one CPU are at most NEAR apart in time."""
-    near: npt.NDArray[np.bool_] = stream.ts[second] - stream.ts[first] <= NEAR
-    return near
+@dataclass(frozen=True, slots=True)
+class ChunkPlaces:
+    """Where the bytes of a window's data are from: runs of chunks, one after the other.
+
+    Args:
+        where: what to call the file, before the byte.
+        begin: i8, where each run begins in the data, ascending.
+        source: i8, where it begins in the file.
+    """
+
+    where: str
+    begin: I8
+    source: I8
+
+    def name(self, offset: int) -> str:
+        """What to call a byte of the window in an error."""
+        run = int(np.searchsorted(self.begin, offset, side="right")) - 1
+        return f"{self.where} byte {offset - int(self.begin[run]) + int(self.source[run])}"
+
+    def near(self, stream: Stream, first: I8, second: I8) -> Bools:
+        """Which pairs of records of one CPU are at most NEAR apart in time."""
+        return stream.ts[second] - stream.ts[first] <= NEAR
 
 
-def time_orders(
-    ts: npt.NDArray[np.int64], cpu: npt.NDArray[np.int16]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def time_orders(ts: I8, cpu: I2) -> tuple[I8, I8]:
     """The orders of some records of a file: as a Stream has them, and Stream.in_time over that.
 
     Of equal times the first in the file comes first.

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from allocsim.tables import U1, Array
 
 
-def unaligned(data: npt.NDArray[np.uint8], dtype: str, at: int = 0) -> npt.NDArray[Any]:
+def unaligned(data: U1, dtype: str, at: int = 0) -> Array:
     """``data`` from byte ``at`` on, seen as numbers of ``dtype`` that begin at every byte.
 
     Nothing is copied. Element i is made of the bytes from ``at + i`` on.

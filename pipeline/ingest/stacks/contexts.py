@@ -11,17 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from allocsim.tables import I8, Bools
     from pipeline.ingest.stream import Stream
 
 # common_flags: include/linux/trace_events.h:enum trace_flag_type, HARDIRQ, SOFTIRQ and NMI (7.2).
 _CONTEXT_FLAGS = 0x08 | 0x10 | 0x40
 
 
-def before(
-    stream: Stream, rows: npt.NDArray[np.int64], member: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.int64]:
+def before(stream: Stream, rows: I8, member: Bools) -> I8:
     """The last record before each of ``rows``, of the same task and interrupt context.
 
     Args:
@@ -43,17 +40,15 @@ def before(
     return np.where(_near(stream, found, rows), found, -1)
 
 
-def _near(
-    stream: Stream, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
-) -> npt.NDArray[np.bool_]:
+def _near(stream: Stream, first: I8, second: I8) -> Bools:
     """Whether two records are of the same CPU and task and close enough (false for -1)."""
     pid = stream.head["common_pid"]
-    near: npt.NDArray[np.bool_] = (first >= 0) & (stream.cpu[first] == stream.cpu[second])
+    near: Bools = (first >= 0) & (stream.cpu[first] == stream.cpu[second])
     near &= (pid[first] == pid[second]) & stream.places.near(stream, first, second)
     return near
 
 
-def directly_before(stream: Stream, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def directly_before(stream: Stream, rows: I8) -> I8:
     """The record next before each of ``rows`` if it is of the same task and context; else -1."""
     first = rows - 1
     flags = stream.head["common_flags"]

@@ -19,8 +19,7 @@ from pipeline.ingest.stacks.contexts import before, directly_before
 from pipeline.trace_set.interning import Interner
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from allocsim.tables import I4, I8, U8, Bools
     from pipeline.ingest.stream import Chains, Stream
 
 # The innermost frame of a trigger's stack is the probe of its event's class.
@@ -55,8 +54,8 @@ class Attached:
         stack: i4, the number of each.
     """
 
-    event: npt.NDArray[np.int64]
-    stack: npt.NDArray[np.int32]
+    event: I8
+    stack: I4
 
 
 class StackReader:
@@ -85,12 +84,12 @@ class StackReader:
         self.of_others = 0
 
     @property
-    def start(self) -> npt.NDArray[np.int64]:
+    def start(self) -> I8:
         """i8, number of stacks + 1: where each stack's frames begin in ``address``."""
         return self._start
 
     @property
-    def address(self) -> npt.NDArray[np.uint64]:
+    def address(self) -> U8:
         """u8, the frames of all stacks, innermost first."""
         return self._address
 
@@ -125,7 +124,7 @@ class StackReader:
         self.of_others += int((inside & other).sum())
         return Attached(chains.record, self._number(chains.frames, chains.count))
 
-    def _events(self, stream: Stream, record: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def _events(self, stream: Stream, record: I8) -> I8:
         """The record before each stack in its context, of any kind but a task's stack; or -1.
 
         Where options ask for all of them, the task's own stack comes behind the event and the
@@ -140,9 +139,7 @@ class StackReader:
             event[apart] = before(stream, record[apart], among)
         return event
 
-    def _frames(
-        self, stream: Stream, record: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+    def _frames(self, stream: Stream, record: I8) -> tuple[U8, I8]:
         """The frames of all stacks, one stack after the other, and how many each has."""
         begin = self._begin
         count = (stream.size[record].astype(np.int64) - begin) // self._word
@@ -159,7 +156,7 @@ class StackReader:
         keep = np.arange(len(frames)) < np.repeat(_sum_before(count, 1) + used, count)
         return frames[keep], used
 
-    def _fit(self, probe: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    def _fit(self, probe: U8) -> Bools:
         """By innermost frame and slot: whether such a stack can be such an event's."""
         self._first.codes(probe)
         fresh = self._first.values[len(self._fits) :].tolist()
@@ -168,7 +165,7 @@ class StackReader:
             self._fits = np.concatenate([self._fits, rows])
         return self._fits
 
-    def _slots(self, symbol: str | None) -> npt.NDArray[np.bool_]:
+    def _slots(self, symbol: str | None) -> Bools:
         if symbol is None or not symbol.startswith(_PROBE):
             return np.ones(256, np.bool_)
         name = symbol.removeprefix(_PROBE).partition(".")[0]
@@ -180,9 +177,7 @@ class StackReader:
         slots[OTHER] = not slots.any() and name not in _CLASSES
         return slots
 
-    def _number(
-        self, frames: npt.NDArray[np.uint64], count: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.int32]:
+    def _number(self, frames: U8, count: I8) -> I4:
         """The number of each stack; new ones are taken in."""
         hashed = self._hashes.codes(_digest(frames, count)).astype(np.int64)
         begin = _sum_before(count, 1)
@@ -198,17 +193,12 @@ class StackReader:
             number[row] = self._collided(frames[begin[row] : begin[row] + count[row]])
         return number
 
-    def _store(self, stacks: list[npt.NDArray[np.uint64]]) -> None:
+    def _store(self, stacks: list[U8]) -> None:
         ends = self._start[-1] + np.cumsum([len(stack) for stack in stacks])
         self._start = np.concatenate([self._start, ends])
         self._address = np.concatenate([self._address, *stacks])
 
-    def _different(
-        self,
-        number: npt.NDArray[np.int32],
-        frames: npt.NDArray[np.uint64],
-        count: npt.NDArray[np.int64],
-    ) -> npt.NDArray[np.int64]:
+    def _different(self, number: I4, frames: U8, count: I8) -> I8:
         """Which stacks are not the ones of their number: another one has the same hash."""
         length = np.diff(self._start)[number]
         if (length != count).any():
@@ -220,7 +210,7 @@ class StackReader:
             return np.zeros(0, np.int64)
         return np.unique(np.repeat(np.arange(len(count)), count)[wrong])
 
-    def _collided(self, stack: npt.NDArray[np.uint64]) -> int:
+    def _collided(self, stack: U8) -> int:
         """The number of one stack by its frames themselves."""
         key = stack.tobytes()
         if key not in self._by_frames:
@@ -229,11 +219,11 @@ class StackReader:
         return self._by_frames[key]
 
 
-def _sum_before(count: npt.NDArray[np.int64], each: int) -> npt.NDArray[np.int64]:
+def _sum_before(count: I8, each: int) -> I8:
     return (np.cumsum(count) - count) * each
 
 
-def _digest(frames: npt.NDArray[np.uint64], count: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+def _digest(frames: U8, count: I8) -> U8:
     """A hash of each stack: its frames times odd numbers that depend on the depth."""
     deepest = int(count.max(initial=0))
     weight = np.arange(1, 2 * deepest + 2, 2, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
@@ -243,5 +233,5 @@ def _digest(frames: npt.NDArray[np.uint64], count: npt.NDArray[np.int64]) -> npt
     depth = np.arange(len(frames)) - np.repeat(begin, count)
     product = frames * weight[depth]
     total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(product)])
-    sums: npt.NDArray[np.uint64] = total[begin + count] - total[begin]
+    sums: U8 = total[begin + count] - total[begin]
     return sums ^ (count.astype(np.uint64) << np.uint64(56))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from pipeline.ingest.raw.unaligned import unaligned
 from pipeline.trace_set.parts import Symbols
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from allocsim.tables import I8, U1, U8, Array
 
 # include/linux/kallsyms.h:KSYM_SYMBOL_LEN is less (7.2).
 _LONGEST = 1024
@@ -53,13 +53,13 @@ class Kallsyms:
         address = address[good]
         # Stable: of symbols at one address, the first in the text stays the first.
         order = np.argsort(address, kind="stable")
-        self.address: npt.NDArray[np.uint64] = address[order]
-        self._name: npt.NDArray[np.int64] = begin[good][order] + width + 3
+        self.address: U8 = address[order]
+        self._name: I8 = begin[good][order] + width + 3
 
     def __len__(self) -> int:
         return len(self.address)
 
-    def resolve(self, addresses: npt.NDArray[np.uint64]) -> Symbols:
+    def resolve(self, addresses: U8) -> Symbols:
         """The symbols that ``addresses`` (ascending) lie in.
 
         A symbol reaches up to the next one. Of several at one address the first in the text is
@@ -99,7 +99,7 @@ class Kallsyms:
         return name.strip(), owner or None
 
 
-def _digits(texts: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+def _digits(texts: Array) -> U1:
     """The values of hexadecimal digits (one row a text); above 15 for any other character."""
     characters = texts.view(np.uint8).reshape(len(texts), texts.itemsize)
     decimal = characters - np.uint8(ord("0"))
@@ -107,7 +107,7 @@ def _digits(texts: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     return np.where(decimal < 10, decimal, np.where(letter < 6, letter + np.uint8(10), 255))
 
 
-def _number(digits: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+def _number(digits: U1) -> U8:
     """The numbers that rows of up to 16 hexadecimal digits make."""
     padded = np.zeros((len(digits), 16), np.uint8)
     padded[:, 16 - digits.shape[1] :] = digits

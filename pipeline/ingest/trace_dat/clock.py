@@ -18,7 +18,7 @@ from pipeline.ingest.trace_dat.container import DATE, OFFSET, TIME_SHIFT, TSC2NS
 from pipeline.untrusted import must_be_number
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from allocsim.tables import I8, U8
 
 # Clocks that do not count nanoseconds; all others do.
 _UNITS = {"counter": "events", "uptime": "ticks", "x86-tsc": "cycles", "ppc-tb": "cycles"}
@@ -32,10 +32,10 @@ _MAX_SAMPLES = 1 << 20
 class HostShift:
     """How one CPU's clock of a guest differed from its host's, sampled over time."""
 
-    time: npt.NDArray[np.int64]
-    offset: npt.NDArray[np.int64]
-    scaling: npt.NDArray[np.uint64]
-    fraction: npt.NDArray[np.uint64]
+    time: I8
+    offset: I8
+    scaling: U8
+    fraction: U8
 
 
 @dataclass(slots=True)
@@ -97,7 +97,7 @@ class Clock:
     def _read_host(self, cursor: Cursor) -> None:
         cursor.take(8, "the host's trace")
         self.interpolate = bool(cursor.number(4, "flags") & _INTERPOLATE)
-        samples: list[dict[str, npt.NDArray[np.uint64]]] = []
+        samples: list[dict[str, U8]] = []
         order = cursor.order
         for _ in range(cursor.number(4, "number of CPUs")):
             count = cursor.number(4, "number of samples")
@@ -124,7 +124,7 @@ class Clock:
                 )
             )
 
-    def times(self, raw: npt.NDArray[np.uint64], cpu: int) -> npt.NDArray[np.int64]:
+    def times(self, raw: U8, cpu: int) -> I8:
         """What CPU ``cpu`` stamped as ``raw``: i8, in ``unit``."""
         ts = raw
         if cpu < len(self.host) and len(self.host[cpu].time):
@@ -137,10 +137,10 @@ class Clock:
         times = ts.view(np.int64)
         return np.add(times, self.offset) if self.offset else times
 
-    def _on_host(self, raw: npt.NDArray[np.uint64], host: HostShift) -> npt.NDArray[np.uint64]:
+    def _on_host(self, raw: U8, host: HostShift) -> U8:
         ts = raw.view(np.int64)
         if len(host.time) == 1:
-            moved: npt.NDArray[np.int64] = ts + host.offset[0]
+            moved: I8 = ts + host.offset[0]
             return moved.view(np.uint64)
         last = len(host.time) - 2
         at = np.clip(np.searchsorted(host.time, ts, side="right") - 1, 0, last)
@@ -151,8 +151,7 @@ class Clock:
             # C divides towards zero.
             correction = correction + np.sign(slope) * (np.abs(slope) // span)
         scaled = raw * host.scaling.take(at) >> host.fraction.take(at)
-        shifted: npt.NDArray[np.uint64] = scaled + correction.view(np.uint64)
-        return shifted
+        return scaled + correction.view(np.uint64)
 
 
 def _text_number(data: bytes, what: str) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.errors import InputError
-from pipeline.ingest.raw.cursor import Cursor
+from pipeline.ingest.raw.cursor import Cursor, text_of
 from pipeline.ingest.raw.tracing_data import read_formats, read_header_page, read_systems
 from pipeline.ingest.trace_dat.compression import decompress, known_algorithm
 
@@ -96,7 +96,7 @@ class TraceDat:
 
     def text(self, number: int) -> str:
         """An option's data as text, without the NUL that ends it; "" if there is none."""
-        return (self.option(number) or b"").split(b"\0")[0].decode("utf-8", "replace")
+        return text_of(self.option(number) or b"")
 
 
 def read_trace_dat(path: str, data: memoryview) -> TraceDat:

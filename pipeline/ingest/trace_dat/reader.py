@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.ingest.events import EventTypes
+from pipeline.ingest.raw.cursor import text_of
 from pipeline.ingest.reader import Facts
 from pipeline.ingest.stacks.symbols import Kallsyms
 from pipeline.ingest.trace_dat.container import CPUCOUNT, CPUSTAT, UNAME, read_trace_dat
@@ -98,11 +99,7 @@ class TraceDatReader:
 
     def _lost_counts(self) -> dict[int, dict[str, int]]:
         """What the ring buffer counted of each CPU's lost events."""
-        texts = [
-            data.split(b"\0")[0].decode("utf-8", "replace")
-            for number, data in self._trace.options
-            if number == CPUSTAT
-        ]
+        texts = [text_of(data) for number, data in self._trace.options if number == CPUSTAT]
         return lost_by_cpu(texts, self._instance.buffer.name, self.path)
 
     def _overwritten(self, lost_counts: dict[int, dict[str, int]]) -> dict[int, int | None]:
@@ -176,7 +173,7 @@ def comms_of(text: bytes, where: str) -> dict[str, str]:
     Raises:
         InputError: a pid is a number that no kernel has; says ``where``.
     """
-    lines = text.split(b"\0")[0].decode("utf-8", "replace").splitlines()
+    lines = text_of(text).splitlines()
     pairs = (line.partition(" ") for line in lines)
     named = {pid: comm for pid, _, comm in pairs if pid.isdigit()}
     for pid in named:

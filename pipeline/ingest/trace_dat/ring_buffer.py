@@ -11,18 +11,18 @@ where kernel and trace-cmd could differ, libtraceevent 1.8.4 src/kbuffer-parse.c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import numpy as np
 
+from allocsim.tables import joined
 from pipeline.errors import InputError
 from pipeline.ingest.raw.unaligned import unaligned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy.typing as npt
-
+    from allocsim.tables import I4, I8, U1, U4, U8, Array, Bools
     from pipeline.ingest.formats import Field
 
 # An entry begins with a word: 5 bits of type, 27 bits of time since the entry before. Types up to
@@ -69,8 +69,7 @@ class PageLayout:
         return cls(size, commit.offset, commit.size, data.offset, order)
 
 
-@dataclass(frozen=True, slots=True)
-class Records:
+class Records(NamedTuple):
     """The events of some sub-buffers, in the order of the buffer.
 
     Attributes:
@@ -79,12 +78,12 @@ class Records:
         size: i4, bytes of the record.
     """
 
-    ts: npt.NDArray[np.uint64]
-    offset: npt.NDArray[np.int64]
-    size: npt.NDArray[np.int32]
+    ts: U8
+    offset: I8
+    size: I4
 
 
-def stamps(pages: npt.NDArray[np.uint8], layout: PageLayout) -> npt.NDArray[np.uint64]:
+def stamps(pages: U1, layout: PageLayout) -> U8:
     """The time each sub-buffer begins with, as recorded: u8.
 
     Args:
@@ -95,20 +94,20 @@ def stamps(pages: npt.NDArray[np.uint8], layout: PageLayout) -> npt.NDArray[np.u
     return raw.astype(np.uint64)
 
 
-def commits(pages: npt.NDArray[np.uint8], layout: PageLayout) -> npt.NDArray[np.int64]:
+def commits(pages: U1, layout: PageLayout) -> I8:
     """The commit field of each sub-buffer: i8. Arguments as of ``stamps``."""
     field = slice(layout.commit_offset, layout.commit_offset + layout.commit_size)
     raw = np.ascontiguousarray(pages[:, field]).view(f"{layout.order}u{layout.commit_size}")
     return raw[:, 0].astype(np.int64)
 
 
-def missed(commit: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+def missed(commit: I8) -> Bools:
     """Which commit fields are marked: events before the sub-buffer are lost."""
-    marked: npt.NDArray[np.bool_] = (commit & _MISSED) != 0
+    marked: Bools = (commit & _MISSED) != 0
     return marked
 
 
-def lost_before(data: npt.NDArray[np.uint8], page: int, layout: PageLayout) -> int | None:
+def lost_before(data: U1, page: int, layout: PageLayout) -> int | None:
     """How many events are lost before sub-buffer ``page`` of ``data``; None if it is not said."""
     body = data[page * layout.size : (page + 1) * layout.size]
     commit = int(commits(body[np.newaxis], layout)[0])
@@ -119,7 +118,7 @@ def lost_before(data: npt.NDArray[np.uint8], page: int, layout: PageLayout) -> i
     return int(unaligned(body, f"{layout.order}u{layout.commit_size}", at)[0])
 
 
-def walk(data: npt.NDArray[np.uint8], layout: PageLayout, place: Callable[[int], str]) -> Records:
+def walk(data: U1, layout: PageLayout, place: Callable[[int], str]) -> Records:
     """Find every event in ``data``, which holds whole sub-buffers of ``layout``.
 
     Args:
@@ -149,36 +148,28 @@ def walk(data: npt.NDArray[np.uint8], layout: PageLayout, place: Callable[[int],
     for at in range(0, max(len(used), 1), _BATCH):
         entries, count = walker.entries(first[at : at + _BATCH], end[at : at + _BATCH])
         parts.append(walker.records(entries, count, at))
-    if len(parts) == 1:
-        return parts[0]
-    return Records(
-        np.concatenate([part.ts for part in parts]),
-        np.concatenate([part.offset for part in parts]),
-        np.concatenate([part.size for part in parts]),
-    )
+    return parts[0] if len(parts) == 1 else joined(parts)
 
 
 @dataclass(frozen=True, slots=True)
 class _Walker:
     """The words of some sub-buffers, the time each sub-buffer begins with, and their layout."""
 
-    words: npt.NDArray[np.uint32]
-    stamp: npt.NDArray[np.uint64]
+    words: U4
+    stamp: U8
     layout: PageLayout
     place: Callable[[int], str]
 
-    def _type(self, head: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    def _type(self, head: U4) -> U4:
         return head & np.uint32(31) if self.layout.order == "<" else head >> np.uint32(27)
 
-    def _delta(self, head: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    def _delta(self, head: U4) -> U4:
         return head >> np.uint32(5) if self.layout.order == "<" else head & _DELTA_MASK
 
     def _fail(self, word: int, why: str) -> NoReturn:
         raise InputError(f"{self.place(4 * word)}: {why}")
 
-    def entries(
-        self, first: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def entries(self, first: I8, end: I8) -> tuple[I8, I8]:
         """The word each entry begins at, sub-buffer after sub-buffer, and each one's number."""
         count = np.zeros(len(first), np.int64)
         live = np.flatnonzero(first < end)
@@ -200,9 +191,7 @@ class _Walker:
             place[start[live] + step] = at
         return place, count
 
-    def _length(
-        self, at: npt.NDArray[np.int64], stop: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.int64]:
+    def _length(self, at: I8, stop: I8) -> I8:
         """Words from each entry to the next."""
         head = self.words[at]
         kind = self._type(head)
@@ -213,12 +202,7 @@ class _Walker:
             length[odd] = self._odd_length(head[odd], at[odd], stop[odd])
         return length
 
-    def _odd_length(
-        self,
-        head: npt.NDArray[np.uint32],
-        at: npt.NDArray[np.int64],
-        stop: npt.NDArray[np.int64],
-    ) -> npt.NDArray[np.int64]:
+    def _odd_length(self, head: U4, at: I8, stop: I8) -> I8:
         kind = self._type(head)
         # Padding without a time fills the rest of the sub-buffer (ring_buffer.c:rb_null_event).
         rest = (kind == _PADDING) & (self._delta(head) == 0)
@@ -234,9 +218,7 @@ class _Walker:
         length = np.where(sized, 1 + ((second + 3) >> 2), 2)
         return np.where(rest, stop - at, length)
 
-    def records(
-        self, place: npt.NDArray[np.int64], count: npt.NDArray[np.int64], page: int
-    ) -> Records:
+    def records(self, place: I8, count: I8, page: int) -> Records:
         """The events among the entries at ``place``: ``count`` a sub-buffer, from ``page`` on."""
         head = self.words[place]
         kind = self._type(head)
@@ -252,15 +234,9 @@ class _Walker:
         if len(large) == len(odd):
             return Records(ts, offset, size)
         other = odd[kind[odd] > _DATA_MAX]
-        return Records(_without(ts, other), _without(offset, other), _without(size, other))
+        return Records._make(_without(column, other) for column in (ts, offset, size))
 
-    def _times(
-        self,
-        place: npt.NDArray[np.int64],
-        delta: npt.NDArray[np.uint64],
-        odd: npt.NDArray[np.int64],
-        pages: tuple[npt.NDArray[np.int64], int],
-    ) -> npt.NDArray[np.uint64]:
+    def _times(self, place: I8, delta: U8, odd: I8, pages: tuple[I8, int]) -> U8:
         """The time of each entry: its sub-buffer's, and all deltas up to and with its own."""
         count, first_page = pages
         kind = self._type(self.words[place[odd]])
@@ -286,7 +262,7 @@ class _Walker:
         return total
 
 
-def _without(values: npt.NDArray[Any], places: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+def _without(values: Array, places: I8) -> Array:
     """``values`` but those at ``places``, copied in runs where there are few places."""
     if _FEW * len(places) > len(values):
         return np.delete(values, places)

@@ -14,8 +14,7 @@ from pipeline.ingest.trace_dat.ring_buffer import PageLayout, walk
 from pipeline.ingest.trace_dat.windows import NEAR, RawWindow
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from allocsim.tables import I8, U1, Bools
     from pipeline.ingest.events import EventTypes
     from pipeline.ingest.trace_dat.clock import Clock
 
@@ -31,7 +30,7 @@ class _SubBufferPlaces:
     where: str
     size: int
     window: RawWindow
-    begin: npt.NDArray[np.int64]
+    begin: I8
 
     def name(self, offset: int) -> str:
         """What to call a byte of the window in an error."""
@@ -43,13 +42,10 @@ class _SubBufferPlaces:
             f"byte {byte}"
         )
 
-    def near(
-        self, stream: Stream, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.bool_]:
+    def near(self, stream: Stream, first: I8, second: I8) -> Bools:
         """Which pairs of records of one CPU are at most NEAR sub-buffers apart."""
         page = [stream.offset[record] // self.size for record in (first, second)]
-        near: npt.NDArray[np.bool_] = page[1] - page[0] <= NEAR
-        return near
+        return page[1] - page[0] <= NEAR
 
 
 class SubBufferStreams:
@@ -102,7 +98,7 @@ class SubBufferStreams:
             places=places,
         )
 
-    def _assemble(self, raw: RawWindow) -> tuple[npt.NDArray[np.uint8], list[int]]:
+    def _assemble(self, raw: RawWindow) -> tuple[U1, list[int]]:
         """The window's data in one piece, and the number of sub-buffers of each CPU."""
         sizes = [sum(map(len, pieces)) for _, _, pieces in raw.cpus]
         need = sum(sizes) + SLACK

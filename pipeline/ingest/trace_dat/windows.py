@@ -24,8 +24,7 @@ from pipeline.ingest.trace_dat.ring_buffer import PageLayout, commits, lost_befo
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy.typing as npt
-
+    from allocsim.tables import I8, U1
     from pipeline.ingest.trace_dat.clock import Clock
     from pipeline.ingest.trace_dat.container import Buffer, CpuData, TraceDat
 
@@ -57,11 +56,11 @@ class CpuPages:
     """
 
     cpu: int
-    source: Iterator[tuple[int, npt.NDArray[np.uint8]]]
+    source: Iterator[tuple[int, U1]]
     layout: PageLayout
     clock: Clock
-    chunks: list[npt.NDArray[np.uint8]] = field(default_factory=list)
-    stamp: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    chunks: list[U1] = field(default_factory=list)
+    stamp: I8 = field(default_factory=lambda: np.zeros(0, np.int64))
     ended: bool = False
     consumed: int = 0
     first: int = 0
@@ -86,9 +85,7 @@ class CpuPages:
         self.stamp = np.concatenate([self.stamp, stamp])
         return size * len(heads)
 
-    def _count_losses(
-        self, chunks: list[npt.NDArray[np.uint8]], commit: npt.NDArray[np.int64]
-    ) -> None:
+    def _count_losses(self, chunks: list[U1], commit: I8) -> None:
         """Add up what the sub-buffers of ``chunks`` say of lost events."""
         marked = missed(commit)
         if not marked.any():
@@ -107,7 +104,7 @@ class CpuPages:
         """All events before this time have been read, and NEAR sub-buffers behind them."""
         return int(self.stamp[-1 - NEAR]) if len(self.stamp) > NEAR else -1 << 63
 
-    def window(self, until: int | None) -> list[npt.NDArray[np.uint8]]:
+    def window(self, until: int | None) -> list[U1]:
         """The data a window up to ``until`` (None: the end) needs; what no later one needs goes."""
         end = len(self.stamp) if until is None else int(np.searchsorted(self.stamp, until))
         size = self.layout.size
@@ -130,7 +127,7 @@ class RawWindow:
         until: the first time behind it; None for the last window.
     """
 
-    cpus: list[tuple[int, int, list[npt.NDArray[np.uint8]]]]
+    cpus: list[tuple[int, int, list[U1]]]
     since: int
     until: int | None
 
@@ -171,7 +168,7 @@ def cpu_pages(trace: TraceDat, buffer: Buffer, layout: PageLayout, clock: Clock)
 
 def _chunks(
     trace: TraceDat, cpu: CpuData, layout: PageLayout, *, compressed: bool
-) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+) -> Iterator[tuple[int, U1]]:
     """The data of a CPU in pieces of whole sub-buffers, each with its bytes in the file.
 
     Raises:
@@ -203,9 +200,7 @@ def _chunks(
             yield packed, np.frombuffer(plain, np.uint8)
 
 
-def _slice(
-    chunks: list[npt.NDArray[np.uint8]], start: int, stop: int
-) -> list[npt.NDArray[np.uint8]]:
+def _slice(chunks: list[U1], start: int, stop: int) -> list[U1]:
     """Bytes ``start`` to ``stop`` of ``chunks`` set end to end, without copying."""
     parts = []
     at = 0

@@ -8,23 +8,25 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import TYPE_CHECKING
 
-from pipeline.errors import OutputError, StoreError, UsageError
+from pipeline.errors import BusyError, OutputError, StoreError, UsageError
+from pipeline.processes import signals
+from pipeline.processes.workers import begun
+from pipeline.store.waiting import patiently
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import BinaryIO
 
-_ROOT = Path(__file__).resolve().parents[3]  # where the package pipeline lies
+_CHILD = "pipeline.store.asking.child"
 _PIECE = 1 << 16
 _MEMORY_SIGNALS = (signal.SIGKILL, signal.SIGABRT)
 
 #: How the process says which error its line on stderr is of; Python's own codes are 1 and 2.
-EXIT_CODES = {StoreError: 3, UsageError: 4, OutputError: 5}
+EXIT_CODES = {StoreError: 3, UsageError: 4, OutputError: 5, BusyError: 6}
 _ERRORS = {code: error for error, code in EXIT_CODES.items()}
 
 
@@ -58,17 +60,11 @@ def ask(question: Question, out: BinaryIO) -> None:
         question.sql.encode()
     except UnicodeEncodeError:
         raise UsageError("the statement is not UTF-8; write it so") from None
-    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-    # -P: modules in the current folder are nobody's. In a session of its own it does not get the
-    # terminal's Ctrl-C; it has nothing to say to it, and is killed below.
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", "pipeline.store.asking.child"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": path},
-        start_new_session=True,
-    ) as process:
+    patiently(lambda: _ask(question, out))
+
+
+def _ask(question: Question, out: BinaryIO) -> None:
+    with signals.undoing(), begun(_CHILD, PIPE) as process:
         try:
             message = _relay(process, json.dumps(asdict(question)).encode(), out)
         finally:
@@ -77,7 +73,7 @@ def ask(question: Question, out: BinaryIO) -> None:
         raise _error(question, process.returncode, message)
 
 
-def _relay(process: subprocess.Popen[bytes], question: bytes, out: BinaryIO) -> str:
+def _relay(process: Popen[bytes], question: bytes, out: BinaryIO) -> str:
     """Write what the process writes, up to its end; returns what it says on stderr."""
     assert process.stdin is not None  # noqa: S101 - so it was opened
     assert process.stdout is not None  # noqa: S101

@@ -10,8 +10,9 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from allocsim.toml_data.table import NAME, is_name
 from pipeline.errors import UsageError
-from pipeline.synth.spec.parse import MAX_CPUS, MEMORY, NAME, is_name
+from pipeline.synth.spec.parse import MAX_CPUS, MEMORY
 from pipeline.synth.spec.units import SIZES, parse_units, write_time
 from pipeline.synth.tables import LARGEST
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from allocsim.recording.cache_names import LARGE_KMALLOC
+from allocsim.toml_data.table import DataFileError
 from pipeline.errors import InputError
 from pipeline.synth.page_requests import PAGE_KINDS
 from pipeline.synth.spec.model import (
@@ -30,8 +30,7 @@ from pipeline.synth.spec.model import (
     Work,
     sheaves,
 )
-from pipeline.synth.spec.toml_lines import key_lines
-from pipeline.synth.spec.values import TableReader
+from pipeline.synth.spec.spec_table import SpecTable
 from pipeline.synth.tables import BINS, LARGEST
 
 if TYPE_CHECKING:
@@ -45,19 +44,12 @@ _RATE = (Decimal("0.001"), Decimal(10**9))
 _FACTOR = (Decimal(0), Decimal(10**6))
 _SHARE = (Decimal(0), Decimal(1))
 _WEIGHT = (Decimal(0), Decimal(10**9))
-_TEXTS = ("name", "doc", "source", "kernel")
+_TEXTS = ("doc", "source", "kernel")
 _NUMBERS = ("cpus", "memory", "used", "seed", "events")
 
 
 #: Bytes of memory: the least and the most.
 MEMORY = (64 << 20, 1 << 44)
-NAME = "1 to 100 letters, digits and . _ - are wanted, as in 'my-pattern'"
-
-
-def is_name(name: str) -> bool:
-    """Whether a trace set may be called so: it is the name of its folder."""
-    fit = all(c.isascii() and (c.isalnum() or c in "._-") for c in name)
-    return fit and 0 < len(name) <= 100 and name[0] not in ".-"
 
 
 def parse_spec(text: str, source: str) -> Spec:
@@ -71,21 +63,17 @@ def parse_spec(text: str, source: str) -> Spec:
         InputError: one line with the key, its line and what is allowed there.
     """
     try:
-        data = tomllib.loads(text, parse_float=Decimal)
-    except ValueError as error:  # TOMLDecodeError is one; so is a number of too many digits
-        raise InputError(f"{source}: not valid TOML: {error}") from None
-    except RecursionError:
-        raise InputError(f"{source}: not valid TOML: too many brackets in one another") from None
-    top = TableReader(data, (), key_lines(text), source)
-    top.only(*_TEXTS, *_NUMBERS, "cache", "phase", "work")
-    name = top.text("name")
-    if not is_name(name):
-        top.refuse("name", f"{name[:60]!r}: {NAME}")
+        return _parsed(SpecTable.parse(text, source, *_TEXTS, *_NUMBERS, "cache", "phase", "work"))
+    except DataFileError as error:
+        raise InputError(str(error)) from None
+
+
+def _parsed(top: SpecTable) -> Spec:
     count = top.whole("cpus", 1, MAX_CPUS, 2)
     caches = _caches(top)
     phases = _phases(top)
     spec = Spec(
-        name=name,
+        name=top.text("name"),
         doc=top.text("doc", ""),
         origin=top.text("source", ""),
         kernel=top.choice("kernel", KERNELS, "7.2"),
@@ -107,7 +95,7 @@ def parse_spec(text: str, source: str) -> Spec:
     return spec
 
 
-def _caches(top: TableReader) -> tuple[Cache, ...]:
+def _caches(top: SpecTable) -> tuple[Cache, ...]:
     caches: dict[str, Cache] = {}
     for row in top.tables("cache"):
         row.only("name", "size", "flags")
@@ -127,7 +115,7 @@ def _caches(top: TableReader) -> tuple[Cache, ...]:
     return tuple(caches.values())
 
 
-def _phases(top: TableReader) -> tuple[Phase, ...]:
+def _phases(top: SpecTable) -> tuple[Phase, ...]:
     phases: list[Phase] = []
     for row in top.tables("phase"):
         row.only("name", "length", "rate")
@@ -140,7 +128,7 @@ def _phases(top: TableReader) -> tuple[Phase, ...]:
     return tuple(phases) or (Phase("all", _NS),)
 
 
-def _work(row: TableReader, cpus: int, caches: set[str], phases: Sequence[str]) -> Work:
+def _work(row: SpecTable, cpus: int, caches: set[str], phases: Sequence[str]) -> Work:
     row.only(
         "name",
         "cpus",
@@ -154,7 +142,7 @@ def _work(row: TableReader, cpus: int, caches: set[str], phases: Sequence[str]) 
         "free",
     )
     wanted = row.texts("phases", phases) or tuple(phases)
-    arrival = _arrival(row.table("arrival"), len(phases))
+    arrival = _arrival(row.table("arrival", required=True), len(phases))
     lives = _lives(row) if "lifetime" in row else None
     free = _free(row.table("free"), cpus) if "free" in row else Free()
     entries: list[Entry] = []
@@ -183,7 +171,7 @@ def _work(row: TableReader, cpus: int, caches: set[str], phases: Sequence[str]) 
     )
 
 
-def _cpus(row: TableReader, cpus: int) -> tuple[int, ...]:
+def _cpus(row: SpecTable, cpus: int) -> tuple[int, ...]:
     """Weight of each CPU of the machine."""
     chosen = row.wholes("cpus", 0, cpus - 1) if "cpus" in row else tuple(range(cpus))
     weights = row.wholes("weights", 0, 10**9) if "weights" in row else (1,) * len(chosen)
@@ -197,7 +185,7 @@ def _cpus(row: TableReader, cpus: int) -> tuple[int, ...]:
     return tuple(total)
 
 
-def _arrival(row: TableReader, phases: int) -> Arrival:
+def _arrival(row: SpecTable, phases: int) -> Arrival:
     kind = row.choice("kind", ARRIVALS)
     if kind == "closed":
         row.only("kind", "hold", "think")
@@ -224,7 +212,7 @@ def _arrival(row: TableReader, phases: int) -> Arrival:
 
 
 def _entries(
-    row: TableReader, cpus: int, caches: set[str], lives: tuple[Life, ...] | None, free: Free
+    row: SpecTable, cpus: int, caches: set[str], lives: tuple[Life, ...] | None, free: Free
 ) -> list[Entry]:
     row.only(
         "cache",
@@ -272,7 +260,7 @@ def _entries(
     return [replace(base, kmalloc=size, type=kind) for size in sizes]
 
 
-def _lives(row: TableReader) -> tuple[Life, ...]:
+def _lives(row: SpecTable) -> tuple[Life, ...]:
     lives = tuple(_life(item) for item in row.tables("lifetime", required=True))
     if not sum(life.share for life in lives):
         row.refuse("lifetime", "the shares are all 0")
@@ -287,7 +275,7 @@ _TIMES: Mapping[str, str] = {
 }
 
 
-def _life(row: TableReader) -> Life:
+def _life(row: SpecTable) -> Life:
     kind = row.choice("kind", LIFETIMES)
     share = row.number("share", *_WEIGHT, Decimal(1))
     if kind in ("quantiles", "until"):
@@ -306,7 +294,7 @@ def _life(row: TableReader) -> Life:
     return Life(kind, share, (time,), sigma)
 
 
-def _quantiles(row: TableReader, key: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _quantiles(row: SpecTable, key: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Quantiles, and their places: none where they are evenly spaced."""
     since = row.time("since", 0, LARGEST, 0)
     values = tuple(since + value for value in row.times(key, 0, LARGEST - since, 2))
@@ -320,7 +308,7 @@ def _quantiles(row: TableReader, key: str) -> tuple[tuple[int, ...], tuple[int, 
     return values, at
 
 
-def _free(row: TableReader, cpus: int) -> Free:
+def _free(row: SpecTable, cpus: int) -> Free:
     row.only("cpus", "weights", "remote", "matrix", "order", "step", "over", "grace", "traced")
     given = [key for key in ("cpus", "remote", "matrix") if key in row]
     if len(given) > 1:
@@ -330,7 +318,7 @@ def _free(row: TableReader, cpus: int) -> Free:
     return Free(
         cpus=_cpus(row, cpus) if "cpus" in row else (),
         remote=row.number("remote", *_SHARE, Decimal(0)),
-        matrix=row.rows("matrix", cpus) if "matrix" in row else (),
+        matrix=row.weights("matrix", cpus) if "matrix" in row else (),
         order=row.choice("order", ORDERS, "fifo"),
         step=row.time("step", 0, _NS, 100),
         over=row.time("over", 1, _DAY, 1_000_000),

@@ -19,7 +19,7 @@ from allocsim.memdesc.schemes import (
     word_bytes,
 )
 from allocsim.recording.page_kinds import KIND_NAMES, PageKind
-from allocsim.toml_data import DataFileError
+from allocsim.toml_data.table import DataFileError
 
 SHIPPED = shipped_schemes()
 NEW = SHIPPED["memdesc-8"]
@@ -159,20 +159,41 @@ BASED = ONE + 'base = "memdesc-8"\n'
     ("text", "says"),
     [
         ("name =", "s.toml: not valid TOML"),
-        ("word_bytes = 8", 's.toml: name is missing: give it as name = "..."'),
-        ('name = "x"', "s.toml: word_bytes is missing: give it as word_bytes = 64"),
-        ('name = "x"\nword_bytes = 0', "word_bytes = 0: bytes, 1 to 4096, are wanted"),
-        ('name = "x"\nword_bytes = "8"', "word_bytes = '8': bytes, 1 to 4096, are wanted"),
-        (ONE + 'base = "memdesc"', "base 'memdesc' is not known; one of: memdesc-8"),
-        (ONE + "hvo = 1", "hvo = 1: true or false is wanted"),
-        (ONE + 'word_known = "rumoured"', "word_known 'rumoured' is not known; one of: published"),
-        (ONE + "colour = 1", "key 'colour' is not known; one of: name"),
-        (ONE + "[descriptor.a]\nbytes = 1.5", "descriptor.a.bytes = 1.5: bytes, 1 to 4096, are"),
-        (ONE + "[descriptor.a]\nkinds = []", "descriptor.a.bytes is missing"),
-        (BASED + "[descriptor.a]\nbytes=8\nkinds='anon'", "kinds = 'anon': a list of page kinds"),
-        (BASED + "[descriptor.a]\nbytes=8\nkinds=['a']", "kinds: 'a' is not known; one of: slab"),
-        (BASED + "[descriptor.a]\nbytes=8\ncharged=1", "charged = 1: true or false is wanted"),
-        (BASED + "[descriptor.a]\nbytes=8\nfree_pointer='in'", "free_pointer 'in' is not known"),
+        ("word_bytes = 8", "s.toml: line 1: the key name is missing"),
+        ('name = "x"', "s.toml: line 1: the key word_bytes is missing"),
+        (
+            'name = "x"\nword_bytes = 0',
+            "word_bytes: 0: a whole number of bytes from 1 to 4096 is wanted",
+        ),
+        (
+            'name = "x"\nword_bytes = "8"',
+            "word_bytes: '8': a whole number of bytes from 1 to 4096 is",
+        ),
+        (ONE + 'base = "memdesc"', "base: 'memdesc': did you mean memdesc-8? allowed: memdesc-8"),
+        (ONE + "hvo = 1", "line 3: hvo: 1: true or false is wanted"),
+        (ONE + 'word_known = "rumoured"', "word_known: 'rumoured': allowed: published"),
+        (ONE + "colour = 1", "colour: no such key; keys here: name"),
+        (
+            ONE + "[descriptor.a]\nbytes = 1.5",
+            "descriptor.a.bytes: 1.5: a whole number of bytes from 1",
+        ),
+        (ONE + "[descriptor.a]\nkinds = []", "line 3: descriptor.a: the key bytes is missing"),
+        (
+            BASED + "[descriptor.a]\nbytes=8\nkinds='anon'",
+            "descriptor.a.kinds: 'anon': a list is wanted",
+        ),
+        (
+            BASED + "[descriptor.a]\nbytes=8\nkinds=['a']",
+            "line 6: descriptor.a.kinds[0]: 'a': one of slab",
+        ),
+        (
+            BASED + "[descriptor.a]\nbytes=8\ncharged=1",
+            "line 6: descriptor.a.charged: 1: true or false is wanted",
+        ),
+        (
+            BASED + "[descriptor.a]\nbytes=8\nfree_pointer='in'",
+            "descriptor.a.free_pointer: 'in': allowed: inside, outside",
+        ),
         (
             BASED + "[descriptor.a]\nbytes=8\nkinds=['anon']",
             "anon pages are said to have two descriptors, anon_folio and a",

@@ -14,7 +14,7 @@ from allocsim.refcount.costs import (
     shipped_costs,
     to_toml,
 )
-from allocsim.toml_data import DataFileError
+from allocsim.toml_data.table import DataFileError
 
 SHIPPED = shipped_costs()
 
@@ -81,16 +81,37 @@ GOOD = to_toml(SHIPPED["x86-64"])
     ("text", "says"),
     [
         ("name", "c.toml: not valid TOML"),
-        ('name = "c"', "c.toml: [store.own] is missing: give it low and high, in ns"),
+        (
+            'name = "c"',
+            "c.toml: line 1: store: the table own is missing: give it low and high, in ns",
+        ),
         (GOOD.replace("low = 0.20", "low = 9", 1), "store.own: low = 9 is above high = 0.9"),
-        (GOOD.replace("low = 0.20", "low = -1", 1), "store.own.low = -1: ns, 0 to 1,000,000"),
-        (GOOD.replace("low = 0.20", "low = nan", 1), "store.own.low = nan: ns, 0 to 1,000,000"),
-        (GOOD.replace("low = 0.20", 'low = "1"', 1), "store.own.low = '1': ns, 0 to 1,000,000"),
-        (GOOD.replace("low = 0.20\n", "", 1), "store.own.low = None: ns, 0 to 1,000,000"),
-        (GOOD.replace("[store.own]", "[store.far]"), "in [store], key 'far' is not known; one of"),
-        (GOOD.replace("[store.own]", "[load.own]"), "key 'load' is not known; one of: name"),
-        (GOOD.replace('"estimated"', '"rumour"', 1), "store.own.known 'rumour' is not known"),
-        (GOOD.replace('arch = ["x86_64"]', "arch = 3"), "arch = 3: a list of machine names"),
+        (
+            GOOD.replace("low = 0.20", "low = -1", 1),
+            "line 6: store.own.low: -1: ns, a number from 0 to 1000000",
+        ),
+        (
+            GOOD.replace("low = 0.20", "low = nan", 1),
+            "store.own.low: NaN: ns, a number from 0 to 1000000",
+        ),
+        (
+            GOOD.replace("low = 0.20", 'low = "1"', 1),
+            "store.own.low: '1': ns, a number from 0 to 1000000",
+        ),
+        (GOOD.replace("low = 0.20\n", "", 1), "line 5: store.own: the key low is missing"),
+        (
+            GOOD.replace("[store.own]", "[store.far]"),
+            "store.far: no such key; keys here: own, near",
+        ),
+        (
+            GOOD.replace("[store.own]", "[load.own]"),
+            "load: no such key; did you mean lock_add? keys here: name",
+        ),
+        (
+            GOOD.replace('"estimated"', '"rumour"', 1),
+            "store.own.known: 'rumour': allowed: published",
+        ),
+        (GOOD.replace('arch = ["x86_64"]', "arch = 3"), "arch: 3: a list is wanted"),
     ],
 )
 def test_a_file_that_will_not_do_is_refused_in_one_line(text: str, says: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.fitting.quantile_nodes import by_rank, by_ratio, mid_table, quantile_nodes, within
 from pipeline.fitting.quantile_nodes_text import quantile_nodes_text, times_text
-from pipeline.synth.spec.values import TableReader
+from pipeline.synth.spec.spec_table import SpecTable
 from pipeline.synth.tables import BINS, from_quantiles
 from tests.conftest import examples
 
@@ -66,7 +66,7 @@ def test_the_text_says_the_nodes_as_nearly_as_matters(values, since):
     limits = by_rank(table, len(values))
     found = quantile_nodes(table, *limits)
     said = quantile_nodes_text(found, limits, "times", since=since)
-    reader = TableReader(said, (), {}, "x")
+    reader = SpecTable(said, (), {}, "x")
     read = np.array(reader.times("times", 0, 1 << 46, 2)) + reader.time("since", 0, 1 << 46, 0)
     slack = (limits[1] - limits[0])[found.at]
     assert np.all(np.diff(read) >= 0)
@@ -80,7 +80,7 @@ def test_a_burst_stays_as_long_as_it_was():
     limits = by_rank(table, 150)
     found = quantile_nodes(table, *limits)
     said = quantile_nodes_text(found, limits, "times")
-    read = np.array(TableReader(said, (), {}, "x").times("times", 0, 1 << 46, 2))
+    read = np.array(SpecTable(said, (), {}, "x").times("times", 0, 1 << 46, 2))
     assert np.diff(found.values).min() < 500_000
     assert np.diff(read) == pytest.approx(np.diff(found.values), rel=0.06)
 

@@ -47,11 +47,11 @@ def test_huge_pages_are_told_and_cost_what_was_recorded(trace: TraceSet, tmp_pat
     with reading(db) as connection:
         lives = connection.execute(
             """
-            SELECT page_kind, count(*), sum(ref_plain), sum(ref_locked),
+            SELECT page_kind::VARCHAR AS kind, count(*), sum(ref_plain), sum(ref_locked),
                 count(nullif(ref_locked, 0))
             FROM pages
             WHERE run = ? AND "order" = 9 AND free_seq IS NOT NULL GROUP BY ALL
-            ORDER BY page_kind::VARCHAR
+            ORDER BY kind
             """,
             [run],
         ).fetchall()

@@ -76,7 +76,7 @@ def stored(path: Path, sql: str) -> dict[str, np.ma.MaskedArray[Any, Any]]:
         named = [
             name for name, kind in zip(found.columns, found.types, strict=True) if kind.id == "enum"
         ]
-        codes = ", ".join(f"enum_code({name}) AS {name}" for name in named)
+        codes = ", ".join(f"enum_code({name})::SMALLINT AS {name}" for name in named)
         columns: dict[str, Any] = found.select(f"* REPLACE ({codes})").fetchnumpy()
     return {name: np.ma.asarray(values) for name, values in columns.items()}
 

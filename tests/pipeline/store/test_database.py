@@ -19,7 +19,9 @@ from pipeline.errors import AllocsimError, OutputError, StoreError, UsageError
 from pipeline.store.arrow import arrow_schema
 from pipeline.store.database import reading, writing
 from pipeline.store.query import answer
-from pipeline.store.schema import ENUMS, SCHEMA_VERSION, TABLES, duckdb_type, loaded_type
+from pipeline.store.schema import SCHEMA_VERSION, TABLES
+from pipeline.store.schema.enums import ENUMS
+from pipeline.store.schema.table import duckdb_type, loaded_type
 
 if TYPE_CHECKING:
     from pipeline.store.schema.enums import Enum

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.errors import OutputError
+from pipeline.processes.scratch import MARK
 from pipeline.trace_set import aside as module
 from pipeline.trace_set.aside import made_aside
 from tests.conftest import ROOT
@@ -223,6 +224,9 @@ def test_a_folder_planted_under_the_name_is_not_worked_in(tmp_path: Path) -> Non
     (target.parent / ".set.unfinished").unlink()
     (target.parent / ".set.unfinished").mkdir()
     (target.parent / ".set.unfinished" / "link").symlink_to(tmp_path / "precious")
+    with pytest.raises(OutputError, match="unfinished: in the way, and not of this allocsim"):
+        make(target, "new")
+    (target.parent / ".set.unfinished" / MARK).touch()
     make(target, "new")
     assert content(tmp_path / "precious") == {"precious"}
     assert names(target.parent) == ["set"]

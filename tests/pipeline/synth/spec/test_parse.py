@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from allocsim.toml_data.lines import key_lines
 from pipeline.errors import InputError
 from pipeline.synth.spec.parse import parse_spec
-from pipeline.synth.spec.toml_lines import key_lines
 from tests.pipeline.synth.specs import MIXED
 
 WRONG = {

@@ -24,7 +24,7 @@ class _Scanner:
         self._text = text
         self._at = 0
         self._breaks = [match.start() for match in re.finditer("\n", text)]
-        self._found: dict[Path, int] = {}
+        self._found: dict[Path, int] = {(): 1}
         self._counts: dict[Path, int] = {}
 
     def run(self) -> dict[Path, int]:
@@ -128,4 +128,7 @@ class _Scanner:
         return found
 
     def _note(self, path: Path, at: int) -> None:
-        self._found.setdefault(path, bisect_left(self._breaks, at) + 1)
+        line = bisect_left(self._breaks, at) + 1
+        while path not in self._found:  # a header or a key with points is of tables above, too
+            self._found[path] = line
+            path = path[:-1]
