@@ -138,7 +138,7 @@ class LinePanel:
         lines: name -> value at each place; None: none there.
         title: over the panel.
         across: what the places are.
-        marked: the place of the kernel's own value; None: it is not among them.
+        marked: the place of the kernel's own, which no line leads to; None: it is not there.
     """
 
     places: Sequence[str]
@@ -196,11 +196,12 @@ Block = Table | Picture | Chart | Heading | Text | Bullets | Answer
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part that begins on a page of its own."""
+    """A part that begins on a page of its own, unless it ``flows`` behind the one before."""
 
     title: str
     subtitle: str
     blocks: list[Block] = field(default_factory=list)
+    flows: bool = False
 
 
 @dataclass(frozen=True, slots=True)

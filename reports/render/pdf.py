@@ -43,6 +43,7 @@ def render(report: Report) -> bytes:
             {
                 "title": section.title,
                 "subtitle": section.subtitle,
+                "flows": section.flows,
                 "blocks": [_block(block) for block in section.blocks],
             }
             for section in report.sections

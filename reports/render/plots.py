@@ -119,7 +119,7 @@ def _line(
         x += left
         box = (x, top + 12 * titled, width)
         if titled:
-            body.append(_text(x, top + 8, shortened(getattr(panel, "title", ""), int(width / 4.4))))
+            body.append(_text(x, top + 8, shortened(getattr(panel, "title", ""), int(width / 4))))
         named = left > 6 or not alike
         match panel:
             case Bars():
@@ -325,8 +325,9 @@ def _lines(
             for place, number in enumerate(line)
             if number is not None
         ]
-        path = "L".join(f"{across:.1f} {height:.1f}" for across, height, _ in known)
-        if known:
+        joined = known[panel.marked is not None and line[panel.marked] is not None :]
+        path = "L".join(f"{across:.1f} {height:.1f}" for across, height, _ in joined)
+        if joined:
             body.append(
                 f'<path d="M{path}" fill="none" stroke="{colour(name)}" stroke-width="0.9"/>'
             )

@@ -28,6 +28,7 @@ from reports.sections import (
     quality,
     questions,
     summary,
+    sweeps,
 )
 from reports.sections.memdesc import descriptors
 from reports.sections.placement import placement
@@ -99,6 +100,7 @@ def _one(connection: DuckDBPyConnection, run: Row, title: str) -> list[Section]:
     """One recording: the answers, what they rest on, and whose pages and objects they are of."""
     number = run["run"]
     row = questions.memdesc(connection, number)
+    swept = bool(sweeps.blocks(connection, number))  # leaves less than a page for the answers
     return [
         Section(title, _subtitle(run), summary.first_page(connection, run)),
         _page(
@@ -106,6 +108,7 @@ def _one(connection: DuckDBPyConnection, run: Row, title: str) -> list[Section]:
             run,
             [summary.replayed(connection, run)],
             [Text(sentence) for sentence in caveats.caveats(connection, [number])],
+            flows=swept,
         ),
         Section(
             "Whose pages, whose objects",
@@ -113,8 +116,13 @@ def _one(connection: DuckDBPyConnection, run: Row, title: str) -> list[Section]:
             [
                 *freezing.figure(connection, number),
                 *callers.caches(connection, number, _CACHES),
-                *([descriptors.why(connection, number, row["scheme"], _PAYERS)] if row else []),
+                *(
+                    [descriptors.why(connection, number, row["scheme"], _PAYERS)]
+                    if row and not swept
+                    else []
+                ),
             ],
+            flows=swept,
         ),
     ]
 
@@ -128,7 +136,12 @@ def _subtitle(run: Row) -> str:
 
 
 def _page(
-    connection: DuckDBPyConnection, run: Row, before: list[Block], behind: Sequence[Block] = ()
+    connection: DuckDBPyConnection,
+    run: Row,
+    before: list[Block],
+    behind: Sequence[Block] = (),
+    *,
+    flows: bool = False,
 ) -> Section:
     """A recording's page: what it is, and what its pages cost, by kind and over time."""
     policies = [row["policy"] for row in queries.policies(connection, run["run"])]
@@ -141,6 +154,7 @@ def _page(
             *kinds.over_time(connection, run, policies),
             *behind,
         ],
+        flows,
     )
 
 

@@ -40,7 +40,7 @@ _NOT_PAGED = (
     "all that is known of each."
 )
 _NONE_LOST = " None lost events ●."
-_ROWS = 30  #: runs up to which each has a row of the figure
+_ROWS = 12  #: runs up to which each has a row of the figure
 _GAPS = 5  #: runs whose gaps are told one by one
 
 
@@ -255,7 +255,7 @@ def _table(runs: Sequence[Row], summaries: dict[int, list[Row]], headline: str |
             TableColumn("freezing"),
             TableColumn("share"),
             TableColumn("other rules", minor=True),
-            TableColumn("use", numeric=False),
+            TableColumn("use", numeric=False, minor=True),
         ),
         rows,
         "policy_summary",

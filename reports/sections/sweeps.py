@@ -145,10 +145,10 @@ def _figure(key: str, points: Sequence[tuple[Point, Row]]) -> Chart:
     shown = next((_FIGURES[begin] for begin in _FIGURES if key.startswith(begin)), of_slub)
     return Chart(
         f"What {key} does, each other setting held: a line a combination of the others"
-        f"{f'; upright: {_OWN}' if own else ''}.",
+        f"{f'; own: the {_OWN}' if own else ''}.",
         [
             LinePanel(
-                [*([_OWN] if own else []), *map(_shown, values)],
+                [*(["own"] if own else []), *map(_shown, values)],
                 {
                     name: [
                         *([own[column]] if own else []),
@@ -208,12 +208,12 @@ def _table(varied: Sequence[str], points: Sequence[tuple[Point, Row]]) -> Table:
             TableColumn("refills"),
             TableColumn("flushes"),
             TableColumn("barn"),
-            TableColumn("slabs made"),
+            TableColumn("slabs made", minor=True),
             TableColumn("pages held"),
-            TableColumn("partial"),
+            TableColumn("partial", minor=True),
             TableColumn("list_lock"),
-            TableColumn("cmpxchg"),
-            TableColumn("zone_lock"),
+            TableColumn("cmpxchg", minor=True),
+            TableColumn("zone_lock", minor=True),
         ),
         rows,
         "placement_summary",

@@ -84,6 +84,13 @@ def test_the_kernel_s_own_value_is_marked() -> None:
     own = next(text for text in drawn(LINES).iter(f"{SVG}text") if text.text == "own")
     assert x == other == own.attrib["x"]
     assert set(hovers(drawn(LINES))) == {"all, own: 3", "all, 60: 1"}
+    joined = LinePanel(["own", "30", "60"], {"all": [3, 2, 1]}, "", "", 0)
+    [line] = [
+        path.attrib["d"]
+        for path in drawn(joined).iter(f"{SVG}path")
+        if path.attrib.get("stroke") == colour("all") and "transform" not in path.attrib
+    ]
+    assert line.count("L") == 1  # from 30 to 60 only
 
 
 @pytest.mark.parametrize("panels", [[BARS], [POINTS], [TIME], [LINES], [BARS, BARS], [TIME, LINES]])

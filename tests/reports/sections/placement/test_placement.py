@@ -273,7 +273,7 @@ def test_the_report_shows_placement_and_sweep_and_says_what_if(small: DuckDBPyCo
         for panel in chart.panels:
             assert isinstance(panel, LinePanel)
             assert panel.marked is not None
-            assert panel.places[panel.marked] == "kernel’s own"
+            assert panel.places[panel.marked] == "own"
     [table] = [b for b in blocks if isinstance(b, Table) and b.caption.startswith("Every combina")]
     assert [row[:2] for row in table.rows] == [
         ["kernel’s own"] * 2,
