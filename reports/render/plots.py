@@ -226,10 +226,7 @@ def _points(
     most = max([0.0, *(high for _, _, high in told)])
     scale = width / (most - least if most - least > _LEAST else 1)
     zero = x - least * scale
-    for tick in _ticks(most, 6):
-        body.append(_rule(zero + tick * scale, y, zero + tick * scale, y + tall))
-        body.append(_text(zero + tick * scale, y + tall + 8, _short(tick), "middle"))
-    body.append(_text(x, y + tall + 17, panel.label))
+    _axis(body, (zero, y, most * scale), tall, most, panel.label)
     _row_names(body, panel.rows, x, y)
     for name, marks in panel.marks.items():
         shape = _SHAPES[names.index(name) % len(_SHAPES)]

@@ -74,9 +74,8 @@ def build(
             paged = runs if len(runs) <= PAGES else []
             sections = [overview.section(connection, runs, title, paged=bool(paged))]
             for at, run in enumerate(paged):
-                short = summary.in_short(connection, run)
                 busiest = callers.caches(connection, run["run"], _CACHES)
-                sections.append(_page(connection, run, short, busiest))
+                sections.append(_page(connection, run, summary.in_short(connection, run), busiest))
                 step(0.2 + 0.6 * (at + 1) / len(paged))
         if full:
             sections += [_appendix(connection, run) for run in runs]
@@ -106,7 +105,7 @@ def _one(connection: DuckDBPyConnection, run: Row, title: str) -> list[Section]:
         _page(
             connection,
             run,
-            [summary.replayed(connection, run)],
+            summary.replayed(connection, run),
             [Text(sentence) for sentence in caveats.caveats(connection, [number])],
             flows=swept,
         ),
@@ -138,7 +137,7 @@ def _subtitle(run: Row) -> str:
 def _page(
     connection: DuckDBPyConnection,
     run: Row,
-    before: list[Block],
+    before: Block,
     behind: Sequence[Block] = (),
     *,
     flows: bool = False,
@@ -149,7 +148,7 @@ def _page(
         run["trace"],
         _subtitle(run),
         [
-            *before,
+            before,
             *kinds.by_kind(connection, run["run"], policies),
             *kinds.over_time(connection, run, policies),
             *behind,

@@ -94,15 +94,16 @@ def _answers(
         models += filter(None, [questions.simulated(connection, run)])
         schemes += filter(None, [questions.memdesc(connection, run)])
     known = sum(row["use_how"] in {"observed", "inferred"} for row in frozen.values())
+    found = (
+        _frozen(frozen, headline, known),
+        _further(further),
+        _sheaves(models),
+        _schemes(schemes),
+    )
     return [
         block
-        for title, found in (
-            ("What freezing saves", _frozen(frozen, headline, known)),
-            ("What could be next", _further(further)),
-            ("What the model says of sheaves", _sheaves(models)),
-            ("What page descriptors would do", _schemes(schemes)),
-        )
-        for block in (Heading(title), found)
+        for title, told in zip(questions.QUESTIONS, found, strict=True)
+        for block in (Heading(title), told)
     ]
 
 

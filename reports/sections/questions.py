@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
     from reports.queries import Row
 
+QUESTIONS = (
+    "What freezing saves",
+    "What could be next",
+    "What the model says of sheaves",
+    "What page descriptors would do",
+)
 FARTHEST = "everything-freezable"  #: the policy that freezes all that the kernel's sources allow
 TODAY = "struct-page"  #: the scheme others are measured against, in the views too
 SCHEME = "memdesc-8"  #: the scheme that is told first, where it was asked for

@@ -9,6 +9,7 @@ from reports import queries
 from reports.queries import BASELINE, Row
 from reports.render import wording
 from reports.render.document import (
+    Answer,
     Block,
     Bullets,
     Cell,
@@ -24,6 +25,7 @@ from reports.sections import coverage, questions, sweeps
 from reports.sections.answer import answer
 from reports.sections.coverage import covered_cpus, gaps
 from reports.sections.placement import left_out
+from reports.sections.questions import QUESTIONS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -39,37 +41,36 @@ _MARKS = Text(
 
 def first_page(connection: DuckDBPyConnection, run: Row) -> list[Block]:
     """The four answers, and the policies side by side; a sweep's before them."""
-    number = run["run"]
-    policies = queries.policies(connection, number)
-    how = queries.rows(connection, "FROM policy_how_summary WHERE run = $run", run=number)
+    policies, how = _under_policies(connection, run["run"])
+    told = zip(QUESTIONS, _answers(connection, run, policies, how), strict=True)
     return [
-        *sweeps.blocks(connection, number),
-        Heading("What freezing saves"),
-        answer(connection, run, policies, how),
-        Heading("What could be next"),
-        questions.could_be_next(connection, run, policies),
-        Heading("What the model says of sheaves"),
-        questions.sheaves(connection, run),
-        Heading("What page descriptors would do"),
-        questions.descriptors(connection, run),
+        *sweeps.blocks(connection, run["run"]),
+        *(block for title, told_of in told for block in (Heading(title), told_of)),
         headline(policies, how),
         _MARKS,
     ]
 
 
-def in_short(connection: DuckDBPyConnection, run: Row) -> list[Block]:
+def in_short(connection: DuckDBPyConnection, run: Row) -> Bullets:
     """The four answers of one recording of many: sentences alone."""
-    policies = queries.policies(connection, run["run"])
-    how = queries.rows(connection, "FROM policy_how_summary WHERE run = $run", run=run["run"])
+    found = _answers(connection, run, *_under_policies(connection, run["run"]))
+    return Bullets([each.text for each in found])
+
+
+def _under_policies(connection: DuckDBPyConnection, run: int) -> tuple[list[Row], list[Row]]:
+    how = queries.rows(connection, "FROM policy_how_summary WHERE run = $run", run=run)
+    return queries.policies(connection, run), how
+
+
+def _answers(
+    connection: DuckDBPyConnection, run: Row, policies: list[Row], how: list[Row]
+) -> list[Answer]:
+    """An answer a question, in the order of QUESTIONS."""
     return [
-        Bullets(
-            [
-                answer(connection, run, policies, how).text,
-                questions.could_be_next(connection, run, policies).text,
-                questions.sheaves(connection, run).text,
-                questions.descriptors(connection, run).text,
-            ]
-        )
+        answer(connection, run, policies, how),
+        questions.could_be_next(connection, run, policies),
+        questions.sheaves(connection, run),
+        questions.descriptors(connection, run),
     ]
 
 
