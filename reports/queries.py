@@ -81,6 +81,21 @@ def runs(connection: DuckDBPyConnection) -> list[Row]:
     )
 
 
+def recorded_run(runs: list[Row], number: int) -> Row | None:
+    """The recorded run that the number of a recorded or a simulated run stands for.
+
+    Args:
+        runs: rows of every_run().
+        number: as replay and sweep print it.
+
+    Returns:
+        Its row; None where there is no such run.
+    """
+    by_number = {row["run"]: row for row in runs}
+    found = by_number.get(number)
+    return found and by_number[found["of_run"] or number]
+
+
 def policies(connection: DuckDBPyConnection, run: int) -> list[Row]:
     """policy_summary of one run, a row a policy in the order they were asked for.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, FORCE, WAIT, PlacementChoice
-from pipeline.commands.formats import FILES, FORMATS, Format, as_document, outputs, write
+from pipeline.commands.formats import FILES, FORMATS, DocumentFormat, as_document, outputs, write
 from pipeline.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -101,12 +101,12 @@ def _refuse(remarks: Sequence[Remark], *, anyway: bool) -> None:
         )
 
 
-def _rendered(comparison: Comparison, how: Format) -> bytes:
+def _rendered(comparison: Comparison, how: DocumentFormat) -> bytes:
     from allocsim import __version__
     from reports.compare import report as differences
     from reports.compare.json import to_json
 
-    if how is Format.JSON:
+    if how is DocumentFormat.JSON:
         return to_json(comparison, __version__).encode()
-    narrow = how is Format.TEXT
+    narrow = how is DocumentFormat.TEXT
     return as_document(differences.report(comparison, __version__, narrow=narrow), how)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from reports.render.document import Report
 
 
-class Format(StrEnum):
+class DocumentFormat(StrEnum):
     """How a document is written."""
 
     TEXT = "text"
@@ -27,18 +27,18 @@ class Format(StrEnum):
     HTML = "html"
 
 
-#: Format of a file by its suffix, where none is named.
+#: DocumentFormat of a file by its suffix, where none is named.
 _BY_SUFFIX = {
-    "": Format.TEXT,
-    ".txt": Format.TEXT,
-    ".md": Format.MARKDOWN,
-    ".json": Format.JSON,
-    ".pdf": Format.PDF,
-    ".html": Format.HTML,
+    "": DocumentFormat.TEXT,
+    ".txt": DocumentFormat.TEXT,
+    ".md": DocumentFormat.MARKDOWN,
+    ".json": DocumentFormat.JSON,
+    ".pdf": DocumentFormat.PDF,
+    ".html": DocumentFormat.HTML,
 }
 
 FORMATS = Annotated[
-    list[Format] | None,
+    list[DocumentFormat] | None,
     typer.Option("--format", "-f", help="How it is written: text if not given. One for each -o."),
 ]
 
@@ -55,12 +55,12 @@ FILES = Annotated[
 
 
 def outputs(
-    formats: Sequence[Format],
+    formats: Sequence[DocumentFormat],
     files: Sequence[Path],
     kinds: Mapping[str, OutputKind],
     *,
     force: bool,
-) -> list[tuple[Output, Format]]:
+) -> list[tuple[Output, DocumentFormat]]:
     """Where to write what; refused before any work is done.
 
     Args:
@@ -74,7 +74,7 @@ def outputs(
     if not files:
         if len(formats) > 1:
             raise UsageError("--format given more than once: name a file for each with -o")
-        if Format.PDF in formats:
+        if DocumentFormat.PDF in formats:
             raise UsageError("--format pdf: name a file with -o")
         files = [Path("-")]
     if formats and len(formats) != len(files):
@@ -88,7 +88,7 @@ def outputs(
     return list(zip(targets, hows, strict=True))
 
 
-def _by_suffix(file: Path) -> Format:
+def _by_suffix(file: Path) -> DocumentFormat:
     try:
         return _BY_SUFFIX[file.suffix.lower()]
     except KeyError:
@@ -97,7 +97,9 @@ def _by_suffix(file: Path) -> Format:
         ) from None
 
 
-def write(wanted: Sequence[tuple[Output, Format]], rendered: Callable[[Format], bytes]) -> None:
+def write(
+    wanted: Sequence[tuple[Output, DocumentFormat]], rendered: Callable[[DocumentFormat], bytes]
+) -> None:
     """Write each output, and say which files there are now.
 
     All are made before one is written: where one cannot be made, none is there.
@@ -110,18 +112,18 @@ def write(wanted: Sequence[tuple[Output, Format]], rendered: Callable[[Format], 
             typer.echo(target.path, err=streamed)
 
 
-def as_document(report: Report, how: Format) -> bytes:
+def as_document(report: Report, how: DocumentFormat) -> bytes:
     """A document in any of the formats but JSON, which has what the document was made of."""
     from reports.render.html import to_html
     from reports.render.pdf import render
     from reports.render.text import to_markdown, to_text
 
     match how:
-        case Format.MARKDOWN:
+        case DocumentFormat.MARKDOWN:
             return to_markdown(report).encode()
-        case Format.HTML:
+        case DocumentFormat.HTML:
             return to_html(report).encode()
-        case Format.PDF:
+        case DocumentFormat.PDF:
             return render(report)
         case _:
             return to_text(report).encode()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, FORCE, WAIT
-from pipeline.commands.formats import FILES, FORMATS, Format, as_document, outputs, write
+from pipeline.commands.formats import FILES, FORMATS, DocumentFormat, as_document, outputs, write
 from pipeline.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +22,10 @@ def report(
     output: FILES = None,
     run: Annotated[
         list[int] | None,
-        typer.Option(metavar="NUMBER", help="Report on this run only. May be repeated."),
+        typer.Option(
+            metavar="NUMBER",
+            help="Report on this run only, or on the one it is simulated of. May be repeated.",
+        ),
     ] = None,
     trace: Annotated[
         list[str] | None,
@@ -51,21 +54,24 @@ def report(
         runs = queries.runs(connection)
         if not runs:
             raise StoreError(f"{db}: holds no run yet; add one with: allocsim replay TRACE")
-        chosen = _chosen(runs, run or [], trace or [])
+        every = queries.every_run(connection)
+        chosen = _chosen(runs, every, run or [], trace or [])
         made = build(connection, chosen, full=full, step=progress.step("asking the database"))
     write(wanted, lambda how: _rendered(made, how))
 
 
-def _rendered(made: Report, how: Format) -> bytes:
+def _rendered(made: Report, how: DocumentFormat) -> bytes:
     from reports.render.json import to_json
 
-    return to_json(made).encode() if how is Format.JSON else as_document(made, how)
+    return to_json(made).encode() if how is DocumentFormat.JSON else as_document(made, how)
 
 
-def _chosen(runs: list[Row], numbers: list[int], traces: list[str]) -> list[Row]:
-    """The runs named by number or by trace; all where nothing is named."""
+def _chosen(runs: list[Row], every: list[Row], numbers: list[int], traces: list[str]) -> list[Row]:
+    """The recorded runs named by number or by trace; all where nothing is named."""
+    from reports.queries import recorded_run
+
     for option, asked, known in (
-        ("--run", numbers, [row["run"] for row in runs]),
+        ("--run", numbers, [row["run"] for row in every]),
         ("--trace", traces, list(dict.fromkeys(row["trace"] for row in runs))),
     ):
         for name in asked:
@@ -74,4 +80,5 @@ def _chosen(runs: list[Row], numbers: list[int], traces: list[str]) -> list[Row]
                 raise UsageError(f"{option} {name}: not in the database, which has {there}")
     if not numbers and not traces:
         return runs
-    return [row for row in runs if row["run"] in numbers or row["trace"] in traces]
+    wanted = {found["run"] for number in numbers if (found := recorded_run(every, number))}
+    return [row for row in runs if row["run"] in wanted or row["trace"] in traces]

@@ -1,4 +1,3 @@
-# LEAD: read /tmp/board/LEAD-to-report.md before going on (and delete this line)
 """Panels of figures as SVG: drawn to scale from zero, with each value on hover.
 
 Nothing is smoothed or left out. Lengths are points: a figure is as wide as the text of a page.

@@ -17,6 +17,7 @@ from reports.render.wording import (
     percent,
     percent_between,
     percent_ranged,
+    plural,
     ranged,
     times,
     trace_word,
@@ -85,8 +86,7 @@ def answer(connection: DuckDBPyConnection, run: Row, policies: list[Row], how: l
         notes.append(f"Events of the {trace} were lost: these are lower bounds.")
     if gaps(json.loads(run["meta"] or "{}")):
         notes.append("It does not cover every CPU all the time (below): these are lower bounds.")
-    removed = _sums(frozen, "page_kind")
-    sentence = _sentence(by_name[name], removed, by_name[BASELINE], trace)
+    sentence = _sentence(by_name[name], frozen, by_name[BASELINE], trace)
     return Answer(sentence, " ".join(notes), "policy_summary")
 
 
@@ -103,8 +103,17 @@ def _none_frozen(connection: DuckDBPyConnection, run: int, policy: str) -> list[
     return [f"it freezes {kinds} pages: {count(allocs)} allocated here, {count(frees)} freed."]
 
 
-def _sentence(policy: Row, removed: dict[str, int], base: Row, trace: str) -> str:
+def _sentence(policy: Row, frozen: list[Row], base: Row, trace: str) -> str:
     total = ranged(base, "locked_ops")
+    removed = _sums(frozen, "page_kind")
+    hows = list(_sums(frozen, "how"))
+    known = f", {hows[0]}" if len(hows) == 1 else ""
+    if base["locked_ops_high"] == 0:
+        return (
+            f"There is no locked reference-count instruction in this {trace}, so that freezing "
+            f"removes none: {plural(base['page_allocs'], 'allocation')} of pages, whose counts are "
+            f"set with plain stores, and {plural(base['page_frees'], 'free')}."
+        )
     if not removed:
         return (
             f"Freezing, as {policy['policy']} does, removes none of the {total} locked "
@@ -113,7 +122,7 @@ def _sentence(policy: Row, removed: dict[str, int], base: Row, trace: str) -> st
     return (
         f"Freezing {_kinds_text(removed)} pages, as {policy['policy']} does, removes "
         f"{ranged(policy, 'frozen_ops_saved')} of {total} locked reference-count instructions "
-        f"({percent_ranged(policy, 'frozen_saved_pct')}) in this {trace}{_assumed(base)}."
+        f"({percent_ranged(policy, 'frozen_saved_pct')}) in this {trace}{_assumed(base) or known}."
     )
 
 

@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from allocsim.trace.events import Ev
-from pipeline.commands.compare import ComparisonFormat, compare
+from pipeline.commands.compare import compare
+from pipeline.commands.formats import DocumentFormat
 from pipeline.progress import Progress
 from pipeline.replay.pricing import find_policies
 from pipeline.replay.recorded import replay_path
@@ -175,7 +176,7 @@ def test_one_caches_slab_order_raised_is_the_top_mover(tmp_path: Path) -> None:
 
 def test_a_trace_set_with_itself_is_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     trace = str(ROOT / HACKBENCH)
-    compare([trace, trace], format_=[ComparisonFormat.JSON])
+    compare([trace, trace], format_=[DocumentFormat.JSON])
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert sum(row["quantity"].startswith("model") for row in rows) > 50
     for row in rows:
@@ -192,7 +193,7 @@ def test_operations_on_slabs_and_large_kmallocs_vanish_from_612_to_72(
     workload: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paths = [str(ROOT / "traces" / f"{kernel}-{workload}-gt") for kernel in ("6.12p", "7.2p")]
-    compare(paths, format_=[ComparisonFormat.JSON])
+    compare(paths, format_=[DocumentFormat.JSON])
     rows = rows_of(json.loads(capsys.readouterr().out))
     events = "per 1,000 events"
     for quantity in ("all, own policy", "plain, recorded", "locked, recorded"):

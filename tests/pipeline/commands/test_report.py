@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.commands.formats import Format
+from pipeline.commands.formats import DocumentFormat
 from pipeline.commands.report import report
 from pipeline.errors import OutputError, StoreError, UsageError
 from pipeline.store.database import writing
+from tests.reports.conftest import insert
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +59,17 @@ def test_without_a_file_it_prints_text_and_the_suffix_says_another_format(
     report(db=database, run=[1], output=list(files.values()), force=True)
 
 
+def test_the_number_of_a_simulated_run_stands_for_its_recorded_one(
+    database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with writing(database) as connection:
+        insert(
+            connection, "runs", run=4, trace_id=3, of_run=3, placement="simulated", settings="{}"
+        )
+    report(db=database, run=[4])
+    assert capsys.readouterr().out.startswith("allocsim report: two\n")
+
+
 def test_an_unknown_suffix_or_a_taken_name_is_refused_before_the_database_is_read(
     tmp_path: Path,
 ) -> None:
@@ -80,10 +92,10 @@ def test_it_replaces_a_report_and_nothing_else(database: Path, tmp_path: Path) -
     assert len(output.read_bytes()) > 10_000
     before = database.read_bytes()
     with pytest.raises(OutputError, match="exists and is not a PDF"):
-        report(db=database, output=[database], format_=[Format.PDF], force=True)
+        report(db=database, output=[database], format_=[DocumentFormat.PDF], force=True)
     assert database.read_bytes() == before
     with pytest.raises(OutputError, match="is a folder"):
-        report(db=database, output=[tmp_path], format_=[Format.PDF])
+        report(db=database, output=[tmp_path], format_=[DocumentFormat.PDF])
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from allocsim.recording.page_kinds import PageKind
 from reports.render.colours import colour
 from reports.render.document import Bars, Chart, LinePanel, OverTime, Panel, Points
 from reports.render.plots import WIDTH, svg
@@ -121,6 +122,11 @@ def test_any_name_and_any_number_is_a_figure(name: str, value: float, rows: int)
     drawn(Points(names, {name: [(value, 0.0, value)] * rows}, name))
     drawn(LinePanel(names, {name: numbers}, name, name))
     drawn(OverTime([*range(rows + 1), rows + 1], {name: [*numbers, 0.0]}, {}, name, name))
+
+
+def test_every_kind_of_page_has_a_colour_of_its_own() -> None:
+    colours = [colour(kind.name.lower()) for kind in PageKind if kind.name != "OTHER"]
+    assert len(set(colours)) == len(colours)
 
 
 def test_a_name_has_one_colour_whatever_stands_beside_it() -> None:
