@@ -25,7 +25,7 @@ from reports.render.document import (
     TableColumn,
     Text,
 )
-from reports.render.wording import MARKS, percent, percent_between
+from reports.render.wording import MARKS, percent, percent_between, percent_ranged
 from reports.sections import questions
 from reports.sections.coverage import warnings
 
@@ -117,14 +117,15 @@ def _frozen(frozen: dict[str, Row], headline: str | None, known: int) -> Answer:
             "What freezing saves is not told.",
             f"It takes runs with pages under {BASELINE} and one other policy.",
         )
-    shares = {name: row["frozen_saved_pct"] for name, row in frozen.items()}
-    most = max(shares, key=lambda name: shares[name])
+    most = max(frozen, key=lambda name: frozen[name]["frozen_saved_pct_high"])
+    highest = percent_ranged(frozen[most], "frozen_saved_pct")
+    middle = median(row["frozen_saved_pct"] for row in frozen.values())
     low = min(row["frozen_saved_pct_low"] for row in frozen.values())
     high = max(row["frozen_saved_pct_high"] for row in frozen.values())
     return Answer(
         f"Freezing, as {headline} does, removes {percent_between(low, high)} of the locked "
         f"reference-count instructions in {wording.plural(len(frozen), 'run')}: the median is "
-        f"{percent(median(shares.values()))}, most is in {most}.",
+        f"{percent(middle)}, the most {highest}, in {most}.",
         f"How: what pages see in use is observed in {wording.count(known)} of them, assumed as a "
         "range in the others. Caveat: the share follows the workload, how fast it turns slab pages "
         "over; counts, not time.",
@@ -292,22 +293,22 @@ def _figure(runs: Sequence[Row], summaries: dict[int, list[Row]], names: list[st
                 view="policy_summary",
             )
         ]
+    # A run that a policy was not asked of has no place in a row of sorted runs.
+    whole = {
+        name: sorted(mark[0] for mark in marks if mark)
+        for name, marks in found.items()
+        if None not in marks
+    }
+    apart = [name for name in found if name not in whole]
+    left_out = f" Not drawn: {wording.listed(apart)}, not in every run." if apart else ""
+    if not whole:
+        return []
+    edges = list(range(len(runs) + 1))
     return [
         Chart(
             f"{caption}, the runs of each policy from least to most saved; where the total is "
-            "assumed, at the middle of its range.",
-            [
-                OverTime(
-                    list(range(len(runs) + 1)),
-                    {},
-                    {
-                        name: sorted(mark[0] if mark else 0.0 for mark in marks)
-                        for name, marks in found.items()
-                    },
-                    label,
-                    "runs",
-                )
-            ],
+            f"assumed, at the middle of its range.{left_out}",
+            [OverTime(edges, {}, whole, "saved (%)", "runs")],
             view="policy_summary",
         )
     ]
