@@ -201,11 +201,24 @@ def _toml_with(*keys: str) -> Callable[[bytes], bool]:
 
 PDF = OutputKind("a PDF", lambda content: content.startswith(b"%PDF-"))
 HTML = OutputKind("HTML", _starts(rb"<!DOCTYPE html>"))
-# The reports of compare, by their titles.
-TEXT = OutputKind(
-    "a comparison as text", _starts(rb"(?:[^\n]+\n)?[^\n]*\bagainst\b[^\n]*\n(?:[^\n]+\n)?===")
-)
-MARKDOWN = OutputKind("a comparison as Markdown", _starts(rb"# [^\n]* against "))
-JSON = OutputKind("a comparison as JSON", _starts(rb'\{\s*"format": \d+,\s*"allocsim_version": '))
+#: What compare writes and what report does, by format; those that are text by their titles.
+COMPARISON = {
+    "text": OutputKind(
+        "a comparison as text", _starts(rb"(?:[^\n]+\n)?[^\n]*\bagainst\b[^\n]*\n(?:[^\n]+\n)?===")
+    ),
+    "markdown": OutputKind("a comparison as Markdown", _starts(rb"# [^\n]* against ")),
+    "json": OutputKind(
+        "a comparison as JSON", _starts(rb'\{\s*"format": \d+,\s*"allocsim_version": ')
+    ),
+    "pdf": PDF,
+    "html": HTML,
+}
+REPORT = {
+    "text": OutputKind("a report as text", _starts(rb"allocsim report: ")),
+    "markdown": OutputKind("a report as Markdown", _starts(rb"# allocsim report: ")),
+    "json": OutputKind("a report as JSON", _starts(rb'\{\s*"title": "allocsim report: ')),
+    "pdf": PDF,
+    "html": HTML,
+}
 COSTS = OutputKind("a table of costs", _toml_with("name", "arch", "store"))
 SPEC = OutputKind("a spec", _toml_with("name", "work"))

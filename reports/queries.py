@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from reports.render.wording import ENDS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from duckdb import DuckDBPyConnection
 
 Row = dict[str, Any]
@@ -20,6 +23,49 @@ def rows(connection: DuckDBPyConnection, sql: str, **values: object) -> list[Row
     answer = connection.execute(sql, values or None)
     names = [column[0] for column in answer.description or []]
     return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+
+
+#: Views that a report asks many times over, each behind those it reads.
+_KEPT = (
+    "life_costs",
+    "frozen_savings",
+    "page_kind_summary",
+    "policy_summary",
+    "policy_how_summary",
+    "freezability",
+    "placement_quality",
+    "placement_summary",
+    "descriptor_overhead",
+    "descriptor_summary",
+)
+
+
+@contextmanager
+def kept(connection: DuckDBPyConnection, runs: Sequence[int]) -> Iterator[None]:
+    """While the block runs, the views of these runs are tables: asked once, not once a section.
+
+    Tables of the session come before views of the same name.
+
+    Args:
+        connection: a results database, which is not changed.
+        runs: recorded runs; those simulated of them are kept too.
+    """
+    made = ["wanted"]
+    connection.execute(
+        "CREATE TEMP TABLE wanted AS"
+        " SELECT run FROM runs WHERE list_contains($runs, coalesce(of_run, run))",
+        {"runs": list(runs)},
+    )
+    try:
+        for view in _KEPT:
+            connection.execute(
+                f"CREATE TEMP TABLE {view} AS FROM {view} SEMI JOIN wanted USING (run)"
+            )
+            made.append(view)
+        yield
+    finally:
+        for view in made:
+            connection.execute(f"DROP TABLE temp.{view}")
 
 
 def every_run(connection: DuckDBPyConnection) -> list[Row]:

@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, FORCE, WAIT, PlacementChoice
+from pipeline.commands.formats import FILES, FORMATS, DocumentFormat, as_document, outputs, write
 from pipeline.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeline.outputs import Output
     from reports.compare.comparable import Remark
     from reports.compare.comparison import Comparison
-
-
-class ComparisonFormat(StrEnum):
-    """How the comparison is written."""
-
-    TEXT = "text"
-    MARKDOWN = "markdown"
-    JSON = "json"
-    PDF = "pdf"
-    HTML = "html"
-
-
-#: Format of a file by its suffix, where none is named.
-_BY_SUFFIX = {
-    "": ComparisonFormat.TEXT,
-    ".txt": ComparisonFormat.TEXT,
-    ".md": ComparisonFormat.MARKDOWN,
-    ".json": ComparisonFormat.JSON,
-    ".pdf": ComparisonFormat.PDF,
-    ".html": ComparisonFormat.HTML,
-}
 
 
 def compare(
@@ -63,22 +41,8 @@ def compare(
             " sheaves, free memory). recorded: only what the kernels did."
         ),
     ] = PlacementChoice.SIMULATED,
-    format_: Annotated[
-        list[ComparisonFormat] | None,
-        typer.Option(
-            "--format", "-f", help="How it is written: text if not given. One for each -o."
-        ),
-    ] = None,
-    output: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Where to; stdout for -, or where not given (not PDF). May be repeated: what is"
-            " replayed, is so once. Without -f its suffix says how: .txt .md .json .pdf .html.",
-        ),
-    ] = None,
+    format_: FORMATS = None,
+    output: FILES = None,
     policy: Annotated[
         list[str] | None,
         typer.Option(
@@ -102,14 +66,15 @@ def compare(
 
     Sides that cannot be compared, such as recordings of different events, are refused.
     """
+    from pipeline.outputs import COMPARISON
     from pipeline.progress import shown
     from pipeline.replay.pricing import find_policies
     from pipeline.replay.sides import opened_sides
     from reports.compare.comparable import early
 
     at = _baseline(sides, baseline)
-    outputs = _outputs(format_ or [], output or [], force=force)
-    if brief and (len(sides) > 2 or any(how is ComparisonFormat.JSON for _, how in outputs)):
+    wanted = outputs(format_ or [], output or [], COMPARISON, force=force)
+    if brief and (len(sides) > 2 or any(how is DocumentFormat.JSON for _, how in wanted)):
         raise UsageError("--brief: is for two sides, and for people: text, markdown, html or pdf")
     policies = find_policies(policy or [])
     simulated = placement is PlacementChoice.SIMULATED
@@ -131,13 +96,7 @@ def compare(
         remarks = checked(opened)
         _refuse(remarks, anyway=incomparable)
         comparison = compared(opened, at, remarks)
-    # All are made before one is written: where one cannot be made, none is there.
-    made = [(target, _rendered(comparison, how, brief=brief)) for target, how in outputs]
-    streamed = any(target.is_stream for target, _ in made)
-    for target, content in made:
-        target.write(content)
-        if not target.is_stream:
-            typer.echo(target.path, err=streamed)
+    write(wanted, partial(_rendered, comparison, brief=brief))
 
 
 def _baseline(sides: Sequence[str], wanted: str | None) -> int:
@@ -150,46 +109,6 @@ def _baseline(sides: Sequence[str], wanted: str | None) -> int:
     return list(sides).index(wanted)
 
 
-def _outputs(
-    formats: Sequence[ComparisonFormat], files: Sequence[Path], *, force: bool
-) -> list[tuple[Output, ComparisonFormat]]:
-    """Where to write what; refused before anything is replayed."""
-    from pipeline import outputs
-
-    kinds = {
-        ComparisonFormat.TEXT: outputs.TEXT,
-        ComparisonFormat.MARKDOWN: outputs.MARKDOWN,
-        ComparisonFormat.JSON: outputs.JSON,
-        ComparisonFormat.PDF: outputs.PDF,
-        ComparisonFormat.HTML: outputs.HTML,
-    }
-    if not files:
-        if len(formats) > 1:
-            raise UsageError("--format given more than once: name a file for each with -o")
-        if ComparisonFormat.PDF in formats:
-            raise UsageError("--format pdf: name a file with -o")
-        files = [Path("-")]
-    if formats and len(formats) != len(files):
-        raise UsageError(f"{len(files)} -o and {len(formats)} -f: give one -f for each -o, or none")
-    hows = list(formats) or [_by_suffix(file) for file in files]
-    claimed = [
-        outputs.claimed(file, kinds[how], force=force)
-        for file, how in zip(files, hows, strict=True)
-    ]
-    if len({target.path.resolve() for target in claimed}) < len(claimed):
-        raise UsageError("-o: one file is named twice")
-    return list(zip(claimed, hows, strict=True))
-
-
-def _by_suffix(file: Path) -> ComparisonFormat:
-    try:
-        return _BY_SUFFIX[file.suffix.lower()]
-    except KeyError:
-        raise UsageError(
-            f"-o {file}: a format of that suffix is not known; say which one with -f"
-        ) from None
-
-
 def _refuse(remarks: Sequence[Remark], *, anyway: bool) -> None:
     from reports.compare.comparable import Weight
 
@@ -200,28 +119,18 @@ def _refuse(remarks: Sequence[Remark], *, anyway: bool) -> None:
         )
 
 
-def _rendered(comparison: Comparison, how: ComparisonFormat, *, brief: bool) -> bytes:
+def _rendered(comparison: Comparison, how: DocumentFormat, *, brief: bool) -> bytes:
     from allocsim import __version__
     from reports.compare import brief as screen
     from reports.compare.json import to_json
     from reports.compare.report import report
-    from reports.render.html import to_html
-    from reports.render.pdf import render
-    from reports.render.text import to_markdown, to_text
 
-    if how is ComparisonFormat.JSON:
+    if how is DocumentFormat.JSON:
         return to_json(comparison, __version__).encode()
+    narrow = how is DocumentFormat.TEXT
     laid_out = (
         screen.brief(comparison, __version__)
         if brief
-        else report(comparison, __version__, narrow=how is ComparisonFormat.TEXT)
+        else report(comparison, __version__, narrow=narrow)
     )
-    match how:
-        case ComparisonFormat.TEXT:
-            return to_text(laid_out).encode()
-        case ComparisonFormat.MARKDOWN:
-            return to_markdown(laid_out).encode()
-        case ComparisonFormat.HTML:
-            return to_html(laid_out).encode()
-        case ComparisonFormat.PDF:
-            return render(laid_out)
+    return as_document(laid_out, how)

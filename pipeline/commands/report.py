@@ -1,25 +1,25 @@
-"""allocsim report: the runs of a results database as a PDF."""
+"""allocsim report: what the runs of a results database come to, the answers first."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, FORCE, WAIT
+from pipeline.commands.formats import FILES, FORMATS, DocumentFormat, as_document, outputs, write
 from pipeline.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
     from reports.queries import Row
+    from reports.render.document import Report
 
 
 def report(
     db: DB = DEFAULT_DB,
     _wait: WAIT = DEFAULT_WAIT,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE.pdf", help="The report; - for stdout.")
-    ] = Path("out/report.pdf"),
+    format_: FORMATS = None,
+    output: FILES = None,
     run: Annotated[
         list[int] | None,
         typer.Option(
@@ -31,26 +31,39 @@ def report(
         list[str] | None,
         typer.Option(metavar="NAME", help="Report on the runs of this trace only. Likewise."),
     ] = None,
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="With an appendix: everything that is known of each run."),
+    ] = False,
     force: FORCE = False,
 ) -> None:
-    """Write a PDF on the runs of the results database: all of them, or those that are named."""
-    from pipeline.outputs import PDF, claimed
+    """Report on the runs of the results database: all of them, or those that are named.
+
+    First what freezing saves, what could be next, what the model says of sheaves, and what page
+    descriptors would do, each with its range, how it is known and its caveat; then the recordings.
+    Up to eight have a page each, of more there is a table.
+    """
+    from pipeline.outputs import REPORT
+    from pipeline.progress import shown
     from pipeline.store.database import reading
     from reports import queries
-    from reports.render.pdf import render
     from reports.sections.build import build
 
-    target = claimed(output, PDF, force=force)
-    with reading(db) as connection:
+    wanted = outputs(format_ or [], output or [], REPORT, force=force)
+    with shown() as progress, reading(db) as connection:
         runs = queries.runs(connection)
         if not runs:
             raise StoreError(f"{db}: holds no run yet; add one with: allocsim replay TRACE")
         every = queries.every_run(connection)
         chosen = _chosen(runs, every, run or [], trace or [])
-        pdf = render(build(connection, chosen))
-    target.write(pdf)
-    if not target.is_stream:
-        typer.echo(output)
+        made = build(connection, chosen, full=full, step=progress.step("asking the database"))
+    write(wanted, lambda how: _rendered(made, how))
+
+
+def _rendered(made: Report, how: DocumentFormat) -> bytes:
+    from reports.render.json import to_json
+
+    return to_json(made).encode() if how is DocumentFormat.JSON else as_document(made, how)
 
 
 def _chosen(runs: list[Row], every: list[Row], numbers: list[int], traces: list[str]) -> list[Row]:

@@ -1,11 +1,16 @@
 """What a report consists of: sections of blocks, worded and formatted, not yet laid out.
 
-The layouts (pdf.py) turn these into pages; they add no words and no numbers.
+The layouts (text.py, html.py, json.py, pdf.py) turn these into what is read; they add no words and
+no numbers. A block may name the view of the results database that its numbers are of.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +45,13 @@ class TableColumn:
         title: its head.
         numeric: right-aligned if True.
         share: part of the free width it takes; 0 for as much as its content needs.
+        minor: left out of plain text where the table would be too wide.
     """
 
     title: str
     numeric: bool = True
     share: int = 0
+    minor: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,7 @@ class Table:
     caption: str
     columns: tuple[TableColumn, ...]
     rows: list[list[Cell]]
+    view: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,95 @@ class Picture:
 
     caption: str
     svg: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """A panel of bars, one a row, each of parts that lie one behind the other.
+
+    Args:
+        rows: what the bars are of, the first on top.
+        parts: name of a part -> its length in each row; the name has the colour.
+        label: what the axis counts, with its unit.
+        title: over the panel.
+        notes: a word or number at each bar's end.
+        ends: least and most of each whole bar, drawn where they differ.
+        most: where the axis ends; None: with the longest bar.
+    """
+
+    rows: Sequence[str]
+    parts: Mapping[str, Sequence[float]]
+    label: str
+    title: str = ""
+    notes: Sequence[str] = ()
+    ends: Sequence[tuple[float, float]] = ()
+    most: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """A panel of marks on one axis, one row a thing and a mark a name, with least and most.
+
+    Args:
+        rows: the first on top.
+        marks: name -> (middle, least, most) in each row; None: it has none there.
+        label: what the axis counts, with its unit.
+    """
+
+    rows: Sequence[str]
+    marks: Mapping[str, Sequence[tuple[float, float, float] | None]]
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class OverTime:
+    """A panel over time: areas on each other, or lines, constant between two edges.
+
+    Args:
+        edges: one more than there are values, rising.
+        areas: name -> value between each two edges, stacked in this order from below.
+        lines: name -> likewise, drawn from zero.
+        label: what the upright axis counts, with its unit.
+        across: the same of the other axis.
+    """
+
+    edges: Sequence[float]
+    areas: Mapping[str, Sequence[float]]
+    lines: Mapping[str, Sequence[float]]
+    label: str
+    across: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinePanel:
+    """A panel of lines through points that stand at equal distances.
+
+    Args:
+        places: what stands under each place.
+        lines: name -> value at each place; None: none there.
+        title: over the panel.
+        across: what the places are.
+        marked: the place of the kernel's own, which no line leads to; None: it is not there.
+    """
+
+    places: Sequence[str]
+    lines: Mapping[str, Sequence[float | None]]
+    title: str
+    across: str
+    marked: int | None = None
+
+
+Panel = Bars | Points | OverTime | LinePanel
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Panels, ``beside`` of them side by side, over a caption that says what is seen."""
+
+    caption: str
+    panels: Sequence[Panel]
+    beside: int = 1
+    view: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +188,29 @@ class Answer:
 
     text: str
     note: str
+    view: str = ""
 
 
-Block = Table | Picture | Heading | Text | Bullets | Answer
+Block = Table | Picture | Chart | Heading | Text | Bullets | Answer
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part that begins on a page of its own."""
+    """A part that begins on a page of its own, unless it ``flows`` behind the one before."""
 
     title: str
     subtitle: str
     blocks: list[Block] = field(default_factory=list)
+    flows: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A view that numbers of a report are of: its name, what a row of it is, and its SQL."""
+
+    view: str
+    row: str
+    sql: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +221,10 @@ class Report:
         title: what the file is called in a viewer's title bar.
         footer: the line at the foot of every page, beside the page number.
         sections: its parts, in order.
+        sources: the views that its blocks name.
     """
 
     title: str
     footer: str
     sections: list[Section]
+    sources: list[Source] = field(default_factory=list)

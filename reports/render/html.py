@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import re
-from html import escape
+from html import escape as escaped
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from reports.render import plots
 from reports.render.document import (
     Answer,
     Bar,
     Block,
     Bullets,
     Cell,
+    Chart,
     Heading,
     Mono,
     Picture,
     Report,
+    Source,
     Strong,
     Table,
     TableColumn,
     Text,
 )
+from reports.render.wording import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,6 +45,10 @@ def to_html(report: Report) -> str:
             pictures += isinstance(block, Picture)
             parts.append(_block(block, pictures))
         parts.append("</section>")
+    if report.sources:
+        parts.append(
+            f"<section>\n<h1>Where the numbers are from</h1>\n{_views(report.sources)}</section>"
+        )
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -49,6 +57,29 @@ def to_html(report: Report) -> str:
         + f"\n<footer>{escape(report.footer)}</footer>\n<script>\n{script}</script>\n"
         "</body>\n</html>\n"
     )
+
+
+def escape(text: str) -> str:
+    """Text of a page: nothing in it is markup, or steers the eye."""
+    return escaped(visible(text))
+
+
+def _views(sources: Iterable[Source]) -> str:
+    """The views, to be unfolded: ``allocsim sql "from NAME"`` asks them."""
+
+    def sql(text: str) -> str:
+        return "\n".join(map(escape, text.split("\n")))
+
+    return "".join(
+        f'<details id="view-{escape(each.view)}"><summary><code>{escape(each.view)}</code>: '
+        f"{escape(each.row)}</summary>\n<pre>{sql(each.sql)}</pre></details>\n"
+        for each in sources
+    )
+
+
+def _from(view: str) -> str:
+    """A link to the view that numbers are of."""
+    return f' <a class="view" href="#view-{escape(view)}">{escape(view)}</a>' if view else ""
 
 
 def _block(block: Block, picture: int) -> str:
@@ -63,13 +94,17 @@ def _block(block: Block, picture: int) -> str:
         case Answer():
             return (
                 f'<div class="answer"><p>{escape(block.text)}</p>'
-                f'<p class="note">{escape(block.note)}</p></div>'
+                f'<p class="note">{escape(block.note)}{_from(block.view)}</p></div>'
             )
         case Table():
             return _table(block)
-        case Picture():
+        case Picture():  # drawn for white paper
             caption = f"<figcaption>{escape(block.caption)}</figcaption>"
-            return f"<figure>\n{_inline(block.svg, picture)}\n{caption}</figure>"
+            figure = f'<figure class="paper">\n{_inline(block.svg, picture)}\n{caption}</figure>'
+        case Chart():
+            caption = f"<figcaption>{escape(block.caption)}{_from(block.view)}</figcaption>"
+            figure = f"<figure>\n{plots.svg(block)}{caption}</figure>"
+    return figure
 
 
 def _inline(svg: str, number: int) -> str:
@@ -81,12 +116,12 @@ def _inline(svg: str, number: int) -> str:
 
 
 def _table(table: Table) -> str:
-    head = "".join(_head(column) for column in table.columns)
+    heads = "".join(_head(column) for column in table.columns)
+    titled = any(column.title for column in table.columns)
+    head = f"<thead><tr>{heads}</tr></thead>\n" if titled else ""
     rows = "".join(f"<tr>{_cells(row, table.columns)}</tr>\n" for row in table.rows)
-    return (
-        f'<p class="caption">{escape(table.caption)}</p>\n<div class="wide"><table>\n'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>"
-    )
+    caption = f'<p class="caption">{escape(table.caption)}{_from(table.view)}</p>'
+    return f'{caption}\n<div class="wide"><table>\n{head}<tbody>\n{rows}</tbody>\n</table></div>'
 
 
 def _head(column: TableColumn) -> str:

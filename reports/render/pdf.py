@@ -13,12 +13,14 @@ from typing import Any
 import typst
 from matplotlib import get_data_path
 
+from reports.render import plots
 from reports.render.document import (
     Answer,
     Bar,
     Block,
     Bullets,
     Cell,
+    Chart,
     Heading,
     Mono,
     Picture,
@@ -27,6 +29,7 @@ from reports.render.document import (
     Table,
     Text,
 )
+from reports.render.wording import visible
 
 _FONTS = f"{get_data_path()}/fonts/ttf"
 
@@ -40,6 +43,7 @@ def render(report: Report) -> bytes:
             {
                 "title": section.title,
                 "subtitle": section.subtitle,
+                "flows": section.flows,
                 "blocks": [_block(block) for block in section.blocks],
             }
             for section in report.sections
@@ -47,16 +51,30 @@ def render(report: Report) -> bytes:
     }
     return typst.compile(
         resources.files("reports.render").joinpath("report.typ").read_bytes(),
-        sys_inputs={"report": json.dumps(content)},
+        sys_inputs={"report": json.dumps(_visible(content))},
         font_paths=typst.Fonts(include_system_fonts=False, font_paths=[_FONTS]),
     )
+
+
+def _visible(content: object) -> object:
+    """The content, its texts without what a page cannot hold; figures have seen to theirs."""
+    match content:
+        case str():
+            return visible(content)
+        case list():
+            return [_visible(item) for item in content]
+        case dict():
+            return {key: item if key == "svg" else _visible(item) for key, item in content.items()}
+        case _:
+            return content
 
 
 def _block(block: Block) -> dict[str, Any]:
     """One block as the template reads it."""
     match block:
-        case Picture():
-            return {"type": "figure", "svg": block.svg, "caption": block.caption}
+        case Picture() | Chart():
+            svg = plots.svg(block) if isinstance(block, Chart) else block.svg
+            return {"type": "figure", "svg": svg, "caption": block.caption}
         case Table():
             columns = [
                 {"title": column.title, "numeric": column.numeric, "share": column.share}
@@ -71,7 +89,7 @@ def _block(block: Block) -> dict[str, Any]:
         case Bullets():
             return {"type": "list", "items": block.items}
         case Answer():
-            return {"type": "answer", "text": block.text, "note": block.note}
+            return {"type": "answer", "text": block.text, "note": block.note, "view": block.view}
 
 
 def _cell(cell: Cell) -> str | dict[str, Any]:

@@ -33,3 +33,11 @@ for (const head of document.querySelectorAll("th")) {
     body.append(...rows);
   });
 }
+
+// A link to a view unfolds it.
+function unfold() {
+  const view = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (view instanceof HTMLDetailsElement) view.open = true;
+}
+addEventListener("hashchange", unfold);
+unfold();

@@ -62,11 +62,3 @@ def svg(figure: Figure) -> str:
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     return out.getvalue()
-
-
-def scale(largest: float) -> tuple[float, str]:
-    """Divisor and word for an axis whose largest value is ``largest``: (1000, "thousands")."""
-    for divisor, word in ((1e9, "billions"), (1e6, "millions"), (1e3, "thousands")):
-        if largest >= 2 * divisor:
-            return divisor, word
-    return 1.0, ""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 NARROW = "\u202f"  #: narrow no-break space, between a number and its unit
 MISSING = "–"  #: shown where there is no value
@@ -13,6 +15,7 @@ ENDS = ("low", "high")  #: how the names of columns end that hold a range
 #: How a statement is known -> its mark; the marks read by their fill, without colour.
 MARKS = {"observed": "●", "inferred": "◐", "assumed": "○", "unknown": "?"}
 
+_EXACT = 10_000  #: counts below this are written out, in ranges too
 _DURATIONS = ((1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs"))
 
 
@@ -45,8 +48,24 @@ def percent(part: float | None, whole: float | None = 100) -> str:
 
 
 def between(low: int | None, high: int | None) -> str:
-    """A count that is assumed to lie between two; the plain count where these are equal."""
-    return count(low) if low == high else f"{count(low)} \u2013 {count(high)}"
+    """A count that is assumed to lie between two; the plain count where these are equal.
+
+    Of large ones three digits, rounded outwards: an assumption carries no more.
+    """
+    if low == high or low is None or high is None:
+        return count(low)
+    return f"{_about(low, math.floor)} \u2013 {_about(high, math.ceil)}"
+
+
+def _about(value: int, towards: Callable[[float], int]) -> str:
+    if abs(value) < _EXACT:
+        return count(value)
+    size, word = next(
+        each for each in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if abs(value) >= each[0]
+    )
+    digits = max(2 - math.floor(math.log10(abs(value) / size)), 0)
+    step = size / 10**digits
+    return f"{towards(value / step) * step / size:,.{digits}f}".replace("-", "\u2212") + word
 
 
 def percent_between(low: float | None, high: float | None) -> str:
@@ -75,6 +94,16 @@ def duration(nanoseconds: int | None) -> str:
     return f"{nanoseconds:,}{NARROW}ns"
 
 
+def times(low: float, high: float) -> str:
+    """Two times in the unit that fits the larger."""
+    largest = max(abs(low), abs(high))
+    units = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
+    size, unit = next((each for each in units if largest >= each[0]), units[-1])
+    first, second = (f"{value / size:,.3g}".replace("-", "\u2212") for value in (low, high))
+    both = first if first == second else f"{first} to {second}"
+    return f"{both}{NARROW}{unit}"
+
+
 def plural(number: int, noun: str, several: str = "") -> str:
     """``1 recording``, ``2 recordings``; ``several`` where the plural is not noun + s."""
     return f"{count(number)} {noun if number == 1 else several or noun + 's'}"
@@ -85,6 +114,15 @@ def listed(names: Sequence[str]) -> str:
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def largest(parts: Mapping[str, Sequence[int]], most: int, rest: str) -> dict[str, Sequence[int]]:
+    """The parts with the largest sums, largest first; beyond ``most`` they are one, ``rest``."""
+    order = sorted((name for name in parts if any(parts[name])), key=lambda n: (-sum(parts[n]), n))
+    if len(order) <= most:
+        return {name: parts[name] for name in order}
+    others = [sum(values) for values in zip(*(parts[n] for n in order[most - 1 :]), strict=True)]
+    return {name: parts[name] for name in order[: most - 1]} | {rest: others}
 
 
 def shortened(name: str, width: int) -> str:
@@ -115,3 +153,20 @@ def mib(value: float) -> str:
 def kib(value: float) -> str:
     """Bytes in KiB, with one decimal and a real minus."""
     return f"{value / (1 << 10):,.1f}".replace("-", "\u2212")
+
+
+def visible(text: str) -> str:
+    """``text`` with a replacement character for what steers a terminal, a page or the eye.
+
+    Control characters, halves of surrogate pairs, and marks that turn the direction of writing; a
+    name may hold any of them. Line breaks become spaces.
+    """
+    return "".join(
+        " " if char in "\n\r\t\u2028\u2029" else "\ufffd" if _steers(char) else char
+        for char in text
+    )
+
+
+def _steers(char: str) -> bool:
+    category = unicodedata.category(char)
+    return category in {"Cc", "Cs"} or (category == "Cf" and char not in "\u200b\u00ad")

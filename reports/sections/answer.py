@@ -12,12 +12,14 @@ from reports.render.wording import (
     ENDS,
     MARKS,
     between,
+    count,
     listed,
     percent,
     percent_between,
     percent_ranged,
     plural,
     ranged,
+    times,
     trace_word,
 )
 from reports.sections.coverage import gaps
@@ -31,6 +33,14 @@ if TYPE_CHECKING:
 
 _DIFFERENCES = """
 SELECT page_kind, frozen, how, locked_ops_saved AS saved FROM frozen_savings
+WHERE run = $run AND policy = $other
+"""
+_FROZEN = """
+SELECT list(page_kind ORDER BY page_kind) AS kinds, sum(page_allocs)::BIGINT AS allocs,
+    sum(page_frees)::BIGINT AS frees
+FROM page_kind_summary SEMI JOIN (
+    SELECT run, policy, page_kind FROM frozen_savings WHERE frozen
+) USING (run, policy, page_kind)
 WHERE run = $run AND policy = $other
 """
 
@@ -58,21 +68,39 @@ def answer(connection: DuckDBPyConnection, run: Row, policies: list[Row], how: l
             f"Under the policy {first['policy']} the pages of this {trace} need "
             f"{ranged(first, 'locked_ops')} locked reference-count instructions{_assumed(first)}.",
             f"No saving is given: it takes {BASELINE} and one other policy to compare. "
-            f"{_evidence_text(_of_policy(how, first['policy']))}",
+            f"{_evidence_text(_of_policy(how, first['policy']), 'them')}",
         )
-    differences = queries.rows(connection, _DIFFERENCES, run=run["run"], other=name)
+    differences = _of(connection, run, name)
     frozen = [row for row in differences if row["frozen"] and row["saved"]]
-    notes = [_evidence_text(_of_policy(how, BASELINE))]
-    if frozen:
-        notes.insert(0, _evidence_text(_sums(frozen, "how")))
+    known = (
+        [_evidence_text(_sums(frozen, "how"), "those removed")]
+        if frozen
+        else _none_frozen(connection, run["run"], name)
+    )
+    known.append(_evidence_text(_of_policy(how, BASELINE), "all of them"))
+    if any(row["frozen"] for row in _of(connection, run, run["own_policy"])):
+        known.append(f"The recorded kernel, Linux {run['kernel_release']}, does so itself.")
     others = _sums([row for row in differences if not row["frozen"]], "page_kind")
-    notes += _other_rules(by_name[name], others)
+    notes = ["How:", *known, *_other_rules(by_name[name], others), "Caveat:", _time(by_name[name])]
     if run["lost_events"] or run["lost_gaps"]:
-        notes.append(f"Events of the {trace} were lost ●: these are lower bounds.")
+        notes.append(f"Events of the {trace} were lost: these are lower bounds.")
     if gaps(json.loads(run["meta"] or "{}")):
         notes.append("It does not cover every CPU all the time (below): these are lower bounds.")
     sentence = _sentence(by_name[name], frozen, by_name[BASELINE], trace)
-    return Answer(sentence, " ".join(notes))
+    return Answer(sentence, " ".join(notes), "policy_summary")
+
+
+def _of(connection: DuckDBPyConnection, run: Row, policy: str | None) -> list[Row]:
+    return queries.rows(connection, _DIFFERENCES, run=run["run"], other=policy)
+
+
+def _none_frozen(connection: DuckDBPyConnection, run: int, policy: str) -> list[str]:
+    """Why freezing saves nothing: how few pages of these kinds came and went."""
+    [row] = queries.rows(connection, _FROZEN, run=run, other=policy)
+    if not row["kinds"]:
+        return [f"no page of a kind that {policy} freezes came or went."]
+    kinds, allocs, frees = _kinds_text(dict.fromkeys(row["kinds"], 0)), row["allocs"], row["frees"]
+    return [f"it freezes {kinds} pages: {count(allocs)} allocated here, {count(frees)} freed."]
 
 
 def _sentence(policy: Row, frozen: list[Row], base: Row, trace: str) -> str:
@@ -99,11 +127,22 @@ def _sentence(policy: Row, frozen: list[Row], base: Row, trace: str) -> str:
     )
 
 
+def _time(policy: Row) -> str:
+    """What the policy saves in time, if the run was priced: a count of instructions is no time."""
+    low, high = policy["saved_ns_low"], policy["saved_ns_high"]
+    if low is None:
+        return "counts, not time."
+    return (
+        f"counts, not time; by the table of costs, assumed, all that {policy['policy']} does "
+        f"otherwise saves {times(low, high)} of CPU time{' (negative: adds)' * (low < 0)}."
+    )
+
+
 def _assumed(row: Row) -> str:
     """What a range is owed to; nothing where there is none."""
     if row["locked_ops_low"] == row["locked_ops_high"]:
         return ""
-    return ", which has no page_ref events: operations in use are assumed ○, least to most"
+    return ", which has no page_ref events: operations in use are assumed, least to most"
 
 
 def _other_rules(policy: Row, kinds: dict[str, int]) -> list[str]:
@@ -154,12 +193,8 @@ def _sums(differences: list[Row], by: str) -> dict[str, int]:
     return sums
 
 
-def _evidence_text(parts: dict[str, int]) -> str:
+def _evidence_text(parts: dict[str, int], of: str) -> str:
     """A sentence that splits a number by how it is known."""
     total = sum(parts.values())
-    split = [
-        f"{percent(parts[how], total)} {how} {mark}"
-        for how, mark in MARKS.items()
-        if parts.get(how)
-    ]
-    return f"Of the {plural(total, 'instruction')}: {', '.join(split)}." if split else ""
+    split = [f"{percent(parts[how], total)} {how}" for how in MARKS if parts.get(how)]
+    return f"Of {of} {', '.join(split)}." if split else ""

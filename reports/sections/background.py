@@ -8,6 +8,7 @@ from reports import queries
 from reports.render import wording
 from reports.render.document import Bullets, Cell, Heading, Mono, Section, Table, TableColumn
 from reports.rules import with_titles
+from reports.sections import costs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,6 +62,7 @@ def section(connection: DuckDBPyConnection, runs: Sequence[int]) -> Section:
             _policies(operations),
             *_prices(operations),
             _sources(operations),
+            *costs.tables(connection, runs),
         ],
     )
 
@@ -167,7 +169,10 @@ def _price_table(runs: list[int], prices: dict[str, dict[str, list[str]]]) -> Ta
         "they take the place of the middle pair.",
         (
             TableColumn("page kind", numeric=False),
-            *(TableColumn(wording.shortened(name, 24)) for name in prices),
+            *(
+                TableColumn(wording.shortened(name, 24), minor=at > 0)
+                for at, name in enumerate(prices)
+            ),
         ),
         rows,
     )

@@ -5,20 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reports import queries
-from reports.render import style, wording
-from reports.render.document import (
-    Bar,
-    Block,
-    Cell,
-    Heading,
-    Mono,
-    Picture,
-    Table,
-    TableColumn,
-    Text,
-)
+from reports.render import wording
+from reports.render.document import Bar, Block, Cell, Heading, Mono, Table, TableColumn, Text
 from reports.rules import with_titles
-from reports.sections.figures import timeline as figures
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -28,36 +17,9 @@ if TYPE_CHECKING:
 TOP = 15  #: rows of a table of the largest; those left out are summed up in a last row
 
 
-def caches(connection: DuckDBPyConnection, run: int, policies: list[str]) -> list[Block]:
-    """Locked instructions on slab pages by cache, and the objects behind them."""
-    policy = queries.first_policy(policies)
-    found = queries.rows(
-        connection,
-        """
-        FROM cache_policy_summary WHERE run = $run AND policy = $policy
-        ORDER BY locked_ops DESC, slab_allocs DESC, cache
-        """,
-        run=run,
-        policy=policy,
-    )
-    costly = [row for row in found if row["locked_ops"]]
-    blocks: list[Block] = [Heading("Slab caches")]
-    if costly:
-        names = [row["cache"] for row in costly[:TOP]]
-        values = [row["locked_ops"] for row in costly[:TOP]]
-        if costly[TOP:]:
-            names.append(wording.plural(len(costly[TOP:]), "other cache"))
-            values.append(sum(row["locked_ops"] for row in costly[TOP:]))
-        blocks.append(
-            Picture(
-                f"Locked instructions on slab pages under {policy}, by cache: what freezing them "
-                "removes.",
-                style.svg(figures.ranked(names, values, "locked instructions on slab pages")),
-            )
-        )
-    else:
-        blocks.append(Text(f"Under {policy} no locked instruction falls on a slab page."))
-    return [*blocks, _cache_table(connection, run), *_sheaves(connection, run)]
+def caches(connection: DuckDBPyConnection, run: int, top: int = TOP) -> list[Block]:
+    """The caches with most objects, and the slabs behind them, recorded and modelled."""
+    return [_cache_table(connection, run, top), *_sheaves(connection, run)]
 
 
 #: Columns of slabs, and their headings.
@@ -69,7 +31,7 @@ _SLABS = {
 }
 
 
-def _cache_table(connection: DuckDBPyConnection, run: int) -> Table | Text:
+def _cache_table(connection: DuckDBPyConnection, run: int, top: int) -> Table | Text:
     found = queries.rows(
         connection, "FROM cache_summary WHERE run = $run ORDER BY allocs DESC, cache", run=run
     )
@@ -78,7 +40,7 @@ def _cache_table(connection: DuckDBPyConnection, run: int) -> Table | Text:
     simulated = any(row["simulated_allocs"] is not None for row in found)
     columns = [name for name in _SLABS if simulated or not name.startswith("simulated")]
     rows: list[list[Cell]] = []
-    for row in found[:TOP]:
+    for row in found[:top]:
         slabs = [wording.count(row[name] or 0) for name in columns]
         rows.append(
             [
@@ -99,15 +61,16 @@ def _cache_table(connection: DuckDBPyConnection, run: int) -> Table | Text:
         "and freed in the recording. Named: share of the events that carry the cache’s name; for "
         "the others it follows from a rule ◐." + told * simulated,
         (
-            TableColumn("cache", numeric=False),
+            TableColumn("cache", numeric=False, share=1),
             TableColumn("objects ●"),
-            TableColumn("frees ●"),
-            TableColumn("waste ●"),
+            TableColumn("frees ●", minor=True),
+            TableColumn("waste ●", minor=True),
             TableColumn("lifetime ●"),
-            TableColumn("named ●"),
+            TableColumn("named ●", minor=True),
             *(TableColumn(_SLABS[name]) for name in columns),
         ),
-        rows + _others(found[TOP:], "cache", sums, 6 + len(columns)),
+        rows + _others(found[top:], "cache", sums, 6 + len(columns)),
+        "cache_summary",
     )
 
 
@@ -209,6 +172,7 @@ def _page_callers(connection: DuckDBPyConnection, run: int, policies: list[str])
             *(TableColumn(wording.shortened(name, 24)) for name in names),
         ),
         rows + _others(found[TOP:], "function", sums, 4 + len(names)),
+        "page_caller_summary",
     )
 
 
@@ -250,4 +214,5 @@ def _object_sites(connection: DuckDBPyConnection, run: int) -> Table | Text:
             TableColumn("lifetime ●"),
         ),
         rows + _others(found[TOP:], "call site", sums, 7),
+        "call_site_summary",
     )

@@ -6,26 +6,17 @@ from typing import TYPE_CHECKING
 
 from reports import queries
 from reports.queries import BASELINE
-from reports.render import style, wording
-from reports.render.document import (
-    Answer,
-    Block,
-    Cell,
-    Heading,
-    Picture,
-    Strong,
-    Table,
-    TableColumn,
-)
-from reports.sections.figures import costs as cost_figures
+from reports.render import wording
+from reports.render.document import Answer, Block, Cell, Heading, Strong, Table, TableColumn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from duckdb import DuckDBPyConnection
 
     from reports.queries import Row
 
 _ROWS = 14  #: of the table by kind and cache; the rest is in the view op_costs
-_PLACES = ("own", "other", "remote", "unknown")
 
 
 def blocks(connection: DuckDBPyConnection, run: Row, policies: list[str]) -> list[Block]:
@@ -50,9 +41,7 @@ def blocks(connection: DuckDBPyConnection, run: Row, policies: list[str]) -> lis
         Heading("What these operations take"),
         _answer(run, summary, found[0], first),
         _policies(summary, run),
-        _kinds(of_first, first),
         _cpus(of_first, first),
-        _table(connection, number, found[0]),
     ]
 
 
@@ -63,7 +52,7 @@ def _answer(run: Row, summary: list[Row], table: Row, first: str) -> Answer:
     text = (
         f"Under {base['policy']} the {wording.ranged(base, 'locked_ops')} locked instructions and "
         f"{wording.count(base['plain_ops'])} stores of this {wording.trace_word(run)} take "
-        f"{_times(base['est_ns_low'], base['est_ns_high'])} of CPU time, "
+        f"{wording.times(base['est_ns_low'], base['est_ns_high'])} of CPU time, "
         f"{_shares(base, length)} of its {wording.duration(length)}."
     )
     name = queries.headline_policy(list(by_name))
@@ -71,11 +60,11 @@ def _answer(run: Row, summary: list[Row], table: Row, first: str) -> Answer:
         row = by_name[name]
         low, high = row["saved_ns_low"], row["saved_ns_high"]
         if low >= 0:
-            text += f" {name} saves {_times(low, high)}."
+            text += f" {name} saves {wording.times(low, high)}."
         elif high <= 0:
-            text += f" {name} adds {_times(-high, -low)}."
+            text += f" {name} adds {wording.times(-high, -low)}."
         else:
-            text += f" {name} saves {_times(low, high)}, negative where it adds."
+            text += f" {name} saves {wording.times(low, high)}, negative where it adds."
     return Answer(
         text,
         f"By the table {table['name']} ({table['source']}): each figure is a range, from what an "
@@ -92,11 +81,11 @@ def _policies(summary: list[Row], run: Row) -> Table:
             row["policy"],
             wording.count(row["plain_ops"]),
             wording.ranged(row, "locked_ops"),
-            _times(row["est_ns_low"], row["est_ns_high"]),
+            wording.times(row["est_ns_low"], row["est_ns_high"]),
             _shares(row, length),
             wording.MISSING
             if row["policy"] == BASELINE
-            else _times(row["saved_ns_low"], row["saved_ns_high"]),
+            else wording.times(row["saved_ns_low"], row["saved_ns_high"]),
         ]
         for row in summary
     ]
@@ -109,36 +98,10 @@ def _policies(summary: list[Row], run: Row) -> Table:
             TableColumn("stores"),
             TableColumn("locked"),
             TableColumn("take ○"),
-            TableColumn("of the time"),
+            TableColumn("of the time", minor=True),
             TableColumn("saved ○"),
         ),
         rows,
-    )
-
-
-def _kinds(found: list[Row], policy: str) -> Picture:
-    """Ranges by kind of page, and where the lines were."""
-    kinds: dict[str, list[Row]] = {}
-    for row in found:
-        kinds.setdefault(row["page_kind"], []).append(row)
-    order = sorted(kinds, key=lambda kind: -sum(row["est_ns_high"] for row in kinds[kind]))
-    places = {
-        place: [sum(row["ops"] for row in kinds[kind] if row["place"] == place) for kind in order]
-        for place in _PLACES
-    }
-    return Picture(
-        f"What the operations under {policy} take by kind of page, from least to most ○ (left, on "
-        "a logarithmic scale), and who had the line before (right): the CPU itself, another CPU, "
-        "one of another package, by the event before on the page ●; not known where the recording "
-        "has none.",
-        style.svg(
-            cost_figures.cost_ranges(
-                order,
-                [sum(row["est_ns_low"] for row in kinds[kind]) / 1000 for kind in order],
-                [sum(row["est_ns_high"] for row in kinds[kind]) / 1000 for kind in order],
-                {place: values for place, values in places.items() if any(values)},
-            )
-        ),
     )
 
 
@@ -163,7 +126,7 @@ def _cpus(found: list[Row], policy: str) -> Table:
             TableColumn("CPU ●"),
             TableColumn("operations"),
             TableColumn("elsewhere ●"),
-            TableColumn("not known"),
+            TableColumn("not known", minor=True),
             TableColumn("take ○"),
         ),
         rows,
@@ -181,8 +144,21 @@ def _row(kind: str, cache: str, cpu: int | None, group: list[Row]) -> list[Cell]
         wording.count(ops),
         wording.percent(elsewhere, ops),
         wording.percent(unknown, ops),
-        _times(sum(row["est_ns_low"] for row in group), sum(row["est_ns_high"] for row in group)),
+        wording.times(
+            sum(row["est_ns_low"] for row in group), sum(row["est_ns_high"] for row in group)
+        ),
     ]
+
+
+def tables(connection: DuckDBPyConnection, runs: Sequence[int]) -> list[Block]:
+    """Each table of costs that these runs were priced with, once."""
+    several = queries.rows(
+        connection,
+        "SELECT name, doc, min(run) AS run FROM cost_tables WHERE list_contains($runs, run)"
+        " GROUP BY ALL ORDER BY run",
+        runs=list(runs),
+    )
+    return [_table(connection, row["run"], row) for row in several]
 
 
 def _table(connection: DuckDBPyConnection, run: int, table: Row) -> Table:
@@ -213,16 +189,6 @@ def _table(connection: DuckDBPyConnection, run: int, table: Row) -> Table:
         ),
         rows,
     )
-
-
-def _times(low: float, high: float) -> str:
-    """Two times in the unit that fits the larger."""
-    largest = max(abs(low), abs(high))
-    units = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
-    size, unit = next((each for each in units if largest >= each[0]), units[-1])
-    first, second = (f"{value / size:,.3g}".replace("-", "\u2212") for value in (low, high))
-    both = first if first == second else f"{first} to {second}"
-    return f"{both}{wording.NARROW}{unit}"
 
 
 def _shares(row: Row, length: int) -> str:

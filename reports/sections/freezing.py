@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reports import queries
-from reports.render import style, wording
+from reports.render import wording
 from reports.render.document import (
+    Bars,
     Block,
     Cell,
+    Chart,
     Heading,
     Mono,
-    Picture,
     Strong,
     Table,
     TableColumn,
     Text,
 )
 from reports.rules import with_titles
-from reports.sections.figures import freezing as freezing_figures
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -26,10 +26,24 @@ if TYPE_CHECKING:
     from reports.queries import Row
 
 TOP = 15  #: rows of a ranked table
+_KINDS = 6  #: kinds drawn one by one; the rest is one
 _NO_PAGE_REF = (
     "Whether pages could do without their count is not known: the recording has no page_ref "
     "events, which take a kernel built with CONFIG_DEBUG_PAGE_REF."
 )
+
+
+def figure(connection: DuckDBPyConnection, run: int) -> list[Block]:
+    """What freezing each kind would save and what stands in its way, or why that is not known."""
+    kinds = queries.rows(
+        connection,
+        """
+        FROM freezability WHERE run = $run AND scope = 'kind'
+        ORDER BY plain_ops_saved + locked_ops_saved DESC, lives DESC, page_kind
+        """,
+        run=run,
+    )
+    return [_figure(connection, kinds)] if kinds else [Text(_NO_PAGE_REF)]
 
 
 def verdicts(connection: DuckDBPyConnection, run: int) -> list[Block]:
@@ -45,40 +59,43 @@ def verdicts(connection: DuckDBPyConnection, run: int) -> list[Block]:
     )
     if not found:
         return [heading, Text(_NO_PAGE_REF)]
-    kinds = [row for row in found if row["scope"] == "kind"]
     return [
         heading,
-        _figure(connection, kinds),
         _ranked([row for row in found if row["scope"] == "caller"]),
         *_readers(connection, run),
         *_takers(connection, run),
     ]
 
 
-def _figure(connection: DuckDBPyConnection, kinds: list[Row]) -> Picture:
+def _figure(connection: DuckDBPyConnection, kinds: list[Row]) -> Chart:
     known = queries.rows(connection, "FROM verdicts ORDER BY verdict")
     nearly = next(row["max_extra_pct"] for row in known if row["verdict"] == "nearly")
-    return Picture(
-        "Left: the set that gives a page its count and the drop that ends it, ●: what freezing "
-        "each kind of page saves, grey where it cannot be frozen as it is, hatched where that "
-        "takes changes to functions that read its count. Right: what was done to the count in "
-        "lives that began and ended in the recording, their number at the right. The verdict is "
-        "the stricter of two: by these lives ●, and by who reads the count in the kernel’s "
-        f"sources. Nearly: extra references in at most {wording.percent(nearly)} of the lives.",
-        style.svg(
-            freezing_figures.freezability(
+    saved = [row["plain_ops_saved"] + row["locked_ops_saved"] for row in kinds]
+    return Chart(
+        "The set that gives a page its count and the drop that ends it, ●: what freezing each kind "
+        "of page saves, by verdict; behind it, in how many of the lives that began and ended in "
+        "the recording somebody took a reference beyond the first ●. The verdict is the stricter "
+        "of two: by these lives, and by who reads the count in the kernel’s sources. Nearly: in at "
+        f"most {wording.percent(nearly)} of the lives.",
+        [
+            Bars(
                 [row["page_kind"] for row in kinds],
-                [row["verdict"] for row in kinds],
-                [row["plain_ops_saved"] + row["locked_ops_saved"] for row in kinds],
                 {
-                    "first set and last drop only": [row["bare_lives"] for row in kinds],
-                    "other operations": [
-                        row["whole_lives"] - row["bare_lives"] - row["extra_lives"] for row in kinds
-                    ],
-                    "extra references": [row["extra_lives"] for row in kinds],
+                    verdict: [
+                        saves * (row["verdict"] == verdict)
+                        for row, saves in zip(kinds, saved, strict=True)
+                    ]
+                    for verdict in dict.fromkeys(row["verdict"] for row in kinds)
                 },
+                "first sets and last drops",
+                notes=[
+                    f"{wording.count(number)}; in {wording.count(row['extra_lives'])} of "
+                    f"{wording.plural(row['whole_lives'], 'life', 'lives')}"
+                    for row, number in zip(kinds, saved, strict=True)
+                ],
             )
-        ),
+        ],
+        view="freezability",
     )
 
 
@@ -124,13 +141,13 @@ def _ranked(found: list[Row]) -> Table:
         (
             TableColumn("page kind", numeric=False),
             TableColumn("allocated by ●", numeric=False, share=1),
-            TableColumn("whole ●"),
+            TableColumn("whole ●", minor=True),
             TableColumn("extra ●"),
-            TableColumn("peak ●"),
+            TableColumn("peak ●", minor=True),
             TableColumn("verdict", numeric=False),
             TableColumn("saved ●"),
             TableColumn("share"),
-            TableColumn("per s"),
+            TableColumn("per s", minor=True),
         ),
         rows,
     )
@@ -329,13 +346,23 @@ def depth(connection: DuckDBPyConnection, run: int) -> list[Block]:
         return [heading, Text("At no level does setting the count save an operation here.")]
     return [
         heading,
-        Picture(
+        Chart(
             "Reference operations saved if the count were set at each level of the page "
             "allocation’s call stack, from the inside out: in prep_new_page as 6.12 does, in the "
             "wrappers alloc_pages and folio_alloc as 7.2 does, or by the function that asks for "
             "the page. A path that enters inside the level has no count; whether its pages need "
             f"one is told {known}. Those that are freezable once readers change are counted as "
             "if these had changed.",
-            style.svg(freezing_figures.depth(levels, largest)),
+            [
+                Bars(
+                    levels,
+                    wording.largest(largest, _KINDS, "other kinds"),
+                    "reference operations saved",
+                    notes=[
+                        wording.count(sum(each)) for each in zip(*largest.values(), strict=True)
+                    ],
+                )
+            ],
+            view="refcount_depth",
         ),
     ]

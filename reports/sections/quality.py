@@ -280,7 +280,7 @@ def _kernels_own(connection: DuckDBPyConnection, run: Row) -> list[Block]:
                 TableColumn("page kind", numeric=False),
                 TableColumn("lives ●"),
                 TableColumn("plain, recorded ●"),
-                TableColumn("model"),
+                TableColumn("model", minor=True),
                 TableColumn("difference"),
                 TableColumn("locked, recorded ●"),
                 TableColumn("model"),

@@ -8,39 +8,74 @@ from typing import TYPE_CHECKING, Any
 from reports import queries
 from reports.queries import BASELINE, Row
 from reports.render import wording
-from reports.render.document import Block, Cell, Mono, Strong, Table, TableColumn, Text
+from reports.render.document import (
+    Answer,
+    Block,
+    Bullets,
+    Cell,
+    Heading,
+    Mono,
+    Strong,
+    Table,
+    TableColumn,
+    Text,
+)
 from reports.render.wording import MARKS
+from reports.sections import coverage, questions, sweeps
 from reports.sections.answer import answer
-from reports.sections.caveats import caveats
-from reports.sections.coverage import covered_cpus, gaps, in_short
+from reports.sections.coverage import covered_cpus, gaps
 from reports.sections.placement import left_out
+from reports.sections.questions import QUESTIONS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
+_MARKS = Text(
+    "Marks: ● observed (the recording says so: an event, a stack, an address), ◐ inferred (follows "
+    "from a rule on what was recorded), ○ assumed (nothing in the trace confirms it), ? not known. "
+    "What an operation at allocation or free costs is known as well as the page’s kind is; what is "
+    "done while a page is in use is observed where there are page_ref events, else a range."
+)
+
+
 def first_page(connection: DuckDBPyConnection, run: Row) -> list[Block]:
-    """The blocks of a run's first page."""
-    policies = queries.policies(connection, run["run"])
-    how = queries.rows(connection, "FROM policy_how_summary WHERE run = $run", run=run["run"])
+    """The four answers, and the policies side by side; a sweep's before them."""
+    policies, how = _under_policies(connection, run["run"])
+    told = zip(QUESTIONS, _answers(connection, run, policies, how), strict=True)
     return [
-        answer(connection, run, policies, how),
-        _replayed(connection, run),
-        _headline(policies, how),
-        *(Text(sentence) for sentence in caveats(connection, [run["run"]])),
-        Text(
-            "Marks: ● observed (the recording says so: an event, a stack, an address), ◐ inferred "
-            "(follows from a rule on what was recorded: gfp flags, order, neighbours), ○ assumed "
-            "(a table’s value that nothing in the trace confirms), ? not known. Operations at "
-            "allocation and free follow from the policy’s rule for the page’s kind, so they are "
-            "known as well as the kind is; operations while a page is in use are observed where "
-            "the recording has page_ref events and assumed where it has not: a range for each "
-            "kind, from what rules and other recordings say, and so are totals and their shares."
-        ),
+        *sweeps.blocks(connection, run["run"]),
+        *(block for title, told_of in told for block in (Heading(title), told_of)),
+        headline(policies, how),
+        _MARKS,
     ]
 
 
-def _replayed(connection: DuckDBPyConnection, run: Row) -> Table:
+def in_short(connection: DuckDBPyConnection, run: Row) -> Bullets:
+    """The four answers of one recording of many: sentences alone."""
+    found = _answers(connection, run, *_under_policies(connection, run["run"]))
+    return Bullets([each.text for each in found])
+
+
+def _under_policies(connection: DuckDBPyConnection, run: int) -> tuple[list[Row], list[Row]]:
+    how = queries.rows(connection, "FROM policy_how_summary WHERE run = $run", run=run)
+    return queries.policies(connection, run), how
+
+
+def _answers(
+    connection: DuckDBPyConnection, run: Row, policies: list[Row], how: list[Row]
+) -> list[Answer]:
+    """An answer a question, in the order of QUESTIONS."""
+    return [
+        answer(connection, run, policies, how),
+        questions.could_be_next(connection, run, policies),
+        questions.sheaves(connection, run),
+        questions.descriptors(connection, run),
+    ]
+
+
+def replayed(connection: DuckDBPyConnection, run: Row) -> Table:
+    """What was recorded, on what, and what the recording lacks."""
     meta = json.loads(run["meta"] or "{}")
     source = meta.get("source", {})
     events: dict[str, int] = meta.get("events", {})
@@ -131,7 +166,7 @@ def _cpus(meta: dict[str, Any]) -> list[tuple[str, str]]:
         return []
     marks = {True: MARKS["observed"], False: MARKS["inferred"]}
     return [
-        ("CPUs covered", f"{in_short(meta)} ●"),
+        ("CPUs covered", f"{coverage.in_short(meta)} ●"),
         *(("Not covered", f"{each.text} {marks[each.observed]}") for each in gaps(meta)),
     ]
 
@@ -143,7 +178,13 @@ def _gaps(run: Row) -> str:
     return f", and {wording.plural(run['lost_gaps'], 'gap')} of unknown size"
 
 
-def _headline(policies: list[Row], how: list[Row]) -> Table:
+def headline(policies: list[Row], how: list[Row]) -> Table:
+    """The policies side by side.
+
+    Args:
+        policies: rows of queries.policies.
+        how: rows of policy_how_summary.
+    """
     known = {(row["policy"], row["how"]): row["locked_ops"] for row in how}
     hows = [name for name in MARKS if any(known.get((row["policy"], name)) for row in policies)]
     rows: list[list[Cell]] = [
@@ -170,15 +211,16 @@ def _headline(policies: list[Row], how: list[Row]) -> Table:
         "kernel save beside that, below zero where they need more. The last columns split the "
         "locked instructions, assumed ones at the middle of their range, by how they are known.",
         (
-            TableColumn("policy", numeric=False),
+            TableColumn("policy", numeric=False, share=1),
             TableColumn("allocs ●"),
-            TableColumn("frees ●"),
-            TableColumn("plain"),
+            TableColumn("frees ●", minor=True),
+            TableColumn("plain", minor=True),
             TableColumn("locked"),
             TableColumn("freezing"),
             TableColumn("share"),
             TableColumn("other rules"),
-            *(TableColumn(MARKS[name]) for name in hows),
+            *(TableColumn(MARKS[name], minor=True) for name in hows),
         ),
         rows,
+        "policy_summary",
     )

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import TYPE_CHECKING
 
-from matplotlib.ticker import StrMethodFormatter
-
 from reports import queries
-from reports.render import style, wording
-from reports.render.document import Block, Cell, Heading, Picture, Table, TableColumn, Text
+from reports.render import wording
+from reports.render.document import (
+    Answer,
+    Block,
+    Cell,
+    Chart,
+    Heading,
+    LinePanel,
+    Table,
+    TableColumn,
+    Text,
+)
 from reports.sections import sheaf_tradeoff
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from duckdb import DuckDBPyConnection
-    from matplotlib.figure import Figure
 
     from reports.queries import Row
 
@@ -56,17 +62,7 @@ _BY_GENERATION = {
     ("sheaves",): _SHEAVES,
     ("cpu slabs",): _CPU_SLABS,
 }
-_MARKS = (
-    ("o", style.BLUE),
-    ("s", style.VERMILLION),
-    ("^", style.GREEN),
-    ("D", style.BLACK),
-    ("v", style.PURPLE),
-    ("x", style.ORANGE),
-    ("P", style.SKY),
-)
-
-_LEGEND = 110  #: characters that fit a legend's line
+_OWN = "kernel’s own"  #: what the value of a setting is called that was not set
 
 Value = int | str
 Point = dict[str, Value]
@@ -84,20 +80,22 @@ def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
     )
     # The last of several runs with the same settings stands for them.
     runs = {row["settings"]: row for row in found}
-    points = [(json.loads(settings), row) for settings, row in runs.items() if settings != "{}"]
+    points = [(json.loads(settings), row) for settings, row in runs.items()]
     keys = sorted({key for settings, _ in points for key in settings})
     varied = [
         key for key in keys if len({settings.get(key) for settings, _ in points} - {None}) > 1
     ]
     if not varied:
         return []
-    what_if = next((row["what_if"] for _, row in points if row["what_if"]), None)
+    what_if = next((row["what_if"] for settings, row in points if not settings), None)
     label = f" What if: {what_if}." if what_if else ""
     return [
-        Heading("Sweep of settings"),
+        Heading("What the settings do"),
+        *(_answer(key, points) for key in varied),
         Text(
             f"The same requests simulated with {wording.plural(len(points), 'combination')} of "
-            f"settings: {wording.listed(varied)}.{label} All numbers are the model’s."
+            f"settings: {wording.listed(varied)}.{label} All numbers are the model’s; {_OWN}: the "
+            "settings of the machine or, where they are not recorded, of its kernel."
         ),
         *(_figure(key, points) for key in varied),
         _table(varied, points),
@@ -105,18 +103,69 @@ def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
     ]
 
 
-def _figure(key: str, points: Sequence[tuple[Point, Row]]) -> Picture:
+def _answer(key: str, points: Sequence[tuple[Point, Row]]) -> Answer:
+    """Where the setting takes the fast path and list_lock, and what the kernel's own gives."""
+    told = sorted(
+        ((settings[key], row) for settings, row in points if key in settings),
+        key=lambda point: _place(point[0]),
+    )
+    best = max(told, key=lambda point: point[1]["fastpath_pct"] or 0)
+    worst = min(told, key=lambda point: point[1]["fastpath_pct"] or 0)
+    own = [row for settings, row in points if not settings]
+    ends = " and ".join(
+        f"{wording.percent(row['fastpath_pct'])} at {_shown(value)} (list_lock "
+        f"{wording.count(row['list_locks'])} times)"
+        for value, row in {best[0]: best, worst[0]: worst}.values()
+    )
+    beside = "".join(
+        f" The {_OWN} gives {wording.percent(row['fastpath_pct'])} (list_lock "
+        f"{wording.count(row['list_locks'])} times)."
+        for row in own
+    )
+    return Answer(
+        f"Of the values of {key} the share of operations that CPUs serve by themselves is {ends}."
+        f"{beside}",
+        f"How: modelled, {wording.plural(len(told), 'run')}; shares are lower ends. Caveat: what "
+        "sheaves and slabs hold in memory is in the table below.",
+        "placement_summary",
+    )
+
+
+def _figure(key: str, points: Sequence[tuple[Point, Row]]) -> Chart:
+    """Three panels over one setting, each from zero, a line a combination of the others."""
     values = sorted({settings[key] for settings, _ in points if key in settings}, key=_place)
+    own = next((row for settings, row in points if not settings), None)
     lines: dict[str, dict[Value, Row]] = {}
     for settings, row in sorted(points, key=lambda point: _places(point[0], sorted(point[0]))):
         if key in settings:
             others = [
                 f"{name} = {value}" for name, value in sorted(settings.items()) if name != key
             ]
-            lines.setdefault(", ".join(others), {})[settings[key]] = row
-    return Picture(
-        f"What {key} does, each other setting held: a line a combination of the others.",
-        style.svg(sweep(key, values, lines)),
+            lines.setdefault(", ".join(others) or "all else its own", {})[settings[key]] = row
+    slub = sorted({row["slub"] for rows in lines.values() for row in rows.values()})
+    of_slub = _BY_GENERATION.get(tuple(slub), _GENERATIONS)
+    shown = next((_FIGURES[begin] for begin in _FIGURES if key.startswith(begin)), of_slub)
+    return Chart(
+        f"What {key} does, each other setting held: a line a combination of the others"
+        f"{f'; own: the {_OWN}' if own else ''}.",
+        [
+            LinePanel(
+                [*(["own"] if own else []), *map(_shown, values)],
+                {
+                    name: [
+                        *([own[column]] if own else []),
+                        *(rows[value][column] if value in rows else None for value in values),
+                    ]
+                    for name, rows in lines.items()
+                },
+                title,
+                key,
+                0 if own else None,
+            )
+            for column, title in shown
+        ],
+        beside=len(shown),
+        view="placement_summary",
     )
 
 
@@ -132,54 +181,9 @@ def _places(settings: Point, keys: Sequence[str]) -> list[tuple[str, tuple[float
 
 
 def _shown(value: Value | None) -> str:
+    if value is None:
+        return _OWN
     return value if isinstance(value, str) else wording.count(value)
-
-
-@style.styled
-def sweep(key: str, values: Sequence[Value], lines: Mapping[str, Mapping[Value, Row]]) -> Figure:
-    """Three panels over one setting, each from zero.
-
-    Args:
-        key: the setting.
-        values: its values, which stand at equal distances.
-        lines: the other settings -> value -> row of placement_summary, with the generation of SLUB.
-    """
-    figure = style.new_figure(2.1 + 0.06 * (len(lines) > 4) * len(lines))
-    slub = sorted({row["slub"] for rows in lines.values() for row in rows.values()})
-    of_slub = _BY_GENERATION.get(tuple(slub), _GENERATIONS)
-    shown = next((_FIGURES[begin] for begin in _FIGURES if key.startswith(begin)), of_slub)
-    panels = figure.subplots(1, len(shown))
-    for axes, (column, title) in zip(panels, shown, strict=True):
-        largest = 0.0
-        for number, (name, rows) in enumerate(lines.items()):
-            mark, colour = _MARKS[number % len(_MARKS)]
-            at = [place for place, value in enumerate(values) if value in rows]
-            found = [rows[values[place]][column] for place in at]
-            # What a kernel does not have is no zero.
-            numbers = [math.nan if number is None else number for number in found]
-            largest = max([largest, *(number for number in found if number is not None)])
-            axes.plot(
-                at,
-                numbers,
-                marker=mark,
-                color=colour,
-                label=name,
-                linewidth=0.8,
-                markersize=4,
-                markerfacecolor="none",
-                linestyle="-" if number < len(_MARKS) else "--",
-            )
-        axes.set_xticks(range(len(values)), [_shown(value) for value in values])
-        axes.set_ylim(0, largest * 1.06 or 1)
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-        axes.set_title(title, loc="left")
-        axes.set_xlabel(key)
-        axes.grid(visible=True, axis="y")
-    if any(lines):
-        handles, labels = panels[0].get_legend_handles_labels()
-        beside = max(1, min(4, _LEGEND // max(map(len, labels))))
-        figure.legend(handles, labels, loc="outside upper left", ncols=beside)
-    return figure
 
 
 def _table(varied: Sequence[str], points: Sequence[tuple[Point, Row]]) -> Table:
@@ -206,12 +210,13 @@ def _table(varied: Sequence[str], points: Sequence[tuple[Point, Row]]) -> Table:
             TableColumn("refills"),
             TableColumn("flushes"),
             TableColumn("barn"),
-            TableColumn("slabs made"),
+            TableColumn("slabs made", minor=True),
             TableColumn("pages held"),
-            TableColumn("partial"),
+            TableColumn("partial", minor=True),
             TableColumn("list_lock"),
-            TableColumn("cmpxchg"),
-            TableColumn("zone_lock"),
+            TableColumn("cmpxchg", minor=True),
+            TableColumn("zone_lock", minor=True),
         ),
         rows,
+        "placement_summary",
     )

@@ -17,11 +17,12 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.errors import OutputError
-from pipeline.outputs import COSTS, HTML, JSON, MARKDOWN, PDF, SPEC, TEXT, OutputKind, claimed
+from pipeline.outputs import COMPARISON, COSTS, HTML, PDF, SPEC, OutputKind, claimed
 from reports.render.document import Report
 from reports.render.html import to_html
 from tests.conftest import ROOT
 
+TEXT = COMPARISON["text"]
 GOLDEN = ROOT / "tests" / "reports" / "golden"
 
 #: Of each kind of output, what allocsim itself writes.
@@ -29,8 +30,8 @@ OWN = {
     PDF: b"%PDF-1.7\n\xff\xff\0",
     HTML: to_html(Report("a title", "a footer", [])).encode(),
     TEXT: (GOLDEN / "compare.txt").read_bytes(),
-    MARKDOWN: (GOLDEN / "compare.md").read_bytes(),
-    JSON: (GOLDEN / "compare.json").read_bytes(),
+    COMPARISON["markdown"]: (GOLDEN / "compare.md").read_bytes(),
+    COMPARISON["json"]: (GOLDEN / "compare.json").read_bytes(),
     COSTS: (ROOT / "allocsim" / "refcount" / "costs" / "arm64.toml").read_bytes(),
     SPEC: next((ROOT / "traces" / "specs").glob("*.toml")).read_bytes(),
 }
@@ -192,9 +193,9 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.errors import OutputError
-from pipeline.outputs import TEXT, claimed
+from pipeline.outputs import COMPARISON, claimed
 
-output = claimed(Path(sys.argv[1]), TEXT, force=True)
+output = claimed(Path(sys.argv[1]), COMPARISON["text"], force=True)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
 try:
     output.write(bytes(2000))

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reports import queries
-from reports.render import style, wording
-from reports.render.document import Block, Cell, Mono, Picture, Table, TableColumn
+from reports.render import wording
+from reports.render.document import Block, Cell, Chart, Mono, OverTime, Table, TableColumn
 from reports.rules import with_titles
-from reports.sections.figures.placement import free_memory
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _ORDERS = (1, 3, 6, 9)  #: whose index is drawn: the smallest, the costly one, in between, a THP
+_FLAT = 0.05  #: an index that changes by no more is said, not drawn
 _TYPES = ("unmovable", "movable", "reclaimable", "highatomic")
 _COUNTERS = (
     ("zone_lock", "zone lock"),
@@ -66,8 +66,8 @@ def _zones(connection: DuckDBPyConnection, run: int) -> list[Block]:
             (
                 TableColumn("zone", numeric=False),
                 TableColumn("pages"),
-                TableColumn("batch"),
-                TableColumn("high"),
+                TableColumn("batch", minor=True),
+                TableColumn("high", minor=True),
                 *(TableColumn(title) for _, title in _COUNTERS),
             ),
             rows,
@@ -121,12 +121,30 @@ def _free(connection: DuckDBPyConnection, run: int) -> list[Block]:
         for wanted, line in index.items():
             small = sum(sum(pages[time, order]) for order in orders if order < wanted)
             line.append(small / free if free else None)
+    moved = {
+        f"order {order}": [value or 0 for value in line]
+        for order, line in index.items()
+        if max(value or 0 for value in line) - min(value or 0 for value in line) > _FLAT
+    }
+    at = [*times, times[-1] + 1e-9]
+    across = "s since the first event"
+    panels = [OverTime(at, mib, {}, "free (MiB)", across)]
+    if moved:
+        panels.append(OverTime(at, {}, moved, "unusable index", across))
+    flat = ", ".join(
+        f"{line[-1] or 0:.2f} for order {order}"
+        for order, line in index.items()
+        if f"order {order}" not in moved
+    )
     return [
-        Picture(
+        Chart(
             "Free memory of the model by the migratetype of its blocks, and the unusable free "
-            "space index: the share of it in blocks too small for an order (0: all can serve it). "
+            "space index: the share of it in blocks too small for an order (0: all can serve it)"
+            f"{f'; nearly constant: {flat}' * bool(flat)}. "
             "Amounts follow from the recording; where blocks lie, and so the index, is assumed ○.",
-            style.svg(free_memory(times, mib, index)),
+            panels,
+            beside=len(panels),
+            view="free_memory",
         )
     ]
 

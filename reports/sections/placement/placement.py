@@ -179,7 +179,7 @@ def _counters(connection: DuckDBPyConnection, run: int, slub: str) -> Table:
         "hold then.",
         (
             TableColumn("cache", numeric=False),
-            *(TableColumn(name.replace("_", " ")) for name in names),
+            *(TableColumn(name.replace("_", " "), minor=at > 1) for at, name in enumerate(names)),
             TableColumn("partial"),
             TableColumn("used"),
         ),

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reports import queries
-from reports.render import style, wording
-from reports.render.document import Block, Cell, Heading, Mono, Picture, Table, TableColumn, Text
+from reports.render import wording
+from reports.render.document import Block, Cell, Heading, Mono, Table, TableColumn, Text
 from reports.rules import with_titles
-from reports.sections.figures.placement import cpu_matrix
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _CACHES = 8  #: rows of the table; the rest is in the view
+_CPUS = 8  #: up to which every pair is shown
 
 
 def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
@@ -42,12 +42,26 @@ def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
             f"{wording.count(remote)} ({wording.percent(remote, total)}) were freed on another CPU "
             "than they were allocated on ●."
         ),
-        Picture(
-            "Objects by the CPU that allocated (row) and the CPU that freed them (column), in "
-            "percent of all.",
-            style.svg(cpu_matrix(cpus, matrix)),
-        ),
+        *_matrix(cpus, matrix, total),
         _caches(connection, run),
+    ]
+
+
+def _matrix(cpus: list[int], objects: list[list[int]], total: int) -> list[Block]:
+    """Who freed whose objects; nothing where there are too many CPUs to read it."""
+    if len(cpus) > _CPUS:
+        return []
+    return [
+        Table(
+            "Objects by the CPU that allocated (row) and the CPU that freed them (column), as "
+            "shares of all ●.",
+            (TableColumn("allocated on"), *(TableColumn(f"CPU {cpu}") for cpu in cpus)),
+            [
+                [f"CPU {cpu}", *(wording.percent(number, total) for number in row)]
+                for cpu, row in zip(cpus, objects, strict=True)
+            ],
+            "remote_frees",
+        )
     ]
 
 

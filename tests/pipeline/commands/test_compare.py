@@ -12,7 +12,8 @@ import pytest
 
 from allocsim import __version__
 from allocsim.trace.events import Ev
-from pipeline.commands.compare import ComparisonFormat, compare
+from pipeline.commands.compare import compare
+from pipeline.commands.formats import DocumentFormat
 from pipeline.errors import InputError
 from pipeline.progress import Progress
 from pipeline.replay.pricing import find_policies
@@ -180,7 +181,7 @@ def test_one_caches_slab_order_raised_is_the_top_mover(tmp_path: Path) -> None:
 
 def test_a_trace_set_with_itself_is_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     trace = str(ROOT / HACKBENCH)
-    compare([trace, trace], format_=[ComparisonFormat.JSON])
+    compare([trace, trace], format_=[DocumentFormat.JSON])
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert sum(row["quantity"].startswith("model") for row in rows) > 50
     for row in rows:

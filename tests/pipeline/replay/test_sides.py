@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.commands.compare import ComparisonFormat, compare
+from pipeline.commands.compare import compare
+from pipeline.commands.formats import DocumentFormat
 from pipeline.errors import AllocsimError, InputError, OutputError, UsageError
 from pipeline.progress import Progress
 from pipeline.replay.sides import opened_sides
@@ -90,7 +91,7 @@ def test_without_a_database_it_says_what_was_looked_for(tmp_path: Path) -> None:
 def test_a_recording_with_itself_is_all_the_same(
     several: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    compare(["3", "3"], db=several, format_=[ComparisonFormat.JSON])
+    compare(["3", "3"], db=several, format_=[DocumentFormat.JSON])
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert rows
     assert {row["sides"][1]["against_baseline"]["verdict"] for row in rows} == {"="}
@@ -108,7 +109,7 @@ def test_what_cannot_be_compared_is_refused_unless_asked_for(
 
 
 def test_the_baseline_may_be_any_side(several: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    compare(["3", "4", "5"], db=several, baseline="4", format_=[ComparisonFormat.JSON])
+    compare(["3", "4", "5"], db=several, baseline="4", format_=[DocumentFormat.JSON])
     assert json.loads(capsys.readouterr().out)["baseline"] == 1
     with pytest.raises(UsageError, match="--baseline 6: not one of"):
         compare(["3", "4"], db=several, baseline="6")
@@ -134,7 +135,7 @@ def test_one_side_is_bad_usage(several: Path) -> None:
     with pytest.raises(UsageError, match="two sides"):
         compare(["3"], db=several)
     with pytest.raises(UsageError, match="name a file with -o"):
-        compare(["3", "4"], db=several, format_=[ComparisonFormat.PDF])
+        compare(["3", "4"], db=several, format_=[DocumentFormat.PDF])
 
 
 OUTPUTS = {
@@ -169,7 +170,7 @@ def test_beside_a_stream_the_files_are_named_elsewhere(
 def test_a_format_goes_before_a_suffix(several: Path, tmp_path: Path) -> None:
     files = [tmp_path / "a.txt", tmp_path / "b"]
     compare(
-        ["3", "4"], db=several, output=files, format_=[ComparisonFormat.HTML, ComparisonFormat.JSON]
+        ["3", "4"], db=several, output=files, format_=[DocumentFormat.HTML, DocumentFormat.JSON]
     )
     assert files[0].read_bytes().startswith(b"<!DOCTYPE")
     assert files[1].read_bytes().startswith(b"{")
@@ -179,23 +180,23 @@ def test_a_format_goes_before_a_suffix(several: Path, tmp_path: Path) -> None:
     ("files", "formats", "said"),
     [
         (["a.png"], [], "a format of that suffix is not known"),
-        (["a.txt", "b.txt"], [ComparisonFormat.TEXT], "one -f for each -o"),
+        (["a.txt", "b.txt"], [DocumentFormat.TEXT], "one -f for each -o"),
         (["a.txt", "./a.txt"], [], "one file is named twice"),
-        ([], [ComparisonFormat.TEXT, ComparisonFormat.JSON], "name a file for each"),
-        (["several.duckdb"], [ComparisonFormat.TEXT], "exists and is not a comparison as text"),
-        (["several.duckdb"], [ComparisonFormat.PDF], "exists and is not a PDF"),
-        (["old.pdf"], [ComparisonFormat.HTML], "exists and is not HTML"),
+        ([], [DocumentFormat.TEXT, DocumentFormat.JSON], "name a file for each"),
+        (["several.duckdb"], [DocumentFormat.TEXT], "exists and is not a comparison as text"),
+        (["several.duckdb"], [DocumentFormat.PDF], "exists and is not a PDF"),
+        (["old.pdf"], [DocumentFormat.HTML], "exists and is not HTML"),
         (
             ["a.txt", "old.pdf"],
-            [ComparisonFormat.PDF, ComparisonFormat.TEXT],
+            [DocumentFormat.PDF, DocumentFormat.TEXT],
             "exists and is not a comparison",
         ),
-        ([""], [ComparisonFormat.TEXT], "is a folder"),
+        ([""], [DocumentFormat.TEXT], "is a folder"),
         (["several.duckdb/a.txt"], [], "cannot be written"),
     ],
 )
 def test_outputs_that_cannot_be_are_refused_before_anything_is_done(
-    several: Path, tmp_path: Path, files: list[str], formats: list[ComparisonFormat], said: str
+    several: Path, tmp_path: Path, files: list[str], formats: list[DocumentFormat], said: str
 ) -> None:
     (tmp_path / "old.pdf").write_bytes(b"%PDF-1.7 an older one")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}

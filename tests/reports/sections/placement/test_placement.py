@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 
 import pytest
 
@@ -12,8 +11,10 @@ from allocsim.kernels.release import Generation
 from allocsim.slub.counters import counted
 from reports import queries
 from reports.compare.measure import MEASURES
-from reports.render.document import Heading, Picture, Table, Text
+from reports.render.document import Chart, Heading, LinePanel, OverTime, Table, Text
 from reports.render.pdf import render
+from reports.render.text import cell_text
+from reports.sections import sweeps
 from reports.sections.build import build
 from reports.sections.placement import memory as placed_memory
 from reports.sections.placement import placement
@@ -245,9 +246,9 @@ def test_slab_refcounts_price_one_placement_under_every_policy(small: DuckDBPyCo
 
 @pytest.mark.slow
 def test_a_recorded_run_alone_reads_as_before(small: DuckDBPyConnection) -> None:
-    before = build(small, queries.runs(small))
+    before = [placement.blocks(small, 1), sweeps.blocks(small, 1)]
     simulated(small, 2, {"cpus": 4}, what_if="settings changed", events=False)
-    assert build(small, queries.runs(small)) == before
+    assert [placement.blocks(small, 1), sweeps.blocks(small, 1)] == before == [[], []]
 
 
 @pytest.mark.slow
@@ -256,22 +257,30 @@ def test_the_report_shows_placement_and_sweep_and_says_what_if(small: DuckDBPyCo
     for run, (capacity, cpus) in enumerate(((4, 2), (60, 2), (4, 8), (60, 8)), 3):
         settings = {"sheaf.capacity": capacity, "cpus": cpus}
         simulated(small, run, settings, what_if="settings changed", events=False)
-    report = build(small, queries.runs(small))
-    blocks = report.sections[0].blocks
+    report = build(small, queries.runs(small), full=True)
+    first = next(block for block in report.sections[0].blocks if isinstance(block, Heading))
+    assert first.text == "What the settings do"  # a sweep's report leads with the sweep
+    blocks = [block for section in report.sections for block in section.blocks]
     headings = [block.text for block in blocks if isinstance(block, Heading)]
     assert "Simulated placement (what if)" in headings
-    assert "Sweep of settings" in headings
     text = " ".join(block.text for block in blocks if isinstance(block, Text))
     assert "What if: Linux 6.12 has no sheaves for all caches." in text
-    captions = [block.caption for block in blocks if isinstance(block, Picture | Table)]
+    charts = {b.caption: b for b in blocks if isinstance(b, Chart)}
     tables = {b.caption[:30]: b for b in blocks if isinstance(b, Table)}
     assert tables["The model’s page allocator, zo"].rows[0][0] == "Normal"
     assert tables["The model’s page allocator, zo"].rows[0][4] == "9"
     assert len(tables["Reference-count operations of "].rows) >= 2
     for key in ("cpus", "sheaf.capacity"):
-        assert sum(caption.startswith(f"What {key} does") for caption in captions) == 1
+        [chart] = [chart for caption, chart in charts.items() if f"What {key} does" in caption]
+        for panel in chart.panels:
+            assert isinstance(panel, LinePanel)
+            assert panel.marked is not None
+            assert panel.places[panel.marked] == "own"
     [table] = [b for b in blocks if isinstance(b, Table) and b.caption.startswith("Every combina")]
-    assert [row[:2] for row in table.rows] == [["2", "4"], ["2", "60"], ["8", "4"], ["8", "60"]]
+    assert [row[:2] for row in table.rows] == [
+        ["kernel’s own"] * 2,
+        *(["2", "4"], ["2", "60"], ["8", "4"], ["8", "60"]),
+    ]
     assert render(report).startswith(b"%PDF-")
 
 
@@ -292,14 +301,24 @@ def test_free_memory_is_drawn_in_mib_and_by_what_cannot_serve_an_order(
             migratetype=kind,
             blocks=blocks,
         )
-    with patch.object(placed_memory, "free_memory", wraps=placed_memory.free_memory) as drawn:
-        shown = placed_memory.blocks(small, 2)
-    [(times, mib, index)] = [call.args for call in drawn.call_args_list]
-    assert times == pytest.approx([0, 0.01])
-    assert mib == {"unmovable": [4 / 256, 1], "movable": [12 / 256, 2]}
-    assert index[1] == pytest.approx([4 / 16, 256 / 768])
-    assert index[9] == pytest.approx([1, 256 / 768])
-    assert any(isinstance(block, Picture) and "<svg" in block.svg for block in shown)
+    [chart] = [block for block in placed_memory.blocks(small, 2) if isinstance(block, Chart)]
+    amounts, index = chart.panels
+    assert isinstance(amounts, OverTime)
+    assert isinstance(index, OverTime)
+    assert list(amounts.edges) == pytest.approx([0, 0.01, 0.01])
+    assert amounts.areas == {"unmovable": [4 / 256, 1], "movable": [12 / 256, 2]}
+    assert index.lines["order 1"] == pytest.approx([4 / 16, 256 / 768])
+    assert index.lines["order 9"] == pytest.approx([1, 256 / 768])
+
+
+def test_an_index_that_does_not_change_is_said_and_not_drawn(small: DuckDBPyConnection) -> None:
+    simulated(small, 2, {})
+    for order, kind, blocks in ((0, "unmovable", 4), (2, "movable", 3)):
+        values = {"order": order, "migratetype": kind, "blocks": blocks}
+        insert(small, "free_blocks", run=2, slice=1, zone=0, **values)
+    [chart] = [block for block in placed_memory.blocks(small, 2) if isinstance(block, Chart)]
+    assert len(chart.panels) == 1
+    assert "nearly constant: 0.25 for order 1, 1.00 for order 3" in chart.caption
 
 
 @pytest.mark.slow
@@ -310,11 +329,13 @@ def test_the_matrix_of_cpus_counts_every_whole_life(small: DuckDBPyConnection) -
     )
     expected = queries.rows(small, "FROM remote_frees WHERE run = 1")
     assert {row["alloc_cpu"] == row["free_cpu"] for row in expected} == {True, False}
-    with patch.object(remote, "cpu_matrix", wraps=remote.cpu_matrix) as drawn:
-        shown = remote.blocks(small, 1)
-    [(cpus, matrix)] = [call.args for call in drawn.call_args_list]
-    assert sum(map(sum, matrix)) == sum(row["objects"] for row in expected)
-    for row in expected:
-        at = cpus.index(row["alloc_cpu"]), cpus.index(row["free_cpu"])
-        assert matrix[at[0]][at[1]] >= row["objects"]
-    assert [type(block).__name__ for block in shown] == ["Heading", "Text", "Picture", "Table"]
+    shown = remote.blocks(small, 1)
+    assert [type(block).__name__ for block in shown] == ["Heading", "Text", "Table", "Table"]
+    matrix = next(block for block in shown if isinstance(block, Table))
+    cpus = [column.title for column in matrix.columns]
+    total = sum(row["objects"] for row in expected)
+    for pair in {(row["alloc_cpu"], row["free_cpu"]) for row in expected}:
+        objects = sum(r["objects"] for r in expected if (r["alloc_cpu"], r["free_cpu"]) == pair)
+        row = next(row for row in matrix.rows if row[0] == f"CPU {pair[0]}")
+        cell = cell_text(row[cpus.index(f"CPU {pair[1]}")])
+        assert float(cell.split("\u202f")[0]) == pytest.approx(100 * objects / total, abs=0.006)

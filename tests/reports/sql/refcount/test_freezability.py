@@ -16,9 +16,9 @@ from pipeline.ingest.recording import import_recording
 from pipeline.replay.pricing import find_policies
 from pipeline.replay.recorded import replay_trace
 from pipeline.trace_set.reader import TraceSet
-from reports.render.document import Mono, Picture, Table, Text
+from reports import queries
+from reports.render.document import Bars, Chart, Mono, Table, Text
 from reports.sections import freezing
-from reports.sections.figures import freezing as freezing_figures
 from tests.conftest import RECORDINGS
 
 if TYPE_CHECKING:
@@ -329,11 +329,9 @@ def test_the_report_shows_verdicts_and_depth(
     add_run(empty, 1, "trace", lives=_lives(1, 3), policies={"refcounted": {}, "frozen": {}})
     blocks = freezing.verdicts(empty, 1)
     [table] = [block for block in blocks if isinstance(block, Table)]
-    [figure] = [block for block in blocks if isinstance(block, Picture)]
     assert len(table.rows) == 1
     assert "needs" in str(table.rows[0])
-    assert "needs its count" in figure.svg
-    assert any(isinstance(block, Picture | Text) for block in freezing.depth(empty, 1))
+    assert any(isinstance(block, Chart | Text) for block in freezing.depth(empty, 1))
 
 
 @pytest.mark.slow
@@ -368,15 +366,17 @@ def test_without_page_ref_events_no_verdict_is_given(small: duckdb.DuckDBPyConne
     assert freezing.hazards(small, 1) == []
 
 
-def test_the_figure_draws_the_numbers_it_is_given() -> None:
-    lives = {"bare": [3, 0], "other": [0, 0], "extra": [1, 5]}
-    figure = freezing_figures.freezability(
-        ["slab", "anon"], ["nearly", "needs its count"], [8, 10], lives
-    )
-    left, right = figure.axes
-    drawn = {c.get_label(): [bar.get_width() for bar in c] for c in left.containers}
-    assert drawn == {"nearly": [8], "needs its count": [10]}
-    assert [bar.get_width() for bar in right.containers[0]] == [75, 0]
-    assert [bar.get_width() for bar in right.containers[2]] == [25, 100]
-    depth = freezing_figures.depth(["inner", "user"], {"slab": [0, 4], "pipe": [0, 6]})
-    assert [[bar.get_width() for bar in c] for c in depth.axes[0].containers] == [[0, 4], [0, 6]]
+def test_the_figure_draws_what_the_view_says(
+    empty: duckdb.DuckDBPyConnection, add_run: Callable[..., None]
+) -> None:
+    add_run(empty, 1, "trace", lives=_lives(1, 3), policies={"refcounted": {}, "frozen": {}})
+    [row] = queries.rows(empty, "FROM freezability WHERE scope = 'kind'")
+    saved = row["plain_ops_saved"] + row["locked_ops_saved"]
+    [chart] = freezing.figure(empty, 1)
+    assert isinstance(chart, Chart)
+    [bars] = chart.panels
+    assert isinstance(bars, Bars)
+    assert list(bars.rows) == [row["page_kind"]]
+    assert bars.parts == {row["verdict"]: [saved]}
+    lives = f"{row['extra_lives']} of {row['whole_lives']} lives"
+    assert list(bars.notes) == [f"{saved}; in {lives}"]
