@@ -46,7 +46,6 @@ ROOMS = {
         "progress",
         "prefetch",
         "background",
-        "malloc_tuning",
         "calibration",
         "trace_set",
         "ingest",

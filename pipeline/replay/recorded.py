@@ -16,8 +16,8 @@ from allocsim.trace.events import EVENT_NAMES, NEEDED
 from allocsim.trace.results import How
 from pipeline.errors import AllocsimError, InputError
 from pipeline.ingest.left_out.lacking import named
-from pipeline.malloc_tuning import keep_freed_memory
 from pipeline.prefetch import prefetch
+from pipeline.processes.malloc_tuning import keep_freed_memory
 from pipeline.replay.cache_line_places import add_cache_line_places
 from pipeline.replay.kernel_steps import add_kernel_steps
 from pipeline.replay.memdesc import add_descriptors

@@ -245,7 +245,7 @@ def test_a_stream_on_a_full_device_is_one_line() -> None:
 
 
 COMMANDS = [
-    ["report", "--db", "nosuch", "--force", "-o"],
+    ["report", "--db", "nosuch", "--force", "-f", "text", "-o"],
     ["compare", "nosuch", "neither", "-f", "text", "--force", "-o"],
     ["fit", "nosuch", "--force", "-o"],
     ["cost", "calibrate", "--cc", "nosuch", "--force", "-o"],

@@ -59,7 +59,7 @@ def _made(tmp_path: Path, page_size: int, machine: bytes, order: int = 0) -> Tra
 def test_orders_go_as_far_as_the_page_size_takes_them(tmp_path: Path) -> None:
     trace = _made(tmp_path, 65536, b"aarch64", 13)
     assert [window["order"].tolist() for window in trace.windows()] == [[13]]
-    with pytest.raises(InputError, match="order 11 is out of range, 0 to 10"):
+    with pytest.raises(InputError, match=r"order 11, which cannot be \(0 to 10\)"):
         list(_made(tmp_path, 4096, b"aarch64", 11).windows())
 
 

@@ -12,7 +12,7 @@ import pytest
 FAULTS = """
 import resource
 import numpy as np
-from pipeline.malloc_tuning import keep_freed_memory
+from pipeline.processes.malloc_tuning import keep_freed_memory
 if {kept}:
     assert keep_freed_memory()
 for turn in range(21):
