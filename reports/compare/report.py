@@ -9,6 +9,7 @@ from reports.compare import figures as difference_figures
 from reports.compare import statistics, story
 from reports.compare.comparable import Weight
 from reports.compare.comparison import MEANINGS, Comparison, movers
+from reports.compare.identity import Why
 from reports.compare.quantity import GROUPS, KNOWN, MOVERS
 from reports.compare.statistics import DRAWS, LEVEL, MEDIAN_DRAWS
 from reports.compare.tables import (
@@ -127,27 +128,19 @@ def _objects(comparison: Comparison) -> list[Block]:
         if items:
             pair = f"{letter(side)} against {letter(comparison.baseline)}"
             blocks += [Text(f"Objects with another size or cache, {pair}."), Bullets(items)]
-    if identity.left_out:
-        blocks.append(
-            Table(
-                "In no row that is divided by its cache or call site: allocations of each side.",
-                (
-                    TableColumn("", numeric=False, share=1),
-                    *(TableColumn(letter(side)) for side in range(len(comparison.sides))),
-                    TableColumn("why", numeric=False),
-                ),
-                [
-                    [each.name, *(f"{count:,}" for count in each.objects), each.why.value]
-                    for each in identity.left_out[:SHOWN]
-                ],
-            )
-        )
-        if rest := identity.left_out[SHOWN:]:
-            sums = [
-                f"{sum(each.objects[side] for each in rest):,}"
-                for side in range(len(comparison.sides))
-            ]
-            blocks.append(Text(f"And {len(rest)} more: {wording.listed(sums)} allocations."))
+    reasons = []
+    for why in Why:
+        told = [
+            f"{each.name} ({' and '.join(f'{count:,}' for count in each.objects)})"
+            for each in identity.left_out
+            if each.why is why
+        ]
+        more = [f"{len(told) - SHOWN} more"] if len(told) > SHOWN else []
+        if told:
+            reasons.append(f"{why.value}: {'; '.join([*told[:SHOWN], *more])}")
+    if reasons:
+        text = "In no row by cache or call site, with the allocations of each side."
+        blocks += [Text(text), Bullets(reasons)]
     return blocks
 
 

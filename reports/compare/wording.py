@@ -18,11 +18,13 @@ def letter(side: int) -> str:
 
 
 def number(value: float) -> str:
-    """A value in four significant digits; a dash where there is none."""
+    """A value in four significant digits, M: of millions; a dash where there is none."""
     if isnan(value):
         return "-"
     if value == 0:
         return "0"
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:,.4g}M"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.4g}" if abs(value) >= 0.001 else f"{value:.1e}"

@@ -217,10 +217,14 @@ def test_a_copy_whose_caches_were_merged_is_all_the_same(tmp_path: Path) -> None
     ) as opened:
         comparison = compared(opened, 0, checked(opened))
     assert len(comparison.rows) > 150
-    for row in comparison.rows:
-        change = row.changes[1]
-        assert change is not None
-        assert change.verdict is ChangeVerdict.SAME, row.name
+    # What is assumed of two recordings is a range of each, whatever the recordings.
+    alike = {ChangeVerdict.SAME, ChangeVerdict.ASSUMED}
+    changes = {row.name: row.changes[1] for row in comparison.rows}
+    assert not {
+        name
+        for name, each in changes.items()
+        if each and not (each.verdict in alike and abs(each.change) < 1e-9)
+    }
     assert comparison.identity is not None
     assert comparison.identity.changes[1] == {"filp": "now in kmalloc-rcl-192"}
     assert {each.why for each in comparison.identity.left_out} <= {Why.UNKNOWN}
