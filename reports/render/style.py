@@ -8,9 +8,12 @@ Only matplotlib's own DejaVu fonts are used, and typst is given the same files.
 from __future__ import annotations
 
 import io
+import warnings
 
 from matplotlib.figure import Figure
 from matplotlib.style import context
+
+from reports.render.wording import visible
 
 TEXT_WIDTH = 6.61  #: width of the page's text block in inches (A4 with 21 mm margins)
 
@@ -60,5 +63,8 @@ def new_figure(height: float) -> Figure:
 def svg(figure: Figure) -> str:
     """The figure as SVG with live text: the same bytes for the same figure, without a date."""
     out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    return out.getvalue()
+    with warnings.catch_warnings():  # of letters that its font lacks: the reader's may have them
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    # Names in it may hold what no XML can.
+    return "\n".join(visible(line) for line in out.getvalue().split("\n"))
