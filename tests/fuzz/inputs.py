@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class Ran:
     Attributes:
         code: its exit code; minus a signal's number if that ended it.
         seconds: how long it took, of CPU.
+        wall: how long it took.
         mib: the most memory it held.
         said: what it wrote to stderr.
         left: files that it left where it wrote, though it failed.
@@ -41,6 +43,7 @@ class Ran:
 
     code: int
     seconds: float
+    wall: float
     mib: float
     said: str
     left: tuple[str, ...] = ()
@@ -96,6 +99,7 @@ def run(command: list[str], out: Path, seconds: float = 6 * SECONDS) -> Ran:
     """Run one command of allocsim; it may write to ``out`` and to a temporary folder in it."""
     before = set(_files(out))
     said = out.parent / f"{out.name}.stderr"
+    began = time.monotonic()
     with said.open("wb") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", "pipeline", *command],
@@ -110,12 +114,13 @@ def run(command: list[str], out: Path, seconds: float = 6 * SECONDS) -> Ran:
         signal.alarm(int(seconds))
         _, status, used = os.wait4(process.pid, 0)
         signal.alarm(0)
+        wall = time.monotonic() - began
         process.returncode = os.waitstatus_to_exitcode(status)
     text = said.read_bytes().decode("utf-8", "replace")
     said.unlink()
     left = tuple(sorted(set(_files(out)) - before))
     took = used.ru_utime + used.ru_stime  # of CPU: other work on the machine counts for nothing
-    return Ran(process.returncode, took, used.ru_maxrss / 1024, text, left)
+    return Ran(process.returncode, took, wall, used.ru_maxrss / 1024, text, left)
 
 
 def _capped() -> None:
@@ -144,7 +149,7 @@ def ran(path: Path) -> list[tuple[str, Ran]]:
 def main() -> None:
     """Print the table of a folder's inputs."""
     faults = 0
-    print(f"{'command':<9}{'code':>4}{'s':>6}{'MiB':>6}  input: what is said")
+    print(f"{'command':<9}{'code':>4}{'CPU s':>7}{'s':>6}{'MiB':>6}  input: what is said")
     for path in sorted(Path(sys.argv[1]).iterdir()):
         if path.name == "README.md" or path.name not in (sys.argv[2:] or [path.name]):
             continue
@@ -155,7 +160,7 @@ def main() -> None:
             mark = f"FAULT ({fault}) " if fault else ""
             said = last.replace(str(path), path.name)
             print(
-                f"{command:<9}{one.code:>4}{one.seconds:>6.1f}{one.mib:>6.0f}  "
+                f"{command:<9}{one.code:>4}{one.seconds:>7.1f}{one.wall:>6.1f}{one.mib:>6.0f}  "
                 f"{mark}{path.name}: {ascii(said)[1:-1][:300]}",
                 flush=True,
             )
