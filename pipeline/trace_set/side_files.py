@@ -37,9 +37,10 @@ def side_bytes(path: Path, longest: int = _LONGEST) -> bytes | None:
         return None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        return None
     with os.fdopen(opened, "rb") as file:
-        if not stat.S_ISREG(os.fstat(opened).st_mode):
-            return None
         data = file.read(longest + 1)
     return _bounded(path, data, longest)
 
