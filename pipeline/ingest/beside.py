@@ -11,6 +11,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.errors import InputError
 from pipeline.ingest.perf_data.container import MAGIC as PERF_MAGIC
 from pipeline.ingest.trace_dat.container import MAGIC
 from pipeline.trace_set.parts import SNAPSHOTS
@@ -120,7 +121,12 @@ def _copy(folder: Path, name: str, target: Path) -> bool:
     for file in files:
         to = target / file.relative_to(folder)
         to.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, to)
+        try:
+            shutil.copyfile(file, to)
+        except PermissionError as error:
+            if error.filename != str(file):
+                raise
+            raise InputError(f"{file}: cannot be read ({error.strerror})") from None
     return bool(files)
 
 
