@@ -180,7 +180,7 @@ bad input and where hazards or validate find something, 2 for bad usage, 130 aft
 
 def _command_page(name: str, command: TyperCommand) -> str:
     params = [cast("TyperArgument | TyperOption", param) for param in command.params]
-    arguments = [str(p.metavar or p.name) for p in params if p.param_type_name == "argument"]
+    arguments = [_spelled(param) for param in params if param.param_type_name == "argument"]
     rows = [(f"`{_spelled(param)}`", _default(param), param.help or "") for param in params]
     usage = " ".join(["allocsim", name, "[OPTIONS]", *arguments])
     about = "\n".join(_help(command))
@@ -210,7 +210,7 @@ def _help(command: TyperCommand) -> list[str]:
 
 def _spelled(param: TyperArgument | TyperOption) -> str:
     if param.param_type_name == "argument":
-        return str(param.metavar or param.name)
+        return f"{param.metavar or param.name}{'...' if param.nargs == -1 else ''}"
     return " ".join(filter(None, [", ".join(param.opts), param.metavar]))
 
 

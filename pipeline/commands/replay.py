@@ -21,7 +21,7 @@ from pipeline.commands.common import (
 
 def replay(
     traces: Annotated[
-        list[Path], typer.Argument(metavar="TRACE...", help="Trace sets, or recordings.")
+        list[Path], typer.Argument(metavar="TRACE", help="Trace sets, or recordings.")
     ],
     db: DB = DEFAULT_DB,
     _wait: WAIT = DEFAULT_WAIT,

@@ -23,6 +23,7 @@ from pipeline.trace_set.parts import is_trace_set
 from pipeline.trace_set.reader import TraceSet
 from reports import queries
 from reports.compare.comparison import Run, Side
+from reports.render.wording import joined_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -265,7 +266,8 @@ def _simulated(rows: Sequence[Row], recorded: Row, part: _SidePart, path: Path) 
         return None
     there = ", ".join(dict.fromkeys(row["settings"] for row in simulated)) or "none at all"
     raise UsageError(
-        f"{part.text}: {path} has no simulation of run {recorded['run']} with {key}, but {there}"
+        f"{part.text}: {path} has no simulation of run {recorded['run']} with {key}, but {there};"
+        " allocsim replay TRACE --set KEY=VALUE adds one"
     )
 
 
@@ -287,8 +289,10 @@ def _chosen(rows: Sequence[Row], path: Path, wanted: str | None) -> list[Row]:
     by_number = {str(row["run"]): row for row in rows}
     if wanted in by_number:
         return [by_number[wanted]]
-    known = ", ".join(newest)
-    raise UsageError(f"{wanted}: no run or trace of {path}, which has {known}")
+    runs = joined_numbers([row["run"] for row in rows])
+    raise UsageError(
+        f"{wanted}: no run or trace of {path}, which has runs {runs}, of {', '.join(newest)}"
+    )
 
 
 def _run(connection: DuckDBPyConnection, row: Row) -> Run:

@@ -116,6 +116,20 @@ def listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def joined_numbers(numbers: Sequence[int]) -> str:
+    """Numbers, rising, with runs of three and more joined: ``0, 2–5 and 7``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    parts: list[str] = []
+    for run in runs:
+        parts += [f"{run[0]}–{run[-1]}"] if len(run) > 2 else map(str, run)
+    return listed(parts)
+
+
 def largest(parts: Mapping[str, Sequence[int]], most: int, rest: str) -> dict[str, Sequence[int]]:
     """The parts with the largest sums, largest first; beyond ``most`` they are one, ``rest``."""
     order = sorted((name for name in parts if any(parts[name])), key=lambda n: (-sum(parts[n]), n))
