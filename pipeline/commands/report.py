@@ -73,8 +73,8 @@ def _chosen(runs: list[Row], every: list[Row], numbers: list[int], traces: list[
 
     known = [row["run"] for row in every]
     for number in (each for each in numbers if each not in known):
-        there = joined_numbers(known)
-        raise UsageError(f"--run {number}: not in the database, which has runs {there}")
+        there = f"run{'s' if len(known) > 1 else ''} {joined_numbers(known)}"
+        raise UsageError(f"--run {number}: not in the database, which has {there}")
     names = list(dict.fromkeys(row["trace"] for row in runs))
     for name in (each for each in traces if each not in names):
         raise UsageError(f"--trace {name}: not in the database, which has {', '.join(names)}")

@@ -289,9 +289,9 @@ def _chosen(rows: Sequence[Row], path: Path, wanted: str | None) -> list[Row]:
     by_number = {str(row["run"]): row for row in rows}
     if wanted in by_number:
         return [by_number[wanted]]
-    runs = joined_numbers([row["run"] for row in rows])
+    runs = f"run{'s' if len(rows) > 1 else ''} {joined_numbers([row['run'] for row in rows])}"
     raise UsageError(
-        f"{wanted}: no run or trace of {path}, which has runs {runs}, of {', '.join(newest)}"
+        f"{wanted}: no run or trace of {path}, which has {runs}, of {', '.join(newest)}"
     )
 
 
