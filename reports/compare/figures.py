@@ -12,6 +12,7 @@ from reports.compare.measure import BINS, BINS_PER_DECADE
 from reports.compare.quantity import FRAGMENTATION, MEMORY, OPS
 from reports.compare.tables import without_same
 from reports.compare.wording import interval, letter, number, percent
+from reports.render import wording
 from reports.render.document import Block, Chart, OverTime, Ratio, Ratios
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def changes(comparison: Comparison, rows: Sequence[Compared]) -> Ratios:
     units = [row.quantity.unit for row in rows]
     return Ratios(
         [row.item if row.quantity.kinds else row.name for row in rows],
-        {letter(side): [_ratio(row.changes[side]) for row in rows] for side in comparison.others},
+        {letter(side): [ratio(row.changes[side]) for row in rows] for side in comparison.others},
         f"times {letter(comparison.baseline)}, with 95 % interval",
         ({"unit": units} if len(set(units)) > 1 else {})
         | {
@@ -49,7 +50,7 @@ def changes(comparison: Comparison, rows: Sequence[Compared]) -> Ratios:
     )
 
 
-def _ratio(change: Change | None) -> Ratio | None:
+def ratio(change: Change | None) -> Ratio | None:
     """A change as it is drawn; a word where there is no ratio."""
     if change is None:
         return None
@@ -71,17 +72,16 @@ def lives(distribution: Distribution) -> OverTime:
     seen = np.flatnonzero([counts > counts.sum() / 1000 for counts in distribution.counts])
     first, last = int((seen % BINS).min()), int((seen % BINS).max()) + 1
     below = (100 * counts.cumsum() / counts.sum() for counts in distribution.counts)
+    edges = ends[first : last + 1].tolist()
     return OverTime(
-        ends[first : last + 1].tolist(),
+        edges,
         {},
         {letter(at): line[first:last].tolist() for at, line in enumerate(below)},
-        f"% of {distribution.name}",
+        "% of them",
         "lived no longer than",
-        {
-            10.0**power: _TIMES[power]
-            for power in _TIMES
-            if ends[first] <= 10.0**power <= ends[last]
-        },
+        distribution.name,
+        {10.0**power: _TIMES[power] for power in _TIMES if edges[0] <= 10.0**power <= edges[-1]},
+        [wording.duration(round(edge)) for edge in edges[1:]],
     )
 
 

@@ -145,7 +145,9 @@ class OverTime:
         lines: name -> likewise, drawn from zero.
         label: what the upright axis counts, with its unit.
         across: the same of the other axis.
+        title: over the panel.
         ticks: place -> word on an axis of logarithms; none: the axis is one of plain numbers.
+        slices: what is said of what lies between each two edges; none: where it begins.
     """
 
     edges: Sequence[float]
@@ -153,7 +155,9 @@ class OverTime:
     lines: Mapping[str, Sequence[float]]
     label: str
     across: str
+    title: str = ""
     ticks: Mapping[float, str] = field(default_factory=dict)
+    slices: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import ceil, log2
 from typing import TYPE_CHECKING, Any
+from unicodedata import east_asian_width
 
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SAID = "said "  #: how the id of a group begins whose rest is said on hover
+SIZE = 7.0  #: of type in points
 ROW = 11.0  #: height of a row in points
-BESIDE = 46.0  #: width of a column of words beside a panel in points
 INK = "black"  #: text and axes
 NAME, NOTE = 26, 40  #: characters of a row's name, and of what stands at its end
 _LEAST = 1e-9  #: what is not told from zero
@@ -30,27 +31,27 @@ _SIGNS = "os^DvP"
 _DASHES: tuple[Any, ...] = ("-", "--", "-.", ":")
 
 
-def draw(axes: Axes, panel: Panel, names: Sequence[str], width: float) -> None:
+def draw(axes: Axes, panel: Panel, names: Sequence[str], room: float) -> None:
     """Draws a panel into axes.
 
     Args:
         axes: empty ones, of height().
         panel: what is drawn.
         names: of the whole figure, in the order of their marks.
-        width: of the axes in points, about; the same whatever is in the panel.
+        room: width of the axes in points, about; the same whatever is in the panel.
     """
     match panel:
         case Bars() | Points() | Ratios():
             axes.set_ylim(max(len(panel.rows), 1) - 0.5, -0.5)
-            axes.set_yticks(range(len(panel.rows)), [named(row) for row in panel.rows])
-            axes.xaxis.set(**_ticks(width / 60))
+            axes.set_yticks(range(len(panel.rows)), row_names(panel))
+            axes.xaxis.set(**_ticks(room / 60))
             axes.grid(axis="x")
             across = panel.label
         case _:
             axes.yaxis.set(**_ticks(4))
             axes.grid(axis="y")
             across = panel.across
-    axes.set_xlabel(shortened(visible(across), int(width / 4)), loc="left")
+    axes.set_xlabel(shortened(visible(across), int(room / 4)), loc="left")
     match panel:
         case Bars():
             _bars(axes, panel)
@@ -59,7 +60,7 @@ def draw(axes: Axes, panel: Panel, names: Sequence[str], width: float) -> None:
         case Ratios():
             _ratios(axes, panel, names)
         case OverTime():
-            _over_time(axes, panel, width)
+            _over_time(axes, panel, room)
         case LinePanel():
             _lines(axes, panel, names)
         case Curves():
@@ -77,9 +78,33 @@ def height(panel: Panel) -> float:
             return 92.0
 
 
-def named(row: str) -> str:
+def named(row: str, most: int = NAME) -> str:
     """What a row is called in the figure."""
-    return shortened(visible(row), NAME)
+    return shortened(visible(row), most)
+
+
+def row_names(panel: Bars | Points | Ratios) -> list[str]:
+    """What stands before each row."""
+    return [named(row, NOTE if isinstance(panel, Ratios) else NAME) for row in panel.rows]
+
+
+def aside(panel: Panel) -> list[float]:
+    """The widths, in points, of columns of words behind a panel's rows."""
+    match panel:
+        case Bars(notes=notes) if notes:
+            return [max(width(shortened(note, NOTE)) for note in notes) + 4]
+        case Ratios():
+            return [
+                max(width(named(word)) for word in (head, *column)) + 8
+                for head, column in panel.columns.items()
+            ]
+        case _:
+            return []
+
+
+def width(text: str) -> float:
+    """About how wide a text is set, in points."""
+    return sum(1.0 if east_asian_width(char) in "WF" else 0.6 for char in text) * SIZE
 
 
 def mark(at: int, *, solid: bool = False) -> dict[str, Any]:
@@ -87,8 +112,8 @@ def mark(at: int, *, solid: bool = False) -> dict[str, Any]:
     return {"marker": _SIGNS[at % len(_SIGNS)]} | ({} if solid else {"markerfacecolor": "none"})
 
 
-def dash(panel: OverTime, name: str) -> dict[str, Any]:
-    """How a line over time looks."""
+def dash(panel: OverTime | Curves, name: str) -> dict[str, Any]:
+    """How a line looks where lines may have one colour, or cross."""
     return {"linestyle": _DASHES[list(panel.lines).index(name) % len(_DASHES)]}
 
 
@@ -187,18 +212,20 @@ def _ratios(axes: Axes, panel: Ratios, names: Sequence[str]) -> None:
             if each.low is not None and each.high is not None:
                 axes.plot([max(each.low, 2.0**-99), each.high], [place] * 2, color=ink)
             if not each.ratio or abs(log2(each.ratio)) > reach:
-                _write(axes, each.said, (1, place), 4, color=ink)
+                whose = f"{name}: " * (len(panel.marks) > 1)
+                _write(axes, f"{whose}{each.said}", (1, place), 4)
                 continue
             look = mark(names.index(name), solid=each.solid)
             _point(axes, (each.ratio, place), f"{panel.rows[at]}, {name}: {each.said}", ink, look)
     right: dict[str, Any] = {"ha": "right", "xycoords": ("axes fraction", "data")}
-    for at, (head, column) in enumerate(panel.columns.items(), 1):
-        _write(axes, head, (1, heads / 2 - 0.25), BESIDE * at, weight="bold", **right)
+    ends = accumulate(aside(panel))
+    for end, (head, column) in zip(ends, panel.columns.items(), strict=True):
+        _write(axes, named(head), (1, heads / 2 - 0.25), end, weight="bold", **right)
         for row, word in enumerate(column):
-            _write(axes, shortened(word, 9), (1, row), BESIDE * at, **right)
+            _write(axes, named(word), (1, row), end, **right)
 
 
-def _over_time(axes: Axes, panel: OverTime, width: float) -> None:
+def _over_time(axes: Axes, panel: OverTime, room: float) -> None:
     edges = panel.edges
     series = {**panel.areas, **panel.lines}
     tops: list[Sequence[float]] = [_stacked(panel.areas.values()), *panel.lines.values()]
@@ -208,7 +235,7 @@ def _over_time(axes: Axes, panel: OverTime, width: float) -> None:
         axes.set_xticks(list(panel.ticks), list(panel.ticks.values()))
         axes.minorticks_off()
     else:
-        axes.xaxis.set(**_ticks(width / 50))
+        axes.xaxis.set(**_ticks(room / 50))
     axes.set_xlim(edges[0], edges[-1] if edges[-1] > edges[0] else edges[0] + 1)
     axes.set_ylim(0, most * 1.04)
     axes.set_ylabel(named(panel.label))
@@ -222,7 +249,8 @@ def _over_time(axes: Axes, panel: OverTime, width: float) -> None:
     for place, (left, right) in enumerate(pairwise(edges)):
         column = Rectangle((left, 0), right - left, most, facecolor="none", lw=0)
         told = ", ".join(f"{name}: {_count(values[place])}" for name, values in series.items())
-        _say(axes.add_artist(column), f"{left:.4g}: {told}")
+        begins = panel.slices[place] if panel.slices else f"{left:.4g}"
+        _say(axes.add_artist(column), f"{begins}: {told}")
 
 
 def _lines(axes: Axes, panel: LinePanel, names: Sequence[str]) -> None:
@@ -240,8 +268,8 @@ def _lines(axes: Axes, panel: LinePanel, names: Sequence[str]) -> None:
             _point(axes, (at, value), said, colour(name), mark(names.index(name)))
 
 
-def _join(axes: Axes, name: str, points: Sequence[tuple[float, float]]) -> None:
-    axes.plot([x for x, _ in points], [y for _, y in points], color=colour(name))
+def _join(axes: Axes, name: str, points: Sequence[tuple[float, float]], **how: Any) -> None:  # noqa: ANN401 - as matplotlib has it
+    axes.plot([x for x, _ in points], [y for _, y in points], color=colour(name), **how)
 
 
 def _point(axes: Axes, at: tuple[float, float], said: str, ink: str, look: dict[str, Any]) -> None:
@@ -257,7 +285,7 @@ def _curves(axes: Axes, panel: Curves, names: Sequence[str]) -> None:
     axes.margins(y=0.06)
     axes.grid(axis="x")
     for name, line in panel.lines.items():
-        _join(axes, name, line)
+        _join(axes, name, line, **dash(panel, name))
         for at, (across, up) in enumerate(line):
             said = f"{name}: {_count(up)} at {_count(across)}"
             look = mark(names.index(name), solid=at == panel.solid.get(name))

@@ -11,7 +11,6 @@ import io
 import re
 import warnings
 from typing import TYPE_CHECKING, Any
-from unicodedata import east_asian_width
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -29,23 +28,34 @@ from reports.render.document import (
     Points,
     Ratios,
 )
-from reports.render.panels import BESIDE, INK, NOTE, SAID, dash, draw, height, mark, named
+from reports.render.panels import (
+    INK,
+    NOTE,
+    SAID,
+    SIZE,
+    aside,
+    dash,
+    draw,
+    height,
+    mark,
+    row_names,
+    width,
+)
 from reports.render.wording import shortened, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 WIDTH = 476.0
-_SIZE = 7.0  #: of type
 
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: typst sets it, and a reader can search it
     "svg.hashsalt": "allocsim",
     "text.parse_math": False,  # a name may hold a dollar sign
     "font.family": "DejaVu Sans",
-    "font.size": _SIZE,
-    **dict.fromkeys(("axes.titlesize", "axes.labelsize", "legend.fontsize"), _SIZE),
-    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), _SIZE),
+    "font.size": SIZE,
+    **dict.fromkeys(("axes.titlesize", "axes.labelsize", "legend.fontsize"), SIZE),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), SIZE),
     **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 0),
     **{f"axes.spines.{side}": False for side in ("left", "right", "top", "bottom")},
     "axes.titlepad": 4,
@@ -89,15 +99,16 @@ def svg(chart: Chart) -> str:
         chart.panels[at : at + chart.beside] for at in range(0, len(chart.panels), chart.beside)
     ]
     words = [shortened(visible(chart.words.get(name, name)), NOTE) for name in names]
-    columns = max(int(WIDTH / (max(map(_width, words), default=0) + 20)), 1)
-    top = 4.0 + 10 * -(-len(names) // columns) if len(names) > 1 else 2.0
+    most = max(int(WIDTH / (max(map(width, words), default=0) + 20)), 1)
+    legend = -(-len(names) // most) if len(names) > 1 else 0
+    top = 4.0 + 10 * legend if legend else 2.0
     tall = top + sum(map(_tall, lines))
     # Warnings tell of letters that the font lacks: who shows the SVG has others.
     with context(_STYLE, after_reset=True), warnings.catch_warnings(action="ignore"):
         figure = Figure((WIDTH / 72, tall / 72), facecolor="none")
-        if len(names) > 1:
+        if legend:
             handles = [_handle(chart.panels, name, at) for at, name in enumerate(names)]
-            figure.legend(handles, words, loc="upper left", ncols=columns)
+            figure.legend(handles, words, loc="upper left", ncols=-(-len(names) // legend))
         for line in lines:
             _line(figure, line, chart.beside, top, names)
             top += _tall(line)
@@ -127,11 +138,6 @@ def _names(panels: Iterable[Panel]) -> list[str]:
     return list(found)
 
 
-def _width(text: str) -> float:
-    """About how wide a text is set."""
-    return sum(1.0 if east_asian_width(char) in "WF" else 0.6 for char in text) * _SIZE
-
-
 def _handle(panels: Sequence[Panel], name: str, at: int) -> Patch | Line2D:
     """A swatch, a line or a mark, as the first panel has it that draws the name."""
     panel = next(panel for panel in panels if name in _names([panel]))
@@ -156,32 +162,21 @@ def _line(
     figure: Figure, panels: Sequence[Panel], beside: int, top: float, names: Sequence[str]
 ) -> None:
     """Draws panels side by side; rows that are the same stand once, before the first."""
-    rows = [panel.rows for panel in panels if isinstance(panel, Bars | Points | Ratios)]
+    rows = [row_names(panel) for panel in panels if isinstance(panel, Bars | Points | Ratios)]
     alike = len(rows) == len(panels) and all(other == rows[0] for other in rows)
-    gutter = 6 + max((_width(named(row)) for each in rows for row in each), default=30)
+    gutter = 6 + max((width(row) for each in rows for row in each), default=30)
     gutters = [gutter if at == 0 or not alike else 6.0 for at in range(len(panels))]
     free = WIDTH - sum(gutters) - 14 * beside - (beside - len(panels)) * (not alike) * gutter
-    width = free / beside
+    room = free / beside
     top += 12 * any(map(_title, panels))
     across = 0.0
     tall = figure.get_figheight() * 72
     for panel, left in zip(panels, gutters, strict=True):
         across += left
-        high, wide = height(panel), max(width - _aside(panel), 20)
+        high, wide = height(panel), max(room - sum(aside(panel)), 20)
         axes = figure.add_axes((across / WIDTH, 1 - (top + high) / tall, wide / WIDTH, high / tall))
-        axes.set_title(shortened(visible(_title(panel)), int(width / 4)), loc="left")
+        axes.set_title(shortened(visible(_title(panel)), int((room + 14) / 4)), loc="left")
         draw(axes, panel, names, WIDTH / beside)
         if alike and panel is not panels[0]:
             axes.set_yticks([])
-        across += width + 14
-
-
-def _aside(panel: Panel) -> float:
-    """The width of what stands behind a panel's rows."""
-    match panel:
-        case Bars(notes=notes) if notes:
-            return max(_width(shortened(note, NOTE)) for note in notes) + 4
-        case Ratios():
-            return BESIDE * len(panel.columns)
-        case _:
-            return 0
+        across += room + 14

@@ -180,8 +180,10 @@ def test_curves_say_each_point_and_mark_the_solid_and_the_ringed() -> None:
 
 def test_a_line_over_a_logarithm_has_its_steps_at_its_edges() -> None:
     ticks = {1.0: "1 ns", 100.0: "100 ns"}
-    root = drawn(OverTime([1, 10, 100], {}, {"A": [20, 80]}, "%", "lived", ticks))
-    assert list(hovers(root)) == ["1: A: 20", "10: A: 80"]
+    root = drawn(
+        OverTime([1, 10, 100], {}, {"A": [20, 80]}, "%", "lived", "", ticks, ["10 ns", "100 ns"])
+    )
+    assert list(hovers(root)) == ["10 ns: A: 20", "100 ns: A: 80"]
     first, second = (across(shape) for [shape] in hovers(root).values())
     assert first[1] - first[0] == pytest.approx(second[1] - second[0], abs=0.01)
 
