@@ -15,7 +15,7 @@ from reports.compare.units import UNKNOWN, recorded, together
 from reports.render.wording import ENDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from reports.compare.comparison import Run, Side
     from reports.compare.units import AllocatedUnits
@@ -96,7 +96,7 @@ def _make_tables(run: Run, units: AllocatedUnits, identity: Identity | None, sid
             _execute(run, statement, {"begin": begin, "last": begin + _WINDOW - 1})
 
 
-def _execute(run: Run, sql: str, values: dict[str, object]) -> list[queries.Row]:
+def _execute(run: Run, sql: str, values: Mapping[str, object]) -> list[queries.Row]:
     """The rows of a statement, with those of its parameters that it has."""
     known = {"run": run.row["run"], "recorded": run.recorded, "own": run.own_policy, **values}
     used = {name: value for name, value in known.items() if re.search(rf"\${name}\b", sql)}

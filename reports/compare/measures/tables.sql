@@ -1,6 +1,5 @@
 -- What the measures of one run are taken from: temporary tables, made anew for each run. $recorded is
--- the recorded run, $run the simulated one made from it, or the recorded one again; $one says that
--- every side is made of one recording.
+-- the recorded run, $run the simulated one made from it, or the recorded one again.
 --
 -- compared_origins and compared_slabs are there before: what the objects of each origin and the slabs
 -- of each cache are in this comparison.
