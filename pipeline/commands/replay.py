@@ -103,7 +103,7 @@ def replay(
     there = [run for run in done.runs if run not in done.added]
     if there:
         typer.echo(_there(there), err=True)
-    with reading(db) as connection:
+    with done.told(db), reading(db) as connection:
         print_replayed(connection, done.runs, sys.stdout)
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import InputError, StoreError, UsageError
 from pipeline.ingest.recording import first_look
-from pipeline.processes.limits import memory
 from pipeline.processes.scratch import scratch
 from pipeline.replay.pricing import shipped_pricing
 from pipeline.replay.recorded import replay_path
@@ -85,9 +84,7 @@ class _Databases:
     def open(self, path: Path) -> DuckDBPyConnection:
         key = path.resolve()
         if key not in self._open:
-            # The tables that a comparison makes of every event do not fit into a reader's share.
-            limit = {"memory_limit": f"{memory() // 4}B"}
-            self._open[key] = self._stack.enter_context(reading(path, limit))
+            self._open[key] = self._stack.enter_context(reading(path))
         return self._open[key]
 
 

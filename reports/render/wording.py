@@ -183,4 +183,8 @@ def visible(text: str) -> str:
 
 def _steers(char: str) -> bool:
     category = unicodedata.category(char)
-    return category in {"Cc", "Cs"} or (category == "Cf" and char not in "\u200b\u00ad")
+    return (
+        category in {"Cc", "Cs"}
+        or (category == "Cf" and char not in "\u200b\u00ad")
+        or char in "\ufffe\uffff"  # no XML holds these
+    )
