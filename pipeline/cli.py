@@ -99,7 +99,7 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
-def _run() -> tuple[int, str | None]:
+def _run() -> tuple[int, str | None]:  # noqa: PLR0911 - one for each kind of error
     """The exit code, and what is to be said."""
     try:
         # Not standalone: typer raises its usage errors instead of drawing a box around them. What
@@ -111,6 +111,8 @@ def _run() -> tuple[int, str | None]:
         return 1, "not enough memory for this; a damaged number in the input may ask for it"
     except BrokenPipeError:  # whoever read the output has enough
         return 1, None
+    except UnicodeEncodeError as error:  # Parquet, DuckDB and typst take names in UTF-8 alone
+        return 1, f"{error.object}: a name that is not UTF-8; rename it, or set a UTF-8 locale"
     except OSError as error:  # of a file that no command had to expect trouble with
         return 1, f"{error.filename or 'a file'}: {error.strerror or error}"
     except typer.TyperException as error:

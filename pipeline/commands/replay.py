@@ -17,6 +17,7 @@ from pipeline.commands.common import (
     WAIT,
     PlacementChoice,
 )
+from pipeline.terminal import printable
 
 
 def replay(
@@ -102,7 +103,7 @@ def replay(
         )
     there = [run for run in done.runs if run not in done.added]
     if there:
-        typer.echo(_there(there), err=True)
+        typer.echo(printable(_there(there)), err=True)
     with done.told(db), reading(db) as connection:
         print_replayed(connection, done.runs, sys.stdout)
 
