@@ -24,7 +24,7 @@ def compare(
         typer.Argument(
             metavar="SIDE",
             help="Two or more: each a trace set, a recording, a results file (FILE, FILE:RUN,"
-            " FILE:TRACE, FILE:*), or a trace or run of --db. Behind it, settings to simulate it"
+            " FILE:TRACE, FILE:*), or a trace or run of --db. After it, settings to simulate it"
             " with: SIDE@sheaf.capacity=60@pcp.batch=31. Repeats of one side: separated by commas.",
         ),
     ],

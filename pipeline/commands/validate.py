@@ -37,7 +37,7 @@ def validate(
     one that replay has added is compared as it is, and not replayed again.
 
     A recording from boot on ends before the second snapshot is taken. The requests of the
-    first snapshot's reader are replayed once more behind its end, in place of the second's.
+    first snapshot's reader are replayed once more after its end, in place of the second's.
 
     The exit code is 1 if a row is beyond its bound, else 0.
     """

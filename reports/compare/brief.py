@@ -63,9 +63,12 @@ def _of(comparison: Comparison, told: Sequence[str], kept: int, version: str) ->
     labels = [wording.shortened(comparison.sides[at].label, _NAME) for at in (side, base)]
     title = f"{labels[0]} ({letter(side)}) against {labels[1]} ({letter(base)})"
     more = f" ({len(told) - kept} more without --brief.)" if kept < len(told) else ""
-    tests = f"{wording.plural(comparison.tested, 'test')}, corrected by Benjamini and Hochberg"
+    tests = f"; {wording.plural(comparison.tested, 'test')}, corrected by Benjamini and Hochberg"
     blocks: list[Block] = [
-        Answer(f"{' '.join(told[:kept])}{more}", f"{noise(comparison)}; {tests}.")
+        Answer(
+            f"{' '.join(told[:kept])}{more}",
+            f"{noise(comparison)}{tests * bool(comparison.tested)}.",
+        )
     ]
     rows = [*story.brief_rows(comparison), *_frozen_rows(comparison, side)]
     if rows:
@@ -104,11 +107,14 @@ def _measured(comparison: Comparison, side: int, version: str) -> str:
     objects = wording.listed([f"{comparison.objects[at]:,}" for at in (comparison.baseline, side)])
     marks = (ChangeVerdict.DIFFERS, ChangeVerdict.CHANCE, ChangeVerdict.NONE, ChangeVerdict.FROZEN)
     means = "; ".join(f"{mark.value} {MEANINGS[mark].split(',')[0]}" for mark in marks)
-    told = (
-        f"Objects: {objects} allocations that both sides show alike, paired by call site and cache."
+    divisor = (
+        f"Objects: {objects} allocations that both sides trace alike, paired by call site and "
+        "cache."
     )
     marked = f"{means}. allocsim {version}."
-    return " ".join(filter(None, (told, _left_out(comparison, side), modelled(comparison), marked)))
+    return " ".join(
+        filter(None, (divisor, _left_out(comparison, side), modelled(comparison), marked))
+    )
 
 
 def _left_out(comparison: Comparison, side: int) -> str:
@@ -116,14 +122,15 @@ def _left_out(comparison: Comparison, side: int) -> str:
     identity = comparison.identity
     if identity is None:
         return ""
-    told = []
+    parts = []
     for why in Why:
         each = [at for at in identity.left_out if at.why is why]
         shares = [identity.share(at, why) for at in (comparison.baseline, side)]
         if not each or max(shares) < _SHARE:
             continue
-        share = " and ".join(f"{100 * share:.2g}" for share in shares)
+        share = " and ".join(f"{100 * share:.2g} %" for share in shares)
         names = [wording.shortened(left.name, _NAME) for left in each[:2]]
         caches = f" ({wording.listed(names)})" if why is Why.UNTRACED else ""
-        told.append(f"{share} % {why.value}{caches}")
-    return f"In no row: {'; '.join(told)}." if told else ""
+        parts.append(f"{share} {why.value}{caches}")
+    sides = wording.listed([letter(comparison.baseline), letter(side)])
+    return f"Of all allocations of {sides}, in no row: {'; '.join(parts)}." if parts else ""

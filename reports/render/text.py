@@ -19,7 +19,7 @@ from reports.render.document import (
     TableColumn,
     Text,
 )
-from reports.render.wording import visible
+from reports.render.wording import unbroken, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -72,14 +72,15 @@ def to_text(report: Report) -> str:
 
 
 def _apart(block: list[str]) -> list[str]:
-    """The lines of a block behind an empty one; none where it has none."""
+    """The lines of a block after an empty one; none where it has none."""
     return ["", *block] if block else []
 
 
 def _wrapped(text: str, first: str = "", rest: str = "") -> list[str]:
-    return textwrap.wrap(ascii_only(text), WIDTH, initial_indent=first, subsequent_indent=rest) or [
-        ""
-    ]
+    lines = textwrap.wrap(
+        unbroken(visible(text)), WIDTH, initial_indent=first, subsequent_indent=rest
+    )
+    return [ascii_only(line) for line in lines] or [""]
 
 
 def _text_block(block: Block) -> list[str]:

@@ -1,18 +1,13 @@
-"""A comparison as people read it: golden files, 80 columns, a page in a real browser, a PDF.
-
-ALLOCSIM_GOLDEN=write in the environment writes the golden files anew.
-"""
+"""A comparison as people read it: golden files, 80 columns, a page in a real browser, a PDF."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
 from dataclasses import replace
 from html import escape, unescape
-from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -32,13 +27,13 @@ from reports.render.document import Chart
 from reports.render.html import to_html
 from reports.render.pdf import render
 from reports.render.text import WIDTH, ascii_only, to_markdown, to_text
-from tests.reports.conftest import empty_database
+from tests.reports.conftest import empty_database, same_as_golden
 from tests.reports.synthetic import Workload, add_seed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -62,13 +57,6 @@ def comparison() -> Iterator[Comparison]:
 def two_sides(comparison: Comparison) -> Comparison:
     sides = comparison.sides[:2]
     return compare(sides, 0, checked(sides))
-
-
-def same_as_golden(name: str, text: str) -> None:
-    path = GOLDEN / name
-    if os.environ.get("ALLOCSIM_GOLDEN") == "write":
-        path.write_text(text, "utf-8")
-    assert text == path.read_text("utf-8")
 
 
 def test_text_is_the_golden_file(comparison: Comparison) -> None:
