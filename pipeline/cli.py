@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="allocsim",
     add_completion=False,
+    rich_markup_mode=None,  # plain text, as wide as a mail
     pretty_exceptions_enable=False,  # what is not caught is a bug: show it plainly
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -69,12 +70,14 @@ def _printing(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-app.command("import")(_printing(import_))
-for _command in (info, replay, report, compare, hazards, validate, sql, sweep):
-    app.command()(_printing(_command))
+for _command in (
+    import_, info, replay, report, compare, hazards, validate, sql, sweep, synth, fit,
+):  # fmt: skip
+    app.command(
+        _command.__name__.rstrip("_"),
+        short_help=(_command.__doc__ or "").partition("\n")[0],  # whole, where typer cuts it
+    )(_printing(_command))
 app.add_typer(cost, name="cost")
-app.command()(_printing(synth))
-app.command()(_printing(fit))
 
 
 def main() -> NoReturn:

@@ -23,7 +23,7 @@ _ROWS = "FROM hazards WHERE list_contains(?, run) AND policy = ?"
 
 def hazards(
     traces: Annotated[
-        list[Path], typer.Argument(metavar="TRACE...", help="Trace sets, or recordings.")
+        list[Path], typer.Argument(metavar="TRACE", help="Trace sets, or recordings.")
     ],
     policy: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="Policy that freezes pages, or a TOML file.")
@@ -45,8 +45,8 @@ def hazards(
     On a kernel that counts the pages: who would break if they were frozen. On one that has frozen
     them: who breaks. A row is a function that took references, with how often and when in the life
     of the page; of CSV and JSON a row of the view hazards, with its stack. The exit code is 1 if
-    there is a caller that the policy breaks. It takes page_ref events, and stacks behind them to
-    tell who. Who only reads a count fires no event: the view count_readers names them.
+    there is a caller that the policy breaks. It takes page_ref events, and stacks after them to
+    say who. Who only reads a count fires no event: the view count_readers names them.
     """
     from pipeline.progress import shown
     from pipeline.replay.pricing import BASELINE, find_policies

@@ -22,7 +22,7 @@ from pipeline.terminal import printable
 
 def replay(
     traces: Annotated[
-        list[Path], typer.Argument(metavar="TRACE...", help="Trace sets, or recordings.")
+        list[Path], typer.Argument(metavar="TRACE", help="Trace sets, or recordings.")
     ],
     db: DB = DEFAULT_DB,
     _wait: WAIT = DEFAULT_WAIT,
@@ -104,7 +104,7 @@ def replay(
     there = [run for run in done.runs if run not in done.added]
     if there:
         typer.echo(printable(_there(there)), err=True)
-    with reading(db) as connection:
+    with done.told(db), reading(db) as connection:
         print_replayed(connection, done.runs, sys.stdout)
 
 

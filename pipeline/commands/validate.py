@@ -16,7 +16,7 @@ _BEYOND = "SELECT count(*) FROM validation WHERE list_contains($1, run) AND ok =
 
 def validate(
     traces: Annotated[
-        list[Path], typer.Argument(metavar="TRACE...", help="Trace sets, or recordings.")
+        list[Path], typer.Argument(metavar="TRACE", help="Trace sets, or recordings.")
     ],
     db: DB = DEFAULT_DB,
     _wait: WAIT = DEFAULT_WAIT,
@@ -37,7 +37,7 @@ def validate(
     one that replay has added is compared as it is, and not replayed again.
 
     A recording from boot on ends before the second snapshot is taken. The requests of the
-    first snapshot's reader are replayed once more behind its end, in place of the second's.
+    first snapshot's reader are replayed once more after its end, in place of the second's.
 
     The exit code is 1 if a row is beyond its bound, else 0.
     """

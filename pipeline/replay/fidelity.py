@@ -57,5 +57,6 @@ def _missing(release: str, chosen: Profile) -> str:
     """What of the chosen kernel's SLUB a recorded kernel has not."""
     generation = chosen.slub.generation
     if generation is Generation.SHEAVES and kernel_of(release).slub is not generation:
-        return f"no sheaves for all caches; those of Linux {chosen.word} are modelled instead"
+        none = "no" if kernel_of(release).slub is Generation.CPU_SLABS else "not for all caches"
+        return f"{none} sheaves; those of Linux {chosen.word} are modelled instead"
     return f"not the {generation.value} of Linux {chosen.word}, which are modelled instead"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reports.compare import story
@@ -32,6 +33,7 @@ def brief(comparison: Comparison, version: str) -> Report:
         comparison: the comparison; of its other sides the first is told.
         version: of allocsim.
     """
+    comparison = _cut(comparison)
     told = story.told(comparison, comparison.others[0])
     for kept in range(len(told), 0, -1):
         report = _of(comparison, told, kept, version)
@@ -40,14 +42,33 @@ def brief(comparison: Comparison, version: str) -> Report:
     return report
 
 
+def _cut(comparison: Comparison) -> Comparison:
+    """The comparison with long names of its items cut: of its lines there are LINES."""
+    rows = tuple(replace(row, item=wording.shortened(row.item, _NAME)) for row in comparison.rows)
+    identity = comparison.identity
+    if identity is not None:
+        changes = [
+            {
+                wording.shortened(item, _NAME): wording.shortened(told, 2 * _NAME)
+                for item, told in side.items()
+            }
+            for side in identity.changes
+        ]
+        identity = replace(identity, changes=changes)
+    return replace(comparison, rows=rows, identity=identity)
+
+
 def _of(comparison: Comparison, told: Sequence[str], kept: int, version: str) -> Report:
     base, side = comparison.baseline, comparison.others[0]
     labels = [wording.shortened(comparison.sides[at].label, _NAME) for at in (side, base)]
     title = f"{labels[0]} ({letter(side)}) against {labels[1]} ({letter(base)})"
     more = f" ({len(told) - kept} more without --brief.)" if kept < len(told) else ""
-    tests = f"{wording.plural(comparison.tested, 'test')}, corrected by Benjamini and Hochberg"
+    tests = f"; {wording.plural(comparison.tested, 'test')}, corrected by Benjamini and Hochberg"
     blocks: list[Block] = [
-        Answer(f"{' '.join(told[:kept])}{more}", f"{noise(comparison)}; {tests}.")
+        Answer(
+            f"{' '.join(told[:kept])}{more}",
+            f"{noise(comparison)}{tests * bool(comparison.tested)}.",
+        )
     ]
     rows = [*story.brief_rows(comparison), *_frozen_rows(comparison, side)]
     if rows:
@@ -86,11 +107,14 @@ def _measured(comparison: Comparison, side: int, version: str) -> str:
     objects = wording.listed([f"{comparison.objects[at]:,}" for at in (comparison.baseline, side)])
     marks = (ChangeVerdict.DIFFERS, ChangeVerdict.CHANCE, ChangeVerdict.NONE, ChangeVerdict.FROZEN)
     means = "; ".join(f"{mark.value} {MEANINGS[mark].split(',')[0]}" for mark in marks)
-    told = (
-        f"Objects: {objects} allocations that both sides show alike, paired by call site and cache."
+    divisor = (
+        f"Objects: {objects} allocations that both sides trace alike, paired by call site and "
+        "cache."
     )
     marked = f"{means}. allocsim {version}."
-    return " ".join(filter(None, (told, _left_out(comparison, side), modelled(comparison), marked)))
+    return " ".join(
+        filter(None, (divisor, _left_out(comparison, side), modelled(comparison), marked))
+    )
 
 
 def _left_out(comparison: Comparison, side: int) -> str:
@@ -98,14 +122,15 @@ def _left_out(comparison: Comparison, side: int) -> str:
     identity = comparison.identity
     if identity is None:
         return ""
-    told = []
+    parts = []
     for why in Why:
         each = [at for at in identity.left_out if at.why is why]
         shares = [identity.share(at, why) for at in (comparison.baseline, side)]
         if not each or max(shares) < _SHARE:
             continue
-        share = " and ".join(f"{100 * share:.2g}" for share in shares)
+        share = " and ".join(f"{100 * share:.2g} %" for share in shares)
         names = [wording.shortened(left.name, _NAME) for left in each[:2]]
         caches = f" ({wording.listed(names)})" if why is Why.UNTRACED else ""
-        told.append(f"{share} % {why.value}{caches}")
-    return f"In no row: {'; '.join(told)}." if told else ""
+        parts.append(f"{share} {why.value}{caches}")
+    sides = wording.listed([letter(comparison.baseline), letter(side)])
+    return f"Of all allocations of {sides}, in no row: {'; '.join(parts)}." if parts else ""

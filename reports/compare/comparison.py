@@ -79,7 +79,7 @@ MEANINGS = {
     ChangeVerdict.NONE: "no difference that the data support",
     ChangeVerdict.SAME: "exactly the same",
     ChangeVerdict.FEW: f"fewer than {FEWEST} counted, or all within a few moments: not tested",
-    ChangeVerdict.UNTESTED: "one number a recording, a state that lasts, or told by a tested row",
+    ChangeVerdict.UNTESTED: "one number a recording, a lasting state, or follows from a tested row",
     ChangeVerdict.REPEATS: "not enough repeats for a test",
     ChangeVerdict.FROZEN: "this kind of page is frozen on one side: none by rule, not tested",
     ChangeVerdict.ASSUMED: "assumed on a side, which has no page_ref events: from least to most,"

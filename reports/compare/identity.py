@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class Why(StrEnum):
     """Why objects are in no row."""
 
-    ALONE = "not on every side"
-    UNKNOWN = "cache not known on a side"
-    UNTRACED = "part of them without an event on a side"
+    ALONE = "not allocated on every side"
+    UNKNOWN = "of a cache not known on a side"
+    UNTRACED = "of caches whose allocations not every side traces in full"
 
 
 @dataclass(frozen=True, slots=True)

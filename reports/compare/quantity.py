@@ -18,15 +18,15 @@ MOVERS = (CACHES, SITES)  #: groups with too many rows to print: only what moved
 #: How a quantity is known, and what that means.
 KNOWN = {
     "observed": "events of the recording, counted",
-    "inferred": "the same, told apart by kinds of page, caches or lives that the model finds out",
+    "inferred": "the same, sorted by kinds of page, caches or lives that the model finds out",
     "priced": "the same, times what a policy says each stage of a life costs; what page_ref events"
-    " tell of the use stage is observed",
+    " show of the use stage is observed",
     "estimated": "the same, times what a scheme of page descriptors or a table of costs says:"
     " published or estimated figures, never more than a range",
     "simulated": "what the model does with the requests of the recording",
 }
 
-#: What a difference changes, in the order in which differences are told.
+#: What a difference changes, in the order in which differences come.
 EFFECTS = {
     "locked": "operations on reference counts",
     "memory": "memory",

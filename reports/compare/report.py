@@ -117,7 +117,7 @@ def _objects(comparison: Comparison) -> list[Block]:
     counts = wording.listed([f"{each:,}" for each in comparison.objects])
     blocks: list[Block] = [
         Text(
-            f"Objects that rows are divided by: {counts} allocations, that every side shows alike."
+            f"Objects that rows are divided by: {counts} allocations, that every side traces alike."
         )
     ]
     identity = comparison.identity
@@ -259,10 +259,10 @@ def _method(comparison: Comparison) -> list[Block]:
             "comparison, so that of the rows marked * about 5 % are expected to be wrong."
         ),
         Text(
-            "Objects that rows are divided by: allocations that every side shows alike. Own "
+            "Objects that rows are divided by: allocations that every side traces alike. Own "
             "policy: what the recorded kernel does to reference counts, by its version; recorded: "
-            "what page_ref events say. Functions are told apart by name, without _noprof and what "
-            "compilers add. Lives: of what was allocated and freed in the recording."
+            "what page_ref events say. Functions are distinguished by name, without _noprof and "
+            "what compilers add. Lives: of what was allocated and freed in the recording."
         ),
         Text(_PAIRED),
         Heading("What the quantities are"),

@@ -110,13 +110,15 @@ def _frozen(comparison: Comparison, side: int) -> list[str]:
         )
         whole = [row.values[counts].value for row in comparison.rows if _is(row, "own_locked")]
         share = (
-            f", {100 * locked / whole[0]:.2g} % of its locked ones" if whole and whole[0] else ""
+            f", {100 * locked / whole[0]:.2g} % of all its locked ones"
+            if whole and whole[0]
+            else ""
         )
-        kinds = wording.listed([row.item for row in every])
+        kinds = wording.kinds(row.item for row in every)
         sentences.append(
-            f"Pages of {kinds} are frozen in {letter(freezes)}: the {number(ops)} operations on "
-            f"their counts that {letter(counts)} does {UNIT} ({number(locked)} locked{share}) are "
-            f"not there, by rule."
+            f"By rule {letter(freezes)} freezes {kinds} pages: it does none of the {number(ops)} "
+            f"operations {UNIT} that {letter(counts)} does on their counts ({number(locked)} of "
+            f"them locked{share})."
         )
     return sentences
 
@@ -133,11 +135,14 @@ def _kinds(comparison: Comparison, side: int) -> list[str]:
         and change.effect >= SMALLEST
     ]
     rows.sort(key=lambda each: (-each[0], each[1].name))
-    return [_row(comparison, side, row, f"Of {row.item} pages") for _, row in rows[:_NAMED]]
+    return [
+        _row(comparison, side, row, f"Of these, on {wording.kinds([row.item])} pages")
+        for _, row in rows[:_NAMED]
+    ]
 
 
 def _memory(comparison: Comparison, side: int) -> list[str]:
-    """What objects are given, and which of them make the difference."""
+    """What an allocation is given, and which objects make the difference."""
     base = comparison.baseline
     given = [row for row in comparison.rows if _is(row, "bytes_given") and not row.quantity.items]
     if (
@@ -147,7 +152,7 @@ def _memory(comparison: Comparison, side: int) -> list[str]:
     ):
         return []
     whole = given[0].values[side].value - given[0].values[base].value
-    sentence = _row(comparison, side, given[0], "Memory given to objects")
+    sentence = _row(comparison, side, given[0], "Slot of an allocation, on average")
     parts = sorted(
         (
             ((row.values[side].value - row.values[base].value) / row.quantity.scale, row.item)
@@ -159,10 +164,18 @@ def _memory(comparison: Comparison, side: int) -> list[str]:
     named = [part for part in parts[:_NAMED] if whole and abs(part[0]) >= _PART * abs(whole)]
     if named and change.verdict in {ChangeVerdict.DIFFERS, ChangeVerdict.CHANCE}:
         each = [
-            f"{item} makes {size:+.4g}{item_change(comparison, side, item)}" for size, item in named
+            f"{item} makes {_signed(size)}{item_change(comparison, side, item)}"
+            for size, item in named
         ]
-        sentence = f"{sentence[:-1]}; of the {whole:+.4g}, {wording.listed(each)}."
+        sentence = (
+            f"{sentence[:-1]}; of the {_signed(whole)}, {wording.listed(each)}. This is not memory "
+            "in use, which depends on how long objects live."
+        )
     return [sentence]
+
+
+def _signed(value: float) -> str:
+    return f"{'-' if value < 0 else '+'}{number(abs(value))}"
 
 
 def _rest(comparison: Comparison, side: int) -> list[str]:
@@ -190,5 +203,5 @@ def _rest(comparison: Comparison, side: int) -> list[str]:
         and change.verdict in {ChangeVerdict.NONE, ChangeVerdict.CHANCE}
     ]
     if noise:
-        differ.append(f"No difference that holds: {wording.listed(noise)}.")
+        differ.append(f"No difference beyond the noise: {wording.listed(noise)}.")
     return differ

@@ -59,7 +59,7 @@ _ABOUT = (
     "page_ref events. Outcomes: view hazard_touches."
 )
 _NOT_SEEN = with_titles(
-    "Not to be seen: who only reads a count (view count_readers); get_page and put_page of slab "
+    "No recording shows who only reads a count (view count_readers); get_page and put_page of slab "
     "and large kmalloc pages from 6.14 on, which fire no event (H4)."
 )
 
@@ -100,11 +100,11 @@ def print_hazards(
 def _verdict(policy: str, takers: Sequence[Row]) -> str:
     broken = [row for row in takers if row["breaks"]]
     harmless = len(takers) - len(broken)
-    tried = f"; {wording.plural(harmless, 'other')} tried and harmless" if harmless else ""
+    tried = f"; {wording.plural(harmless, 'taker')} seen that it does not break" if harmless else ""
     if not broken:
-        return f"{policy} breaks nobody{tried}."
+        return f"no caller seen that {policy} breaks{tried}."
     touches = wording.plural(sum(row["touches"] for row in broken), "touch", "touches")
-    return f"{policy} breaks {wording.plural(len(broken), 'taker')} ({touches}){tried}."
+    return f"{policy} breaks {wording.plural(len(broken), 'taker')} seen ({touches}){tried}."
 
 
 def _looked_at(policy: str, kinds: Sequence[Row]) -> str:

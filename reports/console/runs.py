@@ -52,9 +52,10 @@ _POLICY_HEADS = ("policy", "locked", "by freezing", "share", "by other rules", "
 _ABOUT_POLICIES = (
     "locked: locked instructions on reference counts; by freezing: how many fewer than under "
     f"{BASELINE}, on the kinds of page that the policy freezes; share: of {BASELINE}'s; by other "
-    "rules: fewer by what else the policy's kernel does, below zero: more; known: observed in "
-    "page_ref events, inferred from them, or assumed where there are none (least – most); *: the "
-    "recorded kernel's own. More: view policy_summary."
+    "rules: fewer by what else the policy's kernel does, below zero: more; known: how locked is, "
+    "in use: observed in page_ref events, inferred from them by the rules of another kernel, "
+    "or assumed where there are none (least – most); *: the recorded kernel's own. More: view "
+    "policy_summary."
 )
 _FAST = (
     "fast path: share of allocations and frees that the CPU's sheaves or own slab served, at "
@@ -63,14 +64,14 @@ _FAST = (
 _OF_THE_MODEL = "*: the recorded kernel as it was. All are the model's. More: view "
 _ABOUT_RUNS = (
     f"{_FAST}barn: full sheaves out of it and into it; cmpxchg: locked ones, on slabs' free lists; "
-    "slabs: made; list_lock, zone_lock: times taken; "
+    "slabs: made; list_lock, zone_lock: times taken; blank: that SLUB has none; "
     f"{_OF_THE_MODEL}placement_summary."
 )
 _ABOUT_CACHES = (
     f"{_FAST}sheaf: objects in one; list_lock: times taken; held: bytes of free objects in sheaves "
     f"and barn when the trace ends; {_OF_THE_MODEL}sheaf_tradeoff."
 )
-#: Columns of a simulated run behind its settings and number; those that no run has are left out.
+#: Columns of a simulated run after its settings and number; those that no run has are left out.
 _COUNTS = {
     "refills": "refills",
     "flushes": "flushes",
@@ -197,7 +198,7 @@ def _spread(rows: Sequence[Row]) -> str:
     operations = [row["operations"] for row in known]
     text = (
         f"{rows[0]['trace']}: of {wording.between(min(operations), max(operations))} allocations "
-        f"and frees the fast path serves from {wording.percent(least['fastpath_pct'])} "
+        f"and frees the fast path serves {wording.percent(least['fastpath_pct'])} "
         f"({_settings(least)}) to {wording.percent(most['fastpath_pct'])} ({_settings(most)}), "
         f"with list_lock taken {wording.count(fewest['list_locks'])} ({_settings(fewest)}) to "
         f"{wording.count(dearest['list_locks'])} times ({_settings(dearest)})"

@@ -123,13 +123,13 @@ def _direct_map(direct_map: Mapping[str, Any]) -> str:
 
 def _stacks(stacks: Mapping[str, Any]) -> str:
     others = stacks.get("of_others", 0)
-    text = f"behind {plural(stacks['events'] - others, 'event')}"
+    text = f"after {plural(stacks['events'] - others, 'event')}"
     if "distinct" in stacks:
         text += f", {count(stacks['distinct'])} distinct"
     if stacks["unattached"]:
         text += f"; {count(stacks['unattached'])} without an event"
     if others:
-        text += f"; {count(others)} more behind events that are left out"
+        text += f"; {count(others)} more after events that are left out"
     return text
 
 

@@ -39,7 +39,7 @@ class _Source(NamedTuple):
 
 _SOURCES = (
     _Source("page_ref events", ("page_ref_plain",)),
-    _Source("kpageflags behind the recording", ("page_kind", "descriptor_bytes")),
+    _Source("kpageflags after the recording", ("page_kind", "descriptor_bytes")),
     _Source("/sys/kernel/slab", ("slab_order",)),
     _Source(
         "SLUB_STATS of a recording from boot on",

@@ -6,7 +6,7 @@ import json
 from textwrap import fill, wrap
 from typing import TYPE_CHECKING
 
-from reports.render.wording import NARROW
+from reports.render.wording import NARROW, unbroken
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -33,7 +33,7 @@ def wrapped(text: str, first: str = "", then: str = INDENT) -> str:
         then: what the others begin with.
     """
     lines = fill(
-        printable(text),
+        unbroken(printable(text)),
         WIDTH,
         initial_indent=first,
         subsequent_indent=then,

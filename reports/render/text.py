@@ -14,13 +14,12 @@ from reports.render.document import (
     Cell,
     Chart,
     Heading,
-    Picture,
     Report,
     Table,
     TableColumn,
     Text,
 )
-from reports.render.wording import visible
+from reports.render.wording import unbroken, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -73,14 +72,15 @@ def to_text(report: Report) -> str:
 
 
 def _apart(block: list[str]) -> list[str]:
-    """The lines of a block behind an empty one; none where it has none."""
+    """The lines of a block after an empty one; none where it has none."""
     return ["", *block] if block else []
 
 
 def _wrapped(text: str, first: str = "", rest: str = "") -> list[str]:
-    return textwrap.wrap(ascii_only(text), WIDTH, initial_indent=first, subsequent_indent=rest) or [
-        ""
-    ]
+    lines = textwrap.wrap(
+        unbroken(visible(text)), WIDTH, initial_indent=first, subsequent_indent=rest
+    )
+    return [ascii_only(line) for line in lines] or [""]
 
 
 def _text_block(block: Block) -> list[str]:
@@ -96,7 +96,7 @@ def _text_block(block: Block) -> list[str]:
             return [*_wrapped(block.text), *note, *_from(block.view)]
         case Table():
             return [*_wrapped(block.caption), *_text_table(block)]
-        case Picture() | Chart():
+        case Chart():
             return []
 
 
@@ -223,5 +223,5 @@ def _markdown_block(block: Block) -> list[str]:
                 "",
                 *("| " + " | ".join(row) + " |" for row in [heads, sides, *rows]),
             ]
-        case Picture() | Chart():
+        case Chart():
             return []

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 NARROW = "\u202f"  #: narrow no-break space, between a number and its unit
 MISSING = "–"  #: shown where there is no value
+MINUS = "\u2212"
 ENDS = ("low", "high")  #: how the names of columns end that hold a range
 #: How a statement is known -> its mark; the marks read by their fill, without colour.
 MARKS = {"observed": "●", "inferred": "◐", "assumed": "○", "unknown": "?"}
 
 _EXACT = 10_000  #: counts below this are written out, in ranges too
+_RANGE = re.compile("(?<=\\w) \u2013 (?=\\d)")
 _DURATIONS = ((1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs"))
 
 
 def count(value: int | None) -> str:
     """A whole number with thousands separators; a dash where there is none."""
-    return MISSING if value is None else f"{value:,}".replace("-", "\u2212")
+    return MISSING if value is None else f"{value:,}".replace("-", MINUS)
 
 
 def percent(part: float | None, whole: float | None = 100) -> str:
     """``part`` as a percentage of ``whole``.
 
-    Two digits behind the point, more only where a small share would otherwise read as zero; a
+    Two digits after the point, more only where a small share would otherwise read as zero; a
     share that is not exactly 0 % or 100 % never reads as if it were. A dash where either number
     is missing or the whole is zero.
     """
@@ -43,7 +46,7 @@ def percent(part: float | None, whole: float | None = 100) -> str:
         digits = "> 99.99"
     else:
         digits = f"{size:.2f}"
-    sign = "\u2212" if share < 0 else ""
+    sign = MINUS if share < 0 else ""
     return f"{sign}{digits}{NARROW}%"
 
 
@@ -54,7 +57,7 @@ def between(low: int | None, high: int | None) -> str:
     """
     if low == high or low is None or high is None:
         return count(low)
-    return f"{_about(low, math.floor)} \u2013 {_about(high, math.ceil)}"
+    return span(_about(low, math.floor), _about(high, math.ceil))
 
 
 def _about(value: int, towards: Callable[[float], int]) -> str:
@@ -65,13 +68,23 @@ def _about(value: int, towards: Callable[[float], int]) -> str:
     )
     digits = max(2 - math.floor(math.log10(abs(value) / size)), 0)
     step = size / 10**digits
-    return f"{towards(value / step) * step / size:,.{digits}f}".replace("-", "\u2212") + word
+    return f"{towards(value / step) * step / size:,.{digits}f}".replace("-", MINUS) + word
+
+
+def span(first: str, last: str) -> str:
+    """Two written numbers as a range: a dash would be read as a sign where one has a minus."""
+    return f"{first} to {last}" if MINUS in first + last else f"{first} \u2013 {last}"
+
+
+def unbroken(text: str) -> str:
+    """The text with ranges that stay on one line: a dash at its start would be read as a sign."""
+    return _RANGE.sub(f"{NARROW}\u2013{NARROW}", text)
 
 
 def percent_between(low: float | None, high: float | None) -> str:
     """A percentage that lies between two; the plain one where they read alike."""
     first, last = percent(low), percent(high)
-    return first if first == last else f"{first.removesuffix(f'{NARROW}%')} \u2013 {last}"
+    return first if first == last else span(first.removesuffix(f"{NARROW}%"), last)
 
 
 def ranged(row: Mapping[str, Any], name: str) -> str:
@@ -99,7 +112,7 @@ def times(low: float, high: float) -> str:
     largest = max(abs(low), abs(high))
     units = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
     size, unit = next((each for each in units if largest >= each[0]), units[-1])
-    first, second = (f"{value / size:,.3g}".replace("-", "\u2212") for value in (low, high))
+    first, second = (f"{value / size:,.3g}".replace("-", MINUS) for value in (low, high))
     both = first if first == second else f"{first} to {second}"
     return f"{both}{NARROW}{unit}"
 
@@ -114,6 +127,25 @@ def listed(names: Sequence[str]) -> str:
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def joined_numbers(numbers: Sequence[int]) -> str:
+    """Numbers, rising, with runs of three and more joined: ``0, 2–5 and 7``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    parts: list[str] = []
+    for run in runs:
+        parts += [f"{run[0]}–{run[-1]}"] if len(run) > 2 else map(str, run)
+    return listed(parts)
+
+
+def kinds(names: Iterable[str]) -> str:
+    """Kinds of page as a sentence says them: ``large kmalloc and slab``."""
+    return listed([name.replace("_", " ") for name in names])
 
 
 def largest(parts: Mapping[str, Sequence[int]], most: int, rest: str) -> dict[str, Sequence[int]]:
@@ -147,12 +179,18 @@ def trace_word(run: Mapping[str, Any]) -> str:
 
 def mib(value: float) -> str:
     """Bytes in MiB, with two decimals and a real minus."""
-    return f"{value / (1 << 20):,.2f}".replace("-", "\u2212")
+    return f"{value / (1 << 20):,.2f}".replace("-", MINUS)
+
+
+def mib_between(low: float, high: float) -> str:
+    """Bytes in MiB that lie between two; the plain number where they read alike."""
+    first, last = mib(low), mib(high)
+    return first if first == last else span(first, last)
 
 
 def kib(value: float) -> str:
     """Bytes in KiB, with one decimal and a real minus."""
-    return f"{value / (1 << 10):,.1f}".replace("-", "\u2212")
+    return f"{value / (1 << 10):,.1f}".replace("-", MINUS)
 
 
 def visible(text: str) -> str:
@@ -169,4 +207,8 @@ def visible(text: str) -> str:
 
 def _steers(char: str) -> bool:
     category = unicodedata.category(char)
-    return category in {"Cc", "Cs"} or (category == "Cf" and char not in "\u200b\u00ad")
+    return (
+        category in {"Cc", "Cs"}
+        or (category == "Cf" and char not in "\u200b\u00ad")
+        or char in "\ufffe\uffff"  # no XML holds these
+    )

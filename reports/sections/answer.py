@@ -13,7 +13,7 @@ from reports.render.wording import (
     MARKS,
     between,
     count,
-    listed,
+    kinds,
     percent,
     percent_between,
     percent_ranged,
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from reports.queries import Row
 
 _DIFFERENCES = """
-SELECT page_kind, frozen, how, locked_ops_saved AS saved FROM frozen_savings
+SELECT page_kind, frozen, how, locked_ops_saved AS saved,
+    locked_ops_saved_low AS saved_low, locked_ops_saved_high AS saved_high
+FROM frozen_savings
 WHERE run = $run AND policy = $other
 """
 _FROZEN = """
@@ -68,26 +70,30 @@ def answer(connection: DuckDBPyConnection, run: Row, policies: list[Row], how: l
             f"Under the policy {first['policy']} the pages of this {trace} need "
             f"{ranged(first, 'locked_ops')} locked reference-count instructions{_assumed(first)}.",
             f"No saving is given: it takes {BASELINE} and one other policy to compare. "
-            f"{_evidence_text(_of_policy(how, first['policy']), 'them')}",
+            f"{_evidence_text(_of_policy(how, first['policy']), 'these')}",
         )
     differences = _of(connection, run, name)
     frozen = [row for row in differences if row["frozen"] and row["saved"]]
     known = (
-        [_evidence_text(_sums(frozen, "how"), "those removed")]
+        [_evidence_text(_sums(frozen, "how"), "the instructions removed")]
         if frozen
         else _none_frozen(connection, run["run"], name)
     )
-    known.append(_evidence_text(_of_policy(how, BASELINE), "all of them"))
+    middle = "" if by_name[BASELINE]["use_how"] != "assumed" else ", ranges at their middle"
+    known.append(_evidence_text(_of_policy(how, BASELINE), f"all locked ones{middle}"))
     if any(row["frozen"] for row in _of(connection, run, run["own_policy"])):
         known.append(f"The recorded kernel, Linux {run['kernel_release']}, does so itself.")
-    others = _sums([row for row in differences if not row["frozen"]], "page_kind")
+    others = [row for row in differences if not row["frozen"]]
+    known[0] = known[0][:1].lower() + known[0][1:]
     notes = ["How:", *known, *_other_rules(by_name[name], others), "Caveat:", _time(by_name[name])]
     if run["lost_events"] or run["lost_gaps"]:
         notes.append(f"Events of the {trace} were lost: these are lower bounds.")
     if gaps(json.loads(run["meta"] or "{}")):
-        notes.append("It does not cover every CPU all the time (below): these are lower bounds.")
+        notes.append(
+            f"The {trace} does not cover every CPU all the time (below): these are lower bounds."
+        )
     sentence = _sentence(by_name[name], frozen, by_name[BASELINE], trace)
-    return Answer(sentence, " ".join(notes), "policy_summary")
+    return Answer(sentence, " ".join(filter(None, notes)), "policy_summary")
 
 
 def _of(connection: DuckDBPyConnection, run: Row, policy: str | None) -> list[Row]:
@@ -98,9 +104,13 @@ def _none_frozen(connection: DuckDBPyConnection, run: int, policy: str) -> list[
     """Why freezing saves nothing: how few pages of these kinds came and went."""
     [row] = queries.rows(connection, _FROZEN, run=run, other=policy)
     if not row["kinds"]:
-        return [f"no page of a kind that {policy} freezes came or went."]
-    kinds, allocs, frees = _kinds_text(dict.fromkeys(row["kinds"], 0)), row["allocs"], row["frees"]
-    return [f"it freezes {kinds} pages: {count(allocs)} allocated here, {count(frees)} freed."]
+        return [f"no page of a kind that {policy} freezes was allocated or freed."]
+    only = "; only a free takes a locked instruction" * (not row["frees"])
+    text = (
+        f"of the {kinds(row['kinds'])} pages that {policy} freezes, {count(row['allocs'])} were "
+        f"allocated and {count(row['frees'])} freed{only}."
+    )
+    return [text]
 
 
 def _sentence(policy: Row, frozen: list[Row], base: Row, trace: str) -> str:
@@ -121,7 +131,7 @@ def _sentence(policy: Row, frozen: list[Row], base: Row, trace: str) -> str:
             f"reference-count instructions in this {trace}{_assumed(base)}."
         )
     return (
-        f"Freezing {_kinds_text(removed)} pages, as {policy['policy']} does, removes "
+        f"Freezing {kinds(_largest_first(removed))} pages, as {policy['policy']} does, removes "
         f"{ranged(policy, 'frozen_ops_saved')} of {total} locked reference-count instructions "
         f"({percent_ranged(policy, 'frozen_saved_pct')}) in this {trace}{_assumed(base) or known}."
     )
@@ -132,9 +142,15 @@ def _time(policy: Row) -> str:
     low, high = policy["saved_ns_low"], policy["saved_ns_high"]
     if low is None:
         return "counts, not time."
+    if low < 0 < high:
+        saves = f"takes between {times(-low, -low)} more and {times(high, high)} less"
+    elif low < 0:
+        saves = f"takes {times(-high, -low)} more"
+    else:
+        saves = f"takes {times(low, high)} less"
     return (
-        f"counts, not time; by the table of costs, assumed, all that {policy['policy']} does "
-        f"otherwise saves {times(low, high)} of CPU time{' (negative: adds)' * (low < 0)}."
+        f"counts, not time; by the table of costs (assumed) all that {policy['policy']} does "
+        f"differently {saves} CPU time than {BASELINE}."
     )
 
 
@@ -145,20 +161,30 @@ def _assumed(row: Row) -> str:
     return ", which has no page_ref events: operations in use are assumed, least to most"
 
 
-def _other_rules(policy: Row, kinds: dict[str, int]) -> list[str]:
+def _other_rules(policy: Row, differences: list[Row]) -> list[str]:
     """What the paths of another kernel do elsewhere, so that the table below is no surprise."""
-    changed = {kind: abs(saved) for kind, saved in kinds.items() if saved}
-    if not changed:
+    by_kind: dict[str, list[int]] = {}
+    for row in differences:
+        sums = by_kind.setdefault(row["page_kind"], [0, 0, 0])
+        for at, name in enumerate(("saved", "saved_low", "saved_high")):
+            sums[at] += row[name]
+    parts = []
+    for sign, verb in ((1, "save"), (-1, "add")):
+        changed = {kind: ends for kind, ends in by_kind.items() if sign * ends[0] > 0}
+        if changed:
+            low, high = (sum(ends[at] for ends in changed.values()) for at in (1, 2))
+            order = _largest_first({kind: sign * ends[0] for kind, ends in changed.items()})
+            size = between(*sorted((sign * low, sign * high)))
+            parts.append(f"{verb} {size} on {kinds(order)} pages")
+    if not parts:
         return []
-    low, high = queries.other_rules(policy)
     net = [policy[f"locked_ops_saved_{end}"] for end in ENDS]
     shares = [policy[f"saved_pct_{end}"] for end in ENDS]
-    verb, others = _signed((low or 0, high or 0), ("save", "add"), between)
-    than, all_told = _signed(net, ("fewer", "more"), between)
+    than, in_total = _signed(net, ("fewer", "more"), between)
     text = (
-        f"Other rules of {policy['policy']} {verb} {others} "
-        f"on {_kinds_text(changed)} pages, which is not freezing’s doing; all told it needs "
-        f"{all_told} {than} than {BASELINE} ({_signed(shares, ('', ''), percent_between)[1]})."
+        f"Other rules of {policy['policy']} {' and '.join(parts)}, which is not freezing’s doing; "
+        f"in total it needs {in_total} {than} than {BASELINE} "
+        f"({_signed(shares, ('', ''), percent_between)[1]})."
     )
     return [text]
 
@@ -176,10 +202,8 @@ def _signed(
     return words[0], written(low, high)
 
 
-def _kinds_text(kinds: dict[str, int]) -> str:
-    """The kinds as one says them, the largest number first."""
-    order = sorted(kinds, key=lambda kind: (-kinds[kind], kind))
-    return listed([kind.replace("_", " ") for kind in order])
+def _largest_first(sizes: dict[str, int]) -> list[str]:
+    return sorted(sizes, key=lambda kind: (-sizes[kind], kind))
 
 
 def _of_policy(how: list[Row], policy: str) -> dict[str, int]:
@@ -196,5 +220,8 @@ def _sums(differences: list[Row], by: str) -> dict[str, int]:
 def _evidence_text(parts: dict[str, int], of: str) -> str:
     """A sentence that splits a number by how it is known."""
     total = sum(parts.values())
-    split = [f"{percent(parts[how], total)} {how}" for how in MARKS if parts.get(how)]
-    return f"Of {of} {', '.join(split)}." if split else ""
+    hows = [how for how in MARKS if parts.get(how)]
+    if len(hows) == 1:
+        return f"Of {of}, all are {hows[0]}."
+    split = [f"{percent(parts[how], total)} {how}" for how in hows]
+    return f"Of {of}, {', '.join(split)}." if split else ""

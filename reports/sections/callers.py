@@ -142,7 +142,7 @@ def _page_callers(connection: DuckDBPyConnection, run: int, policies: list[str])
     )
     if not found:
         return Text(
-            "Who allocated the pages is not known: no kernel stacks were recorded behind "
+            "Who allocated the pages is not known: no kernel stacks were recorded after "
             "mm_page_alloc (a stacktrace trigger on the event records them)."
         )
     most = max(found[0]["page_allocs"], 1)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from reports import queries
 from reports.queries import BASELINE
-from reports.render.wording import listed, plural
+from reports.render.wording import kinds, listed, plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,24 +84,24 @@ def _on_readers(by_policy: dict[str, list[Row]]) -> list[str]:
     functions: dict[tuple[str, ...], set[str]] = {}
     for policy, rows in by_policy.items():
         once = [row for row in rows if row["by_source"] == "freezable once readers change"]
-        kinds = tuple(row["page_kind"] for row in once)
-        policies.setdefault(kinds, []).append(policy)
-        functions[kinds] = {name for row in once for name in row["readers"]}
+        frozen = tuple(row["page_kind"] for row in once)
+        policies.setdefault(frozen, []).append(policy)
+        functions[frozen] = {name for row in once for name in row["readers"]}
     return [
-        f"{listed(names)}: savings on {listed(kinds)} pages count on changes to "
-        f"{plural(len(functions[kinds]), 'function')}, of all architectures, that read their "
+        f"{listed(names)}: savings on {kinds(frozen)} pages count on changes to "
+        f"{plural(len(functions[frozen]), 'function')}, of all architectures, that read their "
         "count, take references or map them (view count_readers)."
-        for kinds, names in policies.items()
-        if kinds
+        for frozen, names in policies.items()
+        if frozen
     ]
 
 
 def _against_sources(policy: str, rows: list[Row]) -> list[str]:
-    words = {"needs its count": "need their count", "not known": "cannot be told to do without it"}
+    words = {"needs its count": "need their count", "not known": "are not known to do without it"}
     return [
-        f"{policy}: by the kernel’s sources {listed(kinds)} pages {words[verdict]}."
+        f"{policy}: by the kernel’s sources {kinds(found)} pages {words[verdict]}."
         for verdict in words
-        if (kinds := [row["page_kind"] for row in rows if row["by_source"] == verdict])
+        if (found := [row["page_kind"] for row in rows if row["by_source"] == verdict])
     ]
 
 

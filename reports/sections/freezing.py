@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 TOP = 15  #: rows of a ranked table
 _KINDS = 6  #: kinds drawn one by one; the rest is one
 _NO_PAGE_REF = (
-    "Whether pages could do without their count is not known: the recording has no page_ref "
-    "events, which take a kernel built with CONFIG_DEBUG_PAGE_REF."
+    "Who took references on these pages is not known: the recording has no page_ref events, which "
+    "take a kernel built with CONFIG_DEBUG_PAGE_REF."
 )
 
 
@@ -73,7 +73,7 @@ def _figure(connection: DuckDBPyConnection, kinds: list[Row]) -> Chart:
     saved = [row["plain_ops_saved"] + row["locked_ops_saved"] for row in kinds]
     return Chart(
         "The set that gives a page its count and the drop that ends it, ●: what freezing each kind "
-        "of page saves, by verdict; behind it, in how many of the lives that began and ended in "
+        "of page saves, by verdict; after it, in how many of the lives that began and ended in "
         "the recording somebody took a reference beyond the first ●. The verdict is the stricter "
         "of two: by these lives, and by who reads the count in the kernel’s sources. Nearly: in at "
         f"most {wording.percent(nearly)} of the lives.",
@@ -263,12 +263,12 @@ def hazards(connection: DuckDBPyConnection, run: int) -> list[Block]:
         with_titles(
             "From 6.14 on get_page and put_page leave slab and large kmalloc pages alone and fire "
             "no event (H4): such callers show up as a warning in the kernel’s log, not here. Nor "
-            "do those that only read a count: no event tells of them (view count_readers)."
+            "do those that only read a count: no event shows them (view count_readers)."
         )
     )
     if not found:
         names = wording.listed([row["name"] for row in freezing])
-        text = f"Nobody touched the count of a page that is frozen under {names}."
+        text = f"No caller was seen to touch the count of a page that is frozen under {names}."
         return [heading, Text(text), note]
     return [heading, _hazard_table(found), note]
 
@@ -351,7 +351,7 @@ def depth(connection: DuckDBPyConnection, run: int) -> list[Block]:
             "allocation’s call stack, from the inside out: in prep_new_page as 6.12 does, in the "
             "wrappers alloc_pages and folio_alloc as 7.2 does, or by the function that asks for "
             "the page. A path that enters inside the level has no count; whether its pages need "
-            f"one is told {known}. Those that are freezable once readers change are counted as "
+            f"one follows {known}. Those that are freezable once readers change are counted as "
             "if these had changed.",
             [
                 Bars(

@@ -53,7 +53,7 @@ def _table(
             locked[policy] = ends
         else:
             alike.setdefault(same, []).append(policy)
-    told = [f"{wording.listed(names)} as {same}" for same, names in alike.items()]
+    same_as = [f"{wording.listed(names)}: as {same}" for same, names in alike.items()]
     counted = [
         [(first[kind][name],) * 2 for kind in kinds] for name in ("page_allocs", "page_frees")
     ]
@@ -71,8 +71,8 @@ def _table(
     return Table(
         "Page allocations and frees of any order, and locked instructions under each policy, by "
         "page kind, least to most where those in use are assumed"
-        f"{f' ({wording.listed(told)})' * bool(told)}. Known: how, for the kind of these pages "
-        "and for their operations in use.",
+        f"{f' ({wording.listed(same_as)})' * bool(same_as)}. Known: how, for the kind of these "
+        "pages and for their operations in use.",
         (
             TableColumn("page kind", numeric=False),
             TableColumn("allocs ●"),

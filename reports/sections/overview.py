@@ -41,7 +41,7 @@ _NOT_PAGED = (
 )
 _NONE_LOST = " None lost events ●."
 _ROWS = 12  #: runs up to which each has a row of the figure
-_GAPS = 5  #: runs whose gaps are told one by one
+_GAPS = 5  #: runs whose gaps are named one by one
 
 
 def section(
@@ -53,7 +53,7 @@ def section(
         connection: a results database.
         runs: rows of queries.runs.
         title: the section's.
-        paged: each run has a page behind this section.
+        paged: each run has a page after this section.
     """
     summaries = {run["run"]: queries.policies(connection, run["run"]) for run in runs}
     names = list(dict.fromkeys(row["policy"] for rows in summaries.values() for row in rows))
@@ -102,8 +102,8 @@ def _answers(
     )
     return [
         block
-        for title, told in zip(questions.QUESTIONS, found, strict=True)
-        for block in (Heading(title), told)
+        for title, each in zip(questions.QUESTIONS, found, strict=True)
+        for block in (Heading(title), each)
     ]
 
 
@@ -114,8 +114,9 @@ def _spread(values: Sequence[float]) -> str:
 def _frozen(frozen: dict[str, Row], headline: str | None, known: int) -> Answer:
     if not frozen:
         return Answer(
-            "What freezing saves is not told.",
-            f"It takes runs with pages under {BASELINE} and one other policy.",
+            "What freezing saves is not known: no run here has locked reference-count instructions "
+            f"and was replayed under both {BASELINE} and another policy.",
+            "",
         )
     most = max(frozen, key=lambda name: frozen[name]["frozen_saved_pct_high"])
     highest = percent_ranged(frozen[most], "frozen_saved_pct")
@@ -136,8 +137,10 @@ def _frozen(frozen: dict[str, Row], headline: str | None, known: int) -> Answer:
 def _further(further: list[Row]) -> Answer:
     if not further:
         return Answer(
-            "What could be frozen next is not told.",
-            f"It takes runs under {BASELINE}, {questions.FARTHEST} and one other policy.",
+            "What could be frozen next is not known: no run here has locked reference-count "
+            f"instructions and was replayed under {BASELINE}, {questions.FARTHEST} and a policy "
+            "that freezes less.",
+            "",
         )
     saved: dict[str, int] = {}
     for row in further:
@@ -146,10 +149,11 @@ def _further(further: list[Row]) -> Answer:
     order = sorted(saved, key=lambda kind: (-saved[kind], kind))
     low, high = (row([each[f"pct_{end}"] for each in further]) for row, end in _ENDS)
     return Answer(
-        f"Next could be {wording.listed(order)} pages: without a count they save "
-        f"{percent_between(low, high)} more.",
-        "How: inferred, by the kernels’ sources; most of them take changes to functions that read "
-        "the count (view count_readers). Caveat: what the changed readers cost is not counted.",
+        f"Next could be {wording.kinds(order)} pages: without a count they would save "
+        f"{percent_between(low, high)} more of the locked instructions of a run.",
+        "How: inferred, by the kernels’ sources; most of them take changes to functions that use "
+        "the count (view count_readers). Caveat: what the changed functions would cost instead is "
+        "not counted.",
         "frozen_savings",
     )
 
@@ -161,7 +165,7 @@ def _sheaves(models: list[Row]) -> Answer:
     with_sheaves = [row for row in models if row["refills"] is not None]
     if not with_sheaves:
         return Answer(
-            "What sheaves would do is not told: none were simulated.",
+            "What sheaves would do is not known: no run here simulates them.",
             "Replay without --placement recorded; on kernels before 7.0 with --set kernel=7.2.",
         )
     absent = sum(bool(row["what_if"]) for row in with_sheaves)
@@ -184,8 +188,9 @@ def _sheaves(models: list[Row]) -> Answer:
 def _schemes(schemes: list[Row]) -> Answer:
     if not schemes:
         return Answer(
-            "What page descriptors would take is not told.",
-            "It takes a scheme to replay with, and pages of 4,096 bytes.",
+            "What page descriptors would take is not known: no run here has a scheme with "
+            f"descriptors, page events, and pages of {wording.count(questions.PAGE_SIZE)} bytes.",
+            "",
         )
     used = [row["used_saved_bytes"] / 1024 for row in schemes]
     pays = sum(each < 0 for each in used)
@@ -193,10 +198,11 @@ def _schemes(schemes: list[Row]) -> Answer:
         *(100 * row["saved_low_bytes"] / row["memory_bytes"] for row in schemes),
         *(row["saved_pct"] for row in schemes),
     ]
+    costs = wording.span(_kib(-max(used)), _kib(-min(used)))
     return Answer(
         f"With {schemes[0]['scheme']} the pages in use would cost more than struct page in "
-        f"{pays} of {wording.plural(len(schemes), 'run')} ({_kib(-max(used))} – {_kib(-min(used))} "
-        f"KiB, below zero where they save); with all other pages it saves {_spread(shares)} of "
+        f"{pays} of {wording.plural(len(schemes), 'run')} ({costs} KiB, below zero where they "
+        f"save); with all other pages it saves {_spread(shares)} of "
         "memory.",
         "How: assumed: the plan’s sizes, no kernel has them; inferred: which blocks are live at "
         "the end. Caveat: most of these machines’ pages are free, and a free page has no "
@@ -316,13 +322,13 @@ def _figure(runs: Sequence[Row], summaries: dict[int, list[Row]], names: list[st
 
 def _gaps(runs: Sequence[Row]) -> list[Block]:
     """What recordings do not cover."""
-    told = [
+    gaps = [
         f"Run {run['run']} ({run['trace']}): {text}."
         for run in runs
         for text in warnings(json.loads(run["meta"] or "{}"))
     ]
-    shown: list[Block] = [Text(text) for text in told[:_GAPS]]
-    if told[_GAPS:]:
-        rest = wording.plural(len(told) - _GAPS, "more gap")
+    shown: list[Block] = [Text(text) for text in gaps[:_GAPS]]
+    if gaps[_GAPS:]:
+        rest = wording.plural(len(gaps) - _GAPS, "more gap")
         shown.append(Text(f"And {rest} in what recordings cover: allocsim info TRACE names them."))
     return shown

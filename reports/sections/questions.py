@@ -14,11 +14,14 @@ from reports.render.wording import (
     between,
     count,
     kib,
+    kinds,
     listed,
     mib,
+    mib_between,
     percent,
     percent_between,
     plural,
+    trace_word,
 )
 
 if TYPE_CHECKING:
@@ -34,7 +37,8 @@ QUESTIONS = (
 )
 FARTHEST = "everything-freezable"  #: the policy that freezes all that the kernel's sources allow
 TODAY = "struct-page"  #: the scheme others are measured against, in the views too
-SCHEME = "memdesc-8"  #: the scheme that is told first, where it was asked for
+SCHEME = "memdesc-8"  #: the scheme of the first sentence, where it was asked for
+PAGE_SIZE = 4096  #: bytes of the pages that descriptors are modelled for
 
 _NEXT = """
 WITH further AS (
@@ -64,7 +68,8 @@ LEFT JOIN freezability AS seen
 ORDER BY saved DESC, page_kind
 """
 _SIMULATED = """
-SELECT summary.*, runs.slub, quality.on_older_slabs_pct, quality.recorded_requests
+SELECT summary.*, runs.slub, quality.on_older_slabs,
+    quality.on_older_slabs_pct, quality.recorded_requests
 FROM placement_summary AS summary
 INNER JOIN runs USING (run)
 INNER JOIN placement_quality AS quality USING (run)
@@ -83,7 +88,7 @@ WHERE run = $run ORDER BY scheme = $scheme DESC, scheme LIMIT 1
 
 
 def further(connection: DuckDBPyConnection, run: int, policies: list[Row]) -> Row | None:
-    """What freezing all that the sources allow would save beside the policy told first.
+    """What freezing all that the sources allow would save beside the headline policy.
 
     Args:
         connection: a results database.
@@ -92,7 +97,8 @@ def further(connection: DuckDBPyConnection, run: int, policies: list[Row]) -> Ro
 
     Returns:
         The rows by kind of page, their sums, and least and most of their share of the locked
-        instructions under the baseline; None where the run was not replayed under what it takes.
+        instructions under the baseline; None where there are none of these, or the run was not
+        replayed under what it takes.
     """
     by_name = {row["policy"]: row for row in policies}
     headline = queries.headline_policy([name for name in by_name if name != FARTHEST])
@@ -118,53 +124,70 @@ def could_be_next(connection: DuckDBPyConnection, run: Row, policies: list[Row])
     """Which pages could lose their count beside those that kernels have frozen."""
     found = further(connection, run["run"], policies)
     if found is None:
-        return Answer(
-            "What could be frozen next is not told.",
-            f"It takes the policies {BASELINE}, {FARTHEST} and one other: replay with them.",
-        )
-    kinds = found["kinds"]
-    view = "freezability" if any(row["whole_lives"] for row in kinds) else "frozen_savings"
-    if not kinds:
+        return _nothing_next(run, {row["policy"]: row for row in policies})
+    rows = found["kinds"]
+    view = "freezability" if any(row["whole_lives"] for row in rows) else "frozen_savings"
+    if not rows:
         return Answer(
             f"Nothing that {FARTHEST} freezes beside {found['headline']} would save a locked "
             "instruction here.",
-            "By the kernel’s sources: no page that could do without a count came or went.",
+            f"No page was freed of a kind that {FARTHEST} freezes beside those.",
             "frozen_savings",
         )
-    once = [row for row in kinds if row["verdict"] == "freezable once readers change"]
+    once = [row for row in rows if row["verdict"] == "freezable once readers change"]
     functions = {name for row in once for name in row["readers"] or ()}
-    needs = f", once {plural(len(functions), 'function')} that read it have changed" if once else ""
+    needs = f", once {plural(len(functions), 'function')} that use it are changed" if once else ""
     text = (
-        f"Next could be {listed([row['page_kind'] for row in kinds])} pages: without a count they "
-        f"save {between(found['saved_low'], found['saved_high'])} more of "
+        f"Next could be {kinds(row['page_kind'] for row in rows)} pages: without a count they "
+        f"would save {between(found['saved_low'], found['saved_high'])} more of "
         f"{between(found['base_low'], found['base_high'])} locked instructions "
         f"({percent_between(found['pct_low'], found['pct_high'])}){needs}."
     )
-    parts = listed([f"{row['page_kind']} {count(row['saved'])}" for row in kinds])
-    return Answer(text, f"{parts}. {_seen(kinds)} {_price(kinds)}", view)
+    parts = listed([f"{kinds([row['page_kind']])} {count(row['saved'])}" for row in rows])
+    return Answer(text, f"Of these {parts}. {_seen(rows)} {_price(rows)}", view)
 
 
-def _seen(kinds: list[Row]) -> str:
-    """Whether somebody took references on these pages, as far as the recording says."""
-    told = [row for row in kinds if row["whole_lives"]]
-    if not told:
-        return (
-            f"How: inferred from the sources of Linux {kinds[0]['kernel']} alone: without page_ref "
-            "events the recording does not say who took references."
+def _nothing_next(run: Row, by_name: dict[str, Row]) -> Answer:
+    """Why no kind of page is named: what the run lacks."""
+    unknown = "What could be frozen next is not known"
+    missing = [name for name in (BASELINE, FARTHEST) if name not in by_name]
+    if len(by_name) + len(missing) < 3:
+        missing.append("one that freezes less")
+    if missing:
+        return Answer(
+            f"{unknown}: this run lacks policies.",
+            f"It takes {listed(missing)} too: replay with it among the policies, or without "
+            "--policy.",
         )
-    lives, extra = (sum(row[name] for row in told) for name in ("whole_lives", "extra_lives"))
-    return (
-        f"How: observed: somebody took a reference in {count(extra)} of "
-        f"{plural(lives, 'whole life', 'whole lives')} of these pages; inferred from the sources "
-        f"of Linux {kinds[0]['kernel']}: who reads the count."
+    if by_name[BASELINE]["locked_ops"] is None:
+        return Answer(f"{unknown}: no page was allocated or freed.", "")
+    return Answer(
+        f"Freezing more would save no locked instruction: there is none in this {trace_word(run)}.",
+        "Plain stores are in the table below.",
+        "policy_summary",
     )
 
 
-def _price(kinds: list[Row]) -> str:
-    priced = [row["page_kind"] for row in kinds if row["price"]]
-    if priced:
-        return f"Caveat: what changed readers cost, as those of {listed(priced)}, is not counted."
-    return "Caveat: what changed readers cost instead is not counted."
+def _seen(rows: list[Row]) -> str:
+    """Whether somebody took references on these pages, as far as the recording says."""
+    seen = [row for row in rows if row["whole_lives"]]
+    if not seen:
+        return (
+            f"How: inferred from the sources of Linux {rows[0]['kernel']} alone: no page_ref "
+            "events of these pages say who took references."
+        )
+    lives, extra = (sum(row[name] for row in seen) for name in ("whole_lives", "extra_lives"))
+    return (
+        f"How: observed: somebody took a reference in {count(extra)} of "
+        f"{plural(lives, 'whole life', 'whole lives')} of these pages; inferred from the sources "
+        f"of Linux {rows[0]['kernel']}: who reads the count."
+    )
+
+
+def _price(rows: list[Row]) -> str:
+    priced = [row["page_kind"] for row in rows if row["price"]]
+    of = f" (known to cost more: those of {kinds(priced)} pages)" if priced else ""
+    return f"Caveat: what the changed functions would cost instead{of} is not counted."
 
 
 def simulated(connection: DuckDBPyConnection, run: int) -> Row | None:
@@ -176,24 +199,34 @@ def sheaves(connection: DuckDBPyConnection, run: Row) -> Answer:
     """What the model says of sheaves, or of the CPUs' own slabs where it has no sheaves."""
     row = simulated(connection, run["run"])
     if row is None:
+        [found] = queries.rows(
+            connection, "SELECT count(*) AS runs FROM runs WHERE of_run = $run", run=run["run"]
+        )
+        if found["runs"]:
+            return Answer(
+                "What sheaves would do is not known: there is no allocation or free of an object "
+                "to simulate.",
+                "Record the kmem events of objects (kmalloc, kfree, kmem_cache_alloc and _free).",
+            )
         return Answer(
-            "What sheaves would do is not told: no placement was simulated.",
-            "Replay without --placement recorded, and with the objects’ events recorded.",
+            "What sheaves would do is not known: no placement was simulated.",
+            "Replay without --placement recorded.",
         )
     name = wording_of(row["profile"])
     share = f"{percent(row['fastpath_pct'])} of {count(row['operations'])}"
     if row["refills"] is None:
         text = (
             f"In the model of {name}, which has no sheaves, the CPUs’ own slabs serve at least "
-            f"{share} allocations and frees of objects; list_lock is taken "
+            f"{share} allocations and frees of objects, and list_lock is taken "
             f"{plural(row['list_locks'], 'time')}. With sheaves: replay with --set kernel=7.2."
         )
     else:
         if_ = f" (a what-if: {row['what_if']})" if row["what_if"] else ""
         text = (
-            f"With the sheaves of {name}{if_}, the CPUs’ own serve at least {share} allocations "
-            f"and frees of objects; {count(row['refills'])} are refilled from slabs, "
-            f"{count(row['flushes'])} flushed to them, and list_lock is taken "
+            f"With the sheaves of {name}{if_}, each CPU’s own serve at least {share} allocations "
+            f"and frees of objects; sheaves are refilled from slabs "
+            f"{plural(row['refills'], 'time')} and flushed to them "
+            f"{plural(row['flushes'], 'time')}, and list_lock is taken "
             f"{plural(row['list_locks'], 'time')}."
         )
     return Answer(text, _modelled(row), "placement_summary")
@@ -206,11 +239,18 @@ def wording_of(profile: str) -> str:
 
 def _modelled(row: Row) -> str:
     """How far the model can be trusted here: what it is compared with, and what it leaves out."""
+    recorded = "the recorded kernel" + ", which differs," * bool(row["what_if"])
+    older = (
+        f"{percent(row['on_older_slabs_pct'])} of the requests are for objects on slabs older "
+        "than the recording, and what lay on those is inferred"
+        if row["on_older_slabs"]
+        else "this is one recording"
+    )
     text = (
-        f"How: modelled on the recorded requests; it makes {plural(row['slab_allocs'], 'slab')}, "
-        f"the recorded kernel made {count(row['recorded_slab_allocs'])} (observed). Caveat: "
-        f"{percent(row['on_older_slabs_pct'])} of the requests are for objects on slabs older than "
-        "the recording; what lay on those is inferred."
+        "How: modelled on the recorded requests, counted as SLUB_STATS counts: allocations of "
+        "sheaves too, frees through kfree_rcu’s sheaves not. The model makes "
+        f"{plural(row['slab_allocs'], 'slab')}, {recorded} made "
+        f"{count(row['recorded_slab_allocs'])} (observed). Caveat: {older}."
     )
     left = row["left_out"]
     if left:
@@ -222,7 +262,7 @@ def _modelled(row: Row) -> str:
 
 
 def memdesc(connection: DuckDBPyConnection, run: int) -> Row | None:
-    """A run's row of the scheme of page descriptors that is told first."""
+    """A run's row of the scheme of page descriptors that comes first."""
     return next(iter(queries.rows(connection, _MEMDESC, run=run, scheme=SCHEME)), None)
 
 
@@ -230,37 +270,39 @@ def descriptors(connection: DuckDBPyConnection, run: Row) -> Answer:
     """What page descriptors would cost the pages in use, and what they save on the rest."""
     row = memdesc(connection, run["run"])
     if row is None:
-        return Answer(
-            "What page descriptors would take is not told.",
-            f"It takes a scheme to replay with, and pages of 4,096 bytes; this machine has pages "
-            f"of {count(run['page_size'])}.",
+        size = run["page_size"]
+        why = (
+            "no scheme that has descriptors was replayed, or no page event recorded"
+            if size == PAGE_SIZE
+            else f"they are modelled for pages of {count(PAGE_SIZE)} bytes, and this machine’s "
+            f"are of {count(size)}"
         )
+        return Answer(f"What page descriptors would take is not known: {why}.", "")
     used = row["used_saved_bytes"]
-    verb = "cost" if used < 0 else "save"
     low, high = row["saved_low_bytes"], row["saved_bytes"]
+    rest = high - used
+    share = percent_between(100 * low / row["memory_bytes"], row["saved_pct"])
     text = (
-        f"With {row['scheme']} the pages in use would {verb} {kib(abs(used))} KiB against "
-        f"struct page, all others save {mib(high - used)} MiB; all told it saves "
-        f"{_mib(low, high)} MiB "
-        f"({percent_between(100 * low / row['memory_bytes'], row['saved_pct'])} of memory)."
+        f"With {row['scheme']} the pages in use would {_verb(used)} {kib(abs(used))} KiB against "
+        f"struct page, and all other pages {_verb(rest)} {'up to ' * (low < high)}"
+        f"{mib(abs(rest))} MiB; in total it saves {mib_between(low, high)} MiB "
+        f"({share} of memory{'; below zero it costs' * (low < 0)})."
     )
     filled = row["filled_saved_bytes"]
-    word = "cost" if filled < 0 else "save"
     unknown = (
-        f" Of {plural(row['unknown_frames'], 'page')} nothing is known."
+        f" Nothing is known of {plural(row['unknown_frames'], 'page')}."
         if row["unknown_frames"]
         else ""
     )
     note = (
-        f"How: assumed: the plan’s sizes, no kernel has them; inferred, by {row['stock_from']}: "
-        f"{count(row['described_pages'])} of {plural(row['pages'], 'page')} are known to be of a "
-        "block with a descriptor when the recording ends; the lower end counts all that may be."
-        f"{unknown} Caveat: were all the rest page cache in blocks of one page, it would {word} "
-        f"{mib(abs(filled))} MiB."
+        "How: the sizes of descriptors are the plan’s, assumed: no kernel has them. By "
+        f"{row['stock_from']}, inferred, {count(row['described_pages'])} of "
+        f"{plural(row['pages'], 'page')} belong to a block with a descriptor when the recording "
+        f"ends; the lower end adds all others that may.{unknown} Caveat: if all pages not in use "
+        f"were page cache in folios of one page, it would {_verb(filled)} {mib(abs(filled))} MiB."
     )
     return Answer(text, note, "descriptor_break_even")
 
 
-def _mib(low: float, high: float) -> str:
-    first, second = mib(low), mib(high)
-    return first if first == second else f"{first} – {second}"
+def _verb(saved: float) -> str:
+    return "cost" if saved < 0 else "save"

@@ -42,10 +42,10 @@ _MARKS = Text(
 def first_page(connection: DuckDBPyConnection, run: Row) -> list[Block]:
     """The four answers, and the policies side by side; a sweep's before them."""
     policies, how = _under_policies(connection, run["run"])
-    told = zip(QUESTIONS, _answers(connection, run, policies, how), strict=True)
+    answers = zip(QUESTIONS, _answers(connection, run, policies, how), strict=True)
     return [
         *sweeps.blocks(connection, run["run"]),
-        *(block for title, told_of in told for block in (Heading(title), told_of)),
+        *(block for title, each in answers for block in (Heading(title), each)),
         headline(policies, how),
         _MARKS,
     ]
@@ -114,7 +114,7 @@ def replayed(connection: DuckDBPyConnection, run: Row) -> Table:
         ),
         (
             "Kernel stacks",
-            f"behind {wording.count(pages['stacks'])} of "
+            f"after {wording.count(pages['stacks'])} of "
             f"{wording.count(pages['allocs'])} page allocations ●"
             if pages["stacks"]
             else "none recorded",

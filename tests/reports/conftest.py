@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -24,6 +26,7 @@ from reports.views import create_views
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+GOLDEN = Path(__file__).parent / "golden"
 KINDS = ("slab", "large_kmalloc", "page_table", "anon", "other")
 #: policy -> kind -> plain stores and locked instructions at allocation, use and free.
 COUNTED = {"alloc": (1, 0), "use": (0, 0), "free": (0, 1)}
@@ -347,3 +350,11 @@ def small() -> Iterator[duckdb.DuckDBPyConnection]:
 def add_run() -> Callable[..., None]:
     """The function that adds a run to a database."""
     return _add_run
+
+
+def same_as_golden(name: str, text: str) -> None:
+    """ALLOCSIM_GOLDEN=write in the environment writes the golden files anew."""
+    path = GOLDEN / name
+    if os.environ.get("ALLOCSIM_GOLDEN") == "write":
+        path.write_text(text, "utf-8")
+    assert text == path.read_text("utf-8")

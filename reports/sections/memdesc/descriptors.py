@@ -20,7 +20,7 @@ from reports.render.document import (
 )
 from reports.render.wording import percent
 from reports.sections.memdesc import own_descriptors
-from reports.sections.questions import SCHEME, TODAY
+from reports.sections.questions import PAGE_SIZE, SCHEME, TODAY
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _REST = "no known block"  #: what the view calls pages that no live block is known to have
 _PARTS = ("word", "descriptors", "slab waste", "unknown")
-_PAGE_SIZE = 4096  # of the slabs that descriptors are put on
 
 
 def _not_modelled(connection: DuckDBPyConnection, run: int) -> list[Block]:
@@ -39,13 +38,13 @@ def _not_modelled(connection: DuckDBPyConnection, run: int) -> list[Block]:
         "SELECT page_size FROM runs JOIN traces USING (trace_id) WHERE run = $run",
         run=run,
     )
-    if row["page_size"] == _PAGE_SIZE:
+    if row["page_size"] == PAGE_SIZE:
         return []
     return [
         Heading("Page descriptors"),
         Text(
             f"Left out: descriptors and their slabs are modelled for pages of "
-            f"{wording.count(_PAGE_SIZE)} bytes, this machine has pages of "
+            f"{wording.count(PAGE_SIZE)} bytes, this machine has pages of "
             f"{wording.count(row['page_size'])}."
         ),
     ]
@@ -119,9 +118,9 @@ def _schemes(found: list[Row]) -> Table:
             wording.mib(row["start_bytes"]),
             wording.mib(row["mean_bytes"]),
             wording.mib(row["peak_bytes"]),
-            _range(row["end_bytes"], row["end_high_bytes"]),
+            wording.mib_between(row["end_bytes"], row["end_high_bytes"]),
             _percents(row["end_pct"], row["end_high_pct"]),
-            _range(row["saved_low_bytes"], row["saved_bytes"])
+            wording.mib_between(row["saved_low_bytes"], row["saved_bytes"])
             if row["scheme"] != TODAY
             else wording.MISSING,
         ]
@@ -225,11 +224,6 @@ def _kind(kind: str, size: str, group: list[Row]) -> list[Cell]:
         wording.kib(cost),
         wording.kib(saved),
     ]
-
-
-def _range(low: float, high: float) -> str:
-    first, second = wording.mib(low), wording.mib(high)
-    return first if first == second else f"{first} – {second}"
 
 
 def _percents(low: float | None, high: float | None) -> str:

@@ -123,7 +123,7 @@ def _evidence_text(machine: Row) -> str:
         f"Of what was allocated before it began, {machine['stock_from']} and its own events tell "
         f"of {wording.count(machine['stock_blocks'])} blocks ◐; "
         f"{wording.count(machine['unsure_blocks'])} more are in one snapshot only and untouched: "
-        "they came before the recording or behind it, so they count as not known."
+        "they came before the recording or after it, so they count as not known."
     )
     if machine["unknown_frames"]:
         which = "that the recording does not touch"

@@ -45,7 +45,7 @@ _MACHINES = {
     "observed": "as the recording’s zoneinfo has them ●",
     "inferred": (
         "as the recording’s zoneinfo has them ●, with as many pages free at its first event as the "
-        "snapshot behind it and the events leave ◐"
+        "snapshot after it and the events leave ◐"
     ),
 }
 _NO_MACHINE = "assumed, since the recording has no zoneinfo ○"

@@ -38,7 +38,7 @@ APART = {
 WHY_APART = {
     Standing.BY_RULE: "by rule: order and objects of slabs are fixed when a cache is made",
     Standing.WIDE_BOUND: "wide bound: 100 % of the kernel's figure or more, so that 0 would do",
-    Standing.WIDE_INTERVAL: "wide interval: of what no event tells; nothing could lie outside",
+    Standing.WIDE_INTERVAL: "wide interval: of what no event shows; nothing could lie outside",
     Standing.NO_BOUND: "no bound: for the reason that stands beside each",
 }
 

@@ -1,18 +1,13 @@
-"""A comparison as people read it: golden files, 80 columns, a page in a real browser, a PDF.
-
-ALLOCSIM_GOLDEN=write in the environment writes the golden files anew.
-"""
+"""A comparison as people read it: golden files, 80 columns, a page in a real browser, a PDF."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
 from dataclasses import replace
 from html import escape, unescape
-from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -28,17 +23,17 @@ from reports.compare.identity import Identity, LeftOut, Why
 from reports.compare.json import to_json
 from reports.compare.measure_runs import checked, compare
 from reports.queries import runs
-from reports.render.document import Picture
+from reports.render.document import Chart
 from reports.render.html import to_html
 from reports.render.pdf import render
 from reports.render.text import WIDTH, ascii_only, to_markdown, to_text
-from tests.reports.conftest import empty_database
+from tests.reports.conftest import empty_database, same_as_golden
 from tests.reports.synthetic import Workload, add_seed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -62,13 +57,6 @@ def comparison() -> Iterator[Comparison]:
 def two_sides(comparison: Comparison) -> Comparison:
     sides = comparison.sides[:2]
     return compare(sides, 0, checked(sides))
-
-
-def same_as_golden(name: str, text: str) -> None:
-    path = GOLDEN / name
-    if os.environ.get("ALLOCSIM_GOLDEN") == "write":
-        path.write_text(text, "utf-8")
-    assert text == path.read_text("utf-8")
 
 
 def test_text_is_the_golden_file(comparison: Comparison) -> None:
@@ -140,7 +128,7 @@ def test_the_report_has_a_figure_of_operations_memory_and_lives(comparison: Comp
     captions = [
         re.split("[,:]", each.caption)[0]
         for each in report.sections[0].blocks
-        if isinstance(each, Picture)
+        if isinstance(each, Chart)
     ]
     assert captions == [
         "Reference operations by kind of page",

@@ -56,7 +56,7 @@ CPUs        1 of 2 CPUs
             no events of CPU 1 (of 2 CPUs): idle, or not recorded; what was freed there stays live
             here, what was allocated there is unknown
 direct map  0xffff888000000000, by 485 of 486 votes (99.79 %)
-stacks      behind 6 events, 3 distinct; 2 without an event
+stacks      after 6 events, 3 distinct; 2 without an event
 symbols     30 of 31 addresses
 page_ref    not recorded: the use stage is assumed
 snapshots   before and after

@@ -45,9 +45,9 @@ def _run(
         (
             Verdict.UNSEEN,
             [
-                "less: by the kernel’s sources slab pages cannot be told to do without it.",
+                "less: by the kernel’s sources slab pages are not known to do without it.",
                 AGAINST,
-                "more: by the kernel’s sources slab pages cannot be told to do without it.",
+                "more: by the kernel’s sources slab pages are not known to do without it.",
             ],
         ),
     ],

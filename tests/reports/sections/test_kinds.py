@@ -55,7 +55,7 @@ def test_a_policy_that_is_another_s_on_every_kind_has_no_column(
     assert isinstance(table, Table)
     heads = [column.title for column in table.columns]
     assert heads == ["page kind", "allocs ●", "frees ●", "refcounted", "linux-7.2", "known"]
-    assert "(linux-6.12 as refcounted)" in table.caption
+    assert "(linux-6.12: as refcounted)" in table.caption
     # 3 slab frees, 1 large kmalloc, 2 of page tables, 2 anon and 3 or 4 uses of each.
     assert {cell_text(row[0]): (row[3], row[4]) for row in table.rows[:-1]} == {
         "anon": ("8", "10"),
