@@ -82,6 +82,7 @@ torture: $(VENV)/.dev ## Kill every command at any moment, and fill its disk (or
 
 soak: $(VENV)/.dev ## Time and memory of a synthetic trace of 1e9 events, 60 GB of disk (or EVENTS="1e7 1e8")
 	$(BIN)/python bench/soak.py $(EVENTS)
+
 fuzz: $(VENV)/.dev ## Read damaged inputs of every kind (hours; RUNS=N each, four times as many of the byte readers)
 	$(BIN)/python -m tests.fuzz.run --runs $(RUNS) --save $(OUT)/fuzz
 

@@ -42,6 +42,7 @@ _SYNTH = f"--events {_EVENTS} --force"
 _LEFT = re.compile(r"\.?allocsim-[0-9a-f]{16}|\.allocsim-[0-9a-f]{16}\.part|\..+\.unfinished")
 _ENDS_S = 10  #: that the processes of a command may outlive it
 _SETS = ("sets/rec", "sets/made")
+_REPORTS = {"report": ["report.pdf"], "compare": ["c.txt", "c.html"]}  #: what is replaced besides
 
 #: What is tortured, in a folder that has all it needs and what it replaces.
 COMMANDS = {
@@ -58,8 +59,6 @@ _SET_UP = (
     f"synth hackbench -o sets --name made {_SYNTH}",
     "replay trace --db results.duckdb",
     COMMANDS["import"],
-    COMMANDS["report"],
-    COMMANDS["compare"],
 )
 
 
@@ -83,15 +82,15 @@ def done(folder: Path, command: str) -> tuple[int, str]:
     return process.returncode, said
 
 
-def set_up(folder: Path) -> None:
-    """Fill a folder.
+def set_up(folder: Path, only: list[str]) -> None:
+    """Fill a folder, for these commands.
 
     Raises:
         RuntimeError: a command failed.
     """
     (folder / "tmp").mkdir(parents=True)
     write_text(folder / "rec.txt", _EVENTS)
-    for command in _SET_UP:
+    for command in _SET_UP + tuple(COMMANDS[name] for name in only if name in _REPORTS):
         code, said = done(folder, command)
         if code:
             raise RuntimeError(f"{command}: {said}")
@@ -126,7 +125,9 @@ def state(folder: Path) -> State:
         name: _digest(*(folder / name / each for each in ("events.parquet", "stacks.parquet")))
         for name in _SETS
     }
-    files |= {name: _digest(folder / name) for name in ("report.pdf", "c.txt", "c.html")}
+    for path in (folder / name for names in _REPORTS.values() for name in names):
+        if path.exists():
+            files[path.name] = _digest(path)
     found = (path for part in (".", "sets", "tmp") for path in (folder / part).iterdir())
     names = frozenset(str(path.relative_to(folder)) for path in found)
     return State(_runs(folder / "results.duckdb"), files, names)
@@ -178,7 +179,10 @@ class Judge:
             what, counts = found.runs[number]
             if whole.get(tuple(what)) != _sizes(counts):
                 return f"run {number} is there in part"
-        for name, digest in found.files.items():
+        for name in self.old.files:
+            if name not in found.files:
+                return f"{name} is gone"
+            digest = found.files[name]
             ends = {"report.pdf": b"%%EOF", "c.html": b"</html>"}
             if name in ends and (folder / name).read_bytes().rstrip().endswith(ends[name]):
                 continue  # with the day of its making in it
@@ -354,8 +358,9 @@ def main() -> None:
     failed = False
     with tempfile.TemporaryDirectory(prefix="torture-") as scratch:
         base = Path(scratch) / "base"
-        set_up(base)
-        for name in given.only.split(","):
+        only = given.only.split(",")
+        set_up(base, only)
+        for name in only:
             command, tally = COMMANDS[name], Tally()
             after = Path(scratch) / "after"
             shutil.copytree(base, after)

@@ -18,7 +18,8 @@ from pipeline.progress import Progress  # noqa: E402
 from pipeline.replay.settings import combinations  # noqa: E402
 from pipeline.replay.sweeps import sweep_traces  # noqa: E402
 from pipeline.store.database import reading  # noqa: E402
-from reports.render.document import Picture  # noqa: E402
+from reports.render.document import Chart  # noqa: E402
+from reports.render.plots import svg  # noqa: E402
 from reports.sections.sheaf_tradeoff import blocks  # noqa: E402
 
 FIGURE = ROOT / "docs" / "figures" / "sheaf-tradeoff.svg"
@@ -30,8 +31,8 @@ def drawn(db: Path) -> str:
     """The figure, of a sweep that is put into a database."""
     sweep_traces([TRACE], db, combinations([VARIED], {}), None, Progress())
     with reading(db) as connection:
-        [picture] = [each for each in blocks(connection, 1) if isinstance(each, Picture)]
-    return picture.svg
+        [chart] = [each for each in blocks(connection, 1) if isinstance(each, Chart)]
+    return svg(chart).replace("<svg ", '<svg style="background: #fff" ', 1)  # on any page
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="allocsim",
     add_completion=False,
+    rich_markup_mode=None,  # plain text, as wide as a mail
     pretty_exceptions_enable=False,  # what is not caught is a bug: show it plainly
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -69,12 +70,14 @@ def _printing(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-app.command("import")(_printing(import_))
-for _command in (info, replay, report, compare, hazards, validate, sql, sweep):
-    app.command()(_printing(_command))
+for _command in (
+    import_, info, replay, report, compare, hazards, validate, sql, sweep, synth, fit,
+):  # fmt: skip
+    app.command(
+        _command.__name__.rstrip("_"),
+        short_help=(_command.__doc__ or "").partition("\n")[0],  # whole, where typer cuts it
+    )(_printing(_command))
 app.add_typer(cost, name="cost")
-app.command()(_printing(synth))
-app.command()(_printing(fit))
 
 
 def main() -> NoReturn:
@@ -96,7 +99,7 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
-def _run() -> tuple[int, str | None]:
+def _run() -> tuple[int, str | None]:  # noqa: PLR0911 - one for each kind of error
     """The exit code, and what is to be said."""
     try:
         # Not standalone: typer raises its usage errors instead of drawing a box around them. What
@@ -108,6 +111,8 @@ def _run() -> tuple[int, str | None]:
         return 1, "not enough memory for this; a damaged number in the input may ask for it"
     except BrokenPipeError:  # whoever read the output has enough
         return 1, None
+    except UnicodeEncodeError as error:  # Parquet, DuckDB and typst take names in UTF-8 alone
+        return 1, f"{error.object}: a name that is not UTF-8; rename it, or set a UTF-8 locale"
     except OSError as error:  # of a file that no command had to expect trouble with
         return 1, f"{error.filename or 'a file'}: {error.strerror or error}"
     except typer.TyperException as error:

@@ -3,7 +3,8 @@
 Also reports/rules.toml, the titles of docs/rules.md.
 
 ``python -m pipeline.docs`` writes them anew; a test says when they are out of date. Their examples
-are pages of their own, docs/examples; with ``--examples`` these and docs/walk.md are run first.
+are pages of their own, docs/examples; with ``--examples`` these, docs/walk.md and docs/comparing.md
+are run first.
 """
 
 from __future__ import annotations
@@ -180,7 +181,7 @@ bad input and where hazards or validate find something, 2 for bad usage, 130 aft
 
 def _command_page(name: str, command: TyperCommand) -> str:
     params = [cast("TyperArgument | TyperOption", param) for param in command.params]
-    arguments = [str(p.metavar or p.name) for p in params if p.param_type_name == "argument"]
+    arguments = [_spelled(param) for param in params if param.param_type_name == "argument"]
     rows = [(f"`{_spelled(param)}`", _default(param), param.help or "") for param in params]
     usage = " ".join(["allocsim", name, "[OPTIONS]", *arguments])
     about = "\n".join(_help(command))
@@ -200,7 +201,7 @@ def _example(command: str) -> str:
 
 def with_console_blocks() -> list[Path]:
     """The pages whose commands a reader can run."""
-    return [*sorted(EXAMPLES.glob("*.md")), DOCS / "walk.md"]
+    return [*sorted(EXAMPLES.glob("*.md")), DOCS / "comparing.md", DOCS / "walk.md"]
 
 
 def _help(command: TyperCommand) -> list[str]:
@@ -210,7 +211,7 @@ def _help(command: TyperCommand) -> list[str]:
 
 def _spelled(param: TyperArgument | TyperOption) -> str:
     if param.param_type_name == "argument":
-        return str(param.metavar or param.name)
+        return f"{param.metavar or param.name}{'...' if param.nargs == -1 else ''}"
     return " ".join(filter(None, [", ".join(param.opts), param.metavar]))
 
 

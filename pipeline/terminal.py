@@ -30,12 +30,27 @@ def printable(text: str) -> str:
     )
 
 
+@contextmanager
+def _of_the_stream() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # whoever read it has enough
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output: cannot be written: {error.strerror}") from None
+
+
 class _Printable(io.TextIOWrapper):
     """A stream that has what is written to it escaped."""
 
     def write(self, text: str) -> int:
-        super().write(printable(text))
+        with _of_the_stream():
+            super().write(printable(text))
         return len(text)
+
+    def flush(self) -> None:
+        with _of_the_stream():
+            super().flush()
 
 
 @contextmanager
@@ -46,26 +61,21 @@ def printing() -> Iterator[None]:
         OutputError: it cannot be written to.
     """
     before = sys.stdout
+    with _of_the_stream():
+        before.flush()
+    out = _Printable(
+        before.buffer,
+        encoding=before.encoding,
+        errors="backslashreplace",  # where the locale lacks a letter
+        line_buffering=before.isatty(),
+    )
     try:
+        with redirect_stdout(out):
+            yield
+    finally:
+        out.detach()
+    with _of_the_stream():
         before.flush()
-        out = _Printable(
-            before.buffer,
-            encoding=before.encoding,
-            errors="backslashreplace",  # where the locale lacks a letter
-            line_buffering=before.isatty(),
-        )
-        try:
-            with redirect_stdout(out):
-                yield
-        finally:
-            out.detach()
-        before.flush()
-    except BrokenPipeError:  # whoever read it has enough
-        raise
-    except OSError as error:
-        if error.filename is not None:  # not of a stream
-            raise
-        raise OutputError(f"standard output: cannot be written: {error.strerror}") from None
 
 
 def complain(message: str) -> None:

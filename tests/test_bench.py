@@ -30,8 +30,8 @@ def test_a_benchmark_gives_its_figures(name: str) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        ("torture.py", "--kills", "2", "--disks", "2", "--again", "2", "--only", "import,sweep"),
-        ("soak.py", "3000", "--steps", "synth+replay, simulated+report+import"),
+        ("torture.py", "--kills", "2", "--disks", "1", "--again", "2", "--only", "import"),
+        ("soak.py", "1000", "--steps", "synth+info+import"),
     ],
 )
 def test_commands_are_tortured_and_measured(command: tuple[str, ...]) -> None:

@@ -86,7 +86,7 @@ _WITHOUT_EVENT: tuple[tuple[str, tuple[int, int], tuple[int, int] | None, str], 
     ("skbuff_head_cache", (6, 19), None, "any task takes them from the list that NAPI keeps"),
 )
 
-# Kernels with a policy of their own, allocsim/policies: those in which a rule changed.
+# Kernels with a policy of their own, allocsim/refcount/policies: those in which a rule changed.
 _POLICIES = ((6, 12), (6, 14), (6, 16), (6, 17), (6, 18), (7, 0), (7, 2), (7, 3))
 # Read, and no rule found to differ from the policy before it.
 _READ_ALIKE = ((6, 19), (7, 1))

@@ -66,6 +66,7 @@ _WHOSE = ", ".join(
     for generation, rules in _RULES.items()
 )
 
+_DIGITS = 18  #: of a value, at most: what the database has room for
 _SHEAVES = (Generation.SHEAVES,)
 SETTINGS = (
     Setting(
@@ -161,9 +162,7 @@ def check_settings(settings: Mapping[str, int], caches: Iterable[str]) -> None:
                 f"setting {key}: the trace has no cache {cache}{_near(cache, names)}"
             )
         if not setting.low <= value <= setting.high:
-            raise SettingError(
-                f"setting {key}={value}: out of range, {setting.low} to {setting.high}"
-            )
+            raise SettingError(_beyond(setting, key, value))
 
 
 def parse_setting(text: str) -> tuple[str, int]:
@@ -178,10 +177,16 @@ def parse_setting(text: str) -> tuple[str, int]:
         if value not in choices:
             raise SettingError(f"setting {text!r}: must be one of {', '.join(choices)}")
         return key, choices[value]
-    if not equals or not re.fullmatch(r"-?[0-9]{1,18}", value):
+    if not equals or not re.fullmatch(r"-?[0-9]+", value):
         raise SettingError(f"setting {text!r}: must be KEY=VALUE with a whole number as value")
-    _split(key)
+    setting, _ = _split(key)
+    if len(value) > _DIGITS:
+        raise SettingError(_beyond(setting, key, value))
     return key, int(value)
+
+
+def _beyond(setting: Setting, key: str, value: int | str) -> str:
+    return f"setting {key}={value}: out of range, {setting.low} to {setting.high}"
 
 
 def check_key(key: str) -> None:

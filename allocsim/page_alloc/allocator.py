@@ -80,7 +80,11 @@ class PageAllocator:
         return [z for z in range(highest, -1, -1) if self.zones[z].managed]
 
     def zone_of(self, pfn: int) -> int:
-        """The zone a page lies in."""
+        """The zone a page lies in.
+
+        Raises:
+            ValueError: none of them has it.
+        """
         for z, zone in enumerate(self.zones):
             if zone.start_pfn <= pfn < zone.end_pfn:
                 return z

@@ -95,13 +95,13 @@ class Buddy:
         return self.types[(pfn >> PAGEBLOCK_ORDER) - self._first_block]
 
     def types_of(self, pfns: Int64) -> UInt8:
-        """Migratetypes of the pages' pageblocks."""
+        """Migratetype (u1, Mt) of the pageblock that each page frame (i8, of this zone) lies in."""
         table = np.frombuffer(self.types, np.uint8)
         types: UInt8 = table[(pfns >> PAGEBLOCK_ORDER) - self._first_block]
         return types
 
     def free_blocks(self) -> Int64:
-        """(orders, types) number of free blocks."""
+        """Number of free blocks, as /proc/pagetypeinfo counts them: (orders, migratetypes), i8."""
         return np.array([[len(free) for free in row] for row in self.lists], np.int64)
 
     def usable_pages(self) -> int:

@@ -23,7 +23,14 @@ _HIGH, _DIRECT_RECLAIM, _NOMEMALLOC = 0x20, 0x400, 0x80000
 
 
 def migratetypes(gfp: UInt64) -> Int8:
-    """Migratetype of each request (R4.2, include/linux/gfp.h:gfp_migratetype)."""
+    """Migratetype of each request (R4.2, include/linux/gfp.h:gfp_migratetype).
+
+    Args:
+        gfp: gfp flags; the bits looked at are the same in all kernels (u8).
+
+    Returns:
+        Mt of each (i1): unmovable, movable or reclaimable.
+    """
     bits = ((gfp & np.uint64(_MOVABLE | _RECLAIMABLE)) >> np.uint64(3)).astype(np.int8)
     # Both at once are a bug, which VM_WARN_ON tells of; taken for movable, not for HIGHATOMIC.
     return np.where(bits > Mt.RECLAIMABLE, np.int8(Mt.MOVABLE), bits)

@@ -1,6 +1,6 @@
 """The way a page request took through the page allocator, and what is counted of it.
 
-Codes and names are others than those of allocsim.slub.paths.Path, so that one column can hold both.
+Codes and names are others than those of allocsim.slub.paths.AllocPath: one column can hold both.
 """
 
 from __future__ import annotations

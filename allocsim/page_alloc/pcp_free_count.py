@@ -99,7 +99,17 @@ def _halvings(value: int, freed: Ints) -> int:
 
 
 def free_count_bound(start: int, pages: Ints, halves: Bools, cap: int) -> Float64:
-    """An upper bound of free_count before each free: that at the end of its run of frees."""
+    """An upper bound of free_count before each free: that at the end of its run of frees.
+
+    Args:
+        start: free_count before the first event, in pages.
+        pages: pages that each event frees; 0 of an allocation (integer).
+        halves: events that halve free_count (bool).
+        cap: pages at which it stops growing.
+
+    Returns:
+        Pages, one value an event (f8).
+    """
     run = np.cumsum(halves)
     freed = np.bincount(run, weights=pages).astype(np.float64)
     freed[0] += start

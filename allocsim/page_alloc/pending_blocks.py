@@ -73,7 +73,7 @@ class Pending:
             self._epochs.append(_Epoch(view.pages, view.shift - first))
 
     def refilled(self, view: ListView, old: Int64) -> None:
-        """A list has begun a new epoch; ``old`` is the buffer it had before."""
+        """A list has begun a new epoch; ``old`` is the buffer of page frames it had before (i8)."""
         self._epochs[view.epoch].buffer = old
         self._lasts[view.epoch] = False
         self._lasts.append(True)

@@ -59,14 +59,22 @@ class Routes:
         return self.allocator.pcps[z][cpu]
 
     def route_code(self, window: PageEventWindow, rows: slice) -> Int16:
-        """Index into the flat table of routes of the requests behind some rows."""
+        """Route of the requests behind some rows of a window.
+
+        Returns:
+            Index into the flat (order, highest zone) table of routes, one value a row (i2).
+        """
         code = window.first_order[rows].astype(np.int16)
         code *= np.int16(len(self.machine.zones))
         code += window.highest[rows]
         return code
 
     def list_code(self, window: PageEventWindow, rows: slice) -> Int8:
-        """Index into the flat table of lists, by a row's order and its request's type."""
+        """Per-CPU list that some rows of a window are for (R4.1, R4.2).
+
+        Returns:
+            Index into the flat (order, migratetype) table of lists, one value a row (i1).
+        """
         return window.order[rows] * np.int8(TYPES) + window.migratetype[rows]
 
     def plan_routes(self) -> None:
@@ -113,7 +121,11 @@ class Routes:
         return mixed
 
     def impure_pcp_lists(self) -> Bools:
-        """Lists holding a block whose pageblock has another type than the list is for."""
+        """Lists holding a block whose pageblock has another type than the list is for (R4.2).
+
+        Returns:
+            One value a list, those of a zone's CPUs one after the other (bool).
+        """
         impure = np.zeros(len(self.pcp_lists), np.bool_)
         pcp_list = 0
         for pcps, buddy in zip(self.allocator.pcps, self.allocator.buddies, strict=True):

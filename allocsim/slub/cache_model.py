@@ -57,13 +57,24 @@ class CacheModel(Protocol):
     stat: Counter[str]
 
     def seed_free(self, slabs: Int64, places: Ints, cpus: Ints) -> None:
-        """Before any event: free objects of slabs older than the trace, as FreeBefore has them."""
+        """Before any event: free objects of slabs older than the trace, as FreeBefore has them.
+
+        Args:
+            slabs: the key of each object's slab, below -1 (i8).
+            places: its index in the slab (integer).
+            cpus: CPU whose main sheaf it lies in, or whose own slab or list its slab is; -1: none
+                (integer).
+        """
 
     def replay(self, events: CacheEvents) -> None:
         """Replay a window's events; objects and paths are filled in."""
 
     def take_pages(self) -> Int64:
-        """Page requests since the last call: rows of event, CPU, slab, order, +1 or -1 (i8)."""
+        """Page requests since the last call, in order.
+
+        Returns:
+            (requests, 5) of event, CPU, slab, order and +1 (allocate) or -1 (free) (i8).
+        """
 
     def partial_slabs(self) -> tuple[int, int]:
         """Slabs on partial lists, and the free objects on them."""

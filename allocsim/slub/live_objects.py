@@ -32,7 +32,12 @@ class LiveObjects:
         self.highest = NONE
 
     def add(self, handles: Int64, objects: Int64) -> None:
-        """Add rising handles, all above those added before."""
+        """Add lives.
+
+        Args:
+            handles: rising, all above those added before (i8).
+            objects: the object of each, slab << 16 | index (i8).
+        """
         if not len(handles):
             return
         span = int(handles[-1]) - self._first + 1
@@ -58,7 +63,14 @@ class LiveObjects:
         self._first = first
 
     def take(self, handles: Int64) -> tuple[Int64, Bools]:
-        """End the given lives: their objects, and which of the handles were live."""
+        """End lives.
+
+        Args:
+            handles: each no more than once (i8).
+
+        Returns:
+            The object of each (i8), NONE where the handle was not live; and which were (bool).
+        """
         place = handles - self._first
         recent = (place >= 0) & (place < len(self._table))
         inside = place[recent]

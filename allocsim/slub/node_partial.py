@@ -4,7 +4,7 @@ A slab on the list has a row: how many objects are free, and their places in the
 free list last, so that a push is an append. The list's order is a queue of slabs. One that is freed
 out of its midst leaves its entry behind; entries of slabs that have no row are passed over.
 
-Arrays serve many slabs at once (slab_runs); memoryviews of the same bytes serve one.
+Arrays serve many slabs at once (slabs_bulk); memoryviews of the same bytes serve one.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ class PartialList:
     # -- many slabs
 
     def rows(self, slabs: Int64) -> Int64:
-        """Their rows (i8), NO_ROW where one is not on the list."""
+        """The row of each slab (key, i8): i8, NO_ROW where it is not on the list."""
         pre_trace = np.flatnonzero(slabs < 0)
         number = slabs & NUMBER
         number[pre_trace] = 0
@@ -194,7 +194,14 @@ class PartialList:
         return found
 
     def ahead(self, most: int) -> tuple[Int64, Int64]:
-        """Rows of the first slabs, no more than ``most`` entries, and where they are queued."""
+        """The first slabs of the list, without taking them off it.
+
+        Args:
+            most: entries of the queue to look at; those of slabs that have gone count too.
+
+        Returns:
+            Their rows (i8), and how far from the queue's head each entry stands (i8, rising).
+        """
         rows = self.rows(self._queue[self._head : min(self._head + most, self._tail)])
         there = np.flatnonzero(rows != NO_ROW)
         return rows[there], there
@@ -204,13 +211,13 @@ class PartialList:
         self._head += entries
 
     def append(self, slabs: Int64) -> None:
-        """Queue slabs, which have rows, at the tail."""
+        """Queue slabs (keys, i8), which have rows, at the tail, in this order."""
         self._append_room(len(slabs))
         self._queue[self._tail : self._tail + len(slabs)] = slabs
         self._tail += len(slabs)
 
     def new_rows(self, slabs: Int64) -> Int64:
-        """Empty rows for slabs that have none; whoever asks for them queues the slabs."""
+        """Give slabs (keys, i8) that have none empty rows (i8); the caller queues the slabs."""
         if len(slabs) > len(self._unused):
             self._more_rows(len(slabs))
         rows = np.array(self._unused[len(self._unused) - len(slabs) :], np.int64)
@@ -220,12 +227,17 @@ class PartialList:
         return rows
 
     def hold(self, rows: Int64, counts: Int64) -> None:
-        """Say how many free objects slabs have now, whose ``free`` has been written."""
+        """Say how many free objects slabs have now, whose ``free`` has been written.
+
+        Args:
+            rows: each no more than once (i8).
+            counts: free objects of each (i8).
+        """
         self.objects += int(counts.sum()) - int(self.count[rows].sum())
         self.count[rows] = counts
 
     def drop_many(self, rows: Int64) -> None:
-        """Take slabs off the list."""
+        """Take the slabs of some rows (i8, each once) off the list, and give the rows back."""
         self.objects -= int(self.count[rows].sum())
         slabs = self.slab[rows]
         self._set(slabs, np.full(len(rows), NO_ROW, np.int64))

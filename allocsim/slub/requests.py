@@ -77,7 +77,7 @@ class FreeBefore:
 
     Args:
         cache: cache number (integer).
-        slab: the slab's key, as in OlderObjects (i8).
+        slab: the slab's key, as in PreTraceObjects (i8).
         index: place in the slab (integer).
         cpu: CPU whose main sheaf it lies in; -1: it is on its slab's free list (integer).
     """
@@ -107,9 +107,9 @@ class Placement:
     """What SLUB did with the requests of a window, row for row.
 
     Args:
-        path: Path (u1).
+        path: AllocPath (u1).
         slab: slab of the object (i8): cache << 32 | number, numbered from 0 in the order the cache
-            made them; a key of OlderObjects; -1 where the model could not allocate the object.
+            made them; a key of PreTraceObjects; -1 where the model could not allocate the object.
         index: place in the slab (i4); -1 as above.
     """
 

@@ -125,7 +125,14 @@ class Slabs:
         return [first | place for place in order_out[:want]]
 
     def new_slabs(self, times: Sequence[int]) -> Int64:
-        """Make slabs of the wanted order at some events: (slabs, objects) as they hand them out."""
+        """Make slabs of the wanted order, and ask for their pages (R3.4, R3.6).
+
+        Args:
+            times: the event that each slab is made at, rising.
+
+        Returns:
+            (slabs, objects of one), slab << 16 | index, in the order they are handed out (i8).
+        """
         shape, first = self.shape, self.created
         number = np.arange(first, first + len(times))
         self.created += len(times)
@@ -232,7 +239,7 @@ class Slabs:
         return shape.min_objects if slab in self.fallback else shape.objects
 
     def objects_of(self, slabs: Int64) -> Int64:
-        """How many objects each slab has."""
+        """How many objects each slab (keys, i8) has: fewer where its order fell back (i8, R3.4)."""
         if not self.fallback:
             return np.full(len(slabs), self.shape.objects)
         return np.array([self.objects_in(slab) for slab in slabs.tolist()], np.int64)

@@ -185,7 +185,11 @@ class Slub:
         return np.concatenate([np.empty((0, 6 + self.depth), np.int64), *pages]), sheaves
 
     def counters(self) -> dict[str, Int64]:
-        """The counters its generation keeps, by name: one value a cache, since the start."""
+        """The counters its generation keeps, by name (allocsim.slub.counters).
+
+        Returns:
+            Of each an array of one value a cache, by cache number, since the start (i8).
+        """
         return {
             name: np.array([cache.stat[name] for cache in self.caches], np.int64)
             for name in counted(self.generation)

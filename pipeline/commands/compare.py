@@ -22,10 +22,10 @@ def compare(
     sides: Annotated[
         list[str],
         typer.Argument(
-            metavar="SIDE SIDE...",
-            help="Each a trace set, a recording, a results file (FILE, FILE:RUN, FILE:TRACE,"
-            " FILE:*), or a trace or run of --db. After it, settings to simulate it with:"
-            " SIDE@sheaf.capacity=60@pcp.batch=31. Repeats of one side: separated by commas.",
+            metavar="SIDE",
+            help="Two or more: each a trace set, a recording, a results file (FILE, FILE:RUN,"
+            " FILE:TRACE, FILE:*), or a trace or run of --db. After it, settings to simulate it"
+            " with: SIDE@sheaf.capacity=60@pcp.batch=31. Repeats of one side: separated by commas.",
         ),
     ],
     db: DB = DEFAULT_DB,

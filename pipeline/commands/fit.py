@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pipeline.commands.common import FORCE
+from pipeline.terminal import printable
 
 
 def fit(
@@ -39,12 +40,9 @@ def fit(
     with shown() as progress, opened(trace, progress) as found:
         fitted = fit_trace(found, progress)
     target.write(fitted.text.encode())
-    typer.echo(
-        f"{target.name}: fitted to {found.meta['name']}"
-        + (", its page_ref events left out" if fitted.page_refs_left_out else "")
-        + fitted.left_out,
-        err=True,
-    )
+    bare = ", its page_ref events left out" if fitted.page_refs_left_out else ""
+    said = f"{target.name}: fitted to {found.meta['name']}{bare}{fitted.left_out}"
+    typer.echo(printable(said), err=True)
     stream = sys.stderr if target.is_stream else sys.stdout
     write_table(COLUMNS, rows(fitted.measures), stream)
     stream.write(

@@ -93,7 +93,8 @@ def _by_suffix(file: Path) -> DocumentFormat:
         return _BY_SUFFIX[file.suffix.lower()]
     except KeyError:
         raise UsageError(
-            f"-o {file}: a format of that suffix is not known; say which one with -f"
+            f"-o {file}: a format of that suffix is not known, but those of"
+            f" {' '.join(filter(None, _BY_SUFFIX))}; say which one with -f"
         ) from None
 
 

@@ -23,7 +23,7 @@ _ROWS = "FROM hazards WHERE list_contains(?, run) AND policy = ?"
 
 def hazards(
     traces: Annotated[
-        list[Path], typer.Argument(metavar="TRACE...", help="Trace sets, or recordings.")
+        list[Path], typer.Argument(metavar="TRACE", help="Trace sets, or recordings.")
     ],
     policy: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="Policy that freezes pages, or a TOML file.")

@@ -21,7 +21,7 @@ def import_(
     recordings: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...",
+            metavar="FILE",
             help="Recordings (trace.dat, perf.data, ftrace text), or folders with one.",
         ),
     ],

@@ -17,11 +17,12 @@ from pipeline.commands.common import (
     WAIT,
     PlacementChoice,
 )
+from pipeline.terminal import printable
 
 
 def replay(
     traces: Annotated[
-        list[Path], typer.Argument(metavar="TRACE...", help="Trace sets, or recordings.")
+        list[Path], typer.Argument(metavar="TRACE", help="Trace sets, or recordings.")
     ],
     db: DB = DEFAULT_DB,
     _wait: WAIT = DEFAULT_WAIT,
@@ -102,8 +103,8 @@ def replay(
         )
     there = [run for run in done.runs if run not in done.added]
     if there:
-        typer.echo(_there(there), err=True)
-    with reading(db) as connection:
+        typer.echo(printable(_there(there)), err=True)
+    with done.told(db), reading(db) as connection:
         print_replayed(connection, done.runs, sys.stdout)
 
 

@@ -69,15 +69,15 @@ def _rendered(made: Report, how: DocumentFormat) -> bytes:
 def _chosen(runs: list[Row], every: list[Row], numbers: list[int], traces: list[str]) -> list[Row]:
     """The recorded runs named by number or by trace; all where nothing is named."""
     from reports.queries import recorded_run
+    from reports.render.wording import joined_numbers
 
-    for option, asked, known in (
-        ("--run", numbers, [row["run"] for row in every]),
-        ("--trace", traces, list(dict.fromkeys(row["trace"] for row in runs))),
-    ):
-        for name in asked:
-            if name not in known:
-                there = ", ".join(str(item) for item in known)
-                raise UsageError(f"{option} {name}: not in the database, which has {there}")
+    known = [row["run"] for row in every]
+    for number in (each for each in numbers if each not in known):
+        there = f"run{'s' if len(known) > 1 else ''} {joined_numbers(known)}"
+        raise UsageError(f"--run {number}: not in the database, which has {there}")
+    names = list(dict.fromkeys(row["trace"] for row in runs))
+    for name in (each for each in traces if each not in names):
+        raise UsageError(f"--trace {name}: not in the database, which has {', '.join(names)}")
     if not numbers and not traces:
         return runs
     wanted = {found["run"] for number in numbers if (found := recorded_run(every, number))}

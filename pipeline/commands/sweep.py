@@ -21,7 +21,7 @@ class By(StrEnum):
 
 def sweep(
     traces: Annotated[
-        list[Path], typer.Argument(metavar="TRACE...", help="Trace sets, or recordings.")
+        list[Path], typer.Argument(metavar="TRACE", help="Trace sets, or recordings.")
     ],
     vary: Annotated[
         list[str],

@@ -15,7 +15,7 @@ from pipeline.errors import UsageError
 def synth(
     specs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SPEC...", help="Specs: TOML files, or names of shipped ones."),
+        typer.Argument(metavar="SPEC", help="Specs: TOML files, or names of shipped ones."),
     ] = None,
     output: Annotated[
         Path,

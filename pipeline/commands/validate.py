@@ -16,7 +16,7 @@ _BEYOND = "SELECT count(*) FROM validation WHERE list_contains($1, run) AND ok =
 
 def validate(
     traces: Annotated[
-        list[Path], typer.Argument(metavar="TRACE...", help="Trace sets, or recordings.")
+        list[Path], typer.Argument(metavar="TRACE", help="Trace sets, or recordings.")
     ],
     db: DB = DEFAULT_DB,
     _wait: WAIT = DEFAULT_WAIT,

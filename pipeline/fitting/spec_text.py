@@ -28,6 +28,7 @@ from pipeline.fitting.pre_trace_slabs import (
 from pipeline.synth.spec.model import KERNELS
 from pipeline.synth.spec.parse import MEMORY
 from pipeline.synth.spec.units import write_time
+from reports.render.wording import visible
 
 if TYPE_CHECKING:
     from pipeline.fitting.lives import Observed
@@ -96,7 +97,8 @@ def _head(observed: Observed) -> str:
     in_use = max(observed.managed - observed.free, least)
     used = min(math.ceil(10_000 * in_use / (memory >> 12)) / 10_000, 0.9)
     left_out = left_out_text(observed)
-    return f"""# Fitted by allocsim fit to the trace {observed.name} (Linux {recorded.release},
+    name = visible(observed.name)
+    return f"""# Fitted by allocsim fit to the trace {name} (Linux {recorded.release},
 # {observed.events} events in {observed.length / 1e9:.3f} s{left_out}).
 #
 # Of each caller of a cache on each CPU, and of pages by kind, a work for each period and fate:

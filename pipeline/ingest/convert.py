@@ -11,10 +11,14 @@ from allocsim.recording.direct_map import DirectMapVote
 from allocsim.trace.events import Ev
 from pipeline.errors import InputError
 from pipeline.ingest.columns import Gatherer, Rows, in_time_order
-from pipeline.ingest.events import OF_NO_FORMAT
 from pipeline.ingest.left_out.coverage import Coverage
 from pipeline.ingest.left_out.lacking import Lacking
-from pipeline.ingest.left_out.other_events import count_others, listed_events
+from pipeline.ingest.left_out.other_events import (
+    by_name,
+    count_others,
+    listed_events,
+    of_no_format,
+)
 from pipeline.ingest.left_out.repeats import first_of_two
 from pipeline.ingest.left_out.two_clocks import ClockCheck
 from pipeline.ingest.metadata_marks import MetadataMarks
@@ -44,10 +48,10 @@ _VOTES[[Ev.KMALLOC, Ev.KMEM_CACHE_ALLOC, Ev.MM_PAGE_ALLOC]] = True
 
 @dataclass(slots=True)
 class Counts:
-    """What was found while converting: events by code, those dropped by name, and times."""
+    """What was found while converting: events by code, those dropped by common_type, and times."""
 
     events: Int64 = field(default_factory=lambda: np.zeros(256, np.int64))
-    dropped: dict[str, int] = field(default_factory=dict)
+    dropped: dict[int, int] = field(default_factory=dict)
     repeats: int = 0
     first_ts: int = 0
     last_ts: int = 0
@@ -110,13 +114,7 @@ class Conversion:
             rows, columns = self._decode(stream)
             if rows:
                 yield rows, columns
-        unknown = [name for name in self.counts.dropped if name.startswith(OF_NO_FORMAT)]
-        if unknown:
-            count = sum(self.counts.dropped[name] for name in unknown)
-            raise InputError(
-                f"{self.reader.path}: {count} events are of no format in it ({', '.join(unknown)}):"
-                " the formats are damaged"
-            )
+        self.said_of_unknown()
         if not self.counts.events.any():
             raise InputError(self._instead())
         days = (self.counts.last_ts - self.counts.first_ts) // _DAY_NS
@@ -126,13 +124,26 @@ class Conversion:
                 f"{self.counts.first_ts} and {self.counts.last_ts} ns): a time in it is damaged"
             )
 
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Events of other kinds, by name."""
+        return by_name(self.types, self.counts.dropped)
+
+    def said_of_unknown(self) -> list[str]:
+        """A sentence on the events that no format is of, if there are any.
+
+        Raises:
+            InputError: there can be none of these.
+        """
+        return of_no_format(self.types, self.counts.dropped, self.reader.path)
+
     def _instead(self) -> str:
         """What to say of a recording without events that are kept: what it has instead."""
-        lacks = self.lacking.said(self.counts.dropped, ())
+        lacks = self.lacking.said(self.dropped, ())
         if lacks:
             return f"{self.reader.path}: {lacks[0]}"
         facts = self.reader.facts()
-        parts = [f"it has {listed_events(self.counts.dropped | facts.dropped)}"]
+        parts = [f"it has {listed_events(self.dropped | facts.dropped)}"]
         if facts.tracer:
             parts.append(f"tracer {facts.tracer}")
         if facts.other_buffers:
@@ -145,7 +156,7 @@ class Conversion:
     def _decode(self, stream: Stream) -> tuple[int, dict[str, Values]]:
         stream = self._from_start(stream)
         self.coverage.add(stream)
-        count_others(self.types, stream, self.counts.dropped)
+        count_others(stream, self.counts.dropped)
         attached = self.stacks.read(stream)
         kept = stream.inside & (stream.slot < len(self.types.kept))
         # R3.2: what is above two pages comes from the page allocator.

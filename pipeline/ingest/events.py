@@ -25,7 +25,7 @@ _SYSTEMS = {event.system for event in EVENTS}
 _KERNEL_STACK = ("ftrace", "kernel_stack")
 #: What ftrace calls the stack of a task, which may stand between an event and the kernel's stack.
 USER_STACK = "user_stack"
-OF_NO_FORMAT = "unknown event"  #: what an event type is called that no format is of
+OF_NO_FORMAT = "events of no format"  #: what those of a type are called that no format is of
 _MOST_OF_FTRACE = 255
 _COMMON = ("common_type", "common_flags", "common_pid")
 
@@ -73,7 +73,8 @@ class EventTypes:
         stack: the format of kernel_stack; None if the recording has none.
         user_stack: the common_type of a task's own stack; None if the recording has none.
         struct_pages: how pointers to struct page become frame numbers; None: events have these.
-        formats: the texts of all formats, to name what is dropped.
+        names: of all event types that have a format, by common_type, to name what is dropped.
+        spans: the lowest and the highest common_type of each system whose events are kept.
     """
 
     kept: list[Kept] = field(default_factory=list)
@@ -81,7 +82,8 @@ class EventTypes:
     common: dict[str, Field] = field(default_factory=dict)
     stack: EventFormat | None = None
     user_stack: int | None = None
-    formats: list[tuple[str, memoryview]] = field(default_factory=list)
+    names: dict[int, str] = field(default_factory=dict)
+    spans: dict[str, tuple[int, int]] = field(default_factory=dict)
     struct_pages: StructPages | None = None
 
     @classmethod
@@ -91,14 +93,14 @@ class EventTypes:
         Raises:
             InputError: they describe fields that cannot be; says ``where``.
         """
-        types = cls(formats=formats)
+        types = cls()
         for system, text in formats:
             if system not in _SYSTEMS and system != "ftrace":
                 continue
             layout = _layout(system, text, where)
             if layout is not None:
                 types._take(layout, where)
-        types._check_numbers(where)
+        types._take_numbers(formats, where)
         if not types.common:
             # Events of other kinds are counted, to say what the recording holds instead.
             every = (_layout(system, text, where) for system, text in formats)
@@ -123,14 +125,14 @@ class EventTypes:
             self.slot[layout.number] = len(self.kept)
             self.kept.append(Kept.of(_BY_NAME[key], layout))
 
-    def _check_numbers(self, where: str) -> None:
-        """Refuse formats that are not where a kernel has them.
+    def _take_numbers(self, formats: list[tuple[str, memoryview]], where: str) -> None:
+        """Names and spans of the formats; those that are not where a kernel has them are refused.
 
         The types of ftrace itself have the lowest numbers, all others follow (kernel/trace/trace.h:
         enum trace_type, 7.2), each its own.
         """
-        names: dict[int, str] = {}
-        for system, text in self.formats:
+        names = self.names
+        for system, text in formats:
             for number, name in format_names([(system, text)]).items():
                 if system == "ftrace" and number > _MOST_OF_FTRACE:
                     raise InputError(
@@ -142,10 +144,24 @@ class EventTypes:
                         f"{where}: {names[number]} and {name} both have number {number}: the "
                         "formats are damaged"
                     )
+                if system in _SYSTEMS:
+                    low, high = self.spans.get(system, (number, number))
+                    self.spans[system] = min(low, number), max(high, number)
 
     def name_of(self, number: int) -> str:
         """The name of the event type with this common_type, for counts of what was dropped."""
-        return format_names(self.formats).get(number, f"{OF_NO_FORMAT} {number}")
+        return self.names.get(number, OF_NO_FORMAT)
+
+    def among(self, number: int) -> str | None:
+        """The system between whose event types this common_type lies; None: of those kept, none.
+
+        Event types get their numbers in the order in which they are registered, those that are
+        built in together at boot (kernel/trace/trace_events.c:event_trace_enable,
+        kernel/trace/trace_output.c:alloc_trace_event_type, 7.2). A system of mm/ is never a module,
+        so that no other event type can be there.
+        """
+        spans = self.spans.items()
+        return next((system for system, (low, high) in spans if low < number < high), None)
 
 
 def _layout(system: str, text: memoryview, where: str) -> EventFormat | None:

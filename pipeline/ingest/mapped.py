@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _MAP_FIXED = 0x10  # on Linux and macOS
 _Handler = ctypes.CFUNCTYPE(None, ctypes.c_int)
+# Threads may all be at a page that is gone, and come back after the zeros are there.
+_MOST_AT_ONCE = 100
 
 
 @contextmanager
@@ -37,25 +39,37 @@ def mapped(path: Path) -> Iterator[memoryview]:
         file = opened.fileno()
         # The mapping goes when the last view of it does, which an error may keep a while.
         data = memoryview(mmap.mmap(file, 0, access=mmap.ACCESS_READ))
-        with _zeros_for_what_is_gone(data):
-            failed: InputError | None = None
+        before = os.fstat(file)
+        failed: Exception | None = None
+        with _zeros_for_what_is_gone(data) as gone:
             try:
                 yield data
-            except InputError as error:
+            except (InputError, OSError) as error:  # a system call given what is gone fails
                 failed = error
-        size = os.fstat(file).st_size
-        if size != len(data):
-            raise InputError(
-                f"{path}: changed from {len(data)} to {size} bytes while it was read; import it "
-                "when nothing writes to it"
-            )
-        if failed is not None:
+        after = os.fstat(file)
+        if after.st_size != len(data):
+            changed = f"changed from {len(data)} to {after.st_size} bytes"
+        elif gone or after.st_mtime_ns != before.st_mtime_ns:
+            changed = "changed"
+        elif failed is not None:
             raise failed
+        else:
+            return
+        raise InputError(
+            f"{path}: {changed} while it was read; import it when nothing writes to it"
+        ) from None
 
 
 @contextmanager
-def _zeros_for_what_is_gone(data: memoryview) -> Iterator[None]:
-    """Have zeros in place of ``data`` from the first page of it on that cannot be read."""
+def _zeros_for_what_is_gone(data: memoryview) -> Iterator[list[int]]:
+    """Have zeros in place of all of ``data`` once a page of it cannot be read.
+
+    The handler is Python: a thread that faults without the interpreter's lock (hashing,
+    decompressing) waits for it there, holding nothing that another thread needs.
+
+    Yields:
+        an item for each time that this was so.
+    """
     libc = ctypes.CDLL(None)
     libc.signal.restype = ctypes.c_void_p
     libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
@@ -64,15 +78,18 @@ def _zeros_for_what_is_gone(data: memoryview) -> Iterator[None]:
     start = np.frombuffer(data, np.uint8).ctypes.data
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_FIXED
     before = ctypes.c_void_p()
+    times: list[int] = []
 
-    def gone(_number: int) -> None:
+    def gone(number: int) -> None:
         libc.mmap(start, len(data), mmap.PROT_READ, flags, -1, 0)
-        # If it was not of this mapping, it comes again and ends the process, as it would have.
-        libc.signal(signal.SIGBUS, before)
+        times.append(number)
+        # If it is not of this mapping, it comes again and ends the process, as it would have.
+        if len(times) == _MOST_AT_ONCE:
+            libc.signal(signal.SIGBUS, before)
 
     handler = _Handler(gone)
     before.value = libc.signal(signal.SIGBUS, ctypes.cast(handler, ctypes.c_void_p))
     try:
-        yield
+        yield times
     finally:
         libc.signal(signal.SIGBUS, before)

@@ -37,7 +37,8 @@ def describe(
         *facts.lacks,
         *_struct_pages(conversion),
         *conversion.said_of_frames(),
-        *conversion.lacking.said(counts.dropped, recorded),
+        *conversion.said_of_unknown(),
+        *conversion.lacking.said(conversion.dropped, recorded),
     ]
     return {
         "source": {
@@ -60,7 +61,7 @@ def describe(
         "ignored_fields": _ignored(conversion, recorded),
         "dropped": {
             "large_kmalloc_repeats": counts.repeats,
-            **counts.dropped,
+            **conversion.dropped,
             **facts.dropped,
             **wild,
         },

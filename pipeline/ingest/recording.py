@@ -38,7 +38,7 @@ from pipeline.ingest.trace_dat.reader import TraceDatReader
 from pipeline.prefetch import prefetch
 from pipeline.processes.scratch import scratch
 from pipeline.trace_set.aside import made_aside
-from pipeline.trace_set.parts import BELIEVED_PFN, Stacks, Symbols
+from pipeline.trace_set.parts import BELIEVED_PFN, Stacks, Symbols, is_trace_set
 from pipeline.trace_set.writer import TraceSetWriter
 from pipeline.untrusted import number
 
@@ -104,11 +104,15 @@ def find_recording(path: Path) -> Recording:
         if _in_folder(path.parent) == file or not other_recordings(path):
             return Recording(name, file, path.parent)
         return Recording(name, file, None, tuple(other_recordings(path)))
-    if not path.is_dir():
+    if not path.exists():
         raise InputError(f"{path}: no such recording")
+    if not path.is_dir():
+        raise InputError(f"{path}: not a regular file; name a recording, or a folder with one")
     found = _in_folder(path)
     if found is not None:
         return Recording(path.resolve().name, found, path)
+    if is_trace_set(path):
+        raise InputError(f"{path}: a trace set, imported already; allocsim replay takes it")
     raise InputError(f"{path}: no recording in this folder (it has no {', '.join(_NAMES)})")
 
 

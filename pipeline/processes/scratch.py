@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import OutputError
 from pipeline.processes import signals
+from pipeline.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -161,7 +162,7 @@ def _remove(path: Path, rescue: Callable[[Path], object]) -> None:
             throw_away(path)
     finally:
         os.close(opened)
-    sys.stderr.write(f"allocsim: removed what a killed run had left: {path}\n")
+    sys.stderr.write(f"allocsim: removed what a killed run had left: {printable(str(path))}\n")
 
 
 def _lock(opened: int, path: Path, *, without: bool) -> bool:

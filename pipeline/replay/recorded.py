@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -60,7 +61,7 @@ from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS
 from pipeline.trace_set.machine import charges_cgroups, kernel_caches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import duckdb
@@ -89,6 +90,18 @@ class Done:
 
     runs: list[int] = field(default_factory=list)
     added: list[int] = field(default_factory=list)
+
+    @contextmanager
+    def told(self, db: Path) -> Iterator[None]:
+        """In the block, an error says what has been added to the database before it."""
+        try:
+            yield
+        except AllocsimError as error:
+            if not self.added:
+                raise
+            runs = ", ".join(map(str, self.added))
+            which = "run" if len(self.added) == 1 else "runs"
+            raise type(error)(f"{error}; added to {db} before that: {which} {runs}") from error
 
 
 def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
@@ -126,18 +139,12 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
         must_exist(path)
     several = [] if settings is None else [settings]
     done = Done()
-    try:
+    with done.told(db):
         for path in paths:
             with opened(path, progress, instance) as trace:
                 replay_and_simulate(
                     trace, db, policies, progress, several, pricing, done, again=again
                 )
-    except AllocsimError as error:
-        if not done.added:
-            raise
-        runs = ", ".join(map(str, done.added))
-        which = "run" if len(done.added) == 1 else "runs"
-        raise type(error)(f"{error}; added to {db} before that: {which} {runs}") from error
     return done
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import InputError, StoreError, UsageError
 from pipeline.ingest.recording import first_look
-from pipeline.processes.limits import memory
 from pipeline.processes.scratch import scratch
 from pipeline.replay.pricing import shipped_pricing
 from pipeline.replay.recorded import replay_path
@@ -23,6 +22,7 @@ from pipeline.trace_set.parts import is_trace_set
 from pipeline.trace_set.reader import TraceSet
 from reports import queries
 from reports.compare.comparison import Run, Side
+from reports.render.wording import joined_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -84,9 +84,7 @@ class _Databases:
     def open(self, path: Path) -> DuckDBPyConnection:
         key = path.resolve()
         if key not in self._open:
-            # The tables that a comparison makes of every event do not fit into a reader's share.
-            limit = {"memory_limit": f"{memory() // 4}B"}
-            self._open[key] = self._stack.enter_context(reading(path, limit))
+            self._open[key] = self._stack.enter_context(reading(path))
         return self._open[key]
 
 
@@ -265,7 +263,8 @@ def _simulated(rows: Sequence[Row], recorded: Row, part: _SidePart, path: Path) 
         return None
     there = ", ".join(dict.fromkeys(row["settings"] for row in simulated)) or "none at all"
     raise UsageError(
-        f"{part.text}: {path} has no simulation of run {recorded['run']} with {key}, but {there}"
+        f"{part.text}: {path} has no simulation of run {recorded['run']} with {key}, but {there};"
+        " allocsim replay TRACE --set KEY=VALUE adds one"
     )
 
 
@@ -287,8 +286,10 @@ def _chosen(rows: Sequence[Row], path: Path, wanted: str | None) -> list[Row]:
     by_number = {str(row["run"]): row for row in rows}
     if wanted in by_number:
         return [by_number[wanted]]
-    known = ", ".join(newest)
-    raise UsageError(f"{wanted}: no run or trace of {path}, which has {known}")
+    runs = f"run{'s' if len(rows) > 1 else ''} {joined_numbers([row['run'] for row in rows])}"
+    raise UsageError(
+        f"{wanted}: no run or trace of {path}, which has {runs}, of {', '.join(newest)}"
+    )
 
 
 def _run(connection: DuckDBPyConnection, row: Row) -> Run:

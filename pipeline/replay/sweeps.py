@@ -15,7 +15,7 @@ from pipeline.processes.workers import WorkerEndedError, workers
 from pipeline.replay.fidelity import own_settings
 from pipeline.replay.pricing import find_policies, shipped_pricing
 from pipeline.replay.read_back import RecordedRun
-from pipeline.replay.recorded import SIMULATION_ROWS, Done, replay_trace
+from pipeline.replay.recorded import WINDOW_ROWS, Done, replay_trace
 from pipeline.replay.request_files import read_requests, write_requests
 from pipeline.replay.settings import check_for_trace, distinct
 from pipeline.replay.simulated import settings_key, simulate, store
@@ -94,7 +94,8 @@ def _sweep_trace(  # noqa: PLR0913 - what a sweep is of, and what it adds to
     if missing and of_run is not None:
         with scratch() as folder:
             with reading(db) as connection:
-                source = RecordedRun(connection, of_run, trace, SIMULATION_ROWS)
+                # Each process holds a window: half of those of one simulation.
+                source = RecordedRun(connection, of_run, trace, WINDOW_ROWS)
                 for settings in missing:
                     check(settings, source.recorded)
                 maker, windows = source.requests()
@@ -173,4 +174,4 @@ def _simulated(recorded: Recorded, folder: Path, settings: Settings) -> tuple[st
 def _add(db: Path, of_run: int, settings: Settings, started: str, outcome: Outcome) -> None:
     with writing(db) as connection:
         writer = RunWriter(connection, next_number(connection, "runs", "run"))
-        store(connection, writer, of_run, started, SIMULATION_ROWS, settings, outcome)
+        store(connection, writer, of_run, started, WINDOW_ROWS, settings, outcome)

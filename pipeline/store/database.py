@@ -242,6 +242,8 @@ def _undo(connection: duckdb.DuckDBPyConnection, path: Path, size: int | None) -
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise OutputError(f"{folder}: cannot be made: there is a file in its place") from error
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
 

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.errors import BusyError
+from pipeline.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,7 @@ def patiently(call: Callable[[], _Answer]) -> _Answer:
             if time.monotonic() >= until:
                 raise BusyError(f"{error}; try again when that is done, or --wait longer") from None
             if not said:
-                sys.stderr.write(f"allocsim: {error}; waiting up to {_Patience.seconds:g} s\n")
+                text = printable(str(error))
+                sys.stderr.write(f"allocsim: {text}; waiting up to {_Patience.seconds:g} s\n")
                 said = True
         time.sleep(_POLL_S)

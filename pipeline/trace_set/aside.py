@@ -150,4 +150,6 @@ def _renamed(source: Path, target: Path, flags: int) -> bool:
 
 
 def _reason(error: OSError) -> str:
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return "a file, where a folder is needed"
     return error.strerror or str(error)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,11 +74,15 @@ class TraceSet:
 
         Raises:
             InputError: it is not a trace set, or one of another schema; says which columns are
-                missing and which were found.
+                missing and which were found. Or all its events are gone.
         """
         folder = Path(path)
         meta = read_meta(folder)
-        return cls(folder, meta, _known_columns(folder / "events.parquet", EVENT_COLUMNS))
+        trace = cls(folder, meta, _known_columns(folder / "events.parquet", EVENT_COLUMNS))
+        said = sum(meta.get("events", {}).values())
+        if said and not trace.rows:
+            raise trace._damaged(f"it has no events, and meta.json says {said}")
+        return trace
 
     @cached_property
     def rows(self) -> int:
@@ -210,10 +215,10 @@ class TraceSet:
         with _reading(path), _open(path, [column]) as file:
             for group in range(file.num_row_groups):
                 # The dictionary of a row group has all its texts: one row is enough to see it.
-                some = file.iter_batches(1, row_groups=[group], columns=[column])
-                self._codes(next(some).column(0), column)
+                for some in islice(file.iter_batches(1, row_groups=[group], columns=[column]), 1):
+                    self._codes(some.column(0), column)
         self._complete.add(column)
-        return list(self.names[column])
+        return list(self.names.get(column, ()))
 
     @cached_property
     def stacks(self) -> Stacks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reports.compare import story
@@ -32,12 +33,29 @@ def brief(comparison: Comparison, version: str) -> Report:
         comparison: the comparison; of its other sides the first is told.
         version: of allocsim.
     """
+    comparison = _cut(comparison)
     told = story.told(comparison, comparison.others[0])
     for kept in range(len(told), 0, -1):
         report = _of(comparison, told, kept, version)
         if len(to_text(report).splitlines()) <= LINES:
             break
     return report
+
+
+def _cut(comparison: Comparison) -> Comparison:
+    """The comparison with long names of its items cut: of its lines there are LINES."""
+    rows = tuple(replace(row, item=wording.shortened(row.item, _NAME)) for row in comparison.rows)
+    identity = comparison.identity
+    if identity is not None:
+        changes = [
+            {
+                wording.shortened(item, _NAME): wording.shortened(told, 2 * _NAME)
+                for item, told in side.items()
+            }
+            for side in identity.changes
+        ]
+        identity = replace(identity, changes=changes)
+    return replace(comparison, rows=rows, identity=identity)
 
 
 def _of(comparison: Comparison, told: Sequence[str], kept: int, version: str) -> Report:

@@ -51,10 +51,13 @@ def _read(name: str) -> list[Measure]:
     return found
 
 
+def _statements(name: str) -> tuple[str, ...]:
+    text = re.sub(r"^--.*\n", "", (_FOLDER / f"{name}.sql").read_text("utf-8"), flags=re.MULTILINE)
+    return tuple(text.split(";\n"))
+
+
 MEASURES = {each.name: each for file in ("recorded", "priced", "model") for each in _read(file)}
 #: Statements that make the tables that measures are taken from, for one run.
-TABLES = tuple(
-    re.sub(r"^--.*\n", "", (_FOLDER / "tables.sql").read_text("utf-8"), flags=re.MULTILINE).split(
-        ";\n"
-    )
-)
+TABLES = _statements("tables")
+#: Statements that fill those of requests, for one stretch of the recording after the other.
+WINDOWS = _statements("windows")

@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from reports import queries
 from reports.compare.identity import Identity, Label, identify
-from reports.compare.measure import BINS, MEASURES, TABLES, Measure
+from reports.compare.measure import BINS, MEASURES, TABLES, WINDOWS, Measure
 from reports.compare.units import UNKNOWN, recorded, together
 from reports.render.wording import ENDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from reports.compare.comparison import Run, Side
     from reports.compare.units import AllocatedUnits
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Items = dict[str, npt.NDArray[np.float64]]
 
 _NONE = Label("", matched=False, counted=False)  #: of what is in no row
+_WINDOW = 1 << 21  #: events that requests are counted of at a time
+_NOT_SEEN = -1  #: origin of what was allocated before the recording
 _ORIGINS = """
     CREATE OR REPLACE TEMP TABLE compared_origins AS SELECT
         unnest($origins::int[]) AS origin, unnest($items::text[]) AS item,
@@ -34,6 +36,12 @@ _SLABS = """
     CREATE OR REPLACE TEMP TABLE compared_slabs AS SELECT run, cache, item
     FROM caches JOIN (SELECT unnest($names::text[]) AS name, unnest($items::text[]) AS item)
     USING (name) WHERE run IN ($recorded, $run)
+"""
+_LAST = """
+    SELECT coalesce(max(seq), -1) AS last FROM (
+        SELECT max(seq) AS seq FROM object_facts WHERE run = $recorded
+        UNION ALL SELECT max(seq) FROM page_events WHERE run = $recorded
+    )
 """
 
 
@@ -70,20 +78,25 @@ def _make_tables(run: Run, units: AllocatedUnits, identity: Identity | None, sid
         slabs = {row["name"]: row["name"] for row in rows}
     else:
         labels, slabs = identity.labels[side], identity.slabs[side]
-    origins = [
+    origins: list[tuple[int, str | None, str | None, bool, bool]] = [
         (origin, label.item, unit.function, label.matched, label.counted)
         for origin, unit in units.origins.items()
         if (label := labels.get(unit, _NONE))
     ]
+    origins.append((_NOT_SEEN, None, None, identity is None, False))
     columns = ("origins", "items", "functions", "matched", "counted")
     values = dict(zip(columns, map(list, zip(*origins, strict=True)), strict=True))
-    _execute(run, _ORIGINS, {name: values.get(name, []) for name in columns})
+    _execute(run, _ORIGINS, values)
     _execute(run, _SLABS, {"names": list(slabs), "items": list(slabs.values())})
     for statement in TABLES:
-        _execute(run, statement, {"one": identity is None})
+        _execute(run, statement, {})
+    [ends] = _execute(run, _LAST, {})
+    for begin in range(0, ends["last"] + 1, _WINDOW):
+        for statement in WINDOWS:
+            _execute(run, statement, {"begin": begin, "last": begin + _WINDOW - 1})
 
 
-def _execute(run: Run, sql: str, values: dict[str, object]) -> list[queries.Row]:
+def _execute(run: Run, sql: str, values: Mapping[str, object]) -> list[queries.Row]:
     """The rows of a statement, with those of its parameters that it has."""
     known = {"run": run.row["run"], "recorded": run.recorded, "own": run.own_policy, **values}
     used = {name: value for name, value in known.items() if re.search(rf"\${name}\b", sql)}

@@ -51,6 +51,13 @@ _OWN = {
     "other": GREY,
     "other kinds": GREY,
     "unknown": PALE,
+    # sides of a comparison
+    "A": GREY,
+    "B": BLUE,
+    "C": VERMILLION,
+    "D": GREEN,
+    "E": ORANGE,
+    "F": PURPLE,
     # what could be frozen, by the verdict
     "freezable": GREEN,
     "freezable once readers change": SKY,

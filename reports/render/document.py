@@ -7,7 +7,7 @@ no numbers. A block may name the view of the results database that its numbers a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,14 +65,6 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A figure (SVG) over a caption that says what is seen."""
-
-    caption: str
-    svg: str
-
-
-@dataclass(frozen=True, slots=True)
 class Bars:
     """A panel of bars, one a row, each of parts that lie one behind the other.
 
@@ -110,6 +102,39 @@ class Points:
     label: str
 
 
+class Ratio(NamedTuple):
+    """How many times as much something is, between two ends; None: none is known.
+
+    Where there is no ratio what is ``said`` stands in its place; else it is said on hover. It is
+    ``solid`` where it is told from chance.
+    """
+
+    ratio: float | None
+    low: float | None
+    high: float | None
+    solid: bool
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ratios:
+    """A panel of ratios, one row a thing, on an axis on which twice lies as far as half.
+
+    Args:
+        rows: the first on top.
+        marks: name -> ratio in each row; None: it has none there.
+        label: what the axis counts.
+        columns: head -> a word beside each row.
+        by_row: a mark has the colour of its row in place of its name's.
+    """
+
+    rows: Sequence[str]
+    marks: Mapping[str, Sequence[Ratio | None]]
+    label: str
+    columns: Mapping[str, Sequence[str]]
+    by_row: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class OverTime:
     """A panel over time: areas on each other, or lines, constant between two edges.
@@ -120,6 +145,9 @@ class OverTime:
         lines: name -> likewise, drawn from zero.
         label: what the upright axis counts, with its unit.
         across: the same of the other axis.
+        title: over the panel.
+        ticks: place -> word on an axis of logarithms; none: the axis is one of plain numbers.
+        slices: what is said of what lies between each two edges; none: where it begins.
     """
 
     edges: Sequence[float]
@@ -127,6 +155,9 @@ class OverTime:
     lines: Mapping[str, Sequence[float]]
     label: str
     across: str
+    title: str = ""
+    ticks: Mapping[float, str] = field(default_factory=dict)
+    slices: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,17 +179,40 @@ class LinePanel:
     marked: int | None = None
 
 
-Panel = Bars | Points | OverTime | LinePanel
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """A panel of lines through points anywhere; across, distances grow with the logarithm from 1.
+
+    Args:
+        lines: name -> (across, up) of its points, in the order in which they are joined.
+        title: over the panel: what is counted upwards, with its unit.
+        across: what is counted across, with its unit.
+        solid: name -> which of its points is filled.
+        ringed: name -> which of its points has a ring.
+    """
+
+    lines: Mapping[str, Sequence[tuple[float, float]]]
+    title: str
+    across: str
+    solid: Mapping[str, int] = field(default_factory=dict)
+    ringed: Mapping[str, int] = field(default_factory=dict)
+
+
+Panel = Bars | Points | Ratios | OverTime | LinePanel | Curves
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Panels, ``beside`` of them side by side, over a caption that says what is seen."""
+    """Panels, ``beside`` of them side by side, over a caption that says what is seen.
+
+    ``words`` has what the legend calls a name, where that is more than the name itself.
+    """
 
     caption: str
     panels: Sequence[Panel]
     beside: int = 1
     view: str = ""
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +245,7 @@ class Answer:
     view: str = ""
 
 
-Block = Table | Picture | Chart | Heading | Text | Bullets | Answer
+Block = Table | Chart | Heading | Text | Bullets | Answer
 
 
 @dataclass(frozen=True, slots=True)

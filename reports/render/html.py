@@ -17,7 +17,6 @@ from reports.render.document import (
     Chart,
     Heading,
     Mono,
-    Picture,
     Report,
     Source,
     Strong,
@@ -36,14 +35,14 @@ def to_html(report: Report) -> str:
     page = resources.files("reports.render")
     style = page.joinpath("report.css").read_text("utf-8")
     script = page.joinpath("report.js").read_text("utf-8")
-    pictures = 0
+    charts = 0
     parts = []
     for section in report.sections:
         parts.append(f"<section>\n<h1>{escape(section.title)}</h1>")
         parts.append(f'<p class="subtitle">{escape(section.subtitle)}</p>')
         for block in section.blocks:
-            pictures += isinstance(block, Picture)
-            parts.append(_block(block, pictures))
+            charts += isinstance(block, Chart)
+            parts.append(_block(block, charts))
         parts.append("</section>")
     if report.sources:
         parts.append(
@@ -82,7 +81,7 @@ def _from(view: str) -> str:
     return f' <a class="view" href="#view-{escape(view)}">{escape(view)}</a>' if view else ""
 
 
-def _block(block: Block, picture: int) -> str:
+def _block(block: Block, chart: int) -> str:
     match block:
         case Heading():
             return f"<h2>{escape(block.text)}</h2>"
@@ -98,21 +97,15 @@ def _block(block: Block, picture: int) -> str:
             )
         case Table():
             return _table(block)
-        case Picture():  # drawn for white paper
-            caption = f"<figcaption>{escape(block.caption)}</figcaption>"
-            figure = f'<figure class="paper">\n{_inline(block.svg, picture)}\n{caption}</figure>'
         case Chart():
             caption = f"<figcaption>{escape(block.caption)}{_from(block.view)}</figcaption>"
-            figure = f"<figure>\n{plots.svg(block)}{caption}</figure>"
+            figure = f"<figure>\n{_inline(plots.svg(block), chart)}{caption}</figure>"
     return figure
 
 
 def _inline(svg: str, number: int) -> str:
     """An SVG file as an element: its ids made its own, for all figures share the page's."""
-    body = svg[svg.index("<svg") :]
-    body = re.sub(r'\bid="([^"]+)"', rf'id="f{number}-\1"', body)
-    body = re.sub(r'href="#([^"]+)"', rf'href="#f{number}-\1"', body)
-    return re.sub(r"url\(#([^)]+)\)", rf"url(#f{number}-\1)", body).strip()
+    return re.sub(r'(<path id="|href="#|<clipPath id="|url\(#)', rf"\1f{number}-", svg)
 
 
 def _table(table: Table) -> str:

@@ -23,7 +23,6 @@ from reports.render.document import (
     Chart,
     Heading,
     Mono,
-    Picture,
     Report,
     Strong,
     Table,
@@ -72,9 +71,8 @@ def _visible(content: object) -> object:
 def _block(block: Block) -> dict[str, Any]:
     """One block as the template reads it."""
     match block:
-        case Picture() | Chart():
-            svg = plots.svg(block) if isinstance(block, Chart) else block.svg
-            return {"type": "figure", "svg": svg, "caption": block.caption}
+        case Chart():
+            return {"type": "figure", "svg": plots.svg(block), "caption": block.caption}
         case Table():
             columns = [
                 {"title": column.title, "numeric": column.numeric, "share": column.share}

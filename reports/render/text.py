@@ -14,7 +14,6 @@ from reports.render.document import (
     Cell,
     Chart,
     Heading,
-    Picture,
     Report,
     Table,
     TableColumn,
@@ -97,7 +96,7 @@ def _text_block(block: Block) -> list[str]:
             return [*_wrapped(block.text), *note, *_from(block.view)]
         case Table():
             return [*_wrapped(block.caption), *_text_table(block)]
-        case Picture() | Chart():
+        case Chart():
             return []
 
 
@@ -224,5 +223,5 @@ def _markdown_block(block: Block) -> list[str]:
                 "",
                 *("| " + " | ".join(row) + " |" for row in [heads, sides, *rows]),
             ]
-        case Picture() | Chart():
+        case Chart():
             return []

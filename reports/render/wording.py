@@ -129,6 +129,20 @@ def listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def joined_numbers(numbers: Sequence[int]) -> str:
+    """Numbers, rising, with runs of three and more joined: ``0, 2–5 and 7``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    parts: list[str] = []
+    for run in runs:
+        parts += [f"{run[0]}–{run[-1]}"] if len(run) > 2 else map(str, run)
+    return listed(parts)
+
+
 def kinds(names: Iterable[str]) -> str:
     """Kinds of page as a sentence says them: ``large kmalloc and slab``."""
     return listed([name.replace("_", " ") for name in names])
@@ -193,4 +207,8 @@ def visible(text: str) -> str:
 
 def _steers(char: str) -> bool:
     category = unicodedata.category(char)
-    return category in {"Cc", "Cs"} or (category == "Cf" and char not in "\u200b\u00ad")
+    return (
+        category in {"Cc", "Cs"}
+        or (category == "Cf" and char not in "\u200b\u00ad")
+        or char in "\ufffe\uffff"  # no XML holds these
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reports.render.wording import MISSING, count, duration, listed, plural
+from reports.render.wording import MISSING, count, duration, joined_numbers, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,20 +36,6 @@ def covered_cpus(meta: Mapping[str, Any]) -> Covered | None:
     if coverage is None:
         return None
     return {int(cpu): each for cpu, each in coverage["cpus"].items()}
-
-
-def numbers(cpus: Sequence[int]) -> str:
-    """CPU numbers, rising, with runs of three and more joined: ``0, 2–5 and 7``."""
-    runs: list[list[int]] = []
-    for cpu in cpus:
-        if runs and cpu == runs[-1][-1] + 1:
-            runs[-1].append(cpu)
-        else:
-            runs.append([cpu])
-    parts: list[str] = []
-    for run in runs:
-        parts += [f"{run[0]}–{run[-1]}"] if len(run) > 2 else map(str, run)
-    return listed(parts)
 
 
 def in_short(meta: Mapping[str, Any]) -> str:
@@ -109,7 +95,7 @@ def _length(meta: Mapping[str, Any], length: int) -> str:
 
 
 def _cpus(cpus: Sequence[int]) -> str:
-    return f"CPU {cpus[0]}" if len(cpus) == 1 else f"CPUs {numbers(cpus)}"
+    return f"CPU {cpus[0]}" if len(cpus) == 1 else f"CPUs {joined_numbers(cpus)}"
 
 
 def _absent(meta: Mapping[str, Any], covered: Covered) -> Iterator[Gap]:

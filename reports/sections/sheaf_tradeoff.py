@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from matplotlib.ticker import StrMethodFormatter
-
 from reports import queries
-from reports.render import style, wording
-from reports.render.document import Block, Cell, Heading, Mono, Picture, Table, TableColumn, Text
+from reports.render import wording
+from reports.render.document import (
+    Block,
+    Cell,
+    Chart,
+    Curves,
+    Heading,
+    Mono,
+    Table,
+    TableColumn,
+    Text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from duckdb import DuckDBPyConnection
-    from matplotlib.figure import Figure
 
     from reports.queries import Row
 
@@ -28,14 +35,6 @@ ORDER BY capacity, run
 """
 _KEYS: tuple[set[str], ...] = ({"sheaf.capacity"}, set())
 _CACHES = 6  #: in a figure
-_LOOKS = (
-    ("o", style.BLUE),
-    ("s", style.VERMILLION),
-    ("^", style.GREEN),
-    ("D", style.BLACK),
-    ("v", style.PURPLE),
-    ("P", style.ORANGE),
-)
 
 
 def moved(rows: Sequence[Row]) -> int:
@@ -115,44 +114,36 @@ def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
             "farthest apart. What is held are the free objects in the sheaves of all CPUs and in "
             "the barn when the trace ends. All numbers are the model’s."
         ),
-        Picture(
+        Chart(
             "Share of operations that the CPU’s sheaves served, at least, against the bytes they "
             "hold: a line a cache, a mark a capacity. Filled: the recorded kernel as it was. In a "
             "ring: the knee, behind which more memory buys less, among the runs that no other one "
             "beats in both.",
-            style.svg(tradeoff(shown)),
+            [_curves(shown)],
+            view="sheaf_tradeoff",
         ),
         _table(shown),
     ]
 
 
-@style.styled
-def tradeoff(caches: Mapping[str, Sequence[Row]]) -> Figure:
-    """Fast path over bytes held, a line a cache.
-
-    Args:
-        caches: rows of the view sheaf_tradeoff by cache, by capacity.
-    """
-    figure = style.new_figure(2.6)
-    axes = figure.subplots()
-    for (name, rows), (mark, colour) in zip(caches.items(), _LOOKS, strict=False):
-        held = [row["held_bytes"] / 1024 for row in rows]
-        fast = [row["fastpath_pct"] for row in rows]
-        axes.plot(held, fast, mark, color=colour, linestyle="-", linewidth=0.8, markersize=4,
-                  markerfacecolor="none", label=name)  # fmt: skip
-        own = [(x, y) for x, y, row in zip(held, fast, rows, strict=True) if row["what_if"] is None]
-        axes.plot(*zip(*own, strict=True), mark, color=colour, markersize=4) if own else None
-        if (at := knee(rows)) is not None:
-            axes.plot(at["held_bytes"] / 1024, at["fastpath_pct"], "o", color=colour, markersize=9,
-                      markerfacecolor="none", markeredgewidth=0.8)  # fmt: skip
-    axes.set_xscale("symlog", linthresh=1)
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-    axes.set_xlim(left=0)
-    axes.set_xlabel("KiB held in sheaves and barn")
-    axes.set_title("operations the CPU’s sheaves served, %", loc="left")
-    axes.grid(visible=True)
-    figure.legend(loc="outside right upper")
-    return figure
+def _curves(caches: Mapping[str, Sequence[Row]]) -> Curves:
+    """Fast path over bytes held, a line a cache."""
+    knees = {name: knee(rows) for name, rows in caches.items()}
+    return Curves(
+        {
+            name: [(row["held_bytes"] / 1024, row["fastpath_pct"]) for row in rows]
+            for name, rows in caches.items()
+        },
+        "operations the CPU’s sheaves served, %",
+        "KiB held in sheaves and barn",
+        {
+            name: at
+            for name, rows in caches.items()
+            for at, row in enumerate(rows)
+            if row["what_if"] is None
+        },
+        {name: caches[name].index(at) for name, at in knees.items() if at is not None},
+    )
 
 
 def _table(caches: Mapping[str, Sequence[Row]]) -> Table:

@@ -37,6 +37,7 @@ from tests.pipeline.ingest.test_damage import KINDS, PERF_KINDS, small, small_pe
 
 _BASE = ROOT / "traces" / "7.2n-numa-huge"
 _ROWS = 2000
+_FLAGS = 1 << 18  # bytes of kpageflags: of 32,768 frames
 _UNAME = "Linux box 6.12.0 #1 SMP x86_64 GNU/Linux\n"
 _SNAPSHOTS = ("zoneinfo", "pagetypeinfo", "buddyinfo", "slabinfo", "sysfs_slab.txt", "vmstat")
 _SNAPSHOTS += ("meminfo", "kpageflags.zst")
@@ -98,6 +99,9 @@ def _base(folder: Path) -> Path:
     for when in ("before", "after"):  # most of it says the same of other caches
         sysfs = path / "snapshots" / when / "sysfs_slab.txt"
         sysfs.write_text("".join(sysfs.read_text().splitlines(keepends=True)[:400]))
+        flags = path / "snapshots" / when / "kpageflags.zst"
+        some = _unpacked(f"snapshots/{when}/kpageflags.zst")[0]
+        flags.write_bytes(pa.compress(some, "zstd", asbytes=True))
     return path
 
 
@@ -192,7 +196,7 @@ def _packed(name: str, data: bytes, folder: Path) -> Path:
 
 
 def _unpacked(name: str) -> list[bytes]:
-    return [pa.input_stream(str(_BASE / name), compression="zstd").read()]
+    return [pa.input_stream(str(_BASE / name), compression="zstd").read(_FLAGS)]
 
 
 def _tables(name: str) -> list[bytes]:

@@ -4,7 +4,7 @@ Written to be read beside mm/slub.c of 6.12 and docs/rules.md, not to be fast. E
 incremented where mm/slub.c has stat() or stat_add(), under the name of the sysfs file. Ours are
 `list_lock`, acquisitions of the node's list_lock, and `freelist_cmpxchg`, successful locked
 cmpxchgs of a slab's free list (slab_update_freelist). Paths have the names of
-allocsim.slub.paths.Path in lower case.
+allocsim.slub.paths.AllocPath in lower case.
 """
 
 from __future__ import annotations

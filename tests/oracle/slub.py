@@ -6,7 +6,7 @@ Written to be read beside mm/slub.c and docs/rules.md, not to be fast: docs/read
 a way through it. Every counter is incremented where mm/slub.c has stat() or stat_add(), under the
 name of the sysfs file; `list_lock` counts the acquisitions of the node's list_lock,
 `freelist_cmpxchg` the calls of slab_update_freelist. Paths have the names of
-allocsim.slub.paths.Path in lower case.
+allocsim.slub.paths.AllocPath in lower case.
 """
 
 from __future__ import annotations

@@ -60,6 +60,8 @@ def test_help_lists_the_commands(run: Callable[..., tuple[int, str, str]]) -> No
     code, out, err = run("--help")
     assert (code, err) == (0, "")
     assert all(name in out for name in COMMANDS)
+    assert max(map(len, out.splitlines())) <= 80
+    assert "..." not in out.partition("Commands:")[2], "a sentence is cut"
     assert {"import", "replay", "sql", "report", "info"} <= set(COMMANDS)
 
 
@@ -68,6 +70,7 @@ def test_every_command_has_help(run: Callable[..., tuple[int, str, str]], name: 
     code, out, err = run(name, "--help")
     assert (code, err) == (0, "")
     assert f"allocsim {name}" in out
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_version(run: Callable[..., tuple[int, str, str]]) -> None:
@@ -82,9 +85,11 @@ def test_version(run: Callable[..., tuple[int, str, str]]) -> None:
         (["sql"], "Missing argument 'SQL' (see allocsim sql --help)"),
         (["sql", "from x", "--fromat", "csv"], "No such option: --fromat"),
         (["sql", "from x", "--format", "xml"], "'xml' is not one of 'table', 'csv', 'json'"),
-        (["replay"], "Missing argument 'TRACE...'"),
+        (["replay"], "Missing argument 'TRACE'"),
         (["replay", "x", "--policy", "linux-7.22"], "did you mean linux-7.2?"),
         (["info", "a", "b"], "unexpected extra argument"),
+        (["compare", "T", f"T@pcp.batch=1{'0' * 18}"], "0: out of range, "),
+        (["report", "-o", "x.odt"], "not known, but those of .txt .md .json .pdf .html; say"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_code_2(
@@ -108,6 +113,12 @@ def test_bad_usage_is_one_line_and_exit_code_2(
         (["info", "{tmp}/text"], "{tmp}/text"),
         (["report", "--db", "{tmp}/none", "-o", "{tmp}/r.pdf"], "no results database there"),
         (["import", "{tmp}/none"], "no such recording"),
+        (["import", "/dev/null"], "/dev/null: not a regular file; name a recording"),
+        (
+            ["import", f"{ROOT}/traces/7.2p-net-gt"],
+            "a trace set, imported already; allocsim replay",
+        ),
+        (["import", "{tmp}/text", "-o", "{tmp}/text"], "a file, where a folder is needed"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_1(

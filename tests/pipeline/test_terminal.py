@@ -85,3 +85,8 @@ def test_the_command_without_a_stdout_that_works(stdout: str) -> None:
     )
     said = "allocsim: standard output: cannot be written: No space left on device\n"
     assert (run.returncode, run.stderr) == ((1, said) if stdout == "full" else (0, ""))
+
+
+def test_an_error_that_is_not_of_the_stream_is_left_as_it_is() -> None:
+    with pytest.raises(OSError, match=r"^no room$"), printing():
+        raise OSError("no room")

@@ -104,7 +104,7 @@ class CacheState:
     Attributes:
         sheaf_memory: sheaves allocated (+1) and freed (-1) in this window: event, CPU, sheaf, which
             of both, and the page requests before it, of this window or of this event.
-        sheaf_objects: object of its kmalloc cache that each sheaf is (sheaf_memory).
+        sheaf_objects: object of its kmalloc cache that each sheaf is (sheaf_kmalloc).
         callbacks: page requests of this window made by callbacks of kfree_rcu: first, end, and the
             CPU.
         contents: object in every cell of every sheaf, up to the sheaf's size (i8).
@@ -137,11 +137,15 @@ class CacheState:
         return found, AllocPath.SLOW_NEW if new else AllocPath.SLOW_PARTIAL
 
     def note_sheaf(self, time: int, cpu: int, number: int, way: int) -> None:
-        """Write down what becomes of a sheaf's memory (sheaf_memory)."""
+        """Write down what becomes of a sheaf's memory (sheaf_kmalloc)."""
         self.sheaf_memory.append((time, cpu, number, way, self.slabs.requests()))
 
     def contents_for(self, sheaves: int) -> Int64:
-        """A copy of the cells' contents with room for so many sheaves."""
+        """A copy of the cells' contents with room for so many sheaves.
+
+        Returns:
+            (sheaves x capacity) objects, slab << 16 | index; FAILED in cells that are new (i8).
+        """
         contents = np.full(sheaves * self.shape.capacity, FAILED, np.int64)
         contents[: len(self.contents)] = self.contents
         return contents

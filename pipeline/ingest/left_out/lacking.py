@@ -27,7 +27,7 @@ class Lacking:
     def __init__(self, types: EventTypes) -> None:
         self._missing: dict[str, list[str]] = {}
         self._of: dict[str, list[str]] = {}
-        if not types.formats:  # tracefs's text: an event's fields are known when its lines are
+        if not types.names:  # tracefs's text: an event's fields are known when its lines are
             return
         for family, codes in FAMILIES.items():
             members = [kept for kept in types.kept if kept.event.code in codes]

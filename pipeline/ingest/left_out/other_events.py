@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.ingest.events import OTHER
+from pipeline.errors import InputError
+from pipeline.ingest.events import OF_NO_FORMAT, OTHER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,14 +18,53 @@ if TYPE_CHECKING:
 _NAMED = 5  # most that a line names
 
 
-def count_others(types: EventTypes, stream: Stream, counts: dict[str, int]) -> None:
-    """Add the window's events that are not kept to ``counts``, by name."""
+def count_others(stream: Stream, counts: dict[int, int]) -> None:
+    """Add the window's events that are not kept to ``counts``, by common_type."""
     other = np.flatnonzero(stream.inside & (stream.slot == OTHER))
     if other.size:
         found = np.bincount(stream.head["common_type"][other])
         for number in np.flatnonzero(found).tolist():
-            name = types.name_of(number)
-            counts[name] = counts.get(name, 0) + int(found[number])
+            counts[number] = counts.get(number, 0) + int(found[number])
+
+
+def by_name(types: EventTypes, counts: Mapping[int, int]) -> dict[str, int]:
+    """What count_others counted, by the names of the event types."""
+    named: dict[str, int] = {}
+    for number, count in counts.items():
+        name = types.name_of(number)
+        named[name] = named.get(name, 0) + count
+    return named
+
+
+def of_no_format(types: EventTypes, counts: Mapping[int, int], where: str) -> list[str]:
+    """A sentence on the events whose type the recording has no format of, if it has such events.
+
+    A recorder writes the formats when it begins: a module that is loaded later has events that none
+    is of (trace-cmd prints UNKNOWN EVENT).
+
+    Raises:
+        InputError: such a type is between those that are kept, where a kernel has no other: their
+            formats are damaged. Says ``where``.
+    """
+    numbers = sorted(number for number in counts if types.name_of(number) == OF_NO_FORMAT)
+    for number in numbers:
+        system = types.among(number)
+        if system is not None:
+            raise InputError(
+                f"{where}: {counts[number]} of its events have number {number}, among those of "
+                f"{system}, and no format has it: the formats are damaged"
+            )
+    if not numbers:
+        return []
+    count = sum(counts[number] for number in numbers)
+    events = "1 event is" if count == 1 else f"{count} events are"
+    shown = ", ".join(map(str, numbers[:_NAMED]))
+    more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
+    said = (
+        f"{events} left out: the recording has no format of number {shown}{more}, as of a module "
+        "loaded after it began"
+    )
+    return [said]
 
 
 def listed_events(counts: Mapping[str, int]) -> str:

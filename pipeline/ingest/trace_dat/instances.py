@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.ingest.formats import parse_fields
-from pipeline.ingest.left_out.other_events import count_others, listed_events
+from pipeline.ingest.left_out.other_events import by_name, count_others, listed_events
 from pipeline.ingest.trace_dat.clock import Clock
 from pipeline.ingest.trace_dat.ring_buffer import PageLayout
 from pipeline.ingest.trace_dat.sub_buffers import SubBufferStreams
@@ -61,12 +61,12 @@ class Instance:
 
     def others(self) -> dict[str, int] | None:
         """None as soon as an event that is kept is found; else how many of which there are."""
-        counts: dict[str, int] = {}
+        counts: dict[int, int] = {}
         for stream in self.streams(_LOOK):
             if np.any(stream.slot < len(self._types.kept)):
                 return None
-            count_others(self._types, stream, counts)
-        return counts
+            count_others(stream, counts)
+        return by_name(self._types, counts)
 
 
 def name_of(buffer: Buffer) -> str:

@@ -2,13 +2,13 @@
 -- stores neither events nor slabs, so that its runs have those of counters and free blocks alone.
 
 -- measure path_requests, optional
-SELECT layer || ' ' || way || ', ' || served AS item, slice, count(*) AS value
+SELECT layer || ' ' || way || ', ' || served AS item, slice, sum(requests) AS value
 FROM compared_placed GROUP BY ALL
 -- measure path_ways, optional: of each path, taken or not, all requests of its layer and way
 SELECT layer || ' ' || way || ', ' || served AS item, slice, value
 FROM (SELECT DISTINCT layer, served_by(path) AS served FROM paths)
 JOIN (
-    SELECT layer, way, slice, count(*) AS value FROM compared_placed GROUP BY ALL
+    SELECT layer, way, slice, sum(requests) AS value FROM compared_placed GROUP BY ALL
 ) USING (layer)
 -- measure sheaf_moves, optional: what the CPU's own sheaves, or its own slab, could not serve
 SELECT CASE WHEN served LIKE 'refill%' THEN 'sheaf refills'
@@ -16,13 +16,13 @@ SELECT CASE WHEN served LIKE 'refill%' THEN 'sheaf refills'
         WHEN served LIKE 'barn%' THEN 'barn gets and puts'
         WHEN served LIKE 'cpu_partial%' THEN 'partial lists of CPUs'
         ELSE 'straight from or to a slab' END AS item,
-    slice, count(*) AS value
+    slice, sum(requests) AS value
 FROM compared_placed WHERE layer = 'object' AND not_alone(served) GROUP BY ALL
 -- measure cache_placed, optional
-SELECT item, slice, count(*) AS value
+SELECT item, slice, sum(requests) AS value
 FROM compared_placed WHERE layer = 'object' AND item IS NOT NULL GROUP BY ALL
 -- measure cache_past_sheaves, optional
-SELECT item, slice, count(*) AS value
+SELECT item, slice, sum(requests) AS value
 FROM compared_placed WHERE layer = 'object' AND item IS NOT NULL AND not_alone(served) GROUP BY ALL
 -- measure model_slabs, optional
 SELECT '' AS item, born AS slice, count(*) AS value

@@ -1,7 +1,7 @@
 -- What a comparison asks of recorded runs: item, slice of time and value, by name.
 
 -- measure objects: what rows are divided by
-SELECT '' AS item, slice, count(*) AS value FROM compared_births WHERE matched AND counted GROUP BY ALL
+SELECT '' AS item, slice, sum(objects) AS value FROM compared_births WHERE matched AND counted GROUP BY ALL
 -- measure seconds
 SELECT '' AS item, unnest(range(0, (last_ts - first_ts) // slice_ns + 1)) AS slice,
     slice_ns / 1e9 AS value
@@ -59,50 +59,50 @@ WHERE run = $recorded AND event IN (
 ) GROUP BY ALL
 
 -- measure allocs
-SELECT item, slice, count(*) AS value FROM compared_births WHERE matched AND counted GROUP BY ALL
+SELECT item, slice, sum(objects) AS value FROM compared_births WHERE matched AND counted GROUP BY ALL
 -- measure bytes_given
-SELECT item, slice, sum(bytes_alloc) AS value FROM compared_births WHERE matched GROUP BY ALL
+SELECT item, slice, sum(objects * bytes_alloc) AS value FROM compared_births WHERE matched GROUP BY ALL
 -- measure bytes_unasked
-SELECT item, slice, sum(bytes_alloc - bytes_req) AS value
+SELECT item, slice, sum(objects * (bytes_alloc - bytes_req)) AS value
 FROM compared_births WHERE matched GROUP BY ALL
 -- measure known_frees
-SELECT item, slice, count(*) AS value FROM compared_deaths WHERE item IS NOT NULL AND matched GROUP BY ALL
+SELECT item, slice, sum(objects) AS value FROM compared_deaths WHERE item IS NOT NULL AND matched GROUP BY ALL
 -- measure remote_frees
-SELECT item, slice, count(*) FILTER (remote) AS value
+SELECT item, slice, coalesce(sum(objects) FILTER (remote), 0) AS value
 FROM compared_deaths WHERE item IS NOT NULL AND matched GROUP BY ALL
 -- measure site_allocs
-SELECT function AS item, slice, count(*) AS value FROM compared_births WHERE matched GROUP BY ALL
+SELECT function AS item, slice, sum(objects) AS value FROM compared_births WHERE matched GROUP BY ALL
 
 -- measure slabs
-SELECT '' AS item, born AS slice, count(*) AS value
+SELECT '' AS item, born AS slice, sum(blocks) AS value
 FROM compared_pages WHERE slab AND allocated GROUP BY ALL
 -- measure slab_pages
-SELECT '' AS item, born AS slice, sum(size) AS value
+SELECT '' AS item, born AS slice, sum(blocks * size) AS value
 FROM compared_pages WHERE slab AND allocated GROUP BY ALL
 -- measure slabs_freed
-SELECT '' AS item, slice, count(*) AS value FROM compared_pages WHERE slab AND freed GROUP BY ALL
+SELECT '' AS item, slice, sum(blocks) AS value FROM compared_pages WHERE slab AND freed GROUP BY ALL
 -- measure cache_slabs
-SELECT item, born AS slice, count(*) AS value
+SELECT item, born AS slice, sum(blocks) AS value
 FROM compared_pages WHERE slab AND allocated AND item IS NOT NULL GROUP BY ALL
 -- measure cache_slab_pages
-SELECT item, born AS slice, sum(size) AS value
+SELECT item, born AS slice, sum(blocks * size) AS value
 FROM compared_pages WHERE slab AND allocated AND item IS NOT NULL GROUP BY ALL
 
 -- measure object_lives
-SELECT life_band(lived) AS item, slice, count(*) AS value
-FROM compared_deaths WHERE lived >= 0 AND matched GROUP BY ALL
+SELECT life_band(bin) AS item, slice, sum(objects) AS value
+FROM compared_deaths WHERE bin IS NOT NULL AND matched GROUP BY ALL
 -- measure page_lives
-SELECT life_band(lived) AS item, slice, count(*) AS value
-FROM compared_pages WHERE lived >= 0 GROUP BY ALL
+SELECT life_band(bin) AS item, slice, sum(blocks) AS value
+FROM compared_pages WHERE bin IS NOT NULL GROUP BY ALL
 -- measure object_bins, binned
-SELECT '' AS item, slice, life_bin(lived) AS bin, count(*) AS value
-FROM compared_deaths WHERE lived >= 0 AND matched GROUP BY ALL
+SELECT '' AS item, slice, bin, sum(objects) AS value
+FROM compared_deaths WHERE bin IS NOT NULL AND matched GROUP BY ALL
 -- measure page_bins, binned
-SELECT '' AS item, slice, life_bin(lived) AS bin, count(*) AS value
-FROM compared_pages WHERE lived >= 0 GROUP BY ALL
+SELECT '' AS item, slice, bin, sum(blocks) AS value
+FROM compared_pages WHERE bin IS NOT NULL GROUP BY ALL
 -- measure cache_bins, binned
-SELECT item, slice, life_bin(lived) AS bin, count(*) AS value
-FROM compared_deaths WHERE lived >= 0 AND item IS NOT NULL AND matched GROUP BY ALL
+SELECT item, slice, bin, sum(objects) AS value
+FROM compared_deaths WHERE bin IS NOT NULL AND item IS NOT NULL AND matched GROUP BY ALL
 -- measure object_life_50, total
 FROM life_quantile('compared_object_lives', 0.5, false)
 -- measure object_life_90, total

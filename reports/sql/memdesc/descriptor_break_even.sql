@@ -30,9 +30,11 @@ with sums as (
         coalesce(sum(pages) filter (page_kind <> 'no known block'), 0)::bigint as used_pages,
         coalesce(sum(pages) filter (page_kind = 'no known block'), 0)::bigint as rest_pages,
         sum(pages)::bigint as pages,
-        sum(descriptor_cost) as cost,
-        sum(saved_bytes) as saved_bytes,
-        coalesce(sum(saved_bytes) filter (page_kind <> 'no known block'), 0) as used_saved_bytes
+        -- Decimals: a sum of doubles depends on the order in which threads come to it.
+        sum(descriptor_cost::decimal(24, 6))::double as cost,
+        sum(saved_bytes::decimal(24, 6))::double as saved_bytes,
+        coalesce(sum(saved_bytes::decimal(24, 6)) filter (page_kind <> 'no known block'), 0)::double
+            as used_saved_bytes
     from descriptor_kinds
     group by run, trace, scheme
 ),

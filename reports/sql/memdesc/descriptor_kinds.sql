@@ -101,13 +101,13 @@ own as (
         0 as pages,
         held.descriptor,
         any_value(descriptors.bytes) as bytes_each,
-        held.bytes - coalesce(sum(known.cost), 0) as cost,
+        held.bytes - coalesce(sum(known.cost::decimal(24, 6)), 0)::double as cost,
         0 as words_saved
     from held
     inner join scheme_descriptors as descriptors using (run, scheme, descriptor)
     left join known using (run, scheme, descriptor)
     group by held.run, held.scheme, held.descriptor, held.objects, held.bytes
-    having held.bytes - coalesce(sum(known.cost), 0) > 0.5
+    having held.bytes - coalesce(sum(known.cost::decimal(24, 6)), 0)::double > 0.5
 ),
 
 rest as (

@@ -86,14 +86,15 @@ savings as (
     group by run, policy
 ),
 
+-- Decimals: a sum of doubles depends on the order in which threads come to it.
 costs as (
     select
         run,
         policy,
-        round(sum(est_ns_low))::bigint as est_ns_low,
-        round(sum(est_ns_high))::bigint as est_ns_high,
-        round(sum(saved_ns_low))::bigint as saved_ns_low,
-        round(sum(saved_ns_high))::bigint as saved_ns_high
+        round(sum(est_ns_low::decimal(24, 6)))::bigint as est_ns_low,
+        round(sum(est_ns_high::decimal(24, 6)))::bigint as est_ns_high,
+        round(sum(saved_ns_low::decimal(24, 6)))::bigint as saved_ns_low,
+        round(sum(saved_ns_high::decimal(24, 6)))::bigint as saved_ns_high
     from op_costs
     group by run, policy
 )

@@ -22,13 +22,11 @@ from pipeline.replay.sides import opened_sides
 from pipeline.synth.spec.changes import changed
 from pipeline.synth.spec.parse import parse_spec
 from pipeline.synth.write import write_trace_set
-from reports.compare.brief import brief
 from reports.compare.comparison import ChangeVerdict, Comparison, movers
 from reports.compare.identity import Why
 from reports.compare.json import to_json
 from reports.compare.measure_runs import checked
 from reports.compare.measure_runs import compare as compared
-from reports.render.text import to_text
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -263,9 +261,6 @@ def test_operations_on_slabs_and_large_kmallocs_vanish_from_612_to_72(
     paths = [str(ROOT / "traces" / f"{kernel}-{workload}-gt") for kernel in ("6.12p", "7.2p")]
     comparison = compare_sides(paths, tmp_path / "none")
     rows = rows_of(json.loads(to_json(comparison, __version__)))
-    if workload == "hackbench":
-        screen = to_text(brief(comparison, __version__))
-        assert screen in (ROOT / "docs/comparing.md").read_text("utf-8"), screen
     objects = "per 1,000 objects"
     for quantity in ("all, own policy", "plain, recorded", "locked, recorded"):
         for kind in ("slab", "large_kmalloc"):

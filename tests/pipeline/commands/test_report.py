@@ -121,7 +121,7 @@ def test_an_output_that_cannot_be_written_leaves_nothing(database: Path, tmp_pat
 @pytest.mark.parametrize(
     ("run", "trace", "message"),
     [
-        ([7], None, "--run 7: not in the database, which has 1, 2, 3"),
+        ([7], None, "--run 7: not in the database, which has runs 1–3"),
         (None, ["three"], "--trace three: not in the database, which has one, two"),
     ],
 )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 import pytest
@@ -56,3 +59,41 @@ def test_a_fault_of_other_memory_still_ends_the_process(file: Path) -> None:
         [sys.executable, "-c", other, file, second], cwd=ROOT, check=False, capture_output=True
     )
     assert run.returncode == -7
+
+
+def test_a_file_that_is_another_of_the_same_size_is_refused(file: Path) -> None:
+    def read() -> None:
+        with mapped(file):
+            os.truncate(file, 0)
+            os.truncate(file, SIZE)
+
+    with pytest.raises(InputError, match="recording: changed while it was read"):
+        read()
+
+
+def test_every_thread_may_be_at_what_is_gone(file: Path) -> None:
+    """Hashing faults without the interpreter's lock, in all threads at once."""
+    meet = threading.Barrier(8)
+
+    def hashed(data: memoryview) -> bytes:
+        meet.wait()
+        return hashlib.sha256(data).digest()
+
+    def read() -> None:
+        with mapped(file) as data, ThreadPoolExecutor(8) as pool:
+            futures = [pool.submit(hashed, data) for _ in range(8)]
+            os.truncate(file, 0)
+            wait(futures)
+
+    with pytest.raises(InputError, match=f"changed from {SIZE} to 0 bytes"):
+        read()
+
+
+def test_a_system_call_that_is_given_what_is_gone(file: Path) -> None:
+    def read() -> None:
+        with mapped(file) as data:
+            os.truncate(file, 0)
+            file.with_name("copy").write_bytes(data)
+
+    with pytest.raises(InputError, match="changed from"):
+        read()

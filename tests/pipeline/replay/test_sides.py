@@ -72,7 +72,7 @@ def test_commas_separate_repeats(several: Path) -> None:
     [
         ("seed-77", "no run or trace"),
         ("{db}", "name one with"),
-        ("{db}:77", "no run or trace"),
+        ("{db}:77", "which has runs 1–6, of seed-5, seed-6, "),
         (" , ", "names nothing"),
     ],
 )

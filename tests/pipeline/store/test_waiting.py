@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from pipeline.errors import BusyError
+from pipeline.replay import recorded
 from pipeline.store import waiting
 from pipeline.store.asking import Question, ask
 from pipeline.store.database import reading, writing
+from pipeline.synth.spec.changes import changed
+from pipeline.synth.spec.parse import parse_spec
+from pipeline.synth.spec.patterns import read_spec
+from pipeline.synth.write import write_trace_set
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +44,12 @@ def db(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def busy(db: Path) -> Iterator[subprocess.Popen[str]]:
+    with opened_by_another(db) as process:
+        yield process
+
+
+@contextmanager
+def opened_by_another(db: Path) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         [sys.executable, "-c", BUSY, str(db)],
         stdin=subprocess.PIPE,
@@ -74,3 +88,23 @@ def test_it_is_opened_when_it_is_free(
         pass
     said = f"allocsim: {db}: in use by process {busy.pid}; waiting up to 60 s\n"
     assert capsys.readouterr().err == said
+
+
+def test_replay_says_what_is_in_where_it_cannot_print_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = read_spec("producer-consumer")
+    trace = write_trace_set(changed(parse_spec(text, "x"), events=2000), text, tmp_path / "sets")
+    db = tmp_path / "results.duckdb"
+    replayed = recorded.replay_traces
+    with ExitStack() as stack:
+
+        def then_busy(*args: Any, **more: Any) -> recorded.Done:
+            done = replayed(*args, **more)
+            stack.enter_context(opened_by_another(db))
+            return done
+
+        monkeypatch.setattr(recorded, "replay_traces", then_busy)
+        said = CliRunner().invoke(app, ["replay", str(trace), "--db", str(db), "--wait", "0"])
+    assert isinstance(said.exception, BusyError)
+    assert str(said.exception).endswith(f"; added to {db} before that: runs 1, 2")

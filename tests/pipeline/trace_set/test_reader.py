@@ -209,3 +209,21 @@ def test_damaged_events_are_one_line(tmp_path: Path) -> None:
     file.write_bytes(whole[:30] + b"\xff" * 60 + whole[90:])
     with pytest.raises(InputError, match=r"events\.parquet: cannot be read \(.*\)$"):
         list(TraceSet.open(tmp_path).windows())
+
+
+@pytest.mark.parametrize("groups", [0, 1])
+def test_parquet_without_rows(tmp_path: Path, groups: int) -> None:
+    """Read where nothing says that there were events; else they are gone."""
+    path = tmp_path / "set"
+    path.mkdir()
+    write(path, [[event(1, cache="a")]])
+    table = parquet.read_table(path / "events.parquet").slice(0, 0)
+    with parquet.ParquetWriter(path / "events.parquet", table.schema) as writer:
+        for _ in range(groups):
+            writer.write_table(table)
+    trace = TraceSet.open(path)
+    assert (trace.rows, trace.text("cache"), len(list(trace.windows()))) == (0, [], 0)
+    meta = json.loads((path / "meta.json").read_text())
+    (path / "meta.json").write_text(json.dumps({**meta, "events": {"kfree": 1}}))
+    with pytest.raises(InputError, match=r"damaged: it has no events, and meta\.json says 1"):
+        TraceSet.open(path)

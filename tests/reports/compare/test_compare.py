@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from reports import queries
+from reports.compare import measured
 from reports.compare.comparable import Weight
 from reports.compare.comparison import (
     Change,
@@ -140,6 +141,26 @@ def test_totals_are_those_of_the_views(seeds: DuckDBPyConnection) -> None:
         "SELECT cache, allocs FROM cache_summary WHERE run = 0"
     ).fetchall():
         assert rows["allocs", cache] == pytest.approx(1000 * allocs / objects)
+
+
+@pytest.mark.parametrize("window", [1000, 1 << 30])
+def test_frees_are_those_of_objects_allocated_long_before(
+    seeds: DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
+    monkeypatch.setattr(measured, "_WINDOW", window)
+    [[run], _] = measured.measured([side(seeds, REMOTE), side(seeds, 100)], 0)[1]
+    joined = {
+        cache: (frees, remote)
+        for cache, frees, remote in seeds.execute(
+            "SELECT cache, sum(objects), sum(objects) FILTER (alloc_cpu <> free_cpu)"
+            f" FROM remote_frees WHERE run = {REMOTE} GROUP BY cache"
+        ).fetchall()
+    }
+    assert sum(remote for _, remote in joined.values()) > 100
+    assert joined == {
+        cache: (frees.sum(), run["remote_frees"][cache].sum())
+        for cache, frees in run["known_frees"].items()
+    }
 
 
 def test_what_one_sides_policy_freezes_is_gone_by_rule(seeds: DuckDBPyConnection) -> None:

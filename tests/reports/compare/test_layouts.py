@@ -23,7 +23,7 @@ from reports.compare.identity import Identity, LeftOut, Why
 from reports.compare.json import to_json
 from reports.compare.measure_runs import checked, compare
 from reports.queries import runs
-from reports.render.document import Picture
+from reports.render.document import Chart
 from reports.render.html import to_html
 from reports.render.pdf import render
 from reports.render.text import WIDTH, ascii_only, to_markdown, to_text
@@ -128,7 +128,7 @@ def test_the_report_has_a_figure_of_operations_memory_and_lives(comparison: Comp
     captions = [
         re.split("[,:]", each.caption)[0]
         for each in report.sections[0].blocks
-        if isinstance(each, Picture)
+        if isinstance(each, Chart)
     ]
     assert captions == [
         "Reference operations by kind of page",

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.store.schema import TABLES
 from reports import queries
-from reports.render.document import Answer, Bar, Bullets, Chart, Heading, Picture, Table, Text
+from reports.render.document import Answer, Bar, Bullets, Chart, Heading, Table, Text
 from reports.render.pdf import render
 from reports.render.text import cell_text, to_markdown, to_text
 from reports.sections import kinds
@@ -44,7 +44,7 @@ def block_lines(block: Block) -> list[str]:
             return [f"ANSWER {block.text}", f"  ({block.note})"]
         case Bullets():
             return [f"* {item}" for item in block.items]
-        case Picture() | Chart():
+        case Chart():
             return [f"FIGURE {block.caption}"]
         case Table():
             rows = [[column.title for column in block.columns]]

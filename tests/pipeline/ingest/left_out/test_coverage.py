@@ -20,9 +20,10 @@ from pipeline.store.database import reading
 from pipeline.trace_set.reader import TraceSet
 from reports import queries
 from reports.render.text import to_text
+from reports.render.wording import joined_numbers
 from reports.sections import quality, summary
 from reports.sections.build import build
-from reports.sections.coverage import numbers, warnings
+from reports.sections.coverage import warnings
 from tests.conftest import FAULTS, ROOT
 from tests.oracle.trace_dat import OTHER, Cpu, Event, File
 
@@ -164,7 +165,7 @@ def test_a_cpu_whose_buffer_was_full_ends_early(tmp_path: Path) -> None:
 
 
 def test_runs_of_cpus_are_joined() -> None:
-    assert numbers([0, 2, 3, 4, 5, 7, 8]) == "0, 2–5, 7 and 8"
+    assert joined_numbers([0, 2, 3, 4, 5, 7, 8]) == "0, 2–5, 7 and 8"
 
 
 def test_one_cpu_of_two_is_said_wherever_it_counts(tmp_path: Path) -> None:
