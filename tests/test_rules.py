@@ -194,6 +194,8 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "info": said("info", trace),
         "validate": said("validate", "--db", str(db), "--all", trace),
         "hazards": said("sql", "--db", str(db), "from hazards"),
+        "takers": said("hazards", trace),
+        "compare": said("compare", f"{db}:1", f"{db}:1"),
         "policy_ops": said("sql", "--db", str(db), "from policy_ops"),
     }
     with duckdb.connect(str(db), read_only=True) as connection:
@@ -201,7 +203,8 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["replay", "info", "validate", "hazards", "policy_ops", "report"]
+    "command",
+    ["replay", "info", "validate", "hazards", "takers", "compare", "policy_ops", "report"],
 )
 def test_no_number_is_printed_without_its_title(printed: dict[str, str], command: str) -> None:
     text = " ".join(printed[command].split())

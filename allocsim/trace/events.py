@@ -84,7 +84,7 @@ EVENT_COLUMNS: tuple[Column, ...] = (
     Column("lowmem_reserve", "i8", "pages", "mm_setup_per_zone_lowmem_reserve: reserve."),
     Column("totalreserve_pages", "i8", "pages", "mm_calculate_totalreserve_pages: reserve."),
     Column("start", "i8", "", "mm_alloc_contig_migrate_range_info: first pfn of the range."),
-    Column("end", "i8", "", "mm_alloc_contig_migrate_range_info: pfn behind the range."),
+    Column("end", "i8", "", "mm_alloc_contig_migrate_range_info: pfn after the range."),
     Column("nr_migrated", "i8", "pages", "mm_alloc_contig_migrate_range_info: pages migrated."),
     Column("nr_reclaimed", "i8", "pages", "mm_alloc_contig_migrate_range_info: pages reclaimed."),
     Column("nr_mapped", "i8", "pages", "mm_alloc_contig_migrate_range_info: mappings undone."),

@@ -59,8 +59,8 @@ _ABOUT = (
     "page_ref events. Outcomes: view hazard_touches."
 )
 _NOT_SEEN = with_titles(
-    "No recording shows who only reads a count (view count_readers); get_page and put_page of slab "
-    "and large kmalloc pages from 6.14 on, which fire no event (H4)."
+    "No recording shows who only reads a count (view count_readers), or get_page and put_page of "
+    "slab and large kmalloc pages from 6.14 on, which fire no event (H4)."
 )
 
 
@@ -104,7 +104,7 @@ def _verdict(policy: str, takers: Sequence[Row]) -> str:
     if not broken:
         return f"no caller seen that {policy} breaks{tried}."
     touches = wording.plural(sum(row["touches"] for row in broken), "touch", "touches")
-    return f"{policy} breaks {wording.plural(len(broken), 'taker')} seen ({touches}){tried}."
+    return f"{wording.plural(len(broken), 'taker')} seen that {policy} breaks ({touches}){tried}."
 
 
 def _looked_at(policy: str, kinds: Sequence[Row]) -> str:
@@ -113,8 +113,8 @@ def _looked_at(policy: str, kinds: Sequence[Row]) -> str:
     lives = [f"{wording.count(row['lives'])} {row['page_kind']}" for row in kinds]
     operations = sum(row["operations"] for row in kinds)
     return (
-        f"Looked at: {wording.plural(operations, 'operation')} on the counts of "
-        f"{wording.listed(lives)} pages, for any but the first set and the last drop."
+        f"Looked at {wording.plural(operations, 'operation')} on the counts of "
+        f"{wording.listed(lives)} pages: all but the first set and the last drop are touches."
     )
 
 

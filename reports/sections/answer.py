@@ -74,14 +74,19 @@ def answer(connection: DuckDBPyConnection, run: Row, policies: list[Row], how: l
         )
     differences = _of(connection, run, name)
     frozen = [row for row in differences if row["frozen"] and row["saved"]]
+    own = {row["page_kind"] for row in _of(connection, run, run["own_policy"]) if row["frozen"]}
+    done = bool(frozen) and own >= {row["page_kind"] for row in frozen}
     known = (
-        [_evidence_text(_sums(frozen, "how"), "the instructions removed")]
+        [f"that each free would take one is inferred, from the rules of {BASELINE}."]
+        if done
+        else [_evidence_text(_sums(frozen, "how"), "the instructions removed")]
         if frozen
         else _none_frozen(connection, run["run"], name)
     )
     middle = "" if by_name[BASELINE]["use_how"] != "assumed" else ", ranges at their middle"
-    known.append(_evidence_text(_of_policy(how, BASELINE), f"all locked ones{middle}"))
-    if any(row["frozen"] for row in _of(connection, run, run["own_policy"])):
+    whole = "those it does" if done else "all locked ones"
+    known.append(_evidence_text(_of_policy(how, name if done else BASELINE), f"{whole}{middle}"))
+    if own and not done:
         known.append(f"The recorded kernel, Linux {run['kernel_release']}, does so itself.")
     others = [row for row in differences if not row["frozen"]]
     known[0] = known[0][:1].lower() + known[0][1:]
@@ -92,7 +97,7 @@ def answer(connection: DuckDBPyConnection, run: Row, policies: list[Row], how: l
         notes.append(
             f"The {trace} does not cover every CPU all the time (below): these are lower bounds."
         )
-    sentence = _sentence(by_name[name], frozen, by_name[BASELINE], trace)
+    sentence = _sentence(by_name[name], frozen, by_name[BASELINE], trace, done=done)
     return Answer(sentence, " ".join(filter(None, notes)), "policy_summary")
 
 
@@ -113,7 +118,7 @@ def _none_frozen(connection: DuckDBPyConnection, run: int, policy: str) -> list[
     return [text]
 
 
-def _sentence(policy: Row, frozen: list[Row], base: Row, trace: str) -> str:
+def _sentence(policy: Row, frozen: list[Row], base: Row, trace: str, *, done: bool) -> str:
     total = ranged(base, "locked_ops")
     removed = _sums(frozen, "page_kind")
     hows = list(_sums(frozen, "how"))
@@ -130,10 +135,17 @@ def _sentence(policy: Row, frozen: list[Row], base: Row, trace: str) -> str:
             f"Freezing, as {policy['policy']} does, removes none of the {total} locked "
             f"reference-count instructions in this {trace}{_assumed(base)}."
         )
+    saved, share = ranged(policy, "frozen_ops_saved"), percent_ranged(policy, "frozen_saved_pct")
+    if done:
+        return (
+            f"The recorded kernel freezes {kinds(_largest_first(removed))} pages, as "
+            f"{policy['policy']} does: it does without {saved} of {total} locked reference-count "
+            f"instructions ({share}) that it would need in this {trace}{_assumed(base)}."
+        )
     return (
         f"Freezing {kinds(_largest_first(removed))} pages, as {policy['policy']} does, removes "
-        f"{ranged(policy, 'frozen_ops_saved')} of {total} locked reference-count instructions "
-        f"({percent_ranged(policy, 'frozen_saved_pct')}) in this {trace}{_assumed(base) or known}."
+        f"{saved} of {total} locked reference-count instructions ({share}) in this "
+        f"{trace}{_assumed(base) or known}."
     )
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _VERSION = 2
 _NO_SYMBOLS = (
     "no symbols: perf.data holds none, and no copy of /proc/kallsyms, called kallsyms, lies beside "
-    "it; functions are addresses only, and shmem pages cannot be told from anonymous ones"
+    "it; functions are addresses only, and shmem pages cannot be distinguished from anonymous ones"
 )
 _TASKS = "not all tasks were recorded (perf record without -a): what others did is missing"
 _COUNTED = (

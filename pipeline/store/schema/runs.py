@@ -87,7 +87,7 @@ TRACE_CPUS = StoreTable(
             "str",
             "",
             "Why it is believed to begin late: 'overwritten' (observed), 'unexplained' (inferred: "
-            "later than its own silences explain, and nothing tells of losses); NULL: it does not.",
+            "later than its own silences explain, and nothing reports losses); NULL: it does not.",
         ),
         Column(
             "early",

@@ -27,7 +27,7 @@ REASONS = {
         "free",
         (
             "of objects older than the recording, of a cache whose slot size neither an allocation "
-            "nor a snapshot tells"
+            "nor a snapshot says"
         ),
     ),
     "frees_of_unseen_allocations": (

@@ -21,7 +21,7 @@
 --   allocations_left_out     Allocations of no known cache or slot size.
 --   frees_left_out           Frees of such objects.
 --   frees_of_unknown_cache   Frees of objects older than the recording, of no known cache.
---   frees_of_unsized_cache   Such frees, of a cache whose slot size nothing tells.
+--   frees_of_unsized_cache   Such frees, of a cache whose slot size nothing says.
 --   frees_of_unseen_allocations Frees of objects allocated without an event (T6), or no object's (KFENCE).
 --   metadata_events          Events of the allocator's own sheaves: the model makes its own (T7).
 --   unknown_page_frees       Frees of pages older than the trace: put in assumed places.

@@ -14,7 +14,7 @@
 --   run              Replay of one trace.
 --   trace            Name of the trace set.
 --   page_kind        Whose pages; NULL: pages of every kind.
---   does             What it does to them, as told above.
+--   does             What it does to them, as said above.
 --   kernel_function  Its name.
 --   source           file:function of the kernel whose sources were read, and its version.
 --   doc              What it does, in a few words.

@@ -18,7 +18,7 @@
 --   trace         Name of the trace set.
 --   policy        Policy that freezes the page.
 --   rule          Rule that is broken, or would be: H2, H3, H5 or H6, with its title.
---   outcome       freed, touched, predicted, would be refused or scanner, as told above.
+--   outcome       freed, touched, predicted, would be refused or scanner, as said above.
 --   breaks        The policy does not go with what the caller did.
 --   page          Handle of the page's life (pages.page).
 --   page_kind     Whose page.

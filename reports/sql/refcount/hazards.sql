@@ -8,7 +8,7 @@
 --   trace         Name of the trace set.
 --   policy        Policy that freezes the pages.
 --   rule          Rule that is broken, or would be: H2, H3, H5 or H6, with its title.
---   outcome       freed, touched, predicted, would be refused or scanner, as told above.
+--   outcome       freed, touched, predicted, would be refused or scanner, as said above.
 --   breaks        The policy does not go with what the caller did.
 --   page_kind     Whose pages.
 --   cache         Slab pages: the cache; NULL: not slab, or not known.

@@ -20,7 +20,7 @@
 --   page_allocs                  mm_page_alloc events that began such a life, of any order.
 --   page_frees                   mm_page_free events of such lives.
 --   recorded_uses                Lives whose use stage page_ref events tell.
---   assumed_uses                 Allocations whose use stage nothing tells.
+--   assumed_uses                 Allocations whose use stage nothing shows.
 --   alloc_plain_ops              Plain stores at allocation.
 --   alloc_locked_ops             Locked instructions at allocation.
 --   recorded_use_plain_ops       Plain stores recorded in use.

@@ -13,8 +13,8 @@
 --   pages_allocated    [pages] Base pages of the counted allocations.
 --   pages_freed        [pages] Base pages of these frees.
 --   recorded_uses      Lives whose use stage page_ref events tell.
---   assumed_uses       Allocations whose use stage nothing tells.
---   assumed_use_pages  [pages] Base pages of allocations whose use stage nothing tells.
+--   assumed_uses       Allocations whose use stage nothing shows.
+--   assumed_use_pages  [pages] Base pages of allocations whose use stage nothing shows.
 --   use_plain_ops      Plain stores recorded in the use stage.
 --   use_locked_ops     Locked instructions recorded in the use stage.
 select

@@ -1,7 +1,7 @@
 -- page_caller_summary: one row is one function that allocates pages of one kind, in one run under
 -- one policy.
 --
--- Only recordings with a kernel stack behind mm_page_alloc have rows with a caller. Operations that
+-- Only recordings with a kernel stack after mm_page_alloc have rows with a caller. Operations that
 -- are assumed per page table (policy_costs) have none, and are in no row.
 --
 -- Columns:

@@ -13,7 +13,7 @@
 --   beyond_bound    Checks beyond them.
 --   by_rule         Counted apart: follow from a rule alone (slab_order, objects_per_slab).
 --   wide_bounds     Counted apart: the bound is 100 % of the kernel's figure or more.
---   wide_intervals  Counted apart: the interval of what no event tells is so wide that nothing could lie outside.
+--   wide_intervals  Counted apart: the interval of what no event shows is so wide that nothing could lie outside.
 --   without_bound   Counted apart: there is no bound; the note says why.
 select
     run,

@@ -100,6 +100,18 @@ def test_other_rules_that_save_and_add_are_not_one_number(
     assert f"add {-by_kind['anon']} on anon pages" in note
 
 
+@pytest.mark.parametrize(("kernel", "done"), [("6.12.107", False), ("7.2.13", True)])
+def test_what_a_kernel_has_frozen_already_is_not_said_to_be_observed(
+    empty: DuckDBPyConnection, add_run: AddRun, kernel: str, *, done: bool
+) -> None:
+    add_run(empty, 1, "trace", kernel=kernel)
+    run, policies = only(empty)
+    found = answer(empty, run, policies, [])
+    assert found.text.startswith("The recorded kernel freezes" if done else "Freezing")
+    assert ("it does without 4 of 14" in found.text) == done
+    assert ("observed" in found.note) == (not done)
+
+
 @given(st.tuples(st.integers(-(10**9), 10**9), st.integers(-(10**9), 10**9)).map(sorted))
 def test_a_dash_of_a_range_is_never_read_as_a_sign(ends: list[int]) -> None:
     low, high = ends
