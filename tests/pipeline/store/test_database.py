@@ -155,7 +155,7 @@ def test_an_interrupted_query_is_an_interrupt(db: Path, opened: str) -> None:
         assert process.stdout.readline() == b"asking\n"
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(timeout=30)
+            process.wait(timeout=120)
         except subprocess.TimeoutExpired:
             process.kill()
     assert process.returncode == -signal.SIGINT
