@@ -43,7 +43,7 @@ def test_a_recording_is_as_good_as_its_trace_set(
 @pytest.mark.parametrize(
     ("file", "change", "says"),
     [
-        ("meta.json", {"direct_map": None}, "direct_map is None"),
+        ("meta.json", {"direct_map": None}, "direct_map is 'None'"),
         ("meta.json", {"lost": {"per_cpu": {}}}, "lost.sources is missing"),
         ("meta.json", {"cpus": "two"}, "cpus is 'two'"),
         ("events.parquet", {"event": 77}, "event 77 is out of range, 0 to 21"),
