@@ -36,7 +36,8 @@ class Ran:
         code: its exit code; minus a signal's number if that ended it.
         seconds: how long it took, of CPU.
         wall: how long it took.
-        mib: the most memory it held.
+        mib: the most memory it held; 0 where that is no more than this process has held, whose
+            own figure it begins with.
         said: what it wrote to stderr.
         left: files that it left where it wrote, though it failed.
     """
@@ -119,8 +120,10 @@ def run(command: list[str], out: Path, seconds: float = 6 * SECONDS) -> Ran:
     text = said.read_bytes().decode("utf-8", "replace")
     said.unlink()
     left = tuple(sorted(set(_files(out)) - before))
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    held = used.ru_maxrss / 1024 if used.ru_maxrss > own else 0.0
     took = used.ru_utime + used.ru_stime  # of CPU: other work on the machine counts for nothing
-    return Ran(process.returncode, took, wall, used.ru_maxrss / 1024, text, left)
+    return Ran(process.returncode, took, wall, held, text, left)
 
 
 def _capped() -> None:

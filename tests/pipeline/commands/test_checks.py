@@ -71,7 +71,7 @@ def test_a_policy_that_breaks_a_caller_ends_in_1(trace: Path, tmp_path: Path) ->
     assert code == 1
     assert err == ""
     assert out.startswith(
-        f"{trace.name}-planted: frozen-page-tables breaks 1 taker (1 touch). Looked"
+        f"{trace.name}-planted: 1 taker seen that frozen-page-tables breaks (1 touch). Looked"
     )
     [row] = (line.split() for line in out.splitlines() if " page_table  predicted " in line)
     assert row[:5] == ["–", "page_table", "predicted", "1", "1"]

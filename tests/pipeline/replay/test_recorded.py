@@ -314,7 +314,7 @@ def test_a_damaged_trace_set_adds_nothing(trace_sets: dict[str, Path], tmp_path:
     replay_trace(TraceSet.open(good), used, policies)
     before = ask(used, "FROM policy_summary"), ask(used, "SELECT count(*) FROM events")
     with pytest.raises(AllocsimError):
-        replay_traces([good, bad], used, policies, Progress())
+        replay_traces([good, bad], used, policies, Progress(), again=True)
     assert ask(used, "SELECT run FROM runs ORDER BY run") == [(1,), (2,)]
     assert ask(used, "FROM policy_summary WHERE run = 1") == before[0]
 
@@ -372,7 +372,7 @@ def test_policies_are_found_by_name_and_by_path(tmp_path: Path) -> None:
         ("linux-7.22", None, UsageError, "did you mean linux-7.2?"),
         ("nonsense", None, UsageError, "shipped are: refcounted"),
         ("gone.toml", None, InputError, "cannot be read: No such file"),
-        ("a.toml", "name = 'a'\nfreeeze = ['slab']\n", InputError, "'freeeze' is not known"),
+        ("a.toml", "name = 'a'\nfreeeze = ['slab']\n", InputError, "did you mean freeze?"),
         ("a.toml", "name = 'a'\nbase = 'recorded'\nfreeze = ['slap']\n", InputError, "'slap'"),
         ("a.toml", "name = ", InputError, "not valid TOML"),
         ("a.toml", "name = 'linux-7.2'\nbase = 'recorded'\n", UsageError, "rename it"),

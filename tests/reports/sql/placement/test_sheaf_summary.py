@@ -45,7 +45,7 @@ def summary(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
 
 
 def said(connection: duckdb.DuckDBPyConnection) -> str:
-    blocks = caches(connection, 1, ["refcounted"])
+    blocks = caches(connection, 1, 10)
     return " ".join(str(block.text) for block in blocks if isinstance(block, Text))
 
 
