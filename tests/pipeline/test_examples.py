@@ -75,5 +75,6 @@ def test_every_first_screen_of_every_shipped_set_fits(tmp_path: Path) -> None:
     # The sentence comes first: a heading a trace, then what freezing saves.
     for name in SHIPPED:
         at = screens["replay"].index(f"{name}, run ")
-        assert re.match(r".*\n(Freezing|There is|The recorded kernel freezes)", screens["replay"][at:])
+        sentence = r".*\n(Freezing|There is|The recorded kernel freezes)"
+        assert re.match(sentence, screens["replay"][at:])
     assert screens["validate"].startswith("verdict: ")
