@@ -90,8 +90,9 @@ def on_two_cores(trace_set: Path, here: Path, times: int) -> None:
 
 
 def replay(trace_set: Path, db: Path, placement: str) -> list[str]:
-    """The command that replays a trace set into a database."""
-    return [*ALLOCSIM, "replay", "--db", str(db), "--placement", placement, str(trace_set)]
+    """The command that replays a trace set into a database, which may have it already."""
+    into = ["--again", "--db", str(db)]
+    return [*ALLOCSIM, "replay", *into, "--placement", placement, str(trace_set)]
 
 
 def length(trace_set: Path) -> int:
