@@ -104,12 +104,12 @@ def replay(
     there = [run for run in done.runs if run not in done.added]
     if there:
         typer.echo(printable(_there(there)), err=True)
-    with done.told(db), reading(db) as connection:
+    with done.reported(db), reading(db) as connection:
         print_replayed(connection, done.runs, sys.stdout)
 
 
 def _there(runs: list[int]) -> str:
     """That some of the runs that are printed were not made now."""
-    which = "run" if len(runs) == 1 else "runs"
-    numbers = ", ".join(map(str, runs))
-    return f"{which} {numbers}: there already, not added again (--again adds)"
+    from pipeline.replay.done import named_runs
+
+    return f"{named_runs(runs)}: there already, not added again (--again adds)"

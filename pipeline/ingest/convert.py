@@ -16,6 +16,7 @@ from pipeline.ingest.left_out.lacking import Lacking
 from pipeline.ingest.left_out.other_events import (
     by_name,
     count_others,
+    events_are,
     listed_events,
     of_no_format,
 )
@@ -208,10 +209,9 @@ class Conversion:
         """A sentence on the events that were left out for their page frames, if any were."""
         if not self.wild:
             return []
-        events = "1 event is" if self.wild == 1 else f"{self.wild} events are"
         said = (
-            f"{events} left out, the first of page frame {self.first_wild}: no zoneinfo beside the "
-            f"recording says that its machine has frames from {self.frames} on"
+            f"{events_are(self.wild)} left out, the first of page frame {self.first_wild}: no "
+            f"zoneinfo beside the recording says that its machine has frames from {self.frames} on"
         )
         return [said]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -15,11 +13,12 @@ from allocsim.recording.interpret import RecordingFacts, Replay
 from allocsim.refcount.costs import costs_for
 from allocsim.trace.events import EVENT_NAMES, NEEDED
 from allocsim.trace.results import How
-from pipeline.errors import AllocsimError, InputError
+from pipeline.errors import InputError
 from pipeline.ingest.left_out.lacking import named
 from pipeline.prefetch import prefetch
 from pipeline.processes.malloc_tuning import keep_freed_memory
 from pipeline.replay.cache_line_places import add_cache_line_places
+from pipeline.replay.done import Done
 from pipeline.replay.kernel_steps import add_kernel_steps
 from pipeline.replay.memdesc import add_descriptors
 from pipeline.replay.pricing import digest, with_own
@@ -61,7 +60,7 @@ from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS
 from pipeline.trace_set.machine import charges_cgroups, kernel_caches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import duckdb
@@ -77,31 +76,6 @@ WINDOW_ROWS = 1 << 18
 SIMULATION_ROWS = 1 << 19
 _COLUMNS = {*replay.COLUMNS, *load.COLUMNS}
 _SLICES = 120  # time slices a run is cut into for the timeline
-
-
-@dataclass
-class Done:
-    """The runs that were asked for.
-
-    Args:
-        runs: their numbers, in order.
-        added: those of them that the database did not have before.
-    """
-
-    runs: list[int] = field(default_factory=list)
-    added: list[int] = field(default_factory=list)
-
-    @contextmanager
-    def told(self, db: Path) -> Iterator[None]:
-        """In the block, an error says what has been added to the database before it."""
-        try:
-            yield
-        except AllocsimError as error:
-            if not self.added:
-                raise
-            runs = ", ".join(map(str, self.added))
-            which = "run" if len(self.added) == 1 else "runs"
-            raise type(error)(f"{error}; added to {db} before that: {which} {runs}") from error
 
 
 def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
@@ -139,7 +113,7 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
         must_exist(path)
     several = [] if settings is None else [settings]
     done = Done()
-    with done.told(db):
+    with done.reported(db):
         for path in paths:
             with opened(path, progress, instance) as trace:
                 replay_and_simulate(

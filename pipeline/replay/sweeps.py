@@ -12,10 +12,11 @@ from pipeline.errors import AllocsimError, OutputError, StoreError
 from pipeline.processes.limits import cpus
 from pipeline.processes.scratch import scratch
 from pipeline.processes.workers import WorkerEndedError, workers
+from pipeline.replay.done import Done
 from pipeline.replay.fidelity import own_settings
 from pipeline.replay.pricing import find_policies, shipped_pricing
 from pipeline.replay.read_back import RecordedRun
-from pipeline.replay.recorded import WINDOW_ROWS, Done, replay_trace
+from pipeline.replay.recorded import WINDOW_ROWS, replay_trace
 from pipeline.replay.request_files import read_requests, write_requests
 from pipeline.replay.settings import check_for_trace, distinct
 from pipeline.replay.simulated import settings_key, simulate, store

@@ -57,14 +57,18 @@ def of_no_format(types: EventTypes, counts: Mapping[int, int], where: str) -> li
     if not numbers:
         return []
     count = sum(counts[number] for number in numbers)
-    events = "1 event is" if count == 1 else f"{count} events are"
     shown = ", ".join(map(str, numbers[:_NAMED]))
     more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
     said = (
-        f"{events} left out: the recording has no format of number {shown}{more}, as of a module "
-        "loaded after it began"
+        f"{events_are(count)} left out: the recording has no format of number {shown}{more}, as of "
+        "a module loaded after it began"
     )
     return [said]
+
+
+def events_are(count: int) -> str:
+    """``1 event is``, ``2 events are``."""
+    return "1 event is" if count == 1 else f"{count} events are"
 
 
 def listed_events(counts: Mapping[str, int]) -> str:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from pipeline.replay.done import Done
+
 #: Has a database open until it gets a line.
 BUSY = """
 import sys, duckdb
@@ -99,7 +101,7 @@ def test_replay_says_what_is_in_where_it_cannot_print_it(
     replayed = recorded.replay_traces
     with ExitStack() as stack:
 
-        def then_busy(*args: Any, **more: Any) -> recorded.Done:
+        def then_busy(*args: Any, **more: Any) -> Done:
             done = replayed(*args, **more)
             stack.enter_context(opened_by_another(db))
             return done
