@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 from allocsim.kernels.profile import DEFAULT, PROFILES
 from allocsim.kernels.settings import KERNEL, parse_setting
-from pipeline.progress import Progress
+from pipeline.processes.progress import Progress
 from pipeline.replay.trace_source import opened
 from tests.conftest import ROOT, recordings
 from tests.oracle.whole_path import WHOLE, WholePath

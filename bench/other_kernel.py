@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
-from pipeline.progress import Progress
+from pipeline.processes.progress import Progress
 from pipeline.replay.pricing import find_policies
 from pipeline.replay.recorded import replay_path
 from pipeline.store.database import reading

@@ -18,7 +18,7 @@ import duckdb
 from meter import measure, show
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
-from pipeline.progress import Progress
+from pipeline.processes.progress import Progress
 from pipeline.replay.read_back import RecordedRun
 from pipeline.replay.trace_source import opened
 from pipeline.replay.world import make_world

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from pipeline.fitting.fit import fit_trace  # noqa: E402
-from pipeline.progress import Progress  # noqa: E402
+from pipeline.processes.progress import Progress  # noqa: E402
 from pipeline.replay.trace_source import opened  # noqa: E402
 from tests.conftest import RECORDINGS  # noqa: E402
 

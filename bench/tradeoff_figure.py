@@ -13,8 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from pipeline.processes.progress import Progress  # noqa: E402
 from pipeline.processes.scratch import scratch  # noqa: E402
-from pipeline.progress import Progress  # noqa: E402
 from pipeline.replay.settings import combinations  # noqa: E402
 from pipeline.replay.sweeps import sweep_traces  # noqa: E402
 from pipeline.store.database import reading  # noqa: E402

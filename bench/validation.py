@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 from measure import machine
 
-from pipeline.progress import Progress
+from pipeline.processes.progress import Progress
 from pipeline.validation import cpu_slabs
 from pipeline.validation.placement import BY_CACHE, IN_TOTAL, SUMS, simulated
 from pipeline.validation.run import validate_traces

@@ -13,7 +13,7 @@ import duckdb
 import pytest
 
 from allocsim.refcount.policies import shipped_policies
-from pipeline.rulebook import RULES, RulebookError, parse_rules, rules, titles_file
+from pipeline.docs.rulebook import RULES, RulebookError, parse_rules, rules, titles_file
 from reports.rules import NUMBER, titled, titles, with_titles
 from tests.conftest import ROOT
 from tests.reports.sections.test_build import report_on, told

@@ -67,7 +67,7 @@ def compare(
     Sides that cannot be compared, such as recordings of different events, are refused.
     """
     from pipeline.outputs import COMPARISON
-    from pipeline.progress import shown
+    from pipeline.processes.progress import shown
     from pipeline.replay.pricing import find_policies
     from pipeline.replay.sides import opened_sides
     from reports.compare.comparable import early

@@ -32,7 +32,7 @@ def fit(
     from pipeline.fitting.distance import COLUMNS, rows
     from pipeline.fitting.fit import fit_trace
     from pipeline.outputs import SPEC, claimed
-    from pipeline.progress import shown
+    from pipeline.processes.progress import shown
     from pipeline.replay.trace_source import opened
     from reports.render.rows import write_table
 

@@ -48,7 +48,7 @@ def hazards(
     there is a caller that the policy breaks. It takes page_ref events, and stacks after them to
     say who. Who only reads a count fires no event: the view count_readers names them.
     """
-    from pipeline.progress import shown
+    from pipeline.processes.progress import shown
     from pipeline.replay.pricing import BASELINE, find_policies
     from pipeline.replay.recorded import replay_traces
     from pipeline.store.database import reading

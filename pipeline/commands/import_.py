@@ -51,7 +51,7 @@ def import_(
     # An import makes arrays, which are gone when nobody holds them: there are no cycles to find.
     gc.disable()
     from pipeline.ingest.recording import find_recording, import_recording
-    from pipeline.progress import shown
+    from pipeline.processes.progress import shown
     from pipeline.trace_set.meta import read_meta
     from reports.sections.coverage import warnings
 

@@ -27,7 +27,7 @@ def info(
 
     JSON is the trace set's meta.json, whole.
     """
-    from pipeline.progress import shown
+    from pipeline.processes.progress import shown
     from pipeline.replay.pricing import own_policy
     from pipeline.replay.trace_source import opened
     from pipeline.trace_set.machine import machine_nodes

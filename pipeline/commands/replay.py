@@ -78,7 +78,7 @@ def replay(
     what is missing, and nothing that is there.
     """
     from pipeline.errors import UsageError
-    from pipeline.progress import shown
+    from pipeline.processes.progress import shown
     from pipeline.replay.pricing import Pricing, find_costs, find_policies, find_schemes
     from pipeline.replay.recorded import replay_traces
     from pipeline.replay.settings import parse_settings

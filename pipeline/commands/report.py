@@ -44,7 +44,7 @@ def report(
     Up to eight have a page each, of more there is a table.
     """
     from pipeline.outputs import REPORT
-    from pipeline.progress import shown
+    from pipeline.processes.progress import shown
     from pipeline.store.database import reading
     from reports import queries
     from reports.sections.build import build

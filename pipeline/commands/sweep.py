@@ -51,7 +51,7 @@ def sweep(
     --set gives those of one combination. The runs are printed; the view placement_summary says
     more of them.
     """
-    from pipeline.progress import shown
+    from pipeline.processes.progress import shown
     from pipeline.replay.settings import combinations, parse_settings
     from pipeline.replay.sweeps import sweep_traces
     from pipeline.store.database import reading

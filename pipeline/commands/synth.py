@@ -78,7 +78,7 @@ def synth(
     model of SLUB 7.2 and of the page allocator puts them; meta.json says that it is synthetic.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from pipeline.progress import shown
+    from pipeline.processes.progress import shown
     from pipeline.synth.spec.changes import changed, parse_memory
     from pipeline.synth.spec.parse import parse_spec
     from pipeline.synth.spec.patterns import listing, read_spec

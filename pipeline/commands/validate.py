@@ -41,7 +41,7 @@ def validate(
 
     The exit code is 1 if a row is beyond its bound, else 0.
     """
-    from pipeline.progress import shown
+    from pipeline.processes.progress import shown
     from pipeline.store.database import reading
     from pipeline.validation.run import validate_traces
     from reports.console.runs import print_losses, print_not_compared

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from allocsim.refcount.policies import Policy
     from pipeline.fitting.distance import DistanceMeasure
-    from pipeline.progress import Progress
+    from pipeline.processes.progress import Progress
 
 
 class Fit(NamedTuple):

@@ -24,7 +24,7 @@ from pipeline.ingest.left_out.repeats import first_of_two
 from pipeline.ingest.left_out.two_clocks import ClockCheck
 from pipeline.ingest.metadata_marks import MetadataMarks
 from pipeline.ingest.stacks.stacks import Attached, StackReader
-from pipeline.prefetch import prefetch
+from pipeline.processes.prefetch import prefetch
 from pipeline.trace_set.column import Values
 from pipeline.trace_set.parts import BELIEVED_PFN, event_limits
 

@@ -35,7 +35,7 @@ from pipeline.ingest.meta import describe
 from pipeline.ingest.perf_data.container import MAGIC as PERF_MAGIC
 from pipeline.ingest.trace_dat.container import MAGIC
 from pipeline.ingest.trace_dat.reader import TraceDatReader
-from pipeline.prefetch import prefetch
+from pipeline.processes.prefetch import prefetch
 from pipeline.processes.scratch import scratch
 from pipeline.trace_set.aside import made_aside
 from pipeline.trace_set.parts import BELIEVED_PFN, Stacks, Symbols, is_trace_set

@@ -30,7 +30,7 @@ from allocsim.recording.requests import (
     RecordedRequests,
 )
 from allocsim.trace.results import How
-from pipeline.prefetch import prefetch
+from pipeline.processes.prefetch import prefetch
 from pipeline.replay.synthetic_free_lists import free_places
 from pipeline.replay.untraced_frees import MIDDLE, find_untraced
 from pipeline.replay.world import (

@@ -15,8 +15,8 @@ from allocsim.trace.events import EVENT_NAMES, NEEDED
 from allocsim.trace.results import How
 from pipeline.errors import InputError
 from pipeline.ingest.left_out.lacking import named
-from pipeline.prefetch import prefetch
 from pipeline.processes.malloc_tuning import keep_freed_memory
+from pipeline.processes.prefetch import prefetch
 from pipeline.replay.cache_line_places import add_cache_line_places
 from pipeline.replay.done import Done
 from pipeline.replay.kernel_steps import add_kernel_steps
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from allocsim.refcount.policies import Policy
-    from pipeline.progress import Progress
+    from pipeline.processes.progress import Progress
     from pipeline.replay.pricing import Pricing
     from pipeline.replay.settings import Settings
     from pipeline.trace_set.reader import TraceSet

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from allocsim.refcount.policies import Policy
-    from pipeline.progress import Progress
+    from pipeline.processes.progress import Progress
     from pipeline.replay.settings import Settings
     from reports.queries import Row
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from allocsim import __version__
 from allocsim.kernels.settings import kernel_profile, shown
-from pipeline.background import behind
+from pipeline.processes.background import behind
 from pipeline.replay.fidelity import what_if
 from pipeline.replay.memdesc import add_descriptors
 from pipeline.replay.read_back import RecordedRun

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from pipeline.progress import Progress
+    from pipeline.processes.progress import Progress
     from pipeline.replay.settings import Settings
     from pipeline.replay.simulated import Outcome
     from pipeline.replay.world import Recorded

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pipeline.progress import Progress
+    from pipeline.processes.progress import Progress
 
 
 @contextmanager

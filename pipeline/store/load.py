@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from allocsim.trace.events import EVENT_COLUMN, EVENTS, Ev
 from allocsim.trace.results import EVENT_RESULTS
-from pipeline.background import behind
+from pipeline.processes.background import behind
 from pipeline.store.arrow import (
     arrow_schema,
     from_columns,

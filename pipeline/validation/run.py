@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from pipeline.progress import Progress
+    from pipeline.processes.progress import Progress
     from pipeline.trace_set.reader import TraceSet
 
 

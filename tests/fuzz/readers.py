@@ -19,7 +19,7 @@ from allocsim.refcount.costs import parse_costs
 from allocsim.refcount.policies import parse_policy
 from pipeline.errors import AllocsimError
 from pipeline.ingest.recording import import_recording
-from pipeline.progress import Progress
+from pipeline.processes.progress import Progress
 from pipeline.replay import world
 from pipeline.replay.cache_line_places import cpu_packages
 from pipeline.replay.pricing import find_policies, from_file, shipped_pricing

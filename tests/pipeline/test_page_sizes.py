@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.ingest.recording import import_recording
-from pipeline.progress import Progress
+from pipeline.processes.progress import Progress
 from pipeline.replay.pricing import Pricing, find_policies, find_schemes
 from pipeline.replay.recorded import replay_traces
 from pipeline.store.database import reading

@@ -15,7 +15,7 @@ from allocsim.trace.events import Ev
 from pipeline.commands.compare import compare
 from pipeline.commands.formats import DocumentFormat
 from pipeline.errors import InputError
-from pipeline.progress import Progress
+from pipeline.processes.progress import Progress
 from pipeline.replay.pricing import find_policies
 from pipeline.replay.recorded import replay_path
 from pipeline.replay.sides import opened_sides

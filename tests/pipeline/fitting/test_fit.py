@@ -18,7 +18,7 @@ from pipeline.fitting.lives import TracedLives
 from pipeline.fitting.observed import in_order
 from pipeline.fitting.periods import move_limits, period_limits
 from pipeline.fitting.spec_text import left_out_text, nearest_kernel
-from pipeline.progress import Progress
+from pipeline.processes.progress import Progress
 from pipeline.synth.births import NEVER
 from pipeline.synth.page_requests import PAGE_KINDS
 from pipeline.synth.spec.parse import parse_spec

@@ -16,7 +16,7 @@ from allocsim.kernels.release import kernel_of
 from allocsim.recording.page_kinds import KIND_NAMES
 from allocsim.refcount.policies import RECORDED, policy_ops, shipped_policies
 from pipeline.fitting.kmem_only import without_page_refs
-from pipeline.progress import Progress
+from pipeline.processes.progress import Progress
 from pipeline.replay.pricing import BASELINE, find_policies
 from pipeline.replay.recorded import replay_trace
 from pipeline.replay.trace_source import opened

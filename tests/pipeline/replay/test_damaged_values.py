@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from allocsim.initial_state.zoneinfo import ZoneTextError, parse_pagetypeinfo
 from pipeline.errors import InputError
-from pipeline.progress import Progress
+from pipeline.processes.progress import Progress
 from pipeline.replay.pricing import find_policies, shipped_pricing
 from pipeline.replay.recorded import replay_path
 from pipeline.replay.trace_source import opened

@@ -10,7 +10,7 @@ import pytest
 from allocsim.kernels.release import kernel_of
 from allocsim.recording.page_kinds import PageKind
 from allocsim.trace.events import Ev
-from pipeline.progress import Progress
+from pipeline.processes.progress import Progress
 from pipeline.replay.kernel_steps import add_kernel_steps
 from pipeline.replay.pricing import find_policies
 from pipeline.replay.recorded import replay_path

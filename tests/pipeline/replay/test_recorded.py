@@ -17,7 +17,7 @@ from allocsim.trace.events import EVENTS
 from allocsim.trace.results import EVENT_RESULTS, PAGE_RESULTS
 from pipeline.errors import AllocsimError, InputError, UsageError
 from pipeline.ingest.recording import import_recording
-from pipeline.progress import Progress
+from pipeline.processes.progress import Progress
 from pipeline.replay.pricing import DEFAULTS, find_policies, shipped_pricing
 from pipeline.replay.recorded import recording_of, replay_trace, replay_traces
 from pipeline.store.database import writing

@@ -13,7 +13,7 @@ import pytest
 from pipeline.commands.compare import compare
 from pipeline.commands.formats import DocumentFormat
 from pipeline.errors import AllocsimError, InputError, OutputError, UsageError
-from pipeline.progress import Progress
+from pipeline.processes.progress import Progress
 from pipeline.replay.sides import opened_sides
 from pipeline.replay.simulated import settings_key
 from pipeline.store.database import writing

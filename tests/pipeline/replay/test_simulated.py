@@ -17,7 +17,7 @@ from allocsim.kernels.settings import KERNEL
 from allocsim.kernels.slub_rules import cpu_partial
 from allocsim.recording.requests import LEFT_OUT
 from pipeline.errors import UsageError
-from pipeline.progress import Progress
+from pipeline.processes.progress import Progress
 from pipeline.replay.fidelity import what_if
 from pipeline.replay.pricing import find_policies
 from pipeline.replay.read_back import RecordedRun

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import AllocsimError, UsageError
 from pipeline.ingest.recording import import_recording
-from pipeline.progress import Progress
+from pipeline.processes.progress import Progress
 from pipeline.replay import sweeps
 from pipeline.replay.recorded import replay_traces
 from pipeline.replay.settings import combinations, parse_settings

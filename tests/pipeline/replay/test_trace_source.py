@@ -12,7 +12,7 @@ from pyarrow import parquet
 
 from pipeline.errors import InputError
 from pipeline.ingest.recording import import_recording
-from pipeline.progress import Progress
+from pipeline.processes.progress import Progress
 from pipeline.replay.recorded import replay_trace
 from pipeline.replay.trace_source import must_exist, opened
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.progress import Progress
+from pipeline.processes.progress import Progress
 from pipeline.trace_set.snapshots import page_flags, slab_caches
 from pipeline.validation import cpu_slabs
 from pipeline.validation.bounds import CountCheck, judged, shipped_bounds

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.ingest.convert import Conversion
 from pipeline.ingest.recording import import_recording
-from pipeline.progress import Progress
+from pipeline.processes.progress import Progress
 from pipeline.replay.pricing import find_policies
 from pipeline.replay.recorded import replay_traces
 from pipeline.store.database import reading

@@ -12,7 +12,7 @@ from allocsim.trace.events import NEEDED, Ev
 from pipeline.commands import import_
 from pipeline.errors import InputError
 from pipeline.ingest.recording import import_recording
-from pipeline.progress import Progress
+from pipeline.processes.progress import Progress
 from pipeline.replay.pricing import find_policies
 from pipeline.replay.recorded import recording_of, replay_traces
 from pipeline.store.database import reading

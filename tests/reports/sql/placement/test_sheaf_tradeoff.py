@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from pipeline.progress import Progress
+from pipeline.processes.progress import Progress
 from pipeline.replay.recorded import replay_traces
 from reports.sections.sheaf_tradeoff import knee, moving
 from tests.conftest import ROOT

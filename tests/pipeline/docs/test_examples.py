@@ -11,7 +11,7 @@ import pytest
 from typer.main import get_command
 
 from pipeline.cli import app
-from pipeline.docs import answered, commands, with_console_blocks
+from pipeline.docs.pages import answered, commands, with_console_blocks
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:

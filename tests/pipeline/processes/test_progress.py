@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import Progress as Bars
 
-from pipeline.progress import Progress, shown
+from pipeline.processes.progress import Progress, shown
 
 if TYPE_CHECKING:
     import pytest

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from pipeline.background import behind
+from pipeline.processes.background import behind
 
 
 def test_makes_every_call_in_order_in_one_other_thread() -> None:

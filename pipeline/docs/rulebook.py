@@ -12,7 +12,7 @@ from pathlib import Path
 
 from allocsim.refcount.count_readers import SourceFunction
 
-RULES = Path(__file__).resolve().parent.parent / "docs" / "rules.md"
+RULES = Path(__file__).resolve().parents[2] / "docs" / "rules.md"
 
 _HEADING = re.compile(r"^### (\S+) (.+)$", re.MULTILINE)
 _KEYS = ("Kernels", "Source", "Known", "Oracle")

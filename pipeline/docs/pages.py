@@ -21,8 +21,8 @@ from typer.main import get_command
 from allocsim.kernels.profile import DEFAULT, PROFILES
 from allocsim.kernels.settings import SETTINGS
 from pipeline.cli import app
+from pipeline.docs.rulebook import titles_file
 from pipeline.processes.scratch import scratch
-from pipeline.rulebook import titles_file
 from pipeline.store.schema import SCHEMA_VERSION, TABLES
 from pipeline.store.schema.enums import ENUMS
 from pipeline.store.schema.table import StoreTable, duckdb_type, stored_doc
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from allocsim.kernels.settings import Setting
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 TITLES = DOCS.parent / "reports" / "rules.toml"
 EXAMPLES = DOCS / "examples"
@@ -275,7 +275,3 @@ def main() -> None:
         for path in (DOCS / folder).glob("*.md"):
             if f"{folder}/{path.name}" not in texts:
                 path.unlink()
-
-
-if __name__ == "__main__":
-    main()

@@ -8,7 +8,7 @@ import pytest
 from typer.main import get_command
 
 from pipeline.cli import app
-from pipeline.docs import DOCS, FOLDERS, pages
+from pipeline.docs.pages import DOCS, FOLDERS, pages
 from pipeline.store.schema import TABLES
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.prefetch import prefetch
+from pipeline.processes.prefetch import prefetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

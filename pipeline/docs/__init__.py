@@ -1,0 +1,1 @@
+"""Pages made from the code, and the rulebook as data."""

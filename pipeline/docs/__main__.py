@@ -1,0 +1,5 @@
+"""``python -m pipeline.docs``: the pages under docs/ made anew."""
+
+from pipeline.docs.pages import main
+
+main()
