@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # allocator's: what counts there is the event before that. In use are all others: not the first
 # stores of a life, nor its last locked instructions, as many as ref_use_* leave out.
 _OP_PLACES = """
-INSERT INTO op_places
+INSERT INTO internal.op_places
 WITH touched AS (
     SELECT
         seq, cpu, event, page, ret, "order", plain_ops, locked_ops,
@@ -74,7 +74,7 @@ used AS (
 ),
 stepped AS (
     SELECT pages.page_kind, pages.cache, touched.cpu, 'use', NULL, last, 1, steps.step
-    FROM kernel_steps AS steps
+    FROM internal.kernel_steps AS steps
     JOIN touched USING (seq)
     JOIN pages ON pages.run = $run AND pages.page = steps.page
     WHERE steps.run = $run

@@ -81,13 +81,13 @@ WHERE {0}.run = ? AND {0}.seq = amended.seq
 _LATE = f"""
 CREATE TEMP TABLE late AS
 SELECT facts.seq, facts.origin, caches.value AS cache, hows.value AS cache_how
-FROM object_facts AS facts
+FROM internal.object_facts AS facts
 INNER JOIN {_LAST.format("cache")} AS caches USING (seq)
 INNER JOIN {_LAST.format("cache_how")} AS hows USING (seq)
 WHERE facts.run = ?
 """
 _CHANGE = """
-UPDATE object_facts
+UPDATE internal.object_facts
 SET origin = changed.number
 FROM late INNER JOIN changed USING (origin, cache, cache_how)
 WHERE object_facts.run = ? AND object_facts.seq = late.seq
@@ -155,7 +155,7 @@ class RunWriter:
         self._sources: dict[str, _BatchSource] = {}
         self._do: Callable[[Callable[[], object]], object] = _now
         self._amended: dict[str, int] = {}
-        self._origins = Origins(next_number(connection, "object_origins", "origin"))
+        self._origins = Origins(next_number(connection, "internal.object_origins", "origin"))
 
     @contextmanager
     def ahead(self) -> Iterator[None]:
@@ -269,7 +269,7 @@ class RunWriter:
                 for column in table.columns:
                     if column.name == name:
                         value = from_loaded(column, "nullif(amended.value, -1)")
-                        update = _UPDATE.format(table.name, name, _LAST.format(name), value)
+                        update = _UPDATE.format(table.sql_name, name, _LAST.format(name), value)
                         self._connection.execute(update, [self._run])
             self._connection.execute(f"DROP TABLE amended_{name}")
         self._connection.execute(INSERT_SAMPLES, [self._run])

@@ -126,4 +126,5 @@ FREE_BLOCKS = StoreTable(
         Column("blocks", "i8", "", "How many lie in the buddy allocator."),
     ),
     ("run", "slice", "zone", "order", "migratetype"),
+    internal=True,
 )

@@ -25,6 +25,7 @@ OBJECT_FACTS = StoreTable(
         *(_RESULT[name] for name in ("object", "page", "lifetime")),
     ),
     ("run", "seq"),
+    internal=True,
 )
 
 OBJECT_ORIGINS = StoreTable(
@@ -37,6 +38,7 @@ OBJECT_ORIGINS = StoreTable(
         *(_RESULT[name] for name in ("cache", "cache_how")),
     ),
     ("origin",),
+    internal=True,
 )
 
 OBJECT_STACKS = StoreTable(
@@ -44,6 +46,7 @@ OBJECT_STACKS = StoreTable(
     "the kernel stack of one object event of one run; few recordings have any",
     (RUN, SEQ, *event("stack")),
     ("run", "seq"),
+    internal=True,
 )
 
 UNFREED_OBJECTS = StoreTable(
@@ -55,6 +58,7 @@ UNFREED_OBJECTS = StoreTable(
         Column("again_ts", "i8", "ns", "When its address was allocated again (T6); NULL: never."),
     ),
     ("run", "object"),
+    internal=True,
 )
 
 PREFILLED_OBJECTS = StoreTable(
@@ -67,6 +71,7 @@ PREFILLED_OBJECTS = StoreTable(
         Column("left", "i4", "", "Allocations out of it from this one on."),
     ),
     ("run", "seq"),
+    internal=True,
 )
 
 PAGE_EVENTS = StoreTable(
@@ -106,6 +111,7 @@ SAMPLES = StoreTable(
         Column("use_locked", "i8", "", "Locked instructions of that stage, likewise."),
     ),
     ("run", "slice", "page_kind"),
+    internal=True,
 )
 
 KERNEL_STEPS = StoreTable(
@@ -118,6 +124,7 @@ KERNEL_STEPS = StoreTable(
         Column("step", "str", "", "The step (policy_steps.step)."),
     ),
     ("run", "seq"),
+    internal=True,
 )
 
 STEP_SAMPLES = StoreTable(
@@ -131,6 +138,7 @@ STEP_SAMPLES = StoreTable(
         Column("steps", "i8", "", "How many (kernel_steps)."),
     ),
     ("run", "slice", "page_kind", "step"),
+    internal=True,
 )
 
 CACHES = StoreTable(

@@ -56,7 +56,7 @@ select
     0::bigint as plain_ops,
     0::bigint as locked_ops
 from object_events as events
-left join object_stacks as stacks using (run, seq)
+left join internal.object_stacks as stacks using (run, seq)
 left join pages using (run, page)
 union all
 select

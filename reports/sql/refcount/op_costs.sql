@@ -79,7 +79,7 @@ with priced as (
                 )
             }
         ]) as part
-    from op_places as places
+    from internal.op_places as places
     inner join policy_costs as costs using (run, page_kind)
     left join policy_steps as steps
         on
@@ -100,7 +100,7 @@ with priced as (
             'low': places.events * costs.use_table_locked_low,
             'high': places.events * costs.use_table_locked_high
         } as part
-    from op_places as places
+    from internal.op_places as places
     inner join policy_costs as costs using (run)
     semi join (from policy_costs where use_table_locked_high > 0) as mapped
         on costs.run = mapped.run and costs.page_kind = mapped.page_kind
