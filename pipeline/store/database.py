@@ -23,7 +23,7 @@ from pipeline.processes import signals
 from pipeline.processes.limits import cpus, memory
 from pipeline.processes.scratch import scratch
 from pipeline.store.damage import NOT_OURS, is_damage, said_of_damage
-from pipeline.store.empty import make, place, renew_views
+from pipeline.store.empty import STORAGE, make, place, renew_views
 from pipeline.store.schema import SCHEMA_VERSION
 from pipeline.store.waiting import patiently
 
@@ -131,7 +131,7 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     with ExitStack() as stack:
         limits = _limits(path, _WRITER_BYTES, stack) | {"threads": _WRITER_THREADS}
         try:
-            connection = _connected(path, limits)
+            connection = _connected(path, limits | STORAGE)
         except AllocsimError:
             if not was_there:
                 _remove_stub(path)

@@ -67,16 +67,16 @@ with priced as (
                         then places.events * costs.use_locked + places.pages * costs.use_page_locked
                     else 0
                 end,
-                'low': if(
-                    places.stage = 'use' and places.operation is null,
-                    places.events * costs.use_locked_low + places.pages * costs.use_page_locked,
-                    null
-                ),
-                'high': if(
-                    places.stage = 'use' and places.operation is null,
-                    places.events * costs.use_locked_high + places.pages * costs.use_page_locked,
-                    null
-                )
+                'low': case
+                    when places.stage = 'use' and places.operation is null
+                        then places.events * costs.use_locked_low
+                            + places.pages * costs.use_page_locked
+                end,
+                'high': case
+                    when places.stage = 'use' and places.operation is null
+                        then places.events * costs.use_locked_high
+                            + places.pages * costs.use_page_locked
+                end
             }
         ]) as part
     from internal.op_places as places
