@@ -3,8 +3,8 @@
 Also reports/rules.toml, the titles of docs/rules.md.
 
 ``python -m pipeline.docs`` writes them anew; a test says when they are out of date. Their examples
-are pages of their own, docs/examples; with ``--examples`` these, docs/walk.md and docs/comparing.md
-are run first.
+are pages of their own, docs/examples; with ``--examples`` these and the texts of docs/ with console
+blocks are run first.
 """
 
 from __future__ import annotations
@@ -206,7 +206,8 @@ def _example(command: str) -> str:
 
 def with_console_blocks() -> list[Path]:
     """The pages whose commands a reader can run."""
-    return [*sorted(EXAMPLES.glob("*.md")), DOCS / "comparing.md", DOCS / "walk.md"]
+    texts = ("comparing.md", "questions.md", "walk.md")
+    return [*sorted(EXAMPLES.glob("*.md")), *(DOCS / name for name in texts)]
 
 
 def _help(command: TyperCommand) -> list[str]:

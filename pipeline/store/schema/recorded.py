@@ -87,6 +87,38 @@ PAGE_EVENTS = StoreTable(
     ("run", "seq"),
 )
 
+FALLBACKS = StoreTable(
+    "fallbacks",
+    "one mm_page_alloc_extfrag event of one run: pages of one migratetype taken from another's",
+    (
+        RUN,
+        SEQ,
+        Column("migratetype", "i4", "", "Migratetype asked for."),
+        *event("fallback_order", "fallback_migratetype"),
+        Column("change_ownership", "?", "", "The page block is of the type asked for after it."),
+    ),
+    ("run", "seq"),
+)
+
+REFUSED_REQUESTS = StoreTable(
+    "refused_requests",
+    "one allocation of one run that got nothing: a NULL pointer, or no page (T8)",
+    (RUN, SEQ, *event("gfp_flags")),
+    ("run", "seq"),
+)
+
+GFP_NAMES = StoreTable(
+    "gfp_names",
+    "one value of gfp flags that allocations of one run asked with",
+    (
+        RUN,
+        *event("gfp_flags"),
+        Column("names", "str", "", "As the kernel's events print it; NULL: before Linux 4.6."),
+        Column("migratetype", "i2", "", "What it asks for (R4.2)."),
+    ),
+    ("run", "gfp_flags"),
+)
+
 PAGES = StoreTable(
     "pages",
     "one page life of one run: a block of pages from its allocation to its free",
@@ -163,6 +195,32 @@ KERNEL_CACHES = StoreTable(
         Column("object_size", "i8", "bytes", "Object size of that cache, without what pads it."),
     ),
     ("run", "name"),
+)
+
+KERNEL_SLABS = StoreTable(
+    "kernel_slabs",
+    "one slab cache of the recorded kernel at one snapshot of /sys/kernel/slab, by its files there",
+    (
+        RUN,
+        Column("moment", "str", "", "'before' or 'after' the recording."),
+        Column("name", "str", "", "Its folder (kernel_caches.merged)."),
+        *(
+            Column(name, "i8", unit, doc)
+            for name, unit, doc in (
+                ("objects", "", "Objects in use; those in sheaves and on CPU slabs count so."),
+                ("object_size", "bytes", "Size of an object, without what pads it."),
+                ("slab_size", "bytes", "From one object to the next."),
+                ("objs_per_slab", "", "Objects in a slab."),
+                ("order", "", "A slab has 2^order pages."),
+                ("slabs", "", "Slabs."),
+                ("partial", "", "Of these, on nodes' partial lists."),
+                ("cpu_slabs", "", "Of these, CPUs' own and on their partial lists."),
+                ("aliases", "", "Caches merged into it."),
+            )
+        ),
+        Column("flags", "str", "", "Letters of slabinfo (view slabinfo)."),
+    ),
+    ("run", "moment", "name"),
 )
 
 UNTRACED_ALLOCS = StoreTable(
