@@ -58,7 +58,7 @@ ROOMS = {
     ),
 }
 #: Readers know what they share, and nothing of one another.
-READERS = ("trace_dat", "perf_data", "ftrace_text")
+READERS = ("trace_dat", "perf_data", "ftrace_text", "trace_cmd_text", "perf_script_text")
 
 
 def module_name(path: str) -> str:

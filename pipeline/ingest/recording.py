@@ -30,9 +30,9 @@ from pipeline.ingest.beside import (
 )
 from pipeline.ingest.convert import WINDOW_BYTES, Conversion
 from pipeline.ingest.left_out.coverage import common_start
-from pipeline.ingest.mapped import mapped
 from pipeline.ingest.meta import describe
 from pipeline.ingest.perf_data.container import MAGIC as PERF_MAGIC
+from pipeline.ingest.raw.mapped import mapped
 from pipeline.ingest.trace_dat.container import MAGIC
 from pipeline.ingest.trace_dat.reader import TraceDatReader
 from pipeline.processes.prefetch import prefetch
@@ -314,14 +314,25 @@ def _reader(recording: Recording, data: memoryview, scratch: Path, instance: str
             from pipeline.ingest.perf_data.reader import PerfReader
 
             return PerfReader(path, data, scratch)
-        from pipeline.ingest.ftrace_text.head import is_ftrace_text
-
-        if is_ftrace_text(data):
-            from pipeline.ingest.ftrace_text.reader import FtraceTextReader
-
-            uname = bytes(_beside(recording, "uname")).decode("utf-8", "replace")
-            return FtraceTextReader(path, data, uname)
+        uname = bytes(_beside(recording, "uname")).decode("utf-8", "replace")
+        if (text := _text_reader(path, data, uname)) is not None:
+            return text
     return TraceDatReader(path, data, instance)
+
+
+def _text_reader(path: str, data: memoryview, uname: str) -> Reader | None:
+    """The reader of the tool that printed a text; None if it is none of those that are read."""
+    from pipeline.ingest.ftrace_text.reader import ftrace_text, has_tracer, is_ftrace_text
+    from pipeline.ingest.perf_script_text.reader import is_perf_script, perf_script
+    from pipeline.ingest.trace_cmd_text.reader import is_trace_cmd_text, trace_cmd_text
+
+    # What tracefs prints is told by the least: last, but where it says itself what it is.
+    if not has_tracer(data):
+        if is_trace_cmd_text(data):
+            return trace_cmd_text(path, data, uname)
+        if is_perf_script(data):
+            return perf_script(path, data, uname)
+    return ftrace_text(path, data, uname) if is_ftrace_text(data) else None
 
 
 def _frames(recording: Recording) -> int:

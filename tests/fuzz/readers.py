@@ -33,7 +33,15 @@ from pipeline.trace_set import machine
 from pipeline.trace_set.snapshots import page_flags, slab_caches
 from pipeline.validation.page_layer import free_blocks
 from tests.conftest import ROOT
-from tests.pipeline.ingest.test_damage import KINDS, PERF_KINDS, small, small_perf, small_text
+from tests.pipeline.ingest.test_damage import (
+    KINDS,
+    PERF_KINDS,
+    small,
+    small_perf,
+    small_report,
+    small_script,
+    small_text,
+)
 
 _BASE = ROOT / "traces" / "7.2n-numa-huge"
 _ROWS = 2000
@@ -230,6 +238,8 @@ BYTE_READERS = {
         lambda: [small_perf(kind) for kind in PERF_KINDS], functools.partial(_imported, "perf.data")
     ),
     "ftrace.txt": Target(lambda: [small_text()], functools.partial(_imported, "ftrace.txt")),
+    "trace-cmd.txt": Target(lambda: [small_report()], functools.partial(_imported, "ftrace.txt")),
+    "perf-script.txt": Target(lambda: [small_script()], functools.partial(_imported, "ftrace.txt")),
 }
 #: Files beside them, and files of the user's.
 SIDE_FILES = {
