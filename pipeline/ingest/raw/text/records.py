@@ -15,6 +15,8 @@ from allocsim.trace.events import EVENTS, Ev
 from pipeline import untrusted
 from pipeline.ingest.events import STACK, USER_STACK, EventTypes, Kept
 from pipeline.ingest.formats import EventFormat, Field
+from pipeline.ingest.raw import laid_out
+from pipeline.ingest.raw.laid_out import COMMON, STACK_HEAD
 from pipeline.ingest.raw.strings import StringInterner
 from pipeline.ingest.raw.text import forms
 from pipeline.ingest.raw.text.fields import FieldPlaces
@@ -29,16 +31,8 @@ if TYPE_CHECKING:
     from pipeline.ingest.raw.text.lines import TextLines
     from pipeline.ingest.raw.text.symbols import TextSymbols
 
-_HEAD = np.dtype([("type", "<u2"), ("flags", "u1"), ("preempt", "u1"), ("pid", "<i4")])
-_COMMON = {
-    "common_type": Field("common_type", 0, 2, signed=False),
-    "common_flags": Field("common_flags", 2, 1, signed=False),
-    "common_pid": Field("common_pid", 4, 4, signed=True),
-}
 # Types of records of ours: kept events have small numbers, the rest follow.
 _STACK, _USER_STACK, _OTHERS = 100, 101, 200
-_WORD = 8  # bytes of an address in a stack
-_STACK_HEAD = 16
 _LONGEST_NAME = 64
 _LONGEST_VALUE = 1 << 10  # bytes: names of functions in C++ and Rust are less
 _PAGE_SIZE = 4096  # the text does not say
@@ -64,15 +58,15 @@ class TextTypes(EventTypes):
     @classmethod
     def known(cls) -> TextTypes:
         """The types of all events that are kept."""
-        types = cls(common=_COMMON)
+        types = cls(common=COMMON)
         for event in EVENTS:
             for name in (event.name, *event.aliases):
                 number = len(types.kept)
                 types.slot[number] = number
-                layout = EventFormat(number, event.system, name, dict(_COMMON))
+                layout = EventFormat(number, event.system, name, dict(COMMON))
                 types.kept.append(Kept(event, layout, {}))
-        caller = Field("caller", _STACK_HEAD, 0, signed=False)
-        types.stack = EventFormat(_STACK, "ftrace", "kernel_stack", {**_COMMON, "caller": caller})
+        caller = Field("caller", STACK_HEAD, 0, signed=False)
+        types.stack = EventFormat(_STACK, "ftrace", "kernel_stack", {**COMMON, "caller": caller})
         types.slot[_STACK] = STACK
         types.user_stack = _USER_STACK
         return types
@@ -212,12 +206,8 @@ class RecordMaker:
 
     def _heads(self, text: FieldPlaces, row: Int64, kind: int, size: int) -> UInt8:
         """Records of ``size`` bytes with their common fields: one row a record."""
-        body = np.zeros((len(row), size), np.uint8)
-        head = body[:, :8].view(_HEAD)[:, 0] if len(row) else np.zeros(0, _HEAD)
-        head["type"] = kind
-        head["flags"] = text.lines.flags[row]
-        head["pid"] = text.lines.pid[row]
-        return body
+        lines = text.lines
+        return laid_out.heads(kind, lines.flags[row], lines.pid[row], size)
 
     # --- events
 
@@ -325,17 +315,8 @@ class RecordMaker:
         first = np.searchsorted(frame, lines.line[row])
         last = np.searchsorted(frame, np.append(lines.line, len(text.data))[row + 1])
         count = last - first
-        size = _STACK_HEAD + _WORD * count
-        begin = np.cumsum(size) - size
-        body = np.zeros(int(size.sum()), np.uint8)
-        head = self._heads(text, row, _STACK, 8)
-        body[(begin[:, np.newaxis] + np.arange(8)).ravel()] = head.ravel()
         which = np.repeat(first - (np.cumsum(count) - count), count) + np.arange(int(count.sum()))
-        place = np.repeat(begin + _STACK_HEAD - _WORD * (np.cumsum(count) - count), count)
-        place += _WORD * np.arange(len(which))
-        words = places[which].astype("<u8").view(np.uint8).reshape(-1, 8)
-        body[(place[:, np.newaxis] + np.arange(8)).ravel()] = words.ravel()
-        return body, size
+        return laid_out.stacks(self._heads(text, row, _STACK, 8), count, places[which])
 
     def _chains(self, text: FieldPlaces, row: Int64, before: Int64, frames: Int64) -> Chains:
         """The stacks of events that have them behind their lines.

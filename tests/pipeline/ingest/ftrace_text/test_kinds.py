@@ -409,7 +409,7 @@ def test_numbers_of_any_length_are_one_line(tmp_path: Path, digits: str) -> None
         imported(f"CPU:0 [LOST 9{digits} EVENTS]\n{good}", tmp_path)
     with pytest.raises(InputError, match="its head is damaged: 'entries-in-buffer"):
         imported(HEAD.partition("#P")[0].format(digits, "") + "\n" + good, tmp_path)
-    with pytest.raises(InputError, match="so far into a function|is no number of a kernel"):
+    with pytest.raises(InputError, match=r"so far into a function|is no number of a kernel"):
         imported(line(KFREE.replace("one+0x50", f"one+0x{digits}")), tmp_path)
     (tmp_path / "kallsyms").write_text(f"{KALLSYMS}zz t four\n")
     with pytest.raises(InputError, match="line 7 of the kallsyms beside it has no address"):
