@@ -14,7 +14,7 @@ from typer.main import get_command
 import pipeline.replay.recorded
 from allocsim import __version__
 from pipeline.cli import app, main
-from pipeline.store.database import writing
+from pipeline.store.adding import writing
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
