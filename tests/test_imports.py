@@ -64,7 +64,10 @@ ROOMS = {
     ),
 }
 #: Readers know what they share, and nothing of one another.
-READERS = ("trace_dat", "perf_data", "ftrace_text")
+READERS = (
+    *("trace_dat", "perf_data", "ftrace_text", "trace_cmd_text", "perf_script_text"),
+    "event_tables",
+)
 
 
 def module_name(path: str) -> str:

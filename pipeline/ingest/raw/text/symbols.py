@@ -1,8 +1,9 @@
 """Addresses for functions that are named in text, and names for these addresses.
 
-tracefs prints where code lies as ``function+0xOFFSET/0xSIZE [module]`` (%pS). With the kernel's own
-kallsyms this gives the address back; without it, an address is made up, which no kernel can have:
-functions are told apart by their names alone.
+tracefs prints where code lies as ``function+0xOFFSET/0xSIZE [module]`` (%pS), trace-cmd without the
+size and, of frames, as ``function (ADDRESS)``, perf as ``ADDRESS function+0xOFFSET (FILE)``. Where
+the address is not there the kernel's own kallsyms gives it back; without, one is made up, which no
+kernel can have: functions are told apart by their names alone.
 """
 
 from __future__ import annotations
@@ -22,9 +23,14 @@ if TYPE_CHECKING:
     from allocsim.tables import UInt64
 
 _PLACE = re.compile(
-    r"^(?P<symbol>[^\s+]+)(?:\+0x(?P<offset>[0-9a-f]+)/0x(?P<size>[0-9a-f]+))?"
-    r"(?: \[(?P<module>[^\]]+)\])?(?: <(?P<address>[0-9a-f]{8,16})>)?$"
+    r"^(?P<symbol>[^\s+]+)(?:\+0x(?P<offset>[0-9a-f]+)(?:/0x(?P<size>[0-9a-f]+))?)?"
+    r"(?: \[(?P<module>[^\]]+)\])?(?: [<(](?P<address>[0-9a-f]{8,16})[>)])?$"
 )
+_ADDRESS_FIRST = re.compile(
+    r"^(?P<address>[0-9a-f]{1,16}) (?P<symbol>[^\s+]+)(?:\+0x(?P<offset>[0-9a-f]+))?"
+    r"(?: \((?P<module>[^)]*)\))?$"
+)
+_KERNEL, _UNKNOWN = "[kernel.", "[unknown]"
 _ADDRESS = re.compile(r"^(?:0x)?([0-9a-f]{8,16})$")
 # Made-up addresses lie where neither the kernel nor a program has code.
 _MADE_UP = 1 << 60
@@ -87,6 +93,8 @@ class TextSymbols:
     def _find(self, place: str) -> int:
         if bare := _ADDRESS.match(place):
             return int(bare[1], 16)
+        if first := _ADDRESS_FIRST.match(place):
+            return self._address_first(first)
         match = _PLACE.match(place)
         if match is None:
             return self._make_up((place, 0, None))
@@ -94,9 +102,9 @@ class TextSymbols:
         offset, size = function[1], number(match["size"] or "0", 16) or 0
         if match["address"]:
             address = int(match["address"], 16)
-            if address in self._functions:
-                return address
-            self._functions[address] = function
+            # Without its place in the function kallsyms, if it is there, says more.
+            if match["offset"] or self._kallsyms.name(address) is None:
+                self._functions.setdefault(address, function)
             return address
         begins = self._begins.get((match["symbol"], match["module"]), [])
         if len(begins) > 1 and size:
@@ -106,6 +114,16 @@ class TextSymbols:
         self.unclear += len(begins) > 1
         address = (begins[0] + offset) % (1 << 64)
         self._functions[address] = function
+        return address
+
+    def _address_first(self, match: re.Match[str]) -> int:
+        """The address of a frame as perf prints it."""
+        address = int(match["address"], 16)
+        symbol, offset, module = self._function(match)
+        if symbol != _UNKNOWN and self._kallsyms.name(address) is None:
+            inside = module and module.startswith("[") and not module.startswith(_KERNEL)
+            module = module.strip("[]") if module and inside else None
+            self._functions.setdefault(address, (symbol, offset, module))
         return address
 
     def _make_up(self, function: Function) -> int:

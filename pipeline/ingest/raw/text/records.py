@@ -6,7 +6,7 @@ every event of one type has the same names in the same order; a line that has no
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,32 +15,28 @@ from allocsim.trace.events import EVENTS, Ev
 from pipeline import untrusted
 from pipeline.ingest.events import STACK, USER_STACK, EventTypes, Kept
 from pipeline.ingest.formats import EventFormat, Field
-from pipeline.ingest.ftrace_text import forms
-from pipeline.ingest.ftrace_text.fields import FieldPlaces
-from pipeline.ingest.ftrace_text.numbers import bracketed, plain, pointers
+from pipeline.ingest.raw import laid_out
+from pipeline.ingest.raw.laid_out import COMMON, STACK_HEAD
 from pipeline.ingest.raw.strings import StringInterner
-from pipeline.ingest.stream import SLACK
+from pipeline.ingest.raw.text import forms
+from pipeline.ingest.raw.text.fields import FieldPlaces
+from pipeline.ingest.raw.text.numbers import bracketed, plain, pointers
+from pipeline.ingest.stream import SLACK, Chains
 from pipeline.trace_set.parts import event_limits
 
 if TYPE_CHECKING:
     from allocsim.tables import Bools, Int32, Int64, UInt8, UInt64
-    from pipeline.ingest.ftrace_text.forms import Form
-    from pipeline.ingest.ftrace_text.gfp import GfpWords
-    from pipeline.ingest.ftrace_text.lines import TextLines
-    from pipeline.ingest.ftrace_text.symbols import TextSymbols
+    from pipeline.ingest.raw.text.forms import Form
+    from pipeline.ingest.raw.text.gfp import GfpWords
+    from pipeline.ingest.raw.text.lines import TextLines
+    from pipeline.ingest.raw.text.symbols import TextSymbols
 
-_HEAD = np.dtype([("type", "<u2"), ("flags", "u1"), ("preempt", "u1"), ("pid", "<i4")])
-_COMMON = {
-    "common_type": Field("common_type", 0, 2, signed=False),
-    "common_flags": Field("common_flags", 2, 1, signed=False),
-    "common_pid": Field("common_pid", 4, 4, signed=True),
-}
 # Types of records of ours: kept events have small numbers, the rest follow.
 _STACK, _USER_STACK, _OTHERS = 100, 101, 200
-_WORD = 8  # bytes of an address in a stack
-_STACK_HEAD = 16
 _LONGEST_NAME = 64
+_LONGEST_VALUE = 1 << 10  # bytes: names of functions in C++ and Rust are less
 _PAGE_SIZE = 4096  # the text does not say
+_KERNEL_HALF = np.uint64(1 << 63)  # addresses of 64-bit kernels are from here on
 _LOOK_AT = 33  # lines that tell what an event's text is like: one may be damaged
 # A hashed address has as many digits as one of 64 bits, and half of them are 0 (lib/vsprintf.c:
 # ptr_to_hashval).
@@ -62,15 +58,15 @@ class TextTypes(EventTypes):
     @classmethod
     def known(cls) -> TextTypes:
         """The types of all events that are kept."""
-        types = cls(common=_COMMON)
+        types = cls(common=COMMON)
         for event in EVENTS:
             for name in (event.name, *event.aliases):
                 number = len(types.kept)
                 types.slot[number] = number
-                layout = EventFormat(number, event.system, name, dict(_COMMON))
+                layout = EventFormat(number, event.system, name, dict(COMMON))
                 types.kept.append(Kept(event, layout, {}))
-        caller = Field("caller", _STACK_HEAD, 0, signed=False)
-        types.stack = EventFormat(_STACK, "ftrace", "kernel_stack", {**_COMMON, "caller": caller})
+        caller = Field("caller", STACK_HEAD, 0, signed=False)
+        types.stack = EventFormat(_STACK, "ftrace", "kernel_stack", {**COMMON, "caller": caller})
         types.slot[_STACK] = STACK
         types.user_stack = _USER_STACK
         return types
@@ -91,6 +87,7 @@ class TextRecords:
         size: i4, its bytes.
         unread: i8, lines (of Lines) whose text is not as their type's.
         loose: i8, frames (of Lines) of no stack, and the lines before them, as pairs.
+        chains: the stacks of records that have them in their text; None: stacks are records.
     """
 
     data: UInt8
@@ -99,6 +96,7 @@ class TextRecords:
     size: Int32
     unread: Int64
     loose: Int64
+    chains: Chains | None = None
 
 
 class RecordMaker:
@@ -108,27 +106,31 @@ class RecordMaker:
         types: the event types.
         symbols: gives addresses to places in code.
         gfp: what the names of gfp flags mean.
+        chained: frames are of the event before them, whatever it is; only those of the kernel, by
+            their addresses, are taken.
 
     Attributes:
         pointers: addresses of objects seen, but 0.
         hashed: those of them that are as short as hashed ones.
-        padded: lines of kept events that have blanks in front of their fields.
         frames_without_offset: whether stacks name functions alone.
     """
 
-    def __init__(self, types: TextTypes, symbols: TextSymbols, gfp: GfpWords) -> None:
+    def __init__(
+        self, types: TextTypes, symbols: TextSymbols, gfp: GfpWords, *, chained: bool = False
+    ) -> None:
         self._types = types
+        self._chained = chained
         self._symbols = symbols
         self._gfp = gfp
         self._names = StringInterner()
         self._words: dict[int, StringInterner] = {}
         self._frames = StringInterner()
+        self._addresses = np.zeros(0, np.uint64)  # of the frames, by code
         self._values: dict[int, Int64] = {}
         self._slot_of_name: list[int] = []
         self._limits = event_limits(_PAGE_SIZE)
         self.pointers = 0
         self.hashed = 0
-        self.padded = 0
         self.frames_without_offset = False
 
     def make(self, data: UInt8, size: int, lines: TextLines) -> TextRecords:
@@ -144,9 +146,10 @@ class RecordMaker:
         before = np.maximum(np.searchsorted(lines.line, lines.frame) - 1, 0)
         if not len(lines.line):
             before = before[:0]
-        of_none = np.flatnonzero(~(lines.stack | lines.user)[before])
+        stacks = np.full(len(lines.line), self._chained) | lines.stack
+        of_none = np.flatnonzero(~(stacks | lines.user)[before])
         loose = np.stack([of_none, before[of_none]], axis=1)
-        frames = np.flatnonzero(lines.stack[before])
+        frames = np.flatnonzero(stacks[before])
         unread = [np.zeros(0, np.int64)]
         for kind in np.unique(number).tolist():
             row = np.flatnonzero(number == kind)
@@ -160,13 +163,15 @@ class RecordMaker:
                 bad, other = self._of_none(text, row[~good], kind)
                 unread.append(bad)
                 parts.append((other, *_equal(self._heads(text, other, self._namesake(kind), 8))))
-        return _laid_out(parts, np.concatenate(unread), loose)
+        made = _laid_out(parts, np.concatenate(unread), loose)
+        if self._chained and len(frames):
+            return replace(made, chains=self._chains(text, made.row, before, frames))
+        return made
 
     def _numbers(self, text: FieldPlaces) -> Int64:
         """The type of each line's record."""
         lines = text.lines
-        end = np.minimum(text.next_colon(lines.text), lines.end)
-        end = np.minimum(end, lines.text + _LONGEST_NAME)
+        end = np.minimum(lines.colon, lines.text + _LONGEST_NAME)
         no_event = lines.stack | lines.user
         codes = self._names.codes(text.data, lines.text, np.where(no_event, 0, end - lines.text))
         for name in self._names.texts[len(self._slot_of_name) :]:
@@ -178,10 +183,12 @@ class RecordMaker:
 
     def _slot(self, name: str) -> int:
         for slot, kept in enumerate(self._types.kept):
-            if kept.format.name == name:
+            # perf says the event's system.
+            if name in (kept.format.name, f"{kept.event.system}:{kept.format.name}"):
                 return slot
         # What functions, markers or bprintk print is no event's name.
-        return self._other(name if name.isidentifier() else "lines_of_no_event")
+        identifier = name.replace(":", "_").replace("-", "_").isidentifier()
+        return self._other(name if identifier else "lines_of_no_event")
 
     def _other(self, name: str) -> int:
         if name not in self._types.others:
@@ -194,20 +201,13 @@ class RecordMaker:
 
     def _of_none(self, text: FieldPlaces, row: Int64, slot: int) -> tuple[Int64, Int64]:
         """Of lines with an event's name that cannot be read: its own, and those of none."""
-        kept = self._types.kept[slot]
-        name = len(kept.format.name)
-        own = text.having(row, forms.own_names(kept.event), name)
-        self.padded += int((own & text.padded(row, name)).sum())
+        own = text.having(row, forms.own_names(self._types.kept[slot].event))
         return row[own], row[~own]
 
     def _heads(self, text: FieldPlaces, row: Int64, kind: int, size: int) -> UInt8:
         """Records of ``size`` bytes with their common fields: one row a record."""
-        body = np.zeros((len(row), size), np.uint8)
-        head = body[:, :8].view(_HEAD)[:, 0] if len(row) else np.zeros(0, _HEAD)
-        head["type"] = kind
-        head["flags"] = text.lines.flags[row]
-        head["pid"] = text.lines.pid[row]
-        return body
+        lines = text.lines
+        return laid_out.heads(kind, lines.flags[row], lines.pid[row], size)
 
     # --- events
 
@@ -215,19 +215,19 @@ class RecordMaker:
         """Which lines are as their type's, and the records of these."""
         kept = self._types.kept[slot]
         if slot not in self._types.forms:
-            own = row[text.having(row, forms.own_names(kept.event), len(kept.format.name))]
-            form = forms.form_of(
-                kept.event,
-                [text.fields(one, len(kept.format.name)) for one in own[:_LOOK_AT].tolist()],
-            )
+            own = row[text.having(row, forms.own_names(kept.event))]
+            form = forms.form_of(kept.event, [text.fields(one) for one in own[:_LOOK_AT].tolist()])
             if not form.names:
                 return np.zeros(len(row), np.bool_), np.zeros((0, form.size), np.uint8)
             self._types.forms[slot] = form
             kept.columns.update(form.columns)
         form = self._types.forms[slot]
-        good, equals = text.equals(row, form.names, len(kept.format.name))
+        good, equals = text.equals(row, form.names)
         row, equals = row[good], equals[good]
         ends = text.ends(row, form.names, equals)
+        short = (ends - equals <= _LONGEST_VALUE).all(axis=1)
+        good[np.flatnonzero(good)[~short]] = False
+        row, equals, ends = row[short], equals[short], ends[short]
         texts = {
             column: ends[:, number] - equals[:, number] - 1
             for column, (number, how) in form.places.items()
@@ -297,7 +297,8 @@ class RecordMaker:
             bits = self._gfp.bits(word)
             return _UNKNOWN if bits is None else _as_signed(bits)
         names = forms.COUNTERS if how == forms.COUNTER else forms.FLAGS
-        return names.get(word, _UNKNOWN)
+        plain_number = untrusted.number(word, most=len(names) - 1)  # trace-cmd report -R
+        return names.get(word, _UNKNOWN if plain_number is None else plain_number)
 
     # --- stacks
 
@@ -310,27 +311,42 @@ class RecordMaker:
             frames: which frames are of these.
         """
         lines = text.lines
-        frame, frame_end = lines.frame[frames], lines.frame_end[frames]
-        codes = self._frames.codes(text.data, frame, frame_end - frame)
-        address = np.array(
-            [self._symbols.address(frame.strip()) for frame in self._frames.texts], np.uint64
-        )
-        self.frames_without_offset |= any("+0x" not in frame for frame in self._frames.texts)
-        places = address.take(codes) if len(codes) else np.zeros(0, np.uint64)
+        frame, places = lines.frame[frames], self._places(text, frames)
         first = np.searchsorted(frame, lines.line[row])
         last = np.searchsorted(frame, np.append(lines.line, len(text.data))[row + 1])
         count = last - first
-        size = _STACK_HEAD + _WORD * count
-        begin = np.cumsum(size) - size
-        body = np.zeros(int(size.sum()), np.uint8)
-        head = self._heads(text, row, _STACK, 8)
-        body[(begin[:, np.newaxis] + np.arange(8)).ravel()] = head.ravel()
         which = np.repeat(first - (np.cumsum(count) - count), count) + np.arange(int(count.sum()))
-        place = np.repeat(begin + _STACK_HEAD - _WORD * (np.cumsum(count) - count), count)
-        place += _WORD * np.arange(len(which))
-        words = places[which].astype("<u8").view(np.uint8).reshape(-1, 8)
-        body[(place[:, np.newaxis] + np.arange(8)).ravel()] = words.ravel()
-        return body, size
+        return laid_out.stacks(self._heads(text, row, _STACK, 8), count, places[which])
+
+    def _chains(self, text: FieldPlaces, row: Int64, before: Int64, frames: Int64) -> Chains:
+        """The stacks of events that have them behind their lines.
+
+        Args:
+            text: the text.
+            row: the line of each record, ascending.
+            before: the line before each frame.
+            frames: the frames.
+        """
+        places = self._places(text, frames)
+        record = np.searchsorted(row, before[frames])
+        having = record < len(row)
+        having[having] = row[record[having]] == before[frames][having]
+        having &= places >= _KERNEL_HALF
+        record, count = np.unique(record[having], return_counts=True)
+        return Chains(record, count.astype(np.int64), places[having])
+
+    def _places(self, text: FieldPlaces, frames: Int64) -> UInt64:
+        """The addresses of frames: u8."""
+        frame, frame_end = text.lines.frame[frames], text.lines.frame_end[frames]
+        length = np.minimum(frame_end - frame, _LONGEST_VALUE)
+        codes = self._frames.codes(text.data, frame, length)
+        known = len(self._addresses)
+        fresh = [self._symbols.address(each.strip()) for each in self._frames.texts[known:]]
+        self.frames_without_offset |= any(
+            "+0x" not in each and "(" not in each for each in self._frames.texts[known:]
+        )
+        self._addresses = np.concatenate([self._addresses, np.array(fresh, np.uint64)])
+        return self._addresses.take(codes) if len(codes) else np.zeros(0, np.uint64)
 
 
 #: What no word means, and no address can be.

@@ -17,7 +17,7 @@ _DIGITS[ord("A") : ord("F") + 1] = np.arange(10, 16)
 # Of so many digits a number fits 64 bits.
 _MOST = {10: 19, 16: 16}
 _MINUS, _SPACE, _OPEN, _CLOSE = b"- ()"
-_NULL = b"(null)"
+_NULLS = (b"(null)", b"(nil)")  # of the kernel and of libtraceevent
 
 Numbers = tuple["UInt64", "Bools"]
 
@@ -75,7 +75,7 @@ def bracketed(data: UInt8, start: Int64, end: Int64) -> Numbers:
 
 
 def pointers(data: UInt8, start: Int64, end: Int64) -> tuple[UInt64, Bools, Int64]:
-    """Addresses as %p prints them, with the digits of each: ``(null)`` is 0.
+    """Addresses as %p prints them, with 0x or without, and the digits of each: ``(null)`` is 0.
 
     Up to 4.14 NULL is a word, with blanks in front to the width of an address (lib/vsprintf.c:
     pointer).
@@ -84,8 +84,13 @@ def pointers(data: UInt8, start: Int64, end: Int64) -> tuple[UInt64, Bools, Int6
     while blank.any():
         start = start + blank
         blank &= (data.take(start) == _SPACE) & (start < end)
-    null = end - start == len(_NULL)
-    for place, letter in enumerate(_NULL):
-        null &= data.take(start + place) == letter
+    null = np.zeros(len(start), np.bool_)
+    for word in _NULLS:
+        this = end - start == len(word)
+        for place, letter in enumerate(word):
+            this &= data.take(start + place) == letter
+        null |= this
+    hexadecimal = (data.take(start) == ord("0")) & (data.take(start + 1) == ord("x"))
+    start = start + np.where(hexadecimal, 2, 0)
     value, good = unsigned(data, start, end, 16)
     return np.where(null, np.uint64(0), value), good | null, end - start

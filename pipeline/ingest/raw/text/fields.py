@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from allocsim.tables import Bools, Int64, UInt8
-    from pipeline.ingest.ftrace_text.lines import TextLines
+    from pipeline.ingest.raw.text.lines import TextLines
 
 
 @dataclass(slots=True)
@@ -28,31 +28,19 @@ class FieldPlaces:
     size: int
     lines: TextLines
     _equals: Int64 = field(init=False)
-    _colons: Int64 = field(init=False)
 
     def __post_init__(self) -> None:
-        used = self.data[: self.size]
-        self._equals = np.flatnonzero(used == ord("="))
-        self._colons = np.append(np.flatnonzero(used == ord(":")), self.size)
+        self._equals = np.flatnonzero(self.data[: self.size] == ord("="))
 
-    def next_colon(self, start: Int64) -> Int64:
-        """Where the next colon is from each of ``start`` on."""
-        return self._colons[np.searchsorted(self._colons[:-1], start)]
+    def fields(self, row: int) -> str:
+        """The text of a line's fields."""
+        begin, end = int(self.lines.fields[row]), int(self.lines.end[row])
+        return bytes(self.data[begin:end]).decode("utf-8", "replace").rstrip()
 
-    def fields(self, row: int, name: int) -> str:
-        """The text of a line's fields; its event's name has ``name`` bytes."""
-        begin = int(self.lines.text[row]) + name + 2
-        return (
-            bytes(self.data[begin : int(self.lines.end[row])]).decode("utf-8", "replace").rstrip()
-        )
-
-    def equals(self, row: Int64, names: tuple[str, ...], name: int) -> tuple[Bools, Int64]:
-        """Which lines have just these names, and where each name's equals sign is.
-
-        The first stands behind the event's name of ``name`` bytes and one blank.
-        """
+    def equals(self, row: Int64, names: tuple[str, ...]) -> tuple[Bools, Int64]:
+        """Which lines have just these names, and where each name's equals sign is."""
         lines = self.lines
-        first = np.searchsorted(self._equals, lines.text[row] + name)
+        first = np.searchsorted(self._equals, lines.fields[row])
         last = np.searchsorted(self._equals, lines.end[row])
         good = last - first == len(names)
         first = np.where(good, first, 0)
@@ -62,18 +50,18 @@ class FieldPlaces:
         for number, word in enumerate(names):
             for back, letter in enumerate(reversed(f" {word}".encode())):
                 good &= self.data.take(places[:, number] - 1 - back) == letter
-        good &= places[:, 0] == lines.text[row] + name + 2 + len(names[0])
+        good &= places[:, 0] == lines.fields[row] + len(names[0])
         return good, places
 
-    def having(self, row: Int64, names: Collection[str], name: int) -> Bools:
+    def having(self, row: Int64, names: Collection[str]) -> Bools:
         """Which lines have any of these names, or are cut within the first of them.
 
         The lines of probes have none, though their arguments may: their text is in brackets first.
         """
         lines = self.lines
-        start = lines.text[row] + name
+        start = lines.fields[row]
         first = np.searchsorted(self._equals, start)
-        count = np.searchsorted(self._equals, lines.end[row]) - first
+        count = np.maximum(np.searchsorted(self._equals, lines.end[row]) - first, 0)
         line = np.repeat(np.arange(len(row)), count)
         before = np.cumsum(count) - count
         place = self._equals[np.repeat(first - before, count) + np.arange(len(line))]
@@ -84,19 +72,14 @@ class FieldPlaces:
                 found &= self.data.take(place - 1 - back) == letter
             any_of |= found
         having: Bools = np.bincount(line[any_of], minlength=len(row)) > 0
-        length = lines.end[row] - (start + 2)
+        length = lines.end[row] - start
         for word in names:
             cut = length <= len(word)
             for at, letter in enumerate(word.encode()):
-                cut &= (at >= length) | (self.data.take(start + 2 + at) == letter)
+                cut &= (at >= length) | (self.data.take(start + at) == letter)
             having |= cut
-        having &= self.data.take(start + 2) != ord("(")
+        having &= self.data.take(start) != ord("(")
         return having
-
-    def padded(self, row: Int64, name: int) -> Bools:
-        """Which lines have more than one blank behind their event's name."""
-        blank: Bools = self.data.take(self.lines.text[row] + name + 2) == ord(" ")
-        return blank
 
     def ends(self, row: Int64, names: tuple[str, ...], equals: Int64) -> Int64:
         """Where each value ends: in front of the next name, or of blanks at the line's end."""
