@@ -51,6 +51,7 @@ ROOMS = {
         "synth",
         "fitting",
         "validation",
+        "stat",
         "commands",
         "cli",
         "docs",
