@@ -42,7 +42,6 @@ _FLAGS = {
     "__GFP_WAIT": _RECLAIM,  # up to 4.3: what 4.4 made two flags of
     "__GFP_RECLAIM": _RECLAIM,
 }
-_SINGLE = (*GFP_BITS, "__GFP_ZEROTAGS", "__GFP_ATOMIC")
 _NO_KSWAPD, _KSWAPD = _FLAGS["__GFP_NO_KSWAPD"], GFP_BITS["__GFP_KSWAPD_RECLAIM"]
 _NAMES: dict[str, int] = {
     # Up to 4.5 printed without the underscores.
@@ -62,12 +61,6 @@ _NAMES: dict[str, int] = {
     "GFP_NOWAIT": _KSWAPD | GFP_BITS["__GFP_NOWARN"],
     "none": 0,
 }
-# In the order in which a kernel looks for them: most bits first.
-_WHOLE = (
-    *("GFP_TRANSHUGE", "GFP_TRANSHUGE_LIGHT", "GFP_HIGHUSER_MOVABLE", "GFP_HIGHUSER", "GFP_USER"),
-    *("GFP_KERNEL_ACCOUNT", "GFP_KERNEL", "GFP_NOFS", "GFP_ATOMIC", "GFP_NOIO", "GFP_NOWAIT"),
-    *("GFP_DMA", "GFP_DMA32", "__GFP_RECLAIM"),
-)
 # Up to 4.3 huge pages asked for no retry, and woke no kswapd.
 _OLD_TRANSHUGE = _NAMES["GFP_TRANSHUGE"] | GFP_BITS["__GFP_NORETRY"] | _NO_KSWAPD
 _ATOMIC = 1 << 9  # the bit that GFP_ATOMIC had of its own
@@ -122,21 +115,6 @@ class GfpWords:
             found |= bits
         # What wakes no kswapd had a flag for it.
         return found & ~_KSWAPD if found & _NO_KSWAPD else found
-
-    def text(self, bits: int) -> str:
-        """The names of flags as a kernel prints them, ``|`` between; what has no name, in hex.
-
-        Single flags stand in the order of their bits, as 7.x has them; older kernels have another.
-        """
-        words = []
-        for name in (*_WHOLE, *_SINGLE):
-            mask = self.names.get(name, 0)
-            if mask and bits & mask == mask:
-                words.append(name)
-                bits &= ~mask
-        if bits:
-            words.append(hex(bits))
-        return "|".join(words) or "none"
 
     def _hex(self, digits: str) -> int | None:
         value = number(digits, 16)
