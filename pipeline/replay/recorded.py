@@ -33,7 +33,9 @@ from pipeline.store.dimensions import (
     count_rows,
     find_trace,
     functions,
+    gfp_rows,
     kernel_cache_rows,
+    kernel_slab_rows,
     next_number,
     policy_op_rows,
     policy_rows,
@@ -51,13 +53,15 @@ from pipeline.store.schema.freezing import KIND_READERS, SOURCE_VERDICTS
 from pipeline.store.schema.recorded import (
     CACHES,
     CALL_SITES,
+    GFP_NAMES,
     KERNEL_CACHES,
+    KERNEL_SLABS,
     STACKS,
     TASKS,
     UNTRACED_ALLOCS,
 )
 from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS
-from pipeline.trace_set.machine import charges_cgroups, kernel_caches
+from pipeline.trace_set.machine import charges_cgroups, cpu_topology, kernel_caches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -288,7 +292,7 @@ def add_recorded(  # noqa: PLR0913 - as replay_trace
     writer.untraced(final.untraced)
     writer.amend(final.late_results)
     about = {
-        "trace_id": trace_id(connection, trace_row(trace)),
+        "trace_id": trace_id(connection, trace_row(trace), cpu_topology(trace)),
         "started": started,
         "allocsim_version": __version__,
         "window_rows": window_rows,
@@ -303,6 +307,8 @@ def add_recorded(  # noqa: PLR0913 - as replay_trace
     writer.rows(RUNS, [about])
     writer.rows(CACHES, cache_rows(final))
     writer.rows(KERNEL_CACHES, kernel_cache_rows(trace))
+    writer.rows(KERNEL_SLABS, kernel_slab_rows(trace))
+    writer.rows(GFP_NAMES, gfp_rows(writer.gfp_flags, kernel))
     without = allocated_without_event(kernel.version)
     writer.rows(UNTRACED_ALLOCS, [{"cache": cache, "doc": how} for cache, how in without.items()])
     writer.rows(QUALITY_COUNTS, count_rows(final))

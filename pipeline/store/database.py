@@ -23,9 +23,9 @@ from pipeline.processes import signals
 from pipeline.processes.limits import cpus, memory
 from pipeline.processes.scratch import scratch
 from pipeline.store.damage import NOT_OURS, is_damage, said_of_damage
-from pipeline.store.schema import SCHEMA_VERSION, create_tables
+from pipeline.store.empty import STORAGE, make, place, renew_views
+from pipeline.store.schema import SCHEMA_VERSION
 from pipeline.store.waiting import patiently
-from reports.views import create_views
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -124,12 +124,14 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     _make_folder(path.parent)
     was_there = _is_there(path)
+    if not was_there:
+        place(path)
     size = None  # of the file as it was, now that it is locked; None: it is none of ours
     fresh = False
     with ExitStack() as stack:
         limits = _limits(path, _WRITER_BYTES, stack) | {"threads": _WRITER_THREADS}
         try:
-            connection = _connected(path, limits)
+            connection = _connected(path, limits | STORAGE)
         except AllocsimError:
             if not was_there:
                 _remove_stub(path)
@@ -146,9 +148,9 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                 connection.execute("PRAGMA force_compression = 'bitpacking'")
                 connection.execute("BEGIN")
                 if fresh:
-                    _create(connection)
+                    _begin(connection)
+                renew_views(connection)
                 _say_of_names(connection)
-                create_views(connection)
                 with signals.telling(connection.interrupt):
                     yield connection
                 connection.execute("COMMIT")
@@ -249,7 +251,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _checked(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
-    """Whether the database has the tables of this schema; False if it has none at all."""
+    """Whether something was added to the database by this schema; False if it is empty."""
     names = {name for (name,) in connection.execute(_NAMES).fetchall()}
     if not names:
         return False
@@ -260,6 +262,8 @@ def _checked(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
         )
     rows = connection.execute("SELECT version, allocsim_version FROM store_schema").fetchall()
     found, writer = rows[0]
+    if found == SCHEMA_VERSION and writer is None:
+        return False
     if found != SCHEMA_VERSION:
         what = "update allocsim" if found > SCHEMA_VERSION else "replay into a new file"
         raise StoreError(
@@ -269,10 +273,11 @@ def _checked(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
     return True
 
 
-def _create(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the tables, empty but for the version of their schema."""
-    create_tables(connection)
-    connection.execute("INSERT INTO store_schema VALUES (?, ?)", [SCHEMA_VERSION, __version__])
+def _begin(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the tables, if they are not there, and say who did."""
+    if not connection.execute(_NAMES).fetchall():
+        make(connection)
+    connection.execute("UPDATE store_schema SET allocsim_version = ?", [__version__])
 
 
 def _say_of_names(connection: duckdb.DuckDBPyConnection) -> None:
