@@ -19,6 +19,7 @@ from pipeline.commands.info import info
 from pipeline.commands.replay import replay
 from pipeline.commands.report import report
 from pipeline.commands.sql import sql
+from pipeline.commands.stat import stat
 from pipeline.commands.sweep import sweep
 from pipeline.commands.synth import synth
 from pipeline.commands.validate import validate
@@ -71,7 +72,7 @@ def _printing(command: Callable[..., None]) -> Callable[..., None]:
 
 
 for _command in (
-    import_, info, replay, report, compare, hazards, validate, sql, sweep, synth, fit,
+    import_, info, stat, replay, report, compare, hazards, validate, sql, sweep, synth, fit,
 ):  # fmt: skip
     app.command(
         _command.__name__.rstrip("_"),

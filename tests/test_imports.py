@@ -56,6 +56,7 @@ ROOMS = {
         "synth",
         "fitting",
         "validation",
+        "stat",
         "api",
         "commands",
         "cli",
