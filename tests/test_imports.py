@@ -51,6 +51,7 @@ ROOMS = {
         "synth",
         "fitting",
         "validation",
+        "export",
         "commands",
         "cli",
         "docs",
