@@ -12,6 +12,7 @@ import typer
 from allocsim import __version__
 from pipeline.commands.compare import compare
 from pipeline.commands.cost import cost
+from pipeline.commands.export import export
 from pipeline.commands.fit import fit
 from pipeline.commands.hazards import hazards
 from pipeline.commands.import_ import import_
@@ -79,6 +80,7 @@ for _command in (
         short_help=(_command.__doc__ or "").partition("\n")[0],  # whole, where typer cuts it
     )(_printing(_command))
 app.add_typer(cost, name="cost")
+app.add_typer(export, name="export")
 
 
 def main() -> NoReturn:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 #: In order of creation: a view stands behind those it reads.
 VIEWS = (
     "object_events",
+    "object_lives",
     "events",
     "policy_costs",
     "op_costs",

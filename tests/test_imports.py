@@ -58,6 +58,7 @@ ROOMS = {
         "validation",
         "stat",
         "api",
+        "export",
         "commands",
         "cli",
         "docs",
