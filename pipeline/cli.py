@@ -18,7 +18,7 @@ from pipeline.commands.import_ import import_
 from pipeline.commands.info import info
 from pipeline.commands.replay import replay
 from pipeline.commands.report import report
-from pipeline.commands.sql import sql
+from pipeline.commands.sql import SqlCommand, sql
 from pipeline.commands.sweep import sweep
 from pipeline.commands.synth import synth
 from pipeline.commands.validate import validate
@@ -75,6 +75,7 @@ for _command in (
 ):  # fmt: skip
     app.command(
         _command.__name__.rstrip("_"),
+        cls=SqlCommand if _command is sql else None,
         short_help=(_command.__doc__ or "").partition("\n")[0],  # whole, where typer cuts it
     )(_printing(_command))
 app.add_typer(cost, name="cost")
