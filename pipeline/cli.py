@@ -21,7 +21,7 @@ from pipeline.commands.info import info
 from pipeline.commands.record import record
 from pipeline.commands.replay import replay
 from pipeline.commands.report import report
-from pipeline.commands.sql import sql
+from pipeline.commands.sql import SqlCommand, sql
 from pipeline.commands.stat import stat
 from pipeline.commands.sweep import sweep
 from pipeline.commands.synth import synth
@@ -78,6 +78,7 @@ for _command in (
 ):  # fmt: skip
     app.command(
         _command.__name__.rstrip("_"),
+        cls=SqlCommand if _command is sql else None,
         short_help=(_command.__doc__ or "").partition("\n")[0],  # whole, where typer cuts it
         # What stands behind the command to be recorded is the command's.
         context_settings={"allow_interspersed_args": False} if _command is record else None,

@@ -65,8 +65,9 @@ class PlacementChoice(StrEnum):
 
 
 class RowFormat(StrEnum):
-    """How rows are written."""
+    """How rows are written as text."""
 
     TABLE = "table"
+    MARKDOWN = "markdown"
     CSV = "csv"
     JSON = "json"
