@@ -9,7 +9,7 @@ from pipeline.replay.done import Done
 from pipeline.replay.pricing import digest, find_policies, shipped_pricing
 from pipeline.replay.recorded import WINDOW_ROWS, add_recorded, find_run
 from pipeline.replay.trace_source import must_exist, opened
-from pipeline.store.database import writing
+from pipeline.store.adding import writing
 from pipeline.store.load import RunWriter
 from pipeline.store.schema.runs import VALIDATION
 from pipeline.trace_set.snapshots import page_flags, slab_caches

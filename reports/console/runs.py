@@ -93,8 +93,9 @@ def print_replayed(connection: DuckDBPyConnection, runs: Sequence[int], out: Tex
         out: where to.
     """
     placed = queries.rows(connection, _PLACEMENTS, runs=list(runs))
-    for run in queries.runs(connection):
-        if run["run"] in runs:
+    recorded = [run for run in queries.runs(connection) if run["run"] in runs]
+    with queries.kept(connection, [run["run"] for run in recorded], queries.FREEZING):
+        for run in recorded:
             _print_recorded(connection, run, out)
             simulated = [row for row in placed if row["of_run"] == run["run"]]
             out.writelines(wrapped(_placement(row)) for row in simulated)

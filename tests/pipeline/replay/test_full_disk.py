@@ -33,8 +33,8 @@ setattr(module, name, full)
 from pipeline.cli import main
 main()
 """
-BEGINNING = "pipeline.replay.recorded:replay_trace"
-BETWEEN = "pipeline.replay.recorded:simulate_run"
+BEGINNING = "pipeline.replay.recorded:add_recorded"
+BETWEEN = "pipeline.replay.recorded:add_simulated"
 IN_SWEEP = "pipeline.replay.sweeps:_add"
 NEVER = "shutil:chown"
 #: Of a fit: what it makes on the way, in TMPDIR.

@@ -14,8 +14,9 @@ from pipeline.cli import app
 from pipeline.errors import BusyError, UsageError
 from pipeline.replay import recorded
 from pipeline.store import waiting
+from pipeline.store.adding import writing
 from pipeline.store.asking import Question, ask
-from pipeline.store.database import reading, writing
+from pipeline.store.database import reading
 from pipeline.synth.spec.changes import changed
 from pipeline.synth.spec.parse import parse_spec
 from pipeline.synth.spec.patterns import read_spec
