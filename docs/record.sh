@@ -37,6 +37,11 @@ frames() {
     done
 }
 
+# What each place in the source has allocated (CONFIG_MEM_ALLOC_PROFILING), into the folder $1.
+tags() {
+    cat /proc/allocinfo > "$1/allocinfo" 2> /dev/null || rm -f "$1/allocinfo"
+}
+
 # Every attribute of every slab cache, into the folder $1. A cache merged with another is a link.
 caches() (
     cd /sys/kernel/slab 2> /dev/null || exit 0
@@ -81,6 +86,7 @@ echo "$kb" > $tracing/buffer_size_kb || fail "a ring buffer of $kb KB a CPU cann
 before=$folder/snapshots/before after=$folder/snapshots/after
 mkdir -p "$before" "$after"
 caches "$before"
+tags "$before"
 cat /proc/vmstat > "$before/vmstat"
 frames "$before"
 counters "$before"
@@ -95,6 +101,7 @@ echo 0 > $tracing/tracing_on # by this shell: no program begins or ends behind t
 counters "$after"
 frames "$after"
 cat /proc/vmstat > "$after/vmstat"
+tags "$after"
 caches "$after"
 for cpu in $tracing/per_cpu/cpu*; do
     echo "${cpu##*/} $(tr '\n' ' ' < "$cpu/stats")"

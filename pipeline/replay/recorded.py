@@ -28,6 +28,7 @@ from pipeline.replay.trace_source import must_exist, opened
 from pipeline.store import load
 from pipeline.store.adding import Adding, writing
 from pipeline.store.dimensions import (
+    allocinfo_rows,
     cache_rows,
     call_site_rows,
     count_rows,
@@ -49,6 +50,7 @@ from pipeline.store.reader_rows import kind_reader_rows, source_verdict_rows
 from pipeline.store.schema.dimensions import POLICIES, POLICY_OPS, POLICY_STEPS
 from pipeline.store.schema.freezing import KIND_READERS, SOURCE_VERDICTS
 from pipeline.store.schema.recorded import (
+    ALLOCINFO,
     CACHES,
     CALL_SITES,
     KERNEL_CACHES,
@@ -306,6 +308,7 @@ def add_recorded(  # noqa: PLR0913 - as replay_trace
     writer.rows(CACHES, cache_rows(final))
     writer.rows(KERNEL_CACHES, kernel_cache_rows(trace))
     without = allocated_without_event(kernel.version)
+    writer.rows(ALLOCINFO, allocinfo_rows(trace))
     writer.rows(UNTRACED_ALLOCS, [{"cache": cache, "doc": how} for cache, how in without.items()])
     writer.rows(QUALITY_COUNTS, count_rows(final))
     writer.rows(CALL_SITES, call_site_rows(trace))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from allocsim.refcount.alloc_levels import caller, entry_level, recorded_frames
 from allocsim.refcount.policies import policy_ops, policy_steps
 from pipeline.store.schema.runs import TRACE_CPUS, TRACES
+from pipeline.trace_set.allocinfo import Tagged, allocinfo
 from pipeline.trace_set.snapshots import slab_caches
 from reports.rules import titled
 
@@ -158,6 +159,39 @@ def kernel_cache_rows(trace: TraceSet) -> list[dict[str, Any]]:
                 for name, of in folders.items()
             ]
     return []
+
+
+def allocinfo_rows(trace: TraceSet) -> list[dict[str, Any]]:
+    """Rows of ``allocinfo``: every place that either snapshot of it has.
+
+    A place that one snapshot lacks, of a module that was loaded or went, had nothing then.
+
+    Raises:
+        InputError: a snapshot is damaged.
+    """
+    whens = {when: allocinfo(trace.snapshot("allocinfo", when)) for when in ("before", "after")}
+    places = {place for found in whens.values() for place in found or ()}
+    rows = []
+    for number, place in enumerate(sorted(places)):
+        file, line, module, function = place
+        row: dict[str, Any] = {
+            "tag": number,
+            "file": file,
+            "line": line,
+            "module": module or None,
+            "function": function,
+            "tags": 0,
+            "accurate": True,
+        }
+        for when, found in whens.items():
+            tagged = None if found is None else found.get(place, Tagged())
+            row[f"bytes_{when}"] = tagged and tagged.bytes
+            row[f"calls_{when}"] = tagged and tagged.calls
+            if tagged:
+                row["tags"] = max(row["tags"], tagged.tags)
+                row["accurate"] &= tagged.accurate
+        rows.append(row)
+    return rows
 
 
 def cache_rows(final: FinalResult) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from pipeline.store.schema.table import StoreTable, ddl
 if TYPE_CHECKING:
     import duckdb
 
-SCHEMA_VERSION = 13
+SCHEMA_VERSION = 16
 
 SCHEMA = StoreTable(
     "store_schema",

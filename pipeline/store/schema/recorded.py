@@ -219,3 +219,24 @@ TASKS = StoreTable(
     ),
     ("run", "pid"),
 )
+
+ALLOCINFO = StoreTable(
+    "allocinfo",
+    "one place in the source that allocates, as /proc/allocinfo counted it before and behind the"
+    " recording of one run; none without these snapshots",
+    (
+        RUN,
+        Column("tag", "i4", "", "Number of the place in this run."),
+        Column("file", "str", "", "Source file."),
+        Column("line", "i4", "", "Line in it."),
+        Column("module", "str", "", "Module of the code; NULL: the kernel itself."),
+        Column("function", "str", "", "Function in the source, before the compiler inlines it."),
+        Column("tags", "i4", "", "Tags of the kernel that are of this place (inline functions)."),
+        Column("bytes_before", "i8", "bytes", "Allocated and not freed; NULL: no snapshot."),
+        Column("calls_before", "i8", "", "Allocations not freed, likewise."),
+        Column("bytes_after", "i8", "bytes", "Behind the recording; NULL: no snapshot."),
+        Column("calls_after", "i8", "", "Allocations not freed, likewise."),
+        Column("accurate", "?", "", "False: the kernel says that it has missed some (6.18 on)."),
+    ),
+    ("run", "tag"),
+)
