@@ -6,6 +6,12 @@ import json
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+
+from allocsim.page_alloc.gfp import migratetypes
+from allocsim.recording.opening_stock import OpeningStock
+from allocsim.recording.page_owner import opening_kinds
 from allocsim.refcount.alloc_levels import caller, entry_level, recorded_frames
 from allocsim.refcount.policies import policy_ops, policy_steps
 from pipeline.store.schema.runs import TRACE_CPUS, TRACES
@@ -18,8 +24,10 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from allocsim.recording.interpret import FinalResult
+    from allocsim.kernels.release import Kernel
+    from allocsim.recording.interpret import FinalResult, RecordingFacts
     from allocsim.refcount.policies import Policy, PolicyOp
+    from pipeline.trace_set.page_owner import PageOwners
     from pipeline.trace_set.reader import TraceSet
 
 
@@ -194,6 +202,48 @@ def allocinfo_rows(trace: TraceSet) -> list[dict[str, Any]]:
     return rows
 
 
+def opening_stock(owners: PageOwners, known: int) -> OpeningStock:
+    """The blocks of a page owner's snapshot; its stacks are numbered from ``known`` on."""
+    return OpeningStock(
+        owners.pfn,
+        owners.order,
+        owners.gfp_flags,
+        owners.stack + np.int32(known),
+        owners.block_type,
+        owners.ts,
+        owners.unread,
+    )
+
+
+def opening_stock_rows(recording: RecordingFacts, kernel: Kernel) -> list[dict[str, Any]]:
+    """Rows of ``opening_stock``: blocks that are alike are one."""
+    stock = recording.opening
+    if stock is None:
+        return []
+    kind, how = opening_kinds(stock, recording.stacks, kernel, recording.page_size)
+    alike = {
+        "order": stock.order,
+        "migratetype": migratetypes(stock.gfp_flags.view(np.uint64)),
+        "block_type": stock.block_type,
+        "gfp_flags": stock.gfp_flags,
+        "stack": stock.stack,
+        "page_kind": kind,
+        "kind_how": how,
+    }
+    table = pa.table(
+        {**alike, "pages": np.int64(1) << stock.order.astype(np.int64), "ts": stock.ts}
+    )
+    groups = table.group_by(list(alike)).aggregate(
+        [("pages", "count"), ("pages", "sum"), ("ts", "min"), ("ts", "max")]
+    )
+    groups = groups.sort_by([("pages_sum", "descending"), *((name, "ascending") for name in alike)])
+    names = ("pages_count", "pages_sum", "ts_min", "ts_max")
+    groups = groups.select([*alike, *names]).rename_columns(
+        [*alike, "blocks", "pages", "first_ts", "last_ts"]
+    )
+    return [{"entry": number, **row} for number, row in enumerate(groups.to_pylist())]
+
+
 def cache_rows(final: FinalResult) -> list[dict[str, Any]]:
     """Rows of ``caches``."""
     return [
@@ -202,9 +252,12 @@ def cache_rows(final: FinalResult) -> list[dict[str, Any]]:
     ]
 
 
-def count_rows(final: FinalResult) -> list[dict[str, Any]]:
+def count_rows(final: FinalResult, opening: OpeningStock | None) -> list[dict[str, Any]]:
     """Rows of ``quality_counts``."""
-    return [{"name": name, "value": value} for name, value in final.counts.items()]
+    counts = dict(final.counts)
+    if opening is not None:
+        counts |= {"page_owner_blocks": len(opening.pfn), "page_owner_unread": opening.unread}
+    return [{"name": name, "value": value} for name, value in counts.items()]
 
 
 def policy_rows(policies: Sequence[Policy]) -> list[dict[str, Any]]:

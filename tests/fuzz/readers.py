@@ -31,6 +31,7 @@ from pipeline.synth.spec.parse import parse_spec
 from pipeline.synth.spec.patterns import read_spec, shipped_specs
 from pipeline.trace_set import machine
 from pipeline.trace_set.allocinfo import allocinfo
+from pipeline.trace_set.page_owner import page_owners
 from pipeline.trace_set.snapshots import page_flags, slab_caches
 from pipeline.validation.page_layer import free_blocks
 from tests.conftest import ROOT
@@ -291,6 +292,10 @@ SIDE_FILES = {
     "allocinfo": Target(
         lambda: _files(ROOT / "tests" / "data" / "allocinfo", "snapshots/*/allocinfo"),
         functools.partial(_read_alone, allocinfo),
+    ),
+    "page_owner": Target(
+        lambda: _files(ROOT / "tests" / "data" / "page_owner", "snapshots/*/page_owner"),
+        functools.partial(_read_alone, page_owners),
     ),
     "spec": Target(
         lambda: [path.read_bytes() for path in shipped_specs().values()],

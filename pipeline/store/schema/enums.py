@@ -121,7 +121,7 @@ ENUMS: tuple[Enum, ...] = (
     Enum(
         "migratetype",
         "Free list of the buddy allocator that a block lies on.",
-        ("migratetype",),
+        ("migratetype", "block_type"),
         _lower(Mt),
     ),
 )

@@ -240,3 +240,25 @@ ALLOCINFO = StoreTable(
     ),
     ("run", "tag"),
 )
+
+OPENING_STOCK = StoreTable(
+    "opening_stock",
+    "blocks of pages that were there before the recording of one run and are alike, as the kernel's"
+    " page owner had them; none without a snapshot of it",
+    (
+        RUN,
+        Column("entry", "i4", "", "Number of the row in this run."),
+        Column("order", "i4", "", "Blocks of 2^order pages."),
+        Column("migratetype", "i2", "", "Free list they were asked from, by their gfp flags."),
+        Column("block_type", "i2", "", "Migratetype of the page block; NULL: CMA, isolated."),
+        Column("gfp_flags", "i8", "", "gfp flags they were allocated with."),
+        Column("stack", "i4", "", "Where (stacks.stack)."),
+        Column("page_kind", "i2", "", "Whose pages."),
+        Column("kind_how", "i1", "", "How the kind is known: by stack (observed), or by flags."),
+        Column("blocks", "i8", "", "How many there were."),
+        Column("pages", "i8", "pages", "Base pages of these."),
+        Column("first_ts", "i8", "ns", "When the oldest was allocated, by the kernel's clock."),
+        Column("last_ts", "i8", "ns", "When the youngest was."),
+    ),
+    ("run", "entry"),
+)
