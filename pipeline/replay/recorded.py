@@ -28,16 +28,15 @@ from pipeline.replay.trace_source import must_exist, opened
 from pipeline.store import load
 from pipeline.store.adding import Adding, writing
 from pipeline.store.dimensions import (
-    allocinfo_rows,
     cache_rows,
     call_site_rows,
     count_rows,
     find_trace,
     functions,
+    gfp_rows,
     kernel_cache_rows,
+    kernel_slab_rows,
     next_number,
-    opening_stock,
-    opening_stock_rows,
     policy_op_rows,
     policy_rows,
     policy_step_rows,
@@ -55,14 +54,17 @@ from pipeline.store.schema.recorded import (
     ALLOCINFO,
     CACHES,
     CALL_SITES,
+    GFP_NAMES,
     KERNEL_CACHES,
+    KERNEL_SLABS,
     OPENING_STOCK,
     STACKS,
     TASKS,
     UNTRACED_ALLOCS,
 )
 from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS
-from pipeline.trace_set.machine import charges_cgroups, kernel_caches
+from pipeline.store.snapshot_rows import allocinfo_rows, opening_stock, opening_stock_rows
+from pipeline.trace_set.machine import charges_cgroups, cpu_topology, kernel_caches
 from pipeline.trace_set.page_owner import page_owners
 
 if TYPE_CHECKING:
@@ -296,7 +298,7 @@ def add_recorded(  # noqa: PLR0913 - as replay_trace
     writer.untraced(final.untraced)
     writer.amend(final.late_results)
     about = {
-        "trace_id": trace_id(connection, trace_row(trace)),
+        "trace_id": trace_id(connection, trace_row(trace), cpu_topology(trace)),
         "started": started,
         "allocsim_version": __version__,
         "window_rows": window_rows,
@@ -311,6 +313,9 @@ def add_recorded(  # noqa: PLR0913 - as replay_trace
     writer.rows(RUNS, [about])
     writer.rows(CACHES, cache_rows(final))
     writer.rows(KERNEL_CACHES, kernel_cache_rows(trace))
+    writer.rows(KERNEL_SLABS, kernel_slab_rows(trace))
+    older = set() if recording.opening is None else set(recording.opening.gfp_flags.tolist())
+    writer.rows(GFP_NAMES, gfp_rows(writer.gfp_flags | older, kernel))
     without = allocated_without_event(kernel.version)
     writer.rows(ALLOCINFO, allocinfo_rows(trace))
     writer.rows(OPENING_STOCK, opening_stock_rows(recording, kernel))

@@ -83,7 +83,7 @@ def simulate(
     """
     world = make_world(recorded, settings)
     simulation = world.simulation
-    tally = Tally(*np.zeros((6, len(world.shapes)), np.int64))
+    tally = Tally(*np.zeros((7, len(world.shapes)), np.int64))
     slices = iter(recorded.slices)
     upcoming = next(slices, None)
     turns = np.array(recorded.turns, np.int64)

@@ -19,9 +19,8 @@ from allocsim.slub.paths import FREE_PATHS, AllocPath
 from pipeline.errors import AllocsimError, OutputError
 from pipeline.processes import signals
 from pipeline.processes.limits import cpus
-from pipeline.store.database import checked, connected, file_errors, limits_of, reading
-from pipeline.store.schema import SCHEMA_VERSION, create_tables
-from reports.views import create_views
+from pipeline.store.database import NAMES, checked, connected, file_errors, limits_of, reading
+from pipeline.store.empty import STORAGE, make, place, renew_views
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,12 +125,14 @@ class Adding:
     def _opened(self) -> duckdb.DuckDBPyConnection:
         _make_folder(self.path.parent)
         self._was_there = _is_there(self.path)
+        if not self._was_there:
+            place(self.path)
         limits = limits_of(self.path, _WRITER_BYTES, self._stack) | {
             "threads": _WRITER_THREADS,
             "checkpoint_threshold": f"{_CHECKPOINT_BYTES}B",
         }
         try:
-            connection = connected(self.path, limits)
+            connection = connected(self.path, limits | STORAGE)
         except AllocsimError:
             if not self._was_there:
                 _remove_stub(self.path)
@@ -178,12 +179,13 @@ def writing(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _prepare(connection: duckdb.DuckDBPyConnection, *, fresh: bool) -> None:
-    """Make the tables where there are none, and what is said of names and views anew."""
+    """Make the tables where there are none, and what is said of names, and views, anew."""
     if fresh:
-        create_tables(connection)
-        connection.execute("INSERT INTO store_schema VALUES (?, ?)", [SCHEMA_VERSION, __version__])
+        if not connection.execute(NAMES).fetchall():
+            make(connection)
+        connection.execute("UPDATE store_schema SET allocsim_version = ?", [__version__])
+    renew_views(connection)
     _say_of_names(connection)
-    create_views(connection)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ _READER_BYTES = 512 << 20
 _THREAD_BYTES = 64 << 20
 
 # Somebody else's database may have views only.
-_NAMES = """
+NAMES = """
     SELECT table_name FROM duckdb_tables()
     UNION ALL SELECT view_name FROM duckdb_views() WHERE NOT internal
 """
@@ -125,8 +125,8 @@ def connected(
 
 
 def checked(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
-    """Whether the database has the tables of this schema; False if it has none at all."""
-    names = {name for (name,) in connection.execute(_NAMES).fetchall()}
+    """Whether something was added to the database by this schema; False if it is empty."""
+    names = {name for (name,) in connection.execute(NAMES).fetchall()}
     if not names:
         return False
     if "store_schema" not in names:
@@ -136,6 +136,8 @@ def checked(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
         )
     rows = connection.execute("SELECT version, allocsim_version FROM store_schema").fetchall()
     found, writer = rows[0]
+    if found == SCHEMA_VERSION and writer is None:
+        return False
     if found != SCHEMA_VERSION:
         what = "update allocsim" if found > SCHEMA_VERSION else "replay into a new file"
         raise StoreError(

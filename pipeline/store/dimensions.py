@@ -7,27 +7,26 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
+from allocsim.kernels.gfp import gfp_names
 from allocsim.page_alloc.gfp import migratetypes
-from allocsim.recording.opening_stock import OpeningStock
-from allocsim.recording.page_owner import opening_kinds
 from allocsim.refcount.alloc_levels import caller, entry_level, recorded_frames
 from allocsim.refcount.policies import policy_ops, policy_steps
-from pipeline.store.schema.runs import TRACE_CPUS, TRACES
-from pipeline.trace_set.allocinfo import Tagged, allocinfo
-from pipeline.trace_set.snapshots import slab_caches
+from pipeline.store.schema.recorded import KERNEL_SLABS
+from pipeline.store.schema.runs import CPU_TOPOLOGY, TRACE_CPUS, TRACES
+from pipeline.trace_set.snapshots import SlabCaches, slab_caches
 from reports.rules import titled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import duckdb
 
     from allocsim.kernels.release import Kernel
-    from allocsim.recording.interpret import FinalResult, RecordingFacts
+    from allocsim.recording.interpret import FinalResult
+    from allocsim.recording.opening_stock import OpeningStock
     from allocsim.refcount.policies import Policy, PolicyOp
-    from pipeline.trace_set.page_owner import PageOwners
+    from pipeline.trace_set.machine import CpuPlace
     from pipeline.trace_set.reader import TraceSet
 
 
@@ -57,11 +56,18 @@ def trace_row(trace: TraceSet) -> dict[str, Any]:
     }
 
 
-def trace_id(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> int:
+def trace_id(
+    connection: duckdb.DuckDBPyConnection, row: dict[str, Any], topology: Sequence[CpuPlace]
+) -> int:
     """The number of a trace in the database; a new one where no row is equal to this one.
 
     Trace sets may share a name (``trace`` is what trace-cmd calls every recording), so it is the
     whole row that tells them apart.
+
+    Args:
+        connection: the database.
+        row: of trace_row.
+        topology: where its CPUs are.
     """
     found = find_trace(connection, row)
     if found is not None:
@@ -70,10 +76,13 @@ def trace_id(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> int:
     number = next_number(connection, "traces", "trace_id")
     marks = ", ".join("?" for _ in TRACES.columns)
     connection.execute(f"INSERT INTO traces VALUES ({marks})", [number, *values])
-    cpus = _trace_cpus(number, json.loads(row["meta"]))
-    if cpus:
-        marks = ", ".join("?" for _ in TRACE_CPUS.columns)
-        connection.executemany(f"INSERT INTO trace_cpus VALUES ({marks})", cpus)
+    for table, rows in (
+        (TRACE_CPUS, _trace_cpus(number, json.loads(row["meta"]))),
+        (CPU_TOPOLOGY, [[number, *place] for place in topology]),
+    ):
+        if rows:
+            marks = ", ".join("?" for _ in table.columns)
+            connection.executemany(f"INSERT INTO {table.name} VALUES ({marks})", rows)
     return number
 
 
@@ -134,6 +143,21 @@ def stack_names(trace: TraceSet) -> list[list[str]]:
     return [frames[a:b] for a, b in pairwise(start)]
 
 
+def gfp_rows(flags: Iterable[int], kernel: Kernel) -> list[dict[str, Any]]:
+    """Rows of ``gfp_names``.
+
+    Args:
+        flags: values of gfp flags, each once.
+        kernel: the recorded kernel.
+    """
+    values = sorted(flags)
+    asked = migratetypes(np.array(values, np.uint64)).tolist()
+    return [
+        {"gfp_flags": value, "names": gfp_names(value, kernel), "migratetype": migratetype}
+        for value, migratetype in zip(values, asked, strict=True)
+    ]
+
+
 def stack_rows(stacks: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     """Rows of ``stacks``, from the names of their functions."""
     return [
@@ -169,79 +193,38 @@ def kernel_cache_rows(trace: TraceSet) -> list[dict[str, Any]]:
     return []
 
 
-def allocinfo_rows(trace: TraceSet) -> list[dict[str, Any]]:
-    """Rows of ``allocinfo``: every place that either snapshot of it has.
+# Letters of tools/mm/slabinfo.c:slabcache (7.2), by the file that says 1, in its order.
+_FLAGS = {
+    "cache_dma": "d",
+    "hwcache_align": "A",
+    "poison": "P",
+    "reclaim_account": "a",
+    "red_zone": "Z",
+    "sanity_checks": "F",
+    "store_user": "U",
+    "trace": "T",
+}
 
-    A place that one snapshot lacks, of a module that was loaded or went, had nothing then.
+
+def kernel_slab_rows(trace: TraceSet) -> list[dict[str, Any]]:
+    """Rows of ``kernel_slabs``: every cache of the snapshots of sysfs.
 
     Raises:
         InputError: a snapshot is damaged.
     """
-    whens = {when: allocinfo(trace.snapshot("allocinfo", when)) for when in ("before", "after")}
-    places = {place for found in whens.values() for place in found or ()}
     rows = []
-    for number, place in enumerate(sorted(places)):
-        file, line, module, function = place
-        row: dict[str, Any] = {
-            "tag": number,
-            "file": file,
-            "line": line,
-            "module": module or None,
-            "function": function,
-            "tags": 0,
-            "accurate": True,
-        }
-        for when, found in whens.items():
-            tagged = None if found is None else found.get(place, Tagged())
-            row[f"bytes_{when}"] = tagged and tagged.bytes
-            row[f"calls_{when}"] = tagged and tagged.calls
-            if tagged:
-                row["tags"] = max(row["tags"], tagged.tags)
-                row["accurate"] &= tagged.accurate
-        rows.append(row)
+    for moment in ("before", "after"):
+        known = slab_caches(trace.snapshot("sysfs_slab.txt", moment)) or SlabCaches()
+        for name in dict.fromkeys(cache for cache, _ in known.values):
+            values = {
+                column.name: known.values.get((name, column.name))
+                for column in KERNEL_SLABS.columns
+                if column.dtype == "i8"
+            }
+            letters = [letter for file, letter in _FLAGS.items() if known.values.get((name, file))]
+            flags = ("*" if values["aliases"] else "") + "".join(letters)
+            rows.append({"moment": moment, "name": name, **values, "flags": flags})
     return rows
-
-
-def opening_stock(owners: PageOwners, known: int) -> OpeningStock:
-    """The blocks of a page owner's snapshot; its stacks are numbered from ``known`` on."""
-    return OpeningStock(
-        owners.pfn,
-        owners.order,
-        owners.gfp_flags,
-        owners.stack + np.int32(known),
-        owners.block_type,
-        owners.ts,
-        owners.unread,
-    )
-
-
-def opening_stock_rows(recording: RecordingFacts, kernel: Kernel) -> list[dict[str, Any]]:
-    """Rows of ``opening_stock``: blocks that are alike are one."""
-    stock = recording.opening
-    if stock is None:
-        return []
-    kind, how = opening_kinds(stock, recording.stacks, kernel, recording.page_size)
-    alike = {
-        "order": stock.order,
-        "migratetype": migratetypes(stock.gfp_flags.view(np.uint64)),
-        "block_type": stock.block_type,
-        "gfp_flags": stock.gfp_flags,
-        "stack": stock.stack,
-        "page_kind": kind,
-        "kind_how": how,
-    }
-    table = pa.table(
-        {**alike, "pages": np.int64(1) << stock.order.astype(np.int64), "ts": stock.ts}
-    )
-    groups = table.group_by(list(alike)).aggregate(
-        [("pages", "count"), ("pages", "sum"), ("ts", "min"), ("ts", "max")]
-    )
-    groups = groups.sort_by([("pages_sum", "descending"), *((name, "ascending") for name in alike)])
-    names = ("pages_count", "pages_sum", "ts_min", "ts_max")
-    groups = groups.select([*alike, *names]).rename_columns(
-        [*alike, "blocks", "pages", "first_ts", "last_ts"]
-    )
-    return [{"entry": number, **row} for number, row in enumerate(groups.to_pylist())]
 
 
 def cache_rows(final: FinalResult) -> list[dict[str, Any]]:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER
-from allocsim.slub.cache_model import FAILED
-from allocsim.slub.cpu_slabs.lists import NOWHERE, OF_CPU, SlabLists
+from allocsim.slub.cache_model import FAILED, SlabsHeld
+from allocsim.slub.cpu_slabs.lists import CPU_LIST, NODE_LIST, NOWHERE, OF_CPU, SlabLists
 from allocsim.slub.node_partial import INDEX_BITS
 from allocsim.slub.paths import AllocPath
 
@@ -107,7 +107,18 @@ class CpuSlabs(SlabLists):
         self.pages.clear()
         return took
 
-    def partial_slabs(self) -> tuple[int, int]:
-        """Slabs on partial lists, the CPUs' and the node's, and the free objects on them."""
-        listed = [slab for slab in self.slabs.values() if slab.where not in (NOWHERE, OF_CPU)]
-        return len(listed), sum(slab.objects - slab.live for slab in listed)
+    def slabs_held(self) -> SlabsHeld:
+        """As allocsim.slub.cache_model.CacheModel."""
+        slabs = self.slabs.values()
+        free = {
+            where: [slab.objects - slab.live for slab in slabs if slab.where == where]
+            for where in (OF_CPU, CPU_LIST, NODE_LIST)
+        }
+        of_cpus, node = free[CPU_LIST], free[NODE_LIST]
+        return SlabsHeld(
+            len(of_cpus) + len(node),
+            sum(of_cpus) + sum(node),
+            len(node),
+            sum(node),
+            len(free[OF_CPU]) + len(of_cpus),
+        )

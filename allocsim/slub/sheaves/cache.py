@@ -9,7 +9,7 @@ import numpy as np
 
 from allocsim.kernels.slub_rules import sheaf_bytes
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER
-from allocsim.slub.cache_model import FAILED
+from allocsim.slub.cache_model import FAILED, SlabsHeld
 from allocsim.slub.node_partial import INDEX_BITS
 from allocsim.slub.object_chains import ObjectChains
 from allocsim.slub.paths import AllocPath
@@ -187,6 +187,7 @@ class SheafCache(CacheState):
         full = len(sheaves.full) + sum(sheaves.spare_full)
         return sum(sheaves.size) + full * capacity if capacity else 0
 
-    def partial_slabs(self) -> tuple[int, int]:
-        """Slabs on partial lists, and the free objects on them."""
-        return len(self.slabs.partial), self.slabs.partial.objects
+    def slabs_held(self) -> SlabsHeld:
+        """As allocsim.slub.cache_model.CacheModel."""
+        partial = self.slabs.partial
+        return SlabsHeld(len(partial), partial.objects, len(partial), partial.objects, None)

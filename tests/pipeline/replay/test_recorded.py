@@ -226,7 +226,9 @@ def test_another_kernel_s_use_is_the_recorded_one_changed_by_the_rules_that_diff
     db: Path,
 ) -> None:
     """Run 1 is of 7.2: 6.12 freezes nothing, and needs two more for each page mapped around."""
-    steps = dict(ask(db, "SELECT step, count(*) FROM kernel_steps WHERE run = 1 GROUP BY step"))
+    steps = dict(
+        ask(db, "SELECT step, count(*) FROM internal.kernel_steps WHERE run = 1 GROUP BY step")
+    )
     failed = ask(
         db,
         "SELECT count(*) FROM page_events"
@@ -290,7 +292,9 @@ def test_recorded_uses_count_when_they_were_recorded(db: Path) -> None:
     ):
         if ops > uses:
             expected[last[page], kind[page]] -= ops - uses
-    rows = ask(db, "SELECT slice, enum_code(page_kind), use_locked FROM samples WHERE run = 1")
+    rows = ask(
+        db, "SELECT slice, enum_code(page_kind), use_locked FROM internal.samples WHERE run = 1"
+    )
     assert {(number, code): ops for number, code, ops in rows if ops} == {
         key: ops for key, ops in expected.items() if ops
     }

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def add(connection: duckdb.DuckDBPyConnection, run: int, rows: int = 1) -> None:
     connection.execute("INSERT INTO tasks VALUES (?, 42, 'bash')", [run])
     connection.execute(
-        "INSERT INTO samples (run, use_plain) SELECT ?, (random() * 1e15)::BIGINT FROM range(?)",
+        "INSERT INTO internal.samples (run, use_plain)"
+        " SELECT ?, (random() * 1e15)::BIGINT FROM range(?)",
         [run, rows],
     )
 
@@ -32,7 +33,10 @@ def add_and_fail(connection: duckdb.DuckDBPyConnection, run: int, rows: int) -> 
 
 
 def runs(path: Path) -> list[tuple[int, int]]:
-    sql = "SELECT run, count(*) FROM samples SEMI JOIN tasks USING (run) GROUP BY run ORDER BY run"
+    sql = (
+        "SELECT run, count(*) FROM internal.samples SEMI JOIN tasks USING (run)"
+        " GROUP BY run ORDER BY run"
+    )
     with answer(path, sql) as (_, rows):
         return [(run, count) for run, count in rows]
 

@@ -52,7 +52,8 @@ def add_and_fail(
 ) -> None:
     connection.execute("INSERT INTO tasks VALUES (2, 43, 'lost')")
     connection.execute(
-        "INSERT INTO samples (run, use_plain) SELECT 2, (random() * 1e15)::BIGINT FROM range(?)",
+        "INSERT INTO internal.samples (run, use_plain)"
+        " SELECT 2, (random() * 1e15)::BIGINT FROM range(?)",
         [rows],
     )
     raise error
@@ -125,10 +126,11 @@ def test_a_database_stands_many_failures_of_much_data(db: Path) -> None:
             assert db.stat().st_size == size
         with writing(db) as connection:
             connection.execute(
-                "INSERT INTO samples (run, slice) SELECT ?, range FROM range(300_000)", [number]
+                "INSERT INTO internal.samples (run, slice) SELECT ?, range FROM range(300_000)",
+                [number],
             )
         size = db.stat().st_size
-        assert ask(db, "SELECT count(*), sum(slice) FROM samples") == [
+        assert ask(db, "SELECT count(*), sum(slice) FROM internal.samples") == [
             ((number - 1) * 300_000, (number - 1) * sum(range(300_000)))
         ]
     assert ask(db, "FROM tasks") == [(1, 42, "bash")]

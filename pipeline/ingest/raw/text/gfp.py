@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from allocsim.kernels.gfp import COMPOSED, RECLAIM, composed, single
 from allocsim.kernels.release import GFP_BITS, kernel_at
 from pipeline.untrusted import number
 
@@ -18,15 +19,6 @@ if TYPE_CHECKING:
 
     from allocsim.kernels.release import Kernel
 
-_RECLAIM = GFP_BITS["__GFP_DIRECT_RECLAIM"] | GFP_BITS["__GFP_KSWAPD_RECLAIM"]
-_NOFS = _RECLAIM | GFP_BITS["__GFP_IO"]
-_KERNEL = _NOFS | GFP_BITS["__GFP_FS"]
-_USER = _KERNEL | GFP_BITS["__GFP_HARDWALL"]
-_HIGHUSER = _USER | GFP_BITS["__GFP_HIGHMEM"]
-_MOVABLE = _HIGHUSER | GFP_BITS["__GFP_MOVABLE"]
-_TRANSHUGE_LIGHT = (
-    _MOVABLE | GFP_BITS["__GFP_COMP"] | GFP_BITS["__GFP_NOMEMALLOC"] | GFP_BITS["__GFP_NOWARN"]
-) & ~_RECLAIM
 # Flags without a place of their own: those that are gone, and those whose bit depends on how the
 # kernel was built. They get one where no kernel has any.
 _PLACELESS = (
@@ -39,31 +31,20 @@ _FLAGS = {
     "__GFP_ZEROTAGS": 1 << 23,
     **{name: 1 << 40 + place for place, name in enumerate(_PLACELESS)},
     "__GFP_REPEAT": GFP_BITS["__GFP_RETRY_MAYFAIL"],  # its name up to 4.12
-    "__GFP_WAIT": _RECLAIM,  # up to 4.3: what 4.4 made two flags of
-    "__GFP_RECLAIM": _RECLAIM,
+    "__GFP_WAIT": RECLAIM,  # up to 4.3: what 4.4 made two flags of
+    "__GFP_RECLAIM": RECLAIM,
 }
 _NO_KSWAPD, _KSWAPD = _FLAGS["__GFP_NO_KSWAPD"], GFP_BITS["__GFP_KSWAPD_RECLAIM"]
 _NAMES: dict[str, int] = {
     # Up to 4.5 printed without the underscores.
     **{name.removeprefix("__"): bits for name, bits in _FLAGS.items()},
     **_FLAGS,
-    "GFP_NOIO": _RECLAIM,
-    "GFP_NOFS": _NOFS,
-    "GFP_KERNEL": _KERNEL,
-    "GFP_KERNEL_ACCOUNT": _KERNEL | GFP_BITS["__GFP_ACCOUNT"],
-    "GFP_TEMPORARY": _KERNEL | GFP_BITS["__GFP_RECLAIMABLE"],
-    "GFP_USER": _USER,
-    "GFP_HIGHUSER": _HIGHUSER,
-    "GFP_HIGHUSER_MOVABLE": _MOVABLE,
-    "GFP_TRANSHUGE_LIGHT": _TRANSHUGE_LIGHT,
-    "GFP_TRANSHUGE": _TRANSHUGE_LIGHT | GFP_BITS["__GFP_DIRECT_RECLAIM"],
-    "GFP_ATOMIC": GFP_BITS["__GFP_HIGH"] | _KSWAPD,
-    "GFP_NOWAIT": _KSWAPD | GFP_BITS["__GFP_NOWARN"],
+    **COMPOSED,
+    "GFP_TEMPORARY": COMPOSED["GFP_KERNEL"] | GFP_BITS["__GFP_RECLAIMABLE"],
     "none": 0,
 }
 # Up to 4.3 huge pages asked for no retry, and woke no kswapd.
 _OLD_TRANSHUGE = _NAMES["GFP_TRANSHUGE"] | GFP_BITS["__GFP_NORETRY"] | _NO_KSWAPD
-_ATOMIC = 1 << 9  # the bit that GFP_ATOMIC had of its own
 
 # Bits without a name of their own are printed as a number. Since 4.6 every bit has a name; these
 # are the bits before, from the lowest on (include/linux/gfp.h of 3.10 and of 4.4).
@@ -132,11 +113,7 @@ def _names(kernel: Kernel | None) -> Mapping[str, int]:
     names = dict(_NAMES)
     if kernel is None:
         return names
-    if kernel.gfp_direct_reclaim and not kernel.atomic_without_bit:
-        names["__GFP_ATOMIC"] = _ATOMIC
-        names["GFP_ATOMIC"] |= _ATOMIC
-    if not kernel.nowait_says_nowarn:
-        names["GFP_NOWAIT"] = _KSWAPD
+    names |= single(kernel) | composed(kernel)
     if not kernel.gfp_direct_reclaim:
         names["GFP_TRANSHUGE"] = _OLD_TRANSHUGE
     return names
