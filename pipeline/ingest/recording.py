@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -33,7 +32,7 @@ from pipeline.ingest.event_tables.folder import tables_in
 from pipeline.ingest.left_out.coverage import common_start
 from pipeline.ingest.meta import describe
 from pipeline.ingest.perf_data.container import MAGIC as PERF_MAGIC
-from pipeline.ingest.raw.mapped import mapped
+from pipeline.ingest.raw.mapped import let_go, mapped
 from pipeline.ingest.trace_dat.container import MAGIC
 from pipeline.ingest.trace_dat.reader import TraceDatReader
 from pipeline.processes.prefetch import prefetch
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from pipeline.ingest.columns import Wanted
     from pipeline.ingest.reader import Reader
 
 # What recordings are called in a folder, the first of them that is there is taken; and what names
@@ -182,14 +182,56 @@ def import_recording(  # noqa: PLR0913 - of what, to where, and how
     with made_aside(target, force=force) as aside, _contents(recording.file, aside) as data:
         since = None
         fresh = partial(_reader, recording, data, aside, instance)
-        look = (lambda: _beside(recording, "kallsyms"), WINDOW_BYTES)
+        look = _look(recording)
         if from_common_start:
             since = common_start(fresh(), *look)
-        reader = fresh()
-        if struct_pages.has_pointers(reader.types):
-            struct_pages.use(reader.types, struct_pages.find(fresh(), *look))
+        reader = _ready(fresh, look)
         _write(recording, reader, data, aside, progress, since)
     return target
+
+
+@contextmanager
+def straight(
+    source: Path, wanted: Wanted, instance: str | None = None
+) -> Iterator[tuple[str, Conversion, Callable[[], None]]]:
+    """Some of a recording, to be read once and kept nowhere.
+
+    Args:
+        source: a recording, or a folder with one.
+        wanted: what of it.
+        instance: as of import_recording.
+
+    Yields:
+        What its trace set would be called, its conversion, and what to call after each window so
+        that no more of the file is held than that.
+
+    Raises:
+        InputError: the recording cannot be read; says where it is damaged.
+    """
+    recording = find_recording(source)
+    with (
+        scratch() as folder,
+        _contents(recording.file, folder) as data,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        look = _look(recording)
+        reader = _ready(partial(_reader, recording, data, folder, instance), look)
+        symbols_read = pool.submit(lambda: reader.symbols(look[0]))
+        conversion = Conversion(reader, symbols_read, None, _frames(recording), wanted)
+        yield recording.name, conversion, partial(let_go, data)
+
+
+def _look(recording: Recording) -> tuple[Callable[[], memoryview], int]:
+    """Where a recording's kallsyms are, and how much of it is read at once."""
+    return lambda: _beside(recording, "kallsyms"), WINDOW_BYTES
+
+
+def _ready(fresh: Callable[[], Reader], look: tuple[Callable[[], memoryview], int]) -> Reader:
+    """A reader that gives page frames, whatever its events have of them."""
+    reader = fresh()
+    if struct_pages.has_pointers(reader.types):
+        struct_pages.use(reader.types, struct_pages.find(fresh(), *look))
+    return reader
 
 
 def first_look(source: Path) -> tuple[set[str], set[str]] | None:
@@ -279,7 +321,7 @@ def _write(  # noqa: PLR0913 - what, of what, to where
         for rows, columns in prefetch(conversion.windows()):
             writer.add(rows, columns)
             progress(reader.progress)
-            _let_go(data)
+            let_go(data)
         symbols = _symbols(conversion)
         names = [file.name for file in recording.files]
         found = describe(conversion, symbols, names, digest.result())
@@ -304,14 +346,8 @@ def _digest(recording: Recording, data: memoryview) -> str:
         return found.hexdigest()
     for at in range(0, len(data), _HASHED):
         found.update(data[at : at + _HASHED])
-        _let_go(data)
+        let_go(data)
     return found.hexdigest()
-
-
-def _let_go(data: memoryview) -> None:
-    """Keep no page of a recording mapped: what is read again comes from the page cache."""
-    if isinstance(data.obj, mmap.mmap):
-        data.obj.madvise(mmap.MADV_DONTNEED)
 
 
 def _symbols(conversion: Conversion) -> Symbols:

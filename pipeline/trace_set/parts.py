@@ -12,6 +12,7 @@ import numpy as np
 
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER, MAX_PAGE_ORDERS
 from allocsim.recording.page_frames import MAX_PFN
+from allocsim.tables import find
 from allocsim.trace.events import EVENTS, Column
 
 if TYPE_CHECKING:
@@ -95,6 +96,17 @@ class Symbols:
         if at == len(self.address) or int(self.address[at]) != address:
             return None
         return self.symbol[at]
+
+    def some(self, addresses: UInt64) -> Symbols:
+        """The symbols of some addresses; none where the trace set has not the address."""
+        at = find(self.address, addresses)
+        here, known = at.tolist(), at >= 0
+        return Symbols(
+            addresses,
+            [self.symbol[row] if row >= 0 else None for row in here],
+            np.where(known, self.offset[at], 0) if len(self.offset) else at + 1,
+            [self.module[row] if row >= 0 else None for row in here],
+        )
 
 
 def is_trace_set(path: Path) -> bool:
