@@ -7,12 +7,14 @@ columns are arrays: what comes out is the same.
 
 from __future__ import annotations
 
-import zlib
+import sys
 from dataclasses import fields, replace
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
+from zlib import crc32
 
 import numpy as np
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+    from allocsim.slub.freelist_random import FreelistOrder
     from allocsim.tables import Array
 
 Column = list[int]  #: compiled, an array (i8)
@@ -32,19 +35,32 @@ def can_compile() -> bool:
 
 @cache
 def compiled(module: ModuleType) -> SimpleNamespace:
-    """The functions of a module, compiled; they are kept beside it for the next process.
+    """The functions of a module, and those of its package that it calls, compiled.
 
-    Functions are compiled anew when their file changes; that constants of other files are compiled
-    into them, only their names can tell.
+    They are kept beside it for the next process. numba compiles them anew when their own file
+    changes; what else goes into them, functions and constants of other files, only their names can
+    tell.
     """
     from numba import njit  # noqa: PLC0415 - optional, and slow to import
 
-    space = dict(vars(module))
-    constants = {name: int(value) for name, value in space.items() if isinstance(value, int)}
-    stamp = zlib.crc32(repr(sorted(constants.items())).encode())
-    for name, function in vars(module).items():
-        if isinstance(function, FunctionType) and function.__module__ == module.__name__:
-            same = FunctionType(function.__code__, space, name, function.__defaults__)
+    package = module.__name__.rpartition(".")[0]
+    space: dict[str, Any] = {}
+    names = [module.__name__]
+    for name in names:  # of modules; those that their functions are from come behind
+        space |= vars(sys.modules[name])
+        names += sorted(
+            {
+                each.__module__
+                for each in vars(sys.modules[name]).values()
+                if isinstance(each, FunctionType) and each.__module__.startswith(package)
+            }.difference(names)
+        )
+    stamp = 0
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
+        stamp = crc32(source.read_bytes(), stamp)
+    for name, each in space.items():
+        if isinstance(each, FunctionType) and each.__module__.startswith(package):
+            same = FunctionType(each.__code__, space, name, each.__defaults__)
             same.__qualname__ = f"{name}_{stamp:08x}"
             # Without counts of who holds an array, which take ten times as long as the rest.
             space[name] = njit(same, cache=True, _nrt=False)
@@ -64,6 +80,40 @@ def grow(state: Any, name: str, wanted: int) -> None:  # noqa: ANN401 - of eithe
         setattr(state, name, np.concatenate((old, np.full(more, -1, np.int64))))
     else:
         old += [-1] * more
+
+
+def more_structs(state: Any, size: int, link: int) -> int:  # noqa: ANN401 - likewise
+    """Structs for more slabs, each of which leads to the next one through a field; how many.
+
+    They are the last of ``slabs``; none may have been unused before.
+    """
+    first = len(state.slabs)
+    grow(state, "slabs", first + size)
+    slabs = state.slabs
+    for slab in range(first, len(slabs) - size, size):
+        slabs[slab + link] = slab + size
+    return (len(slabs) - first) // size
+
+
+def more_orders(  # noqa: PLR0913 - a cache, and how far ahead
+    state: Any,  # noqa: ANN401 - likewise
+    order: FreelistOrder | None,
+    cache: int,
+    objects: int,
+    first: int,
+    ahead: int,
+) -> int:
+    """Let more slabs be made, from one number on; the number of the first that may not.
+
+    Orders that are not ascending are looked up for so many of them ahead.
+    """
+    grow(state, "struct_of", first + ahead)
+    if order is None:
+        return len(state.struct_of)
+    numbers = [first + (at - first) % ahead for at in range(ahead)]
+    orders = [place for number in numbers for place in order(cache, number, objects)]
+    state.orders = as_column(orders, fast=isinstance(state.struct_of, np.ndarray))
+    return first + ahead
 
 
 def copied(state: Any) -> Any:  # noqa: ANN401 - of either generation

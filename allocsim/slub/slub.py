@@ -260,7 +260,7 @@ def _cache_model(  # noqa: PLR0913 - a cache and its world
 ) -> CacheModel:
     """The model of a cache; which one is chosen here, by the generation of its rules, alone."""
     if isinstance(rules, SheafRules) and isinstance(shape, SheafShape):
-        return SheafCache(shape, rules, number, cpus, freelist_order)
+        return SheafCache(shape, rules, number, cpus, freelist_order, fast=fast)
     if isinstance(rules, CpuSlabRules) and isinstance(shape, CpuSlabShape):
         return CpuSlabs(shape, number, cpus, freelist_order, fast=fast)
     raise TypeError(f"the shape of {shape.name} is not of a kernel with {rules.generation.value}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from allocsim.slub.cpu_slabs import steps
 from allocsim.slub.cpu_slabs.cache import CpuSlabs
 from allocsim.slub.paths import AllocPath
 from allocsim.slub.requests import FreeBefore, ObjectRequests, PreTraceObjects, Refusals
+from allocsim.slub.sheaves import cache as sheaf_cache
 from allocsim.slub.sheaves.sheaf_kmalloc import sheaf_kmalloc_caches
 from allocsim.slub.slub import Slub
 from tests.oracle.cpu_slabs import CpuSlabs as CpuSlabsOracle
@@ -135,7 +137,13 @@ def windows(count: int, size: int) -> Iterator[slice]:
     return (slice(begin, min(begin + size, count)) for begin in range(0, count, size))
 
 
-def by_model(trace: Trace, window: int, *, fast: bool = False) -> Outcome:
+def by_model(trace: Trace, window: int, *, fast: bool = False, planned_from: int = 1) -> Outcome:
+    """What the model makes of it, of which windows from so many events on are planned."""
+    with patch.object(sheaf_cache, "MANY", planned_from):
+        return _by_model(trace, window, fast=fast)
+
+
+def _by_model(trace: Trace, window: int, *, fast: bool) -> Outcome:
     width = len(trace.requests[0]) if trace.requests else 5
     columns = np.array(trace.requests, np.int64).reshape(-1, width).T
     requests = ObjectRequests(
@@ -188,8 +196,8 @@ def by_model(trace: Trace, window: int, *, fast: bool = False) -> Outcome:
             outcome.partial.append(_listed(state, state.numbers[steps.HEAD]))
             outcome.cpus.append([_cpu(state, cpu) for cpu in range(trace.cpus)])
             continue
-        partial = slub.with_sheaves[number].slabs.partial
-        outcome.partial.append([(slab, _places(free)) for slab, free in partial.items()])
+        partial = slub.with_sheaves[number].partial()
+        outcome.partial.append([(slab, places[::-1]) for slab, places in partial])
     return outcome
 
 
@@ -230,8 +238,9 @@ def _places(objects: Sequence[int]) -> list[int]:
     return [found & 0xFFFF for found in reversed(objects)]
 
 
-def assert_equal(trace: Trace, window: int, *, fast: bool = False) -> None:
-    wanted, got = by_oracle(trace), by_model(trace, window, fast=fast)
+def assert_equal(trace: Trace, window: int, *, fast: bool = False, planned_from: int = 1) -> None:
+    wanted = by_oracle(trace)
+    got = by_model(trace, window, fast=fast, planned_from=planned_from)
     for request, want, have in zip(trace.requests, wanted.events, got.events, strict=True):
         assert have == want, request
     assert got.pages == wanted.pages

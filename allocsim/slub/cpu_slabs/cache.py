@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from allocsim.slub.columns import as_column, copied, event_column, grow, replay
+from allocsim.slub.columns import (
+    as_column,
+    copied,
+    event_column,
+    grow,
+    more_orders,
+    more_structs,
+    replay,
+)
 from allocsim.slub.cpu_slabs import steps
 from allocsim.slub.cpu_slabs.steps import (
     CPU_LIST,
@@ -157,37 +165,26 @@ class CpuSlabs:
 
     def _make_room(self) -> None:
         """Make room for one more event at least, and for twice as much of what it lacked."""
-        n, cpus, slabs = self.state.numbers, self.state.cpus, self.state.slabs
+        c = self.state
+        n = c.numbers
         if n[steps.UNUSED] == NONE:
             self._more_structs()
         if n[steps.CREATED] >= n[steps.ORDERED]:
-            self._more_numbers()
-        partial = [first for first in cpus[PARTIAL::CPU_SIZE] if first != NONE]
-        wanted = PAGE_SIZE * (max((slabs[first + SLABS] for first in partial), default=0) + 2)
-        grow(self.state, "pages", n[steps.PAGES] + wanted)
+            n[steps.ORDERED] = more_orders(
+                c,
+                self.freelist_order,
+                self.number,
+                self.shape.objects,
+                int(n[steps.CREATED]),
+                _AHEAD,
+            )
+        partial = [first for first in c.cpus[PARTIAL::CPU_SIZE] if first != NONE]
+        wanted = PAGE_SIZE * (max((c.slabs[first + SLABS] for first in partial), default=0) + 2)
+        grow(c, "pages", n[steps.PAGES] + wanted)
 
     def _more_structs(self) -> None:
-        """Structs for more slabs, of which the first comes first."""
-        size, first = self._struct_size, len(self.state.slabs)
-        grow(self.state, "slabs", first + size)
-        slabs = self.state.slabs
-        for slab in range(first, len(slabs), size):
-            slabs[slab + steps.NEXT] = slab + size
-        slabs[len(slabs) - size + steps.NEXT] = NONE
-        self.state.numbers[steps.UNUSED] = first
-
-    def _more_numbers(self) -> None:
-        """Let more slabs be made; orders that are not ascending are looked up for the next ones."""
-        first, order = int(self.state.numbers[steps.CREATED]), self.freelist_order
-        grow(self.state, "struct_of", first + 1)
-        end = len(self.state.struct_of)
-        if order is not None:
-            end = min(end, first + _AHEAD)
-            numbers = [first + (at - first) % _AHEAD for at in range(_AHEAD)]
-            of_slabs = (order(self.number, number, self.shape.objects) for number in numbers)
-            orders = [place for places in of_slabs for place in places]
-            self.state.orders = as_column(orders, fast=self.fast)
-        self.state.numbers[steps.ORDERED] = end
+        self.state.numbers[steps.UNUSED] = len(self.state.slabs)
+        more_structs(self.state, self._struct_size, steps.NEXT)
 
     def _room_for_older(self, keys: Int64) -> None:
         """Let slabs older than the trace, which have keys from -2 downwards, be looked up."""
