@@ -129,7 +129,7 @@ _SLICES = """
         sum(use_locked) FILTER (page_kind = 'anon')::BIGINT,
         sum(use_locked) FILTER (page_kind = 'page_cache')::BIGINT,
         coalesce(sum(page_allocs) FILTER (page_kind = 'page_cache'), 0)::BIGINT
-    FROM samples WHERE run = $run GROUP BY ALL ORDER BY slice
+    FROM internal.samples WHERE run = $run GROUP BY ALL ORDER BY slice
 """
 _TOTAL = """
     SELECT policy, locked_ops, frozen_saved_pct, locked_ops_low, locked_ops_high,

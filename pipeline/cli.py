@@ -12,6 +12,7 @@ import typer
 from allocsim import __version__
 from pipeline.commands.compare import compare
 from pipeline.commands.cost import cost
+from pipeline.commands.export import export
 from pipeline.commands.fit import fit
 from pipeline.commands.hazards import hazards
 from pipeline.commands.import_ import import_
@@ -19,6 +20,7 @@ from pipeline.commands.info import info
 from pipeline.commands.replay import replay
 from pipeline.commands.report import report
 from pipeline.commands.sql import sql
+from pipeline.commands.stat import stat
 from pipeline.commands.sweep import sweep
 from pipeline.commands.synth import synth
 from pipeline.commands.validate import validate
@@ -71,13 +73,14 @@ def _printing(command: Callable[..., None]) -> Callable[..., None]:
 
 
 for _command in (
-    import_, info, replay, report, compare, hazards, validate, sql, sweep, synth, fit,
+    import_, info, stat, replay, report, compare, hazards, validate, sql, sweep, synth, fit,
 ):  # fmt: skip
     app.command(
         _command.__name__.rstrip("_"),
         short_help=(_command.__doc__ or "").partition("\n")[0],  # whole, where typer cuts it
     )(_printing(_command))
 app.add_typer(cost, name="cost")
+app.add_typer(export, name="export")
 
 
 def main() -> NoReturn:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 #: In order of creation: a view stands behind those it reads.
 VIEWS = (
     "object_events",
+    "object_lives",
     "events",
     "policy_costs",
     "op_costs",
@@ -51,6 +51,18 @@ VIEWS = (
     "path_summary",
     "placements",
     "remote_frees",
+    "cpu_distances",
+    "page_remote_frees",
+    "remote_frees_by_site",
+    "extfrag_events",
+    "failed_requests",
+    "waste_by_site",
+    "live_age",
+    "temporaries",
+    "peak",
+    "huge_regions",
+    "slabinfo",
+    "pageblocks",
     "free_memory",
     "slab_refcounts",
     "descriptor_overhead",
@@ -120,17 +132,6 @@ def view(name: str) -> View:
 
 
 def create_views(connection: DuckDBPyConnection) -> None:
-    """Create the views, replacing those of another version; the tables must exist.
-
-    The last one's comment says of which texts they were made: to make them anew takes longer than a
-    small trace.
-    """
-    texts = "\n".join(f"{name}: {view(name).query}" for name in VIEWS)
-    made_of = sha256(texts.encode()).hexdigest()
-    there = "SELECT view_name, comment FROM duckdb_views() WHERE NOT internal"
-    found = dict(connection.execute(there).fetchall())
-    if found.get(VIEWS[-1]) == made_of and found.keys() >= set(VIEWS):
-        return
+    """Create the views, replacing those of another version; the tables must exist."""
     for name in VIEWS:
         connection.execute(f"CREATE OR REPLACE VIEW {name} AS {view(name).query}")
-    connection.execute(f"COMMENT ON VIEW {VIEWS[-1]} IS '{made_of}'")

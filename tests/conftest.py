@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Where the recordings are; a folder with nothing in it where nobody says (make test does).
@@ -40,6 +43,15 @@ def pytest_report_header() -> str:
 def recordings(pattern: str) -> list[Path]:
     """Folders of recordings whose name matches; empty where the recordings are not at hand."""
     return sorted(RECORDINGS.glob(pattern))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _users_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Folders in which commands keep something, which are not those of who runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME"):
+            patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
+        yield
 
 
 @pytest.fixture

@@ -47,6 +47,24 @@ class CacheEvents(NamedTuple):
         return part._replace(parent=np.maximum(part.parent - begin, -1)) if begin else part
 
 
+class SlabsHeld(NamedTuple):
+    """Slabs of one cache on lists or with CPUs.
+
+    Args:
+        partial: slabs on partial lists, the CPUs' and the node's.
+        partial_free: free objects on these.
+        node_partial: of ``partial``, those on the node's list.
+        node_partial_free: free objects on these.
+        cpu_slabs: slabs that are a CPU's own or on its list; None: CPUs have sheaves.
+    """
+
+    partial: int
+    partial_free: int
+    node_partial: int
+    node_partial_free: int
+    cpu_slabs: int | None
+
+
 class CacheModel(Protocol):
     """One cache between windows, by the rules of its kernel's generation of SLUB.
 
@@ -76,5 +94,5 @@ class CacheModel(Protocol):
             (requests, 5) of event, CPU, slab, order and +1 (allocate) or -1 (free) (i8).
         """
 
-    def partial_slabs(self) -> tuple[int, int]:
-        """Slabs on partial lists, and the free objects on them."""
+    def slabs_held(self) -> SlabsHeld:
+        """Slabs on partial lists and with CPUs, and the free objects on them."""

@@ -19,10 +19,10 @@ WAIT = Annotated[
     float,
     typer.Option(
         "--wait",
-        min=0,
         metavar="SECONDS",
         callback=wait_up_to,
-        help="How long to wait for a results database that another process has open.",
+        help="How long to wait for a results database that another process has open; a day at"
+        " the most.",
     ),
 ]
 DEFAULT_WAIT = 30.0

@@ -77,35 +77,28 @@ def replay(
     one are added one after the other, each whole or not at all; the same command once more adds
     what is missing, and nothing that is there.
     """
-    from pipeline.errors import UsageError
+    from pipeline.api.runs import replay as replayed
     from pipeline.processes.progress import shown
-    from pipeline.replay.pricing import Pricing, find_costs, find_policies, find_schemes
-    from pipeline.replay.recorded import replay_traces
-    from pipeline.replay.settings import parse_settings
-    from pipeline.store.database import reading
     from reports.console.runs import print_replayed
 
-    policies = find_policies(policy or [])
-    pricing = Pricing(find_schemes(scheme or []), find_costs(costs))
-    settings = parse_settings(set_ or [])
-    if placement is PlacementChoice.RECORDED and settings:
-        raise UsageError("--set changes the simulated placement; leave out --placement recorded")
     with shown() as progress:
-        done = replay_traces(
+        results = replayed(
             traces,
             db,
-            policies,
-            progress,
-            settings if placement is PlacementChoice.SIMULATED else None,
-            pricing,
-            instance,
+            placement=placement.value,
+            settings=set_,
+            policies=policy or (),
+            schemes=scheme or (),
+            costs=costs,
+            instance=instance,
             again=again,
+            progress=progress,
         )
-    there = [run for run in done.runs if run not in done.added]
+    there = [run for run in results.asked if run not in results.added]
     if there:
         typer.echo(printable(_there(there)), err=True)
-    with done.reported(db), reading(db) as connection:
-        print_replayed(connection, done.runs, sys.stdout)
+    with results, results.asking() as connection:
+        print_replayed(connection, results.asked, sys.stdout)
 
 
 def _there(runs: list[int]) -> str:

@@ -3,8 +3,8 @@
 Also reports/rules.toml, the titles of docs/rules.md.
 
 ``python -m pipeline.docs`` writes them anew; a test says when they are out of date. Their examples
-are pages of their own, docs/examples; with ``--examples`` these, docs/walk.md and docs/comparing.md
-are run first.
+are pages of their own, docs/examples; with ``--examples`` these and the texts of docs/ with console
+blocks are run first.
 """
 
 from __future__ import annotations
@@ -70,6 +70,11 @@ Schema version {SCHEMA_VERSION}. `allocsim replay` fills these tables; most ques
 more easily by the [views](views/README.md). Times are ns on the recording's clock, addresses are
 UBIGINT, and what is not known is NULL.
 
+Tables that only views and allocsim itself read are in the schema `internal`, so that `show tables`
+has the others. What stands here of each table and column, and on their pages of the views, is a
+COMMENT in the database too: `from duckdb_columns() select column_name, comment where table_name =
+'runs'`.
+
 Where a column's type is one of the ENUMs below, its values are those names: `where event =
 'kmalloc'`. They sort in the order in which they stand here. To compare them by that order, say the
 type of the other side too (`event >= 'page_ref_set'::event`): with a bare string DuckDB compares
@@ -91,7 +96,7 @@ def _table_section(table: StoreTable) -> str:
         (f"`{column.name}`", duckdb_type(column), column.unit, stored_doc(column))
         for column in table.columns
     ]
-    return f"## {table.name}\n\nA row is {table.row}.{key}\n\n" + _markdown(
+    return f"## {table.sql_name}\n\nA row is {table.row}.{key}\n\n" + _markdown(
         ("column", "type", "unit", "what it is"), rows
     )
 
@@ -201,7 +206,8 @@ def _example(command: str) -> str:
 
 def with_console_blocks() -> list[Path]:
     """The pages whose commands a reader can run."""
-    return [*sorted(EXAMPLES.glob("*.md")), DOCS / "comparing.md", DOCS / "walk.md"]
+    texts = ("comparing.md", "questions.md", "walk.md")
+    return [*sorted(EXAMPLES.glob("*.md")), *(DOCS / name for name in texts)]
 
 
 def _help(command: TyperCommand) -> list[str]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import duckdb
-
 from allocsim.kernels.release import kernel_of
 from pipeline.errors import InputError
 from pipeline.fitting.distance import distance
@@ -55,15 +53,15 @@ def fit_trace(trace: TraceSet, progress: Progress) -> Fit:
 
     Raises:
         InputError: the trace has nothing that a spec could describe, or is damaged.
+        OutputError: there is no room for what is made on the way, in TMPDIR.
     """
     name = trace.meta["name"]
     with scratch() as folder:
-        (folder / "kmem").mkdir()
         original = without_page_refs(trace, folder / "kmem")
         db = folder / "results.duckdb"
         policies = find_policies([])
         runs = _runs(original, db, policies, progress, name)
-        with duckdb.connect(str(db)) as connection:
+        with reading(db) as connection:
             observed = observe(connection, *runs, original, WINDOW_ROWS)
         if not len(observed.objects.birth) + len(observed.pages.birth):
             raise InputError(f"{trace.path}: no allocation of an object or page to fit a spec to")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from allocsim.refcount.costs import cost_ops
+from allocsim.tables import row_of
 from pipeline.store.schema.costs import COST_OPS, COST_TABLES
-from pipeline.trace_set.side_files import side_text
+from pipeline.trace_set.machine import cpu_topology
 
 if TYPE_CHECKING:
     import duckdb
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 # allocator's: what counts there is the event before that. In use are all others: not the first
 # stores of a life, nor its last locked instructions, as many as ref_use_* leave out.
 _OP_PLACES = """
-INSERT INTO op_places
+INSERT INTO internal.op_places
 WITH touched AS (
     SELECT
         seq, cpu, event, page, ret, "order", plain_ops, locked_ops,
@@ -74,7 +73,7 @@ used AS (
 ),
 stepped AS (
     SELECT pages.page_kind, pages.cache, touched.cpu, 'use', NULL, last, 1, steps.step
-    FROM kernel_steps AS steps
+    FROM internal.kernel_steps AS steps
     JOIN touched USING (seq)
     JOIN pages ON pages.run = $run AND pages.page = steps.page
     WHERE steps.run = $run
@@ -125,18 +124,12 @@ def add_cache_line_places(
     """
     connection.execute(_OP_PLACES, {"run": run, "packages": cpu_packages(trace)})
     writer.rows(COST_TABLES, [{"name": costs.name, "doc": costs.doc, "source": costs.source}])
-    writer.rows(COST_OPS, [asdict(each) for each in cost_ops(costs)])
+    writer.rows(COST_OPS, [row_of(each) for each in cost_ops(costs)])
 
 
 def cpu_packages(trace: TraceSet) -> list[int]:
     """Package (socket) of each CPU, by the trace set's cpuinfo; all in one where it has none."""
     packages = [0] * trace.meta["cpus"]
-    text = side_text(trace.file("cpuinfo"))
-    for part in (text or "").split("\n\n"):
-        found = dict(
-            re.findall(r"^(processor|physical id)\s*:\s*([0-9]{1,6})$", part, re.MULTILINE)
-        )
-        cpu = int(found.get("processor", len(packages)))
-        if cpu < len(packages):
-            packages[cpu] = int(found.get("physical id", 0))
+    for place in cpu_topology(trace):
+        packages[place.cpu] = place.package or 0
     return packages

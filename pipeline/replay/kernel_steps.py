@@ -122,13 +122,13 @@ WHERE event = 'page_ref_mod_unless' AND ret <> 0 AND cached
     )
 """
 _INSERT = """
-INSERT INTO kernel_steps
+INSERT INTO internal.kernel_steps
 SELECT $run, seq, page, step FROM ({insertions} UNION ALL {lookups}) ORDER BY seq
 """
 _SUM = """
-INSERT INTO step_samples
+INSERT INTO internal.step_samples
 SELECT run, (ts - first_ts) // slice_ns AS slice, pages.page_kind, step, count(*)
-FROM kernel_steps
+FROM internal.kernel_steps
 INNER JOIN page_events AS events USING (run, seq)
 INNER JOIN pages USING (run)
 INNER JOIN runs USING (run)

@@ -40,7 +40,7 @@ WITH slabs AS (
 asked AS (SELECT alloc_seq AS seq FROM slabs UNION SELECT free_seq FROM slabs),
 -- Of these events only: all events would not fit DuckDB's memory.
 times AS MATERIALIZED (
-    SELECT seq, ts FROM object_facts INNER JOIN asked USING (seq) WHERE run = $of_run
+    SELECT seq, ts FROM internal.object_facts INNER JOIN asked USING (seq) WHERE run = $of_run
     UNION ALL
     SELECT seq, ts FROM page_events INNER JOIN asked USING (seq) WHERE run = $of_run
 )

@@ -60,10 +60,10 @@ SELECT origin, event IN ('kfree', 'kmem_cache_free') AS frees, bytes_alloc, call
     if(cache_how IS NULL, $pages, coalesce(cache, $unknown))::INTEGER AS cache,
     cache IS NULL AND cache_how IS NOT NULL AND NOT frees
     AND bytes_alloc IS NOT NULL AND call_site IS NOT NULL AS unnamed
-FROM object_origins WHERE run = $run ORDER BY origin
+FROM internal.object_origins WHERE run = $run ORDER BY origin
 """
 _OBJECTS_OF = """
-SELECT seq, origin, coalesce(object, -1) AS object FROM object_facts
+SELECT seq, origin, coalesce(object, -1) AS object FROM internal.object_facts
 WHERE run = $run AND seq BETWEEN $first AND $last
 """
 # Requests that need no memory for DMA are served of what would be ZONE_DMA: there is none, for what
@@ -81,7 +81,7 @@ SELECT page FROM pages WHERE run = ? AND alloc_seq IS NULL
 # Objects on such pages: first events of lives only, by their handle.
 _PRE_TRACE = """
 SELECT seq, origin
-FROM object_facts
+FROM internal.object_facts
 WHERE run = $run AND seq BETWEEN $first AND $last AND object = seq
     AND (page IS NULL OR page IN (SELECT page FROM older_pages))
 ORDER BY seq

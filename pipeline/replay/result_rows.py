@@ -34,6 +34,7 @@ class Tally:
     slab_frees: Int64
     pages_allocated: Int64
     pages_freed: Int64
+    older_freed: Int64
     events: int = 0
     on_pre_trace_slabs: int = 0
     failed: int = 0
@@ -62,6 +63,8 @@ class Tally:
             cache = slabs["cache"][seen]
             np.add(count, np.bincount(cache, minlength=len(count)), out=count)
             np.add(total, _sums(cache, pages[seen], total), out=total)
+        freed = slabs["cache"][(slabs["slab"] < -1) & (slabs["free_seq"] >= 0)]
+        self.older_freed += np.bincount(freed, minlength=len(self.older_freed))
 
 
 def _sums(cache: Ints, values: Ints, like: Int64) -> Int64:
@@ -89,7 +92,7 @@ def result_rows(  # noqa: PLR0913 - all that a simulation knows when it ends
     """
     return {
         "caches": _cache_rows(recorded),
-        "placed_caches": _placed_cache_rows(world, slabs, tally),
+        "placed_caches": _placed_cache_rows(recorded, world, slabs, tally),
         "cache_counters": _counter_rows(world),
         "zones": _zone_rows(world),
         "zone_counters": _zone_counter_rows(world),
@@ -105,8 +108,9 @@ def _cache_rows(recorded: Recorded) -> Rows:
     ]
 
 
-def _placed_cache_rows(world: World, slabs: Columns, tally: Tally) -> Rows:
+def _placed_cache_rows(recorded: Recorded, world: World, slabs: Columns, tally: Tally) -> Rows:
     count = len(world.shapes)
+    older = world.pre_trace_slabs(recorded.seen) - tally.older_freed
     held = np.bincount(slabs["cache"], minlength=count).tolist()
     pages = np.bincount(
         slabs["cache"], 1 << slabs["order"].astype(np.int64), minlength=count
@@ -121,7 +125,7 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: Tally) -> Rows:
     ):
         if not any(cache.stat.values()):
             continue
-        partial_slabs, partial_free = cache.partial_slabs()
+        listed = cache.slabs_held()
         with_sheaves = slub.with_sheaves.get(number)
         rows.append(
             {
@@ -145,8 +149,12 @@ def _placed_cache_rows(world: World, slabs: Columns, tally: Tally) -> Rows:
                 "older_free": int(world.pre_trace_free[number]),
                 "slabs": held[number],
                 "slab_pages": int(pages[number]),
-                "partial_slabs": partial_slabs,
-                "partial_free": partial_free,
+                "partial_slabs": listed.partial,
+                "partial_free": listed.partial_free,
+                "node_partial": listed.node_partial,
+                "node_partial_free": listed.node_partial_free,
+                "cpu_slabs": listed.cpu_slabs,
+                "older_slabs": int(older[number]),
                 "in_sheaves": with_sheaves.in_sheaves() if with_sheaves else None,
             }
         )

@@ -43,9 +43,9 @@ INSERT INTO untraced_ends
 SELECT
     unfreed.object, modelled.cache, facts.cpu, origins.call_site, facts.ts AS early,
     least(unfreed.again_ts, pages.free_ts) AS late
-FROM unfreed_objects AS unfreed
-INNER JOIN object_facts AS facts ON facts.seq = unfreed.object
-INNER JOIN object_origins AS origins USING (origin)
+FROM internal.unfreed_objects AS unfreed
+INNER JOIN internal.object_facts AS facts ON facts.seq = unfreed.object
+INNER JOIN internal.object_origins AS origins USING (origin)
 INNER JOIN modelled_origins AS modelled USING (origin)
 LEFT JOIN pages ON pages.run = $run AND pages.page = facts.page
     AND pages.free_seq IS NOT NULL AND pages.free_ts >= facts.ts
@@ -56,10 +56,10 @@ _INTERVALS = """
 CREATE OR REPLACE TEMP TABLE untraced_frees AS
 WITH by_origin AS (
     SELECT origin, count(*) AS objects, count(lifetime) AS traced
-    FROM object_facts WHERE run = $run GROUP BY origin
+    FROM internal.object_facts WHERE run = $run GROUP BY origin
 ), sites AS (
     SELECT call_site, sum(objects) AS objects, sum(traced) AS traced
-    FROM by_origin INNER JOIN object_origins USING (origin)
+    FROM by_origin INNER JOIN internal.object_origins USING (origin)
     WHERE event IN ('kmalloc', 'kmem_cache_alloc') GROUP BY call_site
 ), revealed AS (
     SELECT call_site, count(late) AS dead, median(late - early) AS within
@@ -88,7 +88,7 @@ SELECT due, object, cache, cpu FROM untraced_due WHERE due > $since AND due <= $
 ORDER BY due, object
 """
 _RUNS_IN_WINDOW = """
-SELECT seq, "first" AS run, "left" FROM prefilled_objects
+SELECT seq, "first" AS run, "left" FROM internal.prefilled_objects
 WHERE run = $run AND seq >= $first AND seq < $end ORDER BY seq
 """
 
@@ -173,7 +173,8 @@ class UntracedReader:
             "SELECT count(*), count(*) FILTER (assumed) FROM untraced_frees"
         ).fetchall()
         [(runs,)] = self._connection.execute(
-            "SELECT count(*) FROM prefilled_objects WHERE run = ? AND seq = first", [self._run]
+            "SELECT count(*) FROM internal.prefilled_objects WHERE run = ? AND seq = first",
+            [self._run],
         ).fetchall()
         return {
             "hidden_frees": frees,

@@ -131,6 +131,19 @@ class World:
         """Free places on slabs older than the trace, by cache."""
         return np.bincount(self.free_before.cache, minlength=len(self.shapes))
 
+    def pre_trace_slabs(self, seen: Columns) -> Int64:
+        """Slabs older than the trace, by cache.
+
+        Args:
+            seen: FirstSeen.table that they were rebuilt from.
+        """
+        order = np.argsort(seen["seq"])
+        live = order[np.searchsorted(seen["seq"][order], self.pre_trace.object)]
+        cache = np.concatenate([self.free_before.cache, seen["cache"][live]])
+        slab = np.concatenate([self.free_before.slab, self.pre_trace.slab])
+        _, first = np.unique(slab, return_index=True)
+        return np.bincount(cache[first], minlength=len(self.shapes))
+
 
 def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
     """The model of a recorded run with some settings.

@@ -41,7 +41,7 @@ def arrow_schema(table: StoreTable) -> pa.Schema:
 def insert_statement(table: StoreTable, source: str) -> str:
     """The INSERT of what has the table's Arrow schema, under the name it is registered by."""
     values = ", ".join(from_loaded(column, f'"{column.name}"') for column in table.columns)
-    return f"INSERT INTO {table.name} SELECT {values} FROM {source}"
+    return f"INSERT INTO {table.sql_name} SELECT {values} FROM {source}"
 
 
 def stored(column: Column, values: Array | None, rows: int, null: Bools | None = None) -> pa.Array:

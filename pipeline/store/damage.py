@@ -38,7 +38,7 @@ def said_of_damage(path: Path) -> str:
             found = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
     except duckdb.Error:
         return f"{path}: damaged: nothing of it can be read; replay its traces into a new file"
-    names = [table.name for table in TABLES if (table.name,) in found]
+    names = [table.sql_name for table in TABLES if (table.name,) in found]
     whole = [name for name in names if _reads(path, name)]
     lost = [name for name in names if name not in whole]
     if not lost:
@@ -54,7 +54,7 @@ def _reads(path: Path, table: str) -> bool:
     """Whether all of a table can be read; anew, for DuckDB gives up a file that it finds wrong."""
     try:
         with duckdb.connect(path, read_only=True) as connection:
-            connection.execute(f"SELECT bit_xor(hash({table})) FROM {table}").fetchall()
+            connection.execute(f"SELECT bit_xor(hash(each)) FROM {table} AS each").fetchall()
     except duckdb.Error:
         return False
     return True

@@ -6,19 +6,26 @@ import json
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from allocsim.kernels.gfp import gfp_names
+from allocsim.page_alloc.gfp import migratetypes
 from allocsim.refcount.alloc_levels import caller, entry_level, recorded_frames
 from allocsim.refcount.policies import policy_ops, policy_steps
-from pipeline.store.schema.runs import TRACE_CPUS, TRACES
-from pipeline.trace_set.snapshots import slab_caches
+from pipeline.store.schema.recorded import KERNEL_SLABS
+from pipeline.store.schema.runs import CPU_TOPOLOGY, TRACE_CPUS, TRACES
+from pipeline.trace_set.snapshots import SlabCaches, slab_caches
 from reports.rules import titled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import duckdb
 
+    from allocsim.kernels.release import Kernel
     from allocsim.recording.interpret import FinalResult
     from allocsim.refcount.policies import Policy, PolicyOp
+    from pipeline.trace_set.machine import CpuPlace
     from pipeline.trace_set.reader import TraceSet
 
 
@@ -48,11 +55,18 @@ def trace_row(trace: TraceSet) -> dict[str, Any]:
     }
 
 
-def trace_id(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> int:
+def trace_id(
+    connection: duckdb.DuckDBPyConnection, row: dict[str, Any], topology: Sequence[CpuPlace]
+) -> int:
     """The number of a trace in the database; a new one where no row is equal to this one.
 
     Trace sets may share a name (``trace`` is what trace-cmd calls every recording), so it is the
     whole row that tells them apart.
+
+    Args:
+        connection: the database.
+        row: of trace_row.
+        topology: where its CPUs are.
     """
     found = find_trace(connection, row)
     if found is not None:
@@ -61,10 +75,13 @@ def trace_id(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> int:
     number = next_number(connection, "traces", "trace_id")
     marks = ", ".join("?" for _ in TRACES.columns)
     connection.execute(f"INSERT INTO traces VALUES ({marks})", [number, *values])
-    cpus = _trace_cpus(number, json.loads(row["meta"]))
-    if cpus:
-        marks = ", ".join("?" for _ in TRACE_CPUS.columns)
-        connection.executemany(f"INSERT INTO trace_cpus VALUES ({marks})", cpus)
+    for table, rows in (
+        (TRACE_CPUS, _trace_cpus(number, json.loads(row["meta"]))),
+        (CPU_TOPOLOGY, [[number, *place] for place in topology]),
+    ):
+        if rows:
+            marks = ", ".join("?" for _ in table.columns)
+            connection.executemany(f"INSERT INTO {table.name} VALUES ({marks})", rows)
     return number
 
 
@@ -125,6 +142,21 @@ def stack_names(trace: TraceSet) -> list[list[str]]:
     return [frames[a:b] for a, b in pairwise(start)]
 
 
+def gfp_rows(flags: Iterable[int], kernel: Kernel) -> list[dict[str, Any]]:
+    """Rows of ``gfp_names``.
+
+    Args:
+        flags: values of gfp flags, each once.
+        kernel: the recorded kernel.
+    """
+    values = sorted(flags)
+    asked = migratetypes(np.array(values, np.uint64)).tolist()
+    return [
+        {"gfp_flags": value, "names": gfp_names(value, kernel), "migratetype": migratetype}
+        for value, migratetype in zip(values, asked, strict=True)
+    ]
+
+
 def stack_rows(stacks: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     """Rows of ``stacks``, from the names of their functions."""
     return [
@@ -158,6 +190,40 @@ def kernel_cache_rows(trace: TraceSet) -> list[dict[str, Any]]:
                 for name, of in folders.items()
             ]
     return []
+
+
+# Letters of tools/mm/slabinfo.c:slabcache (7.2), by the file that says 1, in its order.
+_FLAGS = {
+    "cache_dma": "d",
+    "hwcache_align": "A",
+    "poison": "P",
+    "reclaim_account": "a",
+    "red_zone": "Z",
+    "sanity_checks": "F",
+    "store_user": "U",
+    "trace": "T",
+}
+
+
+def kernel_slab_rows(trace: TraceSet) -> list[dict[str, Any]]:
+    """Rows of ``kernel_slabs``: every cache of the snapshots of sysfs.
+
+    Raises:
+        InputError: a snapshot is damaged.
+    """
+    rows = []
+    for moment in ("before", "after"):
+        known = slab_caches(trace.snapshot("sysfs_slab.txt", moment)) or SlabCaches()
+        for name in dict.fromkeys(cache for cache, _ in known.values):
+            values = {
+                column.name: known.values.get((name, column.name))
+                for column in KERNEL_SLABS.columns
+                if column.dtype == "i8"
+            }
+            letters = [letter for file, letter in _FLAGS.items() if known.values.get((name, file))]
+            flags = ("*" if values["aliases"] else "") + "".join(letters)
+            rows.append({"moment": moment, "name": name, **values, "flags": flags})
+    return rows
 
 
 def cache_rows(final: FinalResult) -> list[dict[str, Any]]:

@@ -24,12 +24,14 @@ from pipeline.store.held import Held, may_change
 from pipeline.store.origins import PARTS, Origins
 from pipeline.store.samples import INSERT_SAMPLES
 from pipeline.store.schema.recorded import (
+    FALLBACKS,
     OBJECT_FACTS,
     OBJECT_ORIGINS,
     OBJECT_STACKS,
     PAGE_EVENTS,
     PAGES,
     PREFILLED_OBJECTS,
+    REFUSED_REQUESTS,
     UNFREED_OBJECTS,
 )
 from pipeline.store.schema.table import StoreTable, from_loaded
@@ -50,7 +52,7 @@ _WAITING = 12  # inserts that wait behind one: more than a window has, that the 
 #: Event columns that are stored.
 COLUMNS = frozenset(
     column.name
-    for table in (*_EVENT_TABLES, OBJECT_ORIGINS, OBJECT_STACKS)
+    for table in (*_EVENT_TABLES, OBJECT_ORIGINS, OBJECT_STACKS, FALLBACKS, REFUSED_REQUESTS)
     for column in table.columns
     if column.name in EVENT_COLUMN
 )
@@ -62,6 +64,7 @@ _HAVE_FIELD = {
     for name in ("call_site", "bytes_req", "bytes_alloc", "pfn", "order", "val", "ret", "count")
 }
 _HAVE_FLAGS = np.array(["page_flags" in event.columns for event in EVENTS])
+_ALLOCATES = np.array(["gfp_flags" in event.columns for event in EVENTS])
 _PG_LOCKED = 1  # include/linux/page-flags.h: the lowest bit of page->flags
 _MINUS_ONE_IS_NULL = {"stack", *(column.name for column in EVENT_RESULTS)} - {
     "plain_ops",
@@ -81,13 +84,13 @@ WHERE {0}.run = ? AND {0}.seq = amended.seq
 _LATE = f"""
 CREATE TEMP TABLE late AS
 SELECT facts.seq, facts.origin, caches.value AS cache, hows.value AS cache_how
-FROM object_facts AS facts
+FROM internal.object_facts AS facts
 INNER JOIN {_LAST.format("cache")} AS caches USING (seq)
 INNER JOIN {_LAST.format("cache_how")} AS hows USING (seq)
 WHERE facts.run = ?
 """
 _CHANGE = """
-UPDATE object_facts
+UPDATE internal.object_facts
 SET origin = changed.number
 FROM late INNER JOIN changed USING (origin, cache, cache_how)
 WHERE object_facts.run = ? AND object_facts.seq = late.seq
@@ -146,6 +149,9 @@ class RunWriter:
     Args:
         connection: a database in a transaction (pipeline.store.database.writing).
         run: number of the run.
+
+    Attributes:
+        gfp_flags: what the allocations of the windows so far asked with.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, run: int) -> None:
@@ -155,7 +161,8 @@ class RunWriter:
         self._sources: dict[str, _BatchSource] = {}
         self._do: Callable[[Callable[[], object]], object] = _now
         self._amended: dict[str, int] = {}
-        self._origins = Origins(next_number(connection, "object_origins", "origin"))
+        self.gfp_flags: set[int] = set()
+        self._origins = Origins(next_number(connection, "internal.object_origins", "origin"))
 
     @contextmanager
     def ahead(self) -> Iterator[None]:
@@ -194,8 +201,34 @@ class RunWriter:
         if "stack" in window:
             rows = _rows(OBJECT_STACKS, columns, of_object & (window["stack"] >= 0))
             self._add_events(OBJECT_STACKS, [rows])
+        self._requests(seq, window)
         self.pages(result.pages)
         self.untraced(result.untraced)
+
+    def _requests(self, seq: Int64, window: Columns) -> None:
+        """Note what allocations asked with, and which got nothing or another's pages."""
+        event = window["event"]
+        if "fallback_order" in window:
+            rows = np.flatnonzero(event == Ev.MM_PAGE_ALLOC_EXTFRAG)
+            unknown = np.full(len(rows), -1)
+            taken = {
+                column.name: window[column.name][rows] if column.name in window else unknown
+                for column in FALLBACKS.columns[2:]
+            }
+            self.columns(FALLBACKS, {"seq": seq[rows], **taken})
+        if "gfp_flags" not in window:
+            return
+        allocates = _ALLOCATES[event]
+        asked = pa.array(window["gfp_flags"]).filter(pa.array(allocates))
+        self.gfp_flags.update(asked.unique().to_pylist())
+        nothing = np.zeros(len(event), bool)
+        if "ptr" in window:
+            nothing |= (event <= Ev.KMEM_CACHE_ALLOC) & (window["ptr"] == 0)
+        if "pfn" in window:
+            nothing |= (event == Ev.MM_PAGE_ALLOC) & (window["pfn"] < 0)
+        rows = np.flatnonzero(allocates & nothing)
+        refused = {"seq": seq[rows], "gfp_flags": window["gfp_flags"][rows].astype(np.int64)}
+        self.columns(REFUSED_REQUESTS, refused)
 
     def _add_events(self, table: StoreTable, batches: list[Columns]) -> None:
         made = [self._events(table, batch) for batch in batches if batch and len(batch["event"])]
@@ -269,7 +302,7 @@ class RunWriter:
                 for column in table.columns:
                     if column.name == name:
                         value = from_loaded(column, "nullif(amended.value, -1)")
-                        update = _UPDATE.format(table.name, name, _LAST.format(name), value)
+                        update = _UPDATE.format(table.sql_name, name, _LAST.format(name), value)
                         self._connection.execute(update, [self._run])
             self._connection.execute(f"DROP TABLE amended_{name}")
         self._connection.execute(INSERT_SAMPLES, [self._run])

@@ -64,7 +64,7 @@ def answer(
         config["memory_limit"] = f"{memory}B"
     with reading(path, config, [_NO_FILES]) as connection:
         try:
-            result = connection.execute(_reading_statement(connection, sql))
+            result = connection.execute(reading_statement(connection, sql))
             names = [name for name, *_ in result.description or ()]
             yield names, _rows(result)
         except duckdb.OutOfMemoryException as error:
@@ -72,10 +72,10 @@ def answer(
         except duckdb.Error as error:
             if is_damage(error):
                 raise
-            raise UsageError(_one_line(error)) from error
+            raise UsageError(one_line(error)) from error
 
 
-def _reading_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
+def reading_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
     """The one statement in a text, which reads.
 
     Raises:
@@ -130,7 +130,7 @@ def _rows(result: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
         yield from some
 
 
-def _one_line(error: duckdb.Error) -> str:
+def one_line(error: duckdb.Error) -> str:
     """DuckDB's message without the picture of the statement it draws below."""
     text = str(error).partition("\n\nLINE ")[0]
     if "pytz" in text:  # which DuckDB asks Python for

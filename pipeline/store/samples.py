@@ -6,7 +6,7 @@ from __future__ import annotations
 # parts counts when it happens. So do recorded operations, less those of allocation and free: the
 # first store of a life, and its last locked instruction.
 INSERT_SAMPLES = """
-INSERT INTO samples
+INSERT INTO internal.samples
 WITH this AS (
     SELECT run, first_ts, slice_ns FROM runs WHERE run = ?
 ),

@@ -63,6 +63,31 @@ def machine_pages(trace: TraceSet, highest: int) -> MachinePages:
     return MachinePages(highest + 1, How.ASSUMED, "highest page frame in the recording")
 
 
+class CpuPlace(NamedTuple):
+    """Where a CPU is: its number, its core, and the package of that; None: not known."""
+
+    cpu: int
+    core: int | None
+    package: int | None
+
+
+def cpu_topology(trace: TraceSet) -> list[CpuPlace]:
+    """Where the CPUs of a trace set's machine are, by its cpuinfo; empty without one.
+
+    Which of them share a last-level cache, or lie on which node, it does not say.
+    """
+    places = []
+    for part in (side_text(trace.file("cpuinfo")) or "").split("\n\n"):
+        lines = re.findall(
+            r"^(processor|core id|physical id)\s*:\s*([0-9]{1,6})$", part, re.MULTILINE
+        )
+        found = {name: int(number) for name, number in lines}
+        if found.get("processor", trace.meta["cpus"]) < trace.meta["cpus"]:
+            core, package = found.get("core id"), found.get("physical id")
+            places.append(CpuPlace(found["processor"], core, package))
+    return places
+
+
 class MemoryNodes(NamedTuple):
     """Nodes of a machine's memory, and how far its allocations kept to the CPU's own.
 

@@ -39,7 +39,7 @@ _SLABS = """
 """
 _LAST = """
     SELECT coalesce(max(seq), -1) AS last FROM (
-        SELECT max(seq) AS seq FROM object_facts WHERE run = $recorded
+        SELECT max(seq) AS seq FROM internal.object_facts WHERE run = $recorded
         UNION ALL SELECT max(seq) FROM page_events WHERE run = $recorded
     )
 """

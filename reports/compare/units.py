@@ -21,8 +21,10 @@ _ORIGINS = """
     SELECT origin, event::text AS event, bytes_req, bytes_alloc, objects,
         coalesce(caches.name, if(cache_how IS NULL, $large, NULL)) AS cache,
         coalesce(regexp_replace(symbol, '(_noprof)?([.].*)?$', ''), '(not resolved)') AS function
-    FROM (SELECT origin, count(*) AS objects FROM object_facts WHERE run = $run GROUP BY origin)
-    JOIN object_origins AS origins USING (origin)
+    FROM (
+        SELECT origin, count(*) AS objects FROM internal.object_facts WHERE run = $run GROUP BY ALL
+    )
+    JOIN internal.object_origins AS origins USING (origin)
     LEFT JOIN caches ON caches.run = $run AND caches.cache = origins.cache
     LEFT JOIN call_sites ON call_sites.run = $run AND call_sites.call_site = origins.call_site
     WHERE event IN ('kmalloc', 'kmem_cache_alloc')

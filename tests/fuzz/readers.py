@@ -33,7 +33,16 @@ from pipeline.trace_set import machine
 from pipeline.trace_set.snapshots import page_flags, slab_caches
 from pipeline.validation.page_layer import free_blocks
 from tests.conftest import ROOT
-from tests.pipeline.ingest.test_damage import KINDS, PERF_KINDS, small, small_perf, small_text
+from tests.pipeline.ingest.event_tables.test_tables import dumped
+from tests.pipeline.ingest.test_damage import (
+    KINDS,
+    PERF_KINDS,
+    small,
+    small_perf,
+    small_report,
+    small_script,
+    small_text,
+)
 
 _BASE = ROOT / "traces" / "7.2n-numa-huge"
 _ROWS = 2000
@@ -75,6 +84,21 @@ def _beside_text(name: str, data: bytes, folder: Path) -> Path:
     made = import_recording(source, folder / "sets")
     _windows(made)
     return made
+
+
+def _in_tables(name: str, data: bytes, folder: Path) -> Path:
+    """A folder of tables, one an event, of which one file is not as it should be."""
+    dumped(folder / "mine", _ROWS)
+    (folder / "mine" / name).write_bytes(data)
+    made = import_recording(folder / "mine", folder / "sets")
+    _windows(made)
+    return made
+
+
+def _dumped(name: str) -> list[bytes]:
+    with TemporaryDirectory() as folder:
+        dumped(Path(folder) / "mine", _ROWS)
+        return [(Path(folder) / "mine" / name).read_bytes()]
 
 
 def _windows(path: Path) -> None:
@@ -230,6 +254,8 @@ BYTE_READERS = {
         lambda: [small_perf(kind) for kind in PERF_KINDS], functools.partial(_imported, "perf.data")
     ),
     "ftrace.txt": Target(lambda: [small_text()], functools.partial(_imported, "ftrace.txt")),
+    "trace-cmd.txt": Target(lambda: [small_report()], functools.partial(_imported, "ftrace.txt")),
+    "perf-script.txt": Target(lambda: [small_script()], functools.partial(_imported, "ftrace.txt")),
 }
 #: Files beside them, and files of the user's.
 SIDE_FILES = {
@@ -237,6 +263,12 @@ SIDE_FILES = {
         lambda: [b"0000000000002000 t one\nffffffff81000000 T two\t[m]\n"],
         functools.partial(_beside_text, "kallsyms"),
     ),
+    **{
+        f"tables/{name}": Target(
+            functools.partial(_dumped, name), functools.partial(_in_tables, name)
+        )
+        for name in ("kfree.parquet", "kernel_stack.parquet", "meta.json")
+    },
     "uname": Target(lambda: [_UNAME.encode()], functools.partial(_beside_text, "uname")),
     "meta.json": _of_base("meta.json"),
     **{

@@ -207,7 +207,8 @@ class WholePath:
                 "SELECT due, object, cache, cpu FROM untraced_due"
             ).fetchall()
             runs = connection.execute(
-                'SELECT seq, first, "left" FROM prefilled_objects WHERE run = ?', [self.run]
+                'SELECT seq, first, "left" FROM internal.prefilled_objects WHERE run = ?',
+                [self.run],
             ).fetchall()
         world = make_world(source.recorded, self.settings)
         events = events_of(self.db, self.run, source, self.trace)

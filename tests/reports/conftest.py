@@ -14,8 +14,8 @@ import pytest
 from allocsim.kernels.release import kernel_of
 from allocsim.refcount.alloc_levels import LEVELS
 from allocsim.refcount.freezability import VERDICTS, Verdict
+from pipeline.store.adding import counter_rows
 from pipeline.store.arrow import arrow_type
-from pipeline.store.database import counter_rows
 from pipeline.store.schema import create_tables
 from pipeline.store.schema.dimensions import COUNTERS
 from pipeline.store.schema.recorded import OBJECT_FACTS, OBJECT_ORIGINS
@@ -94,14 +94,15 @@ def insert_object_events(connection: duckdb.DuckDBPyConnection, rows: pa.Table) 
     )
     connection.execute(f"CREATE TEMP TABLE made AS SELECT {stored} FROM coded")
     connection.execute(
-        f"INSERT INTO object_origins BY NAME SELECT (SELECT count(*) FROM object_origins) +"
-        f" row_number() OVER () AS origin, {names} FROM (SELECT DISTINCT {names} FROM made)"
+        "INSERT INTO internal.object_origins BY NAME"
+        f" SELECT (SELECT count(*) FROM internal.object_origins) + row_number() OVER () AS origin,"
+        f" {names} FROM (SELECT DISTINCT {names} FROM made)"
     )
     same = " AND ".join(f"made.{name} IS NOT DISTINCT FROM o.{name}" for name in parts)
     facts = ", ".join(column.name for column in OBJECT_FACTS.columns if column.name != "run")
     connection.execute(
-        f"INSERT INTO object_facts BY NAME SELECT made.run, {facts}"
-        f" FROM made INNER JOIN object_origins AS o ON {same}"
+        f"INSERT INTO internal.object_facts BY NAME SELECT made.run, {facts}"
+        f" FROM made INNER JOIN internal.object_origins AS o ON {same}"
     )
     connection.execute("DROP TABLE made")
     connection.unregister("coded")
@@ -236,7 +237,7 @@ def _add_pages(
         )
     connection.execute(
         """
-        INSERT INTO samples
+        INSERT INTO internal.samples
         SELECT run, 0, page_kind, count(*), 0, count(*), 0, count(*) - count(ref_use_locked),
             count(*) - count(ref_use_locked), 0, coalesce(sum(ref_use_locked), 0)
         FROM pages WHERE run = $run AND alloc_seq IS NOT NULL GROUP BY run, page_kind

@@ -194,7 +194,7 @@ def _pages(
         )
     connection.execute(
         f"""
-        INSERT INTO samples
+        INSERT INTO internal.samples
         SELECT run, slice, page_kind, sum(born), sum(gone), sum(born), sum(gone), 0, 0, 0, 0
         FROM (
             SELECT run, alloc_ts // slice_ns AS slice, page_kind, 1 AS born, 0 AS gone

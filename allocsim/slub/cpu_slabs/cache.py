@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from allocsim.slub.cache_model import SlabsHeld
 from allocsim.slub.columns import (
     as_column,
     copied,
@@ -150,12 +151,20 @@ class CpuSlabs:
         n[steps.PAGES] = 0
         return took.reshape(-1, PAGE_SIZE)
 
-    def partial_slabs(self) -> tuple[int, int]:
-        """Slabs on partial lists, the CPUs' and the node's, and the free objects on them."""
+    def slabs_held(self) -> SlabsHeld:
+        """As allocsim.slub.cache_model.CacheModel."""
         slabs = np.array(self.state.slabs, np.int64).reshape(-1, self._struct_size)
-        where = slabs[:, steps.WHERE]
-        listed = slabs[(where == CPU_LIST) | (where == NODE_LIST)]
-        return len(listed), int((listed[:, steps.OBJECTS] - listed[:, steps.INUSE]).sum())
+        free = slabs[:, steps.OBJECTS] - slabs[:, steps.INUSE]
+        of_cpus, listed, node = (
+            slabs[:, steps.WHERE] == where for where in (OF_CPU, CPU_LIST, NODE_LIST)
+        )
+        return SlabsHeld(
+            int((listed | node).sum()),
+            int(free[listed | node].sum()),
+            int(node.sum()),
+            int(free[node].sum()),
+            int((of_cpus | listed).sum()),
+        )
 
     # --- room
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.kernels.slub_rules import sheaf_bytes
+from allocsim.slub.cache_model import SlabsHeld
 from allocsim.slub.sheaves.planned import Planned
 from allocsim.slub.sheaves.stepwise import Stepwise
 
@@ -114,7 +115,8 @@ class SheafCache:
         """Slabs of the partial list, and the places of their free objects, the head last."""
         return self._state.partial()
 
-    def partial_slabs(self) -> tuple[int, int]:
-        """Slabs on partial lists, and the free objects on them."""
-        free = [len(places) for _, places in self.partial()]
-        return len(free), sum(free)
+    def slabs_held(self) -> SlabsHeld:
+        """As allocsim.slub.cache_model.CacheModel."""
+        slabs = self.partial()
+        free = sum(len(places) for _, places in slabs)
+        return SlabsHeld(len(slabs), free, len(slabs), free, None)

@@ -17,19 +17,20 @@ from typing import TYPE_CHECKING
 from allocsim.trace.events import Column
 from pipeline.store.schema import costs, descriptors, dimensions, freezing, placed, recorded, runs
 from pipeline.store.schema.enums import ENUMS
-from pipeline.store.schema.table import StoreTable, ddl
+from pipeline.store.schema.table import INTERNAL, StoreTable, ddl
 
 if TYPE_CHECKING:
     import duckdb
 
-SCHEMA_VERSION = 13
+SCHEMA_VERSION = 15
 
 SCHEMA = StoreTable(
     "store_schema",
     "the version of this schema; one row",
     (
         Column("version", "i4", "", "Version of the schema the database was made with."),
-        Column("allocsim_version", "str", "", "Version of allocsim that made it."),
+        Column("allocsim_version", "str", "", "Version of allocsim that made it; NULL: not done."),
+        Column("views", "str", "", "Digest of the texts that its views were made of."),
     ),
     (),
 )
@@ -42,7 +43,12 @@ TABLES: tuple[StoreTable, ...] = (
 TABLE_OF = {table.name: table for table in TABLES}
 
 
+def table_statements() -> list[str]:
+    """The statements that make the types and the tables, empty."""
+    return [f"CREATE SCHEMA {INTERNAL}", *(enum.ddl for enum in ENUMS), *map(ddl, TABLES)]
+
+
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the types and the tables, empty."""
-    for statement in (*(enum.ddl for enum in ENUMS), *map(ddl, TABLES)):
+    for statement in table_statements():
         connection.execute(statement)

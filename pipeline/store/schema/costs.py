@@ -59,4 +59,5 @@ OP_PLACES = StoreTable(
         Column("pages", "i8", "pages", "Base pages of these."),
     ),
     ("run", "page_kind", "cache", "cpu", "stage", "operation", "place", "step"),
+    internal=True,
 )

@@ -40,6 +40,7 @@ LIVE_BLOCKS = StoreTable(
         Column("blocks", "i8", "", "How many are live then."),
     ),
     ("run", "moment", "page_kind", "order", "charged", "sure"),
+    internal=True,
 )
 
 SCHEMES = StoreTable(
@@ -120,4 +121,5 @@ DESCRIPTOR_SLABS = StoreTable(
         Column("pages", "i8", "pages", "Pages of these slabs."),
     ),
     ("run", "scheme", "moment", "descriptor"),
+    internal=True,
 )

@@ -121,7 +121,7 @@ ENUMS: tuple[Enum, ...] = (
     Enum(
         "migratetype",
         "Free list of the buddy allocator that a block lies on.",
-        ("migratetype",),
+        ("migratetype", "fallback_migratetype"),
         _lower(Mt),
     ),
 )

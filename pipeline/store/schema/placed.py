@@ -66,6 +66,10 @@ PLACED_CACHES = StoreTable(
         Column("slab_pages", "i8", "pages", "Their pages."),
         Column("partial_slabs", "i8", "", "Slabs on partial lists at the end, older ones too."),
         Column("partial_free", "i8", "", "Free objects on these slabs."),
+        Column("node_partial", "i8", "", "Of partial_slabs, those on the node's list."),
+        Column("node_partial_free", "i8", "", "Free objects on these."),
+        Column("cpu_slabs", "i8", "", "CPUs' own slabs and those on their lists; NULL: sheaves."),
+        Column("older_slabs", "i8", "", "Slabs older than the trace that it touches, at the end."),
         Column("in_sheaves", "i8", "", "Free objects in sheaves at the end; NULL: cpu slabs."),
     ),
     ("run", "cache"),
@@ -126,4 +130,5 @@ FREE_BLOCKS = StoreTable(
         Column("blocks", "i8", "", "How many lie in the buddy allocator."),
     ),
     ("run", "slice", "zone", "order", "migratetype"),
+    internal=True,
 )

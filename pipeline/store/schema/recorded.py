@@ -25,6 +25,7 @@ OBJECT_FACTS = StoreTable(
         *(_RESULT[name] for name in ("object", "page", "lifetime")),
     ),
     ("run", "seq"),
+    internal=True,
 )
 
 OBJECT_ORIGINS = StoreTable(
@@ -37,6 +38,7 @@ OBJECT_ORIGINS = StoreTable(
         *(_RESULT[name] for name in ("cache", "cache_how")),
     ),
     ("origin",),
+    internal=True,
 )
 
 OBJECT_STACKS = StoreTable(
@@ -44,6 +46,7 @@ OBJECT_STACKS = StoreTable(
     "the kernel stack of one object event of one run; few recordings have any",
     (RUN, SEQ, *event("stack")),
     ("run", "seq"),
+    internal=True,
 )
 
 UNFREED_OBJECTS = StoreTable(
@@ -55,6 +58,7 @@ UNFREED_OBJECTS = StoreTable(
         Column("again_ts", "i8", "ns", "When its address was allocated again (T6); NULL: never."),
     ),
     ("run", "object"),
+    internal=True,
 )
 
 PREFILLED_OBJECTS = StoreTable(
@@ -67,6 +71,7 @@ PREFILLED_OBJECTS = StoreTable(
         Column("left", "i4", "", "Allocations out of it from this one on."),
     ),
     ("run", "seq"),
+    internal=True,
 )
 
 PAGE_EVENTS = StoreTable(
@@ -80,6 +85,38 @@ PAGE_EVENTS = StoreTable(
         *(_RESULT[name] for name in PAGE_EVENT_RESULTS),
     ),
     ("run", "seq"),
+)
+
+FALLBACKS = StoreTable(
+    "fallbacks",
+    "one mm_page_alloc_extfrag event of one run: pages of one migratetype taken from another's",
+    (
+        RUN,
+        SEQ,
+        Column("migratetype", "i4", "", "Migratetype asked for."),
+        *event("fallback_order", "fallback_migratetype"),
+        Column("change_ownership", "?", "", "The page block is of the type asked for after it."),
+    ),
+    ("run", "seq"),
+)
+
+REFUSED_REQUESTS = StoreTable(
+    "refused_requests",
+    "one allocation of one run that got nothing: a NULL pointer, or no page (T8)",
+    (RUN, SEQ, *event("gfp_flags")),
+    ("run", "seq"),
+)
+
+GFP_NAMES = StoreTable(
+    "gfp_names",
+    "one value of gfp flags that allocations of one run asked with",
+    (
+        RUN,
+        *event("gfp_flags"),
+        Column("names", "str", "", "As the kernel's events print it; NULL: before Linux 4.6."),
+        Column("migratetype", "i2", "", "What it asks for (R4.2)."),
+    ),
+    ("run", "gfp_flags"),
 )
 
 PAGES = StoreTable(
@@ -106,6 +143,7 @@ SAMPLES = StoreTable(
         Column("use_locked", "i8", "", "Locked instructions of that stage, likewise."),
     ),
     ("run", "slice", "page_kind"),
+    internal=True,
 )
 
 KERNEL_STEPS = StoreTable(
@@ -118,6 +156,7 @@ KERNEL_STEPS = StoreTable(
         Column("step", "str", "", "The step (policy_steps.step)."),
     ),
     ("run", "seq"),
+    internal=True,
 )
 
 STEP_SAMPLES = StoreTable(
@@ -131,6 +170,7 @@ STEP_SAMPLES = StoreTable(
         Column("steps", "i8", "", "How many (kernel_steps)."),
     ),
     ("run", "slice", "page_kind", "step"),
+    internal=True,
 )
 
 CACHES = StoreTable(
@@ -155,6 +195,32 @@ KERNEL_CACHES = StoreTable(
         Column("object_size", "i8", "bytes", "Object size of that cache, without what pads it."),
     ),
     ("run", "name"),
+)
+
+KERNEL_SLABS = StoreTable(
+    "kernel_slabs",
+    "one slab cache of the recorded kernel at one snapshot of /sys/kernel/slab, by its files there",
+    (
+        RUN,
+        Column("moment", "str", "", "'before' or 'after' the recording."),
+        Column("name", "str", "", "Its folder (kernel_caches.merged)."),
+        *(
+            Column(name, "i8", unit, doc)
+            for name, unit, doc in (
+                ("objects", "", "Objects in use; those in sheaves and on CPU slabs count so."),
+                ("object_size", "bytes", "Size of an object, without what pads it."),
+                ("slab_size", "bytes", "From one object to the next."),
+                ("objs_per_slab", "", "Objects in a slab."),
+                ("order", "", "A slab has 2^order pages."),
+                ("slabs", "", "Slabs."),
+                ("partial", "", "Of these, on nodes' partial lists."),
+                ("cpu_slabs", "", "Of these, CPUs' own and on their partial lists."),
+                ("aliases", "", "Caches merged into it."),
+            )
+        ),
+        Column("flags", "str", "", "Letters of slabinfo (view slabinfo)."),
+    ),
+    ("run", "moment", "name"),
 )
 
 UNTRACED_ALLOCS = StoreTable(

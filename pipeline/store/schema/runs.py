@@ -100,6 +100,18 @@ TRACE_CPUS = StoreTable(
     ("trace_id", "cpu"),
 )
 
+CPU_TOPOLOGY = StoreTable(
+    "cpu_topology",
+    "where one CPU of the machine of one trace is, by its /proc/cpuinfo; none without one",
+    (
+        Column("trace_id", "i4", "", "Which trace (traces.trace_id)."),
+        Column("cpu", "i2", "", "Its number."),
+        Column("core", "i4", "", "Core it is a thread of (core id), within its package."),
+        Column("package", "i4", "", "Package (socket) of the core (physical id)."),
+    ),
+    ("trace_id", "cpu"),
+)
+
 QUALITY_COUNTS = StoreTable(
     "quality_counts",
     "one count that says how good the data of one run is",

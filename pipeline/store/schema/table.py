@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from allocsim.trace.events import EVENT_COLUMN, Column
 from pipeline.store.schema.enums import enum_of
 
+#: The DuckDB schema of tables that nobody is to ask directly, so that SHOW TABLES has the others.
+INTERNAL = "internal"
+
 
 @dataclass(frozen=True, slots=True)
 class StoreTable:
@@ -17,12 +20,19 @@ class StoreTable:
         row: what one row is.
         columns: its columns, in order.
         key: the columns that name a row; empty where only the order of loading does.
+        internal: only views and the program itself read it; it stands in the schema INTERNAL.
     """
 
     name: str
     row: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
+    internal: bool = False
+
+    @property
+    def sql_name(self) -> str:
+        """What SQL calls it."""
+        return f"{INTERNAL}.{self.name}" if self.internal else self.name
 
 
 #: The run a row belongs to.
@@ -91,4 +101,4 @@ def ddl(table: StoreTable) -> str:
     keys are tested instead.
     """
     columns = ", ".join(f'"{column.name}" {duckdb_type(column)}' for column in table.columns)
-    return f"CREATE TABLE {table.name} ({columns})"
+    return f"CREATE TABLE {table.sql_name} ({columns})"

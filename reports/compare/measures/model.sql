@@ -48,9 +48,9 @@ SELECT name AS item, NULL AS slice, sum(value) AS value
 FROM zone_counters WHERE run = $run GROUP BY ALL
 -- measure free_pages, optional
 SELECT '' AS item, slice, sum(blocks << "order") AS value
-FROM free_blocks WHERE run = $run AND slice IS NOT NULL GROUP BY ALL
+FROM internal.free_blocks WHERE run = $run AND slice IS NOT NULL GROUP BY ALL
 -- measure unusable_pages, optional
 SELECT 'for order ' || wanted AS item, slice,
     sum(CASE WHEN "order" < wanted THEN blocks << "order" ELSE 0 END) AS value
-FROM free_blocks, (SELECT unnest([3, 9]) AS wanted)
+FROM internal.free_blocks, (SELECT unnest([3, 9]) AS wanted)
 WHERE run = $run AND slice IS NOT NULL GROUP BY ALL

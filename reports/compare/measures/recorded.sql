@@ -43,13 +43,13 @@ GROUP BY ALL
 
 -- measure page_allocs
 SELECT page_kind AS item, slice, sum(page_allocs) AS value
-FROM samples WHERE run = $recorded GROUP BY ALL
+FROM internal.samples WHERE run = $recorded GROUP BY ALL
 -- measure page_frees
 SELECT page_kind AS item, slice, sum(page_frees) AS value
-FROM samples WHERE run = $recorded GROUP BY ALL
+FROM internal.samples WHERE run = $recorded GROUP BY ALL
 -- measure page_requests, total
 SELECT '' AS item, NULL AS slice, sum(page_allocs + page_frees) AS value
-FROM samples WHERE run = $recorded
+FROM internal.samples WHERE run = $recorded
 -- measure page_events
 SELECT event::text AS item, (ts - first_ts) // slice_ns AS slice, count(*) AS value
 FROM page_events JOIN runs USING (run)

@@ -43,7 +43,7 @@ CREATE OR REPLACE TEMP VIEW compared_births AS
 SELECT slice, bytes_req, bytes_alloc, item, function, matched, counted, objects
 FROM compared_requests
 JOIN compared_origins USING (origin)
-JOIN object_origins USING (origin)
+JOIN internal.object_origins USING (origin)
 WHERE way = 'alloc';
 
 -- Objects freed; where their allocation was not seen, without an item.
@@ -111,6 +111,6 @@ SELECT
 FROM placed_slabs AS slabs
 JOIN runs USING (run)
 LEFT JOIN compared_slabs USING (run, cache)
-LEFT JOIN object_facts AS born ON born.run = $recorded AND born.seq = slabs.alloc_seq
-LEFT JOIN object_facts AS gone ON gone.run = $recorded AND gone.seq = slabs.free_seq
+LEFT JOIN internal.object_facts AS born ON born.run = $recorded AND born.seq = slabs.alloc_seq
+LEFT JOIN internal.object_facts AS gone ON gone.run = $recorded AND gone.seq = slabs.free_seq
 WHERE slabs.run = $run

@@ -6,7 +6,7 @@
 
 INSERT INTO compared_alive
 SELECT seq, origin, cpu
-FROM object_facts JOIN object_origins AS origins USING (origin)
+FROM internal.object_facts JOIN internal.object_origins AS origins USING (origin)
 WHERE object_facts.run = $recorded AND seq BETWEEN $begin AND $last
     AND event IN ('kmalloc', 'kmem_cache_alloc');
 
@@ -15,14 +15,14 @@ CREATE OR REPLACE TEMP TABLE compared_stretch AS
 SELECT
     seq, (ts - first_ts) // slice_ns AS slice, 'alloc' AS way, object_facts.origin,
     NULL::bigint AS lived, NULL::bool AS remote, NULL::bigint AS dead
-FROM object_facts JOIN compared_origins USING (origin) JOIN runs USING (run)
+FROM internal.object_facts JOIN compared_origins USING (origin) JOIN runs USING (run)
 WHERE object_facts.run = $recorded AND seq BETWEEN $begin AND $last
 UNION ALL
 SELECT
     gone.seq, (gone.ts - first_ts) // slice_ns, 'free', coalesce(born.origin, -1),
     gone.lifetime, gone.cpu <> born.cpu, gone.object
-FROM object_facts AS gone
-JOIN object_origins AS origins USING (origin)
+FROM internal.object_facts AS gone
+JOIN internal.object_origins AS origins USING (origin)
 JOIN runs ON runs.run = gone.run
 LEFT JOIN compared_alive AS born ON born.seq = gone.object
 WHERE gone.run = $recorded AND gone.seq BETWEEN $begin AND $last

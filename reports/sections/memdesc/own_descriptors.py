@@ -25,7 +25,7 @@ def blocks(connection: DuckDBPyConnection, run: int, row: Row, machine: Row) -> 
         LEFT JOIN (
             SELECT run, scheme, descriptor, arg_max(slabs, moment) AS slabs,
                 arg_max(objects, moment) AS objects, arg_max(pages, moment) AS pages
-            FROM descriptor_slabs GROUP BY ALL
+            FROM internal.descriptor_slabs GROUP BY ALL
         ) AS slabs USING (run, scheme, descriptor)
         LEFT JOIN (
             SELECT run, scheme, descriptor, any_value(known) AS known FROM scheme_sizes GROUP BY ALL

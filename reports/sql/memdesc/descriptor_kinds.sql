@@ -24,7 +24,7 @@ with last_moment as (
     select
         run,
         max(moment) as moment
-    from live_blocks
+    from internal.live_blocks
     group by run
 ),
 
@@ -37,7 +37,7 @@ blocks as (
         sizes.descriptor,
         sum(live_blocks.blocks)::bigint as blocks,
         any_value(case when sizes.bound then 0 else sizes.bytes end) as bytes_each
-    from live_blocks
+    from internal.live_blocks
     inner join last_moment using (run, moment)
     inner join scheme_sizes as sizes using (run, page_kind, charged)
     where sure and live_blocks.page_kind <> 'unknown'
@@ -54,7 +54,7 @@ held as (
         objects,
         pages * page_size as bytes,
         pages * page_size / nullif(objects, 0) as each
-    from descriptor_slabs
+    from internal.descriptor_slabs
     inner join last_moment using (run, moment)
     inner join runs using (run)
     inner join traces using (trace_id)

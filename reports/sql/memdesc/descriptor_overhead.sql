@@ -40,7 +40,7 @@ needed as (
         sum(blocks * greatest((schemes.word_bytes << "order") - page_size, 0)) filter (
             sure and schemes.hvo and live_blocks.page_kind = 'hugetlb'
         )::bigint as given_back
-    from live_blocks
+    from internal.live_blocks
     inner join scheme_sizes as sizes using (run, page_kind, charged)
     inner join schemes using (run, scheme)
     inner join runs using (run)
@@ -54,7 +54,7 @@ slabs as (
         scheme,
         moment,
         sum(pages)::bigint as pages
-    from descriptor_slabs
+    from internal.descriptor_slabs
     group by run, scheme, moment
 ),
 

@@ -72,7 +72,7 @@ held as (
             moment,
             sum(objects)::bigint as objects,
             sum(pages)::bigint as pages
-        from descriptor_slabs
+        from internal.descriptor_slabs
         group by run, scheme, moment
     )
     group by run, scheme

@@ -27,7 +27,7 @@ with counted as (
         coalesce(sum(blocks) filter (migratetype = 'movable'), 0)::bigint as movable,
         coalesce(sum(blocks) filter (migratetype = 'reclaimable'), 0)::bigint as reclaimable,
         coalesce(sum(blocks) filter (migratetype = 'highatomic'), 0)::bigint as highatomic
-    from free_blocks
+    from internal.free_blocks
     group by run, slice, zone, "order"
 ),
 
@@ -37,7 +37,7 @@ orders as (
 
 places as (
     select distinct run, slice, zone
-    from free_blocks
+    from internal.free_blocks
 ),
 
 filled as (

@@ -51,12 +51,12 @@ select
     events.page,
     null as page_kind,
     null as kind_how,
-    if(pages.page_kind = 'slab', pages.pfn, null) as slab,
+    case when pages.page_kind = 'slab' then pages.pfn end as slab,
     events.lifetime,
     0::bigint as plain_ops,
     0::bigint as locked_ops
 from object_events as events
-left join object_stacks as stacks using (run, seq)
+left join internal.object_stacks as stacks using (run, seq)
 left join pages using (run, page)
 union all
 select

@@ -33,5 +33,5 @@ select
     origins.cache_how,
     facts.page,
     facts.lifetime
-from object_facts as facts
-inner join object_origins as origins using (origin)
+from internal.object_facts as facts
+inner join internal.object_origins as origins using (origin)

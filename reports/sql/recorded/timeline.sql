@@ -25,12 +25,12 @@ with tables as (
         run,
         slice,
         assumed_uses as tables
-    from samples
+    from internal.samples
     where page_kind = 'page_table' and assumed_uses > 0
 ),
 
 entered as (
-    from samples
+    from internal.samples
     union all by name
     select
         tables.run,
@@ -75,7 +75,7 @@ more as (
         steps.page_kind,
         sum(steps.steps * prices.plain_more)::bigint as plain,
         sum(steps.steps * prices.locked_more)::bigint as locked
-    from step_samples as steps
+    from internal.step_samples as steps
     inner join policy_steps as prices using (run, step)
     group by steps.run, prices.policy, steps.slice, steps.page_kind
 )

@@ -41,7 +41,7 @@ with lives as (
         page_kind,
         caller,
         cache,
-        if(grouping(caller, cache) = 0, 'caller', 'kind') as scope,
+        case when grouping(caller, cache) = 0 then 'caller' else 'kind' end as scope,
         count(*) as lives,
         count(*) filter (whole) as whole_lives,
         count(*) filter (whole and use_plain + use_locked = 0) as bare_lives,
@@ -104,7 +104,7 @@ told as (
         seen.*,
         coalesce(of_caller.by_source, of_kind.by_source, 'not known'::verdict) as by_source,
         of_kind.kernel as sources_of,
-        if(of_caller.by_source is null, named.readers, null) as readers
+        case when of_caller.by_source is null then named.readers end as readers
     from seen
     left join allowed as of_kind
         on

@@ -86,13 +86,13 @@ operations as (
 numbered as (
     select
         *,
-        if(
-            refused,
-            -seq,
-            count(*) filter (takes and not refused) over (
-                partition by run, page order by seq rows unbounded preceding
-            )
-        ) as turn
+        case
+            when refused then -seq
+            else
+                count(*) filter (takes and not refused) over (
+                    partition by run, page order by seq rows unbounded preceding
+                )
+        end as turn
     from operations
     where is_frozen or not (is_birth or is_end)
 ),
@@ -151,7 +151,7 @@ judged as (
         lives.cache,
         lives.caller,
         touches.first_ts - pages.alloc_ts as age_ns,
-        if(lives.whole, pages.free_ts - pages.alloc_ts, null) as life_ns,
+        case when lives.whole then pages.free_ts - pages.alloc_ts end as life_ns,
         case
             when touches.refused then 'scanner'
             when touches.is_frozen and touches.zero_seq is not null then 'freed'
@@ -160,7 +160,7 @@ judged as (
             else 'predicted'
         end as outcome,
         coalesce(objects.freed_held, 0) as freed_held,
-        if(touches.is_frozen, coalesce(objects.live_objects, 0), 0) as live_objects
+        case when touches.is_frozen then coalesce(objects.live_objects, 0) else 0 end as live_objects
     from touches
     inner join reference_lives as lives using (run, page)
     inner join pages using (run, page)

@@ -17,6 +17,6 @@ select
     pages.stack,
     steps.step,
     count(*) as steps
-from kernel_steps as steps
+from internal.kernel_steps as steps
 inner join pages using (run, page)
 group by steps.run, pages.page_kind, pages.kind_how, pages.cache, pages.stack, steps.step

@@ -67,19 +67,19 @@ with priced as (
                         then places.events * costs.use_locked + places.pages * costs.use_page_locked
                     else 0
                 end,
-                'low': if(
-                    places.stage = 'use' and places.operation is null,
-                    places.events * costs.use_locked_low + places.pages * costs.use_page_locked,
-                    null
-                ),
-                'high': if(
-                    places.stage = 'use' and places.operation is null,
-                    places.events * costs.use_locked_high + places.pages * costs.use_page_locked,
-                    null
-                )
+                'low': case
+                    when places.stage = 'use' and places.operation is null
+                        then places.events * costs.use_locked_low
+                            + places.pages * costs.use_page_locked
+                end,
+                'high': case
+                    when places.stage = 'use' and places.operation is null
+                        then places.events * costs.use_locked_high
+                            + places.pages * costs.use_page_locked
+                end
             }
         ]) as part
-    from op_places as places
+    from internal.op_places as places
     inner join policy_costs as costs using (run, page_kind)
     left join policy_steps as steps
         on
@@ -100,7 +100,7 @@ with priced as (
             'low': places.events * costs.use_table_locked_low,
             'high': places.events * costs.use_table_locked_high
         } as part
-    from op_places as places
+    from internal.op_places as places
     inner join policy_costs as costs using (run)
     semi join (from policy_costs where use_table_locked_high > 0) as mapped
         on costs.run = mapped.run and costs.page_kind = mapped.page_kind

@@ -114,10 +114,16 @@ select
     savings.saved_high as locked_ops_saved_high,
     100 * savings.saved / nullif(baseline.locked_ops, 0) as saved_pct,
     100 * savings.saved_low / nullif(
-        if(savings.saved_low < 0, baseline.locked_ops_low, baseline.locked_ops_high), 0
+        case
+            when savings.saved_low < 0 then baseline.locked_ops_low
+            else baseline.locked_ops_high
+        end, 0
     ) as saved_pct_low,
     100 * savings.saved_high / nullif(
-        if(savings.saved_high < 0, baseline.locked_ops_high, baseline.locked_ops_low), 0
+        case
+            when savings.saved_high < 0 then baseline.locked_ops_high
+            else baseline.locked_ops_low
+        end, 0
     ) as saved_pct_high,
     savings.frozen as frozen_ops_saved,
     savings.frozen_low as frozen_ops_saved_low,

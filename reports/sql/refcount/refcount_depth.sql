@@ -82,14 +82,14 @@ select
         verdicts_of.observed_need,
         paths.used_by_policy or coalesce(of_caller.needs, of_kind.needs, true)
     ) as needs_count,
-    if(verdicts_of.observed_need is null, 'assumed', 'observed') as needs_how,
-    if(avoids and not needs_count, paths.plain_ops, 0) as plain_ops_saved,
-    if(avoids and not needs_count, paths.locked_ops, 0) as locked_ops_saved,
-    if(
-        levels.level = 1 + coalesce(paths.entry_level, outermost.level - 1),
-        plain_ops_saved + locked_ops_saved,
-        0
-    ) as steps_out
+    case when verdicts_of.observed_need is null then 'assumed' else 'observed' end as needs_how,
+    case when avoids and not needs_count then paths.plain_ops else 0 end as plain_ops_saved,
+    case when avoids and not needs_count then paths.locked_ops else 0 end as locked_ops_saved,
+    case
+        when levels.level = 1 + coalesce(paths.entry_level, outermost.level - 1)
+            then plain_ops_saved + locked_ops_saved
+        else 0
+    end as steps_out
 from paths
 cross join call_levels as levels
 cross join (select max(level) as level from call_levels) as outermost

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from allocsim.recording.page_kinds import PageKind
+from pipeline.errors import InputError
 from pipeline.fitting.distance import DistanceMeasure, _quartiles
 from pipeline.fitting.fit import fit_trace
 from pipeline.fitting.kmem_only import without_page_refs
@@ -104,6 +105,10 @@ def test_without_page_ref_events_the_rest_is_as_it_was(tmp_path):
     rows = np.isin(before["event"], np.unique(after["event"]))
     np.testing.assert_array_equal(before["ptr"][rows], after["ptr"])
     assert without_page_refs(copy, tmp_path / "again") is copy
+    bare = {"page_ref_mod": trace.rows}
+    only = TraceSet(trace.path, trace.meta | {"events": bare}, trace.columns)
+    with pytest.raises(InputError, match="no event but of page_ref"):
+        without_page_refs(only, tmp_path / "only")
 
 
 @pytest.mark.parametrize(

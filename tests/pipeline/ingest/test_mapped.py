@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.ingest.mapped import mapped
+from pipeline.ingest.raw.mapped import mapped
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ def test_a_file_that_changes_is_refused(file: Path, size: int) -> None:
 
 
 def test_a_fault_of_other_memory_still_ends_the_process(file: Path) -> None:
-    other = "import os, mmap, sys; from pathlib import Path; from pipeline.ingest.mapped import *\n"
+    other = (
+        "import os, mmap, sys; from pathlib import Path; from pipeline.ingest.raw.mapped import *\n"
+    )
     other += "with mapped(Path(sys.argv[1])), open(sys.argv[2], 'r+b') as f:\n"
     other += " m = mmap.mmap(f.fileno(), 0); f.truncate(0); m[0]\n"
     second = file.with_name("other")

@@ -66,8 +66,10 @@ def steps(
         values = {"order": 0, "page_kind": kind.name.lower(), "alloc_ts": ts}
         insert(connection, "pages", run=1, page=page, **values)
     add_kernel_steps(connection, 1, kernel_of(release))
-    found = connection.execute("SELECT seq, step FROM kernel_steps ORDER BY ALL").fetchall()
-    sums = connection.execute("SELECT sum(steps)::INT FROM step_samples").fetchall()
+    found = connection.execute(
+        "SELECT seq, step FROM internal.kernel_steps ORDER BY ALL"
+    ).fetchall()
+    sums = connection.execute("SELECT sum(steps)::INT FROM internal.step_samples").fetchall()
     assert sums == [(len(found) or None,)]
     return [[step for at, step in found if at == seq] for seq in range(len(operations))]
 
@@ -146,7 +148,9 @@ def test_stacks_say_the_same(
                 SELECT frames, step, lead(val) OVER life AS following, events.val, events.event
                 FROM page_events AS events
                 JOIN stacks USING (run, stack)
-                LEFT JOIN (FROM kernel_steps WHERE starts_with(step, 'fault')) USING (run, seq)
+                LEFT JOIN (
+                    FROM internal.kernel_steps WHERE starts_with(step, 'fault')
+                ) USING (run, seq)
                 WHERE page_kind IN ('page_cache', 'shmem')
                 WINDOW life AS (PARTITION BY events.page ORDER BY seq)
             )

@@ -185,9 +185,9 @@ def test_all_views_of_descriptors_agree(db: Path) -> None:
             """
             SELECT run, scheme, moment, objects, slabs, blocks FROM (
                 SELECT run, scheme, moment, sum(objects) AS objects, sum(slabs) AS slabs
-                FROM descriptor_slabs GROUP BY ALL
+                FROM internal.descriptor_slabs GROUP BY ALL
             ) JOIN (
-                SELECT run, scheme, moment, sum(blocks) AS blocks FROM live_blocks
+                SELECT run, scheme, moment, sum(blocks) AS blocks FROM internal.live_blocks
                 JOIN scheme_sizes USING (run, page_kind, charged)
                 WHERE sure AND NOT bound AND bytes > 0 GROUP BY ALL
             ) USING (run, scheme, moment)
@@ -213,7 +213,9 @@ def test_places_count_every_operation_once(db: Path) -> None:
             """,
         )
         # These machines are one package: no line was at a remote one.
-        assert {place for (place,) in _ask(connection, "SELECT DISTINCT place FROM op_places")} == {
+        assert {
+            place for (place,) in _ask(connection, "SELECT DISTINCT place FROM internal.op_places")
+        } == {
             "own",
             "other",
             "unknown",
@@ -250,7 +252,7 @@ def test_a_simulated_run_has_the_slabs_the_model_made(db: Path) -> None:
             """
             SELECT "order", first, made, freed, last FROM (
                 SELECT "order", arg_min(blocks, moment) AS first, arg_max(blocks, moment) AS last
-                FROM live_blocks
+                FROM internal.live_blocks
                 WHERE run = 7 AND page_kind = 'slab' AND sure GROUP BY ALL
             ) FULL JOIN (
                 SELECT "order", count(alloc_seq) AS made, count(free_seq) AS freed
@@ -261,7 +263,7 @@ def test_a_simulated_run_has_the_slabs_the_model_made(db: Path) -> None:
         )
         # All other pages are the recording's.
         others = """
-            SELECT page_kind, "order", moment, sure, charged, blocks FROM live_blocks
+            SELECT page_kind, "order", moment, sure, charged, blocks FROM internal.live_blocks
             WHERE run = ? AND page_kind <> 'slab' ORDER BY ALL
         """
         assert _ask(connection, others, 7) == _ask(connection, others, 1)

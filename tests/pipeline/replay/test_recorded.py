@@ -20,7 +20,7 @@ from pipeline.ingest.recording import import_recording
 from pipeline.processes.progress import Progress
 from pipeline.replay.pricing import DEFAULTS, find_policies, shipped_pricing
 from pipeline.replay.recorded import recording_of, replay_trace, replay_traces
-from pipeline.store.database import writing
+from pipeline.store.adding import writing
 from pipeline.store.schema import TABLES
 from pipeline.trace_set.reader import TraceSet
 from tests.conftest import FAULTS, RECORDINGS
@@ -226,7 +226,9 @@ def test_another_kernel_s_use_is_the_recorded_one_changed_by_the_rules_that_diff
     db: Path,
 ) -> None:
     """Run 1 is of 7.2: 6.12 freezes nothing, and needs two more for each page mapped around."""
-    steps = dict(ask(db, "SELECT step, count(*) FROM kernel_steps WHERE run = 1 GROUP BY step"))
+    steps = dict(
+        ask(db, "SELECT step, count(*) FROM internal.kernel_steps WHERE run = 1 GROUP BY step")
+    )
     failed = ask(
         db,
         "SELECT count(*) FROM page_events"
@@ -290,7 +292,9 @@ def test_recorded_uses_count_when_they_were_recorded(db: Path) -> None:
     ):
         if ops > uses:
             expected[last[page], kind[page]] -= ops - uses
-    rows = ask(db, "SELECT slice, enum_code(page_kind), use_locked FROM samples WHERE run = 1")
+    rows = ask(
+        db, "SELECT slice, enum_code(page_kind), use_locked FROM internal.samples WHERE run = 1"
+    )
     assert {(number, code): ops for number, code, ops in rows if ops} == {
         key: ops for key, ops in expected.items() if ops
     }

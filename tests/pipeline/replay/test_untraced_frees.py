@@ -174,6 +174,6 @@ def test_allocations_out_of_prefilled_sheaves(
     wanted = plain_runs(trace)
     assert len(wanted) > 100
     got = connection.execute(
-        'SELECT seq, first, "left" FROM prefilled_objects ORDER BY seq'
+        'SELECT seq, first, "left" FROM internal.prefilled_objects ORDER BY seq'
     ).fetchall()
     assert got == wanted

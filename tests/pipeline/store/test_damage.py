@@ -8,7 +8,8 @@ import duckdb
 import pytest
 
 from pipeline.errors import StoreError, UsageError
-from pipeline.store.database import reading, writing
+from pipeline.store.adding import writing
+from pipeline.store.database import reading
 from pipeline.store.query import answer
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def db(tmp_path: Path) -> Path:
         connection.execute("INSERT INTO tasks VALUES (1, 42, 'bash')")
     with duckdb.connect(path) as connection:
         connection.execute(
-            "INSERT INTO object_origins BY NAME SELECT 1 AS run, range AS origin,"
+            "INSERT INTO internal.object_origins BY NAME SELECT 1 AS run, range AS origin,"
             f" hash(range) >> 2 AS bytes_req FROM range({ROWS})"
         )
     return path
@@ -51,10 +52,10 @@ def _asked(db: Path, sql: str) -> list[tuple[object, ...]]:
 
 
 def test_what_can_still_be_read_is_said(db: Path) -> None:
-    sql = "SELECT bit_xor(bytes_req) FROM object_origins"
+    sql = "SELECT bit_xor(bytes_req) FROM internal.object_origins"
     assert _asked(db, sql)
-    _flipped(db, _blocks(db, "object_origins")[0])
-    said = r"damaged: cannot read all of object_origins; the other \d+ tables can be read"
+    _flipped(db, _blocks(db, "internal.object_origins")[0])
+    said = r"damaged: cannot read all of internal.object_origins; the other \d+ tables can be read"
     with pytest.raises(StoreError, match=said):
         _asked(db, sql)
     assert _asked(db, "SELECT comm FROM tasks") == [("bash",)]

@@ -16,8 +16,9 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import AllocsimError, OutputError, StoreError, UsageError
+from pipeline.store.adding import writing
 from pipeline.store.arrow import arrow_schema
-from pipeline.store.database import reading, writing
+from pipeline.store.database import reading
 from pipeline.store.query import answer
 from pipeline.store.schema import SCHEMA_VERSION, TABLES
 from pipeline.store.schema.enums import ENUMS
@@ -51,7 +52,8 @@ def add_and_fail(
 ) -> None:
     connection.execute("INSERT INTO tasks VALUES (2, 43, 'lost')")
     connection.execute(
-        "INSERT INTO samples (run, use_plain) SELECT 2, (random() * 1e15)::BIGINT FROM range(?)",
+        "INSERT INTO internal.samples (run, use_plain)"
+        " SELECT 2, (random() * 1e15)::BIGINT FROM range(?)",
         [rows],
     )
     raise error
@@ -124,10 +126,11 @@ def test_a_database_stands_many_failures_of_much_data(db: Path) -> None:
             assert db.stat().st_size == size
         with writing(db) as connection:
             connection.execute(
-                "INSERT INTO samples (run, slice) SELECT ?, range FROM range(300_000)", [number]
+                "INSERT INTO internal.samples (run, slice) SELECT ?, range FROM range(300_000)",
+                [number],
             )
         size = db.stat().st_size
-        assert ask(db, "SELECT count(*), sum(slice) FROM samples") == [
+        assert ask(db, "SELECT count(*), sum(slice) FROM internal.samples") == [
             ((number - 1) * 300_000, (number - 1) * sum(range(300_000)))
         ]
     assert ask(db, "FROM tasks") == [(1, 42, "bash")]
@@ -137,7 +140,8 @@ ENDLESS_QUERY = """
 import signal, sys
 from pathlib import Path
 from typing import TYPE_CHECKING
-from pipeline.store.database import reading, writing
+from pipeline.store.adding import writing
+from pipeline.store.database import reading
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" has it ignored
 with {opened}(Path(sys.argv[1])) as connection:
     print("asking", flush=True)
@@ -285,7 +289,7 @@ import resource, sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 from pipeline.errors import OutputError
-from pipeline.store.database import writing
+from pipeline.store.adding import writing
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
 try:

@@ -228,7 +228,7 @@ def test_what_is_assumed_is_a_range_and_not_tested() -> None:
                     plain_ops_per_page=0,
                     locked_ops_per_page=0,
                 )
-        connection.execute("UPDATE samples SET assumed_uses = page_allocs")
+        connection.execute("UPDATE internal.samples SET assumed_uses = page_allocs")
         comparison = compare([side(connection, 1), side(connection, 2)], 0, [])
         again = compare([side(connection, 1), side(connection, 1)], 0, [])
         sums = [

@@ -57,10 +57,10 @@ def machine(add_run: Callable[..., None]) -> Iterator[DuckDBPyConnection]:
             rows = ((SLAB, 1, False, True, blocks), (SLAB, 0, False, False, 1),
                     (PIPE, 0, True, True, 4))  # fmt: skip
             for kind, order, charged, sure, count in rows:
-                insert(connection, "live_blocks", run=1, moment=moment, page_kind=kind,
+                insert(connection, "internal.live_blocks", run=1, moment=moment, page_kind=kind,
                        order=order, charged=charged, sure=sure, blocks=count)  # fmt: skip
-            insert(connection, "descriptor_slabs", run=1, scheme=1, moment=moment, descriptor=0,
-                   objects=blocks + 2, slabs=2, pages=2)  # fmt: skip
+            insert(connection, "internal.descriptor_slabs", run=1, scheme=1, moment=moment,
+                   descriptor=0, objects=blocks + 2, slabs=2, pages=2)  # fmt: skip
         yield connection
 
 
@@ -147,7 +147,7 @@ def _text(report: Report) -> str:
 
 @pytest.mark.slow
 def test_a_scheme_that_costs_is_said_to(machine: DuckDBPyConnection) -> None:
-    machine.execute("UPDATE descriptor_slabs SET pages = 20, slabs = 20")
+    machine.execute("UPDATE internal.descriptor_slabs SET pages = 20, slabs = 20")
     [run] = queries.runs(machine)
     assert "memdesc-8 the pages in use would cost" in questions.descriptors(machine, run).text
 
@@ -186,8 +186,9 @@ def _price(connection: DuckDBPyConnection) -> None:
         (1, "free", None, "other", 1),
         (1, "use", "lock_add", "other", 5),
     ):
-        insert(connection, "op_places", run=1, page_kind=SLAB, cache=0, cpu=cpu, stage=stage,
-               operation=operation, place=place, events=events, pages=events)  # fmt: skip
+        insert(connection, "internal.op_places", run=1, page_kind=SLAB, cache=0, cpu=cpu,
+               stage=stage, operation=operation, place=place, events=events,
+               pages=events)  # fmt: skip
 
 
 def test_costs_by_hand(small: DuckDBPyConnection) -> None:
@@ -219,7 +220,7 @@ def test_a_policy_that_adds_operations_is_said_to(small: DuckDBPyConnection) -> 
 
     # 8 more for each of 3 frees; in use 5 fewer, whose lines may be anywhere.
     assert "linux-7.2 saves \u22124.27 to 2.27\u202fµs, negative where it adds" in said()
-    small.execute("DELETE FROM op_places WHERE stage = 'use'")
+    small.execute("DELETE FROM internal.op_places WHERE stage = 'use'")
     # At least 24 x 10 ns less 3 stores of 2, at most 16 x 20 + 8 x 500 less 3 stores of 1.
     assert "linux-7.2 adds 0.234 to 4.32\u202fµs" in said()
 

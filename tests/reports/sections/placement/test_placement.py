@@ -102,7 +102,7 @@ def simulated(
     ):
         insert(
             connection,
-            "free_blocks",
+            "internal.free_blocks",
             run=run,
             slice=slice_,
             zone=0,
@@ -293,7 +293,7 @@ def test_free_memory_is_drawn_in_mib_and_by_what_cannot_serve_an_order(
     for order, kind, blocks in ((9, "movable", 1), (0, "unmovable", 256)):
         insert(
             small,
-            "free_blocks",
+            "internal.free_blocks",
             run=2,
             slice=1,
             zone=0,
@@ -315,7 +315,7 @@ def test_an_index_that_does_not_change_is_said_and_not_drawn(small: DuckDBPyConn
     simulated(small, 2, {})
     for order, kind, blocks in ((0, "unmovable", 4), (2, "movable", 3)):
         values = {"order": order, "migratetype": kind, "blocks": blocks}
-        insert(small, "free_blocks", run=2, slice=1, zone=0, **values)
+        insert(small, "internal.free_blocks", run=2, slice=1, zone=0, **values)
     [chart] = [block for block in placed_memory.blocks(small, 2) if isinstance(block, Chart)]
     assert len(chart.panels) == 1
     assert "nearly constant: 0.25 for order 1, 1.00 for order 3" in chart.caption
@@ -324,8 +324,8 @@ def test_an_index_that_does_not_change_is_said_and_not_drawn(small: DuckDBPyConn
 @pytest.mark.slow
 def test_the_matrix_of_cpus_counts_every_whole_life(small: DuckDBPyConnection) -> None:
     small.execute(
-        "UPDATE object_facts SET cpu = cpu + 1 WHERE seq % 2 = 0 AND origin IN"
-        " (SELECT origin FROM object_origins WHERE event IN ('kfree', 'kmem_cache_free'))"
+        "UPDATE internal.object_facts SET cpu = cpu + 1 WHERE seq % 2 = 0 AND origin IN"
+        " (SELECT origin FROM internal.object_origins WHERE event IN ('kfree', 'kmem_cache_free'))"
     )
     expected = queries.rows(small, "FROM remote_frees WHERE run = 1")
     assert {row["alloc_cpu"] == row["free_cpu"] for row in expected} == {True, False}
