@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from allocsim.slub.requests import FreeBefore, PreTraceObjects
     from allocsim.tables import Int8, Int64
 
-KEPT = 1 << 22  #: requests kept since the state was last put aside; more cost memory
+KEPT = 1 << 20  #: requests kept since the state was last put aside: of each 43 bytes
 FIRST_CHUNK = 64  #: requests tried at once behind a refused slab page
 
 _PRESSURE = {

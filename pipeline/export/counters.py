@@ -42,7 +42,7 @@ class CounterGroup:
 
 _TIMES = """(
     SELECT facts.seq, facts.ts, origins.cache
-    FROM object_facts AS facts INNER JOIN object_origins AS origins USING (origin)
+    FROM internal.object_facts AS facts INNER JOIN object_origins AS origins USING (origin)
     WHERE facts.run = $run
     UNION ALL
     SELECT seq, ts, NULL FROM page_events WHERE run = $run
@@ -135,7 +135,7 @@ GROUPS = (
         WITH states AS (
             SELECT (zone * 16 + "order") * 16 + enum_code(migratetype) AS key, blocks,
                 if(slice IS NULL, last_ts, first_ts + slice * slice_ns) AS ts
-            FROM free_blocks INNER JOIN runs USING (run) WHERE run = $model
+            FROM internal.free_blocks INNER JOIN runs USING (run) WHERE run = $model
         ), filled AS (
             SELECT lists.key, times.ts, coalesce(states.blocks, 0) AS blocks
             FROM (SELECT DISTINCT key FROM states) AS lists

@@ -21,7 +21,8 @@ _OBJECTS = f"""
     WITH lives AS (
         SELECT cache, cache_how, call_site, stacks.stack, sum({{weight}})::BIGINT AS weight
         FROM object_lives AS lives
-        LEFT JOIN object_stacks AS stacks ON lives.run = stacks.run AND lives.object = stacks.seq
+        LEFT JOIN internal.object_stacks AS stacks
+            ON lives.run = stacks.run AND lives.object = stacks.seq
         WHERE lives.run = $run AND {{which}}
         GROUP BY ALL
     )

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from allocsim.kernels.gfp import gfp_names
+from allocsim.kernels.release import kernel_of
 from allocsim.page_alloc.zones import Mt
 from allocsim.refcount.alloc_levels import allocator_frames, recorded_frames
-from pipeline.ingest.ftrace_text.gfp import GfpWords
 from pipeline.stat.tables import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from allocsim.kernels.release import Kernel
     from allocsim.tables import Int64, UInt64
     from pipeline.stat.source import EventSource
 
 _WORD = 1 << 64  # addresses are kept as signed words
+_NEWEST = "7.3"  # whose names stand where the recording does not say its kernel
 _KINDS = {int(kind): kind.name.lower() for kind in Mt}
 WHOLE_PAGES = -2  #: in place of a cache: a large kmalloc
 NOT_KNOWN = -1  #: of a cache, a stack, the site of a page without a stack
@@ -36,8 +38,7 @@ class Labels:
         self._source = source
         facts = source.facts()
         self._comms = {int(pid): comm for pid, comm in facts["comms"].items()}
-        version = re.match(r"(\d+)\.(\d+)", facts["kernel_release"] or "")
-        self._gfp = GfpWords((int(version[1]), int(version[2])) if version else None)
+        kernel = _kernel(facts["kernel_release"])
         self._sites: dict[int, str] = {}
         self._stacks: dict[int, list[str]] = {}
         self._site_of_stack: dict[int, int] = {}
@@ -47,7 +48,7 @@ class Labels:
             "address": lambda address: f"{address % _WORD:#x}",
             "pid": lambda pid: f"{self._comms.get(pid, '?')}-{pid}",
             "migratetype": lambda kind: _KINDS.get(kind, f"type {kind}"),
-            "gfp": self._gfp.text,
+            "gfp": lambda gfp: gfp_names(gfp, kernel) or f"{gfp:#x}",
             "stack": lambda stack: ";".join(reversed(self._stacks[stack])) if stack >= 0 else None,
         }
 
@@ -102,3 +103,11 @@ class Labels:
     def _site(self, value: int) -> str | None:
         address = value % _WORD
         return None if value == NOT_KNOWN else self._sites.get(address, f"{address:#x}")
+
+
+def _kernel(release: str | None) -> Kernel:
+    """The recorded kernel; the newest where the recording does not say which."""
+    try:
+        return kernel_of(release or "")
+    except ValueError:
+        return kernel_of(_NEWEST)

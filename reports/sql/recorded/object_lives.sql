@@ -23,8 +23,8 @@ with revealed as (
         unfreed.run,
         unfreed.object,
         least(unfreed.again_ts, pages.free_ts) as gone_ts
-    from unfreed_objects as unfreed
-    inner join object_facts as facts on unfreed.run = facts.run and unfreed.object = facts.seq
+    from internal.unfreed_objects as unfreed
+    inner join internal.object_facts as facts on unfreed.run = facts.run and unfreed.object = facts.seq
     left join pages
         on
             facts.run = pages.run
@@ -51,7 +51,7 @@ select
         when facts.lifetime is not null then 'observed'
         when revealed.gone_ts is not null then 'inferred'
     end as end_how
-from object_facts as facts
-inner join object_origins as origins using (origin)
+from internal.object_facts as facts
+inner join internal.object_origins as origins using (origin)
 left join revealed on facts.run = revealed.run and facts.object = revealed.object
 where origins.event in ('kmalloc', 'kmem_cache_alloc') and facts.object is not null
