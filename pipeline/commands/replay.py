@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands import completion
 from pipeline.commands.common import (
     DB,
     DEFAULT_DB,
@@ -38,6 +39,7 @@ def replay(
         list[str] | None,
         typer.Option(
             metavar="NAME|FILE",
+            autocompletion=completion.policies,
             help="Refcount policy: a shipped one, or your own TOML file. May be repeated;"
             " where none is given, refcounted, linux-6.12, linux-7.2, frozen-page-tables and"
             " everything-freezable. The recorded kernel's own comes with them.",
@@ -47,6 +49,7 @@ def replay(
         list[str] | None,
         typer.Option(
             metavar="NAME|FILE",
+            autocompletion=completion.schemes,
             help="Scheme of page descriptors: a shipped one, or your own TOML file. May be"
             " repeated; all shipped ones where none is given.",
         ),
@@ -55,6 +58,7 @@ def replay(
         str | None,
         typer.Option(
             metavar="NAME|FILE",
+            autocompletion=completion.costs,
             help="What operations on reference counts take: a shipped table, or your own TOML file"
             " (allocsim cost calibrate); the recorded machine's where none is given.",
         ),
@@ -77,35 +81,28 @@ def replay(
     one are added one after the other, each whole or not at all; the same command once more adds
     what is missing, and nothing that is there.
     """
-    from pipeline.errors import UsageError
+    from pipeline.api.runs import replay as replayed
     from pipeline.processes.progress import shown
-    from pipeline.replay.pricing import Pricing, find_costs, find_policies, find_schemes
-    from pipeline.replay.recorded import replay_traces
-    from pipeline.replay.settings import parse_settings
-    from pipeline.store.database import reading
     from reports.console.runs import print_replayed
 
-    policies = find_policies(policy or [])
-    pricing = Pricing(find_schemes(scheme or []), find_costs(costs))
-    settings = parse_settings(set_ or [])
-    if placement is PlacementChoice.RECORDED and settings:
-        raise UsageError("--set changes the simulated placement; leave out --placement recorded")
     with shown() as progress:
-        done = replay_traces(
+        results = replayed(
             traces,
             db,
-            policies,
-            progress,
-            settings if placement is PlacementChoice.SIMULATED else None,
-            pricing,
-            instance,
+            placement=placement.value,
+            settings=set_,
+            policies=policy or (),
+            schemes=scheme or (),
+            costs=costs,
+            instance=instance,
             again=again,
+            progress=progress,
         )
-    there = [run for run in done.runs if run not in done.added]
+    there = [run for run in results.asked if run not in results.added]
     if there:
         typer.echo(printable(_there(there)), err=True)
-    with done.reported(db), reading(db) as connection:
-        print_replayed(connection, done.runs, sys.stdout)
+    with results, results.asking() as connection:
+        print_replayed(connection, results.asked, sys.stdout)
 
 
 def _there(runs: list[int]) -> str:

@@ -22,7 +22,8 @@ from pipeline.replay.settings import check_for_trace, distinct
 from pipeline.replay.simulated import settings_key, simulate, store
 from pipeline.replay.trace_source import must_exist, opened
 from pipeline.replay.world import check
-from pipeline.store.database import reading, writing
+from pipeline.store.adding import writing
+from pipeline.store.database import reading
 from pipeline.store.dimensions import find_trace, next_number, trace_row
 from pipeline.store.load import RunWriter
 

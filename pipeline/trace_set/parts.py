@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from allocsim.tables import Int64, UInt64
 
 SCHEMA_VERSION = 1
+EVENTS_FILE = "events.parquet"
+TABLES = (EVENTS_FILE, "stacks.parquet", "symbols.parquet")  #: the tables of a trace set
 SNAPSHOTS = "snapshots"  #: the folder that has what /proc and /sys said, "before" and "after"
 CPUS = 8192  #: most that a kernel can have (NR_CPUS, arch/x86/Kconfig)
 PIDS = 1 << 22  #: PID_MAX_LIMIT (include/linux/threads.h, 7.2)
@@ -109,4 +111,8 @@ class Symbols:
 
 def is_trace_set(path: Path) -> bool:
     """Whether the folder looks like a trace set (rather than a recording)."""
-    return (path / "events.parquet").is_file() or (path / "meta.json").is_file()
+    if (path / EVENTS_FILE).is_file():
+        return True
+    # With tables of other names it is another tool's folder.
+    others = {table.name for table in path.glob("*.parquet")} - set(TABLES)
+    return (path / "meta.json").is_file() and not others

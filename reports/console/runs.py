@@ -93,8 +93,9 @@ def print_replayed(connection: DuckDBPyConnection, runs: Sequence[int], out: Tex
         out: where to.
     """
     placed = queries.rows(connection, _PLACEMENTS, runs=list(runs))
-    for run in queries.runs(connection):
-        if run["run"] in runs:
+    recorded = [run for run in queries.runs(connection) if run["run"] in runs]
+    with queries.kept(connection, [run["run"] for run in recorded], queries.FREEZING):
+        for run in recorded:
             _print_recorded(connection, run, out)
             simulated = [row for row in placed if row["of_run"] == run["run"]]
             out.writelines(wrapped(_placement(row)) for row in simulated)
@@ -196,12 +197,13 @@ def _spread(rows: Sequence[Row]) -> str:
     least, most = (end(known, key=lambda row: row["fastpath_pct"]) for end in (min, max))
     fewest, dearest = (end(known, key=lambda row: row["list_locks"]) for end in (min, max))
     operations = [row["operations"] for row in known]
+    said = _settings(rows)
     text = (
         f"{rows[0]['trace']}: of {wording.between(min(operations), max(operations))} allocations "
         f"and frees the fast path serves {wording.percent(least['fastpath_pct'])} "
-        f"({_settings(least)}) to {wording.percent(most['fastpath_pct'])} ({_settings(most)}), "
-        f"with list_lock taken {wording.count(fewest['list_locks'])} ({_settings(fewest)}) to "
-        f"{wording.count(dearest['list_locks'])} times ({_settings(dearest)})"
+        f"({said[least['run']]}) to {wording.percent(most['fastpath_pct'])} ({said[most['run']]}), "
+        f"with list_lock taken {wording.count(fewest['list_locks'])} ({said[fewest['run']]}) to "
+        f"{wording.count(dearest['list_locks'])} times ({said[dearest['run']]})"
     )
     own = next((row for row in known if row["what_if"] is None), None)
     if own is None:
@@ -212,25 +214,35 @@ def _spread(rows: Sequence[Row]) -> str:
     )
 
 
-def _settings(row: Row) -> str:
-    """Settings in words; which SLUB, where it is all there is to say."""
-    settings = json.loads(row["settings"])
-    kernel = settings.pop("kernel", None)
-    words = [f"{key} {value}" for key, value in settings.items()]
-    if kernel or not words:
-        words.insert(0, f"SLUB {kernel or row['profile'].removeprefix('linux-')}")
-    return ", ".join(words)
+def _settings(rows: Sequence[Row]) -> dict[int, str]:
+    """Settings of simulated runs of one trace in words, by the runs' numbers.
+
+    Which SLUB is said where it was chosen or is all there is to say, and of all where they differ.
+    """
+    several = len({row["profile"] for row in rows}) > 1
+    said = {}
+    for row in rows:
+        settings = json.loads(row["settings"])
+        chosen = settings.pop("kernel", None)
+        words = [f"{key} {value}" for key, value in settings.items()]
+        if several or chosen or not words:
+            words.insert(0, f"SLUB {row['profile'].removeprefix('linux-')}")
+        said[row["run"]] = ", ".join(words)
+    return said
 
 
-def _marked(row: Row) -> str:
-    return _settings(row) + " *" * (row["what_if"] is None)
+def _marked(rows: Sequence[Row]) -> dict[int, str]:
+    """The same, with a star behind the recorded kernel as it was."""
+    said = _settings(rows)
+    return {row["run"]: said[row["run"]] + " *" * (row["what_if"] is None) for row in rows}
 
 
 def _print_simulated(rows: Sequence[Row], out: TextIO) -> None:
     heads = ("settings", "run", "fast path", *_COUNTS)
+    marked = _marked(rows)
     cells = [
         (
-            _marked(row),
+            marked[row["run"]],
             str(row["run"]),
             wording.percent(row["fastpath_pct"]),
             *("" if row[name] is None else wording.count(row[name]) for name in _COUNTS.values()),
@@ -243,7 +255,7 @@ def _print_simulated(rows: Sequence[Row], out: TextIO) -> None:
 
 def _print_caches(caches: Sequence[Row], runs: Sequence[Row], out: TextIO) -> None:
     """The caches that move most, a row a run; how many move less, or not at all."""
-    profiles = {row["run"]: row["profile"] for row in runs}
+    marked = _marked(runs)
     moves = moving(caches)
     heads = ("cache", "settings", "sheaf", "fast path", "refills", "flushes", "list_lock", "held")
     table: list[tuple[str, ...]] = [heads]
@@ -253,7 +265,7 @@ def _print_caches(caches: Sequence[Row], runs: Sequence[Row], out: TextIO) -> No
             table.append(
                 (
                     "" if at else name,
-                    _marked(row | {"profile": profiles[row["run"]]}),
+                    marked[row["run"]],
                     wording.count(row["capacity"]),
                     wording.percent(row["fastpath_pct"]),
                     *map(wording.count, counts),

@@ -20,7 +20,7 @@ from pipeline.ingest.recording import import_recording
 from pipeline.processes.progress import Progress
 from pipeline.replay.pricing import DEFAULTS, find_policies, shipped_pricing
 from pipeline.replay.recorded import recording_of, replay_trace, replay_traces
-from pipeline.store.database import writing
+from pipeline.store.adding import writing
 from pipeline.store.schema import TABLES
 from pipeline.trace_set.reader import TraceSet
 from tests.conftest import FAULTS, RECORDINGS

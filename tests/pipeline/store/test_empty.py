@@ -10,7 +10,8 @@ import duckdb
 import pytest
 
 from pipeline.errors import StoreError
-from pipeline.store.database import reading, writing
+from pipeline.store.adding import writing
+from pipeline.store.database import reading
 from pipeline.store.schema import TABLES
 from reports.views import VIEWS, view
 

@@ -1,0 +1,88 @@
+"""What DuckDB answers as lazy frames of polars, which read no more than is asked of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from weakref import finalize
+
+from polars.io.plugins import register_io_source
+
+from pipeline.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager, ExitStack
+
+    import polars as pl
+    from duckdb import DuckDBPyConnection
+
+_ROWS_AT_ONCE = 1 << 17
+
+
+def lazy_frame(
+    asking: Callable[[], AbstractContextManager[DuckDBPyConnection]], query: str
+) -> pl.LazyFrame:
+    """A SELECT as a frame; its columns, filters and first rows are asked of DuckDB.
+
+    DuckDB's own lazy frames are of one connection, which answers one question at a time: a join of
+    a frame with itself, or two threads, are refused. So each collection has a connection of its own
+    here, and DuckDB's frame on it.
+
+    ENUMs are Categorical, which polars compares and sorts as text.
+
+    Args:
+        asking: gives a connection for a block; held by the frame.
+        query: the statement.
+
+    Raises:
+        UsageError: a column is of a type that polars does not know.
+    """
+
+    def rows(
+        columns: list[str] | None, predicate: pl.Expr | None, count: int | None, size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        with asking() as connection:
+            found = connection.sql(query).pl(lazy=True)
+            yield from _pushed_down(found, columns, predicate, count, size)
+
+    with asking() as connection:
+        answer = connection.sql(query)
+        for name, kind in zip(answer.columns, answer.types, strict=True):
+            if "INTERVAL" in str(kind):  # polars panics
+                raise UsageError(f"column {name}: polars has no {kind}; make it a number or a text")
+        schema = answer.limit(0).pl().schema
+    return register_io_source(rows, schema=schema, is_pure=True)
+
+
+def kept(frame: pl.LazyFrame, stack: ExitStack) -> pl.LazyFrame:
+    """A frame with what must not be undone as long as it is there, such as a folder of its files.
+
+    Args:
+        frame: the frame.
+        stack: what is undone after it.
+    """
+
+    def rows(
+        columns: list[str] | None, predicate: pl.Expr | None, count: int | None, size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        yield from _pushed_down(frame, columns, predicate, count, size)
+
+    finalize(rows, stack.close)
+    return register_io_source(rows, schema=frame.collect_schema(), is_pure=True)
+
+
+def _pushed_down(
+    frame: pl.LazyFrame,
+    columns: list[str] | None,
+    predicate: pl.Expr | None,
+    count: int | None,
+    size: int | None,
+) -> Iterator[pl.DataFrame]:
+    """What is asked of a source, of a frame: of its first rows those that fit, some columns."""
+    if count is not None:
+        frame = frame.head(count)
+    if predicate is not None:
+        frame = frame.filter(predicate)
+    if columns is not None:
+        frame = frame.select(columns)
+    yield from frame.collect_batches(chunk_size=size or _ROWS_AT_ONCE)
