@@ -294,7 +294,8 @@ def fill(  # noqa: PLR0913 - as kill
         tally.disks += 1
         tally.full += code != 0
         lines = said.strip().splitlines()
-        problems = [judge.of_content(work) or judge.of_litter(work, ended=code) or ""]
+        # A run can be committed though there is no room to take the log into the database.
+        problems = [judge.of_content(work) or judge.of_litter(work, ended=1) or ""]
         if code not in (0, 1) or (code == 1 and len(lines) != 1):
             problems.append(f"exit code {code}, {len(lines)} lines: {lines[-1:]}")
         tally.failures += [

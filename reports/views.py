@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from importlib.resources.abc import Traversable
 
     from duckdb import DuckDBPyConnection
@@ -132,7 +133,7 @@ def view(name: str) -> View:
     )
 
 
-def create_views(connection: DuckDBPyConnection) -> None:
-    """Create the views, replacing those of another version; the tables must exist."""
-    for name in VIEWS:
-        connection.execute(f"CREATE OR REPLACE VIEW {name} AS {view(name).query}")
+def create_views(connection: DuckDBPyConnection, more: Sequence[View] = ()) -> None:
+    """Create the views and more, replacing those of another version; the tables must exist."""
+    for each in (*map(view, VIEWS), *more):
+        connection.execute(f"CREATE OR REPLACE VIEW {each.name} AS {each.query}")

@@ -177,7 +177,11 @@ def open(db: PathLike) -> Results:  # noqa: A001 - as whoever calls it has it: a
     Raises:
         StoreError: no such file, not a results database, of another schema version, or in use.
     """
-    results = Results(Path(db))
+    return opened(Results(Path(db)))
+
+
+def opened(results: Results) -> Results:
+    """The same, once it is seen that they can be asked; closed where not."""
     try:
         with results.asking():
             return results

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from pipeline.api.database import database
-from pipeline.api.results import PathLike, Results
+from pipeline.api.results import PathLike, Results, opened
 from pipeline.errors import UsageError
 from pipeline.processes.progress import Progress
 from pipeline.processes.scratch import scratch
@@ -181,7 +181,8 @@ def _made(db: PathLike | None, make: Callable[[Path], Done]) -> Results:
         path = stack.enter_context(scratch()) / "results.duckdb" if db is None else Path(db)
         with database(path).adding():
             done = make(path)
-        return Results(path, done, stack.pop_all())
+        with done.reported(path):
+            return opened(Results(path, done, stack.pop_all()))
 
 
 def _paths(traces: Traces) -> list[Path]:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands import completion
 from pipeline.store.waiting import wait_up_to
 
 DEFAULT_DB = Path("out/results.duckdb")
@@ -39,6 +40,7 @@ SETTINGS = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
+        autocompletion=completion.settings,
         help="Change a number of the model: sheaf.capacity=24, slab.order.dentry=2, pcp.batch=31,"
         " cpus=8, ... May be repeated.",
     ),
@@ -63,8 +65,9 @@ class PlacementChoice(StrEnum):
 
 
 class RowFormat(StrEnum):
-    """How rows are written."""
+    """How rows are written as text."""
 
     TABLE = "table"
+    MARKDOWN = "markdown"
     CSV = "csv"
     JSON = "json"

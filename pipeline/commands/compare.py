@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.commands import completion
 from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, FORCE, WAIT, PlacementChoice
 from pipeline.commands.formats import FILES, FORMATS, DocumentFormat, as_document, outputs, write
 from pipeline.errors import UsageError
@@ -43,6 +44,7 @@ def compare(
         list[str] | None,
         typer.Option(
             metavar="NAME|FILE",
+            autocompletion=completion.policies,
             help="Refcount policy for what is replayed on the way, as in replay. May be repeated.",
         ),
     ] = None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.commands import completion
 from pipeline.commands.common import DEFAULT_WAIT, WAIT, RowFormat
 from pipeline.errors import InputError
 from pipeline.processes.scratch import scratch
@@ -29,6 +30,7 @@ def hazards(
         list[str] | None,
         typer.Option(
             metavar="NAME|FILE",
+            autocompletion=completion.policies,
             help="Policy that freezes pages, or a TOML file; linux-7.2 where none is given. May be"
             " repeated.",
         ),

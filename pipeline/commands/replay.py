@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands import completion
 from pipeline.commands.common import (
     DB,
     DEFAULT_DB,
@@ -38,6 +39,7 @@ def replay(
         list[str] | None,
         typer.Option(
             metavar="NAME|FILE",
+            autocompletion=completion.policies,
             help="Refcount policy: a shipped one, or your own TOML file. May be repeated;"
             " where none is given, refcounted, linux-6.12, linux-7.2, frozen-page-tables and"
             " everything-freezable. The recorded kernel's own comes with them.",
@@ -47,6 +49,7 @@ def replay(
         list[str] | None,
         typer.Option(
             metavar="NAME|FILE",
+            autocompletion=completion.schemes,
             help="Scheme of page descriptors: a shipped one, or your own TOML file. May be"
             " repeated; all shipped ones where none is given.",
         ),
@@ -55,6 +58,7 @@ def replay(
         str | None,
         typer.Option(
             metavar="NAME|FILE",
+            autocompletion=completion.costs,
             help="What operations on reference counts take: a shipped table, or your own TOML file"
             " (allocsim cost calibrate); the recorded machine's where none is given.",
         ),

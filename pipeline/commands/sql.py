@@ -1,30 +1,77 @@
-"""allocsim sql: ask the results database a question."""
+"""allocsim sql: ask the results database in SQL."""
 
 from __future__ import annotations
 
+import re
 import sys
-from typing import Annotated
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, WAIT, RowFormat
-from pipeline.errors import UsageError
+from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, WAIT
+from pipeline.errors import InputError, UsageError
 
 _SMALLEST, _LARGEST = 16 << 20, 1 << 50  # bytes
+
+# A comment, which SQL may begin with: no name of an option is what follows its dashes.
+_COMMENT = re.compile(r"--(?!$|[\w-]+(=|$))", re.DOTALL)
+
+
+class AnswerFormat(StrEnum):
+    """How answers are written."""
+
+    TABLE = "table"
+    MARKDOWN = "markdown"
+    CSV = "csv"
+    JSON = "json"
+    PARQUET = "parquet"
+    ARROW = "arrow"
+
+
+class SqlCommand(TyperCommand):
+    """The command, which takes a statement that begins with a comment for no option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - of typer's own
+        """Have such statements behind all options."""
+        comments = [arg for arg in args if _COMMENT.match(arg)]
+        options = [arg for arg in args if not _COMMENT.match(arg)]
+        dashes = ["--"] if comments and "--" not in options else []
+        return super().parse_args(ctx, [*options, *dashes, *comments])
 
 
 def sql(
     statement: Annotated[
-        str, typer.Argument(metavar="SQL", help="One statement, such as: from policy_summary")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="[SQL]", help="Statements, such as: from policy_summary", show_default=False
+        ),
+    ] = None,
     db: DB = DEFAULT_DB,
     _wait: WAIT = DEFAULT_WAIT,
+    file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Take the statements from a file; - is standard input."),
+    ] = None,
+    trace: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="A trace set that the view recorded is to read where it is now: it was moved, or"
+            " imported since it was replayed. May be repeated.",
+        ),
+    ] = None,
     format_: Annotated[
-        RowFormat, typer.Option("--format", "-f", help="How the rows are written.")
-    ] = RowFormat.TABLE,
+        AnswerFormat,
+        typer.Option(
+            "--format", "-f", help="How the rows are written; parquet and arrow to a file or pipe."
+        ),
+    ] = AnswerFormat.TABLE,
     timeout: Annotated[
         float,
-        typer.Option(min=0.001, metavar="SECONDS", help="How long the statement may take."),
+        typer.Option(min=0.001, metavar="SECONDS", help="How long a statement may take."),
     ] = 600,
     memory: Annotated[
         str | None,
@@ -35,19 +82,60 @@ def sql(
         ),
     ] = None,
 ) -> None:
-    """Ask the results database a question in SQL.
+    """Ask the results database in SQL; without a statement, in a shell.
 
-    Read-only: a statement can read the tables and views of the database, and no other file. What
-    DuckDB's parser takes for anything else than a SELECT, DESCRIBE, SHOW or SUMMARIZE, or an
-    EXPLAIN of one of these, is not run. While it runs, DuckDB's access to files is off, and where
-    the system can take it away (Landlock of Linux 5.13, macOS's sandbox) that of the process too.
-    DuckDB's dialect, which lets "select * from" be just "from".
+    One or several statements, which ";" ends, are taken from the command line, a file or standard
+    input; where that is a terminal they are typed, and .help says what else can be.
+
+    Read-only: a statement can read the tables and views of the database, the trace sets of its runs
+    by the view recorded, and no other file. What DuckDB's parser takes for anything else than a
+    SELECT, DESCRIBE, SHOW or SUMMARIZE, or an EXPLAIN of one of these, is not run. While it runs,
+    DuckDB's access to files is off, and where the system can take it away (Landlock of Linux 5.13,
+    macOS's sandbox) that of the process too. DuckDB's dialect, which lets "select * from" be just
+    "from".
+
+    Columns of type UBIGINT are addresses: as text they are 0xffff..., and ptr::hugeint is a number.
     """
     from pipeline.store.asking import Question, ask
+    from pipeline.store.asking.formats import BINARY
 
-    sys.stdout.flush()
     size = None if memory is None else _size(memory)
-    ask(Question(str(db), statement, format_.value, timeout, size), sys.stdout.buffer)
+    traces = tuple(map(str, trace or []))
+    if format_.value in BINARY and sys.stdout.isatty():
+        raise UsageError(f"{format_.value} is not for terminals; write it to a file: > FILE")
+    text = _statements(statement, file)
+    if text is None:
+        from pipeline.commands.sql_shell import run_shell
+
+        run_shell(Question(str(db), "", format_.value, timeout, size, traces))
+        return
+    sys.stdout.flush()
+    ask(Question(str(db), text, format_.value, timeout, size, traces), sys.stdout.buffer)
+
+
+def _statements(statement: str | None, file: Path | None) -> str | None:
+    """What is to be run; None: it is typed on a terminal."""
+    if statement is not None and file is not None:
+        raise UsageError("give either statements or --file, not both")
+    if statement is not None:
+        return statement
+    if file is not None and file != Path("-"):
+        try:
+            return _decoded(file.read_bytes(), str(file))
+        except OSError as error:
+            raise InputError(f"{file}: cannot be read: {error.strerror}") from error
+    if file is None and sys.stdin.isatty():
+        if not sys.stdout.isatty():
+            raise UsageError("no statement is given, and a shell needs a terminal to write to")
+        return None
+    return _decoded(sys.stdin.buffer.read(), "standard input")
+
+
+def _decoded(content: bytes, name: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeError:
+        raise UsageError(f"{name}: the statements are not UTF-8; write them so") from None
 
 
 def _size(text: str) -> int:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands import completion
 from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, SETTINGS, WAIT
 
 
@@ -27,6 +28,7 @@ def sweep(
         list[str],
         typer.Option(
             metavar="KEY=VALUE,VALUE...",
+            autocompletion=completion.settings,
             help="A number of the model, and the values it takes; default: as the kernel has it."
             " May be repeated: every combination is simulated.",
         ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -33,7 +32,7 @@ from pipeline.ingest.event_tables.folder import tables_in
 from pipeline.ingest.left_out.coverage import common_start
 from pipeline.ingest.meta import describe
 from pipeline.ingest.perf_data.container import MAGIC as PERF_MAGIC
-from pipeline.ingest.raw.mapped import mapped
+from pipeline.ingest.raw.mapped import let_go, mapped
 from pipeline.ingest.trace_dat.container import MAGIC
 from pipeline.ingest.trace_dat.reader import TraceDatReader
 from pipeline.processes.prefetch import prefetch
@@ -219,7 +218,7 @@ def straight(
         reader = _ready(partial(_reader, recording, data, folder, instance), look)
         symbols_read = pool.submit(lambda: reader.symbols(look[0]))
         conversion = Conversion(reader, symbols_read, None, _frames(recording), wanted)
-        yield recording.name, conversion, partial(_let_go, data)
+        yield recording.name, conversion, partial(let_go, data)
 
 
 def _look(recording: Recording) -> tuple[Callable[[], memoryview], int]:
@@ -322,7 +321,7 @@ def _write(  # noqa: PLR0913 - what, of what, to where
         for rows, columns in prefetch(conversion.windows()):
             writer.add(rows, columns)
             progress(reader.progress)
-            _let_go(data)
+            let_go(data)
         symbols = _symbols(conversion)
         names = [file.name for file in recording.files]
         found = describe(conversion, symbols, names, digest.result())
@@ -347,14 +346,8 @@ def _digest(recording: Recording, data: memoryview) -> str:
         return found.hexdigest()
     for at in range(0, len(data), _HASHED):
         found.update(data[at : at + _HASHED])
-        _let_go(data)
+        let_go(data)
     return found.hexdigest()
-
-
-def _let_go(data: memoryview) -> None:
-    """Keep no page of a recording mapped: what is read again comes from the page cache."""
-    if isinstance(data.obj, mmap.mmap):
-        data.obj.madvise(mmap.MADV_DONTNEED)
 
 
 def _symbols(conversion: Conversion) -> Symbols:

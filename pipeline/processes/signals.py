@@ -87,3 +87,13 @@ def telling(tell: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         _ends.told.remove(tell)
+
+
+@contextmanager
+def interrupting() -> Iterator[None]:
+    """A block in which Ctrl-C is a KeyboardInterrupt, and the process need not end."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

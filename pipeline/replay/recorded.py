@@ -45,6 +45,7 @@ from pipeline.store.dimensions import (
     task_rows,
     trace_id,
     trace_row,
+    where_it_was,
 )
 from pipeline.store.load import RunWriter
 from pipeline.store.reader_rows import kind_reader_rows, source_verdict_rows
@@ -299,6 +300,7 @@ def add_recorded(  # noqa: PLR0913 - as replay_trace
     writer.amend(final.late_results)
     about = {
         "trace_id": trace_id(connection, trace_row(trace), cpu_topology(trace)),
+        **where_it_was(trace),
         "started": started,
         "allocsim_version": __version__,
         "window_rows": window_rows,

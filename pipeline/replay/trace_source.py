@@ -49,7 +49,9 @@ def opened(path: Path, progress: Progress, instance: str | None = None) -> Itera
             instance=instance,
             progress=progress.step(f"import {path.name}"),
         )
-        yield TraceSet.open(imported)
+        trace = TraceSet.open(imported)
+        trace.recording = path
+        yield trace
 
 
 def must_exist(path: Path) -> None:

@@ -163,6 +163,7 @@ class OfRecording:
             "comms": facts.comms,
             "first_ts": counts.first_ts,
             "last_ts": counts.last_ts,
+            "dropped": {"large_kmalloc_repeats": counts.repeats},
         }
 
     def stacks(self) -> Stacks:

@@ -56,6 +56,14 @@ def trace_row(trace: TraceSet) -> dict[str, Any]:
     }
 
 
+def where_it_was(trace: TraceSet) -> dict[str, str | None]:
+    """Columns of ``runs`` that say where what is replayed was; letters no text has, escaped."""
+    kept = trace.recording is None
+    path = str((trace.recording or trace.path).resolve())
+    text = path.encode("utf-8", "backslashreplace").decode()
+    return {"trace_path": text if kept else None, "recording": None if kept else text}
+
+
 def trace_id(
     connection: duckdb.DuckDBPyConnection, row: dict[str, Any], topology: Sequence[CpuPlace]
 ) -> int:

@@ -16,6 +16,7 @@ import duckdb
 
 from pipeline.processes.scratch import part_in, scratch
 from pipeline.processes.user_folders import user_folder
+from pipeline.store.recorded import RECORDED
 from pipeline.store.schema import SCHEMA_VERSION, TABLES, create_tables, table_statements
 from pipeline.store.schema.enums import ENUMS
 from pipeline.store.schema.table import stored_doc
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-#: What a database is made with. DuckDB 1.2 and later read it; the next older version takes a third
-#: of a megabyte more for what is empty, and its views do not work in what else could read it.
+    from reports.views import View
+
+#: What a database is made with: DuckDB 1.2 and later read it. The next older version takes twice
+#: as much for what is empty, and in what else could read it, 1.0 and 1.1, views do not work.
 STORAGE = {"storage_compatibility_version": "v1.2.0"}
 
 _OPENED = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -44,10 +47,10 @@ def make(connection: duckdb.DuckDBPyConnection) -> None:
 
 def renew_views(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the views, unless they are there and were made of the texts of this version."""
-    made_of = _digest([*(view(name).query for name in VIEWS), *_view_comments()])
+    made_of = _digest([*_queries(), *_view_comments()])
     if connection.execute("SELECT views FROM store_schema").fetchall() == [(made_of,)]:
         return
-    create_views(connection)
+    create_views(connection, [RECORDED])
     for comment in _view_comments():
         connection.execute(comment)
     connection.execute("UPDATE store_schema SET views = ?", [made_of])
@@ -100,8 +103,7 @@ def _trusted(path: Path) -> bytes:
 @cache
 def _everything() -> tuple[str, ...]:
     """All that an empty database is made of."""
-    queries = (view(name).query for name in VIEWS)
-    statements = (*table_statements(), *_table_comments(), *queries, *_view_comments())
+    statements = (*table_statements(), *_table_comments(), *_queries(), *_view_comments())
     return (duckdb.__version__, *STORAGE.values(), str(SCHEMA_VERSION), *statements)
 
 
@@ -117,11 +119,18 @@ def _table_comments() -> list[str]:
     return comments
 
 
+def _views() -> list[View]:
+    return [*map(view, VIEWS), RECORDED]
+
+
+def _queries() -> list[str]:
+    return [each.query for each in _views()]
+
+
 def _view_comments() -> list[str]:
-    views = map(view, VIEWS)
     return [
         comment
-        for each in views
+        for each in _views()
         for comment in _described("VIEW", each.name, each.row, each.columns)
     ]
 

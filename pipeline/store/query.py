@@ -1,4 +1,4 @@
-"""Asking a results database one question in SQL, which can only read it.
+"""Asking a results database in SQL, which can only read it.
 
 DuckDB opens the file read-only, and yet lets a statement write to it: the paths of the database, of
 its log and of its temporary folder are allowed to every statement, so that ``COPY ... TO`` puts its
@@ -7,7 +7,8 @@ rows in place of the database. Hence each of these holds alone:
 * the statement is one that reads, by DuckDB's own parse tree: of a SELECT too, whose WITH may hold
   an INSERT, UPDATE, DELETE or COPY;
 * once the file is open, DuckDB's file system is switched off: it opens no file any more, not even
-  its own, so it does not spill to disk either;
+  its own, so it does not spill to disk either; rows of trace sets come from another connection
+  (pipeline.store.asking.trace_sets);
 * the command line asks in a process of its own without the right to write any file
   (pipeline.store.asking).
 """
@@ -16,20 +17,26 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from pipeline.errors import StoreError, UsageError
+from pipeline.errors import InputError, StoreError, UsageError
 from pipeline.store.asking import too_much_memory
+from pipeline.store.asking.trace_sets import UNREAD, columns_named, shown
 from pipeline.store.damage import is_damage
 from pipeline.store.database import reading
+from pipeline.store.recorded import NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from duckdb.sqltypes import DuckDBPyType
+
+    from pipeline.store.asking.trace_sets import RunEvents, TraceSets
     from pipeline.store.database import Setting
 
 _ROWS_AT_ONCE = 10_000
@@ -44,35 +51,120 @@ _EXPLAIN = re.compile(r"\bexplain\b", re.IGNORECASE)
 _ALLOWED = "SELECT, FROM, DESCRIBE, SHOW, SUMMARIZE, or EXPLAIN before one of these"
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a statement gives.
+
+    Args:
+        names: its columns.
+        types: their DuckDB types.
+        rows: its rows, which can be read once.
+        result: DuckDB's own, of which these are.
+    """
+
+    names: list[str]
+    types: list[DuckDBPyType]
+    rows: Iterator[tuple[Any, ...]]
+    result: duckdb.DuckDBPyConnection
+
+
+class Asked:
+    """A results database that is asked.
+
+    Args:
+        connection: it.
+        trace_sets: what the view recorded reads; None: no statement needs it.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, trace_sets: TraceSets | None) -> None:
+        self._connection = connection
+        self._trace_sets = trace_sets
+        self._several: list[str] = []
+        self._at = 0
+
+    @property
+    def place(self) -> str:
+        """Which of several statements is looked at, as an error begins; empty of a single one."""
+        return f"statement {self._at + 1}: " if len(self._several) > 1 else ""
+
+    def statements(self, sql: str) -> int:
+        """How many statements a text has, which all only read.
+
+        Raises:
+            UsageError: there are none, or one is wrong or may not be run.
+        """
+        self._several = [each.query for each in self._connection.extract_statements(sql)]
+        if not self._several:
+            raise UsageError("no SQL statement is there, such as: from policy_summary")
+        for number in range(len(self._several)):
+            self._checked(number)
+        return len(self._several)
+
+    def answer(self, number: int) -> Answered:
+        """What one of these statements gives; its rows can be read up to the next one."""
+        statement, sql = self._checked(number), self._several[number]
+        if self._trace_sets is not None:
+            explains = statement.type == duckdb.StatementType.EXPLAIN
+            tree = _tree(self._connection, _explained(sql) if explains else sql)
+            columns = columns_named(tree)
+            if columns is not None:
+                self._trace_sets.show(columns)
+                with suppress(duckdb.BinderException):
+                    return _answer(self._connection.execute(statement))
+                self._trace_sets.show(NAMES)
+        return _answer(self._connection.execute(statement))
+
+    def _checked(self, number: int) -> duckdb.Statement:
+        self._at = number
+        try:
+            return reading_statement(self._connection, self._several[number])
+        except UsageError as error:
+            raise UsageError(f"{self.place}{error}") from None
+
+
 @contextmanager
-def answer(
-    path: Path, sql: str, memory: int | None = None
-) -> Iterator[tuple[list[str], Iterator[tuple[Any, ...]]]]:
-    """Column names and rows of one SQL statement, which may read the database and nothing else.
+def asking(
+    path: Path, memory: int | None = None, runs: Sequence[RunEvents] = ()
+) -> Iterator[Asked]:
+    """A results database, of which statements may read what is in it and nothing else.
 
     Args:
         path: the database.
-        sql: the statement.
         memory: bytes that DuckDB may take; None: four fifths of the machine's.
+        runs: those whose trace sets the view recorded may read besides.
 
     Raises:
         StoreError: the database cannot be used, or the memory does not suffice.
-        UsageError: the statement is not one, is wrong, or may not be run.
+        UsageError: a statement is not one, is wrong, or may not be run.
+        InputError: it asks for rows of a trace set that cannot be read.
     """
     config: dict[str, Setting] = {"temp_directory": ""}
     if memory is not None:
         config["memory_limit"] = f"{memory}B"
-    with reading(path, config, [_NO_FILES]) as connection:
+    with (
+        reading(path, config, [_NO_FILES]) as connection,
+        shown(connection, runs) if runs else nullcontext() as trace_sets,
+    ):
+        asked = Asked(connection, trace_sets)
         try:
-            result = connection.execute(reading_statement(connection, sql))
-            names = [name for name, *_ in result.description or ()]
-            yield names, _rows(result)
+            yield asked
         except duckdb.OutOfMemoryException as error:
             raise StoreError(too_much_memory(path)) from error
         except duckdb.Error as error:
             if is_damage(error):
                 raise
-            raise UsageError(one_line(error)) from error
+            said = one_line(error)
+            _, unread, why = said.partition(UNREAD)
+            if unread and isinstance(error, duckdb.InvalidInputException):
+                raise InputError(asked.place + unread + why) from error
+            raise UsageError(asked.place + said) from error
+
+
+def _answer(result: duckdb.DuckDBPyConnection) -> Answered:
+    described = result.description or ()
+    return Answered(
+        [name for name, *_ in described], [kind for _, kind, *_ in described], _rows(result), result
+    )
 
 
 def reading_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
@@ -89,7 +181,7 @@ def reading_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb
     if statement.type == duckdb.StatementType.EXPLAIN:
         # What is explained must be a statement by itself; behind ANALYZE, which runs it, or
         # behind options there is none.
-        text = _EXPLAIN.sub("", sql, count=1)
+        text = _explained(sql)
         try:
             what = connection.extract_statements(text)[0].type.name
         except duckdb.Error:
@@ -103,16 +195,14 @@ def reading_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb
     return statement
 
 
+def _explained(sql: str) -> str:
+    """What an EXPLAIN is of."""
+    return _EXPLAIN.sub("", sql, count=1)
+
+
 def _writer(connection: duckdb.DuckDBPyConnection, sql: str) -> str | None:
     """What in a SELECT does not only read, by DuckDB's parse tree; None: nothing."""
-    [(text,)] = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()
-    try:
-        tree = json.loads(text)
-    except RecursionError:
-        raise UsageError("the statement is nested too deeply; make it simpler") from None
-    if tree["error"]:
-        raise UsageError(f"cannot be checked: {tree['error_message']}")
-    waiting = [tree]
+    waiting = [_tree(connection, sql)]
     while waiting:
         node = waiting.pop()
         if isinstance(node, list):
@@ -123,6 +213,22 @@ def _writer(connection: duckdb.DuckDBPyConnection, sql: str) -> str | None:
                 return kind.removesuffix("_NODE").removesuffix("_QUERY")
             waiting += node.values()
     return None
+
+
+def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:  # noqa: ANN401 - as JSON is
+    """DuckDB's parse tree of a SELECT.
+
+    Raises:
+        UsageError: there is none.
+    """
+    [(text,)] = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()
+    try:
+        tree = json.loads(text)
+    except RecursionError:
+        raise UsageError("the statement is nested too deeply; make it simpler") from None
+    if tree["error"]:
+        raise UsageError(f"cannot be checked: {tree['error_message']}")
+    return tree
 
 
 def _rows(result: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:

@@ -60,12 +60,14 @@ class TraceSet:
         columns: the columns events.parquet has, in its order.
         names: of each text column, the text of each code; filled as windows are read, and
             complete once all windows have been.
+        recording: what it was imported of, where that was on the way and it is thrown away.
     """
 
     path: Path
     meta: dict[str, Any]
     columns: tuple[Column, ...]
     names: dict[str, list[str]] = field(default_factory=dict)
+    recording: Path | None = None
     _complete: set[str] = field(default_factory=set, init=False, repr=False)
 
     @classmethod

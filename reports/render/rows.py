@@ -1,4 +1,4 @@
-"""Rows of a query as text: an aligned table to read, CSV or JSON for other programs.
+"""Rows of a query as text: an aligned table to read, Markdown, CSV or JSON for other programs.
 
 Values keep their full precision in each of them.
 """
@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from itertools import chain
 from math import isfinite
 from typing import TextIO
 from uuid import UUID
@@ -21,24 +20,45 @@ _AS_TEXT = (Decimal, date, datetime, time, timedelta, UUID)
 
 def write_table(names: Sequence[str], rows: Iterable[Row], out: TextIO) -> None:
     """An aligned table: numbers to the right, NULL as an empty cell, nothing cut short."""
+    cells, right = _cells(names, rows)
+    widths = _widths(cells)
+    cells[1:1] = [["-" * width for width in widths]]
+    out.writelines("  ".join(_padded(row, widths, right)).rstrip() + "\n" for row in cells)
+
+
+def write_markdown(names: Sequence[str], rows: Iterable[Row], out: TextIO) -> None:
+    """A table of Markdown, aligned likewise."""
+    cells, right = _cells(names, rows)
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in cells]
+    widths = [max(width, 3) for width in _widths(cells)]
+    rule = [
+        "-" * (width - to_right) + ":" * to_right
+        for width, to_right in zip(widths, right, strict=True)
+    ]
+    cells[1:1] = [rule]
+    out.writelines("| " + " | ".join(_padded(row, widths, right)) + " |\n" for row in cells)
+
+
+def _cells(names: Sequence[str], rows: Iterable[Row]) -> tuple[list[list[str]], list[bool]]:
+    """Names and values as text, and which columns are numbers."""
     kept = [tuple(row) for row in rows]
     right = [
         any(isinstance(row[i], int | float | Decimal) for row in kept)
         and all(row[i] is None or isinstance(row[i], int | float | Decimal) for row in kept)
         for i in range(len(names))
     ]
-    cells = [[_cell(value) for value in row] for row in kept]
-    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+    return [list(names), *([_cell(value) for value in row] for row in kept)], right
 
-    def line(values: Sequence[str]) -> str:
-        padded = (
-            value.rjust(width) if to_right else value.ljust(width)
-            for value, width, to_right in zip(values, widths, right, strict=True)
-        )
-        return "  ".join(padded).rstrip() + "\n"
 
-    rule = ["-" * width for width in widths]
-    out.writelines(line(values) for values in chain([names, rule], cells))
+def _widths(cells: list[list[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*cells, strict=True)]
+
+
+def _padded(row: list[str], widths: list[int], right: list[bool]) -> list[str]:
+    return [
+        cell.rjust(width) if to_right else cell.ljust(width)
+        for cell, width, to_right in zip(row, widths, right, strict=True)
+    ]
 
 
 def write_csv(names: Sequence[str], rows: Iterable[Row], out: TextIO) -> None:
@@ -95,6 +115,7 @@ def _plain(value: object) -> object:
 
 WRITERS: dict[str, Callable[[Sequence[str], Iterable[Row], TextIO], None]] = {
     "table": write_table,
+    "markdown": write_markdown,
     "csv": write_csv,
     "json": write_json,
 }

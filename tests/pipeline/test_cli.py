@@ -82,9 +82,9 @@ def test_version(run: Callable[..., tuple[int, str, str]]) -> None:
     [
         ([], "Missing command (see allocsim --help)"),
         (["replya"], "No such command 'replya'. Did you mean 'replay'? (see allocsim --help)"),
-        (["sql"], "Missing argument 'SQL' (see allocsim sql --help)"),
+        (["sql", "from x", "--file", "y"], "give either statements or --file, not both"),
         (["sql", "from x", "--fromat", "csv"], "No such option: --fromat"),
-        (["sql", "from x", "--format", "xml"], "'xml' is not one of 'table', 'csv', 'json'"),
+        (["sql", "from x", "--format", "xml"], "'xml' is not one of 'table', 'markdown', 'csv'"),
         (["replay"], "Missing argument 'TRACE'"),
         (["replay", "x", "--policy", "linux-7.22"], "did you mean linux-7.2?"),
         (["info", "a", "b"], "unexpected extra argument"),
@@ -159,7 +159,7 @@ def test_sql_writes_json(run: Callable[..., tuple[int, str, str]], db: Path) -> 
         "pid": 42,
         "comm": "bash",
         "list": [1, None],
-        "big": 18446744073709551615,
+        "big": "0xffffffffffffffff",
     }
 
 

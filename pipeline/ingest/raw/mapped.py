@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from allocsim.tables import UInt8
+
 _MAP_FIXED = 0x10  # on Linux and macOS
 _Handler = ctypes.CFUNCTYPE(None, ctypes.c_int)
 # Threads may all be at a page that is gone, and come back after the zeros are there.
@@ -58,6 +60,19 @@ def mapped(path: Path) -> Iterator[memoryview]:
         raise InputError(
             f"{path}: {changed} while it was read; import it when nothing writes to it"
         ) from None
+
+
+def let_go(data: memoryview | UInt8) -> None:
+    """Keep no page of a mapped recording: what is read again comes from the page cache.
+
+    Args:
+        data: the recording or a part of it; nothing is done where that is not mapped.
+    """
+    base: object = data
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, memoryview) and isinstance(base.obj, mmap.mmap):
+        base.obj.madvise(mmap.MADV_DONTNEED)
 
 
 @contextmanager

@@ -12,12 +12,13 @@ from dataclasses import asdict, dataclass, replace
 from subprocess import PIPE, Popen
 from typing import TYPE_CHECKING
 
-from pipeline.errors import BusyError, OutputError, StoreError, UsageError
+from pipeline.errors import BusyError, InputError, OutputError, StoreError, UsageError
 from pipeline.processes import signals
 from pipeline.processes.workers import begun
 from pipeline.store.waiting import patiently
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from typing import BinaryIO
 
@@ -26,20 +27,21 @@ _PIECE = 1 << 16
 _MEMORY_SIGNALS = (signal.SIGKILL, signal.SIGABRT)
 
 #: How the process says which error its line on stderr is of; Python's own codes are 1 and 2.
-EXIT_CODES = {StoreError: 3, UsageError: 4, OutputError: 5, BusyError: 6}
+EXIT_CODES = {StoreError: 3, UsageError: 4, OutputError: 5, BusyError: 6, InputError: 7}
 _ERRORS = {code: error for error, code in EXIT_CODES.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A statement, and how it is to be answered.
+    """Statements, and how they are to be answered.
 
     Args:
         db: path of the results database.
-        sql: the statement.
-        format: how the rows are written: a key of reports.render.rows.WRITERS.
-        seconds: that it may take, without the time in which its rows are read.
-        memory: bytes that it may take; None: 1 GiB, or four fifths of a small machine's.
+        sql: the statements.
+        format: how the rows are written: a key of pipeline.store.asking.formats.WRITERS.
+        seconds: that each may take, without the time in which its rows are read.
+        memory: bytes that they may take; None: 1 GiB, or four fifths of a small machine's.
+        traces: folders of trace sets that were moved.
     """
 
     db: str
@@ -47,25 +49,37 @@ class Question:
     format: str
     seconds: float
     memory: int | None
+    traces: tuple[str, ...] = ()
 
 
-def ask(question: Question, out: BinaryIO) -> None:
-    """Write the answer to a question, as UTF-8.
+def begin() -> Popen[bytes]:
+    """A process that will answer one question; it can be begun before there is one."""
+    return begun(_CHILD, PIPE)
+
+
+def ask(question: Question, out: BinaryIO, by: Callable[[], Popen[bytes]] = begin) -> None:
+    """Write the answer to a question; text as UTF-8.
+
+    Args:
+        question: it.
+        out: where the answer goes.
+        by: gives a process that answers it.
 
     Raises:
         StoreError: the database cannot be used, or time or memory do not suffice.
-        UsageError: the statement is not one, is wrong, or may not be run.
+        UsageError: a statement is not one, is wrong, or may not be run.
+        InputError: a trace set that was named is none of the database's.
     """
     try:
         text = os.fsencode(question.sql).decode()  # whatever the locale took its bytes for
     except UnicodeError:
         raise UsageError("the statement is not UTF-8; write it so") from None
     said = replace(question, sql=text)
-    patiently(lambda: _ask(said, out))
+    patiently(lambda: _ask(said, out, by))
 
 
-def _ask(question: Question, out: BinaryIO) -> None:
-    with signals.undoing(), begun(_CHILD, PIPE) as process:
+def _ask(question: Question, out: BinaryIO, by: Callable[[], Popen[bytes]]) -> None:
+    with signals.undoing(), by() as process:
         try:
             message = _relay(process, json.dumps(asdict(question)).encode(), out)
         finally:

@@ -1,4 +1,4 @@
-"""The process that asks: it reads a question on stdin, gives up its rights, and writes the answer.
+"""The process that asks: it reads a question on stdin, gives up its rights, and writes the answers.
 
 Run by :func:`pipeline.store.asking.ask`, as ``python -m pipeline.store.asking.child``.
 """
@@ -11,6 +11,7 @@ import select
 import signal
 import sys
 from contextlib import ExitStack
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import Thread
@@ -18,15 +19,19 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from pipeline.errors import AllocsimError, StoreError
+from pipeline.errors import AllocsimError, StoreError, UsageError
 from pipeline.processes.limits import memory as machine_memory
 from pipeline.store.asking import EXIT_CODES, Question, too_much_memory
+from pipeline.store.asking.formats import BINARY, writer
 from pipeline.store.asking.rights import give_up_files, limit_memory
-from pipeline.store.query import answer
-from reports.render.rows import WRITERS
+from pipeline.store.asking.trace_sets import READER_BYTES, find_trace_sets, mentions_recorded
+from pipeline.store.database import reading
+from pipeline.store.query import asking
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from pipeline.store.asking.trace_sets import RunEvents
 
 _MEMORY = 1 << 30  #: bytes that DuckDB may take where nobody says
 _BESIDES = 1 << 29  #: bytes that the process takes besides what DuckDB accounts for
@@ -62,10 +67,9 @@ def main() -> None:
     """Answer the question on stdin; how it ended is the exit code."""
     Thread(target=_end_with_reader, daemon=True).start()
     question = Question(**json.load(sys.stdin))
-    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr] # a text file it is
     try:
         _answer(question)
-        sys.stdout.flush()
+        sys.stdout.buffer.flush()
     except AllocsimError as error:
         sys.stderr.write(str(error))
         sys.exit(EXIT_CODES[type(error)])
@@ -85,17 +89,37 @@ def _answer(question: Question) -> None:
     db = Path(question.db)
     memory = question.memory or min(_MEMORY, machine_memory() * 4 // 5)
     _load_types()
+    write = writer(question.format)
+    runs = _recorded_runs(question)
     real = db.resolve()  # DuckDB looks for the log beside what a link leads to
-    give_up_files([real, real.with_name(real.name + ".wal"), *_OF_THE_MACHINE])
-    limit_memory(memory + _BESIDES)
-    clock = _Clock(question.seconds)
+    events = [run.path for run in runs if run.path]
+    give_up_files([real, real.with_name(real.name + ".wal"), *_OF_THE_MACHINE, *events])
+    limit_memory(memory + _BESIDES + (READER_BYTES if runs else 0))
     try:
         with ExitStack() as stack:
+            clock = _Clock(question.seconds)
             with clock:
-                names, rows = stack.enter_context(answer(db, question.sql, memory))
-            WRITERS[question.format](names, _timed(rows, clock), sys.stdout)
+                asked = stack.enter_context(asking(db, memory, runs))
+                several = asked.statements(question.sql)
+            if several > 1 and question.format in BINARY:
+                raise UsageError(f"{question.format} holds one answer; here are {several}")
+            for number in range(several):
+                if number:
+                    clock = _Clock(question.seconds)
+                    sys.stdout.buffer.write(b"\n")
+                with clock:
+                    answer = asked.answer(number)
+                write(answer, partial(_timed, clock=clock), sys.stdout.buffer)
     except MemoryError:
         raise StoreError(too_much_memory(db)) from None
+
+
+def _recorded_runs(question: Question) -> list[RunEvents]:
+    """Runs whose trace sets may be read; none where the statements cannot ask for any."""
+    if not mentions_recorded(question.sql):
+        return []
+    with reading(Path(question.db), {"temp_directory": ""}) as connection:
+        return find_trace_sets(connection, [Path(folder) for folder in question.traces])
 
 
 def _load_types() -> None:

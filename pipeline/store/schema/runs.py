@@ -11,6 +11,13 @@ RUNS = StoreTable(
     (
         RUN,
         Column("trace_id", "i4", "", "What was replayed (traces.trace_id)."),
+        Column(
+            "trace_path",
+            "str",
+            "",
+            "Recorded: the folder of the trace set; NULL: of a recording imported on the way.",
+        ),
+        Column("recording", "str", "", "That recording; NULL: a trace set was replayed."),
         Column("started", "str", "", "When the replay began, UTC, ISO 8601."),
         Column("allocsim_version", "str", "", "Version that replayed it."),
         Column("window_rows", "i8", "", "Events per window; results do not depend on it."),

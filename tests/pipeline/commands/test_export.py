@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.errors import UsageError
-from pipeline.store.database import writing
+from pipeline.store.adding import writing
 from tests.conftest import ROOT
 from tests.oracle.protobuf import perfetto
 from tests.reports.conftest import insert

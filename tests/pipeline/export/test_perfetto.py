@@ -92,7 +92,7 @@ def lives(export: Export) -> list[Life]:
 
     names = column("SELECT cache, name FROM caches WHERE run = 1")
     functions = column("SELECT call_site, symbol FROM call_sites WHERE run = 1")
-    again = column("SELECT object, again_ts FROM unfreed_objects WHERE run = 1")
+    again = column("SELECT object, again_ts FROM internal.unfreed_objects WHERE run = 1")
     slab_ends = column("SELECT page, free_ts FROM pages WHERE run = 1 AND free_seq IS NOT NULL")
     born: dict[int, tuple] = {}
     ends: dict[int, int] = {}

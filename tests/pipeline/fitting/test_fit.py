@@ -86,12 +86,16 @@ def test_a_kernel_that_specs_do_not_know_is_compared_under_its_own_policy_too():
 
 
 @pytest.mark.slow
-def test_a_synthetic_trace_is_met_in_every_measure(tmp_path):
+def test_a_synthetic_trace_is_met_in_every_measure(tmp_path, monkeypatch):
     text = MIXED.replace("60_000", "40_000")
     made = write_trace_set(parse_spec(text, "mixed"), text, tmp_path)
     fit = fit_trace(TraceSet.open(made), Progress())
     assert met(fit) == {}
     assert not fit.page_refs_left_out
+    monkeypatch.setattr("pipeline.fitting.fit.LONGEST", len(fit.text) - 1)
+    works = fit.text.count("[[work]]")
+    with pytest.raises(InputError, match=f"would have {works:,} works.*fit a shorter recording"):
+        fit_trace(TraceSet.open(made), Progress())
 
 
 def test_without_page_ref_events_the_rest_is_as_it_was(tmp_path):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.store.adding import Adding
-from pipeline.store.query import answer
+from tests.pipeline.store.asked import answer
 
 if TYPE_CHECKING:
     from pathlib import Path

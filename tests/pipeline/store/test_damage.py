@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import StoreError, UsageError
 from pipeline.store.adding import writing
 from pipeline.store.database import reading
-from pipeline.store.query import answer
+from tests.pipeline.store.asked import answer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -24,8 +24,9 @@ from pipeline.commands.sql import sql
 from pipeline.errors import StoreError, UsageError
 from pipeline.store.adding import writing
 from pipeline.store.asking import Question, _error, ask
-from pipeline.store.query import _writer, answer
+from pipeline.store.query import _writer
 from tests.conftest import ROOT, examples
+from tests.pipeline.store.asked import answer
 from tests.pipeline.store.sql_attacks import KINDS, MARKER, NO_RIGHTS_TO_LOSE, targets
 
 

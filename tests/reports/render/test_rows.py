@@ -86,4 +86,4 @@ def test_csv_gives_every_text_and_number_back(rows: list[tuple[str, int]]) -> No
 
 
 def test_every_format_has_a_writer() -> None:
-    assert set(WRITERS) == {"table", "csv", "json"}
+    assert set(WRITERS) == {"table", "markdown", "csv", "json"}

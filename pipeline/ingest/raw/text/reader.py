@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.errors import InputError
+from pipeline.ingest.raw.mapped import let_go
 from pipeline.ingest.raw.text.gfp import GfpWords
 from pipeline.ingest.raw.text.records import RecordMaker, TextTypes
 from pipeline.ingest.raw.text.symbols import TextSymbols
@@ -361,6 +362,7 @@ class TextReader:
                 piece = piece[:whole]
             yield at, *_ended(piece)
             at += len(piece)
+            let_go(self._data)
 
     def _count_lost(self, base: int, block: UInt8, lines: TextLines) -> None:
         for place in lines.lost.tolist():

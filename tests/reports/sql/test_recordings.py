@@ -1,4 +1,4 @@
-"""slabinfo, pageblocks, huge_regions and peak of recordings, against other ways to them."""
+"""What developers ask of slabs, blocks and lives, of recordings, against other ways to it."""
 
 from __future__ import annotations
 
@@ -29,6 +29,23 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Ro
     replay_traces([TRACE], db, [], Progress(), {})
     with reading(db) as connection:
         yield lambda query: connection.execute(query).fetchall()
+
+
+def test_fallbacks_are_those_that_trace_cmd_prints(tmp_path: Path) -> None:
+    db = tmp_path / "results.duckdb"
+    replay_traces([ROOT / "traces" / "6.12-tmpfsfiles"], db, [], Progress())
+    with reading(db) as connection:
+        found = connection.execute(
+            'SELECT pid, cpu, pfn, "order", fallback_order, migratetype, fallback_migratetype,'
+            " changed_ownership FROM extfrag_events"
+        ).fetchall()
+    # trace-cmd 3.1.6 report -R of the recording.
+    assert found == [
+        (201, 0, 0x1C000, 2, 10, "unmovable", "movable", True),
+        (202, 1, 0x2A800, 0, 10, "reclaimable", "movable", True),
+        (202, 1, 0x2AC00, 0, 10, "reclaimable", "movable", True),
+        (202, 1, 0x2B400, 2, 10, "unmovable", "movable", True),
+    ]
 
 
 def test_the_kernels_columns_are_those_of_its_files(ask: Callable[[str], Rows]) -> None:
@@ -84,6 +101,15 @@ def test_from_boot_on_the_model_has_the_kernels_objects(recording: Path, tmp_pat
         kernels = connection.execute(
             "SELECT name, objects, kernel_objects, slabs, kernel_slabs FROM slabinfo"
         ).fetchall()
+        taken = connection.execute(
+            "SELECT migratetype, fallback_order, fallback_migratetype, changed_ownership, count(*)"
+            " FROM extfrag_events GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+        blocks = connection.execute(
+            "SELECT count(DISTINCT block), count(*) FILTER (mixed) FROM pageblocks"
+            " WHERE placement = 'recorded' AND block_bytes = 2 << 20"
+        ).fetchall()
+        [(failed,)] = connection.execute("SELECT count(*) FROM failed_requests").fetchall()
     assert len(by_requests) > 40
     for name, objects, held in by_requests:
         assert objects == held, name
@@ -91,6 +117,11 @@ def test_from_boot_on_the_model_has_the_kernels_objects(recording: Path, tmp_pat
     for name, _, _, slabs, of_kernel in kernels:
         if name in SAME:
             assert abs(slabs - of_kernel) <= 1, name
+    # As docs/questions.md has it (9 and 13).
+    of_movable = (10, "movable", True)
+    assert taken == [("unmovable", *of_movable, 82), ("reclaimable", *of_movable, 2)]
+    assert blocks == [(191, 0)]
+    assert failed == 0
 
 
 def test_blocks_hold_what_the_events_put_there(ask: Callable[[str], Rows]) -> None:
@@ -147,7 +178,8 @@ def test_the_peak_is_the_highest_of_all_moments(ask: Callable[[str], Rows]) -> N
     changes = []
     for ts, lifetime, again, size in ask(
         "SELECT ts, lifetime, again_ts, bytes_alloc FROM object_events LEFT JOIN"
-        " unfreed_objects AS unfreed ON unfreed.object = seq AND unfreed.run = object_events.run"
+        " internal.unfreed_objects AS unfreed"
+        " ON unfreed.object = seq AND unfreed.run = object_events.run"
         " WHERE event IN ('kmalloc', 'kmem_cache_alloc') AND object_events.object IS NOT NULL"
     ):
         changes.append((ts, size))
