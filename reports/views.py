@@ -33,6 +33,7 @@ VIEWS = (
     "cache_policy_summary",
     "call_site_summary",
     "page_caller_summary",
+    "allocinfo_by_function",
     "timeline",
     "page_caches",
     "reference_lives",

@@ -52,17 +52,21 @@ from pipeline.store.reader_rows import kind_reader_rows, source_verdict_rows
 from pipeline.store.schema.dimensions import POLICIES, POLICY_OPS, POLICY_STEPS
 from pipeline.store.schema.freezing import KIND_READERS, SOURCE_VERDICTS
 from pipeline.store.schema.recorded import (
+    ALLOCINFO,
     CACHES,
     CALL_SITES,
     GFP_NAMES,
     KERNEL_CACHES,
     KERNEL_SLABS,
+    OPENING_STOCK,
     STACKS,
     TASKS,
     UNTRACED_ALLOCS,
 )
 from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS
+from pipeline.store.snapshot_rows import allocinfo_rows, opening_stock, opening_stock_rows
 from pipeline.trace_set.machine import charges_cgroups, cpu_topology, kernel_caches
+from pipeline.trace_set.page_owner import page_owners
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -312,10 +316,13 @@ def add_recorded(  # noqa: PLR0913 - as replay_trace
     writer.rows(CACHES, cache_rows(final))
     writer.rows(KERNEL_CACHES, kernel_cache_rows(trace))
     writer.rows(KERNEL_SLABS, kernel_slab_rows(trace))
-    writer.rows(GFP_NAMES, gfp_rows(writer.gfp_flags, kernel))
+    older = set() if recording.opening is None else set(recording.opening.gfp_flags.tolist())
+    writer.rows(GFP_NAMES, gfp_rows(writer.gfp_flags | older, kernel))
     without = allocated_without_event(kernel.version)
+    writer.rows(ALLOCINFO, allocinfo_rows(trace))
+    writer.rows(OPENING_STOCK, opening_stock_rows(recording, kernel))
     writer.rows(UNTRACED_ALLOCS, [{"cache": cache, "doc": how} for cache, how in without.items()])
-    writer.rows(QUALITY_COUNTS, count_rows(final))
+    writer.rows(QUALITY_COUNTS, count_rows(final, recording.opening))
     writer.rows(CALL_SITES, call_site_rows(trace))
     writer.rows(STACKS, stack_rows(recording.stacks))
     writer.rows(TASKS, task_rows(trace))
@@ -363,16 +370,19 @@ def recording_of(trace: TraceSet) -> RecordingFacts:
             f"{trace.path}: {named(missing)} in this recording, which a replay needs; "
             "record with trace-cmd or perf"
         )
+    stacks = stack_names(trace)
+    owners = page_owners(trace.snapshot("page_owner"))
     return RecordingFacts(
         release=release,
         cache_names=trace.text("cache"),
-        stacks=stack_names(trace),
+        stacks=stacks + (owners.stacks if owners else []),
         functions=functions(trace),
         direct_map_base=meta["direct_map"]["base"],
         page_ref=any(name.startswith("page_ref_") for name in meta["recorded_events"]),
         kernel_caches=kernel_caches(trace),
         charges_cgroups=charges_cgroups(trace),
         page_size=meta["page_size"],
+        opening=None if owners is None else opening_stock(owners, len(stacks)),
     )
 
 

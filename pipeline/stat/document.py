@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from allocsim.tables import Int64
-    from pipeline.stat.asked import Asked
+    from pipeline.stat.asked import WantedTables
     from pipeline.stat.labels import Labels
     from pipeline.stat.run import Stat
     from pipeline.stat.tables import StatTable
@@ -44,14 +44,14 @@ _SHOWN = {
 _ORDERS = 11  # of the matrix: those that kernels with pages of 4 KiB have
 
 
-def csv_rows(stat: Stat, asked: Asked) -> tuple[list[str], Iterator[tuple[object, ...]]]:
+def csv_rows(stat: Stat, asked: WantedTables) -> tuple[list[str], Iterator[tuple[object, ...]]]:
     """Columns and rows of the one table that was asked for."""
     [table] = stat.tables.values()
     rows = _rows(table, asked)
     return table_rows.columns(table), table_rows.records(table, rows, stat.labels)
 
 
-def as_json(stat: Stat, asked: Asked) -> str:
+def as_json(stat: Stat, asked: WantedTables) -> str:
     """All tables with their totals."""
     facts = stat.facts
     made: dict[str, Any] = {
@@ -73,7 +73,7 @@ def as_json(stat: Stat, asked: Asked) -> str:
     return json.dumps(made, indent=1, ensure_ascii=False) + "\n"
 
 
-def as_text(stat: Stat, asked: Asked) -> TotalsText:
+def as_text(stat: Stat, asked: WantedTables) -> TotalsText:
     """What a person reads."""
     tables = [_text_table(stat, table, asked) for table in stat.tables.values()]
     alone = stat.matrix if SLAB not in stat.tables else None
@@ -82,12 +82,12 @@ def as_text(stat: Stat, asked: Asked) -> TotalsText:
     return TotalsText(_head(stat, asked), tables, matrix, notes)
 
 
-def _rows(table: StatTable, asked: Asked) -> Int64:
+def _rows(table: StatTable, asked: WantedTables) -> Int64:
     rows = sorted_rows(table, asked.sort, live=asked.live)
     return rows[: asked.lines] if asked.lines else rows
 
 
-def _head(stat: Stat, asked: Asked) -> list[str]:
+def _head(stat: Stat, asked: WantedTables) -> list[str]:
     facts = stat.facts
     length = facts["last_ts"] - facts["first_ts"]
     lasted = duration(length) if facts["ts_unit"] == "ns" else f"{count(length)} {facts['ts_unit']}"
@@ -102,7 +102,7 @@ def _head(stat: Stat, asked: Asked) -> list[str]:
     return [*said, asked.left_out] if asked.left_out else said
 
 
-def _text_table(stat: Stat, table: StatTable, asked: Asked) -> TotalsTable:
+def _text_table(stat: Stat, table: StatTable, asked: WantedTables) -> TotalsTable:
     every = sorted_rows(table, asked.sort, live=asked.live)
     rows = every[: asked.lines] if asked.lines else every
     keys = [_texts(stat, table, name, rows) for name in table.by]

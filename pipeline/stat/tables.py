@@ -104,7 +104,7 @@ FIGURES: dict[str, tuple[Figure, ...]] = {
     SLAB: (
         _ALLOCATIONS,
         _BYTES_ALLOC,
-        Figure("bytes_req", "bytes", "Asked for."),
+        Figure("bytes_req", "bytes", "WantedTables for."),
         _FREES,
         _BYTES_FREED,
         Figure(

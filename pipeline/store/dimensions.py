@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from allocsim.kernels.release import Kernel
     from allocsim.recording.interpret import FinalResult
+    from allocsim.recording.opening_stock import OpeningStock
     from allocsim.refcount.policies import Policy, PolicyOp
     from pipeline.trace_set.machine import CpuPlace
     from pipeline.trace_set.reader import TraceSet
@@ -242,9 +243,12 @@ def cache_rows(final: FinalResult) -> list[dict[str, Any]]:
     ]
 
 
-def count_rows(final: FinalResult) -> list[dict[str, Any]]:
+def count_rows(final: FinalResult, opening: OpeningStock | None) -> list[dict[str, Any]]:
     """Rows of ``quality_counts``."""
-    return [{"name": name, "value": value} for name, value in final.counts.items()]
+    counts = dict(final.counts)
+    if opening is not None:
+        counts |= {"page_owner_blocks": len(opening.pfn), "page_owner_unread": opening.unread}
+    return [{"name": name, "value": value} for name, value in counts.items()]
 
 
 def policy_rows(policies: Sequence[Policy]) -> list[dict[str, Any]]:
