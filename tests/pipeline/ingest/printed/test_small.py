@@ -17,6 +17,7 @@ from tests.pipeline.ingest.ftrace_text.test_reader import line as of_tracefs
 from tests.pipeline.ingest.trace_dat.test_reader import columns
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 # As libtraceevent prints them: addresses with 0x, functions without their size, its plugin first.
@@ -226,3 +227,13 @@ def test_a_report_without_its_head(tmp_path: Path) -> None:
     trace = TraceSet.open(import_recording(source, tmp_path))
     assert trace.meta["source"]["format"] == "trace-cmd text"
     assert "unreadable_lines" not in trace.meta["dropped"]
+
+
+@pytest.mark.parametrize("of_tool", [report, script])
+def test_a_value_of_any_length_is_a_line_that_cannot_be_read(
+    tmp_path: Path, of_tool: Callable[..., str]
+) -> None:
+    long = KMALLOC.replace("GFP_KERNEL", "GFP_KERNEL|" * 9000)
+    trace = imported(of_tool(KMALLOC) * 3 + of_tool(long), tmp_path)
+    assert columns(trace)["event"].tolist() == [Ev.KMALLOC] * 3
+    assert trace.meta["dropped"]["unreadable_lines"] == 1
