@@ -185,7 +185,7 @@ def test_what_else_perf_prints(tmp_path: Path) -> None:
             "cpus=2\n my task-11     0d..1.    10.000001: kfree:   a=1\n",
             r"trace-cmd report with -l, which cuts names.*import the trace.dat",
         ),
-        ("cpus=2\nmine: " + report(KFREE), r"with several instances, which is not read"),
+        ("cpus=2\n  mine: " + report(KFREE), r"with several instances, which is not read"),
         (script(KFREE).replace("[001] ", ""), r"perf script without CPUs, or without times"),
         (script(KFREE).replace("10.000001: ", ""), r"-F comm,tid,cpu,time,event,trace$"),
         (
