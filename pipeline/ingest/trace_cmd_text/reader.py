@@ -1,7 +1,7 @@
 """What trace-cmd report prints.
 
 Source: trace-cmd 3.4 tracecmd/trace-read.c:trace_show_data, :read_data_info; libtraceevent
-src/event-parse.c:tep_print_event, :tep_print_field. trace-cmd before 3.2 prints no flags.
+src/event-parse.c:tep_print_event, :tep_print_field. trace-cmd before 3.3 prints no flags.
 """
 
 from __future__ import annotations

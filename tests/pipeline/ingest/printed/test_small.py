@@ -97,6 +97,14 @@ def test_reads_what_trace_cmd_prints(tmp_path: Path, head: str, flags: str) -> N
     assert "whole microseconds, as trace-cmd report prints them (with -t nanoseconds)" in said
 
 
+def test_raw_flags_of_trace_cmd(tmp_path: Path) -> None:
+    """Option -R of 3.3 and later."""
+    text = report(KMALLOC).replace("[000] ", "[000]-0x11 ") + report(KFREE)
+    trace = imported("cpus=1\n" + text, tmp_path)
+    check(trace, [Ev.KMALLOC, Ev.KFREE])
+    assert columns(trace)["irq_flags"].tolist() == [0x11, 0]
+
+
 def test_nanoseconds_raw_fields_and_lost_events_of_trace_cmd(tmp_path: Path) -> None:
     raw = (
         "kmalloc: call_site=0xffffffff81001040 ptr=0xffff8880010000a0 bytes_req=0x40"
