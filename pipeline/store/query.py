@@ -19,7 +19,7 @@ import json
 import re
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
@@ -31,13 +31,16 @@ from pipeline.store.database import reading
 from pipeline.store.recorded import NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    import pyarrow as pa
     from duckdb.sqltypes import DuckDBPyType
 
     from pipeline.store.asking.trace_sets import RunEvents, TraceSets
     from pipeline.store.database import Setting
+
+_Given = TypeVar("_Given")
 
 _ROWS_AT_ONCE = 10_000
 
@@ -59,13 +62,11 @@ class Answered:
         names: its columns.
         types: their DuckDB types.
         rows: its rows, which can be read once.
-        result: DuckDB's own, of which these are.
     """
 
     names: list[str]
     types: list[DuckDBPyType]
     rows: Iterator[tuple[Any, ...]]
-    result: duckdb.DuckDBPyConnection
 
 
 class Asked:
@@ -102,6 +103,17 @@ class Asked:
 
     def answer(self, number: int) -> Answered:
         """What one of these statements gives; its rows can be read up to the next one."""
+        return self._run(number, lambda statement: _answer(self._connection.execute(statement)))
+
+    def batches(self, number: int, rows: int) -> pa.RecordBatchReader:
+        """The same as Arrow's batches of so many rows."""
+
+        def read(statement: duckdb.Statement) -> Any:  # noqa: ANN401 - DuckDB types it so
+            return self._connection.sql(statement).to_arrow_reader(rows)
+
+        return self._run(number, read)
+
+    def _run(self, number: int, run: Callable[[duckdb.Statement], _Given]) -> _Given:
         statement, sql = self._checked(number), self._several[number]
         if self._trace_sets is not None:
             explains = statement.type == duckdb.StatementType.EXPLAIN
@@ -110,9 +122,9 @@ class Asked:
             if columns is not None:
                 self._trace_sets.show(columns)
                 with suppress(duckdb.BinderException):
-                    return _answer(self._connection.execute(statement))
+                    return run(statement)
                 self._trace_sets.show(NAMES)
-        return _answer(self._connection.execute(statement))
+        return run(statement)
 
     def _checked(self, number: int) -> duckdb.Statement:
         self._at = number
@@ -162,9 +174,8 @@ def asking(
 
 def _answer(result: duckdb.DuckDBPyConnection) -> Answered:
     described = result.description or ()
-    return Answered(
-        [name for name, *_ in described], [kind for _, kind, *_ in described], _rows(result), result
-    )
+    names, types = [name for name, *_ in described], [kind for _, kind, *_ in described]
+    return Answered(names, types, _rows(result))
 
 
 def reading_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
