@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from allocsim.slub.requests import FreeBefore, PreTraceObjects
     from allocsim.tables import Int8, Int64
 
-KEPT = 1 << 22  #: requests kept since the state was last put aside; more cost memory
+KEPT = 1 << 20  #: requests kept since the state was last put aside: of each 43 bytes
 FIRST_CHUNK = 64  #: requests tried at once behind a refused slab page
 
 _PRESSURE = {
@@ -112,7 +112,7 @@ class Simulation:
         machine: zones, CPUs and what is free at the start.
         pre_trace: objects live before the trace, by rising handle.
         free_before: free objects of slabs older than the trace.
-        freelist_order: as Slub has it.
+        freelist_order, fast: as Slub has them.
     """
 
     def __init__(  # noqa: PLR0913 - two models' worlds
@@ -124,8 +124,10 @@ class Simulation:
         pre_trace: PreTraceObjects,
         free_before: FreeBefore,
         freelist_order: FreelistOrder | None = None,
+        *,
+        fast: bool = False,
     ) -> None:
-        self.slub = Slub(profile, shapes, machine.cpus, free_before, freelist_order)
+        self.slub = Slub(profile, shapes, machine.cpus, free_before, freelist_order, fast=fast)
         self.pages = PageReplay(machine)
         self.slab_pages = slab_pages
         self._min_order = np.array([shape.min_order for shape in shapes], np.int8)

@@ -10,6 +10,8 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from _typeshed import DataclassInstance
+
 # Arrays by their dtypes, as polars and Arrow name them; docstrings have the codes of numpy.
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
@@ -52,6 +54,11 @@ def rows_of(table: Rows, rows: Array | slice) -> Rows:
 def joined(tables: Sequence[Rows]) -> Rows:
     """Columns of one length of several tables, one below the other."""
     return tables[0]._make(map(np.concatenate, zip(*tables, strict=True)))
+
+
+def row_of(record: DataclassInstance) -> dict[str, Any]:
+    """The fields of a dataclass by name, as they are: dataclasses.asdict copies each in depth."""
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}
 
 
 def column(table: Mapping[str, Array], name: str, rows: Int64) -> Array:

@@ -1,9 +1,10 @@
-"""Every command on synthetic traces of any length: seconds, and the most memory at any moment.
+"""Every command on synthetic traces of any length: time, and the most memory at any moment.
 
     python bench/soak.py                                    # synth, both replays, report, sql; 1e9
     python bench/soak.py 6e6 60e6 --steps all               # every command, at two lengths
 
-A length is a number of events. Time should be linear in it and memory flat. Memory is the sum of
+A length is a number of events. Time should be linear in it and memory flat: that of the CPUs, of
+all processes of a command, which other work on the machine lengthens little. Memory is the sum of
 what the process and all its children have resident, looked at 20 times a second: memory that
 processes share counts for each of them. Beside it ("own") what of it is not of mapped files, whose
 pages the kernel takes back at will. A trace takes 14 bytes an event of disk, a database of two runs
@@ -48,9 +49,10 @@ _QUERY = "SELECT event, cache, count(*) FROM object_events GROUP BY ALL ORDER BY
 
 @dataclass(frozen=True, slots=True)
 class Took:
-    """What a step took: seconds, and MiB at the most, all and without mapped files."""
+    """What a step took: seconds, CPU seconds, and MiB at the most, all and without mapped files."""
 
     seconds: float
+    cpu_s: float
     peak_mib: float
     own_mib: float
 
@@ -79,6 +81,7 @@ def run(command: list[str], folder: Path) -> Took:
         RuntimeError: it failed.
     """
     began, peak, own = time.perf_counter(), 0, 0
+    before = os.times()
     with (folder / "said").open("wb") as said:
         process = subprocess.Popen(
             command,
@@ -94,7 +97,9 @@ def run(command: list[str], folder: Path) -> Took:
     # validate says with 1 that a row is beyond its bound, which synthetic traces need not keep.
     if process.returncode and not (command[3] == "validate" and process.returncode == 1):
         raise RuntimeError(f"{' '.join(command[3:])}: {(folder / 'said').read_text().strip()}")
-    return Took(time.perf_counter() - began, peak / 2**20, own / 2**20)
+    after = os.times()
+    cpu_s = sum(after[2:4]) - sum(before[2:4])  # of children that have ended, and of theirs
+    return Took(time.perf_counter() - began, cpu_s, peak / 2**20, own / 2**20)
 
 
 def main() -> None:
@@ -109,7 +114,8 @@ def main() -> None:
     given = parser.parse_args()
     steps = list(STEPS) if given.steps == "all" else given.steps.split("+")
     print(f"{machine()}; spec {given.spec}\n")
-    print(f"{'':18} {'events':>14} {'seconds':>9} {'M events/s':>11} {'peak MiB':>9} {'own':>6}")
+    heads = f"{'seconds':>9} {'CPU s':>9} {'ns/event':>9} {'peak MiB':>9} {'own':>6}"
+    print(f"{'':18} {'events':>14} {heads}")
     for events in map(int, given.events):
         with TemporaryDirectory(prefix="soak-", dir=given.where) as folder:
             for step in steps:
@@ -118,10 +124,9 @@ def main() -> None:
                 if step == "import":
                     write_text(Path(folder) / "long.txt.gz", events)
                 took = run(_ALLOCSIM + [filled.get(word, word) for word in words], Path(folder))
-                rate = events / took.seconds / 1e6
                 print(
-                    f"{step:18} {events:14,} {took.seconds:9.1f} {rate:11.2f} {took.peak_mib:9.0f}"
-                    f" {took.own_mib:6.0f}",
+                    f"{step:18} {events:14,} {took.seconds:9.1f} {took.cpu_s:9.1f}"
+                    f" {took.cpu_s * 1e9 / events:9.0f} {took.peak_mib:9.0f} {took.own_mib:6.0f}",
                     flush=True,
                 )
 

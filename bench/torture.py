@@ -8,7 +8,7 @@ tmpfs with room for a part of what the command writes, from none on; that takes 
 unshare, and is left out, visibly, where they are not. After each:
 
 * runs that were in the database have the same rows, and no run is there in part;
-* a trace set, a PDF and a comparison are the old one or the new one, whole;
+* a trace set, a PDF, a comparison and a spec are the old one or the new one, whole;
 * no process of the command is alive;
 * on a full disk: one line on stderr and exit code 1, and nothing is left behind;
 * after a kill, what is left is of names that the next run removes; the next run, made to its end
@@ -42,7 +42,11 @@ _SYNTH = f"--events {_EVENTS} --force"
 _LEFT = re.compile(r"\.?allocsim-[0-9a-f]{16}|\.allocsim-[0-9a-f]{16}\.part|\..+\.unfinished")
 _ENDS_S = 10  #: that the processes of a command may outlive it
 _SETS = ("sets/rec", "sets/made")
-_REPORTS = {"report": ["report.pdf"], "compare": ["c.txt", "c.html"]}  #: what is replaced besides
+_REPORTS = {
+    "report": ["report.pdf"],
+    "compare": ["c.txt", "c.html"],
+    "fit": ["spec.toml"],
+}  #: what is replaced besides
 
 #: What is tortured, in a folder that has all it needs and what it replaces.
 COMMANDS = {
@@ -52,6 +56,8 @@ COMMANDS = {
     "synth": f"synth hackbench -o sets --name made --seed 2 {_SYNTH}",
     "report": "report --db results.duckdb -o report.pdf --force",
     "compare": "compare trace other -o c.txt -o c.html --force",
+    "fit": "fit trace -o spec.toml --force",
+    "validate": "validate other --db results.duckdb",
 }
 _SET_UP = (
     f"synth hackbench -o . --name trace {_SYNTH}",
@@ -144,8 +150,8 @@ def _runs(db: Path) -> dict[int, tuple[tuple[object, ...], Counts]]:
             run: (what, {}) for run, *what in ((run, *what) for run, *what in about)
         }
         tables = connection.execute(
-            "SELECT table_name FROM duckdb_columns() INNER JOIN duckdb_tables() USING (table_name)"
-            " WHERE column_name = 'run'"
+            "SELECT schema_name || '.' || table_name FROM duckdb_columns()"
+            " SEMI JOIN duckdb_tables() USING (schema_name, table_name) WHERE column_name = 'run'"
         ).fetchall()
         for (table,) in tables:
             rows = connection.execute(
@@ -288,7 +294,8 @@ def fill(  # noqa: PLR0913 - as kill
         tally.disks += 1
         tally.full += code != 0
         lines = said.strip().splitlines()
-        problems = [judge.of_content(work) or judge.of_litter(work, ended=code) or ""]
+        # A run can be committed though there is no room to take the log into the database.
+        problems = [judge.of_content(work) or judge.of_litter(work, ended=1) or ""]
         if code not in (0, 1) or (code == 1 and len(lines) != 1):
             problems.append(f"exit code {code}, {len(lines)} lines: {lines[-1:]}")
         tally.failures += [

@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from allocsim import __version__
+from pipeline.commands import completion
 from pipeline.commands.compare import compare
 from pipeline.commands.cost import cost
+from pipeline.commands.export import export
 from pipeline.commands.fit import fit
 from pipeline.commands.hazards import hazards
 from pipeline.commands.import_ import import_
 from pipeline.commands.info import info
+from pipeline.commands.record import record
 from pipeline.commands.replay import replay
 from pipeline.commands.report import report
 from pipeline.commands.sql import SqlCommand, sql
+from pipeline.commands.stat import stat
 from pipeline.commands.sweep import sweep
 from pipeline.commands.synth import synth
 from pipeline.commands.validate import validate
@@ -31,7 +35,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="allocsim",
-    add_completion=False,
     rich_markup_mode=None,  # plain text, as wide as a mail
     pretty_exceptions_enable=False,  # what is not caught is a bug: show it plainly
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -71,14 +74,17 @@ def _printing(command: Callable[..., None]) -> Callable[..., None]:
 
 
 for _command in (
-    import_, info, replay, report, compare, hazards, validate, sql, sweep, synth, fit,
+    record, import_, info, stat, replay, report, compare, hazards, validate, sql, sweep, synth, fit,
 ):  # fmt: skip
     app.command(
         _command.__name__.rstrip("_"),
         cls=SqlCommand if _command is sql else None,
         short_help=(_command.__doc__ or "").partition("\n")[0],  # whole, where typer cuts it
+        # What stands behind the command to be recorded is the command's.
+        context_settings={"allow_interspersed_args": False} if _command is record else None,
     )(_printing(_command))
 app.add_typer(cost, name="cost")
+app.add_typer(export, name="export")
 
 
 def main() -> NoReturn:
@@ -88,6 +94,7 @@ def main() -> NoReturn:
     whatever it has come out as.
     """
     open_streams()
+    completion.one_line_each()
     try:
         code, message = _run()
     except BaseException:

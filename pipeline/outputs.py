@@ -12,6 +12,7 @@ import os
 import re
 import stat
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,8 @@ from pipeline.errors import OutputError
 from pipeline.processes.scratch import part_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO
 
 _STREAM = Path("-")
 _STREAMS = {_STREAM, Path("/dev/stdout"), Path("/dev/fd/1"), Path("/proc/self/fd/1")}
@@ -46,10 +48,12 @@ class OutputKind:
     Args:
         name: what it is called in a message.
         is_one: whether the bytes of a file are one, all or the first 16 MiB of them.
+        by_end: all or the last 16 MiB of them instead.
     """
 
     name: str
     is_one: Callable[[bytes], bool]
+    by_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,23 +86,38 @@ class Output:
         Raises:
             OutputError: it cannot be written, or there is something under the name by now.
         """
+        with self.opened() as file:
+            file.write(content)
+
+    @contextmanager
+    def opened(self) -> Iterator[BinaryIO]:
+        """What the block writes: all of it at its end, or nothing if it fails.
+
+        On standard output it is there at once.
+
+        Raises:
+            OutputError: it cannot be written, or there is something under the name by now.
+        """
         try:
             if self.is_stream:
                 sys.stdout.flush()
-                sys.stdout.buffer.write(content)
+                yield sys.stdout.buffer
                 sys.stdout.flush()
             else:
-                self._write_file(content)
+                with self._opened_file() as file:
+                    yield file
         except BrokenPipeError:  # whoever read it has enough
             raise
         except OSError as error:
-            raise OutputError(f"{self.name}: cannot be written: {error.strerror}") from error
+            reason = error.strerror or str(error)
+            raise OutputError(f"{self.name}: cannot be written: {reason}") from error
 
-    def _write_file(self, content: bytes) -> None:
+    @contextmanager
+    def _opened_file(self) -> Iterator[BinaryIO]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with part_in(self.path.parent) as (part, opened):
             with os.fdopen(opened, "wb", closefd=False) as file:
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(opened)
             self._put_in_place(part)
@@ -165,6 +184,8 @@ def _refuse(path: Path, kind: OutputKind, *, force: bool) -> None:
         raise OutputError(f"{path}: is {special}; name a file with -o{hint}")
     # If something else is put there meanwhile, it is neither waited for nor followed.
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        if kind.by_end:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _LOOKED_AT))
         content = file.read(_LOOKED_AT)
     if content and not kind.is_one(content):
         raise OutputError(f"{path}: exists and is not {kind.name}; choose another name with -o")
@@ -222,3 +243,22 @@ REPORT = {
 }
 COSTS = OutputKind("a table of costs", _toml_with("name", "arch", "store"))
 SPEC = OutputKind("a spec", _toml_with("name", "work"))
+#: What export writes. The first packet of a trace for Perfetto says that interned names begin; in
+#: Parquet's footer it is said whose rows they are.
+PERFETTO = OutputKind(
+    "a Perfetto trace of allocsim", lambda content: content.startswith(b"\n\x04h\x01P\x01")
+)
+SPEEDSCOPE = OutputKind(
+    "a speedscope file of allocsim", _starts(rb'\{"\$schema": "https://www\.speedscope\.app/')
+)
+FOLDED = OutputKind(
+    "folded stacks",
+    lambda content: re.match(rb"(?:[^\n;]+;[^\n]* \d+\n)+[^\n]*\Z", content) is not None,
+)
+PARQUET_KEY = b"allocsim.rows_of"
+PARQUET = OutputKind(
+    "Parquet of allocsim export",
+    lambda content: content.endswith(b"PAR1") and PARQUET_KEY in content,
+    by_end=True,
+)
+CSV = OutputKind("CSV of allocsim export", _starts(rb'"[a-z0-9_]+"(?:,"[a-z0-9_]+")*\n'))

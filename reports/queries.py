@@ -25,13 +25,17 @@ def rows(connection: DuckDBPyConnection, sql: str, **values: object) -> list[Row
     return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
 
 
-#: Views that a report asks many times over, each behind those it reads.
-_KEPT = (
+#: Views of what freezing saves, each behind those it reads.
+FREEZING = (
     "life_costs",
     "frozen_savings",
     "page_kind_summary",
     "policy_summary",
     "policy_how_summary",
+)
+#: Views that a report asks many times over, likewise.
+REPORTED = (
+    *FREEZING,
     "freezability",
     "placement_quality",
     "placement_summary",
@@ -41,7 +45,9 @@ _KEPT = (
 
 
 @contextmanager
-def kept(connection: DuckDBPyConnection, runs: Sequence[int]) -> Iterator[None]:
+def kept(
+    connection: DuckDBPyConnection, runs: Sequence[int], views: Sequence[str] = REPORTED
+) -> Iterator[None]:
     """While the block runs, the views of these runs are tables: asked once, not once a section.
 
     Tables of the session come before views of the same name.
@@ -49,6 +55,7 @@ def kept(connection: DuckDBPyConnection, runs: Sequence[int]) -> Iterator[None]:
     Args:
         connection: a results database, which is not changed.
         runs: recorded runs; those simulated of them are kept too.
+        views: those that are asked.
     """
     made = ["wanted"]
     connection.execute(
@@ -57,7 +64,7 @@ def kept(connection: DuckDBPyConnection, runs: Sequence[int]) -> Iterator[None]:
         {"runs": list(runs)},
     )
     try:
-        for view in _KEPT:
+        for view in views:
             connection.execute(
                 f"CREATE TEMP TABLE {view} AS FROM {view} SEMI JOIN wanted USING (run)"
             )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 #: In order of creation: a view stands behind those it reads.
 VIEWS = (
     "object_events",
+    "object_lives",
     "events",
     "policy_costs",
     "op_costs",
@@ -32,6 +33,7 @@ VIEWS = (
     "cache_policy_summary",
     "call_site_summary",
     "page_caller_summary",
+    "allocinfo_by_function",
     "timeline",
     "page_caches",
     "reference_lives",

@@ -1,5 +1,8 @@
 """Imports run down: who may know whom, read from the code, TYPE_CHECKING imports included.
 
+One door leads up, and only from outside: allocsim/__init__.py offers what pipeline.api has, loaded
+by name when it is asked for; allocsim/__main__.py begins the command through it.
+
 And one class name is one thing, so that a name met in one room says what it is in any other.
 """
 
@@ -13,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import allocsim
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -35,6 +39,7 @@ ROOMS = {
         "memdesc",
         "simulated_window",
         "simulation",
+        "__main__",
     ),
     "reports": ("views", "rules", "render", "queries", "sections", "console", "compare"),
     "pipeline": (
@@ -51,6 +56,9 @@ ROOMS = {
         "synth",
         "fitting",
         "validation",
+        "stat",
+        "api",
+        "export",
         "commands",
         "cli",
         "docs",
@@ -58,7 +66,10 @@ ROOMS = {
     ),
 }
 #: Readers know what they share, and nothing of one another.
-READERS = ("trace_dat", "perf_data", "ftrace_text")
+READERS = (
+    *("trace_dat", "perf_data", "ftrace_text", "trace_cmd_text", "perf_script_text"),
+    "event_tables",
+)
 
 
 def module_name(path: str) -> str:
@@ -122,6 +133,44 @@ def test_imports_run_down(edges: dict[str, set[str]]) -> None:
     assert wrong == []
 
 
+def test_the_front_door_is_the_only_way_up() -> None:
+    """Modules loaded by name are seen by no import statement; only the door does that."""
+    loads = {
+        module
+        for module, path in MODULES.items()
+        if module.startswith(("allocsim", "reports"))
+        and re.search(r"import_module|__import__", path.read_text("utf-8"))
+    }
+    assert loads == {"allocsim"}
+    assert set(allocsim.OFFERED.values()) <= MODULES.keys()
+
+
+def test_the_front_door_offers_what_type_checkers_see() -> None:
+    stub = ast.parse((ROOT / "allocsim" / "__init__.pyi").read_text("utf-8"))
+    seen = {
+        alias.asname: node.module
+        for node in ast.walk(stub)
+        if isinstance(node, ast.ImportFrom) and node.module != "typing"
+        for alias in node.names
+    }
+    assert seen == allocsim.OFFERED
+    for name in allocsim.OFFERED:
+        assert getattr(allocsim, name).__name__ == name
+        assert name in dir(allocsim)
+
+
+def test_who_imports_rooms_of_the_model_does_not_go_through_the_front_door(
+    edges: dict[str, set[str]],
+) -> None:
+    """Of the package itself the rooms take the version alone."""
+    for module, path in MODULES.items():
+        if "allocsim" in edges[module]:
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.ImportFrom) and node.module == "allocsim":
+                    names = {alias.name for alias in node.names}
+                    assert not names & allocsim.OFFERED.keys(), module
+
+
 def test_nothing_goes_in_a_circle(edges: dict[str, set[str]]) -> None:
     graphlib.TopologicalSorter(edges).prepare()
 
@@ -138,6 +187,7 @@ def test_a_door_leads_to_few_rooms() -> None:
     """At most 12 entries in allocsim/, 20 in any other folder of code."""
     for folder in {path.parent for path in MODULES.values()}:
         entries = [each.name for each in folder.iterdir() if not each.name.startswith("__")]
+        entries = [name for name in entries if name != "py.typed"]  # a mark, nothing to find there
         most = 12 if folder.name == "allocsim" else 20
         assert len(entries) <= most, f"{folder.relative_to(ROOT)}: {len(entries)} entries"
 

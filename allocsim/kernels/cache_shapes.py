@@ -5,7 +5,7 @@ Settings are such as ``sheaf.capacity=24`` or ``slab.order.dentry=2``.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from allocsim.kernels.settings import SettingError, check_settings, kernel_profile
@@ -21,6 +21,7 @@ from allocsim.kernels.slub_rules import (
     slab_order,
 )
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER
+from allocsim.tables import row_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -157,7 +158,7 @@ def _shape(
     match rules:
         case SheafRules():
             capacity = setting("sheaf.capacity", sheaf_capacity(rules, name, size))
-            return SheafShape(**asdict(slabs), capacity=capacity)
+            return SheafShape(**row_of(slabs), capacity=capacity)
         case CpuSlabRules():
             wanted = setting("slab.cpu_partial", cpu_partial(rules, size))
-            return CpuSlabShape(**asdict(slabs), cpu_partial=wanted)
+            return CpuSlabShape(**row_of(slabs), cpu_partial=wanted)

@@ -86,7 +86,7 @@ def caller(names: Sequence[str]) -> str | None:
     Returns:
         Its name as recorded; None if there is none.
     """
-    inside = _inside(names)
+    inside = allocator_frames(names)
     return names[inside] if inside < len(names) else None
 
 
@@ -105,12 +105,16 @@ def entry_level(names: Sequence[str]) -> int | None:
     Args:
         names: as for :func:`caller`.
     """
-    inside = _inside(names)
+    inside = allocator_frames(names)
     return _LEVEL_OF.get(_plain(names[inside - 1])) if inside else None
 
 
-def _inside(names: Sequence[str]) -> int:
-    """How many frames of a stack, from the innermost on, are the tracer's or the allocator's."""
+def allocator_frames(names: Sequence[str]) -> int:
+    """How many frames of a stack, from the innermost on, are the tracer's or the allocator's.
+
+    Args:
+        names: as for :func:`caller`.
+    """
     own = (bool(_TRACER.match(name)) or _plain(name) in _LEVEL_OF for name in names)
     return next((at for at, is_own in enumerate(own) if not is_own), len(names))
 

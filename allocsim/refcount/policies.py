@@ -21,12 +21,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from allocsim.kernels.release import POLICIES
 from allocsim.recording.page_kinds import KIND_NAMES, PageKind
 from allocsim.refcount.use_steps import STEP_NAMES
+from allocsim.tables import row_of
 from allocsim.toml_data.table import TomlTable
 from allocsim.toml_data.text import shipped_texts
 
@@ -200,7 +201,7 @@ def policy_ops(policy: Policy, own: str) -> list[PolicyOp]:
         for stage in STAGES:
             row = tables.get((form, name, stage), tables[form, _ANY, stage])
             ops.append(
-                PolicyOp(page_kind=int(kind), stage=stage, frozen=form == "frozen", **asdict(row))
+                PolicyOp(page_kind=int(kind), stage=stage, frozen=form == "frozen", **row_of(row))
             )
     return ops
 
@@ -221,7 +222,7 @@ def policy_steps(policy: Policy, own: str) -> list[PolicyStep]:
             step=name,
             plain_more=there[name].plain - here[name].plain,
             locked_more=there[name].locked - here[name].locked,
-            **asdict(there[name]),
+            **row_of(there[name]),
         )
         for name in STEP_NAMES
     ]

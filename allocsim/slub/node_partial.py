@@ -4,7 +4,7 @@ A slab on the list has a row: how many objects are free, and their places in the
 free list last, so that a push is an append. The list's order is a queue of slabs. One that is freed
 out of its midst leaves its entry behind; entries of slabs that have no row are passed over.
 
-Arrays serve many slabs at once (slabs_bulk); memoryviews of the same bytes serve one.
+They serve many slabs at once (slabs_bulk).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from allocsim.tables import Int64
 
@@ -35,7 +35,6 @@ class PartialList:
         free: (rows, width) places of free objects (u2).
         count: free objects of each row, 0 for a row not in use (i4).
         slab: the slab of each row (i8).
-        counts: memoryview of ``count``; read it, and let the methods write.
         objects: free objects of all slabs on the list.
     """
 
@@ -50,135 +49,34 @@ class PartialList:
         self._unused = list(range(_ROWS))
         self._queue = np.empty(_SLABS, np.int64)
         self._head = self._tail = 0
-        self._look()
-
-    def _look(self) -> None:
-        """Take memoryviews of arrays that are new."""
-        self.counts = self.count.data
-        self._cells = self.free.reshape(-1).data
-        self._slabs = self.slab.data
-        self._rows = self._row_of.data
 
     def __len__(self) -> int:
         return len(self.count) - len(self._unused)
 
     def __deepcopy__(self, _: dict[int, Any]) -> PartialList:
-        """As deepcopy gives it; memoryviews cannot be copied."""
+        """As deepcopy gives it, but quicker."""
         copied = copy(self)
-        copied.copy_arrays()
+        for name in ("free", "count", "slab", "_row_of", "_queue", "_pre_trace", "_unused"):
+            setattr(copied, name, getattr(self, name).copy())
         return copied
 
-    def copy_arrays(self) -> None:
-        """Let everything that changes be this list's own."""
-        self.free, self.count, self.slab = self.free.copy(), self.count.copy(), self.slab.copy()
-        self._row_of, self._queue = self._row_of.copy(), self._queue.copy()
-        self._pre_trace, self._unused = self._pre_trace.copy(), self._unused.copy()
-        self._look()
+    def items(self) -> Iterator[tuple[int, Int64]]:
+        """Slabs and the places of their free objects (i8), the head of the list first.
 
-    def items(self) -> Iterator[tuple[int, list[int]]]:
-        """Slabs and their free objects, the head of the list first, that of a free list last."""
-        for slab in self._queue[self._head : self._tail].tolist():
-            row = self.row(slab)
-            if row != NO_ROW:
-                yield slab, self.top(row, self.counts[row])[::-1]
-
-    # -- one slab
-
-    def row(self, slab: int) -> int:
-        """The row of a slab, NO_ROW if it is not on the list."""
-        if slab < 0:
-            return self._pre_trace.get(slab, NO_ROW)
-        number, rows = slab & NUMBER, self._rows
-        return rows[number] if number < len(rows) else NO_ROW
-
-    def add(self, slab: int, places: Sequence[int]) -> None:
-        """Put a slab at the tail of the list, with free objects."""
-        if not self._unused:
-            self._more_rows(1)
-        row = self._unused.pop()
-        if slab < 0:
-            self._pre_trace[slab] = row
-        else:
-            self._room_for(slab & NUMBER)
-            self._rows[slab & NUMBER] = row
-        self._slabs[row] = slab
-        self._push(row, places)
-        self._append_room(1)
-        self._queue[self._tail] = slab
-        self._tail += 1
-
-    def push(self, slab: int, places: Sequence[int]) -> int:
-        """Push free objects on a slab's free list; how many it has now, NO_ROW if it has no row."""
-        row = self.row(slab)
-        if row != NO_ROW:
-            return self._push(row, places)
-        return NO_ROW
-
-    def _push(self, row: int, places: Sequence[int]) -> int:
-        cells, held = self._cells, self.counts[row]
-        at = row * self.width + held
-        for place in places:
-            cells[at] = place
-            at += 1
-        self.objects += len(places)
-        held += len(places)
-        self.counts[row] = held
-        return held
-
-    def take_first(self, most: int) -> tuple[list[int], int]:
-        """Take up to so many objects from the first slab, head first; and how many it has left.
-
-        There must be a slab; one that has none left goes off the list.
+        The head of a free list is last.
         """
-        row = self.first()
-        held = self.counts[row]
-        count = min(held, most)
-        left = held - count
-        taken = self.top(row, count)
-        if left:
-            self.counts[row] = left
-            self.objects -= count
-        else:
-            self._head += 1
-            self.drop(row)
-        return taken, left
-
-    def top(self, row: int, count: int) -> list[int]:
-        """Objects at the head of a slab's free list, head first."""
-        end = row * self.width + self.counts[row]
-        base = self._slabs[row] << INDEX_BITS
-        places = self._cells[end - count : end].tolist()
-        places.reverse()
-        return [base | place for place in places]
-
-    def first(self) -> int:
-        """Row of the first slab; there must be one."""
-        while True:
-            row = self.row(int(self._queue[self._head]))
+        slabs = self._queue[self._head : self._tail]
+        for slab, row in zip(slabs.tolist(), self.rows(slabs).tolist(), strict=True):
             if row != NO_ROW:
-                return row
-            self._head += 1
+                yield slab, self.free[row, : self.count[row]].astype(np.int64)
 
-    def first_to_tail(self) -> None:
-        """Move the first slab, of which take_first() has left something, to the tail."""
-        slab = self._queue[self._head]
-        self._head += 1
-        self._append_room(1)
-        self._queue[self._tail] = slab
-        self._tail += 1
-
-    def drop(self, row: int) -> None:
-        """Take a slab that is freed off the list; its entry in the queue stays behind."""
-        slab = self._slabs[row]
-        if slab < 0:
-            del self._pre_trace[slab]
-        else:
-            self._rows[slab & NUMBER] = NO_ROW
-        self.objects -= self.counts[row]
-        self.counts[row] = 0
-        self._unused.append(row)
-
-    # -- many slabs
+    def add(self, slab: int, places: Int64) -> None:
+        """Put a slab at the tail of the list, with free objects."""
+        slabs = np.array([slab])
+        row = self.new_rows(slabs)
+        self.free[row[0], : len(places)] = places
+        self.hold(row, np.array([len(places)]))
+        self.append(slabs)
 
     def rows(self, slabs: Int64) -> Int64:
         """The row of each slab (key, i8): i8, NO_ROW where it is not on the list."""
@@ -197,14 +95,19 @@ class PartialList:
         """The first slabs of the list, without taking them off it.
 
         Args:
-            most: entries of the queue to look at; those of slabs that have gone count too.
+            most: as many at least, if there are.
 
         Returns:
             Their rows (i8), and how far from the queue's head each entry stands (i8, rising).
         """
-        rows = self.rows(self._queue[self._head : min(self._head + most, self._tail)])
-        there = np.flatnonzero(rows != NO_ROW)
-        return rows[there], there
+        looked = most
+        while True:
+            rows = self.rows(self._queue[self._head : min(self._head + looked, self._tail)])
+            there = np.flatnonzero(rows != NO_ROW)
+            # Entries of slabs that were freed lie between.
+            if len(there) >= min(most, len(self)):
+                return rows[there], there
+            looked *= 2
 
     def pass_by(self, entries: int) -> None:
         """The first entries of the queue have been dealt with."""
@@ -257,14 +160,11 @@ class PartialList:
                 else:
                     self._pre_trace[slab] = row
 
-    # -- room
-
     def _room_for(self, number: int) -> None:
         if number >= len(self._row_of):
             grown = np.full(2 * number + 1, NO_ROW, np.int32)
             grown[: len(self._row_of)] = self._row_of
             self._row_of = grown
-            self._look()
 
     def _more_rows(self, wanted: int) -> None:
         rows = len(self.count)
@@ -273,7 +173,6 @@ class PartialList:
         self.count = np.concatenate((self.count, np.zeros(more, np.int32)))
         self.slab = np.concatenate((self.slab, np.empty(more, np.int64)))
         self._unused = [*range(rows + more - 1, rows - 1, -1), *self._unused]
-        self._look()
 
     def _append_room(self, wanted: int) -> None:
         if self._tail + wanted <= len(self._queue):

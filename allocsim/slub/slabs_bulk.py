@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 from allocsim.slub.node_partial import INDEX_BITS, NO_ROW
-from allocsim.slub.slabs import LOOKAHEAD
+from allocsim.slub.sheaves.slab_steps import LOOKAHEAD
 from allocsim.tables import stable_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from allocsim.slub.node_partial import PartialList
     from allocsim.slub.slabs import Slabs
-    from allocsim.tables import Bools, Int64
+    from allocsim.tables import Bools, Int64, Ints
 
 _PLACE = (1 << INDEX_BITS) - 1
 
@@ -45,11 +45,7 @@ def refill_run(slabs: Slabs, times: Sequence[int], want: int) -> tuple[Int64, li
             made = _from_new_slabs(slabs, got[at:], times[at:])
             grew += (at + made).tolist()
             break
-        served = _from_partial(slabs, got[at:])
-        if not served:  # entries of slabs that were freed stand at the head
-            got[at], _ = slabs.refill(want, times[at], MAX_PAGE_ORDER)
-            served = 1
-        at += served
+        at += _from_partial(slabs, got[at:])
     return got, grew
 
 
@@ -62,12 +58,15 @@ def _from_new_slabs(slabs: Slabs, got: Int64, times: Sequence[int]) -> Int64:
     shape, stat, partial = slabs.shape, slabs.stat, slabs.partial
     refills, want = got.shape
     stat["freelist_cmpxchg"] += len(partial)
-    on_list = slabs.take_all()
+    rows, entries = partial.ahead(want)
+    on_list = _heads(partial, rows, partial.count[rows])
+    partial.pass_by(int(entries.max(initial=-1)) + 1)
+    partial.drop_many(rows)
     begins = np.arange(refills + 1) * want - len(on_list)  # in the new slabs' objects
     made = -(-np.maximum(begins, 0) // shape.objects)  # slabs made before
     spare = made * shape.objects - begins  # objects on the list then
     new = slabs.new_slabs(np.repeat(times, np.diff(made)).tolist())
-    objects = np.concatenate((np.array(on_list, np.int64), new.reshape(-1)))
+    objects = np.concatenate((on_list, new.reshape(-1)))
     got[:] = objects[: refills * want].reshape(refills, want)
     grew = np.flatnonzero(np.diff(made))
     stat["list_lock"] += int(np.count_nonzero(spare[:-1])) + int(
@@ -79,7 +78,7 @@ def _from_new_slabs(slabs: Slabs, got: Int64, times: Sequence[int]) -> Int64:
     )
     rest = objects[refills * want :]
     if len(rest):
-        partial.add(int(rest[0]) >> INDEX_BITS, (rest[::-1] & _PLACE).tolist())
+        partial.add(int(rest[0]) >> INDEX_BITS, rest[::-1] & _PLACE)
     return grew
 
 
@@ -90,7 +89,7 @@ def _from_partial(slabs: Slabs, got: Int64) -> int:
     """
     partial = slabs.partial
     wanted, want = got.shape
-    rows, queued = partial.ahead(wanted * want)
+    rows, entries = partial.ahead(wanted * want)
     held = partial.count[rows].astype(np.int64)
     upto = np.cumsum(held)
     lasts: list[int] = []  # of each refill, the last slab it takes from
@@ -103,19 +102,12 @@ def _from_partial(slabs: Slabs, got: Int64) -> int:
         lasts.append(last)
         left.append(int(upto[last]) - reached - want)
         reached = int(upto[last])
-    if not lasts:
-        return 0
     used = lasts[-1] + 1
     rows, held = rows[:used], held[:used]
     took = held.copy()
     took[lasts] -= left
-    # Head first: from the end of each slab's free places.
-    ends = np.repeat(rows * partial.width + held + np.cumsum(took) - took - 1, took)
-    places = partial.free.reshape(-1).take(ends - np.arange(len(ends)))
-    objects = np.repeat(partial.slab[rows] << INDEX_BITS, took)
-    objects |= places
-    got[: len(lasts)] = objects.reshape(len(lasts), want)
-    partial.pass_by(int(queued[used - 1]) + 1)
+    got[: len(lasts)] = _heads(partial, rows, took).reshape(len(lasts), want)
+    partial.pass_by(int(entries[used - 1]) + 1)
     rest = np.flatnonzero(took < held)
     partial.hold(rows[rest], held[rest] - took[rest])
     partial.append(partial.slab[rows[rest]])
@@ -123,6 +115,15 @@ def _from_partial(slabs: Slabs, got: Int64) -> int:
     slabs.stat["list_lock"] += len(lasts) + len(rest)
     slabs.stat["freelist_cmpxchg"] += used + len(rest)
     return len(lasts)
+
+
+def _heads(partial: PartialList, rows: Int64, took: Ints) -> Int64:
+    """So many objects of each slab, head first: from the end of its free places (i8)."""
+    ends = np.repeat(rows * partial.width + partial.count[rows] + np.cumsum(took) - took - 1, took)
+    places = partial.free.reshape(-1).take(ends - np.arange(len(ends)))
+    objects: Int64 = np.repeat(partial.slab[rows] << INDEX_BITS, took)
+    objects |= places
+    return objects
 
 
 def flush_run(slabs: Slabs, objects: Int64, times: Sequence[int]) -> None:
@@ -155,8 +156,7 @@ def flush_run(slabs: Slabs, objects: Int64, times: Sequence[int]) -> None:
     slabs.stat["freelist_cmpxchg"] += int(np.count_nonzero(begins))
     slabs.stat["list_lock"] += len(new)
     slabs.stat["free_add_partial"] += len(new)
-    empty = np.flatnonzero(now >= slabs.least)
-    empty = empty[now[empty] == slabs.objects_of(names[empty])]
+    empty = np.flatnonzero(now == slabs.shape.objects)
     gone: list[int] = []
     if len(empty):
         last = by_slab[starts + counts - 1]
@@ -196,9 +196,7 @@ def _empty(  # noqa: PLR0913 - what is known of the slabs of a run
     for slab in empty[np.argsort(last[empty])].tolist():
         start, end = int(first[slab]), int(last[slab])
         # A slab that was full and comes back in one chain never is on the list if it is freed.
-        at_once = chain[start] == chain[end] and end - start + 1 == slabs.objects_in(
-            int(names[slab])
-        )
+        at_once = chain[start] == chain[end] and end - start + 1 == slabs.shape.objects
         listed = before + int(added.searchsorted(start if at_once else end, "right")) - len(gone)
         if at_once:
             listed -= 1

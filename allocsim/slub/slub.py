@@ -65,22 +65,25 @@ class Slub:
         free_before: what lay free before the trace.
         freelist_order: (cache, slab, objects) -> indices in the order a new slab hands them out,
             slabs numbered from 0 in their cache; ascending where not given (R3.6).
+        fast: let numba compile what goes event by event (columns); the outcome is the same.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the caches and their world
         self,
         profile: Profile,
         shapes: Sequence[CacheShape],
         cpus: int,
         free_before: FreeBefore | None = None,
         freelist_order: FreelistOrder | None = None,
+        *,
+        fast: bool = False,
     ) -> None:
         self.cpus = cpus
         self.generation = profile.slub.generation
         self.kmalloc_caches = sheaf_kmalloc_caches(profile.slub, shapes)
         self.sequence, self.depth = before_their_kmalloc_caches(self.kmalloc_caches)
         self.caches: list[CacheModel] = [
-            _cache_model(profile.slub, shape, number, cpus, freelist_order)
+            _cache_model(profile.slub, shape, number, cpus, freelist_order, fast=fast)
             for number, shape in enumerate(shapes)
         ]
         self.with_sheaves = {
@@ -246,18 +249,20 @@ class Slub:
         return parent, np.flatnonzero(stays)
 
 
-def _cache_model(
+def _cache_model(  # noqa: PLR0913 - a cache and its world
     rules: SlubRules,
     shape: CacheShape,
     number: int,
     cpus: int,
     freelist_order: FreelistOrder | None,
+    *,
+    fast: bool,
 ) -> CacheModel:
     """The model of a cache; which one is chosen here, by the generation of its rules, alone."""
     if isinstance(rules, SheafRules) and isinstance(shape, SheafShape):
-        return SheafCache(shape, rules, number, cpus, freelist_order)
+        return SheafCache(shape, rules, number, cpus, freelist_order, fast=fast)
     if isinstance(rules, CpuSlabRules) and isinstance(shape, CpuSlabShape):
-        return CpuSlabs(shape, number, cpus, freelist_order)
+        return CpuSlabs(shape, number, cpus, freelist_order, fast=fast)
     raise TypeError(f"the shape of {shape.name} is not of a kernel with {rules.generation.value}")
 
 

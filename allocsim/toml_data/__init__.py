@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-_LONGEST = 1 << 20  # letters of a file
+LONGEST = 1 << 20  #: letters of a file
 _MOST_DOTS = 2000  # in a line: the parser takes the square of the parts of a key
 _DEEPEST = 32  # tables and arrays in one another
 _LARGEST = 1 << 64
@@ -24,7 +24,7 @@ def load(text: str, parse_float: Callable[[str], object] = float) -> dict[str, A
     Raises:
         ValueError: it is no such TOML; says why.
     """
-    if len(text) > _LONGEST or max(map(_dots, text.split("\n"))) > _MOST_DOTS:
+    if len(text) > LONGEST or max(map(_dots, text.split("\n"))) > _MOST_DOTS:
         raise ValueError("it is too long")
     try:
         data = tomllib.loads(text, parse_float=parse_float)

@@ -88,6 +88,12 @@ EVENT_COLUMNS: tuple[Column, ...] = (
     Column("nr_migrated", "i8", "pages", "mm_alloc_contig_migrate_range_info: pages migrated."),
     Column("nr_reclaimed", "i8", "pages", "mm_alloc_contig_migrate_range_info: pages reclaimed."),
     Column("nr_mapped", "i8", "pages", "mm_alloc_contig_migrate_range_info: mappings undone."),
+    Column(
+        "inner_site",
+        "u8",
+        "",
+        "Call site of the first of the two events of a large kmalloc; the second is kept (T3).",
+    ),
     Column("stack", "i4", "", "Row of stacks.parquet: the kernel stack that followed the event."),
     Column(
         "metadata",

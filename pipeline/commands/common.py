@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands import completion
 from pipeline.store.waiting import wait_up_to
 
 DEFAULT_DB = Path("out/results.duckdb")
@@ -19,10 +20,10 @@ WAIT = Annotated[
     float,
     typer.Option(
         "--wait",
-        min=0,
         metavar="SECONDS",
         callback=wait_up_to,
-        help="How long to wait for a results database that another process has open.",
+        help="How long to wait for a results database that another process has open; a day at"
+        " the most.",
     ),
 ]
 DEFAULT_WAIT = 30.0
@@ -39,6 +40,7 @@ SETTINGS = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
+        autocompletion=completion.settings,
         help="Change a number of the model: sheaf.capacity=24, slab.order.dentry=2, pcp.batch=31,"
         " cpus=8, ... May be repeated.",
     ),
@@ -69,3 +71,28 @@ class RowFormat(StrEnum):
     MARKDOWN = "markdown"
     CSV = "csv"
     JSON = "json"
+
+
+# Which events are counted (stat), or lives by their allocation (replay, report): docs/stat.md.
+SINCE = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="TIME",
+        help="Only from this time on: seconds on the recording's clock (8.527155), or after its"
+        " first event (+1.5).",
+    ),
+]
+UNTIL = Annotated[
+    str | None, typer.Option("--to", metavar="TIME", help="Only up to this time, likewise.")
+]
+CPUS = Annotated[
+    list[str] | None, typer.Option("--cpu", metavar="N,N-M", help="Only of these CPUs.")
+]
+PIDS = Annotated[
+    list[str] | None, typer.Option("--pid", metavar="N,N-M", help="Only of these tasks.")
+]
+CACHES = Annotated[
+    list[str] | None,
+    typer.Option("--cache", metavar="NAME,...", help="Only objects and slabs of these caches."),
+]

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.commands import completion
 from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, FORCE, WAIT, PlacementChoice
 from pipeline.commands.formats import FILES, FORMATS, DocumentFormat, as_document, outputs, write
-from pipeline.errors import InputError, UsageError
+from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from reports.compare.comparable import Remark
-    from reports.compare.comparison import Comparison
+    from pipeline.api.comparing import ComparisonResult
 
 
 def compare(
@@ -47,6 +44,7 @@ def compare(
         list[str] | None,
         typer.Option(
             metavar="NAME|FILE",
+            autocompletion=completion.policies,
             help="Refcount policy for what is replayed on the way, as in replay. May be repeated.",
         ),
     ] = None,
@@ -66,71 +64,31 @@ def compare(
 
     Sides that cannot be compared, such as recordings of different events, are refused.
     """
+    from pipeline.api.comparing import baseline_of, brief_is_for_two
+    from pipeline.api.comparing import compare as compared
     from pipeline.outputs import COMPARISON
     from pipeline.processes.progress import shown
-    from pipeline.replay.pricing import find_policies
-    from pipeline.replay.sides import opened_sides
-    from reports.compare.comparable import early
 
-    at = _baseline(sides, baseline)
+    baseline_of(sides, baseline)
     wanted = outputs(format_ or [], output or [], COMPARISON, force=force)
-    if brief and (len(sides) > 2 or any(how is DocumentFormat.JSON for _, how in wanted)):
-        raise UsageError("--brief: is for two sides, and for people: text, markdown, html or pdf")
-    policies = find_policies(policy or [])
-    simulated = placement is PlacementChoice.SIMULATED
-    with (
-        shown() as progress,
-        opened_sides(
-            sides,
-            db,
-            policies,
-            progress,
-            simulated=simulated,
-            check=lambda heads: _refuse(early(heads), anyway=incomparable),
-        ) as opened,
-    ):
-        # What takes long to import waits until the sides may be compared.
-        from reports.compare.measure_runs import checked
-        from reports.compare.measure_runs import compare as compared
-
-        remarks = checked(opened)
-        _refuse(remarks, anyway=incomparable)
-        comparison = compared(opened, at, remarks)
-    write(wanted, partial(_rendered, comparison, brief=brief))
-
-
-def _baseline(sides: Sequence[str], wanted: str | None) -> int:
-    if len(sides) < 2:
-        raise UsageError("compare: needs two sides or more")
-    if wanted is None:
-        return 0
-    if wanted not in sides:
-        raise UsageError(f"--baseline {wanted}: not one of the sides {', '.join(sides)}")
-    return list(sides).index(wanted)
-
-
-def _refuse(remarks: Sequence[Remark], *, anyway: bool) -> None:
-    from reports.compare.comparable import Weight
-
-    reasons = [remark.text for remark in remarks if remark.weight is Weight.MUST]
-    if reasons and not anyway:
-        raise InputError(
-            f"not comparable: {'; '.join(reasons)} (--incomparable compares all the same)"
+    if brief:
+        brief_is_for_two(len(sides))
+        if any(how is DocumentFormat.JSON for _, how in wanted):
+            raise UsageError("--brief: is for people: text, markdown, html or pdf")
+    with shown() as progress:
+        result = compared(
+            *sides,
+            db=db,
+            baseline=baseline,
+            placement=placement.value,
+            policies=policy or (),
+            incomparable=incomparable,
+            progress=progress,
         )
+    write(wanted, lambda how: _rendered(result, how, brief=brief))
 
 
-def _rendered(comparison: Comparison, how: DocumentFormat, *, brief: bool) -> bytes:
-    from allocsim import __version__
-    from reports.compare import brief as screen
-    from reports.compare.json import to_json
-    from reports.compare.report import report
-
+def _rendered(result: ComparisonResult, how: DocumentFormat, *, brief: bool) -> bytes:
     if how is DocumentFormat.JSON:
-        return to_json(comparison, __version__).encode()
-    narrow = how is DocumentFormat.TEXT
-    laid_out = (
-        screen.brief(comparison, __version__)
-        if brief
-        else report(comparison, __version__, narrow=narrow)
-    )
-    return as_document(laid_out, how)
+        return result.json().encode()
+    return as_document(result.document(brief=brief, narrow=how is DocumentFormat.TEXT), how)

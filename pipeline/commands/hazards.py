@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.commands import completion
 from pipeline.commands.common import DEFAULT_WAIT, WAIT, RowFormat
 from pipeline.errors import InputError
 from pipeline.processes.scratch import scratch
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
-_ROWS = "FROM hazards WHERE list_contains(?, run) AND policy = ?"
+_ROWS = "FROM hazards WHERE list_contains(?, run) AND list_contains(?, policy)"
 
 
 def hazards(
@@ -26,8 +27,14 @@ def hazards(
         list[Path], typer.Argument(metavar="TRACE", help="Trace sets, or recordings.")
     ],
     policy: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="Policy that freezes pages, or a TOML file.")
-    ] = "linux-7.2",
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            autocompletion=completion.policies,
+            help="Policy that freezes pages, or a TOML file; linux-7.2 where none is given. May be"
+            " repeated.",
+        ),
+    ] = None,
     db: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Results database to keep the runs in; none by default."),
@@ -55,21 +62,21 @@ def hazards(
     from reports.console.hazards import print_hazards
     from reports.render.rows import WRITERS
 
-    policies = find_policies([policy])
-    [name] = [found.name for found in policies if found.name != BASELINE] or [BASELINE]
+    policies = find_policies(policy or ["linux-7.2"])
+    names = [found.name for found in policies if found.name != BASELINE] or [BASELINE]
     with _kept(db) as path:
         with shown() as progress:
             runs = replay_traces(traces, path, policies, progress).runs
         with reading(path) as connection:
             _require_page_refs(connection, runs)
             if format_ is RowFormat.TABLE:
-                print_hazards(connection, runs, name, sys.stdout, stacks=stacks)
+                print_hazards(connection, runs, names, sys.stdout, stacks=stacks)
             else:
-                result = connection.execute(f"SELECT * EXCLUDE (run, policy) {_ROWS}", [runs, name])
-                names = [column for column, *_ in result.description or ()]
-                WRITERS[format_.value](names, result.fetchall(), sys.stdout)
+                result = connection.execute(f"SELECT * EXCLUDE (run) {_ROWS}", [runs, names])
+                heads = [column for column, *_ in result.description or ()]
+                WRITERS[format_.value](heads, result.fetchall(), sys.stdout)
             [(broken,)] = connection.execute(
-                f"SELECT count(*) {_ROWS} AND breaks", [runs, name]
+                f"SELECT count(*) {_ROWS} AND breaks", [runs, names]
             ).fetchall()
     if broken:
         raise typer.Exit(1)

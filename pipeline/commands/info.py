@@ -27,16 +27,12 @@ def info(
 
     JSON is the trace set's meta.json, whole.
     """
+    from pipeline.api.traces import info as known
     from pipeline.processes.progress import shown
-    from pipeline.replay.pricing import own_policy
-    from pipeline.replay.trace_source import opened
-    from pipeline.trace_set.machine import machine_nodes
-    from reports.console.trace import trace_text
 
-    with shown() as progress, opened(trace, progress) as found:
-        meta, nodes = found.meta, machine_nodes(found)
-        own = own_policy(meta["kernel_release"])
-    if format_ is InfoFormat.JSON:
-        typer.echo(json.dumps(meta, indent=1))
-    else:
-        typer.echo(trace_text(meta, *nodes, own_policy=own), nl=False)
+    with shown() as progress:
+        about = known(trace, progress=progress)
+    typer.echo(
+        f"{json.dumps(about.meta, indent=1)}\n" if format_ is InfoFormat.JSON else about.text(),
+        nl=False,
+    )

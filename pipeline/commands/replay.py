@@ -8,12 +8,18 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands import completion
 from pipeline.commands.common import (
+    CACHES,
+    CPUS,
     DB,
     DEFAULT_DB,
     DEFAULT_WAIT,
     INSTANCE,
+    PIDS,
     SETTINGS,
+    SINCE,
+    UNTIL,
     WAIT,
     PlacementChoice,
 )
@@ -38,6 +44,7 @@ def replay(
         list[str] | None,
         typer.Option(
             metavar="NAME|FILE",
+            autocompletion=completion.policies,
             help="Refcount policy: a shipped one, or your own TOML file. May be repeated;"
             " where none is given, refcounted, linux-6.12, linux-7.2, frozen-page-tables and"
             " everything-freezable. The recorded kernel's own comes with them.",
@@ -47,6 +54,7 @@ def replay(
         list[str] | None,
         typer.Option(
             metavar="NAME|FILE",
+            autocompletion=completion.schemes,
             help="Scheme of page descriptors: a shipped one, or your own TOML file. May be"
             " repeated; all shipped ones where none is given.",
         ),
@@ -55,6 +63,7 @@ def replay(
         str | None,
         typer.Option(
             metavar="NAME|FILE",
+            autocompletion=completion.costs,
             help="What operations on reference counts take: a shipped table, or your own TOML file"
             " (allocsim cost calibrate); the recorded machine's where none is given.",
         ),
@@ -68,6 +77,11 @@ def replay(
             " policies, schemes, costs and settings.",
         ),
     ] = False,
+    since: SINCE = None,
+    until: UNTIL = None,
+    cpu: CPUS = None,
+    pid: PIDS = None,
+    cache: CACHES = None,
 ) -> None:
     """Replay traces through the model, and add runs for each to the results database.
 
@@ -76,36 +90,38 @@ def replay(
     numbers of runs are those that report, compare and sql take. The recorded run and the simulated
     one are added one after the other, each whole or not at all; the same command once more adds
     what is missing, and nothing that is there.
-    """
-    from pipeline.errors import UsageError
-    from pipeline.processes.progress import shown
-    from pipeline.replay.pricing import Pricing, find_costs, find_policies, find_schemes
-    from pipeline.replay.recorded import replay_traces
-    from pipeline.replay.settings import parse_settings
-    from pipeline.store.database import reading
-    from reports.console.runs import print_replayed
 
-    policies = find_policies(policy or [])
-    pricing = Pricing(find_schemes(scheme or []), find_costs(costs))
-    settings = parse_settings(set_ or [])
-    if placement is PlacementChoice.RECORDED and settings:
-        raise UsageError("--set changes the simulated placement; leave out --placement recorded")
+    --from, --to, --cpu, --pid and --cache choose what is printed, by the allocation of each page
+    and object, not what is replayed: the runs are whole.
+    """
+    from pipeline.api.runs import replay as replayed
+    from pipeline.processes.progress import shown
+    from pipeline.stat.lives import selected_lives
+    from pipeline.stat.selection import selection
+    from reports.console.runs import print_replayed, print_selected
+
+    chosen = selection(since, until, cpu or [], pid or [], cache or [])
     with shown() as progress:
-        done = replay_traces(
+        results = replayed(
             traces,
             db,
-            policies,
-            progress,
-            settings if placement is PlacementChoice.SIMULATED else None,
-            pricing,
-            instance,
+            placement=placement.value,
+            settings=set_,
+            policies=policy or (),
+            schemes=scheme or (),
+            costs=costs,
+            instance=instance,
             again=again,
+            progress=progress,
         )
-    there = [run for run in done.runs if run not in done.added]
+    there = [run for run in results.asked if run not in results.added]
     if there:
         typer.echo(printable(_there(there)), err=True)
-    with done.reported(db), reading(db) as connection:
-        print_replayed(connection, done.runs, sys.stdout)
+    with results, results.asking() as connection, selected_lives(connection, chosen):
+        if chosen:
+            print_selected(connection, results.asked, chosen.words(), sys.stdout)
+        else:
+            print_replayed(connection, results.asked, sys.stdout)
 
 
 def _there(runs: list[int]) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands import completion
 from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, SETTINGS, WAIT
 
 
@@ -27,6 +28,7 @@ def sweep(
         list[str],
         typer.Option(
             metavar="KEY=VALUE,VALUE...",
+            autocompletion=completion.settings,
             help="A number of the model, and the values it takes; default: as the kernel has it."
             " May be repeated: every combination is simulated.",
         ),
@@ -42,6 +44,14 @@ def sweep(
         int | None,
         typer.Option(min=1, metavar="N", help="Processes at a time; one a CPU if not given."),
     ] = None,
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast",
+            help="Let numba compile the model of SLUB, which takes a second a process: the outcome"
+            " is the same. Needs allocsim[fast].",
+        ),
+    ] = False,
 ) -> None:
     """Simulate traces with every combination of some settings, each a run of its own.
 
@@ -51,18 +61,13 @@ def sweep(
     --set gives those of one combination. The runs are printed; the view placement_summary says
     more of them.
     """
+    from pipeline.api.runs import swept
     from pipeline.processes.progress import shown
-    from pipeline.replay.settings import combinations, parse_settings
-    from pipeline.replay.sweeps import sweep_traces
-    from pipeline.store.database import reading
     from reports.console.runs import print_swept
 
-    wanted = combinations(vary, parse_settings(set_ or []))
     with shown() as progress:
-        done = sweep_traces(traces, db, wanted, jobs, progress)
-    there = len(done.runs) - len(done.added)
-    typer.echo(
-        f"{len(done.runs)} combinations: {len(done.added)} added, {there} there already", err=True
-    )
-    with reading(db) as connection:
-        print_swept(connection, done.runs, sys.stdout, by_cache=by is By.CACHE)
+        results = swept(traces, vary, db, settings=set_, jobs=jobs, fast=fast, progress=progress)
+    runs, added = len(results.asked), len(results.added)
+    typer.echo(f"{runs} combinations: {added} added, {runs - added} there already", err=True)
+    with results, results.asking() as connection:
+        print_swept(connection, results.asked, sys.stdout, by_cache=by is By.CACHE)

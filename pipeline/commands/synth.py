@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.commands import completion
 from pipeline.commands.common import FORCE
 from pipeline.errors import UsageError
 
@@ -15,7 +16,11 @@ from pipeline.errors import UsageError
 def synth(
     specs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SPEC", help="Specs: TOML files, or names of shipped ones."),
+        typer.Argument(
+            metavar="SPEC",
+            autocompletion=completion.specs,
+            help="Specs: TOML files, or names of shipped ones.",
+        ),
     ] = None,
     output: Annotated[
         Path,

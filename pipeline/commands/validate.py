@@ -49,9 +49,10 @@ def validate(
     from reports.render.rows import WRITERS
 
     with shown() as progress:
-        runs = validate_traces(traces, db, progress)
+        done = validate_traces(traces, db, progress)
+    runs = done.runs
     to_read = format_ is RowFormat.TABLE
-    with reading(db) as connection:
+    with done.reported(db), reading(db) as connection:
         print_losses(connection, runs, sys.stderr)
         print_verdict(connection, runs, sys.stdout if to_read else sys.stderr)
         print_not_compared(connection, runs, sys.stdout if to_read else sys.stderr)

@@ -21,6 +21,7 @@ from typer.main import get_command
 from allocsim.kernels.profile import DEFAULT, PROFILES
 from allocsim.kernels.settings import SETTINGS
 from pipeline.cli import app
+from pipeline.docs.man import man_page
 from pipeline.docs.rulebook import titles_file
 from pipeline.processes.scratch import scratch
 from pipeline.store.empty import all_views
@@ -46,13 +47,17 @@ _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n", re.MULTILINE)
 _SHELL = 'allocsim() { "$PYTHON" -m pipeline "$@"; }\n'
 _MADE = "<!-- Made from the code by: make docs -->\n\n"
+_ENDS = """\
+Results go to stdout, progress and errors to stderr. The exit code is 0 if all went well, 1 for
+bad input and where hazards or validate find something, 2 for bad usage, 130 after Ctrl-C.
+"""
 
 
 def pages() -> dict[str, str]:
     """Every reference page: its path below docs/, and its text.
 
     A page for the tables, one for the settings, and one for each command and for each view, with an
-    index of its folder.
+    index of its folder; and the manual page of all commands.
     """
     return {
         "schema.md": _schema_page(),
@@ -61,6 +66,7 @@ def pages() -> dict[str, str]:
         **{_page_of(name): _command_page(name, command) for name, command in _commands()},
         "views/README.md": _views_index(),
         **{f"views/{about.name}.md": _view_page(about) for about in all_views()},
+        "allocsim.1": _man_page(),
     }
 
 
@@ -178,12 +184,7 @@ def _page_of(command: str) -> str:
 
 
 def _commands_index() -> str:
-    intro = """# The commands
-
-Results go to stdout, progress and errors to stderr. The exit code is 0 if all went well, 1 for
-bad input and where hazards or validate find something, 2 for bad usage, 130 after Ctrl-C.
-
-"""
+    intro = f"# The commands\n\n{_ENDS}\n"
     rows = [
         (f"[allocsim {name}]({_page_of(name).partition('/')[2]})", _help(command)[0])
         for name, command in _commands()
@@ -192,17 +193,41 @@ bad input and where hazards or validate find something, 2 for bad usage, 130 aft
 
 
 def _command_page(name: str, command: TyperCommand) -> str:
-    params = [cast("TyperArgument | TyperOption", param) for param in command.params]
-    arguments = [_spelled(param) for param in params if param.param_type_name == "argument"]
-    rows = [(f"`{_spelled(param)}`", _default(param), param.help or "") for param in params]
-    usage = " ".join(["allocsim", name, "[OPTIONS]", *arguments])
+    rows = [
+        (f"`{spelled}`", f"`{default}`" if default else "", doc)
+        for spelled, default, doc in _params(command)
+    ]
     about = "\n".join(_help(command))
     return (
-        f"{_MADE}# allocsim {name}\n\n{about}\n\n    {usage}\n\n"
+        f"{_MADE}# allocsim {name}\n\n{about}\n\n    {_usage(name, command)}\n\n"
         + _markdown(("argument or option", "default", "what it is"), rows)
         + _example(name)
         + "\n[All commands](README.md)\n"
     )
+
+
+def _man_page() -> str:
+    return man_page(
+        cast("TyperGroup", get_command(app)).help or "",
+        _ENDS,
+        [
+            (_usage(name, command), sentence, "\n".join(more), _params(command))
+            for name, command in _commands()
+            for sentence, *more in [_help(command)]
+        ],
+    )
+
+
+def _usage(name: str, command: TyperCommand) -> str:
+    params = [cast("TyperArgument | TyperOption", param) for param in command.params]
+    arguments = [_spelled(param) for param in params if param.param_type_name == "argument"]
+    return " ".join(["allocsim", name, "[OPTIONS]", *arguments])
+
+
+def _params(command: TyperCommand) -> list[tuple[str, str, str]]:
+    """Its arguments and options: how each is spelled, its default, and what it is."""
+    params = [cast("TyperArgument | TyperOption", param) for param in command.params]
+    return [(_spelled(param), _default(param), param.help or "") for param in params]
 
 
 def _example(command: str) -> str:
@@ -229,7 +254,7 @@ def _spelled(param: TyperArgument | TyperOption) -> str:
 
 
 def _default(param: TyperArgument | TyperOption) -> str:
-    return "" if param.default in {None, False} else f"`{param.default}`"
+    return "" if param.default in {None, False} else f"{param.default}"
 
 
 def _markdown(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

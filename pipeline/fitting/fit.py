@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import duckdb
-
 from allocsim.kernels.release import kernel_of
+from allocsim.toml_data import LONGEST
 from pipeline.errors import InputError
 from pipeline.fitting.distance import distance
 from pipeline.fitting.kmem_only import without_page_refs
@@ -54,20 +53,26 @@ def fit_trace(trace: TraceSet, progress: Progress) -> Fit:
         progress: told how far it is.
 
     Raises:
-        InputError: the trace has nothing that a spec could describe, or is damaged.
+        InputError: the trace has nothing that a spec could describe, or too much, or is damaged.
+        OutputError: there is no room for what is made on the way, in TMPDIR.
     """
     name = trace.meta["name"]
     with scratch() as folder:
-        (folder / "kmem").mkdir()
         original = without_page_refs(trace, folder / "kmem")
         db = folder / "results.duckdb"
         policies = find_policies([])
         runs = _runs(original, db, policies, progress, name)
-        with duckdb.connect(str(db)) as connection:
+        with reading(db) as connection:
             observed = observe(connection, *runs, original, WINDOW_ROWS)
         if not len(observed.objects.birth) + len(observed.pages.birth):
             raise InputError(f"{trace.path}: no allocation of an object or page to fit a spec to")
         text = fitted_text(observed)
+        if len(text) > LONGEST:
+            raise InputError(
+                f"{trace.path}: what is alive turns too often for a spec: it would have"
+                f" {text.count('[[work]]'):,} works and {len(text):,} letters, of {LONGEST:,} at"
+                " most; fit a shorter recording"
+            )
         spec = parse_spec(text, f"{name}.toml")
         made = write_trace_set(
             spec, text, folder / "synth", advance=progress.step(f"synth {spec.name}")

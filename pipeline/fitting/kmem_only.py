@@ -16,6 +16,8 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 
 from allocsim.trace.events import EVENTS
+from pipeline.errors import InputError
+from pipeline.trace_set.aside import made_aside
 from pipeline.trace_set.reader import TraceSet
 
 if TYPE_CHECKING:
@@ -30,11 +32,24 @@ def without_page_refs(trace: TraceSet, folder: Path) -> TraceSet:
     Args:
         trace: the trace set.
         folder: where to put the copy.
+
+    Raises:
+        InputError: it has no other events.
+        OutputError: there is no room for it.
     """
     events = trace.meta["events"]
-    if not any(name.startswith("page_ref_") for name in events):
+    others = sum(count for name, count in events.items() if not name.startswith("page_ref_"))
+    if others == sum(events.values()):
         return trace
+    if not others:
+        raise InputError(f"{trace.path}: no event but of page_ref: nothing to fit a spec to")
     copy = folder / trace.path.name
+    with made_aside(copy, force=False) as aside:
+        _copy(trace, aside / copy.name)
+    return TraceSet.open(copy)
+
+
+def _copy(trace: TraceSet, copy: Path) -> None:
     shutil.copytree(trace.path, copy, ignore=shutil.ignore_patterns("events.parquet"))
     codes = pa.array(_PAGE_REF, pa.uint8())
     with parquet.ParquetFile(trace.path / "events.parquet") as source:
@@ -54,7 +69,6 @@ def without_page_refs(trace: TraceSet, folder: Path) -> TraceSet:
     first, last = _ends(copy)
     meta["first_ts"], meta["last_ts"] = first, last
     (copy / "meta.json").write_text(json.dumps(meta), "utf-8")
-    return TraceSet.open(copy)
 
 
 def _ends(folder: Path) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.trace.events import EVENT_COLUMN, EVENT_COLUMNS
+from allocsim.trace.events import EVENT_COLUMN, EVENT_COLUMNS, Ev
 from pipeline.errors import InputError
 from pipeline.ingest.raw.strings import StringInterner
 from pipeline.ingest.stream import Stream, number
@@ -15,9 +15,24 @@ from pipeline.trace_set.column import Values
 from pipeline.trace_set.interning import Interner
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from allocsim.tables import Array, Bools, Int32, Int64, UInt8
     from pipeline.ingest.events import EventTypes
     from pipeline.ingest.formats import Field
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of a recording is asked for, where that is not all of it.
+
+    Attributes:
+        events: the events.
+        columns: their columns.
+    """
+
+    events: frozenset[Ev]
+    columns: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +74,19 @@ def in_time_order(stream: Stream, kept: Bools) -> Rows:
 class Gatherer:
     """Gathers the fields of events, and numbers call sites and texts over all windows.
 
+    Args:
+        types: the recording's event types.
+        columns: the columns to gather; None: all.
+
     Attributes:
         event_codes: u1, the code of the event in each slot (allocsim.trace.events.Ev).
         call_sites: the distinct call sites so far.
         texts: of each text column, the distinct texts so far.
     """
 
-    def __init__(self, types: EventTypes) -> None:
+    def __init__(self, types: EventTypes, columns: Collection[str] | None = None) -> None:
         self._types = types
+        self._wanted = [c.name for c in EVENT_COLUMNS if columns is None or c.name in columns]
         self.event_codes = np.array([kept.event.code for kept in types.kept], np.uint8)
         self.call_sites = Interner()
         self.texts: dict[str, StringInterner] = {}
@@ -93,7 +113,7 @@ class Gatherer:
     def _plan(self, present: frozenset[int]) -> list[tuple[str, frozenset[int]]]:
         """The columns that some of these event types have a field for, and which do."""
         if present not in self._plans:
-            plan = [(column.name, self._having(present, column.name)) for column in EVENT_COLUMNS]
+            plan = [(name, self._having(present, name)) for name in self._wanted]
             self._plans[present] = [(name, having) for name, having in plan if having]
         return self._plans[present]
 
@@ -118,6 +138,12 @@ class Gatherer:
                     column.values
                 )
         return plain
+
+    def sites(self, stream: Stream, record: Int64) -> Values:
+        """Call sites of the events ``record``, all of which have one, in their order."""
+        rows = Rows.of(stream, record)
+        having = frozenset(np.flatnonzero(rows.count).tolist())
+        return self._column(stream, "call_site", _Chosen.of(rows, having))
 
     def _column(self, stream: Stream, name: str, chosen: _Chosen) -> Values:
         dtype = EVENT_COLUMN[name].dtype

@@ -10,7 +10,7 @@ import numpy as np
 from allocsim.recording.direct_map import DirectMapVote
 from allocsim.trace.events import Ev
 from pipeline.errors import InputError
-from pipeline.ingest.columns import Gatherer, Rows, in_time_order
+from pipeline.ingest.columns import Gatherer, Rows, Wanted, in_time_order
 from pipeline.ingest.left_out.coverage import Coverage
 from pipeline.ingest.left_out.lacking import Lacking
 from pipeline.ingest.left_out.other_events import (
@@ -20,7 +20,7 @@ from pipeline.ingest.left_out.other_events import (
     listed_events,
     of_no_format,
 )
-from pipeline.ingest.left_out.repeats import first_of_two
+from pipeline.ingest.left_out.repeats import large_twice
 from pipeline.ingest.left_out.two_clocks import ClockCheck
 from pipeline.ingest.metadata_marks import MetadataMarks
 from pipeline.ingest.stacks.stacks import Attached, StackReader
@@ -66,6 +66,8 @@ class Conversion:
         symbols: the kernel's symbols, which are waited for when the first one is needed.
         since: earlier events are left out; None: all are taken.
         frames: page frames that the machine is believed to have.
+        wanted: what is asked for; None: all. What else an import finds out is left out with the
+            rest: metadata marks, the direct map, clocks; stacks where no column asks for them.
 
     Attributes:
         left_out: how many records were earlier.
@@ -79,6 +81,7 @@ class Conversion:
         symbols: Future[SymbolTable],
         since: int | None = None,
         frames: int = BELIEVED_PFN,
+        wanted: Wanted | None = None,
     ) -> None:
         self.reader = reader
         self.since = since
@@ -92,7 +95,8 @@ class Conversion:
         self.lacking = Lacking(reader.types)
         self.vote = DirectMapVote(reader.page_size)
         self.clocks = ClockCheck()
-        self.gatherer = Gatherer(self.types)
+        self.gatherer = Gatherer(self.types, None if wanted is None else wanted.columns)
+        self.wanted = wanted
         self._symbols = symbols
         self._marks = MetadataMarks(self._symbol_of)
         self.stacks = StackReader(self.types, reader.word, self._symbol_of)
@@ -136,6 +140,7 @@ class Conversion:
         Raises:
             InputError: there can be none of these.
         """
+        self._symbols.result()  # which may name them
         return of_no_format(self.types, self.counts.dropped, self.reader.path)
 
     def _instead(self) -> str:
@@ -158,13 +163,19 @@ class Conversion:
         stream = self._from_start(stream)
         self.coverage.add(stream)
         count_others(stream, self.counts.dropped)
-        attached = self.stacks.read(stream)
+        stacks = self.wanted is None or "stack" in self.wanted.columns
+        attached = self.stacks.read(stream) if stacks else None
         kept = stream.inside & (stream.slot < len(self.types.kept))
         # R3.2: what is above two pages comes from the page allocator.
-        repeats = first_of_two(stream, self.types, 2 * self.reader.page_size)
-        self.counts.repeats += int(kept[repeats].sum())
-        kept[repeats] = False
-        self._vote(stream, kept)
+        twice = large_twice(stream, self.types, 2 * self.reader.page_size)
+        self.counts.repeats += int(kept[twice[:, 0]].sum())
+        kept[twice[:, 0]] = False
+        if self.wanted is not None:
+            self._count(stream, kept)
+            of_wanted = np.isin(self.gatherer.event_codes, [*self.wanted.events])
+            kept[kept] = of_wanted.take(stream.slot[kept])
+        else:
+            self._vote(stream, kept)
         rows = in_time_order(stream, kept)
         columns = self.gatherer.columns(stream, rows) if len(rows.record) else {}
         self._check(columns)
@@ -175,11 +186,13 @@ class Conversion:
             columns = self.gatherer.columns(stream, rows)
         if not len(rows.record):
             return 0, {}
+        columns |= self._inner_sites(stream, rows, twice)
         if attached is not None:
             columns["stack"] = _stack_column(stream, rows, attached)
-        columns["metadata"] = self._metadata(len(rows.record), columns.get("call_site"))
-        self._count(rows, columns["ts"].values)
-        self.clocks.window(columns)
+        if self.wanted is None:
+            self._count(stream, kept)
+            columns["metadata"] = self._metadata(len(rows.record), columns.get("call_site"))
+            self.clocks.window(columns)
         return len(rows.record), columns
 
     def _check(self, columns: dict[str, Values]) -> None:
@@ -223,13 +236,27 @@ class Conversion:
         self.left_out += int(np.count_nonzero(early))
         return replace(stream, inside=stream.inside & ~early)
 
-    def _count(self, rows: Rows, ts: Int64) -> None:
-        counts = self.counts
+    def _count(self, stream: Stream, kept: Bools) -> None:
+        slot = stream.slot[kept]
+        if not len(slot):
+            return
+        counts, ts = self.counts, stream.ts[kept]
         if not counts.events.any():
-            counts.first_ts = int(ts[0])
-        counts.last_ts = int(ts[-1])
+            counts.first_ts = int(ts.min())
+        counts.last_ts = int(ts.max())
         codes = self.gatherer.event_codes
-        np.add.at(counts.events, codes, rows.count[: len(codes)])
+        np.add.at(counts.events, codes, np.bincount(slot, minlength=256)[: len(codes)])
+
+    def _inner_sites(self, stream: Stream, rows: Rows, twice: Int64) -> dict[str, Values]:
+        """The column of call sites of the first of two events, where rows are the second."""
+        first = np.full(len(stream.slot), -1, np.int64)
+        first[twice[:, 1]] = twice[:, 0]
+        first = first[rows.record]
+        valid = first >= 0
+        if not valid.any():
+            return {}
+        site = self.gatherer.sites(stream, first[valid])
+        return {"inner_site": Values(site.values, valid, site.dictionary)}
 
     def _metadata(self, rows: int, call_site: Values | None) -> Values:
         marks = np.zeros(rows, np.bool_)

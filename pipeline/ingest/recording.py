@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,10 +28,11 @@ from pipeline.ingest.beside import (
     take_along,
 )
 from pipeline.ingest.convert import WINDOW_BYTES, Conversion
+from pipeline.ingest.event_tables.folder import tables_in
 from pipeline.ingest.left_out.coverage import common_start
-from pipeline.ingest.mapped import mapped
 from pipeline.ingest.meta import describe
 from pipeline.ingest.perf_data.container import MAGIC as PERF_MAGIC
+from pipeline.ingest.raw.mapped import let_go, mapped
 from pipeline.ingest.trace_dat.container import MAGIC
 from pipeline.ingest.trace_dat.reader import TraceDatReader
 from pipeline.processes.prefetch import prefetch
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from pipeline.ingest.columns import Wanted
     from pipeline.ingest.reader import Reader
 
 # What recordings are called in a folder, the first of them that is there is taken; and what names
@@ -56,6 +57,7 @@ _COMMON = ("trace", "perf", "ftrace")
 # perf record --kcore makes a folder of what is else a file (tools/perf/util/data.c): the recording
 # in it, and beside it the kernel's symbols of that moment.
 _PERF_FOLDER, _PERF_FILE, _KCORE = "perf.data", "data", "kcore_dir"
+_PARQUET = b"PAR1"
 _READ = 1 << 20
 _LOOK = 1 << 18  #: bytes of a recording that a first look is at
 _HASHED = 1 << 26  # bytes at once
@@ -70,12 +72,20 @@ class Recording:
         file: the recording itself; may be compressed with zstd or gzip.
         folder: what it lies in; None if that may belong to others.
         others: names of the recordings it may belong to.
+        tables: the tables, one an event, that are the recording together; then ``file`` is one of
+            these, or what lies beside them.
     """
 
     name: str
     file: Path
     folder: Path | None = None
     others: tuple[str, ...] = ()
+    tables: tuple[Path, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that are the recording."""
+        return self.tables or (self.file,)
 
     @property
     def beside(self) -> list[Path]:
@@ -113,6 +123,8 @@ def find_recording(path: Path) -> Recording:
         return Recording(path.resolve().name, found, path)
     if is_trace_set(path):
         raise InputError(f"{path}: a trace set, imported already; allocsim replay takes it")
+    if tables := tuple(tables_in(path).values()):
+        return Recording(path.resolve().name, tables[0], path, tables=tables)
     raise InputError(f"{path}: no recording in this folder (it has no {', '.join(_NAMES)})")
 
 
@@ -170,14 +182,56 @@ def import_recording(  # noqa: PLR0913 - of what, to where, and how
     with made_aside(target, force=force) as aside, _contents(recording.file, aside) as data:
         since = None
         fresh = partial(_reader, recording, data, aside, instance)
-        look = (lambda: _beside(recording, "kallsyms"), WINDOW_BYTES)
+        look = _look(recording)
         if from_common_start:
             since = common_start(fresh(), *look)
-        reader = fresh()
-        if struct_pages.has_pointers(reader.types):
-            struct_pages.use(reader.types, struct_pages.find(fresh(), *look))
+        reader = _ready(fresh, look)
         _write(recording, reader, data, aside, progress, since)
     return target
+
+
+@contextmanager
+def straight(
+    source: Path, wanted: Wanted, instance: str | None = None
+) -> Iterator[tuple[str, Conversion, Callable[[], None]]]:
+    """Some of a recording, to be read once and kept nowhere.
+
+    Args:
+        source: a recording, or a folder with one.
+        wanted: what of it.
+        instance: as of import_recording.
+
+    Yields:
+        What its trace set would be called, its conversion, and what to call after each window so
+        that no more of the file is held than that.
+
+    Raises:
+        InputError: the recording cannot be read; says where it is damaged.
+    """
+    recording = find_recording(source)
+    with (
+        scratch() as folder,
+        _contents(recording.file, folder) as data,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        look = _look(recording)
+        reader = _ready(partial(_reader, recording, data, folder, instance), look)
+        symbols_read = pool.submit(lambda: reader.symbols(look[0]))
+        conversion = Conversion(reader, symbols_read, None, _frames(recording), wanted)
+        yield recording.name, conversion, partial(let_go, data)
+
+
+def _look(recording: Recording) -> tuple[Callable[[], memoryview], int]:
+    """Where a recording's kallsyms are, and how much of it is read at once."""
+    return lambda: _beside(recording, "kallsyms"), WINDOW_BYTES
+
+
+def _ready(fresh: Callable[[], Reader], look: tuple[Callable[[], memoryview], int]) -> Reader:
+    """A reader that gives page frames, whatever its events have of them."""
+    reader = fresh()
+    if struct_pages.has_pointers(reader.types):
+        struct_pages.use(reader.types, struct_pages.find(fresh(), *look))
+    return reader
 
 
 def first_look(source: Path) -> tuple[set[str], set[str]] | None:
@@ -262,14 +316,15 @@ def _write(  # noqa: PLR0913 - what, of what, to where
     with ThreadPoolExecutor(2) as pool, TraceSetWriter(folder) as writer:
         # Both take as long as reading the first windows: at the same time.
         symbols_read = pool.submit(lambda: reader.symbols(lambda: _beside(recording, "kallsyms")))
-        digest = pool.submit(_digest, data)
+        digest = pool.submit(_digest, recording, data)
         conversion = Conversion(reader, symbols_read, since, _frames(recording))
         for rows, columns in prefetch(conversion.windows()):
             writer.add(rows, columns)
             progress(reader.progress)
-            _let_go(data)
+            let_go(data)
         symbols = _symbols(conversion)
-        found = describe(conversion, symbols, [recording.file.name], digest.result())
+        names = [file.name for file in recording.files]
+        found = describe(conversion, symbols, names, digest.result())
         taken = _take_along(recording, folder, found["kernel_release"])
         meta = {
             "name": recording.name,
@@ -281,18 +336,18 @@ def _write(  # noqa: PLR0913 - what, of what, to where
         writer.close(meta, stacks, symbols)
 
 
-def _digest(data: memoryview) -> str:
+def _digest(recording: Recording, data: memoryview) -> str:
+    """The digest of a recording: of its bytes, or of those of all its tables, by their names."""
     found = hashlib.sha256()
+    for table in recording.tables:
+        with table.open("rb") as opened:
+            found.update(hashlib.file_digest(opened, "sha256").digest())
+    if recording.tables:
+        return found.hexdigest()
     for at in range(0, len(data), _HASHED):
         found.update(data[at : at + _HASHED])
-        _let_go(data)
+        let_go(data)
     return found.hexdigest()
-
-
-def _let_go(data: memoryview) -> None:
-    """Keep no page of a recording mapped: what is read again comes from the page cache."""
-    if isinstance(data.obj, mmap.mmap):
-        data.obj.madvise(mmap.MADV_DONTNEED)
 
 
 def _symbols(conversion: Conversion) -> Symbols:
@@ -305,6 +360,13 @@ def _reader(recording: Recording, data: memoryview, scratch: Path, instance: str
     """The reader of the recording's format, which its first bytes tell."""
     # A reader is imported where its format is found: all of them take longer than a small file.
     path = str(recording.file)
+    if recording.tables or bytes(data[: len(_PARQUET)]) == _PARQUET:
+        if not recording.tables:
+            raise InputError(f"{path}: a Parquet file; name the folder that has a table an event")
+        from pipeline.ingest.event_tables.reader import EventTablesReader
+
+        uname = bytes(_beside(recording, "uname")).decode("utf-8", "replace")
+        return EventTablesReader(recording.file.parent, uname)
     if bytes(data[: len(MAGIC)]) != MAGIC:
         if instance is not None:
             raise UsageError(f"{path}: only a trace.dat has trace instances; leave out --instance")
@@ -314,14 +376,25 @@ def _reader(recording: Recording, data: memoryview, scratch: Path, instance: str
             from pipeline.ingest.perf_data.reader import PerfReader
 
             return PerfReader(path, data, scratch)
-        from pipeline.ingest.ftrace_text.head import is_ftrace_text
-
-        if is_ftrace_text(data):
-            from pipeline.ingest.ftrace_text.reader import FtraceTextReader
-
-            uname = bytes(_beside(recording, "uname")).decode("utf-8", "replace")
-            return FtraceTextReader(path, data, uname)
+        uname = bytes(_beside(recording, "uname")).decode("utf-8", "replace")
+        if (text := _text_reader(path, data, uname)) is not None:
+            return text
     return TraceDatReader(path, data, instance)
+
+
+def _text_reader(path: str, data: memoryview, uname: str) -> Reader | None:
+    """The reader of the tool that printed a text; None if it is none of those that are read."""
+    from pipeline.ingest.ftrace_text.reader import ftrace_text, has_tracer, is_ftrace_text
+    from pipeline.ingest.perf_script_text.reader import is_perf_script, perf_script
+    from pipeline.ingest.trace_cmd_text.reader import is_trace_cmd_text, trace_cmd_text
+
+    # What tracefs prints is told by the least: last, but where it says itself what it is.
+    if not has_tracer(data):
+        if is_trace_cmd_text(data):
+            return trace_cmd_text(path, data, uname)
+        if is_perf_script(data):
+            return perf_script(path, data, uname)
+    return ftrace_text(path, data, uname) if is_ftrace_text(data) else None
 
 
 def _frames(recording: Recording) -> int:

@@ -49,6 +49,13 @@ class Chains:
         place[order] = np.arange(len(order))
         return Chains(place[self.record], self.count, self.frames)
 
+    def only(self, among: Bools) -> Chains:
+        """Those of the records ``among``, which are numbered anew."""
+        some = among[self.record]
+        place = np.cumsum(among) - 1
+        frames = self.frames[np.repeat(some, self.count)]
+        return Chains(place[self.record[some]], self.count[some], frames)
+
 
 @dataclass(frozen=True, slots=True)
 class Stream:

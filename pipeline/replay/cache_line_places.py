@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from allocsim.refcount.costs import cost_ops
+from allocsim.tables import row_of
 from pipeline.store.schema.costs import COST_OPS, COST_TABLES
 from pipeline.trace_set.machine import cpu_topology
 
@@ -124,7 +124,7 @@ def add_cache_line_places(
     """
     connection.execute(_OP_PLACES, {"run": run, "packages": cpu_packages(trace)})
     writer.rows(COST_TABLES, [{"name": costs.name, "doc": costs.doc, "source": costs.source}])
-    writer.rows(COST_OPS, [asdict(each) for each in cost_ops(costs)])
+    writer.rows(COST_OPS, [row_of(each) for each in cost_ops(costs)])
 
 
 def cpu_packages(trace: TraceSet) -> list[int]:

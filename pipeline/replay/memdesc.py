@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from allocsim.memdesc.live_blocks import LiveBlocks
 from allocsim.memdesc.pre_trace_blocks import pre_trace_blocks
 from allocsim.memdesc.schemes import sizes, slab_bytes
 from allocsim.recording.page_kinds import PageKind
+from allocsim.tables import row_of
 from pipeline.replay import memdesc_lives
 from pipeline.store.schema.descriptors import (
     DESCRIPTOR_SLABS,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from allocsim.tables import Columns, Int64
     from pipeline.replay.memdesc_lives import Shown
     from pipeline.store.load import RunWriter
+    from pipeline.store.schema.table import StoreTable
     from pipeline.trace_set.machine import MachinePages
     from pipeline.trace_set.reader import TraceSet
 
@@ -102,18 +104,22 @@ def add_descriptors(  # noqa: PLR0913 - a run is of something, into something
     _count(connection, writer, trace, live, at_start, shown, machine)
     writer.columns(LIVE_BLOCKS, live.rows())
     outcomes: dict[tuple[Descriptor, ...], DescriptorOutcome] = {}
+    rows: dict[StoreTable, list[dict[str, Any]]] = {}
     for number, scheme in enumerate(schemes):
         outcome = None
         if scheme.descriptors:
             if scheme.descriptors not in outcomes:
                 outcomes[scheme.descriptors] = _replayed(connection, scheme, at_start, span)
             outcome = outcomes[scheme.descriptors]
-        writer.rows(SCHEMES, [_scheme_row(number, scheme, outcome)])
-        writer.rows(SCHEME_SIZES, _size_rows(number, scheme))
-        if outcome is not None:
-            rows = _descriptor_rows(number, scheme, outcome, span.cpus)
-            writer.rows(SCHEME_DESCRIPTORS, rows)
             writer.columns(DESCRIPTOR_SLABS, _slab_columns(number, outcome))
+        for table, more in (
+            (SCHEMES, [_scheme_row(number, scheme, outcome)]),
+            (SCHEME_SIZES, _size_rows(number, scheme)),
+            (SCHEME_DESCRIPTORS, _descriptor_rows(number, scheme, outcome, span.cpus)),
+        ):
+            rows.setdefault(table, []).extend(more)
+    for table, each in rows.items():
+        writer.rows(table, each)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,15 +269,17 @@ def _scheme_row(number: int, scheme: Scheme, outcome: DescriptorOutcome | None) 
 
 
 def _size_rows(number: int, scheme: Scheme) -> list[dict[str, Any]]:
-    rows = [{"scheme": number, **asdict(size)} for size in sizes(scheme)]
+    rows = [{"scheme": number, **row_of(size)} for size in sizes(scheme)]
     return [
         row | {"descriptor": row["descriptor"] if row["descriptor"] >= 0 else None} for row in rows
     ]
 
 
 def _descriptor_rows(
-    number: int, scheme: Scheme, outcome: DescriptorOutcome, cpus: int
+    number: int, scheme: Scheme, outcome: DescriptorOutcome | None, cpus: int
 ) -> list[dict[str, Any]]:
+    if outcome is None:
+        return []
     return [
         {
             "scheme": number,

@@ -23,10 +23,10 @@ from pipeline.replay.kernel_steps import add_kernel_steps
 from pipeline.replay.memdesc import add_descriptors
 from pipeline.replay.pricing import digest, with_own
 from pipeline.replay.settings import check_for_trace
-from pipeline.replay.simulated import settings_key, simulate_run
+from pipeline.replay.simulated import add_simulated, settings_key
 from pipeline.replay.trace_source import must_exist, opened
-from pipeline.store import load
-from pipeline.store.database import reading, writing
+from pipeline.store import load, snapshot_rows
+from pipeline.store.adding import Adding, writing
 from pipeline.store.dimensions import (
     cache_rows,
     call_site_rows,
@@ -34,8 +34,6 @@ from pipeline.store.dimensions import (
     find_trace,
     functions,
     gfp_rows,
-    kernel_cache_rows,
-    kernel_slab_rows,
     next_number,
     policy_op_rows,
     policy_rows,
@@ -52,17 +50,20 @@ from pipeline.store.reader_rows import kind_reader_rows, source_verdict_rows
 from pipeline.store.schema.dimensions import POLICIES, POLICY_OPS, POLICY_STEPS
 from pipeline.store.schema.freezing import KIND_READERS, SOURCE_VERDICTS
 from pipeline.store.schema.recorded import (
+    ALLOCINFO,
     CACHES,
     CALL_SITES,
     GFP_NAMES,
     KERNEL_CACHES,
     KERNEL_SLABS,
+    OPENING_STOCK,
     STACKS,
     TASKS,
     UNTRACED_ALLOCS,
 )
 from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS
 from pipeline.trace_set.machine import charges_cgroups, cpu_topology, kernel_caches
+from pipeline.trace_set.page_owner import page_owners
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,11 +119,11 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
         must_exist(path)
     several = [] if settings is None else [settings]
     done = Done()
-    with done.reported(db):
+    with done.reported(db), Adding(db) as results:
         for path in paths:
             with opened(path, progress, instance) as trace:
                 replay_and_simulate(
-                    trace, db, policies, progress, several, pricing, done, again=again
+                    trace, results, policies, progress, several, pricing, done, again=again
                 )
     return done
 
@@ -152,14 +153,14 @@ def replay_path(  # noqa: PLR0913 - what, into what, priced with what
         AllocsimError: as replay_traces.
     """
     done = Done()
-    with opened(path, progress) as trace:
-        replay_and_simulate(trace, db, policies, progress, several, pricing, done, again=True)
+    with Adding(db) as results, opened(path, progress) as trace:
+        replay_and_simulate(trace, results, policies, progress, several, pricing, done, again=True)
     return done.runs
 
 
 def replay_and_simulate(  # noqa: PLR0913 - what, into what, priced with what
     trace: TraceSet,
-    db: Path,
+    results: Adding,
     policies: Sequence[Policy],
     progress: Progress,
     several: Sequence[Settings],
@@ -172,7 +173,7 @@ def replay_and_simulate(  # noqa: PLR0913 - what, into what, priced with what
 
     Args:
         trace: the trace set.
-        db: the results database; made if it is not there.
+        results: the results database.
         policies: what to price the recorded run with.
         progress: told how far it is.
         several: settings of a simulated run each.
@@ -184,25 +185,27 @@ def replay_and_simulate(  # noqa: PLR0913 - what, into what, priced with what
     for settings in several:
         check_for_trace(settings, trace)
     made_with = digest(policies, pricing)
-    recorded = None if again else _there(db, trace, made_with)
+    recorded = None if again else _there(results, trace, made_with)
     if recorded is None:
         advance = progress.step(f"replay {name}")
-        recorded = replay_trace(trace, db, policies, pricing, advance=advance)
+        with results.transaction() as connection:
+            recorded = add_recorded(connection, trace, policies, pricing, WINDOW_ROWS, advance)
         done.added.append(recorded)
     done.runs.append(recorded)
     for settings in several:
-        run = None if again else _there(db, trace, made_with, settings_key(settings))
+        run = None if again else _there(results, trace, made_with, settings_key(settings))
         if run is None:
-            run = simulate_run(
-                trace,
-                db,
-                recorded,
-                settings,
-                window_rows=SIMULATION_ROWS,
-                schemes=pricing.schemes if pricing else (),
-                made_with=made_with,
-                advance=progress.step(f"simulate {name}"),
-            )
+            with results.transaction() as connection:
+                run = add_simulated(
+                    connection,
+                    trace,
+                    recorded,
+                    settings,
+                    window_rows=SIMULATION_ROWS,
+                    schemes=pricing.schemes if pricing else (),
+                    made_with=made_with,
+                    advance=progress.step(f"simulate {name}"),
+                )
             done.added.append(run)
         done.runs.append(run)
 
@@ -229,12 +232,12 @@ def find_run(
     return found[0][0]
 
 
-def _there(db: Path, trace: TraceSet, made_with: str, settings: str | None = None) -> int | None:
+def _there(
+    results: Adding, trace: TraceSet, made_with: str, settings: str | None = None
+) -> int | None:
     """As find_run, of a database that need not be there."""
-    if not db.is_file():
-        return None
-    with reading(db) as connection:
-        return find_run(connection, trace, made_with, settings)
+    with results.asked() as connection:
+        return find_run(connection, trace, made_with, settings) if connection else None
 
 
 def replay_trace(  # noqa: PLR0913 - what, into what, priced with what
@@ -308,12 +311,15 @@ def add_recorded(  # noqa: PLR0913 - as replay_trace
     }
     writer.rows(RUNS, [about])
     writer.rows(CACHES, cache_rows(final))
-    writer.rows(KERNEL_CACHES, kernel_cache_rows(trace))
-    writer.rows(KERNEL_SLABS, kernel_slab_rows(trace))
-    writer.rows(GFP_NAMES, gfp_rows(writer.gfp_flags, kernel))
+    writer.rows(KERNEL_CACHES, snapshot_rows.kernel_cache_rows(trace))
+    writer.rows(KERNEL_SLABS, snapshot_rows.kernel_slab_rows(trace))
+    older = set() if recording.opening is None else set(recording.opening.gfp_flags.tolist())
+    writer.rows(GFP_NAMES, gfp_rows(writer.gfp_flags | older, kernel))
     without = allocated_without_event(kernel.version)
+    writer.rows(ALLOCINFO, snapshot_rows.allocinfo_rows(trace))
+    writer.rows(OPENING_STOCK, snapshot_rows.opening_stock_rows(recording, kernel))
     writer.rows(UNTRACED_ALLOCS, [{"cache": cache, "doc": how} for cache, how in without.items()])
-    writer.rows(QUALITY_COUNTS, count_rows(final))
+    writer.rows(QUALITY_COUNTS, count_rows(final, recording.opening))
     writer.rows(CALL_SITES, call_site_rows(trace))
     writer.rows(STACKS, stack_rows(recording.stacks))
     writer.rows(TASKS, task_rows(trace))
@@ -361,16 +367,19 @@ def recording_of(trace: TraceSet) -> RecordingFacts:
             f"{trace.path}: {named(missing)} in this recording, which a replay needs; "
             "record with trace-cmd or perf"
         )
+    stacks = stack_names(trace)
+    owners = page_owners(trace.snapshot("page_owner"))
     return RecordingFacts(
         release=release,
         cache_names=trace.text("cache"),
-        stacks=stack_names(trace),
+        stacks=stacks + (owners.stacks if owners else []),
         functions=functions(trace),
         direct_map_base=meta["direct_map"]["base"],
         page_ref=any(name.startswith("page_ref_") for name in meta["recorded_events"]),
         kernel_caches=kernel_caches(trace),
         charges_cgroups=charges_cgroups(trace),
         page_size=meta["page_size"],
+        opening=None if owners is None else snapshot_rows.opening_stock(owners, len(stacks)),
     )
 
 

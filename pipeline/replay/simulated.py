@@ -20,7 +20,7 @@ from pipeline.replay.read_back import RecordedRun
 from pipeline.replay.result_rows import Tally, result_rows
 from pipeline.replay.settings import check_page_size
 from pipeline.replay.world import check, make_world
-from pipeline.store.database import every_cpu, writing
+from pipeline.store.adding import every_cpu, writing
 from pipeline.store.dimensions import next_number
 from pipeline.store.load import RunWriter
 from pipeline.store.schema import TABLE_OF
@@ -62,12 +62,14 @@ class Outcome:
         self.rows["quality_counts"] += [{"name": n, "value": v} for n, v in counts.items()]
 
 
-def simulate(
+def simulate(  # noqa: PLR0913 - what, with what, and where it goes
     recorded: Recorded,
     settings: Mapping[str, int],
     windows: Iterable[RequestWindow],
     write: Callable[[RequestWindow, SimulatedWindow], None] | None = None,
     write_slabs: Callable[[Columns], None] | None = None,
+    *,
+    fast: bool = False,
 ) -> Outcome:
     """Run a simulation from the beginning of a trace to its end.
 
@@ -77,11 +79,12 @@ def simulate(
         windows: the requests.
         write: called with the placement of every window, where it is wanted.
         write_slabs: called with lives of slabs, as they end and at the end.
+        fast: let numba compile what goes event by event; the outcome is the same.
 
     Raises:
         UsageError: a setting that does not exist, or is out of its range.
     """
-    world = make_world(recorded, settings)
+    world = make_world(recorded, settings, fast=fast)
     simulation = world.simulation
     tally = Tally(*np.zeros((7, len(world.shapes)), np.int64))
     slices = iter(recorded.slices)
@@ -127,9 +130,45 @@ def simulate(
     )
 
 
-def simulate_run(  # noqa: PLR0913 - a run is of something, with something, into something
+def simulate_run(  # noqa: PLR0913 - as add_simulated
     trace: TraceSet,
     db: Path,
+    of_run: int,
+    settings: Mapping[str, int],
+    *,
+    window_rows: int,
+    schemes: Sequence[Scheme] = (),
+    advance: Callable[[float], None] = lambda _: None,
+) -> int:
+    """Simulate the placement of a recorded run, in a transaction of its own; the run's number.
+
+    Args:
+        trace: the trace set the recorded run is of.
+        db: the results database that has it.
+        of_run: number of the recorded run.
+        settings: what the user has set.
+        window_rows: events held at once; the results do not depend on it.
+        schemes: of page descriptors, for the slabs the model makes.
+        advance: told the part that is done, 0 to 1.
+
+    Raises:
+        AllocsimError: as add_simulated; nothing has been added then.
+    """
+    with writing(db) as connection:
+        return add_simulated(
+            connection,
+            trace,
+            of_run,
+            settings,
+            window_rows=window_rows,
+            schemes=schemes,
+            advance=advance,
+        )
+
+
+def add_simulated(  # noqa: PLR0913 - a run is of something, with something, into something
+    connection: duckdb.DuckDBPyConnection,
+    trace: TraceSet,
     of_run: int,
     settings: Mapping[str, int],
     *,
@@ -138,11 +177,11 @@ def simulate_run(  # noqa: PLR0913 - a run is of something, with something, into
     made_with: str | None = None,
     advance: Callable[[float], None] = lambda _: None,
 ) -> int:
-    """Simulate the placement of a recorded run and add it to the database; the new run's number.
+    """Simulate the placement of a recorded run and add it; the new run's number.
 
     Args:
+        connection: the results database that has the recorded run, in a transaction.
         trace: the trace set the recorded run is of.
-        db: the results database that has it.
         of_run: number of the recorded run.
         settings: what the user has set.
         window_rows: events held at once; the results do not depend on it.
@@ -152,12 +191,12 @@ def simulate_run(  # noqa: PLR0913 - a run is of something, with something, into
 
     Raises:
         AllocsimError: a setting is wrong, the trace set is damaged, or the database cannot take
-            the run; nothing has been added then.
+            the run.
     """
     check_page_size(trace)
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    # The recorded run is read through a connection of its own, while this one writes.
-    with writing(db) as connection, closing(connection.cursor()) as reader:
+    # The recorded run is read through a cursor of its own, while this one writes.
+    with closing(connection.cursor()) as reader:
         run = next_number(connection, "runs", "run")
         writer = RunWriter(connection, run)
         with every_cpu(connection):

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeline.errors import BusyError
+from pipeline.errors import BusyError, UsageError
 from pipeline.terminal import printable
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _Answer = TypeVar("_Answer")
 _POLL_S = 0.1
+_LONGEST_S = 86400
 
 
 class _Patience:
@@ -21,7 +22,13 @@ class _Patience:
 
 
 def wait_up_to(seconds: float) -> float:
-    """Let this process wait so long for each database that is in use."""
+    """Let this process wait so long for each database that is in use.
+
+    Raises:
+        UsageError: less than nothing, no number, or longer than a day.
+    """
+    if not 0 <= seconds <= _LONGEST_S:
+        raise UsageError(f"--wait {seconds:g}: from 0 to {_LONGEST_S} seconds (a day) are possible")
     _Patience.seconds = seconds
     return seconds
 

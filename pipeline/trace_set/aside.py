@@ -12,6 +12,7 @@ import ctypes
 import errno
 import os
 import re
+import shutil
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -152,4 +153,6 @@ def _renamed(source: Path, target: Path, flags: int) -> bool:
 def _reason(error: OSError) -> str:
     if isinstance(error, (FileExistsError, NotADirectoryError)):
         return "a file, where a folder is needed"
+    if isinstance(error, shutil.Error):  # of many files: the first
+        return str(error.args[0][0][-1])
     return error.strerror or str(error)

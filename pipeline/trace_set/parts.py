@@ -12,6 +12,7 @@ import numpy as np
 
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER, MAX_PAGE_ORDERS
 from allocsim.recording.page_frames import MAX_PFN
+from allocsim.tables import find
 from allocsim.trace.events import EVENTS, Column
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from allocsim.tables import Int64, UInt64
 
 SCHEMA_VERSION = 1
+EVENTS_FILE = "events.parquet"
+TABLES = (EVENTS_FILE, "stacks.parquet", "symbols.parquet")  #: the tables of a trace set
 SNAPSHOTS = "snapshots"  #: the folder that has what /proc and /sys said, "before" and "after"
 CPUS = 8192  #: most that a kernel can have (NR_CPUS, arch/x86/Kconfig)
 PIDS = 1 << 22  #: PID_MAX_LIMIT (include/linux/threads.h, 7.2)
@@ -94,7 +97,22 @@ class Symbols:
             return None
         return self.symbol[at]
 
+    def some(self, addresses: UInt64) -> Symbols:
+        """The symbols of some addresses; none where the trace set has not the address."""
+        at = find(self.address, addresses)
+        here, known = at.tolist(), at >= 0
+        return Symbols(
+            addresses,
+            [self.symbol[row] if row >= 0 else None for row in here],
+            np.where(known, self.offset[at], 0) if len(self.offset) else at + 1,
+            [self.module[row] if row >= 0 else None for row in here],
+        )
+
 
 def is_trace_set(path: Path) -> bool:
     """Whether the folder looks like a trace set (rather than a recording)."""
-    return (path / "events.parquet").is_file() or (path / "meta.json").is_file()
+    if (path / EVENTS_FILE).is_file():
+        return True
+    # With tables of other names it is another tool's folder.
+    others = {table.name for table in path.glob("*.parquet")} - set(TABLES)
+    return (path / "meta.json").is_file() and not others

@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 # A row group has at least this many rows; it is what a reader must hold.
 _MIN_ROWS = 1 << 17
 _SORTED_BY = "ts"
-_COLUMNS = {c.name: ParquetColumn(c.name, c.dtype, c.required) for c in EVENT_COLUMNS}
+# What a reader leaves row groups out by.
+_BOUNDS = ("ts", "cpu", "event")
+_COLUMNS = {
+    c.name: ParquetColumn(c.name, c.dtype, c.required, c.name in _BOUNDS) for c in EVENT_COLUMNS
+}
 
 
 class TraceSetWriter:
@@ -79,7 +83,7 @@ class TraceSetWriter:
         if self._held:
             self._flush()
         columns = [_COLUMNS[c.name] for c in EVENT_COLUMNS if c.required or c.name in self._seen]
-        self._writer.close(columns, {"allocsim.schema_version": str(SCHEMA_VERSION)})
+        self._writer.close(columns, _said(meta))
         self._file.close()
         self._write_stacks(stacks)
         self._write_symbols(symbols)
@@ -133,6 +137,18 @@ class TraceSetWriter:
             if rows:
                 writer.row_group(rows, columns, values)
             writer.close(columns, {})
+
+
+def _said(meta: Mapping[str, Any]) -> dict[str, str]:
+    """What events.parquet says of itself, for whoever has it without meta.json."""
+    known = {
+        "kernel_release": meta.get("kernel_release"),
+        "clock": meta.get("clock"),
+        "ts_unit": meta.get("ts_unit"),
+        "trace_id": meta.get("source", {}).get("sha256"),
+    }
+    said = {f"allocsim.{key}": value for key, value in known.items() if value}
+    return {"allocsim.schema_version": str(SCHEMA_VERSION), **said}
 
 
 def _texts(texts: list[str | None]) -> Values:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from allocsim.kernels.slub_rules import PAGE_SIZE
+from pipeline.replay.done import Done
 from pipeline.replay.pricing import digest, find_policies, shipped_pricing
 from pipeline.replay.recorded import WINDOW_ROWS, add_recorded, find_run
 from pipeline.replay.trace_source import must_exist, opened
-from pipeline.store.database import writing
+from pipeline.store.adding import writing
 from pipeline.store.load import RunWriter
 from pipeline.store.schema.runs import VALIDATION
 from pipeline.trace_set.snapshots import page_flags, slab_caches
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
     from pipeline.trace_set.reader import TraceSet
 
 
-def validate_traces(paths: Sequence[Path], db: Path, progress: Progress) -> list[int]:
-    """Replay traces and compare each with its recording; returns the numbers of their runs.
+def validate_traces(paths: Sequence[Path], db: Path, progress: Progress) -> Done:
+    """Replay traces and compare each with its recording; returns their runs.
 
     Runs and comparisons (table ``validation``) are added to the database, a transaction a trace; a
-    run that replay has put there is compared as it is, once.
+    run that replay has put there is compared as it is, once. An error says which have been added.
 
     Args:
         paths: trace sets, or recordings.
@@ -45,20 +46,21 @@ def validate_traces(paths: Sequence[Path], db: Path, progress: Progress) -> list
     """
     for path in paths:
         must_exist(path)
-    runs = []
+    done = Done()
     policies, pricing = find_policies([]), shipped_pricing()
     for path in paths:
-        with opened(path, progress) as trace:
+        with done.reported(db), opened(path, progress) as trace:
             advance = progress.step(f"validate {trace.meta['name']}")
             with writing(db) as connection:
-                run = find_run(connection, trace, digest(policies, pricing))
+                run = there = find_run(connection, trace, digest(policies, pricing))
                 if run is None:
                     run = add_recorded(connection, trace, policies, pricing, WINDOW_ROWS, advance)
                 if not connection.execute(_COMPARED, [run]).fetchall():
                     rows = _rows(connection, run, trace)
                     RunWriter(connection, run).rows(VALIDATION, rows)
-            runs.append(run)
-    return runs
+            done.runs.append(run)
+            done.added += [run] * (there is None)
+    return done
 
 
 _COMPARED = "SELECT run FROM validation WHERE run = ? LIMIT 1"

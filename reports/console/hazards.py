@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 from reports import queries
@@ -19,32 +20,32 @@ if TYPE_CHECKING:
 
 _TAKERS = """
 SELECT
-    run, rule, outcome, breaks, page_kind, taker,
+    run, policy, rule, outcome, breaks, page_kind, taker,
     count(*) AS touches, count(DISTINCT page) AS lives,
     quantile_disc(age_ns, 0.5)::BIGINT AS age_ns,
     min(life_pct) AS life_low, max(life_pct) AS life_high
-FROM hazard_touches WHERE list_contains($runs, run) AND policy = $policy
+FROM hazard_touches WHERE list_contains($runs, run) AND list_contains($policies, policy)
 GROUP BY ALL ORDER BY run, breaks DESC, touches DESC, page_kind, taker
 """
 _STACKS = """
-SELECT run, rule, outcome, page_kind, taker, frames, sum(touches)::BIGINT AS touches
-FROM hazards WHERE list_contains($runs, run) AND policy = $policy AND frames IS NOT NULL
+SELECT run, policy, rule, outcome, page_kind, taker, frames, sum(touches)::BIGINT AS touches
+FROM hazards
+WHERE list_contains($runs, run) AND list_contains($policies, policy) AND frames IS NOT NULL
 GROUP BY ALL ORDER BY touches DESC, frames
 """
 # Of a kind that the policy freezes, what there was to be touched.
 _LOOKED_AT = """
 SELECT
-    lives.run, traces.trace, page_kind, count(*) AS lives,
+    lives.run, frozen.policy, page_kind, count(*) AS lives,
     sum(births + ends + use_plain + use_locked)::BIGINT AS operations
 FROM reference_lives AS lives
-INNER JOIN runs USING (run)
-INNER JOIN traces USING (trace_id)
-SEMI JOIN (
-    SELECT run, page_kind FROM policy_ops INNER JOIN policies USING (run, policy)
-    WHERE policies.name = $policy GROUP BY run, page_kind
+INNER JOIN (
+    SELECT run, policies.name AS policy, page_kind
+    FROM policy_ops INNER JOIN policies USING (run, policy)
+    WHERE list_contains($policies, policies.name) GROUP BY ALL
     HAVING bool_and(frozen) AND sum(plain_ops + locked_ops) = 0
 ) AS frozen USING (run, page_kind)
-WHERE list_contains($runs, lives.run) GROUP BY ALL ORDER BY lives.run, lives DESC, page_kind
+WHERE list_contains($runs, lives.run) GROUP BY ALL ORDER BY lives DESC, page_kind
 """
 _RUNS = """
 SELECT run, trace FROM runs INNER JOIN traces USING (trace_id) WHERE list_contains($runs, run)
@@ -67,30 +68,33 @@ _NOT_SEEN = with_titles(
 def print_hazards(
     connection: DuckDBPyConnection,
     runs: Sequence[int],
-    policy: str,
+    policies: Sequence[str],
     out: TextIO,
     *,
     stacks: bool,
 ) -> None:
-    """The takers of each recorded run, one a row; where there are none, what was looked for.
+    """The takers of each recorded run, policy by policy; where there are none, what was looked for.
 
     Args:
         connection: a results database.
         runs: numbers of recorded runs with page_ref events.
-        policy: which freezes the pages.
+        policies: which freeze the pages.
         out: where to.
         stacks: the stacks of each taker below its row.
     """
-    asked = {"runs": list(runs), "policy": policy}
+    asked = {"runs": list(runs), "policies": list(policies)}
     takers = queries.rows(connection, _TAKERS, **asked)
     below = queries.rows(connection, _STACKS, **asked) if stacks else []
     looked_at = queries.rows(connection, _LOOKED_AT, **asked)
-    for run in queries.rows(connection, _RUNS, runs=list(runs)):
-        number, trace = run["run"], run["trace"]
-        found = [row for row in takers if row["run"] == number]
-        kinds = [row for row in looked_at if row["run"] == number]
-        out.write(wrapped(f"{trace}: {_verdict(policy, found)} {_looked_at(policy, kinds)}"))
-        out.writelines(_table(found, [row for row in below if row["run"] == number]))
+    for run, policy in product(queries.rows(connection, _RUNS, runs=list(runs)), policies):
+
+        def of_both(rows: Sequence[Row], number: int = run["run"], name: str = policy) -> list[Row]:
+            return [row for row in rows if (row["run"], row["policy"]) == (number, name)]
+
+        found = of_both(takers)
+        said = f"{_verdict(policy, found)} {_looked_at(policy, of_both(looked_at))}"
+        out.write(wrapped(f"{run['trace']}: {said}"))
+        out.writelines(_table(found, of_both(below)))
         out.write("\n" * bool(found))
     if takers:
         out.write(wrapped(_ABOUT))

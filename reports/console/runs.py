@@ -13,6 +13,7 @@ from reports.sections.answer import answer
 from reports.sections.caveats import caveats
 from reports.sections.coverage import warnings
 from reports.sections.placement import left_out
+from reports.sections.selected import NOT_OF_LIVES, SELECTED
 from reports.sections.sheaf_tradeoff import moving
 
 if TYPE_CHECKING:
@@ -93,8 +94,9 @@ def print_replayed(connection: DuckDBPyConnection, runs: Sequence[int], out: Tex
         out: where to.
     """
     placed = queries.rows(connection, _PLACEMENTS, runs=list(runs))
-    for run in queries.runs(connection):
-        if run["run"] in runs:
+    recorded = [run for run in queries.runs(connection) if run["run"] in runs]
+    with queries.kept(connection, [run["run"] for run in recorded], queries.FREEZING):
+        for run in recorded:
             _print_recorded(connection, run, out)
             simulated = [row for row in placed if row["of_run"] == run["run"]]
             out.writelines(wrapped(_placement(row)) for row in simulated)
@@ -104,6 +106,29 @@ def print_replayed(connection: DuckDBPyConnection, runs: Sequence[int], out: Tex
     if placed:
         out.write(wrapped(_ABOUT_RUNS))
     _print_notes(connection, placed, runs, out)
+
+
+def print_selected(
+    connection: DuckDBPyConnection, runs: Sequence[int], words: str, out: TextIO
+) -> None:
+    """What each policy costs the selected lives of recorded runs.
+
+    Args:
+        connection: a results database whose views see the selected lives only.
+        runs: numbers of recorded and simulated runs.
+        words: the selection.
+        out: where to.
+    """
+    recorded = [run for run in queries.runs(connection) if run["run"] in runs]
+    out.write(wrapped(SELECTED.format(words=words)) + "\n")
+    with queries.kept(connection, [run["run"] for run in recorded], queries.FREEZING):
+        for run in recorded:
+            out.write(wrapped(f"{run['trace']}, run {run['run']}, allocated {words}"))
+            policies = queries.policies(connection, run["run"])
+            rows = [_policy(row, own=row["policy"] == run["own_policy"]) for row in policies]
+            out.writelines(aligned([_POLICY_HEADS, *rows], left=(0, 5)))
+            out.write("\n")
+    out.writelines(wrapped(text) for text in (_ABOUT_POLICIES, NOT_OF_LIVES))
 
 
 def print_swept(
@@ -196,12 +221,13 @@ def _spread(rows: Sequence[Row]) -> str:
     least, most = (end(known, key=lambda row: row["fastpath_pct"]) for end in (min, max))
     fewest, dearest = (end(known, key=lambda row: row["list_locks"]) for end in (min, max))
     operations = [row["operations"] for row in known]
+    said = _settings(rows)
     text = (
         f"{rows[0]['trace']}: of {wording.between(min(operations), max(operations))} allocations "
         f"and frees the fast path serves {wording.percent(least['fastpath_pct'])} "
-        f"({_settings(least)}) to {wording.percent(most['fastpath_pct'])} ({_settings(most)}), "
-        f"with list_lock taken {wording.count(fewest['list_locks'])} ({_settings(fewest)}) to "
-        f"{wording.count(dearest['list_locks'])} times ({_settings(dearest)})"
+        f"({said[least['run']]}) to {wording.percent(most['fastpath_pct'])} ({said[most['run']]}), "
+        f"with list_lock taken {wording.count(fewest['list_locks'])} ({said[fewest['run']]}) to "
+        f"{wording.count(dearest['list_locks'])} times ({said[dearest['run']]})"
     )
     own = next((row for row in known if row["what_if"] is None), None)
     if own is None:
@@ -212,25 +238,35 @@ def _spread(rows: Sequence[Row]) -> str:
     )
 
 
-def _settings(row: Row) -> str:
-    """Settings in words; which SLUB, where it is all there is to say."""
-    settings = json.loads(row["settings"])
-    kernel = settings.pop("kernel", None)
-    words = [f"{key} {value}" for key, value in settings.items()]
-    if kernel or not words:
-        words.insert(0, f"SLUB {kernel or row['profile'].removeprefix('linux-')}")
-    return ", ".join(words)
+def _settings(rows: Sequence[Row]) -> dict[int, str]:
+    """Settings of simulated runs of one trace in words, by the runs' numbers.
+
+    Which SLUB is said where it was chosen or is all there is to say, and of all where they differ.
+    """
+    several = len({row["profile"] for row in rows}) > 1
+    said = {}
+    for row in rows:
+        settings = json.loads(row["settings"])
+        chosen = settings.pop("kernel", None)
+        words = [f"{key} {value}" for key, value in settings.items()]
+        if several or chosen or not words:
+            words.insert(0, f"SLUB {row['profile'].removeprefix('linux-')}")
+        said[row["run"]] = ", ".join(words)
+    return said
 
 
-def _marked(row: Row) -> str:
-    return _settings(row) + " *" * (row["what_if"] is None)
+def _marked(rows: Sequence[Row]) -> dict[int, str]:
+    """The same, with a star behind the recorded kernel as it was."""
+    said = _settings(rows)
+    return {row["run"]: said[row["run"]] + " *" * (row["what_if"] is None) for row in rows}
 
 
 def _print_simulated(rows: Sequence[Row], out: TextIO) -> None:
     heads = ("settings", "run", "fast path", *_COUNTS)
+    marked = _marked(rows)
     cells = [
         (
-            _marked(row),
+            marked[row["run"]],
             str(row["run"]),
             wording.percent(row["fastpath_pct"]),
             *("" if row[name] is None else wording.count(row[name]) for name in _COUNTS.values()),
@@ -243,7 +279,7 @@ def _print_simulated(rows: Sequence[Row], out: TextIO) -> None:
 
 def _print_caches(caches: Sequence[Row], runs: Sequence[Row], out: TextIO) -> None:
     """The caches that move most, a row a run; how many move less, or not at all."""
-    profiles = {row["run"]: row["profile"] for row in runs}
+    marked = _marked(runs)
     moves = moving(caches)
     heads = ("cache", "settings", "sheaf", "fast path", "refills", "flushes", "list_lock", "held")
     table: list[tuple[str, ...]] = [heads]
@@ -253,7 +289,7 @@ def _print_caches(caches: Sequence[Row], runs: Sequence[Row], out: TextIO) -> No
             table.append(
                 (
                     "" if at else name,
-                    _marked(row | {"profile": profiles[row["run"]]}),
+                    marked[row["run"]],
                     wording.count(row["capacity"]),
                     wording.percent(row["fastpath_pct"]),
                     *map(wording.count, counts),

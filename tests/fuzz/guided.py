@@ -18,6 +18,8 @@ import atheris
 with atheris.instrument_imports(include=["pipeline.ingest", "pipeline.untrusted"]):
     import pipeline.ingest.ftrace_text.reader
     import pipeline.ingest.perf_data.reader
+    import pipeline.ingest.perf_script_text.reader
+    import pipeline.ingest.trace_cmd_text.reader
     import pipeline.ingest.trace_dat.reader  # noqa: F401
     from tests.fuzz.readers import BYTE_READERS
 

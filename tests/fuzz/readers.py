@@ -30,10 +30,21 @@ from pipeline.store.schema import TABLES
 from pipeline.synth.spec.parse import parse_spec
 from pipeline.synth.spec.patterns import read_spec, shipped_specs
 from pipeline.trace_set import machine
+from pipeline.trace_set.allocinfo import allocinfo
+from pipeline.trace_set.page_owner import page_owners
 from pipeline.trace_set.snapshots import page_flags, slab_caches
 from pipeline.validation.page_layer import free_blocks
 from tests.conftest import ROOT
-from tests.pipeline.ingest.test_damage import KINDS, PERF_KINDS, small, small_perf, small_text
+from tests.pipeline.ingest.event_tables.test_tables import dumped
+from tests.pipeline.ingest.test_damage import (
+    KINDS,
+    PERF_KINDS,
+    small,
+    small_perf,
+    small_report,
+    small_script,
+    small_text,
+)
 
 _BASE = ROOT / "traces" / "7.2n-numa-huge"
 _ROWS = 2000
@@ -75,6 +86,21 @@ def _beside_text(name: str, data: bytes, folder: Path) -> Path:
     made = import_recording(source, folder / "sets")
     _windows(made)
     return made
+
+
+def _in_tables(name: str, data: bytes, folder: Path) -> Path:
+    """A folder of tables, one an event, of which one file is not as it should be."""
+    dumped(folder / "mine", _ROWS)
+    (folder / "mine" / name).write_bytes(data)
+    made = import_recording(folder / "mine", folder / "sets")
+    _windows(made)
+    return made
+
+
+def _dumped(name: str) -> list[bytes]:
+    with TemporaryDirectory() as folder:
+        dumped(Path(folder) / "mine", _ROWS)
+        return [(Path(folder) / "mine" / name).read_bytes()]
 
 
 def _windows(path: Path) -> None:
@@ -150,6 +176,12 @@ def _toml(option: str, data: bytes, folder: Path) -> None:
         parse_spec(read_spec(str(path)), str(path))
     else:
         from_file(f"--{option}", str(path), {}, parse[option])
+
+
+def _read_alone(read: Callable[[Path], object], data: bytes, folder: Path) -> None:
+    path = folder / "mine"
+    path.write_bytes(data)
+    read(path)
 
 
 def _database() -> bytes:
@@ -230,6 +262,8 @@ BYTE_READERS = {
         lambda: [small_perf(kind) for kind in PERF_KINDS], functools.partial(_imported, "perf.data")
     ),
     "ftrace.txt": Target(lambda: [small_text()], functools.partial(_imported, "ftrace.txt")),
+    "trace-cmd.txt": Target(lambda: [small_report()], functools.partial(_imported, "ftrace.txt")),
+    "perf-script.txt": Target(lambda: [small_script()], functools.partial(_imported, "ftrace.txt")),
 }
 #: Files beside them, and files of the user's.
 SIDE_FILES = {
@@ -237,6 +271,12 @@ SIDE_FILES = {
         lambda: [b"0000000000002000 t one\nffffffff81000000 T two\t[m]\n"],
         functools.partial(_beside_text, "kallsyms"),
     ),
+    **{
+        f"tables/{name}": Target(
+            functools.partial(_dumped, name), functools.partial(_in_tables, name)
+        )
+        for name in ("kfree.parquet", "kernel_stack.parquet", "meta.json")
+    },
     "uname": Target(lambda: [_UNAME.encode()], functools.partial(_beside_text, "uname")),
     "meta.json": _of_base("meta.json"),
     **{
@@ -249,6 +289,14 @@ SIDE_FILES = {
         functools.partial(_packed, "snapshots/before/kpageflags.zst"),
     ),
     **{name: _of_base(name) for name in ("iomem", "cpuinfo")},
+    "allocinfo": Target(
+        lambda: _files(ROOT / "traces" / "recordings" / "allocinfo", "snapshots/*/allocinfo"),
+        functools.partial(_read_alone, allocinfo),
+    ),
+    "page_owner": Target(
+        lambda: _files(ROOT / "tests" / "data" / "page_owner", "snapshots/*/page_owner"),
+        functools.partial(_read_alone, page_owners),
+    ),
     "spec": Target(
         lambda: [path.read_bytes() for path in shipped_specs().values()],
         functools.partial(_toml, "spec"),

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import numpy as np
 
 from allocsim.kernels.profile import LINUX_7_2
 from allocsim.kernels.slub_rules import CpuSlabRules
+from allocsim.slub.cpu_slabs import steps
 from allocsim.slub.cpu_slabs.cache import CpuSlabs
 from allocsim.slub.paths import AllocPath
 from allocsim.slub.requests import FreeBefore, ObjectRequests, PreTraceObjects, Refusals
+from allocsim.slub.sheaves import cache as sheaf_cache
 from allocsim.slub.sheaves.sheaf_kmalloc import sheaf_kmalloc_caches
 from allocsim.slub.slub import Slub
 from tests.oracle.cpu_slabs import CpuSlabs as CpuSlabsOracle
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.profile import Profile
-    from allocsim.slub.cpu_slabs.cache import Cpu
+    from allocsim.slub.cpu_slabs.steps import CpuSlabState
 
 
 @dataclass
@@ -134,7 +137,13 @@ def windows(count: int, size: int) -> Iterator[slice]:
     return (slice(begin, min(begin + size, count)) for begin in range(0, count, size))
 
 
-def by_model(trace: Trace, window: int) -> Outcome:
+def by_model(trace: Trace, window: int, *, fast: bool = False, planned_from: int = 1) -> Outcome:
+    """What the model makes of it, of which windows from so many events on are planned."""
+    with patch.object(sheaf_cache, "MANY", planned_from):
+        return _by_model(trace, window, fast=fast)
+
+
+def _by_model(trace: Trace, window: int, *, fast: bool) -> Outcome:
     width = len(trace.requests[0]) if trace.requests else 5
     columns = np.array(trace.requests, np.int64).reshape(-1, width).T
     requests = ObjectRequests(
@@ -160,6 +169,7 @@ def by_model(trace: Trace, window: int) -> Outcome:
         trace.cpus,
         FreeBefore(*free),
         trace.freelist_order,
+        fast=fast,
     )
     outcome = Outcome([], [], [], [], [])
     for part in windows(len(trace.requests), window):
@@ -182,18 +192,45 @@ def by_model(trace: Trace, window: int) -> Outcome:
     ]
     for number, cache in enumerate(slub.caches):
         if isinstance(cache, CpuSlabs):
-            outcome.partial.append([(slab.key, _places(slab.free)) for slab in cache.node.values()])
-            outcome.cpus.append([_cpu(cpu) for cpu in cache.cpus])
+            state = cache.state
+            outcome.partial.append(_listed(state, state.numbers[steps.HEAD]))
+            outcome.cpus.append([_cpu(state, cpu) for cpu in range(trace.cpus)])
             continue
-        partial = slub.with_sheaves[number].slabs.partial
-        outcome.partial.append([(slab, _places(free)) for slab, free in partial.items()])
+        partial = slub.with_sheaves[number].partial()
+        outcome.partial.append([(slab, places[::-1]) for slab, places in partial])
     return outcome
 
 
-def _cpu(cpu: Cpu) -> tuple[int, list[int], list[int], list[tuple[int, list[int]]]]:
-    slab, remote = (-1, []) if cpu.slab is None else (cpu.slab.key, _places(cpu.slab.free))
-    listed = [(each.key, _places(each.free)) for each in reversed(cpu.partial)]
-    return slab, _places(cpu.freelist), remote, listed
+def _cpu(
+    state: CpuSlabState, cpu: int
+) -> tuple[int, list[int], list[int], list[tuple[int, list[int]]]]:
+    first = cpu * steps.CPU_SIZE
+    slab, own, partial = state.cpus[first : first + steps.CPU_SIZE]
+    listed = _listed(state, partial)
+    if slab == steps.NONE:
+        return -1, [], [], listed
+    remote = state.slabs[slab + steps.FREE]
+    key = state.slabs[slab + steps.KEY]
+    return key, _chain(state, slab, own), _chain(state, slab, remote), listed
+
+
+def _listed(state: CpuSlabState, slab: int) -> list[tuple[int, list[int]]]:
+    """The slabs of a list from one on, with their free lists."""
+    found, slabs = [], state.slabs
+    while slab != steps.NONE:
+        free = _chain(state, slab, slabs[slab + steps.FREE])
+        found.append((slabs[slab + steps.KEY], free))
+        slab = slabs[slab + steps.NEXT]
+    return found
+
+
+def _chain(state: CpuSlabState, slab: int, place: int) -> list[int]:
+    """The places of a free list from one on."""
+    found = []
+    while place != steps.NONE:
+        found.append(place)
+        place = state.slabs[slab + steps.LINKS + place]
+    return found
 
 
 def _places(objects: Sequence[int]) -> list[int]:
@@ -201,8 +238,9 @@ def _places(objects: Sequence[int]) -> list[int]:
     return [found & 0xFFFF for found in reversed(objects)]
 
 
-def assert_equal(trace: Trace, window: int) -> None:
-    wanted, got = by_oracle(trace), by_model(trace, window)
+def assert_equal(trace: Trace, window: int, *, fast: bool = False, planned_from: int = 1) -> None:
+    wanted = by_oracle(trace)
+    got = by_model(trace, window, fast=fast, planned_from=planned_from)
     for request, want, have in zip(trace.requests, wanted.events, got.events, strict=True):
         assert have == want, request
     assert got.pages == wanted.pages

@@ -121,9 +121,10 @@ class File:
         """A record: the common fields and ``body``."""
         return struct.pack(self.order + "HBBi", number, flags, 0, pid) + body
 
-    def kmalloc(self, ptr: int, size: int, **common: int) -> bytes:
-        """A kmalloc of ``size`` bytes, called from 0x1000 + size."""
-        body = struct.pack(self.order + "QQqqQiiq", 0x1000 + size, ptr, size, size, 3, -1, 0, -9)
+    def kmalloc(self, ptr: int, size: int, site: int = 0, **common: int) -> bytes:
+        """A kmalloc of ``size`` bytes, called from ``site``, or from 0x1000 + size."""
+        site = site or 0x1000 + size
+        body = struct.pack(self.order + "QQqqQiiq", site, ptr, size, size, 3, -1, 0, -9)
         return self.record(KMALLOC, body, **common)
 
     def kfree(self, ptr: int, **common: int) -> bytes:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.main import get_command
 
-import pipeline.replay.recorded
+import pipeline.api.runs
 from allocsim import __version__
 from pipeline.cli import app, main
-from pipeline.store.database import writing
+from pipeline.store.adding import writing
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def test_an_interrupt_is_one_line(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline.replay.recorded, "replay_traces", interrupted)
+    monkeypatch.setattr(pipeline.api.runs, "replay_traces", interrupted)
     assert run("replay", tmp_path) == (130, "", "allocsim: interrupted\n")
 
 

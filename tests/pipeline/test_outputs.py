@@ -17,7 +17,21 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.errors import OutputError
-from pipeline.outputs import COMPARISON, COSTS, HTML, PDF, SPEC, OutputKind, claimed
+from pipeline.export.protobuf import message
+from pipeline.outputs import (
+    COMPARISON,
+    COSTS,
+    CSV,
+    FOLDED,
+    HTML,
+    PARQUET,
+    PDF,
+    PERFETTO,
+    SPEC,
+    SPEEDSCOPE,
+    OutputKind,
+    claimed,
+)
 from reports.render.document import Report
 from reports.render.html import to_html
 from tests.conftest import ROOT
@@ -33,6 +47,11 @@ OWN = {
     COMPARISON["markdown"]: (GOLDEN / "compare.md").read_bytes(),
     COMPARISON["json"]: (GOLDEN / "compare.json").read_bytes(),
     COSTS: (ROOT / "allocsim" / "refcount" / "costs" / "arm64.toml").read_bytes(),
+    PERFETTO: message({1: message({13: 1, 10: 1})}) + b"\n\x02\x40\0",
+    SPEEDSCOPE: b'{"$schema": "https://www.speedscope.app/file-format-schema.json", "shared": {}}',
+    FOLDED: b"main;kmalloc_noprof;kmalloc-64 4096\n(call site alone);do_exit;task_struct 1\n",
+    PARQUET: b"PAR1" + bytes(1 << 24) + b"allocsim.rows_of" + bytes(40) + b"PAR1",
+    CSV: b'"run","trace"\n1,"mixed"\n',
     SPEC: next((ROOT / "traces" / "specs").glob("*.toml")).read_bytes(),
 }
 #: What is nobody's output.

@@ -14,8 +14,8 @@ import pytest
 from allocsim.kernels.release import kernel_of
 from allocsim.refcount.alloc_levels import LEVELS
 from allocsim.refcount.freezability import VERDICTS, Verdict
+from pipeline.store.adding import counter_rows
 from pipeline.store.arrow import arrow_type
-from pipeline.store.database import counter_rows
 from pipeline.store.schema import create_tables
 from pipeline.store.schema.dimensions import COUNTERS
 from pipeline.store.schema.recorded import OBJECT_FACTS, OBJECT_ORIGINS

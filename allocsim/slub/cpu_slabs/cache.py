@@ -1,124 +1,200 @@
 """One cache of 6.12 through a window: cpu slabs and partial lists (R3.30 - R3.40).
 
 A CPU takes another slab every few events, a step that hangs on all CPUs' steps before it, so a
-window is gone through event by event; what most events do, pop and push on the CPU's own free
-list, stands in the loop itself.
+window is gone through event by event (steps).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from copy import copy
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from allocsim.page_alloc.zones import MAX_PAGE_ORDER
-from allocsim.slub.cache_model import FAILED, SlabsHeld
-from allocsim.slub.cpu_slabs.lists import CPU_LIST, NODE_LIST, NOWHERE, OF_CPU, SlabLists
+from allocsim.slub.cache_model import SlabsHeld
+from allocsim.slub.columns import (
+    as_column,
+    copied,
+    event_column,
+    grow,
+    more_orders,
+    more_structs,
+    replay,
+)
+from allocsim.slub.cpu_slabs import steps
+from allocsim.slub.cpu_slabs.steps import (
+    CPU_LIST,
+    CPU_SIZE,
+    FREELIST,
+    LINKS,
+    NODE_LIST,
+    NONE,
+    OF_CPU,
+    PAGE_SIZE,
+    PARTIAL,
+    SLABS,
+    CpuSlabColumns,
+    CpuSlabEvents,
+    CpuSlabState,
+)
 from allocsim.slub.node_partial import INDEX_BITS
-from allocsim.slub.paths import AllocPath
+from allocsim.slub.slabs import CACHE_BITS
 
 if TYPE_CHECKING:
+    from allocsim.kernels.cache_shapes import CpuSlabShape
     from allocsim.slub.cache_model import CacheEvents
-    from allocsim.tables import Int64
+    from allocsim.slub.freelist_random import FreelistOrder
+    from allocsim.tables import Int64, Ints
 
-_HIT, _PUSH = int(AllocPath.CPU_SLAB_HIT), int(AllocPath.CPU_SLAB_PUSH)
+_AHEAD = 8  #: slabs whose order (R3.6) is looked up at once
 
 
-class CpuSlabs(SlabLists):
-    """State of one cache between windows: its slabs, each CPU's and the node's."""
+class CpuSlabs:
+    """State of one cache between windows: its slabs, each CPU's and the node's.
+
+    Args:
+        shape: the cache.
+        number: the cache's number.
+        cpus: CPUs that may appear.
+        freelist_order: as Slub has it.
+        fast: compile what it does (columns).
+    """
+
+    def __init__(
+        self,
+        shape: CpuSlabShape,
+        number: int,
+        cpus: int,
+        freelist_order: FreelistOrder | None,
+        *,
+        fast: bool = False,
+    ) -> None:
+        self.shape, self.number, self.fast = shape, number, fast
+        self.freelist_order = freelist_order
+        self.stat: Counter[str] = Counter()
+        numbers = [0] * steps.NUMBERS
+        numbers[steps.HEAD] = numbers[steps.TAIL] = numbers[steps.UNUSED] = NONE
+        numbers[steps.BEST_ORDER], numbers[steps.BEST_OBJECTS] = shape.order, shape.objects
+        numbers[steps.MIN_ORDER], numbers[steps.MIN_OBJECTS] = shape.min_order, shape.min_objects
+        numbers[steps.MIN_PARTIAL] = shape.min_partial
+        numbers[steps.CPU_PARTIAL_SLABS] = shape.cpu_partial_slabs
+        numbers[steps.BASE] = number << CACHE_BITS
+        cpu_structs, orders = [NONE] * (cpus * CPU_SIZE), list(range(shape.objects))
+        self.state = CpuSlabState(
+            *(as_column(each, fast=fast) for each in (numbers, cpu_structs, [], [], [], orders, []))
+        )
+
+    def __deepcopy__(self, _: dict[int, Any]) -> CpuSlabs:
+        """As deepcopy gives it, but quicker."""
+        other = copy(self)
+        other.stat = self.stat.copy()
+        other.state = copied(self.state)
+        return other
+
+    def seed_free(self, slabs: Int64, places: Ints, cpus: Ints) -> None:
+        """Before any event: free objects of slabs older than the trace, as FreeBefore has them."""
+        holder: dict[int, int] = {}  # of each slab
+        for key, number in zip(slabs.tolist(), cpus.tolist(), strict=True):
+            holder.setdefault(key, number)
+        self._room_for_older(slabs)
+        self._list_older(holder)
+        c = self.state
+        # From the last one on, each in front of its free list.
+        for key, place in zip(slabs[::-1].tolist(), places[::-1].tolist(), strict=True):
+            slab, cpu = steps.older_slab(c, key), holder[key] * CPU_SIZE
+            if c.slabs[slab + steps.WHERE] == OF_CPU:
+                c.slabs[slab + LINKS + place] = c.cpus[cpu + FREELIST]
+                c.cpus[cpu + FREELIST] = place
+            else:
+                c.slabs[slab + LINKS + place] = c.slabs[slab + steps.FREE]
+                c.slabs[slab + steps.FREE] = place
+                c.slabs[slab + steps.INUSE] -= 1
+
+    def _list_older(self, holder: dict[int, int]) -> None:
+        """Let each CPU have its first slab, and its list the others; -1 stands for the node."""
+        c = self.state
+        lists: dict[int, list[int]] = {}
+        for key, number in holder.items():
+            if c.numbers[steps.UNUSED] == NONE:
+                self._more_structs()
+            slab, cpu = steps.older_slab(c, key), number * CPU_SIZE
+            if number < 0:
+                steps.to_node(c, slab)
+            elif c.cpus[cpu + steps.SLAB] == NONE:
+                c.cpus[cpu + steps.SLAB], c.slabs[slab + steps.WHERE] = slab, OF_CPU
+            else:
+                lists.setdefault(cpu, []).append(slab)
+        for cpu, listed in lists.items():
+            for slab in reversed(listed):
+                steps.to_cpu_partial(c, slab, cpu)
 
     def replay(self, events: CacheEvents) -> None:
         """Replay a window's events; objects and paths are filled in."""
-        objects, cpus = events.objects.tolist(), self.cpus
-        orders = None if events.max_order is None else events.max_order.tolist()
-        paths = []
-        hits = pushes = 0
-        for at, (number, op, parent) in enumerate(
-            zip(events.cpu.tolist(), events.op.tolist(), events.parent.tolist(), strict=True)
-        ):
-            cpu = cpus[number]
-            slab = cpu.slab
-            if op > 0:
-                if cpu.freelist and slab is not None:
-                    # mm/slub.c:__slab_alloc_node (6.12), R3.31
-                    slab.live += 1
-                    objects[at] = cpu.freelist.pop()
-                    hits += 1
-                    paths.append(_HIT)
-                    continue
-                max_order = MAX_PAGE_ORDER if orders is None else orders[at]
-                objects[at], path = self._slow_alloc(number, at, max_order)
-            else:
-                found = objects[at] = objects[parent] if parent >= 0 else objects[at]
-                if slab is not None and slab.key == found >> INDEX_BITS:
-                    # mm/slub.c:do_slab_free (6.12), R3.34
-                    slab.live -= 1
-                    cpu.freelist.append(found)
-                    pushes += 1
-                    paths.append(_PUSH)
-                    continue
-                path = AllocPath.IGNORED if found == FAILED else self._slow_free(number, found, at)
-            paths.append(path)
-        self.stat["alloc_fastpath"] += hits
-        self.stat["free_fastpath"] += pushes
-        events.objects[:] = objects
-        events.path[:] = paths
-        self.forget_full()
-
-    def _slow_alloc(self, number: int, time: int, max_order: int) -> tuple[int, AllocPath]:
-        """mm/slub.c:___slab_alloc (6.12), R3.32: the CPU's own list is empty."""
-        cpu, stat = self.cpus[number], self.stat
-        slab, path = cpu.slab, AllocPath.CPU_SLAB_REFILL
-        stat["alloc_slowpath"] += 1
-        if slab is not None:
-            stat["freelist_cmpxchg"] += 1
-            if slab.free:
-                stat["alloc_refill"] += 1
-            else:
-                stat["deactivate_bypass"] += 1
-                slab.where = NOWHERE
-                slab = None
-        if slab is None:
-            slab, path = self.next_slab(number, time, max_order)
-            cpu.slab = slab
-            if slab is None:
-                return FAILED, path
-        cpu.freelist, slab.free = slab.free, []
-        slab.live += 1
-        return cpu.freelist.pop(), path
-
-    def _slow_free(self, number: int, found: int, time: int) -> AllocPath:
-        """mm/slub.c:__slab_free (6.12), R3.35: of a slab that is not the CPU's own."""
-        stat, slab = self.stat, self.slab(found >> INDEX_BITS)
-        stat["free_slowpath"] += 1
-        stat["freelist_cmpxchg"] += 1
-        slab.live -= 1
-        slab.free.append(found)
-        if slab.where == OF_CPU:
-            stat["free_frozen"] += 1
-            return AllocPath.FREE_FROZEN
-        if slab.where == NOWHERE:
-            return self.put_cpu_partial(slab, number, time)
-        return AllocPath.SLAB_PUSH if slab.live else self.last_free(slab, number, time)
+        carried = (events.op < 0) & (events.parent < 0)
+        self._room_for_older(events.objects[carried] >> INDEX_BITS)
+        names = ("cpu", "op", "parent", "objects", "path", "max_order")
+        given = CpuSlabEvents(
+            *(event_column(getattr(events, name), fast=self.fast) for name in names)
+        )
+        tuple_type = CpuSlabColumns if self.fast else None
+        replay(steps, self.state, given, len(events.op), self._make_room, tuple_type)
+        events.objects[:] = given.objects
+        events.path[:] = given.path
+        counted = map(int, self.state.numbers[: len(steps.COUNTERS)])
+        self.stat = Counter(dict(zip(steps.COUNTERS, counted, strict=True)))
 
     def take_pages(self) -> Int64:
         """Page requests since the last call: rows of event, CPU, slab, order, +1 or -1 (i8)."""
-        took = np.array(self.pages, np.int64).reshape(-1, 5)
-        self.pages.clear()
-        return took
+        n = self.state.numbers
+        took = np.array(self.state.pages[: n[steps.PAGES]], np.int64)
+        n[steps.PAGES] = 0
+        return took.reshape(-1, PAGE_SIZE)
 
     def slabs_held(self) -> SlabsHeld:
         """As allocsim.slub.cache_model.CacheModel."""
-        slabs = self.slabs.values()
-        free = {
-            where: [slab.objects - slab.live for slab in slabs if slab.where == where]
-            for where in (OF_CPU, CPU_LIST, NODE_LIST)
-        }
-        of_cpus, node = free[CPU_LIST], free[NODE_LIST]
-        return SlabsHeld(
-            len(of_cpus) + len(node),
-            sum(of_cpus) + sum(node),
-            len(node),
-            sum(node),
-            len(free[OF_CPU]) + len(of_cpus),
+        slabs = np.array(self.state.slabs, np.int64).reshape(-1, self._struct_size)
+        free = slabs[:, steps.OBJECTS] - slabs[:, steps.INUSE]
+        of_cpus, listed, node = (
+            slabs[:, steps.WHERE] == where for where in (OF_CPU, CPU_LIST, NODE_LIST)
         )
+        return SlabsHeld(
+            int((listed | node).sum()),
+            int(free[listed | node].sum()),
+            int(node.sum()),
+            int(free[node].sum()),
+            int((of_cpus | listed).sum()),
+        )
+
+    # --- room
+
+    @property
+    def _struct_size(self) -> int:
+        return LINKS + self.shape.objects
+
+    def _make_room(self) -> None:
+        """Make room for one more event at least, and for twice as much of what it lacked."""
+        c = self.state
+        n = c.numbers
+        if n[steps.UNUSED] == NONE:
+            self._more_structs()
+        if n[steps.CREATED] >= n[steps.ORDERED]:
+            n[steps.ORDERED] = more_orders(
+                c,
+                self.freelist_order,
+                self.number,
+                self.shape.objects,
+                int(n[steps.CREATED]),
+                _AHEAD,
+            )
+        partial = [first for first in c.cpus[PARTIAL::CPU_SIZE] if first != NONE]
+        wanted = PAGE_SIZE * (max((c.slabs[first + SLABS] for first in partial), default=0) + 2)
+        grow(c, "pages", n[steps.PAGES] + wanted)
+
+    def _more_structs(self) -> None:
+        self.state.numbers[steps.UNUSED] = len(self.state.slabs)
+        more_structs(self.state, self._struct_size, steps.NEXT)
+
+    def _room_for_older(self, keys: Int64) -> None:
+        """Let slabs older than the trace, which have keys from -2 downwards, be looked up."""
+        grow(self.state, "older", -1 - int(keys.min(initial=NONE)))

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from allocsim.slub.paths import AllocPath
-from allocsim.slub.sheaves.barn import Barn
 from allocsim.slub.sheaves.pcs_stack import walk
 from allocsim.slub.sheaves.state import NO_SHEAF
 
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
 #: in this window. Of a flush, the refill that had filled it, as a place in the plan's refills (-1:
 #: none); of a refill, 1 if it had been flushed.
 Batch = tuple[int, int, int]
-
-#: Ways on that lead past the plan, where no sheaf could be had.
-_REFUSED = (AllocPath.FAILED, AllocPath.FLUSH_MAIN)
 
 
 @dataclass(slots=True)
@@ -165,8 +161,11 @@ def _leave(after: Sheaves, walked: StackWalk, runs: _MainRuns, main: Int64, spar
         after.spare_full[stack] = bool(runs.spare[run] > 0)
 
 
-class _PlannedBarn(Barn[int]):
-    """The barn through a window: what each run that asks it is given.
+class _PlannedBarn:
+    """The barn through a window: what each run that asks it is given (R3.23, R3.24).
+
+    Where a sheaf cannot be had, nothing is planned: main and spare come into a state that no plan
+    has.
 
     Args:
         sheaves: the sheaves before the window, which are carried on.
@@ -174,9 +173,9 @@ class _PlannedBarn(Barn[int]):
     """
 
     def __init__(self, sheaves: Sheaves, refused: Bools | None) -> None:
-        super().__init__(sheaves.full, sheaves.empty, sheaves.max_full, Counter())
         self.sheaves = sheaves
         self.refused = refused
+        self.stat: Counter[str] = Counter()
         self.time = 0
         self.main: list[int] = []
         self.spare: list[int] = []
@@ -188,10 +187,7 @@ class _PlannedBarn(Barn[int]):
         self.made: list[tuple[int, int]] = []
 
     def replay(self, runs: _MainRuns, times: Int64, asked: Int64) -> bool:
-        """Go through the runs that ask the barn, in time order; False where a sheaf is refused.
-
-        A sheaf that is refused leaves main and spare in a state that no plan has.
-        """
+        """Go through the runs that ask the barn, in time order; False where a sheaf is refused."""
         mains, spares = self.sheaves.main, self.sheaves.spare
         # Swaps of the stack since it last asked: the run before says whether they are odd. A
         # stack's first run has none.
@@ -208,45 +204,68 @@ class _PlannedBarn(Barn[int]):
             strict=True,
         ):
             self.time = time
-            main, second = mains[stack], spares[stack]
+            main, spare = mains[stack], spares[stack]
             if swapped:
-                main, second = second, main
-            spare = None if second == NO_SHEAF else second
+                main, spare = spare, main
             if up:
-                main, spare, path = self.replace_full_main(main, spare, spare_has_room=turned)
+                found = self._replace_full_main(main, spare, spare_has_room=turned)
             else:
-                main, spare, path = self.replace_empty_main(main, spare, spare_holds=False)
-            if path in _REFUSED:
+                found = self._replace_empty_main(main, spare)
+            if found is None:
                 return False
-            second = NO_SHEAF if spare is None else spare
-            mains[stack], spares[stack] = main, second
+            main, spare, path = found
+            mains[stack], spares[stack] = main, spare
             self.main.append(main)
-            self.spare.append(second)
+            self.spare.append(spare)
             self.path.append(path)
         return True
 
-    def new_sheaf(self) -> int | None:
-        """A sheaf's number, noted as made."""
-        if self.refused is not None and self.refused[self.time]:
+    def _replace_empty_main(self, main: int, spare: int) -> tuple[int, int, AllocPath] | None:
+        """mm/slub.c:__pcs_replace_empty_main (7.2), of which the spare has no objects either.
+
+        Main, spare, and how they were come by; a refill is full, since pages are not refused.
+        """
+        sheaves = self.sheaves
+        if sheaves.full:
+            self.stat["barn_get"] += 1
+            sheaves.empty.append(main)
+            return sheaves.full.pop(), spare, AllocPath.BARN_GET
+        self.stat["barn_get_fail"] += 1
+        refilled = self._empty_sheaf() if spare == NO_SHEAF else spare
+        if refilled == NO_SHEAF:
             return None
+        self.last_refill[refilled] = len(self.refills)
+        self.refills.append((self.time, refilled, refilled in self.flushed))
+        return refilled, main, AllocPath.REFILL_PARTIAL
+
+    def _replace_full_main(
+        self, main: int, spare: int, *, spare_has_room: bool
+    ) -> tuple[int, int, AllocPath] | None:
+        """mm/slub.c:__pcs_replace_full_main (7.2): main, spare, and how they were come by."""
+        sheaves = self.sheaves
+        if spare != NO_SHEAF and spare_has_room:
+            return spare, main, AllocPath.SPARE_SWAP
+        if spare != NO_SHEAF and len(sheaves.full) >= sheaves.max_full:
+            self.stat["barn_put_fail"] += 1
+            self.flushed.add(spare)
+            self.flushes.append((self.time, spare, self.last_refill.get(spare, -1)))
+            return spare, main, AllocPath.FLUSH
+        empty = self._empty_sheaf()
+        if empty == NO_SHEAF:
+            return None
+        if spare == NO_SHEAF:
+            return empty, main, AllocPath.INSTALL_EMPTY
+        self.stat["barn_put"] += 1
+        sheaves.full.append(main)
+        return empty, spare, AllocPath.BARN_PUT
+
+    def _empty_sheaf(self) -> int:
+        """mm/slub.c:barn_get_empty_sheaf, else alloc_empty_sheaf (7.2); NO_SHEAF: refused."""
+        if self.sheaves.empty:
+            return self.sheaves.empty.pop()
+        if self.refused is not None and self.refused[self.time]:
+            return NO_SHEAF
         self.stat["sheaf_alloc"] += 1
         number = self.sheaves.new_sheaf()
         self.made.append((self.time, number))
         return number
-
-    def refill(self, sheaf: int) -> bool:
-        """Note a refill, which is full: a window in which pages are refused is not planned."""
-        self.last_refill[sheaf] = len(self.refills)
-        self.refills.append((self.time, sheaf, sheaf in self.flushed))
-        return True
-
-    def flush(self, sheaf: int) -> None:
-        """Note a flush."""
-        self.flushed.add(sheaf)
-        self.flushes.append((self.time, sheaf, self.last_refill.get(sheaf, -1)))
-
-    def flush_main(self, main: int) -> None:
-        """Not planned: there was no empty sheaf to be had."""
-
-    def free_sheaf(self, sheaf: int) -> None:
-        """Not planned: sheaves are freed where a refill comes back short."""

@@ -1,304 +1,292 @@
-"""One cache of which sheaves leave the pair of main and spare, event by event (7.2, R3.16, R3.20).
+"""One cache of 7.2 whose windows are gone through event by event (steps): its state, and its room.
 
-``plan`` knows main and spare as one stack of two sheaves that are full or empty by turns. Three
+The plan knows main and spare as one stack of two sheaves that are full or empty by turns. Three
 things break that: kfree_rcu, whose sheaf comes back full after a grace period; prefilled sheaves,
 which take the spare away and bring it back partly full every few events; and a page allocator that
-refuses, whereupon refills come back short. A cache that meets one of them is replayed here from
-that window on. There are few such caches: the maple tree's nodes, a few sizes of kmalloc.
-
-What most events do, pop and push on the CPU's main sheaf, stands in the loop itself.
+refuses, whereupon refills come back short.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING
+from collections import Counter
+from copy import copy
+from typing import TYPE_CHECKING, Any
 
-from allocsim.page_alloc.zones import MAX_PAGE_ORDER
-from allocsim.slub.cache_model import FAILED
+import numpy as np
+
+from allocsim.slub.columns import (
+    as_column,
+    copied,
+    event_column,
+    grow,
+    more_orders,
+    more_structs,
+    replay,
+)
 from allocsim.slub.node_partial import INDEX_BITS
-from allocsim.slub.paths import AllocPath
 from allocsim.slub.requests import Op
-from allocsim.slub.sheaves.barn import Barn
-from allocsim.slub.sheaves.state import NO_SHEAF, Sheaf
+from allocsim.slub.sheaves import steps, structs
+from allocsim.slub.sheaves.slab_steps import listed_slab
+from allocsim.slub.sheaves.structs import (
+    CELLS,
+    FREE,
+    MAIN,
+    MEMORY_SIZE,
+    NONE,
+    PAGE_SIZE,
+    PCS_SIZE,
+    SIZE,
+    SPARE,
+    SheafColumns,
+    SheafEvents,
+    SheafState,
+)
+from allocsim.slub.slabs import CACHE_BITS
 
 if TYPE_CHECKING:
+    from allocsim.kernels.cache_shapes import SheafShape
+    from allocsim.kernels.slub_rules import SheafRules
     from allocsim.slub.cache_model import CacheEvents
-    from allocsim.slub.sheaves.state import CacheState
+    from allocsim.slub.columns import Column
+    from allocsim.slub.freelist_random import FreelistOrder
+    from allocsim.tables import Int64, Ints
 
-_HIT, _PUSH = int(AllocPath.MAIN_HIT), int(AllocPath.MAIN_PUSH)
+_PLACE = (1 << INDEX_BITS) - 1
 
 
-class Steps(Barn[Sheaf]):
-    """The sheaves of one cache as lists, and what is done to them.
+class Stepwise:
+    """The state of one cache, from a cold start: an empty main sheaf for every CPU (R3.12).
 
     Args:
-        cache: the cache; its sheaves are taken over as they are.
+        shape: the cache.
+        rules: the kernel version's numbers.
+        number: the cache's number.
+        cpus: CPUs that may appear.
+        freelist_order: as Slub has it.
+        fast: compile what it does (columns).
     """
 
-    def __init__(self, cache: CacheState) -> None:
-        before, self.capacity = cache.sheaves, cache.shape.capacity
+    def __init__(  # noqa: PLR0913 - a cache and its world
+        self,
+        shape: SheafShape,
+        rules: SheafRules,
+        number: int,
+        cpus: int,
+        freelist_order: FreelistOrder | None,
+        *,
+        fast: bool,
+    ) -> None:
+        self.shape, self.number, self.fast = shape, number, fast
+        self.freelist_order = freelist_order
+        self.prefilled: dict[int, int] = {}  # sheaves handed out, by the run they serve
+        self.sheaf_size = CELLS + max(shape.capacity, 1)
+        self.struct_size = FREE + max(shape.objects, shape.min_objects)
+        n = [0] * structs.NUMBERS
+        for at in (
+            structs.FULL,
+            structs.EMPTY,
+            structs.UNUSED_SHEAF,
+            structs.WAITING,
+            structs.WAITING_LAST,
+        ):
+            n[at] = NONE
+        n[structs.HEAD] = n[structs.TAIL] = n[structs.UNUSED] = NONE
+        n[structs.CAPACITY], n[structs.MIN_PARTIAL] = shape.capacity, shape.min_partial
+        n[structs.BEST_ORDER], n[structs.BEST_OBJECTS] = shape.order, shape.objects
+        n[structs.MIN_ORDER], n[structs.MIN_OBJECTS] = shape.min_order, shape.min_objects
+        n[structs.MAX_FULL], n[structs.MAX_EMPTY] = rules.max_full_sheaves, rules.max_empty_sheaves
+        n[structs.FLUSH_BATCH], n[structs.GRACE] = rules.flush_batch, rules.grace_ns
+        n[structs.BASE] = number << CACHE_BITS
+        n[structs.SHEAVES_END] = (cpus + 1) * self.sheaf_size
+        pcs = [NONE] * (cpus * PCS_SIZE)
+        pcs[MAIN::PCS_SIZE] = [self.sheaf(main) for main in range(cpus)]
+        sheaves = [0] * n[structs.SHEAVES_END]
+        orders = list(range(shape.objects))
+        columns: list[Column] = [n, pcs, sheaves, [], [], [], orders, [], []]
+        self.state = SheafState(*(as_column(each, fast=fast) for each in columns))
 
-        def taken(number: int, size: int) -> Sheaf:
-            first = number * self.capacity
-            return Sheaf(number, cache.contents[first : first + size].tolist())
+    def __deepcopy__(self, _: dict[int, Any]) -> Stepwise:
+        """As deepcopy gives it, but quicker."""
+        other = copy(self)
+        other.prefilled, other.state = self.prefilled.copy(), copied(self.state)
+        return other
 
-        super().__init__(
-            [taken(number, self.capacity) for number in before.full],
-            [taken(number, 0) for number in before.empty],
-            before.max_full,
-            cache.stat,
+    def sheaf(self, number: int) -> int:
+        """The struct of a sheaf, by its number; in front of them is that of none."""
+        return (number + 1) * self.sheaf_size
+
+    def add_sheaves(self, count: int) -> None:
+        """Let there be so many sheaves in all; the new ones are empty, and nobody's."""
+        n, size = self.state.numbers, self.sheaf_size
+        first, end = int(n[structs.SHEAVES_END]), self.sheaf(count)
+        n[structs.SHEAVES_END] = end
+        grow(self.state, "sheaves", end)
+        for sheaf in range(first, end, size):
+            self.state.sheaves[sheaf + SIZE] = 0
+
+    def sheaf_list(self, first: int) -> list[int]:
+        """Numbers of the sheaves of a list, the first one last."""
+        sheaf, found = self.state.numbers[first], []
+        while sheaf != NONE:
+            found.append(sheaf // self.sheaf_size - 1)
+            sheaf = self.state.sheaves[sheaf + structs.NEXT_SHEAF]
+        return found[::-1]
+
+    def put_unused(self, sheaf: int) -> None:
+        """Let a sheaf be one that was freed."""
+        c = self.state
+        n = c.numbers
+        c.sheaves[sheaf + structs.NEXT_SHEAF], n[structs.UNUSED_SHEAF] = (
+            n[structs.UNUSED_SHEAF],
+            sheaf,
         )
-        self.cache = cache
-        self.main = [
-            taken(number, size) for number, size in zip(before.main, before.size, strict=True)
-        ]
-        self.spare = [
-            None if number == NO_SHEAF else taken(number, self.capacity * full)
-            for number, full in zip(before.spare, before.spare_full, strict=True)
-        ]
-        #: Each CPU's sheaf for kfree_rcu, and those that wait for their grace period to end.
-        self.rcu_free: list[Sheaf | None] = [None] * len(before.main)
-        self.waiting: deque[tuple[int, int, Sheaf]] = deque()
-        #: Prefilled sheaves, by the run they serve.
-        self.prefilled: dict[int, Sheaf] = {}
-        self.time = self.cpu = 0
-        self.max_order = MAX_PAGE_ORDER
-        self.no_sheaf = False
+
+    def made_before(self, slabs: int) -> None:
+        """Let so many slabs have been made; of those that live, none has free objects."""
+        n = self.state.numbers
+        n[structs.CREATED] = n[structs.ORDERED] = slabs
+        grow(self.state, "struct_of", slabs)
+
+    @property
+    def stat(self) -> Counter[str]:
+        """The kernel's counters."""
+        counted = map(int, self.state.numbers[: len(structs.COUNTERS)])
+        return Counter(dict(zip(structs.COUNTERS, counted, strict=True)))
+
+    def put(self, sheaf: int, objects: list[int]) -> None:
+        """Let a sheaf have these objects and no others, the next to be taken last."""
+        self._room_for_older(np.array(objects, np.int64) >> INDEX_BITS)
+        self.state.sheaves[sheaf + SIZE] = len(objects)
+        self.state.sheaves[sheaf + CELLS : sheaf + CELLS + len(objects)] = as_column(
+            objects, fast=self.fast
+        )
+
+    def list_slab(self, slab: int, objects: list[int]) -> None:
+        """Put a slab at the tail of the partial list, with objects, the next to be taken last."""
+        if self.state.numbers[structs.UNUSED] == NONE:
+            self._more_structs()
+        self._room_for_older(np.array([slab]))
+        free = listed_slab(self.state, slab, NONE) + FREE
+        self.state.slabs[free : free + len(objects)] = as_column(objects, fast=self.fast)
+        self.state.slabs[free - FREE + structs.COUNT] = len(objects)
+
+    def seed_free(self, slabs: Int64, places: Ints, cpus: Ints) -> None:
+        """Before any event: free objects of slabs older than the trace, as FreeBefore has them.
+
+        A CPU with objects in its main sheaf has an empty spare.
+        """
+        pcs, objects = self.state.pcs, slabs << INDEX_BITS | places
+        sheaves = len(pcs) // PCS_SIZE
+        for cpu in np.unique(cpus[cpus >= 0]).tolist():
+            self.put(pcs[cpu * PCS_SIZE + MAIN], objects[cpus == cpu][::-1].tolist())
+            pcs[cpu * PCS_SIZE + SPARE] = self.sheaf(sheaves)
+            sheaves += 1
+            self.add_sheaves(sheaves)
+        held: dict[int, list[int]] = {}
+        listed = cpus < 0
+        for slab, found in zip(slabs[listed].tolist(), objects[listed].tolist(), strict=True):
+            held.setdefault(slab, []).append(found)
+        for slab, free in held.items():
+            self.list_slab(slab, free[::-1])
+
+    def replay(self, events: CacheEvents) -> None:
+        """Replay a window's events; objects and paths are filled in."""
+        count = len(events.op)
+        self.state.numbers[structs.MEMORY] = 0
+        carried = (events.op < 0) & (events.parent < 0)
+        self._room_for_older(events.objects[carried] >> INDEX_BITS)
+        names, run, prefilled = self._runs(events)
+        ts = np.zeros(count, np.int64) if events.ts is None else events.ts
+        columns = events._replace(run=run, ts=ts)
+        given = SheafEvents._make(
+            [*(event_column(each, fast=self.fast) for each in columns), prefilled]
+        )
+        tuple_type = SheafColumns if self.fast else None
+        replay(steps, self.state, given, count, self._make_room, tuple_type)
+        events.objects[:] = given.objects
+        events.path[:] = given.path
+        sheaves = zip(names, map(int, prefilled), strict=True)
+        self.prefilled |= {each: sheaf for each, sheaf in sheaves if sheaf != NONE}
+
+    def _runs(self, events: CacheEvents) -> tuple[list[int], Int64, Column]:
+        """The runs of a window, which of them each event is of, and the sheaves they have."""
+        run = np.zeros(len(events.op), np.int64)
+        names: list[int] = []
+        if events.run is not None:
+            rows = np.flatnonzero(events.op == Op.FROM_SHEAF)
+            found, run[rows] = np.unique(events.run[rows], return_inverse=True)
+            names = found.tolist()
+        sheaves = [self.prefilled.pop(name, NONE) for name in names]
+        return names, run, as_column(sheaves, fast=self.fast)
+
+    @property
+    def memory(self) -> list[list[int]]:
+        """Sheaves made and freed in the last window, as CacheState has them."""
+        end = self.state.numbers[structs.MEMORY]
+        memory: list[list[int]] = (
+            np.array(self.state.memory[:end], np.int64).reshape(-1, MEMORY_SIZE).tolist()
+        )
+        return memory
+
+    def take_pages(self) -> Int64:
+        """Page requests since the last call: rows of event, CPU, slab, order, +1 or -1 (i8)."""
+        n = self.state.numbers
+        took = np.array(self.state.pages[: n[structs.PAGES]], np.int64)
+        n[structs.PAGES] = 0
+        return took.reshape(-1, PAGE_SIZE)
 
     def in_sheaves(self) -> int:
         """Objects in all sheaves, wherever they are."""
-        parts = [self.main, self.full, self.empty, self.prefilled.values()]
-        parts += [[s for _, _, s in self.waiting]]
-        parts += [[s for s in each if s is not None] for each in (self.spare, self.rcu_free)]
-        return sum(len(sheaf.objects) for part in parts for sheaf in part)
+        end = self.state.numbers[structs.SHEAVES_END]
+        return int(sum(self.state.sheaves[self.sheaf_size + SIZE : end : self.sheaf_size]))
 
-    def replay(self, events: CacheEvents) -> None:
-        """Replay a window's events, whose times never go back."""
-        none = [0] * len(events.op)
-        objects, main = events.objects.tolist(), self.main
-        orders = None if events.max_order is None else events.max_order.tolist()
-        refused = None if events.no_sheaf is None else events.no_sheaf.tolist()
-        times = none if events.ts is None else events.ts.tolist()
-        runs = none if events.run is None else events.run.tolist()
-        left = none if events.left is None else events.left.tolist()
-        capacity, waiting = self.capacity, self.waiting
-        paths = []
-        hits = pushes = 0
-        self.max_order, self.no_sheaf = MAX_PAGE_ORDER, False
-        for at, (cpu, op, parent) in enumerate(
-            zip(events.cpu.tolist(), events.op.tolist(), events.parent.tolist(), strict=True)
-        ):
-            if waiting and waiting[0][0] <= times[at]:
-                self.time = at
-                self.rcu_free_sheaves(times[at])
-            held = main[cpu].objects
-            if op == 1 and held:
-                # mm/slub.c:alloc_from_pcs (7.2)
-                objects[at] = held.pop()
-                hits += 1
-                paths.append(_HIT)
-                continue
-            self.time, self.cpu = at, cpu
-            if orders is not None:
-                self.max_order = orders[at]
-            if refused is not None:
-                self.no_sheaf = refused[at]
-            if op > 0:
-                objects[at], path = (
-                    self._alloc(cpu)
-                    if op == Op.ALLOC
-                    else self._from_sheaf(cpu, runs[at], left[at])
-                )
-                paths.append(path)
-                continue
-            found = objects[at] = objects[parent] if parent >= 0 else objects[at]
-            if found == FAILED:
-                path = AllocPath.IGNORED
-            elif op == Op.FREE_RCU:
-                path = self._free_rcu(cpu, found, times[at])
-            elif len(held) < capacity:
-                # mm/slub.c:free_to_pcs (7.2)
-                held.append(found)
-                pushes += 1
-                paths.append(_PUSH)
-                continue
-            else:
-                path = self._free_to_full(cpu, found)
-            paths.append(path)
-        self.stat["alloc_fastpath"] += hits
-        self.stat["free_fastpath"] += pushes
-        events.objects[:] = objects
-        events.path[:] = paths
+    def partial(self) -> list[tuple[int, list[int]]]:
+        """As SheafCache has it."""
+        c, found = self.state, []
+        slab = c.numbers[structs.HEAD]
+        while slab != NONE:
+            free = c.slabs[slab + FREE : slab + FREE + c.slabs[slab + structs.COUNT]]
+            found.append((c.slabs[slab + structs.KEY], [int(each) & _PLACE for each in free]))
+            slab = c.slabs[slab + structs.NEXT]
+        return found
 
-    # --- allocation
-
-    def _alloc(self, cpu: int) -> tuple[int, AllocPath]:
-        """mm/slub.c:alloc_from_pcs (7.2), the main sheaf being empty."""
-        spare, made = self.spare[cpu], self.stat["alloc_slab"]
-        main, self.spare[cpu], path = self.replace_empty_main(
-            self.main[cpu], spare, spare_holds=spare is not None and bool(spare.objects)
+    def can_be_planned(self) -> bool:
+        """Whether every spare is full or empty, and no sheaf elsewhere but in the barn."""
+        c = self.state
+        spares = [sheaf for sheaf in c.pcs[SPARE::PCS_SIZE] if sheaf != NONE]
+        return (
+            c.numbers[structs.WAITING] == NONE
+            and all(sheaf == NONE for sheaf in c.pcs[structs.RCU_FREE :: PCS_SIZE])
+            and all(c.sheaves[sheaf + SIZE] in (0, self.shape.capacity) for sheaf in spares)
+            and not self.prefilled
         )
-        self.main[cpu] = main
-        if path == AllocPath.FAILED:
-            return self.cache.slow_alloc(self.time, self.max_order)
-        if path == AllocPath.REFILL_PARTIAL and self.stat["alloc_slab"] > made:
-            path = AllocPath.REFILL_NEW
-        self.stat["alloc_fastpath"] += 1
-        return main.objects.pop(), path
 
-    def _from_sheaf(self, cpu: int, run: int, left: int) -> tuple[int, AllocPath]:
-        """An allocation out of a prefilled sheaf: had before a run's first, then returned.
+    # --- room
 
-        mm/slub.c:kmem_cache_alloc_from_sheaf_noprof (7.2). Where it cannot be filled, the object
-        is taken by the slow path.
-        """
-        sheaf = self.prefilled.pop(run, None)
-        if sheaf is None:
-            sheaf = self._prefill(cpu, min(left, self.capacity))
-        elif not sheaf.objects:
-            self.refill(sheaf)  # mm/slub.c:kmem_cache_refill_sheaf
-        if sheaf is None or not sheaf.objects:
-            found, path = self.cache.slow_alloc(self.time, self.max_order)
-        else:
-            found, path = sheaf.objects.pop(), AllocPath.FROM_SHEAF
-        if sheaf is not None:
-            if left > 1:
-                self.prefilled[run] = sheaf
-            else:
-                self._return_sheaf(cpu, sheaf)
-        return found, path
+    def _make_room(self) -> None:
+        """Make room for one more event at least, and for twice as much of what it lacked."""
+        c, shape = self.state, self.shape
+        n = c.numbers
+        most = shape.capacity + 4
+        while n[structs.UNUSED_COUNT] < most:
+            self._more_structs()
+        new = 2 * (shape.capacity // shape.min_objects + 2)
+        if n[structs.CREATED] + new > n[structs.ORDERED]:
+            n[structs.ORDERED] = more_orders(
+                c, self.freelist_order, self.number, shape.objects, int(n[structs.CREATED]), 2 * new
+            )
+        grow(c, "sheaves", n[structs.SHEAVES_END] + 4 * (CELLS + most))
+        grow(c, "pages", n[structs.PAGES] + PAGE_SIZE * (most + new))
+        grow(c, "memory", n[structs.MEMORY] + 4 * MEMORY_SIZE)
 
-    def _prefill(self, cpu: int, wanted: int) -> Sheaf | None:
-        """A sheaf with ``wanted`` objects or more: mm/slub.c:kmem_cache_prefill_sheaf (R3.16)."""
-        stat, sheaf = self.stat, self.spare[cpu]
-        if sheaf is not None:
-            self.spare[cpu] = None
-            stat["sheaf_prefill_fast"] += 1
-        else:
-            stat["sheaf_prefill_slow"] += 1
-            stat["barn_get" if self.full else "barn_get_fail"] += 1
-            sheaf = self.full.pop() if self.full else self.empty_sheaf()
-        if sheaf is not None and len(sheaf.objects) < wanted and not self.refill(sheaf):
-            self.flush(sheaf)
-            self.free_sheaf(sheaf)
-            return None
-        return sheaf
+    def _more_structs(self) -> None:
+        c = self.state
+        first, size = len(c.slabs), self.struct_size
+        more = more_structs(c, size, structs.NEXT)
+        c.slabs[first + (more - 1) * size + structs.NEXT] = c.numbers[structs.UNUSED]
+        c.numbers[structs.UNUSED] = first
+        c.numbers[structs.UNUSED_COUNT] += more
 
-    def _return_sheaf(self, cpu: int, sheaf: Sheaf) -> None:
-        """mm/slub.c:kmem_cache_return_sheaf (7.2)."""
-        stat = self.stat
-        if self.spare[cpu] is None:
-            self.spare[cpu] = sheaf
-            stat["sheaf_return_fast"] += 1
-            return
-        stat["sheaf_return_slow"] += 1
-        if len(self.full) < self.max_full and self.refill(sheaf):
-            self.full.append(sheaf)
-            stat["barn_put"] += 1
-            return
-        self.flush(sheaf)
-        self.free_sheaf(sheaf)
-
-    # --- free
-
-    def _free_to_full(self, cpu: int, found: int) -> AllocPath:
-        """mm/slub.c:free_to_pcs (7.2), the main sheaf being full."""
-        spare = self.spare[cpu]
-        main, self.spare[cpu], path = self.replace_full_main(
-            self.main[cpu],
-            spare,
-            spare_has_room=spare is not None and len(spare.objects) < self.capacity,
-        )
-        self.main[cpu] = main
-        main.objects.append(found)
-        self.stat["free_fastpath"] += 1
-        return path
-
-    def _free_rcu(self, cpu: int, found: int, now: int) -> AllocPath:
-        """kfree_rcu: mm/slub.c:__kfree_rcu_sheaf (7.2)."""
-        cache, sheaf = self.cache, self._rcu_sheaf(cpu)
-        if sheaf is None:
-            # Batches of pointers, freed by kfree_bulk: past all sheaves (R3.19, R3.20).
-            self.stat["free_rcu_sheaf_fail"] += 1
-            cache.slabs.free_chain(found >> INDEX_BITS, [found], self.time)
-            self.stat["free_slowpath"] += 1
-            return AllocPath.SLOW_FREE
-        sheaf.objects.append(found)
-        if len(sheaf.objects) == self.capacity:
-            self.waiting.append((now + cache.rules.grace_ns, cpu, sheaf))
-            self.rcu_free[cpu] = None
-        self.stat["free_rcu_sheaf"] += 1
-        return AllocPath.RCU_FREE
-
-    def _rcu_sheaf(self, cpu: int) -> Sheaf | None:
-        """A CPU's sheaf for kfree_rcu, which is taken from somewhere if it has none."""
-        if self.rcu_free[cpu] is None:
-            spare = self.spare[cpu]
-            if spare is not None and not spare.objects:
-                self.rcu_free[cpu], self.spare[cpu] = spare, None
-            else:
-                self.rcu_free[cpu] = self.empty_sheaf()
-        return self.rcu_free[cpu]
-
-    def rcu_free_sheaves(self, now: int) -> None:
-        """Sheaves whose grace period is over, each on the CPU that filled it.
-
-        mm/slub.c:rcu_free_sheaf (7.2), a callback of call_rcu: slabs and the sheaf's memory are
-        freed from that CPU.
-        """
-        cache, stat = self.cache, self.stat
-        while self.waiting and self.waiting[0][0] <= now:
-            _, self.cpu, sheaf = self.waiting.popleft()
-            if len(self.full) < self.max_full:
-                stat["barn_put"] += 1
-                self.full.append(sheaf)
-                continue
-            stat["barn_put_fail"] += 1
-            first = cache.slabs.requests()
-            self.flush(sheaf)
-            cache.callbacks.append((first, cache.slabs.requests(), self.cpu))
-            if len(self.empty) < cache.rules.max_empty_sheaves:
-                self.empty.append(sheaf)
-            else:
-                self.free_sheaf(sheaf)
-
-    # --- what a barn does to sheaves
-
-    def new_sheaf(self) -> Sheaf | None:
-        """mm/slub.c:alloc_empty_sheaf (7.2)."""
-        if self.no_sheaf:
-            return None
-        self.stat["sheaf_alloc"] += 1
-        number = self.cache.sheaves.new_sheaf()
-        self.cache.note_sheaf(self.time, self.cpu, number, +1)
-        return Sheaf(number, [])
-
-    def free_sheaf(self, sheaf: Sheaf) -> None:
-        """mm/slub.c:free_empty_sheaf (7.2)."""
-        self.stat["sheaf_free"] += 1
-        self.cache.sheaves.unused.append(sheaf.number)
-        self.cache.note_sheaf(self.time, self.cpu, sheaf.number, -1)
-
-    def refill(self, sheaf: Sheaf) -> bool:
-        """Fill a sheaf from the slabs: mm/slub.c:refill_sheaf (7.2); whether it is full."""
-        want = self.capacity - len(sheaf.objects)
-        objects, _ = self.cache.slabs.refill(want, self.time, self.max_order)
-        sheaf.objects += objects
-        self.stat["sheaf_refill"] += len(objects)
-        return len(objects) == want
-
-    def flush(self, sheaf: Sheaf) -> None:
-        """mm/slub.c:sheaf_flush_unused (7.2)."""
-        self.stat["sheaf_flush"] += len(sheaf.objects)
-        self.cache.slabs.free_bulk(sheaf.objects, self.time)
-        sheaf.objects = []
-
-    def flush_main(self, main: Sheaf) -> None:
-        """mm/slub.c:sheaf_try_flush_main (7.2): from its top, a batch at a time."""
-        batch = self.cache.rules.flush_batch
-        while main.objects:
-            objects = main.objects[-batch:]
-            del main.objects[-batch:]
-            self.stat["sheaf_flush"] += len(objects)
-            self.cache.slabs.free_bulk(objects, self.time)
+    def _room_for_older(self, keys: Int64) -> None:
+        """Let slabs older than the trace, which have keys from -2 downwards, be looked up."""
+        grow(self.state, "older", -1 - int(keys.min(initial=NONE)))

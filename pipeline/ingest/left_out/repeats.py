@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _COMPARED = ("ptr", "bytes_req", "bytes_alloc")
 
 
-def first_of_two(stream: Stream, types: EventTypes, large: int) -> Int64:
-    """The records of large kmallocs that the same CPU repeats at once.
+def large_twice(stream: Stream, types: EventTypes, large: int) -> Int64:
+    """Large kmallocs that the same CPU reports twice at once.
 
     Between the two there may only be events of interrupts.
 
@@ -33,15 +33,15 @@ def first_of_two(stream: Stream, types: EventTypes, large: int) -> Int64:
         large: bytes above which a kmalloc comes from the page allocator (R3.2).
 
     Returns:
-        i8, ascending: the first record of each such pair.
+        i8, pairs x 2: the two records of each.
     """
-    found = [_first_of_two(stream, types, slot, large) for slot in range(len(types.kept))]
-    return np.sort(np.concatenate([np.zeros(0, np.int64), *found]))
+    found = [_large_twice(stream, types, slot, large) for slot in range(len(types.kept))]
+    return np.concatenate([np.zeros((0, 2), np.int64), *found])
 
 
-def _first_of_two(stream: Stream, types: EventTypes, slot: int, large: int) -> Int64:
+def _large_twice(stream: Stream, types: EventTypes, slot: int, large: int) -> Int64:
     kept = types.kept[slot]
-    none = np.zeros(0, np.int64)
+    none = np.zeros((0, 2), np.int64)
     if kept.event.code != Ev.KMALLOC or any(name not in kept.columns for name in _COMPARED):
         return none
     record = np.flatnonzero(stream.slot == slot)
@@ -59,5 +59,5 @@ def _first_of_two(stream: Stream, types: EventTypes, slot: int, large: int) -> I
     # A failed allocation has no address, so two in a row are four alike: every other one goes.
     number = np.arange(len(at))
     run = number - np.maximum.accumulate(np.where(np.diff(at, prepend=-2) > 1, number, 0))
-    first: Int64 = record.take(at[run % 2 == 0])
-    return first
+    at = at[run % 2 == 0]
+    return np.stack([record[at], record[at + 1]], axis=1)

@@ -16,6 +16,7 @@ import numpy as np
 from pipeline.errors import InputError
 from pipeline.ingest.perf_data.container import SAMPLE
 from pipeline.ingest.perf_data.records import RecordWalker
+from pipeline.ingest.raw.mapped import let_go
 from pipeline.ingest.raw.time_chunks import LATEST, Chunks
 from pipeline.ingest.raw.unaligned import unaligned
 from pipeline.ingest.stream import SLACK
@@ -79,6 +80,7 @@ class Indexer:
                 other(int(kind[row]), at + int(walk.offset[row]))
             parts.append(self._chunks(block, walk, kind == SAMPLE, at))
             at += walk.end
+            let_go(self._data)
         names = ("begin", "end", "first", "last")
         none = np.zeros(0, np.int64)
         return Chunks(

@@ -121,7 +121,7 @@ ENUMS: tuple[Enum, ...] = (
     Enum(
         "migratetype",
         "Free list of the buddy allocator that a block lies on.",
-        ("migratetype", "fallback_migratetype"),
+        ("migratetype", "fallback_migratetype", "block_type"),
         _lower(Mt),
     ),
 )

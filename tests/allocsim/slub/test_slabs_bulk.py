@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from copy import deepcopy
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from allocsim.kernels.cache_shapes import SheafShape
+from allocsim.kernels.profile import LINUX_7_2
+from allocsim.kernels.slub_rules import SheafRules
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER
-from allocsim.slub.slabs import Slabs
+from allocsim.slub.sheaves.planned import Planned
+from allocsim.slub.sheaves.sheaf_steps import flush, refill
+from allocsim.slub.sheaves.stepwise import Stepwise
+from allocsim.slub.sheaves.structs import CELLS, SIZE
 from allocsim.slub.slabs_bulk import flush_run, refill_run
 from tests.conftest import examples
 
 
-def state(slabs: Slabs) -> tuple[object, ...]:
-    return list(slabs.partial.items()), len(slabs.partial), slabs.partial.objects, slabs.created
+def refilled(one_by_one: Stepwise, sheaf: int, time: int) -> tuple[list[int], bool]:
+    """What a refill gave, and whether it made a slab; the sheaf is empty again."""
+    made = one_by_one.stat["alloc_slab"]
+    one_by_one._make_room()
+    refill(one_by_one.state, sheaf, 0, time, MAX_PAGE_ORDER)
+    size = one_by_one.state.sheaves[sheaf + SIZE]
+    one_by_one.put(sheaf, [])
+    found = one_by_one.state.sheaves[sheaf + CELLS : sheaf + CELLS + size]
+    return found, one_by_one.stat["alloc_slab"] > made
 
 
 @examples(150)
@@ -32,13 +43,17 @@ def test_a_run_is_its_batches_one_by_one(
     objects: int, min_partial: int, want: int, pre_trace: int, runs: list[tuple[bool, int, int]]
 ) -> None:
     shape = SheafShape("c", 64, 1, objects, 0, max(objects // 2, 1), min_partial, want)
-    together = Slabs(shape, Counter(), 3, None)
+    assert isinstance(LINUX_7_2.slub, SheafRules)
+    one_by_one = Stepwise(shape, LINUX_7_2.slub, 3, 1, None, fast=False)
+    sheaf = one_by_one.sheaf(0)
     free = [
         (-2 - slab, (-2 - slab) << 16 | place) for slab in range(pre_trace) for place in (0, 2, 1)
     ]
     free = [(slab, found) for slab, found in free if found & 0xFFFF < objects]
-    together.add_pre_trace([slab for slab, _ in free], [found for _, found in free])
-    one_by_one = deepcopy(together)
+    keys = np.array([slab for slab, _ in free], np.int64)
+    places = np.array([found & 0xFFFF for _, found in free], np.int64)
+    one_by_one.seed_free(keys, places, np.full(len(free), -1))
+    together = Planned(one_by_one).slabs
     # All other objects of the older slabs are out.
     out = [
         (-2 - slab) << 16 | place
@@ -52,7 +67,7 @@ def test_a_run_is_its_batches_one_by_one(
         time += count
         if refills:
             got, grew = refill_run(together, times, want)
-            single = [one_by_one.refill(want, at, MAX_PAGE_ORDER) for at in times]
+            single = [refilled(one_by_one, sheaf, at) for at in times]
             assert got.tolist() == [found for found, _ in single]
             assert grew == [at for at, (_, new) in enumerate(single) if new]
             out += got.reshape(-1).tolist()
@@ -68,8 +83,16 @@ def test_a_run_is_its_batches_one_by_one(
             sheaves = np.array(out[: full * want]).reshape(full, want)
             del out[: full * want]
             flush_run(together, sheaves, times[:full])
-            for at, sheaf in zip(times, sheaves.tolist(), strict=False):
-                one_by_one.free_bulk(sheaf, at)
-        assert state(together) == state(one_by_one)
-        assert together.stat == one_by_one.stat
-        assert together.pages == one_by_one.pages
+            for at, taken in zip(times, sheaves.tolist(), strict=False):
+                one_by_one._make_room()
+                one_by_one.put(sheaf, taken)
+                flush(one_by_one.state, sheaf, 0, at)
+        listed = [(slab, places.tolist()) for slab, places in together.partial.items()]
+        assert listed == one_by_one.partial()
+        assert together.partial.objects == sum(len(places) for _, places in listed)
+        assert together.created == one_by_one.stat["alloc_slab"]
+        # Objects in sheaves are counted above the slabs.
+        counted = one_by_one.stat | {"sheaf_refill": 0, "sheaf_flush": 0}
+        assert +together.stat == +Counter(counted)
+    pages = np.array(together.pages, np.int64).reshape(-1, 4)
+    assert np.delete(one_by_one.take_pages(), 1, axis=1).tolist() == pages.tolist()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from allocsim.kernels.cache_shapes import SheafShape, cache_shapes, with_settings
 from allocsim.kernels.profile import LINUX_7_2
+from allocsim.slub.columns import can_compile
 from allocsim.slub.freelist_random import freelist_order
 from allocsim.slub.requests import ObjectRequests
 from allocsim.slub.sheaves.sheaf_kmalloc import before_their_kmalloc_caches, sheaf_kmalloc_caches
@@ -100,9 +101,17 @@ def traces(draw: st.DrawFn) -> Trace:
 
 
 @examples(300)
-@given(traces(), st.sampled_from([1, 2, 3, 10, 50, 10_000]))
-def test_model_equals_oracle(trace: Trace, window: int) -> None:
-    assert_equal(trace, window)
+@given(traces(), st.sampled_from([1, 2, 3, 10, 50, 10_000]), st.sampled_from([1, 20, 10_000]))
+def test_model_equals_oracle(trace: Trace, window: int, planned_from: int) -> None:
+    assert_equal(trace, window, planned_from=planned_from)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_compile(), reason="numba is not installed")
+@examples(100)
+@given(traces(), st.sampled_from([1, 3, 50, 10_000]))
+def test_compiled_model_equals_oracle(trace: Trace, window: int) -> None:
+    assert_equal(trace, window, fast=True)
 
 
 @pytest.mark.slow

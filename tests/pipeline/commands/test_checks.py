@@ -83,6 +83,16 @@ def test_a_policy_that_breaks_a_caller_ends_in_1(trace: Path, tmp_path: Path) ->
     code, out, _ = run("hazards", planted)
     assert code == 0, "linux-7.2 leaves page tables alone"
     assert "no caller seen that linux-7.2 breaks. Looked at " in " ".join(out.split())
+    both = ("--policy", "linux-7.2", "--policy", "frozen-page-tables")
+    code, out, _ = run("hazards", planted, *both)
+    assert code == 1
+    found = [line for line in out.splitlines() if line.startswith(f"{planted.name}: ")]
+    assert [" ".join(line.split()[1:7]) for line in found] == [
+        "no caller seen that linux-7.2 breaks.",
+        "1 taker seen that frozen-page-tables breaks",
+    ]
+    _, out, _ = run("hazards", planted, *both, "--format", "json")
+    assert [row["policy"] for row in json.loads(out)] == ["frozen-page-tables"]
 
 
 def test_validate_prints_stores_and_ends_in_0(trace: Path, tmp_path: Path) -> None:

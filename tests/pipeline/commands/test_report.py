@@ -12,7 +12,7 @@ import pytest
 from pipeline.commands.formats import DocumentFormat
 from pipeline.commands.report import report
 from pipeline.errors import OutputError, StoreError, UsageError
-from pipeline.store.database import writing
+from pipeline.store.adding import writing
 from reports.queries import every_run, recorded_run
 from tests.reports.conftest import insert
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from allocsim.recording.page_kinds import PageKind
+from pipeline.errors import InputError
 from pipeline.fitting.distance import DistanceMeasure, _quartiles
 from pipeline.fitting.fit import fit_trace
 from pipeline.fitting.kmem_only import without_page_refs
@@ -85,12 +86,16 @@ def test_a_kernel_that_specs_do_not_know_is_compared_under_its_own_policy_too():
 
 
 @pytest.mark.slow
-def test_a_synthetic_trace_is_met_in_every_measure(tmp_path):
+def test_a_synthetic_trace_is_met_in_every_measure(tmp_path, monkeypatch):
     text = MIXED.replace("60_000", "40_000")
     made = write_trace_set(parse_spec(text, "mixed"), text, tmp_path)
     fit = fit_trace(TraceSet.open(made), Progress())
     assert met(fit) == {}
     assert not fit.page_refs_left_out
+    monkeypatch.setattr("pipeline.fitting.fit.LONGEST", len(fit.text) - 1)
+    works = fit.text.count("[[work]]")
+    with pytest.raises(InputError, match=f"would have {works:,} works.*fit a shorter recording"):
+        fit_trace(TraceSet.open(made), Progress())
 
 
 def test_without_page_ref_events_the_rest_is_as_it_was(tmp_path):
@@ -104,6 +109,10 @@ def test_without_page_ref_events_the_rest_is_as_it_was(tmp_path):
     rows = np.isin(before["event"], np.unique(after["event"]))
     np.testing.assert_array_equal(before["ptr"][rows], after["ptr"])
     assert without_page_refs(copy, tmp_path / "again") is copy
+    bare = {"page_ref_mod": trace.rows}
+    only = TraceSet(trace.path, trace.meta | {"events": bare}, trace.columns)
+    with pytest.raises(InputError, match="no event but of page_ref"):
+        without_page_refs(only, tmp_path / "only")
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,9 @@ from tests.oracle.perf_data import CALLCHAIN, KERNEL, USUAL, Attr, PerfFile
 from tests.oracle.trace_dat import KFREE as KFREE_NUMBER
 from tests.oracle.trace_dat import Cpu, Event, File
 from tests.pipeline.ingest.ftrace_text.test_reader import CACHE, HEAD, KFREE, KMALLOC, PAGE, line
+from tests.pipeline.ingest.printed.test_small import EVENTS, STACK
+from tests.pipeline.ingest.printed.test_small import report as of_trace_cmd
+from tests.pipeline.ingest.printed.test_small import script as of_perf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -178,6 +181,21 @@ def small_text() -> bytes:
     lines = [line(text, 1 + n / 1000, n % 2) for n, text in enumerate(events * 6)]
     lines[3] += " => one\n => two+0x1/0x2 [m]\n"
     return (HEAD.format(36, 40, 2) + "".join(lines) + "CPU:0 [LOST 4 EVENTS]\n").encode()
+
+
+def small_report() -> bytes:
+    """A small text of trace-cmd report with a bit of everything."""
+    lines = [of_trace_cmd(text, 1 + at / 1000) for at, text in enumerate([*EVENTS, STACK] * 4)]
+    lines[5] += "=> two (ffffffff81001301)\n=> one+0x10\n"
+    return ("cpus=2\n" + "".join(lines) + "CPU:0 [4 EVENTS DROPPED]\n").encode()
+
+
+def small_script() -> bytes:
+    """A small text of perf script with a bit of everything."""
+    lines = [of_perf(text, 1 + at / 1000, period="  1 ") for at, text in enumerate([*EVENTS] * 4)]
+    lines[5] += "\tffffffff81001040 one+0x40 ([kernel.kallsyms])\n\t    5001 [unknown] (x)\n\n"
+    lines.append(of_perf("x", 2).replace("kmem:x:", "PERF_RECORD_LOST lost 12"))
+    return ("# ========\n# captured on    : Mon\n#\n" + "".join(lines)).encode()
 
 
 @pytest.mark.slow

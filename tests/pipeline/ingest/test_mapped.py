@@ -8,16 +8,15 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.ingest.mapped import mapped
+from pipeline.ingest.ftrace_text.reader import ftrace_text
+from pipeline.ingest.raw.mapped import let_go, mapped
 from tests.conftest import ROOT
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SIZE = 1 << 20
 
@@ -50,7 +49,9 @@ def test_a_file_that_changes_is_refused(file: Path, size: int) -> None:
 
 
 def test_a_fault_of_other_memory_still_ends_the_process(file: Path) -> None:
-    other = "import os, mmap, sys; from pathlib import Path; from pipeline.ingest.mapped import *\n"
+    other = (
+        "import os, mmap, sys; from pathlib import Path; from pipeline.ingest.raw.mapped import *\n"
+    )
     other += "with mapped(Path(sys.argv[1])), open(sys.argv[2], 'r+b') as f:\n"
     other += " m = mmap.mmap(f.fileno(), 0); f.truncate(0); m[0]\n"
     second = file.with_name("other")
@@ -97,3 +98,38 @@ def test_a_system_call_that_is_given_what_is_gone(file: Path) -> None:
 
     with pytest.raises(InputError, match="changed from"):
         read()
+
+
+LINE = (
+    "            task-100     [000] .....  1.000000: kmalloc: call_site=f+0x1/0x2"
+    " ptr=ffff888000000040 bytes_req=60 bytes_alloc=64 gfp_flags=GFP_KERNEL node=-1"
+    " accounted=false\n"
+)
+
+
+def resident(file: Path) -> int:
+    """Bytes of a mapped file that this process has in its memory."""
+    found, of_file = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if line.partition("-")[0].isalnum():  # of a mapping, not of a number about it
+            of_file = line.endswith(str(file))
+        elif of_file and line.startswith("Rss:"):
+            found += int(line.split()[1]) << 10
+    return found
+
+
+def test_what_was_read_is_let_go(file: Path) -> None:
+    with mapped(file) as data:
+        assert sum(data) == SIZE
+        assert resident(file) == SIZE
+        let_go(np.frombuffer(data, np.uint8)[100:])
+        assert resident(file) == 0
+        assert data[-1] == 1
+
+
+def test_of_a_text_that_is_indexed_a_part_is_held(file: Path) -> None:
+    file.write_text("# tracer: nop\n#\n" + LINE * 80_000)
+    with mapped(file) as data:
+        ftrace_text(str(file), data, "")
+        assert len(data) > 12 << 20
+        assert resident(file) <= 5 << 20

@@ -33,10 +33,15 @@ setattr(module, name, full)
 from pipeline.cli import main
 main()
 """
-BEGINNING = "pipeline.replay.recorded:replay_trace"
-BETWEEN = "pipeline.replay.recorded:simulate_run"
+BEGINNING = "pipeline.replay.recorded:add_recorded"
+BETWEEN = "pipeline.replay.recorded:add_simulated"
 IN_SWEEP = "pipeline.replay.sweeps:_add"
 NEVER = "shutil:chown"
+#: Of a fit: what it makes on the way, in TMPDIR.
+IN_FIT = [
+    f"pipeline.fitting.fit:{name}"
+    for name in ("without_page_refs", "replay_trace", "observe", "write_trace_set")
+]
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +110,19 @@ def test_a_sweep_says_that_it_goes_on(trace: Path, tmp_path: Path) -> None:
     assert runs(db) == [(1, "recorded")]
     assert allocsim(NEVER, *sweep)[0] == 0
     assert runs(db) == [(1, "recorded"), *((run, "simulated") for run in (2, 3, 4))]
+
+
+@pytest.mark.parametrize("when", IN_FIT)
+def test_a_fit_says_where_there_is_no_room(
+    when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    spec = tmp_path / "spec.toml"
+    code, said = allocsim(when, "fit", ROOT / "traces" / "7.2p-hackbench-gt", "-o", spec)
+    assert code == 1
+    assert said.startswith("allocsim: ")
+    assert "ile too large" in said
+    assert not spec.exists()
+    assert not list(temporary.iterdir())

@@ -16,7 +16,7 @@ from pipeline.errors import AllocsimError, InputError, OutputError, UsageError
 from pipeline.processes.progress import Progress
 from pipeline.replay.sides import opened_sides
 from pipeline.replay.simulated import settings_key
-from pipeline.store.database import writing
+from pipeline.store.adding import writing
 from tests.reports.synthetic import Workload, add_seed
 
 if TYPE_CHECKING:

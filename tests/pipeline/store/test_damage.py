@@ -8,7 +8,8 @@ import duckdb
 import pytest
 
 from pipeline.errors import StoreError, UsageError
-from pipeline.store.database import reading, writing
+from pipeline.store.adding import writing
+from pipeline.store.database import reading
 from tests.pipeline.store.asked import answer
 
 if TYPE_CHECKING:

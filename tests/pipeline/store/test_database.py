@@ -16,8 +16,9 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import AllocsimError, OutputError, StoreError, UsageError
+from pipeline.store.adding import writing
 from pipeline.store.arrow import arrow_schema
-from pipeline.store.database import reading, writing
+from pipeline.store.database import reading
 from pipeline.store.schema import SCHEMA_VERSION, TABLES
 from pipeline.store.schema.enums import ENUMS
 from pipeline.store.schema.table import duckdb_type, loaded_type
@@ -139,7 +140,8 @@ ENDLESS_QUERY = """
 import signal, sys
 from pathlib import Path
 from typing import TYPE_CHECKING
-from pipeline.store.database import reading, writing
+from pipeline.store.adding import writing
+from pipeline.store.database import reading
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" has it ignored
 with {opened}(Path(sys.argv[1])) as connection:
     print("asking", flush=True)
@@ -287,7 +289,7 @@ import resource, sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 from pipeline.errors import OutputError
-from pipeline.store.database import writing
+from pipeline.store.adding import writing
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
 try:

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 from pipeline.commands.sql import sql
 from pipeline.errors import StoreError, UsageError
+from pipeline.store.adding import writing
 from pipeline.store.asking import Question, _error, ask
-from pipeline.store.database import writing
 from pipeline.store.query import _writer
 from tests.conftest import ROOT, examples
 from tests.pipeline.store.asked import answer

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
-from pipeline.store.database import writing
+from pipeline.store.adding import writing
 from reports.views import VIEWS, view
 from tests.conftest import ROOT
 

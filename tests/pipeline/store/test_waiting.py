@@ -10,20 +10,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner
 
+from pipeline.api import runs as replays
 from pipeline.cli import app
-from pipeline.errors import BusyError
-from pipeline.replay import recorded
+from pipeline.errors import BusyError, UsageError
 from pipeline.store import waiting
+from pipeline.store.adding import writing
 from pipeline.store.asking import Question, ask
-from pipeline.store.database import reading, writing
+from pipeline.store.database import reading
 from pipeline.synth.spec.changes import changed
 from pipeline.synth.spec.parse import parse_spec
 from pipeline.synth.spec.patterns import read_spec
 from pipeline.synth.write import write_trace_set
+from pipeline.validation import run as validation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from types import ModuleType
 
     from pipeline.replay.done import Done
 
@@ -92,21 +95,40 @@ def test_it_is_opened_when_it_is_free(
     assert capsys.readouterr().err == said
 
 
-def test_replay_says_what_is_in_where_it_cannot_print_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("seconds", ["inf", "nan", "-1", "86401"])
+def test_a_wait_is_a_day_at_most(db: Path, seconds: str) -> None:
+    said = CliRunner().invoke(app, ["report", "--db", str(db), f"--wait={seconds}"])
+    assert isinstance(said.exception, UsageError)
+    assert str(said.exception).startswith(f"--wait {seconds}: from 0 to 86400 seconds (a day)")
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "function", "added"),
+    [
+        ("replay", replays, "replay_traces", "runs 1, 2"),
+        ("validate", validation, "validate_traces", "run 1"),
+    ],
+)
+def test_a_command_says_what_is_in_where_it_cannot_print_it(
+    command: str,
+    module: ModuleType,
+    function: str,
+    added: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     text = read_spec("producer-consumer")
     trace = write_trace_set(changed(parse_spec(text, "x"), events=2000), text, tmp_path / "sets")
     db = tmp_path / "results.duckdb"
-    replayed = recorded.replay_traces
+    really = getattr(module, function)
     with ExitStack() as stack:
 
         def then_busy(*args: Any, **more: Any) -> Done:
-            done = replayed(*args, **more)
+            done: Done = really(*args, **more)
             stack.enter_context(opened_by_another(db))
             return done
 
-        monkeypatch.setattr(recorded, "replay_traces", then_busy)
-        said = CliRunner().invoke(app, ["replay", str(trace), "--db", str(db), "--wait", "0"])
+        monkeypatch.setattr(module, function, then_busy)
+        said = CliRunner().invoke(app, [command, str(trace), "--db", str(db), "--wait", "0"])
     assert isinstance(said.exception, BusyError)
-    assert str(said.exception).endswith(f"; added to {db} before that: runs 1, 2")
+    assert str(said.exception).endswith(f"; added to {db} before that: {added}")

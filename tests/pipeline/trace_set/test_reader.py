@@ -169,6 +169,47 @@ def test_stacks_and_symbols_come_back(tmp_path: Path) -> None:
     assert trace.meta == {"schema_version": 1, "name": "made"}
 
 
+def test_row_groups_say_their_bounds_and_the_file_what_it_is_of(tmp_path: Path) -> None:
+    """In encodings that DuckDB 1.x and fastparquet read: of integers no others."""
+    groups = [(5, 3, 9), (9, 0, 2), (40, 300, 1)]  # ts, cpu and event of the row in the middle
+    with TraceSetWriter(tmp_path) as writer:
+        for ts, cpu, code in groups:
+            columns = {
+                "ts": Values(np.sort(np.full(1 << 17, ts) + np.arange(-1, (1 << 17) - 1) % 3 - 1)),
+                "cpu": Values(np.tile(np.array([cpu, cpu + 1], np.int16), 1 << 16)),
+                "pid": Values(np.arange(1 << 17, dtype=np.int32)),
+                "event": Values(np.tile(np.array([code, 21], np.uint8), 1 << 16)),
+                "irq_flags": Values(np.zeros(1 << 17, np.uint8)),
+                "metadata": Values(np.zeros(1 << 17, np.bool_)),
+                "ptr": Values(np.arange(1 << 17, dtype=np.uint64) << np.uint64(40)),
+                "cache": Values(np.zeros(1 << 17, np.int32), None, ("a",)),
+            }
+            writer.add(1 << 17, columns)
+        meta = {"kernel_release": "6.12.0", "clock": "global", "source": {"sha256": "ab" * 32}}
+        writer.close(meta, NO_STACKS, NO_SYMBOLS)
+    found = parquet.read_metadata(tmp_path / "events.parquet")
+    said = {key.decode(): value.decode() for key, value in found.metadata.items()}
+    assert said == {
+        "allocsim.schema_version": "1",
+        "allocsim.kernel_release": "6.12.0",
+        "allocsim.clock": "global",
+        "allocsim.trace_id": "ab" * 32,
+    }
+    for number, (ts, cpu, code) in enumerate(groups):
+        group = found.row_group(number)
+        chunks = [group.column(at) for at in range(group.num_columns)]
+        bounds = {
+            chunk.path_in_schema: (chunk.statistics.min, chunk.statistics.max)
+            for chunk in chunks
+            if chunk.statistics is not None
+        }
+        assert bounds == {"ts": (ts - 1, ts + 1), "cpu": (cpu, cpu + 1), "event": (code, 21)}
+        encodings = {encoding for chunk in chunks for encoding in chunk.encodings}
+        assert encodings <= {"PLAIN", "RLE", "RLE_DICTIONARY"}
+    file = parquet.ParquetFile(tmp_path / "events.parquet", page_checksum_verification=True)
+    assert file.read(["cpu"])["cpu"].to_numpy().max() == 301
+
+
 def test_another_schema_says_what_is_missing_and_what_was_found(tmp_path: Path) -> None:
     write(tmp_path, [[event(1)]])
     table = parquet.read_table(tmp_path / "events.parquet")

@@ -195,7 +195,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     if not recording.is_dir():
         pytest.skip("recordings are not at hand (set ALLOCSIM_RECORDINGS)")
     db = tmp_path_factory.mktemp("db") / "results.duckdb"
-    assert validate_traces([recording], db, Progress()) == [1]
+    assert validate_traces([recording], db, Progress()).runs == [1]
     with duckdb.connect(db, read_only=True) as connection:
         result = connection.execute("FROM validation")
         names = [name for name, *_ in result.description or ()]
@@ -258,7 +258,7 @@ def of_cpu_slabs(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any
     if not recording.is_dir():
         pytest.skip("recordings are not at hand (set ALLOCSIM_RECORDINGS)")
     db = tmp_path_factory.mktemp("db") / "results.duckdb"
-    assert validate_traces([recording], db, Progress()) == [1]
+    assert validate_traces([recording], db, Progress()).runs == [1]
     with duckdb.connect(db, read_only=True) as connection:
         result = connection.execute("FROM validation WHERE quantity LIKE 'simulated_cpu_slabs_%'")
         names = [name for name, *_ in result.description or ()]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from allocsim.kernels.cache_shapes import CpuSlabShape, cache_shapes
 from allocsim.kernels.profile import LINUX_6_12
+from allocsim.slub.columns import can_compile
 from allocsim.slub.freelist_random import freelist_order
 from tests.allocsim.slub.slub_traces import random_trace, there_and_back
 from tests.conftest import examples
@@ -113,3 +114,11 @@ def test_a_slab_that_stays_a_cpus_for_long(alive: int, window: int) -> None:
         remote = i % 3 == 0 and i > 2000
         requests += [(2 * i, 0, 0, +1, 2 * i), (2 * i + 1, int(remote), 0, -1, 2 * i)]
     assert_equal(Trace([shape], 2, requests, profile=LINUX_6_12), window)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_compile(), reason="numba is not installed")
+@examples(100)
+@given(traces(), st.sampled_from([1, 3, 50, 10_000]))
+def test_compiled_model_equals_oracle(trace: Trace, window: int) -> None:
+    assert_equal(trace, window, fast=True)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from allocsim.kernels.cache_shapes import SheafShape, cache_shapes, with_settings
 from allocsim.kernels.profile import LINUX_7_2
+from allocsim.slub.columns import can_compile
 from allocsim.slub.requests import Op
 from tests.conftest import examples
 from tests.oracle.slub import GRACE_PERIOD, Slub
@@ -105,6 +106,14 @@ def _interleaved(draw: st.DrawFn, requests: list[Request]) -> list[Request]:
 @given(traces(), st.sampled_from([1, 2, 7, 60, 10_000]))
 def test_model_equals_oracle(trace: Trace, window: int) -> None:
     assert_equal(trace, window)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_compile(), reason="numba is not installed")
+@examples(100)
+@given(traces(), st.sampled_from([1, 7, 10_000]))
+def test_compiled_model_equals_oracle(trace: Trace, window: int) -> None:
+    assert_equal(trace, window, fast=True)
 
 
 def dense(seed: int) -> Trace:

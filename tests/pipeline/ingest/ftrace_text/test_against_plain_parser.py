@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from allocsim.trace.events import EVENT_COLUMN, EVENTS, Event
-from pipeline.ingest.ftrace_text.gfp import GfpWords
+from pipeline.ingest.raw.text.gfp import GfpWords
 from pipeline.ingest.recording import import_recording
 from pipeline.trace_set.reader import TraceSet
 from tests.conftest import recordings

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from allocsim.trace.events import Ev
 from pipeline.errors import InputError
 from pipeline.ingest.convert import Conversion
-from pipeline.ingest.ftrace_text.numbers import prefixed, signed, unsigned
-from pipeline.ingest.ftrace_text.reader import FtraceTextReader
-from pipeline.ingest.ftrace_text.symbols import TextSymbols
+from pipeline.ingest.ftrace_text.reader import ftrace_text
+from pipeline.ingest.raw.text.numbers import prefixed, signed, unsigned
+from pipeline.ingest.raw.text.symbols import TextSymbols
 from pipeline.ingest.recording import import_recording
 from pipeline.replay.recorded import recording_of
 from pipeline.trace_set.reader import TraceSet
@@ -291,8 +291,7 @@ def test_values_that_cannot_be_are_lines_that_cannot_be_read(
         ),
         (HEAD.format(0, 0, 1), "no line is an event as tracefs prints it"),
         (line("sched_switch: prev_comm=a"), "no kmem events in this recording"),
-        ("cpus=2\n" + line(KMALLOC), "what trace-cmd report prints, which is not read"),
-        (line(KFREE).replace("ptr=", "ptr=0x"), "1 of 1 kmem events are not as tracefs prints"),
+        (line(KFREE).replace("ptr=", "ptr=x"), "1 of 1 kmem events are not as tracefs prints"),
         (line(KMALLOC, cpu=9999), "an event of CPU 9999 cannot be"),
         (line(KFREE) + line(KFREE)[:-30], "byte 111: the file ends in the middle of this line"),
         (line(KMALLOC) + "   <idle>-0  [00", "byte 190: the file ends in the middle of this line"),
@@ -345,7 +344,7 @@ def test_does_not_depend_on_where_windows_are_cut(
         return
 
     def read(size: int) -> dict[str, list[Any]]:
-        reader = FtraceTextReader("made", memoryview(text.encode()), UNAME)
+        reader = ftrace_text("made", memoryview(text.encode()), UNAME)
         symbols: Future[SymbolTable] = Future()
         symbols.set_result(reader.symbols(lambda: memoryview(KALLSYMS.encode())))
         found = converted(Conversion(reader, symbols), size)
@@ -354,8 +353,8 @@ def test_does_not_depend_on_where_windows_are_cut(
 
     whole = read(1 << 30)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.ingest.ftrace_text.reader._CHUNK", chunk)
-        patch.setattr("pipeline.ingest.ftrace_text.reader._BLOCK", 4 * chunk + 256)
+        patch.setattr("pipeline.ingest.raw.text.reader._CHUNK", chunk)
+        patch.setattr("pipeline.ingest.raw.text.reader._BLOCK", 4 * chunk + 256)
         assert read(budget) == whole
     kept = [ts * 1000 for _, ts, what in events if what not in (4, 5)]
     if not whole["repeats"][0]:

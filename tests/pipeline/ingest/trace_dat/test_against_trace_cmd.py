@@ -28,6 +28,8 @@ pytestmark = [
 ]
 
 _FILES = [*recordings("*/trace.dat"), *recordings("*/trace.v6.dat.zst")]
+# Columns that are no field of the event, or one of every event.
+_NO_FIELDS = ("ts", "cpu", "pid", "event", "irq_flags", "inner_site", "stack", "metadata")
 _IRQS_OFF, _HARDIRQ, _SOFTIRQ = 0x01, 0x08, 0x10
 
 
@@ -51,6 +53,10 @@ def test_has_what_trace_cmd_prints(file: Path, tmp_path: Path) -> None:
     assert (_flags(ours["irq_flags"].to_numpy()) == _flag_marks(events["flags"])).all()
     for name in events["event"].unique():
         _check_fields(trace, ours, events, name)
+    if first_of_two:
+        inner = _with_symbols(trace, ours["inner_site"].drop_nulls())
+        sites = value(theirs.events.filter(dropped)["fields"], "call_site")
+        assert sorted(inner) == sorted(sites)
     _check_stacks(trace, ours, theirs, events)
 
 
@@ -103,7 +109,7 @@ def _check_fields(trace: TraceSet, ours: pl.DataFrame, events: pl.DataFrame, nam
     found = set(trace.meta["fields"][name])
     assert found
     for column in ours.columns:
-        if column in ("ts", "cpu", "pid", "event", "irq_flags", "stack", "metadata"):
+        if column in _NO_FIELDS:
             continue
         if column not in found:
             assert mine[column].null_count() == len(mine)

@@ -196,7 +196,7 @@ def test_drops_the_first_event_of_a_large_kmalloc(tmp_path: Path) -> None:
     file = File()
     big, irq = 16384, {"flags": 0x10}
     events = [
-        file.kmalloc(0xA000, big),
+        file.kmalloc(0xA000, big, 0x7000),
         file.kmalloc(0xA000, big),
         file.kmalloc(0xB000, big),  # once: its size is a constant
         file.kmalloc(0xC0, 64),
@@ -213,6 +213,10 @@ def test_drops_the_first_event_of_a_large_kmalloc(tmp_path: Path) -> None:
     trace = imported(file, tmp_path)
     assert columns(trace)["ts"].tolist() == [1, 2, 3, 4, 6, 7, 9, 11, 12, 13, 14]
     assert trace.meta["dropped"]["large_kmalloc_repeats"] == 4
+    # Of the second event of each two the call site of the first.
+    inner = [0x7000, 0, 0, 0, 0, 0x5000, 0x5000, 0x5000, 0, 0, 0]
+    assert columns(trace)["inner_site"].tolist() == inner
+    assert 0x7000 in trace.symbols.address
 
 
 def test_marks_the_allocators_own_metadata(tmp_path: Path) -> None:

@@ -1,0 +1,234 @@
+"""The slabs of a cache of 7.2: new, partial, empty (R3.13, R3.15, R3.17, R3.18, R3.22).
+
+Plain loops over columns of numbers (structs), which can be compiled as they are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from allocsim.slub.node_partial import INDEX_BITS, NUMBER
+from allocsim.slub.sheaves.structs import (
+    ALLOC_SLAB,
+    BASE,
+    BEST_OBJECTS,
+    BEST_ORDER,
+    COUNT,
+    CREATED,
+    FREE,
+    FREE_ADD_PARTIAL,
+    FREE_REMOVE_PARTIAL,
+    FREE_SLAB,
+    FREELIST_CMPXCHG,
+    HEAD,
+    KEY,
+    KIND,
+    LIST_LOCK,
+    LISTED,
+    MIN_OBJECTS,
+    MIN_ORDER,
+    MIN_PARTIAL,
+    NEXT,
+    NONE,
+    ORDER_FALLBACK,
+    PAGE_SIZE,
+    PAGES,
+    PCS_SIZE,
+    PREV,
+    SMALL,
+    TAIL,
+    UNUSED,
+    UNUSED_COUNT,
+)
+
+if TYPE_CHECKING:
+    from allocsim.slub.sheaves.structs import SheafState
+
+LOOKAHEAD = 3  #: mm/slub.c:build_detached_freelist (7.2)
+
+
+def free_bulk(c: SheafState, first: int, end: int, cpu: int, time: int) -> None:
+    """Give a sheaf's objects back, grouped by slab (R3.18); they lie in cells from ``first`` on.
+
+    mm/slub.c:__kmem_cache_free_bulk, build_detached_freelist (7.2). The last object leads;
+    scanning backward, objects of its slab join its chain and are compacted to the end, up to
+    the third object of another slab.
+    """
+    cells = c.sheaves
+    while end > first:
+        same = at = end - 1
+        key = cells[same] >> INDEX_BITS
+        misses = 0
+        while at > first:
+            at -= 1
+            if cells[at] >> INDEX_BITS != key:
+                misses += 1
+                if misses == LOOKAHEAD:
+                    break
+                continue
+            same -= 1
+            if misses:
+                cells[at], cells[same] = cells[same], cells[at]
+        slab_free(c, same, end, cpu, time)
+        end = same
+
+
+def slab_free(c: SheafState, first: int, end: int, cpu: int, time: int) -> None:
+    """Push a chain of one slab's objects, tail first, on its free list (R3.17).
+
+    mm/slub.c:__slab_free (7.2). The objects lie in cells, the chain's tail last.
+    """
+    n, slabs, cells = c.numbers, c.slabs, c.sheaves
+    key = cells[first] >> INDEX_BITS
+    slab = c.struct_of[key & NUMBER] if key >= 0 else c.older[-2 - key]
+    n[FREELIST_CMPXCHG] += 1
+    count = end - first
+    if slab < 0:
+        n[LIST_LOCK] += 1
+        if count == objects_in(c, slab) and n[LISTED] >= n[MIN_PARTIAL]:
+            discard(c, key, slab, cpu, time)
+            return
+        slab = listed_slab(c, key, slab)
+        n[FREE_ADD_PARTIAL] += 1
+    else:
+        count += slabs[slab + COUNT]
+    top = slab + FREE + count - 1
+    for place in range(end - first):
+        slabs[top - place] = cells[first + place]
+    slabs[slab + COUNT] = count
+    if count > end - first and count == objects_in(c, slabs[slab + KIND]):
+        n[LIST_LOCK] += 1
+        # nr_partial counts this slab too.
+        if n[LISTED] >= n[MIN_PARTIAL]:
+            n[FREE_REMOVE_PARTIAL] += 1
+            discard(c, key, slabs[slab + KIND], cpu, time)
+            unlist(c, slab)
+
+
+def objects_in(c: SheafState, kind: int) -> int:
+    """How many objects a slab has."""
+    return c.numbers[MIN_OBJECTS if kind == SMALL else BEST_OBJECTS]
+
+
+def listed_slab(c: SheafState, key: int, kind: int) -> int:
+    """A struct for a slab, at the tail of the list, with no free object yet."""
+    n, slabs, slab = c.numbers, c.slabs, c.numbers[UNUSED]
+    n[UNUSED] = slabs[slab + NEXT]
+    n[UNUSED_COUNT] -= 1
+    slabs[slab + KEY], slabs[slab + KIND], slabs[slab + COUNT] = key, kind, 0
+    if key >= 0:
+        c.struct_of[key & NUMBER] = slab
+    else:
+        c.older[-2 - key] = slab
+    to_list(c, slab)
+    return slab
+
+
+def unlist(c: SheafState, slab: int) -> None:
+    """Take a slab that has no free object any more, or is freed, off the list."""
+    n, slabs = c.numbers, c.slabs
+    leave_list(c, slab)
+    key = slabs[slab + KEY]
+    if key >= 0:
+        c.struct_of[key & NUMBER] = slabs[slab + KIND]
+    else:
+        c.older[-2 - key] = NONE
+    slabs[slab + NEXT], n[UNUSED] = n[UNUSED], slab
+    n[UNUSED_COUNT] += 1
+
+
+def take_first(c: SheafState, most: int, at: int) -> int:
+    """Take up to so many objects of the first slab, head first, into cells; how many."""
+    slabs, cells, slab = c.slabs, c.sheaves, c.numbers[HEAD]
+    count = slabs[slab + COUNT]
+    taken = min(count, most)
+    top = slab + FREE + count - 1
+    for place in range(taken):
+        cells[at + place] = slabs[top - place]
+    slabs[slab + COUNT] = count - taken
+    if taken == count:
+        unlist(c, slab)
+    return taken
+
+
+def new_slab(  # noqa: PLR0913 - the cache, what is wanted, and what is refused
+    c: SheafState, wanted: int, at: int, cpu: int, time: int, max_order: int
+) -> int:
+    """Take up to so many objects of a new slab into cells; how many.
+
+    mm/slub.c:allocate_slab, alloc_from_new_slab (7.2). The rest goes to the list, which is empty
+    where a new slab is made.
+    """
+    n, cells = c.numbers, c.sheaves
+    order, objects, kind = n[BEST_ORDER], n[BEST_OBJECTS], NONE
+    if order > max_order:
+        order, objects, kind = n[MIN_ORDER], n[MIN_OBJECTS], SMALL
+        n[ORDER_FALLBACK] += 1
+    number = n[CREATED]
+    key = n[BASE] + number
+    n[CREATED] += 1
+    n[ALLOC_SLAB] += 1
+    ask_pages(c, key, kind, cpu, time, +1)
+    c.struct_of[number] = kind
+    slab = free = NONE
+    if wanted < objects:
+        slab = listed_slab(c, key, kind)
+        c.slabs[slab + COUNT] = objects - wanted
+        free = slab + FREE + objects - wanted
+        n[LIST_LOCK] += 1
+    taken = 0
+    first = number * n[BEST_OBJECTS] % len(c.orders)
+    for place in c.orders[first : first + n[BEST_OBJECTS]]:
+        if place >= objects:
+            continue
+        if taken < wanted:
+            cells[at + taken] = key << INDEX_BITS | place
+            taken += 1
+        else:
+            free -= 1
+            c.slabs[free] = key << INDEX_BITS | place
+    return taken
+
+
+def to_list(c: SheafState, slab: int) -> None:
+    """Put a slab at the tail of the partial list."""
+    n, slabs, tail = c.numbers, c.slabs, c.numbers[TAIL]
+    slabs[slab + PREV], slabs[slab + NEXT] = tail, NONE
+    if tail != NONE:
+        slabs[tail + NEXT] = slab
+    else:
+        n[HEAD] = slab
+    n[TAIL] = slab
+    n[LISTED] += 1
+
+
+def leave_list(c: SheafState, slab: int) -> None:
+    """Take a slab off the partial list."""
+    n, slabs = c.numbers, c.slabs
+    before, behind = slabs[slab + PREV], slabs[slab + NEXT]
+    if before != NONE:
+        slabs[before + NEXT] = behind
+    else:
+        n[HEAD] = behind
+    if behind != NONE:
+        slabs[behind + PREV] = before
+    else:
+        n[TAIL] = before
+    n[LISTED] -= 1
+
+
+def discard(c: SheafState, key: int, kind: int, cpu: int, time: int) -> None:
+    """Give an empty slab back to the page allocator."""
+    c.numbers[FREE_SLAB] += 1
+    ask_pages(c, key, kind, cpu, time, -1)
+
+
+def ask_pages(  # noqa: PLR0913 - a row of what is asked for
+    c: SheafState, key: int, kind: int, cpu: int, time: int, way: int
+) -> None:
+    """Note that a slab's pages are asked for, or given back."""
+    n, pages = c.numbers, c.pages
+    at = n[PAGES]
+    pages[at], pages[at + 1], pages[at + 2] = time, cpu // PCS_SIZE, key
+    pages[at + 3], pages[at + 4] = n[MIN_ORDER if kind == SMALL else BEST_ORDER], way
+    n[PAGES] = at + PAGE_SIZE

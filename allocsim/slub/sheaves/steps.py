@@ -1,0 +1,408 @@
+"""SLUB of 7.2 event by event: sheaves and the barn (R3.10 - R3.24).
+
+The rules as plain loops over columns of numbers (structs), which stand for themselves and can be
+compiled as they are (allocsim.slub.columns).
+
+Columns do not grow here. What an event may need at the most is looked for before it is done; where
+it is not there, replay() returns, is given it, and goes on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from allocsim.page_alloc.zones import MAX_PAGE_ORDER
+from allocsim.slub.cache_model import FAILED
+from allocsim.slub.paths import AllocPath
+from allocsim.slub.requests import Op
+from allocsim.slub.sheaves.sheaf_steps import (
+    empty_sheaf,
+    flush,
+    flush_main,
+    free_sheaf,
+    get_full,
+    pop,
+    push,
+    put_empty,
+    put_full,
+    refill,
+)
+from allocsim.slub.sheaves.slab_steps import new_slab, slab_free, take_first
+from allocsim.slub.sheaves.structs import (
+    ALLOC_FASTPATH,
+    ALLOC_SLAB,
+    ALLOC_SLOWPATH,
+    BARN_GET,
+    BARN_GET_FAIL,
+    BARN_PUT,
+    BARN_PUT_FAIL,
+    CAPACITY,
+    CELLS,
+    CREATED,
+    DUE,
+    EMPTY_COUNT,
+    FILLED_BY,
+    FREE_FASTPATH,
+    FREE_RCU_SHEAF,
+    FREE_RCU_SHEAF_FAIL,
+    FREE_SLOWPATH,
+    FREELIST_CMPXCHG,
+    FULL,
+    FULL_COUNT,
+    GRACE,
+    LIST_LOCK,
+    LISTED,
+    MAIN,
+    MAX_EMPTY,
+    MAX_FULL,
+    MEMORY,
+    MEMORY_SIZE,
+    MIN_OBJECTS,
+    MIN_ORDER,
+    NEXT_SHEAF,
+    NONE,
+    ORDERED,
+    PAGE_SIZE,
+    PAGES,
+    PCS_SIZE,
+    RCU_FREE,
+    SHEAF_PREFILL_FAST,
+    SHEAF_PREFILL_SLOW,
+    SHEAF_RETURN_FAST,
+    SHEAF_RETURN_SLOW,
+    SHEAVES_END,
+    SIZE,
+    SPARE,
+    UNUSED_COUNT,
+    WAITING,
+    WAITING_LAST,
+)
+
+if TYPE_CHECKING:
+    from allocsim.slub.sheaves.structs import SheafEvents, SheafState
+
+_ALLOC, _FREE = int(Op.ALLOC), int(Op.FREE)
+_FROM_SHEAF, _FREE_RCU = int(Op.FROM_SHEAF), int(Op.FREE_RCU)
+_IGNORED, _HIT, _PUSH = (int(AllocPath[name]) for name in ("IGNORED", "MAIN_HIT", "MAIN_PUSH"))
+_SWAPPED, _GOT = int(AllocPath.SPARE_SWAP), int(AllocPath.BARN_GET)
+_REFILLED, _REFILLED_NEW = int(AllocPath.REFILL_PARTIAL), int(AllocPath.REFILL_NEW)
+_SLOW, _SLOW_NEW = int(AllocPath.SLOW_PARTIAL), int(AllocPath.SLOW_NEW)
+_REFUSED, _INSTALLED = int(AllocPath.FAILED), int(AllocPath.INSTALL_EMPTY)
+_PUT, _FLUSHED = int(AllocPath.BARN_PUT), int(AllocPath.FLUSH)
+_FLUSHED_MAIN, _SLOW_FREE = int(AllocPath.FLUSH_MAIN), int(AllocPath.SLOW_FREE)
+_PREFILLED, _RCU_FREED = int(AllocPath.FROM_SHEAF), int(AllocPath.RCU_FREE)
+
+
+def replay(  # noqa: C901, PLR0912, PLR0915 - what most events do stands in the loop itself
+    c: SheafState, e: SheafEvents, begin: int
+) -> int:
+    """Replay events from one on; the one to go on with, which needs room, or their number."""
+    n, pcs, sheaves = c.numbers, c.pcs, c.sheaves
+    cpus, ops, parents, objects, paths, orders, no_sheaf, times, runs, left, prefilled = e
+    capacity, end = n[CAPACITY], len(ops)
+    hits = pushes = rcu_frees = 0
+    for at in range(begin, len(ops)):
+        if n[WAITING] != NONE and not callbacks(c, at, times[at]):
+            end = at
+            break
+        cpu, op = cpus[at] * PCS_SIZE, ops[at]
+        main = pcs[cpu + MAIN]
+        size = sheaves[main + SIZE]
+        if op > 0:
+            if op == _ALLOC and size:
+                # mm/slub.c:alloc_from_pcs (7.2)
+                sheaves[main + SIZE] = size - 1
+                objects[at] = sheaves[main + CELLS + size - 1]
+                paths[at] = _HIT
+                hits += 1
+                continue
+            if op == _FROM_SHEAF and left[at] > 1:
+                sheaf = prefilled[runs[at]]
+                if sheaf != NONE and sheaves[sheaf + SIZE]:
+                    # mm/slub.c:kmem_cache_alloc_from_sheaf_noprof (7.2)
+                    size = sheaves[sheaf + SIZE] - 1
+                    sheaves[sheaf + SIZE] = size
+                    objects[at] = sheaves[sheaf + CELLS + size]
+                    paths[at] = _PREFILLED
+                    continue
+        else:
+            found = objects[parents[at]] if parents[at] >= 0 else objects[at]
+            objects[at] = found
+            if found == FAILED:
+                paths[at] = _IGNORED
+                continue
+            if op == _FREE and size < capacity:
+                # mm/slub.c:free_to_pcs (7.2)
+                sheaves[main + CELLS + size] = found
+                sheaves[main + SIZE] = size + 1
+                paths[at] = _PUSH
+                pushes += 1
+                continue
+            if op == _FREE_RCU:
+                sheaf = pcs[cpu + RCU_FREE]
+                if sheaf != NONE and sheaves[sheaf + SIZE] + 1 < capacity:
+                    # mm/slub.c:__kfree_rcu_sheaf (7.2)
+                    size = sheaves[sheaf + SIZE]
+                    sheaves[sheaf + CELLS + size] = found
+                    sheaves[sheaf + SIZE] = size + 1
+                    paths[at] = _RCU_FREED
+                    rcu_frees += 1
+                    continue
+        if lacks_room(c):
+            end = at
+            break
+        max_order = orders[at] if len(orders) else MAX_PAGE_ORDER
+        refused = no_sheaf[at] if len(no_sheaf) else 0
+        if op == _FROM_SHEAF and capacity:
+            sheaf = prefilled[runs[at]]
+            if sheaf == NONE:
+                sheaf = prefill(c, cpu, min(left[at], capacity), at, max_order, refused)
+            elif sheaves[sheaf + SIZE] == 0:
+                refill(c, sheaf, cpu, at, max_order)  # mm/slub.c:kmem_cache_refill_sheaf
+            objects[at], paths[at] = from_sheaf(c, sheaf, cpu, at, max_order)
+            if sheaf != NONE and left[at] <= 1:
+                return_sheaf(c, cpu, sheaf, at, max_order)
+                sheaf = NONE
+            prefilled[runs[at]] = sheaf
+        elif op > 0:
+            objects[at], paths[at] = alloc(c, cpu, at, max_order, refused)
+        elif op == _FREE:
+            paths[at] = free(c, cpu, objects[at], at, refused)
+        else:
+            paths[at] = free_rcu(c, cpu, objects[at], at, refused, times[at])
+    n[ALLOC_FASTPATH] += hits
+    n[FREE_FASTPATH] += pushes
+    n[FREE_RCU_SHEAF] += rcu_frees
+    return end
+
+
+def lacks_room(c: SheafState) -> bool:
+    """Whether one more event may need more than there is.
+
+    It may fill two sheaves, and empty one: into slabs that were on no list.
+    """
+    n = c.numbers
+    most = n[CAPACITY] + 4
+    new = 2 * (n[CAPACITY] // n[MIN_OBJECTS] + 2)
+    return (
+        n[UNUSED_COUNT] < most
+        or n[CREATED] + new > n[ORDERED]
+        or n[SHEAVES_END] + 4 * (CELLS + most) > len(c.sheaves)
+        or n[PAGES] + PAGE_SIZE * (most + new) > len(c.pages)
+        or n[MEMORY] + 4 * MEMORY_SIZE > len(c.memory)
+    )
+
+
+# --- allocation
+
+
+def alloc(c: SheafState, cpu: int, time: int, max_order: int, refused: int) -> tuple[int, int]:
+    """An object where the main sheaf has none; and the path: R3.23.
+
+    mm/slub.c:__pcs_replace_empty_main (7.2).
+    """
+    n, pcs, sheaves = c.numbers, c.pcs, c.sheaves
+    main, spare = pcs[cpu + MAIN], pcs[cpu + SPARE]
+    if n[CAPACITY] == 0:
+        return slow_alloc(c, cpu, time, max_order)
+    if spare != NONE and sheaves[spare + SIZE]:
+        pcs[cpu + MAIN], pcs[cpu + SPARE] = spare, main
+        path = _SWAPPED
+    elif n[FULL] != NONE:
+        n[BARN_GET] += 1
+        put_empty(c, main)
+        pcs[cpu + MAIN] = get_full(c)
+        path = _GOT
+    else:
+        n[BARN_GET_FAIL] += 1
+        pcs[cpu + SPARE] = NONE
+        if spare == NONE:
+            spare = empty_sheaf(c, cpu, time, refused)
+        if spare == NONE:
+            return slow_alloc(c, cpu, time, max_order)
+        made = n[ALLOC_SLAB]
+        if not refill(c, spare, cpu, time, max_order):
+            flush(c, spare, cpu, time)
+            free_sheaf(c, spare, cpu, time)
+            return slow_alloc(c, cpu, time, max_order)
+        pcs[cpu + MAIN], pcs[cpu + SPARE] = spare, main
+        path = _REFILLED_NEW if n[ALLOC_SLAB] > made else _REFILLED
+    n[ALLOC_FASTPATH] += 1
+    return pop(c, pcs[cpu + MAIN]), path
+
+
+def slow_alloc(c: SheafState, cpu: int, time: int, max_order: int) -> tuple[int, int]:
+    """One object by the slow path, R3.15, and the path: mm/slub.c:___slab_alloc (7.2).
+
+    The first partial slab stays on the list unless this was its last free object.
+    """
+    n = c.numbers
+    n[ALLOC_SLOWPATH] += 1
+    if n[LISTED]:
+        n[LIST_LOCK] += 1
+        n[FREELIST_CMPXCHG] += 1
+        take_first(c, 1, CELLS)
+        return c.sheaves[CELLS], _SLOW
+    if n[MIN_ORDER] > max_order:
+        return FAILED, _REFUSED
+    new_slab(c, 1, CELLS, cpu, time, max_order)
+    return c.sheaves[CELLS], _SLOW_NEW
+
+
+def prefill(  # noqa: PLR0913 - the cache, the request, and what is refused
+    c: SheafState, cpu: int, wanted: int, time: int, max_order: int, refused: int
+) -> int:
+    """A sheaf with so many objects or more: mm/slub.c:kmem_cache_prefill_sheaf (7.2), R3.16."""
+    n, sheaf = c.numbers, c.pcs[cpu + SPARE]
+    if sheaf != NONE:
+        c.pcs[cpu + SPARE] = NONE
+        n[SHEAF_PREFILL_FAST] += 1
+    else:
+        n[SHEAF_PREFILL_SLOW] += 1
+        if n[FULL] != NONE:
+            n[BARN_GET] += 1
+            sheaf = get_full(c)
+        else:
+            n[BARN_GET_FAIL] += 1
+            sheaf = empty_sheaf(c, cpu, time, refused)
+    if sheaf == NONE or c.sheaves[sheaf + SIZE] >= wanted:
+        return sheaf
+    if refill(c, sheaf, cpu, time, max_order):
+        return sheaf
+    flush(c, sheaf, cpu, time)
+    free_sheaf(c, sheaf, cpu, time)
+    return NONE
+
+
+def from_sheaf(c: SheafState, sheaf: int, cpu: int, time: int, max_order: int) -> tuple[int, int]:
+    """An object of a prefilled sheaf; of the slow path where it has none."""
+    if sheaf == NONE or c.sheaves[sheaf + SIZE] == 0:
+        return slow_alloc(c, cpu, time, max_order)
+    return pop(c, sheaf), _PREFILLED
+
+
+def return_sheaf(c: SheafState, cpu: int, sheaf: int, time: int, max_order: int) -> None:
+    """mm/slub.c:kmem_cache_return_sheaf (7.2)."""
+    n = c.numbers
+    if c.pcs[cpu + SPARE] == NONE:
+        c.pcs[cpu + SPARE] = sheaf
+        n[SHEAF_RETURN_FAST] += 1
+        return
+    n[SHEAF_RETURN_SLOW] += 1
+    if n[FULL_COUNT] < n[MAX_FULL] and refill(c, sheaf, cpu, time, max_order):
+        n[BARN_PUT] += 1
+        put_full(c, sheaf)
+        return
+    flush(c, sheaf, cpu, time)
+    free_sheaf(c, sheaf, cpu, time)
+
+
+# --- free
+
+
+def free(c: SheafState, cpu: int, found: int, time: int, refused: int) -> int:
+    """A free where the main sheaf is full; the path: R3.24.
+
+    mm/slub.c:__pcs_replace_full_main (7.2).
+    """
+    n, pcs, sheaves = c.numbers, c.pcs, c.sheaves
+    main, spare = pcs[cpu + MAIN], pcs[cpu + SPARE]
+    if n[CAPACITY] == 0:
+        return slow_free(c, cpu, found, time)
+    if spare != NONE and sheaves[spare + SIZE] < n[CAPACITY]:
+        pcs[cpu + MAIN], pcs[cpu + SPARE] = spare, main
+        path = _SWAPPED
+    elif spare != NONE and n[FULL_COUNT] >= n[MAX_FULL]:
+        n[BARN_PUT_FAIL] += 1
+        flush(c, spare, cpu, time)
+        pcs[cpu + MAIN], pcs[cpu + SPARE] = spare, main
+        path = _FLUSHED
+    else:
+        empty = empty_sheaf(c, cpu, time, refused)
+        if spare != NONE:
+            n[BARN_PUT if empty != NONE else BARN_PUT_FAIL] += 1
+        if empty == NONE:
+            flush_main(c, main, cpu, time)
+            path = _FLUSHED_MAIN
+        elif spare == NONE:
+            pcs[cpu + MAIN], pcs[cpu + SPARE] = empty, main
+            path = _INSTALLED
+        else:
+            put_full(c, main)
+            pcs[cpu + MAIN] = empty
+            path = _PUT
+    n[FREE_FASTPATH] += 1
+    push(c, pcs[cpu + MAIN], found)
+    return path
+
+
+def slow_free(c: SheafState, cpu: int, found: int, time: int) -> int:
+    """Past the sheaves: mm/slub.c:__slab_free (7.2)."""
+    c.numbers[FREE_SLOWPATH] += 1
+    c.sheaves[CELLS] = found
+    slab_free(c, CELLS, CELLS + 1, cpu, time)
+    return _SLOW_FREE
+
+
+def free_rcu(  # noqa: PLR0913 - the cache, the request, and what is refused
+    c: SheafState, cpu: int, found: int, time: int, refused: int, now: int
+) -> int:
+    """kfree_rcu: mm/slub.c:__kfree_rcu_sheaf (7.2), R3.20; the path."""
+    n, pcs, sheaves = c.numbers, c.pcs, c.sheaves
+    sheaf = NONE
+    if n[CAPACITY]:
+        sheaf = rcu_sheaf(c, cpu, time, refused)
+    if sheaf == NONE:
+        # Batches of pointers, freed by kfree_bulk: past all sheaves (R3.19, R3.20).
+        n[FREE_RCU_SHEAF_FAIL] += 1
+        return slow_free(c, cpu, found, time)
+    n[FREE_RCU_SHEAF] += 1
+    push(c, sheaf, found)
+    if sheaves[sheaf + SIZE] == n[CAPACITY]:
+        sheaves[sheaf + DUE], sheaves[sheaf + FILLED_BY] = now + n[GRACE], cpu
+        sheaves[sheaf + NEXT_SHEAF] = NONE
+        if n[WAITING] == NONE:
+            n[WAITING] = sheaf
+        else:
+            sheaves[n[WAITING_LAST] + NEXT_SHEAF] = sheaf
+        n[WAITING_LAST] = sheaf
+        pcs[cpu + RCU_FREE] = NONE
+    return _RCU_FREED
+
+
+def rcu_sheaf(c: SheafState, cpu: int, time: int, refused: int) -> int:
+    """A CPU's sheaf for kfree_rcu, which is taken from somewhere if it has none."""
+    pcs = c.pcs
+    if pcs[cpu + RCU_FREE] == NONE:
+        spare = pcs[cpu + SPARE]
+        if spare != NONE and c.sheaves[spare + SIZE] == 0:
+            pcs[cpu + RCU_FREE], pcs[cpu + SPARE] = spare, NONE
+        else:
+            pcs[cpu + RCU_FREE] = empty_sheaf(c, cpu, time, refused)
+    return pcs[cpu + RCU_FREE]
+
+
+def callbacks(c: SheafState, time: int, now: int) -> bool:
+    """Sheaves whose grace period is over, each on the CPU that filled it; False: lacks room.
+
+    mm/slub.c:rcu_free_sheaf (7.2), a callback of call_rcu: slabs and the sheaf's memory are freed
+    from that CPU.
+    """
+    n, sheaves = c.numbers, c.sheaves
+    while n[WAITING] != NONE and sheaves[n[WAITING] + DUE] <= now:
+        if lacks_room(c):
+            return False
+        sheaf = n[WAITING]
+        n[WAITING] = sheaves[sheaf + NEXT_SHEAF]
+        cpu = sheaves[sheaf + FILLED_BY]
+        if n[FULL_COUNT] < n[MAX_FULL]:
+            n[BARN_PUT] += 1
+            put_full(c, sheaf)
+            continue
+        n[BARN_PUT_FAIL] += 1
+        flush(c, sheaf, cpu, time)
+        if n[EMPTY_COUNT] < n[MAX_EMPTY]:
+            put_empty(c, sheaf)
+        else:
+            free_sheaf(c, sheaf, cpu, time)
+    return True

@@ -1,0 +1,150 @@
+"""What a cache of 7.2 is made of, as numbers: structs of CPUs, sheaves and slabs (R3.10, R3.22).
+
+As in the kernel, a CPU, a sheaf and a slab are structs, here so many numbers one behind the other:
+``sheaves[sheaf + SIZE]`` is sheaf->size. A slab has a struct while it is on the partial list; of
+others there is nothing to know but their order (R3.22). An object is its slab's key << 16 | its
+place in the slab.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from allocsim.kernels.release import Generation
+from allocsim.slub.counters import counted
+
+if TYPE_CHECKING:
+    from allocsim.slub.columns import Column
+
+NONE = -1  #: no sheaf, no slab; a slab without a free object
+SMALL = -2  #: likewise, of the fallback order
+
+#: A CPU (struct slub_percpu_sheaves): its sheaves.
+MAIN, SPARE, RCU_FREE, PCS_SIZE = range(4)
+#: A sheaf: how many objects it has; the next sheaf, where it is one of a list; the CPU that filled
+#: it by kfree_rcu, and when its grace period is over; its objects, the next to be taken last. The
+#: first struct is no sheaf but a place for objects on their way.
+SIZE, NEXT_SHEAF, FILLED_BY, DUE, CELLS = range(5)
+#: A slab: its key, as in Placement; NONE or SMALL; free objects; its neighbours on the partial
+#: list; its free objects, the head of the free list last.
+KEY, KIND, COUNT, NEXT, PREV, FREE = range(6)
+
+COUNTERS = counted(Generation.SHEAVES)
+#: Places in ``numbers``: the kernel's counters, in the order of COUNTERS; lists of sheaves, by
+#: their first one; where their structs end; the partial list; slabs made, and how many may be made
+#: of the orders at hand; structs without a slab; how much of ``pages`` and ``memory`` is used; the
+#: cache's shape and the rules' numbers, of which ``BASE`` is the key of its first slab.
+(
+    ALLOC_FASTPATH,
+    ALLOC_SLOWPATH,
+    FREE_FASTPATH,
+    FREE_SLOWPATH,
+    SHEAF_REFILL,
+    SHEAF_FLUSH,
+    SHEAF_ALLOC,
+    SHEAF_FREE,
+    BARN_GET,
+    BARN_GET_FAIL,
+    BARN_PUT,
+    BARN_PUT_FAIL,
+    FREE_RCU_SHEAF,
+    FREE_RCU_SHEAF_FAIL,
+    SHEAF_PREFILL_FAST,
+    SHEAF_PREFILL_SLOW,
+    SHEAF_RETURN_FAST,
+    SHEAF_RETURN_SLOW,
+    ALLOC_SLAB,
+    FREE_SLAB,
+    ORDER_FALLBACK,
+    FREE_ADD_PARTIAL,
+    FREE_REMOVE_PARTIAL,
+    LIST_LOCK,
+    FREELIST_CMPXCHG,
+    FULL,
+    FULL_COUNT,
+    EMPTY,
+    EMPTY_COUNT,
+    UNUSED_SHEAF,
+    WAITING,
+    WAITING_LAST,
+    SHEAVES_END,
+    HEAD,
+    TAIL,
+    LISTED,
+    CREATED,
+    ORDERED,
+    UNUSED,
+    UNUSED_COUNT,
+    PAGES,
+    MEMORY,
+    CAPACITY,
+    BEST_ORDER,
+    BEST_OBJECTS,
+    MIN_ORDER,
+    MIN_OBJECTS,
+    MIN_PARTIAL,
+    MAX_FULL,
+    MAX_EMPTY,
+    FLUSH_BATCH,
+    GRACE,
+    BASE,
+    NUMBERS,
+) = range(54)
+PAGE_SIZE = 5  #: numbers of a page request: event, CPU, slab, order, +1 or -1
+MEMORY_SIZE = 5  #: of a sheaf made or freed: event, CPU, sheaf, +1 or -1, page requests before it
+
+
+@dataclass(slots=True)
+class SheafState:
+    """One cache between events.
+
+    Args:
+        numbers: counters, lists, the cache's shape.
+        pcs: CPUs, struct by struct.
+        sheaves: sheaves likewise.
+        slabs: slabs of the partial list likewise.
+        struct_of: by number of a slab: its struct, NONE or SMALL.
+        older: the same of slabs older than the trace, by their keys, -2 downwards.
+        orders: places in the order new slabs hand them out, of one slab after the other.
+        pages: page requests, one behind the other.
+        memory: sheaves made and freed, likewise.
+    """
+
+    numbers: Column
+    pcs: Column
+    sheaves: Column
+    slabs: Column
+    struct_of: Column
+    older: Column
+    orders: Column
+    pages: Column
+    memory: Column
+
+
+#: The same as a tuple, which is what compiled functions can be given.
+SheafColumns = namedtuple(  # type: ignore[misc] # noqa: PYI024 - its fields stand above
+    "SheafColumns", SheafState.__slots__
+)
+
+
+class SheafEvents(NamedTuple):
+    """A window's events, as CacheEvents has them; a column that is None there is empty.
+
+    Args:
+        run: prefilled sheaf of each event, as a place in ``prefilled``.
+        prefilled: those sheaves, NONE before they are handed out and after they are returned.
+    """
+
+    cpu: Column
+    op: Column
+    parent: Column
+    objects: Column
+    path: Column
+    max_order: Column
+    no_sheaf: Column
+    ts: Column
+    run: Column
+    left: Column
+    prefilled: Column

@@ -1,0 +1,224 @@
+"""Runs that are made: replay, simulate, sweep."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from pipeline.api.database import database
+from pipeline.api.results import PathLike, Results, opened
+from pipeline.errors import UsageError
+from pipeline.processes.progress import Progress
+from pipeline.processes.scratch import scratch
+from pipeline.replay.pricing import Pricing, find_costs, find_policies, find_schemes
+from pipeline.replay.recorded import replay_traces
+from pipeline.replay.settings import combinations, parse_settings
+from pipeline.replay.sweeps import sweep_traces
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import polars as pl
+
+    from pipeline.replay.done import Done
+
+#: One trace or several: trace sets, or recordings.
+Traces: TypeAlias = PathLike | list[Path] | list[str]
+#: Settings by key, ``{"sheaf.capacity": 24}``, or as ``--set`` takes them.
+Given: TypeAlias = Mapping[str, int | str] | list[str] | None
+#: Settings with the values each takes, or as ``--vary`` takes them.
+Varied: TypeAlias = Mapping[str, list[int] | list[str] | list[int | str]] | list[str]
+
+RECORDED, SIMULATED = "recorded", "simulated"
+#: The view of sweeps, by what a row of it is.
+ROWS = {"run": "placement_summary", "cache": "sheaf_tradeoff"}
+
+
+def replay(  # noqa: PLR0913 - as the command has them
+    traces: Traces,
+    db: PathLike | None = None,
+    *,
+    placement: str = SIMULATED,
+    settings: Given = None,
+    policies: Sequence[PathLike] = (),
+    schemes: Sequence[PathLike] = (),
+    costs: PathLike | None = None,
+    instance: str | None = None,
+    again: bool = False,
+    progress: Progress | None = None,
+) -> Results:
+    """Replay traces through the model, into a results database.
+
+    A run that the database has already, of the same trace with the same policies, schemes, costs
+    and settings, is not made again.
+
+    Args:
+        traces: one or several: trace sets, or recordings.
+        db: the results database, made if it is not there; None: a temporary one, which is gone
+            when the results are closed.
+        placement: "simulated": where the model puts things, as a run of its own beside the recorded
+            one; "recorded": where the kernel put them, alone.
+        settings: numbers of the model that are changed for the simulated run (docs/settings.md).
+        policies: refcount policies, shipped ones by name, your own by path; none: the usual five.
+        schemes: of page descriptors, likewise; none: all shipped ones.
+        costs: table of what operations take, likewise; None: the recorded machine's.
+        instance: trace instance of a trace.dat to read; None: the only one with kmem events.
+        again: replay what the database has already, too.
+        progress: told how far it is, as the command shows it.
+
+    Returns:
+        The database, open. ``asked`` has the numbers of these runs, ``added`` of those that are
+        new.
+
+    Raises:
+        InputError: a trace that cannot be read.
+        UsageError: a setting or a name that does not exist.
+        StoreError: a database that cannot be used.
+        OutputError: one that cannot be written.
+    """
+    if placement not in (RECORDED, SIMULATED):
+        raise UsageError(f"placement {placement!r}: say {SIMULATED} or {RECORDED}")
+    priced_with = find_policies([os.fspath(policy) for policy in policies])
+    pricing = Pricing(
+        find_schemes([os.fspath(scheme) for scheme in schemes]),
+        find_costs(None if costs is None else os.fspath(costs)),
+    )
+    changed = parse_settings(_texts(settings))
+    if placement == RECORDED and changed:
+        raise UsageError("settings change the simulated placement; leave out --placement recorded")
+    return _made(
+        db,
+        lambda path: replay_traces(
+            _paths(traces),
+            path,
+            priced_with,
+            progress or Progress(),
+            changed if placement == SIMULATED else None,
+            pricing,
+            instance,
+            again=again,
+        ),
+    )
+
+
+def simulate(trace: PathLike, settings: Given = None, db: PathLike | None = None) -> pl.LazyFrame:
+    """Where the model puts what a trace allocates: a row an event, as the view placements has it.
+
+    Beside each place stands the one that the recorded kernel chose.
+
+    Args:
+        trace: a trace set, or a recording.
+        settings: numbers of the model that are changed (docs/settings.md).
+        db: a results database to keep the runs in; None: a temporary one, which is there as long as
+            the frame is.
+
+    Raises:
+        AllocsimError: as replay.
+    """
+    results = replay(trace, db, settings=settings)
+    return results.sql(f"FROM placements WHERE run = {results.asked[-1]}")
+
+
+def sweep(  # noqa: PLR0913 - as the command has them
+    traces: Traces,
+    vary: Varied,
+    db: PathLike | None = None,
+    *,
+    settings: Given = None,
+    by: str = "run",
+    jobs: int | None = None,
+    fast: bool = False,
+) -> pl.LazyFrame:
+    """Simulate traces with every combination of some settings, in processes side by side.
+
+    The recorded kernel as it was, and the settings without what is varied, are always among them.
+
+    Args:
+        traces: one or several: trace sets, or recordings.
+        vary: settings, and the values each takes; "default": as the kernel has it.
+        db: a results database to keep the runs in; None: a temporary one.
+        settings: numbers of the model that are the same in all combinations.
+        by: "run": a row a combination, as the view placement_summary has it; "cache": a row a cache
+            and combination, as sheaf_tradeoff has it.
+        jobs: processes at a time; None: one a CPU.
+        fast: let numba compile the model of SLUB; the outcome is the same.
+
+    Returns:
+        The answer, read already, in the order of the combinations, trace by trace.
+
+    Raises:
+        AllocsimError: as replay.
+    """
+    if by not in ROWS:
+        raise UsageError(f"by {by!r}: say {' or '.join(ROWS)}")
+    with swept(traces, vary, db, settings=settings, jobs=jobs, fast=fast) as results:
+        runs = list(results.asked)
+        wanted = f"list_position({runs}, run)"
+        answer = results.sql(f"FROM {ROWS[by]} WHERE {wanted} IS NOT NULL ORDER BY {wanted}")
+        return answer.collect().lazy()
+
+
+def swept(  # noqa: PLR0913 - as the command has them
+    traces: Traces,
+    vary: Varied,
+    db: PathLike | None = None,
+    *,
+    settings: Given = None,
+    jobs: int | None = None,
+    fast: bool = False,
+    progress: Progress | None = None,
+) -> Results:
+    """The results of a sweep; ``asked`` has the run of every combination, trace by trace."""
+    wanted = combinations(_varied(vary), parse_settings(_texts(settings)))
+    return _made(
+        db,
+        lambda path: sweep_traces(
+            _paths(traces), path, wanted, jobs, progress or Progress(), fast=fast
+        ),
+    )
+
+
+def _made(db: PathLike | None, make: Callable[[Path], Done]) -> Results:
+    """A results database with runs that are made now."""
+    with ExitStack() as stack:
+        path = stack.enter_context(scratch()) / "results.duckdb" if db is None else Path(db)
+        with database(path).adding():
+            done = make(path)
+        with done.reported(path):
+            return opened(Results(path, done, stack.pop_all()))
+
+
+def _paths(traces: Traces) -> list[Path]:
+    several = [traces] if isinstance(traces, str | os.PathLike) else traces
+    if not several:
+        raise UsageError("no trace was named")
+    return [Path(each) for each in several]
+
+
+def _texts(given: Given) -> list[str]:
+    """Settings as KEY=VALUE."""
+    if not isinstance(given, Mapping):
+        return list(given or ())
+    return [f"{key}={_value(key, value)}" for key, value in given.items()]
+
+
+def _varied(given: Varied) -> list[str]:
+    """Settings as KEY=VALUE,VALUE."""
+    if not isinstance(given, Mapping):
+        return list(given)
+    return [
+        f"{key}={','.join(str(_value(key, value)) for value in values)}"
+        for key, values in given.items()
+    ]
+
+
+def _value(key: str, value: object) -> object:
+    if isinstance(value, float):
+        raise UsageError(
+            f"setting {key}={value}: write a version as text, 'MAJOR.MINOR': 7.10 is 7.1 as a"
+            " number; all other settings are whole numbers"
+        )
+    return value

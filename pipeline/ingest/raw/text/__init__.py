@@ -1,0 +1,1 @@
+"""Text of events: what the readers of text share."""

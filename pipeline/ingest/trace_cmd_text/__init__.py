@@ -1,0 +1,1 @@
+"""The text that trace-cmd report prints."""

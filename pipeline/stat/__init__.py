@@ -1,0 +1,1 @@
+"""The tables of ``allocsim stat``: who allocates how much, as perf kmem totals it."""
