@@ -1,6 +1,6 @@
 """Compare the whole simulated path with the plain oracle, on real recordings.
 
-    python bench/exactness.py [--kernel 6.12] [--windows ROWS,...] [TRACE_SET_OR_RECORDING ...]
+    python bench/exactness.py [--kernel 6.12] [--windows ROWS,...] [--fast] [TRACE_SET ...]
 
 Every event's path, slab, index and page frame, every slab's life, every counter: they must be equal
 whatever the windows. Without a name, every shipped trace set and every recording at hand is taken.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -40,6 +41,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--windows", default=f"1000,70000,{WHOLE}", help="events at once, a list")
     parser.add_argument("--kernel", choices=[each.word for each in PROFILES], default=DEFAULT.word)
+    parser.add_argument("--fast", action="store_true", help="what numba compiles, too")
     parser.add_argument("traces", nargs="*")
     given = parser.parse_args()
     settings = dict([parse_setting(f"{KERNEL}={given.kernel}")])
@@ -50,11 +52,11 @@ def main() -> int:
             whole = WholePath(trace, Path(folder), settings=settings)
             wanted, oracle = whole.oracle()
             says = []
-            for size in sizes:
-                found = whole.model(size)
+            for size, fast in product(sizes, (False, True) if given.fast else (False,)):
+                found = whole.model(size, fast=fast)
                 differs = found.differences(wanted)
                 bad += len(differs)
-                rows = min(size, trace.rows)
+                rows = f"{min(size, trace.rows)}{' compiled' if fast else ''}"
                 says.append(f"{rows}: {'differs: ' + ', '.join(differs) if differs else 'equal'}")
             print(
                 f"{path.parent.name}/{path.name}: {trace.rows} events, {len(wanted.events)} placed,"

@@ -55,6 +55,8 @@ def compiled(module: ModuleType) -> SimpleNamespace:
                 if isinstance(each, FunctionType) and each.__module__.startswith(package)
             }.difference(names)
         )
+    # Without counts of who holds an array, which take ten times as long as the rest.
+    options: dict[str, Any] = {"cache": True, "_nrt": False}
     stamp = 0
     for source in sorted(Path(__file__).parent.rglob("*.py")):
         stamp = crc32(source.read_bytes(), stamp)
@@ -62,8 +64,7 @@ def compiled(module: ModuleType) -> SimpleNamespace:
         if isinstance(each, FunctionType) and each.__module__.startswith(package):
             same = FunctionType(each.__code__, space, name, each.__defaults__)
             same.__qualname__ = f"{name}_{stamp:08x}"
-            # Without counts of who holds an array, which take ten times as long as the rest.
-            space[name] = njit(same, cache=True, _nrt=False)
+            space[name] = njit(same, **options)
     return SimpleNamespace(**space)
 
 

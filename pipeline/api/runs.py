@@ -130,6 +130,7 @@ def sweep(  # noqa: PLR0913 - as the command has them
     settings: Given = None,
     by: str = "run",
     jobs: int | None = None,
+    fast: bool = False,
 ) -> pl.LazyFrame:
     """Simulate traces with every combination of some settings, in processes side by side.
 
@@ -143,6 +144,7 @@ def sweep(  # noqa: PLR0913 - as the command has them
         by: "run": a row a combination, as the view placement_summary has it; "cache": a row a cache
             and combination, as sheaf_tradeoff has it.
         jobs: processes at a time; None: one a CPU.
+        fast: let numba compile the model of SLUB; the outcome is the same.
 
     Returns:
         The answer, read already, in the order of the combinations, trace by trace.
@@ -152,7 +154,7 @@ def sweep(  # noqa: PLR0913 - as the command has them
     """
     if by not in ROWS:
         raise UsageError(f"by {by!r}: say {' or '.join(ROWS)}")
-    with swept(traces, vary, db, settings=settings, jobs=jobs) as results:
+    with swept(traces, vary, db, settings=settings, jobs=jobs, fast=fast) as results:
         runs = list(results.asked)
         wanted = f"list_position({runs}, run)"
         answer = results.sql(f"FROM {ROWS[by]} WHERE {wanted} IS NOT NULL ORDER BY {wanted}")
@@ -166,12 +168,16 @@ def swept(  # noqa: PLR0913 - as the command has them
     *,
     settings: Given = None,
     jobs: int | None = None,
+    fast: bool = False,
     progress: Progress | None = None,
 ) -> Results:
     """The results of a sweep; ``asked`` has the run of every combination, trace by trace."""
     wanted = combinations(_varied(vary), parse_settings(_texts(settings)))
     return _made(
-        db, lambda path: sweep_traces(_paths(traces), path, wanted, jobs, progress or Progress())
+        db,
+        lambda path: sweep_traces(
+            _paths(traces), path, wanted, jobs, progress or Progress(), fast=fast
+        ),
     )
 
 

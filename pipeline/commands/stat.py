@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.common import INSTANCE
+from pipeline.commands.common import CACHES, CPUS, INSTANCE, PIDS, SINCE, UNTIL
 
 
 class StatFormat(StrEnum):
@@ -18,9 +18,6 @@ class StatFormat(StrEnum):
     TEXT = "text"
     CSV = "csv"
     JSON = "json"
-
-
-_MANY = list[str] | None
 
 
 def stat(
@@ -54,28 +51,11 @@ def stat(
     lines: Annotated[
         int, typer.Option("-n", min=0, metavar="ROWS", help="Rows of a table; 0: all.")
     ] = 10,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="TIME",
-            help="Count no earlier events: seconds on the recording's clock (8.527155), or after"
-            " its first event (+1.5).",
-        ),
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option("--to", metavar="TIME", help="Count no later events.")
-    ] = None,
-    cpu: Annotated[
-        _MANY, typer.Option(metavar="N,N-M", help="Count events of these CPUs only.")
-    ] = None,
-    pid: Annotated[
-        _MANY, typer.Option(metavar="N,N-M", help="Count events of these tasks only.")
-    ] = None,
-    cache: Annotated[
-        _MANY,
-        typer.Option(metavar="NAME,...", help="Count events of objects of these caches only."),
-    ] = None,
+    since: SINCE = None,
+    until: UNTIL = None,
+    cpu: CPUS = None,
+    pid: PIDS = None,
+    cache: CACHES = None,
     format_: Annotated[
         StatFormat, typer.Option("--format", "-f", help="How it is written.")
     ] = StatFormat.TEXT,

@@ -44,6 +44,14 @@ def sweep(
         int | None,
         typer.Option(min=1, metavar="N", help="Processes at a time; one a CPU if not given."),
     ] = None,
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast",
+            help="Let numba compile the model of SLUB, which takes a second a process: the outcome"
+            " is the same. Needs allocsim[fast].",
+        ),
+    ] = False,
 ) -> None:
     """Simulate traces with every combination of some settings, each a run of its own.
 
@@ -58,7 +66,7 @@ def sweep(
     from reports.console.runs import print_swept
 
     with shown() as progress:
-        results = swept(traces, vary, db, settings=set_, jobs=jobs, progress=progress)
+        results = swept(traces, vary, db, settings=set_, jobs=jobs, fast=fast, progress=progress)
     runs, added = len(results.asked), len(results.added)
     typer.echo(f"{runs} combinations: {added} added, {runs - added} there already", err=True)
     with results, results.asking() as connection:

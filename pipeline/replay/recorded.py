@@ -25,7 +25,7 @@ from pipeline.replay.pricing import digest, with_own
 from pipeline.replay.settings import check_for_trace
 from pipeline.replay.simulated import add_simulated, settings_key
 from pipeline.replay.trace_source import must_exist, opened
-from pipeline.store import load
+from pipeline.store import load, snapshot_rows
 from pipeline.store.adding import Adding, writing
 from pipeline.store.dimensions import (
     cache_rows,
@@ -34,8 +34,6 @@ from pipeline.store.dimensions import (
     find_trace,
     functions,
     gfp_rows,
-    kernel_cache_rows,
-    kernel_slab_rows,
     next_number,
     policy_op_rows,
     policy_rows,
@@ -64,7 +62,6 @@ from pipeline.store.schema.recorded import (
     UNTRACED_ALLOCS,
 )
 from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS
-from pipeline.store.snapshot_rows import allocinfo_rows, opening_stock, opening_stock_rows
 from pipeline.trace_set.machine import charges_cgroups, cpu_topology, kernel_caches
 from pipeline.trace_set.page_owner import page_owners
 
@@ -314,13 +311,13 @@ def add_recorded(  # noqa: PLR0913 - as replay_trace
     }
     writer.rows(RUNS, [about])
     writer.rows(CACHES, cache_rows(final))
-    writer.rows(KERNEL_CACHES, kernel_cache_rows(trace))
-    writer.rows(KERNEL_SLABS, kernel_slab_rows(trace))
+    writer.rows(KERNEL_CACHES, snapshot_rows.kernel_cache_rows(trace))
+    writer.rows(KERNEL_SLABS, snapshot_rows.kernel_slab_rows(trace))
     older = set() if recording.opening is None else set(recording.opening.gfp_flags.tolist())
     writer.rows(GFP_NAMES, gfp_rows(writer.gfp_flags | older, kernel))
     without = allocated_without_event(kernel.version)
-    writer.rows(ALLOCINFO, allocinfo_rows(trace))
-    writer.rows(OPENING_STOCK, opening_stock_rows(recording, kernel))
+    writer.rows(ALLOCINFO, snapshot_rows.allocinfo_rows(trace))
+    writer.rows(OPENING_STOCK, snapshot_rows.opening_stock_rows(recording, kernel))
     writer.rows(UNTRACED_ALLOCS, [{"cache": cache, "doc": how} for cache, how in without.items()])
     writer.rows(QUALITY_COUNTS, count_rows(final, recording.opening))
     writer.rows(CALL_SITES, call_site_rows(trace))
@@ -382,7 +379,7 @@ def recording_of(trace: TraceSet) -> RecordingFacts:
         kernel_caches=kernel_caches(trace),
         charges_cgroups=charges_cgroups(trace),
         page_size=meta["page_size"],
-        opening=None if owners is None else opening_stock(owners, len(stacks)),
+        opening=None if owners is None else snapshot_rows.opening_stock(owners, len(stacks)),
     )
 
 

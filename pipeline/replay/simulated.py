@@ -62,12 +62,14 @@ class Outcome:
         self.rows["quality_counts"] += [{"name": n, "value": v} for n, v in counts.items()]
 
 
-def simulate(
+def simulate(  # noqa: PLR0913 - what, with what, and where it goes
     recorded: Recorded,
     settings: Mapping[str, int],
     windows: Iterable[RequestWindow],
     write: Callable[[RequestWindow, SimulatedWindow], None] | None = None,
     write_slabs: Callable[[Columns], None] | None = None,
+    *,
+    fast: bool = False,
 ) -> Outcome:
     """Run a simulation from the beginning of a trace to its end.
 
@@ -77,11 +79,12 @@ def simulate(
         windows: the requests.
         write: called with the placement of every window, where it is wanted.
         write_slabs: called with lives of slabs, as they end and at the end.
+        fast: let numba compile what goes event by event; the outcome is the same.
 
     Raises:
         UsageError: a setting that does not exist, or is out of its range.
     """
-    world = make_world(recorded, settings)
+    world = make_world(recorded, settings, fast=fast)
     simulation = world.simulation
     tally = Tally(*np.zeros((7, len(world.shapes)), np.int64))
     slices = iter(recorded.slices)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pipeline.errors import AllocsimError, OutputError, StoreError
+from allocsim.slub.columns import can_compile
+from pipeline.errors import AllocsimError, OutputError, StoreError, UsageError
 from pipeline.processes.limits import cpus
 from pipeline.processes.scratch import scratch
 from pipeline.processes.workers import WorkerEndedError, workers
@@ -40,12 +41,14 @@ if TYPE_CHECKING:
 _AGAIN = "what was done is stored: run the same command again"
 
 
-def sweep_traces(
+def sweep_traces(  # noqa: PLR0913 - what a sweep is of, and what it adds to
     paths: Sequence[Path],
     db: Path,
     combinations: Sequence[Settings],
     jobs: int | None,
     progress: Progress,
+    *,
+    fast: bool = False,
 ) -> Done:
     """Simulate traces with every combination of settings that the database does not have.
 
@@ -58,6 +61,7 @@ def sweep_traces(
         combinations: the settings.
         jobs: processes at a time; None: one a CPU.
         progress: told how far it is.
+        fast: let numba compile the model of SLUB; the outcome is the same.
 
     Returns:
         The run of every combination, trace by trace; their recorded runs are not among them.
@@ -66,6 +70,8 @@ def sweep_traces(
         AllocsimError: a trace that cannot be read, settings that are wrong, or a database that
             cannot take the runs.
     """
+    if fast and not can_compile():
+        raise UsageError("--fast needs numba, which is not installed: pip install 'allocsim[fast]'")
     for path in paths:
         must_exist(path)
     done = Done()
@@ -75,7 +81,7 @@ def sweep_traces(
                 check_for_trace(settings, trace)
             own = own_settings(trace.meta["kernel_release"] or "")
             wanted = distinct([own, *combinations])
-            _sweep_trace(trace, db, wanted, jobs or cpus(), progress, done)
+            _sweep_trace(trace, db, wanted, jobs or cpus(), progress, done, fast=fast)
     return done
 
 
@@ -86,6 +92,8 @@ def _sweep_trace(  # noqa: PLR0913 - what a sweep is of, and what it adds to
     jobs: int,
     progress: Progress,
     done: Done,
+    *,
+    fast: bool,
 ) -> None:
     name = trace.meta["name"]
     of_run, there = _runs_there(trace, db)
@@ -107,7 +115,7 @@ def _sweep_trace(  # noqa: PLR0913 - what a sweep is of, and what it adds to
                     reason = os.strerror(error.errno) if error.errno else str(error)
                     raise OutputError(f"{folder.parent}: cannot be written to ({reason})") from None
             step = progress.step(f"sweep {name}")
-            asked = _Asked(source.recorded, folder, maker.counts)
+            asked = _Asked(source.recorded, folder, maker.counts, fast)
             _simulate_all(asked, missing, jobs, db, step)
         _, there = _runs_there(trace, db)
         done.added += [there[settings_key(settings)] for settings in missing]
@@ -133,11 +141,12 @@ def _runs_there(trace: TraceSet, db: Path) -> tuple[int | None, dict[str, int]]:
 
 @dataclass(frozen=True)
 class _Asked:
-    """The requests of a recorded run: in a folder, and how many there are of what."""
+    """The requests of a recorded run: in a folder, and how many there are of what; and how."""
 
     recorded: Recorded
     folder: Path
     counts: Mapping[str, int]
+    fast: bool
 
 
 def _simulate_all(
@@ -150,7 +159,7 @@ def _simulate_all(
     try:
         with workers(min(jobs, len(combinations))) as submit:
             futures = {
-                submit(_simulated, asked.recorded, asked.folder, settings): settings
+                submit(_simulated, asked.recorded, asked.folder, settings, asked.fast): settings
                 for settings in combinations
             }
             for count, future in enumerate(as_completed(futures), 1):
@@ -167,10 +176,15 @@ def _simulate_all(
         raise type(error)(f"{error}; {_AGAIN}") from error
 
 
-def _simulated(recorded: Recorded, folder: Path, settings: Settings) -> tuple[str, Outcome]:
+def _simulated(
+    recorded: Recorded,
+    folder: Path,
+    settings: Settings,
+    fast: bool,
+) -> tuple[str, Outcome]:
     """In a process of its own: when it began, and what came of it."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    return started, simulate(recorded, settings, read_requests(folder))
+    return started, simulate(recorded, settings, read_requests(folder), fast=fast)
 
 
 def _add(db: Path, of_run: int, settings: Settings, started: str, outcome: Outcome) -> None:

@@ -145,8 +145,8 @@ class World:
         return np.bincount(cache[first], minlength=len(self.shapes))
 
 
-def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
-    """The model of a recorded run with some settings.
+def make_world(recorded: Recorded, settings: Mapping[str, int], *, fast: bool = False) -> World:
+    """The model of a recorded run with some settings; ``fast`` as Simulation has it.
 
     Raises:
         UsageError: a setting that does not exist, or is out of its range.
@@ -168,6 +168,7 @@ def make_world(recorded: Recorded, settings: Mapping[str, int]) -> World:
         pre_trace,
         free_before,
         freelist_order(settings.get("freelist.seed", 0), shapes),
+        fast=fast,
     )
     return World(simulation, shapes, hows, machine, counts, pre_trace, free_before)
 

@@ -97,7 +97,7 @@ def _head(stat: Stat, asked: WantedTables) -> list[str]:
         said[0] += f", {plural(lost, 'event')} lost"
     if stat.selection:
         said.append(
-            f"Counted are events of: {stat.selection.words()}. What they mean follows from all."
+            f"Counted are events {stat.selection.words()}. What they mean follows from all."
         )
     return [*said, asked.left_out] if asked.left_out else said
 

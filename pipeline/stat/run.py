@@ -15,7 +15,6 @@ from pipeline.ingest.columns import Wanted
 from pipeline.processes.scratch import scratch
 from pipeline.replay.trace_source import opened
 from pipeline.stat import objects, pages
-from pipeline.stat.caches import OfNamedCaches
 from pipeline.stat.groups import merged
 from pipeline.stat.labels import Labels
 from pipeline.stat.objects import ObjectCounts, ObjectTotals
@@ -86,6 +85,9 @@ def total(
         caches: list[str] = []
         source: EventSource
         if "cache" in by.get(SLAB, ()) or selection.caches:
+            # Only who asks for caches waits for a replay, and for DuckDB with it.
+            from pipeline.stat.caches import OfNamedCaches  # noqa: PLC0415
+
             trace = stack.enter_context(opened(path, progress, instance))
             step = progress.step(f"read {path.name}")
             source = OfNamedCaches(trace, wanted, step, stack.enter_context(scratch()))

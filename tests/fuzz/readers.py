@@ -290,7 +290,7 @@ SIDE_FILES = {
     ),
     **{name: _of_base(name) for name in ("iomem", "cpuinfo")},
     "allocinfo": Target(
-        lambda: _files(ROOT / "tests" / "data" / "allocinfo", "snapshots/*/allocinfo"),
+        lambda: _files(ROOT / "traces" / "recordings" / "allocinfo", "snapshots/*/allocinfo"),
         functools.partial(_read_alone, allocinfo),
     ),
     "page_owner": Target(

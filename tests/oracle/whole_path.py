@@ -237,7 +237,7 @@ class WholePath:
         outcome = by_oracle(plain, events, exhaustible=False)
         return outcome, time.process_time() - begin
 
-    def model(self, window_rows: int) -> ByModel:
+    def model(self, window_rows: int, *, fast: bool = False) -> ByModel:
         """What the pipeline's simulation gives in windows of so many events."""
         found = ByModel()
         with duckdb.connect(self.db, read_only=True) as connection:
@@ -250,6 +250,7 @@ class WholePath:
                 windows,
                 write=found.write,
                 write_slabs=found.write_slabs,
+                fast=fast,
             )
             found.seconds = time.process_time() - begin
         found.rows = outcome.rows

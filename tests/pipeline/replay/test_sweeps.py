@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
+from allocsim.slub.columns import can_compile
 from pipeline.errors import AllocsimError, UsageError
 from pipeline.ingest.recording import import_recording
 from pipeline.processes.progress import Progress
@@ -143,3 +144,31 @@ def test_millions_of_combinations_are_refused_with_their_number() -> None:
     numbers = ",".join(map(str, range(1, 3001)))
     with pytest.raises(UsageError, match="9000000 combinations of pcp"):
         combinations([f"pcp.batch={numbers}", f"sheaf.capacity={numbers}"], {})
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_compile(), reason="numba is not installed")
+def test_a_compiled_sweep_gives_the_same(trace: Path, tmp_path: Path) -> None:
+    plain, fast = tmp_path / "plain.duckdb", tmp_path / "fast.duckdb"
+    wanted = [{}, parse_settings(["kernel=6.12"]), parse_settings(["sheaf.capacity=4"])]
+    sweep_traces([trace], plain, wanted, 2, Progress())
+    sweep_traces([trace], fast, wanted, 2, Progress(), fast=True)
+    for table in SMALL:
+        rows, compiled = (
+            ask(
+                path,
+                f"SELECT settings, t.* EXCLUDE (run) FROM {table} AS t JOIN runs USING (run)"
+                " ORDER BY ALL",
+            )
+            for path in (plain, fast)
+        )
+        assert rows == compiled, table
+        assert len({settings for settings, *_ in rows}) == len(wanted)
+
+
+def test_what_is_to_be_compiled_needs_numba(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeps, "can_compile", lambda: False)
+    with pytest.raises(UsageError, match=r"allocsim\[fast\]"):
+        sweep_traces([tmp_path], tmp_path / "results.duckdb", [{}], 1, Progress(), fast=True)

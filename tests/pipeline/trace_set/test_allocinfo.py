@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-_RECORDING = ROOT / "tests" / "data" / "allocinfo"
+_RECORDING = ROOT / "traces" / "recordings" / "allocinfo"
 _TEXT = (_RECORDING / "snapshots" / "after" / "allocinfo").read_text()
 
 

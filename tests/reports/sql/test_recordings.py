@@ -10,7 +10,9 @@ import pytest
 
 from allocsim.trace.events import Ev
 from pipeline.processes.progress import Progress
+from pipeline.replay.pricing import find_policies
 from pipeline.replay.recorded import replay_traces
+from pipeline.replay.settings import parse_settings
 from pipeline.store.database import reading
 from tests.conftest import ROOT
 
@@ -124,6 +126,26 @@ def test_from_boot_on_the_model_has_the_kernels_objects(recording: Path, tmp_pat
     assert failed == 0
 
 
+# Of 6.12: all of whose columns are the kernel's.
+EQUAL = {
+    *("kernfs_node_cache", "buffer_head", "inode_cache", "shmem_inode_cache", "signal_cache"),
+    *("sock_inode_cache", "kmalloc-1k", "kmalloc-2k", "kmalloc-4k", "task_struct"),
+}
+
+
+@pytest.mark.parametrize("recording", ["6.12p-boot-churn"], indirect=True)
+def test_from_boot_on_cpu_slabs_are_the_kernels(recording: Path, tmp_path: Path) -> None:
+    """Objects, slabs, those on the node's list and those with CPUs: against sysfs."""
+    db = tmp_path / "results.duckdb"
+    replay_traces([recording], db, [], Progress(), parse_settings(["kernel=6.12"]))
+    with reading(db) as connection:
+        found = connection.execute(
+            "SELECT name, (objects, slabs, partial, cpu_slabs),"
+            " (kernel_objects, kernel_slabs, kernel_partial, kernel_cpu_slabs) FROM slabinfo"
+        ).fetchall()
+    assert {name for name, ours, kernels in found if ours == kernels} >= EQUAL
+
+
 def test_blocks_hold_what_the_events_put_there(ask: Callable[[str], Rows]) -> None:
     """Page by page over the trace set's own rows: what is live at the end, by migratetype."""
     names = ["event", "pfn", "order", "migratetype"]
@@ -176,18 +198,34 @@ def test_regions_are_those_of_the_slabs_that_are_left(ask: Callable[[str], Rows]
 def test_the_peak_is_the_highest_of_all_moments(ask: Callable[[str], Rows]) -> None:
     """Event by event, with what the store says of each life."""
     changes = []
-    for ts, lifetime, again, size in ask(
-        "SELECT ts, lifetime, again_ts, bytes_alloc FROM object_events LEFT JOIN"
-        " internal.unfreed_objects AS unfreed"
-        " ON unfreed.object = seq AND unfreed.run = object_events.run"
-        " WHERE event IN ('kmalloc', 'kmem_cache_alloc') AND object_events.object IS NOT NULL"
-    ):
-        changes.append((ts, size))
-        end = again if lifetime is None else ts + lifetime
-        if end is not None:
-            changes.append((end, -size))
+    for begun, ended, size in ask("SELECT alloc_ts, end_ts, bytes_alloc FROM object_lives"):
+        changes.append((begun, size))
+        if ended is not None:
+            changes.append((ended, -size))
     held = highest = 0
     for _, change in sorted(changes):
         held += change
         highest = max(highest, held)
     assert ask("SELECT sum(amount) FROM peak WHERE measure = 'object bytes'") == [(highest,)]
+
+
+def test_what_freezing_saves_is_what_the_recorded_kernel_spends(tmp_path: Path) -> None:
+    """frozen_savings, by policies' costs of each life, and freezability, by page_ref events."""
+    db = tmp_path / "results.duckdb"
+    policies = find_policies(["everything-freezable"])
+    replay_traces([ROOT / "traces" / "6.12p-hackbench-gt"], db, policies, Progress())
+    with reading(db) as connection:
+        found = connection.execute(
+            """
+            SELECT freezability.page_kind, saved, locked_ops_saved
+            FROM (
+                SELECT run, page_kind, sum(locked_ops_saved) AS saved FROM frozen_savings
+                WHERE policy = 'everything-freezable' AND frozen GROUP BY ALL
+            )
+            INNER JOIN freezability USING (run, page_kind)
+            WHERE scope = 'kind' ORDER BY ALL
+            """
+        ).fetchall()
+    assert [kind for kind, _, _ in found] == ["slab", "page_table", "tlb_batch"]
+    for kind, by_policy, spent in found:
+        assert by_policy == spent > 0, kind
