@@ -166,6 +166,9 @@ def parquet(
 
     For DuckDB, pandas, polars and others. Names are text, addresses unsigned whole numbers. What a
     row and each column is stands in the file's metadata, under allocsim.row and allocsim.columns.
+
+    For recorded events, which lie in the trace set, and for what a query answers: allocsim sql
+    -f parquet.
     """
     from pipeline.export.rows import write_parquet
     from pipeline.outputs import PARQUET, claimed
