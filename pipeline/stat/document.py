@@ -41,7 +41,7 @@ _SHOWN = {
     (PAGE, False): ("allocations", "bytes_alloc", "live", "live_bytes_alloc"),
     (PAGE, True): ("allocations", "bytes_alloc"),
 }
-_OF_STACKS = {"site", "stack"}  # keys of pages that take one
+_OF_STACKS = {"site", "directory", "stack"}  # keys of pages that take one
 _ORDERS = 11  # of the matrix: those that kernels with pages of 4 KiB have
 
 
@@ -187,6 +187,8 @@ def _inferred(stat: Stat) -> list[str]:
     """What rows stand for that no event says."""
     keys = {name for table in stat.tables.values() for name in table.by}
     said = []
+    if "directory" in keys:
+        said.append(f"directory: inferred, {stat.labels.directories_by}.")
     if "cache" in keys or stat.selection.caches:
         said.append("cache: as a replay of all events finds it.")
     return said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from pipeline.errors import UsageError
 from pipeline.ingest.recording import import_recording
 from pipeline.processes.progress import Progress
+from pipeline.source_places import by_name
 from pipeline.stat.asked import asked
 from pipeline.stat.document import as_json, csv_rows
 from pipeline.stat.run import total
@@ -122,6 +124,21 @@ def test_caches_are_a_replay_s_and_large_kmallocs_are_none(made: Path) -> None:
         "dma-kmalloc-96": 1,
         "large kmalloc: pages": 1,
     }
+
+
+def test_directories_are_those_of_the_functions() -> None:
+    """Rows of call sites, by the file that each one's function is in, make the rows."""
+    trace = ROOT / "traces" / "7.2p-net-gt"
+    sites, directories = totals(trace, "site"), totals(trace, "directory")
+    files = by_name.places(by_name.nearest("7.2.13"))
+    for layer in (SLAB, PAGE):
+        expected: Counter[str | None] = Counter()
+        for (site,), row in rows(sites, layer).items():
+            path = files.get(by_name.function_of((site or "").partition("+")[0]), "")
+            expected[path.rpartition("/")[0] or None] += row["bytes_alloc"]
+        found = {key: row["bytes_alloc"] for (key,), row in rows(directories, layer).items()}
+        assert found == expected
+        assert max(found, key=lambda key: found[key]) == "net/core"
 
 
 def test_what_is_not_there_is_said(made: Path) -> None:
