@@ -199,7 +199,9 @@ def _without_stacks(stat: Stat) -> list[str]:
     if PAGE not in stat.tables or not _OF_STACKS & {*stat.tables[PAGE].by}:
         return []
     table = stat.tables[PAGE]
-    if any((table.keys[name] != NOT_KNOWN).any() for name in table.by if name in _OF_STACKS):
+    if not len(table) or any(
+        (table.keys[name] != NOT_KNOWN).any() for name in table.by if name in _OF_STACKS
+    ):
         return []
     return ["No stacks after mm_page_alloc: who allocates pages is not known (docs/recording.md)."]
 
