@@ -19,10 +19,8 @@ from reports.render.document import (
 )
 from reports.sections import (
     background,
-    callers,
     caveats,
     costs,
-    directories,
     freezing,
     kinds,
     overview,
@@ -31,6 +29,7 @@ from reports.sections import (
     summary,
     sweeps,
 )
+from reports.sections.allocators import callers, directories
 from reports.sections.memdesc import descriptors
 from reports.sections.placement import placement
 from reports.sections.placement import remote_frees as remote

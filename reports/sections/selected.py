@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from reports import queries
 from reports.render import wording
 from reports.render.document import Report, Section, Table, TableColumn, Text
-from reports.sections import callers, kinds
+from reports.sections import kinds
+from reports.sections.allocators import callers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

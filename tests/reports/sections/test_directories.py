@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.render.document import Bars, Chart, Mono, Table, Text
-from reports.sections import directories
-from reports.sections.directories import tree
+from reports.sections.allocators import directories
+from reports.sections.allocators.directories import tree
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

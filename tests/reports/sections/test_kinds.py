@@ -8,7 +8,8 @@ from reports import queries
 from reports.render import wording
 from reports.render.document import Chart, OverTime, Table
 from reports.render.text import cell_text
-from reports.sections import callers, kinds
+from reports.sections import kinds
+from reports.sections.allocators import callers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

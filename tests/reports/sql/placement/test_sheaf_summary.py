@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from reports.render.document import Text
-from reports.sections.callers import caches
+from reports.sections.allocators.callers import caches
 from tests.reports.conftest import OBJECT_EVENTS, insert, insert_object_events
 
 if TYPE_CHECKING:

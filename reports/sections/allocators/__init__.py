@@ -1,0 +1,1 @@
+"""Who allocates: caches, functions, call sites, source directories."""
