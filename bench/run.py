@@ -18,6 +18,7 @@ head of its script. The oracle is the plain, readable version of the model (test
 of the same bytes is what reading the requests and writing the results costs at the least.
 """
 
+_SHORT = ("--events", "8000000", "--oracle", "0")
 # Title of a section, and the command that makes it, run in the repository's root.
 BENCHMARKS = (
     ("Import", ("bench/import_speed.py",)),
@@ -34,6 +35,21 @@ BENCHMARKS = (
     (
         "The same trace through the SLUB of 6.12",
         ("bench/slub.py", "--kernel", "6.12", "--events", "10000000"),
+    ),
+    (
+        "The SLUB layer alone, compiled",
+        ("bench/slub.py", "--fast", *_SHORT),
+    ),
+    (
+        "The SLUB of 6.12, compiled",
+        ("bench/slub.py", "--kernel", "6.12", "--fast", *_SHORT),
+    ),
+    *(
+        (
+            f"The SLUB layer alone, {caches} caches, {cpus} CPUs",
+            ("bench/slub.py", "--caches", caches, "--cpus", cpus, *_SHORT),
+        )
+        for caches, cpus in (("1000", "8"), ("60", "2"), ("60", "64"), ("60", "256"))
     ),
     ("The page allocator alone, lists mostly hit", ("bench/pages.py", "--lives", "short")),
     ("The page allocator alone, lists often refilled", ("bench/pages.py", "--lives", "long")),

@@ -1,9 +1,10 @@
 """Time the SLUB layer on a synthetic trace: events a second, peak memory, against the oracle.
 
-    python bench/slub.py [--kernel 6.12] [--events N] [--window ROWS] [--oracle N] [--profile]
+    python bench/slub.py [--kernel 6.12] [--fast] [--caches N] [--cpus N] [--events N] ...
 
 The trace is that of bench/synthetic.py: 8 CPUs, 60 caches, a fifth of the frees remote. The kernel
-is 7.2, with sheaves, unless 6.12 is asked for, with cpu slabs.
+is 7.2, with sheaves, unless 6.12 is asked for, with cpu slabs. With --fast what goes event by event
+is compiled by numba; a window before the first one sees to the compiling.
 """
 
 from __future__ import annotations
@@ -29,12 +30,17 @@ def main() -> None:
     """Print what was measured."""
     parser = arguments(__doc__, events=50_000_000, oracle=2_000_000)
     parser.add_argument("--kernel", choices=[each.word for each in PROFILES], default=DEFAULT.word)
+    parser.add_argument("--fast", action="store_true", help="let numba compile the model")
+    parser.add_argument("--caches", type=int, default=60)
+    parser.add_argument("--cpus", type=int, default=8)
     given = parser.parse_args()
-    trace = Synthetic(given.events)
+    trace = Synthetic(given.events, given.cpus, given.caches)
     profile = next(each for each in PROFILES if each.word == given.kernel)
     with_sheaves = profile.slub.generation is Generation.SHEAVES
     shapes = cache_shapes(profile, trace.cache_sizes(), trace.cpus)
-    slub = Slub(profile, shapes, trace.cpus)
+    if given.fast:
+        Slub(profile, shapes, trace.cpus, fast=True).window(next(Synthetic(2000).windows(2000)))
+    slub = Slub(profile, shapes, trace.cpus, fast=given.fast)
     measured = measure(
         trace.windows(given.window),
         lambda requests: slub.window(requests)[0],

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 VIEWS = (
     "object_events",
     "object_lives",
+    "waste_by_directory",
     "events",
     "policy_costs",
     "op_costs",

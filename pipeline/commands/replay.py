@@ -69,6 +69,15 @@ def replay(
         ),
     ] = None,
     instance: INSTANCE = None,
+    vmlinux: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Image of the recorded kernel with its DWARF: file and line of each call site are"
+            " taken from it (pip install 'allocsim[vmlinux]'); from names of functions, files"
+            " alone, if not given. Also of what the database has already.",
+        ),
+    ] = None,
     again: Annotated[
         bool,
         typer.Option(
@@ -111,6 +120,7 @@ def replay(
             schemes=scheme or (),
             costs=costs,
             instance=instance,
+            vmlinux=vmlinux,
             again=again,
             progress=progress,
         )

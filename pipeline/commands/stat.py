@@ -30,9 +30,9 @@ def stat(
         str | None,
         typer.Option(
             metavar="KEY,...",
-            help="What a row stands for: site, cache, address, cpu, pid, gfp, stack, of pages order"
-            " and migratetype too; several make a row each. Where it is not given, objects by site,"
-            " pages by site,order,migratetype,gfp.",
+            help="What a row stands for: site, cache, address, cpu, pid, gfp, stack, of"
+            " pages order and migratetype too; several make a row each. Where it is not given,"
+            " objects by site, pages by site,order,migratetype,gfp.",
         ),
     ] = None,
     live: Annotated[
@@ -49,8 +49,14 @@ def stat(
         ),
     ] = "bytes_alloc,allocations",
     lines: Annotated[
-        int, typer.Option("-n", min=0, metavar="ROWS", help="Rows of a table; 0: all.")
-    ] = 10,
+        int | None,
+        typer.Option(
+            "-n",
+            min=0,
+            metavar="ROWS",
+            help="Rows of a table, 0: all; where it is not given 10 of text, all of CSV and JSON.",
+        ),
+    ] = None,
     since: SINCE = None,
     until: UNTIL = None,
     cpu: CPUS = None,
@@ -78,6 +84,8 @@ def stat(
     from reports.render.rows import write_csv
 
     chosen = selection(since, until, cpu or [], pid or [], cache or [])
+    if lines is None:
+        lines = 10 if format_ is StatFormat.TEXT else 0
     wanted = asked(slab=slab, page=page, by=by, selection=chosen, live=live, sort=sort, lines=lines)
     if format_ is StatFormat.CSV and len(wanted.by) > 1:
         raise UsageError("CSV is one table: name --slab or --page")

@@ -24,7 +24,9 @@ from pipeline.replay.memdesc import add_descriptors
 from pipeline.replay.pricing import digest, with_own
 from pipeline.replay.settings import check_for_trace
 from pipeline.replay.simulated import add_simulated, settings_key
+from pipeline.replay.source_lines import add_source_lines
 from pipeline.replay.trace_source import must_exist, opened
+from pipeline.source_places.places import source_places
 from pipeline.store import load, snapshot_rows
 from pipeline.store.adding import Adding, writing
 from pipeline.store.dimensions import (
@@ -93,6 +95,7 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
     pricing: Pricing | None = None,
     instance: str | None = None,
     *,
+    vmlinux: Path | None = None,
     again: bool = False,
 ) -> Done:
     """Replay traces, one after the other.
@@ -108,6 +111,8 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
         settings: the simulated placement's; None: the recorded one only.
         pricing: what else to price each recorded run with; None: nothing.
         instance: the trace instance of recordings to read; None: the only one with kmem events.
+        vmlinux: image of the recorded kernel, whose DWARF says where call sites lie in the sources;
+            of a run that is there already, too.
         again: replay what the database has already all the same.
 
     Raises:
@@ -125,6 +130,10 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
                 replay_and_simulate(
                     trace, results, policies, progress, several, pricing, done, again=again
                 )
+                if vmlinux is not None:
+                    advance = progress.step(f"source lines of {trace.meta['name']}")
+                    recorded = done.runs[-1 - len(several)]
+                    add_source_lines(results, recorded, trace, vmlinux, advance)
     return done
 
 
@@ -281,6 +290,7 @@ def add_recorded(  # noqa: PLR0913 - as replay_trace
     kernel = kernel_of(recording.release)
     made_with = digest(policies, pricing)
     policies = with_own(policies, kernel)
+    places = source_places(trace)
     model = Replay(recording)
     run = next_number(connection, "runs", "run")
     writer = RunWriter(connection, run)
@@ -307,6 +317,7 @@ def add_recorded(  # noqa: PLR0913 - as replay_trace
         "own_note": kernel.policy_note or None,
         "placement": "recorded",
         "made_with": made_with,
+        "places": places.source,
         "use_how": int(How.OBSERVED if recording.page_ref else How.ASSUMED),
     }
     writer.rows(RUNS, [about])
@@ -320,7 +331,7 @@ def add_recorded(  # noqa: PLR0913 - as replay_trace
     writer.rows(OPENING_STOCK, snapshot_rows.opening_stock_rows(recording, kernel))
     writer.rows(UNTRACED_ALLOCS, [{"cache": cache, "doc": how} for cache, how in without.items()])
     writer.rows(QUALITY_COUNTS, count_rows(final, recording.opening))
-    writer.rows(CALL_SITES, call_site_rows(trace))
+    writer.rows(CALL_SITES, call_site_rows(trace, places.places))
     writer.rows(STACKS, stack_rows(recording.stacks))
     writer.rows(TASKS, task_rows(trace))
     writer.rows(POLICIES, policy_rows(policies))

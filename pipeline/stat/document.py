@@ -41,6 +41,7 @@ _SHOWN = {
     (PAGE, False): ("allocations", "bytes_alloc", "live", "live_bytes_alloc"),
     (PAGE, True): ("allocations", "bytes_alloc"),
 }
+_OF_STACKS = {"site", "stack"}  # keys of pages that take one
 _ORDERS = 11  # of the matrix: those that kernels with pages of 4 KiB have
 
 
@@ -78,7 +79,7 @@ def as_text(stat: Stat, asked: WantedTables) -> TotalsText:
     tables = [_text_table(stat, table, asked) for table in stat.tables.values()]
     alone = stat.matrix if SLAB not in stat.tables else None
     matrix = [] if alone is None else _matrix(alone, stat.labels, live=asked.live)
-    notes = [*_without_stacks(stat), *_without_repeats(stat)]
+    notes = [*_inferred(stat), *_without_stacks(stat), *_without_repeats(stat)]
     return TotalsText(_head(stat, asked), tables, matrix, notes)
 
 
@@ -182,12 +183,21 @@ def _matrix(table: StatTable, labels: Labels, *, live: bool) -> list[list[str]]:
     return [heads, *cells]
 
 
+def _inferred(stat: Stat) -> list[str]:
+    """What rows stand for that no event says."""
+    keys = {name for table in stat.tables.values() for name in table.by}
+    said = []
+    if "cache" in keys or stat.selection.caches:
+        said.append("cache: as a replay of all events finds it.")
+    return said
+
+
 def _without_stacks(stat: Stat) -> list[str]:
     """That call sites of pages are not known, where there are none."""
-    if PAGE not in stat.tables or not {"site", "stack"} & {*stat.tables[PAGE].by}:
+    if PAGE not in stat.tables or not _OF_STACKS & {*stat.tables[PAGE].by}:
         return []
     table = stat.tables[PAGE]
-    if any((table.keys[name] != NOT_KNOWN).any() for name in table.by if name in ("site", "stack")):
+    if any((table.keys[name] != NOT_KNOWN).any() for name in table.by if name in _OF_STACKS):
         return []
     return ["No stacks after mm_page_alloc: who allocates pages is not known (docs/recording.md)."]
 

@@ -24,6 +24,7 @@ _NEWEST = "7.3"  # whose names stand where the recording does not say its kernel
 _KINDS = {int(kind): kind.name.lower() for kind in Mt}
 # include/linux/mmzone.h, up to the kernel that gave __GFP_WAIT up.
 _OLD_KINDS = {0: "unmovable", 1: "reclaimable", 2: "movable"}
+_NUMBERS = {"cpu", "pid", "order", f"{PAGE} address"}
 WHOLE_PAGES = -2  #: in place of a cache: a large kmalloc
 NOT_KNOWN = -1  #: of a cache, a stack, the site of a page without a stack
 
@@ -97,8 +98,18 @@ class Labels:
         known = self._texts.get(key)
         return str(value) if known is None else known(value)
 
+    def record(self, key: str, layer: str, value: int) -> int | str | None:
+        """A key's value for programs: a number where it is one, else as a person reads it."""
+        return (
+            value
+            if key in _NUMBERS or f"{layer} {key}" in _NUMBERS
+            else self.text(key, layer, value)
+        )
+
     def code(self, key: str, value: int) -> int | str | None:
-        """A key's value as an event has it: addresses and flags in hex."""
+        """What a program is told besides (tables.Key.code): addresses and flags in hex."""
+        if key == "pid":
+            return self._comms.get(value)
         if key == "site":
             return None if value == NOT_KNOWN else f"{value % _WORD:#x}"
         return f"{value:#x}" if key == "gfp" else value

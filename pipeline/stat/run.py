@@ -48,6 +48,7 @@ class Stat:
         objects: what the table of objects has not.
         pages: what that of pages has not.
         labels: words for the keys of rows.
+        has_repeats: second events of large kmallocs are in the events, if there were any (T3).
     """
 
     name: str
@@ -58,6 +59,7 @@ class Stat:
     objects: ObjectCounts
     pages: PageCounts
     labels: Labels
+    has_repeats: bool
 
 
 def total(
@@ -137,6 +139,7 @@ class _Collected:
 
     def __init__(self, by: Mapping[str, tuple[str, ...]], page_size: int) -> None:
         self._by = by
+        self._repeats = False
         self._objects: ObjectTotals | None = None
         self._pages: PageTotals | None = None
         if SLAB in by:
@@ -146,6 +149,7 @@ class _Collected:
 
     def window(self, events: Columns, counted: Bools, until: Bools) -> None:
         """Take in the next events."""
+        self._repeats |= "inner_site" in events
         for each in (self._objects, self._pages):
             if each is not None:
                 each.window(events, counted, until)
@@ -171,6 +175,7 @@ class _Collected:
             objects_besides,
             pages_besides,
             labels,
+            self._repeats,
         )
 
 
@@ -192,7 +197,7 @@ def _values(layer: str, name: str, values: Int64, labels: Labels) -> Int64:
     """A key's values, with the words for them looked up."""
     if KEYS[name].column(layer) == "stack":
         labels.know_stacks(values)
-        values = labels.sites_of(values) if name == "site" else values
+        values = values if name == "stack" else labels.sites_of(values)
     if name == "site":
         labels.know_sites(values.view(np.uint64))
     return values

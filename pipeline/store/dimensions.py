@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from allocsim.recording.interpret import FinalResult
     from allocsim.recording.opening_stock import OpeningStock
     from allocsim.refcount.policies import Policy, PolicyOp
+    from pipeline.source_places.places import SourcePlace
     from pipeline.trace_set.machine import CpuPlace
     from pipeline.trace_set.reader import TraceSet
 
@@ -119,16 +120,26 @@ def next_number(connection: duckdb.DuckDBPyConnection, table: str, column: str) 
     return int(rows[0][0])
 
 
-def call_site_rows(trace: TraceSet) -> list[dict[str, Any]]:
-    """Rows of ``call_sites``: every code address of the trace set."""
+def call_site_rows(trace: TraceSet, places: Sequence[SourcePlace]) -> list[dict[str, Any]]:
+    """Rows of ``call_sites``: every code address of the trace set, with its place."""
     symbols = trace.symbols
     return [
-        {"call_site": address, "symbol": symbol, "offset": offset, "module": module}
-        for address, symbol, offset, module in zip(
+        {
+            "call_site": address,
+            "symbol": symbol,
+            "offset": offset,
+            "module": module,
+            "file": place.file,
+            "line": place.line,
+            "directory": place.directory,
+            "place_how": int(place.how),
+        }
+        for address, symbol, offset, module, place in zip(
             symbols.address.tolist(),
             symbols.symbol,
             symbols.offset.tolist(),
             symbols.module,
+            places,
             strict=True,
         )
     ]

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    import pyarrow as pa
     from duckdb.sqltypes import DuckDBPyType
 
     from pipeline.store.asking.trace_sets import RunEvents, TraceSets
@@ -59,13 +60,11 @@ class Answered:
         names: its columns.
         types: their DuckDB types.
         rows: its rows, which can be read once.
-        result: DuckDB's own, of which these are.
     """
 
     names: list[str]
     types: list[DuckDBPyType]
     rows: Iterator[tuple[Any, ...]]
-    result: duckdb.DuckDBPyConnection
 
 
 class Asked:
@@ -102,10 +101,19 @@ class Asked:
 
     def answer(self, number: int) -> Answered:
         """What one of these statements gives; its rows can be read up to the next one."""
+        return _answer(self._connection.execute(self._ready(number)))
+
+    def batches(self, number: int, rows: int) -> pa.RecordBatchReader:
+        """The same as Arrow's batches of so many rows."""
+        batches: Any = self._connection.sql(self._ready(number)).to_arrow_reader(rows)
+        return batches
+
+    def _ready(self, number: int) -> duckdb.Statement:
+        """One of these statements, with what it asks for at hand."""
         statement = self._checked(number)
         if self._trace_sets is not None:
             show_recorded(self._connection, self._trace_sets, statement)
-        return _answer(self._connection.execute(statement))
+        return statement
 
     def _checked(self, number: int) -> duckdb.Statement:
         self._at = number
@@ -187,9 +195,8 @@ def show_recorded(
 
 def _answer(result: duckdb.DuckDBPyConnection) -> Answered:
     described = result.description or ()
-    return Answered(
-        [name for name, *_ in described], [kind for _, kind, *_ in described], _rows(result), result
-    )
+    names, types = [name for name, *_ in described], [kind for _, kind, *_ in described]
+    return Answered(names, types, _rows(result))
 
 
 def reading_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:

@@ -90,7 +90,7 @@ ENUMS: tuple[Enum, ...] = (
     Enum(
         "how",
         "How a statement is known, the best way first.",
-        ("kind_how", "use_how", "machine_how", "pages_how", "shape_how"),
+        ("kind_how", "use_how", "machine_how", "pages_how", "place_how", "shape_how"),
         _lower(How),
     ),
     Enum(

@@ -243,6 +243,10 @@ CALL_SITES = StoreTable(
         Column("symbol", "str", "", "Function the address lies in; NULL: not resolved."),
         Column("offset", "i8", "bytes", "Distance of the address from the function's start."),
         Column("module", "str", "", "Module of the function; NULL: the kernel itself."),
+        Column("file", "str", "", "Source file, from the top of the sources; NULL: not known."),
+        Column("line", "i4", "", "Line in it; NULL: not known, as it is by name."),
+        Column("directory", "str", "", "Source directory; NULL: not known."),
+        Column("place_how", "i1", "", "How these are known; runs.places says by what."),
     ),
     ("run", "call_site"),
 )

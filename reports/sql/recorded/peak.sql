@@ -1,8 +1,8 @@
 -- peak: one row is what was live of one site and cache, or of one kind of page and function, when one
 -- measure of one recorded run was highest.
 --
--- Three measures, each with a moment of its own: the bytes given to objects, the objects of slab
--- caches, and the pages allocated. All of it is of what the recording saw allocated: what is older has
+-- Three measures, each with a moment of its own: the bytes given to objects, the objects whose slab
+-- cache is known, and the pages allocated. All of it is of what the recording saw allocated: what is older has
 -- no row, so the peak is that of the growth. Objects end as object_lives says: one that was freed
 -- without an event (T6), and of which nothing shows the end, counts as live. The moment is found in
 -- two looks, so that not every change has to be sorted: the first adds up changes in 16,384 bins of

@@ -61,6 +61,7 @@ def test_every_first_screen_of_every_shipped_set_fits(tmp_path: Path) -> None:
         "validate": screen("validate", *traces, "--db", db),
         "validate --all": screen("validate", *traces, "--db", db, "--all"),
         "hazards": screen("hazards", f"{ROOT}/traces/7.2p-hackbench-gt"),
+        "stat": screen("stat", f"{ROOT}/traces/7.2p-hackbench-gt"),
         "sweep": screen("sweep", f"{ROOT}/traces/6.12p-net-gt", *vary),
         "sweep --by cache": screen("sweep", f"{ROOT}/traces/6.12p-net-gt", *vary, "--by", "cache"),
         **{
