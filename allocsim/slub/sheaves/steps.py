@@ -181,13 +181,13 @@ def replay(  # noqa: C901, PLR0912, PLR0915 - what most events do stands in the 
 def lacks_room(c: SheafState) -> bool:
     """Whether one more event may need more than there is.
 
-    It may fill two sheaves, and empty one: into slabs that were on no list.
+    It may fill two sheaves, and empty one: into slabs that were on no list, if there are as many.
     """
     n = c.numbers
     most = n[CAPACITY] + 4
     new = 2 * (n[CAPACITY] // n[MIN_OBJECTS] + 2)
     return (
-        n[UNUSED_COUNT] < most
+        n[UNUSED_COUNT] < min(most, n[CREATED] + len(c.older) + new + 4)
         or n[CREATED] + new > n[ORDERED]
         or n[SHEAVES_END] + 4 * (CELLS + most) > len(c.sheaves)
         or n[PAGES] + PAGE_SIZE * (most + new) > len(c.pages)
