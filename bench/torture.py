@@ -150,8 +150,8 @@ def _runs(db: Path) -> dict[int, tuple[tuple[object, ...], Counts]]:
             run: (what, {}) for run, *what in ((run, *what) for run, *what in about)
         }
         tables = connection.execute(
-            "SELECT table_name FROM duckdb_columns() INNER JOIN duckdb_tables() USING (table_name)"
-            " WHERE column_name = 'run'"
+            "SELECT schema_name || '.' || table_name FROM duckdb_columns()"
+            " SEMI JOIN duckdb_tables() USING (schema_name, table_name) WHERE column_name = 'run'"
         ).fetchall()
         for (table,) in tables:
             rows = connection.execute(

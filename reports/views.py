@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 VIEWS = (
     "object_events",
     "object_lives",
+    "waste_by_directory",
     "events",
     "policy_costs",
     "op_costs",
@@ -33,6 +34,7 @@ VIEWS = (
     "cache_policy_summary",
     "call_site_summary",
     "page_caller_summary",
+    "allocinfo_by_function",
     "timeline",
     "page_caches",
     "reference_lives",

@@ -51,6 +51,7 @@ ROOMS = {
         "calibration",
         "trace_set",
         "ingest",
+        "source_places",
         "store",
         "replay",
         "synth",

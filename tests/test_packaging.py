@@ -50,6 +50,13 @@ def test_every_spec_is_in_the_package() -> None:
     assert listed == set((ROOT / "traces" / "specs").iterdir())
 
 
+def test_every_extra_is_described() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    text = (ROOT / "docs" / "installing.md").read_text("utf-8")
+    for extra in project["optional-dependencies"]:
+        assert f"| `allocsim[{extra}]` |" in text, extra
+
+
 def built(what: str, source: Path, into: Path) -> Path:
     """The one package that is built of a tree, with the tools that are installed."""
     command = [sys.executable, "-m", "build", "--no-isolation", f"--{what}", "--outdir", str(into)]

@@ -33,6 +33,7 @@ from allocsim.trace.results import EVENT_RESULTS, PAGE_RESULTS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from allocsim.recording.opening_stock import OpeningStock
     from allocsim.recording.requests import SheafRuns
     from allocsim.tables import Int8, Int16
 
@@ -72,6 +73,8 @@ class RecordingFacts:
         charges_cgroups: the kernel can charge objects to memory cgroups; None: not known.
         gfp_bits: gfp bits by name from its format text; None: the kernel's.
         page_size: bytes of a page.
+        opening: what the kernel's page owner said of the blocks that were there before; None: it
+            was not asked.
     """
 
     release: str
@@ -84,6 +87,7 @@ class RecordingFacts:
     charges_cgroups: bool | None = None
     gfp_bits: Mapping[str, int] | None = None
     page_size: int = 4096
+    opening: OpeningStock | None = None
 
 
 @dataclass(slots=True)
@@ -177,7 +181,7 @@ class Replay:
         self._layers = _Layers(
             Objects(caches, sites),
             Pages(set_before_alloc=kernel.set_before_alloc),
-            Ownership(kernel, recording.stacks, recording.page_size),
+            Ownership(kernel, recording.stacks, recording.page_size, recording.opening),
             ShmemHints(recording.functions, kernel.gfp),
             LateCacheNames(sites, caches),
             sites,

@@ -8,7 +8,7 @@ evidence of a later window say otherwise, the row is amended.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from allocsim.kernels.release import Kernel
     from allocsim.recording.objects import ObjectWindow
+    from allocsim.recording.opening_stock import OpeningStock
     from allocsim.recording.page_lives import PageWindow, Place
     from allocsim.tables import Int8, Int16
     from allocsim.trace.late_results import EventWindow
@@ -57,11 +58,17 @@ class Ownership:
         kernel: the recorded kernel.
         stacks: function names of each distinct stack, innermost first.
         page_size: bytes of a page.
+        opening: what is known of the blocks that are older than the recording.
     """
 
     def __init__(
-        self, kernel: Kernel, stacks: Sequence[Sequence[str]], page_size: int = 4096
+        self,
+        kernel: Kernel,
+        stacks: Sequence[Sequence[str]],
+        page_size: int = 4096,
+        opening: OpeningStock | None = None,
     ) -> None:
+        self._opening = opening and replace(opening)  # of which no block has told anything yet
         self._page_size = page_size
         self._kernel = kernel
         self._by_stack = kinds_of_stacks(stacks)
@@ -91,6 +98,8 @@ class Ownership:
             Kind (i2) and How (i1) of every life of ``pages.lives``.
         """
         lives = pages.lives
+        if self._opening is not None:
+            self._opening.tell(lives, window.seq)
         kinds, caches = self._from_objects(objects, place)
         frame_kinds, frame_caches = self._from_frames(pages)
         mappings = _from_mappings(window.columns, pages)
@@ -143,7 +152,7 @@ class Ownership:
         kind = kinds_by_gfp(lives["gfp_flags"], lives["order"], self._kernel.gfp, self._page_size)
         kind[(lives["near"] > 0) & (kind == PageKind.ANON)] = PageKind.SHMEM
         how = np.where(kind == PageKind.OTHER, How.ASSUMED, How.INFERRED).astype(np.int8)
-        older = lives["alloc_seq"] < 0
+        older = (lives["alloc_seq"] < 0) & (lives["gfp_flags"] < 0)
         kind[older], how[older] = PageKind.UNKNOWN, How.UNKNOWN
         seen = np.where(
             (lives["seen"] == PageKind.ANON) & (lives["order"] == pmd_order(self._page_size)),
@@ -187,6 +196,19 @@ class Ownership:
             at = np.flatnonzero(alone)
             frames = concat([frames, {"pfn": place.pfn[at], "cache": objects.own[at]}])
         self.frames = _lowest(frames)
+
+
+def opening_kinds(
+    stock: OpeningStock, stacks: Sequence[Sequence[str]], kernel: Kernel, page_size: int
+) -> tuple[Int16, Int8]:
+    """Kind and How of blocks of the opening stock: by stack, else by flags and order."""
+    by_stack = kinds_of_stacks(stacks)[stock.stack]
+    kind = kinds_by_gfp(stock.gfp_flags, stock.order, kernel.gfp, page_size)
+    how = np.where(kind == PageKind.OTHER, How.ASSUMED, How.INFERRED).astype(np.int8)
+    told = by_stack != PageKind.UNKNOWN
+    kind[told] = by_stack[told]
+    how[told] = How.OBSERVED
+    return kind, how
 
 
 def _from_mappings(columns: Columns, pages: PageWindow) -> Evidence:

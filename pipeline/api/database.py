@@ -14,10 +14,10 @@ from weakref import WeakValueDictionary
 
 import duckdb
 
-from pipeline.errors import BusyError, StoreError, UsageError
+from pipeline.errors import BusyError, StoreError
 from pipeline.store.damage import is_damage, said_of_damage
 from pipeline.store.database import reading
-from pipeline.store.query import one_line
+from pipeline.store.query import said_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -107,7 +107,7 @@ class OpenDatabase:
         except duckdb.Error as error:
             if is_damage(error):
                 raise StoreError(said_of_damage(self.path)) from error
-            raise UsageError(one_line(error)) from error
+            raise said_of(error) from error
 
 
 _open: WeakValueDictionary[Path, OpenDatabase] = WeakValueDictionary()

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _ROWS_AT_ONCE = 1 << 17
+_ALL = "*"
 
 
 def lazy_frame(
-    asking: Callable[[], AbstractContextManager[DuckDBPyConnection]], query: str
+    asking: Callable[[str], AbstractContextManager[DuckDBPyConnection]], query: Callable[[str], str]
 ) -> pl.LazyFrame:
     """A SELECT as a frame; its columns, filters and first rows are asked of DuckDB.
 
@@ -31,8 +32,8 @@ def lazy_frame(
     ENUMs are Categorical, which polars compares and sorts as text.
 
     Args:
-        asking: gives a connection for a block; held by the frame.
-        query: the statement.
+        asking: gives a connection for a block to a statement; held by the frame.
+        query: the statement, of columns as SQL names them, or of them all in any case.
 
     Raises:
         UsageError: a column is of a type that polars does not know.
@@ -41,17 +42,23 @@ def lazy_frame(
     def rows(
         columns: list[str] | None, predicate: pl.Expr | None, count: int | None, size: int | None
     ) -> Iterator[pl.DataFrame]:
-        with asking() as connection:
-            found = connection.sql(query).pl(lazy=True)
+        statement = query(_ALL if columns is None else ", ".join(map(_quoted, columns)) or _ALL)
+        with asking(statement) as connection:
+            found = connection.sql(statement).pl(lazy=True)
             yield from _pushed_down(found, columns, predicate, count, size)
 
-    with asking() as connection:
-        answer = connection.sql(query)
+    statement = query(_ALL)
+    with asking(statement) as connection:
+        answer = connection.sql(statement)
         for name, kind in zip(answer.columns, answer.types, strict=True):
             if "INTERVAL" in str(kind):  # polars panics
                 raise UsageError(f"column {name}: polars has no {kind}; make it a number or a text")
         schema = answer.limit(0).pl().schema
     return register_io_source(rows, schema=schema, is_pure=True)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def kept(frame: pl.LazyFrame, stack: ExitStack) -> pl.LazyFrame:

@@ -11,10 +11,11 @@ from weakref import finalize
 from allocsim.toml_data.table import did_you_mean
 from pipeline.api.database import database
 from pipeline.errors import StoreError, UsageError
-from pipeline.store.query import reading_statement
+from pipeline.store.asking.trace_sets import find_trace_sets, mentions_recorded, shown
+from pipeline.store.query import reading_statement, show_recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     import polars as pl
@@ -48,10 +49,18 @@ class Results:
         path: the file.
         done: runs that were asked for, and those of them that were added; None: it was only opened.
         kept: what is undone when it is closed, such as the folder of a temporary database.
+        traces: trace sets of its runs that have moved, for the view recorded.
     """
 
-    def __init__(self, path: Path, done: Done | None = None, kept: ExitStack | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        done: Done | None = None,
+        kept: ExitStack | None = None,
+        traces: Sequence[Path] = (),
+    ) -> None:
         self.path = path
+        self._traces = traces
         #: Numbers of the runs that replay or sweep was asked for, in order; none of ``open``.
         self.asked: tuple[int, ...] = tuple(done.runs) if done else ()
         #: Those of them that the database did not have before.
@@ -96,6 +105,18 @@ class Results:
         with self._database.asking() as connection:
             yield connection
 
+    @contextmanager
+    def _asking(self, statement: str) -> Iterator[DuckDBPyConnection]:
+        """As asking; a statement can read the view recorded on it."""
+        with self.asking() as connection:
+            checked = reading_statement(connection, statement)
+            if not mentions_recorded(statement):
+                yield connection
+                return
+            with shown(connection, find_trace_sets(connection, self._traces)) as trace_sets:
+                show_recorded(connection, trace_sets, checked)
+                yield connection
+
     @property
     def runs(self) -> pl.LazyFrame:
         """A row a run, recorded and simulated, with its trace: tables runs and traces."""
@@ -117,7 +138,7 @@ class Results:
         Raises:
             UsageError: there is none of that name.
         """
-        return self._frame(self._from("view", name))
+        return self._relation("view", name)
 
     def table(self, name: str) -> pl.LazyFrame:
         """A table.
@@ -125,7 +146,7 @@ class Results:
         Raises:
             UsageError: there is none of that name.
         """
-        return self._frame(self._from("table", name))
+        return self._relation("table", name)
 
     def arrow(self, name: str) -> pa.Table:
         """A table or a view, whole, as an Arrow table.
@@ -133,28 +154,30 @@ class Results:
         Raises:
             UsageError: there is none of that name.
         """
-        kind = "table" if name in self.tables else "view"
-        query = self._from(kind, name)
-        with self.asking() as connection:
+        query = self._from("table" if name in self.tables else "view", name)
+        with self._asking(query) as connection:
             return connection.sql(query).to_arrow_table()
 
     def sql(self, statement: str) -> pl.LazyFrame:
         """The rows of one SQL statement, in DuckDB's dialect, which only reads.
 
-        It can read the tables and views of the database, and no other file. It runs when the frame
-        is collected, and anew each time.
+        It can read the tables and views of the database, and no other file; by the view recorded
+        the trace sets of its runs. It runs when the frame is collected, and anew each time.
 
         Raises:
             UsageError: it is wrong, or can do more than read.
+            InputError: a trace set that it needs is not where it was.
         """
-        with self.asking() as connection:
-            reading_statement(connection, statement)
-        return self._frame(statement)
+        return self._frame(lambda _: statement)
 
-    def _frame(self, query: str) -> pl.LazyFrame:
+    def _relation(self, kind: str, name: str) -> pl.LazyFrame:
+        rows = self._from(kind, name)
+        return self._frame(lambda columns: f"SELECT {columns} {rows}")
+
+    def _frame(self, query: Callable[[str], str]) -> pl.LazyFrame:
         from pipeline.api.frames import lazy_frame  # the commands have no need of polars
 
-        return lazy_frame(self.asking, query)
+        return lazy_frame(self._asking, query)
 
     def _names(self, kind: str) -> list[str]:
         with self.asking() as connection:
@@ -168,16 +191,18 @@ class Results:
         return f'FROM "{name}"'
 
 
-def open(db: PathLike) -> Results:  # noqa: A001 - as whoever calls it has it: allocsim.open
+def open(db: PathLike, *, traces: Sequence[PathLike] = ()) -> Results:  # noqa: A001 - as whoever calls it has it: allocsim.open
     """Open a results database, to be asked.
 
     Args:
         db: the file that allocsim replay or sweep wrote.
+        traces: trace sets of its runs that are not any more where they were when they were
+            replayed: the view recorded reads them.
 
     Raises:
         StoreError: no such file, not a results database, of another schema version, or in use.
     """
-    return opened(Results(Path(db)))
+    return opened(Results(Path(db), traces=[Path(trace) for trace in traces]))
 
 
 def opened(results: Results) -> Results:

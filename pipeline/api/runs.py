@@ -47,6 +47,7 @@ def replay(  # noqa: PLR0913 - as the command has them
     schemes: Sequence[PathLike] = (),
     costs: PathLike | None = None,
     instance: str | None = None,
+    vmlinux: PathLike | None = None,
     again: bool = False,
     progress: Progress | None = None,
 ) -> Results:
@@ -66,6 +67,8 @@ def replay(  # noqa: PLR0913 - as the command has them
         schemes: of page descriptors, likewise; none: all shipped ones.
         costs: table of what operations take, likewise; None: the recorded machine's.
         instance: trace instance of a trace.dat to read; None: the only one with kmem events.
+        vmlinux: image of the recorded kernel with DWARF, for file and line of call sites; None:
+            their files by function name.
         again: replay what the database has already, too.
         progress: told how far it is, as the command shows it.
 
@@ -99,6 +102,7 @@ def replay(  # noqa: PLR0913 - as the command has them
             changed if placement == SIMULATED else None,
             pricing,
             instance,
+            vmlinux=None if vmlinux is None else Path(vmlinux),
             again=again,
         ),
     )

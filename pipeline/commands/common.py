@@ -71,3 +71,28 @@ class RowFormat(StrEnum):
     MARKDOWN = "markdown"
     CSV = "csv"
     JSON = "json"
+
+
+# Which events are counted (stat), or lives by their allocation (replay, report): docs/stat.md.
+SINCE = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="TIME",
+        help="Only from this time on: seconds on the recording's clock (8.527155), or after its"
+        " first event (+1.5).",
+    ),
+]
+UNTIL = Annotated[
+    str | None, typer.Option("--to", metavar="TIME", help="Only up to this time, likewise.")
+]
+CPUS = Annotated[
+    list[str] | None, typer.Option("--cpu", metavar="N,N-M", help="Only of these CPUs.")
+]
+PIDS = Annotated[
+    list[str] | None, typer.Option("--pid", metavar="N,N-M", help="Only of these tasks.")
+]
+CACHES = Annotated[
+    list[str] | None,
+    typer.Option("--cache", metavar="NAME,...", help="Only objects and slabs of these caches."),
+]

@@ -22,7 +22,8 @@ def import_(
         list[Path],
         typer.Argument(
             metavar="FILE",
-            help="Recordings (trace.dat, perf.data, ftrace text), or folders with one.",
+            help="Recordings (trace.dat, perf.data, text of tracefs, trace-cmd report or perf"
+            " script, LISA's tables), or folders with one.",
         ),
     ],
     output: Annotated[

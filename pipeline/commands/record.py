@@ -85,7 +85,8 @@ def _plan(command: list[str], output: Path, buffer: int, clock: str, events: lis
   trace-cmd reset: whatever else is being traced ends, ring buffers are emptied
   give each of {cpus} CPUs a ring buffer of {buffer:,} KB, {cpus * buffer // 1000:,} MB in all
   copy uptime, slabinfo, buddyinfo, pagetypeinfo, zoneinfo, vmstat, meminfo,
-    kpageflags and kpagecount of /proc, and the attributes of /sys/kernel/slab
+    allocinfo, kpageflags and kpagecount of /proc, the attributes of
+    /sys/kernel/slab, and page_owner of debugfs: those that there are
   record kmem (mm_page_alloc with stacks){more}
     by the clock {clock}, while this runs:
     {shlex.join(command)}

@@ -37,6 +37,20 @@ frames() {
     done
 }
 
+# What each place in the source has allocated (CONFIG_MEM_ALLOC_PROFILING), into the folder $1.
+tags() {
+    cat /proc/allocinfo > "$1/allocinfo" 2> /dev/null || rm -f "$1/allocinfo"
+}
+
+# Who allocated each block of pages (booted with page_owner=on), into the folder $1.
+owners() {
+    command -v zstd > /dev/null || return 0
+    owner=/sys/kernel/debug/page_owner
+    if [ -r $owner ] && head -c 1 $owner > /dev/null 2>&1; then
+        cat $owner | zstd -q -3 -o "$1/page_owner.zst"
+    fi
+}
+
 # Every attribute of every slab cache, into the folder $1. A cache merged with another is a link.
 caches() (
     cd /sys/kernel/slab 2> /dev/null || exit 0
@@ -80,7 +94,9 @@ trace-cmd reset > /dev/null
 echo "$kb" > $tracing/buffer_size_kb || fail "a ring buffer of $kb KB a CPU cannot be had"
 before=$folder/snapshots/before after=$folder/snapshots/after
 mkdir -p "$before" "$after"
+owners "$before"
 caches "$before"
+tags "$before"
 cat /proc/vmstat > "$before/vmstat"
 frames "$before"
 counters "$before"
@@ -95,6 +111,7 @@ echo 0 > $tracing/tracing_on # by this shell: no program begins or ends behind t
 counters "$after"
 frames "$after"
 cat /proc/vmstat > "$after/vmstat"
+tags "$after"
 caches "$after"
 for cpu in $tracing/per_cpu/cpu*; do
     echo "${cpu##*/} $(tr '\n' ' ' < "$cpu/stats")"

@@ -10,11 +10,16 @@ import typer
 
 from pipeline.commands import completion
 from pipeline.commands.common import (
+    CACHES,
+    CPUS,
     DB,
     DEFAULT_DB,
     DEFAULT_WAIT,
     INSTANCE,
+    PIDS,
     SETTINGS,
+    SINCE,
+    UNTIL,
     WAIT,
     PlacementChoice,
 )
@@ -64,6 +69,15 @@ def replay(
         ),
     ] = None,
     instance: INSTANCE = None,
+    vmlinux: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Image of the recorded kernel with its DWARF: file and line of each call site are"
+            " taken from it (pip install 'allocsim[vmlinux]'); from names of functions, files"
+            " alone, if not given. Also of what the database has already.",
+        ),
+    ] = None,
     again: Annotated[
         bool,
         typer.Option(
@@ -72,6 +86,11 @@ def replay(
             " policies, schemes, costs and settings.",
         ),
     ] = False,
+    since: SINCE = None,
+    until: UNTIL = None,
+    cpu: CPUS = None,
+    pid: PIDS = None,
+    cache: CACHES = None,
 ) -> None:
     """Replay traces through the model, and add runs for each to the results database.
 
@@ -80,11 +99,17 @@ def replay(
     numbers of runs are those that report, compare and sql take. The recorded run and the simulated
     one are added one after the other, each whole or not at all; the same command once more adds
     what is missing, and nothing that is there.
+
+    --from, --to, --cpu, --pid and --cache choose what is printed, by the allocation of each page
+    and object, not what is replayed: the runs are whole.
     """
     from pipeline.api.runs import replay as replayed
     from pipeline.processes.progress import shown
-    from reports.console.runs import print_replayed
+    from pipeline.stat.lives import selected_lives
+    from pipeline.stat.selection import selection
+    from reports.console.runs import print_replayed, print_selected
 
+    chosen = selection(since, until, cpu or [], pid or [], cache or [])
     with shown() as progress:
         results = replayed(
             traces,
@@ -95,14 +120,18 @@ def replay(
             schemes=scheme or (),
             costs=costs,
             instance=instance,
+            vmlinux=vmlinux,
             again=again,
             progress=progress,
         )
     there = [run for run in results.asked if run not in results.added]
     if there:
         typer.echo(printable(_there(there)), err=True)
-    with results, results.asking() as connection:
-        print_replayed(connection, results.asked, sys.stdout)
+    with results, results.asking() as connection, selected_lives(connection, chosen):
+        if chosen:
+            print_selected(connection, results.asked, chosen.words(), sys.stdout)
+        else:
+            print_replayed(connection, results.asked, sys.stdout)
 
 
 def _there(runs: list[int]) -> str:

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, FORCE, WAIT
+from pipeline.commands.common import (
+    CACHES,
+    CPUS,
+    DB,
+    DEFAULT_DB,
+    DEFAULT_WAIT,
+    FORCE,
+    PIDS,
+    SINCE,
+    UNTIL,
+    WAIT,
+)
 from pipeline.commands.formats import FILES, FORMATS, DocumentFormat, as_document, outputs, write
 from pipeline.errors import StoreError, UsageError
 
@@ -36,19 +47,33 @@ def report(
         typer.Option("--full", help="With an appendix: everything that is known of each run."),
     ] = False,
     force: FORCE = False,
+    since: SINCE = None,
+    until: UNTIL = None,
+    cpu: CPUS = None,
+    pid: PIDS = None,
+    cache: CACHES = None,
 ) -> None:
     """Report on the runs of the results database: all of them, or those that are named.
 
     First what freezing saves, what could be next, what the model says of sheaves, and what page
     descriptors would do, each with its range, how it is known and its caveat; then the recordings.
     Up to eight have a page each, of more there is a table.
+
+    With --from, --to, --cpu, --pid or --cache: what is told of single lives, of those whose
+    allocation is selected.
     """
     from pipeline.outputs import REPORT
     from pipeline.processes.progress import shown
+    from pipeline.stat.lives import selected_lives
+    from pipeline.stat.selection import selection
     from pipeline.store.database import reading
     from reports import queries
     from reports.sections.build import build
+    from reports.sections.selected import selected
 
+    lives = selection(since, until, cpu or [], pid or [], cache or [])
+    if lives and full:
+        raise UsageError("--full is of whole recordings; leave it out with a selection")
     wanted = outputs(format_ or [], output or [], REPORT, force=force)
     with shown() as progress, reading(db) as connection:
         runs = queries.runs(connection)
@@ -56,7 +81,12 @@ def report(
             raise StoreError(f"{db}: holds no run yet; add one with: allocsim replay TRACE")
         every = queries.every_run(connection)
         chosen = _chosen(runs, every, run or [], trace or [])
-        made = build(connection, chosen, full=full, step=progress.step("asking the database"))
+        step = progress.step("asking the database")
+        if lives:
+            with selected_lives(connection, lives):
+                made = selected(connection, chosen, lives.words())
+        else:
+            made = build(connection, chosen, full=full, step=step)
     write(wanted, lambda how: _rendered(made, how))
 
 

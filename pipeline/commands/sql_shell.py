@@ -142,9 +142,7 @@ class _Shell:
         """
         [row] = self._rows("SELECT count(*) AS runs FROM runs")
         runs = f"{row['runs']} run{'s'[: row['runs'] != 1]}"
-        _print(
-            f"allocsim {__version__}: {self._question.db} has {runs}. .help tells what to type.\n"
-        )
+        _print(f"allocsim {__version__}: {self._question.db} has {runs}. .help says more.\n")
 
     def turn(self) -> bool:
         """Take a line, and answer if it ends something; False: it was the last one."""

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.common import INSTANCE
+from pipeline.commands.common import CACHES, CPUS, INSTANCE, PIDS, SINCE, UNTIL
 
 
 class StatFormat(StrEnum):
@@ -18,9 +18,6 @@ class StatFormat(StrEnum):
     TEXT = "text"
     CSV = "csv"
     JSON = "json"
-
-
-_MANY = list[str] | None
 
 
 def stat(
@@ -33,9 +30,9 @@ def stat(
         str | None,
         typer.Option(
             metavar="KEY,...",
-            help="What a row stands for: site, cache, address, cpu, pid, gfp, stack, of pages order"
-            " and migratetype too; several make a row each. Where it is not given, objects by site,"
-            " pages by site,order,migratetype,gfp.",
+            help="What a row stands for: site, cache, address, cpu, pid, gfp, stack, of"
+            " pages order and migratetype too; several make a row each. Where it is not given,"
+            " objects by site, pages by site,order,migratetype,gfp.",
         ),
     ] = None,
     live: Annotated[
@@ -52,30 +49,19 @@ def stat(
         ),
     ] = "bytes_alloc,allocations",
     lines: Annotated[
-        int, typer.Option("-n", min=0, metavar="ROWS", help="Rows of a table; 0: all.")
-    ] = 10,
-    since: Annotated[
-        str | None,
+        int | None,
         typer.Option(
-            "--from",
-            metavar="TIME",
-            help="Count no earlier events: seconds on the recording's clock (8.527155), or after"
-            " its first event (+1.5).",
+            "-n",
+            min=0,
+            metavar="ROWS",
+            help="Rows of a table, 0: all; where it is not given 10 of text, all of CSV and JSON.",
         ),
     ] = None,
-    until: Annotated[
-        str | None, typer.Option("--to", metavar="TIME", help="Count no later events.")
-    ] = None,
-    cpu: Annotated[
-        _MANY, typer.Option(metavar="N,N-M", help="Count events of these CPUs only.")
-    ] = None,
-    pid: Annotated[
-        _MANY, typer.Option(metavar="N,N-M", help="Count events of these tasks only.")
-    ] = None,
-    cache: Annotated[
-        _MANY,
-        typer.Option(metavar="NAME,...", help="Count events of objects of these caches only."),
-    ] = None,
+    since: SINCE = None,
+    until: UNTIL = None,
+    cpu: CPUS = None,
+    pid: PIDS = None,
+    cache: CACHES = None,
     format_: Annotated[
         StatFormat, typer.Option("--format", "-f", help="How it is written.")
     ] = StatFormat.TEXT,
@@ -98,6 +84,8 @@ def stat(
     from reports.render.rows import write_csv
 
     chosen = selection(since, until, cpu or [], pid or [], cache or [])
+    if lines is None:
+        lines = 10 if format_ is StatFormat.TEXT else 0
     wanted = asked(slab=slab, page=page, by=by, selection=chosen, live=live, sort=sort, lines=lines)
     if format_ is StatFormat.CSV and len(wanted.by) > 1:
         raise UsageError("CSV is one table: name --slab or --page")

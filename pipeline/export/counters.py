@@ -42,7 +42,8 @@ class CounterGroup:
 
 _TIMES = """(
     SELECT facts.seq, facts.ts, origins.cache
-    FROM internal.object_facts AS facts INNER JOIN object_origins AS origins USING (origin)
+    FROM internal.object_facts AS facts
+    INNER JOIN internal.object_origins AS origins USING (origin)
     WHERE facts.run = $run
     UNION ALL
     SELECT seq, ts, NULL FROM page_events WHERE run = $run

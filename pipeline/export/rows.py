@@ -32,11 +32,13 @@ class RowSource:
 
     Args:
         name: its name.
+        sql_name: what SQL calls it.
         row: what a row is.
         columns: unit ("": none) and sentence of each column, by name.
     """
 
     name: str
+    sql_name: str
     row: str
     columns: dict[str, tuple[str, str]]
 
@@ -50,11 +52,11 @@ def source(name: str) -> RowSource:
     if name in VIEWS:
         about = view(name)
         columns = {column: (unit, doc) for column, unit, doc in about.columns}
-        return RowSource(name, about.row.removeprefix("one row is "), columns)
+        return RowSource(name, name, about.row.removeprefix("one row is "), columns)
     if name in TABLE_OF:
         table = TABLE_OF[name]
         columns = {column.name: (column.unit, stored_doc(column)) for column in table.columns}
-        return RowSource(name, table.row, columns)
+        return RowSource(name, table.sql_name, table.row, columns)
     near = get_close_matches(name, [*VIEWS, *TABLE_OF], 1)
     hint = f"; is {near[0]} meant?" if near else ""
     raise UsageError(f"{name}: no view or table{hint} (docs/views, docs/schema.md)")
@@ -112,7 +114,7 @@ def _reader(
     connection: duckdb.DuckDBPyConnection, what: RowSource, run: int | None, *, as_text: bool
 ) -> pa.RecordBatchReader:
     """The rows, names as text; ``as_text``: addresses and lists, too."""
-    described = connection.execute(f"DESCRIBE {what.name}").fetchall()
+    described = connection.execute(f"DESCRIBE {what.sql_name}").fetchall()
     types = {name: kind for name, kind, *_ in described}
     if run is not None and "run" not in types:
         raise UsageError(f"{what.name}: its rows are of no run; leave out --run")
@@ -120,7 +122,7 @@ def _reader(
         f'{_value(name, kind, as_text=as_text)} AS "{name}"' for name, kind in types.items()
     )
     where = "" if run is None else f"WHERE run = {run}"
-    return connection.sql(f"SELECT {values} FROM {what.name} {where}").to_arrow_reader(_BATCH)
+    return connection.sql(f"SELECT {values} FROM {what.sql_name} {where}").to_arrow_reader(_BATCH)
 
 
 def _value(name: str, kind: str, *, as_text: bool) -> str:

@@ -140,6 +140,7 @@ class Conversion:
         Raises:
             InputError: there can be none of these.
         """
+        self._symbols.result()  # which may name them
         return of_no_format(self.types, self.counts.dropped, self.reader.path)
 
     def _instead(self) -> str:

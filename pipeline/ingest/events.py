@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.trace.events import EVENT_COLUMN, EVENTS, Event
+from allocsim.trace.events import EVENT_COLUMN, EVENTS, Ev, Event
 from pipeline.errors import InputError
 from pipeline.ingest.formats import EventFormat, Field, format_names, parse_format
 
@@ -27,6 +28,12 @@ _KERNEL_STACK = ("ftrace", "kernel_stack")
 USER_STACK = "user_stack"
 OF_NO_FORMAT = "events of no format"  #: what those of a type are called that no format is of
 _MOST_OF_FTRACE = 255
+_OWN_OF_FTRACE = 15  # numbers below it are of ftrace itself in all kernels, and have formats
+_EVENT_SYMBOL = re.compile(rb"^([0-9a-f]{8,16}) \S __event_(\w{1,80})$", re.MULTILINE)
+_FEWEST_KNOWN = 2  # of which one alone would agree with itself
+_BESIDE = 32  # numbers beside those that are kept
+# Of newer kernels, or of kernels built with what they are of.
+_NOT_EVERYWHERE = {code for code in Ev if code >= Ev.MM_SETUP_PER_ZONE_WMARKS} | {Ev.RSS_STAT}
 _COMMON = ("common_type", "common_flags", "common_pid")
 
 
@@ -75,6 +82,7 @@ class EventTypes:
         struct_pages: how pointers to struct page become frame numbers; None: events have these.
         names: of all event types that have a format, by common_type, to name what is dropped.
         spans: the lowest and the highest common_type of each system whose events are kept.
+        unlisted: names of event types that have no format, as far as the kernel's symbols tell.
     """
 
     kept: list[Kept] = field(default_factory=list)
@@ -85,6 +93,7 @@ class EventTypes:
     names: dict[int, str] = field(default_factory=dict)
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)
     struct_pages: StructPages | None = None
+    unlisted: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, formats: list[tuple[str, memoryview]], where: str) -> EventTypes:
@@ -150,18 +159,59 @@ class EventTypes:
 
     def name_of(self, number: int) -> str:
         """The name of the event type with this common_type, for counts of what was dropped."""
-        return self.names.get(number, OF_NO_FORMAT)
+        return self.names.get(number) or self.unlisted.get(number, OF_NO_FORMAT)
+
+    def name_unlisted(self, symbols: memoryview, word: int) -> None:
+        """Name event types that have no format by the kernel's symbols.
+
+        A kernel numbers its own event types in the order of an array of pointers to them, each of
+        which has a symbol (include/linux/trace_events.h, include/trace/trace_events.h:
+        __event_##call; kernel/trace/trace_events.c:event_trace_enable, 7.2): where the pointers of
+        all that are kept lie as far apart as their numbers are, those between and beside them have
+        the numbers between and beside.
+
+        Args:
+            symbols: the text of kallsyms.
+            word: bytes of a pointer.
+        """
+        found = {
+            match[2].decode("ascii"): int(match[1], 16) for match in _EVENT_SYMBOL.finditer(symbols)
+        }
+        known = {
+            layout.number: found[layout.name]
+            for layout in (kept.format for kept in self.kept)
+            if layout.name in found
+        }
+        begins = {address - word * number for number, address in known.items()}
+        if len(known) < _FEWEST_KNOWN or len(begins) > 1:
+            return
+        for name, address in found.items():
+            number, rest = divmod(address - min(begins), word)
+            near = min(known) - _BESIDE <= number <= max(known) + _BESIDE
+            if not rest and near and number not in self.names:
+                self.unlisted[number] = name
 
     def among(self, number: int) -> str | None:
-        """The system between whose event types this common_type lies; None: of those kept, none.
+        """The system between whose event types this common_type lies; None: of none that is known.
 
         Event types get their numbers in the order in which they are registered, those that are
         built in together at boot (kernel/trace/trace_events.c:event_trace_enable,
         kernel/trace/trace_output.c:alloc_trace_event_type, 7.2). A system of mm/ is never a module,
         so that no other event type can be there.
         """
+        if number < _OWN_OF_FTRACE:
+            return "ftrace"
         spans = self.spans.items()
         return next((system for system, (low, high) in spans if low < number < high), None)
+
+    def missing(self, system: str) -> list[str]:
+        """Names of a system's events that every kernel has and the recording has no format of."""
+        there = {kept.event.code for kept in self.kept}
+        return [
+            event.name
+            for event in EVENTS
+            if event.system == system and event.code not in there | _NOT_EVERYWHERE
+        ]
 
 
 def _layout(system: str, text: memoryview, where: str) -> EventFormat | None:

@@ -24,8 +24,10 @@ from pipeline.replay.memdesc import add_descriptors
 from pipeline.replay.pricing import digest, with_own
 from pipeline.replay.settings import check_for_trace
 from pipeline.replay.simulated import add_simulated, settings_key
+from pipeline.replay.source_lines import add_source_lines
 from pipeline.replay.trace_source import must_exist, opened
-from pipeline.store import load
+from pipeline.source_places.places import source_places
+from pipeline.store import load, snapshot_rows
 from pipeline.store.adding import Adding, writing
 from pipeline.store.dimensions import (
     cache_rows,
@@ -34,8 +36,6 @@ from pipeline.store.dimensions import (
     find_trace,
     functions,
     gfp_rows,
-    kernel_cache_rows,
-    kernel_slab_rows,
     next_number,
     policy_op_rows,
     policy_rows,
@@ -52,17 +52,20 @@ from pipeline.store.reader_rows import kind_reader_rows, source_verdict_rows
 from pipeline.store.schema.dimensions import POLICIES, POLICY_OPS, POLICY_STEPS
 from pipeline.store.schema.freezing import KIND_READERS, SOURCE_VERDICTS
 from pipeline.store.schema.recorded import (
+    ALLOCINFO,
     CACHES,
     CALL_SITES,
     GFP_NAMES,
     KERNEL_CACHES,
     KERNEL_SLABS,
+    OPENING_STOCK,
     STACKS,
     TASKS,
     UNTRACED_ALLOCS,
 )
 from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS
 from pipeline.trace_set.machine import charges_cgroups, cpu_topology, kernel_caches
+from pipeline.trace_set.page_owner import page_owners
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -92,6 +95,7 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
     pricing: Pricing | None = None,
     instance: str | None = None,
     *,
+    vmlinux: Path | None = None,
     again: bool = False,
 ) -> Done:
     """Replay traces, one after the other.
@@ -107,6 +111,8 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
         settings: the simulated placement's; None: the recorded one only.
         pricing: what else to price each recorded run with; None: nothing.
         instance: the trace instance of recordings to read; None: the only one with kmem events.
+        vmlinux: image of the recorded kernel, whose DWARF says where call sites lie in the sources;
+            of a run that is there already, too.
         again: replay what the database has already all the same.
 
     Raises:
@@ -124,6 +130,10 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
                 replay_and_simulate(
                     trace, results, policies, progress, several, pricing, done, again=again
                 )
+                if vmlinux is not None:
+                    advance = progress.step(f"source lines of {trace.meta['name']}")
+                    recorded = done.runs[-1 - len(several)]
+                    add_source_lines(results, recorded, trace, vmlinux, advance)
     return done
 
 
@@ -280,6 +290,7 @@ def add_recorded(  # noqa: PLR0913 - as replay_trace
     kernel = kernel_of(recording.release)
     made_with = digest(policies, pricing)
     policies = with_own(policies, kernel)
+    places = source_places(trace)
     model = Replay(recording)
     run = next_number(connection, "runs", "run")
     writer = RunWriter(connection, run)
@@ -306,17 +317,21 @@ def add_recorded(  # noqa: PLR0913 - as replay_trace
         "own_note": kernel.policy_note or None,
         "placement": "recorded",
         "made_with": made_with,
+        "places": places.source,
         "use_how": int(How.OBSERVED if recording.page_ref else How.ASSUMED),
     }
     writer.rows(RUNS, [about])
     writer.rows(CACHES, cache_rows(final))
-    writer.rows(KERNEL_CACHES, kernel_cache_rows(trace))
-    writer.rows(KERNEL_SLABS, kernel_slab_rows(trace))
-    writer.rows(GFP_NAMES, gfp_rows(writer.gfp_flags, kernel))
+    writer.rows(KERNEL_CACHES, snapshot_rows.kernel_cache_rows(trace))
+    writer.rows(KERNEL_SLABS, snapshot_rows.kernel_slab_rows(trace))
+    older = set() if recording.opening is None else set(recording.opening.gfp_flags.tolist())
+    writer.rows(GFP_NAMES, gfp_rows(writer.gfp_flags | older, kernel))
     without = allocated_without_event(kernel.version)
+    writer.rows(ALLOCINFO, snapshot_rows.allocinfo_rows(trace))
+    writer.rows(OPENING_STOCK, snapshot_rows.opening_stock_rows(recording, kernel))
     writer.rows(UNTRACED_ALLOCS, [{"cache": cache, "doc": how} for cache, how in without.items()])
-    writer.rows(QUALITY_COUNTS, count_rows(final))
-    writer.rows(CALL_SITES, call_site_rows(trace))
+    writer.rows(QUALITY_COUNTS, count_rows(final, recording.opening))
+    writer.rows(CALL_SITES, call_site_rows(trace, places.places))
     writer.rows(STACKS, stack_rows(recording.stacks))
     writer.rows(TASKS, task_rows(trace))
     writer.rows(POLICIES, policy_rows(policies))
@@ -363,16 +378,19 @@ def recording_of(trace: TraceSet) -> RecordingFacts:
             f"{trace.path}: {named(missing)} in this recording, which a replay needs; "
             "record with trace-cmd or perf"
         )
+    stacks = stack_names(trace)
+    owners = page_owners(trace.snapshot("page_owner"))
     return RecordingFacts(
         release=release,
         cache_names=trace.text("cache"),
-        stacks=stack_names(trace),
+        stacks=stacks + (owners.stacks if owners else []),
         functions=functions(trace),
         direct_map_base=meta["direct_map"]["base"],
         page_ref=any(name.startswith("page_ref_") for name in meta["recorded_events"]),
         kernel_caches=kernel_caches(trace),
         charges_cgroups=charges_cgroups(trace),
         page_size=meta["page_size"],
+        opening=None if owners is None else snapshot_rows.opening_stock(owners, len(stacks)),
     )
 
 

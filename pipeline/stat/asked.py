@@ -17,7 +17,7 @@ _BY = {SLAB: ("site",), PAGE: ("site", "order", "migratetype", "gfp")}
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class WantedTables:
     """Tables and their rows.
 
     Attributes:
@@ -44,7 +44,7 @@ def asked(  # noqa: PLR0913 - one an option
     live: bool,
     sort: str,
     lines: int,
-) -> Asked:
+) -> WantedTables:
     """What options ask for.
 
     Args:
@@ -76,7 +76,7 @@ def asked(  # noqa: PLR0913 - one an option
     wanted = tuple(sort.split(","))
     for layer, columns in found.items():
         check_sort(wanted, layer, columns)
-    return Asked(found, live, wanted, lines, without[0] if without else "")
+    return WantedTables(found, live, wanted, lines, without[0] if without else "")
 
 
 def _keys(text: str) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from allocsim.tables import Int64
-    from pipeline.stat.asked import Asked
+    from pipeline.stat.asked import WantedTables
     from pipeline.stat.labels import Labels
     from pipeline.stat.run import Stat
     from pipeline.stat.tables import StatTable
@@ -41,17 +41,18 @@ _SHOWN = {
     (PAGE, False): ("allocations", "bytes_alloc", "live", "live_bytes_alloc"),
     (PAGE, True): ("allocations", "bytes_alloc"),
 }
+_OF_STACKS = {"site", "stack"}  # keys of pages that take one
 _ORDERS = 11  # of the matrix: those that kernels with pages of 4 KiB have
 
 
-def csv_rows(stat: Stat, asked: Asked) -> tuple[list[str], Iterator[tuple[object, ...]]]:
+def csv_rows(stat: Stat, asked: WantedTables) -> tuple[list[str], Iterator[tuple[object, ...]]]:
     """Columns and rows of the one table that was asked for."""
     [table] = stat.tables.values()
     rows = _rows(table, asked)
     return table_rows.columns(table), table_rows.records(table, rows, stat.labels)
 
 
-def as_json(stat: Stat, asked: Asked) -> str:
+def as_json(stat: Stat, asked: WantedTables) -> str:
     """All tables with their totals."""
     facts = stat.facts
     made: dict[str, Any] = {
@@ -73,21 +74,21 @@ def as_json(stat: Stat, asked: Asked) -> str:
     return json.dumps(made, indent=1, ensure_ascii=False) + "\n"
 
 
-def as_text(stat: Stat, asked: Asked) -> TotalsText:
+def as_text(stat: Stat, asked: WantedTables) -> TotalsText:
     """What a person reads."""
     tables = [_text_table(stat, table, asked) for table in stat.tables.values()]
     alone = stat.matrix if SLAB not in stat.tables else None
     matrix = [] if alone is None else _matrix(alone, stat.labels, live=asked.live)
-    notes = [*_without_stacks(stat), *_without_repeats(stat)]
+    notes = [*_inferred(stat), *_without_stacks(stat), *_without_repeats(stat)]
     return TotalsText(_head(stat, asked), tables, matrix, notes)
 
 
-def _rows(table: StatTable, asked: Asked) -> Int64:
+def _rows(table: StatTable, asked: WantedTables) -> Int64:
     rows = sorted_rows(table, asked.sort, live=asked.live)
     return rows[: asked.lines] if asked.lines else rows
 
 
-def _head(stat: Stat, asked: Asked) -> list[str]:
+def _head(stat: Stat, asked: WantedTables) -> list[str]:
     facts = stat.facts
     length = facts["last_ts"] - facts["first_ts"]
     lasted = duration(length) if facts["ts_unit"] == "ns" else f"{count(length)} {facts['ts_unit']}"
@@ -97,12 +98,12 @@ def _head(stat: Stat, asked: Asked) -> list[str]:
         said[0] += f", {plural(lost, 'event')} lost"
     if stat.selection:
         said.append(
-            f"Counted are events of: {stat.selection.words()}. What they mean follows from all."
+            f"Counted are events {stat.selection.words()}. What they mean follows from all."
         )
     return [*said, asked.left_out] if asked.left_out else said
 
 
-def _text_table(stat: Stat, table: StatTable, asked: Asked) -> TotalsTable:
+def _text_table(stat: Stat, table: StatTable, asked: WantedTables) -> TotalsTable:
     every = sorted_rows(table, asked.sort, live=asked.live)
     rows = every[: asked.lines] if asked.lines else every
     keys = [_texts(stat, table, name, rows) for name in table.by]
@@ -182,12 +183,21 @@ def _matrix(table: StatTable, labels: Labels, *, live: bool) -> list[list[str]]:
     return [heads, *cells]
 
 
+def _inferred(stat: Stat) -> list[str]:
+    """What rows stand for that no event says."""
+    keys = {name for table in stat.tables.values() for name in table.by}
+    said = []
+    if "cache" in keys or stat.selection.caches:
+        said.append("cache: as a replay of all events finds it.")
+    return said
+
+
 def _without_stacks(stat: Stat) -> list[str]:
     """That call sites of pages are not known, where there are none."""
-    if PAGE not in stat.tables or not {"site", "stack"} & {*stat.tables[PAGE].by}:
+    if PAGE not in stat.tables or not _OF_STACKS & {*stat.tables[PAGE].by}:
         return []
     table = stat.tables[PAGE]
-    if any((table.keys[name] != NOT_KNOWN).any() for name in table.by if name in ("site", "stack")):
+    if any((table.keys[name] != NOT_KNOWN).any() for name in table.by if name in _OF_STACKS):
         return []
     return ["No stacks after mm_page_alloc: who allocates pages is not known (docs/recording.md)."]
 

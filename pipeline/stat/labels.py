@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _WORD = 1 << 64  # addresses are kept as signed words
 _NEWEST = "7.3"  # whose names stand where the recording does not say its kernel
 _KINDS = {int(kind): kind.name.lower() for kind in Mt}
+# include/linux/mmzone.h, up to the kernel that gave __GFP_WAIT up.
+_OLD_KINDS = {0: "unmovable", 1: "reclaimable", 2: "movable"}
+_NUMBERS = {"cpu", "pid", "order", f"{PAGE} address"}
 WHOLE_PAGES = -2  #: in place of a cache: a large kmalloc
 NOT_KNOWN = -1  #: of a cache, a stack, the site of a page without a stack
 
@@ -39,6 +42,7 @@ class Labels:
         facts = source.facts()
         self._comms = {int(pid): comm for pid, comm in facts["comms"].items()}
         kernel = _kernel(facts["kernel_release"])
+        kinds = _KINDS if kernel.gfp_direct_reclaim else _OLD_KINDS
         self._sites: dict[int, str] = {}
         self._stacks: dict[int, list[str]] = {}
         self._site_of_stack: dict[int, int] = {}
@@ -47,7 +51,7 @@ class Labels:
             "cache": {WHOLE_PAGES: "large kmalloc: pages", **dict(enumerate(caches))}.get,
             "address": lambda address: f"{address % _WORD:#x}",
             "pid": lambda pid: f"{self._comms.get(pid, '?')}-{pid}",
-            "migratetype": lambda kind: _KINDS.get(kind, f"type {kind}"),
+            "migratetype": lambda kind: kinds.get(kind, f"type {kind}"),
             "gfp": lambda gfp: gfp_names(gfp, kernel) or f"{gfp:#x}",
             "stack": lambda stack: ";".join(reversed(self._stacks[stack])) if stack >= 0 else None,
         }
@@ -94,8 +98,18 @@ class Labels:
         known = self._texts.get(key)
         return str(value) if known is None else known(value)
 
+    def record(self, key: str, layer: str, value: int) -> int | str | None:
+        """A key's value for programs: a number where it is one, else as a person reads it."""
+        return (
+            value
+            if key in _NUMBERS or f"{layer} {key}" in _NUMBERS
+            else self.text(key, layer, value)
+        )
+
     def code(self, key: str, value: int) -> int | str | None:
-        """A key's value as an event has it: addresses and flags in hex."""
+        """What a program is told besides (tables.Key.code): addresses and flags in hex."""
+        if key == "pid":
+            return self._comms.get(value)
         if key == "site":
             return None if value == NOT_KNOWN else f"{value % _WORD:#x}"
         return f"{value:#x}" if key == "gfp" else value

@@ -91,7 +91,7 @@ def records(table: StatTable, rows: Int64, labels: Labels) -> Iterator[tuple[obj
     parts: list[Sequence[object]] = []
     for name in table.by:
         values = table.keys[name][rows].tolist()
-        parts.append([labels.text(name, table.layer, value) for value in values])
+        parts.append([labels.record(name, table.layer, value) for value in values])
         if KEYS[name].code:
             parts.append([labels.code(name, value) for value in values])
     parts += [table.figures[figure.name][rows].tolist() for figure in FIGURES[table.layer]]

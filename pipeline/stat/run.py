@@ -15,7 +15,6 @@ from pipeline.ingest.columns import Wanted
 from pipeline.processes.scratch import scratch
 from pipeline.replay.trace_source import opened
 from pipeline.stat import objects, pages
-from pipeline.stat.caches import OfNamedCaches
 from pipeline.stat.groups import merged
 from pipeline.stat.labels import Labels
 from pipeline.stat.objects import ObjectCounts, ObjectTotals
@@ -49,6 +48,7 @@ class Stat:
         objects: what the table of objects has not.
         pages: what that of pages has not.
         labels: words for the keys of rows.
+        has_repeats: second events of large kmallocs are in the events, if there were any (T3).
     """
 
     name: str
@@ -59,6 +59,7 @@ class Stat:
     objects: ObjectCounts
     pages: PageCounts
     labels: Labels
+    has_repeats: bool
 
 
 def total(
@@ -86,6 +87,9 @@ def total(
         caches: list[str] = []
         source: EventSource
         if "cache" in by.get(SLAB, ()) or selection.caches:
+            # Only who asks for caches waits for a replay, and for DuckDB with it.
+            from pipeline.stat.caches import OfNamedCaches  # noqa: PLC0415
+
             trace = stack.enter_context(opened(path, progress, instance))
             step = progress.step(f"read {path.name}")
             source = OfNamedCaches(trace, wanted, step, stack.enter_context(scratch()))
@@ -135,6 +139,7 @@ class _Collected:
 
     def __init__(self, by: Mapping[str, tuple[str, ...]], page_size: int) -> None:
         self._by = by
+        self._repeats = False
         self._objects: ObjectTotals | None = None
         self._pages: PageTotals | None = None
         if SLAB in by:
@@ -144,6 +149,7 @@ class _Collected:
 
     def window(self, events: Columns, counted: Bools, until: Bools) -> None:
         """Take in the next events."""
+        self._repeats |= "inner_site" in events
         for each in (self._objects, self._pages):
             if each is not None:
                 each.window(events, counted, until)
@@ -169,6 +175,7 @@ class _Collected:
             objects_besides,
             pages_besides,
             labels,
+            self._repeats,
         )
 
 
@@ -190,7 +197,7 @@ def _values(layer: str, name: str, values: Int64, labels: Labels) -> Int64:
     """A key's values, with the words for them looked up."""
     if KEYS[name].column(layer) == "stack":
         labels.know_stacks(values)
-        values = labels.sites_of(values) if name == "site" else values
+        values = values if name == "stack" else labels.sites_of(values)
     if name == "site":
         labels.know_sites(values.view(np.uint64))
     return values

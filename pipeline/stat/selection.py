@@ -89,9 +89,9 @@ class Selection:
         if self.until:
             parts.append(f"to {self.until.text}")
         for values, one, several in (
-            (self.cpus, "CPU", "CPUs"),
-            (self.pids, "task", "tasks"),
-            (self.caches, "cache", "caches"),
+            (self.cpus, "on CPU", "on CPUs"),
+            (self.pids, "by task", "by tasks"),
+            (self.caches, "in cache", "in caches"),
         ):
             if values:
                 parts.append(

@@ -54,7 +54,7 @@ def slab_lines(stat: Stat) -> Iterator[Line]:
             counts.large_bytes_alloc,
             "of allocated: large kmallocs, pages too",
         )
-    if left_out := repeats_left_out(stat):
+    if (left_out := repeats_left_out(stat)) and not stat.selection:
         yield Line(
             "large kmallocs again",
             left_out,
@@ -118,7 +118,7 @@ def perf_totals(stat: Stat) -> dict[str, int]:
 
 def repeats_left_out(stat: Stat) -> int:
     """Second events of large kmallocs that a trace set made earlier only counts, of all events."""
-    if stat.tables[SLAB].total("repeats") or stat.selection:
+    if stat.has_repeats:
         return 0
     left_out: int = stat.facts["dropped"].get("large_kmalloc_repeats", 0)
     return left_out
@@ -134,7 +134,7 @@ def summary(stat: Stat, layer: str) -> dict[str, Any]:
         **figures,
         "frag": _frag(table),
         **asdict(stat.objects),
-        "perf_kmem": perf_totals(stat),
+        "perf_kmem": None if repeats_left_out(stat) else perf_totals(stat),
     }
 
 

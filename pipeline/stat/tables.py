@@ -28,8 +28,8 @@ class Key:
         page: the event column it is of pages, likewise.
         doc: what it is.
         perf: other names, those of perf kmem's sort keys.
-        code: the column of CSV and JSON with the value as the event has it, where that is not what
-            a person reads; that is in the column ``name``.
+        code: a column of CSV and JSON besides the one called ``name``: the value as the event has
+            it where that one has what a person reads, and the name of a task.
     """
 
     name: str
@@ -61,7 +61,7 @@ KEYS = {
             "address", "ptr", "pfn", "Address of the object, or first page frame.", ("ptr", "page")
         ),
         Key("cpu", "cpu", "cpu", "CPU that allocated."),
-        Key("pid", "pid", "pid", "Task that allocated (common_pid)."),
+        Key("pid", "pid", "pid", "Task that allocated (common_pid).", (), "comm"),
         Key("order", "", "order", "Block of 2^order pages."),
         Key(
             "migratetype",
@@ -104,7 +104,7 @@ FIGURES: dict[str, tuple[Figure, ...]] = {
     SLAB: (
         _ALLOCATIONS,
         _BYTES_ALLOC,
-        Figure("bytes_req", "bytes", "Asked for."),
+        Figure("bytes_req", "bytes", "WantedTables for."),
         _FREES,
         _BYTES_FREED,
         Figure(

@@ -12,9 +12,7 @@ from allocsim.kernels.gfp import gfp_names
 from allocsim.page_alloc.gfp import migratetypes
 from allocsim.refcount.alloc_levels import caller, entry_level, recorded_frames
 from allocsim.refcount.policies import policy_ops, policy_steps
-from pipeline.store.schema.recorded import KERNEL_SLABS
 from pipeline.store.schema.runs import CPU_TOPOLOGY, TRACE_CPUS, TRACES
-from pipeline.trace_set.snapshots import SlabCaches, slab_caches
 from reports.rules import titled
 
 if TYPE_CHECKING:
@@ -24,7 +22,9 @@ if TYPE_CHECKING:
 
     from allocsim.kernels.release import Kernel
     from allocsim.recording.interpret import FinalResult
+    from allocsim.recording.opening_stock import OpeningStock
     from allocsim.refcount.policies import Policy, PolicyOp
+    from pipeline.source_places.places import SourcePlace
     from pipeline.trace_set.machine import CpuPlace
     from pipeline.trace_set.reader import TraceSet
 
@@ -120,16 +120,26 @@ def next_number(connection: duckdb.DuckDBPyConnection, table: str, column: str) 
     return int(rows[0][0])
 
 
-def call_site_rows(trace: TraceSet) -> list[dict[str, Any]]:
-    """Rows of ``call_sites``: every code address of the trace set."""
+def call_site_rows(trace: TraceSet, places: Sequence[SourcePlace]) -> list[dict[str, Any]]:
+    """Rows of ``call_sites``: every code address of the trace set, with its place."""
     symbols = trace.symbols
     return [
-        {"call_site": address, "symbol": symbol, "offset": offset, "module": module}
-        for address, symbol, offset, module in zip(
+        {
+            "call_site": address,
+            "symbol": symbol,
+            "offset": offset,
+            "module": module,
+            "file": place.file,
+            "line": place.line,
+            "directory": place.directory,
+            "place_how": int(place.how),
+        }
+        for address, symbol, offset, module, place in zip(
             symbols.address.tolist(),
             symbols.symbol,
             symbols.offset.tolist(),
             symbols.module,
+            places,
             strict=True,
         )
     ]
@@ -183,57 +193,6 @@ def task_rows(trace: TraceSet) -> list[dict[str, Any]]:
     return [{"pid": int(pid), "comm": comm} for pid, comm in trace.meta["comms"].items()]
 
 
-def kernel_cache_rows(trace: TraceSet) -> list[dict[str, Any]]:
-    """Rows of ``kernel_caches``: every name in the snapshot of sysfs, the later one if need be.
-
-    Raises:
-        InputError: the snapshot is damaged.
-    """
-    for when in ("before", "after"):
-        known = slab_caches(trace.snapshot("sysfs_slab.txt", when))
-        if known is not None:
-            folders = {cache: cache for cache, _ in known.values} | known.aliases
-            return [
-                {"name": name, "merged": of, "object_size": known.values.get((of, "object_size"))}
-                for name, of in folders.items()
-            ]
-    return []
-
-
-# Letters of tools/mm/slabinfo.c:slabcache (7.2), by the file that says 1, in its order.
-_FLAGS = {
-    "cache_dma": "d",
-    "hwcache_align": "A",
-    "poison": "P",
-    "reclaim_account": "a",
-    "red_zone": "Z",
-    "sanity_checks": "F",
-    "store_user": "U",
-    "trace": "T",
-}
-
-
-def kernel_slab_rows(trace: TraceSet) -> list[dict[str, Any]]:
-    """Rows of ``kernel_slabs``: every cache of the snapshots of sysfs.
-
-    Raises:
-        InputError: a snapshot is damaged.
-    """
-    rows = []
-    for moment in ("before", "after"):
-        known = slab_caches(trace.snapshot("sysfs_slab.txt", moment)) or SlabCaches()
-        for name in dict.fromkeys(cache for cache, _ in known.values):
-            values = {
-                column.name: known.values.get((name, column.name))
-                for column in KERNEL_SLABS.columns
-                if column.dtype == "i8"
-            }
-            letters = [letter for file, letter in _FLAGS.items() if known.values.get((name, file))]
-            flags = ("*" if values["aliases"] else "") + "".join(letters)
-            rows.append({"moment": moment, "name": name, **values, "flags": flags})
-    return rows
-
-
 def cache_rows(final: FinalResult) -> list[dict[str, Any]]:
     """Rows of ``caches``."""
     return [
@@ -242,9 +201,12 @@ def cache_rows(final: FinalResult) -> list[dict[str, Any]]:
     ]
 
 
-def count_rows(final: FinalResult) -> list[dict[str, Any]]:
+def count_rows(final: FinalResult, opening: OpeningStock | None) -> list[dict[str, Any]]:
     """Rows of ``quality_counts``."""
-    return [{"name": name, "value": value} for name, value in final.counts.items()]
+    counts = dict(final.counts)
+    if opening is not None:
+        counts |= {"page_owner_blocks": len(opening.pfn), "page_owner_unread": opening.unread}
+    return [{"name": name, "value": value} for name, value in counts.items()]
 
 
 def policy_rows(policies: Sequence[Policy]) -> list[dict[str, Any]]:

@@ -119,18 +119,19 @@ def _table_comments() -> list[str]:
     return comments
 
 
-def _views() -> list[View]:
+def all_views() -> list[View]:
+    """Every view of a database, in order of creation."""
     return [*map(view, VIEWS), RECORDED]
 
 
 def _queries() -> list[str]:
-    return [each.query for each in _views()]
+    return [each.query for each in all_views()]
 
 
 def _view_comments() -> list[str]:
     return [
         comment
-        for each in _views()
+        for each in all_views()
         for comment in _described("VIEW", each.name, each.row, each.columns)
     ]
 

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from pipeline.errors import InputError, StoreError, UsageError
+from pipeline.errors import AllocsimError, InputError, StoreError, UsageError
 from pipeline.store.asking import too_much_memory
 from pipeline.store.asking.trace_sets import UNREAD, columns_named, shown
 from pipeline.store.damage import is_damage
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    import pyarrow as pa
     from duckdb.sqltypes import DuckDBPyType
 
     from pipeline.store.asking.trace_sets import RunEvents, TraceSets
@@ -59,13 +60,11 @@ class Answered:
         names: its columns.
         types: their DuckDB types.
         rows: its rows, which can be read once.
-        result: DuckDB's own, of which these are.
     """
 
     names: list[str]
     types: list[DuckDBPyType]
     rows: Iterator[tuple[Any, ...]]
-    result: duckdb.DuckDBPyConnection
 
 
 class Asked:
@@ -102,17 +101,19 @@ class Asked:
 
     def answer(self, number: int) -> Answered:
         """What one of these statements gives; its rows can be read up to the next one."""
-        statement, sql = self._checked(number), self._several[number]
+        return _answer(self._connection.execute(self._ready(number)))
+
+    def batches(self, number: int, rows: int) -> pa.RecordBatchReader:
+        """The same as Arrow's batches of so many rows."""
+        batches: Any = self._connection.sql(self._ready(number)).to_arrow_reader(rows)
+        return batches
+
+    def _ready(self, number: int) -> duckdb.Statement:
+        """One of these statements, with what it asks for at hand."""
+        statement = self._checked(number)
         if self._trace_sets is not None:
-            explains = statement.type == duckdb.StatementType.EXPLAIN
-            tree = _tree(self._connection, _explained(sql) if explains else sql)
-            columns = columns_named(tree)
-            if columns is not None:
-                self._trace_sets.show(columns)
-                with suppress(duckdb.BinderException):
-                    return _answer(self._connection.execute(statement))
-                self._trace_sets.show(NAMES)
-        return _answer(self._connection.execute(statement))
+            show_recorded(self._connection, self._trace_sets, statement)
+        return statement
 
     def _checked(self, number: int) -> duckdb.Statement:
         self._at = number
@@ -153,18 +154,49 @@ def asking(
         except duckdb.Error as error:
             if is_damage(error):
                 raise
-            said = one_line(error)
-            _, unread, why = said.partition(UNREAD)
-            if unread and isinstance(error, duckdb.InvalidInputException):
-                raise InputError(asked.place + unread + why) from error
-            raise UsageError(asked.place + said) from error
+            raise said_of(error, asked.place) from error
+
+
+def said_of(error: duckdb.Error, place: str = "") -> AllocsimError:
+    """What DuckDB says of a statement, as an error of ours.
+
+    Args:
+        error: DuckDB's.
+        place: which of several statements it is of, as the message begins.
+    """
+    said = one_line(error)
+    _, unread, why = said.partition(UNREAD)
+    if unread and isinstance(error, duckdb.InvalidInputException):
+        return InputError(place + unread + why)
+    return UsageError(place + said)
+
+
+def show_recorded(
+    connection: duckdb.DuckDBPyConnection, trace_sets: TraceSets, statement: duckdb.Statement
+) -> None:
+    """Have the view recorded on a connection, with the columns that a statement may mean, if any.
+
+    Args:
+        connection: where the statement is run.
+        trace_sets: what the view reads.
+        statement: of reading_statement().
+    """
+    sql = statement.query
+    if statement.type == duckdb.StatementType.EXPLAIN:
+        sql = _explained(sql)
+    columns = columns_named(_tree(connection, sql))
+    if columns is not None:
+        trace_sets.show(columns)
+        try:
+            connection.sql(sql)
+        except duckdb.BinderException:  # it means more than was seen, or nothing that there is
+            trace_sets.show(NAMES)
 
 
 def _answer(result: duckdb.DuckDBPyConnection) -> Answered:
     described = result.description or ()
-    return Answered(
-        [name for name, *_ in described], [kind for _, kind, *_ in described], _rows(result), result
-    )
+    names, types = [name for name, *_ in described], [kind for _, kind, *_ in described]
+    return Answered(names, types, _rows(result))
 
 
 def reading_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:

@@ -13,6 +13,7 @@ from reports.sections.answer import answer
 from reports.sections.caveats import caveats
 from reports.sections.coverage import warnings
 from reports.sections.placement import left_out
+from reports.sections.selected import NOT_OF_LIVES, SELECTED
 from reports.sections.sheaf_tradeoff import moving
 
 if TYPE_CHECKING:
@@ -105,6 +106,29 @@ def print_replayed(connection: DuckDBPyConnection, runs: Sequence[int], out: Tex
     if placed:
         out.write(wrapped(_ABOUT_RUNS))
     _print_notes(connection, placed, runs, out)
+
+
+def print_selected(
+    connection: DuckDBPyConnection, runs: Sequence[int], words: str, out: TextIO
+) -> None:
+    """What each policy costs the selected lives of recorded runs.
+
+    Args:
+        connection: a results database whose views see the selected lives only.
+        runs: numbers of recorded and simulated runs.
+        words: the selection.
+        out: where to.
+    """
+    recorded = [run for run in queries.runs(connection) if run["run"] in runs]
+    out.write(wrapped(SELECTED.format(words=words)) + "\n")
+    with queries.kept(connection, [run["run"] for run in recorded], queries.FREEZING):
+        for run in recorded:
+            out.write(wrapped(f"{run['trace']}, run {run['run']}, allocated {words}"))
+            policies = queries.policies(connection, run["run"])
+            rows = [_policy(row, own=row["policy"] == run["own_policy"]) for row in policies]
+            out.writelines(aligned([_POLICY_HEADS, *rows], left=(0, 5)))
+            out.write("\n")
+    out.writelines(wrapped(text) for text in (_ABOUT_POLICIES, NOT_OF_LIVES))
 
 
 def print_swept(

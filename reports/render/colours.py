@@ -69,6 +69,8 @@ _OWN = {
     "word": BLUE,
     "descriptors": ORANGE,
     "slab waste": VERMILLION,
+    # what is given and was not asked for
+    "waste": VERMILLION,
     # how a statement is known
     "observed": BLUE,
     "inferred": SKY,

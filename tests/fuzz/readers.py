@@ -30,6 +30,8 @@ from pipeline.store.schema import TABLES
 from pipeline.synth.spec.parse import parse_spec
 from pipeline.synth.spec.patterns import read_spec, shipped_specs
 from pipeline.trace_set import machine
+from pipeline.trace_set.allocinfo import allocinfo
+from pipeline.trace_set.page_owner import page_owners
 from pipeline.trace_set.snapshots import page_flags, slab_caches
 from pipeline.validation.page_layer import free_blocks
 from tests.conftest import ROOT
@@ -176,6 +178,12 @@ def _toml(option: str, data: bytes, folder: Path) -> None:
         from_file(f"--{option}", str(path), {}, parse[option])
 
 
+def _read_alone(read: Callable[[Path], object], data: bytes, folder: Path) -> None:
+    path = folder / "mine"
+    path.write_bytes(data)
+    read(path)
+
+
 def _database() -> bytes:
     """A small results database with a run."""
     with TemporaryDirectory() as name:
@@ -281,6 +289,14 @@ SIDE_FILES = {
         functools.partial(_packed, "snapshots/before/kpageflags.zst"),
     ),
     **{name: _of_base(name) for name in ("iomem", "cpuinfo")},
+    "allocinfo": Target(
+        lambda: _files(ROOT / "traces" / "recordings" / "allocinfo", "snapshots/*/allocinfo"),
+        functools.partial(_read_alone, allocinfo),
+    ),
+    "page_owner": Target(
+        lambda: _files(ROOT / "tests" / "data" / "page_owner", "snapshots/*/page_owner"),
+        functools.partial(_read_alone, page_owners),
+    ),
     "spec": Target(
         lambda: [path.read_bytes() for path in shipped_specs().values()],
         functools.partial(_toml, "spec"),

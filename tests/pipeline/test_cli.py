@@ -163,6 +163,30 @@ def test_sql_writes_json(run: Callable[..., tuple[int, str, str]], db: Path) -> 
     }
 
 
+@pytest.mark.slow
+def test_sql_takes_statements_from_a_file_and_from_standard_input(
+    run: Callable[..., tuple[int, str, str]], db: Path, tmp_path: Path
+) -> None:
+    comment = "-- of the tasks;\nselect count(*) as n from tasks"
+    expected = (0, "n\n2\n", "")
+    assert run("sql", comment, "--db", db, "--format", "csv") == expected
+    (tmp_path / "x.sql").write_text(comment)
+    assert run("sql", "--db", db, "--file", tmp_path / "x.sql", "--format", "csv") == expected
+    piped = subprocess.run(
+        allocsim("sql", "--db", db, "--format", "csv"),
+        input=f"{comment};".encode(),
+        capture_output=True,
+        check=False,
+        env=ENVIRONMENT,
+    )
+    assert (piped.returncode, piped.stdout.decode(), piped.stderr.decode()) == expected
+    code, out, err = run("sql", "--db", db, "--file", tmp_path / "none.sql")
+    assert (code, out) == (1, "")
+    assert err.endswith("none.sql: cannot be read: No such file or directory\n")
+    (tmp_path / "x.sql").write_bytes(b"select '\xff'")
+    assert run("sql", "--db", db, "--file", tmp_path / "x.sql")[0] == 2
+
+
 def test_wrong_sql_is_bad_usage(run: Callable[..., tuple[int, str, str]], db: Path) -> None:
     code, out, err = run("sql", "from polcy_summary", "--db", db)
     assert (code, out) == (2, "")

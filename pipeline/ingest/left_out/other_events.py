@@ -37,33 +37,46 @@ def by_name(types: EventTypes, counts: Mapping[int, int]) -> dict[str, int]:
 
 
 def of_no_format(types: EventTypes, counts: Mapping[int, int], where: str) -> list[str]:
-    """A sentence on the events whose type the recording has no format of, if it has such events.
+    """Sentences on the events whose type the recording has no format of, if it has such events.
 
-    A recorder writes the formats when it begins: a module that is loaded later has events that none
-    is of (trace-cmd prints UNKNOWN EVENT).
+    A recorder writes formats when it begins, and trace-cmd those of the events that it was asked
+    for alone (trace-cmd 3.4 lib/trace-cmd/trace-output.c:read_event_files): a module that is loaded
+    later has events that none is of, and so have events that somebody else enables in the same
+    buffer. Their fields are nowhere in the file, so they cannot be read.
 
     Raises:
-        InputError: such a type is between those that are kept, where a kernel has no other: their
-            formats are damaged. Says ``where``.
+        InputError: such a type is between those that are kept, where a kernel has no other, and all
+            that it can be have formats: these are damaged. Says ``where``.
     """
+    said = []
+    unlisted = {number: types.unlisted[number] for number in counts if number in types.unlisted}
+    if unlisted:
+        named = listed_events({name: counts[number] for number, name in unlisted.items()})
+        said.append(
+            f"{named}: left out, for the recording has no formats of these events, which somebody "
+            "else enabled in the same buffer; it cannot be said what they did (their names are "
+            "inferred from the kernel's symbols)"
+        )
     numbers = sorted(number for number in counts if types.name_of(number) == OF_NO_FORMAT)
-    for number in numbers:
-        system = types.among(number)
-        if system is not None:
+    systems = {number: types.among(number) for number in numbers}
+    inside = [number for number, system in systems.items() if system is not None]
+    for system in sorted({systems[number] or "" for number in inside}):
+        inside = [number for number in numbers if systems[number] == system]
+        if len(inside) > len(types.missing(system)):
             raise InputError(
-                f"{where}: {counts[number]} of its events have number {number}, among those of "
-                f"{system}, and no format has it: the formats are damaged"
+                f"{where}: {counts[inside[0]]} of its events have number {inside[0]}, among those "
+                f"of {system}, and no format has it: the formats are damaged"
             )
     if not numbers:
-        return []
+        return said
     count = sum(counts[number] for number in numbers)
     shown = ", ".join(map(str, numbers[:_NAMED]))
     more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
-    said = (
-        f"{events_are(count)} left out: the recording has no format of number {shown}{more}, as of "
-        "a module loaded after it began"
-    )
-    return [said]
+    why = "of a module loaded after it began"
+    if inside:
+        why = "of kmem that somebody else enabled in the same buffer, or " + why
+    of = f"of number {shown}{more}, as {why}"
+    return [*said, f"{events_are(count)} left out: the recording has no format {of}"]
 
 
 def events_are(count: int) -> str:

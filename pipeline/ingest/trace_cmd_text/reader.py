@@ -1,7 +1,7 @@
 """What trace-cmd report prints.
 
 Source: trace-cmd 3.4 tracecmd/trace-read.c:trace_show_data, :read_data_info; libtraceevent
-src/event-parse.c:tep_print_event, :tep_print_field. trace-cmd before 3.2 prints no flags.
+src/event-parse.c:tep_print_event, :tep_print_field. trace-cmd before 3.3 prints no flags.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _VERSION = re.compile(rb"^version = [67]$", re.MULTILINE)
 # What an event's line has from column COMM on: names are filled up to 20 columns.
 _PADDED = re.compile(rb"-\d{1,7} +\[\d{3,5}\] [^:]{0,40}\d\.(?:\d{6}|\d{9}): [\w-]{1,60}: {2,}\S")
 _LATENCY = re.compile(rb"^.{8}-\d{1,7} +\d{1,5}[^\s\d]\S{3,5} +\d+\.\d{6,9}: ", re.MULTILINE)
-_INSTANCE = re.compile(rb"^[\w.-]{1,60}: .{16}-\d{1,7} +\[\d{3,5}\] ", re.MULTILINE)
+_INSTANCE = re.compile(rb"^ {0,60}[\w.-]{1,60}: .{16}-\d{1,7} +\[\d{3,5}\] ", re.MULTILINE)
 _LAYOUT = ColumnLayout(
     b"=> ",
     b"kernel_stack:",

@@ -55,7 +55,9 @@ class TraceDatReader:
 
     def symbols(self, beside: Callable[[], memoryview]) -> Kallsyms:
         """The recording's own symbols, or those ``beside`` it."""
-        return Kallsyms(self._trace.kallsyms() or beside())
+        text = self._trace.kallsyms() or beside()
+        self.types.name_unlisted(text, self.word)
+        return Kallsyms(text)
 
     def streams(self, budget: int) -> Iterator[Stream]:
         """The records of windows of about ``budget`` bytes."""

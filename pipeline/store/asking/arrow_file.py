@@ -15,24 +15,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import BinaryIO
 
-    from pipeline.store.query import Answered
-
 _MADE = {"parquet": parquet.ParquetWriter, "arrow": pa.ipc.new_file}
-_ROWS = 1 << 16  #: of a row group
 
 
 def write(
-    name: str, answer: Answered, timed: Callable[[Iterator[Any]], Iterable[Any]], out: BinaryIO
+    name: str,
+    batches: pa.RecordBatchReader,
+    timed: Callable[[Iterator[Any]], Iterable[Any]],
+    out: BinaryIO,
 ) -> None:
     """Write an answer.
 
     Args:
         name: a key of _MADE.
-        answer: what a statement gives.
+        batches: what a statement gives.
         timed: iterates over what is still to be made of it.
         out: where it goes; it stays open.
     """
-    batches: Any = answer.result.to_arrow_reader(_ROWS)
     with _MADE[name](out, batches.schema) as writer:
         for batch in timed(batches):
             writer.write_batch(batch)

@@ -22,7 +22,7 @@ import duckdb
 from pipeline.errors import AllocsimError, StoreError, UsageError
 from pipeline.processes.limits import memory as machine_memory
 from pipeline.store.asking import EXIT_CODES, Question, too_much_memory
-from pipeline.store.asking.formats import BINARY, writer
+from pipeline.store.asking.formats import BATCH_ROWS, BINARY, writer
 from pipeline.store.asking.rights import give_up_files, limit_memory
 from pipeline.store.asking.trace_sets import READER_BYTES, find_trace_sets, mentions_recorded
 from pipeline.store.database import reading
@@ -89,7 +89,7 @@ def _answer(question: Question) -> None:
     db = Path(question.db)
     memory = question.memory or min(_MEMORY, machine_memory() * 4 // 5)
     _load_types()
-    write = writer(question.format)
+    write, binary = writer(question.format), question.format in BINARY
     runs = _recorded_runs(question)
     real = db.resolve()  # DuckDB looks for the log beside what a link leads to
     events = [run.path for run in runs if run.path]
@@ -101,14 +101,14 @@ def _answer(question: Question) -> None:
             with clock:
                 asked = stack.enter_context(asking(db, memory, runs))
                 several = asked.statements(question.sql)
-            if several > 1 and question.format in BINARY:
+            if several > 1 and binary:
                 raise UsageError(f"{question.format} holds one answer; here are {several}")
             for number in range(several):
                 if number:
                     clock = _Clock(question.seconds)
                     sys.stdout.buffer.write(b"\n")
                 with clock:
-                    answer = asked.answer(number)
+                    answer = asked.batches(number, BATCH_ROWS) if binary else asked.answer(number)
                 write(answer, partial(_timed, clock=clock), sys.stdout.buffer)
     except MemoryError:
         raise StoreError(too_much_memory(db)) from None

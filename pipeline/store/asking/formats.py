@@ -23,18 +23,21 @@ if TYPE_CHECKING:
     from pipeline.store.query import Answered
 
     Timed = Callable[[Iterator[Any]], Iterable[Any]]
+    Write = Callable[[Any, Timed, BinaryIO], None]
 
 BINARY = ("parquet", "arrow")  #: for programs alone; one answer a file
+BATCH_ROWS = 1 << 16  #: of these, and rows of a row group
 
 
-def writer(name: str) -> Callable[[Answered, Timed, BinaryIO], None]:
-    """What writes an answer in a format: of it, iterates over what is still to be made as told.
+def writer(name: str) -> Write:
+    """What writes an answer in a format; whatever it takes is loaded by now.
 
-    Whatever it takes is loaded by now.
+    Returns:
+        A function of what a statement gives - batches of Arrow's for BINARY, else an Answered -,
+        of what iterates over what is still to be made of it, and of where it goes.
     """
     if name in BINARY:
-        write = import_module("pipeline.store.asking.arrow_file").write
-        return partial(write, name)
+        return partial(import_module("pipeline.store.asking.arrow_file").write, name)
     return partial(_write_text, name)
 
 

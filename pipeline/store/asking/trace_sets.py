@@ -104,7 +104,7 @@ def _where_it_was(
     if trace_path is None:
         why = (
             f"the trace set of run {run} was not kept: {recording} was imported on the way;"
-            f" import it, with allocsim import {recording}, and say where, with --trace FOLDER"
+            f" import it, with allocsim import {recording}, and say where, with --trace DIR"
         )
         return RunEvents(run, events, None, why)
     try:
@@ -113,7 +113,7 @@ def _where_it_was(
         what = f"in {trace_path} is another trace set than that of run {run}"
     except InputError:
         what = f"the trace set of run {run} is not in {trace_path} any more"
-    return RunEvents(run, events, None, f"{what}; say where it is, with --trace FOLDER")
+    return RunEvents(run, events, None, f"{what}; say where it is, with --trace DIR")
 
 
 def _meta(folder: Path) -> dict[str, Any]:
@@ -151,6 +151,7 @@ def shown(connection: duckdb.DuckDBPyConnection, runs: Sequence[RunEvents]) -> I
         "temp_directory": "",
         "memory_limit": f"{READER_BYTES}B",
         "threads": 1,  # so that rows come in their order
+        "async_threads": 0,
     }
     with duckdb.connect(config=config) as reader:
         for statement in (

@@ -90,7 +90,7 @@ ENUMS: tuple[Enum, ...] = (
     Enum(
         "how",
         "How a statement is known, the best way first.",
-        ("kind_how", "use_how", "machine_how", "pages_how", "shape_how"),
+        ("kind_how", "use_how", "machine_how", "pages_how", "place_how", "shape_how"),
         _lower(How),
     ),
     Enum(
@@ -121,7 +121,7 @@ ENUMS: tuple[Enum, ...] = (
     Enum(
         "migratetype",
         "Free list of the buddy allocator that a block lies on.",
-        ("migratetype", "fallback_migratetype"),
+        ("migratetype", "fallback_migratetype", "block_type"),
         _lower(Mt),
     ),
 )

@@ -243,6 +243,10 @@ CALL_SITES = StoreTable(
         Column("symbol", "str", "", "Function the address lies in; NULL: not resolved."),
         Column("offset", "i8", "bytes", "Distance of the address from the function's start."),
         Column("module", "str", "", "Module of the function; NULL: the kernel itself."),
+        Column("file", "str", "", "Source file, from the top of the sources; NULL: not known."),
+        Column("line", "i4", "", "Line in it; NULL: not known, as it is by name."),
+        Column("directory", "str", "", "Source directory; NULL: not known."),
+        Column("place_how", "i1", "", "How these are known; runs.places says by what."),
     ),
     ("run", "call_site"),
 )
@@ -284,4 +288,47 @@ TASKS = StoreTable(
         Column("comm", "str", "", "Its name, as far as the recording says."),
     ),
     ("run", "pid"),
+)
+
+ALLOCINFO = StoreTable(
+    "allocinfo",
+    "one place in the source that allocates, as /proc/allocinfo counted it before and behind the"
+    " recording of one run; none without these snapshots",
+    (
+        RUN,
+        Column("tag", "i4", "", "Number of the place in this run."),
+        Column("file", "str", "", "Source file."),
+        Column("line", "i4", "", "Line in it."),
+        Column("module", "str", "", "Module of the code; NULL: the kernel itself."),
+        Column("function", "str", "", "Function in the source, before the compiler inlines it."),
+        Column("tags", "i4", "", "Tags of the kernel that are of this place (inline functions)."),
+        Column("bytes_before", "i8", "bytes", "Allocated and not freed; NULL: no snapshot."),
+        Column("calls_before", "i8", "", "Allocations not freed, likewise."),
+        Column("bytes_after", "i8", "bytes", "Behind the recording; NULL: no snapshot."),
+        Column("calls_after", "i8", "", "Allocations not freed, likewise."),
+        Column("accurate", "?", "", "False: the kernel says that it has missed some (6.18 on)."),
+    ),
+    ("run", "tag"),
+)
+
+OPENING_STOCK = StoreTable(
+    "opening_stock",
+    "blocks of pages that were there before the recording of one run and are alike, as the kernel's"
+    " page owner had them; none without a snapshot of it",
+    (
+        RUN,
+        Column("entry", "i4", "", "Number of the row in this run."),
+        Column("order", "i4", "", "Blocks of 2^order pages."),
+        Column("migratetype", "i2", "", "Free list they were asked from, by their gfp flags."),
+        Column("block_type", "i2", "", "Migratetype of the page block; NULL: CMA, isolated."),
+        Column("gfp_flags", "i8", "", "gfp flags they were allocated with."),
+        Column("stack", "i4", "", "Where (stacks.stack)."),
+        Column("page_kind", "i2", "", "Whose pages."),
+        Column("kind_how", "i1", "", "How the kind is known: by stack (observed), or by flags."),
+        Column("blocks", "i8", "", "How many there were."),
+        Column("pages", "i8", "pages", "Base pages of these."),
+        Column("first_ts", "i8", "ns", "When the oldest was allocated, by the kernel's clock."),
+        Column("last_ts", "i8", "ns", "When the youngest was."),
+    ),
+    ("run", "entry"),
 )

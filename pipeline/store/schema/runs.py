@@ -35,6 +35,7 @@ RUNS = StoreTable(
         Column("settings", "str", "", "Simulated: what the user set, by key (JSON)."),
         Column("what_if", "str", "", "Simulated: why it differs from the recorded kernel."),
         Column("machine_how", "i1", "", "Simulated: how the zones are known."),
+        Column("places", "str", "", "Recorded: what source places of call sites are known by."),
         Column(
             "made_with",
             "str",

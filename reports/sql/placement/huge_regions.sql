@@ -3,8 +3,10 @@
 --
 -- A kernel whose direct map has pages of 2 MiB needs a TLB entry a region. Where slabs lie is observed
 -- in a recorded run and inferred, by the model, in a simulated one. Only slabs made in the recording
--- are counted, in both, so that the two can be compared: where the model would put older ones is not
--- known. Of a sweep no slabs are stored, so its runs have no rows.
+-- are counted, in both: where the model would put older ones is not known. In which order free blocks
+-- lay on their lists when the recording began no snapshot says, so the model takes others than the
+-- kernel did: compare simulated runs with one another. Of a sweep no slabs are stored, so its runs
+-- have no rows.
 --
 -- Columns:
 --   run           Recorded or simulated run.

@@ -6,7 +6,8 @@
 -- it. Where pages lie is observed in a recorded run and inferred, by the model, in a simulated one.
 -- Allocated by other means, or before the recording and not touched in it: not known, and not in it;
 -- pages of which only a later event tells are under unknown, from the beginning on. So a block that is
--- not mixed here may be. Of a sweep no events are stored, so its runs have no rows.
+-- not mixed here may be. An allocation that was split and freed in parts counts whole up to its last
+-- part. Of a sweep no events are stored, so its runs have no rows.
 --
 -- Columns:
 --   run          Recorded or simulated run.

@@ -3,7 +3,8 @@
 --
 -- All of it is observed. Where changed_ownership is true the page block is of the type asked for when
 -- the event is written: it was claimed, or was so before; where it is false, pages were taken and the
--- block stays another type's (mm/page_alloc.c:__rmqueue_claim, __rmqueue_steal, 7.2).
+-- block stays another type's (mm/page_alloc.c:__rmqueue_claim, __rmqueue_steal, 7.2). What compaction
+-- captures of another type is among them (compaction_capture, 6.17 to 7.2, not 6.12).
 --
 -- Columns:
 --   run                   Replay of one trace.

@@ -1,9 +1,9 @@
 -- live_age: one row is the objects of one cache and site, live when one recorded run ends, that are of
 -- one age class: a decade of the time since their allocation.
 --
--- As in waste_by_site: allocated in the recording, neither freed nor their address allocated again in
--- it (observed, as far as frees have events: T6 names those that have none). A leak is a site whose
--- objects stand in every class; a working set, one whose objects are young.
+-- Of objects allocated in the recording, those of which nothing in it shows an end (object_lives):
+-- observed, as far as frees have events (T6 names those that have none). A leak is a site whose objects
+-- stand in every class; a working set, one whose objects are young.
 --
 -- Columns:
 --   run          Replay of one trace.
@@ -18,18 +18,16 @@
 --   share_pct    [%] Of bytes_alloc of all objects of the run that are live at its end.
 with aged as (
     select
-        unfreed.run,
-        objects.cache,
-        objects.call_site,
-        greatest(floor(log10(greatest(runs.last_ts - objects.ts, 1))), 3)::integer as decade,
+        lives.run,
+        lives.cache,
+        lives.call_site,
+        greatest(floor(log10(greatest(runs.last_ts - lives.alloc_ts, 1))), 3)::integer as decade,
         count(*) as objects,
-        sum(objects.bytes_req)::bigint as bytes_req,
-        sum(objects.bytes_alloc)::bigint as bytes_alloc
-    from internal.unfreed_objects as unfreed
-    inner join object_events as objects
-        on unfreed.run = objects.run and unfreed.object = objects.seq
-    inner join runs on unfreed.run = runs.run
-    where unfreed.again_ts is null
+        sum(lives.bytes_req)::bigint as bytes_req,
+        sum(lives.bytes_alloc)::bigint as bytes_alloc
+    from object_lives as lives
+    inner join runs using (run)
+    where lives.end_ts is null
     group by all
 )
 

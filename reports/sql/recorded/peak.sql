@@ -1,12 +1,12 @@
 -- peak: one row is what was live of one site and cache, or of one kind of page and function, when one
 -- measure of one recorded run was highest.
 --
--- Three measures, each with a moment of its own: the bytes given to objects, the objects of slab
--- caches, and the pages allocated. All of it is of what the recording saw allocated: what is older has
--- no row, so the peak is that of the growth. An object whose address is allocated again ends then
--- (T6); one that was freed without an event and whose place was not used again counts as live. The
--- moment is found in two looks, so that not every change has to be sorted: the first adds up changes
--- in 16,384 bins of the recording, the second orders those of the bins that the peak can be in.
+-- Three measures, each with a moment of its own: the bytes given to objects, the objects whose slab
+-- cache is known, and the pages allocated. All of it is of what the recording saw allocated: what is older has
+-- no row, so the peak is that of the growth. Objects end as object_lives says: one that was freed
+-- without an event (T6), and of which nothing shows the end, counts as live. The moment is found in
+-- two looks, so that not every change has to be sorted: the first adds up changes in 16,384 bins of
+-- the recording, the second orders those of the bins that the peak can be in.
 --
 -- Columns:
 --   run        Replay of one trace.
@@ -19,44 +19,30 @@
 --   live       Objects, or blocks of pages, live then.
 --   amount     What the measure counts of these: bytes, objects or pages.
 --   share_pct  [%] Of the amount of all rows of the measure: of the peak.
-with objects as (
-    select
-        objects.run,
-        objects.ts as from_ts,
-        coalesce(objects.ts + objects.lifetime, unfreed.again_ts) as to_ts,
-        objects.call_site,
-        objects.cache,
-        objects.bytes_alloc
-    from object_events as objects
-    left join internal.unfreed_objects as unfreed
-        on objects.run = unfreed.run and objects.seq = unfreed.object
-    where objects.event in ('kmalloc', 'kmem_cache_alloc') and objects.object is not null
-),
-
-lives as (
+with lives as (
     select
         'object bytes' as measure,
         run,
-        from_ts,
-        to_ts,
+        alloc_ts as from_ts,
+        end_ts as to_ts,
         call_site,
         cache,
         null::page_kind as page_kind,
         null::integer as stack,
         bytes_alloc as amount
-    from objects
+    from object_lives
     union all
     select
         'slab objects' as measure,
         run,
-        from_ts,
-        to_ts,
+        alloc_ts as from_ts,
+        end_ts as to_ts,
         call_site,
         cache,
         null::page_kind as page_kind,
         null::integer as stack,
         1::bigint as amount
-    from objects
+    from object_lives
     where cache is not null
     union all
     select

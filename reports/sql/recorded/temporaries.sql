@@ -11,7 +11,7 @@
 --   cache                Name of the cache; NULL: not known, or whole pages.
 --   allocs               Objects allocated.
 --   freed                Of these, whose free was seen.
---   within_10_events     Of these, freed within 10 recorded events.
+--   within_10_events     Of these, freed by one of the 10 recorded events that followed.
 --   within_100_events    Likewise.
 --   within_1000_events   Likewise.
 --   within_100us         Freed within 100 us.

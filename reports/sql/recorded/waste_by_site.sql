@@ -1,10 +1,10 @@
 -- waste_by_site: one row is one place in the kernel that allocates objects of one cache, in one
 -- recorded run: what it asks for against what it is given, and what of it stays.
 --
--- Objects that are live at the end are those allocated in the recording, of which it shows neither a
--- free nor another allocation at their address. Some of them were freed without an event (T6:
--- kfree_rcu through sheaves, on 7.x). What is lost inside a slab, behind its last object and between
--- objects, is not in it; slabinfo has that.
+-- Of objects allocated in the recording; live at its end are those of which nothing in it shows an end
+-- (object_lives). Some of them were freed without an event (T6: kfree_rcu through sheaves, on 7.x).
+-- What is lost inside a slab, behind its last object and between objects, is not in it; slabinfo has
+-- that.
 --
 -- Columns:
 --   run               Replay of one trace.
@@ -24,27 +24,17 @@
 --   live_waste_pct    [%] live_waste_bytes of live_bytes_alloc.
 with sites as (
     select
-        objects.run,
-        objects.call_site,
-        objects.cache,
+        run,
+        call_site,
+        cache,
         count(*) as allocs,
-        sum(objects.bytes_req)::bigint as bytes_req,
-        sum(objects.bytes_alloc)::bigint as bytes_alloc,
-        count(unfreed.object) as live_objects,
-        coalesce(
-            sum(objects.bytes_req) filter (unfreed.object is not null), 0
-        )::bigint as live_bytes_req,
-        coalesce(
-            sum(objects.bytes_alloc) filter (unfreed.object is not null), 0
-        )::bigint as live_bytes_alloc
-    from object_events as objects
-    left join internal.unfreed_objects as unfreed
-        on
-            objects.run = unfreed.run
-            and objects.seq = unfreed.object
-            and unfreed.again_ts is null
-    where objects.event in ('kmalloc', 'kmem_cache_alloc') and objects.object is not null
-    group by objects.run, objects.call_site, objects.cache
+        sum(bytes_req)::bigint as bytes_req,
+        sum(bytes_alloc)::bigint as bytes_alloc,
+        count(*) filter (end_ts is null) as live_objects,
+        coalesce(sum(bytes_req) filter (end_ts is null), 0)::bigint as live_bytes_req,
+        coalesce(sum(bytes_alloc) filter (end_ts is null), 0)::bigint as live_bytes_alloc
+    from object_lives
+    group by run, call_site, cache
 )
 
 select

@@ -12,6 +12,9 @@
 -- What freezing saves is what gave these pages their count and what took it away, of all lives;
 -- operations in use are left out, since a page that needs them cannot be frozen as it is. What the
 -- changed readers cost instead is not in it: source_verdicts.price says where there is something.
+-- frozen_savings says what policies save against 'refcounted', here it is what the recorded kernel
+-- spends: of kinds that it counts and a policy freezes the two are equal, of kinds it has frozen
+-- already nothing is left to save.
 --
 -- Columns:
 --   run               Replay of one trace.

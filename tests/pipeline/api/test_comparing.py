@@ -61,7 +61,8 @@ def test_it_reads_as_a_mail(found: allocsim.ComparisonResult) -> None:
     assert len(brief.splitlines()) < len(whole.splitlines()) / 2
     for text in (brief, whole):
         assert max(map(len, text.splitlines())) <= 80
-        assert text.startswith("6.18-mixed (B) against 6.16-mixed (A)\n")
+    assert brief.startswith("6.18-mixed (B) against 6.16-mixed (A)\n")
+    assert whole.startswith("6.18-mixed against 6.16-mixed\n")
     assert brief.splitlines()[3] in found._repr_html_()
 
 

@@ -227,3 +227,31 @@ def test_runs_are_not_added_while_a_question_is_answered(replayed: Path) -> None
         connection.execute("FROM runs")
         with pytest.raises(allocsim.BusyError, match="this process is reading it"):
             allocsim.replay(TRACE, replayed, placement="recorded", again=True)
+
+
+def test_the_view_recorded_reads_the_trace_set(results: allocsim.Results) -> None:
+    recorded = results.view("recorded").filter(pl.col("event") == "mm_page_alloc")
+    told = recorded.select("seq", "order", "migratetype").sort("seq").collect()
+    events = allocsim.read_trace(TRACE).with_row_index("seq")
+    plain = events.filter(pl.col("event") == "mm_page_alloc").select("seq", "order", "migratetype")
+    kinds = {0: "unmovable", 1: "movable", 2: "reclaimable", 3: "highatomic"}
+    assert told.rows() == [
+        (seq, order, kinds.get(kind, str(kind))) for seq, order, kind in plain.collect().rows()
+    ]
+    count = "SELECT count(*) FROM recorded WHERE event = 'kmalloc'"
+    assert results.sql(count).collect().item() > 100
+    assert results.arrow("recorded").num_rows == 30273
+
+
+def test_a_trace_set_that_has_moved_is_told_and_named(tmp_path: Path) -> None:
+    trace, db = tmp_path / TRACE.name, tmp_path / "results.duckdb"
+    shutil.copytree(TRACE, trace)
+    allocsim.replay(trace, db, placement="recorded", policies=["linux-7.2"]).close()
+    moved = trace.rename(tmp_path / "moved")
+    with allocsim.open(db) as results:
+        frame = results.view("recorded").select("seq")
+        with pytest.raises(allocsim.InputError, match=r"is not in \S* any more"):
+            frame.collect()
+        assert results.runs.collect().height == 1
+    with allocsim.open(db, traces=[moved]) as results:
+        assert results.view("recorded").select(pl.len()).collect().item() == 30273

@@ -61,6 +61,7 @@ def test_every_first_screen_of_every_shipped_set_fits(tmp_path: Path) -> None:
         "validate": screen("validate", *traces, "--db", db),
         "validate --all": screen("validate", *traces, "--db", db, "--all"),
         "hazards": screen("hazards", f"{ROOT}/traces/7.2p-hackbench-gt"),
+        "stat": screen("stat", f"{ROOT}/traces/7.2p-hackbench-gt"),
         "sweep": screen("sweep", f"{ROOT}/traces/6.12p-net-gt", *vary),
         "sweep --by cache": screen("sweep", f"{ROOT}/traces/6.12p-net-gt", *vary, "--by", "cache"),
         **{
@@ -78,3 +79,24 @@ def test_every_first_screen_of_every_shipped_set_fits(tmp_path: Path) -> None:
         sentence = r".*\n(Freezing|There is|The recorded kernel freezes)"
         assert re.match(sentence, screens["replay"][at:])
     assert screens["validate"].startswith("verdict: ")
+
+
+# Versions, years, rules, sizes of blocks, names of recordings and code are no figures of an answer.
+NO_FIGURES = re.compile(
+    r"`[^`]*`|\]\([^)]*\)|\b(?:[A-Z]\d+(?:\.\d+)?[a-z]?|20\d\d|[67]\.\d+[\w-]*|[12] [MG]iB)\b"
+    r"|user-tools 25|netdata 6802|1 to 4 GiB|(?:LISA|schedviz|Perfetto) \d+(?: and \d+)?"
+)
+# Held where the recordings are: tests/reports/sql/test_recordings.py.
+NOT_SHIPPED = re.compile(r"[^.]*7\.2p-boot-churn.*?[.](?=\s)", re.DOTALL)
+
+
+def test_figures_of_questions_are_in_the_answers_above() -> None:
+    text = (ROOT / "docs" / "questions.md").read_text("utf-8")
+    for section in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        blocks = re.findall(r"^```console\n.*?^```$", section, re.MULTILINE | re.DOTALL)
+        shown = set(re.findall(r"\d[\d,.]*", "\n".join(blocks)))
+        title, _, prose = section.partition("\n")
+        for block in blocks:
+            prose = prose.replace(block, "")
+        said = re.findall(r"\d(?:[\d,.]*\d)?", NO_FIGURES.sub("", NOT_SHIPPED.sub("", prose)))
+        assert set(said) <= shown, title

@@ -123,7 +123,7 @@ def by_hand() -> Iterator[duckdb.DuckDBPyConnection]:
             (4, 2, 0x10, 1, 64, 0, "named"),
         ):
             insert(
-                opened, "object_origins", origin=origin, run=run, event="kmalloc",
+                opened, "internal.object_origins", origin=origin, run=run, event="kmalloc",
                 call_site=site, bytes_req=req, bytes_alloc=alloc, cache=cache, cache_how=how,
             )  # fmt: skip
         # seq, run, origin, lifetime, page: freed; live with a stack; live; reused; its slab freed.
@@ -136,12 +136,12 @@ def by_hand() -> Iterator[duckdb.DuckDBPyConnection]:
             (1, 2, 4, None, None),
         ):
             insert(
-                opened, "object_facts", run=run, seq=seq, ts=10 + seq, cpu=0, pid=1,
+                opened, "internal.object_facts", run=run, seq=seq, ts=10 + seq, cpu=0, pid=1,
                 origin=origin, object=seq, lifetime=lifetime, page=page,
             )  # fmt: skip
-        insert(opened, "object_stacks", run=1, seq=1, stack=0)
+        insert(opened, "internal.object_stacks", run=1, seq=1, stack=0)
         for seq, again in ((1, None), (2, None), (3, 50), (4, None)):
-            insert(opened, "unfreed_objects", run=1, object=seq, again_ts=again)
+            insert(opened, "internal.unfreed_objects", run=1, object=seq, again_ts=again)
         for page, kind, order, stack, ended, gone in (
             (9, "large_kmalloc", 1, None, 60, 2),
             (8, "anon", 2, 0, None, 1),

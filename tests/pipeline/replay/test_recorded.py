@@ -129,7 +129,9 @@ def test_page_lives_are_the_models(db: Path, trace_sets: dict[str, Path], name: 
     [
         ("events", "seq"),
         ("pages", "page"),
-        ("samples", "slice, page_kind"),
+        ("internal.samples", "slice, page_kind"),
+        ("fallbacks", "seq"),
+        ("gfp_names", "gfp_flags"),
         ("policy_ops", "policy, page_kind, stage"),
         ("policy_summary", "policy"),
         ("page_kind_summary", "policy, page_kind"),
@@ -165,7 +167,7 @@ def test_late_results_of_stored_rows_come_to_the_same(
     for run, name in enumerate(NAMES, 1):
         number = replay_trace(TraceSet.open(trace_sets[name]), path, policies, window_rows=5_003)
         assert number == run
-    for table, key in (("events", "run, seq"), ("pages", "run, page"), ("samples", "ALL")):
+    for table, key in (("events", "run, seq"), ("pages", "run, page"), ("internal.samples", "ALL")):
         query = f"FROM {table} WHERE run <= 3 ORDER BY {key}"
         assert ask(path, query) == ask(db, query)
 
@@ -181,7 +183,7 @@ def test_keys_are_keys(db: Path) -> None:
     for table in TABLES:
         if table.key:
             key = ", ".join(f'"{name}"' for name in table.key)
-            twice = f"SELECT {key} FROM {table.name} GROUP BY ALL HAVING count(*) > 1"
+            twice = f"SELECT {key} FROM {table.sql_name} GROUP BY ALL HAVING count(*) > 1"
             assert ask(db, twice) == [], table.name
 
 

@@ -18,20 +18,27 @@ from pipeline.stat.run import total
 from pipeline.stat.selection import Selection, selection
 from pipeline.stat.summary import perf_totals
 from pipeline.stat.tables import PAGE, SLAB, StatTable
-from tests.oracle.perf_kmem import PageRow, SlabRow, perf_kmem
+from tests.conftest import ROOT
+from tests.oracle.perf_kmem import PageRow, SlabRow, parsed, perf_kmem
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from pipeline.stat.run import Stat
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("perf") is None, reason="perf is not installed"),
-]
+installed = pytest.mark.skipif(shutil.which("perf") is None, reason="perf is not installed")
 
 RECORDINGS = ("6.12-perf-mixed", "7.3-perf-mixed")
-every_recording = pytest.mark.parametrize("recording", RECORDINGS, indirect=True)
+KEPT = ROOT / "tests" / "data" / "perf-kmem"  #: some of the first, and what perf 6.1 printed of it
+
+
+def every_recording(test: Callable[..., None]) -> Callable[..., None]:
+    """Run a test on each recording where perf is installed, and where there are any."""
+    on_each = pytest.mark.parametrize("recording", RECORDINGS, indirect=True)
+    return pytest.mark.slow(installed(on_each(test)))
+
+
 EVERYTHING = Selection()
 SLAB_KEYS = (
     "frag,hit,bytes",
@@ -51,9 +58,13 @@ PAGE_KEYS = ("bytes,hit", "hit", "order,bytes", "migtype,gfp", "gfp", "hit,order
 @pytest.fixture
 def file(recording: Path, tmp_path: Path) -> Path:
     """The recording, unpacked: perf reads no other."""
-    plain = tmp_path / "perf.data"
-    with pa.input_stream(str(recording / "perf.data.zst"), compression="detect") as packed:
-        plain.write_bytes(packed.read())
+    return unpacked(recording / "perf.data.zst", tmp_path)
+
+
+def unpacked(packed: Path, folder: Path) -> Path:
+    plain = folder / "perf.data"
+    with pa.input_stream(str(packed), compression="detect") as stream:
+        plain.write_bytes(stream.read())
     return plain
 
 
@@ -81,6 +92,32 @@ def slab_rows(table: StatTable, sort: str) -> list[SlabRow]:
     return [
         SlabRow(*row) for row in zip(keys[rows].view(np.uint64).tolist(), *figures, strict=True)
     ]
+
+
+def test_what_perf_printed_once() -> None:
+    """Without perf, and without a recording: some seconds of one, and its tables of them."""
+    theirs = parsed((KEPT / "caller.txt").read_text("utf-8"))
+    found = totals(KEPT / "perf.data.zst", {SLAB: ("site",), PAGE: PAGE_BY})
+    ours = perf_totals(found)
+    assert slab_rows(as_perf_counts(found.tables[SLAB]), "frag,hit,bytes") == theirs.slab
+    assert page_rows(found.tables[PAGE], "bytes,hit") == theirs.page
+    assert theirs.totals["Total bytes freed"] == (ours["bytes_freed"], None)
+    assert found.matrix is not None
+    assert orders(found.matrix, "allocations") == theirs.orders
+    by_address = totals(KEPT / "perf.data.zst", {SLAB: ("address",)}).tables[SLAB]
+    largest = parsed((KEPT / "alloc.txt").read_text("utf-8")).slab
+    assert slab_rows(as_perf_counts(by_address), "bytes,hit,ptr")[: len(largest)] == largest
+    assert len(largest) == 60
+    # What makes the difference is there.
+    for name in ("repeats", "freed_again", "ended_unseen", "pingpong"):
+        assert by_address.total(name) > 0, name
+
+
+@installed
+def test_perf_prints_so_today(tmp_path: Path) -> None:
+    file = unpacked(KEPT / "perf.data.zst", tmp_path)
+    kept = parsed((KEPT / "caller.txt").read_text("utf-8"))
+    assert perf_kmem(file, "--slab", "--page", "--caller") == kept
 
 
 @every_recording
@@ -135,7 +172,7 @@ def in_one_piece(file: Path) -> str:
     with pytest.raises(subprocess.CalledProcessError) as caught:
         perf_kmem(file, "--page")
     assert "error during process events: -12" in caught.value.stderr
-    low, high = 0, 9000  # ms
+    low, high = 0, 1 << 16  # ms
     while high - low > 1:
         middle = (low + high) // 2
         try:

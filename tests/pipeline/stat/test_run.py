@@ -10,10 +10,12 @@ from pipeline.errors import UsageError
 from pipeline.ingest.recording import import_recording
 from pipeline.processes.progress import Progress
 from pipeline.stat.asked import asked
-from pipeline.stat.document import as_json
+from pipeline.stat.document import as_json, csv_rows
 from pipeline.stat.run import total
 from pipeline.stat.selection import Selection, selection
+from pipeline.stat.summary import slab_lines
 from pipeline.stat.tables import PAGE, SLAB
+from tests.conftest import ROOT
 from tests.oracle.trace_dat import Cpu, Event, File
 
 if TYPE_CHECKING:
@@ -161,3 +163,23 @@ def test_json_has_the_totals_and_perf_s(made: Path) -> None:
     assert '"allocations": 3' in text
     assert '"call_site": "0x5000"' in text
     assert '"bytes_alloc": 32928' in text  # of perf_kmem: 64 + 96 + 2 x 16384
+
+
+def test_programs_get_numbers_where_people_get_words(made: Path) -> None:
+    wanted = asked(
+        slab=True, page=False, by="pid,cpu", selection=EVERYTHING, live=False, sort="hit", lines=0
+    )
+    names, found = csv_rows(total(made, wanted.by, EVERYTHING, Progress()), wanted)
+    assert names[:4] == ["pid", "comm", "cpu", "allocations"]
+    assert [row[:4] for row in found] == [(7, None, 0, 2), (77, None, 1, 1)]
+
+
+def test_a_trace_set_of_before_says_what_it_left_out() -> None:
+    """Its second events of large kmallocs are counted, and not kept."""
+    wanted = asked(
+        slab=True, page=False, by=None, selection=EVERYTHING, live=False, sort="hit", lines=0
+    )
+    found = total(ROOT / "traces" / "7.2p-net-gt", wanted.by, EVERYTHING, Progress())
+    left_out = [line for line in slab_lines(found) if line.name == "large kmallocs again"]
+    assert [(line.count, line.size) for line in left_out] == [(370, None)]
+    assert '"perf_kmem": null' in as_json(found, wanted)

@@ -1,10 +1,10 @@
 """What SQL could do to files, made of DuckDB's own lists: statements, functions, their parameters.
 
 ``python -m tests.pipeline.store.sql_attacks LAYER FOLDER`` tries all of it on FOLDER/x.db with one
-layer of protection, prints each statement that had something of another file for its answer, and in
-the last line how many functions there are, statements were tried and failed. Each function has a
-process of its own, forked off one with the database just opened: some leave it so that no later
-statement is run.
+layer of protection, which lets the view recorded read FOLDER/set/events.parquet. It prints each
+statement that had something of another file for its answer, and in the last line how many functions
+there are, statements were tried and failed. Each function has a process of its own, forked off one
+with the database just opened: some leave it so that no later statement is run.
 """
 
 from __future__ import annotations
@@ -13,16 +13,20 @@ import json
 import mmap
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import duckdb
 
 from pipeline.store.asking.rights import give_up_files
+from pipeline.store.asking.trace_sets import RunEvents, shown
+from pipeline.store.recorded import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+EVENTS = 1000  #: rows of set/events.parquet
 MARKER = "nobody-asked-for-this"  #: stands in every other file
 NO_RIGHTS_TO_LOSE = 77  #: exit code where the system takes none away
 
@@ -76,7 +80,7 @@ KINDS = {
 
 
 def targets(folder: Path) -> list[str]:
-    names = ("x.db", "x.db.wal", "x.db.tmp/new", "x.db.tmp", "new.csv")
+    names = ("x.db", "x.db.wal", "x.db.tmp/new", "x.db.tmp", "new.csv", "set/events.parquet")
     return [str(folder / name) for name in names]
 
 
@@ -150,7 +154,7 @@ def attacks(paths: list[str], functions: list[Function]) -> list[list[str]]:
 ONE_THREAD = {"threads": 1, "async_threads": 0}  #: others would not be forked along
 
 
-def opened(layer: str, db: Path) -> duckdb.DuckDBPyConnection:
+def opened(layer: str, db: Path, stack: ExitStack) -> duckdb.DuckDBPyConnection:
     """The database, with nothing or everything that DuckDB itself can take away."""
     if layer == "system":
         return duckdb.connect(db, read_only=True, config=ONE_THREAD)
@@ -158,6 +162,12 @@ def opened(layer: str, db: Path) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(db, read_only=True, config=config)
     connection.execute("SET disabled_filesystems = 'LocalFileSystem'")
     connection.execute("SET lock_configuration = true")
+    events = db.parent / "set" / "events.parquet"
+    sets = stack.enter_context(shown(connection, [RunEvents(1, EVENTS, events)]))
+    sets.show(NAMES)
+    [(rows,)] = connection.execute("SELECT count(*) FROM recorded").fetchall()
+    if rows != EVENTS:
+        sys.exit(f"the view recorded has {rows} rows")
     return connection
 
 
@@ -166,7 +176,8 @@ class Attacker:
 
     def __init__(self, layer: str, db: Path) -> None:
         try:
-            self._connection = opened(layer, db)
+            self._stack = ExitStack()
+            self._connection = opened(layer, db, self._stack)
         except duckdb.Error as error:
             sys.exit(f"the database cannot be opened: {error}")
         if "\nThreads:\t1\n" not in Path("/proc/self/status").read_text():
@@ -227,9 +238,10 @@ def functions() -> list[Function]:
 def main(layer: str, folder: Path) -> None:
     """Try everything."""
     found = functions()
-    paths = [*targets(folder), *map(str, folder.glob("secret.*")), str(folder / "*")]
+    paths = [*targets(folder), *map(str, folder.rglob("secret.*")), str(folder / "*")]
     db = folder / "x.db"
-    if layer == "system" and not give_up_files([db, Path("/proc"), Path("/sys")]):
+    events = folder / "set" / "events.parquet"
+    if layer == "system" and not give_up_files([db, events, Path("/proc"), Path("/sys")]):
         sys.exit(NO_RIGHTS_TO_LOSE)
     attacker = Attacker(layer, db)
     for statements in attacks(paths, found):

@@ -12,13 +12,14 @@ import pytest
 from pipeline.errors import StoreError
 from pipeline.store.adding import writing
 from pipeline.store.database import reading
+from pipeline.store.empty import all_views
 from pipeline.store.schema import TABLES
-from reports.views import VIEWS, view
 
 SAID = """
     SELECT table_name, column_name, comment FROM duckdb_columns()
     WHERE NOT internal AND database_name = current_database() ORDER BY ALL
 """
+VIEWS = {each.name for each in all_views()}
 ADD = "INSERT INTO tasks VALUES (1, 42, 'bash')"
 
 
@@ -72,9 +73,9 @@ def test_every_table_view_and_column_says_what_it_is(first: Path) -> None:
             ).fetchall()
         )
     columns = {(table.name, column.name) for table in TABLES for column in table.columns}
-    columns |= {(name, column) for name in VIEWS for column, _, _ in view(name).columns}
+    columns |= {(each.name, column) for each in all_views() for column, _, _ in each.columns}
     assert said.keys() == columns
-    assert of_tables.keys() == {table.name for table in TABLES} | set(VIEWS)
+    assert of_tables.keys() == {table.name for table in TABLES} | VIEWS
     assert all(text and text[-1] in ".?" for text in (*said.values(), *of_tables.values()))
     assert said["pages", "alloc_ts"].startswith("[ns] ")
     assert said["quality", "trace"] == "Name of the trace set."
@@ -84,7 +85,7 @@ def test_every_table_view_and_column_says_what_it_is(first: Path) -> None:
 def test_what_only_views_read_is_not_shown(first: Path) -> None:
     with reading(first / "x.db") as connection:
         shown = {name for (name,) in connection.execute("SHOW TABLES").fetchall()}
-    assert shown == {table.name for table in TABLES if not table.internal} | set(VIEWS)
+    assert shown == {table.name for table in TABLES if not table.internal} | VIEWS
 
 
 def test_a_copy_of_the_empty_database_is_as_one_that_was_made(

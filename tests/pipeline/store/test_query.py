@@ -27,7 +27,7 @@ from pipeline.store.asking import Question, _error, ask
 from pipeline.store.query import _writer
 from tests.conftest import ROOT, examples
 from tests.pipeline.store.asked import answer
-from tests.pipeline.store.sql_attacks import KINDS, MARKER, NO_RIGHTS_TO_LOSE, targets
+from tests.pipeline.store.sql_attacks import EVENTS, KINDS, MARKER, NO_RIGHTS_TO_LOSE, targets
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +42,19 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         connection.execute(f"COPY (SELECT '{MARKER}' AS a) TO '{target}'")
     with duckdb.connect(path / "secret.duckdb") as connection:
         connection.execute(f"CREATE TABLE t AS SELECT '{MARKER}' AS a")
+    (path / "set").mkdir()
+    with duckdb.connect() as connection:
+        target = path / "set" / "events.parquet"
+        rows = f"SELECT range::BIGINT AS ts, range::UBIGINT AS ptr FROM range({EVENTS})"
+        connection.execute(f"COPY ({rows}) TO '{target}'")
+    (path / "set" / "secret.csv").symlink_to("../secret.csv")
     return path
 
 
 @pytest.fixture
 def folder(made: Path, tmp_path: Path) -> Path:
     """A folder with a results database and files that nobody asks for."""
-    return Path(shutil.copytree(made, tmp_path / "folder"))
+    return Path(shutil.copytree(made, tmp_path / "folder", symlinks=True))
 
 
 def state(folder: Path) -> dict[str, str]:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner
 
+from pipeline.api import runs as replays
 from pipeline.cli import app
 from pipeline.errors import BusyError, UsageError
-from pipeline.replay import recorded
 from pipeline.store import waiting
 from pipeline.store.adding import writing
 from pipeline.store.asking import Question, ask
@@ -105,7 +105,7 @@ def test_a_wait_is_a_day_at_most(db: Path, seconds: str) -> None:
 @pytest.mark.parametrize(
     ("command", "module", "function", "added"),
     [
-        ("replay", recorded, "replay_traces", "runs 1, 2"),
+        ("replay", replays, "replay_traces", "runs 1, 2"),
         ("validate", validation, "validate_traces", "run 1"),
     ],
 )

@@ -137,7 +137,16 @@ class ColumnLayout:
         opened = next_of(data, "[", start + _PID + 1, size)
         closed = next_of(data, "]", opened, size)
         cpu, cpu_good = unsigned(data, opened + 1, closed)
-        marked, flags, ts, colon, moment_good = moments(data, closed + 2, end)
+        # trace-cmd report -R (3.3 and later) has common_flags in hex, as ``[000]-0x1``.
+        raw = data.take(np.minimum(closed + 1, size)) == ord("-")
+        behind = np.where(raw, next_of(data, " ", closed, size), closed + 2)
+        hexadecimal, hex_good = unsigned(
+            data, np.where(raw, closed + 4, 0), np.where(raw, behind, 0), 16
+        )
+        marked, flags, ts, colon, moment_good = moments(data, behind, end)
+        raw &= hex_good & (hexadecimal < 1 << 8)
+        flags = np.where(raw, hexadecimal.astype(np.uint8), flags)
+        marked |= raw
         good &= pid_good & cpu_good & moment_good & (cpu < 1 << 15) & (pid < 1 << 31)
         text = np.where(good, colon + 2, 0)
         name_end = np.minimum(next_of(data, ":", text, size), end)

@@ -69,7 +69,7 @@ def kallsyms(text: str) -> dict[str, list[int]]:
 def check(trace: TraceSet, theirs: ftrace_text.Parsed, begins: dict[str, list[int]]) -> None:
     """Compare a trace set with what a plain reader reads."""
     ours = pl.read_parquet(trace.path / "events.parquet")
-    kept = _without_repeats(theirs.events)
+    kept, inner = _without_repeats(theirs.events)
     assert trace.meta["dropped"]["large_kmalloc_repeats"] == len(theirs.events) - len(kept)
     assert trace.meta["dropped"].get("unreadable_lines", 0) == 0
     kept.sort(key=lambda event: event.ts)
@@ -85,23 +85,30 @@ def check(trace: TraceSet, theirs: ftrace_text.Parsed, begins: dict[str, list[in
     assert ours["event"].to_list() == [int(kinds[event.event].code) for event in kept]
     for row, event in zip(ours.iter_rows(named=True), kept, strict=True):
         _check_fields(trace, row, event, kinds[event.event], begins)
+        first = inner.get(id(event))
+        assert (first is None) == (row.get("inner_site") is None)
+        if first is not None:
+            _check_place(trace, row["inner_site"], first.fields["call_site"], begins)
         if "stack" in row:
             _check_stack(trace, row["stack"], event.stack)
     assert trace.meta["stacks"]["unattached"] == theirs.loose_stacks
 
 
-def _without_repeats(events: list[ftrace_text.Event]) -> list[ftrace_text.Event]:
-    """The events but the first of two of a large kmalloc (T3)."""
+def _without_repeats(
+    events: list[ftrace_text.Event],
+) -> tuple[list[ftrace_text.Event], dict[int, ftrace_text.Event]]:
+    """The events but the first of two of a large kmalloc (T3), and those by the second's id."""
     last: dict[int, ftrace_text.Event | None] = {}
-    repeats: set[int] = set()
+    first: dict[int, ftrace_text.Event] = {}
     for event in events:
         before = last.get(event.cpu)
         if before is not None and _is_large(event) and _sizes(before) == _sizes(event):
-            repeats.add(id(before))
+            first[id(event)] = before
             last[event.cpu] = None
         else:
             last[event.cpu] = event
-    return [event for event in events if id(event) not in repeats]
+    repeats = {id(event) for event in first.values()}
+    return [event for event in events if id(event) not in repeats], first
 
 
 def _is_large(event: ftrace_text.Event) -> bool:
@@ -137,7 +144,7 @@ def _check_fields(
             assert int(row[column]) == number(text, column), (event, column)  # type: ignore[call-overload]
 
 
-_COMMON = {"ts", "cpu", "pid", "event", "irq_flags", "stack", "metadata"}
+_COMMON = {"ts", "cpu", "pid", "event", "irq_flags", "stack", "metadata", "inner_site"}
 
 
 def _check_place(trace: TraceSet, address: int, text: str, begins: dict[str, list[int]]) -> None:

@@ -17,6 +17,7 @@ from tests.pipeline.ingest.ftrace_text.test_reader import line as of_tracefs
 from tests.pipeline.ingest.trace_dat.test_reader import columns
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 # As libtraceevent prints them: addresses with 0x, functions without their size, its plugin first.
@@ -94,6 +95,14 @@ def test_reads_what_trace_cmd_prints(tmp_path: Path, head: str, flags: str) -> N
     said = " ".join(trace.meta["lacks"])
     assert ("no interrupt flags, which trace-cmd report did not print" in said) == (not flags)
     assert "whole microseconds, as trace-cmd report prints them (with -t nanoseconds)" in said
+
+
+def test_raw_flags_of_trace_cmd(tmp_path: Path) -> None:
+    """Option -R of 3.3 and later."""
+    text = report(KMALLOC).replace("[000] ", "[000]-0x11 ") + report(KFREE)
+    trace = imported("cpus=1\n" + text, tmp_path)
+    check(trace, [Ev.KMALLOC, Ev.KFREE])
+    assert columns(trace)["irq_flags"].tolist() == [0x11, 0]
 
 
 def test_nanoseconds_raw_fields_and_lost_events_of_trace_cmd(tmp_path: Path) -> None:
@@ -184,7 +193,7 @@ def test_what_else_perf_prints(tmp_path: Path) -> None:
             "cpus=2\n my task-11     0d..1.    10.000001: kfree:   a=1\n",
             r"trace-cmd report with -l, which cuts names.*import the trace.dat",
         ),
-        ("cpus=2\nmine: " + report(KFREE), r"with several instances, which is not read"),
+        ("cpus=2\n  mine: " + report(KFREE), r"with several instances, which is not read"),
         (script(KFREE).replace("[001] ", ""), r"perf script without CPUs, or without times"),
         (script(KFREE).replace("10.000001: ", ""), r"-F comm,tid,cpu,time,event,trace$"),
         (
@@ -226,3 +235,13 @@ def test_a_report_without_its_head(tmp_path: Path) -> None:
     trace = TraceSet.open(import_recording(source, tmp_path))
     assert trace.meta["source"]["format"] == "trace-cmd text"
     assert "unreadable_lines" not in trace.meta["dropped"]
+
+
+@pytest.mark.parametrize("of_tool", [report, script])
+def test_a_value_of_any_length_is_a_line_that_cannot_be_read(
+    tmp_path: Path, of_tool: Callable[..., str]
+) -> None:
+    long = KMALLOC.replace("GFP_KERNEL", "GFP_KERNEL|" * 9000)
+    trace = imported(of_tool(KMALLOC) * 3 + of_tool(long), tmp_path)
+    assert columns(trace)["event"].tolist() == [Ev.KMALLOC] * 3
+    assert trace.meta["dropped"]["unreadable_lines"] == 1

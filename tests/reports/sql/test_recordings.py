@@ -1,4 +1,4 @@
-"""slabinfo, pageblocks, huge_regions and peak of recordings, against other ways to them."""
+"""What developers ask of slabs, blocks and lives, of recordings, against other ways to it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pytest
 
 from allocsim.trace.events import Ev
 from pipeline.processes.progress import Progress
+from pipeline.replay.pricing import find_policies
 from pipeline.replay.recorded import replay_traces
+from pipeline.replay.settings import parse_settings
 from pipeline.store.database import reading
 from tests.conftest import ROOT
 
@@ -29,6 +31,23 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Ro
     replay_traces([TRACE], db, [], Progress(), {})
     with reading(db) as connection:
         yield lambda query: connection.execute(query).fetchall()
+
+
+def test_fallbacks_are_those_that_trace_cmd_prints(tmp_path: Path) -> None:
+    db = tmp_path / "results.duckdb"
+    replay_traces([ROOT / "traces" / "6.12-tmpfsfiles"], db, [], Progress())
+    with reading(db) as connection:
+        found = connection.execute(
+            'SELECT pid, cpu, pfn, "order", fallback_order, migratetype, fallback_migratetype,'
+            " changed_ownership FROM extfrag_events"
+        ).fetchall()
+    # trace-cmd 3.1.6 report -R of the recording.
+    assert found == [
+        (201, 0, 0x1C000, 2, 10, "unmovable", "movable", True),
+        (202, 1, 0x2A800, 0, 10, "reclaimable", "movable", True),
+        (202, 1, 0x2AC00, 0, 10, "reclaimable", "movable", True),
+        (202, 1, 0x2B400, 2, 10, "unmovable", "movable", True),
+    ]
 
 
 def test_the_kernels_columns_are_those_of_its_files(ask: Callable[[str], Rows]) -> None:
@@ -84,6 +103,15 @@ def test_from_boot_on_the_model_has_the_kernels_objects(recording: Path, tmp_pat
         kernels = connection.execute(
             "SELECT name, objects, kernel_objects, slabs, kernel_slabs FROM slabinfo"
         ).fetchall()
+        taken = connection.execute(
+            "SELECT migratetype, fallback_order, fallback_migratetype, changed_ownership, count(*)"
+            " FROM extfrag_events GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+        blocks = connection.execute(
+            "SELECT count(DISTINCT block), count(*) FILTER (mixed) FROM pageblocks"
+            " WHERE placement = 'recorded' AND block_bytes = 2 << 20"
+        ).fetchall()
+        [(failed,)] = connection.execute("SELECT count(*) FROM failed_requests").fetchall()
     assert len(by_requests) > 40
     for name, objects, held in by_requests:
         assert objects == held, name
@@ -91,6 +119,31 @@ def test_from_boot_on_the_model_has_the_kernels_objects(recording: Path, tmp_pat
     for name, _, _, slabs, of_kernel in kernels:
         if name in SAME:
             assert abs(slabs - of_kernel) <= 1, name
+    # As docs/questions.md has it (9 and 13).
+    of_movable = (10, "movable", True)
+    assert taken == [("unmovable", *of_movable, 82), ("reclaimable", *of_movable, 2)]
+    assert blocks == [(191, 0)]
+    assert failed == 0
+
+
+# Of 6.12: all of whose columns are the kernel's.
+EQUAL = {
+    *("kernfs_node_cache", "buffer_head", "inode_cache", "shmem_inode_cache", "signal_cache"),
+    *("sock_inode_cache", "kmalloc-1k", "kmalloc-2k", "kmalloc-4k", "task_struct"),
+}
+
+
+@pytest.mark.parametrize("recording", ["6.12p-boot-churn"], indirect=True)
+def test_from_boot_on_cpu_slabs_are_the_kernels(recording: Path, tmp_path: Path) -> None:
+    """Objects, slabs, those on the node's list and those with CPUs: against sysfs."""
+    db = tmp_path / "results.duckdb"
+    replay_traces([recording], db, [], Progress(), parse_settings(["kernel=6.12"]))
+    with reading(db) as connection:
+        found = connection.execute(
+            "SELECT name, (objects, slabs, partial, cpu_slabs),"
+            " (kernel_objects, kernel_slabs, kernel_partial, kernel_cpu_slabs) FROM slabinfo"
+        ).fetchall()
+    assert {name for name, ours, kernels in found if ours == kernels} >= EQUAL
 
 
 def test_blocks_hold_what_the_events_put_there(ask: Callable[[str], Rows]) -> None:
@@ -145,17 +198,34 @@ def test_regions_are_those_of_the_slabs_that_are_left(ask: Callable[[str], Rows]
 def test_the_peak_is_the_highest_of_all_moments(ask: Callable[[str], Rows]) -> None:
     """Event by event, with what the store says of each life."""
     changes = []
-    for ts, lifetime, again, size in ask(
-        "SELECT ts, lifetime, again_ts, bytes_alloc FROM object_events LEFT JOIN"
-        " unfreed_objects AS unfreed ON unfreed.object = seq AND unfreed.run = object_events.run"
-        " WHERE event IN ('kmalloc', 'kmem_cache_alloc') AND object_events.object IS NOT NULL"
-    ):
-        changes.append((ts, size))
-        end = again if lifetime is None else ts + lifetime
-        if end is not None:
-            changes.append((end, -size))
+    for begun, ended, size in ask("SELECT alloc_ts, end_ts, bytes_alloc FROM object_lives"):
+        changes.append((begun, size))
+        if ended is not None:
+            changes.append((ended, -size))
     held = highest = 0
     for _, change in sorted(changes):
         held += change
         highest = max(highest, held)
     assert ask("SELECT sum(amount) FROM peak WHERE measure = 'object bytes'") == [(highest,)]
+
+
+def test_what_freezing_saves_is_what_the_recorded_kernel_spends(tmp_path: Path) -> None:
+    """frozen_savings, by policies' costs of each life, and freezability, by page_ref events."""
+    db = tmp_path / "results.duckdb"
+    policies = find_policies(["everything-freezable"])
+    replay_traces([ROOT / "traces" / "6.12p-hackbench-gt"], db, policies, Progress())
+    with reading(db) as connection:
+        found = connection.execute(
+            """
+            SELECT freezability.page_kind, saved, locked_ops_saved
+            FROM (
+                SELECT run, page_kind, sum(locked_ops_saved) AS saved FROM frozen_savings
+                WHERE policy = 'everything-freezable' AND frozen GROUP BY ALL
+            )
+            INNER JOIN freezability USING (run, page_kind)
+            WHERE scope = 'kind' ORDER BY ALL
+            """
+        ).fetchall()
+    assert [kind for kind, _, _ in found] == ["slab", "page_table", "tlb_batch"]
+    for kind, by_policy, spent in found:
+        assert by_policy == spent > 0, kind
