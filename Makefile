@@ -80,7 +80,7 @@ validation: $(VENV)/.dev ## Compare the model with recordings at hand; writes be
 torture: $(VENV)/.dev ## Kill every command at any moment, and fill its disk (or KILLS=20 DISKS=5); takes hours
 	$(BIN)/python bench/torture.py --kills $(KILLS) --disks $(DISKS)
 
-soak: $(VENV)/.dev ## Time and memory of a synthetic trace of 1e9 events, 60 GB of disk (or EVENTS="1e7 1e8")
+soak: $(VENV)/.dev ## Time and memory of a synthetic trace of 1e9 events, 35 GB of disk (or EVENTS="1e7 1e8")
 	$(BIN)/python bench/soak.py $(EVENTS)
 
 fuzz: $(VENV)/.dev ## Read damaged inputs of every kind (hours; RUNS=N each, four times as many of the byte readers)

@@ -7,8 +7,8 @@ A length is a number of events. Time should be linear in it and memory flat: tha
 all processes of a command, which other work on the machine lengthens little. Memory is the sum of
 what the process and all its children have resident, looked at 20 times a second: memory that
 processes share counts for each of them. Beside it ("own") what of it is not of mapped files, whose
-pages the kernel takes back at will. A trace takes 14 bytes an event of disk, a database of two runs
-40; all is removed at the end. An import is of the text of tracefs, compressed.
+pages the kernel takes back at will. A trace takes 5 bytes an event of disk, a database of two runs
+19; all is removed at the end. An import is of the text of tracefs, compressed.
 """
 
 from __future__ import annotations

@@ -302,7 +302,7 @@ def fill(  # noqa: PLR0913 - as kill
             f"with {number}/{points} of {most} bytes: {each}" for each in problems if each
         ]
     code, said = done(work, command)
-    if problem := said.strip() if code else judge.of_litter(work, ended=code):
+    if problem := said.strip() if code else judge.of_litter(work, ended=1):
         tally.failures.append(f"the next run: {problem}")
     subprocess.run(["umount", str(disk)], check=True)
 

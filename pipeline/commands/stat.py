@@ -30,7 +30,7 @@ def stat(
         str | None,
         typer.Option(
             metavar="KEY,...",
-            help="What a row stands for: site, cache, address, cpu, pid, gfp, stack, of"
+            help="What a row stands for: site, directory, cache, address, cpu, pid, gfp, stack, of"
             " pages order and migratetype too; several make a row each. Where it is not given,"
             " objects by site, pages by site,order,migratetype,gfp.",
         ),

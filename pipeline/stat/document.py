@@ -41,7 +41,7 @@ _SHOWN = {
     (PAGE, False): ("allocations", "bytes_alloc", "live", "live_bytes_alloc"),
     (PAGE, True): ("allocations", "bytes_alloc"),
 }
-_OF_STACKS = {"site", "stack"}  # keys of pages that take one
+_OF_STACKS = {"site", "directory", "stack"}  # keys of pages that take one
 _ORDERS = 11  # of the matrix: those that kernels with pages of 4 KiB have
 
 
@@ -187,6 +187,8 @@ def _inferred(stat: Stat) -> list[str]:
     """What rows stand for that no event says."""
     keys = {name for table in stat.tables.values() for name in table.by}
     said = []
+    if "directory" in keys:
+        said.append(f"directory: inferred, {stat.labels.directories_by}.")
     if "cache" in keys or stat.selection.caches:
         said.append("cache: as a replay of all events finds it.")
     return said
@@ -197,7 +199,9 @@ def _without_stacks(stat: Stat) -> list[str]:
     if PAGE not in stat.tables or not _OF_STACKS & {*stat.tables[PAGE].by}:
         return []
     table = stat.tables[PAGE]
-    if any((table.keys[name] != NOT_KNOWN).any() for name in table.by if name in _OF_STACKS):
+    if not len(table) or any(
+        (table.keys[name] != NOT_KNOWN).any() for name in table.by if name in _OF_STACKS
+    ):
         return []
     return ["No stacks after mm_page_alloc: who allocates pages is not known (docs/recording.md)."]
 

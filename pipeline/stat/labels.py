@@ -10,6 +10,7 @@ from allocsim.kernels.gfp import gfp_names
 from allocsim.kernels.release import kernel_of
 from allocsim.page_alloc.zones import Mt
 from allocsim.refcount.alloc_levels import allocator_frames, recorded_frames
+from pipeline.source_places import by_name
 from pipeline.stat.tables import PAGE
 
 if TYPE_CHECKING:
@@ -46,10 +47,13 @@ class Labels:
         self._sites: dict[int, str] = {}
         self._stacks: dict[int, list[str]] = {}
         self._site_of_stack: dict[int, int] = {}
+        self._directories: dict[int, str] = {}
+        self._release: str = facts["kernel_release"] or _NEWEST
         self._texts: dict[str, Callable[[int], str | None]] = {
             "site": self._site,
             "cache": {WHOLE_PAGES: "large kmalloc: pages", **dict(enumerate(caches))}.get,
             "address": lambda address: f"{address % _WORD:#x}",
+            "directory": self._directories.get,
             "pid": lambda pid: f"{self._comms.get(pid, '?')}-{pid}",
             "migratetype": lambda kind: kinds.get(kind, f"type {kind}"),
             "gfp": lambda gfp: gfp_names(gfp, kernel) or f"{gfp:#x}",
@@ -84,6 +88,28 @@ class Labels:
         numbers, place = np.unique(stacks, return_inverse=True)
         sites = [self._site_of_stack.get(number, NOT_KNOWN) for number in numbers.tolist()]
         return np.array(sites, np.int64)[place]
+
+    @property
+    def directories_by(self) -> str:
+        """What directories are known by."""
+        version = by_name.nearest(self._release)
+        return f"by the names of functions in the sources of Linux {version}"
+
+    def directories_of(self, sites: Int64) -> Int64:
+        """The source directory of call sites, in alphabetical order; -1: not known.
+
+        Inferred, by the names of their functions in the sources of a kernel near the recorded one.
+        """
+        addresses, place = np.unique(sites.view(np.uint64), return_inverse=True)
+        named = by_name.places(by_name.nearest(self._release))
+        # Of all there are: each table asks for its own sites, and all have the same numbers.
+        every = sorted({path.rpartition("/")[0] for path in named.values()})
+        numbers = {folder: number for number, folder in enumerate(every)}
+        self._directories |= dict(enumerate(every))
+        symbols = self._source.symbols(addresses).symbol
+        paths = [named.get(by_name.function_of(symbol), "") if symbol else "" for symbol in symbols]
+        found = [numbers[path.rpartition("/")[0]] if path else NOT_KNOWN for path in paths]
+        return np.array(found, np.int64)[place]
 
     def text(self, key: str, layer: str, value: int) -> str | None:
         """A key's value as a person reads it; None: not known.

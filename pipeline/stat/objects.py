@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.recording.lifetimes import ZERO_SIZE_PTR
-from allocsim.tables import empty, find, merge_sorted, stable_order, take
+from allocsim.tables import column, empty, find, merge_sorted, stable_order, take
 from allocsim.trace.events import Ev
 from pipeline.stat.groups import Groups, GroupSums
 from pipeline.stat.tables import FIGURES, KEYS, SLAB
@@ -88,6 +88,8 @@ class ObjectTotals:
             until: which are not after the end of what is counted.
         """
         rows = np.flatnonzero(np.isin(events["event"], [*EVENTS]))
+        if not len(rows):
+            return
         code = events["event"][rows]
         allocates = (code == Ev.KMALLOC) | (code == Ev.KMEM_CACHE_ALLOC)
         nothing = events["ptr"][rows] <= ZERO_SIZE_PTR
@@ -111,14 +113,15 @@ class ObjectTotals:
         self.counts.null_frees += int((counted & ~allocates).sum())
         failed = counted & allocates
         self.counts.failed += int(failed.sum())
-        self.counts.failed_bytes_alloc += int(events["bytes_alloc"][failed].sum())
-        self.counts.failed_bytes_req += int(events["bytes_req"][failed].sum())
+        rows = np.flatnonzero(failed)
+        self.counts.failed_bytes_alloc += int(column(events, "bytes_alloc", rows).sum())
+        self.counts.failed_bytes_req += int(column(events, "bytes_req", rows).sum())
 
     def _allocations(self, events: Columns, rows: Int64, counted: Bools) -> Columns:
         """Count the allocations at ``rows``; what is remembered of each."""
         keys = self._keys(events, rows)
         group = self.groups.codes(keys, len(rows))
-        alloc, req = events["bytes_alloc"][rows], events["bytes_req"][rows]
+        alloc, req = (column(events, name, rows) for name in ("bytes_alloc", "bytes_req"))
         self.sums.add("allocations", group[counted])
         self.sums.add("bytes_alloc", group[counted], alloc[counted])
         self.sums.add("bytes_req", group[counted], req[counted])

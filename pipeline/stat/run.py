@@ -200,4 +200,4 @@ def _values(layer: str, name: str, values: Int64, labels: Labels) -> Int64:
         values = values if name == "stack" else labels.sites_of(values)
     if name == "site":
         labels.know_sites(values.view(np.uint64))
-    return values
+    return labels.directories_of(values) if name == "directory" else values

@@ -56,6 +56,12 @@ KEYS = {
             ("callsite",),
             "call_site",
         ),
+        Key(
+            "directory",
+            "call_site",
+            "stack",
+            "Source directory of the call site, inferred from its function's name.",
+        ),
         Key("cache", "cache", "", "Slab cache, as a replay names it."),
         Key(
             "address", "ptr", "pfn", "Address of the object, or first page frame.", ("ptr", "page")

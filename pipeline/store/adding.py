@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from pipeline.processes import signals
 from pipeline.processes.limits import cpus
 from pipeline.store.database import NAMES, checked, connected, file_errors, limits_of, reading
 from pipeline.store.empty import STORAGE, make, place, renew_views
+from pipeline.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,10 +70,16 @@ class Adding:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
         with self._stack:
-            if self._connection is not None:
-                self._connection.close()
+            if self._connection is None:
+                return
+            self._connection.close()
+            if failed is None and self._log().exists():  # DuckDB says nothing of it
+                sys.stderr.write(
+                    f"allocsim: {printable(str(self._log()))}: no room to take it into the"
+                    " database, of which it is a part; keep them together\n"
+                )
 
     @contextmanager
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from allocsim.slub.freelist_random import FreelistOrder
     from allocsim.tables import Int64, Ints
 
-MANY = 1000  #: events of a window from which a plan is quicker than a step for each
+MANY = 2000  #: events of a window from which a plan is quicker than a step for each
 
 
 class SheafCache:

@@ -79,6 +79,7 @@ from allocsim.slub.sheaves.structs import (
 )
 
 if TYPE_CHECKING:
+    from allocsim.slub.columns import Column
     from allocsim.slub.sheaves.structs import SheafEvents, SheafState
 
 _ALLOC, _FREE = int(Op.ALLOC), int(Op.FREE)
@@ -102,7 +103,8 @@ def replay(  # noqa: C901, PLR0912, PLR0915 - what most events do stands in the 
     capacity, end = n[CAPACITY], len(ops)
     hits = pushes = rcu_frees = 0
     for at in range(begin, len(ops)):
-        if n[WAITING] != NONE and not callbacks(c, at, times[at]):
+        waiting = n[WAITING]
+        if waiting != NONE and sheaves[waiting + DUE] <= times[at] and not callbacks(c, times, at):
             end = at
             break
         cpu, op = cpus[at] * PCS_SIZE, ops[at]
@@ -179,13 +181,13 @@ def replay(  # noqa: C901, PLR0912, PLR0915 - what most events do stands in the 
 def lacks_room(c: SheafState) -> bool:
     """Whether one more event may need more than there is.
 
-    It may fill two sheaves, and empty one: into slabs that were on no list.
+    It may fill two sheaves, and empty one: into slabs that were on no list, if there are as many.
     """
     n = c.numbers
     most = n[CAPACITY] + 4
     new = 2 * (n[CAPACITY] // n[MIN_OBJECTS] + 2)
     return (
-        n[UNUSED_COUNT] < most
+        n[UNUSED_COUNT] < min(most, n[CREATED] + len(c.older) + new + 4)
         or n[CREATED] + new > n[ORDERED]
         or n[SHEAVES_END] + 4 * (CELLS + most) > len(c.sheaves)
         or n[PAGES] + PAGE_SIZE * (most + new) > len(c.pages)
@@ -382,14 +384,14 @@ def rcu_sheaf(c: SheafState, cpu: int, time: int, refused: int) -> int:
     return pcs[cpu + RCU_FREE]
 
 
-def callbacks(c: SheafState, time: int, now: int) -> bool:
+def callbacks(c: SheafState, times: Column, time: int) -> bool:
     """Sheaves whose grace period is over, each on the CPU that filled it; False: lacks room.
 
     mm/slub.c:rcu_free_sheaf (7.2), a callback of call_rcu: slabs and the sheaf's memory are freed
     from that CPU.
     """
     n, sheaves = c.numbers, c.sheaves
-    while n[WAITING] != NONE and sheaves[n[WAITING] + DUE] <= now:
+    while n[WAITING] != NONE and sheaves[n[WAITING] + DUE] <= times[time]:
         if lacks_room(c):
             return False
         sheaf = n[WAITING]

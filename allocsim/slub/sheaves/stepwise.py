@@ -214,8 +214,9 @@ class Stepwise:
         names: list[int] = []
         if events.run is not None:
             rows = np.flatnonzero(events.op == Op.FROM_SHEAF)
-            found, run[rows] = np.unique(events.run[rows], return_inverse=True)
-            names = found.tolist()
+            if len(rows):
+                found, run[rows] = np.unique(events.run[rows], return_inverse=True)
+                names = found.tolist()
         sheaves = [self.prefilled.pop(name, NONE) for name in names]
         return names, run, as_column(sheaves, fast=self.fast)
 
@@ -268,9 +269,9 @@ class Stepwise:
         c, shape = self.state, self.shape
         n = c.numbers
         most = shape.capacity + 4
-        while n[structs.UNUSED_COUNT] < most:
-            self._more_structs()
         new = 2 * (shape.capacity // shape.min_objects + 2)
+        while n[structs.UNUSED_COUNT] < min(most, n[structs.CREATED] + len(c.older) + new + 4):
+            self._more_structs()
         if n[structs.CREATED] + new > n[structs.ORDERED]:
             n[structs.ORDERED] = more_orders(
                 c, self.freelist_order, self.number, shape.objects, int(n[structs.CREATED]), 2 * new

@@ -104,14 +104,20 @@ simulated as (
         slabs.run,
         slabs.pfn,
         slabs."order",
-        coalesce(born.slice, 0) as begun,
-        gone.slice as ended,
+        coalesce((
+            select min(ends.slice)
+            from ends
+            where ends.run = spans.recorded and ends.last_seq >= slabs.alloc_seq
+        ), 0) as begun,
+        (
+            select min(ends.slice)
+            from ends
+            where ends.run = spans.recorded and ends.last_seq >= slabs.free_seq
+        ) as ended,
         slab_types.migratetype
     from placed_slabs as slabs
     inner join spans using (run)
     inner join slab_types using (run, cache)
-    asof left join ends as born on spans.recorded = born.run and slabs.alloc_seq <= born.last_seq
-    asof left join ends as gone on spans.recorded = gone.run and slabs.free_seq <= gone.last_seq
     where slabs.pfn is not null
 ),
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.commands.sql_shell import is_complete, is_empty
-from pipeline.store.database import writing
+from pipeline.store.adding import writing
 from tests.conftest import ROOT, examples
 
 if TYPE_CHECKING:

@@ -105,7 +105,7 @@ def test_policies_do_not_change_the_requests_nor_where_they_go(tmp_path: Path) -
 
 SIMULATED = (
     *("placed_events", "placed_slabs", "placed_caches", "cache_counters", "zones"),
-    *("zone_counters", "free_blocks", "quality_counts", "caches"),
+    *("zone_counters", "internal.free_blocks", "quality_counts", "caches"),
 )
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "7.3-hackbench"
-SMALL = ("placed_caches", "cache_counters", "zones", "zone_counters", "free_blocks")
+SMALL = ("placed_caches", "cache_counters", "zones", "zone_counters", "internal.free_blocks")
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,12 +11,14 @@ import pytest
 from pipeline.errors import UsageError
 from pipeline.ingest.recording import import_recording
 from pipeline.processes.progress import Progress
+from pipeline.source_places import by_name
 from pipeline.stat.asked import asked
-from pipeline.stat.document import as_json, csv_rows
+from pipeline.stat.document import as_json, as_text, csv_rows
 from pipeline.stat.run import total
 from pipeline.stat.selection import Selection, selection
 from pipeline.stat.summary import slab_lines
 from pipeline.stat.tables import PAGE, SLAB
+from reports.console.stat import print_totals
 from tests.conftest import ROOT
 from tests.oracle.trace_dat import Cpu, Event, File
 
@@ -124,6 +128,21 @@ def test_caches_are_a_replay_s_and_large_kmallocs_are_none(made: Path) -> None:
     }
 
 
+def test_directories_are_those_of_the_functions() -> None:
+    """Rows of call sites, by the file that each one's function is in, make the rows."""
+    trace = ROOT / "traces" / "7.2p-net-gt"
+    sites, directories = totals(trace, "site"), totals(trace, "directory")
+    files = by_name.places(by_name.nearest("7.2.13"))
+    for layer in (SLAB, PAGE):
+        expected: Counter[str | None] = Counter()
+        for (site,), row in rows(sites, layer).items():
+            path = files.get(by_name.function_of((site or "").partition("+")[0]), "")
+            expected[path.rpartition("/")[0] or None] += row["bytes_alloc"]
+        found = {key: row["bytes_alloc"] for (key,), row in rows(directories, layer).items()}
+        assert found == expected
+        assert max(found, key=lambda key: found[key]) == "net/core"
+
+
 def test_what_is_not_there_is_said(made: Path) -> None:
     with pytest.raises(UsageError, match="--cache dentry: no object"):
         totals(made, "cache", selection(None, None, [], [], ["dentry"]))
@@ -163,6 +182,29 @@ def test_json_has_the_totals_and_perf_s(made: Path) -> None:
     assert '"allocations": 3' in text
     assert '"call_site": "0x5000"' in text
     assert '"bytes_alloc": 32928' in text  # of perf_kmem: 64 + 96 + 2 x 16384
+
+
+@pytest.mark.parametrize("what", ["kmalloc", "page_alloc", "kfree"])
+def test_a_recording_of_one_event_is_enough(what: str, tmp_path: Path) -> None:
+    file = File()
+    record = {
+        "kmalloc": file.kmalloc(0xA000, 64),
+        "page_alloc": file.page_alloc(5, 0),
+        "kfree": file.kfree(0xA000),
+    }[what]
+    file.cpus = {0: Cpu([Event(1, record)])}
+    path = tmp_path / "one.dat"
+    path.write_bytes(file.encode())
+    wanted = asked(
+        slab=False, page=False, by=None, selection=EVERYTHING, live=False, sort="hit", lines=0
+    )
+    found = total(path, wanted.by, EVERYTHING, Progress())
+    assert found.tables[SLAB].total("allocations") == (what == "kmalloc")
+    assert found.tables[PAGE].total("allocations") == (what == "page_alloc")
+    assert found.objects.unknown_frees == (what == "kfree")
+    out = StringIO()
+    print_totals(as_text(found, wanted), out)
+    assert "allocated" in out.getvalue()
 
 
 def test_programs_get_numbers_where_people_get_words(made: Path) -> None:

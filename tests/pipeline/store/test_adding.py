@@ -111,3 +111,28 @@ def test_a_disk_that_fills_leaves_what_was_committed(tmp_path: Path, room: int) 
     with Adding(path) as results, results.transaction() as connection:
         add(connection, 2)
     assert runs(path) == [(1, 400_000), (2, 1)]
+
+
+FULL_AT_THE_END = """
+import resource, sys
+from pathlib import Path
+from pipeline.store.adding import Adding
+from tests.pipeline.store.test_adding import add
+with Adding(Path(sys.argv[1])) as results:
+    with results.transaction() as connection:
+        add(connection, 1)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+"""
+
+
+def test_a_log_that_there_is_no_room_for_is_told_of(tmp_path: Path) -> None:
+    path = tmp_path / "results.duckdb"
+    command = [sys.executable, "-c", FULL_AT_THE_END, str(path)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stderr.startswith(f"allocsim: {path}.wal: no room to take it into the database")
+    assert done.stderr.count("\n") == 1
+    assert runs(path) == [(1, 1)]
+    with Adding(path) as results, results.transaction() as connection:
+        add(connection, 2)
+    assert runs(path) == [(1, 1), (2, 1)]
+    assert list(tmp_path.iterdir()) == [path]

@@ -11,9 +11,9 @@ import pytest
 from pyarrow import parquet
 
 from pipeline.errors import UsageError
+from pipeline.store.adding import writing
 from pipeline.store.asking import Question, ask
 from pipeline.store.asking.formats import BINARY, writer
-from pipeline.store.database import writing
 from pipeline.store.query import asking
 
 if TYPE_CHECKING:

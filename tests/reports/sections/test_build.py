@@ -311,8 +311,8 @@ def copy_runs(connection: DuckDBPyConnection, runs: int) -> None:
         new += ["trace || n AS trace"] if table.name == "traces" else []
         if new:
             connection.execute(
-                f"INSERT INTO {table.name} SELECT * EXCLUDE (n) REPLACE ({', '.join(new)})"
-                f" FROM {table.name}, range(1, {runs}) AS numbers (n)"
+                f"INSERT INTO {table.sql_name} SELECT * EXCLUDE (n) REPLACE ({', '.join(new)})"
+                f" FROM {table.sql_name}, range(1, {runs}) AS numbers (n)"
             )
 
 
