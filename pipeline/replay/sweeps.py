@@ -75,13 +75,15 @@ def sweep_traces(  # noqa: PLR0913 - what a sweep is of, and what it adds to
     for path in paths:
         must_exist(path)
     done = Done()
-    for path in paths:
-        with opened(path, progress) as trace:
-            for settings in combinations:
-                check_for_trace(settings, trace)
-            own = own_settings(trace.meta["kernel_release"] or "")
-            wanted = distinct([own, *combinations])
-            _sweep_trace(trace, db, wanted, jobs or cpus(), progress, done, fast=fast)
+    # Made though nothing may be missing: with it goes what a killed sweep left that had stored all.
+    with scratch() as folder:
+        for path in paths:
+            with opened(path, progress) as trace:
+                for settings in combinations:
+                    check_for_trace(settings, trace)
+                own = own_settings(trace.meta["kernel_release"] or "")
+                wanted = distinct([own, *combinations])
+                _sweep_trace(trace, db, wanted, jobs or cpus(), progress, folder, done, fast=fast)
     return done
 
 
@@ -91,6 +93,7 @@ def _sweep_trace(  # noqa: PLR0913 - what a sweep is of, and what it adds to
     combinations: Sequence[Settings],
     jobs: int,
     progress: Progress,
+    folder: Path,
     done: Done,
     *,
     fast: bool,
@@ -102,21 +105,20 @@ def _sweep_trace(  # noqa: PLR0913 - what a sweep is of, and what it adds to
         advance = progress.step(f"replay {name}")
         of_run = replay_trace(trace, db, find_policies([]), shipped_pricing(), advance=advance)
     if missing and of_run is not None:
-        with scratch() as folder:
-            with reading(db) as connection:
-                # Each process holds a window: half of those of one simulation.
-                source = RecordedRun(connection, of_run, trace, WINDOW_ROWS)
-                for settings in missing:
-                    check(settings, source.recorded)
-                maker, windows = source.requests()
-                try:
-                    write_requests(folder, windows)
-                except OSError as error:
-                    reason = os.strerror(error.errno) if error.errno else str(error)
-                    raise OutputError(f"{folder.parent}: cannot be written to ({reason})") from None
-            step = progress.step(f"sweep {name}")
-            asked = _Asked(source.recorded, folder, maker.counts, fast)
-            _simulate_all(asked, missing, jobs, db, step)
+        with reading(db) as connection:
+            # Each process holds a window: half of those of one simulation.
+            source = RecordedRun(connection, of_run, trace, WINDOW_ROWS)
+            for settings in missing:
+                check(settings, source.recorded)
+            maker, windows = source.requests()
+            try:
+                write_requests(folder, windows)
+            except OSError as error:
+                reason = os.strerror(error.errno) if error.errno else str(error)
+                raise OutputError(f"{folder.parent}: cannot be written to ({reason})") from None
+        step = progress.step(f"sweep {name}")
+        asked = _Asked(source.recorded, folder, maker.counts, fast)
+        _simulate_all(asked, missing, jobs, db, step)
         _, there = _runs_there(trace, db)
         done.added += [there[settings_key(settings)] for settings in missing]
     done.runs += [there[settings_key(settings)] for settings in combinations]

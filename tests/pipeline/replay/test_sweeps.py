@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -12,6 +13,7 @@ from allocsim.slub.columns import can_compile
 from pipeline.errors import AllocsimError, UsageError
 from pipeline.ingest.recording import import_recording
 from pipeline.processes.progress import Progress
+from pipeline.processes.scratch import MARK
 from pipeline.replay import sweeps
 from pipeline.replay.recorded import replay_traces
 from pipeline.replay.settings import combinations, parse_settings
@@ -89,6 +91,13 @@ def test_what_was_done_before_an_interrupt_stays(
     ]
     monkeypatch.setattr(sweeps, "_add", add)
     assert len(sweep_traces([trace], db, wanted, 1, Progress()).added) == 3
+    # What one has left that was killed when it had stored all goes though nothing is added.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / f"allocsim-{0:016x}"
+    left.mkdir()
+    (left / MARK).touch()
+    assert sweep_traces([trace], db, wanted, 1, Progress()).added == []
+    assert not left.exists()
 
 
 def test_wrong_settings_end_a_sweep_before_it_begins(trace: Path, tmp_path: Path) -> None:
