@@ -89,7 +89,7 @@ def trace_id(
     ):
         if rows:
             marks = ", ".join("?" for _ in table.columns)
-            connection.executemany(f"INSERT INTO {table.name} VALUES ({marks})", rows)
+            connection.executemany(f"INSERT INTO {table.sql_name} VALUES ({marks})", rows)
     return number
 
 

@@ -198,7 +198,8 @@ def _asked(data: bytes, folder: Path) -> None:
     path.write_bytes(data)
     with reading(path) as connection:
         for table in TABLES:
-            connection.execute(f"SELECT bit_xor(hash({table.name})) FROM {table.name}").fetchall()
+            asked = f"SELECT bit_xor(hash(rows)) FROM {table.sql_name} AS rows"
+            connection.execute(asked).fetchall()
 
 
 def replayed(path: Path, folder: Path) -> None:

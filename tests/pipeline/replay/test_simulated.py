@@ -231,7 +231,7 @@ def test_keys_are_keys(db: Path) -> None:
     for table in TABLES:
         if table.key:
             key = ", ".join(f'"{name}"' for name in table.key)
-            twice = f"SELECT {key} FROM {table.name} GROUP BY ALL HAVING count(*) > 1"
+            twice = f"SELECT {key} FROM {table.sql_name} GROUP BY ALL HAVING count(*) > 1"
             assert ask(db, twice) == [], table.name
 
 
