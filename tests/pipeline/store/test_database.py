@@ -142,8 +142,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from pipeline.store.adding import writing
 from pipeline.store.database import reading
+from pipeline.processes import signals
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" has it ignored
-with {opened}(Path(sys.argv[1])) as connection:
+signals.handle()
+with signals.undoing(), {opened}(Path(sys.argv[1])) as connection:
     print("asking", flush=True)
     connection.execute(
         "SELECT count(*) FROM range(1_000_000_000_000) AS a JOIN range(1_000) AS b ON a != b"
