@@ -293,7 +293,8 @@ def fill(  # noqa: PLR0913 - as kill
         mount(disk, 1 << 30, remount=True)
         tally.disks += 1
         tally.full += code != 0
-        lines = said.strip().splitlines()
+        # That a log had to stay is said besides.
+        lines = [each for each in said.strip().splitlines() if "keep them together" not in each]
         # A run can be committed though there is no room to take the log into the database.
         problems = [judge.of_content(work) or judge.of_litter(work, ended=1) or ""]
         if code not in (0, 1) or (code == 1 and len(lines) != 1):
