@@ -202,6 +202,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         return found | {"report": told(report_on(connection))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     ["replay", "info", "validate", "hazards", "takers", "compare", "policy_ops", "report"],

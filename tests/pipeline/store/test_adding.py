@@ -42,7 +42,7 @@ def runs(path: Path) -> list[tuple[int, int]]:
 
 
 # Fewer rows go to the log, more straight into the file.
-@pytest.mark.parametrize("rows", [1, 400_000])
+@pytest.mark.parametrize("rows", [1, pytest.param(400_000, marks=pytest.mark.slow)])
 def test_a_transaction_that_fails_leaves_those_before_it(tmp_path: Path, rows: int) -> None:
     path = tmp_path / "results.duckdb"
     with Adding(path) as results:
@@ -72,7 +72,7 @@ with Adding(Path(sys.argv[1])) as results:
 """
 
 
-@pytest.mark.parametrize("rows", [1, 400_000])
+@pytest.mark.parametrize("rows", [1, pytest.param(400_000, marks=pytest.mark.slow)])
 def test_a_killed_process_has_added_what_it_committed(tmp_path: Path, rows: int) -> None:
     path = tmp_path / "results.duckdb"
     done = subprocess.run([sys.executable, "-c", KILLED, str(path), str(rows)], check=False)
@@ -100,6 +100,7 @@ except OutputError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [0, 100_000, 1_000_000])
 def test_a_disk_that_fills_leaves_what_was_committed(tmp_path: Path, room: int) -> None:
     path = tmp_path / "results.duckdb"

@@ -283,6 +283,7 @@ def test_what_is_not_utf8_is_one_line(folder: Path) -> None:
         asked(folder / "x.db", "SELECT '\udcff'")
 
 
+@pytest.mark.slow
 def test_what_asks_is_gone_with_who_asked(folder: Path) -> None:
     command = [sys.executable, "-m", "pipeline", "sql", ENDLESS, "--db", str(folder / "x.db")]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as parent:
