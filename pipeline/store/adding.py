@@ -95,9 +95,7 @@ class Adding:
         if self._connection is None:
             self._connection = self._opened()
         connection = self._connection
-        before: _Sizes | None = (
-            None  # of the files, now that they are locked; None: of none of ours
-        )
+        before: _Sizes | None = None  # None: it is not known yet that the files are ours
         fresh = False
         try:
             with file_errors(self.path):
