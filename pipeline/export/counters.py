@@ -178,6 +178,7 @@ _COUNTERS = """
 _NUMBERED = """
     SELECT counters.number AS counter, samples.ts, samples.value
     FROM samples_of_counters AS samples INNER JOIN counters_of_group AS counters USING (key)
+    ORDER BY samples.ts, counters.number
 """
 
 
