@@ -58,7 +58,8 @@ class PreTraceObjects:
 
     Args:
         object: their handles, as the frees have them (i8).
-        slab: key of the slab each lies on: below -1, one slab one key in the whole trace (i8).
+        slab: key of the slab each lies on: from -2 downwards without gaps, one slab one key in
+            the whole trace (i8).
         index: place in the slab (integer).
     """
 

@@ -44,6 +44,7 @@ def of_recording(folder: Path, most: int) -> Trace:
     live: dict[int, tuple[int, int]] = {}
     pre_trace: dict[int, tuple[int, int]] = {}
     places: set[tuple[int, int]] = set()
+    older: dict[tuple[int, int], int] = {}
     requests = []
     for seq, (event, cpu, ptr, name, size, metadata) in enumerate(rows):
         if len(requests) == most:
@@ -60,8 +61,8 @@ def of_recording(folder: Path, most: int) -> Trace:
         elif event in FREES and name >= 0 and names[name] in number:
             cache = number[names[name]]
             shift = PAGE_SHIFT + shapes[cache].order
-            slab = -2 - ((ptr >> shift) % (1 << 35) * len(shapes) + cache)
-            place = slab, ptr % (1 << shift) // shapes[cache].size
+            key = older.setdefault((cache, ptr >> shift), -2 - len(older))
+            place = key, ptr % (1 << shift) // shapes[cache].size
             if place not in places:  # a second time, an allocation in between was not traced (T6)
                 places.add(place)
                 pre_trace[seq] = place
