@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from allocsim import __version__
-from pipeline.commands import completion
 from pipeline.commands.compare import compare
 from pipeline.commands.cost import cost
 from pipeline.commands.export import export
@@ -18,6 +17,7 @@ from pipeline.commands.fit import fit
 from pipeline.commands.hazards import hazards
 from pipeline.commands.import_ import import_
 from pipeline.commands.info import info
+from pipeline.commands.options import completion
 from pipeline.commands.record import record
 from pipeline.commands.replay import replay
 from pipeline.commands.report import report

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands import completion
-from pipeline.commands.common import (
+from pipeline.commands.options import completion
+from pipeline.commands.options.common import (
     CACHES,
     CPUS,
     DB,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.common import (
+from pipeline.commands.options.common import (
     CACHES,
     CPUS,
     DB,
@@ -18,7 +18,14 @@ from pipeline.commands.common import (
     UNTIL,
     WAIT,
 )
-from pipeline.commands.formats import FILES, FORMATS, DocumentFormat, as_document, outputs, write
+from pipeline.commands.options.formats import (
+    FILES,
+    FORMATS,
+    DocumentFormat,
+    as_document,
+    outputs,
+    write,
+)
 from pipeline.errors import StoreError, UsageError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands import completion
-from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, SETTINGS, WAIT
+from pipeline.commands.options import completion
+from pipeline.commands.options.common import DB, DEFAULT_DB, DEFAULT_WAIT, SETTINGS, WAIT
 
 
 class By(StrEnum):

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options that several commands have alike."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands import completion
+from pipeline.commands.options import completion
 from pipeline.store.waiting import wait_up_to
 
 DEFAULT_DB = Path("out/results.duckdb")
