@@ -6,19 +6,18 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from pipeline.commands.options import completion
+from pipeline.commands.options.declared import Option
 from pipeline.store.waiting import wait_up_to
 
 DEFAULT_DB = Path("out/results.duckdb")
 
-DB = Annotated[Path, typer.Option("--db", metavar="FILE", help="Results database.")]
+DB = Annotated[Path, Option("--db", metavar="FILE", help="Results database.")]
 
 #: For a parameter that is not used: what it says holds from then on.
 WAIT = Annotated[
     float,
-    typer.Option(
+    Option(
         "--wait",
         metavar="SECONDS",
         callback=wait_up_to,
@@ -30,14 +29,14 @@ DEFAULT_WAIT = 30.0
 
 FORCE = Annotated[
     bool,
-    typer.Option(
+    Option(
         "--force", help="Replace what is there, if it is of the kind that is written; else refused."
     ),
 ]
 
 SETTINGS = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--set",
         metavar="KEY=VALUE",
         autocompletion=completion.settings,
@@ -49,7 +48,7 @@ SETTINGS = Annotated[
 
 INSTANCE = Annotated[
     str | None,
-    typer.Option(
+    Option(
         metavar="NAME",
         help="Trace instance of a trace.dat to read (trace-cmd record -B NAME); 'top' is the one"
         " without a name. The only one with kmem events where none is named.",
@@ -76,7 +75,7 @@ class RowFormat(StrEnum):
 # Which events are counted (stat), or lives by their allocation (replay, report): docs/stat.md.
 SINCE = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--from",
         metavar="TIME",
         help="Only from this time on: seconds on the recording's clock (8.527155), or after its"
@@ -84,15 +83,11 @@ SINCE = Annotated[
     ),
 ]
 UNTIL = Annotated[
-    str | None, typer.Option("--to", metavar="TIME", help="Only up to this time, likewise.")
+    str | None, Option("--to", metavar="TIME", help="Only up to this time, likewise.")
 ]
-CPUS = Annotated[
-    list[str] | None, typer.Option("--cpu", metavar="N,N-M", help="Only of these CPUs.")
-]
-PIDS = Annotated[
-    list[str] | None, typer.Option("--pid", metavar="N,N-M", help="Only of these tasks.")
-]
+CPUS = Annotated[list[str] | None, Option("--cpu", metavar="N,N-M", help="Only of these CPUs.")]
+PIDS = Annotated[list[str] | None, Option("--pid", metavar="N,N-M", help="Only of these tasks.")]
 CACHES = Annotated[
     list[str] | None,
-    typer.Option("--cache", metavar="NAME,...", help="Only objects and slabs of these caches."),
+    Option("--cache", metavar="NAME,...", help="Only objects and slabs of these caches."),
 ]
