@@ -72,6 +72,7 @@ VIEWS = (
     "descriptor_summary",
     "descriptor_kinds",
     "descriptor_break_even",
+    "lock_contention",
     "roadmap",
     "validation_summary",
 )
