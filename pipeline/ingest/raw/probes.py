@@ -113,7 +113,5 @@ class Probes:
         hidden = self.calls - self.shown.total()
         if not hidden:
             return []
-        return [
-            f"{hidden:,} of {self.calls:,} objects of probed calls are not shown: arrays of probes "
-            "have no more room"
-        ]
+        said = f"{hidden:,} of {self.calls:,} objects of probed calls are not shown"
+        return [f"{said}: arrays of probes have no more room"]

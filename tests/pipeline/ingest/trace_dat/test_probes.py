@@ -151,7 +151,7 @@ def test_a_name_that_could_not_be_read_is_none(tmp_path: Path) -> None:
     file = File(formats=FORMAT_TEXTS)
     trace, rows = imported(tmp_path, *free(file, 0xA0, cache=""), *free(file, 0xA1))
     assert [row["ptr"] for row in rows] == [0xA0, 0xA1]
-    assert [row["cache"] for row in rows][0] == -1
+    assert rows[0]["cache"] == -1
     assert trace.names["cache"][rows[1]["cache"]] == "node"
 
 
