@@ -17,6 +17,7 @@ from pipeline.commands.fit import fit
 from pipeline.commands.hazards import hazards
 from pipeline.commands.import_ import import_
 from pipeline.commands.info import info
+from pipeline.commands.merge import merge
 from pipeline.commands.options import completion
 from pipeline.commands.record import record
 from pipeline.commands.replay import replay
@@ -76,7 +77,7 @@ def _printing(command: Callable[..., None]) -> Callable[..., None]:
 
 for _command in (
     record, import_, info, stat, replay, report, compare, roadmap, hazards, validate, sql, sweep,
-    synth, fit,
+    merge, synth, fit,
 ):  # fmt: skip
     app.command(
         _command.__name__.rstrip("_"),

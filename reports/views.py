@@ -28,6 +28,7 @@ VIEWS = (
     "frozen_savings",
     "policy_summary",
     "policy_how_summary",
+    "ended_lives",
     "lifetime_medians",
     "cache_summary",
     "sheaf_summary",
