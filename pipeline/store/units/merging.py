@@ -117,10 +117,9 @@ def _insert(
     except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
         first = str(error).splitlines()[0]
         wrong.append(InputError(f"{kept_unit.path / table.name}.parquet: {first}"))
-    finally:
-        connection.unregister(_SOURCE)
     if wrong:
         raise wrong[0]
+    connection.unregister(_SOURCE)
 
 
 def _check(

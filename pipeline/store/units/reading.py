@@ -223,7 +223,11 @@ def _wrong(path: Path, what: str) -> InputError:
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """A regular file; a link is not followed."""
-    with open(os.open(path, _OPENED), "rb") as file:  # noqa: PTH123 - a link is not followed
+    try:
+        opened = os.open(path, _OPENED)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    with os.fdopen(opened, "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise InputError(f"{path}: not a regular file")
         yield file
