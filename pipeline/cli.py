@@ -22,6 +22,7 @@ from pipeline.commands.options import completion
 from pipeline.commands.record import record
 from pipeline.commands.replay import replay
 from pipeline.commands.report import report
+from pipeline.commands.roadmap import roadmap
 from pipeline.commands.sql import SqlCommand, sql
 from pipeline.commands.stat import stat
 from pipeline.commands.sweep import sweep
@@ -75,8 +76,8 @@ def _printing(command: Callable[..., None]) -> Callable[..., None]:
 
 
 for _command in (
-    record, import_, info, stat, replay, report, compare, hazards, validate, sql, sweep, merge,
-    synth, fit,
+    record, import_, info, stat, replay, report, compare, roadmap, hazards, validate, sql, sweep,
+    merge, synth, fit,
 ):  # fmt: skip
     app.command(
         _command.__name__.rstrip("_"),

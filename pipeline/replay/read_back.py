@@ -46,10 +46,11 @@ from pipeline.replay.world import (
 from pipeline.trace_set.machine import kernel_caches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     import duckdb
 
+    from allocsim.initial_state.sysfs_slab import CacheFacts
     from allocsim.recording.requests import RequestWindow
     from allocsim.tables import Array, Bools, Int32
     from pipeline.trace_set.reader import TraceSet, Window
@@ -129,7 +130,8 @@ class RecordedRun:
         self._run = run
         self._trace = trace
         self._window_rows = window_rows
-        caches = self._caches()
+        facts = recorded_facts(trace)
+        caches = self._caches(facts)
         origin, cache, self._frees, unnamed = self._origins(len(caches))
         caches += unnamed
         self._named = caches
@@ -175,7 +177,7 @@ class RecordedRun:
             seen=seen.table,
             slices=slices,
             turns=turns,
-            facts=recorded_facts(trace),
+            facts=facts,
             zones=zones,
             states=states,
             zones_how=how,
@@ -211,12 +213,12 @@ class RecordedRun:
             yield first, window
             first += len(window["ts"])
 
-    def _caches(self) -> list[tuple[str, int]]:
+    def _caches(self, facts: Mapping[str, CacheFacts]) -> list[tuple[str, int]]:
         """Name and slot size of every cache, by number; -1: nothing tells it.
 
         As its allocations tell it, else sysfs, slabinfo, or its name as one of kmalloc's classes.
         """
-        facts, slots = recorded_facts(self._trace), kernel_caches(self._trace)
+        slots = kernel_caches(self._trace)
         found = self._connection.execute(
             "SELECT name, object_size FROM caches WHERE run = ? ORDER BY cache", [self._run]
         ).fetchall()
