@@ -115,7 +115,7 @@ def _insert(
     try:
         connection.execute(into)
     except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
-        first = str(error).splitlines()[0]
+        first = str(error).splitlines()[0][:120]
         wrong.append(InputError(f"{kept_unit.path / table.name}.parquet: {first}"))
     if wrong:
         raise wrong[0]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -19,9 +20,6 @@ from pipeline.replay.units.sweeps import sweep_traces
 from tests.conftest import ROOT
 from tests.pipeline.replay.units.conftest import replayed, rows
 from tests.pipeline.replay.units.killing import killed_once
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_processes_units_and_merging_give_the_rows_of_one_process(
@@ -164,3 +162,29 @@ def test_small_traces_stay_in_one_process(traces: list[Path]) -> None:
     assert pays(traces[:1] * 200, 1, 8, apart=False)
     assert pays(shipped[:1], 50, 8, apart=True)
     assert not pays(shipped[:1], 50, 8, apart=False)
+
+
+@pytest.mark.slow
+def test_units_and_traces_may_lie_where_there_are_only_uris(
+    traces: list[Path], tmp_path: Path
+) -> None:
+    """As on s3, which is reached in the same way: nothing is renamed, all is copied."""
+    # As URIs have it: of letters that mean nothing else in one.
+    two = [shutil.copytree(traces[1], tmp_path / "set"), traces[2]]
+    remote = [Path(f"file://{path}") for path in two]
+    where = Where(jobs=2, units=f"file://{tmp_path}/units")
+    db, local = tmp_path / "results.duckdb", tmp_path / "local.duckdb"
+    done = replayed(remote, db, where)
+    assert (done.added, done.failed) == ([1, 2, 3, 4], [])
+    replayed(two, local)
+    mine, theirs = rows(db), rows(local)
+    whence = [row[2:4] for row in mine["runs"] if row[3]]
+    assert whence == [(None, f"file://{path}") for path in two]
+    assert all(mine[name] == theirs[name] for name in mine if name != "runs")
+    assert merge_all(where.units or "", tmp_path / "merged.duckdb", Progress()).added == done.added
+    assert rows(tmp_path / "merged.duckdb") == mine
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("results.duckdb", "local.duckdb", "merged.duckdb", "units", "set")
+    }
+    [error] = replayed([Path(f"file://{tmp_path}/none")], db, where).failed
+    assert str(error) == f"file://{tmp_path}/none: no such trace set or recording"
