@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 #: In the order of the help text. A command is the function of its name in the module of its name,
 #: with a _ behind what Python keeps for itself.
 COMMANDS = (
-    *("record", "import", "info", "stat", "replay", "report", "compare", "hazards", "validate"),
-    *("sql", "sweep", "synth", "fit"),
+    *("record", "import", "info", "stat", "replay", "report", "compare", "roadmap", "hazards"),
+    *("validate", "sql", "sweep", "merge", "synth", "fit"),
 )
 #: Behind them; of each what it is, and its commands, which are functions in its module.
 GROUPS = {

@@ -20,8 +20,7 @@ from pipeline.commands.options.declared import Option
 from pipeline.commands.options.formats import (
     FILES,
     FORMATS,
-    DocumentFormat,
-    as_document,
+    as_report,
     outputs,
     write,
 )
@@ -29,7 +28,6 @@ from pipeline.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
     from reports.queries import Row
-    from reports.render.document import Report
 
 
 def report(
@@ -86,23 +84,19 @@ def report(
         if not runs:
             raise StoreError(f"{db}: holds no run yet; add one with: allocsim replay TRACE")
         every = queries.every_run(connection)
-        chosen = _chosen(runs, every, run or [], trace or [])
+        chosen = chosen_runs(runs, every, run or [], trace or [])
         step = progress.step("asking the database")
         if lives:
             with selected_lives(connection, lives):
                 made = selected(connection, chosen, lives.words())
         else:
             made = build(connection, chosen, full=full, step=step)
-    write(wanted, lambda how: _rendered(made, how))
+    write(wanted, lambda how: as_report(made, how))
 
 
-def _rendered(made: Report, how: DocumentFormat) -> bytes:
-    from reports.render.json import to_json
-
-    return to_json(made).encode() if how is DocumentFormat.JSON else as_document(made, how)
-
-
-def _chosen(runs: list[Row], every: list[Row], numbers: list[int], traces: list[str]) -> list[Row]:
+def chosen_runs(
+    runs: list[Row], every: list[Row], numbers: list[int], traces: list[str]
+) -> list[Row]:
     """The recorded runs named by number or by trace; all where nothing is named."""
     from reports.queries import recorded_run
     from reports.render.wording import joined_numbers

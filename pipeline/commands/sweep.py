@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Annotated
 
 from pipeline.commands.options import completion
-from pipeline.commands.options.common import DB, DEFAULT_DB, DEFAULT_WAIT, SETTINGS, WAIT
+from pipeline.commands.options.common import (
+    CLUSTER,
+    DB,
+    DEFAULT_DB,
+    DEFAULT_WAIT,
+    JOBS,
+    SETTINGS,
+    UNITS,
+    WAIT,
+    tell_failed,
+)
 from pipeline.commands.options.declared import Argument, Option
 
 
@@ -37,10 +47,9 @@ def sweep(
         By,
         Option(help="A row a combination, or one for each of the caches that move most."),
     ] = By.RUN,
-    jobs: Annotated[
-        int | None,
-        Option(min=1, metavar="N", help="Processes at a time; one a CPU if not given."),
-    ] = None,
+    jobs: JOBS = None,
+    units: UNITS = None,
+    cluster: CLUSTER = None,
     fast: Annotated[
         bool,
         Option(
@@ -60,11 +69,14 @@ def sweep(
     """
     from pipeline.api.runs import swept
     from pipeline.processes.progress import shown
+    from pipeline.replay.units.replays import Where
     from reports.console.runs import print_swept
 
+    where = Where(jobs, units, cluster)
     with shown() as progress:
-        results = swept(traces, vary, db, settings=set_, jobs=jobs, fast=fast, progress=progress)
+        results = swept(traces, vary, db, settings=set_, where=where, fast=fast, progress=progress)
     runs, added = len(results.asked), len(results.added)
     sys.stderr.write(f"{runs} combinations: {added} added, {runs - added} there already\n")
     with results, results.asking() as connection:
         print_swept(connection, results.asked, sys.stdout, by_cache=by is By.CACHE)
+    tell_failed(results.failed)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 from pipeline.commands.options import completion
 from pipeline.commands.options.declared import Option
+from pipeline.errors import AllocsimError
 from pipeline.store.waiting import wait_up_to
+from pipeline.terminal import complain
 
 DEFAULT_DB = Path("out/results.duckdb")
 
@@ -56,6 +60,34 @@ INSTANCE = Annotated[
 ]
 
 
+JOBS = Annotated[
+    int | None,
+    Option(
+        min=1,
+        metavar="N",
+        help="Processes at a time. One a CPU if not given, as far as there is memory for them; and"
+        " where the work is small, none but this one.",
+    ),
+]
+UNITS = Annotated[
+    str | None,
+    Option(
+        metavar="DIR",
+        help="Keep each run as Parquet in a folder of its own below this one (docs/scale.md), and"
+        " make none that is there already; s3://BUCKET/DIR too. Without it they are in the database"
+        " alone.",
+    ),
+]
+CLUSTER = Annotated[
+    str | None,
+    Option(
+        metavar="tcp://HOST:PORT",
+        help="Have the workers of a scheduler of dask.distributed do the work, which see the traces"
+        " and --units DIR under the same names (pip install 'allocsim[cluster]').",
+    ),
+]
+
+
 class PlacementChoice(StrEnum):
     """Where objects and pages lie."""
 
@@ -91,3 +123,15 @@ CACHES = Annotated[
     list[str] | None,
     Option("--cache", metavar="NAME,...", help="Only objects and slabs of these caches."),
 ]
+
+
+def tell_failed(failed: Sequence[AllocsimError]) -> None:
+    """Say what could not be done of several things, a line each, and end with their exit code.
+
+    Raises:
+        SystemExit: there is any.
+    """
+    for error in failed:
+        complain(str(error))
+    if failed:
+        sys.exit(1)
