@@ -14,10 +14,13 @@ from pipeline.processes.calls import WorkerEndedError
 from pipeline.processes.limits import cpus, memory
 from pipeline.replay.units.work import Begun, known_runs, merged
 from pipeline.store.adding import Adding
+from pipeline.store.dimensions import trace_row
 from pipeline.store.units.folder import UnitsFolder
 from pipeline.store.units.merging import run_there
 from pipeline.store.units.reading import kept_unit
+from pipeline.store.units.unit import trace_folder
 from pipeline.trace_set.parts import is_trace_set
+from pipeline.trace_set.reader import TraceSet
 from pipeline.trace_set.remote import uri
 
 if TYPE_CHECKING:
@@ -121,12 +124,15 @@ class Taking:
             self._results = self._stack.enter_context(Adding(self._db))
         return self._results
 
-    def known(self) -> dict[str, list[KnownRun]]:
-        """The runs that need not be made."""
-        if self._again:
-            return {}
-        with self.results.asked() as connection:
-            return known_runs(connection) if connection else {}
+    def known(self, paths: Sequence[Path]) -> Iterator[dict[str, list[KnownRun]]]:
+        """The runs that need not be made, for each trace; of a recording it is seen later which."""
+        known: dict[str, list[KnownRun]] = {}
+        if not self._again:
+            with self.results.asked() as connection:
+                known = known_runs(connection) if connection else {}
+        for path in paths:
+            folder = _folder_of(path)
+            yield known if folder is None else {folder: known.get(folder, [])}
 
     def take(self, run: int | str, *, asked: bool) -> None:
         """Take a run.
@@ -275,6 +281,14 @@ class _Course:
             if kept is not None:
                 shutil.rmtree(kept, ignore_errors=True)
             self._next()
+
+
+def _folder_of(path: Path) -> str | None:
+    """The folder that units of a trace set have; None: of a recording, or one that is damaged."""
+    try:
+        return trace_folder(trace_row(TraceSet.open(path))) if is_trace_set(path) else None
+    except (InputError, OSError):
+        return None  # whoever replays it says what is wrong
 
 
 def absolute(path: Path) -> Path:
