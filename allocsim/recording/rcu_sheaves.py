@@ -39,7 +39,7 @@ class RcuFrees(NamedTuple):
 
 
 class Callbacks(NamedTuple):
-    """Every callback of a trace, in time order; as RcuFrees, and ``objects``: its sheaf's objects."""
+    """Every callback of a trace, in time order, as RcuFrees; and ``objects`` of its sheaf."""
 
     ts: Int64
     cpu: Ints
