@@ -31,10 +31,14 @@ if TYPE_CHECKING:
     from pipeline.replay.units.work import KnownRun
     from pipeline.store.units.reading import KeptUnit
 
-# Measured: CPU seconds of a trace of no events in this process, an event's in the recorded and in
-# the simulated run, and what they take more in another process: its start, writing and merging.
-_TRACE, _RECORDED, _SIMULATED = 0.5, 0.7e-6, 0.6e-6
-_START, _MERGE, _MERGE_EVENT = 0.8, 0.2, 0.35e-6
+# CPU seconds, by bench/many.py and bench/soak.py. In this process: of a trace of no events, and of
+# an event in the recorded and in the simulated run.
+_TRACE, _RECORDED, _SIMULATED = 0.3, 0.7e-6, 0.6e-6
+# What another process takes more: its start; and writing units and merging them, which is this
+# process's to do: of a trace, of an event, and of a simulation that is apart.
+_START = 0.8
+_UNITS, _EVENT, _APART = 0.36, 0.35e-6, 0.1
+_MERGE, _MERGE_APART = 0.17, 0.04
 _GAIN = 0.75  # of the time, so that others' CPUs are not taken for little
 _BYTES = 1200 << 20  # of memory that a replay takes at the most
 _EVENT_BYTES = 40  # of a recording
@@ -59,10 +63,11 @@ def pays(paths: Sequence[Path], simulations: int, jobs: int, *, apart: bool) -> 
         return False
     events = [_events(path) for path in paths]
     here = [_TRACE + each * (_RECORDED + simulations * _SIMULATED) for each in events]
-    more = sum(_MERGE + each * _MERGE_EVENT for each in events)
-    together = 1 if apart else simulations
+    together, alone = (1, len(paths) * simulations) if apart else (simulations, 0)
+    more = len(paths) * _UNITS + sum(events) * _EVENT + alone * _APART
     longest = max(_TRACE + each * (_RECORDED + together * _SIMULATED) for each in events)
-    elsewhere = max((sum(here) + more) / several, longest) + _START
+    merging = len(paths) * _MERGE + alone * _MERGE_APART
+    elsewhere = max((sum(here) + more) / several, longest, merging) + _START
     return elsewhere < _GAIN * sum(here)
 
 
