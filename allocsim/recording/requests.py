@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from allocsim.page_alloc.gfp import highest_zones, migratetypes, urgency
+from allocsim.recording.rcu_sheaves import UNKNOWN
 from allocsim.slub.requests import ObjectRequests, Op
 from allocsim.tables import column, concat, empty, find, take
 from allocsim.trace.events import Ev, Probe
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from allocsim.page_alloc.zones import Zone
+    from allocsim.recording.rcu_sheaves import SheavesDue
     from allocsim.tables import Array, Bools, Columns, Int8, Int16, Int32, Int64, UInt8
 
 #: Event columns that are read, as far as the trace has them.
@@ -191,10 +193,14 @@ class RecordedRequests:
         zones: the zones page requests are for.
         pre_trace: rising handles of objects live before the trace, which are those of the frees
             that end them; frees of other unknown objects are left out.
+        due: when sheaves of kfree_rcu came back; None: it was not recorded.
     """
 
-    def __init__(self, zones: Sequence[Zone], pre_trace: Int64) -> None:
+    def __init__(
+        self, zones: Sequence[Zone], pre_trace: Int64, due: SheavesDue | None = None
+    ) -> None:
         self._zones = zones
+        self._due = due
         self._pre_trace = pre_trace
         #: Allocations that a free is still to come of, and their caches or why there is none.
         self._live: Columns = empty({"object": "i8", "cache": "i4"})
@@ -248,7 +254,8 @@ class RecordedRequests:
         rows, handle = rows[keep], handle[keep]
         op = np.where(allocates[keep], np.int8(Op.ALLOC), np.int8(Op.FREE))
         op[column(columns, "probe", rows) == Probe.KFREE_RCU_SHEAF] = Op.FREE_RCU
-        return ObjectRequests(rows + seq, cpu[rows], own[keep], op, handle)
+        asked = ObjectRequests(rows + seq, cpu[rows], own[keep], op, handle)
+        return asked if self._due is None else asked._replace(due=self._due.of(asked.seq))
 
     def _count_left_out(self, own: Int32, allocates: Bools, unknown: Int64) -> None:
         """Count what is left out, of objects whose allocation was seen and of the others."""
@@ -326,6 +333,7 @@ class RecordedRequests:
             put(ts, ts[at]),
             put(run, 0),
             put(left, 0),
+            None if shown.due is None else put(shown.due, UNKNOWN),
         )
         return merged, shows
 

@@ -21,6 +21,7 @@ from allocsim.kernels.release import GFP_BITS
 from allocsim.kernels.slub_rules import GRACE_NS
 from allocsim.recording import requests as recorded_requests
 from allocsim.recording.cache_names import kmalloc_slots
+from allocsim.recording.rcu_sheaves import Callbacks, RcuFrees, SheavesDue, sheaves_due
 from allocsim.recording.requests import (
     UNKNOWN_CACHE,
     UNSIZED_CACHE,
@@ -29,6 +30,7 @@ from allocsim.recording.requests import (
     RecordedPages,
     RecordedRequests,
 )
+from allocsim.trace.events import Ev, Probe
 from allocsim.trace.results import How
 from pipeline.processes.prefetch import prefetch
 from pipeline.replay.synthetic_free_lists import free_places
@@ -194,9 +196,27 @@ class RecordedRun:
         Args:
             moment: where in its interval each untraced free is put, 0 to 1.
         """
-        maker = RecordedRequests(self.recorded.zones, pre_trace_handles(self.recorded))
+        maker = RecordedRequests(
+            self.recorded.zones, pre_trace_handles(self.recorded), self.sheaves_due()
+        )
         maker.counts.update(self.untraced.counts())
         return maker, prefetch(self._windows(maker, moment))
+
+    def sheaves_due(self) -> SheavesDue | None:
+        """When sheaves of kfree_rcu came back; None where that was not recorded."""
+        if "rcu_free_sheaf" not in self._trace.meta["recorded_events"]:
+            return None
+        frees, callbacks = [], []
+        for first, window in self._events(("ts", "cpu", "event", "cache", "count", "probe")):
+            ts, cpu, cache = window["ts"], window["cpu"], window["cache"]
+            at = np.flatnonzero(window["probe"] == Probe.KFREE_RCU_SHEAF)
+            frees.append(RcuFrees(first + at, ts[at], cpu[at], cache[at]))
+            at = np.flatnonzero(window["event"] == Ev.RCU_FREE_SHEAF)
+            callbacks.append(Callbacks(ts[at], cpu[at], cache[at], window["count"][at]))
+        return sheaves_due(
+            RcuFrees(*map(np.concatenate, zip(*frees, strict=True))),
+            Callbacks(*map(np.concatenate, zip(*callbacks, strict=True))),
+        )
 
     def _windows(self, maker: RecordedRequests, moment: float) -> Iterator[RequestWindow]:
         self.untraced.begin(moment)

@@ -16,7 +16,7 @@ from allocsim.kernels.settings import kernel_profile, shown
 from allocsim.slub.locks.visits import PageRows, joined_visits, visits
 from pipeline.processes.background import behind
 from pipeline.replay.fidelity import what_if
-from pipeline.replay.memdesc import add_descriptors
+from pipeline.replay.memdesc import Descriptors
 from pipeline.replay.read_back import RecordedRun
 from pipeline.replay.result_rows import Tally, result_rows
 from pipeline.replay.settings import check_page_size
@@ -183,7 +183,7 @@ def simulate_run(  # noqa: PLR0913 - as add_simulated
             of_run,
             settings,
             window_rows=window_rows,
-            schemes=schemes,
+            descriptors=Descriptors(trace, schemes) if schemes else None,
             advance=advance,
         )
 
@@ -195,7 +195,7 @@ def add_simulated(  # noqa: PLR0913 - a run is of something, with something, int
     settings: Mapping[str, int],
     *,
     window_rows: int,
-    schemes: Sequence[Scheme] = (),
+    descriptors: Descriptors | None = None,
     made_with: str | None = None,
     advance: Callable[[float], None] = lambda _: None,
 ) -> int:
@@ -207,7 +207,7 @@ def add_simulated(  # noqa: PLR0913 - a run is of something, with something, int
         of_run: number of the recorded run.
         settings: what the user has set.
         window_rows: events held at once; the results do not depend on it.
-        schemes: of page descriptors, for the slabs the model makes.
+        descriptors: of the trace's pages, for the slabs the model makes.
         made_with: pipeline.replay.pricing.digest of what it is replayed with.
         advance: told the part that is done, 0 to 1.
 
@@ -245,8 +245,8 @@ def add_simulated(  # noqa: PLR0913 - a run is of something, with something, int
             )
         outcome.count(maker.counts)
         store(connection, writer, of_run, started, window_rows, settings, outcome, made_with)
-        if schemes:
-            add_descriptors(connection, writer, run, trace, schemes, of_run)
+        if descriptors is not None:
+            descriptors.add(connection, writer, run, of_run)
     return run
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from allocsim.kernels.cache_shapes import profile_of
 from allocsim.page_alloc.paths import PAGE_COUNTERS, PagePath
 from allocsim.slub.paths import AllocPath
-from allocsim.trace.events import Ev
+from allocsim.trace.events import Ev, Probe
 from pipeline.replay.pricing import find_policies
 from pipeline.replay.read_back import RecordedRun
 from pipeline.replay.recorded import replay_trace
@@ -80,7 +80,7 @@ def events_of(path: Path, run: int, source: RecordedRun, trace: TraceSet) -> lis
         window.get(name, nothing).tolist()
         for name in ("cpu", "event", "ptr", "metadata", "pfn", "order", "gfp_flags", "ts")
     ]
-    sites = window.get("call_site", nothing).tolist()
+    sites, probes = window.get("call_site", nothing).tolist(), window.get("probe", nothing)
     sizes = window.get("bytes_alloc", nothing).tolist()
     events = []
     for seq, row in enumerate(zip(*columns, strict=True)):
@@ -94,7 +94,8 @@ def events_of(path: Path, run: int, source: RecordedRun, trace: TraceSet) -> lis
         large = seq in how and how[seq] is None
         page, block = pages.get(seq), blocks.get(seq, 0)
         event = Event(seq, cpu, code, ptr, metadata, cache, pfn, order, gfp, page, ts, block)
-        events.append(replace(event, large=large, unsized=unsized))
+        rcu = bool(probes[seq] == Probe.KFREE_RCU_SHEAF)
+        events.append(replace(event, large=large, unsized=unsized, rcu=rcu))
     return events
 
 

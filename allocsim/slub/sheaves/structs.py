@@ -147,4 +147,5 @@ class SheafEvents(NamedTuple):
     ts: Column
     run: Column
     left: Column
+    due: Column
     prefilled: Column
