@@ -10,24 +10,27 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from allocsim.kernels.settings import SETTINGS, SettingError, check_settings
+from allocsim.page_alloc.nodes import one_node
 from allocsim.page_alloc.zones import MachineZones, PcpNumbers, pcp_numbers, wmark_distance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from allocsim.kernels.profile import Profile
+    from allocsim.page_alloc.nodes import Nodes
     from allocsim.page_alloc.zones import Zone, ZoneState
 
 _MARKS = ("min", "low", "high")
 _MOVABLE = "Movable"
 
 
-def page_machine(
+def page_machine(  # noqa: PLR0913 - a machine is that much
     profile: Profile,
     zones: Sequence[Zone],
     states: Sequence[ZoneState],
     cpus: int,
     settings: Mapping[str, int] | None = None,
+    nodes: Nodes | None = None,
 ) -> MachineZones:
     """The machine the page allocator is replayed on.
 
@@ -40,6 +43,7 @@ def page_machine(
             ``pcp.high_min`` and ``pcp.high_max``, a changed number of CPUs, batch or low
             watermark changes these two as R4.12 says; without ``watermarks.low`` and
             ``watermarks.high``, a changed ``watermarks.min`` changes these two.
+        nodes: the memory nodes, in whose order ``zones`` are; None: one.
 
     Raises:
         SettingError: an unknown key, a value out of range, or values that contradict each other.
@@ -51,12 +55,23 @@ def page_machine(
     count = settings.get("cpus", cpus)
     managed = sum(zone.managed for zone in zones if zone.name != _MOVABLE)
     changed = tuple(_zone(zone, managed, count, count != cpus, settings) for zone in zones)
+    nodes = nodes or one_node(count)
+    normal = _normal(zones, nodes)
+    return MachineZones(changed, tuple(states), count, profile.pages, normal, nodes)
+
+
+def _normal(zones: Sequence[Zone], nodes: Nodes) -> frozenset[int]:
+    """R4.28, alloc_flags_nofragment: only where ZONE_DMA32 was built in, be it empty.
+
+    On several nodes that node's must not be. A computed zone stands for all of them.
+    """
     names = [zone.name for zone in zones]
-    # R4.28, alloc_flags_nofragment: only where ZONE_DMA32 was built in, be it empty. A computed
-    # zone stands for all of them.
     split = "DMA32" in names or len(names) == 1
-    normal = names.index("Normal") if split and "Normal" in names else -1
-    return MachineZones(changed, tuple(states), count, profile.pages, normal)
+    return frozenset(
+        z
+        for z, name in enumerate(names)
+        if split and name == "Normal" and (nodes.count == 1 or zones[z - 1].managed)
+    )
 
 
 def _zone(

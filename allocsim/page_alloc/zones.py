@@ -9,6 +9,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from allocsim.page_alloc.nodes import Nodes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_PAGE_ORDER = 10
 #: By page size, of the architectures that have a choice (arch/arm64/Kconfig:
@@ -122,25 +128,45 @@ class ZoneState:
 
 @dataclass(frozen=True, slots=True)
 class MachineZones:
-    """Zones in the kernel's order (an empty one keeps its place), their states, the rules.
+    """The zones of all nodes, their states, the rules.
 
-    ``nofragment`` is R4.28's condition on one node: requests whose preferred zone is ZONE_NORMAL
-    make a first pass that takes no small blocks of another type.
+    Args:
+        zones: node by node, in the kernel's order; each node has zones of all names, of which an
+            empty one keeps its place.
+        states: what each holds at the start.
+        cpus: CPUs.
+        rules: what the kernel version does.
+        normal: R4.28's condition: requests that prefer one of these zones make a first pass that
+            takes no small blocks of another type.
+        memory_nodes: the nodes. A machine of one need not say which CPUs are on it.
     """
 
     zones: tuple[Zone, ...]
     states: tuple[ZoneState, ...]
     cpus: int
     rules: PageRules = field(default_factory=PageRules)
-    normal: int = -1
+    normal: frozenset[int] = frozenset()
+    memory_nodes: Nodes = field(default_factory=lambda: Nodes(()))
 
     def __post_init__(self) -> None:
         """Check that zones, states and CPUs fit each other."""
         if len(self.zones) != len(self.states):
             raise ValueError(f"{len(self.zones)} zones but {len(self.states)} zone states")
+        if len(self.zones) % self.memory_nodes.count:
+            raise ValueError(f"{len(self.zones)} zones of {self.memory_nodes.count} nodes")
         for zone in self.zones:
             if zone.managed and len(zone.pcp) < self.cpus:
                 raise ValueError(f"zone {zone.name}: pcp numbers for {len(zone.pcp)} CPUs only")
+
+    @property
+    def classes(self) -> int:
+        """Zones of a node, with and without memory."""
+        return len(self.zones) // self.memory_nodes.count
+
+
+def zone_classes(zones: Sequence[Zone]) -> int:
+    """Zones of a node, of zones of as many names as each node has."""
+    return len({zone.name for zone in zones})
 
 
 def block_index(zone: Zone, pfn: int) -> int:
