@@ -11,10 +11,14 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from allocsim.page_alloc.nodes import Nodes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from allocsim.tables import Int64
 
 MAX_PAGE_ORDER = 10
 #: By page size, of the architectures that have a choice (arch/arm64/Kconfig:
@@ -65,7 +69,8 @@ class PcpNumbers:
 class Zone:
     """One zone as /proc/zoneinfo shows it; pages throughout.
 
-    ``protection`` is indexed by the zone class of the request (lowmem_reserve), ``pcp`` by CPU.
+    ``protection`` is indexed by the zone class of the request (lowmem_reserve), ``pcp`` by CPU;
+    ``node`` is the memory node it is of.
     """
 
     name: str
@@ -77,6 +82,7 @@ class Zone:
     wmark_high: int
     protection: tuple[int, ...]
     pcp: tuple[PcpNumbers, ...]
+    node: int = 0
 
     @property
     def end_pfn(self) -> int:
@@ -167,6 +173,18 @@ class MachineZones:
 def zone_classes(zones: Sequence[Zone]) -> int:
     """Zones of a node, of zones of as many names as each node has."""
     return len({zone.name for zone in zones})
+
+
+def node_of_frames(machine: MachineZones, frames: Int64) -> Int64:
+    """The node that page frames lie on; of frames in no zone, that of the zone below them (i8)."""
+    used = [
+        (zone.start_pfn, z // machine.classes)
+        for z, zone in enumerate(machine.zones)
+        if zone.managed
+    ]
+    starts, nodes = np.array(sorted(used), np.int64).T
+    found: Int64 = nodes[np.maximum(np.searchsorted(starts, frames, side="right") - 1, 0)]
+    return found
 
 
 def block_index(zone: Zone, pfn: int) -> int:
