@@ -20,7 +20,7 @@ from allocsim.page_alloc.nodes import NO_NODE
 from allocsim.page_alloc.zones import zone_classes
 from allocsim.slub.requests import ObjectRequests, Op
 from allocsim.tables import column, concat, empty, find, take
-from allocsim.trace.events import Ev
+from allocsim.trace.events import Ev, Probe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from allocsim.tables import Array, Bools, Columns, Int8, Int16, Int32, Int64, UInt8
 
 #: Event columns that are read, as far as the trace has them.
-COLUMNS = ("ts", "cpu", "event", "pfn", "order", "gfp_flags", "metadata", "node")
+COLUMNS = ("ts", "cpu", "event", "pfn", "order", "gfp_flags", "node", "probe", "metadata")
 
 #: A page's handle is ``alloc_seq << HANDLE_SHIFT``; the slab pages that one event asks for have the
 #: numbers behind its own. Object requests and page requests come from different events.
@@ -256,6 +256,7 @@ class RecordedRequests:
         keep = np.flatnonzero(own >= 0)
         rows, handle = rows[keep], handle[keep]
         op = np.where(allocates[keep], np.int8(Op.ALLOC), np.int8(Op.FREE))
+        op[column(columns, "probe", rows) == Probe.KFREE_RCU_SHEAF] = Op.FREE_RCU
         node = column(columns, "node", rows).astype(np.int16)
         named = (node >= 0) & (op == Op.ALLOC) if "node" in columns else np.zeros(0, np.bool_)
         asked = np.where(named, node, np.int16(NO_NODE)) if named.any() else None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.initial_state.assumed_zones import assumed_states
-from allocsim.initial_state.cpu_nodes import cpu_nodes
+from allocsim.initial_state.cpu_nodes import cpu_nodes, parse_cpulists
 from allocsim.initial_state.pcp_limits import LimitsAtStart
 from allocsim.initial_state.pcp_lists import COLUMNS as LIST_COLUMNS
 from allocsim.initial_state.pcp_lists import LIST_PAGES, ListsAtStart
@@ -203,6 +203,9 @@ class RecordedRun:
         cpus = self._trace.meta["cpus"]
         if len(memory) == 1:
             return one_node(cpus), How.OBSERVED
+        told = parse_cpulists(self._trace.snapshot_text("nodes") or "", cpus, len(memory))
+        if told is not None:
+            return Nodes(told[0], memory, told[1]), How.OBSERVED
         ends = np.array([zone.end_pfn for zone in zones if zone.managed])
         of_end = np.array([zone.node for zone in zones if zone.managed])
         found = self._connection.execute(_NODES_OF_PAGES, [self._run, ends.tolist()]).fetchnumpy()
