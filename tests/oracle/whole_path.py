@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import numpy as np
 
+from allocsim.initial_state.node_settings import sets_nodes
 from allocsim.kernels.cache_shapes import profile_of
 from allocsim.page_alloc.paths import PAGE_COUNTERS, PagePath
 from allocsim.slub.paths import AllocPath
@@ -80,6 +81,7 @@ def events_of(path: Path, run: int, source: RecordedRun, trace: TraceSet) -> lis
         window.get(name, nothing).tolist()
         for name in ("cpu", "event", "ptr", "metadata", "pfn", "order", "gfp_flags", "ts")
     ]
+    asked = window.get("node", np.full(trace.rows, -1)).tolist()
     sites = window.get("call_site", nothing).tolist()
     sizes = window.get("bytes_alloc", nothing).tolist()
     events = []
@@ -94,7 +96,7 @@ def events_of(path: Path, run: int, source: RecordedRun, trace: TraceSet) -> lis
         large = seq in how and how[seq] is None
         page, block = pages.get(seq), blocks.get(seq, 0)
         event = Event(seq, cpu, code, ptr, metadata, cache, pfn, order, gfp, page, ts, block)
-        events.append(replace(event, large=large, unsized=unsized))
+        events.append(replace(event, large=large, unsized=unsized, node=asked[seq]))
     return events
 
 
@@ -232,6 +234,8 @@ class WholePath:
             {seq: (run, left) for seq, run, left in runs},
             source.recorded.turns,
             profile_of(self.settings),
+            source.recorded.direct_map or 0,
+            sets_nodes(self.settings),
         )
         begin = time.process_time()
         outcome = by_oracle(plain, events, exhaustible=False)
