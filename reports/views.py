@@ -73,6 +73,7 @@ VIEWS = (
     "descriptor_summary",
     "descriptor_kinds",
     "descriptor_break_even",
+    "lock_contention",
     "roadmap",
     "validation_summary",
 )

@@ -44,7 +44,7 @@ SHOWN_KINDS = (
 
 def has(flags: UInt64, bit: int) -> Bools:
     """Which words have a bit."""
-    shown: Bools = flags >> np.uint64(bit) & np.uint64(1) == 1
+    shown: Bools = flags & np.uint64(1 << bit) != 0
     return shown
 
 

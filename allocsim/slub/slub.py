@@ -150,11 +150,11 @@ class Slub:
             None,
             None if requests.run is None else requests.run.take(order),
             None if requests.left is None else requests.left.take(order),
-            self._asked_nodes(requests, order),
+            node=self._asked_nodes(requests, order),
         )
         numbers = np.arange(len(self.caches))
         ends = np.searchsorted(requests.cache.take(order), numbers, side="right").tolist()
-        pages, sheaves = self._replay(window, order, [0, *ends], requests.ts)
+        pages, sheaves = self._replay(window, order, [0, *ends], requests)
         self.sheaf_objects = _sheaf_objects(sheaves)
         self.live_objects.add(requests.object[stays], objects[place[stays]])
         return _placement(window, order), _pages(requests, pages)
@@ -167,7 +167,7 @@ class Slub:
         return np.where(there, requests.node, np.int16(NO_NODE)).take(order)
 
     def _replay(
-        self, window: CacheEvents, order: Int64, bounds: Sequence[int], ts: Int64 | None
+        self, window: CacheEvents, order: Int64, bounds: Sequence[int], requests: ObjectRequests
     ) -> tuple[Int64, list[Int64]]:
         """Replay all caches.
 
@@ -187,8 +187,10 @@ class Slub:
             if number in wanted:
                 asked = join(wanted[number])
                 part, rows, mine = merge(part, rows, asked)
-            if ts is not None:
-                part = part._replace(ts=ts[rows])
+            if requests.ts is not None:
+                part = part._replace(ts=requests.ts[rows])
+            if requests.due is not None:
+                part = part._replace(due=requests.due[rows])
             cache.replay(part)
             if mine is not None and asked is not None:
                 window.objects[own], window.path[own] = part.objects[mine], part.path[mine]

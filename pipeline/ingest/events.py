@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.trace.events import EVENT_COLUMN, EVENTS, Ev, Event
+from allocsim.trace.events import EVENT_COLUMN, EVENTS, PROBES, Ev, Event
 from pipeline.errors import InputError
 from pipeline.ingest.formats import EventFormat, Field, format_names, parse_format
-from pipeline.ingest.raw.probes import SYSTEM, ProbeFormat, Probes
+from pipeline.ingest.raw.probes import ProbeFormat, Probes
 
 if TYPE_CHECKING:
     from allocsim.tables import UInt8
@@ -108,7 +108,7 @@ class EventTypes:
         """
         types = cls()
         for system, text in formats:
-            if system not in _SYSTEMS and system not in ("ftrace", SYSTEM):
+            if system not in _SYSTEMS and system != "ftrace":
                 continue
             layout = _layout(system, text, where)
             if layout is not None:
@@ -124,7 +124,7 @@ class EventTypes:
         key = (layout.system, layout.name)
         if key == ("ftrace", USER_STACK):
             self.user_stack = layout.number
-        probe = ProbeFormat.of(layout) if layout.system == SYSTEM else None
+        probe = ProbeFormat.of(layout) if layout.system == PROBES else None
         if key not in _BY_NAME and key != _KERNEL_STACK and probe is None:
             return
         _check(layout, where)
@@ -162,7 +162,7 @@ class EventTypes:
                         f"{where}: {names[number]} and {name} both have number {number}: the "
                         "formats are damaged"
                     )
-                if system in _SYSTEMS:
+                if system in _SYSTEMS and system != PROBES:
                     low, high = self.spans.get(system, (number, number))
                     self.spans[system] = min(low, number), max(high, number)
 

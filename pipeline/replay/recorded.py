@@ -328,8 +328,9 @@ def add_recorded(  # noqa: PLR0913 - as replay_trace
     }
     writer.rows(RUNS, [about])
     writer.rows(CACHES, cache_rows(final))
-    writer.rows(KERNEL_CACHES, snapshot_rows.kernel_cache_rows(trace))
-    writer.rows(KERNEL_SLABS, snapshot_rows.kernel_slab_rows(trace))
+    slabs = snapshot_rows.slab_snapshots(trace)
+    writer.rows(KERNEL_CACHES, snapshot_rows.kernel_cache_rows(slabs))
+    writer.rows(KERNEL_SLABS, snapshot_rows.kernel_slab_rows(slabs))
     older = set() if recording.opening is None else set(recording.opening.gfp_flags.tolist())
     writer.rows(GFP_NAMES, gfp_rows(writer.gfp_flags | older, kernel))
     without = allocated_without_event(kernel.version)

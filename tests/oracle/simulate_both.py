@@ -259,6 +259,7 @@ def _columns(events: Sequence[Event], objects: dict[int, int]) -> tuple[Any, ...
         "pfn": np.array([event.pfn for event in events]),
         "order": np.array([event.order for event in events], np.int32),
         "gfp_flags": np.array([event.gfp for event in events], np.uint64),
+        "probe": np.array([int(event.rcu) for event in events], np.uint8),
         "metadata": np.array([event.metadata for event in events]),
     }
     cache = np.array([_cache(event) for event in events], np.int32)

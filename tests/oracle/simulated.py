@@ -45,7 +45,8 @@ class Event:
     of whole pages, because the cache is ``unsized``, or because it is not known; ``page``: (event
     that allocated the page or None, its first pfn, whether it is a slab's), None if it belongs to
     no page; ``block``: of a free by vfree (R4.31), the order of the block if it is the last of its
-    pages, -1 if it is another; ``node``: the memory node that an allocation names.
+    pages, -1 if it is another; ``rcu``: a free of which a probe says that kfree_rcu put the object
+    into a sheaf (T19); ``node``: the memory node that an allocation names.
     """
 
     seq: int
@@ -62,11 +63,16 @@ class Event:
     block: int = 0
     large: bool = False
     unsized: bool = False
+    rcu: bool = False
     node: int = NO_NODE
 
     def __post_init__(self) -> None:
         if self.ts < 0:
             self.ts = self.seq * MILLISECOND
+
+
+def _free(event: Event) -> Op:
+    return Op.FREE_RCU if event.rcu else Op.FREE
 
 
 @dataclass
@@ -180,7 +186,7 @@ class Simulated:
             if born.cache is None:
                 self._left_out("frees_left_out")
             else:
-                self._shown(event, born.cache, Op.FREE, born.seq)
+                self._shown(event, born.cache, _free(event), born.seq)
         elif event.metadata or event.large:
             return
         elif event.unsized:
@@ -190,7 +196,7 @@ class Simulated:
         elif event.seq not in self.pre_trace:
             self._left_out("frees_of_unseen_allocations")
         else:
-            self._shown(event, event.cache, Op.FREE, event.seq)
+            self._shown(event, event.cache, _free(event), event.seq)
 
     def _allocation(self, event: Event) -> None:
         self.live[event.ptr] = event
@@ -346,7 +352,7 @@ class Simulated:
             event.ts,
             run,
             left,
-            node if op == Op.ALLOC else NO_NODE,
+            node=node if op == Op.ALLOC else NO_NODE,
         )
         refused = self._serve(self.slub.pages[asked:])
         return found if refused is None else refused

@@ -14,7 +14,7 @@ from allocsim.initial_state.node_settings import sets_nodes
 from allocsim.kernels.cache_shapes import profile_of
 from allocsim.page_alloc.paths import PAGE_COUNTERS, PagePath
 from allocsim.slub.paths import AllocPath
-from allocsim.trace.events import Ev
+from allocsim.trace.events import Ev, Probe
 from pipeline.replay.pricing import find_policies
 from pipeline.replay.read_back import RecordedRun
 from pipeline.replay.recorded import replay_trace
@@ -82,7 +82,7 @@ def events_of(path: Path, run: int, source: RecordedRun, trace: TraceSet) -> lis
         for name in ("cpu", "event", "ptr", "metadata", "pfn", "order", "gfp_flags", "ts")
     ]
     asked = window.get("node", np.full(trace.rows, -1)).tolist()
-    sites = window.get("call_site", nothing).tolist()
+    sites, probes = window.get("call_site", nothing).tolist(), window.get("probe", nothing)
     sizes = window.get("bytes_alloc", nothing).tolist()
     events = []
     for seq, row in enumerate(zip(*columns, strict=True)):
@@ -96,7 +96,9 @@ def events_of(path: Path, run: int, source: RecordedRun, trace: TraceSet) -> lis
         large = seq in how and how[seq] is None
         page, block = pages.get(seq), blocks.get(seq, 0)
         event = Event(seq, cpu, code, ptr, metadata, cache, pfn, order, gfp, page, ts, block)
-        events.append(replace(event, large=large, unsized=unsized, node=asked[seq]))
+        rcu = bool(probes[seq] == Probe.KFREE_RCU_SHEAF)
+        told = {"unsized": unsized, "rcu": rcu, "node": asked[seq]}
+        events.append(replace(event, large=large, **told))
     return events
 
 

@@ -152,5 +152,6 @@ class SheafEvents(NamedTuple):
     ts: Column
     run: Column
     left: Column
+    due: Column
     node: Column
     prefilled: Column

@@ -18,6 +18,7 @@ from pipeline.store.units.folder import UnitsFolder
 from pipeline.store.units.merging import run_there
 from pipeline.store.units.reading import kept_unit
 from pipeline.trace_set.parts import is_trace_set
+from pipeline.trace_set.remote import uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pipeline.processes.calls import Executor, Finished
     from pipeline.replay.done import Done
     from pipeline.replay.units.work import KnownRun
+    from pipeline.store.units.reading import KeptUnit
 
 # Measured: CPU seconds of a trace of no events in this process, an event's in the recorded and in
 # the simulated run, and what they take more in another process: its start, writing and merging.
@@ -138,29 +140,32 @@ class Taking:
         """
         added = False
         if isinstance(run, str):
-            name, run = run, self._there(run) or 0
-            added = not run
-            if added:
-                try:
-                    run = merged(self._folder, name, self._place, self.results)
-                except InputError:
-                    self._stack.close()
-                    self._results = None
-                    raise
-            if not self._keep and self._folder.local is not None:
-                shutil.rmtree(self._folder.local / name, ignore_errors=True)
+            name = run
+            unit = kept_unit(self._folder.fetched(name, self._place))
+            there = self._there(unit)
+            added = there is None
+            run = self._merged(unit) if there is None else there
+            if self._folder.local is None or not self._keep:
+                shutil.rmtree(unit.path, ignore_errors=True)
         if asked:
             self.done.runs.append(run)
             if added:
                 self.done.added.append(run)
 
-    def _there(self, name: str) -> int | None:
+    def _merged(self, unit: KeptUnit) -> int:
+        try:
+            return merged(unit, self.results)
+        except InputError:  # after a failure there are no further transactions
+            self._stack.close()
+            self._results = None
+            raise
+
+    def _there(self, unit: KeptUnit) -> int | None:
         """The number of a unit's run, if it was added meanwhile: by a trace that is named twice."""
         if self._again:
             return None
-        unit = kept_unit(self._folder.fetched(name, self._place)).unit
         with self.results.asked() as connection:
-            return run_there(connection, unit) if connection else None
+            return run_there(connection, unit.unit) if connection else None
 
 
 def make_units(  # noqa: PLR0913 - by whom, of what, for whom
@@ -274,4 +279,6 @@ class _Course:
 
 def absolute(path: Path) -> Path:
     """A path for processes that are in other folders."""
+    if uri(path) is not None:
+        return path
     return Path(os.path.abspath(path))  # noqa: PTH100 - links stay what they are

@@ -36,6 +36,7 @@ from pipeline.store.load import RunWriter
 from pipeline.store.schema import create_tables
 from pipeline.store.schema.runs import RUNS
 from pipeline.store.units.folder import UnitsFolder
+from pipeline.store.units.reading import kept_unit
 from pipeline.store.units.unit import RunUnit, trace_folder
 from pipeline.trace_set.machine import cpu_topology
 
@@ -331,7 +332,7 @@ def begin_sweep(work: SweepWork) -> Begun:
         requests.mkdir()
         with folder.scratch() as place, Adding(place / "results.duckdb") as results:
             if folder.has(recorded):
-                run = merged(folder, recorded, place, results)
+                run = merged(kept_unit(folder.fetched(recorded, place)), results)
             else:
                 with results.transaction() as connection:
                     run = add_recorded(

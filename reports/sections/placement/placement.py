@@ -9,7 +9,7 @@ from reports import queries
 from reports.render import wording
 from reports.render.document import Block, Bullets, Cell, Heading, Mono, Table, TableColumn, Text
 from reports.rules import with_titles
-from reports.sections.placement import left_out
+from reports.sections.placement import left_out, locks
 from reports.sections.placement import memory as placed_memory
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def _of_run(connection: DuckDBPyConnection, row: Row) -> list[Block]:
         _paths(connection, row["run"]),
         _counters(connection, row["run"], row["slub"]),
         *placed_memory.blocks(connection, row["run"]),
+        *locks.blocks(connection, row["run"]),
         *_caveats(connection, row["run"]),
     ]
 

@@ -48,7 +48,11 @@ def on_nodes(draw: st.DrawFn, of: st.SearchStrategy[Trace]) -> Trace:
     named = draw(st.booleans())
     asked = st.sampled_from([NO_NODE, NO_NODE, *range(machine.count)])
     requests = [
-        (*(*request, 0, 0, 0)[:8], draw(asked) if named and request[3] == Op.ALLOC else NO_NODE)
+        (
+            *(*request, 0, 0, 0)[:8],
+            -1,
+            draw(asked) if named and request[3] == Op.ALLOC else NO_NODE,
+        )
         for request in trace.requests
     ]
     return replace(trace, requests=requests, nodes=machine, older_nodes=older)
