@@ -2,9 +2,9 @@
 
     python bench/against.py [RUNS]
 
-The question: who allocates how many objects and bytes, by call site. Of a trace.dat (7.3-churn-4cpu)
-`trace-cmd report` writes text, and polars or DuckDB take it apart by a regular expression; of a
-perf.data (6.12-perf-mixed) `perf kmem stat` answers. allocsim answers it as `stat`, once of the
+The question: who allocates how many objects and bytes, by call site. Of a trace.dat
+(7.3-churn-4cpu) `trace-cmd report` writes text, and polars or DuckDB take it apart by a regular
+expression; of a perf.data (6.12-perf-mixed) `perf kmem stat` answers. allocsim answers it as `stat`, once of the
 recording and once of its trace set, and as `import` and `replay` (recorded placement), which answer
 much more. What the programs in Python take before they read anything is told, not taken off.
 
@@ -45,7 +45,7 @@ print(duckdb.sql(f'''
                                  delim='\\x01', quote='', escape='', auto_detect=false))
     SELECT count(*) FROM (SELECT f.site, count(*), sum(f.got::BIGINT) FROM lines
                           WHERE f.kind <> '' GROUP BY ALL)''').fetchall())
-"""
+"""  # noqa: S608 - both of this file
 
 
 def shell(*steps: str) -> list[str]:
