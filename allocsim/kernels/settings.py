@@ -102,6 +102,9 @@ SETTINGS = (
     Setting("min_partial", 0, 1 << 20, "Slabs kept on the partial list.", per_cache=True),
     Setting("freelist.seed", 0, 1 << 62, "Of R3.6's order; 0: ascending."),
     Setting("pcp.batch", 1, 1 << 16, "Pages a refill starts with (R4.11)."),
+    Setting(
+        "pcp.own_blocks", 0, 1, "1: a CPU's lists own page blocks; a proposal, no kernel's (R4.34)."
+    ),
     Setting("pcp.scale_max", 0, 6, "CONFIG_PCP_BATCH_SCALE_MAX (R4.5)."),
     Setting("pcp.high_min", 1, 1 << 30, "Least limit of a CPU (R4.12)."),
     Setting("pcp.high_max", 1, 1 << 30, "Largest limit of a CPU (R4.12)."),

@@ -204,10 +204,13 @@ class RecordedRun:
 
     def sheaves_due(self) -> SheavesDue | None:
         """When sheaves of kfree_rcu came back; None where that was not recorded."""
+        columns = ("ts", "cpu", "event", "cache", "count", "probe")
         if "rcu_free_sheaf" not in self._trace.meta["recorded_events"]:
             return None
         frees, callbacks = [], []
-        for first, window in self._events(("ts", "cpu", "event", "cache", "count", "probe")):
+        for first, window in self._events(columns):
+            if any(name not in window for name in columns):
+                return None
             ts, cpu, cache = window["ts"], window["cpu"], window["cache"]
             at = np.flatnonzero(window["probe"] == Probe.KFREE_RCU_SHEAF)
             frees.append(RcuFrees(first + at, ts[at], cpu[at], cache[at]))

@@ -81,8 +81,10 @@ class Tape:
         if allocates and not metadata:
             self.born[ptr] = seq, cpu
         self.lived[ptr] = allocates
-        free = Event(seq, cpu, code, ptr=ptr, cache=cache, metadata=metadata, rcu=rcu)
-        self.events.append(free)
+        # When a sheaf comes back that it may fill: at once or later; every fourth is not told.
+        due = -1 if seq % 4 == 0 else (seq + seq % 7 * 40) * MILLISECOND
+        event = Event(seq, cpu, code, ptr=ptr, cache=cache, metadata=metadata, rcu=rcu, due=due)
+        self.events.append(event)
 
     def page(self, cpu: int, order: int, gfp: int) -> None:
         seq = len(self.events)

@@ -12,6 +12,7 @@ from allocsim.initial_state.slabs import FirstSeen, rebuild
 from allocsim.kernels.cache_shapes import CpuSlabShape
 from allocsim.kernels.profile import LINUX_7_2
 from allocsim.page_alloc.paths import PAGE_COUNTERS, PagePath
+from allocsim.recording.rcu_sheaves import SheavesDue
 from allocsim.recording.requests import (
     LEFT_OUT,
     UNKNOWN_CACHE,
@@ -174,7 +175,9 @@ def by_model(world: World, events: Sequence[Event], window: int) -> Outcome:
         pre_trace,
         free_before,
     )
-    maker = RecordedRequests(world.machine.zones, pre_trace.object)
+    told = [(event.seq, event.due) for event in events if event.rcu]
+    due = SheavesDue(*np.array(told, np.int64).reshape(-1, 2).T)
+    maker = RecordedRequests(world.machine.zones, pre_trace.object, due)
     outcome = Outcome({}, {}, [], {}, {})
     lives = []
     objects = plain_lives(events)

@@ -45,7 +45,7 @@ class Event:
     that allocated the page or None, its first pfn, whether it is a slab's), None if it belongs to
     no page; ``block``: of a free by vfree (R4.31), the order of the block if it is the last of its
     pages, -1 if it is another; ``rcu``: a free of which a probe says that kfree_rcu put the object
-    into a sheaf (T19).
+    into a sheaf (T19), ``due`` when that came back (I12), -1: nothing tells.
     """
 
     seq: int
@@ -63,6 +63,7 @@ class Event:
     large: bool = False
     unsized: bool = False
     rcu: bool = False
+    due: int = -1
 
     def __post_init__(self) -> None:
         if self.ts < 0:
@@ -138,6 +139,7 @@ class Simulated:
         self.last = max(z for z, zone in enumerate(machine.zones) if zone.managed)
         self.pre_trace = pre_trace
         self.exhaustible = exhaustible
+        self.due: dict[int, int] = {}  # by handle, of frees that a probe shows
         self.live: dict[int, Event] = {}  # address -> the allocation of what is there
         self.placed = Placed()
 
@@ -206,6 +208,8 @@ class Simulated:
         self.placed.counts["inferred_frees"] += len(due)
         self.placed.counts["recorded_requests"] += 1
         asked = [(cpu, of, Op.FREE_RCU, object_) for _, object_, of, cpu in due]
+        if op == Op.FREE_RCU:
+            self.due[handle] = event.due
         self._requests(event, [*asked, (event.cpu, cache, op, handle)])
 
     def _page_event(self, event: Event) -> None:
@@ -312,7 +316,8 @@ class Simulated:
         """One request and the pages it asks for: what it gives, or the order that was refused."""
         asked = len(self.slub.pages)
         run, left = self.runs.get(event.seq, (0, 0)) if op == Op.FROM_SHEAF else (0, 0)
-        found = self.slub.event(event.seq, cpu, cache, op, handle, event.ts, run, left)
+        due = self.due.get(handle, -1)
+        found = self.slub.event(event.seq, cpu, cache, op, handle, event.ts, run, left, due)
         refused = self._serve(self.slub.pages[asked:])
         return found if refused is None else refused
 

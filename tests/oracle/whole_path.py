@@ -12,6 +12,7 @@ import numpy as np
 
 from allocsim.kernels.cache_shapes import profile_of
 from allocsim.page_alloc.paths import PAGE_COUNTERS, PagePath
+from allocsim.recording.rcu_sheaves import UNKNOWN
 from allocsim.slub.paths import AllocPath
 from allocsim.trace.events import Ev, Probe
 from pipeline.replay.pricing import find_policies
@@ -76,6 +77,8 @@ def events_of(path: Path, run: int, source: RecordedRun, trace: TraceSet) -> lis
         for symbol in [trace.symbols.name(site) or hex(site)]
     }
     nothing = np.zeros(trace.rows, np.int64)
+    told = source.sheaves_due()
+    due = {} if told is None else dict(zip(told.seq.tolist(), told.due.tolist(), strict=True))
     columns = [
         window.get(name, nothing).tolist()
         for name in ("cpu", "event", "ptr", "metadata", "pfn", "order", "gfp_flags", "ts")
@@ -95,7 +98,9 @@ def events_of(path: Path, run: int, source: RecordedRun, trace: TraceSet) -> lis
         page, block = pages.get(seq), blocks.get(seq, 0)
         event = Event(seq, cpu, code, ptr, metadata, cache, pfn, order, gfp, page, ts, block)
         rcu = bool(probes[seq] == Probe.KFREE_RCU_SHEAF)
-        events.append(replace(event, large=large, unsized=unsized, rcu=rcu))
+        events.append(
+            replace(event, large=large, unsized=unsized, rcu=rcu, due=due.get(seq, UNKNOWN))
+        )
     return events
 
 
