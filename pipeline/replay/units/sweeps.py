@@ -54,6 +54,13 @@ if TYPE_CHECKING:
 
 _AGAIN = "what was done is stored: run the same command again"
 _RECORDED = "recorded"  # the file of a Recorded among those of its requests
+_TIMES = "times.parquet"  # when its events were, beside it
+_COPY_TIMES = """
+COPY (
+    SELECT run, seq, ts FROM internal.object_facts WHERE run = {run}
+    UNION ALL SELECT run, seq, ts FROM page_events WHERE run = {run}
+) TO '{file}' (FORMAT parquet)
+"""
 
 
 def sweep_traces(  # noqa: PLR0913 - what a sweep is of, what it adds to, and where
@@ -296,6 +303,7 @@ class _Shared:
     trace: dict[str, Any]
     topology: Sequence[CpuPlace]
     run: tuple[Any, ...]  # its row of ``runs``
+    costs: Sequence[tuple[Any, ...]]  # those of ``cost_ops``
 
 
 def begin_sweep(work: SweepWork) -> Begun:
@@ -350,10 +358,12 @@ def begin_sweep(work: SweepWork) -> Begun:
                     asked = _ask(
                         connected, run, trace, list(missing.values()), requests, fast=work.fast
                     )
+                connected.execute(_COPY_TIMES.format(run=run, file=_quoted(requests / _TIMES)))
+                costs = connected.execute("SELECT * FROM cost_ops WHERE run = ?", [run]).fetchall()
                 [about] = connected.execute("SELECT * FROM runs WHERE run = ?", [run]).fetchall()
         at = [column.name for column in RUNS.columns].index("made_with")
         about = (*about[:at], made_with, *about[at + 1 :])
-        shared = _Shared(asked, row, cpu_topology(trace), about)
+        shared = _Shared(asked, row, cpu_topology(trace), about, costs)
         (requests / _RECORDED).write_bytes(pickle.dumps(shared))
         further = {
             place: (
@@ -363,6 +373,11 @@ def begin_sweep(work: SweepWork) -> Begun:
             for place, settings in missing.items()
         }
     return Begun(runs, dict(further), requests)
+
+
+def _quoted(path: Path) -> str:
+    """A path within an SQL text."""
+    return str(path).replace("'", "''")
 
 
 def simulate_unit(work: _OneWork) -> str:
@@ -385,5 +400,12 @@ def simulate_unit(work: _OneWork) -> str:
         row = dict(zip(names, shared.run, strict=True)) | {"run": 1, "trace_id": number}
         marks = ", ".join("?" * len(names))
         connection.execute(f"INSERT INTO runs VALUES ({marks})", list(row.values()))  # noqa: S608
+        if shared.costs:
+            marks = ", ".join("?" * len(shared.costs[0]))
+            connection.executemany(f"INSERT INTO cost_ops VALUES ({marks})", shared.costs)  # noqa: S608
+        # What a simulation asks of the events of its recorded run, read where it lies.
+        connection.execute("DROP TABLE internal.object_facts")
+        times = _quoted(work.folder / _TIMES)
+        connection.execute(f"CREATE VIEW internal.object_facts AS FROM read_parquet('{times}')")
         store(connection, RunWriter(connection, 2), 1, started, WINDOW_ROWS, work.settings, outcome)
         return put(connection, 2, work.turn, folder, place)
