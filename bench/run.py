@@ -24,6 +24,7 @@ BENCHMARKS = (
     ("Import", ("bench/import_speed.py",)),
     ("Import of perf.data", ("bench/import_speed.py", "6.12-perf-mixed")),
     ("Import of tracefs's text", ("bench/import_speed.py", "7.3-text-tiny", "3")),
+    ("Against what is used today", ("bench/against.py",)),
     ("Import, replay and store; memory", ("bench/replay_speed.py",)),
     ("The replay alone, both layers, synthetic trace", ("bench/simulation.py",)),
     (
