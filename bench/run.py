@@ -52,6 +52,8 @@ BENCHMARKS = (
         )
         for caches, cpus in (("1000", "8"), ("60", "2"), ("60", "64"), ("60", "256"))
     ),
+    ("Many traces", ("bench/many.py", "traces")),
+    ("Many windows", ("bench/many.py", "windows")),
     ("The page allocator alone, lists mostly hit", ("bench/pages.py", "--lives", "short")),
     ("The page allocator alone, lists often refilled", ("bench/pages.py", "--lives", "long")),
     ("Making a synthetic trace", ("bench/synth_speed.py",)),
