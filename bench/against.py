@@ -6,8 +6,8 @@ The question: who allocates how many objects and bytes, by call site. Of a trace
 (7.3-churn-4cpu) `trace-cmd report` writes text, and polars or DuckDB take it apart by a regular
 expression; of a perf.data (6.12-perf-mixed) `perf kmem stat` answers. allocsim answers it as
 `stat`, once of the recording and once of its trace set, and as `import` and `replay` (recorded
-placement), which answer much more. What the programs in Python take before they read anything is
-told, not taken off.
+placement), which answer much more. Every figure is of whole processes, what the interpreter and
+its modules take to load included.
 
 No row for a replay in C: a small one would leave out what makes the replay's cost (which kernel,
 whose slabs, page lists, settings), and be fast for that.
@@ -46,7 +46,7 @@ print(duckdb.sql(f'''
                                  delim='\\x01', quote='', escape='', auto_detect=false))
     SELECT count(*) FROM (SELECT f.site, count(*), sum(f.got::BIGINT) FROM lines
                           WHERE f.kind <> '' GROUP BY ALL)''').fetchall())
-"""  # noqa: S608 - both of this file
+"""  # noqa: S608 - its own program
 
 
 def shell(*steps: str) -> list[str]:
