@@ -223,7 +223,7 @@ def _again(parts: Sequence[ObjectRequests], later: int) -> ObjectRequests:
     given = {
         name: np.concatenate(column)
         for name, column in zip(ObjectRequests._fields, zip(*parts, strict=True), strict=True)
-        if column[0] is not None
+        if all(part is not None for part in column)
     }
     requests = ObjectRequests(**given)
     op, handle = requests.op, requests.object
