@@ -20,6 +20,7 @@ from reports.render.document import (
     Text,
 )
 from reports.rules import with_titles
+from reports.sections.questions import FARTHEST
 from reports.views import view
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
     return [
         Heading("Roadmap to memory descriptors"),
         Text(_ABOUT),
+        *_not_priced(connection, run),
         *tables,
         *_empty_steps(connection, {row["step"] for row in found}),
         *_words(connection, run),
@@ -147,7 +149,7 @@ def _figures(row: Row) -> list[Cell]:
         wording.ranged(row, "locked_ops_saved"),
         wording.percent_ranged(row, "saved_pct"),
         row["saved_how"] or "",
-        (row["by_source"] or "").replace(" ", "\u00a0"),
+        row["by_source"] or "",
         wording.count(row["readers"]) if row["readers"] is not None else "",
         row["descriptor"] or "",
         wording.between(row["descriptor_allocs"], row["descriptor_allocs_high"]),
@@ -190,6 +192,20 @@ def _kib(row: Row) -> str:
     if row["words_saved"] is None:
         return wording.MISSING
     return wording.kib(row["words_saved"] - row["descriptor_bytes"])
+
+
+def _not_priced(connection: DuckDBPyConnection, run: int) -> list[Block]:
+    """That nothing is known of savings where the run lacks the policies that tell."""
+    names = {row["policy"] for row in queries.policies(connection, run)}
+    missing = [name for name in (queries.BASELINE, FARTHEST) if name not in names]
+    if not missing:
+        return []
+    return [
+        Text(
+            f"What freezing saves is not known here, and has a dash: the run lacks the policies "
+            f"{wording.listed(missing)}. Replay with them among the policies, or without --policy."
+        )
+    ]
 
 
 def _empty_steps(connection: DuckDBPyConnection, met: set[int]) -> list[Block]:

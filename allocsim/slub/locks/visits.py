@@ -27,6 +27,7 @@ _LIST_LOCK = (
     # 7.x: refill_objects, get_from_partial, free_to_pcs_bulk's flush, __slab_free (R3.13 - R3.18)
     *(AllocPath.REFILL_PARTIAL, AllocPath.REFILL_NEW, AllocPath.SLOW_PARTIAL, AllocPath.SLOW_NEW),
     *(AllocPath.FLUSH, AllocPath.FLUSH_MAIN, AllocPath.SLOW_FREE),
+    AllocPath.REMOTE_FREE,
     # 6.12: get_partial_node, put_partials, __slab_free of the last object (R3.33 - R3.37)
     *(AllocPath.NODE_PARTIAL, AllocPath.CPU_PARTIAL_DRAIN, AllocPath.SLAB_FREED),
 )

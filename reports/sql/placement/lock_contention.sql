@@ -2,14 +2,16 @@
 -- its time: how busy it is, who meets it held, and how long the queue gets.
 --
 -- The model says which requests go to a lock (inferred): list_lock and the barn's lock of a cache,
--- zone->lock of a zone; all nodes are one. How long a take holds it is a range by the run's table of
+-- zone->lock of a zone. Where a machine has several nodes, a cache's locks of all of them are taken
+-- for one, which overstates waiting. How long a take holds it is a range by the run's table of
 -- costs (R7.3; assumed): at least with every line in the CPU's own cache, at most with every line
 -- written last by another package. Each visit of a lock is given the same number of takes. The lock
 -- is given in order of arrival (R7.4), visits come when the recording has their events: times of a
 -- recording are those of its machine, uneven where that was emulated, and nobody comes later for
 -- having waited. Where the high end is busy all the time its queue grows without bound: read that
--- as more than the lock can bear, not as a length. Requests without an event of their own (prefilled
--- sheaves, kfree_rcu's, the vmstat worker's) take locks too: their takes are in takes, not in visits.
+-- as more than the lock can bear, not as a length. Requests without an event of their own
+-- (prefilled sheaves, kfree_rcu's, the vmstat worker's) take locks too: their takes are in takes,
+-- not in visits.
 --
 -- Columns:
 --   run             Simulated replay of one trace.

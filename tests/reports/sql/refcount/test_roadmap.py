@@ -79,12 +79,13 @@ def test_without_the_policy_and_schemes_nothing_is_said_of_them(small: DuckDBPyC
     rows = by_kind(small)
     assert {row["locked_ops_saved"] for row in rows.values()} == {None}
     assert {row["descriptor_allocs"] for row in rows.values()} == {None}
-    [told] = [
+    policy, scheme = (
         block.text
         for block in roadmap.blocks(small, 1)
         if isinstance(block, Text) and "not known" in block.text
-    ]
-    assert "no scheme" in told
+    )
+    assert "lacks the policies everything-freezable" in policy
+    assert "no scheme" in scheme
 
 
 def test_the_tables_are_one_a_step_and_say_which_steps_have_no_pages(
