@@ -54,6 +54,7 @@ VIEWS = (
     "slab_placement_summary",
     "path_summary",
     "placements",
+    "node_frees",
     "remote_frees",
     "cpu_distances",
     "page_remote_frees",

@@ -102,7 +102,11 @@ def with_settings(profile: Profile, settings: Mapping[str, int]) -> Profile:
             max_full_sheaves=settings.get("barn.full_sheaves", slub.max_full_sheaves),
             flush_batch=settings.get("sheaf.flush_batch", slub.flush_batch),
         )
-    pages = replace(pages, scale_max=settings.get("pcp.scale_max", pages.scale_max))
+    pages = replace(
+        pages,
+        scale_max=settings.get("pcp.scale_max", pages.scale_max),
+        own_blocks=bool(settings.get("pcp.own_blocks", pages.own_blocks)),
+    )
     return replace(profile, slub=slub, pages=pages)
 
 

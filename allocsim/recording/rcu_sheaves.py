@@ -1,4 +1,4 @@
-"""When the sheaves of kfree_rcu came back, where rcu_free_sheaf was probed (R3.20, T19).
+"""When the sheaves of kfree_rcu came back, where rcu_free_sheaf was probed (I12).
 
 A CPU's callbacks run in the order in which it filled the sheaves, each on that CPU, and each says
 how many objects its sheaf had. So the callback of an object is known by how many of its cache the

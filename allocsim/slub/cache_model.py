@@ -11,7 +11,7 @@ from allocsim.tables import rows_of
 if TYPE_CHECKING:
     from collections import Counter
 
-    from allocsim.tables import Bools, Int8, Int32, Int64, Ints, UInt8
+    from allocsim.tables import Bools, Int8, Int16, Int32, Int64, Ints, UInt8
 
 FAILED = -1  #: object of an allocation that failed
 
@@ -27,7 +27,7 @@ class CacheEvents(NamedTuple):
         path: Path of each event.
         max_order: largest order to be had from the page allocator at each event; None: any.
         no_sheaf: events at which no sheaf can be allocated; None: at none.
-        ts, run, left, due: as in ObjectRequests.
+        ts, run, left, due, node: as in ObjectRequests.
     """
 
     cpu: Ints
@@ -41,6 +41,7 @@ class CacheEvents(NamedTuple):
     run: Int64 | None = None
     left: Int32 | None = None
     due: Int64 | None = None
+    node: Int16 | None = None
 
     def part(self, begin: int, end: int) -> CacheEvents:
         """Views of the events from ``begin`` up to ``end``, counted from 0 again."""
@@ -92,7 +93,7 @@ class CacheModel(Protocol):
         """Page requests since the last call, in order.
 
         Returns:
-            (requests, 5) of event, CPU, slab, order and +1 (allocate) or -1 (free) (i8).
+            (requests, 6) of event, CPU, slab, order, +1 (allocate) or -1 (free), and node (i8).
         """
 
     def slabs_held(self) -> SlabsHeld:

@@ -38,6 +38,8 @@ class ObjectRequests(NamedTuple):
             (i4): the sheaf is asked for before the first and returned behind the last.
         due: of a FREE_RCU, when the sheaf that it may fill comes back, ns (i8); -1: a grace period
             after it is full. None: -1 for all.
+        node: memory node an ALLOC asks for by name, NO_NODE where it asks for none (R3.25) (i2);
+            None: none does.
     """
 
     seq: Int64
@@ -49,6 +51,7 @@ class ObjectRequests(NamedTuple):
     run: Int64 | None = None
     left: Int32 | None = None
     due: Int64 | None = None
+    node: Int16 | None = None
 
     def part(self, rows: slice) -> ObjectRequests:
         """Views of some rows."""
@@ -132,6 +135,7 @@ class PageRequests(NamedTuple):
         slab: the slab, as in Placement (i8).
         order: order of the block (i1).
         way: +1 allocated, -1 freed (i1).
+        node: the node it is asked for on, or lies on (i2).
     """
 
     seq: Int64
@@ -140,6 +144,7 @@ class PageRequests(NamedTuple):
     slab: Int64
     order: Int8
     way: Int8
+    node: Int16
 
 
 class SheafObjects(NamedTuple):

@@ -15,6 +15,7 @@ import numpy as np
 
 from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
 from allocsim.kernels.slub_rules import CpuSlabRules, SheafRules
+from allocsim.page_alloc.nodes import NO_NODE
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 from allocsim.slub.cache_model import FAILED, CacheEvents
 from allocsim.slub.counters import counted
@@ -43,11 +44,12 @@ if TYPE_CHECKING:
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.profile import Profile
     from allocsim.kernels.slub_rules import SlubRules
+    from allocsim.page_alloc.nodes import Nodes
     from allocsim.slub.cache_model import CacheModel
     from allocsim.slub.freelist_random import FreelistOrder
     from allocsim.slub.requests import FreeBefore, ObjectRequests, PreTraceObjects, Refusals
     from allocsim.slub.sheaves.sheaf_kmalloc import SheafRequests
-    from allocsim.tables import Int8, Int64
+    from allocsim.tables import Int8, Int16, Int64
 
 SPARSE = 8  #: handles further apart than this are searched for, not tabled
 
@@ -65,6 +67,9 @@ class Slub:
         free_before: what lay free before the trace.
         freelist_order: (cache, slab, objects) -> indices in the order a new slab hands them out,
             slabs numbered from 0 in their cache; ascending where not given (R3.6).
+        nodes: the memory nodes; None: all CPUs are on one.
+        older_nodes: node of slabs older than the trace, by their keys, -2 downwards (i8); those not
+            told are on node 0.
         fast: let numba compile what goes event by event (columns); the outcome is the same.
     """
 
@@ -77,13 +82,19 @@ class Slub:
         freelist_order: FreelistOrder | None = None,
         *,
         fast: bool = False,
+        nodes: Nodes | None = None,
+        older_nodes: Int64 | None = None,
     ) -> None:
         self.cpus = cpus
+        self._nodes = 1 if nodes is None else nodes.count
         self.generation = profile.slub.generation
         self.kmalloc_caches = sheaf_kmalloc_caches(profile.slub, shapes)
         self.sequence, self.depth = before_their_kmalloc_caches(self.kmalloc_caches)
         self.caches: list[CacheModel] = [
-            _cache_model(profile.slub, shape, number, cpus, freelist_order, fast=fast)
+            _cache_model(
+                *(profile.slub, shape, number, cpus, freelist_order, nodes, older_nodes),
+                fast=fast,
+            )
             for number, shape in enumerate(shapes)
         ]
         self.with_sheaves = {
@@ -139,6 +150,7 @@ class Slub:
             None,
             None if requests.run is None else requests.run.take(order),
             None if requests.left is None else requests.left.take(order),
+            node=self._asked_nodes(requests, order),
         )
         numbers = np.arange(len(self.caches))
         ends = np.searchsorted(requests.cache.take(order), numbers, side="right").tolist()
@@ -147,12 +159,19 @@ class Slub:
         self.live_objects.add(requests.object[stays], objects[place[stays]])
         return _placement(window, order), _pages(requests, pages)
 
+    def _asked_nodes(self, requests: ObjectRequests, order: Int64) -> Int16 | None:
+        """The nodes requests ask for, as far as there are several and the machine has them."""
+        if requests.node is None or self._nodes == 1:
+            return None
+        there = (requests.node >= 0) & (requests.node < self._nodes)
+        return np.where(there, requests.node, np.int16(NO_NODE)).take(order)
+
     def _replay(
         self, window: CacheEvents, order: Int64, bounds: Sequence[int], requests: ObjectRequests
     ) -> tuple[Int64, list[Int64]]:
         """Replay all caches.
 
-        Returns their page requests (row, cache, CPU, slab, order, way, place), and the sheaves
+        Returns their page requests (row, cache, CPU, slab, order, way, node, place), and sheaves
         made and freed: rows, CPUs, ways, the cache they are objects of, and the objects.
 
         Cache c has the places from bounds[c] up to bounds[c + 1] of the window.
@@ -187,7 +206,7 @@ class Slub:
             asks = self.kmalloc_caches[number]
             if asks != NO_KMALLOC_CACHE and self.with_sheaves[number].sheaf_memory:
                 wanted[asks].append(sheaves_wanted(self.with_sheaves[number], part, rows, origin))
-        return np.concatenate([np.empty((0, 6 + self.depth), np.int64), *pages]), sheaves
+        return np.concatenate([np.empty((0, 7 + self.depth), np.int64), *pages]), sheaves
 
     def counters(self) -> dict[str, Int64]:
         """The counters its generation keeps, by name (allocsim.slub.counters).
@@ -257,14 +276,26 @@ def _cache_model(  # noqa: PLR0913 - a cache and its world
     number: int,
     cpus: int,
     freelist_order: FreelistOrder | None,
+    nodes: Nodes | None,
+    older_nodes: Int64 | None,
     *,
     fast: bool,
 ) -> CacheModel:
     """The model of a cache; which one is chosen here, by the generation of its rules, alone."""
     if isinstance(rules, SheafRules) and isinstance(shape, SheafShape):
-        return SheafCache(shape, rules, number, cpus, freelist_order, fast=fast)
+        return SheafCache(
+            *(shape, rules, number, cpus, freelist_order),
+            fast=fast,
+            nodes=nodes,
+            older_nodes=older_nodes,
+        )
     if isinstance(rules, CpuSlabRules) and isinstance(shape, CpuSlabShape):
-        return CpuSlabs(shape, number, cpus, freelist_order, fast=fast)
+        return CpuSlabs(
+            *(shape, number, cpus, freelist_order),
+            fast=fast,
+            nodes=nodes,
+            older_nodes=older_nodes,
+        )
     raise TypeError(f"the shape of {shape.name} is not of a kernel with {rules.generation.value}")
 
 
@@ -326,9 +357,9 @@ def _placement(window: CacheEvents, order: Int64) -> Placement:
 
 
 def _pages(requests: ObjectRequests, pages: Int64) -> PageRequests:
-    """Page requests (row, cache, CPU, slab, order, way, place), put into one order of time."""
-    in_time = np.lexsort((*pages.T[:5:-1], pages[:, 0]))
-    row, cache, cpu, slab, order, way = pages[in_time, :6].T
+    """Page requests (row, cache, CPU, slab, order, way, node, place), put in order of time."""
+    in_time = np.lexsort((*pages.T[:6:-1], pages[:, 0]))
+    row, cache, cpu, slab, order, way, node = pages[in_time, :7].T
     return PageRequests(
         requests.seq[row],
         cpu.astype(np.int16),
@@ -336,4 +367,5 @@ def _pages(requests: ObjectRequests, pages: Int64) -> PageRequests:
         slab,
         order.astype(np.int8),
         way.astype(np.int8),
+        node.astype(np.int16),
     )

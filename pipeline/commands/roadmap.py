@@ -6,8 +6,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from pipeline.commands.options.common import (
     DEFAULT_DB,
     DEFAULT_WAIT,
@@ -15,6 +13,7 @@ from pipeline.commands.options.common import (
     WAIT,
     tell_failed,
 )
+from pipeline.commands.options.declared import Argument, Option
 from pipeline.commands.options.formats import FILES, FORMATS, as_report, outputs, write
 from pipeline.errors import AllocsimError, StoreError, UsageError
 
@@ -22,7 +21,7 @@ from pipeline.errors import AllocsimError, StoreError, UsageError
 def roadmap(
     traces: Annotated[
         list[Path] | None,
-        typer.Argument(
+        Argument(
             metavar="TRACE",
             help="Trace sets, or recordings, to replay as recorded; none: what --db has.",
             show_default=False,
@@ -30,7 +29,7 @@ def roadmap(
     ] = None,
     db: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             "--db",
             metavar="FILE",
             help="Results database to keep the runs of TRACE in, or to ask without TRACE: then"
@@ -42,7 +41,7 @@ def roadmap(
     output: FILES = None,
     run: Annotated[
         list[int] | None,
-        typer.Option(metavar="NUMBER", help="Of --db, this run only. May be repeated."),
+        Option(metavar="NUMBER", help="Of --db, this run only. May be repeated."),
     ] = None,
     force: FORCE = False,
 ) -> None:

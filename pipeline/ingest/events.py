@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,8 @@ from pipeline.ingest.formats import EventFormat, Field, format_names, parse_form
 from pipeline.ingest.raw.probes import ProbeFormat, Probes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from allocsim.tables import UInt8
     from pipeline.ingest.raw.struct_page import StructPages
 
@@ -31,7 +34,11 @@ USER_STACK = "user_stack"
 OF_NO_FORMAT = "events of no format"  #: what those of a type are called that no format is of
 _MOST_OF_FTRACE = 255
 _OWN_OF_FTRACE = 15  # numbers below it are of ftrace itself in all kernels, and have formats
-_EVENT_SYMBOL = re.compile(rb"^([0-9a-f]{8,16}) \S __event_(\w{1,80})$", re.MULTILINE)
+# In kallsyms: what stands in front of an event's name, in its line and in all, and the name.
+_EVENT_SYMBOL = b" __event_"
+_IN_FRONT = re.compile(rb"(?:^|\n)([0-9a-f]{8,16}) \S$")
+_LONGEST_IN_FRONT = 20
+_EVENT_NAME = re.compile(rb"(\w{1,80})(?:\n|$)")
 _FEWEST_KNOWN = 2  # of which one alone would agree with itself
 _BESIDE = 32  # numbers beside those that are kept
 # Of newer kernels, or of kernels built with what they are of.
@@ -183,9 +190,7 @@ class EventTypes:
             symbols: the text of kallsyms.
             word: bytes of a pointer.
         """
-        found = {
-            match[2].decode("ascii"): int(match[1], 16) for match in _EVENT_SYMBOL.finditer(symbols)
-        }
+        found = dict(_event_symbols(bytes(symbols)))
         known = {
             layout.number: found[layout.name]
             for layout in (kept.format for kept in self.kept)
@@ -221,6 +226,16 @@ class EventTypes:
             for event in EVENTS
             if event.system == system and event.code not in there | _NOT_EVERYWHERE
         ]
+
+
+def _event_symbols(text: bytes) -> Iterator[tuple[str, int]]:
+    """Name and address of each pointer to an event type in the text of kallsyms."""
+    pieces = text.split(_EVENT_SYMBOL)
+    for before, behind in pairwise(pieces):
+        address = _IN_FRONT.search(before[-_LONGEST_IN_FRONT:])
+        name = _EVENT_NAME.match(behind)
+        if address and name:
+            yield name[1].decode("ascii"), int(address[1], 16)
 
 
 def _layout(system: str, text: memoryview, where: str) -> EventFormat | None:

@@ -35,7 +35,9 @@ def world(pages: int, profile: Profile = LINUX_7_2, **given_settings: int) -> Wo
     """Four caches over one zone of so many pages, of which an eighth is older than the trace."""
     zone = computed_zone(pages, CPUS)
     shapes = cache_shapes(profile, [(f"c{size}", size) for size in SIZES], CPUS, given_settings)
-    machine = MachineZones((zone,), (all_free(zone, reserved=1024),), CPUS, profile.pages, 0)
+    machine = MachineZones(
+        (zone,), (all_free(zone, reserved=1024),), CPUS, profile.pages, frozenset({0})
+    )
     return World(shapes, (0, 0, 2, 0), (0, 0, 0, 0), machine, profile=profile)
 
 
@@ -81,8 +83,10 @@ class Tape:
         if allocates and not metadata:
             self.born[ptr] = seq, cpu
         self.lived[ptr] = allocates
-        free = Event(seq, cpu, code, ptr=ptr, cache=cache, metadata=metadata, rcu=rcu)
-        self.events.append(free)
+        # When a sheaf comes back that it may fill: at once or later; every fourth is not told.
+        due = -1 if seq % 4 == 0 else (seq + seq % 7 * 40) * MILLISECOND
+        event = Event(seq, cpu, code, ptr=ptr, cache=cache, metadata=metadata, rcu=rcu, due=due)
+        self.events.append(event)
 
     def page(self, cpu: int, order: int, gfp: int) -> None:
         seq = len(self.events)

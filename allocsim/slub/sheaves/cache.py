@@ -16,6 +16,7 @@ from allocsim.slub.sheaves.stepwise import Stepwise
 if TYPE_CHECKING:
     from allocsim.kernels.cache_shapes import SheafShape
     from allocsim.kernels.slub_rules import SheafRules
+    from allocsim.page_alloc.nodes import Nodes
     from allocsim.slub.cache_model import CacheEvents
     from allocsim.slub.freelist_random import FreelistOrder
     from allocsim.tables import Int64, Ints
@@ -34,7 +35,7 @@ class SheafCache:
         rules: the kernel version's numbers.
         number: the cache's number.
         cpus: CPUs that may appear.
-        freelist_order, fast: as Slub has them.
+        freelist_order, fast, nodes, older_nodes: as Slub has them.
 
     Attributes:
         sheaf_memory: sheaves allocated (+1) and freed (-1) in this window: event, CPU, sheaf, which
@@ -51,13 +52,22 @@ class SheafCache:
         freelist_order: FreelistOrder | None,
         *,
         fast: bool = False,
+        nodes: Nodes | None = None,
+        older_nodes: Int64 | None = None,
     ) -> None:
         self.shape, self.rules, self.number = shape, rules, number
         self.stat: Counter[str] = Counter()
         self.sheaf_memory: list[list[int]] = []
         self.sheaf_objects: dict[int, int] = {}
-        self._may_plan = bool(shape.capacity) and not fast
-        self._cold = partial(Stepwise, shape, rules, number, cpus, freelist_order, fast=fast)
+        one = nodes is None or nodes.count == 1
+        self._may_plan = bool(shape.capacity) and one and not fast
+        self._cold = partial(
+            Stepwise,
+            *(shape, rules, number, cpus, freelist_order),
+            fast=fast,
+            nodes=nodes,
+            older_nodes=older_nodes,
+        )
         self._state: Stepwise | Planned = self._cold()
 
     @property
@@ -104,7 +114,7 @@ class SheafCache:
         return self._state
 
     def take_pages(self) -> Int64:
-        """Page requests since the last call: rows of event, CPU, slab, order, +1 or -1 (i8)."""
+        """Page requests since the last call: rows as allocsim.slub.cache_model.CacheModel (i8)."""
         return self._state.take_pages()
 
     def in_sheaves(self) -> int:
@@ -112,7 +122,7 @@ class SheafCache:
         return self._state.in_sheaves()
 
     def partial(self) -> list[tuple[int, list[int]]]:
-        """Slabs of the partial list, and the places of their free objects, the head last."""
+        """Slabs of each node's partial list, and places of their free objects, the head last."""
         return self._state.partial()
 
     def slabs_held(self) -> SlabsHeld:

@@ -14,10 +14,13 @@ from pipeline.processes.calls import WorkerEndedError
 from pipeline.processes.limits import cpus, memory
 from pipeline.replay.units.work import Begun, known_runs, merged
 from pipeline.store.adding import Adding
+from pipeline.store.dimensions import trace_row
 from pipeline.store.units.folder import UnitsFolder
 from pipeline.store.units.merging import run_there
 from pipeline.store.units.reading import kept_unit
+from pipeline.store.units.unit import trace_folder
 from pipeline.trace_set.parts import is_trace_set
+from pipeline.trace_set.reader import TraceSet
 from pipeline.trace_set.remote import uri
 
 if TYPE_CHECKING:
@@ -28,10 +31,14 @@ if TYPE_CHECKING:
     from pipeline.replay.units.work import KnownRun
     from pipeline.store.units.reading import KeptUnit
 
-# Measured: CPU seconds of a trace of no events in this process, an event's in the recorded and in
-# the simulated run, and what they take more in another process: its start, writing and merging.
-_TRACE, _RECORDED, _SIMULATED = 0.5, 0.7e-6, 0.6e-6
-_START, _MERGE, _MERGE_EVENT = 0.8, 0.2, 0.35e-6
+# CPU seconds, by bench/many.py and bench/soak.py. In this process: of a trace of no events, and of
+# an event in the recorded and in the simulated run.
+_TRACE, _RECORDED, _SIMULATED = 0.3, 0.7e-6, 0.6e-6
+# What another process takes more: its start; and writing units and merging them, which is this
+# process's to do: of a trace, of an event, and of a simulation that is apart.
+_START = 0.8
+_UNITS, _EVENT, _APART = 0.36, 0.35e-6, 0.1
+_MERGE, _MERGE_APART = 0.17, 0.04
 _GAIN = 0.75  # of the time, so that others' CPUs are not taken for little
 _BYTES = 1200 << 20  # of memory that a replay takes at the most
 _EVENT_BYTES = 40  # of a recording
@@ -56,10 +63,11 @@ def pays(paths: Sequence[Path], simulations: int, jobs: int, *, apart: bool) -> 
         return False
     events = [_events(path) for path in paths]
     here = [_TRACE + each * (_RECORDED + simulations * _SIMULATED) for each in events]
-    more = sum(_MERGE + each * _MERGE_EVENT for each in events)
-    together = 1 if apart else simulations
+    together, alone = (1, len(paths) * simulations) if apart else (simulations, 0)
+    more = len(paths) * _UNITS + sum(events) * _EVENT + alone * _APART
     longest = max(_TRACE + each * (_RECORDED + together * _SIMULATED) for each in events)
-    elsewhere = max((sum(here) + more) / several, longest) + _START
+    merging = len(paths) * _MERGE + alone * _MERGE_APART
+    elsewhere = max((sum(here) + more) / several, longest, merging) + _START
     return elsewhere < _GAIN * sum(here)
 
 
@@ -121,12 +129,15 @@ class Taking:
             self._results = self._stack.enter_context(Adding(self._db))
         return self._results
 
-    def known(self) -> dict[str, list[KnownRun]]:
-        """The runs that need not be made."""
-        if self._again:
-            return {}
-        with self.results.asked() as connection:
-            return known_runs(connection) if connection else {}
+    def known(self, paths: Sequence[Path]) -> Iterator[dict[str, list[KnownRun]]]:
+        """The runs that need not be made, for each trace; of a recording it is seen later which."""
+        known: dict[str, list[KnownRun]] = {}
+        if not self._again:
+            with self.results.asked() as connection:
+                known = known_runs(connection) if connection else {}
+        for path in paths:
+            folder = _folder_of(path)
+            yield known if folder is None else {folder: known.get(folder, [])}
 
     def take(self, run: int | str, *, asked: bool) -> None:
         """Take a run.
@@ -275,6 +286,14 @@ class _Course:
             if kept is not None:
                 shutil.rmtree(kept, ignore_errors=True)
             self._next()
+
+
+def _folder_of(path: Path) -> str | None:
+    """The folder that units of a trace set have; None: of a recording, or one that is damaged."""
+    try:
+        return trace_folder(trace_row(TraceSet.open(path))) if is_trace_set(path) else None
+    except (InputError, OSError):
+        return None  # whoever replays it says what is wrong
 
 
 def absolute(path: Path) -> Path:

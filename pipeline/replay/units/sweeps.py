@@ -115,10 +115,9 @@ def sweep_traces(  # noqa: PLR0913 - what a sweep is of, what it adds to, and wh
                 f"--units {where.units}: a sweep's processes share a folder of a file system; merge"
                 " into one of those, or replay each setting with --set"
             )
-        known = taking.known()
         works = [
             SweepWork(absolute(path), turn, combinations, folder_of_units.where, place, known, fast)
-            for turn, path in enumerate(paths)
+            for turn, (path, known) in enumerate(zip(paths, taking.known(paths), strict=True))
         ]
         step = progress.step(f"sweep {len(paths)} traces")
         make_units(run, begin_sweep, works, paths, taking, step, first=1)

@@ -112,7 +112,13 @@ ZONE_COUNTERS = StoreTable(
     (
         RUN,
         Column("zone", "i2", "", "The zone (zones.zone)."),
-        Column("name", "str", "", "What is counted; zone_lock: acquisitions of zone->lock."),
+        Column(
+            "name",
+            "str",
+            "",
+            "What is counted; zone_lock: acquisitions of zone->lock; pcp_pages: pages on the CPUs'"
+            " lists at the end.",
+        ),
         Column("value", "i8", "", "How many."),
     ),
     ("run", "zone", "name"),

@@ -180,12 +180,12 @@ def test_what_a_callback_does_is_done_on_the_cpu_that_filled_its_sheaf(window: i
     rules = replace(LINUX_7_2.slub, max_full_sheaves=0, max_empty_sheaves=0)
     trace = Trace(caches, 2, requests, pre_trace, profile=replace(LINUX_7_2, slub=rules))
     assert_equal(trace, window)
-    # Event, CPU, cache, slab, order, way.
+    # Event, CPU, cache, slab, order, way, node.
     assert by_model(trace, window).pages == [
-        (0, 1, 2, 2 << 32, 1, +1),
-        (0, 1, 1, 1 << 32, 1, +1),
-        (4, 1, 0, -2, 1, -1),
-        (4, 1, 2, 2 << 32 | 1, 1, +1),
+        (0, 1, 2, 2 << 32, 1, +1, 0),
+        (0, 1, 1, 1 << 32, 1, +1, 0),
+        (4, 1, 0, -2, 1, -1, 0),
+        (4, 1, 2, 2 << 32 | 1, 1, +1, 0),
     ]
 
 
