@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from pipeline.replay.result_rows import Rows
     from pipeline.replay.world import Recorded
     from pipeline.trace_set.reader import TraceSet
+
+
+_SMALL = 1 << 20  # events
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +224,8 @@ def add_simulated(  # noqa: PLR0913 - a run is of something, with something, int
     with closing(connection.cursor()) as reader:
         run = next_number(connection, "runs", "run")
         writer = RunWriter(connection, run)
-        with every_cpu(connection):
+        # To begin threads takes longer than a small run to be read.
+        with every_cpu(connection) if trace.rows > _SMALL else nullcontext():
             source = RecordedRun(reader, of_run, trace, window_rows, lambda part: advance(part / 5))
         check(settings, source.recorded)
         maker, windows = source.requests()
