@@ -112,7 +112,7 @@ class Simulation:
         machine: zones, CPUs and what is free at the start.
         pre_trace: objects live before the trace, by rising handle.
         free_before: free objects of slabs older than the trace.
-        freelist_order, fast: as Slub has them.
+        freelist_order, changes, fast: as Slub has them.
     """
 
     def __init__(  # noqa: PLR0913 - two models' worlds
@@ -124,10 +124,13 @@ class Simulation:
         pre_trace: PreTraceObjects,
         free_before: FreeBefore,
         freelist_order: FreelistOrder | None = None,
+        changes: Sequence[tuple[int, Sequence[CacheShape]]] = (),
         *,
         fast: bool = False,
     ) -> None:
-        self.slub = Slub(profile, shapes, machine.cpus, free_before, freelist_order, fast=fast)
+        self.slub = Slub(
+            profile, shapes, machine.cpus, free_before, freelist_order, changes, fast=fast
+        )
         self.pages = PageReplay(machine)
         self.slab_pages = slab_pages
         self._min_order = np.array([shape.min_order for shape in shapes], np.int8)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
 from allocsim.kernels.profile import profile_of
 from allocsim.kernels.release import Generation
+from allocsim.kernels.settings import value_for
 from allocsim.kernels.slub_rules import PAGE_SIZE, get_order
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 
@@ -140,7 +141,7 @@ def recorded_shape(
     """
 
     def free(key: str) -> bool:
-        return key not in settings and f"{key}.{shape.name}" not in settings
+        return value_for(settings, key, shape.name) is None
 
     order, objects = facts.order, facts.objs_per_slab
     by_rule = settings.get("cpus", cpus) != cpus or "slab.max_order" in settings

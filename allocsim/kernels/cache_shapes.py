@@ -8,7 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from allocsim.kernels.settings import SettingError, check_settings, kernel_profile
+from allocsim.kernels.settings import (
+    SettingError,
+    at_moment,
+    check_settings,
+    kernel_profile,
+    value_for,
+)
 from allocsim.kernels.slub_rules import (
     MAX_OBJS_PER_PAGE,
     PAGE_SIZE,
@@ -59,9 +65,13 @@ class SheafShape(CacheShape):
 
     Args:
         capacity: objects in a sheaf; 0: this cache has no sheaves (R3.11).
+        max_full_sheaves: full sheaves its barn takes (R3.9).
+        max_empty_sheaves: empty sheaves its barn takes of kfree_rcu (R3.20).
     """
 
     capacity: int
+    max_full_sheaves: int
+    max_empty_sheaves: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +107,7 @@ def with_settings(profile: Profile, settings: Mapping[str, int]) -> Profile:
     slub, pages = profile.slub, profile.pages
     slub = replace(slub, max_order=settings.get("slab.max_order", slub.max_order))
     if isinstance(slub, SheafRules):
-        slub = replace(
-            slub,
-            max_full_sheaves=settings.get("barn.full_sheaves", slub.max_full_sheaves),
-            flush_batch=settings.get("sheaf.flush_batch", slub.flush_batch),
-        )
+        slub = replace(slub, flush_batch=settings.get("sheaf.flush_batch", slub.flush_batch))
     pages = replace(pages, scale_max=settings.get("pcp.scale_max", pages.scale_max))
     return replace(profile, slub=slub, pages=pages)
 
@@ -111,6 +117,7 @@ def cache_shapes(
     caches: Sequence[tuple[str, int]],
     cpus: int,
     settings: Mapping[str, int] | None = None,
+    moment: int = -1,
 ) -> list[CacheShape]:
     """The shape of every cache, in the given order, of the generation of the profile's rules.
 
@@ -120,12 +127,13 @@ def cache_shapes(
         cpus: CPUs present, unless ``settings`` has ``cpus``. R3.4: with one CPU present the
             kernel counts the possible ones instead; pass that number then.
         settings: key -> value; a key of SETTINGS, or one with ``.<cache>`` behind it, which wins.
+        moment: which of them hold (settings.at_moment): those of the start, if none is given.
 
     Raises:
         SettingError: a key that does not exist, a cache that is not in the trace, a value out of
             range; the message names the key, the range and the near misses.
     """
-    settings = settings or {}
+    settings = at_moment(settings or {}, moment)
     check_settings(settings, [name for name, _ in caches])
     cpus = settings.get("cpus", cpus)
     return [_shape(profile.slub, name, size, cpus, settings) for name, size in caches]
@@ -135,7 +143,8 @@ def _shape(
     rules: SlubRules, name: str, size: int, cpus: int, settings: Mapping[str, int]
 ) -> CacheShape:
     def setting(key: str, by_rule: int) -> int:
-        return settings.get(f"{key}.{name}", settings.get(key, by_rule))
+        found = value_for(settings, key, name)
+        return by_rule if found is None else found
 
     fallback = get_order(size)
     key = f"slab.order.{name}"
@@ -158,7 +167,12 @@ def _shape(
     match rules:
         case SheafRules():
             capacity = setting("sheaf.capacity", sheaf_capacity(rules, name, size))
-            return SheafShape(**row_of(slabs), capacity=capacity)
+            return SheafShape(
+                **row_of(slabs),
+                capacity=capacity,
+                max_full_sheaves=setting("barn.full_sheaves", rules.max_full_sheaves),
+                max_empty_sheaves=setting("barn.empty_sheaves", rules.max_empty_sheaves),
+            )
         case CpuSlabRules():
             wanted = setting("slab.cpu_partial", cpu_partial(rules, size))
             return CpuSlabShape(**row_of(slabs), cpu_partial=wanted)

@@ -31,6 +31,7 @@ from allocsim.recording.requests import (
 )
 from allocsim.trace.results import How
 from pipeline.processes.prefetch import prefetch
+from pipeline.replay.settings import span_ns
 from pipeline.replay.synthetic_free_lists import free_places
 from pipeline.replay.untraced_frees import MIDDLE, find_untraced
 from pipeline.replay.world import (
@@ -180,6 +181,7 @@ class RecordedRun:
             states=states,
             zones_how=how,
             nodes=recorded_nodes(trace),
+            span=span_ns(trace),
             lists=listed,
             thp=thp,
         )

@@ -117,8 +117,8 @@ def _placed_cache_rows(recorded: Recorded, world: World, slabs: Columns, tally: 
     ).tolist()
     slub = world.simulation.slub
     sheaves: Counter[int] = Counter()
-    for number, sheafed in slub.with_sheaves.items():
-        sheaves[slub.kmalloc_caches[number]] += len(sheafed.sheaf_objects)
+    for sheafed in slub.with_sheaves.values():
+        sheaves.update(map(sheafed.kmalloc_cache_of, sheafed.sheaf_objects))
     rows: Rows = []
     for number, (cache, shape, how) in enumerate(
         zip(slub.caches, world.shapes, world.shapes_how, strict=True)

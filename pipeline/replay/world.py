@@ -37,7 +37,7 @@ from allocsim.kernels.cache_shapes import cache_shapes, profile_of
 from allocsim.kernels.page_settings import page_machine
 from allocsim.kernels.profile import DEFAULT
 from allocsim.kernels.release import kernel_of
-from allocsim.kernels.settings import SettingError, check_settings
+from allocsim.kernels.settings import SettingError, at_moment, check_settings, moments
 from allocsim.kernels.slub_rules import slab_order
 from allocsim.page_alloc.pcp import list_order
 from allocsim.page_alloc.zones import Mt, all_free
@@ -45,6 +45,7 @@ from allocsim.simulation import Simulation, SlabPages
 from allocsim.slub.freelist_random import freelist_order
 from allocsim.trace.results import How
 from pipeline.errors import InputError, UsageError
+from pipeline.replay.settings import check_moments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,6 +85,8 @@ class Recorded:
         zones_how: whether zones and states were observed, inferred back from a snapshot behind the
             recording, or assumed.
         nodes: memory nodes of the recorded machine; ``zones`` are of one node with all of it.
+        span: times of the first and the last event [ns]; None where the trace's clock does not
+            count ns.
         lists: blocks the CPUs' page lists held at the start (zones, CPUs, PCP_LISTS).
         thp: the kernel has page lists of order 9 (R4.1).
     """
@@ -100,6 +103,7 @@ class Recorded:
     states: tuple[ZoneState, ...]
     zones_how: How
     nodes: int
+    span: tuple[int, int] | None
     lists: Int64
     thp: bool
 
@@ -152,6 +156,11 @@ def make_world(recorded: Recorded, settings: Mapping[str, int], *, fast: bool = 
         UsageError: a setting that does not exist, or is out of its range.
     """
     profile, machine, shapes, hows = _built(recorded, settings)
+    start = recorded.span[0] if recorded.span else 0
+    changes = [
+        (start + moment, _shapes(profile, recorded, settings, moment)[0])
+        for moment in moments(settings)
+    ]
     pre_trace, free_before, counts = _pre_trace(
         recorded, shapes, machine.cpus, profile.slub.generation
     )
@@ -168,6 +177,7 @@ def make_world(recorded: Recorded, settings: Mapping[str, int], *, fast: bool = 
         pre_trace,
         free_before,
         freelist_order(settings.get("freelist.seed", 0), shapes),
+        changes,
         fast=fast,
     )
     return World(simulation, shapes, hows, machine, counts, pre_trace, free_before)
@@ -187,6 +197,7 @@ def _built(
 ) -> tuple[Profile, MachineZones, list[CacheShape], list[How]]:
     try:
         check_settings(settings, [name for name, _ in recorded.caches])
+        check_moments(settings, recorded.span)
         profile = profile_of(settings)
         return profile, _machine(profile, recorded, settings), *_shapes(profile, recorded, settings)
     except SettingError as error:
@@ -229,9 +240,10 @@ def _pre_trace(
 
 
 def _shapes(
-    profile: Profile, recorded: Recorded, settings: Mapping[str, int]
+    profile: Profile, recorded: Recorded, settings: Mapping[str, int], moment: int = -1
 ) -> tuple[list[CacheShape], list[How]]:
     sized = [(name, size if size > 0 else _UNSEEN_SIZE) for name, size in recorded.caches]
+    settings = at_moment(settings, moment)
     shapes = cache_shapes(profile, sized, recorded.cpus, settings)
     kernel = kernel_of(recorded.release)
     hows = []

@@ -110,6 +110,7 @@ def make_machine(spec: Spec, settings: Mapping[str, int] | None = None) -> SpecM
         states=tuple(placed(each, *held[each.name]) for each in zones),
         zones_how=How.OBSERVED,
         nodes=1,
+        span=None,
         lists=np.zeros((len(zones), spec.cpus, PCP_LISTS), np.int64),
         thp=True,
     )

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from allocsim.kernels.cache_shapes import SheafShape
 
-MAX_FULL_SHEAVES = 10
-MAX_EMPTY_SHEAVES = 10
 GRACE_PERIOD = 20_000_000  # ns
 PCS_BATCH_MAX = 32
 NOTHING = (-1, -1)
@@ -49,6 +47,9 @@ class Sheaf:
     memory: Found | None = (
         None  # the object of its kmalloc cache that it is; the first ones have none
     )
+    of: Cache | None = None  # that cache
+    capacity: int = 0
+    nobarn: bool = False  # rcu_free_sheaf_nobarn is its callback
 
 
 @dataclass
@@ -67,7 +68,7 @@ class Cache:
         self.slub = slub
         self.number = number
         self.shape = shape
-        self.pcs: dict[int, Pcs] = {}
+        self.pcs: dict[int, Pcs] = {}  # of the CPUs that did anything
         self.full: list[Sheaf] = []  # barn->sheaves_full, head last
         self.empty: list[Sheaf] = []  # barn->sheaves_empty, head last
         self.partial: list[Slab] = []  # node partial list, head first
@@ -135,16 +136,20 @@ class Cache:
         """
         if self.slub.max_order(self.slub.seq) < 0 or self.no_recurse:
             return None
+        return self.new_sheaf()
+
+    def new_sheaf(self) -> Sheaf:
         self.stat["sheaf_alloc"] += 1
-        return Sheaf(memory=self.slub.kmalloc_sheaf(self))
+        memory = self.slub.kmalloc_sheaf(self)
+        return Sheaf([], memory, self.slub.kmalloc_cache(self), self.shape.capacity)
 
     def free_empty_sheaf(self, sheaf: Sheaf) -> None:
         """free_empty_sheaf: a kfree, also for the kmalloc cache."""
         self.stat["sheaf_free"] += 1
-        self.slub.kfree_sheaf(self, sheaf)
+        self.slub.kfree_sheaf(sheaf)
 
     def refill_sheaf(self, sheaf: Sheaf) -> bool:
-        want = self.shape.capacity - len(sheaf.objects)
+        want = (sheaf.capacity or self.shape.capacity) - len(sheaf.objects)
         got = self.refill_objects(want)
         sheaf.objects += got
         self.stat["sheaf_refill"] += len(got)
@@ -274,13 +279,17 @@ class Cache:
 
     def return_sheaf(self, cpu: int, sheaf: Sheaf) -> None:
         """kmem_cache_return_sheaf."""
+        if sheaf.capacity and sheaf.capacity != self.shape.capacity:
+            self.flush_unused(sheaf)
+            self.free_empty_sheaf(sheaf)
+            return
         pcs = self.pcs.setdefault(cpu, Pcs())
         if pcs.spare is None:
             pcs.spare = sheaf
             self.stat["sheaf_return_fast"] += 1
             return
         self.stat["sheaf_return_slow"] += 1
-        if len(self.full) >= self.slub.max_full_sheaves or not self.refill_sheaf(sheaf):
+        if len(self.full) >= self.shape.max_full_sheaves or not self.refill_sheaf(sheaf):
             self.flush_unused(sheaf)
             self.free_empty_sheaf(sheaf)
             return
@@ -326,17 +335,57 @@ class Cache:
         event_cpu = self.slub.cpu
         while self.after_grace and self.after_grace[0][0] <= now:
             _, self.slub.cpu, sheaf = self.after_grace.pop(0)
-            if len(self.full) < self.slub.max_full_sheaves:
+            if sheaf.nobarn:
+                self.flush_unused(sheaf)
+                self.free_empty_sheaf(sheaf)
+                continue
+            if len(self.full) < self.shape.max_full_sheaves:
                 self.stat["barn_put"] += 1
                 self.full.append(sheaf)
                 continue
             self.stat["barn_put_fail"] += 1
             self.flush_unused(sheaf)
-            if len(self.empty) < self.slub.max_empty_sheaves:
+            if len(self.empty) < self.shape.max_empty_sheaves:
                 self.empty.append(sheaf)
             else:
                 self.free_empty_sheaf(sheaf)
         self.slub.cpu = event_cpu
+
+    # --- another capacity, R3.25 --------------------------------------------------------------
+
+    def replace_sheaves(self, shape: SheafShape, cpus: int, kmalloc_cache: int) -> None:
+        """Replace all sheaves by others; on CPU 0 but for what is a CPU's own."""
+        event_cpu = self.slub.cpu
+        for cpu in range(cpus):
+            self.slub.cpu = cpu
+            self.drop(self.pcs.setdefault(cpu, Pcs()))
+        self.slub.cpu = 0
+        for sheaf in reversed(self.full):  # barn_shrink
+            self.flush_unused(sheaf)
+            self.free_empty_sheaf(sheaf)
+        for sheaf in reversed(self.empty):
+            self.free_empty_sheaf(sheaf)
+        self.full, self.empty = [], []
+        for _, _, sheaf in self.after_grace:
+            sheaf.nobarn = True
+        for sheaf in self.prefilled.values():
+            sheaf.capacity = sheaf.capacity or self.shape.capacity
+        self.shape, self.slub.kmalloc_caches[self.number] = shape, kmalloc_cache
+        for cpu in range(cpus):  # init_percpu_sheaves
+            self.pcs[cpu] = Pcs(self.new_sheaf() if shape.capacity else Sheaf())
+        self.slub.cpu = event_cpu
+
+    def drop(self, pcs: Pcs) -> None:
+        """pcs_flush_all, and main goes too."""
+        if pcs.spare is not None:
+            self.flush_unused(pcs.spare)
+            self.free_empty_sheaf(pcs.spare)
+        if pcs.rcu_free is not None:
+            due = self.slub.now + GRACE_PERIOD
+            self.after_grace.append((due, self.slub.cpu, pcs.rcu_free))
+        if self.shape.capacity:
+            self.flush_main(pcs)
+            self.free_empty_sheaf(pcs.main)
 
     # --- free -------------------------------------------------------------------------------
 
@@ -370,7 +419,7 @@ class Cache:
         if len(pcs.spare.objects) < self.shape.capacity:
             pcs.main, pcs.spare = pcs.spare, pcs.main
             return "spare_swap"
-        if len(self.full) >= self.slub.max_full_sheaves:
+        if len(self.full) >= self.shape.max_full_sheaves:
             self.stat["barn_put_fail"] += 1
             to_flush = pcs.spare
             self.flush_unused(to_flush)
@@ -464,6 +513,7 @@ class Slub:
 
     Args:
         shapes: the shape of each cache, by cache number.
+        cpus: CPUs there are; it matters to changes alone.
         max_order: seq -> the largest order the page allocator can serve then; -1 for none.
         freelist_order: (cache, how many slabs before it, objects) -> allocation order of a slab.
         existing: handle -> (slab key, index) of objects live before the trace; keys are below -1.
@@ -472,28 +522,30 @@ class Slub:
             taken first. All their other objects are live.
         kmalloc_caches: the cache whose objects each cache's sheaves are, -1 for none; none given:
             nowhere.
-        max_full_sheaves: full sheaves a barn takes.
-        max_empty_sheaves: empty ones at which kfree_rcu gives it no more.
         flush_batch: objects a full main is flushed by at a time.
+        changes: (time, shapes, kmalloc caches) that hold from then on (R3.25).
     """
 
     def __init__(
         self,
         shapes: Sequence[SheafShape],
         *,
+        cpus: int = 1,
         max_order: Callable[[int], int] = lambda _: 10,
         freelist_order: Callable[[int, int, int], Sequence[int]] = ascending,
         existing: Mapping[int, tuple[int, int]] | None = None,
         free_before: Iterable[tuple[int, int, int, int]] = (),
         kmalloc_caches: Sequence[int] = (),
-        max_full_sheaves: int = MAX_FULL_SHEAVES,
-        max_empty_sheaves: int = MAX_EMPTY_SHEAVES,
         flush_batch: int = PCS_BATCH_MAX,
+        changes: Iterable[tuple[int, Sequence[SheafShape], Sequence[int]]] = (),
     ) -> None:
         self.caches = [Cache(self, number, shape) for number, shape in enumerate(shapes)]
+        self.cpus = cpus
         self.max_order = max_order
-        self.kmalloc_caches = kmalloc_caches
-        self.max_full_sheaves, self.max_empty_sheaves = max_full_sheaves, max_empty_sheaves
+        self.kmalloc_caches = list(kmalloc_caches)
+        self.changes = list(changes)
+        ever = [kmalloc_caches, *(theirs for _, _, theirs in self.changes)]
+        self.asked = [{each[at] for each in ever if each} - {-1} for at in range(len(shapes))]
         self.flush_batch = flush_batch
         self.freelist_order = freelist_order
         self.existing = existing or {}
@@ -521,17 +573,31 @@ class Slub:
         kmalloc_cache.no_recurse = False
         return memory
 
-    def kfree_sheaf(self, cache: Cache, sheaf: Sheaf) -> None:
+    def kfree_sheaf(self, sheaf: Sheaf) -> None:
         """Give the memory of a sheaf back."""
-        kmalloc_cache = self.kmalloc_cache(cache)
-        if kmalloc_cache is not None and sheaf.memory is not None:
-            kmalloc_cache.rcu_callbacks(self.now)
-            kmalloc_cache.free(self.cpu, sheaf.memory)
+        if sheaf.of is not None and sheaf.memory is not None:
+            sheaf.of.rcu_callbacks(self.now)
+            sheaf.of.free(self.cpu, sheaf.memory)
 
     def kmalloc_cache(self, cache: Cache) -> Cache | None:
         """The cache whose objects the sheaves of `cache` are, if it is there."""
         number = self.kmalloc_caches[cache.number] if self.kmalloc_caches else -1
         return self.caches[number] if number >= 0 else None
+
+    def change(self, shapes: Sequence[SheafShape], kmalloc_caches: Sequence[int]) -> None:
+        """R3.25, cache by cache: one whose sheaves are objects of another before that one."""
+        for cache in sorted(self.caches, key=lambda each: -self.chain(each.number)):
+            shape = shapes[cache.number]
+            if shape == cache.shape:
+                continue
+            cache.rcu_callbacks(self.now)
+            if shape.capacity != cache.shape.capacity:
+                cache.replace_sheaves(shape, self.cpus, kmalloc_caches[cache.number])
+            cache.shape = shape
+
+    def chain(self, number: int) -> int:
+        """The longest way from a cache to the last kmalloc cache of its sheaves."""
+        return 1 + max(map(self.chain, self.asked[number]), default=0)
 
     @staticmethod
     def pre_trace_slab(cache: Cache, key: int) -> Slab:
@@ -555,6 +621,8 @@ class Slub:
     ) -> tuple[str, int, int]:
         """Replay one event: (path, slab, index)."""
         self.seq, self.cpu, self.now = seq, cpu, now
+        while self.changes and self.changes[0][0] <= now:
+            self.change(*self.changes.pop(0)[1:])
         cache = self.caches[number]
         cache.rcu_callbacks(now)
         found: Found | None

@@ -41,6 +41,7 @@ class Trace:
     refusals: list[tuple[int, int]] = field(default_factory=list)
     freelist_order: Callable[[int, int, int], Sequence[int]] | None = None
     profile: Profile = LINUX_7_2
+    changes: list[tuple[int, Sequence[CacheShape]]] = field(default_factory=list)
 
 
 @dataclass
@@ -79,14 +80,19 @@ def by_oracle(trace: Trace) -> Outcome:
             **extra,
         )
         return _of_cpu_slabs(machine, trace)
+    kmalloc_caches = [sheaf_kmalloc_caches(rules, trace.shapes)]
+    for _, later in trace.changes:
+        kmalloc_caches.append(sheaf_kmalloc_caches(rules, later, kmalloc_caches))
     oracle = Oracle(
         trace.shapes,
         max_order=max_order,
         existing=trace.pre_trace,
         free_before=trace.free_before,
-        kmalloc_caches=sheaf_kmalloc_caches(rules, trace.shapes),
-        max_full_sheaves=rules.max_full_sheaves,
-        max_empty_sheaves=rules.max_empty_sheaves,
+        cpus=trace.cpus,
+        kmalloc_caches=kmalloc_caches[0],
+        changes=[
+            (*each, theirs) for each, theirs in zip(trace.changes, kmalloc_caches[1:], strict=True)
+        ],
         flush_batch=rules.flush_batch,
         **extra,
     )
@@ -169,6 +175,7 @@ def _by_model(trace: Trace, window: int, *, fast: bool) -> Outcome:
         trace.cpus,
         FreeBefore(*free),
         trace.freelist_order,
+        trace.changes,
         fast=fast,
     )
     outcome = Outcome([], [], [], [], [])

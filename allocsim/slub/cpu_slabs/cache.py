@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +43,7 @@ from allocsim.slub.node_partial import INDEX_BITS
 from allocsim.slub.slabs import CACHE_BITS
 
 if TYPE_CHECKING:
-    from allocsim.kernels.cache_shapes import CpuSlabShape
+    from allocsim.kernels.cache_shapes import CacheShape, CpuSlabShape
     from allocsim.slub.cache_model import CacheEvents
     from allocsim.slub.freelist_random import FreelistOrder
     from allocsim.tables import Int64, Ints
@@ -143,6 +144,11 @@ class CpuSlabs:
         events.path[:] = given.path
         counted = map(int, self.state.numbers[: len(steps.COUNTERS)])
         self.stat = Counter(dict(zip(steps.COUNTERS, counted, strict=True)))
+
+    def change(self, shape: CacheShape, _now: int, _kmalloc_cache: int) -> None:
+        """As allocsim.slub.cache_model.CacheModel: min_partial alone can change."""
+        self.shape = replace(self.shape, min_partial=shape.min_partial)
+        self.state.numbers[steps.MIN_PARTIAL] = shape.min_partial
 
     def take_pages(self) -> Int64:
         """Page requests since the last call: rows of event, CPU, slab, order, +1 or -1 (i8)."""

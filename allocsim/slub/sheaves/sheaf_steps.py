@@ -18,6 +18,7 @@ from allocsim.slub.sheaves.structs import (
     FULL,
     FULL_COUNT,
     HEAD,
+    LARGEST,
     LIST_LOCK,
     LISTED,
     MEMORY,
@@ -28,6 +29,7 @@ from allocsim.slub.sheaves.structs import (
     PAGE_SIZE,
     PAGES,
     PCS_SIZE,
+    ROOM,
     SHEAF_ALLOC,
     SHEAF_FLUSH,
     SHEAF_FREE,
@@ -79,22 +81,23 @@ def empty_sheaf(c: SheafState, cpu: int, time: int, refused: int) -> int:
     else:
         sheaf = n[SHEAVES_END]
         n[SHEAVES_END] += sheaf_size(c)
-    c.sheaves[sheaf + SIZE] = 0
+    c.sheaves[sheaf + SIZE], c.sheaves[sheaf + ROOM] = 0, n[CAPACITY]
     note_sheaf(c, sheaf, cpu, time, +1)
     return sheaf
 
 
 def free_sheaf(c: SheafState, sheaf: int, cpu: int, time: int) -> None:
-    """mm/slub.c:free_empty_sheaf (7.2)."""
+    """mm/slub.c:free_empty_sheaf (7.2); the struct of one of another capacity is not used again."""
     n = c.numbers
     n[SHEAF_FREE] += 1
-    c.sheaves[sheaf + NEXT_SHEAF], n[UNUSED_SHEAF] = n[UNUSED_SHEAF], sheaf
+    if c.sheaves[sheaf + ROOM] == n[CAPACITY]:
+        c.sheaves[sheaf + NEXT_SHEAF], n[UNUSED_SHEAF] = n[UNUSED_SHEAF], sheaf
     note_sheaf(c, sheaf, cpu, time, -1)
 
 
 def sheaf_size(c: SheafState) -> int:
     """Numbers in a sheaf's struct."""
-    return CELLS + max(c.numbers[CAPACITY], 1)
+    return CELLS + max(c.numbers[LARGEST], 1)
 
 
 def note_sheaf(c: SheafState, sheaf: int, cpu: int, time: int, way: int) -> None:
@@ -113,7 +116,7 @@ def refill(c: SheafState, sheaf: int, cpu: int, time: int, max_order: int) -> bo
     (refill_objects, __slab_try_return_freelist).
     """
     n, sheaves = c.numbers, c.sheaves
-    size, capacity = sheaves[sheaf + SIZE], n[CAPACITY]
+    size, capacity = sheaves[sheaf + SIZE], sheaves[sheaf + ROOM]
     got = size
     if n[LISTED]:
         n[LIST_LOCK] += 1

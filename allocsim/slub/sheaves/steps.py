@@ -50,6 +50,7 @@ from allocsim.slub.sheaves.structs import (
     FULL,
     FULL_COUNT,
     GRACE,
+    LARGEST,
     LIST_LOCK,
     LISTED,
     MAIN,
@@ -66,6 +67,7 @@ from allocsim.slub.sheaves.structs import (
     PAGES,
     PCS_SIZE,
     RCU_FREE,
+    ROOM,
     SHEAF_PREFILL_FAST,
     SHEAF_PREFILL_SLOW,
     SHEAF_RETURN_FAST,
@@ -184,8 +186,8 @@ def lacks_room(c: SheafState) -> bool:
     It may fill two sheaves, and empty one: into slabs that were on no list, if there are as many.
     """
     n = c.numbers
-    most = n[CAPACITY] + 4
-    new = 2 * (n[CAPACITY] // n[MIN_OBJECTS] + 2)
+    most = n[LARGEST] + 4
+    new = 2 * (n[LARGEST] // n[MIN_OBJECTS] + 2)
     return (
         n[UNUSED_COUNT] < min(most, n[CREATED] + len(c.older) + new + 4)
         or n[CREATED] + new > n[ORDERED]
@@ -286,6 +288,10 @@ def from_sheaf(c: SheafState, sheaf: int, cpu: int, time: int, max_order: int) -
 def return_sheaf(c: SheafState, cpu: int, sheaf: int, time: int, max_order: int) -> None:
     """mm/slub.c:kmem_cache_return_sheaf (7.2)."""
     n = c.numbers
+    if c.sheaves[sheaf + ROOM] != n[CAPACITY]:
+        flush(c, sheaf, cpu, time)
+        free_sheaf(c, sheaf, cpu, time)
+        return
     if c.pcs[cpu + SPARE] == NONE:
         c.pcs[cpu + SPARE] = sheaf
         n[SHEAF_RETURN_FAST] += 1
@@ -397,6 +403,11 @@ def callbacks(c: SheafState, times: Column, time: int) -> bool:
         sheaf = n[WAITING]
         n[WAITING] = sheaves[sheaf + NEXT_SHEAF]
         cpu = sheaves[sheaf + FILLED_BY]
+        if sheaves[sheaf + ROOM] == NONE:
+            # mm/slub.c:rcu_free_sheaf_nobarn (7.2), R3.25
+            flush(c, sheaf, cpu, time)
+            free_sheaf(c, sheaf, cpu, time)
+            continue
         if n[FULL_COUNT] < n[MAX_FULL]:
             n[BARN_PUT] += 1
             put_full(c, sheaf)

@@ -25,7 +25,7 @@ from allocsim.slub.columns import (
 )
 from allocsim.slub.node_partial import INDEX_BITS
 from allocsim.slub.requests import Op
-from allocsim.slub.sheaves import steps, structs
+from allocsim.slub.sheaves import change_steps, steps, structs
 from allocsim.slub.sheaves.slab_steps import listed_slab
 from allocsim.slub.sheaves.structs import (
     CELLS,
@@ -35,6 +35,7 @@ from allocsim.slub.sheaves.structs import (
     NONE,
     PAGE_SIZE,
     PCS_SIZE,
+    ROOM,
     SIZE,
     SPARE,
     SheafColumns,
@@ -63,6 +64,7 @@ class Stepwise:
         number: the cache's number.
         cpus: CPUs that may appear.
         freelist_order: as Slub has it.
+        largest: the most that its capacity ever is (R3.25).
         fast: compile what it does (columns).
     """
 
@@ -74,12 +76,14 @@ class Stepwise:
         cpus: int,
         freelist_order: FreelistOrder | None,
         *,
+        largest: int,
         fast: bool,
     ) -> None:
         self.shape, self.number, self.fast = shape, number, fast
+        self.largest = largest
         self.freelist_order = freelist_order
         self.prefilled: dict[int, int] = {}  # sheaves handed out, by the run they serve
-        self.sheaf_size = CELLS + max(shape.capacity, 1)
+        self.sheaf_size = CELLS + max(largest, 1)
         self.struct_size = FREE + max(shape.objects, shape.min_objects)
         n = [0] * structs.NUMBERS
         for at in (
@@ -91,16 +95,17 @@ class Stepwise:
         ):
             n[at] = NONE
         n[structs.HEAD] = n[structs.TAIL] = n[structs.UNUSED] = NONE
-        n[structs.CAPACITY], n[structs.MIN_PARTIAL] = shape.capacity, shape.min_partial
+        n[structs.LARGEST] = largest
+        self._take_over(n)
         n[structs.BEST_ORDER], n[structs.BEST_OBJECTS] = shape.order, shape.objects
         n[structs.MIN_ORDER], n[structs.MIN_OBJECTS] = shape.min_order, shape.min_objects
-        n[structs.MAX_FULL], n[structs.MAX_EMPTY] = rules.max_full_sheaves, rules.max_empty_sheaves
         n[structs.FLUSH_BATCH], n[structs.GRACE] = rules.flush_batch, rules.grace_ns
         n[structs.BASE] = number << CACHE_BITS
         n[structs.SHEAVES_END] = (cpus + 1) * self.sheaf_size
         pcs = [NONE] * (cpus * PCS_SIZE)
         pcs[MAIN::PCS_SIZE] = [self.sheaf(main) for main in range(cpus)]
         sheaves = [0] * n[structs.SHEAVES_END]
+        sheaves[ROOM :: self.sheaf_size] = [shape.capacity] * (cpus + 1)
         orders = list(range(shape.objects))
         columns: list[Column] = [n, pcs, sheaves, [], [], [], orders, [], []]
         self.state = SheafState(*(as_column(each, fast=fast) for each in columns))
@@ -111,9 +116,50 @@ class Stepwise:
         other.prefilled, other.state = self.prefilled.copy(), copied(self.state)
         return other
 
+    def _take_over(self, n: Column) -> None:
+        """Let the shape's numbers be those the steps go by."""
+        shape = self.shape
+        n[structs.CAPACITY], n[structs.MIN_PARTIAL] = shape.capacity, shape.min_partial
+        n[structs.MAX_FULL] = shape.max_full_sheaves
+        n[structs.MAX_EMPTY] = shape.max_empty_sheaves
+
+    def change(self, shape: SheafShape, now: int) -> None:
+        """Let the cache have another capacity, barn or min_partial from a moment on (R3.25).
+
+        Pages and sheaves that are asked for or given back are those of one event.
+
+        Args:
+            shape: what it is from now on.
+            now: the moment [ns].
+        """
+        c = self.state
+        n = c.numbers
+        n[structs.MEMORY] = 0
+        cpus = range(0, len(c.pcs), PCS_SIZE)
+        while not steps.callbacks(c, [now], 0):
+            self._make_room()
+        if shape.capacity != self.shape.capacity:
+            for cpu in cpus:
+                while not change_steps.drop_cpu(c, cpu, now):
+                    self._make_room()
+            while not change_steps.drop_barn(c):
+                self._make_room()
+            n[structs.UNUSED_SHEAF] = NONE
+        old, self.shape = self.shape, shape
+        self._take_over(n)
+        if shape.capacity != old.capacity:
+            for cpu in cpus:
+                self._make_room()
+                change_steps.new_main(c, cpu)
+
     def sheaf(self, number: int) -> int:
         """The struct of a sheaf, by its number; in front of them is that of none."""
         return (number + 1) * self.sheaf_size
+
+    @property
+    def sheaves_made(self) -> int:
+        """How many sheaves have a number."""
+        return int(self.state.numbers[structs.SHEAVES_END]) // self.sheaf_size - 1
 
     def add_sheaves(self, count: int) -> None:
         """Let there be so many sheaves in all; the new ones are empty, and nobody's."""
@@ -123,6 +169,7 @@ class Stepwise:
         grow(self.state, "sheaves", end)
         for sheaf in range(first, end, size):
             self.state.sheaves[sheaf + SIZE] = 0
+            self.state.sheaves[sheaf + ROOM] = self.shape.capacity
 
     def sheaf_list(self, first: int) -> list[int]:
         """Numbers of the sheaves of a list, the first one last."""
@@ -268,8 +315,8 @@ class Stepwise:
         """Make room for one more event at least, and for twice as much of what it lacked."""
         c, shape = self.state, self.shape
         n = c.numbers
-        most = shape.capacity + 4
-        new = 2 * (shape.capacity // shape.min_objects + 2)
+        most = self.largest + 4
+        new = 2 * (self.largest // shape.min_objects + 2)
         while n[structs.UNUSED_COUNT] < min(most, n[structs.CREATED] + len(c.older) + new + 4):
             self._more_structs()
         if n[structs.CREATED] + new > n[structs.ORDERED]:
