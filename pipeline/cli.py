@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from allocsim import __version__
-from pipeline.commands import completion
 from pipeline.commands.compare import compare
 from pipeline.commands.cost import cost
 from pipeline.commands.export import export
@@ -18,9 +17,12 @@ from pipeline.commands.fit import fit
 from pipeline.commands.hazards import hazards
 from pipeline.commands.import_ import import_
 from pipeline.commands.info import info
+from pipeline.commands.merge import merge
+from pipeline.commands.options import completion
 from pipeline.commands.record import record
 from pipeline.commands.replay import replay
 from pipeline.commands.report import report
+from pipeline.commands.roadmap import roadmap
 from pipeline.commands.sql import SqlCommand, sql
 from pipeline.commands.stat import stat
 from pipeline.commands.sweep import sweep
@@ -74,7 +76,8 @@ def _printing(command: Callable[..., None]) -> Callable[..., None]:
 
 
 for _command in (
-    record, import_, info, stat, replay, report, compare, hazards, validate, sql, sweep, synth, fit,
+    record, import_, info, stat, replay, report, compare, roadmap, hazards, validate, sql, sweep,
+    merge, synth, fit,
 ):  # fmt: skip
     app.command(
         _command.__name__.rstrip("_"),

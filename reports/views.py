@@ -28,6 +28,7 @@ VIEWS = (
     "frozen_savings",
     "policy_summary",
     "policy_how_summary",
+    "ended_lives",
     "lifetime_medians",
     "cache_summary",
     "sheaf_summary",
@@ -72,6 +73,7 @@ VIEWS = (
     "descriptor_summary",
     "descriptor_kinds",
     "descriptor_break_even",
+    "roadmap",
     "validation_summary",
 )
 

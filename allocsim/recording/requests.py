@@ -18,7 +18,7 @@ import numpy as np
 from allocsim.page_alloc.gfp import highest_zones, migratetypes, urgency
 from allocsim.slub.requests import ObjectRequests, Op
 from allocsim.tables import column, concat, empty, find, take
-from allocsim.trace.events import Ev
+from allocsim.trace.events import Ev, Probe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from allocsim.tables import Array, Bools, Columns, Int8, Int16, Int32, Int64, UInt8
 
 #: Event columns that are read, as far as the trace has them.
-COLUMNS = ("ts", "cpu", "event", "pfn", "order", "gfp_flags", "metadata")
+COLUMNS = ("ts", "cpu", "event", "pfn", "order", "gfp_flags", "probe", "metadata")
 
 #: A page's handle is ``alloc_seq << HANDLE_SHIFT``; the slab pages that one event asks for have the
 #: numbers behind its own. Object requests and page requests come from different events.
@@ -247,6 +247,7 @@ class RecordedRequests:
         keep = np.flatnonzero(own >= 0)
         rows, handle = rows[keep], handle[keep]
         op = np.where(allocates[keep], np.int8(Op.ALLOC), np.int8(Op.FREE))
+        op[column(columns, "probe", rows) == Probe.KFREE_RCU_SHEAF] = Op.FREE_RCU
         return ObjectRequests(rows + seq, cpu[rows], own[keep], op, handle)
 
     def _count_left_out(self, own: Int32, allocates: Bools, unknown: Int64) -> None:

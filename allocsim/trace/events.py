@@ -96,6 +96,12 @@ EVENT_COLUMNS: tuple[Column, ...] = (
     ),
     Column("stack", "i4", "", "Row of stacks.parquet: the kernel stack that followed the event."),
     Column(
+        "probe",
+        "u1",
+        "",
+        "Which probe the event was made of, one for each object (Probe, T19); null: a tracepoint.",
+    ),
+    Column(
         "metadata",
         "?",
         "",
@@ -132,6 +138,14 @@ class Ev(IntEnum):
     MM_SETUP_PER_ZONE_LOWMEM_RESERVE = 19
     MM_CALCULATE_TOTALRESERVE_PAGES = 20
     MM_ALLOC_CONTIG_MIGRATE_RANGE_INFO = 21
+
+
+class Probe(IntEnum):
+    """Codes of the column ``probe``: functions that have no tracepoint and are probed (T19)."""
+
+    KFREE_RCU_SHEAF = 1  #: kfree_rcu put the object into the CPU's sheaf (R3.20)
+    KMEM_CACHE_FREE_BULK = 2
+    KMEM_CACHE_ALLOC_BULK = 3
 
 
 @dataclass(frozen=True, slots=True)

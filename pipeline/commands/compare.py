@@ -6,9 +6,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands import completion
-from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, FORCE, WAIT, PlacementChoice
-from pipeline.commands.formats import FILES, FORMATS, DocumentFormat, as_document, outputs, write
+from pipeline.commands.options import completion
+from pipeline.commands.options.common import (
+    DB,
+    DEFAULT_DB,
+    DEFAULT_WAIT,
+    FORCE,
+    WAIT,
+    PlacementChoice,
+)
+from pipeline.commands.options.formats import (
+    FILES,
+    FORMATS,
+    DocumentFormat,
+    as_document,
+    outputs,
+    write,
+)
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:

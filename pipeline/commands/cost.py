@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.common import FORCE
+from pipeline.commands.options.common import FORCE
 
 cost = typer.Typer(help="What operations on reference counts take.")
 

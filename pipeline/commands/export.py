@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, FORCE, WAIT
+from pipeline.commands.options.common import DB, DEFAULT_DB, DEFAULT_WAIT, FORCE, WAIT
 from pipeline.errors import UsageError
 from pipeline.export.stacks import PROFILES, StackWeight
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands import completion
-from pipeline.commands.common import DEFAULT_WAIT, WAIT, RowFormat
+from pipeline.commands.options import completion
+from pipeline.commands.options.common import DEFAULT_WAIT, WAIT, RowFormat
 from pipeline.errors import InputError
 from pipeline.processes.scratch import scratch
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.commands.common import FORCE, INSTANCE
+from pipeline.commands.options.common import FORCE, INSTANCE
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:

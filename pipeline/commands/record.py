@@ -87,8 +87,11 @@ def _plan(command: list[str], output: Path, buffer: int, clock: str, events: lis
   copy uptime, slabinfo, buddyinfo, pagetypeinfo, zoneinfo, vmstat, meminfo,
     allocinfo, kpageflags and kpagecount of /proc, the attributes of
     /sys/kernel/slab, and page_owner of debugfs: those that there are
-  record kmem (mm_page_alloc with stacks){more}
+  probe what has no tracepoint, where this kernel lets it: __kfree_rcu_sheaf,
+    kmem_cache_free_bulk, kmem_cache_alloc_bulk; as events of a group allocsim
+  record kmem (mm_page_alloc with stacks), the probes{more}
     by the clock {clock}, while this runs:
     {shlex.join(command)}
-  copy the same once more, write {output}/trace.dat, and reset the tracer
+  copy the same once more and what the probes missed, write {output}/trace.dat,
+    and reset the tracer
 """

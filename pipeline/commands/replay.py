@@ -8,20 +8,24 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands import completion
-from pipeline.commands.common import (
+from pipeline.commands.options import completion
+from pipeline.commands.options.common import (
     CACHES,
+    CLUSTER,
     CPUS,
     DB,
     DEFAULT_DB,
     DEFAULT_WAIT,
     INSTANCE,
+    JOBS,
     PIDS,
     SETTINGS,
     SINCE,
+    UNITS,
     UNTIL,
     WAIT,
     PlacementChoice,
+    tell_failed,
 )
 from pipeline.terminal import printable
 
@@ -78,6 +82,9 @@ def replay(
             " alone, if not given. Also of what the database has already.",
         ),
     ] = None,
+    jobs: JOBS = None,
+    units: UNITS = None,
+    cluster: CLUSTER = None,
     again: Annotated[
         bool,
         typer.Option(
@@ -98,13 +105,15 @@ def replay(
     What freezing saves is printed, each recorded run under each policy, and each simulated one. The
     numbers of runs are those that report, compare and sql take. The recorded run and the simulated
     one are added one after the other, each whole or not at all; the same command once more adds
-    what is missing, and nothing that is there.
+    what is missing, and nothing that is there. A trace that cannot be replayed is a line at the
+    end, and the exit code 1; the others are in.
 
     --from, --to, --cpu, --pid and --cache choose what is printed, by the allocation of each page
     and object, not what is replayed: the runs are whole.
     """
-    from pipeline.api.runs import replay as replayed
+    from pipeline.api.runs import replayed
     from pipeline.processes.progress import shown
+    from pipeline.replay.units.replays import Where
     from pipeline.stat.lives import selected_lives
     from pipeline.stat.selection import selection
     from reports.console.runs import print_replayed, print_selected
@@ -122,6 +131,7 @@ def replay(
             instance=instance,
             vmlinux=vmlinux,
             again=again,
+            where=Where(jobs, units, cluster),
             progress=progress,
         )
     there = [run for run in results.asked if run not in results.added]
@@ -132,6 +142,7 @@ def replay(
             print_selected(connection, results.asked, chosen.words(), sys.stdout)
         else:
             print_replayed(connection, results.asked, sys.stdout)
+    tell_failed(results.failed)
 
 
 def _there(runs: list[int]) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, WAIT
+from pipeline.commands.options.common import DB, DEFAULT_DB, DEFAULT_WAIT, WAIT
 from pipeline.errors import InputError, UsageError
 
 _SMALLEST, _LARGEST = 16 << 20, 1 << 50  # bytes

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.common import CACHES, CPUS, INSTANCE, PIDS, SINCE, UNTIL
+from pipeline.commands.options.common import CACHES, CPUS, INSTANCE, PIDS, SINCE, UNTIL
 
 
 class StatFormat(StrEnum):

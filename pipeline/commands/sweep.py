@@ -9,8 +9,18 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands import completion
-from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, SETTINGS, WAIT
+from pipeline.commands.options import completion
+from pipeline.commands.options.common import (
+    CLUSTER,
+    DB,
+    DEFAULT_DB,
+    DEFAULT_WAIT,
+    JOBS,
+    SETTINGS,
+    UNITS,
+    WAIT,
+    tell_failed,
+)
 
 
 class By(StrEnum):
@@ -40,10 +50,9 @@ def sweep(
         By,
         typer.Option(help="A row a combination, or one for each of the caches that move most."),
     ] = By.RUN,
-    jobs: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Processes at a time; one a CPU if not given."),
-    ] = None,
+    jobs: JOBS = None,
+    units: UNITS = None,
+    cluster: CLUSTER = None,
     fast: Annotated[
         bool,
         typer.Option(
@@ -63,11 +72,14 @@ def sweep(
     """
     from pipeline.api.runs import swept
     from pipeline.processes.progress import shown
+    from pipeline.replay.units.replays import Where
     from reports.console.runs import print_swept
 
+    where = Where(jobs, units, cluster)
     with shown() as progress:
-        results = swept(traces, vary, db, settings=set_, jobs=jobs, fast=fast, progress=progress)
+        results = swept(traces, vary, db, settings=set_, where=where, fast=fast, progress=progress)
     runs, added = len(results.asked), len(results.added)
     typer.echo(f"{runs} combinations: {added} added, {runs - added} there already", err=True)
     with results, results.asking() as connection:
         print_swept(connection, results.asked, sys.stdout, by_cache=by is By.CACHE)
+    tell_failed(results.failed)

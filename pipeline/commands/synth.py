@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.commands import completion
-from pipeline.commands.common import FORCE
+from pipeline.commands.options import completion
+from pipeline.commands.options.common import FORCE
 from pipeline.errors import UsageError
 
 

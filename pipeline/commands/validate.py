@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, WAIT, RowFormat
+from pipeline.commands.options.common import DB, DEFAULT_DB, DEFAULT_WAIT, WAIT, RowFormat
 
 _ROWS = "FROM validation WHERE list_contains($1, run) AND ($2 OR ok = false) ORDER BY run, rowid"
 _BEYOND = "SELECT count(*) FROM validation WHERE list_contains($1, run) AND ok = false"

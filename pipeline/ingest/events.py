@@ -11,6 +11,7 @@ import numpy as np
 from allocsim.trace.events import EVENT_COLUMN, EVENTS, Ev, Event
 from pipeline.errors import InputError
 from pipeline.ingest.formats import EventFormat, Field, format_names, parse_format
+from pipeline.ingest.raw.probes import SYSTEM, ProbeFormat, Probes
 
 if TYPE_CHECKING:
     from allocsim.tables import UInt8
@@ -22,6 +23,7 @@ STACK, OTHER = 254, 255
 _BY_NAME = {
     (event.system, name): event for event in EVENTS for name in (event.name, *event.aliases)
 }
+_OF_CODE = {event.code: event for event in EVENTS}
 _SYSTEMS = {event.system for event in EVENTS}
 _KERNEL_STACK = ("ftrace", "kernel_stack")
 #: What ftrace calls the stack of a task, which may stand between an event and the kernel's stack.
@@ -79,6 +81,7 @@ class EventTypes:
         common: the fields every event begins with, by name.
         stack: the format of kernel_stack; None if the recording has none.
         user_stack: the common_type of a task's own stack; None if the recording has none.
+        probes: those of functions without a tracepoint, which are kept as events they stand for.
         struct_pages: how pointers to struct page become frame numbers; None: events have these.
         names: of all event types that have a format, by common_type, to name what is dropped.
         spans: the lowest and the highest common_type of each system whose events are kept.
@@ -93,6 +96,7 @@ class EventTypes:
     names: dict[int, str] = field(default_factory=dict)
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)
     struct_pages: StructPages | None = None
+    probes: Probes = field(default_factory=Probes)
     unlisted: dict[int, str] = field(default_factory=dict)
 
     @classmethod
@@ -104,7 +108,7 @@ class EventTypes:
         """
         types = cls()
         for system, text in formats:
-            if system not in _SYSTEMS and system != "ftrace":
+            if system not in _SYSTEMS and system not in ("ftrace", SYSTEM):
                 continue
             layout = _layout(system, text, where)
             if layout is not None:
@@ -120,7 +124,8 @@ class EventTypes:
         key = (layout.system, layout.name)
         if key == ("ftrace", USER_STACK):
             self.user_stack = layout.number
-        if key not in _BY_NAME and key != _KERNEL_STACK:
+        probe = ProbeFormat.of(layout) if layout.system == SYSTEM else None
+        if key not in _BY_NAME and key != _KERNEL_STACK and probe is None:
             return
         _check(layout, where)
         common = _common(layout)
@@ -132,7 +137,11 @@ class EventTypes:
             self.slot[layout.number] = STACK
         elif len(self.kept) < STACK:
             self.slot[layout.number] = len(self.kept)
-            self.kept.append(Kept.of(_BY_NAME[key], layout))
+            if probe is not None:
+                self.probes.slots[len(self.kept)] = probe
+                self.kept.append(Kept(_OF_CODE[probe.event], layout, probe.columns))
+            else:
+                self.kept.append(Kept.of(_BY_NAME[key], layout))
 
     def _take_numbers(self, formats: list[tuple[str, memoryview]], where: str) -> None:
         """Names and spans of the formats; those that are not where a kernel has them are refused.

@@ -117,23 +117,29 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
 
     Raises:
         AllocsimError: a trace that cannot be read, a setting that is wrong, or a database that
-            cannot take the run.
+            cannot take the run; of one trace of several the first two are noted in ``failed``.
     """
     keep_freed_memory()
     for path in paths:
         must_exist(path)
     several = [] if settings is None else [settings]
     done = Done()
-    with done.reported(db), Adding(db) as results:
-        for path in paths:
-            with opened(path, progress, instance) as trace:
-                replay_and_simulate(
-                    trace, results, policies, progress, several, pricing, done, again=again
-                )
-                if vmlinux is not None:
-                    advance = progress.step(f"source lines of {trace.meta['name']}")
-                    recorded = done.runs[-1 - len(several)]
-                    add_source_lines(results, recorded, trace, vmlinux, advance)
+
+    def replayed(path: Path, results: Adding) -> None:
+        with opened(path, progress, instance) as trace:
+            replay_and_simulate(
+                trace, results, policies, progress, several, pricing, done, again=again
+            )
+            if vmlinux is not None:
+                advance = progress.step(f"source lines of {trace.meta['name']}")
+                recorded = done.runs[-1 - len(several)]
+                add_source_lines(results, recorded, trace, vmlinux, advance)
+
+    coming = list(paths)
+    while coming:
+        with done.reported(db), Adding(db) as results, done.without_the_failed(paths):
+            while coming:
+                replayed(coming.pop(0), results)
     return done
 
 

@@ -15,6 +15,7 @@ from allocsim.page_alloc.paths import FREE_PAGE_PATHS, PagePath
 from allocsim.recording.page_kinds import KIND_DOCS, KIND_NAMES
 from allocsim.refcount.alloc_levels import LEVELS
 from allocsim.refcount.freezability import VERDICTS
+from allocsim.refcount.roadmap import shipped_roadmap
 from allocsim.slub.counters import COUNTERS, Use
 from allocsim.slub.paths import FREE_PATHS, AllocPath
 from pipeline.errors import AllocsimError, OutputError
@@ -243,6 +244,7 @@ def _say_of_names(connection: duckdb.DuckDBPyConnection) -> None:
         "page_kinds": [(KIND_NAMES[kind], doc) for kind, doc in KIND_DOCS.items()],
         "call_levels": [(number, level.name, level.source) for number, level in enumerate(LEVELS)],
         "verdicts": [(rule.name, rule.max_extra_pct, rule.doc) for rule in VERDICTS],
+        "roadmap_steps": roadmap_rows(),
         "counters": counter_rows(),
         "paths": [
             (path.name.lower(), layer, "free" if path in frees else "alloc")
@@ -258,6 +260,15 @@ def _say_of_names(connection: duckdb.DuckDBPyConnection) -> None:
         values = [value for row in rows for value in row]
         connection.execute(f"DELETE FROM {table}")
         connection.execute(f"INSERT INTO {table} VALUES {marks}", values)
+
+
+def roadmap_rows() -> list[tuple[object, ...]]:
+    """Rows of the table roadmap_steps."""
+    return [
+        (number, step.name, step.title, kind, step.known, step.source)
+        for number, step in enumerate(shipped_roadmap())
+        for kind in step.kinds
+    ]
 
 
 def counter_rows() -> list[tuple[object, ...]]:

@@ -208,7 +208,7 @@ def test_an_interrupt_is_one_line(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline.api.runs, "replay_traces", interrupted)
+    monkeypatch.setattr(pipeline.api.runs, "replay_all", interrupted)
     assert run("replay", tmp_path) == (130, "", "allocsim: interrupted\n")
 
 

@@ -11,34 +11,14 @@
 --   key              Which it is: a number of caches.cache, or an address of call_sites.call_site.
 --   lives            Lives that both began and ended in the recording.
 --   lifetime_median  [ns] Of these.
-with lives as (
-    select
-        run,
-        'cache' as what,
-        cache::ubigint as key,
-        lifetime,
-        floor(100 * sign(lifetime) * ln(1 + abs(lifetime))) as bin
-    from object_events
-    where cache is not null and lifetime is not null and event in ('kmalloc', 'kmem_cache_alloc')
-    union all
-    select
-        run,
-        'call site' as what,
-        call_site as key,
-        lifetime,
-        floor(100 * sign(lifetime) * ln(1 + abs(lifetime))) as bin
-    from object_events
-    where call_site is not null and lifetime is not null and event in ('kmalloc', 'kmem_cache_alloc')
-),
-
-binned as (
+with binned as (
     select
         run,
         what,
         key,
         bin,
         count(*) as here
-    from lives
+    from ended_lives
     group by run, what, key, bin
 ),
 
@@ -52,21 +32,33 @@ ranked as (
     from binned
 ),
 
+-- One row a cache or call site, so that these are what a join holds in memory, not the lives.
+wanted as (
+    select
+        run,
+        what,
+        key,
+        any_value(low_rank) as low_rank,
+        any_value(high_rank) as high_rank,
+        map_from_entries(list((bin, below))) as below
+    from ranked
+    where low_rank between below and below + here - 1 or high_rank between below and below + here - 1
+    group by run, what, key
+),
+
 middle as (
     select
-        ranked.run,
-        ranked.what,
-        ranked.key,
-        ranked.below,
-        ranked.low_rank,
-        ranked.high_rank,
+        wanted.run,
+        wanted.what,
+        wanted.key,
+        wanted.below[lives.bin] as below,
+        wanted.low_rank,
+        wanted.high_rank,
         lives.lifetime,
         count(*) as here
-    from lives
-    inner join ranked using (run, what, key, bin)
-    where
-        ranked.low_rank between ranked.below and ranked.below + ranked.here - 1
-        or ranked.high_rank between ranked.below and ranked.below + ranked.here - 1
+    from ended_lives as lives
+    inner join wanted using (run, what, key)
+    where map_contains(wanted.below, lives.bin)
     group by all
 ),
 

@@ -105,7 +105,7 @@ def test_a_wait_is_a_day_at_most(db: Path, seconds: str) -> None:
 @pytest.mark.parametrize(
     ("command", "module", "function", "added"),
     [
-        ("replay", replays, "replay_traces", "runs 1, 2"),
+        ("replay", replays, "replay_all", "runs 1, 2"),
         ("validate", validation, "validate_traces", "run 1"),
     ],
 )

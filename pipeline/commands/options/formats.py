@@ -128,3 +128,10 @@ def as_document(report: Report, how: DocumentFormat) -> bytes:
             return render(report)
         case _:
             return to_text(report).encode()
+
+
+def as_report(report: Report, how: DocumentFormat) -> bytes:
+    """A report in any of the formats; as JSON it is its own sections and blocks."""
+    from reports.render.json import to_json
+
+    return to_json(report).encode() if how is DocumentFormat.JSON else as_document(report, how)

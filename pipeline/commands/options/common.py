@@ -1,15 +1,18 @@
-"""Options that several commands share."""
+"""Options that several commands have alike."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.commands import completion
+from pipeline.commands.options import completion
+from pipeline.errors import AllocsimError
 from pipeline.store.waiting import wait_up_to
+from pipeline.terminal import complain
 
 DEFAULT_DB = Path("out/results.duckdb")
 
@@ -57,6 +60,34 @@ INSTANCE = Annotated[
 ]
 
 
+JOBS = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Processes at a time. One a CPU if not given, as far as there is memory for them; and"
+        " where the work is small, none but this one.",
+    ),
+]
+UNITS = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR",
+        help="Keep each run as Parquet in a folder of its own below this one (docs/scale.md), and"
+        " make none that is there already; s3://BUCKET/DIR too. Without it they are in the database"
+        " alone.",
+    ),
+]
+CLUSTER = Annotated[
+    str | None,
+    typer.Option(
+        metavar="tcp://HOST:PORT",
+        help="Have the workers of a scheduler of dask.distributed do the work, which see the traces"
+        " and --units DIR under the same names (pip install 'allocsim[cluster]').",
+    ),
+]
+
+
 class PlacementChoice(StrEnum):
     """Where objects and pages lie."""
 
@@ -96,3 +127,15 @@ CACHES = Annotated[
     list[str] | None,
     typer.Option("--cache", metavar="NAME,...", help="Only objects and slabs of these caches."),
 ]
+
+
+def tell_failed(failed: Sequence[AllocsimError]) -> None:
+    """Say what could not be done of several things, a line each, and end with their exit code.
+
+    Raises:
+        typer.Exit: there is any.
+    """
+    for error in failed:
+        complain(str(error))
+    if failed:
+        raise typer.Exit(1)
