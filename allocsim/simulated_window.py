@@ -55,7 +55,7 @@ def _no_rows(*dtypes: str) -> list[Array]:
 
 
 NO_PLACEMENT = Placement(*_no_rows("u1", "i8", "i4"))
-NO_PAGES = PageRequests(*_no_rows("i8", "i2", "i4", "i8", "i1", "i1"))
+NO_PAGES = PageRequests(*_no_rows("i8", "i2", "i4", "i8", "i1", "i1", "i2"))
 NO_SHEAVES = SheafObjects(*_no_rows("i8", "i2", "i1", "i4", "i8", "i4"))
 NOTHING = SimulatedWindow(
     NO_PLACEMENT,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from allocsim.kernels.profile import DEFAULT, PROFILES
 from allocsim.kernels.release import Generation
+from allocsim.page_alloc.nodes import MOST_NODES
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Setting:
         key: its name.
         low, high: its range.
         per_cache: a cache's name may follow the key, or a pattern with ``*`` and ``?``.
-        at_a_moment: it may change while the trace goes on (R3.25).
+        at_a_moment: it may change while the trace goes on (R3.27).
         doc: what it is.
         generations: those of SLUB that have such a number.
         choices: words that stand for its values, where it takes no others.
@@ -145,6 +146,15 @@ SETTINGS = (
     ),
     Setting("watermarks.low", 0, 1 << 40, "Pages, all zones together."),
     Setting("watermarks.high", 0, 1 << 40, "Pages, all zones together."),
+    Setting("nodes", 1, MOST_NODES, "Memory nodes, of equal size (R3.25, R4.34)."),
+    Setting("node.memory", 1, MOST_NODES, "Nodes that have memory: the first ones (R3.26)."),
+    Setting(
+        "cpu.node",
+        0,
+        1,
+        "Which node a CPU is on: neighbours share one (blocks), or they take turns (turns).",
+        choices=(("blocks", 0), ("turns", 1)),
+    ),
 )
 _SETTING = {setting.key: setting for setting in SETTINGS}
 

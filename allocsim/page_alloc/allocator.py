@@ -69,6 +69,16 @@ class PageAllocator:
         for pcps, state in zip(self.pcps, machine.states, strict=True):
             for cpu, index, blocks in state.lists:
                 pcps[cpu].start_with(index, blocks)
+        classes, near = machine.classes, machine.memory_nodes.near
+        self._zonelists = [
+            [
+                z
+                for node in near[highest // classes]
+                for z in range(node * classes + highest % classes, node * classes - 1, -1)
+                if self.zones[z].managed
+            ]
+            for highest in range(len(machine.zones))
+        ]
         self.below_high = [False] * len(machine.zones)
         self.lists = [
             [list_index(order, kind, thp=machine.rules.thp) for kind in range(TYPES)]
@@ -76,8 +86,8 @@ class PageAllocator:
         ]
 
     def zonelist(self, highest: int) -> list[int]:
-        """Zones a request may come from, the preferred one first."""
-        return [z for z in range(highest, -1, -1) if self.zones[z].managed]
+        """Zones a request may come from, the preferred one first (R4.34)."""
+        return self._zonelists[highest]
 
     def zone_of(self, pfn: int) -> int:
         """The zone a page lies in.
@@ -99,7 +109,8 @@ class PageAllocator:
         kernel's own count lags by up to the vm stats threshold of each CPU.
         """
         buddy = self.buddies[z]
-        if buddy.usable_pages() - ((1 << order) - 1) <= mark + self.zones[z].protection[highest]:
+        kept = self.zones[z].protection[highest % self.machine.classes]
+        if buddy.usable_pages() - ((1 << order) - 1) <= mark + kept:
             return False
         return order == 0 or self.has_block(buddy, order)
 
@@ -141,14 +152,19 @@ class PageAllocator:
         return PagePath.NO_BLOCK, -1, Pressure.RECLAIM
 
     def _from_freelist(self, request: Request, pressure: Pressure) -> tuple[int, int] | None:
-        """mm/page_alloc.c:get_page_from_freelist: zones in turn; R4.28's pass comes first."""
+        """mm/page_alloc.c:get_page_from_freelist: zones in turn; R4.28's pass comes first.
+
+        That pass does not leave the preferred node (R4.34).
+        """
         order, highest = request.order, request.highest
         zonelist = self.zonelist(highest)
         nofragment = (
-            pressure == Pressure.NONE and bool(zonelist) and zonelist[0] == self.machine.normal
+            pressure == Pressure.NONE and bool(zonelist) and zonelist[0] in self.machine.normal
         )
         for keep in (True, False) if nofragment else (False,):
             for z in zonelist:
+                if keep and z // self.machine.classes != zonelist[0] // self.machine.classes:
+                    break  # locality is worth more than little fragmentation
                 zone = self.zones[z]
                 if self.below_high[z] or not self.watermark_ok(z, order, zone.wmark_high, highest):
                     self.below_high[z] = True

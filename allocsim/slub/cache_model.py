@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections import Counter
 
     from allocsim.kernels.cache_shapes import CacheShape
-    from allocsim.tables import Bools, Int8, Int32, Int64, Ints, UInt8
+    from allocsim.tables import Bools, Int8, Int16, Int32, Int64, Ints, UInt8
 
 FAILED = -1  #: object of an allocation that failed
 NO_KMALLOC_CACHE = -1  #: of a cache whose sheaves are objects of no cache of the trace
@@ -29,7 +29,7 @@ class CacheEvents(NamedTuple):
         path: Path of each event.
         max_order: largest order to be had from the page allocator at each event; None: any.
         no_sheaf: events at which no sheaf can be allocated; None: at none.
-        ts, run, left: as in ObjectRequests.
+        ts, run, left, node: as in ObjectRequests.
     """
 
     cpu: Ints
@@ -42,6 +42,7 @@ class CacheEvents(NamedTuple):
     ts: Int64 | None = None
     run: Int64 | None = None
     left: Int32 | None = None
+    node: Int16 | None = None
 
     def part(self, begin: int, end: int) -> CacheEvents:
         """Views of the events from ``begin`` up to ``end``, counted from 0 again."""
@@ -90,7 +91,7 @@ class CacheModel(Protocol):
         """Replay a window's events; objects and paths are filled in."""
 
     def change(self, shape: CacheShape, now: int, kmalloc_cache: int) -> None:
-        """Be of another shape from a moment on (R3.25).
+        """Be of another shape from a moment on (R3.27).
 
         Args:
             shape: what it is from now on; of other objects and orders it is as before.
@@ -102,7 +103,7 @@ class CacheModel(Protocol):
         """Page requests since the last call, in order.
 
         Returns:
-            (requests, 5) of event, CPU, slab, order and +1 (allocate) or -1 (free) (i8).
+            (requests, 6) of event, CPU, slab, order, +1 (allocate) or -1 (free), and node (i8).
         """
 
     def slabs_held(self) -> SlabsHeld:

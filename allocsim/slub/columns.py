@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+    from allocsim.page_alloc.nodes import Nodes
     from allocsim.slub.freelist_random import FreelistOrder
-    from allocsim.tables import Array
+    from allocsim.tables import Array, Int64
 
 Column = list[int]  #: compiled, an array (i8)
 
@@ -81,6 +82,35 @@ def grow(state: Any, name: str, wanted: int) -> None:  # noqa: ANN401 - of eithe
         setattr(state, name, np.concatenate((old, np.full(more, -1, np.int64))))
     else:
         old += [-1] * more
+
+
+def grow_older(state: Any, key: int, nodes: Int64 | None, size: int) -> None:  # noqa: ANN401
+    """Let slabs older than the trace be looked up, with keys from -2 downwards to one.
+
+    Args:
+        state: the cache's.
+        key: the lowest key; -1: none.
+        nodes: as Slub has it.
+        size: numbers of a node's struct.
+    """
+    before = len(state.older)
+    grow(state, "older", -1 - key)
+    grow(state, "older_node", len(state.older))
+    for at in range(before, len(state.older)):
+        state.older_node[at] = size * int(nodes[at]) if nodes is not None and at < len(nodes) else 0
+
+
+def zonelists(nodes: Nodes, size: int) -> Column:
+    """Of each node, structs of the nodes with memory, nearest first, and -1 to fill up.
+
+    Args:
+        nodes: the nodes.
+        size: numbers of a node's struct.
+    """
+    column: Column = []
+    for near in nodes.near:
+        column += [size * node for node in near] + [-1] * (nodes.count - len(near))
+    return column
 
 
 def more_structs(state: Any, size: int, link: int) -> int:  # noqa: ANN401 - likewise

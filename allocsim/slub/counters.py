@@ -198,10 +198,34 @@ COUNTERS = (
     ),
     Counter("cpu_partial_node", "slabs", _cpu_slabs(Use.CACHE), "Slabs put on it from the node's."),
     Counter("cpu_partial_drain", "times", _cpu_slabs(_CHIEF), "Times it was drained."),
-    # Not modelled: several nodes, races, and CPUs that let go of slabs before these are used up.
-    _unmodelled(
-        "alloc_node_mismatch", "times", _both(), "Times an object of another node was wanted."
+    Counter(
+        "alloc_node_mismatch",
+        "times",
+        _both(),
+        "Times a node was asked for that the sheaf, or the CPU's slab, is not of.",
     ),
+    Counter(
+        "deactivate_full", "slabs", _cpu_slabs(), "Slabs a CPU let go of that had nothing free."
+    ),
+    Counter(
+        "deactivate_to_head",
+        "slabs",
+        _cpu_slabs(),
+        "Slabs that went to the head of the partial list.",
+    ),
+    Counter(
+        "deactivate_to_tail",
+        "slabs",
+        _cpu_slabs(),
+        "Slabs that went to the tail of the partial list.",
+    ),
+    Counter(
+        "deactivate_remote_frees",
+        "slabs",
+        _cpu_slabs(),
+        "Slabs a CPU let go of that others had freed to.",
+    ),
+    # Not modelled: races, and flushes of CPUs.
     _unmodelled(
         "cmpxchg_double_fail", "times", _both(), "Times a cmpxchg of a slab's free list failed."
     ),
@@ -210,27 +234,6 @@ COUNTERS = (
     ),
     _unmodelled(
         "cpuslab_flush", "slabs", _cpu_slabs(), "Slabs that a CPU gave up at a flush or in a race."
-    ),
-    _unmodelled(
-        "deactivate_full", "slabs", _cpu_slabs(), "Slabs a CPU let go of that had nothing free."
-    ),
-    _unmodelled(
-        "deactivate_to_head",
-        "slabs",
-        _cpu_slabs(),
-        "Slabs that went to the head of the partial list.",
-    ),
-    _unmodelled(
-        "deactivate_to_tail",
-        "slabs",
-        _cpu_slabs(),
-        "Slabs that went to the tail of the partial list.",
-    ),
-    _unmodelled(
-        "deactivate_remote_frees",
-        "slabs",
-        _cpu_slabs(),
-        "Slabs a CPU let go of that others had freed to.",
     ),
     _unmodelled("alloc_cpu_sheaf", "objects", _ASKED, "Allocations from a sheaf."),
     _unmodelled("free_cpu_sheaf", "objects", _ASKED, "Frees to a sheaf."),

@@ -40,6 +40,8 @@ class ObjectRequests(NamedTuple):
         run: of a FROM_SHEAF, which prefilled sheaf: a number for each (i8).
         left: of a FROM_SHEAF, how many are still to come out of that sheaf, this one among them
             (i4): the sheaf is asked for before the first and returned behind the last.
+        node: memory node an ALLOC asks for by name, NO_NODE where it asks for none (R3.25) (i2);
+            None: none does.
     """
 
     seq: Int64
@@ -50,6 +52,7 @@ class ObjectRequests(NamedTuple):
     ts: Int64 | None = None
     run: Int64 | None = None
     left: Int32 | None = None
+    node: Int16 | None = None
 
     def part(self, rows: slice) -> ObjectRequests:
         """Views of some rows."""
@@ -139,6 +142,7 @@ class PageRequests(NamedTuple):
         slab: the slab, as in Placement (i8).
         order: order of the block (i1).
         way: +1 allocated, -1 freed (i1).
+        node: the node it is asked for on, or lies on (i2).
     """
 
     seq: Int64
@@ -147,6 +151,7 @@ class PageRequests(NamedTuple):
     slab: Int64
     order: Int8
     way: Int8
+    node: Int16
 
 
 class SheafObjects(NamedTuple):

@@ -15,6 +15,7 @@ import numpy as np
 
 from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
 from allocsim.kernels.slub_rules import CpuSlabRules, SheafRules
+from allocsim.page_alloc.nodes import NO_NODE
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 from allocsim.slub.cache_model import FAILED, CacheEvents
 from allocsim.slub.counters import counted
@@ -42,11 +43,12 @@ if TYPE_CHECKING:
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.profile import Profile
     from allocsim.kernels.slub_rules import SlubRules
+    from allocsim.page_alloc.nodes import Nodes
     from allocsim.slub.cache_model import CacheModel
     from allocsim.slub.freelist_random import FreelistOrder
     from allocsim.slub.requests import FreeBefore, ObjectRequests, PreTraceObjects, Refusals
     from allocsim.slub.sheaves.sheaf_kmalloc import SheafRequests
-    from allocsim.tables import Bools, Int8, Int64
+    from allocsim.tables import Bools, Int8, Int16, Int64
 
 SPARSE = 8  #: handles further apart than this are searched for, not tabled
 
@@ -65,7 +67,10 @@ class Slub:
         freelist_order: (cache, slab, objects) -> indices in the order a new slab hands them out,
             slabs numbered from 0 in their cache; ascending where not given (R3.6).
         changes: shapes that the caches have from a moment [ns, on the trace's clock] on, in order
-            (R3.25); requests need their times then.
+            (R3.27); requests need their times then.
+        nodes: the memory nodes; None: all CPUs are on one.
+        older_nodes: node of slabs older than the trace, by their keys, -2 downwards (i8); those not
+            told are on node 0.
         fast: let numba compile what goes event by event (columns); the outcome is the same.
     """
 
@@ -79,8 +84,11 @@ class Slub:
         changes: Sequence[tuple[int, Sequence[CacheShape]]] = (),
         *,
         fast: bool = False,
+        nodes: Nodes | None = None,
+        older_nodes: Int64 | None = None,
     ) -> None:
         self.cpus = cpus
+        self._nodes = 1 if nodes is None else nodes.count
         self.generation = profile.slub.generation
         kmalloc_caches = [sheaf_kmalloc_caches(profile.slub, shapes)]
         for _, later in changes:
@@ -96,11 +104,7 @@ class Slub:
         ever = list(zip(shapes, *(later for _, later in changes), strict=True))
         self.caches: list[CacheModel] = [
             _cache_model(
-                profile.slub,
-                ever[number],
-                number,
-                cpus,
-                freelist_order,
+                *(profile.slub, ever[number], number, cpus, freelist_order, nodes, older_nodes),
                 kmalloc_cache=self.kmalloc_caches[number],
                 fast=fast,
             )
@@ -186,6 +190,7 @@ class Slub:
             None,
             None if requests.run is None else requests.run.take(order),
             None if requests.left is None else requests.left.take(order),
+            self._asked_nodes(requests, order),
         )
         numbers = np.arange(len(self.caches))
         ends = np.searchsorted(requests.cache.take(order), numbers, side="right").tolist()
@@ -233,12 +238,19 @@ class Slub:
             sheaves._replace(row=np.full_like(sheaves.row, row)),
         )
 
+    def _asked_nodes(self, requests: ObjectRequests, order: Int64) -> Int16 | None:
+        """The nodes requests ask for, as far as there are several and the machine has them."""
+        if requests.node is None or self._nodes == 1:
+            return None
+        there = (requests.node >= 0) & (requests.node < self._nodes)
+        return np.where(there, requests.node, np.int16(NO_NODE)).take(order)
+
     def _replay(
         self, window: CacheEvents, order: Int64, bounds: Sequence[int], ts: Int64 | None
     ) -> tuple[Int64, list[Int64]]:
         """Replay all caches.
 
-        Returns their page requests (row, cache, CPU, slab, order, way, place), and the sheaves
+        Returns their page requests (row, cache, CPU, slab, order, way, node, place), and sheaves
         made and freed: rows, CPUs, ways, the cache they are objects of, and the objects.
 
         Cache c has the places from bounds[c] up to bounds[c + 1] of the window.
@@ -371,8 +383,8 @@ class _Told:
                 self.wanted[asks].append(sheaves_wanted(cache, part, rows, origin, asks))
 
     def pages(self) -> Int64:
-        """Page requests: rows of row, cache, CPU, slab, order, way, place."""
-        return np.concatenate([np.empty((0, 6 + self._slub.depth), np.int64), *self._pages])
+        """Page requests: rows of row, cache, CPU, slab, order, way, node, place."""
+        return np.concatenate([np.empty((0, 7 + self._slub.depth), np.int64), *self._pages])
 
 
 def _cache_model(  # noqa: PLR0913 - a cache and its world
@@ -381,6 +393,8 @@ def _cache_model(  # noqa: PLR0913 - a cache and its world
     number: int,
     cpus: int,
     freelist_order: FreelistOrder | None,
+    nodes: Nodes | None,
+    older_nodes: Int64 | None,
     *,
     kmalloc_cache: int,
     fast: bool,
@@ -392,17 +406,20 @@ def _cache_model(  # noqa: PLR0913 - a cache and its world
     shape = ever[0]
     if isinstance(rules, SheafRules) and isinstance(shape, SheafShape):
         return SheafCache(
-            shape,
-            rules,
-            number,
-            cpus,
-            freelist_order,
+            *(shape, rules, number, cpus, freelist_order),
             kmalloc_cache=kmalloc_cache,
             largest=max(each.capacity for each in ever if isinstance(each, SheafShape)),
             fast=fast,
+            nodes=nodes,
+            older_nodes=older_nodes,
         )
     if isinstance(rules, CpuSlabRules) and isinstance(shape, CpuSlabShape):
-        return CpuSlabs(shape, number, cpus, freelist_order, fast=fast)
+        return CpuSlabs(
+            *(shape, number, cpus, freelist_order),
+            fast=fast,
+            nodes=nodes,
+            older_nodes=older_nodes,
+        )
     raise TypeError(f"the shape of {shape.name} is not of a kernel with {rules.generation.value}")
 
 
@@ -464,9 +481,9 @@ def _placement(window: CacheEvents, order: Int64) -> Placement:
 
 
 def _pages(requests: ObjectRequests, pages: Int64) -> PageRequests:
-    """Page requests (row, cache, CPU, slab, order, way, place), put into one order of time."""
-    in_time = np.lexsort((*pages.T[:5:-1], pages[:, 0]))
-    row, cache, cpu, slab, order, way = pages[in_time, :6].T
+    """Page requests (row, cache, CPU, slab, order, way, node, place), put in order of time."""
+    in_time = np.lexsort((*pages.T[:6:-1], pages[:, 0]))
+    row, cache, cpu, slab, order, way, node = pages[in_time, :7].T
     return PageRequests(
         requests.seq[row],
         cpu.astype(np.int16),
@@ -474,4 +491,5 @@ def _pages(requests: ObjectRequests, pages: Int64) -> PageRequests:
         slab,
         order.astype(np.int8),
         way.astype(np.int8),
+        node.astype(np.int16),
     )

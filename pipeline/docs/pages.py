@@ -129,7 +129,7 @@ that are not there take turns on the others.
 name wins over a pattern, a longer pattern over a shorter one, each over the setting of all caches.
 `@MOMENT`, in seconds after the trace's first event, is when a value begins to hold:
 `sheaf.capacity.maple_node=60@2.5s`, or `sheaf.capacity@2.5s=28,60` to vary. No released kernel can
-change sheaves while it runs: such a run is a what-if of a proposal (R3.25), and its
+change sheaves while it runs: such a run is a what-if of a proposal (R3.27), and its
 figures are no kernel's.
 
 """

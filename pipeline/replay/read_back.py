@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.initial_state.assumed_zones import assumed_states
+from allocsim.initial_state.cpu_nodes import cpu_nodes, parse_cpulists
 from allocsim.initial_state.pcp_limits import LimitsAtStart
 from allocsim.initial_state.pcp_lists import COLUMNS as LIST_COLUMNS
 from allocsim.initial_state.pcp_lists import LIST_PAGES, ListsAtStart
@@ -19,6 +20,7 @@ from allocsim.initial_state.vmstat_worker import VmstatTurns
 from allocsim.initial_state.zone_fallbacks import ZoneFallbacks
 from allocsim.kernels.release import GFP_BITS
 from allocsim.kernels.slub_rules import GRACE_NS
+from allocsim.page_alloc.nodes import Nodes, one_node
 from allocsim.recording import requests as recorded_requests
 from allocsim.recording.cache_names import kmalloc_slots
 from allocsim.recording.requests import (
@@ -47,10 +49,11 @@ from pipeline.replay.world import (
 from pipeline.trace_set.machine import kernel_caches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     import duckdb
 
+    from allocsim.page_alloc.zones import Zone
     from allocsim.recording.requests import RequestWindow
     from allocsim.tables import Array, Bools, Int32
     from pipeline.trace_set.reader import TraceSet, Window
@@ -104,6 +107,13 @@ WHERE events.run = $run AND events.event IN ('mm_page_alloc', 'mm_page_free')
     AND events.seq BETWEEN $first AND $last
 ORDER BY events.seq
 """
+# By CPU, zone (the first whose end is above the page) and whether they are slabs'.
+_NODES_OF_PAGES = """
+SELECT alloc_cpu, len(list_filter($2::BIGINT[], lambda e: e <= pfn)) AS zone,
+    page_kind = 'slab' AS slab, count(*) AS pages
+FROM pages WHERE run = $1 AND alloc_seq IS NOT NULL AND alloc_cpu >= 0
+GROUP BY ALL
+"""
 _PAGES_COLUMNS = ("seq", "alloc_seq", "pfn", "slab", "block")
 
 
@@ -144,7 +154,7 @@ class RecordedRun:
             "SELECT coalesce(max(pfn), 0) FROM page_events WHERE run = ?", [run]
         ).fetchall()[0][0]
         dma = not connection.execute(_FROM_DMA, [run, *_DMA]).fetchall()
-        zones, states, how = recorded_zones(trace, highest, dma=dma)
+        zones, states, how, memory = recorded_zones(trace, highest, dma=dma)
         thp = has_thp(trace)
         lists = ListsAtStart(zones, trace.meta["cpus"], thp=thp)
         # What no snapshot tells of the zones, the events must.
@@ -168,6 +178,7 @@ class RecordedRun:
                 zones = limits.zones((listed * LIST_PAGES).sum(axis=2))
         elif found is not None and how is not How.ASSUMED:
             (zones, states), how = found, How.INFERRED
+        nodes, nodes_how = self._nodes(zones, memory)
         self.recorded = Recorded(
             run=run,
             release=trace.meta["kernel_release"],
@@ -180,11 +191,35 @@ class RecordedRun:
             zones=zones,
             states=states,
             zones_how=how,
-            nodes=recorded_nodes(trace),
+            nodes=nodes,
+            nodes_how=nodes_how,
+            memory_nodes=recorded_nodes(trace),
             span=span_ns(trace),
+            direct_map=trace.meta["direct_map"]["base"],
             lists=listed,
             thp=thp,
         )
+
+    def _nodes(self, zones: Sequence[Zone], memory: tuple[bool, ...]) -> tuple[Nodes, How]:
+        """The memory nodes, with the CPUs on them, and how these are known (I9)."""
+        cpus = self._trace.meta["cpus"]
+        if len(memory) == 1:
+            return one_node(cpus), How.OBSERVED
+        told = parse_cpulists(self._trace.snapshot_text("nodes") or "", cpus, len(memory))
+        if told is not None:
+            return Nodes(told[0], memory, told[1]), How.OBSERVED
+        ends = np.array([zone.end_pfn for zone in zones if zone.managed])
+        of_end = np.array([zone.node for zone in zones if zone.managed])
+        found = self._connection.execute(_NODES_OF_PAGES, [self._run, ends.tolist()]).fetchnumpy()
+        cpu, zone, slab, count = (np.ma.getdata(column) for column in found.values())
+        pages = np.zeros((2, cpus, len(memory)), np.int64)
+        inside = (zone < len(ends)) & (cpu < cpus)
+        for slabs, at, z, each in zip(
+            slab[inside], cpu[inside], zone[inside], count[inside], strict=True
+        ):
+            pages[int(slabs), at, of_end[z]] += each
+        of_cpu, untold = cpu_nodes(pages[1], pages.sum(axis=0))
+        return Nodes(of_cpu, memory), How.INFERRED if untold < cpus else How.ASSUMED
 
     def requests(
         self, moment: float = MIDDLE

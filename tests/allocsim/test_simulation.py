@@ -35,7 +35,9 @@ def world(pages: int, profile: Profile = LINUX_7_2, **given_settings: int) -> Wo
     """Four caches over one zone of so many pages, of which an eighth is older than the trace."""
     zone = computed_zone(pages, CPUS)
     shapes = cache_shapes(profile, [(f"c{size}", size) for size in SIZES], CPUS, given_settings)
-    machine = MachineZones((zone,), (all_free(zone, reserved=1024),), CPUS, profile.pages, 0)
+    machine = MachineZones(
+        (zone,), (all_free(zone, reserved=1024),), CPUS, profile.pages, frozenset({0})
+    )
     return World(shapes, (0, 0, 2, 0), (0, 0, 0, 0), machine, profile=profile)
 
 

@@ -163,7 +163,7 @@ def by_model(world: World, events: Sequence[Event], window: int) -> Outcome:
         )
     orders = np.array([shape.order for shape in world.shapes])
     generation = world.profile.slub.generation
-    pre_trace, free_before, _ = rebuild(
+    pre_trace, free_before, *_ = rebuild(
         seen.table, world.shapes, orders, world.machine.cpus, generation
     )
     simulation = Simulation(

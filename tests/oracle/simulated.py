@@ -315,7 +315,7 @@ class Simulated:
     def _serve(self, wanted: Iterable[tuple[int, ...]]) -> int | None:
         """Slab pages asked for and given back by one event; the order of the first refused."""
         lives = []
-        for seq, cpu, cache, slab, order, way in wanted:
+        for seq, cpu, cache, slab, order, way, _ in wanted:
             if way > 0:
                 found = self.pages.event(
                     cpu,

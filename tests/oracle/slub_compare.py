@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.profile import Profile
+    from allocsim.page_alloc.nodes import Nodes
     from allocsim.slub.cpu_slabs.steps import CpuSlabState
 
 
 @dataclass
 class Trace:
-    """Requests (seq, cpu, cache, op, handle, then perhaps ts, run, left), and the world."""
+    """Requests (seq, cpu, cache, op, handle, then perhaps ts, run, left, node), and the world."""
 
     shapes: Sequence[CacheShape]
     cpus: int
@@ -42,14 +43,16 @@ class Trace:
     freelist_order: Callable[[int, int, int], Sequence[int]] | None = None
     profile: Profile = LINUX_7_2
     changes: list[tuple[int, Sequence[CacheShape]]] = field(default_factory=list)
+    nodes: Nodes | None = None
+    older_nodes: Sequence[int] = ()
 
 
 @dataclass
 class Outcome:
     """What came of a trace; the rest as its end left it.
 
-    `partial`: the node's lists of (slab, free list). `cpus`: of cpu slabs only, cache by cache and
-    CPU by CPU the slab, its two free lists, and the partial list.
+    `partial`: the nodes' lists, one behind the other, of (slab, free list). `cpus`: of cpu slabs
+    only, cache by cache and CPU by CPU the slab, its two free lists, and the partial list.
     """
 
     events: list[tuple[str, int, int]]
@@ -77,6 +80,8 @@ def by_oracle(trace: Trace) -> Outcome:
             max_order=max_order,
             existing=trace.pre_trace,
             free_before=trace.free_before,
+            nodes=trace.nodes,
+            older_node=trace.older_nodes,
             **extra,
         )
         return _of_cpu_slabs(machine, trace)
@@ -94,6 +99,8 @@ def by_oracle(trace: Trace) -> Outcome:
             (*each, theirs) for each, theirs in zip(trace.changes, kmalloc_caches[1:], strict=True)
         ],
         flush_batch=rules.flush_batch,
+        nodes=trace.nodes,
+        older_node=trace.older_nodes,
         **extra,
     )
     events = [oracle.event(*request) for request in trace.requests]
@@ -105,13 +112,16 @@ def by_oracle(trace: Trace) -> Outcome:
             for sheaf in (pcs.main, pcs.spare, pcs.rcu_free)
             if sheaf
         ]
-        + cache.full
+        + [sheaf for node in cache.nodes for sheaf in node.full]
         + list(cache.prefilled.values())
         + [sheaf for _, _, sheaf in cache.after_grace]
         for cache in oracle.caches
     ]
     in_sheaves = [sum(len(sheaf.objects) for sheaf in of_cache) for of_cache in sheaves]
-    partial = [[(slab.number, slab.free) for slab in cache.partial] for cache in oracle.caches]
+    partial = [
+        [(slab.number, slab.free) for node in cache.nodes for slab in node.partial]
+        for cache in oracle.caches
+    ]
     return Outcome(events, oracle.pages, counters, in_sheaves, partial)
 
 
@@ -120,7 +130,9 @@ def _of_cpu_slabs(machine: CpuSlabsOracle, trace: Trace) -> Outcome:
     outcome = Outcome(events, machine.pages, [], [0] * len(machine.caches), [])
     for cache in machine.caches:
         outcome.counters.append(counted(cache.stat))
-        outcome.partial.append([(slab.number, slab.freelist) for slab in cache.partial])
+        outcome.partial.append(
+            [(slab.number, slab.freelist) for node in cache.nodes for slab in node.partial]
+        )
         found = []
         for number in range(trace.cpus):
             cpu = cache.cpus.get(number)
@@ -159,7 +171,8 @@ def _by_model(trace: Trace, window: int, *, fast: bool) -> Outcome:
         columns[3].astype(np.int8),
         columns[4],
         *columns[5:7],
-        *columns[7:].astype(np.int32),
+        *columns[7:8].astype(np.int32),
+        *columns[8:].astype(np.int16),
     )
     handles = np.array(list(trace.pre_trace), np.int64)
     places = np.array(list(trace.pre_trace.values()), np.int64).reshape(-1, 2)
@@ -177,6 +190,8 @@ def _by_model(trace: Trace, window: int, *, fast: bool) -> Outcome:
         trace.freelist_order,
         trace.changes,
         fast=fast,
+        nodes=trace.nodes,
+        older_nodes=np.array(trace.older_nodes, np.int64),
     )
     outcome = Outcome([], [], [], [], [])
     for part in windows(len(trace.requests), window):
@@ -200,7 +215,8 @@ def _by_model(trace: Trace, window: int, *, fast: bool) -> Outcome:
     for number, cache in enumerate(slub.caches):
         if isinstance(cache, CpuSlabs):
             state = cache.state
-            outcome.partial.append(_listed(state, state.numbers[steps.HEAD]))
+            heads = state.nodes[steps.HEAD :: steps.NODE_SIZE]
+            outcome.partial.append([each for head in heads for each in _listed(state, head)])
             outcome.cpus.append([_cpu(state, cpu) for cpu in range(trace.cpus)])
             continue
         partial = slub.with_sheaves[number].partial()
@@ -212,7 +228,7 @@ def _cpu(
     state: CpuSlabState, cpu: int
 ) -> tuple[int, list[int], list[int], list[tuple[int, list[int]]]]:
     first = cpu * steps.CPU_SIZE
-    slab, own, partial = state.cpus[first : first + steps.CPU_SIZE]
+    slab, own, partial, _ = state.cpus[first : first + steps.CPU_SIZE]
     listed = _listed(state, partial)
     if slab == steps.NONE:
         return -1, [], [], listed

@@ -17,6 +17,7 @@ from allocsim.slub.sheaves.stepwise import Stepwise
 if TYPE_CHECKING:
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.slub_rules import SheafRules
+    from allocsim.page_alloc.nodes import Nodes
     from allocsim.slub.cache_model import CacheEvents
     from allocsim.slub.freelist_random import FreelistOrder
     from allocsim.tables import Int64, Ints
@@ -35,7 +36,7 @@ class SheafCache:
         rules: the kernel version's numbers.
         number: the cache's number.
         cpus: CPUs that may appear.
-        freelist_order, fast: as Slub has them.
+        freelist_order, fast, nodes, older_nodes: as Slub has them.
         kmalloc_cache: the cache its sheaves are objects of (sheaf_kmalloc).
         largest: the most that its capacity ever is; None: as it is.
 
@@ -56,13 +57,16 @@ class SheafCache:
         kmalloc_cache: int = NO_KMALLOC_CACHE,
         largest: int | None = None,
         fast: bool = False,
+        nodes: Nodes | None = None,
+        older_nodes: Int64 | None = None,
     ) -> None:
         self.shape, self.rules, self.number = shape, rules, number
         largest = shape.capacity if largest is None else largest
         self.stat: Counter[str] = Counter()
         self.sheaf_memory: list[list[int]] = []
         self.sheaf_objects: dict[int, int] = {}
-        self._may_plan = not fast
+        one = nodes is None or nodes.count == 1
+        self._may_plan = one and not fast
         #: First number of the sheaves that are objects of a kmalloc cache, and that; the last last.
         self._kmalloc_caches = [(0, kmalloc_cache)]
         self._cold = partial(
@@ -73,6 +77,8 @@ class SheafCache:
             freelist_order=freelist_order,
             largest=largest,
             fast=fast,
+            nodes=nodes,
+            older_nodes=older_nodes,
         )
         self._state: Stepwise | Planned = self._cold(shape)
 
@@ -140,7 +146,7 @@ class SheafCache:
         return self._state
 
     def take_pages(self) -> Int64:
-        """Page requests since the last call: rows of event, CPU, slab, order, +1 or -1 (i8)."""
+        """Page requests since the last call: rows as allocsim.slub.cache_model.CacheModel (i8)."""
         return self._state.take_pages()
 
     def in_sheaves(self) -> int:
@@ -148,7 +154,7 @@ class SheafCache:
         return self._state.in_sheaves()
 
     def partial(self) -> list[tuple[int, list[int]]]:
-        """Slabs of the partial list, and the places of their free objects, the head last."""
+        """Slabs of each node's partial list, and places of their free objects, the head last."""
         return self._state.partial()
 
     def slabs_held(self) -> SlabsHeld:

@@ -1,4 +1,4 @@
-"""A cache of 7.2 whose sheaves are replaced by others of another capacity (R3.25).
+"""A cache of 7.2 whose sheaves are replaced by others of another capacity (R3.27).
 
 No released kernel does this: its parts are those of kmem_cache_shrink (R3.21).
 """
@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from allocsim.slub.sheaves.sheaf_steps import empty_sheaf, flush, flush_main, free_sheaf, sheaf_size
+from allocsim.slub.sheaves.sheaf_steps import (
+    empty_sheaf,
+    flush,
+    flush_main,
+    free_sheaf,
+    get_full,
+    sheaf_size,
+)
 from allocsim.slub.sheaves.steps import lacks_room
 from allocsim.slub.sheaves.structs import (
     CAPACITY,
@@ -16,10 +23,10 @@ from allocsim.slub.sheaves.structs import (
     EMPTY_COUNT,
     FILLED_BY,
     FULL,
-    FULL_COUNT,
     GRACE,
     MAIN,
     NEXT_SHEAF,
+    NODE_SIZE,
     NONE,
     RCU_FREE,
     ROOM,
@@ -67,28 +74,27 @@ def wait_past_barn(c: SheafState, sheaf: int, cpu: int, now: int) -> None:
     n[WAITING_LAST] = sheaf
 
 
-def drop_barn(c: SheafState) -> bool:
-    """Empty the barn, on CPU 0; False: lacks room, to be called again.
+def drop_barns(c: SheafState) -> bool:
+    """Empty the barns, on CPU 0; False: lacks room, to be called again.
 
     mm/slub.c:barn_shrink (7.2). What waits for a grace period goes past the barn from now on.
     """
-    n, sheaves = c.numbers, c.sheaves
-    while n[FULL] != NONE:
-        if lacks_room(c):
-            return False
-        sheaf = n[FULL]
-        n[FULL] = sheaves[sheaf + NEXT_SHEAF]
-        n[FULL_COUNT] -= 1
-        flush(c, sheaf, 0, 0)
-        free_sheaf(c, sheaf, 0, 0)
-    while n[EMPTY] != NONE:
-        if lacks_room(c):
-            return False
-        sheaf = n[EMPTY]
-        n[EMPTY] = sheaves[sheaf + NEXT_SHEAF]
-        n[EMPTY_COUNT] -= 1
-        free_sheaf(c, sheaf, 0, 0)
-    sheaf = n[WAITING]
+    nodes, sheaves = c.nodes, c.sheaves
+    for node in range(0, len(nodes), NODE_SIZE):
+        while nodes[node + FULL] != NONE:
+            if lacks_room(c):
+                return False
+            sheaf = get_full(c, node)
+            flush(c, sheaf, 0, 0)
+            free_sheaf(c, sheaf, 0, 0)
+        while nodes[node + EMPTY] != NONE:
+            if lacks_room(c):
+                return False
+            sheaf = nodes[node + EMPTY]
+            nodes[node + EMPTY] = sheaves[sheaf + NEXT_SHEAF]
+            nodes[node + EMPTY_COUNT] -= 1
+            free_sheaf(c, sheaf, 0, 0)
+    sheaf = c.numbers[WAITING]
     while sheaf != NONE:
         sheaves[sheaf + ROOM] = NONE
         sheaf = sheaves[sheaf + NEXT_SHEAF]

@@ -14,6 +14,7 @@ import numpy as np
 
 from allocsim.kernels.cache_shapes import SheafShape
 from allocsim.kernels.slub_rules import SheafRules, kmalloc_size, sheaf_bytes
+from allocsim.page_alloc.nodes import NO_NODE
 from allocsim.slub.cache_model import NO_KMALLOC_CACHE
 
 if TYPE_CHECKING:
@@ -250,6 +251,7 @@ def merge(
         no_sheaf=np.insert(no_sheaf, at, sheaves.no_sheaf),
         run=None if events.run is None else np.insert(events.run, at, 0),
         left=None if events.left is None else np.insert(events.left, at, 0),
+        node=None if events.node is None else np.insert(events.node, at, NO_NODE),
     )
     return merged, np.insert(rows, at, sheaves.row), np.insert(np.ones(len(rows), np.bool_), at, 0)
 

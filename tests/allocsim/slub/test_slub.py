@@ -110,7 +110,7 @@ def test_model_equals_oracle(trace: Trace, window: int, planned_from: int) -> No
 def test_planned_windows_between_changes(
     trace: Trace, data: st.DataObject, window: int, planned_from: int
 ) -> None:
-    """R3.25: what is planned goes on as it is done event by event."""
+    """R3.27: what is planned goes on as it is done event by event."""
     times = [(*each, each[0], 0, 0) for each in trace.requests]
     when = data.draw(st.integers(0, times[-1][0] if times else 1))
     later = [replace(shape, capacity=data.draw(st.integers(0, 8))) for shape in trace.shapes]

@@ -136,7 +136,7 @@ def test_model_equals_oracle(trace: Trace, window: int) -> None:
 @examples(300)
 @given(changing(), st.sampled_from([1, 7, 10_000]))
 def test_model_equals_oracle_where_caches_change(trace: Trace, window: int) -> None:
-    """R3.25: other capacities, barns and min_partial from moments on."""
+    """R3.27: other capacities, barns and min_partial from moments on."""
     assert_equal(trace, window)
 
 
@@ -210,12 +210,12 @@ def test_what_a_callback_does_is_done_on_the_cpu_that_filled_its_sheaf(window: i
     ]
     trace = Trace(caches, 2, requests, pre_trace)
     assert_equal(trace, window)
-    # Event, CPU, cache, slab, order, way.
+    # Event, CPU, cache, slab, order, way, node.
     assert by_model(trace, window).pages == [
-        (0, 1, 2, 2 << 32, 1, +1),
-        (0, 1, 1, 1 << 32, 1, +1),
-        (4, 1, 0, -2, 1, -1),
-        (4, 1, 2, 2 << 32 | 1, 1, +1),
+        (0, 1, 2, 2 << 32, 1, +1, 0),
+        (0, 1, 1, 1 << 32, 1, +1, 0),
+        (4, 1, 0, -2, 1, -1, 0),
+        (4, 1, 2, 2 << 32 | 1, 1, +1, 0),
     ]
 
 
