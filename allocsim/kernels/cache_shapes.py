@@ -18,6 +18,7 @@ from allocsim.kernels.settings import (
 from allocsim.kernels.slub_rules import (
     MAX_OBJS_PER_PAGE,
     PAGE_SIZE,
+    AskedRules,
     CpuSlabRules,
     SheafRules,
     cpu_partial,
@@ -93,6 +94,23 @@ class CpuSlabShape(CacheShape):
         return -(-2 * self.cpu_partial // self.objects)
 
 
+@dataclass(frozen=True, slots=True)
+class AskedShape(SheafShape):
+    """A cache of a kernel with cpu slabs, and sheaves above them where it asked (R3.45).
+
+    Args:
+        cpu_partial: as CpuSlabShape has it.
+    """
+
+    cpu_partial: int
+
+    @property
+    def cpu_slabs(self) -> CpuSlabShape:
+        """What is below its sheaves."""
+        fields = {name: getattr(self, name) for name in CacheShape.__dataclass_fields__}
+        return CpuSlabShape(**fields, cpu_partial=self.cpu_partial)
+
+
 def profile_of(settings: Mapping[str, int]) -> Profile:
     """The profile that settings ask for, with its numbers as they say.
 
@@ -107,9 +125,15 @@ def with_settings(profile: Profile, settings: Mapping[str, int]) -> Profile:
     slub, pages = profile.slub, profile.pages
     slub = replace(slub, max_order=settings.get("slab.max_order", slub.max_order))
     if isinstance(slub, SheafRules):
-        slub = replace(slub, flush_batch=settings.get("sheaf.flush_batch", slub.flush_batch))
+        slub = _with_batch(slub, settings)
+    elif isinstance(slub, AskedRules):
+        slub = replace(slub, sheaves=_with_batch(slub.sheaves, settings))
     pages = replace(pages, scale_max=settings.get("pcp.scale_max", pages.scale_max))
     return replace(profile, slub=slub, pages=pages)
+
+
+def _with_batch(sheaves: SheafRules, settings: Mapping[str, int]) -> SheafRules:
+    return replace(sheaves, flush_batch=settings.get("sheaf.flush_batch", sheaves.flush_batch))
 
 
 def cache_shapes(
@@ -164,15 +188,21 @@ def _shape(
         min_objects=min((PAGE_SIZE << min(fallback, order)) // size, MAX_OBJS_PER_PAGE),
         min_partial=setting("min_partial", min_partial(rules, size)),
     )
+
+    def sheafed(sheaves: SheafRules) -> SheafShape:
+        return SheafShape(
+            **row_of(slabs),
+            capacity=setting("sheaf.capacity", sheaf_capacity(sheaves, name, size)),
+            max_full_sheaves=setting("barn.full_sheaves", sheaves.max_full_sheaves),
+            max_empty_sheaves=setting("barn.empty_sheaves", sheaves.max_empty_sheaves),
+        )
+
     match rules:
         case SheafRules():
-            capacity = setting("sheaf.capacity", sheaf_capacity(rules, name, size))
-            return SheafShape(
-                **row_of(slabs),
-                capacity=capacity,
-                max_full_sheaves=setting("barn.full_sheaves", rules.max_full_sheaves),
-                max_empty_sheaves=setting("barn.empty_sheaves", rules.max_empty_sheaves),
-            )
+            return sheafed(rules)
         case CpuSlabRules():
             wanted = setting("slab.cpu_partial", cpu_partial(rules, size))
             return CpuSlabShape(**row_of(slabs), cpu_partial=wanted)
+        case AskedRules():
+            wanted = setting("slab.cpu_partial", cpu_partial(rules.cpu_slabs, size))
+            return AskedShape(**row_of(sheafed(rules.sheaves)), cpu_partial=wanted)

@@ -26,6 +26,7 @@ KERNEL = "kernel"  #: the setting that picks the profile
 #: Where the rules of a generation stand.
 _RULES = {
     Generation.CPU_SLABS: "R3.30 - R3.40",
+    Generation.SHEAVES_ASKED: "R3.45",
     Generation.SHEAVES: "R3.10 - R3.22",
 }
 
@@ -75,7 +76,7 @@ _WHOSE = ", ".join(
 )
 
 _DIGITS = 18  #: of a value, at most: what the database has room for
-_SHEAVES = (Generation.SHEAVES,)
+_SHEAVES = (Generation.SHEAVES_ASKED, Generation.SHEAVES)
 SETTINGS = (
     Setting(
         KERNEL,
@@ -121,7 +122,7 @@ SETTINGS = (
         1 << 20,
         "Objects wanted on a CPU's partial list (R3.30).",
         per_cache=True,
-        generations=(Generation.CPU_SLABS,),
+        generations=(Generation.CPU_SLABS, Generation.SHEAVES_ASKED),
     ),
     Setting("slab.order", 0, MAX_PAGE_ORDER, "Order of a slab.", per_cache=True),
     Setting("slab.max_order", 0, MAX_PAGE_ORDER, "slab_max_order= (R3.4)."),
@@ -198,6 +199,11 @@ def check_settings(settings: Mapping[str, int], caches: Iterable[str]) -> None:
             raise SettingError(
                 f"setting {key}: {verb.format(' and '.join(have))} it, not the one that is "
                 f"modelled; set {KERNEL}={' or '.join(have)} too"
+            )
+        if generation is Generation.SHEAVES_ASKED and moments({key: value}):
+            raise SettingError(
+                f"setting {key}: sheaves above cpu slabs do not change at a moment; set "
+                f"{KERNEL}={' or '.join(kernels_of([Generation.SHEAVES]))} too"
             )
         if cache is not None and not any(_is_for(cache, name) for name in names):
             raise SettingError(

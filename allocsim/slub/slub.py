@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
-from allocsim.kernels.slub_rules import CpuSlabRules, SheafRules
+from allocsim.kernels.cache_shapes import AskedShape, CpuSlabShape, SheafShape
+from allocsim.kernels.slub_rules import AskedRules, SheafRules
 from allocsim.page_alloc.nodes import NO_NODE
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER
+from allocsim.slub.asked_sheaves.cache import AskedSheaves
 from allocsim.slub.cache_model import FAILED, CacheEvents
 from allocsim.slub.counters import counted
 from allocsim.slub.cpu_slabs.cache import CpuSlabs
@@ -113,7 +114,7 @@ class Slub:
         self.with_sheaves = {
             number: cache
             for number, cache in enumerate(self.caches)
-            if isinstance(cache, SheafCache)
+            if isinstance(cache, SheafCache | AskedSheaves)
         }
         self.live_objects = LiveObjects()
         #: Sheaves made and freed in the last window that are objects of a cache of the trace.
@@ -413,9 +414,14 @@ def _cache_model(  # noqa: PLR0913 - a cache and its world
             nodes=nodes,
             older_nodes=older_nodes,
         )
-    if isinstance(rules, CpuSlabRules) and isinstance(shape, CpuSlabShape):
+    if isinstance(rules, AskedRules) and isinstance(shape, AskedShape) and shape.capacity:
+        return AskedSheaves(
+            *(shape, rules, number, cpus, freelist_order), kmalloc_cache=kmalloc_cache, fast=fast
+        )
+    below = shape.cpu_slabs if isinstance(shape, AskedShape) else shape
+    if not isinstance(rules, SheafRules) and isinstance(below, CpuSlabShape):
         return CpuSlabs(
-            *(shape, number, cpus, freelist_order),
+            *(below, number, cpus, freelist_order),
             fast=fast,
             nodes=nodes,
             older_nodes=older_nodes,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from allocsim.kernels.cache_shapes import SheafShape
-from allocsim.kernels.slub_rules import SheafRules, kmalloc_size, sheaf_bytes
+from allocsim.kernels.slub_rules import kmalloc_size, sheaf_bytes, sheaves_of
 from allocsim.page_alloc.nodes import NO_NODE
 from allocsim.slub.cache_model import NO_KMALLOC_CACHE
 
@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.slub_rules import SlubRules
+    from allocsim.slub.asked_sheaves.cache import AskedSheaves
     from allocsim.slub.cache_model import CacheEvents
     from allocsim.slub.sheaves.cache import SheafCache
     from allocsim.tables import Bools, Int8, Int64, Ints
+
+    WithSheaves = SheafCache | AskedSheaves
 
 NO_OBJECT = -1
 
@@ -90,13 +93,14 @@ def sheaf_kmalloc_caches(
         shapes: the caches.
         before: the same of the shapes they had before, of which there may still be sheaves.
     """
+    sheaves = sheaves_of(rules)
     by_name = {shape.name: number for number, shape in enumerate(shapes)}
     asked = [{each[number] for each in before} for number in range(len(shapes))]
     kmalloc_caches: list[int] = []
     for number, shape in enumerate(shapes):
         kmalloc_cache = NO_KMALLOC_CACHE
-        if isinstance(rules, SheafRules) and isinstance(shape, SheafShape) and shape.capacity:
-            size = kmalloc_size(sheaf_bytes(rules, shape.capacity))
+        if sheaves is not None and isinstance(shape, SheafShape) and shape.capacity:
+            size = kmalloc_size(sheaf_bytes(sheaves, shape.capacity))
             name = f"kmalloc-{size}" if size < 1024 else f"kmalloc-{size // 1024}k"
             kmalloc_cache = by_name.get(name, NO_KMALLOC_CACHE)
         ends = [kmalloc_cache]
@@ -152,7 +156,11 @@ def places(at: Int64, origin: Origin, before: Int64) -> Int64:
 
 
 def sheaves_wanted(
-    cache: SheafCache, events: CacheEvents, rows: Int64, origin: Origin, kmalloc_cache: int
+    cache: SheafCache | AskedSheaves,
+    events: CacheEvents,
+    rows: Int64,
+    origin: Origin,
+    kmalloc_cache: int,
 ) -> SheafRequests:
     """What a cache did with sheaves of one kmalloc cache in the window it has just been through.
 
@@ -256,7 +264,9 @@ def merge(
     return merged, np.insert(rows, at, sheaves.row), np.insert(np.ones(len(rows), np.bool_), at, 0)
 
 
-def handed_out(caches: Mapping[int, SheafCache], sheaves: SheafRequests, objects: Int64) -> None:
+def handed_out(
+    caches: Mapping[int, SheafCache | AskedSheaves], sheaves: SheafRequests, objects: Int64
+) -> None:
     """Note what object each sheaf is, once its kmalloc cache has been through the window.
 
     Args:

@@ -257,21 +257,27 @@ class Stepwise:
 
     def replay(self, events: CacheEvents) -> None:
         """Replay a window's events; objects and paths are filled in."""
-        count = len(events.op)
-        self.state.numbers[structs.MEMORY] = 0
         carried = (events.op < 0) & (events.parent < 0)
         self._room_for_older(events.objects[carried] >> INDEX_BITS)
-        names, run, prefilled = self._runs(events)
-        ts = np.zeros(count, np.int64) if events.ts is None else events.ts
-        columns = events._replace(run=run, ts=ts)
-        given = SheafEvents._make(
-            [*(event_column(each, fast=self.fast) for each in columns), prefilled]
-        )
+        names, given = self.given(events)
         tuple_type = SheafColumns if self.fast else None
-        replay(steps, self.state, given, count, self._make_room, tuple_type)
+        replay(steps, self.state, given, len(events.op), self._make_room, tuple_type)
+        self.take_back(events, given, names)
+
+    def given(self, events: CacheEvents) -> tuple[list[int], SheafEvents]:
+        """A window's runs of prefilled sheaves, and its events as steps take them."""
+        self.state.numbers[structs.MEMORY] = 0
+        names, run, prefilled = self._runs(events)
+        ts = np.zeros(len(events.op), np.int64) if events.ts is None else events.ts
+        columns = events._replace(run=run, ts=ts)
+        given = [*(event_column(each, fast=self.fast) for each in columns), prefilled]
+        return names, SheafEvents._make(given)
+
+    def take_back(self, events: CacheEvents, given: SheafEvents, names: list[int]) -> None:
+        """Fill in what became of a window's events."""
         events.objects[:] = given.objects
         events.path[:] = given.path
-        sheaves = zip(names, map(int, prefilled), strict=True)
+        sheaves = zip(names, map(int, given.prefilled), strict=True)
         self.prefilled |= {each: sheaf for each, sheaf in sheaves if sheaf != NONE}
 
     def _runs(self, events: CacheEvents) -> tuple[list[int], Int64, Column]:
@@ -346,8 +352,14 @@ class Stepwise:
             n[structs.ORDERED] = more_orders(
                 c, self.freelist_order, self.number, shape.objects, int(n[structs.CREATED]), 2 * new
             )
-        grow(c, "sheaves", n[structs.SHEAVES_END] + 4 * (CELLS + most))
         grow(c, "pages", n[structs.PAGES] + PAGE_SIZE * (most + new))
+        self.room_for_sheaves()
+
+    def room_for_sheaves(self) -> None:
+        """Make room for the sheaves that one more event may need."""
+        c = self.state
+        n = c.numbers
+        grow(c, "sheaves", n[structs.SHEAVES_END] + 4 * (CELLS + self.largest + 4))
         grow(c, "memory", n[structs.MEMORY] + 4 * MEMORY_SIZE)
 
     def _more_structs(self) -> None:
