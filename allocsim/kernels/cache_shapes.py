@@ -157,8 +157,9 @@ def cache_shapes(
         SettingError: a key that does not exist, a cache that is not in the trace, a value out of
             range; the message names the key, the range and the near misses.
     """
-    settings = at_moment(settings or {}, moment)
+    settings = settings or {}
     check_settings(settings, [name for name, _ in caches])
+    settings = at_moment(settings, moment)
     cpus = settings.get("cpus", cpus)
     return [_shape(profile.slub, name, size, cpus, settings) for name, size in caches]
 

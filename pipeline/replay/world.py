@@ -37,7 +37,7 @@ from allocsim.initial_state.zoneinfo import (
 from allocsim.kernels.cache_shapes import cache_shapes, profile_of
 from allocsim.kernels.page_settings import page_machine
 from allocsim.kernels.profile import DEFAULT
-from allocsim.kernels.release import kernel_of
+from allocsim.kernels.release import Generation, kernel_of
 from allocsim.kernels.settings import SettingError, at_moment, check_settings, moments
 from allocsim.kernels.slub_rules import slab_order
 from allocsim.page_alloc.pcp import list_order
@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from allocsim.initial_state.pcp_lists import ListsAtStart
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.profile import Profile
-    from allocsim.kernels.release import Generation
     from allocsim.page_alloc.nodes import Nodes
     from allocsim.page_alloc.zones import MachineZones, Zone, ZoneState
     from allocsim.slub.requests import FreeBefore, PreTraceObjects
@@ -209,6 +208,12 @@ def _built(
         check_settings(settings, [name for name, _ in recorded.caches])
         check_moments(settings, recorded.span)
         profile = profile_of(settings)
+        several = recorded.nodes.count > 1 or sets_nodes(settings)
+        if several and profile.slub.generation is Generation.SHEAVES_ASKED:
+            raise UsageError(
+                f"kernel {profile.word} is modelled on one memory node: replay the trace with "
+                "--set kernel=6.12 or 7.2"
+            )
         return profile, _machine(profile, recorded, settings), *_shapes(profile, recorded, settings)
     except SettingError as error:
         raise UsageError(str(error)) from error

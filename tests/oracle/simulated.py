@@ -17,6 +17,7 @@ from allocsim.page_alloc.allocator import ATOMIC, NO_RECLAIM
 from allocsim.page_alloc.paths import PagePath
 from allocsim.slub.requests import Op
 from allocsim.slub.sheaves.sheaf_kmalloc import sheaf_kmalloc_caches
+from tests.oracle.asked_sheaves import AskedSheaves
 from tests.oracle.cpu_slabs import Cache as CpuSlabsCache
 from tests.oracle.cpu_slabs import CpuSlabs
 from tests.oracle.page_lists import PageAllocator
@@ -114,7 +115,15 @@ class Simulated:
         self.runs = runs or {}
         self.limit = 10
         self.slub: Slub | CpuSlabs
-        if profile.slub.generation is Generation.CPU_SLABS:
+        if profile.slub.generation is Generation.SHEAVES_ASKED:
+            self.slub = AskedSheaves(
+                shapes,
+                max_order=self._max_order,
+                existing=pre_trace,
+                free_before=free_before,
+                kmalloc_caches=sheaf_kmalloc_caches(profile.slub, shapes),
+            )
+        elif profile.slub.generation is Generation.CPU_SLABS:
             self.slub = CpuSlabs(
                 shapes, max_order=self._max_order, existing=pre_trace, free_before=free_before
             )

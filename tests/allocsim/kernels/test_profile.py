@@ -188,19 +188,26 @@ def test_a_kernel_is_set_by_its_name() -> None:
     assert shown({"kernel": 612, "cpus": 4}) == {"kernel": "6.12", "cpus": 4}
     assert profile_of({"kernel": 612}) == LINUX_6_12
     assert profile_of({}) == profile_of({"kernel": 702}) == LINUX_7_2
-    with pytest.raises(SettingError, match=r"kernel=700: must be one of 612 for 6\.12"):
+    with pytest.raises(SettingError, match=r"kernel=700: must be .*12, 618 for 6\.18"):
         profile_of({"kernel": 700})
     for text in ("kernel=6.13", "kernel=612", "kernel="):
-        with pytest.raises(SettingError, match=r"must be one of 6\.12, 7\.2"):
+        with pytest.raises(SettingError, match=r"must be one of 6\.12, 6\.18, 7\.2"):
             parse_setting(text)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"slab.cpu_partial": 30}, r"kernel 6\.12 has it.*set kernel=6\.12 too"),
-        ({"kernel": 612, "sheaf.capacity.a": 30}, r"kernel 7\.2 has it.*set kernel=7\.2 too"),
-        ({"kernel": 612, "barn.full_sheaves": 3}, r"kernel 7\.2 has it"),
+        (
+            {"slab.cpu_partial": 30},
+            r"6\.12 and 6\.18 have it.*set kernel=6\.12 or 6\.18 too",
+        ),
+        (
+            {"kernel": 612, "sheaf.capacity.a": 30},
+            r"6\.18 and 7\.2 have it.*6\.18 or 7\.2 too",
+        ),
+        ({"kernel": 612, "barn.full_sheaves": 3}, r"kernels 6\.18 and 7\.2 have it"),
+        ({"kernel": 618, "sheaf.capacity.a@1s": 30}, r"do not change at a moment.*kernel=7\.2"),
     ],
 )
 def test_a_setting_that_the_kernel_has_not(settings: dict[str, int], message: str) -> None:
@@ -225,7 +232,9 @@ def test_a_generation_has_no_numbers_of_another() -> None:
         assert hasattr(found, mine)
         assert not hasattr(found, theirs)
     assert not hasattr(LINUX_6_12.slub, "flush_batch")
-    assert {each.key for each in SETTINGS if each.kernels == ("6.12",)} == {"slab.cpu_partial"}
+    assert {each.key for each in SETTINGS if each.kernels == ("6.12", "6.18")} == {
+        "slab.cpu_partial"
+    }
 
 
 def test_a_shape_of_another_generation_has_no_model() -> None:

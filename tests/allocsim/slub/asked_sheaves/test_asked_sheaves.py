@@ -37,7 +37,7 @@ def traces(draw: st.DrawFn) -> Trace:
     return replace(trace, shapes=shapes, free_before=free, profile=LINUX_6_18)
 
 
-@examples(300)
+@examples(100)
 @given(traces(), st.sampled_from([1, 2, 7, 60, 10_000]))
 def test_model_equals_oracle(trace: Trace, window: int) -> None:
     assert_equal(trace, window)
