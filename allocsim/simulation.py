@@ -293,7 +293,7 @@ class Simulation:
         self.counts["refused_pages"] += int(np.count_nonzero(others.path == PagePath.NO_BLOCK))
         named = list(zip(samples[ready].tolist(), sampled, strict=True))
         pfns = results.pfn[slab_rows]
-        return SimulatedWindow(placement, others, slabs, wanted, pfns, sheaves, named), None
+        return SimulatedWindow(placement, others, slabs, wanted, pfns, path, sheaves, named), None
 
     def _merge(
         self, wanted: PageRequests, pages: PageEvents, turns: Int64

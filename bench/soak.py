@@ -7,8 +7,9 @@ A length is a number of events. Time should be linear in it and memory flat: tha
 all processes of a command, which other work on the machine lengthens little. Memory is the sum of
 what the process and all its children have resident, looked at 20 times a second: memory that
 processes share counts for each of them. Beside it ("own") what of it is not of mapped files, whose
-pages the kernel takes back at will. A trace takes 5 bytes an event of disk, a database of two runs
-19; all is removed at the end. An import is of the text of tracefs, compressed.
+pages the kernel takes back at will. The simulated run is added to the database of the recorded one,
+which report, sql, compare and sweep go on with. A trace takes 6 bytes an event of disk, a database
+of two runs 24; all is removed at the end. An import is of the text of tracefs, compressed.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 #: What each step runs, in a folder of its own. Those of a soak first.
 STEPS = {
     "synth": "synth {spec} --events {events} --name long -o .",
-    "replay, recorded": "replay long --db one.duckdb --placement recorded",
-    "replay, simulated": "replay long --db two.duckdb",
-    "report": "report --db two.duckdb -o report.pdf",
-    "sql": "sql --db two.duckdb --timeout 3600 --format csv {query}",
-    "compare": "compare two.duckdb:1 two.duckdb:2 -o compare.txt",
-    "sweep": "sweep long --db two.duckdb --vary sheaf.capacity=12,24 --jobs 2",
+    "replay, recorded": "replay long --db results.duckdb --placement recorded",
+    "replay, simulated": "replay long --db results.duckdb",
+    "report": "report --db results.duckdb -o report.pdf",
+    "sql": "sql --db results.duckdb --timeout 3600 --format csv {query}",
+    "compare": "compare results.duckdb:1 results.duckdb:2 -o compare.txt",
+    "sweep": "sweep long --db results.duckdb --vary sheaf.capacity=12,24 --jobs 2",
     "info": "info long",
-    "validate": "validate long --db three.duckdb",
+    "validate": "validate long --db validated.duckdb",
     "import": "import long.txt.gz -o imported",
 }
 _SOAK = 5

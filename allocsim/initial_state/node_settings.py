@@ -95,10 +95,19 @@ def _as_one(
                 tuple(block for _, state in parts for block in state.free),
                 bytes(types),
                 tuple(chunk for _, state in parts for chunk in state.prior),
-                tuple(row for _, state in parts for row in state.lists),
+                _lists([state for _, state in parts]),
             )
         )
     return tuple(replace(zone, node=0) for zone in merged), held
+
+
+def _lists(states: Sequence[ZoneState]) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
+    """The page lists of several zones, a list of each CPU behind the same of the zone before."""
+    found: dict[tuple[int, int], tuple[int, ...]] = {}
+    for state in states:
+        for cpu, index, blocks in state.lists:
+            found[cpu, index] = found.get((cpu, index), ()) + blocks
+    return tuple((*key, blocks) for key, blocks in found.items())
 
 
 def _cut(

@@ -81,7 +81,7 @@ def parse_sysfs_slab(text: str) -> dict[str, CacheFacts]:
     links: dict[str, str] = {}
     debugged: set[str] = set()
     for line in text.splitlines():
-        words = line.split()
+        words = line.split(None, 3)
         if len(words) == 3 and words[1] == "->":
             links[words[0]] = words[2]
         elif len(words) >= 3 and words[1] in _NUMBERS and words[2].isdecimal():

@@ -54,7 +54,7 @@ class ZoneFallbacks:
         rows = np.flatnonzero((allocates | (event == Ev.MM_PAGE_FREE)) & (pfn >= self._starts[0]))
         # Places among the zones that have memory, in their order.
         place = np.searchsorted(self._starts, pfn[rows], side="right") - 1
-        # Of the page's own node: which node a request preferred is told by the page alone (R4.34).
+        # Of the page's own node: which node a request preferred is told by the page alone (R4.35).
         first = self._managed[place] // self._classes * self._classes
         most = highest_zones(columns["gfp_flags"][rows], self._zones) + first
         wanted = np.searchsorted(self._managed, most, side="right") - 1

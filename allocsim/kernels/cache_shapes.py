@@ -128,7 +128,11 @@ def with_settings(profile: Profile, settings: Mapping[str, int]) -> Profile:
         slub = _with_batch(slub, settings)
     elif isinstance(slub, AskedRules):
         slub = replace(slub, sheaves=_with_batch(slub.sheaves, settings))
-    pages = replace(pages, scale_max=settings.get("pcp.scale_max", pages.scale_max))
+    pages = replace(
+        pages,
+        scale_max=settings.get("pcp.scale_max", pages.scale_max),
+        own_blocks=bool(settings.get("pcp.own_blocks", pages.own_blocks)),
+    )
     return replace(profile, slub=slub, pages=pages)
 
 

@@ -136,6 +136,9 @@ SETTINGS = (
     ),
     Setting("freelist.seed", 0, 1 << 62, "Of R3.6's order; 0: ascending."),
     Setting("pcp.batch", 1, 1 << 16, "Pages a refill starts with (R4.11)."),
+    Setting(
+        "pcp.own_blocks", 0, 1, "1: a CPU's lists own page blocks; a proposal, no kernel's (R4.34)."
+    ),
     Setting("pcp.scale_max", 0, 6, "CONFIG_PCP_BATCH_SCALE_MAX (R4.5)."),
     Setting("pcp.high_min", 1, 1 << 30, "Least limit of a CPU (R4.12)."),
     Setting("pcp.high_max", 1, 1 << 30, "Largest limit of a CPU (R4.12)."),
@@ -147,7 +150,7 @@ SETTINGS = (
     ),
     Setting("watermarks.low", 0, 1 << 40, "Pages, all zones together."),
     Setting("watermarks.high", 0, 1 << 40, "Pages, all zones together."),
-    Setting("nodes", 1, MOST_NODES, "Memory nodes, of equal size (R3.25, R4.34)."),
+    Setting("nodes", 1, MOST_NODES, "Memory nodes, of equal size (R3.25, R4.35)."),
     Setting("node.memory", 1, MOST_NODES, "Nodes that have memory: the first ones (R3.26)."),
     Setting(
         "cpu.node",

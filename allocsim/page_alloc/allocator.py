@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from allocsim.page_alloc.buddy import CLAIM, REFILL_BLOCKS, REFILLS, STEAL, ZONE_LOCK, Buddy
+from allocsim.page_alloc.owning_pcp import OwningPcp
 from allocsim.page_alloc.paths import PagePath, Pressure
 from allocsim.page_alloc.pcp import NO_LIST, Pcp, list_index
-from allocsim.page_alloc.zones import ORDERS, TYPES, Mt
+from allocsim.page_alloc.zones import ORDERS, PAGEBLOCK_ORDER, TYPES, Mt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,11 +61,11 @@ class PageAllocator:
             Buddy(zone, state, movable)
             for zone, state in zip(machine.zones, machine.states, strict=True)
         ]
+        #: Owner of each owned page block (R4.34), by zone.
+        self.owners: list[dict[int, int]] = [{} for _ in machine.zones]
         self.pcps = [
-            [Pcp(buddy, zone.pcp[cpu], machine.rules) for cpu in range(machine.cpus)]
-            if zone.managed
-            else []
-            for buddy, zone in zip(self.buddies, machine.zones, strict=True)
+            [self._pcp(z, cpu) for cpu in range(machine.cpus)] if zone.managed else []
+            for z, zone in enumerate(machine.zones)
         ]
         for pcps, state in zip(self.pcps, machine.states, strict=True):
             for cpu, index, blocks in state.lists:
@@ -85,8 +86,14 @@ class PageAllocator:
             for order in range(ORDERS)
         ]
 
+    def _pcp(self, z: int, cpu: int) -> Pcp:
+        buddy, numbers, rules = self.buddies[z], self.zones[z].pcp[cpu], self.machine.rules
+        if rules.own_blocks:
+            return OwningPcp(buddy, numbers, rules, cpu, self.owners[z])
+        return Pcp(buddy, numbers, rules)
+
     def zonelist(self, highest: int) -> list[int]:
-        """Zones a request may come from, the preferred one first (R4.34)."""
+        """Zones a request may come from, the preferred one first (R4.35)."""
         return self._zonelists[highest]
 
     def zone_of(self, pfn: int) -> int:
@@ -154,7 +161,7 @@ class PageAllocator:
     def _from_freelist(self, request: Request, pressure: Pressure) -> tuple[int, int] | None:
         """mm/page_alloc.c:get_page_from_freelist: zones in turn; R4.28's pass comes first.
 
-        That pass does not leave the preferred node (R4.34).
+        That pass does not leave the preferred node (R4.35).
         """
         order, highest = request.order, request.highest
         zonelist = self.zonelist(highest)
@@ -192,10 +199,12 @@ class PageAllocator:
         if index != NO_LIST:
             self._touch(z, cpu)
             pcp = self.pcps[z][cpu]
-            pages = pcp.lists[index]
-            path = int(PagePath.HIT)
             if not flags & BULK:
                 pcp.free_count >>= 1
+            if isinstance(pcp, OwningPcp):
+                return self._owned(z, pcp, request, nofragment=nofragment)
+            pages = pcp.lists[index]
+            path = int(PagePath.HIT)
             if not len(pages):
                 wanted = pcp.refill_blocks(order, below_high=self.below_high[z])
                 if not (highatomic and self.machine.rules.atomic_past_lists):
@@ -213,6 +222,20 @@ class PageAllocator:
         if not blocks:
             return None
         return self._how(buddy, before, PagePath.BUDDY), blocks[0]
+
+    def _owned(
+        self, z: int, pcp: OwningPcp, request: Request, *, nofragment: bool
+    ) -> tuple[int, int] | None:
+        """Off lists that own page blocks (R4.34)."""
+        order, migratetype = request.order, request.migratetype
+        pfn = pcp.take(order, migratetype)
+        if pfn >= 0:
+            return PagePath.HIT, pfn
+        before = pcp.buddy.counters[CLAIM], pcp.buddy.counters[STEAL]
+        wanted = pcp.refill_blocks(order, below_high=self.below_high[z]) << order
+        pcp.fill(order, migratetype, wanted, nofragment=nofragment)
+        pfn = pcp.take(order, migratetype)
+        return (self._how(pcp.buddy, before, PagePath.REFILL), pfn) if pfn >= 0 else None
 
     def _refill(
         self, pcp: Pcp, index: int, migratetype: int, wanted: int, *, nofragment: bool
@@ -243,10 +266,14 @@ class PageAllocator:
         if index == NO_LIST:
             buddy.free_block(pfn, order)
             return PagePath.BUDDY_FREE
+        cpu = self.owners[z].get(pfn >> PAGEBLOCK_ORDER, cpu)
         self._touch(z, cpu)
         pcp = self.pcps[z][cpu]
-        pcp.lists[index].push(pfn)
-        pcp.count += 1 << order
+        if isinstance(pcp, OwningPcp):
+            pcp.put(pfn, order)
+        else:
+            pcp.lists[index].push(pfn)
+            pcp.count += 1 << order
         return self.freed(z, cpu, order, index)
 
     def freed(self, z: int, cpu: int, order: int, index: int) -> int:

@@ -1,4 +1,4 @@
-"""Memory nodes: which node a CPU is on, which nodes have memory, and what serves for them (R4.34).
+"""Memory nodes: which node a CPU is on, which nodes have memory, and what serves for them (R4.35).
 
 Data only, of a machine of one node or more.
 """

@@ -103,6 +103,7 @@ class PageRules:
         atomic_past_lists: a request that may use the atomic reserve goes to the buddy where its
             list is empty (7.1), else refills the list as any other (6.19, R4.4).
         scale_max: CONFIG_PCP_BATCH_SCALE_MAX: batches grow to batch << scale_max (R4.5, R4.7).
+        own_blocks: the lists own page blocks: no kernel's rule, a proposal (R4.34).
     """
 
     free_high_half: bool = True
@@ -111,6 +112,7 @@ class PageRules:
     free_high_batch: bool = True
     atomic_past_lists: bool = True
     scale_max: int = 5
+    own_blocks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

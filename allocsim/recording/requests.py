@@ -18,6 +18,7 @@ import numpy as np
 from allocsim.page_alloc.gfp import highest_zones, migratetypes, urgency
 from allocsim.page_alloc.nodes import NO_NODE
 from allocsim.page_alloc.zones import zone_classes
+from allocsim.recording.rcu_sheaves import UNKNOWN
 from allocsim.slub.requests import ObjectRequests, Op
 from allocsim.tables import column, concat, empty, find, take
 from allocsim.trace.events import Ev, Probe
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from allocsim.page_alloc.zones import Zone
+    from allocsim.recording.rcu_sheaves import SheavesDue
     from allocsim.tables import Array, Bools, Columns, Int8, Int16, Int32, Int64, UInt8
 
 #: Event columns that are read, as far as the trace has them.
@@ -194,9 +196,12 @@ class RecordedRequests:
         zones: the zones page requests are for.
         pre_trace: rising handles of objects live before the trace, which are those of the frees
             that end them; frees of other unknown objects are left out.
+        due: when sheaves of kfree_rcu came back; None: it was not recorded.
     """
 
-    def __init__(self, zones: Sequence[Zone], pre_trace: Int64) -> None:
+    def __init__(
+        self, zones: Sequence[Zone], pre_trace: Int64, due: SheavesDue | None = None
+    ) -> None:
         self._zones = zones
         classes = zone_classes(zones)
         used = [z for z, zone in enumerate(zones) if zone.managed]
@@ -204,6 +209,7 @@ class RecordedRequests:
         if len(zones) > classes:
             self._starts = np.array([zones[z].start_pfn for z in used])
         self._firsts = np.array([z // classes * classes for z in used], np.int8)
+        self._due = due
         self._pre_trace = pre_trace
         #: Allocations that a free is still to come of, and their caches or why there is none.
         self._live: Columns = empty({"object": "i8", "cache": "i4"})
@@ -260,7 +266,8 @@ class RecordedRequests:
         node = column(columns, "node", rows).astype(np.int16)
         named = (node >= 0) & (op == Op.ALLOC) if "node" in columns else np.zeros(0, np.bool_)
         asked = np.where(named, node, np.int16(NO_NODE)) if named.any() else None
-        return ObjectRequests(rows + seq, cpu[rows], own[keep], op, handle, node=asked)
+        found = ObjectRequests(rows + seq, cpu[rows], own[keep], op, handle, node=asked)
+        return found if self._due is None else found._replace(due=self._due.of(found.seq))
 
     def _count_left_out(self, own: Int32, allocates: Bools, unknown: Int64) -> None:
         """Count what is left out, of objects whose allocation was seen and of the others."""
@@ -338,6 +345,7 @@ class RecordedRequests:
             put(ts, ts[at]),
             put(run, 0),
             put(left, 0),
+            None if shown.due is None else put(shown.due, UNKNOWN),
             None if shown.node is None else put(shown.node, NO_NODE),
         )
         return merged, shows

@@ -29,7 +29,7 @@ class CacheEvents(NamedTuple):
         path: Path of each event.
         max_order: largest order to be had from the page allocator at each event; None: any.
         no_sheaf: events at which no sheaf can be allocated; None: at none.
-        ts, run, left, node: as in ObjectRequests.
+        ts, run, left, due, node: as in ObjectRequests.
     """
 
     cpu: Ints
@@ -42,6 +42,7 @@ class CacheEvents(NamedTuple):
     ts: Int64 | None = None
     run: Int64 | None = None
     left: Int32 | None = None
+    due: Int64 | None = None
     node: Int16 | None = None
 
     def part(self, begin: int, end: int) -> CacheEvents:

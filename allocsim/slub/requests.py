@@ -40,6 +40,8 @@ class ObjectRequests(NamedTuple):
         run: of a FROM_SHEAF, which prefilled sheaf: a number for each (i8).
         left: of a FROM_SHEAF, how many are still to come out of that sheaf, this one among them
             (i4): the sheaf is asked for before the first and returned behind the last.
+        due: of a FREE_RCU, when the sheaf that it may fill comes back, ns (i8); -1: a grace period
+            after it is full. None: -1 for all.
         node: memory node an ALLOC asks for by name, NO_NODE where it asks for none (R3.25) (i2);
             None: none does.
     """
@@ -52,6 +54,7 @@ class ObjectRequests(NamedTuple):
     ts: Int64 | None = None
     run: Int64 | None = None
     left: Int32 | None = None
+    due: Int64 | None = None
     node: Int16 | None = None
 
     def part(self, rows: slice) -> ObjectRequests:

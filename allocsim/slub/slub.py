@@ -191,11 +191,11 @@ class Slub:
             None,
             None if requests.run is None else requests.run.take(order),
             None if requests.left is None else requests.left.take(order),
-            self._asked_nodes(requests, order),
+            node=self._asked_nodes(requests, order),
         )
         numbers = np.arange(len(self.caches))
         ends = np.searchsorted(requests.cache.take(order), numbers, side="right").tolist()
-        pages, sheaves = self._replay(window, order, [0, *ends], requests.ts)
+        pages, sheaves = self._replay(window, order, [0, *ends], requests)
         self.sheaf_objects = _sheaf_objects(sheaves)
         self.live_objects.add(requests.object[stays], objects[place[stays]])
         found = self.sheaf_objects._replace(row=self.sheaf_objects.row + first)
@@ -247,7 +247,7 @@ class Slub:
         return np.where(there, requests.node, np.int16(NO_NODE)).take(order)
 
     def _replay(
-        self, window: CacheEvents, order: Int64, bounds: Sequence[int], ts: Int64 | None
+        self, window: CacheEvents, order: Int64, bounds: Sequence[int], requests: ObjectRequests
     ) -> tuple[Int64, list[Int64]]:
         """Replay all caches.
 
@@ -261,7 +261,8 @@ class Slub:
             own = slice(bounds[number], bounds[number + 1])
             if own.start == own.stop and number not in told.wanted:
                 continue
-            part, mine = told.replay(number, window.part(own.start, own.stop), order[own], ts)
+            part, rows = window.part(own.start, own.stop), order[own]
+            part, mine = told.replay(number, part, rows, requests.ts, requests.due)
             if mine is not None:
                 window.objects[own], window.path[own] = part.objects[mine], part.path[mine]
         return told.pages(), told.sheaves
@@ -343,7 +344,12 @@ class _Told:
         self.sheaves: list[Int64] = []
 
     def replay(
-        self, number: int, part: CacheEvents, rows: Int64, ts: Int64 | None
+        self,
+        number: int,
+        part: CacheEvents,
+        rows: Int64,
+        ts: Int64 | None,
+        due: Int64 | None = None,
     ) -> tuple[CacheEvents, Bools | None]:
         """Replay a cache's events, and what is wanted of it between them.
 
@@ -352,6 +358,7 @@ class _Told:
             part: its events.
             rows: their rows.
             ts: by row, times [ns].
+            due: by row, as ObjectRequests has it.
 
         Returns:
             All it did, and which events of that are its own (None: all).
@@ -363,6 +370,8 @@ class _Told:
             part, rows, mine = merge(part, rows, asked)
         if ts is not None:
             part = part._replace(ts=ts[rows])
+        if due is not None:
+            part = part._replace(due=due[rows])
         cache.replay(part)
         if mine is not None and asked is not None:
             given = part.objects[~mine]

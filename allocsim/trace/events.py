@@ -66,7 +66,12 @@ EVENT_COLUMNS: tuple[Column, ...] = (
     Column("fallback_migratetype", "i4", "", "mm_page_alloc_extfrag: migratetype fallen back to."),
     Column("change_ownership", "i4", "", "mm_page_alloc_extfrag: the pageblock changed its type."),
     Column("page_flags", "u8", "", "page_ref: page->flags, re-read after the operation (P1)."),
-    Column("count", "i4", "", "page_ref: reference count, re-read after the operation (P1)."),
+    Column(
+        "count",
+        "i4",
+        "",
+        "page_ref: reference count, re-read after the operation (P1); rcu_free_sheaf: objects.",
+    ),
     Column("mapcount", "i4", "", "page_ref: the word shared by mapcount and page type (P2)."),
     Column("mapping", "u8", "", "page_ref: page->mapping, re-read after the operation (P1)."),
     Column("val", "i4", "", "page_ref: operand of the operation."),
@@ -138,6 +143,11 @@ class Ev(IntEnum):
     MM_SETUP_PER_ZONE_LOWMEM_RESERVE = 19
     MM_CALCULATE_TOTALRESERVE_PAGES = 20
     MM_ALLOC_CONTIG_MIGRATE_RANGE_INFO = 21
+    RCU_FREE_SHEAF = 22
+
+
+#: The group of the probes that ``allocsim record`` makes; each is called as the function it is of.
+PROBES = "allocsim"
 
 
 class Probe(IntEnum):
@@ -169,6 +179,8 @@ class Event:
     @property
     def system(self) -> str:
         """Which of the kernel's groups of tracepoints it is of."""
+        if self.code is Ev.RCU_FREE_SHEAF:
+            return PROBES
         return "page_ref" if self.name.startswith("page_ref") else "kmem"
 
 
@@ -235,6 +247,8 @@ EVENTS: tuple[Event, ...] = (
         Ev.MM_ALLOC_CONTIG_MIGRATE_RANGE_INFO,
         ("start", "end", "migratetype", "nr_migrated", "nr_reclaimed", "nr_mapped"),
     ),
+    # A probe too, of what is done to no single object.
+    Event(Ev.RCU_FREE_SHEAF, ("cache", "count"), {"nr": "count"}),
 )
 
 _PAGE_REF_NEEDED = ("pfn", "val")

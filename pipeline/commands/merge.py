@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
-import typer
-
 from pipeline.commands.options.common import DB, DEFAULT_DB, DEFAULT_WAIT, WAIT, tell_failed
+from pipeline.commands.options.declared import Argument
 
 
 def merge(
     units: Annotated[
         str,
-        typer.Argument(
+        Argument(
             metavar="DIR", help="What replay or sweep were given as --units; s3://BUCKET/DIR too."
         ),
     ],
@@ -32,5 +32,5 @@ def merge(
         results = merged(units, db, progress=progress)
     results.close()
     runs, added = len(results.asked), len(results.added)
-    typer.echo(f"{runs} units: {added} added, {runs - added} there already; database {db}")
+    sys.stdout.write(f"{runs} units: {added} added, {runs - added} there already; database {db}\n")
     tell_failed(results.failed)

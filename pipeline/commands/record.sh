@@ -54,28 +54,35 @@ owners() {
 # Functions of the allocators that have no tracepoint, as probes of the group allocsim. The probe
 # grammar allows arrays of 64 at most: the first 16 objects of a call are one event, further ones
 # have events of their own, up to 528, which are made only where a call has so many. What this
-# kernel does not let be probed is left out. By its BTF the fields of struct kmem_cache are known.
+# kernel does not let be probed is left out. Where the fields of a cache lie is known for the
+# kernels that were read (struct kmem_cache, struct slab_sheaf), of others by BTF.
 probes() (
     [ -w $tracing/kprobe_events ] || exit 0
     free=kmem_cache_free_bulk alloc=kmem_cache_alloc_bulk_noprof
-    cache='' size=''
+    cache='' size='' caller='' done='' sheaf=''
     if [ -e /sys/kernel/btf/vmlinux ]; then
-        cache=' cache=s->name:string' size=' bytes_alloc=s->size:u32'
+        cache=' cache=s->name:string' size=' bytes_alloc=s->size:u32' done=' done=$retval'
     fi
+    case $(uname -r) in
+        7.[123].* | 7.[123]-*)
+            cache=' cache=+0(+88($arg1)):string' size=' bytes_alloc=+24($arg1):u32'
+            done=' done=$retval:u8' sheaf='cache=+0(+88(+16($arg1))):string nr=+24($arg1):u32' ;;
+    esac
+    [ "$(uname -m)" != x86_64 ] || caller=' caller=$stack0:x64'
     {
+        [ ! "$sheaf" ] || echo "f:allocsim/rcu_free_sheaf rcu_free_sheaf $sheaf"
         echo "r64:allocsim/kfree_rcu_sheaf __kfree_rcu_sheaf$cache ptr=\$arg2:x64 done=\$retval:u8"
         for first in '' 16 80 144 208 272 336 400 464; do
-            most=64; [ "$first" ] || most=16
-            echo "p:allocsim/kmem_cache_free_bulk${first:+_from_$first} $free$cache nr=\$arg2:u64" \
-                "caller=\$stack0:x64 ptrs=+$((8 * ${first:-0}))(\$arg3):x64[$most]"
-            [ "$size" ] || continue
-            echo "r64:allocsim/kmem_cache_alloc_bulk${first:+_from_$first} $alloc$cache$size" \
-                "gfp=\$arg2:u32 nr=\$arg3:u64 done=\$retval" \
-                "ptrs=+$((8 * ${first:-0}))(\$arg4):x64[$most]"
+            part=${first:+_from_$first} words=64 at="+$((8 * ${first:-0}))"
+            [ "$first" ] || words=16
+            echo "p:allocsim/kmem_cache_free_bulk$part $free$cache nr=\$arg2:u64$caller" \
+                "ptrs=$at(\$arg3):x64[$words]"
+            [ ! "$size" ] || echo "r64:allocsim/kmem_cache_alloc_bulk$part $alloc$cache$size" \
+                "gfp=\$arg2:u32 nr=\$arg3:u64$done ptrs=$at(\$arg4):x64[$words]"
         done
     } | while read -r probe; do
-        echo "$probe" >> $tracing/kprobe_events || # before 6.10 it was called without _noprof
-            echo "${probe%%_noprof*}${probe#*_noprof}" >> $tracing/kprobe_events || true
+        echo "$probe" >> $tracing/dynamic_events || # before 6.10 it was called without _noprof
+            echo "${probe%%_noprof*}${probe#*_noprof}" >> $tracing/dynamic_events || true
     done 2> /dev/null
 )
 

@@ -6,8 +6,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from pipeline.commands.options import completion
 from pipeline.commands.options.common import (
     CACHES,
@@ -27,18 +25,17 @@ from pipeline.commands.options.common import (
     PlacementChoice,
     tell_failed,
 )
+from pipeline.commands.options.declared import Argument, Option
 from pipeline.terminal import printable
 
 
 def replay(
-    traces: Annotated[
-        list[Path], typer.Argument(metavar="TRACE", help="Trace sets, or recordings.")
-    ],
+    traces: Annotated[list[Path], Argument(metavar="TRACE", help="Trace sets, or recordings.")],
     db: DB = DEFAULT_DB,
     _wait: WAIT = DEFAULT_WAIT,
     placement: Annotated[
         PlacementChoice,
-        typer.Option(
+        Option(
             help="recorded: where the kernel put things. simulated: where the model puts them,"
             " as a run of its own beside the recorded one."
         ),
@@ -46,7 +43,7 @@ def replay(
     set_: SETTINGS = None,
     policy: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             metavar="NAME|FILE",
             autocompletion=completion.policies,
             help="Refcount policy: a shipped one, or your own TOML file. May be repeated;"
@@ -56,7 +53,7 @@ def replay(
     ] = None,
     scheme: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             metavar="NAME|FILE",
             autocompletion=completion.schemes,
             help="Scheme of page descriptors: a shipped one, or your own TOML file. May be"
@@ -65,7 +62,7 @@ def replay(
     ] = None,
     costs: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="NAME|FILE",
             autocompletion=completion.costs,
             help="What operations on reference counts take: a shipped table, or your own TOML file"
@@ -75,7 +72,7 @@ def replay(
     instance: INSTANCE = None,
     vmlinux: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             metavar="FILE",
             help="Image of the recorded kernel with its DWARF: file and line of each call site are"
             " taken from it (pip install 'allocsim[vmlinux]'); from names of functions, files"
@@ -87,7 +84,7 @@ def replay(
     cluster: CLUSTER = None,
     again: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--again",
             help="Add a run of what the database has already, too: the same trace with the same"
             " policies, schemes, costs and settings.",
@@ -136,7 +133,7 @@ def replay(
         )
     there = [run for run in results.asked if run not in results.added]
     if there:
-        typer.echo(printable(_there(there)), err=True)
+        sys.stderr.write(f"{printable(_there(there))}\n")
     with results, results.asking() as connection, selected_lives(connection, chosen):
         if chosen:
             print_selected(connection, results.asked, chosen.words(), sys.stdout)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from pipeline.commands.options.common import (
     CACHES,
     CPUS,
@@ -18,6 +16,7 @@ from pipeline.commands.options.common import (
     UNTIL,
     WAIT,
 )
+from pipeline.commands.options.declared import Option
 from pipeline.commands.options.formats import (
     FILES,
     FORMATS,
@@ -38,18 +37,18 @@ def report(
     output: FILES = None,
     run: Annotated[
         list[int] | None,
-        typer.Option(
+        Option(
             metavar="NUMBER",
             help="Report on this run only, or on the one it is simulated of. May be repeated.",
         ),
     ] = None,
     trace: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Report on the runs of this trace only. Likewise."),
+        Option(metavar="NAME", help="Report on the runs of this trace only. Likewise."),
     ] = None,
     full: Annotated[
         bool,
-        typer.Option("--full", help="With an appendix: everything that is known of each run."),
+        Option("--full", help="With an appendix: everything that is known of each run."),
     ] = False,
     force: FORCE = False,
     since: SINCE = None,

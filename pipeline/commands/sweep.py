@@ -7,8 +7,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from pipeline.commands.options import completion
 from pipeline.commands.options.common import (
     CLUSTER,
@@ -21,6 +19,7 @@ from pipeline.commands.options.common import (
     WAIT,
     tell_failed,
 )
+from pipeline.commands.options.declared import Argument, Option
 
 
 class By(StrEnum):
@@ -31,12 +30,10 @@ class By(StrEnum):
 
 
 def sweep(
-    traces: Annotated[
-        list[Path], typer.Argument(metavar="TRACE", help="Trace sets, or recordings.")
-    ],
+    traces: Annotated[list[Path], Argument(metavar="TRACE", help="Trace sets, or recordings.")],
     vary: Annotated[
         list[str],
-        typer.Option(
+        Option(
             metavar="KEY=VALUE,VALUE...",
             autocompletion=completion.settings,
             help="A number of the model, and the values it takes; default: as the kernel has it."
@@ -48,14 +45,14 @@ def sweep(
     set_: SETTINGS = None,
     by: Annotated[
         By,
-        typer.Option(help="A row a combination, or one for each of the caches that move most."),
+        Option(help="A row a combination, or one for each of the caches that move most."),
     ] = By.RUN,
     jobs: JOBS = None,
     units: UNITS = None,
     cluster: CLUSTER = None,
     fast: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--fast",
             help="Let numba compile the model of SLUB, which takes a second a process: the outcome"
             " is the same. Needs allocsim[fast].",
@@ -79,7 +76,7 @@ def sweep(
     with shown() as progress:
         results = swept(traces, vary, db, settings=set_, where=where, fast=fast, progress=progress)
     runs, added = len(results.asked), len(results.added)
-    typer.echo(f"{runs} combinations: {added} added, {runs - added} there already", err=True)
+    sys.stderr.write(f"{runs} combinations: {added} added, {runs - added} there already\n")
     with results, results.asking() as connection:
         print_swept(connection, results.asked, sys.stdout, by_cache=by is By.CACHE)
     tell_failed(results.failed)

@@ -20,7 +20,7 @@ from typer.main import get_command
 
 from allocsim.kernels.profile import DEFAULT, PROFILES
 from allocsim.kernels.settings import SETTINGS
-from pipeline.cli import app
+from pipeline.cli.typer_app import typer_app
 from pipeline.docs.man import man_page
 from pipeline.docs.rulebook import titles_file
 from pipeline.processes.scratch import scratch
@@ -181,7 +181,7 @@ def _row(about: View) -> str:
 def _commands() -> list[tuple[str, TyperCommand]]:
     """Every command by its name; those of a group by the group's name and theirs."""
     found: list[tuple[str, TyperCommand]] = []
-    for name, command in cast("TyperGroup", get_command(app)).commands.items():
+    for name, command in cast("TyperGroup", get_command(typer_app())).commands.items():
         members = getattr(command, "commands", None)
         for below, member in members.items() if members else [("", command)]:
             found.append((f"{name} {below}".strip(), cast("TyperCommand", member)))
@@ -217,7 +217,7 @@ def _command_page(name: str, command: TyperCommand) -> str:
 
 def _man_page() -> str:
     return man_page(
-        cast("TyperGroup", get_command(app)).help or "",
+        cast("TyperGroup", get_command(typer_app())).help or "",
         _ENDS,
         [
             (_usage(name, command), sentence, "\n".join(more), _params(command))

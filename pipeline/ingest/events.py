@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.trace.events import EVENT_COLUMN, EVENTS, Ev, Event
+from allocsim.trace.events import EVENT_COLUMN, EVENTS, PROBES, Ev, Event
 from pipeline.errors import InputError
 from pipeline.ingest.formats import EventFormat, Field, format_names, parse_format
-from pipeline.ingest.raw.probes import SYSTEM, ProbeFormat, Probes
+from pipeline.ingest.raw.probes import ProbeFormat, Probes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from allocsim.tables import UInt8
     from pipeline.ingest.raw.struct_page import StructPages
 
@@ -31,7 +34,11 @@ USER_STACK = "user_stack"
 OF_NO_FORMAT = "events of no format"  #: what those of a type are called that no format is of
 _MOST_OF_FTRACE = 255
 _OWN_OF_FTRACE = 15  # numbers below it are of ftrace itself in all kernels, and have formats
-_EVENT_SYMBOL = re.compile(rb"^([0-9a-f]{8,16}) \S __event_(\w{1,80})$", re.MULTILINE)
+# In kallsyms: what stands in front of an event's name, in its line and in all, and the name.
+_EVENT_SYMBOL = b" __event_"
+_IN_FRONT = re.compile(rb"(?:^|\n)([0-9a-f]{8,16}) \S$")
+_LONGEST_IN_FRONT = 20
+_EVENT_NAME = re.compile(rb"(\w{1,80})(?:\n|$)")
 _FEWEST_KNOWN = 2  # of which one alone would agree with itself
 _BESIDE = 32  # numbers beside those that are kept
 # Of newer kernels, or of kernels built with what they are of.
@@ -108,7 +115,7 @@ class EventTypes:
         """
         types = cls()
         for system, text in formats:
-            if system not in _SYSTEMS and system not in ("ftrace", SYSTEM):
+            if system not in _SYSTEMS and system != "ftrace":
                 continue
             layout = _layout(system, text, where)
             if layout is not None:
@@ -124,7 +131,7 @@ class EventTypes:
         key = (layout.system, layout.name)
         if key == ("ftrace", USER_STACK):
             self.user_stack = layout.number
-        probe = ProbeFormat.of(layout) if layout.system == SYSTEM else None
+        probe = ProbeFormat.of(layout) if layout.system == PROBES else None
         if key not in _BY_NAME and key != _KERNEL_STACK and probe is None:
             return
         _check(layout, where)
@@ -162,7 +169,7 @@ class EventTypes:
                         f"{where}: {names[number]} and {name} both have number {number}: the "
                         "formats are damaged"
                     )
-                if system in _SYSTEMS:
+                if system in _SYSTEMS and system != PROBES:
                     low, high = self.spans.get(system, (number, number))
                     self.spans[system] = min(low, number), max(high, number)
 
@@ -183,9 +190,7 @@ class EventTypes:
             symbols: the text of kallsyms.
             word: bytes of a pointer.
         """
-        found = {
-            match[2].decode("ascii"): int(match[1], 16) for match in _EVENT_SYMBOL.finditer(symbols)
-        }
+        found = dict(_event_symbols(bytes(symbols)))
         known = {
             layout.number: found[layout.name]
             for layout in (kept.format for kept in self.kept)
@@ -221,6 +226,16 @@ class EventTypes:
             for event in EVENTS
             if event.system == system and event.code not in there | _NOT_EVERYWHERE
         ]
+
+
+def _event_symbols(text: bytes) -> Iterator[tuple[str, int]]:
+    """Name and address of each pointer to an event type in the text of kallsyms."""
+    pieces = text.split(_EVENT_SYMBOL)
+    for before, behind in pairwise(pieces):
+        address = _IN_FRONT.search(before[-_LONGEST_IN_FRONT:])
+        name = _EVENT_NAME.match(behind)
+        if address and name:
+            yield name[1].decode("ascii"), int(address[1], 16)
 
 
 def _layout(system: str, text: memoryview, where: str) -> EventFormat | None:

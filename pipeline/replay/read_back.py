@@ -23,6 +23,7 @@ from allocsim.kernels.slub_rules import GRACE_NS
 from allocsim.page_alloc.nodes import Nodes, one_node
 from allocsim.recording import requests as recorded_requests
 from allocsim.recording.cache_names import kmalloc_slots
+from allocsim.recording.rcu_sheaves import Callbacks, RcuFrees, SheavesDue, sheaves_due
 from allocsim.recording.requests import (
     UNKNOWN_CACHE,
     UNSIZED_CACHE,
@@ -31,6 +32,7 @@ from allocsim.recording.requests import (
     RecordedPages,
     RecordedRequests,
 )
+from allocsim.trace.events import Ev, Probe
 from allocsim.trace.results import How
 from pipeline.processes.prefetch import prefetch
 from pipeline.replay.settings import span_ns
@@ -49,10 +51,11 @@ from pipeline.replay.world import (
 from pipeline.trace_set.machine import kernel_caches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     import duckdb
 
+    from allocsim.initial_state.sysfs_slab import CacheFacts
     from allocsim.page_alloc.zones import Zone
     from allocsim.recording.requests import RequestWindow
     from allocsim.tables import Array, Bools, Int32
@@ -140,7 +143,8 @@ class RecordedRun:
         self._run = run
         self._trace = trace
         self._window_rows = window_rows
-        caches = self._caches()
+        facts = recorded_facts(trace)
+        caches = self._caches(facts)
         origin, cache, self._frees, unnamed = self._origins(len(caches))
         caches += unnamed
         self._named = caches
@@ -187,7 +191,7 @@ class RecordedRun:
             seen=seen.table,
             slices=slices,
             turns=turns,
-            facts=recorded_facts(trace),
+            facts=facts,
             zones=zones,
             states=states,
             zones_how=how,
@@ -229,9 +233,30 @@ class RecordedRun:
         Args:
             moment: where in its interval each untraced free is put, 0 to 1.
         """
-        maker = RecordedRequests(self.recorded.zones, pre_trace_handles(self.recorded))
+        maker = RecordedRequests(
+            self.recorded.zones, pre_trace_handles(self.recorded), self.sheaves_due()
+        )
         maker.counts.update(self.untraced.counts())
         return maker, prefetch(self._windows(maker, moment))
+
+    def sheaves_due(self) -> SheavesDue | None:
+        """When sheaves of kfree_rcu came back; None where that was not recorded."""
+        columns = ("ts", "cpu", "event", "cache", "count", "probe")
+        if "rcu_free_sheaf" not in self._trace.meta["recorded_events"]:
+            return None
+        frees, callbacks = [], []
+        for first, window in self._events(columns):
+            if any(name not in window for name in columns):
+                return None
+            ts, cpu, cache = window["ts"], window["cpu"], window["cache"]
+            at = np.flatnonzero(window["probe"] == Probe.KFREE_RCU_SHEAF)
+            frees.append(RcuFrees(first + at, ts[at], cpu[at], cache[at]))
+            at = np.flatnonzero(window["event"] == Ev.RCU_FREE_SHEAF)
+            callbacks.append(Callbacks(ts[at], cpu[at], cache[at], window["count"][at]))
+        return sheaves_due(
+            RcuFrees(*map(np.concatenate, zip(*frees, strict=True))),
+            Callbacks(*map(np.concatenate, zip(*callbacks, strict=True))),
+        )
 
     def _windows(self, maker: RecordedRequests, moment: float) -> Iterator[RequestWindow]:
         self.untraced.begin(moment)
@@ -248,12 +273,12 @@ class RecordedRun:
             yield first, window
             first += len(window["ts"])
 
-    def _caches(self) -> list[tuple[str, int]]:
+    def _caches(self, facts: Mapping[str, CacheFacts]) -> list[tuple[str, int]]:
         """Name and slot size of every cache, by number; -1: nothing tells it.
 
         As its allocations tell it, else sysfs, slabinfo, or its name as one of kmalloc's classes.
         """
-        facts, slots = recorded_facts(self._trace), kernel_caches(self._trace)
+        slots = kernel_caches(self._trace)
         found = self._connection.execute(
             "SELECT name, object_size FROM caches WHERE run = ? ORDER BY cache", [self._run]
         ).fetchall()

@@ -190,11 +190,16 @@ def _zone_rows(world: World) -> Rows:
 
 
 def _zone_counter_rows(world: World) -> Rows:
+    """What was counted of each zone, and the pages on the CPUs' lists at the end."""
+    allocator = world.simulation.pages.allocator
     return [
         {"zone": number, "name": name, "value": int(value)}
-        for number, buddy in enumerate(world.simulation.pages.allocator.buddies)
+        for number, buddy in enumerate(allocator.buddies)
         if world.machine.zones[number].managed
-        for name, value in zip(PAGE_COUNTERS, buddy.counters, strict=True)
+        for name, value in (
+            *zip(PAGE_COUNTERS, buddy.counters, strict=True),
+            ("pcp_pages", sum(pcp.count for pcp in allocator.pcps[number])),
+        )
     ]
 
 

@@ -32,6 +32,7 @@ from allocsim.initial_state.zoneinfo import (
     parse_list_pages,
     parse_nodes,
     parse_pagetypeinfo,
+    parse_zoneinfo,
     placed,
 )
 from allocsim.kernels.cache_shapes import cache_shapes, profile_of
@@ -321,6 +322,9 @@ def recorded_zones(
         return assumed, assumed_states(assumed), How.ASSUMED, (True,)
     try:
         zones, memory = parse_nodes(zoneinfo, cpus)
+        if sum(memory) == 1 and trace.snapshot_text("nodes") is None:
+            # No page tells of a CPU on a node without memory.
+            zones, memory = parse_zoneinfo(zoneinfo, cpus), (True,)
         held = parse_pagetypeinfo(trace.snapshot_text("pagetypeinfo") or "", apart=len(memory) > 1)
     except ZoneTextError as error:
         raise InputError(f"{trace.snapshot('pagetypeinfo').parent}: {error}") from error

@@ -44,7 +44,7 @@ _SAID = {
     "published": "published",
     "assumed": "its place in the order assumed",
 }
-_ABOUT = (
+_ABOUT = with_titles(
     "The plan (R6.2): pages that need no count lose it, then descriptors are allocated apart from "
     "struct page. Saved: locked instructions on reference counts that freezing the kind saves, and "
     "their share of all under refcounted; at least and at most where use is assumed. A dash: it "
@@ -116,7 +116,7 @@ def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
     tables = [_step(list(rows)) for _, rows in groupby(found, lambda row: row["step"])]
     return [
         Heading("Roadmap to memory descriptors"),
-        Text(with_titles(_ABOUT)),
+        Text(_ABOUT),
         *tables,
         *_empty_steps(connection, {row["step"] for row in found}),
         *_words(connection, run),

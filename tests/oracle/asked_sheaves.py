@@ -90,11 +90,11 @@ class Cache(slub.Cache):
         """Without a sheaf: kfree_bulk, here at once."""
         return self.below.free(self.slub.cpu, what)
 
-    def kfree_rcu(self, cpu: int, what: Any, now: int) -> str:
+    def kfree_rcu(self, cpu: int, what: Any, due: int) -> str:
         """Caches without sheaves do not ask for one."""
         if not self.shape.capacity:
             return self.kfree_rcu_batch(what)
-        return super().kfree_rcu(cpu, what, now)
+        return super().kfree_rcu(cpu, what, due)
 
 
 class AskedSheaves(slub.Slub):
@@ -119,10 +119,17 @@ class AskedSheaves(slub.Slub):
             flush_batch=flush_batch,
         )
         self.caches = [Cache(self, number, shape) for number, shape in enumerate(shapes)]
-        self.pages = self.below.pages
 
     def pre_trace_slab(self, cache: slub.Cache, key: int) -> Any:
         return self.below.pre_trace_slab(self.caches[cache.number].below, key)
+
+    @property
+    def pages(self) -> list[tuple[int, ...]]:
+        return self.below.pages
+
+    @pages.setter
+    def pages(self, pages: list[tuple[int, ...]]) -> None:
+        self.below.pages = pages
 
     @property
     def cpu(self) -> int:

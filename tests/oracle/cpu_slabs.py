@@ -389,7 +389,7 @@ class CpuSlabs:
         cache = self.caches[number]
         found: Found | None
         if op > 0:
-            path, found = cache.alloc(cpu, rest[3] if len(rest) > 3 else NO_NODE)
+            path, found = cache.alloc(cpu, rest[4] if len(rest) > 4 else NO_NODE)
             self.live[handle] = found
         else:
             if handle in self.live:

@@ -218,7 +218,7 @@ class PageAllocator:
         return Outcome(PagePath.NO_BLOCK, -1, Pressure.RECLAIM)
 
     def zonelist(self, highest: int) -> list[int]:
-        """R4.34: a node's zones from the highest downwards, then those of the next node."""
+        """R4.35: a node's zones from the highest downwards, then those of the next node."""
         node, top = divmod(highest, self.classes)
         return [
             z

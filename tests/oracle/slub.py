@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from allocsim.page_alloc.nodes import NO_NODE, Nodes
@@ -361,8 +362,8 @@ class Cache:
 
     # --- kfree_rcu, R3.20 -------------------------------------------------------------------
 
-    def kfree_rcu(self, cpu: int, what: Found, now: int) -> str:
-        """kfree_rcu_sheaf, __kfree_rcu_sheaf."""
+    def kfree_rcu(self, cpu: int, what: Found, due: int) -> str:
+        """kfree_rcu_sheaf; ``due`` is when the sheaf comes back if this fills it."""
         if what[0].node != self.slub.node_of(cpu):
             return self.kfree_rcu_batch(what, "remote_free")
         pcs, barn = self.pcs.setdefault(cpu, Pcs()), self.barn(cpu)
@@ -381,7 +382,8 @@ class Cache:
             return self.kfree_rcu_batch(what)
         pcs.rcu_free.objects.append(what)
         if len(pcs.rcu_free.objects) == self.shape.capacity:
-            self.after_grace.append((now + GRACE_PERIOD, cpu, pcs.rcu_free))
+            self.after_grace.append((due, cpu, pcs.rcu_free))
+            self.after_grace.sort(key=itemgetter(0))
             pcs.rcu_free = None
         self.stat["free_rcu_sheaf"] += 1
         return "rcu_free"
@@ -451,6 +453,7 @@ class Cache:
         if pcs.rcu_free is not None:
             due = self.slub.now + GRACE_PERIOD
             self.after_grace.append((due, self.slub.cpu, pcs.rcu_free))
+            self.after_grace.sort(key=itemgetter(0))
         if self.shape.capacity:
             self.flush_main(pcs)
             self.free_empty_sheaf(pcs.main)
@@ -707,9 +710,13 @@ class Slub:
         now: int = 0,
         run: int = 0,
         left: int = 0,
+        due: int = -1,
         node: int = NO_NODE,
     ) -> tuple[str, int, int]:
-        """Replay one event: (path, slab, index)."""
+        """Replay one event: (path, slab, index).
+
+        ``due``: when the sheaf comes back that a kfree_rcu may fill; -1: a grace period later.
+        """
         self.seq, self.cpu, self.now = seq, cpu, now
         while self.changes and self.changes[0][0] <= now:
             self.change(*self.changes.pop(0)[1:])
@@ -730,5 +737,8 @@ class Slub:
                 found = (self.pre_trace_slab(cache, key), index)
             if found is None:  # the model could not allocate it, so there is nothing to free
                 return ("ignored", *NOTHING)
-            path = cache.free(cpu, found) if op == Op.FREE else cache.kfree_rcu(cpu, found, now)
+            if op == Op.FREE:
+                path = cache.free(cpu, found)
+            else:
+                path = cache.kfree_rcu(cpu, found, now + GRACE_PERIOD if due < 0 else due)
         return (path, found[0].number, found[1]) if found else (path, *NOTHING)

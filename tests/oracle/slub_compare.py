@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Trace:
-    """Requests (seq, cpu, cache, op, handle, then perhaps ts, run, left, node), and the world."""
+    """Requests (seq, cpu, cache, op, handle, perhaps ts, run, left, due, node), and the world."""
 
     shapes: Sequence[CacheShape]
     cpus: int
@@ -194,7 +194,8 @@ def _by_model(trace: Trace, window: int, *, fast: bool) -> Outcome:
         columns[4],
         *columns[5:7],
         *columns[7:8].astype(np.int32),
-        *columns[8:].astype(np.int16),
+        *columns[8:9],
+        *columns[9:].astype(np.int16),
     )
     handles = np.array(list(trace.pre_trace), np.int64)
     places = np.array(list(trace.pre_trace.values()), np.int64).reshape(-1, 2)

@@ -32,6 +32,7 @@ from allocsim.slub.sheaves.sheaf_steps import (
     put_empty,
     put_full,
 )
+from allocsim.slub.sheaves.steps import wait
 from allocsim.slub.sheaves.structs import (
     ALLOC_FASTPATH,
     BARN_GET,
@@ -70,7 +71,6 @@ from allocsim.slub.sheaves.structs import (
     SIZE,
     SPARE,
     WAITING,
-    WAITING_LAST,
 )
 
 if TYPE_CHECKING:
@@ -148,7 +148,8 @@ def slow(s: AskedState, e: SheafEvents, at: int) -> int:
     if op == _FREE:
         return free(s, cpu, e.objects[at], at, refused)
     if op < 0:
-        return free_rcu(s, cpu, e.objects[at], at, refused, e.ts[at])
+        due = e.due[at] if len(e.due) else NONE
+        return free_rcu(s, cpu, e.objects[at], at, refused, e.ts[at], due)
     if op == _ALLOC:
         e.objects[at], path = alloc(s, cpu, at, max_order, refused)
         return path
@@ -335,7 +336,7 @@ def free(s: AskedState, cpu: int, found: int, time: int, refused: int) -> int:
 
 
 def free_rcu(  # noqa: PLR0913 - the cache, the request, and what is refused
-    s: AskedState, cpu: int, found: int, time: int, refused: int, now: int
+    s: AskedState, cpu: int, found: int, time: int, refused: int, now: int, due: int
 ) -> int:
     """kfree_rcu: mm/slub.c:__kfree_rcu_sheaf (6.18), R3.20; the path."""
     b = s.above
@@ -353,13 +354,9 @@ def free_rcu(  # noqa: PLR0913 - the cache, the request, and what is refused
     n[FREE_RCU_SHEAF] += 1
     push(b, sheaf, found)
     if sheaves[sheaf + SIZE] == n[CAPACITY]:
-        sheaves[sheaf + DUE], sheaves[sheaf + FILLED_BY] = now + n[GRACE], cpu
-        sheaves[sheaf + NEXT_SHEAF] = NONE
-        if n[WAITING] == NONE:
-            n[WAITING] = sheaf
-        else:
-            sheaves[n[WAITING_LAST] + NEXT_SHEAF] = sheaf
-        n[WAITING_LAST] = sheaf
+        sheaves[sheaf + DUE] = now + n[GRACE] if due == NONE else due
+        sheaves[sheaf + FILLED_BY] = cpu
+        wait(b, sheaf)
         pcs[at + RCU_FREE] = NONE
     return _RCU_FREED
 

@@ -15,7 +15,7 @@ from allocsim.slub.sheaves.sheaf_steps import (
     get_full,
     sheaf_size,
 )
-from allocsim.slub.sheaves.steps import lacks_room
+from allocsim.slub.sheaves.steps import lacks_room, wait
 from allocsim.slub.sheaves.structs import (
     CAPACITY,
     DUE,
@@ -34,7 +34,6 @@ from allocsim.slub.sheaves.structs import (
     SIZE,
     SPARE,
     WAITING,
-    WAITING_LAST,
 )
 
 if TYPE_CHECKING:
@@ -64,14 +63,8 @@ def drop_cpu(c: SheafState, cpu: int, now: int) -> bool:
 
 def wait_past_barn(c: SheafState, sheaf: int, cpu: int, now: int) -> None:
     """Let a CPU's rcu_free sheaf wait for its grace period."""
-    n, sheaves = c.numbers, c.sheaves
-    sheaves[sheaf + DUE], sheaves[sheaf + FILLED_BY] = now + n[GRACE], cpu
-    sheaves[sheaf + NEXT_SHEAF] = NONE
-    if n[WAITING] == NONE:
-        n[WAITING] = sheaf
-    else:
-        sheaves[n[WAITING_LAST] + NEXT_SHEAF] = sheaf
-    n[WAITING_LAST] = sheaf
+    c.sheaves[sheaf + DUE], c.sheaves[sheaf + FILLED_BY] = now + c.numbers[GRACE], cpu
+    wait(c, sheaf)
 
 
 def drop_barns(c: SheafState) -> bool:

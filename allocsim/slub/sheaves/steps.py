@@ -109,7 +109,21 @@ def replay(  # noqa: C901, PLR0912, PLR0915 - what most events do stands in the 
 ) -> int:
     """Replay events from one on; the one to go on with, which needs room, or their number."""
     n, pcs, sheaves = c.numbers, c.pcs, c.sheaves
-    cpus, ops, parents, objects, paths, orders, no_sheaf, times, runs, left, asked, prefilled = e
+    (
+        cpus,
+        ops,
+        parents,
+        objects,
+        paths,
+        orders,
+        no_sheaf,
+        times,
+        runs,
+        left,
+        dues,
+        asked,
+        prefilled,
+    ) = e
     capacity, end = n[CAPACITY], len(ops)
     any_node, one_node = len(asked) == 0, n[NODES] == 1
     hits = pushes = rcu_frees = 0
@@ -187,7 +201,8 @@ def replay(  # noqa: C901, PLR0912, PLR0915 - what most events do stands in the 
         elif op == _FREE:
             paths[at] = free(c, cpu, objects[at], at, refused)
         else:
-            paths[at] = free_rcu(c, cpu, objects[at], at, refused, times[at])
+            due = dues[at] if len(dues) else NONE
+            paths[at] = free_rcu(c, cpu, objects[at], at, refused, times[at], due)
     n[ALLOC_FASTPATH] += hits
     n[FREE_FASTPATH] += pushes
     n[FREE_RCU_SHEAF] += rcu_frees
@@ -412,9 +427,12 @@ def slow_free(c: SheafState, cpu: int, found: int, time: int, path: int) -> int:
 
 
 def free_rcu(  # noqa: PLR0913 - the cache, the request, and what is refused
-    c: SheafState, cpu: int, found: int, time: int, refused: int, now: int
+    c: SheafState, cpu: int, found: int, time: int, refused: int, now: int, due: int
 ) -> int:
-    """kfree_rcu: mm/slub.c:__kfree_rcu_sheaf (7.2), R3.20, R3.26; the path."""
+    """kfree_rcu: mm/slub.c:__kfree_rcu_sheaf (7.2), R3.20, R3.26; the path.
+
+    ``due`` is when the sheaf comes back if this fills it; NONE: a grace period from now.
+    """
     n, pcs, sheaves = c.numbers, c.pcs, c.sheaves
     sheaf = NONE
     if not is_local(c, cpu, found):
@@ -428,15 +446,30 @@ def free_rcu(  # noqa: PLR0913 - the cache, the request, and what is refused
     n[FREE_RCU_SHEAF] += 1
     push(c, sheaf, found)
     if sheaves[sheaf + SIZE] == n[CAPACITY]:
-        sheaves[sheaf + DUE], sheaves[sheaf + FILLED_BY] = now + n[GRACE], cpu
-        sheaves[sheaf + NEXT_SHEAF] = NONE
-        if n[WAITING] == NONE:
-            n[WAITING] = sheaf
-        else:
-            sheaves[n[WAITING_LAST] + NEXT_SHEAF] = sheaf
-        n[WAITING_LAST] = sheaf
+        sheaves[sheaf + DUE] = now + n[GRACE] if due == NONE else due
+        sheaves[sheaf + FILLED_BY] = cpu
+        wait(c, sheaf)
         pcs[cpu + RCU_FREE] = NONE
     return _RCU_FREED
+
+
+def wait(c: SheafState, sheaf: int) -> None:
+    """A full sheaf of kfree_rcu among those that wait, in the order in which they are due."""
+    n, sheaves = c.numbers, c.sheaves
+    before, behind = n[WAITING_LAST], NONE
+    if n[WAITING] == NONE:
+        before = NONE
+    elif sheaves[before + DUE] > sheaves[sheaf + DUE]:
+        before, behind = NONE, n[WAITING]
+        while sheaves[behind + DUE] <= sheaves[sheaf + DUE]:
+            before, behind = behind, sheaves[behind + NEXT_SHEAF]
+    sheaves[sheaf + NEXT_SHEAF] = behind
+    if before == NONE:
+        n[WAITING] = sheaf
+    else:
+        sheaves[before + NEXT_SHEAF] = sheaf
+    if behind == NONE:
+        n[WAITING_LAST] = sheaf
 
 
 def rcu_sheaf(c: SheafState, cpu: int, time: int, refused: int) -> int:

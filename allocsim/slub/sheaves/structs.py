@@ -155,5 +155,6 @@ class SheafEvents(NamedTuple):
     ts: Column
     run: Column
     left: Column
+    due: Column
     node: Column
     prefilled: Column

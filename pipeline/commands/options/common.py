@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from pipeline.commands.options import completion
+from pipeline.commands.options.declared import Option
 from pipeline.errors import AllocsimError
 from pipeline.store.waiting import wait_up_to
 from pipeline.terminal import complain
 
 DEFAULT_DB = Path("out/results.duckdb")
 
-DB = Annotated[Path, typer.Option("--db", metavar="FILE", help="Results database.")]
+DB = Annotated[Path, Option("--db", metavar="FILE", help="Results database.")]
 
 #: For a parameter that is not used: what it says holds from then on.
 WAIT = Annotated[
     float,
-    typer.Option(
+    Option(
         "--wait",
         metavar="SECONDS",
         callback=wait_up_to,
@@ -33,14 +33,14 @@ DEFAULT_WAIT = 30.0
 
 FORCE = Annotated[
     bool,
-    typer.Option(
+    Option(
         "--force", help="Replace what is there, if it is of the kind that is written; else refused."
     ),
 ]
 
 SETTINGS = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--set",
         metavar="KEY=VALUE",
         autocompletion=completion.settings,
@@ -52,7 +52,7 @@ SETTINGS = Annotated[
 
 INSTANCE = Annotated[
     str | None,
-    typer.Option(
+    Option(
         metavar="NAME",
         help="Trace instance of a trace.dat to read (trace-cmd record -B NAME); 'top' is the one"
         " without a name. The only one with kmem events where none is named.",
@@ -62,7 +62,7 @@ INSTANCE = Annotated[
 
 JOBS = Annotated[
     int | None,
-    typer.Option(
+    Option(
         min=1,
         metavar="N",
         help="Processes at a time. One a CPU if not given, as far as there is memory for them; and"
@@ -71,7 +71,7 @@ JOBS = Annotated[
 ]
 UNITS = Annotated[
     str | None,
-    typer.Option(
+    Option(
         metavar="DIR",
         help="Keep each run as Parquet in a folder of its own below this one (docs/scale.md), and"
         " make none that is there already; s3://BUCKET/DIR too. Without it they are in the database"
@@ -80,7 +80,7 @@ UNITS = Annotated[
 ]
 CLUSTER = Annotated[
     str | None,
-    typer.Option(
+    Option(
         metavar="tcp://HOST:PORT",
         help="Have the workers of a scheduler of dask.distributed do the work, which see the traces"
         " and --units DIR under the same names (pip install 'allocsim[cluster]').",
@@ -107,7 +107,7 @@ class RowFormat(StrEnum):
 # Which events are counted (stat), or lives by their allocation (replay, report): docs/stat.md.
 SINCE = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--from",
         metavar="TIME",
         help="Only from this time on: seconds on the recording's clock (8.527155), or after its"
@@ -115,17 +115,13 @@ SINCE = Annotated[
     ),
 ]
 UNTIL = Annotated[
-    str | None, typer.Option("--to", metavar="TIME", help="Only up to this time, likewise.")
+    str | None, Option("--to", metavar="TIME", help="Only up to this time, likewise.")
 ]
-CPUS = Annotated[
-    list[str] | None, typer.Option("--cpu", metavar="N,N-M", help="Only of these CPUs.")
-]
-PIDS = Annotated[
-    list[str] | None, typer.Option("--pid", metavar="N,N-M", help="Only of these tasks.")
-]
+CPUS = Annotated[list[str] | None, Option("--cpu", metavar="N,N-M", help="Only of these CPUs.")]
+PIDS = Annotated[list[str] | None, Option("--pid", metavar="N,N-M", help="Only of these tasks.")]
 CACHES = Annotated[
     list[str] | None,
-    typer.Option("--cache", metavar="NAME,...", help="Only objects and slabs of these caches."),
+    Option("--cache", metavar="NAME,...", help="Only objects and slabs of these caches."),
 ]
 
 
@@ -133,9 +129,9 @@ def tell_failed(failed: Sequence[AllocsimError]) -> None:
     """Say what could not be done of several things, a line each, and end with their exit code.
 
     Raises:
-        typer.Exit: there is any.
+        SystemExit: there is any.
     """
     for error in failed:
         complain(str(error))
     if failed:
-        raise typer.Exit(1)
+        sys.exit(1)

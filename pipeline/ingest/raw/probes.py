@@ -12,8 +12,6 @@ from pipeline.ingest.formats import Field
 if TYPE_CHECKING:
     from pipeline.ingest.formats import EventFormat
 
-#: The group of the probes that ``allocsim record`` makes; each is called as the function it is of.
-SYSTEM = "allocsim"
 #: What an element of an array of pointers is among the kinds of fields.
 ELEMENT = "element"
 POINTER = 8  #: bytes of one

@@ -14,10 +14,14 @@ from pipeline.processes.calls import WorkerEndedError
 from pipeline.processes.limits import cpus, memory
 from pipeline.replay.units.work import Begun, known_runs, merged
 from pipeline.store.adding import Adding
+from pipeline.store.dimensions import trace_row
 from pipeline.store.units.folder import UnitsFolder
 from pipeline.store.units.merging import run_there
 from pipeline.store.units.reading import kept_unit
+from pipeline.store.units.unit import trace_folder
 from pipeline.trace_set.parts import is_trace_set
+from pipeline.trace_set.reader import TraceSet
+from pipeline.trace_set.remote import uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,11 +29,16 @@ if TYPE_CHECKING:
     from pipeline.processes.calls import Executor, Finished
     from pipeline.replay.done import Done
     from pipeline.replay.units.work import KnownRun
+    from pipeline.store.units.reading import KeptUnit
 
-# Measured: CPU seconds of a trace of no events in this process, an event's in the recorded and in
-# the simulated run, and what they take more in another process: its start, writing and merging.
-_TRACE, _RECORDED, _SIMULATED = 0.5, 0.7e-6, 0.6e-6
-_START, _MERGE, _MERGE_EVENT = 0.8, 0.2, 0.35e-6
+# CPU seconds, by bench/many.py and bench/soak.py. In this process: of a trace of no events, and of
+# an event in the recorded and in the simulated run.
+_TRACE, _RECORDED, _SIMULATED = 0.3, 0.7e-6, 0.6e-6
+# What another process takes more: its start; and writing units and merging them, which is this
+# process's to do: of a trace, of an event, and of a simulation that is apart.
+_START = 0.8
+_UNITS, _EVENT, _APART = 0.36, 0.35e-6, 0.1
+_MERGE, _MERGE_APART = 0.17, 0.04
 _GAIN = 0.75  # of the time, so that others' CPUs are not taken for little
 _BYTES = 1200 << 20  # of memory that a replay takes at the most
 _EVENT_BYTES = 40  # of a recording
@@ -54,10 +63,11 @@ def pays(paths: Sequence[Path], simulations: int, jobs: int, *, apart: bool) -> 
         return False
     events = [_events(path) for path in paths]
     here = [_TRACE + each * (_RECORDED + simulations * _SIMULATED) for each in events]
-    more = sum(_MERGE + each * _MERGE_EVENT for each in events)
-    together = 1 if apart else simulations
+    together, alone = (1, len(paths) * simulations) if apart else (simulations, 0)
+    more = len(paths) * _UNITS + sum(events) * _EVENT + alone * _APART
     longest = max(_TRACE + each * (_RECORDED + together * _SIMULATED) for each in events)
-    elsewhere = max((sum(here) + more) / several, longest) + _START
+    merging = len(paths) * _MERGE + alone * _MERGE_APART
+    elsewhere = max((sum(here) + more) / several, longest, merging) + _START
     return elsewhere < _GAIN * sum(here)
 
 
@@ -119,12 +129,15 @@ class Taking:
             self._results = self._stack.enter_context(Adding(self._db))
         return self._results
 
-    def known(self) -> dict[str, list[KnownRun]]:
-        """The runs that need not be made."""
-        if self._again:
-            return {}
-        with self.results.asked() as connection:
-            return known_runs(connection) if connection else {}
+    def known(self, paths: Sequence[Path]) -> Iterator[dict[str, list[KnownRun]]]:
+        """The runs that need not be made, for each trace; of a recording it is seen later which."""
+        known: dict[str, list[KnownRun]] = {}
+        if not self._again:
+            with self.results.asked() as connection:
+                known = known_runs(connection) if connection else {}
+        for path in paths:
+            folder = _folder_of(path)
+            yield known if folder is None else {folder: known.get(folder, [])}
 
     def take(self, run: int | str, *, asked: bool) -> None:
         """Take a run.
@@ -138,29 +151,32 @@ class Taking:
         """
         added = False
         if isinstance(run, str):
-            name, run = run, self._there(run) or 0
-            added = not run
-            if added:
-                try:
-                    run = merged(self._folder, name, self._place, self.results)
-                except InputError:
-                    self._stack.close()
-                    self._results = None
-                    raise
-            if not self._keep and self._folder.local is not None:
-                shutil.rmtree(self._folder.local / name, ignore_errors=True)
+            name = run
+            unit = kept_unit(self._folder.fetched(name, self._place))
+            there = self._there(unit)
+            added = there is None
+            run = self._merged(unit) if there is None else there
+            if self._folder.local is None or not self._keep:
+                shutil.rmtree(unit.path, ignore_errors=True)
         if asked:
             self.done.runs.append(run)
             if added:
                 self.done.added.append(run)
 
-    def _there(self, name: str) -> int | None:
+    def _merged(self, unit: KeptUnit) -> int:
+        try:
+            return merged(unit, self.results)
+        except InputError:  # after a failure there are no further transactions
+            self._stack.close()
+            self._results = None
+            raise
+
+    def _there(self, unit: KeptUnit) -> int | None:
         """The number of a unit's run, if it was added meanwhile: by a trace that is named twice."""
         if self._again:
             return None
-        unit = kept_unit(self._folder.fetched(name, self._place)).unit
         with self.results.asked() as connection:
-            return run_there(connection, unit) if connection else None
+            return run_there(connection, unit.unit) if connection else None
 
 
 def make_units(  # noqa: PLR0913 - by whom, of what, for whom
@@ -272,6 +288,16 @@ class _Course:
             self._next()
 
 
+def _folder_of(path: Path) -> str | None:
+    """The folder that units of a trace set have; None: of a recording, or one that is damaged."""
+    try:
+        return trace_folder(trace_row(TraceSet.open(path))) if is_trace_set(path) else None
+    except (InputError, OSError):
+        return None  # whoever replays it says what is wrong
+
+
 def absolute(path: Path) -> Path:
     """A path for processes that are in other folders."""
+    if uri(path) is not None:
+        return path
     return Path(os.path.abspath(path))  # noqa: PTH100 - links stay what they are

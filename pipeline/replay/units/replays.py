@@ -112,12 +112,11 @@ def replay_all(  # noqa: PLR0913 - what, into what, priced with what, and where
         Taking(db, folder, place, done, again=again, keep=where.units is not None) as taking,
         executor(min(where.jobs or default_jobs(), len(paths)), where.cluster) as run,
     ):
-        known = taking.known()
         works = [
             ReplayWork(
                 absolute(path), turn, several, policies, pricing, instance, folder.where, known
             )
-            for turn, path in enumerate(paths)
+            for turn, (path, known) in enumerate(zip(paths, taking.known(paths), strict=True))
         ]
         step = progress.step(f"replay {len(paths)} traces")
         make_units(run, replay_units, works, paths, taking, step)

@@ -25,7 +25,7 @@ _DTYPES = {
     "objects": dict(
         zip(
             ObjectRequests._fields,
-            ("i8", "i2", "i4", "i1", "i8", "i8", "i8", "i4", "i2"),
+            ("i8", "i2", "i4", "i1", "i8", "i8", "i8", "i4", "i8", "i2"),
             strict=True,
         )
     ),

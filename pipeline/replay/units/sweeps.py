@@ -36,6 +36,7 @@ from pipeline.store.load import RunWriter
 from pipeline.store.schema import create_tables
 from pipeline.store.schema.runs import RUNS
 from pipeline.store.units.folder import UnitsFolder
+from pipeline.store.units.reading import kept_unit
 from pipeline.store.units.unit import RunUnit, trace_folder
 from pipeline.trace_set.machine import cpu_topology
 
@@ -114,10 +115,9 @@ def sweep_traces(  # noqa: PLR0913 - what a sweep is of, what it adds to, and wh
                 f"--units {where.units}: a sweep's processes share a folder of a file system; merge"
                 " into one of those, or replay each setting with --set"
             )
-        known = taking.known()
         works = [
             SweepWork(absolute(path), turn, combinations, folder_of_units.where, place, known, fast)
-            for turn, path in enumerate(paths)
+            for turn, (path, known) in enumerate(zip(paths, taking.known(paths), strict=True))
         ]
         step = progress.step(f"sweep {len(paths)} traces")
         make_units(run, begin_sweep, works, paths, taking, step, first=1)
@@ -331,7 +331,7 @@ def begin_sweep(work: SweepWork) -> Begun:
         requests.mkdir()
         with folder.scratch() as place, Adding(place / "results.duckdb") as results:
             if folder.has(recorded):
-                run = merged(folder, recorded, place, results)
+                run = merged(kept_unit(folder.fetched(recorded, place)), results)
             else:
                 with results.transaction() as connection:
                     run = add_recorded(

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from allocsim.refcount.policies import Policy
     from pipeline.replay.pricing import Pricing
     from pipeline.replay.settings import Settings
+    from pipeline.store.units.reading import KeptUnit
 
 #: A run that a database has: its number, made_with and settings.
 KnownRun = tuple[int, str | None, str | None]
@@ -109,7 +110,7 @@ def replay_units(work: ReplayWork) -> Begun:
             ]
             with folder.scratch() as place, Adding(place / "results.duckdb") as results:
                 if folder.has(recorded.name):
-                    merged(folder, recorded.name, place, results)
+                    merged(kept_unit(folder.fetched(recorded.name, place)), results)
                 done = Done()
                 replay_and_simulate(
                     trace,
@@ -146,9 +147,8 @@ def _simulated(recorded: RunUnit, settings: Settings) -> RunUnit:
     return RunUnit(recorded.trace, settings_key(settings), made_with, made_with)
 
 
-def merged(folder: UnitsFolder, name: str, place: Path, results: Adding) -> int:
+def merged(unit: KeptUnit, results: Adding) -> int:
     """Add the run of a unit to a database, in a transaction of its own; its number there."""
-    unit = kept_unit(folder.fetched(name, place))
     with results.transaction() as connection:
         return merge_unit(connection, unit)
 

@@ -73,20 +73,11 @@ class UnitsFolder:
         """
         try:
             if self.local is None:
-                about = made / UNIT_FILE
-                last = about.rename(made.parent / UNIT_FILE)
-                fs.copy_files(
-                    str(made),
-                    f"{self._root}/{name}",
-                    source_filesystem=fs.LocalFileSystem(),
-                    destination_filesystem=self._files,
-                )
-                fs.copy_files(
-                    str(last),
-                    f"{self._root}/{name}/{UNIT_FILE}",
-                    source_filesystem=fs.LocalFileSystem(),
-                    destination_filesystem=self._files,
-                )
+                if not self.has(name):
+                    self._files.create_dir(f"{self._root}/{name}", recursive=True)
+                    last = (made / UNIT_FILE).rename(made.parent / UNIT_FILE)
+                    self._copy(made, name)
+                    self._copy(last, f"{name}/{UNIT_FILE}")
                 return
             place = self.local / name
             place.parent.mkdir(exist_ok=True)
@@ -98,12 +89,21 @@ class UnitsFolder:
         except OSError as error:
             raise self._failed(error) from error
 
+    def _copy(self, made: Path, name: str) -> None:
+        """Copy a file or a folder to where there are no renames."""
+        fs.copy_files(
+            str(made),
+            f"{self._root}/{name}",
+            source_filesystem=fs.LocalFileSystem(),
+            destination_filesystem=self._files,
+        )
+
     def fetched(self, name: str, into: Path) -> Path:
         """The folder of a unit in a file system of this machine; copied where it is not.
 
         Args:
             name: RunUnit.name.
-            into: a folder for the copy.
+            into: a folder for the copy, which may have been made already.
 
         Raises:
             OutputError: it cannot be reached.
@@ -111,6 +111,8 @@ class UnitsFolder:
         if self.local is not None:
             return self.local / name
         place = into / name
+        if place.is_dir():
+            return place
         place.mkdir(parents=True)
         try:
             fs.copy_files(

@@ -115,12 +115,11 @@ def _insert(
     try:
         connection.execute(into)
     except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
-        first = str(error).splitlines()[0]
+        first = str(error).splitlines()[0][:120]
         wrong.append(InputError(f"{kept_unit.path / table.name}.parquet: {first}"))
-    finally:
-        connection.unregister(_SOURCE)
     if wrong:
         raise wrong[0]
+    connection.unregister(_SOURCE)
 
 
 def _check(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
@@ -170,7 +171,7 @@ def _trace(path: Path, about: dict[str, Any]) -> dict[str, Any]:
         value, kind = trace[column.name], _TYPES.get(column.dtype, int)
         if value is None:
             continue
-        if type(value) is not kind:
+        if type(value) is not kind or (kind is int and not _fits(value, column.dtype)):
             raise _wrong(path, f"trace.{column.name}")
     try:
         meta = json.loads(trace["meta"])
@@ -180,6 +181,11 @@ def _trace(path: Path, about: dict[str, Any]) -> dict[str, Any]:
         raise _wrong(path, "trace.meta")
     check_meta(path / UNIT_FILE, meta)
     return trace
+
+
+def _fits(value: object, dtype: str) -> bool:
+    limits = np.iinfo(dtype)
+    return isinstance(value, int) and int(limits.min) <= value <= int(limits.max)
 
 
 def _text(path: Path, about: dict[str, Any], name: str) -> str | None:
@@ -223,7 +229,11 @@ def _wrong(path: Path, what: str) -> InputError:
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """A regular file; a link is not followed."""
-    with open(os.open(path, _OPENED), "rb") as file:  # noqa: PTH123 - a link is not followed
+    try:
+        opened = os.open(path, _OPENED)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    with os.fdopen(opened, "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise InputError(f"{path}: not a regular file")
         yield file

@@ -184,10 +184,13 @@ def test_cpu_slabs_of_a_recording_with_sheaves_have_the_partial_lists_of_the_rul
 def test_what_the_model_does_not_follow_makes_a_what_if() -> None:
     facts = {"a": CacheFacts(debugged=True), "b": CacheFacts(), "unused": CacheFacts(debugged=True)}
     sizes = [("a", 320), ("b", 64), ("unused", -1), ("unknown", 8)]
-    recorded = SimpleNamespace(release="7.3.4", cpus=4, nodes=2, facts={}, caches=sizes)
+    one = SimpleNamespace(count=1)
+    recorded = SimpleNamespace(
+        release="7.3.4", cpus=4, nodes=one, memory_nodes=2, facts={}, caches=sizes
+    )
     reason = "the machine's 2 memory nodes are taken as one"
     assert what_if(cast("Recorded", recorded), {"cpus": 4}) == reason
-    recorded.nodes = 1
+    recorded.memory_nodes = 1
     assert what_if(cast("Recorded", recorded), {"cpus": 4}) is None
     recorded.facts = facts
     reason = "1 of its caches are under slab_debug, which is not modelled"

@@ -10,6 +10,7 @@ import pytest
 from allocsim.trace.events import Ev, Probe
 from pipeline.ingest.recording import import_recording
 from pipeline.trace_set.reader import TraceSet
+from tests.oracle.perf_data import Attr, PerfFile
 from tests.oracle.trace_dat import FORMATS, Cpu, Event, File, format_text
 
 if TYPE_CHECKING:
@@ -160,6 +161,36 @@ def test_objects_that_no_array_shows_are_told(tmp_path: Path) -> None:
     trace, rows = imported(tmp_path, *free(file, *range(0xA0, 0xA8)))
     assert [row["ptr"] for row in rows] == [0xA0, 0xA1, 0xA2, 0xA3, 0xA4]
     assert trace.meta["lacks"][0].startswith("3 of 8 objects of probed calls are not shown")
+
+
+class WithProbes(PerfFile):
+    """A perf.data that has the formats of probes."""
+
+    @property
+    def made(self) -> File:
+        return File(version=6, formats=FORMAT_TEXTS)
+
+
+def test_perf_data_has_them_too(tmp_path: Path) -> None:
+    """As perf record -e 'kmem:*,allocsim:*' writes it."""
+    attrs = [
+        Attr(),
+        Attr(name="allocsim:kfree_rcu_sheaf", config=RCU, ids=(20, 21)),
+        Attr(name="allocsim:kmem_cache_free_bulk", config=FREE, ids=(30, 31)),
+    ]
+    file = WithProbes(attrs=attrs)
+    file.sample(1000, file.made.kmalloc(0xA0, 64))
+    file.sample(1001, free(file.made, 0xB0, 0xB1)[0], attr=2)
+    file.sample(1002, rcu(file.made, 0xA0), attr=1)
+    (tmp_path / "made.data").write_bytes(file.encode())
+    trace = TraceSet.open(import_recording(tmp_path / "made.data", tmp_path, force=True))
+    [window] = trace.windows()
+    assert window["ptr"].tolist() == [0xA0, 0xB0, 0xB1, 0xA0]
+    assert window["probe"].tolist() == [
+        0,
+        *[Probe.KMEM_CACHE_FREE_BULK] * 2,
+        Probe.KFREE_RCU_SHEAF,
+    ]
 
 
 @pytest.mark.parametrize("nr", [(1 << 64) - 1, 1 << 40])
