@@ -67,6 +67,11 @@ class Cache:
         self.created = 0
         self.stat: Counter[str] = Counter()
 
+    @property
+    def counters(self) -> Counter[str]:
+        """Under the names of their files."""
+        return self.stat
+
     # --- allocation -------------------------------------------------------------------------
 
     def alloc(self, cpu: int, node: int = NO_NODE) -> tuple[str, Found | None]:

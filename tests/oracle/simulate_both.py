@@ -153,7 +153,7 @@ def by_oracle(world: World, events: Sequence[Event], *, exhaustible: bool) -> Ou
     return Outcome(
         placed.events,
         placed.slabs,
-        [counted(cache.stat) for cache in oracle.slub.caches],
+        [counted(cache.counters) for cache in oracle.slub.caches],
         {name: oracle.pages.counters[name] for name in PAGE_COUNTERS},
         {
             name: placed.counts[name]

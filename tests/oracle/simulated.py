@@ -369,7 +369,7 @@ class Simulated:
             run,
             left,
             due,
-            node=node if op == Op.ALLOC else NO_NODE,
+            node if op == Op.ALLOC else NO_NODE,
         )
         refused = self._serve(self.slub.pages[asked:])
         return found if refused is None else refused

@@ -168,16 +168,17 @@ def sheaves_wanted(
     (SLAB_ALLOC_NO_RECURSE, mm/slub.c:__alloc_empty_sheaf 7.2). The sheaves a cache is made with are
     not from its kmalloc cache.
     """
-    known = set(cache.sheaf_objects)
+    known = cache.sheaf_objects
     kept, objects = [], []
     for at, on, number, way, pages in cache.sheaf_memory:
         if cache.kmalloc_cache_of(number) != kmalloc_cache:
             continue
         if way < 0 and number not in known:
             continue
-        known.add(number)
+        if way > 0:
+            known[number] = NO_OBJECT  # until its kmalloc cache has been through (handed_out)
         kept.append((at, on, way, number, 2 * pages))
-        objects.append(cache.sheaf_objects.get(number, NO_OBJECT))
+        objects.append(known[number])
     time, cpu, op, sheaf, before = np.array(kept, np.int64).reshape(-1, 5).T
     wants = op > 0
     no_sheaf: Bools = wants & cache.shape.name.startswith("kmalloc-")
