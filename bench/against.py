@@ -4,9 +4,10 @@
 
 The question: who allocates how many objects and bytes, by call site. Of a trace.dat
 (7.3-churn-4cpu) `trace-cmd report` writes text, and polars or DuckDB take it apart by a regular
-expression; of a perf.data (6.12-perf-mixed) `perf kmem stat` answers. allocsim answers it as `stat`, once of the
-recording and once of its trace set, and as `import` and `replay` (recorded placement), which answer
-much more. What the programs in Python take before they read anything is told, not taken off.
+expression; of a perf.data (6.12-perf-mixed) `perf kmem stat` answers. allocsim answers it as
+`stat`, once of the recording and once of its trace set, and as `import` and `replay` (recorded
+placement), which answer much more. What the programs in Python take before they read anything is
+told, not taken off.
 
 No row for a replay in C: a small one would leave out what makes the replay's cost (which kernel,
 whose slabs, page lists, settings), and be fast for that.
