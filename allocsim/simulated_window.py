@@ -79,12 +79,7 @@ def joined_windows(windows: Sequence[SimulatedWindow]) -> SimulatedWindow:
         for window, rows in zip(windows, before.tolist(), strict=True)
     ]
     return SimulatedWindow(
-        Placement(
-            *(
-                np.concatenate([getattr(window.objects, name) for window in windows])
-                for name in ("path", "slab", "index")
-            )
-        ),
+        Placement.joined([window.objects for window in windows]),
         joined([window.pages for window in windows]),
         concat([window.slabs for window in windows]),
         joined([window.slab_pages for window in windows]),

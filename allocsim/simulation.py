@@ -112,7 +112,7 @@ class Simulation:
         machine: zones, CPUs and what is free at the start.
         pre_trace: objects live before the trace, by rising handle.
         free_before: free objects of slabs older than the trace.
-        freelist_order, fast, older_nodes: as Slub has them.
+        freelist_order, changes, fast, older_nodes: as Slub has them.
         own_nodes: page requests go to the node of their CPU, not to the one they name: the machine
             has other nodes than the recorded one.
     """
@@ -126,6 +126,7 @@ class Simulation:
         pre_trace: PreTraceObjects,
         free_before: FreeBefore,
         freelist_order: FreelistOrder | None = None,
+        changes: Sequence[tuple[int, Sequence[CacheShape]]] = (),
         *,
         fast: bool = False,
         older_nodes: Int64 | None = None,
@@ -133,7 +134,7 @@ class Simulation:
     ) -> None:
         nodes, several = machine.memory_nodes, machine.memory_nodes.count > 1
         self.slub = Slub(
-            *(profile, shapes, machine.cpus, free_before, freelist_order),
+            *(profile, shapes, machine.cpus, free_before, freelist_order, changes),
             fast=fast,
             nodes=nodes if several else None,
             older_nodes=older_nodes,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
+from allocsim.kernels.cache_shapes import AskedShape, CpuSlabShape, SheafShape
 from allocsim.kernels.release import Generation
 from allocsim.kernels.slub_rules import PAGE_SIZE
 from allocsim.slub.requests import FreeBefore, PreTraceObjects
@@ -162,7 +162,9 @@ def _of_cpus(cache: Ints, cpu: Int64, slab: Int64, shapes: Sequence[CacheShape])
     """
     slabs, first, of = np.unique(slab, return_index=True, return_inverse=True)
     holds = [
-        1 + shape.cpu_partial_slabs if isinstance(shape, CpuSlabShape) else 0 for shape in shapes
+        1 + below.cpu_partial_slabs if isinstance(below, CpuSlabShape) else 0
+        for shape in shapes
+        for below in [shape.cpu_slabs if isinstance(shape, AskedShape) else shape]
     ]
     held = np.array(holds, np.int64)[cache[first]]
     cache_cpu = cache[first].astype(np.int64) * (int(cpu.max(initial=0)) + 2) + cpu[first]
@@ -177,6 +179,7 @@ def _of_cpus(cache: Ints, cpu: Int64, slab: Int64, shapes: Sequence[CacheShape])
 _HOLDERS = {
     Generation.SHEAVES: ("older_free_in_sheaves", _in_sheaves),
     Generation.CPU_SLABS: ("older_free_of_cpus", _of_cpus),
+    Generation.SHEAVES_ASKED: ("older_free_of_cpus", _of_cpus),
 }
 
 

@@ -11,9 +11,11 @@ from allocsim.tables import rows_of
 if TYPE_CHECKING:
     from collections import Counter
 
+    from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.tables import Bools, Int8, Int16, Int32, Int64, Ints, UInt8
 
 FAILED = -1  #: object of an allocation that failed
+NO_KMALLOC_CACHE = -1  #: of a cache whose sheaves are objects of no cache of the trace
 
 
 class CacheEvents(NamedTuple):
@@ -88,6 +90,15 @@ class CacheModel(Protocol):
 
     def replay(self, events: CacheEvents) -> None:
         """Replay a window's events; objects and paths are filled in."""
+
+    def change(self, shape: CacheShape, now: int, kmalloc_cache: int) -> None:
+        """Be of another shape from a moment on (R3.27).
+
+        Args:
+            shape: what it is from now on; of other objects and orders it is as before.
+            now: the moment [ns].
+            kmalloc_cache: of a cache with sheaves, the cache that new ones are objects of.
+        """
 
     def take_pages(self) -> Int64:
         """Page requests since the last call, in order.

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from allocsim.tables import rows_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from allocsim.tables import Int8, Int16, Int32, Int64, Ints, UInt8
 
 
@@ -123,6 +127,12 @@ class Placement:
     path: UInt8
     slab: Int64
     index: Int32
+
+    @classmethod
+    def joined(cls, parts: Sequence[Placement]) -> Placement:
+        """What follows one another, as one."""
+        names = ("path", "slab", "index")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 class PageRequests(NamedTuple):

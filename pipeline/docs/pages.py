@@ -125,10 +125,19 @@ where the recording has their snapshots, else as the rules of the modelled kerne
 for `kernel` where it is the recorded one's. With other `cpus`, events keep their CPU; those on CPUs
 that are not there take turns on the others.
 
+`CACHE` is a cache's name or a pattern of names with `*` and `?` (`sheaf.capacity.kmalloc-*`): a
+name wins over a pattern, a longer pattern over a shorter one, each over the setting of all caches.
+`@MOMENT`, in seconds after the trace's first event, is when a value begins to hold:
+`sheaf.capacity.maple_node=60@2.5s`, or `sheaf.capacity@2.5s=28,60` to vary. No released kernel can
+change sheaves while it runs: such a run is a what-if of a proposal (R3.27), and its
+figures are no kernel's.
+
 """
     rows = [
         (
-            f"`{setting.key}`" + (f", `{setting.key}.CACHE`" if setting.per_cache else ""),
+            f"`{setting.key}`"
+            + f", `{setting.key}.CACHE`" * setting.per_cache
+            + ", each `@MOMENT`" * setting.at_a_moment,
             ", ".join(word for word, _ in setting.choices) or f"{setting.low} to {setting.high}",
             setting.doc + _only(setting),
         )

@@ -50,6 +50,8 @@ def what_if(recorded: Recorded, settings: Mapping[str, int]) -> str | None:
     others = {key: value for key, value in settings.items() if key != KERNEL}
     if others.items() - {("cpus", recorded.cpus)}:
         reasons.append("settings changed")
+    if any("@" in key and not key.startswith("min_partial") for key in settings):
+        reasons.append("sheaves change at a moment, as was proposed in May 2026 (R3.27)")
     return "; ".join(reasons) or None
 
 

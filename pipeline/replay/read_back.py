@@ -35,6 +35,7 @@ from allocsim.recording.requests import (
 from allocsim.trace.events import Ev, Probe
 from allocsim.trace.results import How
 from pipeline.processes.prefetch import prefetch
+from pipeline.replay.settings import span_ns
 from pipeline.replay.synthetic_free_lists import free_places
 from pipeline.replay.untraced_frees import MIDDLE, find_untraced
 from pipeline.replay.world import (
@@ -197,6 +198,7 @@ class RecordedRun:
             nodes=nodes,
             nodes_how=nodes_how,
             memory_nodes=recorded_nodes(trace),
+            span=span_ns(trace),
             direct_map=trace.meta["direct_map"]["base"],
             lists=listed,
             thp=thp,

@@ -38,8 +38,8 @@ from allocsim.initial_state.zoneinfo import (
 from allocsim.kernels.cache_shapes import cache_shapes, profile_of
 from allocsim.kernels.page_settings import page_machine
 from allocsim.kernels.profile import DEFAULT
-from allocsim.kernels.release import kernel_of
-from allocsim.kernels.settings import SettingError, check_settings
+from allocsim.kernels.release import Generation, kernel_of
+from allocsim.kernels.settings import SettingError, at_moment, check_settings, moments
 from allocsim.kernels.slub_rules import slab_order
 from allocsim.page_alloc.pcp import list_order
 from allocsim.page_alloc.zones import Mt, all_free, node_of_frames, zone_classes
@@ -47,6 +47,7 @@ from allocsim.simulation import Simulation, SlabPages
 from allocsim.slub.freelist_random import freelist_order
 from allocsim.trace.results import How
 from pipeline.errors import InputError, UsageError
+from pipeline.replay.settings import check_moments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
     from allocsim.initial_state.pcp_lists import ListsAtStart
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.profile import Profile
-    from allocsim.kernels.release import Generation
     from allocsim.page_alloc.nodes import Nodes
     from allocsim.page_alloc.zones import MachineZones, Zone, ZoneState
     from allocsim.slub.requests import FreeBefore, PreTraceObjects
@@ -89,6 +89,8 @@ class Recorded:
         nodes: the memory nodes ``zones`` are of; one, where those of several are taken as one.
         nodes_how: how it is known which node each CPU is on; OBSERVED where there is one.
         memory_nodes: how many nodes of the recorded machine have memory.
+        span: times of the first and the last event [ns]; None where the trace's clock does not
+            count ns.
         direct_map: base of the kernel's direct map; None: not known.
         lists: blocks the CPUs' page lists held at the start (zones, CPUs, PCP_LISTS).
         thp: the kernel has page lists of order 9 (R4.1).
@@ -108,6 +110,7 @@ class Recorded:
     nodes: Nodes
     nodes_how: How
     memory_nodes: int
+    span: tuple[int, int] | None
     direct_map: int | None
     lists: Int64
     thp: bool
@@ -161,6 +164,11 @@ def make_world(recorded: Recorded, settings: Mapping[str, int], *, fast: bool = 
         UsageError: a setting that does not exist, or is out of its range.
     """
     profile, machine, shapes, hows = _built(recorded, settings)
+    start = recorded.span[0] if recorded.span else 0
+    changes = [
+        (start + moment, _shapes(profile, recorded, settings, moment)[0])
+        for moment in moments(settings)
+    ]
     pre_trace, free_before, counts, older_nodes = _pre_trace(
         recorded, shapes, machine.cpus, profile.slub.generation, machine
     )
@@ -177,6 +185,7 @@ def make_world(recorded: Recorded, settings: Mapping[str, int], *, fast: bool = 
         pre_trace,
         free_before,
         freelist_order(settings.get("freelist.seed", 0), shapes),
+        changes,
         fast=fast,
         older_nodes=older_nodes,
         own_nodes=sets_nodes(settings),
@@ -198,7 +207,14 @@ def _built(
 ) -> tuple[Profile, MachineZones, list[CacheShape], list[How]]:
     try:
         check_settings(settings, [name for name, _ in recorded.caches])
+        check_moments(settings, recorded.span)
         profile = profile_of(settings)
+        several = recorded.nodes.count > 1 or sets_nodes(settings)
+        if several and profile.slub.generation is Generation.SHEAVES_ASKED:
+            raise UsageError(
+                f"kernel {profile.word} is modelled on one memory node: replay the trace with "
+                "--set kernel=6.12 or 7.2"
+            )
         return profile, _machine(profile, recorded, settings), *_shapes(profile, recorded, settings)
     except SettingError as error:
         raise UsageError(str(error)) from error
@@ -246,9 +262,10 @@ def _pre_trace(
 
 
 def _shapes(
-    profile: Profile, recorded: Recorded, settings: Mapping[str, int]
+    profile: Profile, recorded: Recorded, settings: Mapping[str, int], moment: int = -1
 ) -> tuple[list[CacheShape], list[How]]:
     sized = [(name, size if size > 0 else _UNSEEN_SIZE) for name, size in recorded.caches]
+    settings = at_moment(settings, moment)
     shapes = cache_shapes(profile, sized, recorded.cpus, settings)
     kernel = kernel_of(recorded.release)
     hows = []

@@ -113,6 +113,7 @@ def make_machine(spec: Spec, settings: Mapping[str, int] | None = None) -> SpecM
         nodes=one_node(spec.cpus),
         nodes_how=How.OBSERVED,
         memory_nodes=1,
+        span=None,
         direct_map=None,
         lists=np.zeros((len(zones), spec.cpus, PCP_LISTS), np.int64),
         thp=True,

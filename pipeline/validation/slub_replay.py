@@ -16,8 +16,8 @@ import numpy as np
 
 from allocsim.initial_state.slabs import pre_trace_in
 from allocsim.recording.rcu_sheaves import UNKNOWN
+from allocsim.slub.cache_model import NO_KMALLOC_CACHE
 from allocsim.slub.requests import ObjectRequests
-from allocsim.slub.sheaves.sheaf_kmalloc import NO_KMALLOC_CACHE
 from allocsim.tables import stable_order
 from pipeline.replay.fidelity import kernel_settings
 from pipeline.replay.world import make_world

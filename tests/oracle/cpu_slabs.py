@@ -67,6 +67,11 @@ class Cache:
         self.created = 0
         self.stat: Counter[str] = Counter()
 
+    @property
+    def counters(self) -> Counter[str]:
+        """Under the names of their files."""
+        return self.stat
+
     # --- allocation -------------------------------------------------------------------------
 
     def alloc(self, cpu: int, node: int = NO_NODE) -> tuple[str, Found | None]:
@@ -221,22 +226,26 @@ class Cache:
     # --- free -------------------------------------------------------------------------------
 
     def free(self, cpu: int, what: Found) -> str:
-        """do_slab_free, of one object: the path (R3.34)."""
+        """slab_free, of one object: the path (R3.34)."""
         slab, index = what
+        return self.do_slab_free(cpu, slab, [index])
+
+    def do_slab_free(self, cpu: int, slab: Slab, chain: list[int]) -> str:
+        """Objects of one slab, the head of the chain first."""
         c = self.cpus.setdefault(cpu, Cpu())
         if slab is not c.slab:
-            return self.slab_free(c, slab, index)
-        c.freelist.insert(0, index)
-        self.stat["free_fastpath"] += 1
+            return self.slab_free(c, slab, chain)
+        c.freelist[:0] = chain
+        self.stat["free_fastpath"] += len(chain)
         return "cpu_slab_push"
 
-    def slab_free(self, c: Cpu, slab: Slab, index: int) -> str:
+    def slab_free(self, c: Cpu, slab: Slab, chain: list[int]) -> str:
         """__slab_free, R3.35, with CONFIG_SLUB_CPU_PARTIAL."""
         self.stat["free_slowpath"] += 1
         self.stat["freelist_cmpxchg"] += 1
         prior, was_frozen = bool(slab.freelist), slab.frozen
-        slab.freelist.insert(0, index)
-        slab.inuse -= 1
+        slab.freelist[:0] = chain
+        slab.inuse -= len(chain)
         if was_frozen:
             self.stat["free_frozen"] += 1
             return "free_frozen"

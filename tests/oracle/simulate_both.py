@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from allocsim.initial_state.slabs import FirstSeen, rebuild
-from allocsim.kernels.cache_shapes import CpuSlabShape
+from allocsim.kernels.cache_shapes import AskedShape, CpuSlabShape
 from allocsim.kernels.profile import LINUX_7_2
 from allocsim.page_alloc.paths import PAGE_COUNTERS, PagePath
 from allocsim.recording.rcu_sheaves import SheavesDue
@@ -106,11 +106,12 @@ def plain_pre_trace(
         else:
             # What a CPU takes first lay in its main sheaf, as much as that holds.
             cpu = event.cpu % world.machine.cpus
-            if isinstance(shape, CpuSlabShape):
+            below = shape.cpu_slabs if isinstance(shape, AskedShape) else shape
+            if isinstance(below, CpuSlabShape):
                 # The first slabs it takes from were its own, and on its partial list.
                 if key not in owners:
                     sheaves[event.cache, cpu] += 1
-                    own = sheaves[event.cache, cpu] <= 1 + shape.cpu_partial_slabs
+                    own = sheaves[event.cache, cpu] <= 1 + below.cpu_partial_slabs
                     owners[key] = cpu if own else -1
                 row = (event.cache, key, index, owners[key])
                 (held if owners[key] >= 0 else free.setdefault(key, [])).append(row)
@@ -152,7 +153,7 @@ def by_oracle(world: World, events: Sequence[Event], *, exhaustible: bool) -> Ou
     return Outcome(
         placed.events,
         placed.slabs,
-        [counted(cache.stat) for cache in oracle.slub.caches],
+        [counted(cache.counters) for cache in oracle.slub.caches],
         {name: oracle.pages.counters[name] for name in PAGE_COUNTERS},
         {
             name: placed.counts[name]

@@ -18,6 +18,7 @@ from allocsim.page_alloc.nodes import NO_NODE
 from allocsim.page_alloc.paths import PagePath
 from allocsim.slub.requests import Op
 from allocsim.slub.sheaves.sheaf_kmalloc import sheaf_kmalloc_caches
+from tests.oracle.asked_sheaves import AskedSheaves
 from tests.oracle.cpu_slabs import Cache as CpuSlabsCache
 from tests.oracle.cpu_slabs import CpuSlabs
 from tests.oracle.page_lists import PageAllocator
@@ -131,7 +132,15 @@ class Simulated:
         nodes: dict[str, Any] = {"older_node": older_node}
         if machine.memory_nodes.count > 1:
             nodes["nodes"] = machine.memory_nodes
-        if profile.slub.generation is Generation.CPU_SLABS:
+        if profile.slub.generation is Generation.SHEAVES_ASKED:
+            self.slub = AskedSheaves(
+                shapes,
+                max_order=self._max_order,
+                existing=pre_trace,
+                free_before=free_before,
+                kmalloc_caches=sheaf_kmalloc_caches(profile.slub, shapes),
+            )
+        elif profile.slub.generation is Generation.CPU_SLABS:
             self.slub = CpuSlabs(
                 shapes,
                 max_order=self._max_order,
@@ -326,7 +335,8 @@ class Simulated:
 
     def _shared(self) -> tuple[object, ...]:
         """What stays the same object when a state is recalled."""
-        return self.slub, self.pages.machine
+        below = [self.slub.below] if isinstance(self.slub, AskedSheaves) else []
+        return self.slub, *below, self.pages.machine
 
     def _may_ask(self, cpu: int, number: int, op: Op) -> bool:
         """Whether a request may need a page. Also a free may: for a sheaf, an object itself."""

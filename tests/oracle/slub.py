@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from allocsim.kernels.cache_shapes import SheafShape
 
-MAX_FULL_SHEAVES = 10
-MAX_EMPTY_SHEAVES = 10
 GRACE_PERIOD = 20_000_000  # ns
 PCS_BATCH_MAX = 32
 NOTHING = (-1, -1)
@@ -52,6 +50,9 @@ class Sheaf:
     memory: Found | None = (
         None  # the object of its kmalloc cache that it is; the first ones have none
     )
+    of: Cache | None = None  # that cache
+    capacity: int = 0
+    nobarn: bool = False  # rcu_free_sheaf_nobarn is its callback
 
 
 @dataclass
@@ -79,7 +80,7 @@ class Cache:
         self.slub = slub
         self.number = number
         self.shape = shape
-        self.pcs: dict[int, Pcs] = {}
+        self.pcs: dict[int, Pcs] = {}  # of the CPUs that did anything
         self.nodes = [Node() for _ in range(slub.nodes.count)]
         self.slabs: dict[int, Slab] = {}  # every slab by number
         self.created = 0
@@ -87,6 +88,11 @@ class Cache:
         self.after_grace: list[tuple[int, int, Sheaf]] = []  # when, CPU, sheaf
         self.prefilled: dict[int, Sheaf] = {}  # by run
         self.stat: Counter[str] = Counter()
+
+    @property
+    def counters(self) -> Counter[str]:
+        """Under the names of their files."""
+        return self.stat
 
     # --- allocation -------------------------------------------------------------------------
 
@@ -156,16 +162,20 @@ class Cache:
         """
         if self.slub.max_order(self.slub.seq) < 0 or self.no_recurse:
             return None
+        return self.new_sheaf()
+
+    def new_sheaf(self) -> Sheaf:
         self.stat["sheaf_alloc"] += 1
-        return Sheaf(memory=self.slub.kmalloc_sheaf(self))
+        memory = self.slub.kmalloc_sheaf(self)
+        return Sheaf([], memory, self.slub.kmalloc_cache(self), self.shape.capacity)
 
     def free_empty_sheaf(self, sheaf: Sheaf) -> None:
         """free_empty_sheaf: a kfree, also for the kmalloc cache."""
         self.stat["sheaf_free"] += 1
-        self.slub.kfree_sheaf(self, sheaf)
+        self.slub.kfree_sheaf(sheaf)
 
     def refill_sheaf(self, cpu: int, sheaf: Sheaf) -> bool:
-        want = self.shape.capacity - len(sheaf.objects)
+        want = (sheaf.capacity or self.shape.capacity) - len(sheaf.objects)
         got = self.refill_objects(cpu, want)
         sheaf.objects += got
         self.stat["sheaf_refill"] += len(got)
@@ -337,13 +347,18 @@ class Cache:
 
     def return_sheaf(self, cpu: int, sheaf: Sheaf) -> None:
         """kmem_cache_return_sheaf."""
+        if sheaf.capacity and sheaf.capacity != self.shape.capacity:
+            self.flush_unused(sheaf)
+            self.free_empty_sheaf(sheaf)
+            return
         pcs, barn = self.pcs.setdefault(cpu, Pcs()), self.barn(cpu)
         if pcs.spare is None:
             pcs.spare = sheaf
             self.stat["sheaf_return_fast"] += 1
             return
         self.stat["sheaf_return_slow"] += 1
-        if len(barn.full) >= self.slub.max_full_sheaves or not self.refill_sheaf(cpu, sheaf):
+        full = len(barn.full) >= self.shape.max_full_sheaves
+        if full or not self.refill_sheaf(cpu, sheaf):
             self.flush_unused(sheaf)
             self.free_empty_sheaf(sheaf)
             return
@@ -393,18 +408,60 @@ class Cache:
         event_cpu = self.slub.cpu
         while self.after_grace and self.after_grace[0][0] <= now:
             _, self.slub.cpu, sheaf = self.after_grace.pop(0)
+            if sheaf.nobarn:
+                self.flush_unused(sheaf)
+                self.free_empty_sheaf(sheaf)
+                continue
             barn = self.barn(self.slub.cpu)
-            if len(barn.full) < self.slub.max_full_sheaves:
+            if len(barn.full) < self.shape.max_full_sheaves:
                 self.stat["barn_put"] += 1
                 barn.full.append(sheaf)
                 continue
             self.stat["barn_put_fail"] += 1
             self.flush_unused(sheaf)
-            if len(barn.empty) < self.slub.max_empty_sheaves:
+            if len(barn.empty) < self.shape.max_empty_sheaves:
                 barn.empty.append(sheaf)
             else:
                 self.free_empty_sheaf(sheaf)
         self.slub.cpu = event_cpu
+
+    # --- another capacity, R3.27 --------------------------------------------------------------
+
+    def replace_sheaves(self, shape: SheafShape, cpus: int, kmalloc_cache: int) -> None:
+        """Replace all sheaves by others; on CPU 0 but for what is a CPU's own."""
+        event_cpu = self.slub.cpu
+        for cpu in range(cpus):
+            self.slub.cpu = cpu
+            self.drop(self.pcs.setdefault(cpu, Pcs()))
+        self.slub.cpu = 0
+        for node in self.nodes:  # barn_shrink
+            for sheaf in reversed(node.full):
+                self.flush_unused(sheaf)
+                self.free_empty_sheaf(sheaf)
+            for sheaf in reversed(node.empty):
+                self.free_empty_sheaf(sheaf)
+            node.full, node.empty = [], []
+        for _, _, sheaf in self.after_grace:
+            sheaf.nobarn = True
+        for sheaf in self.prefilled.values():
+            sheaf.capacity = sheaf.capacity or self.shape.capacity
+        self.shape, self.slub.kmalloc_caches[self.number] = shape, kmalloc_cache
+        for cpu in range(cpus):  # init_percpu_sheaves
+            self.pcs[cpu] = Pcs(self.new_sheaf() if shape.capacity else Sheaf())
+        self.slub.cpu = event_cpu
+
+    def drop(self, pcs: Pcs) -> None:
+        """pcs_flush_all, and main goes too."""
+        if pcs.spare is not None:
+            self.flush_unused(pcs.spare)
+            self.free_empty_sheaf(pcs.spare)
+        if pcs.rcu_free is not None:
+            due = self.slub.now + GRACE_PERIOD
+            self.after_grace.append((due, self.slub.cpu, pcs.rcu_free))
+            self.after_grace.sort(key=itemgetter(0))
+        if self.shape.capacity:
+            self.flush_main(pcs)
+            self.free_empty_sheaf(pcs.main)
 
     # --- free -------------------------------------------------------------------------------
 
@@ -445,7 +502,7 @@ class Cache:
         if len(pcs.spare.objects) < self.shape.capacity:
             pcs.main, pcs.spare = pcs.spare, pcs.main
             return "spare_swap"
-        if len(barn.full) >= self.slub.max_full_sheaves:
+        if len(barn.full) >= self.shape.max_full_sheaves:
             self.stat["barn_put_fail"] += 1
             to_flush = pcs.spare
             self.flush_unused(to_flush)
@@ -540,6 +597,7 @@ class Slub:
 
     Args:
         shapes: the shape of each cache, by cache number.
+        cpus: CPUs there are; it matters to changes alone.
         max_order: seq -> the largest order the page allocator can serve then; -1 for none.
         freelist_order: (cache, how many slabs before it, objects) -> allocation order of a slab.
         existing: handle -> (slab key, index) of objects live before the trace; keys are below -1.
@@ -548,9 +606,8 @@ class Slub:
             taken first. All their other objects are live.
         kmalloc_caches: the cache whose objects each cache's sheaves are, -1 for none; none given:
             nowhere.
-        max_full_sheaves: full sheaves a barn takes.
-        max_empty_sheaves: empty ones at which kfree_rcu gives it no more.
         flush_batch: objects a full main is flushed by at a time.
+        changes: (time, shapes, kmalloc caches) that hold from then on (R3.27).
         nodes: the memory nodes; None: all CPUs are on one.
         older_node: node of slabs older than the trace, by key -2 downwards; 0 if not told.
     """
@@ -559,22 +616,25 @@ class Slub:
         self,
         shapes: Sequence[SheafShape],
         *,
+        cpus: int = 1,
         max_order: Callable[[int], int] = lambda _: 10,
         freelist_order: Callable[[int, int, int], Sequence[int]] = ascending,
         existing: Mapping[int, tuple[int, int]] | None = None,
         free_before: Iterable[tuple[int, int, int, int]] = (),
         kmalloc_caches: Sequence[int] = (),
-        max_full_sheaves: int = MAX_FULL_SHEAVES,
-        max_empty_sheaves: int = MAX_EMPTY_SHEAVES,
         flush_batch: int = PCS_BATCH_MAX,
+        changes: Iterable[tuple[int, Sequence[SheafShape], Sequence[int]]] = (),
         nodes: Nodes | None = None,
         older_node: Sequence[int] = (),
     ) -> None:
         self.nodes, self.older_node = nodes or Nodes(()), older_node
         self.caches = [Cache(self, number, shape) for number, shape in enumerate(shapes)]
+        self.cpus = cpus
         self.max_order = max_order
-        self.kmalloc_caches = kmalloc_caches
-        self.max_full_sheaves, self.max_empty_sheaves = max_full_sheaves, max_empty_sheaves
+        self.kmalloc_caches = list(kmalloc_caches)
+        self.changes = list(changes)
+        ever = [kmalloc_caches, *(theirs for _, _, theirs in self.changes)]
+        self.asked = [{each[at] for each in ever if each} - {-1} for at in range(len(shapes))]
         self.flush_batch = flush_batch
         self.freelist_order = freelist_order
         self.existing = existing or {}
@@ -603,17 +663,31 @@ class Slub:
         kmalloc_cache.no_recurse = False
         return memory
 
-    def kfree_sheaf(self, cache: Cache, sheaf: Sheaf) -> None:
+    def kfree_sheaf(self, sheaf: Sheaf) -> None:
         """Give the memory of a sheaf back."""
-        kmalloc_cache = self.kmalloc_cache(cache)
-        if kmalloc_cache is not None and sheaf.memory is not None:
-            kmalloc_cache.rcu_callbacks(self.now)
-            kmalloc_cache.free(self.cpu, sheaf.memory)
+        if sheaf.of is not None and sheaf.memory is not None:
+            sheaf.of.rcu_callbacks(self.now)
+            sheaf.of.free(self.cpu, sheaf.memory)
 
     def kmalloc_cache(self, cache: Cache) -> Cache | None:
         """The cache whose objects the sheaves of `cache` are, if it is there."""
         number = self.kmalloc_caches[cache.number] if self.kmalloc_caches else -1
         return self.caches[number] if number >= 0 else None
+
+    def change(self, shapes: Sequence[SheafShape], kmalloc_caches: Sequence[int]) -> None:
+        """R3.27, cache by cache: one whose sheaves are objects of another before that one."""
+        for cache in sorted(self.caches, key=lambda each: -self.chain(each.number)):
+            shape = shapes[cache.number]
+            if shape == cache.shape:
+                continue
+            cache.rcu_callbacks(self.now)
+            if shape.capacity != cache.shape.capacity:
+                cache.replace_sheaves(shape, self.cpus, kmalloc_caches[cache.number])
+            cache.shape = shape
+
+    def chain(self, number: int) -> int:
+        """The longest way from a cache to the last kmalloc cache of its sheaves."""
+        return 1 + max(map(self.chain, self.asked[number]), default=0)
 
     def node_of(self, cpu: int) -> int:
         """numa_node_id."""
@@ -649,6 +723,8 @@ class Slub:
         ``due``: when the sheaf comes back that a kfree_rcu may fill; -1: a grace period later.
         """
         self.seq, self.cpu, self.now = seq, cpu, now
+        while self.changes and self.changes[0][0] <= now:
+            self.change(*self.changes.pop(0)[1:])
         cache = self.caches[number]
         cache.rcu_callbacks(now)
         found: Found | None

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import numpy as np
 
 from allocsim.kernels.profile import LINUX_7_2
-from allocsim.kernels.slub_rules import CpuSlabRules
+from allocsim.kernels.slub_rules import AskedRules, CpuSlabRules
+from allocsim.slub.asked_sheaves.cache import AskedSheaves
 from allocsim.slub.cpu_slabs import steps
 from allocsim.slub.cpu_slabs.cache import CpuSlabs
 from allocsim.slub.paths import AllocPath
 from allocsim.slub.requests import FreeBefore, ObjectRequests, PreTraceObjects, Refusals
 from allocsim.slub.sheaves import cache as sheaf_cache
+from allocsim.slub.sheaves.cache import SheafCache
 from allocsim.slub.sheaves.sheaf_kmalloc import sheaf_kmalloc_caches
 from allocsim.slub.slub import Slub
+from tests.oracle.asked_sheaves import AskedSheaves as AskedSheavesOracle
 from tests.oracle.cpu_slabs import CpuSlabs as CpuSlabsOracle
 from tests.oracle.slub import Slub as Oracle
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from allocsim.kernels.profile import Profile
     from allocsim.page_alloc.nodes import Nodes
     from allocsim.slub.cpu_slabs.steps import CpuSlabState
+    from tests.oracle.slub import Cache
 
 
 @dataclass
@@ -42,6 +46,7 @@ class Trace:
     refusals: list[tuple[int, int]] = field(default_factory=list)
     freelist_order: Callable[[int, int, int], Sequence[int]] | None = None
     profile: Profile = LINUX_7_2
+    changes: list[tuple[int, Sequence[CacheShape]]] = field(default_factory=list)
     nodes: Nodes | None = None
     older_nodes: Sequence[int] = ()
 
@@ -84,14 +89,29 @@ def by_oracle(trace: Trace) -> Outcome:
             **extra,
         )
         return _of_cpu_slabs(machine, trace)
+    kmalloc_caches = [sheaf_kmalloc_caches(rules, trace.shapes)]
+    if isinstance(rules, AskedRules):
+        asked = AskedSheavesOracle(
+            trace.shapes,
+            max_order=max_order,
+            existing=trace.pre_trace,
+            free_before=trace.free_before,
+            kmalloc_caches=kmalloc_caches[0],
+            **extra,
+        )
+        return _of_asked(asked, trace)
+    for _, later in trace.changes:
+        kmalloc_caches.append(sheaf_kmalloc_caches(rules, later, kmalloc_caches))
     oracle = Oracle(
         trace.shapes,
         max_order=max_order,
         existing=trace.pre_trace,
         free_before=trace.free_before,
-        kmalloc_caches=sheaf_kmalloc_caches(rules, trace.shapes),
-        max_full_sheaves=rules.max_full_sheaves,
-        max_empty_sheaves=rules.max_empty_sheaves,
+        cpus=trace.cpus,
+        kmalloc_caches=kmalloc_caches[0],
+        changes=[
+            (*each, theirs) for each, theirs in zip(trace.changes, kmalloc_caches[1:], strict=True)
+        ],
         flush_batch=rules.flush_batch,
         nodes=trace.nodes,
         older_node=trace.older_nodes,
@@ -99,24 +119,32 @@ def by_oracle(trace: Trace) -> Outcome:
     )
     events = [oracle.event(*request) for request in trace.requests]
     counters = [counted(cache.stat) for cache in oracle.caches]
-    sheaves = [
-        [
-            sheaf
-            for pcs in cache.pcs.values()
-            for sheaf in (pcs.main, pcs.spare, pcs.rcu_free)
-            if sheaf
-        ]
-        + [sheaf for node in cache.nodes for sheaf in node.full]
-        + list(cache.prefilled.values())
-        + [sheaf for _, _, sheaf in cache.after_grace]
-        for cache in oracle.caches
-    ]
-    in_sheaves = [sum(len(sheaf.objects) for sheaf in of_cache) for of_cache in sheaves]
+    in_sheaves = [_in_sheaves(cache) for cache in oracle.caches]
     partial = [
         [(slab.number, slab.free) for node in cache.nodes for slab in node.partial]
         for cache in oracle.caches
     ]
     return Outcome(events, oracle.pages, counters, in_sheaves, partial)
+
+
+def _of_asked(machine: AskedSheavesOracle, trace: Trace) -> Outcome:
+    events = [machine.event(*request) for request in trace.requests]
+    below = _of_cpu_slabs(machine.below, replace(trace, requests=[]))
+    return replace(
+        below,
+        events=events,
+        counters=[counted(cache.counters) for cache in machine.caches],
+        in_sheaves=[_in_sheaves(cache) for cache in machine.caches],
+    )
+
+
+def _in_sheaves(cache: Cache) -> int:
+    """Objects in all sheaves of a cache."""
+    of_cpus = [(pcs.main, pcs.spare, pcs.rcu_free) for pcs in cache.pcs.values()]
+    sheaves = [sheaf for each in of_cpus for sheaf in each if sheaf]
+    sheaves += [sheaf for node in cache.nodes for sheaf in node.full]
+    sheaves += [*cache.prefilled.values(), *(sheaf for _, _, sheaf in cache.after_grace)]
+    return sum(len(sheaf.objects) for sheaf in sheaves)
 
 
 def _of_cpu_slabs(machine: CpuSlabsOracle, trace: Trace) -> Outcome:
@@ -183,6 +211,7 @@ def _by_model(trace: Trace, window: int, *, fast: bool) -> Outcome:
         trace.cpus,
         FreeBefore(*free),
         trace.freelist_order,
+        trace.changes,
         fast=fast,
         nodes=trace.nodes,
         older_nodes=np.array(trace.older_nodes, np.int64),
@@ -206,14 +235,16 @@ def _by_model(trace: Trace, window: int, *, fast: bool) -> Outcome:
         slub.with_sheaves[number].in_sheaves() if number in slub.with_sheaves else 0
         for number in range(len(slub.caches))
     ]
-    for number, cache in enumerate(slub.caches):
-        if isinstance(cache, CpuSlabs):
-            state = cache.state
+    for cache in slub.caches:
+        below = cache.below if isinstance(cache, AskedSheaves) else cache
+        if isinstance(below, CpuSlabs):
+            state = below.state
             heads = state.nodes[steps.HEAD :: steps.NODE_SIZE]
             outcome.partial.append([each for head in heads for each in _listed(state, head)])
             outcome.cpus.append([_cpu(state, cpu) for cpu in range(trace.cpus)])
             continue
-        partial = slub.with_sheaves[number].partial()
+        assert isinstance(cache, SheafCache)
+        partial = cache.partial()
         outcome.partial.append([(slab, places[::-1]) for slab, places in partial])
     return outcome
 

@@ -45,11 +45,11 @@ COUNTERS = counted(Generation.CPU_SLABS)
 #: may be made of the orders at hand; the first struct without a slab; how much of ``pages`` is
 #: used; the cache's shape, of which ``base`` is the key of its first slab; how many nodes.
 (
-    _ALLOC_FASTPATH,
+    ALLOC_FASTPATH,
     _ALLOC_SLOWPATH,
-    _FREE_FASTPATH,
+    FREE_FASTPATH,
     _FREE_SLOWPATH,
-    _ALLOC_SLAB,
+    ALLOC_SLAB,
     _FREE_SLAB,
     _ORDER_FALLBACK,
     _FREE_ADD_PARTIAL,
@@ -183,8 +183,8 @@ def replay(c: CpuSlabState, events: CpuSlabEvents, begin: int) -> int:
             end = at
             break
         paths[at] = slow_free(c, cpu, found, at)
-    n[_ALLOC_FASTPATH] += hits
-    n[_FREE_FASTPATH] += pushes
+    n[ALLOC_FASTPATH] += hits
+    n[FREE_FASTPATH] += pushes
     return end
 
 
@@ -345,7 +345,7 @@ def new_slab(c: CpuSlabState, cpu: int, node: int, time: int, max_order: int) ->
             slabs[slab + LINKS + place] = slabs[slab + FREE]
             slabs[slab + FREE] = place
     n[CREATED] += 1
-    n[_ALLOC_SLAB] += 1
+    n[ALLOC_SLAB] += 1
     ask_pages(c, time, cpu, slab, +1)
     return slab
 

@@ -19,6 +19,7 @@ from allocsim.slub.sheaves.structs import (
     FULL_COUNT,
     HEAD,
     HOME,
+    LARGEST,
     LIST_LOCK,
     LISTED,
     MEMORY,
@@ -32,6 +33,7 @@ from allocsim.slub.sheaves.structs import (
     PAGE_SIZE,
     PAGES,
     PCS_SIZE,
+    ROOM,
     SHEAF_ALLOC,
     SHEAF_FLUSH,
     SHEAF_FREE,
@@ -84,22 +86,23 @@ def empty_sheaf(c: SheafState, cpu: int, time: int, refused: int) -> int:
     else:
         sheaf = n[SHEAVES_END]
         n[SHEAVES_END] += sheaf_size(c)
-    c.sheaves[sheaf + SIZE] = 0
+    c.sheaves[sheaf + SIZE], c.sheaves[sheaf + ROOM] = 0, n[CAPACITY]
     note_sheaf(c, sheaf, cpu, time, +1)
     return sheaf
 
 
 def free_sheaf(c: SheafState, sheaf: int, cpu: int, time: int) -> None:
-    """mm/slub.c:free_empty_sheaf (7.2)."""
+    """mm/slub.c:free_empty_sheaf (7.2); the struct of one of another capacity is not used again."""
     n = c.numbers
     n[SHEAF_FREE] += 1
-    c.sheaves[sheaf + NEXT_SHEAF], n[UNUSED_SHEAF] = n[UNUSED_SHEAF], sheaf
+    if c.sheaves[sheaf + ROOM] == n[CAPACITY]:
+        c.sheaves[sheaf + NEXT_SHEAF], n[UNUSED_SHEAF] = n[UNUSED_SHEAF], sheaf
     note_sheaf(c, sheaf, cpu, time, -1)
 
 
 def sheaf_size(c: SheafState) -> int:
     """Numbers in a sheaf's struct."""
-    return CELLS + max(c.numbers[CAPACITY], 1)
+    return CELLS + max(c.numbers[LARGEST], 1)
 
 
 def note_sheaf(c: SheafState, sheaf: int, cpu: int, time: int, way: int) -> None:
@@ -118,7 +121,7 @@ def refill(c: SheafState, sheaf: int, cpu: int, time: int, max_order: int) -> bo
     (R3.25), then from new ones (refill_objects, __refill_objects_any).
     """
     n, sheaves, home = c.numbers, c.sheaves, c.pcs[cpu + HOME]
-    size, capacity = sheaves[sheaf + SIZE], n[CAPACITY]
+    size, capacity = sheaves[sheaf + SIZE], sheaves[sheaf + ROOM]
     got = from_list(c, home, sheaf, size)
     if got < capacity and n[NODES] > 1:
         first = home // NODE_SIZE * n[NODES]

@@ -53,6 +53,7 @@ from allocsim.slub.sheaves.structs import (
     FULL_COUNT,
     GRACE,
     HOME,
+    LARGEST,
     LIST_LOCK,
     LISTED,
     MAIN,
@@ -73,6 +74,7 @@ from allocsim.slub.sheaves.structs import (
     PAGES,
     PCS_SIZE,
     RCU_FREE,
+    ROOM,
     SHEAF_PREFILL_FAST,
     SHEAF_PREFILL_SLOW,
     SHEAF_RETURN_FAST,
@@ -213,8 +215,8 @@ def lacks_room(c: SheafState) -> bool:
     It may fill two sheaves, and empty one: into slabs that were on no list, if there are as many.
     """
     n = c.numbers
-    most = n[CAPACITY] + 4
-    new = 2 * (n[CAPACITY] // n[MIN_OBJECTS] + 2)
+    most = n[LARGEST] + 4
+    new = 2 * (n[LARGEST] // n[MIN_OBJECTS] + 2)
     return (
         n[UNUSED_COUNT] < min(most, n[CREATED] + len(c.older) + new + 4)
         or n[CREATED] + new > n[ORDERED]
@@ -348,6 +350,10 @@ def from_sheaf(c: SheafState, sheaf: int, cpu: int, time: int, max_order: int) -
 def return_sheaf(c: SheafState, cpu: int, sheaf: int, time: int, max_order: int) -> None:
     """mm/slub.c:kmem_cache_return_sheaf (7.2)."""
     n, home = c.numbers, c.pcs[cpu + HOME]
+    if c.sheaves[sheaf + ROOM] != n[CAPACITY]:
+        flush(c, sheaf, cpu, time)
+        free_sheaf(c, sheaf, cpu, time)
+        return
     if c.pcs[cpu + SPARE] == NONE:
         c.pcs[cpu + SPARE] = sheaf
         n[SHEAF_RETURN_FAST] += 1
@@ -491,6 +497,11 @@ def callbacks(c: SheafState, times: Column, time: int) -> bool:
         sheaf = n[WAITING]
         n[WAITING] = sheaves[sheaf + NEXT_SHEAF]
         cpu = sheaves[sheaf + FILLED_BY]
+        if sheaves[sheaf + ROOM] == NONE:
+            # mm/slub.c:rcu_free_sheaf_nobarn (7.2), R3.27
+            flush(c, sheaf, cpu, time)
+            free_sheaf(c, sheaf, cpu, time)
+            continue
         home = c.pcs[cpu + HOME]
         if c.nodes[home + FULL_COUNT] < n[MAX_FULL]:
             n[BARN_PUT] += 1

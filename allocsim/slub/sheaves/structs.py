@@ -27,9 +27,10 @@ MAIN, SPARE, RCU_FREE, HOME, PCS_SIZE = range(5)
 #: their first one, and how many; its partial list; whether it has memory.
 FULL, FULL_COUNT, EMPTY, EMPTY_COUNT, HEAD, TAIL, LISTED, MEMORY_OF, NODE_SIZE = range(9)
 #: A sheaf: how many objects it has; the next sheaf, where it is one of a list; the CPU that filled
-#: it by kfree_rcu, and when its grace period is over; its objects, the next to be taken last. The
-#: first struct is no sheaf but a place for objects on their way.
-SIZE, NEXT_SHEAF, FILLED_BY, DUE, CELLS = range(5)
+#: it by kfree_rcu, and when its grace period is over; its own capacity, NONE where it is to go past
+#: the barn (R3.27); its objects, the next to be taken last. The first struct is no sheaf but a
+#: place for objects on their way.
+SIZE, NEXT_SHEAF, FILLED_BY, DUE, ROOM, CELLS = range(6)
 #: A slab: its key, as in Placement; NONE or SMALL; free objects; its neighbours on the partial
 #: list; its free objects, the head of the free list last.
 KEY, KIND, COUNT, NEXT, PREV, FREE = range(6)
@@ -38,7 +39,8 @@ COUNTERS = counted(Generation.SHEAVES)
 #: Places in ``numbers``: the kernel's counters, in the order of COUNTERS; lists of sheaves, by
 #: their first one; where their structs end; slabs made, and how many may be made of the orders at
 #: hand; structs without a slab; how much of ``pages`` and ``memory`` is used; the cache's shape and
-#: the rules' numbers, of which ``BASE`` is the key of its first slab; how many nodes there are.
+#: the rules' numbers, of which ``LARGEST`` is the most that its capacity ever is and ``BASE`` the
+#: key of its first slab; how many nodes there are.
 (
     ALLOC_FASTPATH,
     ALLOC_SLOWPATH,
@@ -77,6 +79,7 @@ COUNTERS = counted(Generation.SHEAVES)
     PAGES,
     MEMORY,
     CAPACITY,
+    LARGEST,
     BEST_ORDER,
     BEST_OBJECTS,
     MIN_ORDER,
@@ -89,7 +92,7 @@ COUNTERS = counted(Generation.SHEAVES)
     BASE,
     NODES,
     NUMBERS,
-) = range(49)
+) = range(50)
 PAGE_SIZE = 6  #: numbers of a page request: event, CPU, slab, order, +1 or -1, node
 MEMORY_SIZE = 5  #: of a sheaf made or freed: event, CPU, sheaf, +1 or -1, page requests before it
 

@@ -55,6 +55,8 @@ _NO_MACHINE = "assumed, since the recording has no zoneinfo ○"
 _START = {
     "sheaves": "What a CPU takes first lay in its main sheaf, and barns were empty ○.",
     "cpu slabs": "The slabs a CPU takes from first were its own, and on its partial list ○.",
+    "cpu slabs, and sheaves in caches that ask": "The slabs a CPU takes from first were its own, "
+    "and on its partial list; sheaves were empty ○.",
 }
 
 

@@ -54,6 +54,8 @@
 --   deactivate_to_head       Slabs that went to the head of the partial list.
 --   deactivate_to_tail       Slabs that went to the tail of the partial list.
 --   deactivate_remote_frees  Slabs a CPU let go of that others had freed to.
+--   alloc_cpu_sheaf          Allocations from a sheaf.
+--   free_cpu_sheaf           Frees to a sheaf.
 --   live_objects             Objects live at the end, as far as allocated in the run.
 --   slabs                    Slabs at the end, without those older than the trace.
 --   slab_bytes               [bytes] Their pages.
@@ -115,7 +117,9 @@ counted as (
         sum(value) filter (name = 'deactivate_to_head')::bigint as deactivate_to_head,
         sum(value) filter (name = 'deactivate_to_tail')::bigint as deactivate_to_tail,
         sum(value) filter (name = 'deactivate_remote_frees')::bigint
-            as deactivate_remote_frees
+            as deactivate_remote_frees,
+        sum(value) filter (name = 'alloc_cpu_sheaf')::bigint as alloc_cpu_sheaf,
+        sum(value) filter (name = 'free_cpu_sheaf')::bigint as free_cpu_sheaf
     from kept
     group by run, cache
 )
@@ -170,6 +174,8 @@ select
     counted.deactivate_to_head,
     counted.deactivate_to_tail,
     counted.deactivate_remote_frees,
+    counted.alloc_cpu_sheaf,
+    counted.free_cpu_sheaf,
     placed.live_objects,
     placed.slabs,
     traces.page_size * placed.slab_pages as slab_bytes,
