@@ -48,10 +48,10 @@ select
     waits.hold_ns_low,
     waits.hold_ns_high,
     100 * waits.busy_ns_low
-    / nullif(if(waits.slice is null, runs.last_ts - runs.first_ts, runs.slice_ns), 0)
+    / nullif(case when waits.slice is null then runs.last_ts - runs.first_ts else runs.slice_ns end, 0)
         as busy_pct_low,
     100 * waits.busy_ns_high
-    / nullif(if(waits.slice is null, runs.last_ts - runs.first_ts, runs.slice_ns), 0)
+    / nullif(case when waits.slice is null then runs.last_ts - runs.first_ts else runs.slice_ns end, 0)
         as busy_pct_high,
     waits.met_low,
     waits.met_high,
