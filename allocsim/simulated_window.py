@@ -13,7 +13,7 @@ from allocsim.tables import Columns, concat, empty, joined
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from allocsim.tables import Array, Int64
+    from allocsim.tables import Array, Int64, UInt8
 
 #: One simulated slab's life: what ``SimulatedWindow.slabs`` holds. -1 where it is not known.
 SLAB_LIFE = {
@@ -37,6 +37,7 @@ class SimulatedWindow(NamedTuple):
         slabs: lives of slabs that ended (SLAB_LIFE).
         slab_pages: slab pages asked for and given back.
         slab_pfns: first page frame of each of them (i8).
+        slab_paths: how the page allocator served each of them, PagePath (u1).
         sheaves: sheaves made; their rows are those of ``objects``.
         samples: states of the page allocator at the wanted events.
     """
@@ -46,6 +47,7 @@ class SimulatedWindow(NamedTuple):
     slabs: Columns
     slab_pages: PageRequests
     slab_pfns: Int64
+    slab_paths: UInt8
     sheaves: SheafObjects
     samples: list[tuple[int, PageSample]]
 
@@ -55,7 +57,7 @@ def _no_rows(*dtypes: str) -> list[Array]:
 
 
 NO_PLACEMENT = Placement(*_no_rows("u1", "i8", "i4"))
-NO_PAGES = PageRequests(*_no_rows("i8", "i2", "i4", "i8", "i1", "i1"))
+NO_PAGES = PageRequests(*_no_rows("i8", "i2", "i4", "i8", "i1", "i1", "i2"))
 NO_SHEAVES = SheafObjects(*_no_rows("i8", "i2", "i1", "i4", "i8", "i4"))
 NOTHING = SimulatedWindow(
     NO_PLACEMENT,
@@ -63,6 +65,7 @@ NOTHING = SimulatedWindow(
     empty(SLAB_LIFE),
     NO_PAGES,
     np.empty(0, np.int64),
+    np.empty(0, np.uint8),
     NO_SHEAVES,
     [],
 )
@@ -76,16 +79,12 @@ def joined_windows(windows: Sequence[SimulatedWindow]) -> SimulatedWindow:
         for window, rows in zip(windows, before.tolist(), strict=True)
     ]
     return SimulatedWindow(
-        Placement(
-            *(
-                np.concatenate([getattr(window.objects, name) for window in windows])
-                for name in ("path", "slab", "index")
-            )
-        ),
+        Placement.joined([window.objects for window in windows]),
         joined([window.pages for window in windows]),
         concat([window.slabs for window in windows]),
         joined([window.slab_pages for window in windows]),
         np.concatenate([window.slab_pfns for window in windows]),
+        np.concatenate([window.slab_paths for window in windows]),
         joined(sheaves),
         [sample for window in windows for sample in window.samples],
     )

@@ -112,7 +112,9 @@ class Simulation:
         machine: zones, CPUs and what is free at the start.
         pre_trace: objects live before the trace, by rising handle.
         free_before: free objects of slabs older than the trace.
-        freelist_order, fast: as Slub has them.
+        freelist_order, changes, fast, older_nodes: as Slub has them.
+        own_nodes: page requests go to the node of their CPU, not to the one they name: the machine
+            has other nodes than the recorded one.
     """
 
     def __init__(  # noqa: PLR0913 - two models' worlds
@@ -124,10 +126,23 @@ class Simulation:
         pre_trace: PreTraceObjects,
         free_before: FreeBefore,
         freelist_order: FreelistOrder | None = None,
+        changes: Sequence[tuple[int, Sequence[CacheShape]]] = (),
         *,
         fast: bool = False,
+        older_nodes: Int64 | None = None,
+        own_nodes: bool = False,
     ) -> None:
-        self.slub = Slub(profile, shapes, machine.cpus, free_before, freelist_order, fast=fast)
+        nodes, several = machine.memory_nodes, machine.memory_nodes.count > 1
+        self.slub = Slub(
+            *(profile, shapes, machine.cpus, free_before, freelist_order, changes),
+            fast=fast,
+            nodes=nodes if several else None,
+            older_nodes=older_nodes,
+        )
+        self._classes = machine.classes
+        self._own_zones: Int8 | None = None  # by CPU, the first zone of its node
+        if own_nodes:
+            self._own_zones = np.array(nodes.of_cpu, np.int8) * np.int8(self._classes)
         self.pages = PageReplay(machine)
         self.slab_pages = slab_pages
         self._min_order = np.array([shape.min_order for shape in shapes], np.int8)
@@ -168,7 +183,7 @@ class Simulation:
         cpus = self.slub.cpus
         rest = _WindowPart(
             objects._replace(cpu=objects.cpu % cpus),
-            pages._replace(cpu=pages.cpu % np.int16(min(cpus, _CPU_LIMIT))),
+            self._on_machine(pages._replace(cpu=pages.cpu % np.int16(min(cpus, _CPU_LIMIT)))),
             np.array(samples, np.int64),
             np.array(turns, np.int64),
         )
@@ -195,6 +210,13 @@ class Simulation:
             rest = rest.between(event + 1, _END)
             chunk = FIRST_CHUNK
         return done[0] if len(done) == 1 else joined_windows(done)
+
+    def _on_machine(self, pages: PageEvents) -> PageEvents:
+        """Requests that prefer the node of their CPU, where that is what the machine is for."""
+        if self._own_zones is None:
+            return pages
+        highest = pages.highest % np.int8(self._classes) + self._own_zones[pages.cpu]
+        return pages._replace(highest=highest)
 
     def finish(self) -> tuple[Columns, list[tuple[int, PageSample]]]:
         """Lives of the slabs still there, and samples that were still waiting."""
@@ -271,7 +293,7 @@ class Simulation:
         self.counts["refused_pages"] += int(np.count_nonzero(others.path == PagePath.NO_BLOCK))
         named = list(zip(samples[ready].tolist(), sampled, strict=True))
         pfns = results.pfn[slab_rows]
-        return SimulatedWindow(placement, others, slabs, wanted, pfns, sheaves, named), None
+        return SimulatedWindow(placement, others, slabs, wanted, pfns, path, sheaves, named), None
 
     def _merge(
         self, wanted: PageRequests, pages: PageEvents, turns: Int64
@@ -297,7 +319,7 @@ class Simulation:
             "page": page,
             "order": wanted.order,
             "migratetype": kind[wanted.cache],
-            "highest": highest[wanted.cache],
+            "highest": highest[wanted.cache] + wanted.node.astype(np.int8) * np.int8(self._classes),
             "flags": np.where(preferred, np.uint8(NO_RECLAIM), np.uint8(0)),
             "offset": np.zeros(len(page), np.int64),
         }

@@ -24,6 +24,7 @@ BENCHMARKS = (
     ("Import", ("bench/import_speed.py",)),
     ("Import of perf.data", ("bench/import_speed.py", "6.12-perf-mixed")),
     ("Import of tracefs's text", ("bench/import_speed.py", "7.3-text-tiny", "3")),
+    ("Against what is used today", ("bench/against.py",)),
     ("Import, replay and store; memory", ("bench/replay_speed.py",)),
     ("The replay alone, both layers, synthetic trace", ("bench/simulation.py",)),
     (
@@ -51,6 +52,8 @@ BENCHMARKS = (
         )
         for caches, cpus in (("1000", "8"), ("60", "2"), ("60", "64"), ("60", "256"))
     ),
+    ("Many traces", ("bench/many.py", "traces")),
+    ("Many windows", ("bench/many.py", "windows")),
     ("The page allocator alone, lists mostly hit", ("bench/pages.py", "--lives", "short")),
     ("The page allocator alone, lists often refilled", ("bench/pages.py", "--lives", "long")),
     ("Making a synthetic trace", ("bench/synth_speed.py",)),

@@ -36,7 +36,7 @@ PAGES = 1 << 24
 def model(trace: Synthetic) -> Simulation:
     """A model with the trace's caches on a machine with nothing allocated."""
     zone = computed_zone(PAGES, trace.cpus)
-    machine = MachineZones((zone,), (all_free(zone),), trace.cpus, LINUX_7_2.pages, 0)
+    machine = MachineZones((zone,), (all_free(zone),), trace.cpus, LINUX_7_2.pages, frozenset({0}))
     shapes = cache_shapes(LINUX_7_2, trace.cache_sizes(), trace.cpus)
     nothing = np.empty(0, np.int64)
     of_slab = np.zeros(len(shapes), np.int8)

@@ -16,7 +16,8 @@ sys.path.insert(0, str(ROOT))
 from pipeline.processes.progress import Progress  # noqa: E402
 from pipeline.processes.scratch import scratch  # noqa: E402
 from pipeline.replay.settings import combinations  # noqa: E402
-from pipeline.replay.sweeps import sweep_traces  # noqa: E402
+from pipeline.replay.units.replays import Where  # noqa: E402
+from pipeline.replay.units.sweeps import sweep_traces  # noqa: E402
 from pipeline.store.database import reading  # noqa: E402
 from reports.render.document import Chart  # noqa: E402
 from reports.render.plots import svg  # noqa: E402
@@ -29,7 +30,7 @@ VARIED = "sheaf.capacity=default,4,8,16,32,60,120"
 
 def drawn(db: Path) -> str:
     """The figure, of a sweep that is put into a database."""
-    sweep_traces([TRACE], db, combinations([VARIED], {}), None, Progress())
+    sweep_traces([TRACE], db, combinations([VARIED], {}), Where(), Progress())
     with reading(db) as connection:
         [chart] = [each for each in blocks(connection, 1) if isinstance(each, Chart)]
     return svg(chart).replace("<svg ", '<svg style="background: #fff" ', 1)  # on any page

@@ -60,7 +60,7 @@ NOT_REACHED = """## What is not reached, and why
 
 * **maple_node**: its nodes come out of prefilled sheaves and die without an event. Slabs of this
   cache are off by tens of percent, and their range is as wide; it is most of what is left in the
-  totals of recordings that fork and map much.
+  totals of recordings that fork and map much. With probes they are not (bench/PROBES.md).
 * **sheaf_alloc, sheaf_free**: too low where kfree_rcu is heavy. Nearly all recorded kmallocs of
   sheaves are `__kfree_rcu_sheaf`'s there, and their kfrees come in bursts out of `rcu_free_sheaf`:
   one grace period gives back all sheaves that waited for it. Here each waits 20 ms by itself, so

@@ -40,6 +40,7 @@ REPORTED = (
     "placement_quality",
     "placement_summary",
     "descriptor_overhead",
+    "descriptor_kinds",
     "descriptor_summary",
 )
 

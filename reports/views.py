@@ -54,6 +54,7 @@ VIEWS = (
     "slab_placement_summary",
     "path_summary",
     "placements",
+    "node_frees",
     "remote_frees",
     "cpu_distances",
     "page_remote_frees",
@@ -73,6 +74,8 @@ VIEWS = (
     "descriptor_summary",
     "descriptor_kinds",
     "descriptor_break_even",
+    "lock_contention",
+    "roadmap",
     "validation_summary",
 )
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
+from allocsim.kernels.cache_shapes import AskedShape, CpuSlabShape, SheafShape
 from allocsim.kernels.release import Generation
 from allocsim.kernels.slub_rules import PAGE_SIZE
 from allocsim.slub.requests import FreeBefore, PreTraceObjects
@@ -56,13 +56,14 @@ class FirstSeen:
         self.table = take(both, first)
 
 
-def rebuild(
+def rebuild(  # noqa: PLR0913 - what was seen, and the world it was seen in
     seen: Columns,
     shapes: Sequence[CacheShape],
     recorded_order: Int64,
     cpus: int,
     generation: Generation,
-) -> tuple[PreTraceObjects, FreeBefore, dict[str, int]]:
+    node: Int64 | None = None,
+) -> tuple[PreTraceObjects, FreeBefore, dict[str, int], Int64]:
     """The slabs older than the trace.
 
     Args:
@@ -72,11 +73,12 @@ def rebuild(
             another, the objects are put on slabs of that order, in address order.
         cpus: CPUs of the model; others take turns on them.
         generation: what the model's CPUs allocate from.
+        node: memory node that each row of ``seen`` lies on (i8); None: 0.
 
     Returns:
-        The live objects, by rising handle; the free ones; and counts of slabs and objects, with
-        those left out because the address is none of an object of its cache (KFENCE, or a wrong
-        size).
+        The live objects, by rising handle; the free ones; counts of slabs and objects, with those
+        left out because the address is none of an object of its cache (KFENCE, or a wrong size);
+        and the node of each slab, by its key, FIRST_KEY downwards (i8).
     """
     cache = seen["cache"]
     size = np.array([shape.size for shape in shapes], np.int64)[cache]
@@ -117,7 +119,10 @@ def rebuild(
         held: int(np.count_nonzero(cpu >= 0)),
         "older_objects_left_out": len(good) - len(rows),
     }
-    return pre_trace, free_before, counts
+    of_slab = np.zeros(slabs, np.int64)
+    if node is not None:
+        of_slab[number] = node[rows]
+    return pre_trace, free_before, counts, of_slab
 
 
 def slab_numbers(*name: Int64) -> tuple[Int64, int]:
@@ -157,7 +162,9 @@ def _of_cpus(cache: Ints, cpu: Int64, slab: Int64, shapes: Sequence[CacheShape])
     """
     slabs, first, of = np.unique(slab, return_index=True, return_inverse=True)
     holds = [
-        1 + shape.cpu_partial_slabs if isinstance(shape, CpuSlabShape) else 0 for shape in shapes
+        1 + below.cpu_partial_slabs if isinstance(below, CpuSlabShape) else 0
+        for shape in shapes
+        for below in [shape.cpu_slabs if isinstance(shape, AskedShape) else shape]
     ]
     held = np.array(holds, np.int64)[cache[first]]
     cache_cpu = cache[first].astype(np.int64) * (int(cpu.max(initial=0)) + 2) + cpu[first]
@@ -172,6 +179,7 @@ def _of_cpus(cache: Ints, cpu: Int64, slab: Int64, shapes: Sequence[CacheShape])
 _HOLDERS = {
     Generation.SHEAVES: ("older_free_in_sheaves", _in_sheaves),
     Generation.CPU_SLABS: ("older_free_of_cpus", _of_cpus),
+    Generation.SHEAVES_ASKED: ("older_free_of_cpus", _of_cpus),
 }
 
 

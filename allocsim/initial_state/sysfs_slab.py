@@ -6,9 +6,10 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
+from allocsim.kernels.cache_shapes import AskedShape, CpuSlabShape, SheafShape
 from allocsim.kernels.profile import profile_of
 from allocsim.kernels.release import Generation
+from allocsim.kernels.settings import value_for
 from allocsim.kernels.slub_rules import PAGE_SIZE, get_order
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 
@@ -80,7 +81,7 @@ def parse_sysfs_slab(text: str) -> dict[str, CacheFacts]:
     links: dict[str, str] = {}
     debugged: set[str] = set()
     for line in text.splitlines():
-        words = line.split()
+        words = line.split(None, 3)
         if len(words) == 3 and words[1] == "->":
             links[words[0]] = words[2]
         elif len(words) >= 3 and words[1] in _NUMBERS and words[2].isdecimal():
@@ -140,7 +141,7 @@ def recorded_shape(
     """
 
     def free(key: str) -> bool:
-        return key not in settings and f"{key}.{shape.name}" not in settings
+        return value_for(settings, key, shape.name) is None
 
     order, objects = facts.order, facts.objs_per_slab
     by_rule = settings.get("cpus", cpus) != cpus or "slab.max_order" in settings
@@ -150,11 +151,11 @@ def recorded_shape(
             shape = replace(shape, min_order=order, min_objects=objects)
     if facts.min_partial is not None and free("min_partial"):
         shape = replace(shape, min_partial=facts.min_partial)
-    if isinstance(shape, SheafShape):
-        if facts.sheaf_capacity is not None and free("sheaf.capacity"):
-            shape = replace(shape, capacity=facts.sheaf_capacity)
-    elif (
-        isinstance(shape, CpuSlabShape)
+    told = facts.sheaf_capacity
+    if isinstance(shape, SheafShape) and told is not None and free("sheaf.capacity"):
+        shape = replace(shape, capacity=told)
+    if (
+        isinstance(shape, CpuSlabShape | AskedShape)
         and facts.cpu_partial is not None
         and free("slab.cpu_partial")
     ):

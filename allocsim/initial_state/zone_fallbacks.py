@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.page_alloc.gfp import highest_zones
+from allocsim.page_alloc.zones import zone_classes
 from allocsim.trace.events import Ev
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class ZoneFallbacks:
 
     def __init__(self, zones: Sequence[Zone]) -> None:
         self._zones = zones
+        self._classes = zone_classes(zones)
         self._managed = np.array([z for z, zone in enumerate(zones) if zone.managed])
         self._starts = np.array([zones[z].start_pfn for z in self._managed.tolist()])
         self._net = np.zeros(len(zones), np.int64)
@@ -52,7 +54,9 @@ class ZoneFallbacks:
         rows = np.flatnonzero((allocates | (event == Ev.MM_PAGE_FREE)) & (pfn >= self._starts[0]))
         # Places among the zones that have memory, in their order.
         place = np.searchsorted(self._starts, pfn[rows], side="right") - 1
-        most = highest_zones(columns["gfp_flags"][rows], self._zones)
+        # Of the page's own node: which node a request preferred is told by the page alone (R4.35).
+        first = self._managed[place] // self._classes * self._classes
+        most = highest_zones(columns["gfp_flags"][rows], self._zones) + first
         wanted = np.searchsorted(self._managed, most, side="right") - 1
         sign = np.where(allocates[rows], 1, -1)
         pages = sign * (np.int64(1) << columns["order"][rows].astype(np.int64))

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from allocsim.initial_state.nodes import NodesError, as_one_node
+from allocsim.page_alloc.nodes import MOST_NODES
 from allocsim.page_alloc.zones import (
     MAX_PAGE_ORDER,
     ORDERS,
@@ -31,8 +34,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _TYPE_NAMES = {"Unmovable": 0, "Movable": 1, "Reclaimable": 2, "HighAtomic": 3}
-_HEAD = r"^Node\s+(\d+), zone\s+(\S+)"
+_HEAD = r"^Node\s+(\d{1,9}), zone\s+(\S+)"
 _NUMBER = re.compile(r"^\s*(?:pages free|[a-z_]+:?)\s+(\d+)\s*$")
+
+
+ZoneKey = tuple[int, str]  #: node and name of a zone
 
 
 class ZoneTextError(ValueError):
@@ -52,13 +58,48 @@ def parse_zoneinfo(text: str, cpus: int) -> tuple[Zone, ...]:
     Raises:
         ZoneTextError: a number is missing, or zones of several nodes lie among one another.
     """
-    nodes: dict[str, list[Zone]] = defaultdict(list)
+    nodes = _nodes(text, cpus)
+    try:
+        return as_one_node(nodes.values(), cpus)
+    except NodesError as error:
+        raise ZoneTextError(f"zoneinfo: {error}: its nodes cannot be taken as one") from error
+
+
+def parse_nodes(text: str, cpus: int) -> tuple[tuple[Zone, ...], tuple[bool, ...]]:
+    """The zones of a machine node by node, and which nodes have memory.
+
+    Where zones do not follow one another in the order of the nodes, or there are more than
+    MOST_NODES, all are taken as one node's, as by parse_zoneinfo.
+
+    Args:
+        text: /proc/zoneinfo, as parse_zoneinfo has it.
+        cpus: CPUs of the machine.
+
+    Raises:
+        ZoneTextError: as parse_zoneinfo.
+    """
+    nodes = _nodes(text, cpus)
+    zones = tuple(
+        replace(zone, node=number) for number, of_node in nodes.items() for zone in of_node
+    )
+    used = [zone for zone in zones if zone.managed]
+    names = {tuple(zone.name for zone in of_node) for of_node in nodes.values()}
+    apart = all(lower.end_pfn <= upper.start_pfn for lower, upper in pairwise(used))
+    numbered = list(nodes) == list(range(len(nodes))) and len(nodes) <= MOST_NODES
+    if len(names) > 1 or not used or not numbered or not apart:
+        return parse_zoneinfo(text, cpus), (True,)
+    return zones, tuple(any(zone.managed for zone in of_node) for of_node in nodes.values())
+
+
+def _nodes(text: str, cpus: int) -> dict[int, list[Zone]]:
+    """The zones of each node, by its number, in the kernel's order."""
+    nodes: dict[int, list[Zone]] = defaultdict(list)
     for part in re.split(r"^(?=Node )", text, flags=re.MULTILINE)[1:]:
         head, _, body = part.partition("\n")
         found = re.match(_HEAD, head)
         if found is None:
             raise ZoneTextError(f"zoneinfo: {head.strip()!r}: 'Node N, zone NAME' expected")
-        nodes[found[1]].append(_zone(found[2], body, cpus))
+        nodes[int(found[1])].append(_zone(found[2], body, cpus))
     if not nodes:
         raise ZoneTextError("zoneinfo: no line 'Node 0, zone ...'")
     for zones in nodes.values():
@@ -67,10 +108,7 @@ def parse_zoneinfo(text: str, cpus: int) -> tuple[Zone, ...]:
                 raise ZoneTextError(
                     f"zoneinfo: zone {zone.name} has no 'protection: (...)' of all zones"
                 )
-    try:
-        return as_one_node(nodes.values(), cpus)
-    except NodesError as error:
-        raise ZoneTextError(f"zoneinfo: {error}: its nodes cannot be taken as one") from error
+    return nodes
 
 
 def memory_nodes(text: str) -> int:
@@ -132,51 +170,64 @@ def _pagesets(body: str, managed: int, low: int, cpus: int) -> tuple[PcpNumbers,
     return tuple((sets + [computed] * (cpus - len(sets)))[:cpus])
 
 
-def parse_list_pages(text: str, cpus: int) -> dict[str, list[int]]:
-    """Pages on each CPU's lists, per zone of /proc/zoneinfo (its ``count`` lines), of all nodes."""
-    pages: dict[str, list[int]] = {}
-    for _, zone, body in _zone_texts(text):
-        of_zone = pages.setdefault(zone, [0] * cpus)
+def parse_list_pages(text: str, cpus: int, *, apart: bool = False) -> dict[ZoneKey, list[int]]:
+    """Pages on each CPU's lists, per zone of /proc/zoneinfo (its ``count`` lines).
+
+    ``apart``: by node; else of all nodes together, as node 0's.
+    """
+    pages: dict[ZoneKey, list[int]] = {}
+    for node, zone, body in _zone_texts(text):
+        of_zone = pages.setdefault((int(node) * apart, zone), [0] * cpus)
         counts = re.findall(r"^\s+count:\s+(\d+)", body, re.MULTILINE)[:cpus]
         for cpu, count in enumerate(counts):
             of_zone[cpu] += int(count)
     return pages
 
 
-def parse_free_pages(text: str) -> dict[str, int]:
-    """Pages on each zone's free lists, by /proc/zoneinfo (``pages free``: NR_FREE_PAGES)."""
-    free: dict[str, int] = defaultdict(int)
-    for _, zone, body in _zone_texts(text):
+def parse_free_pages(text: str, *, apart: bool = False) -> dict[ZoneKey, int]:
+    """Pages on each zone's free lists, by /proc/zoneinfo (``pages free``: NR_FREE_PAGES).
+
+    ``apart``: as parse_list_pages has it.
+    """
+    free: dict[ZoneKey, int] = defaultdict(int)
+    for node, zone, body in _zone_texts(text):
         found = re.search(r"^\s+pages free\s+(\d+)$", body, re.MULTILINE)
-        free[zone] += int(found[1]) if found else 0
+        free[int(node) * apart, zone] += int(found[1]) if found else 0
     return dict(free)
 
 
-def parse_pagetypeinfo(text: str) -> dict[str, tuple[list[list[int]], list[int]]]:
-    """Per zone: free blocks [order][type] and pageblocks of each type, of all nodes.
+def parse_pagetypeinfo(
+    text: str, *, apart: bool = False
+) -> dict[ZoneKey, tuple[list[list[int]], list[int]]]:
+    """Per zone: free blocks [order][type] and pageblocks of each type.
 
     Types that have no pcp list of their own and are never asked for (CMA, Isolate) are left out.
+    ``apart``: as parse_list_pages has it.
 
     Raises:
         ZoneTextError: a line has too few numbers, or something else.
     """
-    free: dict[str, list[list[int]]] = defaultdict(lambda: [[0] * TYPES for _ in range(ORDERS)])
-    blocks: dict[str, list[int]] = defaultdict(lambda: [0] * TYPES)
+    free: dict[ZoneKey, list[list[int]]] = defaultdict(lambda: [[0] * TYPES for _ in range(ORDERS)])
+    blocks: dict[ZoneKey, list[int]] = defaultdict(lambda: [0] * TYPES)
     header: list[str] = []
     for line in text.splitlines():
         if line.startswith("Number of blocks type"):
             header = line.split()[4:]
-        elif match := re.match(r"Node\s+\d+, zone\s+(\S+), type\s+(\S+)\s+(.*)", line):
-            zone, name, counts = match[1], match[2], match[3].split()
+        elif match := re.match(r"Node\s+(\d{1,9}), zone\s+(\S+), type\s+(\S+)\s+(.*)", line):
+            zone, name, counts = _key(match, apart=apart), match[3], match[4].split()
             if len(counts) != ORDERS:
                 raise ZoneTextError(f"pagetypeinfo: {line.strip()!r}: {ORDERS} numbers expected")
             if name in _TYPE_NAMES:
                 for order, count in enumerate(counts):
                     free[zone][order][_TYPE_NAMES[name]] += _count(count.lstrip(">"), line)
-        elif match := re.match(r"Node\s+\d+, zone\s+(\S+)\s+(\d.*)", line):
-            for kind, count in _of_types(header, match[2].split(), line):
-                blocks[match[1]][kind] += count
+        elif match := re.match(r"Node\s+(\d{1,9}), zone\s+(\S+)\s+(\d.*)", line):
+            for kind, count in _of_types(header, match[3].split(), line):
+                blocks[_key(match, apart=apart)][kind] += count
     return {zone: (free[zone], blocks[zone]) for zone in free}
+
+
+def _key(match: re.Match[str], *, apart: bool) -> ZoneKey:
+    return int(match[1]) * apart, match[2]
 
 
 def _of_types(header: list[str], counts: list[str], line: str) -> list[tuple[int, int]]:

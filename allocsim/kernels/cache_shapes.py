@@ -8,10 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from allocsim.kernels.settings import SettingError, check_settings, kernel_profile
+from allocsim.kernels.settings import (
+    SettingError,
+    at_moment,
+    check_settings,
+    kernel_profile,
+    value_for,
+)
 from allocsim.kernels.slub_rules import (
     MAX_OBJS_PER_PAGE,
     PAGE_SIZE,
+    AskedRules,
     CpuSlabRules,
     SheafRules,
     cpu_partial,
@@ -59,9 +66,13 @@ class SheafShape(CacheShape):
 
     Args:
         capacity: objects in a sheaf; 0: this cache has no sheaves (R3.11).
+        max_full_sheaves: full sheaves its barn takes (R3.9).
+        max_empty_sheaves: empty sheaves its barn takes of kfree_rcu (R3.20).
     """
 
     capacity: int
+    max_full_sheaves: int
+    max_empty_sheaves: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +94,23 @@ class CpuSlabShape(CacheShape):
         return -(-2 * self.cpu_partial // self.objects)
 
 
+@dataclass(frozen=True, slots=True)
+class AskedShape(SheafShape):
+    """A cache of a kernel with cpu slabs, and sheaves above them where it asked (R3.45).
+
+    Args:
+        cpu_partial: as CpuSlabShape has it.
+    """
+
+    cpu_partial: int
+
+    @property
+    def cpu_slabs(self) -> CpuSlabShape:
+        """What is below its sheaves."""
+        fields = {name: getattr(self, name) for name in CacheShape.__dataclass_fields__}
+        return CpuSlabShape(**fields, cpu_partial=self.cpu_partial)
+
+
 def profile_of(settings: Mapping[str, int]) -> Profile:
     """The profile that settings ask for, with its numbers as they say.
 
@@ -97,13 +125,19 @@ def with_settings(profile: Profile, settings: Mapping[str, int]) -> Profile:
     slub, pages = profile.slub, profile.pages
     slub = replace(slub, max_order=settings.get("slab.max_order", slub.max_order))
     if isinstance(slub, SheafRules):
-        slub = replace(
-            slub,
-            max_full_sheaves=settings.get("barn.full_sheaves", slub.max_full_sheaves),
-            flush_batch=settings.get("sheaf.flush_batch", slub.flush_batch),
-        )
-    pages = replace(pages, scale_max=settings.get("pcp.scale_max", pages.scale_max))
+        slub = _with_batch(slub, settings)
+    elif isinstance(slub, AskedRules):
+        slub = replace(slub, sheaves=_with_batch(slub.sheaves, settings))
+    pages = replace(
+        pages,
+        scale_max=settings.get("pcp.scale_max", pages.scale_max),
+        own_blocks=bool(settings.get("pcp.own_blocks", pages.own_blocks)),
+    )
     return replace(profile, slub=slub, pages=pages)
+
+
+def _with_batch(sheaves: SheafRules, settings: Mapping[str, int]) -> SheafRules:
+    return replace(sheaves, flush_batch=settings.get("sheaf.flush_batch", sheaves.flush_batch))
 
 
 def cache_shapes(
@@ -111,6 +145,7 @@ def cache_shapes(
     caches: Sequence[tuple[str, int]],
     cpus: int,
     settings: Mapping[str, int] | None = None,
+    moment: int = -1,
 ) -> list[CacheShape]:
     """The shape of every cache, in the given order, of the generation of the profile's rules.
 
@@ -120,6 +155,7 @@ def cache_shapes(
         cpus: CPUs present, unless ``settings`` has ``cpus``. R3.4: with one CPU present the
             kernel counts the possible ones instead; pass that number then.
         settings: key -> value; a key of SETTINGS, or one with ``.<cache>`` behind it, which wins.
+        moment: which of them hold (settings.at_moment): those of the start, if none is given.
 
     Raises:
         SettingError: a key that does not exist, a cache that is not in the trace, a value out of
@@ -127,6 +163,7 @@ def cache_shapes(
     """
     settings = settings or {}
     check_settings(settings, [name for name, _ in caches])
+    settings = at_moment(settings, moment)
     cpus = settings.get("cpus", cpus)
     return [_shape(profile.slub, name, size, cpus, settings) for name, size in caches]
 
@@ -135,7 +172,8 @@ def _shape(
     rules: SlubRules, name: str, size: int, cpus: int, settings: Mapping[str, int]
 ) -> CacheShape:
     def setting(key: str, by_rule: int) -> int:
-        return settings.get(f"{key}.{name}", settings.get(key, by_rule))
+        found = value_for(settings, key, name)
+        return by_rule if found is None else found
 
     fallback = get_order(size)
     key = f"slab.order.{name}"
@@ -155,10 +193,21 @@ def _shape(
         min_objects=min((PAGE_SIZE << min(fallback, order)) // size, MAX_OBJS_PER_PAGE),
         min_partial=setting("min_partial", min_partial(rules, size)),
     )
+
+    def sheafed(sheaves: SheafRules) -> SheafShape:
+        return SheafShape(
+            **row_of(slabs),
+            capacity=setting("sheaf.capacity", sheaf_capacity(sheaves, name, size)),
+            max_full_sheaves=setting("barn.full_sheaves", sheaves.max_full_sheaves),
+            max_empty_sheaves=setting("barn.empty_sheaves", sheaves.max_empty_sheaves),
+        )
+
     match rules:
         case SheafRules():
-            capacity = setting("sheaf.capacity", sheaf_capacity(rules, name, size))
-            return SheafShape(**row_of(slabs), capacity=capacity)
+            return sheafed(rules)
         case CpuSlabRules():
             wanted = setting("slab.cpu_partial", cpu_partial(rules, size))
             return CpuSlabShape(**row_of(slabs), cpu_partial=wanted)
+        case AskedRules():
+            wanted = setting("slab.cpu_partial", cpu_partial(rules.cpu_slabs, size))
+            return AskedShape(**row_of(sheafed(rules.sheaves)), cpu_partial=wanted)

@@ -10,24 +10,27 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from allocsim.kernels.settings import SETTINGS, SettingError, check_settings
+from allocsim.page_alloc.nodes import one_node
 from allocsim.page_alloc.zones import MachineZones, PcpNumbers, pcp_numbers, wmark_distance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from allocsim.kernels.profile import Profile
+    from allocsim.page_alloc.nodes import Nodes
     from allocsim.page_alloc.zones import Zone, ZoneState
 
 _MARKS = ("min", "low", "high")
 _MOVABLE = "Movable"
 
 
-def page_machine(
+def page_machine(  # noqa: PLR0913 - a machine is that much
     profile: Profile,
     zones: Sequence[Zone],
     states: Sequence[ZoneState],
     cpus: int,
     settings: Mapping[str, int] | None = None,
+    nodes: Nodes | None = None,
 ) -> MachineZones:
     """The machine the page allocator is replayed on.
 
@@ -40,6 +43,7 @@ def page_machine(
             ``pcp.high_min`` and ``pcp.high_max``, a changed number of CPUs, batch or low
             watermark changes these two as R4.12 says; without ``watermarks.low`` and
             ``watermarks.high``, a changed ``watermarks.min`` changes these two.
+        nodes: the memory nodes, in whose order ``zones`` are; None: one.
 
     Raises:
         SettingError: an unknown key, a value out of range, or values that contradict each other.
@@ -50,18 +54,39 @@ def page_machine(
     check_settings({k: v for k, v in settings.items() if not k.startswith(of_caches)}, [])
     count = settings.get("cpus", cpus)
     managed = sum(zone.managed for zone in zones if zone.name != _MOVABLE)
-    changed = tuple(_zone(zone, managed, count, count != cpus, settings) for zone in zones)
+    nodes = nodes or one_node(count)
+    here = [nodes.of_cpu.count(zone.node) or count for zone in zones]
+    changed = tuple(
+        _zone(zone, managed, (count, near), count != cpus, settings)
+        for zone, near in zip(zones, here, strict=True)
+    )
+    normal = _normal(zones, nodes)
+    return MachineZones(changed, tuple(states), count, profile.pages, normal, nodes)
+
+
+def _normal(zones: Sequence[Zone], nodes: Nodes) -> frozenset[int]:
+    """R4.28, alloc_flags_nofragment: only where ZONE_DMA32 was built in, be it empty.
+
+    On several nodes that node's must not be. A computed zone stands for all of node 0's.
+    """
     names = [zone.name for zone in zones]
-    # R4.28, alloc_flags_nofragment: only where ZONE_DMA32 was built in, be it empty. A computed
-    # zone stands for all of them.
-    split = "DMA32" in names or len(names) == 1
-    normal = names.index("Normal") if split and "Normal" in names else -1
-    return MachineZones(changed, tuple(states), count, profile.pages, normal)
+    if len(set(names)) == 1:
+        return frozenset({0} if names[0] == "Normal" else ())
+    return frozenset(
+        z
+        for z, name in enumerate(names)
+        if name == "Normal" and "DMA32" in names and (nodes.count == 1 or zones[z - 1].managed)
+    )
 
 
 def _zone(
-    zone: Zone, managed: int, cpus: int, other_cpus: bool, settings: Mapping[str, int]
+    zone: Zone,
+    managed: int,
+    cpus: tuple[int, int],
+    other_cpus: bool,
+    settings: Mapping[str, int],
 ) -> Zone:
+    """A zone with settings; ``cpus``: all, and those of its node."""
     if not zone.managed:
         return zone
     marks = [zone.wmark_min, zone.wmark_low, zone.wmark_high]
@@ -81,10 +106,10 @@ def _zone(
             f"settings watermarks.*: zone {zone.name} would have min {marks[0]}, low {marks[1]}, "
             f"high {marks[2]} pages; min <= low <= high is needed"
         )
-    pcp = zone.pcp if not other_cpus else (zone.pcp[0],) * cpus
+    pcp = zone.pcp if not other_cpus else (zone.pcp[0],) * cpus[0]
     if other_cpus or marks[1] != zone.wmark_low or "pcp.batch" in settings:
         batches = [settings.get("pcp.batch", numbers.batch) for numbers in pcp]
-        by_rule = [pcp_numbers(zone.managed, marks[1], cpus, batch) for batch in batches]
+        by_rule = [pcp_numbers(zone.managed, marks[1], cpus[1], batch) for batch in batches]
         pcp = tuple(replace(new, high=old.high) for new, old in zip(by_rule, pcp, strict=True))
     pcp = tuple(_pcp(numbers, settings) for numbers in pcp)
     return replace(zone, wmark_min=marks[0], wmark_low=marks[1], wmark_high=marks[2], pcp=pcp)

@@ -6,11 +6,11 @@ is the own kernel of, and the settings it takes all follow.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from allocsim.kernels.release import kernel_at, newest_since
-from allocsim.kernels.slub_rules import GRACE_NS, CpuSlabRules, SheafRules
+from allocsim.kernels.slub_rules import GRACE_NS, AskedRules, CpuSlabRules, SheafRules
 
 if TYPE_CHECKING:
     from allocsim.kernels.release import Kernel
@@ -79,13 +79,23 @@ RULES_7_2 = SheafRules(
     sheaf_requests={"maple_node": 32, "vm_area_struct": 32},
 )
 
+# mm/slub.c:do_kmem_cache_create (6.18, 6.19): the capacity is what a cache asks for, not more.
+RULES_6_18 = AskedRules(
+    max_order=3,
+    min_partial=(5, 10),
+    sheaves=replace(RULES_7_2, sheaf_capacity=(), no_sheaves=()),
+    cpu_slabs=RULES_6_12,
+)
+
 # mm/slub.c:___slab_alloc, __slab_free, get_partial_node, put_cpu_partial, deactivate_slab,
 # calculate_order do the same in 6.12, 6.14 and 6.17; before, slabs are frozen elsewhere.
 LINUX_6_12 = Profile((6, 12), (6, 12), RULES_6_12, kernel_at((6, 12)).pages)
+# mm/slub.c: the functions that R3.45 cites do the same in 6.18 and 6.19, memory reserves apart.
+LINUX_6_18 = Profile((6, 18), (6, 18), RULES_6_18, kernel_at((6, 18)).pages)
 # mm/slub.c:calculate_sheaf_capacity: all caches have sheaves from 7.0 on.
 LINUX_7_2 = Profile((7, 2), (7, 0), RULES_7_2, kernel_at((7, 2)).pages)
 
-PROFILES = (LINUX_6_12, LINUX_7_2)  #: oldest first
+PROFILES = (LINUX_6_12, LINUX_6_18, LINUX_7_2)  #: oldest first
 DEFAULT = LINUX_7_2  #: where no other kernel is asked for
 
 

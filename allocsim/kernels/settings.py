@@ -1,14 +1,20 @@
-"""The numbers of the model that a user may set: keys, ranges, and how they are given."""
+"""The numbers of the model that a user may set: keys, ranges, and how they are given.
+
+A key is a setting's; behind it a cache, or a pattern of caches; behind that the moment from which
+it holds: ``sheaf.capacity``, ``sheaf.capacity.kmalloc-*``, ``sheaf.capacity.maple_node@2.5s``.
+"""
 
 from __future__ import annotations
 
 import difflib
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from allocsim.kernels.profile import DEFAULT, PROFILES
 from allocsim.kernels.release import Generation
+from allocsim.page_alloc.nodes import MOST_NODES
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 
 if TYPE_CHECKING:
@@ -20,6 +26,7 @@ KERNEL = "kernel"  #: the setting that picks the profile
 #: Where the rules of a generation stand.
 _RULES = {
     Generation.CPU_SLABS: "R3.30 - R3.40",
+    Generation.SHEAVES_ASKED: "R3.45",
     Generation.SHEAVES: "R3.10 - R3.22",
 }
 
@@ -35,7 +42,8 @@ class Setting:
     Args:
         key: its name.
         low, high: its range.
-        per_cache: a cache's name may follow the key.
+        per_cache: a cache's name may follow the key, or a pattern with ``*`` and ``?``.
+        at_a_moment: it may change while the trace goes on (R3.27).
         doc: what it is.
         generations: those of SLUB that have such a number.
         choices: words that stand for its values, where it takes no others.
@@ -46,6 +54,7 @@ class Setting:
     high: int
     doc: str
     per_cache: bool = False
+    at_a_moment: bool = False
     generations: tuple[Generation, ...] = tuple(Generation)
     choices: tuple[tuple[str, int], ...] = ()
 
@@ -67,7 +76,7 @@ _WHOSE = ", ".join(
 )
 
 _DIGITS = 18  #: of a value, at most: what the database has room for
-_SHEAVES = (Generation.SHEAVES,)
+_SHEAVES = (Generation.SHEAVES_ASKED, Generation.SHEAVES)
 SETTINGS = (
     Setting(
         KERNEL,
@@ -85,23 +94,51 @@ SETTINGS = (
         1020,
         "Objects in a sheaf; 0: no sheaves.",
         per_cache=True,
+        at_a_moment=True,
         generations=_SHEAVES,
     ),
     Setting("sheaf.flush_batch", 1, 1020, "PCS_BATCH_MAX (R3.24).", generations=_SHEAVES),
-    Setting("barn.full_sheaves", 0, 1 << 20, "Full sheaves a barn takes.", generations=_SHEAVES),
+    Setting(
+        "barn.full_sheaves",
+        0,
+        1 << 20,
+        "MAX_FULL_SHEAVES (R3.9): full sheaves a barn takes.",
+        per_cache=True,
+        at_a_moment=True,
+        generations=_SHEAVES,
+    ),
+    Setting(
+        "barn.empty_sheaves",
+        0,
+        1 << 20,
+        "MAX_EMPTY_SHEAVES (R3.9): empty sheaves a barn takes of kfree_rcu (R3.20).",
+        per_cache=True,
+        at_a_moment=True,
+        generations=_SHEAVES,
+    ),
     Setting(
         "slab.cpu_partial",
         0,
         1 << 20,
         "Objects wanted on a CPU's partial list (R3.30).",
         per_cache=True,
-        generations=(Generation.CPU_SLABS,),
+        generations=(Generation.CPU_SLABS, Generation.SHEAVES_ASKED),
     ),
     Setting("slab.order", 0, MAX_PAGE_ORDER, "Order of a slab.", per_cache=True),
     Setting("slab.max_order", 0, MAX_PAGE_ORDER, "slab_max_order= (R3.4)."),
-    Setting("min_partial", 0, 1 << 20, "Slabs kept on the partial list.", per_cache=True),
+    Setting(
+        "min_partial",
+        0,
+        1 << 20,
+        "Slabs kept on the partial list.",
+        per_cache=True,
+        at_a_moment=True,
+    ),
     Setting("freelist.seed", 0, 1 << 62, "Of R3.6's order; 0: ascending."),
     Setting("pcp.batch", 1, 1 << 16, "Pages a refill starts with (R4.11)."),
+    Setting(
+        "pcp.own_blocks", 0, 1, "1: a CPU's lists own page blocks; a proposal, no kernel's (R4.34)."
+    ),
     Setting("pcp.scale_max", 0, 6, "CONFIG_PCP_BATCH_SCALE_MAX (R4.5)."),
     Setting("pcp.high_min", 1, 1 << 30, "Least limit of a CPU (R4.12)."),
     Setting("pcp.high_max", 1, 1 << 30, "Largest limit of a CPU (R4.12)."),
@@ -113,6 +150,15 @@ SETTINGS = (
     ),
     Setting("watermarks.low", 0, 1 << 40, "Pages, all zones together."),
     Setting("watermarks.high", 0, 1 << 40, "Pages, all zones together."),
+    Setting("nodes", 1, MOST_NODES, "Memory nodes, of equal size (R3.25, R4.35)."),
+    Setting("node.memory", 1, MOST_NODES, "Nodes that have memory: the first ones (R3.26)."),
+    Setting(
+        "cpu.node",
+        0,
+        1,
+        "Which node a CPU is on: neighbours share one (blocks), or they take turns (turns).",
+        choices=(("blocks", 0), ("turns", 1)),
+    ),
 )
 _SETTING = {setting.key: setting for setting in SETTINGS}
 
@@ -157,7 +203,12 @@ def check_settings(settings: Mapping[str, int], caches: Iterable[str]) -> None:
                 f"setting {key}: {verb.format(' and '.join(have))} it, not the one that is "
                 f"modelled; set {KERNEL}={' or '.join(have)} too"
             )
-        if cache is not None and cache not in names:
+        if generation is Generation.SHEAVES_ASKED and moments({key: value}):
+            raise SettingError(
+                f"setting {key}: sheaves above cpu slabs do not change at a moment; set "
+                f"{KERNEL}={' or '.join(kernels_of([Generation.SHEAVES]))} too"
+            )
+        if cache is not None and not any(_is_for(cache, name) for name in names):
             raise SettingError(
                 f"setting {key}: the trace has no cache {cache}{_near(cache, names)}"
             )
@@ -165,13 +216,91 @@ def check_settings(settings: Mapping[str, int], caches: Iterable[str]) -> None:
             raise SettingError(_beyond(setting, key, value))
 
 
+def value_for(settings: Mapping[str, int], key: str, cache: str) -> int | None:
+    """What is set of a cache: of its name, else of the longest pattern that fits it, else of all.
+
+    Args:
+        settings: those that hold (:func:`at_moment`).
+        key: of a setting that may be of a cache.
+        cache: its name.
+
+    Returns:
+        None where nothing is.
+    """
+    if f"{key}.{cache}" in settings:
+        return settings[f"{key}.{cache}"]
+    patterns = [each.removeprefix(f"{key}.") for each in settings if each.startswith(f"{key}.")]
+    fitting = [each for each in patterns if _is_for(each, cache)]
+    if fitting:
+        return settings[f"{key}.{max(fitting, key=lambda each: (len(each), each))}"]
+    return settings.get(key)
+
+
+def _is_for(pattern: str, cache: str) -> bool:
+    """Whether a cache is the one that is named, or fits a pattern."""
+    if not set(pattern) & set("*?"):
+        return pattern == cache
+    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(expression, cache, re.DOTALL) is not None
+
+
+def moments(settings: Mapping[str, int]) -> list[int]:
+    """The moments at which settings change, in ns after the first event, in order."""
+    found = {_moment_of(key)[1] for key in settings}
+    return sorted(each for each in found if each is not None)
+
+
+def at_moment(settings: Mapping[str, int], moment: int = -1) -> dict[str, int]:
+    """The settings that hold from a moment on; without one, from the start on.
+
+    Of one key the latest that has come holds. What has none yet is as at the start.
+    """
+    since: dict[str, int] = {}
+    held: dict[str, int] = {}
+    for key, value in settings.items():
+        base, begins = _moment_of(key)
+        begins = -1 if begins is None else begins
+        if begins <= moment and begins >= since.get(base, -1):
+            since[base], held[base] = begins, value
+    return held
+
+
+def _moment_of(key: str) -> tuple[str, int | None]:
+    """A key without its moment, and that in ns after the first event; None where it has none."""
+    base, at, moment = key.rpartition("@")
+    if not at:
+        return key, None
+    number = moment.removesuffix("s")
+    if number == moment or not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", number):
+        raise SettingError(
+            f"setting {key}: {moment!r} is no moment: seconds after the trace's first event, "
+            "as 2.5s"
+        )
+    return base, int(Decimal(number) * 10**9)
+
+
+def _with_moment(key: str, text: str) -> str:
+    """A key whose moment, if it has one, is spelled in one way."""
+    base, moment = _moment_of(key)
+    if moment is None:
+        return key
+    if "@" in base:
+        raise SettingError(f"setting {text!r}: two moments")
+    seconds, rest = divmod(moment, 10**9)
+    return f"{base}@{seconds}{f'.{rest:09}'.rstrip('0') if rest else ''}s"
+
+
 def parse_setting(text: str) -> tuple[str, int]:
     """``KEY=VALUE`` as (key, value); the key exists, the value is a whole number or its word.
+
+    ``KEY=VALUE@MOMENT`` is the same as ``KEY@MOMENT=VALUE``.
 
     Raises:
         SettingError: it is not of that form, or the key does not exist.
     """
     key, equals, value = text.partition("=")
+    value, at, moment = value.partition("@")
+    key = _with_moment(f"{key}{at}{moment}", text)
     choices = dict(_SETTING[key].choices) if key in _SETTING else {}
     if choices:
         if value not in choices:
@@ -200,6 +329,19 @@ def check_key(key: str) -> None:
 
 def _split(key: str) -> tuple[Setting, str | None]:
     """The setting a key belongs to, and the cache that follows it, if one does."""
+    whole, (key, moment) = key, _moment_of(key)
+    setting, cache = _split_start(key)
+    if moment is not None and not setting.at_a_moment:
+        changing = ", ".join(each.key for each in SETTINGS if each.at_a_moment)
+        raise SettingError(
+            f"setting {whole}: holds from the start of the trace on; at a moment can change: "
+            f"{changing}"
+        )
+    return setting, cache
+
+
+def _split_start(key: str) -> tuple[Setting, str | None]:
+    """The same of a key without a moment."""
     if key in _SETTING:
         return _SETTING[key], None
     for setting in SETTINGS:

@@ -1,8 +1,7 @@
 """SLUB's numbers of one kernel version, by generation, and what follows from them for a cache.
 
 A generation is what a CPU allocates objects from (allocsim.kernels.release.Generation). Each has
-the numbers it has and no others. 6.18 and 6.19 have both kinds of cache: their rules would be a
-class with a SheafRules and a CpuSlabRules for its parts.
+the numbers it has and no others. 6.18 and 6.19 have both kinds, so their rules are of both.
 """
 
 from __future__ import annotations
@@ -42,7 +41,8 @@ class SheafRules(SlabRules):
 
     Args:
         sheaf_capacity: (smallest cache size in bytes, objects wanted in a sheaf), largest first
-            (R3.10, before the sheaf is grown to fill its kmalloc size).
+            (R3.10, before the sheaf is grown to fill its kmalloc size); empty: only caches that ask
+            have sheaves, of the capacity they ask for (R3.45).
         sheaf_header: bytes of a sheaf in front of its pointers.
         max_full_sheaves: full sheaves a barn takes (R3.9, step 6 of R3.24).
         max_empty_sheaves: empty sheaves it takes from kfree_rcu (R3.20).
@@ -78,7 +78,33 @@ class CpuSlabRules(SlabRules):
     cpu_partial: tuple[tuple[int, int], ...]
 
 
-SlubRules = SheafRules | CpuSlabRules
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedRules(SlabRules):
+    """Numbers of a kernel with cpu slabs, and above them sheaves in caches that ask (R3.45).
+
+    Args:
+        sheaves: those of the sheaves; ``sheaf_requests`` alone says which caches have them.
+        cpu_slabs: those of what is below.
+    """
+
+    generation: ClassVar[Generation] = Generation.SHEAVES_ASKED
+
+    sheaves: SheafRules
+    cpu_slabs: CpuSlabRules
+
+
+SlubRules = SheafRules | CpuSlabRules | AskedRules
+
+
+def sheaves_of(rules: SlubRules) -> SheafRules | None:
+    """The rules of a kernel's sheaves; None: it has none."""
+    match rules:
+        case SheafRules():
+            return rules
+        case AskedRules():
+            return rules.sheaves
+        case CpuSlabRules():
+            return None
 
 
 def get_order(size: int) -> int:
@@ -121,6 +147,8 @@ def sheaf_capacity(rules: SheafRules, name: str, size: int) -> int:
     """
     if name in rules.no_sheaves:
         return 0
+    if not rules.sheaf_capacity:
+        return rules.sheaf_requests.get(name, 0)
     wanted = next(objects for least, objects in rules.sheaf_capacity if size >= least)
     capacity = (kmalloc_size(rules.sheaf_header + 8 * wanted) - rules.sheaf_header) // 8
     return max(capacity, rules.sheaf_requests.get(name, 0))

@@ -49,6 +49,13 @@ class LiveBlocks:
         ended = lives["end"] >= 0
         self._count(group[ended], self.column_of(lives["end"][ended]), -1)
 
+    def without(self, kind: PageKind) -> LiveBlocks:
+        """The same without the blocks of a kind."""
+        others = LiveBlocks(self._first, self._slice, self._slices)
+        others._changes = self._changes.copy()
+        others._changes[int(kind) * _ORDERS * 4 : (int(kind) + 1) * _ORDERS * 4] = 0
+        return others
+
     def add_unknown(self, pages: int) -> None:
         """Count pages in of which it is never known whether they are a block."""
         self._changes[int(PageKind.UNKNOWN) * _ORDERS * 4, 0] += pages

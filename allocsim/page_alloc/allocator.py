@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from allocsim.page_alloc.buddy import CLAIM, REFILL_BLOCKS, REFILLS, STEAL, ZONE_LOCK, Buddy
+from allocsim.page_alloc.owning_pcp import OwningPcp
 from allocsim.page_alloc.paths import PagePath, Pressure
 from allocsim.page_alloc.pcp import NO_LIST, Pcp, list_index
-from allocsim.page_alloc.zones import ORDERS, TYPES, Mt
+from allocsim.page_alloc.zones import ORDERS, PAGEBLOCK_ORDER, TYPES, Mt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,24 +61,40 @@ class PageAllocator:
             Buddy(zone, state, movable)
             for zone, state in zip(machine.zones, machine.states, strict=True)
         ]
+        #: Owner of each owned page block (R4.34), by zone.
+        self.owners: list[dict[int, int]] = [{} for _ in machine.zones]
         self.pcps = [
-            [Pcp(buddy, zone.pcp[cpu], machine.rules) for cpu in range(machine.cpus)]
-            if zone.managed
-            else []
-            for buddy, zone in zip(self.buddies, machine.zones, strict=True)
+            [self._pcp(z, cpu) for cpu in range(machine.cpus)] if zone.managed else []
+            for z, zone in enumerate(machine.zones)
         ]
         for pcps, state in zip(self.pcps, machine.states, strict=True):
             for cpu, index, blocks in state.lists:
                 pcps[cpu].start_with(index, blocks)
+        classes, near = machine.classes, machine.memory_nodes.near
+        self._zonelists = [
+            [
+                z
+                for node in near[highest // classes]
+                for z in range(node * classes + highest % classes, node * classes - 1, -1)
+                if self.zones[z].managed
+            ]
+            for highest in range(len(machine.zones))
+        ]
         self.below_high = [False] * len(machine.zones)
         self.lists = [
             [list_index(order, kind, thp=machine.rules.thp) for kind in range(TYPES)]
             for order in range(ORDERS)
         ]
 
+    def _pcp(self, z: int, cpu: int) -> Pcp:
+        buddy, numbers, rules = self.buddies[z], self.zones[z].pcp[cpu], self.machine.rules
+        if rules.own_blocks:
+            return OwningPcp(buddy, numbers, rules, cpu, self.owners[z])
+        return Pcp(buddy, numbers, rules)
+
     def zonelist(self, highest: int) -> list[int]:
-        """Zones a request may come from, the preferred one first."""
-        return [z for z in range(highest, -1, -1) if self.zones[z].managed]
+        """Zones a request may come from, the preferred one first (R4.35)."""
+        return self._zonelists[highest]
 
     def zone_of(self, pfn: int) -> int:
         """The zone a page lies in.
@@ -99,7 +116,8 @@ class PageAllocator:
         kernel's own count lags by up to the vm stats threshold of each CPU.
         """
         buddy = self.buddies[z]
-        if buddy.usable_pages() - ((1 << order) - 1) <= mark + self.zones[z].protection[highest]:
+        kept = self.zones[z].protection[highest % self.machine.classes]
+        if buddy.usable_pages() - ((1 << order) - 1) <= mark + kept:
             return False
         return order == 0 or self.has_block(buddy, order)
 
@@ -141,14 +159,19 @@ class PageAllocator:
         return PagePath.NO_BLOCK, -1, Pressure.RECLAIM
 
     def _from_freelist(self, request: Request, pressure: Pressure) -> tuple[int, int] | None:
-        """mm/page_alloc.c:get_page_from_freelist: zones in turn; R4.28's pass comes first."""
+        """mm/page_alloc.c:get_page_from_freelist: zones in turn; R4.28's pass comes first.
+
+        That pass does not leave the preferred node (R4.35).
+        """
         order, highest = request.order, request.highest
         zonelist = self.zonelist(highest)
         nofragment = (
-            pressure == Pressure.NONE and bool(zonelist) and zonelist[0] == self.machine.normal
+            pressure == Pressure.NONE and bool(zonelist) and zonelist[0] in self.machine.normal
         )
         for keep in (True, False) if nofragment else (False,):
             for z in zonelist:
+                if keep and z // self.machine.classes != zonelist[0] // self.machine.classes:
+                    break  # locality is worth more than little fragmentation
                 zone = self.zones[z]
                 if self.below_high[z] or not self.watermark_ok(z, order, zone.wmark_high, highest):
                     self.below_high[z] = True
@@ -176,10 +199,12 @@ class PageAllocator:
         if index != NO_LIST:
             self._touch(z, cpu)
             pcp = self.pcps[z][cpu]
-            pages = pcp.lists[index]
-            path = int(PagePath.HIT)
             if not flags & BULK:
                 pcp.free_count >>= 1
+            if isinstance(pcp, OwningPcp):
+                return self._owned(z, pcp, request, nofragment=nofragment)
+            pages = pcp.lists[index]
+            path = int(PagePath.HIT)
             if not len(pages):
                 wanted = pcp.refill_blocks(order, below_high=self.below_high[z])
                 if not (highatomic and self.machine.rules.atomic_past_lists):
@@ -197,6 +222,20 @@ class PageAllocator:
         if not blocks:
             return None
         return self._how(buddy, before, PagePath.BUDDY), blocks[0]
+
+    def _owned(
+        self, z: int, pcp: OwningPcp, request: Request, *, nofragment: bool
+    ) -> tuple[int, int] | None:
+        """Off lists that own page blocks (R4.34)."""
+        order, migratetype = request.order, request.migratetype
+        pfn = pcp.take(order, migratetype)
+        if pfn >= 0:
+            return PagePath.HIT, pfn
+        before = pcp.buddy.counters[CLAIM], pcp.buddy.counters[STEAL]
+        wanted = pcp.refill_blocks(order, below_high=self.below_high[z]) << order
+        pcp.fill(order, migratetype, wanted, nofragment=nofragment)
+        pfn = pcp.take(order, migratetype)
+        return (self._how(pcp.buddy, before, PagePath.REFILL), pfn) if pfn >= 0 else None
 
     def _refill(
         self, pcp: Pcp, index: int, migratetype: int, wanted: int, *, nofragment: bool
@@ -227,10 +266,14 @@ class PageAllocator:
         if index == NO_LIST:
             buddy.free_block(pfn, order)
             return PagePath.BUDDY_FREE
+        cpu = self.owners[z].get(pfn >> PAGEBLOCK_ORDER, cpu)
         self._touch(z, cpu)
         pcp = self.pcps[z][cpu]
-        pcp.lists[index].push(pfn)
-        pcp.count += 1 << order
+        if isinstance(pcp, OwningPcp):
+            pcp.put(pfn, order)
+        else:
+            pcp.lists[index].push(pfn)
+            pcp.count += 1 << order
         return self.freed(z, cpu, order, index)
 
     def freed(self, z: int, cpu: int, order: int, index: int) -> int:

@@ -141,6 +141,33 @@ class Buddy:
         self._take_run(order, migratetype, 1, blocks)
         return blocks[0] if blocks else -1
 
+    def free_parts(self, block: int) -> list[tuple[int, int]]:
+        """Free blocks (pfn, order) inside a pageblock, rising; one that reaches beyond is none."""
+        at, end = max(block << PAGEBLOCK_ORDER, self._start), (block + 1) << PAGEBLOCK_ORDER
+        parts = []
+        while at < end:
+            order = self.order_at[at - self._start]
+            inside = order <= PAGEBLOCK_ORDER
+            if inside:
+                parts.append((at, order))
+            at += 1 << order if inside else 1
+        return parts
+
+    def take_part(self, pfn: int, order: int) -> None:
+        """Take a free block off its list; the caller holds the lock."""
+        self._remove(pfn, order, self.type_of(pfn))
+        self.free_pages -= 1 << order
+        self.counters[ZONE_LOCKED] += 1
+
+    def is_whole(self, block: int) -> bool:
+        """Whether all of a pageblock is free here."""
+        at = (block << PAGEBLOCK_ORDER) - self._start
+        pair = (block & ~1) << PAGEBLOCK_ORDER
+        whole = self.order_at[at] in {PAGEBLOCK_ORDER, MAX_PAGE_ORDER}
+        return whole or (
+            pair >= self._start and self.order_at[pair - self._start] == MAX_PAGE_ORDER
+        )
+
     def _take_run(self, order: int, migratetype: int, count: int, blocks: list[int]) -> bool:
         """Append blocks of the own type (R4.20): from one list, or off one larger block.
 

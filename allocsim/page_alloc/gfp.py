@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.page_alloc.allocator import ATOMIC
-from allocsim.page_alloc.zones import Mt
+from allocsim.page_alloc.zones import Mt, zone_classes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,10 +40,13 @@ def highest_zones(gfp: UInt64, zones: Sequence[Zone]) -> Int8:
     """Index of the highest zone each request may come from (include/linux/gfp.h:gfp_zone).
 
     Movable memory needs both __GFP_HIGHMEM and __GFP_MOVABLE; a zone the machine was not built
-    with falls to the next: DMA and DMA32 to Normal, Normal to the highest there is.
+    with falls to the next: DMA and DMA32 to Normal, Normal to the highest there is. Of a machine of
+    several nodes, node 0's.
     """
-    index = {zone.name: z for z, zone in enumerate(zones)}
-    normal = index.get("Normal", max(z for z, zone in enumerate(zones) if zone.managed))
+    classes = zone_classes(zones)
+    index = {zone.name: z for z, zone in enumerate(zones[:classes])}
+    highest = max(z % classes for z, zone in enumerate(zones) if zone.managed)
+    normal = index.get("Normal", highest)
     both = np.uint64(_HIGHMEM | _MOVABLE)
     found = np.full(len(gfp), normal, np.int8)
     found[gfp & both == both] = index.get("Movable", normal)

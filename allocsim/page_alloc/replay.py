@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _SETUP = 100  #: events done one by one cost as much as setting up a batch
 _FEWEST, _MOST = 64, 4096  #: events done one by one where a batch did not pay
+_ALL = 1 << 62
 _SHORTEST = 1024  #: events of the shortest batch tried
 
 
@@ -78,7 +79,8 @@ class PageReplay:
         self._samples: list[PageSample] = []
         self._wanted: list[int] = []
         self._length = MAX_EVENTS
-        self._alone = 0
+        # Lists that own page blocks have no batches: a proposal is asked small questions.
+        self._alone = _ALL if machine.rules.own_blocks else 0
 
     @property
     def counters(self) -> dict[str, int]:

@@ -87,10 +87,10 @@ class Routes:
         for z, buddy in enumerate(self.allocator.buddies):
             zone = buddy.zone
             marks = [
-                mark + zone.protection[highest]
+                mark + zone.protection[highest % self.machine.classes]
                 for mark in (zone.wmark_low, zone.wmark_high)
                 for highest in {highest for _, highest in self.classes}
-                if highest >= z
+                if zone.managed and highest % self.machine.classes >= z % self.machine.classes
             ]
             blurred = (1 << most) - 1
             free = buddy.usable_pages()

@@ -9,6 +9,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from allocsim.page_alloc.nodes import Nodes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from allocsim.tables import Int64
 
 MAX_PAGE_ORDER = 10
 #: By page size, of the architectures that have a choice (arch/arm64/Kconfig:
@@ -59,7 +69,8 @@ class PcpNumbers:
 class Zone:
     """One zone as /proc/zoneinfo shows it; pages throughout.
 
-    ``protection`` is indexed by the zone class of the request (lowmem_reserve), ``pcp`` by CPU.
+    ``protection`` is indexed by the zone class of the request (lowmem_reserve), ``pcp`` by CPU;
+    ``node`` is the memory node it is of.
     """
 
     name: str
@@ -71,6 +82,7 @@ class Zone:
     wmark_high: int
     protection: tuple[int, ...]
     pcp: tuple[PcpNumbers, ...]
+    node: int = 0
 
     @property
     def end_pfn(self) -> int:
@@ -91,6 +103,7 @@ class PageRules:
         atomic_past_lists: a request that may use the atomic reserve goes to the buddy where its
             list is empty (7.1), else refills the list as any other (6.19, R4.4).
         scale_max: CONFIG_PCP_BATCH_SCALE_MAX: batches grow to batch << scale_max (R4.5, R4.7).
+        own_blocks: the lists own page blocks: no kernel's rule, a proposal (R4.34).
     """
 
     free_high_half: bool = True
@@ -99,6 +112,7 @@ class PageRules:
     free_high_batch: bool = True
     atomic_past_lists: bool = True
     scale_max: int = 5
+    own_blocks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,25 +136,57 @@ class ZoneState:
 
 @dataclass(frozen=True, slots=True)
 class MachineZones:
-    """Zones in the kernel's order (an empty one keeps its place), their states, the rules.
+    """The zones of all nodes, their states, the rules.
 
-    ``nofragment`` is R4.28's condition on one node: requests whose preferred zone is ZONE_NORMAL
-    make a first pass that takes no small blocks of another type.
+    Args:
+        zones: node by node, in the kernel's order; each node has zones of all names, of which an
+            empty one keeps its place.
+        states: what each holds at the start.
+        cpus: CPUs.
+        rules: what the kernel version does.
+        normal: R4.28's condition: requests that prefer one of these zones make a first pass that
+            takes no small blocks of another type.
+        memory_nodes: the nodes. A machine of one need not say which CPUs are on it.
     """
 
     zones: tuple[Zone, ...]
     states: tuple[ZoneState, ...]
     cpus: int
     rules: PageRules = field(default_factory=PageRules)
-    normal: int = -1
+    normal: frozenset[int] = frozenset()
+    memory_nodes: Nodes = field(default_factory=lambda: Nodes(()))
 
     def __post_init__(self) -> None:
         """Check that zones, states and CPUs fit each other."""
         if len(self.zones) != len(self.states):
             raise ValueError(f"{len(self.zones)} zones but {len(self.states)} zone states")
+        if len(self.zones) % self.memory_nodes.count:
+            raise ValueError(f"{len(self.zones)} zones of {self.memory_nodes.count} nodes")
         for zone in self.zones:
             if zone.managed and len(zone.pcp) < self.cpus:
                 raise ValueError(f"zone {zone.name}: pcp numbers for {len(zone.pcp)} CPUs only")
+
+    @property
+    def classes(self) -> int:
+        """Zones of a node, with and without memory."""
+        return len(self.zones) // self.memory_nodes.count
+
+
+def zone_classes(zones: Sequence[Zone]) -> int:
+    """Zones of a node, of zones of as many names as each node has."""
+    return len({zone.name for zone in zones})
+
+
+def node_of_frames(machine: MachineZones, frames: Int64) -> Int64:
+    """The node that page frames lie on; of frames in no zone, that of the zone below them (i8)."""
+    used = [
+        (zone.start_pfn, z // machine.classes)
+        for z, zone in enumerate(machine.zones)
+        if zone.managed
+    ]
+    starts, nodes = np.array(sorted(used), np.int64).T
+    found: Int64 = nodes[np.maximum(np.searchsorted(starts, frames, side="right") - 1, 0)]
+    return found
 
 
 def block_index(zone: Zone, pfn: int) -> int:

@@ -43,7 +43,7 @@ MAX_WINDOW = 1 << 26
 COLUMNS = (
     *("ts", "cpu", "pid", "event", "irq_flags", "call_site", "ptr", "cache", "bytes_req"),
     *("bytes_alloc", "gfp_flags", "pfn", "order", "page_flags", "mapping", "val", "ret", "count"),
-    *("stack", "metadata"),
+    *("stack", "probe", "metadata"),
 )
 
 # Results of page lives that only page_ref events tell.

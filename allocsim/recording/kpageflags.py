@@ -44,7 +44,7 @@ SHOWN_KINDS = (
 
 def has(flags: UInt64, bit: int) -> Bools:
     """Which words have a bit."""
-    shown: Bools = flags >> np.uint64(bit) & np.uint64(1) == 1
+    shown: Bools = flags & np.uint64(1 << bit) != 0
     return shown
 
 
@@ -81,7 +81,10 @@ def blocks_of_flags(flags: UInt64) -> Columns:
     tail = has(flags, KPF_COMPOUND_TAIL)
     head = np.flatnonzero(~tail)
     pages = np.diff(head, append=len(flags))
-    kind = kinds_of_flags(flags[head])
+    # Words of neighbours are mostly alike: one of each run is looked at.
+    words = flags[head]
+    first = np.flatnonzero(np.append(True, words[1:] != words[:-1])[: len(words)])
+    kind = np.repeat(kinds_of_flags(words[first]), np.diff(first, append=len(words)))
     shown = kind != PageKind.UNKNOWN
     order = np.log2(pages[shown]).astype(np.int32)
     kind = kind[shown]

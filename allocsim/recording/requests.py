@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from allocsim.page_alloc.gfp import highest_zones, migratetypes, urgency
+from allocsim.page_alloc.nodes import NO_NODE
+from allocsim.page_alloc.zones import zone_classes
+from allocsim.recording.rcu_sheaves import UNKNOWN
 from allocsim.slub.requests import ObjectRequests, Op
 from allocsim.tables import column, concat, empty, find, take
-from allocsim.trace.events import Ev
+from allocsim.trace.events import Ev, Probe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,10 +29,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from allocsim.page_alloc.zones import Zone
+    from allocsim.recording.rcu_sheaves import SheavesDue
     from allocsim.tables import Array, Bools, Columns, Int8, Int16, Int32, Int64, UInt8
 
 #: Event columns that are read, as far as the trace has them.
-COLUMNS = ("ts", "cpu", "event", "pfn", "order", "gfp_flags", "metadata")
+COLUMNS = ("ts", "cpu", "event", "pfn", "order", "gfp_flags", "node", "probe", "metadata")
 
 #: A page's handle is ``alloc_seq << HANDLE_SHIFT``; the slab pages that one event asks for have the
 #: numbers behind its own. Object requests and page requests come from different events.
@@ -66,7 +70,8 @@ class PageEvents(NamedTuple):
         page: handle of the block, UNKNOWN_PAGE where its allocation was not seen (i8).
         order: order of the block allocated or freed (i1).
         migratetype: of an allocation (i1).
-        highest: index of the highest zone an allocation may come from (i1).
+        highest: index of the highest zone an allocation may come from, of the node that the page
+            it got lies on (i1).
         flags: page_allocator.ATOMIC where it may use the atomic reserve (u1).
         offset: of a free: pages from the block's first (i8).
     """
@@ -191,10 +196,20 @@ class RecordedRequests:
         zones: the zones page requests are for.
         pre_trace: rising handles of objects live before the trace, which are those of the frees
             that end them; frees of other unknown objects are left out.
+        due: when sheaves of kfree_rcu came back; None: it was not recorded.
     """
 
-    def __init__(self, zones: Sequence[Zone], pre_trace: Int64) -> None:
+    def __init__(
+        self, zones: Sequence[Zone], pre_trace: Int64, due: SheavesDue | None = None
+    ) -> None:
         self._zones = zones
+        classes = zone_classes(zones)
+        used = [z for z, zone in enumerate(zones) if zone.managed]
+        self._starts = None
+        if len(zones) > classes:
+            self._starts = np.array([zones[z].start_pfn for z in used])
+        self._firsts = np.array([z // classes * classes for z in used], np.int8)
+        self._due = due
         self._pre_trace = pre_trace
         #: Allocations that a free is still to come of, and their caches or why there is none.
         self._live: Columns = empty({"object": "i8", "cache": "i4"})
@@ -247,7 +262,12 @@ class RecordedRequests:
         keep = np.flatnonzero(own >= 0)
         rows, handle = rows[keep], handle[keep]
         op = np.where(allocates[keep], np.int8(Op.ALLOC), np.int8(Op.FREE))
-        return ObjectRequests(rows + seq, cpu[rows], own[keep], op, handle)
+        op[column(columns, "probe", rows) == Probe.KFREE_RCU_SHEAF] = Op.FREE_RCU
+        node = column(columns, "node", rows).astype(np.int16)
+        named = (node >= 0) & (op == Op.ALLOC) if "node" in columns else np.zeros(0, np.bool_)
+        asked = np.where(named, node, np.int16(NO_NODE)) if named.any() else None
+        found = ObjectRequests(rows + seq, cpu[rows], own[keep], op, handle, node=asked)
+        return found if self._due is None else found._replace(due=self._due.of(found.seq))
 
     def _count_left_out(self, own: Int32, allocates: Bools, unknown: Int64) -> None:
         """Count what is left out, of objects whose allocation was seen and of the others."""
@@ -325,8 +345,19 @@ class RecordedRequests:
             put(ts, ts[at]),
             put(run, 0),
             put(left, 0),
+            None if shown.due is None else put(shown.due, UNKNOWN),
+            None if shown.node is None else put(shown.node, NO_NODE),
         )
         return merged, shows
+
+    def _first_zone(self, pfn: Int64) -> Int8:
+        """Index of the first zone of the node that each page lies on."""
+        if self._starts is None:
+            return np.zeros(1, np.int8)
+        found: Int8 = self._firsts[
+            np.maximum(np.searchsorted(self._starts, pfn, side="right") - 1, 0)
+        ]
+        return found
 
     def _pages(self, columns: Columns, seq: int, cpu: Int16, pages: RecordedPages) -> PageEvents:
         event = columns["event"]
@@ -358,7 +389,7 @@ class RecordedRequests:
                 np.int8
             ),
             migratetypes(gfp),
-            highest_zones(gfp, self._zones),
+            highest_zones(gfp, self._zones) + self._first_zone(pfn),
             urgency(gfp),
             np.where(allocates | unseen | (block > 0), 0, pfn - np.append(pages.first, 0)[known]),
         )

@@ -53,6 +53,7 @@ class PrefilledSheaves:
             return NO_RUNS
         rows = np.flatnonzero(columns["event"] <= Ev.KMEM_CACHE_FREE)
         inside = column(columns, "irq_flags", rows) & _HARD_OR_SOFT_IRQ == 0
+        inside &= column(columns, "probe", rows) == 0
         rows = rows[inside & (columns["ptr"][rows] > ZERO_SIZE_PTR)]
         out_of_sheaf = (columns["event"][rows] == Ev.KMEM_CACHE_ALLOC) & (
             columns["cache"][rows] == self._cache

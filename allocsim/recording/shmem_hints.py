@@ -63,6 +63,8 @@ class ShmemHints:
         event = columns["event"]
         counts = (event <= Ev.MM_PAGE_FREE) | (event == Ev.RSS_STAT)
         counts &= (columns["irq_flags"] & _INTERRUPT) == 0
+        if "probe" in columns:
+            counts &= columns["probe"] == 0
         rows = np.flatnonzero(counts)
         if not len(rows):
             return rows

@@ -11,9 +11,11 @@ from allocsim.tables import rows_of
 if TYPE_CHECKING:
     from collections import Counter
 
-    from allocsim.tables import Bools, Int8, Int32, Int64, Ints, UInt8
+    from allocsim.kernels.cache_shapes import CacheShape
+    from allocsim.tables import Bools, Int8, Int16, Int32, Int64, Ints, UInt8
 
 FAILED = -1  #: object of an allocation that failed
+NO_KMALLOC_CACHE = -1  #: of a cache whose sheaves are objects of no cache of the trace
 
 
 class CacheEvents(NamedTuple):
@@ -27,7 +29,7 @@ class CacheEvents(NamedTuple):
         path: Path of each event.
         max_order: largest order to be had from the page allocator at each event; None: any.
         no_sheaf: events at which no sheaf can be allocated; None: at none.
-        ts, run, left: as in ObjectRequests.
+        ts, run, left, due, node: as in ObjectRequests.
     """
 
     cpu: Ints
@@ -40,6 +42,8 @@ class CacheEvents(NamedTuple):
     ts: Int64 | None = None
     run: Int64 | None = None
     left: Int32 | None = None
+    due: Int64 | None = None
+    node: Int16 | None = None
 
     def part(self, begin: int, end: int) -> CacheEvents:
         """Views of the events from ``begin`` up to ``end``, counted from 0 again."""
@@ -87,11 +91,20 @@ class CacheModel(Protocol):
     def replay(self, events: CacheEvents) -> None:
         """Replay a window's events; objects and paths are filled in."""
 
+    def change(self, shape: CacheShape, now: int, kmalloc_cache: int) -> None:
+        """Be of another shape from a moment on (R3.27).
+
+        Args:
+            shape: what it is from now on; of other objects and orders it is as before.
+            now: the moment [ns].
+            kmalloc_cache: of a cache with sheaves, the cache that new ones are objects of.
+        """
+
     def take_pages(self) -> Int64:
         """Page requests since the last call, in order.
 
         Returns:
-            (requests, 5) of event, CPU, slab, order and +1 (allocate) or -1 (free) (i8).
+            (requests, 6) of event, CPU, slab, order, +1 (allocate) or -1 (free), and node (i8).
         """
 
     def slabs_held(self) -> SlabsHeld:

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+    from allocsim.page_alloc.nodes import Nodes
     from allocsim.slub.freelist_random import FreelistOrder
-    from allocsim.tables import Array
+    from allocsim.tables import Array, Int64
 
 Column = list[int]  #: compiled, an array (i8)
 
@@ -35,7 +36,7 @@ def can_compile() -> bool:
 
 @cache
 def compiled(module: ModuleType) -> SimpleNamespace:
-    """The functions of a module, and those of its package that it calls, compiled.
+    """The functions of a module, and those of SLUB's other modules that it calls, compiled.
 
     They are kept beside it for the next process. numba compiles them anew when their own file
     changes; what else goes into them, functions and constants of other files, only their names can
@@ -43,29 +44,32 @@ def compiled(module: ModuleType) -> SimpleNamespace:
     """
     from numba import njit  # noqa: PLC0415 - optional, and slow to import
 
-    package = module.__name__.rpartition(".")[0]
-    space: dict[str, Any] = {}
     names = [module.__name__]
     for name in names:  # of modules; those that their functions are from come behind
-        space |= vars(sys.modules[name])
         names += sorted(
             {
                 each.__module__
                 for each in vars(sys.modules[name]).values()
-                if isinstance(each, FunctionType) and each.__module__.startswith(package)
+                if isinstance(each, FunctionType) and each.__module__.startswith(f"{__package__}.")
             }.difference(names)
         )
+    spaces = {name: dict(vars(sys.modules[name])) for name in names}
     # Without counts of who holds an array, which take ten times as long as the rest.
     options: dict[str, Any] = {"cache": True, "_nrt": False}
     stamp = 0
     for source in sorted(Path(__file__).parent.rglob("*.py")):
         stamp = crc32(source.read_bytes(), stamp)
-    for name, each in space.items():
-        if isinstance(each, FunctionType) and each.__module__.startswith(package):
-            same = FunctionType(each.__code__, space, name, each.__defaults__)
-            same.__qualname__ = f"{name}_{stamp:08x}"
-            space[name] = njit(same, **options)
-    return SimpleNamespace(**space)
+    done: dict[FunctionType, Any] = {}
+    for space in spaces.values():
+        for name, each in space.items():
+            if isinstance(each, FunctionType) and each.__module__ in spaces:
+                if each not in done:
+                    own = spaces[each.__module__]
+                    same = FunctionType(each.__code__, own, each.__name__, each.__defaults__)
+                    same.__qualname__ = f"{each.__name__}_{stamp:08x}"
+                    done[each] = njit(same, **options)
+                space[name] = done[each]
+    return SimpleNamespace(**spaces[module.__name__])
 
 
 def as_column(values: list[int], *, fast: bool) -> Column:
@@ -81,6 +85,35 @@ def grow(state: Any, name: str, wanted: int) -> None:  # noqa: ANN401 - of eithe
         setattr(state, name, np.concatenate((old, np.full(more, -1, np.int64))))
     else:
         old += [-1] * more
+
+
+def grow_older(state: Any, key: int, nodes: Int64 | None, size: int) -> None:  # noqa: ANN401
+    """Let slabs older than the trace be looked up, with keys from -2 downwards to one.
+
+    Args:
+        state: the cache's.
+        key: the lowest key; -1: none.
+        nodes: as Slub has it.
+        size: numbers of a node's struct.
+    """
+    before = len(state.older)
+    grow(state, "older", -1 - key)
+    grow(state, "older_node", len(state.older))
+    for at in range(before, len(state.older)):
+        state.older_node[at] = size * int(nodes[at]) if nodes is not None and at < len(nodes) else 0
+
+
+def zonelists(nodes: Nodes, size: int) -> Column:
+    """Of each node, structs of the nodes with memory, nearest first, and -1 to fill up.
+
+    Args:
+        nodes: the nodes.
+        size: numbers of a node's struct.
+    """
+    column: Column = []
+    for near in nodes.near:
+        column += [size * node for node in near] + [-1] * (nodes.count - len(near))
+    return column
 
 
 def more_structs(state: Any, size: int, link: int) -> int:  # noqa: ANN401 - likewise

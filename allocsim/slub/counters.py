@@ -36,7 +36,7 @@ class Counter:
             our name.
         unit: what one is.
         of: the generations that keep it, and what becomes of it there. 6.18 and 6.19 keep those of
-            both generations; here they are told of what they keep alone.
+            both, and two of their own.
         doc: a sentence.
         modelled: the model counts it.
         ours: the kernel does not keep it.
@@ -51,15 +51,16 @@ class Counter:
 
 
 def _both(sheaves: Use = Use.KEPT, cpu_slabs: Use = Use.KEPT) -> dict[Generation, Use]:
-    return {Generation.SHEAVES: sheaves, Generation.CPU_SLABS: cpu_slabs}
+    return {Generation.SHEAVES: sheaves, **_cpu_slabs(cpu_slabs)}
 
 
 def _sheaves(use: Use = Use.KEPT) -> dict[Generation, Use]:
-    return {Generation.SHEAVES: use}
+    return {Generation.SHEAVES: use, Generation.SHEAVES_ASKED: use & ~Use.PART}
 
 
 def _cpu_slabs(use: Use = Use.KEPT) -> dict[Generation, Use]:
-    return {Generation.CPU_SLABS: use}
+    # Where sheaves are refilled from cpu slabs, no sum of these is that of the requests.
+    return {Generation.CPU_SLABS: use, Generation.SHEAVES_ASKED: use & ~Use.PART}
 
 
 def _unmodelled(name: str, unit: str, of: Mapping[Generation, Use], doc: str) -> Counter:
@@ -67,7 +68,7 @@ def _unmodelled(name: str, unit: str, of: Mapping[Generation, Use], doc: str) ->
 
 
 _CHIEF = Use.CACHE | Use.CHIEF
-_ASKED = {Generation.SHEAVES_ASKED: Use.KEPT}
+_ASKED = {Generation.SHEAVES_ASKED: Use.CACHE | Use.CHIEF}
 
 COUNTERS = (
     Counter(
@@ -198,10 +199,34 @@ COUNTERS = (
     ),
     Counter("cpu_partial_node", "slabs", _cpu_slabs(Use.CACHE), "Slabs put on it from the node's."),
     Counter("cpu_partial_drain", "times", _cpu_slabs(_CHIEF), "Times it was drained."),
-    # Not modelled: several nodes, races, and CPUs that let go of slabs before these are used up.
-    _unmodelled(
-        "alloc_node_mismatch", "times", _both(), "Times an object of another node was wanted."
+    Counter(
+        "alloc_node_mismatch",
+        "times",
+        _both(),
+        "Times a node was asked for that the sheaf, or the CPU's slab, is not of.",
     ),
+    Counter(
+        "deactivate_full", "slabs", _cpu_slabs(), "Slabs a CPU let go of that had nothing free."
+    ),
+    Counter(
+        "deactivate_to_head",
+        "slabs",
+        _cpu_slabs(),
+        "Slabs that went to the head of the partial list.",
+    ),
+    Counter(
+        "deactivate_to_tail",
+        "slabs",
+        _cpu_slabs(),
+        "Slabs that went to the tail of the partial list.",
+    ),
+    Counter(
+        "deactivate_remote_frees",
+        "slabs",
+        _cpu_slabs(),
+        "Slabs a CPU let go of that others had freed to.",
+    ),
+    # Not modelled: races, and flushes of CPUs.
     _unmodelled(
         "cmpxchg_double_fail", "times", _both(), "Times a cmpxchg of a slab's free list failed."
     ),
@@ -211,29 +236,8 @@ COUNTERS = (
     _unmodelled(
         "cpuslab_flush", "slabs", _cpu_slabs(), "Slabs that a CPU gave up at a flush or in a race."
     ),
-    _unmodelled(
-        "deactivate_full", "slabs", _cpu_slabs(), "Slabs a CPU let go of that had nothing free."
-    ),
-    _unmodelled(
-        "deactivate_to_head",
-        "slabs",
-        _cpu_slabs(),
-        "Slabs that went to the head of the partial list.",
-    ),
-    _unmodelled(
-        "deactivate_to_tail",
-        "slabs",
-        _cpu_slabs(),
-        "Slabs that went to the tail of the partial list.",
-    ),
-    _unmodelled(
-        "deactivate_remote_frees",
-        "slabs",
-        _cpu_slabs(),
-        "Slabs a CPU let go of that others had freed to.",
-    ),
-    _unmodelled("alloc_cpu_sheaf", "objects", _ASKED, "Allocations from a sheaf."),
-    _unmodelled("free_cpu_sheaf", "objects", _ASKED, "Frees to a sheaf."),
+    Counter("alloc_cpu_sheaf", "objects", _ASKED, "Allocations from a sheaf."),
+    Counter("free_cpu_sheaf", "objects", _ASKED, "Frees to a sheaf."),
 )
 
 #: Files of SLUB_STATS, of any kernel.

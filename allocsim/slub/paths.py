@@ -37,6 +37,8 @@ class AllocPath(IntEnum):
     CPU_PARTIAL_DRAIN = 25  #: free: the same, and the slabs that were there to the node's list
     SLAB_PUSH = 26  #: free: of a slab that is partly free already
     SLAB_FREED = 27  #: free: likewise, the last one; the slab went back to the page allocator
+    # Sheaves, on a machine of several nodes (R3.26)
+    REMOTE_FREE = 28  #: free: straight to the slab, which is another node's than the CPU's
 
 
 #: Paths of frees; the others are those of allocations. SPARE_SWAP is both.
@@ -56,5 +58,6 @@ FREE_PATHS = frozenset(
         AllocPath.CPU_PARTIAL_DRAIN,
         AllocPath.SLAB_PUSH,
         AllocPath.SLAB_FREED,
+        AllocPath.REMOTE_FREE,
     }
 )

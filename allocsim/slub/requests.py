@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from allocsim.tables import rows_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from allocsim.tables import Int8, Int16, Int32, Int64, Ints, UInt8
 
 
@@ -36,6 +40,10 @@ class ObjectRequests(NamedTuple):
         run: of a FROM_SHEAF, which prefilled sheaf: a number for each (i8).
         left: of a FROM_SHEAF, how many are still to come out of that sheaf, this one among them
             (i4): the sheaf is asked for before the first and returned behind the last.
+        due: of a FREE_RCU, when the sheaf that it may fill comes back, ns (i8); -1: a grace period
+            after it is full. None: -1 for all.
+        node: memory node an ALLOC asks for by name, NO_NODE where it asks for none (R3.25) (i2);
+            None: none does.
     """
 
     seq: Int64
@@ -46,6 +54,8 @@ class ObjectRequests(NamedTuple):
     ts: Int64 | None = None
     run: Int64 | None = None
     left: Int32 | None = None
+    due: Int64 | None = None
+    node: Int16 | None = None
 
     def part(self, rows: slice) -> ObjectRequests:
         """Views of some rows."""
@@ -118,6 +128,12 @@ class Placement:
     slab: Int64
     index: Int32
 
+    @classmethod
+    def joined(cls, parts: Sequence[Placement]) -> Placement:
+        """What follows one another, as one."""
+        names = ("path", "slab", "index")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
 
 class PageRequests(NamedTuple):
     """Slab pages asked for and given back, in time order; arrays of one length.
@@ -129,6 +145,7 @@ class PageRequests(NamedTuple):
         slab: the slab, as in Placement (i8).
         order: order of the block (i1).
         way: +1 allocated, -1 freed (i1).
+        node: the node it is asked for on, or lies on (i2).
     """
 
     seq: Int64
@@ -137,6 +154,7 @@ class PageRequests(NamedTuple):
     slab: Int64
     order: Int8
     way: Int8
+    node: Int16
 
 
 class SheafObjects(NamedTuple):

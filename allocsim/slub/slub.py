@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
-from allocsim.kernels.slub_rules import CpuSlabRules, SheafRules
+from allocsim.kernels.cache_shapes import AskedShape, CpuSlabShape, SheafShape
+from allocsim.kernels.slub_rules import AskedRules, SheafRules
+from allocsim.page_alloc.nodes import NO_NODE
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER
+from allocsim.slub.asked_sheaves.cache import AskedSheaves
 from allocsim.slub.cache_model import FAILED, CacheEvents
 from allocsim.slub.counters import counted
 from allocsim.slub.cpu_slabs.cache import CpuSlabs
@@ -24,7 +26,6 @@ from allocsim.slub.node_partial import INDEX_BITS
 from allocsim.slub.requests import PageRequests, Placement, SheafObjects
 from allocsim.slub.sheaves.cache import SheafCache
 from allocsim.slub.sheaves.sheaf_kmalloc import (
-    NO_KMALLOC_CACHE,
     Origin,
     before_their_kmalloc_caches,
     handed_out,
@@ -35,7 +36,7 @@ from allocsim.slub.sheaves.sheaf_kmalloc import (
     sheaves_wanted,
 )
 from allocsim.slub.slabs import CACHE_BITS
-from allocsim.tables import find, stable_order
+from allocsim.tables import find, joined, stable_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,11 +44,12 @@ if TYPE_CHECKING:
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.profile import Profile
     from allocsim.kernels.slub_rules import SlubRules
+    from allocsim.page_alloc.nodes import Nodes
     from allocsim.slub.cache_model import CacheModel
     from allocsim.slub.freelist_random import FreelistOrder
     from allocsim.slub.requests import FreeBefore, ObjectRequests, PreTraceObjects, Refusals
     from allocsim.slub.sheaves.sheaf_kmalloc import SheafRequests
-    from allocsim.tables import Int8, Int64
+    from allocsim.tables import Bools, Int8, Int16, Int64
 
 SPARSE = 8  #: handles further apart than this are searched for, not tabled
 
@@ -65,6 +67,11 @@ class Slub:
         free_before: what lay free before the trace.
         freelist_order: (cache, slab, objects) -> indices in the order a new slab hands them out,
             slabs numbered from 0 in their cache; ascending where not given (R3.6).
+        changes: shapes that the caches have from a moment [ns, on the trace's clock] on, in order
+            (R3.27); requests need their times then.
+        nodes: the memory nodes; None: all CPUs are on one.
+        older_nodes: node of slabs older than the trace, by their keys, -2 downwards (i8); those not
+            told are on node 0.
         fast: let numba compile what goes event by event (columns); the outcome is the same.
     """
 
@@ -75,21 +82,39 @@ class Slub:
         cpus: int,
         free_before: FreeBefore | None = None,
         freelist_order: FreelistOrder | None = None,
+        changes: Sequence[tuple[int, Sequence[CacheShape]]] = (),
         *,
         fast: bool = False,
+        nodes: Nodes | None = None,
+        older_nodes: Int64 | None = None,
     ) -> None:
         self.cpus = cpus
+        self._nodes = 1 if nodes is None else nodes.count
         self.generation = profile.slub.generation
-        self.kmalloc_caches = sheaf_kmalloc_caches(profile.slub, shapes)
-        self.sequence, self.depth = before_their_kmalloc_caches(self.kmalloc_caches)
+        kmalloc_caches = [sheaf_kmalloc_caches(profile.slub, shapes)]
+        for _, later in changes:
+            kmalloc_caches.append(sheaf_kmalloc_caches(profile.slub, later, kmalloc_caches))
+        self.kmalloc_caches = kmalloc_caches[0]
+        self.sequence, self.depth = before_their_kmalloc_caches(*kmalloc_caches)
+        self.shapes = list(shapes)
+        #: Changes to come: when, the shapes, and the caches that sheaves come from.
+        self.changes = [
+            (when, list(later), their)
+            for (when, later), their in zip(changes, kmalloc_caches[1:], strict=True)
+        ]
+        ever = list(zip(shapes, *(later for _, later in changes), strict=True))
         self.caches: list[CacheModel] = [
-            _cache_model(profile.slub, shape, number, cpus, freelist_order, fast=fast)
-            for number, shape in enumerate(shapes)
+            _cache_model(
+                *(profile.slub, ever[number], number, cpus, freelist_order, nodes, older_nodes),
+                kmalloc_cache=self.kmalloc_caches[number],
+                fast=fast,
+            )
+            for number in range(len(shapes))
         ]
         self.with_sheaves = {
             number: cache
             for number, cache in enumerate(self.caches)
-            if isinstance(cache, SheafCache)
+            if isinstance(cache, SheafCache | AskedSheaves)
         }
         self.live_objects = LiveObjects()
         #: Sheaves made and freed in the last window that are objects of a cache of the trace.
@@ -119,6 +144,33 @@ class Slub:
             ValueError: a CPU or cache out of range, handles of allocations that do not rise, a
                 free of an object that is neither live nor declared, or that is of another cache.
         """
+        parts, begin = [], 0
+        while self.changes and len(requests.seq):
+            if requests.ts is None:
+                raise ValueError("changes at a moment need requests with times")
+            due = np.flatnonzero(requests.ts[begin:] >= self.changes[0][0])
+            if not len(due):
+                break
+            at = begin + int(due[0])
+            if at > begin:
+                parts.append(self._part(requests.part(slice(begin, at)), pre_trace, refusals))
+            parts.append(self._change(requests.part(slice(at, at + 1)), refusals, at))
+            begin = at
+        if not parts:
+            return self._part(requests, pre_trace, refusals)[:2]
+        parts.append(self._part(requests.part(slice(begin, None)), pre_trace, refusals, begin))
+        placements, pages, sheaves = zip(*parts, strict=True)
+        self.sheaf_objects = joined(sheaves)
+        return Placement.joined(placements), joined(pages)
+
+    def _part(
+        self,
+        requests: ObjectRequests,
+        pre_trace: PreTraceObjects | None,
+        refusals: Refusals | None,
+        first: int = 0,
+    ) -> tuple[Placement, PageRequests, SheafObjects]:
+        """A part of a window, from a row on, in which nothing changes."""
         count = len(requests.op)
         self._check(requests)
         order = stable_order(requests.cache)
@@ -139,53 +191,81 @@ class Slub:
             None,
             None if requests.run is None else requests.run.take(order),
             None if requests.left is None else requests.left.take(order),
+            node=self._asked_nodes(requests, order),
         )
         numbers = np.arange(len(self.caches))
         ends = np.searchsorted(requests.cache.take(order), numbers, side="right").tolist()
-        pages, sheaves = self._replay(window, order, [0, *ends], requests.ts)
+        pages, sheaves = self._replay(window, order, [0, *ends], requests)
         self.sheaf_objects = _sheaf_objects(sheaves)
         self.live_objects.add(requests.object[stays], objects[place[stays]])
-        return _placement(window, order), _pages(requests, pages)
+        found = self.sheaf_objects._replace(row=self.sheaf_objects.row + first)
+        return _placement(window, order), _pages(requests, pages), found
+
+    def _change(
+        self, request: ObjectRequests, refusals: Refusals | None, row: int
+    ) -> tuple[Placement, PageRequests, SheafObjects]:
+        """Do the next change, in front of a request: cache after cache, a row each.
+
+        A cache changes behind those whose sheaves are objects of it.
+        """
+        when, shapes, kmalloc_caches = self.changes[0]
+        self.changes = self.changes[1:]
+        told = _Told(self)
+        orders = None if refusals is None else _max_order(refusals, request.seq)
+        event = CacheEvents(
+            request.cpu,
+            request.op,
+            np.full(1, -1),
+            np.full(1, FAILED),
+            np.zeros(1, np.uint8),
+            orders,
+            None,
+        )
+        now = when if request.ts is None else int(request.ts[0])
+        times = np.full(len(self.sequence), now)
+        for place, number in enumerate(self.sequence):
+            cache = self.caches[number]
+            if number in told.wanted:
+                told.replay(number, event.part(0, 0), np.empty(0, np.int64), times)
+            if shapes[number] != self.shapes[number]:
+                cache.change(shapes[number], now, kmalloc_caches[number])
+                told.note(number, event, np.array([place]), Origin(None, None, self.depth))
+        self.shapes, self.kmalloc_caches = shapes, kmalloc_caches
+        sheaves = _sheaf_objects(told.sheaves)
+        every = request._replace(seq=np.repeat(request.seq, len(self.sequence)))
+        return (
+            _placement(event.part(0, 0), np.empty(0, np.int64)),
+            _pages(every, told.pages()),
+            sheaves._replace(row=np.full_like(sheaves.row, row)),
+        )
+
+    def _asked_nodes(self, requests: ObjectRequests, order: Int64) -> Int16 | None:
+        """The nodes requests ask for, as far as there are several and the machine has them."""
+        if requests.node is None or self._nodes == 1:
+            return None
+        there = (requests.node >= 0) & (requests.node < self._nodes)
+        return np.where(there, requests.node, np.int16(NO_NODE)).take(order)
 
     def _replay(
-        self, window: CacheEvents, order: Int64, bounds: Sequence[int], ts: Int64 | None
+        self, window: CacheEvents, order: Int64, bounds: Sequence[int], requests: ObjectRequests
     ) -> tuple[Int64, list[Int64]]:
         """Replay all caches.
 
-        Returns their page requests (row, cache, CPU, slab, order, way, place), and the sheaves
+        Returns their page requests (row, cache, CPU, slab, order, way, node, place), and sheaves
         made and freed: rows, CPUs, ways, the cache they are objects of, and the objects.
 
         Cache c has the places from bounds[c] up to bounds[c + 1] of the window.
         """
-        wanted: dict[int, list[SheafRequests]] = defaultdict(list)
-        pages, sheaves = [], []
+        told = _Told(self)
         for number in self.sequence:
-            cache, own = self.caches[number], slice(bounds[number], bounds[number + 1])
-            if own.start == own.stop and number not in wanted:
+            own = slice(bounds[number], bounds[number + 1])
+            if own.start == own.stop and number not in told.wanted:
                 continue
             part, rows = window.part(own.start, own.stop), order[own]
-            mine = asked = None
-            if number in wanted:
-                asked = join(wanted[number])
-                part, rows, mine = merge(part, rows, asked)
-            if ts is not None:
-                part = part._replace(ts=ts[rows])
-            cache.replay(part)
-            if mine is not None and asked is not None:
+            part, mine = told.replay(number, part, rows, requests.ts, requests.due)
+            if mine is not None:
                 window.objects[own], window.path[own] = part.objects[mine], part.path[mine]
-                given = part.objects[~mine]
-                handed_out(self.with_sheaves, asked, given)
-                kmalloc_cache = np.full(len(given), number)
-                sheaves.append(np.stack((asked.row, asked.cpu, asked.op, kmalloc_cache, given)))
-            took = cache.take_pages()
-            origin = Origin(mine, asked, self.depth)
-            place = places(took[:, 0], origin, 2 * np.arange(len(took)) + 1)
-            took[:, 0] = rows[took[:, 0]]
-            pages.append(np.concatenate((np.insert(took, 1, number, axis=1), place), axis=1))
-            asks = self.kmalloc_caches[number]
-            if asks != NO_KMALLOC_CACHE and self.with_sheaves[number].sheaf_memory:
-                wanted[asks].append(sheaves_wanted(self.with_sheaves[number], part, rows, origin))
-        return np.concatenate([np.empty((0, 6 + self.depth), np.int64), *pages]), sheaves
+        return told.pages(), told.sheaves
 
     def counters(self) -> dict[str, Int64]:
         """The counters its generation keeps, by name (allocsim.slub.counters).
@@ -249,20 +329,112 @@ class Slub:
         return parent, np.flatnonzero(stays)
 
 
+class _Told:
+    """What caches ask for while they are gone through, each before those its sheaves come from.
+
+    Attributes:
+        wanted: sheaves wanted of a cache, and given back to it.
+        sheaves: sheaves made and freed: rows, CPUs, ways, cache they are objects of, the objects.
+    """
+
+    def __init__(self, slub: Slub) -> None:
+        self._slub = slub
+        self._pages: list[Int64] = []
+        self.wanted: dict[int, list[SheafRequests]] = defaultdict(list)
+        self.sheaves: list[Int64] = []
+
+    def replay(
+        self,
+        number: int,
+        part: CacheEvents,
+        rows: Int64,
+        ts: Int64 | None,
+        due: Int64 | None = None,
+    ) -> tuple[CacheEvents, Bools | None]:
+        """Replay a cache's events, and what is wanted of it between them.
+
+        Args:
+            number: the cache.
+            part: its events.
+            rows: their rows.
+            ts: by row, times [ns].
+            due: by row, as ObjectRequests has it.
+
+        Returns:
+            All it did, and which events of that are its own (None: all).
+        """
+        cache = self._slub.caches[number]
+        mine = asked = None
+        if number in self.wanted:
+            asked = join(self.wanted[number])
+            part, rows, mine = merge(part, rows, asked)
+        if ts is not None:
+            part = part._replace(ts=ts[rows])
+        if due is not None:
+            part = part._replace(due=due[rows])
+        cache.replay(part)
+        if mine is not None and asked is not None:
+            given = part.objects[~mine]
+            handed_out(self._slub.with_sheaves, asked, given)
+            kmalloc_cache = np.full(len(given), number)
+            self.sheaves.append(np.stack((asked.row, asked.cpu, asked.op, kmalloc_cache, given)))
+        self.note(number, part, rows, Origin(mine, asked, self._slub.depth))
+        return part, mine
+
+    def note(self, number: int, part: CacheEvents, rows: Int64, origin: Origin) -> None:
+        """Note what a cache has just asked of others."""
+        took = self._slub.caches[number].take_pages()
+        place = places(took[:, 0], origin, 2 * np.arange(len(took)) + 1)
+        took[:, 0] = rows[took[:, 0]]
+        self._pages.append(np.concatenate((np.insert(took, 1, number, axis=1), place), axis=1))
+        cache = self._slub.with_sheaves.get(number)
+        if cache is not None and cache.sheaf_memory:
+            for asks in cache.kmalloc_caches:
+                self.wanted[asks].append(sheaves_wanted(cache, part, rows, origin, asks))
+
+    def pages(self) -> Int64:
+        """Page requests: rows of row, cache, CPU, slab, order, way, node, place."""
+        return np.concatenate([np.empty((0, 7 + self._slub.depth), np.int64), *self._pages])
+
+
 def _cache_model(  # noqa: PLR0913 - a cache and its world
     rules: SlubRules,
-    shape: CacheShape,
+    ever: Sequence[CacheShape],
     number: int,
     cpus: int,
     freelist_order: FreelistOrder | None,
+    nodes: Nodes | None,
+    older_nodes: Int64 | None,
     *,
+    kmalloc_cache: int,
     fast: bool,
 ) -> CacheModel:
-    """The model of a cache; which one is chosen here, by the generation of its rules, alone."""
+    """The model of a cache; which one is chosen here, by the generation of its rules, alone.
+
+    ``ever``: its shape at the start, then those it will have.
+    """
+    shape = ever[0]
     if isinstance(rules, SheafRules) and isinstance(shape, SheafShape):
-        return SheafCache(shape, rules, number, cpus, freelist_order, fast=fast)
-    if isinstance(rules, CpuSlabRules) and isinstance(shape, CpuSlabShape):
-        return CpuSlabs(shape, number, cpus, freelist_order, fast=fast)
+        return SheafCache(
+            *(shape, rules, number, cpus, freelist_order),
+            kmalloc_cache=kmalloc_cache,
+            largest=max(each.capacity for each in ever if isinstance(each, SheafShape)),
+            fast=fast,
+            nodes=nodes,
+            older_nodes=older_nodes,
+        )
+    if isinstance(rules, AskedRules) and isinstance(shape, AskedShape) and shape.capacity:
+        return AskedSheaves(
+            *(shape, rules, number, cpus, freelist_order), kmalloc_cache=kmalloc_cache, fast=fast
+        )
+    below = shape.cpu_slabs if isinstance(shape, AskedShape) else shape
+    if not isinstance(rules, SheafRules) and isinstance(below, CpuSlabShape):
+        return CpuSlabs(
+            *(below, number, cpus, freelist_order),
+            fast=fast,
+            nodes=nodes,
+            older_nodes=older_nodes,
+        )
     raise TypeError(f"the shape of {shape.name} is not of a kernel with {rules.generation.value}")
 
 
@@ -324,9 +496,9 @@ def _placement(window: CacheEvents, order: Int64) -> Placement:
 
 
 def _pages(requests: ObjectRequests, pages: Int64) -> PageRequests:
-    """Page requests (row, cache, CPU, slab, order, way, place), put into one order of time."""
-    in_time = np.lexsort((*pages.T[:5:-1], pages[:, 0]))
-    row, cache, cpu, slab, order, way = pages[in_time, :6].T
+    """Page requests (row, cache, CPU, slab, order, way, node, place), put in order of time."""
+    in_time = np.lexsort((*pages.T[:6:-1], pages[:, 0]))
+    row, cache, cpu, slab, order, way, node = pages[in_time, :7].T
     return PageRequests(
         requests.seq[row],
         cpu.astype(np.int16),
@@ -334,4 +506,5 @@ def _pages(requests: ObjectRequests, pages: Int64) -> PageRequests:
         slab,
         order.astype(np.int8),
         way.astype(np.int8),
+        node.astype(np.int16),
     )

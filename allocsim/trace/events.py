@@ -66,7 +66,12 @@ EVENT_COLUMNS: tuple[Column, ...] = (
     Column("fallback_migratetype", "i4", "", "mm_page_alloc_extfrag: migratetype fallen back to."),
     Column("change_ownership", "i4", "", "mm_page_alloc_extfrag: the pageblock changed its type."),
     Column("page_flags", "u8", "", "page_ref: page->flags, re-read after the operation (P1)."),
-    Column("count", "i4", "", "page_ref: reference count, re-read after the operation (P1)."),
+    Column(
+        "count",
+        "i4",
+        "",
+        "page_ref: reference count, re-read after the operation (P1); rcu_free_sheaf: objects.",
+    ),
     Column("mapcount", "i4", "", "page_ref: the word shared by mapcount and page type (P2)."),
     Column("mapping", "u8", "", "page_ref: page->mapping, re-read after the operation (P1)."),
     Column("val", "i4", "", "page_ref: operand of the operation."),
@@ -95,6 +100,12 @@ EVENT_COLUMNS: tuple[Column, ...] = (
         "Call site of the first of the two events of a large kmalloc; the second is kept (T3).",
     ),
     Column("stack", "i4", "", "Row of stacks.parquet: the kernel stack that followed the event."),
+    Column(
+        "probe",
+        "u1",
+        "",
+        "Which probe the event was made of, one for each object (Probe, T19); null: a tracepoint.",
+    ),
     Column(
         "metadata",
         "?",
@@ -132,6 +143,19 @@ class Ev(IntEnum):
     MM_SETUP_PER_ZONE_LOWMEM_RESERVE = 19
     MM_CALCULATE_TOTALRESERVE_PAGES = 20
     MM_ALLOC_CONTIG_MIGRATE_RANGE_INFO = 21
+    RCU_FREE_SHEAF = 22
+
+
+#: The group of the probes that ``allocsim record`` makes; each is called as the function it is of.
+PROBES = "allocsim"
+
+
+class Probe(IntEnum):
+    """Codes of the column ``probe``: functions that have no tracepoint and are probed (T19)."""
+
+    KFREE_RCU_SHEAF = 1  #: kfree_rcu put the object into the CPU's sheaf (R3.20)
+    KMEM_CACHE_FREE_BULK = 2
+    KMEM_CACHE_ALLOC_BULK = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +179,8 @@ class Event:
     @property
     def system(self) -> str:
         """Which of the kernel's groups of tracepoints it is of."""
+        if self.code is Ev.RCU_FREE_SHEAF:
+            return PROBES
         return "page_ref" if self.name.startswith("page_ref") else "kmem"
 
 
@@ -221,6 +247,8 @@ EVENTS: tuple[Event, ...] = (
         Ev.MM_ALLOC_CONTIG_MIGRATE_RANGE_INFO,
         ("start", "end", "migratetype", "nr_migrated", "nr_reclaimed", "nr_mapped"),
     ),
+    # A probe too, of what is done to no single object.
+    Event(Ev.RCU_FREE_SHEAF, ("cache", "count"), {"nr": "count"}),
 )
 
 _PAGE_REF_NEEDED = ("pfn", "val")

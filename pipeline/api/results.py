@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
+    from pipeline.errors import AllocsimError
     from pipeline.replay.done import Done
 
 #: How a path is given.
@@ -65,6 +66,8 @@ class Results:
         self.asked: tuple[int, ...] = tuple(done.runs) if done else ()
         #: Those of them that the database did not have before.
         self.added: tuple[int, ...] = tuple(done.added) if done else ()
+        #: Why others that were asked for could not be made.
+        self.failed: tuple[AllocsimError, ...] = tuple(done.failed) if done else ()
         self._database = database(path)
         self._database.hold()
         stack = ExitStack()

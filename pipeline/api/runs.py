@@ -14,15 +14,17 @@ from pipeline.errors import UsageError
 from pipeline.processes.progress import Progress
 from pipeline.processes.scratch import scratch
 from pipeline.replay.pricing import Pricing, find_costs, find_policies, find_schemes
-from pipeline.replay.recorded import replay_traces
 from pipeline.replay.settings import combinations, parse_settings
-from pipeline.replay.sweeps import sweep_traces
+from pipeline.replay.units.merges import merge_all
+from pipeline.replay.units.replays import Where, replay_all
+from pipeline.replay.units.sweeps import sweep_traces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import polars as pl
 
+    from pipeline.errors import AllocsimError
     from pipeline.replay.done import Done
 
 #: One trace or several: trace sets, or recordings.
@@ -49,7 +51,7 @@ def replay(  # noqa: PLR0913 - as the command has them
     instance: str | None = None,
     vmlinux: PathLike | None = None,
     again: bool = False,
-    progress: Progress | None = None,
+    jobs: int | None = None,
 ) -> Results:
     """Replay traces through the model, into a results database.
 
@@ -70,7 +72,7 @@ def replay(  # noqa: PLR0913 - as the command has them
         vmlinux: image of the recorded kernel with DWARF, for file and line of call sites; None:
             their files by function name.
         again: replay what the database has already, too.
-        progress: told how far it is, as the command shows it.
+        jobs: processes at a time; None: one a CPU, where that pays.
 
     Returns:
         The database, open. ``asked`` has the numbers of these runs, ``added`` of those that are
@@ -82,6 +84,38 @@ def replay(  # noqa: PLR0913 - as the command has them
         StoreError: a database that cannot be used.
         OutputError: one that cannot be written.
     """
+    results = replayed(
+        traces,
+        db,
+        placement=placement,
+        settings=settings,
+        policies=policies,
+        schemes=schemes,
+        costs=costs,
+        instance=instance,
+        vmlinux=vmlinux,
+        again=again,
+        where=Where(jobs),
+    )
+    return _whole(results)
+
+
+def replayed(  # noqa: PLR0913 - as the command has them
+    traces: Traces,
+    db: PathLike | None = None,
+    *,
+    placement: str = SIMULATED,
+    settings: Given = None,
+    policies: Sequence[PathLike] = (),
+    schemes: Sequence[PathLike] = (),
+    costs: PathLike | None = None,
+    instance: str | None = None,
+    vmlinux: PathLike | None = None,
+    again: bool = False,
+    where: Where | None = None,
+    progress: Progress | None = None,
+) -> Results:
+    """As replay; of several traces ``failed`` says which could not be replayed."""
     if placement not in (RECORDED, SIMULATED):
         raise UsageError(f"placement {placement!r}: say {SIMULATED} or {RECORDED}")
     priced_with = find_policies([os.fspath(policy) for policy in policies])
@@ -94,7 +128,7 @@ def replay(  # noqa: PLR0913 - as the command has them
         raise UsageError("settings change the simulated placement; leave out --placement recorded")
     return _made(
         db,
-        lambda path: replay_traces(
+        lambda path: replay_all(
             _paths(traces),
             path,
             priced_with,
@@ -104,6 +138,7 @@ def replay(  # noqa: PLR0913 - as the command has them
             instance,
             vmlinux=None if vmlinux is None else Path(vmlinux),
             again=again,
+            where=where,
         ),
     )
 
@@ -147,7 +182,7 @@ def sweep(  # noqa: PLR0913 - as the command has them
         settings: numbers of the model that are the same in all combinations.
         by: "run": a row a combination, as the view placement_summary has it; "cache": a row a cache
             and combination, as sheaf_tradeoff has it.
-        jobs: processes at a time; None: one a CPU.
+        jobs: processes at a time; None: one a CPU, where that pays.
         fast: let numba compile the model of SLUB; the outcome is the same.
 
     Returns:
@@ -158,7 +193,9 @@ def sweep(  # noqa: PLR0913 - as the command has them
     """
     if by not in ROWS:
         raise UsageError(f"by {by!r}: say {' or '.join(ROWS)}")
-    with swept(traces, vary, db, settings=settings, jobs=jobs, fast=fast) as results:
+    with _whole(
+        swept(traces, vary, db, settings=settings, where=Where(jobs), fast=fast)
+    ) as results:
         runs = list(results.asked)
         wanted = f"list_position({runs}, run)"
         answer = results.sql(f"FROM {ROWS[by]} WHERE {wanted} IS NOT NULL ORDER BY {wanted}")
@@ -171,18 +208,40 @@ def swept(  # noqa: PLR0913 - as the command has them
     db: PathLike | None = None,
     *,
     settings: Given = None,
-    jobs: int | None = None,
+    where: Where | None = None,
     fast: bool = False,
     progress: Progress | None = None,
 ) -> Results:
-    """The results of a sweep; ``asked`` has the run of every combination, trace by trace."""
+    """The results of a sweep; ``asked`` has the run of every combination, trace by trace.
+
+    Of several traces ``failed`` says which could not be simulated.
+    """
     wanted = combinations(_varied(vary), parse_settings(_texts(settings)))
     return _made(
         db,
         lambda path: sweep_traces(
-            _paths(traces), path, wanted, jobs, progress or Progress(), fast=fast
+            _paths(traces), path, wanted, where or Where(), progress or Progress(), fast=fast
         ),
     )
+
+
+def merged(folder: PathLike, db: PathLike, *, progress: Progress | None = None) -> Results:
+    """A results database with the units of a folder; ``failed`` says which it could not take."""
+    return _made(db, lambda path: merge_all(os.fspath(folder), path, progress or Progress()))
+
+
+def _whole(results: Results) -> Results:
+    """The same, if nothing failed.
+
+    Raises:
+        AllocsimError: the first that did; closed then.
+    """
+    if not results.failed:
+        return results
+    results.close()
+    first, *more = results.failed
+    others = f"; and {len(more)} more" if more else ""
+    raise type(first)(f"{first}{others}; the others are in {results.path}") from first
 
 
 def _made(db: PathLike | None, make: Callable[[Path], Done]) -> Results:
@@ -191,8 +250,16 @@ def _made(db: PathLike | None, make: Callable[[Path], Done]) -> Results:
         path = stack.enter_context(scratch()) / "results.duckdb" if db is None else Path(db)
         with database(path).adding():
             done = make(path)
+        if done.failed and not done.runs:
+            raise _first(done.failed)
         with done.reported(path):
             return opened(Results(path, done, stack.pop_all()))
+
+
+def _first(failed: Sequence[AllocsimError]) -> AllocsimError:
+    """What to say where everything failed."""
+    first, *more = failed
+    return type(first)(f"{first}; and so {len(more)} more") if more else first
 
 
 def _paths(traces: Traces) -> list[Path]:

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from pipeline.commands import completion
-from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, FORCE, WAIT, PlacementChoice
-from pipeline.commands.formats import FILES, FORMATS, DocumentFormat, as_document, outputs, write
+from pipeline.commands.options import completion
+from pipeline.commands.options.common import (
+    DB,
+    DEFAULT_DB,
+    DEFAULT_WAIT,
+    FORCE,
+    WAIT,
+    PlacementChoice,
+)
+from pipeline.commands.options.declared import Argument, Option
+from pipeline.commands.options.formats import (
+    FILES,
+    FORMATS,
+    DocumentFormat,
+    as_document,
+    outputs,
+    write,
+)
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +31,7 @@ if TYPE_CHECKING:
 def compare(
     sides: Annotated[
         list[str],
-        typer.Argument(
+        Argument(
             metavar="SIDE",
             help="Two or more: each a trace set, a recording, a results file (FILE, FILE:RUN,"
             " FILE:TRACE, FILE:*), or a trace or run of --db. After it, settings to simulate it"
@@ -29,11 +42,11 @@ def compare(
     _wait: WAIT = DEFAULT_WAIT,
     baseline: Annotated[
         str | None,
-        typer.Option(metavar="SIDE", help="What the others are compared with; else the first."),
+        Option(metavar="SIDE", help="What the others are compared with; else the first."),
     ] = None,
     placement: Annotated[
         PlacementChoice,
-        typer.Option(
+        Option(
             help="simulated: also compare what the model does with each side's requests (paths,"
             " sheaves, free memory). recorded: only what the kernels did."
         ),
@@ -42,7 +55,7 @@ def compare(
     output: FILES = None,
     policy: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             metavar="NAME|FILE",
             autocompletion=completion.policies,
             help="Refcount policy for what is replayed on the way, as in replay. May be repeated.",
@@ -51,13 +64,11 @@ def compare(
     force: FORCE = False,
     brief: Annotated[
         bool,
-        typer.Option(
-            "--brief", help="Two sides on one screen: sentences, a table, how it was measured."
-        ),
+        Option("--brief", help="Two sides on one screen: sentences, a table, how it was measured."),
     ] = False,
     incomparable: Annotated[
         bool,
-        typer.Option("--incomparable", help="Compare what should not be compared, and say so."),
+        Option("--incomparable", help="Compare what should not be compared, and say so."),
     ] = False,
 ) -> None:
     """Compare runs, trace sets or results files: what differs by more than its noise.

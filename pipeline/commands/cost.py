@@ -6,25 +6,16 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from pipeline.commands.common import FORCE
-
-cost = typer.Typer(help="What operations on reference counts take.")
+from pipeline.commands.options.common import FORCE
+from pipeline.commands.options.declared import Option
 
 
-@cost.callback()
-def _group() -> None:
-    """What operations on reference counts take."""
-
-
-@cost.command()
 def calibrate(
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="FILE", help="The table, as TOML; - for stdout."),
+        Option("--output", "-o", metavar="FILE", help="The table, as TOML; - for stdout."),
     ] = Path("out/costs.toml"),
-    cc: Annotated[str, typer.Option(metavar="COMPILER", help="The C compiler.")] = "cc",
+    cc: Annotated[str, Option(metavar="COMPILER", help="The C compiler.")] = "cc",
     force: FORCE = False,
 ) -> None:
     """Measure what operations on reference counts take on this machine, and write a table of it.
@@ -48,4 +39,4 @@ def calibrate(
     ]
     write_table(["operation", "place", "ns_low", "ns_high", "known", "source"], rows, out)
     ticks = f"; {found.ticks:.3f} time-stamp ticks a ns" if found.ticks else ""
-    typer.echo(f"{target.name} (clock: CLOCK_MONOTONIC_RAW{ticks})", file=out)
+    out.write(f"{target.name} (clock: CLOCK_MONOTONIC_RAW{ticks})\n")

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
-import typer
-
-from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, FORCE, WAIT
+from pipeline.commands.options.common import DB, DEFAULT_DB, DEFAULT_WAIT, FORCE, WAIT
+from pipeline.commands.options.declared import Argument, Option
 from pipeline.errors import UsageError
 from pipeline.export.stacks import PROFILES, StackWeight
 
@@ -20,30 +19,16 @@ if TYPE_CHECKING:
     from pipeline.export.rows import RowSource
     from pipeline.outputs import Output
 
-export = typer.Typer(help="Write results for other people's tools.")
-
 RUN = Annotated[
     int | None,
-    typer.Option(metavar="NUMBER", help="Which run; the only recorded one if not given."),
+    Option(metavar="NUMBER", help="Which run; the only recorded one if not given."),
 ]
-OUTPUT = Annotated[
-    Path, typer.Option("--output", "-o", metavar="FILE", help="Where to; - for stdout.")
-]
-ROWS = Annotated[
-    str, typer.Argument(metavar="NAME", help="A view or a table, such as cache_summary.")
-]
-ROWS_RUN = Annotated[
-    int | None, typer.Option("--run", metavar="NUMBER", help="Rows of this run only.")
-]
+OUTPUT = Annotated[Path, Option("--output", "-o", metavar="FILE", help="Where to; - for stdout.")]
+ROWS = Annotated[str, Argument(metavar="NAME", help="A view or a table, such as cache_summary.")]
+ROWS_RUN = Annotated[int | None, Option("--run", metavar="NUMBER", help="Rows of this run only.")]
 _STDOUT = Path("-")
 
 
-@export.callback()
-def _group() -> None:
-    """Write results for other people's tools."""
-
-
-@export.command()
 def perfetto(
     output: OUTPUT,
     db: DB = DEFAULT_DB,
@@ -51,7 +36,7 @@ def perfetto(
     run: RUN = None,
     step: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="TIME",
             help="Of a counter's values within such a time only the last is written, as in '1 ms';"
             " a 4096th of the recording if not given; '1 ns' writes every one.",
@@ -59,7 +44,7 @@ def perfetto(
     ] = None,
     lives: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="TIME",
             help="With a slice for each object and block of pages that lived at least that long.",
         ),
@@ -96,7 +81,6 @@ def perfetto(
     )
 
 
-@export.command()
 def speedscope(
     output: OUTPUT,
     db: DB = DEFAULT_DB,
@@ -121,7 +105,6 @@ def speedscope(
     _say(target, "\n".join(lines))
 
 
-@export.command()
 def folded(
     output: OUTPUT = _STDOUT,
     db: DB = DEFAULT_DB,
@@ -129,7 +112,7 @@ def folded(
     run: RUN = None,
     weight: Annotated[
         StackWeight,
-        typer.Option(
+        Option(
             help="What the number of a line is: bytes of objects or of pages that are live at the"
             " end, or were allocated; of objects, what of that was not asked for (waste); of pages,"
             " locked instructions on their reference counts (operations)."
@@ -153,7 +136,6 @@ def folded(
     _say(target, f"{PROFILES[weight].title}\n{total:,} {_unit(weight)}")
 
 
-@export.command()
 def parquet(
     name: ROWS,
     output: OUTPUT,
@@ -176,7 +158,6 @@ def parquet(
     _rows(name, claimed(output, PARQUET, force=force), db, run, write_parquet)
 
 
-@export.command()
 def csv(
     name: ROWS,
     output: OUTPUT = _STDOUT,
@@ -227,7 +208,7 @@ def _say(target: Output, what: str) -> None:
     from pipeline.terminal import printable
 
     said = printable(what if target.is_stream else f"{target.path}\n{what}")
-    typer.echo(said, err=target.is_stream)
+    (sys.stderr if target.is_stream else sys.stdout).write(f"{said}\n")
 
 
 def _unit(weight: StackWeight) -> str:

@@ -6,17 +6,16 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from pipeline.commands.common import FORCE
+from pipeline.commands.options.common import FORCE
+from pipeline.commands.options.declared import Argument, Option
 from pipeline.terminal import printable
 
 
 def fit(
-    trace: Annotated[Path, typer.Argument(metavar="TRACE", help="A trace set, or a recording.")],
+    trace: Annotated[Path, Argument(metavar="TRACE", help="A trace set, or a recording.")],
     output: Annotated[
         Path,
-        typer.Option(
+        Option(
             "--output", "-o", metavar="FILE", help="The spec to write, a TOML file; - for stdout."
         ),
     ],
@@ -42,7 +41,7 @@ def fit(
     target.write(fitted.text.encode())
     bare = ", its page_ref events left out" if fitted.page_refs_left_out else ""
     said = f"{target.name}: fitted to {found.meta['name']}{bare}{fitted.left_out}"
-    typer.echo(printable(said), err=True)
+    sys.stderr.write(f"{printable(said)}\n")
     stream = sys.stderr if target.is_stream else sys.stdout
     write_table(COLUMNS, rows(fitted.measures), stream)
     stream.write(
@@ -50,4 +49,4 @@ def fit(
         "  range; allocsim replay prints the range\n"
     )
     if not all(measure.met for measure in fitted.measures):
-        raise typer.Exit(1)
+        sys.exit(1)

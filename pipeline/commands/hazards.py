@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from pipeline.commands import completion
-from pipeline.commands.common import DEFAULT_WAIT, WAIT, RowFormat
+from pipeline.commands.options import completion
+from pipeline.commands.options.common import DEFAULT_WAIT, WAIT, RowFormat
+from pipeline.commands.options.declared import Argument, Option
 from pipeline.errors import InputError
 from pipeline.processes.scratch import scratch
 
@@ -23,12 +22,10 @@ _ROWS = "FROM hazards WHERE list_contains(?, run) AND list_contains(?, policy)"
 
 
 def hazards(
-    traces: Annotated[
-        list[Path], typer.Argument(metavar="TRACE", help="Trace sets, or recordings.")
-    ],
+    traces: Annotated[list[Path], Argument(metavar="TRACE", help="Trace sets, or recordings.")],
     policy: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             metavar="NAME|FILE",
             autocompletion=completion.policies,
             help="Policy that freezes pages, or a TOML file; linux-7.2 where none is given. May be"
@@ -37,14 +34,14 @@ def hazards(
     ] = None,
     db: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Results database to keep the runs in; none by default."),
+        Option(metavar="FILE", help="Results database to keep the runs in; none by default."),
     ] = None,
     _wait: WAIT = DEFAULT_WAIT,
     format_: Annotated[
-        RowFormat, typer.Option("--format", "-f", help="How the rows are written.")
+        RowFormat, Option("--format", "-f", help="How the rows are written.")
     ] = RowFormat.TABLE,
     stacks: Annotated[
-        bool, typer.Option("--stacks", help="Print the stacks of each taker below its row.")
+        bool, Option("--stacks", help="Print the stacks of each taker below its row.")
     ] = False,
 ) -> None:
     """Say which callers touch the reference count of pages that a policy freezes.
@@ -79,7 +76,7 @@ def hazards(
                 f"SELECT count(*) {_ROWS} AND breaks", [runs, names]
             ).fetchall()
     if broken:
-        raise typer.Exit(1)
+        sys.exit(1)
 
 
 @contextmanager

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gc
-import os
+import sys
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from pipeline.commands.common import FORCE, INSTANCE
+from pipeline.commands.options.common import FORCE, INSTANCE
+from pipeline.commands.options.declared import Argument, Option
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 def import_(
     recordings: Annotated[
         list[Path],
-        typer.Argument(
+        Argument(
             metavar="FILE",
             help="Recordings (trace.dat, perf.data, text of tracefs, trace-cmd report or perf"
             " script, LISA's tables), or folders with one.",
@@ -28,13 +27,13 @@ def import_(
     ],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="DIR", help="Folder to put the trace sets into."),
+        Option("--output", "-o", metavar="DIR", help="Folder to put the trace sets into."),
     ] = Path(),
     force: FORCE = False,
     instance: INSTANCE = None,
     from_common_start: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--from-common-start",
             help="Leave out what is before the first event of the CPU that begins last: where the"
             " ring buffer wrote over its oldest events, CPUs begin at different times.",
@@ -47,8 +46,6 @@ def import_(
     NAME.data and NAME.txt become NAME; trace.dat, perf.data and ftrace.txt the name of their
     folder; and a file NAME without a suffix NAME-trace-set.
     """
-    # numpy's linear algebra would keep a thread waiting on every CPU, busily; nothing needs it.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # An import makes arrays, which are gone when nobody holds them: there are no cycles to find.
     gc.disable()
     from pipeline.ingest.recording import find_recording, import_recording
@@ -71,12 +68,12 @@ def import_(
                 progress=progress.step(name),
             )
             meta = read_meta(made)
-            typer.echo(_wrapped(f"{made}: {_summary(meta)}", ""))
+            sys.stdout.write(_wrapped(f"{made}: {_summary(meta)}", ""))
             taken = ", ".join(meta["beside"]["taken"])
             along = [f"taken along: {taken}"] if taken else []
             missed = meta["beside"]["missed"]
             for text in (*along, *meta.get("lacks", ()), *warnings(meta), *missed):
-                typer.echo(_wrapped(text, "  "))
+                sys.stdout.write(_wrapped(text, "  "))
 
 
 def _summary(meta: Mapping[str, Any]) -> str:
@@ -131,7 +128,7 @@ def _wrapped(text: str, indent: str) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return lines.replace(NARROW, " ")
+    return f"{lines.replace(NARROW, ' ')}\n"
 
 
 def _count(number: int, what: str) -> str:

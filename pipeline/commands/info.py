@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from pipeline.commands.options.declared import Argument, Option
 
 
 class InfoFormat(StrEnum):
@@ -18,9 +19,9 @@ class InfoFormat(StrEnum):
 
 
 def info(
-    trace: Annotated[Path, typer.Argument(metavar="TRACE", help="A trace set, or a recording.")],
+    trace: Annotated[Path, Argument(metavar="TRACE", help="A trace set, or a recording.")],
     format_: Annotated[
-        InfoFormat, typer.Option("--format", "-f", help="How it is written.")
+        InfoFormat, Option("--format", "-f", help="How it is written.")
     ] = InfoFormat.TEXT,
 ) -> None:
     """Say what a trace holds: kernel, clock, events, losses, direct map, stacks and symbols.
@@ -32,7 +33,6 @@ def info(
 
     with shown() as progress:
         about = known(trace, progress=progress)
-    typer.echo(
-        f"{json.dumps(about.meta, indent=1)}\n" if format_ is InfoFormat.JSON else about.text(),
-        nl=False,
+    sys.stdout.write(
+        f"{json.dumps(about.meta, indent=1)}\n" if format_ is InfoFormat.JSON else about.text()
     )

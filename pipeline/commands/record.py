@@ -9,8 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from pipeline.commands.options.declared import Argument, Option
 from pipeline.errors import AllocsimError
 
 _SHELL = "/bin/sh"
@@ -19,23 +18,23 @@ _KB = 100_000  #: of each CPU's ring buffer
 
 def record(
     command: Annotated[
-        list[str], typer.Argument(metavar="COMMAND", help="What to record, with its arguments.")
+        list[str], Argument(metavar="COMMAND", help="What to record, with its arguments.")
     ],
     output: Annotated[
         Path,
-        typer.Option(
+        Option(
             "--output", "-o", metavar="FOLDER", help="Where to put the recording, a new folder."
         ),
     ] = Path("recording"),
     buffer: Annotated[
-        int, typer.Option("--buffer", "-b", min=1, metavar="KB", help="Ring buffer of each CPU.")
+        int, Option("--buffer", "-b", min=1, metavar="KB", help="Ring buffer of each CPU.")
     ] = _KB,
     clock: Annotated[
-        str, typer.Option("--clock", "-C", metavar="CLOCK", help="Clock of the events.")
+        str, Option("--clock", "-C", metavar="CLOCK", help="Clock of the events.")
     ] = "global",
     event: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--event",
             "-e",
             metavar="EVENT",
@@ -45,7 +44,7 @@ def record(
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--dry-run", help="Say what would be done, and print the script instead of running it."
         ),
     ] = False,
@@ -87,8 +86,11 @@ def _plan(command: list[str], output: Path, buffer: int, clock: str, events: lis
   copy uptime, slabinfo, buddyinfo, pagetypeinfo, zoneinfo, vmstat, meminfo,
     allocinfo, kpageflags and kpagecount of /proc, the attributes of
     /sys/kernel/slab, and page_owner of debugfs: those that there are
-  record kmem (mm_page_alloc with stacks){more}
+  probe what has no tracepoint, where this kernel lets it: __kfree_rcu_sheaf,
+    kmem_cache_free_bulk, kmem_cache_alloc_bulk; as events of a group allocsim
+  record kmem (mm_page_alloc with stacks), the probes{more}
     by the clock {clock}, while this runs:
     {shlex.join(command)}
-  copy the same once more, write {output}/trace.dat, and reset the tracer
+  copy the same once more and what the probes missed, write {output}/trace.dat,
+    and reset the tracer
 """

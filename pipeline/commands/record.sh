@@ -51,6 +51,50 @@ owners() {
     fi
 }
 
+# Functions of the allocators that have no tracepoint, as probes of the group allocsim. The probe
+# grammar allows arrays of 64 at most: the first 16 objects of a call are one event, further ones
+# have events of their own, up to 528, which are made only where a call has so many. What this
+# kernel does not let be probed is left out. Where the fields of a cache lie is known for the
+# kernels that were read (struct kmem_cache, struct slab_sheaf), of others by BTF.
+probes() (
+    [ -w $tracing/kprobe_events ] || exit 0
+    free=kmem_cache_free_bulk alloc=kmem_cache_alloc_bulk_noprof
+    cache='' size='' caller='' done='' sheaf=''
+    if [ -e /sys/kernel/btf/vmlinux ]; then
+        cache=' cache=s->name:string' size=' bytes_alloc=s->size:u32' done=' done=$retval'
+    fi
+    case $(uname -r) in
+        7.[123].* | 7.[123]-*)
+            cache=' cache=+0(+88($arg1)):string' size=' bytes_alloc=+24($arg1):u32'
+            done=' done=$retval:u8' sheaf='cache=+0(+88(+16($arg1))):string nr=+24($arg1):u32' ;;
+    esac
+    [ "$(uname -m)" != x86_64 ] || caller=' caller=$stack0:x64'
+    {
+        [ ! "$sheaf" ] || echo "f:allocsim/rcu_free_sheaf rcu_free_sheaf $sheaf"
+        echo "r64:allocsim/kfree_rcu_sheaf __kfree_rcu_sheaf$cache ptr=\$arg2:x64 done=\$retval:u8"
+        for first in '' 16 80 144 208 272 336 400 464; do
+            part=${first:+_from_$first} words=64 at="+$((8 * ${first:-0}))"
+            [ "$first" ] || words=16
+            echo "p:allocsim/kmem_cache_free_bulk$part $free$cache nr=\$arg2:u64$caller" \
+                "ptrs=$at(\$arg3):x64[$words]"
+            [ ! "$size" ] || echo "r64:allocsim/kmem_cache_alloc_bulk$part $alloc$cache$size" \
+                "gfp=\$arg2:u32 nr=\$arg3:u64$done ptrs=$at(\$arg4):x64[$words]"
+        done
+    } | while read -r probe; do
+        echo "$probe" >> $tracing/dynamic_events || # before 6.10 it was called without _noprof
+            echo "${probe%%_noprof*}${probe#*_noprof}" >> $tracing/dynamic_events || true
+    done 2> /dev/null
+)
+
+# The probes are made events of the recording, if there are any.
+probes_on() {
+    for event in $tracing/events/allocsim/*/; do
+        [ -e "$event/enable" ] || continue
+        case $event in *_from_*) first=${event##*_}; echo "nr > ${first%/}" > "$event/filter" ;; esac
+        echo 1 > "$event/enable"
+    done
+}
+
 # Every attribute of every slab cache, into the folder $1. A cache merged with another is a link.
 caches() (
     cd /sys/kernel/slab 2> /dev/null || exit 0
@@ -91,6 +135,7 @@ cat /proc/cpuinfo > "$folder/cpuinfo"
 # the time. The frames lie between the two vmstats, which say how many pages came and went.
 trap 'trace-cmd reset > /dev/null 2>&1' EXIT
 trace-cmd reset > /dev/null
+probes
 echo "$kb" > $tracing/buffer_size_kb || fail "a ring buffer of $kb KB a CPU cannot be had"
 before=$folder/snapshots/before after=$folder/snapshots/after
 mkdir -p "$before" "$after"
@@ -103,6 +148,7 @@ counters "$before"
 
 # shellcheck disable=SC2086  # one word an argument is meant
 trace-cmd start -b "$kb" -C "$clock" -e kmem -e kmem:mm_page_alloc -R stacktrace $more > /dev/null
+probes_on
 trap : INT # ends the command, not the recording
 status=0
 "$@" || status=$?
@@ -116,6 +162,7 @@ caches "$after"
 for cpu in $tracing/per_cpu/cpu*; do
     echo "${cpu##*/} $(tr '\n' ' ' < "$cpu/stats")"
 done > "$folder/trace_stats"
+cat $tracing/kprobe_profile > "$folder/probe_profile" 2> /dev/null || rm -f "$folder/probe_profile"
 trace-cmd extract -o "$folder/trace.dat" > /dev/null
 echo "record.sh: $folder is recorded; the command ended with $status"
 lost=$(sed 's/.*entries: .* overrun: \([0-9]*\) commit.*/\1/' "$folder/trace_stats" | awk '{ n += $1 } END { print n + 0 }')

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from pipeline.commands.common import (
+from pipeline.commands.options.common import (
     CACHES,
     CPUS,
     DB,
@@ -18,12 +16,18 @@ from pipeline.commands.common import (
     UNTIL,
     WAIT,
 )
-from pipeline.commands.formats import FILES, FORMATS, DocumentFormat, as_document, outputs, write
+from pipeline.commands.options.declared import Option
+from pipeline.commands.options.formats import (
+    FILES,
+    FORMATS,
+    as_report,
+    outputs,
+    write,
+)
 from pipeline.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
     from reports.queries import Row
-    from reports.render.document import Report
 
 
 def report(
@@ -33,18 +37,18 @@ def report(
     output: FILES = None,
     run: Annotated[
         list[int] | None,
-        typer.Option(
+        Option(
             metavar="NUMBER",
             help="Report on this run only, or on the one it is simulated of. May be repeated.",
         ),
     ] = None,
     trace: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Report on the runs of this trace only. Likewise."),
+        Option(metavar="NAME", help="Report on the runs of this trace only. Likewise."),
     ] = None,
     full: Annotated[
         bool,
-        typer.Option("--full", help="With an appendix: everything that is known of each run."),
+        Option("--full", help="With an appendix: everything that is known of each run."),
     ] = False,
     force: FORCE = False,
     since: SINCE = None,
@@ -80,23 +84,19 @@ def report(
         if not runs:
             raise StoreError(f"{db}: holds no run yet; add one with: allocsim replay TRACE")
         every = queries.every_run(connection)
-        chosen = _chosen(runs, every, run or [], trace or [])
+        chosen = chosen_runs(runs, every, run or [], trace or [])
         step = progress.step("asking the database")
         if lives:
             with selected_lives(connection, lives):
                 made = selected(connection, chosen, lives.words())
         else:
             made = build(connection, chosen, full=full, step=step)
-    write(wanted, lambda how: _rendered(made, how))
+    write(wanted, lambda how: as_report(made, how))
 
 
-def _rendered(made: Report, how: DocumentFormat) -> bytes:
-    from reports.render.json import to_json
-
-    return to_json(made).encode() if how is DocumentFormat.JSON else as_document(made, how)
-
-
-def _chosen(runs: list[Row], every: list[Row], numbers: list[int], traces: list[str]) -> list[Row]:
+def chosen_runs(
+    runs: list[Row], every: list[Row], numbers: list[int], traces: list[str]
+) -> list[Row]:
     """The recorded runs named by number or by trace; all where nothing is named."""
     from reports.queries import recorded_run
     from reports.render.wording import joined_numbers

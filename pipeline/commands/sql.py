@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import typer
-from typer.core import TyperCommand
-
-from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, WAIT
+from pipeline.commands.options.common import DB, DEFAULT_DB, DEFAULT_WAIT, WAIT
+from pipeline.commands.options.declared import Argument, Option
 from pipeline.errors import InputError, UsageError
 
 _SMALLEST, _LARGEST = 16 << 20, 1 << 50  # bytes
-
-# A comment, which SQL may begin with: no name of an option is what follows its dashes.
-_COMMENT = re.compile(r"--(?!$|[\w-]+(=|$))", re.DOTALL)
 
 
 class AnswerFormat(StrEnum):
@@ -31,21 +25,10 @@ class AnswerFormat(StrEnum):
     ARROW = "arrow"
 
 
-class SqlCommand(TyperCommand):
-    """The command, which takes a statement that begins with a comment for no option."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - of typer's own
-        """Have such statements behind all options."""
-        comments = [arg for arg in args if _COMMENT.match(arg)]
-        options = [arg for arg in args if not _COMMENT.match(arg)]
-        dashes = ["--"] if comments and "--" not in options else []
-        return super().parse_args(ctx, [*options, *dashes, *comments])
-
-
 def sql(
     statement: Annotated[
         str | None,
-        typer.Argument(
+        Argument(
             metavar="[SQL]", help="Statements, such as: from policy_summary", show_default=False
         ),
     ] = None,
@@ -53,11 +36,11 @@ def sql(
     _wait: WAIT = DEFAULT_WAIT,
     file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Take the statements from a file; - is standard input."),
+        Option(metavar="FILE", help="Take the statements from a file; - is standard input."),
     ] = None,
     trace: Annotated[
         list[Path] | None,
-        typer.Option(
+        Option(
             metavar="DIR",
             help="A trace set that the view recorded is to read where it is now: it was moved, or"
             " imported since it was replayed. May be repeated.",
@@ -65,17 +48,17 @@ def sql(
     ] = None,
     format_: Annotated[
         AnswerFormat,
-        typer.Option(
+        Option(
             "--format", "-f", help="How the rows are written; parquet and arrow to a file or pipe."
         ),
     ] = AnswerFormat.TABLE,
     timeout: Annotated[
         float,
-        typer.Option(min=0.001, metavar="SECONDS", help="How long a statement may take."),
+        Option(min=0.001, metavar="SECONDS", help="How long a statement may take."),
     ] = 600,
     memory: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="SIZE",
             help="How much memory it may take, as in '2 GiB'; if not given 1 GiB, or four fifths"
             " of the machine's or its cgroup's where that is less.",

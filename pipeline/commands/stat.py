@@ -7,9 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from pipeline.commands.common import CACHES, CPUS, INSTANCE, PIDS, SINCE, UNTIL
+from pipeline.commands.options.common import CACHES, CPUS, INSTANCE, PIDS, SINCE, UNTIL
+from pipeline.commands.options.declared import Argument, Option
 
 
 class StatFormat(StrEnum):
@@ -21,14 +20,14 @@ class StatFormat(StrEnum):
 
 
 def stat(
-    trace: Annotated[Path, typer.Argument(metavar="TRACE", help="A trace set, or a recording.")],
-    slab: Annotated[bool, typer.Option("--slab", help="Objects: kmalloc and slab caches.")] = False,
+    trace: Annotated[Path, Argument(metavar="TRACE", help="A trace set, or a recording.")],
+    slab: Annotated[bool, Option("--slab", help="Objects: kmalloc and slab caches.")] = False,
     page: Annotated[
-        bool, typer.Option("--page", help="Page blocks. Both, where neither is named.")
+        bool, Option("--page", help="Page blocks. Both, where neither is named.")
     ] = False,
     by: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="KEY,...",
             help="What a row stands for: site, directory, cache, address, cpu, pid, gfp, stack, of"
             " pages order and migratetype too; several make a row each. Where it is not given,"
@@ -36,11 +35,11 @@ def stat(
         ),
     ] = None,
     live: Annotated[
-        bool, typer.Option("--live", help="What is live at the end, or at --to, only.")
+        bool, Option("--live", help="What is live at the end, or at --to, only.")
     ] = False,
     sort: Annotated[
         str,
-        typer.Option(
+        Option(
             "--sort",
             "-s",
             metavar="KEY,...",
@@ -50,7 +49,7 @@ def stat(
     ] = "bytes_alloc,allocations",
     lines: Annotated[
         int | None,
-        typer.Option(
+        Option(
             "-n",
             min=0,
             metavar="ROWS",
@@ -63,7 +62,7 @@ def stat(
     pid: PIDS = None,
     cache: CACHES = None,
     format_: Annotated[
-        StatFormat, typer.Option("--format", "-f", help="How it is written.")
+        StatFormat, Option("--format", "-f", help="How it is written.")
     ] = StatFormat.TEXT,
     instance: INSTANCE = None,
 ) -> None:

@@ -7,10 +7,19 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from pipeline.commands import completion
-from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, SETTINGS, WAIT
+from pipeline.commands.options import completion
+from pipeline.commands.options.common import (
+    CLUSTER,
+    DB,
+    DEFAULT_DB,
+    DEFAULT_WAIT,
+    JOBS,
+    SETTINGS,
+    UNITS,
+    WAIT,
+    tell_failed,
+)
+from pipeline.commands.options.declared import Argument, Option
 
 
 class By(StrEnum):
@@ -21,12 +30,10 @@ class By(StrEnum):
 
 
 def sweep(
-    traces: Annotated[
-        list[Path], typer.Argument(metavar="TRACE", help="Trace sets, or recordings.")
-    ],
+    traces: Annotated[list[Path], Argument(metavar="TRACE", help="Trace sets, or recordings.")],
     vary: Annotated[
         list[str],
-        typer.Option(
+        Option(
             metavar="KEY=VALUE,VALUE...",
             autocompletion=completion.settings,
             help="A number of the model, and the values it takes; default: as the kernel has it."
@@ -38,15 +45,14 @@ def sweep(
     set_: SETTINGS = None,
     by: Annotated[
         By,
-        typer.Option(help="A row a combination, or one for each of the caches that move most."),
+        Option(help="A row a combination, or one for each of the caches that move most."),
     ] = By.RUN,
-    jobs: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Processes at a time; one a CPU if not given."),
-    ] = None,
+    jobs: JOBS = None,
+    units: UNITS = None,
+    cluster: CLUSTER = None,
     fast: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--fast",
             help="Let numba compile the model of SLUB, which takes a second a process: the outcome"
             " is the same. Needs allocsim[fast].",
@@ -63,11 +69,14 @@ def sweep(
     """
     from pipeline.api.runs import swept
     from pipeline.processes.progress import shown
+    from pipeline.replay.units.replays import Where
     from reports.console.runs import print_swept
 
+    where = Where(jobs, units, cluster)
     with shown() as progress:
-        results = swept(traces, vary, db, settings=set_, jobs=jobs, fast=fast, progress=progress)
+        results = swept(traces, vary, db, settings=set_, where=where, fast=fast, progress=progress)
     runs, added = len(results.asked), len(results.added)
-    typer.echo(f"{runs} combinations: {added} added, {runs - added} there already", err=True)
+    sys.stderr.write(f"{runs} combinations: {added} added, {runs - added} there already\n")
     with results, results.asking() as connection:
         print_swept(connection, results.asked, sys.stdout, by_cache=by is By.CACHE)
+    tell_failed(results.failed)

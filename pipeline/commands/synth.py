@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
-from pipeline.commands import completion
-from pipeline.commands.common import FORCE
+from pipeline.commands.options import completion
+from pipeline.commands.options.common import FORCE
+from pipeline.commands.options.declared import Argument, Option
 from pipeline.errors import UsageError
 
 
 def synth(
     specs: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="SPEC",
             autocompletion=completion.specs,
             help="Specs: TOML files, or names of shipped ones.",
@@ -24,12 +23,12 @@ def synth(
     ] = None,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="DIR", help="Folder to put the trace sets into."),
+        Option("--output", "-o", metavar="DIR", help="Folder to put the trace sets into."),
     ] = Path(),
-    list_: Annotated[bool, typer.Option("--list", help="Show the shipped specs.")] = False,
+    list_: Annotated[bool, Option("--list", help="Show the shipped specs.")] = False,
     events: Annotated[
         int | None,
-        typer.Option(
+        Option(
             min=1,
             max=10**12,
             metavar="N",
@@ -37,11 +36,11 @@ def synth(
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, max=(1 << 63) - 1, metavar="N", help="Another seed.")
+        int | None, Option(min=0, max=(1 << 63) - 1, metavar="N", help="Another seed.")
     ] = None,
     cpus: Annotated[
         int | None,
-        typer.Option(
+        Option(
             min=1,
             max=1024,
             metavar="N",
@@ -50,11 +49,11 @@ def synth(
         ),
     ] = None,
     memory: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Another size of memory, as in '64 GiB'.")
+        str | None, Option(metavar="SIZE", help="Another size of memory, as in '64 GiB'.")
     ] = None,
     rate: Annotated[
         float | None,
-        typer.Option(
+        Option(
             min=0.001,
             max=1000,
             metavar="FACTOR",
@@ -64,7 +63,7 @@ def synth(
     ] = None,
     speed: Annotated[
         float | None,
-        typer.Option(
+        Option(
             min=0.001,
             max=1000,
             metavar="FACTOR",
@@ -73,7 +72,7 @@ def synth(
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Another name for the trace set.")
+        str | None, Option(metavar="NAME", help="Another name for the trace set.")
     ] = None,
     force: FORCE = False,
 ) -> None:
@@ -82,7 +81,6 @@ def synth(
     The same spec and seed give the same trace on every machine. Objects and pages lie where the
     model of SLUB 7.2 and of the page allocator puts them; meta.json says that it is synthetic.
     """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from pipeline.processes.progress import shown
     from pipeline.synth.spec.changes import changed, parse_memory
     from pipeline.synth.spec.parse import parse_spec
@@ -93,7 +91,7 @@ def synth(
     if list_:
         if specs:
             raise UsageError(f"--list shows the shipped specs; it takes no {specs[0]}")
-        typer.echo(listing(), nl=False)
+        sys.stdout.write(listing())
         return
     if not specs:
         raise UsageError("name a spec; allocsim synth --list shows the shipped ones")
@@ -132,7 +130,8 @@ def synth(
             total = sum(meta["events"].values())
             seconds = (meta["last_ts"] - meta["first_ts"]) / 10**9
             failed = meta["synth"]["failed_page_requests"]
-            typer.echo(
+            sys.stdout.write(
                 f"{made}: {total} events, synthetic, {seconds:.3f} s on {spec.cpus} CPUs"
                 + (f", {failed} page requests without memory" if failed else "")
+                + "\n"
             )

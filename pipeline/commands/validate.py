@@ -6,25 +6,22 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from pipeline.commands.common import DB, DEFAULT_DB, DEFAULT_WAIT, WAIT, RowFormat
+from pipeline.commands.options.common import DB, DEFAULT_DB, DEFAULT_WAIT, WAIT, RowFormat
+from pipeline.commands.options.declared import Argument, Option
 
 _ROWS = "FROM validation WHERE list_contains($1, run) AND ($2 OR ok = false) ORDER BY run, rowid"
 _BEYOND = "SELECT count(*) FROM validation WHERE list_contains($1, run) AND ok = false"
 
 
 def validate(
-    traces: Annotated[
-        list[Path], typer.Argument(metavar="TRACE", help="Trace sets, or recordings.")
-    ],
+    traces: Annotated[list[Path], Argument(metavar="TRACE", help="Trace sets, or recordings.")],
     db: DB = DEFAULT_DB,
     _wait: WAIT = DEFAULT_WAIT,
     every: Annotated[
-        bool, typer.Option("--all", help="Print every row, not only those beyond their bounds.")
+        bool, Option("--all", help="Print every row, not only those beyond their bounds.")
     ] = False,
     format_: Annotated[
-        RowFormat, typer.Option("--format", "-f", help="How the rows are written.")
+        RowFormat, Option("--format", "-f", help="How the rows are written.")
     ] = RowFormat.TABLE,
 ) -> None:
     """Replay traces, and compare with all that their recordings hold.
@@ -64,4 +61,4 @@ def validate(
             WRITERS[format_.value](names, result.fetchall(), sys.stdout)
         [(beyond,)] = connection.execute(_BEYOND, [runs]).fetchall()
     if beyond:
-        raise typer.Exit(1)
+        sys.exit(1)

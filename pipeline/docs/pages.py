@@ -20,7 +20,7 @@ from typer.main import get_command
 
 from allocsim.kernels.profile import DEFAULT, PROFILES
 from allocsim.kernels.settings import SETTINGS
-from pipeline.cli import app
+from pipeline.cli.typer_app import typer_app
 from pipeline.docs.man import man_page
 from pipeline.docs.rulebook import titles_file
 from pipeline.processes.scratch import scratch
@@ -125,10 +125,19 @@ where the recording has their snapshots, else as the rules of the modelled kerne
 for `kernel` where it is the recorded one's. With other `cpus`, events keep their CPU; those on CPUs
 that are not there take turns on the others.
 
+`CACHE` is a cache's name or a pattern of names with `*` and `?` (`sheaf.capacity.kmalloc-*`): a
+name wins over a pattern, a longer pattern over a shorter one, each over the setting of all caches.
+`@MOMENT`, in seconds after the trace's first event, is when a value begins to hold:
+`sheaf.capacity.maple_node=60@2.5s`, or `sheaf.capacity@2.5s=28,60` to vary. No released kernel can
+change sheaves while it runs: such a run is a what-if of a proposal (R3.27), and its
+figures are no kernel's.
+
 """
     rows = [
         (
-            f"`{setting.key}`" + (f", `{setting.key}.CACHE`" if setting.per_cache else ""),
+            f"`{setting.key}`"
+            + f", `{setting.key}.CACHE`" * setting.per_cache
+            + ", each `@MOMENT`" * setting.at_a_moment,
             ", ".join(word for word, _ in setting.choices) or f"{setting.low} to {setting.high}",
             setting.doc + _only(setting),
         )
@@ -172,7 +181,7 @@ def _row(about: View) -> str:
 def _commands() -> list[tuple[str, TyperCommand]]:
     """Every command by its name; those of a group by the group's name and theirs."""
     found: list[tuple[str, TyperCommand]] = []
-    for name, command in cast("TyperGroup", get_command(app)).commands.items():
+    for name, command in cast("TyperGroup", get_command(typer_app())).commands.items():
         members = getattr(command, "commands", None)
         for below, member in members.items() if members else [("", command)]:
             found.append((f"{name} {below}".strip(), cast("TyperCommand", member)))
@@ -208,7 +217,7 @@ def _command_page(name: str, command: TyperCommand) -> str:
 
 def _man_page() -> str:
     return man_page(
-        cast("TyperGroup", get_command(app)).help or "",
+        cast("TyperGroup", get_command(typer_app())).help or "",
         _ENDS,
         [
             (_usage(name, command), sentence, "\n".join(more), _params(command))

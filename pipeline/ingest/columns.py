@@ -9,6 +9,7 @@ import numpy as np
 
 from allocsim.trace.events import EVENT_COLUMN, EVENT_COLUMNS, Ev
 from pipeline.errors import InputError
+from pipeline.ingest.raw.probes import ELEMENT
 from pipeline.ingest.raw.strings import StringInterner
 from pipeline.ingest.stream import Stream, number
 from pipeline.trace_set.column import Values
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from allocsim.tables import Array, Bools, Int32, Int64, UInt8
     from pipeline.ingest.events import EventTypes
     from pipeline.ingest.formats import Field
+
+
+# What a probe has instead of a text that it could not read (kernel/trace/trace_probe_kernel.h:
+# fetch_store_string, 7.2): no cache is called so.
+_NO_TEXT = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,9 @@ class Gatherer:
         self._types = types
         self._wanted = [c.name for c in EVENT_COLUMNS if columns is None or c.name in columns]
         self.event_codes = np.array([kept.event.code for kept in types.kept], np.uint8)
+        self._probes = np.zeros(len(types.kept), np.uint8)
+        for slot, probe in types.probes.slots.items():
+            self._probes[slot] = probe.probe
         self.call_sites = Interner()
         self.texts: dict[str, StringInterner] = {}
         self._plans: dict[frozenset[int], list[tuple[str, frozenset[int]]]] = {}
@@ -102,6 +111,9 @@ class Gatherer:
             "event": Values(self.event_codes.take(rows.slot)),
             "irq_flags": Values(head["common_flags"].astype(np.uint8)),
         }
+        if self._probes.any() and "probe" in self._wanted:
+            probe = self._probes.take(rows.slot)
+            columns["probe"] = Values(probe[probe > 0], probe > 0)
         present = frozenset(np.flatnonzero(rows.count).tolist())
         chosen: dict[frozenset[int], _Chosen] = {}
         for name, having in self._plan(present):
@@ -151,7 +163,7 @@ class Gatherer:
         if dtype == "str":
             interner = self.texts.setdefault(name, StringInterner())
             codes = chosen.texts(stream, fields, interner)
-            return Values(codes, chosen.valid, tuple(interner.texts))
+            return chosen.without(codes, interner, _NO_TEXT)
         raw = chosen.numbers(stream, fields)
         if dtype == "?":
             return Values(raw != 0, chosen.valid)
@@ -201,13 +213,30 @@ class _Chosen:
         if len(kinds) > 1:
             return self._mixed(stream, fields)
         first = next(iter(fields.values()))
+        base = self.offset
+        if stream.shift is not None and any(field.kind == ELEMENT for field in fields.values()):
+            base = base + stream.shift[self._record]
         if all(field.offset == first.offset for field in fields.values()):
-            return stream.gather(first, self.offset)
+            return stream.gather(first, base)
         # The same kind of number at different places: by the event type's distance from the first.
         further = np.zeros(256, np.int64)
         for slot, field in fields.items():
             further[slot] = field.offset - first.offset
-        return stream.gather(first, self.offset + further.take(self.slot))
+        return stream.gather(first, base + further.take(self.slot))
+
+    def without(self, codes: Int32, interner: StringInterner, no_text: str) -> Values:
+        """A text column; null where a probe could not read the text."""
+        texts = tuple(interner.texts)
+        if no_text not in texts:
+            return Values(codes, self.valid, texts)
+        having = codes != texts.index(no_text)
+        valid = np.ones(len(self.rows.slot), np.bool_) if self.valid is None else self.valid.copy()
+        valid[np.flatnonzero(valid)[~having]] = False
+        return Values(codes[having], valid, texts)
+
+    @property
+    def _record(self) -> Int64:
+        return self.rows.record if self.at is None else self.rows.record[self.at]
 
     def _mixed(self, stream: Stream, fields: dict[int, Field]) -> Array:
         """A field's values where not all event types have the same kind of number."""
@@ -228,8 +257,7 @@ class _Chosen:
             base[slot] = field.end if field.kind == "rel_loc" else 0
         if base.any():
             start += base.take(self.slot)
-        record = self.rows.record if self.at is None else self.rows.record[self.at]
-        outside = np.flatnonzero(start + length > stream.size[record])
+        outside = np.flatnonzero(start + length > stream.size[self._record])
         if outside.size:
             at = stream.places.name(int(self.offset[outside[0]]))
             raise InputError(f"{at}: a text lies outside its record")

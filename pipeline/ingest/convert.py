@@ -23,6 +23,7 @@ from pipeline.ingest.left_out.other_events import (
 from pipeline.ingest.left_out.repeats import large_twice
 from pipeline.ingest.left_out.two_clocks import ClockCheck
 from pipeline.ingest.metadata_marks import MetadataMarks
+from pipeline.ingest.raw.elements import spread
 from pipeline.ingest.stacks.stacks import Attached, StackReader
 from pipeline.processes.prefetch import prefetch
 from pipeline.trace_set.column import Values
@@ -160,7 +161,7 @@ class Conversion:
         )
 
     def _decode(self, stream: Stream) -> tuple[int, dict[str, Values]]:
-        stream = self._from_start(stream)
+        stream = spread(self._from_start(stream), self.types.probes)
         self.coverage.add(stream)
         count_others(stream, self.counts.dropped)
         stacks = self.wanted is None or "stack" in self.wanted.columns

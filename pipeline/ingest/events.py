@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.trace.events import EVENT_COLUMN, EVENTS, Ev, Event
+from allocsim.trace.events import EVENT_COLUMN, EVENTS, PROBES, Ev, Event
 from pipeline.errors import InputError
 from pipeline.ingest.formats import EventFormat, Field, format_names, parse_format
+from pipeline.ingest.raw.probes import ProbeFormat, Probes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from allocsim.tables import UInt8
     from pipeline.ingest.raw.struct_page import StructPages
 
@@ -22,6 +26,7 @@ STACK, OTHER = 254, 255
 _BY_NAME = {
     (event.system, name): event for event in EVENTS for name in (event.name, *event.aliases)
 }
+_OF_CODE = {event.code: event for event in EVENTS}
 _SYSTEMS = {event.system for event in EVENTS}
 _KERNEL_STACK = ("ftrace", "kernel_stack")
 #: What ftrace calls the stack of a task, which may stand between an event and the kernel's stack.
@@ -29,7 +34,11 @@ USER_STACK = "user_stack"
 OF_NO_FORMAT = "events of no format"  #: what those of a type are called that no format is of
 _MOST_OF_FTRACE = 255
 _OWN_OF_FTRACE = 15  # numbers below it are of ftrace itself in all kernels, and have formats
-_EVENT_SYMBOL = re.compile(rb"^([0-9a-f]{8,16}) \S __event_(\w{1,80})$", re.MULTILINE)
+# In kallsyms: what stands in front of an event's name, in its line and in all, and the name.
+_EVENT_SYMBOL = b" __event_"
+_IN_FRONT = re.compile(rb"(?:^|\n)([0-9a-f]{8,16}) \S$")
+_LONGEST_IN_FRONT = 20
+_EVENT_NAME = re.compile(rb"(\w{1,80})(?:\n|$)")
 _FEWEST_KNOWN = 2  # of which one alone would agree with itself
 _BESIDE = 32  # numbers beside those that are kept
 # Of newer kernels, or of kernels built with what they are of.
@@ -79,6 +88,7 @@ class EventTypes:
         common: the fields every event begins with, by name.
         stack: the format of kernel_stack; None if the recording has none.
         user_stack: the common_type of a task's own stack; None if the recording has none.
+        probes: those of functions without a tracepoint, which are kept as events they stand for.
         struct_pages: how pointers to struct page become frame numbers; None: events have these.
         names: of all event types that have a format, by common_type, to name what is dropped.
         spans: the lowest and the highest common_type of each system whose events are kept.
@@ -93,6 +103,7 @@ class EventTypes:
     names: dict[int, str] = field(default_factory=dict)
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)
     struct_pages: StructPages | None = None
+    probes: Probes = field(default_factory=Probes)
     unlisted: dict[int, str] = field(default_factory=dict)
 
     @classmethod
@@ -120,7 +131,8 @@ class EventTypes:
         key = (layout.system, layout.name)
         if key == ("ftrace", USER_STACK):
             self.user_stack = layout.number
-        if key not in _BY_NAME and key != _KERNEL_STACK:
+        probe = ProbeFormat.of(layout) if layout.system == PROBES else None
+        if key not in _BY_NAME and key != _KERNEL_STACK and probe is None:
             return
         _check(layout, where)
         common = _common(layout)
@@ -132,7 +144,11 @@ class EventTypes:
             self.slot[layout.number] = STACK
         elif len(self.kept) < STACK:
             self.slot[layout.number] = len(self.kept)
-            self.kept.append(Kept.of(_BY_NAME[key], layout))
+            if probe is not None:
+                self.probes.slots[len(self.kept)] = probe
+                self.kept.append(Kept(_OF_CODE[probe.event], layout, probe.columns))
+            else:
+                self.kept.append(Kept.of(_BY_NAME[key], layout))
 
     def _take_numbers(self, formats: list[tuple[str, memoryview]], where: str) -> None:
         """Names and spans of the formats; those that are not where a kernel has them are refused.
@@ -153,7 +169,7 @@ class EventTypes:
                         f"{where}: {names[number]} and {name} both have number {number}: the "
                         "formats are damaged"
                     )
-                if system in _SYSTEMS:
+                if system in _SYSTEMS and system != PROBES:
                     low, high = self.spans.get(system, (number, number))
                     self.spans[system] = min(low, number), max(high, number)
 
@@ -174,9 +190,7 @@ class EventTypes:
             symbols: the text of kallsyms.
             word: bytes of a pointer.
         """
-        found = {
-            match[2].decode("ascii"): int(match[1], 16) for match in _EVENT_SYMBOL.finditer(symbols)
-        }
+        found = dict(_event_symbols(bytes(symbols)))
         known = {
             layout.number: found[layout.name]
             for layout in (kept.format for kept in self.kept)
@@ -212,6 +226,16 @@ class EventTypes:
             for event in EVENTS
             if event.system == system and event.code not in there | _NOT_EVERYWHERE
         ]
+
+
+def _event_symbols(text: bytes) -> Iterator[tuple[str, int]]:
+    """Name and address of each pointer to an event type in the text of kallsyms."""
+    pieces = text.split(_EVENT_SYMBOL)
+    for before, behind in pairwise(pieces):
+        address = _IN_FRONT.search(before[-_LONGEST_IN_FRONT:])
+        name = _EVENT_NAME.match(behind)
+        if address and name:
+            yield name[1].decode("ascii"), int(address[1], 16)
 
 
 def _layout(system: str, text: memoryview, where: str) -> EventFormat | None:

@@ -31,6 +31,7 @@ def describe(
     vote = conversion.vote.result(facts.arch)
     clocks = conversion.clocks.behind() if facts.ts_unit == "ns" else []
     says = [said(clocks)] if clocks else []
+    probes = conversion.types.probes
     wild = {"wild_page_frames": conversion.wild} if conversion.wild else {}
     lacks = [
         *says,
@@ -38,6 +39,7 @@ def describe(
         *_struct_pages(conversion),
         *conversion.said_of_frames(),
         *conversion.said_of_unknown(),
+        *probes.said(),
         *conversion.lacking.said(conversion.dropped, recorded),
     ]
     return {
@@ -96,6 +98,11 @@ def describe(
         "synthetic": False,
         **({"two_clocks": {"says": says[0], "pairs": [*map(asdict, clocks)]}} if clocks else {}),
         **({"lacks": lacks} if lacks else {}),
+        **(
+            {"probes": {one.name.lower(): n for one, n in probes.shown.items()}}
+            if probes.slots
+            else {}
+        ),
     }
 
 
@@ -113,14 +120,16 @@ def _fields(conversion: Conversion, recorded: dict[str, int]) -> dict[str, list[
     """Of each recorded event the columns its fields land in."""
     return {
         kept.event.name: list(kept.columns)
-        for kept in conversion.types.kept
-        if kept.event.name in recorded
+        for slot, kept in enumerate(conversion.types.kept)
+        if kept.event.name in recorded and slot not in conversion.types.probes.slots
     }
 
 
 def _ignored(conversion: Conversion, recorded: dict[str, int]) -> dict[str, list[str]]:
     return {
         kept.format.name: kept.ignored
-        for kept in conversion.types.kept
-        if kept.event.name in recorded and kept.ignored
+        for slot, kept in enumerate(conversion.types.kept)
+        if kept.event.name in recorded
+        and kept.ignored
+        and slot not in conversion.types.probes.slots
     }

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from allocsim.recording.page_frames import MAX_PFN
+from allocsim.tables import distinct
 from pipeline.errors import InputError, UsageError
 from pipeline.ingest import struct_pages
 from pipeline.ingest.beside import (
@@ -258,7 +259,7 @@ def first_look(source: Path) -> tuple[set[str], set[str]] | None:
         names = [kept.event.name for kept in reader.types.kept]
         seen: set[str] = set()
         for stream in islice(reader.streams(_LOOK), 1):
-            slots = np.unique(stream.slot[stream.inside]).tolist()
+            slots = distinct(stream.slot[stream.inside]).tolist()
             seen |= {names[slot] for slot in slots if slot < len(names)}
         return set(names), seen
 
@@ -353,7 +354,7 @@ def _digest(recording: Recording, data: memoryview) -> str:
 def _symbols(conversion: Conversion) -> Symbols:
     """The symbols of every call site and stack address."""
     used = [conversion.gatherer.call_sites.values, conversion.stacks.address]
-    return conversion.symbols.resolve(np.unique(np.concatenate(used)))
+    return conversion.symbols.resolve(distinct(np.concatenate(used)))
 
 
 def _reader(recording: Recording, data: memoryview, scratch: Path, instance: str | None) -> Reader:

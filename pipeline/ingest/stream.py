@@ -76,6 +76,8 @@ class Stream:
         places: where they lie in the recording.
         in_time: i8, the records in order of time; None: by ``ts``, the lower CPU first.
         chains: the stacks in the records; None: stacks are records of their own.
+        shift: i8, bytes by which the element that a record stands for lies behind the first of its
+            array (pipeline.ingest.raw.probes); None: no record stands for one.
     """
 
     data: UInt8
@@ -90,6 +92,7 @@ class Stream:
     places: Places
     in_time: Int64 | None = None
     chains: Chains | None = None
+    shift: Int64 | None = None
 
     def gather(self, where: Field, offset: Int64) -> Array:
         """The field ``where`` of the records at ``offset``, as the recording's kind of number."""
@@ -122,6 +125,8 @@ class Heads:
         self._need = np.full(256, 8, np.int32)
         for slot, kept in enumerate(types.kept):
             self._need[slot] = max([8, *(where.end for where in kept.columns.values())])
+        for slot, probe in types.probes.slots.items():
+            self._need[slot] = probe.size
         if types.stack is not None:
             self._need[types.slot[types.stack.number]] = types.stack.fields["caller"].offset
 

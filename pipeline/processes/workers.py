@@ -12,23 +12,17 @@ import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
-from pipeline.processes import signals
+from pipeline.processes.calls import Finished, WorkerEndedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from concurrent.futures import Future
+    from collections.abc import Callable, Hashable, Iterator
 
 _ROOT = Path(__file__).resolve().parents[2]  # where the package pipeline lies
-
-
-class WorkerEndedError(Exception):
-    """A process was ended from outside."""
 
 
 def begun(module: str, stderr: int | None = None) -> subprocess.Popen[bytes]:
@@ -49,47 +43,84 @@ def begun(module: str, stderr: int | None = None) -> subprocess.Popen[bytes]:
     )
 
 
-@contextmanager
-def workers(count: int) -> Iterator[Callable[..., Future[Any]]]:
-    """What gives calls to ``count`` processes, and returns their futures; as Executor.submit.
+class Workers:
+    """Calls made by processes of this machine: pipeline.processes.calls.Executor.
 
-    A future raises what the call did, or WorkerEndedError. What is not done when the block ends is
-    given up.
+    A process that is ended from outside costs the call that it was making, which raises
+    WorkerEndedError: most often it took more memory than there is, and would again. The next call
+    has a new process.
+
+    Args:
+        size: how many processes; each begins with its first call.
     """
-    idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
-    processes: list[subprocess.Popen[bytes]] = []
-    pool = ThreadPoolExecutor(count)  # a thread waits for a process each
-    with signals.undoing():
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._pool = ThreadPoolExecutor(size)  # a thread waits for a process each
+        self._idle: SimpleQueue[subprocess.Popen[bytes] | None] = SimpleQueue()
+        for _ in range(size):
+            self._idle.put(None)
+        self._begun: list[subprocess.Popen[bytes]] = []
+        self._beginning = Lock()
+        self._closed = False
+        self._finished: SimpleQueue[Finished] = SimpleQueue()
+        self._open = 0
+
+    def submit(self, key: Hashable, function: Callable[..., object], *given: object) -> None:
+        """Have a call made."""
+        self._open += 1
+        self._pool.submit(self._make, key, (function, *given))
+
+    def completed(self) -> Iterator[Finished]:
+        """The calls as they are done, until none is left."""
+        while self._open:
+            finished = self._finished.get()
+            self._open -= 1
+            yield finished
+
+    def close(self) -> None:
+        """Give up what is not done, and end the processes."""
+        with self._beginning:
+            self._closed = True
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in self._begun:
+            process.kill()
+        self._pool.shutdown()
+        for process in self._begun:
+            process.communicate()
+
+    def _make(self, key: Hashable, called: tuple[Any, ...]) -> None:
+        process = self._idle.get()
         try:
-            for _ in range(count):
-                process = begun("pipeline.processes.workers")
-                processes.append(process)
-                idle.put(process)
-            yield lambda *called: pool.submit(_call, idle, called)
+            if process is None:
+                process = self._begin()
+            failed, result = _answer(process, called)
+        except (OSError, EOFError, pickle.UnpicklingError):
+            process = None
+            failed, result = True, WorkerEndedError()
+        except Exception as error:  # noqa: BLE001 - what is given cannot be pickled
+            failed, result = True, error
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in processes:
-                process.kill()
-            pool.shutdown()
-            for process in processes:
-                process.communicate()
+            self._idle.put(process)
+        self._finished.put(Finished(key, error=result) if failed else Finished(key, result))
+
+    def _begin(self) -> subprocess.Popen[bytes]:
+        with self._beginning:
+            if self._closed:
+                raise EOFError
+            process = begun("pipeline.processes.workers")
+            self._begun.append(process)
+        return process
 
 
-def _call(idle: SimpleQueue[subprocess.Popen[bytes]], called: tuple[Any, ...]) -> object:
-    process = idle.get()
+def _answer(process: subprocess.Popen[bytes], called: tuple[Any, ...]) -> tuple[bool, Any]:
+    """Whether a call failed, and what it returned or raised."""
     assert process.stdin is not None  # noqa: S101 - so it was begun
     assert process.stdout is not None  # noqa: S101
-    try:
-        pickle.dump(called, process.stdin)
-        process.stdin.flush()
-        failed, result = pickle.load(process.stdout)  # noqa: S301 - of our own process
-    except (OSError, EOFError, pickle.UnpicklingError):
-        raise WorkerEndedError from None
-    finally:
-        idle.put(process)
-    if failed:
-        raise result
-    return result
+    process.stdin.write(pickle.dumps(called))
+    process.stdin.flush()
+    answer: tuple[bool, Any] = pickle.load(process.stdout)  # noqa: S301 - of our own process
+    return answer
 
 
 def main() -> None:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 # The operation that allocates or frees a page has a page_ref event of its own right at the
 # allocator's: what counts there is the event before that. In use are all others: not the first
-# stores of a life, nor its last locked instructions, as many as ref_use_* leave out.
+# stores of a life, nor its last locked instructions, as many as ref_use_* leave out (which are few;
+# a million is more than DuckDB's min and max of several take).
 _OP_PLACES = """
 INSERT INTO internal.op_places
 WITH touched AS (
@@ -47,15 +48,17 @@ ended AS (
 ),
 counted AS (
     SELECT
-        pages.page_kind, pages.cache, touched.cpu, event, last, locked_ops,
-        plain_ops > 0 AND ref_plain - ref_use_plain >= row_number() OVER (
-            PARTITION BY page, plain_ops > 0 ORDER BY seq
-        ) AS begins,
-        locked_ops > 0 AND ref_locked - ref_use_locked >= row_number() OVER (
-            PARTITION BY page, locked_ops > 0 ORDER BY seq DESC
-        ) AS ends
+        seq, page, touched.cpu, event, last, plain_ops, locked_ops, page_kind, pages.cache,
+        ref_plain - ref_use_plain AS first_stores, ref_locked - ref_use_locked AS last_locked
     FROM touched JOIN pages USING (page)
     WHERE run = $run AND event >= 'page_ref_set'::event AND plain_ops + locked_ops > 0
+),
+not_in_use AS (
+    SELECT unnest(min(seq, least(first_stores, 999_999))) AS seq FROM counted
+    WHERE plain_ops > 0 AND first_stores > 0 GROUP BY page, first_stores
+    UNION
+    SELECT unnest(max(seq, least(last_locked, 999_999))) FROM counted
+    WHERE locked_ops > 0 AND last_locked > 0 GROUP BY page, last_locked
 ),
 used AS (
     SELECT
@@ -69,7 +72,7 @@ used AS (
             ELSE 'cmpxchg'
         END,
         last, 1, NULL
-    FROM counted WHERE NOT begins AND NOT ends
+    FROM counted ANTI JOIN not_in_use USING (seq)
 ),
 stepped AS (
     SELECT pages.page_kind, pages.cache, touched.cpu, 'use', NULL, last, 1, steps.step

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipeline.errors import AllocsimError
+from pipeline.errors import AllocsimError, InputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,10 +20,12 @@ class Done:
     Args:
         runs: their numbers, in order.
         added: those of them that the database did not have before.
+        failed: why other ones of them could not be made.
     """
 
     runs: list[int] = field(default_factory=list)
     added: list[int] = field(default_factory=list)
+    failed: list[AllocsimError] = field(default_factory=list)
 
     @contextmanager
     def reported(self, db: Path) -> Iterator[None]:
@@ -35,6 +37,20 @@ class Done:
                 raise
             added = named_runs(self.added)
             raise type(error)(f"{error}; added to {db} before that: {added}") from error
+
+    @contextmanager
+    def without_the_failed(self, paths: Sequence[Path]) -> Iterator[None]:
+        """In the block, an error of one trace of several is noted, and the others go on behind it.
+
+        Args:
+            paths: the traces; the error of an only one is raised.
+        """
+        try:
+            yield
+        except (InputError, UsageError) as error:
+            if len(paths) == 1:
+                raise
+            self.failed.append(error)
 
 
 def named_runs(numbers: Sequence[int]) -> str:

@@ -39,8 +39,8 @@ def what_if(recorded: Recorded, settings: Mapping[str, int]) -> str | None:
     chosen = kernel_profile(settings)
     if chosen is not own_profile(recorded.release):
         reasons.append(f"Linux {recorded.release} has {_missing(recorded.release, chosen)}")
-    if recorded.nodes > 1:
-        reasons.append(f"the machine's {recorded.nodes} memory nodes are taken as one")
+    if recorded.memory_nodes > recorded.nodes.count:
+        reasons.append(f"the machine's {recorded.memory_nodes} memory nodes are taken as one")
     debugged = sum(
         size > 0 and name in recorded.facts and recorded.facts[name].debugged
         for name, size in recorded.caches
@@ -50,6 +50,8 @@ def what_if(recorded: Recorded, settings: Mapping[str, int]) -> str | None:
     others = {key: value for key, value in settings.items() if key != KERNEL}
     if others.items() - {("cpus", recorded.cpus)}:
         reasons.append("settings changed")
+    if any("@" in key and not key.startswith("min_partial") for key in settings):
+        reasons.append("sheaves change at a moment, as was proposed in May 2026 (R3.27)")
     return "; ".join(reasons) or None
 
 

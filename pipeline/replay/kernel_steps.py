@@ -15,24 +15,27 @@ if TYPE_CHECKING:
 
     from allocsim.kernels.release import Kernel
 
-# How often the task has begun another action so far: ``acts``, and ``acts_ungathered``, which takes
-# the pages that unmapping allocates on its way (mmu_gather) for part of it.
+# Where the task's latest action began: ``acts``, and ``acts_ungathered``, which takes the pages
+# that unmapping allocates on its way (mmu_gather) for part of it. (A count of them so far would
+# say the same, and takes DuckDB three times as long.)
 _FOUND = """
 CREATE OR REPLACE TEMP TABLE page_uses AS
-SELECT * FROM (
+SELECT * EXCLUDE (act) FROM (
     SELECT
         seq, pid, event, events.page, val, ret, page_locked, pages.page_kind, pages."order",
         pages.page_kind IN ('page_cache', 'shmem') AS cached,
         pages.alloc_ts IS NOT NULL AS born,
-        sum(CASE
-            WHEN event IN ('mm_page_alloc', 'page_ref_set', 'page_ref_freeze') THEN 1
-            WHEN event = 'page_ref_mod' AND val = 0 THEN 1
-            ELSE 0
-        END) OVER task AS acts,
-        acts - sum((
-            pages.page_kind = 'tlb_batch'
-            AND event IN ('mm_page_alloc', 'page_ref_set')
-        )::INT) OVER task AS acts_ungathered
+        CASE
+            WHEN event IN ('mm_page_alloc', 'page_ref_set', 'page_ref_freeze') THEN seq
+            WHEN event = 'page_ref_mod' AND val = 0 THEN seq
+        END AS act,
+        coalesce(last_value(act IGNORE NULLS) OVER task, -1) AS acts,
+        coalesce(last_value(
+            CASE
+                WHEN pages.page_kind <> 'tlb_batch'
+                    OR event NOT IN ('mm_page_alloc', 'page_ref_set') THEN act
+            END IGNORE NULLS
+        ) OVER task, -1) AS acts_ungathered
     FROM page_events AS events
     INNER JOIN pages USING (run, page)
     WHERE run = $run

@@ -13,7 +13,7 @@ from allocsim.memdesc.live_blocks import LiveBlocks
 from allocsim.memdesc.pre_trace_blocks import pre_trace_blocks
 from allocsim.memdesc.schemes import sizes, slab_bytes
 from allocsim.recording.page_kinds import PageKind
-from allocsim.tables import row_of
+from allocsim.tables import concat, row_of, take
 from pipeline.replay import memdesc_lives
 from pipeline.store.schema.descriptors import (
     DESCRIPTOR_SLABS,
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from allocsim.memdesc.pre_trace_blocks import PreTraceBlocks
     from allocsim.memdesc.schemes import Descriptor, Scheme
     from allocsim.tables import Columns, Int64
-    from pipeline.replay.memdesc_lives import Shown
     from pipeline.store.load import RunWriter
     from pipeline.store.schema.table import StoreTable
-    from pipeline.trace_set.machine import MachinePages
     from pipeline.trace_set.reader import TraceSet
 
+# Blocks there at the start that are kept from a recorded run for its models: 30 bytes each.
+_KEPT = 1 << 20
 # Allocations and frees in order of time. The keys of older blocks come first. A block found
 # allocated anew ends just before that, and one that began at that very time never was.
 _REQUESTS = """
@@ -66,60 +66,87 @@ ORDER BY ts, seq, op, key
 """
 
 
-def add_descriptors(  # noqa: PLR0913 - a run is of something, into something
-    connection: duckdb.DuckDBPyConnection,
-    writer: RunWriter,
-    run: int,
-    trace: TraceSet,
-    schemes: Sequence[Scheme],
-    of_run: int | None = None,
-) -> None:
-    """Add what the pages of a run need under each scheme.
+class Descriptors:
+    """What the pages of a trace's runs need of descriptors: of a recorded one, and of its models.
 
-    A simulated run has the slabs that the model made; all other pages are the recording's.
+    What the recording and the snapshots show is looked up once for all of them.
 
     Args:
-        connection: the database; the run and its page lives are in it.
-        writer: writes into the run.
-        run: its number.
-        trace: what it is a replay of.
+        trace: what the runs are replays of.
         schemes: the schemes.
-        of_run: the recorded run that it simulates; None: it is one.
-
-    Raises:
-        InputError: a snapshot of the trace set is damaged.
     """
-    [(first_ts, last_ts, slice_ns)] = connection.execute(
-        "SELECT first_ts, last_ts, slice_ns FROM runs WHERE run = ?", [run]
-    ).fetchall()
-    span = _Span(first_ts, last_ts, slice_ns, trace.meta["cpus"])
-    live = LiveBlocks(span.first_ts, span.slice_ns, span.slices)
-    memdesc_lives.of_recording(connection, run if of_run is None else of_run)
-    shown = memdesc_lives.shown(connection, trace)
-    machine = machine_pages(trace, shown.highest)
-    at_start = pre_trace_blocks(shown.touched, shown.before, shown.after)
-    if of_run is not None:
-        memdesc_lives.with_model_slabs(connection, run, of_run)
-        at_start = _with_model_slabs(connection, at_start)
-    _count(connection, writer, trace, live, at_start, shown, machine)
-    writer.columns(LIVE_BLOCKS, live.rows())
-    outcomes: dict[tuple[Descriptor, ...], DescriptorOutcome] = {}
-    rows: dict[StoreTable, list[dict[str, Any]]] = {}
-    for number, scheme in enumerate(schemes):
-        outcome = None
-        if scheme.descriptors:
-            if scheme.descriptors not in outcomes:
-                outcomes[scheme.descriptors] = _replayed(connection, scheme, at_start, span)
-            outcome = outcomes[scheme.descriptors]
-            writer.columns(DESCRIPTOR_SLABS, _slab_columns(number, outcome))
-        for table, more in (
-            (SCHEMES, [_scheme_row(number, scheme, outcome)]),
-            (SCHEME_SIZES, _size_rows(number, scheme)),
-            (SCHEME_DESCRIPTORS, _descriptor_rows(number, scheme, outcome, span.cpus)),
-        ):
-            rows.setdefault(table, []).extend(more)
-    for table, each in rows.items():
-        writer.rows(table, each)
+
+    def __init__(self, trace: TraceSet, schemes: Sequence[Scheme]) -> None:
+        self._trace = trace
+        self._schemes = schemes
+        self._known: tuple[int, _Recorded] | None = None
+
+    def add(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        writer: RunWriter,
+        run: int,
+        of_run: int | None = None,
+    ) -> None:
+        """Add what the pages of a run need under each scheme.
+
+        A simulated run has the slabs that the model made; all other pages are the recording's.
+
+        Args:
+            connection: the database; the run and its page lives are in it.
+            writer: writes into the run.
+            run: its number.
+            of_run: the recorded run that it simulates; None: it is one.
+
+        Raises:
+            InputError: a snapshot of the trace set is damaged.
+        """
+        recorded = run if of_run is None else of_run
+        memdesc_lives.of_recording(connection, recorded)
+        known = self._of(connection, recorded)
+        at_start, live = known.at_start, known.live
+        if of_run is not None:
+            memdesc_lives.with_model_slabs(connection, run, of_run)
+            at_start = _with_model_slabs(connection, at_start)
+            live = live.without(PageKind.SLAB)
+            of_slabs = f"WHERE alloc_ts IS NOT NULL AND kind = {int(PageKind.SLAB)}"
+            for lives in memdesc_lives.lives(connection, of_slabs):
+                live.add(lives)
+            for blocks, sure in ((at_start.known, True), (at_start.unsure, False)):
+                _add_older(live, take(blocks, blocks["kind"] == PageKind.SLAB), sure=sure)
+        writer.rows(MACHINES, [known.machine])
+        writer.columns(LIVE_BLOCKS, live.rows())
+        outcomes: dict[tuple[Descriptor, ...], DescriptorOutcome] = {}
+        slabs: list[Columns] = []
+        rows: dict[StoreTable, list[dict[str, Any]]] = {}
+        for number, scheme in enumerate(self._schemes):
+            outcome = None
+            if scheme.descriptors:
+                if scheme.descriptors not in outcomes:
+                    outcomes[scheme.descriptors] = _replayed(
+                        connection, scheme, at_start, known.span
+                    )
+                outcome = outcomes[scheme.descriptors]
+                slabs.append(_slab_columns(number, outcome))
+            for table, more in (
+                (SCHEMES, [_scheme_row(number, scheme, outcome)]),
+                (SCHEME_SIZES, _size_rows(number, scheme)),
+                (SCHEME_DESCRIPTORS, _descriptor_rows(number, scheme, outcome, known.span.cpus)),
+            ):
+                rows.setdefault(table, []).extend(more)
+        if slabs:
+            writer.columns(DESCRIPTOR_SLABS, concat(slabs))
+        for table, each in rows.items():
+            writer.rows(table, each)
+
+    def _of(self, connection: duckdb.DuckDBPyConnection, run: int) -> _Recorded:
+        """What a recorded run shows, whose lives are being counted on the connection."""
+        if self._known is not None and self._known[0] == run:
+            return self._known[1]
+        known = _recorded(connection, run, self._trace)
+        if len(known.at_start.known["pfn"]) <= _KEPT:
+            self._known = run, known
+        return known
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +162,23 @@ class _Span:
     def slices(self) -> int:
         """How many time slices it has."""
         return (self.last_ts - self.first_ts) // self.slice_ns + 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """What a recorded run and the snapshots beside it show.
+
+    Args:
+        span: when it was.
+        at_start: the blocks there when it began.
+        live: all its blocks.
+        machine: its row of ``machines``.
+    """
+
+    span: _Span
+    at_start: PreTraceBlocks
+    live: LiveBlocks
+    machine: dict[str, Any]
 
 
 def _with_model_slabs(
@@ -159,25 +203,23 @@ def _with_model_slabs(
     return replace(at_start, known=known)
 
 
-def _count(  # noqa: PLR0913 - all that is known of a machine's memory
-    connection: duckdb.DuckDBPyConnection,
-    writer: RunWriter,
-    trace: TraceSet,
-    live: LiveBlocks,
-    at_start: PreTraceBlocks,
-    shown: Shown,
-    machine: MachinePages,
-) -> None:
-    """Count all blocks into ``live``, and write down what of them was there at the beginning."""
+def _recorded(connection: duckdb.DuckDBPyConnection, run: int, trace: TraceSet) -> _Recorded:
+    """What a recorded run and the snapshots beside it show."""
+    [(first_ts, last_ts, slice_ns)] = connection.execute(
+        "SELECT first_ts, last_ts, slice_ns FROM runs WHERE run = ?", [run]
+    ).fetchall()
+    span = _Span(first_ts, last_ts, slice_ns, trace.meta["cpus"])
+    shown = memdesc_lives.shown(connection, trace)
+    machine = machine_pages(trace, shown.highest)
+    at_start = pre_trace_blocks(shown.touched, shown.before, shown.after)
+    live = LiveBlocks(span.first_ts, span.slice_ns, span.slices)
     memcg = charges_cgroups(trace)
     for lives in memdesc_lives.lives(connection, "WHERE alloc_ts IS NOT NULL"):
         if memcg is False:
             lives["charged"][:] = False
         live.add(lives)
     for blocks, sure in ((at_start.known, True), (at_start.unsure, False)):
-        rows = len(blocks["pfn"])
-        begun = {"start": np.full(rows, -1), "charged": np.zeros(rows, bool)}
-        live.add(blocks | begun, sure=sure)
+        _add_older(live, blocks, sure=sure)
     snapshots = {"before": shown.before, "after": shown.after}
     whence = [when for when, flags in snapshots.items() if flags is not None]
     source, unknown = f"kpageflags {' and '.join(whence)}", 0
@@ -188,22 +230,25 @@ def _count(  # noqa: PLR0913 - all that is known of a machine's memory
         unknown = max(machine.pages - shown.touched.frames_touched(), 0)
         unknown = unknown if used is None else min(unknown, used)
     live.add_unknown(unknown)
-    writer.rows(
-        MACHINES,
-        [
-            {
-                "pages": machine.pages,
-                "pages_how": int(machine.how),
-                "pages_from": machine.source,
-                "stock_from": source,
-                "stock_blocks": int(np.count_nonzero(at_start.known["kind"] != PageKind.UNKNOWN)),
-                "unsure_blocks": len(at_start.unsure["pfn"]),
-                "gone_blocks": at_start.gone,
-                "unknown_frames": unknown,
-                "memcg": memcg,
-            }
-        ],
-    )
+    row = {
+        "pages": machine.pages,
+        "pages_how": int(machine.how),
+        "pages_from": machine.source,
+        "stock_from": source,
+        "stock_blocks": int(np.count_nonzero(at_start.known["kind"] != PageKind.UNKNOWN)),
+        "unsure_blocks": len(at_start.unsure["pfn"]),
+        "gone_blocks": at_start.gone,
+        "unknown_frames": unknown,
+        "memcg": memcg,
+    }
+    return _Recorded(span, at_start, live, row)
+
+
+def _add_older(live: LiveBlocks, blocks: Columns, *, sure: bool) -> None:
+    """Count blocks in that were there when the recording began."""
+    rows = len(blocks["pfn"])
+    begun = {"start": np.full(rows, -1), "charged": np.zeros(rows, bool)}
+    live.add(blocks | begun, sure=sure)
 
 
 def _replayed(

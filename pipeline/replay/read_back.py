@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from allocsim.initial_state.assumed_zones import assumed_states
+from allocsim.initial_state.cpu_nodes import cpu_nodes, parse_cpulists
 from allocsim.initial_state.pcp_limits import LimitsAtStart
 from allocsim.initial_state.pcp_lists import COLUMNS as LIST_COLUMNS
 from allocsim.initial_state.pcp_lists import LIST_PAGES, ListsAtStart
@@ -19,8 +20,10 @@ from allocsim.initial_state.vmstat_worker import VmstatTurns
 from allocsim.initial_state.zone_fallbacks import ZoneFallbacks
 from allocsim.kernels.release import GFP_BITS
 from allocsim.kernels.slub_rules import GRACE_NS
+from allocsim.page_alloc.nodes import Nodes, one_node
 from allocsim.recording import requests as recorded_requests
 from allocsim.recording.cache_names import kmalloc_slots
+from allocsim.recording.rcu_sheaves import Callbacks, RcuFrees, SheavesDue, sheaves_due
 from allocsim.recording.requests import (
     UNKNOWN_CACHE,
     UNSIZED_CACHE,
@@ -29,8 +32,10 @@ from allocsim.recording.requests import (
     RecordedPages,
     RecordedRequests,
 )
+from allocsim.trace.events import Ev, Probe
 from allocsim.trace.results import How
 from pipeline.processes.prefetch import prefetch
+from pipeline.replay.settings import span_ns
 from pipeline.replay.synthetic_free_lists import free_places
 from pipeline.replay.untraced_frees import MIDDLE, find_untraced
 from pipeline.replay.world import (
@@ -46,10 +51,12 @@ from pipeline.replay.world import (
 from pipeline.trace_set.machine import kernel_caches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     import duckdb
 
+    from allocsim.initial_state.sysfs_slab import CacheFacts
+    from allocsim.page_alloc.zones import Zone
     from allocsim.recording.requests import RequestWindow
     from allocsim.tables import Array, Bools, Int32
     from pipeline.trace_set.reader import TraceSet, Window
@@ -103,6 +110,13 @@ WHERE events.run = $run AND events.event IN ('mm_page_alloc', 'mm_page_free')
     AND events.seq BETWEEN $first AND $last
 ORDER BY events.seq
 """
+# By CPU, zone (the first whose end is above the page) and whether they are slabs'.
+_NODES_OF_PAGES = """
+SELECT alloc_cpu, len(list_filter($2::BIGINT[], lambda e: e <= pfn)) AS zone,
+    page_kind = 'slab' AS slab, count(*) AS pages
+FROM pages WHERE run = $1 AND alloc_seq IS NOT NULL AND alloc_cpu >= 0
+GROUP BY ALL
+"""
 _PAGES_COLUMNS = ("seq", "alloc_seq", "pfn", "slab", "block")
 
 
@@ -129,7 +143,8 @@ class RecordedRun:
         self._run = run
         self._trace = trace
         self._window_rows = window_rows
-        caches = self._caches()
+        facts = recorded_facts(trace)
+        caches = self._caches(facts)
         origin, cache, self._frees, unnamed = self._origins(len(caches))
         caches += unnamed
         self._named = caches
@@ -143,7 +158,7 @@ class RecordedRun:
             "SELECT coalesce(max(pfn), 0) FROM page_events WHERE run = ?", [run]
         ).fetchall()[0][0]
         dma = not connection.execute(_FROM_DMA, [run, *_DMA]).fetchall()
-        zones, states, how = recorded_zones(trace, highest, dma=dma)
+        zones, states, how, memory = recorded_zones(trace, highest, dma=dma)
         thp = has_thp(trace)
         lists = ListsAtStart(zones, trace.meta["cpus"], thp=thp)
         # What no snapshot tells of the zones, the events must.
@@ -167,6 +182,7 @@ class RecordedRun:
                 zones = limits.zones((listed * LIST_PAGES).sum(axis=2))
         elif found is not None and how is not How.ASSUMED:
             (zones, states), how = found, How.INFERRED
+        nodes, nodes_how = self._nodes(zones, memory)
         self.recorded = Recorded(
             run=run,
             release=trace.meta["kernel_release"],
@@ -175,14 +191,39 @@ class RecordedRun:
             seen=seen.table,
             slices=slices,
             turns=turns,
-            facts=recorded_facts(trace),
+            facts=facts,
             zones=zones,
             states=states,
             zones_how=how,
-            nodes=recorded_nodes(trace),
+            nodes=nodes,
+            nodes_how=nodes_how,
+            memory_nodes=recorded_nodes(trace),
+            span=span_ns(trace),
+            direct_map=trace.meta["direct_map"]["base"],
             lists=listed,
             thp=thp,
         )
+
+    def _nodes(self, zones: Sequence[Zone], memory: tuple[bool, ...]) -> tuple[Nodes, How]:
+        """The memory nodes, with the CPUs on them, and how these are known (I9)."""
+        cpus = self._trace.meta["cpus"]
+        if len(memory) == 1:
+            return one_node(cpus), How.OBSERVED
+        told = parse_cpulists(self._trace.snapshot_text("nodes") or "", cpus, len(memory))
+        if told is not None:
+            return Nodes(told[0], memory, told[1]), How.OBSERVED
+        ends = np.array([zone.end_pfn for zone in zones if zone.managed])
+        of_end = np.array([zone.node for zone in zones if zone.managed])
+        found = self._connection.execute(_NODES_OF_PAGES, [self._run, ends.tolist()]).fetchnumpy()
+        cpu, zone, slab, count = (np.ma.getdata(column) for column in found.values())
+        pages = np.zeros((2, cpus, len(memory)), np.int64)
+        inside = (zone < len(ends)) & (cpu < cpus)
+        for slabs, at, z, each in zip(
+            slab[inside], cpu[inside], zone[inside], count[inside], strict=True
+        ):
+            pages[int(slabs), at, of_end[z]] += each
+        of_cpu, untold = cpu_nodes(pages[1], pages.sum(axis=0))
+        return Nodes(of_cpu, memory), How.INFERRED if untold < cpus else How.ASSUMED
 
     def requests(
         self, moment: float = MIDDLE
@@ -192,9 +233,30 @@ class RecordedRun:
         Args:
             moment: where in its interval each untraced free is put, 0 to 1.
         """
-        maker = RecordedRequests(self.recorded.zones, pre_trace_handles(self.recorded))
+        maker = RecordedRequests(
+            self.recorded.zones, pre_trace_handles(self.recorded), self.sheaves_due()
+        )
         maker.counts.update(self.untraced.counts())
         return maker, prefetch(self._windows(maker, moment))
+
+    def sheaves_due(self) -> SheavesDue | None:
+        """When sheaves of kfree_rcu came back; None where that was not recorded."""
+        columns = ("ts", "cpu", "event", "cache", "count", "probe")
+        if "rcu_free_sheaf" not in self._trace.meta["recorded_events"]:
+            return None
+        frees, callbacks = [], []
+        for first, window in self._events(columns):
+            if any(name not in window for name in columns):
+                return None
+            ts, cpu, cache = window["ts"], window["cpu"], window["cache"]
+            at = np.flatnonzero(window["probe"] == Probe.KFREE_RCU_SHEAF)
+            frees.append(RcuFrees(first + at, ts[at], cpu[at], cache[at]))
+            at = np.flatnonzero(window["event"] == Ev.RCU_FREE_SHEAF)
+            callbacks.append(Callbacks(ts[at], cpu[at], cache[at], window["count"][at]))
+        return sheaves_due(
+            RcuFrees(*map(np.concatenate, zip(*frees, strict=True))),
+            Callbacks(*map(np.concatenate, zip(*callbacks, strict=True))),
+        )
 
     def _windows(self, maker: RecordedRequests, moment: float) -> Iterator[RequestWindow]:
         self.untraced.begin(moment)
@@ -211,12 +273,12 @@ class RecordedRun:
             yield first, window
             first += len(window["ts"])
 
-    def _caches(self) -> list[tuple[str, int]]:
+    def _caches(self, facts: Mapping[str, CacheFacts]) -> list[tuple[str, int]]:
         """Name and slot size of every cache, by number; -1: nothing tells it.
 
         As its allocations tell it, else sysfs, slabinfo, or its name as one of kmalloc's classes.
         """
-        facts, slots = recorded_facts(self._trace), kernel_caches(self._trace)
+        slots = kernel_caches(self._trace)
         found = self._connection.execute(
             "SELECT name, object_size FROM caches WHERE run = ? ORDER BY cache", [self._run]
         ).fetchall()

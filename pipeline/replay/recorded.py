@@ -20,7 +20,7 @@ from pipeline.processes.prefetch import prefetch
 from pipeline.replay.cache_line_places import add_cache_line_places
 from pipeline.replay.done import Done
 from pipeline.replay.kernel_steps import add_kernel_steps
-from pipeline.replay.memdesc import add_descriptors
+from pipeline.replay.memdesc import Descriptors
 from pipeline.replay.pricing import digest, with_own
 from pipeline.replay.settings import check_for_trace
 from pipeline.replay.simulated import add_simulated, settings_key
@@ -117,23 +117,29 @@ def replay_traces(  # noqa: PLR0913 - what, into what, priced with what
 
     Raises:
         AllocsimError: a trace that cannot be read, a setting that is wrong, or a database that
-            cannot take the run.
+            cannot take the run; of one trace of several the first two are noted in ``failed``.
     """
     keep_freed_memory()
     for path in paths:
         must_exist(path)
     several = [] if settings is None else [settings]
     done = Done()
-    with done.reported(db), Adding(db) as results:
-        for path in paths:
-            with opened(path, progress, instance) as trace:
-                replay_and_simulate(
-                    trace, results, policies, progress, several, pricing, done, again=again
-                )
-                if vmlinux is not None:
-                    advance = progress.step(f"source lines of {trace.meta['name']}")
-                    recorded = done.runs[-1 - len(several)]
-                    add_source_lines(results, recorded, trace, vmlinux, advance)
+
+    def replayed(path: Path, results: Adding) -> None:
+        with opened(path, progress, instance) as trace:
+            replay_and_simulate(
+                trace, results, policies, progress, several, pricing, done, again=again
+            )
+            if vmlinux is not None:
+                advance = progress.step(f"source lines of {trace.meta['name']}")
+                recorded = done.runs[-1 - len(several)]
+                add_source_lines(results, recorded, trace, vmlinux, advance)
+
+    coming = list(paths)
+    while coming:
+        with done.reported(db), Adding(db) as results, done.without_the_failed(paths):
+            while coming:
+                replayed(coming.pop(0), results)
     return done
 
 
@@ -194,11 +200,14 @@ def replay_and_simulate(  # noqa: PLR0913 - what, into what, priced with what
     for settings in several:
         check_for_trace(settings, trace)
     made_with = digest(policies, pricing)
+    descriptors = Descriptors(trace, pricing.schemes) if pricing else None
     recorded = None if again else _there(results, trace, made_with)
     if recorded is None:
         advance = progress.step(f"replay {name}")
         with results.transaction() as connection:
-            recorded = add_recorded(connection, trace, policies, pricing, WINDOW_ROWS, advance)
+            recorded = add_recorded(
+                connection, trace, policies, pricing, WINDOW_ROWS, advance, descriptors
+            )
         done.added.append(recorded)
     done.runs.append(recorded)
     for settings in several:
@@ -211,7 +220,7 @@ def replay_and_simulate(  # noqa: PLR0913 - what, into what, priced with what
                     recorded,
                     settings,
                     window_rows=SIMULATION_ROWS,
-                    schemes=pricing.schemes if pricing else (),
+                    descriptors=descriptors if pricing and pricing.schemes else None,
                     made_with=made_with,
                     advance=progress.step(f"simulate {name}"),
                 )
@@ -283,8 +292,12 @@ def add_recorded(  # noqa: PLR0913 - as replay_trace
     pricing: Pricing | None,
     window_rows: int,
     advance: Callable[[float], None],
+    descriptors: Descriptors | None = None,
 ) -> int:
-    """What :func:`replay_trace` adds, in a transaction that is somebody else's."""
+    """What :func:`replay_trace` adds, in a transaction that is somebody else's.
+
+    ``descriptors`` are those of the trace that simulated runs of it are to use too.
+    """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     recording = recording_of(trace)
     kernel = kernel_of(recording.release)
@@ -322,8 +335,9 @@ def add_recorded(  # noqa: PLR0913 - as replay_trace
     }
     writer.rows(RUNS, [about])
     writer.rows(CACHES, cache_rows(final))
-    writer.rows(KERNEL_CACHES, snapshot_rows.kernel_cache_rows(trace))
-    writer.rows(KERNEL_SLABS, snapshot_rows.kernel_slab_rows(trace))
+    slabs = snapshot_rows.slab_snapshots(trace)
+    writer.rows(KERNEL_CACHES, snapshot_rows.kernel_cache_rows(slabs))
+    writer.rows(KERNEL_SLABS, snapshot_rows.kernel_slab_rows(slabs))
     older = set() if recording.opening is None else set(recording.opening.gfp_flags.tolist())
     writer.rows(GFP_NAMES, gfp_rows(writer.gfp_flags | older, kernel))
     without = allocated_without_event(kernel.version)
@@ -346,7 +360,7 @@ def add_recorded(  # noqa: PLR0913 - as replay_trace
         costs = pricing.costs or costs_for(trace.meta["arch"])
         add_cache_line_places(connection, writer, run, trace, costs)
         if trace.meta["page_size"] == PAGE_SIZE:  # of the slabs that descriptors take
-            add_descriptors(connection, writer, run, trace, pricing.schemes)
+            (descriptors or Descriptors(trace, pricing.schemes)).add(connection, writer, run)
     return run
 
 

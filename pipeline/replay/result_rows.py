@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
+from allocsim.kernels.cache_shapes import AskedShape, CpuSlabShape, SheafShape
 from allocsim.page_alloc.paths import PAGE_COUNTERS
 from allocsim.slub.paths import AllocPath
 
@@ -117,8 +117,8 @@ def _placed_cache_rows(recorded: Recorded, world: World, slabs: Columns, tally: 
     ).tolist()
     slub = world.simulation.slub
     sheaves: Counter[int] = Counter()
-    for number, sheafed in slub.with_sheaves.items():
-        sheaves[slub.kmalloc_caches[number]] += len(sheafed.sheaf_objects)
+    for sheafed in slub.with_sheaves.values():
+        sheaves.update(map(sheafed.kmalloc_cache_of, sheafed.sheaf_objects))
     rows: Rows = []
     for number, (cache, shape, how) in enumerate(
         zip(slub.caches, world.shapes, world.shapes_how, strict=True)
@@ -126,6 +126,7 @@ def _placed_cache_rows(recorded: Recorded, world: World, slabs: Columns, tally: 
         if not any(cache.stat.values()):
             continue
         listed = cache.slabs_held()
+        below = shape.cpu_slabs if isinstance(shape, AskedShape) else shape
         with_sheaves = slub.with_sheaves.get(number)
         rows.append(
             {
@@ -135,8 +136,8 @@ def _placed_cache_rows(recorded: Recorded, world: World, slabs: Columns, tally: 
                 "min_order": shape.min_order,
                 "min_partial": shape.min_partial,
                 "capacity": shape.capacity if isinstance(shape, SheafShape) else None,
-                "cpu_partial_slabs": shape.cpu_partial_slabs
-                if isinstance(shape, CpuSlabShape)
+                "cpu_partial_slabs": below.cpu_partial_slabs
+                if isinstance(below, CpuSlabShape)
                 else None,
                 "shape_how": int(how),
                 "slab_allocs": int(tally.slab_allocs[number]),
@@ -189,11 +190,16 @@ def _zone_rows(world: World) -> Rows:
 
 
 def _zone_counter_rows(world: World) -> Rows:
+    """What was counted of each zone, and the pages on the CPUs' lists at the end."""
+    allocator = world.simulation.pages.allocator
     return [
         {"zone": number, "name": name, "value": int(value)}
-        for number, buddy in enumerate(world.simulation.pages.allocator.buddies)
+        for number, buddy in enumerate(allocator.buddies)
         if world.machine.zones[number].managed
-        for name, value in zip(PAGE_COUNTERS, buddy.counters, strict=True)
+        for name, value in (
+            *zip(PAGE_COUNTERS, buddy.counters, strict=True),
+            ("pcp_pages", sum(pcp.count for pcp in allocator.pcps[number])),
+        )
     ]
 
 

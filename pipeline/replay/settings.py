@@ -13,6 +13,7 @@ from allocsim.kernels.settings import (
     SettingError,
     check_key,
     check_settings,
+    moments,
     parse_setting,
 )
 from allocsim.kernels.slub_rules import PAGE_SIZE
@@ -119,6 +120,32 @@ def check_page_size(trace: TraceSet) -> None:
         )
 
 
+def span_ns(trace: TraceSet) -> tuple[int, int] | None:
+    """Times of the first and the last event [ns]; None where the trace's clock counts others."""
+    if trace.meta["ts_unit"] != "ns":
+        return None
+    return trace.meta["first_ts"], trace.meta["last_ts"]
+
+
+def check_moments(settings: Mapping[str, int], span: tuple[int, int] | None) -> None:
+    """Refuse changes that come when the trace has ended, or that cannot be placed in it.
+
+    Raises:
+        UsageError: there is one.
+    """
+    latest = max(moments(settings), default=-1)
+    if latest < 0:
+        return
+    if span is None:
+        raise UsageError("settings at a moment: the clock of this trace does not count ns")
+    if latest > span[1] - span[0]:
+        lasts = (span[1] - span[0]) / 1e9
+        raise UsageError(
+            f"a setting changes {latest / 1e9:g} s after the trace's first event; the trace lasts "
+            f"{lasts:.3f} s"
+        )
+
+
 def check_for_trace(settings: Mapping[str, int], trace: TraceSet) -> None:
     """Check settings before anything is replayed: ranges, and names of caches.
 
@@ -129,6 +156,7 @@ def check_for_trace(settings: Mapping[str, int], trace: TraceSet) -> None:
         InputError: its machine has pages of another size than the model's.
     """
     check_page_size(trace)
+    check_moments(settings, span_ns(trace))
     # All kmalloc types there are: which of them this kernel has does not matter here.
     names = Caches(
         trace.text("cache"), {}, GFP_BITS, functions(trace), trace.meta["page_size"]

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 
 ALL = "*"  #: FILE:* stands for every run of the file
 # NAME@KEY=VALUE@KEY=VALUE: what is given, and the settings to simulate it with.
-_WITH_SETTINGS = re.compile(r"(?P<what>.+?)(?P<settings>(?:@[^@=,]+=[^@=,]*)+)")
+_MOMENT = r"(?:@[0-9.]+s)?"
+_SETTING = rf"@[^@=,]+{_MOMENT}=[^@=,]*{_MOMENT}"
+_WITH_SETTINGS = re.compile(rf"(?P<what>.+?)(?P<settings>(?:{_SETTING})+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,12 @@ def _part(text: str) -> _SidePart:
     match = _WITH_SETTINGS.fullmatch(text)
     if match is None or Path(text).exists():
         return _SidePart(text, text, None)
-    return _SidePart(text, match["what"], parse_settings(match["settings"][1:].split("@")))
+    return _SidePart(text, match["what"], _settings(match["settings"]))
+
+
+def _settings(text: str) -> Settings:
+    """The settings of a part, each behind an @; one may have a moment, behind another."""
+    return parse_settings([each[1:] for each in re.findall(_SETTING, text)])
 
 
 def _replayed(

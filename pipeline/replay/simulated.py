@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -13,9 +13,10 @@ import numpy as np
 
 from allocsim import __version__
 from allocsim.kernels.settings import kernel_profile, shown
+from allocsim.slub.locks.visits import PageRows, joined_visits, visits
 from pipeline.processes.background import behind
 from pipeline.replay.fidelity import what_if
-from pipeline.replay.memdesc import add_descriptors
+from pipeline.replay.memdesc import Descriptors
 from pipeline.replay.read_back import RecordedRun
 from pipeline.replay.result_rows import Tally, result_rows
 from pipeline.replay.settings import check_page_size
@@ -23,6 +24,7 @@ from pipeline.replay.world import check, make_world
 from pipeline.store.adding import every_cpu, writing
 from pipeline.store.dimensions import next_number
 from pipeline.store.load import RunWriter
+from pipeline.store.lock_rows import lock_rows
 from pipeline.store.schema import TABLE_OF
 from pipeline.store.schema.placed import PLACED_EVENTS, PLACED_SLABS
 from pipeline.store.schema.runs import RUNS
@@ -35,12 +37,17 @@ if TYPE_CHECKING:
 
     from allocsim.memdesc.schemes import Scheme
     from allocsim.page_alloc.replay import PageSample
+    from allocsim.page_alloc.zones import Zone
     from allocsim.recording.requests import RequestWindow
     from allocsim.simulated_window import SimulatedWindow
+    from allocsim.slub.locks.visits import Visits
     from allocsim.tables import Columns
     from pipeline.replay.result_rows import Rows
     from pipeline.replay.world import Recorded
     from pipeline.trace_set.reader import TraceSet
+
+
+_SMALL = 1 << 20  # events
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +56,13 @@ class Outcome:
 
     Args:
         rows: rows of each table, by its name, without the column ``run``.
+        visits: the requests that go to locks.
         machine_how: how the zones are known.
         what_if: why it is not the recorded kernel; None if it is.
     """
 
     rows: dict[str, Rows]
+    visits: Visits
     machine_how: int
     what_if: str | None
 
@@ -93,6 +102,7 @@ def simulate(  # noqa: PLR0913 - what, with what, and where it goes
     begin = 0
     slice_of = {seq: number for number, seq in recorded.slices}
     samples: list[tuple[int | None, PageSample]] = []
+    at_locks: list[Visits] = []
     for requests in windows:
         due = []
         while upcoming is not None and upcoming[1] < requests.end:
@@ -102,6 +112,7 @@ def simulate(  # noqa: PLR0913 - what, with what, and where it goes
         begin = requests.end
         result = simulation.window(requests.objects, requests.pages, due, near.tolist())
         tally.add(requests, result)
+        at_locks.append(_visits(requests, result, world.machine.zones))
         samples += [(slice_of[seq], sample) for seq, sample in result.samples]
         if write is not None:
             write(requests, result)
@@ -125,8 +136,22 @@ def simulate(  # noqa: PLR0913 - what, with what, and where it goes
     )
     return Outcome(
         rows=result_rows(recorded, world, slabs, tally, samples, counts),
+        visits=joined_visits(at_locks),
         machine_how=int(recorded.zones_how),
         what_if=what_if(recorded, settings),
+    )
+
+
+def _visits(requests: RequestWindow, result: SimulatedWindow, zones: Sequence[Zone]) -> Visits:
+    pages, slabs = requests.pages, result.slab_pages
+    return visits(
+        requests.objects,
+        result.objects.path,
+        (
+            PageRows(result.pages.path, result.pages.pfn, pages.seq, pages.cpu),
+            PageRows(result.slab_paths, result.slab_pfns, slabs.seq, slabs.cpu),
+        ),
+        zones,
     )
 
 
@@ -161,7 +186,7 @@ def simulate_run(  # noqa: PLR0913 - as add_simulated
             of_run,
             settings,
             window_rows=window_rows,
-            schemes=schemes,
+            descriptors=Descriptors(trace, schemes) if schemes else None,
             advance=advance,
         )
 
@@ -173,7 +198,7 @@ def add_simulated(  # noqa: PLR0913 - a run is of something, with something, int
     settings: Mapping[str, int],
     *,
     window_rows: int,
-    schemes: Sequence[Scheme] = (),
+    descriptors: Descriptors | None = None,
     made_with: str | None = None,
     advance: Callable[[float], None] = lambda _: None,
 ) -> int:
@@ -185,7 +210,7 @@ def add_simulated(  # noqa: PLR0913 - a run is of something, with something, int
         of_run: number of the recorded run.
         settings: what the user has set.
         window_rows: events held at once; the results do not depend on it.
-        schemes: of page descriptors, for the slabs the model makes.
+        descriptors: of the trace's pages, for the slabs the model makes.
         made_with: pipeline.replay.pricing.digest of what it is replayed with.
         advance: told the part that is done, 0 to 1.
 
@@ -199,7 +224,8 @@ def add_simulated(  # noqa: PLR0913 - a run is of something, with something, int
     with closing(connection.cursor()) as reader:
         run = next_number(connection, "runs", "run")
         writer = RunWriter(connection, run)
-        with every_cpu(connection):
+        # To begin threads takes longer than a small run to be read.
+        with every_cpu(connection) if trace.rows > _SMALL else nullcontext():
             source = RecordedRun(reader, of_run, trace, window_rows, lambda part: advance(part / 5))
         check(settings, source.recorded)
         maker, windows = source.requests()
@@ -223,8 +249,8 @@ def add_simulated(  # noqa: PLR0913 - a run is of something, with something, int
             )
         outcome.count(maker.counts)
         store(connection, writer, of_run, started, window_rows, settings, outcome, made_with)
-        if schemes:
-            add_descriptors(connection, writer, run, trace, schemes, of_run)
+        if descriptors is not None:
+            descriptors.add(connection, writer, run, of_run)
     return run
 
 
@@ -284,7 +310,9 @@ def store(  # noqa: PLR0913 - the columns of a run
         "made_with": made_with,
     }
     writer.rows(RUNS, [row])
-    for name, rows in outcome.rows.items():
+    slices = (row["first_ts"], row["slice_ns"])
+    locks = lock_rows(connection, of_run, slices, outcome.visits, outcome.rows)
+    for name, rows in (*outcome.rows.items(), ("lock_waits", locks)):
         writer.rows(TABLE_OF[name], rows)
 
 

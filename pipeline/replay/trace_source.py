@@ -11,6 +11,7 @@ from pipeline.processes.scratch import scratch
 from pipeline.trace_set.meta import check_meta
 from pipeline.trace_set.parts import is_trace_set
 from pipeline.trace_set.reader import TraceSet
+from pipeline.trace_set.remote import fetched, uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,7 @@ def opened(path: Path, progress: Progress, instance: str | None = None) -> Itera
     """The trace set at ``path``; a recording is imported for as long as it is needed.
 
     Args:
-        path: a trace set, or a recording.
+        path: a trace set, or a recording; what a URI names is copied for as long.
         progress: told how far the import is.
         instance: the trace instance of a recording to read; None: the only one with kmem events.
 
@@ -33,6 +34,11 @@ def opened(path: Path, progress: Progress, instance: str | None = None) -> Itera
         UsageError: an instance is named of what is a trace set already.
     """
     must_exist(path)
+    if uri(path) is not None:
+        with scratch() as folder, opened(fetched(path, folder), progress, instance) as trace:
+            trace.recording = path
+            yield trace
+        return
     if is_trace_set(path):
         if instance is not None:
             raise UsageError(
@@ -55,6 +61,6 @@ def opened(path: Path, progress: Progress, instance: str | None = None) -> Itera
 
 
 def must_exist(path: Path) -> None:
-    """Raise an InputError if there is nothing at ``path``."""
-    if not path.exists():
+    """Raise an InputError if there is nothing at ``path``; what a URI names is not looked for."""
+    if uri(path) is None and not path.exists():
         raise InputError(f"{path}: no such trace set or recording")

@@ -14,6 +14,7 @@ import numpy as np
 
 from allocsim.initial_state.assumed_zones import assumed_states, assumed_zones
 from allocsim.initial_state.free_blocks import free_pages, raised, with_free_pages
+from allocsim.initial_state.node_settings import on_nodes, sets_nodes
 from allocsim.initial_state.pcp_lists import LIST_PAGES, for_cpus, with_lists, with_pages
 from allocsim.initial_state.slabs import rebuild
 from allocsim.initial_state.sysfs_slab import (
@@ -29,6 +30,7 @@ from allocsim.initial_state.zoneinfo import (
     memory_nodes,
     parse_free_pages,
     parse_list_pages,
+    parse_nodes,
     parse_pagetypeinfo,
     parse_zoneinfo,
     placed,
@@ -36,15 +38,16 @@ from allocsim.initial_state.zoneinfo import (
 from allocsim.kernels.cache_shapes import cache_shapes, profile_of
 from allocsim.kernels.page_settings import page_machine
 from allocsim.kernels.profile import DEFAULT
-from allocsim.kernels.release import kernel_of
-from allocsim.kernels.settings import SettingError, check_settings
+from allocsim.kernels.release import Generation, kernel_of
+from allocsim.kernels.settings import SettingError, at_moment, check_settings, moments
 from allocsim.kernels.slub_rules import slab_order
 from allocsim.page_alloc.pcp import list_order
-from allocsim.page_alloc.zones import Mt, all_free
+from allocsim.page_alloc.zones import Mt, all_free, node_of_frames, zone_classes
 from allocsim.simulation import Simulation, SlabPages
 from allocsim.slub.freelist_random import freelist_order
 from allocsim.trace.results import How
 from pipeline.errors import InputError, UsageError
+from pipeline.replay.settings import check_moments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,7 +55,7 @@ if TYPE_CHECKING:
     from allocsim.initial_state.pcp_lists import ListsAtStart
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.profile import Profile
-    from allocsim.kernels.release import Generation
+    from allocsim.page_alloc.nodes import Nodes
     from allocsim.page_alloc.zones import MachineZones, Zone, ZoneState
     from allocsim.slub.requests import FreeBefore, PreTraceObjects
     from allocsim.tables import Columns, Int64
@@ -83,7 +86,12 @@ class Recorded:
         states: what their buddies held at the start.
         zones_how: whether zones and states were observed, inferred back from a snapshot behind the
             recording, or assumed.
-        nodes: memory nodes of the recorded machine; ``zones`` are of one node with all of it.
+        nodes: the memory nodes ``zones`` are of; one, where those of several are taken as one.
+        nodes_how: how it is known which node each CPU is on; OBSERVED where there is one.
+        memory_nodes: how many nodes of the recorded machine have memory.
+        span: times of the first and the last event [ns]; None where the trace's clock does not
+            count ns.
+        direct_map: base of the kernel's direct map; None: not known.
         lists: blocks the CPUs' page lists held at the start (zones, CPUs, PCP_LISTS).
         thp: the kernel has page lists of order 9 (R4.1).
     """
@@ -99,7 +107,11 @@ class Recorded:
     zones: tuple[Zone, ...]
     states: tuple[ZoneState, ...]
     zones_how: How
-    nodes: int
+    nodes: Nodes
+    nodes_how: How
+    memory_nodes: int
+    span: tuple[int, int] | None
+    direct_map: int | None
     lists: Int64
     thp: bool
 
@@ -152,8 +164,13 @@ def make_world(recorded: Recorded, settings: Mapping[str, int], *, fast: bool = 
         UsageError: a setting that does not exist, or is out of its range.
     """
     profile, machine, shapes, hows = _built(recorded, settings)
-    pre_trace, free_before, counts = _pre_trace(
-        recorded, shapes, machine.cpus, profile.slub.generation
+    start = recorded.span[0] if recorded.span else 0
+    changes = [
+        (start + moment, _shapes(profile, recorded, settings, moment)[0])
+        for moment in moments(settings)
+    ]
+    pre_trace, free_before, counts, older_nodes = _pre_trace(
+        recorded, shapes, machine.cpus, profile.slub.generation, machine
     )
     counts["list_pages_at_start"] = sum(
         len(blocks) << list_order(index)
@@ -168,7 +185,10 @@ def make_world(recorded: Recorded, settings: Mapping[str, int], *, fast: bool = 
         pre_trace,
         free_before,
         freelist_order(settings.get("freelist.seed", 0), shapes),
+        changes,
         fast=fast,
+        older_nodes=older_nodes,
+        own_nodes=sets_nodes(settings),
     )
     return World(simulation, shapes, hows, machine, counts, pre_trace, free_before)
 
@@ -187,7 +207,14 @@ def _built(
 ) -> tuple[Profile, MachineZones, list[CacheShape], list[How]]:
     try:
         check_settings(settings, [name for name, _ in recorded.caches])
+        check_moments(settings, recorded.span)
         profile = profile_of(settings)
+        several = recorded.nodes.count > 1 or sets_nodes(settings)
+        if several and profile.slub.generation is Generation.SHEAVES_ASKED:
+            raise UsageError(
+                f"kernel {profile.word} is modelled on one memory node: replay the trace with "
+                "--set kernel=6.12 or 7.2"
+            )
         return profile, _machine(profile, recorded, settings), *_shapes(profile, recorded, settings)
     except SettingError as error:
         raise UsageError(str(error)) from error
@@ -196,15 +223,13 @@ def _built(
 def _machine(profile: Profile, recorded: Recorded, settings: Mapping[str, int]) -> MachineZones:
     """The zones with their lists as they were when the recording began."""
     built = replace(profile, pages=replace(profile.pages, thp=recorded.thp))
-    machine = page_machine(built, recorded.zones, recorded.states, recorded.cpus, settings)
-    lists = for_cpus(recorded.lists, machine.cpus)
-    return replace(
-        machine,
-        states=tuple(
-            with_lists(zone, state, held) if zone.managed else state
-            for zone, state, held in zip(machine.zones, machine.states, lists, strict=True)
-        ),
-    )
+    lists = for_cpus(recorded.lists, settings.get("cpus", recorded.cpus))
+    states = [
+        with_lists(zone, state, held) if zone.managed else state
+        for zone, state, held in zip(recorded.zones, recorded.states, lists, strict=True)
+    ]
+    zones, held, nodes = on_nodes(recorded.zones, states, recorded.nodes, recorded.cpus, settings)
+    return page_machine(built, zones, held, recorded.cpus, settings, nodes)
 
 
 def pre_trace_handles(recorded: Recorded) -> Int64:
@@ -214,8 +239,12 @@ def pre_trace_handles(recorded: Recorded) -> Int64:
 
 
 def _pre_trace(
-    recorded: Recorded, shapes: Sequence[CacheShape], cpus: int, generation: Generation
-) -> tuple[PreTraceObjects, FreeBefore, dict[str, int]]:
+    recorded: Recorded,
+    shapes: Sequence[CacheShape],
+    cpus: int,
+    generation: Generation,
+    machine: MachineZones | None = None,
+) -> tuple[PreTraceObjects, FreeBefore, dict[str, int], Int64]:
     orders = [
         recorded_order(
             shape.size,
@@ -225,13 +254,18 @@ def _pre_trace(
         for shape in shapes
     ]
     order = np.array(orders, np.int64)
-    return rebuild(recorded.seen, shapes, order, cpus, generation)
+    node = None
+    if machine is not None and machine.memory_nodes.count > 1 and recorded.direct_map is not None:
+        frame = (recorded.seen["ptr"] - np.uint64(recorded.direct_map)).astype(np.int64) >> 12
+        node = node_of_frames(machine, frame)
+    return rebuild(recorded.seen, shapes, order, cpus, generation, node)
 
 
 def _shapes(
-    profile: Profile, recorded: Recorded, settings: Mapping[str, int]
+    profile: Profile, recorded: Recorded, settings: Mapping[str, int], moment: int = -1
 ) -> tuple[list[CacheShape], list[How]]:
     sized = [(name, size if size > 0 else _UNSEEN_SIZE) for name, size in recorded.caches]
+    settings = at_moment(settings, moment)
     shapes = cache_shapes(profile, sized, recorded.cpus, settings)
     kernel = kernel_of(recorded.release)
     hows = []
@@ -248,9 +282,10 @@ def _shapes(
 
 def _slab_pages(recorded: Recorded, shapes: Sequence[CacheShape]) -> SlabPages:
     """R3.7: migratetype and zones of each cache's slab pages."""
-    index = {zone.name: number for number, zone in enumerate(recorded.zones)}
-    managed = max(number for number, zone in enumerate(recorded.zones) if zone.managed)
-    normal = index.get("Normal", managed)
+    classes = zone_classes(recorded.zones)
+    index = {zone.name: number for number, zone in enumerate(recorded.zones[:classes])}
+    managed = [number % classes for number, zone in enumerate(recorded.zones) if zone.managed]
+    normal = index.get("Normal", max(managed))
     kinds, highest = [], []
     for shape in shapes:
         facts = recorded.facts.get(shape.name, CacheFacts())
@@ -271,8 +306,10 @@ def recorded_facts(trace: TraceSet) -> dict[str, CacheFacts]:
 
 def recorded_zones(
     trace: TraceSet, highest_pfn: int, *, dma: bool = True
-) -> tuple[tuple[Zone, ...], tuple[ZoneState, ...], How]:
+) -> tuple[tuple[Zone, ...], tuple[ZoneState, ...], How, tuple[bool, ...]]:
     """The zones of the recorded machine; without a snapshot, those of one that its pages fit.
+
+    Also what they hold, how that is known, and of each node whether it has memory.
 
     Raises:
         InputError: the snapshot is not what /proc would say.
@@ -282,18 +319,24 @@ def recorded_zones(
     if zoneinfo is None:
         _check_size(f"{trace.path}: page frame {highest_pfn} would be of", highest_pfn + 1)
         assumed = assumed_zones(highest_pfn, cpus, trace.meta["arch"], dma=dma, thp=has_thp(trace))
-        return assumed, assumed_states(assumed), How.ASSUMED
+        return assumed, assumed_states(assumed), How.ASSUMED, (True,)
     try:
-        zones = parse_zoneinfo(zoneinfo, cpus)
-        held = parse_pagetypeinfo(trace.snapshot_text("pagetypeinfo") or "")
+        zones, memory = parse_nodes(zoneinfo, cpus)
+        if sum(memory) == 1 and trace.snapshot_text("nodes") is None:
+            # No page tells of a CPU on a node without memory.
+            zones, memory = parse_zoneinfo(zoneinfo, cpus), (True,)
+        held = parse_pagetypeinfo(trace.snapshot_text("pagetypeinfo") or "", apart=len(memory) > 1)
     except ZoneTextError as error:
         raise InputError(f"{trace.snapshot('pagetypeinfo').parent}: {error}") from error
     spanned = sum(zone.spanned for zone in zones)
     _check_size(f"{trace.snapshot('zoneinfo')}: zones with their holes span", spanned)
     states = tuple(
-        placed(zone, *held[zone.name]) if zone.name in held else all_free(zone) for zone in zones
+        placed(zone, *held[zone.node, zone.name])
+        if (zone.node, zone.name) in held
+        else all_free(zone)
+        for zone in zones
     )
-    return zones, states, How.OBSERVED
+    return zones, states, How.OBSERVED, memory
 
 
 def _check_size(what: str, pages: int) -> None:
@@ -332,20 +375,23 @@ def zones_at_start(
     if before is None or after is None or not complete or any(lost):
         return None
     try:
-        held = parse_pagetypeinfo(before)
+        held = parse_pagetypeinfo(before, apart=len(zones) > zone_classes(zones))
     except ZoneTextError as error:
         raise InputError(f"{trace.snapshot('pagetypeinfo').parent}: {error}") from error
     cpus = trace.meta["cpus"]
-    free, listed = parse_free_pages(after), parse_list_pages(after, cpus)
+    apart = len(zones) > zone_classes(zones)
+    free = parse_free_pages(after, apart=apart)
+    listed = parse_list_pages(after, cpus, apart=apart)
     at_start: list[Zone] = []
     states: list[ZoneState] = []
     for zone, lists_of, net in zip(zones, lists, taken.tolist(), strict=True):
-        if not zone.managed or zone.name not in free or zone.name not in held:
+        key = zone.node, zone.name
+        if not zone.managed or key not in free or key not in held:
             at_start.append(zone)
-            states.append(placed(zone, *held[zone.name]) if zone.name in held else all_free(zone))
+            states.append(placed(zone, *held[key]) if key in held else all_free(zone))
             continue
-        pages = free[zone.name] + sum(listed[zone.name]) + net - int((lists_of * LIST_PAGES).sum())
-        blocks, types = held[zone.name]
+        pages = free[key] + sum(listed[key]) + net - int((lists_of * LIST_PAGES).sum())
+        blocks, types = held[key]
         between = free_pages(blocks) - pages
         at_start.append(replace(zone, pcp=raised(zone.pcp, between // cpus)))
         states.append(placed(zone, *with_free_pages(blocks, types, max(pages, 0))))
@@ -362,10 +408,15 @@ def recorded_lists(trace: TraceSet, zones: Sequence[Zone], found: ListsAtStart) 
     lists = found.held.copy()
     if trace.meta["source"]["format"] == SYNTH:
         lists[:] = 0
-    counted = parse_list_pages(trace.snapshot_text("zoneinfo") or "", trace.meta["cpus"])
+    counted = parse_list_pages(
+        trace.snapshot_text("zoneinfo") or "",
+        trace.meta["cpus"],
+        apart=len(zones) > zone_classes(zones),
+    )
     for z, zone in enumerate(zones):
-        if zone.managed and zone.name in counted:
-            lists[z] = with_pages(lists[z], found.refilled[z], np.array(counted[zone.name]))
+        key = zone.node, zone.name
+        if zone.managed and key in counted:
+            lists[z] = with_pages(lists[z], found.refilled[z], np.array(counted[key]))
     return lists
 
 

@@ -39,16 +39,8 @@ def places(version: str) -> dict[str, str]:
     Functions of other versions stand in it too, where their place never differed.
     """
     bit = 1 << versions().index(version)
-    found = {}
-    path = ""
-    for line in _text().splitlines()[1:]:
-        if line[0] != " ":
-            path = line
-            continue
-        name, _, mask = line[1:].partition(" ")
-        if not mask or int(mask, 16) & bit:
-            found[name] = path
-    return found
+    lasting, moved = _table()
+    return lasting | {name: path for name, versions, path in moved if versions & bit}
 
 
 def function_of(symbol: str) -> str:
@@ -61,6 +53,22 @@ def function_of(symbol: str) -> str:
 def _number(release: str) -> tuple[int, ...]:
     """Version and patchlevel of a release: (6, 12) of 6.12.107-1."""
     return tuple(map(int, _NUMBERS.findall(release)[:2]))
+
+
+@cache
+def _table() -> tuple[dict[str, str], list[tuple[str, int, str]]]:
+    """Places by name of every version; of others each name, its bits of versions, and its place."""
+    lasting: dict[str, str] = {}
+    moved = []
+    path = ""
+    for line in _text().splitlines()[1:]:
+        if line[0] != " ":
+            path = line
+        elif (end := line.rfind(" ")) > 0:
+            moved.append((line[1:end], int(line[end:], 16), path))
+        else:
+            lasting[line[1:]] = path
+    return lasting, moved
 
 
 @cache

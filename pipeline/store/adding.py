@@ -15,6 +15,7 @@ from allocsim.page_alloc.paths import FREE_PAGE_PATHS, PagePath
 from allocsim.recording.page_kinds import KIND_DOCS, KIND_NAMES
 from allocsim.refcount.alloc_levels import LEVELS
 from allocsim.refcount.freezability import VERDICTS
+from allocsim.refcount.roadmap import shipped_roadmap
 from allocsim.slub.counters import COUNTERS, Use
 from allocsim.slub.paths import FREE_PATHS, AllocPath
 from pipeline.errors import AllocsimError, OutputError
@@ -39,6 +40,9 @@ _WRITER_BYTES = 256 << 20
 _WRITER_THREADS = 1
 # Of the log: a checkpoint in between writes tables that the next one writes again.
 _CHECKPOINT_BYTES = 256 << 20
+# DuckDB holds some KiB of each column of each table that a transaction has added to, until the next
+# checkpoint: 4 MiB for both runs of a small trace.
+_CHECKPOINT_TRANSACTIONS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +56,9 @@ class _Sizes:
 class Adding:
     """A results database that is added to, opened for the first transaction.
 
-    One connection serves all transactions, and one checkpoint at the end. What is committed is in
-    the database's log by then: it is as durable as after the checkpoint. Until it is closed no
-    other process can have the database.
+    One connection serves all transactions, and few checkpoints, the last at the end. What is
+    committed is in the database's log by then: it is as durable as after the checkpoint. Until it
+    is closed no other process can have the database.
 
     Args:
         path: the database; made by the first transaction if it is not there.
@@ -66,6 +70,7 @@ class Adding:
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._was_there = True
         self._ready = False  # it has been committed with this version's views
+        self._committed = 0
 
     def __enter__(self) -> Self:
         return self
@@ -104,6 +109,8 @@ class Adding:
                     # What a killed process has committed is in the log still; from now on the log
                     # has what is of this command only.
                     connection.execute("CHECKPOINT")
+                elif self._committed % _CHECKPOINT_TRANSACTIONS == 0:
+                    connection.execute("CHECKPOINT")
                 before = self._sizes()
                 connection.execute("BEGIN")
                 if not self._ready:
@@ -116,6 +123,7 @@ class Adding:
                 self._undo(connection, None if fresh and not self._was_there else before)
             raise
         self._ready = True
+        self._committed += 1
 
     @contextmanager
     def asked(self) -> Iterator[duckdb.DuckDBPyConnection | None]:
@@ -243,6 +251,7 @@ def _say_of_names(connection: duckdb.DuckDBPyConnection) -> None:
         "page_kinds": [(KIND_NAMES[kind], doc) for kind, doc in KIND_DOCS.items()],
         "call_levels": [(number, level.name, level.source) for number, level in enumerate(LEVELS)],
         "verdicts": [(rule.name, rule.max_extra_pct, rule.doc) for rule in VERDICTS],
+        "roadmap_steps": roadmap_rows(),
         "counters": counter_rows(),
         "paths": [
             (path.name.lower(), layer, "free" if path in frees else "alloc")
@@ -258,6 +267,15 @@ def _say_of_names(connection: duckdb.DuckDBPyConnection) -> None:
         values = [value for row in rows for value in row]
         connection.execute(f"DELETE FROM {table}")
         connection.execute(f"INSERT INTO {table} VALUES {marks}", values)
+
+
+def roadmap_rows() -> list[tuple[object, ...]]:
+    """Rows of the table roadmap_steps."""
+    return [
+        (number, step.name, step.title, kind, step.known, step.source)
+        for number, step in enumerate(shipped_roadmap())
+        for kind in step.kinds
+    ]
 
 
 def counter_rows() -> list[tuple[object, ...]]:

@@ -13,6 +13,7 @@ from allocsim.page_alloc.gfp import migratetypes
 from allocsim.refcount.alloc_levels import caller, entry_level, recorded_frames
 from allocsim.refcount.policies import policy_ops, policy_steps
 from pipeline.store.schema.runs import CPU_TOPOLOGY, TRACE_CPUS, TRACES
+from pipeline.trace_set.remote import uri
 from reports.rules import titled
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def trace_row(trace: TraceSet) -> dict[str, Any]:
 def where_it_was(trace: TraceSet) -> dict[str, str | None]:
     """Columns of ``runs`` that say where what is replayed was; letters no text has, escaped."""
     kept = trace.recording is None
-    path = str((trace.recording or trace.path).resolve())
+    found = trace.recording or trace.path
+    path = uri(found) or str(found.resolve())
     text = path.encode("utf-8", "backslashreplace").decode()
     return {"trace_path": text if kept else None, "recording": None if kept else text}
 

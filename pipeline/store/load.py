@@ -21,6 +21,7 @@ from pipeline.store.arrow import (
 )
 from pipeline.store.dimensions import next_number
 from pipeline.store.held import Held, may_change
+from pipeline.store.inserts import put
 from pipeline.store.origins import PARTS, Origins
 from pipeline.store.samples import INSERT_SAMPLES
 from pipeline.store.schema.recorded import (
@@ -117,32 +118,6 @@ def _null(name: str, columns: Columns) -> Bools | None:
     return np.equal(columns[name], -1) if name in _MINUS_ONE_IS_NULL else None
 
 
-class _BatchSource:
-    """What DuckDB reads batches of one schema from, one after the other.
-
-    It is registered once. A batch that is registered itself would stay in memory up to the end of
-    the transaction, which remembers the view that DuckDB makes of it.
-    """
-
-    def __init__(self, schema: pa.Schema) -> None:
-        self._batch = self._nothing = schema.empty_table()
-
-    @contextmanager
-    def giving(self, batch: pa.Table) -> Iterator[None]:
-        """What queries in the block read."""
-        self._batch = batch
-        try:
-            yield
-        finally:
-            self._batch = self._nothing
-
-    def __arrow_c_schema__(self) -> object:
-        return self._batch.schema.__arrow_c_schema__()
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        return self._batch.__arrow_c_stream__(requested_schema)
-
-
 class RunWriter:
     """Writes what a replay gives into the tables of one run.
 
@@ -158,7 +133,6 @@ class RunWriter:
         self._connection = connection
         self._run = run
         self._held = {table.name: Held(_HELD_ROWS) for table in _EVENT_TABLES}
-        self._sources: dict[str, _BatchSource] = {}
         self._do: Callable[[Callable[[], object]], object] = _now
         self._amended: dict[str, int] = {}
         self.gfp_flags: set[int] = set()
@@ -333,19 +307,13 @@ class RunWriter:
     def _add(self, table: StoreTable, batch: pa.Table) -> None:
         """Add rows of a table of the schema."""
         source = f"batch_of_{table.name}"
-        self._do(partial(self._put, source, batch, insert_statement(table, source)))
+        self._do(partial(put, self._connection, source, insert_statement(table, source), batch))
 
     def _note_down(self, table: str, batch: pa.Table) -> None:
         """Add rows of a temporary table, column by column as they are."""
         source = f"batch_of_{table}"
-        self._do(partial(self._put, source, batch, f"INSERT INTO {table} FROM {source}"))
-
-    def _put(self, source: str, batch: pa.Table, insert: str) -> None:
-        if source not in self._sources:
-            self._sources[source] = _BatchSource(batch.schema)
-            self._connection.register(source, self._sources[source])
-        with self._sources[source].giving(batch):
-            self._connection.execute(insert)
+        insert = f"INSERT INTO {table} FROM {source}"
+        self._do(partial(put, self._connection, source, insert, batch))
 
 
 def _now(call: Callable[[], object]) -> None:

@@ -16,6 +16,8 @@ from pipeline.trace_set.allocinfo import Tagged, allocinfo
 from pipeline.trace_set.snapshots import SlabCaches, slab_caches
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from allocsim.kernels.release import Kernel
     from allocsim.recording.interpret import RecordingFacts
     from pipeline.trace_set.page_owner import PageOwners
@@ -37,17 +39,28 @@ _FILES = [column.name for column in KERNEL_SLABS.columns if column.dtype == "i8"
 # What is stored can be multiplied, so numbers above these are not known: no kernel has them.
 _MOST = {"order": MAX_PAGE_ORDER, "object_size": 1 << 22, "slab_size": 1 << 22}
 _MOST_COUNTED = 1 << 34
+_MOMENTS = ("before", "after")
 
 
-def kernel_cache_rows(trace: TraceSet) -> list[dict[str, Any]]:
-    """Rows of ``kernel_caches``: every name in the snapshot of sysfs, the later one if need be.
+def slab_snapshots(trace: TraceSet) -> dict[str, SlabCaches]:
+    """The snapshots of sysfs that a trace set has, by moment: ``before``, ``after``.
 
     Raises:
-        InputError: the snapshot is damaged.
+        InputError: one is damaged.
     """
-    for when in ("before", "after"):
-        known = slab_caches(trace.snapshot("sysfs_slab.txt", when))
-        if known is not None:
+    found = {when: slab_caches(trace.snapshot("sysfs_slab.txt", when)) for when in _MOMENTS}
+    return {when: known for when, known in found.items() if known is not None}
+
+
+def kernel_cache_rows(snapshots: Mapping[str, SlabCaches]) -> list[dict[str, Any]]:
+    """Rows of ``kernel_caches``: every name in the snapshot of sysfs, the later one if need be.
+
+    Args:
+        snapshots: those of slab_snapshots.
+    """
+    for when in _MOMENTS:
+        if when in snapshots:
+            known = snapshots[when]
             folders = {cache: cache for cache, _ in known.values} | known.aliases
             return [
                 {"name": name, "merged": of, "object_size": _number(known, of, "object_size")}
@@ -62,15 +75,14 @@ def _number(known: SlabCaches, folder: str, file: str) -> int | None:
     return None if value is None or value > _MOST.get(file, _MOST_COUNTED) else value
 
 
-def kernel_slab_rows(trace: TraceSet) -> list[dict[str, Any]]:
+def kernel_slab_rows(snapshots: Mapping[str, SlabCaches]) -> list[dict[str, Any]]:
     """Rows of ``kernel_slabs``: every cache of the snapshots of sysfs.
 
-    Raises:
-        InputError: a snapshot is damaged.
+    Args:
+        snapshots: those of slab_snapshots.
     """
     rows = []
-    for moment in ("before", "after"):
-        known = slab_caches(trace.snapshot("sysfs_slab.txt", moment)) or SlabCaches()
+    for moment, known in snapshots.items():
         for name in dict.fromkeys(cache for cache, _ in known.values):
             values = {file: _number(known, name, file) for file in _FILES}
             letters = [letter for file, letter in _FLAGS.items() if known.values.get((name, file))]
@@ -87,7 +99,7 @@ def allocinfo_rows(trace: TraceSet) -> list[dict[str, Any]]:
     Raises:
         InputError: a snapshot is damaged.
     """
-    whens = {when: allocinfo(trace.snapshot("allocinfo", when)) for when in ("before", "after")}
+    whens = {when: allocinfo(trace.snapshot("allocinfo", when)) for when in _MOMENTS}
     places = {place for found in whens.values() for place in found or ()}
     rows = []
     for number, place in enumerate(sorted(places)):

@@ -17,6 +17,7 @@ from allocsim.initial_state.zoneinfo import parse_pagetypeinfo, parse_zoneinfo, 
 from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape, cache_shapes
 from allocsim.kernels.profile import DEFAULT
 from allocsim.kernels.release import GFP_BITS
+from allocsim.page_alloc.nodes import one_node
 from allocsim.page_alloc.zones import (
     MAX_PAGE_ORDER,
     ORDERS,
@@ -107,9 +108,13 @@ def make_machine(spec: Spec, settings: Mapping[str, int] | None = None) -> SpecM
         turns=[],
         facts=parse_sysfs_slab(snapshots["sysfs_slab.txt"]),
         zones=zones,
-        states=tuple(placed(each, *held[each.name]) for each in zones),
+        states=tuple(placed(each, *held[each.node, each.name]) for each in zones),
         zones_how=How.OBSERVED,
-        nodes=1,
+        nodes=one_node(spec.cpus),
+        nodes_how=How.OBSERVED,
+        memory_nodes=1,
+        span=None,
+        direct_map=None,
         lists=np.zeros((len(zones), spec.cpus, PCP_LISTS), np.int64),
         thp=True,
     )

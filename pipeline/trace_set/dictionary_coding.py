@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from allocsim.tables import distinct
 from pipeline.trace_set.column import Values
 from pipeline.trace_set.interning import Interner
 
@@ -45,7 +46,7 @@ class Coder:
 
     def _interner(self, name: str, numbers: Array) -> Interner | None:
         if name not in self._interners:
-            sample = np.unique(numbers[:: max(len(numbers) // _SAMPLE, 1)])
+            sample = distinct(numbers[:: max(len(numbers) // _SAMPLE, 1)])
             few = len(numbers) > _SAMPLE and len(sample) <= _FEW
             self._interners[name] = Interner() if few else None
         return self._interners[name]

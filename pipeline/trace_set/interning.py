@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from allocsim.tables import distinct
+
 if TYPE_CHECKING:
     from allocsim.tables import Array, Int64, UInt16, UInt64
 
@@ -44,7 +46,7 @@ class Interner:
         wrong = self.values.take(codes) != values
         if not wrong.any():
             return codes
-        self._add(np.unique(values[wrong]))
+        self._add(distinct(values[wrong]))
         return self.codes(values)
 
     def _slot_codes(self, values: UInt64) -> UInt16 | None:
@@ -52,7 +54,7 @@ class Interner:
         if self._table is None:
             if len(self.values):
                 return None
-            self._add(np.unique(values[:: max(len(values) // 4096, 1)]))
+            self._add(distinct(values[:: max(len(values) // 4096, 1)]))
             return self._slot_codes(values)
         slots = (values * self._multiplier) >> self._shift
         return self._table.take(slots.view(np.int64))
@@ -64,7 +66,7 @@ class Interner:
         at[at == len(ordered)] = 0
         new = ordered[at] != values
         if new.any():
-            self._add(np.unique(values[new]))
+            self._add(distinct(values[new]))
             return self._search(values)
         return self._order[at]
 
@@ -80,7 +82,7 @@ class Interner:
             for attempt in range(_TRIES):
                 self._multiplier = np.uint64((_GOLDEN * (2 * attempt + 1)) & (1 << 64) - 1)
                 slots = (self.values * self._multiplier) >> self._shift
-                if len(np.unique(slots)) == len(slots):
+                if len(distinct(slots)) == len(slots):
                     table = np.zeros(1 << bits, np.uint16)
                     table[slots] = np.arange(len(slots), dtype=np.uint16)
                     return table

@@ -63,6 +63,7 @@ _META: dict[str, Any] = {
     "snapshots": [str],
     "two_clocks?": {"says": str},
     "lacks?": [str],
+    "probes?": {_ALL: int},
     "beside?": {"missed": [str]},
     "synth?": {"seed": int, "changes": {_ALL: int | float | str}},
 }

@@ -213,6 +213,8 @@ class TraceSet:
         """
         if column not in {known.name for known in self.columns}:
             return []
+        if column in self._complete:
+            return list(self.names.get(column, ()))
         path = self.file("events.parquet")
         with _reading(path), _open(path, [column]) as file:
             for group in range(file.num_row_groups):

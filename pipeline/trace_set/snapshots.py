@@ -51,7 +51,7 @@ def slab_caches(path: Path) -> SlabCaches | None:
         return None
     caches = SlabCaches()
     for number, line in enumerate(text.splitlines(), 1):
-        words = line.split()
+        words = line.split(None, 3)
         if len(words) < 3:
             raise InputError(f"{path}: line {number} is not of a slab cache: {shown(line)}")
         cache, attribute, value = words[:3]
@@ -59,7 +59,7 @@ def slab_caches(path: Path) -> SlabCaches | None:
             caches.aliases[cache] = value
             continue
         # 350(12) is slabs_cpu_partial: objects, and slabs they lie on.
-        digits = value.partition("(")[0]
+        digits = value if value.isdecimal() else value.partition("(")[0]
         if is_count(digits):
             caches.values[cache, attribute] = int(digits)
         # By name: a script that takes them with grep or find has them in the order of the folder's

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from allocsim.initial_state.slabs import pre_trace_in
+from allocsim.recording.rcu_sheaves import UNKNOWN
+from allocsim.slub.cache_model import NO_KMALLOC_CACHE
 from allocsim.slub.requests import ObjectRequests
-from allocsim.slub.sheaves.sheaf_kmalloc import NO_KMALLOC_CACHE
 from allocsim.tables import stable_order
 from pipeline.replay.fidelity import kernel_settings
 from pipeline.replay.world import make_world
@@ -219,12 +220,16 @@ def _rows_by_cache(requests: ObjectRequests, caches: int) -> list[Int64]:
 
 def _again(parts: Sequence[ObjectRequests], later: int) -> ObjectRequests:
     """Requests once more, ``later`` events later: those of objects that live and die in them."""
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    requests = ObjectRequests(*columns)
+    given = {
+        name: np.concatenate(column)
+        for name, column in zip(ObjectRequests._fields, zip(*parts, strict=True), strict=True)
+        if all(part is not None for part in column)
+    }
+    requests = ObjectRequests(**given)
     op, handle = requests.op, requests.object
     whole = np.intersect1d(handle[op > 0], handle[op < 0])
     kept = np.flatnonzero(np.isin(handle, whole))
-    requests = ObjectRequests(*(column[kept] for column in columns))
+    requests = ObjectRequests(**{name: column[kept] for name, column in given.items()})
     ts, run = requests.ts, requests.run
     if ts is None or run is None or not len(kept):
         return requests
@@ -232,7 +237,9 @@ def _again(parts: Sequence[ObjectRequests], later: int) -> ObjectRequests:
         seq=requests.seq + later,
         object=requests.object + later,
         # No pause between the trace's end and the first of them: the least that there was.
-        ts=ts + (int(columns[5][-1]) - int(ts[0])),
+        ts=ts + (int(given["ts"][-1]) - int(ts[0])),
+        # When their sheaves came back is not to be shifted: they take a grace period.
+        due=None if requests.due is None else np.full(len(kept), UNKNOWN),
         run=np.where(run > 0, run + later, 0),
     )
 

@@ -140,7 +140,7 @@ def _page_ref(recorded: list[str]) -> str:
 
 
 def _nodes(nodes: int, local: int | None, other: int | None) -> str:
-    text = f"{nodes}, which a simulated placement takes as one (a what-if)"
+    text = f"{nodes}"
     if local is None or other is None or local + other <= 0:
         return text
     total = local + other

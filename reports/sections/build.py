@@ -26,6 +26,7 @@ from reports.sections import (
     overview,
     quality,
     questions,
+    roadmap,
     summary,
     sweeps,
 )
@@ -174,6 +175,7 @@ def _appendix(connection: DuckDBPyConnection, run: Row) -> Section:
             *directories.blocks(connection, number),
             *costs.blocks(connection, run, policies),
             *descriptors.blocks(connection, number),
+            *roadmap.blocks(connection, number),
             *remote.blocks(connection, number),
             *placement.blocks(connection, number),
             *validation.blocks(connection, number),

@@ -163,6 +163,7 @@ def _numbers(connection: DuckDBPyConnection, run: Row) -> Table:
             ),
         ),
     ]
+    lines += _pressure(row)
     if row["requests_left_out"] is not None:
         lines.append(
             (
@@ -182,6 +183,29 @@ def _numbers(connection: DuckDBPyConnection, run: Row) -> Table:
         ),
         [list(line) for line in lines],
     )
+
+
+def _pressure(row: Row) -> list[tuple[str, str, str, str]]:
+    """What the recording says of reclaim and compaction, which are not replayed."""
+    told = (
+        (
+            "Direct reclaims ●",
+            "direct_reclaims",
+            wording.percent(row["direct_reclaim_pct"]) + " of page allocations",
+            (
+                "Not replayed: a request gets its page as if it had not waited; what was reclaimed "
+                "is freed when its events say. A request may enter more than once."
+            ),
+        ),
+        ("Times kswapd woke ●", "kswapd_wakes", "", "Not replayed, likewise."),
+        ("Folios reclaim wrote ●", "folios_written", "", "To swap or to files."),
+        ("Compactions ●", "compactions", "", "Not replayed: pages stay where they were."),
+    )
+    return [
+        (name, wording.count(row[column]), share, what)
+        for name, column, share, what in told
+        if row[column] is not None
+    ]
 
 
 def _coverage(run: Row) -> str:

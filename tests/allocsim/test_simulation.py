@@ -35,7 +35,9 @@ def world(pages: int, profile: Profile = LINUX_7_2, **given_settings: int) -> Wo
     """Four caches over one zone of so many pages, of which an eighth is older than the trace."""
     zone = computed_zone(pages, CPUS)
     shapes = cache_shapes(profile, [(f"c{size}", size) for size in SIZES], CPUS, given_settings)
-    machine = MachineZones((zone,), (all_free(zone, reserved=1024),), CPUS, profile.pages, 0)
+    machine = MachineZones(
+        (zone,), (all_free(zone, reserved=1024),), CPUS, profile.pages, frozenset({0})
+    )
     return World(shapes, (0, 0, 2, 0), (0, 0, 0, 0), machine, profile=profile)
 
 
@@ -57,7 +59,16 @@ class Tape:
         slab, index = divmod(slot % (SLABS * shape.objects), shape.objects)
         return (cache + 1 << 30) + slab * (4096 << shape.order) + index * shape.size
 
-    def object(self, cpu: int, cache: int, slot: int, code: int, *, metadata: bool = False) -> None:
+    def object(
+        self,
+        cpu: int,
+        cache: int,
+        slot: int,
+        code: int,
+        *,
+        metadata: bool = False,
+        rcu: bool = False,
+    ) -> None:
         ptr = self.address(cache, slot)
         seq = len(self.events)
         pre_trace = ptr & 0x3FFFFFFF < PRE_TRACE_SLABS * (4096 << self.world.shapes[cache].order)
@@ -72,7 +83,10 @@ class Tape:
         if allocates and not metadata:
             self.born[ptr] = seq, cpu
         self.lived[ptr] = allocates
-        self.events.append(Event(seq, cpu, code, ptr=ptr, cache=cache, metadata=metadata))
+        # When a sheaf comes back that it may fill: at once or later; every fourth is not told.
+        due = -1 if seq % 4 == 0 else (seq + seq % 7 * 40) * MILLISECOND
+        event = Event(seq, cpu, code, ptr=ptr, cache=cache, metadata=metadata, rcu=rcu, due=due)
+        self.events.append(event)
 
     def page(self, cpu: int, order: int, gfp: int) -> None:
         seq = len(self.events)
@@ -138,9 +152,11 @@ def tapes(  # noqa: C901 - a kind of event each
             case 4 | 5 | 6:
                 cache = draw(st.integers(0, len(SIZES) - 1))
                 first, step = draw(st.integers(0, 400)), draw(st.sampled_from([1, 1, 7, 16]))
-                code = draw(st.sampled_from([KFREE, CACHE_FREE]))
+                code, rcu = draw(
+                    st.sampled_from([(KFREE, False), (CACHE_FREE, False), (KFREE, True)])
+                )
                 for n in range(draw(st.integers(1, 130))):
-                    tape.object(cpu, cache, first + n * step, code)
+                    tape.object(cpu, cache, first + n * step, code, rcu=rcu)
             case 7:
                 for _ in range(draw(st.integers(1, 40))):
                     tape.page(

@@ -44,7 +44,7 @@ class Failures(collections.Counter[str]):
         self[key] += 1
         if self[key] == 1:
             self._folder.mkdir(parents=True, exist_ok=True)
-            path = self._folder / f"{len(self)}-{target}"
+            path = self._folder / f"{len(self)}-{target.replace('/', '-')}"
             path.write_bytes(data)
             print(f"{key}\n  input: {path}\n{trace}", flush=True)
 
@@ -86,7 +86,8 @@ def _worker(
         process.kill() if hung else process.wait()
     if hung or process.returncode:
         what = "hangs" if hung else f"ends the process with {process.returncode}"
-        failures.add(target, what, (folder / "input").read_bytes())
+        begun = folder / "input"  # not there, if it had not yet come to the first
+        failures.add(target, what, begun.read_bytes() if begun.exists() else b"")
         return max(last, first)
     return first + count - 1
 

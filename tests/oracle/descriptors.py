@@ -59,7 +59,7 @@ class Descriptors:
             self.live[cache] += op
             if not pre_trace and path in {"main_hit", "spare_swap", "main_push"}:
                 self.fast[cache] += 1
-            for _, at_cpu, of_cache, slab, order, way in self.slub.pages[seen:]:
+            for _, at_cpu, of_cache, slab, order, way, _ in self.slub.pages[seen:]:
                 self.pages.append((number, of_cache, order, way))
                 queue.append((at_cpu, self.own, way, (of_cache, slab)))
 

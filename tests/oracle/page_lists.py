@@ -134,6 +134,7 @@ class PageAllocator:
     def __init__(self, machine: MachineZones) -> None:
         self.machine = machine
         self.rules = machine.rules
+        self.classes = len(machine.zones) // machine.memory_nodes.count  # zones of a node
         self.zones = [Buddy(machine, index) for index in range(len(machine.zones))]
         self.pcps = [
             [Pcp(buddy, zone.pcp[cpu], self.rules) for cpu in range(machine.cpus)]
@@ -195,7 +196,7 @@ class PageAllocator:
         unusable = (1 << order) - 1
         for o, lists in enumerate(buddy.lists):
             unusable += len(lists[Mt.HIGHATOMIC]) << o
-        if buddy.free_pages - unusable <= mark + buddy.zone.protection[highest]:
+        if buddy.free_pages - unusable <= mark + buddy.zone.protection[highest % self.classes]:
             return False
         if order == 0:
             return True
@@ -216,14 +217,26 @@ class PageAllocator:
         self.live[page] = [-1, 1 << request.order, False]
         return Outcome(PagePath.NO_BLOCK, -1, Pressure.RECLAIM)
 
+    def zonelist(self, highest: int) -> list[int]:
+        """R4.35: a node's zones from the highest downwards, then those of the next node."""
+        node, top = divmod(highest, self.classes)
+        return [
+            z
+            for near in self.machine.memory_nodes.near[node]
+            for z in range(near * self.classes + top, near * self.classes - 1, -1)
+            if self.machine.zones[z].managed
+        ]
+
     def _from_freelist(self, request: Request, pressure: Pressure) -> tuple[PagePath, int] | None:
         """get_page_from_freelist: R4.28, R4.29."""
         order, highest = request.order, request.highest
-        zonelist = [z for z in range(highest, -1, -1) if self.machine.zones[z].managed]
+        zonelist = self.zonelist(highest)
         first = pressure == Pressure.NONE
-        nofragment = first and bool(zonelist) and zonelist[0] == self.machine.normal
+        nofragment = first and bool(zonelist) and zonelist[0] in self.machine.normal
         for keep in (True, False) if nofragment else (False,):
             for z in zonelist:
+                if keep and z // self.classes != zonelist[0] // self.classes:
+                    break  # locality is worth more than little fragmentation
                 zone = self.machine.zones[z]
                 if self.below_high[z] or not self.watermark_ok(z, order, zone.wmark_high, highest):
                     self.below_high[z] = True

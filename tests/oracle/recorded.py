@@ -157,6 +157,8 @@ class Oracle:
         counts = code <= Ev.MM_PAGE_FREE or code == Ev.RSS_STAT
         if not counts or event["irq_flags"] & 0x18:  # an interrupt's work is not the task's (I6)
             return
+        if event.get("probe"):  # or not all recordings would show the same (T19)
+            return
         bits = event["gfp_flags"]
         if code == Ev.MM_PAGE_ALLOC and (bits & 0x0A) == 0x0A and not bits & 0x11100:
             event["near"] = self.did.get(event["pid"], False)

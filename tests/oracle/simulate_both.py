@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from allocsim.initial_state.slabs import FirstSeen, rebuild
-from allocsim.kernels.cache_shapes import CpuSlabShape
+from allocsim.kernels.cache_shapes import AskedShape, CpuSlabShape
 from allocsim.kernels.profile import LINUX_7_2
 from allocsim.page_alloc.paths import PAGE_COUNTERS, PagePath
+from allocsim.recording.rcu_sheaves import SheavesDue
 from allocsim.recording.requests import (
     LEFT_OUT,
     UNKNOWN_CACHE,
@@ -64,6 +65,8 @@ class World:
     runs: dict[int, tuple[int, int]] = field(default_factory=dict)  # seq -> run, left
     turns: Sequence[int] = ()  # events that turns of the vmstat workers precede
     profile: Profile = LINUX_7_2
+    direct_map: int = 0
+    own_nodes: bool = False
 
 
 @dataclass
@@ -77,8 +80,8 @@ class Outcome:
 
 def plain_pre_trace(
     world: World, events: Sequence[Event]
-) -> tuple[dict[int, tuple[int, int]], list[tuple[int, int, int, int]]]:
-    """Older objects and free places, as Slub's oracle wants them."""
+) -> tuple[dict[int, tuple[int, int]], list[tuple[int, int, int, int]], list[int]]:
+    """Older objects, free places, and nodes of older slabs, as Slub's oracle wants them."""
     keys: dict[tuple[int, int], int] = {}
     live: dict[int, tuple[int, int]] = {}
     free: dict[int, list[tuple[int, int, int, int]]] = {}
@@ -103,11 +106,12 @@ def plain_pre_trace(
         else:
             # What a CPU takes first lay in its main sheaf, as much as that holds.
             cpu = event.cpu % world.machine.cpus
-            if isinstance(shape, CpuSlabShape):
+            below = shape.cpu_slabs if isinstance(shape, AskedShape) else shape
+            if isinstance(below, CpuSlabShape):
                 # The first slabs it takes from were its own, and on its partial list.
                 if key not in owners:
                     sheaves[event.cache, cpu] += 1
-                    own = sheaves[event.cache, cpu] <= 1 + shape.cpu_partial_slabs
+                    own = sheaves[event.cache, cpu] <= 1 + below.cpu_partial_slabs
                     owners[key] = cpu if own else -1
                 row = (event.cache, key, index, owners[key])
                 (held if owners[key] >= 0 else free.setdefault(key, [])).append(row)
@@ -117,11 +121,19 @@ def plain_pre_trace(
                 held.append((event.cache, key, index, cpu))
             else:
                 free.setdefault(key, []).append((event.cache, key, index, -1))
-    return live, [row for key in sorted(free, reverse=True) for row in free[key]] + held
+    nodes = [_node(world, base - world.direct_map) for _, base in keys]
+    return live, [row for key in sorted(free, reverse=True) for row in free[key]] + held, nodes
+
+
+def _node(world: World, address: int) -> int:
+    """The node of what lies at an address of the direct map."""
+    zones = enumerate(world.machine.zones)
+    below = [z for z, zone in zones if zone.managed and zone.start_pfn <= address >> 12]
+    return max(below, default=0) // world.machine.classes
 
 
 def by_oracle(world: World, events: Sequence[Event], *, exhaustible: bool) -> Outcome:
-    live, free = plain_pre_trace(world, events)
+    live, free, older_node = plain_pre_trace(world, events)
     oracle = Simulated(
         world.shapes,
         world.kinds,
@@ -134,12 +146,14 @@ def by_oracle(world: World, events: Sequence[Event], *, exhaustible: bool) -> Ou
         exhaustible=exhaustible,
         turns=world.turns,
         profile=world.profile,
+        older_node=older_node,
+        own_nodes=world.own_nodes,
     )
     placed = oracle.run(list(events))
     return Outcome(
         placed.events,
         placed.slabs,
-        [counted(cache.stat) for cache in oracle.slub.caches],
+        [counted(cache.counters) for cache in oracle.slub.caches],
         {name: oracle.pages.counters[name] for name in PAGE_COUNTERS},
         {
             name: placed.counts[name]
@@ -163,7 +177,7 @@ def by_model(world: World, events: Sequence[Event], window: int) -> Outcome:
         )
     orders = np.array([shape.order for shape in world.shapes])
     generation = world.profile.slub.generation
-    pre_trace, free_before, _ = rebuild(
+    pre_trace, free_before, *_ = rebuild(
         seen.table, world.shapes, orders, world.machine.cpus, generation
     )
     simulation = Simulation(
@@ -174,7 +188,9 @@ def by_model(world: World, events: Sequence[Event], window: int) -> Outcome:
         pre_trace,
         free_before,
     )
-    maker = RecordedRequests(world.machine.zones, pre_trace.object)
+    told = [(event.seq, event.due) for event in events if event.rcu]
+    due = SheavesDue(*np.array(told, np.int64).reshape(-1, 2).T)
+    maker = RecordedRequests(world.machine.zones, pre_trace.object, due)
     outcome = Outcome({}, {}, [], {}, {})
     lives = []
     objects = plain_lives(events)
@@ -247,6 +263,7 @@ def _columns(events: Sequence[Event], objects: dict[int, int]) -> tuple[Any, ...
         "pfn": np.array([event.pfn for event in events]),
         "order": np.array([event.order for event in events], np.int32),
         "gfp_flags": np.array([event.gfp for event in events], np.uint64),
+        "probe": np.array([int(event.rcu) for event in events], np.uint8),
         "metadata": np.array([event.metadata for event in events]),
     }
     cache = np.array([_cache(event) for event in events], np.int32)

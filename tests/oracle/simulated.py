@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 from allocsim.kernels.profile import LINUX_7_2
 from allocsim.kernels.release import Generation
 from allocsim.page_alloc.allocator import ATOMIC, NO_RECLAIM
+from allocsim.page_alloc.nodes import NO_NODE
 from allocsim.page_alloc.paths import PagePath
 from allocsim.slub.requests import Op
 from allocsim.slub.sheaves.sheaf_kmalloc import sheaf_kmalloc_caches
+from tests.oracle.asked_sheaves import AskedSheaves
 from tests.oracle.cpu_slabs import Cache as CpuSlabsCache
 from tests.oracle.cpu_slabs import CpuSlabs
 from tests.oracle.page_lists import PageAllocator
@@ -44,7 +46,9 @@ class Event:
     of whole pages, because the cache is ``unsized``, or because it is not known; ``page``: (event
     that allocated the page or None, its first pfn, whether it is a slab's), None if it belongs to
     no page; ``block``: of a free by vfree (R4.31), the order of the block if it is the last of its
-    pages, -1 if it is another.
+    pages, -1 if it is another; ``rcu``: a free of which a probe says that kfree_rcu put the object
+    into a sheaf (T19), ``due`` when that came back (I12), -1: nothing tells; ``node``: the
+    memory node that an allocation names.
     """
 
     seq: int
@@ -61,10 +65,17 @@ class Event:
     block: int = 0
     large: bool = False
     unsized: bool = False
+    rcu: bool = False
+    due: int = -1
+    node: int = NO_NODE
 
     def __post_init__(self) -> None:
         if self.ts < 0:
             self.ts = self.seq * MILLISECOND
+
+
+def _free(event: Event) -> Op:
+    return Op.FREE_RCU if event.rcu else Op.FREE
 
 
 @dataclass
@@ -91,6 +102,8 @@ class Simulated:
         exhaustible: expect refused slab pages: copy everything before events that may ask.
         turns: events before which the vmstat worker has its turn on every CPU, as often as it has.
         profile: the kernel version.
+        older_node: node of slabs older than the trace, by key -2 downwards.
+        own_nodes: pages come from the node of the CPU, not from that of the recorded page.
     """
 
     def __init__(
@@ -107,6 +120,8 @@ class Simulated:
         exhaustible: bool = False,
         turns: Sequence[int] = (),
         profile: Profile = LINUX_7_2,
+        older_node: Sequence[int] = (),
+        own_nodes: bool = False,
     ) -> None:
         self.turns = Counter(turns)
         self.untraced = deque(untraced)
@@ -114,9 +129,24 @@ class Simulated:
         self.runs = runs or {}
         self.limit = 10
         self.slub: Slub | CpuSlabs
-        if profile.slub.generation is Generation.CPU_SLABS:
+        nodes: dict[str, Any] = {"older_node": older_node}
+        if machine.memory_nodes.count > 1:
+            nodes["nodes"] = machine.memory_nodes
+        if profile.slub.generation is Generation.SHEAVES_ASKED:
+            self.slub = AskedSheaves(
+                shapes,
+                max_order=self._max_order,
+                existing=pre_trace,
+                free_before=free_before,
+                kmalloc_caches=sheaf_kmalloc_caches(profile.slub, shapes),
+            )
+        elif profile.slub.generation is Generation.CPU_SLABS:
             self.slub = CpuSlabs(
-                shapes, max_order=self._max_order, existing=pre_trace, free_before=free_before
+                shapes,
+                max_order=self._max_order,
+                existing=pre_trace,
+                free_before=free_before,
+                **nodes,
             )
         else:
             self.slub = Slub(
@@ -125,13 +155,16 @@ class Simulated:
                 existing=pre_trace,
                 free_before=free_before,
                 kmalloc_caches=sheaf_kmalloc_caches(profile.slub, shapes),
+                **nodes,
             )
         self.pages = PageAllocator(machine)
         self.kinds, self.highest = kinds, highest
         self.cpus = machine.cpus
-        self.last = max(z for z, zone in enumerate(machine.zones) if zone.managed)
+        self.last = max(z % machine.classes for z, zone in enumerate(machine.zones) if zone.managed)
+        self.own_nodes = own_nodes
         self.pre_trace = pre_trace
         self.exhaustible = exhaustible
+        self.due: dict[int, int] = {}  # by handle, of frees that a probe shows
         self.live: dict[int, Event] = {}  # address -> the allocation of what is there
         self.placed = Placed()
 
@@ -165,7 +198,7 @@ class Simulated:
             if born.cache is None:
                 self._left_out("frees_left_out")
             else:
-                self._shown(event, born.cache, Op.FREE, born.seq)
+                self._shown(event, born.cache, _free(event), born.seq)
         elif event.metadata or event.large:
             return
         elif event.unsized:
@@ -175,7 +208,7 @@ class Simulated:
         elif event.seq not in self.pre_trace:
             self._left_out("frees_of_unseen_allocations")
         else:
-            self._shown(event, event.cache, Op.FREE, event.seq)
+            self._shown(event, event.cache, _free(event), event.seq)
 
     def _allocation(self, event: Event) -> None:
         self.live[event.ptr] = event
@@ -200,6 +233,8 @@ class Simulated:
         self.placed.counts["inferred_frees"] += len(due)
         self.placed.counts["recorded_requests"] += 1
         asked = [(cpu, of, Op.FREE_RCU, object_) for _, object_, of, cpu in due]
+        if op == Op.FREE_RCU:
+            self.due[handle] = event.due
         self._requests(event, [*asked, (event.cpu, cache, op, handle)])
 
     def _page_event(self, event: Event) -> None:
@@ -221,7 +256,7 @@ class Simulated:
                 ("page", event.seq),
                 event.order,
                 kind,
-                highest=self._highest(event.gfp),
+                highest=self._highest(event.gfp) + self._first_zone(cpu, event.pfn),
                 flags=ATOMIC if event.gfp & URGENCY == HIGH else 0,
             )
         elif born is None:
@@ -234,9 +269,22 @@ class Simulated:
         self.placed.counts["refused_pages"] += found.path == PagePath.NO_BLOCK
         self.placed.events[event.seq] = (found.path.name.lower(), -1, -1, found.pfn)
 
+    def _first_zone(self, cpu: int, pfn: int) -> int:
+        """The first zone of the node that the page lies on; or the CPU."""
+        machine = self.pages.machine
+        if machine.memory_nodes.count == 1:
+            return 0
+        if self.own_nodes:
+            return machine.memory_nodes.of_cpu[cpu] * machine.classes
+        below = [
+            z for z, zone in enumerate(machine.zones) if zone.managed and zone.start_pfn <= pfn
+        ]
+        return max(below, default=0) // machine.classes * machine.classes
+
     def _highest(self, gfp: int) -> int:
         """include/linux/gfp.h:gfp_zone; a zone the machine lacks falls to Normal, then the last."""
-        names = [zone.name for zone in self.pages.machine.zones]
+        machine = self.pages.machine
+        names = [zone.name for zone in machine.zones[: machine.classes]]
         wanted = "Normal"
         if gfp & DMA:
             wanted = "DMA"
@@ -287,11 +335,14 @@ class Simulated:
 
     def _shared(self) -> tuple[object, ...]:
         """What stays the same object when a state is recalled."""
-        return self.slub, self.pages.machine
+        below = [self.slub.below] if isinstance(self.slub, AskedSheaves) else []
+        return self.slub, *below, self.pages.machine
 
     def _may_ask(self, cpu: int, number: int, op: Op) -> bool:
         """Whether a request may need a page. Also a free may: for a sheaf, an object itself."""
         cache = self.slub.caches[number]
+        if self.pages.machine.memory_nodes.count > 1:
+            return True
         if isinstance(cache, CpuSlabsCache):
             c = cache.cpus.get(cpu % self.cpus)
             return op > 0 and (c is None or not c.freelist)
@@ -306,7 +357,20 @@ class Simulated:
         """One request and the pages it asks for: what it gives, or the order that was refused."""
         asked = len(self.slub.pages)
         run, left = self.runs.get(event.seq, (0, 0)) if op == Op.FROM_SHEAF else (0, 0)
-        found = self.slub.event(event.seq, cpu, cache, op, handle, event.ts, run, left)
+        due = self.due.get(handle, -1)
+        node = event.node if event.node < self.pages.machine.memory_nodes.count else NO_NODE
+        found = self.slub.event(
+            event.seq,
+            cpu,
+            cache,
+            op,
+            handle,
+            event.ts,
+            run,
+            left,
+            due,
+            node if op == Op.ALLOC else NO_NODE,
+        )
         refused = self._serve(self.slub.pages[asked:])
         return found if refused is None else refused
 
@@ -315,7 +379,7 @@ class Simulated:
     def _serve(self, wanted: Iterable[tuple[int, ...]]) -> int | None:
         """Slab pages asked for and given back by one event; the order of the first refused."""
         lives = []
-        for seq, cpu, cache, slab, order, way in wanted:
+        for seq, cpu, cache, slab, order, way, node in wanted:
             if way > 0:
                 found = self.pages.event(
                     cpu,
@@ -323,7 +387,7 @@ class Simulated:
                     ("slab", slab),
                     order,
                     self.kinds[cache],
-                    highest=self.highest[cache],
+                    highest=self.highest[cache] + node * self.pages.machine.classes,
                     # R3.7, allocate_slab: the order preferred to the fallback has no reclaim.
                     flags=NO_RECLAIM if order > self.slub.caches[cache].shape.min_order else 0,
                 )

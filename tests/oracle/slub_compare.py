@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import numpy as np
 
 from allocsim.kernels.profile import LINUX_7_2
-from allocsim.kernels.slub_rules import CpuSlabRules
+from allocsim.kernels.slub_rules import AskedRules, CpuSlabRules
+from allocsim.slub.asked_sheaves.cache import AskedSheaves
 from allocsim.slub.cpu_slabs import steps
 from allocsim.slub.cpu_slabs.cache import CpuSlabs
 from allocsim.slub.paths import AllocPath
 from allocsim.slub.requests import FreeBefore, ObjectRequests, PreTraceObjects, Refusals
 from allocsim.slub.sheaves import cache as sheaf_cache
+from allocsim.slub.sheaves.cache import SheafCache
 from allocsim.slub.sheaves.sheaf_kmalloc import sheaf_kmalloc_caches
 from allocsim.slub.slub import Slub
+from tests.oracle.asked_sheaves import AskedSheaves as AskedSheavesOracle
 from tests.oracle.cpu_slabs import CpuSlabs as CpuSlabsOracle
 from tests.oracle.slub import Slub as Oracle
 
@@ -26,12 +29,14 @@ if TYPE_CHECKING:
 
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.profile import Profile
+    from allocsim.page_alloc.nodes import Nodes
     from allocsim.slub.cpu_slabs.steps import CpuSlabState
+    from tests.oracle.slub import Cache
 
 
 @dataclass
 class Trace:
-    """Requests (seq, cpu, cache, op, handle, then perhaps ts, run, left), and the world."""
+    """Requests (seq, cpu, cache, op, handle, perhaps ts, run, left, due, node), and the world."""
 
     shapes: Sequence[CacheShape]
     cpus: int
@@ -41,14 +46,17 @@ class Trace:
     refusals: list[tuple[int, int]] = field(default_factory=list)
     freelist_order: Callable[[int, int, int], Sequence[int]] | None = None
     profile: Profile = LINUX_7_2
+    changes: list[tuple[int, Sequence[CacheShape]]] = field(default_factory=list)
+    nodes: Nodes | None = None
+    older_nodes: Sequence[int] = ()
 
 
 @dataclass
 class Outcome:
     """What came of a trace; the rest as its end left it.
 
-    `partial`: the node's lists of (slab, free list). `cpus`: of cpu slabs only, cache by cache and
-    CPU by CPU the slab, its two free lists, and the partial list.
+    `partial`: the nodes' lists, one behind the other, of (slab, free list). `cpus`: of cpu slabs
+    only, cache by cache and CPU by CPU the slab, its two free lists, and the partial list.
     """
 
     events: list[tuple[str, int, int]]
@@ -76,37 +84,67 @@ def by_oracle(trace: Trace) -> Outcome:
             max_order=max_order,
             existing=trace.pre_trace,
             free_before=trace.free_before,
+            nodes=trace.nodes,
+            older_node=trace.older_nodes,
             **extra,
         )
         return _of_cpu_slabs(machine, trace)
+    kmalloc_caches = [sheaf_kmalloc_caches(rules, trace.shapes)]
+    if isinstance(rules, AskedRules):
+        asked = AskedSheavesOracle(
+            trace.shapes,
+            max_order=max_order,
+            existing=trace.pre_trace,
+            free_before=trace.free_before,
+            kmalloc_caches=kmalloc_caches[0],
+            **extra,
+        )
+        return _of_asked(asked, trace)
+    for _, later in trace.changes:
+        kmalloc_caches.append(sheaf_kmalloc_caches(rules, later, kmalloc_caches))
     oracle = Oracle(
         trace.shapes,
         max_order=max_order,
         existing=trace.pre_trace,
         free_before=trace.free_before,
-        kmalloc_caches=sheaf_kmalloc_caches(rules, trace.shapes),
-        max_full_sheaves=rules.max_full_sheaves,
-        max_empty_sheaves=rules.max_empty_sheaves,
+        cpus=trace.cpus,
+        kmalloc_caches=kmalloc_caches[0],
+        changes=[
+            (*each, theirs) for each, theirs in zip(trace.changes, kmalloc_caches[1:], strict=True)
+        ],
         flush_batch=rules.flush_batch,
+        nodes=trace.nodes,
+        older_node=trace.older_nodes,
         **extra,
     )
     events = [oracle.event(*request) for request in trace.requests]
     counters = [counted(cache.stat) for cache in oracle.caches]
-    sheaves = [
-        [
-            sheaf
-            for pcs in cache.pcs.values()
-            for sheaf in (pcs.main, pcs.spare, pcs.rcu_free)
-            if sheaf
-        ]
-        + cache.full
-        + list(cache.prefilled.values())
-        + [sheaf for _, _, sheaf in cache.after_grace]
+    in_sheaves = [_in_sheaves(cache) for cache in oracle.caches]
+    partial = [
+        [(slab.number, slab.free) for node in cache.nodes for slab in node.partial]
         for cache in oracle.caches
     ]
-    in_sheaves = [sum(len(sheaf.objects) for sheaf in of_cache) for of_cache in sheaves]
-    partial = [[(slab.number, slab.free) for slab in cache.partial] for cache in oracle.caches]
     return Outcome(events, oracle.pages, counters, in_sheaves, partial)
+
+
+def _of_asked(machine: AskedSheavesOracle, trace: Trace) -> Outcome:
+    events = [machine.event(*request) for request in trace.requests]
+    below = _of_cpu_slabs(machine.below, replace(trace, requests=[]))
+    return replace(
+        below,
+        events=events,
+        counters=[counted(cache.counters) for cache in machine.caches],
+        in_sheaves=[_in_sheaves(cache) for cache in machine.caches],
+    )
+
+
+def _in_sheaves(cache: Cache) -> int:
+    """Objects in all sheaves of a cache."""
+    of_cpus = [(pcs.main, pcs.spare, pcs.rcu_free) for pcs in cache.pcs.values()]
+    sheaves = [sheaf for each in of_cpus for sheaf in each if sheaf]
+    sheaves += [sheaf for node in cache.nodes for sheaf in node.full]
+    sheaves += [*cache.prefilled.values(), *(sheaf for _, _, sheaf in cache.after_grace)]
+    return sum(len(sheaf.objects) for sheaf in sheaves)
 
 
 def _of_cpu_slabs(machine: CpuSlabsOracle, trace: Trace) -> Outcome:
@@ -114,7 +152,9 @@ def _of_cpu_slabs(machine: CpuSlabsOracle, trace: Trace) -> Outcome:
     outcome = Outcome(events, machine.pages, [], [0] * len(machine.caches), [])
     for cache in machine.caches:
         outcome.counters.append(counted(cache.stat))
-        outcome.partial.append([(slab.number, slab.freelist) for slab in cache.partial])
+        outcome.partial.append(
+            [(slab.number, slab.freelist) for node in cache.nodes for slab in node.partial]
+        )
         found = []
         for number in range(trace.cpus):
             cpu = cache.cpus.get(number)
@@ -153,7 +193,9 @@ def _by_model(trace: Trace, window: int, *, fast: bool) -> Outcome:
         columns[3].astype(np.int8),
         columns[4],
         *columns[5:7],
-        *columns[7:].astype(np.int32),
+        *columns[7:8].astype(np.int32),
+        *columns[8:9],
+        *columns[9:].astype(np.int16),
     )
     handles = np.array(list(trace.pre_trace), np.int64)
     places = np.array(list(trace.pre_trace.values()), np.int64).reshape(-1, 2)
@@ -169,7 +211,10 @@ def _by_model(trace: Trace, window: int, *, fast: bool) -> Outcome:
         trace.cpus,
         FreeBefore(*free),
         trace.freelist_order,
+        trace.changes,
         fast=fast,
+        nodes=trace.nodes,
+        older_nodes=np.array(trace.older_nodes, np.int64),
     )
     outcome = Outcome([], [], [], [], [])
     for part in windows(len(trace.requests), window):
@@ -190,13 +235,16 @@ def _by_model(trace: Trace, window: int, *, fast: bool) -> Outcome:
         slub.with_sheaves[number].in_sheaves() if number in slub.with_sheaves else 0
         for number in range(len(slub.caches))
     ]
-    for number, cache in enumerate(slub.caches):
-        if isinstance(cache, CpuSlabs):
-            state = cache.state
-            outcome.partial.append(_listed(state, state.numbers[steps.HEAD]))
+    for cache in slub.caches:
+        below = cache.below if isinstance(cache, AskedSheaves) else cache
+        if isinstance(below, CpuSlabs):
+            state = below.state
+            heads = state.nodes[steps.HEAD :: steps.NODE_SIZE]
+            outcome.partial.append([each for head in heads for each in _listed(state, head)])
             outcome.cpus.append([_cpu(state, cpu) for cpu in range(trace.cpus)])
             continue
-        partial = slub.with_sheaves[number].partial()
+        assert isinstance(cache, SheafCache)
+        partial = cache.partial()
         outcome.partial.append([(slab, places[::-1]) for slab, places in partial])
     return outcome
 
@@ -205,7 +253,7 @@ def _cpu(
     state: CpuSlabState, cpu: int
 ) -> tuple[int, list[int], list[int], list[tuple[int, list[int]]]]:
     first = cpu * steps.CPU_SIZE
-    slab, own, partial = state.cpus[first : first + steps.CPU_SIZE]
+    slab, own, partial, _ = state.cpus[first : first + steps.CPU_SIZE]
     listed = _listed(state, partial)
     if slab == steps.NONE:
         return -1, [], [], listed

@@ -34,10 +34,10 @@ class Run:
         return path, slab + 1, index
 
     def freed_slabs(self) -> list[int]:
-        return [slab + 1 for _, _, _, slab, _, way in self.slub.pages if way < 0]
+        return [slab + 1 for _, _, _, slab, _, way, _ in self.slub.pages if way < 0]
 
     def node_list(self) -> list[tuple[int, int]]:
-        return [(slab.number + 1, slab.inuse) for slab in self.cache.partial]
+        return [(slab.number + 1, slab.inuse) for slab in self.cache.nodes[0].partial]
 
     def cpu_list(self, cpu: int = 0) -> list[int]:
         return [slab.number + 1 for slab in self.cache.cpus[cpu].partial]

@@ -305,7 +305,7 @@ def two_zones(**rules: bool) -> PageAllocator:
         ZoneState((), b""),
     )
     return PageAllocator(
-        MachineZones((low, normal, empty), states, 1, PageRules(**rules), normal=1)
+        MachineZones((low, normal, empty), states, 1, PageRules(**rules), normal=frozenset({1}))
     )
 
 

@@ -35,10 +35,10 @@ class Run:
 
     def freed_slabs(self) -> list[int]:
         """Slabs freed, counted from 1 as the vectors do."""
-        return [slab + 1 for _, _, _, slab, _, way in self.slub.pages if way < 0]
+        return [slab + 1 for _, _, _, slab, _, way, _ in self.slub.pages if way < 0]
 
     def partial_list(self) -> list[tuple[int, int]]:
-        return [(slab.number + 1, slab.inuse) for slab in self.cache.partial]
+        return [(slab.number + 1, slab.inuse) for slab in self.cache.nodes[0].partial]
 
     def sheaves(self) -> int:
         """Sheaves that exist, the main sheaf made at boot included."""
@@ -70,7 +70,7 @@ def test_v2_960_there_and_back() -> None:
     paths = [path for path, _, _ in run.free_all()]
     pcs = run.cache.pcs[0]
     assert (len(pcs.main.objects), len(pcs.spare.objects)) == (60, 60)
-    assert (len(run.cache.full), len(run.cache.empty)) == (10, 0)
+    assert (len(run.cache.nodes[0].full), len(run.cache.nodes[0].empty)) == (10, 0)
     assert run.sheaves() == 12
     assert run.freed_slabs() == []
     assert sum(64 - used for _, used in run.partial_list()) == 240
@@ -143,5 +143,5 @@ def test_a_smaller_slab_when_the_order_is_refused() -> None:
     shapes = cache_shapes(LINUX_7_2, [("c", 512)], 2)
     slub = Slub(shapes, max_order=lambda _: 0)
     slub.event(0, 0, 0, +1, 0)
-    assert [order for _, _, _, _, order, _ in slub.pages] == [0, 0, 0, 0]
+    assert [order for _, _, _, _, order, *_ in slub.pages] == [0, 0, 0, 0]
     assert slub.caches[0].stat["order_fallback"] == 4

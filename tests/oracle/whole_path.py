@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import numpy as np
 
+from allocsim.initial_state.node_settings import sets_nodes
 from allocsim.kernels.cache_shapes import profile_of
 from allocsim.page_alloc.paths import PAGE_COUNTERS, PagePath
+from allocsim.recording.rcu_sheaves import UNKNOWN
 from allocsim.slub.paths import AllocPath
-from allocsim.trace.events import Ev
+from allocsim.trace.events import Ev, Probe
 from pipeline.replay.pricing import find_policies
 from pipeline.replay.read_back import RecordedRun
 from pipeline.replay.recorded import replay_trace
@@ -76,11 +78,14 @@ def events_of(path: Path, run: int, source: RecordedRun, trace: TraceSet) -> lis
         for symbol in [trace.symbols.name(site) or hex(site)]
     }
     nothing = np.zeros(trace.rows, np.int64)
+    told = source.sheaves_due()
+    due = {} if told is None else dict(zip(told.seq.tolist(), told.due.tolist(), strict=True))
     columns = [
         window.get(name, nothing).tolist()
         for name in ("cpu", "event", "ptr", "metadata", "pfn", "order", "gfp_flags", "ts")
     ]
-    sites = window.get("call_site", nothing).tolist()
+    asked = window.get("node", np.full(trace.rows, -1)).tolist()
+    sites, probes = window.get("call_site", nothing).tolist(), window.get("probe", nothing)
     sizes = window.get("bytes_alloc", nothing).tolist()
     events = []
     for seq, row in enumerate(zip(*columns, strict=True)):
@@ -94,7 +99,9 @@ def events_of(path: Path, run: int, source: RecordedRun, trace: TraceSet) -> lis
         large = seq in how and how[seq] is None
         page, block = pages.get(seq), blocks.get(seq, 0)
         event = Event(seq, cpu, code, ptr, metadata, cache, pfn, order, gfp, page, ts, block)
-        events.append(replace(event, large=large, unsized=unsized))
+        rcu = bool(probes[seq] == Probe.KFREE_RCU_SHEAF)
+        told = {"unsized": unsized, "rcu": rcu, "node": asked[seq]}
+        events.append(replace(event, large=large, due=due.get(seq, UNKNOWN), **told))
     return events
 
 
@@ -232,6 +239,8 @@ class WholePath:
             {seq: (run, left) for seq, run, left in runs},
             source.recorded.turns,
             profile_of(self.settings),
+            source.recorded.direct_map or 0,
+            sets_nodes(self.settings),
         )
         begin = time.process_time()
         outcome = by_oracle(plain, events, exhaustible=False)

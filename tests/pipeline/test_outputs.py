@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from pipeline.cli import app
+from pipeline.cli.typer_app import typer_app
 from pipeline.errors import OutputError
 from pipeline.export.protobuf import message
 from pipeline.outputs import (
@@ -210,7 +210,7 @@ import resource, sys
 from pathlib import Path
 from typer.testing import CliRunner
 
-from pipeline.cli import app
+from pipeline.cli.typer_app import typer_app
 from pipeline.errors import OutputError
 from pipeline.outputs import COMPARISON, claimed
 
@@ -284,7 +284,7 @@ def test_every_command_looks_before_it_works(
         ("link", "is a symbolic link"),
         (".", "is a folder"),
     ):
-        result = CliRunner().invoke(app, [*arguments, str(tmp_path / name)])
+        result = CliRunner().invoke(typer_app(), [*arguments, str(tmp_path / name)])
         assert isinstance(result.exception, OutputError)
         assert said in str(result.exception)
     assert database.read_bytes() == before

@@ -14,10 +14,10 @@ import pytest
 from allocsim.kernels.release import kernel_of
 from allocsim.refcount.alloc_levels import LEVELS
 from allocsim.refcount.freezability import VERDICTS, Verdict
-from pipeline.store.adding import counter_rows
+from pipeline.store.adding import counter_rows, roadmap_rows
 from pipeline.store.arrow import arrow_type
 from pipeline.store.schema import create_tables
-from pipeline.store.schema.dimensions import COUNTERS
+from pipeline.store.schema.dimensions import COUNTERS, ROADMAP_STEPS
 from pipeline.store.schema.recorded import OBJECT_FACTS, OBJECT_ORIGINS
 from pipeline.store.schema.table import from_loaded
 from reports.rules import titled
@@ -330,6 +330,9 @@ def empty_database() -> duckdb.DuckDBPyConnection:
     for row in counter_rows():
         columns = (column.name for column in COUNTERS.columns)
         insert(connection, "counters", **dict(zip(columns, row, strict=True)))
+    for row in roadmap_rows():
+        columns = (column.name for column in ROADMAP_STEPS.columns)
+        insert(connection, "roadmap_steps", **dict(zip(columns, row, strict=True)))
     return connection
 
 

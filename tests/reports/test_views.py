@@ -337,7 +337,7 @@ def test_every_view_has_the_columns_its_header_documents(ask: Callable[[str], Ro
 
 def test_every_size_and_count_of_every_view_is_bigint(ask: Callable[[str], Rows]) -> None:
     codes = {"run", "policy", "slice", "cpu", "pid", "order", "cache", "stack", "call_site"}
-    codes |= {"level", "entry_level"}
+    codes |= {"level", "entry_level", "step"}
     codes |= {"of_run", "idx", "alloc_cpu", "free_cpu", "moment", "key", "trace_id"}
     types = {"BIGINT", "DOUBLE", "VARCHAR", "BOOLEAN"}
     for name in VIEWS:

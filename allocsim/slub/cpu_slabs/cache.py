@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from collections import Counter
 from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from allocsim.page_alloc.nodes import one_node
 from allocsim.slub.cache_model import SlabsHeld
 from allocsim.slub.columns import (
     as_column,
     copied,
     event_column,
     grow,
+    grow_older,
     more_orders,
     more_structs,
     replay,
+    zonelists,
 )
 from allocsim.slub.cpu_slabs import steps
 from allocsim.slub.cpu_slabs.steps import (
@@ -42,8 +46,10 @@ from allocsim.slub.node_partial import INDEX_BITS
 from allocsim.slub.slabs import CACHE_BITS
 
 if TYPE_CHECKING:
-    from allocsim.kernels.cache_shapes import CpuSlabShape
+    from allocsim.kernels.cache_shapes import CacheShape, CpuSlabShape
+    from allocsim.page_alloc.nodes import Nodes
     from allocsim.slub.cache_model import CacheEvents
+    from allocsim.slub.columns import Column
     from allocsim.slub.freelist_random import FreelistOrder
     from allocsim.tables import Int64, Ints
 
@@ -59,9 +65,10 @@ class CpuSlabs:
         cpus: CPUs that may appear.
         freelist_order: as Slub has it.
         fast: compile what it does (columns).
+        nodes, older_nodes: as Slub has them.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a cache and its world
         self,
         shape: CpuSlabShape,
         number: int,
@@ -69,21 +76,40 @@ class CpuSlabs:
         freelist_order: FreelistOrder | None,
         *,
         fast: bool = False,
+        nodes: Nodes | None = None,
+        older_nodes: Int64 | None = None,
     ) -> None:
         self.shape, self.number, self.fast = shape, number, fast
         self.freelist_order = freelist_order
         self.stat: Counter[str] = Counter()
         numbers = [0] * steps.NUMBERS
-        numbers[steps.HEAD] = numbers[steps.TAIL] = numbers[steps.UNUSED] = NONE
+        numbers[steps.UNUSED] = NONE
         numbers[steps.BEST_ORDER], numbers[steps.BEST_OBJECTS] = shape.order, shape.objects
         numbers[steps.MIN_ORDER], numbers[steps.MIN_OBJECTS] = shape.min_order, shape.min_objects
         numbers[steps.MIN_PARTIAL] = shape.min_partial
         numbers[steps.CPU_PARTIAL_SLABS] = shape.cpu_partial_slabs
-        numbers[steps.BASE] = number << CACHE_BITS
+        nodes = nodes or one_node(cpus)
+        self._older_nodes = older_nodes
+        numbers[steps.BASE], numbers[steps.NODES] = number << CACHE_BITS, nodes.count
         cpu_structs, orders = [NONE] * (cpus * CPU_SIZE), list(range(shape.objects))
-        self.state = CpuSlabState(
-            *(as_column(each, fast=fast) for each in (numbers, cpu_structs, [], [], [], orders, []))
+        cpu_structs[steps.HOME :: CPU_SIZE] = [node * steps.NODE_SIZE for node in nodes.of_cpu]
+        of_nodes: Column = []
+        for has_memory in nodes.memory:
+            of_nodes += (NONE, NONE, 0, int(has_memory))
+        near = zonelists(nodes, steps.NODE_SIZE)
+        columns: tuple[Column, ...] = (
+            numbers,
+            cpu_structs,
+            of_nodes,
+            near,
+            [],
+            [],
+            [],
+            [],
+            orders,
+            [],
         )
+        self.state = CpuSlabState(*(as_column(each, fast=fast) for each in columns))
 
     def __deepcopy__(self, _: dict[int, Any]) -> CpuSlabs:
         """As deepcopy gives it, but quicker."""
@@ -131,9 +157,8 @@ class CpuSlabs:
 
     def replay(self, events: CacheEvents) -> None:
         """Replay a window's events; objects and paths are filled in."""
-        carried = (events.op < 0) & (events.parent < 0)
-        self._room_for_older(events.objects[carried] >> INDEX_BITS)
-        names = ("cpu", "op", "parent", "objects", "path", "max_order")
+        self.room_for_older(events)
+        names = ("cpu", "op", "parent", "objects", "path", "max_order", "node")
         given = CpuSlabEvents(
             *(event_column(getattr(events, name), fast=self.fast) for name in names)
         )
@@ -141,11 +166,25 @@ class CpuSlabs:
         replay(steps, self.state, given, len(events.op), self._make_room, tuple_type)
         events.objects[:] = given.objects
         events.path[:] = given.path
+        self.stat = self.counted()
+
+    def room_for_older(self, events: CacheEvents) -> None:
+        """Let slabs older than the trace that a window's frees are of be looked up."""
+        carried = (events.op < 0) & (events.parent < 0)
+        self._room_for_older(events.objects[carried] >> INDEX_BITS)
+
+    def counted(self) -> Counter[str]:
+        """The kernel's counters."""
         counted = map(int, self.state.numbers[: len(steps.COUNTERS)])
-        self.stat = Counter(dict(zip(steps.COUNTERS, counted, strict=True)))
+        return Counter(dict(zip(steps.COUNTERS, counted, strict=True)))
+
+    def change(self, shape: CacheShape, _now: int, _kmalloc_cache: int) -> None:
+        """As allocsim.slub.cache_model.CacheModel: min_partial alone can change."""
+        self.shape = replace(self.shape, min_partial=shape.min_partial)
+        self.state.numbers[steps.MIN_PARTIAL] = shape.min_partial
 
     def take_pages(self) -> Int64:
-        """Page requests since the last call: rows of event, CPU, slab, order, +1 or -1 (i8)."""
+        """Page requests since the last call: rows as allocsim.slub.cache_model.CacheModel (i8)."""
         n = self.state.numbers
         took = np.array(self.state.pages[: n[steps.PAGES]], np.int64)
         n[steps.PAGES] = 0
@@ -174,27 +213,43 @@ class CpuSlabs:
 
     def _make_room(self) -> None:
         """Make room for one more event at least, and for twice as much of what it lacked."""
+        self.room_for(0)
+
+    def room_for(self, bulk: int) -> None:
+        """The same, for so many allocations and as many frees besides (R3.39)."""
         c = self.state
         n = c.numbers
-        if n[steps.UNUSED] == NONE:
+        while not self._has_unused(2 * bulk + 2):
             self._more_structs()
-        if n[steps.CREATED] >= n[steps.ORDERED]:
+        if n[steps.CREATED] + bulk >= n[steps.ORDERED]:
             n[steps.ORDERED] = more_orders(
                 c,
                 self.freelist_order,
                 self.number,
                 self.shape.objects,
                 int(n[steps.CREATED]),
-                _AHEAD,
+                _AHEAD + 2 * bulk,
             )
         partial = [first for first in c.cpus[PARTIAL::CPU_SIZE] if first != NONE]
-        wanted = PAGE_SIZE * (max((c.slabs[first + SLABS] for first in partial), default=0) + 2)
-        grow(c, "pages", n[steps.PAGES] + wanted)
+        listed = max((c.slabs[first + SLABS] for first in partial), default=0)
+        grow(c, "pages", n[steps.PAGES] + PAGE_SIZE * (listed + 3 * bulk + 4))
+
+    def _has_unused(self, count: int) -> bool:
+        """Whether so many structs have no slab."""
+        slab = self.state.numbers[steps.UNUSED]
+        for _ in range(count):
+            if slab == NONE:
+                return False
+            slab = self.state.slabs[slab + steps.NEXT]
+        return True
 
     def _more_structs(self) -> None:
-        self.state.numbers[steps.UNUSED] = len(self.state.slabs)
-        more_structs(self.state, self._struct_size, steps.NEXT)
+        first, unused = len(self.state.slabs), self.state.numbers[steps.UNUSED]
+        more = more_structs(self.state, self._struct_size, steps.NEXT)
+        last = first + (more - 1) * self._struct_size
+        self.state.slabs[last + steps.NEXT] = unused
+        self.state.numbers[steps.UNUSED] = first
 
     def _room_for_older(self, keys: Int64) -> None:
         """Let slabs older than the trace, which have keys from -2 downwards, be looked up."""
-        grow(self.state, "older", -1 - int(keys.min(initial=NONE)))
+        grow_older(self.state, int(keys.min(initial=NONE)), self._older_nodes, steps.NODE_SIZE)

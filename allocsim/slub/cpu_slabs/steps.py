@@ -1,4 +1,4 @@
-"""SLUB of 6.12 event by event: a slab and a partial list on each CPU (R3.31 - R3.37, R3.40).
+"""SLUB of 6.12 event by event: a slab and a partial list on each CPU (R3.31 - R3.38, R3.40, R3.41).
 
 The rules as plain loops over columns of numbers, which stand for themselves and can be compiled as
 they are (allocsim.slub.columns). As in the kernel, a CPU and a slab are structs, here so many
@@ -30,25 +30,26 @@ NONE = -1  #: no slab, no object, the end of a list
 FULL, OF_CPU, CPU_LIST, NODE_LIST = range(4)  #: R3.40: full, cpu slab, cpu partial, node partial
 
 #: A CPU (struct kmem_cache_cpu): the slab it allocates from, the first place of its own free list,
-#: the first slab of its partial list.
-SLAB, FREELIST, PARTIAL, CPU_SIZE = range(4)
+#: the first slab of its partial list; its node.
+SLAB, FREELIST, PARTIAL, HOME, CPU_SIZE = range(5)
+#: A node (struct kmem_cache_node): its partial list; whether it has memory.
+HEAD, TAIL, LISTED, MEMORY_OF, NODE_SIZE = range(5)
 #: A slab: its key, as in Placement; order; how many objects it has; first place of slab->freelist;
 #: objects that are not on it, all of them in a CPU's slab; which list it is on; its neighbours on
-#: it (a CPU's list has no way back); length of a CPU's list from here on; by place, the place that
-#: follows on the free list.
-KEY, ORDER, OBJECTS, FREE, INUSE, WHERE, NEXT, PREV, SLABS, LINKS = range(10)
+#: it (a CPU's list has no way back); length of a CPU's list from here on; its node; by place, the
+#: place that follows on the free list.
+KEY, ORDER, OBJECTS, FREE, INUSE, WHERE, NEXT, PREV, SLABS, NODE, LINKS = range(11)
 
 COUNTERS = counted(Generation.CPU_SLABS)
-#: Places in ``numbers``: the kernel's counters, in the order of COUNTERS; the node's partial list:
-#: head, tail and length; slabs made, and how many may be made of the orders at hand; the first
-#: struct without a slab; how much of ``pages`` is used; the cache's shape, of which ``base`` is the
-#: key of its first slab.
+#: Places in ``numbers``: the kernel's counters, in the order of COUNTERS; slabs made, and how many
+#: may be made of the orders at hand; the first struct without a slab; how much of ``pages`` is
+#: used; the cache's shape, of which ``base`` is the key of its first slab; how many nodes.
 (
-    _ALLOC_FASTPATH,
+    ALLOC_FASTPATH,
     _ALLOC_SLOWPATH,
-    _FREE_FASTPATH,
+    FREE_FASTPATH,
     _FREE_SLOWPATH,
-    _ALLOC_SLAB,
+    ALLOC_SLAB,
     _FREE_SLAB,
     _ORDER_FALLBACK,
     _FREE_ADD_PARTIAL,
@@ -64,9 +65,11 @@ COUNTERS = counted(Generation.CPU_SLABS)
     _CPU_PARTIAL_FREE,
     _CPU_PARTIAL_NODE,
     _CPU_PARTIAL_DRAIN,
-    HEAD,
-    TAIL,
-    LISTED,
+    _ALLOC_NODE_MISMATCH,
+    _DEACTIVATE_FULL,
+    _DEACTIVATE_TO_HEAD,
+    _DEACTIVATE_TO_TAIL,
+    _DEACTIVATE_REMOTE_FREES,
     CREATED,
     ORDERED,
     UNUSED,
@@ -78,9 +81,10 @@ COUNTERS = counted(Generation.CPU_SLABS)
     MIN_PARTIAL,
     CPU_PARTIAL_SLABS,
     BASE,
+    NODES,
     NUMBERS,
-) = range(35)
-PAGE_SIZE = 5  #: numbers of a page request: event, CPU, slab, order, +1 or -1
+) = range(38)
+PAGE_SIZE = 6  #: numbers of a page request: event, CPU, slab, order, +1 or -1, node
 
 _IGNORED = int(AllocPath.IGNORED)
 _HIT, _PUSH = int(AllocPath.CPU_SLAB_HIT), int(AllocPath.CPU_SLAB_PUSH)
@@ -96,20 +100,25 @@ class CpuSlabState:
     """One cache between events.
 
     Args:
-        numbers: counters, lengths of lists, the cache's shape.
+        numbers: counters, the cache's shape.
         cpus: struct by struct.
-        slabs: likewise.
+        nodes, slabs: likewise.
+        near: of each node the nodes with memory, nearest first, as many as there are.
         struct_of: by number of a slab: its struct.
         older: the same of slabs older than the trace, by their keys, -2 downwards.
+        older_node: node of these.
         orders: places in the order new slabs hand them out, of one slab after the other.
         pages: page requests, one behind the other.
     """
 
     numbers: Column
     cpus: Column
+    nodes: Column
+    near: Column
     slabs: Column
     struct_of: Column
     older: Column
+    older_node: Column
     orders: Column
     pages: Column
 
@@ -121,7 +130,7 @@ CpuSlabColumns = namedtuple(  # type: ignore[misc] # noqa: PYI024 - its fields s
 
 
 class CpuSlabEvents(NamedTuple):
-    """A window's events, as CacheEvents has them; ``max_order`` is empty where it is None."""
+    """A window's events, as CacheEvents has them; ``max_order`` and ``node`` are empty if None."""
 
     cpu: Column
     op: Column
@@ -129,20 +138,22 @@ class CpuSlabEvents(NamedTuple):
     objects: Column
     path: Column
     max_order: Column
+    node: Column
 
 
 def replay(c: CpuSlabState, events: CpuSlabEvents, begin: int) -> int:
     """Replay events from one on; the one to go on with, which needs room, or their number."""
     n, cpus, slabs = c.numbers, c.cpus, c.slabs
-    at_cpus, ops, parents, objects, paths, orders = events
-    end = len(ops)
+    at_cpus, ops, parents, objects, paths, orders, asked = events
+    end, any_node = len(ops), len(asked) == 0
     hits = pushes = 0
     for at in range(begin, len(ops)):
         cpu = at_cpus[at] * CPU_SIZE
         slab = cpus[cpu + SLAB]
         if ops[at] > 0:
             place = cpus[cpu + FREELIST]
-            if place != NONE:
+            node = NONE if any_node or asked[at] < 0 else asked[at] * NODE_SIZE
+            if place != NONE and (node == NONE or slabs[slab + NODE] == node):
                 # mm/slub.c:__slab_alloc_node (6.12), R3.31
                 cpus[cpu + FREELIST] = slabs[slab + LINKS + place]
                 objects[at] = slabs[slab + KEY] << INDEX_BITS | place
@@ -153,7 +164,7 @@ def replay(c: CpuSlabState, events: CpuSlabEvents, begin: int) -> int:
                 end = at
                 break
             max_order = orders[at] if len(orders) else MAX_PAGE_ORDER
-            objects[at], paths[at] = slow_alloc(c, cpu, at, max_order)
+            objects[at], paths[at] = slow_alloc(c, cpu, node, at, max_order)
             continue
         found = objects[parents[at]] if parents[at] >= 0 else objects[at]
         objects[at] = found
@@ -172,26 +183,41 @@ def replay(c: CpuSlabState, events: CpuSlabEvents, begin: int) -> int:
             end = at
             break
         paths[at] = slow_free(c, cpu, found, at)
-    n[_ALLOC_FASTPATH] += hits
-    n[_FREE_FASTPATH] += pushes
+    n[ALLOC_FASTPATH] += hits
+    n[FREE_FASTPATH] += pushes
     return end
 
 
 def lacks_room(c: CpuSlabState, cpu: int) -> bool:
     """Whether one more event may need more than there is: a slab, pages of it and of a list's."""
     n, first = c.numbers, c.cpus[cpu + PARTIAL]
-    most = c.slabs[first + SLABS] + 2 if first != NONE else 1
+    most = c.slabs[first + SLABS] + 3 if first != NONE else 2
     return (
         n[UNUSED] == NONE or n[CREATED] >= n[ORDERED] or n[PAGES] + PAGE_SIZE * most > len(c.pages)
     )
 
 
-def slow_alloc(c: CpuSlabState, cpu: int, time: int, max_order: int) -> tuple[int, int]:
-    """mm/slub.c:___slab_alloc (6.12), R3.32: the CPU's own list is empty; object and path."""
+def slow_alloc(  # noqa: C901 - as the kernel has it
+    c: CpuSlabState, cpu: int, node: int, time: int, max_order: int
+) -> tuple[int, int]:
+    """mm/slub.c:___slab_alloc (6.12), R3.32, R3.41: the CPU's own list has none; object and path.
+
+    ``node``: the one asked for; NONE: any.
+    """
     n, cpus, slabs = c.numbers, c.cpus, c.slabs
     slab = cpus[cpu + SLAB]
     n[_ALLOC_SLOWPATH] += 1
+    if node != NONE and not c.nodes[node + MEMORY_OF]:
+        node = NONE
+    if slab != NONE and slabs[slab + NODE] != node and node != NONE:
+        n[_ALLOC_NODE_MISMATCH] += 1
+        deactivate_slab(c, cpu, slab, time)
+        slab = NONE
     if slab != NONE:
+        place = cpus[cpu + FREELIST]
+        if place != NONE:
+            cpus[cpu + FREELIST] = slabs[slab + LINKS + place]
+            return slabs[slab + KEY] << INDEX_BITS | place, _HIT
         n[_FREELIST_CMPXCHG] += 1
         if slabs[slab + FREE] != NONE:
             n[_ALLOC_REFILL] += 1
@@ -199,21 +225,75 @@ def slow_alloc(c: CpuSlabState, cpu: int, time: int, max_order: int) -> tuple[in
         n[_DEACTIVATE_BYPASS] += 1
         slabs[slab + WHERE] = FULL
         cpus[cpu + SLAB] = NONE
-    if cpus[cpu + PARTIAL] != NONE:
-        slab, path = cpus[cpu + PARTIAL], _CPU_PARTIAL
+    slab, path = cpus[cpu + PARTIAL], _CPU_PARTIAL
+    while slab != NONE:
         cpus[cpu + PARTIAL] = slabs[slab + NEXT]
-        n[_CPU_PARTIAL_ALLOC] += 1
-        n[_FREELIST_CMPXCHG] += 1
-    elif n[LISTED]:
-        slab, path = get_partial_node(c, cpu), _NODE_PARTIAL
+        if node == NONE or slabs[slab + NODE] == node:
+            n[_CPU_PARTIAL_ALLOC] += 1
+            break
+        slabs[slab + NEXT] = NONE
+        put_partials(c, slab, cpu, time)
+        slab = cpus[cpu + PARTIAL]
+    if slab == NONE:
+        slab, path = partial_slab(c, cpu, node, max_order), _NODE_PARTIAL
+    if slab != NONE:
         n[_FREELIST_CMPXCHG] += 1
     else:
-        slab, path = new_slab(c, cpu, time, max_order), _NEW_SLAB
+        wanted = cpus[cpu + HOME] if node == NONE else node
+        slab, path = new_slab(c, cpu, wanted, time, max_order), _NEW_SLAB
         if slab == NONE:
             return FAILED, _REFUSED
     slabs[slab + WHERE] = OF_CPU
     cpus[cpu + SLAB] = slab
     return load_freelist(c, cpu, slab), path
+
+
+def partial_slab(c: CpuSlabState, cpu: int, node: int, max_order: int) -> int:
+    """A slab of a node's partial list: mm/slub.c:get_partial, get_any_partial (6.12); NONE: none.
+
+    Of the node asked for; of others only if none was, or if that one has no pages either.
+    """
+    n, home = c.numbers, c.cpus[cpu + HOME]
+    wanted = home if node == NONE else node
+    if c.nodes[wanted + LISTED]:
+        return get_partial_node(c, wanted, cpu)
+    if n[NODES] > 1 and (node == NONE or n[MIN_ORDER] > max_order):
+        first = home // NODE_SIZE * n[NODES]
+        for other in c.near[first : first + n[NODES]]:
+            if other != NONE and c.nodes[other + LISTED] > n[MIN_PARTIAL]:
+                return get_partial_node(c, other, cpu)
+    return NONE
+
+
+def deactivate_slab(c: CpuSlabState, cpu: int, slab: int, time: int) -> None:
+    """Let go of a CPU's slab, with what it has free: mm/slub.c:deactivate_slab (6.12), R3.38."""
+    n, slabs = c.numbers, c.slabs
+    behind, first = slabs[slab + FREE], c.cpus[cpu + FREELIST]
+    c.cpus[cpu + SLAB] = c.cpus[cpu + FREELIST] = NONE
+    if behind != NONE:
+        n[_DEACTIVATE_REMOTE_FREES] += 1
+    n[_FREELIST_CMPXCHG] += 1
+    if first != NONE:
+        slabs[slab + FREE], last = first, first
+        slabs[slab + INUSE] -= 1
+        while slabs[slab + LINKS + last] != NONE:
+            last = slabs[slab + LINKS + last]
+            slabs[slab + INUSE] -= 1
+        slabs[slab + LINKS + last] = behind
+    if slabs[slab + INUSE] == 0 and c.nodes[slabs[slab + NODE] + LISTED] >= n[MIN_PARTIAL]:
+        n[_DEACTIVATE_EMPTY] += 1
+        discard(c, slab, cpu, time)
+    elif slabs[slab + FREE] == NONE:
+        n[_DEACTIVATE_FULL] += 1
+        slabs[slab + WHERE] = FULL
+    else:
+        n[_LIST_LOCK] += 1
+        if behind != NONE:
+            n[_DEACTIVATE_TO_TAIL] += 1
+            to_node(c, slab)
+        else:
+            n[_DEACTIVATE_TO_HEAD] += 1
+            to_head(c, slab)
 
 
 def load_freelist(c: CpuSlabState, cpu: int, slab: int) -> int:
@@ -226,16 +306,16 @@ def load_freelist(c: CpuSlabState, cpu: int, slab: int) -> int:
     return slabs[slab + KEY] << INDEX_BITS | place
 
 
-def get_partial_node(c: CpuSlabState, cpu: int) -> int:
+def get_partial_node(c: CpuSlabState, node: int, cpu: int) -> int:
     """mm/slub.c:get_partial_node (6.12), R3.33: one for the CPU, others for its list."""
-    n = c.numbers
+    n, nodes = c.numbers, c.nodes
     n[_LIST_LOCK] += 1
     n[_ALLOC_FROM_PARTIAL] += 1
-    found = n[HEAD]
+    found = nodes[node + HEAD]
     leave_node(c, found)
     wanted = n[CPU_PARTIAL_SLABS] // 2 + 1 if n[CPU_PARTIAL_SLABS] else 0
-    while wanted and n[LISTED]:
-        slab = n[HEAD]
+    while wanted and nodes[node + LISTED]:
+        slab = nodes[node + HEAD]
         leave_node(c, slab)
         to_cpu_partial(c, slab, cpu)
         n[_CPU_PARTIAL_NODE] += 1
@@ -243,8 +323,11 @@ def get_partial_node(c: CpuSlabState, cpu: int) -> int:
     return found
 
 
-def new_slab(c: CpuSlabState, cpu: int, time: int, max_order: int) -> int:
-    """mm/slub.c:allocate_slab (6.12): of the wanted order, else of the fallback order."""
+def new_slab(c: CpuSlabState, cpu: int, node: int, time: int, max_order: int) -> int:
+    """mm/slub.c:allocate_slab (6.12): of the wanted order, else of the fallback order.
+
+    For a node without memory the nearest one serves.
+    """
     n, slabs = c.numbers, c.slabs
     if n[MIN_ORDER] > max_order:
         return NONE
@@ -253,7 +336,7 @@ def new_slab(c: CpuSlabState, cpu: int, time: int, max_order: int) -> int:
         order, objects = n[MIN_ORDER], n[MIN_OBJECTS]
         n[_ORDER_FALLBACK] += 1
     number = n[CREATED]
-    slab = full_slab(c, n[BASE] + number, order, objects)
+    slab = full_slab(c, n[BASE] + number, order, objects, c.near[node // NODE_SIZE * n[NODES]])
     c.struct_of[number] = slab
     first = number * n[BEST_OBJECTS] % len(c.orders)
     for at in range(first + n[BEST_OBJECTS] - 1, first - 1, -1):
@@ -262,16 +345,16 @@ def new_slab(c: CpuSlabState, cpu: int, time: int, max_order: int) -> int:
             slabs[slab + LINKS + place] = slabs[slab + FREE]
             slabs[slab + FREE] = place
     n[CREATED] += 1
-    n[_ALLOC_SLAB] += 1
+    n[ALLOC_SLAB] += 1
     ask_pages(c, time, cpu, slab, +1)
     return slab
 
 
-def full_slab(c: CpuSlabState, key: int, order: int, objects: int) -> int:
+def full_slab(c: CpuSlabState, key: int, order: int, objects: int, node: int) -> int:
     """A struct for a slab with no free object."""
     slabs, slab = c.slabs, c.numbers[UNUSED]
     c.numbers[UNUSED] = slabs[slab + NEXT]
-    slabs[slab + KEY], slabs[slab + ORDER] = key, order
+    slabs[slab + KEY], slabs[slab + ORDER], slabs[slab + NODE] = key, order, node
     slabs[slab + OBJECTS] = slabs[slab + INUSE] = objects
     slabs[slab + FREE], slabs[slab + WHERE] = NONE, FULL
     return slab
@@ -296,7 +379,7 @@ def slow_free(c: CpuSlabState, cpu: int, found: int, time: int) -> int:
     if slabs[slab + INUSE]:
         return _SLAB_PUSH
     n[_LIST_LOCK] += 1
-    if where != NODE_LIST or n[LISTED] < n[MIN_PARTIAL]:
+    if where != NODE_LIST or c.nodes[slabs[slab + NODE] + LISTED] < n[MIN_PARTIAL]:
         return _SLAB_PUSH
     leave_node(c, slab)
     n[_FREE_REMOVE_PARTIAL] += 1
@@ -308,7 +391,8 @@ def older_slab(c: CpuSlabState, key: int) -> int:
     """A slab older than the trace: until something is known of it, it is full."""
     n = c.numbers
     if c.older[-2 - key] == NONE:
-        c.older[-2 - key] = full_slab(c, key, n[BEST_ORDER], n[BEST_OBJECTS])
+        node = c.older_node[-2 - key]
+        c.older[-2 - key] = full_slab(c, key, n[BEST_ORDER], n[BEST_OBJECTS], node)
     return c.older[-2 - key]
 
 
@@ -335,13 +419,15 @@ def to_cpu_partial(c: CpuSlabState, slab: int, cpu: int) -> None:
 
 
 def put_partials(c: CpuSlabState, slab: int, cpu: int, time: int) -> None:
-    """mm/slub.c:__put_partials (6.12), R3.37: a list to the node's; empty ones are freed."""
+    """mm/slub.c:__put_partials (6.12), R3.37: a list to the nodes'; empty ones are freed."""
     n, slabs = c.numbers, c.slabs
-    n[_LIST_LOCK] += 1
-    empty = NONE
+    empty = locked = NONE
     while slab != NONE:
-        following = slabs[slab + NEXT]
-        if slabs[slab + INUSE] == 0 and n[LISTED] >= n[MIN_PARTIAL]:
+        following, node = slabs[slab + NEXT], slabs[slab + NODE]
+        if node != locked:
+            n[_LIST_LOCK] += 1
+            locked = node
+        if slabs[slab + INUSE] == 0 and c.nodes[node + LISTED] >= n[MIN_PARTIAL]:
             slabs[slab + NEXT], empty = empty, slab
         else:
             to_node(c, slab)
@@ -354,31 +440,46 @@ def put_partials(c: CpuSlabState, slab: int, cpu: int, time: int) -> None:
 
 
 def to_node(c: CpuSlabState, slab: int) -> None:
-    """Put a slab at the end of the node's partial list."""
-    n, slabs, tail = c.numbers, c.slabs, c.numbers[TAIL]
+    """Put a slab at the end of its node's partial list."""
+    nodes, slabs, node = c.nodes, c.slabs, c.slabs[slab + NODE]
+    tail = nodes[node + TAIL]
     slabs[slab + PREV], slabs[slab + NEXT] = tail, NONE
     slabs[slab + WHERE] = NODE_LIST
     if tail != NONE:
         slabs[tail + NEXT] = slab
     else:
-        n[HEAD] = slab
-    n[TAIL] = slab
-    n[LISTED] += 1
+        nodes[node + HEAD] = slab
+    nodes[node + TAIL] = slab
+    nodes[node + LISTED] += 1
+
+
+def to_head(c: CpuSlabState, slab: int) -> None:
+    """Put a slab at the head of its node's partial list."""
+    nodes, slabs, node = c.nodes, c.slabs, c.slabs[slab + NODE]
+    head = nodes[node + HEAD]
+    slabs[slab + PREV], slabs[slab + NEXT] = NONE, head
+    slabs[slab + WHERE] = NODE_LIST
+    if head != NONE:
+        slabs[head + PREV] = slab
+    else:
+        nodes[node + TAIL] = slab
+    nodes[node + HEAD] = slab
+    nodes[node + LISTED] += 1
 
 
 def leave_node(c: CpuSlabState, slab: int) -> None:
-    """Take a slab off the node's partial list."""
-    n, slabs = c.numbers, c.slabs
+    """Take a slab off its node's partial list."""
+    nodes, slabs, node = c.nodes, c.slabs, c.slabs[slab + NODE]
     before, behind = slabs[slab + PREV], slabs[slab + NEXT]
     if before != NONE:
         slabs[before + NEXT] = behind
     else:
-        n[HEAD] = behind
+        nodes[node + HEAD] = behind
     if behind != NONE:
         slabs[behind + PREV] = before
     else:
-        n[TAIL] = before
-    n[LISTED] -= 1
+        nodes[node + TAIL] = before
+    nodes[node + LISTED] -= 1
 
 
 def discard(c: CpuSlabState, slab: int, cpu: int, time: int) -> None:
@@ -398,4 +499,5 @@ def ask_pages(c: CpuSlabState, time: int, cpu: int, slab: int, way: int) -> None
     at = n[PAGES]
     pages[at], pages[at + 1], pages[at + 2] = time, cpu // CPU_SIZE, c.slabs[slab + KEY]
     pages[at + 3], pages[at + 4] = c.slabs[slab + ORDER], way
+    pages[at + 5] = c.slabs[slab + NODE] // NODE_SIZE
     n[PAGES] = at + PAGE_SIZE

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from allocsim.kernels.cache_shapes import SheafShape
 from allocsim.kernels.slub_rules import sheaf_bytes
-from allocsim.slub.cache_model import SlabsHeld
+from allocsim.slub.cache_model import NO_KMALLOC_CACHE, SlabsHeld
 from allocsim.slub.sheaves.planned import Planned
 from allocsim.slub.sheaves.stepwise import Stepwise
 
 if TYPE_CHECKING:
-    from allocsim.kernels.cache_shapes import SheafShape
+    from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.slub_rules import SheafRules
+    from allocsim.page_alloc.nodes import Nodes
     from allocsim.slub.cache_model import CacheEvents
     from allocsim.slub.freelist_random import FreelistOrder
     from allocsim.tables import Int64, Ints
@@ -34,7 +36,9 @@ class SheafCache:
         rules: the kernel version's numbers.
         number: the cache's number.
         cpus: CPUs that may appear.
-        freelist_order, fast: as Slub has them.
+        freelist_order, fast, nodes, older_nodes: as Slub has them.
+        kmalloc_cache: the cache its sheaves are objects of (sheaf_kmalloc).
+        largest: the most that its capacity ever is; None: as it is.
 
     Attributes:
         sheaf_memory: sheaves allocated (+1) and freed (-1) in this window: event, CPU, sheaf, which
@@ -50,20 +54,58 @@ class SheafCache:
         cpus: int,
         freelist_order: FreelistOrder | None,
         *,
+        kmalloc_cache: int = NO_KMALLOC_CACHE,
+        largest: int | None = None,
         fast: bool = False,
+        nodes: Nodes | None = None,
+        older_nodes: Int64 | None = None,
     ) -> None:
         self.shape, self.rules, self.number = shape, rules, number
+        largest = shape.capacity if largest is None else largest
         self.stat: Counter[str] = Counter()
         self.sheaf_memory: list[list[int]] = []
         self.sheaf_objects: dict[int, int] = {}
-        self._may_plan = bool(shape.capacity) and not fast
-        self._cold = partial(Stepwise, shape, rules, number, cpus, freelist_order, fast=fast)
-        self._state: Stepwise | Planned = self._cold()
+        one = nodes is None or nodes.count == 1
+        self._may_plan = one and not fast
+        #: First number of the sheaves that are objects of a kmalloc cache, and that; the last last.
+        self._kmalloc_caches = [(0, kmalloc_cache)]
+        self._cold = partial(
+            Stepwise,
+            rules=rules,
+            number=number,
+            cpus=cpus,
+            freelist_order=freelist_order,
+            largest=largest,
+            fast=fast,
+            nodes=nodes,
+            older_nodes=older_nodes,
+        )
+        self._state: Stepwise | Planned = self._cold(shape)
 
     @property
     def sheaf_bytes(self) -> int:
         """Bytes that each of its sheaves asks kmalloc for (R3.10)."""
         return sheaf_bytes(self.rules, self.shape.capacity)
+
+    @property
+    def kmalloc_caches(self) -> list[int]:
+        """The caches that its sheaves are objects of, those it was made with, too."""
+        return sorted({cache for _, cache in self._kmalloc_caches} - {NO_KMALLOC_CACHE})
+
+    def kmalloc_cache_of(self, sheaf: int) -> int:
+        """The cache that a sheaf is an object of, which its capacity when it was made says."""
+        return next(cache for first, cache in reversed(self._kmalloc_caches) if first <= sheaf)
+
+    def change(self, shape: CacheShape, now: int, kmalloc_cache: int) -> None:
+        """As allocsim.slub.cache_model.CacheModel: capacity, barn and min_partial can change."""
+        if not isinstance(shape, SheafShape):
+            raise TypeError(f"the shape of {shape.name} is not of a kernel with sheaves")
+        may_plan, state = self._may_plan, self._stepwise()
+        if shape.capacity != self.shape.capacity:
+            self._kmalloc_caches.append((state.sheaves_made, kmalloc_cache))
+        state.change(shape, now)
+        self.shape, self._may_plan = shape, may_plan
+        self.stat, self.sheaf_memory = state.stat, state.memory
 
     def seed_free(self, slabs: Int64, places: Ints, cpus: Ints) -> None:
         """Before any event: free objects of slabs older than the trace, as FreeBefore has them."""
@@ -79,7 +121,7 @@ class SheafCache:
     def _plans(self, events: CacheEvents) -> bool:
         """Whether a window is to be planned, as far as its events say."""
         orders = events.max_order
-        if not self._may_plan:
+        if not (self._may_plan and self.shape.capacity):
             return False
         if np.any(np.abs(events.op) > 1) or (
             orders is not None and np.any(orders < self.shape.order)
@@ -98,13 +140,13 @@ class SheafCache:
     def _stepwise(self) -> Stepwise:
         if isinstance(self._state, Planned):
             self._may_plan = False
-            state = self._cold()
+            state = self._cold(self.shape)
             self._state.leave(state)
             self._state = state
         return self._state
 
     def take_pages(self) -> Int64:
-        """Page requests since the last call: rows of event, CPU, slab, order, +1 or -1 (i8)."""
+        """Page requests since the last call: rows as allocsim.slub.cache_model.CacheModel (i8)."""
         return self._state.take_pages()
 
     def in_sheaves(self) -> int:
@@ -112,7 +154,7 @@ class SheafCache:
         return self._state.in_sheaves()
 
     def partial(self) -> list[tuple[int, list[int]]]:
-        """Slabs of the partial list, and the places of their free objects, the head last."""
+        """Slabs of each node's partial list, and places of their free objects, the head last."""
         return self._state.partial()
 
     def slabs_held(self) -> SlabsHeld:

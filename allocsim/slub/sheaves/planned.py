@@ -61,10 +61,10 @@ class Planned:
             spare=[NO_SHEAF if sheaf == structs.NONE else sheaf // size - 1 for sheaf in spare],
             size=[c.sheaves[sheaf + SIZE] for sheaf in main],
             spare_full=[sheaf != structs.NONE and c.sheaves[sheaf + SIZE] > 0 for sheaf in spare],
-            full=state.sheaf_list(structs.FULL),
-            empty=state.sheaf_list(structs.EMPTY),
+            full=state.sheaf_list(c.nodes[structs.FULL]),
+            empty=state.sheaf_list(c.nodes[structs.EMPTY]),
             count=len(rows),
-            unused=state.sheaf_list(structs.UNUSED_SHEAF),
+            unused=state.sheaf_list(n[structs.UNUSED_SHEAF]),
         )
         self.slabs = Slabs(self.shape, self.stat, state.number, state.freelist_order)
         self.slabs.created = n[structs.CREATED]
@@ -95,10 +95,10 @@ class Planned:
                 to.put(to.sheaf(spare), full[spare] if sheaves.spare_full[cpu] else [])
         for number in sheaves.full:
             to.put(to.sheaf(number), full[number])
-            put_full(c, to.sheaf(number))
+            put_full(c, 0, to.sheaf(number))
         for number in sheaves.empty:
             to.put(to.sheaf(number), [])
-            put_empty(c, to.sheaf(number))
+            put_empty(c, 0, to.sheaf(number))
         for number in sheaves.unused:
             to.put_unused(to.sheaf(number))
         to.made_before(self.slabs.created)
@@ -176,10 +176,11 @@ class Planned:
         stat["sheaf_flush"] += len(planned.flushes) * capacity
 
     def take_pages(self) -> Int64:
-        """Page requests since the last call: rows of event, CPU, slab, order, +1 or -1 (i8)."""
+        """Page requests since the last call: rows as allocsim.slub.cache_model.CacheModel (i8)."""
         took = np.array(self.slabs.pages, np.int64).reshape(-1, 4)
         self.slabs.pages.clear()
-        return np.insert(took, 1, self._cpu[took[:, 0]], axis=1)
+        only = np.zeros((len(took), 1), np.int64)
+        return np.hstack((np.insert(took, 1, self._cpu[took[:, 0]], axis=1), only))
 
     def in_sheaves(self) -> int:
         """Objects in the sheaves of all CPUs and of the barn."""

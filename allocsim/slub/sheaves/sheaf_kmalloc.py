@@ -13,18 +13,22 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from allocsim.kernels.cache_shapes import SheafShape
-from allocsim.kernels.slub_rules import SheafRules, kmalloc_size, sheaf_bytes
+from allocsim.kernels.slub_rules import kmalloc_size, sheaf_bytes, sheaves_of
+from allocsim.page_alloc.nodes import NO_NODE
+from allocsim.slub.cache_model import NO_KMALLOC_CACHE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.slub_rules import SlubRules
+    from allocsim.slub.asked_sheaves.cache import AskedSheaves
     from allocsim.slub.cache_model import CacheEvents
     from allocsim.slub.sheaves.cache import SheafCache
     from allocsim.tables import Bools, Int8, Int64, Ints
 
-NO_KMALLOC_CACHE = -1
+    WithSheaves = SheafCache | AskedSheaves
+
 NO_OBJECT = -1
 
 
@@ -74,44 +78,60 @@ class SheafRequests(NamedTuple):
     no_sheaf: Bools
 
 
-def sheaf_kmalloc_caches(rules: SlubRules, shapes: Sequence[CacheShape]) -> list[int]:
+def sheaf_kmalloc_caches(
+    rules: SlubRules, shapes: Sequence[CacheShape], before: Sequence[Sequence[int]] = ()
+) -> list[int]:
     """Number of the cache each cache's sheaves are allocated from.
 
     -1 for a cache without sheaves, as all are in a kernel that has none, where the trace does not
     have that kmalloc cache, and where that one's own sheaves would come, in the end, from the cache
     itself (those of kmalloc-256 are objects of kmalloc-256): such sheaves are counted but take no
     object.
+
+    Args:
+        rules: of the kernel.
+        shapes: the caches.
+        before: the same of the shapes they had before, of which there may still be sheaves.
     """
+    sheaves = sheaves_of(rules)
     by_name = {shape.name: number for number, shape in enumerate(shapes)}
+    asked = [{each[number] for each in before} for number in range(len(shapes))]
     kmalloc_caches: list[int] = []
     for number, shape in enumerate(shapes):
         kmalloc_cache = NO_KMALLOC_CACHE
-        if isinstance(rules, SheafRules) and isinstance(shape, SheafShape) and shape.capacity:
-            size = kmalloc_size(sheaf_bytes(rules, shape.capacity))
+        if sheaves is not None and isinstance(shape, SheafShape) and shape.capacity:
+            size = kmalloc_size(sheaf_bytes(sheaves, shape.capacity))
             name = f"kmalloc-{size}" if size < 1024 else f"kmalloc-{size // 1024}k"
             kmalloc_cache = by_name.get(name, NO_KMALLOC_CACHE)
-        end = kmalloc_cache
-        while 0 <= end < number:
-            end = kmalloc_caches[end]
-        kmalloc_caches.append(NO_KMALLOC_CACHE if end == number else kmalloc_cache)
+        ends = [kmalloc_cache]
+        for end in ends:
+            if end not in (number, NO_KMALLOC_CACHE):
+                ends += asked[end].difference(ends)
+        kmalloc_caches.append(NO_KMALLOC_CACHE if number in ends else kmalloc_cache)
+        asked[number].add(kmalloc_caches[-1])
     return kmalloc_caches
 
 
-def before_their_kmalloc_caches(kmalloc_caches: Sequence[int]) -> tuple[list[int], int]:
-    """Cache numbers, each before the kmalloc cache of its sheaves; and the longest such chain.
+def before_their_kmalloc_caches(*kmalloc_caches: Sequence[int]) -> tuple[list[int], int]:
+    """Cache numbers, each before the kmalloc caches of its sheaves; and the longest such chain.
+
+    Args:
+        kmalloc_caches: as sheaf_kmalloc_caches has them, of each shape that caches have in turn.
 
     Raises:
         ValueError: a cache is, through others, its own kmalloc cache.
     """
-    depth = []
-    for number in range(len(kmalloc_caches)):
-        steps, at = 0, number
-        while at != NO_KMALLOC_CACHE:
-            steps, at = steps + 1, kmalloc_caches[at]
-            if steps > len(kmalloc_caches):
+    count = len(kmalloc_caches[0])
+    asked = [{each[number] for each in kmalloc_caches} for number in range(count)]
+    depth = [0] * count
+    for number in range(count):
+        level = {number}
+        while level:
+            level = set().union(*(asked[at] for at in level)) - {NO_KMALLOC_CACHE}
+            depth[number] += 1
+            if depth[number] > count:
                 raise ValueError(f"the sheaves of cache {number} would come from itself")
-        depth.append(steps)
-    sequence = sorted(range(len(kmalloc_caches)), key=lambda number: -depth[number])
+    sequence = sorted(range(count), key=lambda number: -depth[number])
     return sequence, max(depth, default=1)
 
 
@@ -136,22 +156,29 @@ def places(at: Int64, origin: Origin, before: Int64) -> Int64:
 
 
 def sheaves_wanted(
-    cache: SheafCache, events: CacheEvents, rows: Int64, origin: Origin
+    cache: SheafCache | AskedSheaves,
+    events: CacheEvents,
+    rows: Int64,
+    origin: Origin,
+    kmalloc_cache: int,
 ) -> SheafRequests:
-    """What a cache did with sheaves in the window it has just been through.
+    """What a cache did with sheaves of one kmalloc cache in the window it has just been through.
 
     A sheaf of a kmalloc cache must not make the cache it is from allocate another
     (SLAB_ALLOC_NO_RECURSE, mm/slub.c:__alloc_empty_sheaf 7.2). The sheaves a cache is made with are
     not from its kmalloc cache.
     """
-    known = set(cache.sheaf_objects)
+    known = cache.sheaf_objects
     kept, objects = [], []
     for at, on, number, way, pages in cache.sheaf_memory:
+        if cache.kmalloc_cache_of(number) != kmalloc_cache:
+            continue
         if way < 0 and number not in known:
             continue
-        known.add(number)
+        if way > 0:
+            known[number] = NO_OBJECT  # until its kmalloc cache has been through (handed_out)
         kept.append((at, on, way, number, 2 * pages))
-        objects.append(cache.sheaf_objects.get(number, NO_OBJECT))
+        objects.append(known[number])
     time, cpu, op, sheaf, before = np.array(kept, np.int64).reshape(-1, 5).T
     wants = op > 0
     no_sheaf: Bools = wants & cache.shape.name.startswith("kmalloc-")
@@ -233,11 +260,14 @@ def merge(
         no_sheaf=np.insert(no_sheaf, at, sheaves.no_sheaf),
         run=None if events.run is None else np.insert(events.run, at, 0),
         left=None if events.left is None else np.insert(events.left, at, 0),
+        node=None if events.node is None else np.insert(events.node, at, NO_NODE),
     )
     return merged, np.insert(rows, at, sheaves.row), np.insert(np.ones(len(rows), np.bool_), at, 0)
 
 
-def handed_out(caches: Mapping[int, SheafCache], sheaves: SheafRequests, objects: Int64) -> None:
+def handed_out(
+    caches: Mapping[int, SheafCache | AskedSheaves], sheaves: SheafRequests, objects: Int64
+) -> None:
     """Note what object each sheaf is, once its kmalloc cache has been through the window.
 
     Args:

@@ -18,16 +18,22 @@ from allocsim.slub.sheaves.structs import (
     FULL,
     FULL_COUNT,
     HEAD,
+    HOME,
+    LARGEST,
     LIST_LOCK,
     LISTED,
     MEMORY,
     MEMORY_SIZE,
     MIN_ORDER,
+    MIN_PARTIAL,
     NEXT_SHEAF,
+    NODE_SIZE,
+    NODES,
     NONE,
     PAGE_SIZE,
     PAGES,
     PCS_SIZE,
+    ROOM,
     SHEAF_ALLOC,
     SHEAF_FLUSH,
     SHEAF_FREE,
@@ -41,34 +47,35 @@ if TYPE_CHECKING:
     from allocsim.slub.sheaves.structs import SheafState
 
 
-def put_full(c: SheafState, sheaf: int) -> None:
-    """Give the barn a full sheaf."""
-    n = c.numbers
-    c.sheaves[sheaf + NEXT_SHEAF], n[FULL] = n[FULL], sheaf
-    n[FULL_COUNT] += 1
+def put_full(c: SheafState, node: int, sheaf: int) -> None:
+    """Give a node's barn a full sheaf."""
+    nodes = c.nodes
+    c.sheaves[sheaf + NEXT_SHEAF], nodes[node + FULL] = nodes[node + FULL], sheaf
+    nodes[node + FULL_COUNT] += 1
 
 
-def get_full(c: SheafState) -> int:
-    """Take a full sheaf of the barn, which has one."""
-    n, sheaf = c.numbers, c.numbers[FULL]
-    n[FULL] = c.sheaves[sheaf + NEXT_SHEAF]
-    n[FULL_COUNT] -= 1
+def get_full(c: SheafState, node: int) -> int:
+    """Take a full sheaf of a node's barn, which has one."""
+    nodes, sheaf = c.nodes, c.nodes[node + FULL]
+    nodes[node + FULL] = c.sheaves[sheaf + NEXT_SHEAF]
+    nodes[node + FULL_COUNT] -= 1
     return sheaf
 
 
-def put_empty(c: SheafState, sheaf: int) -> None:
-    """Give the barn an empty sheaf."""
-    n = c.numbers
-    c.sheaves[sheaf + NEXT_SHEAF], n[EMPTY] = n[EMPTY], sheaf
-    n[EMPTY_COUNT] += 1
+def put_empty(c: SheafState, node: int, sheaf: int) -> None:
+    """Give a node's barn an empty sheaf."""
+    nodes = c.nodes
+    c.sheaves[sheaf + NEXT_SHEAF], nodes[node + EMPTY] = nodes[node + EMPTY], sheaf
+    nodes[node + EMPTY_COUNT] += 1
 
 
 def empty_sheaf(c: SheafState, cpu: int, time: int, refused: int) -> int:
     """mm/slub.c:barn_get_empty_sheaf, else alloc_empty_sheaf (7.2); NONE: there is no memory."""
-    n, sheaf = c.numbers, c.numbers[EMPTY]
+    n, nodes, node = c.numbers, c.nodes, c.pcs[cpu + HOME]
+    sheaf = nodes[node + EMPTY]
     if sheaf != NONE:
-        n[EMPTY] = c.sheaves[sheaf + NEXT_SHEAF]
-        n[EMPTY_COUNT] -= 1
+        nodes[node + EMPTY] = c.sheaves[sheaf + NEXT_SHEAF]
+        nodes[node + EMPTY_COUNT] -= 1
         return sheaf
     if refused:
         return NONE
@@ -79,22 +86,23 @@ def empty_sheaf(c: SheafState, cpu: int, time: int, refused: int) -> int:
     else:
         sheaf = n[SHEAVES_END]
         n[SHEAVES_END] += sheaf_size(c)
-    c.sheaves[sheaf + SIZE] = 0
+    c.sheaves[sheaf + SIZE], c.sheaves[sheaf + ROOM] = 0, n[CAPACITY]
     note_sheaf(c, sheaf, cpu, time, +1)
     return sheaf
 
 
 def free_sheaf(c: SheafState, sheaf: int, cpu: int, time: int) -> None:
-    """mm/slub.c:free_empty_sheaf (7.2)."""
+    """mm/slub.c:free_empty_sheaf (7.2); the struct of one of another capacity is not used again."""
     n = c.numbers
     n[SHEAF_FREE] += 1
-    c.sheaves[sheaf + NEXT_SHEAF], n[UNUSED_SHEAF] = n[UNUSED_SHEAF], sheaf
+    if c.sheaves[sheaf + ROOM] == n[CAPACITY]:
+        c.sheaves[sheaf + NEXT_SHEAF], n[UNUSED_SHEAF] = n[UNUSED_SHEAF], sheaf
     note_sheaf(c, sheaf, cpu, time, -1)
 
 
 def sheaf_size(c: SheafState) -> int:
     """Numbers in a sheaf's struct."""
-    return CELLS + max(c.numbers[CAPACITY], 1)
+    return CELLS + max(c.numbers[LARGEST], 1)
 
 
 def note_sheaf(c: SheafState, sheaf: int, cpu: int, time: int, way: int) -> None:
@@ -109,30 +117,43 @@ def note_sheaf(c: SheafState, sheaf: int, cpu: int, time: int, way: int) -> None
 def refill(c: SheafState, sheaf: int, cpu: int, time: int, max_order: int) -> bool:
     """Fill a sheaf from the slabs, R3.13; whether it is full: mm/slub.c:refill_sheaf (7.2).
 
-    From partial slabs, whose remainder goes to the tail, then from new ones
-    (refill_objects, __slab_try_return_freelist).
+    From the own node's partial slabs, then from those of others that have more than they keep
+    (R3.25), then from new ones (refill_objects, __refill_objects_any).
     """
-    n, sheaves = c.numbers, c.sheaves
-    size, capacity = sheaves[sheaf + SIZE], n[CAPACITY]
-    got = size
-    if n[LISTED]:
-        n[LIST_LOCK] += 1
-    while n[LISTED] and got < capacity:
-        slab = n[HEAD]
-        taken = take_first(c, capacity - got, sheaf + CELLS + got)
-        got += taken
-        n[FREELIST_CMPXCHG] += 1
-        if n[HEAD] == slab:
-            n[FREELIST_CMPXCHG] += 1
-            n[LIST_LOCK] += 1
-            leave_list(c, slab)
-            to_list(c, slab)
-            break
+    n, sheaves, home = c.numbers, c.sheaves, c.pcs[cpu + HOME]
+    size, capacity = sheaves[sheaf + SIZE], sheaves[sheaf + ROOM]
+    got = from_list(c, home, sheaf, size)
+    if got < capacity and n[NODES] > 1:
+        first = home // NODE_SIZE * n[NODES]
+        for node in c.near[first : first + n[NODES]]:
+            if node != NONE and got < capacity and c.nodes[node + LISTED] > n[MIN_PARTIAL]:
+                got = from_list(c, node, sheaf, got)
     while got < capacity and n[MIN_ORDER] <= max_order:
-        got += new_slab(c, capacity - got, sheaf + CELLS + got, cpu, time, max_order)
+        got += new_slab(c, home, capacity - got, sheaf + CELLS + got, cpu, time, max_order)
     sheaves[sheaf + SIZE] = got
     n[SHEAF_REFILL] += got - size
     return got == capacity
+
+
+def from_list(c: SheafState, node: int, sheaf: int, got: int) -> int:
+    """Fill a sheaf from a node's partial slabs, whose remainder goes to the tail; its objects.
+
+    mm/slub.c:__refill_objects_node, __slab_try_return_freelist (7.2).
+    """
+    n, nodes, capacity = c.numbers, c.nodes, c.numbers[CAPACITY]
+    if nodes[node + LISTED]:
+        n[LIST_LOCK] += 1
+    while nodes[node + LISTED] and got < capacity:
+        slab = nodes[node + HEAD]
+        got += take_first(c, node, capacity - got, sheaf + CELLS + got)
+        n[FREELIST_CMPXCHG] += 1
+        if nodes[node + HEAD] == slab:
+            n[FREELIST_CMPXCHG] += 1
+            n[LIST_LOCK] += 1
+            leave_list(c, slab, node)
+            to_list(c, slab, node)
+            break
+    return got
 
 
 def flush(c: SheafState, sheaf: int, cpu: int, time: int) -> None:

@@ -29,6 +29,8 @@ from allocsim.slub.sheaves.structs import (
     MIN_ORDER,
     MIN_PARTIAL,
     NEXT,
+    NODE_SIZE,
+    NODES,
     NONE,
     ORDER_FALLBACK,
     PAGE_SIZE,
@@ -81,14 +83,16 @@ def slab_free(c: SheafState, first: int, end: int, cpu: int, time: int) -> None:
     n, slabs, cells = c.numbers, c.slabs, c.sheaves
     key = cells[first] >> INDEX_BITS
     slab = c.struct_of[key & NUMBER] if key >= 0 else c.older[-2 - key]
+    node = home_of(c, key)
     n[FREELIST_CMPXCHG] += 1
     count = end - first
     if slab < 0:
         n[LIST_LOCK] += 1
-        if count == objects_in(c, slab) and n[LISTED] >= n[MIN_PARTIAL]:
+        if count == objects_in(c, slab) and c.nodes[node + LISTED] >= n[MIN_PARTIAL]:
             discard(c, key, slab, cpu, time)
             return
         slab = listed_slab(c, key, slab)
+        to_list(c, slab, node)
         n[FREE_ADD_PARTIAL] += 1
     else:
         count += slabs[slab + COUNT]
@@ -99,10 +103,17 @@ def slab_free(c: SheafState, first: int, end: int, cpu: int, time: int) -> None:
     if count > end - first and count == objects_in(c, slabs[slab + KIND]):
         n[LIST_LOCK] += 1
         # nr_partial counts this slab too.
-        if n[LISTED] >= n[MIN_PARTIAL]:
+        if c.nodes[node + LISTED] >= n[MIN_PARTIAL]:
             n[FREE_REMOVE_PARTIAL] += 1
             discard(c, key, slabs[slab + KIND], cpu, time)
-            unlist(c, slab)
+            unlist(c, slab, node)
+
+
+def home_of(c: SheafState, key: int) -> int:
+    """The node a slab lies on (R3.25)."""
+    if c.numbers[NODES] == 1:
+        return 0
+    return c.node_of[key & NUMBER] if key >= 0 else c.older_node[-2 - key]
 
 
 def objects_in(c: SheafState, kind: int) -> int:
@@ -111,7 +122,7 @@ def objects_in(c: SheafState, kind: int) -> int:
 
 
 def listed_slab(c: SheafState, key: int, kind: int) -> int:
-    """A struct for a slab, at the tail of the list, with no free object yet."""
+    """A struct for a slab that goes on a list, with no free object yet."""
     n, slabs, slab = c.numbers, c.slabs, c.numbers[UNUSED]
     n[UNUSED] = slabs[slab + NEXT]
     n[UNUSED_COUNT] -= 1
@@ -120,14 +131,13 @@ def listed_slab(c: SheafState, key: int, kind: int) -> int:
         c.struct_of[key & NUMBER] = slab
     else:
         c.older[-2 - key] = slab
-    to_list(c, slab)
     return slab
 
 
-def unlist(c: SheafState, slab: int) -> None:
-    """Take a slab that has no free object any more, or is freed, off the list."""
+def unlist(c: SheafState, slab: int, node: int) -> None:
+    """Take a slab that has no free object any more, or is freed, off its node's list."""
     n, slabs = c.numbers, c.slabs
-    leave_list(c, slab)
+    leave_list(c, slab, node)
     key = slabs[slab + KEY]
     if key >= 0:
         c.struct_of[key & NUMBER] = slabs[slab + KIND]
@@ -137,9 +147,9 @@ def unlist(c: SheafState, slab: int) -> None:
     n[UNUSED_COUNT] += 1
 
 
-def take_first(c: SheafState, most: int, at: int) -> int:
-    """Take up to so many objects of the first slab, head first, into cells; how many."""
-    slabs, cells, slab = c.slabs, c.sheaves, c.numbers[HEAD]
+def take_first(c: SheafState, node: int, most: int, at: int) -> int:
+    """Take up to so many objects of a list's first slab, head first, into cells; how many."""
+    slabs, cells, slab = c.slabs, c.sheaves, c.nodes[node + HEAD]
     count = slabs[slab + COUNT]
     taken = min(count, most)
     top = slab + FREE + count - 1
@@ -147,17 +157,17 @@ def take_first(c: SheafState, most: int, at: int) -> int:
         cells[at + place] = slabs[top - place]
     slabs[slab + COUNT] = count - taken
     if taken == count:
-        unlist(c, slab)
+        unlist(c, slab, node)
     return taken
 
 
 def new_slab(  # noqa: PLR0913 - the cache, what is wanted, and what is refused
-    c: SheafState, wanted: int, at: int, cpu: int, time: int, max_order: int
+    c: SheafState, node: int, wanted: int, at: int, cpu: int, time: int, max_order: int
 ) -> int:
-    """Take up to so many objects of a new slab into cells; how many.
+    """Take up to so many objects of a new slab of a node into cells; how many.
 
-    mm/slub.c:allocate_slab, alloc_from_new_slab (7.2). The rest goes to the list, which is empty
-    where a new slab is made.
+    mm/slub.c:allocate_slab, alloc_from_new_slab (7.2). The rest goes to the head of the list. For a
+    node without memory the nearest one serves.
     """
     n, cells = c.numbers, c.sheaves
     order, objects, kind = n[BEST_ORDER], n[BEST_OBJECTS], NONE
@@ -168,11 +178,15 @@ def new_slab(  # noqa: PLR0913 - the cache, what is wanted, and what is refused
     key = n[BASE] + number
     n[CREATED] += 1
     n[ALLOC_SLAB] += 1
+    if n[NODES] > 1:
+        node = c.near[node // NODE_SIZE * n[NODES]]
+        c.node_of[number] = node
     ask_pages(c, key, kind, cpu, time, +1)
     c.struct_of[number] = kind
     slab = free = NONE
     if wanted < objects:
         slab = listed_slab(c, key, kind)
+        to_head(c, slab, node)
         c.slabs[slab + COUNT] = objects - wanted
         free = slab + FREE + objects - wanted
         n[LIST_LOCK] += 1
@@ -190,31 +204,43 @@ def new_slab(  # noqa: PLR0913 - the cache, what is wanted, and what is refused
     return taken
 
 
-def to_list(c: SheafState, slab: int) -> None:
-    """Put a slab at the tail of the partial list."""
-    n, slabs, tail = c.numbers, c.slabs, c.numbers[TAIL]
+def to_list(c: SheafState, slab: int, node: int) -> None:
+    """Put a slab at the tail of a node's partial list."""
+    nodes, slabs, tail = c.nodes, c.slabs, c.nodes[node + TAIL]
     slabs[slab + PREV], slabs[slab + NEXT] = tail, NONE
     if tail != NONE:
         slabs[tail + NEXT] = slab
     else:
-        n[HEAD] = slab
-    n[TAIL] = slab
-    n[LISTED] += 1
+        nodes[node + HEAD] = slab
+    nodes[node + TAIL] = slab
+    nodes[node + LISTED] += 1
 
 
-def leave_list(c: SheafState, slab: int) -> None:
-    """Take a slab off the partial list."""
-    n, slabs = c.numbers, c.slabs
+def to_head(c: SheafState, slab: int, node: int) -> None:
+    """Put a slab at the head of a node's partial list."""
+    nodes, slabs, head = c.nodes, c.slabs, c.nodes[node + HEAD]
+    slabs[slab + PREV], slabs[slab + NEXT] = NONE, head
+    if head != NONE:
+        slabs[head + PREV] = slab
+    else:
+        nodes[node + TAIL] = slab
+    nodes[node + HEAD] = slab
+    nodes[node + LISTED] += 1
+
+
+def leave_list(c: SheafState, slab: int, node: int) -> None:
+    """Take a slab off a node's partial list."""
+    nodes, slabs = c.nodes, c.slabs
     before, behind = slabs[slab + PREV], slabs[slab + NEXT]
     if before != NONE:
         slabs[before + NEXT] = behind
     else:
-        n[HEAD] = behind
+        nodes[node + HEAD] = behind
     if behind != NONE:
         slabs[behind + PREV] = before
     else:
-        n[TAIL] = before
-    n[LISTED] -= 1
+        nodes[node + TAIL] = before
+    nodes[node + LISTED] -= 1
 
 
 def discard(c: SheafState, key: int, kind: int, cpu: int, time: int) -> None:
@@ -231,4 +257,5 @@ def ask_pages(  # noqa: PLR0913 - a row of what is asked for
     at = n[PAGES]
     pages[at], pages[at + 1], pages[at + 2] = time, cpu // PCS_SIZE, key
     pages[at + 3], pages[at + 4] = n[MIN_ORDER if kind == SMALL else BEST_ORDER], way
+    pages[at + 5] = home_of(c, key) // NODE_SIZE
     n[PAGES] = at + PAGE_SIZE

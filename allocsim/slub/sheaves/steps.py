@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 from allocsim.slub.cache_model import FAILED
+from allocsim.slub.node_partial import INDEX_BITS
 from allocsim.slub.paths import AllocPath
 from allocsim.slub.requests import Op
 from allocsim.slub.sheaves.sheaf_steps import (
@@ -27,9 +28,10 @@ from allocsim.slub.sheaves.sheaf_steps import (
     put_full,
     refill,
 )
-from allocsim.slub.sheaves.slab_steps import new_slab, slab_free, take_first
+from allocsim.slub.sheaves.slab_steps import home_of, new_slab, slab_free, take_first
 from allocsim.slub.sheaves.structs import (
     ALLOC_FASTPATH,
+    ALLOC_NODE_MISMATCH,
     ALLOC_SLAB,
     ALLOC_SLOWPATH,
     BARN_GET,
@@ -50,22 +52,29 @@ from allocsim.slub.sheaves.structs import (
     FULL,
     FULL_COUNT,
     GRACE,
+    HOME,
+    LARGEST,
     LIST_LOCK,
     LISTED,
     MAIN,
     MAX_EMPTY,
     MAX_FULL,
     MEMORY,
+    MEMORY_OF,
     MEMORY_SIZE,
     MIN_OBJECTS,
     MIN_ORDER,
+    MIN_PARTIAL,
     NEXT_SHEAF,
+    NODE_SIZE,
+    NODES,
     NONE,
     ORDERED,
     PAGE_SIZE,
     PAGES,
     PCS_SIZE,
     RCU_FREE,
+    ROOM,
     SHEAF_PREFILL_FAST,
     SHEAF_PREFILL_SLOW,
     SHEAF_RETURN_FAST,
@@ -92,6 +101,7 @@ _REFUSED, _INSTALLED = int(AllocPath.FAILED), int(AllocPath.INSTALL_EMPTY)
 _PUT, _FLUSHED = int(AllocPath.BARN_PUT), int(AllocPath.FLUSH)
 _FLUSHED_MAIN, _SLOW_FREE = int(AllocPath.FLUSH_MAIN), int(AllocPath.SLOW_FREE)
 _PREFILLED, _RCU_FREED = int(AllocPath.FROM_SHEAF), int(AllocPath.RCU_FREE)
+_REMOTE_FREE = int(AllocPath.REMOTE_FREE)
 
 
 def replay(  # noqa: C901, PLR0912, PLR0915 - what most events do stands in the loop itself
@@ -99,8 +109,23 @@ def replay(  # noqa: C901, PLR0912, PLR0915 - what most events do stands in the 
 ) -> int:
     """Replay events from one on; the one to go on with, which needs room, or their number."""
     n, pcs, sheaves = c.numbers, c.pcs, c.sheaves
-    cpus, ops, parents, objects, paths, orders, no_sheaf, times, runs, left, prefilled = e
+    (
+        cpus,
+        ops,
+        parents,
+        objects,
+        paths,
+        orders,
+        no_sheaf,
+        times,
+        runs,
+        left,
+        dues,
+        asked,
+        prefilled,
+    ) = e
     capacity, end = n[CAPACITY], len(ops)
+    any_node, one_node = len(asked) == 0, n[NODES] == 1
     hits = pushes = rcu_frees = 0
     for at in range(begin, len(ops)):
         waiting = n[WAITING]
@@ -111,7 +136,7 @@ def replay(  # noqa: C901, PLR0912, PLR0915 - what most events do stands in the 
         main = pcs[cpu + MAIN]
         size = sheaves[main + SIZE]
         if op > 0:
-            if op == _ALLOC and size:
+            if op == _ALLOC and size and (any_node or asked[at] < 0):
                 # mm/slub.c:alloc_from_pcs (7.2)
                 sheaves[main + SIZE] = size - 1
                 objects[at] = sheaves[main + CELLS + size - 1]
@@ -133,7 +158,7 @@ def replay(  # noqa: C901, PLR0912, PLR0915 - what most events do stands in the 
             if found == FAILED:
                 paths[at] = _IGNORED
                 continue
-            if op == _FREE and size < capacity:
+            if op == _FREE and size < capacity and (one_node or may_keep(c, cpu, found)):
                 # mm/slub.c:free_to_pcs (7.2)
                 sheaves[main + CELLS + size] = found
                 sheaves[main + SIZE] = size + 1
@@ -142,7 +167,11 @@ def replay(  # noqa: C901, PLR0912, PLR0915 - what most events do stands in the 
                 continue
             if op == _FREE_RCU:
                 sheaf = pcs[cpu + RCU_FREE]
-                if sheaf != NONE and sheaves[sheaf + SIZE] + 1 < capacity:
+                if (
+                    sheaf != NONE
+                    and sheaves[sheaf + SIZE] + 1 < capacity
+                    and (one_node or is_local(c, cpu, found))
+                ):
                     # mm/slub.c:__kfree_rcu_sheaf (7.2)
                     size = sheaves[sheaf + SIZE]
                     sheaves[sheaf + CELLS + size] = found
@@ -167,11 +196,13 @@ def replay(  # noqa: C901, PLR0912, PLR0915 - what most events do stands in the 
                 sheaf = NONE
             prefilled[runs[at]] = sheaf
         elif op > 0:
-            objects[at], paths[at] = alloc(c, cpu, at, max_order, refused)
+            node = NONE if any_node else asked[at]
+            objects[at], paths[at] = alloc(c, cpu, node, at, max_order, refused)
         elif op == _FREE:
             paths[at] = free(c, cpu, objects[at], at, refused)
         else:
-            paths[at] = free_rcu(c, cpu, objects[at], at, refused, times[at])
+            due = dues[at] if len(dues) else NONE
+            paths[at] = free_rcu(c, cpu, objects[at], at, refused, times[at], due)
     n[ALLOC_FASTPATH] += hits
     n[FREE_FASTPATH] += pushes
     n[FREE_RCU_SHEAF] += rcu_frees
@@ -184,8 +215,8 @@ def lacks_room(c: SheafState) -> bool:
     It may fill two sheaves, and empty one: into slabs that were on no list, if there are as many.
     """
     n = c.numbers
-    most = n[CAPACITY] + 4
-    new = 2 * (n[CAPACITY] // n[MIN_OBJECTS] + 2)
+    most = n[LARGEST] + 4
+    new = 2 * (n[LARGEST] // n[MIN_OBJECTS] + 2)
     return (
         n[UNUSED_COUNT] < min(most, n[CREATED] + len(c.older) + new + 4)
         or n[CREATED] + new > n[ORDERED]
@@ -198,22 +229,29 @@ def lacks_room(c: SheafState) -> bool:
 # --- allocation
 
 
-def alloc(c: SheafState, cpu: int, time: int, max_order: int, refused: int) -> tuple[int, int]:
-    """An object where the main sheaf has none; and the path: R3.23.
+def alloc(  # noqa: C901, PLR0913 - the cache, the request, and what is refused
+    c: SheafState, cpu: int, node: int, time: int, max_order: int, refused: int
+) -> tuple[int, int]:
+    """An object where the main sheaf has none, or of a node; and the path: R3.23, R3.25.
 
-    mm/slub.c:__pcs_replace_empty_main (7.2).
+    mm/slub.c:alloc_from_pcs, __pcs_replace_empty_main (7.2).
     """
-    n, pcs, sheaves = c.numbers, c.pcs, c.sheaves
+    n, pcs, sheaves, home = c.numbers, c.pcs, c.sheaves, c.pcs[cpu + HOME]
     main, spare = pcs[cpu + MAIN], pcs[cpu + SPARE]
-    if n[CAPACITY] == 0:
-        return slow_alloc(c, cpu, time, max_order)
-    if spare != NONE and sheaves[spare + SIZE]:
+    if node != NONE and node * NODE_SIZE != home:
+        n[ALLOC_NODE_MISMATCH] += 1
+        return slow_alloc(c, cpu, node, time, max_order)
+    if sheaves[main + SIZE]:
+        path = _HIT
+    elif n[CAPACITY] == 0:
+        return slow_alloc(c, cpu, node, time, max_order)
+    elif spare != NONE and sheaves[spare + SIZE]:
         pcs[cpu + MAIN], pcs[cpu + SPARE] = spare, main
         path = _SWAPPED
-    elif n[FULL] != NONE:
+    elif c.nodes[home + FULL] != NONE:
         n[BARN_GET] += 1
-        put_empty(c, main)
-        pcs[cpu + MAIN] = get_full(c)
+        put_empty(c, home, main)
+        pcs[cpu + MAIN] = get_full(c, home)
         path = _GOT
     else:
         n[BARN_GET_FAIL] += 1
@@ -221,34 +259,59 @@ def alloc(c: SheafState, cpu: int, time: int, max_order: int, refused: int) -> t
         if spare == NONE:
             spare = empty_sheaf(c, cpu, time, refused)
         if spare == NONE:
-            return slow_alloc(c, cpu, time, max_order)
+            return slow_alloc(c, cpu, node, time, max_order)
         made = n[ALLOC_SLAB]
         if not refill(c, spare, cpu, time, max_order):
             flush(c, spare, cpu, time)
             free_sheaf(c, spare, cpu, time)
-            return slow_alloc(c, cpu, time, max_order)
+            return slow_alloc(c, cpu, node, time, max_order)
         pcs[cpu + MAIN], pcs[cpu + SPARE] = spare, main
         path = _REFILLED_NEW if n[ALLOC_SLAB] > made else _REFILLED
+    main = pcs[cpu + MAIN]
+    if node != NONE:
+        found = sheaves[main + CELLS + sheaves[main + SIZE] - 1]
+        if home_of(c, found >> INDEX_BITS) != home:
+            n[ALLOC_NODE_MISMATCH] += 1
+            return slow_alloc(c, cpu, node, time, max_order)
     n[ALLOC_FASTPATH] += 1
-    return pop(c, pcs[cpu + MAIN]), path
+    return pop(c, main), path
 
 
-def slow_alloc(c: SheafState, cpu: int, time: int, max_order: int) -> tuple[int, int]:
+def slow_alloc(c: SheafState, cpu: int, asked: int, time: int, max_order: int) -> tuple[int, int]:
     """One object by the slow path, R3.15, and the path: mm/slub.c:___slab_alloc (7.2).
 
-    The first partial slab stays on the list unless this was its last free object.
+    Of a node asked for its list and its pages come before the lists of others.
     """
-    n = c.numbers
+    n, nodes = c.numbers, c.nodes
     n[ALLOC_SLOWPATH] += 1
-    if n[LISTED]:
+    node = c.pcs[cpu + HOME] if asked == NONE else asked * NODE_SIZE
+    found = node
+    if nodes[node + LISTED] == 0:
+        tries = asked != NONE and nodes[node + MEMORY_OF] and n[MIN_ORDER] <= max_order
+        found = NONE if tries else any_list(c, cpu)
+    if found != NONE:
         n[LIST_LOCK] += 1
         n[FREELIST_CMPXCHG] += 1
-        take_first(c, 1, CELLS)
+        take_first(c, found, 1, CELLS)
         return c.sheaves[CELLS], _SLOW
     if n[MIN_ORDER] > max_order:
         return FAILED, _REFUSED
-    new_slab(c, 1, CELLS, cpu, time, max_order)
+    new_slab(c, node, 1, CELLS, cpu, time, max_order)
     return c.sheaves[CELLS], _SLOW_NEW
+
+
+def any_list(c: SheafState, cpu: int) -> int:
+    """The nearest node with more partial slabs than it keeps; NONE: none.
+
+    mm/slub.c:get_from_any_partial (7.2).
+    """
+    n = c.numbers
+    if n[NODES] > 1:
+        first = c.pcs[cpu + HOME] // NODE_SIZE * n[NODES]
+        for node in c.near[first : first + n[NODES]]:
+            if node != NONE and c.nodes[node + LISTED] > n[MIN_PARTIAL]:
+                return node
+    return NONE
 
 
 def prefill(  # noqa: PLR0913 - the cache, the request, and what is refused
@@ -261,9 +324,10 @@ def prefill(  # noqa: PLR0913 - the cache, the request, and what is refused
         n[SHEAF_PREFILL_FAST] += 1
     else:
         n[SHEAF_PREFILL_SLOW] += 1
-        if n[FULL] != NONE:
+        home = c.pcs[cpu + HOME]
+        if c.nodes[home + FULL] != NONE:
             n[BARN_GET] += 1
-            sheaf = get_full(c)
+            sheaf = get_full(c, home)
         else:
             n[BARN_GET_FAIL] += 1
             sheaf = empty_sheaf(c, cpu, time, refused)
@@ -279,21 +343,25 @@ def prefill(  # noqa: PLR0913 - the cache, the request, and what is refused
 def from_sheaf(c: SheafState, sheaf: int, cpu: int, time: int, max_order: int) -> tuple[int, int]:
     """An object of a prefilled sheaf; of the slow path where it has none."""
     if sheaf == NONE or c.sheaves[sheaf + SIZE] == 0:
-        return slow_alloc(c, cpu, time, max_order)
+        return slow_alloc(c, cpu, NONE, time, max_order)
     return pop(c, sheaf), _PREFILLED
 
 
 def return_sheaf(c: SheafState, cpu: int, sheaf: int, time: int, max_order: int) -> None:
     """mm/slub.c:kmem_cache_return_sheaf (7.2)."""
-    n = c.numbers
+    n, home = c.numbers, c.pcs[cpu + HOME]
+    if c.sheaves[sheaf + ROOM] != n[CAPACITY]:
+        flush(c, sheaf, cpu, time)
+        free_sheaf(c, sheaf, cpu, time)
+        return
     if c.pcs[cpu + SPARE] == NONE:
         c.pcs[cpu + SPARE] = sheaf
         n[SHEAF_RETURN_FAST] += 1
         return
     n[SHEAF_RETURN_SLOW] += 1
-    if n[FULL_COUNT] < n[MAX_FULL] and refill(c, sheaf, cpu, time, max_order):
+    if c.nodes[home + FULL_COUNT] < n[MAX_FULL] and refill(c, sheaf, cpu, time, max_order):
         n[BARN_PUT] += 1
-        put_full(c, sheaf)
+        put_full(c, home, sheaf)
         return
     flush(c, sheaf, cpu, time)
     free_sheaf(c, sheaf, cpu, time)
@@ -302,19 +370,31 @@ def return_sheaf(c: SheafState, cpu: int, sheaf: int, time: int, max_order: int)
 # --- free
 
 
-def free(c: SheafState, cpu: int, found: int, time: int, refused: int) -> int:
-    """A free where the main sheaf is full; the path: R3.24.
+def may_keep(c: SheafState, cpu: int, found: int) -> bool:
+    """Whether an object may go into a CPU's sheaves: mm/slub.c:can_free_to_pcs (7.2), R3.26."""
+    return is_local(c, cpu, found) or not c.nodes[c.pcs[cpu + HOME] + MEMORY_OF]
 
-    mm/slub.c:__pcs_replace_full_main (7.2).
+
+def is_local(c: SheafState, cpu: int, found: int) -> bool:
+    """Whether an object lies on a CPU's node."""
+    return home_of(c, found >> INDEX_BITS) == c.pcs[cpu + HOME]
+
+
+def free(c: SheafState, cpu: int, found: int, time: int, refused: int) -> int:
+    """A free where the main sheaf is full, or may not have the object; the path: R3.24.
+
+    mm/slub.c:slab_free, __pcs_replace_full_main (7.2).
     """
-    n, pcs, sheaves = c.numbers, c.pcs, c.sheaves
+    n, pcs, sheaves, home = c.numbers, c.pcs, c.sheaves, c.pcs[cpu + HOME]
     main, spare = pcs[cpu + MAIN], pcs[cpu + SPARE]
+    if not may_keep(c, cpu, found):
+        return slow_free(c, cpu, found, time, _REMOTE_FREE)
     if n[CAPACITY] == 0:
-        return slow_free(c, cpu, found, time)
+        return slow_free(c, cpu, found, time, _SLOW_FREE)
     if spare != NONE and sheaves[spare + SIZE] < n[CAPACITY]:
         pcs[cpu + MAIN], pcs[cpu + SPARE] = spare, main
         path = _SWAPPED
-    elif spare != NONE and n[FULL_COUNT] >= n[MAX_FULL]:
+    elif spare != NONE and c.nodes[home + FULL_COUNT] >= n[MAX_FULL]:
         n[BARN_PUT_FAIL] += 1
         flush(c, spare, cpu, time)
         pcs[cpu + MAIN], pcs[cpu + SPARE] = spare, main
@@ -330,7 +410,7 @@ def free(c: SheafState, cpu: int, found: int, time: int, refused: int) -> int:
             pcs[cpu + MAIN], pcs[cpu + SPARE] = empty, main
             path = _INSTALLED
         else:
-            put_full(c, main)
+            put_full(c, home, main)
             pcs[cpu + MAIN] = empty
             path = _PUT
     n[FREE_FASTPATH] += 1
@@ -338,38 +418,58 @@ def free(c: SheafState, cpu: int, found: int, time: int, refused: int) -> int:
     return path
 
 
-def slow_free(c: SheafState, cpu: int, found: int, time: int) -> int:
-    """Past the sheaves: mm/slub.c:__slab_free (7.2)."""
+def slow_free(c: SheafState, cpu: int, found: int, time: int, path: int) -> int:
+    """Past the sheaves: mm/slub.c:__slab_free (7.2); the path."""
     c.numbers[FREE_SLOWPATH] += 1
     c.sheaves[CELLS] = found
     slab_free(c, CELLS, CELLS + 1, cpu, time)
-    return _SLOW_FREE
+    return path
 
 
 def free_rcu(  # noqa: PLR0913 - the cache, the request, and what is refused
-    c: SheafState, cpu: int, found: int, time: int, refused: int, now: int
+    c: SheafState, cpu: int, found: int, time: int, refused: int, now: int, due: int
 ) -> int:
-    """kfree_rcu: mm/slub.c:__kfree_rcu_sheaf (7.2), R3.20; the path."""
+    """kfree_rcu: mm/slub.c:__kfree_rcu_sheaf (7.2), R3.20, R3.26; the path.
+
+    ``due`` is when the sheaf comes back if this fills it; NONE: a grace period from now.
+    """
     n, pcs, sheaves = c.numbers, c.pcs, c.sheaves
     sheaf = NONE
+    if not is_local(c, cpu, found):
+        return slow_free(c, cpu, found, time, _REMOTE_FREE)
     if n[CAPACITY]:
         sheaf = rcu_sheaf(c, cpu, time, refused)
     if sheaf == NONE:
         # Batches of pointers, freed by kfree_bulk: past all sheaves (R3.19, R3.20).
         n[FREE_RCU_SHEAF_FAIL] += 1
-        return slow_free(c, cpu, found, time)
+        return slow_free(c, cpu, found, time, _SLOW_FREE)
     n[FREE_RCU_SHEAF] += 1
     push(c, sheaf, found)
     if sheaves[sheaf + SIZE] == n[CAPACITY]:
-        sheaves[sheaf + DUE], sheaves[sheaf + FILLED_BY] = now + n[GRACE], cpu
-        sheaves[sheaf + NEXT_SHEAF] = NONE
-        if n[WAITING] == NONE:
-            n[WAITING] = sheaf
-        else:
-            sheaves[n[WAITING_LAST] + NEXT_SHEAF] = sheaf
-        n[WAITING_LAST] = sheaf
+        sheaves[sheaf + DUE] = now + n[GRACE] if due == NONE else due
+        sheaves[sheaf + FILLED_BY] = cpu
+        wait(c, sheaf)
         pcs[cpu + RCU_FREE] = NONE
     return _RCU_FREED
+
+
+def wait(c: SheafState, sheaf: int) -> None:
+    """A full sheaf of kfree_rcu among those that wait, in the order in which they are due."""
+    n, sheaves = c.numbers, c.sheaves
+    before, behind = n[WAITING_LAST], NONE
+    if n[WAITING] == NONE:
+        before = NONE
+    elif sheaves[before + DUE] > sheaves[sheaf + DUE]:
+        before, behind = NONE, n[WAITING]
+        while sheaves[behind + DUE] <= sheaves[sheaf + DUE]:
+            before, behind = behind, sheaves[behind + NEXT_SHEAF]
+    sheaves[sheaf + NEXT_SHEAF] = behind
+    if before == NONE:
+        n[WAITING] = sheaf
+    else:
+        sheaves[before + NEXT_SHEAF] = sheaf
+    if behind == NONE:
+        n[WAITING_LAST] = sheaf
 
 
 def rcu_sheaf(c: SheafState, cpu: int, time: int, refused: int) -> int:
@@ -397,14 +497,20 @@ def callbacks(c: SheafState, times: Column, time: int) -> bool:
         sheaf = n[WAITING]
         n[WAITING] = sheaves[sheaf + NEXT_SHEAF]
         cpu = sheaves[sheaf + FILLED_BY]
-        if n[FULL_COUNT] < n[MAX_FULL]:
+        if sheaves[sheaf + ROOM] == NONE:
+            # mm/slub.c:rcu_free_sheaf_nobarn (7.2), R3.27
+            flush(c, sheaf, cpu, time)
+            free_sheaf(c, sheaf, cpu, time)
+            continue
+        home = c.pcs[cpu + HOME]
+        if c.nodes[home + FULL_COUNT] < n[MAX_FULL]:
             n[BARN_PUT] += 1
-            put_full(c, sheaf)
+            put_full(c, home, sheaf)
             continue
         n[BARN_PUT_FAIL] += 1
         flush(c, sheaf, cpu, time)
-        if n[EMPTY_COUNT] < n[MAX_EMPTY]:
-            put_empty(c, sheaf)
+        if c.nodes[home + EMPTY_COUNT] < n[MAX_EMPTY]:
+            put_empty(c, home, sheaf)
         else:
             free_sheaf(c, sheaf, cpu, time)
     return True

@@ -14,27 +14,32 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from allocsim.page_alloc.nodes import one_node
 from allocsim.slub.columns import (
     as_column,
     copied,
     event_column,
     grow,
+    grow_older,
     more_orders,
     more_structs,
     replay,
+    zonelists,
 )
 from allocsim.slub.node_partial import INDEX_BITS
 from allocsim.slub.requests import Op
-from allocsim.slub.sheaves import steps, structs
-from allocsim.slub.sheaves.slab_steps import listed_slab
+from allocsim.slub.sheaves import change_steps, steps, structs
+from allocsim.slub.sheaves.slab_steps import home_of, listed_slab, to_list
 from allocsim.slub.sheaves.structs import (
     CELLS,
     FREE,
     MAIN,
     MEMORY_SIZE,
+    NODE_SIZE,
     NONE,
     PAGE_SIZE,
     PCS_SIZE,
+    ROOM,
     SIZE,
     SPARE,
     SheafColumns,
@@ -46,6 +51,7 @@ from allocsim.slub.slabs import CACHE_BITS
 if TYPE_CHECKING:
     from allocsim.kernels.cache_shapes import SheafShape
     from allocsim.kernels.slub_rules import SheafRules
+    from allocsim.page_alloc.nodes import Nodes
     from allocsim.slub.cache_model import CacheEvents
     from allocsim.slub.columns import Column
     from allocsim.slub.freelist_random import FreelistOrder
@@ -63,7 +69,10 @@ class Stepwise:
         number: the cache's number.
         cpus: CPUs that may appear.
         freelist_order: as Slub has it.
+        largest: the most that its capacity ever is (R3.27).
         fast: compile what it does (columns).
+        nodes: the memory nodes; None: all CPUs are on one.
+        older_nodes: as Slub has it.
     """
 
     def __init__(  # noqa: PLR0913 - a cache and its world
@@ -74,35 +83,47 @@ class Stepwise:
         cpus: int,
         freelist_order: FreelistOrder | None,
         *,
+        largest: int,
         fast: bool,
+        nodes: Nodes | None = None,
+        older_nodes: Int64 | None = None,
     ) -> None:
         self.shape, self.number, self.fast = shape, number, fast
+        self.largest = largest
+        nodes = nodes or one_node(cpus)
+        self._older_nodes = older_nodes
         self.freelist_order = freelist_order
         self.prefilled: dict[int, int] = {}  # sheaves handed out, by the run they serve
-        self.sheaf_size = CELLS + max(shape.capacity, 1)
+        self.sheaf_size = CELLS + max(largest, 1)
         self.struct_size = FREE + max(shape.objects, shape.min_objects)
         n = [0] * structs.NUMBERS
         for at in (
-            structs.FULL,
-            structs.EMPTY,
             structs.UNUSED_SHEAF,
             structs.WAITING,
             structs.WAITING_LAST,
         ):
             n[at] = NONE
-        n[structs.HEAD] = n[structs.TAIL] = n[structs.UNUSED] = NONE
-        n[structs.CAPACITY], n[structs.MIN_PARTIAL] = shape.capacity, shape.min_partial
+        n[structs.UNUSED] = NONE
+        n[structs.LARGEST] = largest
+        self._take_over(n)
         n[structs.BEST_ORDER], n[structs.BEST_OBJECTS] = shape.order, shape.objects
         n[structs.MIN_ORDER], n[structs.MIN_OBJECTS] = shape.min_order, shape.min_objects
-        n[structs.MAX_FULL], n[structs.MAX_EMPTY] = rules.max_full_sheaves, rules.max_empty_sheaves
         n[structs.FLUSH_BATCH], n[structs.GRACE] = rules.flush_batch, rules.grace_ns
-        n[structs.BASE] = number << CACHE_BITS
+        n[structs.BASE], n[structs.NODES] = number << CACHE_BITS, nodes.count
         n[structs.SHEAVES_END] = (cpus + 1) * self.sheaf_size
         pcs = [NONE] * (cpus * PCS_SIZE)
         pcs[MAIN::PCS_SIZE] = [self.sheaf(main) for main in range(cpus)]
+        pcs[structs.HOME :: PCS_SIZE] = [node * NODE_SIZE for node in nodes.of_cpu]
+        of_nodes: Column = []
+        for has_memory in nodes.memory:
+            of_nodes += (NONE, 0, NONE, 0, NONE, NONE, 0, int(has_memory))
         sheaves = [0] * n[structs.SHEAVES_END]
+        sheaves[ROOM :: self.sheaf_size] = [shape.capacity] * (cpus + 1)
         orders = list(range(shape.objects))
-        columns: list[Column] = [n, pcs, sheaves, [], [], [], orders, [], []]
+        columns: list[Column] = [
+            *(n, pcs, of_nodes, zonelists(nodes, NODE_SIZE), sheaves),
+            *([], [], [], [], [], orders, [], []),
+        ]
         self.state = SheafState(*(as_column(each, fast=fast) for each in columns))
 
     def __deepcopy__(self, _: dict[int, Any]) -> Stepwise:
@@ -111,9 +132,50 @@ class Stepwise:
         other.prefilled, other.state = self.prefilled.copy(), copied(self.state)
         return other
 
+    def _take_over(self, n: Column) -> None:
+        """Let the shape's numbers be those the steps go by."""
+        shape = self.shape
+        n[structs.CAPACITY], n[structs.MIN_PARTIAL] = shape.capacity, shape.min_partial
+        n[structs.MAX_FULL] = shape.max_full_sheaves
+        n[structs.MAX_EMPTY] = shape.max_empty_sheaves
+
+    def change(self, shape: SheafShape, now: int) -> None:
+        """Let the cache have another capacity, barn or min_partial from a moment on (R3.27).
+
+        Pages and sheaves that are asked for or given back are those of one event.
+
+        Args:
+            shape: what it is from now on.
+            now: the moment [ns].
+        """
+        c = self.state
+        n = c.numbers
+        n[structs.MEMORY] = 0
+        cpus = range(0, len(c.pcs), PCS_SIZE)
+        while not steps.callbacks(c, [now], 0):
+            self._make_room()
+        if shape.capacity != self.shape.capacity:
+            for cpu in cpus:
+                while not change_steps.drop_cpu(c, cpu, now):
+                    self._make_room()
+            while not change_steps.drop_barns(c):
+                self._make_room()
+            n[structs.UNUSED_SHEAF] = NONE
+        old, self.shape = self.shape, shape
+        self._take_over(n)
+        if shape.capacity != old.capacity:
+            for cpu in cpus:
+                self._make_room()
+                change_steps.new_main(c, cpu)
+
     def sheaf(self, number: int) -> int:
         """The struct of a sheaf, by its number; in front of them is that of none."""
         return (number + 1) * self.sheaf_size
+
+    @property
+    def sheaves_made(self) -> int:
+        """How many sheaves have a number."""
+        return int(self.state.numbers[structs.SHEAVES_END]) // self.sheaf_size - 1
 
     def add_sheaves(self, count: int) -> None:
         """Let there be so many sheaves in all; the new ones are empty, and nobody's."""
@@ -123,10 +185,11 @@ class Stepwise:
         grow(self.state, "sheaves", end)
         for sheaf in range(first, end, size):
             self.state.sheaves[sheaf + SIZE] = 0
+            self.state.sheaves[sheaf + ROOM] = self.shape.capacity
 
     def sheaf_list(self, first: int) -> list[int]:
-        """Numbers of the sheaves of a list, the first one last."""
-        sheaf, found = self.state.numbers[first], []
+        """Numbers of the sheaves of a list, by its first one, which comes last."""
+        sheaf, found = first, []
         while sheaf != NONE:
             found.append(sheaf // self.sheaf_size - 1)
             sheaf = self.state.sheaves[sheaf + structs.NEXT_SHEAF]
@@ -146,6 +209,7 @@ class Stepwise:
         n = self.state.numbers
         n[structs.CREATED] = n[structs.ORDERED] = slabs
         grow(self.state, "struct_of", slabs)
+        grow(self.state, "node_of", slabs)
 
     @property
     def stat(self) -> Counter[str]:
@@ -162,11 +226,13 @@ class Stepwise:
         )
 
     def list_slab(self, slab: int, objects: list[int]) -> None:
-        """Put a slab at the tail of the partial list, with objects, the next to be taken last."""
+        """Put a slab at its node's list's tail, with objects, the next to be taken last."""
         if self.state.numbers[structs.UNUSED] == NONE:
             self._more_structs()
         self._room_for_older(np.array([slab]))
-        free = listed_slab(self.state, slab, NONE) + FREE
+        struct = listed_slab(self.state, slab, NONE)
+        to_list(self.state, struct, home_of(self.state, slab))
+        free = struct + FREE
         self.state.slabs[free : free + len(objects)] = as_column(objects, fast=self.fast)
         self.state.slabs[free - FREE + structs.COUNT] = len(objects)
 
@@ -191,21 +257,27 @@ class Stepwise:
 
     def replay(self, events: CacheEvents) -> None:
         """Replay a window's events; objects and paths are filled in."""
-        count = len(events.op)
-        self.state.numbers[structs.MEMORY] = 0
         carried = (events.op < 0) & (events.parent < 0)
         self._room_for_older(events.objects[carried] >> INDEX_BITS)
-        names, run, prefilled = self._runs(events)
-        ts = np.zeros(count, np.int64) if events.ts is None else events.ts
-        columns = events._replace(run=run, ts=ts)
-        given = SheafEvents._make(
-            [*(event_column(each, fast=self.fast) for each in columns), prefilled]
-        )
+        names, given = self.given(events)
         tuple_type = SheafColumns if self.fast else None
-        replay(steps, self.state, given, count, self._make_room, tuple_type)
+        replay(steps, self.state, given, len(events.op), self._make_room, tuple_type)
+        self.take_back(events, given, names)
+
+    def given(self, events: CacheEvents) -> tuple[list[int], SheafEvents]:
+        """A window's runs of prefilled sheaves, and its events as steps take them."""
+        self.state.numbers[structs.MEMORY] = 0
+        names, run, prefilled = self._runs(events)
+        ts = np.zeros(len(events.op), np.int64) if events.ts is None else events.ts
+        columns = events._replace(run=run, ts=ts)
+        given = [*(event_column(each, fast=self.fast) for each in columns), prefilled]
+        return names, SheafEvents._make(given)
+
+    def take_back(self, events: CacheEvents, given: SheafEvents, names: list[int]) -> None:
+        """Fill in what became of a window's events."""
         events.objects[:] = given.objects
         events.path[:] = given.path
-        sheaves = zip(names, map(int, prefilled), strict=True)
+        sheaves = zip(names, map(int, given.prefilled), strict=True)
         self.prefilled |= {each: sheaf for each, sheaf in sheaves if sheaf != NONE}
 
     def _runs(self, events: CacheEvents) -> tuple[list[int], Int64, Column]:
@@ -230,7 +302,7 @@ class Stepwise:
         return memory
 
     def take_pages(self) -> Int64:
-        """Page requests since the last call: rows of event, CPU, slab, order, +1 or -1 (i8)."""
+        """Page requests since the last call: rows as allocsim.slub.cache_model.CacheModel (i8)."""
         n = self.state.numbers
         took = np.array(self.state.pages[: n[structs.PAGES]], np.int64)
         n[structs.PAGES] = 0
@@ -244,11 +316,12 @@ class Stepwise:
     def partial(self) -> list[tuple[int, list[int]]]:
         """As SheafCache has it."""
         c, found = self.state, []
-        slab = c.numbers[structs.HEAD]
-        while slab != NONE:
-            free = c.slabs[slab + FREE : slab + FREE + c.slabs[slab + structs.COUNT]]
-            found.append((c.slabs[slab + structs.KEY], [int(each) & _PLACE for each in free]))
-            slab = c.slabs[slab + structs.NEXT]
+        for head in c.nodes[structs.HEAD :: NODE_SIZE]:
+            slab = head
+            while slab != NONE:
+                free = c.slabs[slab + FREE : slab + FREE + c.slabs[slab + structs.COUNT]]
+                found.append((c.slabs[slab + structs.KEY], [int(each) & _PLACE for each in free]))
+                slab = c.slabs[slab + structs.NEXT]
         return found
 
     def can_be_planned(self) -> bool:
@@ -257,6 +330,7 @@ class Stepwise:
         spares = [sheaf for sheaf in c.pcs[SPARE::PCS_SIZE] if sheaf != NONE]
         return (
             c.numbers[structs.WAITING] == NONE
+            and c.numbers[structs.NODES] == 1
             and all(sheaf == NONE for sheaf in c.pcs[structs.RCU_FREE :: PCS_SIZE])
             and all(c.sheaves[sheaf + SIZE] in (0, self.shape.capacity) for sheaf in spares)
             and not self.prefilled
@@ -268,16 +342,24 @@ class Stepwise:
         """Make room for one more event at least, and for twice as much of what it lacked."""
         c, shape = self.state, self.shape
         n = c.numbers
-        most = shape.capacity + 4
-        new = 2 * (shape.capacity // shape.min_objects + 2)
+        most = self.largest + 4
+        new = 2 * (self.largest // shape.min_objects + 2)
         while n[structs.UNUSED_COUNT] < min(most, n[structs.CREATED] + len(c.older) + new + 4):
             self._more_structs()
+        if n[structs.NODES] > 1:
+            grow(c, "node_of", int(n[structs.CREATED]) + 2 * new)
         if n[structs.CREATED] + new > n[structs.ORDERED]:
             n[structs.ORDERED] = more_orders(
                 c, self.freelist_order, self.number, shape.objects, int(n[structs.CREATED]), 2 * new
             )
-        grow(c, "sheaves", n[structs.SHEAVES_END] + 4 * (CELLS + most))
         grow(c, "pages", n[structs.PAGES] + PAGE_SIZE * (most + new))
+        self.room_for_sheaves()
+
+    def room_for_sheaves(self) -> None:
+        """Make room for the sheaves that one more event may need."""
+        c = self.state
+        n = c.numbers
+        grow(c, "sheaves", n[structs.SHEAVES_END] + 4 * (CELLS + self.largest + 4))
         grow(c, "memory", n[structs.MEMORY] + 4 * MEMORY_SIZE)
 
     def _more_structs(self) -> None:
@@ -290,4 +372,4 @@ class Stepwise:
 
     def _room_for_older(self, keys: Int64) -> None:
         """Let slabs older than the trace, which have keys from -2 downwards, be looked up."""
-        grow(self.state, "older", -1 - int(keys.min(initial=NONE)))
+        grow_older(self.state, int(keys.min(initial=NONE)), self._older_nodes, NODE_SIZE)

@@ -21,21 +21,26 @@ if TYPE_CHECKING:
 NONE = -1  #: no sheaf, no slab; a slab without a free object
 SMALL = -2  #: likewise, of the fallback order
 
-#: A CPU (struct slub_percpu_sheaves): its sheaves.
-MAIN, SPARE, RCU_FREE, PCS_SIZE = range(4)
+#: A CPU (struct slub_percpu_sheaves): its sheaves; its node.
+MAIN, SPARE, RCU_FREE, HOME, PCS_SIZE = range(5)
+#: A node (struct node_barn, struct kmem_cache_node; R3.25): full and empty sheaves of its barn, by
+#: their first one, and how many; its partial list; whether it has memory.
+FULL, FULL_COUNT, EMPTY, EMPTY_COUNT, HEAD, TAIL, LISTED, MEMORY_OF, NODE_SIZE = range(9)
 #: A sheaf: how many objects it has; the next sheaf, where it is one of a list; the CPU that filled
-#: it by kfree_rcu, and when its grace period is over; its objects, the next to be taken last. The
-#: first struct is no sheaf but a place for objects on their way.
-SIZE, NEXT_SHEAF, FILLED_BY, DUE, CELLS = range(5)
+#: it by kfree_rcu, and when its grace period is over; its own capacity, NONE where it is to go past
+#: the barn (R3.27); its objects, the next to be taken last. The first struct is no sheaf but a
+#: place for objects on their way.
+SIZE, NEXT_SHEAF, FILLED_BY, DUE, ROOM, CELLS = range(6)
 #: A slab: its key, as in Placement; NONE or SMALL; free objects; its neighbours on the partial
 #: list; its free objects, the head of the free list last.
 KEY, KIND, COUNT, NEXT, PREV, FREE = range(6)
 
 COUNTERS = counted(Generation.SHEAVES)
 #: Places in ``numbers``: the kernel's counters, in the order of COUNTERS; lists of sheaves, by
-#: their first one; where their structs end; the partial list; slabs made, and how many may be made
-#: of the orders at hand; structs without a slab; how much of ``pages`` and ``memory`` is used; the
-#: cache's shape and the rules' numbers, of which ``BASE`` is the key of its first slab.
+#: their first one; where their structs end; slabs made, and how many may be made of the orders at
+#: hand; structs without a slab; how much of ``pages`` and ``memory`` is used; the cache's shape and
+#: the rules' numbers, of which ``LARGEST`` is the most that its capacity ever is and ``BASE`` the
+#: key of its first slab; how many nodes there are.
 (
     ALLOC_FASTPATH,
     ALLOC_SLOWPATH,
@@ -62,17 +67,11 @@ COUNTERS = counted(Generation.SHEAVES)
     FREE_REMOVE_PARTIAL,
     LIST_LOCK,
     FREELIST_CMPXCHG,
-    FULL,
-    FULL_COUNT,
-    EMPTY,
-    EMPTY_COUNT,
+    ALLOC_NODE_MISMATCH,
     UNUSED_SHEAF,
     WAITING,
     WAITING_LAST,
     SHEAVES_END,
-    HEAD,
-    TAIL,
-    LISTED,
     CREATED,
     ORDERED,
     UNUSED,
@@ -80,6 +79,7 @@ COUNTERS = counted(Generation.SHEAVES)
     PAGES,
     MEMORY,
     CAPACITY,
+    LARGEST,
     BEST_ORDER,
     BEST_OBJECTS,
     MIN_ORDER,
@@ -90,9 +90,10 @@ COUNTERS = counted(Generation.SHEAVES)
     FLUSH_BATCH,
     GRACE,
     BASE,
+    NODES,
     NUMBERS,
-) = range(54)
-PAGE_SIZE = 5  #: numbers of a page request: event, CPU, slab, order, +1 or -1
+) = range(50)
+PAGE_SIZE = 6  #: numbers of a page request: event, CPU, slab, order, +1 or -1, node
 MEMORY_SIZE = 5  #: of a sheaf made or freed: event, CPU, sheaf, +1 or -1, page requests before it
 
 
@@ -103,10 +104,13 @@ class SheafState:
     Args:
         numbers: counters, lists, the cache's shape.
         pcs: CPUs, struct by struct.
+        nodes: nodes likewise.
+        near: of each node the nodes with memory, nearest first, as many as there are.
         sheaves: sheaves likewise.
         slabs: slabs of the partial list likewise.
         struct_of: by number of a slab: its struct, NONE or SMALL.
-        older: the same of slabs older than the trace, by their keys, -2 downwards.
+        node_of: by number of a slab: its node, where there are several.
+        older, older_node: the same two of slabs older than the trace, by their keys, -2 downwards.
         orders: places in the order new slabs hand them out, of one slab after the other.
         pages: page requests, one behind the other.
         memory: sheaves made and freed, likewise.
@@ -114,10 +118,14 @@ class SheafState:
 
     numbers: Column
     pcs: Column
+    nodes: Column
+    near: Column
     sheaves: Column
     slabs: Column
     struct_of: Column
+    node_of: Column
     older: Column
+    older_node: Column
     orders: Column
     pages: Column
     memory: Column
@@ -147,4 +155,6 @@ class SheafEvents(NamedTuple):
     ts: Column
     run: Column
     left: Column
+    due: Column
+    node: Column
     prefilled: Column

@@ -30,7 +30,11 @@ class Lacking:
         if not types.names:  # tracefs's text: an event's fields are known when its lines are
             return
         for family, codes in FAMILIES.items():
-            members = [kept for kept in types.kept if kept.event.code in codes]
+            members = [
+                kept
+                for slot, kept in enumerate(types.kept)
+                if kept.event.code in codes and slot not in types.probes.slots
+            ]
             missing = {
                 kept.format.name: [
                     name for name in NEEDED[kept.event.code] if name not in kept.columns

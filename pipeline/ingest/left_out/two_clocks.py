@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from allocsim.tables import joined, rows_of
+from allocsim.tables import distinct, joined, rows_of
 from allocsim.trace.events import Ev
 
 if TYPE_CHECKING:
@@ -138,12 +138,13 @@ class ClockCheck:
         row = np.repeat(np.arange(len(start)), np.diff(start, append=len(uses.key)))
         two = np.logical_and.reduceat((uses.cpu == low[row]) | (uses.cpu == high[row]), start)
         two &= low != high
+        pair = distinct(low[two].astype(np.int64) << 16 | high[two])
         found = [
             self._pair(uses.take((two & (low == one) & (high == other))[row]), int(cpu), int(of))
-            for one, other in np.unique(np.stack([low[two], high[two]], axis=1), axis=0).tolist()
+            for one, other in zip((pair >> 16).tolist(), (pair & 0xFFFF).tolist(), strict=True)
             for cpu, of in ((one, other), (other, one))
         ]
-        return [pair for pair in found if pair is not None]
+        return [each for each in found if each is not None]
 
     def _pair(self, uses: _Uses, cpu: int, of: int) -> Behind | None:
         """Whether ``cpu`` is behind ``of``, by what just these two used, ordered as ``behind``."""

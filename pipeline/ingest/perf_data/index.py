@@ -2,7 +2,7 @@
 
 perf writes one CPU's buffer after the other, up to the buffers' size at a time. So what happened at
 one time may lie far apart in the file. A first look at all records notes the first and last time of
-each 16 KiB; a window then reads those that have samples of its time. Records that are no samples
+each 8 KiB; a window then reads those that have samples of its time. Records that are no samples
 are handed on in this first look.
 """
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from allocsim.tables import distinct
 from pipeline.errors import InputError
 from pipeline.ingest.perf_data.container import SAMPLE
 from pipeline.ingest.perf_data.records import RecordWalker
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from pipeline.ingest.perf_data.records import RecordWalk
     from pipeline.ingest.perf_data.samples import SampleReader
 
-_CHUNK = 1 << 14
+_CHUNK = 1 << 13
 _BLOCK = 1 << 22  # bytes looked at together, which stay in the cache
 _LONGEST = 1 << 16  # a record's size has 16 bits
 
@@ -97,7 +98,7 @@ class Indexer:
             at = base + int(offset[rows[wrong[0]]])
             raise InputError(f"{self._where}: byte {at}: a time of {ts[wrong[0]]} ns cannot be")
         number = np.searchsorted(walk.offset, np.arange(0, walk.end, _CHUNK))
-        begin = walk.offset[np.unique(number[number < len(walk.offset)])]
+        begin = walk.offset[distinct(number[number < len(walk.offset)])]
         end = np.append(begin[1:], walk.end)
         start = np.searchsorted(offset[rows], begin)
         having = np.diff(start, append=len(rows)) > 0

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from allocsim.tables import Int16, Int64, UInt8
+    from allocsim.tables import Int16, UInt8
     from pipeline.ingest.raw.time_chunks import Chunks, Span
 
 _VERSION = 2
@@ -128,7 +128,10 @@ class PerfReader:
     def _stream(self, span: Span) -> Stream:
         data, places = self._assemble(span)
         self._read += len(span.chunk)
-        offset = self._offsets(data, span, places)
+        # Chunks hold whole records, one after the other.
+        walker = RecordWalker(data, self._perf.order, places.name)
+        offset = walker.walk(0, len(data) - SLACK, len(data) - SLACK).offset
+        offset = offset[unaligned(data, self._perf.order + "u4")[offset] == SAMPLE]
         size = unaligned(data, self._perf.order + "u2", 6)[offset].astype(np.int64)
         rows, ts = self._samples.times(data, offset)
         near = rows[(ts >= span.since - NEAR) & (ts < span.until + NEAR)]
@@ -172,17 +175,6 @@ class PerfReader:
         ):
             data[to : to + count] = self._data[at : at + count]
         return data, places
-
-    def _offsets(self, data: UInt8, span: Span, places: ChunkPlaces) -> Int64:
-        """Where the samples of a window's chunks begin in its data."""
-        begin, end = self._chunks.begin[span.chunk], self._chunks.end[span.chunk]
-        run = np.searchsorted(places.source, begin, side="right") - 1
-        moved = (places.begin - places.source)[run]
-        walker = RecordWalker(data, self._perf.order, places.name)
-        offset = walker.known(begin + moved, end + moved, len(data) - SLACK)
-        kind = unaligned(data, self._perf.order + "u4")[offset]
-        found: Int64 = offset[kind == SAMPLE]
-        return found
 
     def _check_cpus(self, cpu: Int16) -> None:
         if not cpu.size:

@@ -1,9 +1,10 @@
 """Walking the records of a perf.data file: where each begins.
 
-Records follow one another with variable length, so each is found from the one before. Here many
-places are walked at the same time: at guesses, a few kilobytes apart, of where a record begins. A
-guess is right if the walk from the place before it, itself right, ends on it; the first place is
-known. Where a guess was wrong, its piece is walked again from where the walk before it ended.
+Records follow one another with variable length, so each is found from the one before. Most are
+samples, which the type they begin with tells: what seems to be one is a guess, and right if the
+walk from the place before it, itself right, ends on it; the first place is known. What lies between
+samples is walked at the same time in all places. Where a guess was wrong, its piece is walked again
+from where the walk before it ended.
 """
 
 from __future__ import annotations
@@ -27,10 +28,7 @@ _SIZE_AT = 6
 # Records of the kernel and of perf have types below this (include/uapi/linux/perf_event.h,
 # tools/lib/perf/include/perf/event.h; 7.2), with much to spare.
 _TYPES = 256
-_STEP = 1 << 12  # bytes from one guess to the next
-_LOOK = 1 << 9  # bytes in which a guess is looked for
 _ALIGN = 8
-_IN_A_ROW = 3  # records that must follow one another for a guess
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +75,8 @@ class RecordWalker:
     """
 
     def __init__(self, data: UInt8, order: str, place: Callable[[int], str]) -> None:
+        self._data = data
+        self._order = order
         self._size = unaligned(data, f"{order}u2", _SIZE_AT)
         self._type = unaligned(data, f"{order}u4")
         self._place = place
@@ -94,35 +94,40 @@ class RecordWalker:
         """
         if begin >= stop:
             return RecordWalk(np.zeros(0, np.int64), begin)
-        first = np.concatenate([[begin], self._guesses(begin, stop, end)])
-        lanes = self._lanes(first, np.append(first[1:], stop), end)
+        first, lanes = self._runs(begin, stop, end)
         walk = RecordWalk(lanes.offset, int(lanes.landed[-1]))
         if walk.end < stop or (lanes.landed[:-1] != first[1:]).any():
             walk = self._mended(first, lanes, stop, end)
         self._check(walk.offset)
         return walk
 
-    def known(self, first: Int64, bound: Int64, end: int) -> Int64:
-        """Where records begin in several pieces, each from a known record up to its bound."""
-        return self._lanes(first, bound, end).offset
+    def _runs(self, begin: int, stop: int, end: int) -> tuple[Int64, _Lanes]:
+        """Walks from each run of what seem to be samples up to the next, and where they begin.
 
-    def _guesses(self, begin: int, stop: int, end: int) -> Int64:
-        """Places where a record seems to begin, ascending, _STEP or more apart."""
-        base = np.arange(begin + _STEP, min(stop, end - _LOOK) - _LOOK, _STEP, dtype=np.int64)
-        place = base[:, np.newaxis] + np.arange(0, _LOOK, _ALIGN)
-        # Of what looks like a sample few are none: numbers of 8 bytes have no size in their last 2.
-        good = (self._type[place] == SAMPLE).ravel()
-        at = place.ravel()[good]
-        for _ in range(_IN_A_ROW):
-            fits = at + HEADER <= end
-            kind, size = self._type[at[fits]], self._size[at[fits]].astype(np.int64)
-            fits[fits] = (kind > 0) & (kind < _TYPES) & (size >= HEADER) & (size % _ALIGN == 0)
-            good[good] = fits
-            at = at[fits] + self._size[at[fits]]
-        found = good.reshape(place.shape)
-        has = found.any(axis=1)
-        guesses: Int64 = place[has, found[has].argmax(axis=1)]
-        return guesses
+        A run is of samples that each begin where the one before it ends.
+        """
+        at, after = self._seeming(begin, stop, end)
+        head = np.flatnonzero(np.append(True, at[1:] != after[:-1])[: len(at)])
+        first, walked = at[head], after[np.append(head[1:], len(at))[: len(head)] - 1]
+        if not len(at) or at[0] != begin:
+            first, walked = np.append(begin, first), np.append(begin, walked)
+        rest = self._lanes(walked, np.append(first[1:], stop), end)
+        offset = np.sort(np.concatenate([at, rest.offset]), kind="stable")
+        start = np.searchsorted(offset, first)
+        return first, _Lanes(offset, start, np.diff(start, append=len(offset)), rest.landed)
+
+    def _seeming(self, begin: int, stop: int, end: int) -> tuple[Int64, Int64]:
+        """Where samples seem to begin, and where each would end."""
+        # Few words of 8 bytes that look like a sample's first are none: their last 2 bytes would
+        # be a size.
+        words = self._data[begin : begin + (stop - begin) // _ALIGN * _ALIGN]
+        at = begin + _ALIGN * np.flatnonzero(words.view(self._order + "u4")[::2] == SAMPLE)
+        size = self._size[at].astype(np.int64)
+        good = (size >= HEADER) & (size % _ALIGN == 0) & (at + size <= end)
+        at, after = at[good], (at + size)[good]
+        # What lies in a sample is none.
+        apart = np.append(True, at[1:] >= np.maximum.accumulate(after)[:-1])[: len(at)]
+        return at[apart], after[apart]
 
     def _lanes(self, first: Int64, bound: Int64, end: int) -> _Lanes:
         """Walk from each of ``first`` until its bound is reached."""
@@ -153,15 +158,15 @@ class RecordWalker:
         """The walk without the guesses that no walk ends on."""
         parts: list[Int64] = []
         lane, at, last = 0, int(first[0]), len(first)
+        # The lanes that do not end on the next one, and the last.
+        apart = np.append(np.flatnonzero(lanes.landed[:-1] != first[1:]), last - 1)
         while at < stop:
             if lane < last and at == first[lane]:
                 # As many lanes as follow one another.
-                apart = np.flatnonzero(lanes.landed[lane : last - 1] != first[lane + 1 :])
-                through = lane + int(apart[0]) if apart.size else last - 1
+                through = int(apart[np.searchsorted(apart, lane)])
                 parts.append(lanes.between(lane, through))
                 at, lane = int(lanes.landed[through]), through + 1
-            while lane < last and first[lane] < at:
-                lane += 1
+            lane += int(np.searchsorted(first[lane:], at))
             bound = int(first[lane]) if lane < last else stop
             if at < bound:
                 piece = self._lanes(np.array([at]), np.array([bound]), end)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from allocsim.tables import distinct
+
 if TYPE_CHECKING:
     from allocsim.tables import Bools, Int64
     from pipeline.ingest.stream import Stream
@@ -32,7 +34,7 @@ def before(stream: Stream, rows: Int64, member: Bools) -> Int64:
     """
     context = stream.head["common_flags"] & _CONTEXT_FLAGS
     found = np.full(len(rows), -1, np.int64)
-    for flags in np.unique(context[rows]).tolist():
+    for flags in distinct(context[rows]).tolist():
         mine = np.flatnonzero(context[rows] == flags)
         among = np.flatnonzero(member & (context == flags))
         at = np.searchsorted(among, rows[mine]) - 1

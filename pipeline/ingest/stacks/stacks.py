@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from allocsim.tables import distinct
 from pipeline.ingest.events import OTHER, STACK, EventTypes
 from pipeline.ingest.raw.unaligned import unaligned
 from pipeline.ingest.stacks.contexts import before, directly_before
@@ -208,7 +209,7 @@ class StackReader:
         wrong = self._address[place] != frames
         if not wrong.any():
             return np.zeros(0, np.int64)
-        return np.unique(np.repeat(np.arange(len(count)), count)[wrong])
+        return distinct(np.repeat(np.arange(len(count)), count)[wrong])
 
     def _collided(self, stack: UInt64) -> int:
         """The number of one stack by its frames themselves."""

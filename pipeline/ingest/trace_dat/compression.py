@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from contextlib import suppress
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -15,6 +17,31 @@ def known_algorithm(name: str, where: str) -> None:
     """Raise InputError if no section can be decompressed with the algorithm ``name``."""
     if name not in _ALGORITHMS:
         raise InputError(f"{where}: compressed with {name!r}, only zstd and zlib can be read")
+
+
+class Packed(NamedTuple):
+    """Compressed data: the bytes it has in all, what to call it in an error."""
+
+    data: memoryview
+    size: int
+    where: str
+
+
+def decompress_all(algorithm: str, pieces: list[Packed]) -> memoryview:
+    """The contents of several pieces, one after the other.
+
+    A frame of zstd behind another is decompressed by one call (RFC 8878, 3.1), of which each would
+    cost as much as the contents of a piece of ten sub-buffers.
+
+    Raises:
+        InputError: one of them is damaged, or has other bytes than it should.
+    """
+    if algorithm == "zstd" and len(pieces) > 1:
+        together = memoryview(b"".join([piece.data for piece in pieces]))
+        with suppress(InputError):  # then the damaged one is named
+            return decompress(algorithm, together, sum(piece.size for piece in pieces), "")
+    plain = [decompress(algorithm, *piece) for piece in pieces]
+    return plain[0] if len(plain) == 1 else memoryview(b"".join(plain))
 
 
 def decompress(algorithm: str, data: memoryview, size: int, where: str) -> memoryview:

@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.ingest.raw.cursor import Cursor
-from pipeline.ingest.trace_dat.compression import decompress
+from pipeline.ingest.trace_dat.compression import Packed, decompress_all
 from pipeline.ingest.trace_dat.ring_buffer import PageLayout, commits, lost_before, missed, stamps
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ NEAR = 16
 
 # trace-cmd compresses 10 sub-buffers at a time; more than this is not a chunk.
 _MOST_IN_CHUNK = 16
-_UNPACKED_CHUNK = 1 << 16
 _CHUNKS_AT_ONCE = 8
+_UNPACKED_AT_ONCE = 1 << 19  #: bytes
 
 
 @dataclass(slots=True)
@@ -71,26 +71,24 @@ class CpuPages:
 
     def read(self) -> int:
         """Read some more; returns its bytes, 0 at the end."""
-        found = list(islice(self.source, _CHUNKS_AT_ONCE))
-        if not found:
+        found = next(self.source, None)
+        if found is None:
             self.ended = True
             return 0
-        chunks = [chunk for _, chunk in found]
-        self.consumed += sum(size for size, _ in found)
-        self.chunks.extend(chunks)
-        size, header = self.layout.size, self.layout.data_offset
-        heads = np.concatenate([chunk.reshape(-1, size)[:, :header] for chunk in chunks])
+        read, data = found
+        self.consumed += read
+        self.chunks.append(data)
+        heads = data.reshape(-1, self.layout.size)[:, : self.layout.data_offset]
         stamp = self.clock.times(stamps(heads, self.layout), self.cpu)
-        self._count_losses(chunks, commits(heads, self.layout))
+        self._count_losses(data, commits(heads, self.layout))
         self.stamp = np.concatenate([self.stamp, stamp])
-        return size * len(heads)
+        return len(data)
 
-    def _count_losses(self, chunks: list[UInt8], commit: Int64) -> None:
-        """Add up what the sub-buffers of ``chunks`` say of lost events."""
+    def _count_losses(self, data: UInt8, commit: Int64) -> None:
+        """Add up what the sub-buffers in ``data`` say of lost events."""
         marked = missed(commit)
         if not marked.any():
             return
-        data = np.concatenate(chunks)
         for page in np.flatnonzero(marked).tolist():
             count = lost_before(data, page, self.layout)
             if page == 0 and not self.first and not len(self.stamp):
@@ -179,11 +177,19 @@ def _chunks(
     if not compressed:
         if cpu.size % layout.size:
             raise InputError(f"{where}: {cpu.size} bytes are not whole sub-buffers")
-        step = max(_UNPACKED_CHUNK // layout.size, 1) * layout.size
+        step = max(_UNPACKED_AT_ONCE // layout.size, 1) * layout.size
         for at in range(0, cpu.size, step):
-            chunk = np.frombuffer(data[at : at + step], np.uint8)
-            yield len(chunk), chunk
+            piece = np.frombuffer(data[at : at + step], np.uint8)
+            yield len(piece), piece
         return
+    chunks = _packed(trace, cpu, layout, where)
+    while some := list(islice(chunks, _CHUNKS_AT_ONCE)):
+        plain = decompress_all(trace.compression, some)
+        yield sum(len(chunk.data) for chunk in some), np.frombuffer(plain, np.uint8)
+
+
+def _packed(trace: TraceDat, cpu: CpuData, layout: PageLayout, where: str) -> Iterator[Packed]:
+    """The compressed chunks of a CPU."""
     # trace-cmd does not count the number of chunks among the bytes of the data.
     data = trace.data[cpu.offset : cpu.offset + 4 + cpu.size]
     cursor = Cursor(data, trace.order, where)
@@ -196,8 +202,7 @@ def _chunks(
             cursor.fail(f"chunk {number} of {size} bytes: more than {_MOST_IN_CHUNK} sub-buffers")
         piece = cursor.take(packed, "a chunk")
         if size:
-            plain = decompress(trace.compression, piece, size, f"{where}, chunk {number}")
-            yield packed, np.frombuffer(plain, np.uint8)
+            yield Packed(piece, size, f"{where}, chunk {number}")
 
 
 def _slice(chunks: list[UInt8], start: int, stop: int) -> list[UInt8]:

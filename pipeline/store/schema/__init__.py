@@ -22,7 +22,7 @@ from pipeline.store.schema.table import INTERNAL, StoreTable, ddl
 if TYPE_CHECKING:
     import duckdb
 
-SCHEMA_VERSION = 18
+SCHEMA_VERSION = 19
 
 SCHEMA = StoreTable(
     "store_schema",

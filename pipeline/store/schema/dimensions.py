@@ -109,6 +109,20 @@ VERDICTS = StoreTable(
     ("verdict",),
 )
 
+ROADMAP_STEPS = StoreTable(
+    "roadmap_steps",
+    "one kind of page in one step of the plan towards memory descriptors",
+    (
+        Column("step", "i1", "", "Place of the step, from 0: what released kernels have."),
+        Column("name", "str", "", "Its name."),
+        Column("title", "str", "", "The same for readers."),
+        Column("page_kind", "str", "", "Kind of page that it is about; each is in one step."),
+        Column("known", "str", "", "What speaks for it: 'read', 'published' or 'assumed'."),
+        Column("source", "str", "", "Who says so."),
+    ),
+    ("page_kind",),
+)
+
 COUNTERS = StoreTable(
     "counters",
     "one counter of a cache that the model of one generation of SLUB keeps",

@@ -112,10 +112,43 @@ ZONE_COUNTERS = StoreTable(
     (
         RUN,
         Column("zone", "i2", "", "The zone (zones.zone)."),
-        Column("name", "str", "", "What is counted; zone_lock: acquisitions of zone->lock."),
+        Column(
+            "name",
+            "str",
+            "",
+            "What is counted; zone_lock: acquisitions of zone->lock; pcp_pages: pages on the CPUs'"
+            " lists at the end.",
+        ),
         Column("value", "i8", "", "How many."),
     ),
     ("run", "zone", "name"),
+)
+
+LOCK_WAITS = StoreTable(
+    "lock_waits",
+    "one lock of one simulated run as a queue (R7.4), in all or in one slice of time",
+    (
+        RUN,
+        Column("lock", "str", "", "'list_lock', 'barn' or 'zone'."),
+        Column("cache", "i4", "", "Whose (caches.cache); NULL: a zone's."),
+        Column("zone", "i2", "", "Whose (zones.zone); NULL: a cache's."),
+        Column("slice", "i4", "", "As samples.slice; NULL: the whole run."),
+        Column("visits", "i8", "", "Requests whose path may take the lock; 0: none has a moment."),
+        Column("takes", "f8", "", "Takes, as the model counts them; of a slice by its visits."),
+        *(
+            column
+            for end, word in (("low", "least"), ("high", "most"))
+            for column in (
+                Column(f"hold_ns_{end}", "f8", "ns", f"How long one take holds it, at {word}."),
+                Column(f"busy_ns_{end}", "f8", "ns", "How long it is held in all then."),
+                Column(f"met_{end}", "i8", "", "Visits that meet it held by another CPU then."),
+                Column(f"waited_ns_{end}", "f8", "ns", "How long these wait in all then."),
+                Column(f"queue_{end}", "i8", "", "Longest queue that a visit meets then."),
+            )
+        ),
+    ),
+    ("run", "lock", "cache", "zone", "slice"),
+    internal=True,
 )
 
 FREE_BLOCKS = StoreTable(

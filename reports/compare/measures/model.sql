@@ -45,7 +45,16 @@ WHERE run = $run AND run IN (SELECT run FROM placed_caches)
 GROUP BY ALL
 -- measure zone_counters, total, optional
 SELECT name AS item, NULL AS slice, sum(value) AS value
-FROM zone_counters WHERE run = $run GROUP BY ALL
+FROM zone_counters WHERE run = $run AND name <> 'pcp_pages' GROUP BY ALL
+-- measure lock_visits, optional
+SELECT lock AS item, slice, sum(visits) AS value
+FROM internal.lock_waits WHERE run = $run AND slice IS NOT NULL GROUP BY ALL
+-- measure lock_met_low, optional
+SELECT lock AS item, slice, sum(met_low) AS value
+FROM internal.lock_waits WHERE run = $run AND slice IS NOT NULL GROUP BY ALL
+-- measure lock_met_high, optional
+SELECT lock AS item, slice, sum(met_high) AS value
+FROM internal.lock_waits WHERE run = $run AND slice IS NOT NULL GROUP BY ALL
 -- measure free_pages, optional
 SELECT '' AS item, slice, sum(blocks << "order") AS value
 FROM internal.free_blocks WHERE run = $run AND slice IS NOT NULL GROUP BY ALL

@@ -9,7 +9,7 @@ from reports import queries
 from reports.render import wording
 from reports.render.document import Block, Bullets, Cell, Heading, Mono, Table, TableColumn, Text
 from reports.rules import with_titles
-from reports.sections.placement import left_out
+from reports.sections.placement import left_out, locks
 from reports.sections.placement import memory as placed_memory
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ _NO_MACHINE = "assumed, since the recording has no zoneinfo ○"
 _START = {
     "sheaves": "What a CPU takes first lay in its main sheaf, and barns were empty ○.",
     "cpu slabs": "The slabs a CPU takes from first were its own, and on its partial list ○.",
+    "cpu slabs, and sheaves in caches that ask": "The slabs a CPU takes from first were its own, "
+    "and on its partial list; sheaves were empty ○.",
 }
 
 
@@ -93,8 +95,29 @@ def _of_run(connection: DuckDBPyConnection, row: Row) -> list[Block]:
         _slabs(connection, row["run"]),
         _paths(connection, row["run"]),
         _counters(connection, row["run"], row["slub"]),
+        *_node_frees(connection, row["run"]),
         *placed_memory.blocks(connection, row["run"]),
+        *locks.blocks(connection, row["run"]),
         *_caveats(connection, row["run"]),
+    ]
+
+
+def _node_frees(connection: DuckDBPyConnection, run: int) -> list[Block]:
+    """What goes past the sheaves since it is another node's; nothing where nothing does."""
+    [row] = queries.rows(
+        connection,
+        "SELECT sum(remote_frees)::bigint AS remote, sum(frees)::bigint AS frees,"
+        " count(*) AS caches FROM node_frees WHERE run = $run",
+        run=run,
+    )
+    if not row["remote"]:
+        return []
+    return [
+        Text(
+            f"{wording.count(row['remote'])} of the {wording.count(row['frees'])} frees of "
+            f"{row['caches']} caches went past the sheaves, to slabs of another memory node than "
+            "the CPU’s ◐ (view node_frees)."
+        )
     ]
 
 

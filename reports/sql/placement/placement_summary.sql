@@ -1,7 +1,8 @@
 -- placement_summary: one row is one simulated run: what its settings did to slabs and lists.
 --
 -- Refills and flushes are of whole sheaves (R3.13, R3.17); an operation is an allocation or a free
--- of an object. What the modelled generation of SLUB (runs.slub) does not have is NULL: sheaves and
+-- of an object. Of a cache with sheaves above cpu slabs (R3.45) the operations are those of its
+-- sheaves: its cpu slabs count what refills and flushes ask of them. What the modelled generation of SLUB (runs.slub) does not have is NULL: sheaves and
 -- barn, or CPUs' partial lists. Slabs that are older than the trace are the recording's and the
 -- model's alike.
 --
@@ -41,20 +42,30 @@
 with kept as (
     select
         runs.run,
-        counters.name,
+        case
+            when placed_caches.capacity > 0 and placed_caches.cpu_partial_slabs is not null
+                then regexp_replace(counters.name, '_(fast|slow)path$', '_below')
+            else counters.name
+        end as name,
         sum(coalesce(cache_counters.value, 0))::bigint as value
     from placed_caches
     inner join runs using (run)
     inner join counters using (slub)
-    left join cache_counters using (run, cache, name)
-    group by runs.run, counters.name
+    left join cache_counters
+        on
+            placed_caches.run = cache_counters.run
+            and placed_caches.cache = cache_counters.cache
+            and counters.name = cache_counters.name
+    group by all
 ),
 
 -- NULL: of counters that the generation does not keep.
 counted as (
     select
         run,
-        sum(value) filter (name like '%\_fastpath' escape '\')::bigint as fast,
+        sum(value) filter (
+            name like '%\_fastpath' escape '\' or name like '%\_cpu\_sheaf' escape '\'
+        )::bigint as fast,
         sum(value) filter (name like '%\_slowpath' escape '\')::bigint as slow,
         sum(value) filter (name = 'barn_get_fail')::bigint as refills,
         sum(value) filter (name = 'barn_put_fail')::bigint as flushes,

@@ -25,9 +25,21 @@ with counted as (
     select
         run,
         cache,
-        coalesce(sum(value) filter (name like '%\_fastpath' escape '\'), 0) as fast,
-        coalesce(sum(value) filter (name like '%\_slowpath' escape '\'), 0) as slow,
-        coalesce(max(value) filter (name = 'alloc_slowpath'), 0) as slow_allocs,
+        -- Above cpu slabs, what the sheaves served: these count refills and flushes (R3.45).
+        max(value) filter (name = 'alloc_cpu_sheaf') is not null as above_cpu_slabs,
+        case
+            when above_cpu_slabs
+                then coalesce(sum(value) filter (name like '%\_cpu\_sheaf' escape '\'), 0)
+            else coalesce(sum(value) filter (name like '%\_fastpath' escape '\'), 0)
+        end as fast,
+        case
+            when above_cpu_slabs then 0
+            else coalesce(sum(value) filter (name like '%\_slowpath' escape '\'), 0)
+        end as slow,
+        case
+            when above_cpu_slabs then 0
+            else coalesce(max(value) filter (name = 'alloc_slowpath'), 0)
+        end as slow_allocs,
         coalesce(max(value) filter (name = 'barn_get_fail'), 0) as refills,
         coalesce(max(value) filter (name = 'barn_put_fail'), 0) as flushes,
         coalesce(sum(value) filter (name in ('barn_get', 'barn_put')), 0) as barn,

@@ -1,5 +1,8 @@
 -- quality: one row is one recorded run: how much of what it says is known, and how.
 --
+-- Reclaim and compaction are not replayed: their events are counted where they were recorded
+-- (vmscan:*, compaction:*). What they free and move has events of its own, and stays what it was.
+--
 -- Columns:
 --   run                  Replay of one trace.
 --   trace                Name of the trace set.
@@ -30,6 +33,11 @@
 --   cache_unresolved_pct [%] Share of object events whose cache is not known.
 --   requests_left_out    Object requests its simulated placements leave out; NULL: it has none.
 --   requests_left_out_pct [%] Share of its requests (placement_quality says why).
+--   direct_reclaims      mm_vmscan_direct_reclaim_begin; NULL: none, or not recorded.
+--   direct_reclaim_pct   [%] Of page allocations: at most so many reclaimed first.
+--   kswapd_wakes         mm_vmscan_kswapd_wake, likewise.
+--   folios_written       mm_vmscan_write_folio: to swap or files, likewise.
+--   compactions          mm_compaction_begin, likewise.
 --   use_how              How the use stage of page lives is known: observed or assumed.
 --   own_policy           The policy that does what the recorded kernel does.
 --   own_note             What to say with it; NULL: it is of this very version.
@@ -67,7 +75,8 @@ objects as (
 page_counts as (
     select
         run,
-        count(*) as page_events
+        count(*) as page_events,
+        count(*) filter (event = 'mm_page_alloc') as page_allocs
     from page_events
     where event in ('mm_page_alloc', 'mm_page_free')
     group by run
@@ -103,6 +112,22 @@ counts as (
         max(value) filter (name = 'reallocations') as reallocations
     from quality_counts
     group by run
+),
+
+-- Events of which only the number is kept, as the import counted them.
+pressure as (
+    select
+        trace_id,
+        (dropped ->> 'mm_vmscan_direct_reclaim_begin')::bigint as direct_reclaims,
+        (dropped ->> 'mm_vmscan_kswapd_wake')::bigint as kswapd_wakes,
+        (dropped ->> 'mm_vmscan_write_folio')::bigint as folios_written,
+        (dropped ->> 'mm_compaction_begin')::bigint as compactions
+    from (
+        select
+            trace_id,
+            meta::json -> 'dropped' as dropped
+        from traces
+    )
 )
 
 select
@@ -135,6 +160,11 @@ select
     100 * objects.unresolved / nullif(objects.classed, 0) as cache_unresolved_pct,
     left_out.requests_left_out,
     left_out.requests_left_out_pct,
+    pressure.direct_reclaims,
+    100 * pressure.direct_reclaims / nullif(page_counts.page_allocs, 0) as direct_reclaim_pct,
+    pressure.kswapd_wakes,
+    pressure.folios_written,
+    pressure.compactions,
     runs.use_how,
     runs.own_policy,
     runs.own_note,
@@ -145,6 +175,7 @@ select
 from runs
 inner join traces using (trace_id)
 left join covered using (trace_id)
+left join pressure using (trace_id)
 left join objects using (run)
 left join page_counts using (run)
 left join kinds using (run)

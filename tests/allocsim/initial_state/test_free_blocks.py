@@ -105,7 +105,11 @@ def test_lists_may_be_longer_after_pages_were_taken() -> None:
 
 
 def test_free_pages_are_read_zone_by_zone() -> None:
-    assert parse_free_pages(ZONEINFO) == {"DMA32": 503562, "Normal": 344258, "Movable": 0}
+    assert parse_free_pages(ZONEINFO) == {
+        (0, "DMA32"): 503562,
+        (0, "Normal"): 344258,
+        (0, "Movable"): 0,
+    }
 
 
 @pytest.mark.slow

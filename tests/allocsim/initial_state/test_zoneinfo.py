@@ -14,6 +14,7 @@ from allocsim.initial_state.zoneinfo import (
     memory_nodes,
     parse_free_pages,
     parse_list_pages,
+    parse_nodes,
     parse_pagetypeinfo,
     parse_zoneinfo,
     placed,
@@ -226,8 +227,32 @@ def test_two_nodes_are_taken_as_one_with_all_their_memory() -> None:
     assert memory_nodes(TWO_NODES) == 2
     assert memory_nodes(ZONEINFO) == 1
     assert memory_nodes("") == 0
-    assert parse_list_pages(TWO_NODES, 2) == {"DMA": [1, 0], "DMA32": [520, 37], "Normal": [0, 0]}
-    assert parse_free_pages(TWO_NODES) == {"DMA": 3776, "DMA32": 180290 + 197993, "Normal": 0}
+    listed = {(0, "DMA"): [1, 0], (0, "DMA32"): [520, 37], (0, "Normal"): [0, 0]}
+    assert parse_list_pages(TWO_NODES, 2) == listed
+    free = {(0, "DMA"): 3776, (0, "DMA32"): 180290 + 197993, (0, "Normal"): 0}
+    assert parse_free_pages(TWO_NODES) == free
+
+
+def test_two_nodes_have_zones_of_their_own() -> None:
+    """Each as the text has it, with the watermarks and limits of that node."""
+    zones, memory = parse_nodes(TWO_NODES, 2)
+    assert memory == (True, True)
+    assert [(zone.node, zone.name, zone.managed) for zone in zones] == [
+        (0, "DMA", 3840),
+        (0, "DMA32", 242867),
+        (0, "Normal", 0),
+        (1, "DMA", 0),
+        (1, "DMA32", 257578),
+        (1, "Normal", 0),
+    ]
+    assert parse_free_pages(TWO_NODES, apart=True)[1, "DMA32"] == 197993
+
+
+def test_nodes_whose_memory_lies_among_one_another_are_taken_as_one() -> None:
+    swapped = TWO_NODES.replace("Node 0,", "Node 2,").replace("Node 1,", "Node 0,")
+    zones, memory = parse_nodes(swapped.replace("Node 2,", "Node 1,"), 2)
+    assert memory == (True,)
+    assert len(zones) == 3
 
 
 def test_a_node_without_memory_changes_nothing() -> None:
@@ -257,7 +282,7 @@ def test_placed_blocks_stay_as_counted(folder: Path) -> None:
     for zone in zones:
         if not zone.managed or zone.name == "DMA":  # DMA's 4095 pages have no aligned start
             continue
-        free, types = counts[zone.name]
+        free, types = counts[0, zone.name]
         state = placed(zone, free, types)
         model = PageReplay(MachineZones((replace(zone, pcp=zone.pcp[:1]),), (state,), 1))
         buddy = model.allocator.buddies[0]
@@ -314,7 +339,7 @@ def test_watermarks_are_shared_by_size() -> None:
     assert [zone.wmark_min for zone in found.zones] == [499, 500, 32]
     # 504,564 managed pages: watermark_scale_factor's 504 exceed a quarter of min.
     assert found.zones[0].wmark_high == 499 + 2 * 504
-    assert found.normal == 1
+    assert found.normal == {1}
 
 
 @pytest.mark.parametrize(
@@ -354,9 +379,9 @@ def test_only_a_kernel_with_zone_dma32_avoids_mixing_types_in_normal() -> None:
         computed_zone(1 << 18, 2, start_pfn=1 << 16),
     )
     states = (all_free(dma), all_free(normal))
-    assert page_machine(LINUX_7_2, (dma, normal), states, 2).normal == -1
+    assert page_machine(LINUX_7_2, (dma, normal), states, 2).normal == frozenset()
     dma32 = replace(dma, name="DMA32")
-    assert page_machine(LINUX_7_2, (dma32, normal), states, 2).normal == 1
+    assert page_machine(LINUX_7_2, (dma32, normal), states, 2).normal == {1}
 
 
 # -- fragmentation

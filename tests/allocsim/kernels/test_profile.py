@@ -6,7 +6,7 @@ import pytest
 
 from allocsim.kernels.cache_shapes import SheafShape, cache_shapes, profile_of
 from allocsim.kernels.profile import LINUX_6_12, LINUX_7_2, RULES_7_2
-from allocsim.kernels.settings import SETTINGS, SettingError, parse_setting, shown
+from allocsim.kernels.settings import SETTINGS, SettingError, moments, parse_setting, shown
 from allocsim.kernels.slub_rules import min_partial, sheaf_capacity
 from allocsim.slub.slub import Slub
 
@@ -132,24 +132,82 @@ def test_settings_are_read_from_text() -> None:
             parse_setting(text)
 
 
+def test_a_moment_is_spelled_in_one_way() -> None:
+    for text in ("sheaf.capacity=60@2.5s", "sheaf.capacity@2.50s=60"):
+        assert parse_setting(text) == ("sheaf.capacity@2.5s", 60)
+    assert parse_setting("barn.full_sheaves.a@2s=0") == ("barn.full_sheaves.a@2s", 0)
+    for text, said in (
+        ("sheaf.capacity=60@2.5", "no moment"),
+        ("sheaf.capacity=60@-1s", "no moment"),
+        ("sheaf.capacity@1s=60@2s", "two moments"),
+        ("slab.order=2@1s", "at a moment can change: sheaf.capacity"),
+        ("pcp.batch=63@1s", "holds from the start"),
+    ):
+        with pytest.raises(SettingError, match=said):
+            parse_setting(text)
+
+
+def test_what_holds_at_a_moment() -> None:
+    """A later value of one key takes over; a cache's own stays before that of all."""
+    texts = ["sheaf.capacity=4", "sheaf.capacity@3s=8", "sheaf.capacity@1s=6", "sheaf.capacity.a=9"]
+    settings = dict(map(parse_setting, texts))
+    assert moments(settings) == [10**9, 3 * 10**9]
+
+    def capacities(moment: int) -> list[int]:
+        found = cache_shapes(LINUX_7_2, [("a", 64), ("b", 64)], 2, settings, moment)
+        return [each.capacity for each in found if isinstance(each, SheafShape)]
+
+    assert capacities(-1) == [9, 4]
+    assert capacities(10**9 - 1) == [9, 4]
+    assert capacities(10**9) == [9, 6]
+    assert capacities(3 * 10**9) == [9, 8]
+
+
+def test_a_pattern_of_caches() -> None:
+    """A name before a pattern, a longer pattern before a shorter one, each before all caches."""
+    texts = {
+        "barn.full_sheaves": 1,
+        "barn.full_sheaves.kmalloc-*": 2,
+        "barn.full_sheaves.kmalloc-?": 3,
+        "barn.full_sheaves.kmalloc-rcl-*": 4,
+        "barn.full_sheaves.kmalloc-rcl-8": 5,
+        "barn.empty_sheaves.kmalloc-8": 6,
+    }
+    names = ["dentry", "kmalloc-64", "kmalloc-8", "kmalloc-rcl-64", "kmalloc-rcl-8"]
+    shapes = cache_shapes(LINUX_7_2, [(name, 64) for name in names], 2, texts)
+    sheafed = [each for each in shapes if isinstance(each, SheafShape)]
+    # kmalloc-? is as long as kmalloc-*, and comes behind it in the alphabet.
+    assert [each.max_full_sheaves for each in sheafed] == [1, 2, 3, 4, 5]
+    assert [each.max_empty_sheaves for each in sheafed] == [10, 10, 6, 10, 10]
+    with pytest.raises(SettingError, match=r"no cache dent\*"):
+        cache_shapes(LINUX_7_2, [("kmalloc-8", 8)], 2, {"sheaf.capacity.dent*": 3})
+
+
 def test_a_kernel_is_set_by_its_name() -> None:
     assert parse_setting("kernel=6.12") == ("kernel", 612)
     assert shown({"kernel": 612, "cpus": 4}) == {"kernel": "6.12", "cpus": 4}
     assert profile_of({"kernel": 612}) == LINUX_6_12
     assert profile_of({}) == profile_of({"kernel": 702}) == LINUX_7_2
-    with pytest.raises(SettingError, match=r"kernel=700: must be one of 612 for 6\.12"):
+    with pytest.raises(SettingError, match=r"kernel=700: must be .*12, 618 for 6\.18"):
         profile_of({"kernel": 700})
     for text in ("kernel=6.13", "kernel=612", "kernel="):
-        with pytest.raises(SettingError, match=r"must be one of 6\.12, 7\.2"):
+        with pytest.raises(SettingError, match=r"must be one of 6\.12, 6\.18, 7\.2"):
             parse_setting(text)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"slab.cpu_partial": 30}, r"kernel 6\.12 has it.*set kernel=6\.12 too"),
-        ({"kernel": 612, "sheaf.capacity.a": 30}, r"kernel 7\.2 has it.*set kernel=7\.2 too"),
-        ({"kernel": 612, "barn.full_sheaves": 3}, r"kernel 7\.2 has it"),
+        (
+            {"slab.cpu_partial": 30},
+            r"6\.12 and 6\.18 have it.*set kernel=6\.12 or 6\.18 too",
+        ),
+        (
+            {"kernel": 612, "sheaf.capacity.a": 30},
+            r"6\.18 and 7\.2 have it.*6\.18 or 7\.2 too",
+        ),
+        ({"kernel": 612, "barn.full_sheaves": 3}, r"kernels 6\.18 and 7\.2 have it"),
+        ({"kernel": 618, "sheaf.capacity.a@1s": 30}, r"do not change at a moment.*kernel=7\.2"),
     ],
 )
 def test_a_setting_that_the_kernel_has_not(settings: dict[str, int], message: str) -> None:
@@ -174,7 +232,9 @@ def test_a_generation_has_no_numbers_of_another() -> None:
         assert hasattr(found, mine)
         assert not hasattr(found, theirs)
     assert not hasattr(LINUX_6_12.slub, "flush_batch")
-    assert {each.key for each in SETTINGS if each.kernels == ("6.12",)} == {"slab.cpu_partial"}
+    assert {each.key for each in SETTINGS if each.kernels == ("6.12", "6.18")} == {
+        "slab.cpu_partial"
+    }
 
 
 def test_a_shape_of_another_generation_has_no_model() -> None:

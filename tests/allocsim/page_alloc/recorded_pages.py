@@ -69,7 +69,9 @@ def recorded_machine(recording: Path, cpus: int, release: str) -> MachineZones:
     before = recording / "snapshots" / "before"
     zones = parse_zoneinfo((before / "zoneinfo").read_text("utf-8"), cpus)
     counts = parse_pagetypeinfo((before / "pagetypeinfo").read_text("utf-8"))
-    states = [placed(zone, *counts.get(zone.name, ([[0] * 4] * 11, [0] * 4))) for zone in zones]
+    states = [
+        placed(zone, *counts.get((0, zone.name), ([[0] * 4] * 11, [0] * 4))) for zone in zones
+    ]
     thp = "thp_fault_alloc" in (before / "vmstat").read_text("utf-8")
     rules = replace(kernel_of(release).pages, thp=thp)
     return page_machine(replace(LINUX_7_2, pages=rules), zones, states, cpus)
@@ -184,7 +186,7 @@ def _with_lists(trace: TraceSet, machine: MachineZones, zoneinfo: str) -> Machin
     states = list(machine.states)
     for z, zone in enumerate(machine.zones):
         if zone.managed:
-            lists = with_pages(blocks[z], known[z], np.array(pages[zone.name]))
+            lists = with_pages(blocks[z], known[z], np.array(pages[0, zone.name]))
             states[z] = with_lists(zone, states[z], lists)
     return replace(machine, states=tuple(states))
 

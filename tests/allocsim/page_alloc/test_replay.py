@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from allocsim.page_alloc import batch
 from allocsim.page_alloc import replay as page_replay
+from allocsim.page_alloc.nodes import Nodes
 from allocsim.page_alloc.paths import PAGE_COUNTERS
 from allocsim.page_alloc.replay import PageReplay
 from allocsim.page_alloc.zones import (
@@ -158,8 +160,16 @@ def machines(draw: st.DrawFn) -> MachineZones:
     rules = PageRules(*flags, scale_max=draw(st.sampled_from([5, 5, 0, 2])))
     zones, states = [], []
     names = draw(st.sampled_from([["Normal"], ["DMA32", "Normal"], ["DMA", "DMA32", "Normal"]]))
+    memory = draw(
+        st.sampled_from([(True,)] * 3 + [(True, True), (True, False), (False, True, True)])
+    )
     at = 0
-    for number, name in enumerate(names):
+    for node, number in product(range(len(memory)), range(len(names))):
+        name = names[number]
+        if not memory[node] or (node and number < len(names) - 1 and draw(st.booleans())):
+            zones.append(Zone(name, 0, 0, 0, 0, 0, 0, (), ()))
+            states.append(ZoneState((), b""))
+            continue
         blocks = draw(st.integers(2, 6))
         start, pages = at + draw(st.sampled_from([0, 0, 1, 512])), 512 * blocks
         at += 4096
@@ -202,8 +212,11 @@ def machines(draw: st.DrawFn) -> MachineZones:
             lists = [(0, draw(st.sampled_from([0, 1])), tuple(range(start, start + 9)))]
             lists += [(cpus - 1, 10, (start + 16, start + 32))]
         states.append(ZoneState(tuple(free), bytes(kinds), chunks, tuple(lists)))
-    normal = len(names) - 1 if draw(st.booleans()) else -1
-    return MachineZones(tuple(zones), tuple(states), cpus, rules, normal)
+    last = range(len(names) - 1, len(zones), len(names))
+    normal = frozenset(z for z in last if draw(st.booleans()))
+    of_cpu = tuple(draw(st.integers(0, len(memory) - 1)) for _ in range(cpus))
+    nodes = Nodes(of_cpu, memory)
+    return MachineZones(tuple(zones), tuple(states), cpus, rules, normal, nodes)
 
 
 @st.composite

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,6 +42,8 @@ def shapes(draw: st.DrawFn) -> SheafShape:
         min_objects=draw(st.integers(1, objects)) if min_order < order else objects,
         min_partial=draw(st.integers(0, 4)),
         capacity=draw(st.sampled_from([0, 1, 2, 3, 4, 7])),
+        max_full_sheaves=draw(st.sampled_from([10, 10, 1, 0])),
+        max_empty_sheaves=10,
     )
 
 
@@ -91,11 +94,7 @@ def traces(draw: st.DrawFn) -> Trace:
     starts = draw(st.lists(st.integers(0, seq + 1), unique=True, max_size=4))
     refusals = [(start, draw(st.sampled_from([-1, 0, 1, 10]))) for start in sorted(starts)]
     order = freelist_order(draw(st.integers(0, 2)), caches)
-    changed = draw(
-        st.sampled_from(
-            [{}, {}, {"barn.full_sheaves": 1, "sheaf.flush_batch": 3}, {"barn.full_sheaves": 0}]
-        )
-    )
+    changed = draw(st.sampled_from([{}, {"sheaf.flush_batch": 3}]))
     profile = with_settings(LINUX_7_2, changed)
     return Trace(caches, cpus, requests, pre_trace, free_before, refusals, order, profile)
 
@@ -104,6 +103,19 @@ def traces(draw: st.DrawFn) -> Trace:
 @given(traces(), st.sampled_from([1, 2, 3, 10, 50, 10_000]), st.sampled_from([1, 20, 10_000]))
 def test_model_equals_oracle(trace: Trace, window: int, planned_from: int) -> None:
     assert_equal(trace, window, planned_from=planned_from)
+
+
+@examples(100)
+@given(traces(), st.data(), st.sampled_from([3, 10_000]), st.sampled_from([1, 20]))
+def test_planned_windows_between_changes(
+    trace: Trace, data: st.DataObject, window: int, planned_from: int
+) -> None:
+    """R3.27: what is planned goes on as it is done event by event."""
+    times = [(*each, each[0], 0, 0) for each in trace.requests]
+    when = data.draw(st.integers(0, times[-1][0] if times else 1))
+    later = [replace(shape, capacity=data.draw(st.integers(0, 8))) for shape in trace.shapes]
+    changed = replace(trace, requests=times, changes=[(when, later)])
+    assert_equal(changed, window, planned_from=planned_from)
 
 
 @pytest.mark.slow
@@ -139,7 +151,7 @@ def test_bursts_through_pcs_stacks_that_come_by_their_spare_late() -> None:
     for seed in range(150):
         rng = np.random.default_rng(seed)
         objects, min_partial, capacity = (int(rng.integers(low, 4)) for low in (1, 0, 1))
-        shape = SheafShape("", 64, 3, objects, 3, objects, min_partial, capacity)
+        shape = SheafShape("", 64, 3, objects, 3, objects, min_partial, capacity, 10, 10)
         live: list[int] = []
         requests = []
         for _ in range(30):

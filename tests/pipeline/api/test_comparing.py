@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 import allocsim
-from pipeline.commands.common import PlacementChoice
 from pipeline.commands.compare import compare as command
-from pipeline.commands.formats import DocumentFormat
+from pipeline.commands.options.common import PlacementChoice
+from pipeline.commands.options.formats import DocumentFormat
 from tests.pipeline.api.conftest import TRACE
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from allocsim.refcount.costs import MEASURED_PLACES, OPERATIONS, parse_costs
 from pipeline.calibration import CalibrationError, calibrate, cpu_pairs, parse_output
-from pipeline.cli import app
+from pipeline.cli.typer_app import typer_app
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ def test_cpus_are_paired_by_what_cache_they_share(tmp_path: Path) -> None:
 @needs_compiler
 def test_a_table_is_measured_that_a_replay_can_take(tmp_path: Path) -> None:
     out = tmp_path / "costs.toml"
-    result = CliRunner().invoke(app, ["cost", "calibrate", "-o", str(out)])
+    result = CliRunner().invoke(typer_app(), ["cost", "calibrate", "-o", str(out)])
     assert result.exit_code == 0, result.output
     table = parse_costs(out.read_text("utf-8"), str(out))
     assert set(table.ranges) == {(op, place) for op in OPERATIONS for place in MEASURED_PLACES}

@@ -13,7 +13,7 @@ import pytest
 from allocsim import __version__
 from allocsim.trace.events import Ev
 from pipeline.commands.compare import compare
-from pipeline.commands.formats import DocumentFormat
+from pipeline.commands.options.formats import DocumentFormat
 from pipeline.errors import InputError
 from pipeline.processes.progress import Progress
 from pipeline.replay.pricing import find_policies

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.cli import app
+from pipeline.cli.typer_app import typer_app
 from pipeline.errors import UsageError
 from pipeline.store.adding import writing
 from tests.conftest import ROOT
@@ -35,7 +35,7 @@ def db(tmp_path: Path, add_run: Callable[..., None]) -> Path:
 
 
 def export(*words: str | Path) -> tuple[str, str]:
-    result = CliRunner().invoke(app, ["export", *map(str, words)])
+    result = CliRunner().invoke(typer_app(), ["export", *map(str, words)])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.stdout, result.stderr

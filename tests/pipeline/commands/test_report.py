@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.commands.formats import DocumentFormat
+from pipeline.commands.options.formats import DocumentFormat
 from pipeline.commands.report import report
 from pipeline.errors import OutputError, StoreError, UsageError
 from pipeline.store.adding import writing

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from typer.main import get_command
 
-from pipeline.cli import app
+from pipeline.cli.typer_app import typer_app
 from pipeline.docs.pages import DOCS, FOLDERS, pages
 from pipeline.store.schema import TABLES
 
 if TYPE_CHECKING:
     from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-COMMANDS = cast("TyperGroup", get_command(app)).commands
+COMMANDS = cast("TyperGroup", get_command(typer_app())).commands
 
 
 @pytest.mark.parametrize("name", pages())

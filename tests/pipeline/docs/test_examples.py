@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.main import get_command
 
-from pipeline.cli import app
+from pipeline.cli.typer_app import typer_app
 from pipeline.docs.pages import answered, commands, with_console_blocks
 from tests.conftest import ROOT
 
@@ -46,7 +46,7 @@ def screen(*words: str) -> str:
     """What a command prints on stdout, in this process."""
     out = TextIOWrapper(BytesIO(), encoding="utf-8")
     with redirect_stdout(out):
-        get_command(app)(list(words), standalone_mode=False)
+        get_command(typer_app())(list(words), standalone_mode=False)
     out.seek(0)
     return out.read()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.cli import app
+from pipeline.cli.typer_app import typer_app
 from pipeline.ingest.recording import import_recording
 from pipeline.trace_set.reader import TraceSet
 from tests.conftest import FAULTS
@@ -112,7 +112,9 @@ def test_links_out_of_the_folder_are_not_followed(folder: Path, tmp_path: Path) 
 
 def test_a_recording_alone_says_what_that_costs(tmp_path: Path) -> None:
     shutil.copyfile(RECORDING, tmp_path / "alone.dat")
-    said = CliRunner().invoke(app, ["import", str(tmp_path / "alone.dat"), "-o", str(tmp_path)])
+    said = CliRunner().invoke(
+        typer_app(), ["import", str(tmp_path / "alone.dat"), "-o", str(tmp_path)]
+    )
     assert said.exit_code == 0
     assert "no snapshots: the memory zones" in said.output
     assert max(map(len, said.output.splitlines()[1:])) <= 100

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from allocsim.initial_state.sysfs_slab import parse_sysfs_slab
-from allocsim.kernels.profile import LINUX_6_12, PROFILES
+from allocsim.kernels.profile import LINUX_6_12, LINUX_6_18, PROFILES
 from allocsim.kernels.release import Generation, kernel_of
 from allocsim.kernels.settings import KERNEL
 from allocsim.recording.page_kinds import KIND_NAMES
@@ -24,6 +24,8 @@ from tests.oracle.whole_path import WHOLE, WholePath, ask
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from allocsim.kernels.profile import Profile
 
 pytestmark = pytest.mark.slow
 
@@ -139,10 +141,16 @@ def test_every_event_slab_and_counter_is_the_oracles(
 
 
 @pytest.mark.parametrize(
-    ("name", "slabs"), [("6.16-mixed", (71, 36)), ("6.18-mixed", (59, 24))], ids=NAMES
+    ("name", "profile", "slabs"),
+    [
+        ("6.16-mixed", LINUX_6_12, (71, 36)),
+        ("6.18-mixed", LINUX_6_12, (59, 24)),
+        ("6.18-mixed", LINUX_6_18, (59, 24)),
+    ],
+    ids=["6.16 as 6.12", "6.18 as 6.12", "6.18"],
 )
-def test_cpu_slabs_of_6_12_make_and_free_the_slabs_that_the_kernel_did(
-    db: Path, tmp_path: Path, name: str, slabs: tuple[int, int]
+def test_cpu_slabs_make_and_free_the_slabs_that_the_kernel_did(
+    db: Path, tmp_path: Path, name: str, profile: Profile, slabs: tuple[int, int]
 ) -> None:
     """Cache by cache, to the last slab, but for those that have sheaves."""
     run = NAMES.index(name) + 1
@@ -156,7 +164,7 @@ def test_cpu_slabs_of_6_12_make_and_free_the_slabs_that_the_kernel_did(
             f" WHERE pages.run = {run} AND alloc_seq IS NOT NULL GROUP BY name",
         )
     }
-    whole = WholePath(TraceSet.open(DATA / name), tmp_path, settings={KERNEL: LINUX_6_12.code})
+    whole = WholePath(TraceSet.open(DATA / name), tmp_path, settings={KERNEL: profile.code})
     model: dict[str, tuple[int, int]] = {}
     for cache, _, _, alloc_seq, free_seq in whole.model(WHOLE).slabs.values():
         if alloc_seq >= 0 and names.get(cache) in kernel:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.commands.compare import compare
-from pipeline.commands.formats import DocumentFormat
+from pipeline.commands.options.formats import DocumentFormat
 from pipeline.errors import AllocsimError, InputError, OutputError, UsageError
 from pipeline.processes.progress import Progress
 from pipeline.replay.sides import opened_sides

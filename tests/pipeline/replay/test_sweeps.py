@@ -14,10 +14,11 @@ from pipeline.errors import AllocsimError, UsageError
 from pipeline.ingest.recording import import_recording
 from pipeline.processes.progress import Progress
 from pipeline.processes.scratch import MARK
-from pipeline.replay import sweeps
 from pipeline.replay.recorded import replay_traces
 from pipeline.replay.settings import combinations, parse_settings
-from pipeline.replay.sweeps import sweep_traces
+from pipeline.replay.units import sweeps
+from pipeline.replay.units.replays import Where
+from pipeline.replay.units.sweeps import sweep_traces
 from tests.conftest import RECORDINGS
 
 if TYPE_CHECKING:
@@ -42,14 +43,18 @@ def ask(path: Path, sql: str) -> list[tuple[Any, ...]]:
 @pytest.mark.slow
 def test_a_sweep_goes_on_where_it_stopped_and_equals_replays(trace: Path, tmp_path: Path) -> None:
     db = tmp_path / "results.duckdb"
-    first = sweep_traces([trace], db, combinations(["sheaf.capacity=4,28"], {}), 2, Progress())
+    first = sweep_traces(
+        [trace], db, combinations(["sheaf.capacity=4,28"], {}), Where(2), Progress()
+    )
     assert sorted(first.runs) == sorted(first.added) == [2, 3, 4], "the kernel as it was, too"
     wanted = combinations(["sheaf.capacity=default,4,28", "cpus=2,8"], {})
-    more = sweep_traces([trace], db, combinations(["sheaf.capacity=4,12,28"], {}), 2, Progress())
+    more = sweep_traces(
+        [trace], db, combinations(["sheaf.capacity=4,12,28"], {}), Where(2), Progress()
+    )
     assert (more.added, set(first.runs) < set(more.runs), max(more.runs)) == ([5], True, 5)
-    both = sweep_traces([trace], db, wanted, 2, Progress())
+    both = sweep_traces([trace], db, wanted, Where(2), Progress())
     assert (len(both.runs), len(both.added)) == (7, 6)
-    again = sweep_traces([trace], db, wanted, 2, Progress())
+    again = sweep_traces([trace], db, wanted, Where(2), Progress())
     assert (again.runs, again.added) == (both.runs, [])
     settings = dict(ask(db, "SELECT run, settings FROM runs WHERE placement = 'simulated'"))
     assert [json.loads(settings[run]) for run in both.runs] == wanted
@@ -76,34 +81,36 @@ def test_what_was_done_before_an_interrupt_stays(
     wanted = combinations(["sheaf.capacity=4,12,28"], {})
     add, calls = sweeps._add, []
 
-    def interrupted(*given: object) -> None:
+    def interrupted(*given: Any) -> int:
         if calls:
             raise KeyboardInterrupt
         calls.append(given)
-        add(*given)
+        return add(*given)
 
     monkeypatch.setattr(sweeps, "_add", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        sweep_traces([trace], db, wanted, 1, Progress())
+        sweep_traces([trace], db, wanted, Where(1), Progress())
     assert ask(db, "SELECT run, placement FROM runs ORDER BY run") == [
         (1, "recorded"),
         (2, "simulated"),
     ]
     monkeypatch.setattr(sweeps, "_add", add)
-    assert len(sweep_traces([trace], db, wanted, 1, Progress()).added) == 3
+    assert len(sweep_traces([trace], db, wanted, Where(1), Progress()).added) == 3
     # What one has left that was killed when it had stored all goes though nothing is added.
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     left = tmp_path / f"allocsim-{0:016x}"
     left.mkdir()
     (left / MARK).touch()
-    assert sweep_traces([trace], db, wanted, 1, Progress()).added == []
+    assert sweep_traces([trace], db, wanted, Where(1), Progress()).added == []
     assert not left.exists()
 
 
 def test_wrong_settings_end_a_sweep_before_it_begins(trace: Path, tmp_path: Path) -> None:
     db = tmp_path / "results.duckdb"
     with pytest.raises(UsageError, match=r"did you mean .*skbuff_head_cache"):
-        sweep_traces([trace], db, combinations(["slab.order.skbuf_head=1,2"], {}), 1, Progress())
+        sweep_traces(
+            [trace], db, combinations(["slab.order.skbuf_head=1,2"], {}), Where(1), Progress()
+        )
     assert not db.exists()
 
 
@@ -160,8 +167,8 @@ def test_millions_of_combinations_are_refused_with_their_number() -> None:
 def test_a_compiled_sweep_gives_the_same(trace: Path, tmp_path: Path) -> None:
     plain, fast = tmp_path / "plain.duckdb", tmp_path / "fast.duckdb"
     wanted = [{}, parse_settings(["kernel=6.12"]), parse_settings(["sheaf.capacity=4"])]
-    sweep_traces([trace], plain, wanted, 2, Progress())
-    sweep_traces([trace], fast, wanted, 2, Progress(), fast=True)
+    sweep_traces([trace], plain, wanted, Where(2), Progress())
+    sweep_traces([trace], fast, wanted, Where(2), Progress(), fast=True)
     for table in SMALL:
         rows, compiled = (
             ask(
@@ -180,4 +187,4 @@ def test_what_is_to_be_compiled_needs_numba(
 ) -> None:
     monkeypatch.setattr(sweeps, "can_compile", lambda: False)
     with pytest.raises(UsageError, match=r"allocsim\[fast\]"):
-        sweep_traces([tmp_path], tmp_path / "results.duckdb", [{}], 1, Progress(), fast=True)
+        sweep_traces([tmp_path], tmp_path / "results.duckdb", [{}], Where(1), Progress(), fast=True)

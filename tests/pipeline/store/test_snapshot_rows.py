@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from pipeline.store.snapshot_rows import kernel_cache_rows, kernel_slab_rows
+from pipeline.store.snapshot_rows import kernel_cache_rows, kernel_slab_rows, slab_snapshots
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,8 @@ def test_what_the_files_say_and_what_no_kernel_says(tmp_path: Path) -> None:
     (tmp_path / "after").mkdir()
     (tmp_path / "after" / "sysfs_slab.txt").write_text(SYSFS)
     trace = cast("TraceSet", OneSnapshot(tmp_path))
-    sound, odd = kernel_slab_rows(trace)
+    snapshots = slab_snapshots(trace)
+    sound, odd = kernel_slab_rows(snapshots)
     told = {name: value for name, value in sound.items() if value is not None}
     assert told == {
         "moment": "after", "name": ":0000064", "objects": 30, "object_size": 60, "order": 0,
@@ -49,7 +50,7 @@ def test_what_the_files_say_and_what_no_kernel_says(tmp_path: Path) -> None:
     }  # fmt: skip
     told = {name: value for name, value in odd.items() if value is not None}
     assert told == {"moment": "after", "name": "odd", "slabs": 1 << 34, "flags": "P"}
-    assert kernel_cache_rows(trace) == [
+    assert kernel_cache_rows(snapshots) == [
         {"name": ":0000064", "merged": ":0000064", "object_size": 60},
         {"name": "odd", "merged": "odd", "object_size": None},
         {"name": "merged", "merged": ":0000064", "object_size": 60},

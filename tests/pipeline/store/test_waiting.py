@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.api import runs as replays
-from pipeline.cli import app
+from pipeline.cli.typer_app import typer_app
 from pipeline.errors import BusyError, UsageError
 from pipeline.store import waiting
 from pipeline.store.adding import writing
@@ -97,7 +97,7 @@ def test_it_is_opened_when_it_is_free(
 
 @pytest.mark.parametrize("seconds", ["inf", "nan", "-1", "86401"])
 def test_a_wait_is_a_day_at_most(db: Path, seconds: str) -> None:
-    said = CliRunner().invoke(app, ["report", "--db", str(db), f"--wait={seconds}"])
+    said = CliRunner().invoke(typer_app(), ["report", "--db", str(db), f"--wait={seconds}"])
     assert isinstance(said.exception, UsageError)
     assert str(said.exception).startswith(f"--wait {seconds}: from 0 to 86400 seconds (a day)")
 
@@ -105,7 +105,7 @@ def test_a_wait_is_a_day_at_most(db: Path, seconds: str) -> None:
 @pytest.mark.parametrize(
     ("command", "module", "function", "added"),
     [
-        ("replay", replays, "replay_traces", "runs 1, 2"),
+        ("replay", replays, "replay_all", "runs 1, 2"),
         ("validate", validation, "validate_traces", "run 1"),
     ],
 )
@@ -129,6 +129,8 @@ def test_a_command_says_what_is_in_where_it_cannot_print_it(
             return done
 
         monkeypatch.setattr(module, function, then_busy)
-        said = CliRunner().invoke(app, [command, str(trace), "--db", str(db), "--wait", "0"])
+        said = CliRunner().invoke(
+            typer_app(), [command, str(trace), "--db", str(db), "--wait", "0"]
+        )
     assert isinstance(said.exception, BusyError)
     assert str(said.exception).endswith(f"; added to {db} before that: {added}")

@@ -79,7 +79,7 @@ def test_it_says_what_was_recorded_and_what_is_missing() -> None:
 
 
 def test_several_memory_nodes_are_told_with_what_came_from_another_one() -> None:
-    taken = "memory nodes  2, which a simulated placement takes as one (a what-if)"
+    taken = "memory nodes  2"
     lines = trace_text(META, 2, 51_991, 27_747).splitlines()
     assert " ".join(line.strip() for line in lines[17:19]) == (
         f"{taken}; 27,747 of 79,738 page allocations (34.80 %) between the snapshots were on"

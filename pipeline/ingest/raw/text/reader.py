@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from allocsim.tables import distinct
 from pipeline.errors import InputError
 from pipeline.ingest.raw.mapped import let_go
 from pipeline.ingest.raw.text.gfp import GfpWords
@@ -315,7 +316,7 @@ class TextReader:
             self._name_tasks(block, lines)
             event = np.flatnonzero(~(lines.stack | lines.user))
             number = np.searchsorted(lines.line[event], np.arange(0, size, _CHUNK))
-            start = event[np.unique(number[number < len(event)])]
+            start = event[distinct(number[number < len(event)])]
             if not begin:
                 # What stands in front of the first event is seen, too.
                 start = np.union1d(start[1:], [0])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from allocsim.tables import distinct
 from allocsim.trace.events import EVENTS, Ev
 from pipeline import untrusted
 from pipeline.ingest.events import STACK, USER_STACK, EventTypes, Kept
@@ -151,7 +152,7 @@ class RecordMaker:
         loose = np.stack([of_none, before[of_none]], axis=1)
         frames = np.flatnonzero(stacks[before])
         unread = [np.zeros(0, np.int64)]
-        for kind in np.unique(number).tolist():
+        for kind in distinct(number).tolist():
             row = np.flatnonzero(number == kind)
             if kind == _STACK:
                 parts.append((row, *self._stacks(text, row, frames)))

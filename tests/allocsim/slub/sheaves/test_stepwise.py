@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allocsim.kernels.cache_shapes import SheafShape, cache_shapes, with_settings
+from allocsim.kernels.cache_shapes import SheafShape, cache_shapes
 from allocsim.kernels.profile import LINUX_7_2
 from allocsim.slub.columns import can_compile
 from allocsim.slub.requests import Op
@@ -32,7 +32,29 @@ def shapes(draw: st.DrawFn, name: str, capacities: list[int]) -> SheafShape:
         min_objects=draw(st.integers(1, objects)),
         min_partial=draw(st.integers(0, 3)),
         capacity=draw(st.sampled_from(capacities)),
+        max_full_sheaves=draw(st.sampled_from([10, 1, 0])),
+        max_empty_sheaves=draw(st.sampled_from([10, 0])),  # 0: as ten are, for short traces
     )
+
+
+@st.composite
+def changes(
+    draw: st.DrawFn, caches: list[SheafShape], last: int
+) -> list[tuple[int, list[SheafShape]]]:
+    """Shapes that caches have from moments on, of which some change nothing."""
+    found = []
+    for when in sorted(draw(st.lists(st.integers(0, last), max_size=2))):
+        caches = [
+            replace(
+                shape,
+                capacity=draw(st.sampled_from([shape.capacity, 0, 1, 2, 5, 9])),
+                max_full_sheaves=draw(st.sampled_from([shape.max_full_sheaves, 1])),
+                min_partial=draw(st.integers(0, 3)),
+            )
+            for shape in caches
+        ]
+        found.append((when, caches))
+    return found
 
 
 @st.composite
@@ -71,12 +93,15 @@ def traces(draw: st.DrawFn) -> Trace:
         requests = _interleaved(draw, requests)
     starts = draw(st.lists(st.integers(0, len(requests)), unique=True, max_size=3))
     refusals = [(start, draw(st.sampled_from([-1, 0, 10]))) for start in sorted(starts)]
-    changed = draw(st.sampled_from([{}, {"barn.full_sheaves": 1}, {"barn.full_sheaves": 0}]))
-    profile = with_settings(LINUX_7_2, changed)
-    if draw(st.booleans()):
-        # What ten empty sheaves in the barn come to, for short traces.
-        profile = replace(profile, slub=replace(profile.slub, max_empty_sheaves=0))
-    return Trace(caches, 2, requests, refusals=refusals, profile=profile)
+    return Trace(caches, 2, requests, refusals=refusals)
+
+
+@st.composite
+def changing(draw: st.DrawFn) -> Trace:
+    """The same, of caches whose shapes change on the way."""
+    trace = draw(traces())
+    last = trace.requests[-1][5] + 1 if trace.requests else 1
+    return replace(trace, changes=draw(changes(list(trace.shapes), last)))
 
 
 def _interleaved(draw: st.DrawFn, requests: list[Request]) -> list[Request]:
@@ -108,10 +133,17 @@ def test_model_equals_oracle(trace: Trace, window: int) -> None:
     assert_equal(trace, window)
 
 
+@examples(300)
+@given(changing(), st.sampled_from([1, 7, 10_000]))
+def test_model_equals_oracle_where_caches_change(trace: Trace, window: int) -> None:
+    """R3.27: other capacities, barns and min_partial from moments on."""
+    assert_equal(trace, window)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not can_compile(), reason="numba is not installed")
 @examples(100)
-@given(traces(), st.sampled_from([1, 7, 10_000]))
+@given(st.one_of(traces(), changing()), st.sampled_from([1, 7, 10_000]))
 def test_compiled_model_equals_oracle(trace: Trace, window: int) -> None:
     assert_equal(trace, window, fast=True)
 
@@ -124,10 +156,11 @@ def dense(seed: int) -> Trace:
     """
     rng = np.random.default_rng(seed)
     chain = (("nodes", 2), ("kmalloc-64", 5), ("kmalloc-96", 3))
+    drawn = [(int(rng.integers(1, 5)), int(rng.integers(2))) for _ in chain]
+    barn = [int(most) for most in rng.integers(0, 2, 2)]
     caches = [
-        SheafShape(name, 64, 1, objects, 0, objects, int(rng.integers(2)), capacity)
-        for name, capacity in chain
-        for objects in [int(rng.integers(1, 5))]
+        SheafShape(name, 64, 1, objects, 0, objects, min_partial, capacity, *barn)
+        for (name, capacity), (objects, min_partial) in zip(chain, drawn, strict=True)
     ]
     live: list[list[int]] = [[], [], []]
     requests: list[Request] = []
@@ -145,9 +178,7 @@ def dense(seed: int) -> Trace:
             elif live[cache]:
                 handle = live[cache].pop(int(rng.integers(len(live[cache]))))
                 requests.append((seq, cpu, cache, op, handle, now, 0, 0))
-    full, empty = (int(most) for most in rng.integers(0, 2, 2))
-    rules = replace(LINUX_7_2.slub, max_full_sheaves=full, max_empty_sheaves=empty)
-    return Trace(caches, 2, requests, profile=replace(LINUX_7_2, slub=rules))
+    return Trace(caches, 2, requests)
 
 
 @pytest.mark.slow
@@ -166,7 +197,7 @@ def test_what_a_callback_does_is_done_on_the_cpu_that_filled_its_sheaf(window: i
     main sheaf there is full, and kfree_rcu took the spare; a new one is kmalloc-96's, for CPU 1.
     """
     caches = [
-        SheafShape(name, 64, 1, objects, 0, objects, 0, capacity)
+        SheafShape(name, 64, 1, objects, 0, objects, 0, capacity, 0, 0)
         for name, objects, capacity in (("nodes", 2, 2), ("kmalloc-64", 5, 5), ("kmalloc-96", 1, 3))
     ]
     pre_trace = {100: (-2, 0), 101: (-2, 1), 102: (-3, 0), 200: (-4, 0), 201: (-4, 1)}
@@ -177,15 +208,14 @@ def test_what_a_callback_does_is_done_on_the_cpu_that_filled_its_sheaf(window: i
         (3, 1, 0, Op.FREE_RCU, 101, 0, 0, 0),
         (4, 0, 0, Op.FREE, 102, GRACE_PERIOD, 0, 0),
     ]
-    rules = replace(LINUX_7_2.slub, max_full_sheaves=0, max_empty_sheaves=0)
-    trace = Trace(caches, 2, requests, pre_trace, profile=replace(LINUX_7_2, slub=rules))
+    trace = Trace(caches, 2, requests, pre_trace)
     assert_equal(trace, window)
-    # Event, CPU, cache, slab, order, way.
+    # Event, CPU, cache, slab, order, way, node.
     assert by_model(trace, window).pages == [
-        (0, 1, 2, 2 << 32, 1, +1),
-        (0, 1, 1, 1 << 32, 1, +1),
-        (4, 1, 0, -2, 1, -1),
-        (4, 1, 2, 2 << 32 | 1, 1, +1),
+        (0, 1, 2, 2 << 32, 1, +1, 0),
+        (0, 1, 1, 1 << 32, 1, +1, 0),
+        (4, 1, 0, -2, 1, -1, 0),
+        (4, 1, 2, 2 << 32 | 1, 1, +1, 0),
     ]
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from pipeline.commands.options.declared import Option
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,12 +39,12 @@ _BY_SUFFIX = {
 
 FORMATS = Annotated[
     list[DocumentFormat] | None,
-    typer.Option("--format", "-f", help="How it is written: text if not given. One for each -o."),
+    Option("--format", "-f", help="How it is written: text if not given. One for each -o."),
 ]
 
 FILES = Annotated[
     list[Path] | None,
-    typer.Option(
+    Option(
         "--output",
         "-o",
         metavar="FILE",
@@ -110,7 +110,7 @@ def write(
     for target, content in made:
         target.write(content)
         if not target.is_stream:
-            typer.echo(target.path, err=streamed)
+            (sys.stderr if streamed else sys.stdout).write(f"{target.path}\n")
 
 
 def as_document(report: Report, how: DocumentFormat) -> bytes:
@@ -128,3 +128,10 @@ def as_document(report: Report, how: DocumentFormat) -> bytes:
             return render(report)
         case _:
             return to_text(report).encode()
+
+
+def as_report(report: Report, how: DocumentFormat) -> bytes:
+    """A report in any of the formats; as JSON it is its own sections and blocks."""
+    from reports.render.json import to_json
+
+    return to_json(report).encode() if how is DocumentFormat.JSON else as_document(report, how)

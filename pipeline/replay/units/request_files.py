@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 _DTYPES = {
     "objects": dict(
-        zip(ObjectRequests._fields, ("i8", "i2", "i4", "i1", "i8", "i8", "i8", "i4"), strict=True)
+        zip(
+            ObjectRequests._fields,
+            ("i8", "i2", "i4", "i1", "i8", "i8", "i8", "i4", "i8", "i2"),
+            strict=True,
+        )
     ),
     "pages": dict(
         zip(

@@ -13,10 +13,15 @@ Offered = Iterator[tuple[str, str]]  #: names, and what each is
 _ASKED = "_ALLOCSIM_COMPLETE"  #: in the environment where a shell asks, by typer's scripts
 
 
-def one_line_each() -> None:
-    """Let what shells are told stand in one line each; typer wraps it at the terminal's width."""
-    if _ASKED in os.environ:
-        os.environ["COLUMNS"] = "10000"
+def asked() -> bool:
+    """Whether it is a shell that asks.
+
+    What shells are told stands in one line each; typer would wrap it at the terminal's width.
+    """
+    if _ASKED not in os.environ:
+        return False
+    os.environ["COLUMNS"] = "10000"
+    return True
 
 
 def policies(incomplete: str) -> Offered:

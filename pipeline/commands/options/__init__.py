@@ -1,0 +1,1 @@
+"""What several commands share: options, completion of their values, and forms of documents."""

@@ -1,0 +1,133 @@
+"""Several memory nodes: the model equals the oracle, and both do what the rules say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
+
+from allocsim.kernels.cache_shapes import cache_shapes
+from allocsim.kernels.profile import LINUX_6_12, LINUX_7_2
+from allocsim.page_alloc.nodes import NO_NODE, Nodes
+from allocsim.slub.columns import can_compile
+from allocsim.slub.requests import Op
+from tests.allocsim.slub.cpu_slabs.test_cpu_slabs import traces as cpu_slab_traces
+from tests.allocsim.slub.sheaves.test_stepwise import traces as sheaf_traces
+from tests.allocsim.slub.slub_traces import random_trace
+from tests.allocsim.slub.test_slub import traces as older_traces
+from tests.conftest import examples
+from tests.oracle.slub_compare import Trace, assert_equal, by_model, by_oracle
+
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
+WINDOWS = st.sampled_from([1, 2, 7, 60, 10_000])
+
+
+@st.composite
+def nodes(draw: st.DrawFn, cpus: int) -> Nodes:
+    """One node to four, of which some have no memory."""
+    count = draw(st.integers(1, 4))
+    memory = draw(st.lists(st.booleans(), min_size=count, max_size=count).filter(any))
+    of_cpu = draw(st.lists(st.integers(0, count - 1), min_size=cpus, max_size=cpus))
+    return Nodes(tuple(of_cpu), tuple(memory))
+
+
+@st.composite
+def on_nodes(draw: st.DrawFn, of: st.SearchStrategy[Trace]) -> Trace:
+    """A trace on several nodes, some of whose allocations ask for one by name."""
+    trace = draw(of)
+    machine = draw(nodes(trace.cpus))
+    with_memory = [node for node, has in enumerate(machine.memory) if has]
+    keys = [key for key, _ in trace.pre_trace.values()] + [row[1] for row in trace.free_before]
+    older = draw(
+        st.lists(
+            st.sampled_from(with_memory),
+            min_size=-1 - min(keys, default=-1),
+            max_size=-1 - min(keys, default=-1),
+        )
+    )
+    named = draw(st.booleans())
+    asked = st.sampled_from([NO_NODE, NO_NODE, *range(machine.count)])
+    requests = [
+        (
+            *(*request, 0, 0, 0)[:8],
+            -1,
+            draw(asked) if named and request[3] == Op.ALLOC else NO_NODE,
+        )
+        for request in trace.requests
+    ]
+    return replace(trace, requests=requests, nodes=machine, older_nodes=older)
+
+
+OF_7_2 = st.one_of(sheaf_traces(), older_traces())
+
+
+@examples(80, suppress_health_check=SLOW)
+@given(on_nodes(OF_7_2), WINDOWS)
+def test_sheaves_equal_the_oracle(trace: Trace, window: int) -> None:
+    assert_equal(trace, window)
+
+
+@examples(60, suppress_health_check=SLOW)
+@given(on_nodes(cpu_slab_traces()), WINDOWS)
+def test_cpu_slabs_equal_the_oracle(trace: Trace, window: int) -> None:
+    assert_equal(trace, window)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_compile(), reason="numba is not installed")
+@examples(60, suppress_health_check=SLOW)
+@given(on_nodes(st.one_of(OF_7_2, cpu_slab_traces())), WINDOWS)
+def test_compiled_models_equal_the_oracle(trace: Trace, window: int) -> None:
+    assert_equal(trace, window, fast=True)
+
+
+TWO = Nodes((0, 1), (True, True))
+NO_MEMORY = Nodes((0, 1), (True, False))
+
+
+@pytest.mark.parametrize("profile", [LINUX_6_12, LINUX_7_2])
+@pytest.mark.parametrize("machine", [TWO, NO_MEMORY, Nodes((2, 0), (True, True, True))])
+def test_long_traces(profile: object, machine: Nodes) -> None:
+    trace = random_trace(profile, 5, [64, 512, 4096], 2, 0.4)
+    assert_equal(replace(trace, nodes=machine), 1000)
+
+
+def paths(machine: Nodes, *requests: tuple[int, ...]) -> list[str]:
+    """What becomes of (CPU, op, handle, node asked for) of a cache of 64-byte objects, by 7.2."""
+    [shape] = cache_shapes(LINUX_7_2, [("c", 64)], 2)
+    rows = [
+        (seq, cpu, 0, op, handle, 0, 0, 0, -1, node)
+        for seq, (cpu, op, handle, node) in enumerate(requests)
+    ]
+    trace = Trace([shape], 2, rows, nodes=machine)
+    found = by_model(trace, 3)
+    assert found.events == by_oracle(trace).events
+    return [path for path, _, _ in found.events]
+
+
+def test_an_object_of_another_node_goes_past_the_sheaves() -> None:
+    """R3.26, by hand: CPU 0 is on node 0, CPU 1 on node 1, which may have no memory."""
+    there = (0, Op.ALLOC, 0, NO_NODE), (1, Op.FREE, 0, NO_NODE)
+    assert paths(TWO, *there) == ["refill_new", "remote_free"]
+    assert paths(NO_MEMORY, *there) == ["refill_new", "main_push"]
+    by_rcu = (0, Op.ALLOC, 0, NO_NODE), (1, Op.FREE_RCU, 0, NO_NODE)
+    assert paths(NO_MEMORY, *by_rcu) == ["refill_new", "remote_free"]
+
+
+def test_a_node_asked_for_is_had_past_the_sheaves() -> None:
+    """R3.25, by hand: the other node's new slab, then the rest of it, then its own sheaf."""
+    asked = [(0, Op.ALLOC, 0, 1), (0, Op.ALLOC, 1, 1), (0, Op.ALLOC, 2, 0), (0, Op.ALLOC, 3, 0)]
+    assert paths(TWO, *asked) == ["slow_new", "slow_partial", "refill_new", "main_hit"]
+
+
+def test_a_refill_takes_from_another_node_what_that_keeps_too_many_of() -> None:
+    """R3.13, step 3: node 1 keeps min_partial slabs; only beyond these does node 0 get any."""
+    [shape] = cache_shapes(LINUX_7_2, [("c", 4096)], 2)
+    for partial, expected in ((shape.min_partial, "refill_new"), (40, "refill_partial")):
+        free = [(0, -2 - slab, 0, -1) for slab in range(partial)]
+        rows = [(0, 0, 0, Op.ALLOC, 0)]
+        trace = Trace([shape], 2, rows, free_before=free, nodes=TWO, older_nodes=[1] * partial)
+        assert by_model(trace, 1).events[0][0] == expected
+        assert_equal(trace, 1)
