@@ -209,12 +209,6 @@ def _built(
         check_settings(settings, [name for name, _ in recorded.caches])
         check_moments(settings, recorded.span)
         profile = profile_of(settings)
-        several = recorded.nodes.count > 1 or sets_nodes(settings)
-        if several and profile.slub.generation is Generation.SHEAVES_ASKED:
-            raise UsageError(
-                f"kernel {profile.word} is modelled on one memory node: replay the trace with "
-                "--set kernel=6.12 or 7.2"
-            )
         return profile, _machine(profile, recorded, settings), *_shapes(profile, recorded, settings)
     except SettingError as error:
         raise UsageError(str(error)) from error
