@@ -67,6 +67,7 @@ VIEWS = (
     "peak",
     "huge_regions",
     "slabinfo",
+    "obj_ext_vectors",
     "pageblocks",
     "free_memory",
     "slab_refcounts",
