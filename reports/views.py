@@ -67,6 +67,8 @@ VIEWS = (
     "peak",
     "huge_regions",
     "slabinfo",
+    "kmalloc_memory",
+    "kmalloc_sites",
     "pageblocks",
     "free_memory",
     "slab_refcounts",
