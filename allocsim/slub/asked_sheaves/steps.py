@@ -131,7 +131,7 @@ def replay(s: AskedState, e: SheafEvents, begin: int) -> int:
             n[ALLOC_FASTPATH] += 1
             continue
         if op < 0:
-            found = objects[parents[at]] if parents[at] >= 0 else objects[at]
+            found = objects[parents[at]]
             objects[at] = found
             if found == FAILED:
                 paths[at] = _IGNORED
