@@ -69,6 +69,7 @@ VIEWS = (
     "slabinfo",
     "kmalloc_memory",
     "kmalloc_sites",
+    "obj_ext_vectors",
     "pageblocks",
     "free_memory",
     "slab_refcounts",
