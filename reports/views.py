@@ -67,6 +67,8 @@ VIEWS = (
     "peak",
     "huge_regions",
     "slabinfo",
+    "kmalloc_memory",
+    "kmalloc_sites",
     "obj_ext_vectors",
     "pageblocks",
     "free_memory",
