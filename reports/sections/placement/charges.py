@@ -31,11 +31,11 @@ _ROWS = """
 """
 _ABOUT = with_titles(
     "A slab whose objects are charged to a memory cgroup has a vector of slabobj_ext, 8 bytes an "
-    "object (assumed: no allocation profiling). Up to 6.19 it is a kmalloc (R3.53, R3.54); from "
-    "7.1 on a slab of a cache with SLAB_ACCOUNT has it inside, where there is room (R3.55). Both "
-    "are told of the slabs that the recording made. A cache without SLAB_ACCOUNT, and a slab older "
-    "than charges, gets it with the first charged object: at most, for what tasks in the root "
-    "cgroup allocate is not charged, and no event says whose cgroup a task is in."
+    "object (assumed), 16 if the recording has an allocinfo. Up to 6.19 it is a kmalloc (R3.53, "
+    "R3.54); from 7.1 on a slab of a cache with SLAB_ACCOUNT has it inside, where there is room "
+    "(R3.55). Both are told of the slabs that the recording made. A cache without SLAB_ACCOUNT, "
+    "and a slab older than charges, gets it with the first charged object: at most, for what tasks "
+    "in the root cgroup allocate is not charged, and no event says whose cgroup a task is in."
 )
 _SINCE = {
     "observed": "Charges begin with the first cgroup, whose making the recording shows ●.",
