@@ -215,39 +215,63 @@ def _chains(objects: Int64) -> tuple[Int64, Bools]:
 
     A sheaf is gone through from its end; objects of one slab that follow one another are a chain.
     Where a slab comes again after one or two objects of others, these are passed over and
-    compacted: such sheaves are done by themselves.
+    compacted.
     """
     ordered = objects[:, ::-1].copy()
     slab = ordered >> INDEX_BITS
+    width = slab.shape[1]
     begins = np.ones(slab.shape, np.bool_)
     np.not_equal(slab[:, 1:], slab[:, :-1], out=begins[:, 1:])
-    again = np.zeros(len(slab), np.bool_)
-    for apart in range(2, LOOKAHEAD + 1):
-        if slab.shape[1] > apart:
-            again |= (
-                (slab[:, apart:] == slab[:, :-apart]) & begins[:, 1 : slab.shape[1] - apart + 1]
-            ).any(axis=1)
-    for flush in np.flatnonzero(again).tolist():
-        ordered[flush], begins[flush] = _compacted(ordered[flush].tolist())
+    again = np.zeros(slab.shape, np.bool_)
+    for apart in range(2, min(LOOKAHEAD + 1, width)):
+        again[:, :-apart] |= (slab[:, apart:] == slab[:, :-apart]) & begins[:, 1 : 1 - apart]
+    rows = np.flatnonzero(again.any(axis=1))
+    if len(rows):
+        ordered[rows], begins[rows] = _compacted(ordered[rows], slab[rows], again[rows])
     return ordered.reshape(-1), begins.reshape(-1)
 
 
-def _compacted(objects: list[int]) -> tuple[list[int], Bools]:
-    """One sheaf, last object first: the order of pushes, and the begins of chains."""
-    slabs = [found >> INDEX_BITS for found in objects]
-    begins = np.zeros(len(objects), np.bool_)
-    start, count = 0, len(objects)
-    while start < count:
-        begins[start] = True
-        slab, end, misses = slabs[start], start + 1, 0
-        for at in range(start + 1, count):
-            if slabs[at] == slab:
-                objects[at], objects[end] = objects[end], objects[at]
-                slabs[at], slabs[end] = slabs[end], slabs[at]
+def _compacted(ordered: Int64, slab: Int64, again: Bools) -> tuple[Int64, Bools]:
+    """Sheaves, last object first: the order of pushes, and the begins of chains.
+
+    Only from where a slab comes again up to where nothing has moved are the objects gone through.
+
+    Args:
+        ordered: objects, the last of each sheaf first.
+        slab: the slab of each.
+        again: where one is the last of some and others come before the next of its slab.
+    """
+    width = slab.shape[1]
+    objects, slabs = ordered.reshape(-1).tolist(), slab.reshape(-1).tolist()
+    begins = np.ones(slab.shape, np.bool_)
+    np.not_equal(slab[:, 1:], slab[:, :-1], out=begins[:, 1:])
+    marks = bytearray(begins.tobytes())
+    done = 0
+    for start in np.flatnonzero(again).tolist():
+        if start < done:
+            continue
+        stop = start + width - start % width
+        done = moved = start
+        while done <= moved:
+            if done > start:
+                marks[done] = 1
+            of, end, misses = slabs[done], done + 1, 0
+            for at in range(end, stop):
+                if slabs[at] != of:
+                    misses += 1
+                    if misses == LOOKAHEAD:
+                        break
+                    continue
+                if misses:
+                    objects[at], objects[end] = objects[end], objects[at]
+                    slabs[at], slabs[end] = slabs[end], slabs[at]
+                    moved = at
+                marks[end] = 0
                 end += 1
-            else:
-                misses += 1
-                if misses == LOOKAHEAD:
-                    break
-        start = end
-    return objects, begins
+            done = end
+        if done < stop:
+            marks[done] = 1
+    return (
+        np.array(objects, np.int64).reshape(slab.shape),
+        np.frombuffer(marks, np.bool_).reshape(slab.shape),
+    )
