@@ -67,7 +67,7 @@ def oracle(trace: Synthetic) -> Callable[..., None]:
     def event(*request: int) -> None:
         asked = len(slub.pages)
         slub.event(*request)
-        for _, cpu, _, slab, order, way in slub.pages[asked:]:
+        for _, cpu, _, slab, order, way, _ in slub.pages[asked:]:
             pages.event(cpu, way, slab, order, highest=0)
 
     return event

@@ -29,7 +29,7 @@ def _end(code: int) -> None:
 
     Python would take every module and array apart first: a fifth of a short command.
     """
-    with suppress(OSError):  # as Python says it, then
+    with suppress(OSError, ValueError):  # as Python says it, then; of a stream that is closed too
         sys.stdout.flush()
         sys.stderr.flush()
         atexit._run_exitfuncs()  # noqa: SLF001 - as Python does before it takes itself apart

@@ -425,7 +425,11 @@ def _cache_model(  # noqa: PLR0913 - a cache and its world
         )
     if isinstance(rules, AskedRules) and isinstance(shape, AskedShape) and shape.capacity:
         return AskedSheaves(
-            *(shape, rules, number, cpus, freelist_order), kmalloc_cache=kmalloc_cache, fast=fast
+            *(shape, rules, number, cpus, freelist_order),
+            kmalloc_cache=kmalloc_cache,
+            fast=fast,
+            nodes=nodes,
+            older_nodes=older_nodes,
         )
     below = shape.cpu_slabs if isinstance(shape, AskedShape) else shape
     if not isinstance(rules, SheafRules) and isinstance(below, CpuSlabShape):

@@ -52,7 +52,7 @@ EVENT_COLUMNS: tuple[Column, ...] = (
     Column("bytes_alloc", "i8", "bytes", "Bytes given: cache size or whole pages (R3.3, T2)."),
     Column("gfp_flags", "u8", "", "Effective gfp flags, by the recording kernel's own bits (T9)."),
     Column("node", "i4", "", "NUMA node asked for, -1 for none; node_id of the zone events."),
-    Column("accounted", "?", "", "Charged to a memory cgroup."),
+    Column("accounted", "?", "", "To be charged to a memory cgroup: by its flags, or its cache's."),
     Column("pfn", "i8", "", "First page frame number; -1 for a failed allocation (T8)."),
     Column("order", "i4", "", "Block of 2^order pages (alloc_order of mm_page_alloc_extfrag)."),
     Column(

@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from pipeline.ingest.columns import Wanted
     from pipeline.ingest.reader import Reader
+    from pipeline.trace_set.parts import Wanted
 
 # What recordings are called in a folder, the first of them that is there is taken; and what names
 # end in.

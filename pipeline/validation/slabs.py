@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
+from allocsim.kernels.kmalloc_partitions import without_copy
 from allocsim.recording.kpageflags import KPF_SLAB, has
 from pipeline.validation.bounds import CountCheck
 
@@ -110,11 +111,11 @@ def _slab_counts(
     A slab without object events may be any cache's.
     """
     before, after = snapshots
-    kernel = {
-        cache: after.values[cache, quantity] - before.values[cache, quantity]
-        for cache, name in before.stats
-        if name == quantity and (cache, quantity) in after.values
-    }
+    kernel: Counter[str] = Counter()
+    for cache, name in before.stats:
+        if name == quantity and (cache, name) in after.values:
+            # Objects of copies lie on slabs of one cache here (R3.51).
+            kernel[without_copy(cache)] += after.values[cache, name] - before.values[cache, name]
     model, nobodys = counted + later, counted[""] + later[""]
     if nobodys:
         note = f"{nobodys} slabs of no known cache among them. {note}".strip()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from allocsim.initial_state.slabs import pre_trace_in
+from allocsim.kernels.kmalloc_partitions import without_copy
 from allocsim.recording.rcu_sheaves import UNKNOWN
 from allocsim.slub.cache_model import NO_KMALLOC_CACHE
 from allocsim.slub.requests import ObjectRequests
@@ -104,11 +105,19 @@ class Echo(NamedTuple):
 
 
 class _Player:
-    """SLUB of a world, fed with requests."""
+    """SLUB of a world, fed with requests.
 
-    def __init__(self, world: World) -> None:
+    Attributes:
+        numbers: the caches that are counted under each name in sysfs.
+    """
+
+    def __init__(self, world: World, folder_of: Mapping[str, str]) -> None:
         self.slub = world.simulation.slub
+        self.asked = world.asked
         self._pre_trace = world.pre_trace
+        self.numbers: dict[str, list[int]] = defaultdict(list)
+        for number, (name, _) in enumerate(world.recorded.caches):
+            self.numbers[folder_of.get(name, name)].append(number)
 
     def play(self, requests: ObjectRequests) -> None:
         """Replay some requests."""
@@ -138,20 +147,23 @@ class SlubReplay:
         self._source = source
         self._names = names
         self._settings = kernel_settings(profile)
-        self._numbers: dict[str, list[int]] = defaultdict(list)
-        for number, (name, _) in enumerate(source.recorded.caches):
-            self._numbers[folder_of.get(name, name)].append(number)
+        self._folder_of = folder_of
 
     def whole(self, moment: float) -> Counts:
         """Counters behind the trace's end, untraced frees at a moment of their intervals."""
-        player = _Player(make_world(self._source.recorded, self._settings))
+        player = self._player()
         for window in self._source.requests(moment)[1]:
-            player.play(window.objects)
-        return {
-            (cache, name): self._value(player, cache, name)
-            for cache in self._numbers
-            for name in self._names
-        }
+            player.play(player.asked(window).objects)
+        return without_copies(
+            {
+                (cache, name): self._value(player, cache, name)
+                for cache in player.numbers
+                for name in self._names
+            }
+        )
+
+    def _player(self) -> _Player:
+        return _Player(make_world(self._source.recorded, self._settings), self._folder_of)
 
     def between_reads(
         self, moment: float, before: SlabCaches, reads: Reads, rows: int
@@ -164,12 +176,12 @@ class SlubReplay:
             reads: these reads.
             rows: events of the trace.
         """
-        player = _Player(make_world(self._source.recorded, self._settings))
+        player = self._player()
         marks = list(zip(reads.seqs, before.stats, strict=True))
         first: Counts = {}
         again: list[ObjectRequests] = []
         recorded = 0
-        for window in self._source.requests(moment)[1]:
+        for window in map(player.asked, self._source.requests(moment)[1]):
             objects = window.objects
             recorded += len(objects.seq)
             due = [mark for mark in marks[len(first) :] if mark[0] < window.end]
@@ -181,7 +193,7 @@ class SlubReplay:
         last: Counts = {}
         self._play_marked(player, echo, later, last)
         frees = int(np.count_nonzero(echo.op < 0))
-        counts = {key: last[key] - first[key] for key in last}
+        counts = without_copies({key: last[key] - first[key] for key in last})
         return counts, Echo(len(echo.seq), frees, recorded)
 
     def _play_marked(
@@ -198,7 +210,7 @@ class SlubReplay:
         for place, (_, key) in zip(places, marks, strict=True):
             # A cache of which nothing was asked since has the figures that it had. What is asked of
             # those that sheaves come from does not stand in the requests.
-            for number in self._numbers.get(key[0], ()):
+            for number in player.numbers.get(key[0], ()):
                 first, end = np.searchsorted(rows[number], [done, place])
                 if place > done and (first < end or number in kmalloc_caches):
                     player.play(requests.part(slice(done, place)))
@@ -208,7 +220,7 @@ class SlubReplay:
 
     def _value(self, player: _Player, cache: str, name: str) -> int:
         caches = player.slub.caches
-        return sum(caches[number].stat[name] for number in self._numbers.get(cache, ()))
+        return sum(caches[number].stat[name] for number in player.numbers.get(cache, ()))
 
 
 def _rows_by_cache(requests: ObjectRequests, caches: int) -> list[Int64]:
@@ -242,6 +254,14 @@ def _again(parts: Sequence[ObjectRequests], later: int) -> ObjectRequests:
         due=None if requests.due is None else np.full(len(kept), UNKNOWN),
         run=np.where(run > 0, run + later, 0),
     )
+
+
+def without_copies(counts: Mapping[tuple[str, str], int]) -> Counts:
+    """Figures of a kmalloc cache and its copies together: which is which is the seed's (R3.52)."""
+    found: Counter[tuple[str, str]] = Counter()
+    for (cache, name), value in counts.items():
+        found[without_copy(cache), name] += value
+    return dict(found)
 
 
 def totals(counts: Counts) -> Counter[str]:

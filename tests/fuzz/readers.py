@@ -148,7 +148,7 @@ def _snapshots(path: Path) -> None:
     """All that a replay and a validation take from snapshots, short of replaying."""
     with opened(path, Progress()) as trace:
         cpus = trace.meta["cpus"]
-        zones, states, _ = world.recorded_zones(trace, 1 << 18)
+        zones, states, *_ = world.recorded_zones(trace, 1 << 18)
         assert len(zones) == len(states)
         world.recorded_facts(trace)
         world.recorded_nodes(trace)

@@ -19,6 +19,7 @@ from allocsim.slub.sheaves.structs import SheafColumns
 if TYPE_CHECKING:
     from allocsim.kernels.cache_shapes import AskedShape, CacheShape
     from allocsim.kernels.slub_rules import AskedRules
+    from allocsim.page_alloc.nodes import Nodes
     from allocsim.slub.cache_model import CacheEvents, SlabsHeld
     from allocsim.slub.cpu_slabs.steps import CpuSlabState
     from allocsim.slub.freelist_random import FreelistOrder
@@ -36,8 +37,8 @@ class AskedSheaves:
         shape: the cache; its capacity is not 0.
         rules: the kernel version's numbers.
         number: the cache's number.
-        cpus: CPUs that may appear, on one memory node.
-        freelist_order, fast: as Slub has them.
+        cpus: CPUs that may appear.
+        freelist_order, fast, nodes, older_nodes: as Slub has them.
         kmalloc_cache: the cache its sheaves are objects of (sheaf_kmalloc).
 
     Attributes:
@@ -55,6 +56,8 @@ class AskedSheaves:
         *,
         kmalloc_cache: int,
         fast: bool = False,
+        nodes: Nodes | None = None,
+        older_nodes: Int64 | None = None,
     ) -> None:
         self.shape, self.rules, self.number, self.fast = shape, rules, number, fast
         self.stat: Counter[str] = Counter()
@@ -69,8 +72,14 @@ class AskedSheaves:
             freelist_order,
             largest=shape.capacity,
             fast=fast,
+            nodes=nodes,
         )
-        self.below = CpuSlabs(shape.cpu_slabs, number, cpus, freelist_order, fast=fast)
+        self.below = CpuSlabs(
+            *(shape.cpu_slabs, number, cpus, freelist_order),
+            fast=fast,
+            nodes=nodes,
+            older_nodes=older_nodes,
+        )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AskedSheaves:
         """As deepcopy gives it, but quicker."""

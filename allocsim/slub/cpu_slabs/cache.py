@@ -232,6 +232,7 @@ class CpuSlabs:
             )
         partial = [first for first in c.cpus[PARTIAL::CPU_SIZE] if first != NONE]
         listed = max((c.slabs[first + SLABS] for first in partial), default=0)
+        listed += n[steps.CPU_PARTIAL_SLABS]
         grow(c, "pages", n[steps.PAGES] + PAGE_SIZE * (listed + 3 * bulk + 4))
 
     def _has_unused(self, count: int) -> bool:

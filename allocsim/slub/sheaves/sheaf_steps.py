@@ -140,7 +140,7 @@ def from_list(c: SheafState, node: int, sheaf: int, got: int) -> int:
 
     mm/slub.c:__refill_objects_node, __slab_try_return_freelist (7.2).
     """
-    n, nodes, capacity = c.numbers, c.nodes, c.numbers[CAPACITY]
+    n, nodes, capacity = c.numbers, c.nodes, c.sheaves[sheaf + ROOM]
     if nodes[node + LISTED]:
         n[LIST_LOCK] += 1
     while nodes[node + LISTED] and got < capacity:

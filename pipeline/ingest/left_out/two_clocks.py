@@ -101,8 +101,10 @@ class ClockCheck:
         ts, cpu, event = (columns[name].values for name in ("ts", "cpu", "event"))
         if not self._last:
             self._first_ts = int(ts[0])
-        cpus, back = np.unique(cpu[::-1], return_index=True)
-        self._last |= dict(zip(cpus.tolist(), ts[::-1][back].tolist(), strict=True))
+        last = np.full(int(cpu.max()) + 1, -1, np.int64)
+        last[cpu] = np.arange(len(cpu))  # of several values the last one stays
+        cpus = np.flatnonzero(last >= 0)
+        self._last |= dict(zip(cpus.tolist(), ts[last[cpus]].tolist(), strict=True))
         for name, kinds in _KIND.items():
             if name not in columns:
                 continue

@@ -36,6 +36,8 @@ OBJECT_ORIGINS = StoreTable(
         RUN,
         *event("event", "call_site", "bytes_req", "bytes_alloc"),
         *(_RESULT[name] for name in ("cache", "cache_how")),
+        Column("asks_charge", "?", "", "It carried __GFP_ACCOUNT; NULL: a free."),
+        *event("accounted"),
     ),
     ("origin",),
     internal=True,
@@ -219,6 +221,7 @@ KERNEL_SLABS = StoreTable(
             )
         ),
         Column("flags", "str", "", "Letters of slabinfo (view slabinfo)."),
+        Column("free_pointer_behind", "?", "", "RCU or a constructor keeps it out of objects."),
     ),
     ("run", "moment", "name"),
 )

@@ -22,6 +22,7 @@ PARENT = """
 import os, signal, sys, time
 from pipeline.processes import signals
 from pipeline.processes.executor import executor
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup's children ignore it
 signals.handle()
 with executor(2) as run:
     run.submit(1, os.getpid)

@@ -140,6 +140,29 @@ def test_model_equals_oracle_where_caches_change(trace: Trace, window: int) -> N
     assert_equal(trace, window)
 
 
+def test_a_sheaf_that_is_out_takes_a_whole_slab_after_its_cache_has_smaller_ones() -> None:
+    """R3.27, 4: refilled to its own two, it takes the slab with two free objects."""
+    shape = SheafShape(
+        name="nodes",
+        size=64,
+        order=1,
+        objects=3,
+        min_order=0,
+        min_objects=1,
+        min_partial=0,
+        capacity=2,
+        max_full_sheaves=10,
+        max_empty_sheaves=10,
+    )
+    run = [(seq, 0, 0, Op.FROM_SHEAF, seq, 1, 0, 7 - seq) for seq in range(6)]
+    other = (6, 1, 0, Op.ALLOC, 6, 5, 4, 0)
+    last = (7, 0, 0, Op.FROM_SHEAF, 7, 5, 0, 1)
+    trace = Trace([shape], 2, [*run, other, last], changes=[(2, [replace(shape, capacity=1)])])
+    assert_equal(trace, window=1)
+    slabs = [slab for _, slab, _ in by_model(trace, window=1).events[-2:]]
+    assert slabs[0] == slabs[1]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not can_compile(), reason="numba is not installed")
 @examples(100)
