@@ -8,6 +8,7 @@ allocsim.slub.slabs, one batch at a time, to which the results are equal.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,17 +92,17 @@ def _from_partial(slabs: Slabs, got: Int64) -> int:
     wanted, want = got.shape
     rows, entries = partial.ahead(wanted * want)
     held = partial.count[rows].astype(np.int64)
-    upto = np.cumsum(held)
+    upto: list[int] = np.cumsum(held).tolist()
     lasts: list[int] = []  # of each refill, the last slab it takes from
     left: list[int] = []  # and what it leaves there
-    reached = 0
+    reached = last = 0
     while len(lasts) < wanted:
-        last = int(upto.searchsorted(reached + want))
+        last = bisect_left(upto, reached + want, last)
         if last == len(upto):
             break
         lasts.append(last)
-        left.append(int(upto[last]) - reached - want)
-        reached = int(upto[last])
+        left.append(upto[last] - reached - want)
+        reached = upto[last]
     used = lasts[-1] + 1
     rows, held = rows[:used], held[:used]
     took = held.copy()
@@ -191,22 +192,21 @@ def _empty(  # noqa: PLR0913 - what is known of the slabs of a run
         times: events of the flushes, which have equally many objects each.
     """
     stat, gone = slabs.stat, list[int]()
+    empty = empty[np.argsort(last[empty])]
+    start, end = first[empty], last[empty]
     chain = np.cumsum(begins)
-    each = len(begins) // len(times)
-    for slab in empty[np.argsort(last[empty])].tolist():
-        start, end = int(first[slab]), int(last[slab])
-        # A slab that was full and comes back in one chain never is on the list if it is freed.
-        at_once = chain[start] == chain[end] and end - start + 1 == slabs.shape.objects
-        listed = before + int(added.searchsorted(start if at_once else end, "right")) - len(gone)
-        if at_once:
-            listed -= 1
-        else:
-            stat["list_lock"] += 1
-        if listed < slabs.shape.min_partial:
+    # A slab that was full and comes back in one chain never is on the list if it is freed.
+    at_once = (chain[start] == chain[end]) & (end - start + 1 == slabs.shape.objects)
+    stat["list_lock"] += len(empty) - int(np.count_nonzero(at_once))
+    listed = before - at_once + added.searchsorted(np.where(at_once, start, end), "right")
+    event = end // (len(begins) // len(times))
+    columns = (empty, names[empty], listed, at_once, event)
+    for slab, name, there, once, at in zip(*(each.tolist() for each in columns), strict=True):
+        if there - len(gone) < slabs.shape.min_partial:
             continue
         gone.append(slab)
-        stat["free_add_partial" if at_once else "free_remove_partial"] += -1 if at_once else 1
-        slabs.discard(int(names[slab]), times[end // each])
+        stat["free_add_partial" if once else "free_remove_partial"] += -1 if once else 1
+        slabs.discard(name, times[at])
     return gone
 
 
