@@ -23,7 +23,7 @@ from allocsim.slub.counters import counted
 from allocsim.slub.cpu_slabs.cache import CpuSlabs
 from allocsim.slub.live_objects import LiveObjects
 from allocsim.slub.node_partial import INDEX_BITS
-from allocsim.slub.requests import PageRequests, Placement, SheafObjects
+from allocsim.slub.requests import Op, PageRequests, Placement, SheafObjects
 from allocsim.slub.sheaves.cache import SheafCache
 from allocsim.slub.sheaves.sheaf_kmalloc import (
     Origin,
@@ -324,6 +324,7 @@ class Slub:
         if np.any((of_cache >= 0) & (of_cache != requests.cache[freed])):
             raise ValueError("an object is freed to another cache")
         objects[place[freed]] = found
+        objects[place[requests.op == Op.ASK_SHEAF]] = FAILED  # which has none
         stays = requests.op > 0
         stays[allocs] = False
         return parent, np.flatnonzero(stays)

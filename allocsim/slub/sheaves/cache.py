@@ -123,7 +123,7 @@ class SheafCache:
         orders = events.max_order
         if not (self._may_plan and self.shape.capacity):
             return False
-        if np.any(np.abs(events.op) > 1) or (
+        if np.any(np.abs(events.op) != 1) or (
             orders is not None and np.any(orders < self.shape.order)
         ):
             self._may_plan = False

@@ -12,6 +12,8 @@ from allocsim.trace.events import Ev
 from pipeline.processes.progress import Progress
 from pipeline.replay.recorded import replay_traces
 from pipeline.store.database import reading
+from reports.render.document import Table, Text
+from reports.sections.placement import charges
 from tests.conftest import ROOT
 from tests.oracle.obj_exts import Cache, Slabs
 from tests.reports.conftest import insert
@@ -234,6 +236,24 @@ def test_the_kernels_vectors_are_within_what_the_rules_say(
 
 
 @pytest.mark.slow
+def test_the_report_says_what_the_view_sums_to(results: duckdb.DuckDBPyConnection) -> None:
+    _, text, table = charges.blocks(results, 1)
+    assert isinstance(text, Text)
+    assert text.text.endswith("The recorded kernel kmalloc’d 138 vectors ●.")
+    assert isinstance(table, Table)
+    sums = (
+        "SELECT sum(slabs), sum(kmallocs_low), sum(kmallocs_high), sum(leftover), sum(in_objects),"
+        " sum(saved_bytes) FROM obj_ext_vectors WHERE run = 1 AND scheme = '{}'"
+    )
+    [(slabs, low, high, *_)] = results.execute(sums.format("kmalloc")).fetchall()
+    [(*_, behind, padded, saved)] = results.execute(sums.format("in slab")).fetchall()
+    name, _, _, *figures = table.rows[-1]
+    assert (name, figures[0], figures[2]) == ("all", f"{slabs}", f"{low} – {high}")
+    assert (figures[4], figures[6]) == (f"{behind} + {padded}", f"{saved / 1024:.1f}")
+
+
+@pytest.mark.slow
 def test_a_kernel_without_memory_cgroups_has_no_rows(small: duckdb.DuckDBPyConnection) -> None:
     insert(small, "caches", run=1, cache=77, name="kmalloc-cg-64", object_size=64)
     assert small.execute("SELECT * FROM obj_ext_vectors").fetchall() == []
+    assert charges.blocks(small, 1) == []
