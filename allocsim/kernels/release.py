@@ -75,6 +75,8 @@ _SINCE: dict[str, tuple[int, int]] = {
     "sheaves_for_all": (7, 0),
     # mm/swap.c:folio_batch_move_lru: not in 7.1, in 7.2
     "lru_freezes": (7, 2),
+    # mm/slab_common.c:kmalloc_info: kmalloc-rnd-01-N in 7.1, kmalloc-part-01-N in 7.2
+    "kmalloc_partitions": (7, 2),
 }
 
 # Caches of which some kernels allocate objects in bulk, without an event, and others with one (T6):
@@ -117,6 +119,7 @@ class Kernel:
         mapping_keeps_reference: fault-around lets the mapping keep the reference of its look-up.
         lru_freezes: it tries to freeze each folio that it puts on the LRU (R1.40).
         vmalloc_splits: vmalloc takes high orders and splits them (R1.26c).
+        kmalloc_copies: what copies of kmalloc's caches are called, if it has any (R3.51).
         gfp_direct_reclaim: __GFP_WAIT is gone, its bits and those of huge pages are today's.
         gfp_all_named: every gfp flag is printed by name.
         atomic_without_bit: GFP_ATOMIC has no bit of its own.
@@ -135,6 +138,7 @@ class Kernel:
     mapping_keeps_reference: bool
     lru_freezes: bool
     vmalloc_splits: bool
+    kmalloc_copies: str
     gfp_direct_reclaim: bool
     gfp_all_named: bool
     atomic_without_bit: bool
@@ -179,6 +183,7 @@ def kernel_at(version: tuple[int, int], gfp_bits: Mapping[str, int] | None = Non
         mapping_keeps_reference=has["mapping_keeps_reference"],
         lru_freezes=has["lru_freezes"],
         vmalloc_splits=has["vmalloc_splits"],
+        kmalloc_copies="part" if has["kmalloc_partitions"] else "rnd",
         gfp_direct_reclaim=has["gfp_direct_reclaim"],
         gfp_all_named=has["gfp_all_named"],
         atomic_without_bit=has["atomic_without_bit"],

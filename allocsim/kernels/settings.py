@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from allocsim.kernels.kmalloc_partitions import COUNTS
 from allocsim.kernels.profile import DEFAULT, PROFILES
 from allocsim.kernels.release import Generation
 from allocsim.page_alloc.nodes import MOST_NODES
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from allocsim.kernels.profile import Profile
 
 KERNEL = "kernel"  #: the setting that picks the profile
+PARTITIONS = "kmalloc.partitions"  #: the one that gives kmalloc's caches copies (R3.52)
+PARTITION_SEED = "kmalloc.seed"  #: and the one that says which call sites share one
 #: Where the rules of a generation stand.
 _RULES = {
     Generation.CPU_SLABS: "R3.30 - R3.40",
@@ -135,6 +138,20 @@ SETTINGS = (
         at_a_moment=True,
     ),
     Setting("freelist.seed", 0, 1 << 62, "Of R3.6's order; 0: ascending."),
+    Setting(
+        PARTITIONS,
+        min(count for _, count in COUNTS),
+        max(count for _, count in COUNTS),
+        "Caches of each kmalloc-N that call sites are spread over (R3.51, R3.52);"
+        " sites: one for each call site, a proposal.",
+        choices=COUNTS,
+    ),
+    Setting(
+        PARTITION_SEED,
+        0,
+        1 << 31,
+        "Which call sites share one of these: a draw as at a boot (R3.52).",
+    ),
     Setting("pcp.batch", 1, 1 << 16, "Pages a refill starts with (R4.11)."),
     Setting(
         "pcp.own_blocks", 0, 1, "1: a CPU's lists own page blocks; a proposal, no kernel's (R4.34)."
@@ -167,7 +184,7 @@ def shown(settings: Mapping[str, int]) -> dict[str, int | str]:
     """Settings as a user gives them: where a number stands for a word, the word."""
     found: dict[str, int | str] = dict(settings)
     for key, value in settings.items():
-        words = {number: word for word, number in _split(key)[0].choices}
+        words = {number: word for word, number in _split(key)[0].choices if not word.isdecimal()}
         found[key] = words.get(value, value)
     return found
 

@@ -8,6 +8,7 @@ followed.
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -107,20 +108,24 @@ def take_along(folder: Path, target: Path, release: str | None) -> Taken:
     if release and uname and release not in uname:
         other = uname[2] if len(uname) > 2 else uname[-1]
         return nothing_taken(f"the uname there is of Linux {other}, the recording of {release}")
-    names = [name for name in (*FOLDERS, *FILES) if _copy(folder, name, target)]
-    links = sorted({path.relative_to(folder).parts[0] for path in _links_out(folder)})
+    home = folder.resolve()
+    found = {name: list(_below(folder / name, home)) for name in (*FOLDERS, *FILES)}
+    names = [name for name in found if _copy(folder, found[name], target)]
+    out = [name for name, each in found.items() if not all(inside for _, inside in each)]
+    links = sorted({name.partition("/")[0] for name in out})
     missed = [f"links out of its folder not followed: {', '.join(links)}"] if links else []
     if FOLDERS[0] not in names:
         missed.append(NO_SNAPSHOTS)
     return Taken(names, missed)
 
 
-def _copy(folder: Path, name: str, target: Path) -> bool:
+def _copy(folder: Path, found: list[tuple[Path, bool]], target: Path) -> bool:
     """Copy contents, not permissions: what is copied must be removable. True: there was any."""
-    files = [path for path in _files(folder / name) if _inside(folder, path)]
+    files = [path for path, inside in found if inside and path.is_file()]
     for file in files:
         to = target / file.relative_to(folder)
-        to.parent.mkdir(parents=True, exist_ok=True)
+        if not to.parent.exists():
+            to.parent.mkdir(parents=True)
         try:
             shutil.copyfile(file, to)
         except PermissionError as error:
@@ -130,16 +135,27 @@ def _copy(folder: Path, name: str, target: Path) -> bool:
     return bool(files)
 
 
-def _files(path: Path) -> Iterator[Path]:
-    yield from sorted(path.rglob("*")) if path.is_dir() else [path]
-
-
 def _inside(folder: Path, path: Path) -> bool:
     return path.is_file() and path.resolve().is_relative_to(folder.resolve())
 
 
-def _links_out(folder: Path) -> Iterator[Path]:
-    for name in (*FOLDERS, *FILES):
-        for path in _files(folder / name):
-            if path.exists() and not path.resolve().is_relative_to(folder.resolve()):
-                yield path
+def _below(path: Path, home: Path) -> Iterator[tuple[Path, bool]]:
+    """What is at a path and below it, and whether that lies in ``home``; links are not entered.
+
+    Only links are followed to where they lead: that takes as long as copying a file.
+    """
+    if not path.exists():
+        return
+    inside = path.resolve().is_relative_to(home)
+    if not path.is_dir():
+        yield path, inside
+        return
+    with suppress(PermissionError):
+        for each in path.iterdir():
+            if each.is_symlink():
+                if each.exists():
+                    yield each, each.resolve().is_relative_to(home)
+            elif each.is_dir():
+                yield from _below(each, home)
+            else:
+                yield each, inside

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from allocsim.trace.events import EVENT_COLUMN, EVENT_COLUMNS, Ev
+from allocsim.trace.events import EVENT_COLUMN, EVENT_COLUMNS
 from pipeline.errors import InputError
 from pipeline.ingest.raw.probes import ELEMENT
 from pipeline.ingest.raw.strings import StringInterner
@@ -26,19 +26,6 @@ if TYPE_CHECKING:
 # What a probe has instead of a text that it could not read (kernel/trace/trace_probe_kernel.h:
 # fetch_store_string, 7.2): no cache is called so.
 _NO_TEXT = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What of a recording is asked for, where that is not all of it.
-
-    Attributes:
-        events: the events.
-        columns: their columns.
-    """
-
-    events: frozenset[Ev]
-    columns: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 from allocsim.recording.direct_map import DirectMapVote
 from allocsim.trace.events import Ev
 from pipeline.errors import InputError
-from pipeline.ingest.columns import Gatherer, Rows, Wanted, in_time_order
+from pipeline.ingest.columns import Gatherer, Rows, in_time_order
 from pipeline.ingest.left_out.coverage import Coverage
 from pipeline.ingest.left_out.lacking import Lacking
 from pipeline.ingest.left_out.other_events import (
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from allocsim.tables import Bools, Int64
     from pipeline.ingest.reader import Reader, SymbolTable
     from pipeline.ingest.stream import Stream
+    from pipeline.trace_set.parts import Wanted
 
 # Bytes of a recording decoded at once. Three windows are alive at a time: one is read, one
 # decoded, one written.

@@ -92,7 +92,6 @@ class EventTypes:
         struct_pages: how pointers to struct page become frame numbers; None: events have these.
         names: of all event types that have a format, by common_type, to name what is dropped.
         spans: the lowest and the highest common_type of each system whose events are kept.
-        unlisted: names of event types that have no format, as far as the kernel's symbols tell.
     """
 
     kept: list[Kept] = field(default_factory=list)
@@ -104,7 +103,8 @@ class EventTypes:
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)
     struct_pages: StructPages | None = None
     probes: Probes = field(default_factory=Probes)
-    unlisted: dict[int, str] = field(default_factory=dict)
+    _symbols: tuple[memoryview, int] | None = None
+    _unlisted: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, formats: list[tuple[str, memoryview]], where: str) -> EventTypes:
@@ -175,20 +175,35 @@ class EventTypes:
 
     def name_of(self, number: int) -> str:
         """The name of the event type with this common_type, for counts of what was dropped."""
-        return self.names.get(number) or self.unlisted.get(number, OF_NO_FORMAT)
+        if number in self.names:
+            return self.names[number]
+        return self.unlisted.get(number, OF_NO_FORMAT)
+
+    @property
+    def unlisted(self) -> dict[int, str]:
+        """Names of event types that have no format, as far as the kernel's symbols tell."""
+        if self._symbols is not None:
+            self._name_unlisted(*self._symbols)
+            self._symbols = None
+        return self._unlisted
 
     def name_unlisted(self, symbols: memoryview, word: int) -> None:
-        """Name event types that have no format by the kernel's symbols.
+        """Name event types that have no format by the kernel's symbols, if there are such events.
+
+        Args:
+            symbols: the text of kallsyms.
+            word: bytes of a pointer.
+        """
+        self._symbols = symbols, word
+
+    def _name_unlisted(self, symbols: memoryview, word: int) -> None:
+        """Name them.
 
         A kernel numbers its own event types in the order of an array of pointers to them, each of
         which has a symbol (include/linux/trace_events.h, include/trace/trace_events.h:
         __event_##call; kernel/trace/trace_events.c:event_trace_enable, 7.2): where the pointers of
         all that are kept lie as far apart as their numbers are, those between and beside them have
         the numbers between and beside.
-
-        Args:
-            symbols: the text of kallsyms.
-            word: bytes of a pointer.
         """
         found = dict(_event_symbols(bytes(symbols)))
         known = {
@@ -203,7 +218,7 @@ class EventTypes:
             number, rest = divmod(address - min(begins), word)
             near = min(known) - _BESIDE <= number <= max(known) + _BESIDE
             if not rest and near and number not in self.names:
-                self.unlisted[number] = name
+                self._unlisted[number] = name
 
     def among(self, number: int) -> str | None:
         """The system between whose event types this common_type lies; None: of none that is known.

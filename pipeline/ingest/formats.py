@@ -21,6 +21,8 @@ _FIELD = re.compile(
 )
 _NAME = re.compile(r"^name:[ \t]*(\S+)[ \t]*$", re.MULTILINE)
 _ID = re.compile(r"^ID:[ \t]*(\d+)[ \t]*$", re.MULTILINE)
+# Both as kernels write them; there are thousands.
+_NAME_AND_ID = re.compile(rb"name: ([!-~]{1,128})\nID: ([0-9]{1,9})\n")
 _ANY_FIELD = re.compile(r"^[ \t]*field:.*$", re.MULTILINE)
 _FARTHEST = (1 << 31) - 1  # an offset, a size and a number are ints of the kernel
 _LAST_WORD = re.compile(r"(\w+)\s*(\[[^\]]*\])?\s*$")
@@ -107,7 +109,13 @@ def parse_format(system: str, text: str, where: str) -> EventFormat | None:
 
 def format_names(formats: list[tuple[str, memoryview]]) -> dict[int, str]:
     """The names of events by number, from the texts of their formats."""
-    heads = (bytes(text[:256]).decode("utf-8", "replace") for _, text in formats)
-    found = ((_ID.search(head), _NAME.search(head)) for head in heads)
-    named = ((number_of(number[1]), name[1]) for number, name in found if number and name)
-    return {number: name for number, name in named if number is not None}
+    named = {}
+    for _, text in formats:
+        if plain := _NAME_AND_ID.match(text):
+            named[int(plain[2])] = plain[1].decode("ascii")
+            continue
+        head = bytes(text[:256]).decode("utf-8", "replace")
+        number, name = _ID.search(head), _NAME.search(head)
+        if number and name and (found := number_of(number[1])) is not None:
+            named[found] = name[1]
+    return named

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from allocsim.kernels.profile import DEFAULT, profile_of
 from allocsim.kernels.release import Generation, kernel_of
-from allocsim.kernels.settings import KERNEL, kernel_profile
+from allocsim.kernels.settings import KERNEL, PARTITION_SEED, PARTITIONS, kernel_profile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +48,9 @@ def what_if(recorded: Recorded, settings: Mapping[str, int]) -> str | None:
     if debugged:
         reasons.append(f"{debugged} of its caches are under slab_debug, which is not modelled")
     others = {key: value for key, value in settings.items() if key != KERNEL}
-    if others.items() - {("cpus", recorded.cpus)}:
+    if recorded.partitions > 1:
+        others.pop(PARTITION_SEED, None)  # a draw as good as any other
+    if others.items() - {("cpus", recorded.cpus), (PARTITIONS, recorded.partitions)}:
         reasons.append("settings changed")
     if any("@" in key and not key.startswith("min_partial") for key in settings):
         reasons.append("sheaves change at a moment, as was proposed in May 2026 (R3.27)")

@@ -18,6 +18,7 @@ from allocsim.initial_state.pcp_lists import LIST_PAGES, ListsAtStart
 from allocsim.initial_state.slabs import FirstSeen
 from allocsim.initial_state.vmstat_worker import VmstatTurns
 from allocsim.initial_state.zone_fallbacks import ZoneFallbacks
+from allocsim.kernels.kmalloc_partitions import MERGED, NO_SITES, KmallocSites, is_normal
 from allocsim.kernels.release import GFP_BITS
 from allocsim.kernels.slub_rules import GRACE_NS
 from allocsim.page_alloc.nodes import Nodes, one_node
@@ -32,10 +33,11 @@ from allocsim.recording.requests import (
     RecordedPages,
     RecordedRequests,
 )
+from allocsim.recording.sheaf_runs import CACHE
 from allocsim.trace.events import Ev, Probe
 from allocsim.trace.results import How
 from pipeline.processes.prefetch import prefetch
-from pipeline.replay.settings import span_ns
+from pipeline.replay.settings import recorded_copies, span_ns
 from pipeline.replay.synthetic_free_lists import free_places
 from pipeline.replay.untraced_frees import MIDDLE, find_untraced
 from pipeline.replay.world import (
@@ -58,11 +60,12 @@ if TYPE_CHECKING:
     from allocsim.initial_state.sysfs_slab import CacheFacts
     from allocsim.page_alloc.zones import Zone
     from allocsim.recording.requests import RequestWindow
-    from allocsim.tables import Array, Bools, Int32
+    from allocsim.tables import Array, Bools, Int32, UInt64
     from pipeline.trace_set.reader import TraceSet, Window
 
 _ORIGINS = """
-SELECT origin, event IN ('kfree', 'kmem_cache_free') AS frees, bytes_alloc, call_site,
+SELECT origin, event IN ('kfree', 'kmem_cache_free') AS frees, bytes_alloc,
+    coalesce(call_site, 0::UBIGINT) AS call_site, event = 'kmalloc' AS kmalloc,
     -- Without a rule that found it or might have: whole pages.
     if(cache_how IS NULL, $pages, coalesce(cache, $unknown))::INTEGER AS cache,
     cache IS NULL AND cache_how IS NOT NULL AND NOT frees
@@ -129,15 +132,19 @@ class RecordedRun:
         trace: the trace set.
         window_rows: events held at once.
         advance: told the part of the first look that is done, 0 to 1.
+        by_site: number requests of the normal kmalloc caches by their call site, for simulations
+            with copies of these (R3.52).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - of what, and how it is read
         self,
         connection: duckdb.DuckDBPyConnection,
         run: int,
         trace: TraceSet,
         window_rows: int,
         advance: Callable[[float], None] = lambda _: None,
+        *,
+        by_site: bool = False,
     ) -> None:
         self._connection = connection
         self._run = run
@@ -145,7 +152,7 @@ class RecordedRun:
         self._window_rows = window_rows
         facts = recorded_facts(trace)
         caches = self._caches(facts)
-        origin, cache, self._frees, unnamed = self._origins(len(caches))
+        origin, cache, self._frees, unnamed, asked_at = self._origins(len(caches))
         caches += unnamed
         self._named = caches
         sized = np.array([size for _, size in caches])
@@ -153,6 +160,9 @@ class RecordedRun:
         # By origin, from the first on; and whether it is a free.
         self._cache = cache
         self._cache[cache >= 0] = modelled[cache[cache >= 0]]
+        #: The cache by the number of a request.
+        self._plain = np.arange(len(caches), dtype=np.int32)
+        sites = self._sites(asked_at) if by_site else NO_SITES
         self._first_origin = int(origin[0]) if len(origin) else 0
         highest = connection.execute(
             "SELECT coalesce(max(pfn), 0) FROM page_events WHERE run = ?", [run]
@@ -173,6 +183,7 @@ class RecordedRun:
             self._cache,
             trace.meta["last_ts"],
             GRACE_NS,
+            self._probed,
         )
         listed = recorded_lists(trace, zones, lists)
         found = zones_at_start(trace, zones, listed, lists.taken)
@@ -202,7 +213,32 @@ class RecordedRun:
             direct_map=trace.meta["direct_map"]["base"],
             lists=listed,
             thp=thp,
+            partitions=recorded_copies(trace),
+            sites=sites,
         )
+
+    def _sites(self, asked_at: UInt64) -> KmallocSites:
+        """Number allocations of kmalloc's normal caches by cache and call site, behind the caches.
+
+        Args:
+            asked_at: call site of each origin that is a kmalloc; of others MERGED.
+        """
+        normal = np.array([is_normal(name) for name, _ in self._named])
+        own = np.flatnonzero((self._cache >= 0) & ~self._frees)
+        own = own[normal[self._cache[own]]]
+        pairs, which = np.unique(
+            np.stack((self._cache[own].astype(np.uint64), asked_at[own])),
+            axis=1,
+            return_inverse=True,
+        )
+        self._cache[own] = which.reshape(-1) + len(self._plain)
+        cache = pairs[0].astype(np.int32)
+        self._plain = np.concatenate((self._plain, cache))
+        return KmallocSites(cache, pairs[1], [self._place(site) for site in pairs[1].tolist()])
+
+    def _place(self, site: int) -> str:
+        """What a call site is called in the name of a cache."""
+        return f"{self._trace.symbols.name(site) or hex(site)}-{site & 0xFFFF:04x}"
 
     def _nodes(self, zones: Sequence[Zone], memory: tuple[bool, ...]) -> tuple[Nodes, How]:
         """The memory nodes, with the CPUs on them, and how these are known (I9)."""
@@ -233,8 +269,12 @@ class RecordedRun:
         Args:
             moment: where in its interval each untraced free is put, 0 to 1.
         """
+        names = [name for name, _ in self.recorded.caches]
         maker = RecordedRequests(
-            self.recorded.zones, pre_trace_handles(self.recorded), self.sheaves_due()
+            self.recorded.zones,
+            pre_trace_handles(self.recorded),
+            self.sheaves_due(),
+            names.index(CACHE) if CACHE in names else UNKNOWN_CACHE,
         )
         maker.counts.update(self.untraced.counts())
         return maker, prefetch(self._windows(maker, moment))
@@ -291,25 +331,22 @@ class RecordedRun:
 
         return [(name, size or otherwise(name)) for name, size in found]
 
-    def _origins(self, first: int) -> tuple[Int32, Int32, Bools, list[tuple[str, int]]]:
+    def _origins(self, first: int) -> tuple[Int32, Int32, Bools, list[tuple[str, int]], UInt64]:
         """Rising numbers of the origins, the cache of each, and whether it is a free.
 
         Allocations that no rule names have caches of their own, from number ``first`` on, which
-        are returned too: one for each size and call site, and named so.
+        are returned too: one for each size and call site, and named so. Last the call sites of
+        kmallocs, MERGED for all others.
         """
         asked = {"run": self._run, "pages": WHOLE_PAGES, "unknown": UNKNOWN_CACHE}
         found = self._connection.execute(_ORIGINS, asked).fetchnumpy()
-        origin, frees, size, site, cache, unnamed = map(np.ma.getdata, found.values())
+        origin, frees, size, site, kmalloc, cache, unnamed = map(np.ma.getdata, found.values())
         groups, group = np.unique(
             np.stack([size[unnamed].astype(np.uint64), site[unnamed]]), axis=1, return_inverse=True
         )
         cache[unnamed] = first + group.reshape(-1)
-        names = self._trace.symbols
-        named = [
-            (f"size-{size}@{names.name(site) or hex(site)}-{site & 0xFFFF:04x}", size)
-            for size, site in groups.T.tolist()
-        ]
-        return origin, cache, frees, named
+        named = [(f"size-{size}@{self._place(site)}", size) for size, site in groups.T.tolist()]
+        return origin, cache, frees, named, np.where(kmalloc, site, np.uint64(MERGED))
 
     def _first_look(
         self,
@@ -329,6 +366,7 @@ class RecordedRun:
             self._trace.meta["direct_map"]["base"] is not None
             and "mm_page_alloc" in self._trace.meta["recorded_events"]
         )
+        self._probed: int | None = None  # the first kfree_rcu that a probe showed
         slices: list[tuple[int, int]] = []
         turns: list[int] = []
         workers = VmstatTurns()
@@ -338,7 +376,10 @@ class RecordedRun:
         free = free_places(self._trace, [name for name, _ in self._named])
         if free is not None:
             seen.add(free)
-        for first, window in self._events(("ts", "ptr", "gfp_flags", *LIST_COLUMNS)):
+        for first, window in self._events(("ts", "ptr", "gfp_flags", "probe", *LIST_COLUMNS)):
+            if self._probed is None and "probe" in window:
+                rows = np.flatnonzero(window["probe"] == Probe.KFREE_RCU_SHEAF)
+                self._probed = int(window["ts"][rows[0]]) if len(rows) else None
             near = workers.before(window["ts"]) if in_ns else np.empty(0, np.int64)
             turns += (first + near).tolist()
             if all(name in window for name in LIST_COLUMNS):
@@ -367,7 +408,8 @@ class RecordedRun:
             {
                 "ptr": window["ptr"][at],
                 "seq": at + first,
-                "cache": cache[known],
+                # Its slab is older than any copy (R3.52).
+                "cache": self._plain.take(cache[known]),
                 "cpu": window["cpu"][at],
                 "live": live[known],
             }

@@ -14,7 +14,6 @@ from allocsim.refcount.costs import costs_for
 from allocsim.trace.events import EVENT_NAMES, NEEDED
 from allocsim.trace.results import How
 from pipeline.errors import InputError
-from pipeline.ingest.left_out.lacking import named
 from pipeline.processes.malloc_tuning import keep_freed_memory
 from pipeline.processes.prefetch import prefetch
 from pipeline.replay.cache_line_places import add_cache_line_places
@@ -388,6 +387,8 @@ def recording_of(trace: TraceSet) -> RecordingFacts:
         raise InputError(f"{trace.path}: {error}") from error
     missing = _missing(trace)
     if missing:
+        from pipeline.ingest.left_out.lacking import named  # noqa: PLC0415 - an import's words
+
         raise InputError(
             f"{trace.path}: {named(missing)} in this recording, which a replay needs; "
             "record with trace-cmd or perf"

@@ -43,11 +43,11 @@ class Tally:
     def add(self, requests: RequestWindow, result: SimulatedWindow) -> None:
         """Count a window in."""
         path, slab = result.objects.path, result.objects.slab
-        self.events += len(path)
+        cache, op = requests.objects.cache, np.sign(requests.objects.op)
+        self.events += int(np.count_nonzero(op))
         self.on_pre_trace_slabs += int(np.count_nonzero(slab < -1))
         self.failed += int(np.count_nonzero(path == AllocPath.FAILED))
-        self.ignored += int(np.count_nonzero(path == AllocPath.IGNORED))
-        cache, op = requests.objects.cache, np.sign(requests.objects.op)
+        self.ignored += int(np.count_nonzero((path == AllocPath.IGNORED) & (op != 0)))
         for total, rows in ((self.live, slab >= 0), (self.on_pre_trace, slab < -1)):
             np.add(total, _sums(cache[rows], op[rows], total), out=total)
         self.add_slabs(result.slabs)
@@ -72,8 +72,7 @@ def _sums(cache: Ints, values: Ints, like: Int64) -> Int64:
     return np.bincount(cache, values, minlength=len(like)).astype(np.int64)
 
 
-def result_rows(  # noqa: PLR0913 - all that a simulation knows when it ends
-    recorded: Recorded,
+def result_rows(
     world: World,
     slabs: Columns,
     tally: Tally,
@@ -83,7 +82,6 @@ def result_rows(  # noqa: PLR0913 - all that a simulation knows when it ends
     """Rows of each table, by its name, without the column ``run``.
 
     Args:
-        recorded: the recorded run.
         world: the simulation that has ended.
         slabs: slabs that are live at the end.
         tally: counts over its windows.
@@ -91,8 +89,8 @@ def result_rows(  # noqa: PLR0913 - all that a simulation knows when it ends
         counts: what the table quality_counts is told.
     """
     return {
-        "caches": _cache_rows(recorded),
-        "placed_caches": _placed_cache_rows(recorded, world, slabs, tally),
+        "caches": _cache_rows(world.recorded),
+        "placed_caches": _placed_cache_rows(world, slabs, tally),
         "cache_counters": _counter_rows(world),
         "zones": _zone_rows(world),
         "zone_counters": _zone_counter_rows(world),
@@ -108,9 +106,9 @@ def _cache_rows(recorded: Recorded) -> Rows:
     ]
 
 
-def _placed_cache_rows(recorded: Recorded, world: World, slabs: Columns, tally: Tally) -> Rows:
+def _placed_cache_rows(world: World, slabs: Columns, tally: Tally) -> Rows:
     count = len(world.shapes)
-    older = world.pre_trace_slabs(recorded.seen) - tally.older_freed
+    older = world.pre_trace_slabs() - tally.older_freed
     held = np.bincount(slabs["cache"], minlength=count).tolist()
     pages = np.bincount(
         slabs["cache"], 1 << slabs["order"].astype(np.int64), minlength=count

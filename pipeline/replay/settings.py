@@ -6,13 +6,16 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING
 
+from allocsim.kernels.kmalloc_partitions import copies_in, copy_name, is_normal
 from allocsim.kernels.profile import DEFAULT
-from allocsim.kernels.release import GFP_BITS
+from allocsim.kernels.release import GFP_BITS, kernel_at
 from allocsim.kernels.settings import (
     KERNEL,
+    PARTITIONS,
     SettingError,
     check_key,
     check_settings,
+    kernel_profile,
     moments,
     parse_setting,
 )
@@ -146,6 +149,20 @@ def check_moments(settings: Mapping[str, int], span: tuple[int, int] | None) -> 
         )
 
 
+def recorded_copies(trace: TraceSet) -> int:
+    """Caches of each normal kmalloc cache the recorded kernel has (R3.51).
+
+    By slabinfo or sysfs; 1 without them, as no event tells that there are copies.
+    """
+    names = ("slabinfo", "sysfs_slab.txt")
+    return max(copies_in(trace.snapshot_text(name) or "") for name in names)
+
+
+def has_copies(settings: Mapping[str, int], trace: TraceSet) -> bool:
+    """Whether a simulation of a trace with these settings has copies of kmalloc's caches."""
+    return settings.get(PARTITIONS, recorded_copies(trace)) != 1
+
+
 def check_for_trace(settings: Mapping[str, int], trace: TraceSet) -> None:
     """Check settings before anything is replayed: ranges, and names of caches.
 
@@ -161,6 +178,13 @@ def check_for_trace(settings: Mapping[str, int], trace: TraceSet) -> None:
     names = Caches(
         trace.text("cache"), {}, GFP_BITS, functions(trace), trace.meta["page_size"]
     ).names
+    copies = settings.get(PARTITIONS, recorded_copies(trace))
+    word = kernel_at(kernel_profile(settings).version).kmalloc_copies
+    names += [
+        copy_name(name, number, word)
+        for name in filter(is_normal, names)
+        for number in range(1, copies)
+    ]
     try:
         check_settings(settings, names)
     except SettingError as error:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import InputError, StoreError, UsageError
-from pipeline.ingest.recording import first_look
 from pipeline.processes.scratch import scratch
 from pipeline.replay.pricing import shipped_pricing
 from pipeline.replay.recorded import replay_path
@@ -163,6 +162,8 @@ def _head(part: _SidePart) -> Row:
         meta = TraceSet.open(path).meta
         check_meta(path, meta)
         return _whole(meta)
+    from pipeline.ingest.recording import first_look  # noqa: PLC0415 - few are recordings
+
     looked = first_look(path)
     described, seen = looked or (None, set())
     return {"meta": None, "seen": seen, "described": described}

@@ -19,7 +19,7 @@ from pipeline.replay.fidelity import what_if
 from pipeline.replay.memdesc import Descriptors
 from pipeline.replay.read_back import RecordedRun
 from pipeline.replay.result_rows import Tally, result_rows
-from pipeline.replay.settings import check_page_size
+from pipeline.replay.settings import check_page_size, has_copies
 from pipeline.replay.world import check, make_world
 from pipeline.store.adding import every_cpu, writing
 from pipeline.store.dimensions import next_number
@@ -103,7 +103,7 @@ def simulate(  # noqa: PLR0913 - what, with what, and where it goes
     slice_of = {seq: number for number, seq in recorded.slices}
     samples: list[tuple[int | None, PageSample]] = []
     at_locks: list[Visits] = []
-    for requests in windows:
+    for requests in map(world.asked, windows):
         due = []
         while upcoming is not None and upcoming[1] < requests.end:
             due.append(upcoming[1])
@@ -135,7 +135,7 @@ def simulate(  # noqa: PLR0913 - what, with what, and where it goes
         }
     )
     return Outcome(
-        rows=result_rows(recorded, world, slabs, tally, samples, counts),
+        rows=result_rows(world, slabs, tally, samples, counts),
         visits=joined_visits(at_locks),
         machine_how=int(recorded.zones_how),
         what_if=what_if(recorded, settings),
@@ -226,7 +226,10 @@ def add_simulated(  # noqa: PLR0913 - a run is of something, with something, int
         writer = RunWriter(connection, run)
         # To begin threads takes longer than a small run to be read.
         with every_cpu(connection) if trace.rows > _SMALL else nullcontext():
-            source = RecordedRun(reader, of_run, trace, window_rows, lambda part: advance(part / 5))
+            source = RecordedRun(
+                *(reader, of_run, trace, window_rows, lambda part: advance(part / 5)),
+                by_site=has_copies(settings, trace),
+            )
         check(settings, source.recorded)
         maker, windows = source.requests()
 

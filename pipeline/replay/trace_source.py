@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pipeline.errors import InputError, UsageError
-from pipeline.ingest.recording import import_recording
 from pipeline.processes.scratch import scratch
 from pipeline.trace_set.meta import check_meta
 from pipeline.trace_set.parts import is_trace_set
@@ -48,6 +47,8 @@ def opened(path: Path, progress: Progress, instance: str | None = None) -> Itera
         check_meta(path, trace.meta)
         yield trace
         return
+    from pipeline.ingest.recording import import_recording  # noqa: PLC0415 - as long as all else takes to load
+
     with scratch() as folder:
         imported = import_recording(
             path,

@@ -36,10 +36,19 @@ from allocsim.initial_state.zoneinfo import (
     placed,
 )
 from allocsim.kernels.cache_shapes import cache_shapes, profile_of
+from allocsim.kernels.kmalloc_partitions import NO_SITES, boot_seed, split
 from allocsim.kernels.page_settings import page_machine
 from allocsim.kernels.profile import DEFAULT
-from allocsim.kernels.release import Generation, kernel_of
-from allocsim.kernels.settings import SettingError, at_moment, check_settings, moments
+from allocsim.kernels.release import Generation, kernel_at, kernel_of
+from allocsim.kernels.settings import (
+    PARTITION_SEED,
+    PARTITIONS,
+    SettingError,
+    at_moment,
+    check_settings,
+    kernel_profile,
+    moments,
+)
 from allocsim.kernels.slub_rules import slab_order
 from allocsim.page_alloc.pcp import list_order
 from allocsim.page_alloc.zones import Mt, all_free, node_of_frames, zone_classes
@@ -54,11 +63,13 @@ if TYPE_CHECKING:
 
     from allocsim.initial_state.pcp_lists import ListsAtStart
     from allocsim.kernels.cache_shapes import CacheShape
+    from allocsim.kernels.kmalloc_partitions import KmallocSites
     from allocsim.kernels.profile import Profile
     from allocsim.page_alloc.nodes import Nodes
     from allocsim.page_alloc.zones import MachineZones, Zone, ZoneState
+    from allocsim.recording.requests import RequestWindow
     from allocsim.slub.requests import FreeBefore, PreTraceObjects
-    from allocsim.tables import Columns, Int64
+    from allocsim.tables import Columns, Int32, Int64
     from pipeline.trace_set.reader import TraceSet
 
 SYNTH = "synth"  #: source.format of a synthetic trace set
@@ -94,6 +105,9 @@ class Recorded:
         direct_map: base of the kernel's direct map; None: not known.
         lists: blocks the CPUs' page lists held at the start (zones, CPUs, PCP_LISTS).
         thp: the kernel has page lists of order 9 (R4.1).
+        partitions: caches it has of each normal kmalloc cache (R3.51); 1: no copies.
+        sites: call sites that requests name in place of their kmalloc cache, by numbers behind
+            those of the caches; none where no simulation is to have copies.
     """
 
     run: int
@@ -114,6 +128,8 @@ class Recorded:
     direct_map: int | None
     lists: Int64
     thp: bool
+    partitions: int = 1
+    sites: KmallocSites = NO_SITES
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +137,8 @@ class World:
     """What requests are replayed on.
 
     Args:
+        recorded: the recorded run, with the copies of kmalloc's caches that the settings ask for.
+        of_request: number of the cache by that of a request (i4).
         simulation: the model, at the beginning of the trace.
         shapes: the caches.
         shapes_how: how each shape is known.
@@ -130,6 +148,8 @@ class World:
         free_before: what was free on them.
     """
 
+    recorded: Recorded
+    of_request: Int32
     simulation: Simulation
     shapes: list[CacheShape]
     shapes_how: list[How]
@@ -143,12 +163,16 @@ class World:
         """Free places on slabs older than the trace, by cache."""
         return np.bincount(self.free_before.cache, minlength=len(self.shapes))
 
-    def pre_trace_slabs(self, seen: Columns) -> Int64:
-        """Slabs older than the trace, by cache.
+    def asked(self, window: RequestWindow) -> RequestWindow:
+        """Requests as they are of these caches."""
+        if not len(self.recorded.sites.cache):
+            return window
+        cache = self.of_request.take(window.objects.cache)
+        return window._replace(objects=window.objects._replace(cache=cache))
 
-        Args:
-            seen: FirstSeen.table that they were rebuilt from.
-        """
+    def pre_trace_slabs(self) -> Int64:
+        """Slabs older than the trace, by cache."""
+        seen = self.recorded.seen
         order = np.argsort(seen["seq"])
         live = order[np.searchsorted(seen["seq"][order], self.pre_trace.object)]
         cache = np.concatenate([self.free_before.cache, seen["cache"][live]])
@@ -163,6 +187,8 @@ def make_world(recorded: Recorded, settings: Mapping[str, int], *, fast: bool = 
     Raises:
         UsageError: a setting that does not exist, or is out of its range.
     """
+    plain = len(recorded.caches)
+    recorded, of_request = partitioned(recorded, settings)
     profile, machine, shapes, hows = _built(recorded, settings)
     start = recorded.span[0] if recorded.span else 0
     changes = [
@@ -177,6 +203,8 @@ def make_world(recorded: Recorded, settings: Mapping[str, int], *, fast: bool = 
         for state in machine.states
         for _, index, blocks in state.lists
     )
+    spread = len(recorded.caches) > plain
+    counts["kmalloc_sites_spread"] = len(recorded.sites.cache) if spread else 0
     simulation = Simulation(
         profile,
         shapes,
@@ -190,7 +218,32 @@ def make_world(recorded: Recorded, settings: Mapping[str, int], *, fast: bool = 
         older_nodes=older_nodes,
         own_nodes=sets_nodes(settings),
     )
-    return World(simulation, shapes, hows, machine, counts, pre_trace, free_before)
+    return World(
+        recorded, of_request, simulation, shapes, hows, machine, counts, pre_trace, free_before
+    )
+
+
+def partitioned(recorded: Recorded, settings: Mapping[str, int]) -> tuple[Recorded, Int32]:
+    """A recorded run with the copies of kmalloc's caches that settings ask for (R3.52).
+
+    Also the number of the cache by that of a request. Copies are as the caches they are of: what
+    is known of these is of them too.
+    """
+    found = split(
+        [name for name, _ in recorded.caches],
+        recorded.sites,
+        settings.get(PARTITIONS, recorded.partitions),
+        boot_seed(settings.get(PARTITION_SEED, 0)),
+        kernel_at(kernel_profile(settings).version).kmalloc_copies,
+    )
+    facts = dict(recorded.facts)
+    caches = []
+    for name, origin in zip(found.names, found.origin.tolist(), strict=True):
+        of, size = recorded.caches[origin]
+        caches.append((name, size))
+        if of in facts:
+            facts.setdefault(name, facts[of])
+    return replace(recorded, caches=caches, facts=facts), found.of_request
 
 
 def check(settings: Mapping[str, int], recorded: Recorded) -> None:
@@ -199,7 +252,7 @@ def check(settings: Mapping[str, int], recorded: Recorded) -> None:
     Raises:
         UsageError: as make_world.
     """
-    _built(recorded, settings)
+    _built(partitioned(recorded, settings)[0], settings)
 
 
 def _built(
@@ -209,12 +262,6 @@ def _built(
         check_settings(settings, [name for name, _ in recorded.caches])
         check_moments(settings, recorded.span)
         profile = profile_of(settings)
-        several = recorded.nodes.count > 1 or sets_nodes(settings)
-        if several and profile.slub.generation is Generation.SHEAVES_ASKED:
-            raise UsageError(
-                f"kernel {profile.word} is modelled on one memory node: replay the trace with "
-                "--set kernel=6.12 or 7.2"
-            )
         return profile, _machine(profile, recorded, settings), *_shapes(profile, recorded, settings)
     except SettingError as error:
         raise UsageError(str(error)) from error

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from allocsim.tables import Columns, Int32
     from allocsim.trace.late_results import LateResults
-    from pipeline.ingest.columns import Wanted
+    from pipeline.trace_set.parts import Wanted
     from pipeline.trace_set.reader import TraceSet
 
 

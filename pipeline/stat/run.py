@@ -11,7 +11,6 @@ import numpy as np
 from allocsim.recording.cache_names import kmalloc_classes
 from allocsim.trace.events import EVENT_COLUMN
 from pipeline.errors import UsageError
-from pipeline.ingest.columns import Wanted
 from pipeline.processes.scratch import scratch
 from pipeline.replay.trace_source import opened
 from pipeline.stat import objects, pages
@@ -21,6 +20,7 @@ from pipeline.stat.objects import ObjectCounts, ObjectTotals
 from pipeline.stat.pages import PageCounts, PageTotals
 from pipeline.stat.source import event_source
 from pipeline.stat.tables import KEYS, PAGE, SLAB, StatTable
+from pipeline.trace_set.parts import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,7 +9,6 @@ import numpy as np
 
 from allocsim.tables import take
 from allocsim.trace.events import EVENT_COLUMN
-from pipeline.ingest.recording import straight
 from pipeline.processes.prefetch import prefetch
 from pipeline.replay.trace_source import must_exist, opened
 from pipeline.trace_set.parts import Stacks, is_trace_set
@@ -19,11 +18,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from allocsim.tables import Array, Columns, UInt64
-    from pipeline.ingest.columns import Wanted
     from pipeline.ingest.convert import Conversion
     from pipeline.processes.progress import Progress
     from pipeline.trace_set.column import Values
-    from pipeline.trace_set.parts import Symbols
+    from pipeline.trace_set.parts import Symbols, Wanted
     from pipeline.trace_set.reader import TraceSet
 
 _ROWS = 1 << 19  #: of a window of a trace set
@@ -70,6 +68,8 @@ def event_source(
         with opened(path, progress, instance) as trace:
             yield OfTraceSet(trace, wanted, advance)
         return
+    from pipeline.ingest.recording import straight  # noqa: PLC0415 - as long as all else takes to load
+
     with straight(path, wanted, instance) as (name, conversion, let_go):
         yield OfRecording(name, conversion, let_go, advance)
 

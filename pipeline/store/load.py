@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from allocsim.kernels.release import GFP_BITS
 from allocsim.trace.events import EVENT_COLUMN, EVENTS, Ev
 from allocsim.trace.results import EVENT_RESULTS
 from pipeline.processes.background import behind
@@ -62,10 +63,15 @@ COLUMNS = frozenset(
 # codes of the events that have it.
 _HAVE_FIELD = {
     name: np.array([name in event.columns for event in EVENTS])
-    for name in ("call_site", "bytes_req", "bytes_alloc", "pfn", "order", "val", "ret", "count")
+    for name in (
+        *("call_site", "bytes_req", "bytes_alloc", "accounted"),
+        *("pfn", "order", "val", "ret", "count"),
+    )
 }
 _HAVE_FLAGS = np.array(["page_flags" in event.columns for event in EVENTS])
 _ALLOCATES = np.array(["gfp_flags" in event.columns for event in EVENTS])
+_HAVE_FIELD["asks_charge"] = _ALLOCATES
+_ACCOUNT = np.uint64(GFP_BITS["__GFP_ACCOUNT"])
 _PG_LOCKED = 1  # include/linux/page-flags.h: the lowest bit of page->flags
 _MINUS_ONE_IS_NULL = {"stack", *(column.name for column in EVENT_RESULTS)} - {
     "plain_ops",
@@ -162,6 +168,8 @@ class RunWriter:
         self.amend(result.late_results)
         seq = np.arange(first_seq, first_seq + len(window["ts"]))
         columns = window | result.columns | {"seq": seq, "open": result.open}
+        if "gfp_flags" in window:
+            columns["asks_charge"] = (window["gfp_flags"] & _ACCOUNT) > 0
         if "page_flags" in window:
             columns["page_locked"] = (window["page_flags"] & np.uint64(_PG_LOCKED)) > 0
         # The four object events have the lowest codes.

@@ -14,8 +14,11 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from allocsim.tables import Columns, Int32, Int64, Ints
 
-#: Columns of events that make an origin. ``call_site`` and the sizes may be absent.
-PARTS = ("event", "call_site", "bytes_req", "bytes_alloc", "cache", "cache_how")
+#: Columns of events that make an origin. All between the event and its cache may be absent.
+PARTS = (
+    *("event", "call_site", "bytes_req", "bytes_alloc", "asks_charge", "accounted"),
+    *("cache", "cache_how"),
+)
 
 
 class Origins:
@@ -28,7 +31,7 @@ class Origins:
     def __init__(self, first: int) -> None:
         self._first = first
         self._number: dict[tuple[int, ...], int] = {}
-        self._absent = {"call_site", "bytes_req", "bytes_alloc"}
+        self._absent = set(PARTS[1:-2])
 
     def of(self, events: Columns) -> Int32:
         """The origin of each event; numbers are given in the order in which origins come up.
@@ -61,7 +64,7 @@ class Origins:
     def columns(self) -> Columns:
         """All origins so far: their numbers, and those of PARTS that the trace has."""
         parts = np.array([[*key] for key in self._number], object).reshape(-1, len(PARTS)).T
-        dtypes = {"call_site": np.uint64}
+        dtypes = {"call_site": np.uint64, "asks_charge": np.bool_, "accounted": np.bool_}
         return {"origin": np.array(list(self._number.values()), np.int32)} | {
             name: part.astype(dtypes.get(name, np.int64))
             for name, part in zip(PARTS, parts, strict=True)
@@ -72,14 +75,13 @@ class Origins:
         return self._number.setdefault(key, self._first + len(self._number))
 
 
-def _codes(  # noqa: PLR0913 - PARTS
-    event: Int64, call_site: Int64, bytes_req: Int64, bytes_alloc: Int64, cache: Int64, how: Int64
-) -> tuple[Int64, int]:
+def _codes(event: Int64, *others: Int64) -> tuple[Int64, int]:
     """A code for each row, below the count returned; rows have one if all they have is equal."""
-    # Codes of events and rules fit a byte each.
-    small = (cache.astype(np.int64) + 1) << 16 | (how.astype(np.int64) + 1) << 8 | event
-    codes, count = _encoded(small)
-    for values in (call_site, bytes_req, bytes_alloc):
+    *large, asks_charge, accounted, cache, how = others
+    # Codes of events and rules fit a byte each, and object events have the lowest.
+    small = (cache.astype(np.int64) + 1) << 16 | (how.astype(np.int64) + 1) << 8
+    codes, count = _encoded(small | asks_charge << 7 | accounted << 6 | event)
+    for values in large:
         more, size = _encoded(values)
         codes, count = _encoded(codes.astype(np.int64) * size + more)
     return codes, count

@@ -87,7 +87,9 @@ def kernel_slab_rows(snapshots: Mapping[str, SlabCaches]) -> list[dict[str, Any]
             values = {file: _number(known, name, file) for file in _FILES}
             letters = [letter for file, letter in _FLAGS.items() if known.values.get((name, file))]
             flags = ("*" if values["aliases"] else "") + "".join(letters)
-            rows.append({"moment": moment, "name": name, **values, "flags": flags})
+            behind = name in known.constructors or known.values.get((name, "destroy_by_rcu")) == 1
+            row = {"moment": moment, "name": name, **values, "flags": flags}
+            rows.append({**row, "free_pointer_behind": behind})
     return rows
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER, MAX_PAGE_ORDERS
 from allocsim.recording.page_frames import MAX_PFN
 from allocsim.tables import find
-from allocsim.trace.events import EVENTS, Column
+from allocsim.trace.events import EVENTS, Column, Ev
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +52,19 @@ def event_limits(page_size: int) -> dict[str, tuple[int, int]]:
         "pfn": (-1, MAX_PFN - 1),
         "pid": (0, PIDS),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of a recording is asked for, where that is not all of it.
+
+    Attributes:
+        events: the events.
+        columns: their columns.
+    """
+
+    events: frozenset[Ev]
+    columns: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

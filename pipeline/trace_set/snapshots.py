@@ -28,11 +28,13 @@ class SlabCaches:
         values: (cache, attribute) -> its number.
         aliases: name of a cache that was merged -> name of the folder it stands for.
         stats: (cache, attribute) of each SLUB_STATS counter, in the order in which it was read.
+        constructors: caches whose objects have a constructor.
     """
 
     values: dict[tuple[str, str], int] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     stats: list[tuple[str, str]] = field(default_factory=list)
+    constructors: set[str] = field(default_factory=set)
 
     def folder(self, cache: str) -> str | None:
         """The folder of a cache, by any of its names; None if there is none."""
@@ -62,6 +64,8 @@ def slab_caches(path: Path) -> SlabCaches | None:
         digits = value if value.isdecimal() else value.partition("(")[0]
         if is_count(digits):
             caches.values[cache, attribute] = int(digits)
+        if attribute == "ctor":
+            caches.constructors.add(cache)
         # By name: a script that takes them with grep or find has them in the order of the folder's
         # hash.
         if attribute in STATS:

@@ -16,6 +16,8 @@ _LONGEST_SHORT_LIST = 14
 
 def varint(value: int) -> bytes:
     """A number from 0 on, seven bits a byte, the lowest first."""
+    if value <= 0x7F:
+        return bytes((value,))
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)

@@ -11,11 +11,12 @@ from allocsim.slub.counters import Use, used
 from pipeline.replay.fidelity import kernel_settings, own_profile, what_if
 from pipeline.replay.read_back import RecordedRun
 from pipeline.replay.recorded import WINDOW_ROWS
+from pipeline.replay.settings import has_copies
 from pipeline.replay.untraced_frees import EARLIEST, LATEST, MIDDLE
 from pipeline.validation import cpu_slabs
 from pipeline.validation.bounds import CountCheck
 from pipeline.validation.page_layer import page_layer
-from pipeline.validation.slub_replay import SlubReplay, snapshot_reads, totals
+from pipeline.validation.slub_replay import SlubReplay, snapshot_reads, totals, without_copies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -80,25 +81,29 @@ def placement(
         return
     own, with_sheaves = kernel_settings(profile), profile.slub.generation is Generation.SHEAVES
     counters = COUNTERS if with_sheaves else cpu_slabs.COUNTERS
-    source = RecordedRun(connection, run, trace, WINDOW_ROWS)
+    source = RecordedRun(connection, run, trace, WINDOW_ROWS, by_site=has_copies({}, trace))
     if what_if(source.recorded, own) is not None:
         return
     yield from page_layer(connection, run, source, own, trace.snapshot("buddyinfo", "after"))
     names = [name for name, _ in source.recorded.caches]
     folders = {} if before is None else {name: before.folder(name) or name for name in names}
     replay = SlubReplay(source, profile, folders, counters)
-    reads = None if before is None else snapshot_reads(connection, run, before)
+    reads = None
+    if before is not None and after is not None:
+        reads = snapshot_reads(connection, run, before, after)
     if before is None or after is None or reads is None:
         kernel = _slab_pages(connection, run, folders, sheaves=with_sheaves)
         models = [replay.whole(moment) for moment in _MOMENTS]
         yield from _compare([kernel, *models], "recorded_", "")
         return
-    kernel = {
-        key: after.values[key] - before.values[key]
-        for key in before.stats
-        if key in after.values and key[1] in counters
-    }
-    played = [replay.between_reads(moment, before, reads, trace.rows) for moment in _MOMENTS]
+    kernel = without_copies(
+        {
+            key: after.values[key] - before.values[key]
+            for key in before.stats
+            if key in after.values and key[1] in counters
+        }
+    )
+    played = [replay.between_reads(moment, before, after, reads, trace.rows) for moment in _MOMENTS]
     models = [counts for counts, _ in played]
     note = str(played[0][1])
     if not with_sheaves:

@@ -164,6 +164,18 @@ def _numbers(connection: DuckDBPyConnection, run: Row) -> Table:
         ),
     ]
     lines += _pressure(row)
+    if row["kmalloc_copies"]:
+        lines.append(
+            (
+                "Copies of kmalloc’s caches ●",
+                count(row["kmalloc_copies"]),
+                "",
+                with_titles(
+                    "Of each kmalloc-N, which here stands for all of them: no event says which "
+                    "one an object is in (R3.51). Simulated placements assume it (R3.52)."
+                ),
+            )
+        )
     if row["requests_left_out"] is not None:
         lines.append(
             (

@@ -1,8 +1,7 @@
 """SLUB of 6.18: sheaves in caches that ask, above cpu slabs in all, one event at a time (R3.45).
 
 Put together of the two plain models: tests/oracle/slub.py has the sheaves, and
-tests/oracle/cpu_slabs.py what is below them. What stands here is where 6.18 differs from both. One
-memory node.
+tests/oracle/cpu_slabs.py what is below them. What stands here is where 6.18 differs from both.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from allocsim.kernels.cache_shapes import AskedShape
-    from tests.oracle.slub import Pcs
+    from tests.oracle.slub import Pcs, Sheaf
 
 _OF_SHEAVES = {"alloc_fastpath": "alloc_cpu_sheaf", "free_fastpath": "free_cpu_sheaf"}
 
@@ -36,18 +35,28 @@ class Cache(slub.Cache):
             {_OF_SHEAVES.get(name, name): value for name, value in self.stat.items()}
         )
 
-    def slab_alloc(self, cpu: int, _node: int = NO_NODE) -> tuple[str, Any]:
+    def alloc_from_pcs(self, cpu: int, node: int = NO_NODE) -> tuple[str, Any] | None:
+        """The sheaves of 6.18 count no mismatch of nodes; the cpu slab, which is next, does."""
+        found = super().alloc_from_pcs(cpu, node)
+        del self.stat["alloc_node_mismatch"]
+        return found
+
+    def slab_alloc(self, cpu: int, node: int = NO_NODE) -> tuple[str, Any]:
         """__slab_alloc_node, where the sheaves have nothing."""
-        return self.below.alloc(cpu)
+        return self.below.alloc(cpu, node)
+
+    def has_barn(self, cpu: int) -> bool:
+        """Only nodes with memory have one; what barn() gives for others stays empty."""
+        return self.slub.nodes.memory[self.slub.node_of(cpu)]
 
     def replace_empty_main(self, cpu: int, pcs: Pcs) -> str | None:
         """__pcs_replace_empty_main of 6.18, of a request that may block."""
-        if not self.shape.capacity:
-            return None
-        barn = self.barn(cpu)
         if pcs.spare is not None and pcs.spare.objects:
             pcs.main, pcs.spare = pcs.spare, pcs.main
             return "spare_swap"
+        if not self.shape.capacity or not self.has_barn(cpu):
+            return None
+        barn = self.barn(cpu)
         if barn.full:
             self.stat["barn_get"] += 1
             barn.empty.append(pcs.main)
@@ -82,9 +91,18 @@ class Cache(slub.Cache):
     def slab_free(self, slab: Any, chain: list[int]) -> None:
         self.below.do_slab_free(self.slub.cpu, slab, chain)
 
+    def return_sheaf(self, cpu: int, sheaf: Sheaf) -> None:
+        if self.has_barn(cpu) or self.pcs[cpu].spare is None:
+            super().return_sheaf(cpu, sheaf)
+            return
+        self.stat["sheaf_return_slow"] += 1
+        self.flush_unused(sheaf)
+        self.free_empty_sheaf(sheaf)
+
     def free(self, cpu: int, what: Any) -> str:
         """slab_free: the path."""
-        return self.free_to_pcs(cpu, what) or self.below.free(cpu, what)
+        local = what[0].node == self.slub.node_of(cpu)
+        return (self.free_to_pcs(cpu, what) if local else None) or self.below.free(cpu, what)
 
     def kfree_rcu_batch(self, what: Any, _path: str = "") -> str:
         """Without a sheaf: kfree_bulk, here at once."""
@@ -117,6 +135,7 @@ class AskedSheaves(slub.Slub):
             existing=self.below.existing,
             kmalloc_caches=kmalloc_caches,
             flush_batch=flush_batch,
+            nodes=self.below.nodes,
         )
         self.caches = [Cache(self, number, shape) for number, shape in enumerate(shapes)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,10 +21,8 @@ from allocsim.recording.requests import (
     RecordedObjects,
     RecordedPages,
     RecordedRequests,
-    SheafRuns,
-    Untraced,
-    UntracedFrees,
 )
+from allocsim.recording.untraced import SheafRuns, Untraced, UntracedFrees
 from allocsim.simulation import Simulation, SlabPages
 from allocsim.slub.paths import AllocPath
 from tests.oracle.simulated import CACHE_ALLOC, CACHE_FREE, KMALLOC, PAGE_FREE, Event, Simulated
@@ -67,6 +65,7 @@ class World:
     profile: Profile = LINUX_7_2
     direct_map: int = 0
     own_nodes: bool = False
+    copies: dict[int, int] = field(default_factory=dict)  # kmalloc -> copy of its cache (R3.52)
 
 
 @dataclass
@@ -149,7 +148,9 @@ def by_oracle(world: World, events: Sequence[Event], *, exhaustible: bool) -> Ou
         older_node=older_node,
         own_nodes=world.own_nodes,
     )
-    placed = oracle.run(list(events))
+    placed = oracle.run(
+        [replace(event, cache=world.copies.get(event.seq, event.cache)) for event in events]
+    )
     return Outcome(
         placed.events,
         placed.slabs,

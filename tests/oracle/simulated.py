@@ -139,6 +139,7 @@ class Simulated:
                 existing=pre_trace,
                 free_before=free_before,
                 kmalloc_caches=sheaf_kmalloc_caches(profile.slub, shapes),
+                **nodes,
             )
         elif profile.slub.generation is Generation.CPU_SLABS:
             self.slub = CpuSlabs(

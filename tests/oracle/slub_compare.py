@@ -97,6 +97,8 @@ def by_oracle(trace: Trace) -> Outcome:
             existing=trace.pre_trace,
             free_before=trace.free_before,
             kmalloc_caches=kmalloc_caches[0],
+            nodes=trace.nodes,
+            older_node=trace.older_nodes,
             **extra,
         )
         return _of_asked(asked, trace)

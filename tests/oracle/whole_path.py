@@ -12,6 +12,8 @@ import numpy as np
 
 from allocsim.initial_state.node_settings import sets_nodes
 from allocsim.kernels.cache_shapes import profile_of
+from allocsim.kernels.kmalloc_partitions import EACH_SITE, boot_seed
+from allocsim.kernels.settings import PARTITION_SEED, PARTITIONS
 from allocsim.page_alloc.paths import PAGE_COUNTERS, PagePath
 from allocsim.recording.rcu_sheaves import UNKNOWN
 from allocsim.slub.paths import AllocPath
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from allocsim.refcount.policies import Policy
     from allocsim.simulated_window import SimulatedWindow
     from allocsim.tables import Columns
+    from pipeline.replay.world import World as RecordedWorld
     from pipeline.trace_set.reader import TraceSet
     from tests.oracle.simulate_both import Outcome
 
@@ -121,6 +124,43 @@ def pre_trace_of(path: Path, run: int, *, placed: bool) -> dict[int, bool]:
     )
 
 
+GOLDEN_RATIO_64 = 0x61C8864680B583EB
+
+
+def kmalloc_copy(call_site: int, copies: int, seed: int) -> int:
+    """include/linux/slab.h:kmalloc_type: hash_64 of a token, here the call site, and the seed."""
+    bits = {1 << bits: bits for bits in range(64)}[copies]
+    return (call_site ^ seed) * GOLDEN_RATIO_64 % (1 << 64) >> (64 - bits)
+
+
+def kmalloc_copies(
+    trace: TraceSet, world: RecordedWorld, events: Sequence[Event], settings: Mapping[str, int]
+) -> dict[int, int]:
+    """The copy of its cache that each kmalloc of the normal type gets (R3.52): seq -> cache."""
+    copies, seed = settings[PARTITIONS], boot_seed(settings.get(PARTITION_SEED, 0))
+    word = "part" if profile_of(settings).version >= (7, 2) else "rnd"
+    [window] = trace.windows(trace.rows, {"call_site"})
+    names = [name for name, _ in world.recorded.caches]
+    numbers = {name: number for number, name in enumerate(names)}
+    found = {}
+    for event, site in zip(events, window["call_site"].tolist(), strict=True):
+        if event.code not in (Ev.KMALLOC, Ev.KMEM_CACHE_ALLOC) or event.cache is None:
+            continue
+        size = names[event.cache].removeprefix("kmalloc-")
+        if not size.removesuffix("k").isdecimal():
+            continue
+        if event.code == Ev.KMEM_CACHE_ALLOC:  # of a cache that was merged with it
+            if copies != 1:
+                found[event.seq] = numbers[f"merged-{size}"]
+            continue
+        if copies == EACH_SITE:
+            function = trace.symbols.name(site) or hex(site)
+            found[event.seq] = numbers[f"kmalloc-{size}@{function}-{site & 0xFFFF:04x}"]
+        elif number := kmalloc_copy(site, copies, seed):
+            found[event.seq] = numbers[f"kmalloc-{word}-{number:02}-{size}"]
+    return found
+
+
 @dataclass
 class ByModel:
     """What the pipeline's own simulation gave, in the oracle's words."""
@@ -203,7 +243,10 @@ class WholePath:
         self.run = replay_trace(trace, self.db, policies or find_policies([]))
 
     def _source(self, rows: int, connection: duckdb.DuckDBPyConnection) -> RecordedRun:
-        return RecordedRun(connection, self.run, self.trace, min(rows, self.trace.rows))
+        return RecordedRun(
+            *(connection, self.run, self.trace, min(rows, self.trace.rows)),
+            by_site=PARTITIONS in self.settings,
+        )
 
     def oracle(self) -> tuple[Outcome, float]:
         """What the oracle gives, and the seconds of CPU it took."""
@@ -228,6 +271,14 @@ class WholePath:
             for seq, live in pre_trace_of(self.db, self.run, placed=placed).items()
             if events[seq].cache is not None
         }
+        copies = {}
+        if PARTITIONS in self.settings:
+            copies = kmalloc_copies(self.trace, world, events, self.settings)
+            untraced = [
+                (due, object_, copies.get(object_, cache), cpu)
+                for due, object_, _, cpu in untraced
+                for cache in [events[object_].cache]
+            ]
         kinds, highest = world.simulation.slab_pages
         plain = World(
             world.shapes,
@@ -241,6 +292,7 @@ class WholePath:
             profile_of(self.settings),
             source.recorded.direct_map or 0,
             sets_nodes(self.settings),
+            copies,
         )
         begin = time.process_time()
         outcome = by_oracle(plain, events, exhaustible=False)

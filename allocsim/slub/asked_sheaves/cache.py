@@ -19,6 +19,7 @@ from allocsim.slub.sheaves.structs import SheafColumns
 if TYPE_CHECKING:
     from allocsim.kernels.cache_shapes import AskedShape, CacheShape
     from allocsim.kernels.slub_rules import AskedRules
+    from allocsim.page_alloc.nodes import Nodes
     from allocsim.slub.cache_model import CacheEvents, SlabsHeld
     from allocsim.slub.cpu_slabs.steps import CpuSlabState
     from allocsim.slub.freelist_random import FreelistOrder
@@ -36,12 +37,12 @@ class AskedSheaves:
         shape: the cache; its capacity is not 0.
         rules: the kernel version's numbers.
         number: the cache's number.
-        cpus: CPUs that may appear, on one memory node.
-        freelist_order, fast: as Slub has them.
+        cpus: CPUs that may appear.
+        freelist_order, fast, nodes, older_nodes: as Slub has them.
         kmalloc_cache: the cache its sheaves are objects of (sheaf_kmalloc).
 
     Attributes:
-        sheaf_memory, sheaf_objects: as SheafCache has them.
+        sheaf_objects: as SheafCache has them.
         above, below: its sheaves, its cpu slabs.
     """
 
@@ -55,10 +56,10 @@ class AskedSheaves:
         *,
         kmalloc_cache: int,
         fast: bool = False,
+        nodes: Nodes | None = None,
+        older_nodes: Int64 | None = None,
     ) -> None:
         self.shape, self.rules, self.number, self.fast = shape, rules, number, fast
-        self.stat: Counter[str] = Counter()
-        self.sheaf_memory: list[list[int]] = []
         self.sheaf_objects: dict[int, int] = {}
         self._kmalloc_cache = kmalloc_cache
         self.above = Stepwise(
@@ -69,15 +70,32 @@ class AskedSheaves:
             freelist_order,
             largest=shape.capacity,
             fast=fast,
+            nodes=nodes,
         )
-        self.below = CpuSlabs(shape.cpu_slabs, number, cpus, freelist_order, fast=fast)
+        self.below = CpuSlabs(
+            *(shape.cpu_slabs, number, cpus, freelist_order),
+            fast=fast,
+            nodes=nodes,
+            older_nodes=older_nodes,
+        )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AskedSheaves:
         """As deepcopy gives it, but quicker."""
         other = copy(self)
-        other.stat, other.sheaf_objects = self.stat.copy(), self.sheaf_objects.copy()
+        other.sheaf_objects = self.sheaf_objects.copy()
         other.above, other.below = deepcopy(self.above, memo), deepcopy(self.below, memo)
         return other
+
+    @property
+    def stat(self) -> Counter[str]:
+        """The kernel's counters, since the start."""
+        above, below = self.above.stat, self.below.stat
+        return below + Counter({_NAMES.get(name, name): above[name] for name in above})
+
+    @property
+    def sheaf_memory(self) -> list[list[int]]:
+        """As SheafCache has it."""
+        return self.above.memory
 
     @property
     def sheaf_bytes(self) -> int:
@@ -105,9 +123,6 @@ class AskedSheaves:
         columns = _columns if self.fast else None
         replay(steps, state, given, len(events.op), self._make_room, columns)
         self.above.take_back(events, given, names)
-        self.sheaf_memory = self.above.memory
-        above, below = self.above.stat, self.below.counted()
-        self.stat = below + Counter({_NAMES.get(name, name): above[name] for name in above})
 
     def _make_room(self) -> None:
         objects = self.shape.capacity + 1

@@ -2,7 +2,7 @@
 
 The rules as plain loops over columns of numbers, which can be compiled as they are: those of the
 sheaves (allocsim.slub.sheaves.structs), whose slabs are not used, and those of the cpu slabs
-(allocsim.slub.cpu_slabs.steps). One memory node. What stands here is where 6.18 differs from both.
+(allocsim.slub.cpu_slabs.steps). What stands here is where 6.18 differs from both.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from allocsim.slub.cpu_slabs.bulk_steps import (
     free_one,
     lacks_bulk_room,
 )
+from allocsim.slub.node_partial import INDEX_BITS, NUMBER
 from allocsim.slub.paths import AllocPath
 from allocsim.slub.requests import Op
 from allocsim.slub.sheaves.sheaf_steps import (
@@ -51,12 +52,16 @@ from allocsim.slub.sheaves.structs import (
     FULL,
     FULL_COUNT,
     GRACE,
+    HOME,
     MAIN,
     MAX_EMPTY,
     MAX_FULL,
     MEMORY,
+    MEMORY_OF,
     MEMORY_SIZE,
     NEXT_SHEAF,
+    NODE_SIZE,
+    NODES,
     NONE,
     PAGES,
     PCS_SIZE,
@@ -79,8 +84,10 @@ if TYPE_CHECKING:
     from allocsim.slub.sheaves.structs import SheafEvents, SheafState
 
 _CPU_SIZE = cpu_slab_steps.CPU_SIZE
+_SLAB_NODE, _SLAB_HOME = cpu_slab_steps.NODE, cpu_slab_steps.HOME
+_SLAB_NODE_SIZE = cpu_slab_steps.NODE_SIZE
 _SLAB_PAGES, _SLABS_MADE = cpu_slab_steps.PAGES, cpu_slab_steps.ALLOC_SLAB
-_ALLOC, _FREE = int(Op.ALLOC), int(Op.FREE)
+_ALLOC, _FREE, _ASK_SHEAF = int(Op.ALLOC), int(Op.FREE), int(Op.ASK_SHEAF)
 _IGNORED, _HIT, _PUSH = (int(AllocPath[name]) for name in ("IGNORED", "MAIN_HIT", "MAIN_PUSH"))
 _SWAPPED, _GOT = int(AllocPath.SPARE_SWAP), int(AllocPath.BARN_GET)
 _REFILLED, _REFILLED_NEW = int(AllocPath.REFILL_PARTIAL), int(AllocPath.REFILL_NEW)
@@ -111,24 +118,26 @@ def replay(s: AskedState, e: SheafEvents, begin: int) -> int:
     b = s.above
     n, pcs, sheaves = b.numbers, b.pcs, b.sheaves
     cpus, ops, parents, objects, paths, times = e.cpu, e.op, e.parent, e.objects, e.path, e.ts
+    any_node, one_node = len(e.node) == 0, n[NODES] == 1
     for at in range(begin, len(ops)):
         waiting = n[WAITING]
         if waiting != NONE and sheaves[waiting + DUE] <= times[at] and not callbacks(s, times, at):
             return at
         cpu, op = cpus[at], ops[at]
         main = pcs[cpu * PCS_SIZE + MAIN]
-        if op == _ALLOC and sheaves[main + SIZE]:
+        if op == _ALLOC and sheaves[main + SIZE] and (any_node or e.node[at] < 0):
             # mm/slub.c:alloc_from_pcs (6.18)
             objects[at], paths[at] = pop(b, main), _HIT
             n[ALLOC_FASTPATH] += 1
             continue
         if op < 0:
-            found = objects[parents[at]] if parents[at] >= 0 else objects[at]
+            found = objects[parents[at]]
             objects[at] = found
             if found == FAILED:
                 paths[at] = _IGNORED
                 continue
-            if op == _FREE and sheaves[main + SIZE] < n[CAPACITY]:
+            room = sheaves[main + SIZE] < n[CAPACITY]
+            if op == _FREE and room and (one_node or is_local(s, cpu, found)):
                 # mm/slub.c:free_to_pcs (6.18)
                 push(b, main, found)
                 n[FREE_FASTPATH] += 1
@@ -151,9 +160,13 @@ def slow(s: AskedState, e: SheafEvents, at: int) -> int:
         due = e.due[at] if len(e.due) else NONE
         return free_rcu(s, cpu, e.objects[at], at, refused, e.ts[at], due)
     if op == _ALLOC:
-        e.objects[at], path = alloc(s, cpu, at, max_order, refused)
+        node = e.node[at] if len(e.node) else NONE
+        e.objects[at], path = alloc(s, cpu, node, at, max_order, refused)
         return path
     sheaf, sheaves = e.prefilled[e.run[at]], s.above.sheaves
+    if op == _ASK_SHEAF:
+        e.prefilled[e.run[at]] = ask_sheaf(s, cpu, sheaf, e.left[at], at, max_order, refused)
+        return _IGNORED
     if sheaf == NONE:
         wanted = min(e.left[at], s.above.numbers[CAPACITY])
         sheaf = prefill(s, cpu, wanted, at, max_order, refused)
@@ -162,12 +175,28 @@ def slow(s: AskedState, e: SheafEvents, at: int) -> int:
     if sheaf != NONE and sheaves[sheaf + SIZE]:
         e.objects[at], path = pop(s.above, sheaf), _PREFILLED
     else:
-        e.objects[at], path = alloc_one(s.below, cpu * _CPU_SIZE, at, max_order)
+        e.objects[at], path = alloc_one(s.below, cpu * _CPU_SIZE, NONE, at, max_order)
     if sheaf != NONE and e.left[at] <= 1:
         return_sheaf(s, cpu, sheaf, at, max_order)
         sheaf = NONE
     e.prefilled[e.run[at]] = sheaf
     return path
+
+
+def ask_sheaf(  # noqa: PLR0913 - the cache, the request, and what is refused
+    s: AskedState, cpu: int, sheaf: int, wanted: int, time: int, max_order: int, refused: int
+) -> int:
+    """A call for a prefilled sheaf, for more objects in it, or of its return (0); the sheaf."""
+    if sheaf == NONE:
+        if wanted == 0:
+            return NONE
+        return prefill(s, cpu, min(wanted, s.above.numbers[CAPACITY]), time, max_order, refused)
+    if wanted == 0:
+        return_sheaf(s, cpu, sheaf, time, max_order)
+        return NONE
+    if s.above.sheaves[sheaf + SIZE] < wanted:
+        refill(s, sheaf, cpu, time, max_order)
+    return sheaf
 
 
 def lacks_room(s: AskedState, cpu: int) -> bool:
@@ -226,38 +255,75 @@ def flush_main(s: AskedState, main: int, cpu: int, time: int) -> None:
         free_bulk(s.below, cells, first, end, cpu * _CPU_SIZE, time)
 
 
-def alloc(s: AskedState, cpu: int, time: int, max_order: int, refused: int) -> tuple[int, int]:
-    """An object where the main sheaf has none, and the path.
+def is_local(s: AskedState, cpu: int, found: int) -> bool:
+    """Whether an object lies on a CPU's node (R3.26)."""
+    b, key = s.below, found >> INDEX_BITS
+    node = b.slabs[b.struct_of[key & NUMBER] + _SLAB_NODE] if key >= 0 else b.older_node[-2 - key]
+    return node == b.cpus[cpu * _CPU_SIZE + _SLAB_HOME]
+
+
+def has_barn(s: AskedState, cpu: int) -> bool:
+    """Whether a CPU's node has memory, and so a barn: mm/slub.c:get_barn (6.18)."""
+    return s.above.nodes[s.above.pcs[cpu * PCS_SIZE + HOME] + MEMORY_OF] != 0
+
+
+def alloc(  # noqa: PLR0913 - the cache, the request, and what is refused
+    s: AskedState, cpu: int, node: int, time: int, max_order: int, refused: int
+) -> tuple[int, int]:
+    """An object where the main sheaf has none, or of a node; and the path.
+
+    mm/slub.c:alloc_from_pcs, slab_alloc_node (6.18).
+    """
+    b = s.above
+    main, path = b.pcs[cpu * PCS_SIZE + MAIN], _HIT
+    below = NONE if node == NONE else node * _SLAB_NODE_SIZE
+    if node != NONE and node * NODE_SIZE != b.pcs[cpu * PCS_SIZE + HOME]:
+        main = NONE
+    elif b.sheaves[main + SIZE] == 0:
+        main, path = replace_empty_main(s, cpu, time, max_order, refused)
+    if node != NONE and main != NONE:  # noqa: PLR1714 - as numba has it
+        found = b.sheaves[main + CELLS + b.sheaves[main + SIZE] - 1]
+        if not is_local(s, cpu, found):
+            main = NONE
+    if main == NONE:
+        return alloc_one(s.below, cpu * _CPU_SIZE, below, time, max_order)
+    b.numbers[ALLOC_FASTPATH] += 1
+    return pop(b, main), path
+
+
+def replace_empty_main(
+    s: AskedState, cpu: int, time: int, max_order: int, refused: int
+) -> tuple[int, int]:
+    """A main sheaf with objects, NONE if there is none; and the path.
 
     mm/slub.c:__pcs_replace_empty_main (6.18): the old main goes to the barn, not to the spare.
     """
     b = s.above
     n, pcs, at = b.numbers, b.pcs, cpu * PCS_SIZE
-    main, spare = pcs[at + MAIN], pcs[at + SPARE]
+    main, spare, home = pcs[at + MAIN], pcs[at + SPARE], pcs[at + HOME]
     if spare != NONE and b.sheaves[spare + SIZE]:
         pcs[at + MAIN], pcs[at + SPARE] = spare, main
-        path = _SWAPPED
-    elif b.nodes[FULL] != NONE:
+        return spare, _SWAPPED
+    if not has_barn(s, cpu):
+        return NONE, _HIT
+    if b.nodes[home + FULL] != NONE:
         n[BARN_GET] += 1
-        put_empty(b, 0, main)
-        pcs[at + MAIN] = get_full(b, 0)
-        path = _GOT
-    else:
-        n[BARN_GET_FAIL] += 1
-        pcs[at + SPARE] = NONE
-        if spare == NONE:
-            spare = new_sheaf(s, cpu, time, refused)
-        if spare == NONE:
-            return alloc_one(s.below, cpu * _CPU_SIZE, time, max_order)
-        made = s.below.numbers[_SLABS_MADE]
-        if not refill(s, spare, cpu, time, max_order):
-            drop_sheaf(s, spare, cpu, time)
-            return alloc_one(s.below, cpu * _CPU_SIZE, time, max_order)
-        put_empty(b, 0, main)
-        pcs[at + MAIN] = spare
-        path = _REFILLED_NEW if s.below.numbers[_SLABS_MADE] > made else _REFILLED
-    n[ALLOC_FASTPATH] += 1
-    return pop(b, pcs[at + MAIN]), path
+        put_empty(b, home, main)
+        pcs[at + MAIN] = get_full(b, home)
+        return pcs[at + MAIN], _GOT
+    n[BARN_GET_FAIL] += 1
+    pcs[at + SPARE] = NONE
+    if spare == NONE:
+        spare = new_sheaf(s, cpu, time, refused)
+    if spare == NONE:
+        return NONE, _HIT
+    made = s.below.numbers[_SLABS_MADE]
+    if not refill(s, spare, cpu, time, max_order):
+        drop_sheaf(s, spare, cpu, time)
+        return NONE, _HIT
+    put_empty(b, home, main)
+    pcs[at + MAIN] = spare
+    return spare, _REFILLED_NEW if s.below.numbers[_SLABS_MADE] > made else _REFILLED
 
 
 def prefill(  # noqa: PLR0913 - the cache, the request, and what is refused
@@ -271,9 +337,10 @@ def prefill(  # noqa: PLR0913 - the cache, the request, and what is refused
         n[SHEAF_PREFILL_FAST] += 1
     else:
         n[SHEAF_PREFILL_SLOW] += 1
-        if b.nodes[FULL] != NONE:
+        home = b.pcs[cpu * PCS_SIZE + HOME]
+        if b.nodes[home + FULL] != NONE:
             n[BARN_GET] += 1
-            sheaf = get_full(b, 0)
+            sheaf = get_full(b, home)
         else:
             n[BARN_GET_FAIL] += 1
             sheaf = new_sheaf(s, cpu, time, refused)
@@ -295,23 +362,30 @@ def return_sheaf(s: AskedState, cpu: int, sheaf: int, time: int, max_order: int)
         n[SHEAF_RETURN_FAST] += 1
         return
     n[SHEAF_RETURN_SLOW] += 1
-    if b.nodes[FULL_COUNT] < n[MAX_FULL] and refill(s, sheaf, cpu, time, max_order):
+    home = b.pcs[cpu * PCS_SIZE + HOME]
+    takes = has_barn(s, cpu) and b.nodes[home + FULL_COUNT] < n[MAX_FULL]
+    if takes and refill(s, sheaf, cpu, time, max_order):
         n[BARN_PUT] += 1
-        put_full(b, 0, sheaf)
+        put_full(b, home, sheaf)
         return
     flush(s, sheaf, cpu, time)
     drop_sheaf(s, sheaf, cpu, time)
 
 
 def free(s: AskedState, cpu: int, found: int, time: int, refused: int) -> int:
-    """A free where the main sheaf is full; the path: mm/slub.c:__pcs_replace_full_main (6.18)."""
+    """A free where the main sheaf is full, or may not have the object; the path.
+
+    mm/slub.c:slab_free, __pcs_replace_full_main (6.18).
+    """
     b = s.above
     n, pcs, at = b.numbers, b.pcs, cpu * PCS_SIZE
-    main, spare = pcs[at + MAIN], pcs[at + SPARE]
+    main, spare, home = pcs[at + MAIN], pcs[at + SPARE], pcs[at + HOME]
+    if n[NODES] > 1 and not is_local(s, cpu, found):
+        return free_one(s.below, found, cpu * _CPU_SIZE, time)
     if spare != NONE and b.sheaves[spare + SIZE] < n[CAPACITY]:
         pcs[at + MAIN], pcs[at + SPARE] = spare, main
         path = _SWAPPED
-    elif spare != NONE and b.nodes[FULL_COUNT] >= n[MAX_FULL]:
+    elif spare != NONE and b.nodes[home + FULL_COUNT] >= n[MAX_FULL]:
         n[BARN_PUT_FAIL] += 1
         flush(s, spare, cpu, time)
         pcs[at + MAIN], pcs[at + SPARE] = spare, main
@@ -327,7 +401,7 @@ def free(s: AskedState, cpu: int, found: int, time: int, refused: int) -> int:
             pcs[at + MAIN], pcs[at + SPARE] = empty, main
             path = _INSTALLED
         else:
-            put_full(b, 0, main)
+            put_full(b, home, main)
             pcs[at + MAIN] = empty
             path = _PUT
     n[FREE_FASTPATH] += 1
@@ -341,6 +415,8 @@ def free_rcu(  # noqa: PLR0913 - the cache, the request, and what is refused
     """kfree_rcu: mm/slub.c:__kfree_rcu_sheaf (6.18), R3.20; the path."""
     b = s.above
     n, pcs, sheaves, at = b.numbers, b.pcs, b.sheaves, cpu * PCS_SIZE
+    if n[NODES] > 1 and not is_local(s, cpu, found):
+        return free_one(s.below, found, cpu * _CPU_SIZE, time)
     if pcs[at + RCU_FREE] == NONE:
         spare = pcs[at + SPARE]
         if spare != NONE and sheaves[spare + SIZE] == 0:
@@ -374,14 +450,15 @@ def callbacks(s: AskedState, times: Column, time: int) -> bool:
         if lacks_room(s, cpu):
             return False
         n[WAITING] = sheaves[sheaf + NEXT_SHEAF]
-        if b.nodes[FULL_COUNT] < n[MAX_FULL]:
+        home = b.pcs[cpu * PCS_SIZE + HOME]
+        if b.nodes[home + FULL_COUNT] < n[MAX_FULL]:
             n[BARN_PUT] += 1
-            put_full(b, 0, sheaf)
+            put_full(b, home, sheaf)
             continue
         n[BARN_PUT_FAIL] += 1
         flush(s, sheaf, cpu, time)
-        if b.nodes[EMPTY_COUNT] < n[MAX_EMPTY]:
-            put_empty(b, 0, sheaf)
+        if b.nodes[home + EMPTY_COUNT] < n[MAX_EMPTY]:
+            put_empty(b, home, sheaf)
         else:
             drop_sheaf(s, sheaf, cpu, time)
     return True

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from allocsim.slub.cache_model import FAILED
 from allocsim.slub.cpu_slabs.steps import (
     ALLOC_FASTPATH,
+    CPU_PARTIAL_SLABS,
     CREATED,
     FREE,
     FREE_FASTPATH,
@@ -18,6 +19,7 @@ from allocsim.slub.cpu_slabs.steps import (
     KEY,
     LINKS,
     NEXT,
+    NODE,
     NONE,
     ORDERED,
     PAGE_SIZE,
@@ -46,7 +48,7 @@ def lacks_bulk_room(c: CpuSlabState, cpu: int, objects: int) -> bool:
     """Whether so many allocations and as many frees may need more than there is."""
     n, first = c.numbers, c.cpus[cpu + PARTIAL]
     listed = c.slabs[first + SLABS] if first != NONE else 0
-    pages = listed + 3 * objects + 4
+    pages = listed + n[CPU_PARTIAL_SLABS] + 3 * objects + 4
     if n[CREATED] + objects + 1 > n[ORDERED] or n[PAGES] + PAGE_SIZE * pages > len(c.pages):
         return True
     slab = n[UNUSED]
@@ -57,11 +59,11 @@ def lacks_bulk_room(c: CpuSlabState, cpu: int, objects: int) -> bool:
     return False
 
 
-def alloc_one(c: CpuSlabState, cpu: int, time: int, max_order: int) -> tuple[int, int]:
-    """mm/slub.c:__slab_alloc_node (6.18): an object, and the path."""
+def alloc_one(c: CpuSlabState, cpu: int, node: int, time: int, max_order: int) -> tuple[int, int]:
+    """mm/slub.c:__slab_alloc_node (6.18): an object, of a node or of any (NONE), and the path."""
     place, slab = c.cpus[cpu + FREELIST], c.cpus[cpu + SLAB]
-    if place == NONE:
-        return slow_alloc(c, cpu, NONE, time, max_order)
+    if place == NONE or (node != NONE and c.slabs[slab + NODE] != node):
+        return slow_alloc(c, cpu, node, time, max_order)
     c.cpus[cpu + FREELIST] = c.slabs[slab + LINKS + place]
     c.numbers[ALLOC_FASTPATH] += 1
     return c.slabs[slab + KEY] << INDEX_BITS | place, _HIT
@@ -72,7 +74,7 @@ def alloc_bulk(  # noqa: PLR0913 - the cache, what is wanted, and what is refuse
 ) -> bool:
     """Fill cells with objects, or none: mm/slub.c:__kmem_cache_alloc_bulk (6.18)."""
     for at in range(first, end):
-        found, _ = alloc_one(c, cpu, time, max_order)
+        found, _ = alloc_one(c, cpu, NONE, time, max_order)
         if found == FAILED:
             free_bulk(c, cells, first, at, cpu, time)
             return False

@@ -63,45 +63,49 @@ def free_bulk(c: SheafState, first: int, end: int, cpu: int, time: int) -> None:
         misses = 0
         while at > first:
             at -= 1
-            if cells[at] >> INDEX_BITS != key:
+            if cells[at] >> INDEX_BITS == key:
+                same -= 1
+                if misses:
+                    cells[at], cells[same] = cells[same], cells[at]
+            else:
                 misses += 1
                 if misses == LOOKAHEAD:
                     break
-                continue
-            same -= 1
-            if misses:
-                cells[at], cells[same] = cells[same], cells[at]
-        slab_free(c, same, end, cpu, time)
+        slab_free(c, key, same, end, cpu, time)
         end = same
 
 
-def slab_free(c: SheafState, first: int, end: int, cpu: int, time: int) -> None:
+def slab_free(  # noqa: PLR0913 - the cache, the slab, and who frees what
+    c: SheafState, key: int, first: int, end: int, cpu: int, time: int
+) -> None:
     """Push a chain of one slab's objects, tail first, on its free list (R3.17).
 
     mm/slub.c:__slab_free (7.2). The objects lie in cells, the chain's tail last.
     """
-    n, slabs, cells = c.numbers, c.slabs, c.sheaves
-    key = cells[first] >> INDEX_BITS
+    n, slabs = c.numbers, c.slabs
     slab = c.struct_of[key & NUMBER] if key >= 0 else c.older[-2 - key]
-    node = home_of(c, key)
     n[FREELIST_CMPXCHG] += 1
-    count = end - first
-    if slab < 0:
+    held, count = 0, end - first
+    if slab >= 0:
+        held = slabs[slab + COUNT]
+        count += held
+    else:
         n[LIST_LOCK] += 1
+        node = home_of(c, key)
         if count == objects_in(c, slab) and c.nodes[node + LISTED] >= n[MIN_PARTIAL]:
             discard(c, key, slab, cpu, time)
             return
         slab = listed_slab(c, key, slab)
         to_list(c, slab, node)
         n[FREE_ADD_PARTIAL] += 1
-    else:
-        count += slabs[slab + COUNT]
-    top = slab + FREE + count - 1
-    for place in range(end - first):
-        slabs[top - place] = cells[first + place]
     slabs[slab + COUNT] = count
-    if count > end - first and count == objects_in(c, slabs[slab + KIND]):
+    free = slab + FREE + held
+    for found in c.sheaves[end - 1 : first - 1 : -1]:
+        slabs[free] = found
+        free += 1
+    if held and count >= n[MIN_OBJECTS] and count == objects_in(c, slabs[slab + KIND]):
         n[LIST_LOCK] += 1
+        node = home_of(c, key)
         # nr_partial counts this slab too.
         if c.nodes[node + LISTED] >= n[MIN_PARTIAL]:
             n[FREE_REMOVE_PARTIAL] += 1
@@ -153,8 +157,9 @@ def take_first(c: SheafState, node: int, most: int, at: int) -> int:
     count = slabs[slab + COUNT]
     taken = min(count, most)
     top = slab + FREE + count - 1
-    for place in range(taken):
-        cells[at + place] = slabs[top - place]
+    for found in slabs[top : top - taken : -1]:
+        cells[at] = found
+        at += 1
     slabs[slab + COUNT] = count - taken
     if taken == count:
         unlist(c, slab, node)

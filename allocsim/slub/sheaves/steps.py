@@ -53,7 +53,6 @@ from allocsim.slub.sheaves.structs import (
     FULL_COUNT,
     GRACE,
     HOME,
-    LARGEST,
     LIST_LOCK,
     LISTED,
     MAIN,
@@ -62,9 +61,10 @@ from allocsim.slub.sheaves.structs import (
     MEMORY,
     MEMORY_OF,
     MEMORY_SIZE,
-    MIN_OBJECTS,
     MIN_ORDER,
     MIN_PARTIAL,
+    MOST,
+    MOST_NEW,
     NEXT_SHEAF,
     NODE_SIZE,
     NODES,
@@ -93,6 +93,7 @@ if TYPE_CHECKING:
 
 _ALLOC, _FREE = int(Op.ALLOC), int(Op.FREE)
 _FROM_SHEAF, _FREE_RCU = int(Op.FROM_SHEAF), int(Op.FREE_RCU)
+_ASK_SHEAF = int(Op.ASK_SHEAF)
 _IGNORED, _HIT, _PUSH = (int(AllocPath[name]) for name in ("IGNORED", "MAIN_HIT", "MAIN_PUSH"))
 _SWAPPED, _GOT = int(AllocPath.SPARE_SWAP), int(AllocPath.BARN_GET)
 _REFILLED, _REFILLED_NEW = int(AllocPath.REFILL_PARTIAL), int(AllocPath.REFILL_NEW)
@@ -102,6 +103,7 @@ _PUT, _FLUSHED = int(AllocPath.BARN_PUT), int(AllocPath.FLUSH)
 _FLUSHED_MAIN, _SLOW_FREE = int(AllocPath.FLUSH_MAIN), int(AllocPath.SLOW_FREE)
 _PREFILLED, _RCU_FREED = int(AllocPath.FROM_SHEAF), int(AllocPath.RCU_FREE)
 _REMOTE_FREE = int(AllocPath.REMOTE_FREE)
+_NEVER = (1 << 63) - 1
 
 
 def replay(  # noqa: C901, PLR0912, PLR0915 - what most events do stands in the loop itself
@@ -126,65 +128,86 @@ def replay(  # noqa: C901, PLR0912, PLR0915 - what most events do stands in the 
     ) = e
     capacity, end = n[CAPACITY], len(ops)
     any_node, one_node = len(asked) == 0, n[NODES] == 1
-    hits = pushes = rcu_frees = 0
+    hits = pushes = rcu_frees = prefills = returns = 0
+    next_due = first_due(c)
     for at in range(begin, len(ops)):
-        waiting = n[WAITING]
-        if waiting != NONE and sheaves[waiting + DUE] <= times[at] and not callbacks(c, times, at):
-            end = at
-            break
+        if next_due <= times[at]:
+            if not callbacks(c, times, at):
+                end = at
+                break
+            next_due = first_due(c)
         cpu, op = cpus[at] * PCS_SIZE, ops[at]
-        main = pcs[cpu + MAIN]
-        size = sheaves[main + SIZE]
-        if op > 0:
-            if op == _ALLOC and size and (any_node or asked[at] < 0):
+        if op == _ALLOC:
+            main = pcs[cpu + MAIN]
+            size = sheaves[main + SIZE]
+            if size and (any_node or asked[at] < 0):
                 # mm/slub.c:alloc_from_pcs (7.2)
                 sheaves[main + SIZE] = size - 1
                 objects[at] = sheaves[main + CELLS + size - 1]
                 paths[at] = _HIT
                 hits += 1
                 continue
-            if op == _FROM_SHEAF and left[at] > 1:
-                sheaf = prefilled[runs[at]]
-                if sheaf != NONE and sheaves[sheaf + SIZE]:
-                    # mm/slub.c:kmem_cache_alloc_from_sheaf_noprof (7.2)
-                    size = sheaves[sheaf + SIZE] - 1
-                    sheaves[sheaf + SIZE] = size
-                    objects[at] = sheaves[sheaf + CELLS + size]
-                    paths[at] = _PREFILLED
-                    continue
-        else:
+        elif op > 0:
+            sheaf, spare = prefilled[runs[at]], pcs[cpu + SPARE]
+            if sheaf == NONE and spare != NONE and sheaves[spare + SIZE] >= min(left[at], capacity):
+                # mm/slub.c:kmem_cache_prefill_sheaf (7.2)
+                prefilled[runs[at]] = sheaf = spare
+                pcs[cpu + SPARE] = spare = NONE
+                prefills += 1
+            if (
+                sheaf != NONE
+                and sheaves[sheaf + SIZE]
+                and (left[at] > 1 or (spare == NONE and sheaves[sheaf + ROOM] == capacity))
+            ):
+                # mm/slub.c:kmem_cache_alloc_from_sheaf_noprof (7.2)
+                size = sheaves[sheaf + SIZE] - 1
+                sheaves[sheaf + SIZE] = size
+                objects[at] = sheaves[sheaf + CELLS + size]
+                paths[at] = _PREFILLED
+                if left[at] <= 1:
+                    # mm/slub.c:kmem_cache_return_sheaf (7.2)
+                    prefilled[runs[at]], pcs[cpu + SPARE] = NONE, sheaf
+                    returns += 1
+                continue
+        elif op < 0:
             found = objects[parents[at]] if parents[at] >= 0 else objects[at]
             objects[at] = found
             if found == FAILED:
                 paths[at] = _IGNORED
                 continue
-            if op == _FREE and size < capacity and (one_node or may_keep(c, cpu, found)):
-                # mm/slub.c:free_to_pcs (7.2)
-                sheaves[main + CELLS + size] = found
-                sheaves[main + SIZE] = size + 1
-                paths[at] = _PUSH
-                pushes += 1
-                continue
-            if op == _FREE_RCU:
-                sheaf = pcs[cpu + RCU_FREE]
-                if (
-                    sheaf != NONE
-                    and sheaves[sheaf + SIZE] + 1 < capacity
-                    and (one_node or is_local(c, cpu, found))
-                ):
-                    # mm/slub.c:__kfree_rcu_sheaf (7.2)
-                    size = sheaves[sheaf + SIZE]
-                    sheaves[sheaf + CELLS + size] = found
-                    sheaves[sheaf + SIZE] = size + 1
-                    paths[at] = _RCU_FREED
-                    rcu_frees += 1
+            if op == _FREE:
+                main = pcs[cpu + MAIN]
+                size = sheaves[main + SIZE]
+                if size < capacity and (one_node or may_keep(c, cpu, found)):
+                    # mm/slub.c:free_to_pcs (7.2)
+                    sheaves[main + CELLS + size] = found
+                    sheaves[main + SIZE] = size + 1
+                    paths[at] = _PUSH
+                    pushes += 1
                     continue
+            else:
+                sheaf = pcs[cpu + RCU_FREE]
+                if sheaf != NONE:
+                    size = sheaves[sheaf + SIZE] + 1
+                    if size < capacity and (one_node or is_local(c, cpu, found)):
+                        # mm/slub.c:__kfree_rcu_sheaf (7.2)
+                        sheaves[sheaf + CELLS + size - 1] = found
+                        sheaves[sheaf + SIZE] = size
+                        paths[at] = _RCU_FREED
+                        rcu_frees += 1
+                        continue
         if lacks_room(c):
             end = at
             break
         max_order = orders[at] if len(orders) else MAX_PAGE_ORDER
         refused = no_sheaf[at] if len(no_sheaf) else 0
-        if op == _FROM_SHEAF and capacity:
+        if op == _ASK_SHEAF:
+            if capacity:
+                sheaf = prefilled[runs[at]]
+                sheaf = ask_sheaf(c, cpu, sheaf, left[at], at, max_order, refused)
+                prefilled[runs[at]] = sheaf
+            paths[at] = _IGNORED
+        elif op == _FROM_SHEAF and capacity:
             sheaf = prefilled[runs[at]]
             if sheaf == NONE:
                 sheaf = prefill(c, cpu, min(left[at], capacity), at, max_order, refused)
@@ -203,10 +226,19 @@ def replay(  # noqa: C901, PLR0912, PLR0915 - what most events do stands in the 
         else:
             due = dues[at] if len(dues) else NONE
             paths[at] = free_rcu(c, cpu, objects[at], at, refused, times[at], due)
+            next_due = first_due(c)
     n[ALLOC_FASTPATH] += hits
     n[FREE_FASTPATH] += pushes
     n[FREE_RCU_SHEAF] += rcu_frees
+    n[SHEAF_PREFILL_FAST] += prefills
+    n[SHEAF_RETURN_FAST] += returns
     return end
+
+
+def first_due(c: SheafState) -> int:
+    """When the first grace period of a sheaf of kfree_rcu is over."""
+    waiting = c.numbers[WAITING]
+    return _NEVER if waiting == NONE else c.sheaves[waiting + DUE]
 
 
 def lacks_room(c: SheafState) -> bool:
@@ -215,13 +247,12 @@ def lacks_room(c: SheafState) -> bool:
     It may fill two sheaves, and empty one: into slabs that were on no list, if there are as many.
     """
     n = c.numbers
-    most = n[LARGEST] + 4
-    new = 2 * (n[LARGEST] // n[MIN_OBJECTS] + 2)
+    most, new = n[MOST], n[MOST_NEW]
     return (
-        n[UNUSED_COUNT] < min(most, n[CREATED] + len(c.older) + new + 4)
+        (n[UNUSED_COUNT] < most and n[UNUSED_COUNT] < n[CREATED] + len(c.older) + new + 4)
         or n[CREATED] + new > n[ORDERED]
-        or n[SHEAVES_END] + 4 * (CELLS + most) > len(c.sheaves)
         or n[PAGES] + PAGE_SIZE * (most + new) > len(c.pages)
+        or n[SHEAVES_END] + 4 * (CELLS + most) > len(c.sheaves)
         or n[MEMORY] + 4 * MEMORY_SIZE > len(c.memory)
     )
 
@@ -312,6 +343,25 @@ def any_list(c: SheafState, cpu: int) -> int:
             if node != NONE and c.nodes[node + LISTED] > n[MIN_PARTIAL]:
                 return node
     return NONE
+
+
+def ask_sheaf(  # noqa: PLR0913 - the cache, the request, and what is refused
+    c: SheafState, cpu: int, sheaf: int, wanted: int, time: int, max_order: int, refused: int
+) -> int:
+    """A call for a prefilled sheaf, for more objects in it, or of its return (0); the sheaf.
+
+    mm/slub.c:kmem_cache_prefill_sheaf, kmem_cache_refill_sheaf, kmem_cache_return_sheaf (7.2).
+    """
+    if sheaf == NONE:
+        if wanted == 0:
+            return NONE
+        return prefill(c, cpu, min(wanted, c.numbers[CAPACITY]), time, max_order, refused)
+    if wanted == 0:
+        return_sheaf(c, cpu, sheaf, time, max_order)
+        return NONE
+    if c.sheaves[sheaf + SIZE] < wanted:
+        refill(c, sheaf, cpu, time, max_order)
+    return sheaf
 
 
 def prefill(  # noqa: PLR0913 - the cache, the request, and what is refused
@@ -422,7 +472,7 @@ def slow_free(c: SheafState, cpu: int, found: int, time: int, path: int) -> int:
     """Past the sheaves: mm/slub.c:__slab_free (7.2); the path."""
     c.numbers[FREE_SLOWPATH] += 1
     c.sheaves[CELLS] = found
-    slab_free(c, CELLS, CELLS + 1, cpu, time)
+    slab_free(c, found >> INDEX_BITS, CELLS, CELLS + 1, cpu, time)
     return path
 
 

@@ -104,7 +104,8 @@ class Stepwise:
         ):
             n[at] = NONE
         n[structs.UNUSED] = NONE
-        n[structs.LARGEST] = largest
+        n[structs.LARGEST], n[structs.MOST] = largest, largest + 4
+        n[structs.MOST_NEW] = 2 * (largest // shape.min_objects + 2)
         self._take_over(n)
         n[structs.BEST_ORDER], n[structs.BEST_OBJECTS] = shape.order, shape.objects
         n[structs.MIN_ORDER], n[structs.MIN_OBJECTS] = shape.min_order, shape.min_objects
@@ -269,7 +270,8 @@ class Stepwise:
         self.state.numbers[structs.MEMORY] = 0
         names, run, prefilled = self._runs(events)
         ts = np.zeros(len(events.op), np.int64) if events.ts is None else events.ts
-        columns = events._replace(run=run, ts=ts)
+        parent = np.where(events.parent < 0, np.arange(len(ts)), events.parent)
+        columns = events._replace(parent=parent, run=run, ts=ts)
         given = [*(event_column(each, fast=self.fast) for each in columns), prefilled]
         return names, SheafEvents._make(given)
 
@@ -285,7 +287,7 @@ class Stepwise:
         run = np.zeros(len(events.op), np.int64)
         names: list[int] = []
         if events.run is not None:
-            rows = np.flatnonzero(events.op == Op.FROM_SHEAF)
+            rows = np.flatnonzero((events.op == Op.FROM_SHEAF) | (events.op == Op.ASK_SHEAF))
             if len(rows):
                 found, run[rows] = np.unique(events.run[rows], return_inverse=True)
                 names = found.tolist()
@@ -342,8 +344,7 @@ class Stepwise:
         """Make room for one more event at least, and for twice as much of what it lacked."""
         c, shape = self.state, self.shape
         n = c.numbers
-        most = self.largest + 4
-        new = 2 * (self.largest // shape.min_objects + 2)
+        most, new = int(n[structs.MOST]), int(n[structs.MOST_NEW])
         while n[structs.UNUSED_COUNT] < min(most, n[structs.CREATED] + len(c.older) + new + 4):
             self._more_structs()
         if n[structs.NODES] > 1:

@@ -39,8 +39,9 @@ COUNTERS = counted(Generation.SHEAVES)
 #: Places in ``numbers``: the kernel's counters, in the order of COUNTERS; lists of sheaves, by
 #: their first one; where their structs end; slabs made, and how many may be made of the orders at
 #: hand; structs without a slab; how much of ``pages`` and ``memory`` is used; the cache's shape and
-#: the rules' numbers, of which ``LARGEST`` is the most that its capacity ever is and ``BASE`` the
-#: key of its first slab; how many nodes there are.
+#: the rules' numbers, of which ``LARGEST`` is the most that its capacity ever is, ``MOST`` the most
+#: slabs that one event puts on a list or takes off it, ``MOST_NEW`` the most it makes, and ``BASE``
+#: the key of its first slab; how many nodes there are.
 (
     ALLOC_FASTPATH,
     ALLOC_SLOWPATH,
@@ -80,6 +81,8 @@ COUNTERS = counted(Generation.SHEAVES)
     MEMORY,
     CAPACITY,
     LARGEST,
+    MOST,
+    MOST_NEW,
     BEST_ORDER,
     BEST_OBJECTS,
     MIN_ORDER,
@@ -92,7 +95,7 @@ COUNTERS = counted(Generation.SHEAVES)
     BASE,
     NODES,
     NUMBERS,
-) = range(50)
+) = range(52)
 PAGE_SIZE = 6  #: numbers of a page request: event, CPU, slab, order, +1 or -1, node
 MEMORY_SIZE = 5  #: of a sheaf made or freed: event, CPU, sheaf, +1 or -1, page requests before it
 
@@ -141,6 +144,7 @@ class SheafEvents(NamedTuple):
     """A window's events, as CacheEvents has them; a column that is None there is empty.
 
     Args:
+        parent: of a free, the event whose object it is: itself, where that was before the window.
         run: prefilled sheaf of each event, as a place in ``prefilled``.
         prefilled: those sheaves, NONE before they are handed out and after they are returned.
     """

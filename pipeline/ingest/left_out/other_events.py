@@ -49,7 +49,8 @@ def of_no_format(types: EventTypes, counts: Mapping[int, int], where: str) -> li
             that it can be have formats: these are damaged. Says ``where``.
     """
     said = []
-    unlisted = {number: types.unlisted[number] for number in counts if number in types.unlisted}
+    without = [number for number in counts if number not in types.names]
+    unlisted = {number: types.unlisted[number] for number in without if number in types.unlisted}
     if unlisted:
         named = listed_events({name: counts[number] for number, name in unlisted.items()})
         said.append(

@@ -43,10 +43,11 @@ class Cursor:
 
     def take(self, size: int, name: str) -> memoryview:
         """The next ``size`` bytes, called ``name`` if they are not all there."""
-        if not 0 <= size <= self.left:
+        at, end = self.at, self.at + size
+        if not at <= end <= len(self.data):
             self.fail(f"{name} needs {size} bytes, {max(self.left, 0)} are left")
-        self.at += size
-        return self.data[self.at - size : self.at]
+        self.at = end
+        return self.data[at:end]
 
     def number(self, size: int, name: str) -> int:
         """The next ``size`` bytes as an unsigned number."""

@@ -24,10 +24,8 @@ _KEEP = np.array(
     np.uint64,
 )
 # Odd multipliers, one a word of a text (Knuth's LCG, so that they have nothing in common).
-_MULTIPLIERS = np.array(
-    [(6364136223846793005 * (i + 1) + 1442695040888963407) % (1 << 64) | 1 for i in range(1 << 13)],
-    np.uint64,
-)
+_MULTIPLIERS = np.arange(1, (1 << 13) + 1, dtype=np.uint64) * np.uint64(6364136223846793005)
+_MULTIPLIERS = _MULTIPLIERS + np.uint64(1442695040888963407) | np.uint64(1)
 
 
 class StringInterner:

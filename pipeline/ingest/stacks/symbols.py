@@ -80,7 +80,10 @@ class Kallsyms:
 
     def name(self, address: int) -> str | None:
         """The symbol that ``address`` lies in; None if none is known."""
-        return self.resolve(np.array([address], np.uint64)).symbol[0]
+        at = int(self.address.searchsorted(np.uint64(address), "right")) - 1
+        if at < 0:
+            return None
+        return self._words(int(self.address.searchsorted(self.address[at])))[0]
 
     def names_at(self, address: int) -> list[str]:
         """The symbols that begin at ``address``."""

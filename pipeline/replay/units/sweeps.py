@@ -23,7 +23,7 @@ from pipeline.replay.fidelity import own_settings
 from pipeline.replay.pricing import digest, find_policies, shipped_pricing
 from pipeline.replay.read_back import RecordedRun
 from pipeline.replay.recorded import WINDOW_ROWS, add_recorded
-from pipeline.replay.settings import check_for_trace, distinct
+from pipeline.replay.settings import check_for_trace, distinct, has_copies
 from pipeline.replay.simulated import settings_key, simulate, store
 from pipeline.replay.trace_source import must_exist, opened
 from pipeline.replay.units.driver import Taking, absolute, default_jobs, make_units, units_folder
@@ -175,7 +175,8 @@ def _ask(  # noqa: PLR0913 - of what, for what, and how
         OutputError: the folder cannot be written to.
     """
     with closing(connection.cursor()) as reader:
-        source = RecordedRun(reader, of_run, trace, WINDOW_ROWS)
+        by_site = any(has_copies(settings, trace) for settings in missing)
+        source = RecordedRun(reader, of_run, trace, WINDOW_ROWS, by_site=by_site)
         for settings in missing:
             check(settings, source.recorded)
         maker, windows = source.requests()

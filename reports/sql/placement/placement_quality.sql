@@ -26,6 +26,7 @@
 --   metadata_events          Events of the allocator's own sheaves: the model makes its own (T7).
 --   unknown_page_frees       Frees of pages older than the trace: put in assumed places.
 --   page_frees_joined        Frees of single pages that vfree makes one free of a block (R4.31).
+--   kmalloc_sites_spread     Call sites of kmalloc spread over copies of its caches by a seed (R3.52, assumed).
 --   list_pages_at_start      [pages] On the CPUs' page lists at the start, inferred (R4.4, T12).
 --   refused_slab_events      Requests whose slab could not be had at the order wanted.
 --   refused_pages            Requests for pages that could not be served.
@@ -67,6 +68,8 @@ with counts as (
             as unknown_page_frees,
         coalesce(sum(value) filter (name = 'page_frees_joined'), 0)::bigint
             as page_frees_joined,
+        coalesce(sum(value) filter (name = 'kmalloc_sites_spread'), 0)::bigint
+            as kmalloc_sites_spread,
         coalesce(sum(value) filter (name = 'list_pages_at_start'), 0)::bigint
             as list_pages_at_start,
         coalesce(sum(value) filter (name = 'refused_slab_events'), 0)::bigint

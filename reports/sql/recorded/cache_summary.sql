@@ -48,19 +48,22 @@ slabs as (
 ),
 
 simulated as (
+    -- A cache with its copies (R3.51).
     select
         runs.of_run as run,
-        placed_caches.cache,
-        placed_caches.slab_allocs,
-        placed_caches.slab_frees
+        regexp_replace(caches.name, '^kmalloc-(rnd|part)-[0-9]{2}-', 'kmalloc-') as name,
+        sum(placed_caches.slab_allocs)::bigint as slab_allocs,
+        sum(placed_caches.slab_frees)::bigint as slab_frees
     from placed_caches
     inner join runs using (run)
+    inner join caches using (run, cache)
     where
         runs.run in (
             select max(run) from runs
             where of_run is not null and what_if is null
             group by of_run
         )
+    group by all
 )
 
 select
@@ -83,7 +86,7 @@ select
 from caches
 left join objects using (run, cache)
 left join slabs using (run, cache)
-left join simulated using (run, cache)
+left join simulated using (run, name)
 left join lifetime_medians as medians
     on caches.run = medians.run and caches.cache = medians.key and medians.what = 'cache'
 inner join runs using (run)

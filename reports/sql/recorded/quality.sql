@@ -38,6 +38,7 @@
 --   kswapd_wakes         mm_vmscan_kswapd_wake, likewise.
 --   folios_written       mm_vmscan_write_folio: to swap or files, likewise.
 --   compactions          mm_compaction_begin, likewise.
+--   kmalloc_copies       Copies of kmalloc's normal caches the kernel has beside kmalloc-N (R3.51), of which no event says which one an object is in: here all are kmalloc-N; NULL: no sysfs_slab.txt.
 --   use_how              How the use stage of page lives is known: observed or assumed.
 --   own_policy           The policy that does what the recorded kernel does.
 --   own_note             What to say with it; NULL: it is of this very version.
@@ -93,6 +94,15 @@ covered as (
         string_agg(cpu, ', ' order by cpu) filter (early is not null) as early_cpus
     from trace_cpus
     group by trace_id
+),
+
+copies as (
+    select
+        run,
+        count(distinct nullif(regexp_extract(name, '^kmalloc-((rnd|part)-[0-9]{2})-[0-9]', 1), ''))
+            as kmalloc_copies
+    from kernel_caches
+    group by run
 ),
 
 left_out as (
@@ -165,6 +175,7 @@ select
     pressure.kswapd_wakes,
     pressure.folios_written,
     pressure.compactions,
+    copies.kmalloc_copies,
     runs.use_how,
     runs.own_policy,
     runs.own_note,
@@ -180,6 +191,7 @@ left join objects using (run)
 left join page_counts using (run)
 left join kinds using (run)
 left join counts using (run)
+left join copies using (run)
 left join left_out using (run)
 where runs.placement = 'recorded'
 order by runs.run

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from allocsim.kernels.cache_shapes import cache_shapes
-from allocsim.kernels.profile import LINUX_6_12, LINUX_7_2
+from allocsim.kernels.cache_shapes import AskedShape, cache_shapes
+from allocsim.kernels.profile import LINUX_6_12, LINUX_6_18, LINUX_7_2
 from allocsim.page_alloc.nodes import NO_NODE, Nodes
 from allocsim.slub.columns import can_compile
 from allocsim.slub.requests import Op
+from tests.allocsim.slub.asked_sheaves.test_asked_sheaves import traces as asked_traces
 from tests.allocsim.slub.cpu_slabs.test_cpu_slabs import traces as cpu_slab_traces
 from tests.allocsim.slub.sheaves.test_stepwise import traces as sheaf_traces
 from tests.allocsim.slub.slub_traces import random_trace
 from tests.allocsim.slub.test_slub import traces as older_traces
 from tests.conftest import examples
-from tests.oracle.slub_compare import Trace, assert_equal, by_model, by_oracle
+from tests.oracle.slub_compare import Outcome, Trace, assert_equal, by_model, by_oracle
+
+if TYPE_CHECKING:
+    from allocsim.kernels.profile import Profile
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 WINDOWS = st.sampled_from([1, 2, 7, 60, 10_000])
@@ -75,10 +80,16 @@ def test_cpu_slabs_equal_the_oracle(trace: Trace, window: int) -> None:
     assert_equal(trace, window)
 
 
+@examples(80, suppress_health_check=SLOW)
+@given(on_nodes(asked_traces()), WINDOWS)
+def test_sheaves_above_cpu_slabs_equal_the_oracle(trace: Trace, window: int) -> None:
+    assert_equal(trace, window)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not can_compile(), reason="numba is not installed")
 @examples(60, suppress_health_check=SLOW)
-@given(on_nodes(st.one_of(OF_7_2, cpu_slab_traces())), WINDOWS)
+@given(on_nodes(st.one_of(OF_7_2, cpu_slab_traces(), asked_traces())), WINDOWS)
 def test_compiled_models_equal_the_oracle(trace: Trace, window: int) -> None:
     assert_equal(trace, window, fast=True)
 
@@ -87,24 +98,33 @@ TWO = Nodes((0, 1), (True, True))
 NO_MEMORY = Nodes((0, 1), (True, False))
 
 
-@pytest.mark.parametrize("profile", [LINUX_6_12, LINUX_7_2])
+@pytest.mark.parametrize("profile", [LINUX_6_12, LINUX_6_18, LINUX_7_2])
 @pytest.mark.parametrize("machine", [TWO, NO_MEMORY, Nodes((2, 0), (True, True, True))])
-def test_long_traces(profile: object, machine: Nodes) -> None:
+def test_long_traces(profile: Profile, machine: Nodes) -> None:
     trace = random_trace(profile, 5, [64, 512, 4096], 2, 0.4)
-    assert_equal(replace(trace, nodes=machine), 1000)
+    shapes = [
+        replace(shape, capacity=32) if isinstance(shape, AskedShape) else shape
+        for shape in trace.shapes
+    ]
+    assert_equal(replace(trace, nodes=machine, shapes=shapes), 1000)
 
 
-def paths(machine: Nodes, *requests: tuple[int, ...]) -> list[str]:
-    """What becomes of (CPU, op, handle, node asked for) of a cache of 64-byte objects, by 7.2."""
-    [shape] = cache_shapes(LINUX_7_2, [("c", 64)], 2)
+def outcome(profile: Profile, machine: Nodes, *requests: tuple[int, ...]) -> Outcome:
+    """What becomes of (CPU, op, handle, node asked for) of a cache with sheaves."""
+    [shape] = cache_shapes(profile, [("vm_area_struct", 184)], 2)
     rows = [
         (seq, cpu, 0, op, handle, 0, 0, 0, -1, node)
         for seq, (cpu, op, handle, node) in enumerate(requests)
     ]
-    trace = Trace([shape], 2, rows, nodes=machine)
+    trace = Trace([shape], 2, rows, nodes=machine, profile=profile)
     found = by_model(trace, 3)
-    assert found.events == by_oracle(trace).events
-    return [path for path, _, _ in found.events]
+    assert found == by_oracle(trace)
+    return found
+
+
+def paths(machine: Nodes, *requests: tuple[int, ...], profile: Profile = LINUX_7_2) -> list[str]:
+    """The paths of these."""
+    return [path for path, _, _ in outcome(profile, machine, *requests).events]
 
 
 def test_an_object_of_another_node_goes_past_the_sheaves() -> None:
@@ -120,6 +140,28 @@ def test_a_node_asked_for_is_had_past_the_sheaves() -> None:
     """R3.25, by hand: the other node's new slab, then the rest of it, then its own sheaf."""
     asked = [(0, Op.ALLOC, 0, 1), (0, Op.ALLOC, 1, 1), (0, Op.ALLOC, 2, 0), (0, Op.ALLOC, 3, 0)]
     assert paths(TWO, *asked) == ["slow_new", "slow_partial", "refill_new", "main_hit"]
+
+
+def test_sheaves_above_cpu_slabs_keep_to_their_node() -> None:
+    """R3.45, by hand: 6.18, of vm_area_struct, of which 22 are a slab and 32 a sheaf.
+
+    CPU 0, of node 0, has two slabs when its sheaf is filled, and its first object is of the second,
+    which is still its own: so CPU 1, of node 1, frees to a slab that a CPU has.
+    """
+    freed = (0, Op.ALLOC, 0, NO_NODE), (1, Op.FREE, 0, NO_NODE)
+    assert paths(TWO, *freed, profile=LINUX_6_18) == ["refill_new", "free_frozen"]
+    assert paths(NO_MEMORY, *freed, profile=LINUX_6_18) == ["refill_new", "free_frozen"]
+    # Of node 0 past the sheaves; then a sheaf, of the 20 left of that and 12 of a new slab of node
+    # 1, which are on top; then of node 0 again: the slab of node 1 is let go of, another made.
+    asked = [(1, Op.ALLOC, 0, 0), (1, Op.ALLOC, 1, 0), (1, Op.ALLOC, 2, 1), (1, Op.ALLOC, 3, 0)]
+    found = outcome(LINUX_6_18, TWO, *asked)
+    assert [path for path, _, _ in found.events] == [
+        *("new_slab", "cpu_slab_hit", "refill_new", "new_slab")
+    ]
+    assert [page[6] for page in found.pages] == [0, 1, 0]
+    assert found.counters[0]["alloc_node_mismatch"] == found.counters[0]["deactivate_to_head"] == 1
+    # A CPU without a barn: what its slab has.
+    assert paths(NO_MEMORY, *asked, profile=LINUX_6_18) == ["new_slab", *["cpu_slab_hit"] * 3]
 
 
 def test_a_refill_takes_from_another_node_what_that_keeps_too_many_of() -> None:

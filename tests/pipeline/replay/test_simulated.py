@@ -12,7 +12,7 @@ import pytest
 
 from allocsim.initial_state.sysfs_slab import CacheFacts
 from allocsim.kernels.cache_shapes import CpuSlabShape, SheafShape
-from allocsim.kernels.profile import LINUX_6_12, LINUX_6_18, PROFILES, RULES_6_12
+from allocsim.kernels.profile import LINUX_6_12, PROFILES, RULES_6_12
 from allocsim.kernels.settings import KERNEL
 from allocsim.kernels.slub_rules import cpu_partial
 from allocsim.recording.requests import LEFT_OUT
@@ -277,15 +277,8 @@ def _without_snapshots(name: str, folder: Path) -> TraceSet:
     return TraceSet.open(copy)
 
 
-def _modelled(name: str, kernel: int) -> bool:
-    """6.18's double layer has one memory node (R3.45)."""
-    return "numa" not in name or kernel != LINUX_6_18.code
-
-
-@pytest.mark.parametrize(
-    ("name", "kernel"),
-    [(name, each.code) for each in PROFILES for name in SHIPPED if _modelled(name, each.code)],
-)
+@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("kernel", [each.code for each in PROFILES])
 def test_without_snapshots_the_slabs_are_those_made_with_them(
     tmp_path: Path, name: str, kernel: int
 ) -> None:

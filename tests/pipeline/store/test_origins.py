@@ -8,13 +8,15 @@ from hypothesis import strategies as st
 
 from pipeline.store.origins import PARTS, Origins
 
-DTYPES = ("u1", "u8", "i8", "i8", "i4", "i1")
+DTYPES = ("u1", "u8", "i8", "i8", "?", "?", "i4", "i1")
 # Few values each, so that rows are alike in some; the widest there are among them.
 ROW = st.tuples(
     st.integers(0, 3),
     st.sampled_from((0, 0xFFFFFFFF81000010, (1 << 64) - 1)),
     st.sampled_from((0, 1, (1 << 63) - 1)),
     st.sampled_from((0, 64)),
+    st.booleans(),
+    st.booleans(),
     st.sampled_from((-1, 0, (1 << 31) - 1)),
     st.integers(-1, 6),
 )
@@ -46,16 +48,16 @@ def test_every_event_comes_back(windows: list[list[tuple[int, ...]]]) -> None:
 
 def test_another_cache_is_another_origin() -> None:
     origins = Origins(1)
-    [number] = origins.of(columns([(2, 5, 60, 64, -1, 6)])).tolist()
+    [number] = origins.of(columns([(2, 5, 60, 64, True, False, -1, 6)])).tolist()
     args = np.array([number, number]), np.array([3, 3]), np.array([4, 4])
     first, second = origins.changed(*args).tolist()
     assert first == second != number
-    assert told(origins)[first] == (2, 5, 60, 64, 3, 4)
+    assert told(origins)[first] == (2, 5, 60, 64, True, False, 3, 4)
 
 
 def test_what_the_trace_lacks_is_absent() -> None:
     origins = Origins(1)
-    events = columns([(0, 5, 60, 64, 3, 1)])
+    events = columns([(0, 5, 60, 64, False, True, 3, 1)])
     origins.of({name: events[name] for name in ("event", "cache", "cache_how")})
     assert set(origins.columns()) == {"origin", "event", "cache", "cache_how"}
     assert set(Origins(1).columns()) >= {"origin", "event"}

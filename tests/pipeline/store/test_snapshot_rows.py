@@ -18,6 +18,10 @@ SYSFS = """\
 :0000064 aliases 1
 :0000064 hwcache_align 1
 :0000064 trace 1
+:0000064 destroy_by_rcu 1
+made ctor init_once+0x0/0x20
+made slab_size 64
+made destroy_by_rcu 0
 merged -> :0000064
 odd objects 999999999999999999
 odd object_size 4194305
@@ -42,16 +46,21 @@ def test_what_the_files_say_and_what_no_kernel_says(tmp_path: Path) -> None:
     (tmp_path / "after" / "sysfs_slab.txt").write_text(SYSFS)
     trace = cast("TraceSet", OneSnapshot(tmp_path))
     snapshots = slab_snapshots(trace)
-    sound, odd = kernel_slab_rows(snapshots)
+    sound, made, odd = kernel_slab_rows(snapshots)
+    assert (made["slab_size"], made["free_pointer_behind"]) == (64, True)
     told = {name: value for name, value in sound.items() if value is not None}
     assert told == {
         "moment": "after", "name": ":0000064", "objects": 30, "object_size": 60, "order": 0,
-        "aliases": 1, "flags": "*AT",
+        "aliases": 1, "flags": "*AT", "free_pointer_behind": True,
     }  # fmt: skip
     told = {name: value for name, value in odd.items() if value is not None}
-    assert told == {"moment": "after", "name": "odd", "slabs": 1 << 34, "flags": "P"}
+    assert told == {
+        "moment": "after", "name": "odd", "slabs": 1 << 34, "flags": "P",
+        "free_pointer_behind": False,
+    }  # fmt: skip
     assert kernel_cache_rows(snapshots) == [
         {"name": ":0000064", "merged": ":0000064", "object_size": 60},
+        {"name": "made", "merged": "made", "object_size": None},
         {"name": "odd", "merged": "odd", "object_size": None},
         {"name": "merged", "merged": ":0000064", "object_size": 60},
     ]

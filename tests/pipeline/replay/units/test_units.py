@@ -155,7 +155,7 @@ def test_a_trace_that_cannot_be_read_is_a_line_at_the_end(
 
 def test_small_traces_stay_in_one_process(traces: list[Path]) -> None:
     shipped = [path.parent for path in sorted((ROOT / "traces").glob("*/meta.json"))]
-    assert len(shipped) == 7
+    assert len(shipped) == 8
     assert not pays(shipped, 1, 2, apart=False)
     assert not pays(traces[:1] * 2, 1, 8, apart=False)
     assert not pays(traces[:1] * 200, 1, 1, apart=False)
