@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from allocsim.recording.opening_stock import OpeningStock
-    from allocsim.recording.requests import SheafRuns
+    from allocsim.recording.untraced import SheafRuns
     from allocsim.tables import Int8, Int16
 
 #: Rows of a window: more would not fit where rows and frame numbers share a word.
@@ -43,7 +43,7 @@ MAX_WINDOW = 1 << 26
 COLUMNS = (
     *("ts", "cpu", "pid", "event", "irq_flags", "call_site", "ptr", "cache", "bytes_req"),
     *("bytes_alloc", "gfp_flags", "pfn", "order", "page_flags", "mapping", "val", "ret", "count"),
-    *("stack", "probe", "metadata"),
+    *("sheaf", "stack", "probe", "metadata"),
 )
 
 # Results of page lives that only page_ref events tell.

@@ -18,7 +18,7 @@ import numpy as np
 from allocsim.page_alloc.gfp import highest_zones, migratetypes, urgency
 from allocsim.page_alloc.nodes import NO_NODE
 from allocsim.page_alloc.zones import zone_classes
-from allocsim.recording.rcu_sheaves import UNKNOWN
+from allocsim.recording.untraced import NOTHING_UNTRACED, UntracedMerger, sheaf_calls
 from allocsim.slub.requests import ObjectRequests, Op
 from allocsim.tables import column, concat, empty, find, take
 from allocsim.trace.events import Ev, Probe
@@ -26,11 +26,10 @@ from allocsim.trace.events import Ev, Probe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
     from allocsim.page_alloc.zones import Zone
     from allocsim.recording.rcu_sheaves import SheavesDue
-    from allocsim.tables import Array, Bools, Columns, Int8, Int16, Int32, Int64, UInt8
+    from allocsim.recording.untraced import Untraced
+    from allocsim.tables import Bools, Columns, Int8, Int16, Int32, Int64, UInt8
 
 #: Event columns that are read, as far as the trace has them.
 COLUMNS = ("ts", "cpu", "event", "pfn", "order", "gfp_flags", "node", "probe", "metadata")
@@ -137,58 +136,6 @@ class RecordedPages(NamedTuple):
     block: Int8
 
 
-class UntracedFrees(NamedTuple):
-    """Frees that no event shows (T6), in order of time; arrays of one length.
-
-    Args:
-        ts: when, in ns: before the first object event that is not earlier, and behind the
-            object's allocation (i8).
-        object: number of the event that allocated the object (i8).
-        cache: its cache (i4).
-        cpu: CPU of the free (i2).
-    """
-
-    ts: Int64
-    object: Int64
-    cache: Int32
-    cpu: Int16
-
-
-class SheafRuns(NamedTuple):
-    """Allocations out of prefilled sheaves; arrays of one length.
-
-    Args:
-        seq: rising numbers of their events (i8).
-        run: number of the first event of the run (i8).
-        left: allocations of the run from this one on (i4).
-    """
-
-    seq: Int64
-    run: Int64
-    left: Int32
-
-
-class Untraced(NamedTuple):
-    """What the events of a window do not say themselves.
-
-    Args:
-        frees: frees up to the time of its last event, that no window before was given.
-        runs: its allocations out of prefilled sheaves.
-    """
-
-    frees: UntracedFrees
-    runs: SheafRuns
-
-
-_FREES = UntracedFrees._fields
-NOTHING_UNTRACED = Untraced(
-    UntracedFrees(
-        np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int16)
-    ),
-    SheafRuns(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int32)),
-)
-
-
 class RecordedRequests:
     """Makes requests of events, window by window.
 
@@ -197,10 +144,15 @@ class RecordedRequests:
         pre_trace: rising handles of objects live before the trace, which are those of the frees
             that end them; frees of other unknown objects are left out.
         due: when sheaves of kfree_rcu came back; None: it was not recorded.
+        prefilled_cache: number of the cache that prefilled sheaves are of; -1: it is not modelled.
     """
 
     def __init__(
-        self, zones: Sequence[Zone], pre_trace: Int64, due: SheavesDue | None = None
+        self,
+        zones: Sequence[Zone],
+        pre_trace: Int64,
+        due: SheavesDue | None = None,
+        prefilled_cache: int = UNKNOWN_CACHE,
     ) -> None:
         self._zones = zones
         classes = zone_classes(zones)
@@ -213,7 +165,7 @@ class RecordedRequests:
         self._pre_trace = pre_trace
         #: Allocations that a free is still to come of, and their caches or why there is none.
         self._live: Columns = empty({"object": "i8", "cache": "i4"})
-        self._waiting = NOTHING_UNTRACED.frees  # due behind the last object event so far
+        self._merger = UntracedMerger(prefilled_cache)
         #: Of requests, those recorded and those left out; of pages and events, what is told apart.
         self.counts: Counter[str] = Counter(dict.fromkeys(LEFT_OUT, 0))
 
@@ -236,7 +188,10 @@ class RecordedRequests:
         """
         cpu = columns["cpu"]
         shown = self._objects(columns, seq, cpu, of_objects)
-        objects, is_event = self._with_untraced(shown, columns["ts"][shown.seq - seq], untraced)
+        ts = columns["ts"][shown.seq - seq]
+        calls = sheaf_calls(columns, seq, untraced.runs)
+        objects, is_event, frees = self._merger.window(shown, ts, untraced, calls)
+        self.counts["inferred_frees"] += frees
         gone = find(self._live["object"], untraced.frees.object)
         self._live = {name: np.delete(kept, gone[gone >= 0]) for name, kept in self._live.items()}
         end = seq + len(cpu)
@@ -300,55 +255,6 @@ class RecordedRequests:
         rest[at[at >= 0]] = False
         new: Columns = {"object": born + seq, "cache": named[born]}
         self._live = concat([take(self._live, rest), new])
-
-    def _with_untraced(
-        self, shown: ObjectRequests, ts: Int64, untraced: Untraced
-    ) -> tuple[ObjectRequests, Bools]:
-        """Object requests with untraced frees between them, and which of them are events."""
-        op, run = shown.op.copy(), np.zeros(len(ts), np.int64)
-        left = np.zeros(len(ts), np.int32)
-        at = find(shown.seq, untraced.runs.seq)
-        asked = np.flatnonzero(at >= 0)
-        out_of = at[asked]
-        op[out_of] = Op.FROM_SHEAF
-        run[out_of], left[out_of] = untraced.runs.run[asked], untraced.runs.left[asked]
-
-        both = self._waiting, untraced.frees
-        frees = UntracedFrees(
-            *(np.concatenate([getattr(each, name) for each in both]) for name in _FREES)
-        )
-        at = np.searchsorted(ts, frees.ts)
-        at = np.maximum(at, np.searchsorted(shown.seq, frees.object, side="right"))
-        later = at == len(ts)
-        self._waiting = UntracedFrees(*(column[later] for column in frees))
-        order = np.lexsort((frees.object, frees.ts, at))
-        order = order[~later[order]]
-        at, frees = at[order], UntracedFrees(*(column[order] for column in frees))
-        self.counts["inferred_frees"] += len(at)
-
-        place = at + np.arange(len(at))
-        shows = np.ones(len(ts) + len(at), np.bool_)
-        shows[place] = False
-        rest = np.flatnonzero(shows)
-
-        def put(column: Array, values: npt.ArrayLike) -> Array:
-            merged = np.empty(len(shows), column.dtype)
-            merged[place], merged[rest] = values, column
-            return merged
-
-        merged = ObjectRequests(
-            put(shown.seq, shown.seq[at]),
-            put(shown.cpu, frees.cpu),
-            put(shown.cache, frees.cache),
-            put(op, Op.FREE_RCU),
-            put(shown.object, frees.object),
-            put(ts, ts[at]),
-            put(run, 0),
-            put(left, 0),
-            None if shown.due is None else put(shown.due, UNKNOWN),
-            None if shown.node is None else put(shown.node, NO_NODE),
-        )
-        return merged, shows
 
     def _first_zone(self, pfn: Int64) -> Int8:
         """Index of the first zone of the node that each page lies on."""

@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 
 
 class Op(IntEnum):
-    """What is asked of SLUB: positive, an object; negative, to take one back."""
+    """What is asked of SLUB: positive, an object; negative, to take one back; 0, neither."""
 
     ALLOC = 1
     FREE = -1
     FROM_SHEAF = 2  #: an allocation out of a prefilled sheaf (R3.16)
     FREE_RCU = -2  #: kfree_rcu (R3.20)
+    ASK_SHEAF = 0  #: a prefilled sheaf, or more objects for one, or to take one back (R3.16)
+
+
+#: ``left`` of an allocation out of a prefilled sheaf that an ASK_SHEAF asks for and returns.
+UNTIL_RETURNED = (1 << 31) - 1
 
 
 class ObjectRequests(NamedTuple):
@@ -35,11 +40,13 @@ class ObjectRequests(NamedTuple):
         op: Op (i1).
         object: handle of the object's life (i8): of an allocation a new one, above all before it;
             of a free the one its allocation had, or one that ``PreTraceObjects`` declares. No life
-            is ended twice.
+            is ended twice. An ASK_SHEAF has none.
         ts: time of the event in ns (i8); needed from the first FREE_RCU on.
-        run: of a FROM_SHEAF, which prefilled sheaf: a number for each (i8).
+        run: of a FROM_SHEAF or ASK_SHEAF, which prefilled sheaf: a number for each (i8).
         left: of a FROM_SHEAF, how many are still to come out of that sheaf, this one among them
-            (i4): the sheaf is asked for before the first and returned behind the last.
+            (i4): the sheaf is asked for before the first and returned behind the last, but where it
+            is UNTIL_RETURNED. Of an ASK_SHEAF, how many objects the sheaf is to have; 0: it comes
+            back.
         due: of a FREE_RCU, when the sheaf that it may fill comes back, ns (i8); -1: a grace period
             after it is full. None: -1 for all.
         node: memory node an ALLOC asks for by name, NO_NODE where it asks for none (R3.25) (i2);

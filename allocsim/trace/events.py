@@ -70,7 +70,7 @@ EVENT_COLUMNS: tuple[Column, ...] = (
         "count",
         "i4",
         "",
-        "page_ref: reference count, re-read after the operation (P1); rcu_free_sheaf: objects.",
+        "page_ref: reference count, re-read after the operation (P1); of a sheaf: objects (T19).",
     ),
     Column("mapcount", "i4", "", "page_ref: the word shared by mapcount and page type (P2)."),
     Column("mapping", "u8", "", "page_ref: page->mapping, re-read after the operation (P1)."),
@@ -88,6 +88,7 @@ EVENT_COLUMNS: tuple[Column, ...] = (
     Column("watermark_promo", "i8", "pages", "mm_setup_per_zone_wmarks: promotion watermark."),
     Column("lowmem_reserve", "i8", "pages", "mm_setup_per_zone_lowmem_reserve: reserve."),
     Column("totalreserve_pages", "i8", "pages", "mm_calculate_totalreserve_pages: reserve."),
+    Column("sheaf", "u8", "", "Address of a prefilled sheaf, 0 for none (T19)."),
     Column("start", "i8", "", "mm_alloc_contig_migrate_range_info: first pfn of the range."),
     Column("end", "i8", "", "mm_alloc_contig_migrate_range_info: pfn after the range."),
     Column("nr_migrated", "i8", "pages", "mm_alloc_contig_migrate_range_info: pages migrated."),
@@ -144,6 +145,9 @@ class Ev(IntEnum):
     MM_CALCULATE_TOTALRESERVE_PAGES = 20
     MM_ALLOC_CONTIG_MIGRATE_RANGE_INFO = 21
     RCU_FREE_SHEAF = 22
+    KMEM_CACHE_PREFILL_SHEAF = 23
+    KMEM_CACHE_REFILL_SHEAF = 24
+    KMEM_CACHE_RETURN_SHEAF = 25
 
 
 #: The group of the probes that ``allocsim record`` makes; each is called as the function it is of.
@@ -179,7 +183,7 @@ class Event:
     @property
     def system(self) -> str:
         """Which of the kernel's groups of tracepoints it is of."""
-        if self.code is Ev.RCU_FREE_SHEAF:
+        if self.code >= Ev.RCU_FREE_SHEAF:
             return PROBES
         return "page_ref" if self.name.startswith("page_ref") else "kmem"
 
@@ -247,8 +251,11 @@ EVENTS: tuple[Event, ...] = (
         Ev.MM_ALLOC_CONTIG_MIGRATE_RANGE_INFO,
         ("start", "end", "migratetype", "nr_migrated", "nr_reclaimed", "nr_mapped"),
     ),
-    # A probe too, of what is done to no single object.
+    # Probes too, of what is done to no single object.
     Event(Ev.RCU_FREE_SHEAF, ("cache", "count"), {"nr": "count"}),
+    Event(Ev.KMEM_CACHE_PREFILL_SHEAF, ("cache", "count", "sheaf"), {"nr": "count"}),
+    Event(Ev.KMEM_CACHE_REFILL_SHEAF, ("cache", "count", "sheaf"), {"nr": "count", "was": "sheaf"}),
+    Event(Ev.KMEM_CACHE_RETURN_SHEAF, ("cache", "sheaf")),
 )
 
 _PAGE_REF_NEEDED = ("pfn", "val")

@@ -72,6 +72,11 @@ probes() (
     {
         [ ! "$sheaf" ] || echo "f:allocsim/rcu_free_sheaf rcu_free_sheaf $sheaf"
         echo "r64:allocsim/kfree_rcu_sheaf __kfree_rcu_sheaf$cache ptr=\$arg2:x64 done=\$retval:u8"
+        echo "r64:allocsim/kmem_cache_prefill_sheaf kmem_cache_prefill_sheaf$cache" \
+            "nr=\$arg3:u32 sheaf=\$retval:x64"
+        echo "r64:allocsim/kmem_cache_refill_sheaf kmem_cache_refill_sheaf$cache" \
+            "nr=\$arg4:u32 was=+0(\$arg3):x64"
+        echo "p:allocsim/kmem_cache_return_sheaf kmem_cache_return_sheaf$cache sheaf=\$arg3:x64"
         for first in '' 16 80 144 208 272 336 400 464; do
             part=${first:+_from_$first} words=64 at="+$((8 * ${first:-0}))"
             [ "$first" ] || words=16

@@ -33,6 +33,7 @@ from allocsim.recording.requests import (
     RecordedPages,
     RecordedRequests,
 )
+from allocsim.recording.sheaf_runs import CACHE
 from allocsim.trace.events import Ev, Probe
 from allocsim.trace.results import How
 from pipeline.processes.prefetch import prefetch
@@ -182,6 +183,7 @@ class RecordedRun:
             self._cache,
             trace.meta["last_ts"],
             GRACE_NS,
+            self._probed,
         )
         listed = recorded_lists(trace, zones, lists)
         found = zones_at_start(trace, zones, listed, lists.taken)
@@ -267,8 +269,12 @@ class RecordedRun:
         Args:
             moment: where in its interval each untraced free is put, 0 to 1.
         """
+        names = [name for name, _ in self.recorded.caches]
         maker = RecordedRequests(
-            self.recorded.zones, pre_trace_handles(self.recorded), self.sheaves_due()
+            self.recorded.zones,
+            pre_trace_handles(self.recorded),
+            self.sheaves_due(),
+            names.index(CACHE) if CACHE in names else UNKNOWN_CACHE,
         )
         maker.counts.update(self.untraced.counts())
         return maker, prefetch(self._windows(maker, moment))
@@ -360,6 +366,7 @@ class RecordedRun:
             self._trace.meta["direct_map"]["base"] is not None
             and "mm_page_alloc" in self._trace.meta["recorded_events"]
         )
+        self._probed: int | None = None  # the first kfree_rcu that a probe showed
         slices: list[tuple[int, int]] = []
         turns: list[int] = []
         workers = VmstatTurns()
@@ -369,7 +376,10 @@ class RecordedRun:
         free = free_places(self._trace, [name for name, _ in self._named])
         if free is not None:
             seen.add(free)
-        for first, window in self._events(("ts", "ptr", "gfp_flags", *LIST_COLUMNS)):
+        for first, window in self._events(("ts", "ptr", "gfp_flags", "probe", *LIST_COLUMNS)):
+            if self._probed is None and "probe" in window:
+                rows = np.flatnonzero(window["probe"] == Probe.KFREE_RCU_SHEAF)
+                self._probed = int(window["ts"][rows[0]]) if len(rows) else None
             near = workers.before(window["ts"]) if in_ns else np.empty(0, np.int64)
             turns += (first + near).tolist()
             if all(name in window for name in LIST_COLUMNS):

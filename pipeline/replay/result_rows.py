@@ -43,11 +43,11 @@ class Tally:
     def add(self, requests: RequestWindow, result: SimulatedWindow) -> None:
         """Count a window in."""
         path, slab = result.objects.path, result.objects.slab
-        self.events += len(path)
+        cache, op = requests.objects.cache, np.sign(requests.objects.op)
+        self.events += int(np.count_nonzero(op))
         self.on_pre_trace_slabs += int(np.count_nonzero(slab < -1))
         self.failed += int(np.count_nonzero(path == AllocPath.FAILED))
-        self.ignored += int(np.count_nonzero(path == AllocPath.IGNORED))
-        cache, op = requests.objects.cache, np.sign(requests.objects.op)
+        self.ignored += int(np.count_nonzero((path == AllocPath.IGNORED) & (op != 0)))
         for total, rows in ((self.live, slab >= 0), (self.on_pre_trace, slab < -1)):
             np.add(total, _sums(cache[rows], op[rows], total), out=total)
         self.add_slabs(result.slabs)

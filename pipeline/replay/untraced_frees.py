@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from allocsim.recording.requests import SheafRuns, Untraced, UntracedFrees
+from allocsim.recording.untraced import SheafRuns, Untraced, UntracedFrees
 
 if TYPE_CHECKING:
     import duckdb
@@ -70,7 +70,11 @@ WITH by_origin AS (
 )
 SELECT
     early,
-    greatest(early, coalesce(late, least($last, early + within::BIGINT)) - $grace) AS late,
+    -- I2: where kfree_rcu was probed, what no probe showed was before the probes.
+    least(
+        greatest(early, coalesce(late, least($last, early + within::BIGINT)) - $grace),
+        CASE WHEN early < $probed THEN $probed END
+    ) AS late,
     object,
     cache,
     cpu,
@@ -100,6 +104,7 @@ def find_untraced(  # noqa: PLR0913 - what of, and the machine's figures
     caches: Ints,
     last_ts: int,
     grace_ns: int,
+    probed: int | None = None,
 ) -> UntracedReader:
     """Find what a recorded run hides; to be read window by window.
 
@@ -110,6 +115,7 @@ def find_untraced(  # noqa: PLR0913 - what of, and the machine's figures
         caches: cache of each that is modelled; -1: none.
         last_ts: time of the run's last event.
         grace_ns: a grace period of RCU.
+        probed: time of the first kfree_rcu that a probe showed (T19); None: none did.
     """
     known = caches >= 0
     modelled = pa.table({"origin": origins[known], "cache": caches[known]})
@@ -126,6 +132,7 @@ def find_untraced(  # noqa: PLR0913 - what of, and the machine's figures
             "revealed": _REVEALED_SHARE,
             "last": last_ts,
             "grace": grace_ns,
+            "probed": probed,
         },
     )
     connection.execute("DROP TABLE untraced_ends")

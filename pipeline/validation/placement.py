@@ -88,7 +88,9 @@ def placement(
     names = [name for name, _ in source.recorded.caches]
     folders = {} if before is None else {name: before.folder(name) or name for name in names}
     replay = SlubReplay(source, profile, folders, counters)
-    reads = None if before is None else snapshot_reads(connection, run, before)
+    reads = None
+    if before is not None and after is not None:
+        reads = snapshot_reads(connection, run, before, after)
     if before is None or after is None or reads is None:
         kernel = _slab_pages(connection, run, folders, sheaves=with_sheaves)
         models = [replay.whole(moment) for moment in _MOMENTS]
@@ -101,7 +103,7 @@ def placement(
             if key in after.values and key[1] in counters
         }
     )
-    played = [replay.between_reads(moment, before, reads, trace.rows) for moment in _MOMENTS]
+    played = [replay.between_reads(moment, before, after, reads, trace.rows) for moment in _MOMENTS]
     models = [counts for counts, _ in played]
     note = str(played[0][1])
     if not with_sheaves:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from allocsim.kernels.kmalloc_partitions import without_copy
 from allocsim.recording.kpageflags import KPF_SLAB, has
 from pipeline.validation.bounds import CountCheck
+from pipeline.validation.slub_replay import snapshot_reads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from allocsim.tables import UInt64
     from pipeline.trace_set.snapshots import SlabCaches
 
+BEYOND = 1 << 62  #: behind every event
 _ORDERS = """
 SELECT caches.name, caches.object_size, "order", count(*)
 FROM pages JOIN page_caches USING (run, page)
@@ -25,11 +27,6 @@ WHERE pages.run = ? AND alloc_seq IS NOT NULL
 GROUP BY ALL ORDER BY ALL
 """
 _PAGE_SIZE = "SELECT page_size FROM runs JOIN traces USING (trace_id) WHERE run = ?"
-# Every read of a counter allocates in show_stat, and does so in the order of the snapshot.
-_READS = """
-SELECT seq FROM object_events JOIN call_sites USING (run, call_site)
-WHERE run = ? AND symbol = 'show_stat' AND event = 'kmalloc' ORDER BY seq
-"""
 _SLABS = """
 SELECT caches.name, alloc_seq, free_seq, free_ts IS NULL AS open, pfn
 FROM pages LEFT JOIN page_caches USING (run, page)
@@ -69,8 +66,9 @@ def slab_counts(
     """Slabs allocated and freed between the two snapshots, by SLUB_STATS and by the page events.
 
     Only where the recording holds the reads of the first snapshot, so that it can be said which
-    slabs each counter had in it: one recorded from boot on. It ends before the second; slabs freed
-    in between, RCU's among them, are those of its live pages that kpageflags does not call slab.
+    slabs each counter had in it: one recorded from boot on. Where it ends before the second, slabs
+    freed in between, RCU's among them, are those of its live pages that kpageflags does not call
+    slab.
 
     Args:
         connection: the database.
@@ -79,21 +77,29 @@ def slab_counts(
         after: the snapshot behind the recording.
         flags: words of kpageflags, taken with it, by page frame.
     """
-    reads = [seq for (seq,) in connection.execute(_READS, [run]).fetchall()]
-    if len(reads) != len(before.stats) or not reads:
+    reads = snapshot_reads(connection, run, before, after)
+    if reads is None:
         return
-    moment = dict(zip(before.stats, reads, strict=True))
-    last = reads[-1]
+    moment = dict(zip(before.stats, reads.seqs, strict=True))
+    until = dict(zip(after.stats, reads.after, strict=True)) if reads.after else {}
+    last, end = reads.seqs[-1], reads.after[-1] if reads.after else BEYOND
     still_slab = has(flags, KPF_SLAB)
+
+    def within(seq: int | None, key: tuple[str, str]) -> bool:
+        return seq is not None and moment.get(key, last) < seq <= until.get(key, end)
+
     allocated: Counter[str] = Counter()
     freed: Counter[str] = Counter()
     later: Counter[str] = Counter()
     for name, alloc_seq, free_seq, is_open, pfn in connection.execute(_SLABS, [run]).fetchall():
         cache = (before.folder(name) if name else None) or ""
-        allocated[cache] += (alloc_seq or 0) > moment.get((cache, "alloc_slab"), last)
-        freed[cache] += (free_seq or 0) > moment.get((cache, "free_slab"), last)
-        later[cache] += is_open and pfn < len(flags) and not still_slab[pfn]
+        allocated[cache] += within(alloc_seq, (cache, "alloc_slab"))
+        freed[cache] += within(free_seq, (cache, "free_slab"))
+        if not reads.after:
+            later[cache] += is_open and pfn < len(flags) and not still_slab[pfn]
     note = f"{later.total()} of them freed behind the end of the recording, by kpageflags."
+    if reads.after:
+        note = "Both snapshots were read within the recording."
     nothing: Counter[str] = Counter()
     yield from _slab_counts("alloc_slab", (before, after), allocated, nothing, "")
     yield from _slab_counts("free_slab", (before, after), freed, later, note)

@@ -1,10 +1,11 @@
 """SLUB alone through a recording, with its counters read where the kernel's were.
 
 Every read of a counter of SLUB_STATS allocates in show_stat, so a recording that holds the first
-snapshot says at which moment each counter was read. The second snapshot is behind the end: what it
-read, and the reading itself, no event shows. It was made as the first was; so the requests of the
-first one's reader, and of the processes of one name that ran one after the other right before it,
-are played once more behind the end, as far as what they allocated they also freed.
+snapshot says at which moment each counter was read, and so of the second, where that too lies in
+the recording. Where it is behind the end, what it read, and the reading itself, no event shows. It
+was made as the first was; so the requests of the first one's reader, and of the processes of one
+name that ran one after the other right before it, are played once more behind the end, as far as
+what they allocated they also freed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from allocsim.initial_state.slabs import pre_trace_in
 from allocsim.kernels.kmalloc_partitions import without_copy
 from allocsim.recording.rcu_sheaves import UNKNOWN
 from allocsim.slub.cache_model import NO_KMALLOC_CACHE
-from allocsim.slub.requests import ObjectRequests
+from allocsim.slub.requests import ObjectRequests, Op
 from allocsim.tables import stable_order
 from pipeline.replay.fidelity import kernel_settings
 from pipeline.replay.world import make_world
@@ -47,24 +48,28 @@ FROM object_events JOIN tasks USING (run, pid) WHERE run = ? AND pid <= ? GROUP 
 
 
 class Reads(NamedTuple):
-    """The reads of the first snapshot.
+    """The reads of the snapshots.
 
     Args:
-        seqs: events of the reads, rising, one for each counter of the snapshot.
-        begin: first event of the processes that made the snapshot.
+        seqs: events of the first one's reads, rising, one for each counter of the snapshot.
+        begin: first event of the processes that made it.
+        after: events of the second one's reads; none where it is behind the end.
     """
 
     seqs: list[int]
     begin: int
+    after: list[int]
 
 
 def snapshot_reads(
-    connection: duckdb.DuckDBPyConnection, run: int, before: SlabCaches
+    connection: duckdb.DuckDBPyConnection, run: int, before: SlabCaches, after: SlabCaches
 ) -> Reads | None:
-    """When each counter of the first snapshot was read; None if the recording does not say."""
+    """When each counter of the snapshots was read; None if the recording does not say."""
     rows = connection.execute(_READS, [run]).fetchall()
-    if not rows or len(rows) != len(before.stats):
+    first = len(before.stats)
+    if not rows or len(rows) not in (first, first + len(after.stats)):
         return None
+    rows, later = rows[:first], rows[first:]
     reader = rows[0][1]
     tasks = {
         pid: (comm, first, last)
@@ -79,7 +84,7 @@ def snapshot_reads(
     # A task is forked, and its memory copied, before its own first event.
     if pid in tasks and tasks[pid][2] < begin:
         begin = tasks[pid][2] + 1
-    return Reads([seq for seq, _ in rows], begin)
+    return Reads([seq for seq, _ in rows], begin, [seq for seq, _ in later])
 
 
 class Echo(NamedTuple):
@@ -96,6 +101,8 @@ class Echo(NamedTuple):
     recorded: int
 
     def __str__(self) -> str:
+        if not self.requests:
+            return "Both snapshots were read within the recording."
         share = 100 * self.requests / max(self.recorded + self.requests, 1)
         return (
             f"{self.requests:,} of the model's {self.recorded + self.requests:,} requests"
@@ -166,18 +173,22 @@ class SlubReplay:
         return _Player(make_world(self._source.recorded, self._settings), self._folder_of)
 
     def between_reads(
-        self, moment: float, before: SlabCaches, reads: Reads, rows: int
+        self, moment: float, before: SlabCaches, after: SlabCaches, reads: Reads, rows: int
     ) -> tuple[Counts, Echo]:
         """Counters between the two snapshots; and what was played again behind the end.
 
         Args:
             moment: of untraced frees in their intervals.
             before: the snapshot whose reads the recording holds.
-            reads: these reads.
+            after: the other one.
+            reads: the reads.
             rows: events of the trace.
         """
         player = self._player()
         marks = list(zip(reads.seqs, before.stats, strict=True))
+        if reads.after:
+            ends = list(zip(reads.after, after.stats, strict=True))
+            return self._both_read(player, moment, marks, ends)
         first: Counts = {}
         again: list[ObjectRequests] = []
         recorded = 0
@@ -195,6 +206,30 @@ class SlubReplay:
         frees = int(np.count_nonzero(echo.op < 0))
         counts = without_copies({key: last[key] - first[key] for key in last})
         return counts, Echo(len(echo.seq), frees, recorded)
+
+    def _both_read(
+        self,
+        player: _Player,
+        moment: float,
+        marks: list[tuple[int, tuple[str, str]]],
+        later: list[tuple[int, tuple[str, str]]],
+    ) -> tuple[Counts, Echo]:
+        """Counters between two snapshots that both were read within the recording."""
+        first: Counts = {}
+        last: Counts = {}
+        waiting = [(marks, first), (later, last)]
+        recorded = 0
+        for window in map(player.asked, self._source.requests(moment)[1]):
+            objects, done = window.objects, 0
+            recorded += len(objects.seq)
+            for reads, into in waiting:
+                due = [mark for mark in reads[len(into) :] if mark[0] < window.end]
+                stop = int(np.searchsorted(objects.seq, due[-1][0])) if due else done
+                self._play_marked(player, objects.part(slice(done, stop)), due, into)
+                done = stop
+            player.play(objects.part(slice(done, None)))
+        counts = without_copies({key: last[key] - first.get(key, 0) for key in last})
+        return counts, Echo(0, 0, recorded)
 
     def _play_marked(
         self,
@@ -240,7 +275,7 @@ def _again(parts: Sequence[ObjectRequests], later: int) -> ObjectRequests:
     requests = ObjectRequests(**given)
     op, handle = requests.op, requests.object
     whole = np.intersect1d(handle[op > 0], handle[op < 0])
-    kept = np.flatnonzero(np.isin(handle, whole))
+    kept = np.flatnonzero(np.isin(handle, whole) | (op == Op.ASK_SHEAF))
     requests = ObjectRequests(**{name: column[kept] for name, column in given.items()})
     ts, run = requests.ts, requests.run
     if ts is None or run is None or not len(kept):

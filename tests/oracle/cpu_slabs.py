@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from allocsim.page_alloc.nodes import NO_NODE, Nodes
+from allocsim.slub.requests import Op
 from tests.oracle.slub import NOTHING, ascending
 
 if TYPE_CHECKING:
@@ -393,6 +394,8 @@ class CpuSlabs:
         self.seq, self.cpu = seq, cpu
         cache = self.caches[number]
         found: Found | None
+        if op == Op.ASK_SHEAF:
+            return ("ignored", *NOTHING)
         if op > 0:
             path, found = cache.alloc(cpu, rest[4] if len(rest) > 4 else NO_NODE)
             self.live[handle] = found

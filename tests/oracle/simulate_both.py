@@ -21,10 +21,8 @@ from allocsim.recording.requests import (
     RecordedObjects,
     RecordedPages,
     RecordedRequests,
-    SheafRuns,
-    Untraced,
-    UntracedFrees,
 )
+from allocsim.recording.untraced import SheafRuns, Untraced, UntracedFrees
 from allocsim.simulation import Simulation, SlabPages
 from allocsim.slub.paths import AllocPath
 from tests.oracle.simulated import CACHE_ALLOC, CACHE_FREE, KMALLOC, PAGE_FREE, Event, Simulated

@@ -324,6 +324,21 @@ class Cache:
             self.return_sheaf(cpu, sheaf)
         return path, found
 
+    def ask_sheaf(self, cpu: int, run: int, wanted: int) -> None:
+        """A call for a prefilled sheaf, for more objects in it, or of its return (0)."""
+        if not self.shape.capacity:
+            return
+        if run not in self.prefilled:
+            sheaf = None
+            if wanted:
+                sheaf = self.prefill_sheaf(cpu, min(wanted, self.shape.capacity))
+            if sheaf is not None:
+                self.prefilled[run] = sheaf
+        elif not wanted:
+            self.return_sheaf(cpu, self.prefilled.pop(run))
+        elif len(self.prefilled[run].objects) < wanted:
+            self.refill_sheaf(cpu, self.prefilled[run])  # kmem_cache_refill_sheaf
+
     def prefill_sheaf(self, cpu: int, size: int) -> Sheaf | None:
         """kmem_cache_prefill_sheaf."""
         pcs, barn = self.pcs.setdefault(cpu, Pcs()), self.barn(cpu)
@@ -728,6 +743,9 @@ class Slub:
         cache = self.caches[number]
         cache.rcu_callbacks(now)
         found: Found | None
+        if op == Op.ASK_SHEAF:
+            cache.ask_sheaf(cpu, run, left)
+            return ("ignored", *NOTHING)
         if op > 0:
             if op == Op.FROM_SHEAF and cache.shape.capacity:
                 path, found = cache.alloc_from_sheaf(cpu, run, left)

@@ -87,7 +87,7 @@ _CPU_SIZE = cpu_slab_steps.CPU_SIZE
 _SLAB_NODE, _SLAB_HOME = cpu_slab_steps.NODE, cpu_slab_steps.HOME
 _SLAB_NODE_SIZE = cpu_slab_steps.NODE_SIZE
 _SLAB_PAGES, _SLABS_MADE = cpu_slab_steps.PAGES, cpu_slab_steps.ALLOC_SLAB
-_ALLOC, _FREE = int(Op.ALLOC), int(Op.FREE)
+_ALLOC, _FREE, _ASK_SHEAF = int(Op.ALLOC), int(Op.FREE), int(Op.ASK_SHEAF)
 _IGNORED, _HIT, _PUSH = (int(AllocPath[name]) for name in ("IGNORED", "MAIN_HIT", "MAIN_PUSH"))
 _SWAPPED, _GOT = int(AllocPath.SPARE_SWAP), int(AllocPath.BARN_GET)
 _REFILLED, _REFILLED_NEW = int(AllocPath.REFILL_PARTIAL), int(AllocPath.REFILL_NEW)
@@ -164,6 +164,9 @@ def slow(s: AskedState, e: SheafEvents, at: int) -> int:
         e.objects[at], path = alloc(s, cpu, node, at, max_order, refused)
         return path
     sheaf, sheaves = e.prefilled[e.run[at]], s.above.sheaves
+    if op == _ASK_SHEAF:
+        e.prefilled[e.run[at]] = ask_sheaf(s, cpu, sheaf, e.left[at], at, max_order, refused)
+        return _IGNORED
     if sheaf == NONE:
         wanted = min(e.left[at], s.above.numbers[CAPACITY])
         sheaf = prefill(s, cpu, wanted, at, max_order, refused)
@@ -178,6 +181,22 @@ def slow(s: AskedState, e: SheafEvents, at: int) -> int:
         sheaf = NONE
     e.prefilled[e.run[at]] = sheaf
     return path
+
+
+def ask_sheaf(  # noqa: PLR0913 - the cache, the request, and what is refused
+    s: AskedState, cpu: int, sheaf: int, wanted: int, time: int, max_order: int, refused: int
+) -> int:
+    """A call for a prefilled sheaf, for more objects in it, or of its return (0); the sheaf."""
+    if sheaf == NONE:
+        if wanted == 0:
+            return NONE
+        return prefill(s, cpu, min(wanted, s.above.numbers[CAPACITY]), time, max_order, refused)
+    if wanted == 0:
+        return_sheaf(s, cpu, sheaf, time, max_order)
+        return NONE
+    if s.above.sheaves[sheaf + SIZE] < wanted:
+        refill(s, sheaf, cpu, time, max_order)
+    return sheaf
 
 
 def lacks_room(s: AskedState, cpu: int) -> bool:

@@ -93,6 +93,7 @@ if TYPE_CHECKING:
 
 _ALLOC, _FREE = int(Op.ALLOC), int(Op.FREE)
 _FROM_SHEAF, _FREE_RCU = int(Op.FROM_SHEAF), int(Op.FREE_RCU)
+_ASK_SHEAF = int(Op.ASK_SHEAF)
 _IGNORED, _HIT, _PUSH = (int(AllocPath[name]) for name in ("IGNORED", "MAIN_HIT", "MAIN_PUSH"))
 _SWAPPED, _GOT = int(AllocPath.SPARE_SWAP), int(AllocPath.BARN_GET)
 _REFILLED, _REFILLED_NEW = int(AllocPath.REFILL_PARTIAL), int(AllocPath.REFILL_NEW)
@@ -168,8 +169,8 @@ def replay(  # noqa: C901, PLR0912, PLR0915 - what most events do stands in the 
                     prefilled[runs[at]], pcs[cpu + SPARE] = NONE, sheaf
                     returns += 1
                 continue
-        else:
-            found = objects[parents[at]]
+        elif op < 0:
+            found = objects[parents[at]] if parents[at] >= 0 else objects[at]
             objects[at] = found
             if found == FAILED:
                 paths[at] = _IGNORED
@@ -200,7 +201,13 @@ def replay(  # noqa: C901, PLR0912, PLR0915 - what most events do stands in the 
             break
         max_order = orders[at] if len(orders) else MAX_PAGE_ORDER
         refused = no_sheaf[at] if len(no_sheaf) else 0
-        if op == _FROM_SHEAF and capacity:
+        if op == _ASK_SHEAF:
+            if capacity:
+                sheaf = prefilled[runs[at]]
+                sheaf = ask_sheaf(c, cpu, sheaf, left[at], at, max_order, refused)
+                prefilled[runs[at]] = sheaf
+            paths[at] = _IGNORED
+        elif op == _FROM_SHEAF and capacity:
             sheaf = prefilled[runs[at]]
             if sheaf == NONE:
                 sheaf = prefill(c, cpu, min(left[at], capacity), at, max_order, refused)
@@ -336,6 +343,25 @@ def any_list(c: SheafState, cpu: int) -> int:
             if node != NONE and c.nodes[node + LISTED] > n[MIN_PARTIAL]:
                 return node
     return NONE
+
+
+def ask_sheaf(  # noqa: PLR0913 - the cache, the request, and what is refused
+    c: SheafState, cpu: int, sheaf: int, wanted: int, time: int, max_order: int, refused: int
+) -> int:
+    """A call for a prefilled sheaf, for more objects in it, or of its return (0); the sheaf.
+
+    mm/slub.c:kmem_cache_prefill_sheaf, kmem_cache_refill_sheaf, kmem_cache_return_sheaf (7.2).
+    """
+    if sheaf == NONE:
+        if wanted == 0:
+            return NONE
+        return prefill(c, cpu, min(wanted, c.numbers[CAPACITY]), time, max_order, refused)
+    if wanted == 0:
+        return_sheaf(c, cpu, sheaf, time, max_order)
+        return NONE
+    if c.sheaves[sheaf + SIZE] < wanted:
+        refill(c, sheaf, cpu, time, max_order)
+    return sheaf
 
 
 def prefill(  # noqa: PLR0913 - the cache, the request, and what is refused

@@ -287,7 +287,7 @@ class Stepwise:
         run = np.zeros(len(events.op), np.int64)
         names: list[int] = []
         if events.run is not None:
-            rows = np.flatnonzero(events.op == Op.FROM_SHEAF)
+            rows = np.flatnonzero((events.op == Op.FROM_SHEAF) | (events.op == Op.ASK_SHEAF))
             if len(rows):
                 found, run[rows] = np.unique(events.run[rows], return_inverse=True)
                 names = found.tolist()

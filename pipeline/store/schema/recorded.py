@@ -65,12 +65,19 @@ UNFREED_OBJECTS = StoreTable(
 
 PREFILLED_OBJECTS = StoreTable(
     "prefilled_objects",
-    "one allocation of one run out of a prefilled sheaf (R3.16; inferred)",
+    "one allocation of one run out of a prefilled sheaf, or one call for one (R3.16; observed where"
+    " calls were probed, T19, else inferred)",
     (
         RUN,
         SEQ,
-        Column("first", "i8", "", "The first event out of the same sheaf."),
-        Column("left", "i4", "", "Allocations out of it from this one on."),
+        Column("first", "i8", "", "The first event of the same sheaf."),
+        Column(
+            "left",
+            "i4",
+            "",
+            "Allocations out of it from this one on, 2147483647 where calls were probed; of a call"
+            " how many objects it is to have, 0: it comes back.",
+        ),
     ),
     ("run", "seq"),
     internal=True,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: A database keeps the names it was made with: with other names it is of another version.
-NAMES_OF_VERSION = (19, "54b55ca79d96f34d")
+NAMES_OF_VERSION = (19, "49901ce2cb1c1106")
 CODES = {
     "event": Ev,
     "page_kind": PageKind,

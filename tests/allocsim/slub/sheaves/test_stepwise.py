@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from allocsim.kernels.cache_shapes import SheafShape, cache_shapes
 from allocsim.kernels.profile import LINUX_7_2
 from allocsim.slub.columns import can_compile
-from allocsim.slub.requests import Op
+from allocsim.slub.requests import UNTIL_RETURNED, Op
 from tests.conftest import examples
 from tests.oracle.slub import GRACE_PERIOD, Slub
 from tests.oracle.slub_compare import Trace, assert_equal, by_model
@@ -83,7 +83,15 @@ def traces(draw: st.DrawFn) -> Trace:
         now += pause
         for at in range(length):
             seq = len(requests)
-            if op > 0:
+            if op == Op.ASK_SHEAF:
+                # Asked for, asked for more, given, returned: with any of it left out.
+                wanted = (length, 9, UNTIL_RETURNED, 0)[at % 4]
+                if at % 4 == 2:
+                    live[cache].append(seq)
+                    requests.append((seq, cpu, cache, Op.FROM_SHEAF, seq, now, run, wanted))
+                else:
+                    requests.append((seq, cpu, cache, op, -1, now, run, wanted))
+            elif op > 0:
                 live[cache].append(seq)
                 left = length - at if op == Op.FROM_SHEAF else 0
                 requests.append((seq, cpu, cache, op, seq, now, run, left))
@@ -109,11 +117,11 @@ def _interleaved(draw: st.DrawFn, requests: list[Request]) -> list[Request]:
     queues = [[r for r in requests if r[1] == cpu] for cpu in (0, 1)]
     born = {r[4]: r[1] for r in requests if r[3] > 0}
     # What one allocates and the other frees would come out of order.
-    queues = [[r for r in queue if born[r[4]] == r[1]] for queue in queues]
-    kept = {cpu: {r[4] for r in queue if r[3] > 0} for cpu, queue in enumerate(queues)}
+    queues = [[r for r in queue if born.get(r[4], r[1]) == r[1]] for queue in queues]
+    kept = {cpu: {-1} | {r[4] for r in queue if r[3] > 0} for cpu, queue in enumerate(queues)}
     queues = [[r for r in queue if r[4] in kept[cpu]] for cpu, queue in enumerate(queues)]
     mixed: list[Request] = []
-    handles: dict[int, int] = {}
+    handles = {-1: -1}
     now = 0
     while any(queues):
         which = draw(st.integers(0, 1))
@@ -191,7 +199,7 @@ def dense(seed: int) -> Trace:
     for run in range(150):
         now += int(rng.choice([1, GRACE_PERIOD // 3]))
         cpu, cache = int(rng.integers(2)), int(rng.choice([0, 0, 0, 1, 2]))
-        op, length = int(rng.choice(list(Op))), int(rng.integers(1, 9))
+        op, length = int(rng.choice([op for op in Op if op])), int(rng.integers(1, 9))
         for left in range(length, 0, -1):
             seq = len(requests)
             if op > 0:
@@ -289,3 +297,21 @@ def test_a_prefilled_sheaf_is_the_spare_and_comes_back_partly_full() -> None:
     slub.event(4, 0, 0, Op.FROM_SHEAF, 4, 0, 8, 1)
     assert cache.stat["sheaf_prefill_fast"] == 1
     assert cache.stat["sheaf_refill"] == 56
+
+
+def test_calls_for_a_prefilled_sheaf_do_what_they_say_and_no_more() -> None:
+    """R3.16, I13: the spare is filled if it holds fewer than asked, whatever is used of it."""
+    slub = Slub(cache_shapes(LINUX_7_2, [("nodes", 256)], 2))
+    cache = slub.caches[0]
+
+    def ask(wanted: int) -> int:
+        slub.event(0, 0, 0, Op.ASK_SHEAF, -1, 0, 7, wanted)
+        return cache.stat["sheaf_refill"]
+
+    assert [ask(3), ask(0)] == [28, 28]
+    assert cache.stat["sheaf_return_fast"] == 1
+    assert ask(28) == 28, "all of it is there still"
+    assert slub.event(1, 0, 0, Op.FROM_SHEAF, 1, 0, 7, UNTIL_RETURNED)[0] == "from_sheaf"
+    assert [ask(27), ask(28), ask(0)] == [28, 29, 29], "more is asked of the same sheaf"
+    assert (cache.stat["sheaf_prefill_slow"], cache.stat["sheaf_prefill_fast"]) == (1, 1)
+    assert not cache.prefilled
