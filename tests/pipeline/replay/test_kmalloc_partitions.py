@@ -7,6 +7,7 @@ import shutil
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
+import duckdb
 import pytest
 
 from allocsim.kernels.kmalloc_partitions import EACH_SITE
@@ -20,6 +21,8 @@ from pipeline.replay.settings import check_for_trace, parse_settings
 from pipeline.replay.simulated import simulate_run
 from pipeline.trace_set.reader import TraceSet
 from pipeline.validation.run import validate_traces
+from reports.render.document import Table
+from reports.sections import sweeps
 from tests.conftest import ROOT
 from tests.oracle.whole_path import WHOLE, WholePath, ask
 
@@ -206,6 +209,12 @@ def test_least_slabs_of_a_call_site_hold_its_peak(db: Path) -> None:
 
 
 _KMALLOC_SITES = "SELECT DISTINCT call_site FROM object_events WHERE event = 'kmalloc'"
+
+
+def test_a_report_has_them_in_order_of_how_many_there_are(db: Path) -> None:
+    with duckdb.connect(db, read_only=True) as connection:
+        [table] = [each for each in sweeps.blocks(connection, 1) if isinstance(each, Table)][:1]
+    assert [row[0] for row in table.rows] == ["kernel’s own", "1", "16", "16", "sites"]
 
 
 def test_no_cache_of_a_site_has_less_than_the_least(db: Path) -> None:
