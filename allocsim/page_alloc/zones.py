@@ -222,19 +222,25 @@ def pcp_numbers(managed: int, wmark_low: int, cpus: int, batch: int | None = Non
     )
 
 
+_LEAST_FOR_HUGE = 512 << 8  #: pages, of 4 KiB
+
+
 def min_free_pages(lowmem: int, huge_zones: int = 0) -> int:
     """vm.min_free_kbytes, in pages, of a machine with so much low memory where nobody set it.
 
     mm/page_alloc.c:calculate_min_free_kbytes; where huge pages are enabled, khugepaged wants two
     pageblocks of each zone free, and two for each pair of migratetypes on average, but no more
     than a twentieth of what is above the high watermarks (mm/khugepaged.c:
-    set_recommended_min_free_kbytes; 6.12, 7.2).
+    set_recommended_min_free_kbytes; 6.12, 7.2). On machines of less than 512 MiB it is not started
+    (mm/huge_memory.c:hugepage_init).
 
     Args:
         lowmem: managed pages of all zones but Movable.
         huge_zones: how many of them have memory; 0: huge pages are not enabled.
     """
     least = min(max(math.isqrt(16 * lowmem * 4), 128), 262144) >> 2
+    if lowmem < _LEAST_FOR_HUGE:
+        return least
     wanted = PAGEBLOCK * huge_zones * (2 + PCP_TYPES * PCP_TYPES)
     above_high = lowmem - least - 2 * wmark_distance(lowmem, least)
     return max(least, min(wanted, above_high // 20))

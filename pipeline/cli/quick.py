@@ -70,8 +70,11 @@ def read_words(
     left = list(reversed(words))
     while left:
         word = left.pop()
-        if word == "--" or (loose and not all_at_once):
-            loose += [word][word == "--" :] + left[::-1]
+        if loose and not all_at_once:
+            loose += [word, *left[::-1]]  # a -- among them is another command's
+            break
+        if word == "--":
+            loose += left[::-1]
             break
         if not word.startswith("-") or word == "-":
             loose.append(word)

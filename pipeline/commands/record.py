@@ -45,7 +45,9 @@ def record(
     dry_run: Annotated[
         bool,
         Option(
-            "--dry-run", help="Say what would be done, and print the script instead of running it."
+            "--dry-run",
+            help="Say what would be done, and print the script instead of running it. Like all"
+            " options it stands before COMMAND; what is behind that is the command's own.",
         ),
     ] = False,
 ) -> None:

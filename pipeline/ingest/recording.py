@@ -33,7 +33,7 @@ from pipeline.ingest.event_tables.folder import tables_in
 from pipeline.ingest.left_out.coverage import common_start
 from pipeline.ingest.meta import describe
 from pipeline.ingest.perf_data.container import MAGIC as PERF_MAGIC
-from pipeline.ingest.raw.mapped import let_go, mapped
+from pipeline.ingest.raw.mapped import HELD, let_go, mapped
 from pipeline.ingest.trace_dat.container import MAGIC
 from pipeline.ingest.trace_dat.reader import TraceDatReader
 from pipeline.processes.prefetch import prefetch
@@ -61,7 +61,6 @@ _PERF_FOLDER, _PERF_FILE, _KCORE = "perf.data", "data", "kcore_dir"
 _PARQUET = b"PAR1"
 _READ = 1 << 20
 _LOOK = 1 << 18  #: bytes of a recording that a first look is at
-_HASHED = 1 << 26  # bytes at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +218,7 @@ def straight(
         reader = _ready(partial(_reader, recording, data, folder, instance), look)
         symbols_read = pool.submit(lambda: reader.symbols(look[0]))
         conversion = Conversion(reader, symbols_read, None, _frames(recording), wanted)
-        yield recording.name, conversion, partial(let_go, data)
+        yield recording.name, conversion, partial(let_go, data, HELD)
 
 
 def _look(recording: Recording) -> tuple[Callable[[], memoryview], int]:
@@ -322,7 +321,7 @@ def _write(  # noqa: PLR0913 - what, of what, to where
         for rows, columns in prefetch(conversion.windows()):
             writer.add(rows, columns)
             progress(reader.progress)
-            let_go(data)
+            let_go(data, HELD)
         symbols = _symbols(conversion)
         names = [file.name for file in recording.files]
         found = describe(conversion, symbols, names, digest.result())
@@ -345,9 +344,9 @@ def _digest(recording: Recording, data: memoryview) -> str:
             found.update(hashlib.file_digest(opened, "sha256").digest())
     if recording.tables:
         return found.hexdigest()
-    for at in range(0, len(data), _HASHED):
-        found.update(data[at : at + _HASHED])
-        let_go(data)
+    for at in range(0, len(data), HELD):
+        found.update(data[at : at + HELD])
+        let_go(data, HELD)
     return found.hexdigest()
 
 

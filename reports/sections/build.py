@@ -32,7 +32,7 @@ from reports.sections import (
 )
 from reports.sections.allocators import callers, directories
 from reports.sections.memdesc import descriptors
-from reports.sections.placement import placement
+from reports.sections.placement import charges, placement
 from reports.sections.placement import remote_frees as remote
 from reports.sections.validation import section as validation
 from reports.views import view
@@ -177,6 +177,7 @@ def _appendix(connection: DuckDBPyConnection, run: Row) -> Section:
             *descriptors.blocks(connection, number),
             *roadmap.blocks(connection, number),
             *remote.blocks(connection, number),
+            *charges.blocks(connection, number),
             *placement.blocks(connection, number),
             *validation.blocks(connection, number),
             *quality.blocks(connection, run),

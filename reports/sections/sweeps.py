@@ -87,6 +87,7 @@ def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
     ]
     if not varied:
         return []
+    others = len(varied) < len(keys)
     what_if = next((row["what_if"] for settings, row in points if not settings), None)
     label = f" What if: {what_if}." if what_if else ""
     return [
@@ -94,8 +95,9 @@ def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
         *(_answer(key, points) for key in varied),
         Text(
             f"The same requests simulated with {wording.plural(len(points), 'combination')} of "
-            f"settings: {wording.listed(varied)}.{label} All numbers are the model’s; {_OWN}: the "
-            "settings of the machine or, where they are not recorded, of its kernel."
+            f"settings: {wording.listed(varied)}{', and others of one value each' * others}."
+            f"{label} All numbers are the model’s; {_OWN}: the settings of the machine or, where "
+            "they are not recorded, of its kernel."
         ),
         *(_figure(key, points) for key in varied),
         _table(varied, points),
@@ -186,8 +188,14 @@ def _shown(value: Value | None) -> str:
     return value if isinstance(value, str) else wording.count(value)
 
 
+def _others(settings: Point, varied: Sequence[str]) -> str:
+    """What is set beside the settings that are varied."""
+    return ", ".join(f"{key} = {value}" for key, value in settings.items() if key not in varied)
+
+
 def _table(varied: Sequence[str], points: Sequence[tuple[Point, Row]]) -> Table:
     ordered = sorted(points, key=lambda point: _places(point[0], varied))
+    others = [_others(settings, varied) for settings, _ in ordered]
     names = (
         *("refills", "flushes", "barn_traffic", "slab_allocs", "slab_pages_held"),
         *("partial_slabs", "list_locks", "freelist_cmpxchg", "zone_locks"),
@@ -195,10 +203,11 @@ def _table(varied: Sequence[str], points: Sequence[tuple[Point, Row]]) -> Table:
     rows: list[list[Cell]] = [
         [
             *(_shown(settings.get(key)) for key in varied),
+            *([other] if any(others) else []),
             wording.percent(row["fastpath_pct"]),
             *(wording.count(row[name]) for name in names),
         ]
-        for settings, row in ordered
+        for (settings, row), other in zip(ordered, others, strict=True)
     ]
     return Table(
         "Every combination. Fast: share of operations the CPU’s own sheaves or slab served; held: "
@@ -206,6 +215,7 @@ def _table(varied: Sequence[str], points: Sequence[tuple[Point, Row]]) -> Table:
         "ones, of slabs’ free lists. A dash: that kernel has none.",
         (
             *(TableColumn(key.replace(".", ". ")) for key in varied),  # where a head may break
+            *([TableColumn("other settings", numeric=False, share=1)] if any(others) else []),
             TableColumn("fast"),
             TableColumn("refills"),
             TableColumn("flushes"),

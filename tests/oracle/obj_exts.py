@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 PAGE = 4096
-EXT = 8  # sizeof(struct slabobj_ext) with CONFIG_MEMCG alone
 #: R3.1: the classes of kmalloc.
 CLASSES = (8, 16, 32, 64, 96, 128, 192, *(1 << shift for shift in range(8, 14)))
 
@@ -56,10 +55,12 @@ class Slabs:
     Args:
         in_slab: vectors may lie inside their slabs (from 7.1 on).
         online: charges have begun.
+        ext: sizeof(struct slabobj_ext): CONFIG_MEMCG alone, or CONFIG_MEM_ALLOC_PROFILING too (16).
     """
 
     in_slab: bool
     online: bool = False
+    ext: int = 8
     caches: dict[int, Cache] = field(default_factory=dict)
     orders: dict[int, int] = field(default_factory=dict)
     vectors: dict[int, Vector] = field(default_factory=dict)
@@ -84,7 +85,7 @@ class Slabs:
 
     def vector(self, slab: int, where: str) -> Vector:
         """R3.54: how large it is, and the size class it takes."""
-        size = EXT * self.objects(slab)
+        size = self.ext * self.objects(slab)
         if not where.startswith("kmalloc"):
             return Vector(where, size, 0)
         for each in CLASSES:
@@ -99,10 +100,10 @@ class Slabs:
         """R3.55: where in its slab there is room (mm/slub.c:alloc_slab_obj_exts_early)."""
         objects, cache = self.objects(slab), self.caches[slab]
         end = objects * cache.size
-        while end % EXT:
+        while end % self.ext:
             end += 1
-        if end + EXT * objects <= PAGE << self.orders[slab]:
+        if end + self.ext * objects <= PAGE << self.orders[slab]:
             return "leftover"
-        if cache.padding() >= EXT:
+        if cache.padding() >= self.ext:
             return "objects"
         return None

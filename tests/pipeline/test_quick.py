@@ -45,6 +45,8 @@ LINES = [
     "record -o x make -j --dry-run",
     "record --buffer 10 -e a -e b -- make -o y",
     "record -b 0 make",
+    "record xargs -- rm --dry-run",
+    "record -- xargs -- rm",
     "sweep a --vary sheaf.capacity=4,60 --jobs 2",
     "sweep a --jobs 0",
     "compare a b --brief -f text -f json -o x",

@@ -109,14 +109,17 @@ class ClockCheck:
             if name not in columns:
                 continue
             values, valid = columns[name].values, columns[name].valid
-            kind = kinds.take(event if valid is None else event[valid])
             key = values.astype(np.uint64, copy=False)
-            # A page's number is made odd, which no object's address is.
             real = key > _NO_OBJECT if name == "ptr" else values >= 0
-            key = key if name == "ptr" else key << np.uint64(1) | np.uint64(1)
-            used = np.flatnonzero((kind != _OTHER) & real & _chosen(key, self._halvings))
+            if name == "pfn":  # made odd, which no object's address is
+                key = key << np.uint64(1) | np.uint64(1)
+            # Of a long recording few addresses are chosen: first of all.
+            used = np.flatnonzero(_chosen(key, self._halvings) & real)
             row = used if valid is None else np.flatnonzero(valid)[used]
-            self._hold(_Uses(key[used], ts[row], cpu[row], kind[used] == _ALLOC))
+            kind = kinds.take(event[row])
+            some = kind != _OTHER
+            used, row = used[some], row[some]
+            self._hold(_Uses(key[used], ts[row], cpu[row], kind[some] == _ALLOC))
 
     def _hold(self, uses: _Uses) -> None:
         self._parts.append(uses)
@@ -196,7 +199,7 @@ def _chosen(key: UInt64, halvings: int) -> Bools:
     """Which addresses are looked at: half of them, a quarter, ... where there are too many."""
     if not halvings:
         return np.ones(len(key), np.bool_)
-    chosen: Bools = (key * _GOLDEN) >> np.uint64(64 - halvings) == 0
+    chosen: Bools = key * _GOLDEN < np.uint64(1 << (64 - halvings))
     return chosen
 
 

@@ -17,7 +17,7 @@ from allocsim.tables import distinct
 from pipeline.errors import InputError
 from pipeline.ingest.perf_data.container import SAMPLE
 from pipeline.ingest.perf_data.records import RecordWalker
-from pipeline.ingest.raw.mapped import let_go
+from pipeline.ingest.raw.mapped import HELD, let_go
 from pipeline.ingest.raw.time_chunks import LATEST, Chunks
 from pipeline.ingest.raw.unaligned import unaligned
 from pipeline.ingest.stream import SLACK
@@ -68,20 +68,22 @@ class Indexer:
         """
         parts = []
         at, size = 0, len(self._data)
-        block = np.zeros(_BLOCK + _LONGEST + SLACK, np.uint8)
         while at < size:
             # The last record may begin in this block and end in the next.
             length = min(_BLOCK + _LONGEST, size - at)
-            block[:length] = self._data[at : at + length]
-            block[length : length + SLACK] = 0
+            block = self._data[at : at + length + SLACK]
+            if len(block) < length + SLACK:
+                block = np.append(block[:length], np.zeros(SLACK, np.uint8))
             walker = RecordWalker(block, self._order, _Place(self._where, at))
             walk = walker.walk(0, min(_BLOCK, length), length)
             kind = unaligned(block, self._order + "u4")[walk.offset]
-            for row in np.flatnonzero(np.isin(kind, list(wanted))).tolist():
+            sample = kind == SAMPLE
+            others = np.flatnonzero(~sample)
+            for row in others[np.isin(kind[others], list(wanted))].tolist():
                 other(int(kind[row]), at + int(walk.offset[row]))
-            parts.append(self._chunks(block, walk, kind == SAMPLE, at))
+            parts.append(self._chunks(block, walk, sample, at))
             at += walk.end
-            let_go(self._data)
+            let_go(self._data, HELD)
         names = ("begin", "end", "first", "last")
         none = np.zeros(0, np.int64)
         return Chunks(

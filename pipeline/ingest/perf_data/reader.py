@@ -132,10 +132,10 @@ class PerfReader:
         walker = RecordWalker(data, self._perf.order, places.name)
         offset = walker.walk(0, len(data) - SLACK, len(data) - SLACK).offset
         offset = offset[unaligned(data, self._perf.order + "u4")[offset] == SAMPLE]
-        size = unaligned(data, self._perf.order + "u2", 6)[offset].astype(np.int64)
         rows, ts = self._samples.times(data, offset)
-        near = rows[(ts >= span.since - NEAR) & (ts < span.until + NEAR)]
-        found = self._samples.read(data, offset[near], size[near], places.name)
+        offset = offset[rows[(ts >= span.since - NEAR) & (ts < span.until + NEAR)]]
+        size = unaligned(data, self._perf.order + "u2", 6)[offset].astype(np.int64)
+        found = self._samples.read(data, offset, size, places.name)
         # Of equal times the first in the file comes first: as perf script has them.
         order, in_time = time_orders(found.ts, found.cpu)
         ts, cpu = found.ts[order], found.cpu[order]

@@ -94,17 +94,21 @@ class RecordWalker:
         """
         if begin >= stop:
             return RecordWalk(np.zeros(0, np.int64), begin)
-        first, lanes = self._runs(begin, stop, end)
+        first, lanes, rest = self._runs(begin, stop, end)
         walk = RecordWalk(lanes.offset, int(lanes.landed[-1]))
         if walk.end < stop or (lanes.landed[:-1] != first[1:]).any():
             walk = self._mended(first, lanes, stop, end)
-        self._check(walk.offset)
+            rest = walk.offset
+        self._check(rest)
         return walk
 
-    def _runs(self, begin: int, stop: int, end: int) -> tuple[Int64, _Lanes]:
-        """Walks from each run of what seem to be samples up to the next, and where they begin.
+    def _runs(self, begin: int, stop: int, end: int) -> tuple[Int64, _Lanes, Int64]:
+        """Walks from each run of what seem to be samples up to the next.
 
         A run is of samples that each begin where the one before it ends.
+
+        Returns:
+            where the runs begin, the walks, and those of their records that do not seem samples.
         """
         at, after = self._seeming(begin, stop, end)
         head = np.flatnonzero(np.append(True, at[1:] != after[:-1])[: len(at)])
@@ -112,9 +116,12 @@ class RecordWalker:
         if not len(at) or at[0] != begin:
             first, walked = np.append(begin, first), np.append(begin, walked)
         rest = self._lanes(walked, np.append(first[1:], stop), end)
-        offset = np.sort(np.concatenate([at, rest.offset]), kind="stable")
+        offset = at
+        if len(rest.offset):
+            offset = np.insert(at, np.searchsorted(at, rest.offset), rest.offset)
         start = np.searchsorted(offset, first)
-        return first, _Lanes(offset, start, np.diff(start, append=len(offset)), rest.landed)
+        lanes = _Lanes(offset, start, np.diff(start, append=len(offset)), rest.landed)
+        return first, lanes, rest.offset
 
     def _seeming(self, begin: int, stop: int, end: int) -> tuple[Int64, Int64]:
         """Where samples seem to begin, and where each would end."""
@@ -122,11 +129,15 @@ class RecordWalker:
         # be a size.
         words = self._data[begin : begin + (stop - begin) // _ALIGN * _ALIGN]
         at = begin + _ALIGN * np.flatnonzero(words.view(self._order + "u4")[::2] == SAMPLE)
-        size = self._size[at].astype(np.int64)
-        good = (size >= HEADER) & (size % _ALIGN == 0) & (at + size <= end)
-        at, after = at[good], (at + size)[good]
+        size = self._size[at]
+        after = at + size
+        good = (size >= HEADER) & (size & (_ALIGN - 1) == 0) & (after <= end)
+        if not good.all():
+            at, after = at[good], after[good]
+        if (at[1:] >= after[:-1]).all():
+            return at, after
         # What lies in a sample is none.
-        apart = np.append(True, at[1:] >= np.maximum.accumulate(after)[:-1])[: len(at)]
+        apart = np.append(True, at[1:] >= np.maximum.accumulate(after)[:-1])
         return at[apart], after[apart]
 
     def _lanes(self, first: Int64, bound: Int64, end: int) -> _Lanes:

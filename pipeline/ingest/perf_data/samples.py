@@ -117,7 +117,7 @@ class SampleReader:
     def times(self, data: UInt8, offset: Int64) -> tuple[Int64, Int64]:
         """Of the samples at ``offset``, which are tracepoints', and the times of these: both i8."""
         parts = [
-            (rows, self._word(data, offset[rows], layout.attr.at(bits.TIME), "i8"))
+            (rows, self._word(data, _some(offset, rows), layout.attr.at(bits.TIME), "i8"))
             for rows, layout in self._split(data, offset)
         ]
         if len(parts) == 1:
@@ -137,7 +137,9 @@ class SampleReader:
             InputError: a length points out of its record.
         """
         parts = [
-            self._read(data, rows, _Bounds(offset[rows], size[rows], place), layout.attr)
+            self._read(
+                data, rows, _Bounds(_some(offset, rows), _some(size, rows), place), layout.attr
+            )
             for rows, layout in self._split(data, offset)
         ]
         return parts[0] if len(parts) == 1 else _joined(parts)
@@ -153,33 +155,35 @@ class SampleReader:
         ]
 
     def _word(self, data: UInt8, offset: Int64, at: int, dtype: str) -> Array:
-        # A record that is too short is refused when it is read whole.
         words = unaligned(data, self._order + dtype, at)
-        return words[np.minimum(offset, len(words) - 1)].astype(dtype, copy=False)
+        if int(offset.max(initial=0)) >= len(words):
+            # A record that is too short is refused when it is read whole.
+            offset = np.minimum(offset, len(words) - 1)
+        return words[offset].astype(dtype, copy=False)
 
     def _read(self, data: UInt8, rows: Int64, bounds: _Bounds, attr: Attr) -> Samples:
         offset = bounds.offset
         bounds.need(attr.front, "its fields")
-        at: Int64 = np.full(len(rows), attr.front, np.int64)
+        at: Int64 | int = attr.front  # of all samples, as long as they are alike
         if attr.sample_type & bits.READ:
-            at += self._read_size(data, bounds, attr)
+            at = at + self._read_size(data, bounds, attr)
         chains = None
         if attr.sample_type & bits.CALLCHAIN:
             bounds.need(at + 8, "its callers")
             count = self._count(data, offset + at, _MOST_FRAMES)
-            at += 8
+            at = at + 8
             bounds.need(at + 8 * count, "its callers")
             chains = self._chains(data, offset + at, count)
-            at += 8 * count
+            at = at + 8 * count
         bounds.need(at + 4, "its record")
-        length = unaligned(data, self._order + "u4")[offset + at].astype(np.int64)
-        at += 4
-        bounds.need(at + length, "the tracepoint's record")
+        place = offset + at
+        length = unaligned(data, self._order + "u4")[place].astype(np.int64)
+        bounds.need(at + 4 + length, "the tracepoint's record")
         return Samples(
             sample=rows,
             ts=self._word(data, offset, attr.at(bits.TIME), "i8"),
             cpu=self._word(data, offset, attr.at(bits.CPU), "u4").astype(np.int16),
-            offset=offset + at,
+            offset=place + 4,
             size=length.astype(np.int32),
             chains=chains,
         )
@@ -264,6 +268,11 @@ def _id_place(attrs: list[Attr], where: str) -> int:
         if all(attr.sample_type & bit for attr in recorded) and len(places) == 1:
             return places.pop()
     raise InputError(f"{where}: its samples do not say of which event they are; record kmem alone")
+
+
+def _some(values: Int64, rows: Int64) -> Int64:
+    """The values of some rows, ascending; without a copy if it is all."""
+    return values if len(rows) == len(values) else values[rows]
 
 
 def _merged(parts: list[tuple[Int64, Int64]]) -> tuple[Int64, Int64]:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from allocsim.tables import UInt8
 
+#: Bytes of a recording that are held at once: its digest is made of so many. A smaller one may stay
+#: mapped whole, as every page that is let go costs as much again when it is next looked at.
+HELD = 1 << 26
 _MAP_FIXED = 0x10  # on Linux and macOS
 _Handler = ctypes.CFUNCTYPE(None, ctypes.c_int)
 # Threads may all be at a page that is gone, and come back after the zeros are there.
@@ -62,16 +65,17 @@ def mapped(path: Path) -> Iterator[memoryview]:
         ) from None
 
 
-def let_go(data: memoryview | UInt8) -> None:
+def let_go(data: memoryview | UInt8, held: int = 0) -> None:
     """Keep no page of a mapped recording: what is read again comes from the page cache.
 
     Args:
         data: the recording or a part of it; nothing is done where that is not mapped.
+        held: bytes that a recording may have to be kept.
     """
     base: object = data
     while isinstance(base, np.ndarray):
         base = base.base
-    if isinstance(base, memoryview) and isinstance(base.obj, mmap.mmap):
+    if isinstance(base, memoryview) and isinstance(base.obj, mmap.mmap) and len(base.obj) > held:
         base.obj.madvise(mmap.MADV_DONTNEED)
 
 

@@ -140,7 +140,7 @@ select
     ends.caches,
     ends.slabs_made,
     -- Without slabs of its own, none were kept, or none were made.
-    if(ends.slabs_made = 0, 0, peaks.peak_bytes)::bigint as peak_bytes,
+    (case when ends.slabs_made = 0 then 0 else peaks.peak_bytes end)::bigint as peak_bytes,
     ends.slab_bytes,
     ends.live_bytes,
     ends.slab_bytes - ends.live_bytes as unused_bytes,

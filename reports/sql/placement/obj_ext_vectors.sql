@@ -5,7 +5,8 @@
 -- slab' that of 7.1 on, which puts it into what the slab has left behind its objects, or into what
 -- pads each of them, and asks kmalloc where neither has room (R3.55). Both are told of the same
 -- slabs, those made in the run: as recorded (observed) or as the model made them (inferred). A vector
--- has 8 bytes for each object, that of CONFIG_MEMCG alone (assumed). Slabs of a cache with
+-- has 8 bytes for each object, that of CONFIG_MEMCG alone (assumed), or 16 where the recording has a
+-- snapshot of allocinfo, so CONFIG_MEM_ALLOC_PROFILING too (observed). Slabs of a cache with
 -- SLAB_ACCOUNT have it when they are made; all others with the first object that is charged, and that
 -- it was is known at most: whose task is in the root cgroup is charged nothing, which no event says.
 -- So kmallocs are from what is certain to what can be. Of a recording that shows the root's cgroup
@@ -19,8 +20,8 @@
 -- is taken to have none (assumed), which makes savings a minimum. What pads an object is the
 -- recorded kernel's (sysfs); without a snapshot no vector lies there (assumed). A free pointer that
 -- RCU or a constructor keeps out of the object is taken to lie behind it (assumed). Left out: what
--- kmallocs of vectors do to slabs of kmalloc, allocation profiling, and charges of objects without
--- an event.
+-- kmallocs of vectors do to slabs of kmalloc, vectors for allocation profiling itself (of more slabs,
+-- while it is on), and charges of objects without an event.
 --
 -- Columns:
 --   run                Recorded or simulated run.
@@ -191,11 +192,12 @@ each as (
         caches.object_size as slot,
         traces.page_size << slabs."order" as slab_bytes,
         least(slab_bytes // slot, 32767) as objects,
-        8 * objects as vector_bytes,
+        coalesce(profiled.bytes, 8) as ext,
+        ext * objects as vector_bytes,
         accounts.account and slabs.alloc_seq >= coalesce(online.seq, 0) as early,
         coalesce(charges.allocs, 0) as charged_objects,
-        (objects * slot + 7) // 8 * 8 + vector_bytes <= slab_bytes as behind,
-        coalesce(padding.bytes >= 8, false) as padded,
+        (objects * slot + ext - 1) // ext * ext + vector_bytes <= slab_bytes as behind,
+        coalesce(padding.bytes >= ext, false) as padded,
         -- R3.1: 96 and 192 beside the powers of two.
         case
             when vector_bytes between 65 and 96 then 96
@@ -210,6 +212,8 @@ each as (
     left join kernel_caches as names on slabs.of_run = names.run and caches.name = names.name
     left join padding on names.run = padding.run and names.merged = padding.name
     left join online on slabs.of_run = online.run
+    left join (select distinct run, 16 as bytes from allocinfo) as profiled
+        on slabs.of_run = profiled.run
     left join charges on slabs.run = charges.run and slabs.slab = charges.slab
     where slabs.alloc_seq is not null or online.seq is not null
 ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -12,9 +13,11 @@ from allocsim.trace.events import Ev
 from pipeline.processes.progress import Progress
 from pipeline.replay.recorded import replay_traces
 from pipeline.store.database import reading
+from reports.render.document import Table, Text
+from reports.sections.placement import charges
 from tests.conftest import ROOT
 from tests.oracle.obj_exts import Cache, Slabs
-from tests.reports.conftest import insert
+from tests.reports.conftest import OBJECT_EVENTS, insert, insert_object_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -234,6 +237,81 @@ def test_the_kernels_vectors_are_within_what_the_rules_say(
 
 
 @pytest.mark.slow
+def test_the_report_says_what_the_view_sums_to(results: duckdb.DuckDBPyConnection) -> None:
+    _, text, table = charges.blocks(results, 1)
+    assert isinstance(text, Text)
+    assert text.text.endswith("The recorded kernel kmalloc’d 138 vectors ●.")
+    assert isinstance(table, Table)
+    sums = (
+        "SELECT sum(slabs), sum(kmallocs_low), sum(kmallocs_high), sum(leftover), sum(in_objects),"
+        " sum(saved_bytes) FROM obj_ext_vectors WHERE run = 1 AND scheme = '{}'"
+    )
+    [(slabs, low, high, *_)] = results.execute(sums.format("kmalloc")).fetchall()
+    [(*_, behind, padded, saved)] = results.execute(sums.format("in slab")).fetchall()
+    name, _, _, *figures = table.rows[-1]
+    assert (name, figures[0], figures[2]) == ("all", f"{slabs}", f"{low} – {high}")
+    assert (figures[4], figures[6]) == (f"{behind} + {padded}", f"{saved / 1024:.1f}")
+
+
+# Cache, slot, __GFP_ACCOUNT and accounted of its allocations (None: kmalloc's): each has one slab.
+MADE: tuple[tuple[str, int, bool, bool | None], ...] = (
+    ("filp", 248, False, True),
+    ("kmalloc-cg-96", 96, True, None),
+    ("kmalloc-96", 96, True, None),
+    ("radix_tree_node", 584, True, True),
+    ("seq_file", 112, False, False),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ext", [8, 16])
+def test_without_sysfs_it_goes_by_events_and_names(
+    small: duckdb.DuckDBPyConnection, ext: int
+) -> None:
+    insert(small, "runs", run=5, trace_id=1, placement="recorded")
+    if ext == 16:
+        insert(small, "allocinfo", run=5, tag=0, file="fs/file_table.c", line=1, function="f")
+    rows: list[dict[str, Any]] = []
+    expected = {}
+    for number, (name, slot, asks, accounted) in enumerate(MADE):
+        insert(small, "caches", run=5, cache=number, name=name, object_size=slot)
+        insert(
+            small,
+            "pages",
+            run=5,
+            page=10 * number,
+            pfn=number,
+            order=0,
+            page_kind="slab",
+            cache=number,
+            alloc_seq=10 * number,
+        )
+        event = Ev.KMALLOC if accounted is None else Ev.KMEM_CACHE_ALLOC
+        of = {"run": 5, "seq": 10 * number + 1, "ts": 0, "cpu": 0, "pid": 9, "event": event}
+        of |= {"bytes_req": slot, "bytes_alloc": slot, "cache": number, "page": 10 * number}
+        rows.append(of | {"asks_charge": asks, "accounted": accounted})
+        account = name in {"filp", "kmalloc-cg-96"}
+        slabs = Slabs(in_slab=True, online=True, ext=ext)
+        slabs.made(1, Cache(slot, account), 0)
+        if asks or accounted:
+            slabs.charged(1)
+        for vector in slabs.vectors.values():
+            how = "observed" if name == "filp" else "inferred" if "-" in name else "assumed"
+            where = (vector.where == "leftover", vector.where.endswith("a charge"))
+            expected[name] = (account, how, "assumed", vector.size, *where, vector.kmalloc)
+    insert_object_events(small, pa.Table.from_pylist(rows, schema=OBJECT_EVENTS))
+    found = small.execute(
+        "SELECT cache, account, account_how, charges_how, vector_bytes, leftover = 1,"
+        " kmallocs_high - kmallocs_low = 1, kmalloc_bytes_high"
+        " FROM obj_ext_vectors WHERE run = 5 AND scheme = 'in slab'"
+    ).fetchall()
+    assert {cache: tuple(rest) for cache, *rest in found} == expected
+    assert expected["filp"][4] == (ext == 8)
+    assert sorted(expected) == ["filp", "kmalloc-96", "kmalloc-cg-96", "radix_tree_node"]
+
+
+@pytest.mark.slow
 def test_a_kernel_without_memory_cgroups_has_no_rows(small: duckdb.DuckDBPyConnection) -> None:
     insert(small, "caches", run=1, cache=77, name="kmalloc-cg-64", object_size=64)
     assert small.execute("SELECT * FROM obj_ext_vectors").fetchall() == []
+    assert charges.blocks(small, 1) == []
