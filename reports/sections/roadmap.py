@@ -20,7 +20,7 @@ from reports.render.document import (
     Text,
 )
 from reports.rules import with_titles
-from reports.sections.questions import FARTHEST
+from reports.sections.questions import FARTHEST, could_be_next
 from reports.views import view
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def report(connection: DuckDBPyConnection, runs: Sequence[Row]) -> Report:
                 f"{_TITLE}{run['trace']}",
                 f"Run {run['run']} · Linux {run['kernel_release']} · "
                 f"{wording.plural(run['events'], 'event')}",
-                blocks(connection, run["run"])[1:] or [Text(_nothing(run))],
+                _of_run(connection, run),
             )
             for run in runs
         ]
@@ -100,8 +100,12 @@ def report(connection: DuckDBPyConnection, runs: Sequence[Row]) -> Report:
     )
 
 
-def _nothing(run: Row) -> str:
-    return f"No page was allocated or freed in this {wording.trace_word(run)}."
+def _of_run(connection: DuckDBPyConnection, run: Row) -> list[Block]:
+    """The answer, and the steps."""
+    steps = blocks(connection, run["run"])[1:]
+    if not steps:
+        return [Text(f"No page was allocated or freed in this {wording.trace_word(run)}.")]
+    return [could_be_next(connection, run, queries.policies(connection, run["run"])), *steps]
 
 
 def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:

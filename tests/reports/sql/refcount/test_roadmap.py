@@ -95,6 +95,7 @@ def test_the_tables_are_one_a_step_and_say_which_steps_have_no_pages(
     captions = [block.caption for block in blocks if isinstance(block, Table)]
     assert [caption[:7] for caption in captions] == ["Step 0:", "Step 1:", "Step 4:"]
     text = to_text(roadmap.report(planned, queries.runs(planned)))
+    assert "Next could be page table pages" in text.partition("The plan")[0]  # the answer is first
     told = "here: 2 (Kernel stacks and vmalloc) and 3 (The other Misc pages)."
     assert told in text.replace("\n", " ")
     assert max(map(len, text.splitlines())) <= 100
