@@ -47,10 +47,10 @@ BENCHMARKS = (
     ),
     *(
         (
-            f"The SLUB layer alone, {caches} caches, {cpus} CPUs",
-            ("bench/slub.py", "--caches", caches, "--cpus", cpus, *_SHORT),
+            f"The SLUB layer alone, against {what}",
+            ("bench/slub.py", "--against", what.lower(), *_SHORT),
         )
-        for caches, cpus in (("1000", "8"), ("60", "2"), ("60", "64"), ("60", "256"))
+        for what in ("caches", "CPUs", "windows")
     ),
     ("Many traces", ("bench/many.py", "traces")),
     ("Many windows", ("bench/many.py", "windows")),

@@ -70,13 +70,11 @@ class SlabsHeld(NamedTuple):
 
 
 class CacheModel(Protocol):
-    """One cache between windows, by the rules of its kernel's generation of SLUB.
+    """One cache between windows, by the rules of its kernel's generation of SLUB."""
 
-    Attributes:
-        stat: the kernel's counters by name, since the start (allocsim.slub.counters).
-    """
-
-    stat: Counter[str]
+    @property
+    def stat(self) -> Counter[str]:
+        """The kernel's counters by name, since the start (allocsim.slub.counters)."""
 
     def seed_free(self, slabs: Int64, places: Ints, cpus: Ints) -> None:
         """Before any event: free objects of slabs older than the trace, as FreeBefore has them.

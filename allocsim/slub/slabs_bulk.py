@@ -8,6 +8,7 @@ allocsim.slub.slabs, one batch at a time, to which the results are equal.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,17 +92,17 @@ def _from_partial(slabs: Slabs, got: Int64) -> int:
     wanted, want = got.shape
     rows, entries = partial.ahead(wanted * want)
     held = partial.count[rows].astype(np.int64)
-    upto = np.cumsum(held)
+    upto: list[int] = np.cumsum(held).tolist()
     lasts: list[int] = []  # of each refill, the last slab it takes from
     left: list[int] = []  # and what it leaves there
-    reached = 0
+    reached = last = 0
     while len(lasts) < wanted:
-        last = int(upto.searchsorted(reached + want))
+        last = bisect_left(upto, reached + want, last)
         if last == len(upto):
             break
         lasts.append(last)
-        left.append(int(upto[last]) - reached - want)
-        reached = int(upto[last])
+        left.append(upto[last] - reached - want)
+        reached = upto[last]
     used = lasts[-1] + 1
     rows, held = rows[:used], held[:used]
     took = held.copy()
@@ -191,22 +192,21 @@ def _empty(  # noqa: PLR0913 - what is known of the slabs of a run
         times: events of the flushes, which have equally many objects each.
     """
     stat, gone = slabs.stat, list[int]()
+    empty = empty[np.argsort(last[empty])]
+    start, end = first[empty], last[empty]
     chain = np.cumsum(begins)
-    each = len(begins) // len(times)
-    for slab in empty[np.argsort(last[empty])].tolist():
-        start, end = int(first[slab]), int(last[slab])
-        # A slab that was full and comes back in one chain never is on the list if it is freed.
-        at_once = chain[start] == chain[end] and end - start + 1 == slabs.shape.objects
-        listed = before + int(added.searchsorted(start if at_once else end, "right")) - len(gone)
-        if at_once:
-            listed -= 1
-        else:
-            stat["list_lock"] += 1
-        if listed < slabs.shape.min_partial:
+    # A slab that was full and comes back in one chain never is on the list if it is freed.
+    at_once = (chain[start] == chain[end]) & (end - start + 1 == slabs.shape.objects)
+    stat["list_lock"] += len(empty) - int(np.count_nonzero(at_once))
+    listed = before - at_once + added.searchsorted(np.where(at_once, start, end), "right")
+    event = end // (len(begins) // len(times))
+    columns = (empty, names[empty], listed, at_once, event)
+    for slab, name, there, once, at in zip(*(each.tolist() for each in columns), strict=True):
+        if there - len(gone) < slabs.shape.min_partial:
             continue
         gone.append(slab)
-        stat["free_add_partial" if at_once else "free_remove_partial"] += -1 if at_once else 1
-        slabs.discard(int(names[slab]), times[end // each])
+        stat["free_add_partial" if once else "free_remove_partial"] += -1 if once else 1
+        slabs.discard(name, times[at])
     return gone
 
 
@@ -215,39 +215,63 @@ def _chains(objects: Int64) -> tuple[Int64, Bools]:
 
     A sheaf is gone through from its end; objects of one slab that follow one another are a chain.
     Where a slab comes again after one or two objects of others, these are passed over and
-    compacted: such sheaves are done by themselves.
+    compacted.
     """
     ordered = objects[:, ::-1].copy()
     slab = ordered >> INDEX_BITS
+    width = slab.shape[1]
     begins = np.ones(slab.shape, np.bool_)
     np.not_equal(slab[:, 1:], slab[:, :-1], out=begins[:, 1:])
-    again = np.zeros(len(slab), np.bool_)
-    for apart in range(2, LOOKAHEAD + 1):
-        if slab.shape[1] > apart:
-            again |= (
-                (slab[:, apart:] == slab[:, :-apart]) & begins[:, 1 : slab.shape[1] - apart + 1]
-            ).any(axis=1)
-    for flush in np.flatnonzero(again).tolist():
-        ordered[flush], begins[flush] = _compacted(ordered[flush].tolist())
+    again = np.zeros(slab.shape, np.bool_)
+    for apart in range(2, min(LOOKAHEAD + 1, width)):
+        again[:, :-apart] |= (slab[:, apart:] == slab[:, :-apart]) & begins[:, 1 : 1 - apart]
+    rows = np.flatnonzero(again.any(axis=1))
+    if len(rows):
+        ordered[rows], begins[rows] = _compacted(ordered[rows], slab[rows], again[rows])
     return ordered.reshape(-1), begins.reshape(-1)
 
 
-def _compacted(objects: list[int]) -> tuple[list[int], Bools]:
-    """One sheaf, last object first: the order of pushes, and the begins of chains."""
-    slabs = [found >> INDEX_BITS for found in objects]
-    begins = np.zeros(len(objects), np.bool_)
-    start, count = 0, len(objects)
-    while start < count:
-        begins[start] = True
-        slab, end, misses = slabs[start], start + 1, 0
-        for at in range(start + 1, count):
-            if slabs[at] == slab:
-                objects[at], objects[end] = objects[end], objects[at]
-                slabs[at], slabs[end] = slabs[end], slabs[at]
+def _compacted(ordered: Int64, slab: Int64, again: Bools) -> tuple[Int64, Bools]:
+    """Sheaves, last object first: the order of pushes, and the begins of chains.
+
+    Only from where a slab comes again up to where nothing has moved are the objects gone through.
+
+    Args:
+        ordered: objects, the last of each sheaf first.
+        slab: the slab of each.
+        again: where one is the last of some and others come before the next of its slab.
+    """
+    width = slab.shape[1]
+    objects, slabs = ordered.reshape(-1).tolist(), slab.reshape(-1).tolist()
+    begins = np.ones(slab.shape, np.bool_)
+    np.not_equal(slab[:, 1:], slab[:, :-1], out=begins[:, 1:])
+    marks = bytearray(begins.tobytes())
+    done = 0
+    for start in np.flatnonzero(again).tolist():
+        if start < done:
+            continue
+        stop = start + width - start % width
+        done = moved = start
+        while done <= moved:
+            if done > start:
+                marks[done] = 1
+            of, end, misses = slabs[done], done + 1, 0
+            for at in range(end, stop):
+                if slabs[at] != of:
+                    misses += 1
+                    if misses == LOOKAHEAD:
+                        break
+                    continue
+                if misses:
+                    objects[at], objects[end] = objects[end], objects[at]
+                    slabs[at], slabs[end] = slabs[end], slabs[at]
+                    moved = at
+                marks[end] = 0
                 end += 1
-            else:
-                misses += 1
-                if misses == LOOKAHEAD:
-                    break
-        start = end
-    return objects, begins
+            done = end
+        if done < stop:
+            marks[done] = 1
+    return (
+        np.array(objects, np.int64).reshape(slab.shape),
+        np.frombuffer(marks, np.bool_).reshape(slab.shape),
+    )

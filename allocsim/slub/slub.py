@@ -385,9 +385,11 @@ class _Told:
     def note(self, number: int, part: CacheEvents, rows: Int64, origin: Origin) -> None:
         """Note what a cache has just asked of others."""
         took = self._slub.caches[number].take_pages()
-        place = places(took[:, 0], origin, 2 * np.arange(len(took)) + 1)
-        took[:, 0] = rows[took[:, 0]]
-        self._pages.append(np.concatenate((np.insert(took, 1, number, axis=1), place), axis=1))
+        if len(took):
+            at = took[:, 0]
+            place = places(at, origin, 2 * np.arange(len(took)) + 1)
+            of_cache = np.full(len(took), number)
+            self._pages.append(np.column_stack((rows[at], of_cache, took[:, 1:], place)))
         cache = self._slub.with_sheaves.get(number)
         if cache is not None and cache.sheaf_memory:
             for asks in cache.kmalloc_caches:

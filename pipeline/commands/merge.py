@@ -27,10 +27,13 @@ def merge(
     """
     from pipeline.api.runs import merged
     from pipeline.processes.progress import shown
+    from reports.render.wording import plural
 
     with shown() as progress:
         results = merged(units, db, progress=progress)
     results.close()
     runs, added = len(results.asked), len(results.added)
-    sys.stdout.write(f"{runs} units: {added} added, {runs - added} there already; database {db}\n")
+    sys.stdout.write(
+        f"{plural(runs, 'unit')}: {added} added, {runs - added} there already; database {db}\n"
+    )
     tell_failed(results.failed)

@@ -74,7 +74,8 @@ FROM placement_summary AS summary
 INNER JOIN runs USING (run)
 INNER JOIN placement_quality AS quality USING (run)
 WHERE summary.of_run = $run AND summary.operations > 0
-ORDER BY summary.refills IS NULL, summary.settings <> '{}', summary.run DESC
+ORDER BY summary.refills IS NULL, summary.settings <> '{}', summary.what_if IS NOT NULL,
+    summary.run DESC
 LIMIT 1
 """
 _MEMDESC = """
@@ -191,7 +192,7 @@ def _price(rows: list[Row]) -> str:
 
 
 def simulated(connection: DuckDBPyConnection, run: int) -> Row | None:
-    """The simulated run that stands for a recorded one: with sheaves and no settings, if any."""
+    """The simulated run that stands for a recorded one: with sheaves, of the kernel as it was."""
     return next(iter(queries.rows(connection, _SIMULATED, run=run)), None)
 
 

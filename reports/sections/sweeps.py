@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import inf
 from typing import TYPE_CHECKING
 
 from reports import queries
@@ -87,6 +88,7 @@ def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
     ]
     if not varied:
         return []
+    others = len(varied) < len(keys)
     what_if = next((row["what_if"] for settings, row in points if not settings), None)
     label = f" What if: {what_if}." if what_if else ""
     return [
@@ -94,8 +96,9 @@ def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
         *(_answer(key, points) for key in varied),
         Text(
             f"The same requests simulated with {wording.plural(len(points), 'combination')} of "
-            f"settings: {wording.listed(varied)}.{label} All numbers are the model’s; {_OWN}: the "
-            "settings of the machine or, where they are not recorded, of its kernel."
+            f"settings: {wording.listed(varied)}{', and others of one value each' * others}."
+            f"{label} All numbers are the model’s; {_OWN}: the settings of the machine or, where "
+            "they are not recorded, of its kernel."
         ),
         *(_figure(key, points) for key in varied),
         _table(varied, points),
@@ -170,8 +173,10 @@ def _figure(key: str, points: Sequence[tuple[Point, Row]]) -> Chart:
 
 
 def _place(value: Value | None) -> tuple[float, ...]:
-    """What values of a setting are sorted by; 6.12 lies between 6.2 and 7.2."""
+    """What values of a setting are sorted by; 6.12 lies between 6.2 and 7.2, words behind all."""
     if isinstance(value, str):
+        if not value[:1].isdecimal():
+            return (inf, *map(ord, value))
         return tuple(float(number) for number in value.split("."))
     return (-1 if value is None else value,)
 
@@ -186,8 +191,14 @@ def _shown(value: Value | None) -> str:
     return value if isinstance(value, str) else wording.count(value)
 
 
+def _others(settings: Point, varied: Sequence[str]) -> str:
+    """What is set beside the settings that are varied."""
+    return ", ".join(f"{key} = {value}" for key, value in settings.items() if key not in varied)
+
+
 def _table(varied: Sequence[str], points: Sequence[tuple[Point, Row]]) -> Table:
     ordered = sorted(points, key=lambda point: _places(point[0], varied))
+    others = [_others(settings, varied) for settings, _ in ordered]
     names = (
         *("refills", "flushes", "barn_traffic", "slab_allocs", "slab_pages_held"),
         *("partial_slabs", "list_locks", "freelist_cmpxchg", "zone_locks"),
@@ -195,10 +206,11 @@ def _table(varied: Sequence[str], points: Sequence[tuple[Point, Row]]) -> Table:
     rows: list[list[Cell]] = [
         [
             *(_shown(settings.get(key)) for key in varied),
+            *([other] if any(others) else []),
             wording.percent(row["fastpath_pct"]),
             *(wording.count(row[name]) for name in names),
         ]
-        for settings, row in ordered
+        for (settings, row), other in zip(ordered, others, strict=True)
     ]
     return Table(
         "Every combination. Fast: share of operations the CPU’s own sheaves or slab served; held: "
@@ -206,6 +218,7 @@ def _table(varied: Sequence[str], points: Sequence[tuple[Point, Row]]) -> Table:
         "ones, of slabs’ free lists. A dash: that kernel has none.",
         (
             *(TableColumn(key.replace(".", ". ")) for key in varied),  # where a head may break
+            *([TableColumn("other settings", numeric=False, share=1)] if any(others) else []),
             TableColumn("fast"),
             TableColumn("refills"),
             TableColumn("flushes"),

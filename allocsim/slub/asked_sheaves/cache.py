@@ -42,7 +42,7 @@ class AskedSheaves:
         kmalloc_cache: the cache its sheaves are objects of (sheaf_kmalloc).
 
     Attributes:
-        sheaf_memory, sheaf_objects: as SheafCache has them.
+        sheaf_objects: as SheafCache has them.
         above, below: its sheaves, its cpu slabs.
     """
 
@@ -60,8 +60,6 @@ class AskedSheaves:
         older_nodes: Int64 | None = None,
     ) -> None:
         self.shape, self.rules, self.number, self.fast = shape, rules, number, fast
-        self.stat: Counter[str] = Counter()
-        self.sheaf_memory: list[list[int]] = []
         self.sheaf_objects: dict[int, int] = {}
         self._kmalloc_cache = kmalloc_cache
         self.above = Stepwise(
@@ -84,9 +82,20 @@ class AskedSheaves:
     def __deepcopy__(self, memo: dict[int, Any]) -> AskedSheaves:
         """As deepcopy gives it, but quicker."""
         other = copy(self)
-        other.stat, other.sheaf_objects = self.stat.copy(), self.sheaf_objects.copy()
+        other.sheaf_objects = self.sheaf_objects.copy()
         other.above, other.below = deepcopy(self.above, memo), deepcopy(self.below, memo)
         return other
+
+    @property
+    def stat(self) -> Counter[str]:
+        """The kernel's counters, since the start."""
+        above, below = self.above.stat, self.below.stat
+        return below + Counter({_NAMES.get(name, name): above[name] for name in above})
+
+    @property
+    def sheaf_memory(self) -> list[list[int]]:
+        """As SheafCache has it."""
+        return self.above.memory
 
     @property
     def sheaf_bytes(self) -> int:
@@ -114,9 +123,6 @@ class AskedSheaves:
         columns = _columns if self.fast else None
         replay(steps, state, given, len(events.op), self._make_room, columns)
         self.above.take_back(events, given, names)
-        self.sheaf_memory = self.above.memory
-        above, below = self.above.stat, self.below.counted()
-        self.stat = below + Counter({_NAMES.get(name, name): above[name] for name in above})
 
     def _make_room(self) -> None:
         objects = self.shape.capacity + 1

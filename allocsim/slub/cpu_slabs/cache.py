@@ -81,7 +81,6 @@ class CpuSlabs:
     ) -> None:
         self.shape, self.number, self.fast = shape, number, fast
         self.freelist_order = freelist_order
-        self.stat: Counter[str] = Counter()
         numbers = [0] * steps.NUMBERS
         numbers[steps.UNUSED] = NONE
         numbers[steps.BEST_ORDER], numbers[steps.BEST_OBJECTS] = shape.order, shape.objects
@@ -114,7 +113,6 @@ class CpuSlabs:
     def __deepcopy__(self, _: dict[int, Any]) -> CpuSlabs:
         """As deepcopy gives it, but quicker."""
         other = copy(self)
-        other.stat = self.stat.copy()
         other.state = copied(self.state)
         return other
 
@@ -166,14 +164,14 @@ class CpuSlabs:
         replay(steps, self.state, given, len(events.op), self._make_room, tuple_type)
         events.objects[:] = given.objects
         events.path[:] = given.path
-        self.stat = self.counted()
 
     def room_for_older(self, events: CacheEvents) -> None:
         """Let slabs older than the trace that a window's frees are of be looked up."""
         carried = (events.op < 0) & (events.parent < 0)
         self._room_for_older(events.objects[carried] >> INDEX_BITS)
 
-    def counted(self) -> Counter[str]:
+    @property
+    def stat(self) -> Counter[str]:
         """The kernel's counters."""
         counted = map(int, self.state.numbers[: len(steps.COUNTERS)])
         return Counter(dict(zip(steps.COUNTERS, counted, strict=True)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,8 @@ from allocsim.slub.sheaves.planned import Planned
 from allocsim.slub.sheaves.stepwise import Stepwise
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from allocsim.kernels.cache_shapes import CacheShape
     from allocsim.kernels.slub_rules import SheafRules
     from allocsim.page_alloc.nodes import Nodes
@@ -41,8 +42,6 @@ class SheafCache:
         largest: the most that its capacity ever is; None: as it is.
 
     Attributes:
-        sheaf_memory: sheaves allocated (+1) and freed (-1) in this window: event, CPU, sheaf, which
-            of both, and the page requests before it, of this window or of this event.
         sheaf_objects: object of its kmalloc cache that each sheaf is (sheaf_kmalloc).
     """
 
@@ -62,8 +61,6 @@ class SheafCache:
     ) -> None:
         self.shape, self.rules, self.number = shape, rules, number
         largest = shape.capacity if largest is None else largest
-        self.stat: Counter[str] = Counter()
-        self.sheaf_memory: list[list[int]] = []
         self.sheaf_objects: dict[int, int] = {}
         one = nodes is None or nodes.count == 1
         self._may_plan = one and not fast
@@ -81,6 +78,20 @@ class SheafCache:
             older_nodes=older_nodes,
         )
         self._state: Stepwise | Planned = self._cold(shape)
+
+    @property
+    def stat(self) -> Counter[str]:
+        """The kernel's counters, since the start."""
+        return self._state.stat
+
+    @property
+    def sheaf_memory(self) -> list[list[int]]:
+        """Sheaves made and freed in this window.
+
+        Of each the event, CPU, sheaf, +1 or -1, and the page requests before it, of this window or
+        of this event.
+        """
+        return self._state.memory
 
     @property
     def sheaf_bytes(self) -> int:
@@ -105,7 +116,6 @@ class SheafCache:
             self._kmalloc_caches.append((state.sheaves_made, kmalloc_cache))
         state.change(shape, now)
         self.shape, self._may_plan = shape, may_plan
-        self.stat, self.sheaf_memory = state.stat, state.memory
 
     def seed_free(self, slabs: Int64, places: Ints, cpus: Ints) -> None:
         """Before any event: free objects of slabs older than the trace, as FreeBefore has them."""
@@ -115,8 +125,6 @@ class SheafCache:
         """Replay a window's events; objects and paths are filled in."""
         if not (self._plans(events) and self._planned().replay(events)):
             self._stepwise().replay(events)
-        self.stat = self._state.stat
-        self.sheaf_memory = self._state.memory
 
     def _plans(self, events: CacheEvents) -> bool:
         """Whether a window is to be planned, as far as its events say."""

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 #: none); of a refill, 1 if it had been flushed.
 Batch = tuple[int, int, int]
 
+_GOT, _REFILLED = int(AllocPath.BARN_GET), int(AllocPath.REFILL_PARTIAL)
+_SWAPPED, _FLUSHED = int(AllocPath.SPARE_SWAP), int(AllocPath.FLUSH)
+_INSTALLED, _PUT = int(AllocPath.INSTALL_EMPTY), int(AllocPath.BARN_PUT)
+
 
 @dataclass(slots=True)
 class Plan:
@@ -135,7 +139,7 @@ def plan(before: Sheaves, cpu: Ints, op: Int8, refused: Bools | None) -> Plan | 
     cell[walked.order] = np.repeat(main * capacity, length) + walked.cell
 
     _leave(barn.sheaves, walked, runs, main, spare)
-    path = np.full(len(runs.start), AllocPath.SPARE_SWAP, np.uint8)
+    path = np.full(len(runs.start), _SWAPPED, np.uint8)
     path[asked] = barn.path
     special = runs.turned | runs.barn
     return Plan(
@@ -175,20 +179,33 @@ class _PlannedBarn:
     def __init__(self, sheaves: Sheaves, refused: Bools | None) -> None:
         self.sheaves = sheaves
         self.refused = refused
-        self.stat: Counter[str] = Counter()
-        self.time = 0
         self.main: list[int] = []
         self.spare: list[int] = []
         self.path: list[int] = []
         self.refills: list[Batch] = []
         self.flushes: list[Batch] = []
         self.last_refill: dict[int, int] = {}
-        self.flushed: set[int] = set()
         self.made: list[tuple[int, int]] = []
+
+    @property
+    def stat(self) -> Counter[str]:
+        """The kernel's counters, those of the barn."""
+        return Counter(
+            barn_get=self.path.count(_GOT),
+            barn_get_fail=self.path.count(_REFILLED),
+            barn_put=self.path.count(_PUT),
+            barn_put_fail=self.path.count(_FLUSHED),
+            sheaf_alloc=len(self.made),
+        )
 
     def replay(self, runs: _MainRuns, times: Int64, asked: Int64) -> bool:
         """Go through the runs that ask the barn, in time order; False where a sheaf is refused."""
-        mains, spares = self.sheaves.main, self.sheaves.spare
+        mains, spares, full, empty = (
+            getattr(self.sheaves, name) for name in ("main", "spare", "full", "empty")
+        )
+        max_full = self.sheaves.max_full
+        refills, flushes, last_refill = self.refills, self.flushes, self.last_refill
+        flushed = set[int]()
         # Swaps of the stack since it last asked: the run before says whether they are odd. A
         # stack's first run has none.
         before = np.maximum(asked - 1, 0)
@@ -203,69 +220,56 @@ class _PlannedBarn:
             turns.tolist(),
             strict=True,
         ):
-            self.time = time
             main, spare = mains[stack], spares[stack]
             if swapped:
                 main, spare = spare, main
-            if up:
-                found = self._replace_full_main(main, spare, spare_has_room=turned)
+            if not up:
+                # mm/slub.c:__pcs_replace_empty_main (7.2), of which the spare has no objects either
+                if full:
+                    empty.append(main)
+                    main = full.pop()
+                    path = _GOT
+                else:
+                    # It comes to be full, since pages are not refused.
+                    refilled = self._empty_sheaf(time) if spare == NO_SHEAF else spare
+                    if refilled == NO_SHEAF:
+                        return False
+                    last_refill[refilled] = len(refills)
+                    refills.append((time, refilled, refilled in flushed))
+                    main, spare = refilled, main
+                    path = _REFILLED
+            # mm/slub.c:__pcs_replace_full_main (7.2)
+            elif spare != NO_SHEAF and turned:
+                main, spare = spare, main
+                path = _SWAPPED
+            elif spare != NO_SHEAF and len(full) >= max_full:
+                flushed.add(spare)
+                flushes.append((time, spare, last_refill.get(spare, -1)))
+                main, spare = spare, main
+                path = _FLUSHED
             else:
-                found = self._replace_empty_main(main, spare)
-            if found is None:
-                return False
-            main, spare, path = found
+                found = empty.pop() if empty else self._empty_sheaf(time)
+                if found == NO_SHEAF:
+                    return False
+                if spare == NO_SHEAF:
+                    spare = main
+                    path = _INSTALLED
+                else:
+                    full.append(main)
+                    path = _PUT
+                main = found
             mains[stack], spares[stack] = main, spare
             self.main.append(main)
             self.spare.append(spare)
             self.path.append(path)
         return True
 
-    def _replace_empty_main(self, main: int, spare: int) -> tuple[int, int, AllocPath] | None:
-        """mm/slub.c:__pcs_replace_empty_main (7.2), of which the spare has no objects either.
-
-        Main, spare, and how they were come by; a refill is full, since pages are not refused.
-        """
-        sheaves = self.sheaves
-        if sheaves.full:
-            self.stat["barn_get"] += 1
-            sheaves.empty.append(main)
-            return sheaves.full.pop(), spare, AllocPath.BARN_GET
-        self.stat["barn_get_fail"] += 1
-        refilled = self._empty_sheaf() if spare == NO_SHEAF else spare
-        if refilled == NO_SHEAF:
-            return None
-        self.last_refill[refilled] = len(self.refills)
-        self.refills.append((self.time, refilled, refilled in self.flushed))
-        return refilled, main, AllocPath.REFILL_PARTIAL
-
-    def _replace_full_main(
-        self, main: int, spare: int, *, spare_has_room: bool
-    ) -> tuple[int, int, AllocPath] | None:
-        """mm/slub.c:__pcs_replace_full_main (7.2): main, spare, and how they were come by."""
-        sheaves = self.sheaves
-        if spare != NO_SHEAF and spare_has_room:
-            return spare, main, AllocPath.SPARE_SWAP
-        if spare != NO_SHEAF and len(sheaves.full) >= sheaves.max_full:
-            self.stat["barn_put_fail"] += 1
-            self.flushed.add(spare)
-            self.flushes.append((self.time, spare, self.last_refill.get(spare, -1)))
-            return spare, main, AllocPath.FLUSH
-        empty = self._empty_sheaf()
-        if empty == NO_SHEAF:
-            return None
-        if spare == NO_SHEAF:
-            return empty, main, AllocPath.INSTALL_EMPTY
-        self.stat["barn_put"] += 1
-        sheaves.full.append(main)
-        return empty, spare, AllocPath.BARN_PUT
-
-    def _empty_sheaf(self) -> int:
+    def _empty_sheaf(self, time: int) -> int:
         """mm/slub.c:barn_get_empty_sheaf, else alloc_empty_sheaf (7.2); NO_SHEAF: refused."""
         if self.sheaves.empty:
             return self.sheaves.empty.pop()
-        if self.refused is not None and self.refused[self.time]:
+        if self.refused is not None and self.refused[time]:
             return NO_SHEAF
-        self.stat["sheaf_alloc"] += 1
         number = self.sheaves.new_sheaf()
-        self.made.append((self.time, number))
+        self.made.append((time, number))
         return number

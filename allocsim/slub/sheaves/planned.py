@@ -179,8 +179,8 @@ class Planned:
         """Page requests since the last call: rows as allocsim.slub.cache_model.CacheModel (i8)."""
         took = np.array(self.slabs.pages, np.int64).reshape(-1, 4)
         self.slabs.pages.clear()
-        only = np.zeros((len(took), 1), np.int64)
-        return np.hstack((np.insert(took, 1, self._cpu[took[:, 0]], axis=1), only))
+        of_node = np.zeros(len(took), np.int64)
+        return np.column_stack((took[:, 0], self._cpu[took[:, 0]], took[:, 1:], of_node))
 
     def in_sheaves(self) -> int:
         """Objects in the sheaves of all CPUs and of the barn."""

@@ -131,6 +131,10 @@ class UnitsFolder:
         Raises:
             OutputError: there is no such folder, or it cannot be read.
         """
+        if self.local is not None and not self.local.exists():
+            raise OutputError(
+                f"{self.where}: no such folder; allocsim replay --units DIR makes one"
+            )
         try:
             found = [
                 f"{trace}/{settings}"
@@ -147,5 +151,7 @@ class UnitsFolder:
         return sorted(name for name in names if name.startswith(begins))
 
     def _failed(self, error: Exception) -> OutputError:
+        if self.local is not None and self.local.is_file():
+            return OutputError(f"{self.where}: a file, where a folder is needed")
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         return OutputError(f"{self.where}: {reason}")

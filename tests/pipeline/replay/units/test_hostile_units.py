@@ -221,3 +221,14 @@ def test_no_folder_of_units_is_one_line(tmp_path: Path, made: Callable[[Path], o
     assert isinstance(caught.value, InputError | OutputError)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "results.duckdb").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("none", "no such folder; allocsim replay --units"), ("file", "a file, where")],
+)
+def test_no_folder_is_said_in_words(tmp_path: Path, name: str, says: str) -> None:
+    (tmp_path / "file").write_text("no units\n")
+    with pytest.raises(OutputError, match=says):
+        merge_all(str(tmp_path / name), tmp_path / "out.duckdb", Progress())
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

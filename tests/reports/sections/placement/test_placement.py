@@ -14,7 +14,7 @@ from reports.compare.measure import MEASURES
 from reports.render.document import Chart, Heading, LinePanel, OverTime, Table, Text
 from reports.render.pdf import render
 from reports.render.text import cell_text
-from reports.sections import sweeps
+from reports.sections import questions, sweeps
 from reports.sections.build import build
 from reports.sections.placement import memory as placed_memory
 from reports.sections.placement import placement
@@ -282,6 +282,30 @@ def test_the_report_shows_placement_and_sweep_and_says_what_if(small: DuckDBPyCo
         *(["2", "4"], ["2", "60"], ["8", "4"], ["8", "60"]),
     ]
     assert render(report).startswith(b"%PDF-")
+
+
+def test_the_kernel_as_it_was_stands_for_a_recording_before_later_settings(
+    small: DuckDBPyConnection,
+) -> None:
+    simulated(small, 2, {"kernel": 7})
+    simulated(small, 3, {"nodes": 2}, what_if="settings changed")
+    row = questions.simulated(small, 1)
+    assert row is not None
+    assert row["run"] == 2
+
+
+def test_rows_of_a_sweep_say_what_else_was_set(small: DuckDBPyConnection) -> None:
+    all_settings = ({"cpus": 2}, {"cpus": 4}, {"nodes": 2}, {"cpus": 4, "pcp.batch": 7})
+    for run, settings in enumerate(all_settings, 2):
+        simulated(small, run, settings, what_if="settings changed", events=False)
+    found = sweeps.blocks(small, 1)
+    [table] = [b for b in found if isinstance(b, Table) and b.caption.startswith("Every combina")]
+    assert [row[:2] for row in table.rows] == [
+        ["kernel’s own", "nodes = 2"],
+        ["2", ""],
+        ["4", ""],
+        ["4", "pcp.batch = 7"],
+    ]
 
 
 @pytest.mark.slow
