@@ -80,12 +80,12 @@ def _table(found: list[Row]) -> Table:
     rows.append(_cells({**total, "account_how": None, "vector_bytes": None}, "all"))
     return Table(
         f"Vectors of slabobj_ext, {wording.plural(len(rows) - 1, 'cache')} of {len(found)} with "
-        "any. SLAB_ACCOUNT: how it is known. Charged: allocations of objects, at most. Vector: "
+        "any. Account: SLAB_ACCOUNT. Charged: allocations of objects, at most. Vector: "
         "bytes of a slab’s. kmallocs, KiB: up to 6.19. Inside: from 7.1 on, behind the objects + "
-        "in what pads them; left: still kmallocs then; saved: what that does without.",
+        "in what pads them; left: still kmallocs then; saved: KiB that it does without.",
         (
             TableColumn("cache", numeric=False, share=1),
-            TableColumn("SLAB_ACCOUNT", numeric=False),
+            TableColumn("account", numeric=False),
             TableColumn("charged ◐", minor=True),
             TableColumn("slabs"),
             TableColumn("vector"),
@@ -93,7 +93,7 @@ def _table(found: list[Row]) -> Table:
             TableColumn("KiB ◐"),
             TableColumn("inside ◐"),
             TableColumn("left ◐"),
-            TableColumn("KiB saved ◐"),
+            TableColumn("saved ◐"),
         ),
         rows,
         view="obj_ext_vectors",
