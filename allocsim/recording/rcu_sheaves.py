@@ -4,7 +4,8 @@ A CPU's callbacks run in the order in which it filled the sheaves, each on that 
 how many objects its sheaf had. So the callback of an object is known by how many of its cache the
 CPU had passed to kfree_rcu before it. Sheaves that were filled before the probes began have
 callbacks too, and of sheaves filled before the callbacks' probe none are seen: by as many whole
-sheaves the two are moved against one another as lets no callback come before its objects.
+sheaves the two are moved against one another as lets no callback come before its objects. Objects
+passed before the probes began, where inferred (I2), lie in front of the first probed ones.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import numpy as np
 from allocsim.tables import find
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from allocsim.tables import Int64, Ints
 
 #: Due of an object whose sheaf has no callback in the trace, and of one of which nothing is known.
@@ -63,24 +66,33 @@ class SheavesDue(NamedTuple):
         return np.append(self.due, UNKNOWN)[find(self.seq, seq)]
 
 
-def sheaves_due(frees: RcuFrees, callbacks: Callbacks) -> SheavesDue:
-    """When the sheaves came back, as far as callbacks tell."""
+def sheaves_due(
+    frees: RcuFrees, callbacks: Callbacks, inferred: Mapping[tuple[int, int], int]
+) -> SheavesDue:
+    """When the sheaves came back, as far as callbacks tell.
+
+    Args:
+        frees: those that probes show.
+        callbacks: the callbacks.
+        inferred: by CPU and code of the cache's name: frees before the first of ``frees``.
+    """
     due = np.full(len(frees.seq), UNKNOWN)
     for cpu, cache in {*zip(callbacks.cpu.tolist(), callbacks.cache.tolist(), strict=True)}:
         rows = np.flatnonzero((frees.cpu == cpu) & (frees.cache == cache))
         own = (callbacks.cpu == cpu) & (callbacks.cache == cache)
         if cache >= 0:
-            due[rows] = _due(frees.ts[rows], callbacks.ts[own], callbacks.objects[own])
+            before = inferred.get((cpu, cache), 0)
+            due[rows] = _due(frees.ts[rows], callbacks.ts[own], callbacks.objects[own], before)
     return SheavesDue(frees.seq, due)
 
 
-def _due(frees: Int64, callbacks: Int64, count: Ints) -> Int64:
+def _due(frees: Int64, callbacks: Int64, count: Ints, inferred: int) -> Int64:
     """When each of the frees of one CPU and cache came back, by the times of both."""
     given = np.cumsum(count.astype(np.int64))
-    before = np.searchsorted(frees, callbacks)
-    # Whole sheaves: the one that the first free went into is taken to have been empty.
+    before = inferred + np.searchsorted(frees, callbacks)
+    # Whole sheaves: the one that the first object went into is taken to have been empty.
     size = max(int(count.max()), 1)
     skipped = int((before - given).min()) // size * size
-    number = np.arange(len(frees))
+    number = inferred + np.arange(len(frees))
     due = np.append(callbacks, NEVER)[np.searchsorted(given + skipped, number, side="right")]
     return np.where(number < skipped, UNKNOWN, due)

@@ -296,7 +296,19 @@ class RecordedRun:
         return sheaves_due(
             RcuFrees(*map(np.concatenate, zip(*frees, strict=True))),
             Callbacks(*map(np.concatenate, zip(*callbacks, strict=True))),
+            self._rcu_before_probes(),
         )
+
+    def _rcu_before_probes(self) -> dict[tuple[int, int], int]:
+        """Frees inferred before the first kfree_rcu of a probe, as sheaves_due has them."""
+        codes = {name: code for code, name in enumerate(self._trace.names.get("cache", ()))}
+        names = [name for name, _ in self.recorded.caches]
+        found = {} if self._probed is None else self.untraced.older_than(self._probed)
+        return {
+            (cpu, codes[names[cache]]): count
+            for (cpu, cache), count in found.items()
+            if names[cache] in codes
+        }
 
     def _windows(self, maker: RecordedRequests, moment: float) -> Iterator[RequestWindow]:
         self.untraced.begin(moment)

@@ -63,7 +63,7 @@ from pipeline.store.schema.recorded import (
     UNTRACED_ALLOCS,
 )
 from pipeline.store.schema.runs import QUALITY_COUNTS, RUNS
-from pipeline.trace_set.machine import charges_cgroups, cpu_topology, kernel_caches
+from pipeline.trace_set.machine import charges_cgroups, cpu_topology, kernel_caches, pressure
 from pipeline.trace_set.page_owner import page_owners
 
 if TYPE_CHECKING:
@@ -343,7 +343,7 @@ def add_recorded(  # noqa: PLR0913 - as replay_trace
     writer.rows(ALLOCINFO, snapshot_rows.allocinfo_rows(trace))
     writer.rows(OPENING_STOCK, snapshot_rows.opening_stock_rows(recording, kernel))
     writer.rows(UNTRACED_ALLOCS, [{"cache": cache, "doc": how} for cache, how in without.items()])
-    writer.rows(QUALITY_COUNTS, count_rows(final, recording.opening))
+    writer.rows(QUALITY_COUNTS, count_rows(final, recording.opening, pressure(trace)))
     writer.rows(CALL_SITES, call_site_rows(trace, places.places))
     writer.rows(STACKS, stack_rows(recording.stacks))
     writer.rows(TASKS, task_rows(trace))

@@ -174,6 +174,13 @@ class UntracedReader:
             SheafRuns(*(np.ma.getdata(runs[name]) for name in SheafRuns._fields)),
         )
 
+    def older_than(self, ts: int) -> dict[tuple[int, int], int]:
+        """By CPU and cache: frees of objects that were allocated before a moment [ns]."""
+        found = self._connection.execute(
+            "SELECT cpu, cache, count(*) FROM untraced_frees WHERE early < ? GROUP BY ALL", [ts]
+        ).fetchall()
+        return {(cpu, cache): count for cpu, cache, count in found}
+
     def counts(self) -> dict[str, int]:
         """How much is untraced, by name."""
         [(frees, assumed)] = self._connection.execute(

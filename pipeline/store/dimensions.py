@@ -17,7 +17,7 @@ from pipeline.trace_set.remote import uri
 from reports.rules import titled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import duckdb
 
@@ -203,9 +203,11 @@ def cache_rows(final: FinalResult) -> list[dict[str, Any]]:
     ]
 
 
-def count_rows(final: FinalResult, opening: OpeningStock | None) -> list[dict[str, Any]]:
-    """Rows of ``quality_counts``."""
-    counts = dict(final.counts)
+def count_rows(
+    final: FinalResult, opening: OpeningStock | None, pressure: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """Rows of ``quality_counts``; ``pressure``: what vmstat says (pipeline.trace_set.machine)."""
+    counts = {**final.counts, **pressure}
     if opening is not None:
         counts |= {"page_owner_blocks": len(opening.pfn), "page_owner_unread": opening.unread}
     return [{"name": name, "value": value} for name, value in counts.items()]

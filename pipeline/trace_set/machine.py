@@ -119,6 +119,44 @@ def _numa(trace: TraceSet, when: str) -> dict[str, int]:
     return {name: int(number) for name, number in found}
 
 
+#: What pressure on memory moves, by counters of vmstat of which each is the sum (I14).
+PRESSURE = {
+    "allocstalls": r"allocstall_\w+",
+    "pages_scanned_direct": "pgscan_direct",
+    "pages_reclaimed_direct": "pgsteal_direct",
+    "pages_scanned_kswapd": "pgscan_kswapd",
+    "pages_reclaimed_kswapd": "pgsteal_kswapd",
+    "pages_swapped_in": "pswpin",
+    "pages_swapped_out": "pswpout",
+    "compact_stalls": "compact_stall",
+}
+
+
+def pressure(trace: TraceSet) -> dict[str, int]:
+    """What reclaim and compaction did between the snapshots, by vmstat; empty where one lacks it.
+
+    The kernel's counters go on between a snapshot and the recording, so these are at least what
+    lies in it, but for what a CPU had not yet added to the sums.
+    """
+    texts = [trace.snapshot_text("vmstat", when) for when in ("before", "after")]
+    if not all(texts):
+        return {}
+    before, after = (_counters(text) for text in texts if text)
+    return {
+        name: sum(after[name]) - sum(before[name])
+        for name in PRESSURE
+        if after[name] and len(after[name]) == len(before[name])
+    }
+
+
+def _counters(text: str) -> dict[str, list[int]]:
+    """The counters that each of PRESSURE is the sum of."""
+    return {
+        name: list(map(int, re.findall(rf"^{counter} (\d{{1,18}})$", text, re.MULTILINE)))
+        for name, counter in PRESSURE.items()
+    }
+
+
 def used_pages(trace: TraceSet) -> int | None:
     """Pages that were not free before the recording, by its meminfo; None: it has none.
 

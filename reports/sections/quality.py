@@ -199,11 +199,14 @@ def _numbers(connection: DuckDBPyConnection, run: Row) -> Table:
 
 def _pressure(row: Row) -> list[tuple[str, str, str, str]]:
     """What the recording says of reclaim and compaction, which are not replayed."""
+    by_events = row["direct_reclaims"] is not None and not (row["lost_events"] or row["lost_gaps"])
+    at_most = f"at most {wording.percent(row['direct_reclaim_pct'])} of page allocations"
+    share = "" if by_events or row["direct_reclaim_pct"] is None else at_most
     told = (
         (
             "Direct reclaims ●",
             "direct_reclaims",
-            wording.percent(row["direct_reclaim_pct"]) + " of page allocations",
+            at_most if by_events else "of those not lost",
             (
                 "Not replayed: a request gets its page as if it had not waited; what was reclaimed "
                 "is freed when its events say. A request may enter more than once."
@@ -213,10 +216,23 @@ def _pressure(row: Row) -> list[tuple[str, str, str, str]]:
         ("Folios reclaim wrote ●", "folios_written", "", "To swap or to files."),
         ("Compactions ●", "compactions", "", "Not replayed: pages stay where they were."),
     )
+    around = "By vmstat, between the snapshots: in the recording and around it (I14)."
+    counted = (
+        ("Direct reclaims, around it ●", "allocstalls", share, around),
+        ("Pages direct reclaim freed ●", "pages_reclaimed_direct", "", "Likewise."),
+        ("Pages kswapd freed ●", "pages_reclaimed_kswapd", "", "Likewise."),
+        ("Pages swapped out ●", "pages_swapped_out", "", "Likewise."),
+        ("Pages swapped in ●", "pages_swapped_in", "", "Likewise."),
+        ("Allocations that compacted ●", "compact_stalls", "", "Likewise."),
+    )
     return [
         (name, wording.count(row[column]), share, what)
         for name, column, share, what in told
         if row[column] is not None
+    ] + [
+        (name, wording.count(row[column]), share, what)
+        for name, column, share, what in counted
+        if row[column]
     ]
 
 

@@ -1,7 +1,9 @@
 -- quality: one row is one recorded run: how much of what it says is known, and how.
 --
 -- Reclaim and compaction are not replayed: their events are counted where they were recorded
--- (vmscan:*, compaction:*). What they free and move has events of its own, and stays what it was.
+-- (vmscan:*, compaction:*), and what vmstat counted between the snapshots before and behind the
+-- recording is given beside them. What they free and move has events of its own, and stays what it
+-- was.
 --
 -- Columns:
 --   run                  Replay of one trace.
@@ -34,10 +36,18 @@
 --   requests_left_out    Object requests its simulated placements leave out; NULL: it has none.
 --   requests_left_out_pct [%] Share of its requests (placement_quality says why).
 --   direct_reclaims      mm_vmscan_direct_reclaim_begin; NULL: none, or not recorded.
---   direct_reclaim_pct   [%] Of page allocations: at most so many reclaimed first.
+--   direct_reclaim_pct   [%] Of page allocations: at most so many reclaimed first. By direct_reclaims where it was recorded and no event was lost, else by allocstalls; NULL: neither is known.
 --   kswapd_wakes         mm_vmscan_kswapd_wake, likewise.
 --   folios_written       mm_vmscan_write_folio: to swap or files, likewise.
 --   compactions          mm_compaction_begin, likewise.
+--   allocstalls          Direct reclaims that vmstat counted between the snapshots (allocstall_*): in the recording and around it; NULL: no vmstat of both. So are the next seven.
+--   pages_scanned_direct [pages] pgscan_direct.
+--   pages_reclaimed_direct [pages] pgsteal_direct.
+--   pages_scanned_kswapd [pages] pgscan_kswapd.
+--   pages_reclaimed_kswapd [pages] pgsteal_kswapd.
+--   pages_swapped_in     [pages] pswpin.
+--   pages_swapped_out    [pages] pswpout.
+--   compact_stalls       Allocations that compacted memory themselves (compact_stall).
 --   kmalloc_copies       Copies of kmalloc's normal caches the kernel has beside kmalloc-N (R3.51), of which no event says which one an object is in: here all are kmalloc-N; NULL: no sysfs_slab.txt.
 --   use_how              How the use stage of page lives is known: observed or assumed.
 --   own_policy           The policy that does what the recorded kernel does.
@@ -119,7 +129,15 @@ counts as (
     select
         run,
         max(value) filter (name = 'unknown_frees') as unknown_frees,
-        max(value) filter (name = 'reallocations') as reallocations
+        max(value) filter (name = 'reallocations') as reallocations,
+        max(value) filter (name = 'allocstalls') as allocstalls,
+        max(value) filter (name = 'pages_scanned_direct') as pages_scanned_direct,
+        max(value) filter (name = 'pages_reclaimed_direct') as pages_reclaimed_direct,
+        max(value) filter (name = 'pages_scanned_kswapd') as pages_scanned_kswapd,
+        max(value) filter (name = 'pages_reclaimed_kswapd') as pages_reclaimed_kswapd,
+        max(value) filter (name = 'pages_swapped_in') as pages_swapped_in,
+        max(value) filter (name = 'pages_swapped_out') as pages_swapped_out,
+        max(value) filter (name = 'compact_stalls') as compact_stalls
     from quality_counts
     group by run
 ),
@@ -171,10 +189,21 @@ select
     left_out.requests_left_out,
     left_out.requests_left_out_pct,
     pressure.direct_reclaims,
-    100 * pressure.direct_reclaims / nullif(page_counts.page_allocs, 0) as direct_reclaim_pct,
+    100 * coalesce(
+        if(traces.lost_events + traces.lost_gaps > 0, null, pressure.direct_reclaims),
+        counts.allocstalls
+    ) / nullif(page_counts.page_allocs, 0) as direct_reclaim_pct,
     pressure.kswapd_wakes,
     pressure.folios_written,
     pressure.compactions,
+    counts.allocstalls,
+    counts.pages_scanned_direct,
+    counts.pages_reclaimed_direct,
+    counts.pages_scanned_kswapd,
+    counts.pages_reclaimed_kswapd,
+    counts.pages_swapped_in,
+    counts.pages_swapped_out,
+    counts.compact_stalls,
     copies.kmalloc_copies,
     runs.use_how,
     runs.own_policy,

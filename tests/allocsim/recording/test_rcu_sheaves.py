@@ -16,12 +16,17 @@ from allocsim.recording.rcu_sheaves import (
 CPU, OTHER = 0, 1
 
 
-def due(frees: list[tuple[int, int, int]], callbacks: list[tuple[int, int, int, int]]) -> list[int]:
+def due(
+    frees: list[tuple[int, int, int]],
+    callbacks: list[tuple[int, int, int, int]],
+    inferred: dict[tuple[int, int], int] | None = None,
+) -> list[int]:
     """Of frees (ts, CPU, cache), with callbacks (ts, CPU, cache, objects)."""
     ts, cpu, cache = np.array(frees, np.int64).reshape(-1, 3).T
     found = sheaves_due(
         RcuFrees(10 * np.arange(len(frees)), ts, cpu, cache),
         Callbacks(*np.array(callbacks, np.int64).reshape(-1, 4).T),
+        inferred or {},
     )
     assert found.of(found.seq + 1).tolist() == [UNKNOWN] * len(frees)
     return found.of(found.seq).tolist()
@@ -58,6 +63,17 @@ def test_sheaves_that_came_back_before_callbacks_were_seen_are_not_told() -> Non
     """Four sheaves are full when the first callback is seen, and the last leaves none waiting."""
     callbacks = [(60, CPU, 3, 2), (61, CPU, 3, 2)]
     assert due(of_one(1, 2, 3, 4, 50, 51, 52, 53), callbacks) == [UNKNOWN] * 4 + [60, 60, 61, 61]
+
+
+def test_frees_from_before_the_probes_fill_the_first_sheaf() -> None:
+    """Sheaves of four, the first of which had three: its callback gives back one probed object.
+
+    Without the three the two callbacks would give back more than was passed: the first one's sheaf
+    would have been filled before.
+    """
+    frees, callbacks = of_one(1, 2, 3, 4, 31, 41), [(30, CPU, 3, 4), (40, CPU, 3, 4)]
+    assert due(frees, callbacks, {(CPU, 3): 3}) == [30, 40, 40, 40, 40, NEVER]
+    assert due(frees, callbacks, {(OTHER, 3): 3, (CPU, 4): 3}) == [40] * 4 + [NEVER] * 2
 
 
 @pytest.mark.parametrize("callbacks", [[], [(30, CPU, 4, 2)], [(30, OTHER, 3, 2)]])

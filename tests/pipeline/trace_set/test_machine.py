@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.ingest.recording import import_recording
-from pipeline.trace_set.machine import MemoryNodes, charges_cgroups, machine_nodes
+from pipeline.trace_set.machine import MemoryNodes, charges_cgroups, machine_nodes, pressure
 from pipeline.trace_set.reader import TraceSet
 from tests.conftest import ROOT
 
@@ -31,6 +31,22 @@ def test_nodes_are_zoneinfos_and_their_use_is_vmstats(tmp_path: Path) -> None:
     assert machine_nodes(trace) == MemoryNodes(2, 1000, 50)
     shutil.rmtree(copy / "snapshots")
     assert machine_nodes(trace) == MemoryNodes(1, None, None)
+
+
+def test_pressure_is_what_vmstat_grew_by(tmp_path: Path) -> None:
+    """I14: zones' counters are added up; what a snapshot lacks, or garbles, is not told."""
+    copy = tmp_path / "copy"
+    shutil.copytree(ROOT / "traces" / "7.2p-hackbench-gt", copy)
+    texts = {
+        "before": "allocstall_dma 0\nallocstall_normal 4\npgsteal_direct 10\npswpin 1\npswpout 2\n",
+        "after": "allocstall_dma 1\nallocstall_normal 9\npgsteal_direct 10\npswpin -3\n",
+    }
+    for when, text in texts.items():
+        (copy / "snapshots" / when / "vmstat").write_text(text, "utf-8")
+    trace = TraceSet.open(copy)
+    assert pressure(trace) == {"allocstalls": 6, "pages_reclaimed_direct": 0}
+    (copy / "snapshots" / "after" / "vmstat").unlink()
+    assert pressure(trace) == {}
 
 
 @pytest.mark.parametrize(

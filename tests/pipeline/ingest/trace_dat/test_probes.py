@@ -16,7 +16,7 @@ from tests.oracle.trace_dat import FORMATS, Cpu, Event, File, format_text
 if TYPE_CHECKING:
     from pathlib import Path
 
-RCU, FREE, FREE_MORE, ALLOC = 900, 901, 902, 903
+RCU, FREE, FREE_MORE, ALLOC, ASK, MORE, BACK = range(900, 907)
 FORMAT_TEXTS = {
     **FORMATS,
     "allocsim": [
@@ -58,6 +58,29 @@ FORMAT_TEXTS = {
             ("u8 done", 44, 1, 0),
             ("u64 ptrs[4]", 45, 32, 0),
         ),
+        format_text(
+            "kmem_cache_prefill_sheaf",
+            ASK,
+            ("unsigned long __probe_func", 8, 8, 0),
+            ("unsigned long __probe_ret_ip", 16, 8, 0),
+            ("__data_loc char[] cache", 24, 4, 1),
+            ("u32 nr", 28, 4, 0),
+            ("u64 sheaf", 32, 8, 0),
+        ),
+        format_text(
+            "kmem_cache_refill_sheaf",
+            MORE,
+            ("unsigned long __probe_func", 8, 8, 0),
+            ("unsigned long __probe_ret_ip", 16, 8, 0),
+            ("u32 nr", 24, 4, 0),
+            ("u64 was", 28, 8, 0),
+        ),
+        format_text(
+            "kmem_cache_return_sheaf",
+            BACK,
+            ("unsigned long __probe_ip", 8, 8, 0),
+            ("u64 sheaf", 16, 8, 0),
+        ),
     ],
 }
 
@@ -92,7 +115,10 @@ def imported(folder: Path, *records: bytes, **kind: Any) -> tuple[TraceSet, list
     file.cpus = {0: Cpu([Event(1 + at, record) for at, record in enumerate(records)])}
     (folder / "made.dat").write_bytes(file.encode())
     trace = TraceSet.open(import_recording(folder / "made.dat", folder, force=True))
-    names = ("ts", "event", "ptr", "probe", "cache", "call_site", "bytes_alloc", "gfp_flags")
+    names = (
+        *("ts", "event", "ptr", "probe", "cache", "call_site", "bytes_alloc", "gfp_flags"),
+        *("count", "sheaf"),
+    )
     rows: list[dict[str, Any]] = []
     for window in trace.windows():
         rows += [
@@ -137,6 +163,28 @@ def test_an_event_for_each_object_of_a_call(tmp_path: Path) -> None:
         "kmem_cache_free_bulk": 4,
         "kmem_cache_alloc_bulk": 3,
     }
+
+
+def test_calls_for_prefilled_sheaves_are_events_of_no_object(tmp_path: Path) -> None:
+    """I13: with the sheaf and how many objects it is to have, also where it was in vain."""
+    file = File(formats=FORMAT_TEXTS)
+    place, text = name("node", 40)
+    trace, rows = imported(
+        tmp_path,
+        file.kmalloc(0xA0, 64),
+        file.record(ASK, struct.pack("<QQIIQ", 1, 2, place, 7, 0xFFFF8880_00001000) + text),
+        file.record(MORE, struct.pack("<QQIQ", 1, 2, 9, 0xFFFF8880_00001000)),
+        file.record(BACK, struct.pack("<QQ", 1, 0xFFFF8880_00001000)),
+        file.record(ASK, struct.pack("<QQIIQ", 1, 2, place, 5, 0) + text),
+    )
+    sheaf = 0xFFFF8880_00001000
+    assert [(row["event"], row["count"], row["sheaf"]) for row in rows[1:]] == [
+        (Ev.KMEM_CACHE_PREFILL_SHEAF, 7, sheaf),
+        (Ev.KMEM_CACHE_REFILL_SHEAF, 9, sheaf),
+        (Ev.KMEM_CACHE_RETURN_SHEAF, 0, sheaf),
+        (Ev.KMEM_CACHE_PREFILL_SHEAF, 5, 0),
+    ]
+    assert trace.meta["events"]["kmem_cache_prefill_sheaf"] == 2
 
 
 def test_a_call_in_vain_is_no_event(tmp_path: Path) -> None:

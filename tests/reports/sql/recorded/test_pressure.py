@@ -54,3 +54,43 @@ def test_without_such_events_nothing_is_said(small: DuckDBPyConnection) -> None:
     [run] = queries.runs(small)
     tables = [block for block in quality.blocks(small, run) if isinstance(block, Table)]
     assert not any(line[0] == "Direct reclaims ●" for table in tables for line in table.rows)
+
+
+def counted(connection: DuckDBPyConnection, counts: dict[str, int]) -> queries.Row:
+    """The row of quality where vmstat had grown so between the snapshots (I14)."""
+    [run] = queries.runs(connection)
+    for name, value in counts.items():
+        row = [run["run"], name, value]
+        connection.execute("INSERT INTO quality_counts (run, name, value) VALUES (?, ?, ?)", row)
+    [found] = queries.rows(connection, "FROM quality")
+    return found
+
+
+def test_vmstat_says_at_most_where_events_were_lost_or_not_recorded(
+    small: DuckDBPyConnection,
+) -> None:
+    """I14: vmstat lies around the recording, so its direct reclaims are no fewer."""
+    n = 50
+    small.execute(
+        "INSERT INTO page_events (run, seq, event)"
+        " SELECT run, 1000 + i, 'mm_page_alloc' FROM runs, range(?) AS more(i)"
+        " WHERE placement = 'recorded'",
+        [n],
+    )
+    stalls = {"allocstalls": 7, "pages_swapped_out": 5, "compact_stalls": 0}
+    assert counted(small, stalls)["direct_reclaim_pct"] == pytest.approx(700 / n)
+    assert pressed(small, {"mm_vmscan_direct_reclaim_begin": 3})["direct_reclaim_pct"] == (
+        pytest.approx(300 / n)
+    )
+    [run] = queries.runs(small)
+    tables = [block for block in quality.blocks(small, run) if isinstance(block, Table)]
+    lines = {line[0]: line[1] for table in tables for line in table.rows}
+    assert lines["Direct reclaims, around it ●"] == "7"
+    assert lines["Pages swapped out ●"] == "5"
+    assert "Allocations that compacted ●" not in lines
+    small.execute("UPDATE traces SET lost_events = 1")
+    [row] = queries.rows(small, "FROM quality")
+    assert row["direct_reclaim_pct"] == pytest.approx(700 / n)
+    small.execute("DELETE FROM quality_counts WHERE name = 'allocstalls'")
+    [row] = queries.rows(small, "FROM quality")
+    assert (row["direct_reclaims"], row["direct_reclaim_pct"]) == (3, None)
