@@ -36,7 +36,7 @@ from allocsim.initial_state.zoneinfo import (
     placed,
 )
 from allocsim.kernels.cache_shapes import cache_shapes, profile_of
-from allocsim.kernels.kmalloc_partitions import NO_SITES, boot_seed, split
+from allocsim.kernels.kmalloc_partitions import NO_SITES, OF_KERNEL, boot_seed, split
 from allocsim.kernels.page_settings import page_machine
 from allocsim.kernels.profile import DEFAULT
 from allocsim.kernels.release import Generation, kernel_at, kernel_of
@@ -76,6 +76,7 @@ SYNTH = "synth"  #: source.format of a synthetic trace set
 _UNSEEN_SIZE = 8  # of caches that no request is for
 # 1 TiB: the model keeps a byte of each, and account of each 4 MiB that is free.
 _MOST_PAGES = 1 << 28
+_MOST_CACHES = 1 << 15  # a slab's key has the number of its cache above 47 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +229,9 @@ def partitioned(recorded: Recorded, settings: Mapping[str, int]) -> tuple[Record
 
     Also the number of the cache by that of a request. Copies are as the caches they are of: what
     is known of these is of them too.
+
+    Raises:
+        UsageError: these are more caches than can be simulated.
     """
     found = split(
         [name for name, _ in recorded.caches],
@@ -236,6 +240,11 @@ def partitioned(recorded: Recorded, settings: Mapping[str, int]) -> tuple[Record
         boot_seed(settings.get(PARTITION_SEED, 0)),
         kernel_at(kernel_profile(settings).version).kmalloc_copies,
     )
+    if len(found.names) > _MOST_CACHES:
+        raise UsageError(
+            f"{len(found.names)} slab caches, of which no more than {_MOST_CACHES} are simulated;"
+            f" {PARTITIONS}={OF_KERNEL} makes fewer"
+        )
     facts = dict(recorded.facts)
     caches = []
     for name, origin in zip(found.names, found.origin.tolist(), strict=True):

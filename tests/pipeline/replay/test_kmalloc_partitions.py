@@ -5,20 +5,24 @@ from __future__ import annotations
 import re
 import shutil
 from collections import Counter, defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import duckdb
+import numpy as np
 import pytest
 
-from allocsim.kernels.kmalloc_partitions import EACH_SITE
+from allocsim.kernels.kmalloc_partitions import EACH_SITE, KmallocSites
 from allocsim.kernels.profile import PROFILES
 from allocsim.kernels.settings import KERNEL, PARTITION_SEED, PARTITIONS
 from pipeline.errors import UsageError
 from pipeline.processes.progress import Progress
 from pipeline.replay.pricing import find_policies
+from pipeline.replay.read_back import RecordedRun
 from pipeline.replay.recorded import replay_trace
 from pipeline.replay.settings import check_for_trace, parse_settings
 from pipeline.replay.simulated import simulate_run
+from pipeline.replay.world import check
 from pipeline.trace_set.reader import TraceSet
 from pipeline.validation.run import validate_traces
 from reports.render.document import Table
@@ -254,6 +258,17 @@ def test_what_can_be_set(trace: TraceSet) -> None:
     assert "kmalloc-part-15-64" in _refused(trace, "sheaf.capacity.kmalloc-part-15-64=8")
     for wrong in ("15", "0", "", "many", "2048", "-1"):
         assert "must be one of 1, 2, 4" in _refused_text(f"kmalloc.partitions={wrong}")
+
+
+def test_more_caches_than_can_be_simulated_are_refused(db: Path, trace: TraceSet) -> None:
+    count = 40_000
+    address = np.arange(count, dtype=np.uint64) * np.uint64(16) + np.uint64(1)
+    with duckdb.connect(db, read_only=True) as connection:
+        recorded = RecordedRun(connection, 1, trace, 20_000).recorded
+    many = KmallocSites(np.zeros(count, np.int32), address, [hex(each) for each in address])
+    with pytest.raises(UsageError, match=r"^4\d{4} slab caches, of which no more than 32768"):
+        check({PARTITIONS: EACH_SITE}, replace(recorded, sites=many))
+    check({PARTITIONS: 16}, replace(recorded, sites=many))
 
 
 def _refused_text(given: str) -> str:
