@@ -37,9 +37,9 @@ the kernel's exactly.
 
 The recordings: 7.2.13 built small, 2 CPUs, TCG emulation, nokaslr, kmem events and probes from the
 kernel's command line on, rcu_free_sheaf's from the first command of init on. maps was looked at
-while rules were mended (I12), the others were not. maps: threads that map, protect and unmap; poll: sockets, epoll and timers; ext4: a
-small tree on a disk; pipes: pipelines of small programs; memcg: the first two and files, in two
-memory cgroups.
+while rules were mended (I12), the others were not. maps: threads that map, protect and unmap; poll:
+sockets, epoll and timers; ext4: a small tree on a disk; pipes: pipelines of small programs; memcg:
+the first two and files, in two memory cgroups.
 
 What is left, by cause, as the counters of each cache say; event by event only maple_node of maps
 was followed:
