@@ -20,6 +20,8 @@ MAX_OBJS_PER_PAGE = 32767  #: slab->objects has 15 bits (mm/slub.c, 7.2)
 #: waits one to three jiffies before it forces one); about 20 ms fits SLUB_STATS, 0.5 s does not
 #: (R8.1).
 GRACE_NS = 20_000_000
+#: mm/slab_common.c:KFREE_DRAIN_JIFFIES [ns], KVFREE_BULK_MAX_ENTR (7.2), R3.60.
+KFREE_DRAIN_NS, KFREE_PAGE = 5_000_000_000, 507
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

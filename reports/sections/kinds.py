@@ -125,7 +125,7 @@ def over_time(connection: DuckDBPyConnection, run: Row, policies: list[str]) -> 
         run=run["run"],
     )
     first = queries.first_policy(policies)
-    edges = _edges(run)
+    edges = slice_edges(run)
     drawn: dict[str, list[int]] = {}
     for row in found:
         if row["policy"] == first:
@@ -158,7 +158,7 @@ def _add(series: dict[str, list[int]], name: str, row: Row, slices: int) -> None
     series.setdefault(name, [0] * slices)[row["slice"]] += row["locked_ops"]
 
 
-def _edges(run: Row) -> list[float]:
+def slice_edges(run: Row) -> list[float]:
     """Borders of the run's slices in seconds since the first event; the last ends with the run."""
     length = run["last_ts"] - run["first_ts"]
     slices = length // run["slice_ns"] + 1

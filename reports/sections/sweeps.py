@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import inf
 from typing import TYPE_CHECKING
 
 from reports import queries
@@ -172,8 +173,10 @@ def _figure(key: str, points: Sequence[tuple[Point, Row]]) -> Chart:
 
 
 def _place(value: Value | None) -> tuple[float, ...]:
-    """What values of a setting are sorted by; 6.12 lies between 6.2 and 7.2."""
+    """What values of a setting are sorted by; 6.12 lies between 6.2 and 7.2, words behind all."""
     if isinstance(value, str):
+        if not value[:1].isdecimal():
+            return (inf, *map(ord, value))
         return tuple(float(number) for number in value.split("."))
     return (-1 if value is None else value,)
 

@@ -104,14 +104,14 @@ class Cache(slub.Cache):
         local = what[0].node == self.slub.node_of(cpu)
         return (self.free_to_pcs(cpu, what) if local else None) or self.below.free(cpu, what)
 
-    def kfree_rcu_batch(self, what: Any, _path: str = "") -> str:
-        """Without a sheaf: kfree_bulk, here at once."""
+    def kfree_bulk(self, what: Any) -> str:
+        """Without a sheaf here at once, of another node's object when its batch is due."""
         return self.below.free(self.slub.cpu, what)
 
     def kfree_rcu(self, cpu: int, what: Any, due: int) -> str:
         """Caches without sheaves do not ask for one."""
         if not self.shape.capacity:
-            return self.kfree_rcu_batch(what)
+            return self.kfree_bulk(what)
         return super().kfree_rcu(cpu, what, due)
 
 

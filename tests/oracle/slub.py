@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from allocsim.kernels.cache_shapes import SheafShape
 
 GRACE_PERIOD = 20_000_000  # ns
+KFREE_DRAIN = 5_000_000_000  # ns: KFREE_DRAIN_JIFFIES
+KVFREE_BULK_MAX_ENTR = 507
 PCS_BATCH_MAX = 32
 NOTHING = (-1, -1)
 
@@ -53,6 +55,14 @@ class Sheaf:
     of: Cache | None = None  # that cache
     capacity: int = 0
     nobarn: bool = False  # rcu_free_sheaf_nobarn is its callback
+
+
+@dataclass(eq=False)
+class Batch:
+    """struct kvfree_rcu_bulk_data, R3.60: of one CPU, here of one cache too."""
+
+    drain: int  # when the monitor takes it
+    objects: list[Found] = field(default_factory=list)
 
 
 @dataclass
@@ -85,7 +95,8 @@ class Cache:
         self.slabs: dict[int, Slab] = {}  # every slab by number
         self.created = 0
         self.no_recurse = False
-        self.after_grace: list[tuple[int, int, Sheaf]] = []  # when, CPU, sheaf
+        self.after_grace: list[tuple[int, int, Sheaf | Batch]] = []  # when, CPU, what
+        self.batches: dict[int, Batch] = {}  # by CPU
         self.prefilled: dict[int, Sheaf] = {}  # by run
         self.stat: Counter[str] = Counter()
 
@@ -385,11 +396,11 @@ class Cache:
     def kfree_rcu(self, cpu: int, what: Found, due: int) -> str:
         """kfree_rcu_sheaf; ``due`` is when the sheaf comes back if this fills it."""
         if what[0].node != self.slub.node_of(cpu):
-            return self.kfree_rcu_batch(what, "remote_free")
+            return self.batch(cpu, what)
         pcs, barn = self.pcs.setdefault(cpu, Pcs()), self.barn(cpu)
         if not self.shape.capacity:
             self.stat["free_rcu_sheaf_fail"] += 1
-            return self.kfree_rcu_batch(what)
+            return self.kfree_bulk(what)
         if pcs.rcu_free is None:
             if pcs.spare is not None and not pcs.spare.objects:
                 pcs.rcu_free, pcs.spare = pcs.spare, None
@@ -399,20 +410,37 @@ class Cache:
                 pcs.rcu_free = self.alloc_empty_sheaf()
         if pcs.rcu_free is None:
             self.stat["free_rcu_sheaf_fail"] += 1
-            return self.kfree_rcu_batch(what)
+            return self.kfree_bulk(what)
         pcs.rcu_free.objects.append(what)
         if len(pcs.rcu_free.objects) == self.shape.capacity:
-            self.after_grace.append((due, cpu, pcs.rcu_free))
-            self.after_grace.sort(key=itemgetter(0))
+            self.wait(due, cpu, pcs.rcu_free)
             pcs.rcu_free = None
         self.stat["free_rcu_sheaf"] += 1
         return "rcu_free"
 
-    def kfree_rcu_batch(self, what: Found, path: str = "slow_free") -> str:
-        """Without a sheaf: pages of pointers and kfree_bulk, here at once (R3.19, R3.20)."""
+    def wait(self, due: int, cpu: int, what: Sheaf | Batch) -> None:
+        """Among what waits, in the order in which it is due."""
+        self.after_grace.append((due, cpu, what))
+        self.after_grace.sort(key=itemgetter(0))
+
+    def batch(self, cpu: int, what: Found) -> str:
+        """R3.60: add_ptr_to_bulk_krc_lock, __schedule_delayed_monitor_work, kfree_rcu_monitor."""
+        now, page = self.slub.now, self.batches.get(cpu)
+        if page is None or now >= page.drain:
+            page = self.batches[cpu] = Batch(now + KFREE_DRAIN)
+            self.wait(page.drain + GRACE_PERIOD, cpu, page)
+        page.objects.append(what)
+        if len(page.objects) == KVFREE_BULK_MAX_ENTR:
+            self.after_grace = [each for each in self.after_grace if each[2] is not page]
+            self.wait(now + GRACE_PERIOD, cpu, page)
+            del self.batches[cpu]
+        return "remote_free"
+
+    def kfree_bulk(self, what: Found) -> str:
+        """Past the sheaves; where there was no sheaf to be had, here at once (R3.20)."""
         self.slab_free(what[0], [what[1]])
         self.stat["free_slowpath"] += 1
-        return path
+        return "slow_free"
 
     def rcu_callbacks(self, now: int) -> None:
         """rcu_free_sheaf, once a grace period is over, each on the CPU that filled the sheaf.
@@ -423,6 +451,12 @@ class Cache:
         event_cpu = self.slub.cpu
         while self.after_grace and self.after_grace[0][0] <= now:
             _, self.slub.cpu, sheaf = self.after_grace.pop(0)
+            if isinstance(sheaf, Batch):
+                if self.batches.get(self.slub.cpu) is sheaf:
+                    del self.batches[self.slub.cpu]
+                for what in reversed(sheaf.objects):
+                    self.kfree_bulk(what)
+                continue
             if sheaf.nobarn:
                 self.flush_unused(sheaf)
                 self.free_empty_sheaf(sheaf)
@@ -456,8 +490,9 @@ class Cache:
             for sheaf in reversed(node.empty):
                 self.free_empty_sheaf(sheaf)
             node.full, node.empty = [], []
-        for _, _, sheaf in self.after_grace:
-            sheaf.nobarn = True
+        for _, _, waits in self.after_grace:
+            if isinstance(waits, Sheaf):
+                waits.nobarn = True
         for sheaf in self.prefilled.values():
             sheaf.capacity = sheaf.capacity or self.shape.capacity
         self.shape, self.slub.kmalloc_caches[self.number] = shape, kmalloc_cache
@@ -471,9 +506,7 @@ class Cache:
             self.flush_unused(pcs.spare)
             self.free_empty_sheaf(pcs.spare)
         if pcs.rcu_free is not None:
-            due = self.slub.now + GRACE_PERIOD
-            self.after_grace.append((due, self.slub.cpu, pcs.rcu_free))
-            self.after_grace.sort(key=itemgetter(0))
+            self.wait(self.slub.now + GRACE_PERIOD, self.slub.cpu, pcs.rcu_free)
         if self.shape.capacity:
             self.flush_main(pcs)
             self.free_empty_sheaf(pcs.main)

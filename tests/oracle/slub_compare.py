@@ -22,6 +22,7 @@ from allocsim.slub.sheaves.sheaf_kmalloc import sheaf_kmalloc_caches
 from allocsim.slub.slub import Slub
 from tests.oracle.asked_sheaves import AskedSheaves as AskedSheavesOracle
 from tests.oracle.cpu_slabs import CpuSlabs as CpuSlabsOracle
+from tests.oracle.slub import Sheaf
 from tests.oracle.slub import Slub as Oracle
 
 if TYPE_CHECKING:
@@ -145,7 +146,8 @@ def _in_sheaves(cache: Cache) -> int:
     of_cpus = [(pcs.main, pcs.spare, pcs.rcu_free) for pcs in cache.pcs.values()]
     sheaves = [sheaf for each in of_cpus for sheaf in each if sheaf]
     sheaves += [sheaf for node in cache.nodes for sheaf in node.full]
-    sheaves += [*cache.prefilled.values(), *(sheaf for _, _, sheaf in cache.after_grace)]
+    waiting = [each for _, _, each in cache.after_grace if isinstance(each, Sheaf)]
+    sheaves += [*cache.prefilled.values(), *waiting]
     return sum(len(sheaf.objects) for sheaf in sheaves)
 
 

@@ -33,13 +33,14 @@ from allocsim.slub.sheaves.sheaf_steps import (
     put_empty,
     put_full,
 )
-from allocsim.slub.sheaves.steps import wait
+from allocsim.slub.sheaves.steps import batch, end_batch, wait
 from allocsim.slub.sheaves.structs import (
     ALLOC_FASTPATH,
     BARN_GET,
     BARN_GET_FAIL,
     BARN_PUT,
     BARN_PUT_FAIL,
+    BATCHED,
     CAPACITY,
     CELLS,
     DUE,
@@ -66,12 +67,14 @@ from allocsim.slub.sheaves.structs import (
     PAGES,
     PCS_SIZE,
     RCU_FREE,
+    ROOM,
     SHEAF_FLUSH,
     SHEAF_PREFILL_FAST,
     SHEAF_PREFILL_SLOW,
     SHEAF_REFILL,
     SHEAF_RETURN_FAST,
     SHEAF_RETURN_SLOW,
+    SHEAF_SIZE,
     SHEAVES_END,
     SIZE,
     SPARE,
@@ -94,6 +97,7 @@ _REFILLED, _REFILLED_NEW = int(AllocPath.REFILL_PARTIAL), int(AllocPath.REFILL_N
 _INSTALLED, _PUT = int(AllocPath.INSTALL_EMPTY), int(AllocPath.BARN_PUT)
 _FLUSHED, _FLUSHED_MAIN = int(AllocPath.FLUSH), int(AllocPath.FLUSH_MAIN)
 _PREFILLED, _RCU_FREED = int(AllocPath.FROM_SHEAF), int(AllocPath.RCU_FREE)
+_REMOTE_FREE = int(AllocPath.REMOTE_FREE)
 
 
 @dataclass(slots=True)
@@ -204,7 +208,7 @@ def lacks_room(s: AskedState, cpu: int) -> bool:
     b = s.above
     n = b.numbers
     return (
-        n[SHEAVES_END] + 4 * (CELLS + n[CAPACITY]) > len(b.sheaves)
+        n[SHEAVES_END] + 4 * n[SHEAF_SIZE] > len(b.sheaves)
         or n[MEMORY] + 4 * MEMORY_SIZE > len(b.memory)
         or lacks_bulk_room(s.below, cpu * _CPU_SIZE, n[CAPACITY] + 1)
     )
@@ -416,7 +420,8 @@ def free_rcu(  # noqa: PLR0913 - the cache, the request, and what is refused
     b = s.above
     n, pcs, sheaves, at = b.numbers, b.pcs, b.sheaves, cpu * PCS_SIZE
     if n[NODES] > 1 and not is_local(s, cpu, found):
-        return free_one(s.below, found, cpu * _CPU_SIZE, time)
+        batch(b, at, found, now)
+        return _REMOTE_FREE
     if pcs[at + RCU_FREE] == NONE:
         spare = pcs[at + SPARE]
         if spare != NONE and sheaves[spare + SIZE] == 0:
@@ -431,7 +436,7 @@ def free_rcu(  # noqa: PLR0913 - the cache, the request, and what is refused
     push(b, sheaf, found)
     if sheaves[sheaf + SIZE] == n[CAPACITY]:
         sheaves[sheaf + DUE] = now + n[GRACE] if due == NONE else due
-        sheaves[sheaf + FILLED_BY] = cpu
+        sheaves[sheaf + FILLED_BY] = at
         wait(b, sheaf)
         pcs[at + RCU_FREE] = NONE
     return _RCU_FREED
@@ -446,9 +451,15 @@ def callbacks(s: AskedState, times: Column, time: int) -> bool:
     n, sheaves = b.numbers, b.sheaves
     while n[WAITING] != NONE and sheaves[n[WAITING] + DUE] <= times[time]:
         sheaf = n[WAITING]
-        cpu = sheaves[sheaf + FILLED_BY]
+        cpu = sheaves[sheaf + FILLED_BY] // PCS_SIZE
         if lacks_room(s, cpu):
             return False
+        if sheaves[sheaf + ROOM] == BATCHED:
+            if sheaves[sheaf + SIZE]:
+                free_one(s.below, pop(b, sheaf), cpu * _CPU_SIZE, time)
+            else:
+                end_batch(b, sheaf)
+            continue
         n[WAITING] = sheaves[sheaf + NEXT_SHEAF]
         home = b.pcs[cpu * PCS_SIZE + HOME]
         if b.nodes[home + FULL_COUNT] < n[MAX_FULL]:

@@ -13,10 +13,10 @@ from allocsim.slub.sheaves.sheaf_steps import (
     flush_main,
     free_sheaf,
     get_full,
-    sheaf_size,
 )
 from allocsim.slub.sheaves.steps import lacks_room, wait
 from allocsim.slub.sheaves.structs import (
+    BATCHED,
     CAPACITY,
     DUE,
     EMPTY,
@@ -30,6 +30,7 @@ from allocsim.slub.sheaves.structs import (
     NONE,
     RCU_FREE,
     ROOM,
+    SHEAF_SIZE,
     SHEAVES_END,
     SIZE,
     SPARE,
@@ -89,7 +90,8 @@ def drop_barns(c: SheafState) -> bool:
             free_sheaf(c, sheaf, 0, 0)
     sheaf = c.numbers[WAITING]
     while sheaf != NONE:
-        sheaves[sheaf + ROOM] = NONE
+        if sheaves[sheaf + ROOM] != BATCHED:
+            sheaves[sheaf + ROOM] = NONE
         sheaf = sheaves[sheaf + NEXT_SHEAF]
     return True
 
@@ -102,6 +104,6 @@ def new_main(c: SheafState, cpu: int) -> None:
         return
     # The one that all CPUs share, which is nobody's memory (R3.11).
     sheaf = n[SHEAVES_END]
-    n[SHEAVES_END] += sheaf_size(c)
+    n[SHEAVES_END] += n[SHEAF_SIZE]
     c.sheaves[sheaf + SIZE], c.sheaves[sheaf + ROOM] = 0, 0
     c.pcs[cpu + MAIN] = sheaf

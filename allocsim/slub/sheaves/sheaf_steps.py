@@ -19,7 +19,6 @@ from allocsim.slub.sheaves.structs import (
     FULL_COUNT,
     HEAD,
     HOME,
-    LARGEST,
     LIST_LOCK,
     LISTED,
     MEMORY,
@@ -38,6 +37,7 @@ from allocsim.slub.sheaves.structs import (
     SHEAF_FLUSH,
     SHEAF_FREE,
     SHEAF_REFILL,
+    SHEAF_SIZE,
     SHEAVES_END,
     SIZE,
     UNUSED_SHEAF,
@@ -85,7 +85,7 @@ def empty_sheaf(c: SheafState, cpu: int, time: int, refused: int) -> int:
         n[UNUSED_SHEAF] = c.sheaves[sheaf + NEXT_SHEAF]
     else:
         sheaf = n[SHEAVES_END]
-        n[SHEAVES_END] += sheaf_size(c)
+        n[SHEAVES_END] += n[SHEAF_SIZE]
     c.sheaves[sheaf + SIZE], c.sheaves[sheaf + ROOM] = 0, n[CAPACITY]
     note_sheaf(c, sheaf, cpu, time, +1)
     return sheaf
@@ -100,16 +100,11 @@ def free_sheaf(c: SheafState, sheaf: int, cpu: int, time: int) -> None:
     note_sheaf(c, sheaf, cpu, time, -1)
 
 
-def sheaf_size(c: SheafState) -> int:
-    """Numbers in a sheaf's struct."""
-    return CELLS + max(c.numbers[LARGEST], 1)
-
-
 def note_sheaf(c: SheafState, sheaf: int, cpu: int, time: int, way: int) -> None:
     """Note that a sheaf's memory is asked for, or given back (sheaf_kmalloc)."""
     n, memory = c.numbers, c.memory
     at = n[MEMORY]
-    memory[at], memory[at + 1], memory[at + 2] = time, cpu // PCS_SIZE, sheaf // sheaf_size(c) - 1
+    memory[at], memory[at + 1], memory[at + 2] = time, cpu // PCS_SIZE, sheaf // n[SHEAF_SIZE] - 1
     memory[at + 3], memory[at + 4] = way, n[PAGES] // PAGE_SIZE
     n[MEMORY] = at + MEMORY_SIZE
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from allocsim.kernels.slub_rules import KFREE_DRAIN_NS, KFREE_PAGE
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 from allocsim.slub.cache_model import FAILED
 from allocsim.slub.node_partial import INDEX_BITS
@@ -38,6 +39,8 @@ from allocsim.slub.sheaves.structs import (
     BARN_GET_FAIL,
     BARN_PUT,
     BARN_PUT_FAIL,
+    BATCH,
+    BATCHED,
     CAPACITY,
     CELLS,
     CREATED,
@@ -79,9 +82,11 @@ from allocsim.slub.sheaves.structs import (
     SHEAF_PREFILL_SLOW,
     SHEAF_RETURN_FAST,
     SHEAF_RETURN_SLOW,
+    SHEAF_SIZE,
     SHEAVES_END,
     SIZE,
     SPARE,
+    UNUSED_BATCH,
     UNUSED_COUNT,
     WAITING,
     WAITING_LAST,
@@ -251,8 +256,8 @@ def lacks_room(c: SheafState) -> bool:
     return (
         (n[UNUSED_COUNT] < most and n[UNUSED_COUNT] < n[CREATED] + len(c.older) + new + 4)
         or n[CREATED] + new > n[ORDERED]
+        or n[SHEAVES_END] + 4 * n[SHEAF_SIZE] > len(c.sheaves)
         or n[PAGES] + PAGE_SIZE * (most + new) > len(c.pages)
-        or n[SHEAVES_END] + 4 * (CELLS + most) > len(c.sheaves)
         or n[MEMORY] + 4 * MEMORY_SIZE > len(c.memory)
     )
 
@@ -486,7 +491,8 @@ def free_rcu(  # noqa: PLR0913 - the cache, the request, and what is refused
     n, pcs, sheaves = c.numbers, c.pcs, c.sheaves
     sheaf = NONE
     if not is_local(c, cpu, found):
-        return slow_free(c, cpu, found, time, _REMOTE_FREE)
+        batch(c, cpu, found, now)
+        return _REMOTE_FREE
     if n[CAPACITY]:
         sheaf = rcu_sheaf(c, cpu, time, refused)
     if sheaf == NONE:
@@ -501,6 +507,53 @@ def free_rcu(  # noqa: PLR0913 - the cache, the request, and what is refused
         wait(c, sheaf)
         pcs[cpu + RCU_FREE] = NONE
     return _RCU_FREED
+
+
+def batch(c: SheafState, cpu: int, found: int, now: int) -> None:
+    """Let an object of kfree_rcu wait in a CPU's page of pointers (R3.60).
+
+    mm/slab_common.c:add_ptr_to_bulk_krc_lock, __schedule_delayed_monitor_work (7.2).
+    """
+    n, sheaves, page = c.numbers, c.sheaves, c.pcs[cpu + BATCH]
+    if page == NONE or now + n[GRACE] >= sheaves[page + DUE]:
+        page = n[UNUSED_BATCH]
+        if page != NONE:
+            n[UNUSED_BATCH] = sheaves[page + NEXT_SHEAF]
+        else:
+            page = n[SHEAVES_END]
+            n[SHEAVES_END] += n[SHEAF_SIZE]
+        sheaves[page + SIZE], sheaves[page + ROOM] = 0, BATCHED
+        sheaves[page + DUE], sheaves[page + FILLED_BY] = now + KFREE_DRAIN_NS + n[GRACE], cpu
+        c.pcs[cpu + BATCH] = page
+        wait(c, page)
+    push(c, page, found)
+    if sheaves[page + SIZE] == KFREE_PAGE:
+        c.pcs[cpu + BATCH] = NONE
+        no_longer_wait(c, page)
+        sheaves[page + DUE] = now + n[GRACE]
+        wait(c, page)
+
+
+def no_longer_wait(c: SheafState, sheaf: int) -> None:
+    """Take a sheaf out of those that wait."""
+    n, before, at = c.numbers, NONE, c.numbers[WAITING]
+    while at != sheaf:
+        before, at = at, c.sheaves[at + NEXT_SHEAF]
+    if before == NONE:
+        n[WAITING] = c.sheaves[sheaf + NEXT_SHEAF]
+    else:
+        c.sheaves[before + NEXT_SHEAF] = c.sheaves[sheaf + NEXT_SHEAF]
+    if n[WAITING_LAST] == sheaf:
+        n[WAITING_LAST] = before
+
+
+def end_batch(c: SheafState, page: int) -> None:
+    """A page of pointers that is empty, and the first of what waits, is done with."""
+    n, cpu = c.numbers, c.sheaves[page + FILLED_BY]
+    n[WAITING] = c.sheaves[page + NEXT_SHEAF]
+    if c.pcs[cpu + BATCH] == page:
+        c.pcs[cpu + BATCH] = NONE
+    c.sheaves[page + NEXT_SHEAF], n[UNUSED_BATCH] = n[UNUSED_BATCH], page
 
 
 def wait(c: SheafState, sheaf: int) -> None:
@@ -537,6 +590,7 @@ def rcu_sheaf(c: SheafState, cpu: int, time: int, refused: int) -> int:
 def callbacks(c: SheafState, times: Column, time: int) -> bool:
     """Sheaves whose grace period is over, each on the CPU that filled it; False: lacks room.
 
+    Pages of pointers likewise: mm/slab_common.c:kvfree_rcu_bulk (7.2).
     mm/slub.c:rcu_free_sheaf (7.2), a callback of call_rcu: slabs and the sheaf's memory are freed
     from that CPU.
     """
@@ -545,8 +599,14 @@ def callbacks(c: SheafState, times: Column, time: int) -> bool:
         if lacks_room(c):
             return False
         sheaf = n[WAITING]
-        n[WAITING] = sheaves[sheaf + NEXT_SHEAF]
         cpu = sheaves[sheaf + FILLED_BY]
+        if sheaves[sheaf + ROOM] == BATCHED:
+            if sheaves[sheaf + SIZE]:
+                slow_free(c, cpu, pop(c, sheaf), time, _REMOTE_FREE)
+            else:
+                end_batch(c, sheaf)
+            continue
+        n[WAITING] = sheaves[sheaf + NEXT_SHEAF]
         if sheaves[sheaf + ROOM] == NONE:
             # mm/slub.c:rcu_free_sheaf_nobarn (7.2), R3.27
             flush(c, sheaf, cpu, time)

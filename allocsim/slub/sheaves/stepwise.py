@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from allocsim.kernels.slub_rules import KFREE_PAGE
 from allocsim.page_alloc.nodes import one_node
 from allocsim.slub.columns import (
     as_column,
@@ -31,6 +32,7 @@ from allocsim.slub.requests import Op
 from allocsim.slub.sheaves import change_steps, steps, structs
 from allocsim.slub.sheaves.slab_steps import home_of, listed_slab, to_list
 from allocsim.slub.sheaves.structs import (
+    BATCHED,
     CELLS,
     FREE,
     MAIN,
@@ -94,17 +96,20 @@ class Stepwise:
         self._older_nodes = older_nodes
         self.freelist_order = freelist_order
         self.prefilled: dict[int, int] = {}  # sheaves handed out, by the run they serve
-        self.sheaf_size = CELLS + max(largest, 1)
+        batch = KFREE_PAGE if nodes.count > 1 else 1
+        self.sheaf_size = CELLS + max(largest, batch)
         self.struct_size = FREE + max(shape.objects, shape.min_objects)
         n = [0] * structs.NUMBERS
         for at in (
             structs.UNUSED_SHEAF,
+            structs.UNUSED_BATCH,
             structs.WAITING,
             structs.WAITING_LAST,
         ):
             n[at] = NONE
         n[structs.UNUSED] = NONE
-        n[structs.LARGEST], n[structs.MOST] = largest, largest + 4
+        n[structs.LARGEST], n[structs.SHEAF_SIZE] = largest, self.sheaf_size
+        n[structs.MOST] = largest + 4
         n[structs.MOST_NEW] = 2 * (largest // shape.min_objects + 2)
         self._take_over(n)
         n[structs.BEST_ORDER], n[structs.BEST_OBJECTS] = shape.order, shape.objects
@@ -312,8 +317,9 @@ class Stepwise:
 
     def in_sheaves(self) -> int:
         """Objects in all sheaves, wherever they are."""
-        end = self.state.numbers[structs.SHEAVES_END]
-        return int(sum(self.state.sheaves[self.sheaf_size + SIZE : end : self.sheaf_size]))
+        cells, size = self.state.sheaves, self.sheaf_size
+        sheaves = range(size, self.state.numbers[structs.SHEAVES_END], size)
+        return int(sum(cells[each + SIZE] for each in sheaves if cells[each + ROOM] != BATCHED))
 
     def partial(self) -> list[tuple[int, list[int]]]:
         """As SheafCache has it."""
@@ -360,7 +366,7 @@ class Stepwise:
         """Make room for the sheaves that one more event may need."""
         c = self.state
         n = c.numbers
-        grow(c, "sheaves", n[structs.SHEAVES_END] + 4 * (CELLS + self.largest + 4))
+        grow(c, "sheaves", n[structs.SHEAVES_END] + 4 * self.sheaf_size)
         grow(c, "memory", n[structs.MEMORY] + 4 * MEMORY_SIZE)
 
     def _more_structs(self) -> None:

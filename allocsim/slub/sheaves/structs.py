@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 
 NONE = -1  #: no sheaf, no slab; a slab without a free object
 SMALL = -2  #: likewise, of the fallback order
+BATCHED = -2  #: no sheaf, but a page of pointers (R3.60)
 
-#: A CPU (struct slub_percpu_sheaves): its sheaves; its node.
-MAIN, SPARE, RCU_FREE, HOME, PCS_SIZE = range(5)
+#: A CPU (struct slub_percpu_sheaves): its sheaves; its node; what kfree_rcu batches.
+MAIN, SPARE, RCU_FREE, HOME, BATCH, PCS_SIZE = range(6)
 #: A node (struct node_barn, struct kmem_cache_node; R3.25): full and empty sheaves of its barn, by
 #: their first one, and how many; its partial list; whether it has memory.
 FULL, FULL_COUNT, EMPTY, EMPTY_COUNT, HEAD, TAIL, LISTED, MEMORY_OF, NODE_SIZE = range(9)
 #: A sheaf: how many objects it has; the next sheaf, where it is one of a list; the CPU that filled
 #: it by kfree_rcu, and when its grace period is over; its own capacity, NONE where it is to go past
-#: the barn (R3.27); its objects, the next to be taken last. The first struct is no sheaf but a
-#: place for objects on their way.
+#: the barn (R3.27), BATCHED; its objects, the next to be taken last. The first struct is no sheaf
+#: but a place for objects on their way.
 SIZE, NEXT_SHEAF, FILLED_BY, DUE, ROOM, CELLS = range(6)
 #: A slab: its key, as in Placement; NONE or SMALL; free objects; its neighbours on the partial
 #: list; its free objects, the head of the free list last.
@@ -39,9 +40,10 @@ COUNTERS = counted(Generation.SHEAVES)
 #: Places in ``numbers``: the kernel's counters, in the order of COUNTERS; lists of sheaves, by
 #: their first one; where their structs end; slabs made, and how many may be made of the orders at
 #: hand; structs without a slab; how much of ``pages`` and ``memory`` is used; the cache's shape and
-#: the rules' numbers, of which ``LARGEST`` is the most that its capacity ever is, ``MOST`` the most
-#: slabs that one event puts on a list or takes off it, ``MOST_NEW`` the most it makes, and ``BASE``
-#: the key of its first slab; how many nodes there are.
+#: the rules' numbers, of which ``LARGEST`` is the most that its capacity ever is, ``SHEAF_SIZE``
+#: how long a sheaf's struct is, ``MOST`` the most slabs that one event puts on a list or takes off
+#: it, ``MOST_NEW`` the most it makes, and ``BASE`` the key of its first slab; how many nodes there
+#: are.
 (
     ALLOC_FASTPATH,
     ALLOC_SLOWPATH,
@@ -70,6 +72,7 @@ COUNTERS = counted(Generation.SHEAVES)
     FREELIST_CMPXCHG,
     ALLOC_NODE_MISMATCH,
     UNUSED_SHEAF,
+    UNUSED_BATCH,
     WAITING,
     WAITING_LAST,
     SHEAVES_END,
@@ -81,6 +84,7 @@ COUNTERS = counted(Generation.SHEAVES)
     MEMORY,
     CAPACITY,
     LARGEST,
+    SHEAF_SIZE,
     MOST,
     MOST_NEW,
     BEST_ORDER,
@@ -95,7 +99,7 @@ COUNTERS = counted(Generation.SHEAVES)
     BASE,
     NODES,
     NUMBERS,
-) = range(52)
+) = range(54)
 PAGE_SIZE = 6  #: numbers of a page request: event, CPU, slab, order, +1 or -1, node
 MEMORY_SIZE = 5  #: of a sheaf made or freed: event, CPU, sheaf, +1 or -1, page requests before it
 

@@ -18,8 +18,8 @@ TOP = 12  #: caches shown
 _ROWS = """
     SELECT own.*, inside.* EXCLUDE (run, cache) FROM (
         SELECT run, cache, account, account_how, charges_how, charged_objects, charged_bytes, slabs,
-            objects, vector_bytes, kmallocs_low AS all_low, kmallocs_high AS all_high,
-            kmalloc_bytes_low AS bytes_low, kmalloc_bytes_high AS bytes_high, recorded_kmallocs
+            vector_bytes, kmallocs_low AS all_low, kmallocs_high AS all_high,
+            kmalloc_bytes_low AS bytes_low, kmalloc_bytes_high AS bytes_high
         FROM obj_ext_vectors WHERE run = $run AND scheme = 'kmalloc'
     ) AS own
     INNER JOIN (
@@ -28,6 +28,10 @@ _ROWS = """
         FROM obj_ext_vectors WHERE run = $run AND scheme = 'in slab'
     ) AS inside USING (run, cache)
     ORDER BY bytes_high DESC, cache
+"""
+_RECORDED = """
+    SELECT count(*) AS vectors FROM object_events INNER JOIN call_sites USING (run, call_site)
+    WHERE run = $run AND event = 'kmalloc' AND starts_with(symbol, 'alloc_slab_obj_exts')
 """
 _ABOUT = with_titles(
     "A slab whose objects are charged to a memory cgroup has a vector of slabobj_ext, 8 bytes an "
@@ -56,17 +60,17 @@ def blocks(connection: DuckDBPyConnection, run: int) -> list[Block]:
         return []
     return [
         Heading("Charged objects"),
-        Text(f"{_ABOUT} {_SINCE[found[0]['charges_how']]} {_kernel(found)}".rstrip()),
+        Text(f"{_ABOUT} {_SINCE[found[0]['charges_how']]} {_kernel(connection, run)}"),
         _table(found),
     ]
 
 
-def _kernel(found: list[Row]) -> str:
-    """How many vectors the recorded kernel itself kmalloc'd."""
-    if found[0]["recorded_kmallocs"] is None:
+def _kernel(connection: DuckDBPyConnection, run: int) -> str:
+    """How many vectors the recorded kernel itself kmalloc'd, those of unknown caches too."""
+    [row] = queries.rows(connection, _RECORDED, run=run)
+    if not row["vectors"]:
         return "The recording shows no kmalloc of a vector: as if a memory cgroup were there."
-    total = sum(row["recorded_kmallocs"] for row in found)
-    return f"The recorded kernel kmalloc’d {wording.plural(total, 'vector')} ●."
+    return f"The recorded kernel kmalloc’d {wording.plural(row['vectors'], 'vector')} ●."
 
 
 def _table(found: list[Row]) -> Table:

@@ -18,6 +18,7 @@ from reports.render.document import (
     Text,
 )
 from reports.rules import with_titles
+from reports.sections.kinds import slice_edges
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -66,7 +67,7 @@ def blocks(connection: DuckDBPyConnection, simulated: int) -> list[Block]:
         Heading(f"Who waits at locks (run {simulated})"),
         Text(_ABOUT + times),
         _table(found),
-        *_chart(connection, simulated, found),
+        *_chart(connection, trace, found),
         *_unseen(connection, simulated),
     ]
 
@@ -107,21 +108,22 @@ def _table(found: list[Row]) -> Table:
     )
 
 
-def _chart(connection: DuckDBPyConnection, simulated: int, found: list[Row]) -> list[Block]:
+def _chart(connection: DuckDBPyConnection, run: Row, found: list[Row]) -> list[Block]:
     """When the locks of the first rows are met held, at most."""
     shown = [(row["lock"], row["of"]) for row in found if row["met_high"]][:4]
-    rows = queries.rows(connection, _SLICES, run=simulated)
+    rows = queries.rows(connection, _SLICES, run=run["run"])
     if not shown or not rows:
         return []
-    last = max(row["slice"] for row in rows)
-    lines = {f"{_NAMES[lock]} {of}": [0.0] * (last + 1) for lock, of in shown}
+    edges = slice_edges(run)
+    lines = {f"{_NAMES[lock]} {of}": [0.0] * (len(edges) - 1) for lock, of in shown}
     for row in rows:
         if (row["lock"], row["of"]) in shown:
             lines[f"{_NAMES[row['lock']]} {row['of']}"][row["slice"]] = row["met_high"]
     return [
         Chart(
-            "Requests that meet the lock held, at most, over the time of the run.",
-            [OverTime(range(last + 2), {}, lines, "requests a slice", "slice of time")],
+            f"Requests that meet {wording.listed(list(lines))} held, at most, over the time of the "
+            f"run, in slices of {wording.duration(run['slice_ns'])}.",
+            [OverTime(edges, {}, lines, "requests a slice", "s since the first event")],
             view="lock_contention",
         )
     ]

@@ -4,8 +4,8 @@
 -- A size class is kmalloc-N with its copies (R3.51, R3.52): kmalloc-rnd-01-N or kmalloc-part-01-N and
 -- on, kmalloc-N@site where each call site has a cache of its own, and merged-N, the objects of caches
 -- that are merged with kmalloc-N where it has no copies. kmalloc-cg, -rcl and dma are not among them.
--- It is memory of slabs made in the recording; those older than it are the same whatever the
--- settings. All is the model's (inferred; with copies assumed: which call sites share one).
+-- It is memory of slabs made in the recording, without those older than it, of which the model knows
+-- what events touch. All is inferred; with copies it is assumed which call sites share one.
 --
 -- Columns:
 --   run           Simulated run.

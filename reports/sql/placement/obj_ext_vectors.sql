@@ -21,7 +21,7 @@
 -- recorded kernel's (sysfs); without a snapshot no vector lies there (assumed). A free pointer that
 -- RCU or a constructor keeps out of the object is taken to lie behind it (assumed). Left out: what
 -- kmallocs of vectors do to slabs of kmalloc, vectors for allocation profiling itself (of more slabs,
--- while it is on), and charges of objects without an event.
+-- while it is on), charges of objects without an event, and all of objects of unknown cache.
 --
 -- Columns:
 --   run                Recorded or simulated run.
@@ -238,7 +238,7 @@ vectors as (
         facts.run,
         asks.of_vector,
         asks.bytes_alloc,
-        first_value(case when not asks.of_vector then asks.cache end ignore nulls) over (
+        first_value(case when not asks.of_vector then coalesce(asks.cache, -1) end ignore nulls) over (
             partition by facts.run, facts.cpu, facts.pid
             order by facts.seq
             rows between current row and unbounded following

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
@@ -20,9 +21,12 @@ from tests.allocsim.slub.sheaves.test_stepwise import traces as sheaf_traces
 from tests.allocsim.slub.slub_traces import random_trace
 from tests.allocsim.slub.test_slub import traces as older_traces
 from tests.conftest import examples
+from tests.oracle.slub import GRACE_PERIOD, KFREE_DRAIN, KVFREE_BULK_MAX_ENTR
 from tests.oracle.slub_compare import Outcome, Trace, assert_equal, by_model, by_oracle
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from allocsim.kernels.profile import Profile
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
@@ -140,6 +144,65 @@ def test_a_node_asked_for_is_had_past_the_sheaves() -> None:
     """R3.25, by hand: the other node's new slab, then the rest of it, then its own sheaf."""
     asked = [(0, Op.ALLOC, 0, 1), (0, Op.ALLOC, 1, 1), (0, Op.ALLOC, 2, 0), (0, Op.ALLOC, 3, 0)]
     assert paths(TWO, *asked) == ["slow_new", "slow_partial", "refill_new", "main_hit"]
+
+
+BATCHING = [LINUX_6_18, LINUX_7_2]
+
+
+def of_two_nodes(profile: Profile, rows: Sequence[tuple[int, int, int, int]]) -> Trace:
+    """Of (moment [ns], CPU, op, handle), for caches that CPUs of two nodes share."""
+    [shape] = cache_shapes(profile, [("vm_area_struct", 184)], 2)
+    requests = [
+        (seq, cpu, 0, op, handle, ts, 0, 0, -1, NO_NODE)
+        for seq, (ts, cpu, op, handle) in enumerate(rows)
+    ]
+    return Trace([shape], 2, requests, nodes=TWO, profile=profile)
+
+
+def freed_past_the_sheaves(trace: Trace) -> int:
+    """How many frees the kernel would have counted so, by the model, which equals the oracle."""
+    assert_equal(trace, 100)
+    return by_model(trace, 100).counters[0]["free_slowpath"]
+
+
+@pytest.mark.parametrize("profile", BATCHING)
+def test_kfree_rcu_of_another_node_waits_for_a_drain_and_a_grace_period(profile: Profile) -> None:
+    """R3.60, by hand: 5 s behind the first of a page; one behind that begins the next page."""
+    allocations = [(0, 0, Op.ALLOC, handle) for handle in range(64)]
+    end = KFREE_DRAIN + GRACE_PERIOD
+    frees = [(0, 1, Op.FREE_RCU, 0), (KFREE_DRAIN - 1, 1, Op.FREE_RCU, 1)]
+    late = (KFREE_DRAIN, 1, Op.FREE_RCU, 2)
+    for moment, expected in ((end - 1, 0), (end, 2), (KFREE_DRAIN + end - 1, 2), (2 * end, 3)):
+        rows = [*allocations, *frees, late, (moment, 0, Op.ALLOC, 64)]
+        assert freed_past_the_sheaves(of_two_nodes(profile, rows)) == expected
+
+
+@pytest.mark.parametrize("profile", BATCHING)
+def test_a_page_of_kfree_rcu_that_is_full_waits_for_a_grace_period(profile: Profile) -> None:
+    """R3.60, by hand: 507 of 510; the other three are of a new page."""
+    rows = [(0, 0, Op.ALLOC, handle) for handle in range(510)]
+    rows += [(0, 1, Op.FREE_RCU, handle) for handle in range(510)]
+    for moment, expected in ((GRACE_PERIOD - 1, 0), (GRACE_PERIOD, KVFREE_BULK_MAX_ENTR)):
+        trace = of_two_nodes(profile, [*rows, (moment, 0, Op.ALLOC, 510)])
+        assert freed_past_the_sheaves(trace) == expected
+
+
+@pytest.mark.parametrize("profile", BATCHING)
+def test_pages_of_kfree_rcu_among_sheaves_that_wait(profile: Profile) -> None:
+    """Objects of both nodes, freed in all ways for some drains."""
+    rng = np.random.default_rng(3)
+    rows, live, now = [], [], 0
+    for handle in range(6000):
+        now += int(rng.choice([0, 1, GRACE_PERIOD // 3, KFREE_DRAIN // 60]))
+        if len(live) > 600 or (live and rng.random() < 0.4):
+            op = Op.FREE if rng.random() < 0.2 else Op.FREE_RCU
+            gone = live.pop(int(rng.integers(len(live))))
+            rows.append((now, int(rng.random() < 0.8), op, gone))
+        rows.append((now, int(rng.random() < 0.2), Op.ALLOC, handle))
+        live.append(handle)
+    trace = of_two_nodes(profile, rows)
+    assert freed_past_the_sheaves(trace) > 2 * KVFREE_BULK_MAX_ENTR
+    assert_equal(trace, 10_000)
 
 
 def test_sheaves_above_cpu_slabs_keep_to_their_node() -> None:

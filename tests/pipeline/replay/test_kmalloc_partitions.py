@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
+import shutil
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
+import duckdb
 import pytest
 
 from allocsim.kernels.kmalloc_partitions import EACH_SITE
 from allocsim.kernels.profile import PROFILES
 from allocsim.kernels.settings import KERNEL, PARTITION_SEED, PARTITIONS
 from pipeline.errors import UsageError
+from pipeline.processes.progress import Progress
 from pipeline.replay.pricing import find_policies
 from pipeline.replay.recorded import replay_trace
 from pipeline.replay.settings import check_for_trace, parse_settings
 from pipeline.replay.simulated import simulate_run
 from pipeline.trace_set.reader import TraceSet
+from pipeline.validation.run import validate_traces
+from reports.render.document import Table
+from reports.sections import sweeps
 from tests.conftest import ROOT
 from tests.oracle.whole_path import WHOLE, WholePath, ask
 
@@ -204,6 +211,12 @@ def test_least_slabs_of_a_call_site_hold_its_peak(db: Path) -> None:
 _KMALLOC_SITES = "SELECT DISTINCT call_site FROM object_events WHERE event = 'kmalloc'"
 
 
+def test_a_report_has_them_in_order_of_how_many_there_are(db: Path) -> None:
+    with duckdb.connect(db, read_only=True) as connection:
+        [table] = [each for each in sweeps.blocks(connection, 1) if isinstance(each, Table)][:1]
+    assert [row[0] for row in table.rows] == ["kernel’s own", "1", "16", "16", "sites"]
+
+
 def test_no_cache_of_a_site_has_less_than_the_least(db: Path) -> None:
     """Simulated with a cache for each call site, of which no object is on an older slab."""
     least = {
@@ -247,3 +260,66 @@ def _refused_text(given: str) -> str:
     with pytest.raises(UsageError) as error:
         parse_settings([given])
     return str(error.value)
+
+
+@pytest.fixture(scope="module")
+def of_copies(tmp_path_factory: pytest.TempPathFactory) -> TraceSet:
+    """The recording, as if its kernel had copies: by names in its snapshots."""
+    folder = tmp_path_factory.mktemp("traces") / NAME
+    shutil.copytree(ROOT / "traces" / NAME, folder)
+    for file in folder.glob("snapshots/*/s*"):
+        lines = file.read_text().splitlines()
+        for line in list(lines):
+            if found := re.match(r"kmalloc-([0-9]+k?) ", line):
+                lines += [
+                    f"kmalloc-part-{number:02}-{found[1]} {line[found.end() :]}"
+                    for number in range(1, 16)
+                ]
+        file.write_text("\n".join([*lines, ""]))
+    return TraceSet.open(folder)
+
+
+def test_a_recorded_kernel_with_copies_is_simulated_with_them(
+    tmp_path: Path, of_copies: TraceSet, db: Path
+) -> None:
+    own = tmp_path / "own.duckdb"
+    recorded = replay_trace(of_copies, own, find_policies([]))
+    for settings in ({}, {PARTITION_SEED: 5}, {PARTITIONS: 1}):
+        simulate_run(of_copies, own, recorded, settings, window_rows=20_000)
+    why = [what for (what,) in ask(own, "SELECT what_if FROM runs WHERE run > 1 ORDER BY run")]
+    assert why == [None, None, "settings changed"]
+    for run, same in ((2, SIXTEEN), (3, ANOTHER_SEED), (4, AS_IT_WAS)):
+        of = "SELECT seq, path, slab, idx FROM placed_events WHERE run = {} ORDER BY seq"
+        assert ask(own, of.format(run)) == ask(db, of.format(same))
+    assert ask(own, "SELECT kmalloc_copies FROM quality") == [(15,)]
+    assert ask(db, "SELECT kmalloc_copies FROM quality") == [(0,)]
+    spread = ask(own, "SELECT kmalloc_sites_spread FROM placement_quality ORDER BY run")
+    assert spread[0] == spread[1] > spread[2] == (0,)
+    # The latest that is no what-if, a cache with its copies.
+    made: Counter[str] = Counter()
+    for name, slabs in ask(
+        own,
+        "SELECT name, slab_allocs FROM placed_caches JOIN caches USING (run, cache) WHERE run = 3",
+    ):
+        made[re.sub("-part-[0-9]+", "", name)] += slabs
+    said = dict(ask(own, "SELECT cache, simulated_allocs FROM cache_summary"))
+    assert len(said) > 20
+    assert {name: slabs or 0 for name, slabs in said.items()} == {name: made[name] for name in said}
+
+
+def test_it_is_validated_by_size_class(
+    tmp_path: Path, of_copies: TraceSet, trace: TraceSet
+) -> None:
+    """The kernel's figures of a cache are those of it and its copies together."""
+    figures = []
+    for number, each in enumerate((trace, of_copies)):
+        found = tmp_path / f"{number}.duckdb"
+        assert not validate_traces([each.path], found, Progress()).failed
+        figures.append(
+            ask(
+                found,
+                "SELECT quantity, scope, kernel FROM validation WHERE kernel > 0 ORDER BY ALL",
+            )
+        )
+    assert len(figures[0]) > 20
+    assert figures[0] == figures[1]

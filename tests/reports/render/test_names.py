@@ -130,3 +130,13 @@ def test_json_gives_the_name_back(name: str) -> None:
 @given(NAMES)
 def test_a_pdf_can_be_made_of_any_name(name: str) -> None:
     assert render(report_of(name)).startswith(b"%PDF-")
+
+
+def test_names_of_functions_break_where_a_column_of_a_pdf_is_narrow() -> None:
+    def pages(name: str) -> int:
+        columns = (TableColumn("f", numeric=False, share=1), TableColumn("w " * 60, numeric=False))
+        rows = [[Mono(name), "w " * 50]] * 120
+        sections = [Section("t", "s", [Table("c", columns, rows)])]
+        return len(re.findall(rb"/Type\s*/Page\b", render(Report("t", "f", sections, []))))
+
+    assert pages("__a_vmalloc_node_range_noprof") > pages("x" * 29)
