@@ -216,7 +216,7 @@ def _pressure(row: Row) -> list[tuple[str, str, str, str]]:
         ("Folios reclaim wrote ●", "folios_written", "", "To swap or to files."),
         ("Compactions ●", "compactions", "", "Not replayed: pages stay where they were."),
     )
-    around = "By vmstat, between the snapshots: in the recording and around it (I14)."
+    around = "By vmstat, between the snapshots: in the recording and around it."
     counted = (
         ("Direct reclaims, around it ●", "allocstalls", share, around),
         ("Pages direct reclaim freed ●", "pages_reclaimed_direct", "", "Likewise."),
