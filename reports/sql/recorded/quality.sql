@@ -190,7 +190,7 @@ select
     left_out.requests_left_out_pct,
     pressure.direct_reclaims,
     100 * coalesce(
-        if(traces.lost_events + traces.lost_gaps > 0, null, pressure.direct_reclaims),
+        case when traces.lost_events + traces.lost_gaps = 0 then pressure.direct_reclaims end,
         counts.allocstalls
     ) / nullif(page_counts.page_allocs, 0) as direct_reclaim_pct,
     pressure.kswapd_wakes,
