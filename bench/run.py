@@ -50,7 +50,7 @@ BENCHMARKS = (
             f"The SLUB layer alone, against {what}",
             ("bench/slub.py", "--against", what.lower(), *_SHORT),
         )
-        for what in ("caches", "CPUs", "windows")
+        for what in ("caches", "CPUs", "nodes", "windows")
     ),
     ("Many traces", ("bench/many.py", "traces")),
     ("Many windows", ("bench/many.py", "windows")),
