@@ -337,7 +337,7 @@ class Cache:
 
     def ask_sheaf(self, cpu: int, run: int, wanted: int) -> None:
         """A call for a prefilled sheaf, for more objects in it, or of its return (0)."""
-        if not self.shape.capacity:
+        if not self.shape.capacity and run not in self.prefilled:
             return
         if run not in self.prefilled:
             sheaf = None
@@ -780,7 +780,7 @@ class Slub:
             cache.ask_sheaf(cpu, run, left)
             return ("ignored", *NOTHING)
         if op > 0:
-            if op == Op.FROM_SHEAF and cache.shape.capacity:
+            if op == Op.FROM_SHEAF and (cache.shape.capacity or run in cache.prefilled):
                 path, found = cache.alloc_from_sheaf(cpu, run, left)
             else:
                 path, found = cache.alloc(cpu, node)

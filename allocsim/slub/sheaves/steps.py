@@ -207,12 +207,12 @@ def replay(  # noqa: C901, PLR0912, PLR0915 - what most events do stands in the 
         max_order = orders[at] if len(orders) else MAX_PAGE_ORDER
         refused = no_sheaf[at] if len(no_sheaf) else 0
         if op == _ASK_SHEAF:
-            if capacity:
-                sheaf = prefilled[runs[at]]
+            sheaf = prefilled[runs[at]]
+            if capacity or sheaf != NONE:
                 sheaf = ask_sheaf(c, cpu, sheaf, left[at], at, max_order, refused)
                 prefilled[runs[at]] = sheaf
             paths[at] = _IGNORED
-        elif op == _FROM_SHEAF and capacity:
+        elif op == _FROM_SHEAF and (capacity or prefilled[runs[at]] != NONE):
             sheaf = prefilled[runs[at]]
             if sheaf == NONE:
                 sheaf = prefill(c, cpu, min(left[at], capacity), at, max_order, refused)
