@@ -25,7 +25,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """The script with a PATH on which there is nothing but id, which says who calls."""
     tools = folder / "tools"
-    tools.mkdir()
+    tools.mkdir(exist_ok=True)
     (tools / "id").write_text(f"#!/bin/sh\necho {uid}\n", "utf-8")
     (tools / "id").chmod(0o755)
     (tools / "cat").symlink_to(shutil.which("cat") or "/bin/cat")
@@ -94,3 +94,34 @@ def test_every_file_that_the_script_copies_is_in_the_plan(tmp_path: Path) -> Non
     }
     assert {"slabinfo", "kpageflags", "vmstat", "iomem"} <= copied
     assert {name for name in copied if name not in plan} == set()
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("current_tracer", "function\n"),
+        ("set_event", "sched:sched_switch\n"),
+        ("dynamic_events", "p:kprobes/mine vfs_read\n"),
+    ],
+)
+def test_a_trace_that_is_on_is_left_on(tmp_path: Path, file: str, content: str) -> None:
+    tracing = tmp_path / "tracing"
+    (tracing / "events" / "kmem").mkdir(parents=True)
+    found = {"trace": "", "current_tracer": "nop\n", "set_event": "", "dynamic_events": ""}
+    for name, text in (found | {file: content}).items():
+        (tracing / name).write_text(text, "utf-8")
+    script = tmp_path / "record.sh"
+    script.write_text(
+        SCRIPT.read_text("utf-8").replace("tracing=/sys/kernel/tracing", f"tracing={tracing}")
+    )
+    (tmp_path / "tools").mkdir()
+    tool = tmp_path / "tools" / "trace-cmd"
+    tool.write_text(f"#!/bin/sh\necho > {tmp_path}/called\n", "utf-8")
+    tool.chmod(0o755)
+    done = run(tmp_path, "true", program=(SHELL, str(script)))
+    assert done.returncode == 1
+    assert content.split()[-1] in done.stderr
+    assert done.stderr.startswith("record.sh: tracing is in use (")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "called").exists()
+    assert not (tmp_path / "recording").exists()

@@ -83,12 +83,14 @@ def _plan(command: list[str], output: Path, buffer: int, clock: str, events: lis
     return f"""This is what allocsim record does, as root:
   make the folder {output}, with copies of /proc/iomem, cmdline and cpuinfo
   mount tracefs, if it is not
-  trace-cmd reset: whatever else is being traced ends, ring buffers are emptied
+  end with an error if something is being traced already
+  trace-cmd reset: ring buffers are emptied
   give each of {cpus} CPUs a ring buffer of {buffer:,} KB, {cpus * buffer // 1000:,} MB in all
   copy uptime, slabinfo, buddyinfo, pagetypeinfo, zoneinfo, vmstat, meminfo,
     allocinfo, kpageflags and kpagecount of /proc, the attributes of
     /sys/kernel/slab, and page_owner of debugfs: those that there are
   probe what has no tracepoint, where this kernel lets it: __kfree_rcu_sheaf,
+    rcu_free_sheaf, kmem_cache_prefill_sheaf, _refill_sheaf and _return_sheaf,
     kmem_cache_free_bulk, kmem_cache_alloc_bulk; as events of a group allocsim
   record kmem (mm_page_alloc with stacks), the probes{more}
     by the clock {clock}, while this runs:

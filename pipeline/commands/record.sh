@@ -127,6 +127,9 @@ command -v trace-cmd > /dev/null || fail "there is no trace-cmd"
 tracing=/sys/kernel/tracing
 [ -e $tracing/trace ] || mount -t tracefs tracefs $tracing || fail "$tracing cannot be mounted"
 [ -d $tracing/events/kmem ] || fail "this kernel has no kmem events"
+# Whose trace is on would lose it by the reset below. Files of tracefs have no size: they are read.
+used=$(cat $tracing/current_tracer $tracing/set_event $tracing/dynamic_events 2> /dev/null) || true
+[ "$used" = nop ] || fail "tracing is in use ($(echo $used)); end that first, by trace-cmd reset"
 mkdir "$folder" || fail "$folder must be a new folder"
 folder=$(cd "$folder" && pwd)
 
