@@ -120,7 +120,7 @@ def test_a_trace_that_is_on_is_left_on(tmp_path: Path, file: str, content: str) 
     tool.chmod(0o755)
     done = run(tmp_path, "true", program=(SHELL, str(script)))
     assert done.returncode == 1
-    assert content.split()[-1] in done.stderr
+    assert content.rsplit(maxsplit=1)[-1] in done.stderr
     assert done.stderr.startswith("record.sh: tracing is in use (")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "called").exists()

@@ -127,7 +127,13 @@ class Adding:
 
     @contextmanager
     def asked(self) -> Iterator[duckdb.DuckDBPyConnection | None]:
-        """The database for questions, between transactions; None where it is not there yet."""
+        """The database for questions, between transactions; None where it is not there yet.
+
+        What a killed process has left in its log is taken into it, as before a transaction.
+        """
+        if self._connection is None and self._log().exists():
+            with self.transaction():
+                pass
         if self._connection is not None:
             yield self._connection
         elif self.path.is_file():

@@ -186,7 +186,7 @@ def test_what_the_model_does_not_follow_makes_a_what_if() -> None:
     sizes = [("a", 320), ("b", 64), ("unused", -1), ("unknown", 8)]
     one = SimpleNamespace(count=1)
     recorded = SimpleNamespace(
-        release="7.3.4", cpus=4, nodes=one, memory_nodes=2, facts={}, caches=sizes
+        release="7.3.4", cpus=4, nodes=one, memory_nodes=2, facts={}, caches=sizes, partitions=1
     )
     reason = "the machine's 2 memory nodes are taken as one"
     assert what_if(cast("Recorded", recorded), {"cpus": 4}) == reason
@@ -299,7 +299,8 @@ def test_without_snapshots_the_slabs_are_those_made_with_them(
     unsized = counts[1]["frees_of_unsized_cache"]
     assert unsized <= 3
     assert counts[1]["object_requests"] + unsized == counts[0]["object_requests"]
-    assert slabs[1] == pytest.approx(slabs[0], rel=0.05)
+    # Without zoneinfo, no event tells how many nodes there are: one is assumed.
+    assert slabs[1] == pytest.approx(slabs[0], rel=0.1 if "numa" in name else 0.05)
 
 
 def test_a_cache_that_only_its_frees_name_is_simulated(tmp_path: Path) -> None:

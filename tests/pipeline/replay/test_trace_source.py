@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from allocsim.trace.events import Ev
 from pipeline.errors import InputError
 from pipeline.ingest.recording import import_recording
 from pipeline.processes.progress import Progress
@@ -46,7 +47,7 @@ def test_a_recording_is_as_good_as_its_trace_set(
         ("meta.json", {"direct_map": None}, "direct_map is 'None'"),
         ("meta.json", {"lost": {"per_cpu": {}}}, "lost.sources is missing"),
         ("meta.json", {"cpus": "two"}, "cpus is 'two'"),
-        ("events.parquet", {"event": 77}, "event 77 is out of range, 0 to 22"),
+        ("events.parquet", {"event": 77}, f"event 77 is out of range, 0 to {max(Ev)}"),
         ("stacks.parquet", {"depth": "deep"}, "column depth is string, should be i2"),
         ("symbols.parquet", {"address": None}, "missing address; found symbol, offset, module"),
     ],

@@ -114,6 +114,33 @@ def test_a_disk_that_fills_leaves_what_was_committed(tmp_path: Path, room: int) 
     assert runs(path) == [(1, 400_000), (2, 1)]
 
 
+DIE = """
+import os, sys
+from pathlib import Path
+from pipeline.store.adding import Adding
+from tests.pipeline.store.test_adding import add
+results = Adding(Path(sys.argv[1]))
+with results.transaction() as connection:
+    add(connection, 2)
+os._exit(0)
+"""
+
+
+@pytest.mark.slow
+def test_who_only_asks_takes_in_what_a_killed_one_left_in_the_log(tmp_path: Path) -> None:
+    path = tmp_path / "results.duckdb"
+    with Adding(path) as results, results.transaction() as connection:
+        add(connection, 1)
+    subprocess.run([sys.executable, "-c", DIE, str(path)], check=True)
+    log = path.with_name(f"{path.name}.wal")
+    assert log.exists()
+    with Adding(path) as results, results.asked() as asked:
+        assert asked is not None
+        assert asked.execute("SELECT run FROM tasks ORDER BY run").fetchall() == [(1,), (2,)]
+    assert not log.exists()
+    assert runs(path) == [(1, 1), (2, 1)]
+
+
 FULL_AT_THE_END = """
 import resource, sys
 from pathlib import Path

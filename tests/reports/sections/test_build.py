@@ -171,7 +171,7 @@ def test_slices_cover_the_recording_not_only_its_page_events(
 ) -> None:
     small.execute("UPDATE runs SET last_ts = first_ts + ?", [length_ms * 1_000_000])
     [run] = queries.runs(small)
-    edges = kinds._edges(run)
+    edges = kinds.slice_edges(run)
     assert edges[:-1] == [slice_ / 100 for slice_ in range(length_ms // 10 + 1)]
     assert edges[-1] == pytest.approx(last, abs=1e-8)
     assert edges[-1] > edges[-2]
