@@ -24,6 +24,7 @@ from allocsim.slub.cpu_slabs.bulk_steps import (
 from allocsim.slub.node_partial import INDEX_BITS, NUMBER
 from allocsim.slub.paths import AllocPath
 from allocsim.slub.requests import Op
+from allocsim.slub.sheaves.rcu_steps import batch, end_batch, wait
 from allocsim.slub.sheaves.sheaf_steps import (
     empty_sheaf,
     free_sheaf,
@@ -33,7 +34,6 @@ from allocsim.slub.sheaves.sheaf_steps import (
     put_empty,
     put_full,
 )
-from allocsim.slub.sheaves.steps import batch, end_batch, wait
 from allocsim.slub.sheaves.structs import (
     ALLOC_FASTPATH,
     BARN_GET,

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from allocsim.slub.sheaves.rcu_steps import wait
 from allocsim.slub.sheaves.sheaf_steps import (
     empty_sheaf,
     flush,
     flush_main,
     free_sheaf,
     get_full,
+    lacks_room,
 )
-from allocsim.slub.sheaves.steps import lacks_room, wait
 from allocsim.slub.sheaves.structs import (
     BATCHED,
     CAPACITY,

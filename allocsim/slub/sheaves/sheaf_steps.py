@@ -11,6 +11,7 @@ from allocsim.slub.sheaves.slab_steps import free_bulk, leave_list, new_slab, ta
 from allocsim.slub.sheaves.structs import (
     CAPACITY,
     CELLS,
+    CREATED,
     EMPTY,
     EMPTY_COUNT,
     FLUSH_BATCH,
@@ -25,10 +26,13 @@ from allocsim.slub.sheaves.structs import (
     MEMORY_SIZE,
     MIN_ORDER,
     MIN_PARTIAL,
+    MOST,
+    MOST_NEW,
     NEXT_SHEAF,
     NODE_SIZE,
     NODES,
     NONE,
+    ORDERED,
     PAGE_SIZE,
     PAGES,
     PCS_SIZE,
@@ -40,6 +44,7 @@ from allocsim.slub.sheaves.structs import (
     SHEAF_SIZE,
     SHEAVES_END,
     SIZE,
+    UNUSED_COUNT,
     UNUSED_SHEAF,
 )
 
@@ -182,3 +187,19 @@ def push(c: SheafState, sheaf: int, found: int) -> None:
     size = c.sheaves[sheaf + SIZE]
     c.sheaves[sheaf + CELLS + size] = found
     c.sheaves[sheaf + SIZE] = size + 1
+
+
+def lacks_room(c: SheafState) -> bool:
+    """Whether one more event may need more than there is.
+
+    It may fill two sheaves, and empty one: into slabs that were on no list, if there are as many.
+    """
+    n = c.numbers
+    most, new = n[MOST], n[MOST_NEW]
+    return (
+        (n[UNUSED_COUNT] < most and n[UNUSED_COUNT] < n[CREATED] + len(c.older) + new + 4)
+        or n[CREATED] + new > n[ORDERED]
+        or n[SHEAVES_END] + 4 * n[SHEAF_SIZE] > len(c.sheaves)
+        or n[PAGES] + PAGE_SIZE * (most + new) > len(c.pages)
+        or n[MEMORY] + 4 * MEMORY_SIZE > len(c.memory)
+    )

@@ -13,18 +13,22 @@ from allocsim.slub.sheaves.structs import (
     BASE,
     BEST_OBJECTS,
     BEST_ORDER,
+    CELLS,
     COUNT,
     CREATED,
     FREE,
     FREE_ADD_PARTIAL,
     FREE_REMOVE_PARTIAL,
     FREE_SLAB,
+    FREE_SLOWPATH,
     FREELIST_CMPXCHG,
     HEAD,
+    HOME,
     KEY,
     KIND,
     LIST_LOCK,
     LISTED,
+    MEMORY_OF,
     MIN_OBJECTS,
     MIN_ORDER,
     MIN_PARTIAL,
@@ -264,3 +268,21 @@ def ask_pages(  # noqa: PLR0913 - a row of what is asked for
     pages[at + 3], pages[at + 4] = n[MIN_ORDER if kind == SMALL else BEST_ORDER], way
     pages[at + 5] = home_of(c, key) // NODE_SIZE
     n[PAGES] = at + PAGE_SIZE
+
+
+def may_keep(c: SheafState, cpu: int, found: int) -> bool:
+    """Whether an object may go into a CPU's sheaves: mm/slub.c:can_free_to_pcs (7.2), R3.26."""
+    return is_local(c, cpu, found) or not c.nodes[c.pcs[cpu + HOME] + MEMORY_OF]
+
+
+def is_local(c: SheafState, cpu: int, found: int) -> bool:
+    """Whether an object lies on a CPU's node."""
+    return home_of(c, found >> INDEX_BITS) == c.pcs[cpu + HOME]
+
+
+def slow_free(c: SheafState, cpu: int, found: int, time: int, path: int) -> int:
+    """Past the sheaves: mm/slub.c:__slab_free (7.2); the path."""
+    c.numbers[FREE_SLOWPATH] += 1
+    c.sheaves[CELLS] = found
+    slab_free(c, found >> INDEX_BITS, CELLS, CELLS + 1, cpu, time)
+    return path

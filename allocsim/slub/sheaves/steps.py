@@ -11,25 +11,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from allocsim.kernels.slub_rules import KFREE_DRAIN_NS, KFREE_PAGE
 from allocsim.page_alloc.zones import MAX_PAGE_ORDER
 from allocsim.slub.cache_model import FAILED
 from allocsim.slub.node_partial import INDEX_BITS
 from allocsim.slub.paths import AllocPath
 from allocsim.slub.requests import Op
+from allocsim.slub.sheaves.prefilled_steps import ask_sheaf, prefill, return_sheaf
+from allocsim.slub.sheaves.rcu_steps import callbacks, first_due, free_rcu
 from allocsim.slub.sheaves.sheaf_steps import (
     empty_sheaf,
     flush,
     flush_main,
     free_sheaf,
     get_full,
+    lacks_room,
     pop,
     push,
     put_empty,
     put_full,
     refill,
 )
-from allocsim.slub.sheaves.slab_steps import home_of, new_slab, slab_free, take_first
+from allocsim.slub.sheaves.slab_steps import (
+    home_of,
+    is_local,
+    may_keep,
+    new_slab,
+    slow_free,
+    take_first,
+)
 from allocsim.slub.sheaves.structs import (
     ALLOC_FASTPATH,
     ALLOC_NODE_MISMATCH,
@@ -39,61 +48,34 @@ from allocsim.slub.sheaves.structs import (
     BARN_GET_FAIL,
     BARN_PUT,
     BARN_PUT_FAIL,
-    BATCH,
-    BATCHED,
     CAPACITY,
     CELLS,
-    CREATED,
-    DUE,
-    EMPTY_COUNT,
-    FILLED_BY,
     FREE_FASTPATH,
     FREE_RCU_SHEAF,
-    FREE_RCU_SHEAF_FAIL,
-    FREE_SLOWPATH,
     FREELIST_CMPXCHG,
     FULL,
     FULL_COUNT,
-    GRACE,
     HOME,
     LIST_LOCK,
     LISTED,
     MAIN,
-    MAX_EMPTY,
     MAX_FULL,
-    MEMORY,
     MEMORY_OF,
-    MEMORY_SIZE,
     MIN_ORDER,
     MIN_PARTIAL,
-    MOST,
-    MOST_NEW,
-    NEXT_SHEAF,
     NODE_SIZE,
     NODES,
     NONE,
-    ORDERED,
-    PAGE_SIZE,
-    PAGES,
     PCS_SIZE,
     RCU_FREE,
     ROOM,
     SHEAF_PREFILL_FAST,
-    SHEAF_PREFILL_SLOW,
     SHEAF_RETURN_FAST,
-    SHEAF_RETURN_SLOW,
-    SHEAF_SIZE,
-    SHEAVES_END,
     SIZE,
     SPARE,
-    UNUSED_BATCH,
-    UNUSED_COUNT,
-    WAITING,
-    WAITING_LAST,
 )
 
 if TYPE_CHECKING:
-    from allocsim.slub.columns import Column
     from allocsim.slub.sheaves.structs import SheafEvents, SheafState
 
 _ALLOC, _FREE = int(Op.ALLOC), int(Op.FREE)
@@ -240,28 +222,6 @@ def replay(  # noqa: C901, PLR0912, PLR0915 - what most events do stands in the 
     return end
 
 
-def first_due(c: SheafState) -> int:
-    """When the first grace period of a sheaf of kfree_rcu is over."""
-    waiting = c.numbers[WAITING]
-    return _NEVER if waiting == NONE else c.sheaves[waiting + DUE]
-
-
-def lacks_room(c: SheafState) -> bool:
-    """Whether one more event may need more than there is.
-
-    It may fill two sheaves, and empty one: into slabs that were on no list, if there are as many.
-    """
-    n = c.numbers
-    most, new = n[MOST], n[MOST_NEW]
-    return (
-        (n[UNUSED_COUNT] < most and n[UNUSED_COUNT] < n[CREATED] + len(c.older) + new + 4)
-        or n[CREATED] + new > n[ORDERED]
-        or n[SHEAVES_END] + 4 * n[SHEAF_SIZE] > len(c.sheaves)
-        or n[PAGES] + PAGE_SIZE * (most + new) > len(c.pages)
-        or n[MEMORY] + 4 * MEMORY_SIZE > len(c.memory)
-    )
-
-
 # --- allocation
 
 
@@ -350,51 +310,6 @@ def any_list(c: SheafState, cpu: int) -> int:
     return NONE
 
 
-def ask_sheaf(  # noqa: PLR0913 - the cache, the request, and what is refused
-    c: SheafState, cpu: int, sheaf: int, wanted: int, time: int, max_order: int, refused: int
-) -> int:
-    """A call for a prefilled sheaf, for more objects in it, or of its return (0); the sheaf.
-
-    mm/slub.c:kmem_cache_prefill_sheaf, kmem_cache_refill_sheaf, kmem_cache_return_sheaf (7.2).
-    """
-    if sheaf == NONE:
-        if wanted == 0:
-            return NONE
-        return prefill(c, cpu, min(wanted, c.numbers[CAPACITY]), time, max_order, refused)
-    if wanted == 0:
-        return_sheaf(c, cpu, sheaf, time, max_order)
-        return NONE
-    if c.sheaves[sheaf + SIZE] < wanted:
-        refill(c, sheaf, cpu, time, max_order)
-    return sheaf
-
-
-def prefill(  # noqa: PLR0913 - the cache, the request, and what is refused
-    c: SheafState, cpu: int, wanted: int, time: int, max_order: int, refused: int
-) -> int:
-    """A sheaf with so many objects or more: mm/slub.c:kmem_cache_prefill_sheaf (7.2), R3.16."""
-    n, sheaf = c.numbers, c.pcs[cpu + SPARE]
-    if sheaf != NONE:
-        c.pcs[cpu + SPARE] = NONE
-        n[SHEAF_PREFILL_FAST] += 1
-    else:
-        n[SHEAF_PREFILL_SLOW] += 1
-        home = c.pcs[cpu + HOME]
-        if c.nodes[home + FULL] != NONE:
-            n[BARN_GET] += 1
-            sheaf = get_full(c, home)
-        else:
-            n[BARN_GET_FAIL] += 1
-            sheaf = empty_sheaf(c, cpu, time, refused)
-    if sheaf == NONE or c.sheaves[sheaf + SIZE] >= wanted:
-        return sheaf
-    if refill(c, sheaf, cpu, time, max_order):
-        return sheaf
-    flush(c, sheaf, cpu, time)
-    free_sheaf(c, sheaf, cpu, time)
-    return NONE
-
-
 def from_sheaf(c: SheafState, sheaf: int, cpu: int, time: int, max_order: int) -> tuple[int, int]:
     """An object of a prefilled sheaf; of the slow path where it has none."""
     if sheaf == NONE or c.sheaves[sheaf + SIZE] == 0:
@@ -402,37 +317,7 @@ def from_sheaf(c: SheafState, sheaf: int, cpu: int, time: int, max_order: int) -
     return pop(c, sheaf), _PREFILLED
 
 
-def return_sheaf(c: SheafState, cpu: int, sheaf: int, time: int, max_order: int) -> None:
-    """mm/slub.c:kmem_cache_return_sheaf (7.2)."""
-    n, home = c.numbers, c.pcs[cpu + HOME]
-    if c.sheaves[sheaf + ROOM] != n[CAPACITY]:
-        flush(c, sheaf, cpu, time)
-        free_sheaf(c, sheaf, cpu, time)
-        return
-    if c.pcs[cpu + SPARE] == NONE:
-        c.pcs[cpu + SPARE] = sheaf
-        n[SHEAF_RETURN_FAST] += 1
-        return
-    n[SHEAF_RETURN_SLOW] += 1
-    if c.nodes[home + FULL_COUNT] < n[MAX_FULL] and refill(c, sheaf, cpu, time, max_order):
-        n[BARN_PUT] += 1
-        put_full(c, home, sheaf)
-        return
-    flush(c, sheaf, cpu, time)
-    free_sheaf(c, sheaf, cpu, time)
-
-
 # --- free
-
-
-def may_keep(c: SheafState, cpu: int, found: int) -> bool:
-    """Whether an object may go into a CPU's sheaves: mm/slub.c:can_free_to_pcs (7.2), R3.26."""
-    return is_local(c, cpu, found) or not c.nodes[c.pcs[cpu + HOME] + MEMORY_OF]
-
-
-def is_local(c: SheafState, cpu: int, found: int) -> bool:
-    """Whether an object lies on a CPU's node."""
-    return home_of(c, found >> INDEX_BITS) == c.pcs[cpu + HOME]
 
 
 def free(c: SheafState, cpu: int, found: int, time: int, refused: int) -> int:
@@ -471,156 +356,3 @@ def free(c: SheafState, cpu: int, found: int, time: int, refused: int) -> int:
     n[FREE_FASTPATH] += 1
     push(c, pcs[cpu + MAIN], found)
     return path
-
-
-def slow_free(c: SheafState, cpu: int, found: int, time: int, path: int) -> int:
-    """Past the sheaves: mm/slub.c:__slab_free (7.2); the path."""
-    c.numbers[FREE_SLOWPATH] += 1
-    c.sheaves[CELLS] = found
-    slab_free(c, found >> INDEX_BITS, CELLS, CELLS + 1, cpu, time)
-    return path
-
-
-def free_rcu(  # noqa: PLR0913 - the cache, the request, and what is refused
-    c: SheafState, cpu: int, found: int, time: int, refused: int, now: int, due: int
-) -> int:
-    """kfree_rcu: mm/slub.c:__kfree_rcu_sheaf (7.2), R3.20, R3.26; the path.
-
-    ``due`` is when the sheaf comes back if this fills it; NONE: a grace period from now.
-    """
-    n, pcs, sheaves = c.numbers, c.pcs, c.sheaves
-    sheaf = NONE
-    if not is_local(c, cpu, found):
-        batch(c, cpu, found, now)
-        return _REMOTE_FREE
-    if n[CAPACITY]:
-        sheaf = rcu_sheaf(c, cpu, time, refused)
-    if sheaf == NONE:
-        # Batches of pointers, freed by kfree_bulk: past all sheaves (R3.19, R3.20).
-        n[FREE_RCU_SHEAF_FAIL] += 1
-        return slow_free(c, cpu, found, time, _SLOW_FREE)
-    n[FREE_RCU_SHEAF] += 1
-    push(c, sheaf, found)
-    if sheaves[sheaf + SIZE] == n[CAPACITY]:
-        sheaves[sheaf + DUE] = now + n[GRACE] if due == NONE else due
-        sheaves[sheaf + FILLED_BY] = cpu
-        wait(c, sheaf)
-        pcs[cpu + RCU_FREE] = NONE
-    return _RCU_FREED
-
-
-def batch(c: SheafState, cpu: int, found: int, now: int) -> None:
-    """Let an object of kfree_rcu wait in a CPU's page of pointers (R3.60).
-
-    mm/slab_common.c:add_ptr_to_bulk_krc_lock, __schedule_delayed_monitor_work (7.2).
-    """
-    n, sheaves, page = c.numbers, c.sheaves, c.pcs[cpu + BATCH]
-    if page == NONE or now + n[GRACE] >= sheaves[page + DUE]:
-        page = n[UNUSED_BATCH]
-        if page != NONE:
-            n[UNUSED_BATCH] = sheaves[page + NEXT_SHEAF]
-        else:
-            page = n[SHEAVES_END]
-            n[SHEAVES_END] += n[SHEAF_SIZE]
-        sheaves[page + SIZE], sheaves[page + ROOM] = 0, BATCHED
-        sheaves[page + DUE], sheaves[page + FILLED_BY] = now + KFREE_DRAIN_NS + n[GRACE], cpu
-        c.pcs[cpu + BATCH] = page
-        wait(c, page)
-    push(c, page, found)
-    if sheaves[page + SIZE] == KFREE_PAGE:
-        c.pcs[cpu + BATCH] = NONE
-        no_longer_wait(c, page)
-        sheaves[page + DUE] = now + n[GRACE]
-        wait(c, page)
-
-
-def no_longer_wait(c: SheafState, sheaf: int) -> None:
-    """Take a sheaf out of those that wait."""
-    n, before, at = c.numbers, NONE, c.numbers[WAITING]
-    while at != sheaf:
-        before, at = at, c.sheaves[at + NEXT_SHEAF]
-    if before == NONE:
-        n[WAITING] = c.sheaves[sheaf + NEXT_SHEAF]
-    else:
-        c.sheaves[before + NEXT_SHEAF] = c.sheaves[sheaf + NEXT_SHEAF]
-    if n[WAITING_LAST] == sheaf:
-        n[WAITING_LAST] = before
-
-
-def end_batch(c: SheafState, page: int) -> None:
-    """A page of pointers that is empty, and the first of what waits, is done with."""
-    n, cpu = c.numbers, c.sheaves[page + FILLED_BY]
-    n[WAITING] = c.sheaves[page + NEXT_SHEAF]
-    if c.pcs[cpu + BATCH] == page:
-        c.pcs[cpu + BATCH] = NONE
-    c.sheaves[page + NEXT_SHEAF], n[UNUSED_BATCH] = n[UNUSED_BATCH], page
-
-
-def wait(c: SheafState, sheaf: int) -> None:
-    """A full sheaf of kfree_rcu among those that wait, in the order in which they are due."""
-    n, sheaves = c.numbers, c.sheaves
-    before, behind = n[WAITING_LAST], NONE
-    if n[WAITING] == NONE:
-        before = NONE
-    elif sheaves[before + DUE] > sheaves[sheaf + DUE]:
-        before, behind = NONE, n[WAITING]
-        while sheaves[behind + DUE] <= sheaves[sheaf + DUE]:
-            before, behind = behind, sheaves[behind + NEXT_SHEAF]
-    sheaves[sheaf + NEXT_SHEAF] = behind
-    if before == NONE:
-        n[WAITING] = sheaf
-    else:
-        sheaves[before + NEXT_SHEAF] = sheaf
-    if behind == NONE:
-        n[WAITING_LAST] = sheaf
-
-
-def rcu_sheaf(c: SheafState, cpu: int, time: int, refused: int) -> int:
-    """A CPU's sheaf for kfree_rcu, which is taken from somewhere if it has none."""
-    pcs = c.pcs
-    if pcs[cpu + RCU_FREE] == NONE:
-        spare = pcs[cpu + SPARE]
-        if spare != NONE and c.sheaves[spare + SIZE] == 0:
-            pcs[cpu + RCU_FREE], pcs[cpu + SPARE] = spare, NONE
-        else:
-            pcs[cpu + RCU_FREE] = empty_sheaf(c, cpu, time, refused)
-    return pcs[cpu + RCU_FREE]
-
-
-def callbacks(c: SheafState, times: Column, time: int) -> bool:
-    """Sheaves whose grace period is over, each on the CPU that filled it; False: lacks room.
-
-    Pages of pointers likewise: mm/slab_common.c:kvfree_rcu_bulk (7.2).
-    mm/slub.c:rcu_free_sheaf (7.2), a callback of call_rcu: slabs and the sheaf's memory are freed
-    from that CPU.
-    """
-    n, sheaves = c.numbers, c.sheaves
-    while n[WAITING] != NONE and sheaves[n[WAITING] + DUE] <= times[time]:
-        if lacks_room(c):
-            return False
-        sheaf = n[WAITING]
-        cpu = sheaves[sheaf + FILLED_BY]
-        if sheaves[sheaf + ROOM] == BATCHED:
-            if sheaves[sheaf + SIZE]:
-                slow_free(c, cpu, pop(c, sheaf), time, _REMOTE_FREE)
-            else:
-                end_batch(c, sheaf)
-            continue
-        n[WAITING] = sheaves[sheaf + NEXT_SHEAF]
-        if sheaves[sheaf + ROOM] == NONE:
-            # mm/slub.c:rcu_free_sheaf_nobarn (7.2), R3.27
-            flush(c, sheaf, cpu, time)
-            free_sheaf(c, sheaf, cpu, time)
-            continue
-        home = c.pcs[cpu + HOME]
-        if c.nodes[home + FULL_COUNT] < n[MAX_FULL]:
-            n[BARN_PUT] += 1
-            put_full(c, home, sheaf)
-            continue
-        n[BARN_PUT_FAIL] += 1
-        flush(c, sheaf, cpu, time)
-        if c.nodes[home + EMPTY_COUNT] < n[MAX_EMPTY]:
-            put_empty(c, home, sheaf)
-        else:
-            free_sheaf(c, sheaf, cpu, time)
-    return True

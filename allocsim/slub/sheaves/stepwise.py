@@ -29,7 +29,7 @@ from allocsim.slub.columns import (
 )
 from allocsim.slub.node_partial import INDEX_BITS
 from allocsim.slub.requests import Op
-from allocsim.slub.sheaves import change_steps, steps, structs
+from allocsim.slub.sheaves import change_steps, rcu_steps, steps, structs
 from allocsim.slub.sheaves.slab_steps import home_of, listed_slab, to_list
 from allocsim.slub.sheaves.structs import (
     BATCHED,
@@ -158,7 +158,7 @@ class Stepwise:
         n = c.numbers
         n[structs.MEMORY] = 0
         cpus = range(0, len(c.pcs), PCS_SIZE)
-        while not steps.callbacks(c, [now], 0):
+        while not rcu_steps.callbacks(c, [now], 0):
             self._make_room()
         if shape.capacity != self.shape.capacity:
             for cpu in cpus:
