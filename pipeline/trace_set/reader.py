@@ -81,7 +81,9 @@ class TraceSet:
         folder = Path(path)
         meta = read_meta(folder)
         trace = cls(folder, meta, _known_columns(folder / "events.parquet", EVENT_COLUMNS))
-        said = sum(meta.get("events", {}).values())
+        events = meta.get("events")  # not checked yet (meta.check_meta)
+        counts = events.values() if isinstance(events, dict) else ()
+        said = sum(count for count in counts if isinstance(count, int))
         if said and not trace.rows:
             raise trace._damaged(f"it has no events, and meta.json says {said}")
         return trace

@@ -268,3 +268,15 @@ def test_parquet_without_rows(tmp_path: Path, groups: int) -> None:
     (path / "meta.json").write_text(json.dumps({**meta, "events": {"kfree": 1}}))
     with pytest.raises(InputError, match=r"damaged: it has no events, and meta\.json says 1"):
         TraceSet.open(path)
+
+
+@pytest.mark.parametrize("events", [None, [1], {"kfree": None}, {"kfree": "1"}])
+def test_counts_of_events_that_are_none_are_left_to_the_check(
+    tmp_path: Path, events: object
+) -> None:
+    path = tmp_path / "set"
+    path.mkdir()
+    write(path, [[event(1, cache="a")]])
+    meta = json.loads((path / "meta.json").read_text())
+    (path / "meta.json").write_text(json.dumps({**meta, "events": events}))
+    assert TraceSet.open(path).rows == 1
