@@ -80,7 +80,13 @@ class Terminal:
         return os.waitstatus_to_exitcode(status)
 
     def kill(self, number: int) -> None:
+        """Send a signal until something becomes of it.
+
+        Python's readline does not see one that comes between its prompt and its select.
+        """
         os.kill(self._pid, number)
+        while not select.select([self._fd], [], [], 2)[0]:
+            os.kill(self._pid, number)
 
 
 @pytest.fixture(scope="module")
