@@ -146,6 +146,13 @@ class _Shell:
 
     def turn(self) -> bool:
         """Take a line, and answer if it ends something; False: it was the last one."""
+        try:
+            return self._turn()
+        except KeyboardInterrupt:  # between the line and its answer
+            self._give_up("interrupted")
+            return True
+
+    def _turn(self) -> bool:
         self._begin_ahead()
         try:
             line = input(_MORE if self._typed else _PROMPT)
