@@ -148,7 +148,7 @@ class _Shell:
         """Take a line, and answer if it ends something; False: it was the last one."""
         try:
             return self._turn()
-        except KeyboardInterrupt:  # between the line and its answer
+        except KeyboardInterrupt:  # in an answer, or between the line and it
             self._give_up("interrupted")
             return True
 
@@ -169,7 +169,7 @@ class _Shell:
             self._typed = ""
         elif is_complete(self._typed):
             text, self._typed = self._typed, ""
-            with self._answering():
+            with _answering():
                 self._ask(replace(self._question, sql=text), sys.stdout.buffer)
         return True
 
@@ -180,7 +180,7 @@ class _Shell:
             self._ahead.communicate()
 
     def _answer_command(self, name: str, *args: str) -> bool:
-        with self._answering():
+        with _answering():
             match name, args:
                 case ((".quit" | ".exit"), ()):
                     return False
@@ -230,22 +230,21 @@ class _Shell:
         if self._ahead is None:
             self._ahead = begin()
 
-    @contextmanager
-    def _answering(self) -> Iterator[None]:
-        """What a statement ends with is said, and ends nothing else."""
-        try:
-            yield
-        except AllocsimError as error:
-            complain(str(error))
-        except KeyboardInterrupt:
-            self._give_up("interrupted")
-
     def _give_up(self, said: str) -> None:
         """Drop what is typed or runs, unless it is the process that is to end."""
         if signals.received() is not None:
             raise KeyboardInterrupt
         self._typed = ""
         _print(f"\n{said}\n" if said else "\n")
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """An error that a statement ends with is said, and ends nothing else."""
+    try:
+        yield
+    except AllocsimError as error:
+        complain(str(error))
 
 
 def _width() -> int:
